@@ -1,0 +1,2 @@
+//! Tidewire's client core.
+pub mod wire;

@@ -1,0 +1,239 @@
+//! Frames from the client, protocol section 3.
+
+use super::json::{Object, Writer};
+use super::{DEFAULT_TAIL, DecodeError, MAX_TAIL, frames, is_channel_name};
+
+/// A frame from the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientFrame {
+    /// The first frame.
+    Hello {
+        /// Protocol version.
+        v: u64,
+        /// The credential.
+        token: Secret,
+        /// This installation.
+        client: String,
+        /// Which library, for the server's logs.
+        agent: Option<String>,
+        /// What to subscribe to at once.
+        subs: Vec<Subscription>,
+    },
+    /// A newer token for the same user.
+    Auth {
+        /// The credential.
+        token: Secret,
+    },
+    /// Subscribe to a channel.
+    Sub(Subscription),
+    /// End a subscription.
+    Unsub {
+        /// The channel.
+        ch: String,
+    },
+    /// The next page of a channel.
+    Next {
+        /// The channel.
+        ch: String,
+        /// The last offset applied.
+        from: u64,
+    },
+    /// A request that becomes one event.
+    Op(Op),
+    /// A probe; answered by a pong.
+    Ping {
+        /// What the pong repeats.
+        n: String,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// The ping's `n`.
+        n: String,
+    },
+    /// The client leaves.
+    Bye,
+    /// A type this version does not know; to be ignored.
+    Unknown,
+}
+
+/// A token: readable by the code that sends or checks it, absent from every `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A position in a channel: the last event applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The log's life.
+    pub epoch: String,
+    /// The last offset applied; 0 before the first event.
+    pub offset: u64,
+}
+
+/// What a subscription wants to start from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Where the client stands, if it was subscribed before.
+    pub cursor: Option<Cursor>,
+    /// How many of the newest events, when there is no usable cursor.
+    pub tail: u64,
+}
+
+/// One entry of `hello.subs`, or a `sub`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The channel.
+    pub ch: String,
+    /// Where to start.
+    pub want: Want,
+}
+
+/// An `op` frame. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Op {
+    /// The id the client made.
+    pub id: String,
+    /// The channel.
+    pub ch: String,
+    /// What kind of event it asks for.
+    pub kind: String,
+    /// Raw JSON text of an object.
+    pub body: String,
+    /// The op that must be committed before this one.
+    pub after: Option<String>,
+}
+
+impl std::fmt::Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Op").field("id", &self.id).field("ch", &self.ch).field("kind", &self.kind).finish()
+    }
+}
+
+impl Subscription {
+    /// The members as a JSON object, without `t`.
+    fn write(&self, writer: Writer) -> Writer {
+        let writer = writer.str("ch", &self.ch);
+        let writer = match &self.want.cursor {
+            Some(cursor) => writer.str("epoch", &cursor.epoch).u64("offset", cursor.offset),
+            None => writer,
+        };
+        writer.u64("tail", self.want.tail)
+    }
+
+    fn read(object: &Object<'_>) -> Result<Subscription, DecodeError> {
+        let cursor = match (object.raw("epoch"), object.raw("offset")) {
+            (None, None) => None,
+            _ => Some(Cursor {
+                epoch: object.need_str("epoch")?.into_owned(),
+                offset: object.need_u64("offset")?,
+            }),
+        };
+        let tail = match object.raw("tail") {
+            None => DEFAULT_TAIL,
+            Some(_) => object.need_u64("tail")?.min(MAX_TAIL),
+        };
+        Ok(Subscription { ch: channel(object)?, want: Want { cursor, tail } })
+    }
+}
+
+impl Op {
+    /// The frame's JSON text.
+    pub fn encode(&self) -> String {
+        Writer::frame("op")
+            .str("id", &self.id)
+            .str("ch", &self.ch)
+            .str("kind", &self.kind)
+            .raw("body", &self.body)
+            .opt_str("after", self.after.as_deref())
+            .end()
+    }
+}
+
+impl ClientFrame {
+    /// The frame's JSON text.
+    pub fn encode(&self) -> String {
+        match self {
+            ClientFrame::Hello { v, token, client, agent, subs } => {
+                let subs: Vec<String> = subs.iter().map(|sub| sub.write(Writer::object()).end()).collect();
+                Writer::frame("hello")
+                    .u64("v", *v)
+                    .str("token", &token.0)
+                    .str("client", client)
+                    .opt_str("agent", agent.as_deref())
+                    .array("subs", subs.iter().map(String::as_str))
+                    .end()
+            }
+            ClientFrame::Auth { token } => Writer::frame("auth").str("token", &token.0).end(),
+            ClientFrame::Sub(sub) => sub.write(Writer::frame("sub")).end(),
+            ClientFrame::Unsub { ch } => Writer::frame("unsub").str("ch", ch).end(),
+            ClientFrame::Next { ch, from } => Writer::frame("next").str("ch", ch).u64("from", *from).end(),
+            ClientFrame::Op(op) => op.encode(),
+            ClientFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
+            ClientFrame::Pong { n } => Writer::frame("pong").str("n", n).end(),
+            ClientFrame::Bye | ClientFrame::Unknown => Writer::frame("bye").end(),
+        }
+    }
+
+    fn decode(text: &str) -> Result<ClientFrame, DecodeError> {
+        let object = Object::parse(text)?;
+        let t = object.need_str("t")?;
+        Ok(match t.as_ref() {
+            "hello" => {
+                let mut subs = Vec::new();
+                for sub in object.array("subs").unwrap_or_default() {
+                    subs.push(Subscription::read(&Object::parse(sub)?)?);
+                }
+                ClientFrame::Hello {
+                    v: object.need_u64("v")?,
+                    token: token(&object)?,
+                    client: object.need_str("client")?.into_owned(),
+                    agent: object.str("agent").map(|agent| agent.chars().take(64).collect()),
+                    subs,
+                }
+            }
+            "auth" => ClientFrame::Auth { token: token(&object)? },
+            "sub" => ClientFrame::Sub(Subscription::read(&object)?),
+            "unsub" => ClientFrame::Unsub { ch: channel(&object)? },
+            "next" => ClientFrame::Next { ch: channel(&object)?, from: object.need_u64("from")? },
+            "op" => ClientFrame::Op(Op {
+                id: object.need_str("id")?.into_owned(),
+                ch: channel(&object)?,
+                kind: object.need_str("kind")?.into_owned(),
+                body: object
+                    .raw("body")
+                    .filter(|body| body.starts_with('{'))
+                    .ok_or(DecodeError::Member("body"))?
+                    .to_owned(),
+                after: object.str("after").map(|after| after.into_owned()),
+            }),
+            "ping" => ClientFrame::Ping { n: nonce(&object)? },
+            "pong" => ClientFrame::Pong { n: nonce(&object)? },
+            "bye" => ClientFrame::Bye,
+            _ => ClientFrame::Unknown,
+        })
+    }
+}
+
+/// Decodes a message from a client into its frames.
+pub fn decode_client_message(message: &str) -> Result<Vec<ClientFrame>, DecodeError> {
+    frames(message)?.into_iter().map(ClientFrame::decode).collect()
+}
+
+fn token(object: &Object<'_>) -> Result<Secret, DecodeError> {
+    object.need_str("token").map(|token| Secret(token.into_owned()))
+}
+
+fn channel(object: &Object<'_>) -> Result<String, DecodeError> {
+    let ch = object.need_str("ch")?;
+    if is_channel_name(&ch) { Ok(ch.into_owned()) } else { Err(DecodeError::Member("ch")) }
+}
+
+pub(super) fn nonce(object: &Object<'_>) -> Result<String, DecodeError> {
+    let n = object.need_str("n")?;
+    if n.len() <= super::MAX_NONCE { Ok(n.into_owned()) } else { Err(DecodeError::Member("n")) }
+}

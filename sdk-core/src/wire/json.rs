@@ -1,0 +1,467 @@
+//! A small JSON reader and writer (RFC 8259) over borrowed text.
+//!
+//! [`validate`] checks a whole text once, depth included; [`Object`] and [`elements`] then split one level into raw
+//! slices, so that a body is never copied or re-ordered. Numbers stay text until somebody asks for an integer.
+
+use super::{DecodeError, MAX_DEPTH};
+use std::borrow::Cow;
+
+/// Checks that `text` is exactly one JSON value of at most [`MAX_DEPTH`] levels and returns it without the white space around.
+pub fn validate(text: &str) -> Result<&str, DecodeError> {
+    let mut scan = Scan { bytes: text.as_bytes(), at: 0 };
+    scan.space();
+    let start = scan.at;
+    scan.value(0)?;
+    let end = scan.at;
+    scan.space();
+    if scan.at == text.len() { Ok(&text[start..end]) } else { Err(scan.fault()) }
+}
+
+/// The raw texts of an array's elements.
+pub fn elements(array: &str) -> Result<Vec<&str>, DecodeError> {
+    let mut scan = Scan { bytes: array.as_bytes(), at: 0 };
+    let mut found = Vec::new();
+    scan.space();
+    scan.expect(b'[')?;
+    scan.space();
+    if scan.peek() == b']' {
+        return Ok(found);
+    }
+    loop {
+        scan.space();
+        let start = scan.at;
+        scan.value(1)?;
+        found.push(&array[start..scan.at]);
+        scan.space();
+        match scan.next() {
+            b',' => {}
+            b']' => return Ok(found),
+            _ => return Err(scan.fault()),
+        }
+    }
+}
+
+/// One level of an object: its members' names and raw values, in their order.
+#[derive(Debug)]
+pub struct Object<'a> {
+    members: Vec<(Cow<'a, str>, &'a str)>,
+}
+
+impl<'a> Object<'a> {
+    /// Splits `text`, which must be an object.
+    pub fn parse(text: &'a str) -> Result<Object<'a>, DecodeError> {
+        let mut scan = Scan { bytes: text.as_bytes(), at: 0 };
+        let mut members = Vec::new();
+        scan.space();
+        scan.expect(b'{')?;
+        scan.space();
+        if scan.peek() == b'}' {
+            return Ok(Object { members });
+        }
+        loop {
+            scan.space();
+            let start = scan.at;
+            scan.string()?;
+            let name = unescape(&text[start..scan.at]);
+            scan.space();
+            scan.expect(b':')?;
+            scan.space();
+            let start = scan.at;
+            scan.value(1)?;
+            members.push((name, &text[start..scan.at]));
+            scan.space();
+            match scan.next() {
+                b',' => {}
+                b'}' => return Ok(Object { members }),
+                _ => return Err(scan.fault()),
+            }
+        }
+    }
+
+    /// The raw JSON text of a member; of several with the same name, the last.
+    pub fn raw(&self, name: &str) -> Option<&'a str> {
+        self.members.iter().rev().find(|(n, _)| n == name).map(|(_, value)| *value)
+    }
+
+    /// A member that is a string, unescaped.
+    pub fn str(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.raw(name).filter(|raw| raw.starts_with('"')).map(unescape)
+    }
+
+    /// A member that is an unsigned integer, as a number or as a string of digits.
+    pub fn u64(&self, name: &str) -> Option<u64> {
+        integer(self.raw(name)?)
+    }
+
+    /// A member that is `true`; anything else, and nothing, is false.
+    pub fn flag(&self, name: &str) -> bool {
+        self.raw(name) == Some("true")
+    }
+
+    /// A member that is an array, as raw elements.
+    pub fn array(&self, name: &str) -> Option<Vec<&'a str>> {
+        elements(self.raw(name).filter(|raw| raw.starts_with('['))?).ok()
+    }
+
+    /// A member that is an object, split.
+    pub fn object(&self, name: &str) -> Option<Object<'a>> {
+        Object::parse(self.raw(name)?).ok()
+    }
+
+    /// A member that must be a string.
+    pub fn need_str(&self, name: &'static str) -> Result<Cow<'a, str>, DecodeError> {
+        self.str(name).ok_or(DecodeError::Member(name))
+    }
+
+    /// A member that must be an unsigned integer.
+    pub fn need_u64(&self, name: &'static str) -> Result<u64, DecodeError> {
+        self.u64(name).ok_or(DecodeError::Member(name))
+    }
+}
+
+/// Reads an unsigned integer that may stand in quotes.
+fn integer(raw: &str) -> Option<u64> {
+    let digits = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).unwrap_or(raw);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.bytes().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
+}
+
+/// The text of a raw JSON string that [`validate`] accepted, quotes included.
+pub fn unescape(raw: &str) -> Cow<'_, str> {
+    let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or("");
+    if !inner.contains('\\') {
+        return Cow::Borrowed(inner);
+    }
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let escape = rest.as_bytes().get(at + 1).copied().unwrap_or(b'\\');
+        let mut used = at + 2;
+        match escape {
+            b'n' => text.push('\n'),
+            b't' => text.push('\t'),
+            b'r' => text.push('\r'),
+            b'b' => text.push('\u{8}'),
+            b'f' => text.push('\u{c}'),
+            b'u' => {
+                let high = hex4(rest, at + 2);
+                used += 4;
+                let mut code = high;
+                if (0xD800..0xDC00).contains(&high) && rest.get(used..used + 2) == Some("\\u") {
+                    let low = hex4(rest, used + 2);
+                    if (0xDC00..0xE000).contains(&low) {
+                        code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+                        used += 6;
+                    }
+                }
+                // A lone surrogate has no UTF-8 form (RFC 8259 section 8.2 leaves it open).
+                text.push(char::from_u32(code).unwrap_or('\u{fffd}'));
+            }
+            other => text.push(char::from(other)),
+        }
+        rest = rest.get(used..).unwrap_or("");
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
+}
+
+fn hex4(text: &str, at: usize) -> u32 {
+    text.as_bytes().get(at..at + 4).map_or(0xFFFD, |digits| {
+        digits.iter().fold(0, |n, b| n * 16 + char::from(*b).to_digit(16).unwrap_or(0))
+    })
+}
+
+/// A cursor over the bytes; at the end it reads zeros, which no grammar rule accepts.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Scan<'_> {
+    fn fault(&self) -> DecodeError {
+        DecodeError::Syntax { at: self.at.min(self.bytes.len()) }
+    }
+
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    fn next(&mut self) -> u8 {
+        let byte = self.peek();
+        self.at += 1;
+        byte
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), DecodeError> {
+        if self.peek() == byte {
+            self.at += 1;
+            Ok(())
+        } else {
+            Err(self.fault())
+        }
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), DecodeError> {
+        match self.peek() {
+            b'"' => self.string(),
+            open @ (b'{' | b'[') => self.container(open, depth),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => self.number(),
+        }
+    }
+
+    fn container(&mut self, open: u8, depth: usize) -> Result<(), DecodeError> {
+        if depth >= MAX_DEPTH {
+            return Err(DecodeError::TooDeep);
+        }
+        // In ASCII the closing bracket of both kinds stands two after the opening one.
+        let close = open + 2;
+        self.at += 1;
+        self.space();
+        if self.peek() == close {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.space();
+            if open == b'{' {
+                self.string()?;
+                self.space();
+                self.expect(b':')?;
+                self.space();
+            }
+            self.value(depth + 1)?;
+            self.space();
+            match self.peek() {
+                b',' => self.at += 1,
+                byte if byte == close => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.fault()),
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<(), DecodeError> {
+        self.expect(b'"')?;
+        loop {
+            match self.next() {
+                b'"' => return Ok(()),
+                b'\\' => match self.next() {
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
+                    b'u' => {
+                        for _ in 0..4 {
+                            if !self.next().is_ascii_hexdigit() {
+                                return Err(self.fault());
+                            }
+                        }
+                    }
+                    _ => return Err(self.fault()),
+                },
+                0..=0x1f => return Err(self.fault()),
+                _ => {}
+            }
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), DecodeError> {
+        if self.bytes.get(self.at..self.at + word.len()) == Some(word.as_bytes()) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(self.fault())
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), DecodeError> {
+        if !self.peek().is_ascii_digit() {
+            return Err(self.fault());
+        }
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), DecodeError> {
+        if self.peek() == b'-' {
+            self.at += 1;
+        }
+        if self.peek() == b'0' {
+            self.at += 1
+        } else {
+            self.digits()?
+        }
+        if self.peek() == b'.' {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.at += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes one JSON object, or an array inside one, into a string.
+#[derive(Debug)]
+pub struct Writer {
+    out: String,
+}
+
+impl Writer {
+    /// Begins a frame of type `t`.
+    pub fn frame(t: &str) -> Writer {
+        Writer::object().str("t", t)
+    }
+
+    /// Begins an object.
+    pub fn object() -> Writer {
+        Writer { out: String::from("{") }
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.out.ends_with('{') {
+            self.out.push(',');
+        }
+        push_string(&mut self.out, name);
+        self.out.push(':');
+    }
+
+    /// A string member.
+    pub fn str(mut self, name: &str, value: &str) -> Writer {
+        self.name(name);
+        push_string(&mut self.out, value);
+        self
+    }
+
+    /// A string member, if there is a value.
+    pub fn opt_str(self, name: &str, value: Option<&str>) -> Writer {
+        match value {
+            Some(value) => self.str(name, value),
+            None => self,
+        }
+    }
+
+    /// An integer member.
+    pub fn u64(mut self, name: &str, value: u64) -> Writer {
+        self.name(name);
+        push_integer(&mut self.out, value);
+        self
+    }
+
+    /// An integer member, if there is a value.
+    pub fn opt_u64(self, name: &str, value: Option<u64>) -> Writer {
+        match value {
+            Some(value) => self.u64(name, value),
+            None => self,
+        }
+    }
+
+    /// A boolean member.
+    pub fn bool(self, name: &str, value: bool) -> Writer {
+        self.raw(name, if value { "true" } else { "false" })
+    }
+
+    /// A member whose value is JSON text already; it is trusted.
+    pub fn raw(mut self, name: &str, value: &str) -> Writer {
+        self.name(name);
+        self.out.push_str(value);
+        self
+    }
+
+    /// An array member of JSON texts; they are trusted.
+    pub fn array<'a>(mut self, name: &str, values: impl Iterator<Item = &'a str>) -> Writer {
+        self.name(name);
+        self.out.push('[');
+        for value in values {
+            if !self.out.ends_with('[') {
+                self.out.push(',');
+            }
+            self.out.push_str(value);
+        }
+        self.out.push(']');
+        self
+    }
+
+    /// Ends the object.
+    pub fn end(mut self) -> String {
+        self.out.push('}');
+        self.out
+    }
+}
+
+/// The JSON string of `text`, quotes included.
+pub fn string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    push_string(&mut out, text);
+    out
+}
+
+fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let short = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..=0x1f => "",
+            _ => continue,
+        };
+        out.push_str(&text[plain..at]);
+        plain = at + 1;
+        if short.is_empty() {
+            out.push_str("\\u00");
+            out.push(if byte < 0x10 { '0' } else { '1' });
+            out.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        } else {
+            out.push_str(short);
+        }
+    }
+    out.push_str(&text[plain..]);
+    out.push('"');
+}
+
+/// Writes an integer as a number, or in quotes beyond 2^53.
+fn push_integer(out: &mut String, value: u64) {
+    let quoted = value > 1 << 53;
+    if quoted {
+        out.push('"');
+    }
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = value;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    for digit in &digits[at..] {
+        out.push(char::from(*digit));
+    }
+    if quoted {
+        out.push('"');
+    }
+}

@@ -1,0 +1,89 @@
+//! The protocol's types and codec: what `docs/protocol.md` specifies, and nothing else of this crate.
+//!
+//! Both sides use it: a client encodes [`ClientFrame`]s and decodes [`ServerFrame`]s, a server the other way round. Bodies
+//! stay raw JSON text from end to end, so key order and big numbers of an application survive.
+
+mod client;
+pub mod codes;
+pub mod json;
+mod server;
+
+pub use client::{ClientFrame, Cursor, Op, Secret, Subscription, Want, decode_client_message};
+pub use server::{
+    EventFrame, Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, User, UserKind, Welcome,
+    decode_server_message,
+};
+
+use thiserror::Error;
+
+/// The protocol version that `hello.v` carries.
+pub const VERSION: u64 = 1;
+/// The WebSocket subprotocol.
+pub const SUBPROTOCOL: &str = "tidewire.v1";
+/// Greatest nesting of a message's JSON.
+pub const MAX_DEPTH: usize = 32;
+/// Greatest length of a channel name, in bytes.
+pub const MAX_CHANNEL: usize = 128;
+/// Greatest length of a message's text, in bytes.
+pub const MAX_TEXT: usize = 16_384;
+/// Greatest length of the `n` of a ping, in bytes.
+pub const MAX_NONCE: usize = 64;
+/// Most events in a page.
+pub const PAGE_EVENTS: usize = 256;
+/// Most bytes of events in a page; one event is always sent.
+pub const PAGE_BYTES: usize = 262_144;
+/// How many of the newest events a subscription without `tail` starts with.
+pub const DEFAULT_TAIL: u64 = 50;
+/// Greatest `tail`.
+pub const MAX_TAIL: u64 = 1_000;
+/// What a dialog's channel name begins with.
+pub const DIALOG_PREFIX: &str = "dialog:";
+
+/// Why a message could not be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Not JSON, or not an object (or array of objects) with a string `t`.
+    #[error("not a frame: expected a JSON object with a string member `t`, at byte {at}")]
+    Syntax {
+        /// Offset in the message, in bytes, as near to the fault as is known.
+        at: usize,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than 32 levels")]
+    TooDeep,
+    /// A member is missing or has the wrong type or an impossible value.
+    #[error("member `{0}` is missing or invalid")]
+    Member(&'static str),
+}
+
+impl DecodeError {
+    /// The stable code of the protocol, section 9.
+    pub fn code(&self) -> &'static str {
+        match self {
+            DecodeError::TooDeep => codes::TOO_DEEP,
+            DecodeError::Syntax { .. } | DecodeError::Member(_) => codes::BAD_FRAME,
+        }
+    }
+}
+
+/// Whether `name` is a channel name by the protocol, section 1.
+pub fn is_channel_name(name: &str) -> bool {
+    (1..=MAX_CHANNEL).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'.' | b'-'))
+}
+
+/// Whether `id` has the form of a UUID in lower or upper case.
+pub fn is_uuid(id: &str) -> bool {
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+/// Splits a message into the raw texts of its frames: one object, or an array of them.
+fn frames(message: &str) -> Result<Vec<&str>, DecodeError> {
+    let text = json::validate(message)?;
+    if text.starts_with('[') { json::elements(text) } else { Ok(vec![text]) }
+}

@@ -1,0 +1,579 @@
+//! Frames from the server, protocol section 4.
+
+use super::client::nonce;
+use super::json::{Object, Writer};
+use super::{DecodeError, frames};
+
+/// A frame from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerFrame {
+    /// The answer to `hello`.
+    Welcome(Welcome),
+    /// The answer to `auth`.
+    AuthOk {
+        /// Whose token it is.
+        user: User,
+        /// How long it still lasts, in ms.
+        token_ttl_ms: u64,
+    },
+    /// A subscription is on.
+    SubOk(SubOk),
+    /// A subscription was refused or ended.
+    SubErr {
+        /// The channel.
+        ch: String,
+        /// Why.
+        problem: Problem,
+        /// Whether to subscribe again later.
+        retryable: bool,
+    },
+    /// The answer to `next`.
+    Page(Page),
+    /// An event.
+    Event(EventFrame),
+    /// A piece of an answer.
+    Piece(Piece),
+    /// An op is committed.
+    Ok {
+        /// The op.
+        id: String,
+        /// The channel.
+        ch: String,
+        /// The event's offset.
+        offset: u64,
+        /// When it was committed, ms since the Unix epoch.
+        at: u64,
+        /// Whether it had been committed before.
+        dup: bool,
+    },
+    /// An op is refused.
+    Nack {
+        /// The op.
+        id: String,
+        /// Why.
+        problem: Problem,
+        /// Whether the same op may succeed later.
+        retryable: bool,
+    },
+    /// A probe; to be answered.
+    Ping {
+        /// What the pong repeats.
+        n: String,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// The ping's `n`.
+        n: String,
+    },
+    /// The server will close soon.
+    Goaway {
+        /// Why.
+        reason: String,
+        /// When, ms from now.
+        after_ms: u64,
+        /// Over how many ms the clients should spread their return.
+        spread_ms: u64,
+    },
+    /// Something was wrong with a frame, or the connection is about to close.
+    Error(Problem),
+    /// A type this version does not know; to be ignored.
+    Unknown,
+}
+
+/// What went wrong, as the server says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Stable code, protocol section 9.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// Not before this many ms.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// What kind of participant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserKind {
+    /// A visitor with a session of the server's.
+    Guest,
+    /// A user of the application.
+    User,
+    /// Somebody who answers for the application's owner.
+    Operator,
+    /// The model.
+    Ai,
+    /// The server itself.
+    System,
+}
+
+impl UserKind {
+    /// The protocol's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UserKind::Guest => "guest",
+            UserKind::User => "user",
+            UserKind::Operator => "operator",
+            UserKind::Ai => "ai",
+            UserKind::System => "system",
+        }
+    }
+
+    /// Reads the protocol's word; an unknown one counts as a user.
+    pub fn parse(word: &str) -> UserKind {
+        match word {
+            "guest" => UserKind::Guest,
+            "operator" => UserKind::Operator,
+            "ai" => UserKind::Ai,
+            "system" => UserKind::System,
+            _ => UserKind::User,
+        }
+    }
+}
+
+/// A participant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Stable id.
+    pub id: String,
+    /// What others see.
+    pub name: String,
+    /// What kind.
+    pub kind: UserKind,
+}
+
+impl User {
+    /// The JSON text.
+    pub fn encode(&self) -> String {
+        Writer::object().str("id", &self.id).str("name", &self.name).str("kind", self.kind.as_str()).end()
+    }
+
+    /// Reads an object of `id`, `name`, `kind`.
+    pub fn read(object: &Object<'_>) -> Result<User, DecodeError> {
+        Ok(User {
+            id: object.need_str("id")?.into_owned(),
+            name: object.need_str("name")?.into_owned(),
+            kind: UserKind::parse(&object.need_str("kind")?),
+        })
+    }
+}
+
+/// What a client may ask of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest message, in bytes.
+    pub message_bytes: u64,
+    /// Most subscriptions of a connection.
+    pub subscriptions: u64,
+    /// Most unanswered ops.
+    pub inflight: u64,
+    /// Most bytes of unanswered ops.
+    pub inflight_bytes: u64,
+    /// Ops that the budget gains in `per_ms`.
+    pub ops: u64,
+    /// See `ops`.
+    pub per_ms: u64,
+    /// Most ops the budget holds.
+    pub burst: u64,
+}
+
+/// The answer to `hello`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// This connection's id.
+    pub conn: String,
+    /// Whom the token names.
+    pub user: User,
+    /// The server's clock, ms since the Unix epoch.
+    pub now: u64,
+    /// How often the server pings.
+    pub ping_ms: u64,
+    /// How much longer than `ping_ms` silence may last.
+    pub grace_ms: u64,
+    /// How long the token still lasts.
+    pub token_ttl_ms: u64,
+    /// What the client may ask.
+    pub limits: Limits,
+}
+
+/// What happened to a subscription's cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The events continue the cursor.
+    Resumed,
+    /// No cursor was given.
+    Fresh,
+    /// The cursor can't be honoured: forget the rows.
+    Reset,
+}
+
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Mode::Resumed => "resumed",
+            Mode::Fresh => "fresh",
+            Mode::Reset => "reset",
+        }
+    }
+}
+
+/// Events of a channel in order, and whether there are more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The channel.
+    pub ch: String,
+    /// The offset that the first event continues.
+    pub from: u64,
+    /// The newest committed offset.
+    pub head: u64,
+    /// Dense, from `from` + 1 on.
+    pub events: Vec<EventFrame>,
+    /// Whether to ask `next`.
+    pub more: bool,
+    /// Answers under way, with their text so far; only where `more` is false.
+    pub runs: Vec<RunText>,
+}
+
+/// An answer's text so far. `Debug` leaves the text out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RunText {
+    /// The answer.
+    pub run: String,
+    /// All of it so far.
+    pub text: String,
+}
+
+impl std::fmt::Debug for RunText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunText").field("run", &self.run).field("bytes", &self.text.len()).finish()
+    }
+}
+
+/// A piece of an answer under way. `Debug` leaves the text out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The channel.
+    pub ch: String,
+    /// The answer.
+    pub run: String,
+    /// Where the text stands in the answer, in bytes of UTF-8.
+    pub at: u64,
+    /// The text.
+    pub text: String,
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Piece").field("ch", &self.ch).field("run", &self.run).field("at", &self.at).finish()
+    }
+}
+
+impl Piece {
+    /// The frame's JSON text.
+    pub fn encode(&self) -> String {
+        Writer::frame("piece")
+            .str("ch", &self.ch)
+            .str("run", &self.run)
+            .u64("at", self.at)
+            .str("text", &self.text)
+            .end()
+    }
+}
+
+/// A subscription is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubOk {
+    /// The log's life.
+    pub epoch: String,
+    /// What happened to the cursor.
+    pub mode: Mode,
+    /// Why it was reset: `epoch`, `trimmed` or `ahead`.
+    pub reason: Option<String>,
+    /// The first page.
+    pub page: Page,
+}
+
+/// An event. `raw` is the whole frame's JSON text, the same bytes for everybody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EventFrame {
+    /// The channel.
+    pub ch: String,
+    /// Dense position in the channel.
+    pub offset: u64,
+    /// The op's id, or the server's for what it wrote itself.
+    pub id: String,
+    /// What kind.
+    pub kind: String,
+    /// When it was committed, ms since the Unix epoch.
+    pub at: u64,
+    /// Who.
+    pub by: User,
+    /// Raw JSON text of an object.
+    pub body: String,
+    /// The frame as it was received; empty in one that was built to be encoded.
+    pub raw: String,
+}
+
+impl std::fmt::Debug for EventFrame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventFrame")
+            .field("ch", &self.ch)
+            .field("offset", &self.offset)
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
+
+impl EventFrame {
+    /// The frame's JSON text.
+    pub fn encode(&self) -> String {
+        Writer::frame("event")
+            .str("ch", &self.ch)
+            .u64("offset", self.offset)
+            .str("id", &self.id)
+            .str("kind", &self.kind)
+            .u64("at", self.at)
+            .raw("by", &self.by.encode())
+            .raw("body", &self.body)
+            .end()
+    }
+
+    /// Reads one event frame; `text` must be valid JSON.
+    pub fn decode(text: &str) -> Result<EventFrame, DecodeError> {
+        EventFrame::read(&Object::parse(text)?, text)
+    }
+
+    fn read(object: &Object<'_>, text: &str) -> Result<EventFrame, DecodeError> {
+        Ok(EventFrame {
+            ch: object.need_str("ch")?.into_owned(),
+            offset: object.need_u64("offset")?,
+            id: object.need_str("id")?.into_owned(),
+            kind: object.need_str("kind")?.into_owned(),
+            at: object.need_u64("at")?,
+            by: User::read(&object.object("by").ok_or(DecodeError::Member("by"))?)?,
+            body: object.raw("body").ok_or(DecodeError::Member("body"))?.to_owned(),
+            raw: text.to_owned(),
+        })
+    }
+}
+
+impl Page {
+    /// Writes the members after `ch`; `events` are the encoded frames of [`Page::events`], so a server can pass shared bytes.
+    fn write<'a>(&self, writer: Writer, events: impl Iterator<Item = &'a str>) -> String {
+        let runs: Vec<String> = self
+            .runs
+            .iter()
+            .map(|run| Writer::object().str("run", &run.run).str("text", &run.text).end())
+            .collect();
+        writer
+            .u64("from", self.from)
+            .u64("head", self.head)
+            .array("events", events)
+            .bool("more", self.more)
+            .array("runs", runs.iter().map(String::as_str))
+            .end()
+    }
+
+    /// The `page` frame's JSON text with these already encoded events.
+    pub fn encode_with<'a>(&self, events: impl Iterator<Item = &'a str>) -> String {
+        self.write(Writer::frame("page").str("ch", &self.ch), events)
+    }
+
+    fn read(object: &Object<'_>) -> Result<Page, DecodeError> {
+        let mut events = Vec::new();
+        for event in object.array("events").ok_or(DecodeError::Member("events"))? {
+            events.push(EventFrame::decode(event)?);
+        }
+        let mut runs = Vec::new();
+        for run in object.array("runs").unwrap_or_default() {
+            let run = Object::parse(run)?;
+            runs.push(RunText {
+                run: run.need_str("run")?.into_owned(),
+                text: run.need_str("text")?.into_owned(),
+            });
+        }
+        Ok(Page {
+            ch: object.need_str("ch")?.into_owned(),
+            from: object.need_u64("from")?,
+            head: object.need_u64("head")?,
+            events,
+            more: object.flag("more"),
+            runs,
+        })
+    }
+}
+
+impl SubOk {
+    /// The frame's JSON text with these already encoded events.
+    pub fn encode_with<'a>(&self, events: impl Iterator<Item = &'a str>) -> String {
+        let writer = Writer::frame("sub_ok")
+            .str("ch", &self.page.ch)
+            .str("epoch", &self.epoch)
+            .str("mode", self.mode.as_str())
+            .opt_str("reason", self.reason.as_deref());
+        self.page.write(writer, events)
+    }
+}
+
+impl Problem {
+    fn write(&self, writer: Writer) -> Writer {
+        writer
+            .str("code", &self.code)
+            .str("message", &self.message)
+            .opt_u64("retry_after_ms", self.retry_after_ms)
+    }
+
+    fn read(object: &Object<'_>) -> Result<Problem, DecodeError> {
+        Ok(Problem {
+            code: object.need_str("code")?.into_owned(),
+            message: object.str("message").unwrap_or_default().into_owned(),
+            retry_after_ms: object.u64("retry_after_ms"),
+        })
+    }
+}
+
+impl Limits {
+    fn encode(&self) -> String {
+        Writer::object()
+            .u64("message_bytes", self.message_bytes)
+            .u64("subscriptions", self.subscriptions)
+            .u64("inflight", self.inflight)
+            .u64("inflight_bytes", self.inflight_bytes)
+            .u64("ops", self.ops)
+            .u64("per_ms", self.per_ms)
+            .u64("burst", self.burst)
+            .end()
+    }
+
+    fn read(object: &Object<'_>) -> Result<Limits, DecodeError> {
+        Ok(Limits {
+            message_bytes: object.need_u64("message_bytes")?,
+            subscriptions: object.need_u64("subscriptions")?,
+            inflight: object.need_u64("inflight")?,
+            inflight_bytes: object.need_u64("inflight_bytes")?,
+            ops: object.need_u64("ops")?,
+            per_ms: object.need_u64("per_ms")?,
+            burst: object.need_u64("burst")?,
+        })
+    }
+}
+
+impl ServerFrame {
+    /// The frame's JSON text.
+    pub fn encode(&self) -> String {
+        match self {
+            ServerFrame::Welcome(welcome) => Writer::frame("welcome")
+                .str("conn", &welcome.conn)
+                .raw("user", &welcome.user.encode())
+                .u64("now", welcome.now)
+                .u64("ping_ms", welcome.ping_ms)
+                .u64("grace_ms", welcome.grace_ms)
+                .u64("token_ttl_ms", welcome.token_ttl_ms)
+                .raw("limits", &welcome.limits.encode())
+                .end(),
+            ServerFrame::AuthOk { user, token_ttl_ms } => {
+                Writer::frame("auth_ok").raw("user", &user.encode()).u64("token_ttl_ms", *token_ttl_ms).end()
+            }
+            ServerFrame::SubOk(sub) => {
+                let events: Vec<String> = sub.page.events.iter().map(EventFrame::encode).collect();
+                sub.encode_with(events.iter().map(String::as_str))
+            }
+            ServerFrame::SubErr { ch, problem, retryable } => {
+                problem.write(Writer::frame("sub_err").str("ch", ch)).bool("retryable", *retryable).end()
+            }
+            ServerFrame::Page(page) => {
+                let events: Vec<String> = page.events.iter().map(EventFrame::encode).collect();
+                page.encode_with(events.iter().map(String::as_str))
+            }
+            ServerFrame::Event(event) => event.encode(),
+            ServerFrame::Piece(piece) => piece.encode(),
+            ServerFrame::Ok { id, ch, offset, at, dup } => {
+                let writer =
+                    Writer::frame("ok").str("id", id).str("ch", ch).u64("offset", *offset).u64("at", *at);
+                if *dup { writer.bool("dup", true).end() } else { writer.end() }
+            }
+            ServerFrame::Nack { id, problem, retryable } => {
+                problem.write(Writer::frame("nack").str("id", id)).bool("retryable", *retryable).end()
+            }
+            ServerFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
+            ServerFrame::Pong { n } => Writer::frame("pong").str("n", n).end(),
+            ServerFrame::Goaway { reason, after_ms, spread_ms } => Writer::frame("goaway")
+                .str("reason", reason)
+                .u64("after_ms", *after_ms)
+                .u64("spread_ms", *spread_ms)
+                .end(),
+            ServerFrame::Error(problem) => problem.write(Writer::frame("error")).end(),
+            ServerFrame::Unknown => Writer::frame("unknown").end(),
+        }
+    }
+
+    fn decode(text: &str) -> Result<ServerFrame, DecodeError> {
+        let object = Object::parse(text)?;
+        let user = || User::read(&object.object("user").ok_or(DecodeError::Member("user"))?);
+        let owned = |name: &'static str| object.need_str(name).map(|text| text.into_owned());
+        Ok(match object.need_str("t")?.as_ref() {
+            "welcome" => ServerFrame::Welcome(Welcome {
+                conn: owned("conn")?,
+                user: user()?,
+                now: object.need_u64("now")?,
+                ping_ms: object.need_u64("ping_ms")?,
+                grace_ms: object.need_u64("grace_ms")?,
+                token_ttl_ms: object.need_u64("token_ttl_ms")?,
+                limits: Limits::read(&object.object("limits").ok_or(DecodeError::Member("limits"))?)?,
+            }),
+            "auth_ok" => {
+                ServerFrame::AuthOk { user: user()?, token_ttl_ms: object.need_u64("token_ttl_ms")? }
+            }
+            "sub_ok" => ServerFrame::SubOk(SubOk {
+                epoch: owned("epoch")?,
+                mode: match owned("mode")?.as_str() {
+                    "resumed" => Mode::Resumed,
+                    "fresh" => Mode::Fresh,
+                    "reset" => Mode::Reset,
+                    _ => return Err(DecodeError::Member("mode")),
+                },
+                reason: object.str("reason").map(|reason| reason.into_owned()),
+                page: Page::read(&object)?,
+            }),
+            "sub_err" => ServerFrame::SubErr {
+                ch: owned("ch")?,
+                problem: Problem::read(&object)?,
+                retryable: object.flag("retryable"),
+            },
+            "page" => ServerFrame::Page(Page::read(&object)?),
+            "event" => ServerFrame::Event(EventFrame::read(&object, text)?),
+            "piece" => ServerFrame::Piece(Piece {
+                ch: owned("ch")?,
+                run: owned("run")?,
+                at: object.need_u64("at")?,
+                text: owned("text")?,
+            }),
+            "ok" => ServerFrame::Ok {
+                id: owned("id")?,
+                ch: owned("ch")?,
+                offset: object.need_u64("offset")?,
+                at: object.need_u64("at")?,
+                dup: object.flag("dup"),
+            },
+            "nack" => ServerFrame::Nack {
+                id: owned("id")?,
+                problem: Problem::read(&object)?,
+                retryable: object.flag("retryable"),
+            },
+            "ping" => ServerFrame::Ping { n: nonce(&object)? },
+            "pong" => ServerFrame::Pong { n: nonce(&object)? },
+            "goaway" => ServerFrame::Goaway {
+                reason: owned("reason")?,
+                after_ms: object.need_u64("after_ms")?,
+                spread_ms: object.need_u64("spread_ms")?,
+            },
+            "error" => ServerFrame::Error(Problem::read(&object)?),
+            _ => ServerFrame::Unknown,
+        })
+    }
+}
+
+/// Decodes a message from the server into its frames.
+pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeError> {
+    frames(message)?.into_iter().map(ServerFrame::decode).collect()
+}
