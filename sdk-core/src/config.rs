@@ -1,0 +1,40 @@
+//! What an application may set, and the defaults.
+
+/// Settings of a client. Times are ms, sizes bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Library and version, for the server's logs; up to 64 characters.
+    pub agent: String,
+    /// How long an open socket, and then a welcome, may take. Default 10,000.
+    pub connect_timeout_ms: u64,
+    /// First ceiling of the backoff. Default 500.
+    pub backoff_base_ms: u64,
+    /// Highest ceiling of the backoff. Default 30,000.
+    pub backoff_cap_ms: u64,
+    /// Most ops that may wait. Default 1,000.
+    pub outbox_ops: usize,
+    /// Most bytes of ops that may wait. Default 5 MiB.
+    pub outbox_bytes: usize,
+    /// How long an op may wait before it fails as `expired`. Default 7 days: shorter than servers keep op ids.
+    pub op_ttl_ms: u64,
+    /// How many events of a channel are kept in the store for the next start. Default 200.
+    pub cached_events: u64,
+    /// With how many of the newest events a channel starts. Default 50, at most 1,000.
+    pub tail: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            agent: String::from("tidewire"),
+            connect_timeout_ms: 10_000,
+            backoff_base_ms: 500,
+            backoff_cap_ms: 30_000,
+            outbox_ops: 1_000,
+            outbox_bytes: 5 * 1024 * 1024,
+            op_ttl_ms: 7 * 24 * 3_600_000,
+            cached_events: 200,
+            tail: 50,
+        }
+    }
+}

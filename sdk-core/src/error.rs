@@ -1,0 +1,64 @@
+//! Why a command was refused.
+
+use thiserror::Error;
+
+/// Why an op was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The channel's name is not 1 to 128 characters out of `a-z A-Z 0-9 : _ . -`.
+    #[error("the channel name is not valid")]
+    BadChannel,
+    /// The body is not a JSON object.
+    #[error("the body is not a JSON object")]
+    BadBody,
+    /// The text is empty.
+    #[error("the text is empty")]
+    Empty,
+    /// Longer than the server takes.
+    #[error("the message is longer than the server takes")]
+    TooLarge,
+    /// The outbox holds all it may: 1,000 ops or 5 MiB.
+    #[error("too much is waiting to be sent; try again once some of it has gone")]
+    OutboxFull,
+}
+
+impl SendError {
+    /// The code, the same string in every language.
+    pub fn code(self) -> &'static str {
+        match self {
+            SendError::BadChannel => "bad_channel",
+            SendError::BadBody => "bad_body",
+            SendError::Empty => "empty",
+            SendError::TooLarge => "too_large",
+            SendError::OutboxFull => "outbox_full",
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, SendError::OutboxFull)
+    }
+}
+
+/// Why a subscription was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The channel's name is not 1 to 128 characters out of `a-z A-Z 0-9 : _ . -`.
+    #[error("the channel name is not valid")]
+    BadChannel,
+    /// This client has all the subscriptions it may have: 100.
+    #[error("too many subscriptions; end one first")]
+    TooMany,
+}
+
+impl SubscribeError {
+    /// The code, the same string in every language.
+    pub fn code(self) -> &'static str {
+        match self {
+            SubscribeError::BadChannel => "bad_channel",
+            SubscribeError::TooMany => "too_many_subscriptions",
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What the core tells the application.
+
+use crate::wire::{EventFrame, User};
+
+/// Something the application should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The connection's state, or the number of waiting ops, changed.
+    Status(Status),
+    /// The server said who this client is.
+    User(User),
+    /// An op came further.
+    Op {
+        /// The op.
+        id: String,
+        /// Its channel.
+        channel: String,
+        /// How far.
+        state: OpState,
+    },
+    /// A subscription changed.
+    Channel {
+        /// The channel.
+        channel: String,
+        /// Into what.
+        state: ChannelState,
+    },
+    /// An event of a channel that was subscribed without a timeline.
+    Received(EventFrame),
+    /// A dialog's rows changed. Apply the changes in their order.
+    Dialog {
+        /// The dialog's id.
+        dialog: String,
+        /// What changed.
+        changes: Vec<Change>,
+    },
+    /// The store fails, or works again.
+    Storage {
+        /// `storage_full` or `storage_unavailable`; `None` once it works again.
+        code: Option<&'static str>,
+    },
+    /// The server complained about a frame.
+    Problem {
+        /// Stable code, protocol section 9.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// The connection as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The state.
+    pub state: State,
+    /// Attempts that failed in a row.
+    pub attempt: u32,
+    /// When the next attempt is made, in ms from this event.
+    pub retry_in_ms: Option<u64>,
+    /// Why the connection is not there: a stable code.
+    pub cause: Option<String>,
+    /// Ops not yet acknowledged.
+    pub waiting: u32,
+}
+
+/// States of [`Status`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// `connect` was not called yet.
+    Idle,
+    /// Getting a token, dialling, or waiting for the server's welcome, for the first time.
+    Connecting,
+    /// Connected and welcomed.
+    Online,
+    /// The connection was lost or could not be made; another attempt follows.
+    Reconnecting,
+    /// The system says that there is no network.
+    Offline,
+    /// The page or app sleeps.
+    Parked,
+    /// `close` was called.
+    Closed,
+    /// A terminal refusal; `cause` says which. Only `connect` leaves this state.
+    Failed,
+}
+
+impl State {
+    /// The word that every binding uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Connecting => "connecting",
+            State::Online => "online",
+            State::Reconnecting => "reconnecting",
+            State::Offline => "offline",
+            State::Parked => "parked",
+            State::Closed => "closed",
+            State::Failed => "failed",
+        }
+    }
+}
+
+/// How far an op came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpState {
+    /// It is in the durable store and survives a crash.
+    Queued,
+    /// It was sent and is not yet answered.
+    Sending,
+    /// It is committed at the server.
+    Acked {
+        /// Its event's offset.
+        offset: u64,
+    },
+    /// It was refused; it blocks its channel until it is retried or discarded.
+    Failed {
+        /// Stable code.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The application gave it up.
+    Discarded,
+}
+
+/// How a subscription stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelState {
+    /// Not, or not yet again, at the head.
+    Syncing,
+    /// At the head; events follow as they happen.
+    Live,
+    /// The cursor could not be honoured: earlier events are forgotten and what follows starts anew.
+    Reset {
+        /// `epoch`, `trimmed`, `ahead`, `user` or `gap`.
+        reason: String,
+    },
+    /// Refused.
+    Failed {
+        /// Stable code.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// One row of a dialog. `Debug` leaves the text out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The op's id for a message, the run's id for an answer.
+    pub id: String,
+    /// What kind of row.
+    pub kind: RowKind,
+    /// Who.
+    pub by: User,
+    /// Whether this client's user wrote it.
+    pub own: bool,
+    /// The text; it grows while the state is [`RowState::Streaming`].
+    pub text: String,
+    /// When, ms since the Unix epoch: the server's time, or the local one until it is committed.
+    pub at: u64,
+    /// Its place in the channel, once committed.
+    pub offset: Option<u64>,
+    /// How it stands.
+    pub state: RowState,
+    /// Why it failed or ended early.
+    pub code: Option<String>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("bytes", &self.text.len())
+            .field("offset", &self.offset)
+            .field("state", &self.state)
+            .finish()
+    }
+}
+
+/// Kinds of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowKind {
+    /// Somebody wrote it.
+    Message,
+    /// The model answers.
+    Answer,
+}
+
+impl RowKind {
+    /// The word that every binding uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowKind::Message => "message",
+            RowKind::Answer => "answer",
+        }
+    }
+}
+
+/// How a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowState {
+    /// Not yet in the durable store.
+    Saving,
+    /// In the durable store, waiting to be sent.
+    Queued,
+    /// Sent, not yet answered.
+    Sending,
+    /// Committed.
+    Sent,
+    /// Refused; to be retried or discarded.
+    Failed,
+    /// An answer that grows.
+    Streaming,
+    /// An answer that is whole.
+    Done,
+    /// An answer that somebody stopped.
+    Stopped,
+    /// An answer that the server could not finish.
+    Interrupted,
+    /// An answer that the model failed.
+    Error,
+}
+
+impl RowState {
+    /// The word that every binding uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowState::Saving => "saving",
+            RowState::Queued => "queued",
+            RowState::Sending => "sending",
+            RowState::Sent => "sent",
+            RowState::Failed => "failed",
+            RowState::Streaming => "streaming",
+            RowState::Done => "done",
+            RowState::Stopped => "stopped",
+            RowState::Interrupted => "interrupted",
+            RowState::Error => "error",
+        }
+    }
+}
+
+/// One change of a dialog's list of rows. Indexes count from 0 in the list as the changes before left it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The list is now this.
+    Reset(Vec<Row>),
+    /// A row was inserted before what stood at `index`.
+    Insert {
+        /// Where.
+        index: usize,
+        /// The row.
+        row: Row,
+    },
+    /// The row at `index` is now this.
+    Update {
+        /// Where.
+        index: usize,
+        /// The row.
+        row: Row,
+    },
+    /// Text was added to the end of the row at `index`.
+    Append {
+        /// Where.
+        index: usize,
+        /// What was added.
+        text: String,
+    },
+    /// The row at `index` is gone.
+    Remove {
+        /// Where.
+        index: usize,
+    },
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Change::Reset(rows) => f.debug_tuple("Reset").field(&rows.len()).finish(),
+            Change::Insert { index, row } => f.debug_tuple("Insert").field(index).field(row).finish(),
+            Change::Update { index, row } => f.debug_tuple("Update").field(index).field(row).finish(),
+            Change::Append { index, text } => {
+                f.debug_tuple("Append").field(index).field(&text.len()).finish()
+            }
+            Change::Remove { index } => f.debug_tuple("Remove").field(index).finish(),
+        }
+    }
+}

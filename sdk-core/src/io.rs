@@ -1,0 +1,230 @@
+//! What a driver feeds the core and what it drains from it. Effects are values; the driver carries them out.
+
+use crate::event::Event;
+use crate::time::Time;
+
+/// One attempt at a transport. Reports about an attempt that is over are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnId(pub u64);
+
+/// One request for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenAsk(pub u64);
+
+/// One change of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StoreId(pub u64);
+
+/// What happened outside. `Debug` shows no token and no text.
+pub enum Input<'a> {
+    /// The socket is open.
+    Opened {
+        /// Which attempt.
+        conn: ConnId,
+    },
+    /// A text message arrived.
+    Received {
+        /// Which attempt.
+        conn: ConnId,
+        /// The message.
+        text: &'a str,
+    },
+    /// The socket is closed, or could not be opened.
+    Closed {
+        /// Which attempt.
+        conn: ConnId,
+        /// The close code; 1006 where there is none.
+        code: u16,
+    },
+    /// The application's token provider answered.
+    Token {
+        /// Which request.
+        ask: TokenAsk,
+        /// The token, or why there is none.
+        result: Result<String, TokenError>,
+    },
+    /// The store carried out a change, or could not.
+    Stored {
+        /// Which change.
+        store: StoreId,
+        /// How it went.
+        result: Result<(), StoreError>,
+    },
+    /// The system says something about the network. Hints only: they may be wrong.
+    Network(Network),
+    /// The system says something about the page or app.
+    Lifecycle(Lifecycle),
+}
+
+/// Why the application's provider gave no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenError {
+    /// This user may not connect; asking again is pointless.
+    Unauthorized,
+    /// It did not work this time.
+    Unavailable,
+}
+
+/// Why the store could not carry out a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreError {
+    /// No space left, or the quota is used up.
+    Full,
+    /// Anything else: denied, broken, gone.
+    Unavailable,
+}
+
+impl StoreError {
+    /// Stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            StoreError::Full => "storage_full",
+            StoreError::Unavailable => "storage_unavailable",
+        }
+    }
+}
+
+/// What the system says about the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// There is one.
+    Online,
+    /// There is none.
+    Offline,
+    /// It is another one than before.
+    Changed,
+}
+
+/// What the system says about the page or app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// Visible again.
+    Shown,
+    /// No longer visible.
+    Hidden,
+    /// About to be frozen, put into the back/forward cache, or suspended in the background.
+    Frozen,
+    /// Back from that, or the machine woke up.
+    Resumed,
+}
+
+/// What to do next. [`Output::Wait`] comes only when nothing else is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Open a transport. A driver that has another one open for an earlier attempt has been told to close it.
+    Open {
+        /// The attempt's name in every report about it.
+        conn: ConnId,
+    },
+    /// Send a text message.
+    Transmit {
+        /// On which attempt.
+        conn: ConnId,
+        /// The message; it may hold a token, so don't log it.
+        message: Message,
+    },
+    /// Close the transport and forget it at once: the core counts it as gone and wants no report.
+    Close {
+        /// Which attempt.
+        conn: ConnId,
+        /// With which close code: 1000, or from 4000 on.
+        code: u16,
+    },
+    /// Ask the application for a token.
+    FetchToken {
+        /// The request's name in the answer.
+        ask: TokenAsk,
+        /// Whether the last token was refused or runs out, so that a cached one won't do.
+        renew: bool,
+    },
+    /// Change the store. Changes must be carried out in their order, each whole or not at all.
+    Store {
+        /// The change's name in the report.
+        store: StoreId,
+        /// What to change.
+        change: StoreChange,
+    },
+    /// Tell the application.
+    Event(Event),
+    /// Nothing left to do: sleep until then, or until an input or a command.
+    Wait {
+        /// Later than now; `None` while closed.
+        until: Option<Time>,
+        /// Which timer asks for it, for logs.
+        why: &'static str,
+    },
+}
+
+/// A text message to send. `Debug` shows its length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message(pub String);
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Message")
+    }
+}
+
+/// A change of the store. Records and events are opaque JSON texts; a driver keeps them as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreChange {
+    /// Keep this op, replacing one with the same id.
+    PutOp {
+        /// The op's id.
+        id: String,
+        /// What to give back in [`Restored::ops`].
+        record: Message,
+    },
+    /// Forget this op.
+    DeleteOp {
+        /// The op's id.
+        id: String,
+    },
+    /// In one transaction: add these events to the channel, set its cursor, and forget its events below an offset.
+    PutEvents {
+        /// The channel.
+        channel: String,
+        /// The log's life.
+        epoch: String,
+        /// The new cursor: the last offset applied.
+        cursor: u64,
+        /// Offsets and event texts, in order; may be empty.
+        events: Vec<(u64, Message)>,
+        /// Events with a lower offset may go.
+        trim_below: u64,
+    },
+    /// Forget the channel's events and cursor.
+    ClearChannel {
+        /// The channel.
+        channel: String,
+    },
+    /// Keep this profile, replacing the one before.
+    PutProfile {
+        /// What to give back in [`Restored::profile`].
+        record: Message,
+    },
+}
+
+/// What the store held when the client started. The default is an empty store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// The last profile.
+    pub profile: Option<String>,
+    /// The records of the ops kept, in any order.
+    pub ops: Vec<String>,
+    /// The channels with a cursor.
+    pub channels: Vec<RestoredChannel>,
+}
+
+/// A channel as the store held it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredChannel {
+    /// The channel.
+    pub channel: String,
+    /// The log's life.
+    pub epoch: String,
+    /// The cursor.
+    pub cursor: u64,
+    /// The events kept, in the order of their offsets.
+    pub events: Vec<String>,
+}
