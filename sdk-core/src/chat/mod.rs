@@ -1,0 +1,5 @@
+//! A dialog's rows, kept here so that no platform keeps them anew.
+
+mod timeline;
+
+pub(crate) use timeline::Timeline;

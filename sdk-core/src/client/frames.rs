@@ -1,0 +1,271 @@
+//! What the server sends, frame by frame.
+
+use super::{Client, context};
+use crate::delivery::{Applied, Step};
+use crate::event::{ChannelState, Event, OpState};
+use crate::io::{ConnId, Message, Output, StoreChange};
+use crate::time::Now;
+use crate::wire::{
+    ClientFrame, EventFrame, Page, Piece, Problem, RunText, ServerFrame, SubOk, User, Welcome, codes,
+    decode_server_message,
+};
+
+impl Client {
+    /// A message arrived on the current connection.
+    pub(super) fn message(&mut self, now: Now, text: &str) {
+        match decode_server_message(text) {
+            Ok(frames) => {
+                for frame in frames {
+                    self.frame(now, frame);
+                }
+            }
+            Err(error) => {
+                let (code, message) =
+                    (error.code().to_owned(), "the server sent what is not a frame".to_owned());
+                self.out.push_back(Output::Event(Event::Problem { code, message }));
+                self.link.broken(context!(self, now));
+                self.follow_link();
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Now, frame: ServerFrame) {
+        match frame {
+            ServerFrame::Welcome(welcome) if self.link.awaits_welcome() => self.welcome(now, welcome),
+            ServerFrame::Error(problem) => self.problem(problem),
+            ServerFrame::Goaway { spread_ms, .. } => self.link.goaway(spread_ms),
+            // Everything else belongs to a session.
+            frame => {
+                if let Some(conn) = self.session {
+                    self.session_frame(now, conn, frame);
+                }
+            }
+        }
+    }
+
+    fn session_frame(&mut self, now: Now, conn: ConnId, frame: ServerFrame) {
+        match frame {
+            ServerFrame::AuthOk { token_ttl_ms, .. } => self.link.token_lasts(now, token_ttl_ms),
+            ServerFrame::SubOk(sub) => self.sub_ok(now, sub),
+            ServerFrame::SubErr { ch, problem, retryable } => self.sub_err(now, &ch, problem, retryable),
+            ServerFrame::Page(page) => self.page(now, page),
+            ServerFrame::Event(event) => self.event(now, event),
+            ServerFrame::Piece(piece) => self.piece(now, &piece),
+            ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(&id, &ch, offset, at),
+            ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
+            ServerFrame::Ping { n } => {
+                let message = Message(ClientFrame::Pong { n }.encode());
+                self.out.push_back(Output::Transmit { conn, message });
+            }
+            ServerFrame::Welcome(_)
+            | ServerFrame::Error(_)
+            | ServerFrame::Goaway { .. }
+            | ServerFrame::Pong { .. }
+            | ServerFrame::Unknown => {}
+        }
+    }
+
+    // The connection.
+
+    fn welcome(&mut self, now: Now, welcome: Welcome) {
+        self.link.welcomed(context!(self, now), &welcome);
+        self.session = self.link.online();
+        self.limiter.advertised(now.mono, &welcome.limits);
+        self.limiter.draining(now.mono, self.outbox.len() > 0);
+        self.limits = Some(welcome.limits);
+        self.sign_in(welcome.user);
+    }
+
+    /// From here on everything is this user's.
+    fn sign_in(&mut self, user: User) {
+        let another = self.me.as_ref().is_some_and(|me| me.id != user.id);
+        if another {
+            self.forget_user();
+        }
+        let (adopted, foreign) = self.outbox.sign_in(&user.id);
+        for id in adopted {
+            if let Some(record) = self.outbox.get(&id).map(|entry| entry.record()) {
+                self.put_op(&id, record);
+            }
+        }
+        for id in foreign {
+            self.fail_op(&id, codes::USER_CHANGED, "it was written by another user");
+        }
+        for channel in &mut self.channels {
+            if let Some(timeline) = &mut channel.timeline {
+                timeline.signed_in(&user);
+            }
+        }
+        if self.me.as_ref() != Some(&user) {
+            self.me = Some(user.clone());
+            self.put_profile();
+        }
+        self.out.push_back(Output::Event(Event::User(user)));
+    }
+
+    /// What the former user saw is not for this one.
+    fn forget_user(&mut self) {
+        let mut names: Vec<String> = self.cached.drain(..).map(|cached| cached.channel).collect();
+        for channel in &mut self.channels {
+            if channel.forget() {
+                let state = ChannelState::Reset { reason: "user".to_owned() };
+                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
+            }
+            names.push(channel.name.clone());
+        }
+        for channel in names {
+            self.store(StoreChange::ClearChannel { channel });
+        }
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.link.refused(&problem.code, problem.retry_after_ms);
+        self.out.push_back(Output::Event(Event::Problem { code: problem.code, message: problem.message }));
+    }
+
+    // Channels.
+
+    fn sub_ok(&mut self, now: Now, sub: SubOk) {
+        let Some(at) = self.channels.iter().position(|channel| channel.name == sub.page.ch) else { return };
+        let mut page_runs = Vec::new();
+        let mut sub = sub;
+        std::mem::swap(&mut page_runs, &mut sub.page.runs);
+        let applied = self.channels[at].sub_ok(sub);
+        self.applied(now, at, applied, &page_runs, true);
+    }
+
+    fn page(&mut self, now: Now, page: Page) {
+        let Some(at) = self.channels.iter().position(|channel| channel.name == page.ch) else { return };
+        let mut page = page;
+        let runs = std::mem::take(&mut page.runs);
+        let applied = self.channels[at].page(page);
+        self.applied(now, at, applied, &runs, false);
+    }
+
+    fn event(&mut self, now: Now, event: EventFrame) {
+        let Some(at) = self.channels.iter().position(|channel| channel.name == event.ch) else { return };
+        let offset = event.offset;
+        let past = offset <= self.channels[at].offset();
+        let applied = self.channels[at].event(event);
+        if past {
+            self.duplicates += 1;
+        }
+        self.applied(now, at, applied, &[], false);
+    }
+
+    fn piece(&mut self, now: Now, piece: &Piece) {
+        let Some(at) = self.channels.iter().position(|channel| channel.name == piece.ch) else { return };
+        let step = self.channels[at].piece(piece);
+        self.step(now, at, step);
+    }
+
+    /// Hands on what a channel applied, keeps it, and does what it asks.
+    fn applied(&mut self, now: Now, at: usize, applied: Applied, runs: &[RunText], answered: bool) {
+        let name = self.channels[at].name.clone();
+        if let Some(reason) = applied.reset {
+            if let Some(timeline) = &mut self.channels[at].timeline {
+                timeline.reset();
+            }
+            self.store(StoreChange::ClearChannel { channel: name.clone() });
+            let state = ChannelState::Reset { reason };
+            self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
+        }
+        let mut kept = Vec::new();
+        let news = !applied.events.is_empty();
+        for event in applied.events {
+            // The event of an own op says that it is committed, whether or not its answer arrives.
+            if self.outbox.get(&event.id).is_some() {
+                self.settle_op(&event.id, OpState::Acked { offset: event.offset });
+            }
+            match &mut self.channels[at].timeline {
+                Some(timeline) => {
+                    timeline.apply(&event);
+                    kept.push((event.offset, Message(event.raw)));
+                }
+                None => self.out.push_back(Output::Event(Event::Received(event))),
+            }
+        }
+        if news || answered {
+            self.keep(at, kept);
+        }
+        if applied.step == Step::Live {
+            if let Some(timeline) = &mut self.channels[at].timeline {
+                for run in runs {
+                    timeline.snapshot(run);
+                }
+            }
+            let state = ChannelState::Live;
+            self.out.push_back(Output::Event(Event::Channel { channel: name, state }));
+        }
+        self.step(now, at, applied.step);
+    }
+
+    /// Puts the applied events and the cursor behind them into the store.
+    fn keep(&mut self, at: usize, events: Vec<(u64, Message)>) {
+        let Some(cursor) = self.channels[at].cursor.clone() else { return };
+        let channel = self.channels[at].name.clone();
+        let trim_below = (cursor.offset + 1).saturating_sub(self.config.cached_events);
+        let change = StoreChange::PutEvents {
+            channel,
+            epoch: cursor.epoch,
+            cursor: cursor.offset,
+            events,
+            trim_below,
+        };
+        self.store(change);
+    }
+
+    fn step(&mut self, now: Now, at: usize, step: Step) {
+        match step {
+            Step::None | Step::Live => {}
+            Step::Next => {
+                let channel = &mut self.channels[at];
+                let frame = ClientFrame::Next { ch: channel.name.clone(), from: channel.ask_next(now.mono) };
+                if let Some(conn) = self.session {
+                    self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
+                }
+            }
+            // The next pump subscribes without a cursor.
+            Step::Anew => self.channels[at].give_up(),
+        }
+    }
+
+    fn sub_err(&mut self, now: Now, ch: &str, problem: Problem, retryable: bool) {
+        let Some(at) = self.channels.iter().position(|channel| channel.name == ch) else { return };
+        if retryable {
+            let floor = problem.retry_after_ms.unwrap_or(0);
+            self.channels[at].refused(now.mono, floor, &mut self.rng);
+            return;
+        }
+        self.channels[at].fail();
+        // What may no longer be read must not stay readable here.
+        if self.channels[at].forget() {
+            self.store(StoreChange::ClearChannel { channel: ch.to_owned() });
+        }
+        let state = ChannelState::Failed { code: problem.code, message: problem.message };
+        self.out.push_back(Output::Event(Event::Channel { channel: ch.to_owned(), state }));
+    }
+
+    // Ops.
+
+    fn committed(&mut self, id: &str, ch: &str, offset: u64, at: u64) {
+        if self.outbox.get(id).is_none() {
+            return;
+        }
+        if let Some(timeline) = self.timeline(ch) {
+            timeline.commit(id, offset, at);
+        }
+        self.settle_op(id, OpState::Acked { offset });
+    }
+
+    fn nack(&mut self, now: Now, id: &str, problem: Problem, retryable: bool) {
+        if !retryable {
+            self.fail_op(id, &problem.code, &problem.message);
+            return;
+        }
+        if let (codes::RATE_LIMITED, Some(wait)) = (problem.code.as_str(), problem.retry_after_ms) {
+            self.limiter.pause(now.mono.after(wait));
+        }
+        self.delay_op(now, id, problem.retry_after_ms);
+    }
+}

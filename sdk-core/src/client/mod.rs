@@ -1,0 +1,548 @@
+//! The composition: owns the parts and orders them, with no policy of its own.
+
+mod frames;
+mod sending;
+
+use crate::chat::Timeline;
+use crate::config::Config;
+use crate::delivery::{Channel, EntryState, Limiter, Outbox};
+use crate::error::{SendError, SubscribeError};
+use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
+use crate::io::{Input, Message, Output, Restored, RestoredChannel, StoreChange, StoreError, StoreId};
+use crate::link::Connection;
+use crate::rng::{Rng, Uuids};
+use crate::time::{Now, Time};
+use crate::wire::json::{Object, Writer, validate};
+use crate::wire::{Cursor, DIALOG_PREFIX, EventFrame, Limits, MAX_TEXT, Op, User, is_channel_name};
+use std::collections::VecDeque;
+
+/// Most subscriptions of a client.
+const MAX_CHANNELS: usize = 100;
+/// What an op frame needs besides its body, at most.
+const OP_OVERHEAD: u64 = 512;
+/// The message limit until a server says otherwise.
+const MESSAGE_BYTES: u64 = 65_536;
+/// A wall clock that ran ahead of the monotonic one by more than this shows a sleep.
+const SLEEP_MS: u64 = 5_000;
+
+/// The client: a state machine that a driver feeds with [`Input`]s and drains of [`Output`]s. See the crate's documentation for the loop.
+///
+/// Methods come in three families. *Commands* may be called in any number and order and never fail because there is no connection; their
+/// outcome comes as an [`Event`] that carries the id. *Driver* methods are [`Client::handle`] and [`Client::poll`]. *Getters* look.
+///
+/// The monotonic clock handed in must not go back; if it does, the latest reading counts.
+pub struct Client {
+    config: Config,
+    rng: Rng,
+    uuids: Uuids,
+    link: Connection,
+    outbox: Outbox,
+    limiter: Limiter,
+    limits: Option<Limits>,
+    channels: Vec<Channel>,
+    cached: Vec<RestoredChannel>,
+    me: Option<User>,
+    /// Names this installation in `hello`.
+    installation: String,
+    out: VecDeque<Output>,
+    /// The connection that delivery runs on.
+    session: Option<crate::io::ConnId>,
+    /// Changes of the store under way that keep an op.
+    puts: Vec<(StoreId, String)>,
+    last_store: u64,
+    storage: Option<&'static str>,
+    shown: Option<(Status, Option<Time>)>,
+    last: Now,
+    waiting_until: Option<Time>,
+    duplicates: u64,
+}
+
+/// Lends the link what its transitions need.
+macro_rules! context {
+    ($client:ident, $now:expr) => {
+        &mut $crate::link::Context { now: $now, rng: &mut $client.rng, out: &mut $client.out }
+    };
+}
+use context;
+
+impl Client {
+    /// A client that is not connected, with what the store held. The seed must be 32 random bytes, new for each client.
+    pub fn new(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
+        let mut rng = Rng::new(seed);
+        let mut uuids = Uuids::default();
+        let mut outbox = Outbox::new(config.outbox_ops, config.outbox_bytes, config.op_ttl_ms);
+        let mut out = VecDeque::new();
+        for record in &restored.ops {
+            if !outbox.restore(record) {
+                out.push_back(Output::Event(Event::Problem {
+                    code: "record_unreadable".to_owned(),
+                    message: "a message kept on this device could not be read".to_owned(),
+                }));
+            }
+        }
+        let profile = restored.profile.as_deref().and_then(read_profile);
+        let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
+        Client {
+            link: Connection::new(&config),
+            outbox,
+            limiter: Limiter::new(),
+            limits: None,
+            channels: Vec::new(),
+            cached: restored.channels,
+            me,
+            installation,
+            out,
+            session: None,
+            puts: Vec::new(),
+            last_store: 0,
+            storage: None,
+            shown: None,
+            last: now,
+            waiting_until: None,
+            duplicates: 0,
+            config,
+            rng,
+            uuids,
+        }
+    }
+
+    // Commands.
+
+    /// Wants a connection. While one is wanted already this changes nothing; after a terminal refusal it tries again.
+    pub fn connect(&mut self, now: Now) {
+        let now = self.clamp(now);
+        self.link.connect(context!(self, now));
+    }
+
+    /// Wants no connection. What is stored stays stored and is sent after the next [`Client::connect`].
+    pub fn close(&mut self, now: Now) {
+        let now = self.clamp(now);
+        self.link.close(context!(self, now));
+        self.follow_link();
+    }
+
+    /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already. Opening it again changes nothing.
+    pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
+        self.add_channel(now, &channel_of(dialog), true)
+    }
+
+    /// Closes a dialog. What waits to be sent to it is still sent.
+    pub fn close_dialog(&mut self, now: Now, dialog: &str) {
+        self.unsubscribe(now, &channel_of(dialog));
+    }
+
+    /// Writes a message into a dialog: its row is there at once. Returns the op's id.
+    pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
+        if text.trim().is_empty() {
+            return Err(SendError::Empty);
+        }
+        if text.len() > MAX_TEXT {
+            return Err(SendError::TooLarge);
+        }
+        let body = Writer::object().str("text", text).end();
+        self.send(now, &channel_of(dialog), "message", &body)
+    }
+
+    /// Asks to end an answer under way; what it said so far stays. Returns the op's id.
+    pub fn stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
+        let body = Writer::object().str("run", run).end();
+        self.send(now, &channel_of(dialog), "run.cancel", &body)
+    }
+
+    /// Subscribes to a channel without a timeline: its events come as [`Event::Received`].
+    pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
+        self.add_channel(now, channel, false)
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, now: Now, channel: &str) {
+        let now = self.clamp(now);
+        if let Some(at) = self.channels.iter().position(|other| other.name == channel) {
+            let gone = self.channels.remove(at);
+            if gone.timeline.is_none() {
+                self.store(StoreChange::ClearChannel { channel: gone.name.clone() });
+            }
+            self.leave_channel(now, &gone.name);
+        }
+    }
+
+    /// Sends an op of any kind; `body` is the JSON text of an object. Returns the op's id.
+    pub fn send(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<String, SendError> {
+        let now = self.clamp(now);
+        if !is_channel_name(channel) {
+            return Err(SendError::BadChannel);
+        }
+        if validate(body).ok().and_then(|body| Object::parse(body).ok()).is_none() {
+            return Err(SendError::BadBody);
+        }
+        let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
+        if body.len() as u64 + OP_OVERHEAD > most {
+            return Err(SendError::TooLarge);
+        }
+        let id = self.uuids.next(now.wall, &mut self.rng);
+        let op = Op {
+            id: id.clone(),
+            ch: channel.to_owned(),
+            kind: kind.to_owned(),
+            body: body.to_owned(),
+            after: None,
+        };
+        let user = self.me.as_ref().map(|me| me.id.clone());
+        let record = self.outbox.push(op, now.wall, user)?.record();
+        self.put_op(&id, record);
+        if kind == "message"
+            && let Some(timeline) = self.timeline(channel)
+        {
+            timeline.write(&id, body, now.wall, RowState::Saving, None);
+        }
+        Ok(id)
+    }
+
+    /// Sends an op again that failed. False if there is no such op.
+    pub fn retry(&mut self, now: Now, op: &str) -> bool {
+        let now = self.clamp(now);
+        let me = self.me.as_ref().map(|me| me.id.clone());
+        let Some(entry) = self.outbox.get_mut(op) else { return false };
+        if !matches!(entry.state, EntryState::Failed { .. }) {
+            return false;
+        }
+        entry.state = EntryState::Ready { not_before: now.mono };
+        entry.made_at = now.wall;
+        entry.stored = false;
+        // Whoever retries makes it theirs.
+        entry.user = me;
+        let (record, channel) = (entry.record(), entry.channel.clone());
+        self.put_op(op, record);
+        if let Some(timeline) = self.timeline(&channel) {
+            timeline.mark(op, RowState::Saving, None);
+        }
+        true
+    }
+
+    /// Gives an op up that failed, or that was never sent. False if there is no such op, or if it may be at the server already.
+    pub fn discard(&mut self, now: Now, op: &str) -> bool {
+        self.clamp(now);
+        let may = |entry: &crate::delivery::Entry| {
+            matches!(entry.state, EntryState::Failed { .. }) || entry.tried == 0
+        };
+        if !self.outbox.get(op).is_some_and(may) {
+            return false;
+        }
+        self.settle_op(op, OpState::Discarded);
+        true
+    }
+
+    // Getters.
+
+    /// A dialog's rows, as the [`Event::Dialog`]s drained so far and those still to be drained make them.
+    pub fn rows(&self, dialog: &str) -> Vec<Row> {
+        let name = channel_of(dialog);
+        let channel = self.channels.iter().find(|channel| channel.name == name);
+        channel
+            .and_then(|channel| channel.timeline.as_ref())
+            .map_or_else(Vec::new, |timeline| timeline.rows().to_vec())
+    }
+
+    /// Whom the server, now or in an earlier run, said this client is.
+    pub fn user(&self) -> Option<&User> {
+        self.me.as_ref()
+    }
+
+    /// How many events came a second time and were dropped, because a repair and the live stream brought both.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    // Driver.
+
+    /// Takes what happened outside.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        let now = self.clamp(now);
+        match input {
+            Input::Opened { conn } => {
+                if self.link.opened(now, conn) {
+                    self.hello(now, conn);
+                }
+            }
+            Input::Received { conn, text } => {
+                if self.link.is_current(conn) {
+                    self.link.heard(now);
+                    self.message(now, text);
+                }
+            }
+            Input::Closed { conn, code } => self.link.closed(context!(self, now), conn, code),
+            Input::Token { ask, result } => self.link.token(context!(self, now), ask, result),
+            Input::Stored { store, result } => self.stored(store, result),
+            Input::Network(hint) => self.link.network(context!(self, now), hint),
+            Input::Lifecycle(life) => self.link.lifecycle(context!(self, now), life),
+        }
+        self.follow_link();
+    }
+
+    /// The next thing to do. Call it until it says [`Output::Wait`].
+    pub fn poll(&mut self, now: Now) -> Output {
+        if let Some(output) = self.out.pop_front() {
+            return output;
+        }
+        let now = self.clamp(now);
+        self.settle(now);
+        if let Some(output) = self.out.pop_front() {
+            return output;
+        }
+        let (until, why) = match self.deadline(now) {
+            // What is due was just done, so a deadline that is not in the future could only spin.
+            Some((at, why)) => (Some(at.max(now.mono.after(1))), why),
+            None => (None, "nothing"),
+        };
+        self.waiting_until = until;
+        Output::Wait { until, why }
+    }
+
+    // Parts of the driver.
+
+    fn clamp(&mut self, now: Now) -> Now {
+        let mono = now.mono.max(self.last.mono);
+        let asleep =
+            now.wall.saturating_sub(self.last.wall) > mono.since(self.last.mono).saturating_add(SLEEP_MS);
+        let late = self.waiting_until.is_some_and(|at| Connection::is_late(at, mono));
+        let now = Now { mono, wall: now.wall };
+        self.last = now;
+        if asleep || late {
+            self.waiting_until = None;
+            self.link.woke(context!(self, now));
+        }
+        now
+    }
+
+    /// Fires what is due, sends what may go, and says what changed.
+    fn settle(&mut self, now: Now) {
+        self.link.tick(context!(self, now));
+        self.follow_link();
+        if let Some(conn) = self.session {
+            self.pump(now, conn);
+            self.follow_link();
+        }
+        self.tell(now);
+    }
+
+    fn deadline(&mut self, now: Now) -> Option<(Time, &'static str)> {
+        let mut earliest = self.link.deadline();
+        let mut consider = |at: Option<Time>, why| {
+            if let Some(at) = at
+                && earliest.is_none_or(|(other, _)| at < other)
+            {
+                earliest = Some((at, why));
+            }
+        };
+        if self.session.is_some() {
+            for channel in &self.channels {
+                consider(channel.deadline(), "subscription");
+            }
+            consider(self.sending_deadline(now), "outbox");
+        }
+        earliest
+    }
+
+    /// Delivery runs on the welcomed connection and nowhere else.
+    fn follow_link(&mut self) {
+        let online = self.link.online();
+        if self.session == online {
+            return;
+        }
+        if self.session.is_some() {
+            self.outbox.disconnected();
+            for channel in &mut self.channels {
+                channel.disconnected();
+                if let Some(timeline) = &mut channel.timeline {
+                    for entry in self.outbox.iter().filter(|entry| entry.channel == channel.name) {
+                        timeline.mark(&entry.id, row_state(entry), row_code(entry));
+                    }
+                }
+                let state = ChannelState::Syncing;
+                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
+            }
+        }
+        self.session = online;
+    }
+
+    /// Tells the application what changed since the last time.
+    fn tell(&mut self, now: Now) {
+        for channel in &mut self.channels {
+            if let Some(timeline) = &mut channel.timeline {
+                let changes = timeline.take_changes();
+                if !changes.is_empty() {
+                    let dialog = channel.name.strip_prefix(DIALOG_PREFIX).unwrap_or(&channel.name).to_owned();
+                    self.out.push_back(Output::Event(Event::Dialog { dialog, changes }));
+                }
+            }
+        }
+        let retry_at = self.link.retry_at();
+        let waiting =
+            self.outbox.iter().filter(|entry| !matches!(entry.state, EntryState::Failed { .. })).count();
+        let status = Status {
+            state: self.link.state(),
+            attempt: self.link.attempt(),
+            retry_in_ms: None,
+            cause: self.link.cause().map(str::to_owned),
+            waiting: waiting as u32,
+        };
+        let shown = (status, retry_at);
+        if self.shown.as_ref() != Some(&shown) {
+            let mut status = shown.0.clone();
+            status.retry_in_ms = retry_at.map(|at| at.since(now.mono));
+            self.shown = Some(shown);
+            self.out.push_back(Output::Event(Event::Status(status)));
+        }
+    }
+
+    // The store.
+
+    fn store(&mut self, change: StoreChange) -> StoreId {
+        self.last_store += 1;
+        let store = StoreId(self.last_store);
+        self.out.push_back(Output::Store { store, change });
+        store
+    }
+
+    fn put_op(&mut self, id: &str, record: Message) {
+        let store = self.store(StoreChange::PutOp { id: id.to_owned(), record });
+        self.puts.push((store, id.to_owned()));
+    }
+
+    fn put_profile(&mut self) {
+        let record = Writer::object().str("client", &self.installation);
+        let record = match &self.me {
+            Some(me) => record.raw("user", &me.encode()),
+            None => record,
+        };
+        self.store(StoreChange::PutProfile { record: Message(record.end()) });
+    }
+
+    fn stored(&mut self, store: StoreId, result: Result<(), StoreError>) {
+        let put = self.puts.iter().position(|(other, _)| *other == store).map(|at| self.puts.remove(at).1);
+        let code = result.err().map(StoreError::code);
+        if code != self.storage {
+            self.storage = code;
+            self.out.push_back(Output::Event(Event::Storage { code }));
+        }
+        if code.is_none()
+            && let Some(entry) = put.and_then(|id| self.outbox.get_mut(&id))
+        {
+            entry.stored = true;
+            let (id, channel) = (entry.id.clone(), entry.channel.clone());
+            let (state, code) = (row_state(entry), row_code(entry).map(str::to_owned));
+            if let Some(timeline) = self.timeline(&channel) {
+                timeline.mark(&id, state, code.as_deref());
+            }
+            self.tell_op(id, channel, OpState::Queued);
+        }
+    }
+
+    // Channels.
+
+    fn timeline(&mut self, channel: &str) -> Option<&mut Timeline> {
+        self.channels.iter_mut().find(|other| other.name == channel)?.timeline.as_mut()
+    }
+
+    fn add_channel(&mut self, now: Now, name: &str, with_rows: bool) -> Result<(), SubscribeError> {
+        self.clamp(now);
+        if !is_channel_name(name) {
+            return Err(SubscribeError::BadChannel);
+        }
+        if let Some(at) = self.channels.iter().position(|other| other.name == name) {
+            // A refusal may have been mended since.
+            if self.channels[at].has_failed() {
+                self.channels[at].ask_again();
+            }
+            return Ok(());
+        }
+        if self.channels.len() >= MAX_CHANNELS {
+            return Err(SubscribeError::TooMany);
+        }
+        let cached =
+            self.cached.iter().position(|other| other.channel == name).map(|at| self.cached.remove(at));
+        let cursor =
+            cached.as_ref().map(|cached| Cursor { epoch: cached.epoch.clone(), offset: cached.cursor });
+        let timeline = with_rows.then(|| {
+            let mut timeline = Timeline::new(self.me.clone());
+            for event in cached.iter().flat_map(|cached| &cached.events) {
+                if let Ok(event) = EventFrame::decode(event) {
+                    timeline.apply(&event);
+                }
+            }
+            for entry in self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == "message") {
+                let code = row_code(entry).map(str::to_owned);
+                timeline.write(&entry.id, &entry.body, entry.made_at, row_state(entry), code);
+            }
+            timeline.announce();
+            timeline
+        });
+        self.channels.push(Channel::new(name, cursor, timeline));
+        let state = ChannelState::Syncing;
+        self.out.push_back(Output::Event(Event::Channel { channel: name.to_owned(), state }));
+        Ok(())
+    }
+
+    fn tell_op(&mut self, id: String, channel: String, state: OpState) {
+        self.out.push_back(Output::Event(Event::Op { id, channel, state }));
+    }
+}
+
+/// How an op's row looks.
+fn row_state(entry: &crate::delivery::Entry) -> RowState {
+    match (&entry.state, entry.stored) {
+        (EntryState::Failed { .. }, _) => RowState::Failed,
+        (EntryState::Sent { .. }, _) => RowState::Sending,
+        (EntryState::Ready { .. }, true) => RowState::Queued,
+        (EntryState::Ready { .. }, false) => RowState::Saving,
+    }
+}
+
+fn row_code(entry: &crate::delivery::Entry) -> Option<&str> {
+    match &entry.state {
+        EntryState::Failed { code, .. } => Some(code),
+        EntryState::Sent { .. } | EntryState::Ready { .. } => None,
+    }
+}
+
+fn channel_of(dialog: &str) -> String {
+    let mut name = String::from(DIALOG_PREFIX);
+    name.push_str(dialog);
+    name
+}
+
+fn read_profile(record: &str) -> Option<(String, Option<User>)> {
+    let object = Object::parse(validate(record).ok()?).ok()?;
+    let me = object.object("user").and_then(|user| User::read(&user).ok());
+    Some((object.str("client")?.into_owned(), me))
+}
+
+/// The messages that carry these frames: as many in one as its size allows.
+fn join(frames: Vec<String>, most: u64) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
+    let mut batch: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for frame in frames {
+        if !batch.is_empty() && bytes + frame.len() as u64 + 2 > most {
+            messages.push(batched(&mut batch));
+            bytes = 0;
+        }
+        bytes += frame.len() as u64 + 1;
+        batch.push(frame);
+    }
+    if !batch.is_empty() {
+        messages.push(batched(&mut batch));
+    }
+    messages
+}
+
+fn batched(batch: &mut Vec<String>) -> Message {
+    let frames = std::mem::take(batch);
+    if let [frame] = frames.as_slice() {
+        return Message(frame.clone());
+    }
+    let mut text = String::from("[");
+    text.push_str(&frames.join(","));
+    text.push(']');
+    Message(text)
+}

@@ -1,0 +1,168 @@
+//! What goes out: hello, subscriptions, and the outbox within its window and budget.
+
+use super::{Client, MESSAGE_BYTES, context, join, row_state};
+use crate::delivery::{EntryState, Next};
+use crate::event::OpState;
+use crate::io::{ConnId, Message, Output, StoreChange};
+use crate::time::{Now, Time};
+use crate::wire::{ClientFrame, VERSION};
+
+/// An op unanswered for this long asks whether the peer is alive.
+const DOUBT_MS: u64 = 5_000;
+/// An op unanswered for this long, though the peer is alive, is sent again on a new connection.
+const UNANSWERED_MS: u64 = 30_000;
+/// Window of unanswered ops until a server says otherwise, and at most.
+const INFLIGHT: u64 = 32;
+const INFLIGHT_BYTES: u64 = 262_144;
+/// First ceiling of the delay before an op that was refused for now is sent again.
+const RETRY_BASE_MS: u64 = 250;
+const RETRY_CAP_MS: u64 = 30_000;
+
+impl Client {
+    pub(super) fn hello(&mut self, now: Now, conn: ConnId) {
+        let tail = self.config.tail;
+        let mut subs = Vec::new();
+        for channel in self.channels.iter_mut().filter(|channel| !channel.has_failed()) {
+            subs.push(channel.ask(now.mono, tail));
+        }
+        let hello = ClientFrame::Hello {
+            v: VERSION,
+            token: self.link.credential(),
+            client: self.installation.clone(),
+            agent: Some(self.config.agent.clone()),
+            subs,
+        };
+        self.out.push_back(Output::Transmit { conn, message: Message(hello.encode()) });
+    }
+
+    /// Sends what may go now.
+    pub(super) fn pump(&mut self, now: Now, conn: ConnId) {
+        let mut frames = Vec::new();
+        for channel in &mut self.channels {
+            if channel.is_due(now.mono) {
+                frames.push(ClientFrame::Sub(channel.ask(now.mono, self.config.tail)).encode());
+            }
+        }
+        let (inflight, inflight_bytes) = self.window();
+        while let Next::Send(id) = self.outbox.next(now.mono, inflight, inflight_bytes) {
+            if self.outbox.get(&id).is_some_and(|entry| self.outbox.is_expired(entry, now.wall)) {
+                self.fail_op(&id, "expired", "it waited longer than it may");
+                continue;
+            }
+            if !self.limiter.take(now.mono) {
+                break;
+            }
+            frames.extend(self.outbox.frame(&id).map(|op| op.encode()));
+            self.sent(now, &id);
+        }
+        if self.outbox.len() == 0 {
+            self.limiter.draining(now.mono, false);
+        }
+        let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
+        for message in join(frames, most) {
+            self.out.push_back(Output::Transmit { conn, message });
+        }
+        self.watch_answers(now);
+    }
+
+    fn window(&self) -> (u64, u64) {
+        self.limits.as_ref().map_or((INFLIGHT, INFLIGHT_BYTES), |limits| {
+            (limits.inflight.clamp(1, INFLIGHT), limits.inflight_bytes.min(INFLIGHT_BYTES))
+        })
+    }
+
+    fn sent(&mut self, now: Now, id: &str) {
+        let Some(entry) = self.outbox.get_mut(id) else { return };
+        entry.state = EntryState::Sent { at: now.mono };
+        entry.tried = entry.tried.saturating_add(1);
+        let (channel, state) = (entry.channel.clone(), row_state(entry));
+        if let Some(timeline) = self.timeline(&channel) {
+            timeline.mark(id, state, None);
+        }
+        self.tell_op(id.to_owned(), channel, OpState::Sending);
+    }
+
+    /// Silence after an op is a reason to doubt the peer before its heartbeat runs out.
+    fn watch_answers(&mut self, now: Now) {
+        let Some(oldest) = self.outbox.oldest_sent() else { return };
+        let silent_ms = now.mono.since(oldest);
+        if silent_ms >= UNANSWERED_MS {
+            self.link.broken(context!(self, now));
+        } else if silent_ms >= DOUBT_MS && !self.link.heard_since(oldest.after(DOUBT_MS)) {
+            self.link.probe(context!(self, now));
+        }
+    }
+
+    /// When [`Client::pump`] has something to do.
+    pub(super) fn sending_deadline(&mut self, now: Now) -> Option<Time> {
+        let (inflight, inflight_bytes) = self.window();
+        let next = match self.outbox.next(now.mono, inflight, inflight_bytes) {
+            Next::Send(_) => Some(self.limiter.next(now.mono)),
+            Next::At(at) => Some(at),
+            Next::Nothing => None,
+        };
+        let answer = self.outbox.oldest_sent().map(|oldest| {
+            if now.mono.since(oldest) < DOUBT_MS {
+                oldest.after(DOUBT_MS)
+            } else {
+                oldest.after(UNANSWERED_MS)
+            }
+        });
+        match (next, answer) {
+            (Some(next), Some(answer)) => Some(next.min(answer)),
+            (next, answer) => next.or(answer),
+        }
+    }
+
+    // Answers.
+
+    /// An op is settled: committed, or given up.
+    pub(super) fn settle_op(&mut self, id: &str, state: OpState) {
+        let Some(entry) = self.outbox.remove(id) else { return };
+        self.store(StoreChange::DeleteOp { id: id.to_owned() });
+        if state == OpState::Discarded
+            && let Some(timeline) = self.timeline(&entry.channel)
+        {
+            timeline.discard(id);
+        }
+        self.tell_op(entry.id, entry.channel, state);
+    }
+
+    /// The server refused an op for now.
+    pub(super) fn delay_op(&mut self, now: Now, id: &str, retry_after_ms: Option<u64>) {
+        let Some(entry) = self.outbox.get_mut(id) else { return };
+        let ceiling = (RETRY_BASE_MS << entry.tried.min(10)).min(RETRY_CAP_MS);
+        let delay = self.rng.up_to(ceiling).max(retry_after_ms.unwrap_or(0));
+        entry.state = EntryState::Ready { not_before: now.mono.after(delay) };
+        let (channel, state) = (entry.channel.clone(), row_state(entry));
+        if let Some(timeline) = self.timeline(&channel) {
+            timeline.mark(id, state, None);
+        }
+    }
+
+    /// An op will not be taken: it blocks its channel until the application decides.
+    pub(super) fn fail_op(&mut self, id: &str, code: &str, message: &str) {
+        let Some(entry) = self.outbox.get_mut(id) else { return };
+        let state = OpState::Failed { code: code.to_owned(), message: message.to_owned() };
+        // Nobody decides about a cancellation that came too late, so it must not stand in the way.
+        if entry.kind == "run.cancel" {
+            self.settle_op(id, state);
+            return;
+        }
+        entry.state = EntryState::Failed { code: code.to_owned(), message: message.to_owned() };
+        let (record, channel) = (entry.record(), entry.channel.clone());
+        let shown = row_state(entry);
+        self.store(StoreChange::PutOp { id: id.to_owned(), record });
+        if let Some(timeline) = self.timeline(&channel) {
+            timeline.mark(id, shown, Some(code));
+        }
+        self.tell_op(id.to_owned(), channel, state);
+    }
+
+    pub(super) fn leave_channel(&mut self, _now: Now, name: &str) {
+        if let Some(conn) = self.session {
+            let frame = ClientFrame::Unsub { ch: name.to_owned() };
+            self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! A subscription: the cursor, the rule that offsets are applied densely, and the repair of gaps.
+
+use crate::chat::Timeline;
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Want};
+
+/// After this many repairs in a row that brought nothing forward, start anew.
+const REPAIRS: u8 = 3;
+/// How long the server may take to answer `sub` or `next`.
+const ANSWER_MS: u64 = 15_000;
+/// How many event ids are remembered to drop an event that comes twice under two offsets.
+const REMEMBERED: usize = 256;
+/// First ceiling of the delay before a refused subscription is tried again.
+const RETRY_BASE_MS: u64 = 1_000;
+const RETRY_CAP_MS: u64 = 30_000;
+
+/// How a subscription stands at the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// To be asked for.
+    Unsent,
+    /// `sub` or `next` is under way.
+    Asked { since: Time },
+    /// Events follow as they happen.
+    Live,
+    /// Refused; to be asked again then.
+    Retry { at: Time },
+    /// Refused for good.
+    Failed,
+}
+
+/// What the client has to do about a channel after a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing.
+    None,
+    /// Ask `next` from the cursor.
+    Next,
+    /// The server broke the protocol's rules: subscribe anew.
+    Anew,
+    /// Caught up: live from here on.
+    Live,
+}
+
+/// Events that were applied, in order, and whether the rows before them are void.
+pub(crate) struct Applied {
+    pub(crate) events: Vec<EventFrame>,
+    /// Why earlier events are forgotten.
+    pub(crate) reset: Option<String>,
+    pub(crate) step: Step,
+}
+
+pub(crate) struct Channel {
+    pub(crate) name: String,
+    pub(crate) phase: Phase,
+    pub(crate) cursor: Option<Cursor>,
+    /// The rows, for a dialog.
+    pub(crate) timeline: Option<Timeline>,
+    seen: Vec<String>,
+    repairs: u8,
+    refusals: u32,
+    /// The last repairs brought nothing: say so with the next reset.
+    gave_up: bool,
+}
+
+impl Channel {
+    pub(crate) fn new(name: &str, cursor: Option<Cursor>, timeline: Option<Timeline>) -> Channel {
+        Channel {
+            name: name.to_owned(),
+            phase: Phase::Unsent,
+            cursor,
+            timeline,
+            seen: Vec::new(),
+            repairs: 0,
+            refusals: 0,
+            gave_up: false,
+        }
+    }
+
+    /// The subscription to ask for; from now on it is under way.
+    pub(crate) fn ask(&mut self, now: Time, tail: u64) -> Subscription {
+        self.phase = Phase::Asked { since: now };
+        Subscription { ch: self.name.clone(), want: Want { cursor: self.cursor.clone(), tail } }
+    }
+
+    /// Where `next` is to continue; from now on it is under way.
+    pub(crate) fn ask_next(&mut self, now: Time) -> u64 {
+        self.phase = Phase::Asked { since: now };
+        self.offset()
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.cursor.as_ref().map_or(0, |cursor| cursor.offset)
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnected(&mut self) {
+        if self.phase != Phase::Failed {
+            self.phase = Phase::Unsent;
+        }
+        self.repairs = 0;
+    }
+
+    /// When to look at this channel again.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Asked { since } => Some(since.after(ANSWER_MS)),
+            Phase::Retry { at } => Some(at),
+            Phase::Unsent | Phase::Live | Phase::Failed => None,
+        }
+    }
+
+    /// Whether it is time to subscribe (again).
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.phase == Phase::Unsent || self.deadline().is_some_and(|at| at <= now)
+    }
+
+    /// The server refused, for now.
+    pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
+        let ceiling = (RETRY_BASE_MS << self.refusals.min(10)).min(RETRY_CAP_MS);
+        self.refusals += 1;
+        self.phase = Phase::Retry { at: now.after(rng.up_to(ceiling).max(floor_ms).max(1)) };
+    }
+
+    pub(crate) fn sub_ok(&mut self, sub: SubOk) -> Applied {
+        let mut reset = None;
+        let continues = self
+            .cursor
+            .as_ref()
+            .is_some_and(|cursor| cursor.epoch == sub.epoch && cursor.offset == sub.page.from);
+        match sub.mode {
+            Mode::Resumed if continues => {}
+            Mode::Resumed => return Applied { events: Vec::new(), reset: None, step: Step::Anew },
+            Mode::Fresh | Mode::Reset => {
+                let had_rows = self.cursor.is_some() || self.gave_up;
+                if had_rows {
+                    let reason = if self.gave_up { Some("gap".to_owned()) } else { sub.reason };
+                    reset = Some(reason.unwrap_or_else(|| "epoch".to_owned()));
+                }
+                self.cursor = Some(Cursor { epoch: sub.epoch, offset: sub.page.from });
+                self.seen.clear();
+                self.gave_up = false;
+            }
+        }
+        self.refusals = 0;
+        let mut applied = self.page(sub.page);
+        applied.reset = reset;
+        applied
+    }
+
+    pub(crate) fn page(&mut self, page: Page) -> Applied {
+        let before = self.offset();
+        let mut events = Vec::new();
+        let mut dense = true;
+        for event in page.events {
+            match self.place(&event) {
+                Place::Next => {
+                    if self.advance(&event) {
+                        events.push(event);
+                    }
+                }
+                Place::Past => {}
+                Place::Gap => {
+                    dense = false;
+                    break;
+                }
+            }
+        }
+        let forward = self.offset() > before;
+        let step = if !dense || (page.more && !forward) {
+            self.repair()
+        } else if page.more {
+            Step::Next
+        } else {
+            self.repairs = 0;
+            self.phase = Phase::Live;
+            Step::Live
+        };
+        Applied { events, reset: None, step }
+    }
+
+    /// A live event.
+    pub(crate) fn event(&mut self, event: EventFrame) -> Applied {
+        let none = |step| Applied { events: Vec::new(), reset: None, step };
+        match self.place(&event) {
+            Place::Next => {
+                let fresh = self.advance(&event);
+                Applied {
+                    events: if fresh { vec![event] } else { Vec::new() },
+                    reset: None,
+                    step: Step::None,
+                }
+            }
+            Place::Past => none(Step::None),
+            Place::Gap if self.phase == Phase::Live => none(self.repair()),
+            Place::Gap => none(Step::None),
+        }
+    }
+
+    /// A piece of an answer; a missed one needs a page, which carries the whole text so far.
+    pub(crate) fn piece(&mut self, piece: &Piece) -> Step {
+        if self.phase != Phase::Live {
+            return Step::None;
+        }
+        let applied = self.timeline.as_mut().is_none_or(|timeline| timeline.piece(piece));
+        if applied { Step::None } else { self.repair() }
+    }
+
+    fn repair(&mut self) -> Step {
+        self.repairs += 1;
+        if self.repairs > REPAIRS { Step::Anew } else { Step::Next }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.phase == Phase::Failed
+    }
+
+    /// Asks once more for what was refused.
+    pub(crate) fn ask_again(&mut self) {
+        self.phase = Phase::Unsent;
+    }
+
+    /// The server refused for good.
+    pub(crate) fn fail(&mut self) {
+        self.phase = Phase::Failed;
+    }
+
+    /// Forgets everything committed; false if there was nothing.
+    pub(crate) fn forget(&mut self) -> bool {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.reset();
+        }
+        self.seen.clear();
+        self.cursor.take().is_some()
+    }
+
+    /// Forgets the cursor, because repairing it led nowhere.
+    pub(crate) fn give_up(&mut self) {
+        self.cursor = None;
+        self.repairs = 0;
+        self.gave_up = true;
+        self.phase = Phase::Unsent;
+    }
+
+    fn place(&self, event: &EventFrame) -> Place {
+        match event.offset.checked_sub(self.offset()) {
+            Some(1) if self.cursor.is_some() => Place::Next,
+            None | Some(0) => Place::Past,
+            Some(_) => Place::Gap,
+        }
+    }
+
+    /// Moves the cursor onto the event; false if its id was applied before under another offset.
+    fn advance(&mut self, event: &EventFrame) -> bool {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.offset = event.offset;
+        }
+        self.repairs = 0;
+        if self.seen.contains(&event.id) {
+            return false;
+        }
+        if self.seen.len() == REMEMBERED {
+            self.seen.remove(0);
+        }
+        self.seen.push(event.id.clone());
+        true
+    }
+}
+
+enum Place {
+    Past,
+    Next,
+    Gap,
+}

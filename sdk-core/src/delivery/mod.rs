@@ -1,0 +1,9 @@
+//! Delivery: what waits to be sent, how fast it may go, and where each channel stands.
+
+mod channel;
+mod limiter;
+mod outbox;
+
+pub(crate) use channel::{Applied, Channel, Step};
+pub(crate) use limiter::Limiter;
+pub(crate) use outbox::{Entry, EntryState, Next, Outbox};

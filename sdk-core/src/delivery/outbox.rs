@@ -1,0 +1,265 @@
+//! The durable lane: ops in the order they were made, until each is committed, discarded or told why not.
+
+use crate::error::SendError;
+use crate::io::Message;
+use crate::time::Time;
+use crate::wire::json::{Object, Writer};
+use crate::wire::{Op, codes};
+
+/// How an entry stands.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum EntryState {
+    /// To be sent, not before this time.
+    Ready { not_before: Time },
+    /// Sent on the current connection.
+    Sent { at: Time },
+    /// Refused for good; blocks its channel.
+    Failed { code: String, message: String },
+}
+
+/// An op that is not yet settled.
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) channel: String,
+    pub(crate) kind: String,
+    pub(crate) body: String,
+    /// When it was made, by the wall clock.
+    pub(crate) made_at: u64,
+    /// Whose it is; unknown before the first welcome ever.
+    pub(crate) user: Option<String>,
+    pub(crate) state: EntryState,
+    /// Whether the store has it.
+    pub(crate) stored: bool,
+    /// Whether it was ever sent, so that the server may know it.
+    pub(crate) tried: u32,
+    /// Order over restarts.
+    seq: u64,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        // The members' names and punctuation of an op frame come on top.
+        self.id.len() * 2 + self.channel.len() + self.kind.len() + self.body.len() + 64
+    }
+
+    /// What the store keeps.
+    pub(crate) fn record(&self) -> Message {
+        let failed = match &self.state {
+            EntryState::Failed { code, .. } => Some(code.as_str()),
+            EntryState::Ready { .. } | EntryState::Sent { .. } => None,
+        };
+        Message(
+            Writer::object()
+                .str("id", &self.id)
+                .str("ch", &self.channel)
+                .str("kind", &self.kind)
+                .raw("body", &self.body)
+                .u64("made_at", self.made_at)
+                .u64("seq", self.seq)
+                .opt_str("user", self.user.as_deref())
+                .opt_str("failed", failed)
+                .end(),
+        )
+    }
+
+    fn restore(record: &str) -> Option<Entry> {
+        let object = Object::parse(crate::wire::json::validate(record).ok()?).ok()?;
+        let text = |name: &str| object.str(name).map(|text| text.into_owned());
+        Some(Entry {
+            id: text("id")?,
+            channel: text("ch")?,
+            kind: text("kind")?,
+            body: object.raw("body")?.to_owned(),
+            made_at: object.u64("made_at")?,
+            user: text("user"),
+            state: match text("failed") {
+                Some(code) => EntryState::Failed { code, message: String::new() },
+                None => EntryState::Ready { not_before: Time(0) },
+            },
+            stored: true,
+            // It may have been sent before the crash.
+            tried: 1,
+            seq: object.u64("seq")?,
+        })
+    }
+
+    fn is_sent(&self) -> bool {
+        matches!(self.state, EntryState::Sent { .. })
+    }
+}
+
+/// The entries, oldest first, with caps on their number and bytes.
+pub(crate) struct Outbox {
+    entries: Vec<Entry>,
+    bytes: usize,
+    next_seq: u64,
+    max_ops: usize,
+    max_bytes: usize,
+    ttl_ms: u64,
+}
+
+impl Outbox {
+    pub(crate) fn new(max_ops: usize, max_bytes: usize, ttl_ms: u64) -> Outbox {
+        Outbox { entries: Vec::new(), bytes: 0, next_seq: 1, max_ops, max_bytes, ttl_ms }
+    }
+
+    /// Takes back what the store held; false for a record that can't be read.
+    pub(crate) fn restore(&mut self, record: &str) -> bool {
+        let Some(entry) = Entry::restore(record) else { return false };
+        self.next_seq = self.next_seq.max(entry.seq + 1);
+        self.bytes += entry.bytes();
+        let at = self.entries.iter().rposition(|other| other.seq < entry.seq).map_or(0, |at| at + 1);
+        self.entries.insert(at, entry);
+        true
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.id == id)
+    }
+
+    /// Adds an op at the end.
+    pub(crate) fn push(&mut self, op: Op, made_at: u64, user: Option<String>) -> Result<&Entry, SendError> {
+        let entry = Entry {
+            id: op.id,
+            channel: op.ch,
+            kind: op.kind,
+            body: op.body,
+            made_at,
+            user,
+            state: EntryState::Ready { not_before: Time(0) },
+            stored: false,
+            tried: 0,
+            seq: self.next_seq,
+        };
+        if self.entries.len() >= self.max_ops || self.bytes + entry.bytes() > self.max_bytes {
+            return Err(SendError::OutboxFull);
+        }
+        self.next_seq += 1;
+        self.bytes += entry.bytes();
+        self.entries.push(entry);
+        Ok(&self.entries[self.entries.len() - 1])
+    }
+
+    /// Takes an op out: it is committed or given up.
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.id == id)?;
+        let entry = self.entries.remove(at);
+        self.bytes -= entry.bytes();
+        Some(entry)
+    }
+
+    /// The connection is gone: what was under way is to be sent again.
+    pub(crate) fn disconnected(&mut self) {
+        for entry in &mut self.entries {
+            if entry.is_sent() {
+                entry.state = EntryState::Ready { not_before: Time(0) };
+            }
+        }
+    }
+
+    /// When the op that waits longest for its answer was sent.
+    pub(crate) fn oldest_sent(&self) -> Option<Time> {
+        let mut oldest = None;
+        for entry in &self.entries {
+            if let EntryState::Sent { at } = entry.state
+                && oldest.is_none_or(|other| at < other)
+            {
+                oldest = Some(at);
+            }
+        }
+        oldest
+    }
+
+    /// The first op that may be sent now, else the time at which the first may. An op waits for those before it in its
+    /// channel: behind one that failed or must wait itself, nothing goes.
+    pub(crate) fn next(&self, now: Time, inflight: u64, inflight_bytes: u64) -> Next {
+        let (mut count, mut bytes) = (0, 0);
+        for entry in self.entries.iter().filter(|entry| entry.is_sent()) {
+            count += 1;
+            bytes += entry.bytes() as u64;
+        }
+        let mut blocked: Vec<&str> = Vec::new();
+        let mut wake: Option<Time> = None;
+        for entry in &self.entries {
+            let channel = entry.channel.as_str();
+            match &entry.state {
+                _ if blocked.contains(&channel) => {}
+                EntryState::Sent { .. } => {}
+                EntryState::Failed { .. } => blocked.push(channel),
+                EntryState::Ready { not_before } if *not_before > now => {
+                    wake = Some(wake.map_or(*not_before, |at| at.min(*not_before)));
+                    blocked.push(channel);
+                }
+                EntryState::Ready { .. } => {
+                    // One op alone always fits, however long.
+                    let fits =
+                        count == 0 || count < inflight && bytes + entry.bytes() as u64 <= inflight_bytes;
+                    return if fits { Next::Send(entry.id.clone()) } else { Next::Nothing };
+                }
+            }
+        }
+        wake.map_or(Next::Nothing, Next::At)
+    }
+
+    /// Whether this op outlived its time.
+    pub(crate) fn is_expired(&self, entry: &Entry, wall: u64) -> bool {
+        wall.saturating_sub(entry.made_at) > self.ttl_ms
+    }
+
+    /// The frame for an op, naming the op right before it in its channel if that one is still unsettled.
+    pub(crate) fn frame(&self, id: &str) -> Option<Op> {
+        let at = self.entries.iter().position(|entry| entry.id == id)?;
+        let entry = &self.entries[at];
+        let before = self.entries[..at].iter().rfind(|other| other.channel == entry.channel);
+        Some(Op {
+            id: entry.id.clone(),
+            ch: entry.channel.clone(),
+            kind: entry.kind.clone(),
+            body: entry.body.clone(),
+            after: before.map(|before| before.id.clone()),
+        })
+    }
+
+    /// Another user is signed in now: what the former one wrote must not go out in the new one's name. Returns the ids.
+    pub(crate) fn sign_in(&mut self, user: &str) -> (Vec<String>, Vec<String>) {
+        let (mut adopted, mut foreign) = (Vec::new(), Vec::new());
+        for entry in &mut self.entries {
+            match &entry.user {
+                None => {
+                    entry.user = Some(user.to_owned());
+                    adopted.push(entry.id.clone());
+                }
+                Some(owner) if owner != user => {
+                    entry.state =
+                        EntryState::Failed { code: codes::USER_CHANGED.to_owned(), message: String::new() };
+                    foreign.push(entry.id.clone());
+                }
+                Some(_) => {}
+            }
+        }
+        (adopted, foreign)
+    }
+}
+
+/// What [`Outbox::next`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// This op may go.
+    Send(String),
+    /// Nothing before this time.
+    At(Time),
+    /// Nothing until something else changes.
+    Nothing,
+}

@@ -1,0 +1,378 @@
+//! Ops: kept until they are committed, in order, exactly once.
+
+mod rig;
+use rig::*;
+use tidewire_core::*;
+
+#[test]
+fn an_op_is_queued_only_after_it_is_stored_and_forgotten_only_after_its_acknowledgement() {
+    let mut rig = Rig::new();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.disk = None;
+    let id = rig.send("hello");
+    assert_eq!(rig.shown(), ["hello:saving"]);
+    let (store, change) = rig.stores.pop().unwrap();
+    assert!(matches!(&change, StoreChange::PutOp { id: other, .. } if *other == id));
+    rig.feed(Input::Stored { store, result: Ok(()) });
+    assert_eq!(rig.shown(), ["hello:queued"]);
+    assert_eq!(rig.op_states(&id), [OpState::Queued]);
+    rig.disk = Some(Ok(()));
+    rig.connect();
+    rig.welcome();
+    assert_eq!(rig.shown(), ["hello:sending"]);
+    assert!(!rig.stores.iter().any(|(_, change)| matches!(change, StoreChange::DeleteOp { .. })));
+    rig.ok(&id, 1);
+    assert_eq!(rig.shown(), ["hello:sent"]);
+    assert!(rig.stores.iter().any(|(_, change)| matches!(change, StoreChange::DeleteOp { id: other } if *other == id)));
+    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 1 }));
+}
+
+#[test]
+fn what_was_written_offline_is_sent_once_in_order_after_a_restart() {
+    let mut rig = Rig::new();
+    let one = rig.send("one");
+    let two = rig.send("two");
+    let mut rig = Rig::restored(rig.store.clone());
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    assert_eq!(rig.shown(), ["one:queued", "two:queued"]);
+    rig.connect();
+    rig.welcome();
+    let ops = rig.ops();
+    assert_eq!((ops[0]["id"].as_str(), ops[1]["id"].as_str()), (Some(one.as_str()), Some(two.as_str())));
+    assert_eq!(ops[0].get("after"), None);
+    assert_eq!(ops[1]["after"], one);
+    let three = rig.send("three");
+    assert_eq!(rig.ops()[0]["after"], two);
+    for (offset, id) in [(1, one), (2, two), (3, three)] {
+        rig.ok(&id, offset);
+    }
+    assert!(rig.store.ops.is_empty());
+    assert_eq!(rig.status().waiting, 0);
+}
+
+#[test]
+fn an_op_whose_answer_was_lost_is_sent_again_with_the_same_id() {
+    let mut rig = Rig::online();
+    let id = rig.send("hello");
+    assert_eq!(rig.ops().len(), 1);
+    rig.cut();
+    assert_eq!(rig.shown(), ["hello:queued"]);
+    rig.redial(2_000);
+    rig.welcome();
+    let ops = rig.ops();
+    assert_eq!((ops.len(), ops[0]["id"].as_str()), (1, Some(id.as_str())));
+    rig.ok(&id, 1);
+    rig.ok(&id, 1);
+    assert_eq!(rig.op_states(&id).iter().filter(|state| matches!(state, OpState::Acked { .. })).count(), 1);
+}
+
+#[test]
+fn the_event_of_an_own_op_settles_it_even_without_an_answer() {
+    let mut rig = Rig::online();
+    let id = rig.send("hello");
+    rig.receive(own(1, &id, "hello"));
+    assert_eq!(rig.shown(), ["hello:sent"]);
+    assert!(rig.store.ops.is_empty());
+    rig.ok(&id, 1);
+    assert_eq!(rig.rows().len(), 1);
+}
+
+#[test]
+fn an_answer_to_an_op_nobody_knows_is_ignored() {
+    let mut rig = Rig::online();
+    rig.ok("018f0000-0000-7000-8000-000000000000", 9);
+    rig.nack("018f0000-0000-7000-8000-000000000000", "forbidden", false, None);
+    assert!(rig.rows().is_empty());
+    assert_eq!(rig.state(), State::Online);
+}
+
+#[test]
+fn at_most_thirty_two_ops_are_unanswered() {
+    let mut rig = Rig::online();
+    let ids: Vec<String> = (0..40).map(|n| rig.send(&n.to_string())).collect();
+    assert_eq!(rig.ops().len(), 32);
+    rig.ok(&ids[0], 1);
+    rig.ok(&ids[1], 2);
+    assert_eq!(rig.ops().len(), 2);
+}
+
+#[test]
+fn at_most_256_kib_of_ops_are_unanswered() {
+    let mut rig = Rig::online();
+    let text = "x".repeat(16_384);
+    for _ in 0..20 {
+        rig.send(&text);
+    }
+    assert_eq!(rig.ops().len(), 15);
+}
+
+#[test]
+fn a_batch_never_exceeds_the_servers_message_limit() {
+    let mut rig = Rig::new();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    for _ in 0..10 {
+        rig.send(&"x".repeat(16_000));
+    }
+    rig.connect();
+    let conn = rig.conn.unwrap();
+    rig.client.handle(rig.now, Input::Received { conn, text: &welcome("ada").to_string() });
+    let mut messages = vec![];
+    loop {
+        match rig.client.poll(rig.now) {
+            Output::Transmit { message, .. } => messages.push(message.0.len()),
+            Output::Wait { .. } => break,
+            _ => {}
+        }
+    }
+    assert!(messages.len() > 1 && messages.iter().all(|bytes| *bytes <= 65_536), "{messages:?}");
+}
+
+#[test]
+fn the_budget_is_kept_across_reconnects() {
+    let mut rig = Rig::online();
+    let mut sent_at = vec![];
+    let mut offset = 0;
+    let ids: Vec<String> = (0..200).map(|n| rig.send(&n.to_string())).collect();
+    for step in 0..4_000 {
+        for op in rig.ops() {
+            assert_eq!(op["id"], ids[offset as usize].as_str());
+            sent_at.push(rig.now.mono);
+            offset += 1;
+            rig.ok(op["id"].as_str().unwrap(), offset);
+        }
+        if step % 400 == 399 {
+            rig.cut();
+            rig.redial(61_000);
+            rig.welcome();
+        } else {
+            rig.pass(5);
+        }
+        if offset == 200 {
+            break;
+        }
+    }
+    assert_eq!(offset, 200);
+    for (first, start) in sent_at.iter().enumerate() {
+        for (last, end) in sent_at.iter().enumerate().skip(first) {
+            let allowed = 40 + end.since(*start) * 20 / 1_000 + 1;
+            assert!((last - first + 1) as u64 <= allowed, "{first}..={last} within {} ms", end.since(*start));
+        }
+    }
+}
+
+#[test]
+fn an_op_refused_for_now_waits_and_those_behind_it_wait_too() {
+    let mut rig = Rig::online();
+    let one = rig.send("one");
+    let two = rig.send("two");
+    rig.sent.clear();
+    rig.nack(&one, "rate_limited", true, Some(3_000));
+    rig.nack(&two, "blocked", true, None);
+    assert_eq!(rig.shown(), ["one:queued", "two:queued"]);
+    rig.pass(2_999);
+    assert!(rig.ops().is_empty());
+    rig.pass(2_001);
+    let ops = rig.ops();
+    let ids: Vec<_> = ops.iter().map(|op| op["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [&one, &two]);
+    assert_eq!(ops[1]["after"], one);
+}
+
+#[test]
+fn a_refused_op_blocks_its_channel_until_it_is_retried() {
+    let mut rig = Rig::online();
+    let bad = rig.send("bad");
+    rig.nack(&bad, "forbidden", false, None);
+    let next = rig.send("next");
+    rig.client.send(rig.now, "dialog:other", "message", r#"{"text":"elsewhere"}"#).unwrap();
+    rig.drain();
+    assert_eq!(rig.shown(), ["bad:failed", "next:queued"]);
+    assert_eq!(rig.rows()[0].code.as_deref(), Some("forbidden"));
+    let ops = rig.ops();
+    assert_eq!((ops.len(), ops[1]["ch"].as_str()), (2, Some("dialog:other")), "other channels go on");
+    assert!(rig.client.retry(rig.now, &bad));
+    rig.drain();
+    let ids: Vec<String> = rig.ops().iter().map(|op| op["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, [bad, next]);
+}
+
+#[test]
+fn a_refused_op_that_is_discarded_lets_the_next_go() {
+    let mut rig = Rig::online();
+    let bad = rig.send("bad");
+    rig.nack(&bad, "bad_body", false, None);
+    let next = rig.send("next");
+    rig.sent.clear();
+    assert!(rig.client.discard(rig.now, &bad));
+    assert!(!rig.client.discard(rig.now, &bad));
+    rig.drain();
+    let ops = rig.ops();
+    assert_eq!((ops[0]["id"].as_str(), ops[0].get("after")), (Some(next.as_str()), None));
+    assert_eq!(rig.shown(), ["next:sending"]);
+    assert_eq!(rig.op_states(&bad).last(), Some(&OpState::Discarded));
+    assert!(!rig.client.retry(rig.now, &next), "only what failed is retried");
+}
+
+#[test]
+fn an_op_that_may_be_at_the_server_can_not_be_discarded() {
+    let mut rig = Rig::online();
+    let sent = rig.send("sent");
+    assert!(!rig.client.discard(rig.now, &sent));
+    rig.cut();
+    assert!(!rig.client.discard(rig.now, &sent), "its answer was lost, not the op");
+    let unsent = rig.send("unsent");
+    assert!(rig.client.discard(rig.now, &unsent));
+}
+
+#[test]
+fn a_failure_survives_a_restart() {
+    let mut rig = Rig::online();
+    let bad = rig.send("bad");
+    rig.nack(&bad, "forbidden", false, None);
+    let mut rig = Rig::restored(rig.store.clone());
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    assert_eq!(rig.shown(), ["bad:failed"]);
+    assert_eq!(rig.rows()[0].code.as_deref(), Some("forbidden"));
+}
+
+#[test]
+fn an_op_that_waited_longer_than_it_may_says_so() {
+    let mut rig = Rig::new();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    let id = rig.send("old");
+    rig.now.wall += 8 * 24 * 3_600_000;
+    rig.connect();
+    rig.welcome();
+    assert!(rig.ops().is_empty());
+    assert_eq!(rig.rows()[0].code.as_deref(), Some("expired"));
+    assert!(rig.client.retry(rig.now, &id));
+    rig.drain();
+    assert_eq!(rig.ops().len(), 1);
+}
+
+#[test]
+fn a_cancellation_that_came_too_late_stands_in_nobodys_way() {
+    let mut rig = Rig::online();
+    let stop = rig.client.stop(rig.now, "demo", "run-1").unwrap();
+    rig.drain();
+    rig.nack(&stop, "run_not_found", false, None);
+    assert!(matches!(rig.op_states(&stop).last(), Some(OpState::Failed { .. })));
+    rig.sent.clear();
+    rig.send("next");
+    assert_eq!(rig.ops().len(), 1);
+    assert_eq!(rig.shown(), ["next:sending"]);
+}
+
+#[test]
+fn bad_ops_are_refused_to_the_caller_with_a_code() {
+    let mut rig = Rig::online();
+    let mut code = |channel: &str, body: &str| rig.client.send(rig.now, channel, "message", body).unwrap_err().code();
+    assert_eq!(code("", "{}"), "bad_channel");
+    assert_eq!(code("dialog:ü", "{}"), "bad_channel");
+    assert_eq!(code(&"c".repeat(129), "{}"), "bad_channel");
+    for body in ["", "[]", "null", "{", "{} x", "{\"a\":01}"] {
+        assert_eq!(code("c", body), "bad_body", "{body}");
+    }
+    let long = format!("{{\"text\":\"{}\"}}", "x".repeat(65_536));
+    assert_eq!(code("c", &long), "too_large");
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
+    assert_eq!(code("c", &deep), "bad_body");
+    assert_eq!(rig.client.send_text(rig.now, "demo", " \n ").unwrap_err().code(), "empty");
+    assert_eq!(rig.client.send_text(rig.now, "demo", &"x".repeat(16_385)).unwrap_err().code(), "too_large");
+    assert!(rig.ops().is_empty());
+}
+
+#[test]
+fn a_full_outbox_refuses_and_loses_nothing() {
+    let mut rig = Rig::new();
+    for n in 0..1_000 {
+        rig.send(&n.to_string());
+    }
+    let error = rig.client.send_text(rig.now, "demo", "one more").unwrap_err();
+    assert!(error.is_retryable() && error.code() == "outbox_full");
+    assert_eq!(rig.store.ops.len(), 1_000);
+    assert_eq!(rig.status().waiting, 1_000);
+}
+
+#[test]
+fn the_outbox_is_bounded_in_bytes_too() {
+    let mut rig = Rig::new();
+    let text = "x".repeat(16_384);
+    let taken = (0..1_000).take_while(|_| rig.client.send_text(rig.now, "demo", &text).is_ok()).count();
+    assert!((300..330).contains(&taken), "{taken}");
+}
+
+#[test]
+fn a_failing_store_is_told_once_and_blocks_nothing() {
+    let mut rig = Rig::online();
+    rig.disk = Some(Err(StoreError::Full));
+    let one = rig.send("one");
+    rig.send("two");
+    assert_eq!(rig.ops().len(), 2, "they are sent all the same");
+    let told = |rig: &Rig| rig.events.iter().filter(|event| matches!(event, Event::Storage { .. })).cloned().collect::<Vec<_>>();
+    assert_eq!(told(&rig), [Event::Storage { code: Some("storage_full") }]);
+    assert!(!rig.op_states(&one).contains(&OpState::Queued), "what is not stored is not called queued");
+    rig.disk = Some(Ok(()));
+    rig.send("three");
+    assert_eq!(told(&rig).last(), Some(&Event::Storage { code: None }));
+}
+
+#[test]
+fn a_record_that_can_not_be_read_is_reported_and_the_others_are_sent() {
+    let mut rig = Rig::new();
+    let good = rig.send("good");
+    let mut store = rig.store.clone();
+    for broken in ["", "{}", "[]", "{\"id\":1}", "\u{0}"] {
+        store.ops.push(("x".into(), broken.into()));
+    }
+    let mut rig = Rig::restored(store);
+    let unreadable = |event: &&Event| matches!(event, Event::Problem { code, .. } if code == "record_unreadable");
+    assert_eq!(rig.events.iter().filter(unreadable).count(), 5);
+    rig.connect();
+    rig.welcome();
+    assert_eq!(rig.ops()[0]["id"], good);
+}
+
+#[test]
+fn what_one_user_wrote_is_never_sent_by_another() {
+    let mut rig = Rig::online();
+    rig.cut();
+    let id = rig.send("from ada");
+    rig.redial(2_000);
+    rig.receive(welcome("eve"));
+    assert!(rig.ops().is_empty());
+    assert_eq!(rig.rows()[0].code.as_deref(), Some("user_changed"));
+    assert!(matches!(rig.op_states(&id).last(), Some(OpState::Failed { .. })));
+    let mut rig = Rig::restored(rig.store.clone());
+    rig.connect();
+    rig.receive(welcome("eve"));
+    assert!(rig.ops().is_empty(), "nor after a restart");
+}
+
+#[test]
+fn an_op_written_before_anybody_was_known_belongs_to_the_first_user() {
+    let mut rig = Rig::new();
+    rig.send("early");
+    rig.connect();
+    rig.welcome();
+    assert_eq!(rig.ops().len(), 1);
+    let mut rig = Rig::restored(rig.store.clone());
+    rig.connect();
+    rig.receive(welcome("eve"));
+    assert!(rig.ops().is_empty());
+}
+
+#[test]
+fn bodies_travel_byte_for_byte() {
+    let mut rig = Rig::online();
+    let body = r#"{"z":1.10,"a":12345678901234567890,"é":"\u00e9","nested":{"b":[ ],"a":null}}"#;
+    rig.client.send(rig.now, "dialog:demo", "custom", body).unwrap();
+    let raw = loop {
+        if let Output::Transmit { message, .. } = rig.client.poll(rig.now) {
+            break message.0;
+        }
+    };
+    assert!(raw.contains(body));
+}

@@ -1,0 +1,349 @@
+//! A client in virtual time, with the test as its network, store, clock and application.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use tidewire_core::*;
+
+pub const WALL: u64 = 1_795_000_000_000;
+
+/// What the store holds, carried out as a driver would.
+#[derive(Default, Clone)]
+pub struct Store {
+    pub profile: Option<String>,
+    pub ops: Vec<(String, String)>,
+    pub channels: Vec<RestoredChannel>,
+}
+
+impl Store {
+    pub fn apply(&mut self, change: &StoreChange) {
+        match change {
+            StoreChange::PutOp { id, record } => {
+                self.ops.retain(|(other, _)| other != id);
+                self.ops.push((id.clone(), record.0.clone()));
+            }
+            StoreChange::DeleteOp { id } => self.ops.retain(|(other, _)| other != id),
+            StoreChange::PutEvents { channel, epoch, cursor, events, trim_below } => {
+                if !self.channels.iter().any(|c| &c.channel == channel) {
+                    self.channels.push(RestoredChannel {
+                        channel: channel.clone(),
+                        epoch: epoch.clone(),
+                        cursor: 0,
+                        events: vec![],
+                    });
+                }
+                let kept = self.channels.iter_mut().find(|c| &c.channel == channel).unwrap();
+                kept.epoch.clone_from(epoch);
+                kept.cursor = *cursor;
+                kept.events.extend(events.iter().map(|(_, text)| text.0.clone()));
+                kept.events.retain(|text| {
+                    let event: Value = serde_json::from_str(text).unwrap();
+                    event["offset"].as_u64().unwrap() >= *trim_below
+                });
+            }
+            StoreChange::ClearChannel { channel } => self.channels.retain(|c| &c.channel != channel),
+            StoreChange::PutProfile { record } => self.profile = Some(record.0.clone()),
+        }
+    }
+
+    pub fn restored(&self) -> Restored {
+        Restored {
+            profile: self.profile.clone(),
+            ops: self.ops.iter().map(|(_, record)| record.clone()).collect(),
+            channels: self.channels.clone(),
+        }
+    }
+}
+
+pub struct Rig {
+    pub client: Client,
+    pub now: Now,
+    /// The attempt opened last, and every one ever opened with its time.
+    pub conn: Option<ConnId>,
+    pub dials: Vec<(ConnId, Time)>,
+    /// Frames sent, arrays taken apart.
+    pub sent: VecDeque<Value>,
+    pub closes: Vec<(ConnId, u16)>,
+    pub events: Vec<Event>,
+    pub asks: Vec<(TokenAsk, bool)>,
+    pub store: Store,
+    pub stores: Vec<(StoreId, StoreChange)>,
+    /// Answer token requests with this, at once.
+    pub token: Option<Result<String, TokenError>>,
+    /// Answer store changes with this, at once.
+    pub disk: Option<Result<(), StoreError>>,
+    pub until: Option<Time>,
+    pub why: &'static str,
+}
+
+impl Rig {
+    pub fn new() -> Rig {
+        Rig::restored(Store::default())
+    }
+
+    pub fn restored(store: Store) -> Rig {
+        Rig::at(store, Now { mono: Time(1_000), wall: WALL }, [42; 32])
+    }
+
+    pub fn at(store: Store, now: Now, seed: [u8; 32]) -> Rig {
+        let client = Client::new(Config::default(), seed, now, store.restored());
+        let mut rig = Rig {
+            client,
+            now,
+            conn: None,
+            dials: vec![],
+            sent: VecDeque::new(),
+            closes: vec![],
+            events: vec![],
+            asks: vec![],
+            store,
+            stores: vec![],
+            token: Some(Ok("good.token".into())),
+            disk: Some(Ok(())),
+            until: None,
+            why: "",
+        };
+        rig.drain();
+        rig
+    }
+
+    /// A connected client with the dialog `demo` open and live at an empty log.
+    pub fn online() -> Rig {
+        let mut rig = Rig::new();
+        rig.client.open_dialog(rig.now, "demo").unwrap();
+        rig.connect();
+        rig.welcome();
+        rig.receive(sub_ok("fresh", 0, 0, vec![]));
+        rig.sent.clear();
+        rig
+    }
+
+    /// Connects as far as the sent `hello`, which it returns.
+    pub fn connect(&mut self) -> Value {
+        self.client.connect(self.now);
+        self.drain();
+        self.accept()
+    }
+
+    /// The socket opens; returns `hello`.
+    pub fn accept(&mut self) -> Value {
+        self.sent.clear();
+        let conn = self.conn.expect("a dial");
+        self.feed(Input::Opened { conn });
+        self.sent.pop_back().expect("hello")
+    }
+
+    pub fn welcome(&mut self) {
+        self.receive(welcome("ada"));
+    }
+
+    pub fn receive(&mut self, frame: Value) {
+        self.receive_text(&frame.to_string());
+    }
+
+    pub fn receive_text(&mut self, text: &str) {
+        let conn = self.conn.expect("a connection");
+        self.feed(Input::Received { conn, text });
+    }
+
+    pub fn cut(&mut self) {
+        self.close_with(1006);
+    }
+
+    pub fn close_with(&mut self, code: u16) {
+        let conn = self.conn.expect("a connection");
+        self.feed(Input::Closed { conn, code });
+    }
+
+    pub fn feed(&mut self, input: Input<'_>) {
+        self.client.handle(self.now, input);
+        self.drain();
+    }
+
+    /// Carries out everything until the client waits.
+    pub fn drain(&mut self) {
+        for _ in 0..10_000 {
+            match self.client.poll(self.now) {
+                Output::Open { conn } => {
+                    self.conn = Some(conn);
+                    self.dials.push((conn, self.now.mono));
+                }
+                Output::Transmit { message, .. } => match serde_json::from_str(&message.0).expect("valid JSON") {
+                    Value::Array(frames) => self.sent.extend(frames),
+                    frame => self.sent.push_back(frame),
+                },
+                Output::Close { conn, code } => self.closes.push((conn, code)),
+                Output::FetchToken { ask, renew } => {
+                    self.asks.push((ask, renew));
+                    if let Some(result) = self.token.clone() {
+                        self.client.handle(self.now, Input::Token { ask, result });
+                    }
+                }
+                Output::Store { store, change } => {
+                    if let Some(result) = self.disk {
+                        if result.is_ok() {
+                            self.store.apply(&change);
+                        }
+                        self.client.handle(self.now, Input::Stored { store, result });
+                    }
+                    self.stores.push((store, change));
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Wait { until, why } => {
+                    assert!(until.is_none_or(|at| at > self.now.mono), "a wait for the past: {why}");
+                    self.until = until;
+                    self.why = why;
+                    return;
+                }
+            }
+        }
+        panic!("the client never waits");
+    }
+
+    /// Lets time pass, waking the client whenever it asked for it.
+    pub fn pass(&mut self, ms: u64) {
+        let end = self.now.mono.after(ms);
+        while let Some(at) = self.until.filter(|at| *at <= end) {
+            self.now.wall += at.since(self.now.mono);
+            self.now.mono = at;
+            self.drain();
+        }
+        self.now.wall += end.since(self.now.mono);
+        self.now.mono = end;
+        self.drain();
+    }
+
+    /// The machine sleeps: the wall clock goes on, the monotonic one does not, no timer fires.
+    pub fn sleep(&mut self, ms: u64) {
+        self.now.wall += ms;
+        self.drain();
+    }
+
+    /// Lets time pass until the next dial, at most this long, and opens the socket; returns `hello`.
+    pub fn redial(&mut self, most_ms: u64) -> Value {
+        let dials = self.dials.len();
+        let end = self.now.mono.after(most_ms);
+        while self.dials.len() == dials {
+            let at = self.until.expect("a timer is armed");
+            assert!(at <= end, "no dial within {most_ms} ms: waits for {}", self.why);
+            self.pass(at.since(self.now.mono));
+        }
+        self.accept()
+    }
+
+    pub fn send(&mut self, text: &str) -> String {
+        let id = self.client.send_text(self.now, "demo", text).unwrap();
+        self.drain();
+        id
+    }
+
+    pub fn ok(&mut self, id: &str, offset: u64) {
+        let at = self.now.wall;
+        self.receive(json!({"t":"ok","id":id,"ch":"dialog:demo","offset":offset,"at":at}));
+    }
+
+    pub fn nack(&mut self, id: &str, code: &str, retryable: bool, retry_after_ms: Option<u64>) {
+        let mut frame = json!({"t":"nack","id":id,"code":code,"message":"because","retryable":retryable});
+        if let Some(ms) = retry_after_ms {
+            frame["retry_after_ms"] = ms.into();
+        }
+        self.receive(frame);
+    }
+
+    /// Ids of the ops sent since the last look.
+    pub fn ops(&mut self) -> Vec<Value> {
+        self.sent.drain(..).filter(|frame| frame["t"] == "op").collect()
+    }
+
+    pub fn status(&self) -> Status {
+        let find = |event: &Event| if let Event::Status(status) = event { Some(status.clone()) } else { None };
+        self.events.iter().rev().find_map(find).expect("a status")
+    }
+
+    pub fn state(&self) -> State {
+        self.status().state
+    }
+
+    pub fn rows(&self) -> Vec<Row> {
+        self.client.rows("demo")
+    }
+
+    /// `text:state` of each row.
+    pub fn shown(&self) -> Vec<String> {
+        self.rows().iter().map(|row| format!("{}:{}", row.text, row.state.as_str())).collect()
+    }
+
+    pub fn op_states(&self, id: &str) -> Vec<OpState> {
+        let find = |event: &Event| match event {
+            Event::Op { id: other, state, .. } if other == id => Some(state.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(find).collect()
+    }
+
+    pub fn channel_states(&self) -> Vec<ChannelState> {
+        let find = |event: &Event| match event {
+            Event::Channel { state, .. } => Some(state.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(find).collect()
+    }
+
+    /// The rows as the changes told so far make them.
+    pub fn folded(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = vec![];
+        for event in &self.events {
+            if let Event::Dialog { changes, .. } = event {
+                for change in changes {
+                    match change.clone() {
+                        Change::Reset(all) => rows = all,
+                        Change::Insert { index, row } => rows.insert(index, row),
+                        Change::Update { index, row } => rows[index] = row,
+                        Change::Append { index, text } => rows[index].text.push_str(&text),
+                        Change::Remove { index } => drop(rows.remove(index)),
+                    }
+                }
+            }
+        }
+        rows
+    }
+}
+
+pub fn user(id: &str) -> Value {
+    json!({"id":id,"name":id,"kind":"guest"})
+}
+
+pub fn welcome(id: &str) -> Value {
+    json!({"t":"welcome","conn":"c","user":user(id),"now":WALL,"ping_ms":25000,"grace_ms":10000,"token_ttl_ms":86_400_000,
+        "limits":{"message_bytes":65536,"subscriptions":100,"inflight":32,"inflight_bytes":262144,"ops":20,"per_ms":1000,"burst":40}})
+}
+
+pub fn sub_ok(mode: &str, from: u64, head: u64, events: Vec<Value>) -> Value {
+    json!({"t":"sub_ok","ch":"dialog:demo","epoch":"e1","mode":mode,"from":from,"head":head,"events":events,"more":false,"runs":[]})
+}
+
+pub fn event(offset: u64, kind: &str, by: &str, body: Value) -> Value {
+    json!({"t":"event","ch":"dialog:demo","offset":offset,"id":format!("event-{offset}"),"kind":kind,"at":WALL,"by":user(by),"body":body})
+}
+
+pub fn message(offset: u64, text: &str) -> Value {
+    event(offset, "message", "bob", json!({"text":text}))
+}
+
+pub fn own(offset: u64, id: &str, text: &str) -> Value {
+    let mut event = event(offset, "message", "ada", json!({"text":text}));
+    event["id"] = id.into();
+    event
+}
+
+pub fn start(offset: u64, run: &str) -> Value {
+    event(offset, "answer.start", "ai", json!({"run":run}))
+}
+
+pub fn end(offset: u64, run: &str, status: &str, text: &str) -> Value {
+    event(offset, "answer.end", "ai", json!({"run":run,"status":status,"text":text}))
+}
+
+pub fn piece(run: &str, at: u64, text: &str) -> Value {
+    json!({"t":"piece","ch":"dialog:demo","run":run,"at":at,"text":text})
+}

@@ -1,0 +1,127 @@
+//! Tokens: brought in time, renewed unnoticed, refused for good.
+
+mod rig;
+use rig::*;
+use serde_json::json;
+use tidewire_core::*;
+
+fn short_welcome(ttl_ms: u64) -> serde_json::Value {
+    let mut frame = welcome("ada");
+    frame["token_ttl_ms"] = ttl_ms.into();
+    frame
+}
+
+#[test]
+fn a_token_is_renewed_in_band_before_it_ends() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.receive(short_welcome(600_000));
+    rig.token = Some(Ok("newer.token".into()));
+    for _ in 0..28 {
+        rig.pass(20_000);
+        rig.receive(json!({"t":"pong","n":"1"}));
+    }
+    assert_eq!(rig.asks.len(), 1);
+    rig.pass(10_000);
+    assert_eq!(rig.asks.last().unwrap().1, true);
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"auth","token":"newer.token"}));
+    rig.receive(json!({"t":"auth_ok","user":user("ada"),"token_ttl_ms":600_000}));
+    assert_eq!(rig.state(), State::Online);
+    rig.cut();
+    assert_eq!(rig.redial(2_000)["token"], "newer.token");
+}
+
+#[test]
+fn a_token_about_to_end_is_renewed_before_dialling() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.receive(short_welcome(86_400_000));
+    rig.cut();
+    rig.now.wall += 86_400_000 - 29_000;
+    rig.token = Some(Ok("newer.token".into()));
+    assert_eq!(rig.redial(2_000)["token"], "newer.token");
+    assert_eq!(rig.asks.last().unwrap().1, true);
+}
+
+#[test]
+fn a_refused_token_is_renewed_once_at_once_then_backs_off() {
+    let mut rig = Rig::new();
+    rig.connect();
+    let before = rig.now.mono;
+    rig.token = Some(Ok("newer.token".into()));
+    rig.close_with(4020);
+    assert_eq!(rig.dials.len(), 2, "at once");
+    assert_eq!(rig.now.mono, before);
+    assert_eq!(rig.accept()["token"], "newer.token");
+    rig.close_with(4020);
+    assert_eq!(rig.status().cause.as_deref(), Some("token_expired"));
+    assert_eq!(rig.state(), State::Reconnecting);
+    assert_eq!(rig.dials.len(), 2, "not a second time");
+    rig.redial(2_000);
+    rig.welcome();
+    assert_eq!(rig.state(), State::Online);
+}
+
+#[test]
+fn a_user_who_may_not_connect_is_never_dialled_for() {
+    let mut rig = Rig::new();
+    rig.token = Some(Err(TokenError::Unauthorized));
+    rig.client.connect(rig.now);
+    rig.drain();
+    assert_eq!((rig.state(), rig.dials.len(), rig.until), (State::Failed, 0, None));
+    assert_eq!(rig.status().cause.as_deref(), Some("unauthorized"));
+}
+
+#[test]
+fn a_provider_that_fails_is_asked_again_with_backoff() {
+    let mut rig = Rig::new();
+    rig.token = Some(Err(TokenError::Unavailable));
+    rig.client.connect(rig.now);
+    rig.drain();
+    assert_eq!(rig.status().cause.as_deref(), Some("token_unavailable"));
+    rig.pass(120_000);
+    assert!((4..60).contains(&rig.asks.len()), "{}", rig.asks.len());
+    rig.token = Some(Ok("late.token".into()));
+    assert_eq!(rig.redial(31_000)["token"], "late.token");
+}
+
+#[test]
+fn a_provider_that_never_answers_is_given_up_after_thirty_seconds() {
+    let mut rig = Rig::new();
+    rig.token = None;
+    rig.client.connect(rig.now);
+    rig.drain();
+    rig.pass(30_000);
+    assert_eq!(rig.status().cause.as_deref(), Some("token_timeout"));
+    let (late, _) = rig.asks[0];
+    rig.feed(Input::Token { ask: late, result: Ok("late.token".into()) });
+    assert!(rig.dials.is_empty(), "an answer to a question that is over is ignored");
+}
+
+#[test]
+fn an_unavailable_provider_does_not_end_a_living_session() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.receive(short_welcome(20_000));
+    rig.token = Some(Err(TokenError::Unavailable));
+    rig.pass(16_000);
+    assert_eq!(rig.state(), State::Online);
+    assert!(rig.asks.len() >= 2);
+    rig.token = Some(Ok("newer.token".into()));
+    rig.pass(6_000);
+    assert_eq!(rig.sent.pop_back().unwrap()["token"], "newer.token");
+}
+
+#[test]
+fn no_debug_output_shows_a_token_or_a_text() {
+    let mut rig = Rig::online();
+    rig.send("the secret text");
+    rig.receive(start(1, "r"));
+    rig.receive(piece("r", 0, "the secret answer"));
+    let shown = format!("{:?} {:?}", rig.events, rig.stores);
+    assert!(!shown.contains("secret") && !shown.contains("good.token"));
+    let hello = wire::decode_client_message(r#"{"t":"hello","v":1,"client":"c","token":"secret"}"#).unwrap();
+    let op = wire::decode_client_message(r#"{"t":"op","id":"i","ch":"c","kind":"k","body":{"text":"secret"}}"#).unwrap();
+    let frames = wire::decode_server_message(&piece("r", 0, "secret").to_string()).unwrap();
+    assert!(!format!("{hello:?} {op:?} {frames:?}").contains("secret"));
+}
