@@ -70,7 +70,7 @@ pub use config::Config;
 pub use error::{SendError, SubscribeError};
 pub use event::{Change, ChannelState, Event, OpState, Row, RowKind, RowState, State, Status};
 pub use io::{
-    ConnId, Input, Lifecycle, Message, Network, Output, Restored, RestoredChannel, StoreChange, StoreError, StoreId,
-    TokenAsk, TokenError,
+    ConnId, Input, Lifecycle, Message, Network, Output, Restored, RestoredChannel, StoreChange, StoreError,
+    StoreId, TokenAsk, TokenError,
 };
 pub use time::{Now, Time};

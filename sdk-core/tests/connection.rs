@@ -115,7 +115,13 @@ fn a_short_session_does_not_reset_the_backoff_and_a_useful_one_does() {
 
 #[test]
 fn nothing_is_dialled_after_a_terminal_code() {
-    for (code, shown) in [(4500, "bad_request"), (4501, "unauthorized"), (4526, "unsupported_version"), (4999, "refused"), (3500, "refused")] {
+    for (code, shown) in [
+        (4500, "bad_request"),
+        (4501, "unauthorized"),
+        (4526, "unsupported_version"),
+        (4999, "refused"),
+        (3500, "refused"),
+    ] {
         let mut rig = Rig::new();
         rig.connect();
         rig.close_with(code);
@@ -195,12 +201,17 @@ fn close_says_bye_and_ends_everything() {
 
 #[test]
 fn what_is_not_a_frame_closes_backs_off_and_reports() {
-    for garbage in ["", "{", "[1]", "{\"t\":1}", "{\"t\":\"event\"}", "nul", "[[[]]]", "{\"t\":\"welcome\"}"] {
+    for garbage in ["", "{", "[1]", "{\"t\":1}", "{\"t\":\"event\"}", "nul", "[[[]]]", "{\"t\":\"welcome\"}"]
+    {
         let mut rig = Rig::online();
         rig.receive_text(garbage);
         assert_eq!(rig.state(), State::Reconnecting, "{garbage}");
         assert_eq!(rig.status().cause.as_deref(), Some("protocol"));
-        assert!(rig.events.iter().any(|event| matches!(event, Event::Problem { code, .. } if code == "bad_frame")));
+        assert!(
+            rig.events
+                .iter()
+                .any(|event| matches!(event, Event::Problem { code, .. } if code == "bad_frame"))
+        );
         rig.redial(2_000);
     }
 }

@@ -23,7 +23,11 @@ fn an_op_is_queued_only_after_it_is_stored_and_forgotten_only_after_its_acknowle
     assert!(!rig.stores.iter().any(|(_, change)| matches!(change, StoreChange::DeleteOp { .. })));
     rig.ok(&id, 1);
     assert_eq!(rig.shown(), ["hello:sent"]);
-    assert!(rig.stores.iter().any(|(_, change)| matches!(change, StoreChange::DeleteOp { id: other } if *other == id)));
+    assert!(
+        rig.stores
+            .iter()
+            .any(|(_, change)| matches!(change, StoreChange::DeleteOp { id: other } if *other == id))
+    );
     assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 1 }));
 }
 
@@ -268,7 +272,8 @@ fn a_cancellation_that_came_too_late_stands_in_nobodys_way() {
 #[test]
 fn bad_ops_are_refused_to_the_caller_with_a_code() {
     let mut rig = Rig::online();
-    let mut code = |channel: &str, body: &str| rig.client.send(rig.now, channel, "message", body).unwrap_err().code();
+    let mut code =
+        |channel: &str, body: &str| rig.client.send(rig.now, channel, "message", body).unwrap_err().code();
     assert_eq!(code("", "{}"), "bad_channel");
     assert_eq!(code("dialog:ü", "{}"), "bad_channel");
     assert_eq!(code(&"c".repeat(129), "{}"), "bad_channel");
@@ -311,7 +316,9 @@ fn a_failing_store_is_told_once_and_blocks_nothing() {
     let one = rig.send("one");
     rig.send("two");
     assert_eq!(rig.ops().len(), 2, "they are sent all the same");
-    let told = |rig: &Rig| rig.events.iter().filter(|event| matches!(event, Event::Storage { .. })).cloned().collect::<Vec<_>>();
+    let told = |rig: &Rig| {
+        rig.events.iter().filter(|event| matches!(event, Event::Storage { .. })).cloned().collect::<Vec<_>>()
+    };
     assert_eq!(told(&rig), [Event::Storage { code: Some("storage_full") }]);
     assert!(!rig.op_states(&one).contains(&OpState::Queued), "what is not stored is not called queued");
     rig.disk = Some(Ok(()));
@@ -328,7 +335,8 @@ fn a_record_that_can_not_be_read_is_reported_and_the_others_are_sent() {
         store.ops.push(("x".into(), broken.into()));
     }
     let mut rig = Rig::restored(store);
-    let unreadable = |event: &&Event| matches!(event, Event::Problem { code, .. } if code == "record_unreadable");
+    let unreadable =
+        |event: &&Event| matches!(event, Event::Problem { code, .. } if code == "record_unreadable");
     assert_eq!(rig.events.iter().filter(unreadable).count(), 5);
     rig.connect();
     rig.welcome();

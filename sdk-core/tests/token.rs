@@ -121,7 +121,9 @@ fn no_debug_output_shows_a_token_or_a_text() {
     let shown = format!("{:?} {:?}", rig.events, rig.stores);
     assert!(!shown.contains("secret") && !shown.contains("good.token"));
     let hello = wire::decode_client_message(r#"{"t":"hello","v":1,"client":"c","token":"secret"}"#).unwrap();
-    let op = wire::decode_client_message(r#"{"t":"op","id":"i","ch":"c","kind":"k","body":{"text":"secret"}}"#).unwrap();
+    let op =
+        wire::decode_client_message(r#"{"t":"op","id":"i","ch":"c","kind":"k","body":{"text":"secret"}}"#)
+            .unwrap();
     let frames = wire::decode_server_message(&piece("r", 0, "secret").to_string()).unwrap();
     assert!(!format!("{hello:?} {op:?} {frames:?}").contains("secret"));
 }

@@ -78,11 +78,12 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Rig {
-        Rig::restored(Store::default())
+        Rig::at(Store::default(), Now { mono: Time(1_000), wall: WALL }, [42; 32])
     }
 
+    /// A start with what an earlier one stored; a later start has another seed.
     pub fn restored(store: Store) -> Rig {
-        Rig::at(store, Now { mono: Time(1_000), wall: WALL }, [42; 32])
+        Rig::at(store, Now { mono: Time(1_000), wall: WALL + 60_000 }, [43; 32])
     }
 
     pub fn at(store: Store, now: Now, seed: [u8; 32]) -> Rig {
@@ -168,10 +169,12 @@ impl Rig {
                     self.conn = Some(conn);
                     self.dials.push((conn, self.now.mono));
                 }
-                Output::Transmit { message, .. } => match serde_json::from_str(&message.0).expect("valid JSON") {
-                    Value::Array(frames) => self.sent.extend(frames),
-                    frame => self.sent.push_back(frame),
-                },
+                Output::Transmit { message, .. } => {
+                    match serde_json::from_str(&message.0).expect("valid JSON") {
+                        Value::Array(frames) => self.sent.extend(frames),
+                        frame => self.sent.push_back(frame),
+                    }
+                }
                 Output::Close { conn, code } => self.closes.push((conn, code)),
                 Output::FetchToken { ask, renew } => {
                     self.asks.push((ask, renew));
@@ -256,7 +259,8 @@ impl Rig {
     }
 
     pub fn status(&self) -> Status {
-        let find = |event: &Event| if let Event::Status(status) = event { Some(status.clone()) } else { None };
+        let find =
+            |event: &Event| if let Event::Status(status) = event { Some(status.clone()) } else { None };
         self.events.iter().rev().find_map(find).expect("a status")
     }
 

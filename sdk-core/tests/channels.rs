@@ -1,0 +1,271 @@
+//! Subscriptions: dense, without a gap, without a double, from the cursor.
+
+mod rig;
+use rig::*;
+use serde_json::{Value, json};
+use tidewire_core::*;
+
+fn page(from: u64, head: u64, events: Vec<Value>, more: bool) -> Value {
+    json!({"t":"page","ch":"dialog:demo","from":from,"head":head,"events":events,"more":more,"runs":[]})
+}
+
+fn texts(rig: &Rig) -> Vec<String> {
+    rig.rows().iter().map(|row| row.text.clone()).collect()
+}
+
+/// Has the client connect with `demo` open, as far as the welcome.
+fn welcomed() -> Rig {
+    let mut rig = Rig::new();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.connect();
+    rig.welcome();
+    rig
+}
+
+#[test]
+fn a_first_subscription_starts_with_the_tail_and_becomes_live() {
+    let mut rig = welcomed();
+    rig.receive(sub_ok("fresh", 7, 9, vec![message(8, "a"), message(9, "b")]));
+    assert_eq!(texts(&rig), ["a", "b"]);
+    assert_eq!(rig.channel_states(), [ChannelState::Syncing, ChannelState::Live]);
+    rig.receive(message(10, "c"));
+    assert_eq!(texts(&rig), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_reconnect_resumes_from_the_cursor() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "a"));
+    rig.cut();
+    let hello = rig.redial(2_000);
+    assert_eq!(hello["subs"][0], json!({"ch":"dialog:demo","epoch":"e1","offset":1,"tail":50}));
+    rig.welcome();
+    rig.receive(sub_ok("resumed", 1, 3, vec![message(2, "b"), message(3, "c")]));
+    assert_eq!(texts(&rig), ["a", "b", "c"]);
+    assert_eq!(rig.channel_states().last(), Some(&ChannelState::Live));
+}
+
+#[test]
+fn pages_are_asked_until_the_head() {
+    let mut rig = welcomed();
+    let mut first = sub_ok("fresh", 0, 5, vec![message(1, "1"), message(2, "2")]);
+    first["more"] = true.into();
+    rig.receive(first);
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"next","ch":"dialog:demo","from":2}));
+    rig.receive(page(2, 5, vec![message(3, "3"), message(4, "4")], true));
+    assert_eq!(rig.sent.pop_back().unwrap()["from"], 4);
+    assert_ne!(rig.channel_states().last(), Some(&ChannelState::Live));
+    rig.receive(page(4, 5, vec![message(5, "5")], false));
+    assert_eq!(texts(&rig), ["1", "2", "3", "4", "5"]);
+    assert_eq!(rig.channel_states().last(), Some(&ChannelState::Live));
+}
+
+#[test]
+fn an_event_that_comes_twice_is_dropped_and_counted() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "a"));
+    rig.receive(message(1, "a"));
+    rig.receive(message(2, "b"));
+    rig.receive(message(1, "a"));
+    assert_eq!(texts(&rig), ["a", "b"]);
+    assert_eq!(rig.client.duplicates(), 2);
+}
+
+#[test]
+fn an_event_under_a_second_offset_is_shown_once() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "a"));
+    let mut again = message(2, "a");
+    again["id"] = "event-1".into();
+    rig.receive(again);
+    rig.receive(message(3, "b"));
+    assert_eq!(texts(&rig), ["a", "b"]);
+}
+
+#[test]
+fn a_gap_is_repaired_before_anything_after_it_is_shown() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "a"));
+    rig.receive(message(4, "d"));
+    assert_eq!(texts(&rig), ["a"]);
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"next","ch":"dialog:demo","from":1}));
+    rig.receive(message(5, "e"));
+    assert!(rig.sent.is_empty(), "one repair at a time");
+    rig.receive(page(1, 5, vec![message(2, "b"), message(3, "c"), message(4, "d"), message(5, "e")], false));
+    assert_eq!(texts(&rig), ["a", "b", "c", "d", "e"]);
+    rig.receive(message(6, "f"));
+    assert_eq!(texts(&rig).len(), 6);
+}
+
+#[test]
+fn repairs_that_bring_nothing_end_in_a_reset_that_is_told() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "a"));
+    for _ in 0..3 {
+        rig.receive(message(9, "far"));
+        assert_eq!(rig.sent.pop_back().unwrap()["t"], "next");
+        rig.receive(page(1, 9, vec![message(5, "not dense")], false));
+    }
+    let sub = rig.sent.pop_back().unwrap();
+    assert_eq!(sub, json!({"t":"sub","ch":"dialog:demo","tail":50}));
+    rig.receive(sub_ok("fresh", 8, 9, vec![message(9, "far")]));
+    assert_eq!(texts(&rig), ["far"]);
+    assert!(rig.channel_states().contains(&ChannelState::Reset { reason: "gap".into() }));
+}
+
+#[test]
+fn another_epoch_forgets_the_rows_and_says_so() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "old"));
+    let waiting = rig.send("mine");
+    rig.cut();
+    rig.redial(2_000);
+    rig.welcome();
+    let mut reset = sub_ok("reset", 0, 1, vec![message(1, "new")]);
+    reset["epoch"] = "e2".into();
+    reset["reason"] = "epoch".into();
+    rig.receive(reset);
+    assert_eq!(rig.shown(), ["new:sent", "mine:sending"]);
+    assert!(rig.channel_states().contains(&ChannelState::Reset { reason: "epoch".into() }));
+    assert_eq!(rig.store.channels[0].epoch, "e2");
+    assert_eq!(rig.store.channels[0].events.len(), 1);
+    rig.ok(&waiting, 2);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn a_resume_that_does_not_fit_the_cursor_is_not_believed() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "a"));
+    rig.cut();
+    rig.redial(2_000);
+    rig.welcome();
+    rig.receive(sub_ok("resumed", 5, 6, vec![message(6, "f")]));
+    assert_eq!(texts(&rig), ["a"]);
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"sub","ch":"dialog:demo","tail":50}));
+}
+
+#[test]
+fn the_cursor_in_the_store_is_never_ahead_of_what_was_applied() {
+    let mut rig = Rig::online();
+    for offset in 1..=500 {
+        rig.receive(message(offset, &offset.to_string()));
+        let kept = &rig.store.channels[0];
+        assert_eq!(kept.cursor, offset);
+        let last: Value = serde_json::from_str(kept.events.last().unwrap()).unwrap();
+        assert_eq!(last["offset"], offset);
+        assert!(kept.events.len() <= 200);
+    }
+    let mut rig = Rig::restored(rig.store.clone());
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    assert_eq!(rig.rows().len(), 200, "what was seen is there before the connection is");
+    assert_eq!(rig.connect()["subs"][0]["offset"], 500);
+}
+
+#[test]
+fn a_refusal_for_now_is_asked_again_and_a_refusal_for_good_is_not() {
+    let mut rig = welcomed();
+    rig.receive(json!({"t":"sub_err","ch":"dialog:demo","code":"store_unavailable","message":"","retryable":true,"retry_after_ms":2000}));
+    assert!(rig.sent.is_empty());
+    rig.pass(2_000);
+    assert_eq!(rig.sent.pop_back().unwrap()["t"], "sub");
+    rig.receive(
+        json!({"t":"sub_err","ch":"dialog:demo","code":"forbidden","message":"not yours","retryable":false}),
+    );
+    let failed = ChannelState::Failed { code: "forbidden".into(), message: "not yours".into() };
+    assert_eq!(rig.channel_states().last(), Some(&failed));
+    rig.pass(30_000);
+    assert!(!rig.sent.iter().any(|frame| frame["t"] == "sub"));
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    assert_eq!(rig.sent.pop_back().unwrap()["t"], "sub", "opening it again asks again");
+}
+
+#[test]
+fn what_may_no_longer_be_read_is_forgotten_here_too() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "secret"));
+    rig.cut();
+    rig.redial(2_000);
+    rig.welcome();
+    rig.receive(json!({"t":"sub_err","ch":"dialog:demo","code":"forbidden","message":"","retryable":false}));
+    assert!(rig.rows().is_empty());
+    assert!(rig.store.channels.is_empty());
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn a_subscription_that_is_never_answered_is_asked_again() {
+    let mut rig = welcomed();
+    for _ in 0..3 {
+        rig.pass(15_000);
+        assert!(rig.sent.iter().any(|frame| frame["t"] == "sub"));
+        rig.sent.clear();
+        rig.receive(json!({"t":"pong","n":"1"}));
+    }
+}
+
+#[test]
+fn another_user_sees_nothing_of_the_one_before() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "for ada"));
+    rig.cut();
+    rig.redial(2_000);
+    rig.receive(welcome("eve"));
+    assert!(rig.rows().is_empty());
+    assert!(rig.store.channels.is_empty());
+    rig.receive(sub_ok("resumed", 1, 1, vec![]));
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"sub","ch":"dialog:demo","tail":50}));
+}
+
+#[test]
+fn a_plain_channel_hands_its_events_on_and_keeps_its_cursor() {
+    let mut rig = Rig::new();
+    rig.client.subscribe(rig.now, "news").unwrap();
+    rig.connect();
+    rig.welcome();
+    rig.receive(json!({"t":"sub_ok","ch":"news","epoch":"e","mode":"fresh","from":4,"head":4,"events":[],"more":false,"runs":[]}));
+    rig.receive(json!({"t":"event","ch":"news","offset":5,"id":"n","kind":"headline","at":1,"by":user("x"),"body":{"z":1.0,"a":2}}));
+    let received = rig.events.iter().find_map(|event| match event {
+        Event::Received(event) => Some(event.clone()),
+        _ => None,
+    });
+    assert_eq!(received.unwrap().body, r#"{"a":2,"z":1.0}"#);
+    let mut rig = Rig::restored(rig.store.clone());
+    rig.client.subscribe(rig.now, "news").unwrap();
+    assert_eq!(rig.connect()["subs"][0], json!({"ch":"news","epoch":"e","offset":5,"tail":50}));
+}
+
+#[test]
+fn an_ended_subscription_leaves_nothing_behind() {
+    let mut rig = Rig::online();
+    rig.client.close_dialog(rig.now, "demo");
+    rig.drain();
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"unsub","ch":"dialog:demo"}));
+    rig.receive(message(1, "late"));
+    assert!(rig.rows().is_empty());
+    rig.cut();
+    assert_eq!(rig.redial(2_000)["subs"], json!([]));
+}
+
+#[test]
+fn bad_names_and_too_many_subscriptions_are_refused() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.client.open_dialog(rig.now, "a b").unwrap_err().code(), "bad_channel");
+    for n in 0..100 {
+        rig.client.subscribe(rig.now, &format!("c{n}")).unwrap();
+    }
+    assert_eq!(rig.client.subscribe(rig.now, "one-more").unwrap_err().code(), "too_many_subscriptions");
+    rig.client.subscribe(rig.now, "c7").unwrap();
+}
+
+#[test]
+fn events_of_nobodys_channel_are_ignored() {
+    let mut rig = Rig::online();
+    let mut stray = message(1, "x");
+    stray["ch"] = "dialog:other".into();
+    rig.receive(stray);
+    rig.receive(json!({"t":"page","ch":"dialog:other","from":0,"head":0,"events":[],"more":true,"runs":[]}));
+    assert!(rig.rows().is_empty() && rig.sent.is_empty());
+}

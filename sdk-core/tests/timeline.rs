@@ -1,0 +1,212 @@
+//! A dialog's rows: optimistic, then committed; answers that grow and end once.
+
+mod rig;
+use rig::*;
+use serde_json::json;
+
+#[test]
+fn a_row_is_there_before_send_returns() {
+    let mut rig = Rig::online();
+    let id = rig.client.send_text(rig.now, "demo", "hello").unwrap();
+    assert_eq!(rig.rows()[0].id, id);
+    assert!(rig.rows()[0].own);
+    rig.drain();
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn committed_rows_stand_in_the_order_of_the_log_and_waiting_ones_behind_them() {
+    let mut rig = Rig::online();
+    let mine = rig.send("mine");
+    rig.receive(message(1, "theirs"));
+    assert_eq!(rig.shown(), ["theirs:sent", "mine:sending"]);
+    rig.ok(&mine, 3);
+    rig.receive(message(2, "between"));
+    rig.receive(own(3, &mine, "mine"));
+    assert_eq!(rig.shown(), ["theirs:sent", "between:sent", "mine:sent"]);
+    assert_eq!(rig.rows().len(), 3);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn an_answer_grows_and_ends_once() {
+    let mut rig = Rig::online();
+    rig.receive(start(1, "r"));
+    rig.receive(piece("r", 0, "The tide "));
+    rig.receive(piece("r", 9, "comes in."));
+    assert_eq!(rig.shown(), ["The tide comes in.:streaming"]);
+    rig.receive(end(2, "r", "done", "The tide comes in."));
+    assert_eq!(rig.shown(), ["The tide comes in.:done"]);
+    assert_eq!(rig.rows()[0].offset, Some(1), "it keeps the place of its start");
+    rig.receive(piece("r", 18, " late"));
+    assert_eq!(rig.shown(), ["The tide comes in.:done"]);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn pieces_that_overlap_or_come_twice_add_nothing_twice() {
+    let mut rig = Rig::online();
+    rig.receive(start(1, "r"));
+    rig.receive(piece("r", 0, "añb"));
+    rig.receive(piece("r", 0, "añb"));
+    rig.receive(piece("r", 0, "añbcd"));
+    rig.receive(piece("r", 4, "cde"));
+    rig.receive(piece("r", 2, "xx"));
+    assert_eq!(rig.shown(), ["añbcde:streaming"]);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn a_missed_piece_is_fetched_with_the_whole_text() {
+    let mut rig = Rig::online();
+    rig.receive(start(1, "r"));
+    rig.receive(piece("r", 0, "one "));
+    rig.receive(piece("r", 8, "three "));
+    assert_eq!(rig.shown(), ["one :streaming"]);
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"next","ch":"dialog:demo","from":1}));
+    rig.receive(json!({"t":"page","ch":"dialog:demo","from":1,"head":1,"events":[],"more":false,
+        "runs":[{"run":"r","text":"one two three four "}]}));
+    rig.receive(piece("r", 19, "five"));
+    assert_eq!(rig.shown(), ["one two three four five:streaming"]);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn a_reconnect_in_the_middle_of_an_answer_gets_the_rest() {
+    let mut rig = Rig::online();
+    rig.receive(start(1, "r"));
+    rig.receive(piece("r", 0, "one "));
+    rig.cut();
+    rig.redial(2_000);
+    rig.welcome();
+    let mut sub = sub_ok("resumed", 1, 1, vec![]);
+    sub["runs"] = json!([{"run":"r","text":"one two "}]);
+    rig.receive(sub);
+    rig.receive(piece("r", 8, "three"));
+    assert_eq!(rig.shown(), ["one two three:streaming"]);
+    assert!(!rig.folded().is_empty() && rig.folded() == rig.rows());
+}
+
+#[test]
+fn every_way_an_answer_ends_is_told_apart() {
+    for (status, state) in [
+        ("done", "done"),
+        ("stopped", "stopped"),
+        ("interrupted", "interrupted"),
+        ("error", "error"),
+        ("future", "interrupted"),
+    ] {
+        let mut rig = Rig::online();
+        rig.receive(start(1, "r"));
+        let mut last = end(2, "r", status, "so far");
+        if status == "error" {
+            last["body"]["code"] = "model_timeout".into();
+        }
+        rig.receive(last);
+        assert_eq!(rig.shown(), [format!("so far:{state}")]);
+        assert_eq!(rig.rows()[0].code.as_deref(), (status == "error").then_some("model_timeout"));
+    }
+}
+
+#[test]
+fn an_answer_whose_start_is_out_of_reach_is_shown_at_its_end() {
+    let mut rig = Rig::online();
+    rig.receive(end(1, "r", "done", "whole"));
+    assert_eq!(rig.shown(), ["whole:done"]);
+}
+
+#[test]
+fn event_kinds_nobody_knows_take_an_offset_and_no_row() {
+    let mut rig = Rig::online();
+    rig.receive(event(1, "reaction", "bob", json!({"emoji":"wave"})));
+    rig.receive(event(2, "message", "bob", json!({"no":"text"})));
+    rig.receive(event(3, "answer.end", "ai", json!({})));
+    rig.receive(message(4, "after"));
+    assert_eq!(rig.shown(), [":sent", "after:sent"]);
+}
+
+#[test]
+fn rows_know_whose_they_are() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "bob's"));
+    let mut from_another_tab = message(2, "ada's");
+    from_another_tab["by"] = user("ada");
+    rig.receive(from_another_tab);
+    let own: Vec<bool> = rig.rows().iter().map(|row| row.own).collect();
+    assert_eq!(own, [false, true]);
+}
+
+#[test]
+fn a_row_written_before_the_first_welcome_gets_its_author_then() {
+    let mut rig = Rig::new();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.send("early");
+    assert_eq!(rig.rows()[0].by.id, "");
+    rig.connect();
+    rig.welcome();
+    assert_eq!(rig.rows()[0].by.id, "ada");
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn the_number_of_rows_is_bounded_and_the_newest_stay() {
+    let mut rig = Rig::online();
+    for offset in 1..=2_100 {
+        rig.receive(message(offset, &offset.to_string()));
+    }
+    let rows = rig.rows();
+    assert_eq!((rows.len(), rows[0].offset, rows[1_999].offset), (2_000, Some(101), Some(2_100)));
+}
+
+#[test]
+fn the_changes_always_fold_to_the_rows() {
+    // A small walk through everything that can happen to a timeline, checked after each step.
+    let mut rig = Rig::online();
+    let mut state = 12345u64;
+    let mut offset = 0;
+    let mut mine: Vec<String> = vec![];
+    let mut run: Option<(String, u64)> = None;
+    for step in 0..800 {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        match (state >> 33) % 8 {
+            0 | 1 => mine.push(rig.send(&format!("mine {step}"))),
+            2 if !mine.is_empty() => {
+                let id = mine.remove(0);
+                offset += 1;
+                if state & 1 == 0 {
+                    rig.ok(&id, offset);
+                }
+                rig.receive(own(offset, &id, "mine"));
+            }
+            3 => {
+                offset += 1;
+                rig.receive(message(offset, "theirs"));
+            }
+            4 if run.is_none() => {
+                offset += 1;
+                let id = format!("run-{step}");
+                rig.receive(start(offset, &id));
+                run = Some((id, 0));
+            }
+            5 | 6 => {
+                if let Some((id, at)) = &mut run {
+                    rig.receive(piece(id, *at, "word "));
+                    *at += 5;
+                }
+            }
+            7 => {
+                if let Some((id, at)) = run.take() {
+                    offset += 1;
+                    rig.receive(end(offset, &id, "done", &"word ".repeat(at as usize / 5)));
+                }
+            }
+            _ => rig.pass(50),
+        }
+        if step % 100 == 0 {
+            assert_eq!(rig.folded(), rig.rows(), "step {step}");
+        }
+        let offsets: Vec<u64> = rig.rows().iter().filter_map(|row| row.offset).collect();
+        assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+    assert!(rig.rows().len() > 200);
+}
