@@ -22,6 +22,7 @@ enum What {
     Stores { client: usize, life: u32 },
     Types { client: usize },
     Fault,
+    ServerPings,
     ServerStarts,
 }
 
@@ -91,6 +92,7 @@ impl World {
         }
         let first = world.below(3_000);
         world.at(first, What::Fault);
+        world.at(25_000, What::ServerPings);
         world
     }
 
@@ -222,6 +224,12 @@ impl World {
             }
             What::Types { client } => self.types(client),
             What::Fault => self.fault(),
+            What::ServerPings => {
+                for client in 0..CLIENTS {
+                    self.say(client, &json!({"t":"ping","n":"1"}));
+                }
+                self.at(25_000, What::ServerPings);
+            }
             What::ServerStarts => self.up = true,
             _ => {}
         }
@@ -431,6 +439,8 @@ impl World {
             self.people[client].half_open = false;
             self.feed(client, Input::Lifecycle(Lifecycle::Resumed));
             self.feed(client, Input::Network(Network::Online));
+            // One more event shows everybody what they missed.
+            self.at(20_000, What::Types { client });
         }
     }
 
