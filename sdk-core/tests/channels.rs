@@ -269,3 +269,26 @@ fn events_of_nobodys_channel_are_ignored() {
     rig.receive(json!({"t":"page","ch":"dialog:other","from":0,"head":0,"events":[],"more":true,"runs":[]}));
     assert!(rig.rows().is_empty() && rig.sent.is_empty());
 }
+
+#[test]
+fn a_dialog_closed_and_opened_again_keeps_no_hole_for_the_next_start() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "a"));
+    rig.client.close_dialog(rig.now, "demo");
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    rig.receive(sub_ok("fresh", 8, 9, vec![message(9, "i")]));
+    let mut rig = Rig::restored(rig.store.clone());
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    assert_eq!(texts(&rig), ["i"]);
+}
+
+#[test]
+fn a_repair_is_never_silent() {
+    let mut rig = Rig::online();
+    rig.receive(message(3, "c"));
+    assert_eq!(rig.channel_states().last(), Some(&ChannelState::Syncing));
+    rig.receive(page(0, 3, vec![message(1, "a"), message(2, "b"), message(3, "c")], false));
+    assert_eq!(rig.channel_states().last(), Some(&ChannelState::Live));
+}

@@ -244,3 +244,14 @@ fn the_same_seed_gives_the_same_trace() {
     assert_eq!(trace([1; 32]), trace([1; 32]));
     assert_ne!(trace([1; 32]), trace([2; 32]));
 }
+
+#[test]
+fn hints_of_a_server_can_not_keep_a_client_away_for_good() {
+    let mut rig = Rig::online();
+    rig.receive(json!({"t":"goaway","reason":"restart","after_ms":0,"spread_ms":u64::MAX}));
+    rig.close_with(4000);
+    rig.redial(600_000);
+    rig.receive(json!({"t":"error","code":"rate_limited","message":"","retry_after_ms":u64::MAX}));
+    rig.close_with(4003);
+    rig.redial(3_600_000);
+}

@@ -133,7 +133,7 @@ fn an_op_that_a_living_server_never_answers_is_sent_again_elsewhere() {
             rig.receive(json!({"t":"pong","n":"1"}));
         }
     }
-    assert_eq!(rig.status().cause.as_deref(), Some("protocol"));
+    assert_eq!(rig.status().cause.as_deref(), Some("op_timeout"));
     rig.redial(2_000);
     rig.welcome();
     assert_eq!(rig.ops()[0]["id"], id);

@@ -384,3 +384,17 @@ fn bodies_travel_byte_for_byte() {
     };
     assert!(raw.contains(body));
 }
+
+#[test]
+fn a_failed_op_is_never_called_queued_again() {
+    let mut rig = Rig::online();
+    rig.disk = None;
+    let id = rig.send("bad");
+    rig.nack(&id, "forbidden", false, None);
+    for (store, _) in std::mem::take(&mut rig.stores) {
+        rig.feed(Input::Stored { store, result: Ok(()) });
+    }
+    let states = rig.op_states(&id);
+    let failed = states.iter().position(|state| matches!(state, OpState::Failed { .. })).unwrap();
+    assert!(!states[failed..].contains(&OpState::Queued), "{states:?}");
+}

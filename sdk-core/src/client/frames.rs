@@ -23,7 +23,7 @@ impl Client {
                 let (code, message) =
                     (error.code().to_owned(), "the server sent what is not a frame".to_owned());
                 self.out.push_back(Output::Event(Event::Problem { code, message }));
-                self.link.broken(context!(self, now));
+                self.link.broken(context!(self, now), "protocol");
                 self.follow_link();
             }
         }
@@ -71,7 +71,7 @@ impl Client {
         self.link.welcomed(context!(self, now), &welcome);
         self.session = self.link.online();
         self.limiter.advertised(now.mono, &welcome.limits);
-        self.limiter.draining(now.mono, self.outbox.len() > 0);
+        self.limiter.draining(now.mono, self.outbox.waiting() > 0);
         self.limits = Some(welcome.limits);
         self.sign_in(welcome.user);
     }
@@ -162,11 +162,13 @@ impl Client {
     /// Hands on what a channel applied, keeps it, and does what it asks.
     fn applied(&mut self, now: Now, at: usize, applied: Applied, runs: &[RunText], answered: bool) {
         let name = self.channels[at].name.clone();
+        if applied.anew {
+            self.store(StoreChange::ClearChannel { channel: name.clone() });
+        }
         if let Some(reason) = applied.reset {
             if let Some(timeline) = &mut self.channels[at].timeline {
                 timeline.reset();
             }
-            self.store(StoreChange::ClearChannel { channel: name.clone() });
             let state = ChannelState::Reset { reason };
             self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
         }
@@ -220,6 +222,11 @@ impl Client {
             Step::None | Step::Live => {}
             Step::Next => {
                 let channel = &mut self.channels[at];
+                if channel.is_live() {
+                    let state = ChannelState::Syncing;
+                    self.out
+                        .push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
+                }
                 let frame = ClientFrame::Next { ch: channel.name.clone(), from: channel.ask_next(now.mono) };
                 if let Some(conn) = self.session {
                     self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });

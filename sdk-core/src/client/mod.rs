@@ -377,8 +377,7 @@ impl Client {
             }
         }
         let retry_at = self.link.retry_at();
-        let waiting =
-            self.outbox.iter().filter(|entry| !matches!(entry.state, EntryState::Failed { .. })).count();
+        let waiting = self.outbox.waiting();
         let status = Status {
             state: self.link.state(),
             attempt: self.link.attempt(),
@@ -427,14 +426,18 @@ impl Client {
         }
         if code.is_none()
             && let Some(entry) = put.and_then(|id| self.outbox.get_mut(&id))
+            && !entry.stored
         {
             entry.stored = true;
+            // What was sent or refused meanwhile is further than queued.
+            let is_queued = matches!(entry.state, EntryState::Ready { .. });
             let (id, channel) = (entry.id.clone(), entry.channel.clone());
-            let (state, code) = (row_state(entry), row_code(entry).map(str::to_owned));
-            if let Some(timeline) = self.timeline(&channel) {
-                timeline.mark(&id, state, code.as_deref());
+            if is_queued {
+                if let Some(timeline) = self.timeline(&channel) {
+                    timeline.mark(&id, RowState::Queued, None);
+                }
+                self.tell_op(id, channel, OpState::Queued);
             }
-            self.tell_op(id, channel, OpState::Queued);
         }
     }
 

@@ -55,7 +55,7 @@ impl Client {
             frames.extend(self.outbox.frame(&id).map(|op| op.encode()));
             self.sent(now, &id);
         }
-        if self.outbox.len() == 0 {
+        if self.outbox.waiting() == 0 {
             self.limiter.draining(now.mono, false);
         }
         let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
@@ -87,7 +87,7 @@ impl Client {
         let Some(oldest) = self.outbox.oldest_sent() else { return };
         let silent_ms = now.mono.since(oldest);
         if silent_ms >= UNANSWERED_MS {
-            self.link.broken(context!(self, now));
+            self.link.broken(context!(self, now), "op_timeout");
         } else if silent_ms >= DOUBT_MS && !self.link.heard_since(oldest.after(DOUBT_MS)) {
             self.link.probe(context!(self, now));
         }

@@ -46,6 +46,8 @@ pub(crate) enum Step {
 /// Events that were applied, in order, and whether the rows before them are void.
 pub(crate) struct Applied {
     pub(crate) events: Vec<EventFrame>,
+    /// Whether the cursor was set anew, so that nothing kept from before it joins on.
+    pub(crate) anew: bool,
     /// Why earlier events are forgotten.
     pub(crate) reset: Option<String>,
     pub(crate) step: Step,
@@ -131,7 +133,9 @@ impl Channel {
             .is_some_and(|cursor| cursor.epoch == sub.epoch && cursor.offset == sub.page.from);
         match sub.mode {
             Mode::Resumed if continues => {}
-            Mode::Resumed => return Applied { events: Vec::new(), reset: None, step: Step::Anew },
+            Mode::Resumed => {
+                return Applied { events: Vec::new(), anew: false, reset: None, step: Step::Anew };
+            }
             Mode::Fresh | Mode::Reset => {
                 let had_rows = self.cursor.is_some() || self.gave_up;
                 if had_rows {
@@ -144,7 +148,9 @@ impl Channel {
             }
         }
         self.refusals = 0;
+        let anew = sub.mode != Mode::Resumed;
         let mut applied = self.page(sub.page);
+        applied.anew = anew;
         applied.reset = reset;
         applied
     }
@@ -177,17 +183,18 @@ impl Channel {
             self.phase = Phase::Live;
             Step::Live
         };
-        Applied { events, reset: None, step }
+        Applied { events, anew: false, reset: None, step }
     }
 
     /// A live event.
     pub(crate) fn event(&mut self, event: EventFrame) -> Applied {
-        let none = |step| Applied { events: Vec::new(), reset: None, step };
+        let none = |step| Applied { events: Vec::new(), anew: false, reset: None, step };
         match self.place(&event) {
             Place::Next => {
                 let fresh = self.advance(&event);
                 Applied {
                     events: if fresh { vec![event] } else { Vec::new() },
+                    anew: false,
                     reset: None,
                     step: Step::None,
                 }
@@ -210,6 +217,10 @@ impl Channel {
     fn repair(&mut self) -> Step {
         self.repairs += 1;
         if self.repairs > REPAIRS { Step::Anew } else { Step::Next }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.phase == Phase::Live
     }
 
     pub(crate) fn has_failed(&self) -> bool {

@@ -113,8 +113,9 @@ impl Outbox {
         true
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    /// How many ops will still be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.entries.iter().filter(|entry| !matches!(entry.state, EntryState::Failed { .. })).count()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {

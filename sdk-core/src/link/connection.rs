@@ -23,6 +23,9 @@ const USEFUL_MS: u64 = 10_000;
 const OFFLINE_DIAL_MS: u64 = 60_000;
 /// Over how long clients that all wake at once spread their dials.
 const WAKE_SPREAD_MS: u64 = 250;
+/// Hints of a server that go beyond these would leave the client offline for good.
+const MOST_RETRY_AFTER_MS: u64 = 3_600_000;
+const MOST_SPREAD_MS: u64 = 600_000;
 /// A page that was hidden for less than this needs no probe.
 const HIDDEN_MS: u64 = 10_000;
 
@@ -242,13 +245,13 @@ impl Connection {
     }
 
     pub(crate) fn goaway(&mut self, spread_ms: u64) {
-        self.spread_ms = Some(spread_ms);
+        self.spread_ms = Some(spread_ms.min(MOST_SPREAD_MS));
     }
 
     /// The server said why it is about to close, or that a frame was wrong.
     pub(crate) fn refused(&mut self, code: &str, retry_after_ms: Option<u64>) {
         self.refusal = Some(code.to_owned());
-        self.retry_after_ms = retry_after_ms.unwrap_or(0);
+        self.retry_after_ms = retry_after_ms.unwrap_or(0).min(MOST_RETRY_AFTER_MS);
     }
 
     pub(crate) fn closed(&mut self, cx: &mut Context<'_>, conn: ConnId, code: u16) {
@@ -257,9 +260,9 @@ impl Connection {
         }
     }
 
-    /// The peer sent what nobody may send: closes, backs off, reports.
-    pub(crate) fn broken(&mut self, cx: &mut Context<'_>) {
-        self.refusal = Some("protocol".to_owned());
+    /// The peer does what nobody may do: closes, backs off, reports this cause.
+    pub(crate) fn broken(&mut self, cx: &mut Context<'_>, cause: &str) {
+        self.refusal = Some(cause.to_owned());
         self.drop_transport(cx, close::INTERNAL);
         self.lost(cx, close::INTERNAL);
     }
