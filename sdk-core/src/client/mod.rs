@@ -12,7 +12,7 @@ use crate::io::{Input, Message, Output, Restored, RestoredChannel, StoreChange, 
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::json::{Object, Writer, validate};
+use crate::wire::json::{Object, Writer, array, validate};
 use crate::wire::{Cursor, DIALOG_PREFIX, EventFrame, Limits, MAX_TEXT, Op, User, is_channel_name};
 use std::collections::VecDeque;
 
@@ -544,8 +544,5 @@ fn batched(batch: &mut Vec<String>) -> Message {
     if let [frame] = frames.as_slice() {
         return Message(frame.clone());
     }
-    let mut text = String::from("[");
-    text.push_str(&frames.join(","));
-    text.push(']');
-    Message(text)
+    Message(array(frames.iter().map(String::as_str)))
 }

@@ -10,6 +10,7 @@ use crate::event::State;
 use crate::io::{ConnId, Lifecycle, Message, Network, Output, TokenAsk, TokenError};
 use crate::rng::Rng;
 use crate::time::{Now, Time};
+use crate::wire::json::push_integer;
 use crate::wire::{ClientFrame, Secret, Welcome, codes, codes::close};
 use std::collections::VecDeque;
 
@@ -350,7 +351,8 @@ impl Connection {
         {
             heartbeat.probed(cx.now.mono);
             self.nonce += 1;
-            let n = self.nonce.to_string();
+            let mut n = String::new();
+            push_integer(&mut n, self.nonce);
             transmit(cx, *conn, &ClientFrame::Ping { n });
         }
     }

@@ -14,7 +14,7 @@ pub fn validate(text: &str) -> Result<&str, DecodeError> {
     scan.value(0)?;
     let end = scan.at;
     scan.space();
-    if scan.at == text.len() { Ok(&text[start..end]) } else { Err(scan.fault()) }
+    if scan.at == text.len() { Ok(part(text, start, end)) } else { Err(scan.fault()) }
 }
 
 /// The raw texts of an array's elements.
@@ -31,7 +31,7 @@ pub fn elements(array: &str) -> Result<Vec<&str>, DecodeError> {
         scan.space();
         let start = scan.at;
         scan.value(1)?;
-        found.push(&array[start..scan.at]);
+        found.push(part(array, start, scan.at));
         scan.space();
         match scan.next() {
             b',' => {}
@@ -62,13 +62,13 @@ impl<'a> Object<'a> {
             scan.space();
             let start = scan.at;
             scan.string()?;
-            let name = unescape(&text[start..scan.at]);
+            let name = unescape(part(text, start, scan.at));
             scan.space();
             scan.expect(b':')?;
             scan.space();
             let start = scan.at;
             scan.value(1)?;
-            members.push((name, &text[start..scan.at]));
+            members.push((name, part(text, start, scan.at)));
             scan.space();
             match scan.next() {
                 b',' => {}
@@ -119,6 +119,11 @@ impl<'a> Object<'a> {
     }
 }
 
+/// `text[from..to]`. The bounds are always right here; a slice that can't panic keeps the panic's formatting, 3 KB, out of WASM.
+fn part(text: &str, from: usize, to: usize) -> &str {
+    text.get(from..to).unwrap_or("")
+}
+
 /// Reads an unsigned integer that may stand in quotes.
 fn integer(raw: &str) -> Option<u64> {
     let digits = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).unwrap_or(raw);
@@ -137,7 +142,7 @@ pub fn unescape(raw: &str) -> Cow<'_, str> {
     let mut text = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(at) = rest.find('\\') {
-        text.push_str(&rest[..at]);
+        text.push_str(part(rest, 0, at));
         let escape = rest.as_bytes().get(at + 1).copied().unwrap_or(b'\\');
         let mut used = at + 2;
         match escape {
@@ -387,17 +392,8 @@ impl Writer {
     }
 
     /// An array member of JSON texts; they are trusted.
-    pub fn array<'a>(mut self, name: &str, values: impl Iterator<Item = &'a str>) -> Writer {
-        self.name(name);
-        self.out.push('[');
-        for value in values {
-            if !self.out.ends_with('[') {
-                self.out.push(',');
-            }
-            self.out.push_str(value);
-        }
-        self.out.push(']');
-        self
+    pub fn array<'a>(self, name: &str, values: impl Iterator<Item = &'a str>) -> Writer {
+        self.raw(name, &array(values))
     }
 
     /// Ends the object.
@@ -405,6 +401,19 @@ impl Writer {
         self.out.push('}');
         self.out
     }
+}
+
+/// The JSON array of these JSON texts; they are trusted.
+pub fn array<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    let mut out = String::from("[");
+    for value in values {
+        if out.len() > 1 {
+            out.push(',');
+        }
+        out.push_str(value);
+    }
+    out.push(']');
+    out
 }
 
 /// The JSON string of `text`, quotes included.
@@ -427,7 +436,7 @@ fn push_string(out: &mut String, text: &str) {
             0..=0x1f => "",
             _ => continue,
         };
-        out.push_str(&text[plain..at]);
+        out.push_str(part(text, plain, at));
         plain = at + 1;
         if short.is_empty() {
             out.push_str("\\u00");
@@ -437,12 +446,12 @@ fn push_string(out: &mut String, text: &str) {
             out.push_str(short);
         }
     }
-    out.push_str(&text[plain..]);
+    out.push_str(part(text, plain, text.len()));
     out.push('"');
 }
 
 /// Writes an integer as a number, or in quotes beyond 2^53.
-fn push_integer(out: &mut String, value: u64) {
+pub(crate) fn push_integer(out: &mut String, value: u64) {
     let quoted = value > 1 << 53;
     if quoted {
         out.push('"');
@@ -458,7 +467,7 @@ fn push_integer(out: &mut String, value: u64) {
             break;
         }
     }
-    for digit in &digits[at..] {
+    for digit in digits.iter().skip(at) {
         out.push(char::from(*digit));
     }
     if quoted {
