@@ -1,23 +1,22 @@
 //! The composition: owns the parts and orders them, with no policy of its own.
 
+mod channels;
 mod frames;
 mod sending;
+mod store;
 
-use crate::chat::Timeline;
 use crate::config::Config;
 use crate::delivery::{Channel, EntryState, Limiter, Outbox};
 use crate::error::{SendError, SubscribeError};
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
-use crate::io::{Input, Message, Output, Restored, RestoredChannel, StoreChange, StoreError, StoreId};
+use crate::io::{Input, Output, Restored, RestoredChannel, StoreChange, StoreId};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::json::{Object, Writer, array, validate};
-use crate::wire::{Cursor, DIALOG_PREFIX, EventFrame, Limits, MAX_TEXT, Op, User, is_channel_name};
+use crate::wire::json::{Object, Writer, validate};
+use crate::wire::{DIALOG_PREFIX, Limits, MAX_TEXT, Op, User, is_channel_name};
 use std::collections::VecDeque;
 
-/// Most subscriptions of a client.
-const MAX_CHANNELS: usize = 100;
 /// What an op frame needs besides its body, at most.
 const OP_OVERHEAD: u64 = 512;
 /// The message limit until a server says otherwise.
@@ -80,7 +79,7 @@ impl Client {
                 }));
             }
         }
-        let profile = restored.profile.as_deref().and_then(read_profile);
+        let profile = restored.profile.as_deref().and_then(store::read_profile);
         let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
         Client {
             link: Connection::new(&config),
@@ -394,98 +393,6 @@ impl Client {
         }
     }
 
-    // The store.
-
-    fn store(&mut self, change: StoreChange) -> StoreId {
-        self.last_store += 1;
-        let store = StoreId(self.last_store);
-        self.out.push_back(Output::Store { store, change });
-        store
-    }
-
-    fn put_op(&mut self, id: &str, record: Message) {
-        let store = self.store(StoreChange::PutOp { id: id.to_owned(), record });
-        self.puts.push((store, id.to_owned()));
-    }
-
-    fn put_profile(&mut self) {
-        let record = Writer::object().str("client", &self.installation);
-        let record = match &self.me {
-            Some(me) => record.raw("user", &me.encode()),
-            None => record,
-        };
-        self.store(StoreChange::PutProfile { record: Message(record.end()) });
-    }
-
-    fn stored(&mut self, store: StoreId, result: Result<(), StoreError>) {
-        let put = self.puts.iter().position(|(other, _)| *other == store).map(|at| self.puts.remove(at).1);
-        let code = result.err().map(StoreError::code);
-        if code != self.storage {
-            self.storage = code;
-            self.out.push_back(Output::Event(Event::Storage { code }));
-        }
-        if code.is_none()
-            && let Some(entry) = put.and_then(|id| self.outbox.get_mut(&id))
-            && !entry.stored
-        {
-            entry.stored = true;
-            // What was sent or refused meanwhile is further than queued.
-            let is_queued = matches!(entry.state, EntryState::Ready { .. });
-            let (id, channel) = (entry.id.clone(), entry.channel.clone());
-            if is_queued {
-                if let Some(timeline) = self.timeline(&channel) {
-                    timeline.mark(&id, RowState::Queued, None);
-                }
-                self.tell_op(id, channel, OpState::Queued);
-            }
-        }
-    }
-
-    // Channels.
-
-    fn timeline(&mut self, channel: &str) -> Option<&mut Timeline> {
-        self.channels.iter_mut().find(|other| other.name == channel)?.timeline.as_mut()
-    }
-
-    fn add_channel(&mut self, now: Now, name: &str, with_rows: bool) -> Result<(), SubscribeError> {
-        self.clamp(now);
-        if !is_channel_name(name) {
-            return Err(SubscribeError::BadChannel);
-        }
-        if let Some(at) = self.channels.iter().position(|other| other.name == name) {
-            // A refusal may have been mended since.
-            if self.channels[at].has_failed() {
-                self.channels[at].ask_again();
-            }
-            return Ok(());
-        }
-        if self.channels.len() >= MAX_CHANNELS {
-            return Err(SubscribeError::TooMany);
-        }
-        let cached =
-            self.cached.iter().position(|other| other.channel == name).map(|at| self.cached.remove(at));
-        let cursor =
-            cached.as_ref().map(|cached| Cursor { epoch: cached.epoch.clone(), offset: cached.cursor });
-        let timeline = with_rows.then(|| {
-            let mut timeline = Timeline::new(self.me.clone());
-            for event in cached.iter().flat_map(|cached| &cached.events) {
-                if let Ok(event) = EventFrame::decode(event) {
-                    timeline.apply(&event);
-                }
-            }
-            for entry in self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == "message") {
-                let code = row_code(entry).map(str::to_owned);
-                timeline.write(&entry.id, &entry.body, entry.made_at, row_state(entry), code);
-            }
-            timeline.announce();
-            timeline
-        });
-        self.channels.push(Channel::new(name, cursor, timeline));
-        let state = ChannelState::Syncing;
-        self.out.push_back(Output::Event(Event::Channel { channel: name.to_owned(), state }));
-        Ok(())
-    }
-
     fn tell_op(&mut self, id: String, channel: String, state: OpState) {
         self.out.push_back(Output::Event(Event::Op { id, channel, state }));
     }
@@ -512,37 +419,4 @@ fn channel_of(dialog: &str) -> String {
     let mut name = String::from(DIALOG_PREFIX);
     name.push_str(dialog);
     name
-}
-
-fn read_profile(record: &str) -> Option<(String, Option<User>)> {
-    let object = Object::parse(validate(record).ok()?).ok()?;
-    let me = object.object("user").and_then(|user| User::read(&user).ok());
-    Some((object.str("client")?.into_owned(), me))
-}
-
-/// The messages that carry these frames: as many in one as its size allows.
-fn join(frames: Vec<String>, most: u64) -> Vec<Message> {
-    let mut messages: Vec<Message> = Vec::new();
-    let mut batch: Vec<String> = Vec::new();
-    let mut bytes = 0;
-    for frame in frames {
-        if !batch.is_empty() && bytes + frame.len() as u64 + 2 > most {
-            messages.push(batched(&mut batch));
-            bytes = 0;
-        }
-        bytes += frame.len() as u64 + 1;
-        batch.push(frame);
-    }
-    if !batch.is_empty() {
-        messages.push(batched(&mut batch));
-    }
-    messages
-}
-
-fn batched(batch: &mut Vec<String>) -> Message {
-    let frames = std::mem::take(batch);
-    if let [frame] = frames.as_slice() {
-        return Message(frame.clone());
-    }
-    Message(array(frames.iter().map(String::as_str)))
 }

@@ -1,10 +1,11 @@
 //! What goes out: hello, subscriptions, and the outbox within its window and budget.
 
-use super::{Client, MESSAGE_BYTES, context, join, row_state};
+use super::{Client, MESSAGE_BYTES, context, row_state};
 use crate::delivery::{EntryState, Next};
 use crate::event::OpState;
 use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::time::{Now, Time};
+use crate::wire::json::array;
 use crate::wire::{ClientFrame, VERSION};
 
 /// An op unanswered for this long asks whether the peer is alive.
@@ -165,4 +166,31 @@ impl Client {
             self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
         }
     }
+}
+
+/// The messages that carry these frames: as many in one as its size allows.
+fn join(frames: Vec<String>, most: u64) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
+    let mut batch: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for frame in frames {
+        if !batch.is_empty() && bytes + frame.len() as u64 + 2 > most {
+            messages.push(batched(&mut batch));
+            bytes = 0;
+        }
+        bytes += frame.len() as u64 + 1;
+        batch.push(frame);
+    }
+    if !batch.is_empty() {
+        messages.push(batched(&mut batch));
+    }
+    messages
+}
+
+fn batched(batch: &mut Vec<String>) -> Message {
+    let frames = std::mem::take(batch);
+    if let [frame] = frames.as_slice() {
+        return Message(frame.clone());
+    }
+    Message(array(frames.iter().map(String::as_str)))
 }

@@ -1,0 +1,63 @@
+//! Subscriptions as the application asks for them.
+
+use super::{Client, row_code, row_state};
+use crate::chat::Timeline;
+use crate::delivery::Channel;
+use crate::error::SubscribeError;
+use crate::event::{ChannelState, Event};
+use crate::io::Output;
+use crate::time::Now;
+use crate::wire::{Cursor, EventFrame, is_channel_name};
+
+/// Most subscriptions of a client.
+const MAX_CHANNELS: usize = 100;
+
+impl Client {
+    pub(super) fn timeline(&mut self, channel: &str) -> Option<&mut Timeline> {
+        self.channels.iter_mut().find(|other| other.name == channel)?.timeline.as_mut()
+    }
+
+    pub(super) fn add_channel(
+        &mut self,
+        now: Now,
+        name: &str,
+        with_rows: bool,
+    ) -> Result<(), SubscribeError> {
+        self.clamp(now);
+        if !is_channel_name(name) {
+            return Err(SubscribeError::BadChannel);
+        }
+        if let Some(at) = self.channels.iter().position(|other| other.name == name) {
+            // A refusal may have been mended since.
+            if self.channels[at].has_failed() {
+                self.channels[at].ask_again();
+            }
+            return Ok(());
+        }
+        if self.channels.len() >= MAX_CHANNELS {
+            return Err(SubscribeError::TooMany);
+        }
+        let cached =
+            self.cached.iter().position(|other| other.channel == name).map(|at| self.cached.remove(at));
+        let cursor =
+            cached.as_ref().map(|cached| Cursor { epoch: cached.epoch.clone(), offset: cached.cursor });
+        let timeline = with_rows.then(|| {
+            let mut timeline = Timeline::new(self.me.clone());
+            for event in cached.iter().flat_map(|cached| &cached.events) {
+                if let Ok(event) = EventFrame::decode(event) {
+                    timeline.apply(&event);
+                }
+            }
+            for entry in self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == "message") {
+                let code = row_code(entry).map(str::to_owned);
+                timeline.write(&entry.id, &entry.body, entry.made_at, row_state(entry), code);
+            }
+            timeline.announce();
+            timeline
+        });
+        self.channels.push(Channel::new(name, cursor, timeline));
+        let state = ChannelState::Syncing;
+        self.out.push_back(Output::Event(Event::Channel { channel: name.to_owned(), state }));
+        Ok(())
+    }
+}
