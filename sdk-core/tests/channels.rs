@@ -16,7 +16,7 @@ fn texts(rig: &Rig) -> Vec<String> {
 /// Has the client connect with `demo` open, as far as the welcome.
 fn welcomed() -> Rig {
     let mut rig = Rig::new();
-    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.client.open_dialog(rig.now, "demo").expect("a valid name");
     rig.connect();
     rig.welcome();
     rig

@@ -23,7 +23,7 @@ fn a_token_is_renewed_in_band_before_it_ends() {
     }
     assert_eq!(rig.asks.len(), 1);
     rig.pass(10_000);
-    assert_eq!(rig.asks.last().unwrap().1, true);
+    assert!(rig.asks.last().unwrap().1);
     assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"auth","token":"newer.token"}));
     rig.receive(json!({"t":"auth_ok","user":user("ada"),"token_ttl_ms":600_000}));
     assert_eq!(rig.state(), State::Online);
@@ -40,7 +40,7 @@ fn a_token_about_to_end_is_renewed_before_dialling() {
     rig.now.wall += 86_400_000 - 29_000;
     rig.token = Some(Ok("newer.token".into()));
     assert_eq!(rig.redial(2_000)["token"], "newer.token");
-    assert_eq!(rig.asks.last().unwrap().1, true);
+    assert!(rig.asks.last().unwrap().1);
 }
 
 #[test]
