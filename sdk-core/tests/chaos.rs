@@ -198,18 +198,18 @@ impl World {
         let Some(Reverse((at, _, what))) = self.queue.pop() else { return false };
         self.now = at;
         match what {
-            What::Wake { client, life, timer } => {
-                if self.people[client].life == life && self.people[client].timer == timer {
-                    self.drain(client);
-                }
+            What::Wake { client, life, timer }
+                if (self.people[client].life, self.people[client].timer) == (life, timer) =>
+            {
+                self.drain(client);
             }
             What::Opens { client, life, conn } if self.is(client, life, conn) => {
                 self.feed(client, Input::Opened { conn: ConnId(conn) });
             }
-            What::ToServer { client, life, conn, text } if self.is(client, life, conn) && self.up => {
-                if !self.people[client].half_open {
-                    self.serve(client, conn, &text);
-                }
+            What::ToServer { client, life, conn, text }
+                if self.is(client, life, conn) && self.up && !self.people[client].half_open =>
+            {
+                self.serve(client, conn, &text);
             }
             What::ToClient { client, life, conn, text } if self.is(client, life, conn) => {
                 self.feed(client, Input::Received { conn: ConnId(conn), text: &text });
