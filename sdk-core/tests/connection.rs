@@ -255,3 +255,25 @@ fn hints_of_a_server_can_not_keep_a_client_away_for_good() {
     rig.close_with(4003);
     rig.redial(3_600_000);
 }
+
+#[test]
+fn connect_in_a_pause_dials_soon_but_never_before_the_server_allows() {
+    let mut rig = Rig::new();
+    rig.connect();
+    for _ in 0..8 {
+        rig.cut();
+        rig.redial(61_000);
+    }
+    rig.cut();
+    rig.client.connect(rig.now);
+    rig.drain();
+    rig.redial(61_000);
+    assert_eq!(rig.status().attempt, 9, "a person in a hurry does not clear the record");
+    rig.receive(json!({"t":"error","code":"rate_limited","message":"","retry_after_ms":9000}));
+    rig.close_with(4003);
+    let lost = rig.now.mono;
+    rig.client.connect(rig.now);
+    rig.drain();
+    rig.redial(61_000);
+    assert!(rig.now.mono.since(lost) >= 9_000);
+}

@@ -107,7 +107,8 @@ impl Client {
 
     // Commands.
 
-    /// Wants a connection. While one is wanted already this changes nothing; after a terminal refusal it tries again.
+    /// Wants a connection. While one is there or being made this changes nothing; in a pause between attempts it shortens the
+    /// pause, and after a terminal refusal it tries again.
     pub fn connect(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.connect(context!(self, now));

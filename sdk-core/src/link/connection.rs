@@ -183,6 +183,9 @@ impl Connection {
             self.cause = None;
             self.was_online = false;
             self.begin(cx);
+        } else if self.retry_at().is_some() {
+            // Somebody asks for it: that is worth a dial before its time.
+            self.nudge(cx);
         }
     }
 
