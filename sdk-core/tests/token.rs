@@ -127,3 +127,18 @@ fn no_debug_output_shows_a_token_or_a_text() {
     let frames = wire::decode_server_message(&piece("r", 0, "secret").to_string()).unwrap();
     assert!(!format!("{hello:?} {op:?} {frames:?}").contains("secret"));
 }
+
+#[test]
+fn a_refused_token_is_never_brought_again_however_often_its_renewal_fails() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.token = Some(Err(TokenError::Unavailable));
+    rig.close_with(4020);
+    rig.pass(60_000);
+    assert_eq!(rig.dials.len(), 1, "there is no token to dial with");
+    assert!(rig.asks.len() > 2 && rig.asks[1..].iter().all(|(_, renew)| *renew), "{:?}", rig.asks);
+    rig.token = Some(Ok("newer.token".into()));
+    assert_eq!(rig.redial(31_000)["token"], "newer.token");
+    rig.welcome();
+    assert_eq!(rig.state(), State::Online);
+}

@@ -70,7 +70,7 @@ pub(crate) struct Connection {
     backoff: Backoff,
     token: Option<Token>,
     renewal: Renewal,
-    /// A token was refused as expired since the last welcome; the next refusal backs off.
+    /// A token was refused as expired since the last welcome: the next refusal backs off, and only a new token will do.
     expired_once: bool,
     network_down: bool,
     frozen: bool,
@@ -438,7 +438,7 @@ impl Connection {
         let usable = self.token.as_ref().is_some_and(|token| {
             token.expires.is_none_or(|expires| expires > cx.now.wall.saturating_add(TOKEN_SPARE_MS))
         });
-        if usable { self.dial(cx) } else { self.ask_token(cx, self.token.is_some()) }
+        if usable { self.dial(cx) } else { self.ask_token(cx, self.token.is_some() || self.expired_once) }
     }
 
     fn ask_token(&mut self, cx: &mut Context<'_>, renew: bool) {
@@ -474,11 +474,10 @@ impl Connection {
             self.fail(&code);
         } else if code == close::TOKEN_EXPIRED {
             self.cause = Some(codes::TOKEN_EXPIRED.to_owned());
-            if self.expired_once {
-                self.token = None;
+            self.token = None;
+            if std::mem::replace(&mut self.expired_once, true) {
                 self.back_off(cx, codes::TOKEN_EXPIRED);
             } else {
-                self.expired_once = true;
                 self.ask_token(cx, true);
             }
         } else if let Some(spread_ms) = spread {
