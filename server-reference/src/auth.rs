@@ -1,0 +1,365 @@
+//! Who a token names, and whether to believe it (protocol section 7).
+
+use crate::clock;
+use crate::config::{Config, ConfigError, KeyMaterial};
+use crate::guest;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+use thiserror::Error;
+use tidewire_core::wire::{User, UserKind, codes};
+
+/// How far clocks may differ, in seconds.
+pub(crate) const LEEWAY_S: u64 = 30;
+/// Shortest HS256 secret (RFC 7518 section 3.2), in bytes.
+const MIN_SECRET: usize = 32;
+/// Longest `name` that is shown, in characters.
+const MAX_NAME: usize = 64;
+
+/// Whom a valid token names, and what it allows.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// As others see them.
+    pub(crate) user: User,
+    /// Ids of dialogs the token gives access to.
+    pub(crate) dialogs: HashSet<String>,
+    /// When the token ends, seconds since the Unix epoch.
+    pub(crate) expires_s: u64,
+}
+
+impl Identity {
+    /// One name for kind and id: a guest and a user with the same id are two.
+    pub(crate) fn key(&self) -> String {
+        format!("{}:{}", kind_name(self.user.kind), self.user.id)
+    }
+
+    /// How long the token still lasts, in ms.
+    pub(crate) fn ttl_ms(&self) -> u64 {
+        self.expires_s.saturating_mul(1000).saturating_sub(clock::now_ms())
+    }
+}
+
+/// The protocol's word for a kind.
+pub(crate) fn kind_name(kind: UserKind) -> &'static str {
+    match kind {
+        UserKind::Guest => "guest",
+        UserKind::User => "user",
+        UserKind::Operator => "operator",
+        UserKind::Ai => "ai",
+        UserKind::System => "system",
+    }
+}
+
+/// Why a token is refused. The messages never contain it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum AuthError {
+    /// Everything else about it was right.
+    #[error("the token expired at {at}; fetch a new one")]
+    Expired {
+        /// Seconds since the Unix epoch.
+        at: u64,
+    },
+    /// A check failed.
+    #[error("the token was refused: {0}")]
+    Refused(String),
+}
+
+impl AuthError {
+    /// The stable code of the protocol, section 9.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            AuthError::Expired { .. } => codes::TOKEN_EXPIRED,
+            AuthError::Refused(_) => codes::UNAUTHORIZED,
+        }
+    }
+}
+
+fn refused<T>(check: impl Into<String>) -> Result<T, AuthError> {
+    Err(AuthError::Refused(check.into()))
+}
+
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    decoding: DecodingKey,
+    issuer: String,
+    /// The guests' key vouches for guests only, and no other key for the server's guests.
+    guests: bool,
+}
+
+/// The keys and names that tokens are checked against.
+pub(crate) struct Auth {
+    keys: Vec<Key>,
+    audience: String,
+    operator_audience: String,
+    issuer: String,
+    guest_signer: EncodingKey,
+    /// Signs as the application's backend would, for the demo.
+    application_signer: Option<(Option<String>, EncodingKey)>,
+}
+
+impl Auth {
+    /// Checks the configured keys; `guest_key` is the server's own.
+    pub(crate) fn new(config: &Config, guest_key: &[u8]) -> Result<Auth, ConfigError> {
+        if config.audience == config.operator_audience {
+            return Err(ConfigError::Value {
+                name: "operator-audience",
+                reason: "must differ from the users' audience".to_owned(),
+            });
+        }
+        if config.issuer == guest::ISSUER {
+            return Err(ConfigError::Value {
+                name: "issuer",
+                reason: format!("must not be `{}`, which names the server itself", guest::ISSUER),
+            });
+        }
+        let mut keys = vec![Key {
+            id: Some(guest::KEY_ID.to_owned()),
+            algorithm: Algorithm::HS256,
+            decoding: DecodingKey::from_secret(guest_key),
+            issuer: guest::ISSUER.to_owned(),
+            guests: true,
+        }];
+        let mut application_signer = None;
+        for key in &config.keys {
+            let (algorithm, decoding) = match &key.material {
+                KeyMaterial::Hs256(secret) => {
+                    if secret.len() < MIN_SECRET {
+                        return Err(ConfigError::WeakSecret);
+                    }
+                    application_signer
+                        .get_or_insert_with(|| (key.id.clone(), EncodingKey::from_secret(secret.as_bytes())));
+                    (Algorithm::HS256, DecodingKey::from_secret(secret.as_bytes()))
+                }
+                KeyMaterial::EdDsa(pem) => {
+                    let decoding =
+                        DecodingKey::from_ed_pem(pem.as_bytes()).map_err(|_| ConfigError::Value {
+                            name: "keys.public_key",
+                            reason: "must be an Ed25519 public key in PEM form".to_owned(),
+                        })?;
+                    (Algorithm::EdDSA, decoding)
+                }
+            };
+            keys.push(Key {
+                id: key.id.clone(),
+                algorithm,
+                decoding,
+                issuer: config.issuer.clone(),
+                guests: false,
+            });
+        }
+        Ok(Auth {
+            keys,
+            audience: config.audience.clone(),
+            operator_audience: config.operator_audience.clone(),
+            issuer: config.issuer.clone(),
+            guest_signer: EncodingKey::from_secret(guest_key),
+            application_signer,
+        })
+    }
+
+    /// Checks a token of a connection or a request.
+    pub(crate) fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        let (claims, guests) = self.signed_claims(token)?;
+        self.check(&claims, guests, LEEWAY_S)
+    }
+
+    /// Checks a guest's token for a renewal; it may have expired up to `late_s` ago.
+    pub(crate) fn verify_guest(&self, token: &str, late_s: u64) -> Result<Identity, AuthError> {
+        match self.signed_claims(token)? {
+            (claims, true) => self.check(&claims, true, late_s),
+            (_, false) => refused("issuer: only a guest's token of this server can be renewed"),
+        }
+    }
+
+    /// The claims, once a key vouches for them, and whether that key is the guests'.
+    fn signed_claims(&self, token: &str) -> Result<(Map<String, Value>, bool), AuthError> {
+        let header = jsonwebtoken::decode_header(token).or_else(|error| {
+            use jsonwebtoken::errors::ErrorKind;
+            match error.kind() {
+                // A header that is readable but names `none` or another unknown algorithm.
+                ErrorKind::Json(_) | ErrorKind::InvalidAlgorithmName | ErrorKind::MissingAlgorithm => {
+                    refused("algorithm: only HS256 and EdDSA are accepted")
+                }
+                _ => refused("form: it is not a JWT"),
+            }
+        })?;
+        if !matches!(header.alg, Algorithm::HS256 | Algorithm::EdDSA) {
+            return refused("algorithm: only HS256 and EdDSA are accepted");
+        }
+        let named = |key: &&Key| header.kid.is_some() && key.id == header.kid;
+        let mut candidates: Vec<&Key> = self.keys.iter().filter(named).collect();
+        if candidates.is_empty() {
+            // Without a `kid`, or with one that no key carries, any key of the algorithm may vouch.
+            candidates = self.keys.iter().collect();
+        }
+        candidates.retain(|key| key.algorithm == header.alg);
+        if candidates.is_empty() {
+            return refused("algorithm: no key of this server serves it");
+        }
+        for key in candidates {
+            let mut validation = Validation::new(key.algorithm);
+            // Only the signature is checked there: the claims get messages of their own.
+            validation.required_spec_claims.clear();
+            validation.validate_exp = false;
+            validation.validate_aud = false;
+            if let Ok(data) = jsonwebtoken::decode::<Map<String, Value>>(token, &key.decoding, &validation) {
+                return match data.claims.get("iss").and_then(Value::as_str) {
+                    Some(issuer) if issuer == key.issuer => Ok((data.claims, key.guests)),
+                    Some(_) => refused("issuer: `iss` is not the expected one"),
+                    None => refused("missing claim: `iss`"),
+                };
+            }
+        }
+        refused("signature: no key of this server made it")
+    }
+
+    fn check(&self, claims: &Map<String, Value>, guests: bool, leeway_s: u64) -> Result<Identity, AuthError> {
+        let now = clock::now_s();
+        let expires_s = match claims.get("exp") {
+            None => return refused("missing claim: `exp`"),
+            Some(exp) => numeric_date(exp, "exp")?,
+        };
+        if let Some(nbf) = claims.get("nbf")
+            && numeric_date(nbf, "nbf")? > now + LEEWAY_S
+        {
+            return refused("not before: `nbf` lies in the future");
+        }
+        let kind = match claims.get("kind").map(|kind| kind.as_str().unwrap_or_default()) {
+            None if guests => UserKind::Guest,
+            None | Some("user") => UserKind::User,
+            Some("guest") => UserKind::Guest,
+            Some("operator") => UserKind::Operator,
+            Some(_) => return refused("kind: `kind` must be user, guest or operator"),
+        };
+        if guests && kind != UserKind::Guest {
+            return refused("kind: the guests' key signs guests only");
+        }
+        self.check_audience(claims, kind)?;
+        let id = match claims.get("sub").map(|sub| sub.as_str().unwrap_or_default()) {
+            Some(sub) if (1..=128).contains(&sub.len()) => sub.to_owned(),
+            Some(_) => return refused("subject: `sub` must be a string of 1 to 128 bytes"),
+            None => return refused("missing claim: `sub`"),
+        };
+        let dialogs = match claims.get("dialogs") {
+            None => HashSet::new(),
+            Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            Some(_) => return refused("dialogs: `dialogs` must be an array of ids"),
+        };
+        // Last, so that a token that is wrong in another way is never sent for a renewal.
+        if expires_s.saturating_add(leeway_s) <= now {
+            return Err(AuthError::Expired { at: expires_s });
+        }
+        let name = claims.get("name").and_then(Value::as_str).map(shown_name).filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| id.clone());
+        Ok(Identity { user: User { id, name, kind }, dialogs, expires_s })
+    }
+
+    fn check_audience(&self, claims: &Map<String, Value>, kind: UserKind) -> Result<(), AuthError> {
+        let audiences: Vec<&str> = match claims.get("aud") {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+            Some(_) => return refused("audience: `aud` must be a string or an array of strings"),
+            None => return refused("missing claim: `aud`"),
+        };
+        let (expected, other) = match kind {
+            UserKind::Operator => (&self.operator_audience, &self.audience),
+            _ => (&self.audience, &self.operator_audience),
+        };
+        if !audiences.contains(&expected.as_str()) {
+            return refused(format!("audience: `aud` is not the one for kind {}", kind_name(kind)));
+        }
+        if audiences.contains(&other.as_str()) {
+            return refused("audience: `aud` names both the users' and the operators' audience");
+        }
+        Ok(())
+    }
+
+    /// A token for a guest, as this server signs them.
+    pub(crate) fn sign_guest(&self, user: &User, expires_s: u64) -> Option<String> {
+        let claims = self.claims(user, guest::ISSUER, expires_s);
+        sign(Some(guest::KEY_ID.to_owned()), &claims, &self.guest_signer)
+    }
+
+    /// A token as the application's backend would sign it; none without an HS256 key.
+    pub(crate) fn sign_application(&self, user: &User, expires_s: u64) -> Option<String> {
+        let (id, signer) = self.application_signer.as_ref()?;
+        sign(id.clone(), &self.claims(user, &self.issuer, expires_s), signer)
+    }
+
+    fn claims(&self, user: &User, issuer: &str, expires_s: u64) -> Value {
+        let audience = match user.kind {
+            UserKind::Operator => &self.operator_audience,
+            _ => &self.audience,
+        };
+        serde_json::json!({
+            "sub": user.id,
+            "name": user.name,
+            "kind": kind_name(user.kind),
+            "iss": issuer,
+            "aud": audience,
+            "exp": expires_s,
+        })
+    }
+}
+
+fn sign(id: Option<String>, claims: &Value, key: &EncodingKey) -> Option<String> {
+    let header = Header { kid: id, ..Header::new(Algorithm::HS256) };
+    jsonwebtoken::encode(&header, claims, key).ok()
+}
+
+/// A NumericDate (RFC 7519 section 2): a number, never a string of digits.
+fn numeric_date(value: &Value, claim: &str) -> Result<u64, AuthError> {
+    let seconds = value.as_u64().or_else(|| {
+        let float = value.as_f64()?;
+        (float.is_finite() && (0.0..9.0e15).contains(&float)).then_some(float as u64)
+    });
+    match seconds {
+        Some(seconds) => Ok(seconds),
+        None => refused(format!("claim form: `{claim}` must be a number of seconds")),
+    }
+}
+
+fn shown_name(name: &str) -> String {
+    name.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth() -> Auth {
+        Auth::new(&Config::default(), b"the guests' key of these tests, 32 b").unwrap()
+    }
+
+    fn guest_token(auth: &Auth, expires_s: u64) -> String {
+        let user = User { id: "guest:1".to_owned(), name: "Ada".to_owned(), kind: UserKind::Guest };
+        auth.sign_guest(&user, expires_s).unwrap()
+    }
+
+    #[test]
+    fn an_expired_guest_is_renewed_for_thirty_days() {
+        let (auth, day, now) = (auth(), 24 * 3600, clock::now_s());
+        let recent = guest_token(&auth, now - 29 * day);
+        assert_eq!(auth.verify(&recent).unwrap_err().code(), codes::TOKEN_EXPIRED);
+        assert_eq!(guest::renewed(&auth, &recent, None).unwrap().id, "guest:1");
+        let old = guest_token(&auth, now - 31 * day);
+        assert_eq!(guest::renewed(&auth, &old, None).unwrap_err().code(), codes::TOKEN_EXPIRED);
+    }
+
+    #[test]
+    fn the_guests_key_signs_nothing_but_guests() {
+        let auth = auth();
+        let expires = clock::now_s() + 60;
+        let user = User { id: "root".to_owned(), name: "Root".to_owned(), kind: UserKind::Operator };
+        let forged = auth.sign_guest(&user, expires).unwrap();
+        assert_eq!(auth.verify(&forged).unwrap_err().code(), codes::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn another_servers_guests_are_strangers() {
+        let other = Auth::new(&Config::default(), b"another guests' key, also of 32 bytes").unwrap();
+        let token = guest_token(&other, clock::now_s() + 60);
+        assert!(auth().verify(&token).unwrap_err().to_string().contains("signature"));
+    }
+}

@@ -1,0 +1,253 @@
+//! One channel in memory: its head, its newest events, who follows it live, and the answer under way.
+//!
+//! Everything a subscriber must see without a gap changes under one lock. The publisher calls [`Channel::publish`] and
+//! its siblings in the order of the commits, and nothing here waits for anybody.
+
+use crate::outgoing::Outgoing;
+use crate::store::Stored;
+use crate::sync::lock;
+use axum::extract::ws::Utf8Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunText};
+use tokio::sync::watch;
+
+/// Most events kept in memory, so that whoever returns soon needs no read of the disk.
+const RECENT_EVENTS: usize = 64;
+/// Most bytes of them.
+const RECENT_BYTES: usize = 65_536;
+
+/// A channel that somebody uses.
+pub(crate) struct Channel {
+    /// Its row in the database.
+    pub(crate) id: i64,
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// Whose dialog it is ([`crate::auth::Identity::key`]).
+    pub(crate) owner: Option<String>,
+    /// Whether the configuration opens it for everybody.
+    pub(crate) open: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    head: u64,
+    floor: u64,
+    recent: Recent,
+    live: HashMap<u64, Arc<Outgoing>>,
+    run: Option<LiveRun>,
+    /// Offset of the newest message that wants an answer.
+    wanted: u64,
+    /// Whether a task answers this dialog.
+    answering: bool,
+}
+
+struct LiveRun {
+    id: String,
+    text: String,
+    stop: watch::Sender<bool>,
+}
+
+/// What a page starts from.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    /// The newest published offset.
+    pub(crate) head: u64,
+    /// Every event up to here was trimmed.
+    pub(crate) floor: u64,
+}
+
+impl Channel {
+    pub(crate) fn new(id: i64, name: Arc<str>, owner: Option<String>, open: bool, extent: Extent) -> Channel {
+        Channel {
+            id,
+            name,
+            owner,
+            open,
+            state: Mutex::new(State {
+                head: extent.head,
+                floor: extent.floor,
+                recent: Recent::default(),
+                live: HashMap::new(),
+                run: None,
+                wanted: 0,
+                answering: false,
+            }),
+        }
+    }
+
+    /// Where the log stands.
+    pub(crate) fn extent(&self) -> Extent {
+        let state = lock(&self.state);
+        Extent { head: state.head, floor: state.floor }
+    }
+
+    /// Whether the events after `from` are all in memory.
+    pub(crate) fn remembers(&self, from: u64) -> bool {
+        let state = lock(&self.state);
+        from >= state.head || state.recent.first().is_some_and(|first| first <= from + 1)
+    }
+
+    /// A subscriber leaves, or goes back to catching up.
+    pub(crate) fn leave(&self, conn: u64) {
+        lock(&self.state).live.remove(&conn);
+    }
+
+    /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it reaches the head, makes the
+    /// subscriber live: in one step, so that no event and no piece falls between the page and the live frames.
+    pub(crate) fn send_page(
+        &self,
+        outgoing: &Arc<Outgoing>,
+        from: u64,
+        mut events: Vec<Utf8Bytes>,
+        encode: impl FnOnce(Page, &[Utf8Bytes]) -> String,
+    ) {
+        let mut state = lock(&self.state);
+        let mut last = from + events.len() as u64;
+        let mut bytes: usize = events.iter().map(|event| event.len() + 1).sum();
+        while last < state.head && events.len() < PAGE_EVENTS {
+            let Some(event) = state.recent.get(last + 1) else { break };
+            if bytes + event.len() + 1 > PAGE_BYTES && !events.is_empty() {
+                break;
+            }
+            bytes += event.len() + 1;
+            events.push(event.clone());
+            last += 1;
+        }
+        let more = last < state.head;
+        let runs = match &state.run {
+            Some(run) if !more => vec![RunText { run: run.id.clone(), text: run.text.clone() }],
+            _ => Vec::new(),
+        };
+        let page = Page { ch: self.name.to_string(), from, head: state.head, events: Vec::new(), more, runs };
+        let sent = outgoing.push(encode(page, &events).into());
+        if sent && !more {
+            state.live.insert(outgoing.id(), outgoing.clone());
+        } else {
+            state.live.remove(&outgoing.id());
+        }
+    }
+
+    /// A committed event goes to everybody who is live; false when it was published before.
+    pub(crate) fn publish(&self, event: &Stored) -> bool {
+        lock(&self.state).publish(event)
+    }
+
+    /// An answer begins; `stop` tells its task to end.
+    pub(crate) fn begin_run(&self, event: &Stored, run: &str, stop: watch::Sender<bool>) {
+        let mut state = lock(&self.state);
+        state.run = Some(LiveRun { id: run.to_owned(), text: String::new(), stop });
+        state.publish(event);
+    }
+
+    /// A stored piece of the answer under way.
+    pub(crate) fn publish_piece(&self, run: &str, at: u64, text: &str) {
+        let mut state = lock(&self.state);
+        let Some(live) = state.run.as_mut().filter(|live| live.id == run && live.text.len() as u64 == at)
+        else {
+            return;
+        };
+        live.text.push_str(text);
+        let piece = Piece { ch: self.name.to_string(), run: run.to_owned(), at, text: text.to_owned() };
+        state.send(&piece.encode().into());
+    }
+
+    /// The one end of an answer.
+    pub(crate) fn end_run(&self, event: &Stored, run: &str) {
+        let mut state = lock(&self.state);
+        if state.run.as_ref().is_some_and(|live| live.id == run) {
+            state.run = None;
+        }
+        state.publish(event);
+    }
+
+    /// Somebody asked to end an answer.
+    pub(crate) fn stop_run(&self, run: &str) {
+        if let Some(live) = lock(&self.state).run.as_ref().filter(|live| live.id == run) {
+            live.stop.send_replace(true);
+        }
+    }
+
+    /// A message wants an answer; true when a task has to be started for it.
+    pub(crate) fn want_answer(&self, offset: u64) -> bool {
+        let mut state = lock(&self.state);
+        state.wanted = state.wanted.max(offset);
+        !std::mem::replace(&mut state.answering, true)
+    }
+
+    /// Whether a message after `covered` wants an answer; if not, the dialog's task ends.
+    pub(crate) fn wants_another(&self, covered: u64) -> bool {
+        let mut state = lock(&self.state);
+        state.answering = state.wanted > covered;
+        state.answering
+    }
+}
+
+impl State {
+    fn publish(&mut self, event: &Stored) -> bool {
+        if event.offset <= self.head {
+            return false;
+        }
+        self.head = event.offset;
+        self.recent.push(event.offset, event.frame.clone());
+        self.send(&event.frame);
+        true
+    }
+
+    fn send(&mut self, frame: &Utf8Bytes) {
+        self.live.retain(|_, outgoing| outgoing.push(frame.clone()));
+    }
+}
+
+/// The newest events, dense.
+#[derive(Default)]
+struct Recent {
+    frames: VecDeque<Utf8Bytes>,
+    bytes: usize,
+    /// Offset of the newest.
+    last: u64,
+}
+
+impl Recent {
+    fn first(&self) -> Option<u64> {
+        (!self.frames.is_empty()).then(|| self.last + 1 - self.frames.len() as u64)
+    }
+
+    fn get(&self, offset: u64) -> Option<&Utf8Bytes> {
+        let index = offset.checked_sub(self.first()?)?;
+        self.frames.get(usize::try_from(index).ok()?)
+    }
+
+    fn push(&mut self, offset: u64, frame: Utf8Bytes) {
+        if offset != self.last + 1 {
+            self.frames.clear();
+            self.bytes = 0;
+        }
+        self.last = offset;
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+        while self.frames.len() > RECENT_EVENTS || self.bytes > RECENT_BYTES {
+            let Some(old) = self.frames.pop_front() else { break };
+            self.bytes -= old.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_events_stay_dense() {
+        let mut recent = Recent::default();
+        for offset in 5..=80 {
+            recent.push(offset, offset.to_string().into());
+        }
+        assert_eq!(recent.first(), Some(17));
+        assert_eq!(recent.get(17).unwrap().as_str(), "17");
+        assert_eq!(recent.get(80).unwrap().as_str(), "80");
+        assert!(recent.get(16).is_none() && recent.get(81).is_none());
+        recent.push(90, "90".into());
+        assert_eq!(recent.first(), Some(90));
+    }
+}

@@ -1,0 +1,314 @@
+//! Settings from flags, environment and a file: a flag wins over the environment, which wins over the file.
+
+mod file;
+
+use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig};
+use clap::Parser;
+use clap::error::ErrorKind;
+use file::File;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const MORE: &str = "\
+Every flag can stand in the file too, with `_` instead of `-`, and in the environment as TIDEWIRE_ and its name in capitals. \
+Keys and the finer limits stand in the file only:
+
+  issuer = \"tidewire\"
+  public_dialog = [\"lobby\"]
+
+  [[keys]]
+  id = \"main\"              # the token's `kid`; optional
+  alg = \"HS256\"            # with secret = \"…\", at least 32 bytes
+  secret_env = \"MY_SECRET\" # or: the variable that holds it
+
+  [[keys]]
+  alg = \"EdDSA\"
+  public_key_file = \"key.pem\"  # or public_key = \"-----BEGIN PUBLIC KEY-----…\"
+
+  [limits]
+  subscriptions = 100
+  user = { ops = 20, per_ms = 1000, burst = 40 }
+  guest = { ops = 20, per_ms = 60000, burst = 20 }
+
+Stop it with SIGTERM or Ctrl-C: clients are told, answers are ended and everything is on disk within 5 s.";
+
+/// The flags.
+#[derive(Parser, Debug, Default)]
+#[command(name = "tidewire-server", version, about = "The reference server of Tidewire: durable dialogs over WebSocket, with answers that stream.", after_long_help = MORE, after_help = "More, and the form of the file: --help")]
+struct Flags {
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, env = "TIDEWIRE_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// The database file, created when it does not exist [default: tidewire.db]
+    #[arg(long, env = "TIDEWIRE_DATABASE", value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// A TOML file with settings
+    #[arg(long, env = "TIDEWIRE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of static files served at /
+    #[arg(long, env = "TIDEWIRE_WEB_ROOT", value_name = "FOLDER")]
+    web_root: Option<PathBuf>,
+    /// Id of a dialog that is open for all users; created at start; may be repeated
+    #[arg(long, env = "TIDEWIRE_PUBLIC_DIALOG", value_name = "ID", value_delimiter = ',')]
+    public_dialog: Vec<String>,
+    /// Origin of pages on another host that may connect, or *; may be repeated
+    #[arg(long, env = "TIDEWIRE_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allowed_origin: Vec<String>,
+    /// Secret that signs the application's tokens (environment only, at least 32 bytes)
+    #[arg(env = "TIDEWIRE_JWT_HS256_SECRET", long = "jwt-hs256-secret", hide = true, hide_env_values = true)]
+    jwt_hs256_secret: Option<String>,
+    /// The `iss` of the application's tokens [default: tidewire]
+    #[arg(long, env = "TIDEWIRE_ISSUER", value_name = "NAME")]
+    issuer: Option<String>,
+    /// The `aud` of users and guests [default: tidewire]
+    #[arg(long, env = "TIDEWIRE_AUDIENCE", value_name = "NAME")]
+    audience: Option<String>,
+    /// The `aud` of operators [default: tidewire-operator]
+    #[arg(long, env = "TIDEWIRE_OPERATOR_AUDIENCE", value_name = "NAME")]
+    operator_audience: Option<String>,
+    /// How long a guest's token lasts, in seconds [default: 86400]
+    #[arg(long, env = "TIDEWIRE_GUEST_TTL_S", value_name = "SECONDS")]
+    guest_ttl_s: Option<u64>,
+    /// How often connections are pinged, in ms [default: 25000]
+    #[arg(long, env = "TIDEWIRE_PING_MS", value_name = "MS")]
+    ping_ms: Option<u64>,
+    /// How much longer than that a client may be silent, in ms [default: 10000]
+    #[arg(long, env = "TIDEWIRE_GRACE_MS", value_name = "MS")]
+    grace_ms: Option<u64>,
+    /// Over how many ms clients spread their return after a restart [default: 5000]
+    #[arg(long, env = "TIDEWIRE_SPREAD_MS", value_name = "MS")]
+    spread_ms: Option<u64>,
+    /// Most connections at the same time [default: 10000]
+    #[arg(long, env = "TIDEWIRE_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<usize>,
+    /// Longest message from a client, in bytes [default: 65536]
+    #[arg(long, env = "TIDEWIRE_MESSAGE_BYTES", value_name = "BYTES")]
+    message_bytes: Option<usize>,
+    /// Who answers: scripted (built in), openai, or off [default: openai with a model URL, else scripted]
+    #[arg(long, env = "TIDEWIRE_MODEL", value_name = "WHO")]
+    model: Option<String>,
+    /// Pause between two words of the built-in model, in ms [default: 40]
+    #[arg(long, env = "TIDEWIRE_MODEL_PACE_MS", value_name = "MS")]
+    model_pace_ms: Option<u64>,
+    /// Base URL of an OpenAI-compatible model, such as https://api.openai.com/v1
+    #[arg(long, env = "TIDEWIRE_MODEL_URL", value_name = "URL")]
+    model_url: Option<String>,
+    /// Key for the model (environment or file only)
+    #[arg(long, env = "TIDEWIRE_MODEL_KEY", hide = true, hide_env_values = true)]
+    model_key: Option<String>,
+    /// The model's name
+    #[arg(long, env = "TIDEWIRE_MODEL_NAME", value_name = "NAME")]
+    model_name: Option<String>,
+    /// What the model is told before the dialog
+    #[arg(long, env = "TIDEWIRE_MODEL_SYSTEM", value_name = "TEXT")]
+    model_system: Option<String>,
+    /// Open a dialog `demo` and hand out tokens to anybody; for this machine only
+    #[arg(long, env = "TIDEWIRE_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
+    demo: Option<bool>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as tidewire_server=debug [default: info]
+    #[arg(long, env = "TIDEWIRE_LOG", value_name = "LEVEL")]
+    log: Option<String>,
+}
+
+/// What the command line asks for.
+#[non_exhaustive]
+pub enum Command {
+    /// Print this and end well: `--help` or `--version`.
+    Print(String),
+    /// Serve.
+    Serve {
+        /// With these settings.
+        config: Box<Config>,
+        /// The log filter.
+        log: String,
+    },
+}
+
+/// Reads flags, environment and file. `args` begins with the program's name.
+pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
+    match Flags::try_parse_from(args) {
+        Ok(flags) => {
+            let file = flags.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+            let log = flags.log.clone().or(file.log.clone()).unwrap_or_else(|| "info".to_owned());
+            Ok(Command::Serve { config: Box::new(merge(flags, file)?), log })
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Ok(Command::Print(error.render().to_string()))
+        }
+        Err(error) => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            Err(ConfigError::Flag(first.trim_start_matches("error: ").to_owned()))
+        }
+    }
+}
+
+fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
+    let mut config = Config::default();
+    let several = |flag: Vec<String>, file: Option<Vec<String>>| {
+        if flag.is_empty() { file.unwrap_or_default() } else { flag }
+    };
+    set(&mut config.listen, flags.listen.or(file.listen));
+    set(&mut config.database, flags.database.or(file.database));
+    set(&mut config.issuer, flags.issuer.or(file.issuer));
+    set(&mut config.audience, flags.audience.or(file.audience));
+    set(&mut config.operator_audience, flags.operator_audience.or(file.operator_audience));
+    set(&mut config.demo, flags.demo.or(file.demo));
+    config.web_root = flags.web_root.or(file.web_root);
+    config.public_dialogs = several(flags.public_dialog, file.public_dialog);
+    config.allowed_origins = several(flags.allowed_origin, file.allowed_origin);
+    config.guest_ttl = seconds("guest-ttl-s", flags.guest_ttl_s.or(file.guest_ttl_s), config.guest_ttl)?;
+    let times = &mut config.timeouts;
+    times.ping = millis("ping-ms", flags.ping_ms.or(file.ping_ms), 100, times.ping)?;
+    times.grace = millis("grace-ms", flags.grace_ms.or(file.grace_ms), 100, times.grace)?;
+    times.spread = millis("spread-ms", flags.spread_ms.or(file.spread_ms), 0, times.spread)?;
+    if let Some(limits) = file.limits {
+        limits.apply(&mut config.limits);
+    }
+    set(&mut config.limits.connections, flags.max_connections.or(file.max_connections));
+    set(&mut config.limits.message_bytes, flags.message_bytes.or(file.message_bytes));
+    check_limits(&config)?;
+    for key in file.keys {
+        config.keys.push(key.read()?);
+    }
+    if let Some(secret) = flags.jwt_hs256_secret {
+        config.keys.push(KeyConfig { id: None, material: KeyMaterial::Hs256(secret) });
+    }
+    for key in &config.keys {
+        if matches!(&key.material, KeyMaterial::Hs256(secret) if secret.len() < 32) {
+            return Err(ConfigError::WeakSecret);
+        }
+    }
+    let pace =
+        millis("model-pace-ms", flags.model_pace_ms.or(file.model_pace_ms), 0, Duration::from_millis(40))?;
+    let url = flags.model_url.or(file.model_url);
+    let chosen = flags.model.or(file.model);
+    let default = if url.is_some() { "openai" } else { "scripted" };
+    config.model = match chosen.as_deref().unwrap_or(default) {
+        "off" => ModelConfig::Off,
+        "scripted" => ModelConfig::Scripted { pace },
+        "openai" => {
+            let need = |name, value: Option<String>, example| {
+                let reason = format!("is needed for an OpenAI-compatible model, for example {example}");
+                value.ok_or(ConfigError::Value { name, reason })
+            };
+            let url = need("model-url", url, "https://api.openai.com/v1")?;
+            if !url.starts_with("http://") && !url.starts_with("https://") {
+                let reason = "must begin with http:// or https://".to_owned();
+                return Err(ConfigError::Value { name: "model-url", reason });
+            }
+            let name = need("model-name", flags.model_name.or(file.model_name), "gpt-4o-mini")?;
+            let mut model = OpenAiConfig::new(url, name);
+            model.key = flags.model_key.or(file.model_key);
+            model.system = flags.model_system.or(file.model_system);
+            ModelConfig::OpenAi(model)
+        }
+        other => {
+            let reason = format!("is `{other}`, but must be scripted, openai or off");
+            return Err(ConfigError::Value { name: "model", reason });
+        }
+    };
+    Ok(config)
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn millis(
+    name: &'static str,
+    value: Option<u64>,
+    least: u64,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    match value {
+        None => Ok(default),
+        Some(ms) if (least..=86_400_000).contains(&ms) => Ok(Duration::from_millis(ms)),
+        Some(ms) => {
+            Err(ConfigError::Value { name, reason: format!("is {ms}, but must be {least} to 86400000 ms") })
+        }
+    }
+}
+
+fn seconds(name: &'static str, value: Option<u64>, default: Duration) -> Result<Duration, ConfigError> {
+    match value {
+        None => Ok(default),
+        Some(s) if (10..=31_536_000).contains(&s) => Ok(Duration::from_secs(s)),
+        Some(s) => Err(ConfigError::Value { name, reason: format!("is {s}, but must be 10 to 31536000 s") }),
+    }
+}
+
+fn check_limits(config: &Config) -> Result<(), ConfigError> {
+    let limits = &config.limits;
+    let value = |name, reason: &str| Err(ConfigError::Value { name, reason: reason.to_owned() });
+    if !(1_024..=262_144).contains(&limits.message_bytes) {
+        return value("message-bytes", "must be 1024 to 262144");
+    }
+    if limits.connections == 0 || limits.subscriptions == 0 || limits.inflight == 0 {
+        return value("limits", "must be at least 1");
+    }
+    if limits.queue_bytes < 524_288 {
+        return value("limits.queue_bytes", "must be at least 524288, so that a page fits");
+    }
+    for budget in [limits.user, limits.guest, limits.new_guests] {
+        if budget.ops == 0 || budget.per_ms == 0 || budget.burst == 0 {
+            return value("limits", "a budget's ops, per_ms and burst must be at least 1");
+        }
+    }
+    Ok(())
+}
+
+/// What the server tells at its start: the settings that matter, and no secret.
+pub fn summary(config: &Config) -> String {
+    let mut text = String::new();
+    let list =
+        |items: &[String], none: &str| if items.is_empty() { none.to_owned() } else { items.join(", ") };
+    let keys: Vec<String> = config
+        .keys
+        .iter()
+        .map(|key| {
+            let algorithm = match key.material {
+                KeyMaterial::Hs256(_) => "HS256",
+                KeyMaterial::EdDsa(_) => "EdDSA",
+            };
+            format!("{algorithm} ({})", key.id.as_deref().unwrap_or("no id"))
+        })
+        .collect();
+    let model = match &config.model {
+        ModelConfig::Off => "off".to_owned(),
+        ModelConfig::Scripted { pace } => format!("built in, a word each {} ms", pace.as_millis()),
+        ModelConfig::OpenAi(model) => {
+            let key = if model.key.is_some() { "with a key" } else { "without a key" };
+            format!("{} at {}, {key}", model.name, without_credentials(&model.url))
+        }
+    };
+    let root = config.web_root.as_ref().map_or("none".to_owned(), |root| root.display().to_string());
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "tidewire-server {}", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "  database         {}", config.database.display());
+    let _ = writeln!(text, "  web root         {root}");
+    let _ = writeln!(text, "  public dialogs   {}", list(&config.public_dialogs, "none"));
+    let _ = writeln!(text, "  allowed origins  {}", list(&config.allowed_origins, "own host only"));
+    let _ = writeln!(text, "  token keys       {}", list(&keys, "none: guests only"));
+    let _ = writeln!(text, "  audiences        {} / {}", config.audience, config.operator_audience);
+    let _ = writeln!(text, "  model            {model}");
+    text
+}
+
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            format!("{scheme}://{host}{}", path.split('?').next().unwrap_or_default())
+        }
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The TOML file.
+
+use crate::config::{Budget, ConfigError, KeyConfig, KeyMaterial, ServerLimits};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// All members; each is optional, and an unknown one is an error.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) listen: Option<String>,
+    pub(super) database: Option<PathBuf>,
+    pub(super) web_root: Option<PathBuf>,
+    pub(super) public_dialog: Option<Vec<String>>,
+    pub(super) allowed_origin: Option<Vec<String>>,
+    pub(super) issuer: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) operator_audience: Option<String>,
+    pub(super) guest_ttl_s: Option<u64>,
+    pub(super) ping_ms: Option<u64>,
+    pub(super) grace_ms: Option<u64>,
+    pub(super) spread_ms: Option<u64>,
+    pub(super) max_connections: Option<usize>,
+    pub(super) message_bytes: Option<usize>,
+    pub(super) model: Option<String>,
+    pub(super) model_pace_ms: Option<u64>,
+    pub(super) model_url: Option<String>,
+    pub(super) model_key: Option<String>,
+    pub(super) model_name: Option<String>,
+    pub(super) model_system: Option<String>,
+    pub(super) demo: Option<bool>,
+    pub(super) log: Option<String>,
+    #[serde(default)]
+    pub(super) keys: Vec<Key>,
+    pub(super) limits: Option<Limits>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    id: Option<String>,
+    alg: String,
+    secret: Option<String>,
+    secret_env: Option<String>,
+    public_key: Option<String>,
+    public_key_file: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    subscriptions: Option<usize>,
+    inflight: Option<usize>,
+    inflight_bytes: Option<usize>,
+    user: Option<BudgetTable>,
+    guest: Option<BudgetTable>,
+    new_guests: Option<BudgetTable>,
+    connections_per_user: Option<usize>,
+    queue_bytes: Option<usize>,
+    queue_messages: Option<usize>,
+    bad_frames: Option<usize>,
+    control_frames: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BudgetTable {
+    ops: u64,
+    per_ms: u64,
+    burst: u64,
+}
+
+impl File {
+    pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: shown.clone(), reason: error.to_string() })?;
+        toml::from_str(&text).map_err(|error| {
+            let line =
+                error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            // The first line of the message only: the rest of it may quote a secret.
+            let what = error.message().lines().next().unwrap_or_default().to_owned();
+            ConfigError::Invalid { path: shown, reason: format!("line {line}: {what}") }
+        })
+    }
+}
+
+impl Key {
+    pub(super) fn read(self) -> Result<KeyConfig, ConfigError> {
+        let value = |name, reason: &str| ConfigError::Value { name, reason: reason.to_owned() };
+        let material =
+            match (self.alg.as_str(), self.secret, self.secret_env, self.public_key, self.public_key_file) {
+                ("HS256", Some(secret), None, None, None) => KeyMaterial::Hs256(secret),
+                ("HS256", None, Some(name), None, None) => {
+                    KeyMaterial::Hs256(std::env::var(&name).map_err(|_| ConfigError::Value {
+                        name: "keys.secret_env",
+                        reason: format!("names {name}, which is not in the environment"),
+                    })?)
+                }
+                ("HS256", ..) => {
+                    return Err(value("keys", "with alg HS256 need either secret or secret_env"));
+                }
+                ("EdDSA", None, None, Some(pem), None) => KeyMaterial::EdDsa(pem),
+                ("EdDSA", None, None, None, Some(path)) => {
+                    let pem = std::fs::read_to_string(&path).map_err(|error| ConfigError::Unreadable {
+                        path: path.display().to_string(),
+                        reason: error.to_string(),
+                    })?;
+                    KeyMaterial::EdDsa(pem)
+                }
+                ("EdDSA", ..) => {
+                    return Err(value("keys", "with alg EdDSA need either public_key or public_key_file"));
+                }
+                _ => return Err(value("keys.alg", "must be HS256 or EdDSA")),
+            };
+        Ok(KeyConfig { id: self.id, material })
+    }
+}
+
+impl Limits {
+    pub(super) fn apply(self, limits: &mut ServerLimits) {
+        let set = |place: &mut usize, value: Option<usize>| *place = value.unwrap_or(*place);
+        set(&mut limits.subscriptions, self.subscriptions);
+        set(&mut limits.inflight, self.inflight);
+        set(&mut limits.inflight_bytes, self.inflight_bytes);
+        set(&mut limits.connections_per_user, self.connections_per_user);
+        set(&mut limits.queue_bytes, self.queue_bytes);
+        set(&mut limits.queue_messages, self.queue_messages);
+        set(&mut limits.bad_frames, self.bad_frames);
+        set(&mut limits.control_frames, self.control_frames);
+        let set = |place: &mut Budget, value: Option<BudgetTable>| {
+            if let Some(BudgetTable { ops, per_ms, burst }) = value {
+                *place = Budget { ops, per_ms, burst };
+            }
+        };
+        set(&mut limits.user, self.user);
+        set(&mut limits.guest, self.guest);
+        set(&mut limits.new_guests, self.new_guests);
+    }
+}

@@ -1,0 +1,113 @@
+//! The live connections: how many there are, and a way to reach them all.
+
+use crate::outgoing::Outgoing;
+use crate::sync::lock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tidewire_core::wire::ServerFrame;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// All connections between upgrade and end.
+pub(crate) struct Connections {
+    most: usize,
+    most_per_user: usize,
+    table: Mutex<Table>,
+    count: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    closing: Option<(u16, &'static str)>,
+    by_id: HashMap<u64, Arc<Outgoing>>,
+    by_user: HashMap<String, usize>,
+}
+
+/// A connection's place; dropping it gives the place back.
+pub(crate) struct Place {
+    connections: Arc<Connections>,
+    /// What its client is sent.
+    pub(crate) outgoing: Arc<Outgoing>,
+    user: Option<String>,
+}
+
+impl Connections {
+    pub(crate) fn new(most: usize, most_per_user: usize) -> Arc<Connections> {
+        Arc::new(Connections { most, most_per_user, table: Mutex::default(), count: watch::Sender::new(0) })
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// A place, and whether it is one too many (whose client is to be told and sent away).
+    pub(crate) fn enter(self: &Arc<Self>, queue_bytes: usize, queue_messages: usize) -> (Place, bool) {
+        let mut table = lock(&self.table);
+        table.next += 1;
+        let outgoing = Arc::new(Outgoing::new(table.next, queue_bytes, queue_messages));
+        if let Some((code, reason)) = table.closing {
+            outgoing.close(code, reason);
+        }
+        table.by_id.insert(outgoing.id(), outgoing.clone());
+        let crowded = table.by_id.len() > self.most;
+        self.count.send_replace(table.by_id.len());
+        (Place { connections: self.clone(), outgoing, user: None }, crowded)
+    }
+
+    /// A frame for everybody.
+    pub(crate) fn tell_all(&self, frame: &ServerFrame) {
+        let text: axum::extract::ws::Utf8Bytes = frame.encode().into();
+        for outgoing in lock(&self.table).by_id.values() {
+            outgoing.push(text.clone());
+        }
+    }
+
+    /// Ends everybody's connection, later ones too.
+    pub(crate) fn close_all(&self, code: u16, reason: &'static str) {
+        let mut table = lock(&self.table);
+        table.closing = Some((code, reason));
+        for outgoing in table.by_id.values() {
+            outgoing.close(code, reason);
+        }
+    }
+
+    /// Waits until nobody is left, but not for ever.
+    pub(crate) async fn empty(&self, most: Duration) {
+        let mut count = self.count.subscribe();
+        // Whoever is still there is cut off by the end of the process.
+        let _ = timeout(most, count.wait_for(|count| *count == 0)).await;
+    }
+}
+
+impl Place {
+    /// Counts the connection for its user; false when the user has too many.
+    pub(crate) fn claim(&mut self, user: String) -> bool {
+        let mut table = lock(&self.connections.table);
+        let count = table.by_user.entry(user.clone()).or_default();
+        if *count >= self.connections.most_per_user {
+            return false;
+        }
+        *count += 1;
+        self.user = Some(user);
+        true
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = lock(&self.connections.table);
+        table.by_id.remove(&self.outgoing.id());
+        if let Some(user) = self.user.take()
+            && let Some(count) = table.by_user.get_mut(&user)
+        {
+            *count -= 1;
+            if *count == 0 {
+                table.by_user.remove(&user);
+            }
+        }
+        self.connections.count.send_replace(table.by_id.len());
+    }
+}

@@ -1,0 +1,297 @@
+//! The HTTP side: the upgrade, the endpoints of protocol section 7, health and static files.
+
+use crate::app::App;
+use crate::auth::{AuthError, Identity};
+use crate::clock;
+use crate::guest;
+use crate::origin::{self, Origin};
+use crate::session::{self, Peer};
+use crate::store::{CreateDialog, Outcome, Refusal, StoreError, Write};
+use crate::{activity::Activity, statics};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, codes, is_channel_name};
+
+/// Longest body of a request, in bytes.
+const MAX_BODY: usize = 16 * 1024;
+/// Small, because it is held for every connection.
+const READ_BUFFER: usize = 4 * 1024;
+/// The most that a client which does not read makes a socket hold besides its queue.
+const MAX_WRITE_BUFFER: usize = 1024 * 1024;
+
+/// Who is on the other side of a socket; set for each connection.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    pub(crate) address: SocketAddr,
+    pub(crate) activity: Activity,
+}
+
+/// An endpoint's refusal: `{"error": {"code", "message"}}` with a fitting status.
+pub(crate) struct HttpError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl HttpError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> HttpError {
+        HttpError { status, code, message: message.into() }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {"code": self.code, "message": self.message}});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+impl From<BytesRejection> for HttpError {
+    fn from(error: BytesRejection) -> HttpError {
+        match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!("a body may have at most {MAX_BODY} bytes");
+                HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, codes::TOO_LARGE, message)
+            }
+            _ => bad_request("the body could not be read"),
+        }
+    }
+}
+
+impl From<AuthError> for HttpError {
+    fn from(error: AuthError) -> HttpError {
+        HttpError::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string())
+    }
+}
+
+impl From<StoreError> for HttpError {
+    fn from(error: StoreError) -> HttpError {
+        HttpError::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
+    }
+}
+
+/// All routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut api = Router::new().route("/v1/guest", post(guest)).route("/v1/dialogs", post(dialogs));
+    if app.config.demo {
+        api = api.route("/demo/token", post(demo_token));
+    }
+    let api = api
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), origin::guard));
+    Router::new()
+        .merge(api)
+        .route("/v1/ws", any(upgrade))
+        .route("/healthz", get(health))
+        .route("/v1/{*rest}", any(not_found))
+        .fallback_service(statics::service(app.config.web_root.as_deref()))
+        .layer(middleware::map_response(statics::secure))
+        .with_state(app)
+}
+
+async fn upgrade(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, "this is a WebSocket endpoint")
+            .into_response();
+    };
+    if app.is_draining() {
+        return draining();
+    }
+    let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
+    let peer = Peer { activity: remote.activity, origin_allowed };
+    // Twice the limit, so that a message that is a little too long gets an answer instead of a close.
+    let longest = app.config.limits.message_bytes * 2;
+    upgrade
+        .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_message_size(longest)
+        .max_frame_size(longest)
+        .on_upgrade(move |socket| session::serve(app, socket, peer))
+}
+
+fn draining() -> Response {
+    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, codes::GOAWAY, "the server is about to stop")
+        .into_response()
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    if app.is_draining() {
+        return draining();
+    }
+    // While nothing is written nobody would notice that the disk has room again.
+    if app.store.is_failing()
+        && let Err(error) = app.store.write(Write::Probe).await
+    {
+        return HttpError::from(error).into_response();
+    }
+    Json(json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "connections": app.connections.count(),
+    }))
+    .into_response()
+}
+
+#[derive(Deserialize)]
+struct GuestRequest {
+    nickname: Option<String>,
+}
+
+async fn guest(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, HttpError> {
+    let body = body?;
+    let request: GuestRequest = if body.is_empty() { GuestRequest { nickname: None } } else { read(&body)? };
+    let nickname = match request.nickname {
+        None => None,
+        Some(text) => Some(guest::nickname(&text).ok_or_else(|| {
+            bad_request("`nickname` must have 1 to 40 characters and no control characters")
+        })?),
+    };
+    let user = match bearer(&headers) {
+        Some(token) => guest::renewed(&app.auth, token, nickname)?,
+        None => {
+            let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
+            let place = format!("address:{}", remote.address.ip());
+            if app.limiter.take(&place, app.config.limits.new_guests, Instant::now()).is_err() {
+                let message = "too many guests from this address; wait a little";
+                return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));
+            }
+            guest::new_guest(nickname)
+        }
+    };
+    let ttl = app.config.guest_ttl.as_secs();
+    token_response(&user, app.auth.sign_guest(&user, clock::now_s() + ttl), ttl)
+}
+
+#[derive(Deserialize)]
+struct DialogRequest {
+    id: Option<String>,
+}
+
+async fn dialogs(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, HttpError> {
+    let identity = authenticated(&app, &headers)?;
+    let body = body?;
+    let request: DialogRequest = if body.is_empty() { DialogRequest { id: None } } else { read(&body)? };
+    let id = request.id.unwrap_or_else(clock::random_id);
+    let name = format!("{DIALOG_PREFIX}{id}");
+    if id.is_empty() || !is_channel_name(&name) {
+        return Err(bad_request("`id` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
+    }
+    if let Err(wait) = app.limiter.take(&identity.key(), app.budget(identity.user.kind), Instant::now()) {
+        let message = format!("too many requests; try again in {wait} ms");
+        return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));
+    }
+    let owner = Some(identity.key());
+    match app.store.write(Write::CreateDialog(CreateDialog { name, owner })).await? {
+        Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
+        Outcome::Refused(Refusal::DialogTaken) => {
+            Err(HttpError::new(StatusCode::CONFLICT, "conflict", "this id is taken; choose another"))
+        }
+        _ => Ok(Json(json!({"id": id})).into_response()),
+    }
+}
+
+#[derive(Deserialize)]
+struct DemoRequest {
+    role: String,
+    name: String,
+    ttl_s: Option<u64>,
+}
+
+/// Plays the application's backend for the demo page: the same role and name are the same user.
+async fn demo_token(
+    State(app): State<Arc<App>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, HttpError> {
+    let body = body?;
+    let request: DemoRequest = read(&body)?;
+    let kind = match request.role.as_str() {
+        "user" => tidewire_core::wire::UserKind::User,
+        "operator" => tidewire_core::wire::UserKind::Operator,
+        _ => return Err(bad_request("`role` must be user or operator")),
+    };
+    let name = guest::nickname(&request.name)
+        .ok_or_else(|| bad_request("`name` must have 1 to 40 characters and no control characters"))?;
+    let ttl = request.ttl_s.unwrap_or(3600).clamp(1, 24 * 3600);
+    // `sub` has at most 128 bytes.
+    let short: String = name
+        .chars()
+        .scan(0, |size, c| {
+            *size += c.len_utf8();
+            (*size <= 100).then_some(c)
+        })
+        .collect();
+    let user = User { id: format!("demo:{}:{short}", request.role), name, kind };
+    token_response(&user, app.auth.sign_application(&user, clock::now_s() + ttl), ttl)
+}
+
+fn token_response(user: &User, token: Option<String>, ttl_s: u64) -> Result<Response, HttpError> {
+    let token = token.ok_or_else(|| {
+        HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, codes::INTERNAL, "the token could not be signed")
+    })?;
+    let user = json!({"id": user.id, "name": user.name, "kind": crate::auth::kind_name(user.kind)});
+    let body = json!({"token": token, "user": user, "expires_ms": ttl_s * 1000});
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+async fn wrong_method() -> HttpError {
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, codes::BAD_REQUEST, "this path does not take this method")
+}
+
+async fn not_found() -> HttpError {
+    HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
+}
+
+fn bad_request(message: &str) -> HttpError {
+    HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, message)
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
+    // serde's messages may quote the body, which may hold what belongs in no log.
+    serde_json::from_slice(body)
+        .map_err(|_| bad_request("the body must be a JSON object with the right members"))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
+    let token = bearer(headers).ok_or_else(|| {
+        HttpError::new(
+            StatusCode::UNAUTHORIZED,
+            codes::UNAUTHORIZED,
+            "send Authorization: Bearer with a token",
+        )
+    })?;
+    Ok(app.auth.verify(token)?)
+}

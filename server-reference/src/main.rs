@@ -1,0 +1,76 @@
+//! The binary: reads the settings, serves, and drains when it is told to stop.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+use tidewire_server::cli::{self, Command};
+use tidewire_server::{Config, Server, StartError};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// A drain that takes longer is cut off.
+const DRAIN: Duration = Duration::from_millis(4_800);
+
+fn main() -> ExitCode {
+    let (config, log) = match cli::read(std::env::args_os()) {
+        Ok(Command::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Command::Serve { config, log }) => (*config, log),
+        Ok(_) => return ExitCode::SUCCESS,
+        Err(error) => return failed(error.code(), &error.to_string()),
+    };
+    let Ok(filter) = EnvFilter::try_new(&log) else {
+        return failed("bad_value", "log must be error, warn, info, debug, trace or a filter");
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed("runtime", &error.to_string()),
+    };
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> ExitCode {
+    // Before anything is announced, so that a signal right after the start drains too.
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return failed("signals", "signals can't be handled");
+    };
+    let server = match Server::start(config).await {
+        Ok(server) => server,
+        Err(error) => return start_failed(&error),
+    };
+    if server.config().demo {
+        tracing::warn!("the demo is on: anybody on this machine gets any token; never use it for real data");
+    }
+    println!("{}listening on http://{}", cli::summary(server.config()), server.address());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::select! {
+        () = server.drain() => ExitCode::SUCCESS,
+        () = tokio::time::sleep(DRAIN) => {
+            tracing::error!("the drain took too long");
+            std::process::exit(0);
+        }
+        _ = terminate.recv() => std::process::exit(1),
+        _ = interrupt.recv() => std::process::exit(1),
+    }
+}
+
+fn start_failed(error: &StartError) -> ExitCode {
+    failed(error.code(), &error.to_string())
+}
+
+fn failed(code: &str, message: &str) -> ExitCode {
+    eprintln!("error[{code}]: {message}");
+    ExitCode::from(2)
+}

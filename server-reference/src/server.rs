@@ -1,0 +1,274 @@
+//! A running server: started from a [`Config`], ended by a drain.
+
+use crate::activity::{Activity, Watched};
+use crate::answers::Answers;
+use crate::app::App;
+use crate::auth::Auth;
+use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
+use crate::connections::Connections;
+use crate::http::{self, Remote};
+use crate::hub::Hub;
+use crate::limiter::Limiter;
+use crate::responder::{OpenAi, Responder, Scripted};
+use crate::store::{CreateDialog, OpenError, Store, StoreError, Write};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, codes, is_channel_name};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+/// Sockets beyond the connections, for requests.
+const SPARE_SOCKETS: usize = 256;
+/// How long a drain waits for the clients to answer the close.
+const CLOSE_TIME: Duration = Duration::from_millis(1_500);
+
+/// Why a server can't start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database can't be used.
+    #[error(transparent)]
+    Database(#[from] OpenError),
+    /// The database can't be written or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody else listens there.
+    #[error("{0} is in use by another program; try --listen 127.0.0.1:0")]
+    PortInUse(String),
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {reason}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The model's client can't be made.
+    #[error("the model's client can't be made: {0}")]
+    Model(String),
+}
+
+impl StartError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StartError::Config(error) => error.code(),
+            StartError::Database(error) => error.code(),
+            StartError::Store(error) => error.code(),
+            StartError::PortInUse(_) => "port_in_use",
+            StartError::Listen { .. } => "listen_failed",
+            StartError::Model(_) => "model_unavailable",
+        }
+    }
+}
+
+/// A running server.
+pub struct Server {
+    app: Arc<App>,
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+    tasks: watch::Sender<()>,
+}
+
+impl Server {
+    /// Opens the database, ends what a crash left open, and listens.
+    pub async fn start(config: Config) -> Result<Server, StartError> {
+        let responder: Option<Arc<dyn Responder>> = match &config.model {
+            ModelConfig::Off => None,
+            ModelConfig::Scripted { pace } => Some(Arc::new(Scripted::new(*pace))),
+            ModelConfig::OpenAi(model) => {
+                let client =
+                    OpenAi::new(model.clone()).map_err(|error| StartError::Model(error.to_string()))?;
+                Some(Arc::new(client))
+            }
+        };
+        Server::start_with(config, responder).await
+    }
+
+    /// As [`Server::start`], with a responder of one's own (or none) instead of the configured model.
+    pub async fn start_with(
+        mut config: Config,
+        responder: Option<Arc<dyn Responder>>,
+    ) -> Result<Server, StartError> {
+        let open = prepare(&mut config)?;
+        let listener = listen(&config.listen).await?;
+        let address = listener.local_addr().map_err(|error| StartError::Listen {
+            address: config.listen.clone(),
+            reason: error.to_string(),
+        })?;
+        if config.demo && !address.ip().is_loopback() {
+            return Err(ConfigError::DemoNotLocal.into());
+        }
+        let store = Arc::new(Store::open(&config.database)?);
+        let auth = Auth::new(&config, store.guest_key())?;
+        for name in &open {
+            let dialog = CreateDialog { name: name.clone(), owner: None };
+            // A dialog that exists already keeps its owner; it is open all the same.
+            store.write(Write::CreateDialog(dialog)).await?;
+        }
+        let hub = Arc::new(Hub::new(store.clone(), open));
+        let answers = Answers::new(store.clone(), hub.clone(), responder);
+        answers.recover().await?;
+        let limits = &config.limits;
+        let app = Arc::new(App {
+            connections: Connections::new(limits.connections, limits.connections_per_user),
+            limiter: Limiter::new(),
+            draining: watch::Sender::new(false),
+            auth,
+            store,
+            hub,
+            answers,
+            config,
+        });
+        let tasks = watch::Sender::new(());
+        let accepting = tokio::spawn(accept(listener, app.clone(), tasks.clone()));
+        Ok(Server { app, address, accepting, tasks })
+    }
+
+    /// The address it listens on, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The settings in force, with what the demo added.
+    pub fn config(&self) -> &Config {
+        &self.app.config
+    }
+
+    /// Limits the database to its present size and `pages` more, or lifts the limit with none.
+    pub async fn limit_database(&self, pages: Option<u32>) -> Result<(), StoreError> {
+        self.app.store.write(Write::LimitPages(pages)).await.map(drop)
+    }
+
+    /// Stops in order: no new connections, `goaway` to all, answers interrupted, queues flushed, close 4000, checkpoint.
+    pub async fn drain(self) {
+        let times = &self.app.config.timeouts;
+        tracing::info!(connections = self.app.connections.count(), "draining");
+        self.app.draining.send_replace(true);
+        self.accepting.abort();
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.app.connections.tell_all(&ServerFrame::Goaway {
+            reason: "restart".to_owned(),
+            after_ms: ms(times.goaway),
+            spread_ms: ms(times.spread),
+        });
+        // The clients use the announced time to answer what is under way.
+        tokio::join!(self.app.answers.drain(), async {
+            if self.app.connections.count() > 0 {
+                tokio::time::sleep(times.goaway).await;
+            }
+        });
+        self.app.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
+        self.app.connections.empty(CLOSE_TIME).await;
+        self.tasks.send_replace(());
+        let store = self.app.store.clone();
+        // A checkpoint that fails is made good by the next start.
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        tracing::info!("stopped");
+    }
+
+    /// Stops without announcing it and without waiting for anybody; answers under way end at the next start.
+    pub async fn abort(self) {
+        self.accepting.abort();
+        self.tasks.send_replace(());
+        self.app.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
+        let store = self.app.store.clone();
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+/// Checks what needs no database and completes what the demo needs; the names of the channels to open.
+fn prepare(config: &mut Config) -> Result<HashSet<String>, ConfigError> {
+    if let Some(root) = &config.web_root
+        && !root.is_dir()
+    {
+        return Err(ConfigError::MissingWebRoot(root.display().to_string()));
+    }
+    if config.demo {
+        if !config.public_dialogs.iter().any(|id| id == "demo") {
+            config.public_dialogs.push("demo".to_owned());
+        }
+        if !config.keys.iter().any(|key| matches!(key.material, KeyMaterial::Hs256(_))) {
+            let secret = crate::clock::random_id() + &crate::clock::random_id();
+            config.keys.push(KeyConfig { id: Some("demo".to_owned()), material: KeyMaterial::Hs256(secret) });
+        }
+    }
+    let mut open = HashSet::new();
+    for id in &config.public_dialogs {
+        let name = format!("{DIALOG_PREFIX}{id}");
+        if id.is_empty() || !is_channel_name(&name) {
+            let reason = format!("`{id}` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -");
+            return Err(ConfigError::Value { name: "public-dialog", reason });
+        }
+        open.insert(name);
+    }
+    Ok(open)
+}
+
+async fn listen(address: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::PortInUse(address.to_owned()),
+        _ => StartError::Listen { address: address.to_owned(), reason: error.to_string() },
+    })
+}
+
+/// Accepts until it is aborted. Each socket has a place, so that idle sockets can't use up all of them.
+async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) {
+    let places = Arc::new(Semaphore::new(app.config.limits.connections + SPARE_SOCKETS));
+    let router = http::router(app.clone());
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Most often too many open files: wait for some to close.
+                tracing::warn!(%error, "can't accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Small frames go out at once; joining them is the writer's work.
+        let _ = stream.set_nodelay(true);
+        let activity = Activity::new();
+        let remote = Remote { address, activity: activity.clone() };
+        let io = TokioIo::new(Watched { stream, activity });
+        let (router, header, mut ended) = (router.clone(), app.config.timeouts.header, tasks.subscribe());
+        tokio::spawn(async move {
+            let connection = serve(io, router, remote, header);
+            tokio::select! {
+                () = connection => {}
+                _ = ended.changed() => {}
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn serve(io: TokioIo<Watched>, router: Router, remote: Remote, header: Duration) {
+    let inner = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(remote.clone());
+        hyper::service::Service::call(&inner, request)
+    });
+    let result = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header)
+        .max_buf_size(32 * 1024)
+        .serve_connection(io, service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = result {
+        tracing::debug!(%error, "a request failed");
+    }
+}

@@ -1,0 +1,98 @@
+//! Moves committed pages from the write-ahead log into the database file, on a thread and connection of its own, so that
+//! no commit waits for it.
+
+use crate::sync::lock;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+/// Pause between two checkpoints.
+const PAUSE: Duration = Duration::from_millis(500);
+/// From this size on the log is worth a checkpoint.
+const WORTH_BYTES: u64 = 4 << 20;
+/// From this size on the log is emptied even if readers have to be waited for.
+const URGENT_BYTES: u64 = 64 << 20;
+
+pub(super) struct Checkpointer {
+    ended: Arc<AtomicBool>,
+    thread: Thread,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Checkpointer {
+    /// `failing` says whether the last write failed: then an empty log is room on the disk.
+    pub(super) fn start(path: PathBuf, failing: Arc<AtomicBool>) -> Checkpointer {
+        let ended = Arc::new(AtomicBool::new(false));
+        let handle = std::thread::spawn({
+            let ended = ended.clone();
+            move || run(&path, &ended, &failing)
+        });
+        Checkpointer { ended, thread: handle.thread().clone(), handle: Mutex::new(Some(handle)) }
+    }
+
+    /// What to unpark after a commit.
+    pub(super) fn waker(&self) -> Thread {
+        self.thread.clone()
+    }
+
+    /// Moves everything and ends the thread. Blocks.
+    pub(super) fn close(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.thread.unpark();
+        if let Some(handle) = lock(&self.handle).take() {
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn run(path: &Path, ended: &AtomicBool, failing: &AtomicBool) {
+    let log = log_of(path);
+    let mut connection = None;
+    loop {
+        // The pause may have swallowed the wake-up of the end.
+        if !ended.load(Ordering::Acquire) {
+            std::thread::park();
+        }
+        if ended.load(Ordering::Acquire) {
+            checkpoint(&mut connection, path, "TRUNCATE");
+            return;
+        }
+        let bytes = std::fs::metadata(&log).map_or(0, |data| data.len());
+        if bytes >= URGENT_BYTES || (bytes > 0 && failing.load(Ordering::Relaxed)) {
+            checkpoint(&mut connection, path, "TRUNCATE");
+        } else if bytes >= WORTH_BYTES {
+            checkpoint(&mut connection, path, "PASSIVE");
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
+fn checkpoint(connection: &mut Option<Connection>, path: &Path, mode: &str) {
+    if connection.is_none() {
+        *connection = Connection::open(path).ok();
+    }
+    let Some(open) = connection else { return };
+    // Another reader holding an old page is no fault: the next round goes on.
+    let done = open
+        .busy_timeout(Duration::from_secs(1))
+        .and_then(|()| open.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())));
+    if let Err(error) = done {
+        tracing::warn!(%error, "the checkpoint failed");
+        *connection = None;
+    }
+}

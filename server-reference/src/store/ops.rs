@@ -1,0 +1,150 @@
+//! What the writer does inside its transaction, one function for each kind of write.
+
+use super::schema::{event_key, offset_of, write_meta};
+use super::{CreateDialog, EndRun, NewEvent, Outcome, Refusal, StartRun, StorePiece, Stored, Write};
+use crate::clock;
+use rusqlite::{Connection, OptionalExtension, params};
+use tidewire_core::wire::EventFrame;
+use uuid::Uuid;
+
+/// Size of a probe.
+const PROBE_BYTES: usize = 65_536;
+
+/// Applies one write. A refusal has written nothing.
+pub(super) fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Outcome> {
+    match write {
+        Write::Append(event) => append(connection, event),
+        Write::StartRun(start) => start_run(connection, start),
+        Write::Piece(piece) => store_piece(connection, piece),
+        Write::EndRun(end) => end_run(connection, end),
+        Write::CreateDialog(dialog) => create_dialog(connection, dialog),
+        // As much as a long message needs: a disk with room for one page only is full all the same.
+        Write::Probe => write_meta(connection, "probe", vec![0u8; PROBE_BYTES]).map(|()| Outcome::Done),
+        Write::LimitPages(pages) => {
+            let size: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            let most = pages.map_or(u32::MAX - 1, |more| size.saturating_add(more));
+            connection.pragma_update(None, "max_page_count", most).map(|()| Outcome::Done)
+        }
+    }
+}
+
+fn append(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Outcome> {
+    let op = event.op.as_bytes().as_slice();
+    if let Some((key, frame)) = find_op(connection, op, event)? {
+        return Ok(earlier(event, key, frame));
+    }
+    if let Some(after) = &event.after
+        && find_op(connection, after.as_bytes().as_slice(), event)?.is_none()
+    {
+        return Ok(Outcome::Refused(Refusal::Blocked));
+    }
+    if let Some(run) = &event.needs_run {
+        let known = connection
+            .prepare_cached("SELECT 1 FROM runs WHERE id = ? AND channel = ?")?
+            .exists(params![run, event.channel])?;
+        if !known {
+            return Ok(Outcome::Refused(Refusal::RunNotFound));
+        }
+    }
+    let stored = insert(connection, event)?;
+    if event.wants_answer {
+        connection
+            .prepare_cached("UPDATE dialogs SET wants_answer = ? WHERE channel = ?")?
+            .execute(params![stored.offset.cast_signed(), event.channel])?;
+    }
+    Ok(Outcome::Stored(stored))
+}
+
+/// What an op id that was seen before is worth.
+fn earlier(event: &NewEvent, key: i64, frame: String) -> Outcome {
+    match EventFrame::decode(&frame) {
+        Ok(old) if old.kind == event.kind && old.body == event.body => {
+            Outcome::Duplicate(Stored { offset: offset_of(key), at: old.at, frame: frame.into() })
+        }
+        _ => Outcome::Refused(Refusal::OpIdReused),
+    }
+}
+
+fn find_op(connection: &Connection, op: &[u8], event: &NewEvent) -> rusqlite::Result<Option<(i64, String)>> {
+    connection
+        .prepare_cached("SELECT key, frame FROM events WHERE op = ? AND author = ? AND key >> 40 = ?")?
+        .query_row(params![op, event.author, event.channel], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+/// Gives the event its offset and stores it.
+fn insert(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Stored> {
+    let offset: i64 = connection
+        .prepare_cached("UPDATE channels SET head = head + 1 WHERE id = ? RETURNING head")?
+        .query_row([event.channel], |row| row.get(0))?;
+    let offset = offset.cast_unsigned();
+    let at = clock::now_ms();
+    let frame = EventFrame {
+        ch: event.name.to_string(),
+        offset,
+        id: event.id.clone(),
+        kind: event.kind.to_owned(),
+        at,
+        by: event.by.clone(),
+        body: event.body.clone(),
+        raw: String::new(),
+    }
+    .encode();
+    connection.prepare_cached("INSERT INTO events (key, op, author, frame) VALUES (?, ?, ?, ?)")?.execute(
+        params![event_key(event.channel, offset), event.op.as_bytes().as_slice(), event.author, frame],
+    )?;
+    Ok(Stored { offset, at, frame: frame.into() })
+}
+
+fn start_run(connection: &Connection, start: &StartRun) -> rusqlite::Result<Outcome> {
+    let stored = insert(connection, &start.event)?;
+    connection
+        .prepare_cached("INSERT INTO runs (id, channel) VALUES (?, ?)")?
+        .execute(params![start.run, start.event.channel])?;
+    connection
+        .prepare_cached("UPDATE dialogs SET wants_answer = NULL WHERE channel = ?")?
+        .execute([start.event.channel])?;
+    Ok(Outcome::Stored(stored))
+}
+
+fn store_piece(connection: &Connection, piece: &StorePiece) -> rusqlite::Result<Outcome> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO pieces (run, at, text) VALUES (?, ?, ?)")?
+        .execute(params![piece.run, piece.at.cast_signed(), piece.text])?;
+    Ok(Outcome::Done)
+}
+
+fn end_run(connection: &Connection, end: &EndRun) -> rusqlite::Result<Outcome> {
+    // An end that was committed although its answer was lost must not be written twice.
+    let open = connection.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([&end.run])?;
+    if open == 0 {
+        return Ok(Outcome::Refused(Refusal::RunNotFound));
+    }
+    connection.prepare_cached("DELETE FROM pieces WHERE run = ?")?.execute([&end.run])?;
+    insert(connection, &end.event).map(Outcome::Stored)
+}
+
+fn create_dialog(connection: &Connection, dialog: &CreateDialog) -> rusqlite::Result<Outcome> {
+    let owner: Option<Option<String>> = connection
+        .prepare_cached(
+            "SELECT owner FROM channels JOIN dialogs ON dialogs.channel = channels.id WHERE name = ?",
+        )?
+        .query_row([&dialog.name], |row| row.get(0))
+        .optional()?;
+    match owner {
+        Some(owner) if owner == dialog.owner => return Ok(Outcome::Done),
+        Some(_) => return Ok(Outcome::Refused(Refusal::DialogTaken)),
+        None => {}
+    }
+    connection.prepare_cached("INSERT INTO channels (name) VALUES (?)")?.execute([&dialog.name])?;
+    connection
+        .prepare_cached("INSERT INTO dialogs (channel, owner) VALUES (?, ?)")?
+        .execute(params![connection.last_insert_rowid(), dialog.owner])?;
+    Ok(Outcome::Created)
+}
+
+/// An event of the server's own.
+pub(crate) fn own_id() -> (Uuid, String) {
+    let id = clock::new_id();
+    (id, id.hyphenated().to_string())
+}

@@ -1,0 +1,212 @@
+//! An op's way from a client into the log (protocol section 3).
+
+use crate::auth::Identity;
+use crate::channel::Channel;
+use crate::session::Session;
+use crate::store::{NewEvent, Outcome, Refusal, StoreError, Stored, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use tidewire_core::wire::json::Object;
+use tidewire_core::wire::{MAX_TEXT, Op, Problem, ServerFrame, UserKind, codes};
+use uuid::Uuid;
+
+/// The unanswered ops of a connection.
+pub(crate) struct Inflight {
+    most: usize,
+    most_bytes: usize,
+    ops: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Inflight {
+    pub(crate) fn new(most: usize, most_bytes: usize) -> Inflight {
+        Inflight { most, most_bytes, ops: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Only the connection's own session calls it, so looking and adding need not be one step.
+    fn take(&self, bytes: usize) -> bool {
+        let fits = self.ops.load(Ordering::Acquire) < self.most
+            && self.bytes.load(Ordering::Acquire) + bytes <= self.most_bytes;
+        if fits {
+            self.ops.fetch_add(1, Ordering::AcqRel);
+            self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        }
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.ops.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+/// What an op asks for, once its body was read.
+enum Wish {
+    Message,
+    Cancel(String),
+}
+
+/// A `nack` in the making.
+struct Refused {
+    code: &'static str,
+    message: String,
+    retryable: bool,
+    retry_after_ms: Option<u64>,
+}
+
+fn refused(code: &'static str, message: impl Into<String>) -> Refused {
+    Refused { code, message: message.into(), retryable: false, retry_after_ms: None }
+}
+
+fn later(code: &'static str, message: impl Into<String>, retry_after_ms: u64) -> Refused {
+    Refused { code, message: message.into(), retryable: true, retry_after_ms: Some(retry_after_ms) }
+}
+
+impl Session {
+    /// Checks an op and hands it to the writer; the answer comes after the commit.
+    pub(crate) async fn submit(&mut self, identity: &Identity, op: Op) {
+        let id = op.id.clone();
+        if let Err(refused) = self.try_submit(identity, op).await {
+            self.outgoing.send(&nack(id, refused));
+        }
+    }
+
+    async fn try_submit(&mut self, identity: &Identity, op: Op) -> Result<(), Refused> {
+        let uuid = parse(&op.id).ok_or_else(|| refused(codes::BAD_OP_ID, "`id` must be a UUID"))?;
+        let after = match op.after.as_deref() {
+            None => None,
+            Some(after) => {
+                Some(parse(after).ok_or_else(|| refused(codes::BAD_OP_ID, "`after` must be a UUID"))?)
+            }
+        };
+        let budget = self.app.budget(identity.user.kind);
+        let author = identity.key();
+        if let Err(wait) = self.app.limiter.take(&author, budget, Instant::now()) {
+            return Err(later(codes::RATE_LIMITED, "too many ops; wait a little", wait));
+        }
+        let wish = wish(&op)?;
+        let channel = self.app.hub.visible(&op.ch, identity).await.map_err(|denied| Refused {
+            code: denied.code(),
+            message: denied.message(),
+            retryable: denied.is_retryable(),
+            retry_after_ms: None,
+        })?;
+        let bytes = op.body.len();
+        if !self.inflight.take(bytes) {
+            return Err(later(codes::RATE_LIMITED, "too many ops are unanswered", 1_000));
+        }
+        let (kind, needs_run) = match &wish {
+            Wish::Message => ("message", None),
+            Wish::Cancel(run) => ("run.cancel", Some(run.clone())),
+        };
+        let wants_answer = needs_run.is_none()
+            && self.app.answers.are_on()
+            && matches!(identity.user.kind, UserKind::Guest | UserKind::User);
+        let event = NewEvent {
+            channel: channel.id,
+            name: channel.name.clone(),
+            author,
+            by: identity.user.clone(),
+            op: uuid,
+            id: op.id.clone(),
+            kind,
+            body: op.body,
+            after,
+            needs_run,
+            wants_answer,
+        };
+        let (outgoing, inflight) = (self.outgoing.clone(), self.inflight.clone());
+        let (answers, id, ch) = (self.app.answers.clone(), op.id, op.ch);
+        let publish = move |channel: &Arc<Channel>, stored: &Stored| {
+            if !channel.publish(stored) {
+                return;
+            }
+            match &wish {
+                Wish::Message if wants_answer => answers.want(channel, stored.offset),
+                Wish::Message => {}
+                Wish::Cancel(run) => channel.stop_run(run),
+            }
+        };
+        self.app.store.submit(
+            Write::Append(event),
+            Box::new(move |result| {
+                inflight.give_back(bytes);
+                let frame = match result {
+                    Ok(Outcome::Stored(stored)) => {
+                        publish(&channel, &stored);
+                        ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: false }
+                    }
+                    Ok(Outcome::Duplicate(stored)) => {
+                        // A commit whose end SQLite reported as failed may have reached the disk all the same; then this is
+                        // the first that the channel hears of it. Otherwise nothing happens here.
+                        publish(&channel, &stored);
+                        ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: true }
+                    }
+                    Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal)),
+                    Ok(Outcome::Created | Outcome::Done) => nack(id, refused(codes::INTERNAL, "no event")),
+                    Err(error) => nack(id, of_store(error)),
+                };
+                outgoing.send(&frame);
+            }),
+        );
+        Ok(())
+    }
+}
+
+fn parse(id: &str) -> Option<Uuid> {
+    // The crate reads other forms too; the protocol has one.
+    tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten()
+}
+
+fn wish(op: &Op) -> Result<Wish, Refused> {
+    let bad = |message| refused(codes::BAD_BODY, message);
+    let body = Object::parse(&op.body).map_err(|_| bad("`body` must be an object"))?;
+    match op.kind.as_str() {
+        "message" => {
+            let text = body.str("text").ok_or_else(|| bad("`body.text` must be a string"))?;
+            if text.len() > MAX_TEXT {
+                let message = format!("`body.text` may have at most {MAX_TEXT} bytes");
+                return Err(refused(codes::TOO_LARGE, message));
+            }
+            if text.trim().is_empty() {
+                return Err(bad("`body.text` must not be empty"));
+            }
+            Ok(Wish::Message)
+        }
+        "run.cancel" => {
+            let run = body.str("run").ok_or_else(|| bad("`body.run` must be a string"))?;
+            Ok(Wish::Cancel(run.into_owned()))
+        }
+        _ => Err(refused(codes::UNKNOWN_KIND, "this server knows the kinds message and run.cancel")),
+    }
+}
+
+fn of_refusal(refusal: Refusal) -> Refused {
+    match refusal {
+        Refusal::Blocked => Refused {
+            code: codes::BLOCKED,
+            message: "the op named by `after` is not committed".to_owned(),
+            retryable: true,
+            retry_after_ms: None,
+        },
+        Refusal::OpIdReused => {
+            refused(codes::OP_ID_REUSED, "this op id was used for another op; make a new one")
+        }
+        Refusal::RunNotFound => refused(codes::RUN_NOT_FOUND, "no such answer is under way"),
+        Refusal::DialogTaken => refused(codes::FORBIDDEN, "this dialog is somebody else's"),
+    }
+}
+
+fn of_store(error: StoreError) -> Refused {
+    later(error.code(), error.to_string(), 1_000)
+}
+
+fn nack(id: String, refused: Refused) -> ServerFrame {
+    let problem = Problem {
+        code: refused.code.to_owned(),
+        message: refused.message,
+        retry_after_ms: refused.retry_after_ms,
+    };
+    ServerFrame::Nack { id, problem, retryable: refused.retryable }
+}

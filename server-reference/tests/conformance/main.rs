@@ -1,0 +1,16 @@
+//! The protocol over real sockets, one module for each part of it.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod abuse;
+mod answers;
+mod frames;
+mod hello;
+mod http;
+mod ops;
+mod pages;
+mod store;
+mod tokens;

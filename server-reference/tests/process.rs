@@ -1,0 +1,270 @@
+//! The real program: its messages, its signals, and a crash.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::*;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command as AsyncCommand};
+use tokio::time::timeout;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tidewire-server");
+
+struct Running {
+    child: Child,
+    address: std::net::SocketAddr,
+    printed: String,
+}
+
+async fn run(folder: &Path, args: &[&str]) -> Running {
+    let mut child = AsyncCommand::new(PROGRAM)
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            "tidewire.db",
+            "--public-dialog",
+            "room",
+            "--log",
+            "warn",
+        ])
+        .args(args)
+        .env("TIDEWIRE_JWT_HS256_SECRET", SECRET)
+        .current_dir(folder)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut printed = String::new();
+    loop {
+        let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("it ended");
+        printed.push_str(&line);
+        printed.push('\n');
+        if let Some(address) = line.strip_prefix("listening on http://") {
+            return Running { child, address: address.parse().unwrap(), printed };
+        }
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+}
+
+fn fails(args: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    Command::new(PROGRAM).args(args).current_dir(folder.path()).output().unwrap()
+}
+
+async fn client(address: std::net::SocketAddr, user: &str) -> Client {
+    let mut client = Client::connect(address).await;
+    client.hello(&token(user, json!({})), json!([{"ch": "dialog:room", "tail": 1000}])).await;
+    client
+}
+
+#[tokio::test]
+async fn the_start_summary_ends_with_the_address_and_holds_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = run(folder.path(), &[]).await;
+    assert!(!running.printed.contains(SECRET));
+    assert!(running.printed.contains("HS256") && running.printed.contains("room"), "{}", running.printed);
+    assert_eq!(get(running.address, "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn mistakes_end_it_with_one_line_and_code_2() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (args, code, hint) in [
+        (vec!["--listen", taken.as_str()], "port_in_use", "--listen 127.0.0.1:0"),
+        (vec!["--config", "nowhere.toml"], "config_unreadable", "nowhere.toml"),
+        (vec!["--web-root", "nowhere"], "missing_web_root", "nowhere"),
+        (vec!["--listen", "nonsense"], "listen_failed", "nonsense"),
+        (vec!["--ping-ms", "soon"], "bad_flag", "--help"),
+        (
+            vec!["--database", "no/such/folder/x.db", "--listen", "127.0.0.1:0"],
+            "database_unavailable",
+            "folder",
+        ),
+        (vec!["--demo", "--listen", "0.0.0.0:0"], "demo_not_local", "127.0.0.1"),
+        (vec!["--public-dialog", "a b", "--listen", "127.0.0.1:0"], "bad_value", "a b"),
+    ] {
+        let output = fails(&args);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.starts_with(&format!("error[{code}]: ")) && text.contains(hint), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn settings_come_from_the_environment_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    std::fs::write(&file, "issuer = \"from-the-file\"\naudience = \"from-the-file\"").unwrap();
+    let mut child = AsyncCommand::new(PROGRAM)
+        .args(["--audience", "from-the-flag"])
+        .env("TIDEWIRE_LISTEN", "127.0.0.1:0")
+        .env("TIDEWIRE_CONFIG", &file)
+        .env("TIDEWIRE_DEMO", "1")
+        .env("TIDEWIRE_AUDIENCE", "from-the-environment")
+        .env("TIDEWIRE_MODEL_URL", "http://127.0.0.1:1/v1")
+        .env("TIDEWIRE_MODEL_NAME", "a-model")
+        .env("TIDEWIRE_MODEL_KEY", SECRET)
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut printed = String::new();
+    while !printed.contains("listening on http://127.0.0.1:") {
+        printed += &timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("it ended");
+        printed.push('\n');
+    }
+    assert!(printed.contains("from-the-flag") && !printed.contains("from-the-environment"), "{printed}");
+    assert!(
+        printed.contains("demo") && printed.contains("a-model") && !printed.contains(SECRET),
+        "{printed}"
+    );
+    child.kill().await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("the demo is on"));
+}
+
+#[tokio::test]
+async fn a_signal_drains_it_with_an_interrupted_answer_and_exit_code_0() {
+    for name in ["-TERM", "-INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut running = run(folder.path(), &[]).await;
+        let mut ada = client(running.address, "ada").await;
+        ada.send(message(&id(), "tell me a long story")).await;
+        ada.next_of("piece").await;
+        let begun = Instant::now();
+        signal(&running.child, name);
+        let (mut goaway, mut end) = (Value::Null, Value::Null);
+        while let Some(frame) = ada.try_next().await {
+            if frame["t"] == "goaway" {
+                goaway = frame;
+            } else if frame["kind"] == "answer.end" {
+                end = frame;
+            }
+        }
+        assert_eq!(goaway["reason"], "restart");
+        assert_eq!(end["body"]["status"], "interrupted");
+        assert_eq!(ada.close.unwrap().0, 4000);
+        let status = timeout(PATIENCE, running.child.wait()).await.unwrap().unwrap();
+        assert_eq!(status.code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn a_crash_in_the_middle_of_an_answer_loses_nothing_that_was_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = run(folder.path(), &["--model-pace-ms", "10"]).await;
+    let mut ada = client(running.address, "ada").await;
+    ada.send(message(&id(), "tell me a long story")).await;
+    let run_id = ada.event("answer.start").await["body"]["run"].clone();
+    let mut shown = String::new();
+    for _ in 0..6 {
+        let piece = ada.next_of("piece").await;
+        assert_eq!(piece["at"], shown.len());
+        shown.push_str(piece["text"].as_str().unwrap());
+    }
+    // This one comes during the answer, so it still wants one when the crash comes.
+    let second = message(&id(), "count to 3");
+    assert_eq!(ada.op(second.clone()).await["offset"], 3);
+    running.child.kill().await.unwrap();
+    while let Some(frame) = ada.try_next().await {
+        if frame["t"] == "piece" {
+            shown.push_str(frame["text"].as_str().unwrap());
+        }
+    }
+
+    let running = run(folder.path(), &["--model-pace-ms", "0"]).await;
+    let mut ada = client(running.address, "ada").await;
+    let mut events: Vec<Value> = Vec::new();
+    while events.iter().filter(|event| event["kind"] == "answer.end").count() < 2 {
+        let frame = ada.next().await;
+        match frame["t"].as_str().unwrap() {
+            "sub_ok" => events.extend(frame["events"].as_array().unwrap().clone()),
+            "event" => events.push(frame),
+            _ => {}
+        }
+    }
+    let offsets: Vec<u64> = events.iter().map(|event| event["offset"].as_u64().unwrap()).collect();
+    assert_eq!(offsets, (1..=6).collect::<Vec<_>>());
+    let ends: Vec<&Value> = events.iter().filter(|event| event["kind"] == "answer.end").collect();
+    let interrupted = ends.iter().find(|end| end["body"]["run"] == run_id).unwrap();
+    assert_eq!(interrupted["body"]["status"], "interrupted");
+    let text = interrupted["body"]["text"].as_str().unwrap();
+    assert!(text.starts_with(&shown) && shown.len() > 10, "shown {shown:?}, kept {text:?}");
+    let answered = ends.iter().find(|end| end["body"]["run"] != run_id).unwrap();
+    assert_eq!(
+        (&answered["body"]["status"], &answered["body"]["text"]),
+        (&json!("done"), &json!("1, 2, 3."))
+    );
+    // What was acknowledged before the crash is a duplicate after it.
+    assert_eq!(ada.op(second).await["dup"], true);
+}
+
+#[tokio::test]
+async fn acknowledged_messages_survive_kill_9_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = run(folder.path(), &["--model", "off"]).await;
+    let mut writers = Vec::new();
+    for n in 0..4 {
+        let mut writer = client(running.address, &format!("writer{n}")).await;
+        writers.push(tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            loop {
+                let op = id();
+                writer.send(message(&op, "x")).await;
+                loop {
+                    match writer.try_next().await {
+                        None => return acknowledged,
+                        Some(frame) if frame["t"] == "ok" && frame["id"] == op => {
+                            acknowledged.push((op, frame["offset"].as_u64().unwrap()));
+                            break;
+                        }
+                        // The budget is used up: that is enough.
+                        Some(frame) if frame["t"] == "nack" => return acknowledged,
+                        Some(_) => {}
+                    }
+                }
+            }
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    running.child.kill().await.unwrap();
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    let running = run(folder.path(), &["--model", "off"]).await;
+    let mut reader = client(running.address, "reader").await;
+    let mut events = std::collections::HashMap::new();
+    let mut frame = reader.next_of("sub_ok").await;
+    loop {
+        for event in frame["events"].as_array().unwrap() {
+            events.insert(event["offset"].as_u64().unwrap(), event["id"].as_str().unwrap().to_owned());
+        }
+        if frame["more"] == false {
+            break;
+        }
+        reader.send(json!({"t": "next", "ch": "dialog:room", "from": events.keys().max()})).await;
+        frame = reader.next_of("page").await;
+    }
+    for (op, offset) in acknowledged {
+        assert_eq!(events.get(&offset), Some(&op), "offset {offset}");
+    }
+}
