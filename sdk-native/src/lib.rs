@@ -1,1 +1,58 @@
-//! Empty.
+//! Chat that survives bad networks: what you send arrives exactly once and in order, or you are told why.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tidewire::{Client, ClientOptions, Storage};
+//!
+//! let options = ClientOptions::guest("https://chat.example", "Ada").storage(Storage::Folder("ada".into()));
+//! let client = Client::open(options).await?;
+//! client.connect();
+//!
+//! let dialog = client.dialog("demo")?;
+//! let offset = dialog.send("hello")?.acked().await?;
+//! println!("message {offset} is safe");
+//! for row in dialog.rows().iter() {
+//!     println!("{}: {}", row.by.name, row.text);
+//! }
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Messages are taken while offline and wait in the store, if the client has one. All decisions are made in
+//! `tidewire-core`; this crate owns the sockets, the clock, the file and one task.
+
+mod channel;
+mod client;
+mod clock;
+mod dialog;
+mod driver;
+pub mod error;
+mod events;
+#[cfg(feature = "ffi")]
+mod ffi;
+mod guest;
+mod hub;
+mod shared;
+mod socket;
+pub mod store;
+pub mod token;
+mod transport;
+
+pub use channel::{ChannelItem, Subscription};
+pub use client::{Client, ClientOptions};
+pub use dialog::{Dialog, Outgoing};
+pub use error::{OpError, OpenError, SendError, StoreOpenError, SubscribeError};
+pub use events::{ClientEvent, Events};
+pub use guest::GuestSession;
+pub use hub::Rows;
+pub use store::Storage;
+pub use tidewire_core::wire::{EventFrame, User, UserKind};
+pub use tidewire_core::{
+    Change, ChannelState, Config, Lifecycle, Network, OpState, Row, RowKind, RowState, State, Status,
+};
+pub use token::{TokenError, TokenProvider};
+pub use tokio_rustls::rustls;
+
+#[cfg(feature = "ffi")]
+uniffi::setup_scaffolding!();

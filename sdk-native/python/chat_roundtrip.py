@@ -1,0 +1,194 @@
+"""Proves the Python bindings against a running server, step by step.
+
+Run by `cargo test -p tidewire --features ffi --test foreign -- --ignored python`, which generates the bindings, starts the
+server, and stops and starts it again when this program asks for it on its standard output. The environment says where:
+TIDEWIRE_SERVER_URL, TIDEWIRE_STORE (an empty folder) and TIDEWIRE_TOKEN (a token for another user).
+"""
+
+import asyncio
+import atexit
+import os
+import sys
+
+import tidewire as tw
+
+PATIENCE_S = 60
+SERVER = os.environ["TIDEWIRE_SERVER_URL"]
+STORE = os.environ["TIDEWIRE_STORE"]
+
+
+def check(name, passed, detail=""):
+    print(f"PASS {name}" if passed else f"FAIL {name} {detail}", flush=True)
+    if not passed:
+        sys.exit(1)
+
+
+async def runner(what):
+    """Asks the runner for something and waits until it is done."""
+    print(f"NEED {what}", flush=True)
+    answer = await asyncio.to_thread(sys.stdin.readline)
+    check(f"runner {what}", answer.strip() == "done", answer)
+
+
+class View:
+    """Folds the events of one client; what a real package would do more comfortably."""
+
+    def __init__(self, client):
+        self.client = client
+        self.rows = []
+        self.states = []
+        self.acked = {}
+        self.grown = 0
+        self.changed = asyncio.Condition()
+        self.reader = asyncio.create_task(self.read())
+
+    async def read(self):
+        while batch := await self.client.next_batch(64):
+            async with self.changed:
+                for event in batch:
+                    self.apply(event)
+                self.changed.notify_all()
+
+    def apply(self, event):
+        if event.is_status():
+            self.states.append(event.status.state)
+        elif event.is_op() and event.state.is_acked():
+            self.acked[event.id] = event.state.offset
+        elif event.is_dialog():
+            for change in event.changes:
+                self.fold(change)
+
+    def fold(self, change):
+        if change.is_reset():
+            self.rows = list(change.rows)
+        elif change.is_insert():
+            self.rows.insert(change.index, change.row)
+        elif change.is_update():
+            self.rows[change.index] = change.row
+        elif change.is_append():
+            # Records are immutable, so a longer text is a new row.
+            row = self.rows[change.index]
+            self.rows[change.index] = with_text(row, row.text + change.text)
+            self.grown += 1
+        else:
+            del self.rows[change.index]
+
+    async def until(self, name, condition):
+        async def wait():
+            async with self.changed:
+                await self.changed.wait_for(condition)
+
+        try:
+            await asyncio.wait_for(wait(), PATIENCE_S)
+        except asyncio.TimeoutError:
+            rows = [(row.text, row.state, row.offset) for row in self.rows]
+            check(name, False, f"rows {rows} states {self.states} status {self.client.status()}")
+        check(name, True)
+
+
+def with_text(row, text):
+    return tw.TwRow(
+        id=row.id, kind=row.kind, by=row.by, own=row.own, text=text,
+        at_ms=row.at_ms, offset=row.offset, state=row.state, code=row.code,
+    )
+
+
+class Tokens(tw.TwTokenProvider):
+    """Fails once, as real ones do, then gives the token."""
+
+    def __init__(self):
+        self.calls = 0
+
+    async def token(self, renew):
+        self.calls += 1
+        await asyncio.sleep(0.01)
+        if self.calls == 1:
+            raise RuntimeError("the backend is away")
+        return os.environ["TIDEWIRE_TOKEN"]
+
+
+class Refusing(tw.TwTokenProvider):
+    async def token(self, renew):
+        raise tw.TwError.Unauthorized(code="unauthorized", detail="banned")
+
+
+def code_of(call):
+    try:
+        call()
+    except tw.TwError as error:
+        return error.code
+    return None
+
+
+def options(**more):
+    return tw.TwOptions(url=more.pop("url", SERVER), **more)
+
+
+async def main():
+    tw.uniffi_set_event_loop(asyncio.get_running_loop())
+    atexit.register(tw.shutdown_all_blocking)
+    check("version", tw.sdk_version().count(".") == 2)
+
+    codes = [
+        code_of(lambda: tw.TwClient(options(url="not an address", guest_nickname="Ada"))),
+        code_of(lambda: tw.TwClient(options())),
+    ]
+    check("wrong options have codes", codes == ["bad_url", "no_identity"], codes)
+
+    client = tw.TwClient(options(guest_nickname="Ada", storage_dir=STORE))
+    view = View(client)
+    code = code_of(lambda: tw.TwClient(options(guest_nickname="Ada", storage_dir=STORE)))
+    check("a store in use is refused", code == "store_in_use", code)
+
+    client.open_dialog("demo")
+    client.connect()
+    await view.until("joins as a guest", lambda: tw.TwState.ONLINE in view.states and client.user() is not None)
+    code = code_of(lambda: client.send_text("demo", "   "))
+    check("an empty message is refused", code == "empty", code)
+
+    first = client.send_text("demo", "count to 12")
+    await view.until("a message is acknowledged", lambda: view.acked.get(first) == 1)
+    answers = lambda: [row for row in view.rows if row.kind == tw.TwRowKind.ANSWER]
+    await view.until("an answer is seen growing", lambda: view.grown >= 3)
+    await view.until("the answer ends", lambda: [row.state for row in answers()] == [tw.TwRowState.DONE])
+    await view.until("rows and events agree", lambda: client.rows("demo") == view.rows)
+
+    await runner("stop")
+    await view.until("the loss is noticed", lambda: view.states[-1] == tw.TwState.RECONNECTING)
+    offline = client.send_text("demo", "hello from offline")
+    state = lambda id: next((row.state for row in view.rows if row.id == id), None)
+    await view.until("a message waits", lambda: state(offline) == tw.TwRowState.QUEUED)
+    await runner("start")
+    await view.until("it arrives after the restart", lambda: offline in view.acked)
+    await view.until("its answer ends", lambda: [row.state for row in answers()] == [tw.TwRowState.DONE] * 2)
+    texts = [row.text for row in view.rows if row.kind == tw.TwRowKind.MESSAGE]
+    check("once and in order", texts == ["count to 12", "hello from offline"], texts)
+
+    tokens = Tokens()
+    other = tw.TwClient(options(), tokens)
+    other_view = View(other)
+    other.open_dialog("demo")
+    other.connect()
+    same = lambda: [(row.id, row.offset, row.text) for row in other_view.rows] == [
+        (row.id, row.offset, row.text) for row in view.rows
+    ]
+    await other_view.until("a user whose provider failed once sees the same", lambda: tokens.calls == 2 and same())
+
+    refused = tw.TwClient(options(), Refusing())
+    refused_view = View(refused)
+    refused.connect()
+    await refused_view.until("a refused user is told", lambda: refused.status().state == tw.TwState.FAILED)
+    check("with the code", refused.status().code == "unauthorized", refused.status().code)
+
+    await client.shutdown()
+    await asyncio.wait_for(view.reader, PATIENCE_S)
+    check("the events end with the client", True)
+    check("a closed client says so", code_of(lambda: client.send_text("demo", "x")) == "closed")
+    # The others are left to atexit.
+    print("DONE", flush=True)
+    os.environ.pop("TIDEWIRE_TOKEN")
+    other_view.reader.cancel()
+    refused_view.reader.cancel()
+
+
+asyncio.run(main())

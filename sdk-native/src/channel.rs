@@ -1,0 +1,78 @@
+//! Reading a channel's events without a timeline.
+
+use std::sync::Arc;
+
+use tidewire_core::ChannelState;
+use tidewire_core::wire::EventFrame;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::error::SubscribeError;
+use crate::shared::Shared;
+
+/// What a [`Subscription`] brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChannelItem {
+    /// The next event: its offset is the one before plus one, unless a reset or a lag stands between them.
+    Event(Arc<EventFrame>),
+    /// The subscription changed.
+    State(ChannelState),
+    /// The reader was too slow: this many items were left out here.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// A subscription of a channel. Dropping the last one of a channel ends it at the server.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    channel: String,
+    items: broadcast::Receiver<ChannelItem>,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}
+
+impl Subscription {
+    pub(crate) fn open(shared: &Arc<Shared>, channel: &str) -> Result<Subscription, SubscribeError> {
+        let items = shared.command(|core, hub, now| {
+            let (items, first) = hub.add_channel(channel);
+            if first && let Err(error) = core.subscribe(now, channel) {
+                hub.remove_channel(channel);
+                return Err(SubscribeError::from(error));
+            }
+            Ok(items)
+        })??;
+        Ok(Subscription { shared: Arc::clone(shared), channel: channel.to_owned(), items })
+    }
+
+    /// The channel.
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// Waits for the next item; `None` once the client is closed. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<ChannelItem> {
+        match self.items.recv().await {
+            Ok(item) => Some(item),
+            Err(RecvError::Lagged(missed)) => Some(ChannelItem::Lagged { missed }),
+            Err(RecvError::Closed) => None,
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // A closed client has nothing to end.
+        let _ = self.shared.command(|core, hub, now| {
+            if hub.remove_channel(&self.channel) {
+                core.unsubscribe(now, &self.channel);
+            }
+        });
+    }
+}

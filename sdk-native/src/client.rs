@@ -1,0 +1,274 @@
+//! The client's handle.
+
+use std::sync::Arc;
+
+use tidewire_core::wire::User;
+use tidewire_core::{Client as Core, Config, Input, Lifecycle, Network, Restored, Status};
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::watch;
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::channel::Subscription;
+use crate::clock::Clock;
+use crate::dialog::{Dialog, Outgoing};
+use crate::driver::Driver;
+use crate::error::{OpenError, SendError, StoreOpenError, SubscribeError};
+use crate::events::Events;
+use crate::guest::GuestSession;
+use crate::shared::Shared;
+use crate::store::{Sqlite, Storage};
+use crate::token::TokenProvider;
+use crate::transport::Endpoint;
+
+/// What servers see in their logs, unless the application says something else.
+const AGENT: &str = concat!("tidewire-rust/", env!("CARGO_PKG_VERSION"));
+
+/// What a client is opened with.
+#[derive(Clone)]
+pub struct ClientOptions {
+    url: String,
+    identity: Identity,
+    storage: Storage,
+    storage_bytes: Option<u64>,
+    config: Config,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+#[derive(Clone)]
+enum Identity {
+    Provider(Arc<dyn TokenProvider>),
+    Guest(String),
+}
+
+impl std::fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("url", &self.url)
+            .field("storage", &self.storage)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientOptions {
+    /// A client of the server at `url` (`https://host[:port][/prefix]`; `http`, `ws` and `wss` work too) whose user the provider's
+    /// tokens name.
+    pub fn new(url: impl Into<String>, provider: impl TokenProvider) -> ClientOptions {
+        ClientOptions::with(url.into(), Identity::Provider(Arc::new(provider)))
+    }
+
+    /// A client that is a guest called `nickname`, 1 to 40 characters: see [`GuestSession`]. With a store the same guest comes back.
+    pub fn guest(url: impl Into<String>, nickname: impl Into<String>) -> ClientOptions {
+        ClientOptions::with(url.into(), Identity::Guest(nickname.into()))
+    }
+
+    fn with(url: String, identity: Identity) -> ClientOptions {
+        let config = Config::default();
+        ClientOptions { url, identity, storage: Storage::Memory, storage_bytes: None, config, tls: None }
+    }
+
+    /// Where to keep what must survive. Default [`Storage::Memory`].
+    #[must_use]
+    pub fn storage(mut self, storage: Storage) -> ClientOptions {
+        self.storage = storage;
+        self
+    }
+
+    /// Caps the store's file at about this many bytes, at least what an empty one needs. What doesn't fit is still sent, but
+    /// does not survive; [`ClientEvent::Storage`](crate::ClientEvent::Storage) tells. Default: no cap.
+    #[must_use]
+    pub fn storage_bytes(mut self, bytes: u64) -> ClientOptions {
+        self.storage_bytes = Some(bytes);
+        self
+    }
+
+    /// Settings of the core.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> ClientOptions {
+        self.config = config;
+        self
+    }
+
+    /// How TLS servers are verified. Default: against Mozilla's roots, built in.
+    #[must_use]
+    pub fn tls(mut self, tls: Arc<ClientConfig>) -> ClientOptions {
+        self.tls = Some(tls);
+        self
+    }
+}
+
+/// A client. Cheap to clone; it is closed with the last clone, dialogs and subscriptions not counted.
+#[derive(Clone)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl Client {
+    /// Opens the store and starts the client, not yet connected. It lives on the tokio runtime this is called in.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime that has timers and I/O.
+    pub async fn open(options: ClientOptions) -> Result<Client, OpenError> {
+        let runtime = Runtime::current();
+        let opened = runtime.clone().spawn_blocking(move || Client::open_on(options, &runtime)).await;
+        opened.unwrap_or_else(|failed| Err(StoreOpenError::Unavailable(failed.to_string()).into()))
+    }
+
+    /// The same on a given runtime, blocking while the store is opened.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_on(options: ClientOptions, runtime: &Runtime) -> Result<Client, OpenError> {
+        let endpoint = Endpoint::parse(&options.url, options.tls).ok_or(OpenError::BadUrl)?;
+        let store = Sqlite::open(&options.storage)?;
+        if let Some(bytes) = options.storage_bytes {
+            store.limit(bytes)?;
+        }
+        let provider = match options.identity {
+            Identity::Provider(provider) => provider,
+            Identity::Guest(nickname) => {
+                let folder = match &options.storage {
+                    Storage::Folder(folder) => Some(folder.as_path()),
+                    Storage::Memory => None,
+                };
+                Arc::new(GuestSession::at(endpoint.clone(), &nickname, folder))
+            }
+        };
+        let (clock, restored) = (Clock::start(), store.restored()?);
+        let core = core(options.config, &clock, restored)?;
+        let shared = Arc::new(Shared::new(core, clock));
+        let driver = Driver::new(Arc::clone(&shared), endpoint, provider, store)
+            .map_err(|error| StoreOpenError::Unavailable(error.to_string()))?;
+        runtime.spawn(driver.run());
+        Ok(Client { handle: Arc::new(Handle { shared }) })
+    }
+
+    /// Connects, and stays connected until told otherwise. Also leaves the state `failed`.
+    pub fn connect(&self) {
+        // A closed client stays closed, which its status says.
+        let _ = self.shared().command(|core, _, now| core.connect(now));
+    }
+
+    /// Goes offline until [`Client::connect`]. What is sent meanwhile waits.
+    pub fn disconnect(&self) {
+        let _ = self.shared().command(|core, _, now| core.close(now));
+    }
+
+    /// Closes the client for good, and waits until its store is written and released.
+    pub async fn close(&self) {
+        self.shared().close();
+        self.shared().ended().await;
+    }
+
+    /// Like [`Client::close`], without waiting.
+    pub fn close_now(&self) {
+        self.shared().close();
+    }
+
+    /// The connection as it is.
+    pub fn status(&self) -> Status {
+        self.shared().hub(|hub| hub.status.borrow().clone())
+    }
+
+    /// The connection as it is, and a way to wait for a change.
+    pub fn watch_status(&self) -> watch::Receiver<Status> {
+        self.shared().hub(|hub| hub.status.subscribe())
+    }
+
+    /// Who this client is, once a server has said it.
+    pub fn user(&self) -> Option<User> {
+        self.shared().hub(|hub| hub.user.borrow().clone())
+    }
+
+    /// Opens a dialog. All handles to one dialog show the same rows.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]. That the server refuses the dialog is told by [`Client::events`].
+    pub fn dialog(&self, id: &str) -> Result<Dialog, SubscribeError> {
+        Dialog::open(self.shared(), id)
+    }
+
+    /// Subscribes a channel without a timeline.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn subscribe(&self, channel: &str) -> Result<Subscription, SubscribeError> {
+        Subscription::open(self.shared(), channel)
+    }
+
+    /// Sends an op of any kind; `body` is the JSON text of an object.
+    ///
+    /// # Errors
+    /// [`SendError`]; the op is not taken then.
+    pub fn send(&self, channel: &str, kind: &str, body: &str) -> Result<Outgoing, SendError> {
+        self.shared().command(|core, hub, now| {
+            let id = core.send(now, channel, kind, body)?;
+            Ok(Outgoing { settled: hub.add_promise(&id), id })
+        })?
+    }
+
+    /// Writes a message into a dialog, open or not: see [`Dialog::send`].
+    ///
+    /// # Errors
+    /// [`SendError`]; the message is not taken then.
+    pub fn send_text(&self, dialog: &str, text: &str) -> Result<Outgoing, SendError> {
+        Outgoing::text(self.shared(), dialog, text)
+    }
+
+    /// Sends a failed op again; false when there is no failed op of this id.
+    pub fn retry(&self, id: &str) -> bool {
+        self.shared().command(|core, _, now| core.retry(now, id)).unwrap_or(false)
+    }
+
+    /// Gives an op up: see [`Dialog::discard`].
+    pub fn discard(&self, id: &str) -> bool {
+        self.shared().command(|core, _, now| core.discard(now, id)).unwrap_or(false)
+    }
+
+    /// Everything that happens from now on, for bindings and logs.
+    pub fn events(&self) -> Events {
+        Events::new(self.shared().hub(crate::hub::Hub::add_stream))
+    }
+
+    /// Tells what the system says about the network: a hint that lets the client act sooner.
+    pub fn network(&self, network: Network) {
+        let _ = self.shared().command(|core, _, now| core.handle(now, Input::Network(network)));
+    }
+
+    /// Tells that the application goes to the background or comes back, or that the machine woke up.
+    pub fn lifecycle(&self, lifecycle: Lifecycle) {
+        let _ = self.shared().command(|core, _, now| core.handle(now, Input::Lifecycle(lifecycle)));
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+fn core(mut config: Config, clock: &Clock, restored: Restored) -> Result<Core, OpenError> {
+    if config.agent == Config::default().agent {
+        config.agent = AGENT.to_owned();
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| StoreOpenError::Unavailable(error.to_string()))?;
+    Ok(Core::new(config, seed, clock.now(), restored))
+}

@@ -1,0 +1,176 @@
+//! The loop between the core and the world: drain, then wait for a socket, a token, the store, the timer or a command.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidewire_core::{ConnId, Input, Output, TokenAsk, TokenError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::shared::Shared;
+use crate::socket::{Report, Socket};
+use crate::store::{Sqlite, StoreQueue, Stored};
+use crate::token::TokenProvider;
+use crate::transport::Endpoint;
+
+/// How many reports of sockets wait for the driver before their sockets do.
+const REPORTS: usize = 64;
+/// With how many bytes under way to the disk the driver stops reading from sockets until some are written.
+const STORE_BYTES: usize = 16 * 1024 * 1024;
+
+type TokenAnswer = (TokenAsk, Result<String, TokenError>);
+
+/// Owns the sockets, the store's queue and the token request.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    endpoint: Endpoint,
+    provider: Arc<dyn TokenProvider>,
+    sockets: HashMap<ConnId, Socket>,
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    answers: (mpsc::UnboundedSender<TokenAnswer>, mpsc::UnboundedReceiver<TokenAnswer>),
+    asking: Option<JoinHandle<()>>,
+    store: StoreQueue,
+    stored: mpsc::UnboundedReceiver<Stored>,
+    /// Bytes that the store has not reported yet.
+    storing: usize,
+}
+
+impl Driver {
+    /// Starts the store's thread.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        endpoint: Endpoint,
+        provider: Arc<dyn TokenProvider>,
+        store: Sqlite,
+    ) -> std::io::Result<Driver> {
+        let (report, stored) = mpsc::unbounded_channel();
+        Ok(Driver {
+            shared,
+            endpoint,
+            provider,
+            sockets: HashMap::new(),
+            reports: mpsc::channel(REPORTS),
+            answers: mpsc::unbounded_channel(),
+            asking: None,
+            store: StoreQueue::start(store, report)?,
+            stored,
+            storing: 0,
+        })
+    }
+
+    /// Runs until the client is closed and everything is stored.
+    pub(crate) async fn run(mut self) {
+        // Also when the runtime shuts down under this task: no promise is left open.
+        let _end = End(Arc::clone(&self.shared));
+        let mut received = Vec::with_capacity(REPORTS);
+        loop {
+            let work = self.shared.work();
+            for effect in work.effects {
+                self.perform(effect);
+            }
+            if work.closing && self.storing == 0 {
+                break;
+            }
+            let clock = self.shared.clock();
+            let timer = async {
+                match work.until {
+                    Some(until) => tokio::time::sleep_until(clock.instant(until).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = self.reports.1.recv_many(&mut received, REPORTS), if self.storing < STORE_BYTES => {
+                    self.report(&mut received);
+                }
+                Some((ask, result)) = self.answers.1.recv() => {
+                    self.shared.feed(|core, now| core.handle(now, Input::Token { ask, result }));
+                }
+                Some((store, bytes, result)) = self.stored.recv() => {
+                    self.storing -= bytes;
+                    self.shared.feed(|core, now| core.handle(now, Input::Stored { store, result }));
+                }
+                () = self.shared.woken() => {}
+                () = timer => {}
+            }
+        }
+        if let Some(asking) = self.asking.take() {
+            asking.abort();
+        }
+        // The end of the reports says that the file is closed and unlocked.
+        drop(self.store);
+        while self.stored.recv().await.is_some() {}
+    }
+
+    fn perform(&mut self, effect: Output) {
+        match effect {
+            Output::Open { conn } => {
+                let socket = Socket::dial(self.endpoint.clone(), conn, self.reports.0.clone());
+                self.sockets.insert(conn, socket);
+            }
+            Output::Transmit { conn, message } => {
+                if self.sockets.get(&conn).is_some_and(|socket| !socket.send(message.0)) {
+                    self.sockets.remove(&conn);
+                    self.shared.feed(|core, now| core.handle(now, Input::Closed { conn, code: 1006 }));
+                }
+            }
+            Output::Close { conn, code } => {
+                if let Some(socket) = self.sockets.remove(&conn) {
+                    socket.close(code);
+                }
+            }
+            Output::FetchToken { ask, renew } => self.fetch(ask, renew),
+            Output::Store { store, change } => self.storing += self.store.put(store, change),
+            Output::Event(_) | Output::Wait { .. } => unreachable!("kept by the shared state"),
+        }
+    }
+
+    /// Asks for a token in a task of its own. The request before, if it is still under way, is given up.
+    fn fetch(&mut self, ask: TokenAsk, renew: bool) {
+        let (provider, answers) = (Arc::clone(&self.provider), self.answers.0.clone());
+        let asked = tokio::spawn(async move {
+            let call = tokio::spawn(async move { provider.token(renew).await });
+            let _dropped_with_this_task = AbortOnDrop(call.abort_handle());
+            let result = call.await.unwrap_or(Err(TokenError::Unavailable));
+            // Nobody listens once the driver has ended.
+            let _ = answers.send((ask, result));
+        });
+        if let Some(before) = self.asking.replace(asked) {
+            before.abort();
+        }
+    }
+
+    fn report(&mut self, received: &mut Vec<Report>) {
+        for report in received.iter() {
+            if let Report::Closed(conn, _) = report {
+                self.sockets.remove(conn);
+            }
+        }
+        self.shared.feed(|core, now| {
+            for report in received.drain(..) {
+                match report {
+                    Report::Opened(conn) => core.handle(now, Input::Opened { conn }),
+                    Report::Received(conn, text) => {
+                        core.handle(now, Input::Received { conn, text: text.as_str() });
+                    }
+                    Report::Closed(conn, code) => core.handle(now, Input::Closed { conn, code }),
+                }
+            }
+        });
+    }
+}
+
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

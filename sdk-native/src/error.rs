@@ -1,0 +1,144 @@
+//! What can go wrong in a call, one small enum per operation, each with the stable code that every language shows.
+
+use thiserror::Error;
+
+/// Why a client could not be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The server's address is not `http(s)://host[:port][/prefix]` or the same with `ws(s)`.
+    #[error("the server's address is not a valid http, https, ws or wss address without a query")]
+    BadUrl,
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreOpenError),
+}
+
+impl OpenError {
+    /// The code, the same string in every language.
+    pub fn code(&self) -> &'static str {
+        match self {
+            OpenError::BadUrl => "bad_url",
+            OpenError::Store(error) => error.code(),
+        }
+    }
+}
+
+/// Why a store could not be opened. Nothing in it was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreOpenError {
+    /// Another client, in this process or another one, has it open.
+    #[error("the store is in use by another client; give each client a folder of its own")]
+    InUse,
+    /// A newer version of this library wrote it.
+    #[error("the store has format {found}, this version reads up to {known}; update the application")]
+    Newer {
+        /// The format found.
+        found: i64,
+        /// The newest format known.
+        known: i64,
+    },
+    /// The file system or the file is broken, missing or not accessible.
+    #[error("the store can't be opened: {0}")]
+    Unavailable(String),
+}
+
+impl StoreOpenError {
+    /// The code, the same string in every language.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StoreOpenError::InUse => "store_in_use",
+            StoreOpenError::Newer { .. } => "store_newer",
+            StoreOpenError::Unavailable(_) => "storage_unavailable",
+        }
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] tidewire_core::SendError),
+}
+
+impl SendError {
+    /// The code, the same string in every language.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SendError::Closed => "closed",
+            SendError::Refused(error) => error.code(),
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            SendError::Closed => false,
+            SendError::Refused(error) => error.is_retryable(),
+        }
+    }
+}
+
+/// Why a dialog or a channel was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] tidewire_core::SubscribeError),
+}
+
+impl SubscribeError {
+    /// The code, the same string in every language.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SubscribeError::Closed => "closed",
+            SubscribeError::Refused(error) => error.code(),
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, SubscribeError::Refused(tidewire_core::SubscribeError::TooMany))
+    }
+}
+
+/// Why an op that was taken did not become an event.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OpError {
+    /// It was refused, or waited too long. It blocks its channel until it is retried or discarded.
+    #[error("the message was refused: {code}")]
+    Failed {
+        /// Stable code.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The application discarded it.
+    #[error("the message was discarded")]
+    Discarded,
+    /// The client was closed first. A message in a stored outbox is sent after the next start.
+    #[error("the client was closed before the message was acknowledged")]
+    Closed,
+}
+
+impl OpError {
+    /// The code, the same string in every language.
+    pub fn code(&self) -> &str {
+        match self {
+            OpError::Failed { code, .. } => code,
+            OpError::Discarded => "discarded",
+            OpError::Closed => "closed",
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Everything that happens in a client, as one bounded stream.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidewire_core::wire::{EventFrame, User};
+use tidewire_core::{Change, ChannelState, Event, OpState, Row, Status};
+use tokio::sync::Notify;
+
+/// Most events that wait for a reader.
+const CAPACITY: usize = 1_024;
+/// Most bytes of text that wait for a reader.
+const CAPACITY_BYTES: usize = 4 * 1024 * 1024;
+
+/// Something that happened. `Debug` shows no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// The connection's state, or the number of waiting messages, changed.
+    Status(Status),
+    /// The server said who this client is.
+    User(User),
+    /// A message came further.
+    Op {
+        /// Its id.
+        id: String,
+        /// Its channel.
+        channel: String,
+        /// How far.
+        state: OpState,
+    },
+    /// A subscription changed.
+    Channel {
+        /// The channel.
+        channel: String,
+        /// Into what.
+        state: ChannelState,
+    },
+    /// An event of a channel that was subscribed without a timeline.
+    Received(Arc<EventFrame>),
+    /// A dialog's rows changed. Apply the changes in their order.
+    Dialog {
+        /// The dialog's id.
+        dialog: String,
+        /// What changed.
+        changes: Vec<Change>,
+    },
+    /// The store fails, or works again.
+    Storage {
+        /// `storage_full` or `storage_unavailable`; `None` once it works again.
+        code: Option<&'static str>,
+    },
+    /// The server complained about a frame.
+    Problem {
+        /// Stable code.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// The reader was too slow: this many events were left out here. Rows and the status are never missed: a
+    /// [`Change::Reset`] of each dialog that had changed, and the newest status, follow.
+    Lagged {
+        /// How many.
+        missed: u64,
+    },
+}
+
+impl From<Event> for ClientEvent {
+    fn from(event: Event) -> ClientEvent {
+        match event {
+            Event::Status(status) => ClientEvent::Status(status),
+            Event::User(user) => ClientEvent::User(user),
+            Event::Op { id, channel, state } => ClientEvent::Op { id, channel, state },
+            Event::Channel { channel, state } => ClientEvent::Channel { channel, state },
+            Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
+            Event::Dialog { dialog, changes } => ClientEvent::Dialog { dialog, changes },
+            Event::Storage { code } => ClientEvent::Storage { code },
+            Event::Problem { code, message } => ClientEvent::Problem { code, message },
+        }
+    }
+}
+
+/// The reading end, from [`Client::events`](crate::Client::events).
+#[derive(Debug)]
+pub struct Events {
+    queue: Arc<EventQueue>,
+}
+
+impl Events {
+    pub(crate) fn new(queue: Arc<EventQueue>) -> Events {
+        Events { queue }
+    }
+
+    /// Waits for events and takes up to `max` of them; empty once the client is closed and everything was taken.
+    /// Dropping the future loses nothing.
+    pub async fn next_batch(&mut self, max: usize) -> Vec<ClientEvent> {
+        loop {
+            {
+                let mut state = self.queue.lock();
+                let count = state.items.len().min(max.max(1));
+                if count > 0 || state.ended {
+                    let batch: Vec<_> = state.items.drain(..count).collect();
+                    state.bytes = state.items.iter().map(weight).sum();
+                    return batch;
+                }
+            }
+            // A notification between the look and this line is kept for it.
+            self.queue.ready.notified().await;
+        }
+    }
+}
+
+/// The writing end.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    state: Mutex<State>,
+    ready: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: VecDeque<ClientEvent>,
+    bytes: usize,
+    ended: bool,
+}
+
+impl EventQueue {
+    /// Adds events. `rows` gives a dialog's rows as they are after all of them, should the queue have to fold into resets.
+    pub(crate) fn push(&self, events: &[ClientEvent], rows: impl Fn(&str) -> Option<Vec<Row>>) {
+        let mut state = self.lock();
+        for event in events {
+            state.bytes += weight(event);
+            match (state.items.back_mut(), event) {
+                // Changes of one dialog in a row are one event: a stream of pieces stays small while nobody reads.
+                (
+                    Some(ClientEvent::Dialog { dialog, changes }),
+                    ClientEvent::Dialog { dialog: same, changes: more },
+                ) if dialog == same => changes.extend_from_slice(more),
+                (_, event) => state.items.push_back(event.clone()),
+            }
+        }
+        if state.items.len() > CAPACITY || state.bytes > CAPACITY_BYTES {
+            state.fold(rows);
+        }
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    /// No event follows.
+    pub(crate) fn end(&self) {
+        self.lock().ended = true;
+        self.ready.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Replaces everything by a lag marker and the present.
+    fn fold(&mut self, rows: impl Fn(&str) -> Option<Vec<Row>>) {
+        let (mut missed, mut dialogs) = (0, BTreeSet::new());
+        let (mut status, mut user, mut storage) = (None, None, None);
+        for event in self.items.drain(..) {
+            match event {
+                ClientEvent::Lagged { missed: more } => missed += more,
+                ClientEvent::Dialog { dialog, .. } => drop(dialogs.insert(dialog)),
+                ClientEvent::Status(_) => status = Some(event),
+                ClientEvent::User(_) => user = Some(event),
+                ClientEvent::Storage { .. } => storage = Some(event),
+                _ => missed += 1,
+            }
+        }
+        self.items.push_back(ClientEvent::Lagged { missed });
+        self.items.extend([status, user, storage].into_iter().flatten());
+        for dialog in dialogs {
+            if let Some(rows) = rows(&dialog) {
+                self.items.push_back(ClientEvent::Dialog { dialog, changes: vec![Change::Reset(rows)] });
+            }
+        }
+        // What can't be folded any further doesn't count against the next events.
+        self.bytes = 0;
+    }
+}
+
+fn weight(event: &ClientEvent) -> usize {
+    64 + match event {
+        ClientEvent::Received(frame) => frame.raw.len() + frame.body.len(),
+        ClientEvent::Dialog { changes, .. } => changes.iter().map(change_weight).sum(),
+        _ => 0,
+    }
+}
+
+fn change_weight(change: &Change) -> usize {
+    128 + match change {
+        Change::Reset(rows) => rows.iter().map(|row| row.text.len() + 128).sum(),
+        Change::Insert { row, .. } | Change::Update { row, .. } => row.text.len(),
+        Change::Append { text, .. } => text.len(),
+        Change::Remove { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem() -> ClientEvent {
+        ClientEvent::Problem { code: String::from("bad_frame"), message: String::new() }
+    }
+
+    fn append(text: &str) -> ClientEvent {
+        let changes = vec![Change::Append { index: 0, text: text.to_owned() }];
+        ClientEvent::Dialog { dialog: String::from("demo"), changes }
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_gets_a_lag_marker_and_the_rows_as_they_are() {
+        let queue = Arc::new(EventQueue::default());
+        for _ in 0..CAPACITY {
+            queue.push(&[problem()], |_| None);
+        }
+        queue.push(&[append("x")], |dialog| (dialog == "demo").then(Vec::new));
+        queue.push(&[problem()], |_| None);
+        queue.end();
+        let mut events = Events::new(queue);
+        let reset =
+            ClientEvent::Dialog { dialog: String::from("demo"), changes: vec![Change::Reset(vec![])] };
+        let all = [ClientEvent::Lagged { missed: 1_024 }, reset, problem()];
+        assert_eq!(events.next_batch(10).await, all);
+        assert!(events.next_batch(10).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn pieces_that_nobody_reads_stay_one_event_of_bounded_size() {
+        let queue = Arc::new(EventQueue::default());
+        for _ in 0..100_000 {
+            queue.push(&[append("0123456789")], |_| Some(Vec::new()));
+        }
+        assert_eq!(queue.lock().items.len(), 2);
+        assert!(queue.lock().bytes <= CAPACITY_BYTES);
+    }
+
+    #[tokio::test]
+    async fn batches_keep_the_order_and_take_no_more_than_asked_for() {
+        let queue = Arc::new(EventQueue::default());
+        for n in 0..5 {
+            queue.push(&[ClientEvent::Lagged { missed: n }], |_| None);
+        }
+        let mut events = Events::new(queue);
+        assert_eq!(events.next_batch(3).await.len(), 3);
+        assert_eq!(events.next_batch(3).await[0], ClientEvent::Lagged { missed: 3 });
+    }
+}

@@ -1,0 +1,94 @@
+//! What Kotlin, Swift and Python catch.
+
+use crate::error::{OpenError, SendError, SubscribeError};
+
+/// Why a call failed. `code` is the same stable string in every language; `detail` is for developers.
+#[derive(Debug, thiserror::Error, uniffi::Error)]
+pub enum TwError {
+    /// The options are not valid: `bad_url` or `no_identity`.
+    #[error("{code}: {detail}")]
+    Options {
+        /// Stable code.
+        code: String,
+        /// For developers.
+        detail: String,
+    },
+    /// The store can't be used: `store_in_use`, `store_newer` or `storage_unavailable`.
+    #[error("{code}: {detail}")]
+    Store {
+        /// Stable code.
+        code: String,
+        /// For developers.
+        detail: String,
+    },
+    /// The command was refused.
+    #[error("{code}: {detail}")]
+    Refused {
+        /// Stable code.
+        code: String,
+        /// For developers.
+        detail: String,
+        /// Whether the same call may succeed later.
+        retryable: bool,
+    },
+    /// The client is closed.
+    #[error("{code}: {detail}")]
+    Closed {
+        /// `closed`.
+        code: String,
+        /// For developers.
+        detail: String,
+    },
+    /// For token providers to throw: this user may not connect, and asking again is pointless.
+    #[error("{code}: {detail}")]
+    Unauthorized {
+        /// `unauthorized`.
+        code: String,
+        /// For developers.
+        detail: String,
+    },
+    /// The application's own code threw something else.
+    #[error("{code}: {detail}")]
+    Callback {
+        /// `callback_failed`.
+        code: String,
+        /// For developers.
+        detail: String,
+    },
+}
+
+impl From<OpenError> for TwError {
+    fn from(error: OpenError) -> TwError {
+        let (code, detail) = (error.code().to_owned(), error.to_string());
+        match error {
+            OpenError::BadUrl => TwError::Options { code, detail },
+            OpenError::Store(_) => TwError::Store { code, detail },
+        }
+    }
+}
+
+impl From<SendError> for TwError {
+    fn from(error: SendError) -> TwError {
+        let (code, detail, retryable) = (error.code().to_owned(), error.to_string(), error.is_retryable());
+        match error {
+            SendError::Closed => TwError::Closed { code, detail },
+            SendError::Refused(_) => TwError::Refused { code, detail, retryable },
+        }
+    }
+}
+
+impl From<SubscribeError> for TwError {
+    fn from(error: SubscribeError) -> TwError {
+        let (code, detail, retryable) = (error.code().to_owned(), error.to_string(), error.is_retryable());
+        match error {
+            SubscribeError::Closed => TwError::Closed { code, detail },
+            SubscribeError::Refused(_) => TwError::Refused { code, detail, retryable },
+        }
+    }
+}
+
+impl From<uniffi::UnexpectedUniFFICallbackError> for TwError {
+    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> TwError {
+        TwError::Callback { code: String::from("callback_failed"), detail: error.reason }
+    }
+}

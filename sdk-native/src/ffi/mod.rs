@@ -1,0 +1,229 @@
+//! The surface for Kotlin, Swift and Python, through uniffi. It converts and forwards.
+//!
+//! Commands are synchronous and answer at once; everything that happens comes through [`TwClient::next_batch`]. Foreign code
+//! runs on the dispatcher's thread or on one made for a token, never on the threads that carry sockets.
+
+#![allow(unreachable_pub, reason = "what is public here is reached from other languages")]
+
+mod error;
+mod events;
+mod options;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use self::error::TwError;
+use self::events::{TwEvent, TwLifecycle, TwNetwork, TwRow, TwStatus, TwUser};
+use self::options::{TwOptions, TwTokenProvider};
+use crate::client::Client;
+use crate::dialog::Dialog;
+use crate::events::{ClientEvent, Events};
+
+/// Most events handed over at once.
+const BATCH: usize = 256;
+/// How long [`shutdown_all_blocking`] waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("tidewire")
+        .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("the system gives no threads: {error}"))
+});
+
+static CLIENTS: Mutex<Vec<Weak<TwClient>>> = Mutex::new(Vec::new());
+
+/// This library's version.
+#[uniffi::export]
+pub fn sdk_version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+/// Closes every client, and waits up to 5 s until their stores are written. For Python's `atexit`: a thread of this library
+/// must not call into an interpreter that is going away.
+#[uniffi::export]
+pub fn shutdown_all_blocking() {
+    let clients: Vec<_> = lock(&CLIENTS).drain(..).filter_map(|client| client.upgrade()).collect();
+    let (ended, wait) = std::sync::mpsc::channel::<()>();
+    for client in clients {
+        client.close_now();
+        let ended = ended.clone();
+        RUNTIME.spawn(async move {
+            client.client.close().await;
+            drop(ended);
+        });
+    }
+    drop(ended);
+    // Ends when the last sender is gone.
+    let _ = wait.recv_timeout(PATIENCE);
+}
+
+/// A client. Dropping it closes it.
+#[derive(uniffi::Object)]
+pub struct TwClient {
+    client: Client,
+    dialogs: Mutex<HashMap<String, Dialog>>,
+    inbox: tokio::sync::Mutex<Inbox>,
+}
+
+/// The reading end of the dispatcher.
+struct Inbox {
+    batches: mpsc::Receiver<Vec<ClientEvent>>,
+    /// What the last call did not take.
+    rest: VecDeque<ClientEvent>,
+}
+
+#[uniffi::export]
+impl TwClient {
+    /// Opens the store and starts a client that is not connected yet. Without a provider, `guest_nickname` is needed.
+    #[uniffi::constructor(default(provider = None))]
+    pub fn new(
+        options: TwOptions,
+        provider: Option<Arc<dyn TwTokenProvider>>,
+    ) -> Result<Arc<TwClient>, TwError> {
+        let client = Client::open_on(options::convert(options, provider)?, RUNTIME.handle())?;
+        let (sender, batches) = mpsc::channel(1);
+        let events = client.events();
+        std::thread::Builder::new()
+            .name(String::from("tidewire-dispatch"))
+            .spawn(move || RUNTIME.block_on(dispatch(events, sender)))
+            .map_err(|error| TwError::Store {
+                code: String::from("storage_unavailable"),
+                detail: error.to_string(),
+            })?;
+        let inbox = tokio::sync::Mutex::new(Inbox { batches, rest: VecDeque::new() });
+        let client = Arc::new(TwClient { client, dialogs: Mutex::new(HashMap::new()), inbox });
+        let mut clients = lock(&CLIENTS);
+        clients.retain(|client| client.strong_count() > 0);
+        clients.push(Arc::downgrade(&client));
+        Ok(client)
+    }
+
+    /// Connects, and stays connected until told otherwise.
+    pub fn connect(&self) {
+        self.client.connect();
+    }
+
+    /// Goes offline until `connect`.
+    pub fn disconnect(&self) {
+        self.client.disconnect();
+    }
+
+    /// Closes the client for good, without waiting.
+    pub fn close_now(&self) {
+        self.client.close_now();
+    }
+
+    /// Closes the client for good, and waits until its store is written and released.
+    pub async fn shutdown(&self) {
+        let client = self.client.clone();
+        // In a task, so that this future is not woken by the one that drives the sockets.
+        let _ = RUNTIME.spawn(async move { client.close().await }).await;
+    }
+
+    /// Keeps a dialog up to date until `close_dialog`. Its rows come as events, beginning with a reset.
+    pub fn open_dialog(&self, dialog: String) -> Result<(), TwError> {
+        let handle = self.client.dialog(&dialog)?;
+        lock(&self.dialogs).insert(dialog, handle);
+        Ok(())
+    }
+
+    /// Ends that.
+    pub fn close_dialog(&self, dialog: String) {
+        let handle = lock(&self.dialogs).remove(&dialog);
+        drop(handle);
+    }
+
+    /// Writes a message and returns its id.
+    pub fn send_text(&self, dialog: String, text: String) -> Result<String, TwError> {
+        Ok(self.client.send_text(&dialog, &text)?.id().to_owned())
+    }
+
+    /// Sends a failed message again; false when there is no failed message of this id.
+    pub fn retry(&self, id: String) -> bool {
+        self.client.retry(&id)
+    }
+
+    /// Gives a message up that is not acknowledged; false when there is none of this id.
+    pub fn discard(&self, id: String) -> bool {
+        self.client.discard(&id)
+    }
+
+    /// Asks the server to end the newest answer that is still growing; false when there is none or the dialog is not open.
+    pub fn stop(&self, dialog: String) -> Result<bool, TwError> {
+        match self.dialog(&dialog) {
+            Some(dialog) => Ok(dialog.stop()?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// The rows of an open dialog as they are.
+    pub fn rows(&self, dialog: String) -> Vec<TwRow> {
+        let rows = self.dialog(&dialog).map(|dialog| dialog.rows());
+        rows.iter().flat_map(|rows| rows.iter()).map(|row| TwRow::from((**row).clone())).collect()
+    }
+
+    /// The connection as it is.
+    pub fn status(&self) -> TwStatus {
+        self.client.status().into()
+    }
+
+    /// Who this client is, once a server has said it.
+    pub fn user(&self) -> Option<TwUser> {
+        self.client.user().map(TwUser::from)
+    }
+
+    /// Tells what the system says about the network.
+    pub fn network(&self, network: TwNetwork) {
+        self.client.network(network.into());
+    }
+
+    /// Tells that the app goes to the background or comes back.
+    pub fn lifecycle(&self, lifecycle: TwLifecycle) {
+        self.client.lifecycle(lifecycle.into());
+    }
+
+    /// Waits for events and takes up to `max` of them, in their order; empty once the client is closed and all were taken.
+    /// One reader at a time. A call that is cancelled loses nothing.
+    pub async fn next_batch(&self, max: i32) -> Vec<TwEvent> {
+        let mut inbox = self.inbox.lock().await;
+        if inbox.rest.is_empty() {
+            match inbox.batches.recv().await {
+                Some(batch) => inbox.rest.extend(batch),
+                None => return Vec::new(),
+            }
+        }
+        let count = inbox.rest.len().min(usize::try_from(max).unwrap_or(1).max(1));
+        inbox.rest.drain(..count).map(TwEvent::from).collect()
+    }
+}
+
+impl TwClient {
+    fn dialog(&self, dialog: &str) -> Option<Dialog> {
+        lock(&self.dialogs).get(dialog).cloned()
+    }
+}
+
+/// Hands events over as they are asked for; what the reader does not take piles up, bounded, in [`Events`]. Runs on a
+/// thread of its own, because waking a foreign reader runs foreign code.
+async fn dispatch(mut events: Events, reader: mpsc::Sender<Vec<ClientEvent>>) {
+    loop {
+        // First the reader's wish, so that a slow one finds the newest state.
+        let Ok(place) = reader.reserve().await else { return };
+        let batch = events.next_batch(BATCH).await;
+        if batch.is_empty() {
+            return;
+        }
+        place.send(batch);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

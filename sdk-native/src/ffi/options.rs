@@ -1,0 +1,76 @@
+//! What a client is opened with, and the application's token provider.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::error::TwError;
+use crate::client::ClientOptions;
+use crate::store::Storage;
+use crate::token::{TokenError, TokenFuture, TokenProvider};
+
+/// What a client is opened with.
+#[derive(uniffi::Record)]
+pub struct TwOptions {
+    /// The server: `https://host[:port][/prefix]`.
+    pub url: String,
+    /// A folder of the client's own for what must survive; without one, messages that wait are lost with the process.
+    #[uniffi(default = None)]
+    pub storage_dir: Option<String>,
+    /// Be a guest of this name, 1 to 40 characters, when there is no token provider.
+    #[uniffi(default = None)]
+    pub guest_nickname: Option<String>,
+}
+
+/// The application's source of tokens. It is called on a thread of its own; a call that is not wanted any more is cancelled.
+#[uniffi::export(with_foreign)]
+#[async_trait::async_trait]
+pub trait TwTokenProvider: Send + Sync {
+    /// A token. With `renew` the last one was refused or runs out, so one from a cache won't do.
+    async fn token(&self, renew: bool) -> Result<String, TwError>;
+}
+
+pub(super) fn convert(
+    options: TwOptions,
+    provider: Option<Arc<dyn TwTokenProvider>>,
+) -> Result<ClientOptions, TwError> {
+    let converted = match (provider, options.guest_nickname) {
+        (Some(provider), _) => ClientOptions::new(options.url, Foreign(provider)),
+        (None, Some(nickname)) => ClientOptions::guest(options.url, nickname),
+        (None, None) => {
+            let detail = String::from("give a token provider or a guest nickname");
+            return Err(TwError::Options { code: String::from("no_identity"), detail });
+        }
+    };
+    let storage =
+        options.storage_dir.map_or(Storage::Memory, |folder| Storage::Folder(PathBuf::from(folder)));
+    Ok(converted.storage(storage))
+}
+
+struct Foreign(Arc<dyn TwTokenProvider>);
+
+impl TokenProvider for Foreign {
+    fn token(&self, renew: bool) -> TokenFuture<'_> {
+        let provider = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (_wanted, unwanted) = oneshot::channel::<()>();
+            let runtime = Handle::current();
+            // Foreign code may block, so it gets a thread that carries nothing else.
+            let call = tokio::task::spawn_blocking(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        result = provider.token(renew) => result,
+                        _ = unwanted => Err(TwError::Closed { code: String::new(), detail: String::new() }),
+                    }
+                })
+            });
+            match call.await {
+                Ok(Ok(token)) => Ok(token),
+                Ok(Err(TwError::Unauthorized { .. })) => Err(TokenError::Unauthorized),
+                Ok(Err(_)) | Err(_) => Err(TokenError::Unavailable),
+            }
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! A guest: the server makes the user and the token, and this keeps both so that the same guest comes back.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::token::{TokenError, TokenFuture, TokenProvider};
+use crate::transport::Endpoint;
+
+/// The file's name in the store's folder.
+const FILE: &str = "guest.json";
+/// Longest answer read, in bytes.
+const ANSWER_BYTES: usize = 64 * 1024;
+/// How long one request may take.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Gets guest tokens from the server's `/v1/guest`, protocol section 7.
+///
+/// Every call asks the server: the client holds on to a token for as long as it is good, so a call means that another one is
+/// needed. The last token is kept only to show who asks.
+pub struct GuestSession {
+    endpoint: Endpoint,
+    nickname: String,
+    file: Option<PathBuf>,
+    pass: Mutex<Option<Pass>>,
+}
+
+/// What is kept. It is only ever shown to the server that gave it.
+#[derive(Serialize, Deserialize)]
+struct Pass {
+    server: String,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    token: String,
+}
+
+impl std::fmt::Debug for GuestSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GuestSession")
+    }
+}
+
+impl GuestSession {
+    /// A guest of the server at `url` called `nickname` (1 to 40 characters), kept in `folder` if there is one. `None` when
+    /// the address is not valid. `tls` is as in [`ClientOptions::tls`](crate::ClientOptions::tls).
+    pub fn new(
+        url: &str,
+        nickname: &str,
+        folder: Option<&Path>,
+        tls: Option<std::sync::Arc<ClientConfig>>,
+    ) -> Option<GuestSession> {
+        Endpoint::parse(url, tls).map(|endpoint| GuestSession::at(endpoint, nickname, folder))
+    }
+
+    pub(crate) fn at(endpoint: Endpoint, nickname: &str, folder: Option<&Path>) -> GuestSession {
+        let file = folder.map(|folder| folder.join(FILE));
+        let kept = file.as_deref().and_then(read).filter(|pass| pass.server == endpoint.socket_url());
+        GuestSession { endpoint, nickname: nickname.to_owned(), file, pass: Mutex::new(kept) }
+    }
+
+    async fn get(&self) -> Result<String, TokenError> {
+        let mut kept = self.pass.lock().await;
+        let old = kept.as_ref().map(|pass| pass.token.as_str());
+        let answer = match self.ask(old).await {
+            // The server no longer knows this guest, or never did: be a new one.
+            Err(StatusCode::UNAUTHORIZED) if old.is_some() => self.ask(None).await,
+            answer => answer,
+        };
+        let answer = answer.map_err(|status| match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                TokenError::Unauthorized
+            }
+            _ => TokenError::Unavailable,
+        })?;
+        let pass = Pass { server: self.endpoint.socket_url(), token: answer.token };
+        if let Some(file) = self.file.as_deref()
+            && let Err(error) = write(file, &pass)
+        {
+            // This run works without it; the next one is another guest.
+            tracing::warn!(kind = ?error.kind(), "the guest's token could not be kept");
+        }
+        let token = pass.token.clone();
+        *kept = Some(pass);
+        Ok(token)
+    }
+
+    /// One request; an error carries the status, or 503 where there is none.
+    async fn ask(&self, old: Option<&str>) -> Result<Answer, StatusCode> {
+        let answer = tokio::time::timeout(PATIENCE, self.post(old)).await;
+        let (status, body) = answer.ok().flatten().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        if !status.is_success() {
+            return Err(status);
+        }
+        serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_GATEWAY)
+    }
+
+    async fn post(&self, old: Option<&str>) -> Option<(StatusCode, Bytes)> {
+        let body = serde_json::json!({ "nickname": self.nickname }).to_string();
+        let mut request = Request::post(self.endpoint.path("/v1/guest"))
+            .header(HOST, self.endpoint.authority())
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(old) = old {
+            request = request.header(AUTHORIZATION, format!("Bearer {old}"));
+        }
+        let request = request.body(Full::new(Bytes::from(body))).ok()?;
+        let stream = TokioIo::new(self.endpoint.connect().await.ok()?);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.ok()?;
+        let talk = async {
+            let response = sender.send_request(request).await.ok()?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.ok()?;
+            Some((status, body.to_bytes()))
+        };
+        tokio::pin!(talk, connection);
+        // The connection moves the bytes; when it ends first, what it brought is still read.
+        tokio::select! {
+            answer = &mut talk => answer,
+            _ = &mut connection => talk.await,
+        }
+    }
+}
+
+impl TokenProvider for GuestSession {
+    fn token(&self, _renew: bool) -> TokenFuture<'_> {
+        Box::pin(self.get())
+    }
+}
+
+fn read(file: &Path) -> Option<Pass> {
+    serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+}
+
+/// Whole or not at all, readable by the owner only.
+fn write(file: &Path, pass: &Pass) -> std::io::Result<()> {
+    let fresh = file.with_extension("new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut opened = options.open(&fresh)?;
+    std::io::Write::write_all(&mut opened, &serde_json::to_vec(pass)?)?;
+    opened.sync_all()?;
+    std::fs::rename(fresh, file)
+}

@@ -1,0 +1,227 @@
+//! Where the core's events go: the status, the dialogs' rows, the subscriptions, the promises and the event streams.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+
+use tidewire_core::wire::User;
+use tidewire_core::{Change, Event, OpState, Row, State, Status};
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::channel::ChannelItem;
+use crate::error::OpError;
+use crate::events::{ClientEvent, EventQueue};
+
+/// A dialog's rows at one moment. Cheap to clone; rows that did not change are shared with the snapshot before.
+pub type Rows = Arc<[Arc<Row>]>;
+
+/// What settles a promise.
+pub(crate) type Settled = Result<u64, OpError>;
+
+/// How many items of a raw subscription wait for a slow reader.
+const CHANNEL_QUEUE: usize = 256;
+
+/// The application's side of the events. Nothing here calls the application: readers are woken, no more.
+pub(crate) struct Hub {
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) user: watch::Sender<Option<User>>,
+    dialogs: HashMap<String, DialogView>,
+    channels: HashMap<String, ChannelView>,
+    promises: HashMap<String, oneshot::Sender<Settled>>,
+    streams: Vec<Weak<EventQueue>>,
+    /// Dialogs whose rows changed since the last publication, and what happened since.
+    dirty: HashSet<String>,
+    news: Vec<ClientEvent>,
+    ended: bool,
+}
+
+struct DialogView {
+    rows: Vec<Arc<Row>>,
+    published: watch::Sender<Rows>,
+    handles: usize,
+}
+
+struct ChannelView {
+    items: broadcast::Sender<ChannelItem>,
+    handles: usize,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Hub {
+        let idle = Status { state: State::Idle, attempt: 0, retry_in_ms: None, cause: None, waiting: 0 };
+        Hub {
+            status: watch::Sender::new(idle),
+            user: watch::Sender::new(None),
+            dialogs: HashMap::new(),
+            channels: HashMap::new(),
+            promises: HashMap::new(),
+            streams: Vec::new(),
+            dirty: HashSet::new(),
+            news: Vec::new(),
+            ended: false,
+        }
+    }
+
+    // Readers come and go.
+
+    /// One handle more on a dialog; true when it is the first.
+    pub(crate) fn add_dialog(&mut self, dialog: &str) -> bool {
+        let view = self.dialogs.entry(dialog.to_owned()).or_insert_with(|| DialogView {
+            rows: Vec::new(),
+            published: watch::Sender::new(Arc::from([])),
+            handles: 0,
+        });
+        view.handles += 1;
+        view.handles == 1
+    }
+
+    /// One handle less; true when it was the last.
+    pub(crate) fn remove_dialog(&mut self, dialog: &str) -> bool {
+        let Some(view) = self.dialogs.get_mut(dialog) else { return false };
+        view.handles -= 1;
+        let last = view.handles == 0;
+        if last {
+            self.dialogs.remove(dialog);
+        }
+        last
+    }
+
+    pub(crate) fn watch_dialog(&self, dialog: &str) -> Option<watch::Receiver<Rows>> {
+        self.dialogs.get(dialog).map(|view| view.published.subscribe())
+    }
+
+    /// One reader more on a channel, and whether it is the first.
+    pub(crate) fn add_channel(&mut self, channel: &str) -> (broadcast::Receiver<ChannelItem>, bool) {
+        let view = self
+            .channels
+            .entry(channel.to_owned())
+            .or_insert_with(|| ChannelView { items: broadcast::Sender::new(CHANNEL_QUEUE), handles: 0 });
+        view.handles += 1;
+        (view.items.subscribe(), view.handles == 1)
+    }
+
+    /// One reader less; true when it was the last.
+    pub(crate) fn remove_channel(&mut self, channel: &str) -> bool {
+        let Some(view) = self.channels.get_mut(channel) else { return false };
+        view.handles -= 1;
+        let last = view.handles == 0;
+        if last {
+            self.channels.remove(channel);
+        }
+        last
+    }
+
+    pub(crate) fn add_promise(&mut self, op: &str) -> oneshot::Receiver<Settled> {
+        let (promise, settled) = oneshot::channel();
+        self.promises.insert(op.to_owned(), promise);
+        settled
+    }
+
+    pub(crate) fn add_stream(&mut self) -> Arc<EventQueue> {
+        let queue = Arc::new(EventQueue::default());
+        if self.ended {
+            queue.end();
+        }
+        self.streams.retain(|stream| stream.strong_count() > 0);
+        self.streams.push(Arc::downgrade(&queue));
+        queue
+    }
+
+    // Events arrive.
+
+    /// Takes one of the events that come together.
+    pub(crate) fn apply(&mut self, event: Event) {
+        if let Event::Dialog { dialog, changes } = &event
+            && let Some(view) = self.dialogs.get_mut(dialog)
+        {
+            changes.iter().for_each(|change| fold(&mut view.rows, change));
+            self.dirty.insert(dialog.clone());
+        }
+        self.news.push(event.into());
+    }
+
+    /// Shows what changed, once for all events that come together. The rows go first: whoever is woken by anything else finds
+    /// them up to date.
+    pub(crate) fn publish(&mut self) {
+        for dialog in self.dirty.drain() {
+            if let Some(view) = self.dialogs.get(&dialog) {
+                view.published.send_replace(view.rows.clone().into());
+            }
+        }
+        let news = std::mem::take(&mut self.news);
+        if news.is_empty() {
+            return;
+        }
+        for event in &news {
+            match event {
+                ClientEvent::Status(status) => drop(self.status.send_replace(status.clone())),
+                ClientEvent::User(user) => drop(self.user.send_replace(Some(user.clone()))),
+                ClientEvent::Op { id, state, .. } => self.settle(id, state),
+                ClientEvent::Channel { channel, state } => {
+                    self.tell(channel, ChannelItem::State(state.clone()))
+                }
+                ClientEvent::Received(frame) => self.tell(&frame.ch, ChannelItem::Event(Arc::clone(frame))),
+                _ => {}
+            }
+        }
+        let rows = |dialog: &str| {
+            let view = self.dialogs.get(dialog)?;
+            Some(view.rows.iter().map(|row| Row::clone(row)).collect())
+        };
+        for stream in self.streams.iter().filter_map(Weak::upgrade) {
+            stream.push(&news, rows);
+        }
+    }
+
+    /// Nothing follows: settles every promise and ends every stream.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        for (_, promise) in self.promises.drain() {
+            let _ = promise.send(Err(OpError::Closed));
+        }
+        self.channels.clear();
+        self.dialogs.clear();
+        self.streams.drain(..).filter_map(|stream| stream.upgrade()).for_each(|stream| stream.end());
+    }
+
+    fn settle(&mut self, op: &str, state: &OpState) {
+        let settled = match state {
+            OpState::Queued | OpState::Sending => return,
+            OpState::Acked { offset } => Ok(*offset),
+            OpState::Failed { code, message } => {
+                Err(OpError::Failed { code: code.clone(), message: message.clone() })
+            }
+            OpState::Discarded => Err(OpError::Discarded),
+        };
+        if let Some(promise) = self.promises.remove(op) {
+            // Nobody may be waiting for it any more.
+            let _ = promise.send(settled);
+        }
+    }
+
+    fn tell(&self, channel: &str, item: ChannelItem) {
+        if let Some(view) = self.channels.get(channel) {
+            // An error means that there is no reader at this moment.
+            let _ = view.items.send(item);
+        }
+    }
+}
+
+/// Applies one change to a list of rows. An index beyond the list is the core's mistake and changes nothing.
+fn fold(rows: &mut Vec<Arc<Row>>, change: &Change) {
+    match change {
+        Change::Reset(all) => *rows = all.iter().cloned().map(Arc::new).collect(),
+        Change::Insert { index, row } if *index <= rows.len() => rows.insert(*index, Arc::new(row.clone())),
+        Change::Update { index, row } => {
+            if let Some(old) = rows.get_mut(*index) {
+                *old = Arc::new(row.clone());
+            }
+        }
+        Change::Append { index, text } => {
+            if let Some(row) = rows.get_mut(*index) {
+                Arc::make_mut(row).text.push_str(text);
+            }
+        }
+        Change::Remove { index } if *index < rows.len() => drop(rows.remove(*index)),
+        Change::Insert { .. } | Change::Remove { .. } => debug_assert!(false, "a change beyond the rows"),
+    }
+}

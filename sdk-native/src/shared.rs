@@ -1,0 +1,133 @@
+//! The core behind its lock.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tidewire_core::{Client as Core, Now, Output, Time};
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+use crate::hub::Hub;
+
+/// What the handles and the driver share. Every use is: lock, one synchronous call, unlock, wake the driver.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    wake: Notify,
+    clock: Clock,
+    ended: watch::Sender<bool>,
+}
+
+struct State {
+    core: Core,
+    hub: Hub,
+    /// Effects that the driver has not fetched yet.
+    effects: Vec<Output>,
+    until: Option<Time>,
+    closing: bool,
+}
+
+/// What the driver has to do.
+pub(crate) struct Work {
+    pub(crate) effects: Vec<Output>,
+    /// When to come back at the latest.
+    pub(crate) until: Option<Time>,
+    /// The client is wanted no longer.
+    pub(crate) closing: bool,
+}
+
+/// The client was closed.
+pub(crate) struct Closed;
+
+impl Shared {
+    pub(crate) fn new(core: Core, clock: Clock) -> Shared {
+        let state = State { core, hub: Hub::new(), effects: Vec::new(), until: None, closing: false };
+        Shared { state: Mutex::new(state), wake: Notify::new(), clock, ended: watch::Sender::new(false) }
+    }
+
+    /// Carries out a command, unless the client was closed. What it changes is visible when this returns.
+    pub(crate) fn command<R>(&self, run: impl FnOnce(&mut Core, &mut Hub, Now) -> R) -> Result<R, Closed> {
+        let mut state = self.lock();
+        if state.closing {
+            return Err(Closed);
+        }
+        Ok(self.step(&mut state, run))
+    }
+
+    /// Feeds the core, also while closing.
+    pub(crate) fn feed(&self, run: impl FnOnce(&mut Core, Now)) {
+        self.step(&mut self.lock(), |core, _, now| run(core, now));
+    }
+
+    /// Looks at or changes what readers see.
+    pub(crate) fn hub<R>(&self, run: impl FnOnce(&mut Hub) -> R) -> R {
+        run(&mut self.lock().hub)
+    }
+
+    /// Ends the connection for good. The driver ends once the store is on disk.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        if !state.closing {
+            state.closing = true;
+            self.step(&mut state, |core, _, now| core.close(now));
+        }
+    }
+
+    /// The effects so far, in their order.
+    pub(crate) fn work(&self) -> Work {
+        let mut state = self.lock();
+        let state = &mut *state;
+        state.drain(self.clock.now());
+        Work { effects: std::mem::take(&mut state.effects), until: state.until, closing: state.closing }
+    }
+
+    /// Resolves when somebody used the core since the last [`Shared::work`].
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// The driver has ended: settles what is left.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.hub.end();
+        drop(state);
+        self.ended.send_replace(true);
+    }
+
+    /// Resolves after [`Shared::end`].
+    pub(crate) async fn ended(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    fn step<R>(&self, state: &mut State, run: impl FnOnce(&mut Core, &mut Hub, Now) -> R) -> R {
+        let now = self.clock.now();
+        let result = run(&mut state.core, &mut state.hub, now);
+        state.drain(now);
+        self.wake.notify_one();
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn drain(&mut self, now: Now) {
+        loop {
+            match self.core.poll(now) {
+                Output::Event(event) => self.hub.apply(event),
+                Output::Wait { until, .. } => {
+                    self.until = until;
+                    break;
+                }
+                effect => self.effects.push(effect),
+            }
+        }
+        self.hub.publish();
+    }
+}

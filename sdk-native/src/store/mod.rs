@@ -1,0 +1,75 @@
+//! What survives a crash: the outbox, the cached events with their cursors, and the profile.
+//!
+//! A [`Sqlite`] belongs to one thread, which carries out the core's changes in their order and reports each one once it is
+//! on disk. What has piled up meanwhile shares one transaction, so a slow disk costs latency, not throughput.
+
+mod sqlite;
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use tidewire_core::{StoreChange, StoreError, StoreId};
+use tokio::sync::mpsc::UnboundedSender;
+
+pub use sqlite::Sqlite;
+
+/// Most changes in one transaction.
+const BATCH: usize = 256;
+
+/// Where a client keeps what must survive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Storage {
+    /// Nowhere: messages that wait are lost when the process ends.
+    Memory,
+    /// In a folder of the client's own, which is made where it is missing, readable by its owner only. One client at a time.
+    Folder(PathBuf),
+}
+
+/// How one change went. The receiving end bounds how many are under way.
+pub(crate) type Stored = (StoreId, usize, Result<(), StoreError>);
+
+/// The queue to a store's thread. Dropping it ends the thread after everything queued is on disk; the end of its
+/// reports tells that the file is closed.
+pub(crate) struct StoreQueue {
+    changes: mpsc::Sender<(StoreId, StoreChange)>,
+}
+
+impl StoreQueue {
+    pub(crate) fn start(store: Sqlite, reports: UnboundedSender<Stored>) -> std::io::Result<StoreQueue> {
+        let (changes, queue) = mpsc::channel();
+        std::thread::Builder::new()
+            .name(String::from("tidewire-store"))
+            .spawn(move || run(store, &queue, &reports))?;
+        Ok(StoreQueue { changes })
+    }
+
+    /// Queues a change and returns its weight in bytes.
+    pub(crate) fn put(&self, id: StoreId, change: StoreChange) -> usize {
+        let bytes = weight(&change);
+        // The thread ends only after this sender.
+        let _ = self.changes.send((id, change));
+        bytes
+    }
+}
+
+fn run(mut store: Sqlite, queue: &mpsc::Receiver<(StoreId, StoreChange)>, reports: &UnboundedSender<Stored>) {
+    while let Ok(first) = queue.recv() {
+        let (ids, changes): (Vec<_>, Vec<_>) =
+            std::iter::once(first).chain(queue.try_iter().take(BATCH - 1)).unzip();
+        for ((id, change), result) in ids.into_iter().zip(&changes).zip(store.apply(&changes)) {
+            if let Err(error) = result {
+                tracing::warn!(code = error.code(), "the store could not carry out a change");
+            }
+            let _ = reports.send((id, weight(change), result));
+        }
+    }
+}
+
+fn weight(change: &StoreChange) -> usize {
+    64 + match change {
+        StoreChange::PutOp { record, .. } | StoreChange::PutProfile { record } => record.0.len(),
+        StoreChange::PutEvents { events, .. } => events.iter().map(|(_, event)| event.0.len() + 16).sum(),
+        StoreChange::DeleteOp { .. } | StoreChange::ClearChannel { .. } => 0,
+    }
+}

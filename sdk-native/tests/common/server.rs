@@ -1,0 +1,149 @@
+//! The real server's process, to be killed and started again.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A key, so that tokens outlive the process, and limits that stand in nobody's way.
+const CONFIG: &str = r#"
+    [[keys]]
+    id = "tests"
+    alg = "HS256"
+    secret = "only for tests, and long enough for HS256"
+    [limits]
+    user = { ops = 1000, per_ms = 1000, burst = 1000 }
+"#;
+
+pub struct Server {
+    child: Option<Child>,
+    port: u16,
+    folder: TempDir,
+    options: Vec<String>,
+}
+
+impl Server {
+    /// Starts one with an empty database, demo users and a model that says a piece each `pace_ms`.
+    pub fn start(pace_ms: u64) -> Server {
+        Server::with(&["--model-pace-ms", &pace_ms.to_string()])
+    }
+
+    pub fn with(options: &[&str]) -> Server {
+        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("server.toml"), CONFIG).expect("written");
+        let mut server = Server { child: None, port, folder, options };
+        server.restart();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL: the process gets no chance to finish anything.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("killed");
+            child.wait().expect("reaped");
+        }
+    }
+
+    /// Starts it again on the same port and database, and waits until it listens.
+    pub fn restart(&mut self) {
+        self.kill();
+        let mut child = Command::new(binary())
+            .arg("--listen")
+            .arg(format!("127.0.0.1:{}", self.port))
+            .arg("--database")
+            .arg(self.folder.path().join("server.db"))
+            .arg("--config")
+            .arg(self.folder.path().join("server.toml"))
+            .args(["--public-dialog", "demo", "--demo"])
+            .args(&self.options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .env("TIDEWIRE_LOG", std::env::var("SERVER_LOG").unwrap_or_else(|_| String::from("error")))
+            .spawn()
+            .expect("the server starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        self.child = Some(child);
+        let mut line = String::new();
+        while !line.contains("listening on") {
+            line.clear();
+            assert!(stdout.read_line(&mut line).expect("read") > 0, "the server ended instead of listening");
+        }
+        // Somebody must read on, or the server blocks one day.
+        std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+    }
+
+    /// Forgets everything, the key of guests' tokens too, and starts anew.
+    pub fn wipe(&mut self) {
+        self.kill();
+        for suffix in ["", "-wal", "-shm"] {
+            // Some of them may not exist.
+            let _ = std::fs::remove_file(self.folder.path().join(format!("server.db{suffix}")));
+        }
+        self.restart();
+    }
+
+    /// A token for a user of this name.
+    pub async fn token(&self, name: &str, ttl_s: u64) -> String {
+        let answer =
+            post(self.port, "/demo/token", &json!({"role": "user", "name": name, "ttl_s": ttl_s})).await;
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Posts JSON to a server on this machine and returns the JSON of its answer.
+pub async fn post(port: u16, path: &str, body: &Value) -> Value {
+    use http_body_util::BodyExt;
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connected");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a handshake");
+    tokio::spawn(connection);
+    let request = hyper::Request::post(path)
+        .header("host", format!("127.0.0.1:{port}"))
+        .header("content-type", "application/json")
+        .body(http_body_util::Full::new(bytes::Bytes::from(body.to_string())))
+        .expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert!(response.status().is_success(), "{path} answered {}", response.status());
+    serde_json::from_slice(&response.into_body().collect().await.expect("a body").to_bytes()).expect("JSON")
+}
+
+/// The server's program: `TIDEWIRE_SERVER`, or built beside this test.
+fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("TIDEWIRE_SERVER") {
+        Some(path) => PathBuf::from(path),
+        None => build(&["-p", "tidewire-server", "--bin", "tidewire-server"]).join("tidewire-server"),
+    })
+}
+
+/// Builds something of this workspace and returns the folder it is in.
+pub fn build(arguments: &[&str]) -> PathBuf {
+    let test = std::env::current_exe().expect("this test is a program");
+    let folder = test.ancestors().nth(2).expect("…/debug/deps/test").to_owned();
+    let target = folder.parent().expect("…/debug");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--target-dir"])
+        .arg(target)
+        .args(arguments)
+        .status()
+        .expect("cargo runs");
+    assert!(status.success(), "cargo build {arguments:?} failed");
+    folder
+}

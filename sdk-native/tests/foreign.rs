@@ -1,0 +1,108 @@
+//! The bindings, proven by programs in other languages. Ignored by default because they need those languages:
+//!
+//! ```sh
+//! cargo test -p tidewire --features ffi --test foreign -- --ignored python   # Python 3.9 or newer
+//! cargo test -p tidewire --features ffi --test foreign -- --ignored kotlin   # a JDK and Maven
+//! ```
+//!
+//! Each test builds the library, generates the bindings, starts the server and runs the program, which asks for the server to be
+//! stopped and started in the middle.
+
+#![cfg(feature = "ffi")]
+
+mod common;
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::server::{Server, build};
+use tempfile::TempDir;
+
+fn package() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The library with its bindings beside it, in a folder of the language's own.
+fn generate(language: &str) -> PathBuf {
+    let built = build(&["-p", "tidewire", "--features", "bindgen", "--lib", "--bin", "uniffi-bindgen"]);
+    let folder = built.join("bindings").join(language);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let name = format!("{}tidewire{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    // A copy: a later build without the surface would take the library's place.
+    let library = folder.join(&name);
+    std::fs::copy(built.join(&name), &library).expect("copied");
+    let status = Command::new(built.join("uniffi-bindgen"))
+        .current_dir(package())
+        .arg("generate")
+        .arg(&library)
+        .args(["--language", language, "--no-format", "--out-dir"])
+        .arg(&folder)
+        .status()
+        .expect("the generator runs");
+    assert!(status.success(), "no bindings for {language}");
+    folder
+}
+
+/// Runs a program and serves its wishes until it is done.
+async fn prove(mut command: Command) {
+    let mut server = Server::start(40);
+    let store = TempDir::new().expect("a folder");
+    let mut program = command
+        .env("TIDEWIRE_SERVER_URL", server.url())
+        .env("TIDEWIRE_STORE", store.path().join("store"))
+        .env("TIDEWIRE_TOKEN", server.token("Grace", 3_600).await)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut wishes = program.stdin.take().expect("piped");
+    let mut done = false;
+    for line in BufReader::new(program.stdout.take().expect("piped")).lines() {
+        let line = line.expect("UTF-8");
+        // Maven resets the colours that it does not use.
+        let line = line.trim_start_matches("\u{1b}[0m");
+        println!("{line}");
+        match line {
+            "NEED stop" => server.kill(),
+            "NEED start" => server.restart(),
+            "DONE" => {
+                done = true;
+                continue;
+            }
+            _ => continue,
+        }
+        writeln!(wishes, "done").expect("the program listens");
+    }
+    let status = program.wait().expect("ended");
+    assert!(status.success() && done, "the program ended with {status}");
+}
+
+#[tokio::test]
+#[ignore = "needs Python"]
+async fn python() {
+    let bindings = generate("python");
+    let mut command = Command::new("python3");
+    command.arg(package().join("python/chat_roundtrip.py")).env("PYTHONPATH", bindings);
+    prove(command).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a JDK and Maven"]
+async fn kotlin() {
+    let bindings = generate("kotlin");
+    let property = |name: &str, value: &OsStr| {
+        let mut property = std::ffi::OsString::from(format!("-D{name}="));
+        property.push(value);
+        property
+    };
+    let mut command = Command::new("mvn");
+    command
+        .current_dir(package().join("kotlin"))
+        .args(["-q", "-B", "-Dstyle.color=never", "compile", "exec:java"])
+        .arg(property("bindings", bindings.as_os_str()))
+        .arg(property("outputs", bindings.join("classes").as_os_str()))
+        .arg(property("jna.library.path", bindings.as_os_str()));
+    prove(command).await;
+}

@@ -1,0 +1,191 @@
+//! Servers that misbehave: nothing of what they do panics, blocks or fools the client.
+
+mod common;
+
+use std::time::Duration;
+
+use common::fake::{Fake, event};
+use common::{eager, online, rows_where, soon, status_where};
+use tidewire::token::from_fn;
+use tidewire::{ChannelItem, Client, ClientOptions, Config, State};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+
+async fn client(fake: &Fake, config: Config) -> Client {
+    let provider = from_fn(|_| async { Ok(String::from("a.b.c")) });
+    let client = Client::open(ClientOptions::new(&fake.url, provider).config(config)).await.expect("opens");
+    client.connect();
+    client
+}
+
+#[tokio::test]
+async fn what_is_no_frame_costs_the_connection_and_nothing_else() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let dialog = client.dialog("demo").expect("opened");
+    let sent = dialog.send("hello").expect("taken");
+    for garbage in ["", "{", "[[", "null", "{\"t\":7}", "[{\"t\":\"event\"}]", "\u{0}\u{FFFF}"] {
+        let (mut session, _) = fake.welcomed().await;
+        session.text(garbage).await;
+        session.closed().await;
+    }
+    let (mut session, _) = fake.welcomed().await;
+    session.empty("dialog:demo").await;
+    let op = session.receive("op").await;
+    assert_eq!(op["id"], sent.id());
+    session
+        .send(&serde_json::json!({"t": "ok", "id": op["id"], "ch": "dialog:demo", "offset": 1, "at": 1}))
+        .await;
+    assert_eq!(soon("the ack", sent.acked()).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_binary_message_costs_the_connection() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let (mut session, _) = fake.welcomed().await;
+    session.message(Message::binary(vec![1, 2, 3])).await;
+    let _held = fake.welcomed().await;
+    online(&client).await;
+}
+
+#[tokio::test]
+async fn a_message_over_two_mebibytes_costs_the_connection() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let (mut session, _) = fake.welcomed().await;
+    online(&client).await;
+    // The client closes while this is being written.
+    let huge = Message::text("x".repeat(3 * 1024 * 1024));
+    let _ = futures_util::SinkExt::send(&mut session.socket, huge).await;
+    let _held = fake.welcomed().await;
+    online(&client).await;
+}
+
+#[tokio::test]
+async fn every_code_that_says_so_is_followed_by_another_attempt() {
+    let fake = Fake::start().await;
+    // Held to the end: dropping it closes the client.
+    let _client = client(&fake, eager()).await;
+    for code in [1000, 1001, 1011, 1012, 3000, 4001, 4002] {
+        let (mut session, _) = fake.welcomed().await;
+        session.close(code).await;
+    }
+    let _held = fake.welcomed().await;
+}
+
+#[tokio::test]
+async fn a_terminal_code_is_obeyed_until_the_application_connects_again() {
+    for code in [3500, 4500, 4501, 4503, 4526, 4999] {
+        let fake = Fake::start().await;
+        let client = client(&fake, eager()).await;
+        let (mut session, _) = fake.welcomed().await;
+        session.close(code).await;
+        let status = status_where(&client, "failed", |status| status.state == State::Failed).await;
+        assert!(status.cause.is_some(), "{code}");
+        let again = tokio::time::timeout(Duration::from_millis(300), fake.connection()).await;
+        assert!(again.is_err(), "{code} was followed by another attempt");
+        client.connect();
+        let _held = fake.welcomed().await;
+        online(&client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_the_upgrade_is_given_up_in_time() {
+    let fake = Fake::start().await;
+    let client = client(&fake, Config { connect_timeout_ms: 200, ..eager() }).await;
+    let _silent = fake.connection().await;
+    let _silent_too = fake.connection().await;
+    status_where(&client, "the failures", |status| status.attempt >= 2).await;
+}
+
+#[tokio::test]
+async fn what_arrives_on_a_connection_that_was_given_up_counts_for_nothing() {
+    let fake = Fake::start().await;
+    let client = client(&fake, Config { connect_timeout_ms: 300, ..eager() }).await;
+    let mut first = fake.session().await;
+    first.receive("hello").await;
+    let mut second = fake.session().await;
+    second.receive("hello").await;
+    // The client may have closed this one altogether.
+    let late = Message::text(r#"{"t":"welcome"}"#);
+    let _ = futures_util::SinkExt::send(&mut first.socket, late).await;
+    assert_ne!(client.status().state, State::Online);
+    second.welcome().await;
+    online(&client).await;
+}
+
+#[tokio::test]
+async fn what_answers_with_something_other_than_a_websocket_is_tried_again() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    for answer in ["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "SSH-2.0-x\r\n", ""] {
+        let mut stream = fake.connection().await;
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request).await;
+        stream.write_all(answer.as_bytes()).await.expect("written");
+    }
+    let _held = fake.welcomed().await;
+    online(&client).await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_a_channel_is_told_what_it_missed() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let mut subscription = client.subscribe("news").expect("subscribed");
+    let dialog = client.dialog("demo").expect("opened");
+    let (mut session, _) = fake.welcomed().await;
+    session.empty("news").await;
+    session.empty("dialog:demo").await;
+    for offset in 1..=1_000 {
+        session.send(&event("news", offset, "x")).await;
+    }
+    session.send(&event("dialog:demo", 1, "the end")).await;
+    rows_where(&dialog, "the last event", |rows| rows.len() == 1).await;
+    let (mut seen, mut missed, mut next) = (0, 0, 1);
+    while next <= 1_000 {
+        match soon("an item", subscription.next()).await.expect("open") {
+            ChannelItem::Event(event) => {
+                assert!(event.offset == next || missed > 0, "{} after {next} without a marker", event.offset);
+                (seen, next) = (seen + 1, event.offset + 1);
+            }
+            ChannelItem::Lagged { missed: more } => missed += more,
+            _ => {}
+        }
+    }
+    assert!(missed > 0 && seen > 0 && seen <= 256, "{seen} seen, {missed} missed");
+}
+
+#[tokio::test]
+async fn closing_says_goodbye_and_settles_every_promise() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let (mut session, _) = fake.welcomed().await;
+    online(&client).await;
+    let dialog = client.dialog("demo").expect("opened");
+    let sent = dialog.send("too late").expect("taken");
+    let mut events = client.events();
+    soon("the end", client.close()).await;
+    assert_eq!(sent.acked().await.expect_err("closed").code(), "closed");
+    assert_eq!(session.closed().await, Some(1000));
+    assert_eq!(dialog.send("later still").expect_err("closed").code(), "closed");
+    assert_eq!(client.dialog("other").expect_err("closed").code(), "closed");
+    while !soon("the stream's end", events.next_batch(10)).await.is_empty() {}
+}
+
+#[tokio::test]
+async fn dropping_the_last_client_closes_the_connection() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let dialog = client.dialog("demo").expect("opened");
+    let (mut session, _) = fake.welcomed().await;
+    online(&client).await;
+    let other = client.clone();
+    drop(client);
+    assert_eq!(other.status().state, State::Online);
+    drop(other);
+    session.closed().await;
+    assert_eq!(dialog.send("x").expect_err("closed").code(), "closed");
+}
