@@ -292,3 +292,39 @@ fn a_repair_is_never_silent() {
     rig.receive(page(0, 3, vec![message(1, "a"), message(2, "b"), message(3, "c")], false));
     assert_eq!(rig.channel_states().last(), Some(&ChannelState::Live));
 }
+
+#[test]
+fn a_store_that_failed_once_never_holds_a_hole() {
+    let mut rig = Rig::online();
+    let kept = |rig: &Rig| -> Vec<u64> {
+        let events = rig.store.channels.first().map(|kept| kept.events.clone()).unwrap_or_default();
+        events
+            .iter()
+            .map(|text| serde_json::from_str::<Value>(text).unwrap()["offset"].as_u64().unwrap())
+            .collect()
+    };
+    rig.receive(message(1, "a"));
+    rig.disk = Some(Err(StoreError::Full));
+    rig.receive(message(2, "b"));
+    rig.disk = Some(Ok(()));
+    rig.receive(message(3, "c"));
+    rig.receive(message(4, "d"));
+    assert_eq!(kept(&rig), [3, 4]);
+    assert_eq!(rig.store.channels[0].cursor, 4);
+
+    // A slow store gets one change at a time, and all of it in the end.
+    rig.disk = None;
+    for offset in 5..=9 {
+        rig.receive(message(offset, "x"));
+    }
+    let under_way = |rig: &Rig| {
+        rig.stores.iter().filter(|(_, change)| matches!(change, StoreChange::PutEvents { .. })).count()
+    };
+    let before = under_way(&rig);
+    let (store, change) = rig.stores.last().unwrap().clone();
+    rig.store.apply(&change);
+    rig.disk = Some(Ok(()));
+    rig.feed(Input::Stored { store, result: Ok(()) });
+    assert_eq!(under_way(&rig), before + 1);
+    assert_eq!(kept(&rig), [3, 4, 5, 6, 7, 8, 9]);
+}

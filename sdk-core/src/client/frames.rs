@@ -163,7 +163,7 @@ impl Client {
     fn applied(&mut self, now: Now, at: usize, applied: Applied, runs: &[RunText], answered: bool) {
         let name = self.channels[at].name.clone();
         if applied.anew {
-            self.store(StoreChange::ClearChannel { channel: name.clone() });
+            self.channels[at].keeping.begin_anew();
         }
         if let Some(reason) = applied.reset {
             if let Some(timeline) = &mut self.channels[at].timeline {
@@ -204,17 +204,8 @@ impl Client {
 
     /// Puts the applied events and the cursor behind them into the store.
     fn keep(&mut self, at: usize, events: Vec<(u64, Message)>) {
-        let Some(cursor) = self.channels[at].cursor.clone() else { return };
-        let channel = self.channels[at].name.clone();
-        let trim_below = (cursor.offset + 1).saturating_sub(self.config.cached_events);
-        let change = StoreChange::PutEvents {
-            channel,
-            epoch: cursor.epoch,
-            cursor: cursor.offset,
-            events,
-            trim_below,
-        };
-        self.store(change);
+        self.channels[at].keeping.add(events, self.config.cached_events);
+        self.keep_on(at);
     }
 
     fn step(&mut self, now: Now, at: usize, step: Step) {

@@ -29,12 +29,27 @@ impl Client {
         self.store(StoreChange::PutProfile { record: Message(record.end()) });
     }
 
+    /// Gives the store the next change of a channel, unless one is under way.
+    pub(super) fn keep_on(&mut self, at: usize) {
+        let channel = &mut self.channels[at];
+        let most = self.config.cached_events;
+        if let Some(change) = channel.keeping.next(&channel.name, channel.cursor.as_ref(), most) {
+            let store = self.store(change);
+            self.channels[at].keeping.under_way(store);
+        }
+    }
+
     pub(super) fn stored(&mut self, store: StoreId, result: Result<(), StoreError>) {
         let put = self.puts.iter().position(|(other, _)| *other == store).map(|at| self.puts.remove(at).1);
         let code = result.err().map(StoreError::code);
         if code != self.storage {
             self.storage = code;
             self.out.push_back(Output::Event(Event::Storage { code }));
+        }
+        for at in 0..self.channels.len() {
+            if self.channels[at].keeping.stored(store, code.is_none()) {
+                self.keep_on(at);
+            }
         }
         if code.is_none()
             && let Some(entry) = put.and_then(|id| self.outbox.get_mut(&id))

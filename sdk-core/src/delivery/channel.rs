@@ -1,5 +1,6 @@
 //! A subscription: the cursor, the rule that offsets are applied densely, and the repair of gaps.
 
+use super::keeping::Keeping;
 use crate::chat::Timeline;
 use crate::rng::Rng;
 use crate::time::Time;
@@ -59,6 +60,7 @@ pub(crate) struct Channel {
     pub(crate) cursor: Option<Cursor>,
     /// The rows, for a dialog.
     pub(crate) timeline: Option<Timeline>,
+    pub(crate) keeping: Keeping,
     seen: Vec<String>,
     repairs: u8,
     refusals: u32,
@@ -73,6 +75,7 @@ impl Channel {
             phase: Phase::Unsent,
             cursor,
             timeline,
+            keeping: Keeping::default(),
             seen: Vec::new(),
             repairs: 0,
             refusals: 0,
@@ -243,6 +246,7 @@ impl Channel {
             timeline.reset();
         }
         self.seen.clear();
+        self.keeping.begin_anew();
         self.cursor.take().is_some()
     }
 

@@ -1,6 +1,7 @@
 //! Delivery: what waits to be sent, how fast it may go, and where each channel stands.
 
 mod channel;
+mod keeping;
 mod limiter;
 mod outbox;
 
