@@ -60,6 +60,7 @@ mod delivery;
 pub mod error;
 pub mod event;
 pub mod io;
+mod journal;
 mod link;
 mod rng;
 pub mod time;
@@ -73,4 +74,5 @@ pub use io::{
     ConnId, Input, Lifecycle, Message, Network, Output, Restored, RestoredChannel, StoreChange, StoreError,
     StoreId, TokenAsk, TokenError,
 };
+pub use journal::{Counters, Entry, Report};
 pub use time::{Now, Time};

@@ -68,7 +68,7 @@ fn an_event_that_comes_twice_is_dropped_and_counted() {
     rig.receive(message(2, "b"));
     rig.receive(message(1, "a"));
     assert_eq!(texts(&rig), ["a", "b"]);
-    assert_eq!(rig.client.duplicates(), 2);
+    assert_eq!(rig.client.explain().counters.duplicated, 2);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the server sends, frame by frame.
 
 use super::{Client, context};
-use crate::delivery::{Applied, Step};
+use crate::delivery::{Applied, EntryState, Step};
 use crate::event::{ChannelState, Event, OpState};
 use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::time::Now;
@@ -33,7 +33,10 @@ impl Client {
         match frame {
             ServerFrame::Welcome(welcome) if self.link.awaits_welcome() => self.welcome(now, welcome),
             ServerFrame::Error(problem) => self.problem(problem),
-            ServerFrame::Goaway { spread_ms, .. } => self.link.goaway(spread_ms),
+            ServerFrame::Goaway { spread_ms, reason, .. } => {
+                self.journal.note(now.wall, "goaway", &reason, 1);
+                self.link.goaway(spread_ms);
+            }
             // Everything else belongs to a session.
             frame => {
                 if let Some(conn) = self.session {
@@ -51,7 +54,7 @@ impl Client {
             ServerFrame::Page(page) => self.page(now, page),
             ServerFrame::Event(event) => self.event(now, event),
             ServerFrame::Piece(piece) => self.piece(now, &piece),
-            ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(&id, &ch, offset, at),
+            ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, &id, &ch, offset, at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
             ServerFrame::Ping { n } => {
                 let message = Message(ClientFrame::Pong { n }.encode());
@@ -69,6 +72,7 @@ impl Client {
 
     fn welcome(&mut self, now: Now, welcome: Welcome) {
         self.link.welcomed(context!(self, now), &welcome);
+        self.journal.counters.reconnects += u64::from(self.limits.is_some());
         self.session = self.link.online();
         self.limiter.advertised(now.mono, &welcome.limits);
         self.limiter.draining(now.mono, self.outbox.waiting() > 0);
@@ -127,11 +131,11 @@ impl Client {
 
     fn sub_ok(&mut self, now: Now, sub: SubOk) {
         let Some(at) = self.channels.iter().position(|channel| channel.name == sub.page.ch) else { return };
-        let mut page_runs = Vec::new();
         let mut sub = sub;
-        std::mem::swap(&mut page_runs, &mut sub.page.runs);
+        let runs = std::mem::take(&mut sub.page.runs);
+        self.journal.counters.lost += self.channels[at].skipped(&sub);
         let applied = self.channels[at].sub_ok(sub);
-        self.applied(now, at, applied, &page_runs, true);
+        self.applied(now, at, applied, &runs, true);
     }
 
     fn page(&mut self, now: Now, page: Page) {
@@ -148,7 +152,7 @@ impl Client {
         let past = offset <= self.channels[at].offset();
         let applied = self.channels[at].event(event);
         if past {
-            self.duplicates += 1;
+            self.journal.counters.duplicated += 1;
         }
         self.applied(now, at, applied, &[], false);
     }
@@ -169,6 +173,7 @@ impl Client {
             if let Some(timeline) = &mut self.channels[at].timeline {
                 timeline.reset();
             }
+            self.journal.note(now.wall, "reset", &reason, 1);
             let state = ChannelState::Reset { reason };
             self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
         }
@@ -214,6 +219,8 @@ impl Client {
             Step::Next => {
                 let channel = &mut self.channels[at];
                 if channel.is_live() {
+                    self.journal.note(now.wall, "repair", &channel.name, 1);
+                    self.journal.counters.repaired += 1;
                     let state = ChannelState::Syncing;
                     self.out
                         .push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
@@ -246,9 +253,10 @@ impl Client {
 
     // Ops.
 
-    fn committed(&mut self, id: &str, ch: &str, offset: u64, at: u64) {
-        if self.outbox.get(id).is_none() {
-            return;
+    fn committed(&mut self, now: Now, id: &str, ch: &str, offset: u64, at: u64) {
+        let Some(entry) = self.outbox.get(id) else { return };
+        if let EntryState::Sent { at } = entry.state {
+            self.journal.counters.round_trip_ms = now.mono.since(at);
         }
         if let Some(timeline) = self.timeline(ch) {
             timeline.commit(id, offset, at);

@@ -10,6 +10,7 @@ use crate::delivery::{Channel, EntryState, Limiter, Outbox};
 use crate::error::{SendError, SubscribeError};
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Output, Restored, RestoredChannel, StoreChange, StoreId};
+use crate::journal::{Journal, Report};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
@@ -53,7 +54,7 @@ pub struct Client {
     shown: Option<(Status, Option<Time>)>,
     last: Now,
     waiting_until: Option<Time>,
-    duplicates: u64,
+    journal: Journal,
 }
 
 /// Lends the link what its transitions need.
@@ -98,7 +99,7 @@ impl Client {
             shown: None,
             last: now,
             waiting_until: None,
-            duplicates: 0,
+            journal: Journal::default(),
             config,
             rng,
             uuids,
@@ -248,9 +249,9 @@ impl Client {
         self.me.as_ref()
     }
 
-    /// How many events came a second time and were dropped, because a repair and the live stream brought both.
-    pub fn duplicates(&self) -> u64 {
-        self.duplicates
+    /// What happened lately, and the counters.
+    pub fn explain(&self) -> Report {
+        self.journal.report(self.outbox.waiting() as u64)
     }
 
     // Driver.
@@ -270,7 +271,12 @@ impl Client {
                     self.message(now, text);
                 }
             }
-            Input::Closed { conn, code } => self.link.closed(context!(self, now), conn, code),
+            Input::Closed { conn, code } => {
+                if self.link.is_current(conn) {
+                    self.journal.note(now.wall, "closed", self.link.refusal().unwrap_or(""), u64::from(code));
+                }
+                self.link.closed(context!(self, now), conn, code);
+            }
             Input::Token { ask, result } => self.link.token(context!(self, now), ask, result),
             Input::Stored { store, result } => self.stored(store, result),
             Input::Network(hint) => self.link.network(context!(self, now), hint),
@@ -306,8 +312,10 @@ impl Client {
             now.wall.saturating_sub(self.last.wall) > mono.since(self.last.mono).saturating_add(SLEEP_MS);
         let late = self.waiting_until.is_some_and(|at| Connection::is_late(at, mono));
         let now = Now { mono, wall: now.wall };
-        self.last = now;
+        let before = std::mem::replace(&mut self.last, now);
         if asleep || late {
+            let slept = now.wall.saturating_sub(before.wall).max(mono.since(before.mono));
+            self.journal.note(now.wall, "asleep", "", slept);
             self.waiting_until = None;
             self.link.woke(context!(self, now));
         }
@@ -389,6 +397,14 @@ impl Client {
         if self.shown.as_ref() != Some(&shown) {
             let mut status = shown.0.clone();
             status.retry_in_ms = retry_at.map(|at| at.since(now.mono));
+            if self.shown.as_ref().is_none_or(|(before, _)| before.state != status.state) {
+                let mut about = String::from(status.state.as_str());
+                if let Some(cause) = &status.cause {
+                    about.push(' ');
+                    about.push_str(cause);
+                }
+                self.journal.note(now.wall, "state", &about, 1);
+            }
             self.shown = Some(shown);
             self.out.push_back(Output::Event(Event::Status(status)));
         }

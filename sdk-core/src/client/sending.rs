@@ -75,6 +75,7 @@ impl Client {
     fn sent(&mut self, now: Now, id: &str) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         entry.state = EntryState::Sent { at: now.mono };
+        self.journal.counters.resent += u64::from(entry.tried > 0);
         entry.tried = entry.tried.saturating_add(1);
         let (channel, state) = (entry.channel.clone(), row_state(entry));
         if let Some(timeline) = self.timeline(&channel) {
@@ -151,6 +152,7 @@ impl Client {
             return;
         }
         entry.state = EntryState::Failed { code: code.to_owned(), message: message.to_owned() };
+        self.journal.note(self.last.wall, "op_failed", code, 1);
         let (record, channel) = (entry.record(), entry.channel.clone());
         let shown = row_state(entry);
         self.store(StoreChange::PutOp { id: id.to_owned(), record });

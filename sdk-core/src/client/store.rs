@@ -44,6 +44,7 @@ impl Client {
         let code = result.err().map(StoreError::code);
         if code != self.storage {
             self.storage = code;
+            self.journal.note(self.last.wall, "storage", code.unwrap_or("works"), 1);
             self.out.push_back(Output::Event(Event::Storage { code }));
         }
         for at in 0..self.channels.len() {

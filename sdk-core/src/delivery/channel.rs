@@ -158,6 +158,14 @@ impl Channel {
         applied
     }
 
+    /// How many events lie between the cursor and where this answer begins, in the same log.
+    pub(crate) fn skipped(&self, sub: &SubOk) -> u64 {
+        match &self.cursor {
+            Some(cursor) if cursor.epoch == sub.epoch => sub.page.from.saturating_sub(cursor.offset),
+            _ => 0,
+        }
+    }
+
     pub(crate) fn page(&mut self, page: Page) -> Applied {
         let before = self.offset();
         let mut events = Vec::new();

@@ -168,6 +168,11 @@ impl Connection {
         }
     }
 
+    /// Why the server said it is about to close.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
     /// The token to say hello with.
     pub(crate) fn credential(&self) -> Secret {
         Secret(self.token.as_ref().map(|token| token.text.clone()).unwrap_or_default())
