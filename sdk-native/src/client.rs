@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidewire_core::wire::User;
-use tidewire_core::{Client as Core, Config, Input, Lifecycle, Network, Restored, Status};
+use tidewire_core::{Client as Core, Config, Input, Lifecycle, Network, Report, Restored, Status};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
@@ -191,6 +191,11 @@ impl Client {
     /// Who this client is, once a server has said it.
     pub fn user(&self) -> Option<User> {
         self.shared().hub(|hub| hub.user.borrow().clone())
+    }
+
+    /// What happened lately, and the counters.
+    pub fn explain(&self) -> Report {
+        self.shared().look(tidewire_core::Client::explain)
     }
 
     /// Opens a dialog. All handles to one dialog show the same rows.

@@ -49,7 +49,8 @@ pub use hub::Rows;
 pub use store::Storage;
 pub use tidewire_core::wire::{EventFrame, User, UserKind};
 pub use tidewire_core::{
-    Change, ChannelState, Config, Lifecycle, Network, OpState, Row, RowKind, RowState, State, Status,
+    Change, ChannelState, Config, Counters, Entry, Lifecycle, Network, OpState, Report, Row, RowKind,
+    RowState, State, Status,
 };
 pub use token::{TokenError, TokenProvider};
 pub use tokio_rustls::rustls;

@@ -57,6 +57,11 @@ impl Shared {
         self.step(&mut self.lock(), |core, _, now| run(core, now));
     }
 
+    /// Looks at the core.
+    pub(crate) fn look<R>(&self, run: impl FnOnce(&Core) -> R) -> R {
+        run(&self.lock().core)
+    }
+
     /// Looks at or changes what readers see.
     pub(crate) fn hub<R>(&self, run: impl FnOnce(&mut Hub) -> R) -> R {
         run(&mut self.lock().hub)

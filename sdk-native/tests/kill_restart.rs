@@ -185,7 +185,12 @@ async fn a_server_killed_in_the_middle_again_and_again_loses_and_doubles_nothing
     let ids: Vec<_> = expected.iter().map(|(offset, id, _)| (*offset, id.clone())).collect();
     assert_eq!(*read.lock().expect("unpoisoned"), ids);
     assert!(!reading.is_finished(), "the reader found nothing wrong");
-    println!("{KILLS} kills, {under_way} with messages under way, {total} messages, 5 observers agree");
+    let reports: Vec<_> = clients.iter().map(|client| client.explain().counters).collect();
+    assert!(reports.iter().all(|counters| counters.lost == 0 && counters.reconnects >= 1), "{reports:?}");
+    let resent: u64 = reports.iter().map(|counters| counters.resent).sum();
+    println!(
+        "{KILLS} kills, {under_way} with messages under way, {total} messages, {resent} sent again, 5 observers agree"
+    );
     writers.iter().for_each(JoinHandle::abort);
 }
 

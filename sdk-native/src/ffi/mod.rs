@@ -8,6 +8,7 @@
 mod error;
 mod events;
 mod options;
+mod report;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use self::error::TwError;
 use self::events::{TwEvent, TwLifecycle, TwNetwork, TwRow, TwStatus, TwUser};
 use self::options::{TwOptions, TwTokenProvider};
+use self::report::TwReport;
 use crate::client::Client;
 use crate::dialog::Dialog;
 use crate::events::{ClientEvent, Events};
@@ -172,6 +174,11 @@ impl TwClient {
     /// The connection as it is.
     pub fn status(&self) -> TwStatus {
         self.client.status().into()
+    }
+
+    /// What happened lately, and the counters.
+    pub fn explain(&self) -> TwReport {
+        self.client.explain().into()
     }
 
     /// Who this client is, once a server has said it.

@@ -1,0 +1,78 @@
+//! What happened lately, as records.
+
+use tidewire_core::{Counters, Entry, Report};
+
+/// The last entries, oldest first, and the counters.
+#[derive(uniffi::Record)]
+pub struct TwReport {
+    /// At most 200.
+    pub entries: Vec<TwEntry>,
+    /// Since the client was made.
+    pub counters: TwCounters,
+}
+
+/// One thing that happened.
+#[derive(uniffi::Record)]
+pub struct TwEntry {
+    /// When, by the wall clock, ms since the Unix epoch.
+    pub at_ms: i64,
+    /// `state`, `closed`, `asleep`, `goaway`, `repair`, `reset`, `op_failed` or `storage`.
+    pub what: String,
+    /// The state, code or channel it is about.
+    pub about: String,
+    /// How often in a row; of `closed` the close code, of `asleep` how many ms.
+    pub number: i64,
+}
+
+/// Counters since the client was made.
+#[derive(uniffi::Record)]
+pub struct TwCounters {
+    /// Welcomes after the first.
+    pub reconnects: i64,
+    /// Ops that were sent again because their answer was lost.
+    pub resent: i64,
+    /// Events that came a second time and were dropped.
+    pub duplicated: i64,
+    /// Gaps that were noticed and asked for.
+    pub repaired: i64,
+    /// Events that a reset skipped.
+    pub lost: i64,
+    /// Ops not yet acknowledged.
+    pub waiting: i64,
+    /// From sending the last answered op to its answer, ms.
+    pub round_trip_ms: i64,
+}
+
+impl From<Report> for TwReport {
+    fn from(report: Report) -> TwReport {
+        TwReport {
+            entries: report.entries.into_iter().map(TwEntry::from).collect(),
+            counters: report.counters.into(),
+        }
+    }
+}
+
+impl From<Entry> for TwEntry {
+    fn from(entry: Entry) -> TwEntry {
+        TwEntry {
+            at_ms: entry.at.cast_signed(),
+            what: entry.what.to_owned(),
+            about: entry.about,
+            number: entry.number.cast_signed(),
+        }
+    }
+}
+
+impl From<Counters> for TwCounters {
+    fn from(counters: Counters) -> TwCounters {
+        TwCounters {
+            reconnects: counters.reconnects.cast_signed(),
+            resent: counters.resent.cast_signed(),
+            duplicated: counters.duplicated.cast_signed(),
+            repaired: counters.repaired.cast_signed(),
+            lost: counters.lost.cast_signed(),
+            waiting: counters.waiting.cast_signed(),
+            round_trip_ms: counters.round_trip_ms.cast_signed(),
+        }
+    }
+}
