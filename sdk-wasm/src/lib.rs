@@ -1,1 +1,85 @@
-//! Empty.
+//! The core behind wasm-bindgen: JSON texts in, JSON texts out, no decisions and no callbacks.
+//!
+//! A host calls [`Core::handle`], [`Core::received`] or [`Core::command`], then [`Core::poll`] until its answer ends in a
+//! `wait`. Nothing here calls back into the host, so no borrow is ever held while its code runs.
+
+mod command;
+mod input;
+mod output;
+
+use std::cell::RefCell;
+use tidewire_core::wire::json::Writer;
+use tidewire_core::{Client, ConnId, Input, Now, Output, Time};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+#[cfg(target_family = "wasm")]
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
+/// Most outputs in one answer of [`Core::poll`]: what is left waits for the next call, so that no text grows without bound.
+const MOST_OUTPUTS: usize = 256;
+
+/// One client. Times are ms: `mono` of a monotonic clock, `wall` since the Unix epoch.
+#[wasm_bindgen]
+pub struct Core {
+    client: RefCell<Client>,
+}
+
+#[wasm_bindgen]
+impl Core {
+    /// A client with the settings of `config`, the randomness of `seed` (32 bytes) and what the store held, `restored`.
+    /// Nothing if one of them can't be read.
+    pub fn create(config: &str, seed: &[u8], restored: &str, mono: f64, wall: f64) -> Option<Core> {
+        let seed = <[u8; 32]>::try_from(seed).ok()?;
+        let client = Client::new(input::config(config)?, seed, now(mono, wall), input::restored(restored)?);
+        Some(Core { client: RefCell::new(client) })
+    }
+
+    /// A text message arrived on connection `conn`.
+    pub fn received(&self, conn: f64, text: &str, mono: f64, wall: f64) {
+        let input = Input::Received { conn: ConnId(conn as u64), text };
+        self.client.borrow_mut().handle(now(mono, wall), input);
+    }
+
+    /// Something else happened. False if `input` could not be read, and then nothing is done.
+    pub fn handle(&self, input: &str, mono: f64, wall: f64) -> bool {
+        match input::input(input) {
+            Some(input) => {
+                self.client.borrow_mut().handle(now(mono, wall), input);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Carries out a command; answers `{"ok": …}` or `{"error": {"code", "retryable"}}`.
+    pub fn command(&self, command: &str, mono: f64, wall: f64) -> String {
+        command::run(&mut self.client.borrow_mut(), command, now(mono, wall)).unwrap_or_else(|| {
+            let error = Writer::object().str("code", "bad_command").bool("retryable", false).end();
+            Writer::object().raw("error", &error).end()
+        })
+    }
+
+    /// What to do next: an array of outputs in their order. If it does not end in a `wait`, call again at once.
+    pub fn poll(&self, mono: f64, wall: f64) -> String {
+        let mut client = self.client.borrow_mut();
+        let mut list = String::from("[");
+        for _ in 0..MOST_OUTPUTS {
+            let output = client.poll(now(mono, wall));
+            if list.len() > 1 {
+                list.push(',');
+            }
+            list.push_str(&output::encode(&output));
+            if matches!(output, Output::Wait { .. }) {
+                break;
+            }
+        }
+        list.push(']');
+        list
+    }
+}
+
+/// Both readings; a negative or absurd one counts as the nearest possible.
+fn now(mono: f64, wall: f64) -> Now {
+    Now { mono: Time(mono as u64), wall: wall as u64 }
+}

@@ -1,0 +1,79 @@
+// Bundles the package and the demo page. `node build.mjs [DEMO_FOLDER]`, after npm/wasm/ was made.
+import { createHash } from "node:crypto";
+import { cp, mkdir, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const dist = join(here, "dist");
+const demo = process.argv[2];
+
+/** Leaves imports of the client out of a bundle, so that a page loads it once whoever needs it. */
+const shareClient = (path) => ({
+  name: "share-client",
+  setup(bundle) {
+    bundle.onResolve({ filter: /^(\.\.\/index\.ts|tidewire)$/ }, () => ({ path, external: true }));
+    bundle.onResolve({ filter: /^tidewire\/widget$/ }, () => ({
+      path: path.replace("index.js", "widget.js"),
+      external: true,
+    }));
+  },
+});
+
+const common = {
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  minify: true,
+  sourcemap: "linked",
+  legalComments: "none",
+  logLevel: "warning",
+  alias: { "tidewire-glue": join(here, "wasm/core.js") },
+  // The glue's own loader is never called: wasm.ts loads the module.
+  treeShaking: true,
+};
+
+await mkdir(dist, { recursive: true });
+await build({ ...common, entryPoints: [join(here, "src/index.ts")], outfile: join(dist, "index.js") });
+await build({
+  ...common,
+  entryPoints: [join(here, "src/widget/widget.ts")],
+  outfile: join(dist, "widget.js"),
+  plugins: [shareClient("./index.js")],
+});
+await cp(join(here, "wasm/core.wasm"), join(dist, "core.wasm"));
+
+if (demo !== undefined) {
+  const source = join(here, "../examples/demo");
+  await rm(demo, { recursive: true, force: true });
+  await mkdir(join(demo, "tidewire"), { recursive: true });
+  await build({
+    ...common,
+    sourcemap: false,
+    entryPoints: [join(source, "demo.ts")],
+    outfile: join(demo, "demo.js"),
+    plugins: [shareClient("./tidewire/index.js")],
+  });
+  for (const file of ["index.html", "demo.css", "icon.svg"]) await cp(join(source, file), join(demo, file));
+  for (const file of ["index.js", "widget.js", "core.wasm"]) await cp(join(dist, file), join(demo, "tidewire", file));
+  // The service worker changes with every file it keeps, so that browsers take the new ones.
+  const files = [
+    "index.html",
+    "demo.css",
+    "icon.svg",
+    "demo.js",
+    "tidewire/index.js",
+    "tidewire/widget.js",
+    "tidewire/core.wasm",
+  ];
+  const hash = createHash("sha256");
+  for (const file of files) hash.update(await readFile(join(demo, file)));
+  await build({
+    ...common,
+    sourcemap: false,
+    entryPoints: [join(source, "sw.ts")],
+    outfile: join(demo, "sw.js"),
+    define: { FILES: JSON.stringify(files), VERSION: JSON.stringify(hash.digest("hex").slice(0, 16)) },
+  });
+}

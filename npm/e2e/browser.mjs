@@ -1,0 +1,57 @@
+// What the browser tests share: Chromium, a static server, screenshots.
+import { mkdir, readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+export const top = fileURLToPath(new URL("../..", import.meta.url));
+const shots = join(top, "test-output/screenshots");
+
+/** Starts Chromium; `CHROMIUM_PATH` says which one. */
+export function launch() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** Saves what `target` (a page or an element) looks like. */
+export async function shoot(target, name) {
+  await mkdir(shots, { recursive: true });
+  await target.screenshot({ path: join(shots, `${name}.png`) });
+}
+
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".wasm": "application/wasm",
+  ".svg": "image/svg+xml",
+};
+
+/** Serves folders under prefixes: `{ "/": folder }`. Returns the origin and what ends it. */
+export async function serveFiles(folders, headers = {}) {
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url, "http://localhost").pathname;
+    const prefix = Object.keys(folders).find((known) => path.startsWith(known));
+    try {
+      if (prefix === undefined) throw new Error("not found");
+      const body = await readFile(join(folders[prefix], path.slice(prefix.length)));
+      response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream", ...headers });
+      response.end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { origin: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+}

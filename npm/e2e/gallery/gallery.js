@@ -1,0 +1,50 @@
+// The element over a client that only pretends: each state that a person may see, at will.
+import "/dist/widget.js";
+
+function store(initial) {
+  let state = initial;
+  const listeners = new Set();
+  return {
+    getState: () => state,
+    getInitialState: () => initial,
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    set: (next) => {
+      const before = state;
+      state = { ...state, ...next };
+      for (const listener of listeners) listener(state, before);
+    },
+  };
+}
+
+export function fakeClient() {
+  const calls = [];
+  const status = { state: "idle", attempt: 0, retryAt: null, cause: null, waiting: 0 };
+  const client = store({ status, user: null, storage: null });
+  const dialog = store({ rows: [], sync: "local", error: null, run: null });
+  const call = (name) => (argument) => {
+    calls.push([name, argument]);
+    return { id: "x", acked: Promise.resolve({ offset: 1 }) };
+  };
+  const parts = { send: call("send"), stop: call("stop"), retry: call("retry"), discard: call("discard") };
+  return {
+    ...client,
+    connect: call("connect"),
+    dialog: () => ({ ...dialog, ...parts }),
+    status: (next) => client.set({ status: { ...status, ...next } }),
+    state: client.set,
+    show: dialog.set,
+    calls,
+  };
+}
+
+const client = fakeClient();
+const chat = document.createElement("tidewire-chat");
+chat.setAttribute("dialog", "demo");
+chat.setAttribute("heading", "Ask us anything");
+chat.client = client;
+document.body.append(chat);
+window.client = client;
+window.chat = chat;

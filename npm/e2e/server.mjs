@@ -1,0 +1,72 @@
+// The real server as a child process that can be stopped, killed and started again on the same port and database.
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const PROGRAM = process.env.TIDEWIRE_SERVER;
+const WEB = process.env.TIDEWIRE_WEB;
+/** The application's key: without one, the demo's tokens end with the process. */
+const SECRET = "0123456789abcdef0123456789abcdef";
+/** How long the server may take to start, ms. */
+const START_LIMIT = 15_000;
+
+export class Server {
+  #child;
+  #folder;
+  #port = 0;
+  /** What it wrote, for reports. */
+  log = "";
+
+  get origin() {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** Starts it; the first time on a free port, later on the same. */
+  async start(more = []) {
+    this.#folder ??= await mkdtemp(join(tmpdir(), "tidewire-e2e-"));
+    const database = join(this.#folder, "tidewire.db");
+    const listen = `127.0.0.1:${this.#port}`;
+    const child = spawn(
+      PROGRAM,
+      ["--demo", "--web-root", WEB, "--database", database, "--listen", listen, "--model-pace-ms", "60", ...more],
+      { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, TIDEWIRE_JWT_HS256_SECRET: SECRET } },
+    );
+    this.#child = child;
+    this.#port = await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`the server did not start:\n${this.log}`)), START_LIMIT);
+      const read = (data) => {
+        this.log += data;
+        const found = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(this.log.slice(this.log.lastIndexOf("listening on")));
+        if (found === null) return;
+        clearTimeout(timer);
+        resolve(Number(found[1]));
+      };
+      child.stdout.on("data", read);
+      child.stderr.on("data", read);
+      child.on("error", reject);
+      child.on("exit", (code) => reject(new Error(`the server ended with ${code}:\n${this.log}`)));
+    });
+  }
+
+  /** Stops it as Ctrl-C does (`SIGINT`), or pulls the plug (`SIGKILL`); waits for its end. */
+  async stop(signal = "SIGINT") {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await ended;
+  }
+
+  /** A token of the demo's. */
+  async token(body) {
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(`${this.origin}/demo/token`, { method: "POST", headers, body: JSON.stringify(body) });
+    return response.json();
+  }
+
+  async remove() {
+    await this.stop("SIGKILL");
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+  }
+}

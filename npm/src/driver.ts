@@ -1,0 +1,240 @@
+import type { Hint } from "./lifecycle.ts";
+import { watchLifecycle } from "./lifecycle.ts";
+import { Socket } from "./socket.ts";
+import type { Storage, StoreChange } from "./storage.ts";
+import { report } from "./store.ts";
+import type { Row, TokenProvider, User } from "./types.ts";
+import { TidewireError } from "./types.ts";
+import type { CoreInstance } from "./wasm.ts";
+
+/** One change of a dialog's rows. Rows lack `offset` and `code` where there is none. */
+export type RowChange =
+  | { readonly t: "reset"; readonly rows: readonly WireRow[] }
+  | { readonly t: "insert" | "update"; readonly index: number; readonly row: WireRow }
+  | { readonly t: "append"; readonly index: number; readonly text: string }
+  | { readonly t: "remove"; readonly index: number };
+
+/** A row as the core writes it. */
+export type WireRow = Omit<Row, "offset" | "code"> & { readonly offset?: number; readonly code?: string };
+
+/** What the core tells the application. */
+export type CoreEvent =
+  | {
+      readonly t: "status";
+      readonly state: string;
+      readonly attempt: number;
+      readonly retry_in_ms?: number;
+      readonly cause?: string;
+      readonly waiting: number;
+    }
+  | { readonly t: "user"; readonly user: User }
+  | {
+      readonly t: "op";
+      readonly id: string;
+      readonly channel: string;
+      readonly state: "queued" | "sending" | "acked" | "failed" | "discarded";
+      readonly offset?: number;
+      readonly code?: string;
+      readonly message?: string;
+    }
+  | {
+      readonly t: "channel";
+      readonly channel: string;
+      readonly state: "syncing" | "live" | "reset" | "failed";
+      readonly reason?: string;
+      readonly code?: string;
+      readonly message?: string;
+    }
+  | { readonly t: "received"; readonly event: unknown }
+  | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[] }
+  | { readonly t: "storage"; readonly code?: string }
+  | { readonly t: "problem"; readonly code: string; readonly message: string };
+
+type Effect =
+  | { readonly t: "open"; readonly conn: number }
+  | { readonly t: "transmit"; readonly conn: number; readonly text: string }
+  | { readonly t: "close"; readonly conn: number; readonly code: number }
+  | { readonly t: "token"; readonly ask: number; readonly renew: boolean }
+  | { readonly t: "store"; readonly store: number; readonly change: StoreChange }
+  | { readonly t: "wait"; readonly until?: number; readonly why: string };
+
+type Input =
+  | Hint
+  | { readonly t: "opened"; readonly conn: number }
+  | { readonly t: "closed"; readonly conn: number; readonly code: number }
+  | { readonly t: "token"; readonly ask: number; readonly token?: string; readonly error?: string }
+  | { readonly t: "stored"; readonly store: number; readonly error?: string };
+
+/** A command by the core's name and its arguments. */
+export type Command = { readonly c: string; readonly [member: string]: string };
+
+/** Longest delay that timers take, ms. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** What a driver needs around a core. */
+export interface DriverParts {
+  readonly core: CoreInstance;
+  readonly url: string;
+  readonly storage: Storage;
+  readonly token: TokenProvider;
+  readonly event: (event: CoreEvent) => void;
+}
+
+/** Ms on a clock that never jumps. */
+export const monotonic = (): number => Math.floor(performance.now());
+
+/**
+ * The loop around a core: feed it, drain it, carry out its effects, arm one timer. It decides nothing.
+ *
+ * No code of the application runs inside the loop: tokens are asked for later, and listeners hear of events with the next frame.
+ */
+export class Driver {
+  readonly #parts: DriverParts;
+  readonly #socket: Socket;
+  readonly #unwatch: (() => void) | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #draining = false;
+  #freed = false;
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+    this.#socket = new Socket(parts.url, {
+      opened: (conn) => this.#handle({ t: "opened", conn }),
+      closed: (conn, code) => this.#handle({ t: "closed", conn, code }),
+      received: (conn, text) => {
+        if (this.#freed) return;
+        this.#guard(() => parts.core.received(conn, text, monotonic(), Date.now()));
+        this.#drain();
+      },
+    });
+    this.#unwatch = watchLifecycle((hint) => this.#handle(hint));
+  }
+
+  /**
+   * Carries out a command and all that follows from it. Throws what the core refuses. `accepted` gets the answer before anything
+   * that follows, so that no event about it comes too early.
+   */
+  command(command: Command, accepted?: (answer: unknown) => void): void {
+    if (this.#freed) throw new TidewireError("closed", "this client was disposed of", false);
+    const text = this.#guard(() => this.#parts.core.command(JSON.stringify(command), monotonic(), Date.now()));
+    if (text === undefined) throw new TidewireError("core_crashed", "the core crashed; reload the page", false);
+    const answer = JSON.parse(text) as { ok?: unknown; error?: { code: string; retryable: boolean } };
+    if (answer.error === undefined) accepted?.(answer.ok);
+    this.#drain();
+    if (answer.error !== undefined) {
+      throw new TidewireError(answer.error.code, `${command.c}: ${answer.error.code}`, answer.error.retryable);
+    }
+  }
+
+  /** Whether it takes commands: it was neither disposed of nor did the core crash. */
+  get isUsable(): boolean {
+    return !this.#freed;
+  }
+
+  /** Ends everything; the driver is of no more use. */
+  dispose(): void {
+    if (this.#freed) return;
+    this.#stop();
+    this.#parts.core.free();
+  }
+
+  #stop(): void {
+    this.#freed = true;
+    clearTimeout(this.#timer);
+    this.#unwatch?.();
+    this.#socket.abandon();
+    this.#parts.storage.close();
+  }
+
+  #handle(input: Input): void {
+    if (this.#freed) return;
+    if (this.#guard(() => this.#parts.core.handle(JSON.stringify(input), monotonic(), Date.now())) === false) {
+      report(new TidewireError("bad_input", `the core did not understand ${input.t}`, false));
+    }
+    this.#drain();
+  }
+
+  #drain(): void {
+    // An effect that reports at once must not start a second loop inside this one: this one sees what it left.
+    if (this.#draining) return;
+    this.#draining = true;
+    try {
+      for (let waiting = this.#freed; !waiting; ) {
+        const text = this.#guard(() => this.#parts.core.poll(monotonic(), Date.now()));
+        if (text === undefined) return;
+        const list = JSON.parse(text) as (Effect | CoreEvent)[];
+        for (const output of list) {
+          waiting = output.t === "wait";
+          this.#carryOut(output);
+        }
+      }
+    } finally {
+      this.#draining = false;
+    }
+  }
+
+  /**
+   * Calls the core. A trap inside it leaves it unusable: that is told once as a state that only a reload ends, instead of an
+   * exception from each call that follows. What is stored is safe.
+   */
+  #guard<T>(call: () => T): T | undefined {
+    try {
+      return call();
+    } catch (error) {
+      this.#stop();
+      report(error);
+      this.#parts.event({ t: "status", state: "failed", attempt: 0, cause: "core_crashed", waiting: 0 });
+      return undefined;
+    }
+  }
+
+  #carryOut(output: Effect | CoreEvent): void {
+    switch (output.t) {
+      case "open":
+        this.#socket.open(output.conn);
+        break;
+      case "transmit":
+        this.#socket.transmit(output.conn, output.text);
+        break;
+      case "close":
+        this.#socket.close(output.conn, output.code);
+        break;
+      case "token":
+        void this.#fetchToken(output.ask, output.renew);
+        break;
+      case "store":
+        void this.#store(output.store, output.change);
+        break;
+      case "wait":
+        this.#arm(output.until);
+        break;
+      default:
+        this.#parts.event(output);
+    }
+  }
+
+  async #fetchToken(ask: number, renew: boolean): Promise<void> {
+    // The provider is the application's: it must not run while the core is being drained.
+    await Promise.resolve();
+    try {
+      const token = await this.#parts.token(renew ? "renew" : "connect");
+      this.#handle(token === null ? { t: "token", ask, error: "unauthorized" } : { t: "token", ask, token });
+    } catch {
+      this.#handle({ t: "token", ask, error: "unavailable" });
+    }
+  }
+
+  async #store(store: number, change: StoreChange): Promise<void> {
+    const failure = await this.#parts.storage.apply(change);
+    this.#handle(failure === null ? { t: "stored", store } : { t: "stored", store, error: failure });
+  }
+
+  #arm(until: number | undefined): void {
+    clearTimeout(this.#timer);
+    if (until === undefined) return;
+    const delay = Math.min(Math.max(until - performance.now(), 1), LONGEST_TIMER);
+    this.#timer = setTimeout(() => {
+      if (!this.#freed) this.#drain();
+    }, Math.ceil(delay));
+  }
+}

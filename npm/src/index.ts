@@ -1,0 +1,19 @@
+export type { Client } from "./client.ts";
+export { createClient } from "./client.ts";
+export type { Dialog } from "./dialog.ts";
+export { guestToken } from "./token.ts";
+export type {
+  ClientOptions,
+  ClientState,
+  ConnectionState,
+  DialogState,
+  Listener,
+  Outgoing,
+  Row,
+  RowState,
+  Status,
+  Store,
+  TokenProvider,
+  User,
+} from "./types.ts";
+export { TidewireError } from "./types.ts";

@@ -1,0 +1,30 @@
+/** Hints about the network and the page. */
+export type Hint =
+  | { t: "network"; state: "online" | "offline" | "changed" }
+  | { t: "lifecycle"; state: "shown" | "hidden" | "frozen" | "resumed" };
+
+/** Reports what the page's life and the network do, beginning with what is not as usual. Returns what ends it. */
+export function watchLifecycle(report: (hint: Hint) => void): () => void {
+  if (typeof window === "undefined" || typeof document === "undefined") return () => {};
+  const controller = new AbortController();
+  const { signal } = controller;
+  const network = (state: "online" | "offline" | "changed") => report({ t: "network", state });
+  const life = (state: "shown" | "hidden" | "frozen" | "resumed") => report({ t: "lifecycle", state });
+
+  window.addEventListener("online", () => network("online"), { signal });
+  window.addEventListener("offline", () => network("offline"), { signal });
+  const connection = (navigator as Navigator & { connection?: EventTarget }).connection;
+  connection?.addEventListener("change", () => network("changed"), { signal });
+  document.addEventListener("visibilitychange", () => life(document.visibilityState === "visible" ? "shown" : "hidden"), {
+    signal,
+  });
+  document.addEventListener("freeze", () => life("frozen"), { signal });
+  document.addEventListener("resume", () => life("resumed"), { signal });
+  // `persisted` says that the page goes to, or comes from, the back/forward cache.
+  window.addEventListener("pagehide", (event) => event.persisted && life("frozen"), { signal });
+  window.addEventListener("pageshow", (event) => event.persisted && life("resumed"), { signal });
+
+  if (navigator.onLine === false) network("offline");
+  if (document.visibilityState === "hidden") life("hidden");
+  return () => controller.abort();
+}

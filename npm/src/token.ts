@@ -1,0 +1,82 @@
+import type { TokenProvider } from "./types.ts";
+
+/** How long before its end a kept token is no longer used, ms. */
+const MARGIN = 30_000;
+const TIMEOUT = 15_000;
+
+interface Session {
+  readonly token: string;
+  /** When it ends, ms since the Unix epoch. */
+  readonly expires: number;
+}
+
+/** Where a guest's session may be kept. */
+export interface SessionPlace {
+  get(): string | null;
+  set(value: string): void;
+}
+
+/**
+ * Tokens of a guest session of the server's (`POST /v1/guest`). The session is kept in this browser under `name`, so that the
+ * same guest comes back; with the old token, even an expired one, the server renews it.
+ */
+export function guestToken(
+  server: string | URL,
+  options: { nickname?: string; name?: string; place?: SessionPlace } = {},
+): TokenProvider {
+  const place = options.place ?? browserPlace(`tidewire:guest:${options.name ?? "default"}`);
+  const ask = (old: string | undefined): Promise<Response> =>
+    fetch(new URL("/v1/guest", server), {
+      method: "POST",
+      headers: { "content-type": "application/json", ...(old === undefined ? {} : { authorization: `Bearer ${old}` }) },
+      body: JSON.stringify({ nickname: options.nickname ?? "Guest" }),
+      signal: AbortSignal.timeout(TIMEOUT),
+    });
+
+  return async (why) => {
+    const old = read(place);
+    if (why === "connect" && old !== undefined && old.expires - MARGIN > Date.now()) return old.token;
+    let response = await ask(old?.token);
+    // The server no longer knows this guest: a new one is better than none.
+    if (response.status === 401 && old !== undefined) response = await ask(undefined);
+    if (response.status === 401 || response.status === 403) return null;
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    const session = (await response.json()) as { token: string; expires_ms: number };
+    const kept: Session = { token: session.token, expires: Date.now() + session.expires_ms };
+    place.set(JSON.stringify(kept));
+    return session.token;
+  };
+}
+
+function read(place: SessionPlace): Session | undefined {
+  try {
+    const value: unknown = JSON.parse(place.get() ?? "null");
+    if (typeof value !== "object" || value === null) return undefined;
+    const { token, expires } = value as Partial<Session>;
+    return typeof token === "string" && typeof expires === "number" ? { token, expires } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `localStorage`, or this page's memory where that is denied. */
+function browserPlace(key: string): SessionPlace {
+  let memory: string | null = null;
+  return {
+    get: () => {
+      try {
+        return localStorage.getItem(key) ?? memory;
+      } catch {
+        return memory;
+      }
+    },
+    set: (value) => {
+      memory = value;
+      try {
+        localStorage.setItem(key, value);
+      } catch {
+        // Kept for this page only.
+      }
+    },
+  };
+}

@@ -1,0 +1,134 @@
+/** Same shape as Zustand's read-only store, so that its `useStore` and React's `useSyncExternalStore` work as they are. */
+export interface Store<S> {
+  /** The state now. It never changes in place. */
+  getState(): S;
+  /** The state before anything happened, for rendering on a server. */
+  getInitialState(): S;
+  /** Calls `listener` after changes, at most once a frame. Returns what ends it. */
+  subscribe(listener: Listener<S>): () => void;
+}
+
+/** Called with the state now and the one that this listener was told before. */
+export type Listener<S> = (state: S, previous: S) => void;
+
+/** Who wrote something. */
+export interface User {
+  readonly id: string;
+  readonly name: string;
+  readonly kind: "guest" | "user" | "operator" | "ai" | "system";
+}
+
+/** States of the connection. `failed` is final until `connect()` is called: `cause` says why. */
+export type ConnectionState = "idle" | "connecting" | "online" | "reconnecting" | "offline" | "parked" | "closed" | "failed";
+
+/** The connection as people see it. */
+export interface Status {
+  readonly state: ConnectionState;
+  /** Attempts that failed in a row. */
+  readonly attempt: number;
+  /** When the next attempt is made, ms since the Unix epoch. */
+  readonly retryAt: number | null;
+  /** Why the connection is not there: a stable code. */
+  readonly cause: string | null;
+  /** How many messages are not yet acknowledged. */
+  readonly waiting: number;
+}
+
+/** What a client knows. */
+export interface ClientState {
+  readonly status: Status;
+  /** Who this client is, once the server said so. */
+  readonly user: User | null;
+  /** Why messages are not kept across reloads: `storage_full`, `storage_unavailable`, or `null` if they are. */
+  readonly storage: string | null;
+}
+
+/** How a row stands. */
+export type RowState =
+  | "saving"
+  | "queued"
+  | "sending"
+  | "sent"
+  | "failed"
+  | "streaming"
+  | "done"
+  | "stopped"
+  | "interrupted"
+  | "error";
+
+/** One row of a dialog. */
+export interface Row {
+  /** The message's id, or the answer's. It stays the same for the row's whole life. */
+  readonly id: string;
+  readonly kind: "message" | "answer";
+  readonly by: User;
+  /** Whether this client's user wrote it. */
+  readonly own: boolean;
+  /** The text; an answer's grows while the state is `streaming`. */
+  readonly text: string;
+  /** ms since the Unix epoch. */
+  readonly at: number;
+  /** Its place in the log, once committed. */
+  readonly offset: number | null;
+  readonly state: RowState;
+  /** Why it failed or ended early: a stable code. */
+  readonly code: string | null;
+}
+
+/** What is known of a dialog. */
+export interface DialogState {
+  /** In their order. Rows that did not change are the same objects as before. */
+  readonly rows: readonly Row[];
+  /** `local`: only what was stored; `syncing`: on the way to the head; `live`: there; `failed`: refused, see `error`. */
+  readonly sync: "local" | "syncing" | "live" | "failed";
+  /** Why the server refused the dialog. */
+  readonly error: { readonly code: string; readonly message: string } | null;
+  /** The id of the answer under way. */
+  readonly run: string | null;
+}
+
+/** A message on its way. */
+export interface Outgoing {
+  /** The message's id; its row has the same. */
+  readonly id: string;
+  /** Settles once: with the place in the log, or with a {@link TidewireError}. Nobody has to handle it. */
+  readonly acked: Promise<{ readonly offset: number }>;
+}
+
+/** Gets a token. `null`: this user may not connect, ever. Throwing: it did not work this time, and is tried again. */
+export type TokenProvider = (why: "connect" | "renew") => Promise<string | null>;
+
+/** Settings of {@link createClient}. */
+export interface ClientOptions {
+  /** The server's origin, `https://…`. */
+  url: string | URL;
+  /** Tokens of your own users. Without it, the server makes a guest session. */
+  token?: TokenProvider;
+  /** What a guest is called. */
+  guest?: { nickname?: string };
+  /** Separates what is stored: one name for each user of this browser. Default `default`. */
+  name?: string;
+  /** Where messages wait. Default `indexeddb`. */
+  storage?: "indexeddb" | "memory";
+  /** Where `core.wasm` is, or its bytes. Default: beside this module. */
+  wasm?: URL | string | BufferSource;
+  /** `false`: connect only when `connect()` is called. */
+  autoConnect?: boolean;
+  /** Settings of the core by its names, such as `{ tail: 100 }`. */
+  config?: Readonly<Record<string, string | number>>;
+}
+
+/** Why something was refused or failed. `code` is stable and the same in every language. */
+export class TidewireError extends Error {
+  override readonly name = "TidewireError";
+  /** A stable code. */
+  readonly code: string;
+  /** Whether the same call may succeed later. */
+  readonly retryable: boolean;
+
+  constructor(code: string, message: string, retryable: boolean) {
+    super(message);
+    this.code = code;
+    this.retryable = retryable;
+  }
+}

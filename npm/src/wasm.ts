@@ -1,0 +1,46 @@
+import { Core, initSync } from "tidewire-glue";
+import { TidewireError } from "./types.ts";
+
+/** The core as the WebAssembly module exports it: JSON texts in, JSON texts out. Times are ms. */
+export interface CoreInstance {
+  received(conn: number, text: string, mono: number, wall: number): void;
+  handle(input: string, mono: number, wall: number): boolean;
+  command(command: string, mono: number, wall: number): string;
+  poll(mono: number, wall: number): string;
+  free(): void;
+}
+
+let loading: Promise<void> | undefined;
+
+/** Loads the module once for the page. A failed load may be tried again. */
+export function loadCore(source?: URL | string | BufferSource): Promise<void> {
+  loading ??= compile(source ?? new URL("./core.wasm", import.meta.url)).then(
+    (module) => {
+      initSync({ module });
+    },
+    (error: unknown) => {
+      loading = undefined;
+      throw new TidewireError("core_unavailable", `core.wasm could not be loaded: ${String(error)}`, true);
+    },
+  );
+  return loading;
+}
+
+async function compile(source: URL | string | BufferSource): Promise<WebAssembly.Module> {
+  if (!(source instanceof URL || typeof source === "string")) return WebAssembly.compile(source);
+  const response = await fetch(source);
+  if (!response.ok) throw new Error(`${source} answered ${response.status}`);
+  // Servers that do not know the type of .wasm files only cost the streaming.
+  if (response.headers.get("content-type")?.startsWith("application/wasm")) {
+    return WebAssembly.compileStreaming(response);
+  }
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+/** Makes a core; `loadCore` must have finished. */
+export function createCore(config: object, restored: object, mono: number, wall: number): CoreInstance {
+  const seed = crypto.getRandomValues(new Uint8Array(32));
+  const core = Core.create(JSON.stringify(config), seed, JSON.stringify(restored), mono, wall);
+  if (core === undefined) throw new TidewireError("bad_config", "the settings or the stored data can't be read", false);
+  return core;
+}

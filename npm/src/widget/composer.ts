@@ -1,0 +1,115 @@
+import { el, icon } from "./dom.ts";
+import { failureText } from "./texts.ts";
+
+/** Longest message that servers take, in bytes of UTF-8. */
+const MOST_BYTES = 16_384;
+/** From how many bytes on the length is shown. */
+const SHOWN_FROM = 14_000;
+
+/** What the composer asks for. */
+export interface ComposerActions {
+  /** Throws an error with a `code` to refuse. */
+  send(text: string): void;
+  stop(): unknown;
+}
+
+/** Where people write. Enter sends, Shift+Enter breaks the line, Escape leaves. */
+export class Composer {
+  readonly element: HTMLElement;
+  readonly #input = el("textarea", {
+    rows: "1",
+    part: "input",
+    dir: "auto",
+    placeholder: "Write a message…",
+    "aria-label": "Message",
+    enterkeyhint: "send",
+  });
+  readonly #send = el("button", { type: "submit", class: "round", part: "send", "aria-label": "Send" }, icon("send", 18));
+  readonly #stop = el(
+    "button",
+    { type: "button", class: "round stop", part: "stop" },
+    icon("stop", 16),
+    el("span", { class: "word" }, "Stop"),
+  );
+  readonly #hint = el("div", { class: "hint", role: "alert" });
+  readonly #actions: ComposerActions;
+
+  constructor(actions: ComposerActions) {
+    this.#actions = actions;
+    this.#stop.setAttribute("aria-label", "Stop the answer");
+    this.#stop.hidden = true;
+    this.#hint.hidden = true;
+    this.#send.disabled = true;
+    const form = el("form", { class: "composer", part: "composer" }, this.#input, this.#stop, this.#send);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.#stop.addEventListener("click", () => {
+      this.#actions.stop();
+      this.#input.focus();
+    });
+    this.#input.addEventListener("input", () => this.#changed());
+    this.#input.addEventListener("keydown", (event) => this.#key(event));
+    this.element = el("div", { class: "footer" }, this.#hint, form);
+  }
+
+  /** Puts the cursor into the text. */
+  focus(): void {
+    this.#input.focus();
+  }
+
+  /** Whether an answer is under way that may be stopped. */
+  set running(running: boolean) {
+    this.#stop.hidden = !running;
+  }
+
+  #key(event: KeyboardEvent): void {
+    // While an input method composes a character, Enter belongs to it; 229 is what some browsers send instead of the flag.
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      this.#submit();
+    } else if (event.key === "Escape") {
+      this.#input.blur();
+    }
+  }
+
+  #submit(): void {
+    const text = this.#input.value;
+    if (text.trim() === "" || this.#send.disabled) return;
+    try {
+      this.#actions.send(text);
+    } catch (error) {
+      // By its shape: the client may come from another copy of the package.
+      const { code } = error as { code?: unknown };
+      this.#say(`Not sent: ${failureText(typeof code === "string" ? code : String(error))}.`, true);
+      return;
+    }
+    this.#input.value = "";
+    this.#changed();
+  }
+
+  #changed(): void {
+    const text = this.#input.value;
+    const bytes = new TextEncoder().encode(text).length;
+    const tooLong = bytes > MOST_BYTES;
+    this.#send.disabled = text.trim() === "" || tooLong;
+    if (tooLong) {
+      this.#say(`Too long by ${(bytes - MOST_BYTES).toLocaleString()} bytes: shorten it, or send it in parts.`, true);
+    } else if (bytes > SHOWN_FROM) {
+      this.#say(`${(MOST_BYTES - bytes).toLocaleString()} bytes left.`, false);
+    } else {
+      this.#hint.hidden = true;
+    }
+    // The script may set a style where a page's policy forbids style attributes in markup.
+    this.#input.style.blockSize = "auto";
+    this.#input.style.blockSize = `${this.#input.scrollHeight}px`;
+  }
+
+  #say(text: string, bad: boolean): void {
+    this.#hint.dataset["tone"] = bad ? "bad" : "warn";
+    if (this.#hint.textContent !== text) this.#hint.textContent = text;
+    this.#hint.hidden = false;
+  }
+}

@@ -1,0 +1,305 @@
+// The client of the built package over a pretended socket.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { createClient, guestToken, TidewireError } from "../dist/index.js";
+import { wasm } from "./bundle.mjs";
+import { event, FakeSocket, ME, SUB_OK, settle, sockets, WELCOME } from "./fake.mjs";
+
+const bytes = await wasm();
+let client;
+
+beforeEach(() => {
+  globalThis.WebSocket = FakeSocket;
+  sockets.length = 0;
+});
+
+afterEach(() => {
+  client?.dispose();
+  client = undefined;
+  delete globalThis.WebSocket;
+});
+
+async function connect(options = {}) {
+  const token = async () => "token";
+  client = await createClient({ url: "https://chat.example", token, storage: "memory", wasm: bytes, ...options });
+  return client;
+}
+
+/** A client that is online in the dialog `demo`. */
+async function live() {
+  await connect();
+  const dialog = client.dialog("demo");
+  await settle();
+  sockets[0].open();
+  sockets[0].receive(WELCOME, SUB_OK);
+  await settle();
+  return dialog;
+}
+
+test("it connects by itself, in order: token, socket, hello, welcome", async () => {
+  const asked = [];
+  await connect({
+    token: async (why) => {
+      asked.push([why, sockets.length]);
+      return "secret";
+    },
+  });
+  assert.equal(client.getState().status.state, "connecting");
+  const dialog = client.dialog("demo");
+  await settle();
+  assert.deepEqual(asked, [["connect", 0]]);
+  assert.equal(sockets.length, 1);
+  assert.equal(sockets[0].url, "wss://chat.example/v1/ws");
+  assert.deepEqual(sockets[0].protocols, ["tidewire.v1"]);
+  sockets[0].open();
+  assert.equal(sockets[0].sent[0].t, "hello");
+  assert.equal(sockets[0].sent[0].token, "secret");
+  assert.deepEqual(
+    sockets[0].sent[0].subs.map((sub) => sub.ch),
+    ["dialog:demo"],
+  );
+  sockets[0].receive(WELCOME, SUB_OK);
+  assert.equal(client.getState().status.state, "online");
+  assert.deepEqual(client.getState().user, ME);
+  assert.equal(dialog.getState().sync, "live");
+});
+
+test("autoConnect: false waits for connect()", async () => {
+  await connect({ autoConnect: false });
+  await settle();
+  assert.equal(client.getState().status.state, "idle");
+  assert.equal(sockets.length, 0);
+  client.connect();
+  await settle();
+  assert.equal(sockets.length, 1);
+});
+
+test("send is synchronous, its row is there at once, and acked tells the offset", async () => {
+  const dialog = await live();
+  const { send } = dialog;
+  const { id, acked } = send("hello");
+  assert.deepEqual(
+    dialog.getState().rows.map((row) => [row.id, row.text, row.own, row.offset]),
+    [[id, "hello", true, null]],
+  );
+  await settle();
+  const op = sockets[0].sent.find((frame) => frame.t === "op");
+  assert.deepEqual([op.id, op.body], [id, { text: "hello" }]);
+  sockets[0].receive(event(1, "message", { text: "hello" }, { id, by: ME }), {
+    t: "ok",
+    id,
+    ch: "dialog:demo",
+    offset: 1,
+    at: 5,
+  });
+  assert.deepEqual(await acked, { offset: 1 });
+  assert.deepEqual(
+    dialog.getState().rows.map((row) => [row.state, row.offset]),
+    [["sent", 1]],
+  );
+});
+
+test("what is refused at once throws with a code, and what fails later rejects with one, unheard or not", async () => {
+  const dialog = await live();
+  assert.throws(
+    () => dialog.send("  "),
+    (error) => error instanceof TidewireError && error.code === "empty" && !error.retryable,
+  );
+  assert.throws(() => dialog.send("x".repeat(20_000)), { code: "too_large" });
+  assert.throws(() => client.dialog("no spaces here"), { code: "bad_channel" });
+  const unhandled = [];
+  const listen = (error) => unhandled.push(error);
+  process.on("unhandledRejection", listen);
+  const first = dialog.send("one");
+  const second = dialog.send("two");
+  await settle();
+  const nack = { t: "nack", code: "forbidden", message: "no", retryable: false };
+  sockets[0].receive({ ...nack, id: first.id });
+  await assert.rejects(first.acked, { code: "forbidden" });
+  assert.equal(dialog.getState().rows[0].state, "failed");
+  assert.equal(dialog.discard(second.id), false, "nobody knows yet what became of it");
+  sockets[0].receive({ ...nack, id: second.id });
+  assert.equal(dialog.discard(second.id), true);
+  assert.equal(dialog.discard(first.id), true);
+  assert.equal(dialog.retry(first.id), false);
+  await settle();
+  assert.deepEqual(dialog.getState().rows, []);
+  await assert.rejects(second.acked, { code: "forbidden" });
+  process.off("unhandledRejection", listen);
+  assert.deepEqual(unhandled, []);
+});
+
+test("closing settles every promise", async () => {
+  const dialog = await live();
+  const { acked } = dialog.send("one");
+  client.close();
+  await assert.rejects(acked, { code: "closed", retryable: true });
+  assert.equal(client.getState().status.state, "closed");
+  await settle();
+  assert.ok(sockets[0].closed !== undefined);
+});
+
+test("rows that did not change are the same objects, and an answer grows in one row", async () => {
+  const dialog = await live();
+  sockets[0].receive(event(1, "message", { text: "question" }));
+  const [question] = dialog.getState().rows;
+  const run = "0193c000-0000-7000-8000-000000000001";
+  const by = { id: "ai", name: "Assistant", kind: "ai" };
+  sockets[0].receive(event(2, "answer.start", { run }, { by }), {
+    t: "piece",
+    ch: "dialog:demo",
+    run,
+    at: 0,
+    text: "Hello ",
+  });
+  const early = dialog.getState();
+  assert.equal(early.run, run);
+  sockets[0].receive({ t: "piece", ch: "dialog:demo", run, at: 6, text: "Ada" });
+  assert.deepEqual(
+    dialog.getState().rows.map((row) => row.text),
+    ["question", "Hello Ada"],
+  );
+  assert.equal(dialog.getState().rows[0], question);
+  assert.equal(early.rows[1].text, "Hello ", "states that were handed out never change");
+  sockets[0].receive(event(3, "answer.end", { run, status: "done", text: "Hello Ada." }, { by }));
+  assert.deepEqual(
+    [dialog.getState().run, dialog.getState().rows[1].text, dialog.getState().rows[1].state],
+    [null, "Hello Ada.", "done"],
+  );
+});
+
+test("a row has listeners of its own", async () => {
+  const dialog = await live();
+  sockets[0].receive(event(1, "message", { text: "one" }));
+  await settle();
+  const row = dialog.row(dialog.getState().rows[0].id);
+  const heard = [];
+  row.subscribe((now) => heard.push(now?.text));
+  sockets[0].receive(event(2, "message", { text: "two" }));
+  await settle();
+  assert.deepEqual(heard, []);
+  assert.equal(row.getState().text, "one");
+});
+
+test("the same id is the same dialog, until it is closed", async () => {
+  const dialog = await live();
+  assert.equal(client.dialog("demo"), dialog);
+  dialog.close();
+  assert.notEqual(client.dialog("demo"), dialog);
+});
+
+test("a dropped socket is forgotten at once: what it says later changes nothing", async () => {
+  const dialog = await live();
+  const old = sockets[0];
+  old.drop();
+  assert.equal(client.getState().status.state, "reconnecting");
+  assert.ok(client.getState().status.retryAt >= Date.now() - 5);
+  old.receive(event(1, "message", { text: "from the grave" }));
+  old.drop();
+  assert.deepEqual(dialog.getState().rows, []);
+});
+
+test("a binary message ends the connection", async () => {
+  await live();
+  sockets[0].onmessage({ data: new ArrayBuffer(4) });
+  assert.notEqual(client.getState().status.state, "online");
+  assert.ok(sockets[0].closed !== undefined);
+});
+
+test("a provider that says null ends it; one that throws is asked again", async () => {
+  await connect({ token: async () => null });
+  await settle();
+  assert.deepEqual([client.getState().status.state, client.getState().status.cause], ["failed", "unauthorized"]);
+  assert.equal(sockets.length, 0);
+  client.dispose();
+  let asked = 0;
+  await connect({
+    config: { backoff_base_ms: 1, backoff_cap_ms: 1 },
+    token: async () => {
+      asked += 1;
+      if (asked < 3) throw new Error("no network");
+      return "token";
+    },
+  });
+  for (let n = 0; n < 100 && sockets.length === 0; n += 1) await settle();
+  assert.equal(asked, 3);
+  assert.equal(sockets.length, 1);
+});
+
+test("a token provider may use the client", async () => {
+  const ids = [];
+  client = await createClient({
+    url: "https://chat.example",
+    storage: "memory",
+    wasm: bytes,
+    autoConnect: false,
+    token: async () => {
+      ids.push(client.dialog("demo").send("from inside").id);
+      return "token";
+    },
+  });
+  client.connect();
+  await settle();
+  assert.equal(ids.length, 1);
+});
+
+test("a socket that can't even be made counts as a failed attempt", async () => {
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new Error("blocked by policy");
+    }
+  };
+  await connect();
+  await settle();
+  assert.equal(client.getState().status.state, "reconnecting");
+});
+
+test("options that make no sense are refused", async () => {
+  await assert.rejects(connect({ url: "ftp://chat.example" }), { code: "bad_config" });
+  await assert.rejects(connect({ url: "nonsense" }), TypeError);
+});
+
+test("a guest session is kept, renewed with its old token, and replaced when the server forgot it", async () => {
+  const asked = [];
+  const answers = [];
+  let kept = null;
+  const place = {
+    get: () => kept,
+    set: (value) => {
+      kept = value;
+    },
+  };
+  const original = globalThis.fetch;
+  globalThis.fetch = async (url, init) => {
+    asked.push([String(url), init.headers.authorization, JSON.parse(init.body)]);
+    const { status, token } = answers.shift();
+    return new Response(JSON.stringify({ token, expires_ms: 3_600_000 }), { status });
+  };
+  try {
+    const provider = guestToken("https://chat.example", { nickname: "Ada", place });
+    answers.push({ status: 200, token: "t1" });
+    assert.equal(await provider("connect"), "t1");
+    assert.equal(await provider("connect"), "t1");
+    answers.push({ status: 200, token: "t2" });
+    assert.equal(await provider("renew"), "t2");
+    answers.push({ status: 401 }, { status: 200, token: "t3" });
+    assert.equal(await provider("renew"), "t3");
+    answers.push({ status: 503 });
+    await assert.rejects(provider("renew"));
+    answers.push({ status: 401 }, { status: 401 });
+    assert.equal(await provider("renew"), null);
+    assert.deepEqual(asked.slice(0, 4), [
+      ["https://chat.example/v1/guest", undefined, { nickname: "Ada" }],
+      ["https://chat.example/v1/guest", "Bearer t1", { nickname: "Ada" }],
+      ["https://chat.example/v1/guest", "Bearer t2", { nickname: "Ada" }],
+      ["https://chat.example/v1/guest", undefined, { nickname: "Ada" }],
+    ]);
+  } finally {
+    globalThis.fetch = original;
+  }
+});
+
+test("importing the widget where there is no page does nothing", async () => {
+  const { TidewireChat } = await import("../dist/widget.js");
+  assert.equal(typeof TidewireChat, "function");
+});

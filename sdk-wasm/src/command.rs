@@ -1,0 +1,73 @@
+//! The application's commands, read from JSON: `{"c": name, …}` with the core's names.
+
+use crate::input::object;
+use crate::output::row;
+use tidewire_core::wire::json::{Writer, string};
+use tidewire_core::{Client, Now, SendError, SubscribeError};
+
+/// Runs a command and answers in JSON; nothing if it can't be read.
+pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
+    let given = object(text)?;
+    let answer = match given.str("c")?.as_ref() {
+        "connect" => {
+            client.connect(now);
+            done()
+        }
+        "close" => {
+            client.close(now);
+            done()
+        }
+        "open_dialog" => subscribed(client.open_dialog(now, &given.str("dialog")?)),
+        "close_dialog" => {
+            client.close_dialog(now, &given.str("dialog")?);
+            done()
+        }
+        "send_text" => sent(client.send_text(now, &given.str("dialog")?, &given.str("text")?)),
+        "stop" => sent(client.stop(now, &given.str("dialog")?, &given.str("run")?)),
+        "rows" => {
+            let rows: Vec<String> = client.rows(&given.str("dialog")?).iter().map(row).collect();
+            Writer::object().array("ok", rows.iter().map(String::as_str)).end()
+        }
+        "subscribe" => subscribed(client.subscribe(now, &given.str("channel")?)),
+        "unsubscribe" => {
+            client.unsubscribe(now, &given.str("channel")?);
+            done()
+        }
+        "send" => sent(client.send(now, &given.str("channel")?, &given.str("kind")?, given.raw("body")?)),
+        "retry" => flag(client.retry(now, &given.str("op")?)),
+        "discard" => flag(client.discard(now, &given.str("op")?)),
+        _ => return None,
+    };
+    Some(answer)
+}
+
+fn done() -> String {
+    ok("null")
+}
+
+fn flag(value: bool) -> String {
+    ok(if value { "true" } else { "false" })
+}
+
+fn ok(raw: &str) -> String {
+    Writer::object().raw("ok", raw).end()
+}
+
+fn sent(result: Result<String, SendError>) -> String {
+    match result {
+        Ok(id) => ok(&string(&id)),
+        Err(error) => refused(error.code(), error.is_retryable()),
+    }
+}
+
+fn subscribed(result: Result<(), SubscribeError>) -> String {
+    match result {
+        Ok(()) => done(),
+        Err(error) => refused(error.code(), false),
+    }
+}
+
+fn refused(code: &str, retryable: bool) -> String {
+    let error = Writer::object().str("code", code).bool("retryable", retryable).end();
+    Writer::object().raw("error", &error).end()
+}

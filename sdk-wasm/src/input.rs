@@ -1,0 +1,177 @@
+//! What the host says, read from JSON: settings, the restored store, and inputs.
+
+use tidewire_core::wire::json::{Object, validate};
+use tidewire_core::{
+    Config, ConnId, Input, Lifecycle, Network, Restored, RestoredChannel, StoreError, StoreId, TokenAsk,
+    TokenError,
+};
+
+/// An object after its whole text was checked.
+pub(crate) fn object(text: &str) -> Option<Object<'_>> {
+    Object::parse(validate(text).ok()?).ok()
+}
+
+/// Settings by the core's names; what is missing keeps its default.
+pub(crate) fn config(text: &str) -> Option<Config> {
+    let given = object(text)?;
+    let mut config = Config::default();
+    if let Some(agent) = given.str("agent") {
+        config.agent = agent.into_owned();
+    }
+    let number = |name: &str, target: &mut u64| {
+        if let Some(value) = given.u64(name) {
+            *target = value;
+        }
+    };
+    number("connect_timeout_ms", &mut config.connect_timeout_ms);
+    number("backoff_base_ms", &mut config.backoff_base_ms);
+    number("backoff_cap_ms", &mut config.backoff_cap_ms);
+    number("op_ttl_ms", &mut config.op_ttl_ms);
+    number("cached_events", &mut config.cached_events);
+    number("tail", &mut config.tail);
+    let size = |name: &str, target: &mut usize| {
+        if let Some(value) = given.u64(name) {
+            *target = value as usize;
+        }
+    };
+    size("outbox_ops", &mut config.outbox_ops);
+    size("outbox_bytes", &mut config.outbox_bytes);
+    Some(config)
+}
+
+/// `{profile?, ops: [text], channels: [{channel, epoch, cursor, events: [text]}]}`.
+pub(crate) fn restored(text: &str) -> Option<Restored> {
+    let given = object(text)?;
+    let mut channels = Vec::new();
+    for raw in given.array("channels")? {
+        let channel = Object::parse(raw).ok()?;
+        channels.push(RestoredChannel {
+            channel: channel.str("channel")?.into_owned(),
+            epoch: channel.str("epoch")?.into_owned(),
+            cursor: channel.u64("cursor")?,
+            events: texts(&channel, "events")?,
+        });
+    }
+    Some(Restored {
+        profile: given.str("profile").map(|profile| profile.into_owned()),
+        ops: texts(&given, "ops")?,
+        channels,
+    })
+}
+
+fn texts(object: &Object<'_>, name: &str) -> Option<Vec<String>> {
+    let mut texts = Vec::new();
+    for raw in object.array(name)? {
+        if !raw.starts_with('"') {
+            return None;
+        }
+        texts.push(tidewire_core::wire::json::unescape(raw).into_owned());
+    }
+    Some(texts)
+}
+
+/// An input by its `t`.
+pub(crate) fn input(text: &str) -> Option<Input<'static>> {
+    let given = object(text)?;
+    Some(match given.str("t")?.as_ref() {
+        "opened" => Input::Opened { conn: ConnId(given.u64("conn")?) },
+        "closed" => {
+            Input::Closed { conn: ConnId(given.u64("conn")?), code: given.u64("code")?.try_into().ok()? }
+        }
+        "token" => Input::Token {
+            ask: TokenAsk(given.u64("ask")?),
+            result: match given.str("token") {
+                Some(token) => Ok(token.into_owned()),
+                None if given.str("error")? == "unauthorized" => Err(TokenError::Unauthorized),
+                None => Err(TokenError::Unavailable),
+            },
+        },
+        "stored" => Input::Stored {
+            store: StoreId(given.u64("store")?),
+            result: match given.str("error") {
+                None => Ok(()),
+                Some(code) if code == "full" => Err(StoreError::Full),
+                Some(_) => Err(StoreError::Unavailable),
+            },
+        },
+        "network" => Input::Network(match given.str("state")?.as_ref() {
+            "online" => Network::Online,
+            "offline" => Network::Offline,
+            "changed" => Network::Changed,
+            _ => return None,
+        }),
+        "lifecycle" => Input::Lifecycle(match given.str("state")?.as_ref() {
+            "shown" => Lifecycle::Shown,
+            "hidden" => Lifecycle::Hidden,
+            "frozen" => Lifecycle::Frozen,
+            "resumed" => Lifecycle::Resumed,
+            _ => return None,
+        }),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_are_missing_keep_their_default() {
+        let read = config(r#"{"tail":7,"agent":"x","outbox_ops":"3"}"#).unwrap();
+        assert_eq!(read, Config { tail: 7, agent: "x".into(), outbox_ops: 3, ..Config::default() });
+    }
+
+    #[test]
+    fn a_store_is_read_back_with_texts_unescaped() {
+        let text = r#"{"profile":"{\"a\":1}","ops":["{\"id\":\"1\"}"],
+            "channels":[{"channel":"dialog:demo","epoch":"e","cursor":2,"events":["{\"t\":\"event\"}"]}]}"#;
+        let read = restored(text).unwrap();
+        assert_eq!(read.profile.as_deref(), Some(r#"{"a":1}"#));
+        assert_eq!(read.ops, [r#"{"id":"1"}"#]);
+        assert_eq!(read.channels[0].cursor, 2);
+        assert_eq!(read.channels[0].events, [r#"{"t":"event"}"#]);
+    }
+
+    #[test]
+    fn a_store_that_lacks_a_part_or_holds_another_type_is_refused() {
+        for text in ["", "[]", "{}", r#"{"ops":[],"channels":[{}]}"#, r#"{"ops":[1],"channels":[]}"#] {
+            assert!(restored(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_input_is_read() {
+        assert!(matches!(input(r#"{"t":"opened","conn":3}"#), Some(Input::Opened { conn: ConnId(3) })));
+        let closed = input(r#"{"t":"closed","conn":3,"code":4020}"#);
+        assert!(matches!(closed, Some(Input::Closed { code: 4020, .. })));
+        let token = input(r#"{"t":"token","ask":1,"token":"t"}"#);
+        assert!(matches!(token, Some(Input::Token { result: Ok(t), .. }) if t == "t"));
+        let refused = input(r#"{"t":"token","ask":1,"error":"unauthorized"}"#);
+        assert!(matches!(refused, Some(Input::Token { result: Err(TokenError::Unauthorized), .. })));
+        let full = input(r#"{"t":"stored","store":9,"error":"full"}"#);
+        assert!(matches!(full, Some(Input::Stored { store: StoreId(9), result: Err(StoreError::Full) })));
+        assert!(matches!(input(r#"{"t":"stored","store":9}"#), Some(Input::Stored { result: Ok(()), .. })));
+        let offline = input(r#"{"t":"network","state":"offline"}"#);
+        assert!(matches!(offline, Some(Input::Network(Network::Offline))));
+        let frozen = input(r#"{"t":"lifecycle","state":"frozen"}"#);
+        assert!(matches!(frozen, Some(Input::Lifecycle(Lifecycle::Frozen))));
+    }
+
+    #[test]
+    fn an_input_that_makes_no_sense_is_refused() {
+        for text in [
+            "",
+            "null",
+            "{",
+            "{}",
+            r#"{"t":"opened"}"#,
+            r#"{"t":"opened","conn":-1}"#,
+            r#"{"t":"closed","conn":1,"code":70000}"#,
+            r#"{"t":"token","ask":1}"#,
+            r#"{"t":"network","state":"maybe"}"#,
+            r#"{"t":"other"}"#,
+        ] {
+            assert!(input(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `demo`: the whole product on one machine, from a fresh clone with one command.
+
+use crate::{build, progress, tools};
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+const PORT: u16 = 8080;
+/// The key that signs the demo's tokens. Without one they end with the server, and a restart would throw the operator out.
+const SECRET: &str = "TIDEWIRE_JWT_HS256_SECRET";
+
+/// Runs the command; only an error returns.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let mut port = PORT;
+    let mut fresh = false;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--fresh" => fresh = true,
+            "--port" => {
+                let value = rest.next().ok_or("--port wants a number")?;
+                port =
+                    value.parse().map_err(|_| format!("--port wants a number up to 65535, not `{value}`"))?;
+            }
+            other => return Err(crate::unknown(other)),
+        }
+    }
+    // Before some minutes of work, not after them.
+    free(port)?;
+    tools::need_node()?;
+    println!("Building the demo; the first time takes some minutes, later only seconds.");
+    build::web()?;
+    let server = build::server()?;
+    let folder = tools::top().join(".demo");
+    let database = folder.join("tidewire.db");
+    if fresh {
+        for ending in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{ending}", database.display()));
+        }
+    }
+    free(port)?;
+    println!();
+    println!("  {}", progress::good(&format!("http://127.0.0.1:{port}")));
+    println!("  Ctrl-C stops the server; the same command starts it again with everything it knew.");
+    println!();
+    let mut command = Command::new(server);
+    if std::env::var_os(SECRET).is_none() {
+        command.env(SECRET, secret(&folder.join("secret"))?);
+    }
+    command.arg("--demo").arg("--web-root").arg(build::demo_folder()).arg("--database").arg(database);
+    command.args(["--listen", &format!("127.0.0.1:{port}")]);
+    // The server takes this process's place, so that signals and its exit status need no passing on.
+    Err(format!("the server can't be started: {}", command.exec()))
+}
+
+fn free(port: u16) -> Result<(), String> {
+    TcpListener::bind(("127.0.0.1", port)).map(drop).map_err(|error| {
+        format!("port {port} can't be used ({error}): stop what listens there, or choose another: cargo xtask demo --port 8081")
+    })
+}
+
+/// The demo's own key, made once and readable by this user only.
+fn secret(file: &Path) -> Result<String, String> {
+    let told = |error: std::io::Error| format!("{}: {error}", file.display());
+    if let Ok(kept) = std::fs::read_to_string(file) {
+        return Ok(kept);
+    }
+    let mut random = [0u8; 32];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .map_err(told)?;
+    let secret: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut kept = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(told)?;
+    kept.write_all(secret.as_bytes()).map_err(told)?;
+    Ok(secret)
+}

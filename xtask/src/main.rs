@@ -1,0 +1,73 @@
+//! `cargo xtask`: everything a developer or a build machine does with this repository, on a fresh machine too.
+
+mod build;
+mod check;
+mod demo;
+mod progress;
+mod size;
+mod stamp;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo     build everything that is missing and run the demo: server, page, chat
+           --port N        listen there instead of on 8080
+           --fresh         begin with an empty database
+  build    build the WebAssembly module, the npm package and the demo page
+  size     build, and show the size of each shipped file: raw, gzip -9, brotli -11
+           --json          as one JSON object; `core_glue_client_brotli` is what a page with the client loads
+  test     install what the tests need where that is possible, and run all suites
+           --only SUITE    only this suite; may be given several times
+           --allow-missing skip suites whose tools are missing instead of failing
+           --list          name the suites
+  check    format, lints, documentation, licences, types
+  help     this text
+
+The last line of `test` is `N passed, N failed`.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", [].as_slice()),
+    };
+    if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let done = match command {
+        "demo" => demo::run(rest),
+        "build" => no_arguments(rest).and_then(|()| build::all()),
+        "size" => size::run(rest),
+        "test" => test::run(rest),
+        "check" => no_arguments(rest).and_then(|()| check::run()),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("there is no command `{other}`; `cargo xtask help` names them")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{}", progress::bad(&message));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn no_arguments(rest: &[String]) -> Result<(), String> {
+    match rest.first() {
+        None => Ok(()),
+        Some(argument) => Err(unknown(argument)),
+    }
+}
+
+fn unknown(argument: &str) -> String {
+    format!("unknown argument `{argument}`; `cargo xtask help` shows what there is")
+}

@@ -1,0 +1,59 @@
+//! `size`: what a visitor's browser downloads.
+
+use crate::{build, progress, tools, unknown};
+
+/// Most bytes of core, glue and client together, brotli-11.
+pub(crate) const LIMIT: u64 = 51_200;
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let json = match arguments {
+        [] => false,
+        [argument] if argument == "--json" => true,
+        [argument, ..] => return Err(unknown(argument)),
+    };
+    if !json {
+        return build::all();
+    }
+    progress::step_aside();
+    build::web()?;
+    println!("{}", measure()?);
+    Ok(())
+}
+
+/// Shows the sizes as a table.
+pub(crate) fn print() -> Result<(), String> {
+    let text = measure()?;
+    println!("\n{:<28}{:>10}{:>10}{:>10}", "bytes", "raw", "gzip", "brotli");
+    for file in ["core.wasm", "index.js", "widget.js"] {
+        let from = text.find(&format!("\"{file}\"")).unwrap_or(0);
+        let number = |name| number_after(&text[from..], name).unwrap_or(0);
+        println!("{file:<28}{:>10}{:>10}{:>10}", number("raw"), number("gzip"), number("brotli"));
+    }
+    let total = total(&text)?;
+    let note = format!("{:<28}{:>30}  (limit {LIMIT})", "core + glue + client", total);
+    println!("{}", if total <= LIMIT { progress::good(&note) } else { progress::bad(&note) });
+    Ok(())
+}
+
+/// Core, glue and client together, brotli-11, of what is built.
+pub(crate) fn measured_total() -> Result<u64, String> {
+    total(&measure()?)
+}
+
+fn measure() -> Result<String, String> {
+    let output = tools::node(&["size.mjs"]).output().map_err(|error| format!("node: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn total(text: &str) -> Result<u64, String> {
+    number_after(text, "core_glue_client_brotli").ok_or_else(|| format!("no total in {text}"))
+}
+
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    let rest = text.split_once(&format!("\"{name}\":"))?.1;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}

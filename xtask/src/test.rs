@@ -1,0 +1,263 @@
+//! `test`: all suites of the repository, one table, and a last line that machines read.
+
+use crate::progress::{self, Finished, seconds};
+use crate::{build, size, tools, unknown};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long a suite may take: one that hangs must not hold up a build machine for hours.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// How a suite went.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+/// Why a suite did not run.
+enum Trouble {
+    /// A tool is missing and can't be installed here.
+    Missing(String),
+    /// It was built or started, and that failed.
+    Failed(String),
+}
+
+struct Suite {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result<Counts, Trouble>,
+}
+
+/// Every suite, in the order in which they run. A new one is a line here and a function below.
+const SUITES: &[Suite] = &[
+    Suite { name: "native", about: "all crates on this machine", run: native },
+    Suite { name: "core-wasm", about: "the core's tests in WebAssembly, under Node", run: core_wasm },
+    Suite { name: "size", about: "core, glue and client below their limit", run: size_limit },
+    Suite { name: "npm", about: "the npm package under Node", run: npm },
+    Suite { name: "browser", about: "widget, demo and server in Chromium", run: browser },
+    Suite { name: "python", about: "the Python bindings against a server", run: python },
+    Suite { name: "kotlin", about: "the Kotlin bindings against a server", run: kotlin },
+];
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let mut only: Vec<&str> = Vec::new();
+    let mut allow_missing = false;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--allow-missing" => allow_missing = true,
+            "--list" => {
+                for suite in SUITES {
+                    println!("{:<12}{}", suite.name, suite.about);
+                }
+                return Ok(());
+            }
+            "--only" => only.push(rest.next().ok_or("--only wants a suite; --list names them")?),
+            other => return Err(unknown(other)),
+        }
+    }
+    if let Some(name) = only.iter().find(|name| !SUITES.iter().any(|suite| suite.name == **name)) {
+        return Err(format!("there is no suite `{name}`; `cargo xtask test --list` names them"));
+    }
+    let chosen = SUITES.iter().filter(|suite| only.is_empty() || only.contains(&suite.name));
+    let mut table = Table::default();
+    for suite in chosen {
+        let started = Instant::now();
+        let result = (suite.run)();
+        table.add(suite.name, result, started.elapsed(), allow_missing);
+    }
+    table.finish(allow_missing)
+}
+
+#[derive(Default)]
+struct Table {
+    lines: Vec<String>,
+    total: Counts,
+    skipped: u64,
+}
+
+impl Table {
+    fn add(&mut self, name: &str, result: Result<Counts, Trouble>, took: Duration, allow_missing: bool) {
+        let mut note = String::new();
+        let counts = match result {
+            Ok(counts) => counts,
+            Err(Trouble::Missing(what)) if allow_missing => {
+                self.skipped += 1;
+                note = format!("  skipped: {what}");
+                Counts::default()
+            }
+            Err(Trouble::Missing(what)) => {
+                note = format!("  {what}");
+                Counts { passed: 0, failed: 1 }
+            }
+            Err(Trouble::Failed(why)) => {
+                println!("{}", progress::bad(&format!("{name}: {why}")));
+                note = String::from("  see above");
+                Counts { passed: 0, failed: 1 }
+            }
+        };
+        self.total.passed += counts.passed;
+        self.total.failed += counts.failed;
+        let line = format!("{name:<12}{:>8}{:>8}{:>14}{note}", counts.passed, counts.failed, seconds(took));
+        self.lines.push(if counts.failed > 0 { progress::bad(&line) } else { line });
+    }
+
+    fn finish(self, allow_missing: bool) -> Result<(), String> {
+        println!("\n{:<12}{:>8}{:>8}{:>14}", "suite", "passed", "failed", "time");
+        for line in &self.lines {
+            println!("{line}");
+        }
+        let Counts { passed, failed } = self.total;
+        let skipped = if allow_missing { format!(", {} skipped", self.skipped) } else { String::new() };
+        println!("\n{passed} passed, {failed} failed{skipped}");
+        // Nothing may follow the line above, so the status alone says how it went.
+        if failed > 0 || passed == 0 { std::process::exit(1) } else { Ok(()) }
+    }
+}
+
+fn native() -> Result<Counts, Trouble> {
+    let mut command = tools::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    libtest("native", &mut command)
+}
+
+fn core_wasm() -> Result<Counts, Trouble> {
+    tools::need_node().map_err(Trouble::Missing)?;
+    tools::need_target("wasm32-wasip1").map_err(Trouble::Missing)?;
+    let mut command = tools::cargo(&[
+        "test",
+        "--package",
+        "tidewire-core",
+        "--target",
+        "wasm32-wasip1",
+        "--no-fail-fast",
+        "--lib",
+        "--tests",
+    ]);
+    let runner = tools::top().join("xtask/wasi-runner.mjs");
+    command.env("CARGO_TARGET_WASM32_WASIP1_RUNNER", format!("node --no-warnings {}", runner.display()));
+    libtest("core-wasm", &mut command)
+}
+
+fn size_limit() -> Result<Counts, Trouble> {
+    tools::need_node().map_err(Trouble::Missing)?;
+    build::all().map_err(Trouble::Failed)?;
+    let total = size::measured_total().map_err(Trouble::Failed)?;
+    let within = total <= size::LIMIT;
+    Ok(Counts { passed: u64::from(within), failed: u64::from(!within) })
+}
+
+fn npm() -> Result<Counts, Trouble> {
+    tools::need_node().map_err(Trouble::Missing)?;
+    build::web().map_err(Trouble::Failed)?;
+    node_test("npm", "test", &[])
+}
+
+fn browser() -> Result<Counts, Trouble> {
+    tools::need_node().map_err(Trouble::Missing)?;
+    let chromium = tools::need_chromium().map_err(Trouble::Missing)?;
+    build::web().map_err(Trouble::Failed)?;
+    let server = build::server().map_err(Trouble::Failed)?;
+    let variables =
+        [("CHROMIUM_PATH", chromium), ("TIDEWIRE_SERVER", server), ("TIDEWIRE_WEB", build::demo_folder())];
+    node_test("browser", "e2e", &variables)
+}
+
+fn python() -> Result<Counts, Trouble> {
+    if tools::find("python3").is_none() {
+        tools::apt_install(&["python3-minimal"]).map_err(Trouble::Missing)?;
+    }
+    foreign("python")
+}
+
+fn kotlin() -> Result<Counts, Trouble> {
+    if tools::find("mvn").is_none() || tools::find("java").is_none() {
+        tools::apt_install(&["maven", "default-jdk-headless"]).map_err(Trouble::Missing)?;
+    }
+    foreign("kotlin")
+}
+
+/// Runs the round trip of one language: it makes the bindings, builds what they need and plays through a restart.
+fn foreign(language: &str) -> Result<Counts, Trouble> {
+    let mut command =
+        tools::cargo(&["test", "--package", "tidewire", "--features", "ffi", "--test", "foreign"]);
+    libtest(language, command.args(["--", "--ignored", language]))
+}
+
+/// Runs tests of Rust's harness and sums up the lines `test result: …`.
+fn libtest(name: &str, command: &mut Command) -> Result<Counts, Trouble> {
+    let finished = watched(name, command)?;
+    let mut counts = Counts::default();
+    for line in finished.text.lines().filter(|line| line.starts_with("test result:")) {
+        counts.passed += number_before(line, " passed");
+        counts.failed += number_before(line, " failed");
+    }
+    judge(name, &finished, counts)
+}
+
+/// Runs the tests of Node's harness in a folder and reads the lines `# pass …` and `# fail …`.
+fn node_test(name: &str, folder: &str, variables: &[(&str, PathBuf)]) -> Result<Counts, Trouble> {
+    let trouble = |error: std::io::Error| Trouble::Failed(format!("npm/{folder}: {error}"));
+    let entries = std::fs::read_dir(tools::npm().join(folder)).map_err(trouble)?;
+    let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
+    files.sort();
+    let mut command = tools::node(&["--test", "--test-reporter=tap", "--test-concurrency=1"]);
+    command.args(files).envs(variables.iter().map(|(name, path)| (name, path)));
+    let finished = watched(name, &mut command)?;
+    let number = |word: &str| {
+        let line = finished.text.lines().filter_map(|line| line.strip_prefix(word)).next_back();
+        line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
+    };
+    let counts = Counts { passed: number("# pass "), failed: number("# fail ") + number("# cancelled ") };
+    judge(name, &finished, counts)
+}
+
+/// Shows what failed; a suite that ended badly without a count, or ran nothing, has failed too.
+fn judge(name: &str, finished: &Finished, mut counts: Counts) -> Result<Counts, Trouble> {
+    if finished.success && counts.failed == 0 && counts.passed > 0 {
+        progress::done(name, &format!("{} passed ({})", counts.passed, seconds(finished.took)));
+        return Ok(counts);
+    }
+    println!("{}", finished.tail());
+    println!("{}", progress::bad(&format!("{name}: the whole output is in test-output/logs/{name}.log")));
+    counts.failed = counts.failed.max(1);
+    Ok(counts)
+}
+
+/// Runs a suite's program and keeps what it said.
+fn watched(name: &str, command: &mut Command) -> Result<Finished, Trouble> {
+    let finished = progress::watch_for(name, command, LIMIT).map_err(Trouble::Failed)?;
+    let folder = tools::top().join("test-output/logs");
+    let kept = std::fs::create_dir_all(&folder)
+        .and_then(|()| std::fs::write(folder.join(format!("{name}.log")), &finished.text));
+    if let Err(error) = kept {
+        println!("the log of {name} can't be kept: {error}");
+    }
+    Ok(finished)
+}
+
+fn number_before(line: &str, word: &str) -> u64 {
+    let before = line.split(word).next().unwrap_or_default();
+    before.rsplit(' ').next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_a_libtest_line_are_read() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s";
+        assert_eq!((number_before(line, " passed"), number_before(line, " failed")), (12, 3));
+    }
+
+    #[test]
+    fn suites_have_names_of_their_own() {
+        for (index, suite) in SUITES.iter().enumerate() {
+            assert!(SUITES[..index].iter().all(|other| other.name != suite.name), "{}", suite.name);
+        }
+    }
+}
