@@ -7,7 +7,7 @@ import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
 import { guestToken } from "./token.ts";
-import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Store } from "./types.ts";
+import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Report, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { createCore, loadCore } from "./wasm.ts";
 
@@ -108,6 +108,16 @@ export class Client implements Store<ClientState> {
   readonly dispose = (): void => {
     if (this.#driver.isUsable) this.close();
     this.#driver.dispose();
+  };
+
+  /** What happened lately, and the counters: for a bug report. */
+  readonly explain = (): Report => {
+    let report: Report | undefined;
+    this.#driver.command({ c: "explain" }, (answer) => {
+      report = answer as Report;
+    });
+    if (report === undefined) throw new TidewireError("internal", "explain gave no answer", false);
+    return report;
   };
 
   /** A dialog, always the same object for the same id. Throws a {@link TidewireError}: `bad_channel`, `too_many_subscriptions`. */

@@ -9,6 +9,8 @@ export type {
   DialogState,
   Listener,
   Outgoing,
+  Report,
+  ReportEntry,
   Row,
   RowState,
   Status,

@@ -1,14 +1,6 @@
 import type { TokenProvider } from "./types.ts";
 
-/** How long before its end a kept token is no longer used, ms. */
-const MARGIN = 30_000;
 const TIMEOUT = 15_000;
-
-interface Session {
-  readonly token: string;
-  /** When it ends, ms since the Unix epoch. */
-  readonly expires: number;
-}
 
 /** Where a guest's session may be kept. */
 export interface SessionPlace {
@@ -33,27 +25,26 @@ export function guestToken(
       signal: AbortSignal.timeout(TIMEOUT),
     });
 
-  return async (why) => {
+  // Asked even while a kept token would last: only the server knows whether it is still good.
+  return async () => {
     const old = read(place);
-    if (why === "connect" && old !== undefined && old.expires - MARGIN > Date.now()) return old.token;
-    let response = await ask(old?.token);
+    let response = await ask(old);
     // The server no longer knows this guest: a new one is better than none.
     if (response.status === 401 && old !== undefined) response = await ask(undefined);
     if (response.status === 401 || response.status === 403) return null;
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    const session = (await response.json()) as { token: string; expires_ms: number };
-    const kept: Session = { token: session.token, expires: Date.now() + session.expires_ms };
-    place.set(JSON.stringify(kept));
-    return session.token;
+    const { token } = (await response.json()) as { token: string };
+    place.set(JSON.stringify({ token }));
+    return token;
   };
 }
 
-function read(place: SessionPlace): Session | undefined {
+function read(place: SessionPlace): string | undefined {
   try {
     const value: unknown = JSON.parse(place.get() ?? "null");
     if (typeof value !== "object" || value === null) return undefined;
-    const { token, expires } = value as Partial<Session>;
-    return typeof token === "string" && typeof expires === "number" ? { token, expires } : undefined;
+    const { token } = value as { token?: unknown };
+    return typeof token === "string" ? token : undefined;
   } catch {
     return undefined;
   }

@@ -43,6 +43,39 @@ export interface ClientState {
   readonly storage: string | null;
 }
 
+/** One thing that happened to a client. No entry holds a token or a text. */
+export interface ReportEntry {
+  /** When, ms since the Unix epoch. */
+  readonly at: number;
+  readonly what: "state" | "closed" | "asleep" | "goaway" | "repair" | "reset" | "op_failed" | "storage";
+  /** The state, code or channel it is about. */
+  readonly about: string;
+  /** How often in a row; of `closed` the close code, of `asleep` how many ms. */
+  readonly number: number;
+}
+
+/** What happened to a client lately, and counters since it was made. */
+export interface Report {
+  /** At most 200, oldest first. */
+  readonly entries: readonly ReportEntry[];
+  readonly counters: {
+    /** Welcomes after the first. */
+    readonly reconnects: number;
+    /** Messages sent again because their answer was lost. */
+    readonly resent: number;
+    /** Events that came a second time and were dropped. */
+    readonly duplicated: number;
+    /** Gaps that were noticed and asked for. */
+    readonly repaired: number;
+    /** Events that a reset skipped. */
+    readonly lost: number;
+    /** Messages not yet acknowledged. */
+    readonly waiting: number;
+    /** From sending to the answer, of the last answered message, ms. */
+    readonly roundTripMs: number;
+  };
+}
+
 /** How a row stands. */
 export type RowState =
   | "saving"

@@ -398,3 +398,21 @@ fn a_failed_op_is_never_called_queued_again() {
     let failed = states.iter().position(|state| matches!(state, OpState::Failed { .. })).unwrap();
     assert!(!states[failed..].contains(&OpState::Queued), "{states:?}");
 }
+
+#[test]
+fn an_op_that_the_server_certainly_does_not_have_can_be_discarded() {
+    let mut rig = Rig::online();
+    let one = rig.send("one");
+    let two = rig.send("two");
+    rig.nack(&one, "rate_limited", true, Some(9_000));
+    rig.nack(&two, "blocked", true, None);
+    assert!(rig.client.discard(rig.now, &two) && rig.client.discard(rig.now, &one));
+    rig.pass(10_000);
+    let three = rig.send("three");
+    assert_eq!(rig.op_states(&three).last(), Some(&OpState::Sending));
+    rig.cut();
+    rig.redial(2_000);
+    rig.welcome();
+    rig.nack(&three, "rate_limited", true, Some(1_000));
+    assert!(!rig.client.discard(rig.now, &three), "its first sending may have been taken");
+}

@@ -142,3 +142,20 @@ fn a_refused_token_is_never_brought_again_however_often_its_renewal_fails() {
     rig.welcome();
     assert_eq!(rig.state(), State::Online);
 }
+
+#[test]
+fn a_token_that_worked_before_and_is_refused_now_is_renewed_once() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.welcome();
+    rig.cut();
+    rig.redial(2_000);
+    rig.token = Some(Ok("newer.token".into()));
+    rig.close_with(4501);
+    assert_eq!(rig.state(), State::Reconnecting, "the server's keys may have changed");
+    assert!(rig.asks.last().unwrap().1);
+    assert_eq!(rig.accept()["token"], "newer.token");
+    rig.close_with(4501);
+    assert_eq!(rig.state(), State::Failed);
+    assert_eq!(rig.dials.len(), 3);
+}

@@ -1,7 +1,7 @@
 //! The application's commands, read from JSON: `{"c": name, …}` with the core's names.
 
 use crate::input::object;
-use crate::output::row;
+use crate::output::{report, row};
 use tidewire_core::wire::json::{Writer, string};
 use tidewire_core::{Client, Now, SendError, SubscribeError};
 
@@ -34,6 +34,7 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             done()
         }
         "send" => sent(client.send(now, &given.str("channel")?, &given.str("kind")?, given.raw("body")?)),
+        "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &given.str("op")?)),
         "discard" => flag(client.discard(now, &given.str("op")?)),
         _ => return None,

@@ -1,7 +1,7 @@
 //! What the core asks for and tells, written as JSON: one object with a `t` for each output.
 
 use tidewire_core::wire::json::Writer;
-use tidewire_core::{Change, ChannelState, Event, OpState, Output, Row, StoreChange};
+use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, StoreChange};
 
 /// One output.
 pub(crate) fn encode(output: &Output) -> String {
@@ -133,4 +133,27 @@ pub(crate) fn row(row: &Row) -> String {
         .str("state", row.state.as_str())
         .opt_str("code", row.code.as_deref())
         .end()
+}
+
+/// What happened lately, and the counters.
+pub(crate) fn report(report: &Report) -> String {
+    let entry = |entry: &Entry| {
+        Writer::object()
+            .u64("at", entry.at)
+            .str("what", entry.what)
+            .str("about", &entry.about)
+            .u64("number", entry.number)
+            .end()
+    };
+    let entries: Vec<String> = report.entries.iter().map(entry).collect();
+    let counters = Writer::object()
+        .u64("reconnects", report.counters.reconnects)
+        .u64("resent", report.counters.resent)
+        .u64("duplicated", report.counters.duplicated)
+        .u64("repaired", report.counters.repaired)
+        .u64("lost", report.counters.lost)
+        .u64("waiting", report.counters.waiting)
+        .u64("roundTripMs", report.counters.round_trip_ms)
+        .end();
+    Writer::object().array("entries", entries.iter().map(String::as_str)).raw("counters", &counters).end()
 }

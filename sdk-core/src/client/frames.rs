@@ -272,6 +272,6 @@ impl Client {
         if let (codes::RATE_LIMITED, Some(wait)) = (problem.code.as_str(), problem.retry_after_ms) {
             self.limiter.pause(now.mono.after(wait));
         }
-        self.delay_op(now, id, problem.retry_after_ms);
+        self.delay_op(now, id, &problem.code, problem.retry_after_ms);
     }
 }

@@ -220,11 +220,11 @@ impl Client {
         true
     }
 
-    /// Gives an op up that failed, or that was never sent. False if there is no such op, or if it may be at the server already.
+    /// Gives an op up that failed, or that is certainly not at the server. False if there is no such op, or if it may be at the server already.
     pub fn discard(&mut self, now: Now, op: &str) -> bool {
         self.clamp(now);
         let may = |entry: &crate::delivery::Entry| {
-            matches!(entry.state, EntryState::Failed { .. }) || entry.tried == 0
+            matches!(entry.state, EntryState::Failed { .. }) || !entry.doubtful
         };
         if !self.outbox.get(op).is_some_and(may) {
             return false;

@@ -6,7 +6,7 @@ use crate::event::OpState;
 use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::time::{Now, Time};
 use crate::wire::json::array;
-use crate::wire::{ClientFrame, VERSION};
+use crate::wire::{ClientFrame, VERSION, codes};
 
 /// An op unanswered for this long asks whether the peer is alive.
 const DOUBT_MS: u64 = 5_000;
@@ -77,6 +77,7 @@ impl Client {
         entry.state = EntryState::Sent { at: now.mono };
         self.journal.counters.resent += u64::from(entry.tried > 0);
         entry.tried = entry.tried.saturating_add(1);
+        entry.doubtful = true;
         let (channel, state) = (entry.channel.clone(), row_state(entry));
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, state, None);
@@ -131,8 +132,11 @@ impl Client {
     }
 
     /// The server refused an op for now.
-    pub(super) fn delay_op(&mut self, now: Now, id: &str, retry_after_ms: Option<u64>) {
+    pub(super) fn delay_op(&mut self, now: Now, id: &str, code: &str, retry_after_ms: Option<u64>) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
+        // `blocked` is said after a look into the log. Another refusal may come before it, so it proves only that this sending
+        // was not taken.
+        entry.doubtful &= code != codes::BLOCKED && entry.tried > 1;
         let ceiling = (RETRY_BASE_MS << entry.tried.min(10)).min(RETRY_CAP_MS);
         let delay = self.rng.up_to(ceiling).max(retry_after_ms.unwrap_or(0));
         entry.state = EntryState::Ready { not_before: now.mono.after(delay) };

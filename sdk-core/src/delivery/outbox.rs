@@ -30,8 +30,10 @@ pub(crate) struct Entry {
     pub(crate) state: EntryState,
     /// Whether the store has it.
     pub(crate) stored: bool,
-    /// Whether it was ever sent, so that the server may know it.
+    /// How often it was sent.
     pub(crate) tried: u32,
+    /// Whether the server may have committed it without this client knowing.
+    pub(crate) doubtful: bool,
     /// Order over restarts.
     seq: u64,
 }
@@ -79,6 +81,7 @@ impl Entry {
             stored: true,
             // It may have been sent before the crash.
             tried: 1,
+            doubtful: true,
             seq: object.u64("seq")?,
         })
     }
@@ -142,6 +145,7 @@ impl Outbox {
             state: EntryState::Ready { not_before: Time(0) },
             stored: false,
             tried: 0,
+            doubtful: false,
             seq: self.next_seq,
         };
         if self.entries.len() >= self.max_ops || self.bytes + entry.bytes() > self.max_bytes {

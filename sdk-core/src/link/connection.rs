@@ -474,10 +474,12 @@ impl Connection {
         let refusal = self.refusal.take();
         let spread = self.spread_ms.take();
         self.leave_online(cx.now);
-        if close::is_terminal(code) {
+        // A token that worked before and is refused now: the server's keys have changed, and a new token may do.
+        let outdated = code == close::UNAUTHORIZED && !self.expired_once && self.token_worked();
+        if close::is_terminal(code) && !outdated {
             let code = refusal.as_deref().unwrap_or(terminal_code(code)).to_owned();
             self.fail(&code);
-        } else if code == close::TOKEN_EXPIRED {
+        } else if code == close::TOKEN_EXPIRED || outdated {
             self.cause = Some(codes::TOKEN_EXPIRED.to_owned());
             self.token = None;
             if std::mem::replace(&mut self.expired_once, true) {
@@ -492,6 +494,10 @@ impl Connection {
             let cause = refusal.unwrap_or_else(|| "connection_lost".to_owned());
             self.back_off(cx, &cause);
         }
+    }
+
+    fn token_worked(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| token.expires.is_some())
     }
 
     /// Waits before the next dial, because something failed.
