@@ -160,22 +160,22 @@ impl Answers {
         drain: &mut watch::Receiver<bool>,
     ) -> Option<Stored> {
         let body = Writer::object().str("run", run).end();
+        let event = own_event(channel.id, channel.name.clone(), "answer.start", body);
         loop {
             if *drain.borrow() {
                 return None;
             }
-            let event = own_event(channel.id, channel.name.clone(), "answer.start", body.clone());
-            let write = Write::StartRun(StartRun { event, run: run.to_owned() });
+            let write = Write::StartRun(StartRun { event: event.clone(), run: run.to_owned() });
             let (known, id, stop) = (channel.clone(), run.to_owned(), stop.clone());
             let outcome = self
                 .store
                 .write_then(write, move |outcome| {
-                    if let Outcome::Stored(stored) = outcome {
-                        known.begin_run(stored, &id, stop);
+                    if let Some(stored) = outcome.event() {
+                        known.begin_run(&stored, &id, stop);
                     }
                 })
                 .await;
-            if let Ok(Outcome::Stored(stored)) = outcome {
+            if let Some(stored) = outcome.ok().and_then(|outcome| outcome.event()) {
                 return Some(stored);
             }
             tokio::select! {

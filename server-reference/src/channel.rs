@@ -35,6 +35,8 @@ struct State {
     floor: u64,
     recent: Recent,
     live: HashMap<u64, Arc<Outgoing>>,
+    /// How many connections are subscribed, live or catching up.
+    subscribed: usize,
     run: Option<LiveRun>,
     /// Offset of the newest message that wants an answer.
     wanted: u64,
@@ -46,6 +48,20 @@ struct LiveRun {
     id: String,
     text: String,
     stop: watch::Sender<bool>,
+}
+
+/// A connection's subscription; dropping it ends it.
+pub(crate) struct Seat {
+    pub(crate) channel: Arc<Channel>,
+    conn: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = lock(&self.channel.state);
+        state.live.remove(&self.conn);
+        state.subscribed -= 1;
+    }
 }
 
 /// What a page starts from.
@@ -69,11 +85,22 @@ impl Channel {
                 floor: extent.floor,
                 recent: Recent::default(),
                 live: HashMap::new(),
+                subscribed: 0,
                 run: None,
                 wanted: 0,
                 answering: false,
             }),
         }
+    }
+
+    /// A connection's place among at most `most` subscribers; none when all are taken.
+    pub(crate) fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
+        let mut state = lock(&self.state);
+        if state.subscribed >= most {
+            return None;
+        }
+        state.subscribed += 1;
+        Some(Seat { channel: self.clone(), conn })
     }
 
     /// Where the log stands.
@@ -86,6 +113,12 @@ impl Channel {
     pub(crate) fn remembers(&self, from: u64) -> bool {
         let state = lock(&self.state);
         from >= state.head || state.recent.first().is_some_and(|first| first <= from + 1)
+    }
+
+    /// Retention passed every event up to `floor`.
+    pub(crate) fn trimmed(&self, floor: u64) {
+        let mut state = lock(&self.state);
+        state.floor = state.floor.max(floor);
     }
 
     /// A subscriber leaves, or goes back to catching up.

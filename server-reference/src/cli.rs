@@ -2,12 +2,13 @@
 
 mod file;
 
-use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig};
+use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention};
 use clap::Parser;
 use clap::error::ErrorKind;
 use file::File;
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ Keys and the finer limits stand in the file only:
   guest = { ops = 20, per_ms = 60000, burst = 20 }
 
 Stop it with SIGTERM or Ctrl-C: clients are told, answers are ended and everything is on disk within 5 s.";
+
+const DAY_S: u64 = 86_400;
+/// Longer than this is for ever.
+const MOST_DAYS: u64 = 36_500;
 
 /// The flags.
 #[derive(Parser, Debug, Default)]
@@ -83,9 +88,27 @@ struct Flags {
     /// Most connections at the same time [default: 10000]
     #[arg(long, env = "TIDEWIRE_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
+    /// Most connections that are subscribed to one dialog [default: 50]
+    #[arg(long, env = "TIDEWIRE_MAX_DIALOG_CONNECTIONS", value_name = "N")]
+    max_dialog_connections: Option<usize>,
+    /// Most connections of one address, 0 for no limit [default: 20; none on loopback without a proxy, and in the demo]
+    #[arg(long, env = "TIDEWIRE_MAX_IP_CONNECTIONS", value_name = "N")]
+    max_ip_connections: Option<usize>,
+    /// Most connections that one address opens in a minute, 0 for no limit [default: 10; none as above]
+    #[arg(long, env = "TIDEWIRE_MAX_IP_HANDSHAKES", value_name = "N")]
+    max_ip_handshakes: Option<u64>,
+    /// Address of a proxy whose X-Forwarded-For names the clients; may be repeated
+    #[arg(long, env = "TIDEWIRE_TRUSTED_PROXY", value_name = "IP", value_delimiter = ',')]
+    trusted_proxy: Vec<IpAddr>,
     /// Longest message from a client, in bytes [default: 65536]
     #[arg(long, env = "TIDEWIRE_MESSAGE_BYTES", value_name = "BYTES")]
     message_bytes: Option<usize>,
+    /// Days after which events are trimmed; 0 keeps them for ever [default: 30]
+    #[arg(long, env = "TIDEWIRE_RETENTION_DAYS", value_name = "DAYS")]
+    retention_days: Option<u64>,
+    /// How many of its newest events a dialog keeps; 0 sets no limit [default: 0]
+    #[arg(long, env = "TIDEWIRE_RETENTION_EVENTS", value_name = "N")]
+    retention_events: Option<u64>,
     /// Who answers: scripted (built in), openai, or off [default: openai with a model URL, else scripted]
     #[arg(long, env = "TIDEWIRE_MODEL", value_name = "WHO")]
     model: Option<String>,
@@ -147,9 +170,6 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigE
 
 fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     let mut config = Config::default();
-    let several = |flag: Vec<String>, file: Option<Vec<String>>| {
-        if flag.is_empty() { file.unwrap_or_default() } else { flag }
-    };
     set(&mut config.listen, flags.listen.or(file.listen));
     set(&mut config.database, flags.database.or(file.database));
     set(&mut config.issuer, flags.issuer.or(file.issuer));
@@ -168,7 +188,22 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
         limits.apply(&mut config.limits);
     }
     set(&mut config.limits.connections, flags.max_connections.or(file.max_connections));
+    set(
+        &mut config.limits.connections_per_dialog,
+        flags.max_dialog_connections.or(file.max_dialog_connections),
+    );
+    config.limits.connections_per_ip = flags.max_ip_connections.or(file.max_ip_connections);
+    config.limits.handshakes_per_ip = flags.max_ip_handshakes.or(file.max_ip_handshakes);
+    config.trusted_proxies = several(flags.trusted_proxy, file.trusted_proxy);
     set(&mut config.limits.message_bytes, flags.message_bytes.or(file.message_bytes));
+    if let Some(days) = flags.retention_days.or(file.retention_days) {
+        if days > MOST_DAYS {
+            let reason = format!("is {days}, but must be 0 to {MOST_DAYS}");
+            return Err(ConfigError::Value { name: "retention-days", reason });
+        }
+        config.retention.age = Duration::from_secs(days * DAY_S);
+    }
+    set(&mut config.retention.events, flags.retention_events.or(file.retention_events));
     check_limits(&config)?;
     for key in file.keys {
         config.keys.push(key.read()?);
@@ -213,6 +248,10 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
+fn several<T>(flag: Vec<T>, file: Option<Vec<T>>) -> Vec<T> {
+    if flag.is_empty() { file.unwrap_or_default() } else { flag }
+}
+
 fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
@@ -248,7 +287,11 @@ fn check_limits(config: &Config) -> Result<(), ConfigError> {
     if !(1_024..=262_144).contains(&limits.message_bytes) {
         return value("message-bytes", "must be 1024 to 262144");
     }
-    if limits.connections == 0 || limits.subscriptions == 0 || limits.inflight == 0 {
+    if limits.connections == 0
+        || limits.connections_per_dialog == 0
+        || limits.subscriptions == 0
+        || limits.inflight == 0
+    {
         return value("limits", "must be at least 1");
     }
     if limits.queue_bytes < 524_288 {
@@ -295,8 +338,20 @@ pub fn summary(config: &Config) -> String {
     let _ = writeln!(text, "  allowed origins  {}", list(&config.allowed_origins, "own host only"));
     let _ = writeln!(text, "  token keys       {}", list(&keys, "none: guests only"));
     let _ = writeln!(text, "  audiences        {} / {}", config.audience, config.operator_audience);
+    let _ = writeln!(text, "  events are kept  {}", kept(&config.retention));
     let _ = writeln!(text, "  model            {model}");
     text
+}
+
+fn kept(retention: &Retention) -> String {
+    let age = match retention.age.as_secs() {
+        0 => "for ever".to_owned(),
+        s => format!("{} days", s / DAY_S),
+    };
+    match retention.events {
+        0 => age,
+        most => format!("{age}, at most {most} a dialog"),
+    }
 }
 
 fn without_credentials(url: &str) -> String {

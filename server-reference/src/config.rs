@@ -1,5 +1,6 @@
 //! What a server is told: every setting with its default.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
@@ -19,6 +20,8 @@ pub struct Config {
     pub public_dialogs: Vec<String>,
     /// Origins of pages on other hosts that may connect; `*` allows all.
     pub allowed_origins: Vec<String>,
+    /// Addresses of the proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Keys that verify the application's tokens.
     pub keys: Vec<KeyConfig>,
     /// The `iss` that the application's tokens must carry.
@@ -33,6 +36,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What a connection may hold and send.
     pub limits: ServerLimits,
+    /// How long events are kept.
+    pub retention: Retention,
     /// Who answers messages.
     pub model: ModelConfig,
     /// Whether the demo page's helpers are on.
@@ -47,6 +52,7 @@ impl Default for Config {
             web_root: None,
             public_dialogs: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             keys: Vec::new(),
             issuer: "tidewire".to_owned(),
             audience: "tidewire".to_owned(),
@@ -54,9 +60,21 @@ impl Default for Config {
             guest_ttl: Duration::from_secs(24 * 3600),
             timeouts: Timeouts::default(),
             limits: ServerLimits::default(),
+            retention: Retention::default(),
             model: ModelConfig::default(),
             demo: false,
         }
+    }
+}
+
+impl Config {
+    /// Connections and handshakes in a minute of one address, on a server that listens at `listening`.
+    pub(crate) fn per_address(&self, listening: IpAddr) -> (Option<usize>, Option<u64>) {
+        let shared = self.demo || (listening.is_loopback() && self.trusted_proxies.is_empty());
+        let (connections, handshakes) = if shared { (0, 0) } else { (20, 10) };
+        let connections = self.limits.connections_per_ip.unwrap_or(connections);
+        let handshakes = self.limits.handshakes_per_ip.unwrap_or(handshakes);
+        ((connections > 0).then_some(connections), (handshakes > 0).then_some(handshakes))
     }
 }
 
@@ -111,6 +129,24 @@ impl Default for Timeouts {
     }
 }
 
+/// How long events are kept. Op ids are kept for at least 8 days whatever stands here, a day longer than any client tries to
+/// send an op, so that no op becomes two events.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Events older than this go; zero keeps them for ever.
+    pub age: Duration,
+    /// So many of the newest events of a channel stay; 0 sets no limit.
+    pub events: u64,
+    /// How often the log is trimmed.
+    pub every: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { age: Duration::from_secs(30 * 86_400), events: 0, every: Duration::from_secs(60) }
+    }
+}
+
 /// So many in so long, and so many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -143,6 +179,13 @@ pub struct ServerLimits {
     pub connections: usize,
     /// Most connections of a user.
     pub connections_per_user: usize,
+    /// Most connections that are subscribed to a dialog.
+    pub connections_per_dialog: usize,
+    /// Most connections of an address (in IPv6, of a /64); 0 for no limit. None is 20, but no limit where all clients share
+    /// an address: on a loopback address without a trusted proxy, and in the demo.
+    pub connections_per_ip: Option<usize>,
+    /// Most handshakes of an address in a minute; 0 for no limit. None is 10, with the same exceptions.
+    pub handshakes_per_ip: Option<u64>,
     /// Most bytes waiting for a client that reads slowly.
     pub queue_bytes: usize,
     /// Most messages waiting for it.
@@ -165,6 +208,9 @@ impl Default for ServerLimits {
             new_guests: Budget { ops: 600, per_ms: 60_000, burst: 600 },
             connections: 10_000,
             connections_per_user: 100,
+            connections_per_dialog: 50,
+            connections_per_ip: None,
+            handshakes_per_ip: None,
             queue_bytes: 1 << 20,
             queue_messages: 1_000,
             bad_frames: 20,

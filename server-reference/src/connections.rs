@@ -3,6 +3,8 @@
 use crate::outgoing::Outgoing;
 use crate::sync::lock;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidewire_core::wire::ServerFrame;
@@ -13,6 +15,8 @@ use tokio::time::timeout;
 pub(crate) struct Connections {
     most: usize,
     most_per_user: usize,
+    /// None for no limit.
+    most_per_address: Option<usize>,
     table: Mutex<Table>,
     count: watch::Sender<usize>,
 }
@@ -23,6 +27,7 @@ struct Table {
     closing: Option<(u16, &'static str)>,
     by_id: HashMap<u64, Arc<Outgoing>>,
     by_user: HashMap<String, usize>,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// A connection's place; dropping it gives the place back.
@@ -31,11 +36,17 @@ pub(crate) struct Place {
     /// What its client is sent.
     pub(crate) outgoing: Arc<Outgoing>,
     user: Option<String>,
+    address: IpAddr,
 }
 
 impl Connections {
-    pub(crate) fn new(most: usize, most_per_user: usize) -> Arc<Connections> {
-        Arc::new(Connections { most, most_per_user, table: Mutex::default(), count: watch::Sender::new(0) })
+    pub(crate) fn new(
+        most: usize,
+        most_per_user: usize,
+        most_per_address: Option<usize>,
+    ) -> Arc<Connections> {
+        let count = watch::Sender::new(0);
+        Arc::new(Connections { most, most_per_user, most_per_address, table: Mutex::default(), count })
     }
 
     /// How many there are.
@@ -43,8 +54,13 @@ impl Connections {
         *self.count.borrow()
     }
 
-    /// A place, and whether it is one too many (whose client is to be told and sent away).
-    pub(crate) fn enter(self: &Arc<Self>, queue_bytes: usize, queue_messages: usize) -> (Place, bool) {
+    /// A place, and what to tell its client before it is sent away, when it is one too many.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        queue_bytes: usize,
+        queue_messages: usize,
+        address: IpAddr,
+    ) -> (Place, Option<&'static str>) {
         let mut table = lock(&self.table);
         table.next += 1;
         let outgoing = Arc::new(Outgoing::new(table.next, queue_bytes, queue_messages));
@@ -52,9 +68,17 @@ impl Connections {
             outgoing.close(code, reason);
         }
         table.by_id.insert(outgoing.id(), outgoing.clone());
-        let crowded = table.by_id.len() > self.most;
+        let of_address = table.by_address.entry(address).or_default();
+        *of_address += 1;
+        let crowded = if self.most_per_address.is_some_and(|most| *of_address > most) {
+            Some("this address has all the connections it may have")
+        } else if table.by_id.len() > self.most {
+            Some("the server has all the connections it may have")
+        } else {
+            None
+        };
         self.count.send_replace(table.by_id.len());
-        (Place { connections: self.clone(), outgoing, user: None }, crowded)
+        (Place { connections: self.clone(), outgoing, user: None, address }, crowded)
     }
 
     /// A frame for everybody.
@@ -106,6 +130,12 @@ impl Drop for Place {
             *count -= 1;
             if *count == 0 {
                 table.by_user.remove(&user);
+            }
+        }
+        if let Entry::Occupied(mut count) = table.by_address.entry(self.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
         self.connections.count.send_replace(table.by_id.len());

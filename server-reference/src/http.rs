@@ -1,5 +1,6 @@
 //! The HTTP side: the upgrade, the endpoints of protocol section 7, health and static files.
 
+use crate::address;
 use crate::app::App;
 use crate::auth::{AuthError, Identity};
 use crate::clock;
@@ -115,7 +116,8 @@ async fn upgrade(
         return draining();
     }
     let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
-    let peer = Peer { activity: remote.activity, origin_allowed };
+    let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+    let peer = Peer { activity: remote.activity, origin_allowed, address };
     // Twice the limit, so that a message that is a little too long gets an answer instead of a close.
     let longest = app.config.limits.message_bytes * 2;
     upgrade
@@ -174,7 +176,8 @@ async fn guest(
         Some(token) => guest::renewed(&app.auth, token, nickname)?,
         None => {
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
-            let place = format!("address:{}", remote.address.ip());
+            let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+            let place = format!("address:{}", address::counted(address));
             if app.limiter.take(&place, app.config.limits.new_guests, Instant::now()).is_err() {
                 let message = "too many guests from this address; wait a little";
                 return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));

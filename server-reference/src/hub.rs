@@ -93,8 +93,15 @@ impl Hub {
         Ok(Some(channel))
     }
 
-    fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
+    /// The channel, if somebody uses it.
+    pub(crate) fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
         lock(&self.channels).by_name.get(name).cloned()
+    }
+
+    /// As [`Hub::loaded`], after whoever is just loading one. Blocks.
+    pub(crate) fn loaded_or_loading(&self, name: &str) -> Option<Arc<Channel>> {
+        let _one = self.loading.blocking_lock();
+        self.loaded(name)
     }
 
     /// The channel, if this user may see it.

@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod activity;
+mod address;
 mod answers;
 mod app;
 mod auth;
@@ -25,7 +26,9 @@ mod limiter;
 mod origin;
 mod outgoing;
 mod pages;
+mod reconcile;
 pub mod responder;
+mod retention;
 mod server;
 mod session;
 mod statics;

@@ -2,7 +2,8 @@
 
 use crate::channel::{Channel, Extent};
 use crate::outgoing::Outgoing;
-use crate::store::{Store, StoreError};
+use crate::store::{Found, Store, StoreError};
+use axum::extract::ws::Utf8Bytes;
 use std::sync::Arc;
 use tidewire_core::wire::{DEFAULT_TAIL, Mode, PAGE_BYTES, PAGE_EVENTS, SubOk, Want};
 
@@ -15,6 +16,7 @@ pub(crate) enum Ask {
 }
 
 /// How the page begins.
+#[derive(Clone, Copy)]
 struct Start {
     from: u64,
     /// None for the answer to a `next`.
@@ -30,20 +32,19 @@ pub(crate) async fn send(
 ) -> Result<(), StoreError> {
     channel.leave(outgoing.id());
     outgoing.has_room().await;
-    let extent = channel.extent();
-    let start = start(ask, store.epoch(), extent);
-    let mut events = Vec::new();
-    if !channel.remembers(start.from) {
-        let found =
-            store.readers().events(channel.id, start.from, extent.head, PAGE_EVENTS, PAGE_BYTES).await?;
-        for (offset, frame) in found {
-            if offset != start.from + 1 + events.len() as u64 {
-                tracing::error!(channel = channel.id, offset, "the log has a hole");
-                return Err(StoreError::Unavailable);
-            }
-            events.push(frame);
+    let (start, events) = loop {
+        let extent = channel.extent();
+        let start = start(ask, store.epoch(), extent);
+        if channel.remembers(start.from) {
+            break (start, Vec::new());
         }
-    }
+        let found = store.readers().events(channel.id, start.from, extent.head, PAGE_EVENTS, PAGE_BYTES);
+        match found.await? {
+            Found::Events(found) => break (start, dense(channel, start.from, found)?),
+            // Retention was faster: the answer is another one now.
+            Found::Trimmed(floor) => channel.trimmed(floor),
+        }
+    };
     channel.send_page(outgoing, start.from, events, |page, events| {
         let texts = events.iter().map(|event| event.as_str());
         match start.mode {
@@ -55,6 +56,19 @@ pub(crate) async fn send(
         }
     });
     Ok(())
+}
+
+/// The frames, once it is sure that none is missing.
+fn dense(channel: &Channel, from: u64, found: Vec<(u64, Utf8Bytes)>) -> Result<Vec<Utf8Bytes>, StoreError> {
+    let mut events = Vec::with_capacity(found.len());
+    for (offset, frame) in found {
+        if offset != from + 1 + events.len() as u64 {
+            tracing::error!(channel = channel.id, offset, "the log has a hole");
+            return Err(StoreError::Unavailable);
+        }
+        events.push(frame);
+    }
+    Ok(events)
 }
 
 fn start(ask: &Ask, epoch: &str, Extent { head, floor }: Extent) -> Start {

@@ -9,7 +9,9 @@ use crate::connections::Connections;
 use crate::http::{self, Remote};
 use crate::hub::Hub;
 use crate::limiter::Limiter;
+use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
+use crate::retention::Trimmer;
 use crate::store::{CreateDialog, OpenError, Store, StoreError, Write};
 use axum::Router;
 use hyper::server::conn::http1;
@@ -78,6 +80,8 @@ pub struct Server {
     app: Arc<App>,
     address: SocketAddr,
     accepting: JoinHandle<()>,
+    trimmer: Arc<Trimmer>,
+    trimming: JoinHandle<()>,
     tasks: watch::Sender<()>,
 }
 
@@ -119,12 +123,20 @@ impl Server {
         }
         let hub = Arc::new(Hub::new(store.clone(), open));
         let answers = Answers::new(store.clone(), hub.clone(), responder);
+        reconcile::watch(&store, &hub, &answers);
         answers.recover().await?;
+        let trimmer = Arc::new(Trimmer::new(store.clone(), hub.clone(), config.retention.clone()));
+        let trimming = tokio::spawn({
+            let trimmer = trimmer.clone();
+            async move { trimmer.run().await }
+        });
         let limits = &config.limits;
+        let (per_address, handshakes) = config.per_address(address.ip());
         let app = Arc::new(App {
-            connections: Connections::new(limits.connections, limits.connections_per_user),
+            connections: Connections::new(limits.connections, limits.connections_per_user, per_address),
             limiter: Limiter::new(),
             draining: watch::Sender::new(false),
+            handshakes,
             auth,
             store,
             hub,
@@ -133,7 +145,7 @@ impl Server {
         });
         let tasks = watch::Sender::new(());
         let accepting = tokio::spawn(accept(listener, app.clone(), tasks.clone()));
-        Ok(Server { app, address, accepting, tasks })
+        Ok(Server { app, address, accepting, trimmer, trimming, tasks })
     }
 
     /// The address it listens on, with the real port.
@@ -146,9 +158,19 @@ impl Server {
         &self.app.config
     }
 
+    /// Trims the log now instead of at the next turn; how many events went.
+    pub async fn trim_now(&self) -> Result<u64, StoreError> {
+        self.trimmer.round().await
+    }
+
     /// Limits the database to its present size and `pages` more, or lifts the limit with none.
     pub async fn limit_database(&self, pages: Option<u32>) -> Result<(), StoreError> {
         self.app.store.write(Write::LimitPages(pages)).await.map(drop)
+    }
+
+    /// Makes one more commit report an input or output error, whether or not it reaches the disk. For tests.
+    pub fn fail_commit(&self, reaches_disk: bool) {
+        self.app.store.fail_commit(reaches_disk);
     }
 
     /// Stops in order: no new connections, `goaway` to all, answers interrupted, queues flushed, close 4000, checkpoint.
@@ -157,6 +179,7 @@ impl Server {
         tracing::info!(connections = self.app.connections.count(), "draining");
         self.app.draining.send_replace(true);
         self.accepting.abort();
+        self.trimming.abort();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.app.connections.tell_all(&ServerFrame::Goaway {
             reason: "restart".to_owned(),
@@ -181,6 +204,7 @@ impl Server {
     /// Stops without announcing it and without waiting for anybody; answers under way end at the next start.
     pub async fn abort(self) {
         self.accepting.abort();
+        self.trimming.abort();
         self.tasks.send_replace(());
         self.app.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
         let store = self.app.store.clone();

@@ -4,9 +4,10 @@
 //! not read never keeps the server from hearing it, and the other way round.
 
 use crate::activity::Activity;
+use crate::address;
 use crate::app::App;
 use crate::auth::{AuthError, Identity, LEEWAY_S, kind_name};
-use crate::channel::Channel;
+use crate::channel::{Channel, Seat};
 use crate::clock;
 use crate::connections::Place;
 use crate::hub::{self, Denied};
@@ -17,6 +18,7 @@ use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes::{self, close};
@@ -32,6 +34,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// So many messages are read after the end; whoever sends more is cut off.
 const MAX_LATE: usize = 1_000;
+/// When to ask again for a dialog that has all its connections.
+const FULL_RETRY_MS: u64 = 5_000;
 /// How long the peer may take to answer a close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,8 @@ pub(crate) struct Peer {
     pub(crate) activity: Activity,
     /// Whether its page may connect.
     pub(crate) origin_allowed: bool,
+    /// Where it comes from.
+    pub(crate) address: IpAddr,
 }
 
 /// A connection's state.
@@ -50,7 +56,7 @@ pub(crate) struct Session {
     pub(crate) inflight: Arc<Inflight>,
     place: Place,
     identity: Option<Arc<Identity>>,
-    subscriptions: HashMap<String, Arc<Channel>>,
+    subscriptions: HashMap<String, Seat>,
     activity: Activity,
     opened: Instant,
     next_ping: Instant,
@@ -64,7 +70,9 @@ pub(crate) struct Session {
 /// Serves one connection.
 pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer) {
     let limits = &app.config.limits;
-    let (place, crowded) = app.connections.enter(limits.queue_bytes, limits.queue_messages);
+    let (place, crowded) =
+        app.connections.enter(limits.queue_bytes, limits.queue_messages, address::counted(peer.address));
+    let early = app.too_early(peer.address);
     let outgoing = place.outgoing.clone();
     let conn = outgoing.id();
     let (sink, mut stream) = socket.split();
@@ -95,18 +103,14 @@ pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer) {
             codes::ORIGIN_NOT_ALLOWED,
             "this origin is not on the server's list; add it with --allowed-origin",
         );
-    } else if crowded {
-        session.refuse(
-            close::TOO_MANY_CONNECTIONS,
-            codes::TOO_MANY_CONNECTIONS,
-            "the server has all the connections it may have",
-        );
+    } else if let Some(who) = crowded {
+        session.refuse(close::TOO_MANY_CONNECTIONS, codes::TOO_MANY_CONNECTIONS, who);
+    } else if let Some(wait) = early {
+        session.rate_limited("too many connections were opened from this address", wait);
     } else {
         session.run(&mut stream).await;
     }
-    for channel in session.subscriptions.values() {
-        channel.leave(conn);
-    }
+    session.subscriptions.clear();
     // When the peer went first this lets the writer end; otherwise the earlier reason stays.
     session.outgoing.close(close::NORMAL, "");
     linger(&mut stream, writer).await;
@@ -228,9 +232,7 @@ impl Session {
             ClientFrame::Auth { token } => return self.auth(&identity, &token.0),
             ClientFrame::Sub(sub) => self.subscribe(&identity, sub).await,
             ClientFrame::Unsub { ch } => {
-                if let Some(channel) = self.subscriptions.remove(&ch) {
-                    channel.leave(self.outgoing.id());
-                }
+                self.subscriptions.remove(&ch);
             }
             ClientFrame::Next { ch, from } => self.next_page(ch, from).await,
             ClientFrame::Op(op) => self.submit(&identity, op).await,
@@ -318,14 +320,12 @@ impl Session {
         let lost: Vec<String> = self
             .subscriptions
             .iter()
-            .filter(|(_, channel)| !hub::may_see(&identity, channel))
+            .filter(|(_, seat)| !hub::may_see(&identity, &seat.channel))
             .map(|(ch, _)| ch.clone())
             .collect();
         self.identity = Some(Arc::new(identity));
         for ch in lost {
-            if let Some(channel) = self.subscriptions.remove(&ch) {
-                channel.leave(self.outgoing.id());
-            }
+            self.subscriptions.remove(&ch);
             self.sub_denied(ch, Denied::Forbidden);
         }
         true
@@ -339,20 +339,24 @@ impl Session {
         }
         match self.app.hub.visible(&ch, identity).await {
             Ok(channel) => {
-                self.subscriptions.insert(ch, channel.clone());
+                if !self.subscriptions.contains_key(&ch) {
+                    let most = self.app.config.limits.connections_per_dialog;
+                    let Some(seat) = channel.take_seat(self.outgoing.id(), most) else {
+                        return self.dialog_full(ch);
+                    };
+                    self.subscriptions.insert(ch, seat);
+                }
                 self.page(&channel, &Ask::Sub(want)).await;
             }
             Err(denied) => {
-                if let Some(channel) = self.subscriptions.remove(&ch) {
-                    channel.leave(self.outgoing.id());
-                }
+                self.subscriptions.remove(&ch);
                 self.sub_denied(ch, denied);
             }
         }
     }
 
     async fn next_page(&mut self, ch: String, from: u64) {
-        match self.subscriptions.get(&ch).cloned() {
+        match self.subscriptions.get(&ch).map(|seat| seat.channel.clone()) {
             Some(channel) => self.page(&channel, &Ask::Next(from)).await,
             None => self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false),
         }
@@ -363,6 +367,15 @@ impl Session {
             self.subscriptions.remove(channel.name.as_ref());
             self.sub_denied(channel.name.to_string(), Denied::Store(error));
         }
+    }
+
+    fn dialog_full(&self, ch: String) {
+        let problem = Problem {
+            code: codes::TOO_MANY_CONNECTIONS.to_owned(),
+            message: "this dialog has all the connections it may have".to_owned(),
+            retry_after_ms: Some(FULL_RETRY_MS),
+        };
+        self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable: true });
     }
 
     fn sub_denied(&self, ch: String, denied: Denied) {
@@ -388,14 +401,18 @@ impl Session {
         if self.control.counts(Instant::now()) {
             return true;
         }
+        self.rate_limited("too many pings and pongs", ms(WINDOW));
+        false
+    }
+
+    fn rate_limited(&self, message: &str, wait_ms: u64) {
         let problem = Problem {
             code: codes::RATE_LIMITED.to_owned(),
-            message: "too many pings and pongs".to_owned(),
-            retry_after_ms: Some(ms(WINDOW)),
+            message: message.to_owned(),
+            retry_after_ms: Some(wait_ms),
         };
         self.outgoing.send(&ServerFrame::Error(problem));
         self.outgoing.close(close::RATE_LIMITED, codes::RATE_LIMITED);
-        false
     }
 
     fn refuse_token(&self, error: &AuthError) -> bool {

@@ -3,7 +3,7 @@
 use crate::auth::Identity;
 use crate::channel::Channel;
 use crate::session::Session;
-use crate::store::{NewEvent, Outcome, Refusal, StoreError, Stored, Write};
+use crate::store::{Duplicate, NewEvent, Outcome, Refusal, StoreError, Stored, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -137,14 +137,15 @@ impl Session {
                         publish(&channel, &stored);
                         ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: false }
                     }
-                    Ok(Outcome::Duplicate(stored)) => {
-                        // A commit whose end SQLite reported as failed may have reached the disk all the same; then this is
-                        // the first that the channel hears of it. Otherwise nothing happens here.
-                        publish(&channel, &stored);
-                        ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: true }
+                    Ok(Outcome::Duplicate(Duplicate { offset, at, frame })) => {
+                        // Nothing happens here, unless its commit reported an error and reconciling could not read it.
+                        if let Some(frame) = frame {
+                            publish(&channel, &Stored { offset, at, frame });
+                        }
+                        ServerFrame::Ok { id, ch, offset, at, dup: true }
                     }
                     Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal)),
-                    Ok(Outcome::Created | Outcome::Done) => nack(id, refused(codes::INTERNAL, "no event")),
+                    Ok(_) => nack(id, refused(codes::INTERNAL, "no event")),
                     Err(error) => nack(id, of_store(error)),
                 };
                 outgoing.send(&frame);

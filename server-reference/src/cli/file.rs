@@ -2,6 +2,7 @@
 
 use crate::config::{Budget, ConfigError, KeyConfig, KeyMaterial, ServerLimits};
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// All members; each is optional, and an unknown one is an error.
@@ -21,7 +22,13 @@ pub(super) struct File {
     pub(super) grace_ms: Option<u64>,
     pub(super) spread_ms: Option<u64>,
     pub(super) max_connections: Option<usize>,
+    pub(super) max_dialog_connections: Option<usize>,
+    pub(super) max_ip_connections: Option<usize>,
+    pub(super) max_ip_handshakes: Option<u64>,
+    pub(super) trusted_proxy: Option<Vec<IpAddr>>,
     pub(super) message_bytes: Option<usize>,
+    pub(super) retention_days: Option<u64>,
+    pub(super) retention_events: Option<u64>,
     pub(super) model: Option<String>,
     pub(super) model_pace_ms: Option<u64>,
     pub(super) model_url: Option<String>,

@@ -55,6 +55,32 @@ fn limits_are_read_from_the_file() {
 }
 
 #[test]
+fn limits_by_address_are_off_where_all_clients_share_one() {
+    let of = |args: &[&str], listening: &str| config(args).unwrap().per_address(listening.parse().unwrap());
+    assert_eq!(of(&[], "127.0.0.1"), (None, None));
+    assert_eq!(of(&[], "::1"), (None, None));
+    assert_eq!(of(&["--demo"], "192.0.2.1"), (None, None));
+    assert_eq!(of(&[], "0.0.0.0"), (Some(20), Some(10)));
+    assert_eq!(of(&["--trusted-proxy", "127.0.0.1,::1"], "127.0.0.1"), (Some(20), Some(10)));
+    let set = ["--max-ip-connections", "3", "--max-ip-handshakes", "4"];
+    assert_eq!(of(&set, "127.0.0.1"), (Some(3), Some(4)));
+    assert_eq!(of(&["--max-ip-connections", "0"], "0.0.0.0"), (None, Some(10)));
+    assert_eq!(with_file("max_dialog_connections = 7", &[]).unwrap().limits.connections_per_dialog, 7);
+    assert_eq!(code(config(&["--max-dialog-connections", "0"])), "bad_value");
+    assert_eq!(code(config(&["--trusted-proxy", "nowhere"])), "bad_flag");
+}
+
+#[test]
+fn retention_is_told_in_days_and_events() {
+    let kept = with_file("retention_days = 7\nretention_events = 100", &["--retention-days", "3"]).unwrap();
+    assert_eq!((kept.retention.age.as_secs(), kept.retention.events), (3 * 86_400, 100));
+    assert!(summary(&kept).contains("3 days, at most 100 a dialog"));
+    assert!(summary(&config(&["--retention-days", "0"]).unwrap()).contains("for ever"));
+    assert_eq!(config(&[]).unwrap().retention.age.as_secs(), 30 * 86_400);
+    assert_eq!(code(config(&["--retention-days", "40000"])), "bad_value");
+}
+
+#[test]
 fn the_summary_holds_no_secret() {
     let secret = "0123456789abcdef0123456789abcdef";
     let text = format!("model_key = \"{secret}\"\n[[keys]]\nalg = \"HS256\"\nsecret = \"{secret}\"");

@@ -4,12 +4,18 @@
 //! whoever publishes from them publishes in log order.
 
 mod checkpoint;
+mod doubt;
+mod life;
 mod ops;
 mod read;
+mod retention;
 mod schema;
+mod transaction;
 mod writer;
 
+pub(crate) use doubt::Doubt;
 pub(crate) use ops::own_id;
+pub(crate) use read::Found;
 use read::Readers;
 pub use schema::{OpenError, SCHEMA_VERSION};
 pub(crate) use writer::Store;
@@ -85,6 +91,19 @@ pub(crate) struct CreateDialog {
     pub(crate) owner: Option<String>,
 }
 
+/// What retention wants gone from a channel: one small batch of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Trim {
+    /// The channel's row.
+    pub(crate) channel: i64,
+    /// Events committed before this time go, ms since the Unix epoch; 0 for none.
+    pub(crate) before_ms: u64,
+    /// So many of the newest events stay; 0 for all.
+    pub(crate) keep: u64,
+    /// Op ids of events committed since this time are remembered.
+    pub(crate) remember_ms: u64,
+}
+
 /// Something the writer does.
 pub(crate) enum Write {
     /// An op becomes an event.
@@ -97,6 +116,15 @@ pub(crate) enum Write {
     EndRun(EndRun),
     /// A dialog is created.
     CreateDialog(CreateDialog),
+    /// The oldest events of a channel go.
+    Trim(Trim),
+    /// Forgets so many of the trimmed ops that were committed before this time, ms since the Unix epoch.
+    ForgetOps {
+        /// See above.
+        before_ms: u64,
+        /// At most so many.
+        most: usize,
+    },
     /// Finds out whether writing works.
     Probe,
     /// Limits the database to its present size and so many pages, or lifts the limit.
@@ -114,18 +142,57 @@ pub(crate) struct Stored {
     pub(crate) frame: Utf8Bytes,
 }
 
+/// Where an op stands that was committed before.
+#[derive(Clone)]
+pub(crate) struct Duplicate {
+    /// Its offset.
+    pub(crate) offset: u64,
+    /// When, ms since the Unix epoch.
+    pub(crate) at: u64,
+    /// Its event's frame, unless it was trimmed.
+    pub(crate) frame: Option<Utf8Bytes>,
+}
+
+/// What a [`Trim`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trimmed {
+    /// Every event up to here is gone.
+    pub(crate) floor: u64,
+    /// How many went.
+    pub(crate) events: u64,
+    /// Whether there is more to trim.
+    pub(crate) more: bool,
+}
+
 /// What became of a write that SQLite did not fail.
 pub(crate) enum Outcome {
     /// An event was committed.
     Stored(Stored),
     /// The same op was committed before.
-    Duplicate(Stored),
+    Duplicate(Duplicate),
     /// The dialog is new.
     Created,
+    /// So far the channel is trimmed now.
+    Trimmed(Trimmed),
+    /// So many trimmed ops were forgotten.
+    Forgotten(usize),
     /// Done, or there was nothing to do.
     Done,
     /// Nothing was written.
     Refused(Refusal),
+}
+
+impl Outcome {
+    /// The event that was committed, now or before.
+    pub(crate) fn event(&self) -> Option<Stored> {
+        match self {
+            Outcome::Stored(stored) => Some(stored.clone()),
+            Outcome::Duplicate(Duplicate { offset, at, frame: Some(frame) }) => {
+                Some(Stored { offset: *offset, at: *at, frame: frame.clone() })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why a write was refused.

@@ -1,7 +1,10 @@
 //! What the writer does inside its transaction, one function for each kind of write.
 
 use super::schema::{event_key, offset_of, write_meta};
-use super::{CreateDialog, EndRun, NewEvent, Outcome, Refusal, StartRun, StorePiece, Stored, Write};
+use super::{
+    CreateDialog, Duplicate, EndRun, NewEvent, Outcome, Refusal, StartRun, StorePiece, Stored, Write,
+    retention,
+};
 use crate::clock;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::EventFrame;
@@ -18,6 +21,10 @@ pub(super) fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<
         Write::Piece(piece) => store_piece(connection, piece),
         Write::EndRun(end) => end_run(connection, end),
         Write::CreateDialog(dialog) => create_dialog(connection, dialog),
+        Write::Trim(trim) => retention::trim(connection, trim).map(Outcome::Trimmed),
+        Write::ForgetOps { before_ms, most } => {
+            retention::forget(connection, *before_ms, *most).map(Outcome::Forgotten)
+        }
         // As much as a long message needs: a disk with room for one page only is full all the same.
         Write::Probe => write_meta(connection, "probe", vec![0u8; PROBE_BYTES]).map(|()| Outcome::Done),
         Write::LimitPages(pages) => {
@@ -33,10 +40,16 @@ fn append(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Outcome
     if let Some((key, frame)) = find_op(connection, op, event)? {
         return Ok(earlier(event, key, frame));
     }
-    if let Some(after) = &event.after
-        && find_op(connection, after.as_bytes().as_slice(), event)?.is_none()
-    {
-        return Ok(Outcome::Refused(Refusal::Blocked));
+    if let Some(trimmed) = retention::find(connection, op, event)? {
+        return trimmed.compare(event);
+    }
+    if let Some(after) = &event.after {
+        let after = after.as_bytes().as_slice();
+        if find_op(connection, after, event)?.is_none()
+            && retention::find(connection, after, event)?.is_none()
+        {
+            return Ok(Outcome::Refused(Refusal::Blocked));
+        }
     }
     if let Some(run) = &event.needs_run {
         let known = connection
@@ -59,7 +72,7 @@ fn append(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Outcome
 fn earlier(event: &NewEvent, key: i64, frame: String) -> Outcome {
     match EventFrame::decode(&frame) {
         Ok(old) if old.kind == event.kind && old.body == event.body => {
-            Outcome::Duplicate(Stored { offset: offset_of(key), at: old.at, frame: frame.into() })
+            Outcome::Duplicate(Duplicate { offset: offset_of(key), at: old.at, frame: Some(frame.into()) })
         }
         _ => Outcome::Refused(Refusal::OpIdReused),
     }
@@ -74,11 +87,13 @@ fn find_op(connection: &Connection, op: &[u8], event: &NewEvent) -> rusqlite::Re
 
 /// Gives the event its offset and stores it.
 fn insert(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Stored> {
-    let offset: i64 = connection
-        .prepare_cached("UPDATE channels SET head = head + 1 WHERE id = ? RETURNING head")?
-        .query_row([event.channel], |row| row.get(0))?;
-    let offset = offset.cast_unsigned();
     let at = clock::now_ms();
+    let offset: i64 = connection
+        .prepare_cached(
+            "UPDATE channels SET head = head + 1, oldest = coalesce(oldest, ?2) WHERE id = ?1 RETURNING head",
+        )?
+        .query_row(params![event.channel, at.cast_signed()], |row| row.get(0))?;
+    let offset = offset.cast_unsigned();
     let frame = EventFrame {
         ch: event.name.to_string(),
         offset,
@@ -97,10 +112,18 @@ fn insert(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Stored>
 }
 
 fn start_run(connection: &Connection, start: &StartRun) -> rusqlite::Result<Outcome> {
+    // A start that was committed although its answer was lost must not be written twice.
+    if let Some((key, frame)) = find_op(connection, start.event.op.as_bytes(), &start.event)? {
+        return Ok(earlier(&start.event, key, frame));
+    }
     let stored = insert(connection, &start.event)?;
+    // The message it answers belongs to it.
     connection
-        .prepare_cached("INSERT INTO runs (id, channel) VALUES (?, ?)")?
-        .execute(params![start.run, start.event.channel])?;
+        .prepare_cached(
+            "INSERT INTO runs (id, channel, first) SELECT ?1, ?2, min(?3, coalesce(wants_answer, ?3))
+             FROM dialogs WHERE channel = ?2",
+        )?
+        .execute(params![start.run, start.event.channel, stored.offset.cast_signed()])?;
     connection
         .prepare_cached("UPDATE dialogs SET wants_answer = NULL WHERE channel = ?")?
         .execute([start.event.channel])?;

@@ -7,6 +7,7 @@ use axum::extract::ws::Utf8Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS};
 use tokio::sync::Semaphore;
 
 /// Most reads at the same time.
@@ -24,6 +25,14 @@ pub(crate) struct ChannelRow {
     pub(crate) floor: u64,
     /// Whose dialog it is.
     pub(crate) owner: Option<String>,
+}
+
+/// A page's events, as the database has them.
+pub(crate) enum Found {
+    /// With their offsets.
+    Events(Vec<(u64, Utf8Bytes)>),
+    /// Retention passed the place to read from: every event up to here is gone.
+    Trimmed(u64),
 }
 
 /// A run that has no end yet.
@@ -118,26 +127,22 @@ impl Readers {
         to: u64,
         events: usize,
         bytes: usize,
+    ) -> Result<Found, StoreError> {
+        self.query(move |connection| page(connection, channel, from, to, (events, bytes))).await
+    }
+
+    /// The first of the events after `from` up to `to`, on a connection of its own; none when there is nothing more. Blocks.
+    pub(crate) fn events_blocking(
+        &self,
+        channel: i64,
+        from: u64,
+        to: u64,
     ) -> Result<Vec<(u64, Utf8Bytes)>, StoreError> {
-        self.query(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT key, frame FROM events WHERE key > ? AND key <= ? ORDER BY key LIMIT ?",
-            )?;
-            let mut rows =
-                statement.query(params![event_key(channel, from), event_key(channel, to), events as i64])?;
-            let mut found = Vec::new();
-            let mut size = 0;
-            while let Some(row) = rows.next()? {
-                let frame: String = row.get(1)?;
-                size += frame.len() + 1;
-                if size > bytes && !found.is_empty() {
-                    break;
-                }
-                found.push((offset_of(row.get(0)?), Utf8Bytes::from(frame)));
-            }
-            Ok(found)
-        })
-        .await
+        let connection = open_reader(&self.pool.path)?;
+        match page(&connection, channel, from, to, (PAGE_EVENTS, PAGE_BYTES))? {
+            Found::Events(events) => Ok(events),
+            Found::Trimmed(_) => Ok(Vec::new()),
+        }
     }
 
     /// The frames of the newest events before `before` that `wanted` picks, oldest first, at most `most`.
@@ -165,6 +170,28 @@ impl Readers {
             }
             found.reverse();
             Ok(found)
+        })
+        .await
+    }
+
+    /// The next channels after the row `after` of which something may have to be trimmed, with their names.
+    pub(crate) async fn to_trim(
+        &self,
+        after: i64,
+        before_ms: u64,
+        keep: u64,
+        most: usize,
+    ) -> Result<Vec<(i64, String)>, StoreError> {
+        self.query(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, name FROM channels
+                     WHERE id > ?1 AND (oldest < ?2 OR (?3 > 0 AND head - floor > ?3)) ORDER BY id LIMIT ?4",
+                )?
+                .query_map(params![after, before_ms.cast_signed(), keep.cast_signed(), most as i64], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect()
         })
         .await
     }
@@ -202,4 +229,36 @@ impl Readers {
         })
         .await
     }
+}
+
+fn page(
+    connection: &Connection,
+    channel: i64,
+    from: u64,
+    to: u64,
+    (events, bytes): (usize, usize),
+) -> rusqlite::Result<Found> {
+    // One snapshot, so that the floor is that of these very events.
+    let snapshot = connection.unchecked_transaction()?;
+    let floor: i64 = snapshot
+        .prepare_cached("SELECT floor FROM channels WHERE id = ?")?
+        .query_row([channel], |row| row.get(0))?;
+    if floor.cast_unsigned() > from {
+        return Ok(Found::Trimmed(floor.cast_unsigned()));
+    }
+    let mut statement = connection
+        .prepare_cached("SELECT key, frame FROM events WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")?;
+    let mut rows =
+        statement.query(params![event_key(channel, from), event_key(channel, to), events as i64])?;
+    let mut found = Vec::new();
+    let mut size = 0;
+    while let Some(row) = rows.next()? {
+        let frame: String = row.get(1)?;
+        size += frame.len() + 1;
+        if size > bytes && !found.is_empty() {
+            break;
+        }
+        found.push((offset_of(row.get(0)?), Utf8Bytes::from(frame)));
+    }
+    Ok(Found::Events(found))
 }

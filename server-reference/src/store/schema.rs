@@ -1,5 +1,6 @@
 //! The database file: how it is opened, its tables and their migrations.
 
+use super::life::Life;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +39,31 @@ const MIGRATIONS: &[&str] = &["
         text TEXT NOT NULL,
         PRIMARY KEY (run, at)
     ) WITHOUT ROWID;
+", "
+    -- When the oldest event that is kept was committed, ms since the Unix epoch; none when no event is kept.
+    ALTER TABLE channels ADD COLUMN oldest INTEGER;
+    -- Offset of the first event that belongs to the run; nothing from there on is trimmed while it is under way.
+    ALTER TABLE runs ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+    -- What a late resend is compared with once its event is gone.
+    CREATE TABLE trimmed_ops (
+        op BLOB NOT NULL,
+        author TEXT NOT NULL,
+        channel INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (op, author, channel)
+    ) WITHOUT ROWID;
+    CREATE INDEX trimmed_ops_by_at ON trimmed_ops (at);
+    UPDATE channels SET oldest = (
+        SELECT iif(json_valid(frame), CAST(json_extract(frame, '$.at') AS INTEGER), 0) FROM events
+        WHERE key > channels.id << 40 AND key < (channels.id + 1) << 40 ORDER BY key LIMIT 1
+    );
+    UPDATE runs SET first = coalesce((
+        SELECT key & 0xffffffffff FROM events
+        WHERE key > runs.channel << 40 AND key < (runs.channel + 1) << 40 AND json_valid(frame)
+            AND json_extract(frame, '$.kind') = 'answer.start' AND json_extract(frame, '$.body.run') = runs.id
+    ), 0);
 "];
 
 /// The version this server writes.
@@ -77,6 +103,9 @@ pub enum OpenError {
     /// SQLite refuses.
     #[error("can't open the database: {0}; check that the folder exists and is writable")]
     Sqlite(#[from] rusqlite::Error),
+    /// The small file beside the database can't be written.
+    #[error("can't write the file beside the database: {0}; check that the folder is writable")]
+    Life(std::io::Error),
     /// No random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -89,7 +118,7 @@ impl OpenError {
             OpenError::Newer { .. } => "database_newer",
             OpenError::Replaced => "database_replaced",
             OpenError::InUse => "database_in_use",
-            OpenError::Sqlite(_) => "database_unavailable",
+            OpenError::Sqlite(_) | OpenError::Life(_) => "database_unavailable",
             OpenError::Random => "no_randomness",
         }
     }
@@ -122,25 +151,41 @@ pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Opens for writing, creates or migrates what is needed, and reads the identity.
-pub(crate) fn open_or_create(path: &Path) -> Result<(Connection, Identity), OpenError> {
+pub(super) fn open_or_create(path: &Path) -> Result<(Connection, Identity, Life), OpenError> {
     let mut connection = Connection::open(path)?;
     configure(&connection)?;
     migrate(&mut connection)?;
-    let identity = identity(&connection)?;
-    Ok((connection, identity))
+    let transaction = connection.transaction()?;
+    let (mut life, other) = Life::begin(&transaction, path)?;
+    if let Some(why) = other
+        && read_meta::<String>(&transaction, "epoch")?.is_some()
+    {
+        tracing::warn!(
+            why,
+            "this database is not the one that ran here last, but an older or another one: every client starts \
+             anew, and what was written since the backup was made is lost"
+        );
+        write_meta(&transaction, "epoch", new_epoch())?;
+    }
+    let identity = identity(&transaction)?;
+    transaction.commit()?;
+    life.begun()?;
+    Ok((connection, identity, life))
+}
+
+/// The letter keeps it from being stored as a number.
+fn new_epoch() -> String {
+    format!("e{}", crate::clock::random_id())
 }
 
 /// Opens again after an error, and only the same database.
-pub(crate) fn reopen(path: &Path, expected: &Identity) -> Result<Connection, OpenError> {
+pub(super) fn reopen(path: &Path, life: &mut Life) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
     )?;
     configure(&connection)?;
-    match read_meta::<String>(&connection, "epoch")? {
-        Some(epoch) if epoch == expected.epoch => Ok(connection),
-        _ => Err(OpenError::Replaced),
-    }
+    if life.goes_on(&connection)? { Ok(connection) } else { Err(OpenError::Replaced) }
 }
 
 /// Opens for reading.
@@ -187,7 +232,7 @@ fn identity(connection: &Connection) -> Result<Identity, OpenError> {
     let epoch = match read_meta::<String>(connection, "epoch")? {
         Some(epoch) => epoch,
         None => {
-            let epoch = crate::clock::random_id();
+            let epoch = new_epoch();
             write_meta(connection, "epoch", &epoch)?;
             epoch
         }
@@ -204,7 +249,11 @@ fn identity(connection: &Connection) -> Result<Identity, OpenError> {
     Ok(Identity { epoch, guest_key })
 }
 
-fn read_meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
+/// One value of the meta table.
+pub(super) fn read_meta<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<T>> {
     connection.query_row("SELECT value FROM meta WHERE key = ?", [key], |row| row.get(0)).optional()
 }
 
@@ -236,9 +285,29 @@ mod tests {
     fn the_identity_survives_a_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let (_, first) = open_or_create(&path).unwrap();
-        let (_, second) = open_or_create(&path).unwrap();
+        let (_, first, _) = open_or_create(&path).unwrap();
+        let (_, second, _) = open_or_create(&path).unwrap();
         assert_eq!((first.epoch, first.guest_key), (second.epoch, second.guest_key));
+    }
+
+    #[test]
+    fn a_run_of_the_first_version_is_kept_from_its_start_on() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        let frame = r#"{"t":"event","at":7,"kind":"answer.start","body":{"run":"r1"}}"#;
+        connection
+            .execute_batch(&format!(
+                "INSERT INTO channels VALUES (3, 'dialog:a', 5, 4);
+                 INSERT INTO events VALUES ({}, x'01', 'ai:ai', '{frame}');
+                 INSERT INTO runs VALUES ('r1', 3), ('lost', 3);",
+                event_key(3, 5)
+            ))
+            .unwrap();
+        connection.execute_batch(MIGRATIONS[1]).unwrap();
+        let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("SELECT first FROM runs WHERE id = 'r1'"), 5);
+        assert_eq!(number("SELECT first FROM runs WHERE id = 'lost'"), 0);
+        assert_eq!(number("SELECT oldest FROM channels"), 7);
     }
 
     #[test]
@@ -256,9 +325,11 @@ mod tests {
     #[test]
     fn a_replaced_file_is_not_taken_for_the_same_log() {
         let folder = tempfile::tempdir().unwrap();
-        let (_, first) = open_or_create(&folder.path().join("a.db")).unwrap();
+        let path = folder.path().join("a.db");
+        let (_, _, mut life) = open_or_create(&path).unwrap();
+        reopen(&path, &mut life).unwrap();
         let other = folder.path().join("b.db");
         open_or_create(&other).unwrap();
-        assert!(matches!(reopen(&other, &first), Err(OpenError::Replaced)));
+        assert!(matches!(reopen(&other, &mut life), Err(OpenError::Replaced)));
     }
 }

@@ -1,16 +1,20 @@
 //! The one thread that writes, and the one that tells the results.
 
 use super::checkpoint::Checkpointer;
-use super::{Identity, Outcome, Readers, StoreError, Write, ops, schema};
+use super::doubt::{self, Doubt, Faults};
+use super::life::Life;
+use super::{Identity, Outcome, Readers, StoreError, Write, schema, transaction};
 use crate::sync::lock;
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Most writes in one transaction.
@@ -18,12 +22,26 @@ const BATCH: usize = 1024;
 /// Most writes waiting; a server that far behind its disk says so instead of queueing more.
 const QUEUE: usize = 20_000;
 
+/// How often a database is tried again whose last commit is in doubt.
+const REOPEN: Duration = Duration::from_millis(100);
+
 /// Called on one thread, in the order of the commits.
 pub(crate) type Publish = Box<dyn FnOnce(Result<Outcome, StoreError>) + Send>;
+
+/// Called for each channel whose last commit is in doubt, on the same thread, in the order of the commits.
+type OnDoubt = Box<dyn Fn(&Doubt) + Send + Sync>;
 
 struct Job {
     write: Write,
     done: Publish,
+}
+
+/// What the writer tells the publisher.
+enum News {
+    /// Of a batch.
+    Results(Vec<(Publish, Result<Outcome, StoreError>)>),
+    /// After an error.
+    Doubts(Vec<Doubt>),
 }
 
 /// The log on disk. Dropping it lets the threads end.
@@ -35,6 +53,8 @@ pub(crate) struct Store {
     checkpointer: Checkpointer,
     readers: Readers,
     identity: Identity,
+    on_doubt: Arc<OnceLock<OnDoubt>>,
+    faults: Arc<Faults>,
     /// Keeps other servers away.
     exclusive: Mutex<Option<Connection>>,
 }
@@ -43,24 +63,31 @@ impl Store {
     /// Opens the database and starts the threads.
     pub(crate) fn open(path: &Path) -> Result<Store, schema::OpenError> {
         let exclusive = schema::lock_out_others(path)?;
-        let (connection, identity) = schema::open_or_create(path)?;
+        let (connection, identity, life) = schema::open_or_create(path)?;
         let (jobs, inbox) = channel();
         let (results, outbox) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let failing = Arc::new(AtomicBool::new(false));
+        let (on_doubt, faults) = (Arc::<OnceLock<OnDoubt>>::default(), Arc::<Faults>::default());
         let checkpointer = Checkpointer::start(path.to_owned(), failing.clone());
         let writer = Writer {
             path: path.to_owned(),
-            identity: identity.clone(),
+            life,
             connection: Some(connection),
             file: file_of(path),
+            in_doubt: false,
+            doubtful: BTreeSet::new(),
+            faults: faults.clone(),
             failing: failing.clone(),
             waiting: waiting.clone(),
             checkpoint: checkpointer.waker(),
         };
         let threads = vec![
             spawn("writer", move || writer.run(&inbox, &results))?,
-            spawn("publisher", move || publish(&outbox))?,
+            spawn("publisher", {
+                let on_doubt = on_doubt.clone();
+                move || publish(&outbox, &on_doubt)
+            })?,
         ];
         Ok(Store {
             jobs: Mutex::new(Some(jobs)),
@@ -70,6 +97,8 @@ impl Store {
             checkpointer,
             readers: Readers::new(path.to_owned()),
             identity,
+            on_doubt,
+            faults,
             exclusive: Mutex::new(Some(exclusive)),
         })
     }
@@ -92,6 +121,16 @@ impl Store {
     /// Whether the last write failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Sets what is called for a channel whose last commit is in doubt; once.
+    pub(crate) fn on_doubt(&self, call: impl Fn(&Doubt) + Send + Sync + 'static) {
+        let _ = self.on_doubt.set(Box::new(call));
+    }
+
+    /// Makes one more commit report an error.
+    pub(crate) fn fail_commit(&self, reaches_disk: bool) {
+        self.faults.add(reaches_disk);
     }
 
     /// Hands a write in; `done` is called once, after the commit, in commit order.
@@ -160,14 +199,27 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
         .map_err(|_| rusqlite::Error::InvalidQuery.into())
 }
 
-fn publish(outbox: &Receiver<Vec<(Publish, Result<Outcome, StoreError>)>>) {
-    while let Ok(results) = outbox.recv() {
-        for (done, result) in results {
-            // One fault must not keep everybody else from ever hearing of a commit again.
-            if catch_unwind(AssertUnwindSafe(|| done(result))).is_err() {
-                tracing::error!("publishing a commit failed");
+fn publish(outbox: &Receiver<News>, on_doubt: &OnceLock<OnDoubt>) {
+    while let Ok(news) = outbox.recv() {
+        match news {
+            News::Results(results) => {
+                for (done, result) in results {
+                    guarded(|| done(result));
+                }
+            }
+            News::Doubts(doubts) => {
+                if let Some(call) = on_doubt.get() {
+                    doubts.iter().for_each(|doubt| guarded(|| call(doubt)));
+                }
             }
         }
+    }
+}
+
+/// One fault must not keep everybody else from ever hearing of a commit again.
+fn guarded(call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        tracing::error!("publishing a commit failed");
     }
 }
 
@@ -178,31 +230,82 @@ fn file_of(path: &Path) -> Option<(u64, u64)> {
 
 struct Writer {
     path: PathBuf,
-    identity: Identity,
+    life: Life,
     connection: Option<Connection>,
     /// Which file the connection has open.
     file: Option<(u64, u64)>,
+    /// Whether a commit reported an error since the database was opened.
+    in_doubt: bool,
+    /// The channels of such commits.
+    doubtful: BTreeSet<i64>,
+    faults: Arc<Faults>,
     failing: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,
     checkpoint: std::thread::Thread,
 }
 
 impl Writer {
-    fn run(mut self, inbox: &Receiver<Job>, results: &Sender<Vec<(Publish, Result<Outcome, StoreError>)>>) {
-        while let Ok(first) = inbox.recv() {
+    fn run(mut self, inbox: &Receiver<Job>, news: &Sender<News>) {
+        loop {
+            let first = if !self.in_doubt {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(REOPEN)
+            };
+            let first = match first {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.clear_doubts(news);
+                    continue;
+                }
+            };
             let mut batch = vec![first];
             while batch.len() < BATCH
                 && let Ok(job) = inbox.try_recv()
             {
                 batch.push(job);
             }
-            let answers = self.commit(&batch);
+            let answers = if self.clear_doubts(news) {
+                self.commit(&batch)
+            } else {
+                self.all_failed(&batch, StoreError::Unavailable)
+            };
             self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
             let batch = batch.into_iter().map(|job| job.done).zip(answers).collect();
-            if results.send(batch).is_err() {
+            if news.send(News::Results(batch)).is_err() {
                 return;
             }
+            // At once, for the sake of those who wait for events.
+            self.clear_doubts(news);
             self.checkpoint.unpark();
+        }
+    }
+
+    /// Opens the database again after an error and tells how the channels in doubt stand; false when it can't be.
+    fn clear_doubts(&mut self, news: &Sender<News>) -> bool {
+        if !self.in_doubt {
+            return true;
+        }
+        let opened = schema::reopen(&self.path, &mut self.life).and_then(|connection| {
+            doubt::settle(&connection)?;
+            let doubts = doubt::look(&connection, &self.doubtful)?;
+            Ok((connection, doubts))
+        });
+        match opened {
+            Ok((connection, doubts)) => {
+                self.file = file_of(&self.path);
+                self.connection = Some(connection);
+                self.in_doubt = false;
+                self.doubtful.clear();
+                // When nobody hears it any more, nobody is subscribed either.
+                let _ = news.send(News::Doubts(doubts));
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, code = error.code(), "the database can't be opened again");
+                false
+            }
         }
     }
 
@@ -212,7 +315,7 @@ impl Writer {
         let file = file_of(&self.path);
         let connection = match self.connection.take().filter(|_| file == self.file) {
             Some(connection) => connection,
-            None => match schema::reopen(&self.path, &self.identity) {
+            None => match schema::reopen(&self.path, &mut self.life) {
                 Ok(connection) => connection,
                 Err(error) => {
                     tracing::error!(code = error.code(), "the database can't be opened again");
@@ -221,9 +324,13 @@ impl Writer {
             },
         };
         self.file = file;
-        let result = transaction(&connection, batch);
-        match result {
-            Ok(answers) => {
+        let number = self.life.next();
+        let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
+        match transaction::run(&connection, &writes, number, &self.faults) {
+            Ok((answers, changed)) => {
+                if changed {
+                    self.life.committed(number);
+                }
                 self.connection = Some(connection);
                 self.note(answers.iter().any(Result::is_ok));
                 answers
@@ -235,6 +342,9 @@ impl Writer {
                 // an orderly refusal.
                 if error == StoreError::Full {
                     self.connection = Some(connection);
+                } else {
+                    self.in_doubt = true;
+                    self.doubtful.extend(batch.iter().filter_map(|job| doubt::channel_of(&job.write)));
                 }
                 self.all_failed(batch, error)
             }
@@ -255,51 +365,4 @@ impl Writer {
         self.note(false);
         batch.iter().map(|_| Err(error)).collect()
     }
-}
-
-fn transaction(connection: &Connection, batch: &[Job]) -> rusqlite::Result<Vec<Result<Outcome, StoreError>>> {
-    let result = try_transaction(connection, batch);
-    if result.is_err() && !connection.is_autocommit() {
-        // When this fails too the connection is dropped, which rolls back.
-        connection.execute_batch("ROLLBACK")?;
-    }
-    result
-}
-
-fn try_transaction(
-    connection: &Connection,
-    batch: &[Job],
-) -> rusqlite::Result<Vec<Result<Outcome, StoreError>>> {
-    let statement = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-    // SQLite sets the limit only outside of a transaction's snapshot.
-    for job in batch {
-        if matches!(job.write, Write::LimitPages(_)) {
-            ops::apply(connection, &job.write)?;
-        }
-    }
-    statement("BEGIN IMMEDIATE")?;
-    let mut answers = Vec::with_capacity(batch.len());
-    for job in batch {
-        if matches!(job.write, Write::LimitPages(_)) {
-            answers.push(Ok(Outcome::Done));
-            continue;
-        }
-        statement("SAVEPOINT one")?;
-        match ops::apply(connection, &job.write) {
-            Ok(outcome) => {
-                statement("RELEASE one")?;
-                answers.push(Ok(outcome));
-            }
-            // SQLite has rolled everything back by itself (full disk, I/O error).
-            Err(error) if connection.is_autocommit() => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, "one write of a batch failed");
-                statement("ROLLBACK TO one")?;
-                statement("RELEASE one")?;
-                answers.push(Err(StoreError::from(error)));
-            }
-        }
-    }
-    statement("COMMIT")?;
-    Ok(answers)
 }

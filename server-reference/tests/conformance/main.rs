@@ -7,10 +7,13 @@ mod support;
 
 mod abuse;
 mod answers;
+mod caps;
+mod doubt;
 mod frames;
 mod hello;
 mod http;
 mod ops;
 mod pages;
+mod retention;
 mod store;
 mod tokens;

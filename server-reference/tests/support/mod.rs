@@ -104,7 +104,18 @@ impl Client {
         Client::connect_with(address, None, None).await
     }
 
+    /// As a proxy that serves this client.
+    pub async fn connect_for(address: SocketAddr, client: &str) -> Client {
+        Client::dial(address, &[("x-forwarded-for", client)], None).await
+    }
+
     pub async fn connect_with(address: SocketAddr, origin: Option<&str>, receive: Option<u32>) -> Client {
+        let headers: Vec<(&'static str, &str)> =
+            origin.map(|origin| ("origin", origin)).into_iter().collect();
+        Client::dial(address, &headers, receive).await
+    }
+
+    async fn dial(address: SocketAddr, headers: &[(&'static str, &str)], receive: Option<u32>) -> Client {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive {
             socket.set_recv_buffer_size(bytes).unwrap();
@@ -113,8 +124,8 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         let mut request = format!("ws://{address}/v1/ws").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "tidewire.v1".parse().unwrap());
-        if let Some(origin) = origin {
-            request.headers_mut().insert("origin", origin.parse().unwrap());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
         }
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
         Client { socket, waiting: VecDeque::new(), close: None, messages: 0 }

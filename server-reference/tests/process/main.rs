@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod life;
+mod migration;
 
 use serde_json::{Value, json};
 use std::path::Path;
