@@ -216,7 +216,7 @@ pub enum StoreError {
     #[error("the server's disk is full; nothing was stored, try again later")]
     Full,
     /// Any other fault.
-    #[error("the server can't reach its database now; nothing was stored, try again later")]
+    #[error("the server can't reach its database now; try again later")]
     Unavailable,
 }
 
