@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let folder = tools::top().join(".demo");
     let database = folder.join("tidewire.db");
     if fresh {
-        for ending in ["", "-wal", "-shm"] {
+        for ending in ["", "-wal", "-shm", "-life"] {
             let _ = std::fs::remove_file(format!("{}{ending}", database.display()));
         }
     }
