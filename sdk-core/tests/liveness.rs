@@ -224,3 +224,12 @@ fn a_timer_is_armed_in_every_state_but_the_ended_ones() {
         }
     }
 }
+
+#[test]
+fn clocks_that_drift_apart_a_little_are_no_sleep() {
+    let mut rig = Rig::online();
+    rig.sleep(5_000);
+    assert!(rig.sent.is_empty());
+    rig.sleep(5_001);
+    assert_eq!(rig.sent.pop_back().unwrap()["t"], "ping");
+}

@@ -416,3 +416,22 @@ fn an_op_that_the_server_certainly_does_not_have_can_be_discarded() {
     rig.nack(&three, "rate_limited", true, Some(1_000));
     assert!(!rig.client.discard(rig.now, &three), "its first sending may have been taken");
 }
+
+#[test]
+fn a_body_may_be_as_long_as_a_frame_leaves_room_for() {
+    let mut rig = Rig::online();
+    let body = |bytes: usize| format!("{{\"text\":\"{}\"}}", "x".repeat(bytes - 11));
+    assert!(rig.client.send(rig.now, "c", "message", &body(65_536 - 512)).is_ok());
+    assert_eq!(
+        rig.client.send(rig.now, "c", "message", &body(65_537 - 512)).unwrap_err().code(),
+        "too_large"
+    );
+}
+
+#[test]
+fn a_client_knows_its_user_before_it_is_connected_again() {
+    let rig = Rig::online();
+    assert_eq!(rig.client.user().map(|user| user.id.as_str()), Some("ada"));
+    let rig = Rig::restored(rig.store.clone());
+    assert_eq!(rig.client.user().map(|user| user.id.as_str()), Some("ada"));
+}
