@@ -277,3 +277,12 @@ fn connect_in_a_pause_dials_soon_but_never_before_the_server_allows() {
     rig.redial(61_000);
     assert!(rig.now.mono.since(lost) >= 9_000);
 }
+
+#[test]
+fn a_second_welcome_changes_nothing() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "for ada"));
+    rig.receive(welcome("eve"));
+    assert_eq!(rig.client.user().map(|user| user.id.as_str()), Some("ada"));
+    assert_eq!(rig.rows().len(), 1);
+}

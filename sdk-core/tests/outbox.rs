@@ -435,3 +435,36 @@ fn a_client_knows_its_user_before_it_is_connected_again() {
     let rig = Rig::restored(rig.store.clone());
     assert_eq!(rig.client.user().map(|user| user.id.as_str()), Some("ada"));
 }
+
+#[test]
+fn a_backlog_flows_at_half_the_rate_after_a_reconnect_and_at_the_whole_once_it_is_gone() {
+    /// How many of the waiting ops go within this time, each acknowledged at once.
+    fn flow(rig: &mut Rig, offset: &mut u64, ms: u64) -> usize {
+        let mut sent = 0;
+        for _ in 0..ms / 10 {
+            for op in rig.ops() {
+                sent += 1;
+                *offset += 1;
+                rig.ok(op["id"].as_str().unwrap(), *offset);
+            }
+            rig.pass(10);
+        }
+        sent
+    }
+    let (mut rig, mut offset) = (Rig::online(), 0);
+    let write = |rig: &mut Rig| (0..80).for_each(|n| drop(rig.send(&n.to_string())));
+    write(&mut rig);
+    assert_eq!(flow(&mut rig, &mut offset, 500), 49, "the burst of 40, then 20 a second");
+    rig.cut();
+    rig.redial(1_000);
+    rig.welcome();
+    let first = flow(&mut rig, &mut offset, 10);
+    let half = flow(&mut rig, &mut offset, 1_000);
+    assert!((9..=11).contains(&half), "{first} at once, then {half}");
+    while flow(&mut rig, &mut offset, 1_000) > 0 {}
+    rig.pass(60_000 - 35_000);
+    write(&mut rig);
+    flow(&mut rig, &mut offset, 100);
+    let whole = flow(&mut rig, &mut offset, 1_000);
+    assert!((19..=21).contains(&whole), "{whole}");
+}

@@ -210,3 +210,72 @@ fn the_changes_always_fold_to_the_rows() {
     }
     assert!(rig.rows().len() > 200);
 }
+
+#[test]
+fn an_event_whose_id_comes_again_much_later_moves_its_row_and_adds_none() {
+    let mut rig = Rig::online();
+    for offset in 1..=300 {
+        rig.receive(message(offset, &offset.to_string()));
+    }
+    let mut again = message(301, "1");
+    again["id"] = "event-1".into();
+    rig.receive(again);
+    let rows = rig.rows();
+    assert_eq!((rows.len(), rows[0].offset, rows[299].offset), (300, Some(2), Some(301)));
+    assert_eq!(rig.folded(), rows);
+}
+
+#[test]
+fn a_run_starts_once_and_never_without_a_name() {
+    let mut rig = Rig::online();
+    rig.receive(start(1, "r"));
+    rig.receive(start(2, "r"));
+    rig.receive(start(3, ""));
+    assert_eq!(rig.rows().len(), 1);
+}
+
+#[test]
+fn pieces_of_two_answers_in_one_message_stay_apart() {
+    let mut rig = Rig::online();
+    rig.receive(start(1, "one"));
+    rig.receive(start(2, "two"));
+    rig.receive(json!([
+        piece("one", 0, "a"),
+        piece("one", 1, "b"),
+        piece("two", 0, "x"),
+        piece("one", 2, "c")
+    ]));
+    assert_eq!(rig.shown(), ["abc:streaming", "x:streaming"]);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn rows_kept_from_an_unknown_user_learn_whose_they_are() {
+    let mut rig = Rig::online();
+    let mut mine = message(1, "mine");
+    mine["by"] = user("ada");
+    rig.receive(mine);
+    rig.receive(message(2, "theirs"));
+    let mut store = rig.store.clone();
+    store.profile = None;
+    let mut rig = Rig::restored(store);
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.send("new");
+    let own = |rig: &Rig| rig.rows().iter().map(|row| row.own).collect::<Vec<_>>();
+    assert_eq!(own(&rig), [false, false, true]);
+    rig.connect();
+    rig.welcome();
+    assert_eq!(own(&rig), [true, false, true]);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
+fn a_dialog_opened_late_shows_what_waits_for_it_and_nothing_else() {
+    let mut rig = Rig::new();
+    rig.send("waits");
+    rig.client.send_text(rig.now, "other", "elsewhere").unwrap();
+    rig.client.stop(rig.now, "demo", "r").unwrap();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    assert_eq!(rig.shown(), ["waits:queued"]);
+}
