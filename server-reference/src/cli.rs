@@ -130,7 +130,7 @@ struct Flags {
     /// Open a dialog `demo` and hand out tokens to anybody; for this machine only
     #[arg(long, env = "TIDEWIRE_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     demo: Option<bool>,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as tidewire_server=debug [default: info]
+    /// What is logged: error, warn, info, debug, trace, or a filter such as tidewire_server=debug [default: info]; other libraries say no more than info, for they would write out tokens
     #[arg(long, env = "TIDEWIRE_LOG", value_name = "LEVEL")]
     log: Option<String>,
 }

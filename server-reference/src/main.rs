@@ -6,7 +6,11 @@ use std::time::Duration;
 use tidewire_server::cli::{self, Command};
 use tidewire_server::{Config, Server, StartError};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// A drain that takes longer is cut off.
 const DRAIN: Duration = Duration::from_millis(4_800);
@@ -24,11 +28,14 @@ fn main() -> ExitCode {
     let Ok(filter) = EnvFilter::try_new(&log) else {
         return failed("bad_value", "log must be error, warn, info, debug, trace or a filter");
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // Libraries that carry frames and requests write them out at their finest levels, tokens and texts included.
+    let filter =
+        filter.and(filter_fn(|of| of.target().starts_with("tidewire") || *of.level() <= Level::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .init();
+        .with_filter(filter);
+    tracing_subscriber::registry().with(lines).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed("runtime", &error.to_string()),

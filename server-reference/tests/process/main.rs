@@ -82,6 +82,58 @@ async fn the_start_summary_ends_with_the_address_and_holds_no_secret() {
 }
 
 #[tokio::test]
+async fn its_log_holds_no_token_and_no_text_however_much_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = std::fs::File::create(&path).unwrap();
+    let mut child = AsyncCommand::new(PROGRAM)
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            "tidewire.db",
+            "--public-dialog",
+            "room",
+            "--log",
+            "trace",
+        ])
+        .env("TIDEWIRE_JWT_HS256_SECRET", SECRET)
+        .current_dir(folder.path())
+        .stdout(Stdio::from(log.try_clone().unwrap()))
+        .stderr(Stdio::from(log))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(&path).unwrap();
+    let listening = || {
+        let said = said();
+        said.lines().find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
+    };
+    let address = loop {
+        if let Some(address) = listening() {
+            break address;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let good = token("ada", json!({}));
+    let mut client = Client::connect(address).await;
+    client.hello(&good, json!([{"ch": "dialog:room"}])).await;
+    // The built-in model quotes what it was asked, so its pieces hold the word too.
+    assert_eq!(client.say("canarytext").await["t"], "ok");
+    assert!(client.event("answer.end").await["body"]["text"].as_str().unwrap().contains("canarytext"));
+    let mut refused = Client::connect(address).await;
+    refused.say_hello("canary.token.refused", json!([])).await;
+    assert_eq!(refused.refusal().await.1, 4501);
+    child.kill().await.unwrap();
+    let said = said();
+    assert!(said.contains("answer started") && said.contains("token refused"), "{said}");
+    for secret in [good.as_str(), "canarytext", "canary.token.refused", SECRET] {
+        let line = said.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "{line:?}");
+    }
+}
+
+#[tokio::test]
 async fn mistakes_end_it_with_one_line_and_code_2() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
