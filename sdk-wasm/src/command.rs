@@ -3,7 +3,7 @@
 use crate::input::object;
 use crate::output::{report, row};
 use tidewire_core::wire::json::{Writer, string};
-use tidewire_core::{Client, Now, SendError, SubscribeError};
+use tidewire_core::{Client, Lane, Now, SendError, SubscribeError};
 
 /// Runs a command and answers in JSON; nothing if it can't be read.
 pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
@@ -33,7 +33,19 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             client.unsubscribe(now, &given.str("channel")?);
             done()
         }
-        "send" => sent(client.send(now, &given.str("channel")?, &given.str("kind")?, given.raw("body")?)),
+        "send" => {
+            let lane = match given.str("lane").as_deref() {
+                None | Some("durable") => Lane::Durable,
+                Some("session") => Lane::Session,
+                Some(_) => return None,
+            };
+            sent(client.send_in(now, lane, &given.str("channel")?, &given.str("kind")?, given.raw("body")?))
+        }
+        "signal" => {
+            let (key, kind) = (given.str("key"), given.str("kind")?);
+            let body = given.raw("body")?;
+            signalled(client.signal(now, &given.str("channel")?, &kind, key.as_deref(), body))
+        }
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &given.str("op")?)),
         "discard" => flag(client.discard(now, &given.str("op")?)),
@@ -57,6 +69,13 @@ fn ok(raw: &str) -> String {
 fn sent(result: Result<String, SendError>) -> String {
     match result {
         Ok(id) => ok(&string(&id)),
+        Err(error) => refused(error.code(), error.is_retryable()),
+    }
+}
+
+fn signalled(result: Result<(), SendError>) -> String {
+    match result {
+        Ok(()) => done(),
         Err(error) => refused(error.code(), error.is_retryable()),
     }
 }

@@ -236,6 +236,7 @@ impl Session {
             }
             ClientFrame::Next { ch, from } => self.next_page(ch, from).await,
             ClientFrame::Op(op) => self.submit(&identity, op).await,
+            ClientFrame::Signal(_) => {}
             ClientFrame::Ping { n } => {
                 self.outgoing.send(&ServerFrame::Pong { n });
                 return self.control_frame();
@@ -252,7 +253,7 @@ impl Session {
     }
 
     async fn first_frame(&mut self, frame: ClientFrame) -> bool {
-        let ClientFrame::Hello { v, token, client, agent, subs } = frame else {
+        let ClientFrame::Hello { v, token, client, agent, subs, session: _ } = frame else {
             if frame != ClientFrame::Bye {
                 return self.refuse(
                     close::BAD_REQUEST,
