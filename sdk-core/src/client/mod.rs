@@ -15,7 +15,7 @@ use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
 use crate::wire::json::{Object, Writer, validate};
-use crate::wire::{DIALOG_PREFIX, Limits, MAX_TEXT, Op, User, is_channel_name};
+use crate::wire::{DIALOG_PREFIX, Limits, MAX_TEXT, Op, User, is_channel_name, is_uuid};
 use std::collections::VecDeque;
 
 /// What an op frame needs besides its body, at most.
@@ -134,6 +134,18 @@ impl Client {
 
     /// Writes a message into a dialog: its row is there at once. Returns the op's id.
     pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
+        let op = self.draft_text(now, dialog, text)?;
+        self.submit(now, op)
+    }
+
+    /// Asks to end an answer under way; what it said so far stays. Returns the op's id.
+    pub fn stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
+        let op = self.draft_stop(now, dialog, run)?;
+        self.submit(now, op)
+    }
+
+    /// The op that [`Client::send_text`] would send, checked and with its id, but not sent: for [`Client::send_as`] of a client elsewhere.
+    pub fn draft_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<Op, SendError> {
         if text.trim().is_empty() {
             return Err(SendError::Empty);
         }
@@ -141,13 +153,13 @@ impl Client {
             return Err(SendError::TooLarge);
         }
         let body = Writer::object().str("text", text).end();
-        self.send(now, &channel_of(dialog), "message", &body)
+        self.draft(now, &channel_of(dialog), "message", &body)
     }
 
-    /// Asks to end an answer under way; what it said so far stays. Returns the op's id.
-    pub fn stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
+    /// The op that [`Client::stop`] would send; see [`Client::draft_text`].
+    pub fn draft_stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<Op, SendError> {
         let body = Writer::object().str("run", run).end();
-        self.send(now, &channel_of(dialog), "run.cancel", &body)
+        self.draft(now, &channel_of(dialog), "run.cancel", &body)
     }
 
     /// Subscribes to a channel without a timeline: its events come as [`Event::Received`].
@@ -169,7 +181,53 @@ impl Client {
 
     /// Sends an op of any kind; `body` is the JSON text of an object. Returns the op's id.
     pub fn send(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<String, SendError> {
+        let op = self.draft(now, channel, kind, body)?;
+        self.submit(now, op)
+    }
+
+    /// Sends an op whose id, a UUID, was made elsewhere, as often as it is asked: one that is in the outbox is not added again, and its state is
+    /// told once more; one whose row shows that it is committed is told as such. The age of an id of version 7 counts as the op's.
+    pub fn send_as(
+        &mut self,
+        now: Now,
+        id: &str,
+        channel: &str,
+        kind: &str,
+        body: &str,
+    ) -> Result<String, SendError> {
         let now = self.clamp(now);
+        if !is_uuid(id) {
+            return Err(SendError::BadOpId);
+        }
+        self.check(channel, body)?;
+        if let Some(entry) = self.outbox.get(id) {
+            let state = match &entry.state {
+                EntryState::Failed { code, message } => {
+                    Some(OpState::Failed { code: code.clone(), message: message.clone() })
+                }
+                EntryState::Sent { .. } => Some(OpState::Sending),
+                EntryState::Ready { .. } => entry.stored.then_some(OpState::Queued),
+            };
+            if let Some(state) = state {
+                self.tell_op(id.to_owned(), channel.to_owned(), state);
+            }
+            return Ok(id.to_owned());
+        }
+        let row = self.timeline(channel).and_then(|timeline| timeline.rows().iter().find(|row| row.id == id));
+        if let Some(offset) = row.and_then(|row| row.offset) {
+            self.tell_op(id.to_owned(), channel.to_owned(), OpState::Acked { offset });
+            return Ok(id.to_owned());
+        }
+        self.submit(now, op(id.to_owned(), channel, kind, body))
+    }
+
+    fn draft(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<Op, SendError> {
+        let now = self.clamp(now);
+        self.check(channel, body)?;
+        Ok(op(self.uuids.next(now.wall, &mut self.rng), channel, kind, body))
+    }
+
+    fn check(&self, channel: &str, body: &str) -> Result<(), SendError> {
         if !is_channel_name(channel) {
             return Err(SendError::BadChannel);
         }
@@ -180,21 +238,21 @@ impl Client {
         if body.len() as u64 + OP_OVERHEAD > most {
             return Err(SendError::TooLarge);
         }
-        let id = self.uuids.next(now.wall, &mut self.rng);
-        let op = Op {
-            id: id.clone(),
-            ch: channel.to_owned(),
-            kind: kind.to_owned(),
-            body: body.to_owned(),
-            after: None,
-        };
+        Ok(())
+    }
+
+    /// Puts a checked op into the outbox and its row into the dialog.
+    fn submit(&mut self, now: Now, op: Op) -> Result<String, SendError> {
+        let now = self.clamp(now);
+        let Op { id, ch, kind, body, .. } = op.clone();
+        let made_at = uuid_time(&id).map_or(now.wall, |made| made.min(now.wall));
         let user = self.me.as_ref().map(|me| me.id.clone());
-        let record = self.outbox.push(op, now.wall, user)?.record();
+        let record = self.outbox.push(op, made_at, user)?.record();
         self.put_op(&id, record);
         if kind == "message"
-            && let Some(timeline) = self.timeline(channel)
+            && let Some(timeline) = self.timeline(&ch)
         {
-            timeline.write(&id, body, now.wall, RowState::Saving, None);
+            timeline.write(&id, &body, made_at, RowState::Saving, None);
         }
         Ok(id)
     }
@@ -430,6 +488,16 @@ fn row_code(entry: &crate::delivery::Entry) -> Option<&str> {
         EntryState::Failed { code, .. } => Some(code),
         EntryState::Sent { .. } | EntryState::Ready { .. } => None,
     }
+}
+
+fn op(id: String, channel: &str, kind: &str, body: &str) -> Op {
+    Op { id, ch: channel.to_owned(), kind: kind.to_owned(), body: body.to_owned(), after: None }
+}
+
+/// When an id of version 7 was made, ms since the Unix epoch (RFC 9562, 5.7).
+fn uuid_time(id: &str) -> Option<u64> {
+    let digits = [id.get(..8)?, id.get(9..13)?].concat();
+    if id.as_bytes().get(14) == Some(&b'7') { u64::from_str_radix(&digits, 16).ok() } else { None }
 }
 
 fn channel_of(dialog: &str) -> String {
