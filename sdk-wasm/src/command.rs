@@ -2,6 +2,7 @@
 
 use crate::input::object;
 use crate::output::{report, row};
+use tidewire_core::wire::Op;
 use tidewire_core::wire::json::{Writer, string};
 use tidewire_core::{Client, Now, SendError, SubscribeError};
 
@@ -33,7 +34,15 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             client.unsubscribe(now, &given.str("channel")?);
             done()
         }
-        "send" => sent(client.send(now, &given.str("channel")?, &given.str("kind")?, given.raw("body")?)),
+        "draft_text" => drafted(client.draft_text(now, &given.str("dialog")?, &given.str("text")?)),
+        "draft_stop" => drafted(client.draft_stop(now, &given.str("dialog")?, &given.str("run")?)),
+        "send" => {
+            let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
+            sent(match given.str("id") {
+                Some(id) => client.send_as(now, &id, &channel, &kind, body),
+                None => client.send(now, &channel, &kind, body),
+            })
+        }
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &given.str("op")?)),
         "discard" => flag(client.discard(now, &given.str("op")?)),
@@ -57,6 +66,17 @@ fn ok(raw: &str) -> String {
 fn sent(result: Result<String, SendError>) -> String {
     match result {
         Ok(id) => ok(&string(&id)),
+        Err(error) => refused(error.code(), error.is_retryable()),
+    }
+}
+
+/// The command that sends a draft, here or in another tab.
+fn drafted(result: Result<Op, SendError>) -> String {
+    match result {
+        Ok(op) => {
+            let send = Writer::object().str("c", "send").str("id", &op.id).str("channel", &op.ch);
+            ok(&send.str("kind", &op.kind).raw("body", &op.body).end())
+        }
         Err(error) => refused(error.code(), error.is_retryable()),
     }
 }
