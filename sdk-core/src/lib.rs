@@ -68,7 +68,7 @@ pub mod wire;
 
 pub use client::Client;
 pub use config::Config;
-pub use delivery::Lane;
+pub use delivery::{Draft, Lane};
 pub use error::{SendError, SubscribeError};
 pub use event::{Change, ChannelState, Event, OpState, Row, RowKind, RowState, State, Status};
 pub use io::{

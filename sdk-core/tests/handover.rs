@@ -13,7 +13,7 @@ fn goaway(spread_ms: u64) -> serde_json::Value {
 fn leaving() -> (Rig, ConnId) {
     let mut rig = Rig::online();
     rig.pass(15_000);
-    let old = rig.conn.unwrap();
+    let old = rig.conn.expect("a connection");
     rig.receive(goaway(4_000));
     let dials = rig.dials.len();
     rig.pass(4_000);
@@ -156,7 +156,7 @@ fn a_channel_that_came_or_went_meanwhile_is_set_right() {
 fn with_fallbacks() -> Rig {
     let config = Config { transports: Transport::ALL.to_vec(), ..Config::default() };
     let mut rig = Rig::with(config, Store::default(), Now { mono: Time(1_000), wall: WALL }, [42; 32]);
-    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.client.open_dialog(rig.now, "demo").expect("a valid name");
     rig.client.connect(rig.now);
     rig.drain();
     rig

@@ -6,8 +6,10 @@ use serde_json::json;
 use tidewire_core::*;
 
 fn cancel(rig: &mut Rig) -> String {
-    let id =
-        rig.client.send_in(rig.now, Lane::Session, "dialog:demo", "run.cancel", r#"{"run":"r"}"#).unwrap();
+    let id = rig
+        .client
+        .send_in(rig.now, Lane::Session, "dialog:demo", "run.cancel", r#"{"run":"r"}"#)
+        .expect("room");
     rig.drain();
     id
 }
@@ -74,7 +76,7 @@ fn too_many_session_ops_are_refused_and_leave_room_for_durable_ones() {
 }
 
 fn signal(rig: &mut Rig, body: &str) {
-    rig.client.signal(rig.now, "dialog:demo", "typing", None, body).unwrap();
+    rig.client.signal(rig.now, "dialog:demo", "typing", None, body).expect("valid");
     rig.drain();
 }
 

@@ -3,7 +3,7 @@
 use crate::input::object;
 use crate::output::{report, row};
 use tidewire_core::wire::json::{Writer, string};
-use tidewire_core::{Client, Lane, Now, SendError, SubscribeError};
+use tidewire_core::{Client, Draft, Lane, Now, SendError, SubscribeError};
 
 /// Runs a command and answers in JSON; nothing if it can't be read.
 pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
@@ -33,13 +33,27 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             client.unsubscribe(now, &given.str("channel")?);
             done()
         }
+        "draft_text" => drafted(client.draft_text(now, &given.str("dialog")?, &given.str("text")?)),
+        "draft_stop" => drafted(client.draft_stop(now, &given.str("dialog")?, &given.str("run")?)),
         "send" => {
-            let lane = match given.str("lane").as_deref() {
-                None | Some("durable") => Lane::Durable,
-                Some("session") => Lane::Session,
-                Some(_) => return None,
+            let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
+            let lane = match given.str("lane") {
+                None => Lane::Durable,
+                Some(word) => Lane::parse(&word)?,
             };
-            sent(client.send_in(now, lane, &given.str("channel")?, &given.str("kind")?, given.raw("body")?))
+            sent(match given.str("id") {
+                None => client.send_in(now, lane, &channel, &kind, body),
+                Some(id) => client.send_draft(
+                    now,
+                    &Draft {
+                        id: id.into_owned(),
+                        lane,
+                        channel: channel.into_owned(),
+                        kind: kind.into_owned(),
+                        body: body.to_owned(),
+                    },
+                ),
+            })
         }
         "signal" => {
             let (key, kind) = (given.str("key"), given.str("kind")?);
@@ -76,6 +90,21 @@ fn sent(result: Result<String, SendError>) -> String {
 fn signalled(result: Result<(), SendError>) -> String {
     match result {
         Ok(()) => done(),
+        Err(error) => refused(error.code(), error.is_retryable()),
+    }
+}
+
+/// The command that sends a draft, here or in another tab.
+fn drafted(result: Result<Draft, SendError>) -> String {
+    match result {
+        Ok(draft) => ok(&Writer::object()
+            .str("c", "send")
+            .str("id", &draft.id)
+            .str("lane", draft.lane.as_str())
+            .str("channel", &draft.channel)
+            .str("kind", &draft.kind)
+            .raw("body", &draft.body)
+            .end()),
         Err(error) => refused(error.code(), error.is_retryable()),
     }
 }

@@ -1,26 +1,24 @@
 //! The composition: owns the parts and orders them, with no policy of its own.
 
 mod channels;
+mod drafts;
 mod frames;
 mod sending;
 mod signals;
 mod store;
 
 use crate::config::Config;
-use crate::delivery::{Channel, EntryState, Lane, Limiter, NewOp, Outbox, Signals};
-use crate::error::{SendError, SubscribeError};
+use crate::delivery::{Channel, EntryState, Limiter, Outbox, Signals};
+use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Output, Restored, RestoredChannel, StoreChange, StoreId};
 use crate::journal::{Journal, Report};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::json::{Object, Writer, validate};
-use crate::wire::{DIALOG_PREFIX, Limits, MAX_TEXT, User, is_channel_name};
+use crate::wire::{DIALOG_PREFIX, Limits, User};
 use std::collections::VecDeque;
 
-/// What an op frame needs besides its body, at most.
-const OP_OVERHEAD: u64 = 512;
 /// The message limit until a server says otherwise.
 const MESSAGE_BYTES: u64 = 65_536;
 /// A wall clock that ran ahead of the monotonic one by more than this shows a sleep.
@@ -144,24 +142,6 @@ impl Client {
         self.unsubscribe(now, &channel_of(dialog));
     }
 
-    /// Writes a message into a dialog: its row is there at once. Returns the op's id.
-    pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
-        if text.trim().is_empty() {
-            return Err(SendError::Empty);
-        }
-        if text.len() > MAX_TEXT {
-            return Err(SendError::TooLarge);
-        }
-        let body = Writer::object().str("text", text).end();
-        self.send(now, &channel_of(dialog), "message", &body)
-    }
-
-    /// Asks to end an answer under way; what it said so far stays. Returns the op's id.
-    pub fn stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
-        let body = Writer::object().str("run", run).end();
-        self.send_in(now, Lane::Session, &channel_of(dialog), "run.cancel", &body)
-    }
-
     /// Subscribes to a channel without a timeline: its events come as [`Event::Received`].
     pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
         self.add_channel(now, channel, false)
@@ -177,46 +157,6 @@ impl Client {
             }
             self.leave_channel(&gone.name);
         }
-    }
-
-    /// Sends an op of any kind; `body` is the JSON text of an object. Returns the op's id.
-    pub fn send(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<String, SendError> {
-        self.send_in(now, Lane::Durable, channel, kind, body)
-    }
-
-    /// As [`Client::send`], in a lane of the caller's choice. Ops of one lane and channel keep their order.
-    pub fn send_in(
-        &mut self,
-        now: Now,
-        lane: Lane,
-        channel: &str,
-        kind: &str,
-        body: &str,
-    ) -> Result<String, SendError> {
-        let now = self.clamp(now);
-        if !is_channel_name(channel) {
-            return Err(SendError::BadChannel);
-        }
-        if validate(body).ok().and_then(|body| Object::parse(body).ok()).is_none() {
-            return Err(SendError::BadBody);
-        }
-        let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
-        if body.len() as u64 + OP_OVERHEAD > most {
-            return Err(SendError::TooLarge);
-        }
-        let id = self.uuids.next(now.wall, &mut self.rng);
-        let user = self.me.as_ref().map(|me| me.id.clone());
-        let op = NewOp { id: &id, lane, channel, kind, body, now, user };
-        let record = self.outbox.push(op)?.record();
-        if lane == Lane::Durable {
-            self.put_op(&id, record);
-        }
-        if kind == "message"
-            && let Some(timeline) = self.timeline(channel)
-        {
-            timeline.write(&id, body, now.wall, RowState::Saving, None);
-        }
-        Ok(id)
     }
 
     /// Sends an op again that failed. False if there is no such op.

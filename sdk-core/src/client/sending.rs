@@ -54,9 +54,7 @@ impl Client {
         }
         let (inflight, inflight_bytes) = self.window();
         let (mut ops, gathering) = (0, self.is_gathering(now));
-        while !gathering
-            && let Next::Send(id) = self.outbox.next(now.mono, inflight, inflight_bytes)
-        {
+        while !gathering && let Next::Send(id) = self.outbox.next(now.mono, inflight, inflight_bytes) {
             if self.outbox.get(&id).is_some_and(|entry| self.outbox.is_expired(entry, now.wall)) {
                 self.fail_op(&id, "expired", "it waited longer than it may");
                 continue;

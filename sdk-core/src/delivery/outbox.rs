@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::error::SendError;
 use crate::io::Message;
-use crate::time::{Now, Time};
+use crate::time::Time;
 use crate::wire::json::{Object, Writer};
 use crate::wire::{Op, codes};
 
@@ -21,14 +21,52 @@ pub enum Lane {
     Session,
 }
 
+impl Lane {
+    /// The word that every binding uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lane::Durable => "durable",
+            Lane::Session => "session",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Lane> {
+        [Lane::Durable, Lane::Session].into_iter().find(|lane| lane.as_str() == word)
+    }
+}
+
+/// An op that is checked and has its id, but is not sent: [`crate::Client::send_draft`] sends it, of this client or of another one, as
+/// often as it is asked. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The op's id, a UUID.
+    pub id: String,
+    /// How it travels.
+    pub lane: Lane,
+    /// The channel.
+    pub channel: String,
+    /// What kind of event it asks for.
+    pub kind: String,
+    /// The JSON text of an object.
+    pub body: String,
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft")
+            .field("id", &self.id)
+            .field("lane", &self.lane)
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
+
 /// An op to be added.
 pub(crate) struct NewOp<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) lane: Lane,
-    pub(crate) channel: &'a str,
-    pub(crate) kind: &'a str,
-    pub(crate) body: &'a str,
-    pub(crate) now: Now,
+    pub(crate) draft: &'a Draft,
+    pub(crate) since: Time,
+    pub(crate) made_at: u64,
     pub(crate) user: Option<String>,
 }
 
@@ -176,13 +214,13 @@ impl Outbox {
     /// Adds an op at the end.
     pub(crate) fn push(&mut self, op: NewOp<'_>) -> Result<&Entry, SendError> {
         let entry = Entry {
-            id: op.id.to_owned(),
-            lane: op.lane,
-            channel: op.channel.to_owned(),
-            kind: op.kind.to_owned(),
-            body: op.body.to_owned(),
-            since: op.now.mono,
-            made_at: op.now.wall,
+            id: op.draft.id.clone(),
+            lane: op.draft.lane,
+            channel: op.draft.channel.clone(),
+            kind: op.draft.kind.clone(),
+            body: op.draft.body.clone(),
+            since: op.since,
+            made_at: op.made_at,
             user: op.user,
             state: EntryState::Ready { not_before: Time(0) },
             stored: false,
@@ -191,7 +229,7 @@ impl Outbox {
             seq: self.next_seq,
         };
         let of_session = || self.entries.iter().filter(|entry| entry.lane == Lane::Session).count();
-        if op.lane == Lane::Session && of_session() >= SESSION_OPS {
+        if op.draft.lane == Lane::Session && of_session() >= SESSION_OPS {
             return Err(SendError::OutboxFull);
         }
         if self.entries.len() >= self.max_ops || self.bytes + entry.bytes() > self.max_bytes {
