@@ -1,0 +1,25 @@
+//! A TCP proxy that does to connections what bad networks and bad middleboxes do: delay, trickle, cut in the middle of a
+//! frame, repeat bytes, swallow one direction, refuse, and the treatment that WebSockets get from proxies of companies.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use tidewire_fault_proxy::{Direction, Faults, Proxy};
+//!
+//! let proxy = Proxy::start("127.0.0.1:8080").await?;
+//! println!("connect to {}", proxy.address());
+//! proxy.set(Faults { down: Direction { black_hole: true, ..Direction::default() }, ..Faults::default() });
+//! proxy.cut_all();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The program `tidewire-fault-proxy` does the same for tests in other languages.
+
+mod faults;
+mod http;
+mod proxy;
+mod relay;
+mod rng;
+
+pub use faults::{Direction, Faults, HttpMode};
+pub use proxy::{Counters, Proxy};
