@@ -20,6 +20,7 @@ pub mod log;
 mod outgoing;
 mod pages;
 mod reconcile;
+mod seats;
 mod session;
 mod settings;
 mod submit;

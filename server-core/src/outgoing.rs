@@ -121,6 +121,13 @@ impl Outgoing {
         }
     }
 
+    /// Says why, then ends the connection.
+    pub(crate) fn refuse(&self, close: u16, code: &'static str, message: &str) {
+        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
+        self.send(&ServerFrame::Error(problem));
+        self.close(close, code);
+    }
+
     /// Whether the connection is ending.
     pub fn is_closing(&self) -> bool {
         lock(&self.queue).close.is_some()

@@ -1,6 +1,7 @@
 //! A server in one thread on a clock of the test's own: sessions, a log, and commits when the test says so.
 
-#![allow(clippy::unwrap_used, unreachable_pub)]
+// Each test program uses its own part of this.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -101,6 +102,11 @@ pub struct Client {
 
 impl Rig {
     pub fn new() -> Rig {
+        Rig::with(|_| ())
+    }
+
+    /// With an engine of the test's own making.
+    pub fn with(change: impl FnOnce(&mut Engine)) -> Rig {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
         let mut writer = Connection::open(&path).unwrap();
@@ -110,7 +116,7 @@ impl Rig {
         log::migrate(&mut writer).unwrap();
         let reader = Connection::open(&path).unwrap();
         let (inbox, begun) = (Arc::new(Inbox::default()), Arc::new(Begun::default()));
-        let engine = Engine {
+        let mut engine = Engine {
             limits: ServerLimits::default(),
             timeouts: Timeouts::default(),
             handshakes: None,
@@ -122,6 +128,7 @@ impl Rig {
             connections: Connections::new(10, 10, None, Box::new(|_| ())),
             answers: Some(begun.clone()),
         };
+        change(&mut engine);
         let now = Now { mono: Time(1_000), wall: 1_800_000_000_000 };
         let (engine, ids) = (Arc::new(engine), Arc::default());
         let mut rig = Rig { now, engine, begun, ids, inbox, reader, writer, applied: None, _folder: folder };
@@ -225,6 +232,13 @@ impl Client {
         self.read();
         self.frames.is_empty() && self.close.is_none()
     }
+}
+
+/// A hello of this run of the user's client.
+pub fn hello_of(user: &str, session: u128, subs: &Value) -> Value {
+    let mut hello = hello(user, subs);
+    hello["session"] = json!(Uuid::from_u128(session).to_string());
+    hello
 }
 
 pub fn hello(user: &str, subs: &Value) -> Value {
