@@ -194,6 +194,13 @@ impl Channel {
         state.send(&piece.encode().into());
     }
 
+    /// A frame of the moment for everybody who is live but the connection it comes from, and whoever reads slowly.
+    pub(crate) fn signal(&self, from: u64, frame: &Text) {
+        for (_, outgoing) in lock(&self.state).live.iter().filter(|(conn, _)| **conn != from) {
+            outgoing.push_if_light(frame);
+        }
+    }
+
     /// The one end of an answer.
     pub fn end_run(&self, event: &Stored, run: &str) {
         let mut state = lock(&self.state);

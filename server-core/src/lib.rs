@@ -23,6 +23,7 @@ mod reconcile;
 mod seats;
 mod session;
 mod settings;
+mod signals;
 mod submit;
 mod sync;
 mod text;

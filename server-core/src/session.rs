@@ -8,6 +8,7 @@ use crate::connections::{ClientRun, Place};
 use crate::engine::{Engine, counted};
 use crate::hub::{self, Denied, Hub};
 use crate::identity::{AuthError, Identity};
+use crate::limiter::Bucket;
 use crate::log::{self, Found, StoreError};
 use crate::outgoing::{Outgoing, Wake};
 use crate::pages::{Paging, Wanted};
@@ -123,6 +124,7 @@ pub struct Session {
     owed_pongs: u64,
     bad: Window,
     control: Window,
+    signals: Bucket,
 }
 
 impl Session {
@@ -137,6 +139,7 @@ impl Session {
             inflight: Arc::new(Inflight::new(limits.inflight, limits.inflight_bytes)),
             bad: Window::new(limits.bad_frames),
             control: Window::new(limits.control_frames),
+            signals: Bucket::full(limits.signals, now.mono),
             next_ping: now.mono.after(ms(engine.timeouts.ping)),
             opened: now.mono,
             heard: now.mono,
@@ -313,6 +316,16 @@ impl Session {
         self.waiting = Some(waiting);
     }
 
+    /// Takes a signal out of the budget; false when it is used up.
+    pub(crate) fn may_signal(&mut self, now: Now) -> bool {
+        self.signals.take(now.mono).is_ok()
+    }
+
+    /// The channel of a subscription.
+    pub(crate) fn subscribed(&self, ch: &str) -> Option<Arc<Channel>> {
+        self.seats.channel(ch)
+    }
+
     pub(crate) fn is_subscribed(&self, ch: &str) -> bool {
         self.seats.has(ch)
     }
@@ -336,7 +349,7 @@ impl Session {
             ClientFrame::Unsub { ch } => self.seats.give_up(&ch),
             ClientFrame::Next { ch, from } => return self.next_page(ch, from),
             ClientFrame::Op(op) => return self.submit(now, &identity, op),
-            ClientFrame::Signal(_) => {}
+            ClientFrame::Signal(signal) => return self.signal(now, &identity, signal),
             ClientFrame::Ping { n } => {
                 self.outgoing.send(&ServerFrame::Pong { n });
                 return self.control_frame(now);
@@ -505,7 +518,7 @@ impl Session {
     }
 
     /// A fault that the connection survives, a few times.
-    fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
+    pub(crate) fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
         let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
         self.outgoing.send(&ServerFrame::Error(problem));
         if self.bad.counts(now.mono) {

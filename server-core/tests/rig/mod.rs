@@ -39,6 +39,12 @@ impl Submit for Inbox {
     }
 }
 
+impl Inbox {
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+}
+
 /// 1, 2, 3 …
 #[derive(Default)]
 pub struct Counting(AtomicU64);
@@ -220,10 +226,14 @@ impl Client {
         }
     }
 
+    pub fn try_next(&mut self) -> Option<Value> {
+        self.read();
+        self.frames.pop_front()
+    }
+
     /// The next frame, which must be of this type.
     pub fn next(&mut self, t: &str) -> Value {
-        self.read();
-        let frame = self.frames.pop_front().unwrap_or_else(|| panic!("no {t}"));
+        let frame = self.try_next().unwrap_or_else(|| panic!("no {t}"));
         assert_eq!(frame["t"], t, "{frame}");
         frame
     }
