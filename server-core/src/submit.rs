@@ -130,12 +130,13 @@ impl Session {
         Checked { op, id: uuid, after, wish }: Checked,
         found: Result<Option<Arc<Channel>>, StoreError>,
     ) -> Result<(), Refused> {
-        let channel = hub::visible(found, identity).map_err(|denied| Refused {
-            code: denied.code(),
-            message: denied.message(),
-            retryable: denied.is_retryable(),
-            retry_after_ms: None,
-        })?;
+        let channel =
+            hub::visible(found, identity, &self.engine().revocations).map_err(|denied| Refused {
+                code: denied.code(),
+                message: denied.message(),
+                retryable: denied.is_retryable(),
+                retry_after_ms: None,
+            })?;
         let bytes = op.body.len();
         if !self.inflight().take(bytes) {
             return Err(later(codes::RATE_LIMITED, "too many ops are unanswered", 1_000));

@@ -35,4 +35,5 @@ mod writing;
 pub use config::Config;
 pub use server::{Server, StartError};
 pub use store::OpenError;
+pub use tidewire_core::wire::UserKind;
 pub use tidewire_server_core::log::{SCHEMA_VERSION, StoreError};

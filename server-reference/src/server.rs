@@ -5,6 +5,7 @@ use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
+use crate::guest;
 use crate::http::{self, Remote};
 use crate::loader::Loader;
 use crate::reconcile;
@@ -20,9 +21,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, codes, is_channel_name};
+use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, UserKind, codes, is_channel_name};
 use tidewire_server_core::log::{CreateDialog, StoreError, Write};
-use tidewire_server_core::{Connections, Engine, Hub, Limiter};
+use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -127,11 +128,7 @@ impl Server {
         let answers = Answers::new(store.clone(), loader.clone(), responder);
         reconcile::watch(&store, &loader, &answers);
         answers.recover().await?;
-        let trimmer = Arc::new(Trimmer::new(store.clone(), hub.clone(), config.retention.clone()));
-        let trimming = tokio::spawn({
-            let trimmer = trimmer.clone();
-            async move { trimmer.run().await }
-        });
+        let revocations = Revocations::new(store.readers().revocations().await?);
         let limits = &config.limits;
         let (per_address, handshakes) = config.per_address(address.ip());
         let count = watch::Sender::new(0);
@@ -153,7 +150,14 @@ impl Server {
                     count.send_replace(connections);
                 }),
             ),
+            revocations,
             answers: answers.answering(),
+        });
+        let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
+        let trimmer = Arc::new(Trimmer::new(store.clone(), engine.clone(), config.retention.clone(), guests));
+        let trimming = tokio::spawn({
+            let trimmer = trimmer.clone();
+            async move { trimmer.run().await }
         });
         let app = Arc::new(App {
             draining: watch::Sender::new(false),
@@ -178,6 +182,12 @@ impl Server {
     /// The settings in force, with what the demo added.
     pub fn config(&self) -> &Config {
         &self.app.config
+    }
+
+    /// Takes a user's access back: every token issued up to now is refused and live connections end, or, with a dialog's id, tokens
+    /// issued up to now give no access to it any more. In force when this returns; an error says that a restart would forget it.
+    pub async fn revoke(&self, kind: UserKind, id: &str, dialog: Option<&str>) -> Result<(), StoreError> {
+        self.app.revoke(kind, id, dialog).await
     }
 
     /// Trims the log now instead of at the next turn; how many events went.

@@ -15,5 +15,6 @@ mod http;
 mod ops;
 mod pages;
 mod retention;
+mod revoke;
 mod store;
 mod tokens;
