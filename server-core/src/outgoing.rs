@@ -151,7 +151,7 @@ impl Outgoing {
     }
 
     /// Says why, then ends the connection.
-    pub(crate) fn refuse(&self, close: u16, code: &'static str, message: &str) {
+    pub fn refuse(&self, close: u16, code: &'static str, message: &str) {
         let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
         self.send(&ServerFrame::Error(problem));
         self.close(close, code);
@@ -172,6 +172,12 @@ impl Outgoing {
         let mut queue = lock(&self.queue);
         queue.frames.retain(|frame| frame.of != Some(channel));
         queue.bytes = queue.frames.iter().map(|frame| frame.text.len()).sum();
+    }
+
+    /// Whether there is something to take.
+    pub fn has_work(&self) -> bool {
+        let queue = lock(&self.queue);
+        !queue.frames.is_empty() || queue.close.is_some()
     }
 
     /// Whether the connection is ending.

@@ -4,6 +4,7 @@ use crate::answers::Answers;
 use crate::auth::Auth;
 use crate::clock;
 use crate::config::Config;
+use crate::fallback::Links;
 use crate::loader::Loader;
 use crate::store::Store;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(crate) struct App {
     pub(crate) loader: Arc<Loader>,
     pub(crate) answers: Arc<Answers>,
     pub(crate) engine: Arc<Engine>,
+    /// Connections without a WebSocket.
+    pub(crate) links: Arc<Links>,
     pub(crate) draining: watch::Sender<bool>,
     /// How many connections there are.
     pub(crate) connections: watch::Receiver<usize>,

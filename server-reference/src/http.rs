@@ -3,6 +3,7 @@
 use crate::address;
 use crate::app::App;
 use crate::clock;
+use crate::fallback;
 use crate::guest;
 use crate::origin::{self, Origin};
 use crate::socket;
@@ -91,6 +92,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         api = api.route("/demo/token", post(demo_token));
     }
     let api = api
+        .merge(fallback::routes(app.config.limits.message_bytes))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), origin::guard));
@@ -115,7 +117,7 @@ async fn upgrade(
             .into_response();
     };
     if app.is_draining() {
-        return draining();
+        return draining().into_response();
     }
     let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
     let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
@@ -132,14 +134,13 @@ async fn upgrade(
         .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
 }
 
-fn draining() -> Response {
+pub(crate) fn draining() -> HttpError {
     HttpError::new(StatusCode::SERVICE_UNAVAILABLE, codes::GOAWAY, "the server is about to stop")
-        .into_response()
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {
     if app.is_draining() {
-        return draining();
+        return draining().into_response();
     }
     // While nothing is written nobody would notice that the disk has room again.
     if app.store.is_failing()
@@ -323,7 +324,7 @@ async fn not_found() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
 }
 
-fn bad_request(message: &str) -> HttpError {
+pub(crate) fn bad_request(message: &str) -> HttpError {
     HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, message)
 }
 

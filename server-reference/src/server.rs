@@ -5,6 +5,7 @@ use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
+use crate::fallback::Links;
 use crate::guest;
 use crate::http::{self, Remote};
 use crate::loader::Loader;
@@ -167,6 +168,7 @@ impl Server {
             loader,
             answers,
             engine,
+            links: Arc::new(Links::new(config.limits.connections + SPARE_SOCKETS)),
             config,
         });
         let tasks = watch::Sender::new(());
@@ -210,7 +212,6 @@ impl Server {
         let times = &self.app.config.timeouts;
         tracing::info!(connections = self.app.engine.connections.count(), "draining");
         self.app.draining.send_replace(true);
-        self.accepting.abort();
         self.trimming.abort();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.app.engine.connections.tell_all(&ServerFrame::Goaway {
@@ -228,6 +229,8 @@ impl Server {
         // Whoever is still there is cut off by the end of the process.
         let mut connections = self.app.connections.clone();
         let _ = timeout(CLOSE_TIME, connections.wait_for(|count| *count == 0)).await;
+        // Until here, because whoever has no WebSocket needs new sockets to be told.
+        self.accepting.abort();
         self.tasks.send_replace(());
         let store = self.app.store.clone();
         // A checkpoint that fails is made good by the next start.
@@ -283,7 +286,8 @@ async fn listen(address: &str) -> Result<TcpListener, StartError> {
 
 /// Accepts until it is aborted. Each socket has a place, so that idle sockets can't use up all of them.
 async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) {
-    let places = Arc::new(Semaphore::new(app.config.limits.connections + SPARE_SOCKETS));
+    // A connection without a WebSocket has a socket for each direction.
+    let places = Arc::new(Semaphore::new(app.config.limits.connections * 2 + SPARE_SOCKETS));
     let router = http::router(app.clone());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };

@@ -12,6 +12,7 @@ mod doubt;
 mod frames;
 mod hello;
 mod http;
+mod http_transport;
 mod ops;
 mod pages;
 mod retention;
