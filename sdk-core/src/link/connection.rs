@@ -556,6 +556,10 @@ impl Connection {
     }
 
     fn dial(&mut self, cx: &mut Context<'_>) {
+        if let Some(at) = self.backoff.full_until(cx.now.mono) {
+            self.phase = Phase::Backoff { at };
+            return;
+        }
         self.leaving = None;
         self.retry_after_ms = 0;
         self.refusal = None;

@@ -7,7 +7,7 @@ use tidewire_core::{Draft, Input, Lane, Lifecycle, Network};
 
 /// Carries one out.
 pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<()> {
-    world.watch.counts(action);
+    world.watch.counts(world.now, action);
     let now = world.now;
     match *action {
         Action::Write { on, channel } => write(world, on, CHANNELS[channel % 2], Lane::Durable),
@@ -156,12 +156,17 @@ fn write(world: &mut World, on: usize, channel: &str, lane: Lane) {
 }
 
 fn stop(world: &mut World, on: usize) {
+    let mut sent = None;
     world.command(on, |one, now| {
         let growing = one.rows.iter().rev().find(|row| row.state == tidewire_core::RowState::Streaming);
         if let Some(run) = growing.map(|row| row.id.clone()) {
-            let _ = one.core.stop(now, "a", &run);
+            sent = one.core.stop(now, "a", &run).ok();
         }
     });
+    if let Some(id) = sent {
+        world.devices[on].person.open.insert(id.clone(), false);
+        world.watch.sent(&world.devices[on], &id, CHANNELS[0], Lane::Session);
+    }
 }
 
 /// The person looks at what failed and tries again, or gives it up.

@@ -93,7 +93,7 @@ fn told(world: &mut World, process: usize, event: Event) {
         Event::Channel { channel, state } if channel == CHANNELS[1] => {
             world.watch.channel(device, one, &state);
         }
-        Event::Channel { state, .. } => world.watch.dialog_channel(one, &state),
+        Event::Channel { .. } => {}
         Event::Received(frame) => world.watch.received(device, one, &frame),
         Event::Dialog { changes, .. } => {
             for change in changes {

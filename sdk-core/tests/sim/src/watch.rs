@@ -31,17 +31,17 @@ pub(crate) struct Watch {
     pub(crate) history: History,
     broken: Option<Broken>,
     hash: DefaultHasher,
+    /// Whether to print what happens.
+    aloud: bool,
     now: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
     pub(crate) marks: BTreeMap<String, u64>,
-    /// Text of each answer as it grew on a screen.
-    grown: BTreeMap<(usize, String), String>,
     may_jump: BTreeSet<usize>,
     lanes: BTreeMap<String, &'static str>,
 }
 
 impl Watch {
-    pub(crate) fn new(_script: &Script) -> Watch {
+    pub(crate) fn new(script: &Script) -> Watch {
         let mut history = History::new();
         // What the server writes itself has ids of its own.
         let _ = history.push(Told::ServerPrefix { prefix: "00005e12-7e12".into() });
@@ -49,10 +49,10 @@ impl Watch {
             history,
             broken: None,
             hash: DefaultHasher::new(),
+            aloud: script.trace,
             now: 0,
             faults: BTreeMap::new(),
             marks: BTreeMap::new(),
-            grown: BTreeMap::new(),
             may_jump: BTreeSet::new(),
             lanes: BTreeMap::new(),
         }
@@ -83,18 +83,28 @@ impl Watch {
         }
     }
 
-    pub(crate) fn counts(&mut self, action: &Action) {
+    pub(crate) fn counts(&mut self, now: u64, action: &Action) {
+        self.now = now;
+        if self.aloud {
+            println!("{now} {action:?}");
+        }
         *self.faults.entry(action.name()).or_default() += 1;
     }
 
     pub(crate) fn trace(&mut self, now: u64, who: &str, text: &str) {
         self.now = now;
         (now, who, text).hash(&mut self.hash);
+        if self.aloud {
+            println!("{now} {who} {text}");
+        }
     }
 
     pub(crate) fn trace_event(&mut self, now: u64, event: &Event) {
         self.now = now;
         (now, std::mem::discriminant(event)).hash(&mut self.hash);
+        if self.aloud {
+            println!("{now} told {event:?}");
+        }
     }
 
     fn tell(&mut self, told: Told<'_>) {
@@ -286,12 +296,6 @@ impl Watch {
         let _ = device;
     }
 
-    pub(crate) fn dialog_channel(&mut self, process: &Process, state: &ChannelState) {
-        if matches!(state, ChannelState::Reset { .. }) {
-            self.grown.retain(|(device, _), _| *device != process.device);
-        }
-    }
-
     pub(crate) fn received(&mut self, device: &Device, process: &mut Process, frame: &EventFrame) {
         if !process.begun {
             // A view begins where the server said, and nowhere else.
@@ -326,31 +330,15 @@ impl Watch {
 
     /// An answer only grows, and its end keeps what was shown.
     pub(crate) fn change(&mut self, process: &Process, change: &Change) {
-        match change {
-            Change::Append { index, text } => {
-                if let Some(row) = process.rows.get(*index) {
-                    let key = (process.device, row.id.clone());
-                    let grown = self.grown.entry(key).or_insert_with(|| row.text.clone());
-                    grown.push_str(text);
-                }
+        if let Change::Update { index, row } = change
+            && let Some(before) = process.rows.get(*index)
+            && before.state == RowState::Streaming
+            && before.id == row.id
+        {
+            if !row.text.starts_with(&before.text) {
+                self.broken("S19", format!("answer {} has another text than was shown", row.id));
             }
-            Change::Update { index, row } => {
-                let ended = matches!(
-                    row.state,
-                    RowState::Done | RowState::Stopped | RowState::Interrupted | RowState::Error
-                );
-                if ended && let Some(grown) = self.grown.remove(&(process.device, row.id.clone())) {
-                    if !row.text.starts_with(&grown) {
-                        self.broken(
-                            "S19",
-                            format!("answer {} ended with another text than was shown", row.id),
-                        );
-                    }
-                    self.mark(row.state.as_str());
-                }
-                let _ = index;
-            }
-            _ => {}
+            self.mark(row.state.as_str());
         }
     }
 
@@ -381,6 +369,9 @@ impl Watch {
     // The connection.
 
     pub(crate) fn dials(&mut self, process: &mut Process, open: usize, mono: u64) {
+        if self.aloud {
+            println!("{} u{} dials, {open} open, {:?}", self.now, process.device, process.state);
+        }
         if open >= 2 || (open == 1 && process.state != State::Online) {
             self.broken("S14", format!("dials while {open} are open and the state is {:?}", process.state));
         }
