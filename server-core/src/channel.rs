@@ -7,7 +7,7 @@ use crate::log::Stored;
 use crate::outgoing::Outgoing;
 use crate::sync::lock;
 use crate::text::Text;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunText};
 
@@ -38,8 +38,8 @@ struct State {
     recent: Recent,
     /// By connection, so that all are reached in the order of their arrival.
     live: BTreeMap<u64, Arc<Outgoing>>,
-    /// How many connections are subscribed, live or catching up.
-    subscribed: usize,
+    /// The connections that are subscribed, live or catching up.
+    seated: BTreeSet<u64>,
     run: Option<LiveRun>,
     /// Offset of the newest message that wants an answer.
     wanted: u64,
@@ -64,7 +64,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = lock(&self.channel.state);
         state.live.remove(&self.conn);
-        state.subscribed -= 1;
+        state.seated.remove(&self.conn);
     }
 }
 
@@ -90,7 +90,7 @@ impl Channel {
                 floor: extent.floor,
                 recent: Recent::default(),
                 live: BTreeMap::new(),
-                subscribed: 0,
+                seated: BTreeSet::new(),
                 run: None,
                 wanted: 0,
                 answering: false,
@@ -101,10 +101,10 @@ impl Channel {
     /// A connection's place among at most `most` subscribers; none when all are taken.
     pub fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
         let mut state = lock(&self.state);
-        if state.subscribed >= most {
+        if state.seated.len() >= most {
             return None;
         }
-        state.subscribed += 1;
+        state.seated.insert(conn);
         Some(Seat { channel: self.clone(), conn })
     }
 
@@ -132,7 +132,8 @@ impl Channel {
     }
 
     /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it reaches the head, makes the
-    /// subscriber live: in one step, so that no event and no piece falls between the page and the live frames.
+    /// subscriber live: in one step, so that no event and no piece falls between the page and the live frames. Nothing is queued
+    /// for whoever lost the seat meanwhile.
     pub fn send_page(
         &self,
         outgoing: &Arc<Outgoing>,
@@ -141,6 +142,9 @@ impl Channel {
         encode: impl FnOnce(Page, &[Text]) -> String,
     ) {
         let mut state = lock(&self.state);
+        if !state.seated.contains(&outgoing.id()) {
+            return;
+        }
         let mut last = from + events.len() as u64;
         let mut bytes: usize = events.iter().map(|event| event.len() + 1).sum();
         while last < state.head && events.len() < PAGE_EVENTS {
@@ -188,6 +192,13 @@ impl Channel {
         live.text.push_str(text);
         let piece = Piece { ch: self.name.to_string(), run: run.to_owned(), at, text: text.to_owned() };
         state.send(&piece.encode().into());
+    }
+
+    /// A frame of the moment for everybody who is live but the connection it comes from, and whoever reads slowly.
+    pub(crate) fn signal(&self, from: u64, frame: &Text) {
+        for (_, outgoing) in lock(&self.state).live.iter().filter(|(conn, _)| **conn != from) {
+            outgoing.push_if_light(frame);
+        }
     }
 
     /// The one end of an answer.

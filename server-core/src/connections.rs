@@ -1,12 +1,15 @@
 //! The live connections: how many there are, and a way to reach them all.
 
 use crate::outgoing::{Outgoing, Wake};
+use crate::seats::Seats;
 use crate::sync::lock;
 use crate::text::Text;
+use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use tidewire_core::wire::ServerFrame;
+use tidewire_core::wire::codes::{self, close};
 
 /// Told how many connections there are, after each change. It must only note or wake, never call back.
 pub type Counted = Box<dyn Fn(usize) + Send + Sync>;
@@ -25,9 +28,24 @@ pub struct Connections {
 struct Table {
     next: u64,
     closing: Option<(u16, &'static str)>,
-    by_id: BTreeMap<u64, Arc<Outgoing>>,
-    by_user: BTreeMap<String, usize>,
+    by_id: BTreeMap<u64, Member>,
+    /// Numbers of the connections that count for a user.
+    by_user: BTreeMap<String, BTreeSet<u64>>,
     by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// A connection as others reach it.
+struct Member {
+    outgoing: Arc<Outgoing>,
+    seats: Arc<Seats>,
+    run: Option<ClientRun>,
+}
+
+/// One run of a client core, as its `hello` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientRun {
+    pub(crate) client: String,
+    pub(crate) session: String,
 }
 
 /// A connection's place; dropping it gives the place back.
@@ -35,6 +53,7 @@ pub struct Place {
     connections: Arc<Connections>,
     /// What its client is sent.
     pub outgoing: Arc<Outgoing>,
+    pub(crate) seats: Arc<Seats>,
     user: Option<String>,
     address: IpAddr,
 }
@@ -69,7 +88,9 @@ impl Connections {
         if let Some((code, reason)) = table.closing {
             outgoing.close(code, reason);
         }
-        table.by_id.insert(outgoing.id(), outgoing.clone());
+        let seats = Arc::<Seats>::default();
+        let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), run: None };
+        table.by_id.insert(outgoing.id(), member);
         let of_address = table.by_address.entry(address).or_default();
         *of_address += 1;
         let crowded = if self.most_per_address.is_some_and(|most| *of_address > most) {
@@ -80,14 +101,14 @@ impl Connections {
             None
         };
         (self.counted)(table.by_id.len());
-        (Place { connections: self.clone(), outgoing, user: None, address }, crowded)
+        (Place { connections: self.clone(), outgoing, seats, user: None, address }, crowded)
     }
 
     /// A frame for everybody.
     pub fn tell_all(&self, frame: &ServerFrame) {
         let text = Text::from(frame.encode());
-        for outgoing in lock(&self.table).by_id.values() {
-            outgoing.push(text.clone());
+        for member in lock(&self.table).by_id.values() {
+            member.outgoing.push(text.clone());
         }
     }
 
@@ -95,21 +116,55 @@ impl Connections {
     pub fn close_all(&self, code: u16, reason: &'static str) {
         let mut table = lock(&self.table);
         table.closing = Some((code, reason));
-        for outgoing in table.by_id.values() {
-            outgoing.close(code, reason);
+        for member in table.by_id.values() {
+            member.outgoing.close(code, reason);
+        }
+    }
+}
+
+impl Table {
+    /// The connection counts for the user no more.
+    fn discount(&mut self, user: &str, id: u64) {
+        if let Some(ids) = self.by_user.get_mut(user) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
+    }
+
+    /// Ends the user's older connections of the same run, which is itself only once.
+    fn replace(&mut self, user: &str, run: &ClientRun) {
+        let is_older = |id: &u64| self.by_id.get(id).is_some_and(|member| member.run.as_ref() == Some(run));
+        let older: Vec<u64> =
+            self.by_user.get(user).into_iter().flatten().copied().filter(is_older).collect();
+        for id in older {
+            self.discount(user, id);
+            if let Some(member) = self.by_id.get(&id) {
+                tracing::info!(conn = id, "replaced");
+                member.seats.close();
+                let message = "a newer connection of the same session took this one's place";
+                member.outgoing.refuse(close::REPLACED, codes::REPLACED, message);
+            }
         }
     }
 }
 
 impl Place {
-    /// Counts the connection for its user; false when the user has too many.
-    pub fn claim(&mut self, user: String) -> bool {
+    /// Counts the connection for its user, in the place of older ones of the same run; false when the user has too many.
+    pub(crate) fn claim(&mut self, user: String, run: Option<ClientRun>) -> bool {
+        let id = self.outgoing.id();
         let mut table = lock(&self.connections.table);
-        let count = table.by_user.entry(user.clone()).or_default();
-        if *count >= self.connections.most_per_user {
+        if let Some(run) = &run {
+            table.replace(&user, run);
+        }
+        if table.by_user.get(&user).map_or(0, BTreeSet::len) >= self.connections.most_per_user {
             return false;
         }
-        *count += 1;
+        table.by_user.entry(user.clone()).or_default().insert(id);
+        if let Some(member) = table.by_id.get_mut(&id) {
+            member.run = run;
+        }
         self.user = Some(user);
         true
     }
@@ -119,13 +174,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut table = lock(&self.connections.table);
         table.by_id.remove(&self.outgoing.id());
-        if let Some(user) = self.user.take()
-            && let Some(count) = table.by_user.get_mut(&user)
-        {
-            *count -= 1;
-            if *count == 0 {
-                table.by_user.remove(&user);
-            }
+        if let Some(user) = self.user.take() {
+            table.discount(&user, self.outgoing.id());
         }
         if let Entry::Occupied(mut count) = table.by_address.entry(self.address) {
             *count.get_mut() -= 1;

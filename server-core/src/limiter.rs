@@ -19,7 +19,8 @@ struct Buckets {
     sweep_at: usize,
 }
 
-struct Bucket {
+/// One bucket.
+pub(crate) struct Bucket {
     /// Thousandths of an op.
     level: u64,
     /// Until when the gain was paid out, in µs of the monotonic clock.
@@ -46,24 +47,32 @@ impl Limiter {
         }
         let bucket = match buckets.by_name.get_mut(name) {
             Some(bucket) => bucket,
-            None => buckets.by_name.entry(name.to_owned()).or_insert(Bucket {
-                level: budget.burst * 1000,
-                filled_us: us(now),
-                budget,
-            }),
+            None => buckets.by_name.entry(name.to_owned()).or_insert(Bucket::full(budget, now)),
         };
-        bucket.refill(now);
-        match bucket.level.checked_sub(1000) {
-            Some(level) => {
-                bucket.level = level;
-                Ok(())
-            }
-            None => Err(((1000 - bucket.level) * budget.per_ms).div_ceil(budget.ops.max(1) * 1000).max(1)),
-        }
+        bucket.take(now)
     }
 }
 
 impl Bucket {
+    pub(crate) fn full(budget: Budget, now: Time) -> Bucket {
+        Bucket { level: budget.burst * 1000, filled_us: us(now), budget }
+    }
+
+    /// Takes one out, or says in how many ms there will be one.
+    pub(crate) fn take(&mut self, now: Time) -> Result<(), u64> {
+        self.refill(now);
+        match self.level.checked_sub(1000) {
+            Some(level) => {
+                self.level = level;
+                Ok(())
+            }
+            None => {
+                let (missing, budget) = (1000 - self.level, self.budget);
+                Err((missing * budget.per_ms).div_ceil(budget.ops.max(1) * 1000).max(1))
+            }
+        }
+    }
+
     fn refill(&mut self, now: Time) {
         let elapsed = us(now).saturating_sub(self.filled_us);
         // ops per per_ms = thousandths of an op per per_ms µs.

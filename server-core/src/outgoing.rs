@@ -105,6 +105,20 @@ impl Outgoing {
         !overflow
     }
 
+    /// Queues a frame that nobody misses, unless more than half of what may wait is waiting.
+    pub(crate) fn push_if_light(&self, frame: &Text) {
+        let mut queue = lock(&self.queue);
+        let light = (queue.bytes + frame.len()) * 2 <= self.max_bytes
+            && (queue.frames.len() + 1) * 2 <= self.max_frames;
+        if !light || queue.close.is_some() {
+            return;
+        }
+        queue.bytes += frame.len();
+        queue.frames.push_back(frame.clone());
+        drop(queue);
+        (self.wake)(Signal::Work);
+    }
+
     /// Queues a frame of the connection's own.
     pub fn send(&self, frame: &ServerFrame) {
         self.push(frame.encode().into());
@@ -119,6 +133,13 @@ impl Outgoing {
             (self.wake)(Signal::Work);
             (self.wake)(Signal::Closed);
         }
+    }
+
+    /// Says why, then ends the connection.
+    pub(crate) fn refuse(&self, close: u16, code: &'static str, message: &str) {
+        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
+        self.send(&ServerFrame::Error(problem));
+        self.close(close, code);
     }
 
     /// Whether the connection is ending.

@@ -41,6 +41,9 @@ impl Session {
 
     /// Goes on once the queue has room.
     pub(crate) fn page_with_room(&mut self, mut paging: Paging) -> Flow {
+        if !self.is_subscribed(&paging.channel.name) {
+            return Flow::Ready;
+        }
         if !self.outgoing().has_room() {
             self.wait(Waiting::Page(paging));
             return Flow::Room;
@@ -60,6 +63,9 @@ impl Session {
     /// Goes on with what the log has.
     pub(crate) fn page_found(&mut self, paging: Paging, found: Result<Found, StoreError>) -> Flow {
         let channel = &paging.channel;
+        if !self.is_subscribed(&channel.name) {
+            return Flow::Ready;
+        }
         let events = match (found, paging.start) {
             (Ok(Found::Events(found)), Some(start)) => {
                 dense(channel, start.from, found).map(|events| (start, events))

@@ -3,18 +3,20 @@
 //! A session hears messages and decides; what it says waits in its [`Outgoing`] queue, which the driver's writer empties. They
 //! share only the queue, so a client that does not read never keeps the server from hearing it, and the other way round.
 
-use crate::channel::{Channel, Seat};
-use crate::connections::Place;
+use crate::channel::Channel;
+use crate::connections::{ClientRun, Place};
 use crate::engine::{Engine, counted};
 use crate::hub::{self, Denied, Hub};
 use crate::identity::{AuthError, Identity};
+use crate::limiter::Bucket;
 use crate::log::{self, Found, StoreError};
 use crate::outgoing::{Outgoing, Wake};
 use crate::pages::{Paging, Wanted};
+use crate::seats::Seats;
 use crate::submit::{Checked, Inflight};
 use crate::window::{WINDOW_MS, Window};
 use rusqlite::Connection;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +112,7 @@ pub struct Session {
     inflight: Arc<Inflight>,
     place: Place,
     identity: Option<Arc<Identity>>,
-    subscriptions: BTreeMap<String, Seat>,
+    seats: Arc<Seats>,
     /// Frames of the last message that are still to be handled.
     todo: VecDeque<ClientFrame>,
     waiting: Option<Waiting>,
@@ -122,6 +124,7 @@ pub struct Session {
     owed_pongs: u64,
     bad: Window,
     control: Window,
+    signals: Bucket,
 }
 
 impl Session {
@@ -136,13 +139,14 @@ impl Session {
             inflight: Arc::new(Inflight::new(limits.inflight, limits.inflight_bytes)),
             bad: Window::new(limits.bad_frames),
             control: Window::new(limits.control_frames),
+            signals: Bucket::full(limits.signals, now.mono),
             next_ping: now.mono.after(ms(engine.timeouts.ping)),
             opened: now.mono,
             heard: now.mono,
             outgoing: place.outgoing.clone(),
+            seats: place.seats.clone(),
             place,
             identity: None,
-            subscriptions: BTreeMap::new(),
             todo: VecDeque::new(),
             waiting: None,
             pings: 0,
@@ -205,6 +209,9 @@ impl Session {
 
     /// Handles a text message.
     pub fn message(&mut self, now: Now, text: &str) -> Flow {
+        if self.outgoing.is_closing() {
+            return self.over(Flow::End);
+        }
         if text.len() > self.engine.limits.message_bytes {
             return self.bad_frame(now, codes::TOO_LARGE, &self.too_large());
         }
@@ -236,6 +243,10 @@ impl Session {
 
     /// Goes on with what the session asked for.
     pub fn answered(&mut self, now: Now, answer: Answer) -> Flow {
+        if self.outgoing.is_closing() {
+            self.waiting = None;
+            return self.over(Flow::End);
+        }
         let flow = match (self.waiting.take(), self.identity.clone(), answer) {
             (Some(Waiting::Sub(sub)), Some(identity), Answer::Channel(found)) => {
                 self.subscribe_to(&identity, sub, found)
@@ -254,13 +265,17 @@ impl Session {
     pub fn end(&mut self) {
         self.todo.clear();
         self.waiting = None;
-        self.subscriptions.clear();
+        self.seats.close();
         self.outgoing.close(close::NORMAL, "");
     }
 
     /// Handles frames until one has to wait.
     fn go_on(&mut self, now: Now) -> Flow {
         while let Some(frame) = self.todo.pop_front() {
+            // Also when somebody else ended the connection meanwhile.
+            if self.outgoing.is_closing() {
+                return self.over(Flow::End);
+            }
             let flow = self.frame(now, frame);
             if flow != Flow::Ready {
                 return self.over(flow);
@@ -301,8 +316,22 @@ impl Session {
         self.waiting = Some(waiting);
     }
 
+    /// Takes a signal out of the budget; false when it is used up.
+    pub(crate) fn may_signal(&mut self, now: Now) -> bool {
+        self.signals.take(now.mono).is_ok()
+    }
+
+    /// The channel of a subscription.
+    pub(crate) fn subscribed(&self, ch: &str) -> Option<Arc<Channel>> {
+        self.seats.channel(ch)
+    }
+
+    pub(crate) fn is_subscribed(&self, ch: &str) -> bool {
+        self.seats.has(ch)
+    }
+
     pub(crate) fn unsubscribe(&mut self, ch: &str) {
-        self.subscriptions.remove(ch);
+        self.seats.give_up(ch);
     }
 
     fn too_large(&self) -> String {
@@ -317,12 +346,10 @@ impl Session {
             }
             ClientFrame::Auth { token } => return self.auth(now, &identity, &token.0),
             ClientFrame::Sub(sub) => return self.subscribe(&identity, sub),
-            ClientFrame::Unsub { ch } => {
-                self.subscriptions.remove(&ch);
-            }
+            ClientFrame::Unsub { ch } => self.seats.give_up(&ch),
             ClientFrame::Next { ch, from } => return self.next_page(ch, from),
             ClientFrame::Op(op) => return self.submit(now, &identity, op),
-            ClientFrame::Signal(_) => {}
+            ClientFrame::Signal(signal) => return self.signal(now, &identity, signal),
             ClientFrame::Ping { n } => {
                 self.outgoing.send(&ServerFrame::Pong { n });
                 return self.control_frame(now);
@@ -339,7 +366,7 @@ impl Session {
     }
 
     fn first_frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
-        let ClientFrame::Hello { v, token, client, agent, subs, session: _ } = frame else {
+        let ClientFrame::Hello { v, token, client, session, agent, subs } = frame else {
             if frame != ClientFrame::Bye {
                 return self.refuse(
                     close::BAD_REQUEST,
@@ -357,11 +384,18 @@ impl Session {
         if !is_uuid(&client) {
             return self.bad_frame(now, codes::BAD_FRAME, "member `client` is missing or invalid");
         }
+        if session.as_ref().is_some_and(|session| !is_uuid(session)) {
+            return self.bad_frame(now, codes::BAD_FRAME, "member `session` is invalid");
+        }
         let identity = match self.engine.auth.verify(&token.0, now) {
             Ok(identity) => Arc::new(identity),
             Err(error) => return self.refuse_token(&error),
         };
-        if !self.place.claim(identity.key()) {
+        let run = session.map(|session| ClientRun {
+            client: client.to_ascii_lowercase(),
+            session: session.to_ascii_lowercase(),
+        });
+        if !self.place.claim(identity.key(), run) {
             return self.refuse(
                 close::TOO_MANY_CONNECTIONS,
                 codes::TOO_MANY_CONNECTIONS,
@@ -403,15 +437,9 @@ impl Session {
         self.outgoing
             .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
         // What the new token no longer allows ends at once.
-        let lost: Vec<String> = self
-            .subscriptions
-            .iter()
-            .filter(|(_, seat)| !hub::may_see(&identity, &seat.channel))
-            .map(|(ch, _)| ch.clone())
-            .collect();
+        let lost = self.seats.retain(|channel| hub::may_see(&identity, channel));
         self.identity = Some(Arc::new(identity));
         for ch in lost {
-            self.subscriptions.remove(&ch);
             self.sub_denied(ch, Denied::Forbidden);
         }
         Flow::Ready
@@ -419,7 +447,7 @@ impl Session {
 
     fn subscribe(&mut self, identity: &Identity, sub: Subscription) -> Flow {
         let most = self.engine.limits.subscriptions;
-        if !self.subscriptions.contains_key(&sub.ch) && self.subscriptions.len() >= most {
+        if !self.seats.has(&sub.ch) && self.seats.count() >= most {
             let message = format!("a connection may have at most {most} subscriptions");
             self.sub_err(sub.ch, codes::TOO_MANY_SUBSCRIPTIONS, message, false);
             return Flow::Ready;
@@ -443,18 +471,18 @@ impl Session {
     ) -> Flow {
         match hub::visible(found, identity) {
             Ok(channel) => {
-                if !self.subscriptions.contains_key(&ch) {
+                if !self.seats.has(&ch) {
                     let most = self.engine.limits.connections_per_dialog;
                     let Some(seat) = channel.take_seat(self.outgoing.id(), most) else {
                         self.dialog_full(ch);
                         return Flow::Ready;
                     };
-                    self.subscriptions.insert(ch, seat);
+                    self.seats.keep(ch, seat);
                 }
                 self.page(channel, Wanted::Sub(want))
             }
             Err(denied) => {
-                self.subscriptions.remove(&ch);
+                self.seats.give_up(&ch);
                 self.sub_denied(ch, denied);
                 Flow::Ready
             }
@@ -462,7 +490,7 @@ impl Session {
     }
 
     fn next_page(&mut self, ch: String, from: u64) -> Flow {
-        match self.subscriptions.get(&ch).map(|seat| seat.channel.clone()) {
+        match self.seats.channel(&ch) {
             Some(channel) => self.page(channel, Wanted::Next(from)),
             None => {
                 self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
@@ -490,7 +518,7 @@ impl Session {
     }
 
     /// A fault that the connection survives, a few times.
-    fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
+    pub(crate) fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
         let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
         self.outgoing.send(&ServerFrame::Error(problem));
         if self.bad.counts(now.mono) {
@@ -528,9 +556,7 @@ impl Session {
 
     /// Says why, then closes.
     fn refuse(&self, close: u16, code: &'static str, message: &str) -> Flow {
-        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
-        self.outgoing.send(&ServerFrame::Error(problem));
-        self.outgoing.close(close, code);
+        self.outgoing.refuse(close, code, message);
         tracing::info!(conn = self.outgoing.id(), close, code, "closing");
         Flow::End
     }

@@ -62,6 +62,8 @@ pub struct ServerLimits {
     pub user: Budget,
     /// Ops of a guest, over all connections.
     pub guest: Budget,
+    /// Signals of a connection.
+    pub signals: Budget,
     /// Guests that one address may create.
     pub new_guests: Budget,
     /// Most connections at the same time.
@@ -94,6 +96,7 @@ impl Default for ServerLimits {
             inflight_bytes: 262_144,
             user: Budget { ops: 20, per_ms: 1_000, burst: 40 },
             guest: Budget { ops: 20, per_ms: 60_000, burst: 20 },
+            signals: Budget { ops: 20, per_ms: 1_000, burst: 40 },
             new_guests: Budget { ops: 600, per_ms: 60_000, burst: 600 },
             connections: 10_000,
             connections_per_user: 100,

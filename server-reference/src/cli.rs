@@ -297,7 +297,7 @@ fn check_limits(config: &Config) -> Result<(), ConfigError> {
     if limits.queue_bytes < 524_288 {
         return value("limits.queue_bytes", "must be at least 524288, so that a page fits");
     }
-    for budget in [limits.user, limits.guest, limits.new_guests] {
+    for budget in [limits.user, limits.guest, limits.new_guests, limits.signals] {
         if budget.ops == 0 || budget.per_ms == 0 || budget.burst == 0 {
             return value("limits", "a budget's ops, per_ms and burst must be at least 1");
         }

@@ -1,6 +1,7 @@
 //! A server in one thread on a clock of the test's own: sessions, a log, and commits when the test says so.
 
-#![allow(clippy::unwrap_used, unreachable_pub)]
+// Each test program uses its own part of this.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -35,6 +36,12 @@ pub struct Inbox(Mutex<Vec<(Write, Done)>>);
 impl Submit for Inbox {
     fn submit(&self, write: Write, done: Done) {
         self.0.lock().unwrap().push((write, done));
+    }
+}
+
+impl Inbox {
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
     }
 }
 
@@ -101,6 +108,11 @@ pub struct Client {
 
 impl Rig {
     pub fn new() -> Rig {
+        Rig::with(|_| ())
+    }
+
+    /// With an engine of the test's own making.
+    pub fn with(change: impl FnOnce(&mut Engine)) -> Rig {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
         let mut writer = Connection::open(&path).unwrap();
@@ -110,7 +122,7 @@ impl Rig {
         log::migrate(&mut writer).unwrap();
         let reader = Connection::open(&path).unwrap();
         let (inbox, begun) = (Arc::new(Inbox::default()), Arc::new(Begun::default()));
-        let engine = Engine {
+        let mut engine = Engine {
             limits: ServerLimits::default(),
             timeouts: Timeouts::default(),
             handshakes: None,
@@ -122,6 +134,7 @@ impl Rig {
             connections: Connections::new(10, 10, None, Box::new(|_| ())),
             answers: Some(begun.clone()),
         };
+        change(&mut engine);
         let now = Now { mono: Time(1_000), wall: 1_800_000_000_000 };
         let (engine, ids) = (Arc::new(engine), Arc::default());
         let mut rig = Rig { now, engine, begun, ids, inbox, reader, writer, applied: None, _folder: folder };
@@ -213,10 +226,14 @@ impl Client {
         }
     }
 
+    pub fn try_next(&mut self) -> Option<Value> {
+        self.read();
+        self.frames.pop_front()
+    }
+
     /// The next frame, which must be of this type.
     pub fn next(&mut self, t: &str) -> Value {
-        self.read();
-        let frame = self.frames.pop_front().unwrap_or_else(|| panic!("no {t}"));
+        let frame = self.try_next().unwrap_or_else(|| panic!("no {t}"));
         assert_eq!(frame["t"], t, "{frame}");
         frame
     }
@@ -225,6 +242,13 @@ impl Client {
         self.read();
         self.frames.is_empty() && self.close.is_none()
     }
+}
+
+/// A hello of this run of the user's client.
+pub fn hello_of(user: &str, session: u128, subs: &Value) -> Value {
+    let mut hello = hello(user, subs);
+    hello["session"] = json!(Uuid::from_u128(session).to_string());
+    hello
 }
 
 pub fn hello(user: &str, subs: &Value) -> Value {

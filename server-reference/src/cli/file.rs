@@ -62,6 +62,7 @@ pub(super) struct Limits {
     user: Option<BudgetTable>,
     guest: Option<BudgetTable>,
     new_guests: Option<BudgetTable>,
+    signals: Option<BudgetTable>,
     connections_per_user: Option<usize>,
     queue_bytes: Option<usize>,
     queue_messages: Option<usize>,
@@ -143,5 +144,6 @@ impl Limits {
         set(&mut limits.user, self.user);
         set(&mut limits.guest, self.guest);
         set(&mut limits.new_guests, self.new_guests);
+        set(&mut limits.signals, self.signals);
     }
 }

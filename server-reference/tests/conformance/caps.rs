@@ -109,3 +109,27 @@ async fn on_a_loopback_address_no_address_is_limited() {
         clients.push(server.client("ada", json!([])).await);
     }
 }
+
+#[tokio::test]
+async fn a_newer_connection_of_the_same_session_takes_the_place_of_the_older_one() {
+    let server = start(|config| {
+        config.limits.connections_per_user = 1;
+        config.limits.connections_per_dialog = 1;
+    })
+    .await;
+    let (client, session) = (id(), id());
+    let hello = || json!({"t": "hello", "v": 1, "client": client, "session": session, "token": token("ada", json!({})), "subs": [{"ch": "dialog:room"}]});
+    let mut old = Client::connect(server.address).await;
+    old.send(hello()).await;
+    assert_eq!(old.next().await["t"], "welcome");
+    assert_eq!(old.next().await["t"], "sub_ok");
+    let mut new = Client::connect(server.address).await;
+    new.send(hello()).await;
+    assert_eq!(new.next().await["t"], "welcome");
+    assert_eq!(new.next().await["t"], "sub_ok", "the seat is free at once");
+    assert_eq!(old.refusal().await, ("replaced".to_owned(), 4008));
+    assert_eq!(new.say("still here").await["t"], "ok");
+    let mut stranger = Client::connect(server.address).await;
+    stranger.say_hello(&token("ada", json!({})), json!([])).await;
+    assert_eq!(stranger.refusal().await, ("too_many_connections".to_owned(), 4007));
+}

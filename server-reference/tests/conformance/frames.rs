@@ -85,3 +85,20 @@ async fn integers_may_stand_in_quotes() {
     client.send(json!({"t": "next", "ch": "dialog:room", "from": "0"})).await;
     assert_eq!(client.next().await["t"], "page");
 }
+
+#[tokio::test]
+async fn a_signal_reaches_the_others_at_once_and_is_gone() {
+    let server = start(|_| {}).await;
+    let subs = || json!([{"ch": "dialog:room"}]);
+    let mut ada = server.client("ada", subs()).await;
+    assert_eq!(ada.next().await["t"], "sub_ok");
+    let mut bob = server.client("bob", subs()).await;
+    assert_eq!(bob.next().await["t"], "sub_ok");
+    ada.send(json!({"t": "signal", "ch": "dialog:room", "kind": "typing", "body": {"on": true}})).await;
+    let signal = bob.next().await;
+    assert_eq!((&signal["t"], &signal["by"]["id"]), (&json!("signal"), &json!("ada")));
+    assert!(ada.is_alive().await);
+    let mut late = server.client("eve", subs()).await;
+    let sub = late.next().await;
+    assert_eq!((&sub["t"], &sub["head"]), (&json!("sub_ok"), &json!(0)));
+}
