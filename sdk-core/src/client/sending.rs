@@ -163,9 +163,7 @@ impl Client {
         }
         // What nobody can decide about any more is no row either.
         let gone = state == OpState::Discarded || matches!(state, OpState::Failed { .. });
-        if gone
-            && let Some(timeline) = self.timeline(&entry.channel)
-        {
+        if gone && let Some(timeline) = self.timeline(&entry.channel) {
             timeline.discard(id);
         }
         self.tell_op(entry.id, entry.channel, state);

@@ -37,7 +37,8 @@ pub(crate) struct Watch {
     pub(crate) faults: BTreeMap<&'static str, u64>,
     pub(crate) marks: BTreeMap<String, u64>,
     may_jump: BTreeSet<usize>,
-    lanes: BTreeMap<String, &'static str>,
+    channels: BTreeMap<String, String>,
+    order: BTreeMap<String, usize>,
 }
 
 impl Watch {
@@ -54,7 +55,8 @@ impl Watch {
             faults: BTreeMap::new(),
             marks: BTreeMap::new(),
             may_jump: BTreeSet::new(),
-            lanes: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            order: BTreeMap::new(),
         }
     }
 
@@ -116,7 +118,8 @@ impl Watch {
     // Ops.
 
     pub(crate) fn sent(&mut self, device: &Device, id: &str, channel: &str, lane: Lane) {
-        self.lanes.insert(id.to_owned(), lane.as_str());
+        self.channels.insert(id.to_owned(), channel.to_owned());
+        self.order.insert(id.to_owned(), self.order.len());
         self.tell(Told::Send {
             client: device.name().into(),
             ch: channel.into(),
@@ -126,30 +129,25 @@ impl Watch {
     }
 
     pub(crate) fn acked(&mut self, device: &Device, server: &Server, id: &str, offset: u64) {
-        let found = CHANNELS
-            .iter()
-            .find(|channel| server.at(channel, offset).ok().flatten().is_some_and(|logged| logged.id == id));
-        match found {
-            Some(channel) => self.tell(Told::Ack {
-                client: device.name().into(),
-                ch: (*channel).into(),
-                id: id.into(),
-                offset,
-            }),
-            // Retention may have been faster than the answer, and so may a backup.
-            None if CHANNELS.iter().any(|channel| server.floor(channel).unwrap_or(0) >= offset) => {}
-            None if self.marks.contains_key("restored") => {}
-            None => self.broken("S1", format!("{id} was acknowledged at {offset} and is not there")),
+        let Some(ch) = self.channels.get(id).cloned() else { return };
+        let stands = server.at(&ch, offset).ok().flatten().is_some_and(|logged| logged.id == id);
+        // Retention may have been faster than the answer, and so may a backup.
+        let gone = server.floor(&ch).unwrap_or(0) >= offset || self.marks.contains_key("restored");
+        if !stands && !gone {
+            return self.broken("S1", format!("{id} was acknowledged at {offset} and is not there"));
         }
+        if !stands && server.floor(&ch).unwrap_or(0) < offset {
+            // The acknowledgement was under way when the backup took its place.
+            return self.tell(Told::Discard { client: device.name().into(), id: id.into() });
+        }
+        self.tell(Told::Ack { client: device.name().into(), ch: ch.into(), id: id.into(), offset });
     }
 
     /// Told as failed. Of an op that was handed to the network and whose time ran out nobody knows whether it arrived.
     pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool) {
         if code == "expired" && sent {
             self.tell(Told::Discard { client: device.name().into(), id: id.into() });
-        } else if let Some(lane) = self.lanes.get(id) {
-            let _ = lane;
-            let ch = CHANNELS[0];
+        } else if let Some(ch) = self.channels.get(id).cloned() {
             self.tell(Told::Fail {
                 client: device.name().into(),
                 ch: ch.into(),
@@ -181,6 +179,17 @@ impl Watch {
 
     /// A new tab leads: what the old one had in memory only is submitted again, but for what means nothing later.
     pub(crate) fn hands_over(&mut self, device: &mut Device) {
+        // What the old tab's disk refused while it took something later of the same channel has lost its place.
+        let person = &mut device.person;
+        while let Some(at) = person.unsaved.iter().position(|draft| {
+            let later = |other: &str| {
+                self.order.get(other) > self.order.get(&draft.id)
+                    && self.channels.get(other) == Some(&draft.channel)
+            };
+            person.open.keys().any(|other| device.disk.has_op(other) && later(other))
+        }) {
+            person.unsaved.remove(at);
+        }
         let unsaved: BTreeSet<&str> = device.person.unsaved.iter().map(|draft| draft.id.as_str()).collect();
         let lost: Vec<String> = device
             .person

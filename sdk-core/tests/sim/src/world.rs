@@ -86,6 +86,9 @@ pub(crate) enum What {
     Opens2 {
         device: usize,
     },
+    Subscribes {
+        device: usize,
+    },
     Permits {
         device: usize,
     },
@@ -180,7 +183,9 @@ impl World {
             let Some(Reverse((at, _, what))) = self.queue.pop() else { break };
             self.now = at;
             self.steps += 1;
-            if self.script.trace && self.steps > 299_980 { println!("{at} {what:?}"); }
+            if self.script.trace && self.steps > 299_980 {
+                println!("{at} {what:?}");
+            }
             self.step(what)?;
             self.after_step()?;
             if self.steps > 300_000 {
@@ -260,10 +265,12 @@ impl World {
             }),
             What::Permits { device } => {
                 crate::server::lock(&self.server.rules)[device].revoked = false;
-                self.command(device, |one, now| {
-                    let _ = one.core.subscribe(now, crate::server::CHANNELS[1]);
-                });
+                self.command(device, |one, now| one.core.renew_token(now));
+                self.after(1_000, What::Subscribes { device });
             }
+            What::Subscribes { device } => self.command(device, |one, now| {
+                let _ = one.core.subscribe(now, crate::server::CHANNELS[1]);
+            }),
             What::Decides { device, id } => self.decides(device, &id),
             What::Leaves { wires } => {
                 for wires in wires {
