@@ -377,5 +377,6 @@ fn own_event(ids: &dyn Ids, channel: i64, name: Arc<str>, kind: &'static str, bo
         after: None,
         needs_run: None,
         wants_answer: false,
+        forbidden: false,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::answers;
 use crate::channel::Channel;
-use crate::hub;
+use crate::hub::{self, Denied};
 use crate::identity::Identity;
 use crate::log::{Duplicate, NewEvent, Outcome, Refusal, StoreError, Stored, Write};
 use crate::session::{Ask, Flow, Session, Waiting};
@@ -130,13 +130,20 @@ impl Session {
         Checked { op, id: uuid, after, wish }: Checked,
         found: Result<Option<Arc<Channel>>, StoreError>,
     ) -> Result<(), Refused> {
-        let channel =
-            hub::visible(found, identity, &self.engine().revocations).map_err(|denied| Refused {
-                code: denied.code(),
-                message: denied.message(),
-                retryable: denied.is_retryable(),
-                retry_after_ms: None,
-            })?;
+        let named = found.as_ref().ok().cloned().flatten();
+        let (channel, forbidden) = match (hub::visible(found, identity, &self.engine().revocations), named) {
+            (Ok(channel), _) => (channel, false),
+            // What was committed while it was allowed is not refused now: only the log knows.
+            (Err(Denied::Forbidden), Some(channel)) => (channel, true),
+            (Err(denied), _) => {
+                return Err(Refused {
+                    code: denied.code(),
+                    message: denied.message(),
+                    retryable: denied.is_retryable(),
+                    retry_after_ms: None,
+                });
+            }
+        };
         let bytes = op.body.len();
         if !self.inflight().take(bytes) {
             return Err(later(codes::RATE_LIMITED, "too many ops are unanswered", 1_000));
@@ -160,6 +167,7 @@ impl Session {
             after,
             needs_run,
             wants_answer,
+            forbidden,
         };
         let (outgoing, inflight) = (self.outgoing().clone(), self.inflight().clone());
         let (answering, id, ch) = (self.engine().answers.clone(), op.id, op.ch);
@@ -242,6 +250,7 @@ fn of_refusal(refusal: Refusal) -> Refused {
         Refusal::OpIdReused => {
             refused(codes::OP_ID_REUSED, "this op id was used for another op; make a new one")
         }
+        Refusal::Forbidden => refused(codes::FORBIDDEN, Denied::Forbidden.message()),
         Refusal::RunNotFound => refused(codes::RUN_NOT_FOUND, "no such answer is under way"),
         Refusal::DialogTaken => refused(codes::FORBIDDEN, "this dialog is somebody else's"),
     }

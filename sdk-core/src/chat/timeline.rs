@@ -12,11 +12,13 @@ pub(crate) struct Timeline {
     /// What changed since the application was told.
     changes: Vec<Change>,
     me: Option<User>,
+    /// The rows show what comes after this offset.
+    since: u64,
 }
 
 impl Timeline {
     pub(crate) fn new(me: Option<User>) -> Timeline {
-        Timeline { rows: Vec::new(), changes: Vec::new(), me }
+        Timeline { rows: Vec::new(), changes: Vec::new(), me, since: 0 }
     }
 
     pub(crate) fn rows(&self) -> &[Row] {
@@ -88,11 +90,19 @@ impl Timeline {
         }
     }
 
-    /// The server committed the op.
+    /// From here on the rows show what comes after this offset.
+    pub(crate) fn begins_after(&mut self, offset: u64) {
+        self.since = offset;
+    }
+
+    /// The server committed the op. One that stands before what is shown would stand there with a hole behind it, so its row goes.
     pub(crate) fn commit(&mut self, id: &str, offset: u64, at: u64) {
         if let Some(index) = self.find(id)
             && self.rows[index].offset.is_none()
         {
+            if offset <= self.since {
+                return self.remove(index);
+            }
             let mut row = self.rows[index].clone();
             row.offset = Some(offset);
             row.at = at;

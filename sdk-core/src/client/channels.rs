@@ -4,7 +4,7 @@ use super::{Client, row_code, row_state};
 use crate::chat::Timeline;
 use crate::delivery::Channel;
 use crate::error::SubscribeError;
-use crate::event::{ChannelState, Event};
+use crate::event::{ChannelState, Event, OpState};
 use crate::io::Output;
 use crate::time::Now;
 use crate::wire::{Cursor, EventFrame, is_channel_name};
@@ -41,12 +41,21 @@ impl Client {
             self.cached.iter().position(|other| other.channel == name).map(|at| self.cached.remove(at));
         let cursor =
             cached.as_ref().map(|cached| Cursor { epoch: cached.epoch.clone(), offset: cached.cursor });
+        let events: Vec<EventFrame> = cached
+            .iter()
+            .flat_map(|cached| &cached.events)
+            .filter_map(|event| EventFrame::decode(event).ok())
+            .collect();
+        // What was kept of the log may know more than what was kept of the outbox.
+        for event in &events {
+            self.settle_op(&event.id, OpState::Acked { offset: event.offset });
+        }
         let timeline = with_rows.then(|| {
             let mut timeline = Timeline::new(self.me.clone());
-            for event in cached.iter().flat_map(|cached| &cached.events) {
-                if let Ok(event) = EventFrame::decode(event) {
-                    timeline.apply(&event);
-                }
+            let first = events.first().map(|event| event.offset.saturating_sub(1));
+            timeline.begins_after(first.or(cursor.as_ref().map(|cursor| cursor.offset)).unwrap_or(0));
+            for event in &events {
+                timeline.apply(event);
             }
             for entry in self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == "message") {
                 let code = row_code(entry).map(str::to_owned);

@@ -132,6 +132,13 @@ impl Client {
         self.follow_link();
     }
 
+    /// Gets a new token, because what this user may do has changed: brought before the server at once while online, else with the next
+    /// connection. What was refused is asked for again by opening it again.
+    pub fn renew_token(&mut self, now: Now) {
+        let now = self.clamp(now);
+        self.link.renew_token(context!(self, now));
+    }
+
     /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already. Opening it again changes nothing.
     pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
         self.add_channel(now, &channel_of(dialog), true)

@@ -161,9 +161,9 @@ impl Client {
         if entry.lane == Lane::Durable {
             self.store(StoreChange::DeleteOp { id: id.to_owned() });
         }
-        if state == OpState::Discarded
-            && let Some(timeline) = self.timeline(&entry.channel)
-        {
+        // What nobody can decide about any more is no row either.
+        let gone = state == OpState::Discarded || matches!(state, OpState::Failed { .. });
+        if gone && let Some(timeline) = self.timeline(&entry.channel) {
             timeline.discard(id);
         }
         self.tell_op(entry.id, entry.channel, state);

@@ -1,7 +1,7 @@
 //! What is kept for the next start.
 
 use super::Client;
-use crate::delivery::EntryState;
+use crate::delivery::{EntryState, Lane};
 use crate::event::{Event, OpState, RowState};
 use crate::io::{Message, Output, StoreChange, StoreError, StoreId};
 use crate::wire::User;
@@ -16,8 +16,28 @@ impl Client {
     }
 
     pub(super) fn put_op(&mut self, id: &str, record: Message) {
+        if self.storage.is_some() {
+            // Were this one taken and an earlier one not, a restart would send them in the wrong order.
+            self.put_again(Some(id));
+        }
         let store = self.store(StoreChange::PutOp { id: id.to_owned(), record });
         self.puts.push((store, id.to_owned()));
+    }
+
+    /// Gives the store what it could not take, but for one op.
+    fn put_again(&mut self, but: Option<&str>) {
+        let is_missing = |entry: &&crate::delivery::Entry| {
+            entry.lane == Lane::Durable
+                && !entry.stored
+                && Some(entry.id.as_str()) != but
+                && !self.puts.iter().any(|(_, id)| *id == entry.id)
+        };
+        let missing: Vec<_> =
+            self.outbox.iter().filter(is_missing).map(|entry| (entry.id.clone(), entry.record())).collect();
+        for (id, record) in missing {
+            let store = self.store(StoreChange::PutOp { id: id.clone(), record });
+            self.puts.push((store, id));
+        }
     }
 
     pub(super) fn put_profile(&mut self) {
@@ -43,6 +63,9 @@ impl Client {
         let put = self.puts.iter().position(|(other, _)| *other == store).map(|at| self.puts.remove(at).1);
         let code = result.err().map(StoreError::code);
         if code != self.storage {
+            if code.is_none() {
+                self.put_again(None);
+            }
             self.storage = code;
             self.journal.note(self.last.wall, "storage", code.unwrap_or("works"), 1);
             self.out.push_back(Output::Event(Event::Storage { code }));

@@ -161,6 +161,9 @@ impl Channel {
                     let reason = if self.gave_up { Some("gap".to_owned()) } else { sub.reason };
                     reset = Some(reason.unwrap_or_else(|| "epoch".to_owned()));
                 }
+                if let Some(timeline) = &mut self.timeline {
+                    timeline.begins_after(sub.page.from);
+                }
                 self.cursor = Some(Cursor { epoch: sub.epoch, offset: sub.page.from });
                 self.seen.clear();
                 self.gave_up = false;

@@ -278,14 +278,16 @@ impl Outbox {
 
     /// When the first op of the session lane has waited long enough.
     pub(crate) fn session_deadline(&self) -> Option<Time> {
-        let waits = |entry: &&Entry| entry.lane == Lane::Session;
+        // What is under way is answered, or comes back when the connection goes.
+        let waits = |entry: &&Entry| entry.lane == Lane::Session && !entry.is_sent();
         self.entries.iter().filter(waits).map(|entry| entry.since.after(self.session_ttl_ms)).min()
     }
 
     /// An op of the session lane that has waited long enough.
     pub(crate) fn expired_session_op(&self, now: Time) -> Option<String> {
-        let is_over =
-            |entry: &&Entry| entry.lane == Lane::Session && entry.since.after(self.session_ttl_ms) <= now;
+        let is_over = |entry: &&Entry| {
+            entry.lane == Lane::Session && !entry.is_sent() && entry.since.after(self.session_ttl_ms) <= now
+        };
         self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
 

@@ -54,6 +54,12 @@ impl Backoff {
         self.allowed(now, now.after(rng.up_to(spread_ms)))
     }
 
+    /// When the next dial is allowed, if the last minute had all it may have.
+    pub(crate) fn full_until(&self, now: Time) -> Option<Time> {
+        let first = self.dials.first().filter(|_| self.dials.len() == ATTEMPTS)?;
+        Some(first.after(WINDOW_MS)).filter(|at| *at > now)
+    }
+
     /// Whether a dial is allowed right now.
     pub(crate) fn may_dial(&self, now: Time) -> bool {
         self.allowed(now, now) == now
@@ -65,8 +71,8 @@ impl Backoff {
         if let Some(last) = self.dials.last() {
             at = at.max(last.after(SPACING_MS.min(self.cap_ms)));
         }
-        if let (ATTEMPTS, Some(first)) = (self.dials.len(), self.dials.first()) {
-            at = at.max(first.after(WINDOW_MS));
+        if let Some(free) = self.full_until(now) {
+            at = at.max(free);
         }
         at.max(now)
     }

@@ -236,6 +236,11 @@ impl Connection {
         self.cause = None;
     }
 
+    /// The application says that another token is needed.
+    pub(crate) fn renew_token(&mut self, cx: &mut Context<'_>) {
+        self.credential.outdated(cx.now.mono, self.online().is_some());
+    }
+
     // What happened outside.
 
     /// The socket is open: true if `hello` is to be sent on it.
@@ -556,6 +561,10 @@ impl Connection {
     }
 
     fn dial(&mut self, cx: &mut Context<'_>) {
+        if let Some(at) = self.backoff.full_until(cx.now.mono) {
+            self.phase = Phase::Backoff { at };
+            return;
+        }
         self.leaving = None;
         self.retry_after_ms = 0;
         self.refusal = None;

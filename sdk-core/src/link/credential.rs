@@ -53,6 +53,17 @@ impl Credential {
         self.renewal = Renewal::None;
     }
 
+    /// It says no longer what this user may do.
+    pub(super) fn outdated(&mut self, now: Time, online: bool) {
+        if !online {
+            if let Some(token) = &mut self.token {
+                token.expires = Some(0);
+            }
+        } else if !matches!(self.renewal, Renewal::Asked { .. }) {
+            self.renewal = Renewal::Due { at: now };
+        }
+    }
+
     /// Whether a dial may use it.
     pub(super) fn is_usable(&self, now: Now) -> bool {
         self.token.as_ref().is_some_and(|token| {

@@ -68,6 +68,8 @@ pub struct NewEvent {
     pub needs_run: Option<String>,
     /// Whether the dialog wants an answer from then on.
     pub wants_answer: bool,
+    /// Whether its author may not write here any more: only what was committed before is answered.
+    pub forbidden: bool,
 }
 
 /// The begin of an answer.
@@ -224,6 +226,8 @@ pub enum Refusal {
     Blocked,
     /// The op id stands for something else.
     OpIdReused,
+    /// Its author may not write here.
+    Forbidden,
     /// No such run.
     RunNotFound,
     /// The dialog belongs to somebody else.

@@ -51,6 +51,9 @@ fn append(connection: &Connection, event: &NewEvent, outside: &dyn Outside) -> r
     if let Some(trimmed) = retention::find(connection, op, event)? {
         return trimmed.compare(event, outside);
     }
+    if event.forbidden {
+        return Ok(Outcome::Refused(Refusal::Forbidden));
+    }
     if let Some(after) = &event.after {
         let after = after.as_bytes().as_slice();
         if find_op(connection, after, event)?.is_none()

@@ -7,7 +7,7 @@ use tidewire_core::{Draft, Input, Lane, Lifecycle, Network};
 
 /// Carries one out.
 pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<()> {
-    world.watch.counts(action);
+    world.watch.counts(world.now, action);
     let now = world.now;
     match *action {
         Action::Write { on, channel } => write(world, on, CHANNELS[channel % 2], Lane::Durable),
@@ -60,6 +60,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         Action::Trim { keep } => world.server.trim(keep)?,
         Action::Crash { on, ms } => {
             if let Some(process) = world.devices[on].process {
+                world.devices[on].wakes(now);
                 world.watch.crashes(&mut world.devices[on]);
                 world.dies(process);
                 world.after(ms, What::Boots { device: on });
@@ -80,6 +81,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             let device = &mut world.devices[on];
             if device.asleep_until <= now {
                 device.asleep_until = now + ms;
+                device.stands_still = true;
                 device.slept += ms;
                 device.wall_ahead = device.wall_ahead.saturating_add(i64::try_from(asleep_ms).unwrap_or(0));
                 world.watch.jumps(&mut world.processes, &world.devices[on]);
@@ -90,6 +92,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             if world.devices[on].asleep_until <= now {
                 world.tell(on, |()| Input::Lifecycle(Lifecycle::Frozen));
                 world.devices[on].asleep_until = now + ms;
+                world.devices[on].stands_still = false;
                 world.after(ms, What::Resumes { device: on });
             }
         }
@@ -156,12 +159,17 @@ fn write(world: &mut World, on: usize, channel: &str, lane: Lane) {
 }
 
 fn stop(world: &mut World, on: usize) {
+    let mut sent = None;
     world.command(on, |one, now| {
         let growing = one.rows.iter().rev().find(|row| row.state == tidewire_core::RowState::Streaming);
         if let Some(run) = growing.map(|row| row.id.clone()) {
-            let _ = one.core.stop(now, "a", &run);
+            sent = one.core.stop(now, "a", &run).ok();
         }
     });
+    if let Some(id) = sent {
+        world.devices[on].person.open.insert(id.clone(), false);
+        world.watch.sent(&world.devices[on], &id, CHANNELS[0], Lane::Session);
+    }
 }
 
 /// The person looks at what failed and tries again, or gives it up.

@@ -17,6 +17,8 @@ pub(crate) struct Device {
     /// For how long the machine slept so far: its monotonic clock stood still.
     pub(crate) slept: u64,
     pub(crate) asleep_until: u64,
+    /// Whether its monotonic clock stands still meanwhile.
+    pub(crate) stands_still: bool,
     pub(crate) slow: Option<(u64, u64)>,
     pub(crate) lag: Option<(u64, u64)>,
     pub(crate) blocked_until: u64,
@@ -99,6 +101,7 @@ impl Device {
             wall_ahead: 0,
             slept: 0,
             asleep_until: 0,
+            stands_still: false,
             slow: None,
             lag: None,
             blocked_until: 0,
@@ -121,6 +124,15 @@ impl Device {
 
     pub(crate) fn mono(&self, now: u64) -> u64 {
         now - self.slept
+    }
+
+    /// Ends a sleep before its time.
+    pub(crate) fn wakes(&mut self, now: u64) {
+        let left = self.asleep_until.saturating_sub(now);
+        if self.stands_still {
+            self.slept -= left;
+        }
+        self.asleep_until = self.asleep_until.min(now);
     }
 
     /// No fault touches it any more.

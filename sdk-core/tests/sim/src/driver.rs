@@ -88,12 +88,19 @@ fn told(world: &mut World, process: usize, event: Event) {
         Event::Status(status) => {
             one.state = status.state;
             world.watch.mark(status.state.as_str());
+            if status.state == tidewire_core::State::Failed {
+                // Somebody presses the button.
+                let number = one.device;
+                one.wants = false;
+                let thinks = 500 + world.dice.below(3_000);
+                world.after(thinks, What::Connects { device: number });
+            }
         }
         Event::Op { id, state, .. } => op(world, process, id, state),
         Event::Channel { channel, state } if channel == CHANNELS[1] => {
             world.watch.channel(device, one, &state);
         }
-        Event::Channel { state, .. } => world.watch.dialog_channel(one, &state),
+        Event::Channel { .. } => {}
         Event::Received(frame) => world.watch.received(device, one, &frame),
         Event::Dialog { changes, .. } => {
             for change in changes {

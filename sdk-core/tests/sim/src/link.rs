@@ -14,8 +14,8 @@ pub(crate) struct Link {
     pub(crate) opened: bool,
     /// When the client heard its last byte, by its own clock.
     pub(crate) heard: u64,
-    /// When the client last had a byte to wait for: it opened, or it heard something.
-    pub(crate) bytes_after: u64,
+    /// When the server looks again whether the wire takes more.
+    pub(crate) flush_at: u64,
 }
 
 /// One direction.
@@ -74,7 +74,7 @@ impl Link {
             held: true,
             opened: false,
             heard: mono,
-            bytes_after: mono,
+            flush_at: 0,
         }
     }
 

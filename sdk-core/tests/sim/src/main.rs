@@ -30,6 +30,9 @@ struct Args {
     /// Stop at the first broken promise, without cutting its script down.
     #[arg(long)]
     quick: bool,
+    /// With --seed or --script: print everything that happens.
+    #[arg(long)]
+    trace: bool,
     /// How many threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -46,12 +49,12 @@ fn main() -> ExitCode {
             Err(error) => Err(format!("{}: {error}", path.display())),
         };
         return match script {
-            Ok(script) => one(&script),
+            Ok(script) => one(&Script { trace: args.trace, ..script }),
             Err(error) => fail(&error),
         };
     }
     match args.seed {
-        Some(seed) => one(&plan::of_seed(seed)),
+        Some(seed) => one(&Script { trace: args.trace, ..plan::of_seed(seed) }),
         None => many(&args),
     }
 }
@@ -76,7 +79,9 @@ fn one(script: &Script) -> ExitCode {
         }
         Some(broken) => {
             say(&broken);
-            println!("cut down to:\n{}", shrink(script).to_text());
+            if !script.trace {
+                println!("cut down to:\n{}", shrink(script).to_text());
+            }
             ExitCode::FAILURE
         }
     }
@@ -141,7 +146,7 @@ fn many(args: &Args) -> ExitCode {
     let returned = crowd::come_back(10_000, 30_000, args.from);
     found.sort_by_key(|(seed, _)| *seed);
     report(args, &figures, &returned, started.elapsed().as_secs_f64());
-    for (seed, broken) in found.iter().take(10) {
+    for (seed, broken) in found.iter().take(40) {
         print!("seed {seed} ");
         say(broken);
     }

@@ -33,7 +33,7 @@ pub fn of_seed(seed: u64) -> Script {
         at += 1 + dice.below(2 * pace);
     }
     actions.sort_by_key(|(at, _)| *at);
-    Script { seed, devices, world, actions }
+    Script { seed, devices, world, trace: false, actions }
 }
 
 /// A script out of any bytes: eight for the set-up, then five for each action.
@@ -56,7 +56,7 @@ pub fn of_bytes(bytes: &[u8]) -> Script {
         let action = if kind < KINDS { fault(&mut dice, kind, on) } else { use_of(&mut dice, on) };
         actions.push((at, action));
     }
-    Script { seed, devices, world, actions }
+    Script { seed, devices, world, trace: false, actions }
 }
 
 fn setup(dice: &mut Dice) -> Setup {

@@ -14,6 +14,9 @@ pub struct Script {
     pub devices: usize,
     /// The set-up.
     pub world: Setup,
+    /// Whether to print what happens.
+    #[serde(skip)]
+    pub trace: bool,
     /// When, in ms, what happens.
     pub actions: Vec<(u64, Action)>,
 }

@@ -31,17 +31,18 @@ pub(crate) struct Watch {
     pub(crate) history: History,
     broken: Option<Broken>,
     hash: DefaultHasher,
+    /// Whether to print what happens.
+    aloud: bool,
     now: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
     pub(crate) marks: BTreeMap<String, u64>,
-    /// Text of each answer as it grew on a screen.
-    grown: BTreeMap<(usize, String), String>,
     may_jump: BTreeSet<usize>,
-    lanes: BTreeMap<String, &'static str>,
+    channels: BTreeMap<String, String>,
+    order: BTreeMap<String, usize>,
 }
 
 impl Watch {
-    pub(crate) fn new(_script: &Script) -> Watch {
+    pub(crate) fn new(script: &Script) -> Watch {
         let mut history = History::new();
         // What the server writes itself has ids of its own.
         let _ = history.push(Told::ServerPrefix { prefix: "00005e12-7e12".into() });
@@ -49,12 +50,13 @@ impl Watch {
             history,
             broken: None,
             hash: DefaultHasher::new(),
+            aloud: script.trace,
             now: 0,
             faults: BTreeMap::new(),
             marks: BTreeMap::new(),
-            grown: BTreeMap::new(),
             may_jump: BTreeSet::new(),
-            lanes: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            order: BTreeMap::new(),
         }
     }
 
@@ -83,18 +85,28 @@ impl Watch {
         }
     }
 
-    pub(crate) fn counts(&mut self, action: &Action) {
+    pub(crate) fn counts(&mut self, now: u64, action: &Action) {
+        self.now = now;
+        if self.aloud {
+            println!("{now} {action:?}");
+        }
         *self.faults.entry(action.name()).or_default() += 1;
     }
 
     pub(crate) fn trace(&mut self, now: u64, who: &str, text: &str) {
         self.now = now;
         (now, who, text).hash(&mut self.hash);
+        if self.aloud {
+            println!("{now} {who} {text}");
+        }
     }
 
     pub(crate) fn trace_event(&mut self, now: u64, event: &Event) {
         self.now = now;
         (now, std::mem::discriminant(event)).hash(&mut self.hash);
+        if self.aloud {
+            println!("{now} told {event:?}");
+        }
     }
 
     fn tell(&mut self, told: Told<'_>) {
@@ -106,7 +118,8 @@ impl Watch {
     // Ops.
 
     pub(crate) fn sent(&mut self, device: &Device, id: &str, channel: &str, lane: Lane) {
-        self.lanes.insert(id.to_owned(), lane.as_str());
+        self.channels.insert(id.to_owned(), channel.to_owned());
+        self.order.insert(id.to_owned(), self.order.len());
         self.tell(Told::Send {
             client: device.name().into(),
             ch: channel.into(),
@@ -116,30 +129,25 @@ impl Watch {
     }
 
     pub(crate) fn acked(&mut self, device: &Device, server: &Server, id: &str, offset: u64) {
-        let found = CHANNELS
-            .iter()
-            .find(|channel| server.at(channel, offset).ok().flatten().is_some_and(|logged| logged.id == id));
-        match found {
-            Some(channel) => self.tell(Told::Ack {
-                client: device.name().into(),
-                ch: (*channel).into(),
-                id: id.into(),
-                offset,
-            }),
-            // Retention may have been faster than the answer, and so may a backup.
-            None if CHANNELS.iter().any(|channel| server.floor(channel).unwrap_or(0) >= offset) => {}
-            None if self.marks.contains_key("restored") => {}
-            None => self.broken("S1", format!("{id} was acknowledged at {offset} and is not there")),
+        let Some(ch) = self.channels.get(id).cloned() else { return };
+        let stands = server.at(&ch, offset).ok().flatten().is_some_and(|logged| logged.id == id);
+        // Retention may have been faster than the answer, and so may a backup.
+        let gone = server.floor(&ch).unwrap_or(0) >= offset || self.marks.contains_key("restored");
+        if !stands && !gone {
+            return self.broken("S1", format!("{id} was acknowledged at {offset} and is not there"));
         }
+        if !stands && server.floor(&ch).unwrap_or(0) < offset {
+            // The acknowledgement was under way when the backup took its place.
+            return self.tell(Told::Discard { client: device.name().into(), id: id.into() });
+        }
+        self.tell(Told::Ack { client: device.name().into(), ch: ch.into(), id: id.into(), offset });
     }
 
     /// Told as failed. Of an op that was handed to the network and whose time ran out nobody knows whether it arrived.
     pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool) {
         if code == "expired" && sent {
             self.tell(Told::Discard { client: device.name().into(), id: id.into() });
-        } else if let Some(lane) = self.lanes.get(id) {
-            let _ = lane;
-            let ch = CHANNELS[0];
+        } else if let Some(ch) = self.channels.get(id).cloned() {
             self.tell(Told::Fail {
                 client: device.name().into(),
                 ch: ch.into(),
@@ -171,6 +179,17 @@ impl Watch {
 
     /// A new tab leads: what the old one had in memory only is submitted again, but for what means nothing later.
     pub(crate) fn hands_over(&mut self, device: &mut Device) {
+        // What the old tab's disk refused while it took something later of the same channel has lost its place.
+        let person = &mut device.person;
+        while let Some(at) = person.unsaved.iter().position(|draft| {
+            let later = |other: &str| {
+                self.order.get(other) > self.order.get(&draft.id)
+                    && self.channels.get(other) == Some(&draft.channel)
+            };
+            person.open.keys().any(|other| device.disk.has_op(other) && later(other))
+        }) {
+            person.unsaved.remove(at);
+        }
         let unsaved: BTreeSet<&str> = device.person.unsaved.iter().map(|draft| draft.id.as_str()).collect();
         let lost: Vec<String> = device
             .person
@@ -286,12 +305,6 @@ impl Watch {
         let _ = device;
     }
 
-    pub(crate) fn dialog_channel(&mut self, process: &Process, state: &ChannelState) {
-        if matches!(state, ChannelState::Reset { .. }) {
-            self.grown.retain(|(device, _), _| *device != process.device);
-        }
-    }
-
     pub(crate) fn received(&mut self, device: &Device, process: &mut Process, frame: &EventFrame) {
         if !process.begun {
             // A view begins where the server said, and nowhere else.
@@ -326,31 +339,15 @@ impl Watch {
 
     /// An answer only grows, and its end keeps what was shown.
     pub(crate) fn change(&mut self, process: &Process, change: &Change) {
-        match change {
-            Change::Append { index, text } => {
-                if let Some(row) = process.rows.get(*index) {
-                    let key = (process.device, row.id.clone());
-                    let grown = self.grown.entry(key).or_insert_with(|| row.text.clone());
-                    grown.push_str(text);
-                }
+        if let Change::Update { index, row } = change
+            && let Some(before) = process.rows.get(*index)
+            && before.state == RowState::Streaming
+            && before.id == row.id
+        {
+            if !row.text.starts_with(&before.text) {
+                self.broken("S19", format!("answer {} has another text than was shown", row.id));
             }
-            Change::Update { index, row } => {
-                let ended = matches!(
-                    row.state,
-                    RowState::Done | RowState::Stopped | RowState::Interrupted | RowState::Error
-                );
-                if ended && let Some(grown) = self.grown.remove(&(process.device, row.id.clone())) {
-                    if !row.text.starts_with(&grown) {
-                        self.broken(
-                            "S19",
-                            format!("answer {} ended with another text than was shown", row.id),
-                        );
-                    }
-                    self.mark(row.state.as_str());
-                }
-                let _ = index;
-            }
-            _ => {}
+            self.mark(row.state.as_str());
         }
     }
 
@@ -381,6 +378,9 @@ impl Watch {
     // The connection.
 
     pub(crate) fn dials(&mut self, process: &mut Process, open: usize, mono: u64) {
+        if self.aloud {
+            println!("{} u{} dials, {open} open, {:?}", self.now, process.device, process.state);
+        }
         if open >= 2 || (open == 1 && process.state != State::Online) {
             self.broken("S14", format!("dials while {open} are open and the state is {:?}", process.state));
         }
