@@ -33,6 +33,7 @@ mod events;
 mod ffi;
 mod guest;
 mod hub;
+mod requests;
 mod shared;
 mod socket;
 pub mod store;
