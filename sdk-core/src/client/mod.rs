@@ -86,6 +86,17 @@ impl Client {
                 }));
             }
         }
+        // What blocks a channel needs a decision, in this run too.
+        for entry in outbox.iter() {
+            if let EntryState::Failed { code, message } = &entry.state {
+                let state = OpState::Failed { code: code.clone(), message: message.clone() };
+                out.push_back(Output::Event(Event::Op {
+                    id: entry.id.clone(),
+                    channel: entry.channel.clone(),
+                    state,
+                }));
+            }
+        }
         let profile = restored.profile.as_deref().and_then(store::read_profile);
         let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
         Client {

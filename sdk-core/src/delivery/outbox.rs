@@ -323,9 +323,13 @@ impl Outbox {
         wake.map_or(Next::Nothing, Next::At)
     }
 
-    /// Whether this op outlived its time.
-    pub(crate) fn is_expired(&self, entry: &Entry, wall: u64) -> bool {
-        wall.saturating_sub(entry.made_at) > self.ttl_ms
+    /// An op that waits to be sent and has outlived its time.
+    pub(crate) fn expired(&self, wall: u64) -> Option<String> {
+        let is_over = |entry: &&Entry| {
+            matches!(entry.state, EntryState::Ready { .. })
+                && wall.saturating_sub(entry.made_at) > self.ttl_ms
+        };
+        self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
 
     /// The frame for an op, naming the op right before it in its lane and channel if that one is still unsettled.

@@ -79,7 +79,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         }
         Action::Suspend { on, ms, asleep_ms } => {
             let device = &mut world.devices[on];
-            if device.asleep_until <= now {
+            if device.asleep_until <= now && device.process.is_some() {
                 device.asleep_until = now + ms;
                 device.stands_still = true;
                 device.slept += ms;

@@ -318,6 +318,10 @@ impl World {
         if self.devices[device].process.is_some() {
             return;
         }
+        let asleep_until = self.devices[device].asleep_until;
+        if asleep_until > self.now {
+            return self.at(asleep_until, What::Boots { device });
+        }
         let now = self.devices[device].clock(self.now);
         let world = &self.script.world;
         let config = Config {
