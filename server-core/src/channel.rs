@@ -33,6 +33,8 @@ pub struct Channel {
 }
 
 struct State {
+    /// The channel's row.
+    id: i64,
     head: u64,
     floor: u64,
     recent: Recent,
@@ -86,6 +88,7 @@ impl Channel {
             owner,
             open,
             state: Mutex::new(State {
+                id,
                 head: extent.head,
                 floor: extent.floor,
                 recent: Recent::default(),
@@ -162,7 +165,7 @@ impl Channel {
             _ => Vec::new(),
         };
         let page = Page { ch: self.name.to_string(), from, head: state.head, events: Vec::new(), more, runs };
-        let sent = outgoing.push(encode(page, &events).into());
+        let sent = outgoing.push_of(self.id, encode(page, &events).into());
         if sent && !more {
             state.live.insert(outgoing.id(), outgoing.clone());
         } else {
@@ -197,7 +200,7 @@ impl Channel {
     /// A frame of the moment for everybody who is live but the connection it comes from, and whoever reads slowly.
     pub(crate) fn signal(&self, from: u64, frame: &Text) {
         for (_, outgoing) in lock(&self.state).live.iter().filter(|(conn, _)| **conn != from) {
-            outgoing.push_if_light(frame);
+            outgoing.push_if_light(self.id, frame);
         }
     }
 
@@ -244,7 +247,8 @@ impl State {
     }
 
     fn send(&mut self, frame: &Text) {
-        self.live.retain(|_, outgoing| outgoing.push(frame.clone()));
+        let channel = self.id;
+        self.live.retain(|_, outgoing| outgoing.push_of(channel, frame.clone()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The live connections: how many there are, and a way to reach them all.
 
+use crate::identity::Identity;
 use crate::outgoing::{Outgoing, Wake};
 use crate::seats::Seats;
 use crate::sync::lock;
@@ -38,6 +39,8 @@ struct Table {
 struct Member {
     outgoing: Arc<Outgoing>,
     seats: Arc<Seats>,
+    /// None before `hello`.
+    identity: Option<Arc<Identity>>,
     run: Option<ClientRun>,
 }
 
@@ -89,7 +92,7 @@ impl Connections {
             outgoing.close(code, reason);
         }
         let seats = Arc::<Seats>::default();
-        let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), run: None };
+        let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), identity: None, run: None };
         table.by_id.insert(outgoing.id(), member);
         let of_address = table.by_address.entry(address).or_default();
         *of_address += 1;
@@ -102,6 +105,17 @@ impl Connections {
         };
         (self.counted)(table.by_id.len());
         (Place { connections: self.clone(), outgoing, seats, user: None, address }, crowded)
+    }
+
+    /// What others may reach of a user's connections.
+    pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Seats>, Arc<Outgoing>)> {
+        let table = lock(&self.table);
+        let members = table.by_user.get(user).into_iter().flatten().filter_map(|id| table.by_id.get(id));
+        members
+            .filter_map(|member| {
+                Some((member.identity.clone()?, member.seats.clone(), member.outgoing.clone()))
+            })
+            .collect()
     }
 
     /// A frame for everybody.
@@ -152,8 +166,8 @@ impl Table {
 
 impl Place {
     /// Counts the connection for its user, in the place of older ones of the same run; false when the user has too many.
-    pub(crate) fn claim(&mut self, user: String, run: Option<ClientRun>) -> bool {
-        let id = self.outgoing.id();
+    pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
+        let (id, user) = (self.outgoing.id(), identity.key());
         let mut table = lock(&self.connections.table);
         if let Some(run) = &run {
             table.replace(&user, run);
@@ -163,10 +177,17 @@ impl Place {
         }
         table.by_user.entry(user.clone()).or_default().insert(id);
         if let Some(member) = table.by_id.get_mut(&id) {
-            member.run = run;
+            (member.identity, member.run) = (Some(identity.clone()), run);
         }
         self.user = Some(user);
         true
+    }
+
+    /// From now on a newer token of the same user counts.
+    pub(crate) fn renew(&self, identity: &Arc<Identity>) {
+        if let Some(member) = lock(&self.connections.table).by_id.get_mut(&self.outgoing.id()) {
+            member.identity = Some(identity.clone());
+        }
     }
 }
 

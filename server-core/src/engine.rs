@@ -6,6 +6,7 @@ use crate::hub::Hub;
 use crate::identity::Verify;
 use crate::limiter::Limiter;
 use crate::log::Submit;
+use crate::revocations::Revocations;
 use crate::settings::{Budget, ServerLimits, Timeouts};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub struct Engine {
     pub limiter: Limiter,
     /// The live connections.
     pub connections: Arc<Connections>,
+    /// Access that was taken back.
+    pub revocations: Revocations,
     /// Answers messages; none when nobody does.
     pub answers: Option<Arc<dyn Answering>>,
 }

@@ -3,10 +3,11 @@
 use crate::channel::{Channel, Extent};
 use crate::identity::Identity;
 use crate::log::{ChannelRow, StoreError};
+use crate::revocations::Revocations;
 use crate::sync::lock;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use tidewire_core::wire::{DIALOG_PREFIX, UserKind, codes};
+use tidewire_core::wire::{DIALOG_PREFIX, Problem, ServerFrame, UserKind, codes};
 
 /// With more channels than this in memory, those that nobody uses are dropped.
 const SWEEP_AT: usize = 1_000;
@@ -54,6 +55,12 @@ impl Denied {
     pub(crate) fn is_retryable(self) -> bool {
         matches!(self, Denied::Store(_))
     }
+
+    /// Tells that a subscription is refused, or over.
+    pub(crate) fn sub_err(self, ch: String) -> ServerFrame {
+        let problem = Problem { code: self.code().to_owned(), message: self.message(), retry_after_ms: None };
+        ServerFrame::SubErr { ch, problem, retryable: self.is_retryable() }
+    }
 }
 
 impl Hub {
@@ -92,19 +99,23 @@ impl Hub {
 pub(crate) fn visible(
     found: Result<Option<Arc<Channel>>, StoreError>,
     identity: &Identity,
+    revocations: &Revocations,
 ) -> Result<Arc<Channel>, Denied> {
     match found {
         Err(error) => Err(Denied::Store(error)),
         Ok(None) => Err(Denied::Unknown),
-        Ok(Some(channel)) if may_see(identity, &channel) => Ok(channel),
+        Ok(Some(channel)) if may_see(identity, &channel, revocations) => Ok(channel),
         Ok(Some(_)) => Err(Denied::Forbidden),
     }
 }
 
 /// Whether this user may see the channel now (protocol section 7).
-pub(crate) fn may_see(identity: &Identity, channel: &Channel) -> bool {
+pub(crate) fn may_see(identity: &Identity, channel: &Channel, revocations: &Revocations) -> bool {
     identity.user.kind == UserKind::Operator
         || channel.open
         || channel.owner.as_deref() == Some(identity.key().as_str())
-        || channel.name.strip_prefix(DIALOG_PREFIX).is_some_and(|id| identity.dialogs.contains(id))
+        || channel
+            .name
+            .strip_prefix(DIALOG_PREFIX)
+            .is_some_and(|id| identity.dialogs.contains(id) && !revocations.refuses_dialog(identity, id))
 }

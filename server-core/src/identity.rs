@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use thiserror::Error;
 use tidewire_core::Now;
-use tidewire_core::wire::{User, codes};
+use tidewire_core::wire::{User, UserKind, codes};
 
 /// How far clocks may differ, in seconds.
 pub const LEEWAY_S: u64 = 30;
@@ -15,6 +15,8 @@ pub struct Identity {
     pub user: User,
     /// Ids of dialogs the token gives access to.
     pub dialogs: HashSet<String>,
+    /// When the token was issued, seconds since the Unix epoch; none when it does not say.
+    pub issued_s: Option<u64>,
     /// When the token ends, seconds since the Unix epoch.
     pub expires_s: u64,
 }
@@ -22,12 +24,22 @@ pub struct Identity {
 impl Identity {
     /// One name for kind and id: a guest and a user with the same id are two.
     pub fn key(&self) -> String {
-        format!("{}:{}", self.user.kind.as_str(), self.user.id)
+        Identity::key_of(self.user.kind, &self.user.id)
+    }
+
+    /// The same name from its parts.
+    pub fn key_of(kind: UserKind, id: &str) -> String {
+        format!("{}:{id}", kind.as_str())
     }
 
     /// How long the token still lasts, in ms.
     pub fn ttl_ms(&self, now: Now) -> u64 {
         self.expires_s.saturating_mul(1000).saturating_sub(now.wall)
+    }
+
+    /// Whether the token was issued by then, ms since the Unix epoch. One of the very second counts, and one that does not say.
+    pub(crate) fn is_issued_by(&self, at_ms: u64) -> bool {
+        self.issued_s.is_none_or(|issued| issued.saturating_mul(1000) <= at_ms)
     }
 
     /// How long the token is still good, leeway included, in ms.
@@ -59,6 +71,10 @@ pub enum AuthError {
 }
 
 impl AuthError {
+    pub(crate) fn revoked() -> AuthError {
+        AuthError::Refused("revoked: it was issued before the user's access was taken back".to_owned())
+    }
+
     /// The stable code of the protocol, section 9.
     pub fn code(&self) -> &'static str {
         match self {

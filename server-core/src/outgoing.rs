@@ -58,11 +58,17 @@ pub struct Outgoing {
 
 #[derive(Default)]
 struct Queue {
-    frames: VecDeque<Text>,
+    frames: VecDeque<Frame>,
     bytes: usize,
     close: Option<Close>,
     /// The writer is gone: nothing will be sent any more.
     dead: bool,
+}
+
+/// One that waits, and the row of the channel it tells of; none when it is the connection's own.
+struct Frame {
+    text: Text,
+    of: Option<i64>,
 }
 
 impl Outgoing {
@@ -78,6 +84,15 @@ impl Outgoing {
 
     /// Queues a frame; false when the connection is ending, or ends because of it.
     pub fn push(&self, frame: Text) -> bool {
+        self.queue(frame, None)
+    }
+
+    /// Queues a frame that tells of the channel with this row; false as with [`Outgoing::push`].
+    pub(crate) fn push_of(&self, channel: i64, frame: Text) -> bool {
+        self.queue(frame, Some(channel))
+    }
+
+    fn queue(&self, frame: Text, of: Option<i64>) -> bool {
         let mut queue = lock(&self.queue);
         if queue.close.is_some() {
             return false;
@@ -91,14 +106,14 @@ impl Outgoing {
                 message: "too much was waiting for this client; resume from the cursors".to_owned(),
                 retry_after_ms: None,
             };
-            queue.frames.push_back(ServerFrame::Error(problem).encode().into());
+            queue.frames.push_back(Frame { text: ServerFrame::Error(problem).encode().into(), of: None });
             queue.close = Some(Close { code: codes::close::SLOW_CONSUMER, reason: codes::SLOW_CONSUMER });
             drop(queue);
             tracing::info!(conn = self.id, "slow consumer");
             (self.wake)(Signal::Closed);
         } else {
             queue.bytes += frame.len();
-            queue.frames.push_back(frame);
+            queue.frames.push_back(Frame { text: frame, of });
             drop(queue);
         }
         (self.wake)(Signal::Work);
@@ -106,7 +121,7 @@ impl Outgoing {
     }
 
     /// Queues a frame that nobody misses, unless more than half of what may wait is waiting.
-    pub(crate) fn push_if_light(&self, frame: &Text) {
+    pub(crate) fn push_if_light(&self, channel: i64, frame: &Text) {
         let mut queue = lock(&self.queue);
         let light = (queue.bytes + frame.len()) * 2 <= self.max_bytes
             && (queue.frames.len() + 1) * 2 <= self.max_frames;
@@ -114,7 +129,7 @@ impl Outgoing {
             return;
         }
         queue.bytes += frame.len();
-        queue.frames.push_back(frame.clone());
+        queue.frames.push_back(Frame { text: frame.clone(), of: Some(channel) });
         drop(queue);
         (self.wake)(Signal::Work);
     }
@@ -136,10 +151,33 @@ impl Outgoing {
     }
 
     /// Says why, then ends the connection.
-    pub(crate) fn refuse(&self, close: u16, code: &'static str, message: &str) {
+    pub fn refuse(&self, close: u16, code: &'static str, message: &str) {
         let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
         self.send(&ServerFrame::Error(problem));
         self.close(close, code);
+    }
+
+    /// As [`Outgoing::refuse`], and what waits is not sent any more.
+    pub(crate) fn cut(&self, close: u16, code: &'static str, message: &str) {
+        {
+            let mut queue = lock(&self.queue);
+            queue.frames.clear();
+            queue.bytes = 0;
+        }
+        self.refuse(close, code, message);
+    }
+
+    /// Drops what waits of a channel.
+    pub(crate) fn forget(&self, channel: i64) {
+        let mut queue = lock(&self.queue);
+        queue.frames.retain(|frame| frame.of != Some(channel));
+        queue.bytes = queue.frames.iter().map(|frame| frame.text.len()).sum();
+    }
+
+    /// Whether there is something to take.
+    pub fn has_work(&self) -> bool {
+        let queue = lock(&self.queue);
+        !queue.frames.is_empty() || queue.close.is_some()
     }
 
     /// Whether the connection is ending.
@@ -181,9 +219,9 @@ impl Outgoing {
 
 /// Takes what waits, up to [`JOIN_BYTES`], as one message: a frame alone stays bare, several become an array.
 fn join(queue: &mut Queue) -> Option<Text> {
-    let first = queue.frames.pop_front()?;
+    let Frame { text: first, .. } = queue.frames.pop_front()?;
     queue.bytes = queue.bytes.saturating_sub(first.len());
-    let fits = |size: usize, next: &Text| size + next.len() + 2 <= JOIN_BYTES;
+    let fits = |size: usize, next: &Frame| size + next.text.len() + 2 <= JOIN_BYTES;
     if !queue.frames.front().is_some_and(|next| fits(first.len(), next)) {
         return Some(first);
     }
@@ -192,7 +230,7 @@ fn join(queue: &mut Queue) -> Option<Text> {
     text.push('[');
     text.push_str(&first);
     while queue.frames.front().is_some_and(|next| fits(text.len(), next)) {
-        let Some(next) = queue.frames.pop_front() else { break };
+        let Some(Frame { text: next, .. }) = queue.frames.pop_front() else { break };
         queue.bytes = queue.bytes.saturating_sub(next.len());
         text.push(',');
         text.push_str(&next);
@@ -205,12 +243,16 @@ fn join(queue: &mut Queue) -> Option<Text> {
 mod tests {
     use super::*;
 
+    fn frame(text: &str) -> Frame {
+        Frame { text: text.into(), of: None }
+    }
+
     #[test]
     fn one_frame_stays_bare_and_several_become_an_array() {
         let mut queue = Queue::default();
-        queue.frames.push_back("{}".into());
+        queue.frames.push_back(frame("{}"));
         assert_eq!(join(&mut queue).unwrap().as_str(), "{}");
-        queue.frames.extend(["1".into(), "2".into(), "3".into()]);
+        queue.frames.extend(["1", "2", "3"].map(frame));
         assert_eq!(join(&mut queue).unwrap().as_str(), "[1,2,3]");
         assert!(join(&mut queue).is_none());
     }
@@ -219,7 +261,7 @@ mod tests {
     fn a_great_frame_goes_alone() {
         let mut queue = Queue::default();
         let great = "x".repeat(JOIN_BYTES);
-        queue.frames.extend(["1".into(), great.as_str().into(), "2".into()]);
+        queue.frames.extend(["1", &great, "2"].map(frame));
         let sizes: Vec<usize> = std::iter::from_fn(|| join(&mut queue)).map(|text| text.len()).collect();
         assert_eq!(sizes, [1, JOIN_BYTES, 1]);
     }

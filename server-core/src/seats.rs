@@ -42,17 +42,22 @@ impl Seats {
         }
     }
 
-    /// Ends a subscription.
-    pub(crate) fn give_up(&self, ch: &str) {
-        lock(&self.held).seats.remove(ch);
+    /// Ends a subscription; false when there was none.
+    pub(crate) fn give_up(&self, ch: &str) -> bool {
+        lock(&self.held).seats.remove(ch).is_some()
     }
 
-    /// Ends those whose channel is not wanted; their names.
-    pub(crate) fn retain(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<String> {
+    /// Ends those whose channel is not wanted; their names and rows.
+    pub(crate) fn retain(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
         let mut held = lock(&self.held);
-        let lost: Vec<String> =
-            held.seats.iter().filter(|(_, seat)| !wanted(&seat.channel)).map(|(ch, _)| ch.clone()).collect();
-        lost.iter().for_each(|ch| drop(held.seats.remove(ch)));
+        let mut lost = Vec::new();
+        held.seats.retain(|ch, seat| {
+            let wanted = wanted(&seat.channel);
+            if !wanted {
+                lost.push((ch.clone(), seat.channel.id));
+            }
+            wanted
+        });
         lost
     }
 

@@ -346,7 +346,9 @@ impl Session {
             }
             ClientFrame::Auth { token } => return self.auth(now, &identity, &token.0),
             ClientFrame::Sub(sub) => return self.subscribe(&identity, sub),
-            ClientFrame::Unsub { ch } => self.seats.give_up(&ch),
+            ClientFrame::Unsub { ch } => {
+                self.seats.give_up(&ch);
+            }
             ClientFrame::Next { ch, from } => return self.next_page(ch, from),
             ClientFrame::Op(op) => return self.submit(now, &identity, op),
             ClientFrame::Signal(signal) => return self.signal(now, &identity, signal),
@@ -387,7 +389,7 @@ impl Session {
         if session.as_ref().is_some_and(|session| !is_uuid(session)) {
             return self.bad_frame(now, codes::BAD_FRAME, "member `session` is invalid");
         }
-        let identity = match self.engine.auth.verify(&token.0, now) {
+        let identity = match self.engine.identify(&token.0, now) {
             Ok(identity) => Arc::new(identity),
             Err(error) => return self.refuse_token(&error),
         };
@@ -395,12 +397,16 @@ impl Session {
             client: client.to_ascii_lowercase(),
             session: session.to_ascii_lowercase(),
         });
-        if !self.place.claim(identity.key(), run) {
+        if !self.place.claim(&identity, run) {
             return self.refuse(
                 close::TOO_MANY_CONNECTIONS,
                 codes::TOO_MANY_CONNECTIONS,
                 "this user has all the connections they may have",
             );
+        }
+        // Again, because from here on a revocation finds the connection.
+        if let Err(error) = self.engine.not_revoked(&identity) {
+            return self.refuse_token(&error);
         }
         let conn = self.outgoing.id();
         tracing::info!(conn, user = identity.user.id, kind = identity.user.kind.as_str(), agent, "hello");
@@ -423,8 +429,8 @@ impl Session {
     }
 
     fn auth(&mut self, now: Now, current: &Identity, token: &str) -> Flow {
-        let identity = match self.engine.auth.verify(token, now) {
-            Ok(identity) => identity,
+        let identity = match self.engine.identify(token, now) {
+            Ok(identity) => Arc::new(identity),
             Err(error) => return self.refuse_token(&error),
         };
         if identity.key() != current.key() {
@@ -434,12 +440,16 @@ impl Session {
                 "the new token is for another user; open another connection",
             );
         }
+        self.place.renew(&identity);
+        if let Err(error) = self.engine.not_revoked(&identity) {
+            return self.refuse_token(&error);
+        }
         self.outgoing
             .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
         // What the new token no longer allows ends at once.
-        let lost = self.seats.retain(|channel| hub::may_see(&identity, channel));
-        self.identity = Some(Arc::new(identity));
-        for ch in lost {
+        let lost = self.seats.retain(|channel| hub::may_see(&identity, channel, &self.engine.revocations));
+        self.identity = Some(identity);
+        for (ch, _) in lost {
             self.sub_denied(ch, Denied::Forbidden);
         }
         Flow::Ready
@@ -469,7 +479,7 @@ impl Session {
         Subscription { ch, want }: Subscription,
         found: Result<Option<Arc<Channel>>, StoreError>,
     ) -> Flow {
-        match hub::visible(found, identity) {
+        match hub::visible(found, identity, &self.engine.revocations) {
             Ok(channel) => {
                 if !self.seats.has(&ch) {
                     let most = self.engine.limits.connections_per_dialog;
@@ -477,7 +487,14 @@ impl Session {
                         self.dialog_full(ch);
                         return Flow::Ready;
                     };
-                    self.seats.keep(ch, seat);
+                    self.seats.keep(ch.clone(), seat);
+                    // Again, because from here on a revocation finds the seat.
+                    if !hub::may_see(identity, &channel, &self.engine.revocations) {
+                        if self.seats.give_up(&ch) {
+                            self.sub_denied(ch, Denied::Forbidden);
+                        }
+                        return Flow::Ready;
+                    }
                 }
                 self.page(channel, Wanted::Sub(want))
             }
@@ -509,7 +526,7 @@ impl Session {
     }
 
     pub(crate) fn sub_denied(&self, ch: String, denied: Denied) {
-        self.sub_err(ch, denied.code(), denied.message(), denied.is_retryable());
+        self.outgoing.send(&denied.sub_err(ch));
     }
 
     fn sub_err(&self, ch: String, code: &str, message: String, retryable: bool) {

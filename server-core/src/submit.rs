@@ -131,7 +131,7 @@ impl Session {
         found: Result<Option<Arc<Channel>>, StoreError>,
     ) -> Result<(), Refused> {
         let named = found.as_ref().ok().cloned().flatten();
-        let (channel, forbidden) = match (hub::visible(found, identity), named) {
+        let (channel, forbidden) = match (hub::visible(found, identity, &self.engine().revocations), named) {
             (Ok(channel), _) => (channel, false),
             // What was committed while it was allowed is not refused now: only the log knows.
             (Err(Denied::Forbidden), Some(channel)) => (channel, true),

@@ -26,7 +26,8 @@ impl Activity {
         Time(self.heard_ms.load(Ordering::Relaxed))
     }
 
-    fn note(&self) {
+    /// Something comes just now.
+    pub(crate) fn note(&self) {
         self.heard_ms.store(clock::mono().0, Ordering::Relaxed);
     }
 }

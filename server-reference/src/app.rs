@@ -2,12 +2,16 @@
 
 use crate::answers::Answers;
 use crate::auth::Auth;
+use crate::clock;
 use crate::config::Config;
+use crate::fallback::Links;
 use crate::loader::Loader;
 use crate::store::Store;
 use std::sync::Arc;
-use tidewire_server_core::Engine;
-use tokio::sync::watch;
+use tidewire_core::wire::UserKind;
+use tidewire_server_core::log::StoreError;
+use tidewire_server_core::{Engine, Identity, Revocation};
+use tokio::sync::{oneshot, watch};
 
 /// The server's parts.
 pub(crate) struct App {
@@ -17,6 +21,8 @@ pub(crate) struct App {
     pub(crate) loader: Arc<Loader>,
     pub(crate) answers: Arc<Answers>,
     pub(crate) engine: Arc<Engine>,
+    /// Connections without a WebSocket.
+    pub(crate) links: Arc<Links>,
     pub(crate) draining: watch::Sender<bool>,
     /// How many connections there are.
     pub(crate) connections: watch::Receiver<usize>,
@@ -26,5 +32,25 @@ impl App {
     /// Whether the server is about to stop.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Takes back what a user's tokens allow: one dialog, or all. In force when this returns, even if it could not be stored.
+    pub(crate) async fn revoke(
+        &self,
+        kind: UserKind,
+        id: &str,
+        dialog: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let user = Identity::key_of(kind, id);
+        let revocation = Revocation { user, dialog: dialog.map(str::to_owned), since_ms: clock::now_ms() };
+        let (tell, told) = oneshot::channel();
+        self.engine.revoke(
+            revocation,
+            Box::new(move |result| {
+                // Whoever asked may have gone away.
+                let _ = tell.send(result.map(drop));
+            }),
+        );
+        told.await.unwrap_or(Err(StoreError::Unavailable))
     }
 }

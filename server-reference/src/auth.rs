@@ -170,6 +170,7 @@ impl Auth {
         {
             return refused("not before: `nbf` lies in the future");
         }
+        let issued_s = claims.get("iat").map(|iat| numeric_date(iat, "iat")).transpose()?;
         let kind = match claims.get("kind").map(|kind| kind.as_str().unwrap_or_default()) {
             None if guests => UserKind::Guest,
             None | Some("user") => UserKind::User,
@@ -197,7 +198,7 @@ impl Auth {
         }
         let name = claims.get("name").and_then(Value::as_str).map(shown_name).filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| id.clone());
-        Ok(Identity { user: User { id, name, kind }, dialogs, expires_s })
+        Ok(Identity { user: User { id, name, kind }, dialogs, issued_s, expires_s })
     }
 
     fn check_audience(&self, claims: &Map<String, Value>, kind: UserKind) -> Result<(), AuthError> {
@@ -243,6 +244,7 @@ impl Auth {
             "kind": user.kind.as_str(),
             "iss": issuer,
             "aud": audience,
+            "iat": clock::now_s(),
             "exp": expires_s,
         })
     }
@@ -294,7 +296,7 @@ mod tests {
         let (auth, day, now) = (auth(), 24 * 3600, clock::now_s());
         let recent = guest_token(&auth, now - 29 * day);
         assert_eq!(auth.verify_at(&recent, clock::now_s()).unwrap_err().code(), codes::TOKEN_EXPIRED);
-        assert_eq!(guest::renewed(&auth, &recent, None).unwrap().id, "guest:1");
+        assert_eq!(guest::renewed(&auth, &recent, None).unwrap().user.id, "guest:1");
         let old = guest_token(&auth, now - 31 * day);
         assert_eq!(guest::renewed(&auth, &old, None).unwrap_err().code(), codes::TOKEN_EXPIRED);
     }

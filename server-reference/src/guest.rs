@@ -3,14 +3,14 @@
 use crate::auth::Auth;
 use crate::clock;
 use tidewire_core::wire::{User, UserKind};
-use tidewire_server_core::AuthError;
+use tidewire_server_core::{AuthError, Identity};
 
 /// The `iss` of guests' tokens.
 pub(crate) const ISSUER: &str = "tidewire-guest";
 /// The `kid` of the key that signs them.
 pub(crate) const KEY_ID: &str = "tidewire-guest";
 /// How long after its end a guest's token can still be renewed, in seconds.
-const RENEWABLE_S: u64 = 30 * 24 * 3600;
+pub(crate) const RENEWABLE_S: u64 = 30 * 24 * 3600;
 /// Longest nickname, in characters.
 const MAX_NICKNAME: usize = 40;
 
@@ -27,12 +27,12 @@ pub(crate) fn new_guest(nickname: String) -> User {
 }
 
 /// The guest of an earlier token, which may have ended, with a new nickname if one is given.
-pub(crate) fn renewed(auth: &Auth, token: &str, nickname: Option<String>) -> Result<User, AuthError> {
-    let mut user = auth.verify_guest(token, RENEWABLE_S)?.user;
+pub(crate) fn renewed(auth: &Auth, token: &str, nickname: Option<String>) -> Result<Identity, AuthError> {
+    let mut identity = auth.verify_guest(token, RENEWABLE_S)?;
     if let Some(nickname) = nickname {
-        user.name = nickname;
+        identity.user.name = nickname;
     }
-    Ok(user)
+    Ok(identity)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::address;
 use crate::app::App;
 use crate::clock;
+use crate::fallback;
 use crate::guest;
 use crate::origin::{self, Origin};
 use crate::socket;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, codes, is_channel_name};
+use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, UserKind, codes, is_channel_name};
 use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, StoreError, Write};
 use tidewire_server_core::{AuthError, Identity, Peer};
 
@@ -83,11 +84,15 @@ impl From<StoreError> for HttpError {
 
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let mut api = Router::new().route("/v1/guest", post(guest)).route("/v1/dialogs", post(dialogs));
+    let mut api = Router::new()
+        .route("/v1/guest", post(guest))
+        .route("/v1/dialogs", post(dialogs))
+        .route("/v1/revoke", post(revoke));
     if app.config.demo {
         api = api.route("/demo/token", post(demo_token));
     }
     let api = api
+        .merge(fallback::routes(app.config.limits.message_bytes))
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(app.clone(), origin::guard));
@@ -112,7 +117,7 @@ async fn upgrade(
             .into_response();
     };
     if app.is_draining() {
-        return draining();
+        return draining().into_response();
     }
     let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
     let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
@@ -129,14 +134,13 @@ async fn upgrade(
         .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
 }
 
-fn draining() -> Response {
+pub(crate) fn draining() -> HttpError {
     HttpError::new(StatusCode::SERVICE_UNAVAILABLE, codes::GOAWAY, "the server is about to stop")
-        .into_response()
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {
     if app.is_draining() {
-        return draining();
+        return draining().into_response();
     }
     // While nothing is written nobody would notice that the disk has room again.
     if app.store.is_failing()
@@ -172,7 +176,11 @@ async fn guest(
         })?),
     };
     let user = match bearer(&headers) {
-        Some(token) => guest::renewed(&app.auth, token, nickname)?,
+        Some(token) => {
+            let identity = guest::renewed(&app.auth, token, nickname)?;
+            app.engine.not_revoked(&identity)?;
+            identity.user
+        }
         None => {
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
             let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
@@ -206,12 +214,7 @@ async fn dialogs(
     if id.is_empty() || !is_channel_name(&name) {
         return Err(bad_request("`id` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
     }
-    if let Err(wait) =
-        app.engine.limiter.take(&identity.key(), app.config.limits.budget(identity.user.kind), clock::mono())
-    {
-        let message = format!("too many requests; try again in {wait} ms");
-        return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));
-    }
+    within_budget(&app, &identity)?;
     let owner = Some(identity.key());
     match app.store.write(Write::CreateDialog(CreateDialog { name, owner })).await? {
         Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
@@ -220,6 +223,54 @@ async fn dialogs(
         }
         _ => Ok(Json(json!({"id": id})).into_response()),
     }
+}
+
+#[derive(Deserialize)]
+struct RevokeRequest {
+    user: RevokedUser,
+    dialog: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RevokedUser {
+    kind: String,
+    id: String,
+}
+
+/// An operator takes a user's access back.
+async fn revoke(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, HttpError> {
+    let identity = authenticated(&app, &headers)?;
+    if identity.user.kind != UserKind::Operator {
+        let message = "only operators may take access back";
+        return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
+    }
+    let body = body?;
+    let request: RevokeRequest = read(&body)?;
+    let kind = match request.user.kind.as_str() {
+        "guest" => UserKind::Guest,
+        "user" => UserKind::User,
+        "operator" => UserKind::Operator,
+        _ => return Err(bad_request("`user.kind` must be guest, user or operator")),
+    };
+    if !(1..=128).contains(&request.user.id.len()) {
+        return Err(bad_request("`user.id` must have 1 to 128 bytes"));
+    }
+    match &request.dialog {
+        Some(_) if kind == UserKind::Operator => {
+            return Err(bad_request("operators see every dialog; leave `dialog` out"));
+        }
+        Some(id) if id.is_empty() || !is_channel_name(&format!("{DIALOG_PREFIX}{id}")) => {
+            return Err(bad_request("`dialog` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
+        }
+        _ => {}
+    }
+    within_budget(&app, &identity)?;
+    app.revoke(kind, &request.user.id, request.dialog.as_deref()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]
@@ -237,8 +288,8 @@ async fn demo_token(
     let body = body?;
     let request: DemoRequest = read(&body)?;
     let kind = match request.role.as_str() {
-        "user" => tidewire_core::wire::UserKind::User,
-        "operator" => tidewire_core::wire::UserKind::Operator,
+        "user" => UserKind::User,
+        "operator" => UserKind::Operator,
         _ => return Err(bad_request("`role` must be user or operator")),
     };
     let name = guest::nickname(&request.name)
@@ -273,7 +324,7 @@ async fn not_found() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
 }
 
-fn bad_request(message: &str) -> HttpError {
+pub(crate) fn bad_request(message: &str) -> HttpError {
     HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, message)
 }
 
@@ -297,5 +348,14 @@ fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> 
             "send Authorization: Bearer with a token",
         )
     })?;
-    Ok(app.engine.auth.verify(token, clock::now())?)
+    Ok(app.engine.identify(token, clock::now())?)
+}
+
+/// Requests that write take from the budget of ops.
+fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
+    let budget = app.config.limits.budget(identity.user.kind);
+    app.engine.limiter.take(&identity.key(), budget, clock::mono()).map_err(|wait| {
+        let message = format!("too many requests; try again in {wait} ms");
+        HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message)
+    })
 }

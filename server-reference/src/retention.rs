@@ -5,12 +5,14 @@ use crate::config::Retention;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_server_core::Hub;
+use tidewire_server_core::Engine;
 use tidewire_server_core::log::{Outcome, StoreError, Trim, Trimmed, Write};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How long an op id is remembered at least. A client gives an op up after 7 days; a day more for clocks that differ.
 const REMEMBER: Duration = Duration::from_secs(8 * 86_400);
+/// How long a revocation is remembered at least: a token that lasts longer than this is good again afterwards.
+const REMEMBER_REVOKED: Duration = Duration::from_secs(31 * 86_400);
 /// Between two batches everybody else's writes have the writer for themselves.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How many channels are looked up at once.
@@ -21,13 +23,21 @@ const OPS: usize = 256;
 /// Trims the log until it is dropped.
 pub(crate) struct Trimmer {
     store: Arc<Store>,
-    hub: Arc<Hub>,
+    engine: Arc<Engine>,
     settings: Retention,
+    /// How long a revocation is remembered.
+    revoked: Duration,
 }
 
 impl Trimmer {
-    pub(crate) fn new(store: Arc<Store>, hub: Arc<Hub>, settings: Retention) -> Trimmer {
-        Trimmer { store, hub, settings }
+    /// `guests` is how long a guest's token is of use, renewals included.
+    pub(crate) fn new(
+        store: Arc<Store>,
+        engine: Arc<Engine>,
+        settings: Retention,
+        guests: Duration,
+    ) -> Trimmer {
+        Trimmer { store, engine, settings, revoked: guests.max(REMEMBER_REVOKED) }
     }
 
     /// Trims again and again.
@@ -63,6 +73,9 @@ impl Trimmer {
         {
             sleep(PAUSE).await;
         }
+        let before_ms = before(self.revoked);
+        self.engine.revocations.forget(before_ms);
+        self.store.write(Write::ForgetRevocations { before_ms }).await?;
         Ok(events)
     }
 
@@ -72,7 +85,7 @@ impl Trimmer {
             let outcome = self.store.write(Write::Trim(trim)).await?;
             let Outcome::Trimmed(Trimmed { floor, events: gone, more }) = outcome else { return Ok(events) };
             // Whoever reads before this is told so by the database.
-            if let Some(channel) = self.hub.loaded(name) {
+            if let Some(channel) = self.engine.hub.loaded(name) {
                 channel.trimmed(floor);
             }
             events += gone;

@@ -5,6 +5,8 @@ use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
+use crate::fallback::Links;
+use crate::guest;
 use crate::http::{self, Remote};
 use crate::loader::Loader;
 use crate::reconcile;
@@ -20,9 +22,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, codes, is_channel_name};
+use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, UserKind, codes, is_channel_name};
 use tidewire_server_core::log::{CreateDialog, StoreError, Write};
-use tidewire_server_core::{Connections, Engine, Hub, Limiter};
+use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -127,11 +129,7 @@ impl Server {
         let answers = Answers::new(store.clone(), loader.clone(), responder);
         reconcile::watch(&store, &loader, &answers);
         answers.recover().await?;
-        let trimmer = Arc::new(Trimmer::new(store.clone(), hub.clone(), config.retention.clone()));
-        let trimming = tokio::spawn({
-            let trimmer = trimmer.clone();
-            async move { trimmer.run().await }
-        });
+        let revocations = Revocations::new(store.readers().revocations().await?);
         let limits = &config.limits;
         let (per_address, handshakes) = config.per_address(address.ip());
         let count = watch::Sender::new(0);
@@ -153,7 +151,14 @@ impl Server {
                     count.send_replace(connections);
                 }),
             ),
+            revocations,
             answers: answers.answering(),
+        });
+        let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
+        let trimmer = Arc::new(Trimmer::new(store.clone(), engine.clone(), config.retention.clone(), guests));
+        let trimming = tokio::spawn({
+            let trimmer = trimmer.clone();
+            async move { trimmer.run().await }
         });
         let app = Arc::new(App {
             draining: watch::Sender::new(false),
@@ -163,6 +168,7 @@ impl Server {
             loader,
             answers,
             engine,
+            links: Arc::new(Links::new(config.limits.connections + SPARE_SOCKETS)),
             config,
         });
         let tasks = watch::Sender::new(());
@@ -178,6 +184,12 @@ impl Server {
     /// The settings in force, with what the demo added.
     pub fn config(&self) -> &Config {
         &self.app.config
+    }
+
+    /// Takes a user's access back: every token issued up to now is refused and live connections end, or, with a dialog's id, tokens
+    /// issued up to now give no access to it any more. In force when this returns; an error says that a restart would forget it.
+    pub async fn revoke(&self, kind: UserKind, id: &str, dialog: Option<&str>) -> Result<(), StoreError> {
+        self.app.revoke(kind, id, dialog).await
     }
 
     /// Trims the log now instead of at the next turn; how many events went.
@@ -200,7 +212,6 @@ impl Server {
         let times = &self.app.config.timeouts;
         tracing::info!(connections = self.app.engine.connections.count(), "draining");
         self.app.draining.send_replace(true);
-        self.accepting.abort();
         self.trimming.abort();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.app.engine.connections.tell_all(&ServerFrame::Goaway {
@@ -218,6 +229,8 @@ impl Server {
         // Whoever is still there is cut off by the end of the process.
         let mut connections = self.app.connections.clone();
         let _ = timeout(CLOSE_TIME, connections.wait_for(|count| *count == 0)).await;
+        // Until here, because whoever has no WebSocket needs new sockets to be told.
+        self.accepting.abort();
         self.tasks.send_replace(());
         let store = self.app.store.clone();
         // A checkpoint that fails is made good by the next start.
@@ -273,7 +286,8 @@ async fn listen(address: &str) -> Result<TcpListener, StartError> {
 
 /// Accepts until it is aborted. Each socket has a place, so that idle sockets can't use up all of them.
 async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) {
-    let places = Arc::new(Semaphore::new(app.config.limits.connections + SPARE_SOCKETS));
+    // A connection without a WebSocket has a socket for each direction.
+    let places = Arc::new(Semaphore::new(app.config.limits.connections * 2 + SPARE_SOCKETS));
     let router = http::router(app.clone());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };

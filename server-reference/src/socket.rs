@@ -3,13 +3,14 @@
 use crate::activity::Activity;
 use crate::app::App;
 use crate::clock;
+use crate::settling::settle;
 use crate::writing::Bells;
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_server_core::{Answer, Ask, Flow, Peer, Session};
+use tidewire_server_core::{Flow, Peer, Session};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 
@@ -69,7 +70,7 @@ async fn run(
     loop {
         session.heard(activity.heard());
         let deadline = clock::instant(session.deadline(clock::now()));
-        let mut flow = tokio::select! {
+        let flow = tokio::select! {
             () = bells.closing(&outgoing) => return,
             message = stream.next() => match message {
                 Some(Ok(message)) => take(session, message),
@@ -87,21 +88,8 @@ async fn run(
                 continue;
             }
         };
-        // Frames of a message that wait for the log or for room keep the next message waiting.
-        loop {
-            let answer = match flow {
-                Flow::Ready => break,
-                Flow::End => return,
-                Flow::Room => {
-                    bells.has_room(&outgoing).await;
-                    Answer::Room
-                }
-                Flow::Ask(Ask::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
-                Flow::Ask(Ask::Events { channel, from, to }) => {
-                    Answer::Events(app.store.readers().page(channel, from, to).await)
-                }
-            };
-            flow = session.answered(clock::now(), answer);
+        if settle(app, session, bells, activity, flow).await == Flow::End {
+            return;
         }
     }
 }

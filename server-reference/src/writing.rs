@@ -43,6 +43,13 @@ impl Bells {
         }
     }
 
+    /// Returns once there is something to take. For one waiter.
+    pub(crate) async fn work(&self, outgoing: &Outgoing) {
+        while !outgoing.has_work() {
+            self.work.notified().await;
+        }
+    }
+
     /// Returns once a page fits without crowding out live frames. For one waiter.
     pub(crate) async fn has_room(&self, outgoing: &Outgoing) {
         while !outgoing.has_room() {

@@ -11,10 +11,13 @@ mod schema;
 mod transaction;
 
 pub use doubt::{Doubt, channel_of, look};
-pub use read::{ChannelRow, Found, UnfinishedRun, channel, newest, page, to_trim, unfinished, wanting};
+pub use read::{
+    ChannelRow, Found, UnfinishedRun, channel, newest, page, revocations, to_trim, unfinished, wanting,
+};
 pub use schema::{SCHEMA_VERSION, SchemaError, migrate, read_meta, write_meta};
 pub use transaction::{Applied, begin, commit, rollback};
 
+use crate::revocations::Revocation;
 use crate::text::Text;
 use std::sync::Arc;
 use thiserror::Error;
@@ -139,6 +142,13 @@ pub enum Write {
         /// At most so many.
         most: usize,
     },
+    /// Access is taken back.
+    Revoke(Revocation),
+    /// Forgets revocations from before this time, ms since the Unix epoch.
+    ForgetRevocations {
+        /// See above.
+        before_ms: u64,
+    },
     /// Finds out whether writing works.
     Probe,
     /// Limits the database to its present size and so many pages, or lifts the limit.
@@ -188,7 +198,7 @@ pub enum Outcome {
     Created,
     /// So far the channel is trimmed now.
     Trimmed(Trimmed),
-    /// So many trimmed ops were forgotten.
+    /// So many trimmed ops or revocations were forgotten.
     Forgotten(usize),
     /// Done, or there was nothing to do.
     Done,

@@ -5,6 +5,7 @@ use super::{
     CreateDialog, Duplicate, EndRun, NewEvent, Outcome, Outside, Refusal, StartRun, StorePiece, Stored,
     Write, retention,
 };
+use crate::revocations::Revocation;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::EventFrame;
 
@@ -27,6 +28,11 @@ pub(super) fn apply(
         Write::ForgetOps { before_ms, most } => {
             retention::forget(connection, *before_ms, *most).map(Outcome::Forgotten)
         }
+        Write::Revoke(revocation) => revoke(connection, revocation),
+        Write::ForgetRevocations { before_ms } => connection
+            .prepare_cached("DELETE FROM revocations WHERE since < ?")?
+            .execute([before_ms.cast_signed()])
+            .map(Outcome::Forgotten),
         // As much as a long message needs: a disk with room for one page only is full all the same.
         Write::Probe => write_meta(connection, "probe", vec![0u8; PROBE_BYTES]).map(|()| Outcome::Done),
         Write::LimitPages(pages) => {
@@ -168,4 +174,18 @@ fn create_dialog(connection: &Connection, dialog: &CreateDialog) -> rusqlite::Re
         .prepare_cached("INSERT INTO dialogs (channel, owner) VALUES (?, ?)")?
         .execute(params![connection.last_insert_rowid(), dialog.owner])?;
     Ok(Outcome::Created)
+}
+
+fn revoke(connection: &Connection, revocation: &Revocation) -> rusqlite::Result<Outcome> {
+    connection
+        .prepare_cached(
+            "INSERT INTO revocations (user, dialog, since) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET since = max(since, ?3)",
+        )?
+        .execute(params![
+            revocation.user,
+            revocation.dialog.as_deref().unwrap_or_default(),
+            revocation.since_ms.cast_signed()
+        ])?;
+    Ok(Outcome::Done)
 }

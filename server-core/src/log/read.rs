@@ -1,6 +1,7 @@
 //! What is read from the log.
 
 use super::schema::{event_key, offset_of};
+use crate::revocations::Revocation;
 use crate::text::Text;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS};
@@ -155,5 +156,19 @@ pub fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedRun
                 pieces.query_map([&run], |row| row.get::<_, String>(0))?.collect();
             Ok(UnfinishedRun { text: text?, run, channel, name })
         })
+        .collect()
+}
+
+/// Access that was taken back.
+pub fn revocations(connection: &Connection) -> rusqlite::Result<Vec<Revocation>> {
+    connection
+        .prepare("SELECT user, dialog, since FROM revocations")?
+        .query_map([], |row| {
+            Ok(Revocation {
+                user: row.get(0)?,
+                dialog: row.get::<_, Option<String>>(1)?.filter(|dialog| !dialog.is_empty()),
+                since_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+            })
+        })?
         .collect()
 }

@@ -61,6 +61,14 @@ const MIGRATIONS: &[&str] = &["
         WHERE key > runs.channel << 40 AND key < (runs.channel + 1) << 40 AND json_valid(frame)
             AND json_extract(frame, '$.kind') = 'answer.start' AND json_extract(frame, '$.body.run') = runs.id
     ), 0);
+", "
+    -- Tokens issued up to `since`, ms since the Unix epoch, are refused: for one dialog, or altogether when `dialog` is empty.
+    CREATE TABLE revocations (
+        user TEXT NOT NULL,
+        dialog TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (user, dialog)
+    ) WITHOUT ROWID;
 "];
 
 /// The version this server writes.
@@ -140,6 +148,22 @@ mod tests {
     fn a_key_keeps_channel_and_offset_apart() {
         assert_eq!(offset_of(event_key(7, 12)), 12);
         assert!(event_key(7, (1 << OFFSET_BITS) - 1) < event_key(8, 0));
+    }
+
+    #[test]
+    fn a_database_of_the_second_version_keeps_its_log_and_can_revoke() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) WITHOUT ROWID")
+            .unwrap();
+        MIGRATIONS[..2].iter().for_each(|migration| connection.execute_batch(migration).unwrap());
+        write_meta(&connection, "schema_version", 2).unwrap();
+        connection.execute_batch("INSERT INTO channels (name, head) VALUES ('dialog:a', 5)").unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(read_meta(&connection, "schema_version").unwrap(), Some(SCHEMA_VERSION));
+        assert!(crate::log::revocations(&connection).unwrap().is_empty());
+        let head = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        assert_eq!(connection.query_row("SELECT head FROM channels", [], head).unwrap(), 5);
     }
 
     #[test]

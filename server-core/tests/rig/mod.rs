@@ -13,19 +13,23 @@ use tidewire_core::wire::{User, UserKind};
 use tidewire_server_core::log::{self, Applied, CreateDialog, Done, Outside, StoreError, Submit, Write};
 use tidewire_server_core::{
     Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Now, Peer,
-    ServerLimits, Session, Time, Timeouts, ToWrite, Verify,
+    Revocations, ServerLimits, Session, Time, Timeouts, ToWrite, Verify,
 };
 use uuid::Uuid;
 
 pub const ROOM: &str = "dialog:room";
 
-/// A token is a user's id.
+/// A token is a user's id, or `id|issued|dialog`.
 struct Trusting;
 
 impl Verify for Trusting {
     fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
-        let user = User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User };
-        Ok(Identity { user, dialogs: HashSet::new(), expires_s: now.wall / 1000 + 3600 })
+        let mut parts = token.split('|');
+        let id = parts.next().unwrap_or_default().to_owned();
+        let issued_s = parts.next().and_then(|issued| issued.parse().ok());
+        let dialogs = parts.map(str::to_owned).collect();
+        let user = User { name: id.clone(), id, kind: UserKind::User };
+        Ok(Identity { user, dialogs, issued_s, expires_s: now.wall / 1000 + 3600 })
     }
 }
 
@@ -132,6 +136,7 @@ impl Rig {
             hub: Arc::new(Hub::new(HashSet::from([ROOM.to_owned()]))),
             limiter: Limiter::default(),
             connections: Connections::new(10, 10, None, Box::new(|_| ())),
+            revocations: Revocations::default(),
             answers: Some(begun.clone()),
         };
         change(&mut engine);

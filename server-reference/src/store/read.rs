@@ -5,8 +5,8 @@ use crate::sync::lock;
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use tidewire_server_core::Text;
 use tidewire_server_core::log::{self, ChannelRow, Found, StoreError, UnfinishedRun};
+use tidewire_server_core::{Revocation, Text};
 use tokio::sync::Semaphore;
 
 /// Most reads at the same time.
@@ -107,6 +107,11 @@ impl Readers {
         most: usize,
     ) -> Result<Vec<(i64, String)>, StoreError> {
         self.query(move |connection| log::to_trim(connection, after, before_ms, keep, most)).await
+    }
+
+    /// Access that was taken back.
+    pub(crate) async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
+        self.query(log::revocations).await
     }
 
     /// Names of the dialogs that want an answer, with the offset of the message.

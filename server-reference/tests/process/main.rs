@@ -124,10 +124,25 @@ async fn its_log_holds_no_token_and_no_text_however_much_it_says() {
     let mut refused = Client::connect(address).await;
     refused.say_hello("canary.token.refused", json!([])).await;
     assert_eq!(refused.refusal().await.1, 4501);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let base = format!("http://{address}/v1/http");
+    let opened: Value = http.post(&base).send().await.unwrap().json().await.unwrap();
+    let connection = opened["connection"].as_str().unwrap();
+    let hello = json!({"t": "hello", "v": 1, "client": id(), "token": good, "subs": []});
+    let op = message(&id(), "canarytext");
+    for (seq, body) in [("1", hello), ("2", op), ("9", json!({"t": "bye"}))] {
+        let up = http.post(format!("{base}/up")).header("tidewire-connection", connection);
+        up.header("tidewire-seq", seq).body(body.to_string()).send().await.unwrap();
+    }
+    for query in ["mode=stream", "mode=poll", "mode=nonsense"] {
+        let down = http.get(format!("{base}/down?{query}")).header("tidewire-connection", connection);
+        down.send().await.unwrap().bytes().await.unwrap();
+    }
     child.kill().await.unwrap();
     let said = said();
+    assert!(said.matches(" hello ").count() == 2, "{said}");
     assert!(said.contains("answer started") && said.contains("token refused"), "{said}");
-    for secret in [good.as_str(), "canarytext", "canary.token.refused", SECRET] {
+    for secret in [good.as_str(), "canarytext", "canary.token.refused", SECRET, connection] {
         let line = said.lines().find(|line| line.contains(secret));
         assert!(line.is_none(), "{line:?}");
     }

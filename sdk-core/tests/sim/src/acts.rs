@@ -105,7 +105,10 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         Action::NoToken { on, ms } => world.devices[on].no_token_until = now + ms,
         Action::Revoke { on, ms } => {
             lock(&world.server.rules)[on].revoked = true;
-            world.after(ms, What::Permits { device: on });
+            world.devices[on].revoked_at = world.server.is_up().then_some(now);
+            world.server.revoke(on, now);
+            // A token of the very second is no newer.
+            world.after(ms.max(1_500), What::Permits { device: on });
         }
         Action::Handover { on, ms } => handover(world, on, ms),
         Action::Close { on, ms } => {

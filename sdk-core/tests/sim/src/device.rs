@@ -24,6 +24,8 @@ pub(crate) struct Device {
     pub(crate) blocked_until: u64,
     pub(crate) no_network_until: u64,
     pub(crate) no_token_until: u64,
+    /// When the second channel was taken from it.
+    pub(crate) revoked_at: Option<u64>,
     pub(crate) disk_fault: Option<(crate::script::Disk, u64)>,
     pub(crate) person: Person,
 }
@@ -107,6 +109,7 @@ impl Device {
             blocked_until: 0,
             no_network_until: 0,
             no_token_until: 0,
+            revoked_at: None,
             disk_fault: None,
             person: Person::default(),
         }

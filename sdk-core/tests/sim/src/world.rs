@@ -12,6 +12,9 @@ use std::sync::Arc;
 use tidewire_core::{Client, Config, ConnId, Input, StoreError, StoreId, Time, Transport};
 use tidewire_server_core::{Answer, Flow, Session, ToWrite};
 
+/// So long after permission was taken back nothing is delivered any more (S17).
+const REVOKED_MS: u64 = 5_000;
+
 /// A process and one of its attempts at a connection.
 pub(crate) type Wires = (usize, u64);
 
@@ -265,6 +268,7 @@ impl World {
             }),
             What::Permits { device } => {
                 crate::server::lock(&self.server.rules)[device].revoked = false;
+                self.devices[device].revoked_at = None;
                 self.command(device, |one, now| one.core.renew_token(now));
                 self.after(1_000, What::Subscribes { device });
             }
@@ -586,6 +590,16 @@ impl World {
     }
 
     fn answers_with(&mut self, wires: Wires, text: &str) {
+        if let Some(one) = &self.processes[wires.0]
+            && let Some(at) = self.devices[one.device].revoked_at
+            && self.now > at + REVOKED_MS
+            && text.contains(r#""t":"event","ch":"dialog:b""#)
+        {
+            self.watch.broken(
+                "S17",
+                format!("u{} is sent an event {} ms after it was taken from it", one.device, self.now - at),
+            );
+        }
         let takes = self.takes(wires.0, text.len());
         let twice = self.happens_twice();
         let Some(link) = self.links.get_mut(&wires) else { return };

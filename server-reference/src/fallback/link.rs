@@ -1,0 +1,139 @@
+//! One connection over plain requests: what its requests share, and the task that drives its session.
+
+use super::too_many;
+use crate::activity::Activity;
+use crate::app::App;
+use crate::clock;
+use crate::http::HttpError;
+use crate::settling::settle;
+use crate::writing::Bells;
+use axum::body::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_server_core::{Flow, Outgoing, Peer, Session};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::{sleep, sleep_until, timeout};
+
+/// How long an ended connection waits for its client to fetch the end: whoever polls comes every 3 s.
+const TELL_TIME: Duration = Duration::from_secs(5);
+/// How long what was handed to a response may take to leave the process.
+const FLUSH_TIME: Duration = Duration::from_millis(50);
+
+/// What a request brought.
+pub(super) enum Word {
+    Message(Bytes),
+    /// It was too long to be read.
+    TooBig,
+}
+
+/// The messages of a client, in their order.
+pub(super) struct Inbox {
+    /// The number that the next message must have.
+    pub(super) next: u64,
+    pub(super) words: mpsc::Sender<Word>,
+}
+
+/// What the requests of a connection share with each other and with its task.
+pub(crate) struct Link {
+    pub(super) outgoing: Arc<Outgoing>,
+    pub(super) bells: Arc<Bells>,
+    /// When the last request came.
+    pub(super) activity: Activity,
+    pub(super) inbox: Mutex<Inbox>,
+    /// Held by the response that takes what waits.
+    pub(super) reading: Mutex<()>,
+    /// Counts the requests that want to: the newest has it.
+    pub(super) readers: watch::Sender<u64>,
+    /// Whether the client was told the end, or can't be told any more.
+    over: watch::Sender<bool>,
+}
+
+impl Link {
+    /// Nothing more will be fetched.
+    pub(super) fn finish(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// The response that took what waited did not reach the client: what it had is lost, so the connection is.
+    pub(super) fn broken(&self) {
+        self.outgoing.abandon();
+        self.finish();
+    }
+}
+
+/// Opens a connection; its id.
+pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
+    // Before it counts as a handshake.
+    if app.links.is_full() {
+        return Err(too_many());
+    }
+    let bells = Arc::new(Bells::default());
+    let (session, flow) = Session::open(&app.engine, peer, bells.wake(), clock::now());
+    // One message is handled, one waits; a client that sends more of them waits for its answer.
+    let (words, inbox) = mpsc::channel(1);
+    let link = Arc::new(Link {
+        outgoing: session.outgoing().clone(),
+        bells,
+        activity: Activity::new(),
+        inbox: Mutex::new(Inbox { next: 1, words }),
+        reading: Mutex::default(),
+        readers: watch::Sender::new(0),
+        over: watch::Sender::new(false),
+    });
+    let id = app.links.add(&link).ok_or_else(too_many)?;
+    tokio::spawn(drive(app.clone(), session, flow, link, inbox, id.clone()));
+    Ok(id)
+}
+
+/// The one task of a connection.
+async fn drive(
+    app: Arc<App>,
+    mut session: Session,
+    flow: Flow,
+    link: Arc<Link>,
+    mut inbox: mpsc::Receiver<Word>,
+    id: String,
+) {
+    if flow != Flow::End {
+        run(&app, &mut session, &link, &mut inbox).await;
+    }
+    session.end();
+    drop(inbox);
+    let mut over = link.over.subscribe();
+    let _ = timeout(TELL_TIME, over.wait_for(|over| *over)).await;
+    app.links.remove(&id);
+    link.outgoing.abandon();
+    // The connection counts until then, so that a drain waits for it.
+    sleep(FLUSH_TIME).await;
+    tracing::debug!(conn = link.outgoing.id(), "disconnected");
+}
+
+async fn run(app: &App, session: &mut Session, link: &Link, inbox: &mut mpsc::Receiver<Word>) {
+    loop {
+        session.heard(link.activity.heard());
+        let deadline = clock::instant(session.deadline(clock::now()));
+        let flow = tokio::select! {
+            () = link.bells.closing(&link.outgoing) => return,
+            word = inbox.recv() => match word {
+                Some(Word::Message(bytes)) => take(session, &bytes),
+                Some(Word::TooBig) => session.too_big(),
+                None => return,
+            },
+            () = sleep_until(deadline) => {
+                session.heard(link.activity.heard());
+                session.tick(clock::now());
+                continue;
+            }
+        };
+        if settle(app, session, &link.bells, &link.activity, flow).await == Flow::End {
+            return;
+        }
+    }
+}
+
+fn take(session: &mut Session, bytes: &[u8]) -> Flow {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => session.message(clock::now(), text),
+        Err(_) => session.binary(clock::now()),
+    }
+}

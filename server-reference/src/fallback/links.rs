@@ -1,0 +1,49 @@
+//! All connections over plain requests, by the ids that only their clients know.
+
+use super::link::Link;
+use crate::sync::lock;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// How long an id is, in bytes.
+const ID_BYTES: usize = 16;
+
+/// The connections, those included whose client has still to be told why they ended.
+pub(crate) struct Links {
+    most: usize,
+    by_id: Mutex<HashMap<String, Arc<Link>>>,
+}
+
+impl Links {
+    /// None yet, and never more than `most`: so many are kept, whatever arrives.
+    pub(crate) fn new(most: usize) -> Links {
+        Links { most, by_id: Mutex::default() }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.by_id).len() >= self.most
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<Arc<Link>> {
+        lock(&self.by_id).get(id).cloned()
+    }
+
+    /// Keeps it under a new id; none when there are too many, or no random numbers.
+    pub(super) fn add(&self, link: &Arc<Link>) -> Option<String> {
+        let mut bytes = [0u8; ID_BYTES];
+        getrandom::fill(&mut bytes).ok()?;
+        let id = URL_SAFE_NO_PAD.encode(bytes);
+        let mut by_id = lock(&self.by_id);
+        if by_id.len() >= self.most {
+            return None;
+        }
+        by_id.insert(id.clone(), link.clone());
+        Some(id)
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        lock(&self.by_id).remove(id);
+    }
+}

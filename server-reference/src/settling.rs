@@ -1,0 +1,49 @@
+//! Brings a session what it waits for: reads of the log, and room in its queue.
+
+use crate::activity::Activity;
+use crate::app::App;
+use crate::clock;
+use crate::writing::Bells;
+use tidewire_server_core::{Answer, Ask, Flow, Session};
+use tokio::time::sleep_until;
+
+/// Returns once the session takes the next message or has ended: frames that wait for the log or for room keep the next
+/// message waiting.
+pub(crate) async fn settle(
+    app: &App,
+    session: &mut Session,
+    bells: &Bells,
+    activity: &Activity,
+    mut flow: Flow,
+) -> Flow {
+    loop {
+        let answer = match flow {
+            Flow::Ready | Flow::End => return flow,
+            Flow::Room => {
+                has_room(session, bells, activity).await;
+                Answer::Room
+            }
+            Flow::Ask(Ask::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
+            Flow::Ask(Ask::Events { channel, from, to }) => {
+                Answer::Events(app.store.readers().page(channel, from, to).await)
+            }
+        };
+        flow = session.answered(clock::now(), answer);
+    }
+}
+
+/// Looks at the clock meanwhile: somebody who fetches nothing any more must be found out.
+async fn has_room(session: &mut Session, bells: &Bells, activity: &Activity) {
+    let outgoing = session.outgoing().clone();
+    loop {
+        session.heard(activity.heard());
+        let deadline = clock::instant(session.deadline(clock::now()));
+        tokio::select! {
+            () = bells.has_room(&outgoing) => return,
+            () = sleep_until(deadline) => {
+                session.heard(activity.heard());
+                session.tick(clock::now());
+            }
+        }
+    }
+}
