@@ -40,8 +40,11 @@ pub(crate) fn drain(world: &mut World, process: usize) {
                     Err(TokenError::Unavailable)
                 } else {
                     // A provider that keeps its token until it is asked to renew it.
-                    let issued =
-                        if renew { world.now } else { rules.refused_before.max(rules.expired_before) };
+                    let issued = if renew {
+                        world.now
+                    } else {
+                        rules.refused_before.max(rules.expired_before).max(rules.granted)
+                    };
                     Ok(format!("{device}.{issued}.{}", wall_s + world.script.world.token_s))
                 };
                 one.core.handle(now, Input::Token { ask, result });

@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) expired_before: u64,
     /// Older tokens are no longer vouched for.
     pub(crate) refused_before: u64,
+    /// When access was last given back: a token that the application keeps is not older.
+    pub(crate) granted: u64,
     /// No access to the second channel.
     pub(crate) revoked: bool,
 }

@@ -267,7 +267,10 @@ impl World {
                 let _ = one.core.open_dialog(now, "a");
             }),
             What::Permits { device } => {
-                crate::server::lock(&self.server.rules)[device].revoked = false;
+                {
+                    let mut rules = crate::server::lock(&self.server.rules);
+                    (rules[device].revoked, rules[device].granted) = (false, self.now);
+                }
                 self.devices[device].revoked_at = None;
                 self.command(device, |one, now| one.core.renew_token(now));
                 self.after(1_000, What::Subscribes { device });
