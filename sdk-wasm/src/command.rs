@@ -23,8 +23,6 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             client.close_dialog(now, &given.str("dialog")?);
             done()
         }
-        "send_text" => sent(client.send_text(now, &given.str("dialog")?, &given.str("text")?)),
-        "stop" => sent(client.stop(now, &given.str("dialog")?, &given.str("run")?)),
         "rows" => {
             let rows: Vec<String> = client.rows(&given.str("dialog")?).iter().map(row).collect();
             Writer::object().array("ok", rows.iter().map(String::as_str)).end()
@@ -37,11 +35,8 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
         "draft_text" => drafted(client.draft_text(now, &given.str("dialog")?, &given.str("text")?)),
         "draft_stop" => drafted(client.draft_stop(now, &given.str("dialog")?, &given.str("run")?)),
         "send" => {
-            let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
-            sent(match given.str("id") {
-                Some(id) => client.send_as(now, &id, &channel, &kind, body),
-                None => client.send(now, &channel, &kind, body),
-            })
+            let (id, channel, kind) = (given.str("id")?, given.str("channel")?, given.str("kind")?);
+            sent(client.send_as(now, &id, &channel, &kind, given.raw("body")?))
         }
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &given.str("op")?)),

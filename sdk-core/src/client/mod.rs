@@ -496,8 +496,11 @@ fn op(id: String, channel: &str, kind: &str, body: &str) -> Op {
 
 /// When an id of version 7 was made, ms since the Unix epoch (RFC 9562, 5.7).
 fn uuid_time(id: &str) -> Option<u64> {
-    let digits = [id.get(..8)?, id.get(9..13)?].concat();
-    if id.as_bytes().get(14) == Some(&b'7') { u64::from_str_radix(&digits, 16).ok() } else { None }
+    let hex = |digits| u64::from_str_radix(digits, 16).ok();
+    if id.as_bytes().get(14) != Some(&b'7') {
+        return None;
+    }
+    Some(hex(id.get(..8)?)? << 16 | hex(id.get(9..13)?)?)
 }
 
 fn channel_of(dialog: &str) -> String {
