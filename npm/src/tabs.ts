@@ -340,7 +340,7 @@ export class Tabs {
     this.#combine();
     this.#listen(this.#online, undefined);
     for (const command of this.#kept.values()) this.#runFor(this.#id, command);
-    this.#post({ t: "lead", term: this.#term, life: this.#life });
+    this.#announce();
     this.#settled?.();
   }
 
@@ -400,7 +400,8 @@ export class Tabs {
     switch (message.t) {
       case "ask":
         if (!this.#leading) break;
-        this.#post({ t: "lead", term: this.#term, life: this.#life });
+        // By way of a timer: a frozen page may still get messages, while its timers and sockets stand still.
+        setTimeout(() => this.#announce());
         // A hidden leader's timers are late, the questions of visible tabs are not.
         this.#driver.wake();
         break;
@@ -415,12 +416,10 @@ export class Tabs {
         break;
       case "ran":
         if (this.#leading || message.term !== this.#term) break;
-        this.#heard = true;
         if (message.to === this.#id) this.#ran(message.key, message.error);
         break;
       case "told":
         if (this.#leading || message.term !== this.#term) break;
-        this.#heard = true;
         if (message.to === undefined || message.to === this.#id) this.#hearTold(message);
         break;
       case "bye":
@@ -551,6 +550,10 @@ export class Tabs {
     else if (t === "status" || t === "user" || t === "storage") this.#last.set(t, event);
     if (this.#members.size > 0) this.#post({ t: "told", term: this.#term, list: [event] });
     this.#apply(event);
+  }
+
+  #announce(): void {
+    if (this.#leading) this.#post({ t: "lead", term: this.#term, life: this.#life });
   }
 
   #hearTab({ from, tab, run, lacks }: Extract<Message, { t: "tab" }>): void {

@@ -28,7 +28,14 @@ test("inputs that can't be read are refused, and the core works on", () => {
 
 test("commands that can't be read answer with a code", () => {
   const core = make();
-  for (const bad of ["", "{}", '{"c":"fly"}', '{"c":"draft_text"}', '{"c":"draft_text","dialog":1,"text":2}', '{"c":"send"}']) {
+  for (const bad of [
+    "",
+    "{}",
+    '{"c":"fly"}',
+    '{"c":"draft_text"}',
+    '{"c":"draft_text","dialog":1,"text":2}',
+    '{"c":"send"}',
+  ]) {
     assert.deepEqual(JSON.parse(core.command(bad, ...at)), { error: { code: "bad_command", retryable: false } });
   }
   const empty = core.command(JSON.stringify({ c: "draft_text", dialog: "demo", text: " " }), ...at);
