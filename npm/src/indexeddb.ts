@@ -63,11 +63,17 @@ export class IndexedDbStorage implements Storage {
 
   /** Makes this the only one that writes, with a term above `known`, and reads what all before it wrote. */
   async lead(known: number): Promise<Leader & { readonly restored: Restored }> {
-    const transaction = await this.#begin();
-    const work = [replaceLeader(transaction, known, false), read(transaction), finished(transaction)] as const;
-    const [leader, restored] = await Promise.all(work);
-    this.#leader = leader;
-    return { ...leader, restored };
+    try {
+      const transaction = await this.#begin();
+      const work = [replaceLeader(transaction, known, false), read(transaction), finished(transaction)] as const;
+      const [leader, restored] = await Promise.all(work);
+      this.#leader = leader;
+      return { ...leader, restored };
+    } catch (error) {
+      if (failureOf(error) !== "full") throw error;
+      // No room even for a leader's name: what is kept can be read all the same.
+      return { term: known + 1, life: "", restored: await this.load() };
+    }
   }
 
   /** Empties the store, and leaves it without anybody who writes. */
@@ -141,9 +147,8 @@ export class IndexedDbStorage implements Storage {
       await finished(transaction);
       return null;
     } catch (error) {
-      const name = error instanceof DOMException ? error.name : "";
-      if (name === "ConstraintError") this.#replaced = true;
-      return name === "QuotaExceededError" ? "full" : "unavailable";
+      if (error instanceof DOMException && error.name === "ConstraintError") this.#replaced = true;
+      return failureOf(error);
     }
   }
 }
@@ -179,6 +184,10 @@ async function replaceLeader(transaction: IDBTransaction, known: number, anew: b
   store.clear();
   store.put({ [SLOT]: 0, life }, term);
   return { term, life };
+}
+
+function failureOf(error: unknown): StorageFailure {
+  return error instanceof DOMException && error.name === "QuotaExceededError" ? "full" : "unavailable";
 }
 
 function finished(transaction: IDBTransaction): Promise<void> {
