@@ -43,6 +43,7 @@ function storageOf(tab, term) {
 class Page {
   dead = false;
   frozen = false;
+  asleep = false;
   rows = [];
   outcomes = new Map();
   events = [];
@@ -93,6 +94,8 @@ class Page {
     if (event.t === "op" && event.state !== "queued" && event.state !== "sending") this.outcomes.set(event.id, event.state);
     if (event.t !== "dialog") return;
     for (const change of event.changes) {
+      const last = change.t === "insert" ? this.rows.length : this.rows.length - 1;
+      assert.ok(change.t === "reset" || change.index <= last, `${change.t} at ${change.index} of ${this.rows.length}`);
       if (change.t === "reset") this.rows = [...change.rows];
       else if (change.t === "insert") this.rows.splice(change.index, 0, change.row);
       else if (change.t === "update") this.rows[change.index] = change.row;
@@ -353,4 +356,96 @@ test("a tab that nobody shares with never asks for locks or channels", async () 
   page.ask((tabs) => tabs.dispose());
   navigator.locks = locks;
   globalThis.BroadcastChannel = Channel;
+});
+
+test("the heir gets a third tab's messages in their order, whenever that one hears of it", async () => {
+  for (let steps = 0; steps <= 60; steps += 1) {
+    world.end();
+    world = new World();
+    const [first, heir] = await pair();
+    const third = new Page();
+    await world.pass(100);
+    heir.send("before");
+    third.send("t1");
+    world.kill(first);
+    for (let done = 0; done < steps; done += 1) await world.step(world.now);
+    third.send("t2");
+    third.send("t3");
+    await world.pass(20_000);
+    assert.equal(world.leader, heir);
+    assert.deepEqual(
+      texts().filter((text) => text.startsWith("t")),
+      ["t1", "t2", "t3"],
+      `after ${steps} steps: ${texts()}`,
+    );
+    assert.deepEqual([heir.texts, third.texts], [texts(), texts()], `after ${steps} steps`);
+  }
+});
+
+test("a tab that comes in the middle of everything gets all rows, then each change, and never one without its beginning", async () => {
+  for (let steps = 0; steps <= 40; steps += 1) {
+    world.end();
+    world = new World();
+    const [leader, follower] = await pair();
+    for (const text of ["one", "two", "three"]) follower.send(text);
+    for (let done = 0; done < steps; done += 1) await world.step(world.now);
+    const late = new Page();
+    leader.send("four");
+    for (let done = 0; done < steps; done += 1) await world.step(world.now);
+    leader.send("five");
+    await world.pass(5000);
+    assert.equal(texts().length, 5);
+    assert.deepEqual([late.texts, follower.texts], [texts(), texts()], `after ${steps} steps`);
+  }
+});
+
+test("a leader whose timers and sockets stand still, though it hears messages, is replaced and stops before it wakes up", async () => {
+  const [leader, follower] = await pair();
+  leader.asleep = true;
+  follower.send("while it sleeps");
+  await world.pass(10_000);
+  assert.deepEqual([leader.tabs.role, follower.tabs.role], ["follower", "leader"]);
+  assert.deepEqual(texts(), ["while it sleeps"]);
+});
+
+test("a leader whose lock is gone stops, whoever took it", async () => {
+  const [leader] = await pair();
+  const stranger = {};
+  let name;
+  world.as(stranger, () => {
+    [name] = [...world.names].filter((one) => one.endsWith("/leader"));
+    void navigator.locks.request(name, { steal: true }, () => new Promise(() => {}));
+  });
+  await world.pass(10);
+  assert.equal(leader.tabs.role, "follower");
+});
+
+test("a tab that leaves while it takes the lead leads nothing", async () => {
+  const page = new Page();
+  while (world.store.term === 0) await world.step(world.now);
+  page.ask((tabs) => tabs.dispose());
+  await world.pass(5000);
+  assert.deepEqual([page.tabs.role, world.sockets.size, world.leader], ["follower", 0, undefined]);
+  const next = new Page();
+  await world.pass(1000);
+  assert.deepEqual([next.tabs.role, next.status], ["leader", "online"]);
+});
+
+test("a dialog that another tab has open shows its rows at once where the core is, and is left with the last tab", async () => {
+  const [leader, follower] = await pair();
+  leader.wants = { connect: true, dialogs: [] };
+  leader.ask((tabs) => tabs.close("demo"));
+  follower.send("hello");
+  await world.pass(1000);
+  leader.rows = [];
+  leader.wants = { connect: true, dialogs: ["demo"] };
+  leader.ask((tabs) => tabs.open("demo"));
+  assert.deepEqual(leader.texts, ["hello"]);
+  world.kill(follower);
+  await world.pass(1000);
+  assert.deepEqual(world.left, []);
+  leader.wants = { connect: true, dialogs: [] };
+  leader.ask((tabs) => tabs.close("demo"));
+  await world.pass(1000);
+  assert.deepEqual(world.left, ["dialog:demo"]);
 });

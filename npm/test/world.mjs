@@ -22,6 +22,8 @@ export class World {
   /** The server's log, and the sockets that are open. */
   log = [];
   sockets = new Set();
+  /** The channels that were left. */
+  left = [];
   /** Whether the server answers. */
   serving = true;
 
@@ -44,7 +46,7 @@ export class World {
           for (const other of world.#channels) {
             if (other === this || other.name !== this.name) continue;
             const copy = structuredClone(data);
-            world.later(other.owner, () => world.#channels.has(other) && other.onmessage?.({ data: copy }));
+            world.later(other.owner, () => world.#channels.has(other) && other.onmessage?.({ data: copy }), true);
           }
         }
         close() {
@@ -73,20 +75,20 @@ export class World {
     }
   }
 
-  /** A step of its own for a tab. */
-  later(tab, run) {
-    this.#due.push({ tab, run });
+  /** A step of its own for a tab. A frozen tab takes no steps, one that is half asleep none but those for messages. */
+  later(tab, run, message = false) {
+    this.#due.push({ tab, run, message });
   }
 
   /** One step; false if there is none before `until`. */
   async step(until) {
-    const at = this.#due.findIndex(({ tab }) => !tab?.frozen);
+    const at = this.#due.findIndex(({ tab, message }) => !tab?.frozen && (message || !tab?.asleep));
     if (at >= 0) {
       const [{ tab, run }] = this.#due.splice(at, 1);
       if (!tab?.dead) await this.#run(tab, run);
       return true;
     }
-    const ready = [...this.#timers].filter(([, { tab }]) => !tab?.frozen && !tab?.dead);
+    const ready = [...this.#timers].filter(([, { tab }]) => !tab?.frozen && !tab?.asleep && !tab?.dead);
     const [next] = ready.sort(([, a], [, b]) => a.at - b.at);
     if (next === undefined || next[1].at > until) return false;
     const [id, { at: time, tab, run }] = next;
@@ -187,6 +189,11 @@ export class World {
     this.#next(name);
   }
 
+  /** The locks that are held. */
+  get names() {
+    return this.#held.keys();
+  }
+
   /** The tab that has the leader's lock. */
   get leader() {
     return [...this.#held].find(([name]) => name.endsWith("/leader"))?.[1].tab;
@@ -245,6 +252,7 @@ function socketsOf(world) {
     #serve(frame) {
       if (frame.t === "hello") this.#say(welcome, ...frame.subs.map((sub) => this.#subscribe(sub)));
       if (frame.t === "sub") this.#say(this.#subscribe(frame));
+      if (frame.t === "unsub") world.left.push(frame.ch);
       if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
       if (frame.t !== "op") return;
       let at = world.log.findIndex((event) => event.id === frame.id);
