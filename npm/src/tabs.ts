@@ -112,6 +112,8 @@ export class Tabs {
   #asked = false;
   #heard = false;
   #misses = 0;
+  /** The leader was silent so long that what it told may be old. */
+  #doubtful = false;
   /** Dialogs whose rows this leader has told; changes of others would lack their beginning. */
   readonly #told = new Set<string>();
   #report: Report | undefined;
@@ -123,6 +125,7 @@ export class Tabs {
   readonly #open = new Set<string>();
   /** The last event of each kind: what a new follower has missed. */
   readonly #last = new Map<string, CoreEvent>();
+  #statusAt = 0;
   #wanted = false;
   #anyShown = true;
   #network = true;
@@ -328,6 +331,7 @@ export class Tabs {
     this.#driver.dispose();
     this.#driver = taken.driver;
     this.#leading = true;
+    this.#doubtful = false;
     this.#term = taken.term;
     this.#open.clear();
     this.#last.clear();
@@ -409,7 +413,7 @@ export class Tabs {
         if (message.term < this.#term || (this.#leading && message.term === this.#term)) break;
         if (this.#leading) this.#lost();
         this.#heard = true;
-        if (message.term > this.#term) this.#follow(message.term, message.life);
+        if (message.term > this.#term || this.#doubtful) this.#follow(message.term, message.life);
         break;
       case "tab":
         if (this.#leading && message.term === this.#term) this.#hearTab(message);
@@ -477,6 +481,7 @@ export class Tabs {
       return;
     }
     this.#term = term;
+    this.#doubtful = false;
     this.#told.clear();
     this.#tell([...this.#kept.values()], [...this.#host.wants().dialogs]);
   }
@@ -512,6 +517,7 @@ export class Tabs {
     const slept = this.#shown && now > this.#due + LATE;
     if (!this.#asked || this.#heard || slept) this.#misses = 0;
     else if (now >= this.#due) this.#misses += 1;
+    if (this.#misses > 0 && !this.#doubtful) this.#doubt();
     if (this.#misses >= MISSES) {
       this.#steal();
       return;
@@ -523,6 +529,15 @@ export class Tabs {
     if (this.#shown || this.#kept.size > 0) this.#timer = setTimeout(this.#tick, ASK);
     else this.#asked = false;
   };
+
+  /** Nobody knows whether what is shown is still so: that must be seen. */
+  #doubt(): void {
+    this.#doubtful = true;
+    const { connect, dialogs } = this.#host.wants();
+    if (connect)
+      this.#host.event({ t: "status", state: "reconnecting", attempt: 0, cause: "leader_silent", waiting: this.#kept.size });
+    for (const dialog of dialogs) this.#host.event({ t: "channel", channel: channelOf(dialog), state: "syncing" });
+  }
 
   #steal(): void {
     // Not all at once: the first one speaks, and the others hear it.
@@ -548,6 +563,7 @@ export class Tabs {
     const { t } = event;
     if (t === "channel") this.#last.set(event.channel, event);
     else if (t === "status" || t === "user" || t === "storage") this.#last.set(t, event);
+    if (t === "status") this.#statusAt = monotonic();
     if (this.#members.size > 0) this.#post({ t: "told", term: this.#term, list: [event] });
     this.#apply(event);
   }
@@ -565,8 +581,14 @@ export class Tabs {
     for (const command of run) this.#runFor(from, command);
     if (lacks === null) return;
     const general = ["status", "user", "storage"].flatMap((kind) => this.#last.get(kind) ?? []);
-    const list = [...general, ...this.#snapshot(lacks)];
+    const list = [...general.map((event) => this.#asOfNow(event)), ...this.#snapshot(lacks)];
     this.#post({ t: "told", term: this.#term, to: from, list, report: this.#carryOut({ c: "explain" }) as Report });
+  }
+
+  /** A pause between attempts is shorter by now than when it began. */
+  #asOfNow(event: CoreEvent): CoreEvent {
+    if (event.t !== "status" || event.retry_in_ms === undefined) return event;
+    return { ...event, retry_in_ms: Math.max(event.retry_in_ms - (monotonic() - this.#statusAt), 0) };
   }
 
   /** Hears of a tab's end, however it ends. */

@@ -449,3 +449,34 @@ test("a dialog that another tab has open shows its rows at once where the core i
   await world.pass(1000);
   assert.deepEqual(world.left, ["dialog:demo"]);
 });
+
+test("a follower says so while its leader is silent, and that all is well when it speaks again", async () => {
+  const [leader, follower] = await pair();
+  const sync = () => follower.events.findLast((event) => event.t === "channel")?.state;
+  assert.deepEqual([follower.status, sync()], ["online", "live"]);
+  leader.frozen = true;
+  await world.pass(4100);
+  assert.equal(follower.tabs.role, "follower");
+  assert.equal(follower.events.findLast((event) => event.t === "status").cause, "leader_silent");
+  assert.equal(sync(), "syncing");
+  leader.frozen = false;
+  await world.pass(2100);
+  assert.deepEqual([leader.tabs.role, follower.tabs.role], ["leader", "follower"]);
+  assert.deepEqual([follower.status, sync()], ["online", "live"]);
+});
+
+test("a tab that comes in a pause between attempts knows how much of it is left", async () => {
+  const page = new Page();
+  await world.pass(1000);
+  world.serving = false;
+  for (const socket of world.sockets) world.as(page, () => socket.onclose({ code: 1006 }));
+  while (page.status !== "reconnecting" || (page.events.findLast((event) => event.t === "status").retry_in_ms ?? 0) < 1000) {
+    await world.step(world.now + 60_000);
+  }
+  const { retry_in_ms } = page.events.findLast((event) => event.t === "status");
+  await world.pass(600);
+  const late = new Page();
+  await world.pass(100);
+  const told = late.events.findLast((event) => event.t === "status").retry_in_ms;
+  assert.ok(told <= retry_in_ms - 600 && told >= retry_in_ms - 700, `${told} of ${retry_in_ms}`);
+});
