@@ -274,14 +274,21 @@ test("ten reloads of the leader with messages in both tabs: none is lost, none d
   const pages = await pair();
   const sent = [[], []];
   for (let round = 0; round < 10; round += 1) {
-    for (const [which, page] of pages.entries()) {
-      const texts = [0, 1].map((n) => `tab ${which}, round ${round}, ${n}`);
-      await page.evaluate((texts) => texts.map((text) => window.send(text)), texts);
-      sent[which].push(...texts);
-    }
-    const leader = pages[round % 2];
+    const [leader, follower] = round % 2 === 0 ? pages : pages.toReversed();
     assert.equal(await roleOf(leader), "leader");
-    await leader.reload();
+    for (const page of [follower, leader]) {
+      const which = pages.indexOf(page);
+      const texts = [0, 1].map((n) => `tab ${which}, round ${round}, ${n}`);
+      sent[which].push(...texts);
+      const loaded = page === leader ? page.waitForEvent("load") : undefined;
+      // The leader's page goes in the same moment in which it takes them.
+      const write = ({ texts, goes }) => {
+        for (const text of texts) window.send(text);
+        if (goes) location.reload();
+      };
+      await page.evaluate(write, { texts, goes: page === leader });
+      await loaded;
+    }
     await isReady(leader);
   }
   for (const page of pages) {

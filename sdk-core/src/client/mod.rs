@@ -185,8 +185,8 @@ impl Client {
         self.submit(now, op)
     }
 
-    /// Sends an op whose id, a UUID, was made elsewhere, as often as it is asked: one that is in the outbox is not added again, and its state is
-    /// told once more; one whose row shows that it is committed is told as such. The age of an id of version 7 counts as the op's.
+    /// Sends an op whose id, a UUID, was made elsewhere, as often as it is asked: one that is in the outbox is not added again, one whose
+    /// row is committed is not sent again, and how either ended is told once more. The age of an id of version 7 counts as the op's.
     pub fn send_as(
         &mut self,
         now: Now,
@@ -200,25 +200,24 @@ impl Client {
             return Err(SendError::BadOpId);
         }
         self.check(channel, body)?;
-        if let Some(entry) = self.outbox.get(id) {
-            let state = match &entry.state {
-                EntryState::Failed { code, message } => {
-                    Some(OpState::Failed { code: code.clone(), message: message.clone() })
-                }
-                EntryState::Sent { .. } => Some(OpState::Sending),
-                EntryState::Ready { .. } => entry.stored.then_some(OpState::Queued),
-            };
-            if let Some(state) = state {
-                self.tell_op(id.to_owned(), channel.to_owned(), state);
+        let entry = self.outbox.get(id);
+        let known = entry.is_some();
+        let ended = match entry.map(|entry| &entry.state) {
+            Some(EntryState::Failed { code, message }) => {
+                Some(OpState::Failed { code: code.clone(), message: message.clone() })
             }
-            return Ok(id.to_owned());
+            Some(EntryState::Sent { .. } | EntryState::Ready { .. }) => None,
+            None => self
+                .timeline(channel)
+                .and_then(|timeline| timeline.rows().iter().find(|row| row.id == id)?.offset)
+                .map(|offset| OpState::Acked { offset }),
+        };
+        match ended {
+            Some(state) => self.tell_op(id.to_owned(), channel.to_owned(), state),
+            None if known => {}
+            None => return self.submit(now, op(id.to_owned(), channel, kind, body)),
         }
-        let row = self.timeline(channel).and_then(|timeline| timeline.rows().iter().find(|row| row.id == id));
-        if let Some(offset) = row.and_then(|row| row.offset) {
-            self.tell_op(id.to_owned(), channel.to_owned(), OpState::Acked { offset });
-            return Ok(id.to_owned());
-        }
-        self.submit(now, op(id.to_owned(), channel, kind, body))
+        Ok(id.to_owned())
     }
 
     fn draft(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<Op, SendError> {
