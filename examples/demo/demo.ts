@@ -63,7 +63,11 @@ function visitor(): void {
 }
 
 async function operator(): Promise<void> {
-  const client = await createClient({ url: location.origin, user: "operator Olivia", token: demoToken("operator", "Olivia") });
+  const client = await createClient({
+    url: location.origin,
+    user: "operator Olivia",
+    token: demoToken("operator", "Olivia"),
+  });
   const dialog = client.dialog(DIALOG);
   const input = find<HTMLInputElement>("operator-text");
   find("operator-form").addEventListener("submit", (event) => {
