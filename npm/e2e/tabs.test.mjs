@@ -13,7 +13,8 @@ let contexts;
 before(async () => {
   // Chromium keeps pages for the back button only if it is not told otherwise.
   browser = await launch({ ignoreDefaultArgs: ["--disable-back-forward-cache"] });
-  site = await serveFiles({ "/dist/": join(top, "npm/dist"), "/site/": join(top, "npm/e2e/site") });
+  const folders = { "/dist/": join(top, "npm/dist"), "/site/": join(top, "npm/e2e/site") };
+  site = await serveFiles(folders, { "access-control-allow-origin": "*" });
 });
 
 after(async () => {
@@ -436,6 +437,31 @@ for (const [what, block] of [
     assert.deepEqual(pages[0].problems, []);
   });
 }
+
+test("a frame that the browser denies everything works alone, and says that nothing is kept", async () => {
+  await server.stop();
+  await server.start(["--allowed-origin", "*", "--model", "off"]);
+  const page = await (await profile()).newPage();
+  await page.goto(`${site.origin}/site/empty.html`);
+  await page.evaluate(
+    (address) => {
+      const frame = document.createElement("iframe");
+      // Of no origin, as a frame of another site is where the browser keeps sites apart.
+      frame.setAttribute("sandbox", "allow-scripts");
+      frame.src = address;
+      document.body.append(frame);
+    },
+    address({ user: "Ada", token: await tokenOf("Ada") }),
+  );
+  const frame = await until("the frame", () => page.frames().find((one) => one !== page.mainFrame()));
+  await isReady(frame);
+  await isOnline(frame);
+  await isLive(frame);
+  assert.deepEqual([await roleOf(frame), (await stateOf(frame)).storage], ["alone", "storage_unavailable"]);
+  await send(frame, "from a frame");
+  await settled(frame, "from a frame");
+  assert.deepEqual(await log(), ["from a frame"]);
+});
 
 test("a page that was kept for the back button takes part again", async () => {
   const [leader, follower] = await pair();
