@@ -115,10 +115,15 @@ async function pair(prepare) {
 
 const protocol = (page) => page.context().newCDPSession(page);
 
-async function freeze(page) {
-  // The driver pretends that each page has the focus, from a session of its own, and a page with the focus does not freeze.
+/** Lets a page be hidden: the driver pretends that each has the focus, from a session of its own. */
+async function hide(page) {
   const { _client: own } = page._connection.toImpl(page).delegate._mainFrameSession;
   await own.send("Emulation.setFocusEmulationEnabled", { enabled: false });
+}
+
+async function freeze(page) {
+  // One with the focus does not freeze.
+  await hide(page);
   await (await protocol(page)).send("Page.setWebLifecycleState", { state: "frozen" });
   await until("it is hidden", () => page.evaluate(() => document.visibilityState === "hidden"));
 }
@@ -520,6 +525,82 @@ test("what one tab wrote offline can be discarded and retried in another", async
   await leader.context().setOffline(false);
   await settled(leader, "this one");
   assert.deepEqual(await log(), ["this one"]);
+});
+
+test("what the leader's outbox has no room for fails in the follower's row, and can be retried or given up there", async () => {
+  const context = await profile();
+  const config = JSON.stringify({ outbox_ops: 2 });
+  const leader = await tab(context, { config });
+  await isOnline(leader);
+  const follower = await tab(context, { config });
+  await isLive(follower);
+  await context.setOffline(true);
+  await until("it notices", async () => (await stateOf(leader)).status.state === "offline");
+  for (const text of ["one", "two", "three", "four"]) await send(follower, text);
+  await settled(follower, "three");
+  await settled(follower, "four");
+  assert.deepEqual([await outcome(follower, "three"), await outcome(follower, "four")], ["outbox_full", "outbox_full"]);
+  const rows = await rowsOf(follower);
+  assert.deepEqual(
+    rows.map((row) => [row.text, row.state, row.code]),
+    [
+      ["one", "queued", null],
+      ["two", "queued", null],
+      ["three", "failed", "outbox_full"],
+      ["four", "failed", "outbox_full"],
+    ],
+  );
+  await context.setOffline(false);
+  await settled(follower, "two");
+  const [, , three, four] = rows.map((row) => row.id);
+  const decided = ([three, four]) => [window.dialog.retry(three), window.dialog.discard(four), window.dialog.retry(four)];
+  assert.deepEqual(await follower.evaluate(decided, [three, four]), [true, true, false]);
+  await until("it is sent", async () => (await rowsOf(follower)).every((row) => row.state === "sent"));
+  assert.deepEqual(await textsOf(follower), ["one", "two", "three"]);
+  assert.deepEqual(await log(), ["one", "two", "three"]);
+});
+
+test("a hidden leader, its timers held back to one a minute, keeps its place beside a visible follower", async () => {
+  const other = await launch({
+    ignoreDefaultArgs: [
+      "--disable-background-timer-throttling",
+      "--disable-renderer-backgrounding",
+      "--disable-backgrounding-occluded-windows",
+    ],
+    args: ["--enable-features=IntensiveWakeUpThrottling:grace_period_seconds/1"],
+  });
+  try {
+    const context = await other.newContext();
+    const leader = await tab(context);
+    await isOnline(leader);
+    await leader.evaluate(() => {
+      window.ticks = 0;
+      const tick = () => {
+        window.ticks += 1;
+        setTimeout(tick, 100);
+      };
+      tick();
+    });
+    const follower = await tab(context);
+    await hide(leader);
+    await follower.bringToFront();
+    await leader.waitForTimeout(15_000);
+    await leader.evaluate(() => {
+      window.ticks = 0;
+    });
+    await leader.waitForTimeout(10_000);
+    assert.ok((await leader.evaluate(() => window.ticks)) <= 1, "its timers are held back");
+    assert.deepEqual([await roleOf(leader), await roleOf(follower)], ["leader", "follower"]);
+    await send(follower, "hello");
+    await settled(follower, "hello");
+    const { entries } = await leader.evaluate(() => window.client.explain());
+    assert.deepEqual(
+      entries.map(({ what, about }) => `${what} ${about}`),
+      ["state connecting", "state online"],
+    );
+  } finally {
+    await other.close();
+  }
 });
 
 test("logging out in one tab wipes and closes all, and another login begins anew", async () => {

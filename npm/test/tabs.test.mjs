@@ -480,3 +480,52 @@ test("a tab that comes in a pause between attempts knows how much of it is left"
   const told = late.events.findLast((event) => event.t === "status").retry_in_ms;
   assert.ok(told <= retry_in_ms - 600 && told >= retry_in_ms - 700, `${told} of ${retry_in_ms}`);
 });
+
+test("what the server refused can be retried and discarded in any tab, and is kept when the leader dies", async () => {
+  const [leader, follower] = await pair();
+  world.refuses = () => "forbidden";
+  const ids = ["one", "two"].map((text) => follower.send(text));
+  await world.pass(1000);
+  assert.deepEqual(
+    ids.map((id) => follower.outcomes.get(id)),
+    ["failed", "failed"],
+  );
+  world.kill(leader);
+  await world.pass(1000);
+  assert.equal(follower.tabs.role, "leader");
+  const late = new Page();
+  await world.pass(100);
+  assert.deepEqual(
+    late.rows.map((row) => [row.text, row.state]),
+    [
+      ["one", "failed"],
+      ["two", "failed"],
+    ],
+  );
+  world.refuses = () => null;
+  assert.equal(
+    late.ask((tabs) => tabs.decide({ c: "retry", op: ids[0] }, true)),
+    true,
+  );
+  assert.equal(
+    late.ask((tabs) => tabs.decide({ c: "discard", op: ids[1] }, true)),
+    true,
+  );
+  await world.pass(1000);
+  assert.deepEqual(texts(), ["one"]);
+  assert.deepEqual([follower.outcomes.get(ids[0]), follower.outcomes.get(ids[1])], ["acked", "discarded"]);
+  assert.deepEqual([late.texts, follower.texts], [["one"], ["one"]]);
+});
+
+test("a decision whose leader dies before it hears of it is made by the next", async () => {
+  const [leader, follower] = await pair();
+  world.refuses = () => "forbidden";
+  const id = follower.send("one");
+  await world.pass(1000);
+  world.refuses = () => null;
+  leader.dead = true;
+  follower.ask((tabs) => tabs.decide({ c: "retry", op: id }, true));
+  world.kill(leader);
+  await world.pass(20_000);
+  assert.deepEqual(texts(), ["one"]);
+});

@@ -22,6 +22,8 @@ export class World {
   /** The server's log, and the sockets that are open. */
   log = [];
   sockets = new Set();
+  /** The code with which the server refuses an op, or `null`. */
+  refuses = () => null;
   /** The channels that were left. */
   left = [];
   /** Whether the server answers. */
@@ -255,6 +257,11 @@ function socketsOf(world) {
       if (frame.t === "unsub") world.left.push(frame.ch);
       if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
       if (frame.t !== "op") return;
+      const code = world.refuses(frame);
+      if (code !== null) {
+        this.#say({ t: "nack", id: frame.id, code, message: "no", retryable: false });
+        return;
+      }
       let at = world.log.findIndex((event) => event.id === frame.id);
       const dup = at >= 0;
       if (!dup) {
