@@ -367,6 +367,7 @@ test("two users in two tabs share nothing: no message, no row, no store, no conn
     "the spy hears what there is",
   );
   assert.ok(heard[1].length > 0 && !heard[1].some(([, text]) => /nobody else|nor this|Ada/.test(text)));
+  assert.ok(!heard.flat().some(([, text]) => text.includes("eyJ")), "no token is ever told");
   const names = heard.map((list) => [...new Set(list.map(([name]) => name))]);
   assert.deepEqual([names[0].length, names[1].length], [1, 1]);
   assert.notEqual(names[0][0], names[1][0]);

@@ -265,8 +265,9 @@ export class Client implements Store<ClientState> {
 
   #show(status: Status): void {
     this.#status = status;
+    // A crash is this tab's own, whatever it wants.
     const shown =
-      this.#rest === null || status.state === "failed" ? status : { ...status, state: this.#rest, retryAt: null };
+      this.#rest === null || status.cause === "core_crashed" ? status : { ...status, state: this.#rest, retryAt: null };
     this.#store.set({ ...this.getState(), status: shown });
   }
 

@@ -382,6 +382,8 @@ export class Tabs {
       case "shown":
       case "hidden":
         this.#shown = hint.state === "shown";
+        // What is looked at does not sleep, whatever the browser said before.
+        if (this.#shown && this.#parked) this.join().catch(report);
         this.changed();
         this.#tick();
         break;
