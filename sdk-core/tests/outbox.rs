@@ -470,7 +470,7 @@ fn a_backlog_flows_at_half_the_rate_after_a_reconnect_and_at_the_whole_once_it_i
 }
 
 #[test]
-fn an_op_sent_again_under_its_own_id_is_not_added_twice_and_its_state_is_told_again() {
+fn an_op_sent_again_under_its_own_id_is_not_added_twice_and_how_it_ended_is_told_again() {
     let mut rig = Rig::online();
     let draft = Rig::new().client.draft_text(rig.now, "demo", "hello").unwrap();
     let send = |rig: &mut Rig| {
@@ -481,10 +481,9 @@ fn an_op_sent_again_under_its_own_id_is_not_added_twice_and_its_state_is_told_ag
     send(&mut rig);
     send(&mut rig);
     assert_eq!((rig.ops().len(), rig.rows().len(), rig.status().waiting), (1, 1, 1));
-    assert_eq!(rig.op_states(&draft.id), [OpState::Queued, OpState::Sending, OpState::Sending]);
+    assert_eq!(rig.op_states(&draft.id), [OpState::Queued, OpState::Sending]);
     rig.cut();
     send(&mut rig);
-    assert_eq!(rig.op_states(&draft.id).last(), Some(&OpState::Queued));
     rig.redial(2_000);
     rig.welcome();
     rig.nack(&draft.id, "forbidden", false, None);
