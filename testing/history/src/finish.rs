@@ -74,6 +74,13 @@ impl History {
         let mut last: HashMap<usize, (u64, usize)> = HashMap::new();
         for op in &stream.ops {
             for (life, offset) in &self.ops[*op].places {
+                // What a backup took away comes again late, if it comes.
+                let log = &self.logs[self.lives[*life].channel];
+                let was_acked_before =
+                    self.ops[*op].acked.is_some_and(|(_, restores)| restores < log.restores);
+                if was_acked_before && log.last == Some(*life) {
+                    continue;
+                }
                 let before = last.insert(*life, (*offset, *op));
                 if let Some((other_offset, other)) = before.filter(|(other, _)| other > offset) {
                     let what = format!(

@@ -39,6 +39,8 @@ pub(crate) struct Person {
     pub(crate) open: BTreeMap<String, bool>,
     /// Ops that failed and wait for a decision.
     pub(crate) failed: BTreeSet<String>,
+    /// Ops that the person gave up: a crash may bring them back, and the decision stays.
+    pub(crate) given_up: BTreeSet<String>,
     pub(crate) written: u64,
     /// When the last connection to the server was made, and how many there were since the faults ended.
     pub(crate) welcomes_healed: u32,
