@@ -37,6 +37,8 @@ pub(crate) struct Person {
     pub(crate) unsaved: VecDeque<Draft>,
     /// Ops whose fate is not yet known, with whether they were ever handed to the network.
     pub(crate) open: BTreeMap<String, bool>,
+    /// Ops that were said to be stored.
+    pub(crate) stored: BTreeSet<String>,
     /// Ops that failed and wait for a decision.
     pub(crate) failed: BTreeSet<String>,
     /// Ops that the person gave up: a crash may bring them back, and the decision stays.

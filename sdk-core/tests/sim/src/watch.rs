@@ -171,6 +171,10 @@ impl Watch {
 
     /// A crash: what was not on disk was promised to nobody.
     pub(crate) fn crashes(&mut self, device: &mut Device) {
+        let promised = |id: &&String| !device.disk.has_op(id) && device.person.stored.contains(*id);
+        if let Some(id) = device.person.open.keys().find(promised) {
+            self.broken("S9", format!("{id} was said to be stored, and a crash loses it"));
+        }
         let lost: Vec<String> =
             device.person.open.keys().filter(|id| !device.disk.has_op(id)).cloned().collect();
         for id in lost {
