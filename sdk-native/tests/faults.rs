@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 const CHAOS: Duration = Duration::from_secs(20);
 /// Connections that a client may lose during the chaos: with twelve attempts a minute it would spend the rest of it waiting.
-const CONNECTIONS: u64 = 10;
+const CONNECTIONS: u64 = 8;
 const WRITERS: [&str; 4] = ["ada", "bob", "cyd", "dan"];
 const READERS: [&str; 2] = ["eve", "fay"];
 
@@ -75,8 +75,11 @@ async fn harm(proxy: Arc<Proxy>, mut dice: Dice) -> u64 {
             10 => up(twice),
             11 => down(twice),
             12 => {
+                proxy.set(Faults { refuse: true, ..Faults::default() });
                 proxy.cut_all();
-                Faults { refuse: true, ..Faults::default() }
+                // Not for long: each refusal is one of the twelve attempts too.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Faults::default()
             }
             _ => {
                 proxy.reset_all();
