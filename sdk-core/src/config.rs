@@ -1,10 +1,14 @@
 //! What an application may set, and the defaults.
 
+use crate::io::Transport;
+
 /// Settings of a client. Times are ms, sizes bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Library and version, for the server's logs; up to 64 characters.
     pub agent: String,
+    /// The transports that the driver has, best first. Default: the WebSocket alone.
+    pub transports: Vec<Transport>,
     /// How long an open socket, and then a welcome, may take. Default 10,000.
     pub connect_timeout_ms: u64,
     /// First ceiling of the backoff. Default 500.
@@ -17,6 +21,12 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// How long an op may wait before it fails as `expired`. Default 7 days: shorter than servers keep op ids.
     pub op_ttl_ms: u64,
+    /// How long an op of the session lane may wait before it fails as `expired`. Default 60,000.
+    pub session_ttl_ms: u64,
+    /// For how long after a sending ops gather to go together in one message. Default 0: each goes at once.
+    pub batch_ms: u64,
+    /// So many ops never wait for others. Default 10.
+    pub batch_ops: usize,
     /// How many events of a channel are kept in the store for the next start. Default 200.
     pub cached_events: u64,
     /// With how many of the newest events a channel starts. Default 50, at most 1,000.
@@ -27,12 +37,16 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             agent: String::from("tidewire"),
+            transports: vec![Transport::WebSocket],
             connect_timeout_ms: 10_000,
             backoff_base_ms: 500,
             backoff_cap_ms: 30_000,
             outbox_ops: 1_000,
             outbox_bytes: 5 * 1024 * 1024,
             op_ttl_ms: 7 * 24 * 3_600_000,
+            session_ttl_ms: 60_000,
+            batch_ms: 0,
+            batch_ops: 10,
             cached_events: 200,
             tail: 50,
         }

@@ -12,6 +12,9 @@ pub enum SendError {
     /// The body is not a JSON object.
     #[error("the body is not a JSON object")]
     BadBody,
+    /// The op's id is not a UUID.
+    #[error("the id is not a UUID")]
+    BadOpId,
     /// The text is empty.
     #[error("the text is empty")]
     Empty,
@@ -29,6 +32,7 @@ impl SendError {
         match self {
             SendError::BadChannel => "bad_channel",
             SendError::BadBody => "bad_body",
+            SendError::BadOpId => "bad_op_id",
             SendError::Empty => "empty",
             SendError::TooLarge => "too_large",
             SendError::OutboxFull => "outbox_full",

@@ -1,6 +1,6 @@
 //! What the core tells the application.
 
-use crate::wire::{EventFrame, User};
+use crate::wire::{EventFrame, Signal, User};
 
 /// Something the application should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub enum Event {
     },
     /// An event of a channel that was subscribed without a timeline.
     Received(EventFrame),
+    /// Somebody signals something of the moment ([`crate::Client::signal`]).
+    Signal {
+        /// What it says.
+        signal: Signal,
+        /// Who.
+        by: User,
+    },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog {
         /// The dialog's id.
@@ -134,6 +141,8 @@ pub enum ChannelState {
     Reset {
         /// `epoch`, `trimmed`, `ahead`, `user` or `gap`.
         reason: String,
+        /// How many events of the same log were skipped: nobody will see them here.
+        missed: u64,
     },
     /// Refused.
     Failed {

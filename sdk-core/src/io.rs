@@ -7,6 +7,40 @@ use crate::time::Time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId(pub u64);
 
+/// How bytes reach the server, best first (protocol sections 1 and 11). The frames are the same on each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A WebSocket.
+    WebSocket,
+    /// Requests up, one response that never ends down.
+    Stream,
+    /// Requests up, a response that waits for something to say down.
+    LongPoll,
+    /// Requests up, and every 3 s a question down.
+    Poll,
+}
+
+impl Transport {
+    /// All of them, best first.
+    pub const ALL: [Transport; 4] =
+        [Transport::WebSocket, Transport::Stream, Transport::LongPoll, Transport::Poll];
+
+    /// The word that every binding uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::WebSocket => "websocket",
+            Transport::Stream => "stream",
+            Transport::LongPoll => "long_poll",
+            Transport::Poll => "poll",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Transport> {
+        Transport::ALL.into_iter().find(|transport| transport.as_str() == word)
+    }
+}
+
 /// One request for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenAsk(pub u64);
@@ -111,10 +145,12 @@ pub enum Lifecycle {
 /// What to do next. [`Output::Wait`] comes only when nothing else is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Open a transport. A driver that has another one open for an earlier attempt has been told to close it.
+    /// Open a transport. While a connection is handed over, the one before stays open until the core closes it: two at most.
     Open {
         /// The attempt's name in every report about it.
         conn: ConnId,
+        /// Which kind, out of [`crate::Config::transports`].
+        transport: Transport,
     },
     /// Send a text message.
     Transmit {

@@ -10,7 +10,7 @@ const ENTRIES: usize = 200;
 pub struct Entry {
     /// When, by the wall clock, ms since the Unix epoch.
     pub at: u64,
-    /// What: `state`, `closed`, `asleep`, `goaway`, `repair`, `reset`, `op_failed` or `storage`.
+    /// What: `state`, `closed`, `asleep`, `goaway`, `transport`, `handover`, `repair`, `reset`, `op_failed` or `storage`.
     pub what: &'static str,
     /// The state, code or channel it is about.
     pub about: String,

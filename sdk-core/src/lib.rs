@@ -68,11 +68,12 @@ pub mod wire;
 
 pub use client::Client;
 pub use config::Config;
+pub use delivery::{Draft, Lane};
 pub use error::{SendError, SubscribeError};
 pub use event::{Change, ChannelState, Event, OpState, Row, RowKind, RowState, State, Status};
 pub use io::{
     ConnId, Input, Lifecycle, Message, Network, Output, Restored, RestoredChannel, StoreChange, StoreError,
-    StoreId, TokenAsk, TokenError,
+    StoreId, TokenAsk, TokenError, Transport,
 };
 pub use journal::{Counters, Entry, Report};
 pub use time::{Now, Time};

@@ -110,7 +110,7 @@ fn repairs_that_bring_nothing_end_in_a_reset_that_is_told() {
     assert_eq!(sub, json!({"t":"sub","ch":"dialog:demo","tail":50}));
     rig.receive(sub_ok("fresh", 8, 9, vec![message(9, "far")]));
     assert_eq!(texts(&rig), ["far"]);
-    assert!(rig.channel_states().contains(&ChannelState::Reset { reason: "gap".into() }));
+    assert!(rig.channel_states().contains(&ChannelState::Reset { reason: "gap".into(), missed: 0 }));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn another_epoch_forgets_the_rows_and_says_so() {
     reset["reason"] = "epoch".into();
     rig.receive(reset);
     assert_eq!(rig.shown(), ["new:sent", "mine:sending"]);
-    assert!(rig.channel_states().contains(&ChannelState::Reset { reason: "epoch".into() }));
+    assert!(rig.channel_states().contains(&ChannelState::Reset { reason: "epoch".into(), missed: 0 }));
     assert_eq!(rig.store.channels[0].epoch, "e2");
     assert_eq!(rig.store.channels[0].events.len(), 1);
     rig.ok(&waiting, 2);

@@ -136,7 +136,7 @@ impl World {
         loop {
             let life = self.people[client].life;
             match self.people[client].core.poll(now) {
-                Output::Open { conn } => {
+                Output::Open { conn, .. } => {
                     let delay = 1 + self.below(100);
                     let what = if self.up {
                         What::Opens { client, life, conn: conn.0 }

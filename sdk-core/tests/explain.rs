@@ -24,9 +24,11 @@ fn the_way_of_a_connection_can_be_read_afterwards() {
         [
             "state idle 1",
             "state connecting 1",
+            "transport websocket 1",
             "state online 1",
             "closed internal 4004",
             "state reconnecting internal 1",
+            "transport websocket 1",
             "state online 1",
             "asleep  600000",
             "goaway restart 1"

@@ -468,3 +468,102 @@ fn a_backlog_flows_at_half_the_rate_after_a_reconnect_and_at_the_whole_once_it_i
     let whole = flow(&mut rig, &mut offset, 1_000);
     assert!((19..=21).contains(&whole), "{whole}");
 }
+
+#[test]
+fn an_op_sent_again_under_its_own_id_is_not_added_twice_and_its_state_is_told_again() {
+    let mut rig = Rig::online();
+    let draft = Rig::new().client.draft_text(rig.now, "demo", "hello").unwrap();
+    let send = |rig: &mut Rig| {
+        let id = rig.client.send_draft(rig.now, &draft);
+        rig.drain();
+        assert_eq!(id, Ok(draft.id.clone()));
+    };
+    send(&mut rig);
+    send(&mut rig);
+    assert_eq!((rig.ops().len(), rig.rows().len(), rig.status().waiting), (1, 1, 1));
+    assert_eq!(rig.op_states(&draft.id), [OpState::Queued, OpState::Sending, OpState::Sending]);
+    rig.cut();
+    send(&mut rig);
+    assert_eq!(rig.op_states(&draft.id).last(), Some(&OpState::Queued));
+    rig.redial(2_000);
+    rig.welcome();
+    rig.nack(&draft.id, "forbidden", false, None);
+    send(&mut rig);
+    let told = rig.op_states(&draft.id);
+    assert!(
+        matches!(told[..], [.., OpState::Sending, OpState::Failed { .. }, OpState::Failed { .. }]),
+        "{told:?}"
+    );
+    rig.client.retry(rig.now, &draft.id);
+    rig.drain();
+    rig.ok(&draft.id, 1);
+    rig.ops();
+    send(&mut rig);
+    assert_eq!(rig.op_states(&draft.id).last(), Some(&OpState::Acked { offset: 1 }));
+    assert_eq!((rig.ops().len(), rig.rows().len(), rig.status().waiting), (0, 1, 0));
+    assert!(rig.store.ops.is_empty());
+}
+
+#[test]
+fn an_op_that_was_stored_before_a_crash_and_is_sent_again_keeps_its_place() {
+    let mut rig = Rig::new();
+    let drafts = ["one", "two"].map(|text| rig.client.draft_text(rig.now, "demo", text).unwrap());
+    let send = |rig: &mut Rig, op: &Draft| {
+        rig.client.send_draft(rig.now, op).unwrap();
+        rig.drain();
+    };
+    send(&mut rig, &drafts[0]);
+    let mut rig = Rig::restored(rig.store.clone());
+    for draft in &drafts {
+        send(&mut rig, draft);
+    }
+    rig.connect();
+    rig.welcome();
+    let sent: Vec<String> = rig.ops().iter().map(|op| op["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(sent, drafts.map(|draft| draft.id));
+}
+
+#[test]
+fn a_draft_is_checked_like_a_message_and_sends_nothing() {
+    let mut rig = Rig::online();
+    let now = rig.now;
+    assert_eq!(rig.client.draft_text(now, "demo", " ").err(), Some(SendError::Empty));
+    assert_eq!(rig.client.draft_text(now, "demo", &"x".repeat(16_385)).err(), Some(SendError::TooLarge));
+    assert_eq!(rig.client.draft_text(now, "no spaces", "x").err(), Some(SendError::BadChannel));
+    let stop = rig.client.draft_stop(now, "demo", "run").unwrap();
+    assert_eq!((stop.kind.as_str(), stop.body.as_str()), ("run.cancel", r#"{"run":"run"}"#));
+    rig.drain();
+    assert!(rig.ops().is_empty() && rig.rows().is_empty() && rig.status().waiting == 0);
+}
+
+#[test]
+fn an_op_with_an_id_of_its_own_is_refused_if_it_makes_no_sense_and_has_the_age_of_its_id() {
+    let mut rig = Rig::online();
+    let mut send = |id: &str, channel: &str, body: &str| {
+        let sent = rig.client.send_draft(rig.now, &draft(id, channel, body));
+        rig.drain();
+        sent.map_err(SendError::code)
+    };
+    let id = "0190a000-0000-7000-8000-000000000001";
+    assert_eq!(send("one", "dialog:demo", r#"{"text":"x"}"#), Err("bad_op_id"));
+    assert_eq!(send(id, "no spaces", r#"{"text":"x"}"#), Err("bad_channel"));
+    assert_eq!(send(id, "dialog:demo", "[]"), Err("bad_body"));
+    // Made in 2024: the server may have forgotten that it knows this op, so it must not go.
+    assert_eq!(send(id, "dialog:demo", r#"{"text":"x"}"#).as_deref(), Ok(id));
+    assert!(rig.ops().is_empty());
+    assert!(
+        matches!(rig.op_states(id).last(), Some(OpState::Failed { code, .. }) if code.as_str() == "expired")
+    );
+    // Any other version says nothing about its age, and a clock that was ahead makes nothing younger than now.
+    for id in ["0190a000-0000-4000-8000-000000000001", "fff0a000-0000-7000-8000-000000000001"] {
+        rig.client.discard(rig.now, "0190a000-0000-7000-8000-000000000001");
+        rig.client.send_draft(rig.now, &draft(id, "dialog:other", r#"{"text":"x"}"#)).unwrap();
+        rig.drain();
+        assert_eq!(rig.ops().len(), 1, "{id}");
+    }
+}
+
+fn draft(id: &str, channel: &str, body: &str) -> Draft {
+    let (kind, lane) = ("message".to_owned(), Lane::Durable);
+    Draft { id: id.to_owned(), lane, channel: channel.to_owned(), kind, body: body.to_owned() }
+}

@@ -178,11 +178,14 @@ fn every_client_frame_survives_both_ways() {
         body: "{\"z\":1.0}".into(),
         after: Some("h".into()),
     };
+    let signal =
+        Signal { ch: "c".into(), kind: "typing".into(), key: Some("ö".into()), body: "{\"z\":1.0}".into() };
     let frames = [
         ClientFrame::Hello {
             v: 1,
             token: Secret("t\"".into()),
             client: "c".into(),
+            session: Some("s".into()),
             agent: Some("a".into()),
             subs: vec![sub(None), sub(cursor.clone())],
         },
@@ -192,6 +195,8 @@ fn every_client_frame_survives_both_ways() {
         ClientFrame::Next { ch: "c".into(), from: 0 },
         ClientFrame::Op(Op { after: None, ..op.clone() }),
         ClientFrame::Op(op),
+        ClientFrame::Signal(Signal { key: None, ..signal.clone() }),
+        ClientFrame::Signal(signal),
         ClientFrame::Ping { n: "1".into() },
         ClientFrame::Pong { n: "".into() },
         ClientFrame::Bye,
@@ -243,7 +248,7 @@ fn every_server_frame_survives_both_ways() {
             token_ttl_ms: 4,
             limits,
         }),
-        ServerFrame::AuthOk { user, token_ttl_ms: 1 },
+        ServerFrame::AuthOk { user: user.clone(), token_ttl_ms: 1 },
         ServerFrame::SubOk(SubOk {
             epoch: "e".into(),
             mode: Mode::Reset,
@@ -253,6 +258,10 @@ fn every_server_frame_survives_both_ways() {
         ServerFrame::SubErr { ch: "c".into(), problem: problem.clone(), retryable: true },
         ServerFrame::Page(page),
         ServerFrame::Event(event),
+        ServerFrame::Signal {
+            signal: Signal { ch: "c".into(), kind: "k".into(), key: None, body: "{}".into() },
+            by: user.clone(),
+        },
         ServerFrame::Piece(Piece { ch: "c".into(), run: "r".into(), at: 1, text: "t".into() }),
         ServerFrame::Ok { id: "i".into(), ch: "c".into(), offset: 1, at: 2, dup: true },
         ServerFrame::Nack { id: "i".into(), problem: problem.clone(), retryable: false },

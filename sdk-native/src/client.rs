@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidewire_core::wire::User;
-use tidewire_core::{Client as Core, Config, Input, Lifecycle, Network, Report, Restored, Status};
+use tidewire_core::{Client as Core, Config, Input, Lane, Lifecycle, Network, Report, Restored, Status};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
@@ -223,6 +223,26 @@ impl Client {
             let id = core.send(now, channel, kind, body)?;
             Ok(Outgoing { settled: hub.add_promise(&id), id })
         })?
+    }
+
+    /// As [`Client::send`], in a lane of the caller's choice: what means nothing later needs no storage.
+    ///
+    /// # Errors
+    /// [`SendError`]; the op is not taken then.
+    pub fn send_in(&self, lane: Lane, channel: &str, kind: &str, body: &str) -> Result<Outgoing, SendError> {
+        self.shared().command(|core, hub, now| {
+            let id = core.send_in(now, lane, channel, kind, body)?;
+            Ok(Outgoing { settled: hub.add_promise(&id), id })
+        })?
+    }
+
+    /// Tells whoever follows the channel now something of the moment: that somebody types, where a cursor stands. See
+    /// [`tidewire_core::Client::signal`]; it arrives as [`ClientEvent::Signal`](crate::ClientEvent::Signal).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn signal(&self, channel: &str, kind: &str, key: Option<&str>, body: &str) -> Result<(), SendError> {
+        Ok(self.shared().command(|core, _, now| core.signal(now, channel, kind, key, body))??)
     }
 
     /// Writes a message into a dialog, open or not: see [`Dialog::send`].

@@ -103,7 +103,7 @@ impl Driver {
 
     fn perform(&mut self, effect: Output) {
         match effect {
-            Output::Open { conn } => {
+            Output::Open { conn, .. } => {
                 let socket = Socket::dial(self.endpoint.clone(), conn, self.reports.0.clone());
                 self.sockets.insert(conn, socket);
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidewire_core::wire::{EventFrame, User};
+use tidewire_core::wire::{EventFrame, Signal, User};
 use tidewire_core::{Change, ChannelState, Event, OpState, Row, Status};
 use tokio::sync::Notify;
 
@@ -57,6 +57,13 @@ pub enum ClientEvent {
         /// For people.
         message: String,
     },
+    /// Somebody signals something of the moment.
+    Signal {
+        /// What it says.
+        signal: Signal,
+        /// Who.
+        by: User,
+    },
     /// The reader was too slow: this many events were left out here. Rows and the status are never missed: a
     /// [`Change::Reset`] of each dialog that had changed, and the newest status, follow.
     Lagged {
@@ -73,6 +80,7 @@ impl From<Event> for ClientEvent {
             Event::Op { id, channel, state } => ClientEvent::Op { id, channel, state },
             Event::Channel { channel, state } => ClientEvent::Channel { channel, state },
             Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
+            Event::Signal { signal, by } => ClientEvent::Signal { signal, by },
             Event::Dialog { dialog, changes } => ClientEvent::Dialog { dialog, changes },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },

@@ -47,10 +47,10 @@ pub use events::{ClientEvent, Events};
 pub use guest::GuestSession;
 pub use hub::Rows;
 pub use store::Storage;
-pub use tidewire_core::wire::{EventFrame, User, UserKind};
+pub use tidewire_core::wire::{EventFrame, Signal, User, UserKind};
 pub use tidewire_core::{
-    Change, ChannelState, Config, Counters, Entry, Lifecycle, Network, OpState, Report, Row, RowKind,
-    RowState, State, Status,
+    Change, ChannelState, Config, Counters, Entry, Lane, Lifecycle, Network, OpState, Report, Row, RowKind,
+    RowState, State, Status, Transport,
 };
 pub use token::{TokenError, TokenProvider};
 pub use tokio_rustls::rustls;

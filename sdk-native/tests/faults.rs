@@ -128,7 +128,7 @@ fn read_on(name: &'static str, client: &Client, told: Arc<Told>) {
                     }
                     told.applied(name, event.offset, &event.id);
                 }
-                ChannelItem::State(ChannelState::Reset { reason }) => why_anew = Some(reason),
+                ChannelItem::State(ChannelState::Reset { reason, .. }) => why_anew = Some(reason),
                 ChannelItem::State(ChannelState::Syncing | ChannelState::Live) => {}
                 other => panic!("{name}: {other:?}"),
             }

@@ -3,7 +3,7 @@
 use crate::input::object;
 use crate::output::{report, row};
 use tidewire_core::wire::json::{Writer, string};
-use tidewire_core::{Client, Now, SendError, SubscribeError};
+use tidewire_core::{Client, Draft, Lane, Now, SendError, SubscribeError};
 
 /// Runs a command and answers in JSON; nothing if it can't be read.
 pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
@@ -33,7 +33,33 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             client.unsubscribe(now, &given.str("channel")?);
             done()
         }
-        "send" => sent(client.send(now, &given.str("channel")?, &given.str("kind")?, given.raw("body")?)),
+        "draft_text" => drafted(client.draft_text(now, &given.str("dialog")?, &given.str("text")?)),
+        "draft_stop" => drafted(client.draft_stop(now, &given.str("dialog")?, &given.str("run")?)),
+        "send" => {
+            let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
+            let lane = match given.str("lane") {
+                None => Lane::Durable,
+                Some(word) => Lane::parse(&word)?,
+            };
+            sent(match given.str("id") {
+                None => client.send_in(now, lane, &channel, &kind, body),
+                Some(id) => client.send_draft(
+                    now,
+                    &Draft {
+                        id: id.into_owned(),
+                        lane,
+                        channel: channel.into_owned(),
+                        kind: kind.into_owned(),
+                        body: body.to_owned(),
+                    },
+                ),
+            })
+        }
+        "signal" => {
+            let (key, kind) = (given.str("key"), given.str("kind")?);
+            let body = given.raw("body")?;
+            signalled(client.signal(now, &given.str("channel")?, &kind, key.as_deref(), body))
+        }
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &given.str("op")?)),
         "discard" => flag(client.discard(now, &given.str("op")?)),
@@ -57,6 +83,28 @@ fn ok(raw: &str) -> String {
 fn sent(result: Result<String, SendError>) -> String {
     match result {
         Ok(id) => ok(&string(&id)),
+        Err(error) => refused(error.code(), error.is_retryable()),
+    }
+}
+
+fn signalled(result: Result<(), SendError>) -> String {
+    match result {
+        Ok(()) => done(),
+        Err(error) => refused(error.code(), error.is_retryable()),
+    }
+}
+
+/// The command that sends a draft, here or in another tab.
+fn drafted(result: Result<Draft, SendError>) -> String {
+    match result {
+        Ok(draft) => ok(&Writer::object()
+            .str("c", "send")
+            .str("id", &draft.id)
+            .str("lane", draft.lane.as_str())
+            .str("channel", &draft.channel)
+            .str("kind", &draft.kind)
+            .raw("body", &draft.body)
+            .end()),
         Err(error) => refused(error.code(), error.is_retryable()),
     }
 }

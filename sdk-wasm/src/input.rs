@@ -3,7 +3,7 @@
 use tidewire_core::wire::json::{Object, validate};
 use tidewire_core::{
     Config, ConnId, Input, Lifecycle, Network, Restored, RestoredChannel, StoreError, StoreId, TokenAsk,
-    TokenError,
+    TokenError, Transport,
 };
 
 /// An object after its whole text was checked.
@@ -27,6 +27,8 @@ pub(crate) fn config(text: &str) -> Option<Config> {
     number("backoff_base_ms", &mut config.backoff_base_ms);
     number("backoff_cap_ms", &mut config.backoff_cap_ms);
     number("op_ttl_ms", &mut config.op_ttl_ms);
+    number("session_ttl_ms", &mut config.session_ttl_ms);
+    number("batch_ms", &mut config.batch_ms);
     number("cached_events", &mut config.cached_events);
     number("tail", &mut config.tail);
     let size = |name: &str, target: &mut usize| {
@@ -36,6 +38,13 @@ pub(crate) fn config(text: &str) -> Option<Config> {
     };
     size("outbox_ops", &mut config.outbox_ops);
     size("outbox_bytes", &mut config.outbox_bytes);
+    size("batch_ops", &mut config.batch_ops);
+    if given.raw("transports").is_some() {
+        config.transports = Vec::new();
+        for word in texts(&given, "transports")? {
+            config.transports.push(Transport::parse(&word)?);
+        }
+    }
     Some(config)
 }
 

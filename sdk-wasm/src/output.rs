@@ -6,7 +6,9 @@ use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report,
 /// One output.
 pub(crate) fn encode(output: &Output) -> String {
     match output {
-        Output::Open { conn } => Writer::frame("open").u64("conn", conn.0),
+        Output::Open { conn, transport } => {
+            Writer::frame("open").u64("conn", conn.0).str("transport", transport.as_str())
+        }
         Output::Transmit { conn, message } => {
             Writer::frame("transmit").u64("conn", conn.0).str("text", &message.0)
         }
@@ -71,10 +73,18 @@ fn event(event: &Event) -> Writer {
             match state {
                 ChannelState::Syncing => told.str("state", "syncing"),
                 ChannelState::Live => told.str("state", "live"),
-                ChannelState::Reset { reason } => told.str("state", "reset").str("reason", reason),
+                ChannelState::Reset { reason, missed } => {
+                    told.str("state", "reset").str("reason", reason).u64("missed", *missed)
+                }
                 ChannelState::Failed { code, message } => failed(told, code, message),
             }
         }
+        Event::Signal { signal, by } => Writer::frame("signal")
+            .str("channel", &signal.ch)
+            .str("kind", &signal.kind)
+            .opt_str("key", signal.key.as_deref())
+            .raw("body", &signal.body)
+            .raw("by", &by.encode()),
         Event::Received(frame) => {
             let built;
             let text = if frame.raw.is_empty() {

@@ -1,34 +1,33 @@
 //! When a peer was last heard: any byte counts, also those of a message that is not complete yet.
 
+use crate::clock;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use tidewire_server_core::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Duration, Instant};
 
 /// The time of the last byte of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Activity {
-    opened: Instant,
     heard_ms: Arc<AtomicU64>,
 }
 
 impl Activity {
     pub(crate) fn new() -> Activity {
-        Activity { opened: Instant::now(), heard_ms: Arc::default() }
+        Activity { heard_ms: Arc::new(AtomicU64::new(clock::mono().0)) }
     }
 
     /// When the last byte came.
-    pub(crate) fn heard(&self) -> Instant {
-        self.opened + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
+    pub(crate) fn heard(&self) -> Time {
+        Time(self.heard_ms.load(Ordering::Relaxed))
     }
 
     fn note(&self) {
-        let ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(ms, Ordering::Relaxed);
+        self.heard_ms.store(clock::mono().0, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which address a client has, for the limits that count by address.
 
 use axum::http::HeaderMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+
+pub(crate) use tidewire_server_core::counted;
 
 /// The header in which a proxy names the client; each proxy appends the address it was called from.
 const HEADER: &str = "x-forwarded-for";
@@ -31,17 +33,6 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> I
     last
 }
 
-/// What is counted as one address: in IPv6 a whole /64, because that is what one customer is given (RFC 6177).
-pub(crate) fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,12 +59,5 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["1.1.1.1, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(of("10.0.0.1", &["1.1.1.1", "198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(of("10.0.0.1", &["1.1.1.1, nonsense, 10.0.0.2"]), "10.0.0.2");
-    }
-
-    #[test]
-    fn a_whole_64_is_one_address() {
-        let of = |text: &str| counted(text.parse().unwrap()).to_string();
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
     }
 }

@@ -6,73 +6,13 @@ use crate::guest;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use thiserror::Error;
-use tidewire_core::wire::{User, UserKind, codes};
+use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::{AuthError, Identity, LEEWAY_S, Now, Verify};
 
-/// How far clocks may differ, in seconds.
-pub(crate) const LEEWAY_S: u64 = 30;
 /// Shortest HS256 secret (RFC 7518 section 3.2), in bytes.
 const MIN_SECRET: usize = 32;
 /// Longest `name` that is shown, in characters.
 const MAX_NAME: usize = 64;
-
-/// Whom a valid token names, and what it allows.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    /// As others see them.
-    pub(crate) user: User,
-    /// Ids of dialogs the token gives access to.
-    pub(crate) dialogs: HashSet<String>,
-    /// When the token ends, seconds since the Unix epoch.
-    pub(crate) expires_s: u64,
-}
-
-impl Identity {
-    /// One name for kind and id: a guest and a user with the same id are two.
-    pub(crate) fn key(&self) -> String {
-        format!("{}:{}", kind_name(self.user.kind), self.user.id)
-    }
-
-    /// How long the token still lasts, in ms.
-    pub(crate) fn ttl_ms(&self) -> u64 {
-        self.expires_s.saturating_mul(1000).saturating_sub(clock::now_ms())
-    }
-}
-
-/// The protocol's word for a kind.
-pub(crate) fn kind_name(kind: UserKind) -> &'static str {
-    match kind {
-        UserKind::Guest => "guest",
-        UserKind::User => "user",
-        UserKind::Operator => "operator",
-        UserKind::Ai => "ai",
-        UserKind::System => "system",
-    }
-}
-
-/// Why a token is refused. The messages never contain it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum AuthError {
-    /// Everything else about it was right.
-    #[error("the token expired at {at}; fetch a new one")]
-    Expired {
-        /// Seconds since the Unix epoch.
-        at: u64,
-    },
-    /// A check failed.
-    #[error("the token was refused: {0}")]
-    Refused(String),
-}
-
-impl AuthError {
-    /// The stable code of the protocol, section 9.
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            AuthError::Expired { .. } => codes::TOKEN_EXPIRED,
-            AuthError::Refused(_) => codes::UNAUTHORIZED,
-        }
-    }
-}
 
 fn refused<T>(check: impl Into<String>) -> Result<T, AuthError> {
     Err(AuthError::Refused(check.into()))
@@ -159,15 +99,15 @@ impl Auth {
     }
 
     /// Checks a token of a connection or a request.
-    pub(crate) fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+    pub(crate) fn verify_at(&self, token: &str, now_s: u64) -> Result<Identity, AuthError> {
         let (claims, guests) = self.signed_claims(token)?;
-        self.check(&claims, guests, LEEWAY_S)
+        self.check(&claims, guests, LEEWAY_S, now_s)
     }
 
     /// Checks a guest's token for a renewal; it may have expired up to `late_s` ago.
     pub(crate) fn verify_guest(&self, token: &str, late_s: u64) -> Result<Identity, AuthError> {
         match self.signed_claims(token)? {
-            (claims, true) => self.check(&claims, true, late_s),
+            (claims, true) => self.check(&claims, true, late_s, clock::now_s()),
             (_, false) => refused("issuer: only a guest's token of this server can be renewed"),
         }
     }
@@ -214,8 +154,13 @@ impl Auth {
         refused("signature: no key of this server made it")
     }
 
-    fn check(&self, claims: &Map<String, Value>, guests: bool, leeway_s: u64) -> Result<Identity, AuthError> {
-        let now = clock::now_s();
+    fn check(
+        &self,
+        claims: &Map<String, Value>,
+        guests: bool,
+        leeway_s: u64,
+        now: u64,
+    ) -> Result<Identity, AuthError> {
         let expires_s = match claims.get("exp") {
             None => return refused("missing claim: `exp`"),
             Some(exp) => numeric_date(exp, "exp")?,
@@ -267,7 +212,7 @@ impl Auth {
             _ => (&self.audience, &self.operator_audience),
         };
         if !audiences.contains(&expected.as_str()) {
-            return refused(format!("audience: `aud` is not the one for kind {}", kind_name(kind)));
+            return refused(format!("audience: `aud` is not the one for kind {}", kind.as_str()));
         }
         if audiences.contains(&other.as_str()) {
             return refused("audience: `aud` names both the users' and the operators' audience");
@@ -295,11 +240,17 @@ impl Auth {
         serde_json::json!({
             "sub": user.id,
             "name": user.name,
-            "kind": kind_name(user.kind),
+            "kind": user.kind.as_str(),
             "iss": issuer,
             "aud": audience,
             "exp": expires_s,
         })
+    }
+}
+
+impl Verify for Auth {
+    fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        self.verify_at(token, now.wall / 1000)
     }
 }
 
@@ -327,6 +278,7 @@ fn shown_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidewire_core::wire::codes;
 
     fn auth() -> Auth {
         Auth::new(&Config::default(), b"the guests' key of these tests, 32 b").unwrap()
@@ -341,7 +293,7 @@ mod tests {
     fn an_expired_guest_is_renewed_for_thirty_days() {
         let (auth, day, now) = (auth(), 24 * 3600, clock::now_s());
         let recent = guest_token(&auth, now - 29 * day);
-        assert_eq!(auth.verify(&recent).unwrap_err().code(), codes::TOKEN_EXPIRED);
+        assert_eq!(auth.verify_at(&recent, clock::now_s()).unwrap_err().code(), codes::TOKEN_EXPIRED);
         assert_eq!(guest::renewed(&auth, &recent, None).unwrap().id, "guest:1");
         let old = guest_token(&auth, now - 31 * day);
         assert_eq!(guest::renewed(&auth, &old, None).unwrap_err().code(), codes::TOKEN_EXPIRED);
@@ -353,13 +305,13 @@ mod tests {
         let expires = clock::now_s() + 60;
         let user = User { id: "root".to_owned(), name: "Root".to_owned(), kind: UserKind::Operator };
         let forged = auth.sign_guest(&user, expires).unwrap();
-        assert_eq!(auth.verify(&forged).unwrap_err().code(), codes::UNAUTHORIZED);
+        assert_eq!(auth.verify_at(&forged, clock::now_s()).unwrap_err().code(), codes::UNAUTHORIZED);
     }
 
     #[test]
     fn another_servers_guests_are_strangers() {
         let other = Auth::new(&Config::default(), b"another guests' key, also of 32 bytes").unwrap();
         let token = guest_token(&other, clock::now_s() + 60);
-        assert!(auth().verify(&token).unwrap_err().to_string().contains("signature"));
+        assert!(auth().verify_at(&token, clock::now_s()).unwrap_err().to_string().contains("signature"));
     }
 }

@@ -1,7 +1,28 @@
 //! The server's clock and its identifiers.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidewire_server_core::{Ids, Now, Time};
 use uuid::Uuid;
+
+/// Where the monotonic clock begins.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Both clocks.
+pub(crate) fn now() -> Now {
+    Now { mono: mono(), wall: now_ms() }
+}
+
+/// The monotonic clock.
+pub(crate) fn mono() -> Time {
+    Time(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// When the monotonic clock shows this time; far away when that can't be said.
+pub(crate) fn instant(time: Time) -> tokio::time::Instant {
+    let instant = START.checked_add(Duration::from_millis(time.0));
+    instant.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400)).into()
+}
 
 /// Milliseconds since the Unix epoch; 0 when the clock stands before it.
 pub(crate) fn now_ms() -> u64 {
@@ -14,12 +35,16 @@ pub(crate) fn now_s() -> u64 {
     now_ms() / 1000
 }
 
-/// An id in order of time (RFC 9562, version 7), for what the server itself writes.
-pub(crate) fn new_id() -> Uuid {
-    Uuid::now_v7()
-}
-
 /// An id that nobody can guess.
 pub(crate) fn random_id() -> String {
     Uuid::new_v4().simple().to_string()
+}
+
+/// Ids in order of time (RFC 9562, version 7), for what the server itself writes.
+pub(crate) struct TimeOrdered;
+
+impl Ids for TimeOrdered {
+    fn next(&self) -> Uuid {
+        Uuid::now_v7()
+    }
 }

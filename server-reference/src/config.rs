@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
-use tidewire_core::wire::Limits;
+pub use tidewire_server_core::{Budget, ServerLimits, Timeouts};
 
 /// All settings of a server. `Debug` is left out on purpose: keys are among them.
 #[derive(Clone)]
@@ -96,39 +96,6 @@ pub enum KeyMaterial {
     EdDsa(String),
 }
 
-/// Heartbeat and time-outs.
-#[derive(Debug, Clone)]
-pub struct Timeouts {
-    /// How often the server pings.
-    pub ping: Duration,
-    /// How much longer than `ping` silence may last.
-    pub grace: Duration,
-    /// From the upgrade to `hello`.
-    pub hello: Duration,
-    /// A request's header.
-    pub header: Duration,
-    /// One write to a client.
-    pub write: Duration,
-    /// From `goaway` to the close.
-    pub goaway: Duration,
-    /// Over how long clients should spread their return after a `goaway`.
-    pub spread: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts {
-            ping: Duration::from_secs(25),
-            grace: Duration::from_secs(10),
-            hello: Duration::from_secs(10),
-            header: Duration::from_secs(5),
-            write: Duration::from_secs(10),
-            goaway: Duration::from_millis(500),
-            spread: Duration::from_secs(5),
-        }
-    }
-}
-
 /// How long events are kept. Op ids are kept for at least 8 days whatever stands here, a day longer than any client tries to
 /// send an op, so that no op becomes two events.
 #[derive(Debug, Clone)]
@@ -144,93 +111,6 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Retention {
         Retention { age: Duration::from_secs(30 * 86_400), events: 0, every: Duration::from_secs(60) }
-    }
-}
-
-/// So many in so long, and so many at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// What the bucket gains in `per_ms`.
-    pub ops: u64,
-    /// See `ops`.
-    pub per_ms: u64,
-    /// What the bucket holds.
-    pub burst: u64,
-}
-
-/// What a connection may hold and send.
-#[derive(Debug, Clone)]
-pub struct ServerLimits {
-    /// Longest message from a client, in bytes.
-    pub message_bytes: usize,
-    /// Most subscriptions of a connection.
-    pub subscriptions: usize,
-    /// Most unanswered ops of a connection.
-    pub inflight: usize,
-    /// Most bytes of them.
-    pub inflight_bytes: usize,
-    /// Ops of a user or operator, over all connections.
-    pub user: Budget,
-    /// Ops of a guest, over all connections.
-    pub guest: Budget,
-    /// Guests that one address may create.
-    pub new_guests: Budget,
-    /// Most connections at the same time.
-    pub connections: usize,
-    /// Most connections of a user.
-    pub connections_per_user: usize,
-    /// Most connections that are subscribed to a dialog.
-    pub connections_per_dialog: usize,
-    /// Most connections of an address (in IPv6, of a /64); 0 for no limit. None is 20, but no limit where all clients share
-    /// an address: on a loopback address without a trusted proxy, and in the demo.
-    pub connections_per_ip: Option<usize>,
-    /// Most handshakes of an address in a minute; 0 for no limit. None is 10, with the same exceptions.
-    pub handshakes_per_ip: Option<u64>,
-    /// Most bytes waiting for a client that reads slowly.
-    pub queue_bytes: usize,
-    /// Most messages waiting for it.
-    pub queue_messages: usize,
-    /// Most bad frames of a connection within 10 s.
-    pub bad_frames: usize,
-    /// Most pings and unasked pongs of a connection within 10 s.
-    pub control_frames: usize,
-}
-
-impl Default for ServerLimits {
-    fn default() -> ServerLimits {
-        ServerLimits {
-            message_bytes: 65_536,
-            subscriptions: 100,
-            inflight: 32,
-            inflight_bytes: 262_144,
-            user: Budget { ops: 20, per_ms: 1_000, burst: 40 },
-            guest: Budget { ops: 20, per_ms: 60_000, burst: 20 },
-            new_guests: Budget { ops: 600, per_ms: 60_000, burst: 600 },
-            connections: 10_000,
-            connections_per_user: 100,
-            connections_per_dialog: 50,
-            connections_per_ip: None,
-            handshakes_per_ip: None,
-            queue_bytes: 1 << 20,
-            queue_messages: 1_000,
-            bad_frames: 20,
-            control_frames: 100,
-        }
-    }
-}
-
-impl ServerLimits {
-    /// What `welcome` announces to a user with this budget.
-    pub(crate) fn announced(&self, budget: Budget) -> Limits {
-        Limits {
-            message_bytes: self.message_bytes as u64,
-            subscriptions: self.subscriptions as u64,
-            inflight: self.inflight as u64,
-            inflight_bytes: self.inflight_bytes as u64,
-            ops: budget.ops,
-            per_ms: budget.per_ms,
-            burst: budget.burst,
-        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! Guests: visitors that the server itself vouches for.
 
-use crate::auth::{Auth, AuthError};
+use crate::auth::Auth;
 use crate::clock;
 use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::AuthError;
 
 /// The `iss` of guests' tokens.
 pub(crate) const ISSUER: &str = "tidewire-guest";

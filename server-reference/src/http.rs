@@ -2,12 +2,10 @@
 
 use crate::address;
 use crate::app::App;
-use crate::auth::{AuthError, Identity};
 use crate::clock;
 use crate::guest;
 use crate::origin::{self, Origin};
-use crate::session::{self, Peer};
-use crate::store::{CreateDialog, Outcome, Refusal, StoreError, Write};
+use crate::socket;
 use crate::{activity::Activity, statics};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -21,8 +19,9 @@ use serde::Deserialize;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, codes, is_channel_name};
+use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, StoreError, Write};
+use tidewire_server_core::{AuthError, Identity, Peer};
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -117,7 +116,7 @@ async fn upgrade(
     }
     let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
     let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
-    let peer = Peer { activity: remote.activity, origin_allowed, address };
+    let peer = Peer { origin_allowed, address };
     // Twice the limit, so that a message that is a little too long gets an answer instead of a close.
     let longest = app.config.limits.message_bytes * 2;
     upgrade
@@ -127,7 +126,7 @@ async fn upgrade(
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(longest)
         .max_frame_size(longest)
-        .on_upgrade(move |socket| session::serve(app, socket, peer))
+        .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
 }
 
 fn draining() -> Response {
@@ -148,7 +147,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
     Json(json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
-        "connections": app.connections.count(),
+        "connections": app.engine.connections.count(),
     }))
     .into_response()
 }
@@ -178,7 +177,7 @@ async fn guest(
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
             let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
             let place = format!("address:{}", address::counted(address));
-            if app.limiter.take(&place, app.config.limits.new_guests, Instant::now()).is_err() {
+            if app.engine.limiter.take(&place, app.config.limits.new_guests, clock::mono()).is_err() {
                 let message = "too many guests from this address; wait a little";
                 return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));
             }
@@ -207,7 +206,9 @@ async fn dialogs(
     if id.is_empty() || !is_channel_name(&name) {
         return Err(bad_request("`id` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
     }
-    if let Err(wait) = app.limiter.take(&identity.key(), app.budget(identity.user.kind), Instant::now()) {
+    if let Err(wait) =
+        app.engine.limiter.take(&identity.key(), app.config.limits.budget(identity.user.kind), clock::mono())
+    {
         let message = format!("too many requests; try again in {wait} ms");
         return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));
     }
@@ -259,7 +260,7 @@ fn token_response(user: &User, token: Option<String>, ttl_s: u64) -> Result<Resp
     let token = token.ok_or_else(|| {
         HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, codes::INTERNAL, "the token could not be signed")
     })?;
-    let user = json!({"id": user.id, "name": user.name, "kind": crate::auth::kind_name(user.kind)});
+    let user = json!({"id": user.id, "name": user.name, "kind": user.kind.as_str()});
     let body = json!({"token": token, "user": user, "expires_ms": ttl_s * 1000});
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
@@ -296,5 +297,5 @@ fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> 
             "send Authorization: Bearer with a token",
         )
     })?;
-    Ok(app.auth.verify(token)?)
+    Ok(app.engine.auth.verify(token, clock::now())?)
 }

@@ -3,9 +3,10 @@
 //! It speaks `docs/protocol.md` and keeps everything in one SQLite file. The binary `tidewire-server` reads its settings from
 //! flags, environment and a file ([`cli`]); tests and other programs start a [`Server`] from a [`Config`] themselves.
 //!
-//! How a message flows: [`Server`] accepts, `session` decodes and checks, `submit` hands the op to the store's writer, which
-//! commits in groups; the publisher then gives the event to the channel, which queues the same bytes for every
-//! subscriber, and answers the sender. `answers` follows the dialogs with a [`responder::Responder`].
+//! What it decides is in `tidewire-server-core`; here are the sockets, threads and timers that carry it out. How a message flows:
+//! [`Server`] accepts, `socket` hands what it reads to its session, whose ops go to the `store`'s writer, which commits in
+//! groups; the publisher then has the event queued for every subscriber, and `writing` empties the queues. `answers` follows
+//! the dialogs with a [`responder::Responder`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -14,28 +15,24 @@ mod address;
 mod answers;
 mod app;
 mod auth;
-mod channel;
 pub mod cli;
 mod clock;
 pub mod config;
-mod connections;
 mod guest;
 mod http;
-mod hub;
-mod limiter;
+mod loader;
 mod origin;
-mod outgoing;
-mod pages;
 mod reconcile;
 pub mod responder;
 mod retention;
 mod server;
-mod session;
+mod socket;
 mod statics;
 mod store;
-mod submit;
 mod sync;
+mod writing;
 
 pub use config::Config;
 pub use server::{Server, StartError};
-pub use store::{OpenError, SCHEMA_VERSION, StoreError};
+pub use store::OpenError;
+pub use tidewire_server_core::log::{SCHEMA_VERSION, StoreError};

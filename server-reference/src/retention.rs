@@ -2,10 +2,11 @@
 
 use crate::clock;
 use crate::config::Retention;
-use crate::hub::Hub;
-use crate::store::{Outcome, Store, StoreError, Trim, Trimmed, Write};
+use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
+use tidewire_server_core::Hub;
+use tidewire_server_core::log::{Outcome, StoreError, Trim, Trimmed, Write};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How long an op id is remembered at least. A client gives an op up after 7 days; a day more for clocks that differ.

@@ -5,14 +5,12 @@ use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
-use crate::connections::Connections;
 use crate::http::{self, Remote};
-use crate::hub::Hub;
-use crate::limiter::Limiter;
+use crate::loader::Loader;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
-use crate::store::{CreateDialog, OpenError, Store, StoreError, Write};
+use crate::store::{OpenError, Store};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,9 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, codes, is_channel_name};
+use tidewire_server_core::log::{CreateDialog, StoreError, Write};
+use tidewire_server_core::{Connections, Engine, Hub, Limiter};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Sockets beyond the connections, for requests.
 const SPARE_SOCKETS: usize = 256;
@@ -115,15 +116,16 @@ impl Server {
             return Err(ConfigError::DemoNotLocal.into());
         }
         let store = Arc::new(Store::open(&config.database)?);
-        let auth = Auth::new(&config, store.guest_key())?;
+        let auth = Arc::new(Auth::new(&config, store.guest_key())?);
         for name in &open {
             let dialog = CreateDialog { name: name.clone(), owner: None };
             // A dialog that exists already keeps its owner; it is open all the same.
             store.write(Write::CreateDialog(dialog)).await?;
         }
-        let hub = Arc::new(Hub::new(store.clone(), open));
-        let answers = Answers::new(store.clone(), hub.clone(), responder);
-        reconcile::watch(&store, &hub, &answers);
+        let hub = Arc::new(Hub::new(open));
+        let loader = Arc::new(Loader::new(store.clone(), hub.clone()));
+        let answers = Answers::new(store.clone(), loader.clone(), responder);
+        reconcile::watch(&store, &loader, &answers);
         answers.recover().await?;
         let trimmer = Arc::new(Trimmer::new(store.clone(), hub.clone(), config.retention.clone()));
         let trimming = tokio::spawn({
@@ -132,15 +134,35 @@ impl Server {
         });
         let limits = &config.limits;
         let (per_address, handshakes) = config.per_address(address.ip());
-        let app = Arc::new(App {
-            connections: Connections::new(limits.connections, limits.connections_per_user, per_address),
-            limiter: Limiter::new(),
-            draining: watch::Sender::new(false),
+        let count = watch::Sender::new(0);
+        let counted = count.subscribe();
+        let engine = Arc::new(Engine {
+            limits: limits.clone(),
+            timeouts: config.timeouts.clone(),
             handshakes,
+            epoch: store.epoch().to_owned(),
+            auth: auth.clone(),
+            log: store.clone(),
+            hub,
+            limiter: Limiter::default(),
+            connections: Connections::new(
+                limits.connections,
+                limits.connections_per_user,
+                per_address,
+                Box::new(move |connections| {
+                    count.send_replace(connections);
+                }),
+            ),
+            answers: answers.answering(),
+        });
+        let app = Arc::new(App {
+            draining: watch::Sender::new(false),
+            connections: counted,
             auth,
             store,
-            hub,
+            loader,
             answers,
+            engine,
             config,
         });
         let tasks = watch::Sender::new(());
@@ -176,24 +198,26 @@ impl Server {
     /// Stops in order: no new connections, `goaway` to all, answers interrupted, queues flushed, close 4000, checkpoint.
     pub async fn drain(self) {
         let times = &self.app.config.timeouts;
-        tracing::info!(connections = self.app.connections.count(), "draining");
+        tracing::info!(connections = self.app.engine.connections.count(), "draining");
         self.app.draining.send_replace(true);
         self.accepting.abort();
         self.trimming.abort();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.app.connections.tell_all(&ServerFrame::Goaway {
+        self.app.engine.connections.tell_all(&ServerFrame::Goaway {
             reason: "restart".to_owned(),
             after_ms: ms(times.goaway),
             spread_ms: ms(times.spread),
         });
         // The clients use the announced time to answer what is under way.
         tokio::join!(self.app.answers.drain(), async {
-            if self.app.connections.count() > 0 {
+            if self.app.engine.connections.count() > 0 {
                 tokio::time::sleep(times.goaway).await;
             }
         });
-        self.app.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
-        self.app.connections.empty(CLOSE_TIME).await;
+        self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
+        // Whoever is still there is cut off by the end of the process.
+        let mut connections = self.app.connections.clone();
+        let _ = timeout(CLOSE_TIME, connections.wait_for(|count| *count == 0)).await;
         self.tasks.send_replace(());
         let store = self.app.store.clone();
         // A checkpoint that fails is made good by the next start.
@@ -206,7 +230,7 @@ impl Server {
         self.accepting.abort();
         self.trimming.abort();
         self.tasks.send_replace(());
-        self.app.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
+        self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
         let store = self.app.store.clone();
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
     }

@@ -11,35 +11,39 @@ use crate::wire::{
 };
 
 impl Client {
-    /// A message arrived on the current connection.
-    pub(super) fn message(&mut self, now: Now, text: &str) {
+    /// A message arrived on the current connection, or on the one that is to take over.
+    pub(super) fn message(&mut self, now: Now, conn: ConnId, text: &str) {
         match decode_server_message(text) {
             Ok(frames) => {
                 for frame in frames {
-                    self.frame(now, frame);
+                    self.frame(now, conn, frame);
                 }
             }
             Err(error) => {
                 let (code, message) =
                     (error.code().to_owned(), "the server sent what is not a frame".to_owned());
                 self.out.push_back(Output::Event(Event::Problem { code, message }));
-                self.link.broken(context!(self, now), "protocol");
+                self.link.broken(context!(self, now), conn, "protocol");
                 self.follow_link();
             }
         }
     }
 
-    fn frame(&mut self, now: Now, frame: ServerFrame) {
+    fn frame(&mut self, now: Now, conn: ConnId, frame: ServerFrame) {
         match frame {
-            ServerFrame::Welcome(welcome) if self.link.awaits_welcome() => self.welcome(now, welcome),
+            ServerFrame::Welcome(welcome) if self.link.awaits_welcome(conn) => {
+                self.welcome(now, conn, welcome);
+            }
+            // What is said to a successor is no reason to doubt the connection that works.
+            _ if self.link.is_successor(conn) => {}
             ServerFrame::Error(problem) => self.problem(problem),
             ServerFrame::Goaway { spread_ms, reason, .. } => {
                 self.journal.note(now.wall, "goaway", &reason, 1);
-                self.link.goaway(spread_ms);
+                self.link.goaway(context!(self, now), spread_ms);
             }
             // Everything else belongs to a session.
             frame => {
-                if let Some(conn) = self.session {
+                if self.session == Some(conn) {
                     self.session_frame(now, conn, frame);
                 }
             }
@@ -54,6 +58,7 @@ impl Client {
             ServerFrame::Page(page) => self.page(now, page),
             ServerFrame::Event(event) => self.event(now, event),
             ServerFrame::Piece(piece) => self.piece(now, &piece),
+            ServerFrame::Signal { signal, by } => self.signalled(signal, by),
             ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, &id, &ch, offset, at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
             ServerFrame::Ping { n } => {
@@ -70,14 +75,33 @@ impl Client {
 
     // The connection.
 
-    fn welcome(&mut self, now: Now, welcome: Welcome) {
-        self.link.welcomed(context!(self, now), &welcome);
-        self.journal.counters.reconnects += u64::from(self.limits.is_some());
+    fn welcome(&mut self, now: Now, conn: ConnId, welcome: Welcome) {
+        let handover = self.session.is_some();
+        self.link.welcomed(context!(self, now), conn, &welcome);
+        if handover {
+            self.hand_over(now);
+        } else {
+            self.journal.counters.reconnects += u64::from(self.limits.is_some());
+        }
+        if let Some(transport) = self.link.transport() {
+            let what = if handover { "handover" } else { "transport" };
+            self.journal.note(now.wall, what, transport.as_str(), 1);
+        }
         self.session = self.link.online();
         self.limiter.advertised(now.mono, &welcome.limits);
         self.limiter.draining(now.mono, self.outbox.waiting() > 0);
         self.limits = Some(welcome.limits);
         self.sign_in(welcome.user);
+    }
+
+    /// Another connection takes over from one that still works: nothing stops, so nobody is told. What was under way on the old
+    /// one is sent again on the new one, whose answers know it.
+    fn hand_over(&mut self, now: Now) {
+        self.outbox.disconnected();
+        let asked = std::mem::take(&mut self.asked);
+        for channel in &mut self.channels {
+            channel.handed_over(now.mono, asked.contains(&channel.name));
+        }
     }
 
     /// From here on everything is this user's.
@@ -112,7 +136,7 @@ impl Client {
         let mut names: Vec<String> = self.cached.drain(..).map(|cached| cached.channel).collect();
         for channel in &mut self.channels {
             if channel.forget() {
-                let state = ChannelState::Reset { reason: "user".to_owned() };
+                let state = ChannelState::Reset { reason: "user".to_owned(), missed: 0 };
                 self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
             }
             names.push(channel.name.clone());
@@ -130,11 +154,16 @@ impl Client {
     // Channels.
 
     fn sub_ok(&mut self, now: Now, sub: SubOk) {
-        let Some(at) = self.channels.iter().position(|channel| channel.name == sub.page.ch) else { return };
+        let Some(at) = self.channels.iter().position(|channel| channel.name == sub.page.ch) else {
+            // It ended while `hello` was under way.
+            return self.leave_channel(&sub.page.ch);
+        };
         let mut sub = sub;
         let runs = std::mem::take(&mut sub.page.runs);
-        self.journal.counters.lost += self.channels[at].skipped(&sub);
-        let applied = self.channels[at].sub_ok(sub);
+        let missed = self.channels[at].skipped(&sub);
+        self.journal.counters.lost += missed;
+        let mut applied = self.channels[at].sub_ok(sub);
+        applied.missed = missed;
         self.applied(now, at, applied, &runs, true);
     }
 
@@ -174,7 +203,7 @@ impl Client {
                 timeline.reset();
             }
             self.journal.note(now.wall, "reset", &reason, 1);
-            let state = ChannelState::Reset { reason };
+            let state = ChannelState::Reset { reason, missed: applied.missed };
             self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
         }
         let mut kept = Vec::new();

@@ -1,25 +1,24 @@
 //! The composition: owns the parts and orders them, with no policy of its own.
 
 mod channels;
+mod drafts;
 mod frames;
 mod sending;
+mod signals;
 mod store;
 
 use crate::config::Config;
-use crate::delivery::{Channel, EntryState, Limiter, Outbox};
-use crate::error::{SendError, SubscribeError};
+use crate::delivery::{Channel, EntryState, Limiter, Outbox, Signals};
+use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Output, Restored, RestoredChannel, StoreChange, StoreId};
 use crate::journal::{Journal, Report};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::json::{Object, Writer, validate};
-use crate::wire::{DIALOG_PREFIX, Limits, MAX_TEXT, Op, User, is_channel_name};
+use crate::wire::{DIALOG_PREFIX, Limits, User};
 use std::collections::VecDeque;
 
-/// What an op frame needs besides its body, at most.
-const OP_OVERHEAD: u64 = 512;
 /// The message limit until a server says otherwise.
 const MESSAGE_BYTES: u64 = 65_536;
 /// A wall clock that ran ahead of the monotonic one by more than this shows a sleep.
@@ -37,6 +36,7 @@ pub struct Client {
     uuids: Uuids,
     link: Connection,
     outbox: Outbox,
+    signals: Signals,
     limiter: Limiter,
     limits: Option<Limits>,
     channels: Vec<Channel>,
@@ -44,6 +44,12 @@ pub struct Client {
     me: Option<User>,
     /// Names this installation in `hello`.
     installation: String,
+    /// Names this run of the client in `hello`, so that the server lets go of its older connections at once.
+    run: String,
+    /// What the `hello` of a connection that is to take over asked for.
+    asked: Vec<String>,
+    /// When ops were sent last.
+    sent_at: Option<Time>,
     out: VecDeque<Output>,
     /// The connection that delivery runs on.
     session: Option<crate::io::ConnId>,
@@ -70,7 +76,7 @@ impl Client {
     pub fn new(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
         let mut rng = Rng::new(seed);
         let mut uuids = Uuids::default();
-        let mut outbox = Outbox::new(config.outbox_ops, config.outbox_bytes, config.op_ttl_ms);
+        let mut outbox = Outbox::new(&config);
         let mut out = VecDeque::new();
         for record in &restored.ops {
             if !outbox.restore(record) {
@@ -85,12 +91,16 @@ impl Client {
         Client {
             link: Connection::new(&config),
             outbox,
+            signals: Signals::new(),
             limiter: Limiter::new(),
             limits: None,
             channels: Vec::new(),
             cached: restored.channels,
             me,
             installation,
+            run: uuids.next(now.wall, &mut rng),
+            asked: Vec::new(),
+            sent_at: None,
             out,
             session: None,
             puts: Vec::new(),
@@ -132,24 +142,6 @@ impl Client {
         self.unsubscribe(now, &channel_of(dialog));
     }
 
-    /// Writes a message into a dialog: its row is there at once. Returns the op's id.
-    pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
-        if text.trim().is_empty() {
-            return Err(SendError::Empty);
-        }
-        if text.len() > MAX_TEXT {
-            return Err(SendError::TooLarge);
-        }
-        let body = Writer::object().str("text", text).end();
-        self.send(now, &channel_of(dialog), "message", &body)
-    }
-
-    /// Asks to end an answer under way; what it said so far stays. Returns the op's id.
-    pub fn stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
-        let body = Writer::object().str("run", run).end();
-        self.send(now, &channel_of(dialog), "run.cancel", &body)
-    }
-
     /// Subscribes to a channel without a timeline: its events come as [`Event::Received`].
     pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
         self.add_channel(now, channel, false)
@@ -157,46 +149,14 @@ impl Client {
 
     /// Ends a subscription.
     pub fn unsubscribe(&mut self, now: Now, channel: &str) {
-        let now = self.clamp(now);
+        self.clamp(now);
         if let Some(at) = self.channels.iter().position(|other| other.name == channel) {
             let gone = self.channels.remove(at);
             if gone.timeline.is_none() {
                 self.store(StoreChange::ClearChannel { channel: gone.name.clone() });
             }
-            self.leave_channel(now, &gone.name);
+            self.leave_channel(&gone.name);
         }
-    }
-
-    /// Sends an op of any kind; `body` is the JSON text of an object. Returns the op's id.
-    pub fn send(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<String, SendError> {
-        let now = self.clamp(now);
-        if !is_channel_name(channel) {
-            return Err(SendError::BadChannel);
-        }
-        if validate(body).ok().and_then(|body| Object::parse(body).ok()).is_none() {
-            return Err(SendError::BadBody);
-        }
-        let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
-        if body.len() as u64 + OP_OVERHEAD > most {
-            return Err(SendError::TooLarge);
-        }
-        let id = self.uuids.next(now.wall, &mut self.rng);
-        let op = Op {
-            id: id.clone(),
-            ch: channel.to_owned(),
-            kind: kind.to_owned(),
-            body: body.to_owned(),
-            after: None,
-        };
-        let user = self.me.as_ref().map(|me| me.id.clone());
-        let record = self.outbox.push(op, now.wall, user)?.record();
-        self.put_op(&id, record);
-        if kind == "message"
-            && let Some(timeline) = self.timeline(channel)
-        {
-            timeline.write(&id, body, now.wall, RowState::Saving, None);
-        }
-        Ok(id)
     }
 
     /// Sends an op again that failed. False if there is no such op.
@@ -268,7 +228,9 @@ impl Client {
             Input::Received { conn, text } => {
                 if self.link.is_current(conn) {
                     self.link.heard(now);
-                    self.message(now, text);
+                    self.message(now, conn, text);
+                } else if self.link.is_successor(conn) {
+                    self.message(now, conn, text);
                 }
             }
             Input::Closed { conn, code } => {
@@ -326,6 +288,7 @@ impl Client {
     fn settle(&mut self, now: Now) {
         self.link.tick(context!(self, now));
         self.follow_link();
+        self.expire(now);
         if let Some(conn) = self.session {
             self.pump(now, conn);
             self.follow_link();
@@ -342,6 +305,7 @@ impl Client {
                 earliest = Some((at, why));
             }
         };
+        consider(self.outbox.session_deadline(), "expiry");
         if self.session.is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");

@@ -1,7 +1,7 @@
 //! What goes out: hello, subscriptions, and the outbox within its window and budget.
 
 use super::{Client, MESSAGE_BYTES, context, row_state};
-use crate::delivery::{EntryState, Next};
+use crate::delivery::{EntryState, Lane, Next};
 use crate::event::OpState;
 use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::time::{Now, Time};
@@ -21,15 +21,23 @@ const RETRY_CAP_MS: u64 = 30_000;
 
 impl Client {
     pub(super) fn hello(&mut self, now: Now, conn: ConnId) {
-        let tail = self.config.tail;
+        let (tail, successor) = (self.config.tail, self.link.is_successor(conn));
         let mut subs = Vec::new();
+        self.asked.clear();
         for channel in self.channels.iter_mut().filter(|channel| !channel.has_failed()) {
-            subs.push(channel.ask(now.mono, tail));
+            if successor {
+                // The connection that still works goes on as it is.
+                self.asked.push(channel.name.clone());
+                subs.push(channel.wish(tail));
+            } else {
+                subs.push(channel.ask(now.mono, tail));
+            }
         }
         let hello = ClientFrame::Hello {
             v: VERSION,
             token: self.link.credential(),
             client: self.installation.clone(),
+            session: Some(self.run.clone()),
             agent: Some(self.config.agent.clone()),
             subs,
         };
@@ -45,7 +53,8 @@ impl Client {
             }
         }
         let (inflight, inflight_bytes) = self.window();
-        while let Next::Send(id) = self.outbox.next(now.mono, inflight, inflight_bytes) {
+        let (mut ops, gathering) = (0, self.is_gathering(now));
+        while !gathering && let Next::Send(id) = self.outbox.next(now.mono, inflight, inflight_bytes) {
             if self.outbox.get(&id).is_some_and(|entry| self.outbox.is_expired(entry, now.wall)) {
                 self.fail_op(&id, "expired", "it waited longer than it may");
                 continue;
@@ -55,6 +64,15 @@ impl Client {
             }
             frames.extend(self.outbox.frame(&id).map(|op| op.encode()));
             self.sent(now, &id);
+            ops += 1;
+        }
+        if ops > 0 {
+            self.sent_at = Some(now.mono);
+        }
+        let Client { channels, signals, .. } = self;
+        let live = |name: &str| channels.iter().any(|channel| channel.name == name && channel.is_live());
+        while let Some(signal) = signals.next(now.mono, live) {
+            frames.push(ClientFrame::Signal(signal).encode());
         }
         if self.outbox.waiting() == 0 {
             self.limiter.draining(now.mono, false);
@@ -63,7 +81,24 @@ impl Client {
         for message in join(frames, most) {
             self.out.push_back(Output::Transmit { conn, message });
         }
-        self.watch_answers(now);
+        self.watch_answers(now, conn);
+    }
+
+    /// Whether ops wait a moment for others to go with them in one message.
+    fn is_gathering(&self, now: Now) -> bool {
+        let Some(until) = self.gathered_at() else { return false };
+        now.mono < until && self.outbox.ready() < self.config.batch_ops
+    }
+
+    fn gathered_at(&self) -> Option<Time> {
+        self.sent_at.filter(|_| self.config.batch_ms > 0).map(|at| at.after(self.config.batch_ms))
+    }
+
+    /// Gives up what outlived its time in the session lane.
+    pub(super) fn expire(&mut self, now: Now) {
+        while let Some(id) = self.outbox.expired_session_op(now.mono) {
+            self.fail_op(&id, "expired", "it waited longer than it may");
+        }
     }
 
     fn window(&self) -> (u64, u64) {
@@ -86,11 +121,11 @@ impl Client {
     }
 
     /// Silence after an op is a reason to doubt the peer before its heartbeat runs out.
-    fn watch_answers(&mut self, now: Now) {
+    fn watch_answers(&mut self, now: Now, conn: ConnId) {
         let Some(oldest) = self.outbox.oldest_sent() else { return };
         let silent_ms = now.mono.since(oldest);
         if silent_ms >= UNANSWERED_MS {
-            self.link.broken(context!(self, now), "op_timeout");
+            self.link.broken(context!(self, now), conn, "op_timeout");
         } else if silent_ms >= DOUBT_MS && !self.link.heard_since(oldest.after(DOUBT_MS)) {
             self.link.probe(context!(self, now));
         }
@@ -100,7 +135,10 @@ impl Client {
     pub(super) fn sending_deadline(&mut self, now: Now) -> Option<Time> {
         let (inflight, inflight_bytes) = self.window();
         let next = match self.outbox.next(now.mono, inflight, inflight_bytes) {
-            Next::Send(_) => Some(self.limiter.next(now.mono)),
+            Next::Send(_) => {
+                let gathered = self.gathered_at().filter(|_| self.is_gathering(now));
+                Some(self.limiter.next(now.mono).max(gathered.unwrap_or(now.mono)))
+            }
             Next::At(at) => Some(at),
             Next::Nothing => None,
         };
@@ -111,10 +149,8 @@ impl Client {
                 oldest.after(UNANSWERED_MS)
             }
         });
-        match (next, answer) {
-            (Some(next), Some(answer)) => Some(next.min(answer)),
-            (next, answer) => next.or(answer),
-        }
+        let signal = self.signals.deadline(now.mono);
+        [next, answer, signal].into_iter().flatten().min()
     }
 
     // Answers.
@@ -122,7 +158,9 @@ impl Client {
     /// An op is settled: committed, or given up.
     pub(super) fn settle_op(&mut self, id: &str, state: OpState) {
         let Some(entry) = self.outbox.remove(id) else { return };
-        self.store(StoreChange::DeleteOp { id: id.to_owned() });
+        if entry.lane == Lane::Durable {
+            self.store(StoreChange::DeleteOp { id: id.to_owned() });
+        }
         if state == OpState::Discarded
             && let Some(timeline) = self.timeline(&entry.channel)
         {
@@ -150,8 +188,8 @@ impl Client {
     pub(super) fn fail_op(&mut self, id: &str, code: &str, message: &str) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         let state = OpState::Failed { code: code.to_owned(), message: message.to_owned() };
-        // Nobody decides about a cancellation that came too late, so it must not stand in the way.
-        if entry.kind == "run.cancel" {
+        // Nobody decides later about what was meant for the moment, so it must not stand in the way.
+        if entry.lane == Lane::Session {
             self.settle_op(id, state);
             return;
         }
@@ -166,7 +204,7 @@ impl Client {
         self.tell_op(id.to_owned(), channel, state);
     }
 
-    pub(super) fn leave_channel(&mut self, _now: Now, name: &str) {
+    pub(super) fn leave_channel(&mut self, name: &str) {
         if let Some(conn) = self.session {
             let frame = ClientFrame::Unsub { ch: name.to_owned() };
             self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });

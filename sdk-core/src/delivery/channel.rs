@@ -51,6 +51,8 @@ pub(crate) struct Applied {
     pub(crate) anew: bool,
     /// Why earlier events are forgotten.
     pub(crate) reset: Option<String>,
+    /// How many events of the same log were skipped by that.
+    pub(crate) missed: u64,
     pub(crate) step: Step,
 }
 
@@ -87,6 +89,19 @@ impl Channel {
     pub(crate) fn ask(&mut self, now: Time, tail: u64) -> Subscription {
         self.phase = Phase::Asked { since: now };
         Subscription { ch: self.name.clone(), want: Want { cursor: self.cursor.clone(), tail } }
+    }
+
+    /// The subscription to ask for on a connection that is to take over.
+    pub(crate) fn wish(&self, tail: u64) -> Subscription {
+        Subscription { ch: self.name.clone(), want: Want { cursor: self.cursor.clone(), tail } }
+    }
+
+    /// Another connection took over, which was asked for this channel or was not.
+    pub(crate) fn handed_over(&mut self, now: Time, asked: bool) {
+        if self.phase != Phase::Failed {
+            self.phase = if asked { Phase::Asked { since: now } } else { Phase::Unsent };
+        }
+        self.repairs = 0;
     }
 
     /// Where `next` is to continue; from now on it is under way.
@@ -133,11 +148,12 @@ impl Channel {
         let continues = self
             .cursor
             .as_ref()
-            .is_some_and(|cursor| cursor.epoch == sub.epoch && cursor.offset == sub.page.from);
+            // While a connection was handed over the old one may have brought more.
+            .is_some_and(|cursor| cursor.epoch == sub.epoch && cursor.offset >= sub.page.from);
         match sub.mode {
             Mode::Resumed if continues => {}
             Mode::Resumed => {
-                return Applied { events: Vec::new(), anew: false, reset: None, step: Step::Anew };
+                return Applied { events: Vec::new(), anew: false, reset: None, missed: 0, step: Step::Anew };
             }
             Mode::Fresh | Mode::Reset => {
                 let had_rows = self.cursor.is_some() || self.gave_up;
@@ -194,12 +210,12 @@ impl Channel {
             self.phase = Phase::Live;
             Step::Live
         };
-        Applied { events, anew: false, reset: None, step }
+        Applied { events, anew: false, reset: None, missed: 0, step }
     }
 
     /// A live event.
     pub(crate) fn event(&mut self, event: EventFrame) -> Applied {
-        let none = |step| Applied { events: Vec::new(), anew: false, reset: None, step };
+        let none = |step| Applied { events: Vec::new(), anew: false, reset: None, missed: 0, step };
         match self.place(&event) {
             Place::Next => {
                 let fresh = self.advance(&event);
@@ -207,6 +223,7 @@ impl Channel {
                     events: if fresh { vec![event] } else { Vec::new() },
                     anew: false,
                     reset: None,
+                    missed: 0,
                     step: Step::None,
                 }
             }

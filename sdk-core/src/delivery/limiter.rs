@@ -20,15 +20,13 @@ const COST: u64 = 2;
 impl Limiter {
     pub(crate) fn new() -> Limiter {
         // Until a server says otherwise.
-        let mut limiter = Limiter {
-            ops: 20,
-            per_ms: 1_000,
-            burst: 20,
-            level: 0,
-            at: Time(0),
-            paused_until: Time(0),
-            half: false,
-        };
+        Limiter::with(20, 1_000, 20)
+    }
+
+    /// A full bucket of `burst` that gains `ops` in `per_ms`.
+    pub(crate) fn with(ops: u64, per_ms: u64, burst: u64) -> Limiter {
+        let mut limiter =
+            Limiter { ops, per_ms, burst, level: 0, at: Time(0), paused_until: Time(0), half: false };
         limiter.level = limiter.full();
         limiter
     }

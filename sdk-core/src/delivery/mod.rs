@@ -4,7 +4,10 @@ mod channel;
 mod keeping;
 mod limiter;
 mod outbox;
+mod signals;
 
 pub(crate) use channel::{Applied, Channel, Step};
 pub(crate) use limiter::Limiter;
-pub(crate) use outbox::{Entry, EntryState, Next, Outbox};
+pub use outbox::{Draft, Lane};
+pub(crate) use outbox::{Entry, EntryState, NewOp, Next, Outbox};
+pub(crate) use signals::Signals;

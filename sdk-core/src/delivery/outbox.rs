@@ -1,10 +1,74 @@
-//! The durable lane: ops in the order they were made, until each is committed, discarded or told why not.
+//! The outbox: ops in the order they were made, until each is committed, discarded or told why not.
 
+use crate::config::Config;
 use crate::error::SendError;
 use crate::io::Message;
 use crate::time::Time;
 use crate::wire::json::{Object, Writer};
 use crate::wire::{Op, codes};
+
+/// Most ops in the session lane.
+const SESSION_OPS: usize = 100;
+
+/// How an op travels, and what is done for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Stored on this device until it is settled: it survives reloads and crashes, and waits for days. One that failed blocks its
+    /// channel until the application decides.
+    Durable,
+    /// Kept in memory for a minute, and sent before what is durable: for what means nothing later, like ending an answer. One that
+    /// failed is given up.
+    Session,
+}
+
+impl Lane {
+    /// The word that every binding uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Lane::Durable => "durable",
+            Lane::Session => "session",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Lane> {
+        [Lane::Durable, Lane::Session].into_iter().find(|lane| lane.as_str() == word)
+    }
+}
+
+/// An op that is checked and has its id, but is not sent: [`crate::Client::send_draft`] sends it, of this client or of another one, as
+/// often as it is asked. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The op's id, a UUID.
+    pub id: String,
+    /// How it travels.
+    pub lane: Lane,
+    /// The channel.
+    pub channel: String,
+    /// What kind of event it asks for.
+    pub kind: String,
+    /// The JSON text of an object.
+    pub body: String,
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft")
+            .field("id", &self.id)
+            .field("lane", &self.lane)
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
+
+/// An op to be added.
+pub(crate) struct NewOp<'a> {
+    pub(crate) draft: &'a Draft,
+    pub(crate) since: Time,
+    pub(crate) made_at: u64,
+    pub(crate) user: Option<String>,
+}
 
 /// How an entry stands.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,9 +84,12 @@ pub(crate) enum EntryState {
 /// An op that is not yet settled.
 pub(crate) struct Entry {
     pub(crate) id: String,
+    pub(crate) lane: Lane,
     pub(crate) channel: String,
     pub(crate) kind: String,
     pub(crate) body: String,
+    /// When it was made in this run.
+    since: Time,
     /// When it was made, by the wall clock.
     pub(crate) made_at: u64,
     /// Whose it is; unknown before the first welcome ever.
@@ -69,6 +136,8 @@ impl Entry {
         let text = |name: &str| object.str(name).map(|text| text.into_owned());
         Some(Entry {
             id: text("id")?,
+            lane: Lane::Durable,
+            since: Time(0),
             channel: text("ch")?,
             kind: text("kind")?,
             body: object.raw("body")?.to_owned(),
@@ -99,11 +168,20 @@ pub(crate) struct Outbox {
     max_ops: usize,
     max_bytes: usize,
     ttl_ms: u64,
+    session_ttl_ms: u64,
 }
 
 impl Outbox {
-    pub(crate) fn new(max_ops: usize, max_bytes: usize, ttl_ms: u64) -> Outbox {
-        Outbox { entries: Vec::new(), bytes: 0, next_seq: 1, max_ops, max_bytes, ttl_ms }
+    pub(crate) fn new(config: &Config) -> Outbox {
+        Outbox {
+            entries: Vec::new(),
+            bytes: 0,
+            next_seq: 1,
+            max_ops: config.outbox_ops,
+            max_bytes: config.outbox_bytes,
+            ttl_ms: config.op_ttl_ms,
+            session_ttl_ms: config.session_ttl_ms,
+        }
     }
 
     /// Takes back what the store held; false for a record that can't be read.
@@ -134,20 +212,26 @@ impl Outbox {
     }
 
     /// Adds an op at the end.
-    pub(crate) fn push(&mut self, op: Op, made_at: u64, user: Option<String>) -> Result<&Entry, SendError> {
+    pub(crate) fn push(&mut self, op: NewOp<'_>) -> Result<&Entry, SendError> {
         let entry = Entry {
-            id: op.id,
-            channel: op.ch,
-            kind: op.kind,
-            body: op.body,
-            made_at,
-            user,
+            id: op.draft.id.clone(),
+            lane: op.draft.lane,
+            channel: op.draft.channel.clone(),
+            kind: op.draft.kind.clone(),
+            body: op.draft.body.clone(),
+            since: op.since,
+            made_at: op.made_at,
+            user: op.user,
             state: EntryState::Ready { not_before: Time(0) },
             stored: false,
             tried: 0,
             doubtful: false,
             seq: self.next_seq,
         };
+        let of_session = || self.entries.iter().filter(|entry| entry.lane == Lane::Session).count();
+        if op.draft.lane == Lane::Session && of_session() >= SESSION_OPS {
+            return Err(SendError::OutboxFull);
+        }
         if self.entries.len() >= self.max_ops || self.bytes + entry.bytes() > self.max_bytes {
             return Err(SendError::OutboxFull);
         }
@@ -187,7 +271,25 @@ impl Outbox {
         oldest
     }
 
-    /// The first op that may be sent now, else the time at which the first may. An op waits for those before it in its
+    /// How many ops wait that have not been sent on this connection.
+    pub(crate) fn ready(&self) -> usize {
+        self.entries.iter().filter(|entry| matches!(entry.state, EntryState::Ready { .. })).count()
+    }
+
+    /// When the first op of the session lane has waited long enough.
+    pub(crate) fn session_deadline(&self) -> Option<Time> {
+        let waits = |entry: &&Entry| entry.lane == Lane::Session;
+        self.entries.iter().filter(waits).map(|entry| entry.since.after(self.session_ttl_ms)).min()
+    }
+
+    /// An op of the session lane that has waited long enough.
+    pub(crate) fn expired_session_op(&self, now: Time) -> Option<String> {
+        let is_over =
+            |entry: &&Entry| entry.lane == Lane::Session && entry.since.after(self.session_ttl_ms) <= now;
+        self.entries.iter().find(is_over).map(|entry| entry.id.clone())
+    }
+
+    /// The first op that may be sent now, the session lane's before the durable one's, else the time at which the first may. An op waits for those before it in its
     /// channel: behind one that failed or must wait itself, nothing goes.
     pub(crate) fn next(&self, now: Time, inflight: u64, inflight_bytes: u64) -> Next {
         let (mut count, mut bytes) = (0, 0);
@@ -195,10 +297,11 @@ impl Outbox {
             count += 1;
             bytes += entry.bytes() as u64;
         }
-        let mut blocked: Vec<&str> = Vec::new();
+        let mut blocked: Vec<(Lane, &str)> = Vec::new();
         let mut wake: Option<Time> = None;
-        for entry in &self.entries {
-            let channel = entry.channel.as_str();
+        let of = |lane| self.entries.iter().filter(move |entry| entry.lane == lane);
+        for entry in of(Lane::Session).chain(of(Lane::Durable)) {
+            let channel = (entry.lane, entry.channel.as_str());
             match &entry.state {
                 _ if blocked.contains(&channel) => {}
                 EntryState::Sent { .. } => {}
@@ -223,11 +326,13 @@ impl Outbox {
         wall.saturating_sub(entry.made_at) > self.ttl_ms
     }
 
-    /// The frame for an op, naming the op right before it in its channel if that one is still unsettled.
+    /// The frame for an op, naming the op right before it in its lane and channel if that one is still unsettled.
     pub(crate) fn frame(&self, id: &str) -> Option<Op> {
         let at = self.entries.iter().position(|entry| entry.id == id)?;
         let entry = &self.entries[at];
-        let before = self.entries[..at].iter().rfind(|other| other.channel == entry.channel);
+        let before = self.entries[..at]
+            .iter()
+            .rfind(|other| other.channel == entry.channel && other.lane == entry.lane);
         Some(Op {
             id: entry.id.clone(),
             ch: entry.channel.clone(),
@@ -237,14 +342,17 @@ impl Outbox {
         })
     }
 
-    /// Another user is signed in now: what the former one wrote must not go out in the new one's name. Returns the ids.
+    /// Another user is signed in now: what the former one wrote must not go out in the new one's name. Returns the ids of what is to
+    /// be stored as the new one's, and of what is foreign.
     pub(crate) fn sign_in(&mut self, user: &str) -> (Vec<String>, Vec<String>) {
         let (mut adopted, mut foreign) = (Vec::new(), Vec::new());
         for entry in &mut self.entries {
             match &entry.user {
                 None => {
                     entry.user = Some(user.to_owned());
-                    adopted.push(entry.id.clone());
+                    if entry.lane == Lane::Durable {
+                        adopted.push(entry.id.clone());
+                    }
                 }
                 Some(owner) if owner != user => {
                     entry.state =

@@ -54,6 +54,11 @@ impl Backoff {
         self.allowed(now, now.after(rng.up_to(spread_ms)))
     }
 
+    /// Whether a dial is allowed right now.
+    pub(crate) fn may_dial(&self, now: Time) -> bool {
+        self.allowed(now, now) == now
+    }
+
     /// The earliest time from `wanted` on that the spacing and the attempts of the last minute allow.
     fn allowed(&self, now: Time, wanted: Time) -> Time {
         let mut at = wanted;

@@ -1,23 +1,22 @@
 //! Every transition of the connection, in this one file.
 //!
 //! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked → … → Closed | Failed. What the application wants is the flag
-//! `wanted`, which only `connect` and `close` change; everything else moves the phase.
+//! `wanted`, which only `connect` and `close` change; everything else moves the phase. While online a *successor* may be on its way:
+//! another transport that takes over once it is welcomed, because the server said that it goes away, or to return to a better
+//! transport.
 
+use super::Context;
 use super::backoff::Backoff;
+use super::credential::{Credential, TOKEN_MS};
 use super::heartbeat::{Heartbeat, LATE_MS, Verdict};
+use super::transport::{Ladder, WORKS_MS};
 use crate::config::Config;
 use crate::event::State;
-use crate::io::{ConnId, Lifecycle, Message, Network, Output, TokenAsk, TokenError};
-use crate::rng::Rng;
+use crate::io::{ConnId, Lifecycle, Message, Network, Output, TokenAsk, TokenError, Transport};
 use crate::time::{Now, Time};
 use crate::wire::json::push_integer;
 use crate::wire::{ClientFrame, Secret, Welcome, codes, codes::close};
-use std::collections::VecDeque;
 
-/// How long the application may take to bring a token.
-const TOKEN_MS: u64 = 30_000;
-/// A token that lasts less than this is renewed before a dial, or in-band while online.
-const TOKEN_SPARE_MS: u64 = 30_000;
 /// A session that lasted this long was useful: the backoff starts over.
 const USEFUL_MS: u64 = 10_000;
 /// Between dials while the system says that there is no network, because it may be wrong.
@@ -29,20 +28,15 @@ const MOST_RETRY_AFTER_MS: u64 = 3_600_000;
 const MOST_SPREAD_MS: u64 = 600_000;
 /// A page that was hidden for less than this needs no probe.
 const HIDDEN_MS: u64 = 10_000;
-
-/// What a transition needs from outside.
-pub(crate) struct Context<'a> {
-    pub(crate) now: Now,
-    pub(crate) rng: &'a mut Rng,
-    pub(crate) out: &'a mut VecDeque<Output>,
-}
+/// Close codes below this are not the server's word: the transport died.
+const SERVER_CODES: u16 = 3_000;
 
 enum Phase {
     Idle,
     Token { ask: TokenAsk, until: Time },
-    Dialing { conn: ConnId, until: Time },
-    Hello { conn: ConnId, until: Time },
-    Online { conn: ConnId, since: Time, heartbeat: Heartbeat },
+    Dialing(Attempt),
+    Hello(Attempt),
+    Online { conn: ConnId, transport: Transport, since: Time, heartbeat: Heartbeat },
     Backoff { at: Time },
     Offline { at: Time },
     Parked,
@@ -50,33 +44,52 @@ enum Phase {
     Failed,
 }
 
-/// The credential in use. `expires` is by the wall clock, known once a server has judged the token.
-struct Token {
-    text: String,
-    expires: Option<u64>,
+/// A transport that is not welcomed yet.
+#[derive(Clone, Copy)]
+struct Attempt {
+    conn: ConnId,
+    transport: Transport,
+    until: Time,
 }
 
-/// In-band renewal of the token while online.
-enum Renewal {
-    None,
-    Due { at: Time },
-    Asked { ask: TokenAsk, until: Time },
+/// The transport that is to take over.
+#[derive(Clone, Copy)]
+enum Successor {
+    Dialing(Attempt),
+    Hello(Attempt),
+}
+
+impl Successor {
+    fn attempt(self) -> Attempt {
+        match self {
+            Successor::Dialing(attempt) | Successor::Hello(attempt) => attempt,
+        }
+    }
+}
+
+/// The server goes away.
+#[derive(Clone, Copy)]
+struct Leaving {
+    /// When this client's turn is to go elsewhere.
+    at: Time,
+    /// Whether its successor was dialled already.
+    tried: bool,
+    spread_ms: u64,
 }
 
 pub(crate) struct Connection {
     phase: Phase,
+    successor: Option<Successor>,
     wanted: bool,
     connect_timeout_ms: u64,
     backoff: Backoff,
-    token: Option<Token>,
-    renewal: Renewal,
-    /// A token was refused as expired since the last welcome: the next refusal backs off, and only a new token will do.
-    expired_once: bool,
+    ladder: Ladder,
+    credential: Credential,
     network_down: bool,
     frozen: bool,
     hidden_at: Option<Time>,
     /// Of the last `goaway` on this connection.
-    spread_ms: Option<u64>,
+    leaving: Option<Leaving>,
     /// Floor for the next dial, from the last `error` on this connection.
     retry_after_ms: u64,
     /// Code of the last `error` on this connection.
@@ -84,7 +97,6 @@ pub(crate) struct Connection {
     cause: Option<String>,
     was_online: bool,
     last_conn: u64,
-    last_ask: u64,
     nonce: u64,
 }
 
@@ -92,22 +104,21 @@ impl Connection {
     pub(crate) fn new(config: &Config) -> Connection {
         Connection {
             phase: Phase::Idle,
+            successor: None,
             wanted: false,
             connect_timeout_ms: config.connect_timeout_ms,
             backoff: Backoff::new(config.backoff_base_ms, config.backoff_cap_ms),
-            token: None,
-            renewal: Renewal::None,
-            expired_once: false,
+            ladder: Ladder::new(&config.transports),
+            credential: Credential::new(),
             network_down: false,
             frozen: false,
             hidden_at: None,
-            spread_ms: None,
+            leaving: None,
             retry_after_ms: 0,
             refusal: None,
             cause: None,
             was_online: false,
             last_conn: 0,
-            last_ask: 0,
             nonce: 0,
         }
     }
@@ -122,20 +133,41 @@ impl Connection {
         }
     }
 
+    /// How the welcomed connection reaches the server.
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        match self.phase {
+            Phase::Online { transport, .. } => Some(transport),
+            _ => None,
+        }
+    }
+
     /// Whether `conn` is the attempt that counts.
     pub(crate) fn is_current(&self, conn: ConnId) -> bool {
-        matches!(self.phase, Phase::Dialing { conn: c, .. } | Phase::Hello { conn: c, .. } | Phase::Online { conn: c, .. } if c == conn)
+        match &self.phase {
+            Phase::Dialing(attempt) | Phase::Hello(attempt) => attempt.conn == conn,
+            Phase::Online { conn: current, .. } => *current == conn,
+            _ => false,
+        }
+    }
+
+    /// Whether `conn` is on its way to take over.
+    pub(crate) fn is_successor(&self, conn: ConnId) -> bool {
+        self.successor.is_some_and(|successor| successor.attempt().conn == conn)
     }
 
     /// Whether the socket is open and the welcome is awaited.
-    pub(crate) fn awaits_welcome(&self) -> bool {
-        matches!(self.phase, Phase::Hello { .. })
+    pub(crate) fn awaits_welcome(&self, conn: ConnId) -> bool {
+        match (&self.phase, self.successor) {
+            (Phase::Hello(attempt), _) if attempt.conn == conn => true,
+            (_, Some(Successor::Hello(attempt))) => attempt.conn == conn,
+            _ => false,
+        }
     }
 
     pub(crate) fn state(&self) -> State {
         match self.phase {
             Phase::Idle => State::Idle,
-            Phase::Token { .. } | Phase::Dialing { .. } | Phase::Hello { .. } => {
+            Phase::Token { .. } | Phase::Dialing(_) | Phase::Hello(_) => {
                 if self.was_online || self.backoff.failures() > 0 {
                     State::Reconnecting
                 } else {
@@ -175,7 +207,7 @@ impl Connection {
 
     /// The token to say hello with.
     pub(crate) fn credential(&self) -> Secret {
-        Secret(self.token.as_ref().map(|token| token.text.clone()).unwrap_or_default())
+        self.credential.secret()
     }
 
     // Commands.
@@ -184,7 +216,7 @@ impl Connection {
         self.wanted = true;
         if matches!(self.phase, Phase::Idle | Phase::Closed | Phase::Failed) {
             self.backoff.settled();
-            self.expired_once = false;
+            self.credential.forgive();
             self.cause = None;
             self.was_online = false;
             self.begin(cx);
@@ -199,7 +231,7 @@ impl Connection {
         if let Some(conn) = self.online() {
             transmit(cx, conn, &ClientFrame::Bye);
         }
-        self.drop_transport(cx, close::NORMAL);
+        self.drop_transports(cx, close::NORMAL);
         self.phase = Phase::Closed;
         self.cause = None;
     }
@@ -208,9 +240,14 @@ impl Connection {
 
     /// The socket is open: true if `hello` is to be sent on it.
     pub(crate) fn opened(&mut self, now: Now, conn: ConnId) -> bool {
-        match self.phase {
-            Phase::Dialing { conn: current, .. } if current == conn => {
-                self.phase = Phase::Hello { conn, until: now.mono.after(self.connect_timeout_ms) };
+        let until = now.mono.after(self.connect_timeout_ms);
+        match (&self.phase, self.successor) {
+            (Phase::Dialing(attempt), _) if attempt.conn == conn => {
+                self.phase = Phase::Hello(Attempt { until, ..*attempt });
+                true
+            }
+            (_, Some(Successor::Dialing(attempt))) if attempt.conn == conn => {
+                self.successor = Some(Successor::Hello(Attempt { until, ..attempt }));
                 true
             }
             _ => false,
@@ -229,32 +266,43 @@ impl Connection {
         matches!(&self.phase, Phase::Online { heartbeat, .. } if heartbeat.last_heard() >= at)
     }
 
-    pub(crate) fn welcomed(&mut self, cx: &mut Context<'_>, welcome: &Welcome) {
-        if let Phase::Hello { conn, .. } = self.phase {
-            let now = cx.now.mono;
-            self.phase = Phase::Online {
-                conn,
-                since: now,
-                heartbeat: Heartbeat::new(now, welcome.ping_ms, welcome.grace_ms),
-            };
-            self.was_online = true;
-            self.expired_once = false;
-            self.cause = None;
-            self.token_lasts(cx.now, welcome.token_ttl_ms);
-        }
+    /// The server welcomes this connection; if it is the successor, the one before goes.
+    pub(crate) fn welcomed(&mut self, cx: &mut Context<'_>, conn: ConnId, welcome: &Welcome) {
+        let attempt = match (&self.phase, self.successor) {
+            (Phase::Hello(attempt), _) if attempt.conn == conn => *attempt,
+            (Phase::Online { conn: old, .. }, Some(Successor::Hello(attempt))) if attempt.conn == conn => {
+                let old = *old;
+                transmit(cx, old, &ClientFrame::Bye);
+                cx.out.push_back(Output::Close { conn: old, code: close::NORMAL });
+                self.leave_online(cx.now);
+                attempt
+            }
+            _ => return,
+        };
+        let now = cx.now.mono;
+        let heartbeat = Heartbeat::new(now, welcome.ping_ms, welcome.grace_ms, attempt.transport);
+        self.phase = Phase::Online { conn, transport: attempt.transport, since: now, heartbeat };
+        self.ladder.began(now, attempt.transport);
+        self.successor = None;
+        self.leaving = None;
+        self.retry_after_ms = 0;
+        self.refusal = None;
+        self.was_online = true;
+        self.credential.forgive();
+        self.cause = None;
+        self.token_lasts(cx.now, welcome.token_ttl_ms);
     }
 
     /// The server accepted the token in-band.
     pub(crate) fn token_lasts(&mut self, now: Now, ttl_ms: u64) {
-        if let Some(token) = &mut self.token {
-            token.expires = Some(now.wall.saturating_add(ttl_ms));
-        }
-        let spare = TOKEN_SPARE_MS.min(ttl_ms / 2);
-        self.renewal = Renewal::Due { at: now.mono.after((ttl_ms - spare).max(1_000)) };
+        self.credential.lasts(now, ttl_ms);
     }
 
-    pub(crate) fn goaway(&mut self, spread_ms: u64) {
-        self.spread_ms = Some(spread_ms.min(MOST_SPREAD_MS));
+    /// The server goes away: at a time of its own within the spread each client opens another connection, before it lets this one go.
+    pub(crate) fn goaway(&mut self, cx: &mut Context<'_>, spread_ms: u64) {
+        let spread_ms = spread_ms.min(MOST_SPREAD_MS);
+        let at = self.backoff.soon(cx.now.mono, spread_ms, cx.rng);
+        self.leaving = Some(Leaving { at, tried: false, spread_ms });
     }
 
     /// The server said why it is about to close, or that a frame was wrong.
@@ -264,45 +312,61 @@ impl Connection {
     }
 
     pub(crate) fn closed(&mut self, cx: &mut Context<'_>, conn: ConnId, code: u16) {
-        if self.is_current(conn) {
+        if self.is_successor(conn) {
+            // The connection that works goes on; its own end decides what follows.
+            self.successor = None;
+        } else if self.is_current(conn) {
             self.lost(cx, code);
         }
     }
 
     /// The peer does what nobody may do: closes, backs off, reports this cause.
-    pub(crate) fn broken(&mut self, cx: &mut Context<'_>, cause: &str) {
-        self.refusal = Some(cause.to_owned());
-        self.drop_transport(cx, close::INTERNAL);
-        self.lost(cx, close::INTERNAL);
+    pub(crate) fn broken(&mut self, cx: &mut Context<'_>, conn: ConnId, cause: &str) {
+        if self.is_successor(conn) {
+            self.drop_successor(cx, close::INTERNAL);
+        } else if self.is_current(conn) {
+            self.refusal = Some(cause.to_owned());
+            cx.out.push_back(Output::Close { conn, code: close::INTERNAL });
+            self.lost(cx, close::INTERNAL);
+        }
     }
 
     pub(crate) fn token(&mut self, cx: &mut Context<'_>, ask: TokenAsk, result: Result<String, TokenError>) {
-        if let Renewal::Asked { ask: current, .. } = self.renewal
-            && current == ask
-        {
-            self.renewed(cx, result);
-        } else if let Phase::Token { ask: current, .. } = self.phase
+        if let Phase::Token { ask: current, .. } = self.phase
             && current == ask
         {
             match result {
                 Ok(text) => {
-                    self.token = Some(Token { text, expires: None });
+                    self.credential.set(text);
                     self.dial(cx);
                 }
                 Err(TokenError::Unauthorized) => self.fail(codes::UNAUTHORIZED),
                 Err(TokenError::Unavailable) => self.back_off(cx, "token_unavailable"),
             }
+            return;
+        }
+        let Some(conn) = self.online() else { return };
+        match self.credential.renewed(cx.now, ask, &result) {
+            Some(Ok(token)) => transmit(cx, conn, &ClientFrame::Auth { token }),
+            Some(Err(_)) => {
+                self.drop_transports(cx, close::NORMAL);
+                self.fail(codes::UNAUTHORIZED);
+            }
+            None => {}
         }
     }
 
     pub(crate) fn network(&mut self, cx: &mut Context<'_>, hint: Network) {
         self.network_down = hint == Network::Offline;
+        if hint == Network::Changed {
+            self.ladder.forget();
+        }
         if !self.wanted {
             return;
         }
         if self.network_down {
             if !matches!(self.phase, Phase::Parked | Phase::Failed | Phase::Offline { .. }) {
-                self.drop_transport(cx, close::NORMAL);
+                self.drop_transports(cx, close::NORMAL);
                 self.cause = Some("offline".to_owned());
                 self.phase = Phase::Offline { at: cx.now.mono.after(OFFLINE_DIAL_MS) };
             }
@@ -328,7 +392,7 @@ impl Connection {
             Lifecycle::Frozen => {
                 self.frozen = true;
                 if self.wanted && !matches!(self.phase, Phase::Failed) {
-                    self.drop_transport(cx, close::NORMAL);
+                    self.drop_transports(cx, close::NORMAL);
                     self.phase = Phase::Parked;
                 }
             }
@@ -369,22 +433,36 @@ impl Connection {
 
     /// When [`Connection::tick`] has something to do, and which timer says so.
     pub(crate) fn deadline(&self) -> Option<(Time, &'static str)> {
-        let phase = match &self.phase {
+        match &self.phase {
             Phase::Token { until, .. } => Some((*until, "token")),
-            Phase::Dialing { until, .. } => Some((*until, "dial")),
-            Phase::Hello { until, .. } => Some((*until, "welcome")),
-            Phase::Online { heartbeat, .. } => Some((heartbeat.deadline(), "heartbeat")),
+            Phase::Dialing(attempt) => Some((attempt.until, "dial")),
+            Phase::Hello(attempt) => Some((attempt.until, "welcome")),
+            Phase::Online { heartbeat, .. } => {
+                let mut first = (heartbeat.deadline(), "heartbeat");
+                for (at, why) in [(self.credential.deadline(), "renewal"), (self.handover_at(), "handover")] {
+                    if let Some(at) = at
+                        && at < first.0
+                    {
+                        first = (at, why);
+                    }
+                }
+                Some(first)
+            }
             Phase::Backoff { at } => Some((*at, "backoff")),
             Phase::Offline { at } => Some((*at, "offline")),
             Phase::Idle | Phase::Parked | Phase::Closed | Phase::Failed => None,
-        };
-        let renewal = match self.renewal {
-            Renewal::None => None,
-            Renewal::Due { at } | Renewal::Asked { until: at, .. } => Some((at, "renewal")),
-        };
-        match (phase, renewal) {
-            (Some(phase), Some(renewal)) if renewal.0 < phase.0 && self.online().is_some() => Some(renewal),
-            _ => phase,
+        }
+    }
+
+    /// When to look after the successor again: to dial one, or because it takes too long.
+    fn handover_at(&self) -> Option<Time> {
+        if let Some(successor) = self.successor {
+            return Some(successor.attempt().until);
+        }
+        match (self.leaving, self.ladder.retry_at()) {
+            (Some(Leaving { at, tried: false, .. }), _) => Some(at),
+            (Some(_), _) => None,
+            (None, retry_at) => retry_at,
         }
     }
 
@@ -393,9 +471,11 @@ impl Connection {
         let now = cx.now.mono;
         match &self.phase {
             Phase::Token { until, .. } if *until <= now => self.back_off(cx, "token_timeout"),
-            Phase::Dialing { until, .. } | Phase::Hello { until, .. } if *until <= now => {
+            Phase::Dialing(attempt) | Phase::Hello(attempt) if attempt.until <= now => {
+                let attempt = *attempt;
                 // A machine that slept through the deadline learns nothing from it, but the socket is of no use.
-                self.drop_transport(cx, close::NORMAL);
+                cx.out.push_back(Output::Close { conn: attempt.conn, code: close::NORMAL });
+                self.strike(attempt.transport);
                 self.back_off(cx, "connect_timeout");
             }
             Phase::Online { conn, heartbeat, .. } => match heartbeat.check(now) {
@@ -407,17 +487,39 @@ impl Connection {
                     self.probe(cx);
                 }
                 Verdict::Dead => {
-                    let conn = *conn;
-                    cx.out.push_back(Output::Close { conn, code: close::PING_TIMEOUT });
+                    cx.out.push_back(Output::Close { conn: *conn, code: close::PING_TIMEOUT });
                     self.leave_online(cx.now);
-                    self.cause = Some(codes::PING_TIMEOUT.to_owned());
-                    self.phase = Phase::Backoff { at: self.backoff.soon(now, 0, cx.rng) };
+                    if !self.promote() {
+                        self.cause = Some(codes::PING_TIMEOUT.to_owned());
+                        self.phase = Phase::Backoff { at: self.backoff.soon(now, 0, cx.rng) };
+                    }
                 }
             },
             Phase::Backoff { at } | Phase::Offline { at } if *at <= now => self.begin(cx),
             _ => {}
         }
-        self.tick_renewal(cx);
+        if self.online().is_some() {
+            self.credential.tick(cx);
+            self.tick_handover(cx);
+        }
+    }
+
+    fn tick_handover(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now.mono;
+        if self.handover_at().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.successor.is_some() {
+            self.drop_successor(cx, close::NORMAL);
+        } else if let Some(leaving) = &mut self.leaving {
+            leaving.tried = true;
+            let transport = self.ladder.current();
+            self.dial_successor(cx, transport);
+        } else {
+            self.ladder.retrying(now);
+            let transport = self.ladder.best();
+            self.dial_successor(cx, transport);
+        }
     }
 
     /// The clocks say that the machine or the page slept.
@@ -440,64 +542,108 @@ impl Connection {
             self.phase = Phase::Parked;
             return;
         }
-        let usable = self.token.as_ref().is_some_and(|token| {
-            token.expires.is_none_or(|expires| expires > cx.now.wall.saturating_add(TOKEN_SPARE_MS))
-        });
-        if usable { self.dial(cx) } else { self.ask_token(cx, self.token.is_some() || self.expired_once) }
+        if self.credential.is_usable(cx.now) {
+            self.dial(cx);
+        } else {
+            self.ask_token(cx, self.credential.wants_renewal());
+        }
     }
 
     fn ask_token(&mut self, cx: &mut Context<'_>, renew: bool) {
-        let ask = self.next_ask();
+        let ask = self.credential.next_ask();
         cx.out.push_back(Output::FetchToken { ask, renew });
         self.phase = Phase::Token { ask, until: cx.now.mono.after(TOKEN_MS) };
     }
 
-    fn next_ask(&mut self) -> TokenAsk {
-        self.last_ask += 1;
-        TokenAsk(self.last_ask)
+    fn dial(&mut self, cx: &mut Context<'_>) {
+        self.leaving = None;
+        self.retry_after_ms = 0;
+        self.refusal = None;
+        self.credential.stop_renewal();
+        let transport = self.ladder.current();
+        self.phase = Phase::Dialing(self.open(cx, transport));
     }
 
-    fn dial(&mut self, cx: &mut Context<'_>) {
+    /// Opens the transport that is to take over. The token must be good, because a refusal would say nothing about this connection.
+    fn dial_successor(&mut self, cx: &mut Context<'_>, transport: Transport) {
+        if self.credential.is_usable(cx.now) && self.backoff.may_dial(cx.now.mono) {
+            self.successor = Some(Successor::Dialing(self.open(cx, transport)));
+        }
+    }
+
+    fn open(&mut self, cx: &mut Context<'_>, transport: Transport) -> Attempt {
         self.last_conn += 1;
         let conn = ConnId(self.last_conn);
         self.backoff.dialled(cx.now.mono);
-        self.spread_ms = None;
-        self.retry_after_ms = 0;
-        self.refusal = None;
-        self.renewal = Renewal::None;
-        cx.out.push_back(Output::Open { conn });
-        self.phase = Phase::Dialing { conn, until: cx.now.mono.after(self.connect_timeout_ms) };
+        cx.out.push_back(Output::Open { conn, transport });
+        Attempt { conn, transport, until: cx.now.mono.after(self.connect_timeout_ms) }
+    }
+
+    /// The successor takes the place of a connection that went too early; false if there is none.
+    fn promote(&mut self) -> bool {
+        match self.successor.take() {
+            Some(Successor::Dialing(attempt)) => self.phase = Phase::Dialing(attempt),
+            Some(Successor::Hello(attempt)) => self.phase = Phase::Hello(attempt),
+            None => return false,
+        }
+        true
     }
 
     /// The current transport is gone, with this close code.
     fn lost(&mut self, cx: &mut Context<'_>, code: u16) {
         let refusal = self.refusal.take();
-        let spread = self.spread_ms.take();
+        let leaving = self.leaving.take();
+        self.judge_transport(cx.now, code);
         self.leave_online(cx.now);
         // A token that worked before and is refused now: the server's keys have changed, and a new token may do.
-        let outdated = code == close::UNAUTHORIZED && !self.expired_once && self.token_worked();
+        let outdated = code == close::UNAUTHORIZED && self.credential.worked();
         if close::is_terminal(code) && !outdated {
+            self.drop_successor(cx, close::NORMAL);
             let code = refusal.as_deref().unwrap_or(terminal_code(code)).to_owned();
             self.fail(&code);
         } else if code == close::TOKEN_EXPIRED || outdated {
+            self.drop_successor(cx, close::NORMAL);
             self.cause = Some(codes::TOKEN_EXPIRED.to_owned());
-            self.token = None;
-            if std::mem::replace(&mut self.expired_once, true) {
-                self.back_off(cx, codes::TOKEN_EXPIRED);
-            } else {
+            if self.credential.refused_first_time() {
                 self.ask_token(cx, true);
+            } else {
+                self.back_off(cx, codes::TOKEN_EXPIRED);
             }
-        } else if let Some(spread_ms) = spread {
+        } else if self.promote() {
+            self.cause = Some(refusal.unwrap_or_else(|| "connection_lost".to_owned()));
+        } else if let Some(leaving) = leaving {
             self.cause = Some(codes::GOAWAY.to_owned());
-            self.phase = Phase::Backoff { at: self.backoff.soon(cx.now.mono, spread_ms, cx.rng) };
+            // A turn that is still to come stays; a dial that was made in vain is drawn anew.
+            let at = if leaving.tried || leaving.at <= cx.now.mono {
+                self.backoff.soon(cx.now.mono, leaving.spread_ms, cx.rng)
+            } else {
+                leaving.at
+            };
+            self.phase = Phase::Backoff { at };
         } else {
             let cause = refusal.unwrap_or_else(|| "connection_lost".to_owned());
             self.back_off(cx, &cause);
         }
     }
 
-    fn token_worked(&self) -> bool {
-        self.token.as_ref().is_some_and(|token| token.expires.is_some())
+    /// What the end of a connection says about its transport.
+    fn judge_transport(&mut self, now: Now, code: u16) {
+        let early = match &self.phase {
+            Phase::Dialing(attempt) | Phase::Hello(attempt) => Some(attempt.transport),
+            Phase::Online { transport, since, .. } if now.mono.since(*since) < WORKS_MS => Some(*transport),
+            _ => None,
+        };
+        if let Some(transport) = early
+            && code < SERVER_CODES
+        {
+            self.strike(transport);
+        }
+    }
+
+    fn strike(&mut self, transport: Transport) {
+        if !self.network_down {
+            self.ladder.strike(transport);
+        }
     }
 
     /// Waits before the next dial, because something failed.
@@ -514,68 +660,40 @@ impl Connection {
     /// Nothing is dialled from here on until the application says so.
     fn fail(&mut self, code: &str) {
         self.wanted = false;
-        self.renewal = Renewal::None;
-        self.token = None;
+        self.credential.forget();
         self.cause = Some(code.to_owned());
         self.phase = Phase::Failed;
     }
 
-    /// Tells the driver to drop the socket, if there is one; final at once.
-    fn drop_transport(&mut self, cx: &mut Context<'_>, code: u16) {
-        if let Phase::Dialing { conn, .. } | Phase::Hello { conn, .. } | Phase::Online { conn, .. } =
-            self.phase
-        {
-            cx.out.push_back(Output::Close { conn, code });
-            self.leave_online(cx.now);
+    /// Tells the driver to drop the sockets; final at once.
+    fn drop_transports(&mut self, cx: &mut Context<'_>, code: u16) {
+        self.drop_successor(cx, code);
+        let conn = match &self.phase {
+            Phase::Dialing(attempt) | Phase::Hello(attempt) => attempt.conn,
+            Phase::Online { conn, .. } => *conn,
+            _ => return,
+        };
+        cx.out.push_back(Output::Close { conn, code });
+        self.leave_online(cx.now);
+    }
+
+    fn drop_successor(&mut self, cx: &mut Context<'_>, code: u16) {
+        if let Some(successor) = self.successor.take() {
+            cx.out.push_back(Output::Close { conn: successor.attempt().conn, code });
         }
     }
 
     fn leave_online(&mut self, now: Now) {
-        if let Phase::Online { since, .. } = self.phase
-            && now.mono.since(since) >= USEFUL_MS
-        {
-            self.backoff.settled();
-        }
-        self.renewal = Renewal::None;
-    }
-
-    // Renewal of the token while online.
-
-    fn tick_renewal(&mut self, cx: &mut Context<'_>) {
-        if self.online().is_none() {
-            return;
-        }
-        let now = cx.now.mono;
-        match self.renewal {
-            Renewal::Due { at } if at <= now => {
-                let ask = self.next_ask();
-                cx.out.push_back(Output::FetchToken { ask, renew: true });
-                self.renewal = Renewal::Asked { ask, until: now.after(TOKEN_MS) };
+        if let Phase::Online { since, transport, .. } = self.phase {
+            let lasted = now.mono.since(since);
+            if lasted >= USEFUL_MS {
+                self.backoff.settled();
             }
-            Renewal::Asked { until, .. } if until <= now => {
-                self.renewed(cx, Err(TokenError::Unavailable));
-            }
-            _ => {}
-        }
-    }
-
-    fn renewed(&mut self, cx: &mut Context<'_>, result: Result<String, TokenError>) {
-        self.renewal = Renewal::None;
-        let Some(conn) = self.online() else { return };
-        match result {
-            Ok(text) => {
-                transmit(cx, conn, &ClientFrame::Auth { token: Secret(text.clone()) });
-                self.token = Some(Token { text, expires: None });
-            }
-            Err(TokenError::Unauthorized) => {
-                self.drop_transport(cx, close::NORMAL);
-                self.fail(codes::UNAUTHORIZED);
-            }
-            // The connection lives until the server ends it; until then it is worth asking again.
-            Err(TokenError::Unavailable) => {
-                self.renewal = Renewal::Due { at: cx.now.mono.after(5_000) };
+            if lasted >= WORKS_MS {
+                self.ladder.works(transport);
             }
         }
+        self.credential.stop_renewal();
     }
 }
 

@@ -2,6 +2,20 @@
 
 mod backoff;
 mod connection;
+mod credential;
 mod heartbeat;
+mod transport;
 
-pub(crate) use connection::{Connection, Context};
+pub(crate) use connection::Connection;
+
+use crate::io::Output;
+use crate::rng::Rng;
+use crate::time::Now;
+use std::collections::VecDeque;
+
+/// What a transition needs from outside.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) out: &'a mut VecDeque<Output>,
+}

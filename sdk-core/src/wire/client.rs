@@ -14,6 +14,8 @@ pub enum ClientFrame {
         token: Secret,
         /// This installation.
         client: String,
+        /// This run of the client, so that its own older connections can be told from another's.
+        session: Option<String>,
         /// Which library, for the server's logs.
         agent: Option<String>,
         /// What to subscribe to at once.
@@ -40,6 +42,8 @@ pub enum ClientFrame {
     },
     /// A request that becomes one event.
     Op(Op),
+    /// Something for whoever is there now: not stored, not answered.
+    Signal(Signal),
     /// A probe; answered by a pong.
     Ping {
         /// What the pong repeats.
@@ -108,6 +112,45 @@ pub struct Op {
     pub after: Option<String>,
 }
 
+/// A signal: typing, a cursor, a presence. `Debug` leaves the body out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signal {
+    /// The channel.
+    pub ch: String,
+    /// What kind.
+    pub kind: String,
+    /// A newer signal of the same kind and key replaces this one.
+    pub key: Option<String>,
+    /// Raw JSON text of an object.
+    pub body: String,
+}
+
+impl std::fmt::Debug for Signal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signal").field("ch", &self.ch).field("kind", &self.kind).finish()
+    }
+}
+
+impl Signal {
+    /// Writes the members.
+    pub(super) fn write(&self, writer: Writer) -> Writer {
+        writer
+            .str("ch", &self.ch)
+            .str("kind", &self.kind)
+            .opt_str("key", self.key.as_deref())
+            .raw("body", &self.body)
+    }
+
+    pub(super) fn read(object: &Object<'_>) -> Result<Signal, DecodeError> {
+        Ok(Signal {
+            ch: channel(object)?,
+            kind: object.need_str("kind")?.into_owned(),
+            key: object.str("key").map(|key| key.into_owned()),
+            body: body(object)?,
+        })
+    }
+}
+
 impl std::fmt::Debug for Op {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Op").field("id", &self.id).field("ch", &self.ch).field("kind", &self.kind).finish()
@@ -158,12 +201,13 @@ impl ClientFrame {
     /// The frame's JSON text.
     pub fn encode(&self) -> String {
         match self {
-            ClientFrame::Hello { v, token, client, agent, subs } => {
+            ClientFrame::Hello { v, token, client, session, agent, subs } => {
                 let subs: Vec<String> = subs.iter().map(|sub| sub.write(Writer::object()).end()).collect();
                 Writer::frame("hello")
                     .u64("v", *v)
                     .str("token", &token.0)
                     .str("client", client)
+                    .opt_str("session", session.as_deref())
                     .opt_str("agent", agent.as_deref())
                     .array("subs", subs.iter().map(String::as_str))
                     .end()
@@ -173,6 +217,7 @@ impl ClientFrame {
             ClientFrame::Unsub { ch } => Writer::frame("unsub").str("ch", ch).end(),
             ClientFrame::Next { ch, from } => Writer::frame("next").str("ch", ch).u64("from", *from).end(),
             ClientFrame::Op(op) => op.encode(),
+            ClientFrame::Signal(signal) => signal.write(Writer::frame("signal")).end(),
             ClientFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
             ClientFrame::Pong { n } => Writer::frame("pong").str("n", n).end(),
             ClientFrame::Bye | ClientFrame::Unknown => Writer::frame("bye").end(),
@@ -192,6 +237,7 @@ impl ClientFrame {
                     v: object.need_u64("v")?,
                     token: token(&object)?,
                     client: object.need_str("client")?.into_owned(),
+                    session: object.str("session").map(|session| session.into_owned()),
                     agent: object.str("agent").map(|agent| agent.chars().take(64).collect()),
                     subs,
                 }
@@ -204,13 +250,10 @@ impl ClientFrame {
                 id: object.need_str("id")?.into_owned(),
                 ch: channel(&object)?,
                 kind: object.need_str("kind")?.into_owned(),
-                body: object
-                    .raw("body")
-                    .filter(|body| body.starts_with('{'))
-                    .ok_or(DecodeError::Member("body"))?
-                    .to_owned(),
+                body: body(&object)?,
                 after: object.str("after").map(|after| after.into_owned()),
             }),
+            "signal" => ClientFrame::Signal(Signal::read(&object)?),
             "ping" => ClientFrame::Ping { n: nonce(&object)? },
             "pong" => ClientFrame::Pong { n: nonce(&object)? },
             "bye" => ClientFrame::Bye,
@@ -231,6 +274,11 @@ fn token(object: &Object<'_>) -> Result<Secret, DecodeError> {
 fn channel(object: &Object<'_>) -> Result<String, DecodeError> {
     let ch = object.need_str("ch")?;
     if is_channel_name(&ch) { Ok(ch.into_owned()) } else { Err(DecodeError::Member("ch")) }
+}
+
+fn body(object: &Object<'_>) -> Result<String, DecodeError> {
+    let body = object.raw("body").filter(|body| body.starts_with('{'));
+    body.map(str::to_owned).ok_or(DecodeError::Member("body"))
 }
 
 pub(super) fn nonce(object: &Object<'_>) -> Result<String, DecodeError> {

@@ -56,6 +56,8 @@ pub const STORE_UNAVAILABLE: &str = "store_unavailable";
 pub const INTERNAL: &str = "internal";
 /// The server is going away.
 pub const GOAWAY: &str = "goaway";
+/// A newer connection of the same session took this one's place.
+pub const REPLACED: &str = "replaced";
 /// Nothing was heard in time.
 pub const PING_TIMEOUT: &str = "ping_timeout";
 
@@ -79,6 +81,8 @@ pub mod close {
     pub const HELLO_TIMEOUT: u16 = 4006;
     /// All connections are taken.
     pub const TOO_MANY_CONNECTIONS: u16 = 4007;
+    /// A newer connection of the same session took this one's place.
+    pub const REPLACED: u16 = 4008;
     /// The token was valid once.
     pub const TOKEN_EXPIRED: u16 = 4020;
     /// The peer does not follow the protocol.

@@ -8,7 +8,7 @@ pub mod codes;
 pub mod json;
 mod server;
 
-pub use client::{ClientFrame, Cursor, Op, Secret, Subscription, Want, decode_client_message};
+pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use server::{
     EventFrame, Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, User, UserKind, Welcome,
     decode_server_message,
@@ -28,6 +28,10 @@ pub const MAX_CHANNEL: usize = 128;
 pub const MAX_TEXT: usize = 16_384;
 /// Greatest length of the `n` of a ping, in bytes.
 pub const MAX_NONCE: usize = 64;
+/// Greatest length of a signal's kind and key, in bytes.
+pub const MAX_SIGNAL_NAME: usize = 64;
+/// Greatest length of a signal's body, in bytes.
+pub const MAX_SIGNAL_BODY: usize = 1_024;
 /// Most events in a page.
 pub const PAGE_EVENTS: usize = 256;
 /// Most bytes of events in a page; one event is always sent.

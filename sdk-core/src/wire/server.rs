@@ -1,6 +1,6 @@
 //! Frames from the server, protocol section 4.
 
-use super::client::nonce;
+use super::client::{Signal, nonce};
 use super::json::{Object, Writer};
 use super::{DecodeError, frames};
 
@@ -33,6 +33,13 @@ pub enum ServerFrame {
     Event(EventFrame),
     /// A piece of an answer.
     Piece(Piece),
+    /// Something for whoever is there now.
+    Signal {
+        /// What it says.
+        signal: Signal,
+        /// Who.
+        by: User,
+    },
     /// An op is committed.
     Ok {
         /// The op.
@@ -487,6 +494,9 @@ impl ServerFrame {
             }
             ServerFrame::Event(event) => event.encode(),
             ServerFrame::Piece(piece) => piece.encode(),
+            ServerFrame::Signal { signal, by } => {
+                signal.write(Writer::frame("signal")).raw("by", &by.encode()).end()
+            }
             ServerFrame::Ok { id, ch, offset, at, dup } => {
                 let writer =
                     Writer::frame("ok").str("id", id).str("ch", ch).u64("offset", *offset).u64("at", *at);
@@ -548,6 +558,10 @@ impl ServerFrame {
                 at: object.need_u64("at")?,
                 text: owned("text")?,
             }),
+            "signal" => ServerFrame::Signal {
+                signal: Signal::read(&object)?,
+                by: User::read(&object.object("by").ok_or(DecodeError::Member("by"))?)?,
+            },
             "ok" => ServerFrame::Ok {
                 id: owned("id")?,
                 ch: owned("ch")?,

@@ -61,6 +61,8 @@ pub struct Rig {
     /// The attempt opened last, and every one ever opened with its time.
     pub conn: Option<ConnId>,
     pub dials: Vec<(ConnId, Time)>,
+    /// With what each was dialled.
+    pub transports: Vec<Transport>,
     /// Frames sent, arrays taken apart.
     pub sent: VecDeque<Value>,
     pub closes: Vec<(ConnId, u16)>,
@@ -87,12 +89,17 @@ impl Rig {
     }
 
     pub fn at(store: Store, now: Now, seed: [u8; 32]) -> Rig {
-        let client = Client::new(Config::default(), seed, now, store.restored());
+        Rig::with(Config::default(), store, now, seed)
+    }
+
+    pub fn with(config: Config, store: Store, now: Now, seed: [u8; 32]) -> Rig {
+        let client = Client::new(config, seed, now, store.restored());
         let mut rig = Rig {
             client,
             now,
             conn: None,
             dials: vec![],
+            transports: vec![],
             sent: VecDeque::new(),
             closes: vec![],
             events: vec![],
@@ -165,9 +172,10 @@ impl Rig {
     pub fn drain(&mut self) {
         for _ in 0..10_000 {
             match self.client.poll(self.now) {
-                Output::Open { conn } => {
+                Output::Open { conn, transport } => {
                     self.conn = Some(conn);
                     self.dials.push((conn, self.now.mono));
+                    self.transports.push(transport);
                 }
                 Output::Transmit { message, .. } => {
                     match serde_json::from_str(&message.0).expect("valid JSON") {

@@ -215,7 +215,8 @@ pub enum TwChannelState {
     /// At the head.
     Live,
     /// Earlier events are forgotten and what follows starts anew.
-    Reset { reason: String },
+    /// `missed` events of the same log were skipped.
+    Reset { reason: String, missed: i64 },
     /// Refused.
     Failed { code: String, detail: String },
 }
@@ -233,6 +234,8 @@ pub enum TwEvent {
     Channel { channel: String, state: TwChannelState },
     /// An event of a channel that was subscribed without a timeline; `json` is its frame.
     Received { channel: String, offset: i64, json: String },
+    /// Somebody signals something of the moment; `body` is the JSON text of an object.
+    Signal { channel: String, kind: String, key: Option<String>, body: String, by: TwUser },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog { dialog: String, changes: Vec<TwChange> },
     /// The store fails with this code, or works again.
@@ -306,7 +309,7 @@ impl From<ChannelState> for TwChannelState {
         match state {
             ChannelState::Syncing => TwChannelState::Syncing,
             ChannelState::Live => TwChannelState::Live,
-            ChannelState::Reset { reason } => TwChannelState::Reset { reason },
+            ChannelState::Reset { reason, missed } => TwChannelState::Reset { reason, missed: large(missed) },
             ChannelState::Failed { code, message } => TwChannelState::Failed { code, detail: message },
         }
     }
@@ -323,6 +326,13 @@ impl From<ClientEvent> for TwEvent {
                 channel: frame.ch.clone(),
                 offset: large(frame.offset),
                 json: frame.raw.clone(),
+            },
+            ClientEvent::Signal { signal, by } => TwEvent::Signal {
+                channel: signal.ch,
+                kind: signal.kind,
+                key: signal.key,
+                body: signal.body,
+                by: by.into(),
             },
             ClientEvent::Dialog { dialog, changes } => {
                 TwEvent::Dialog { dialog, changes: changes.into_iter().map(TwChange::from).collect() }

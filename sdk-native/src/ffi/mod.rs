@@ -147,6 +147,18 @@ impl TwClient {
         Ok(self.client.send_text(&dialog, &text)?.id().to_owned())
     }
 
+    /// Tells whoever follows the dialog now something of the moment, like that somebody types; `body` is the JSON text of an object.
+    /// A newer signal of the same kind and key takes the place of one that still waits.
+    pub fn signal(
+        &self,
+        dialog: String,
+        kind: String,
+        key: Option<String>,
+        body: String,
+    ) -> Result<(), TwError> {
+        Ok(self.client.signal(&format!("dialog:{dialog}"), &kind, key.as_deref(), &body)?)
+    }
+
     /// Sends a failed message again; false when there is no failed message of this id.
     pub fn retry(&self, id: String) -> bool {
         self.client.retry(&id)

@@ -105,9 +105,9 @@ fn request_body(config: &OpenAiConfig, turns: &[Turn]) -> serde_json::Value {
     let system = config.system.iter().map(|text| serde_json::json!({"role": "system", "content": text}));
     let turns = turns.iter().map(|turn| {
         let role = match turn.role {
-            Role::User => "user",
             // For the model, who answers is one party, whether a human or a model wrote the words.
             Role::Operator | Role::Assistant => "assistant",
+            _ => "user",
         };
         serde_json::json!({"role": role, "content": turn.text})
     });

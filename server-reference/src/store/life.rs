@@ -5,12 +5,13 @@
 //! new random id, and each commit a higher number. The file is written after the commit and without a sync: a crash leaves it
 //! equal or behind, never ahead.
 
-use super::schema::{OpenError, read_meta, write_meta};
+use super::schema::OpenError;
 use rusqlite::Connection;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use tidewire_server_core::log::{read_meta, write_meta};
 
 /// The file's first line, for whoever finds it.
 const NOTE: &str =

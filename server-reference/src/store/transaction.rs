@@ -1,12 +1,15 @@
-//! One transaction for a batch of writes: each of them stands or falls alone, until the commit.
+//! The writer's transaction: a batch of writes under the number of its commit.
 
 use super::doubt::{self, Faults};
 use super::life::Life;
-use super::{Outcome, StoreError, Write, ops};
+use crate::clock;
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use rusqlite::Connection;
+use std::time::{Duration, Instant};
+use tidewire_server_core::log::{self, Applied, Outside, Write};
 
-/// The answers, and whether anything was written.
-pub(super) type Committed = (Vec<Result<Outcome, StoreError>>, bool);
+/// A trimming ends early after this time: everybody else's writes wait for it.
+const TRIM_TIME: Duration = Duration::from_millis(1);
 
 /// Applies the writes and commits them under this number, all or, when it fails, none.
 pub(super) fn run(
@@ -14,11 +17,11 @@ pub(super) fn run(
     batch: &[&Write],
     number: u64,
     faults: &Faults,
-) -> rusqlite::Result<Committed> {
+) -> rusqlite::Result<Applied> {
     let result = attempt(connection, batch, number, faults);
-    if result.is_err() && !connection.is_autocommit() {
+    if result.is_err() {
         // When this fails too the connection is dropped, which rolls back.
-        connection.execute_batch("ROLLBACK")?;
+        log::rollback(connection)?;
     }
     result
 }
@@ -28,51 +31,40 @@ fn attempt(
     batch: &[&Write],
     number: u64,
     faults: &Faults,
-) -> rusqlite::Result<Committed> {
-    let before = connection.total_changes();
-    let statement = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-    // SQLite sets the limit only outside of a transaction's snapshot.
-    for write in batch {
-        if matches!(write, Write::LimitPages(_)) {
-            ops::apply(connection, write)?;
-        }
-    }
-    statement("BEGIN IMMEDIATE")?;
-    let mut answers = Vec::with_capacity(batch.len());
-    for write in batch {
-        if matches!(write, Write::LimitPages(_)) {
-            answers.push(Ok(Outcome::Done));
-            continue;
-        }
-        statement("SAVEPOINT one")?;
-        match ops::apply(connection, write) {
-            Ok(outcome) => {
-                statement("RELEASE one")?;
-                answers.push(Ok(outcome));
-            }
-            // SQLite has rolled everything back by itself (full disk, I/O error).
-            Err(error) if connection.is_autocommit() => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, "one write of a batch failed");
-                statement("ROLLBACK TO one")?;
-                statement("RELEASE one")?;
-                answers.push(Err(StoreError::from(error)));
-            }
-        }
-    }
-    // What was answered from what is there already costs no write.
-    let changed = connection.total_changes() != before;
+) -> rusqlite::Result<Applied> {
+    let applied = log::begin(connection, batch, &System { begun: Instant::now() })?;
     let mut fault = None;
-    if changed {
+    if applied.changed {
         Life::count(connection, number)?;
         fault = faults.take();
     }
     if fault == Some(false) {
         return Err(doubt::sync_failed());
     }
-    statement("COMMIT")?;
+    log::commit(connection)?;
     if fault == Some(true) {
         return Err(doubt::sync_failed());
     }
-    Ok((answers, changed))
+    Ok(applied)
+}
+
+/// The system's clocks, and HMAC-SHA256.
+struct System {
+    begun: Instant,
+}
+
+impl Outside for System {
+    fn now_ms(&self) -> u64 {
+        clock::now_ms()
+    }
+
+    fn digest(&self, text: &str) -> Option<String> {
+        // Databases in use hold what this key made.
+        let key = EncodingKey::from_secret(b"tidewire trimmed op");
+        crypto::sign(text.as_bytes(), &key, Algorithm::HS256).ok()
+    }
+
+    fn enough(&self) -> bool {
+        self.begun.elapsed() > TRIM_TIME
+    }
 }

@@ -1,9 +1,9 @@
 //! The one thread that writes, and the one that tells the results.
 
 use super::checkpoint::Checkpointer;
-use super::doubt::{self, Doubt, Faults};
+use super::doubt::{self, Faults};
 use super::life::Life;
-use super::{Identity, Outcome, Readers, StoreError, Write, schema, transaction};
+use super::{Identity, Readers, schema, transaction};
 use crate::sync::lock;
 use rusqlite::Connection;
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tidewire_server_core::log::{self, Done, Doubt, Outcome, StoreError, Submit, Write};
 use tokio::sync::oneshot;
 
 /// Most writes in one transaction.
@@ -25,21 +26,18 @@ const QUEUE: usize = 20_000;
 /// How often a database is tried again whose last commit is in doubt.
 const REOPEN: Duration = Duration::from_millis(100);
 
-/// Called on one thread, in the order of the commits.
-pub(crate) type Publish = Box<dyn FnOnce(Result<Outcome, StoreError>) + Send>;
-
 /// Called for each channel whose last commit is in doubt, on the same thread, in the order of the commits.
 type OnDoubt = Box<dyn Fn(&Doubt) + Send + Sync>;
 
 struct Job {
     write: Write,
-    done: Publish,
+    done: Done,
 }
 
 /// What the writer tells the publisher.
 enum News {
     /// Of a batch.
-    Results(Vec<(Publish, Result<Outcome, StoreError>)>),
+    Results(Vec<(Done, Result<Outcome, StoreError>)>),
     /// After an error.
     Doubts(Vec<Doubt>),
 }
@@ -133,8 +131,8 @@ impl Store {
         self.faults.add(reaches_disk);
     }
 
-    /// Hands a write in; `done` is called once, after the commit, in commit order.
-    pub(crate) fn submit(&self, write: Write, done: Publish) {
+    /// Hands a write in; `done` is called once, after the commit, on one thread, in commit order.
+    fn hand_in(&self, write: Write, done: Done) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return done(Err(StoreError::Unavailable));
@@ -164,7 +162,7 @@ impl Store {
         then: impl FnOnce(&Outcome) + Send + 'static,
     ) -> Result<Outcome, StoreError> {
         let (sender, receiver) = oneshot::channel();
-        self.submit(
+        self.hand_in(
             write,
             Box::new(move |result| {
                 if let Ok(outcome) = &result {
@@ -189,6 +187,12 @@ impl Store {
         self.readers.close();
         self.checkpointer.close();
         lock(&self.exclusive).take();
+    }
+}
+
+impl Submit for Store {
+    fn submit(&self, write: Write, done: Done) {
+        self.hand_in(write, done);
     }
 }
 
@@ -289,7 +293,7 @@ impl Writer {
         }
         let opened = schema::reopen(&self.path, &mut self.life).and_then(|connection| {
             doubt::settle(&connection)?;
-            let doubts = doubt::look(&connection, &self.doubtful)?;
+            let doubts = log::look(&connection, &self.doubtful)?;
             Ok((connection, doubts))
         });
         match opened {
@@ -327,13 +331,13 @@ impl Writer {
         let number = self.life.next();
         let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
         match transaction::run(&connection, &writes, number, &self.faults) {
-            Ok((answers, changed)) => {
-                if changed {
+            Ok(applied) => {
+                if applied.changed {
                     self.life.committed(number);
                 }
                 self.connection = Some(connection);
-                self.note(answers.iter().any(Result::is_ok));
-                answers
+                self.note(applied.answers.iter().any(Result::is_ok));
+                applied.answers
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed");
@@ -344,7 +348,7 @@ impl Writer {
                     self.connection = Some(connection);
                 } else {
                     self.in_doubt = true;
-                    self.doubtful.extend(batch.iter().filter_map(|job| doubt::channel_of(&job.write)));
+                    self.doubtful.extend(batch.iter().filter_map(|job| log::channel_of(&job.write)));
                 }
                 self.all_failed(batch, error)
             }

@@ -152,7 +152,7 @@ fn tell(
         }
         ClientEvent::Storage { code } => note(&json!({"p": "storage", "code": code})),
         ClientEvent::Channel { state: ChannelState::Live, .. } => note(&json!({"p": "live"})),
-        ClientEvent::Channel { state: ChannelState::Reset { reason }, .. } => {
+        ClientEvent::Channel { state: ChannelState::Reset { reason, .. }, .. } => {
             note(&json!({"p": "surprise", "what": reason}))
         }
         ClientEvent::Lagged { missed } => note(&json!({"p": "surprise", "what": format!("{missed} missed")})),

@@ -2,26 +2,28 @@
 
 use super::schema::{event_key, offset_of, write_meta};
 use super::{
-    CreateDialog, Duplicate, EndRun, NewEvent, Outcome, Refusal, StartRun, StorePiece, Stored, Write,
-    retention,
+    CreateDialog, Duplicate, EndRun, NewEvent, Outcome, Outside, Refusal, StartRun, StorePiece, Stored,
+    Write, retention,
 };
-use crate::clock;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::EventFrame;
-use uuid::Uuid;
 
 /// Size of a probe.
 const PROBE_BYTES: usize = 65_536;
 
 /// Applies one write. A refusal has written nothing.
-pub(super) fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<Outcome> {
+pub(super) fn apply(
+    connection: &Connection,
+    write: &Write,
+    outside: &dyn Outside,
+) -> rusqlite::Result<Outcome> {
     match write {
-        Write::Append(event) => append(connection, event),
-        Write::StartRun(start) => start_run(connection, start),
+        Write::Append(event) => append(connection, event, outside),
+        Write::StartRun(start) => start_run(connection, start, outside.now_ms()),
         Write::Piece(piece) => store_piece(connection, piece),
-        Write::EndRun(end) => end_run(connection, end),
+        Write::EndRun(end) => end_run(connection, end, outside.now_ms()),
         Write::CreateDialog(dialog) => create_dialog(connection, dialog),
-        Write::Trim(trim) => retention::trim(connection, trim).map(Outcome::Trimmed),
+        Write::Trim(trim) => retention::trim(connection, trim, outside).map(Outcome::Trimmed),
         Write::ForgetOps { before_ms, most } => {
             retention::forget(connection, *before_ms, *most).map(Outcome::Forgotten)
         }
@@ -35,13 +37,13 @@ pub(super) fn apply(connection: &Connection, write: &Write) -> rusqlite::Result<
     }
 }
 
-fn append(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Outcome> {
+fn append(connection: &Connection, event: &NewEvent, outside: &dyn Outside) -> rusqlite::Result<Outcome> {
     let op = event.op.as_bytes().as_slice();
     if let Some((key, frame)) = find_op(connection, op, event)? {
         return Ok(earlier(event, key, frame));
     }
     if let Some(trimmed) = retention::find(connection, op, event)? {
-        return trimmed.compare(event);
+        return trimmed.compare(event, outside);
     }
     if let Some(after) = &event.after {
         let after = after.as_bytes().as_slice();
@@ -59,7 +61,7 @@ fn append(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Outcome
             return Ok(Outcome::Refused(Refusal::RunNotFound));
         }
     }
-    let stored = insert(connection, event)?;
+    let stored = insert(connection, event, outside.now_ms())?;
     if event.wants_answer {
         connection
             .prepare_cached("UPDATE dialogs SET wants_answer = ? WHERE channel = ?")?
@@ -86,8 +88,7 @@ fn find_op(connection: &Connection, op: &[u8], event: &NewEvent) -> rusqlite::Re
 }
 
 /// Gives the event its offset and stores it.
-fn insert(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Stored> {
-    let at = clock::now_ms();
+fn insert(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Result<Stored> {
     let offset: i64 = connection
         .prepare_cached(
             "UPDATE channels SET head = head + 1, oldest = coalesce(oldest, ?2) WHERE id = ?1 RETURNING head",
@@ -111,12 +112,12 @@ fn insert(connection: &Connection, event: &NewEvent) -> rusqlite::Result<Stored>
     Ok(Stored { offset, at, frame: frame.into() })
 }
 
-fn start_run(connection: &Connection, start: &StartRun) -> rusqlite::Result<Outcome> {
+fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Result<Outcome> {
     // A start that was committed although its answer was lost must not be written twice.
     if let Some((key, frame)) = find_op(connection, start.event.op.as_bytes(), &start.event)? {
         return Ok(earlier(&start.event, key, frame));
     }
-    let stored = insert(connection, &start.event)?;
+    let stored = insert(connection, &start.event, at)?;
     // The message it answers belongs to it.
     connection
         .prepare_cached(
@@ -137,14 +138,14 @@ fn store_piece(connection: &Connection, piece: &StorePiece) -> rusqlite::Result<
     Ok(Outcome::Done)
 }
 
-fn end_run(connection: &Connection, end: &EndRun) -> rusqlite::Result<Outcome> {
+fn end_run(connection: &Connection, end: &EndRun, at: u64) -> rusqlite::Result<Outcome> {
     // An end that was committed although its answer was lost must not be written twice.
     let open = connection.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([&end.run])?;
     if open == 0 {
         return Ok(Outcome::Refused(Refusal::RunNotFound));
     }
     connection.prepare_cached("DELETE FROM pieces WHERE run = ?")?.execute([&end.run])?;
-    insert(connection, &end.event).map(Outcome::Stored)
+    insert(connection, &end.event, at).map(Outcome::Stored)
 }
 
 fn create_dialog(connection: &Connection, dialog: &CreateDialog) -> rusqlite::Result<Outcome> {
@@ -164,10 +165,4 @@ fn create_dialog(connection: &Connection, dialog: &CreateDialog) -> rusqlite::Re
         .prepare_cached("INSERT INTO dialogs (channel, owner) VALUES (?, ?)")?
         .execute(params![connection.last_insert_rowid(), dialog.owner])?;
     Ok(Outcome::Created)
-}
-
-/// An event of the server's own.
-pub(crate) fn own_id() -> (Uuid, String) {
-    let id = clock::new_id();
-    (id, id.hyphenated().to_string())
 }

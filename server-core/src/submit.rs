@@ -1,12 +1,14 @@
 //! An op's way from a client into the log (protocol section 3).
 
-use crate::auth::Identity;
+use crate::answers;
 use crate::channel::Channel;
-use crate::session::Session;
-use crate::store::{Duplicate, NewEvent, Outcome, Refusal, StoreError, Stored, Write};
+use crate::hub;
+use crate::identity::Identity;
+use crate::log::{Duplicate, NewEvent, Outcome, Refusal, StoreError, Stored, Write};
+use crate::session::{Ask, Flow, Session, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use tidewire_core::Now;
 use tidewire_core::wire::json::Object;
 use tidewire_core::wire::{MAX_TEXT, Op, Problem, ServerFrame, UserKind, codes};
 use uuid::Uuid;
@@ -63,37 +65,79 @@ fn later(code: &'static str, message: impl Into<String>, retry_after_ms: u64) ->
     Refused { code, message: message.into(), retryable: true, retry_after_ms: Some(retry_after_ms) }
 }
 
+/// An op whose form is right; its channel is looked for.
+pub(crate) struct Checked {
+    op: Op,
+    id: Uuid,
+    after: Option<Uuid>,
+    wish: Wish,
+}
+
 impl Session {
     /// Checks an op and hands it to the writer; the answer comes after the commit.
-    pub(crate) async fn submit(&mut self, identity: &Identity, op: Op) {
+    pub(crate) fn submit(&mut self, now: Now, identity: &Identity, op: Op) -> Flow {
         let id = op.id.clone();
-        if let Err(refused) = self.try_submit(identity, op).await {
-            self.outgoing.send(&nack(id, refused));
+        let checked = match self.check(now, identity, op) {
+            Ok(checked) => checked,
+            Err(refused) => {
+                self.outgoing().send(&nack(id, refused));
+                return Flow::Ready;
+            }
+        };
+        match self.engine().hub.loaded(&checked.op.ch) {
+            Some(channel) => self.submit_to(identity, checked, Ok(Some(channel))),
+            None => {
+                let ask = Ask::Channel(checked.op.ch.clone());
+                self.wait(Waiting::Op(checked));
+                Flow::Ask(ask)
+            }
         }
     }
 
-    async fn try_submit(&mut self, identity: &Identity, op: Op) -> Result<(), Refused> {
-        let uuid = parse(&op.id).ok_or_else(|| refused(codes::BAD_OP_ID, "`id` must be a UUID"))?;
+    /// Goes on once the channel was looked for.
+    pub(crate) fn submit_to(
+        &mut self,
+        identity: &Identity,
+        checked: Checked,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+    ) -> Flow {
+        let id = checked.op.id.clone();
+        if let Err(refused) = self.hand_in(identity, checked, found) {
+            self.outgoing().send(&nack(id, refused));
+        }
+        Flow::Ready
+    }
+
+    fn check(&self, now: Now, identity: &Identity, op: Op) -> Result<Checked, Refused> {
+        let id = parse(&op.id).ok_or_else(|| refused(codes::BAD_OP_ID, "`id` must be a UUID"))?;
         let after = match op.after.as_deref() {
             None => None,
             Some(after) => {
                 Some(parse(after).ok_or_else(|| refused(codes::BAD_OP_ID, "`after` must be a UUID"))?)
             }
         };
-        let budget = self.app.budget(identity.user.kind);
-        let author = identity.key();
-        if let Err(wait) = self.app.limiter.take(&author, budget, Instant::now()) {
+        let budget = self.engine().limits.budget(identity.user.kind);
+        if let Err(wait) = self.engine().limiter.take(&identity.key(), budget, now.mono) {
             return Err(later(codes::RATE_LIMITED, "too many ops; wait a little", wait));
         }
         let wish = wish(&op)?;
-        let channel = self.app.hub.visible(&op.ch, identity).await.map_err(|denied| Refused {
+        Ok(Checked { op, id, after, wish })
+    }
+
+    fn hand_in(
+        &mut self,
+        identity: &Identity,
+        Checked { op, id: uuid, after, wish }: Checked,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+    ) -> Result<(), Refused> {
+        let channel = hub::visible(found, identity).map_err(|denied| Refused {
             code: denied.code(),
             message: denied.message(),
             retryable: denied.is_retryable(),
             retry_after_ms: None,
         })?;
         let bytes = op.body.len();
-        if !self.inflight.take(bytes) {
+        if !self.inflight().take(bytes) {
             return Err(later(codes::RATE_LIMITED, "too many ops are unanswered", 1_000));
         }
         let (kind, needs_run) = match &wish {
@@ -101,12 +145,12 @@ impl Session {
             Wish::Cancel(run) => ("run.cancel", Some(run.clone())),
         };
         let wants_answer = needs_run.is_none()
-            && self.app.answers.are_on()
+            && self.engine().answers.is_some()
             && matches!(identity.user.kind, UserKind::Guest | UserKind::User);
         let event = NewEvent {
             channel: channel.id,
             name: channel.name.clone(),
-            author,
+            author: identity.key(),
             by: identity.user.clone(),
             op: uuid,
             id: op.id.clone(),
@@ -116,19 +160,22 @@ impl Session {
             needs_run,
             wants_answer,
         };
-        let (outgoing, inflight) = (self.outgoing.clone(), self.inflight.clone());
-        let (answers, id, ch) = (self.app.answers.clone(), op.id, op.ch);
+        let (outgoing, inflight) = (self.outgoing().clone(), self.inflight().clone());
+        let (answering, id, ch) = (self.engine().answers.clone(), op.id, op.ch);
         let publish = move |channel: &Arc<Channel>, stored: &Stored| {
             if !channel.publish(stored) {
                 return;
             }
             match &wish {
-                Wish::Message if wants_answer => answers.want(channel, stored.offset),
-                Wish::Message => {}
+                Wish::Message => {
+                    if let Some(answering) = answering.filter(|_| wants_answer) {
+                        answers::want(answering, channel, stored.offset);
+                    }
+                }
                 Wish::Cancel(run) => channel.stop_run(run),
             }
         };
-        self.app.store.submit(
+        self.engine().log.submit(
             Write::Append(event),
             Box::new(move |result| {
                 inflight.give_back(bytes);

@@ -1,8 +1,8 @@
-//! The channels in use, loaded from the database when somebody asks for one.
+//! The channels in use. Whoever needs one that is not in memory has its row read by the driver and adds it.
 
-use crate::auth::Identity;
 use crate::channel::{Channel, Extent};
-use crate::store::{Store, StoreError};
+use crate::identity::Identity;
+use crate::log::{ChannelRow, StoreError};
 use crate::sync::lock;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,10 @@ use tidewire_core::wire::{DIALOG_PREFIX, UserKind, codes};
 const SWEEP_AT: usize = 1_000;
 
 /// All channels in use.
-pub(crate) struct Hub {
-    store: Arc<Store>,
+pub struct Hub {
     /// Names of the channels that the configuration opens.
     open: HashSet<String>,
     channels: Mutex<Channels>,
-    /// One load at a time, so that no channel is ever in memory twice.
-    loading: tokio::sync::Mutex<()>,
 }
 
 struct Channels {
@@ -60,58 +57,47 @@ impl Denied {
 }
 
 impl Hub {
-    pub(crate) fn new(store: Arc<Store>, open: HashSet<String>) -> Hub {
-        Hub {
-            store,
-            open,
-            channels: Mutex::new(Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT }),
-            loading: tokio::sync::Mutex::default(),
-        }
+    /// No channels yet; those with these names are open for everybody.
+    pub fn new(open: HashSet<String>) -> Hub {
+        Hub { open, channels: Mutex::new(Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT }) }
     }
 
-    /// The channel, if there is one.
-    pub(crate) async fn channel(&self, name: &str) -> Result<Option<Arc<Channel>>, StoreError> {
-        if let Some(channel) = self.loaded(name) {
-            return Ok(Some(channel));
+    /// The channel, if somebody uses it.
+    pub fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
+        lock(&self.channels).by_name.get(name).cloned()
+    }
+
+    /// The channel with this row, unless it is here already. The driver reads and adds one row at a time, or the row could be
+    /// older than what was published and forgotten meanwhile.
+    pub fn add(&self, name: &str, row: ChannelRow) -> Arc<Channel> {
+        let mut channels = lock(&self.channels);
+        if let Some(channel) = channels.by_name.get(name) {
+            return channel.clone();
         }
-        let _one = self.loading.lock().await;
-        if let Some(channel) = self.loaded(name) {
-            return Ok(Some(channel));
-        }
-        let Some(row) = self.store.readers().channel(name).await? else { return Ok(None) };
         let name: Arc<str> = Arc::from(name);
         let extent = Extent { head: row.head, floor: row.floor };
         let open = self.open.contains(name.as_ref());
         let channel = Arc::new(Channel::new(row.id, name.clone(), row.owner, open, extent));
-        let mut channels = lock(&self.channels);
         if channels.by_name.len() >= channels.sweep_at {
             // Subscribers, writes under way and answers each hold a reference.
             channels.by_name.retain(|_, channel| Arc::strong_count(channel) > 1);
             channels.sweep_at = SWEEP_AT.max(channels.by_name.len() * 2);
         }
         channels.by_name.insert(name, channel.clone());
-        Ok(Some(channel))
+        channel
     }
+}
 
-    /// The channel, if somebody uses it.
-    pub(crate) fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
-        lock(&self.channels).by_name.get(name).cloned()
-    }
-
-    /// As [`Hub::loaded`], after whoever is just loading one. Blocks.
-    pub(crate) fn loaded_or_loading(&self, name: &str) -> Option<Arc<Channel>> {
-        let _one = self.loading.blocking_lock();
-        self.loaded(name)
-    }
-
-    /// The channel, if this user may see it.
-    pub(crate) async fn visible(&self, name: &str, identity: &Identity) -> Result<Arc<Channel>, Denied> {
-        match self.channel(name).await {
-            Err(error) => Err(Denied::Store(error)),
-            Ok(None) => Err(Denied::Unknown),
-            Ok(Some(channel)) if may_see(identity, &channel) => Ok(channel),
-            Ok(Some(_)) => Err(Denied::Forbidden),
-        }
+/// The channel that was found, if this user may see it.
+pub(crate) fn visible(
+    found: Result<Option<Arc<Channel>>, StoreError>,
+    identity: &Identity,
+) -> Result<Arc<Channel>, Denied> {
+    match found {
+        Err(error) => Err(Denied::Store(error)),
+        Ok(None) => Err(Denied::Unknown),
+        Ok(Some(channel)) if may_see(identity, &channel) => Ok(channel),
+        Ok(Some(_)) => Err(Denied::Forbidden),
     }
 }
 

@@ -1,16 +1,16 @@
 //! Token buckets by name: a user's op budget counts over all of their connections.
 
-use crate::config::Budget;
+use crate::settings::Budget;
 use crate::sync::lock;
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use tidewire_core::Time;
 
 /// With more buckets than this, those that are full again are dropped: a new bucket is full too.
 const SWEEP_AT: usize = 4_096;
 
 /// The buckets.
-pub(crate) struct Limiter {
+pub struct Limiter {
     buckets: Mutex<Buckets>,
 }
 
@@ -22,17 +22,20 @@ struct Buckets {
 struct Bucket {
     /// Thousandths of an op.
     level: u64,
-    filled: Instant,
+    /// Until when the gain was paid out, in µs of the monotonic clock.
+    filled_us: u64,
     budget: Budget,
 }
 
-impl Limiter {
-    pub(crate) fn new() -> Limiter {
+impl Default for Limiter {
+    fn default() -> Limiter {
         Limiter { buckets: Mutex::new(Buckets { by_name: HashMap::new(), sweep_at: SWEEP_AT }) }
     }
+}
 
+impl Limiter {
     /// Takes one op out of the bucket, or says in how many ms there will be one.
-    pub(crate) fn take(&self, name: &str, budget: Budget, now: Instant) -> Result<(), u64> {
+    pub fn take(&self, name: &str, budget: Budget, now: Time) -> Result<(), u64> {
         let mut buckets = lock(&self.buckets);
         if buckets.by_name.len() >= buckets.sweep_at {
             buckets.by_name.retain(|_, bucket| {
@@ -45,7 +48,7 @@ impl Limiter {
             Some(bucket) => bucket,
             None => buckets.by_name.entry(name.to_owned()).or_insert(Bucket {
                 level: budget.burst * 1000,
-                filled: now,
+                filled_us: us(now),
                 budget,
             }),
         };
@@ -61,18 +64,21 @@ impl Limiter {
 }
 
 impl Bucket {
-    fn refill(&mut self, now: Instant) {
-        let elapsed =
-            u64::try_from(now.saturating_duration_since(self.filled).as_micros()).unwrap_or(u64::MAX);
+    fn refill(&mut self, now: Time) {
+        let elapsed = us(now).saturating_sub(self.filled_us);
         // ops per per_ms = thousandths of an op per per_ms µs.
         let gained = elapsed.saturating_mul(self.budget.ops) / self.budget.per_ms.max(1);
         if gained > 0 {
             self.level = self.level.saturating_add(gained).min(self.budget.burst * 1000);
             // Only the time that was paid out is used up.
             let used = gained.saturating_mul(self.budget.per_ms) / self.budget.ops.max(1);
-            self.filled = self.filled.checked_add(Duration::from_micros(used)).unwrap_or(now).min(now);
+            self.filled_us = self.filled_us.saturating_add(used).min(us(now));
         }
     }
+}
+
+fn us(time: Time) -> u64 {
+    time.0.saturating_mul(1000)
 }
 
 #[cfg(test)]
@@ -83,21 +89,20 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_the_next_is_told_when_to_come() {
-        let (limiter, now) = (Limiter::new(), Instant::now());
+        let (limiter, now) = (Limiter::default(), Time(7));
         for _ in 0..3 {
             assert_eq!(limiter.take("a", BUDGET, now), Ok(()));
         }
         assert_eq!(limiter.take("a", BUDGET, now), Err(3000));
         assert_eq!(limiter.take("b", BUDGET, now), Ok(()));
-        assert!(limiter.take("a", BUDGET, now + Duration::from_millis(2999)).is_err());
-        assert_eq!(limiter.take("a", BUDGET, now + Duration::from_millis(3001)), Ok(()));
+        assert!(limiter.take("a", BUDGET, now.after(2999)).is_err());
+        assert_eq!(limiter.take("a", BUDGET, now.after(3001)), Ok(()));
     }
 
     #[test]
     fn whoever_asks_often_gains_as_much_as_whoever_waits() {
-        let (limiter, start) = (Limiter::new(), Instant::now());
-        let taken =
-            (0..=60_000).filter(|ms| limiter.take("a", BUDGET, start + Duration::from_millis(*ms)).is_ok());
+        let (limiter, start) = (Limiter::default(), Time(7));
+        let taken = (0..=60_000).filter(|ms| limiter.take("a", BUDGET, start.after(*ms)).is_ok());
         let taken = taken.count();
         assert!((22..=23).contains(&taken), "{taken}");
     }

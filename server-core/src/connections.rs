@@ -1,69 +1,71 @@
 //! The live connections: how many there are, and a way to reach them all.
 
-use crate::outgoing::Outgoing;
+use crate::outgoing::{Outgoing, Wake};
 use crate::sync::lock;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use crate::text::Text;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tidewire_core::wire::ServerFrame;
-use tokio::sync::watch;
-use tokio::time::timeout;
+
+/// Told how many connections there are, after each change. It must only note or wake, never call back.
+pub type Counted = Box<dyn Fn(usize) + Send + Sync>;
 
 /// All connections between upgrade and end.
-pub(crate) struct Connections {
+pub struct Connections {
     most: usize,
     most_per_user: usize,
     /// None for no limit.
     most_per_address: Option<usize>,
     table: Mutex<Table>,
-    count: watch::Sender<usize>,
+    counted: Counted,
 }
 
 #[derive(Default)]
 struct Table {
     next: u64,
     closing: Option<(u16, &'static str)>,
-    by_id: HashMap<u64, Arc<Outgoing>>,
-    by_user: HashMap<String, usize>,
-    by_address: HashMap<IpAddr, usize>,
+    by_id: BTreeMap<u64, Arc<Outgoing>>,
+    by_user: BTreeMap<String, usize>,
+    by_address: BTreeMap<IpAddr, usize>,
 }
 
 /// A connection's place; dropping it gives the place back.
-pub(crate) struct Place {
+pub struct Place {
     connections: Arc<Connections>,
     /// What its client is sent.
-    pub(crate) outgoing: Arc<Outgoing>,
+    pub outgoing: Arc<Outgoing>,
     user: Option<String>,
     address: IpAddr,
 }
 
 impl Connections {
-    pub(crate) fn new(
+    /// No connections yet; at most so many, so many of a user and of an address (none for no limit).
+    pub fn new(
         most: usize,
         most_per_user: usize,
         most_per_address: Option<usize>,
+        counted: Counted,
     ) -> Arc<Connections> {
-        let count = watch::Sender::new(0);
-        Arc::new(Connections { most, most_per_user, most_per_address, table: Mutex::default(), count })
+        Arc::new(Connections { most, most_per_user, most_per_address, table: Mutex::default(), counted })
     }
 
     /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        *self.count.borrow()
+    pub fn count(&self) -> usize {
+        lock(&self.table).by_id.len()
     }
 
     /// A place, and what to tell its client before it is sent away, when it is one too many.
-    pub(crate) fn enter(
+    pub fn enter(
         self: &Arc<Self>,
         queue_bytes: usize,
         queue_messages: usize,
         address: IpAddr,
+        wake: Wake,
     ) -> (Place, Option<&'static str>) {
         let mut table = lock(&self.table);
         table.next += 1;
-        let outgoing = Arc::new(Outgoing::new(table.next, queue_bytes, queue_messages));
+        let outgoing = Arc::new(Outgoing::new(table.next, queue_bytes, queue_messages, wake));
         if let Some((code, reason)) = table.closing {
             outgoing.close(code, reason);
         }
@@ -77,38 +79,31 @@ impl Connections {
         } else {
             None
         };
-        self.count.send_replace(table.by_id.len());
+        (self.counted)(table.by_id.len());
         (Place { connections: self.clone(), outgoing, user: None, address }, crowded)
     }
 
     /// A frame for everybody.
-    pub(crate) fn tell_all(&self, frame: &ServerFrame) {
-        let text: axum::extract::ws::Utf8Bytes = frame.encode().into();
+    pub fn tell_all(&self, frame: &ServerFrame) {
+        let text = Text::from(frame.encode());
         for outgoing in lock(&self.table).by_id.values() {
             outgoing.push(text.clone());
         }
     }
 
     /// Ends everybody's connection, later ones too.
-    pub(crate) fn close_all(&self, code: u16, reason: &'static str) {
+    pub fn close_all(&self, code: u16, reason: &'static str) {
         let mut table = lock(&self.table);
         table.closing = Some((code, reason));
         for outgoing in table.by_id.values() {
             outgoing.close(code, reason);
         }
     }
-
-    /// Waits until nobody is left, but not for ever.
-    pub(crate) async fn empty(&self, most: Duration) {
-        let mut count = self.count.subscribe();
-        // Whoever is still there is cut off by the end of the process.
-        let _ = timeout(most, count.wait_for(|count| *count == 0)).await;
-    }
 }
 
 impl Place {
     /// Counts the connection for its user; false when the user has too many.
-    pub(crate) fn claim(&mut self, user: String) -> bool {
+    pub fn claim(&mut self, user: String) -> bool {
         let mut table = lock(&self.connections.table);
         let count = table.by_user.entry(user.clone()).or_default();
         if *count >= self.connections.most_per_user {
@@ -138,6 +133,6 @@ impl Drop for Place {
                 count.remove();
             }
         }
-        self.connections.count.send_replace(table.by_id.len());
+        (self.connections.counted)(table.by_id.len());
     }
 }

@@ -3,30 +3,32 @@
 //! Everything a subscriber must see without a gap changes under one lock. The publisher calls [`Channel::publish`] and
 //! its siblings in the order of the commits, and nothing here waits for anybody.
 
+use crate::log::Stored;
 use crate::outgoing::Outgoing;
-use crate::store::Stored;
 use crate::sync::lock;
-use axum::extract::ws::Utf8Bytes;
-use std::collections::{HashMap, VecDeque};
+use crate::text::Text;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunText};
-use tokio::sync::watch;
 
 /// Most events kept in memory, so that whoever returns soon needs no read of the disk.
 const RECENT_EVENTS: usize = 64;
 /// Most bytes of them.
 const RECENT_BYTES: usize = 65_536;
 
+/// Tells the task of an answer to end it. It must only note or wake, never call back.
+pub type Stop = Arc<dyn Fn() + Send + Sync>;
+
 /// A channel that somebody uses.
-pub(crate) struct Channel {
+pub struct Channel {
     /// Its row in the database.
-    pub(crate) id: i64,
+    pub id: i64,
     /// Its name.
-    pub(crate) name: Arc<str>,
-    /// Whose dialog it is ([`crate::auth::Identity::key`]).
-    pub(crate) owner: Option<String>,
+    pub name: Arc<str>,
+    /// Whose dialog it is ([`crate::Identity::key`]).
+    pub owner: Option<String>,
     /// Whether the configuration opens it for everybody.
-    pub(crate) open: bool,
+    pub open: bool,
     state: Mutex<State>,
 }
 
@@ -34,7 +36,8 @@ struct State {
     head: u64,
     floor: u64,
     recent: Recent,
-    live: HashMap<u64, Arc<Outgoing>>,
+    /// By connection, so that all are reached in the order of their arrival.
+    live: BTreeMap<u64, Arc<Outgoing>>,
     /// How many connections are subscribed, live or catching up.
     subscribed: usize,
     run: Option<LiveRun>,
@@ -47,12 +50,13 @@ struct State {
 struct LiveRun {
     id: String,
     text: String,
-    stop: watch::Sender<bool>,
+    stop: Stop,
 }
 
 /// A connection's subscription; dropping it ends it.
-pub(crate) struct Seat {
-    pub(crate) channel: Arc<Channel>,
+pub struct Seat {
+    /// Where.
+    pub channel: Arc<Channel>,
     conn: u64,
 }
 
@@ -66,15 +70,16 @@ impl Drop for Seat {
 
 /// What a page starts from.
 #[derive(Clone, Copy)]
-pub(crate) struct Extent {
+pub struct Extent {
     /// The newest published offset.
-    pub(crate) head: u64,
+    pub head: u64,
     /// Every event up to here was trimmed.
-    pub(crate) floor: u64,
+    pub floor: u64,
 }
 
 impl Channel {
-    pub(crate) fn new(id: i64, name: Arc<str>, owner: Option<String>, open: bool, extent: Extent) -> Channel {
+    /// A channel as the database has it.
+    pub fn new(id: i64, name: Arc<str>, owner: Option<String>, open: bool, extent: Extent) -> Channel {
         Channel {
             id,
             name,
@@ -84,7 +89,7 @@ impl Channel {
                 head: extent.head,
                 floor: extent.floor,
                 recent: Recent::default(),
-                live: HashMap::new(),
+                live: BTreeMap::new(),
                 subscribed: 0,
                 run: None,
                 wanted: 0,
@@ -94,7 +99,7 @@ impl Channel {
     }
 
     /// A connection's place among at most `most` subscribers; none when all are taken.
-    pub(crate) fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
+    pub fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
         let mut state = lock(&self.state);
         if state.subscribed >= most {
             return None;
@@ -104,36 +109,36 @@ impl Channel {
     }
 
     /// Where the log stands.
-    pub(crate) fn extent(&self) -> Extent {
+    pub fn extent(&self) -> Extent {
         let state = lock(&self.state);
         Extent { head: state.head, floor: state.floor }
     }
 
     /// Whether the events after `from` are all in memory.
-    pub(crate) fn remembers(&self, from: u64) -> bool {
+    pub fn remembers(&self, from: u64) -> bool {
         let state = lock(&self.state);
         from >= state.head || state.recent.first().is_some_and(|first| first <= from + 1)
     }
 
     /// Retention passed every event up to `floor`.
-    pub(crate) fn trimmed(&self, floor: u64) {
+    pub fn trimmed(&self, floor: u64) {
         let mut state = lock(&self.state);
         state.floor = state.floor.max(floor);
     }
 
     /// A subscriber leaves, or goes back to catching up.
-    pub(crate) fn leave(&self, conn: u64) {
+    pub fn leave(&self, conn: u64) {
         lock(&self.state).live.remove(&conn);
     }
 
     /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it reaches the head, makes the
     /// subscriber live: in one step, so that no event and no piece falls between the page and the live frames.
-    pub(crate) fn send_page(
+    pub fn send_page(
         &self,
         outgoing: &Arc<Outgoing>,
         from: u64,
-        mut events: Vec<Utf8Bytes>,
-        encode: impl FnOnce(Page, &[Utf8Bytes]) -> String,
+        mut events: Vec<Text>,
+        encode: impl FnOnce(Page, &[Text]) -> String,
     ) {
         let mut state = lock(&self.state);
         let mut last = from + events.len() as u64;
@@ -162,19 +167,19 @@ impl Channel {
     }
 
     /// A committed event goes to everybody who is live; false when it was published before.
-    pub(crate) fn publish(&self, event: &Stored) -> bool {
+    pub fn publish(&self, event: &Stored) -> bool {
         lock(&self.state).publish(event)
     }
 
     /// An answer begins; `stop` tells its task to end.
-    pub(crate) fn begin_run(&self, event: &Stored, run: &str, stop: watch::Sender<bool>) {
+    pub fn begin_run(&self, event: &Stored, run: &str, stop: Stop) {
         let mut state = lock(&self.state);
         state.run = Some(LiveRun { id: run.to_owned(), text: String::new(), stop });
         state.publish(event);
     }
 
     /// A stored piece of the answer under way.
-    pub(crate) fn publish_piece(&self, run: &str, at: u64, text: &str) {
+    pub fn publish_piece(&self, run: &str, at: u64, text: &str) {
         let mut state = lock(&self.state);
         let Some(live) = state.run.as_mut().filter(|live| live.id == run && live.text.len() as u64 == at)
         else {
@@ -186,7 +191,7 @@ impl Channel {
     }
 
     /// The one end of an answer.
-    pub(crate) fn end_run(&self, event: &Stored, run: &str) {
+    pub fn end_run(&self, event: &Stored, run: &str) {
         let mut state = lock(&self.state);
         if state.run.as_ref().is_some_and(|live| live.id == run) {
             state.run = None;
@@ -195,21 +200,21 @@ impl Channel {
     }
 
     /// Somebody asked to end an answer.
-    pub(crate) fn stop_run(&self, run: &str) {
+    pub fn stop_run(&self, run: &str) {
         if let Some(live) = lock(&self.state).run.as_ref().filter(|live| live.id == run) {
-            live.stop.send_replace(true);
+            (live.stop)();
         }
     }
 
     /// A message wants an answer; true when a task has to be started for it.
-    pub(crate) fn want_answer(&self, offset: u64) -> bool {
+    pub fn want_answer(&self, offset: u64) -> bool {
         let mut state = lock(&self.state);
         state.wanted = state.wanted.max(offset);
         !std::mem::replace(&mut state.answering, true)
     }
 
     /// Whether a message after `covered` wants an answer; if not, the dialog's task ends.
-    pub(crate) fn wants_another(&self, covered: u64) -> bool {
+    pub fn wants_another(&self, covered: u64) -> bool {
         let mut state = lock(&self.state);
         state.answering = state.wanted > covered;
         state.answering
@@ -227,7 +232,7 @@ impl State {
         true
     }
 
-    fn send(&mut self, frame: &Utf8Bytes) {
+    fn send(&mut self, frame: &Text) {
         self.live.retain(|_, outgoing| outgoing.push(frame.clone()));
     }
 }
@@ -235,7 +240,7 @@ impl State {
 /// The newest events, dense.
 #[derive(Default)]
 struct Recent {
-    frames: VecDeque<Utf8Bytes>,
+    frames: VecDeque<Text>,
     bytes: usize,
     /// Offset of the newest.
     last: u64,
@@ -246,12 +251,12 @@ impl Recent {
         (!self.frames.is_empty()).then(|| self.last + 1 - self.frames.len() as u64)
     }
 
-    fn get(&self, offset: u64) -> Option<&Utf8Bytes> {
+    fn get(&self, offset: u64) -> Option<&Text> {
         let index = offset.checked_sub(self.first()?)?;
         self.frames.get(usize::try_from(index).ok()?)
     }
 
-    fn push(&mut self, offset: u64, frame: Utf8Bytes) {
+    fn push(&mut self, offset: u64, frame: Text) {
         if offset != self.last + 1 {
             self.frames.clear();
             self.bytes = 0;

@@ -5,79 +5,79 @@
 //! resumes from its cursors.
 
 use crate::sync::lock;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::SinkExt;
-use futures_util::stream::SplitSink;
+use crate::text::Text;
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 use tidewire_core::wire::{Problem, ServerFrame, codes};
-use tokio::sync::Notify;
-use tokio::time::timeout;
 
 /// Frames are joined up to this size; a greater one goes alone.
 const JOIN_BYTES: usize = 128 * 1024;
 /// With no more than this waiting there is room for a page.
 const ROOM_BYTES: usize = 256 * 1024;
-/// How long a close frame may take.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// A close code and its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Close {
-    pub(crate) code: u16,
-    pub(crate) reason: &'static str,
+pub struct Close {
+    /// Protocol section 8.
+    pub code: u16,
+    /// The stable code string.
+    pub reason: &'static str,
+}
+
+/// What happened to a queue; its connection's driver is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// There is something to take.
+    Work,
+    /// Something was taken: there may be room again.
+    Room,
+    /// The connection is ending.
+    Closed,
+}
+
+/// Told of every [`Signal`]. It may be called while locks are held: it must only note or wake, never call back.
+pub type Wake = Arc<dyn Fn(Signal) + Send + Sync>;
+
+/// What the writer does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ToWrite {
+    /// Send this message.
+    Write(Text),
+    /// Send the close, then end.
+    Close(Close),
 }
 
 /// The queue of one connection.
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     id: u64,
     max_bytes: usize,
     max_frames: usize,
     queue: Mutex<Queue>,
-    /// For the writer: there is something to do.
-    work: Notify,
-    /// For the session: there may be room again.
-    room: Notify,
-    /// For the session: the connection is ending.
-    closed: Notify,
+    wake: Wake,
 }
 
 #[derive(Default)]
 struct Queue {
-    frames: VecDeque<Utf8Bytes>,
+    frames: VecDeque<Text>,
     bytes: usize,
     close: Option<Close>,
     /// The writer is gone: nothing will be sent any more.
     dead: bool,
 }
 
-/// What the writer does next.
-enum Step {
-    Write(Utf8Bytes),
-    Close(Close),
-}
-
 impl Outgoing {
-    pub(crate) fn new(id: u64, max_bytes: usize, max_frames: usize) -> Outgoing {
-        Outgoing {
-            id,
-            max_bytes,
-            max_frames,
-            queue: Mutex::default(),
-            work: Notify::new(),
-            room: Notify::new(),
-            closed: Notify::new(),
-        }
+    /// A queue of at most so many bytes and frames.
+    pub fn new(id: u64, max_bytes: usize, max_frames: usize, wake: Wake) -> Outgoing {
+        Outgoing { id, max_bytes, max_frames, queue: Mutex::default(), wake }
     }
 
     /// The connection's number.
-    pub(crate) fn id(&self) -> u64 {
+    pub fn id(&self) -> u64 {
         self.id
     }
 
     /// Queues a frame; false when the connection is ending, or ends because of it.
-    pub(crate) fn push(&self, frame: Utf8Bytes) -> bool {
+    pub fn push(&self, frame: Text) -> bool {
         let mut queue = lock(&self.queue);
         if queue.close.is_some() {
             return false;
@@ -95,105 +95,74 @@ impl Outgoing {
             queue.close = Some(Close { code: codes::close::SLOW_CONSUMER, reason: codes::SLOW_CONSUMER });
             drop(queue);
             tracing::info!(conn = self.id, "slow consumer");
-            self.closed.notify_one();
+            (self.wake)(Signal::Closed);
         } else {
             queue.bytes += frame.len();
             queue.frames.push_back(frame);
             drop(queue);
         }
-        self.work.notify_one();
+        (self.wake)(Signal::Work);
         !overflow
     }
 
     /// Queues a frame of the connection's own.
-    pub(crate) fn send(&self, frame: &ServerFrame) {
+    pub fn send(&self, frame: &ServerFrame) {
         self.push(frame.encode().into());
     }
 
     /// Ends the connection after what waits. The first close wins.
-    pub(crate) fn close(&self, code: u16, reason: &'static str) {
+    pub fn close(&self, code: u16, reason: &'static str) {
         let mut queue = lock(&self.queue);
         if queue.close.is_none() {
             queue.close = Some(Close { code, reason });
             drop(queue);
-            self.work.notify_one();
-            self.closed.notify_one();
+            (self.wake)(Signal::Work);
+            (self.wake)(Signal::Closed);
         }
     }
 
-    /// Returns once the connection is ending. For one waiter.
-    pub(crate) async fn closing(&self) {
-        while lock(&self.queue).close.is_none() {
-            self.closed.notified().await;
-        }
+    /// Whether the connection is ending.
+    pub fn is_closing(&self) -> bool {
+        lock(&self.queue).close.is_some()
     }
 
-    /// Returns once a page fits without crowding out live frames. For one waiter.
-    pub(crate) async fn has_room(&self) {
-        loop {
-            {
-                let queue = lock(&self.queue);
-                if queue.dead || queue.close.is_some() || queue.bytes <= ROOM_BYTES {
-                    return;
-                }
+    /// Whether a page fits without crowding out live frames; also when nothing will be sent any more.
+    pub fn has_room(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.dead || queue.close.is_some() || queue.bytes <= ROOM_BYTES
+    }
+
+    /// What to write next; none when nothing waits.
+    pub fn take(&self) -> Option<ToWrite> {
+        let mut queue = lock(&self.queue);
+        match join(&mut queue) {
+            Some(text) => {
+                drop(queue);
+                (self.wake)(Signal::Room);
+                Some(ToWrite::Write(text))
             }
-            self.room.notified().await;
+            None => queue.close.map(ToWrite::Close),
         }
     }
 
-    /// Writes until the connection ends; `write` is how long one write may take.
-    pub(crate) async fn run(&self, mut sink: SplitSink<WebSocket, Message>, write: Duration) {
-        loop {
-            match self.next().await {
-                Step::Write(text) => match timeout(write, sink.send(Message::Text(text))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => break,
-                    Err(_) => {
-                        tracing::info!(conn = self.id, "a write took too long");
-                        self.close(codes::close::SLOW_CONSUMER, codes::SLOW_CONSUMER);
-                        break;
-                    }
-                },
-                Step::Close(close) => {
-                    let frame = CloseFrame { code: close.code, reason: Utf8Bytes::from_static(close.reason) };
-                    // The peer may be gone already.
-                    let _ = timeout(CLOSE_TIME, sink.send(Message::Close(Some(frame)))).await;
-                    break;
-                }
-            }
-        }
+    /// The writer is gone: frees what waits, and ends the connection.
+    pub fn abandon(&self) {
         let mut queue = lock(&self.queue);
         queue.dead = true;
         queue.frames.clear();
+        queue.bytes = 0;
         queue.close.get_or_insert(Close { code: codes::close::NORMAL, reason: "" });
         drop(queue);
-        self.closed.notify_one();
-        self.room.notify_one();
-    }
-
-    async fn next(&self) -> Step {
-        loop {
-            {
-                let mut queue = lock(&self.queue);
-                if let Some(text) = join(&mut queue) {
-                    drop(queue);
-                    self.room.notify_one();
-                    return Step::Write(text);
-                }
-                if let Some(close) = queue.close {
-                    return Step::Close(close);
-                }
-            }
-            self.work.notified().await;
-        }
+        (self.wake)(Signal::Closed);
+        (self.wake)(Signal::Room);
     }
 }
 
 /// Takes what waits, up to [`JOIN_BYTES`], as one message: a frame alone stays bare, several become an array.
-fn join(queue: &mut Queue) -> Option<Utf8Bytes> {
+fn join(queue: &mut Queue) -> Option<Text> {
     let first = queue.frames.pop_front()?;
     queue.bytes = queue.bytes.saturating_sub(first.len());
-    let fits = |size: usize, next: &Utf8Bytes| size + next.len() + 2 <= JOIN_BYTES;
+    let fits = |size: usize, next: &Text| size + next.len() + 2 <= JOIN_BYTES;
     if !queue.frames.front().is_some_and(|next| fits(first.len(), next)) {
         return Some(first);
     }
@@ -236,7 +205,7 @@ mod tests {
 
     #[test]
     fn an_overflow_ends_the_connection_and_frees_what_waited() {
-        let outgoing = Outgoing::new(1, 10, 100);
+        let outgoing = Outgoing::new(1, 10, 100, Arc::new(|_| ()));
         assert!(outgoing.push("12345".into()));
         assert!(!outgoing.push("1234567".into()));
         assert!(!outgoing.push("1".into()));

@@ -3,20 +3,15 @@
 //! An op id outlives its event, so that a client which comes back late still learns that its op was committed.
 
 use super::schema::{event_key, offset_of};
-use super::{Duplicate, NewEvent, Outcome, Refusal, Trim, Trimmed};
-use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use super::{Duplicate, NewEvent, Outcome, Outside, Refusal, Trim, Trimmed};
 use rusqlite::{Connection, OptionalExtension, params};
-use std::time::{Duration, Instant};
 use tidewire_core::wire::{EventFrame, UserKind};
 
 /// Most events in one batch.
 const BATCH: usize = 128;
-/// A batch ends early after this time: everybody else's writes wait for it.
-const BATCH_TIME: Duration = Duration::from_millis(1);
 
 /// Takes one batch of the oldest events away.
-pub(super) fn trim(connection: &Connection, trim: &Trim) -> rusqlite::Result<Trimmed> {
-    let begun = Instant::now();
+pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) -> rusqlite::Result<Trimmed> {
     let (head, floor, first) = extent(connection, trim.channel)?;
     let (mut last, mut oldest, mut more) = (floor, None, false);
     {
@@ -35,7 +30,7 @@ pub(super) fn trim(connection: &Connection, trim: &Trim) -> rusqlite::Result<Tri
             if offset >= first || !(surplus || at < trim.before_ms) {
                 break;
             }
-            if last - floor >= BATCH as u64 || (last > floor && begun.elapsed() > BATCH_TIME) {
+            if last - floor >= BATCH as u64 || (last > floor && outside.enough()) {
                 more = true;
                 break;
             }
@@ -53,7 +48,7 @@ pub(super) fn trim(connection: &Connection, trim: &Trim) -> rusqlite::Result<Tri
                         trim.channel,
                         offset.cast_signed(),
                         at.cast_signed(),
-                        digest(&event.kind, &event.body)?
+                        digest(&event.kind, &event.body, outside)?
                     ])?;
             }
             (last, oldest) = (offset, None);
@@ -104,8 +99,8 @@ pub(super) struct TrimmedOp {
 
 impl TrimmedOp {
     /// What the op id is worth for this event.
-    pub(super) fn compare(&self, event: &NewEvent) -> rusqlite::Result<Outcome> {
-        Ok(if digest(event.kind, &event.body)? == self.digest {
+    pub(super) fn compare(&self, event: &NewEvent, outside: &dyn Outside) -> rusqlite::Result<Outcome> {
+        Ok(if digest(event.kind, &event.body, outside)? == self.digest {
             Outcome::Duplicate(Duplicate { offset: self.offset, at: self.at, frame: None })
         } else {
             Outcome::Refused(Refusal::OpIdReused)
@@ -133,9 +128,9 @@ pub(super) fn find(
         .optional()
 }
 
-/// Tells one kind and body from another without keeping what somebody wrote: HMAC-SHA256, the same in every build.
-fn digest(kind: &str, body: &str) -> rusqlite::Result<String> {
-    let key = EncodingKey::from_secret(b"tidewire trimmed op");
-    crypto::sign(format!("{kind}\0{body}").as_bytes(), &key, Algorithm::HS256)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+/// Tells one kind and body from another without keeping what somebody wrote.
+fn digest(kind: &str, body: &str, outside: &dyn Outside) -> rusqlite::Result<String> {
+    outside
+        .digest(&format!("{kind}\0{body}"))
+        .ok_or_else(|| rusqlite::Error::ToSqlConversionFailure("no digest".into()))
 }

@@ -1,0 +1,150 @@
+//! What the application writes: checked, given an id, and put into the outbox.
+
+use super::{Client, MESSAGE_BYTES, channel_of};
+use crate::delivery::{Draft, EntryState, Lane, NewOp};
+use crate::error::SendError;
+use crate::event::{OpState, RowState};
+use crate::time::Now;
+use crate::wire::json::{Object, Writer, validate};
+use crate::wire::{MAX_TEXT, is_channel_name, is_uuid};
+
+/// What an op frame needs besides its body, at most.
+const OP_OVERHEAD: u64 = 512;
+
+impl Client {
+    /// Writes a message into a dialog: its row is there at once. Returns the op's id.
+    pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
+        let draft = self.draft_text(now, dialog, text)?;
+        self.submit(now, &draft)
+    }
+
+    /// Asks to end an answer under way; what it said so far stays. Returns the op's id.
+    pub fn stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
+        let draft = self.draft_stop(now, dialog, run)?;
+        self.submit(now, &draft)
+    }
+
+    /// Sends an op of any kind; `body` is the JSON text of an object. Returns the op's id.
+    pub fn send(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<String, SendError> {
+        self.send_in(now, Lane::Durable, channel, kind, body)
+    }
+
+    /// As [`Client::send`], in a lane of the caller's choice. Ops of one lane and channel keep their order.
+    pub fn send_in(
+        &mut self,
+        now: Now,
+        lane: Lane,
+        channel: &str,
+        kind: &str,
+        body: &str,
+    ) -> Result<String, SendError> {
+        let draft = self.draft(now, lane, channel, kind, body)?;
+        self.submit(now, &draft)
+    }
+
+    /// The op that [`Client::send_text`] would send.
+    pub fn draft_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<Draft, SendError> {
+        if text.trim().is_empty() {
+            return Err(SendError::Empty);
+        }
+        if text.len() > MAX_TEXT {
+            return Err(SendError::TooLarge);
+        }
+        let body = Writer::object().str("text", text).end();
+        self.draft(now, Lane::Durable, &channel_of(dialog), "message", &body)
+    }
+
+    /// The op that [`Client::stop`] would send.
+    pub fn draft_stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<Draft, SendError> {
+        let body = Writer::object().str("run", run).end();
+        self.draft(now, Lane::Session, &channel_of(dialog), "run.cancel", &body)
+    }
+
+    /// Sends a draft. One that is in the outbox is not added again, and its state is told once more; one whose row shows that it is committed
+    /// is told as such. The age of an id of version 7 counts as the op's.
+    pub fn send_draft(&mut self, now: Now, draft: &Draft) -> Result<String, SendError> {
+        let now = self.clamp(now);
+        if !is_uuid(&draft.id) {
+            return Err(SendError::BadOpId);
+        }
+        self.check(&draft.channel, &draft.body)?;
+        match self.told_again(draft) {
+            Some(state) => self.tell_op(draft.id.clone(), draft.channel.clone(), state),
+            None if self.outbox.get(&draft.id).is_some() => {}
+            None => return self.submit(now, draft),
+        }
+        Ok(draft.id.clone())
+    }
+
+    /// How a draft stands that was sent before; none for one that is new or was not told of yet.
+    fn told_again(&mut self, draft: &Draft) -> Option<OpState> {
+        if let Some(entry) = self.outbox.get(&draft.id) {
+            return match &entry.state {
+                EntryState::Failed { code, message } => {
+                    Some(OpState::Failed { code: code.clone(), message: message.clone() })
+                }
+                EntryState::Sent { .. } => Some(OpState::Sending),
+                EntryState::Ready { .. } => entry.stored.then_some(OpState::Queued),
+            };
+        }
+        let rows = self.timeline(&draft.channel)?.rows();
+        let offset = rows.iter().find(|row| row.id == draft.id)?.offset?;
+        Some(OpState::Acked { offset })
+    }
+
+    fn draft(
+        &mut self,
+        now: Now,
+        lane: Lane,
+        channel: &str,
+        kind: &str,
+        body: &str,
+    ) -> Result<Draft, SendError> {
+        let now = self.clamp(now);
+        self.check(channel, body)?;
+        Ok(Draft {
+            id: self.uuids.next(now.wall, &mut self.rng),
+            lane,
+            channel: channel.to_owned(),
+            kind: kind.to_owned(),
+            body: body.to_owned(),
+        })
+    }
+
+    fn check(&self, channel: &str, body: &str) -> Result<(), SendError> {
+        if !is_channel_name(channel) {
+            return Err(SendError::BadChannel);
+        }
+        if validate(body).ok().and_then(|body| Object::parse(body).ok()).is_none() {
+            return Err(SendError::BadBody);
+        }
+        let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
+        if body.len() as u64 + OP_OVERHEAD > most {
+            return Err(SendError::TooLarge);
+        }
+        Ok(())
+    }
+
+    /// Puts a checked op into the outbox and its row into the dialog.
+    fn submit(&mut self, now: Now, draft: &Draft) -> Result<String, SendError> {
+        let now = self.clamp(now);
+        let made_at = uuid_time(&draft.id).map_or(now.wall, |made| made.min(now.wall));
+        let user = self.me.as_ref().map(|me| me.id.clone());
+        let record = self.outbox.push(NewOp { draft, since: now.mono, made_at, user })?.record();
+        if draft.lane == Lane::Durable {
+            self.put_op(&draft.id, record);
+        }
+        if draft.kind == "message"
+            && let Some(timeline) = self.timeline(&draft.channel)
+        {
+            timeline.write(&draft.id, &draft.body, made_at, RowState::Saving, None);
+        }
+        Ok(draft.id.clone())
+    }
+}
+
+/// When an id of version 7 was made, ms since the Unix epoch (RFC 9562, 5.7).
+fn uuid_time(id: &str) -> Option<u64> {
+    let digits = [id.get(..8)?, id.get(9..13)?].concat();
+    if id.as_bytes().get(14) == Some(&b'7') { u64::from_str_radix(&digits, 16).ok() } else { None }
+}

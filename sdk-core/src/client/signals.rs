@@ -1,0 +1,49 @@
+//! Signals: what is of the moment, neither stored nor answered.
+
+use super::Client;
+use crate::error::SendError;
+use crate::event::Event;
+use crate::io::Output;
+use crate::time::Now;
+use crate::wire::json::{Object, validate};
+use crate::wire::{MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User, is_channel_name};
+
+impl Client {
+    /// Tells whoever follows the channel now something of the moment: that somebody types, where a cursor stands. A newer signal of the
+    /// same kind and key takes the place of one that still waits. It is sent once the channel is live, within 3 s or not at all.
+    ///
+    /// `kind` and `key` have up to 64 bytes, `body` is the JSON text of an object of up to 1,024.
+    pub fn signal(
+        &mut self,
+        now: Now,
+        channel: &str,
+        kind: &str,
+        key: Option<&str>,
+        body: &str,
+    ) -> Result<(), SendError> {
+        let now = self.clamp(now);
+        if !is_channel_name(channel) {
+            return Err(SendError::BadChannel);
+        }
+        if validate(body).ok().and_then(|body| Object::parse(body).ok()).is_none() {
+            return Err(SendError::BadBody);
+        }
+        let longest = kind.len().max(key.map_or(0, str::len));
+        if body.len() > MAX_SIGNAL_BODY || longest > MAX_SIGNAL_NAME {
+            return Err(SendError::TooLarge);
+        }
+        let signal = Signal {
+            ch: channel.to_owned(),
+            kind: kind.to_owned(),
+            key: key.map(str::to_owned),
+            body: body.to_owned(),
+        };
+        self.signals.put(now.mono, signal)
+    }
+
+    pub(super) fn signalled(&mut self, signal: Signal, by: User) {
+        if self.channels.iter().any(|channel| channel.name == signal.ch) {
+            self.out.push_back(Output::Event(Event::Signal { signal, by }));
+        }
+    }
+}

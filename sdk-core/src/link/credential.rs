@@ -1,0 +1,160 @@
+//! The token in use, and its renewal while online.
+
+use super::Context;
+use crate::io::{Output, TokenAsk, TokenError};
+use crate::time::{Now, Time};
+use crate::wire::Secret;
+
+/// How long the application may take to bring a token.
+pub(super) const TOKEN_MS: u64 = 30_000;
+/// A token that lasts less than this is renewed before a dial, or in-band while online.
+const SPARE_MS: u64 = 30_000;
+/// Between requests for a token while the provider has none and the connection still lives.
+const AGAIN_MS: u64 = 5_000;
+
+/// The credential. `expires` is by the wall clock, known once a server has judged the token.
+struct Token {
+    text: String,
+    expires: Option<u64>,
+}
+
+/// In-band renewal of the token while online.
+enum Renewal {
+    None,
+    Due { at: Time },
+    Asked { ask: TokenAsk, until: Time },
+}
+
+pub(super) struct Credential {
+    token: Option<Token>,
+    renewal: Renewal,
+    /// A token was refused as expired since the last welcome: the next refusal backs off, and only a new token will do.
+    expired_once: bool,
+    last_ask: u64,
+}
+
+impl Credential {
+    pub(super) fn new() -> Credential {
+        Credential { token: None, renewal: Renewal::None, expired_once: false, last_ask: 0 }
+    }
+
+    /// What `hello` carries.
+    pub(super) fn secret(&self) -> Secret {
+        Secret(self.token.as_ref().map(|token| token.text.clone()).unwrap_or_default())
+    }
+
+    /// A new token that no server has judged yet.
+    pub(super) fn set(&mut self, text: String) {
+        self.token = Some(Token { text, expires: None });
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.token = None;
+        self.renewal = Renewal::None;
+    }
+
+    /// Whether a dial may use it.
+    pub(super) fn is_usable(&self, now: Now) -> bool {
+        self.token.as_ref().is_some_and(|token| {
+            token.expires.is_none_or(|expires| expires > now.wall.saturating_add(SPARE_MS))
+        })
+    }
+
+    /// Whether a cached token of the application won't do.
+    pub(super) fn wants_renewal(&self) -> bool {
+        self.token.is_some() || self.expired_once
+    }
+
+    /// A server refused the token. True if a new one may do: it expired, or it worked before and now doesn't (the server's keys
+    /// have changed), and that did not just happen already.
+    pub(super) fn refused_first_time(&mut self) -> bool {
+        self.token = None;
+        !std::mem::replace(&mut self.expired_once, true)
+    }
+
+    /// Whether a server accepted it once, and none refused one since.
+    pub(super) fn worked(&self) -> bool {
+        !self.expired_once && self.token.as_ref().is_some_and(|token| token.expires.is_some())
+    }
+
+    /// The application starts over.
+    pub(super) fn forgive(&mut self) {
+        self.expired_once = false;
+    }
+
+    /// The server accepted it for so long.
+    pub(super) fn lasts(&mut self, now: Now, ttl_ms: u64) {
+        if let Some(token) = &mut self.token {
+            token.expires = Some(now.wall.saturating_add(ttl_ms));
+        }
+        let spare = SPARE_MS.min(ttl_ms / 2);
+        self.renewal = Renewal::Due { at: now.mono.after((ttl_ms - spare).max(1_000)) };
+    }
+
+    /// The name of a request for a token.
+    pub(super) fn next_ask(&mut self) -> TokenAsk {
+        self.last_ask += 1;
+        TokenAsk(self.last_ask)
+    }
+
+    // Renewal.
+
+    pub(super) fn stop_renewal(&mut self) {
+        self.renewal = Renewal::None;
+    }
+
+    /// When [`Credential::tick`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.renewal {
+            Renewal::None => None,
+            Renewal::Due { at } | Renewal::Asked { until: at, .. } => Some(at),
+        }
+    }
+
+    pub(super) fn tick(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now.mono;
+        match self.renewal {
+            Renewal::Due { at } if at <= now => {
+                let ask = self.next_ask();
+                cx.out.push_back(Output::FetchToken { ask, renew: true });
+                self.renewal = Renewal::Asked { ask, until: now.after(TOKEN_MS) };
+            }
+            Renewal::Asked { until, .. } if until <= now => self.put_off(now),
+            _ => {}
+        }
+    }
+
+    /// The answer to a renewal: the token to bring before the server, or that there will be none; `None` when this
+    /// is no renewal's answer, or when it is worth asking again.
+    pub(super) fn renewed(
+        &mut self,
+        now: Now,
+        ask: TokenAsk,
+        result: &Result<String, TokenError>,
+    ) -> Option<Result<Secret, TokenError>> {
+        if !self.is_renewal(ask) {
+            return None;
+        }
+        self.renewal = Renewal::None;
+        match result {
+            Ok(text) => {
+                self.set(text.clone());
+                Some(Ok(self.secret()))
+            }
+            Err(TokenError::Unauthorized) => Some(Err(TokenError::Unauthorized)),
+            // The connection lives until the server ends it; until then it is worth asking again.
+            Err(TokenError::Unavailable) => {
+                self.put_off(now.mono);
+                None
+            }
+        }
+    }
+
+    fn is_renewal(&self, ask: TokenAsk) -> bool {
+        matches!(self.renewal, Renewal::Asked { ask: current, .. } if current == ask)
+    }
+
+    fn put_off(&mut self, now: Time) {
+        self.renewal = Renewal::Due { at: now.after(AGAIN_MS) };
+    }
+}

@@ -1,0 +1,174 @@
+//! A client's machine: its process (the real core), its disk, its clocks, and the person in front of it.
+
+use crate::disk::{Disk, Unsynced};
+use crate::server::{CHANNELS, WALL};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tidewire_core::{Change, Client, Draft, Now, Row, State, Time};
+
+/// A machine.
+pub(crate) struct Device {
+    pub(crate) number: usize,
+    pub(crate) disk: Disk,
+    pub(crate) unsynced: Unsynced,
+    /// The process that has the disk and the screen; none while it is down.
+    pub(crate) process: Option<usize>,
+    /// By how much the wall clock is ahead of the world's, in ms.
+    pub(crate) wall_ahead: i64,
+    /// For how long the machine slept so far: its monotonic clock stood still.
+    pub(crate) slept: u64,
+    pub(crate) asleep_until: u64,
+    pub(crate) slow: Option<(u64, u64)>,
+    pub(crate) lag: Option<(u64, u64)>,
+    pub(crate) blocked_until: u64,
+    pub(crate) no_network_until: u64,
+    pub(crate) no_token_until: u64,
+    pub(crate) disk_fault: Option<(crate::script::Disk, u64)>,
+    pub(crate) person: Person,
+}
+
+/// What the person did and was told.
+#[derive(Default)]
+pub(crate) struct Person {
+    /// Drafts in the order they were written, until they are known to be on disk or settled.
+    pub(crate) unsaved: VecDeque<Draft>,
+    /// Ops whose fate is not yet known, with whether they were ever handed to the network.
+    pub(crate) open: BTreeMap<String, bool>,
+    /// Ops that failed and wait for a decision.
+    pub(crate) failed: BTreeSet<String>,
+    pub(crate) written: u64,
+    /// When the last connection to the server was made, and how many there were since the faults ended.
+    pub(crate) welcomes_healed: u32,
+}
+
+/// A process: one life of the core.
+pub(crate) struct Process {
+    pub(crate) device: usize,
+    pub(crate) core: Client,
+    /// Counts armed timers: only the newest fires.
+    pub(crate) timer: u64,
+    /// A tab that lost the lead and has not noticed: it has neither disk nor screen.
+    pub(crate) zombie: bool,
+    pub(crate) state: State,
+    pub(crate) wants: bool,
+    /// The rows of the first channel as the changes make them.
+    pub(crate) rows: Vec<Row>,
+    /// What the second channel's events came up to, and whether its view began.
+    pub(crate) applied: u64,
+    pub(crate) begun: bool,
+    pub(crate) epoch: String,
+    /// The last `sub_ok` of the second channel: epoch, from.
+    pub(crate) answered: Option<(String, u64)>,
+    pub(crate) dials: VecDeque<u64>,
+    pub(crate) budget: Option<Bucket>,
+    /// Ops sent on each connection and not answered there.
+    pub(crate) flying: BTreeMap<u64, BTreeMap<String, usize>>,
+    pub(crate) settled: BTreeSet<String>,
+}
+
+/// The op budget as the server announced it, checked from outside.
+pub(crate) struct Bucket {
+    pub(crate) ops: u64,
+    pub(crate) per_ms: u64,
+    pub(crate) burst: u64,
+    level: u64,
+    at: u64,
+}
+
+impl Bucket {
+    pub(crate) fn new(ops: u64, per_ms: u64, burst: u64, at: u64) -> Bucket {
+        Bucket { ops, per_ms, burst, level: burst * per_ms, at }
+    }
+
+    /// Takes one op; false when there was none.
+    pub(crate) fn take(&mut self, now: u64) -> bool {
+        self.level = (self.level + (now - self.at) * self.ops).min(self.burst * self.per_ms);
+        self.at = now;
+        let enough = self.level >= self.per_ms;
+        self.level = self.level.saturating_sub(self.per_ms);
+        enough
+    }
+}
+
+impl Device {
+    pub(crate) fn new(number: usize) -> Device {
+        Device {
+            number,
+            disk: Disk::default(),
+            unsynced: Unsynced::new(),
+            process: None,
+            wall_ahead: 0,
+            slept: 0,
+            asleep_until: 0,
+            slow: None,
+            lag: None,
+            blocked_until: 0,
+            no_network_until: 0,
+            no_token_until: 0,
+            disk_fault: None,
+            person: Person::default(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("u{}", self.number)
+    }
+
+    /// Its clocks at this time of the world.
+    pub(crate) fn clock(&self, now: u64) -> Now {
+        let wall = i64::try_from(WALL + now).unwrap_or(i64::MAX).saturating_add(self.wall_ahead);
+        Now { mono: Time(self.mono(now)), wall: u64::try_from(wall).unwrap_or(0) }
+    }
+
+    pub(crate) fn mono(&self, now: u64) -> u64 {
+        now - self.slept
+    }
+
+    /// No fault touches it any more.
+    pub(crate) fn heal(&mut self) {
+        (self.slow, self.lag, self.disk_fault) = (None, None, None);
+        (self.blocked_until, self.no_network_until, self.no_token_until) = (0, 0, 0);
+    }
+}
+
+impl Process {
+    pub(crate) fn new(device: usize, core: Client) -> Process {
+        Process {
+            device,
+            core,
+            timer: 0,
+            zombie: false,
+            state: State::Idle,
+            wants: true,
+            rows: Vec::new(),
+            applied: 0,
+            begun: false,
+            epoch: String::new(),
+            answered: None,
+            dials: VecDeque::new(),
+            budget: None,
+            flying: BTreeMap::new(),
+            settled: BTreeSet::new(),
+        }
+    }
+
+    /// Opens both channels and connects.
+    pub(crate) fn begin(&mut self, now: Now) {
+        let _ = self.core.open_dialog(now, "a");
+        let _ = self.core.subscribe(now, CHANNELS[1]);
+        self.core.connect(now);
+    }
+
+    /// Makes the rows what a change says; false when the change does not fit.
+    pub(crate) fn fold(&mut self, change: Change) -> bool {
+        let rows = &mut self.rows;
+        match change {
+            Change::Reset(all) => *rows = all,
+            Change::Insert { index, row } if index <= rows.len() => rows.insert(index, row),
+            Change::Update { index, row } if index < rows.len() => rows[index] = row,
+            Change::Append { index, text } if index < rows.len() => rows[index].text.push_str(&text),
+            Change::Remove { index } if index < rows.len() => drop(rows.remove(index)),
+            _ => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,63 @@
+//! A client's disk: changes wait in a queue until they are synced, and a crash loses the queue.
+
+use std::collections::{BTreeMap, VecDeque};
+use tidewire_core::{Restored, RestoredChannel, StoreChange, StoreId};
+
+/// What survives a crash.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    profile: Option<String>,
+    ops: BTreeMap<String, String>,
+    channels: BTreeMap<String, Kept>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Kept {
+    epoch: String,
+    cursor: u64,
+    events: BTreeMap<u64, String>,
+}
+
+/// Changes on their way to the disk.
+pub(crate) type Unsynced = VecDeque<(StoreId, StoreChange)>;
+
+impl Disk {
+    pub(crate) fn apply(&mut self, change: &StoreChange) {
+        match change {
+            StoreChange::PutOp { id, record } => drop(self.ops.insert(id.clone(), record.0.clone())),
+            StoreChange::DeleteOp { id } => drop(self.ops.remove(id)),
+            StoreChange::PutEvents { channel, epoch, cursor, events, trim_below } => {
+                let kept = self.channels.entry(channel.clone()).or_default();
+                kept.epoch.clone_from(epoch);
+                kept.cursor = *cursor;
+                kept.events.extend(events.iter().map(|(offset, text)| (*offset, text.0.clone())));
+                kept.events = kept.events.split_off(trim_below);
+            }
+            StoreChange::ClearChannel { channel } => drop(self.channels.remove(channel)),
+            StoreChange::PutProfile { record } => self.profile = Some(record.0.clone()),
+        }
+    }
+
+    pub(crate) fn has_op(&self, id: &str) -> bool {
+        self.ops.contains_key(id)
+    }
+
+    /// The cursor that a restart begins with.
+    pub(crate) fn cursor(&self, channel: &str) -> Option<(&str, u64)> {
+        self.channels.get(channel).map(|kept| (kept.epoch.as_str(), kept.cursor))
+    }
+
+    pub(crate) fn restored(&self) -> Restored {
+        let channel = |(name, kept): (&String, &Kept)| RestoredChannel {
+            channel: name.clone(),
+            epoch: kept.epoch.clone(),
+            cursor: kept.cursor,
+            events: kept.events.values().cloned().collect(),
+        };
+        Restored {
+            profile: self.profile.clone(),
+            ops: self.ops.values().cloned().collect(),
+            channels: self.channels.iter().map(channel).collect(),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! A simulator of Tidewire: N real client cores and the real server's decisions and log, in one thread on one virtual clock, under every
+//! fault that a script names.
+//!
+//! A seed makes a script ([`plan`]); a script makes a run ([`run`]), always the same one. Every promise is checked as it is made
+//! ([`Broken`]); then the faults end and everything must come to rest in bounded time. A run that breaks a promise is cut
+//! down to the few actions that do it ([`shrink`]).
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod acts;
+pub mod crowd;
+mod device;
+mod dice;
+mod disk;
+mod driver;
+mod figures;
+mod link;
+pub mod plan;
+mod run;
+mod script;
+mod server;
+mod shrink;
+mod watch;
+mod world;
+
+pub use dice::Dice;
+pub use figures::Figures;
+pub use run::{Outcome, run};
+pub use script::{Action, Disk, FAULTS_MS, Script, Setup, Way};
+pub use shrink::shrink;
+pub use watch::Broken;

@@ -1,0 +1,253 @@
+//! What happens in a run: how the world is set up, and at which time which fault strikes. A script is a text that can be replayed.
+
+use serde::{Deserialize, Serialize};
+
+/// How long faults strike, in ms of virtual time.
+pub const FAULTS_MS: u64 = 90_000;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    /// For what no action decides: delays, ids, the clients' own randomness.
+    pub seed: u64,
+    /// How many clients there are.
+    pub devices: usize,
+    /// The set-up.
+    pub world: Setup,
+    /// When, in ms, what happens.
+    pub actions: Vec<(u64, Action)>,
+}
+
+/// The set-up of a world.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// Longest delay of a message, in ms.
+    pub delay_ms: u64,
+    /// Longest time that a commit takes at the server, in ms.
+    pub commit_ms: u64,
+    /// Longest time that a change takes on a client's disk, in ms.
+    pub disk_ms: u64,
+    /// How long tokens last, in s.
+    pub token_s: u64,
+    /// Whether clients have the small budget of guests.
+    pub guests: bool,
+    /// Handshakes of all clients together in a minute; 0 for no limit.
+    pub handshakes: u64,
+    /// Most connections subscribed to a channel.
+    pub seats: usize,
+    /// Whether clients have other transports than the WebSocket.
+    pub fallbacks: bool,
+    /// For how long ops gather, in ms.
+    pub batch_ms: u64,
+    /// Whether messages are answered.
+    pub answers: bool,
+    /// Once in so many messages each direction carries one twice; 0 for never.
+    pub twice_in: u64,
+}
+
+/// How a disk fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disk {
+    /// It takes seconds.
+    Slow,
+    /// It is full.
+    Full,
+    /// It reports an error, and nothing was written.
+    Fails,
+    /// It reports an error, and everything was written.
+    Lies,
+}
+
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// From the client.
+    Up,
+    /// To the client.
+    Down,
+    /// Both.
+    Both,
+}
+
+/// Something that happens. `on` is the client's number; `ms` is how long it lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "do")]
+#[allow(missing_docs)] // The members are said above.
+pub enum Action {
+    /// Somebody writes, into one of the two channels.
+    Write { on: usize, channel: usize },
+    /// Somebody sends an op that means nothing later.
+    Nudge { on: usize },
+    /// Somebody types.
+    Signal { on: usize },
+    /// Somebody ends the newest answer.
+    Stop { on: usize },
+    /// The connection breaks, and both sides hear of it.
+    Cut { on: usize },
+    /// Messages vanish for as long as this connection lasts.
+    HalfOpen { on: usize, way: Way },
+    /// The link carries few bytes a second.
+    Slow { on: usize, ms: u64, bytes_per_s: u64 },
+    /// Messages take this much longer.
+    Lag { on: usize, ms: u64, delay_ms: u64 },
+    /// The next message comes twice.
+    Twice { on: usize, way: Way },
+    /// The next message comes in half.
+    Truncate { on: usize, way: Way },
+    /// WebSockets die soon after they opened.
+    BlockSockets { on: usize, ms: u64 },
+    /// Nothing can be dialled; the system may say so.
+    NoNetwork { on: usize, ms: u64, hinted: bool },
+    /// The client is on another network.
+    OtherNetwork { on: usize },
+    /// The server's process ends; its sockets are reset.
+    ServerCrash { ms: u64 },
+    /// The server's machine ends; its clients hear nothing.
+    PowerLoss { ms: u64 },
+    /// The server drains and starts again.
+    Drain { ms: u64 },
+    /// The server sends its clients elsewhere, but takes new connections.
+    Goaway { spread_ms: u64 },
+    /// The server's disk.
+    ServerDisk { ms: u64, disk: Disk },
+    /// A backup is taken.
+    Backup,
+    /// The server comes back with the last backup.
+    Restore { ms: u64 },
+    /// Retention leaves so many events.
+    Trim { keep: u64 },
+    /// The client's process ends: what its disk has not is lost.
+    Crash { on: usize, ms: u64 },
+    /// The client's disk.
+    ClientDisk { on: usize, ms: u64, disk: Disk },
+    /// The wall clock jumps, back if `back`.
+    Clock { on: usize, ms: u64, back: bool },
+    /// The machine sleeps: no timer fires, the monotonic clock stands still, and the wall clock shows `asleep_ms` more afterwards.
+    Suspend { on: usize, ms: u64, asleep_ms: u64 },
+    /// The page is frozen.
+    Freeze { on: usize, ms: u64 },
+    /// The page is hidden.
+    Hide { on: usize, ms: u64 },
+    /// Tokens made before now are refused as expired.
+    Expire { on: usize },
+    /// Tokens made before now are refused for good, as after a change of keys.
+    Rekey { on: usize },
+    /// The application has no token.
+    NoToken { on: usize, ms: u64 },
+    /// The client may no longer see the second channel.
+    Revoke { on: usize, ms: u64 },
+    /// Another tab takes over while this one goes on for a while.
+    Handover { on: usize, ms: u64 },
+    /// The application goes offline.
+    Close { on: usize, ms: u64 },
+    /// The application leaves the dialog and comes back.
+    Leave { on: usize, ms: u64 },
+}
+
+impl Action {
+    /// The name under which it is counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Write { .. } => "write",
+            Action::Nudge { .. } => "nudge",
+            Action::Signal { .. } => "signal",
+            Action::Stop { .. } => "stop",
+            Action::Cut { .. } => "cut",
+            Action::HalfOpen { way: Way::Up, .. } => "half_open_up",
+            Action::HalfOpen { way: Way::Down, .. } => "half_open_down",
+            Action::HalfOpen { way: Way::Both, .. } => "half_open_both",
+            Action::Slow { .. } => "slow",
+            Action::Lag { .. } => "lag",
+            Action::Twice { .. } => "twice",
+            Action::Truncate { .. } => "truncate",
+            Action::BlockSockets { .. } => "block_sockets",
+            Action::NoNetwork { .. } => "no_network",
+            Action::OtherNetwork { .. } => "other_network",
+            Action::ServerCrash { .. } => "server_crash",
+            Action::PowerLoss { .. } => "power_loss",
+            Action::Drain { .. } => "drain",
+            Action::Goaway { .. } => "goaway",
+            Action::ServerDisk { disk: Disk::Slow, .. } => "server_disk_slow",
+            Action::ServerDisk { disk: Disk::Full, .. } => "server_disk_full",
+            Action::ServerDisk { disk: Disk::Fails, .. } => "server_disk_fails",
+            Action::ServerDisk { disk: Disk::Lies, .. } => "server_disk_lies",
+            Action::Backup => "backup",
+            Action::Restore { .. } => "restore",
+            Action::Trim { .. } => "trim",
+            Action::Crash { .. } => "client_crash",
+            Action::ClientDisk { disk: Disk::Slow, .. } => "client_disk_slow",
+            Action::ClientDisk { .. } => "client_disk_fails",
+            Action::Clock { .. } => "clock_jump",
+            Action::Suspend { .. } => "suspend",
+            Action::Freeze { .. } => "freeze",
+            Action::Hide { .. } => "hide",
+            Action::Expire { .. } => "token_expired",
+            Action::Rekey { .. } => "token_refused",
+            Action::NoToken { .. } => "no_token",
+            Action::Revoke { .. } => "revoke",
+            Action::Handover { .. } => "tab_handover",
+            Action::Close { .. } => "close",
+            Action::Leave { .. } => "leave",
+        }
+    }
+
+    /// Whether it is what people do, and no fault.
+    pub fn is_use(&self) -> bool {
+        matches!(
+            self,
+            Action::Write { .. }
+                | Action::Nudge { .. }
+                | Action::Signal { .. }
+                | Action::Stop { .. }
+                | Action::Backup
+        )
+    }
+}
+
+impl Script {
+    /// Reads a script as [`Script::to_text`] wrote it.
+    pub fn parse(text: &str) -> Result<Script, String> {
+        serde_json::from_str(text).map_err(|error| format!("not a script: {error}"))
+    }
+
+    /// One action a line.
+    pub fn to_text(&self) -> String {
+        let json = |value: &dyn erased::Json| value.text();
+        let actions: Vec<String> = self.actions.iter().map(|action| format!("  {}", json(action))).collect();
+        format!(
+            "{{\"seed\":{},\"devices\":{},\"world\":{},\"actions\":[\n{}\n]}}\n",
+            self.seed,
+            self.devices,
+            json(&self.world),
+            actions.join(",\n")
+        )
+    }
+}
+
+mod erased {
+    /// Anything that can be written as JSON.
+    pub(super) trait Json {
+        fn text(&self) -> String;
+    }
+
+    impl<T: serde::Serialize> Json for T {
+        fn text(&self) -> String {
+            serde_json::to_string(self).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::plan;
+
+    #[test]
+    fn a_script_survives_being_written() {
+        for seed in 0..50 {
+            let script = plan::of_seed(seed);
+            assert_eq!(super::Script::parse(&script.to_text()), Ok(script));
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! The server's process: its decisions come from `tidewire-server-core`, its disk is a database in memory. What is handed in is
+//! committed all at once, later: until then a crash loses it.
+
+use crate::dice::Dice;
+use crate::script::{Disk, Setup};
+use rusqlite::Connection;
+use std::collections::{BTreeSet, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tidewire_core::wire::{User, UserKind};
+use tidewire_core::{Now, Time};
+use tidewire_server_core::log::{
+    self, CreateDialog, Done, Outcome, Outside, StoreError, Submit, Trim, Write,
+};
+use tidewire_server_core::{
+    Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Peer, Run,
+    ServerLimits, Session, Step, Text, Timeouts, Verify, Wake, matters, publish_late, want,
+};
+use uuid::Uuid;
+
+/// The wall clock at the begin of a run.
+pub(crate) const WALL: u64 = 1_795_000_000_000;
+/// The two channels: the first as a dialog's rows, the second as bare events.
+pub(crate) const CHANNELS: [&str; 2] = ["dialog:a", "dialog:b"];
+/// Between two words of an answer.
+const WORD_MS: u64 = 120;
+
+/// What the application's backend thinks of tokens, by device.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    /// Older tokens have expired.
+    pub(crate) expired_before: u64,
+    /// Older tokens are no longer vouched for.
+    pub(crate) refused_before: u64,
+    /// No access to the second channel.
+    pub(crate) revoked: bool,
+}
+
+/// Tokens are `device.issued.expires`, in ms and s.
+struct Tokens {
+    rules: Arc<Mutex<Vec<Rules>>>,
+    kind: UserKind,
+}
+
+impl Verify for Tokens {
+    fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        let mut parts = token.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
+        let mut next = || parts.next().unwrap_or(0);
+        let (device, issued, expires_s) = (next(), next(), next());
+        let rules = lock(&self.rules)[device as usize];
+        if issued < rules.refused_before {
+            return Err(AuthError::Refused("no key vouches for it".to_owned()));
+        }
+        if issued < rules.expired_before || expires_s * 1000 <= now.wall {
+            return Err(AuthError::Expired { at: expires_s });
+        }
+        let id = format!("u{device}");
+        let mut dialogs = HashSet::from(["a".to_owned()]);
+        if !rules.revoked {
+            dialogs.insert("b".to_owned());
+        }
+        Ok(Identity { user: User { name: id.clone(), id, kind: self.kind }, dialogs, expires_s })
+    }
+}
+
+#[derive(Default)]
+struct Inbox(Mutex<Vec<(Write, Done)>>);
+
+impl Submit for Inbox {
+    fn submit(&self, write: Write, done: Done) {
+        lock(&self.0).push((write, done));
+    }
+}
+
+/// Ids in order of time, with nothing random in them.
+struct Counting(AtomicU64);
+
+impl Ids for Counting {
+    fn next(&self) -> Uuid {
+        let n = self.0.fetch_add(1, Ordering::Relaxed);
+        Uuid::from_u128(0x0000_5e12_7e12_7000_8000_0000_0000_0000 + u128::from(n))
+    }
+}
+
+#[derive(Default)]
+struct Begun {
+    channels: Mutex<Vec<Arc<Channel>>>,
+    draining: AtomicBool,
+}
+
+impl Answering for Begun {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    fn start(self: Arc<Self>, channel: &Arc<Channel>) {
+        lock(&self.channels).push(channel.clone());
+    }
+}
+
+struct Clock(u64);
+
+impl Outside for Clock {
+    fn now_ms(&self) -> u64 {
+        self.0
+    }
+
+    fn digest(&self, text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn enough(&self) -> bool {
+        false
+    }
+}
+
+/// An answer under way.
+struct Answer {
+    run: Run,
+    channel: Option<Arc<Channel>>,
+    stop: Arc<AtomicBool>,
+    told: Arc<Mutex<Vec<Result<Outcome, StoreError>>>>,
+    words: u64,
+    next_word: u64,
+}
+
+/// A committed event, for whoever compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Logged {
+    pub(crate) offset: u64,
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) body: String,
+}
+
+pub(crate) struct Server {
+    db: Connection,
+    backup: Option<Connection>,
+    pub(crate) rules: Arc<Mutex<Vec<Rules>>>,
+    setup: Setup,
+    ids: Arc<Counting>,
+    life: Option<Life>,
+    epochs: u64,
+    disk: Option<(Disk, u64)>,
+    dice: Dice,
+}
+
+/// From a start to an end.
+struct Life {
+    engine: Arc<Engine>,
+    inbox: Arc<Inbox>,
+    begun: Arc<Begun>,
+    answers: Vec<Answer>,
+}
+
+impl Server {
+    pub(crate) fn new(setup: &Setup, devices: usize, seed: u64) -> rusqlite::Result<Server> {
+        let mut db = Connection::open_in_memory()?;
+        db.pragma_update(None, "synchronous", "OFF")?;
+        db.pragma_update(None, "journal_mode", "MEMORY")?;
+        log::migrate(&mut db).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        let dialogs: Vec<Write> = CHANNELS
+            .iter()
+            .map(|name| Write::CreateDialog(CreateDialog { name: (*name).to_owned(), owner: None }))
+            .collect();
+        log::begin(&db, &dialogs.iter().collect::<Vec<_>>(), &Clock(WALL))?;
+        log::commit(&db)?;
+        let rules = Arc::new(Mutex::new(vec![Rules::default(); devices]));
+        Ok(Server {
+            db,
+            backup: None,
+            rules,
+            setup: setup.clone(),
+            ids: Arc::new(Counting(AtomicU64::new(1))),
+            life: None,
+            epochs: 1,
+            disk: None,
+            dice: Dice::new(seed),
+        })
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.life.is_some()
+    }
+
+    pub(crate) fn engine(&self) -> Option<&Arc<Engine>> {
+        self.life.as_ref().map(|life| &life.engine)
+    }
+
+    pub(crate) fn start(&mut self, now: u64) -> rusqlite::Result<()> {
+        let (inbox, begun) = (Arc::new(Inbox::default()), Arc::new(Begun::default()));
+        let kind = if self.setup.guests { UserKind::Guest } else { UserKind::User };
+        let limits = ServerLimits { connections_per_dialog: self.setup.seats, ..ServerLimits::default() };
+        let answers: Option<Arc<dyn Answering>> = if self.setup.answers { Some(begun.clone()) } else { None };
+        let engine = Arc::new(Engine {
+            limits,
+            timeouts: Timeouts::default(),
+            handshakes: (self.setup.handshakes > 0).then_some(self.setup.handshakes),
+            epoch: format!("e{}", self.epochs),
+            auth: Arc::new(Tokens { rules: self.rules.clone(), kind }),
+            log: inbox.clone(),
+            hub: Arc::new(Hub::new(HashSet::new())),
+            limiter: Limiter::default(),
+            connections: Connections::new(1_000, 1_000, None, Box::new(|_| ())),
+            answers,
+        });
+        let mut life = Life { engine, inbox, begun, answers: Vec::new() };
+        for left in log::unfinished(&self.db)? {
+            let channel = load(&self.db, &life.engine, &left.name)?;
+            life.answers.push(Answer {
+                run: Run::left(left, channel.clone(), self.ids.clone()),
+                channel,
+                stop: Arc::default(),
+                told: Arc::default(),
+                words: 0,
+                next_word: now,
+            });
+        }
+        if self.setup.answers {
+            for (name, offset) in log::wanting(&self.db)? {
+                if let Some(channel) = load(&self.db, &life.engine, &name)? {
+                    want(life.begun.clone(), &channel, offset);
+                }
+            }
+        }
+        self.life = Some(life);
+        Ok(())
+    }
+
+    /// The process ends; what was not committed is gone.
+    pub(crate) fn crash(&mut self) {
+        self.life = None;
+    }
+
+    /// No answer is begun any more, and those under way end.
+    pub(crate) fn drain(&mut self) {
+        if let Some(life) = &mut self.life {
+            life.begun.draining.store(true, Ordering::Relaxed);
+            life.answers.iter_mut().for_each(|answer| answer.run.drain());
+        }
+    }
+
+    pub(crate) fn break_disk(&mut self, disk: Disk, until: u64) {
+        self.disk = Some((disk, until));
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.disk = None;
+    }
+
+    pub(crate) fn take_backup(&mut self) -> rusqlite::Result<()> {
+        let mut copy = Connection::open_in_memory()?;
+        rusqlite::backup::Backup::new(&self.db, &mut copy)?.step(-1)?;
+        self.backup = Some(copy);
+        Ok(())
+    }
+
+    /// Puts the last backup in the place of the database, which must be down: another life of the log begins.
+    pub(crate) fn restore(&mut self) -> rusqlite::Result<bool> {
+        let Some(backup) = &self.backup else { return Ok(false) };
+        rusqlite::backup::Backup::new(backup, &mut self.db)?.step(-1)?;
+        self.epochs += 1;
+        Ok(true)
+    }
+
+    /// Hands in what trims both channels.
+    pub(crate) fn trim(&mut self, keep: u64) -> rusqlite::Result<()> {
+        for name in CHANNELS {
+            let Some(row) = log::channel(&self.db, name)? else { continue };
+            let Some(life) = &self.life else { continue };
+            let (channel, trim) =
+                (life.engine.hub.loaded(name), Trim { channel: row.id, before_ms: 0, keep, remember_ms: 0 });
+            life.inbox.submit(
+                Write::Trim(trim),
+                Box::new(move |result| {
+                    if let (Ok(Outcome::Trimmed(trimmed)), Some(channel)) = (result, channel) {
+                        channel.trimmed(trimmed.floor);
+                    }
+                }),
+            );
+        }
+        Ok(())
+    }
+
+    /// A new connection.
+    pub(crate) fn accept(&self, now: u64, wake: Wake) -> Option<(Session, Flow)> {
+        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        Some(Session::open(self.engine()?, peer, wake, clock(now)))
+    }
+
+    /// Reads for a session until it needs no more from the log.
+    pub(crate) fn read(&self, now: u64, session: &mut Session, mut flow: Flow) -> Flow {
+        while let Flow::Ask(ask) = &flow {
+            let Some(engine) = self.engine() else { return Flow::End };
+            flow = session.answered(clock(now), ask.read(&engine.hub, &self.db));
+        }
+        flow
+    }
+
+    /// How long the next commit takes, if something waits to be committed.
+    pub(crate) fn commit_takes(&mut self, now: u64) -> Option<u64> {
+        let life = self.life.as_ref()?;
+        if lock(&life.inbox.0).is_empty() {
+            return None;
+        }
+        let slow = matches!(self.disk, Some((Disk::Slow, until)) if until > now);
+        Some(1 + self.dice.below(if slow { 4_000 } else { self.setup.commit_ms }))
+    }
+
+    /// Commits what was handed in and tells of it.
+    pub(crate) fn commit(&mut self, now: u64) -> rusqlite::Result<()> {
+        let Some(life) = &self.life else { return Ok(()) };
+        let (writes, dones): (Vec<Write>, Vec<Done>) =
+            std::mem::take(&mut *lock(&life.inbox.0)).into_iter().unzip();
+        let batch: Vec<&Write> = writes.iter().collect();
+        let broken = self.disk.filter(|(_, until)| *until > now).map(|(disk, _)| disk);
+        let error = match broken {
+            Some(Disk::Full) => Some(StoreError::Full),
+            Some(Disk::Fails | Disk::Lies) => Some(StoreError::Unavailable),
+            _ => None,
+        };
+        if matches!(broken, Some(Disk::Full | Disk::Fails)) {
+            dones.into_iter().for_each(|done| done(Err(error.unwrap_or(StoreError::Unavailable))));
+            return Ok(());
+        }
+        let applied = log::begin(&self.db, &batch, &Clock(WALL + now))?;
+        log::commit(&self.db)?;
+        match error {
+            None => dones.into_iter().zip(applied.answers).for_each(|(done, answer)| done(answer)),
+            Some(error) => {
+                let doubtful: BTreeSet<i64> = writes.iter().filter_map(log::channel_of).collect();
+                dones.into_iter().for_each(|done| done(Err(error)));
+                self.reconcile(&doubtful)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A commit reported an error and was carried out all the same.
+    fn reconcile(&self, doubtful: &BTreeSet<i64>) -> rusqlite::Result<()> {
+        let Some(life) = &self.life else { return Ok(()) };
+        for doubt in log::look(&self.db, doubtful)? {
+            let Some(channel) = life.engine.hub.loaded(&doubt.name) else { continue };
+            channel.trimmed(doubt.floor);
+            let before = channel.extent().head;
+            while channel.extent().head < doubt.head {
+                match log::page(&self.db, doubt.channel, channel.extent().head, doubt.head)? {
+                    log::Found::Events(events) if !events.is_empty() => drop(publish_late(&channel, events)),
+                    _ => break,
+                }
+            }
+            if let Some(wanted) = doubt.wants_answer.filter(|offset| *offset > before && self.setup.answers) {
+                want(life.begun.clone(), &channel, wanted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the answers go on; when to do so again.
+    pub(crate) fn answer(&mut self, now: u64) -> rusqlite::Result<Option<u64>> {
+        let Some(life) = &mut self.life else { return Ok(None) };
+        for channel in std::mem::take(&mut *lock(&life.begun.channels)) {
+            let answer = begin(&channel, &self.ids, &mut self.dice, now);
+            life.answers.push(answer);
+        }
+        let mut wake: Option<u64> = None;
+        let mut at = 0;
+        while at < life.answers.len() {
+            let answer = &mut life.answers[at];
+            if answer.stop.load(Ordering::Relaxed) {
+                answer.run.stop();
+            }
+            for told in std::mem::take(&mut *lock(&answer.told)) {
+                answer.run.written(Time(now), told);
+            }
+            if answer.run.listens() && answer.next_word <= now {
+                let word = (answer.words > 0).then(|| Ok(format!("word{} ", answer.words)));
+                answer.words = answer.words.saturating_sub(1);
+                answer.next_word = now + WORD_MS;
+                answer.run.part(word);
+            }
+            match answer.run.poll(Time(now)) {
+                Step::Write(write, publish) => {
+                    let told = answer.told.clone();
+                    life.inbox.submit(
+                        *write,
+                        Box::new(move |result| {
+                            if let Ok(outcome) = &result {
+                                publish(outcome);
+                            }
+                            lock(&told).push(result);
+                        }),
+                    );
+                }
+                Step::Context { channel, before, most } => {
+                    let found = log::newest(&self.db, channel, before, most, matters);
+                    answer.run.context(found.map_err(StoreError::from));
+                }
+                Step::Model(_) => {}
+                Step::Wait(until) => {
+                    let word = answer.run.listens().then_some(answer.next_word);
+                    for due in [until.map(|until| until.0), word].into_iter().flatten() {
+                        wake = Some(wake.map_or(due, |wake| wake.min(due)).max(now + 1));
+                    }
+                    at += 1;
+                }
+                Step::Done(covered) => {
+                    let over = life.answers.remove(at);
+                    if let (Some(channel), Some(covered)) = (over.channel, covered)
+                        && channel.wants_another(covered)
+                    {
+                        let answer = begin(&channel, &self.ids, &mut self.dice, now);
+                        life.answers.push(answer);
+                    }
+                }
+            }
+        }
+        Ok(wake)
+    }
+
+    /// The log of a channel as it is on disk, with its floor.
+    pub(crate) fn log(&self, channel: &str) -> rusqlite::Result<(u64, Vec<Logged>)> {
+        let Some(row) = log::channel(&self.db, channel)? else { return Ok((0, Vec::new())) };
+        let mut events = Vec::new();
+        let mut from = row.floor;
+        while from < row.head {
+            match log::page(&self.db, row.id, from, row.head)? {
+                log::Found::Events(found) if !found.is_empty() => {
+                    for (offset, frame) in found {
+                        from = offset;
+                        events.extend(logged(&frame));
+                    }
+                }
+                _ => break,
+            }
+        }
+        Ok((row.floor, events))
+    }
+
+    /// What stands at this offset on disk.
+    pub(crate) fn at(&self, channel: &str, offset: u64) -> rusqlite::Result<Option<Logged>> {
+        let Some(row) = log::channel(&self.db, channel)? else { return Ok(None) };
+        match log::page(&self.db, row.id, offset.saturating_sub(1), offset)? {
+            log::Found::Events(found) => Ok(found.first().and_then(|(_, frame)| logged(frame))),
+            log::Found::Trimmed(_) => Ok(None),
+        }
+    }
+
+    /// Every event up to here was trimmed.
+    pub(crate) fn floor(&self, channel: &str) -> rusqlite::Result<u64> {
+        Ok(log::channel(&self.db, channel)?.map_or(0, |row| row.floor))
+    }
+
+    pub(crate) fn epoch(&self) -> String {
+        format!("e{}", self.epochs)
+    }
+}
+
+fn begin(channel: &Arc<Channel>, ids: &Arc<Counting>, dice: &mut Dice, now: u64) -> Answer {
+    let stop = Arc::<AtomicBool>::default();
+    let raise = stop.clone();
+    let run = Run::new(channel, ids.clone(), Arc::new(move || raise.store(true, Ordering::Relaxed)));
+    let words = dice.log_uniform(1, 60);
+    Answer { run, channel: Some(channel.clone()), stop, told: Arc::default(), words, next_word: now }
+}
+
+fn load(db: &Connection, engine: &Arc<Engine>, name: &str) -> rusqlite::Result<Option<Arc<Channel>>> {
+    Ok(log::channel(db, name)?.map(|row| engine.hub.add(name, row)))
+}
+
+fn logged(frame: &Text) -> Option<Logged> {
+    let event = tidewire_core::wire::EventFrame::decode(frame).ok()?;
+    Some(Logged { offset: event.offset, id: event.id, kind: event.kind, body: event.body })
+}
+
+/// The server's clocks never jump.
+pub(crate) fn clock(now: u64) -> Now {
+    Now { mono: Time(now), wall: WALL + now }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

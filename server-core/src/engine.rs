@@ -1,0 +1,68 @@
+//! What all sessions share.
+
+use crate::answers::Answering;
+use crate::connections::Connections;
+use crate::hub::Hub;
+use crate::identity::Verify;
+use crate::limiter::Limiter;
+use crate::log::Submit;
+use crate::settings::{Budget, ServerLimits, Timeouts};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use tidewire_core::Time;
+
+/// The parts of a server that its sessions use.
+pub struct Engine {
+    /// What a connection may hold and send.
+    pub limits: ServerLimits,
+    /// Heartbeat and time-outs.
+    pub timeouts: Timeouts,
+    /// Handshakes of an address in a minute; none for no limit.
+    pub handshakes: Option<u64>,
+    /// Names this life of the log.
+    pub epoch: String,
+    /// Checks tokens.
+    pub auth: Arc<dyn Verify>,
+    /// Writes to the log.
+    pub log: Arc<dyn Submit>,
+    /// The channels in use.
+    pub hub: Arc<Hub>,
+    /// Budgets by name.
+    pub limiter: Limiter,
+    /// The live connections.
+    pub connections: Arc<Connections>,
+    /// Answers messages; none when nobody does.
+    pub answers: Option<Arc<dyn Answering>>,
+}
+
+impl Engine {
+    /// Counts a handshake; in how many ms the address may come again when this was one too many.
+    pub(crate) fn too_early(&self, address: IpAddr, now: Time) -> Option<u64> {
+        let ops = self.handshakes?;
+        let name = format!("handshake:{address}");
+        self.limiter.take(&name, Budget { ops, per_ms: 60_000, burst: ops }, now).err()
+    }
+}
+
+/// What is counted as one address: in IPv6 a whole /64, because that is what one customer is given (RFC 6177).
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_64_is_one_address() {
+        let of = |text: &str| counted(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+    }
+}

@@ -1,0 +1,541 @@
+//! One client's connection, from the upgrade to the close.
+//!
+//! A session hears messages and decides; what it says waits in its [`Outgoing`] queue, which the driver's writer empties. They
+//! share only the queue, so a client that does not read never keeps the server from hearing it, and the other way round.
+
+use crate::channel::{Channel, Seat};
+use crate::connections::Place;
+use crate::engine::{Engine, counted};
+use crate::hub::{self, Denied, Hub};
+use crate::identity::{AuthError, Identity};
+use crate::log::{self, Found, StoreError};
+use crate::outgoing::{Outgoing, Wake};
+use crate::pages::{Paging, Wanted};
+use crate::submit::{Checked, Inflight};
+use crate::window::{WINDOW_MS, Window};
+use rusqlite::Connection;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::wire::codes::{self, close};
+use tidewire_core::wire::{
+    ClientFrame, Problem, ServerFrame, Subscription, VERSION, Welcome, decode_client_message, is_uuid,
+};
+use tidewire_core::{Now, Time};
+
+/// The wall clock is looked at this often for a token's end, in ms.
+const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// When to ask again for a dialog that has all its connections.
+const FULL_RETRY_MS: u64 = 5_000;
+
+/// What the upgrade knows about a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    /// Whether its page may connect.
+    pub origin_allowed: bool,
+    /// Where it comes from.
+    pub address: IpAddr,
+}
+
+/// How it goes on after a message or an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flow {
+    /// The session takes the next message.
+    Ready,
+    /// It needs this from the log before it takes the next message; [`Session::answered`] brings it.
+    Ask(Ask),
+    /// It waits until [`Outgoing::has_room`]; then [`Session::answered`] with [`Answer::Room`].
+    Room,
+    /// It takes no more messages. What waits in the queue is still to be written, up to its close.
+    End,
+}
+
+/// What a session needs from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// A channel by its name: [`log::channel`], then [`Hub::add`].
+    Channel(String),
+    /// [`log::page`].
+    Events {
+        /// The channel's row.
+        channel: i64,
+        /// The events after this offset.
+        from: u64,
+        /// Up to this one.
+        to: u64,
+    },
+}
+
+/// What a session waited for.
+pub enum Answer {
+    /// To [`Ask::Channel`]; none when there is no such channel.
+    Channel(Result<Option<Arc<Channel>>, StoreError>),
+    /// To [`Ask::Events`].
+    Events(Result<Found, StoreError>),
+    /// To [`Flow::Room`].
+    Room,
+}
+
+impl Ask {
+    /// Reads the answer at once, for a driver with one thread. Blocks.
+    pub fn read(&self, hub: &Hub, connection: &Connection) -> Answer {
+        match self {
+            Ask::Channel(name) => {
+                let row = log::channel(connection, name).map_err(StoreError::from);
+                Answer::Channel(row.map(|row| row.map(|row| hub.add(name, row))))
+            }
+            Ask::Events { channel, from, to } => {
+                Answer::Events(log::page(connection, *channel, *from, *to).map_err(StoreError::from))
+            }
+        }
+    }
+}
+
+/// What a session does once its answer is there.
+pub(crate) enum Waiting {
+    Sub(Subscription),
+    Op(Checked),
+    Page(Paging),
+}
+
+/// A connection's state. Dropping it gives its place back.
+///
+/// The driver calls [`Session::heard`] for every byte that comes, [`Session::message`] for every message while the last
+/// [`Flow`] was [`Flow::Ready`], and [`Session::tick`] at [`Session::deadline`]. It ends the connection once
+/// [`Outgoing::is_closing`], after what waits was written.
+pub struct Session {
+    engine: Arc<Engine>,
+    outgoing: Arc<Outgoing>,
+    inflight: Arc<Inflight>,
+    place: Place,
+    identity: Option<Arc<Identity>>,
+    subscriptions: BTreeMap<String, Seat>,
+    /// Frames of the last message that are still to be handled.
+    todo: VecDeque<ClientFrame>,
+    waiting: Option<Waiting>,
+    opened: Time,
+    heard: Time,
+    next_ping: Time,
+    pings: u64,
+    /// Pongs that the client owes us, and may send without being counted.
+    owed_pongs: u64,
+    bad: Window,
+    control: Window,
+}
+
+impl Session {
+    /// A new connection; [`Flow::End`] when it is refused at once. `wake` is told of its queue.
+    pub fn open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> (Session, Flow) {
+        let limits = &engine.limits;
+        let address = counted(peer.address);
+        let (place, crowded) =
+            engine.connections.enter(limits.queue_bytes, limits.queue_messages, address, wake);
+        let early = engine.too_early(address, now.mono);
+        let session = Session {
+            inflight: Arc::new(Inflight::new(limits.inflight, limits.inflight_bytes)),
+            bad: Window::new(limits.bad_frames),
+            control: Window::new(limits.control_frames),
+            next_ping: now.mono.after(ms(engine.timeouts.ping)),
+            opened: now.mono,
+            heard: now.mono,
+            outgoing: place.outgoing.clone(),
+            place,
+            identity: None,
+            subscriptions: BTreeMap::new(),
+            todo: VecDeque::new(),
+            waiting: None,
+            pings: 0,
+            owed_pongs: 0,
+            engine: engine.clone(),
+        };
+        tracing::debug!(conn = session.outgoing.id(), "connected");
+        let flow = if !peer.origin_allowed {
+            let message = "this origin is not on the server's list; add it with --allowed-origin";
+            session.refuse(close::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, message)
+        } else if let Some(who) = crowded {
+            session.refuse(close::TOO_MANY_CONNECTIONS, codes::TOO_MANY_CONNECTIONS, who)
+        } else if let Some(wait) = early {
+            session.rate_limited("too many connections were opened from this address", wait)
+        } else {
+            Flow::Ready
+        };
+        (session, flow)
+    }
+
+    /// What its client is sent.
+    pub fn outgoing(&self) -> &Arc<Outgoing> {
+        &self.outgoing
+    }
+
+    /// When [`Session::tick`] has something to do.
+    pub fn deadline(&self, now: Now) -> Time {
+        let times = &self.engine.timeouts;
+        let Some(identity) = &self.identity else { return self.opened.after(ms(times.hello)) };
+        let expired = now.mono.after(identity.good_ms(now).min(LOOK_AGAIN_MS));
+        self.next_ping.min(self.silent()).min(expired)
+    }
+
+    /// A byte came from the client, be it of an incomplete message.
+    pub fn heard(&mut self, at: Time) {
+        self.heard = self.heard.max(at);
+    }
+
+    /// Looks at the clock.
+    pub fn tick(&mut self, now: Now) {
+        let times = &self.engine.timeouts;
+        let Some(identity) = &self.identity else {
+            if now.mono >= self.opened.after(ms(times.hello)) {
+                self.refuse(close::HELLO_TIMEOUT, codes::HELLO_TIMEOUT, "no hello came in time");
+            }
+            return;
+        };
+        if now.mono >= self.silent() {
+            self.refuse(close::PING_TIMEOUT, codes::PING_TIMEOUT, "nothing was heard in time");
+        } else if identity.good_ms(now) == 0 {
+            let error = AuthError::Expired { at: identity.expires_s };
+            self.refuse(close::TOKEN_EXPIRED, codes::TOKEN_EXPIRED, &error.to_string());
+        } else if now.mono >= self.next_ping {
+            self.next_ping = now.mono.after(ms(times.ping));
+            self.pings += 1;
+            self.owed_pongs += 1;
+            self.outgoing.send(&ServerFrame::Ping { n: self.pings.to_string() });
+        }
+    }
+
+    /// Handles a text message.
+    pub fn message(&mut self, now: Now, text: &str) -> Flow {
+        if text.len() > self.engine.limits.message_bytes {
+            return self.bad_frame(now, codes::TOO_LARGE, &self.too_large());
+        }
+        match decode_client_message(text) {
+            Err(error) => self.bad_frame(now, error.code(), &error.to_string()),
+            // The driver was to wait: frames would overtake each other.
+            Ok(_) if self.waiting.is_some() => self.lost(),
+            Ok(frames) => {
+                self.todo.extend(frames);
+                self.go_on(now)
+            }
+        }
+    }
+
+    /// Handles a binary message.
+    pub fn binary(&mut self, now: Now) -> Flow {
+        self.bad_frame(now, codes::BAD_FRAME, "binary messages are not part of the protocol")
+    }
+
+    /// Handles a ping or pong of the WebSocket itself.
+    pub fn control(&mut self, now: Now) -> Flow {
+        self.control_frame(now)
+    }
+
+    /// A message came that is too long to be read.
+    pub fn too_big(&mut self) -> Flow {
+        self.refuse(close::TOO_BIG, codes::TOO_LARGE, &self.too_large())
+    }
+
+    /// Goes on with what the session asked for.
+    pub fn answered(&mut self, now: Now, answer: Answer) -> Flow {
+        let flow = match (self.waiting.take(), self.identity.clone(), answer) {
+            (Some(Waiting::Sub(sub)), Some(identity), Answer::Channel(found)) => {
+                self.subscribe_to(&identity, sub, found)
+            }
+            (Some(Waiting::Op(checked)), Some(identity), Answer::Channel(found)) => {
+                self.submit_to(&identity, checked, found)
+            }
+            (Some(Waiting::Page(paging)), _, Answer::Events(found)) => self.page_found(paging, found),
+            (Some(Waiting::Page(paging)), _, Answer::Room) => self.page_with_room(paging),
+            _ => self.lost(),
+        };
+        if flow == Flow::Ready { self.go_on(now) } else { self.over(flow) }
+    }
+
+    /// The client is gone, or is sent away: nothing is heard any more. The first reason for a close stays.
+    pub fn end(&mut self) {
+        self.todo.clear();
+        self.waiting = None;
+        self.subscriptions.clear();
+        self.outgoing.close(close::NORMAL, "");
+    }
+
+    /// Handles frames until one has to wait.
+    fn go_on(&mut self, now: Now) -> Flow {
+        while let Some(frame) = self.todo.pop_front() {
+            let flow = self.frame(now, frame);
+            if flow != Flow::Ready {
+                return self.over(flow);
+            }
+        }
+        Flow::Ready
+    }
+
+    /// After the end nothing is left to do.
+    fn over(&mut self, flow: Flow) -> Flow {
+        if flow == Flow::End {
+            self.todo.clear();
+        }
+        flow
+    }
+
+    /// A fault of the driver.
+    fn lost(&mut self) -> Flow {
+        self.waiting = None;
+        self.todo.clear();
+        self.refuse(close::INTERNAL, codes::INTERNAL, "the server lost its place")
+    }
+
+    fn silent(&self) -> Time {
+        let times = &self.engine.timeouts;
+        self.heard.after(ms(times.ping)).after(ms(times.grace))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn inflight(&self) -> &Arc<Inflight> {
+        &self.inflight
+    }
+
+    pub(crate) fn wait(&mut self, waiting: Waiting) {
+        self.waiting = Some(waiting);
+    }
+
+    pub(crate) fn unsubscribe(&mut self, ch: &str) {
+        self.subscriptions.remove(ch);
+    }
+
+    fn too_large(&self) -> String {
+        format!("a message may have at most {} bytes", self.engine.limits.message_bytes)
+    }
+
+    fn frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
+        let Some(identity) = self.identity.clone() else { return self.first_frame(now, frame) };
+        match frame {
+            ClientFrame::Hello { .. } => {
+                return self.bad_frame(now, codes::BAD_FRAME, "hello was said already");
+            }
+            ClientFrame::Auth { token } => return self.auth(now, &identity, &token.0),
+            ClientFrame::Sub(sub) => return self.subscribe(&identity, sub),
+            ClientFrame::Unsub { ch } => {
+                self.subscriptions.remove(&ch);
+            }
+            ClientFrame::Next { ch, from } => return self.next_page(ch, from),
+            ClientFrame::Op(op) => return self.submit(now, &identity, op),
+            ClientFrame::Signal(_) => {}
+            ClientFrame::Ping { n } => {
+                self.outgoing.send(&ServerFrame::Pong { n });
+                return self.control_frame(now);
+            }
+            ClientFrame::Pong { .. } if self.owed_pongs > 0 => self.owed_pongs -= 1,
+            ClientFrame::Pong { .. } => return self.control_frame(now),
+            ClientFrame::Bye => {
+                self.outgoing.close(close::NORMAL, "bye");
+                return Flow::End;
+            }
+            ClientFrame::Unknown => {}
+        }
+        Flow::Ready
+    }
+
+    fn first_frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
+        let ClientFrame::Hello { v, token, client, agent, subs, session: _ } = frame else {
+            if frame != ClientFrame::Bye {
+                return self.refuse(
+                    close::BAD_REQUEST,
+                    codes::HELLO_REQUIRED,
+                    "the first frame must be hello",
+                );
+            }
+            self.outgoing.close(close::NORMAL, "bye");
+            return Flow::End;
+        };
+        if v != VERSION {
+            let message = format!("this server speaks version {VERSION}");
+            return self.refuse(close::UNSUPPORTED_VERSION, codes::UNSUPPORTED_VERSION, &message);
+        }
+        if !is_uuid(&client) {
+            return self.bad_frame(now, codes::BAD_FRAME, "member `client` is missing or invalid");
+        }
+        let identity = match self.engine.auth.verify(&token.0, now) {
+            Ok(identity) => Arc::new(identity),
+            Err(error) => return self.refuse_token(&error),
+        };
+        if !self.place.claim(identity.key()) {
+            return self.refuse(
+                close::TOO_MANY_CONNECTIONS,
+                codes::TOO_MANY_CONNECTIONS,
+                "this user has all the connections they may have",
+            );
+        }
+        let conn = self.outgoing.id();
+        tracing::info!(conn, user = identity.user.id, kind = identity.user.kind.as_str(), agent, "hello");
+        let budget = self.engine.limits.budget(identity.user.kind);
+        let times = &self.engine.timeouts;
+        self.next_ping = now.mono.after(ms(times.ping));
+        self.outgoing.send(&ServerFrame::Welcome(Welcome {
+            conn: format!("c{conn}"),
+            user: identity.user.clone(),
+            now: now.wall,
+            ping_ms: ms(times.ping),
+            grace_ms: ms(times.grace),
+            token_ttl_ms: identity.ttl_ms(now),
+            limits: self.engine.limits.announced(budget),
+        }));
+        self.identity = Some(identity);
+        // Before whatever else came in the same message.
+        subs.into_iter().rev().for_each(|sub| self.todo.push_front(ClientFrame::Sub(sub)));
+        Flow::Ready
+    }
+
+    fn auth(&mut self, now: Now, current: &Identity, token: &str) -> Flow {
+        let identity = match self.engine.auth.verify(token, now) {
+            Ok(identity) => identity,
+            Err(error) => return self.refuse_token(&error),
+        };
+        if identity.key() != current.key() {
+            return self.refuse(
+                close::FORBIDDEN,
+                codes::USER_CHANGED,
+                "the new token is for another user; open another connection",
+            );
+        }
+        self.outgoing
+            .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
+        // What the new token no longer allows ends at once.
+        let lost: Vec<String> = self
+            .subscriptions
+            .iter()
+            .filter(|(_, seat)| !hub::may_see(&identity, &seat.channel))
+            .map(|(ch, _)| ch.clone())
+            .collect();
+        self.identity = Some(Arc::new(identity));
+        for ch in lost {
+            self.subscriptions.remove(&ch);
+            self.sub_denied(ch, Denied::Forbidden);
+        }
+        Flow::Ready
+    }
+
+    fn subscribe(&mut self, identity: &Identity, sub: Subscription) -> Flow {
+        let most = self.engine.limits.subscriptions;
+        if !self.subscriptions.contains_key(&sub.ch) && self.subscriptions.len() >= most {
+            let message = format!("a connection may have at most {most} subscriptions");
+            self.sub_err(sub.ch, codes::TOO_MANY_SUBSCRIPTIONS, message, false);
+            return Flow::Ready;
+        }
+        match self.engine.hub.loaded(&sub.ch) {
+            Some(channel) => self.subscribe_to(identity, sub, Ok(Some(channel))),
+            None => {
+                let ask = Ask::Channel(sub.ch.clone());
+                self.waiting = Some(Waiting::Sub(sub));
+                Flow::Ask(ask)
+            }
+        }
+    }
+
+    /// Goes on once the channel was looked for.
+    fn subscribe_to(
+        &mut self,
+        identity: &Identity,
+        Subscription { ch, want }: Subscription,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+    ) -> Flow {
+        match hub::visible(found, identity) {
+            Ok(channel) => {
+                if !self.subscriptions.contains_key(&ch) {
+                    let most = self.engine.limits.connections_per_dialog;
+                    let Some(seat) = channel.take_seat(self.outgoing.id(), most) else {
+                        self.dialog_full(ch);
+                        return Flow::Ready;
+                    };
+                    self.subscriptions.insert(ch, seat);
+                }
+                self.page(channel, Wanted::Sub(want))
+            }
+            Err(denied) => {
+                self.subscriptions.remove(&ch);
+                self.sub_denied(ch, denied);
+                Flow::Ready
+            }
+        }
+    }
+
+    fn next_page(&mut self, ch: String, from: u64) -> Flow {
+        match self.subscriptions.get(&ch).map(|seat| seat.channel.clone()) {
+            Some(channel) => self.page(channel, Wanted::Next(from)),
+            None => {
+                self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
+                Flow::Ready
+            }
+        }
+    }
+
+    fn dialog_full(&self, ch: String) {
+        let problem = Problem {
+            code: codes::TOO_MANY_CONNECTIONS.to_owned(),
+            message: "this dialog has all the connections it may have".to_owned(),
+            retry_after_ms: Some(FULL_RETRY_MS),
+        };
+        self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable: true });
+    }
+
+    pub(crate) fn sub_denied(&self, ch: String, denied: Denied) {
+        self.sub_err(ch, denied.code(), denied.message(), denied.is_retryable());
+    }
+
+    fn sub_err(&self, ch: String, code: &str, message: String, retryable: bool) {
+        let problem = Problem { code: code.to_owned(), message, retry_after_ms: None };
+        self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable });
+    }
+
+    /// A fault that the connection survives, a few times.
+    fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
+        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
+        self.outgoing.send(&ServerFrame::Error(problem));
+        if self.bad.counts(now.mono) {
+            return Flow::Ready;
+        }
+        self.refuse(close::BAD_REQUEST, codes::BAD_REQUEST, "too many bad frames")
+    }
+
+    fn control_frame(&mut self, now: Now) -> Flow {
+        if self.control.counts(now.mono) {
+            return Flow::Ready;
+        }
+        self.rate_limited("too many pings and pongs", WINDOW_MS)
+    }
+
+    fn rate_limited(&self, message: &str, wait_ms: u64) -> Flow {
+        let problem = Problem {
+            code: codes::RATE_LIMITED.to_owned(),
+            message: message.to_owned(),
+            retry_after_ms: Some(wait_ms),
+        };
+        self.outgoing.send(&ServerFrame::Error(problem));
+        self.outgoing.close(close::RATE_LIMITED, codes::RATE_LIMITED);
+        Flow::End
+    }
+
+    fn refuse_token(&self, error: &AuthError) -> Flow {
+        let code = match error {
+            AuthError::Expired { .. } => close::TOKEN_EXPIRED,
+            AuthError::Refused(_) => close::UNAUTHORIZED,
+        };
+        tracing::info!(conn = self.outgoing.id(), code = error.code(), "token refused");
+        self.refuse(code, error.code(), &error.to_string())
+    }
+
+    /// Says why, then closes.
+    fn refuse(&self, close: u16, code: &'static str, message: &str) -> Flow {
+        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
+        self.outgoing.send(&ServerFrame::Error(problem));
+        self.outgoing.close(close, code);
+        tracing::info!(conn = self.outgoing.id(), close, code, "closing");
+        Flow::End
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

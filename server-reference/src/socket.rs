@@ -1,0 +1,122 @@
+//! The driver of one session: its socket, its timer and its reads of the log.
+
+use crate::activity::Activity;
+use crate::app::App;
+use crate::clock;
+use crate::writing::Bells;
+use axum::extract::ws::{Message, WebSocket};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_server_core::{Answer, Ask, Flow, Peer, Session};
+use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::tungstenite;
+
+/// So many messages are read after the end; whoever sends more is cut off.
+const MAX_LATE: usize = 1_000;
+/// How long the peer may take to answer a close.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// Serves one connection.
+pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer, activity: Activity) {
+    let bells = Arc::new(Bells::default());
+    let (mut session, flow) = Session::open(&app.engine, peer, bells.wake(), clock::now());
+    let outgoing = session.outgoing().clone();
+    let (sink, mut stream) = socket.split();
+    let writer = tokio::spawn({
+        let (bells, write) = (bells.clone(), app.config.timeouts.write);
+        async move { bells.write(&outgoing, sink, write).await }
+    });
+    if flow != Flow::End {
+        run(&app, &mut session, &mut stream, &bells, &activity).await;
+    }
+    // When the peer went first this lets the writer end; otherwise the earlier reason stays.
+    session.end();
+    linger(&mut stream, writer).await;
+    tracing::debug!(conn = session.outgoing().id(), "disconnected");
+}
+
+/// Reads on until the close frame is written and answered: closing a socket with unread bytes would tear the close frame away.
+async fn linger(stream: &mut SplitStream<WebSocket>, writer: tokio::task::JoinHandle<()>) {
+    let abort = writer.abort_handle();
+    let drained = async {
+        for _ in 0..MAX_LATE {
+            let Some(Ok(_)) = stream.next().await else { return };
+        }
+    };
+    tokio::pin!(drained);
+    tokio::select! {
+        _ = writer => {
+            let _ = timeout(CLOSE_TIME, drained).await;
+        }
+        () = &mut drained => {
+            // The peer is gone, or sends for ever: what is left to write has no reader.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            abort.abort();
+        }
+    }
+}
+
+async fn run(
+    app: &App,
+    session: &mut Session,
+    stream: &mut SplitStream<WebSocket>,
+    bells: &Bells,
+    activity: &Activity,
+) {
+    let outgoing = session.outgoing().clone();
+    loop {
+        session.heard(activity.heard());
+        let deadline = clock::instant(session.deadline(clock::now()));
+        let mut flow = tokio::select! {
+            () = bells.closing(&outgoing) => return,
+            message = stream.next() => match message {
+                Some(Ok(message)) => take(session, message),
+                Some(Err(error)) => {
+                    if is_too_big(error) {
+                        session.too_big();
+                    }
+                    return;
+                }
+                None => return,
+            },
+            () = sleep_until(deadline) => {
+                session.heard(activity.heard());
+                session.tick(clock::now());
+                continue;
+            }
+        };
+        // Frames of a message that wait for the log or for room keep the next message waiting.
+        loop {
+            let answer = match flow {
+                Flow::Ready => break,
+                Flow::End => return,
+                Flow::Room => {
+                    bells.has_room(&outgoing).await;
+                    Answer::Room
+                }
+                Flow::Ask(Ask::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
+                Flow::Ask(Ask::Events { channel, from, to }) => {
+                    Answer::Events(app.store.readers().page(channel, from, to).await)
+                }
+            };
+            flow = session.answered(clock::now(), answer);
+        }
+    }
+}
+
+fn take(session: &mut Session, message: Message) -> Flow {
+    let now = clock::now();
+    match message {
+        Message::Text(text) => session.message(now, &text),
+        Message::Binary(_) => session.binary(now),
+        Message::Ping(_) | Message::Pong(_) => session.control(now),
+        Message::Close(_) => Flow::End,
+    }
+}
+
+fn is_too_big(error: axum::Error) -> bool {
+    let error = error.into_inner();
+    matches!(error.downcast_ref::<tungstenite::Error>(), Some(tungstenite::Error::Capacity(_)))
+}

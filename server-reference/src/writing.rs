@@ -1,0 +1,99 @@
+//! Writes what waits in a connection's queue, and wakes whoever waits for the queue.
+
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use futures_util::stream::SplitSink;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::wire::codes;
+use tidewire_server_core::{Outgoing, Signal, Text, ToWrite, Wake};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// How long a close frame may take.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+
+/// One bell for each who waits.
+#[derive(Default)]
+pub(crate) struct Bells {
+    /// For the writer: there is something to do.
+    work: Notify,
+    /// For the session: there may be room again.
+    room: Notify,
+    /// For the session: the connection is ending.
+    closed: Notify,
+}
+
+impl Bells {
+    /// Rings them for a queue.
+    pub(crate) fn wake(self: &Arc<Self>) -> Wake {
+        let bells = self.clone();
+        Arc::new(move |signal| match signal {
+            Signal::Work => bells.work.notify_one(),
+            Signal::Room => bells.room.notify_one(),
+            Signal::Closed => bells.closed.notify_one(),
+        })
+    }
+
+    /// Returns once the connection is ending. For one waiter.
+    pub(crate) async fn closing(&self, outgoing: &Outgoing) {
+        while !outgoing.is_closing() {
+            self.closed.notified().await;
+        }
+    }
+
+    /// Returns once a page fits without crowding out live frames. For one waiter.
+    pub(crate) async fn has_room(&self, outgoing: &Outgoing) {
+        while !outgoing.has_room() {
+            self.room.notified().await;
+        }
+    }
+
+    /// Writes until the connection ends; `write` is how long one write may take.
+    pub(crate) async fn write(
+        &self,
+        outgoing: &Outgoing,
+        mut sink: SplitSink<WebSocket, Message>,
+        write: Duration,
+    ) {
+        loop {
+            match self.next(outgoing).await {
+                ToWrite::Write(text) => match timeout(write, sink.send(message(text))).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => break,
+                    Err(_) => {
+                        tracing::info!(conn = outgoing.id(), "a write took too long");
+                        outgoing.close(codes::close::SLOW_CONSUMER, codes::SLOW_CONSUMER);
+                        break;
+                    }
+                },
+                ToWrite::Close(close) => {
+                    let frame = CloseFrame { code: close.code, reason: Utf8Bytes::from_static(close.reason) };
+                    // The peer may be gone already.
+                    let _ = timeout(CLOSE_TIME, sink.send(Message::Close(Some(frame)))).await;
+                    break;
+                }
+            }
+        }
+        outgoing.abandon();
+    }
+
+    async fn next(&self, outgoing: &Outgoing) -> ToWrite {
+        loop {
+            if let Some(next) = outgoing.take() {
+                return next;
+            }
+            self.work.notified().await;
+        }
+    }
+}
+
+/// The same bytes as a WebSocket message.
+fn message(text: Text) -> Message {
+    match Utf8Bytes::try_from(Bytes::from_owner(text.clone())) {
+        Ok(bytes) => Message::Text(bytes),
+        // A text is UTF-8 always.
+        Err(_) => Message::Text(text.as_str().into()),
+    }
+}
