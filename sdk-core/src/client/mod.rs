@@ -55,6 +55,8 @@ pub struct Client {
     session: Option<crate::io::ConnId>,
     /// Changes of the store under way that keep an op.
     puts: Vec<(StoreId, String)>,
+    /// Those that only remove.
+    removals: Vec<StoreId>,
     last_store: u64,
     storage: Option<&'static str>,
     shown: Option<(Status, Option<Time>)>,
@@ -104,6 +106,7 @@ impl Client {
             out,
             session: None,
             puts: Vec::new(),
+            removals: Vec::new(),
             last_store: 0,
             storage: None,
             shown: None,

@@ -11,6 +11,9 @@ impl Client {
     pub(super) fn store(&mut self, change: StoreChange) -> StoreId {
         self.last_store += 1;
         let store = StoreId(self.last_store);
+        if matches!(change, StoreChange::DeleteOp { .. } | StoreChange::ClearChannel { .. }) {
+            self.removals.push(store);
+        }
         self.out.push_back(Output::Store { store, change });
         store
     }
@@ -41,8 +44,11 @@ impl Client {
 
     pub(super) fn stored(&mut self, store: StoreId, result: Result<(), StoreError>) {
         let put = self.puts.iter().position(|(other, _)| *other == store).map(|at| self.puts.remove(at).1);
+        let removal = self.removals.iter().position(|other| *other == store);
+        let removed = removal.map(|at| self.removals.swap_remove(at)).is_some();
         let code = result.err().map(StoreError::code);
-        if code != self.storage {
+        // Removing what was never there succeeds on a full disk too.
+        if code != self.storage && !(code.is_none() && removed) {
             self.storage = code;
             self.journal.note(self.last.wall, "storage", code.unwrap_or("works"), 1);
             self.out.push_back(Output::Event(Event::Storage { code }));
