@@ -152,11 +152,11 @@ async fn two_hundred_killed_processes_lose_nothing_that_was_promised() {
     told.log(&log);
     let report = told.finish("kills");
     println!(
-        "{kills} kills in {:.0} s, {under_way} messages waiting in a store when their client was killed",
+        "figures: {kills} kills in {:.0} s, {under_way} messages waiting in a store when their client was killed",
         begun.elapsed().as_secs_f64()
     );
-    println!("acknowledged-then-killed {}, lost {}", acked_then_killed.len(), report.lost);
-    println!("{report}");
+    println!("figures: acknowledged-then-killed {}, lost {}", acked_then_killed.len(), report.lost);
+    println!("figures: {report}");
     assert_eq!(kills, 200);
     assert!(acked_then_killed.len() > 1_000 && under_way > 100, "too few were hit");
 }
