@@ -43,7 +43,7 @@ pub fn token_check(
     config: &Config,
     guest_key: &[u8],
 ) -> Result<
-    impl Fn(&str, u64) -> Result<tidewire_server_core::Identity, tidewire_server_core::AuthError>,
+    impl Fn(&str, u64) -> Result<tidewire_server_core::Identity, tidewire_server_core::AuthError> + use<>,
     config::ConfigError,
 > {
     let auth = auth::Auth::new(config, guest_key)?;

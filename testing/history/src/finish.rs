@@ -94,7 +94,7 @@ impl History {
         let mut offsets: Vec<(u64, bool)> =
             life.places.iter().map(|(offset, place)| (*offset, place.logged)).collect();
         offsets.sort_unstable();
-        let mut next = life.trimmed + 1;
+        let mut next = life.trimmed.saturating_add(1);
         for (offset, logged) in offsets.into_iter().filter(|(offset, _)| *offset > life.trimmed) {
             let epoch = &life.epoch;
             if !logged {
@@ -105,7 +105,7 @@ impl History {
                 let what = format!("the log of {ch} in epoch {epoch} has {offset}, but not {next}");
                 note(report, ViolationKind::Skipped, what);
             }
-            next = offset + 1;
+            next = offset.saturating_add(1);
         }
     }
 
