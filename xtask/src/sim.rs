@@ -54,7 +54,7 @@ fn planted(rest: &[&str]) -> Result<(), String> {
         let started = Instant::now();
         let how = garden.catches(bug)?;
         let seconds = started.elapsed().as_secs_f64();
-        match how {
+        match &how {
             Some(how) if !json => println!("{} {} ({seconds:.0} s): {how}", good("caught"), bug.name),
             None if !json => println!("{} {} ({seconds:.0} s)", bad("MISSED"), bug.name),
             _ => {}

@@ -74,6 +74,10 @@ impl History {
         let mut last: HashMap<usize, (u64, usize)> = HashMap::new();
         for op in &stream.ops {
             for (life, offset) in &self.ops[*op].places {
+                // What was given up is promised nothing.
+                if self.ops[*op].discarded {
+                    continue;
+                }
                 // What a backup took away comes again late, if it comes.
                 let log = &self.logs[self.lives[*life].channel];
                 let was_acked_before =
@@ -101,7 +105,7 @@ impl History {
         let mut offsets: Vec<(u64, bool)> =
             life.places.iter().map(|(offset, place)| (*offset, place.logged)).collect();
         offsets.sort_unstable();
-        let mut next = life.trimmed + 1;
+        let mut next = life.trimmed.saturating_add(1);
         for (offset, logged) in offsets.into_iter().filter(|(offset, _)| *offset > life.trimmed) {
             let epoch = &life.epoch;
             if !logged {
@@ -112,7 +116,7 @@ impl History {
                 let what = format!("the log of {ch} in epoch {epoch} has {offset}, but not {next}");
                 note(report, ViolationKind::Skipped, what);
             }
-            next = offset + 1;
+            next = offset.saturating_add(1);
         }
     }
 

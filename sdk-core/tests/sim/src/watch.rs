@@ -263,12 +263,16 @@ impl Watch {
                     if let Some(reason) = &sub.reason {
                         self.mark(&format!("reset:{reason}"));
                     }
+                    sub.page.events.iter().for_each(|event| lands(process, conn, &event.id));
                     if sub.page.ch == CHANNELS[1] {
                         process.answered = Some((sub.epoch, sub.page.from));
                     }
                 }
                 ServerFrame::SubErr { problem, .. } => self.mark(&format!("sub_err:{}", problem.code)),
-                ServerFrame::Page(_) => self.mark("page"),
+                ServerFrame::Page(page) => {
+                    page.events.iter().for_each(|event| lands(process, conn, &event.id));
+                    self.mark("page");
+                }
                 ServerFrame::Ok { id, dup, .. } => {
                     self.mark(if dup { "ok:dup" } else { "ok" });
                     lands(process, conn, &id);
