@@ -56,12 +56,18 @@ function keep(key: string, value: { token: string; expires: number }): void {
 function visitor(): void {
   const chat = find<TidewireChat>("visitor");
   chat.setAttribute("name", name);
-  if (query.has("token-ttl") || query.has("tamper")) chat.token = demoToken("user", name);
-  else chat.setAttribute("nickname", query.get("name") ?? "Visitor");
+  if (query.has("token-ttl") || query.has("tamper")) {
+    chat.setAttribute("user", name);
+    chat.token = demoToken("user", name);
+  } else chat.setAttribute("nickname", query.get("name") ?? "Visitor");
 }
 
 async function operator(): Promise<void> {
-  const client = await createClient({ url: location.origin, name: "operator", token: demoToken("operator", "Olivia") });
+  const client = await createClient({
+    url: location.origin,
+    user: "operator Olivia",
+    token: demoToken("operator", "Olivia"),
+  });
   const dialog = client.dialog(DIALOG);
   const input = find<HTMLInputElement>("operator-text");
   find("operator-form").addEventListener("submit", (event) => {

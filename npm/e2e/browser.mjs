@@ -9,8 +9,9 @@ export const top = fileURLToPath(new URL("../..", import.meta.url));
 const shots = join(top, "test-output/screenshots");
 
 /** Starts Chromium; `CHROMIUM_PATH` says which one. */
-export function launch() {
+export function launch(options = {}) {
   return chromium.launch({
+    ...options,
     executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox",
@@ -20,6 +21,7 @@ export function launch() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...(options.args ?? []),
     ],
   });
 }

@@ -1,17 +1,18 @@
 import type { DialogHost } from "./dialog.ts";
 import { Dialog } from "./dialog.ts";
-import type { Command, CoreEvent } from "./driver.ts";
+import type { CoreEvent } from "./driver.ts";
 import { Driver, monotonic } from "./driver.ts";
 import { openIndexedDb } from "./indexeddb.ts";
 import type { Restored, Storage } from "./storage.ts";
-import { memoryStorage } from "./storage.ts";
+import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
-import { guestToken } from "./token.ts";
-import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Report, Store } from "./types.ts";
+import type { Draft, Leadership } from "./tabs.ts";
+import { CHANNEL, canShare, Tabs } from "./tabs.ts";
+import { forgetGuest, guestToken } from "./token.ts";
+import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Report, Status, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { createCore, loadCore } from "./wasm.ts";
 
-const CHANNEL = "dialog:";
 const INITIAL: ClientState = {
   status: { state: "idle", attempt: 0, retryAt: null, cause: null, waiting: 0 },
   user: null,
@@ -28,66 +29,102 @@ interface Waiting {
  * unless `autoConnect` is `false`. Rejects only if the core can't be loaded or the options make no sense.
  */
 export async function createClient(options: ClientOptions): Promise<Client> {
-  const server = new URL(options.url);
-  const [store] = await Promise.all([openStorage(options), loadCore(options.wasm)]);
-  const client = new Client(options, server, store);
+  const place = placeOf(options);
+  const [shared] = await Promise.all([isShared(options, place.scope), loadCore(options.wasm)]);
+  const client = new Client(options, place, shared);
+  try {
+    await client.begin();
+  } catch (error) {
+    client.dispose();
+    throw error;
+  }
   if (options.autoConnect !== false) client.connect();
   return client;
 }
 
-interface OpenedStorage {
-  readonly storage: Storage;
-  readonly restored: Restored;
-  readonly failure: string | null;
+/** Where a client connects, and the name of all that it keeps and shares: nothing is ever shared under another one. */
+interface Place {
+  readonly server: URL;
+  readonly socket: string;
+  readonly scope: string;
 }
 
-/** The store of the options' choice, or, where the browser denies it, memory that says so for each message. */
-async function openStorage(options: ClientOptions): Promise<OpenedStorage> {
-  if (options.storage !== "memory") {
-    try {
-      const storage = await openIndexedDb(options.name ?? "default");
-      return { storage, restored: await storage.load(), failure: null };
-    } catch {
-      const storage = memoryStorage("unavailable");
-      return { storage, restored: await storage.load(), failure: "storage_unavailable" };
-    }
+function placeOf(options: ClientOptions): Place {
+  const server = new URL(options.url);
+  if (options.user === "") throw new TidewireError("bad_config", "user must not be empty", false);
+  const guest = options.token === undefined ? "guest" : "any";
+  const whose = options.user === undefined ? guest : `user ${options.user}`;
+  const scope = [server.origin, options.name ?? "default", whose].map(encodeURIComponent).join("/");
+  return { server, socket: socketUrl(server), scope };
+}
+
+/**
+ * Whether this tab shares a connection with others: only where it is certain that they have the same user, and where the browser lets them keep
+ * and tell each other anything.
+ */
+async function isShared(options: ClientOptions, scope: string): Promise<boolean> {
+  if (options.storage === "memory" || (options.token !== undefined && options.user === undefined)) return false;
+  if (!(await canShare())) return false;
+  try {
+    (await openIndexedDb(scope)).close();
+    return true;
+  } catch {
+    return false;
   }
-  const storage = memoryStorage(null);
-  return { storage, restored: await storage.load(), failure: null };
+}
+
+interface OpenedStorage extends Omit<Leadership, "driver"> {
+  readonly storage: Storage;
+  readonly restored: Restored;
 }
 
 /** One user's connection to a server. All methods are bound. */
 export class Client implements Store<ClientState> {
+  readonly #options: ClientOptions;
+  readonly #place: Place;
   readonly #scheduler = new Scheduler();
-  readonly #store: StateStore<ClientState>;
+  readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
   readonly #dialogs = new Map<string, Dialog>();
   readonly #waiting = new Map<string, Waiting>();
-  readonly #driver: Driver;
+  readonly #tabs: Tabs;
   readonly #host: DialogHost;
+  /** The shared connection, whether or not this tab wants it. */
+  #status: Status = INITIAL.status;
+  /** What this tab says instead while it wants no connection. */
+  #rest: "idle" | "closed" | null = "idle";
+  /** Whether there is anything on the device to be wiped. */
+  #keeps = false;
 
   /** @internal */
-  constructor(options: ClientOptions, server: URL, opened: OpenedStorage) {
-    this.#store = new StateStore<ClientState>({ ...INITIAL, storage: opened.failure }, this.#scheduler);
-    const name = options.name ?? "default";
-    this.#driver = new Driver({
-      core: createCore({ agent: "tidewire-js", ...options.config }, opened.restored, monotonic(), Date.now()),
-      url: socketUrl(server),
-      storage: opened.storage,
-      token: options.token ?? guestToken(server, { ...options.guest, name }),
-      event: (event) => this.#apply(event),
-    });
+  constructor(options: ClientOptions, place: Place, shared: boolean) {
+    this.#options = options;
+    this.#place = place;
     this.#host = {
-      command: (command) => {
-        let answer: unknown;
-        this.#driver.command(command, (given) => {
-          answer = given;
-        });
-        return answer;
-      },
-      send: (command) => this.#send(command),
+      draft: (command) => this.#tabs.draft(command),
+      send: (draft) => this.#send(draft),
+      decide: (command, likely) => this.#tabs.decide(command, likely),
+      user: () => this.getState().user,
       forget: (id) => this.#forget(id),
     };
+    this.#tabs = new Tabs(shared ? place.scope : null, {
+      wants: () => ({ connect: this.#rest === null, dialogs: [...this.#dialogs.keys()] }),
+      event: (event) => this.#apply(event),
+      refused: (id, { code, retryable }) => {
+        for (const dialog of this.#dialogs.values()) dialog.refused(id, code);
+        this.#reject(id, new TidewireError(code, `send: ${code}`, retryable));
+      },
+      wiped: () => this.#wiped(),
+      take: async (known, event) => {
+        const { storage, restored, ...leadership } = await this.#openStorage(shared, known);
+        return { ...leadership, driver: this.#drive(storage, restored, event) };
+      },
+      idle: () => this.#drive(memoryStorage(null), NOTHING, () => {}),
+    });
+    this.#keeps = shared;
   }
+
+  /** @internal */
+  readonly begin = (): Promise<void> => this.#tabs.join();
 
   readonly getState = (): ClientState => this.#store.getState();
 
@@ -96,29 +133,50 @@ export class Client implements Store<ClientState> {
   readonly subscribe = (listener: Listener<ClientState>): (() => void) => this.#store.subscribe(listener);
 
   /** Wants to be connected, from now on and whatever happens. Also the way out of `failed`, and at once out of a pause. */
-  readonly connect = (): void => this.#driver.command({ c: "connect" });
+  readonly connect = (): void => {
+    this.#rest = null;
+    this.#store.set({ ...this.getState(), status: this.#status });
+    this.#tabs.connect();
+  };
 
-  /** Wants to be disconnected. What waits stays stored; its promises are rejected with `closed`. */
+  /**
+   * Wants to be disconnected. What waits stays stored; its promises are rejected with `closed`. Another tab of the same user stays connected, and
+   * what waits is sent there.
+   */
   readonly close = (): void => {
-    this.#driver.command({ c: "close" });
-    this.#rejectAll();
+    this.#rest = "closed";
+    this.#tabs.changed();
+    this.#show({ ...this.#status, state: "closed", attempt: 0, retryAt: null, cause: null });
+    this.#rejectAll(new TidewireError("closed", "the client was closed; the message is sent by the next connection", true));
   };
 
   /** Closes, and frees the memory. The client is of no more use. */
   readonly dispose = (): void => {
-    if (this.#driver.isUsable) this.close();
-    this.#driver.dispose();
+    if (this.#rest !== "closed") this.close();
+    this.#tabs.dispose();
   };
 
-  /** What happened lately, and the counters: for a bug report. */
-  readonly explain = (): Report => {
-    let report: Report | undefined;
-    this.#driver.command({ c: "explain" }, (answer) => {
-      report = answer as Report;
+  /**
+   * Forgets this user on this device, in all tabs: what waits, what was read, a guest's session. All of their clients are `closed` with the
+   * cause `logged_out`; `connect()` begins anew. Rejects with `storage_unavailable` if the browser could not wipe what it keeps.
+   */
+  readonly logout = async (): Promise<void> => {
+    const { scope } = this.#place;
+    if (this.#options.token === undefined) forgetGuest(scope);
+    await this.#tabs.logout(async (known) => {
+      if (!this.#keeps) return;
+      try {
+        const storage = await openIndexedDb(scope);
+        await storage.wipe(known);
+        storage.close();
+      } catch {
+        throw new TidewireError("storage_unavailable", "what this browser keeps could not be wiped; try again", true);
+      }
     });
-    if (report === undefined) throw new TidewireError("internal", "explain gave no answer", false);
-    return report;
   };
+
+  /** What happened lately, and the counters: for a bug report. In a follower it is what the leader told it last; asking brings the next. */
+  readonly explain = (): Report => this.#tabs.explain();
 
   /** A dialog, always the same object for the same id. Throws a {@link TidewireError}: `bad_channel`, `too_many_subscriptions`. */
   readonly dialog = (id: string): Dialog => {
@@ -127,7 +185,7 @@ export class Client implements Store<ClientState> {
     const dialog = new Dialog(id, this.#host, this.#scheduler);
     this.#dialogs.set(id, dialog);
     try {
-      this.#driver.command({ c: "open_dialog", dialog: id });
+      this.#tabs.open(id);
     } catch (error) {
       this.#dialogs.delete(id);
       throw error;
@@ -136,20 +194,46 @@ export class Client implements Store<ClientState> {
   };
 
   #forget(id: string): void {
-    if (this.#dialogs.delete(id)) this.#driver.command({ c: "close_dialog", dialog: id });
+    if (this.#dialogs.delete(id)) this.#tabs.close(id);
   }
 
-  #send(command: Command): Outgoing {
-    let outgoing: Outgoing | undefined;
-    this.#driver.command(command, (answer) => {
-      const id = String(answer);
-      const acked = new Promise<{ offset: number }>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-      // The row shows a failure too, so nobody has to look at the promise.
-      acked.catch(() => {});
-      outgoing = { id, acked };
+  #drive(storage: Storage, restored: Restored, event: (event: CoreEvent) => void): Driver {
+    const { config, token, guest } = this.#options;
+    return new Driver({
+      core: createCore({ agent: "tidewire-js", ...config }, restored, monotonic(), Date.now()),
+      url: this.#place.socket,
+      storage,
+      token: token ?? guestToken(this.#place.server, { ...guest, name: this.#place.scope }),
+      event,
     });
-    if (outgoing === undefined) throw new TidewireError("internal", `${command.c} gave no answer`, false);
-    return outgoing;
+  }
+
+  /** The store of the options' choice, or, where the browser denies it, memory that says so for each message. */
+  async #openStorage(shared: boolean, known: number): Promise<OpenedStorage> {
+    const nothing = { restored: NOTHING, term: known + 1, life: "" };
+    if (this.#options.storage === "memory") return { ...nothing, storage: memoryStorage(null), failure: null };
+    try {
+      const storage = await openIndexedDb(this.#place.scope);
+      const opened = shared ? await storage.lead(known) : { ...nothing, restored: await storage.load() };
+      this.#keeps = true;
+      return { ...opened, storage, failure: null };
+    } catch {
+      return { ...nothing, storage: memoryStorage("unavailable"), failure: "storage_unavailable" };
+    }
+  }
+
+  #send(draft: Draft): Outgoing {
+    const { id } = draft;
+    const acked = new Promise<{ offset: number }>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    // The row shows a failure too, so nobody has to look at the promise.
+    acked.catch(() => {});
+    try {
+      this.#tabs.send(draft);
+    } catch (error) {
+      this.#waiting.delete(id);
+      throw error;
+    }
+    return { id, acked };
   }
 
   #apply(event: CoreEvent): void {
@@ -158,8 +242,7 @@ export class Client implements Store<ClientState> {
       case "status": {
         const retryAt = event.retry_in_ms === undefined ? null : Date.now() + event.retry_in_ms;
         const { attempt, waiting } = event;
-        const status = { state: event.state as ConnectionState, attempt, retryAt, cause: event.cause ?? null, waiting };
-        this.#store.set({ ...state, status });
+        this.#show({ state: event.state as ConnectionState, attempt, retryAt, cause: event.cause ?? null, waiting });
         break;
       }
       case "user":
@@ -180,19 +263,42 @@ export class Client implements Store<ClientState> {
     }
   }
 
-  #settle(event: Extract<CoreEvent, { t: "op" }>): void {
-    const waiting = this.#waiting.get(event.id);
-    if (waiting === undefined || event.state === "queued" || event.state === "sending") return;
-    this.#waiting.delete(event.id);
-    if (event.state === "acked") waiting.resolve({ offset: event.offset ?? 0 });
-    else if (event.state === "discarded") waiting.reject(new TidewireError("discarded", "it was discarded", false));
-    else waiting.reject(new TidewireError(event.code ?? "internal", event.message ?? "", true));
+  #show(status: Status): void {
+    this.#status = status;
+    // A crash is this tab's own, whatever it wants.
+    const shown =
+      this.#rest === null || status.cause === "core_crashed" ? status : { ...status, state: this.#rest, retryAt: null };
+    this.#store.set({ ...this.getState(), status: shown });
   }
 
-  #rejectAll(): void {
-    const error = new TidewireError("closed", "the client was closed; the message is sent by the next connection", true);
-    for (const waiting of this.#waiting.values()) waiting.reject(error);
-    this.#waiting.clear();
+  #settle(event: Extract<CoreEvent, { t: "op" }>): void {
+    if (event.state === "queued" || event.state === "sending") return;
+    if (event.state === "acked") {
+      this.#waiting.get(event.id)?.resolve({ offset: event.offset ?? 0 });
+      this.#waiting.delete(event.id);
+    } else if (event.state === "discarded") {
+      for (const dialog of this.#dialogs.values()) dialog.dropped(event.id);
+      this.#reject(event.id, new TidewireError("discarded", "it was discarded", false));
+    } else {
+      this.#reject(event.id, new TidewireError(event.code ?? "internal", event.message ?? "", true));
+    }
+  }
+
+  #reject(id: string, error: TidewireError): void {
+    this.#waiting.get(id)?.reject(error);
+    this.#waiting.delete(id);
+  }
+
+  #rejectAll(error: TidewireError): void {
+    for (const id of [...this.#waiting.keys()]) this.#reject(id, error);
+  }
+
+  #wiped(): void {
+    this.#rest = "closed";
+    this.#status = { ...INITIAL.status, state: "closed", cause: "logged_out" };
+    this.#store.set({ ...this.getState(), user: null, status: this.#status });
+    for (const dialog of this.#dialogs.values()) dialog.clear();
+    this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));
   }
 }
 

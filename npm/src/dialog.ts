@@ -1,15 +1,18 @@
 import type { Command, CoreEvent, RowChange, WireRow } from "./driver.ts";
 import type { Scheduler } from "./store.ts";
 import { StateStore } from "./store.ts";
-import type { DialogState, Listener, Outgoing, Row, Store } from "./types.ts";
+import type { Draft } from "./tabs.ts";
+import type { DialogState, Listener, Outgoing, Row, Store, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 
 const EMPTY: DialogState = { rows: [], sync: "local", error: null, run: null };
 
 /** What a dialog asks its client to do. */
 export interface DialogHost {
-  command(command: Command): unknown;
-  send(command: Command): Outgoing;
+  draft(command: Command): Draft;
+  send(draft: Draft): Outgoing;
+  decide(command: Command & { readonly op: string }, likely: boolean): boolean;
+  user(): User | null;
   forget(id: string): void;
 }
 
@@ -19,6 +22,10 @@ export class Dialog implements Store<DialogState> {
   readonly id: string;
   readonly #store: StateStore<DialogState>;
   readonly #host: DialogHost;
+  /** The rows as the core has them. */
+  #rows: readonly Row[] = [];
+  /** What was written here and is not yet among them, because the core is in another tab. */
+  readonly #own = new Map<string, { readonly draft: Draft; readonly row: Row }>();
 
   /** @internal */
   constructor(id: string, host: DialogHost, scheduler: Scheduler) {
@@ -35,21 +42,47 @@ export class Dialog implements Store<DialogState> {
 
   /**
    * Takes a message, online or not; its row is there before this returns. Throws a {@link TidewireError} when it is refused: `empty`,
-   * `too_large`, `outbox_full`.
+   * `too_large`, `outbox_full`; a full outbox in another tab makes the row `failed` instead.
    */
-  readonly send = (text: string): Outgoing => this.#host.send({ c: "send_text", dialog: this.id, text });
+  readonly send = (text: string): Outgoing => {
+    const draft = this.#host.draft({ c: "draft_text", dialog: this.id, text });
+    const outgoing = this.#host.send(draft);
+    const { id } = draft;
+    const by = this.#host.user() ?? { id: "", name: "", kind: "user" };
+    const row: Row = { id, kind: "message", by, own: true, text, at: Date.now(), offset: null, state: "saving", code: null };
+    this.#own.set(id, { draft, row });
+    this.#show(this.#rows);
+    return outgoing;
+  };
 
   /** Sends a failed message again. `false` if it is not a failed one. */
-  readonly retry = (id: string): boolean => this.#host.command({ c: "retry", op: id }) === true;
+  readonly retry = (id: string): boolean => {
+    const own = this.#own.get(id);
+    if (own === undefined) return this.#host.decide({ c: "retry", op: id }, this.#is(id, "failed"));
+    if (own.row.state !== "failed") return false;
+    this.#own.set(id, { ...own, row: { ...own.row, state: "saving", code: null } });
+    this.#host.send(own.draft);
+    this.#show(this.#rows);
+    return true;
+  };
 
-  /** Gives up a message that waits or failed. `false` if it is on its way, or not known: then nobody can say whether it arrived. */
-  readonly discard = (id: string): boolean => this.#host.command({ c: "discard", op: id }) === true;
+  /**
+   * Gives up a message that waits or failed. `false` if it is on its way, or not known: then nobody can say whether it arrived. Where another tab
+   * leads, `true` says that it is asked for; the row stays if the message was on its way.
+   */
+  readonly discard = (id: string): boolean => {
+    if (this.#own.get(id)?.row.state !== "failed") {
+      return this.#host.decide({ c: "discard", op: id }, this.#is(id, "failed", "queued", "saving"));
+    }
+    this.dropped(id);
+    return true;
+  };
 
   /** Asks for the end of the answer under way, whoever asked the question. */
   readonly stop = (): Outgoing => {
     const { run } = this.getState();
     if (run === null) throw new TidewireError("run_not_found", "no answer is under way", false);
-    return this.#host.send({ c: "stop", dialog: this.id, run });
+    return this.#host.send(this.#host.draft({ c: "draft_stop", dialog: this.id, run }));
   };
 
   /** One row: its listeners hear of nothing else. */
@@ -73,15 +106,47 @@ export class Dialog implements Store<DialogState> {
   apply(event: Extract<CoreEvent, { t: "dialog" | "channel" }>): void {
     const state = this.getState();
     if (event.t === "dialog") {
-      const rows = event.changes.reduce(applyChange, [...state.rows]);
-      const run = rows.findLast((row) => row.kind === "answer" && row.state === "streaming")?.id ?? null;
-      this.#store.set({ ...state, rows, run });
+      this.#show(event.changes.reduce(applyChange, [...this.#rows]));
     } else if (event.state === "failed") {
       const error = { code: event.code ?? "internal", message: event.message ?? "" };
       this.#store.set({ ...state, sync: "failed", error });
     } else {
       this.#store.set({ ...state, sync: event.state === "live" ? "live" : "syncing", error: null });
     }
+  }
+
+  /** @internal The tab that leads did not take it. */
+  refused(id: string, code: string): void {
+    const own = this.#own.get(id);
+    if (own === undefined) return;
+    this.#own.set(id, { ...own, row: { ...own.row, state: "failed", code } });
+    this.#show(this.#rows);
+  }
+
+  /** @internal It will never be among the core's rows. */
+  dropped(id: string): void {
+    if (this.#own.delete(id)) this.#show(this.#rows);
+  }
+
+  /** @internal */
+  clear(): void {
+    this.#own.clear();
+    this.#rows = [];
+    this.#store.set(EMPTY);
+  }
+
+  #show(rows: readonly Row[]): void {
+    this.#rows = rows;
+    for (const id of [...this.#own.keys()]) if (rows.some((row) => row.id === id)) this.#own.delete(id);
+    const shown = this.#own.size === 0 ? rows : [...rows, ...[...this.#own.values()].map((own) => own.row)];
+    const run = rows.findLast((row) => row.kind === "answer" && row.state === "streaming")?.id ?? null;
+    const state = this.getState();
+    if (shown !== state.rows) this.#store.set({ ...state, rows: shown, run });
+  }
+
+  #is(id: string, ...states: Row["state"][]): boolean {
+    const row = this.getState().rows.find((row) => row.id === id);
+    return row !== undefined && states.includes(row.state);
   }
 }
 

@@ -1,5 +1,4 @@
 import type { Hint } from "./lifecycle.ts";
-import { watchLifecycle } from "./lifecycle.ts";
 import { Socket } from "./socket.ts";
 import type { Storage, StoreChange } from "./storage.ts";
 import { report } from "./store.ts";
@@ -66,7 +65,7 @@ type Input =
   | { readonly t: "stored"; readonly store: number; readonly error?: string };
 
 /** A command by the core's name and its arguments. */
-export type Command = { readonly c: string; readonly [member: string]: string };
+export type Command = { readonly c: string; readonly [member: string]: unknown };
 
 /** Longest delay that timers take, ms. */
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -91,7 +90,6 @@ export const monotonic = (): number => Math.floor(performance.now());
 export class Driver {
   readonly #parts: DriverParts;
   readonly #socket: Socket;
-  readonly #unwatch: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #draining = false;
   #freed = false;
@@ -107,7 +105,6 @@ export class Driver {
         this.#drain();
       },
     });
-    this.#unwatch = watchLifecycle((hint) => this.#handle(hint));
   }
 
   /**
@@ -126,6 +123,16 @@ export class Driver {
     }
   }
 
+  /** Hands on what the page or the network does. */
+  hint(hint: Hint): void {
+    this.#handle(hint);
+  }
+
+  /** Looks whether something is due: timers of hidden pages are late. */
+  wake(): void {
+    if (!this.#freed) this.#drain();
+  }
+
   /** Whether it takes commands: it was neither disposed of nor did the core crash. */
   get isUsable(): boolean {
     return !this.#freed;
@@ -141,7 +148,6 @@ export class Driver {
   #stop(): void {
     this.#freed = true;
     clearTimeout(this.#timer);
-    this.#unwatch?.();
     this.#socket.abandon();
     this.#parts.storage.close();
   }
@@ -233,8 +239,6 @@ export class Driver {
     clearTimeout(this.#timer);
     if (until === undefined) return;
     const delay = Math.min(Math.max(until - performance.now(), 1), LONGEST_TIMER);
-    this.#timer = setTimeout(() => {
-      if (!this.#freed) this.#drain();
-    }, Math.ceil(delay));
+    this.#timer = setTimeout(() => this.wake(), Math.ceil(delay));
   }
 }

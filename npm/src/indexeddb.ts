@@ -1,7 +1,9 @@
 import type { Restored, Storage, StorageFailure, StoreChange } from "./storage.ts";
 
 const VERSION = 1;
-const STORES = ["ops", "channels", "events", "profile"];
+const STORES = ["ops", "channels", "events", "profile", "leader"];
+/** The one place for the one leader: a unique index allows no second. */
+const SLOT = "slot";
 /** How long another tab may block the opening, ms. */
 const BLOCKED_LIMIT = 3000;
 const PROFILE_KEY = "profile";
@@ -11,15 +13,27 @@ interface Waiting {
   readonly done: (failure: StorageFailure | null) => void;
 }
 
+/** What the store says of its leaders: how many there were, and a name for its content from one wiping to the next. */
+interface Leader {
+  readonly term: number;
+  readonly life: string;
+}
+
 /** A store in IndexedDB. Rejects if the browser denies it; later failures are reported for each change. */
-export async function openIndexedDb(name: string): Promise<Storage> {
-  const store = new IndexedDbStorage(`tidewire:${name}`);
+export async function openIndexedDb(scope: string): Promise<IndexedDbStorage> {
+  const store = new IndexedDbStorage(`tidewire:${scope}`);
   await store.open();
   return store;
 }
 
-class IndexedDbStorage implements Storage {
+/**
+ * A store that several tabs may open. After `lead` it writes only until another tab's `lead` or `wipe`: each transaction puts the leader into
+ * the one slot there is, and the slot's unique index aborts the whole transaction if somebody else is in it.
+ */
+export class IndexedDbStorage implements Storage {
   readonly #name: string;
+  #leader: Leader | undefined;
+  #replaced = false;
   #database: Promise<IDBDatabase> | undefined;
   #waiting: Waiting[] = [];
   #writing = false;
@@ -44,22 +58,34 @@ class IndexedDbStorage implements Storage {
 
   async load(): Promise<Restored> {
     const database = await this.open();
-    const transaction = database.transaction(STORES, "readonly");
-    const all = <T>(store: string) => result(transaction.objectStore(store).getAll() as IDBRequest<unknown>) as Promise<T>;
-    const [ops, cursors, names, profile, events] = await Promise.all([
-      all<string[]>("ops"),
-      all<{ epoch: string; cursor: number }[]>("channels"),
-      result(transaction.objectStore("channels").getAllKeys()),
-      result(transaction.objectStore("profile").get(PROFILE_KEY) as IDBRequest<string | undefined>),
-      all<{ channel: string; offset: number; text: string }[]>("events"),
-    ]);
-    const channels = cursors.map((kept, index) => {
-      const channel = String(names[index]);
-      // Another tab may have been further than the one that wrote its cursor last.
-      const known = events.filter((event) => event.channel === channel && event.offset <= kept.cursor);
-      return { channel, epoch: kept.epoch, cursor: kept.cursor, events: known.map((event) => event.text) };
-    });
-    return profile === undefined ? { ops, channels } : { profile, ops, channels };
+    return read(database.transaction(STORES, "readonly"));
+  }
+
+  /** Makes this the only one that writes, with a term above `known`, and reads what all before it wrote. */
+  async lead(known: number): Promise<Leader & { readonly restored: Restored }> {
+    try {
+      const transaction = await this.#begin();
+      const work = [replaceLeader(transaction, known, false), read(transaction), finished(transaction)] as const;
+      const [leader, restored] = await Promise.all(work);
+      this.#leader = leader;
+      return { ...leader, restored };
+    } catch (error) {
+      if (failureOf(error) !== "full") throw error;
+      // No room even for a leader's name: what is kept can be read all the same.
+      return { term: known + 1, life: "", restored: await this.load() };
+    }
+  }
+
+  /** Empties the store, and leaves it without anybody who writes. */
+  async wipe(known: number): Promise<void> {
+    const transaction = await this.#begin();
+    for (const store of STORES) if (store !== "leader") transaction.objectStore(store).clear();
+    await Promise.all([replaceLeader(transaction, known, true), finished(transaction)]);
+  }
+
+  async #begin(): Promise<IDBTransaction> {
+    const database = await this.open();
+    return database.transaction(STORES, "readwrite", { durability: "strict" });
   }
 
   apply(change: StoreChange): Promise<StorageFailure | null> {
@@ -69,9 +95,22 @@ class IndexedDbStorage implements Storage {
     });
   }
 
+  /** Writes what still waits, now, and lets go. */
   close(): void {
-    void this.#database?.then(
-      (database) => database.close(),
+    const batch = this.#waiting;
+    this.#waiting = [];
+    const closing = this.#database;
+    if (batch.length > 0) {
+      void this.#write(batch).then((failure) => {
+        for (const one of batch) one.done(failure);
+      });
+    }
+    // After the transaction above has begun: a database closes once those under way are done.
+    void closing?.then(
+      (database) => {
+        database.close();
+        if (this.#database === closing) this.#database = undefined;
+      },
       () => {},
     );
   }
@@ -95,19 +134,67 @@ class IndexedDbStorage implements Storage {
   }
 
   async #write(batch: readonly Waiting[]): Promise<StorageFailure | null> {
+    if (this.#replaced) return "unavailable";
     try {
-      const database = await this.open();
-      await new Promise<void>((resolve, reject) => {
-        const transaction = database.transaction(STORES, "readwrite", { durability: "strict" });
-        transaction.oncomplete = () => resolve();
-        transaction.onabort = () => reject(transaction.error);
-        for (const { change } of batch) carryOut(transaction, change);
-      });
+      const transaction = await this.#begin();
+      if (this.#leader !== undefined) {
+        const { term, life } = this.#leader;
+        transaction.objectStore("leader").put({ [SLOT]: 0, life }, term);
+      }
+      for (const { change } of batch) carryOut(transaction, change);
+      // Nothing in it waits for an answer, so it ends even if this page is frozen meanwhile.
+      transaction.commit();
+      await finished(transaction);
       return null;
     } catch (error) {
-      return error instanceof DOMException && error.name === "QuotaExceededError" ? "full" : "unavailable";
+      if (error instanceof DOMException && error.name === "ConstraintError") this.#replaced = true;
+      return failureOf(error);
     }
   }
+}
+
+/** Everything kept. */
+async function read(transaction: IDBTransaction): Promise<Restored> {
+  const all = <T>(store: string) => result(transaction.objectStore(store).getAll() as IDBRequest<unknown>) as Promise<T>;
+  const [ops, cursors, names, profile, events] = await Promise.all([
+    all<string[]>("ops"),
+    all<{ epoch: string; cursor: number }[]>("channels"),
+    result(transaction.objectStore("channels").getAllKeys()),
+    result(transaction.objectStore("profile").get(PROFILE_KEY) as IDBRequest<string | undefined>),
+    all<{ channel: string; offset: number; text: string }[]>("events"),
+  ]);
+  const channels = cursors.map((kept, index) => {
+    const channel = String(names[index]);
+    // Another tab may have been further than the one that wrote its cursor last.
+    const known = events.filter((event) => event.channel === channel && event.offset <= kept.cursor);
+    return { channel, epoch: kept.epoch, cursor: kept.cursor, events: known.map((event) => event.text) };
+  });
+  return profile === undefined ? { ops, channels } : { profile, ops, channels };
+}
+
+/** Puts a new leader into the slot; the content gets another name if it is `anew`. */
+async function replaceLeader(transaction: IDBTransaction, known: number, anew: boolean): Promise<Leader> {
+  const store = transaction.objectStore("leader");
+  const [terms, lives] = await Promise.all([
+    result(store.getAllKeys()),
+    result(store.getAll() as IDBRequest<{ life: string }[]>),
+  ]);
+  const term = Math.max(known, Number(terms[0] ?? 0)) + 1;
+  const life = (anew ? undefined : lives[0]?.life) ?? crypto.randomUUID();
+  store.clear();
+  store.put({ [SLOT]: 0, life }, term);
+  return { term, life };
+}
+
+function failureOf(error: unknown): StorageFailure {
+  return error instanceof DOMException && error.name === "QuotaExceededError" ? "full" : "unavailable";
+}
+
+function finished(transaction: IDBTransaction): Promise<void> {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+  });
 }
 
 function carryOut(transaction: IDBTransaction, change: StoreChange): void {
@@ -149,6 +236,7 @@ function openDatabase(name: string, lost: () => void): Promise<IDBDatabase> {
       database.createObjectStore("channels");
       database.createObjectStore("events", { keyPath: ["channel", "offset"] });
       database.createObjectStore("profile");
+      database.createObjectStore("leader").createIndex(SLOT, SLOT, { unique: true });
     };
     request.onblocked = () => {
       timer = setTimeout(() => reject(new Error("another tab blocks the store")), BLOCKED_LIMIT);

@@ -20,8 +20,8 @@ export function watchLifecycle(report: (hint: Hint) => void): () => void {
   });
   document.addEventListener("freeze", () => life("frozen"), { signal });
   document.addEventListener("resume", () => life("resumed"), { signal });
-  // `persisted` says that the page goes to, or comes from, the back/forward cache.
-  window.addEventListener("pagehide", (event) => event.persisted && life("frozen"), { signal });
+  // The page ends or goes to the back/forward cache; `persisted` says that it comes from there.
+  window.addEventListener("pagehide", () => life("frozen"), { signal });
   window.addEventListener("pageshow", (event) => event.persisted && life("resumed"), { signal });
 
   if (navigator.onLine === false) network("offline");

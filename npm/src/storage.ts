@@ -15,10 +15,13 @@ export type StoreChange =
 
 /** What the store held: given to the core when it starts. */
 export interface Restored {
-  profile?: string;
-  ops: string[];
-  channels: { channel: string; epoch: string; cursor: number; events: string[] }[];
+  readonly profile?: string;
+  readonly ops: readonly string[];
+  readonly channels: readonly { channel: string; epoch: string; cursor: number; events: string[] }[];
 }
+
+/** What a store holds in which nothing was ever kept. */
+export const NOTHING: Restored = { ops: [], channels: [] };
 
 /** How a change failed. */
 export type StorageFailure = "full" | "unavailable";
@@ -36,7 +39,7 @@ export interface Storage {
 /** Keeps nothing, because the application wants it so (`null`) or because there is no better place (the failure). */
 export function memoryStorage(failure: StorageFailure | null): Storage {
   return {
-    load: () => Promise.resolve({ ops: [], channels: [] }),
+    load: () => Promise.resolve(NOTHING),
     apply: () => Promise.resolve(failure),
     close: () => {},
   };

@@ -16,7 +16,7 @@ export function guestToken(
   server: string | URL,
   options: { nickname?: string; name?: string; place?: SessionPlace } = {},
 ): TokenProvider {
-  const place = options.place ?? browserPlace(`tidewire:guest:${options.name ?? "default"}`);
+  const place = options.place ?? browserPlace(keyOf(options.name ?? "default"));
   const ask = (old: string | undefined): Promise<Response> =>
     fetch(new URL("/v1/guest", server), {
       method: "POST",
@@ -37,6 +37,19 @@ export function guestToken(
     place.set(JSON.stringify({ token }));
     return token;
   };
+}
+
+/** Forgets the guest session kept under `name`. */
+export function forgetGuest(name: string): void {
+  try {
+    localStorage.removeItem(keyOf(name));
+  } catch {
+    // Denied: then nothing was kept there.
+  }
+}
+
+function keyOf(name: string): string {
+  return `tidewire:guest:${name}`;
 }
 
 function read(place: SessionPlace): string | undefined {

@@ -56,6 +56,8 @@ export interface ReportEntry {
 
 /** What happened to a client lately, and counters since it was made. */
 export interface Report {
+  /** `leader`: this tab has the connection for all of this user's; `follower`: another one has; `alone`: tabs share nothing. */
+  readonly tab: "leader" | "follower" | "alone";
   /** At most 200, oldest first. */
   readonly entries: readonly ReportEntry[];
   readonly counters: {
@@ -139,7 +141,13 @@ export interface ClientOptions {
   token?: TokenProvider;
   /** What a guest is called. */
   guest?: { nickname?: string };
-  /** Separates what is stored: one name for each user of this browser. Default `default`. */
+  /**
+   * A stable id of the signed-in user, for clients with `token`. With it, the user's tabs share one connection, and nothing that is stored or
+   * told between tabs is ever another user's. Without it each tab is alone, and what another user stored is wiped at the welcome.
+   * Guests need none: their tabs share.
+   */
+  user?: string;
+  /** Separates what is stored and shared, as one application from another on the same site. Default `default`. */
   name?: string;
   /** Where messages wait. Default `indexeddb`. */
   storage?: "indexeddb" | "memory";

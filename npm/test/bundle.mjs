@@ -6,10 +6,11 @@ import { build } from "esbuild";
 
 const npm = fileURLToPath(new URL("..", import.meta.url));
 
-/** The module of a file in `src`. */
-export async function source(file) {
+/** The modules of files in `src`, as one. */
+export async function source(...files) {
+  const contents = files.map((file) => `export * from "./${file}";`).join("\n");
   const result = await build({
-    entryPoints: [join(npm, "src", file)],
+    stdin: { contents, resolveDir: join(npm, "src"), loader: "ts" },
     bundle: true,
     format: "esm",
     platform: "neutral",

@@ -28,12 +28,19 @@ test("inputs that can't be read are refused, and the core works on", () => {
 
 test("commands that can't be read answer with a code", () => {
   const core = make();
-  for (const bad of ["", "{}", '{"c":"fly"}', '{"c":"send_text"}', '{"c":"send_text","dialog":1,"text":2}']) {
+  for (const bad of [
+    "",
+    "{}",
+    '{"c":"fly"}',
+    '{"c":"draft_text"}',
+    '{"c":"draft_text","dialog":1,"text":2}',
+    '{"c":"send"}',
+  ]) {
     assert.deepEqual(JSON.parse(core.command(bad, ...at)), { error: { code: "bad_command", retryable: false } });
   }
-  const empty = core.command(JSON.stringify({ c: "send_text", dialog: "demo", text: " " }), ...at);
+  const empty = core.command(JSON.stringify({ c: "draft_text", dialog: "demo", text: " " }), ...at);
   assert.equal(JSON.parse(empty).error.code, "empty");
-  const big = core.command(JSON.stringify({ c: "send_text", dialog: "demo", text: "x".repeat(16_385) }), ...at);
+  const big = core.command(JSON.stringify({ c: "draft_text", dialog: "demo", text: "x".repeat(16_385) }), ...at);
   assert.equal(JSON.parse(big).error.code, "too_large");
   core.free();
 });
@@ -53,8 +60,10 @@ test("every answer of poll ends in a wait or asks for another call", () => {
   const core = make();
   core.command('{"c":"connect"}', ...at);
   for (let n = 0; n < 200; n += 1) {
-    const text = JSON.stringify({ c: "send_text", dialog: "demo", text: `message ${n}` });
-    assert.ok(JSON.parse(core.command(text, ...at)).ok);
+    const draft = core.command(JSON.stringify({ c: "draft_text", dialog: "demo", text: `message ${n}` }), ...at);
+    const { id, ...rest } = JSON.parse(draft).ok;
+    assert.equal(JSON.parse(core.command(JSON.stringify({ ...rest, id }), ...at)).ok, id);
+    assert.equal(JSON.parse(core.command(JSON.stringify({ ...rest, id: "x" }), ...at)).error.code, "bad_op_id");
   }
   const outputs = [];
   let calls = 0;

@@ -1,12 +1,15 @@
-//! The store: one table of cases, in memory and on disk, and what only a file can do.
+//! The store: the cases of every store, in memory and on disk, and what only a file can do.
 
-use std::ops::RangeInclusive;
+#[path = "../../sdk-core/tests/store_cases/mod.rs"]
+mod store_cases;
+
 use std::path::Path;
 
+use store_cases::{cases, sorted};
 use tempfile::TempDir;
 use tidewire::error::StoreOpenError;
 use tidewire::store::{Sqlite, Storage};
-use tidewire_core::{Message, Restored, RestoredChannel, StoreChange, StoreError};
+use tidewire_core::{Message, Restored, StoreChange, StoreError};
 
 fn message(text: &str) -> Message {
     Message(text.to_owned())
@@ -16,93 +19,8 @@ fn put_op(id: &str, record: &str) -> StoreChange {
     StoreChange::PutOp { id: id.to_owned(), record: message(record) }
 }
 
-fn delete_op(id: &str) -> StoreChange {
-    StoreChange::DeleteOp { id: id.to_owned() }
-}
-
-fn put_events(channel: &str, cursor: u64, offsets: RangeInclusive<u64>, trim_below: u64) -> StoreChange {
-    StoreChange::PutEvents {
-        channel: channel.to_owned(),
-        epoch: String::from("e1"),
-        cursor,
-        events: offsets.map(|offset| (offset, message(&format!("event {offset}")))).collect(),
-        trim_below,
-    }
-}
-
-fn clear(channel: &str) -> StoreChange {
-    StoreChange::ClearChannel { channel: channel.to_owned() }
-}
-
-fn profile(record: &str) -> StoreChange {
-    StoreChange::PutProfile { record: message(record) }
-}
-
-fn channel(name: &str, cursor: u64, offsets: RangeInclusive<u64>) -> RestoredChannel {
-    RestoredChannel {
-        channel: name.to_owned(),
-        epoch: String::from("e1"),
-        cursor,
-        events: offsets.map(|offset| format!("event {offset}")).collect(),
-    }
-}
-
 fn ops(records: &[&str]) -> Restored {
     Restored { ops: records.iter().map(|record| (*record).to_owned()).collect(), ..Restored::default() }
-}
-
-fn channels(channels: Vec<RestoredChannel>) -> Restored {
-    Restored { channels, ..Restored::default() }
-}
-
-/// What is done, and what the store holds after it.
-fn cases() -> Vec<(&'static str, Vec<StoreChange>, Restored)> {
-    vec![
-        ("an empty store holds nothing", vec![], Restored::default()),
-        ("ops are kept", vec![put_op("a", "1"), put_op("b", "2")], ops(&["1", "2"])),
-        ("an op replaces the one with its id", vec![put_op("a", "1"), put_op("a", "2")], ops(&["2"])),
-        ("a deleted op is gone", vec![put_op("a", "1"), put_op("b", "2"), delete_op("a")], ops(&["2"])),
-        ("deleting what is not there changes nothing", vec![put_op("a", "1"), delete_op("x")], ops(&["1"])),
-        ("an op can come back", vec![put_op("a", "1"), delete_op("a"), put_op("a", "3")], ops(&["3"])),
-        (
-            "events are kept in the order of their offsets",
-            vec![put_events("c", 2, 1..=2, 1), put_events("c", 11, 3..=11, 1)],
-            channels(vec![channel("c", 11, 1..=11)]),
-        ),
-        (
-            "events below the limit go",
-            vec![put_events("c", 4, 1..=4, 1), put_events("c", 6, 5..=6, 4)],
-            channels(vec![channel("c", 6, 4..=6)]),
-        ),
-        (
-            "a cursor moves without events",
-            vec![
-                put_events("c", 1, 1..=1, 1),
-                put_events("c", 9_007_199_254_740_992, RangeInclusive::new(1, 0), 1),
-            ],
-            channels(vec![channel("c", 9_007_199_254_740_992, 1..=1)]),
-        ),
-        (
-            "channels don't mix",
-            vec![put_events("c", 2, 1..=2, 1), put_events("d", 1, 1..=1, 1), put_events("c", 3, 3..=3, 3)],
-            channels(vec![channel("c", 3, 3..=3), channel("d", 1, 1..=1)]),
-        ),
-        (
-            "a cleared channel is gone, the others stay",
-            vec![put_events("c", 2, 1..=2, 1), put_events("d", 1, 1..=1, 1), clear("c")],
-            channels(vec![channel("d", 1, 1..=1)]),
-        ),
-        (
-            "the profile is the last one",
-            vec![profile("me"), profile("me again")],
-            Restored { profile: Some(String::from("me again")), ..Restored::default() },
-        ),
-        (
-            "texts are kept as they are",
-            vec![put_op("a'\";--", "{\"text\":\"\\u0000 \u{1F30A} \u{0} \"}")],
-            ops(&["{\"text\":\"\\u0000 \u{1F30A} \u{0} \"}"]),
-        ),
-    ]
 }
 
 fn in_folder(folder: &Path) -> Result<Sqlite, StoreOpenError> {
@@ -115,20 +33,20 @@ fn holds(store: &Sqlite) -> Restored {
 
 #[test]
 fn changes_one_at_a_time_and_together_end_the_same_in_memory_and_on_disk() {
-    for (name, changes, expected) in cases() {
+    for store_cases::Case { name, changes, then } in cases() {
         for together in [false, true] {
             let folder = TempDir::new().expect("a folder");
             for storage in [Storage::Memory, Storage::Folder(folder.path().to_owned())] {
-                let mut store = Sqlite::open(&storage).expect(name);
+                let mut store = Sqlite::open(&storage).expect(&name);
                 let results: Vec<_> = if together {
                     store.apply(&changes)
                 } else {
                     changes.chunks(1).flat_map(|change| store.apply(change)).collect()
                 };
                 assert!(results.iter().all(Result::is_ok), "{name}");
-                assert_eq!(holds(&store), expected, "{name}, {storage:?}");
+                assert_eq!(sorted(holds(&store)), then, "{name}, {storage:?}");
             }
-            assert_eq!(holds(&in_folder(folder.path()).expect(name)), expected, "{name}, opened again");
+            assert_eq!(sorted(holds(&in_folder(folder.path()).expect(&name))), then, "{name}, opened again");
         }
     }
 }

@@ -17,13 +17,15 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             client.close(now);
             done()
         }
+        "renew_token" => {
+            client.renew_token(now);
+            done()
+        }
         "open_dialog" => subscribed(client.open_dialog(now, &given.str("dialog")?)),
         "close_dialog" => {
             client.close_dialog(now, &given.str("dialog")?);
             done()
         }
-        "send_text" => sent(client.send_text(now, &given.str("dialog")?, &given.str("text")?)),
-        "stop" => sent(client.stop(now, &given.str("dialog")?, &given.str("run")?)),
         "rows" => {
             let rows: Vec<String> = client.rows(&given.str("dialog")?).iter().map(row).collect();
             Writer::object().array("ok", rows.iter().map(String::as_str)).end()
@@ -41,19 +43,14 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
                 None => Lane::Durable,
                 Some(word) => Lane::parse(&word)?,
             };
-            sent(match given.str("id") {
-                None => client.send_in(now, lane, &channel, &kind, body),
-                Some(id) => client.send_draft(
-                    now,
-                    &Draft {
-                        id: id.into_owned(),
-                        lane,
-                        channel: channel.into_owned(),
-                        kind: kind.into_owned(),
-                        body: body.to_owned(),
-                    },
-                ),
-            })
+            let draft = Draft {
+                id: given.str("id")?.into_owned(),
+                lane,
+                channel: channel.into_owned(),
+                kind: kind.into_owned(),
+                body: body.to_owned(),
+            };
+            sent(client.send_draft(now, &draft))
         }
         "signal" => {
             let (key, kind) = (given.str("key"), given.str("kind")?);

@@ -10,7 +10,7 @@ export type { ChatClient } from "./chat.ts";
 const Base: typeof HTMLElement = globalThis.HTMLElement ?? class {};
 
 /** Attributes that make another client or another dialog. */
-const IDENTITY = ["server", "dialog", "name", "nickname"];
+const IDENTITY = ["server", "dialog", "name", "user", "nickname"];
 const HEADING = "Chat";
 
 let sheet: CSSStyleSheet | undefined;
@@ -18,8 +18,8 @@ let sheet: CSSStyleSheet | undefined;
 /**
  * `<tidewire-chat server="https://…" dialog="demo">`: a conversation with everything around it.
  *
- * Attributes: `server`, `dialog`, `nickname` (what a guest is called), `name` (separates what is stored: one for each user), `theme`
- * (`auto`, `light`, `dark`), `heading`. Set the property `client` to share a client that the page made; else the
+ * Attributes: `server`, `dialog`, `nickname` (what a guest is called), `user` (a stable id of the signed-in user, beside the property
+ * `token`), `name` (separates what is stored), `theme` (`auto`, `light`, `dark`), `heading`. Set the property `client` to share a client that the page made; else the
  * element makes one and ends it when it leaves the page.
  */
 export class TidewireChat extends Base {
@@ -131,11 +131,13 @@ export class TidewireChat extends Base {
   #options(): ClientOptions {
     const nickname = this.getAttribute("nickname");
     const name = this.getAttribute("name");
+    const user = this.getAttribute("user");
     return {
       url: this.getAttribute("server") ?? location.origin,
       ...(this.#token === undefined ? {} : { token: this.#token }),
       ...(nickname === null ? {} : { guest: { nickname } }),
       ...(name === null ? {} : { name }),
+      ...(user === null ? {} : { user }),
     };
   }
 }

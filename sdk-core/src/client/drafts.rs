@@ -60,36 +60,32 @@ impl Client {
         self.draft(now, Lane::Session, &channel_of(dialog), "run.cancel", &body)
     }
 
-    /// Sends a draft. One that is in the outbox is not added again, and its state is told once more; one whose row shows that it is committed
-    /// is told as such. The age of an id of version 7 counts as the op's.
+    /// Sends a draft. One that is in the outbox is not added again, one whose row is committed is not sent again, and how either ended is
+    /// told once more. The age of an id of version 7 counts as the op's.
     pub fn send_draft(&mut self, now: Now, draft: &Draft) -> Result<String, SendError> {
         let now = self.clamp(now);
         if !is_uuid(&draft.id) {
             return Err(SendError::BadOpId);
         }
         self.check(&draft.channel, &draft.body)?;
-        match self.told_again(draft) {
+        let entry = self.outbox.get(&draft.id);
+        let known = entry.is_some();
+        let ended = match entry.map(|entry| &entry.state) {
+            Some(EntryState::Failed { code, message }) => {
+                Some(OpState::Failed { code: code.clone(), message: message.clone() })
+            }
+            Some(EntryState::Sent { .. } | EntryState::Ready { .. }) => None,
+            None => self
+                .timeline(&draft.channel)
+                .and_then(|timeline| timeline.rows().iter().find(|row| row.id == draft.id)?.offset)
+                .map(|offset| OpState::Acked { offset }),
+        };
+        match ended {
             Some(state) => self.tell_op(draft.id.clone(), draft.channel.clone(), state),
-            None if self.outbox.get(&draft.id).is_some() => {}
+            None if known => {}
             None => return self.submit(now, draft),
         }
         Ok(draft.id.clone())
-    }
-
-    /// How a draft stands that was sent before; none for one that is new or was not told of yet.
-    fn told_again(&mut self, draft: &Draft) -> Option<OpState> {
-        if let Some(entry) = self.outbox.get(&draft.id) {
-            return match &entry.state {
-                EntryState::Failed { code, message } => {
-                    Some(OpState::Failed { code: code.clone(), message: message.clone() })
-                }
-                EntryState::Sent { .. } => Some(OpState::Sending),
-                EntryState::Ready { .. } => entry.stored.then_some(OpState::Queued),
-            };
-        }
-        let rows = self.timeline(&draft.channel)?.rows();
-        let offset = rows.iter().find(|row| row.id == draft.id)?.offset?;
-        Some(OpState::Acked { offset })
     }
 
     fn draft(
@@ -145,6 +141,9 @@ impl Client {
 
 /// When an id of version 7 was made, ms since the Unix epoch (RFC 9562, 5.7).
 fn uuid_time(id: &str) -> Option<u64> {
-    let digits = [id.get(..8)?, id.get(9..13)?].concat();
-    if id.as_bytes().get(14) == Some(&b'7') { u64::from_str_radix(&digits, 16).ok() } else { None }
+    let hex = |digits| u64::from_str_radix(digits, 16).ok();
+    if id.as_bytes().get(14) != Some(&b'7') {
+        return None;
+    }
+    Some(hex(id.get(..8)?)? << 16 | hex(id.get(9..13)?)?)
 }

@@ -55,6 +55,10 @@ pub struct Client {
     session: Option<crate::io::ConnId>,
     /// Changes of the store under way that keep an op.
     puts: Vec<(StoreId, String)>,
+    /// Those that only remove, with the op that they remove.
+    removals: Vec<(StoreId, Option<String>)>,
+    /// Settled ops that the store could not forget.
+    undeleted: Vec<String>,
     last_store: u64,
     storage: Option<&'static str>,
     shown: Option<(Status, Option<Time>)>,
@@ -86,6 +90,17 @@ impl Client {
                 }));
             }
         }
+        // What blocks a channel needs a decision, in this run too.
+        for entry in outbox.iter() {
+            if let EntryState::Failed { code, message } = &entry.state {
+                let state = OpState::Failed { code: code.clone(), message: message.clone() };
+                out.push_back(Output::Event(Event::Op {
+                    id: entry.id.clone(),
+                    channel: entry.channel.clone(),
+                    state,
+                }));
+            }
+        }
         let profile = restored.profile.as_deref().and_then(store::read_profile);
         let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
         Client {
@@ -104,6 +119,8 @@ impl Client {
             out,
             session: None,
             puts: Vec::new(),
+            removals: Vec::new(),
+            undeleted: Vec::new(),
             last_store: 0,
             storage: None,
             shown: None,

@@ -52,13 +52,12 @@ impl Client {
                 frames.push(ClientFrame::Sub(channel.ask(now.mono, self.config.tail)).encode());
             }
         }
+        while let Some(id) = self.outbox.expired(now.wall) {
+            self.fail_op(&id, "expired", "it waited longer than it may");
+        }
         let (inflight, inflight_bytes) = self.window();
         let (mut ops, gathering) = (0, self.is_gathering(now));
         while !gathering && let Next::Send(id) = self.outbox.next(now.mono, inflight, inflight_bytes) {
-            if self.outbox.get(&id).is_some_and(|entry| self.outbox.is_expired(entry, now.wall)) {
-                self.fail_op(&id, "expired", "it waited longer than it may");
-                continue;
-            }
             if !self.limiter.take(now.mono) {
                 break;
             }

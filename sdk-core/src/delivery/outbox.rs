@@ -187,7 +187,7 @@ impl Outbox {
     /// Takes back what the store held; false for a record that can't be read.
     pub(crate) fn restore(&mut self, record: &str) -> bool {
         let Some(entry) = Entry::restore(record) else { return false };
-        self.next_seq = self.next_seq.max(entry.seq + 1);
+        self.next_seq = self.next_seq.max(entry.seq.saturating_add(1));
         self.bytes += entry.bytes();
         let at = self.entries.iter().rposition(|other| other.seq < entry.seq).map_or(0, |at| at + 1);
         self.entries.insert(at, entry);
@@ -323,9 +323,13 @@ impl Outbox {
         wake.map_or(Next::Nothing, Next::At)
     }
 
-    /// Whether this op outlived its time.
-    pub(crate) fn is_expired(&self, entry: &Entry, wall: u64) -> bool {
-        wall.saturating_sub(entry.made_at) > self.ttl_ms
+    /// An op that waits to be sent and has outlived its time.
+    pub(crate) fn expired(&self, wall: u64) -> Option<String> {
+        let is_over = |entry: &&Entry| {
+            matches!(entry.state, EntryState::Ready { .. })
+                && wall.saturating_sub(entry.made_at) > self.ttl_ms
+        };
+        self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
 
     /// The frame for an op, naming the op right before it in its lane and channel if that one is still unsettled.

@@ -259,7 +259,7 @@ impl History {
             place?;
             return broken(kind, format!("{}, after {}", who(), before.at));
         }
-        if offset > before.at + 1 {
+        if offset > before.at.saturating_add(1) {
             place?;
             let what = format!("{}, after {} without a reset", who(), before.at);
             return broken(ViolationKind::Skipped, what);

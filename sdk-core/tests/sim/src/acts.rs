@@ -79,7 +79,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         }
         Action::Suspend { on, ms, asleep_ms } => {
             let device = &mut world.devices[on];
-            if device.asleep_until <= now {
+            if device.asleep_until <= now && device.process.is_some() {
                 device.asleep_until = now + ms;
                 device.stands_still = true;
                 device.slept += ms;
@@ -105,7 +105,10 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         Action::NoToken { on, ms } => world.devices[on].no_token_until = now + ms,
         Action::Revoke { on, ms } => {
             lock(&world.server.rules)[on].revoked = true;
-            world.after(ms, What::Permits { device: on });
+            world.devices[on].revoked_at = world.server.is_up().then_some(now);
+            world.server.revoke(on, now);
+            // A token of the very second is no newer.
+            world.after(ms.max(1_500), What::Permits { device: on });
         }
         Action::Handover { on, ms } => handover(world, on, ms),
         Action::Close { on, ms } => {
@@ -177,10 +180,14 @@ pub(crate) fn decide(world: &mut World, on: usize, id: &str) {
     if !world.devices[on].person.failed.contains(id) {
         return;
     }
-    let gives_up = !world.healed && world.dice.once_in(3);
+    let person = &mut world.devices[on].person;
+    let gives_up = person.given_up.contains(id) || (!world.healed && world.dice.once_in(3));
     let name = world.devices[on].name();
     let mut retried = false;
     let mut known = false;
+    if gives_up {
+        world.devices[on].person.given_up.insert(id.to_owned());
+    }
     world.command(on, |one, now| {
         known = true;
         retried = if gives_up { false } else { one.core.retry(now, id) };

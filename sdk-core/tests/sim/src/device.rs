@@ -24,6 +24,8 @@ pub(crate) struct Device {
     pub(crate) blocked_until: u64,
     pub(crate) no_network_until: u64,
     pub(crate) no_token_until: u64,
+    /// When the second channel was taken from it.
+    pub(crate) revoked_at: Option<u64>,
     pub(crate) disk_fault: Option<(crate::script::Disk, u64)>,
     pub(crate) person: Person,
 }
@@ -35,8 +37,12 @@ pub(crate) struct Person {
     pub(crate) unsaved: VecDeque<Draft>,
     /// Ops whose fate is not yet known, with whether they were ever handed to the network.
     pub(crate) open: BTreeMap<String, bool>,
+    /// Ops that were said to be stored.
+    pub(crate) stored: BTreeSet<String>,
     /// Ops that failed and wait for a decision.
     pub(crate) failed: BTreeSet<String>,
+    /// Ops that the person gave up: a crash may bring them back, and the decision stays.
+    pub(crate) given_up: BTreeSet<String>,
     pub(crate) written: u64,
     /// When the last connection to the server was made, and how many there were since the faults ended.
     pub(crate) welcomes_healed: u32,
@@ -107,6 +113,7 @@ impl Device {
             blocked_until: 0,
             no_network_until: 0,
             no_token_until: 0,
+            revoked_at: None,
             disk_fault: None,
             person: Person::default(),
         }

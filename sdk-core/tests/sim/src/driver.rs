@@ -40,8 +40,11 @@ pub(crate) fn drain(world: &mut World, process: usize) {
                     Err(TokenError::Unavailable)
                 } else {
                     // A provider that keeps its token until it is asked to renew it.
-                    let issued =
-                        if renew { world.now } else { rules.refused_before.max(rules.expired_before) };
+                    let issued = if renew {
+                        world.now
+                    } else {
+                        rules.refused_before.max(rules.expired_before).max(rules.granted)
+                    };
                     Ok(format!("{device}.{issued}.{}", wall_s + world.script.world.token_s))
                 };
                 one.core.handle(now, Input::Token { ask, result });
@@ -130,6 +133,7 @@ fn op(world: &mut World, process: usize, id: String, state: OpState) {
                 world.watch.broken("S9", format!("{id} is said to be stored and is not"));
             }
             device.person.unsaved.retain(|draft| draft.id != id);
+            device.person.stored.insert(id);
         }
         OpState::Sending => {
             if let Some(sent) = device.person.open.get_mut(&id) {

@@ -88,6 +88,8 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
     for device in 0..world.devices.len() {
         world.devices[device].heal();
         lock(&world.server.rules)[device].revoked = false;
+        world.devices[device].revoked_at = None;
+        world.after(2_000, What::Permits { device });
         world.devices[device].wakes(world.now);
         world.boots(device);
         world.tell(device, |()| Input::Network(Network::Online));

@@ -14,8 +14,8 @@ use tidewire_server_core::log::{
     self, CreateDialog, Done, Outcome, Outside, StoreError, Submit, Trim, Write,
 };
 use tidewire_server_core::{
-    Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Peer, Revocations,
-    Run, ServerLimits, Session, Step, Text, Timeouts, Verify, Wake, matters, publish_late, want,
+    Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Peer, Revocation,
+    Revocations, Run, ServerLimits, Session, Step, Text, Timeouts, Verify, Wake, matters, publish_late, want,
 };
 use uuid::Uuid;
 
@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) expired_before: u64,
     /// Older tokens are no longer vouched for.
     pub(crate) refused_before: u64,
+    /// When access was last given back: a token that the application keeps is not older.
+    pub(crate) granted: u64,
     /// No access to the second channel.
     pub(crate) revoked: bool,
 }
@@ -55,7 +57,7 @@ impl Verify for Tokens {
         if issued < rules.expired_before || expires_s * 1000 <= now.wall {
             return Err(AuthError::Expired { at: expires_s });
         }
-        let issued_s = Some(issued / 1000);
+        let issued_s = Some((WALL + issued) / 1000);
         let id = format!("u{device}");
         let mut dialogs = HashSet::from(["a".to_owned()]);
         if !rules.revoked {
@@ -256,6 +258,19 @@ impl Server {
         rusqlite::backup::Backup::new(&self.db, &mut copy)?.step(-1)?;
         self.backup = Some(copy);
         Ok(())
+    }
+
+    /// Takes back what a device may see of the second channel.
+    pub(crate) fn revoke(&self, device: usize, now: u64) {
+        let kind = if self.setup.guests { "guest" } else { "user" };
+        let revocation = Revocation {
+            user: format!("{kind}:u{device}"),
+            dialog: Some("b".to_owned()),
+            since_ms: WALL + now,
+        };
+        if let Some(engine) = self.engine() {
+            engine.revoke(revocation, Box::new(|_| ()));
+        }
     }
 
     /// Puts the last backup in the place of the database, which must be down: another life of the log begins.

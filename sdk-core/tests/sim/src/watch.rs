@@ -39,6 +39,8 @@ pub(crate) struct Watch {
     may_jump: BTreeSet<usize>,
     channels: BTreeMap<String, String>,
     order: BTreeMap<String, usize>,
+    /// Acknowledged ops, with whose they are.
+    acked: BTreeMap<String, String>,
 }
 
 impl Watch {
@@ -57,6 +59,7 @@ impl Watch {
             may_jump: BTreeSet::new(),
             channels: BTreeMap::new(),
             order: BTreeMap::new(),
+            acked: BTreeMap::new(),
         }
     }
 
@@ -136,16 +139,17 @@ impl Watch {
         if !stands && !gone {
             return self.broken("S1", format!("{id} was acknowledged at {offset} and is not there"));
         }
-        if !stands && server.floor(&ch).unwrap_or(0) < offset {
+        if !stands && self.marks.contains_key("restored") {
             // The acknowledgement was under way when the backup took its place.
             return self.tell(Told::Discard { client: device.name().into(), id: id.into() });
         }
+        self.acked.insert(id.to_owned(), device.name());
         self.tell(Told::Ack { client: device.name().into(), ch: ch.into(), id: id.into(), offset });
     }
 
     /// Told as failed. Of an op that was handed to the network and whose time ran out nobody knows whether it arrived.
     pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool) {
-        if code == "expired" && sent {
+        if (code == "expired" && sent) || self.marks.contains_key("restored") {
             self.tell(Told::Discard { client: device.name().into(), id: id.into() });
         } else if let Some(ch) = self.channels.get(id).cloned() {
             self.tell(Told::Fail {
@@ -167,6 +171,10 @@ impl Watch {
 
     /// A crash: what was not on disk was promised to nobody.
     pub(crate) fn crashes(&mut self, device: &mut Device) {
+        let promised = |id: &&String| !device.disk.has_op(id) && device.person.stored.contains(*id);
+        if let Some(id) = device.person.open.keys().find(promised) {
+            self.broken("S9", format!("{id} was said to be stored, and a crash loses it"));
+        }
         let lost: Vec<String> =
             device.person.open.keys().filter(|id| !device.disk.has_op(id)).cloned().collect();
         for id in lost {
@@ -255,12 +263,16 @@ impl Watch {
                     if let Some(reason) = &sub.reason {
                         self.mark(&format!("reset:{reason}"));
                     }
+                    sub.page.events.iter().for_each(|event| lands(process, conn, &event.id));
                     if sub.page.ch == CHANNELS[1] {
                         process.answered = Some((sub.epoch, sub.page.from));
                     }
                 }
                 ServerFrame::SubErr { problem, .. } => self.mark(&format!("sub_err:{}", problem.code)),
-                ServerFrame::Page(_) => self.mark("page"),
+                ServerFrame::Page(page) => {
+                    page.events.iter().for_each(|event| lands(process, conn, &event.id));
+                    self.mark("page");
+                }
                 ServerFrame::Ok { id, dup, .. } => {
                     self.mark(if dup { "ok:dup" } else { "ok" });
                     lands(process, conn, &id);
@@ -462,6 +474,10 @@ impl Watch {
         self.mark("restored");
         for channel in CHANNELS {
             self.tell(Told::Restored { ch: channel.into() });
+        }
+        // What was acknowledged before may be gone, and may come again if its client's disk did not take the news.
+        for (id, client) in std::mem::take(&mut self.acked) {
+            self.tell(Told::Discard { client: client.into(), id: id.into() });
         }
     }
 }

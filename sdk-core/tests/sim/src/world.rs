@@ -12,6 +12,9 @@ use std::sync::Arc;
 use tidewire_core::{Client, Config, ConnId, Input, StoreError, StoreId, Time, Transport};
 use tidewire_server_core::{Answer, Flow, Session, ToWrite};
 
+/// So long after permission was taken back nothing is delivered any more (S17).
+const REVOKED_MS: u64 = 5_000;
+
 /// A process and one of its attempts at a connection.
 pub(crate) type Wires = (usize, u64);
 
@@ -264,7 +267,11 @@ impl World {
                 let _ = one.core.open_dialog(now, "a");
             }),
             What::Permits { device } => {
-                crate::server::lock(&self.server.rules)[device].revoked = false;
+                {
+                    let mut rules = crate::server::lock(&self.server.rules);
+                    (rules[device].revoked, rules[device].granted) = (false, self.now);
+                }
+                self.devices[device].revoked_at = None;
                 self.command(device, |one, now| one.core.renew_token(now));
                 self.after(1_000, What::Subscribes { device });
             }
@@ -317,6 +324,10 @@ impl World {
     pub(crate) fn boots(&mut self, device: usize) {
         if self.devices[device].process.is_some() {
             return;
+        }
+        let asleep_until = self.devices[device].asleep_until;
+        if asleep_until > self.now {
+            return self.at(asleep_until, What::Boots { device });
         }
         let now = self.devices[device].clock(self.now);
         let world = &self.script.world;
@@ -582,6 +593,16 @@ impl World {
     }
 
     fn answers_with(&mut self, wires: Wires, text: &str) {
+        if let Some(one) = &self.processes[wires.0]
+            && let Some(at) = self.devices[one.device].revoked_at
+            && self.now > at + REVOKED_MS
+            && text.contains(r#""t":"event","ch":"dialog:b""#)
+        {
+            self.watch.broken(
+                "S17",
+                format!("u{} is sent an event {} ms after it was taken from it", one.device, self.now - at),
+            );
+        }
         let takes = self.takes(wires.0, text.len());
         let twice = self.happens_twice();
         let Some(link) = self.links.get_mut(&wires) else { return };

@@ -1,0 +1,289 @@
+// A browser with several tabs, and a server, in virtual time: every message, timer, lock, write and frame is a step that a test may stop at.
+
+/** What the world keeps of the globals that it stands in for. */
+const NAMES = ["setTimeout", "clearTimeout", "performance", "navigator", "BroadcastChannel", "WebSocket"];
+
+export class World {
+  /** The tab whose code runs. */
+  current = null;
+  now = 10_000;
+  /** Steps that are due, in their order. */
+  #due = [];
+  #timers = new Map();
+  #lastTimer = 0;
+  #held = new Map();
+  #queues = new Map();
+  #channels = new Set();
+  #saved = new Map();
+  /** The store that all tabs share. */
+  store = { term: 0, life: "life", ops: new Map(), profile: undefined };
+  /** Writes that came from a tab that no longer leads. */
+  fenced = 0;
+  /** The server's log, and the sockets that are open. */
+  log = [];
+  sockets = new Set();
+  /** The code with which the server refuses an op, or `null`. */
+  refuses = () => null;
+  /** The channels that were left. */
+  left = [];
+  /** Whether the server answers. */
+  serving = true;
+
+  constructor() {
+    for (const name of NAMES) this.#saved.set(name, Object.getOwnPropertyDescriptor(globalThis, name));
+    const world = this;
+    const define = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    define("setTimeout", (run, ms = 0) => this.#setTimer(run, ms));
+    define("clearTimeout", (timer) => this.#timers.delete(timer));
+    define("performance", { now: () => this.now });
+    define("navigator", { locks: { request: (...given) => this.#request(...given), query: async () => ({}) } });
+    define(
+      "BroadcastChannel",
+      class {
+        constructor(name) {
+          Object.assign(this, { name, owner: world.current });
+          world.#channels.add(this);
+        }
+        postMessage(data) {
+          for (const other of world.#channels) {
+            if (other === this || other.name !== this.name) continue;
+            const copy = structuredClone(data);
+            world.later(other.owner, () => world.#channels.has(other) && other.onmessage?.({ data: copy }), true);
+          }
+        }
+        close() {
+          world.#channels.delete(this);
+        }
+      },
+    );
+    define("WebSocket", socketsOf(this));
+  }
+
+  end() {
+    for (const [name, descriptor] of this.#saved) {
+      if (descriptor === undefined) delete globalThis[name];
+      else Object.defineProperty(globalThis, name, descriptor);
+    }
+  }
+
+  /** Runs code as a tab's. */
+  as(tab, run) {
+    const before = this.current;
+    this.current = tab;
+    try {
+      return run();
+    } finally {
+      this.current = before;
+    }
+  }
+
+  /** A step of its own for a tab. A frozen tab takes no steps, one that is half asleep none but those for messages. */
+  later(tab, run, message = false) {
+    this.#due.push({ tab, run, message });
+  }
+
+  /** One step; false if there is none before `until`. */
+  async step(until) {
+    const at = this.#due.findIndex(({ tab, message }) => !tab?.frozen && (message || !tab?.asleep));
+    if (at >= 0) {
+      const [{ tab, run }] = this.#due.splice(at, 1);
+      if (!tab?.dead) await this.#run(tab, run);
+      return true;
+    }
+    const ready = [...this.#timers].filter(([, { tab }]) => !tab?.frozen && !tab?.asleep && !tab?.dead);
+    const [next] = ready.sort(([, a], [, b]) => a.at - b.at);
+    if (next === undefined || next[1].at > until) return false;
+    const [id, { at: time, tab, run }] = next;
+    this.#timers.delete(id);
+    this.now = Math.max(this.now, time);
+    await this.#run(tab, run);
+    return true;
+  }
+
+  /** Lets time pass, and all happen that is due in it. */
+  async pass(ms) {
+    const end = this.now + ms;
+    while (await this.step(end));
+    this.now = end;
+  }
+
+  async #run(tab, run) {
+    this.as(tab, run);
+    await this.#microtasks(tab);
+  }
+
+  /** Lets promises run, as code of the tab whose step it was. */
+  async #microtasks(tab) {
+    this.current = tab;
+    for (let n = 0; n < 40; n += 1) await null;
+    this.current = null;
+  }
+
+  /** A tab crashes, or is closed: nothing of it runs again, and the browser frees what it held. */
+  kill(tab) {
+    tab.dead = true;
+    for (const channel of this.#channels) if (channel.owner === tab) this.#channels.delete(channel);
+    for (const socket of this.sockets) if (socket.owner === tab) this.sockets.delete(socket);
+    for (const [name, queue] of this.#queues) {
+      this.#queues.set(
+        name,
+        queue.filter((one) => one.tab !== tab),
+      );
+    }
+    for (const [name, one] of this.#held) if (one.tab === tab) this.#free(name, one);
+  }
+
+  #setTimer(run, ms) {
+    this.#lastTimer += 1;
+    this.#timers.set(this.#lastTimer, { at: this.now + Math.max(ms, 1), tab: this.current, run });
+    return this.#lastTimer;
+  }
+
+  // Web Locks.
+
+  #request(name, ...given) {
+    const run = given.pop();
+    const { steal = false, signal } = given[0] ?? {};
+    const tab = this.current;
+    return new Promise((resolve, reject) => {
+      const one = { tab, run, resolve, reject };
+      if (steal) {
+        const holder = this.#held.get(name);
+        this.#held.delete(name);
+        if (holder !== undefined) this.later(holder.tab, () => holder.reject(new DOMException("stolen", "AbortError")));
+        this.#grant(name, one);
+        return;
+      }
+      const queue = this.#queues.get(name) ?? [];
+      this.#queues.set(name, [...queue, one]);
+      signal?.addEventListener("abort", () => {
+        const left = this.#queues.get(name);
+        if (!left.includes(one)) return;
+        this.#queues.set(
+          name,
+          left.filter((other) => other !== one),
+        );
+        reject(new DOMException("aborted", "AbortError"));
+      });
+      this.#next(name);
+    });
+  }
+
+  #next(name) {
+    const [first, ...rest] = this.#queues.get(name) ?? [];
+    if (first === undefined || this.#held.has(name)) return;
+    this.#queues.set(name, rest);
+    this.#grant(name, first);
+  }
+
+  #grant(name, one) {
+    this.#held.set(name, one);
+    this.later(one.tab, async () => {
+      await one.run({ name });
+      one.resolve();
+      this.#free(name, one);
+    });
+  }
+
+  #free(name, one) {
+    if (this.#held.get(name) !== one) return;
+    this.#held.delete(name);
+    this.#next(name);
+  }
+
+  /** The locks that are held. */
+  get names() {
+    return this.#held.keys();
+  }
+
+  /** The tab that has the leader's lock. */
+  get leader() {
+    return [...this.#held].find(([name]) => name.endsWith("/leader"))?.[1].tab;
+  }
+}
+
+/** A WebSocket whose other end is the world's server: it keeps each op once and in order, as the protocol says. */
+function socketsOf(world) {
+  const limits = {
+    message_bytes: 65536,
+    subscriptions: 100,
+    inflight: 32,
+    inflight_bytes: 262144,
+    ops: 20,
+    per_ms: 1000,
+    burst: 40,
+  };
+  const user = { id: "user:1", name: "Ada", kind: "user" };
+  const welcome = { t: "welcome", conn: "c", user, now: 0, ping_ms: 25000, grace_ms: 10000, token_ttl_ms: 3600000, limits };
+  return class FakeSocket {
+    static OPEN = 1;
+    readyState = 0;
+    owner = world.current;
+    #live = false;
+
+    constructor() {
+      world.sockets.add(this);
+      this.#tell(() => {
+        if (!world.serving) {
+          this.readyState = 3;
+          this.onclose?.({ code: 1006 });
+          return;
+        }
+        this.readyState = 1;
+        this.onopen?.({});
+      });
+    }
+
+    send(text) {
+      for (const frame of [JSON.parse(text)].flat()) world.later(null, () => world.sockets.has(this) && this.#serve(frame));
+    }
+
+    close() {
+      this.readyState = 3;
+      world.sockets.delete(this);
+    }
+
+    #tell(run) {
+      world.later(this.owner, () => world.sockets.has(this) && run());
+    }
+
+    #say(...frames) {
+      for (const frame of frames) this.#tell(() => this.onmessage?.({ data: JSON.stringify(frame) }));
+    }
+
+    #serve(frame) {
+      if (frame.t === "hello") this.#say(welcome, ...frame.subs.map((sub) => this.#subscribe(sub)));
+      if (frame.t === "sub") this.#say(this.#subscribe(frame));
+      if (frame.t === "unsub") world.left.push(frame.ch);
+      if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
+      if (frame.t !== "op") return;
+      const code = world.refuses(frame);
+      if (code !== null) {
+        this.#say({ t: "nack", id: frame.id, code, message: "no", retryable: false });
+        return;
+      }
+      let at = world.log.findIndex((event) => event.id === frame.id);
+      const dup = at >= 0;
+      if (!dup) {
+        if (frame.after !== undefined && !world.log.some((event) => event.id === frame.after)) {
+          this.#say({ t: "nack", id: frame.id, code: "blocked", message: "", retryable: true });
+          return;
+        }
+        at = world.log.length;
+        const { id, ch, kind, body } = frame;
+        const event = { t: "event", ch, offset: at + 1, id, kind, at: 1, by: user, body };
+        world.log.push(event);
+        for (const socket of world.sockets) if (socket.#live) socket.#say(event);
+      }
+      this.#say({ t: "ok", id: frame.id, ch: frame.ch, offset: at + 1, at: 1, dup });
+    }
+
+    #subscribe({ ch, offset }) {
+      this.#live = true;
+      const from = offset ?? 0;
+      const events = world.log.slice(from);
+      const mode = offset === undefined ? "fresh" : "resumed";
+      return { t: "sub_ok", ch, epoch: "e", mode, from, head: world.log.length, events, more: false, runs: [] };
+    }
+  };
+}

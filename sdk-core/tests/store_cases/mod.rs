@@ -1,0 +1,75 @@
+//! The cases that every store runs: what is done, and what the store holds after it.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+use serde_json::Value;
+use tidewire_core::{Message, Restored, RestoredChannel, StoreChange};
+
+pub struct Case {
+    pub name: String,
+    pub changes: Vec<StoreChange>,
+    pub then: Restored,
+}
+
+/// The table, with what a store may give back in any order brought into one by [`sorted`].
+pub fn cases() -> Vec<Case> {
+    let table: Value = serde_json::from_str(include_str!("../../vectors/store-cases.json")).unwrap();
+    let case = |case: &Value| Case {
+        name: text(case, "name"),
+        changes: list(case, "changes").iter().map(change).collect(),
+        then: sorted(restored(&case["then"])),
+    };
+    table.as_array().unwrap().iter().map(case).collect()
+}
+
+/// Ops and channels may come in any order, the events of a channel may not.
+pub fn sorted(mut restored: Restored) -> Restored {
+    restored.ops.sort();
+    restored.channels.sort_by(|a, b| a.channel.cmp(&b.channel));
+    restored
+}
+
+fn change(change: &Value) -> StoreChange {
+    match change["t"].as_str().unwrap() {
+        "put_op" => StoreChange::PutOp { id: text(change, "id"), record: Message(text(change, "record")) },
+        "delete_op" => StoreChange::DeleteOp { id: text(change, "id") },
+        "put_events" => StoreChange::PutEvents {
+            channel: text(change, "channel"),
+            epoch: text(change, "epoch"),
+            cursor: change["cursor"].as_u64().unwrap(),
+            events: list(change, "events")
+                .iter()
+                .map(|event| (event["offset"].as_u64().unwrap(), Message(text(event, "text"))))
+                .collect(),
+            trim_below: change["trim_below"].as_u64().unwrap(),
+        },
+        "clear_channel" => StoreChange::ClearChannel { channel: text(change, "channel") },
+        "put_profile" => StoreChange::PutProfile { record: Message(text(change, "record")) },
+        other => panic!("{other}"),
+    }
+}
+
+fn restored(restored: &Value) -> Restored {
+    let channel = |channel: &Value| RestoredChannel {
+        channel: text(channel, "channel"),
+        epoch: text(channel, "epoch"),
+        cursor: channel["cursor"].as_u64().unwrap(),
+        events: texts(list(channel, "events")),
+    };
+    Restored {
+        profile: restored["profile"].as_str().map(str::to_owned),
+        ops: texts(list(restored, "ops")),
+        channels: list(restored, "channels").iter().map(channel).collect(),
+    }
+}
+
+fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap().to_owned()
+}
+
+fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
+    value[member].as_array().unwrap()
+}
+
+fn texts(list: &[Value]) -> Vec<String> {
+    list.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
