@@ -33,6 +33,8 @@ mod sync;
 mod writing;
 
 pub use config::Config;
+#[doc(hidden)]
+pub use http::websocket_settings;
 pub use server::{Server, StartError};
 pub use store::OpenError;
 pub use tidewire_server_core::log::{SCHEMA_VERSION, StoreError};
