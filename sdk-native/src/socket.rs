@@ -120,15 +120,21 @@ async fn run(
 async fn dial(endpoint: &Endpoint) -> Result<WebSocketStream<Box<dyn Stream>>, Error> {
     let mut request = endpoint.socket_url().into_client_request()?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("tidewire.v1"));
-    let config = WebSocketConfig::default()
+    let stream = endpoint.connect().await?;
+    let config = Some(websocket_config());
+    let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, config).await?;
+    Ok(socket)
+}
+
+/// For tests of the WebSocket itself: the settings of every socket.
+#[doc(hidden)]
+pub fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
         .max_write_buffer_size(MESSAGE_BYTES)
         .max_message_size(Some(MESSAGE_BYTES))
-        .max_frame_size(Some(MESSAGE_BYTES));
-    let stream = endpoint.connect().await?;
-    let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
-    Ok(socket)
+        .max_frame_size(Some(MESSAGE_BYTES))
 }
 
 /// Reports until the socket ends, and returns its close code.

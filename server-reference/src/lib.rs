@@ -35,6 +35,8 @@ mod sync;
 mod writing;
 
 pub use config::Config;
+#[doc(hidden)]
+pub use http::websocket_settings;
 pub use server::{Server, StartError};
 pub use store::OpenError;
 pub use tidewire_core::wire::UserKind;

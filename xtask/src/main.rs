@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything a developer or a build machine does with this repository, on a fresh machine too.
 
+mod autobahn;
 mod build;
 mod check;
 mod demo;
@@ -30,6 +31,7 @@ cargo xtask COMMAND
   fuzz     grow the corpora of the fuzz targets with libFuzzer, and say what it found
            TARGET...       only these; they are the folders of fuzz/corpus
            --seconds N     how long each; 60 if nothing is said
+  autobahn run the WebSockets of server and native client against Autobahn|Testsuite, which needs a Python 2.7
   check    format, lints, documentation, licences, types
   sim      run real clients and the server's decisions on a virtual clock, under every fault
            --seeds N       how many seeds; --from K where they begin
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         "size" => size::run(rest),
         "test" => test::run(rest),
         "fuzz" => fuzz::run(rest),
+        "autobahn" => no_arguments(rest).and_then(|()| autobahn::run()),
         "sim" => sim::run(rest),
         "check" => no_arguments(rest).and_then(|()| check::run()),
         "help" | "--help" | "-h" => {
