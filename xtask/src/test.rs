@@ -1,7 +1,7 @@
 //! `test`: all suites of the repository, one table, and a last line that machines read.
 
 use crate::progress::{self, Finished, seconds};
-use crate::{build, size, tools, unknown};
+use crate::{build, sim, size, tools, unknown};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,6 +34,7 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "native", about: "all crates on this machine", run: native },
     Suite { name: "faults", about: "killed processes and a bad network, the checker over it", run: faults },
+    Suite { name: "simulator", about: "ten thousand seeds of faults on a virtual clock", run: simulator },
     Suite { name: "core-wasm", about: "the core's tests in WebAssembly, under Node", run: core_wasm },
     Suite { name: "size", about: "core, glue and client below their limit", run: size_limit },
     Suite { name: "npm", about: "the npm package under Node", run: npm },
@@ -156,6 +157,19 @@ fn core_wasm() -> Result<Counts, Trouble> {
     let runner = tools::top().join("xtask/wasi-runner.mjs");
     command.env("CARGO_TARGET_WASM32_WASIP1_RUNNER", format!("node --no-warnings {}", runner.display()));
     libtest("core-wasm", &mut command)
+}
+
+/// How many seeds the suite runs.
+const SEEDS: &str = "10000";
+
+fn simulator() -> Result<Counts, Trouble> {
+    let program = sim::build().map_err(Trouble::Failed)?;
+    let mut command = Command::new(program);
+    command.args(["--seeds", SEEDS]);
+    let finished = progress::watch_for("simulator", &mut command, LIMIT).map_err(Trouble::Failed)?;
+    print!("{}", finished.text);
+    let kept = finished.success;
+    Ok(Counts { passed: u64::from(kept), failed: u64::from(!kept) })
 }
 
 fn size_limit() -> Result<Counts, Trouble> {
