@@ -1,3 +1,5 @@
+import type { Transport } from "./link.ts";
+
 /** Same shape as Zustand's read-only store, so that its `useStore` and React's `useSyncExternalStore` work as they are. */
 export interface Store<S> {
   /** The state now. It never changes in place. */
@@ -153,6 +155,8 @@ export interface ClientOptions {
   storage?: "indexeddb" | "memory";
   /** Where `core.wasm` is, or its bytes. Default: beside this module. */
   wasm?: URL | string | BufferSource;
+  /** The ways to reach the server that may be tried, the best first. Default: all four. */
+  transports?: readonly Transport[];
   /** `false`: connect only when `connect()` is called. */
   autoConnect?: boolean;
   /** Settings of the core by its names, such as `{ tail: 100 }`. */

@@ -54,7 +54,7 @@ class Page {
     const drive = (storage, restored, event) =>
       new Driver({
         core: createCore({}, restored, this.mono(), Date.now()),
-        url: "ws://x",
+        origin: "http://x",
         storage,
         token: async () => "token",
         event,
