@@ -107,6 +107,7 @@ export class Client implements Store<ClientState> {
       draft: (command) => this.#tabs.draft(command),
       send: (draft) => this.#send(draft),
       decide: (command, likely) => this.#tabs.decide(command, likely),
+      run: (command) => this.#tabs.run(command),
       user: () => this.getState().user,
       forget: (id) => this.#forget(id),
     };
@@ -178,6 +179,9 @@ export class Client implements Store<ClientState> {
       }
     });
   };
+
+  /** Asks for a new token, because what the user may do has changed. The connection goes on with it. */
+  readonly renewToken = (): void => this.#tabs.run({ c: "renew_token" });
 
   /** What happened lately, and the counters: for a bug report. In a follower it is what the leader told it last; asking brings the next. */
   readonly explain = (): Report => this.#tabs.explain();
@@ -260,6 +264,9 @@ export class Client implements Store<ClientState> {
         break;
       case "dialog":
         this.#dialogs.get(event.dialog)?.apply(event);
+        break;
+      case "signal":
+        void this.#dialogs.get(event.channel.slice(CHANNEL.length))?.signalled(event);
         break;
       case "channel":
         if (event.channel.startsWith(CHANNEL)) this.#dialogs.get(event.channel.slice(CHANNEL.length))?.apply(event);

@@ -4,7 +4,7 @@ import type { Link, Transport } from "./link.ts";
 import { openSocket } from "./socket.ts";
 import type { Storage, StoreChange } from "./storage.ts";
 import { report } from "./store.ts";
-import type { Row, TokenProvider, User } from "./types.ts";
+import type { Row, Signal, TokenProvider, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import type { CoreInstance } from "./wasm.ts";
 
@@ -43,8 +43,17 @@ export type CoreEvent =
       readonly channel: string;
       readonly state: "syncing" | "live" | "reset" | "failed";
       readonly reason?: string;
+      readonly missed?: number;
       readonly code?: string;
       readonly message?: string;
+    }
+  | {
+      readonly t: "signal";
+      readonly channel: string;
+      readonly kind: string;
+      readonly key?: string;
+      readonly body: Signal["body"];
+      readonly by: User;
     }
   | { readonly t: "received"; readonly event: unknown }
   | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[] }

@@ -14,6 +14,7 @@ export type {
   ReportEntry,
   Row,
   RowState,
+  Signal,
   Status,
   Store,
   TokenProvider,
