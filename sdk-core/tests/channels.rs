@@ -328,3 +328,14 @@ fn a_store_that_failed_once_never_holds_a_hole() {
     assert_eq!(under_way(&rig), before + 1);
     assert_eq!(kept(&rig), [3, 4, 5, 6, 7, 8, 9]);
 }
+
+#[test]
+fn the_greatest_offset_there_is_harms_nobody() {
+    let mut rig = welcomed();
+    let last = u64::MAX;
+    rig.receive(sub_ok("fresh", last - 1, last, vec![message(last, "the last")]));
+    assert_eq!(texts(&rig), ["the last"]);
+    rig.receive(message(last, "once more"));
+    rig.receive(message(1, "the first"));
+    assert_eq!(texts(&rig), ["the last"]);
+}

@@ -327,6 +327,27 @@ fn a_failing_store_is_told_once_and_blocks_nothing() {
 }
 
 #[test]
+fn removing_from_a_store_that_fails_does_not_make_it_work() {
+    let mut rig = Rig::online();
+    rig.disk = Some(Err(StoreError::Full));
+    let one = rig.send("one");
+    rig.disk = None;
+    rig.stores.clear();
+    rig.ok(&one, 1);
+    // There is nothing to remove, which any store can do.
+    for (store, change) in std::mem::take(&mut rig.stores) {
+        let removes = matches!(change, StoreChange::DeleteOp { .. } | StoreChange::ClearChannel { .. });
+        let result = if removes { Ok(()) } else { Err(StoreError::Full) };
+        rig.feed(Input::Stored { store, result });
+    }
+    let told = rig.events.iter().filter(|event| matches!(event, Event::Storage { .. })).count();
+    assert_eq!(told, 1, "it still fails");
+    rig.disk = Some(Ok(()));
+    rig.send("two");
+    assert!(rig.events.contains(&Event::Storage { code: None }));
+}
+
+#[test]
 fn a_record_that_can_not_be_read_is_reported_and_the_others_are_sent() {
     let mut rig = Rig::new();
     let good = rig.send("good");

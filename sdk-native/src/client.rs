@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tidewire_core::wire::User;
-use tidewire_core::{Client as Core, Config, Input, Lane, Lifecycle, Network, Report, Restored, Status};
+use tidewire_core::{
+    Client as Core, Config, Input, Lane, Lifecycle, Network, Report, Restored, Status, Transport,
+};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
@@ -63,7 +65,7 @@ impl ClientOptions {
     }
 
     fn with(url: String, identity: Identity) -> ClientOptions {
-        let config = Config::default();
+        let config = ClientOptions::default_config();
         ClientOptions { url, identity, storage: Storage::Memory, storage_bytes: None, config, tls: None }
     }
 
@@ -82,7 +84,12 @@ impl ClientOptions {
         self
     }
 
-    /// Settings of the core.
+    /// What a client is made with, to change some of it: the core's defaults, and every transport.
+    pub fn default_config() -> Config {
+        Config { transports: Transport::ALL.to_vec(), ..Config::default() }
+    }
+
+    /// Settings of the core, in the place of [`ClientOptions::default_config`].
     #[must_use]
     pub fn config(mut self, config: Config) -> ClientOptions {
         self.config = config;

@@ -103,8 +103,8 @@ impl Driver {
 
     fn perform(&mut self, effect: Output) {
         match effect {
-            Output::Open { conn, .. } => {
-                let socket = Socket::dial(self.endpoint.clone(), conn, self.reports.0.clone());
+            Output::Open { conn, transport } => {
+                let socket = Socket::dial(self.endpoint.clone(), conn, transport, self.reports.0.clone());
                 self.sockets.insert(conn, socket);
             }
             Output::Transmit { conn, message } => {
@@ -167,7 +167,8 @@ impl Drop for End {
     }
 }
 
-struct AbortOnDrop(tokio::task::AbortHandle);
+/// Ends a task with its owner.
+pub(crate) struct AbortOnDrop(pub(crate) tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {

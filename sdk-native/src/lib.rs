@@ -33,6 +33,7 @@ mod events;
 mod ffi;
 mod guest;
 mod hub;
+mod requests;
 mod shared;
 mod socket;
 pub mod store;
@@ -46,6 +47,8 @@ pub use error::{OpError, OpenError, SendError, StoreOpenError, SubscribeError};
 pub use events::{ClientEvent, Events};
 pub use guest::GuestSession;
 pub use hub::Rows;
+#[doc(hidden)]
+pub use socket::websocket_config;
 pub use store::Storage;
 pub use tidewire_core::wire::{EventFrame, Signal, User, UserKind};
 pub use tidewire_core::{

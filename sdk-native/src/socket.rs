@@ -1,10 +1,10 @@
-//! One attempt at a WebSocket: a task that dials, reports what arrives and sends what it is given.
+//! One attempt at a connection: a task that dials, reports what arrives and sends what it is given. Here is the WebSocket's.
 
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tidewire_core::ConnId;
+use tidewire_core::{ConnId, Transport};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -14,20 +14,21 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::requests;
 use crate::transport::{Endpoint, Stream};
 
 /// Largest message taken, in bytes; the protocol allows servers half of it.
-const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 /// Most messages that may wait to be written. The core keeps a few dozen under way, so a full queue is a dead peer.
 const QUEUE: usize = 1_024;
 /// How long a socket that was given up may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
 /// The code reported where no close frame came.
-const ABNORMAL: u16 = 1006;
+pub(crate) const ABNORMAL: u16 = 1006;
 
-/// What a socket's task reports.
+/// What a connection's task reports.
 pub(crate) enum Report {
-    /// The upgrade is done.
+    /// The upgrade is done, or the server gave a connection.
     Opened(ConnId),
     /// A text message came.
     Received(ConnId, Utf8Bytes),
@@ -43,10 +44,22 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Dials in a new task. Nothing is reported after [`Socket::close`].
-    pub(crate) fn dial(endpoint: Endpoint, conn: ConnId, reports: mpsc::Sender<Report>) -> Socket {
+    pub(crate) fn dial(
+        endpoint: Endpoint,
+        conn: ConnId,
+        transport: Transport,
+        reports: mpsc::Sender<Report>,
+    ) -> Socket {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = oneshot::channel();
-        tokio::spawn(run(endpoint, conn, reports, queue, closed));
+        match transport {
+            Transport::WebSocket => {
+                tokio::spawn(run(endpoint, conn, reports, queue, closed));
+            }
+            Transport::Stream | Transport::LongPoll | Transport::Poll => {
+                tokio::spawn(requests::run(endpoint, conn, transport, reports, queue, closed));
+            }
+        }
         Socket { outgoing, closing }
     }
 
@@ -107,15 +120,21 @@ async fn run(
 async fn dial(endpoint: &Endpoint) -> Result<WebSocketStream<Box<dyn Stream>>, Error> {
     let mut request = endpoint.socket_url().into_client_request()?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("tidewire.v1"));
-    let config = WebSocketConfig::default()
+    let stream = endpoint.connect().await?;
+    let config = Some(websocket_config());
+    let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, config).await?;
+    Ok(socket)
+}
+
+/// For tests of the WebSocket itself: the settings of every socket.
+#[doc(hidden)]
+pub fn websocket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
         .max_write_buffer_size(MESSAGE_BYTES)
         .max_message_size(Some(MESSAGE_BYTES))
-        .max_frame_size(Some(MESSAGE_BYTES));
-    let stream = endpoint.connect().await?;
-    let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await?;
-    Ok(socket)
+        .max_frame_size(Some(MESSAGE_BYTES))
 }
 
 /// Reports until the socket ends, and returns its close code.

@@ -290,6 +290,26 @@ impl Recent {
 mod tests {
     use super::*;
 
+    fn stored(offset: u64) -> Stored {
+        Stored { offset, at: 1, frame: offset.to_string().into() }
+    }
+
+    #[test]
+    fn a_page_for_a_seat_that_was_lost_meanwhile_brings_nobody_to_life() {
+        let extent = Extent { head: 0, floor: 0 };
+        let channel = Arc::new(Channel::new(1, Arc::from("dialog:a"), None, true, extent));
+        let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
+        let page = || channel.send_page(&outgoing, 0, Vec::new(), |_, _| "page".to_owned());
+        let seat = channel.take_seat(7, 1).unwrap();
+        page();
+        channel.publish(&stored(1));
+        assert!(matches!(outgoing.take(), Some(crate::ToWrite::Write(text)) if text.as_str() == "[page,1]"));
+        drop(seat);
+        page();
+        channel.publish(&stored(2));
+        assert_eq!(outgoing.take(), None);
+    }
+
     #[test]
     fn the_newest_events_stay_dense() {
         let mut recent = Recent::default();

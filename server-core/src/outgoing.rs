@@ -182,7 +182,12 @@ impl Outgoing {
 
     /// Whether the connection is ending.
     pub fn is_closing(&self) -> bool {
-        lock(&self.queue).close.is_some()
+        self.closing().is_some()
+    }
+
+    /// How the connection ends, if it does.
+    pub fn closing(&self) -> Option<Close> {
+        lock(&self.queue).close
     }
 
     /// Whether a page fits without crowding out live frames; also when nothing will be sent any more.

@@ -129,6 +129,7 @@ fn a_dialog_that_is_taken_back_ends_before_the_next_event_and_the_connection_sta
     ada.send(&rig, &json!({"t": "sub", "ch": SECRET}));
     expect_forbidden(&mut ada);
     ada.send(&rig, &secret_op(4));
+    rig.commit();
     assert_eq!(ada.next("nack")["code"], "forbidden");
     rig.pass(1_000);
     let later = token(&rig, "ada");

@@ -122,16 +122,22 @@ async fn upgrade(
     let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
     let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
     let peer = Peer { origin_allowed, address };
-    // Twice the limit, so that a message that is a little too long gets an answer instead of a close.
-    let longest = app.config.limits.message_bytes * 2;
-    upgrade
+    websocket_settings(upgrade, app.config.limits.message_bytes)
         .protocols([SUBPROTOCOL])
+        .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
+}
+
+/// For tests of the WebSocket itself: the settings of every socket.
+#[doc(hidden)]
+pub fn websocket_settings(upgrade: WebSocketUpgrade, message_bytes: usize) -> WebSocketUpgrade {
+    // Twice the limit, so that a message that is a little too long gets an answer instead of a close.
+    let longest = message_bytes * 2;
+    upgrade
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(longest)
         .max_frame_size(longest)
-        .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
 }
 
 pub(crate) fn draining() -> HttpError {

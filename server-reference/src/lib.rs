@@ -35,7 +35,22 @@ mod sync;
 mod writing;
 
 pub use config::Config;
+#[doc(hidden)]
+pub use http::websocket_settings;
 pub use server::{Server, StartError};
 pub use store::OpenError;
 pub use tidewire_core::wire::UserKind;
 pub use tidewire_server_core::log::{SCHEMA_VERSION, StoreError};
+
+/// For fuzzing: the check that every connection's token goes through, with the time it is checked at in seconds.
+#[doc(hidden)]
+pub fn token_check(
+    config: &Config,
+    guest_key: &[u8],
+) -> Result<
+    impl Fn(&str, u64) -> Result<tidewire_server_core::Identity, tidewire_server_core::AuthError> + use<>,
+    config::ConfigError,
+> {
+    let auth = auth::Auth::new(config, guest_key)?;
+    Ok(move |token: &str, now_s: u64| auth.verify_at(token, now_s))
+}

@@ -1,9 +1,13 @@
 //! `cargo xtask`: everything a developer or a build machine does with this repository, on a fresh machine too.
 
+mod autobahn;
 mod build;
 mod check;
 mod demo;
+mod fuzz;
+mod planted;
 mod progress;
+mod sim;
 mod size;
 mod stamp;
 mod test;
@@ -24,7 +28,17 @@ cargo xtask COMMAND
            --only SUITE    only this suite; may be given several times
            --allow-missing skip suites whose tools are missing instead of failing
            --list          name the suites
+  fuzz     grow the corpora of the fuzz targets with libFuzzer, and say what it found
+           TARGET...       only these; they are the folders of fuzz/corpus
+           --seconds N     how long each; 60 if nothing is said
+  autobahn run the WebSockets of server and native client against Autobahn|Testsuite, which needs a Python 2.7
   check    format, lints, documentation, licences, types
+  sim      run real clients and the server's decisions on a virtual clock, under every fault
+           --seeds N       how many seeds; --from K where they begin
+           --seed K        one seed alone; --trace prints all that happens
+           --script FILE   a script, as a failing seed prints it
+           --planted       plant bugs and see that each is found; --only PART of a name
+           --json          the figures as one JSON object
   help     this text
 
 The last line of `test` is `N passed, N failed`.
@@ -45,6 +59,9 @@ fn main() -> ExitCode {
         "build" => no_arguments(rest).and_then(|()| build::all()),
         "size" => size::run(rest),
         "test" => test::run(rest),
+        "fuzz" => fuzz::run(rest),
+        "autobahn" => no_arguments(rest).and_then(|()| autobahn::run()),
+        "sim" => sim::run(rest),
         "check" => no_arguments(rest).and_then(|()| check::run()),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -1,7 +1,7 @@
 //! `test`: all suites of the repository, one table, and a last line that machines read.
 
 use crate::progress::{self, Finished, seconds};
-use crate::{build, size, tools, unknown};
+use crate::{build, sim, size, tools, unknown};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ struct Suite {
 /// Every suite, in the order in which they run. A new one is a line here and a function below.
 const SUITES: &[Suite] = &[
     Suite { name: "native", about: "all crates on this machine", run: native },
+    Suite { name: "faults", about: "killed processes and a bad network, the checker over it", run: faults },
+    Suite { name: "simulator", about: "ten thousand seeds of faults on a virtual clock", run: simulator },
     Suite { name: "core-wasm", about: "the core's tests in WebAssembly, under Node", run: core_wasm },
     Suite { name: "size", about: "core, glue and client below their limit", run: size_limit },
     Suite { name: "npm", about: "the npm package under Node", run: npm },
@@ -123,6 +125,22 @@ fn native() -> Result<Counts, Trouble> {
     libtest("native", &mut command)
 }
 
+fn faults() -> Result<Counts, Trouble> {
+    let mut command = tools::cargo(&["test", "--package", "tidewire", "--test", "kills", "--test", "faults"]);
+    // One after the other: they load the machine, and what they measure should be theirs.
+    command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]);
+    let finished = watched("faults", &mut command)?;
+    for line in finished.text.lines().filter_map(figures) {
+        println!("  {line}");
+    }
+    judge("faults", &finished, libtest_counts(&finished))
+}
+
+/// What a test wants to be seen.
+fn figures(line: &str) -> Option<&str> {
+    line.find("figures: ").map(|at| &line[at + "figures: ".len()..])
+}
+
 fn core_wasm() -> Result<Counts, Trouble> {
     tools::need_node().map_err(Trouble::Missing)?;
     tools::need_target("wasm32-wasip1").map_err(Trouble::Missing)?;
@@ -139,6 +157,19 @@ fn core_wasm() -> Result<Counts, Trouble> {
     let runner = tools::top().join("xtask/wasi-runner.mjs");
     command.env("CARGO_TARGET_WASM32_WASIP1_RUNNER", format!("node --no-warnings {}", runner.display()));
     libtest("core-wasm", &mut command)
+}
+
+/// How many seeds the suite runs.
+const SEEDS: &str = "10000";
+
+fn simulator() -> Result<Counts, Trouble> {
+    let program = sim::build().map_err(Trouble::Failed)?;
+    let mut command = Command::new(program);
+    command.args(["--seeds", SEEDS]);
+    let finished = progress::watch_for("simulator", &mut command, LIMIT).map_err(Trouble::Failed)?;
+    print!("{}", finished.text);
+    let kept = finished.success;
+    Ok(Counts { passed: u64::from(kept), failed: u64::from(!kept) })
 }
 
 fn size_limit() -> Result<Counts, Trouble> {
@@ -189,12 +220,16 @@ fn foreign(language: &str) -> Result<Counts, Trouble> {
 /// Runs tests of Rust's harness and sums up the lines `test result: …`.
 fn libtest(name: &str, command: &mut Command) -> Result<Counts, Trouble> {
     let finished = watched(name, command)?;
+    judge(name, &finished, libtest_counts(&finished))
+}
+
+fn libtest_counts(finished: &Finished) -> Counts {
     let mut counts = Counts::default();
     for line in finished.text.lines().filter(|line| line.starts_with("test result:")) {
         counts.passed += number_before(line, " passed");
         counts.failed += number_before(line, " failed");
     }
-    judge(name, &finished, counts)
+    counts
 }
 
 /// Runs the tests of Node's harness in a folder and reads the lines `# pass …` and `# fail …`.
@@ -252,6 +287,13 @@ mod tests {
     fn the_counts_of_a_libtest_line_are_read() {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s";
         assert_eq!((number_before(line, " passed"), number_before(line, " failed")), (12, 3));
+    }
+
+    #[test]
+    fn figures_are_found_behind_a_tests_name() {
+        assert_eq!(figures("test a ... figures: 200 kills"), Some("200 kills"));
+        assert_eq!(figures("figures: lost 0"), Some("lost 0"));
+        assert_eq!(figures("test a ... ok"), None);
     }
 
     #[test]

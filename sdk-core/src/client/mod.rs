@@ -55,6 +55,10 @@ pub struct Client {
     session: Option<crate::io::ConnId>,
     /// Changes of the store under way that keep an op.
     puts: Vec<(StoreId, String)>,
+    /// Those that only remove, with the op that they remove.
+    removals: Vec<(StoreId, Option<String>)>,
+    /// Settled ops that the store could not forget.
+    undeleted: Vec<String>,
     last_store: u64,
     storage: Option<&'static str>,
     shown: Option<(Status, Option<Time>)>,
@@ -115,6 +119,8 @@ impl Client {
             out,
             session: None,
             puts: Vec::new(),
+            removals: Vec::new(),
+            undeleted: Vec::new(),
             last_store: 0,
             storage: None,
             shown: None,

@@ -11,6 +11,11 @@ impl Client {
     pub(super) fn store(&mut self, change: StoreChange) -> StoreId {
         self.last_store += 1;
         let store = StoreId(self.last_store);
+        match &change {
+            StoreChange::DeleteOp { id } => self.removals.push((store, Some(id.clone()))),
+            StoreChange::ClearChannel { .. } => self.removals.push((store, None)),
+            _ => {}
+        }
         self.out.push_back(Output::Store { store, change });
         store
     }
@@ -40,6 +45,15 @@ impl Client {
         }
     }
 
+    /// Has the store forget what it could not forget before: a restart would take it for unsettled.
+    fn delete_again(&mut self) {
+        for id in std::mem::take(&mut self.undeleted) {
+            if self.outbox.get(&id).is_none() {
+                self.store(StoreChange::DeleteOp { id });
+            }
+        }
+    }
+
     pub(super) fn put_profile(&mut self) {
         let record = Writer::object().str("client", &self.installation);
         let record = match &self.me {
@@ -61,9 +75,20 @@ impl Client {
 
     pub(super) fn stored(&mut self, store: StoreId, result: Result<(), StoreError>) {
         let put = self.puts.iter().position(|(other, _)| *other == store).map(|at| self.puts.remove(at).1);
+        let removal = self.removals.iter().position(|(other, _)| *other == store);
+        let removal = removal.map(|at| self.removals.swap_remove(at).1);
+        let removed = removal.is_some();
+        if result.is_err() {
+            self.undeleted.extend(removal.flatten());
+        }
         let code = result.err().map(StoreError::code);
-        if code != self.storage {
-            if code.is_none() {
+        // Removing what was never there succeeds on a full disk too.
+        let works = code.is_none() && !removed;
+        if works {
+            self.delete_again();
+        }
+        if code != self.storage && (works || code.is_some()) {
+            if works {
                 self.put_again(None);
             }
             self.storage = code;

@@ -48,7 +48,7 @@ impl Keeping {
             epoch: cursor.epoch.clone(),
             cursor: cursor.offset,
             events: std::mem::take(&mut self.pending),
-            trim_below: (cursor.offset + 1).saturating_sub(most),
+            trim_below: cursor.offset.saturating_add(1).saturating_sub(most),
         })
     }
 

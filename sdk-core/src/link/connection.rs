@@ -555,7 +555,7 @@ impl Connection {
     }
 
     fn ask_token(&mut self, cx: &mut Context<'_>, renew: bool) {
-        let ask = self.credential.next_ask();
+        let ask = self.credential.next_ask(renew);
         cx.out.push_back(Output::FetchToken { ask, renew });
         self.phase = Phase::Token { ask, until: cx.now.mono.after(TOKEN_MS) };
     }

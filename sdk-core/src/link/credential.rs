@@ -30,12 +30,14 @@ pub(super) struct Credential {
     renewal: Renewal,
     /// A token was refused as expired since the last welcome: the next refusal backs off, and only a new token will do.
     expired_once: bool,
+    /// The application said that a newer one is needed, and none was asked for since.
+    stale: bool,
     last_ask: u64,
 }
 
 impl Credential {
     pub(super) fn new() -> Credential {
-        Credential { token: None, renewal: Renewal::None, expired_once: false, last_ask: 0 }
+        Credential { token: None, renewal: Renewal::None, expired_once: false, stale: false, last_ask: 0 }
     }
 
     /// What `hello` carries.
@@ -55,25 +57,23 @@ impl Credential {
 
     /// It says no longer what this user may do.
     pub(super) fn outdated(&mut self, now: Time, online: bool) {
-        if !online {
-            if let Some(token) = &mut self.token {
-                token.expires = Some(0);
-            }
-        } else if !matches!(self.renewal, Renewal::Asked { .. }) {
+        self.stale = true;
+        if online && !matches!(self.renewal, Renewal::Asked { .. }) {
             self.renewal = Renewal::Due { at: now };
         }
     }
 
     /// Whether a dial may use it.
     pub(super) fn is_usable(&self, now: Now) -> bool {
-        self.token.as_ref().is_some_and(|token| {
-            token.expires.is_none_or(|expires| expires > now.wall.saturating_add(SPARE_MS))
-        })
+        !self.stale
+            && self.token.as_ref().is_some_and(|token| {
+                token.expires.is_none_or(|expires| expires > now.wall.saturating_add(SPARE_MS))
+            })
     }
 
     /// Whether a cached token of the application won't do.
     pub(super) fn wants_renewal(&self) -> bool {
-        self.token.is_some() || self.expired_once
+        self.token.is_some() || self.expired_once || self.stale
     }
 
     /// A server refused the token. True if a new one may do: it expired, or it worked before and now doesn't (the server's keys
@@ -99,11 +99,13 @@ impl Credential {
             token.expires = Some(now.wall.saturating_add(ttl_ms));
         }
         let spare = SPARE_MS.min(ttl_ms / 2);
-        self.renewal = Renewal::Due { at: now.mono.after((ttl_ms - spare).max(1_000)) };
+        let in_ms = if self.stale { 0 } else { (ttl_ms - spare).max(1_000) };
+        self.renewal = Renewal::Due { at: now.mono.after(in_ms) };
     }
 
-    /// The name of a request for a token.
-    pub(super) fn next_ask(&mut self) -> TokenAsk {
+    /// The name of a request for a token, a new one or any.
+    pub(super) fn next_ask(&mut self, renew: bool) -> TokenAsk {
+        self.stale &= !renew;
         self.last_ask += 1;
         TokenAsk(self.last_ask)
     }
@@ -126,7 +128,7 @@ impl Credential {
         let now = cx.now.mono;
         match self.renewal {
             Renewal::Due { at } if at <= now => {
-                let ask = self.next_ask();
+                let ask = self.next_ask(true);
                 cx.out.push_back(Output::FetchToken { ask, renew: true });
                 self.renewal = Renewal::Asked { ask, until: now.after(TOKEN_MS) };
             }

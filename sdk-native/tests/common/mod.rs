@@ -3,7 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod fake;
+pub mod peer;
 pub mod server;
+pub mod told;
 
 use std::time::{Duration, Instant};
 

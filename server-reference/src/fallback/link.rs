@@ -10,12 +10,15 @@ use crate::writing::Bells;
 use axum::body::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tidewire_core::wire::codes;
 use tidewire_server_core::{Flow, Outgoing, Peer, Session};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 /// How long an ended connection waits for its client to fetch the end: whoever polls comes every 3 s.
 const TELL_TIME: Duration = Duration::from_secs(5);
+/// As [`TELL_TIME`], when it was the client who ended it.
+const BYE_TIME: Duration = Duration::from_millis(500);
 /// How long what was handed to a response may take to leave the process.
 const FLUSH_TIME: Duration = Duration::from_millis(50);
 
@@ -100,7 +103,8 @@ async fn drive(
     session.end();
     drop(inbox);
     let mut over = link.over.subscribe();
-    let _ = timeout(TELL_TIME, over.wait_for(|over| *over)).await;
+    let left = link.outgoing.closing().is_some_and(|close| close.code == codes::close::NORMAL);
+    let _ = timeout(if left { BYE_TIME } else { TELL_TIME }, over.wait_for(|over| *over)).await;
     app.links.remove(&id);
     link.outgoing.abandon();
     // The connection counts until then, so that a drain waits for it.

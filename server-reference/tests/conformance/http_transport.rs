@@ -563,6 +563,29 @@ async fn whoever_polls_no_more_is_given_up_after_ping_and_grace() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_pages_and_fetches_none_is_given_up_too() {
+    let server = start(|config| {
+        config.timeouts.ping = Duration::from_millis(300);
+        config.timeouts.grace = Duration::from_millis(300);
+    })
+    .await;
+    let mut bob = server.client("bob", json!([])).await;
+    for _ in 0..20 {
+        bob.say(&"x".repeat(16_000)).await;
+    }
+    let mut ada = Http::connect(server.address, Mode::Poll).await;
+    let sub = || json!({"t": "sub", "ch": "dialog:room", "tail": 1000});
+    // After two pages there is no room for the next, so the session waits.
+    ada.send(json!([
+        {"t": "hello", "v": 1, "client": id(), "token": token("ada", json!({})), "subs": []}, sub(), sub(), sub(), sub()
+    ]))
+    .await;
+    sleep(Duration::from_millis(900)).await;
+    let refusal = timeout(PATIENCE, ada.refusal()).await.expect("fetching would keep it alive");
+    assert_eq!(refusal, ("ping_timeout".to_owned(), 4001));
+}
+
+#[tokio::test]
 async fn a_connection_without_a_hello_ends() {
     let server = start(|config| config.timeouts.hello = Duration::from_millis(200)).await;
     let mut ada = Http::connect(server.address, Mode::LongPoll).await;

@@ -136,3 +136,42 @@ async fn what_could_not_be_stored_is_told_and_in_force_all_the_same() {
     assert_eq!(ada.refusal().await, ("unauthorized".to_owned(), 4501));
     assert_eq!(revoke(&server, &operator("olga"), &body).await.0, 204);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_written_after_a_revocation_reaches_who_was_just_being_let_in() {
+    let server = start(|_| {}).await;
+    let address = server.address;
+    post(address, "/v1/dialogs", Some(&token("bob", json!({}))), &json!({"id": "secret"})).await;
+    let mut bob = server.client("bob", json!([])).await;
+    for round in 0..60_u64 {
+        // Each has a token that was good until now.
+        let user = format!("ada {round}");
+        let old = issued(&user, 60, &["secret"]);
+        // Somewhere between the hello and the first page.
+        let readers = tokio::spawn(async move {
+            let mut readers = Vec::new();
+            for _ in 0..4 {
+                let mut ada = Client::connect(address).await;
+                ada.say_hello(&old, json!([{"ch": "dialog:secret"}])).await;
+                readers.push(ada);
+            }
+            readers
+        });
+        tokio::time::sleep(std::time::Duration::from_micros(round * 100)).await;
+        let dialog = (round % 2 == 0).then_some("secret");
+        server.server.revoke(UserKind::User, &user, dialog).await.unwrap();
+        let text = format!("after {round}");
+        let op =
+            json!({"t": "op", "id": id(), "ch": "dialog:secret", "kind": "message", "body": {"text": text}});
+        assert_eq!(bob.op(op).await["t"], "ok");
+        for mut ada in readers.await.unwrap() {
+            ada.send(json!({"t": "ping", "n": "end"})).await;
+            while let Some(frame) = ada.try_next().await {
+                assert!(!frame.to_string().contains(&text), "{frame}");
+                if frame["t"] == "pong" {
+                    break;
+                }
+            }
+        }
+    }
+}

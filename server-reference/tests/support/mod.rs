@@ -104,6 +104,11 @@ impl Client {
         Client::connect_with(address, None, None).await
     }
 
+    /// None when the server is gone, or goes in the middle of the handshake.
+    pub async fn try_connect(address: SocketAddr) -> Option<Client> {
+        Client::try_dial(address, &[], None).await.ok()
+    }
+
     /// As a proxy that serves this client.
     pub async fn connect_for(address: SocketAddr, client: &str) -> Client {
         Client::dial(address, &[("x-forwarded-for", client)], None).await
@@ -116,19 +121,27 @@ impl Client {
     }
 
     async fn dial(address: SocketAddr, headers: &[(&'static str, &str)], receive: Option<u32>) -> Client {
+        Client::try_dial(address, headers, receive).await.unwrap()
+    }
+
+    async fn try_dial(
+        address: SocketAddr,
+        headers: &[(&'static str, &str)],
+        receive: Option<u32>,
+    ) -> Result<Client, tokio_tungstenite::tungstenite::Error> {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = receive {
             socket.set_recv_buffer_size(bytes).unwrap();
         }
-        let stream = socket.connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
         let mut request = format!("ws://{address}/v1/ws").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "tidewire.v1".parse().unwrap());
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
-        Client { socket, waiting: VecDeque::new(), close: None, messages: 0 }
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        Ok(Client { socket, waiting: VecDeque::new(), close: None, messages: 0 })
     }
 
     pub async fn hello(&mut self, token: &str, subs: Value) -> Value {

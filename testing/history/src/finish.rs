@@ -74,6 +74,17 @@ impl History {
         let mut last: HashMap<usize, (u64, usize)> = HashMap::new();
         for op in &stream.ops {
             for (life, offset) in &self.ops[*op].places {
+                // What was given up is promised nothing.
+                if self.ops[*op].discarded {
+                    continue;
+                }
+                // What a backup took away comes again late, if it comes.
+                let log = &self.logs[self.lives[*life].channel];
+                let was_acked_before =
+                    self.ops[*op].acked.is_some_and(|(_, restores)| restores < log.restores);
+                if was_acked_before && log.last == Some(*life) {
+                    continue;
+                }
                 let before = last.insert(*life, (*offset, *op));
                 if let Some((other_offset, other)) = before.filter(|(other, _)| other > offset) {
                     let what = format!(
@@ -94,7 +105,7 @@ impl History {
         let mut offsets: Vec<(u64, bool)> =
             life.places.iter().map(|(offset, place)| (*offset, place.logged)).collect();
         offsets.sort_unstable();
-        let mut next = life.trimmed + 1;
+        let mut next = life.trimmed.saturating_add(1);
         for (offset, logged) in offsets.into_iter().filter(|(offset, _)| *offset > life.trimmed) {
             let epoch = &life.epoch;
             if !logged {
@@ -105,7 +116,7 @@ impl History {
                 let what = format!("the log of {ch} in epoch {epoch} has {offset}, but not {next}");
                 note(report, ViolationKind::Skipped, what);
             }
-            next = offset + 1;
+            next = offset.saturating_add(1);
         }
     }
 

@@ -206,7 +206,11 @@ impl History {
     fn ack_fits(&self, ch: &str, id: &str) -> Checked {
         let (Some(op), Some(channel)) = (self.ids.find(id), self.channels.find(ch)) else { return Ok(()) };
         match (self.ops[op].acked, self.ops[op].places.as_slice()) {
-            (Some((acked, _)), [(_, offset)]) if acked != *offset && self.logs[channel].lives.len() == 1 => {
+            (Some((acked, restores)), [(_, offset)])
+                if acked != *offset
+                    && self.logs[channel].lives.len() == 1
+                    && restores == self.logs[channel].restores =>
+            {
                 let what = format!("{id} in {ch} was acknowledged at {acked}, but stands at {offset}");
                 broken(ViolationKind::Diverged, what)
             }
@@ -259,7 +263,7 @@ impl History {
             place?;
             return broken(kind, format!("{}, after {}", who(), before.at));
         }
-        if offset > before.at + 1 {
+        if offset > before.at.saturating_add(1) {
             place?;
             let what = format!("{}, after {} without a reset", who(), before.at);
             return broken(ViolationKind::Skipped, what);

@@ -276,6 +276,20 @@ fn without_a_log_nothing_is_said_to_be_there() {
 }
 
 #[test]
+fn the_greatest_numbers_overflow_nothing() {
+    let last = u64::MAX;
+    let (early, report) = told(vec![
+        send("a", "1"),
+        trimmed(last),
+        reset("b", "k", last),
+        apply("b", last, "1"),
+        log(last, "1"),
+        caught_up("b"),
+    ]);
+    assert_eq!(early, [ViolationKind::Nonmonotonic], "{report}");
+}
+
+#[test]
 fn only_the_first_examples_are_kept_and_all_are_counted() {
     let (early, report) = told((1..=100).map(|n| apply("b", n, &format!("{n}"))));
     assert_eq!((early.len(), report.invented, report.examples.len()), (100, 100, 5));

@@ -180,10 +180,14 @@ pub(crate) fn decide(world: &mut World, on: usize, id: &str) {
     if !world.devices[on].person.failed.contains(id) {
         return;
     }
-    let gives_up = !world.healed && world.dice.once_in(3);
+    let person = &mut world.devices[on].person;
+    let gives_up = person.given_up.contains(id) || (!world.healed && world.dice.once_in(3));
     let name = world.devices[on].name();
     let mut retried = false;
     let mut known = false;
+    if gives_up {
+        world.devices[on].person.given_up.insert(id.to_owned());
+    }
     world.command(on, |one, now| {
         known = true;
         retried = if gives_up { false } else { one.core.retry(now, id) };

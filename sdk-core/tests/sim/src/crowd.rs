@@ -70,6 +70,32 @@ pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
     Return { per_second, bound: (1.5 * rate + 3.0 * rate.sqrt()) as u64 }
 }
 
+/// Has `clients` lose their connections at one moment: their first dials must fill the half second of the first backoff evenly. The counts are of
+/// 20 ms each, and the bound is that of [`come_back`] for such a slice.
+pub fn after_a_crash(clients: usize, seed: u64) -> Return {
+    let mut dice = Dice::new(seed);
+    let clock = |at: u64| Now { mono: Time(at), wall: WALL + at };
+    let mut per_second = vec![0; 25];
+    for number in 0..clients {
+        let client = Client::new(Config::default(), dice.seed(), clock(0), Restored::default());
+        let (mut one, mut wakes) = ((client, None), BinaryHeap::new());
+        one.0.connect(clock(0));
+        drain(&mut one, clock(0), &mut wakes, number);
+        let conn = one.1.unwrap_or(ConnId(0));
+        one.0.handle(clock(1), Input::Opened { conn });
+        one.0.handle(clock(1), Input::Received { conn, text: WELCOME });
+        drain(&mut one, clock(1), &mut wakes, number);
+        one.0.handle(clock(20_000), Input::Closed { conn, code: 1006 });
+        wakes.clear();
+        drain(&mut one, clock(20_000), &mut wakes, number);
+        if let Some(Reverse((at, _))) = wakes.pop() {
+            per_second[((at.saturating_sub(20_000)) / 20).min(24) as usize] += 1;
+        }
+    }
+    let slice = clients as f64 / 25.0;
+    Return { per_second, bound: (1.5 * slice + 3.0 * slice.sqrt()) as u64 }
+}
+
 const WELCOME: &str = r#"{"t":"welcome","conn":"c","user":{"id":"u","name":"u","kind":"guest"},"now":0,"ping_ms":3000000,"grace_ms":1000,"token_ttl_ms":86400000,"limits":{"message_bytes":65536,"subscriptions":100,"inflight":32,"inflight_bytes":262144,"ops":20,"per_ms":1000,"burst":40}}"#;
 
 fn drain(

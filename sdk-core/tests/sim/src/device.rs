@@ -37,8 +37,12 @@ pub(crate) struct Person {
     pub(crate) unsaved: VecDeque<Draft>,
     /// Ops whose fate is not yet known, with whether they were ever handed to the network.
     pub(crate) open: BTreeMap<String, bool>,
+    /// Ops that were said to be stored.
+    pub(crate) stored: BTreeSet<String>,
     /// Ops that failed and wait for a decision.
     pub(crate) failed: BTreeSet<String>,
+    /// Ops that the person gave up: a crash may bring them back, and the decision stays.
+    pub(crate) given_up: BTreeSet<String>,
     pub(crate) written: u64,
     /// When the last connection to the server was made, and how many there were since the faults ended.
     pub(crate) welcomes_healed: u32,
@@ -126,7 +130,8 @@ impl Device {
     }
 
     pub(crate) fn mono(&self, now: u64) -> u64 {
-        now - self.slept
+        let at = if self.stands_still { now.max(self.asleep_until) } else { now };
+        at - self.slept
     }
 
     /// Ends a sleep before its time.

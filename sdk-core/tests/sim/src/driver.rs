@@ -133,6 +133,7 @@ fn op(world: &mut World, process: usize, id: String, state: OpState) {
                 world.watch.broken("S9", format!("{id} is said to be stored and is not"));
             }
             device.person.unsaved.retain(|draft| draft.id != id);
+            device.person.stored.insert(id);
         }
         OpState::Sending => {
             if let Some(sent) = device.person.open.get_mut(&id) {

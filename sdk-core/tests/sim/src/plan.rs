@@ -66,7 +66,7 @@ fn setup(dice: &mut Dice) -> Setup {
         disk_ms: dice.log_uniform(1, 500),
         token_s: if dice.once_in(3) { dice.log_uniform(20, 120) } else { 86_400 },
         guests: dice.once_in(4),
-        handshakes: if dice.once_in(6) { 20 + dice.below(40) } else { 0 },
+        handshakes: if dice.once_in(6) { 4 + dice.below(40) } else { 0 },
         seats: if dice.once_in(8) { 1 + dice.below(2) as usize } else { 50 },
         fallbacks: dice.once_in(2),
         batch_ms: if dice.once_in(4) { 10 } else { 0 },

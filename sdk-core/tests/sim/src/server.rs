@@ -57,7 +57,7 @@ impl Verify for Tokens {
         if issued < rules.expired_before || expires_s * 1000 <= now.wall {
             return Err(AuthError::Expired { at: expires_s });
         }
-        let issued_s = Some(issued / 1000);
+        let issued_s = Some((WALL + issued) / 1000);
         let id = format!("u{device}");
         let mut dialogs = HashSet::from(["a".to_owned()]);
         if !rules.revoked {

@@ -171,6 +171,10 @@ impl Watch {
 
     /// A crash: what was not on disk was promised to nobody.
     pub(crate) fn crashes(&mut self, device: &mut Device) {
+        let promised = |id: &&String| !device.disk.has_op(id) && device.person.stored.contains(*id);
+        if let Some(id) = device.person.open.keys().find(promised) {
+            self.broken("S9", format!("{id} was said to be stored, and a crash loses it"));
+        }
         let lost: Vec<String> =
             device.person.open.keys().filter(|id| !device.disk.has_op(id)).cloned().collect();
         for id in lost {
@@ -259,12 +263,16 @@ impl Watch {
                     if let Some(reason) = &sub.reason {
                         self.mark(&format!("reset:{reason}"));
                     }
+                    sub.page.events.iter().for_each(|event| lands(process, conn, &event.id));
                     if sub.page.ch == CHANNELS[1] {
                         process.answered = Some((sub.epoch, sub.page.from));
                     }
                 }
                 ServerFrame::SubErr { problem, .. } => self.mark(&format!("sub_err:{}", problem.code)),
-                ServerFrame::Page(_) => self.mark("page"),
+                ServerFrame::Page(page) => {
+                    page.events.iter().for_each(|event| lands(process, conn, &event.id));
+                    self.mark("page");
+                }
                 ServerFrame::Ok { id, dup, .. } => {
                     self.mark(if dup { "ok:dup" } else { "ok" });
                     lands(process, conn, &id);
@@ -447,11 +455,12 @@ impl Watch {
                 self.broken("S14", format!("no timer while {:?}", process.state));
             }
             Some(until) if until <= mono => self.broken("S14", "a wait for the past".to_owned()),
-            Some(until) if process.state == State::Online => {
-                // Late by the clocks' sleep the core asks before it gives up.
-                if heard.is_some_and(|heard| until > heard.max(mono) + SILENCE_MS) {
-                    self.broken("S13", "no look at the heartbeat in time".to_owned());
-                }
+            // Late by the clocks' sleep the core asks before it gives up.
+            Some(until)
+                if process.state == State::Online
+                    && heard.is_some_and(|heard| until > heard.max(mono) + SILENCE_MS) =>
+            {
+                self.broken("S13", "no look at the heartbeat in time".to_owned());
             }
             _ => {}
         }

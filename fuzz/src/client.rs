@@ -1,0 +1,554 @@
+//! A whole life of a client, decided by bytes: a server that says anything, an application that asks for anything, a store, a
+//! network and clocks that do anything. It never panics, never waits for the past, and says no more than it was asked.
+
+use crate::Bytes;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use tidewire_core::{
+    ChannelState, Client, Config, ConnId, Event, Input, Lifecycle, Network, Now, OpState, Output, Restored,
+    RestoredChannel, State, StoreChange, StoreError, StoreId, Time, TokenAsk, TokenError, Transport,
+};
+
+const WALL: u64 = 1_795_228_800_000;
+/// Most outputs of one step: a page has 256 events, an outbox 40 ops.
+const OUTPUTS: usize = 2_000;
+/// Most bytes to send in one step.
+const BYTES: usize = 1024 * 1024;
+const OUTBOX: usize = 40;
+/// Most steps of a life, so that a long input is no slow one.
+const STEPS: usize = 2_000;
+
+/// Plays one life.
+pub(crate) fn client(data: &[u8]) {
+    client_reaches(data);
+}
+
+/// Plays one life, and says how far it came: a corpus whose lives never get online would be worth nothing.
+pub fn client_reaches(data: &[u8]) -> Reached {
+    let mut bytes = Bytes(data);
+    let mut life = Life::begin(bytes.byte());
+    for _ in 0..STEPS {
+        if bytes.is_empty() {
+            break;
+        }
+        life.step(&mut bytes);
+        life.drain();
+    }
+    life.reached
+}
+
+/// What happened in a life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// It was welcomed.
+    pub online: bool,
+    /// A subscription was at the head.
+    pub live: bool,
+    /// Events reached the application.
+    pub events: bool,
+    /// It was told that its view begins anew.
+    pub reset: bool,
+    /// An op was acknowledged.
+    pub acked: bool,
+    /// An op was refused for good.
+    pub refused: bool,
+    /// One connection was handed over to another.
+    pub handover: bool,
+    /// A terminal refusal.
+    pub failed: bool,
+}
+
+impl Reached {
+    /// What happened in either.
+    #[must_use]
+    pub fn or(self, other: Reached) -> Reached {
+        Reached {
+            online: self.online || other.online,
+            live: self.live || other.live,
+            events: self.events || other.events,
+            reset: self.reset || other.reset,
+            acked: self.acked || other.acked,
+            refused: self.refused || other.refused,
+            handover: self.handover || other.handover,
+            failed: self.failed || other.failed,
+        }
+    }
+}
+
+struct Life {
+    client: Client,
+    config: Config,
+    now: Now,
+    /// Open or being opened; at most two, while one is handed over to the other.
+    conns: Vec<ConnId>,
+    opened: BTreeSet<u64>,
+    last_conn: u64,
+    asks: Vec<TokenAsk>,
+    stores: Vec<(StoreId, StoreChange)>,
+    kept: Kept,
+    ops: Vec<String>,
+    /// The last offset that was applied in each channel without rows.
+    applied: BTreeMap<String, u64>,
+    status: State,
+    until: Option<Time>,
+    lives: u8,
+    reached: Reached,
+}
+
+/// What the store holds.
+#[derive(Clone, Default)]
+struct Kept {
+    profile: Option<String>,
+    /// By id.
+    ops: Vec<(String, String)>,
+    channels: Vec<RestoredChannel>,
+}
+
+impl Life {
+    fn begin(settings: u8) -> Life {
+        let transports = if settings & 1 == 0 { vec![Transport::WebSocket] } else { Transport::ALL.to_vec() };
+        let config = Config {
+            transports,
+            outbox_ops: OUTBOX,
+            batch_ms: if settings & 2 == 0 { 0 } else { 10 },
+            cached_events: u64::from(settings >> 4) * 4 + 1,
+            ..Config::default()
+        };
+        let now = Now { mono: Time(1_000), wall: WALL };
+        let mut life = Life {
+            client: Client::new(config.clone(), [settings; 32], now, Restored::default()),
+            config,
+            now,
+            conns: vec![],
+            opened: BTreeSet::new(),
+            last_conn: 0,
+            asks: vec![],
+            stores: vec![],
+            kept: Kept::default(),
+            ops: vec![],
+            applied: BTreeMap::new(),
+            status: State::Idle,
+            until: None,
+            lives: 0,
+            reached: Reached::default(),
+        };
+        life.client.connect(now);
+        life.drain();
+        life
+    }
+
+    fn step(&mut self, bytes: &mut Bytes<'_>) {
+        let now = self.now;
+        match bytes.byte() % 24 {
+            0 => self.open(),
+            1 => self.close_conn(bytes),
+            2..=7 => {
+                let text = self.frame(bytes).to_string();
+                self.receive(&text);
+            }
+            8 => {
+                let frames: Vec<Value> = (0..bytes.below(6)).map(|_| self.frame(bytes)).collect();
+                self.receive(&Value::Array(frames).to_string());
+            }
+            9 => {
+                let text = String::from_utf8_lossy(bytes.some()).into_owned();
+                self.receive(&text);
+            }
+            10 | 11 => {
+                let text = "x".repeat(bytes.below(9) * bytes.below(40));
+                if let Ok(id) = self.client.send_text(now, dialog(bytes), &text) {
+                    self.ops.push(id);
+                }
+            }
+            12 => match bytes.below(4) {
+                0 => drop(self.client.open_dialog(now, dialog(bytes))),
+                1 => self.client.close_dialog(now, dialog(bytes)),
+                2 => drop(self.client.subscribe(now, channel(bytes))),
+                _ => {
+                    let channel = channel(bytes);
+                    self.client.unsubscribe(now, channel);
+                    self.applied.remove(channel);
+                }
+            },
+            13 => self.client.connect(now),
+            14 => self.client.close(now),
+            15 => {
+                let hints = [Network::Online, Network::Offline, Network::Changed];
+                self.client.handle(now, Input::Network(hints[bytes.below(3)]));
+            }
+            16 => {
+                let lives = [Lifecycle::Shown, Lifecycle::Hidden, Lifecycle::Frozen, Lifecycle::Resumed];
+                self.client.handle(now, Input::Lifecycle(lives[bytes.below(4)]));
+            }
+            17 => self.pass(u64::from(bytes.short())),
+            18 => self.pass_until_due(),
+            19 => self.clocks(bytes),
+            20 => self.store(bytes),
+            21 => self.answer_token(bytes),
+            22 => {
+                let id = self.ops.get(bytes.below(self.ops.len().max(1))).cloned().unwrap_or_default();
+                match bytes.below(3) {
+                    0 => drop(self.client.retry(now, &id)),
+                    1 => drop(self.client.discard(now, &id)),
+                    _ => drop(self.client.stop(now, dialog(bytes), &id)),
+                }
+            }
+            _ => self.restart(bytes),
+        }
+    }
+
+    fn open(&mut self) {
+        if let Some(conn) = self.conns.last().copied() {
+            self.opened.insert(conn.0);
+            self.client.handle(self.now, Input::Opened { conn });
+        }
+    }
+
+    fn close_conn(&mut self, bytes: &mut Bytes<'_>) {
+        let code = match bytes.below(4) {
+            0 => 1006,
+            1 => 4000 + bytes.short() % 30,
+            2 => 4500 + bytes.short() % 30,
+            _ => bytes.short(),
+        };
+        let conn = self.some_conn(bytes);
+        self.conns.retain(|other| *other != conn);
+        self.client.handle(self.now, Input::Closed { conn, code });
+    }
+
+    /// One that is open, or any other.
+    fn some_conn(&self, bytes: &mut Bytes<'_>) -> ConnId {
+        match bytes.below(4) {
+            0 => ConnId(u64::from(bytes.byte())),
+            1 => self.conns.first().copied().unwrap_or(ConnId(0)),
+            _ => self.conns.last().copied().unwrap_or(ConnId(0)),
+        }
+    }
+
+    fn receive(&mut self, text: &str) {
+        if let Some(conn) = self.conns.iter().rev().copied().find(|conn| self.opened.contains(&conn.0)) {
+            self.client.handle(self.now, Input::Received { conn, text });
+        }
+    }
+
+    /// A frame of the right form, with anything in it.
+    fn frame(&self, bytes: &mut Bytes<'_>) -> Value {
+        let ch = channel(bytes);
+        let number = |bytes: &mut Bytes<'_>| match bytes.byte() {
+            250 => 1 << 53,
+            251 => u64::MAX,
+            small => u64::from(small),
+        };
+        let by = json!({"id": (["user:1", "user:2"][bytes.below(2)]), "name": "A", "kind": "user"});
+        let some_op = |bytes: &mut Bytes<'_>| {
+            let known = self.ops.get(bytes.below(self.ops.len().max(1))).cloned();
+            known.unwrap_or_else(|| "00000000-0000-7000-8000-000000000001".to_owned())
+        };
+        let event = |bytes: &mut Bytes<'_>, offset: u64| {
+            let id = match bytes.below(3) {
+                0 => some_op(bytes),
+                _ => format!("00000000-0000-7000-8000-{offset:012}"),
+            };
+            let run = ["r1", "r2"][bytes.below(2)];
+            let (kind, body) = match bytes.below(5) {
+                0 => ("answer.start", json!({"run": run})),
+                1 => ("answer.end", json!({"run": run, "status": "done", "text": "abc"})),
+                2 => ("unheard.of", json!({"text": 7})),
+                _ => ("message", json!({"text": "hello"})),
+            };
+            json!({"t": "event", "ch": ch, "offset": offset, "id": id, "kind": kind, "at": WALL, "by": by, "body": body})
+        };
+        let page = |bytes: &mut Bytes<'_>, mut frame: Value| {
+            let from = number(bytes);
+            let events: Vec<Value> = (0..u64::from(bytes.byte() % 40))
+                .map(|n| {
+                    let off = if bytes.below(16) == 0 { number(bytes) } else { 0 };
+                    event(bytes, from.saturating_add(1 + n).saturating_add(off))
+                })
+                .collect();
+            frame["from"] = from.into();
+            frame["head"] = number(bytes).into();
+            frame["events"] = events.into();
+            frame["more"] = (bytes.below(3) == 0).into();
+            frame["runs"] = match bytes.below(3) {
+                0 => json!([{"run": "r1", "text": "ab"}]),
+                _ => json!([]),
+            };
+            frame
+        };
+        let codes = [
+            "rate_limited",
+            "internal",
+            "blocked",
+            "forbidden",
+            "op_id_reused",
+            "storage_full",
+            "token_expired",
+        ];
+        match bytes.below(14) {
+            0 | 1 => {
+                let limits = json!({"message_bytes": number(bytes).max(1).saturating_mul(256), "subscriptions": 100, "inflight": number(bytes),
+                    "inflight_bytes": number(bytes).saturating_mul(1024), "ops": number(bytes), "per_ms": number(bytes),
+                    "burst": number(bytes)});
+                json!({"t": "welcome", "conn": "c", "user": by, "now": WALL, "ping_ms": number(bytes).saturating_mul(100),
+                    "grace_ms": number(bytes).saturating_mul(100), "token_ttl_ms": number(bytes).saturating_mul(1000), "limits": limits})
+            }
+            2 | 3 => {
+                let mode = ["resumed", "fresh", "reset"][bytes.below(3)];
+                let epoch = ["k", "l"][bytes.below(2)];
+                page(
+                    bytes,
+                    json!({"t": "sub_ok", "ch": ch, "epoch": epoch, "mode": mode, "reason": "trimmed"}),
+                )
+            }
+            4 => page(bytes, json!({"t": "page", "ch": ch})),
+            5 | 6 => {
+                let next = self
+                    .applied
+                    .get(ch)
+                    .map_or_else(|| u64::from(bytes.byte()), |last| last.saturating_add(1));
+                let offset = if bytes.below(4) == 0 { number(bytes) } else { next };
+                event(bytes, offset)
+            }
+            7 => json!({"t": "ok", "id": some_op(bytes), "ch": ch, "offset": number(bytes), "at": WALL}),
+            8 => json!({"t": "nack", "id": some_op(bytes), "code": codes[bytes.below(7)], "message": "",
+                "retryable": bytes.below(2) == 0, "retry_after_ms": number(bytes)}),
+            9 => json!({"t": "piece", "ch": ch, "run": "r1", "at": number(bytes), "text": "ab"}),
+            10 => json!({"t": (["ping", "pong"][bytes.below(2)]), "n": bytes.byte().to_string()}),
+            11 => {
+                json!({"t": "goaway", "reason": "restart", "after_ms": number(bytes), "spread_ms": number(bytes)})
+            }
+            12 => {
+                json!({"t": "error", "code": codes[bytes.below(7)], "message": "", "retry_after_ms": number(bytes)})
+            }
+            _ => match bytes.below(3) {
+                0 => json!({"t": "sub_err", "ch": ch, "code": codes[bytes.below(7)], "message": "",
+                    "retryable": bytes.below(2) == 0, "retry_after_ms": number(bytes)}),
+                1 => json!({"t": "auth_ok", "user": by, "token_ttl_ms": number(bytes)}),
+                _ => json!({"t": "signal", "ch": ch, "kind": "typing", "body": {}, "by": by}),
+            },
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = Now { mono: self.now.mono.after(ms), wall: self.now.wall.saturating_add(ms) };
+    }
+
+    fn pass_until_due(&mut self) {
+        if let Some(until) = self.until {
+            self.pass(until.since(self.now.mono));
+        }
+    }
+
+    /// Sleeps, leaps and clocks that go back.
+    fn clocks(&mut self, bytes: &mut Bytes<'_>) {
+        let ms = 1_u64 << bytes.below(42);
+        match bytes.below(4) {
+            0 => self.now.wall = self.now.wall.saturating_add(ms),
+            1 => self.now.wall = self.now.wall.saturating_sub(ms),
+            2 => self.now.mono = self.now.mono.after(ms),
+            _ => self.pass(ms),
+        }
+    }
+
+    fn store(&mut self, bytes: &mut Bytes<'_>) {
+        let result = [Ok(()), Ok(()), Err(StoreError::Full), Err(StoreError::Unavailable)][bytes.below(4)];
+        let count = bytes.below(8).min(self.stores.len());
+        for (store, change) in self.stores.drain(..count).collect::<Vec<_>>() {
+            if result.is_ok() {
+                self.keep(change);
+            }
+            self.client.handle(self.now, Input::Stored { store, result });
+        }
+        if bytes.below(8) == 0 {
+            let store = StoreId(u64::from(bytes.byte()));
+            self.client.handle(self.now, Input::Stored { store, result });
+        }
+    }
+
+    /// As a driver would.
+    fn keep(&mut self, change: StoreChange) {
+        let kept = &mut self.kept;
+        match change {
+            StoreChange::PutOp { id, record } => {
+                kept.ops.retain(|(other, _)| *other != id);
+                kept.ops.push((id, record.0));
+            }
+            StoreChange::DeleteOp { id } => kept.ops.retain(|(other, _)| *other != id),
+            StoreChange::PutProfile { record } => kept.profile = Some(record.0),
+            StoreChange::ClearChannel { channel } => kept.channels.retain(|other| other.channel != channel),
+            StoreChange::PutEvents { channel, epoch, cursor, events, .. } => {
+                kept.channels.retain(|other| other.channel != channel);
+                let events = events.into_iter().map(|(_, event)| event.0).collect();
+                kept.channels.push(RestoredChannel { channel, epoch, cursor, events });
+            }
+        }
+    }
+
+    fn answer_token(&mut self, bytes: &mut Bytes<'_>) {
+        let ask = match bytes.below(4) {
+            0 => TokenAsk(u64::from(bytes.byte())),
+            _ => self.asks.pop().unwrap_or(TokenAsk(0)),
+        };
+        let result = match bytes.below(4) {
+            0 => Err(TokenError::Unavailable),
+            1 if bytes.below(4) == 0 => Err(TokenError::Unauthorized),
+            _ => Ok("a.b.c".to_owned()),
+        };
+        self.client.handle(self.now, Input::Token { ask, result });
+    }
+
+    /// A crash, and a start with what the store holds; or with what another program left there.
+    fn restart(&mut self, bytes: &mut Bytes<'_>) {
+        if self.lives == 5 {
+            return;
+        }
+        self.lives += 1;
+        let kept = self.kept.clone();
+        let ops = kept.ops.into_iter().map(|(_, record)| record).collect();
+        let mut restored = Restored { profile: kept.profile, ops, channels: kept.channels };
+        if bytes.below(4) == 0 {
+            let junk = String::from_utf8_lossy(bytes.some()).into_owned();
+            restored.ops.push(junk.clone());
+            restored.profile = Some(junk.clone());
+            let channel = channel(bytes).to_owned();
+            restored.channels.push(RestoredChannel {
+                channel,
+                epoch: junk.clone(),
+                cursor: 7,
+                events: vec![junk],
+            });
+        }
+        // Another seed than the first life's, or ids would come twice.
+        let seed = [[self.lives; 16], [255; 16]].concat().try_into().unwrap_or([0; 32]);
+        self.client = Client::new(self.config.clone(), seed, self.now, restored);
+        (self.conns, self.asks, self.stores) = (vec![], vec![], vec![]);
+        self.opened.clear();
+        self.applied.clear();
+        self.last_conn = 0;
+        self.client.connect(self.now);
+    }
+
+    /// Carries out what the client wants, and checks it.
+    fn drain(&mut self) {
+        let (mut outputs, mut bytes) = (0, 0);
+        loop {
+            outputs += 1;
+            assert!(outputs <= OUTPUTS, "it never waits");
+            match self.client.poll(self.now) {
+                Output::Open { conn, transport } => {
+                    assert!(conn.0 > self.last_conn, "an attempt has a new name");
+                    assert!(self.config.transports.contains(&transport), "{transport:?} is not to be had");
+                    self.last_conn = conn.0;
+                    self.conns.push(conn);
+                    self.reached.handover |= self.conns.len() == 2;
+                    assert!(self.conns.len() <= 2, "two connections at most, while one is handed over");
+                }
+                Output::Transmit { conn, message } => {
+                    assert!(
+                        self.conns.contains(&conn) && self.opened.contains(&conn.0),
+                        "{conn:?} is not open"
+                    );
+                    assert!(message.0.starts_with(['{', '[']), "a message is a frame or an array of them");
+                    bytes += message.0.len();
+                    assert!(bytes <= BYTES, "{bytes} bytes to send at once");
+                }
+                Output::Close { conn, code } => {
+                    assert!(self.conns.contains(&conn), "{conn:?} is not open");
+                    assert!(code == 1000 || code >= 4000, "a driver can't close with {code}");
+                    self.conns.retain(|other| *other != conn);
+                }
+                Output::FetchToken { ask, .. } => self.asks.push(ask),
+                Output::Store { store, change } => self.stores.push((store, change)),
+                Output::Event(event) => self.tell(event),
+                Output::Wait { until, .. } => return self.wait(until),
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        match event {
+            Event::Status(status) => {
+                assert!(status.waiting as usize <= 2 * OUTBOX, "{} wait", status.waiting);
+                self.status = status.state;
+                self.reached.online |= status.state == State::Online;
+                self.reached.failed |= status.state == State::Failed;
+            }
+            Event::Received(event) => {
+                self.reached.events = true;
+                let last = self.applied.insert(event.ch, event.offset);
+                assert!(last.is_none_or(|last| last < event.offset), "{} after {last:?}", event.offset);
+            }
+            Event::Channel { channel, state: ChannelState::Reset { .. } } => {
+                self.reached.reset = true;
+                self.applied.remove(&channel);
+            }
+            // Refused, it is forgotten.
+            Event::Channel { channel, state: ChannelState::Failed { .. } } => {
+                self.applied.remove(&channel);
+            }
+            Event::Channel { state: ChannelState::Live, .. } => self.reached.live = true,
+            Event::Op { state: OpState::Acked { .. }, .. } => self.reached.acked = true,
+            Event::Op { state: OpState::Failed { .. }, .. } => self.reached.refused = true,
+            _ => {}
+        }
+    }
+
+    fn wait(&mut self, until: Option<Time>) {
+        assert_wait(self.now.mono, until);
+        let rests = matches!(self.status, State::Idle | State::Closed | State::Failed | State::Parked);
+        assert!(until.is_some() || rests || !self.asks.is_empty(), "{:?} and no timer", self.status);
+        self.until = until;
+        for dialog in DIALOGS {
+            assert!(self.client.rows(dialog).len() <= 4_000, "rows without bound");
+        }
+    }
+}
+
+/// A wait lies in the future, or it would be a loop.
+fn assert_wait(now: Time, until: Option<Time>) {
+    assert!(until.is_none_or(|until| until > now), "a wait until {until:?} at {now:?}");
+}
+
+const DIALOGS: [&str; 2] = ["demo", "x"];
+const CHANNELS: [&str; 3] = ["dialog:demo", "dialog:x", "bare"];
+
+fn dialog(bytes: &mut Bytes<'_>) -> &'static str {
+    DIALOGS[bytes.below(2)]
+}
+
+fn channel(bytes: &mut Bytes<'_>) -> &'static str {
+    CHANNELS[bytes.below(3)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "a wait until")]
+    fn a_wait_for_the_past_is_noticed() {
+        assert_wait(Time(5), Some(Time(5)));
+    }
+
+    #[test]
+    #[should_panic(expected = "no timer")]
+    fn a_connected_client_without_a_timer_is_noticed() {
+        let mut life = Life::begin(0);
+        life.status = State::Online;
+        life.asks.clear();
+        life.wait(None);
+    }
+
+    #[test]
+    #[should_panic(expected = "after Some(2)")]
+    fn an_event_that_goes_back_is_noticed() {
+        let mut life = Life::begin(0);
+        for offset in [1, 2, 2] {
+            let by = json!({"id": "user:1", "name": "A", "kind": "user"});
+            let event = json!({"t": "event", "ch": "bare", "offset": offset, "id": "i", "kind": "k", "at": 1, "by": by, "body": {}});
+            let event = tidewire_core::wire::EventFrame::decode(&event.to_string()).expect("an event");
+            life.tell(Event::Received(event));
+        }
+    }
+}

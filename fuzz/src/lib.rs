@@ -1,0 +1,61 @@
+//! What must hold for any input whatsoever. Each target is a plain function that panics when it does not; the corpora beside it
+//! are replayed by an ordinary test, and `cargo xtask fuzz` grows them.
+
+mod client;
+mod history;
+mod token;
+mod wire;
+
+pub use client::{Reached, client_reaches};
+
+/// A function that takes any bytes, and panics when something does not hold for them.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the names of their corpora.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("wire_client", wire::wire_client),
+    ("wire_server", wire::wire_server),
+    ("token", token::token),
+    ("client", client::client),
+    ("history", history::history),
+];
+
+/// The target of this name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(other, _)| *other == name).map(|(_, target)| *target)
+}
+
+/// Bytes that decide something, and then zeros.
+pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Bytes<'a> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn byte(&mut self) -> u8 {
+        match self.0.split_first() {
+            Some((first, rest)) => {
+                self.0 = rest;
+                *first
+            }
+            None => 0,
+        }
+    }
+
+    pub(crate) fn below(&mut self, most: usize) -> usize {
+        usize::from(self.byte()) % most
+    }
+
+    pub(crate) fn short(&mut self) -> u16 {
+        u16::from_be_bytes([self.byte(), self.byte()])
+    }
+
+    /// As many as a length in front of them says.
+    pub(crate) fn some(&mut self) -> &'a [u8] {
+        let length = usize::from(self.short()).min(self.0.len());
+        let (some, rest) = self.0.split_at(length);
+        self.0 = rest;
+        some
+    }
+}

@@ -1,0 +1,212 @@
+//! Bugs that the simulator must find: each is a change of a few characters to a copy of the sources, of the kind that people make.
+
+/// A bug.
+pub(crate) struct Planted {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    /// Text that stands in the file, and what stands there instead; all places.
+    pub(crate) find: &'static str,
+    pub(crate) put: &'static str,
+}
+
+const fn bug(name: &'static str, file: &'static str, find: &'static str, put: &'static str) -> Planted {
+    Planted { name, file, find, put }
+}
+
+const CHANNEL: &str = "sdk-core/src/delivery/channel.rs";
+const OUTBOX: &str = "sdk-core/src/delivery/outbox.rs";
+const LIMITER: &str = "sdk-core/src/delivery/limiter.rs";
+const KEEPING: &str = "sdk-core/src/delivery/keeping.rs";
+const TIMELINE: &str = "sdk-core/src/chat/timeline.rs";
+const FRAMES: &str = "sdk-core/src/client/frames.rs";
+const SENDING: &str = "sdk-core/src/client/sending.rs";
+const STORE: &str = "sdk-core/src/client/store.rs";
+const CONNECTION: &str = "sdk-core/src/link/connection.rs";
+const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
+const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
+const OPS: &str = "server-core/src/log/ops.rs";
+const SERVER_CHANNEL: &str = "server-core/src/channel.rs";
+const PAGES: &str = "server-core/src/pages.rs";
+const SUBMIT: &str = "server-core/src/submit.rs";
+const SESSION: &str = "server-core/src/session.rs";
+const REVOCATIONS: &str = "server-core/src/revocations.rs";
+
+/// The panel.
+pub(crate) const PANEL: &[Planted] = &[
+    bug("a gap in the events goes unnoticed", CHANNEL, "Some(_) => Place::Gap,", "Some(_) => Place::Next,"),
+    bug(
+        "the cursor stands one event behind",
+        CHANNEL,
+        "cursor.offset = event.offset;",
+        "cursor.offset = event.offset - 1;",
+    ),
+    bug(
+        "another epoch begins without a word",
+        CHANNEL,
+        "reset = Some(reason.unwrap_or_else(|| \"epoch\".to_owned()));",
+        "drop(reason);",
+    ),
+    bug(
+        "what was under way is not sent again",
+        OUTBOX,
+        "            if entry.is_sent() {\n                entry.state = EntryState::Ready { not_before: Time(0) };\n            }",
+        "            drop(entry.is_sent());",
+    ),
+    bug(
+        "ops don't say which comes before them",
+        OUTBOX,
+        "after: before.map(|before| before.id.clone()),",
+        "after: None,",
+    ),
+    bug(
+        "a failed op blocks nobody",
+        OUTBOX,
+        "EntryState::Failed { .. } => blocked.push(channel),",
+        "EntryState::Failed { .. } => {}",
+    ),
+    bug("the window is one op wider", OUTBOX, "count < inflight &&", "count <= inflight &&"),
+    bug(
+        "a reconnect fills the budget",
+        LIMITER,
+        "self.level = if was_full { self.full() } else { self.level.min(self.full()) };",
+        "let _ = was_full;\n        self.level = self.full();",
+    ),
+    bug(
+        "the kept cursor is ahead of what was applied",
+        KEEPING,
+        "cursor: cursor.offset,",
+        "cursor: cursor.offset + 1,",
+    ),
+    bug(
+        "a piece that does not fit is appended",
+        TIMELINE,
+        "let known = (length - piece.at) as usize;",
+        "let known = 0;",
+    ),
+    bug(
+        "a missed piece is passed over",
+        TIMELINE,
+        "        if piece.at > length {\n            return false;\n        }",
+        "        let length = length.max(piece.at);",
+    ),
+    bug(
+        "a refusal for now is taken for one for good",
+        FRAMES,
+        "        if !retryable {\n            self.fail_op",
+        "        if id.len() == 36 || !retryable {\n            self.fail_op",
+    ),
+    bug(
+        "an op is forgotten on disk once it is sent",
+        SENDING,
+        "            self.sent(now, &id);",
+        "            self.sent(now, &id);\n            self.store(StoreChange::DeleteOp { id: id.clone() });",
+    ),
+    bug(
+        "an op counts as stored although the disk refused it",
+        STORE,
+        "if code.is_none()\n            && let Some(entry)",
+        "if let Some(entry)",
+    ),
+    bug(
+        "closing does not end the wish for a connection",
+        CONNECTION,
+        "    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {\n        self.wanted = false;",
+        "    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {\n        self.backoff.settled();\n        self.phase = Phase::Backoff { at: cx.now.mono.after(5_000) };\n        if self.wanted {\n            return;\n        }",
+    ),
+    bug(
+        "there is no limit of dials in a minute",
+        BACKOFF,
+        "const ATTEMPTS: usize = 12;",
+        "const ATTEMPTS: usize = 1_000;",
+    ),
+    bug(
+        "the backoff has no jitter",
+        BACKOFF,
+        "now.after(rng.up_to(ceiling).max(floor_ms))",
+        "now.after(ceiling.max(floor_ms).max(rng.up_to(1)))",
+    ),
+    bug(
+        "a goaway is followed at once",
+        BACKOFF,
+        "now.after(rng.up_to(spread_ms))",
+        "now.after(rng.up_to(spread_ms.min(250)))",
+    ),
+    bug(
+        "the heartbeat is not armed again",
+        HEARTBEAT,
+        "self.heard.after(self.silence_ms)",
+        "self.heard.after(self.silence_ms * 100)",
+    ),
+    bug(
+        "a probe's answer does not count as life",
+        HEARTBEAT,
+        "        self.heard = now;\n        self.probe = None;",
+        "        self.heard = now;",
+    ),
+    bug(
+        "events of an own op don't settle it twice over",
+        FRAMES,
+        "if self.outbox.get(&event.id).is_some() {",
+        "if event.offset == 0 {",
+    ),
+    bug(
+        "the server forgets which ops it has",
+        OPS,
+        "if let Some((key, frame)) = find_op(connection, op, event)? {\n        return Ok(earlier(event, key, frame, outside));",
+        "if let Some((key, frame)) = find_op(connection, op, event)?.filter(|_| false) {\n        return Ok(earlier(event, key, frame, outside));",
+    ),
+    bug(
+        "the server forgets the ops it trimmed",
+        OPS,
+        "if let Some(trimmed) = retention::find(connection, op, event)? {",
+        "if let Some(trimmed) = retention::find(connection, op, event)?.filter(|_| false) {",
+    ),
+    bug(
+        "the server does not look at the op before",
+        OPS,
+        "return Ok(Outcome::Refused(Refusal::Blocked));",
+        "let _ = Refusal::Blocked;",
+    ),
+    bug(
+        "pieces are shown but not stored",
+        OPS,
+        ".execute(params![piece.run, piece.at.cast_signed(), piece.text])?;",
+        ".execute(params![piece.run, piece.at.cast_signed(), \"\"])?;",
+    ),
+    bug(
+        "live events reach nobody",
+        SERVER_CHANNEL,
+        "        self.send(&event.frame);\n",
+        "        let _ = &event.frame;\n",
+    ),
+    bug(
+        "a subscriber is live before its last page",
+        SERVER_CHANNEL,
+        "let more = last < state.head;",
+        "let more = false;",
+    ),
+    bug(
+        "an old epoch's cursor is honoured",
+        PAGES,
+        "if cursor.epoch != epoch {",
+        "if cursor.epoch.is_empty() && !epoch.is_empty() {",
+    ),
+    bug(
+        "the server does not ping",
+        SESSION,
+        "self.outgoing.send(&ServerFrame::Ping { n: self.pings.to_string() });",
+        "let _ = self.pings.to_string();",
+    ),
+    bug(
+        "an op is acknowledged although its commit failed",
+        SUBMIT,
+        "Err(error) => nack(id, of_store(error)),",
+        "Err(error) => {\n                        let _ = of_store(error);\n                        ServerFrame::Ok { id, ch, offset: 1, at: 0, dup: false }\n                    }",
+    ),
+    bug(
+        "access that is taken back stays until the next token",
+        REVOCATIONS,
+        "        self.connections.enforce(&revocation.user, &self.revocations);\n",
+        "",
+    ),
+];

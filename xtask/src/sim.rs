@@ -1,0 +1,179 @@
+//! `sim`: the simulator, and the panel of bugs that it must find.
+
+use crate::planted::{PANEL, Planted};
+use crate::progress::{bad, good};
+use crate::{progress, tools};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// How many seeds a planted bug may survive: as many as CI runs.
+const BUDGET: &str = "10000";
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    if arguments.iter().any(|argument| argument == "--planted") {
+        let rest: Vec<&str> =
+            arguments.iter().map(String::as_str).filter(|argument| *argument != "--planted").collect();
+        return planted(&rest);
+    }
+    let program = build()?;
+    let status = Command::new(program).args(arguments).status().map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
+}
+
+/// Builds the simulator; where it is.
+pub(crate) fn build() -> Result<PathBuf, String> {
+    progress::run(
+        "build the simulator",
+        &mut tools::cargo(&["build", "--release", "-q", "-p", "tidewire-sim"]),
+    )?;
+    Ok(tools::target().join("release").join(format!("tidewire-sim{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Plants each bug in a copy of the sources and has the simulator look for it.
+fn planted(rest: &[&str]) -> Result<(), String> {
+    let (mut json, mut only) = (false, None);
+    let mut left = rest.iter();
+    while let Some(argument) = left.next() {
+        match *argument {
+            "--json" => json = true,
+            "--only" => only = Some(*left.next().ok_or("--only wants a part of a bug's name")?),
+            other => return Err(crate::unknown(other)),
+        }
+    }
+    if json {
+        progress::step_aside();
+    }
+    let garden = Garden::lay()?;
+    let chosen: Vec<&Planted> =
+        PANEL.iter().filter(|bug| only.is_none_or(|only| bug.name.contains(only))).collect();
+    let mut missed = Vec::new();
+    for bug in &chosen {
+        let started = Instant::now();
+        let how = garden.catches(bug)?;
+        let seconds = started.elapsed().as_secs_f64();
+        match &how {
+            Some(how) if !json => println!("{} {} ({seconds:.0} s): {how}", good("caught"), bug.name),
+            None if !json => println!("{} {} ({seconds:.0} s)", bad("MISSED"), bug.name),
+            _ => {}
+        }
+        if how.is_none() {
+            missed.push(bug.name);
+        }
+    }
+    let caught = chosen.len() - missed.len();
+    if json {
+        let missed: Vec<String> = missed.iter().map(|name| format!("\"{name}\"")).collect();
+        println!("{{\"planted\":{},\"caught\":{caught},\"missed\":[{}]}}", chosen.len(), missed.join(","));
+    } else {
+        println!("{} planted, {caught} caught", chosen.len());
+    }
+    if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join("; "))) }
+}
+
+/// A copy of the sources in which bugs may grow.
+struct Garden {
+    top: PathBuf,
+}
+
+impl Garden {
+    fn lay() -> Result<Garden, String> {
+        let top = tools::target().join("planted");
+        let from = tools::top();
+        for folder in ["sdk-core/src", "sdk-core/tests/sim/src", "server-core/src", "testing/history/src"] {
+            copy(&from.join(folder), &top.join(folder))?;
+        }
+        for file in [
+            "sdk-core/Cargo.toml",
+            "sdk-core/tests/sim/Cargo.toml",
+            "server-core/Cargo.toml",
+            "testing/history/Cargo.toml",
+            "Cargo.lock",
+        ] {
+            copy(&from.join(file), &top.join(file))?;
+        }
+        let text = fs::read_to_string(from.join("Cargo.toml")).map_err(|error| error.to_string())?;
+        let (_, rest) =
+            text.split_once("[workspace.package]").ok_or("the workspace's manifest has another form")?;
+        let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"sdk-core/tests/sim\", \"server-core\", \"testing/history\"]\n\n";
+        // Built often, and run briefly.
+        let profile = "\n[profile.planted]\ninherits = \"release\"\nopt-level = 1\nincremental = true\ncodegen-units = 16\n\n[profile.planted.package.\"*\"]\nopt-level = 2\n";
+        write(&top.join("Cargo.toml"), &format!("{members}[workspace.package]{rest}{profile}"))?;
+        let garden = Garden { top };
+        // Without a bug nothing may be found, or finding something says nothing.
+        match garden.look("300")? {
+            None => Ok(garden),
+            Some(how) => Err(format!("the simulator finds something although no bug is planted: {how}")),
+        }
+    }
+
+    /// What the simulator says about this bug; none when it does not find it.
+    fn catches(&self, bug: &Planted) -> Result<Option<String>, String> {
+        let path = self.top.join(bug.file);
+        let before = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", bug.file))?;
+        if !before.contains(bug.find) {
+            return Err(format!(
+                "`{}`: {} no longer has the text it changes; mend xtask/src/planted.rs",
+                bug.name, bug.file
+            ));
+        }
+        write(&path, &before.replace(bug.find, bug.put))?;
+        let found = self.look(BUDGET).map_err(|error| format!("`{}`: {error}", bug.name));
+        write(&path, &before)?;
+        found
+    }
+
+    fn look(&self, seeds: &str) -> Result<Option<String>, String> {
+        let folder = self.top.join("target");
+        let mut cargo = tools::cargo(&["build", "--profile", "planted", "-q", "-p", "tidewire-sim"]);
+        cargo.current_dir(&self.top).env("CARGO_TARGET_DIR", &folder).env("RUSTFLAGS", "-Awarnings");
+        let built = cargo.output().map_err(|error| error.to_string())?;
+        if !built.status.success() {
+            return Err(format!("it does not build:\n{}", String::from_utf8_lossy(&built.stderr)));
+        }
+        let program = folder.join("planted").join(format!("tidewire-sim{}", std::env::consts::EXE_SUFFIX));
+        let ran = Command::new(program)
+            .args(["--seeds", seeds, "--quick"])
+            .output()
+            .map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&ran.stdout);
+        match ran.status.code() {
+            Some(0) => Ok(None),
+            // A panic is a find as well.
+            Some(1 | 101) => {
+                let line = said
+                    .lines()
+                    .find(|line| line.contains("broken at") || line.contains("crowd"))
+                    .unwrap_or("it panicked");
+                Ok(Some(line.to_owned()))
+            }
+            code => Err(format!("the simulator ended with {code:?}")),
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    // What did not change is not built again.
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Copies a file or a folder of texts.
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    if !from.is_dir() {
+        let text = fs::read_to_string(from).map_err(|error| format!("{}: {error}", from.display()))?;
+        return write(to, &text);
+    }
+    let entries = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    for entry in entries.flatten() {
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
