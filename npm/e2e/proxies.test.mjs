@@ -173,20 +173,31 @@ test("messages sent while one way after the other is closed arrive once and in o
   const page = await tab(await profile(), proxy.origin);
   await isLive(page);
   const texts = [];
-  const write = async (count) => {
-    for (let n = 0; n < count; n += 1) {
-      texts.push(`message ${texts.length + 1}`);
-      await send(page, texts.at(-1));
-      await new Promise((resolve) => setTimeout(resolve, 40));
-    }
+  const write = async () => {
+    texts.push(`message ${texts.length + 1}`);
+    await send(page, texts.at(-1));
   };
-  await write(5);
-  for (const http of ["kill-upgrade", "buffer", "kill-early", "off"]) {
+  await write();
+  for (const [http, transport] of [
+    ["kill-upgrade", "stream"],
+    ["buffer", "long_poll"],
+  ]) {
     await proxy.set({ http });
-    await write(3);
+    await write();
     await proxy.cut();
-    await write(10);
+    let writing = true;
+    const reached = reaches(page, transport).finally(() => {
+      writing = false;
+    });
+    while (writing) {
+      await write();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    await reached;
   }
+  await proxy.set({});
+  await proxy.cut();
+  for (let n = 0; n < 5; n += 1) await write();
   for (const text of texts) await settled(page, text);
   assert.deepEqual(await log(), texts);
   assert.deepEqual(page.problems, []);
@@ -282,7 +293,7 @@ test("the chat looks the same whatever carries it", async () => {
     ["long_poll", startProxy(server.origin, "buffer")],
     ["poll", startImpatientProxy(server.origin, 400)],
   ];
-  for (const [transport, starting] of ways) {
+  for (const [index, [transport, starting]] of ways.entries()) {
     const { origin } = await put(starting);
     const context = await profile({ viewport: { width: 1200, height: 860 } });
     const page = await context.newPage();
@@ -297,7 +308,8 @@ test("the chat looks the same whatever carries it", async () => {
     const input = page.getByRole("textbox", { name: "Message" });
     await input.fill(`Hello over ${transport}`);
     await input.press("Enter");
-    await page.locator('tidewire-chat .row[data-kind="answer"][data-state="done"]').last().waitFor({ timeout: 60_000 });
+    const answers = page.locator('tidewire-chat .row[data-kind="answer"][data-state="done"]');
+    await answers.nth(index).waitFor({ timeout: 60_000 });
     await shoot(page, `transport-${transport}`);
     await context.close();
   }
