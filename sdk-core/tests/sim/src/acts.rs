@@ -66,7 +66,10 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
                 world.after(ms, What::Boots { device: on });
             }
         }
-        Action::ClientDisk { on, ms, disk } => world.devices[on].disk_fault = Some((disk, now + ms)),
+        Action::ClientDisk { on, ms, disk } => {
+            world.devices[on].disk_fault = Some((disk, now + ms));
+            world.devices[on].unreliable |= disk != crate::script::Disk::Slow;
+        }
         Action::Clock { on, ms, back } => {
             let by = i64::try_from(ms).unwrap_or(i64::MAX);
             let device = &mut world.devices[on];

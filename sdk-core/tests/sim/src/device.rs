@@ -26,6 +26,8 @@ pub(crate) struct Device {
     pub(crate) no_token_until: u64,
     /// When the second channel was taken from it.
     pub(crate) revoked_at: Option<u64>,
+    /// Its disk refused changes once: what a restart finds there may be older than what was told.
+    pub(crate) unreliable: bool,
     pub(crate) disk_fault: Option<(crate::script::Disk, u64)>,
     pub(crate) person: Person,
 }
@@ -114,6 +116,7 @@ impl Device {
             no_network_until: 0,
             no_token_until: 0,
             revoked_at: None,
+            unreliable: false,
             disk_fault: None,
             person: Person::default(),
         }

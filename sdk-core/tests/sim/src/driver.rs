@@ -148,11 +148,13 @@ fn op(world: &mut World, process: usize, id: String, state: OpState) {
                 world.watch.acked(device, &world.server, &id, offset);
             }
         }
-        OpState::Failed { code, .. } => {
+        OpState::Failed { code, message } => {
+            // What a start finds on the disk may be older than what was told: a retry may be under way.
+            let found = message.is_empty();
             one.settled.insert(id.clone());
             world.watch.mark(&format!("failed:{code}"));
             let sent = device.person.open.get(&id).copied().unwrap_or(true);
-            world.watch.failed(device, &id, &code, sent);
+            world.watch.failed(device, &id, &code, sent, found);
             if device.person.failed.insert(id.clone()) {
                 let thinks = 100 + world.dice.below(5_000);
                 world.after(thinks, What::Decides { device: number, id });

@@ -115,6 +115,21 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
         backlog_ms =
             backlog_ms.max(2 * waiting * per_op + if world.script.world.guests { 60_000 } else { 2_000 });
     }
+    // What crawls through a bad network when it heals is as good as lost, and a dial into nothing ends as a dial does: two time-outs of
+    // 10 s and a backoff of up to 30 s would be more than L1 has.
+    let slow: Vec<_> = world
+        .links
+        .iter()
+        .filter(|((process, _), link)| {
+            let online = world.processes[*process].as_ref().is_some_and(|one| one.state == State::Online);
+            let crawls = link.up.backlog(world.now).max(link.down.backlog(world.now)) > 5_000;
+            crawls || (!online && (link.up.lost || link.down.lost))
+        })
+        .map(|(wires, _)| *wires)
+        .collect();
+    for wires in slow {
+        world.cut(wires);
+    }
     // Connections that vanish into nothing don't come back; what is found out is that they did.
     Ok(backlog_ms)
 }
@@ -129,7 +144,12 @@ fn everybody_is_online(world: &mut World) {
             .process
             .and_then(|process| world.processes[process].as_ref())
             .map(|one| one.state);
-        if state != Some(State::Online) {
+        // Whoever had all the dials of a minute waits for the next one: the server's protection comes first.
+        let spent = world.devices[device]
+            .process
+            .and_then(|process| world.processes[process].as_ref())
+            .is_some_and(|one| one.dials.len() >= 12);
+        if state != Some(State::Online) && !spent {
             let cause = world.devices[device]
                 .process
                 .and_then(|process| world.processes[process].as_ref())

@@ -143,7 +143,7 @@ impl Watch {
                 && self.channels.get(*failed) == Some(&ch)
                 && self.order.get(*failed) < self.order.get(id)
         };
-        if let Some(failed) = device.person.failed.iter().find(blocks) {
+        if let Some(failed) = device.person.failed.iter().find(blocks).filter(|_| !device.unreliable) {
             return self
                 .broken("S6", format!("{id} went past {failed}, which failed and was not decided about"));
         }
@@ -162,8 +162,8 @@ impl Watch {
     }
 
     /// Told as failed. Of an op that was handed to the network and whose time ran out nobody knows whether it arrived.
-    pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool) {
-        if (code == "expired" && sent) || self.marks.contains_key("restored") {
+    pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool, found: bool) {
+        if (code == "expired" && sent) || found || device.unreliable || self.marks.contains_key("restored") {
             self.tell(Told::Discard { client: device.name().into(), id: id.into() });
         } else if let Some(ch) = self.channels.get(id).cloned() {
             self.tell(Told::Fail {
