@@ -74,12 +74,16 @@ impl Client {
     }
 
     pub(super) fn stored(&mut self, store: StoreId, result: Result<(), StoreError>) {
+        let failed_before = self.storage.is_some();
         let put = self.puts.iter().position(|(other, _)| *other == store).map(|at| self.puts.remove(at).1);
         let removal = self.removals.iter().position(|(other, _)| *other == store);
         let removal = removal.map(|at| self.removals.swap_remove(at).1);
         let removed = removal.is_some();
         if result.is_err() {
             self.undeleted.extend(removal.flatten());
+            // A store that never works again needs no memory of what it missed.
+            let surplus = self.undeleted.len().saturating_sub(self.config.outbox_ops);
+            self.undeleted.drain(..surplus);
         }
         let code = result.err().map(StoreError::code);
         // Removing what was never there succeeds on a full disk too.
@@ -88,9 +92,6 @@ impl Client {
             self.delete_again();
         }
         if code != self.storage && (works || code.is_some()) {
-            if works {
-                self.put_again(None);
-            }
             self.storage = code;
             self.journal.note(self.last.wall, "storage", code.unwrap_or("works"), 1);
             self.out.push_back(Output::Event(Event::Storage { code }));
@@ -114,6 +115,9 @@ impl Client {
                 }
                 self.tell_op(id, channel, OpState::Queued);
             }
+        }
+        if works && failed_before {
+            self.put_again(None);
         }
     }
 }

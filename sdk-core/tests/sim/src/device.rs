@@ -130,7 +130,8 @@ impl Device {
     }
 
     pub(crate) fn mono(&self, now: u64) -> u64 {
-        now - self.slept
+        let at = if self.stands_still { now.max(self.asleep_until) } else { now };
+        at - self.slept
     }
 
     /// Ends a sleep before its time.

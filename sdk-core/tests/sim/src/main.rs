@@ -115,7 +115,7 @@ fn many(args: &Args) -> ExitCode {
                         }
                         Ok(outcome) => {
                             figures.add(&outcome);
-                            if seed % TWICE == 0 {
+                            if seed.is_multiple_of(TWICE) {
                                 figures.run_twice += 1;
                                 let same = run(&script).is_ok_and(|again| again.hash == outcome.hash);
                                 figures.nondeterministic += u64::from(!same);
@@ -128,7 +128,7 @@ fn many(args: &Args) -> ExitCode {
                             }
                         }
                     }
-                    if seed % 1_000 == 0 {
+                    if seed.is_multiple_of(1_000) {
                         eprintln!("seed {seed}, {:.0} s", started.elapsed().as_secs_f64());
                     }
                 }

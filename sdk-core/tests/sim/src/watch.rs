@@ -455,11 +455,12 @@ impl Watch {
                 self.broken("S14", format!("no timer while {:?}", process.state));
             }
             Some(until) if until <= mono => self.broken("S14", "a wait for the past".to_owned()),
-            Some(until) if process.state == State::Online => {
-                // Late by the clocks' sleep the core asks before it gives up.
-                if heard.is_some_and(|heard| until > heard.max(mono) + SILENCE_MS) {
-                    self.broken("S13", "no look at the heartbeat in time".to_owned());
-                }
+            // Late by the clocks' sleep the core asks before it gives up.
+            Some(until)
+                if process.state == State::Online
+                    && heard.is_some_and(|heard| until > heard.max(mono) + SILENCE_MS) =>
+            {
+                self.broken("S13", "no look at the heartbeat in time".to_owned());
             }
             _ => {}
         }

@@ -244,7 +244,7 @@ impl World {
             }
             What::Acts { at } => {
                 let action = self.script.actions[at].1.clone();
-                if !(self.healed && !action.is_use()) {
+                if !self.healed || action.is_use() {
                     self.acts(&action)?;
                 }
             }
