@@ -141,8 +141,7 @@ mod tests {
     fn a_token_that_should_not_have_been_let_in_is_noticed() {
         let user =
             tidewire_core::wire::User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User };
-        let identity =
-            Identity { user, dialogs: Default::default(), issued_s: None, expires_s: NOW_S + 60 };
+        let identity = Identity { user, dialogs: Default::default(), issued_s: None, expires_s: NOW_S + 60 };
         believe("e30.e30.AAAA", &identity);
     }
 }
