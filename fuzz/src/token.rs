@@ -17,13 +17,6 @@ type Check = Box<dyn Fn(&str, u64) -> Result<Identity, AuthError> + Send + Sync>
 
 /// The first byte says who signs what follows: nobody (it is a whole token), the application, or the server for its guests.
 pub(crate) fn token(data: &[u8]) {
-    static CHECK: OnceLock<Check> = OnceLock::new();
-    let check = CHECK.get_or_init(|| {
-        let key = KeyConfig { id: Some("app".to_owned()), material: KeyMaterial::Hs256(SECRET.to_owned()) };
-        let mut config = Config::default();
-        config.keys = vec![key];
-        Box::new(tidewire_server::token_check(&config, GUESTS).expect("a good configuration"))
-    });
     let mut bytes = Bytes(data);
     let token = match bytes.byte() % 3 {
         0 => match std::str::from_utf8(bytes.0) {
@@ -33,9 +26,20 @@ pub(crate) fn token(data: &[u8]) {
         1 => signed(&mut bytes, SECRET.as_bytes()),
         _ => signed(&mut bytes, GUESTS),
     };
-    if let Ok(identity) = check(&token, NOW_S) {
+    if let Ok(identity) = check(&token) {
         believe(&token, &identity);
     }
+}
+
+fn check(token: &str) -> Result<Identity, AuthError> {
+    static CHECK: OnceLock<Check> = OnceLock::new();
+    let check = CHECK.get_or_init(|| {
+        let key = KeyConfig { id: Some("app".to_owned()), material: KeyMaterial::Hs256(SECRET.to_owned()) };
+        let mut config = Config::default();
+        config.keys = vec![key];
+        Box::new(tidewire_server::token_check(&config, GUESTS).expect("a good configuration"))
+    });
+    check(token, NOW_S)
 }
 
 /// Header and claims of any form under a good signature.
@@ -113,12 +117,13 @@ fn unbase64(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn parts(header: &str, claims: &str) -> Vec<u8> {
-        let mut data = vec![1];
-        data.extend((header.len() as u16).to_be_bytes());
+    fn good() -> String {
+        let header = r#"{"alg":"HS256","kid":"app"}"#;
+        let claims = format!(r#"{{"sub":"ada","exp":{},"iss":"tidewire","aud":"tidewire"}}"#, NOW_S + 60);
+        let mut data = (header.len() as u16).to_be_bytes().to_vec();
         data.extend(header.as_bytes());
         data.extend(claims.as_bytes());
-        data
+        signed(&mut Bytes(&data), SECRET.as_bytes())
     }
 
     #[test]
@@ -132,16 +137,12 @@ mod tests {
 
     #[test]
     fn a_good_token_is_let_in_and_believed() {
-        let claims = format!(r#"{{"sub":"ada","exp":{},"iss":"tidewire","aud":"tidewire"}}"#, NOW_S + 60);
-        token(&parts(r#"{"alg":"HS256","kid":"app"}"#, &claims));
+        believe(&good(), &check(&good()).expect("it is good"));
     }
 
     #[test]
     #[should_panic(expected = "nobody signed it")]
     fn a_token_that_should_not_have_been_let_in_is_noticed() {
-        let user =
-            tidewire_core::wire::User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User };
-        let identity = Identity { user, dialogs: Default::default(), issued_s: None, expires_s: NOW_S + 60 };
-        believe("e30.e30.AAAA", &identity);
+        believe("e30.e30.AAAA", &check(&good()).expect("it is good"));
     }
 }

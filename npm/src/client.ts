@@ -3,6 +3,7 @@ import { Dialog } from "./dialog.ts";
 import type { CoreEvent } from "./driver.ts";
 import { Driver, monotonic } from "./driver.ts";
 import { openIndexedDb } from "./indexeddb.ts";
+import type { Transport } from "./link.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
@@ -12,6 +13,9 @@ import { forgetGuest, guestToken } from "./token.ts";
 import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Report, Status, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { createCore, loadCore } from "./wasm.ts";
+
+/** All that there are, the best first. */
+const TRANSPORTS: readonly Transport[] = ["websocket", "stream", "long_poll", "poll"];
 
 const INITIAL: ClientState = {
   status: { state: "idle", attempt: 0, retryAt: null, cause: null, waiting: 0 },
@@ -45,7 +49,7 @@ export async function createClient(options: ClientOptions): Promise<Client> {
 /** Where a client connects, and the name of all that it keeps and shares: nothing is ever shared under another one. */
 interface Place {
   readonly server: URL;
-  readonly socket: string;
+  readonly origin: string;
   readonly scope: string;
 }
 
@@ -55,7 +59,7 @@ function placeOf(options: ClientOptions): Place {
   const guest = options.token === undefined ? "guest" : "any";
   const whose = options.user === undefined ? guest : `user ${options.user}`;
   const scope = [server.origin, options.name ?? "default", whose].map(encodeURIComponent).join("/");
-  return { server, socket: socketUrl(server), scope };
+  return { server, origin: originOf(server), scope };
 }
 
 /**
@@ -103,6 +107,7 @@ export class Client implements Store<ClientState> {
       draft: (command) => this.#tabs.draft(command),
       send: (draft) => this.#send(draft),
       decide: (command, likely) => this.#tabs.decide(command, likely),
+      run: (command) => this.#tabs.run(command),
       user: () => this.getState().user,
       forget: (id) => this.#forget(id),
     };
@@ -175,6 +180,9 @@ export class Client implements Store<ClientState> {
     });
   };
 
+  /** Asks for a new token, because what the user may do has changed. The connection goes on with it. */
+  readonly renewToken = (): void => this.#tabs.run({ c: "renew_token" });
+
   /** What happened lately, and the counters: for a bug report. In a follower it is what the leader told it last; asking brings the next. */
   readonly explain = (): Report => this.#tabs.explain();
 
@@ -198,10 +206,10 @@ export class Client implements Store<ClientState> {
   }
 
   #drive(storage: Storage, restored: Restored, event: (event: CoreEvent) => void): Driver {
-    const { config, token, guest } = this.#options;
+    const { config, token, guest, transports = TRANSPORTS } = this.#options;
     return new Driver({
-      core: createCore({ agent: "tidewire-js", ...config }, restored, monotonic(), Date.now()),
-      url: this.#place.socket,
+      core: createCore({ agent: "tidewire-js", transports, ...config }, restored, monotonic(), Date.now()),
+      origin: this.#place.origin,
       storage,
       token: token ?? guestToken(this.#place.server, { ...guest, name: this.#place.scope }),
       event,
@@ -257,6 +265,9 @@ export class Client implements Store<ClientState> {
       case "dialog":
         this.#dialogs.get(event.dialog)?.apply(event);
         break;
+      case "signal":
+        void this.#dialogs.get(event.channel.slice(CHANNEL.length))?.signalled(event);
+        break;
       case "channel":
         if (event.channel.startsWith(CHANNEL)) this.#dialogs.get(event.channel.slice(CHANNEL.length))?.apply(event);
         break;
@@ -302,12 +313,8 @@ export class Client implements Store<ClientState> {
   }
 }
 
-function socketUrl(server: URL): string {
-  const url = new URL("/v1/ws", server);
-  if (url.protocol === "http:") url.protocol = "ws:";
-  if (url.protocol === "https:") url.protocol = "wss:";
-  if (url.protocol !== "ws:" && url.protocol !== "wss:") {
-    throw new TidewireError("bad_config", `url must begin with http: or https:, not ${server.protocol}`, false);
-  }
-  return url.href;
+function originOf(server: URL): string {
+  const origin = server.origin.replace(/^ws/, "http");
+  if (origin.startsWith("http")) return origin;
+  throw new TidewireError("bad_config", `url must begin with http: or https:, not ${server.protocol}`, false);
 }

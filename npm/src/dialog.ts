@@ -1,17 +1,19 @@
 import type { Command, CoreEvent, RowChange, WireRow } from "./driver.ts";
 import type { Scheduler } from "./store.ts";
-import { StateStore } from "./store.ts";
+import { report, StateStore } from "./store.ts";
 import type { Draft } from "./tabs.ts";
-import type { DialogState, Listener, Outgoing, Row, Store, User } from "./types.ts";
+import { CHANNEL } from "./tabs.ts";
+import type { DialogState, Listener, Outgoing, Row, Signal, Store, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 
-const EMPTY: DialogState = { rows: [], sync: "local", error: null, run: null };
+const EMPTY: DialogState = { rows: [], sync: "local", error: null, run: null, missed: 0 };
 
 /** What a dialog asks its client to do. */
 export interface DialogHost {
   draft(command: Command): Draft;
   send(draft: Draft): Outgoing;
   decide(command: Command & { readonly op: string }, likely: boolean): boolean;
+  run(command: Command): void;
   user(): User | null;
   forget(id: string): void;
 }
@@ -22,6 +24,7 @@ export class Dialog implements Store<DialogState> {
   readonly id: string;
   readonly #store: StateStore<DialogState>;
   readonly #host: DialogHost;
+  readonly #signals = new Set<(signal: Signal) => void>();
   /** The rows as the core has them. */
   #rows: readonly Row[] = [];
   /** What was written here and is not yet among them, because the core is in another tab. */
@@ -85,6 +88,22 @@ export class Dialog implements Store<DialogState> {
     return this.#host.send(this.#host.draft({ c: "draft_stop", dialog: this.id, run }));
   };
 
+  /**
+   * Tells everybody else who has the dialog open, now or never; of signals of one kind and key only the newest matters. Throws a
+   * {@link TidewireError}: `bad_body`, `too_large`, `outbox_full`.
+   */
+  readonly signal = (kind: string, body: Signal["body"], key?: string): void =>
+    this.#host.run({ c: "signal", channel: CHANNEL + this.id, kind, body, ...(key === undefined ? {} : { key }) });
+
+  /** Calls `listener` with each signal of somebody else's. Returns what ends it. */
+  readonly onSignal = (listener: (signal: Signal) => void): (() => void) => {
+    const own = (signal: Signal) => listener(signal);
+    this.#signals.add(own);
+    return () => {
+      this.#signals.delete(own);
+    };
+  };
+
   /** One row: its listeners hear of nothing else. */
   readonly row = (id: string): Store<Row | undefined> => {
     const find = (state: DialogState) => state.rows.find((row) => row.id === id);
@@ -111,7 +130,21 @@ export class Dialog implements Store<DialogState> {
       const error = { code: event.code ?? "internal", message: event.message ?? "" };
       this.#store.set({ ...state, sync: "failed", error });
     } else {
-      this.#store.set({ ...state, sync: event.state === "live" ? "live" : "syncing", error: null });
+      const missed = state.missed + (event.missed ?? 0);
+      this.#store.set({ ...state, sync: event.state === "live" ? "live" : "syncing", error: null, missed });
+    }
+  }
+
+  /** @internal */
+  async signalled({ kind, key, body, by }: Extract<CoreEvent, { t: "signal" }>): Promise<void> {
+    // Listeners must not run while the core is being drained.
+    await Promise.resolve();
+    for (const listener of this.#signals) {
+      try {
+        listener({ kind, key: key ?? null, body, by });
+      } catch (error) {
+        report(error);
+      }
     }
   }
 

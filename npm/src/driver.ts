@@ -1,8 +1,10 @@
+import { openRequests } from "./http.ts";
 import type { Hint } from "./lifecycle.ts";
-import { Socket } from "./socket.ts";
+import type { Link, Transport } from "./link.ts";
+import { openSocket } from "./socket.ts";
 import type { Storage, StoreChange } from "./storage.ts";
 import { report } from "./store.ts";
-import type { Row, TokenProvider, User } from "./types.ts";
+import type { Row, Signal, TokenProvider, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import type { CoreInstance } from "./wasm.ts";
 
@@ -41,8 +43,17 @@ export type CoreEvent =
       readonly channel: string;
       readonly state: "syncing" | "live" | "reset" | "failed";
       readonly reason?: string;
+      readonly missed?: number;
       readonly code?: string;
       readonly message?: string;
+    }
+  | {
+      readonly t: "signal";
+      readonly channel: string;
+      readonly kind: string;
+      readonly key?: string;
+      readonly body: Signal["body"];
+      readonly by: User;
     }
   | { readonly t: "received"; readonly event: unknown }
   | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[] }
@@ -50,7 +61,7 @@ export type CoreEvent =
   | { readonly t: "problem"; readonly code: string; readonly message: string };
 
 type Effect =
-  | { readonly t: "open"; readonly conn: number }
+  | { readonly t: "open"; readonly conn: number; readonly transport: Transport }
   | { readonly t: "transmit"; readonly conn: number; readonly text: string }
   | { readonly t: "close"; readonly conn: number; readonly code: number }
   | { readonly t: "token"; readonly ask: number; readonly renew: boolean }
@@ -73,7 +84,8 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** What a driver needs around a core. */
 export interface DriverParts {
   readonly core: CoreInstance;
-  readonly url: string;
+  /** The server's, `http:` or `https:`. */
+  readonly origin: string;
   readonly storage: Storage;
   readonly token: TokenProvider;
   readonly event: (event: CoreEvent) => void;
@@ -89,22 +101,14 @@ export const monotonic = (): number => Math.floor(performance.now());
  */
 export class Driver {
   readonly #parts: DriverParts;
-  readonly #socket: Socket;
+  /** By the core's names: while one hands over to another there are two. */
+  readonly #links = new Map<number, Link>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #draining = false;
   #freed = false;
 
   constructor(parts: DriverParts) {
     this.#parts = parts;
-    this.#socket = new Socket(parts.url, {
-      opened: (conn) => this.#handle({ t: "opened", conn }),
-      closed: (conn, code) => this.#handle({ t: "closed", conn, code }),
-      received: (conn, text) => {
-        if (this.#freed) return;
-        this.#guard(() => parts.core.received(conn, text, monotonic(), Date.now()));
-        this.#drain();
-      },
-    });
   }
 
   /**
@@ -148,7 +152,7 @@ export class Driver {
   #stop(): void {
     this.#freed = true;
     clearTimeout(this.#timer);
-    this.#socket.abandon();
+    for (const conn of [...this.#links.keys()]) this.#close(conn, 1000);
     this.#parts.storage.close();
   }
 
@@ -197,13 +201,13 @@ export class Driver {
   #carryOut(output: Effect | CoreEvent): void {
     switch (output.t) {
       case "open":
-        this.#socket.open(output.conn);
+        this.#open(output.conn, output.transport);
         break;
       case "transmit":
-        this.#socket.transmit(output.conn, output.text);
+        this.#links.get(output.conn)?.transmit(output.text);
         break;
       case "close":
-        this.#socket.close(output.conn, output.code);
+        this.#close(output.conn, output.code);
         break;
       case "token":
         void this.#fetchToken(output.ask, output.renew);
@@ -217,6 +221,30 @@ export class Driver {
       default:
         this.#parts.event(output);
     }
+  }
+
+  #open(conn: number, transport: Transport): void {
+    const open = transport === "websocket" ? openSocket : openRequests;
+    const link = open(this.#parts.origin, transport, {
+      opened: () => {
+        if (this.#links.has(conn)) this.#handle({ t: "opened", conn });
+      },
+      received: (text) => {
+        if (!this.#links.has(conn)) return;
+        this.#guard(() => this.#parts.core.received(conn, text, monotonic(), Date.now()));
+        this.#drain();
+      },
+      closed: (code) => {
+        if (this.#links.delete(conn)) this.#handle({ t: "closed", conn, code });
+      },
+    });
+    this.#links.set(conn, link);
+  }
+
+  #close(conn: number, code: number): void {
+    const link = this.#links.get(conn);
+    this.#links.delete(conn);
+    link?.close(code);
   }
 
   async #fetchToken(ask: number, renew: boolean): Promise<void> {

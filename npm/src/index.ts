@@ -1,6 +1,7 @@
 export type { Client } from "./client.ts";
 export { createClient } from "./client.ts";
 export type { Dialog } from "./dialog.ts";
+export type { Transport } from "./link.ts";
 export { guestToken } from "./token.ts";
 export type {
   ClientOptions,
@@ -13,6 +14,7 @@ export type {
   ReportEntry,
   Row,
   RowState,
+  Signal,
   Status,
   Store,
   TokenProvider,

@@ -210,6 +210,13 @@ export class Tabs {
     return likely;
   }
 
+  /** Carries out what is of the moment: what the leader does not hear is lost. Throws what the core refuses. */
+  run(command: Command): void {
+    // The core here checks it, and forgets it soon.
+    this.#carryOut(command);
+    if (!this.#leading) this.#tell([command]);
+  }
+
   /** Opens a dialog that the host wants from now on; its rows follow. Throws what the core refuses. */
   open(dialog: string): void {
     this.#carryOut({ c: "open_dialog", dialog });

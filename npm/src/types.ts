@@ -1,3 +1,5 @@
+import type { Transport } from "./link.ts";
+
 /** Same shape as Zustand's read-only store, so that its `useStore` and React's `useSyncExternalStore` work as they are. */
 export interface Store<S> {
   /** The state now. It never changes in place. */
@@ -47,8 +49,18 @@ export interface ClientState {
 export interface ReportEntry {
   /** When, ms since the Unix epoch. */
   readonly at: number;
-  readonly what: "state" | "closed" | "asleep" | "goaway" | "repair" | "reset" | "op_failed" | "storage";
-  /** The state, code or channel it is about. */
+  readonly what:
+    | "state"
+    | "closed"
+    | "asleep"
+    | "goaway"
+    | "transport"
+    | "handover"
+    | "repair"
+    | "reset"
+    | "op_failed"
+    | "storage";
+  /** The state, code or channel it is about; of `transport` and `handover` how the server is reached from then on. */
   readonly about: string;
   /** How often in a row; of `closed` the close code, of `asleep` how many ms. */
   readonly number: number;
@@ -120,6 +132,17 @@ export interface DialogState {
   readonly error: { readonly code: string; readonly message: string } | null;
   /** The id of the answer under way. */
   readonly run: string | null;
+  /** How many events were skipped since the dialog was opened, because the server no longer had them or they were too many. */
+  readonly missed: number;
+}
+
+/** Something of the moment, as typing or a cursor: it is never stored, and may be lost. */
+export interface Signal {
+  readonly kind: string;
+  /** It takes the place of the one before with the same user, kind and key. */
+  readonly key: string | null;
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly by: User;
 }
 
 /** A message on its way. */
@@ -153,6 +176,8 @@ export interface ClientOptions {
   storage?: "indexeddb" | "memory";
   /** Where `core.wasm` is, or its bytes. Default: beside this module. */
   wasm?: URL | string | BufferSource;
+  /** The ways to reach the server that may be tried, the best first. Default: all four. */
+  transports?: readonly Transport[];
   /** `false`: connect only when `connect()` is called. */
   autoConnect?: boolean;
   /** Settings of the core by its names, such as `{ tail: 100 }`. */

@@ -26,8 +26,8 @@ async function connect(options = {}) {
 }
 
 /** A client that is online in the dialog `demo`. */
-async function live() {
-  await connect();
+async function live(options = {}) {
+  await connect(options);
   const dialog = client.dialog("demo");
   await settle();
   sockets[0].open();
@@ -149,6 +149,102 @@ test("what happened can be read afterwards", async () => {
       waiting: 1,
       roundTripMs: 0,
     },
+  );
+});
+
+test("a signal goes to the others of a dialog, and theirs are heard outside the loop", async () => {
+  const dialog = await live();
+  const heard = [];
+  const end = dialog.onSignal((signal) => {
+    heard.push(signal);
+    // A listener may use the client.
+    dialog.signal("seen", {});
+    throw new Error("of the listener");
+  });
+  const reported = [];
+  globalThis.reportError = (error) => reported.push(error.message);
+  dialog.signal("typing", { on: true }, "field");
+  await settle();
+  const typing = { t: "signal", ch: "dialog:demo", kind: "typing", key: "field", body: { on: true } };
+  assert.deepEqual(sockets[0].sent.at(-1), typing);
+  const by = { id: "op", name: "Olivia", kind: "operator" };
+  sockets[0].receive({ ...typing, by }, { t: "signal", ch: "dialog:demo", kind: "waves", body: {}, by });
+  assert.deepEqual(heard, []);
+  await settle();
+  assert.deepEqual(heard, [
+    { kind: "typing", key: "field", body: { on: true }, by },
+    { kind: "waves", key: null, body: {}, by },
+  ]);
+  assert.deepEqual(reported, ["of the listener", "of the listener"]);
+  assert.equal(sockets[0].sent.at(-1).kind, "seen");
+  end();
+  sockets[0].receive({ ...typing, by });
+  await settle();
+  assert.equal(heard.length, 2);
+  assert.throws(() => dialog.signal("typing", { text: "x".repeat(100_000) }), { code: "too_large" });
+  delete globalThis.reportError;
+});
+
+test("a token asked for anew takes the place of the old one without a break", async () => {
+  const asked = [];
+  const token = async (why) => {
+    asked.push(why);
+    return `token ${asked.length}`;
+  };
+  await live({ token });
+  client.renewToken();
+  await settle();
+  assert.deepEqual(asked, ["connect", "renew"]);
+  assert.deepEqual(sockets[0].sent.at(-1), { t: "auth", token: "token 2" });
+  assert.deepEqual([sockets.length, client.getState().status.state], [1, "online"]);
+});
+
+test("what a reset skipped is counted", async () => {
+  const dialog = await live();
+  sockets[0].receive(event(1, "message", { text: "one" }));
+  sockets[0].drop();
+  client.connect();
+  while (sockets.length < 2) await settle();
+  sockets[1].open();
+  const reset = { ...SUB_OK, mode: "reset", reason: "trimmed", from: 40, head: 41 };
+  sockets[1].receive(WELCOME, { ...reset, events: [event(41, "message", { text: "far" })] });
+  await settle();
+  assert.deepEqual([dialog.getState().sync, dialog.getState().missed], ["live", 39]);
+  assert.equal(client.explain().counters.lost, 39);
+});
+
+test("a server that goes away is left only once another connection is welcomed", async () => {
+  const dialog = await live();
+  const states = [];
+  client.subscribe(({ status }) => states.push(status.state));
+  sockets[0].receive({ t: "goaway", reason: "restart", after_ms: 10000, spread_ms: 0 });
+  while (sockets.length < 2) await settle();
+  assert.deepEqual([sockets.length, sockets[0].closed], [2, undefined]);
+  sockets[0].receive(event(1, "message", { text: "over the old one" }));
+  sockets[1].open();
+  sockets[0].receive(event(2, "message", { text: "still" }));
+  sockets[1].receive(WELCOME);
+  assert.equal(sockets[0].closed, 1000);
+  sockets[1].receive({
+    ...SUB_OK,
+    mode: "resumed",
+    from: 2,
+    head: 3,
+    events: [event(3, "message", { text: "over the new one" })],
+  });
+  await settle();
+  assert.deepEqual(
+    dialog.getState().rows.map((row) => row.text),
+    ["over the old one", "still", "over the new one"],
+  );
+  assert.ok(
+    states.every((state) => state === "online"),
+    states,
+  );
+  const said = client.explain().entries.map(({ what, about }) => `${what} ${about}`);
+  assert.deepEqual(
+    said.filter((what) => /^(transport|goaway|handover)/.test(what)),
+    ["transport websocket", "goaway restart", "handover websocket"],
   );
 });
 

@@ -48,7 +48,7 @@ function drive(core, parts = {}) {
     close: () => stored.push("close"),
   };
   const token = parts.token ?? (async () => "token");
-  return new Driver({ core, url: "ws://x", storage, token, event: (event) => told.push(event) });
+  return new Driver({ core, origin: "http://x", storage, token, event: (event) => told.push(event) });
 }
 
 test("it polls until a wait, carries effects out in their order, and reports back", async () => {
@@ -59,7 +59,7 @@ test("it polls until a wait, carries effects out in their order, and reports bac
       { t: "token", ask: 2, renew: true },
     ],
     [
-      { t: "open", conn: 3 },
+      { t: "open", conn: 3, transport: "websocket" },
       { t: "status", state: "connecting", attempt: 0, waiting: 1 },
       { t: "wait", why: "x" },
     ],
@@ -120,7 +120,7 @@ test("it wakes up when the core asked for it, and only once for several waits", 
 test("a transmit for a connection that is gone is dropped", async () => {
   const core = fakeCore(
     [
-      { t: "open", conn: 1 },
+      { t: "open", conn: 1, transport: "websocket" },
       { t: "wait", why: "x" },
     ],
     [
@@ -139,9 +139,56 @@ test("a transmit for a connection that is gone is dropped", async () => {
   driver.dispose();
 });
 
+test("a second connection is opened while the first one works, and each has its own reports", () => {
+  const wait = { t: "wait", why: "x" };
+  const core = fakeCore(
+    [{ t: "open", conn: 1, transport: "websocket" }, wait],
+    [wait],
+    [{ t: "open", conn: 2, transport: "websocket" }, wait],
+    [wait],
+    [{ t: "transmit", conn: 2, text: '{"t":"hello"}' }, { t: "transmit", conn: 1, text: '{"t":"ping"}' }, wait],
+    [{ t: "transmit", conn: 1, text: '{"t":"bye"}' }, { t: "close", conn: 1, code: 1000 }, wait],
+  );
+  const driver = drive(core);
+  driver.command({ c: "connect" });
+  sockets[0].open();
+  sockets[0].receive({ t: "goaway" });
+  sockets[0].receive({ t: "event", n: 1 });
+  assert.equal(sockets.length, 2);
+  assert.equal(sockets[0].closed, undefined, "the first one is left as it is");
+  sockets[1].open();
+  assert.deepEqual([sockets[0].sent, sockets[1].sent], [[{ t: "ping" }], [{ t: "hello" }]]);
+  sockets[1].receive({ t: "welcome" });
+  assert.deepEqual(sockets[0].sent.at(-1), { t: "bye" });
+  assert.deepEqual([sockets[0].closed, sockets[1].closed], [1000, undefined]);
+  sockets[0].receive({ t: "late" });
+  sockets[0].drop();
+  sockets[1].drop(4000);
+  assert.deepEqual(core.inputs.slice(1), [
+    { t: "opened", conn: 1 },
+    [1, '{"t":"goaway"}'],
+    [1, '{"t":"event","n":1}'],
+    { t: "opened", conn: 2 },
+    [2, '{"t":"welcome"}'],
+    { t: "closed", conn: 2, code: 4000 },
+  ]);
+  driver.dispose();
+});
+
+test("disposing closes every connection", () => {
+  const opens = [1, 2].map((conn) => ({ t: "open", conn, transport: "websocket" }));
+  const driver = drive(fakeCore([...opens, { t: "wait", why: "x" }]));
+  driver.command({ c: "connect" });
+  driver.dispose();
+  assert.deepEqual(
+    sockets.map((socket) => socket.closed),
+    [1000, 1000],
+  );
+});
+
 test("a core that traps is told once as a final state, and nothing calls it again", async () => {
   const core = fakeCore([
-    { t: "open", conn: 1 },
+    { t: "open", conn: 1, transport: "websocket" },
     { t: "wait", why: "x", until: 1 },
   ]);
   const driver = drive(core);

@@ -54,7 +54,7 @@ class Page {
     const drive = (storage, restored, event) =>
       new Driver({
         core: createCore({}, restored, this.mono(), Date.now()),
-        url: "ws://x",
+        origin: "http://x",
         storage,
         token: async () => "token",
         event,
@@ -341,6 +341,24 @@ test("a logout that a sleeping tab did not hear of is found out when it hears of
   await world.pass(20_000);
   assert.equal(follower.wiped, 1);
   assert.equal(next.tabs.role, "leader");
+});
+
+test("signals and a new token go by way of the leader, and every tab hears what others signal", async () => {
+  const [leader, follower] = await pair();
+  const typing = { channel: "dialog:demo", kind: "typing", body: { on: true } };
+  follower.ask((tabs) => tabs.run({ c: "signal", ...typing }));
+  follower.ask((tabs) => tabs.run({ c: "renew_token" }));
+  await world.pass(100);
+  const { channel: ch, ...rest } = typing;
+  assert.deepEqual(world.heard, [
+    { t: "signal", ch, ...rest },
+    { t: "auth", token: "token" },
+  ]);
+  assert.throws(() => follower.ask((tabs) => tabs.run({ c: "signal", ...typing, body: 1 })), { code: "bad_body" });
+  const by = { id: "op", name: "Olivia", kind: "operator" };
+  for (const socket of world.sockets) socket.say({ t: "signal", ch, ...rest, by });
+  await world.pass(100);
+  for (const page of [leader, follower]) assert.deepEqual(page.events.at(-1), { t: "signal", ...typing, by });
 });
 
 test("a tab that nobody shares with never asks for locks or channels", async () => {

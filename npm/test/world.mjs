@@ -24,6 +24,8 @@ export class World {
   sockets = new Set();
   /** The code with which the server refuses an op, or `null`. */
   refuses = () => null;
+  /** What the server was told beside all that it keeps. */
+  heard = [];
   /** The channels that were left. */
   left = [];
   /** Whether the server answers. */
@@ -243,6 +245,11 @@ function socketsOf(world) {
       world.sockets.delete(this);
     }
 
+    /** What the server says by itself. */
+    say(frame) {
+      this.#say(frame);
+    }
+
     #tell(run) {
       world.later(this.owner, () => world.sockets.has(this) && run());
     }
@@ -255,6 +262,7 @@ function socketsOf(world) {
       if (frame.t === "hello") this.#say(welcome, ...frame.subs.map((sub) => this.#subscribe(sub)));
       if (frame.t === "sub") this.#say(this.#subscribe(frame));
       if (frame.t === "unsub") world.left.push(frame.ch);
+      if (frame.t === "signal" || frame.t === "auth") world.heard.push(frame);
       if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
       if (frame.t !== "op") return;
       const code = world.refuses(frame);

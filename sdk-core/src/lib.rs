@@ -63,6 +63,7 @@ pub mod io;
 mod journal;
 mod link;
 mod rng;
+pub mod tables;
 pub mod time;
 pub mod wire;
 

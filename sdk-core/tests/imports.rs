@@ -78,6 +78,9 @@ fn parts_of_the_core_do_not_reach_around_each_other() {
     for part in ["link", "client"] {
         forbid("sdk-core/src/delivery", &format!("crate::{part}"), &[]);
     }
+    for part in ["link", "delivery", "chat", "client"] {
+        forbid("sdk-core/src/tables", &format!("crate::{part}"), &[]);
+    }
 }
 
 #[test]

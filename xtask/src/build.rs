@@ -55,6 +55,13 @@ pub(crate) fn server() -> Result<PathBuf, String> {
     Ok(tools::target().join("debug/tidewire-server"))
 }
 
+/// The proxy that makes networks bad, for tests.
+pub(crate) fn fault_proxy() -> Result<PathBuf, String> {
+    let mut command = tools::cargo(&["build", "--package", "tidewire-fault-proxy"]);
+    progress::run("fault proxy", &mut command)?;
+    Ok(tools::target().join("debug/tidewire-fault-proxy"))
+}
+
 fn wasm_folder() -> PathBuf {
     tools::npm().join("wasm")
 }

@@ -60,9 +60,9 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug(
         "a failed op blocks nobody",
-        OUTBOX,
-        "EntryState::Failed { .. } => blocked.push(channel),",
-        "EntryState::Failed { .. } => {}",
+        SENDING,
+        "if entry.lane == Lane::Session {\n            self.settle_op(id, state);",
+        "if entry.lane == Lane::Session || entry.id.len() == 36 {\n            self.settle_op(id, state);",
     ),
     bug("the window is one op wider", OUTBOX, "count < inflight &&", "count <= inflight &&"),
     bug(

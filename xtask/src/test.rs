@@ -191,8 +191,13 @@ fn browser() -> Result<Counts, Trouble> {
     let chromium = tools::need_chromium().map_err(Trouble::Missing)?;
     build::web().map_err(Trouble::Failed)?;
     let server = build::server().map_err(Trouble::Failed)?;
-    let variables =
-        [("CHROMIUM_PATH", chromium), ("TIDEWIRE_SERVER", server), ("TIDEWIRE_WEB", build::demo_folder())];
+    let proxy = build::fault_proxy().map_err(Trouble::Failed)?;
+    let variables = [
+        ("CHROMIUM_PATH", chromium),
+        ("TIDEWIRE_SERVER", server),
+        ("TIDEWIRE_WEB", build::demo_folder()),
+        ("TIDEWIRE_FAULT_PROXY", proxy),
+    ];
     node_test("browser", "e2e", &variables)
 }
 

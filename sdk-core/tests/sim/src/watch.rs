@@ -39,6 +39,7 @@ pub(crate) struct Watch {
     may_jump: BTreeSet<usize>,
     channels: BTreeMap<String, String>,
     order: BTreeMap<String, usize>,
+    lanes: BTreeMap<String, Lane>,
     /// Acknowledged ops, with whose they are.
     acked: BTreeMap<String, String>,
 }
@@ -59,6 +60,7 @@ impl Watch {
             may_jump: BTreeSet::new(),
             channels: BTreeMap::new(),
             order: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             acked: BTreeMap::new(),
         }
     }
@@ -122,6 +124,7 @@ impl Watch {
 
     pub(crate) fn sent(&mut self, device: &Device, id: &str, channel: &str, lane: Lane) {
         self.channels.insert(id.to_owned(), channel.to_owned());
+        self.lanes.insert(id.to_owned(), lane);
         self.order.insert(id.to_owned(), self.order.len());
         self.tell(Told::Send {
             client: device.name().into(),
@@ -133,6 +136,17 @@ impl Watch {
 
     pub(crate) fn acked(&mut self, device: &Device, server: &Server, id: &str, offset: u64) {
         let Some(ch) = self.channels.get(id).cloned() else { return };
+        // A failed op blocks what was written after it, until somebody decides.
+        let blocks = |failed: &&String| {
+            self.lanes.get(*failed) == Some(&Lane::Durable)
+                && self.lanes.get(id) == Some(&Lane::Durable)
+                && self.channels.get(*failed) == Some(&ch)
+                && self.order.get(*failed) < self.order.get(id)
+        };
+        if let Some(failed) = device.person.failed.iter().find(blocks) {
+            return self
+                .broken("S6", format!("{id} went past {failed}, which failed and was not decided about"));
+        }
         let stands = server.at(&ch, offset).ok().flatten().is_some_and(|logged| logged.id == id);
         // Retention may have been faster than the answer, and so may a backup.
         let gone = server.floor(&ch).unwrap_or(0) >= offset || self.marks.contains_key("restored");

@@ -1,0 +1,3 @@
+//! Live tables: what a subscription to a table's rows asks for.
+
+pub mod filter;
