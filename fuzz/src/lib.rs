@@ -3,6 +3,7 @@
 
 mod client;
 mod history;
+mod machine;
 mod token;
 mod wire;
 
@@ -18,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("token", token::token),
     ("client", client::client),
     ("history", history::history),
+    ("machine", machine::machine),
 ];
 
 /// The target of this name.
