@@ -2,6 +2,7 @@
 //! are replayed by an ordinary test, and `cargo xtask fuzz` grows them.
 
 mod client;
+mod filter;
 mod history;
 mod token;
 mod wire;
@@ -17,6 +18,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("wire_server", wire::wire_server),
     ("token", token::token),
     ("client", client::client),
+    ("filter", filter::filter),
     ("history", history::history),
 ];
 
