@@ -2,6 +2,7 @@
 //! are replayed by an ordinary test, and `cargo xtask fuzz` grows them.
 
 mod client;
+mod filter;
 mod history;
 mod machine;
 mod token;
@@ -18,6 +19,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("wire_server", wire::wire_server),
     ("token", token::token),
     ("client", client::client),
+    ("filter", filter::filter),
     ("history", history::history),
     ("machine", machine::machine),
 ];

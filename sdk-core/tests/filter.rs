@@ -149,6 +149,7 @@ fn a_value_ends_where_its_surroundings_say() {
     );
     assert_eq!(values("a=in.(a b,c(d)"), ["a b", "c(d"]);
     assert_eq!(values("a=in.(,x,)"), ["", "x", ""]);
+    assert_eq!(values("a=in.({1},{2)"), ["{1}", "{2"]);
     assert_eq!(values("a=in.()"), [""; 0]);
     assert_eq!(values(r#"a=in.("")"#), [""]);
 }
@@ -382,6 +383,7 @@ fn the_canonical_text_has_no_quotes_that_it_does_not_need() {
         (r#"a=eq."\x\"""#, r#"a=eq.x""#),
         (r#"a=eq."\"x""#, r#"a=eq."\"x""#),
         (r#"a=eq."x ""#, r#"a=eq."x ""#),
+        (r#"a=eq."\\x\&""#, r#"a=eq."\\x&""#),
         (r#"a=in.("x","y z","(",")","")"#, r#"a=in.(x,y z,(,")",)"#),
         (r#"a=in.("")"#, r#"a=in.("")"#),
         (r#"or=(a.eq."x,y",b.eq."{",c.eq."z{")"#, r#"or=(a.eq."x,y",b.eq."{",c.eq.z{)"#),

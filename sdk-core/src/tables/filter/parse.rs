@@ -292,7 +292,9 @@ impl<'a> Parser<'a> {
     }
 
     fn unquoted(&mut self, place: Place) -> &'a str {
-        self.take(|byte| !place.ends_at(byte)).trim_end_matches([' ', '\t', '\n', '\r'])
+        let found = self.take(|byte| !place.ends_at(byte));
+        let spaces = found.bytes().rev().take_while(|byte| is_space(*byte)).count();
+        found.get(..found.len() - spaces).unwrap_or("")
     }
 
     /// A value in quotes. What follows a backslash is itself, whatever it is.
@@ -317,7 +319,9 @@ impl<'a> Parser<'a> {
 /// `*` is `%` in patterns, wherever it stands ("Horizontal Filtering", "Operators").
 fn pattern(compare: Compare, value: String) -> String {
     match compare {
-        Compare::Like | Compare::Ilike => value.replace('*', "%"),
+        Compare::Like | Compare::Ilike => {
+            value.chars().map(|char| if char == '*' { '%' } else { char }).collect()
+        }
         _ => value,
     }
 }
