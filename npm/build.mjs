@@ -35,7 +35,15 @@ const common = {
 };
 
 await mkdir(dist, { recursive: true });
-await build({ ...common, entryPoints: [join(here, "src/index.ts")], outfile: join(dist, "index.js") });
+// What few networks need is loaded by those few.
+const apart = {
+  name: "apart",
+  setup(bundle) {
+    bundle.onResolve({ filter: /^\.\/http\.ts$/ }, () => ({ path: "./requests.js", external: true }));
+  },
+};
+await build({ ...common, entryPoints: [join(here, "src/index.ts")], outfile: join(dist, "index.js"), plugins: [apart] });
+await build({ ...common, entryPoints: [join(here, "src/http.ts")], outfile: join(dist, "requests.js") });
 await build({
   ...common,
   entryPoints: [join(here, "src/widget/widget.ts")],
@@ -56,7 +64,7 @@ if (demo !== undefined) {
     plugins: [shareClient("./tidewire/index.js")],
   });
   for (const file of ["index.html", "demo.css", "icon.svg"]) await cp(join(source, file), join(demo, file));
-  for (const file of ["index.js", "widget.js", "core.wasm"]) await cp(join(dist, file), join(demo, "tidewire", file));
+  for (const file of ["index.js", "requests.js", "widget.js", "core.wasm"]) await cp(join(dist, file), join(demo, "tidewire", file));
   // The service worker changes with every file it keeps, so that browsers take the new ones.
   const files = [
     "index.html",
@@ -64,6 +72,7 @@ if (demo !== undefined) {
     "icon.svg",
     "demo.js",
     "tidewire/index.js",
+    "tidewire/requests.js",
     "tidewire/widget.js",
     "tidewire/core.wasm",
   ];

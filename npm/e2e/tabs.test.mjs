@@ -597,7 +597,7 @@ test("a hidden leader, its timers held back to one a minute, keeps its place bes
     const { entries } = await leader.evaluate(() => window.client.explain());
     assert.deepEqual(
       entries.map(({ what, about }) => `${what} ${about}`),
-      ["state connecting", "state online"],
+      ["state connecting", "transport websocket", "state online"],
     );
   } finally {
     await other.close();

@@ -1,4 +1,4 @@
-import { openRequests } from "./http.ts";
+import { openLater } from "./later.ts";
 import type { Hint } from "./lifecycle.ts";
 import type { Link, Transport } from "./link.ts";
 import { openSocket } from "./socket.ts";
@@ -224,7 +224,7 @@ export class Driver {
   }
 
   #open(conn: number, transport: Transport): void {
-    const open = transport === "websocket" ? openSocket : openRequests;
+    const open = transport === "websocket" ? openSocket : openLater;
     const link = open(this.#parts.origin, transport, {
       opened: () => {
         if (this.#links.has(conn)) this.#handle({ t: "opened", conn });
