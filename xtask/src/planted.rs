@@ -144,16 +144,10 @@ pub(crate) const PANEL: &[Planted] = &[
         "        self.heard = now;",
     ),
     bug(
-        "events of an own op don't settle it twice over",
-        FRAMES,
-        "if self.outbox.get(&event.id).is_some() {",
-        "if event.offset == 0 {",
-    ),
-    bug(
         "the server forgets which ops it has",
         OPS,
-        "if let Some((key, frame)) = find_op(connection, op, event)? {\n        return Ok(earlier(event, key, frame, outside));",
-        "if let Some((key, frame)) = find_op(connection, op, event)?.filter(|_| false) {\n        return Ok(earlier(event, key, frame, outside));",
+        "if let Some((key, frame)) = find_op(connection, op, event)? {\n        return Ok(earlier(event, key, frame));",
+        "if let Some((key, frame)) = find_op(connection, op, event)?.filter(|_| false) {\n        return Ok(earlier(event, key, frame));",
     ),
     bug(
         "the server forgets the ops it trimmed",
