@@ -64,7 +64,8 @@ if (demo !== undefined) {
     plugins: [shareClient("./tidewire/index.js")],
   });
   for (const file of ["index.html", "demo.css", "icon.svg"]) await cp(join(source, file), join(demo, file));
-  for (const file of ["index.js", "requests.js", "widget.js", "core.wasm"]) await cp(join(dist, file), join(demo, "tidewire", file));
+  for (const file of ["index.js", "requests.js", "widget.js", "core.wasm"])
+    await cp(join(dist, file), join(demo, "tidewire", file));
   // The service worker changes with every file it keeps, so that browsers take the new ones.
   const files = [
     "index.html",
