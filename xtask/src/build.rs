@@ -8,10 +8,16 @@ use std::path::{Path, PathBuf};
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// What the engines of all supported browsers know. Never `--all-features`: that emits what no browser accepts.
-const WASM_OPT: [&str; 8] = [
+const WASM_OPT: [&str; 13] = [
     "-Oz",
     // Larger before compression, smaller after it: brotli likes functions that stay apart.
     "--one-caller-inline-max-function-size=0",
+    "--skip-pass=local-cse",
+    "--converge",
+    // The stack comes first in memory, and its last kilobyte is never reached.
+    "--low-memory-unused",
+    "--strip-producers",
+    "--strip-target-features",
     "--enable-bulk-memory",
     "--enable-nontrapping-float-to-int",
     "--enable-sign-ext",
