@@ -102,10 +102,24 @@ impl Garden {
         let profile = "\n[profile.planted]\ninherits = \"release\"\nopt-level = 1\nincremental = true\ncodegen-units = 16\n\n[profile.planted.package.\"*\"]\nopt-level = 2\n";
         write(&top.join("Cargo.toml"), &format!("{members}[workspace.package]{rest}{profile}"))?;
         let garden = Garden { top };
+        // What a run that was stopped midway left of them may not link.
+        garden.forget_builds();
         // Without a bug nothing may be found, or finding something says nothing.
         match garden.look("300")? {
             None => Ok(garden),
             Some(how) => Err(format!("the simulator finds something although no bug is planted: {how}")),
+        }
+    }
+
+    /// Has our own crates built anew, and those of others not.
+    fn forget_builds(&self) {
+        let built = self.top.join("target/planted");
+        let _ = fs::remove_dir_all(built.join("incremental"));
+        let Ok(entries) = fs::read_dir(built.join(".fingerprint")) else { return };
+        for entry in entries.filter_map(Result::ok) {
+            if entry.file_name().to_string_lossy().starts_with("tidewire") {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
 

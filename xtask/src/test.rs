@@ -261,10 +261,30 @@ fn judge(name: &str, finished: &Finished, mut counts: Counts) -> Result<Counts, 
         progress::done(name, &format!("{} passed ({})", counts.passed, seconds(finished.took)));
         return Ok(counts);
     }
-    println!("{}", finished.tail());
+    let failures = failures(&finished.text);
+    println!("{}", if failures.is_empty() { finished.tail() } else { failures });
     println!("{}", progress::bad(&format!("{name}: the whole output is in test-output/logs/{name}.log")));
     counts.failed = counts.failed.max(1);
     Ok(counts)
+}
+
+/// What the harness says about the tests that failed: Node's `not ok` with its details, or libtest's `failures:`.
+fn failures(text: &str) -> String {
+    let mut told = Vec::new();
+    let mut until: Option<&str> = None;
+    for line in text.lines() {
+        match until {
+            None if line.trim_start().starts_with("not ok ") => until = Some("..."),
+            None if line == "failures:" => until = Some("test result:"),
+            None => continue,
+            Some(_) => {}
+        }
+        told.push(line);
+        if until.is_some_and(|end| line.trim_start().starts_with(end)) {
+            until = None;
+        }
+    }
+    told.join("\n")
 }
 
 /// Runs a suite's program and keeps what it said.
@@ -292,6 +312,15 @@ mod tests {
     fn the_counts_of_a_libtest_line_are_read() {
         let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s";
         assert_eq!((number_before(line, " passed"), number_before(line, " failed")), (12, 3));
+    }
+
+    #[test]
+    fn only_what_failed_is_told() {
+        let tap = "ok 1 - a\nnot ok 2 - b\n  ---\n  error: 'c'\n  ...\nok 3 - d";
+        assert_eq!(failures(tap), "not ok 2 - b\n  ---\n  error: 'c'\n  ...");
+        let libtest =
+            "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhy\n\ntest result: FAILED. 0 passed\n";
+        assert!(failures(libtest).contains("why") && !failures(libtest).contains("test a"));
     }
 
     #[test]

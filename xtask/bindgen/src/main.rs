@@ -3,6 +3,8 @@
 //! A library call instead of the `wasm-bindgen` program, so that the version always matches the crate's and nobody has to
 //! install anything.
 
+mod snip;
+
 use std::process::ExitCode;
 use wasm_bindgen_cli_support::Bindgen;
 
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
 }
 
 fn generate(input: &str, folder: &str) -> Result<(), Box<dyn std::error::Error>> {
-    Bindgen::new()
+    let mut output = Bindgen::new()
         .web(true)?
         .omit_default_module_path(true)
         .typescript(false)
@@ -30,6 +32,8 @@ fn generate(input: &str, folder: &str) -> Result<(), Box<dyn std::error::Error>>
         .remove_producers_section(true)
         .out_name("core")
         .input_path(input)
-        .generate(folder)?;
+        .generate_output()?;
+    snip::panics(output.wasm_mut())?;
+    output.emit(folder)?;
     Ok(())
 }
