@@ -14,7 +14,7 @@ pub use doubt::{Doubt, channel_of, look};
 pub use read::{
     ChannelRow, Found, UnfinishedRun, channel, newest, page, revocations, to_trim, unfinished, wanting,
 };
-pub use schema::{SCHEMA_VERSION, SchemaError, migrate, read_meta, write_meta};
+pub use schema::{SCHEMA_VERSION, SchemaError, migrate, read_meta, tune, write_meta};
 pub use transaction::{Applied, begin, commit, rollback};
 
 use crate::revocations::Revocation;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
-use tidewire_server_core::log::{SCHEMA_VERSION, SchemaError, migrate, read_meta, write_meta};
+use tidewire_server_core::log::{SCHEMA_VERSION, SchemaError, migrate, read_meta, tune, write_meta};
 
 /// Why the database could not be opened.
 #[derive(Debug, Error)]
@@ -130,6 +130,7 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
     )?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    tune(&connection)?;
     Ok(connection)
 }
 
@@ -140,8 +141,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
-    Ok(())
+    tune(connection)
 }
 
 fn identity(connection: &Connection) -> Result<Identity, OpenError> {

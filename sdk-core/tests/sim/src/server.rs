@@ -162,6 +162,7 @@ impl Server {
         let mut db = Connection::open_in_memory()?;
         db.pragma_update(None, "synchronous", "OFF")?;
         db.pragma_update(None, "journal_mode", "MEMORY")?;
+        log::tune(&db)?;
         log::migrate(&mut db).map_err(|_| rusqlite::Error::InvalidQuery)?;
         let dialogs: Vec<Write> = CHANNELS
             .iter()
