@@ -1,6 +1,6 @@
 //! The store: the cases of every store, in memory and on disk, and what only a file can do.
 
-#[path = "../../sdk-core/tests/store_cases/mod.rs"]
+#[path = "../../sdk-core/tests/behaviour/store_cases.rs"]
 mod store_cases;
 
 use std::path::Path;

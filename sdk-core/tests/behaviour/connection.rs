@@ -1,7 +1,6 @@
 //! How the connection comes, goes, and comes back.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 use tidewire_core::*;
 

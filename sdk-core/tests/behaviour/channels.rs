@@ -1,7 +1,6 @@
 //! Subscriptions: dense, without a gap, without a double, from the cursor.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::{Value, json};
 use tidewire_core::*;
 

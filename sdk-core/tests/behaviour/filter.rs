@@ -1,5 +1,4 @@
 //! The grammar of a live table's filter.
-#![cfg(not(target_family = "wasm"))]
 
 use tidewire_core::tables::filter::{
     Compare, Filter, Group, Is, Join, MAX_BYTES, MAX_TERMS, MAX_VALUES, Node, Term, Test,

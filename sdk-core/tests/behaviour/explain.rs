@@ -1,7 +1,6 @@
 //! What a client tells whoever has to find out why.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 use tidewire_core::*;
 

@@ -1,7 +1,6 @@
 //! Tokens: brought in time, renewed unnoticed, refused for good.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 use tidewire_core::*;
 

@@ -1,7 +1,6 @@
 //! What is not durable: ops of the session lane and signals; and ops that gather into one message.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 use tidewire_core::*;
 

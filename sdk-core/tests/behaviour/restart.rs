@@ -1,7 +1,6 @@
 //! What a start finds: an outbox and a log that know different things, because a crash or a failing disk came between them.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 use tidewire_core::*;
 

@@ -1,5 +1,5 @@
 //! A client in virtual time, with the test as its network, store, clock and application.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(unreachable_pub, clippy::unwrap_used)]
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;

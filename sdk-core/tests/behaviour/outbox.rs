@@ -1,7 +1,6 @@
 //! Ops: kept until they are committed, in order, exactly once.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use tidewire_core::*;
 
 #[test]

@@ -1,5 +1,4 @@
 //! The import rules of ARCHITECTURE.md.
-#![cfg(not(target_family = "wasm"))]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,6 @@
 //! A dialog's rows: optimistic, then committed; answers that grow and end once.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 
 #[test]

@@ -1,7 +1,6 @@
 //! One connection takes over from another that still works: because the server goes away, or for a better transport.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 use tidewire_core::*;
 

@@ -1,7 +1,6 @@
 //! When a peer counts as dead, and what a wake-up does.
 
-mod rig;
-use rig::*;
+use crate::rig::*;
 use serde_json::json;
 use tidewire_core::*;
 

@@ -1,0 +1,20 @@
+//! The core's behaviour through its public surface, in virtual time: one program, so that it links once.
+
+mod channels;
+mod connection;
+mod explain;
+#[cfg(not(target_family = "wasm"))]
+mod filter;
+mod handover;
+#[cfg(not(target_family = "wasm"))]
+mod imports;
+mod lanes;
+mod liveness;
+mod outbox;
+mod restart;
+mod rig;
+mod store;
+mod store_cases;
+mod timeline;
+mod token;
+mod wire;
