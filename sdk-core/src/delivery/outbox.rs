@@ -184,9 +184,11 @@ impl Outbox {
         }
     }
 
-    /// Takes back what the store held; false for a record that can't be read.
+    /// Takes back what the store held; false for a record that can't be read, or that says again what another one said.
     pub(crate) fn restore(&mut self, record: &str) -> bool {
-        let Some(entry) = Entry::restore(record) else { return false };
+        let Some(entry) = Entry::restore(record).filter(|entry| self.get(&entry.id).is_none()) else {
+            return false;
+        };
         self.next_seq = self.next_seq.max(entry.seq.saturating_add(1));
         self.bytes += entry.bytes();
         let at = self.entries.iter().rposition(|other| other.seq < entry.seq).map_or(0, |at| at + 1);

@@ -56,6 +56,25 @@ fn what_failed_before_is_told_again_because_it_still_blocks() {
 }
 
 #[test]
+fn a_record_that_is_there_twice_is_one_op() {
+    let mut rig = Rig::online();
+    let id = rig.send("hello");
+    let mut store = rig.store.clone();
+    let (_, record) = store.ops[0].clone();
+    store.ops.push(("damaged".to_owned(), record));
+    let mut again = Rig::restored(store);
+    assert!(
+        again
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Problem { code, .. } if code == "record_unreadable"))
+    );
+    again.connect();
+    again.welcome();
+    assert_eq!(again.ops().iter().map(|op| op["id"].clone()).collect::<Vec<_>>(), [json!(id)]);
+}
+
+#[test]
 fn a_store_that_works_again_gets_what_it_refused_in_order() {
     let mut rig = Rig::new();
     rig.disk = Some(Err(StoreError::Full));
