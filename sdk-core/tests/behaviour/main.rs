@@ -11,6 +11,7 @@ mod imports;
 mod lanes;
 mod liveness;
 mod outbox;
+mod predicate;
 mod restart;
 mod rig;
 mod store;

@@ -39,8 +39,11 @@
 //! ```
 
 mod encode;
+mod like;
 mod parse;
+mod predicate;
 
+pub use predicate::{Column, Predicate};
 use thiserror::Error;
 
 /// Greatest length of a filter's text, in bytes; also of its canonical form.
@@ -54,9 +57,29 @@ pub const MAX_VALUES: usize = 100;
 /// Greatest length of a column's name, in bytes: PostgreSQL's `NAMEDATALEN` - 1 ("Identifiers and Key Words").
 pub const MAX_COLUMN: usize = 63;
 
-/// A filter within all limits; only [`Filter::parse`] makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter(Node);
+/// A filter within all limits; only [`Filter::parse`] makes one. Filters are equal that have the same tree.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    root: Node,
+    /// Where the terms stand in the text, in the tree's order.
+    spots: Vec<Spot>,
+}
+
+/// Where a term's parts stand in the text, in bytes.
+#[derive(Debug, Clone)]
+struct Spot {
+    column: usize,
+    operator: usize,
+    values: Vec<usize>,
+}
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.root == other.root
+    }
+}
+
+impl Eq for Filter {}
 
 impl Filter {
     /// Reads a filter's text.
@@ -70,12 +93,22 @@ impl Filter {
     /// The canonical text: no sugar, `&` for the outermost `and`, quotes only where they are needed. [`Filter::parse`] makes the
     /// same filter of it.
     pub fn encode(&self) -> String {
-        encode::filter(&self.0)
+        encode::filter(&self.root)
     }
 
     /// The tree.
     pub fn root(&self) -> &Node {
-        &self.0
+        &self.root
+    }
+
+    /// The filter over a table's columns: each term's column is found and its values are read as the column's type.
+    ///
+    /// # Errors
+    ///
+    /// [`FilterFault::BadColumn`] for a column that is not there, [`FilterFault::BadFilter`] for an operator that its type does not
+    /// have, and [`FilterFault::BadLiteral`] for a value that is none of its type, each with the place in the text.
+    pub fn bind(&self, columns: &[Column<'_>]) -> Result<Predicate, FilterError> {
+        predicate::bind(self, columns)
     }
 }
 
@@ -189,7 +222,7 @@ impl Is {
     ];
 }
 
-/// Why a text is no filter, and where.
+/// Why a text is no filter, or not one for a table, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{expected}, at byte {at}")]
 pub struct FilterError {

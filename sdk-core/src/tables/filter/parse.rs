@@ -2,7 +2,7 @@
 
 use super::{
     Compare, Filter, FilterError, FilterFault, Group, Is, Join, MAX_BYTES, MAX_COLUMN, MAX_DEPTH, MAX_TERMS,
-    MAX_VALUES, Node, Place, Term, Test, is_space,
+    MAX_VALUES, Node, Place, Spot, Term, Test, is_space,
 };
 
 const COLUMN: &str =
@@ -16,7 +16,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, FilterError> {
         let at = (0..=MAX_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         return Err(too_long(at));
     }
-    let mut parser = Parser { text, at: 0, terms: 0, sugared: false };
+    let mut parser = Parser { text, at: 0, spots: Vec::new(), sugared: false };
     let mut members = Vec::new();
     loop {
         parser.space();
@@ -28,7 +28,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, FilterError> {
             Some(_) => return Err(parser.fault(FilterFault::BadFilter, "expected `&` or the end")),
         }
     }
-    let filter = Filter(joined(false, Join::And, members));
+    let filter = Filter { root: joined(false, Join::And, members), spots: parser.spots };
     // Only the canonical form of sugar is longer than what it was read from.
     if parser.sugared && filter.encode().len() > MAX_BYTES {
         return Err(too_long(text.len()));
@@ -55,8 +55,8 @@ fn joined(negated: bool, join: Join, mut members: Vec<Node>) -> Node {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    /// How many there were so far.
-    terms: usize,
+    /// Where the terms stand that there were so far.
+    spots: Vec<Spot>,
     /// Whether there was any sugar.
     sugared: bool,
 }
@@ -76,6 +76,13 @@ impl<'a> Parser<'a> {
 
     fn space(&mut self) {
         self.take(is_space);
+    }
+
+    /// Notes where a part of the latest term stands.
+    fn spot(&mut self, note: impl FnOnce(&mut Spot)) {
+        if let Some(spot) = self.spots.last_mut() {
+            note(spot);
+        }
     }
 
     /// Bytes of ASCII while they are such.
@@ -173,11 +180,11 @@ impl<'a> Parser<'a> {
         if !self.peek().is_none_or(ends) {
             return Err(self.fault(FilterFault::BadColumn, COLUMN));
         }
-        self.terms += 1;
-        if self.terms > MAX_TERMS {
+        if self.spots.len() == MAX_TERMS {
             self.at = start;
             return Err(self.fault(FilterFault::TooManyTerms, "expected at most 16 terms"));
         }
+        self.spots.push(Spot { column: start, operator: self.at, values: Vec::new() });
         Ok(name)
     }
 
@@ -185,6 +192,7 @@ impl<'a> Parser<'a> {
     fn test(&mut self, column: &str, place: Place) -> Result<Node, FilterError> {
         let negated = self.eat("not.");
         let start = self.at;
+        self.spot(|spot| spot.operator = start);
         let name = self.take(|byte| byte.is_ascii_lowercase());
         let compare = Compare::ALL.iter().find(|(other, _)| *other == name).map(|(_, compare)| *compare);
         if compare.is_none() && !matches!(name, "in" | "is") || !self.eat(".") {
@@ -274,6 +282,8 @@ impl<'a> Parser<'a> {
     /// A value up to what ends it, which is left ("URL Grammar", "Reserved characters").
     fn value(&mut self, place: Place) -> Result<String, FilterError> {
         self.space();
+        let start = self.at;
+        self.spot(|spot| spot.values.push(start));
         match self.peek() {
             Some(b'"') => {
                 let value = self.quoted()?;
