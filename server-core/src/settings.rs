@@ -14,7 +14,7 @@ pub struct Timeouts {
     pub hello: Duration,
     /// A request's header.
     pub header: Duration,
-    /// One write to a client.
+    /// One message to a client. Of a response that is not part of a connection nothing may be taken for twice as long.
     pub write: Duration,
     /// From `goaway` to the close.
     pub goaway: Duration,

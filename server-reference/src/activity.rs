@@ -1,4 +1,5 @@
-//! When a peer was last heard: any byte counts, also those of a message that is not complete yet.
+//! When a peer was last heard, and whether it still takes anything: any byte counts, also those of a message that is not
+//! complete yet.
 
 use crate::clock;
 use std::io;
@@ -6,9 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tidewire_server_core::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 
 /// The time of the last byte of one connection.
 #[derive(Debug, Clone)]
@@ -32,10 +35,29 @@ impl Activity {
     }
 }
 
-/// A socket that notes when something is read from it.
+/// A socket that notes when something is read from it, and that fails when its peer takes nothing for too long.
 pub(crate) struct Watched {
-    pub(crate) stream: TcpStream,
-    pub(crate) activity: Activity,
+    stream: TcpStream,
+    activity: Activity,
+    /// How long a write may wait for the peer.
+    patience: Duration,
+    /// Runs while one waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    pub(crate) fn new(stream: TcpStream, activity: Activity, patience: Duration) -> Watched {
+        Watched { stream, activity, patience, stalled: None }
+    }
+
+    fn or_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Watched {
@@ -55,7 +77,8 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.or_stalled(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -75,6 +98,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.or_stalled(cx, polled)
     }
 }

@@ -11,7 +11,7 @@ use crate::{activity::Activity, statics};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, UserKind, codes, is_channel_name};
 use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, StoreError, Write};
 use tidewire_server_core::{AuthError, Identity, Peer};
+use tokio::time::timeout;
 
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 * 1024;
@@ -80,6 +81,26 @@ impl From<StoreError> for HttpError {
     fn from(error: StoreError) -> HttpError {
         HttpError::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
     }
+}
+
+/// A request's body, which came whole and in time.
+struct Whole(Bytes);
+
+impl FromRequest<Arc<App>> for Whole {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Whole, HttpError> {
+        Ok(Whole(body(app, request).await??))
+    }
+}
+
+/// Reads a request's body. Whoever sends half of it is waited for as long as a silent connection is.
+pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, BytesRejection>, HttpError> {
+    let times = &app.config.timeouts;
+    timeout(times.ping + times.grace, Bytes::from_request(request, &())).await.map_err(|_| {
+        let message = "the body did not come in time";
+        HttpError::new(StatusCode::REQUEST_TIMEOUT, codes::BAD_REQUEST, message)
+    })
 }
 
 /// All routes.
@@ -171,9 +192,9 @@ async fn guest(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, HttpError>,
 ) -> Result<Response, HttpError> {
-    let body = body?;
+    let Whole(body) = body?;
     let request: GuestRequest = if body.is_empty() { GuestRequest { nickname: None } } else { read(&body)? };
     let nickname = match request.nickname {
         None => None,
@@ -210,10 +231,10 @@ struct DialogRequest {
 async fn dialogs(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, HttpError>,
 ) -> Result<Response, HttpError> {
     let identity = authenticated(&app, &headers)?;
-    let body = body?;
+    let Whole(body) = body?;
     let request: DialogRequest = if body.is_empty() { DialogRequest { id: None } } else { read(&body)? };
     let id = request.id.unwrap_or_else(clock::random_id);
     let name = format!("{DIALOG_PREFIX}{id}");
@@ -247,14 +268,14 @@ struct RevokedUser {
 async fn revoke(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, HttpError>,
 ) -> Result<StatusCode, HttpError> {
     let identity = authenticated(&app, &headers)?;
     if identity.user.kind != UserKind::Operator {
         let message = "only operators may take access back";
         return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
     }
-    let body = body?;
+    let Whole(body) = body?;
     let request: RevokeRequest = read(&body)?;
     let kind = match request.user.kind.as_str() {
         "guest" => UserKind::Guest,
@@ -289,9 +310,9 @@ struct DemoRequest {
 /// Plays the application's backend for the demo page: the same role and name are the same user.
 async fn demo_token(
     State(app): State<Arc<App>>,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Whole, HttpError>,
 ) -> Result<Response, HttpError> {
-    let body = body?;
+    let Whole(body) = body?;
     let request: DemoRequest = read(&body)?;
     let kind = match request.role.as_str() {
         "user" => UserKind::User,

@@ -304,7 +304,9 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
         let remote = Remote { address, activity: activity.clone() };
-        let io = TokioIo::new(Watched { stream, activity });
+        // Longer than a message may take, so that a connection ends with its reason.
+        let patience = app.config.timeouts.write * 2;
+        let io = TokioIo::new(Watched::new(stream, activity, patience));
         let (router, header, mut ended) = (router.clone(), app.config.timeouts.header, tasks.subscribe());
         tokio::spawn(async move {
             let connection = serve(io, router, remote, header);

@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything a developer or a build machine does with this repository, on a fresh machine too.
 
 mod autobahn;
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -28,6 +29,9 @@ cargo xtask COMMAND
            --only SUITE    only this suite; may be given several times
            --allow-missing skip suites whose tools are missing instead of failing
            --list          name the suites
+  bench    measure the real programs; without a name it lists what there is
+           commit          the server's group commit, and the memory of server and client, hostile peers included;
+                           its flags and figures: `cargo xtask bench commit --help`
   fuzz     grow the corpora of the fuzz targets with libFuzzer, and say what it found
            TARGET...       only these; they are the folders of fuzz/corpus
            --seconds N     how long each; 60 if nothing is said
@@ -50,7 +54,8 @@ fn main() -> ExitCode {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("help", [].as_slice()),
     };
-    if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
+    let for_bench = command == "bench" && rest.len() > 1;
+    if !for_bench && rest.iter().any(|argument| argument == "--help" || argument == "-h") {
         print!("{HELP}");
         return ExitCode::SUCCESS;
     }
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         "build" => no_arguments(rest).and_then(|()| build::all()),
         "size" => size::run(rest),
         "test" => test::run(rest),
+        "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
         "autobahn" => no_arguments(rest).and_then(|()| autobahn::run()),
         "sim" => sim::run(rest),

@@ -3,14 +3,12 @@
 use super::link::{Link, Word};
 use super::{SEQ, find, unknown};
 use crate::app::App;
-use crate::http::{HttpError, bad_request};
-use axum::body::Bytes;
+use crate::http::{HttpError, bad_request, body};
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use tidewire_core::wire::codes;
-use tokio::time::timeout;
 
 /// RFC 6455 section 7.4.1: a protocol error. The client connects again.
 const OUT_OF_ORDER: u16 = 1002;
@@ -19,14 +17,9 @@ const OUT_OF_ORDER: u16 = 1002;
 pub(super) async fn up(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, HttpError> {
     let link = find(&app, request.headers())?;
     let number = number(request.headers());
-    let times = &app.config.timeouts;
-    let body = match timeout(times.ping + times.grace, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => return Err(unread(&app, &link, &error).await),
-        Err(_) => {
-            let message = "the body did not come in time";
-            return Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, codes::BAD_REQUEST, message));
-        }
+    let body = match body(&app, request).await? {
+        Ok(body) => body,
+        Err(error) => return Err(unread(&app, &link, &error).await),
     };
     link.activity.note();
     let mut inbox = link.inbox.lock().await;

@@ -2,6 +2,10 @@
 
 use crate::support::*;
 use serde_json::json;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::{sleep, timeout};
 
 #[tokio::test]
 async fn a_guest_gets_a_token_and_keeps_the_id_when_it_is_renewed() {
@@ -169,4 +173,37 @@ async fn a_listed_origin_may_use_the_endpoints_and_another_may_not() {
     assert!(status == 204 && head.contains("access-control-allow-headers: authorization, content-type"));
     let (status, _, body) = request(server.address, &ask("POST", "https://evil.example.com")).await;
     assert!(status == 403 && body.contains("origin_not_allowed"));
+}
+
+#[tokio::test]
+async fn half_a_body_does_not_hold_a_socket() {
+    let server = start(|config| {
+        config.timeouts.ping = Duration::from_millis(100);
+        config.timeouts.grace = Duration::from_millis(100);
+    })
+    .await;
+    let half = "POST /v1/guest HTTP/1.1\r\nhost: x\r\ncontent-length: 18\r\n\r\n{\"nickname\"";
+    let (status, _, body) = request(server.address, half).await;
+    assert!(status == 408 && body.contains("bad_request"), "{status} {body}");
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_reads_does_not_hold_a_socket() {
+    const BYTES: usize = 32 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("great"), vec![0; BYTES]).unwrap();
+    let server = start(|config| {
+        config.web_root = Some(folder.path().to_owned());
+        config.timeouts.write = Duration::from_millis(100);
+    })
+    .await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    stream.write_all(b"GET /great HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let mut rest = Vec::new();
+    // What the system had taken still comes, and then the end or a reset.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the server waits");
+    assert!(!rest.is_empty() && rest.len() < BYTES, "{}", rest.len());
 }

@@ -6,6 +6,7 @@
 mod support;
 
 mod life;
+mod memory;
 mod migration;
 
 use serde_json::{Value, json};

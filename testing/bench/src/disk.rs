@@ -1,0 +1,63 @@
+//! The disk alone: what a sync costs, and what SQLite makes of it with a commit for each row.
+
+use crate::figures::Rate;
+use crate::{TEXT_BYTES, WARM_UP};
+use rusqlite::Connection;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What is written before each sync: a page of SQLite's.
+const PAGE: [u8; 4096] = [7; 4096];
+/// How many of them there are: written over again and again, as SQLite does with its write-ahead log.
+const PAGES: u64 = 1_024;
+
+/// How long it takes to write a page of a file over and have it on the disk.
+pub(crate) fn syncs(folder: &Path, time: Duration) -> std::io::Result<Rate> {
+    let file = File::create(folder.join("sync"))?;
+    for page in 0..PAGES {
+        file.write_all_at(&PAGE, page * PAGE.len() as u64)?;
+    }
+    file.sync_all()?;
+    let mut pages = (0..PAGES).cycle();
+    let waits = one_by_one(time, || {
+        file.write_all_at(&PAGE, pages.next().unwrap_or_default() * PAGE.len() as u64)?;
+        file.sync_data()
+    })?;
+    Ok(alone(waits, time))
+}
+
+/// SQLite in the server's journal mode: a commit, and with it a sync, for each row.
+pub(crate) fn rows(folder: &Path, time: Duration) -> rusqlite::Result<Rate> {
+    let connection = Connection::open(folder.join("rows.db"))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch("CREATE TABLE event (offset INTEGER PRIMARY KEY, id TEXT UNIQUE, body TEXT)")?;
+    let mut insert = connection.prepare("INSERT INTO event (id, body) VALUES (?1, ?2)")?;
+    let text = "x".repeat(TEXT_BYTES);
+    let waits = one_by_one(time, || insert.execute((uuid::Uuid::now_v7().to_string(), &text)).map(drop))?;
+    Ok(alone(waits, time))
+}
+
+fn alone(waits: Vec<Duration>, time: Duration) -> Rate {
+    let commits = waits.len() as u64;
+    Rate::of(waits, commits, time)
+}
+
+/// How long each write took that ended within `time`, after a while in which nothing is counted.
+fn one_by_one<E>(time: Duration, mut write: impl FnMut() -> Result<(), E>) -> Result<Vec<Duration>, E> {
+    let from = Instant::now() + WARM_UP;
+    let mut waits = Vec::new();
+    loop {
+        let begun = Instant::now();
+        write()?;
+        let ended = Instant::now();
+        if ended > from + time {
+            return Ok(waits);
+        }
+        if ended >= from {
+            waits.push(ended - begun);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Peers that mean harm, and how much of the server's memory they get at the limits that it has by default.
+//!
+//! Each kind has a server of its own, so that its high-water mark is of this kind. A bound is the sum of what the limits let
+//! a peer hold; what the server itself may hold comes on top ([`CACHES`]).
+
+use crate::client::{Client, Socket};
+use crate::figures::Hostile;
+use crate::process::{Process, Resident, Server, dialog};
+use crate::{Failure, REST};
+use futures_util::SinkExt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tidewire_core::wire::PAGE_BYTES;
+use tidewire_server_core::ServerLimits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+/// Peers of each kind, but of those that send half a request.
+const PEERS: u32 = 20;
+/// A receive buffer so small that the server has to keep what it can't send.
+const SMALL: Option<u32> = Some(4_096);
+/// Events for those who don't read: without a limit, this would be kept for them.
+const OFFERED_BYTES: u64 = 64 << 20;
+/// Text of such an event; the longest is 16,384 bytes.
+const EVENT_BYTES: usize = 16_000;
+/// SQLite's page caches: 2 MiB for each of the server's seven connections to its database.
+const CACHES: u64 = 7 * (2 << 20);
+/// Frames are joined to messages of so many bytes. The socket has a second copy of the one that it writes.
+const JOINED: u64 = 128 << 10;
+/// A page that is queued, and that the writer has as well: its events, and their envelope.
+const PAGE: u64 = PAGE_BYTES as u64 + (32 << 10);
+/// What a byte of a message may become: the shortest frame has 9 bytes with its comma and is kept in 136.
+const DECODED: u64 = 16;
+/// A request's header and body, at most.
+const REQUEST: u64 = (32 << 10) + (16 << 10);
+/// Time-outs that make a silent peer's end come soon: after `ping_ms` and `grace_ms`. A header has 5 s, as always.
+const SETTINGS: &str = "ping_ms = 3000\ngrace_ms = 3000\n";
+/// How long peers have until they are cut off: the longest of the time-outs is the 10 s of a write.
+const CUT: Duration = Duration::from_secs(13);
+
+/// Lets all kinds loose. `each` is what an idle connection costs, `sockets` how many send half a request, `noise` for how long
+/// garbage is sent.
+pub(crate) async fn all(
+    program: &Path,
+    top: &Path,
+    each: u64,
+    sockets: u32,
+    noise: Duration,
+) -> Result<Vec<Hostile>, Failure> {
+    let (silent, greedy, noisy, half) = tokio::join!(
+        silent(program, top, each),
+        greedy(program, top, each),
+        noisy(program, top, each, noise),
+        half(program, top, each, sockets),
+    );
+    Ok(vec![silent?, greedy?, noisy?, half?])
+}
+
+/// Subscribers who never read, while others write.
+async fn silent(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failure> {
+    let (server, idle) = start(program, top).await?;
+    let mut peers = Vec::new();
+    for user in 1..=PEERS {
+        peers.push(Client::connect(server.address, user, 0, SMALL).await?);
+    }
+    fill(&server, OFFERED_BYTES).await?;
+    let limits = ServerLimits::default();
+    let bound = u64::from(PEERS) * (limits.queue_bytes as u64 + 2 * JOINED + each) + CACHES;
+    let rss = grown(&server.process, &idle)?;
+    let mut cut = 0;
+    for peer in peers {
+        // A peer that is cut in the middle of a message gets no close frame.
+        cut += u32::from(matches!(peer.end().await?, None | Some(4002)));
+    }
+    Ok(Hostile { kind: "silent", peers: PEERS, rss, bound, cut })
+}
+
+/// Subscribers who ask for page after page and never read one.
+async fn greedy(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failure> {
+    let (server, _) = start(program, top).await?;
+    fill(&server, 4 << 20).await?;
+    let idle = server.process.memory()?;
+    let limits = ServerLimits::default();
+    // More pages than the system's own buffers take, and what makes the most of a message's bytes while it waits.
+    let next = format!(r#"{{"t":"next","ch":"dialog:{}","from":0}},"#, dialog(0)).repeat(60);
+    let frames = vec![r#"{"t":""}"#; (limits.message_bytes - next.len() - 2) / 9].join(",");
+    let mut peers = Vec::new();
+    for user in 1..=PEERS {
+        let mut peer = Client::connect(server.address, user, 0, SMALL).await?;
+        peer.socket.send(Message::text(format!("[{next}{frames}]"))).await?;
+        peers.push(peer);
+    }
+    tokio::time::sleep(CUT).await;
+    let message = limits.message_bytes as u64;
+    let bound =
+        u64::from(PEERS) * (limits.queue_bytes as u64 + 2 * PAGE + (DECODED + 4) * message + each) + CACHES;
+    let rss = grown(&server.process, &idle)?;
+    let mut cut = 0;
+    for peer in peers {
+        cut += u32::from(matches!(peer.end().await?, None | Some(4002)));
+    }
+    Ok(Hostile { kind: "greedy", peers: PEERS, rss, bound, cut })
+}
+
+/// Peers that send the longest messages, half messages, arrays of the shortest frames, floods of pings and garbage as fast as
+/// they can, read nothing, and come back when they are cut off.
+async fn noisy(program: &Path, top: &Path, each: u64, time: Duration) -> Result<Hostile, Failure> {
+    let (server, idle) = start(program, top).await?;
+    let until = Instant::now() + time;
+    let mut tasks = JoinSet::new();
+    for user in 1..=PEERS {
+        let address = server.address;
+        tasks.spawn(async move {
+            let mut rounds = 0;
+            while Instant::now() < until {
+                // Being cut off is what is expected.
+                let _ = timeout(REST, noise(address, user, rounds)).await;
+                rounds += 1;
+            }
+            rounds
+        });
+    }
+    let mut rounds = 0;
+    while let Some(done) = tasks.join_next().await {
+        rounds += done?;
+    }
+    let limits = ServerLimits::default();
+    let message = limits.message_bytes as u64;
+    let bound =
+        u64::from(PEERS) * (limits.queue_bytes as u64 + 2 * JOINED + (DECODED + 4) * message + each) + CACHES;
+    let rss = grown(&server.process, &idle)?;
+    tokio::time::sleep(REST).await;
+    let left = connections(&server).await?;
+    Ok(Hostile { kind: "noisy", peers: rounds, rss, bound, cut: rounds.saturating_sub(left) })
+}
+
+/// One kind of noise after the other, until the server has enough.
+async fn noise(address: SocketAddr, user: u32, round: u32) -> Result<(), Failure> {
+    let limit = ServerLimits::default().message_bytes;
+    let mut peer = Client::connect(address, user, 0, SMALL).await?.socket;
+    match (user + round) % 5 {
+        0 => flood(&mut peer, &Message::text("x".repeat(limit * 2 - 1))).await,
+        1 => {
+            let frames = vec![r#"{"t":""}"#; limit / 9 - 1].join(",");
+            flood(&mut peer, &Message::text(format!("[{frames}]"))).await
+        }
+        2 => flood(&mut peer, &Message::Ping(vec![0; 125].into())).await,
+        3 => {
+            // A text message that is not final, and of which the last byte is missing.
+            let mut half = vec![0x01, 0xff];
+            half.extend((limit as u64 * 2).to_be_bytes());
+            half.resize(half.len() + 3 + limit * 2, 0);
+            peer.get_mut().write_all(&half).await?;
+            tokio::time::sleep(REST).await;
+            Ok(())
+        }
+        _ => {
+            let garbage: Vec<u8> = (0..256).flat_map(|_| uuid::Uuid::new_v4().into_bytes()).collect();
+            loop {
+                peer.get_mut().write_all(&garbage).await?;
+            }
+        }
+    }
+}
+
+async fn flood(peer: &mut Socket, message: &Message) -> Result<(), Failure> {
+    loop {
+        peer.send(message.clone()).await?;
+    }
+}
+
+/// Sockets that send nothing, half a header, or half a body, and wait.
+async fn half(program: &Path, top: &Path, each: u64, sockets: u32) -> Result<Hostile, Failure> {
+    let (server, idle) = start(program, top).await?;
+    let header = format!("GET / HTTP/1.1\r\nhost: bench\r\nx-long: {}", "x".repeat(24_000));
+    let body = format!(
+        "POST /v1/guest HTTP/1.1\r\nhost: bench\r\ncontent-length: 16384\r\n\r\n{}",
+        "x".repeat(16_000)
+    );
+    let mut peers = Vec::new();
+    for number in 0..sockets {
+        let mut stream = TcpStream::connect(server.address).await?;
+        match number % 3 {
+            0 => {}
+            1 => stream.write_all(header.as_bytes()).await?,
+            _ => stream.write_all(body.as_bytes()).await?,
+        }
+        peers.push(stream);
+    }
+    tokio::time::sleep(CUT).await;
+    let mut cut = 0;
+    for mut stream in peers {
+        let ended = timeout(Duration::from_millis(1), stream.read_to_end(&mut Vec::new())).await;
+        cut += u32::from(ended.is_ok());
+    }
+    let bound = u64::from(sockets) * (REQUEST + each) + CACHES;
+    Ok(Hostile { kind: "half", peers: sockets, rss: grown(&server.process, &idle)?, bound, cut })
+}
+
+async fn start(program: &Path, top: &Path) -> Result<(Server, Resident), Failure> {
+    let budget = "[limits]\nuser = { ops = 1000000, per_ms = 1000, burst = 1000000 }\n";
+    let server = Server::start(program, top, 1, &format!("{SETTINGS}{budget}")).await?;
+    tokio::time::sleep(REST).await;
+    let idle = server.process.memory()?;
+    Ok((server, idle))
+}
+
+/// Writes so many bytes into the dialog.
+async fn fill(server: &Server, bytes: u64) -> Result<(), Failure> {
+    let writer = Client::connect(server.address, 0, 0, None).await?;
+    let (now, ever) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
+    writer.write(EVENT_BYTES, 8, now, ever, bytes / EVENT_BYTES as u64).await.map(drop)
+}
+
+/// How far the high-water mark is above what there was.
+fn grown(process: &Process, idle: &Resident) -> Result<u64, Failure> {
+    Ok(process.memory()?.most.saturating_sub(idle.now))
+}
+
+/// How many connections the server says that it has.
+async fn connections(server: &Server) -> Result<u32, Failure> {
+    let mut stream = TcpStream::connect(server.address).await?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (_, body) = answer.split_once("\r\n\r\n").ok_or("no health")?;
+    let health: serde_json::Value = serde_json::from_str(body)?;
+    Ok(u32::try_from(health["connections"].as_u64().ok_or("no count")?)?)
+}

@@ -1,0 +1,144 @@
+//! `cargo xtask bench commit`: what group commit is worth, and what memory is needed. The real server on fresh databases, with
+//! many clients and many ops in flight against one op at a time; then with idle connections, and with peers that mean harm.
+
+mod client;
+mod disk;
+mod figures;
+mod hostile;
+mod native;
+mod process;
+
+use clap::Parser;
+use figures::{Figures, KEYS, Load, Memory};
+use process::Server;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Bytes of a message's text.
+const TEXT_BYTES: usize = 100;
+/// For so long nothing is counted at first.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// How long memory is left to come to rest.
+const REST: Duration = Duration::from_secs(1);
+
+/// What stops a bench; it is shown and nothing else.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The server's group commit against one write at a time on the same disk, and the memory of server and client.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench commit", after_help = KEYS)]
+struct Args {
+    /// How many clients write, each with a user and a dialog of its own
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    clients: u32,
+    /// How many ops each has in flight
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    inflight: u32,
+    /// How long each part is measured
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// How many idle connections memory is measured with, and how many sockets send half a request
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
+    connections: u32,
+    /// Two seconds for each part: less than a minute in all
+    #[arg(long, conflicts_with = "seconds")]
+    quick: bool,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// The server's program
+    #[arg(long, hide = true)]
+    server: PathBuf,
+    /// The native client's program
+    #[arg(long, hide = true)]
+    peer: PathBuf,
+    /// Where databases are made; on a disk, for a file system in memory syncs nothing
+    #[arg(long, hide = true)]
+    folder: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut args = Args::parse();
+    if args.quick {
+        args.seconds = 2;
+    }
+    let figures = match measure(&args).await {
+        Ok(figures) => figures,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Args { clients, inflight, seconds, connections, .. } = args;
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    if args.json {
+        let settings = json!({"clients": clients, "inflight": inflight, "seconds": seconds,
+            "connections": connections, "text_bytes": TEXT_BYTES, "cores": cores});
+        println!("{}", figures.in_json(settings));
+    } else {
+        let many = format!("server, {clients} clients x {inflight} in flight");
+        print!("{}", figures.in_text(&many, connections));
+    }
+    let faults = figures.faults();
+    faults.iter().for_each(|fault| eprintln!("error: {fault}"));
+    if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn measure(args: &Args) -> Result<Figures, Failure> {
+    let time = Duration::from_secs(args.seconds.into());
+    std::fs::create_dir_all(&args.folder)?;
+    let folder = tempfile::tempdir_in(&args.folder)?;
+    let path = folder.path().to_owned();
+    say(&format!("the disk alone, twice {} s", args.seconds));
+    let alone = tokio::task::spawn_blocking(move || {
+        Ok::<_, Failure>((disk::syncs(&path, time)?, disk::rows(&path, time)?))
+    });
+    let (fsync, sqlite) = alone.await??;
+    say(&format!("one write at a time, {} s", args.seconds));
+    let (single, _) = load(args, 1, 1, time).await?;
+    say(&format!("{} clients with {} ops in flight each, {} s", args.clients, args.inflight, args.seconds));
+    let (group, [idle, loaded]) = load(args, args.clients, args.inflight, time).await?;
+    say(&format!("{} idle connections", args.connections));
+    let (connected, each) = connections(args).await?;
+    say("hostile peers, some 20 s");
+    let hostile = hostile::all(&args.server, &args.folder, each, args.connections, time).await?;
+    say("native clients");
+    let client = native::memory(&args.peer, &args.server, &args.folder).await?;
+    let memory = Memory { idle, loaded, connected, each };
+    Ok(Figures { fsync, sqlite, single, group, memory, hostile, client })
+}
+
+/// A server under load, and the most of its memory before and after.
+async fn load(args: &Args, clients: u32, inflight: u32, time: Duration) -> Result<(Load, [u64; 2]), Failure> {
+    // An op budget that stands in nobody's way.
+    let settings = format!(
+        "[limits]\ninflight = {}\ninflight_bytes = 16777216\nuser = {{ ops = 1000000, per_ms = 1000, burst = 1000000 }}\n",
+        inflight.max(32)
+    );
+    let server = Server::start(&args.server, &args.folder, clients, &settings).await?;
+    tokio::time::sleep(REST).await;
+    let idle = server.process.memory()?.most;
+    let load = client::load(&server, clients, inflight, time).await?;
+    let loaded = server.process.memory()?.most;
+    Ok((load, [idle, loaded]))
+}
+
+/// The most of a server's memory with idle connections, and what each of them added.
+async fn connections(args: &Args) -> Result<(u64, u64), Failure> {
+    let server = Server::start(&args.server, &args.folder, args.connections, "").await?;
+    tokio::time::sleep(REST).await;
+    let before = server.process.memory()?.now;
+    let waiting = client::connect(&server, args.connections).await?;
+    tokio::time::sleep(REST).await;
+    let after = server.process.memory()?;
+    drop(waiting);
+    Ok((after.most, after.now.saturating_sub(before) / u64::from(args.connections)))
+}
+
+/// Shows what goes on, away from the figures.
+fn say(what: &str) {
+    eprintln!(".. {what}");
+}
