@@ -114,6 +114,8 @@ export class Tabs {
   #misses = 0;
   /** The leader was silent so long that what it told may be old. */
   #doubtful = false;
+  /** This tab took no part for a while, so the leader it knows may have told others what it lacks. */
+  #behind = false;
   /** Dialogs whose rows this leader has told; changes of others would lack their beginning. */
   readonly #told = new Set<string>();
   #report: Report | undefined;
@@ -279,6 +281,8 @@ export class Tabs {
     this.#channel?.close();
     this.#channel = undefined;
     clearTimeout(this.#timer);
+    this.#behind = true;
+    this.#told.clear();
     this.#stepDown();
     // Last of all, so that the next leader finds what this one wrote.
     this.#leaving.abort();
@@ -422,7 +426,7 @@ export class Tabs {
         if (message.term < this.#term || (this.#leading && message.term === this.#term)) break;
         if (this.#leading) this.#lost();
         this.#heard = true;
-        if (message.term > this.#term || this.#doubtful) this.#follow(message.term, message.life);
+        if (message.term > this.#term || this.#doubtful || this.#behind) this.#follow(message.term, message.life);
         break;
       case "tab":
         if (this.#leading && message.term === this.#term) this.#hearTab(message);
@@ -491,6 +495,7 @@ export class Tabs {
     }
     this.#term = term;
     this.#doubtful = false;
+    this.#behind = false;
     this.#told.clear();
     this.#tell([...this.#kept.values()], [...this.#host.wants().dialogs]);
   }

@@ -49,6 +49,8 @@ class Page {
   events = [];
   wiped = 0;
   wants = { connect: true, dialogs: ["demo"] };
+  window = new EventTarget();
+  document = Object.assign(new EventTarget(), { visibilityState: "visible" });
 
   constructor(scope = "scope") {
     const drive = (storage, restored, event) =>
@@ -114,6 +116,11 @@ class Page {
 
   ask(call) {
     return world.as(this, () => call(this.tabs));
+  }
+
+  /** The browser puts the page to sleep (`freeze`) or wakes it (`resume`), and tells it so. */
+  hears(type) {
+    world.as(this, () => this.document.dispatchEvent(new Event(type)));
   }
 
   get status() {
@@ -481,6 +488,22 @@ test("a follower says so while its leader is silent, and that all is well when i
   await world.pass(2100);
   assert.deepEqual([leader.tabs.role, follower.tabs.role], ["leader", "follower"]);
   assert.deepEqual([follower.status, sync()], ["online", "live"]);
+});
+
+test("a follower that slept gets from the same leader what it missed, and shows nothing before that", async () => {
+  const [leader, follower] = await pair();
+  leader.send("before");
+  await world.pass(1000);
+  follower.hears("freeze");
+  leader.send("while it sleeps");
+  await world.pass(1000);
+  assert.deepEqual([follower.status, follower.texts], ["parked", ["before"]]);
+  follower.hears("resume");
+  leader.send("as it wakes up");
+  const end = world.now + 1000;
+  while (await world.step(end)) assert.deepEqual(follower.texts, texts().slice(0, follower.texts.length));
+  assert.deepEqual([follower.status, follower.texts], ["online", texts()]);
+  assert.equal(texts().length, 3);
 });
 
 test("a tab that comes in a pause between attempts knows how much of it is left", async () => {

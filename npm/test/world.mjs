@@ -1,7 +1,16 @@
 // A browser with several tabs, and a server, in virtual time: every message, timer, lock, write and frame is a step that a test may stop at.
 
 /** What the world keeps of the globals that it stands in for. */
-const NAMES = ["setTimeout", "clearTimeout", "performance", "navigator", "BroadcastChannel", "WebSocket"];
+const NAMES = [
+  "setTimeout",
+  "clearTimeout",
+  "performance",
+  "navigator",
+  "BroadcastChannel",
+  "WebSocket",
+  "window",
+  "document",
+];
 
 export class World {
   /** The tab whose code runs. */
@@ -59,6 +68,10 @@ export class World {
       },
     );
     define("WebSocket", socketsOf(this));
+    // Each tab has its own.
+    for (const name of ["window", "document"]) {
+      Object.defineProperty(globalThis, name, { get: () => this.current?.[name], configurable: true });
+    }
   }
 
   end() {
