@@ -173,12 +173,7 @@ pub(crate) const PANEL: &[Planted] = &[
         "        self.send(&event.frame);\n",
         "        let _ = &event.frame;\n",
     ),
-    bug(
-        "a subscriber is live before its last page",
-        SERVER_CHANNEL,
-        "let more = last < state.head;",
-        "let more = false;",
-    ),
+    bug("who has caught up does not become live", SERVER_CHANNEL, "if sent && !more {", "if sent && more {"),
     bug(
         "an old epoch's cursor is honoured",
         PAGES,

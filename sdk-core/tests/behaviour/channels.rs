@@ -338,3 +338,26 @@ fn the_greatest_offset_there_is_harms_nobody() {
     rig.receive(message(1, "the first"));
     assert_eq!(texts(&rig), ["the last"]);
 }
+
+#[test]
+fn a_subscription_refused_for_now_is_asked_for_less_and_less_often() {
+    let mut rig = Rig::online();
+    rig.cut();
+    rig.redial(2_000);
+    rig.welcome();
+    let mut waits = vec![];
+    for _ in 0..10 {
+        rig.sent.clear();
+        rig.receive(json!({"t":"sub_err","ch":"dialog:demo","code":"store_unavailable","message":"","retryable":true}));
+        let mut waited = 0;
+        while !rig.sent.iter().any(|frame| frame["t"] == "sub") {
+            rig.pass(50);
+            rig.receive(json!({"t":"ping","n":"1"}));
+            waited += 50;
+            assert!(waited <= 31_000, "{waits:?}");
+        }
+        waits.push(waited);
+    }
+    assert!(waits[..2].iter().all(|waited| *waited <= 2_050), "{waits:?}");
+    assert!(waits[5..].iter().any(|waited| *waited > 4_000), "{waits:?}");
+}

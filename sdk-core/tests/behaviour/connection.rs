@@ -285,3 +285,15 @@ fn a_second_welcome_changes_nothing() {
     assert_eq!(rig.client.user().map(|user| user.id.as_str()), Some("ada"));
     assert_eq!(rig.rows().len(), 1);
 }
+
+#[test]
+fn a_connection_closed_for_good_without_a_word_says_why_by_its_code() {
+    for (code, cause) in
+        [(4500, "bad_request"), (4501, "unauthorized"), (4503, "forbidden"), (4526, "unsupported_version")]
+    {
+        let mut rig = Rig::new();
+        rig.connect();
+        rig.close_with(code);
+        assert_eq!((rig.state(), rig.status().cause.as_deref()), (State::Failed, Some(cause)), "{code}");
+    }
+}

@@ -40,6 +40,7 @@ fn the_way_of_a_connection_can_be_read_afterwards() {
 fn what_was_sent_again_repaired_and_skipped_is_counted() {
     let mut rig = Rig::online();
     let id = rig.send("hello");
+    assert_eq!(rig.client.explain().counters.waiting, 1);
     rig.cut();
     rig.redial(2_000);
     rig.welcome();

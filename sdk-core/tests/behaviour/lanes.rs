@@ -127,6 +127,20 @@ fn bad_signals_are_refused_with_their_reason() {
 }
 
 #[test]
+fn a_signal_may_be_as_long_as_the_limits_say() {
+    let mut rig = Rig::online();
+    let body = json!({"x": "x".repeat(1_024 - r#"{"x":""}"#.len())}).to_string();
+    assert_eq!(body.len(), 1_024);
+    let key = "k".repeat(64);
+    assert_eq!(rig.client.signal(rig.now, "dialog:demo", &key, Some(&key), &body), Ok(()));
+    rig.drain();
+    assert_eq!(signals(&mut rig).len(), 1);
+    let longer = "k".repeat(65);
+    let refused = rig.client.signal(rig.now, "dialog:demo", "typing", Some(&longer), "{}");
+    assert_eq!(refused, Err(SendError::TooLarge));
+}
+
+#[test]
 fn somebody_elses_signal_is_told() {
     let mut rig = Rig::online();
     let frame = json!({"t":"signal","ch":"dialog:demo","kind":"typing","key":"k","body":{},"by":user("bob")});

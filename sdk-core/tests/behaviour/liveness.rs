@@ -232,3 +232,68 @@ fn clocks_that_drift_apart_a_little_are_no_sleep() {
     rig.sleep(5_001);
     assert_eq!(rig.sent.pop_back().unwrap()["t"], "ping");
 }
+
+#[test]
+fn what_freezes_a_client_that_may_not_dial_does_not_make_it_dial_later() {
+    let mut rig = Rig::online();
+    rig.receive(json!({"t":"error","code":"forbidden","message":""}));
+    rig.close_with(4503);
+    assert_eq!(rig.state(), State::Failed);
+    let dials = rig.dials.len();
+    rig.feed(Input::Lifecycle(Lifecycle::Frozen));
+    rig.feed(Input::Lifecycle(Lifecycle::Resumed));
+    rig.pass(120_000);
+    assert_eq!((rig.dials.len(), rig.state()), (dials, State::Failed));
+}
+
+#[test]
+fn a_frozen_page_does_not_dial_when_the_network_comes_back() {
+    let mut rig = Rig::online();
+    rig.feed(Input::Lifecycle(Lifecycle::Frozen));
+    let dials = rig.dials.len();
+    rig.feed(Input::Network(Network::Online));
+    rig.pass(60_000);
+    assert_eq!(rig.dials.len(), dials);
+    rig.feed(Input::Lifecycle(Lifecycle::Resumed));
+    rig.redial(1_000);
+}
+
+#[test]
+fn a_hurry_shortens_a_long_pause_and_never_puts_off_a_short_one() {
+    let mut shortened = 0;
+    for seed in 0..40 {
+        let mut rig = Rig::at(Store::default(), Now { mono: Time(1_000), wall: WALL }, [seed; 32]);
+        rig.connect();
+        rig.welcome();
+        for _ in 0..seed % 6 {
+            rig.cut();
+            rig.redial(61_000);
+        }
+        rig.cut();
+        let planned = rig.until.unwrap();
+        rig.feed(Input::Network(Network::Changed));
+        assert!(rig.until.unwrap() <= planned, "{seed}");
+        shortened += u32::from(rig.until.unwrap() < planned);
+    }
+    assert!(shortened > 10, "{shortened}");
+}
+
+#[test]
+fn a_timer_that_fires_much_too_late_shows_a_sleep() {
+    let mut rig = Rig::online();
+    let late = rig.until.unwrap().after(60_000);
+    rig.now = Now { mono: late, wall: rig.now.wall + late.since(rig.now.mono) };
+    rig.drain();
+    assert!(rig.client.explain().entries.iter().any(|entry| entry.what == "asleep"));
+}
+
+#[test]
+fn only_a_pause_has_an_end_to_show() {
+    let mut rig = Rig::online();
+    assert_eq!(rig.status().retry_in_ms, None);
+    rig.cut();
+    assert!(rig.status().retry_in_ms.is_some());
+    rig.client.close(rig.now);
+    rig.drain();
+    assert_eq!(rig.status().retry_in_ms, None);
+}

@@ -19,3 +19,4 @@ mod store_cases;
 mod timeline;
 mod token;
 mod wire;
+mod words;

@@ -131,6 +131,44 @@ fn a_batch_never_exceeds_the_servers_message_limit() {
     assert!(messages.len() > 1 && messages.iter().all(|bytes| *bytes <= 65_536), "{messages:?}");
 }
 
+/// What goes out until the client waits: messages as they are.
+fn messages(rig: &mut Rig) -> Vec<String> {
+    let mut messages = vec![];
+    loop {
+        match rig.client.poll(rig.now) {
+            Output::Transmit { message, .. } => messages.push(message.0),
+            Output::Wait { .. } => return messages,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn messages_are_as_few_as_their_limit_allows() {
+    for most in 1_100..1_250 {
+        let mut rig = Rig::new();
+        rig.client.open_dialog(rig.now, "demo").unwrap();
+        let ids: Vec<String> =
+            (0..12).map(|n| rig.send(&"x".repeat(1 + n * 17 % 5 * 20))).collect::<Vec<_>>();
+        rig.connect();
+        let conn = rig.conn.unwrap();
+        let mut welcome = welcome("ada");
+        welcome["limits"]["message_bytes"] = most.into();
+        rig.client.handle(rig.now, Input::Received { conn, text: &welcome.to_string() });
+        let messages = messages(&mut rig);
+        let inner = |text: &String| text.len() - if text.starts_with('[') { 2 } else { 0 };
+        // The first frame of a message could not have gone with the one before.
+        for pair in messages.windows(2) {
+            let next: serde_json::Value = serde_json::from_str(&pair[1]).unwrap();
+            let first = next.get(0).unwrap_or(&next).to_string().len();
+            assert!(inner(&pair[0]) + 1 + first + 2 > most, "{most}: {} and {first}", pair[0].len());
+        }
+        assert!(messages.iter().all(|text| text.len() <= most), "{most}");
+        let all: String = messages.concat();
+        assert!(ids.iter().all(|id| all.contains(id.as_str())), "{most}");
+    }
+}
+
 #[test]
 fn the_budget_is_kept_across_reconnects() {
     let mut rig = Rig::online();
@@ -180,6 +218,33 @@ fn an_op_refused_for_now_waits_and_those_behind_it_wait_too() {
     let ids: Vec<_> = ops.iter().map(|op| op["id"].as_str().unwrap()).collect();
     assert_eq!(ids, [&one, &two]);
     assert_eq!(ops[1]["after"], one);
+}
+
+#[test]
+fn a_server_that_says_to_wait_is_not_asked_for_another_dialog_either() {
+    let mut rig = Rig::online();
+    let one = rig.send("one");
+    rig.sent.clear();
+    rig.nack(&one, "rate_limited", true, Some(3_000));
+    rig.client.send_text(rig.now, "other", "two").unwrap();
+    rig.drain();
+    rig.pass(2_999);
+    assert!(rig.ops().is_empty());
+    rig.pass(2_001);
+    assert_eq!(rig.ops().len(), 2);
+}
+
+#[test]
+fn changes_of_the_store_have_names_of_their_own() {
+    let mut rig = Rig::online();
+    for n in 1..5 {
+        let id = rig.send("hello");
+        rig.ok(&id, n);
+    }
+    let mut ids: Vec<u64> = rig.stores.iter().map(|(store, _)| store.0).collect();
+    let all = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), all);
 }
 
 #[test]
@@ -306,6 +371,49 @@ fn the_outbox_is_bounded_in_bytes_too() {
     let text = "x".repeat(16_384);
     let taken = (0..1_000).take_while(|_| rig.client.send_text(rig.now, "demo", &text).is_ok()).count();
     assert!((300..330).contains(&taken), "{taken}");
+}
+
+#[test]
+fn an_op_takes_the_room_of_its_frame_and_gives_it_back() {
+    // Twice the id, which may be another's `after`, and what the names of a frame's members take.
+    let bytes = 2 * 36 + "dialog:demo".len() + "message".len() + r#"{"text":"hello"}"#.len() + 64;
+    let config = Config { outbox_bytes: 3 * bytes, ..Config::default() };
+    let mut rig = Rig::with(config, Store::default(), Now { mono: Time(1_000), wall: WALL }, [42; 32]);
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    let first = rig.send("hello");
+    rig.send("hello");
+    let refused = |rig: &mut Rig, text: &str| rig.client.send_text(rig.now, "demo", text).err();
+    assert_eq!(refused(&mut rig, "hello!"), Some(SendError::OutboxFull));
+    rig.send("hello");
+    assert_eq!(refused(&mut rig, "x"), Some(SendError::OutboxFull));
+    rig.connect();
+    rig.welcome();
+    rig.ok(&first, 1);
+    assert_eq!(refused(&mut rig, "hello!"), Some(SendError::OutboxFull));
+    rig.send("hello");
+    assert_eq!(refused(&mut rig, "x"), Some(SendError::OutboxFull));
+}
+
+#[test]
+fn an_op_refused_for_now_waits_longer_each_time_but_never_too_long() {
+    let mut rig = Rig::online();
+    let id = rig.send("hello");
+    let mut waits = vec![];
+    for _ in 0..12 {
+        rig.sent.clear();
+        rig.nack(&id, "busy", true, None);
+        let mut waited = 0;
+        while rig.ops().is_empty() {
+            rig.pass(50);
+            rig.receive(serde_json::json!({"t":"ping","n":"1"}));
+            waited += 50;
+            assert!(waited <= 30_050, "{waits:?}");
+        }
+        waits.push(waited);
+    }
+    let long = |waits: &[u64]| waits.iter().filter(|waited| **waited > 2_000).count();
+    assert_eq!(long(&waits[..3]), 0, "{waits:?}");
+    assert!(long(&waits[6..]) >= 3, "{waits:?}");
 }
 
 #[test]

@@ -158,3 +158,31 @@ fn a_token_that_worked_before_and_is_refused_now_is_renewed_once() {
     assert_eq!(rig.state(), State::Failed);
     assert_eq!(rig.dials.len(), 3);
 }
+
+#[test]
+fn a_renewal_that_is_never_answered_is_asked_for_again() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.receive(short_welcome(120_000));
+    rig.token = None;
+    let alive = |rig: &mut Rig, seconds: u64| {
+        for _ in 0..seconds {
+            rig.pass(1_000);
+            rig.receive(json!({"t":"ping","n":"1"}));
+        }
+    };
+    alive(&mut rig, 91);
+    let (first, renew) = *rig.asks.last().unwrap();
+    assert!(renew && rig.asks.len() == 2);
+    alive(&mut rig, 28);
+    assert_eq!(rig.asks.len(), 2, "it has thirty seconds");
+    alive(&mut rig, 10);
+    assert_eq!(rig.asks.len(), 3);
+    rig.sent.clear();
+    rig.feed(Input::Token { ask: first, result: Ok("late.token".into()) });
+    assert!(rig.sent.is_empty(), "an answer to a question that is over is ignored");
+    let (second, renew) = *rig.asks.last().unwrap();
+    assert!(renew);
+    rig.feed(Input::Token { ask: second, result: Ok("newer.token".into()) });
+    assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"auth","token":"newer.token"}));
+}
