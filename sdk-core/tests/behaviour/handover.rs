@@ -267,17 +267,3 @@ fn a_driver_that_only_has_web_sockets_never_hears_of_another() {
     }
     assert!(rig.transports.iter().all(|transport| *transport == Transport::WebSocket));
 }
-
-#[test]
-fn another_network_gets_the_best_transport_first_and_the_same_one_back_does_not() {
-    for (hint, next) in [(Network::Changed, Transport::WebSocket), (Network::Online, Transport::LongPoll)] {
-        let mut rig = with_fallbacks();
-        for _ in 0..3 {
-            fails(&mut rig);
-        }
-        assert_eq!(*rig.transports.last().unwrap(), Transport::Stream);
-        rig.feed(Input::Network(hint));
-        fails(&mut rig);
-        assert_eq!(*rig.transports.last().unwrap(), next, "{hint:?}");
-    }
-}
