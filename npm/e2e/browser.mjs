@@ -1,9 +1,10 @@
-// What the browser tests share: Chromium, a static server, screenshots.
+// What the browser tests share: Chromium and what it does to pages, a static server, screenshots.
 import { mkdir, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { until } from "./until.mjs";
 
 export const top = fileURLToPath(new URL("../..", import.meta.url));
 const shots = join(top, "test-output/screenshots");
@@ -30,6 +31,47 @@ export function launch(options = {}) {
 export async function shoot(target, name) {
   await mkdir(shots, { recursive: true });
   await target.screenshot({ path: join(shots, `${name}.png`) });
+}
+
+const protocol = (page) => page.context().newCDPSession(page);
+
+/** The driver pretends that each page has the focus, from a session of its own. */
+async function pretendFocus(page, enabled) {
+  const { _client: own } = page._connection.toImpl(page).delegate._mainFrameSession;
+  await own.send("Emulation.setFocusEmulationEnabled", { enabled });
+}
+
+/** Lets a page be hidden. */
+export const hide = (page) => pretendFocus(page, false);
+
+/** Freezes a page, as the browser does with one that nobody looked at for a while. */
+export async function freeze(page) {
+  // One with the focus does not freeze.
+  await hide(page);
+  await (await protocol(page)).send("Page.setWebLifecycleState", { state: "frozen" });
+  await until("it is hidden", () => page.evaluate(() => document.visibilityState === "hidden"));
+}
+
+/** Ends that. */
+export async function thaw(page) {
+  await (await protocol(page)).send("Page.setWebLifecycleState", { state: "active" });
+  await pretendFocus(page, true);
+  await page.bringToFront();
+}
+
+/** For pages that are not to hear of their freezing. */
+export const withoutAWord = (page) =>
+  page.addInitScript(() => {
+    for (const type of ["freeze", "resume"]) {
+      window.addEventListener(type, (event) => event.stopImmediatePropagation(), true);
+    }
+  });
+
+/** Ends a page's renderer. */
+export async function crash(page) {
+  const crashed = new Promise((resolve) => page.once("crash", resolve));
+  void (await protocol(page)).send("Page.crash").catch(() => {});
+  await crashed;
 }
 
 const TYPES = {

@@ -1,40 +1,27 @@
 // The demo page with the real server in Chromium: the story that the project promises, click by click.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { launch, serveFiles, shoot, top } from "./browser.mjs";
-import { Server } from "./server.mjs";
+import { test } from "node:test";
+import { serveFiles, shoot, top } from "./browser.mjs";
+import { useStage } from "./stage.mjs";
+import { until } from "./until.mjs";
 
-let browser;
-let server;
-let contexts;
-
-before(async () => {
-  browser = await launch();
-});
-
-after(() => browser?.close());
-
-beforeEach(async () => {
-  contexts = [];
-  server = new Server();
-  await server.start();
-});
-
-afterEach(async (context) => {
-  if (context.error) console.error(server.log.split("\n").slice(-20).join("\n"));
-  for (const one of contexts) await one.close();
-  await server.remove();
-});
+const stage = useStage();
+const VIEWPORT = { width: 1200, height: 860 };
 
 /** A browser profile of its own with the demo page in it. */
 async function visit(query = "", options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...options });
-  contexts.push(context);
+  const page = await another(await stage.profile({ viewport: VIEWPORT, ...options }));
+  await page.goto(`${stage.server.origin}/${query}`);
+  return page;
+}
+
+/** A page in a profile; what its visitor does is in the history. */
+async function another(context) {
   const page = await context.newPage();
+  await stage.watch(page, "Visitor");
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(String(error)));
-  await page.goto(`${server.origin}/${query}`);
   return page;
 }
 
@@ -51,21 +38,11 @@ const rowsOf = (page) =>
   );
 const statusOf = (page) => page.locator("tidewire-chat .status .words").textContent();
 
-async function until(what, check, limit = 15_000) {
-  const end = Date.now() + limit;
-  let last;
-  while (Date.now() < end) {
-    last = await check();
-    if (last) return last;
-    await new Promise((resolve) => setTimeout(resolve, 40));
-  }
-  assert.fail(`not within ${limit} ms: ${what}`);
-}
-
 const online = (page) => until("online", async () => (await statusOf(page)) === "Online");
 const row = (page, test) => async () => (await rowsOf(page)).find(test);
 
 async function say(page, text) {
+  page.history?.sent(page, text);
   const input = page.getByRole("textbox", { name: "Message" });
   await input.fill(text);
   await input.press("Enter");
@@ -97,7 +74,7 @@ test("stop in the middle of an answer, write, reload, start: everything once, in
     row(page, (r) => r.state === "streaming" && r.text.length > 20),
   );
   await shoot(page, "demo-2-streaming");
-  await server.stop("SIGINT");
+  await stage.server.stop("SIGINT");
   await until("the page says so", async () => /Reconnecting/.test(await statusOf(page)));
   const partial = (await rowsOf(page)).find((r) => r.id === streaming.id).text;
   await shoot(page, "demo-3-stopped");
@@ -117,7 +94,7 @@ test("stop in the middle of an answer, write, reload, start: everything once, in
   );
   await shoot(page, "demo-5-reloaded-offline");
 
-  await server.start();
+  await stage.server.start();
   await until(
     "all is sent",
     async () => (await rowsOf(page)).every((r) => !["queued", "sending", "saving"].includes(r.state)),
@@ -145,6 +122,7 @@ test("stop in the middle of an answer, write, reload, start: everything once, in
     table,
     rows.map((r) => r.text),
   );
+  assert.deepEqual(await stage.log(), ["Tell me about the tide", "first while away", "second while away"]);
   assert.deepEqual(page.problems, []);
 });
 
@@ -153,19 +131,20 @@ test("a killed server loses nothing that was marked as sent", async () => {
   await online(page);
   for (const text of ["one", "two", "three"]) await say(page, text);
   await until("all are sent", async () => (await rowsOf(page)).filter((r) => r.own && r.state === "sent").length === 3);
-  await server.stop("SIGKILL");
-  await server.start();
+  await stage.server.stop("SIGKILL");
+  await stage.server.start();
   await until("back", async () => /Online/.test(await statusOf(page)), 40_000);
   await until("no answer is left open", async () => (await rowsOf(page)).every((r) => r.state !== "streaming"), 40_000);
   const texts = (await rowsOf(page)).filter((r) => r.own).map((r) => r.text);
   assert.deepEqual(texts, ["one", "two", "three"]);
+  assert.deepEqual(await stage.log(), texts);
   await until("the operator is back too", async () => (await page.locator("#operator-state").textContent()) === "Online");
 });
 
 test("the operator stops an answer, and both sides see where it ended", async () => {
   const page = await visit();
   await online(page);
-  await say(page, "A long answer please");
+  await say(page, "Tell me a long story");
   await until(
     "it streams",
     row(page, (r) => r.state === "streaming" && r.text.length > 10),
@@ -237,8 +216,11 @@ test("a tampered token ends in a visible error, and nothing dials any more", asy
   const sockets = [];
   const page = await visit();
   page.on("websocket", (socket) => sockets.push(socket.url()));
-  await page.goto(`${server.origin}/?tamper&name=mallory`);
+  await page.goto(`${stage.server.origin}/?tamper&name=mallory`);
   await page.getByText("Sign in again").waitFor();
+  // The operator on the same page may have a token from before.
+  const isSettled = async () => /Online|Failed/.test(await page.locator("#operator-state").textContent());
+  await until("the operator's side knows too", isSettled);
   assert.equal(await statusOf(page), "Not connected");
   const dialled = sockets.length;
   await page.waitForTimeout(4000);
@@ -247,8 +229,7 @@ test("a tampered token ends in a visible error, and nothing dials any more", asy
 });
 
 test("a browser that denies storage works on, and says that nothing is kept", async () => {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 860 } });
-  contexts.push(context);
+  const context = await stage.profile({ viewport: VIEWPORT });
   await context.addInitScript(() => {
     const denied = () => {
       throw new DOMException("denied", "SecurityError");
@@ -257,7 +238,7 @@ test("a browser that denies storage works on, and says that nothing is kept", as
     Object.defineProperty(window, "localStorage", { get: denied });
   });
   const page = await context.newPage();
-  await page.goto(server.origin);
+  await page.goto(stage.server.origin);
   await online(page);
   await page.locator("tidewire-chat").getByText("keeps nothing for this page").waitFor();
   await say(page, "hello without storage");
@@ -269,15 +250,14 @@ test("a browser that denies storage works on, and says that nothing is kept", as
 });
 
 test("a full disk is told, and messages go nevertheless", async () => {
-  const context = await browser.newContext({ viewport: { width: 1200, height: 860 } });
-  contexts.push(context);
+  const context = await stage.profile({ viewport: VIEWPORT });
   await context.addInitScript(() => {
     IDBObjectStore.prototype.put = () => {
       throw new DOMException("no space", "QuotaExceededError");
     };
   });
   const page = await context.newPage();
-  await page.goto(server.origin);
+  await page.goto(stage.server.origin);
   await online(page);
   await say(page, "hello on a full disk");
   await until(
@@ -291,10 +271,10 @@ test("two tabs of one user share what waits, and each message arrives once", asy
   const first = await visit();
   await online(first);
   await pageIsKept(first);
-  const second = await first.context().newPage();
-  await second.goto(`${server.origin}/`);
+  const second = await another(first.context());
+  await second.goto(`${stage.server.origin}/`);
   await online(second);
-  await server.stop("SIGKILL");
+  await stage.server.stop("SIGKILL");
   await say(first, "written in one tab");
   await until(
     "it is queued",
@@ -305,7 +285,7 @@ test("two tabs of one user share what waits, and each message arrives once", asy
     "the other tab found it",
     row(second, (r) => r.text === "written in one tab"),
   );
-  await server.start();
+  await stage.server.start();
   for (const page of [first, second]) {
     await until(
       "it is sent",
@@ -315,6 +295,7 @@ test("two tabs of one user share what waits, and each message arrives once", asy
     await until("it is answered", async () => (await rowsOf(page)).some((r) => r.state === "done"), 40_000);
     assert.equal((await rowsOf(page)).filter((r) => r.own).length, 1);
   }
+  assert.deepEqual(await stage.log(), ["written in one tab"]);
 });
 
 test("without a network the page says so, and goes on by itself when it is back", async () => {
@@ -330,21 +311,20 @@ test("without a network the page says so, and goes on by itself when it is back"
     row(page, (r) => r.text === "from the tunnel" && r.state === "sent"),
     40_000,
   );
+  assert.deepEqual(await stage.log(), ["from the tunnel"]);
 });
 
 test("a page of another site uses the element with one tag and one script", async () => {
   const other = await serveFiles(
     { "/dist/": join(top, "npm/dist"), "/site/": join(top, "npm/e2e/site") },
     {
-      "content-security-policy": `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ${server.origin} ws:`,
+      "content-security-policy": `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ${stage.server.origin} ws:`,
     },
   );
   try {
-    await server.stop();
-    await server.start(["--allowed-origin", other.origin]);
-    const context = await browser.newContext();
-    contexts.push(context);
-    const page = await context.newPage();
+    await stage.server.stop();
+    await stage.server.start(["--allowed-origin", other.origin]);
+    const page = await (await stage.profile()).newPage();
     const problems = [];
     page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
     await page.goto(`${other.origin}/site/index.html`);
@@ -352,7 +332,7 @@ test("a page of another site uses the element with one tag and one script", asyn
       const chat = document.querySelector("tidewire-chat");
       chat.setAttribute("server", origin);
       chat.setAttribute("dialog", "demo");
-    }, server.origin);
+    }, stage.server.origin);
     await online(page).catch(async (error) => assert.fail(`${error.message}: ${await statusOf(page)}: ${problems.join()}`));
     await say(page, "from elsewhere");
     await until(

@@ -1,70 +1,25 @@
 // Networks that let no WebSocket through, or not for long: real Chromium, the real server, and what stands between them.
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { launch, serveFiles, shoot, top } from "./browser.mjs";
+import { test } from "node:test";
+import { shoot } from "./browser.mjs";
 import { startImpatientProxy, startProxy, startRelay } from "./networks.mjs";
-import { Server } from "./server.mjs";
+import { rowsOf, send, settled, useStage } from "./stage.mjs";
+import { until } from "./until.mjs";
 
 /** Settings with which a client soon knows that a way is blocked. */
 const HASTY = { connect_timeout_ms: 1200, backoff_base_ms: 50, backoff_cap_ms: 200 };
 /** An answer may wait for the next of a poll's questions. */
 const PATIENT = { ...HASTY, connect_timeout_ms: 8000 };
 
-let browser;
-let server;
-let site;
-let contexts;
-let between;
+// Slow enough that a slow machine shows an answer in steps.
+const stage = useStage({ server: ["--model-pace-ms", "120"] });
+const put = (starting) => stage.put(starting);
+const profile = (options) => stage.profile(options);
+const log = () => stage.log();
 
-before(async () => {
-  browser = await launch();
-  const folders = { "/dist/": join(top, "npm/dist"), "/site/": join(top, "npm/e2e/site") };
-  site = await serveFiles(folders, { "access-control-allow-origin": "*" });
-});
-
-after(async () => {
-  await browser?.close();
-  site?.close();
-});
-
-beforeEach(async () => {
-  contexts = [];
-  between = [];
-  server = new Server();
-  await server.start(["--allowed-origin", site.origin]);
-});
-
-afterEach(async (context) => {
-  if (context.error) console.error(server.log.split("\n").slice(-20).join("\n"));
-  for (const one of contexts) await one.close();
-  for (const one of between) one.close();
-  await server.remove();
-});
-
-/** What stands between, until the test ends. */
-async function put(starting) {
-  const one = await starting;
-  between.push(one);
-  return one;
-}
-
-/** A browser profile of its own. */
-async function profile(options) {
-  const context = await browser.newContext(options);
-  contexts.push(context);
-  return context;
-}
-
-/** A tab of Ada's on another site than the server's, whose client remembers how it stood. */
-async function tab(context, url, config = HASTY, options = {}) {
-  const page = await context.newPage();
-  page.problems = [];
-  page.on("pageerror", (error) => page.problems.push(String(error)));
-  const { token } = await server.token({ role: options.role ?? "user", name: options.user ?? "Ada" });
-  const query = { url, token, user: "Ada", config: JSON.stringify(config), ...options };
-  await page.goto(`${site.origin}/site/tab.html?${new URLSearchParams(query)}`);
-  await page.waitForFunction(() => window.ready);
+/** A tab of Ada's whose client reaches the server at `url` and remembers how it stood. */
+async function tab(context, url, config = HASTY) {
+  const page = await stage.tab(context, { url, config });
   await page.evaluate(() => {
     window.states = [];
     window.client.subscribe(({ status }) => window.states.push(status.state));
@@ -72,12 +27,8 @@ async function tab(context, url, config = HASTY, options = {}) {
   return page;
 }
 
-const rowsOf = (page) => page.evaluate(() => window.dialog.getState().rows);
-const send = (page, text) => page.evaluate((text) => window.send(text), text);
-const isLive = (page, timeout = 40_000) =>
-  page.waitForFunction(() => window.dialog.getState().sync === "live", null, { timeout });
-const settled = (page, text) =>
-  page.waitForFunction((text) => typeof window.outcomes[text] === "number", text, { timeout: 40_000 });
+const isLive = (page) => page.waitForFunction(() => window.dialog.getState().sync === "live", null, { timeout: 40_000 });
+const acked = async (page, text) => assert.equal(typeof (await settled(page, text)), "number");
 const transportOf = (page) =>
   page.evaluate(() => {
     const entries = window.client.explain().entries.filter(({ what }) => what === "transport" || what === "handover");
@@ -113,21 +64,11 @@ async function ask(page, text) {
   return page.evaluate(() => window.lengths);
 }
 
-/** The messages in the server's log, as somebody sees them who has nothing in between. */
-async function log() {
-  const options = { user: "Olivia", role: "operator", storage: "memory" };
-  const page = await tab(await profile(), server.origin, { tail: 1000 }, options);
-  await isLive(page);
-  const rows = await rowsOf(page);
-  await page.context().close();
-  return rows.filter((row) => row.kind === "message").map((row) => row.text);
-}
-
 /** A chat over what lets `transport` through, with an answer that grows, reloads, and messages written while it changes. */
 async function chats(page, transport, growth) {
   await send(page, "written before");
   await isLive(page);
-  await settled(page, "written before");
+  await acked(page, "written before");
   await reaches(page, transport);
   const lengths = await ask(page, "How are you?");
   assert.ok(lengths.length >= growth, `the answer came in ${lengths.length} steps`);
@@ -135,7 +76,7 @@ async function chats(page, transport, growth) {
   await page.waitForFunction(() => window.ready);
   await send(page, "written at once after the reload");
   await isLive(page);
-  await settled(page, "written at once after the reload");
+  await acked(page, "written at once after the reload");
   await reaches(page, transport);
   const texts = ["written before", "How are you?", "written at once after the reload"];
   assert.deepEqual(await log(), texts);
@@ -148,28 +89,29 @@ async function chats(page, transport, growth) {
 }
 
 test("where upgrades are refused a chat goes over a response that stays open", async () => {
-  const proxy = await put(startProxy(server.origin, "kill-upgrade"));
+  const proxy = await put(startProxy(stage.server.origin, "kill-upgrade"));
   await chats(await tab(await profile(), proxy.origin), "stream", 10);
   assert.ok((await proxy.counters()).upgrades_killed >= 6);
 });
 
 test("where WebSockets die young a chat goes over a response that stays open", async () => {
-  const proxy = await put(startProxy(server.origin, "kill-early"));
+  const proxy = await put(startProxy(stage.server.origin, "kill-early"));
   await chats(await tab(await profile(), proxy.origin), "stream", 10);
 });
 
 test("where responses are held back until they are whole a chat goes over requests that wait", async () => {
-  const proxy = await put(startProxy(server.origin, "buffer"));
+  const proxy = await put(startProxy(stage.server.origin, "buffer"));
   await chats(await tab(await profile(), proxy.origin), "long_poll", 5);
 });
 
 test("where no response may take long either a chat goes over requests every few seconds", async () => {
-  const proxy = await put(startImpatientProxy(server.origin));
+  const proxy = await put(startImpatientProxy(stage.server.origin));
   await chats(await tab(await profile(), proxy.origin, PATIENT), "poll", 1);
 });
 
 test("messages sent while one way after the other is closed arrive once and in order", async () => {
-  const proxy = await put(startProxy(server.origin));
+  await stage.restart(["--model", "off"]);
+  const proxy = await put(startProxy(stage.server.origin));
   const page = await tab(await profile(), proxy.origin);
   await isLive(page);
   const texts = [];
@@ -198,13 +140,13 @@ test("messages sent while one way after the other is closed arrive once and in o
   await proxy.set({});
   await proxy.cut();
   for (let n = 0; n < 5; n += 1) await write();
-  for (const text of texts) await settled(page, text);
+  for (const text of texts) await acked(page, text);
   assert.deepEqual(await log(), texts);
   assert.deepEqual(page.problems, []);
 });
 
 test("tabs share a connection over plain requests, and the next one goes on with it", async () => {
-  const proxy = await put(startProxy(server.origin, "kill-upgrade"));
+  const proxy = await put(startProxy(stage.server.origin, "kill-upgrade"));
   const context = await profile();
   const first = await tab(context, proxy.origin);
   await isLive(first);
@@ -212,33 +154,32 @@ test("tabs share a connection over plain requests, and the next one goes on with
   await isLive(second);
   await second.evaluate(() => window.client.explain());
   await send(second, "from the follower");
-  await settled(second, "from the follower");
+  await acked(second, "from the follower");
   await first.close();
   await send(second, "from the heir");
-  await settled(second, "from the heir");
+  await acked(second, "from the heir");
   await isLive(second);
   assert.equal(await transportOf(second), "stream");
   assert.deepEqual(await log(), ["from the follower", "from the heir"]);
 });
 
 test("a page that is left says goodbye where the server would not notice it", async () => {
-  const proxy = await put(startImpatientProxy(server.origin));
+  const proxy = await put(startImpatientProxy(stage.server.origin));
   const context = await profile();
   const page = await tab(context, proxy.origin, { ...PATIENT, transports: ["poll"] });
   await isLive(page);
-  const connections = async () => (await (await fetch(`${server.origin}/healthz`)).json()).connections;
-  assert.equal(await connections(), 1);
+  assert.equal(await stage.connections(), 1);
   await page.goto("about:blank");
   // The server keeps the end for 5 s; the silence of a connection would be noticed after 35 s.
   const end = Date.now() + 10_000;
-  while ((await connections()) > 0) {
+  while ((await stage.connections()) > 0) {
     assert.ok(Date.now() < end);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 });
 
 test("a server that goes away while it answers is left without a word: online all the time, two sockets for a moment", async () => {
-  const relay = await put(startRelay(server.origin));
+  const relay = await put(startRelay(stage.server.origin));
   const page = await tab(await profile(), relay.origin, {});
   await isLive(page);
   const answer = ask(page, "Tell me something long");
@@ -256,15 +197,17 @@ test("a server that goes away while it answers is left without a word: online al
   );
   await page.waitForFunction(() => window.client.explain().entries.some(({ what }) => what === "handover"));
   assert.deepEqual(new Set(await statesOf(page)), new Set(["online"]));
-  assert.deepEqual({ ...relay.counts, open: relay.open() }, { most: 2, all: 2, open: 1 });
+  await until("the old one ends", () => relay.open() === 1);
+  assert.deepEqual(relay.counts, { most: 2, all: 2 });
   await send(page, "over the new one");
-  await settled(page, "over the new one");
+  await acked(page, "over the new one");
   assert.deepEqual(await log(), ["Tell me something long", "over the new one"]);
   assert.deepEqual(page.problems, []);
 });
 
 test("when the network heals the client returns to the WebSocket, online all the time", async () => {
-  const proxy = await put(startProxy(server.origin, "kill-upgrade"));
+  await stage.restart(["--model", "off"]);
+  const proxy = await put(startProxy(stage.server.origin, "kill-upgrade"));
   const page = await tab(await profile(), proxy.origin);
   await isLive(page);
   assert.equal(await transportOf(page), "stream");
@@ -280,7 +223,7 @@ test("when the network heals the client returns to the WebSocket, online all the
     await send(page, texts.at(-1));
     await new Promise((resolve) => setTimeout(resolve, 1500));
   }
-  for (const text of texts) await settled(page, text);
+  for (const text of texts) await acked(page, text);
   assert.deepEqual(new Set(await statesOf(page)), new Set(["online"]));
   assert.deepEqual(await log(), texts);
   assert.deepEqual(page.problems, []);
@@ -288,10 +231,10 @@ test("when the network heals the client returns to the WebSocket, online all the
 
 test("the chat looks the same whatever carries it", async () => {
   const ways = [
-    ["websocket", startProxy(server.origin)],
-    ["stream", startProxy(server.origin, "kill-upgrade")],
-    ["long_poll", startProxy(server.origin, "buffer")],
-    ["poll", startImpatientProxy(server.origin, 400)],
+    ["websocket", startProxy(stage.server.origin)],
+    ["stream", startProxy(stage.server.origin, "kill-upgrade")],
+    ["long_poll", startProxy(stage.server.origin, "buffer")],
+    ["poll", startImpatientProxy(stage.server.origin, 400)],
   ];
   for (const [index, [transport, starting]] of ways.entries()) {
     const { origin } = await put(starting);

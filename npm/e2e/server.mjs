@@ -6,8 +6,8 @@ import { join } from "node:path";
 
 const PROGRAM = process.env.TIDEWIRE_SERVER;
 const WEB = process.env.TIDEWIRE_WEB;
-/** The application's key: without one, the demo's tokens end with the process. */
-const SECRET = "0123456789abcdef0123456789abcdef";
+/** What arguments may change. Without the application's key the demo's tokens would end with the process. */
+const SETTINGS = { TIDEWIRE_JWT_HS256_SECRET: "0123456789abcdef0123456789abcdef", TIDEWIRE_MODEL_PACE_MS: "60" };
 /** How long the server may take to start, ms. */
 const START_LIMIT = 15_000;
 
@@ -27,11 +27,10 @@ export class Server {
     this.#folder ??= await mkdtemp(join(tmpdir(), "tidewire-e2e-"));
     const database = join(this.#folder, "tidewire.db");
     const listen = `127.0.0.1:${this.#port}`;
-    const child = spawn(
-      PROGRAM,
-      ["--demo", "--web-root", WEB, "--database", database, "--listen", listen, "--model-pace-ms", "60", ...more],
-      { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, TIDEWIRE_JWT_HS256_SECRET: SECRET } },
-    );
+    const child = spawn(PROGRAM, ["--demo", "--web-root", WEB, "--database", database, "--listen", listen, ...more], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...SETTINGS },
+    });
     this.#child = child;
     this.#port = await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`the server did not start:\n${this.log}`)), START_LIMIT);

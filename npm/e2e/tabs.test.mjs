@@ -1,107 +1,25 @@
 // Several tabs of one user over one connection, in real Chromium with the real server.
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { launch, serveFiles, top } from "./browser.mjs";
-import { Server } from "./server.mjs";
+import { test } from "node:test";
+import { crash, freeze, hide, launch, thaw, withoutAWord } from "./browser.mjs";
+import { isLive, isReady, rowsOf, send, settled, useStage } from "./stage.mjs";
+import { until } from "./until.mjs";
 
-let browser;
-let server;
-let site;
-let contexts;
-
-before(async () => {
-  // Chromium keeps pages for the back button only if it is not told otherwise.
-  browser = await launch({ ignoreDefaultArgs: ["--disable-back-forward-cache"] });
-  const folders = { "/dist/": join(top, "npm/dist"), "/site/": join(top, "npm/e2e/site") };
-  site = await serveFiles(folders, { "access-control-allow-origin": "*" });
+// Chromium keeps pages for the back button only if it is not told otherwise.
+const stage = useStage({
+  chromium: { ignoreDefaultArgs: ["--disable-back-forward-cache"] },
+  server: ["--model", "off"],
 });
-
-after(async () => {
-  await browser?.close();
-  site?.close();
-});
-
-beforeEach(async () => {
-  contexts = [];
-  server = new Server();
-  await server.start(["--allowed-origin", site.origin, "--model", "off"]);
-});
-
-afterEach(async (context) => {
-  if (context.error) console.error(server.log.split("\n").slice(-20).join("\n"));
-  for (const one of contexts) await one.close();
-  await server.remove();
-});
-
-/** A browser profile of its own. */
-async function profile() {
-  const context = await browser.newContext();
-  contexts.push(context);
-  return context;
-}
-
-async function tokenOf(person, role = "user") {
-  return (await server.token({ role, name: person })).token;
-}
-
-function address(options) {
-  const query = new URLSearchParams({ server: server.origin, url: server.origin, ...options });
-  return `${site.origin}/site/tab.html?${query}`;
-}
-
-const isReady = (page) => page.waitForFunction(() => window.ready);
-
-/** A tab of a user's, by default of Ada's. */
-async function tab(context, options = {}, prepare) {
-  const person = options.user ?? "Ada";
-  const page = await context.newPage();
-  await prepare?.(page);
-  page.problems = [];
-  page.on("pageerror", (error) => page.problems.push(String(error)));
-  await page.goto(address({ user: person, token: await tokenOf(person), ...options }));
-  await isReady(page);
-  return page;
-}
-
-async function until(what, check, limit = 15_000) {
-  const end = Date.now() + limit;
-  let last;
-  while (Date.now() < end) {
-    last = await check();
-    if (last) return last;
-    await new Promise((resolve) => setTimeout(resolve, 40));
-  }
-  assert.fail(`not within ${limit} ms: ${what}`);
-}
+const profile = () => stage.profile();
+const tab = (...given) => stage.tab(...given);
+const connections = () => stage.connections();
+const log = () => stage.log();
 
 const roleOf = (page) => page.evaluate(() => window.client.explain().tab);
 const stateOf = (page) => page.evaluate(() => window.client.getState());
-const rowsOf = (page) => page.evaluate(() => window.dialog.getState().rows);
 const textsOf = async (page) => (await rowsOf(page)).map((row) => row.text);
-const send = (page, text) => page.evaluate((text) => window.send(text), text);
-const isLive = (page) => page.waitForFunction(() => window.dialog.getState().sync === "live");
 const isOnline = (page) => page.waitForFunction(() => window.client.getState().status.state === "online");
 const leads = (page) => page.waitForFunction(() => window.client.explain().tab === "leader", null, { timeout: 20_000 });
-const connections = async () => (await (await fetch(`${server.origin}/healthz`)).json()).connections;
-const settled = (page, text) =>
-  page.waitForFunction((text) => window.outcomes[text] !== undefined, text, { timeout: 30_000 });
-const outcome = (page, text) => page.evaluate((text) => window.outcomes[text], text);
-
-/** What the server has, as somebody sees it who shares nothing with anybody. */
-async function log(dialog = "demo") {
-  const page = await tab(await profile(), {
-    token: await tokenOf("Olivia", "operator"),
-    dialog,
-    user: "operator",
-    storage: "memory",
-  });
-  await isLive(page);
-  const texts = await textsOf(page);
-  await page.context().close();
-  return texts;
-}
-
 /** Two tabs of Ada's: the first leads. */
 async function pair(prepare) {
   const context = await profile();
@@ -113,40 +31,20 @@ async function pair(prepare) {
   return [leader, follower];
 }
 
-const protocol = (page) => page.context().newCDPSession(page);
-
-/** Lets a page be hidden: the driver pretends that each has the focus, from a session of its own. */
-async function hide(page) {
-  const { _client: own } = page._connection.toImpl(page).delegate._mainFrameSession;
-  await own.send("Emulation.setFocusEmulationEnabled", { enabled: false });
-}
-
-async function freeze(page) {
-  // One with the focus does not freeze.
-  await hide(page);
-  await (await protocol(page)).send("Page.setWebLifecycleState", { state: "frozen" });
-  await until("it is hidden", () => page.evaluate(() => document.visibilityState === "hidden"));
-}
-
-async function thaw(page) {
-  await (await protocol(page)).send("Page.setWebLifecycleState", { state: "active" });
-  await page.bringToFront();
-}
-
 test("two tabs have one connection, and what either sends both see once and in one order", async () => {
   const [leader, follower] = await pair();
   assert.equal(await connections(), 1);
   assert.equal((await stateOf(follower)).status.state, "online", "a new tab knows at once how things stand");
   assert.equal((await stateOf(follower)).user.name, "Ada");
+  stage.history.sent(follower, "from the follower");
   const shown = await follower.evaluate(() => {
     const id = window.send("from the follower");
     return window.dialog.getState().rows.map((row) => [row.id === id, row.text, row.own, row.state]);
   });
   assert.deepEqual(shown, [[true, "from the follower", true, "saving"]], "its row is there before send returns");
-  await settled(follower, "from the follower");
+  assert.equal(await settled(follower, "from the follower"), 1);
   await send(leader, "from the leader");
-  await settled(leader, "from the leader");
-  assert.deepEqual([await outcome(follower, "from the follower"), await outcome(leader, "from the leader")], [1, 2]);
+  assert.equal(await settled(leader, "from the leader"), 2);
   for (const page of [leader, follower]) {
     await until("both see both", async () => (await rowsOf(page)).filter((row) => row.state === "sent").length === 2);
     assert.deepEqual(await textsOf(page), ["from the follower", "from the leader"]);
@@ -197,10 +95,9 @@ test("the leader's tab is closed: the next one goes on, and nothing is lost or d
 test("the leader's renderer crashes: the next one goes on, and nothing is lost or doubled", async () => {
   const [leader, follower] = await pair();
   await send(follower, "one");
-  const crashed = new Promise((resolve) => leader.once("crash", resolve));
   const texts = ["two", "three", "four"];
   for (const text of texts) await send(follower, text);
-  void (await protocol(leader)).send("Page.crash").catch(() => {});
+  const crashed = crash(leader);
   await send(follower, "five");
   await crashed;
   await leads(follower);
@@ -211,11 +108,17 @@ test("the leader's renderer crashes: the next one goes on, and nothing is lost o
 
 test("a leader that is told of its freezing hands over at once, and follows when it wakes up", async () => {
   const [leader, follower] = await pair();
-  const begun = Date.now();
+  await follower.evaluate(() => {
+    window.causes = [];
+    window.client.subscribe(({ status }) => window.causes.push(status.cause));
+  });
   await freeze(leader);
+  const begun = Date.now();
   await send(follower, "while it sleeps");
   await settled(follower, "while it sleeps");
   assert.ok(Date.now() - begun < 3000, `it took ${Date.now() - begun} ms`);
+  const causes = await follower.evaluate(() => window.causes);
+  assert.ok(!causes.includes("leader_silent"), "it heard of it, and did not have to notice");
   assert.equal(await roleOf(follower), "leader");
   await thaw(leader);
   await until("it follows", async () => (await roleOf(leader)) === "follower");
@@ -226,13 +129,23 @@ test("a leader that is told of its freezing hands over at once, and follows when
   await until("one connection", async () => (await connections()) === 1);
 });
 
+test("a follower that slept follows the same leader again, and sees what it missed", async () => {
+  const [leader, follower] = await pair();
+  await freeze(follower);
+  await until("it says so", async () => (await stateOf(follower)).status.state === "parked");
+  await send(leader, "while it sleeps");
+  await settled(leader, "while it sleeps");
+  await thaw(follower);
+  await until("it sees it", async () => (await textsOf(follower)).includes("while it sleeps"));
+  assert.equal((await stateOf(follower)).status.state, "online");
+  await send(follower, "awake");
+  await settled(follower, "awake");
+  assert.deepEqual(await log(), ["while it sleeps", "awake"]);
+  assert.deepEqual([await roleOf(leader), await roleOf(follower)], ["leader", "follower"]);
+});
+
 test("a leader that froze without a word loses its place, and stops at once when it wakes up", async () => {
-  const [leader, follower] = await pair((page) =>
-    page.addInitScript(() => {
-      window.addEventListener("freeze", (event) => event.stopImmediatePropagation(), true);
-      window.addEventListener("resume", (event) => event.stopImmediatePropagation(), true);
-    }),
-  );
+  const [leader, follower] = await pair(withoutAWord);
   await send(leader, "before");
   await settled(leader, "before");
   await freeze(leader);
@@ -243,6 +156,7 @@ test("a leader that froze without a word loses its place, and stops at once when
   assert.ok(took > 3000 && took < 12_000, `it took ${took} ms`);
   assert.equal(await roleOf(follower), "leader");
   // The first thing that the old leader does is to write: its core is still there, its lock and its place in the store are not.
+  stage.history.sent(leader, "first word");
   await leader.evaluate(() => setTimeout(() => window.send("first word")) && undefined);
   await thaw(leader);
   await until("it follows", async () => (await roleOf(leader)) === "follower");
@@ -259,6 +173,7 @@ test("a leader that froze without a word loses its place, and stops at once when
 
 test("a leader too busy to answer is replaced, and what it writes afterwards arrives once", async () => {
   const [leader, follower] = await pair();
+  stage.history.sent(leader, "after the long task");
   void leader
     .evaluate(() => {
       const end = Date.now() + 9000;
@@ -281,11 +196,12 @@ test("ten reloads of the leader with messages in both tabs: none is lost, none d
   const sent = [[], []];
   for (let round = 0; round < 10; round += 1) {
     const [leader, follower] = round % 2 === 0 ? pages : pages.toReversed();
-    assert.equal(await roleOf(leader), "leader");
+    await leads(leader);
     for (const page of [follower, leader]) {
       const which = pages.indexOf(page);
       const texts = [0, 1].map((n) => `tab ${which}, round ${round}, ${n}`);
       sent[which].push(...texts);
+      for (const text of texts) stage.history.sent(page, text);
       const loaded = page === leader ? page.waitForEvent("load") : undefined;
       // The leader's page goes in the same moment in which it takes them.
       const write = ({ texts, goes }) => {
@@ -371,7 +287,7 @@ test("two users in two tabs share nothing: no message, no row, no store, no conn
   const names = heard.map((list) => [...new Set(list.map(([name]) => name))]);
   assert.deepEqual([names[0].length, names[1].length], [1, 1]);
   assert.notEqual(names[0][0], names[1][0]);
-  const kept = await bob.evaluate(async () => {
+  const read = async () => {
     const found = [];
     for (const { name } of await indexedDB.databases()) {
       const database = await new Promise((resolve) => {
@@ -384,6 +300,10 @@ test("two users in two tabs share nothing: no message, no row, no store, no conn
       database.close();
     }
     return found.sort();
+  };
+  const kept = await until("hers are stored", async () => {
+    const found = await bob.evaluate(read);
+    return found.some(([, events]) => events === 2) && found;
   });
   assert.equal(kept.length, 2);
   assert.ok(kept[0][0].endsWith("user%20Ada") && kept[0][1] === 2, String(kept));
@@ -392,15 +312,14 @@ test("two users in two tabs share nothing: no message, no row, no store, no conn
 
 test("tabs with tokens of their own and no user named are alone; guests are not", async () => {
   const context = await profile();
-  const query = { url: server.origin, dialog: "demo" };
   const open = async (options) => {
     const page = await context.newPage();
-    await page.goto(`${site.origin}/site/tab.html?${new URLSearchParams({ ...query, ...options })}`);
+    await page.goto(stage.address(options));
     await isReady(page);
     await isOnline(page);
     return page;
   };
-  const alone = [await open({ token: await tokenOf("Ada") }), await open({ token: await tokenOf("Bob") })];
+  const alone = [await open({ token: await stage.tokenOf("Ada") }), await open({ token: await stage.tokenOf("Bob") })];
   assert.deepEqual([await roleOf(alone[0]), await roleOf(alone[1])], ["alone", "alone"]);
   assert.equal(await connections(), 2);
   const guests = [await open({}), await open({})];
@@ -445,10 +364,9 @@ for (const [what, block] of [
 }
 
 test("a frame that the browser denies everything works alone, and says that nothing is kept", async () => {
-  await server.stop();
-  await server.start(["--allowed-origin", "*", "--model", "off"]);
+  await stage.restart(["--allowed-origin", "*", "--model", "off"]);
   const page = await (await profile()).newPage();
-  await page.goto(`${site.origin}/site/empty.html`);
+  await page.goto(`${stage.origin}/site/empty.html`);
   await page.evaluate(
     (address) => {
       const frame = document.createElement("iframe");
@@ -457,7 +375,7 @@ test("a frame that the browser denies everything works alone, and says that noth
       frame.src = address;
       document.body.append(frame);
     },
-    address({ user: "Ada", token: await tokenOf("Ada") }),
+    stage.address({ user: "Ada", token: await stage.tokenOf("Ada") }),
   );
   const frame = await until("the frame", () => page.frames().find((one) => one !== page.mainFrame()));
   await isReady(frame);
@@ -466,7 +384,7 @@ test("a frame that the browser denies everything works alone, and says that noth
   assert.deepEqual([await roleOf(frame), (await stateOf(frame)).storage], ["alone", "storage_unavailable"]);
   await send(frame, "from a frame");
   await settled(frame, "from a frame");
-  assert.deepEqual(await log(), ["from a frame"]);
+  assert.deepEqual(await stage.bareLog(), ["from a frame"]);
 });
 
 test("a page that was kept for the back button takes part again", async () => {
@@ -479,7 +397,7 @@ test("a page that was kept for the back button takes part again", async () => {
       window.persisted = event.persisted;
     });
   });
-  await leader.goto(`${site.origin}/site/index.html?elsewhere`);
+  await leader.goto(`${stage.origin}/site/index.html?elsewhere`);
   await leads(follower);
   await send(follower, "while it was away");
   await settled(follower, "while it was away");
@@ -520,8 +438,7 @@ test("what one tab wrote offline can be discarded and retried in another", async
   await send(leader, "this one");
   await until("it is queued", async () => (await rowsOf(follower)).filter((row) => row.state === "queued").length === 2);
   assert.equal(await follower.evaluate((id) => window.dialog.discard(id), id), true);
-  await settled(leader, "never mind");
-  assert.equal(await outcome(leader, "never mind"), "discarded");
+  assert.equal(await settled(leader, "never mind"), "discarded");
   await until("it is gone", async () => (await textsOf(follower)).join() === "this one");
   await leader.context().setOffline(false);
   await settled(leader, "this one");
@@ -530,7 +447,7 @@ test("what one tab wrote offline can be discarded and retried in another", async
 
 test("what the leader's outbox has no room for fails in the follower's row, and can be retried or given up there", async () => {
   const context = await profile();
-  const config = JSON.stringify({ outbox_ops: 2 });
+  const config = { outbox_ops: 2 };
   const leader = await tab(context, { config });
   await isOnline(leader);
   const follower = await tab(context, { config });
@@ -538,9 +455,9 @@ test("what the leader's outbox has no room for fails in the follower's row, and 
   await context.setOffline(true);
   await until("it notices", async () => (await stateOf(leader)).status.state === "offline");
   for (const text of ["one", "two", "three", "four"]) await send(follower, text);
-  await settled(follower, "three");
-  await settled(follower, "four");
-  assert.deepEqual([await outcome(follower, "three"), await outcome(follower, "four")], ["outbox_full", "outbox_full"]);
+  for (const text of ["three", "four"]) assert.equal(await settled(follower, text), "outbox_full");
+  // Refusing takes no time, storing does.
+  await until("the others are stored", async () => (await rowsOf(follower)).every((row) => row.state !== "saving"));
   const rows = await rowsOf(follower);
   assert.deepEqual(
     rows.map((row) => [row.text, row.state, row.code]),
@@ -613,8 +530,7 @@ test("logging out in one tab wipes and closes all, and another login begins anew
   await send(leader, "never sent");
   await until("it is queued", async () => (await rowsOf(leader)).some((row) => row.state === "queued"));
   await follower.evaluate(() => window.client.logout());
-  await settled(leader, "never sent");
-  assert.equal(await outcome(leader, "never sent"), "logged_out");
+  assert.equal(await settled(leader, "never sent"), "logged_out");
   for (const page of [leader, follower]) {
     const { status, user } = await stateOf(page);
     assert.deepEqual([status.state, status.cause, user], ["closed", "logged_out", null]);

@@ -56,16 +56,22 @@ pub(crate) fn web() -> Result<(), String> {
 
 /// The server's program for demo and tests.
 pub(crate) fn server() -> Result<PathBuf, String> {
-    let mut command = tools::cargo(&["build", "--package", "tidewire-server"]);
-    progress::run("server", &mut command)?;
-    Ok(tools::target().join("debug/tidewire-server"))
+    program("server", "tidewire-server")
 }
 
 /// The proxy that makes networks bad, for tests.
 pub(crate) fn fault_proxy() -> Result<PathBuf, String> {
-    let mut command = tools::cargo(&["build", "--package", "tidewire-fault-proxy"]);
-    progress::run("fault proxy", &mut command)?;
-    Ok(tools::target().join("debug/tidewire-fault-proxy"))
+    program("fault proxy", "tidewire-fault-proxy")
+}
+
+/// What says whether a history keeps the promises, for tests.
+pub(crate) fn history_checker() -> Result<PathBuf, String> {
+    program("history checker", "tidewire-history")
+}
+
+fn program(title: &str, package: &str) -> Result<PathBuf, String> {
+    progress::run(title, &mut tools::cargo(&["build", "--package", package]))?;
+    Ok(tools::target().join("debug").join(package))
 }
 
 fn wasm_folder() -> PathBuf {

@@ -38,7 +38,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "core-wasm", about: "the core's tests in WebAssembly, under Node", run: core_wasm },
     Suite { name: "size", about: "core, glue and client below their limit", run: size_limit },
     Suite { name: "npm", about: "the npm package under Node", run: npm },
-    Suite { name: "browser", about: "widget, demo and server in Chromium", run: browser },
+    Suite { name: "browser", about: "widget, tabs and demo in Chromium, the checker over it", run: browser },
     Suite { name: "python", about: "the Python bindings against a server", run: python },
     Suite { name: "kotlin", about: "the Kotlin bindings against a server", run: kotlin },
 ];
@@ -129,11 +129,7 @@ fn faults() -> Result<Counts, Trouble> {
     let mut command = tools::cargo(&["test", "--package", "tidewire", "--test", "kills", "--test", "faults"]);
     // One after the other: they load the machine, and what they measure should be theirs.
     command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]);
-    let finished = watched("faults", &mut command)?;
-    for line in finished.text.lines().filter_map(figures) {
-        println!("  {line}");
-    }
-    judge("faults", &finished, libtest_counts(&finished))
+    libtest("faults", &mut command)
 }
 
 /// What a test wants to be seen.
@@ -192,11 +188,13 @@ fn browser() -> Result<Counts, Trouble> {
     build::web().map_err(Trouble::Failed)?;
     let server = build::server().map_err(Trouble::Failed)?;
     let proxy = build::fault_proxy().map_err(Trouble::Failed)?;
+    let checker = build::history_checker().map_err(Trouble::Failed)?;
     let variables = [
         ("CHROMIUM_PATH", chromium),
         ("TIDEWIRE_SERVER", server),
         ("TIDEWIRE_WEB", build::demo_folder()),
         ("TIDEWIRE_FAULT_PROXY", proxy),
+        ("TIDEWIRE_HISTORY", checker),
     ];
     node_test("browser", "e2e", &variables)
 }
@@ -255,8 +253,11 @@ fn node_test(name: &str, folder: &str, variables: &[(&str, PathBuf)]) -> Result<
     judge(name, &finished, counts)
 }
 
-/// Shows what failed; a suite that ended badly without a count, or ran nothing, has failed too.
+/// Shows the figures and what failed; a suite that ended badly without a count, or ran nothing, has failed too.
 fn judge(name: &str, finished: &Finished, mut counts: Counts) -> Result<Counts, Trouble> {
+    for line in finished.text.lines().filter_map(figures) {
+        println!("  {line}");
+    }
     if finished.success && counts.failed == 0 && counts.passed > 0 {
         progress::done(name, &format!("{} passed ({})", counts.passed, seconds(finished.took)));
         return Ok(counts);
@@ -327,6 +328,7 @@ mod tests {
     fn figures_are_found_behind_a_tests_name() {
         assert_eq!(figures("test a ... figures: 200 kills"), Some("200 kills"));
         assert_eq!(figures("figures: lost 0"), Some("lost 0"));
+        assert_eq!(figures("# figures: lost 0"), Some("lost 0"));
         assert_eq!(figures("test a ... ok"), None);
     }
 
