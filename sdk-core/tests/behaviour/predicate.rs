@@ -1,4 +1,4 @@
-//! What filters say of rows. `server-reference/tests/tables` asks a PostgreSQL the same.
+//! What filters say of rows.
 
 use tidewire_core::tables::filter::{Column, Filter, FilterError};
 use tidewire_core::tables::{Type, Value};
