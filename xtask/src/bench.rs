@@ -35,8 +35,10 @@ fn commit(rest: &[String]) -> Result<(), String> {
     command.arg(program("tidewire-bench")).args(rest);
     command.arg("--server").arg(program("tidewire-server"));
     command.arg("--peer").arg(program("tidewire-peer"));
-    // Beside what is built, for that is on a disk.
-    command.arg("--folder").arg(tools::target().join("bench"));
+    // Beside what is built, for that is on a disk. What a run that was stopped midway left of it is of no use.
+    let folder = tools::target().join("bench");
+    let _ = std::fs::remove_dir_all(&folder);
+    command.arg("--folder").arg(folder);
     let status = command.status().map_err(|error| format!("sh: {error}"))?;
     // It has said what is wrong.
     if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }

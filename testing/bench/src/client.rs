@@ -1,8 +1,7 @@
 //! Clients that speak the protocol and do nothing else, so that they cost as little as they can.
 
 use crate::Failure;
-use crate::figures::Load;
-use crate::figures::Rate;
+use crate::figures::Part;
 use crate::process::{SECRET, Server, dialog};
 use crate::{TEXT_BYTES, WARM_UP};
 use futures_util::{SinkExt, StreamExt};
@@ -47,7 +46,7 @@ pub(crate) async fn load(
     clients: u32,
     inflight: u32,
     time: Duration,
-) -> Result<Load, Failure> {
+) -> Result<Part, Failure> {
     let connected = connect(server, clients).await?;
     let from = Instant::now() + WARM_UP;
     let until = from + time;
@@ -59,13 +58,13 @@ pub(crate) async fn load(
     let before = server.commits()?;
     tokio::time::sleep_until(until.into()).await;
     let commits = server.commits()?.wrapping_sub(before);
-    let (mut waits, mut acked) = (Vec::new(), 0);
+    let mut part = Part { time, commits: commits.into(), ..Part::default() };
     while let Some(done) = tasks.join_next().await {
         let mut written = done??;
-        waits.append(&mut written.waits);
-        acked += written.acked;
+        part.waits.append(&mut written.waits);
+        part.acked += written.acked;
     }
-    Ok(Load { rate: Rate::of(waits, commits.into(), time), acked, stored: server.events()? })
+    Ok(part)
 }
 
 /// Clients that wait, each of a user and in a dialog of its own.

@@ -1,6 +1,6 @@
 //! The disk alone: what a sync costs, and what SQLite makes of it with a commit for each row.
 
-use crate::figures::Rate;
+use crate::figures::Part;
 use crate::{TEXT_BYTES, WARM_UP};
 use rusqlite::Connection;
 use std::fs::File;
@@ -14,7 +14,7 @@ const PAGE: [u8; 4096] = [7; 4096];
 const PAGES: u64 = 1_024;
 
 /// How long it takes to write a page of a file over and have it on the disk.
-pub(crate) fn syncs(folder: &Path, time: Duration) -> std::io::Result<Rate> {
+pub(crate) fn syncs(folder: &Path, time: Duration) -> std::io::Result<Part> {
     let file = File::create(folder.join("sync"))?;
     for page in 0..PAGES {
         file.write_all_at(&PAGE, page * PAGE.len() as u64)?;
@@ -29,20 +29,22 @@ pub(crate) fn syncs(folder: &Path, time: Duration) -> std::io::Result<Rate> {
 }
 
 /// SQLite in the server's journal mode: a commit, and with it a sync, for each row.
-pub(crate) fn rows(folder: &Path, time: Duration) -> rusqlite::Result<Rate> {
+pub(crate) fn rows(folder: &Path, time: Duration) -> rusqlite::Result<Part> {
     let connection = Connection::open(folder.join("rows.db"))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch("CREATE TABLE event (offset INTEGER PRIMARY KEY, id TEXT UNIQUE, body TEXT)")?;
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS event (offset INTEGER PRIMARY KEY, id TEXT UNIQUE, body TEXT)",
+    )?;
     let mut insert = connection.prepare("INSERT INTO event (id, body) VALUES (?1, ?2)")?;
     let text = "x".repeat(TEXT_BYTES);
     let waits = one_by_one(time, || insert.execute((uuid::Uuid::now_v7().to_string(), &text)).map(drop))?;
     Ok(alone(waits, time))
 }
 
-fn alone(waits: Vec<Duration>, time: Duration) -> Rate {
-    let commits = waits.len() as u64;
-    Rate::of(waits, commits, time)
+fn alone(waits: Vec<Duration>, time: Duration) -> Part {
+    let writes = waits.len() as u64;
+    Part { waits, commits: writes, acked: writes, time }
 }
 
 /// How long each write took that ended within `time`, after a while in which nothing is counted.

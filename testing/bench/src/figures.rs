@@ -51,6 +51,18 @@ pub(crate) struct Figures {
     pub(crate) client: ClientMemory,
 }
 
+/// Writes of some time.
+#[derive(Default)]
+pub(crate) struct Part {
+    /// How long each one took that was acknowledged within the time.
+    pub(crate) waits: Vec<Duration>,
+    /// Transactions within the time.
+    pub(crate) commits: u64,
+    /// Writes that were acknowledged, before and after it too.
+    pub(crate) acked: u64,
+    pub(crate) time: Duration,
+}
+
 /// How fast writes were, and how long each took.
 #[derive(Clone, Copy)]
 pub(crate) struct Rate {
@@ -100,21 +112,36 @@ pub(crate) struct ClientMemory {
     pub(crate) history: u64,
 }
 
-impl Rate {
-    /// `waits` is how long each op that was acknowledged within `time` took.
-    pub(crate) fn of(mut waits: Vec<Duration>, commits: u64, time: Duration) -> Rate {
-        waits.sort_unstable();
+impl Part {
+    /// Adds the writes of another time.
+    pub(crate) fn add(&mut self, mut other: Part) {
+        self.waits.append(&mut other.waits);
+        self.commits += other.commits;
+        self.acked += other.acked;
+        self.time += other.time;
+    }
+
+    pub(crate) fn rate(mut self) -> Rate {
+        self.waits.sort_unstable();
+        let waits = &self.waits;
         let at = |part: usize| {
             let wait = waits.get((waits.len() * part / 100).min(waits.len().saturating_sub(1)));
             wait.copied().unwrap_or_default().as_secs_f64() * 1_000.0
         };
         let ops = waits.len() as f64;
         Rate {
-            ops_per_s: ops / time.as_secs_f64(),
-            ops_per_commit: ops / commits.max(1) as f64,
+            ops_per_s: ops / self.time.as_secs_f64(),
+            ops_per_commit: ops / self.commits.max(1) as f64,
             p50_ms: at(50),
             p99_ms: at(99),
         }
+    }
+}
+
+impl Load {
+    /// What was written, with the number of events that are stored.
+    pub(crate) fn of(part: Part, stored: u64) -> Load {
+        Load { acked: part.acked, rate: part.rate(), stored }
     }
 }
 
@@ -275,15 +302,23 @@ mod tests {
 
     #[test]
     fn a_rate_is_of_what_was_acknowledged() {
-        let waits = (1..=100).rev().map(Duration::from_millis).collect();
-        let rate = Rate::of(waits, 20, Duration::from_secs(2));
+        let part = |waits: std::ops::RangeInclusive<u64>| Part {
+            waits: waits.rev().map(Duration::from_millis).collect(),
+            commits: 10,
+            acked: 60,
+            time: Duration::from_secs(1),
+        };
+        let mut both = part(51..=100);
+        both.add(part(1..=50));
+        assert_eq!(both.acked, 120);
+        let rate = both.rate();
         assert_eq!((rate.ops_per_s, rate.ops_per_commit), (50.0, 5.0));
         assert_eq!((rate.p50_ms, rate.p99_ms), (51.0, 100.0));
     }
 
     #[test]
     fn nothing_is_a_rate_of_nothing() {
-        let rate = Rate::of(vec![], 0, Duration::from_secs(1));
+        let rate = Part { time: Duration::from_secs(1), ..Part::default() }.rate();
         assert_eq!((rate.ops_per_s, rate.ops_per_commit, rate.p99_ms), (0.0, 0.0, 0.0));
     }
 

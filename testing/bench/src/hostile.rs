@@ -192,11 +192,11 @@ async fn half(program: &Path, top: &Path, each: u64, sockets: u32) -> Result<Hos
         peers.push(stream);
     }
     tokio::time::sleep(CUT).await;
-    let mut cut = 0;
+    let mut ends = JoinSet::new();
     for mut stream in peers {
-        let ended = timeout(Duration::from_millis(1), stream.read_to_end(&mut Vec::new())).await;
-        cut += u32::from(ended.is_ok());
+        ends.spawn(async move { timeout(REST, stream.read_to_end(&mut Vec::new())).await.is_ok() });
     }
+    let cut = ends.join_all().await.into_iter().map(u32::from).sum();
     let bound = u64::from(sockets) * (REQUEST + each) + CACHES;
     Ok(Hostile { kind: "half", peers: sockets, rss: grown(&server.process, &idle)?, bound, cut })
 }

@@ -9,7 +9,7 @@ mod native;
 mod process;
 
 use clap::Parser;
-use figures::{Figures, KEYS, Load, Memory};
+use figures::{Figures, KEYS, Load, Memory, Part, Rate};
 use process::Server;
 use serde_json::json;
 use std::path::PathBuf;
@@ -18,8 +18,10 @@ use std::time::Duration;
 
 /// Bytes of a message's text.
 const TEXT_BYTES: usize = 100;
-/// For so long nothing is counted at first.
-const WARM_UP: Duration = Duration::from_millis(500);
+/// For so long nothing is counted at the beginning of a round.
+const WARM_UP: Duration = Duration::from_millis(250);
+/// In so many rounds all ways of writing take turns.
+const ROUNDS: u32 = 4;
 /// How long memory is left to come to rest.
 const REST: Duration = Duration::from_secs(1);
 
@@ -28,7 +30,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The server's group commit against one write at a time on the same disk, and the memory of server and client.
 #[derive(Parser)]
-#[command(name = "cargo xtask bench commit", after_help = KEYS)]
+#[command(override_usage = "cargo xtask bench commit [OPTIONS]", after_help = KEYS)]
 struct Args {
     /// How many clients write, each with a user and a dialog of its own
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
@@ -36,13 +38,13 @@ struct Args {
     /// How many ops each has in flight
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     inflight: u32,
-    /// How long each part is measured
+    /// How long each way of writing is measured, in four turns
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
     /// How many idle connections memory is measured with, and how many sockets send half a request
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=9_000))]
     connections: u32,
-    /// Two seconds for each part: less than a minute in all
+    /// As --seconds 2: less than a minute in all, once the programs are built
     #[arg(long, conflicts_with = "seconds")]
     quick: bool,
     /// Print the figures as one JSON object
@@ -88,42 +90,68 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(args: &Args) -> Result<Figures, Failure> {
-    let time = Duration::from_secs(args.seconds.into());
     std::fs::create_dir_all(&args.folder)?;
-    let folder = tempfile::tempdir_in(&args.folder)?;
-    let path = folder.path().to_owned();
-    say(&format!("the disk alone, twice {} s", args.seconds));
-    let alone = tokio::task::spawn_blocking(move || {
-        Ok::<_, Failure>((disk::syncs(&path, time)?, disk::rows(&path, time)?))
-    });
-    let (fsync, sqlite) = alone.await??;
-    say(&format!("one write at a time, {} s", args.seconds));
-    let (single, _) = load(args, 1, 1, time).await?;
-    say(&format!("{} clients with {} ops in flight each, {} s", args.clients, args.inflight, args.seconds));
-    let (group, [idle, loaded]) = load(args, args.clients, args.inflight, time).await?;
+    let writing = writing(args).await?;
     say(&format!("{} idle connections", args.connections));
     let (connected, each) = connections(args).await?;
     say("hostile peers, some 20 s");
+    let time = Duration::from_secs(args.seconds.into());
     let hostile = hostile::all(&args.server, &args.folder, each, args.connections, time).await?;
     say("native clients");
     let client = native::memory(&args.peer, &args.server, &args.folder).await?;
+    let Writing { fsync, sqlite, single, group, idle, loaded } = writing;
     let memory = Memory { idle, loaded, connected, each };
     Ok(Figures { fsync, sqlite, single, group, memory, hostile, client })
 }
 
-/// A server under load, and the most of its memory before and after.
-async fn load(args: &Args, clients: u32, inflight: u32, time: Duration) -> Result<(Load, [u64; 2]), Failure> {
-    // An op budget that stands in nobody's way.
-    let settings = format!(
+/// What writing showed, with the most of a server's memory before and after it.
+struct Writing {
+    fsync: Rate,
+    sqlite: Rate,
+    single: Load,
+    group: Load,
+    idle: u64,
+    loaded: u64,
+}
+
+/// Measures all ways of writing by turns, because a disk that is shared is not the same disk a moment later.
+async fn writing(args: &Args) -> Result<Writing, Failure> {
+    let &Args { clients, inflight, seconds, .. } = args;
+    let time = Duration::from_secs(seconds.into()) / ROUNDS;
+    let folder = tempfile::tempdir_in(&args.folder)?;
+    let one = Server::start(&args.server, &args.folder, 1, &unlimited(1)).await?;
+    let many = Server::start(&args.server, &args.folder, clients, &unlimited(inflight)).await?;
+    tokio::time::sleep(REST).await;
+    let idle = many.process.memory()?.most;
+    let [mut fsync, mut sqlite, mut single, mut group] = [(); 4].map(|()| Part::default());
+    for round in 1..=ROUNDS {
+        say(&format!("writing, round {round} of {ROUNDS}, 4 x {:.1} s", (time + WARM_UP).as_secs_f64()));
+        let path = folder.path().to_owned();
+        let alone = tokio::task::spawn_blocking(move || {
+            Ok::<_, Failure>((disk::syncs(&path, time)?, disk::rows(&path, time)?))
+        });
+        let (syncs, rows) = alone.await??;
+        fsync.add(syncs);
+        sqlite.add(rows);
+        single.add(client::load(&one, 1, 1, time).await?);
+        group.add(client::load(&many, clients, inflight, time).await?);
+    }
+    Ok(Writing {
+        fsync: fsync.rate(),
+        sqlite: sqlite.rate(),
+        single: Load::of(single, one.events()?),
+        group: Load::of(group, many.events()?),
+        idle,
+        loaded: many.process.memory()?.most,
+    })
+}
+
+/// Settings with an op budget that stands in nobody's way.
+fn unlimited(inflight: u32) -> String {
+    format!(
         "[limits]\ninflight = {}\ninflight_bytes = 16777216\nuser = {{ ops = 1000000, per_ms = 1000, burst = 1000000 }}\n",
         inflight.max(32)
-    );
-    let server = Server::start(&args.server, &args.folder, clients, &settings).await?;
-    tokio::time::sleep(REST).await;
-    let idle = server.process.memory()?.most;
-    let load = client::load(&server, clients, inflight, time).await?;
-    let loaded = server.process.memory()?.most;
-    Ok((load, [idle, loaded]))
+    )
 }
 
 /// The most of a server's memory with idle connections, and what each of them added.
