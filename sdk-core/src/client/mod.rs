@@ -313,7 +313,7 @@ impl Client {
         self.link.tick(context!(self, now));
         self.follow_link();
         self.expire(now);
-        if let Some(conn) = self.session {
+        if let Some(conn) = self.link.online() {
             self.pump(now, conn);
             self.follow_link();
         }
@@ -330,7 +330,7 @@ impl Client {
             }
         };
         consider(self.outbox.session_deadline(), "expiry");
-        if self.session.is_some() {
+        if self.link.online().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");
             }
@@ -342,7 +342,7 @@ impl Client {
     /// Delivery runs on the welcomed connection and nowhere else.
     fn follow_link(&mut self) {
         let online = self.link.online();
-        if self.session == online {
+        if self.session == online || self.link.is_taken_over() {
             return;
         }
         if self.session.is_some() {

@@ -50,6 +50,8 @@ struct Attempt {
     conn: ConnId,
     transport: Transport,
     until: Time,
+    /// The server ended the connection before at this one's hello, so its welcome is on the way: nothing is interrupted.
+    took_over: bool,
 }
 
 /// The transport that is to take over.
@@ -164,9 +166,15 @@ impl Connection {
         }
     }
 
+    /// Whether the connection before is gone and the welcome on the next one is as good as here.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        matches!(self.phase, Phase::Hello(Attempt { took_over: true, .. }))
+    }
+
     pub(crate) fn state(&self) -> State {
         match self.phase {
             Phase::Idle => State::Idle,
+            _ if self.is_taken_over() => State::Online,
             Phase::Token { .. } | Phase::Dialing(_) | Phase::Hello(_) => {
                 if self.was_online || self.backoff.failures() > 0 {
                     State::Reconnecting
@@ -585,7 +593,19 @@ impl Connection {
         let conn = ConnId(self.last_conn);
         self.backoff.dialled(cx.now.mono);
         cx.out.push_back(Output::Open { conn, transport });
-        Attempt { conn, transport, until: cx.now.mono.after(self.connect_timeout_ms) }
+        Attempt { conn, transport, until: cx.now.mono.after(self.connect_timeout_ms), took_over: false }
+    }
+
+    /// The server ends a connection when it hears the hello of the next one (takeover): on another transport that may arrive before the
+    /// welcome. False if it is not so.
+    fn take_over(&mut self, code: u16) -> bool {
+        let Some(Successor::Hello(attempt)) = self.successor else { return false };
+        if code != close::REPLACED || self.online().is_none() {
+            return false;
+        }
+        self.successor = None;
+        self.phase = Phase::Hello(Attempt { took_over: true, ..attempt });
+        true
     }
 
     /// The successor takes the place of a connection that went too early; false if there is none.
@@ -618,6 +638,8 @@ impl Connection {
             } else {
                 self.back_off(cx, codes::TOKEN_EXPIRED);
             }
+        } else if self.take_over(code) {
+            self.retry_after_ms = 0;
         } else if self.promote() {
             self.cause = Some(refusal.unwrap_or_else(|| "connection_lost".to_owned()));
         } else if let Some(leaving) = leaving {

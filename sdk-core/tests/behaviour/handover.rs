@@ -80,6 +80,46 @@ fn when_the_first_goes_too_early_the_second_is_the_connection() {
 }
 
 #[test]
+fn the_server_ends_the_first_at_the_hello_of_the_second_and_nobody_is_told() {
+    let (mut rig, old) = leaving();
+    rig.accept();
+    rig.events.clear();
+    receive_on(&mut rig, old, json!({"t":"error","code":"replaced","message":"by a newer one"}));
+    rig.feed(Input::Closed { conn: old, code: 4008 });
+    let id = rig.send("one");
+    rig.pass(1_000);
+    assert_eq!((rig.ops().len(), rig.state()), (0, State::Online));
+    rig.welcome();
+    rig.receive(sub_ok("resumed", 0, 0, vec![]));
+    rig.ok(&id, 1);
+    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 1 }));
+    assert!(!rig.channel_states().contains(&ChannelState::Syncing));
+    let is_other = |event: &Event| matches!(event, Event::Status(status) if status.state != State::Online || status.cause.is_some());
+    assert!(!rig.events.iter().any(is_other), "{:?}", rig.events);
+    assert_eq!(rig.client.explain().counters.reconnects, 0);
+}
+
+#[test]
+fn a_second_that_is_not_welcomed_though_the_first_was_ended_for_it_is_told() {
+    let taken_over = || {
+        let (mut rig, old) = leaving();
+        rig.accept();
+        rig.feed(Input::Closed { conn: old, code: 4008 });
+        rig.events.clear();
+        rig
+    };
+    let mut rig = taken_over();
+    rig.cut();
+    assert_eq!(rig.state(), State::Reconnecting);
+    assert!(rig.channel_states().contains(&ChannelState::Syncing));
+    rig.redial(60_000);
+    let mut rig = taken_over();
+    rig.pass(10_000);
+    assert_eq!((rig.state(), rig.closes.len()), (State::Reconnecting, 1));
+    rig.redial(60_000);
+}
+
+#[test]
 fn when_the_second_fails_the_first_goes_on() {
     let (mut rig, old) = leaving();
     rig.cut();
