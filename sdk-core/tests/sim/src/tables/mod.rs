@@ -128,11 +128,14 @@ pub(super) const FILTERS: &[Asked] = &[
         holds: |row| row[1].is_none() || number(row[3].as_ref()).is_some_and(|n| n >= 9),
     },
     Asked { filter: "id = 3", holds: |row| is(row[0].as_ref(), "3") },
-    Asked { filter: "state=not.is.null&owner=eq.bob", holds: |row| row[2].is_some() && is(row[1].as_ref(), "bob") },
+    Asked {
+        filter: "state=not.is.null&owner=eq.bob",
+        holds: |row| row[2].is_some() && is(row[1].as_ref(), "bob"),
+    },
 ];
 
 /// Who may see what: users the rows of the owner that their token names, and those that are open; operators all.
-const ACCESS: &str = "or=(owner.eq.{claim:org},state.eq.open)";
+const ACCESS: &str = r#"or=(owner.eq."{claim:org}",state.eq.open)"#;
 
 fn may_see(claim: &str, row: &Cells) -> bool {
     claim == "*" || is(row[1].as_ref(), claim) || is(row[2].as_ref(), "open")
@@ -167,11 +170,11 @@ impl Submit for NoLog {
     fn submit(&self, _: Write, _: Done) {}
 }
 
-pub(super) struct World {
+struct World {
     pub(super) now: u64,
     pub(super) dice: Dice,
     pub(super) figures: TableFigures,
-    pub(super) database: Database,
+    database: Database,
     pub(super) engine: Arc<Engine>,
     limits: TableLimits,
     epoch: u64,
@@ -180,6 +183,8 @@ pub(super) struct World {
     /// Snapshots under way, and when they are answered.
     asked: Vec<(u64, Wanted)>,
     pub(super) faults: bool,
+    /// For so many steps nothing happens.
+    quiet: u64,
 }
 
 impl World {
@@ -190,6 +195,7 @@ impl World {
             log_commits: dice.log_uniform(3, 400) as usize,
             log_ms: dice.log_uniform(2_000, 900_000),
             frame_bytes: 16_384,
+            page_rows: 1 + dice.below(6) as usize,
             spread_ms: 1_000,
             ..TableLimits::default()
         };
@@ -205,6 +211,7 @@ impl World {
             delivered: 0,
             asked: Vec::new(),
             faults: true,
+            quiet: 0,
         };
         world.tables().restart("e1", 0);
         world
@@ -308,7 +315,8 @@ fn engine(limits: &TableLimits) -> Arc<Engine> {
 /// Plays the scenario of a seed.
 pub fn play(seed: u64) -> (TableFigures, Option<Broken>) {
     let mut world = World::new(seed);
-    let mut peers: Vec<Peer> = (0..=world.dice.below(3)).map(|number| Peer::start(&mut world, number)).collect();
+    let mut peers: Vec<Peer> =
+        (0..=world.dice.below(3)).map(|number| Peer::start(&mut world, number)).collect();
     let broken = (|| {
         for _ in 0..STEPS {
             step(&mut world, &mut peers)?;
@@ -323,7 +331,12 @@ pub fn play(seed: u64) -> (TableFigures, Option<Broken>) {
 
 fn step(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     world.now += 1 + world.dice.log_uniform(1, 600);
-    if world.faults {
+    if world.faults && world.quiet > 0 {
+        // Nobody does anything, and everybody is still to be told so.
+        world.quiet -= 1;
+        world.now += 700;
+    } else if world.faults {
+        world.quiet = if world.dice.once_in(60) { 20 } else { 0 };
         for _ in 0..world.dice.below(3) {
             let now = world.now;
             world.database.write(now, &mut world.dice);
@@ -365,7 +378,9 @@ fn heal(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
         step(world, peers)?;
     }
     let counts = world.tables().counts();
-    if (counts.subscriptions, counts.groups, counts.pending, counts.waits, counts.snapshot_bytes) != (0, 0, 0, 0, 0) {
+    if (counts.subscriptions, counts.groups, counts.pending, counts.waits, counts.snapshot_bytes)
+        != (0, 0, 0, 0, 0)
+    {
         return Err(Broken { at: world.now, what: "leftovers".to_owned(), how: format!("{counts:?}") });
     }
     Ok(())
