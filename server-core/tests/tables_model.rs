@@ -275,16 +275,14 @@ fn scenario(seed: u64) -> (usize, usize) {
             15 if step % 40 == 0 => world.restart(),
             16 if step % 4 == 0 => {
                 let org = 1 + world.dice.roll(3);
-                followers[who].org = org;
-                if let Some(client) = &mut followers[who].client {
-                    // Frames that were sent before still come.
-                    let token = format!("ada|0|org={org}");
-                    followers[who].view.feed = None;
-                    let view = View { cursor: None, ..View::default() };
-                    client.send(&rig, &json!({"t": "auth", "token": token}));
+                let follower = &mut followers[who];
+                follower.org = org;
+                if let Some(client) = &mut follower.client {
+                    client.send(&rig, &json!({"t": "auth", "token": format!("ada|0|org={org}")}));
+                    // What was sent to the other claims is not looked at.
                     while client.try_next().is_some() {}
-                    followers[who].view = view;
-                    followers[who].subscribe(&rig);
+                    follower.view = View::default();
+                    follower.subscribe(&rig);
                 }
             }
             17 => followers[who].next_page(&rig),
