@@ -27,6 +27,7 @@ mod settings;
 mod signals;
 mod submit;
 mod sync;
+pub mod tables;
 mod text;
 mod turns;
 mod window;

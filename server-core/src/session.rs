@@ -362,7 +362,7 @@ impl Session {
                 self.outgoing.close(close::NORMAL, "bye");
                 return Flow::End;
             }
-            ClientFrame::Unknown => {}
+            ClientFrame::Table(_) | ClientFrame::Unknown => {}
         }
         Flow::Ready
     }

@@ -69,6 +69,7 @@ impl Client {
             | ServerFrame::Error(_)
             | ServerFrame::Goaway { .. }
             | ServerFrame::Pong { .. }
+            | ServerFrame::Table(_)
             | ServerFrame::Unknown => {}
         }
     }

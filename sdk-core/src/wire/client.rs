@@ -1,7 +1,7 @@
 //! Frames from the client, protocol section 3.
 
 use super::json::{Object, Writer};
-use super::{DEFAULT_TAIL, DecodeError, MAX_TAIL, frames, is_channel_name};
+use super::{DEFAULT_TAIL, DecodeError, MAX_TAIL, TableRequest, frames, is_channel_name};
 
 /// A frame from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum ClientFrame {
         /// The ping's `n`.
         n: String,
     },
+    /// Something about live tables.
+    Table(TableRequest),
     /// The client leaves.
     Bye,
     /// A type this version does not know; to be ignored.
@@ -220,6 +222,7 @@ impl ClientFrame {
             ClientFrame::Signal(signal) => signal.write(Writer::frame("signal")).end(),
             ClientFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
             ClientFrame::Pong { n } => Writer::frame("pong").str("n", n).end(),
+            ClientFrame::Table(request) => request.encode(),
             ClientFrame::Bye | ClientFrame::Unknown => Writer::frame("bye").end(),
         }
     }
@@ -257,7 +260,10 @@ impl ClientFrame {
             "ping" => ClientFrame::Ping { n: nonce(&object)? },
             "pong" => ClientFrame::Pong { n: nonce(&object)? },
             "bye" => ClientFrame::Bye,
-            _ => ClientFrame::Unknown,
+            t => match TableRequest::read(t, &object)? {
+                Some(request) => ClientFrame::Table(request),
+                None => ClientFrame::Unknown,
+            },
         })
     }
 }

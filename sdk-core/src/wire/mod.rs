@@ -7,6 +7,7 @@ mod client;
 pub mod codes;
 pub mod json;
 mod server;
+mod tables;
 
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use server::{
@@ -14,6 +15,10 @@ pub use server::{
     decode_server_message,
 };
 
+pub use tables::{
+    MAX_TABLE_COLUMNS, MAX_TABLE_CURSOR, MAX_TABLE_ID, MAX_TABLE_NAME, RowOp, TableAddress, TableChange,
+    TableColumn, TableFrame, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx,
+};
 use thiserror::Error;
 
 /// The protocol version that `hello.v` carries.

@@ -83,6 +83,8 @@ pub enum ServerFrame {
     },
     /// Something was wrong with a frame, or the connection is about to close.
     Error(Problem),
+    /// Something about live tables: the frame's text, for [`super::TableFrame::decode`].
+    Table(String),
     /// A type this version does not know; to be ignored.
     Unknown,
 }
@@ -423,14 +425,14 @@ impl SubOk {
 }
 
 impl Problem {
-    fn write(&self, writer: Writer) -> Writer {
+    pub(super) fn write(&self, writer: Writer) -> Writer {
         writer
             .str("code", &self.code)
             .str("message", &self.message)
             .opt_u64("retry_after_ms", self.retry_after_ms)
     }
 
-    fn read(object: &Object<'_>) -> Result<Problem, DecodeError> {
+    pub(super) fn read(object: &Object<'_>) -> Result<Problem, DecodeError> {
         Ok(Problem {
             code: object.need_str("code")?.into_owned(),
             message: object.str("message").unwrap_or_default().into_owned(),
@@ -513,6 +515,7 @@ impl ServerFrame {
                 .u64("spread_ms", *spread_ms)
                 .end(),
             ServerFrame::Error(problem) => problem.write(Writer::frame("error")).end(),
+            ServerFrame::Table(text) => text.clone(),
             ServerFrame::Unknown => Writer::frame("unknown").end(),
         }
     }
@@ -582,6 +585,7 @@ impl ServerFrame {
                 spread_ms: object.need_u64("spread_ms")?,
             },
             "error" => ServerFrame::Error(Problem::read(&object)?),
+            t if t.starts_with("tbl.") => ServerFrame::Table(text.to_owned()),
             _ => ServerFrame::Unknown,
         })
     }

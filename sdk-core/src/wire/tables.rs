@@ -1,0 +1,509 @@
+//! Frames of live tables, protocol section 12.
+
+use super::json::{Object, Writer};
+use super::{DecodeError, Problem};
+
+/// Greatest length of a table subscription's id, of a feed's and of a transaction's token, in bytes.
+pub const MAX_TABLE_ID: usize = 64;
+/// Greatest length of a table's name, in bytes: schema, dot and table.
+pub const MAX_TABLE_NAME: usize = 127;
+/// Greatest length of a cursor of a table, in bytes.
+pub const MAX_TABLE_CURSOR: usize = 256;
+/// Most columns that a subscription may select.
+pub const MAX_TABLE_COLUMNS: usize = 256;
+
+/// What a client asks about tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableRequest {
+    /// Subscribe.
+    Sub(TableSub),
+    /// The next page of a snapshot.
+    Next {
+        /// The subscription.
+        sid: String,
+    },
+    /// Tell when a transaction has been applied.
+    Wait {
+        /// The subscription.
+        sid: String,
+        /// What the database calls the transaction.
+        tx: String,
+    },
+    /// End a subscription.
+    Unsub {
+        /// The subscription.
+        sid: String,
+    },
+}
+
+/// One subscription to a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSub {
+    /// The client's name for it, unique on its connection.
+    pub sid: String,
+    /// The table, by the name that the server gave it.
+    pub table: String,
+    /// Which rows ([`crate::tables::filter`]); empty for all that may be seen.
+    pub filter: String,
+    /// Which columns; none for all that may be seen. Those of the key come always.
+    pub select: Option<Vec<String>>,
+    /// Where to go on.
+    pub cursor: Option<String>,
+}
+
+/// What the server says about tables. Rows and cells are raw JSON texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableFrame {
+    /// The subscription is on.
+    Ok(TableOk),
+    /// A page of a snapshot.
+    Page {
+        /// The subscription.
+        sid: String,
+        /// Its rows.
+        page: TablePage,
+    },
+    /// All of a transaction that the subscription is about.
+    Tx(TableTx),
+    /// Nothing happened up to here.
+    Mark {
+        /// Whom it is for.
+        to: TableAddress,
+        /// Its place.
+        link: TableLink,
+    },
+    /// From here on the subscription is part of a feed.
+    Live {
+        /// The subscription.
+        sid: String,
+        /// The feed.
+        feed: String,
+        /// Its place.
+        link: TableLink,
+    },
+    /// A transaction that was waited for has been applied: its changes came before this.
+    Seen {
+        /// The subscription.
+        sid: String,
+        /// The transaction.
+        tx: String,
+        /// Why it was not: `unknown_tx`, `aborted_tx` or `timeout`.
+        code: Option<String>,
+    },
+    /// The subscription can't go on: what the client has is to be compared with a new snapshot.
+    Reset {
+        /// Whom it is for.
+        to: TableAddress,
+        /// Why: `trimmed`, `epoch`, `schema`, `access`, `truncated`, `too_big` or `missed`.
+        reason: String,
+        /// Over how many ms the clients should spread their return.
+        spread_ms: u64,
+    },
+    /// The subscription was refused or has ended.
+    Err {
+        /// The subscription.
+        sid: String,
+        /// Why.
+        problem: Problem,
+        /// Where in the filter, in bytes.
+        at: Option<u64>,
+        /// Whether to subscribe again later.
+        retryable: bool,
+    },
+    /// A type this version does not know; to be ignored.
+    Unknown,
+}
+
+/// Whom a frame is for: one subscription, or all that follow a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableAddress {
+    /// One, by its id.
+    Sid(String),
+    /// All of this connection that are live in it.
+    Feed(String),
+}
+
+/// A place in what a subscription is sent. Places ascend; `prev` makes a hole visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableLink {
+    /// The place before, of the frame that must have been applied; none in the first.
+    pub prev: Option<u64>,
+    /// This place.
+    pub pos: u64,
+    /// Where a later subscription may go on; none while a snapshot's transactions still come.
+    pub cursor: Option<String>,
+}
+
+/// A subscription is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableOk {
+    /// The subscription.
+    pub sid: String,
+    /// Whether what follows continues the cursor; otherwise a snapshot follows.
+    pub resumed: bool,
+    /// Why the cursor was not honoured: `epoch`, `trimmed` or `changed`.
+    pub reason: Option<String>,
+    /// The columns, in the order of a row's cells.
+    pub columns: Vec<TableColumn>,
+    /// The key's columns, by their places among `columns`.
+    pub key: Vec<u64>,
+    /// The place of the snapshot, or of the cursor.
+    pub link: TableLink,
+    /// The first rows of the snapshot.
+    pub page: TablePage,
+}
+
+/// A column as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type, as PostgreSQL's `format_type` writes it without modifiers.
+    pub kind: String,
+}
+
+/// Rows of a snapshot, in no order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePage {
+    /// Each a JSON array of cells.
+    pub rows: Vec<String>,
+    /// Whether to ask `tbl.next`.
+    pub more: bool,
+}
+
+/// One transaction, as far as a subscription is about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableTx {
+    /// Whom it is for.
+    pub to: TableAddress,
+    /// Its place.
+    pub link: TableLink,
+    /// What the database calls it.
+    pub tx: String,
+    /// When it was committed, ms since the Unix epoch.
+    pub at: u64,
+    /// In the order in which they were made.
+    pub changes: Vec<TableChange>,
+}
+
+/// What happened to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOp {
+    /// It is new among the subscription's rows.
+    Insert,
+    /// It has other values.
+    Update,
+    /// It is no longer among the subscription's rows.
+    Delete,
+}
+
+impl RowOp {
+    /// The protocol's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RowOp::Insert => "insert",
+            RowOp::Update => "update",
+            RowOp::Delete => "delete",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<RowOp> {
+        [RowOp::Insert, RowOp::Update, RowOp::Delete].into_iter().find(|op| op.as_str() == word)
+    }
+}
+
+/// A change of one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableChange {
+    /// What happened.
+    pub op: RowOp,
+    /// The row's key before the change: a JSON array of the key's cells.
+    pub key: String,
+    /// The row after the change, a JSON array of cells; none of a `delete`.
+    pub row: Option<String>,
+    /// Columns whose cells in `row` are `null` because the database did not say them: they are as before.
+    pub same: Vec<u64>,
+    /// Whether the row was there before and only moved in or out of what the subscription is about.
+    pub moved: bool,
+}
+
+impl TableRequest {
+    /// The frame's JSON text.
+    pub fn encode(&self) -> String {
+        match self {
+            TableRequest::Sub(sub) => {
+                let writer = Writer::frame("tbl.sub").str("sid", &sub.sid).str("table", &sub.table);
+                let writer = if sub.filter.is_empty() { writer } else { writer.str("filter", &sub.filter) };
+                let writer = match &sub.select {
+                    Some(names) => writer.raw("select", &strings(names)),
+                    None => writer,
+                };
+                writer.opt_str("cursor", sub.cursor.as_deref()).end()
+            }
+            TableRequest::Next { sid } => Writer::frame("tbl.next").str("sid", sid).end(),
+            TableRequest::Wait { sid, tx } => Writer::frame("tbl.wait").str("sid", sid).str("tx", tx).end(),
+            TableRequest::Unsub { sid } => Writer::frame("tbl.unsub").str("sid", sid).end(),
+        }
+    }
+
+    /// Reads a frame whose type begins with `tbl.`; none of a type this version does not know.
+    pub(super) fn read(t: &str, object: &Object<'_>) -> Result<Option<TableRequest>, DecodeError> {
+        let sid = || short(object, "sid", MAX_TABLE_ID);
+        Ok(Some(match t {
+            "tbl.sub" => TableRequest::Sub(TableSub {
+                sid: sid()?,
+                table: short(object, "table", MAX_TABLE_NAME)?,
+                filter: object.str("filter").unwrap_or_default().into_owned(),
+                select: match object.array("select") {
+                    Some(names) if names.len() <= MAX_TABLE_COLUMNS => Some(read_strings(&names, "select")?),
+                    Some(_) => return Err(DecodeError::Member("select")),
+                    None => None,
+                },
+                cursor: match object.str("cursor") {
+                    Some(cursor) if cursor.len() <= MAX_TABLE_CURSOR => Some(cursor.into_owned()),
+                    Some(_) => return Err(DecodeError::Member("cursor")),
+                    None => None,
+                },
+            }),
+            "tbl.next" => TableRequest::Next { sid: sid()? },
+            "tbl.wait" => TableRequest::Wait { sid: sid()?, tx: short(object, "tx", MAX_TABLE_ID)? },
+            "tbl.unsub" => TableRequest::Unsub { sid: sid()? },
+            _ => return Ok(None),
+        }))
+    }
+}
+
+impl TableAddress {
+    fn write(&self, writer: Writer) -> Writer {
+        match self {
+            TableAddress::Sid(sid) => writer.str("sid", sid),
+            TableAddress::Feed(feed) => writer.str("feed", feed),
+        }
+    }
+
+    fn read(object: &Object<'_>) -> Result<TableAddress, DecodeError> {
+        Ok(match object.str("feed") {
+            Some(feed) => TableAddress::Feed(feed.into_owned()),
+            None => TableAddress::Sid(object.need_str("sid")?.into_owned()),
+        })
+    }
+}
+
+impl TableLink {
+    fn write(&self, writer: Writer) -> Writer {
+        writer.opt_u64("prev", self.prev).u64("pos", self.pos).opt_str("cursor", self.cursor.as_deref())
+    }
+
+    fn read(object: &Object<'_>) -> Result<TableLink, DecodeError> {
+        Ok(TableLink {
+            prev: object.u64("prev"),
+            pos: object.need_u64("pos")?,
+            cursor: object.str("cursor").map(|cursor| cursor.into_owned()),
+        })
+    }
+}
+
+impl TablePage {
+    fn write(&self, writer: Writer) -> Writer {
+        writer.array("rows", self.rows.iter().map(String::as_str)).bool("more", self.more)
+    }
+
+    fn read(object: &Object<'_>) -> Result<TablePage, DecodeError> {
+        let rows = object.array("rows").unwrap_or_default();
+        if rows.iter().any(|row| !row.starts_with('[')) {
+            return Err(DecodeError::Member("rows"));
+        }
+        Ok(TablePage { rows: rows.into_iter().map(str::to_owned).collect(), more: object.flag("more") })
+    }
+}
+
+impl TableOk {
+    fn write(&self) -> String {
+        let columns: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| Writer::object().str("name", &column.name).str("type", &column.kind).end())
+            .collect();
+        let writer = Writer::frame("tbl.ok")
+            .str("sid", &self.sid)
+            .str("mode", if self.resumed { "resumed" } else { "snapshot" })
+            .opt_str("reason", self.reason.as_deref())
+            .array("columns", columns.iter().map(String::as_str))
+            .raw("key", &integers(&self.key));
+        self.page.write(self.link.write(writer)).end()
+    }
+
+    fn read(object: &Object<'_>) -> Result<TableOk, DecodeError> {
+        let mut columns = Vec::new();
+        for column in object.array("columns").unwrap_or_default() {
+            let column = Object::parse(column)?;
+            columns.push(TableColumn {
+                name: column.need_str("name")?.into_owned(),
+                kind: column.need_str("type")?.into_owned(),
+            });
+        }
+        let key = read_integers(object, "key")?;
+        if key.is_empty() || key.iter().any(|place| *place >= columns.len() as u64) {
+            return Err(DecodeError::Member("key"));
+        }
+        Ok(TableOk {
+            sid: object.need_str("sid")?.into_owned(),
+            resumed: match object.need_str("mode")?.as_ref() {
+                "resumed" => true,
+                "snapshot" => false,
+                _ => return Err(DecodeError::Member("mode")),
+            },
+            reason: object.str("reason").map(|reason| reason.into_owned()),
+            columns,
+            key,
+            link: TableLink::read(object)?,
+            page: TablePage::read(object)?,
+        })
+    }
+}
+
+impl TableChange {
+    /// The change's JSON text.
+    pub fn encode(&self) -> String {
+        let writer = Writer::object().str("op", self.op.as_str()).raw("key", &self.key);
+        let writer = match &self.row {
+            Some(row) => writer.raw("row", row),
+            None => writer,
+        };
+        let writer = if self.same.is_empty() { writer } else { writer.raw("same", &integers(&self.same)) };
+        if self.moved { writer.bool("moved", true).end() } else { writer.end() }
+    }
+
+    fn read(object: &Object<'_>) -> Result<TableChange, DecodeError> {
+        let op = RowOp::parse(&object.need_str("op")?).ok_or(DecodeError::Member("op"))?;
+        let cells = |name| object.raw(name).filter(|raw| raw.starts_with('[')).map(str::to_owned);
+        let row = cells("row");
+        if row.is_none() != (op == RowOp::Delete) {
+            return Err(DecodeError::Member("row"));
+        }
+        Ok(TableChange {
+            op,
+            key: cells("key").ok_or(DecodeError::Member("key"))?,
+            row,
+            same: read_integers(object, "same")?,
+            moved: object.flag("moved"),
+        })
+    }
+}
+
+impl TableTx {
+    /// The frame's JSON text with these already encoded changes, a JSON array.
+    pub fn encode_with(&self, changes: &str) -> String {
+        let writer = self.link.write(self.to.write(Writer::frame("tbl.tx")));
+        writer.str("tx", &self.tx).u64("at", self.at).raw("changes", changes).end()
+    }
+
+    fn read(object: &Object<'_>) -> Result<TableTx, DecodeError> {
+        let mut changes = Vec::new();
+        for change in object.array("changes").unwrap_or_default() {
+            changes.push(TableChange::read(&Object::parse(change)?)?);
+        }
+        Ok(TableTx {
+            to: TableAddress::read(object)?,
+            link: TableLink::read(object)?,
+            tx: object.need_str("tx")?.into_owned(),
+            at: object.need_u64("at")?,
+            changes,
+        })
+    }
+}
+
+impl TableFrame {
+    /// The frame's JSON text.
+    pub fn encode(&self) -> String {
+        match self {
+            TableFrame::Ok(ok) => ok.write(),
+            TableFrame::Page { sid, page } => page.write(Writer::frame("tbl.page").str("sid", sid)).end(),
+            TableFrame::Tx(tx) => {
+                let changes: Vec<String> = tx.changes.iter().map(TableChange::encode).collect();
+                tx.encode_with(&super::json::array(changes.iter().map(String::as_str)))
+            }
+            TableFrame::Mark { to, link } => link.write(to.write(Writer::frame("tbl.mark"))).end(),
+            TableFrame::Live { sid, feed, link } => {
+                link.write(Writer::frame("tbl.live").str("sid", sid).str("feed", feed)).end()
+            }
+            TableFrame::Seen { sid, tx, code } => {
+                Writer::frame("tbl.seen").str("sid", sid).str("tx", tx).opt_str("code", code.as_deref()).end()
+            }
+            TableFrame::Reset { to, reason, spread_ms } => {
+                to.write(Writer::frame("tbl.reset")).str("reason", reason).u64("spread_ms", *spread_ms).end()
+            }
+            TableFrame::Err { sid, problem, at, retryable } => problem
+                .write(Writer::frame("tbl.err").str("sid", sid))
+                .opt_u64("at", *at)
+                .bool("retryable", *retryable)
+                .end(),
+            TableFrame::Unknown => Writer::frame("tbl.unknown").end(),
+        }
+    }
+
+    /// Reads one frame, the text of a [`super::ServerFrame::Table`].
+    pub fn decode(text: &str) -> Result<TableFrame, DecodeError> {
+        let object = Object::parse(text)?;
+        let owned = |name: &'static str| object.need_str(name).map(|text| text.into_owned());
+        Ok(match object.need_str("t")?.as_ref() {
+            "tbl.ok" => TableFrame::Ok(TableOk::read(&object)?),
+            "tbl.page" => TableFrame::Page { sid: owned("sid")?, page: TablePage::read(&object)? },
+            "tbl.tx" => TableFrame::Tx(TableTx::read(&object)?),
+            "tbl.mark" => {
+                TableFrame::Mark { to: TableAddress::read(&object)?, link: TableLink::read(&object)? }
+            }
+            "tbl.live" => {
+                TableFrame::Live { sid: owned("sid")?, feed: owned("feed")?, link: TableLink::read(&object)? }
+            }
+            "tbl.seen" => TableFrame::Seen {
+                sid: owned("sid")?,
+                tx: owned("tx")?,
+                code: object.str("code").map(|code| code.into_owned()),
+            },
+            "tbl.reset" => TableFrame::Reset {
+                to: TableAddress::read(&object)?,
+                reason: owned("reason")?,
+                spread_ms: object.u64("spread_ms").unwrap_or(0),
+            },
+            "tbl.err" => TableFrame::Err {
+                sid: owned("sid")?,
+                problem: Problem::read(&object)?,
+                at: object.u64("at"),
+                retryable: object.flag("retryable"),
+            },
+            _ => TableFrame::Unknown,
+        })
+    }
+}
+
+/// A member that must be there, not empty and at most so many bytes.
+fn short(object: &Object<'_>, name: &'static str, most: usize) -> Result<String, DecodeError> {
+    let text = object.need_str(name)?;
+    if (1..=most).contains(&text.len()) { Ok(text.into_owned()) } else { Err(DecodeError::Member(name)) }
+}
+
+fn strings(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| super::json::string(text)).collect();
+    super::json::array(texts.iter().map(String::as_str))
+}
+
+fn read_strings(raws: &[&str], name: &'static str) -> Result<Vec<String>, DecodeError> {
+    raws.iter()
+        .map(|raw| match raw.starts_with('"') {
+            true => Ok(super::json::unescape(raw).into_owned()),
+            false => Err(DecodeError::Member(name)),
+        })
+        .collect()
+}
+
+fn integers(numbers: &[u64]) -> String {
+    let texts: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    super::json::array(texts.iter().map(String::as_str))
+}
+
+fn read_integers(object: &Object<'_>, name: &'static str) -> Result<Vec<u64>, DecodeError> {
+    let raws = object.array(name).unwrap_or_default();
+    raws.iter().map(|raw| raw.parse().map_err(|_| DecodeError::Member(name))).collect()
+}
