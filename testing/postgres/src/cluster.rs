@@ -20,10 +20,14 @@ const LOOK: Duration = Duration::from_millis(20);
 #[non_exhaustive]
 pub enum ClusterError {
     /// Its programs are not here.
-    #[error("PostgreSQL is missing: install the Debian package `postgresql`, or put its `pg_config` on the PATH")]
+    #[error(
+        "PostgreSQL is missing: install the Debian package `postgresql`, or put its `pg_config` on the PATH"
+    )]
     Missing,
     /// It refuses to run as root, and there is nobody else.
-    #[error("PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor a user `nobody`")]
+    #[error(
+        "PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor a user `nobody`"
+    )]
     NoUser,
     /// A program failed.
     #[error("{program} failed: {said}")]
@@ -66,7 +70,8 @@ impl Cluster {
         if let Some((user, group)) = owner {
             chown(folder.path(), Some(user), Some(group))?;
         }
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut cluster = Cluster { programs, owner, folder, port: 0, settings, server: None };
         cluster.init()?;
         cluster.launch()?;
@@ -91,7 +96,8 @@ impl Cluster {
     pub fn kill_hard(&mut self) -> Result<(), ClusterError> {
         let Some(mut server) = self.server.take() else { return Ok(()) };
         // Each of its processes has a session of its own, so the group is not enough.
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).unwrap_or_default();
+        let children =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).unwrap_or_default();
         // Some may be gone by now, which is what is wanted.
         let _ = signal("KILL", children.split_whitespace().chain([server.id().to_string().as_str()]));
         server.wait()?;
@@ -154,7 +160,13 @@ impl Cluster {
         let mut command = self.command("initdb");
         command.arg("--pgdata").arg(self.data());
         // Trust is for the loopback interface, which is all that it listens on.
-        command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]);
+        command.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        ]);
         let output = command.output()?;
         if output.status.success() {
             return Ok(());
@@ -256,7 +268,9 @@ fn signal<'a>(name: &str, pids: impl IntoIterator<Item = &'a str>) -> Result<(),
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let newest = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+        })
         .filter(|(_, folder)| folder.join("initdb").is_file())
         .max();
     if let Some((_, folder)) = newest {

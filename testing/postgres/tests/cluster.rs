@@ -5,7 +5,8 @@ use tidewire_postgres::Cluster;
 use tokio_postgres::{Client, NoTls};
 
 async fn connect(cluster: &Cluster) -> Client {
-    let (client, connection) = tokio_postgres::connect(&cluster.address("postgres"), NoTls).await.expect("connects");
+    let (client, connection) =
+        tokio_postgres::connect(&cluster.address("postgres"), NoTls).await.expect("connects");
     tokio::spawn(connection);
     client
 }

@@ -6,21 +6,54 @@ use tidewire_core::tables::Type;
 /// A literal that is mostly one of the type.
 pub(super) fn random(rng: &mut Rng, kind: Type) -> String {
     let mut text = match kind {
-        Type::Bool => word(rng, &["t", "f", "true", "FALSE", "tr", "o", "on", "of", "off", "y", "No", "1", "0", "2", ""]),
+        Type::Bool => word(
+            rng,
+            &["t", "f", "true", "FALSE", "tr", "o", "on", "of", "off", "y", "No", "1", "0", "2", ""],
+        ),
         Type::Int2 => whole(rng, &["32767", "32768", "-32768", "-32769"]),
         Type::Int4 => whole(rng, &["2147483647", "2147483648", "-2147483648", "-2147483649"]),
         Type::Int8 => whole(
             rng,
-            &["9223372036854775807", "9223372036854775808", "-9223372036854775808", "-9223372036854775809", "9007199254740993"],
+            &[
+                "9223372036854775807",
+                "9223372036854775808",
+                "-9223372036854775808",
+                "-9223372036854775809",
+                "9007199254740993",
+            ],
         ),
-        Type::Numeric => decimal(rng, &["1e10000", "-1e-10000", "1e10001", "1e131071", "1e131072", "0e99999", "1e-16383", "1e-20000"]),
+        Type::Numeric => decimal(
+            rng,
+            &["1e10000", "-1e-10000", "1e10001", "1e131071", "1e131072", "0e99999", "1e-16383", "1e-20000"],
+        ),
         Type::Float4 => decimal(
             rng,
-            &["3.4028235e38", "3.4028236e38", "1e39", "1e-45", "1e-46", "16777217", "0.1", "-0", "1.17549435e-38", "0x1p3"],
+            &[
+                "3.4028235e38",
+                "3.4028236e38",
+                "1e39",
+                "1e-45",
+                "1e-46",
+                "16777217",
+                "0.1",
+                "-0",
+                "1.17549435e-38",
+                "0x1p3",
+            ],
         ),
         Type::Float8 => decimal(
             rng,
-            &["1.7976931348623157e308", "1e309", "5e-324", "1e-400", "9007199254740993", "0.1", "-0", "0e999", "nan(1)"],
+            &[
+                "1.7976931348623157e308",
+                "1e309",
+                "5e-324",
+                "1e-400",
+                "9007199254740993",
+                "0.1",
+                "-0",
+                "0e999",
+                "nan(1)",
+            ],
         ),
         Type::Uuid => uuid(rng),
         Type::Date => date(rng),
@@ -40,11 +73,13 @@ pub(super) fn wording(rng: &mut Rng) -> String {
     // Letters whose case is changed differently by ASCII's rule, by Unicode's and by Turkish ones, and what sorts differently in
     // bytes, in UTF-16 and in a dictionary.
     const CHARS: [char; 28] = [
-        'a', 'A', 'b', 'B', 'z', 'Z', 'é', 'É', 'ß', 'ẞ', 'ı', 'İ', 'K', 'ſ', 'Ω', 'ω', '%', '_', '\\', ' ', '\'', '"', '&',
-        ',', ')', '\u{ffee}', '😀', '\u{301}',
+        'a', 'A', 'b', 'B', 'z', 'Z', 'é', 'É', 'ß', 'ẞ', 'ı', 'İ', 'K', 'ſ', 'Ω', 'ω', '%', '_', '\\', ' ',
+        '\'', '"', '&', ',', ')', '\u{ffee}', '😀', '\u{301}',
     ];
     if rng.chance(15) {
-        return (*rng.pick(&["", "Zebra", "apple", "a ", "A", "a", "null", "{x}", "not.eq.1", "(", "a\tb", "="])).to_owned();
+        return (*rng
+            .pick(&["", "Zebra", "apple", "a ", "A", "a", "null", "{x}", "not.eq.1", "(", "a\tb", "="]))
+        .to_owned();
     }
     let few = if rng.chance(50) { 6 } else { CHARS.len() };
     (0..rng.below(6)).map(|_| CHARS[rng.below(few)]).collect()
@@ -60,8 +95,12 @@ pub(super) fn is_beyond_us(kind: Type, text: &str) -> bool {
     match kind {
         Type::Int2 | Type::Int4 | Type::Int8 => other_base,
         Type::Numeric => {
-            let exponent = lower.split_once('e').map(|(_, exponent)| exponent.trim_start_matches(['+', '-']));
-            other_base || exponent.is_some_and(|digits| digits.parse::<u64>().is_ok_and(|size| size > 10_000))
+            let exponent = lower.split_once('e').map_or("", |(_, exponent)| exponent);
+            let size = exponent.trim_start_matches(['+', '-']).parse::<u64>();
+            // Until PostgreSQL 16 an exponent may have white space before it.
+            other_base
+                || size.is_ok_and(|size| size > 10_000)
+                || exponent.starts_with(|char: char| char.is_ascii_whitespace())
         }
         // What the C library's `strtod` reads besides.
         Type::Float4 | Type::Float8 => unsigned.starts_with("0x") || unsigned.starts_with("nan("),
@@ -84,12 +123,15 @@ fn is_iso(kind: Type, text: &str) -> bool {
     if !(4..=7).contains(&year) {
         return false;
     }
-    let shape: String = text.chars().skip(year).map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
+    let shape: String =
+        text.chars().skip(year).map(|char| if char.is_ascii_digit() { '0' } else { char }).collect();
     let Some(rest) = shape.strip_prefix("-00-00") else { return false };
     if kind == Type::Date || rest.is_empty() {
         return rest.is_empty();
     }
-    let Some(time) = rest.strip_prefix(['t', ' ']).and_then(|rest| rest.strip_prefix("00:00")) else { return false };
+    let Some(time) = rest.strip_prefix(['t', ' ']).and_then(|rest| rest.strip_prefix("00:00")) else {
+        return false;
+    };
     let digits = text.get(year + 7..).unwrap_or("");
     if digits.starts_with("24") || digits.get(5..).is_some_and(|seconds| seconds.starts_with(":60")) {
         return false;
@@ -114,8 +156,8 @@ fn is_iso(kind: Type, text: &str) -> bool {
 /// A text with a character or two changed, removed or added.
 fn damaged(rng: &mut Rng, text: &str) -> String {
     const CHARS: [char; 30] = [
-        '0', '1', '2', '3', '5', '9', '+', '-', '.', ':', 'e', 'E', 'x', 'X', 't', 'T', 'Z', 'z', ' ', '{', '}', '\\', '_', '/', 'a',
-        'n', 'i', 'é', '٣', ',',
+        '0', '1', '2', '3', '5', '9', '+', '-', '.', ':', 'e', 'E', 'x', 'X', 't', 'T', 'Z', 'z', ' ', '{',
+        '}', '\\', '_', '/', 'a', 'n', 'i', 'é', '٣', ',',
     ];
     let mut chars: Vec<char> = text.chars().collect();
     for _ in 0..=rng.below(2) {
@@ -195,7 +237,13 @@ fn date(rng: &mut Rng) -> String {
         return word(rng, &["infinity", "-infinity", "INFINITY", "+infinity", "inf", "epoch"]);
     }
     let year = match rng.below(8) {
-        0 => word(rng, &["0000", "0001", "4713", "4714", "9999", "10000", "294276", "294277", "5874897", "5874898", "0099"]),
+        0 => word(
+            rng,
+            &[
+                "0000", "0001", "4713", "4714", "9999", "10000", "294276", "294277", "5874897", "5874898",
+                "0099",
+            ],
+        ),
         1 => {
             let count = 3 + rng.below(5);
             rng.digits(count)
@@ -235,7 +283,23 @@ fn timestamp(rng: &mut Rng, zoned: bool) -> String {
         match rng.below(6) {
             0 => format!("+{number}"),
             1 => format!("-{number}:30"),
-            _ => word(rng, &["Z", "z", "+00", "+01:00", "-0530", "+15:59:59", "-15:59", "+16", "+1", "+01:60", " +01", "+00:00:01"]),
+            _ => word(
+                rng,
+                &[
+                    "Z",
+                    "z",
+                    "+00",
+                    "+01:00",
+                    "-0530",
+                    "+15:59:59",
+                    "-15:59",
+                    "+16",
+                    "+1",
+                    "+01:60",
+                    " +01",
+                    "+00:00:01",
+                ],
+            ),
         }
     } else {
         String::new()
@@ -244,7 +308,8 @@ fn timestamp(rng: &mut Rng, zoned: bool) -> String {
 }
 
 fn bytes(rng: &mut Rng) -> String {
-    let pairs: String = (0..rng.below(4)).map(|_| *rng.pick(&["00", "01", "7f", "80", "FF", "ff", "aB"])).collect();
+    let pairs: String =
+        (0..rng.below(4)).map(|_| *rng.pick(&["00", "01", "7f", "80", "FF", "ff", "aB"])).collect();
     match rng.below(12) {
         0 => pairs,
         1 => format!("\\x{pairs}0"),

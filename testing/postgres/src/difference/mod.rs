@@ -27,12 +27,20 @@ const ENOUGH: usize = 5;
 /// Says what PostgreSQL makes of a literal: its text form, or of a date or time its microseconds since 2000; null if it refuses it.
 const READS: &str = "
 create function reads(literal text, kind text) returns text language plpgsql as $$
-declare said text;
+declare said text; at numeric; moment timestamp;
 begin
     if kind = 'date' then
-        execute format('select (extract(epoch from %L::date) / 86400 - 10957)::numeric::text', literal) into said;
+        execute format('select extract(epoch from %L::date) / 86400 - 10957', literal) into at;
+        said := at::text;
     elsif kind like 'timestamp%' then
-        execute format('select ((extract(epoch from %L::%s) - 946684800) * 1000000)::numeric::text', literal, kind) into said;
+        -- In two parts: of times that are centuries away `extract` rounds.
+        execute format('select %L::%s::timestamp', literal, kind) into moment;
+        if isfinite(moment) then
+            at := (extract(epoch from moment::date) / 86400 - 10957) * 86400000000 + extract(epoch from moment::time) * 1000000;
+            said := at::text;
+        else
+            said := extract(epoch from moment)::text;
+        end if;
     else
         execute format('select %L::%s::text', literal, kind) into said;
     end if;
@@ -103,7 +111,8 @@ pub enum DifferenceError {
 pub async fn run(address: &str, comparisons: u64, seed: u64) -> Result<Report, DifferenceError> {
     let (client, connection) = tokio_postgres::connect(address, NoTls).await?;
     let connection = tokio::spawn(connection);
-    let columns: Vec<String> = COLUMNS.iter().map(|Column { name, sql, .. }| format!("{name} {sql}")).collect();
+    let columns: Vec<String> =
+        COLUMNS.iter().map(|Column { name, sql, .. }| format!("{name} {sql}")).collect();
     client.batch_execute(READS).await?;
     client.batch_execute(&format!("create temp table sample (id int, {})", columns.join(", "))).await?;
     let mut batch = Batch { client, rng: Rng::new(seed), report: Report { seed, ..Report::default() } };
@@ -139,7 +148,8 @@ impl Batch {
         if column.kind == Type::Other {
             return Ok((vec![String::from("[1]")], Vec::new()));
         }
-        let literals: Vec<String> = (0..LITERALS).map(|_| literal::random(&mut self.rng, column.kind)).collect();
+        let literals: Vec<String> =
+            (0..LITERALS).map(|_| literal::random(&mut self.rng, column.kind)).collect();
         let asked: Vec<String> =
             literals.iter().map(|text| format!("reads({}, '{}')", quoted(text), column.sql)).collect();
         let said = self.ask(&format!("select {}", asked.join(", "))).await?;
@@ -216,13 +226,17 @@ impl Batch {
         let said = self.ask(&format!("select {} from sample order by id", asked.join(", "))).await?;
         let values = self.values(rows);
         for (at, (text, sql)) in filters.iter().enumerate() {
-            let columns: Vec<filter::Column<'_>> =
-                COLUMNS.iter().map(|column| filter::Column { name: column.name, kind: column.kind }).collect();
+            let columns: Vec<filter::Column<'_>> = COLUMNS
+                .iter()
+                .map(|column| filter::Column { name: column.name, kind: column.kind })
+                .collect();
             let predicate = match Filter::parse(text).and_then(|filter| filter.bind(&columns)) {
                 Ok(predicate) => predicate,
                 Err(error) => {
                     let seed = self.report.seed;
-                    self.report.differences.push(format!("filter   {text}\nours     {error}\nseed     {seed}"));
+                    self.report
+                        .differences
+                        .push(format!("filter   {text}\nours     {error}\nseed     {seed}"));
                     continue;
                 }
             };
@@ -257,7 +271,9 @@ impl Batch {
             None => Value::Null,
             Some(text) => Value::parse(text, column.kind).unwrap_or_else(|| {
                 let seed = report.seed;
-                report.differences.push(format!("value    {text:?} of {}: not read\nseed     {seed}", column.sql));
+                report
+                    .differences
+                    .push(format!("value    {text:?} of {}: not read\nseed     {seed}", column.sql));
                 Value::Null
             }),
         };
@@ -294,8 +310,5 @@ fn is_value(ours: &Value, said: &str, kind: Type) -> bool {
 
 /// The values of a row that a filter looks at.
 fn told<'a>(row: &'a [Option<String>], columns: &[usize]) -> BTreeMap<&'static str, Option<&'a str>> {
-    columns
-        .iter()
-        .filter_map(|at| Some((COLUMNS.get(*at)?.name, row.get(*at)?.as_deref())))
-        .collect()
+    columns.iter().filter_map(|at| Some((COLUMNS.get(*at)?.name, row.get(*at)?.as_deref()))).collect()
 }

@@ -94,9 +94,9 @@ impl Maker<'_> {
         let nulls = ["null", "NULL", "not_null"];
         let states = ["null", "not_null", "true", "false", "unknown", "Unknown"];
         let test = match self.rng.below(20) {
-            _ if kind == Type::Other || self.literals[column].is_empty() => Test::Is(*self.rng.pick(&nulls)),
-            0 | 1 if kind == Type::Bool => Test::Is(*self.rng.pick(&states)),
-            0 => Test::Is(*self.rng.pick(&nulls)),
+            _ if kind == Type::Other || self.literals[column].is_empty() => Test::Is(self.rng.pick::<&str>(&nulls)),
+            0 | 1 if kind == Type::Bool => Test::Is(self.rng.pick::<&str>(&states)),
+            0 => Test::Is(self.rng.pick::<&str>(&nulls)),
             1..=4 => Test::In((0..self.rng.below(5)).map(|_| self.literal(column)).collect()),
             5..=12 if kind == Type::Text => Test::Like(self.rng.chance(50), self.pattern(column)),
             _ => Test::Compare(self.rng.below(COMPARISONS.len()), self.literal(column)),
@@ -153,7 +153,11 @@ fn node(rng: &mut Rng, tree: &Tree, outside: bool) -> String {
             let members: Vec<String> = members.iter().map(|one| node(rng, one, false)).collect();
             let not = if *negated { "not." } else { "" };
             let join = if *or { "or" } else { "and" };
-            format!("{not}{join}{}({})", if outside { "=" } else { "" }, members.join(*rng.pick(&[",", " , "])))
+            format!(
+                "{not}{join}{}({})",
+                if outside { "=" } else { "" },
+                members.join(*rng.pick(&[",", " , "]))
+            )
         }
     }
 }
@@ -196,8 +200,10 @@ fn value(rng: &mut Rng, literal: &str, listed: bool) -> String {
     if !quotes && rng.chance(80) {
         return literal.to_owned();
     }
-    let escaped: String =
-        literal.chars().flat_map(|char| matches!(char, '"' | '\\').then_some('\\').into_iter().chain([char])).collect();
+    let escaped: String = literal
+        .chars()
+        .flat_map(|char| matches!(char, '"' | '\\').then_some('\\').into_iter().chain([char]))
+        .collect();
     format!("\"{escaped}\"")
 }
 
