@@ -78,7 +78,7 @@ pub(super) fn wording(rng: &mut Rng) -> String {
     ];
     if rng.chance(15) {
         return (*rng
-            .pick(&["", "Zebra", "apple", "a ", "A", "a", "null", "{x}", "not.eq.1", "(", "a\tb", "="]))
+            .pick(&["", "Zebra", "apple", "a ", "A", "a", "null", "{x}", "not.eq.1", "(", "a\tb", "=", "\u{ffee}", "😀"]))
         .to_owned();
     }
     let few = if rng.chance(50) { 6 } else { CHARS.len() };
