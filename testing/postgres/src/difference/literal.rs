@@ -77,8 +77,10 @@ pub(super) fn wording(rng: &mut Rng) -> String {
         '\'', '"', '&', ',', ')', '\u{ffee}', '😀', '\u{301}',
     ];
     if rng.chance(15) {
-        return (*rng
-            .pick(&["", "Zebra", "apple", "a ", "A", "a", "null", "{x}", "not.eq.1", "(", "a\tb", "=", "\u{ffee}", "😀"]))
+        return (*rng.pick(&[
+            "", "Zebra", "apple", "a ", "A", "a", "null", "{x}", "not.eq.1", "(", "a\tb", "=", "\u{ffee}",
+            "😀",
+        ]))
         .to_owned();
     }
     let few = if rng.chance(50) { 6 } else { CHARS.len() };

@@ -94,7 +94,9 @@ impl Maker<'_> {
         let nulls = ["null", "NULL", "not_null"];
         let states = ["null", "not_null", "true", "false", "unknown", "Unknown"];
         let test = match self.rng.below(20) {
-            _ if kind == Type::Other || self.literals[column].is_empty() => Test::Is(self.rng.pick::<&str>(&nulls)),
+            _ if kind == Type::Other || self.literals[column].is_empty() => {
+                Test::Is(self.rng.pick::<&str>(&nulls))
+            }
             0 | 1 if kind == Type::Bool => Test::Is(self.rng.pick::<&str>(&states)),
             0 => Test::Is(self.rng.pick::<&str>(&nulls)),
             1..=4 => Test::In((0..self.rng.below(5)).map(|_| self.literal(column)).collect()),

@@ -1,0 +1,4 @@
+//! A PostgreSQL whose tables are watched, by logical replication.
+
+mod assemble;
+mod pgoutput;
