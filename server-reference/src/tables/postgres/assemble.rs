@@ -13,7 +13,7 @@ const CELL_BYTES: usize = 24;
 
 /// Why the stream makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum AssembleError {
+pub enum AssembleError {
     /// A message can't be read.
     #[error("{0}")]
     Decode(#[from] DecodeError),
@@ -30,17 +30,17 @@ pub(crate) enum AssembleError {
 
 /// A table as its changes must look for us to understand them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// The schema that it is in.
-    pub(crate) namespace: String,
+    pub namespace: String,
     /// Its name in there.
-    pub(crate) name: String,
+    pub name: String,
     /// What clients are told of it.
-    pub(crate) schema: Schema,
+    pub schema: Schema,
     /// The columns' types, as numbers in `pg_type`.
-    pub(crate) kinds: Vec<u32>,
+    pub kinds: Vec<u32>,
     /// The columns whose old values must be said, by their places: those of the key, of filters and of permissions.
-    pub(crate) identity: Vec<usize>,
+    pub identity: Vec<usize>,
 }
 
 /// Puts commits together. It holds at most one, and no more of it than `cap` bytes.

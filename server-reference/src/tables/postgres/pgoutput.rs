@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum DecodeError {
+pub enum DecodeError {
     /// They end too early.
     #[error("a message of the replication stream ends within {0}")]
     Short(&'static str),
