@@ -14,7 +14,6 @@ where n.nspname = $1 and c.relname = $2";
 
 const COLUMNS: &str = "
 select a.attname::text, format_type(a.atttypid, null), a.atttypid, a.attnotnull, a.attgenerated <> '',
-    has_column_privilege(a.attrelid, a.attnum, 'select'),
     coalesce(a.attnum = any (k.indkey), false), coalesce(a.attnum = any (i.indkey), false)
 from pg_attribute a
 left join pg_index k on k.indrelid = a.attrelid and k.indisprimary
@@ -29,7 +28,7 @@ pub(super) struct Described {
     pub(super) relkind: String,
     /// `d`efault, `n`othing, `f`ull or `i`ndex.
     pub(super) replident: String,
-    /// Whether all its columns may be read.
+    /// Whether it may be read as a whole, which is what it takes to lock it: a right to its columns is not enough.
     pub(super) selectable: bool,
     /// Whether row level security hides rows of it from us.
     pub(super) secured: bool,
@@ -44,7 +43,6 @@ pub(super) struct DescribedColumn {
     pub(super) kind: u32,
     pub(super) not_null: bool,
     pub(super) generated: bool,
-    pub(super) selectable: bool,
     pub(super) key: bool,
     /// Whether the index that is the replica identity has it.
     pub(super) indexed: bool,
@@ -63,9 +61,8 @@ pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Describ
             kind: row.try_get(2)?,
             not_null: row.try_get(3)?,
             generated: row.try_get(4)?,
-            selectable: row.try_get(5)?,
-            key: row.try_get(6)?,
-            indexed: row.try_get(7)?,
+            key: row.try_get(5)?,
+            indexed: row.try_get(6)?,
         });
     }
     Ok(Described {
@@ -79,7 +76,7 @@ pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Describ
 
 impl Described {
     /// The columns that are wanted, in the table's order. Generated ones are not in the stream, so they are none of all.
-    pub(super) fn wanted<'a>(&'a self, wanted: &Wanted) -> Result<Vec<&'a DescribedColumn>, SetupError> {
+    pub(super) fn visible<'a>(&'a self, wanted: &Wanted) -> Result<Vec<&'a DescribedColumn>, SetupError> {
         let Some(names) = &wanted.columns else {
             return Ok(self.columns.iter().filter(|column| !column.generated).collect());
         };
@@ -98,7 +95,7 @@ impl Described {
     /// What changes of the table must look like.
     pub(super) fn shape(&self, wanted: &Wanted) -> Result<Shape, SetupError> {
         let table = || wanted.to_string();
-        let columns = self.wanted(wanted)?;
+        let columns = self.visible(wanted)?;
         let place = |name: &str| columns.iter().position(|column| column.name == name);
         let mut key = Vec::new();
         for column in self.columns.iter().filter(|column| column.key) {

@@ -237,7 +237,7 @@ pub(super) async fn table(
         return Err(SetupError::NotOrdinary { table });
     }
     let shape = described.shape(wanted)?;
-    if !described.selectable && !described.wanted(wanted)?.iter().all(|column| column.selectable) {
+    if !described.selectable {
         return Err(SetupError::NotReadable { table, role });
     }
     if described.secured {

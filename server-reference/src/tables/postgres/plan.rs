@@ -60,18 +60,24 @@ fn written(
         let columns = columns.join(", ");
         put(&mut out, format_args!("\n-- {wanted}\n"));
         put(&mut out, format_args!("grant usage on schema {} to {role};\n", quoted_name(&wanted.namespace)));
-        put(&mut out, format_args!("grant select ({columns}) on {wanted} to {role};\n"));
+        put(&mut out, format_args!("grant select on {wanted} to {role};\n"));
         let names: Vec<&str> = shape.schema.columns.iter().map(|column| column.name.as_str()).collect();
         let needed: Vec<&str> =
             shape.identity.iter().filter_map(|place| names.get(*place).copied()).collect();
         let lacks = lacking(described, &shape).next().is_some();
         let full =
             if lacks { identity(&mut out, wanted, described, &needed) } else { described.replident == "f" };
-        // Updates of the table fail if a column of its replica identity is not published.
-        let said = |column: &&DescribedColumn| described.replident == "i" && column.indexed || column.key;
-        let whole = full
-            || !lists
-            || described.columns.iter().filter(said).any(|column| !names.contains(&column.name.as_str()));
+        // A list of columns keeps hidden ones out of the stream, but while it stands the type of none of them can be changed, and updates
+        // fail if it lacks a column of the replica identity. So only where something is hidden.
+        let hidden: Vec<&DescribedColumn> = described
+            .columns
+            .iter()
+            .filter(|column| !column.generated && !names.contains(&column.name.as_str()))
+            .collect();
+        let identifies =
+            |column: &&DescribedColumn| described.replident == "i" && column.indexed || column.key;
+        let whole =
+            full || !lists || hidden.is_empty() || hidden.into_iter().any(|column| identifies(&column));
         published.push(if whole { wanted.to_string() } else { format!("{wanted} ({columns})") });
     }
     put(

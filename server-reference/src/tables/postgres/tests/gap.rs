@@ -89,7 +89,7 @@ async fn snapshots_among_writers_and_the_stream_make_the_table() {
                     Event::Idle { .. } => {}
                     other => panic!("{other:?}"),
                 },
-                known = &mut until_known, if end.is_none() => end = known.ok(),
+                known = &mut until_known, if end.is_none() => end = Some(known.unwrap()),
             }
         }
         commits

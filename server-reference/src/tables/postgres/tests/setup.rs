@@ -56,7 +56,7 @@ async fn everything_that_is_missing_is_named_with_what_mends_it() {
             "alter table item replica identity full",
         ),
         (
-            "revoke select (n) on item from tidewire",
+            "revoke select on item from tidewire",
             "not_readable",
             r#"grant select on "public"."item" to tidewire"#,
             "grant select on item to tidewire",
@@ -123,7 +123,11 @@ async fn a_plan_takes_the_cheapest_identity_that_has_the_columns() {
     let mut rig = Rig::new(&[]).await;
     let planned = plan(&rig.settings, "tidewire").await.unwrap();
     assert!(planned.contains(r#"replica identity using index "item_tidewire""#), "{planned}");
-    assert!(planned.contains(r#"for table "public"."item" ("id", "state", "n", "body")"#), "{planned}");
+    assert!(planned.contains(r#"for table "public"."item";"#), "{planned}");
+    rig.settings.tables[0].columns = Some(vec!["id".into(), "state".into()]);
+    let planned = plan(&rig.settings, "tidewire").await.unwrap();
+    assert!(planned.contains(r#"for table "public"."item" ("id", "state");"#), "{planned}");
+    rig.settings.tables[0].columns = Some(vec!["id".into(), "n".into()]);
     rig.settings.tables[0].filtered = vec!["n".into()];
     let planned = plan(&rig.settings, "tidewire").await.unwrap();
     assert!(planned.contains(r#"alter table "public"."item" replica identity full"#), "{planned}");
@@ -132,11 +136,8 @@ async fn a_plan_takes_the_cheapest_identity_that_has_the_columns() {
     rig.settings.tables[0].filtered = Vec::new();
     let planned = plan(&rig.settings, "tidewire").await.unwrap();
     assert!(!planned.contains("replica identity"), "{planned}");
-    rig.run(
-        "create table keyless (id int); create table o'dd (id int)"
-            .trim_end_matches("; create table o'dd (id int)"),
-    )
-    .await;
+    rig.run("create table keyless (id int)").await;
+    rig.settings.tables[0].columns = None;
     rig.settings.tables[0].name = "keyless".into();
     rig.settings.tables[0].filtered = Vec::new();
     assert!(
