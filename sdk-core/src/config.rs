@@ -29,6 +29,8 @@ pub struct Config {
     pub batch_ops: usize,
     /// How many events of a channel are kept in the store for the next start. Default 200.
     pub cached_events: u64,
+    /// How long a table's rows may be, in bytes, to be kept in the store for the next start. Default 256 KiB.
+    pub cached_table_bytes: usize,
     /// With how many of the newest events a channel starts. Default 50, at most 1,000.
     pub tail: u64,
 }
@@ -48,6 +50,7 @@ impl Default for Config {
             batch_ms: 0,
             batch_ops: 10,
             cached_events: 200,
+            cached_table_bytes: 256 * 1024,
             tail: 50,
         }
     }

@@ -1,5 +1,6 @@
 //! What the core tells the application.
 
+use crate::tables::TableUpdate;
 use crate::wire::{EventFrame, Signal, User};
 
 /// Something the application should know.
@@ -40,6 +41,13 @@ pub enum Event {
         dialog: String,
         /// What changed.
         changes: Vec<Change>,
+    },
+    /// Something about a table that was opened.
+    Table {
+        /// What [`crate::Client::open_table`] gave.
+        view: u32,
+        /// What it is.
+        update: TableUpdate,
     },
     /// The store fails, or works again.
     Storage {

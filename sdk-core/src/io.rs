@@ -234,6 +234,18 @@ pub enum StoreChange {
         /// The channel.
         channel: String,
     },
+    /// Keep what is known of a table's rows, replacing a record with the same name.
+    PutTable {
+        /// The record's name.
+        name: String,
+        /// What to give back in [`Restored::tables`].
+        record: Message,
+    },
+    /// Forget the record of a table's rows with this name.
+    ClearTable {
+        /// The record's name.
+        name: String,
+    },
     /// Keep this profile, replacing the one before.
     PutProfile {
         /// What to give back in [`Restored::profile`].
@@ -250,6 +262,8 @@ pub struct Restored {
     pub ops: Vec<String>,
     /// The channels with a cursor.
     pub channels: Vec<RestoredChannel>,
+    /// Names and records of tables' rows, in any order.
+    pub tables: Vec<(String, String)>,
 }
 
 /// A channel as the store held it.

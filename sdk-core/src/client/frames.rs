@@ -6,8 +6,8 @@ use crate::event::{ChannelState, Event, OpState};
 use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::time::Now;
 use crate::wire::{
-    ClientFrame, EventFrame, Page, Piece, Problem, RunText, ServerFrame, SubOk, User, Welcome, codes,
-    decode_server_message,
+    ClientFrame, DecodeError, EventFrame, Page, Piece, Problem, RunText, ServerFrame, SubOk, User, Welcome,
+    codes, decode_server_message,
 };
 
 impl Client {
@@ -19,14 +19,16 @@ impl Client {
                     self.frame(now, conn, frame);
                 }
             }
-            Err(error) => {
-                let (code, message) =
-                    (error.code().to_owned(), "the server sent what is not a frame".to_owned());
-                self.out.push_back(Output::Event(Event::Problem { code, message }));
-                self.link.broken(context!(self, now), conn, "protocol");
-                self.follow_link();
-            }
+            Err(error) => self.not_a_frame(now, conn, error),
         }
+    }
+
+    /// What the server says can't be understood, so it can't be followed.
+    pub(super) fn not_a_frame(&mut self, now: Now, conn: ConnId, error: DecodeError) {
+        let (code, message) = (error.code().to_owned(), "the server sent what is not a frame".to_owned());
+        self.out.push_back(Output::Event(Event::Problem { code, message }));
+        self.link.broken(context!(self, now), conn, "protocol");
+        self.follow_link();
     }
 
     fn frame(&mut self, now: Now, conn: ConnId, frame: ServerFrame) {
@@ -61,6 +63,7 @@ impl Client {
             ServerFrame::Signal { signal, by } => self.signalled(signal, by),
             ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, &id, &ch, offset, at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
+            ServerFrame::Table(text) => self.table_frame(now, conn, &text),
             ServerFrame::Ping { n } => {
                 let message = Message(ClientFrame::Pong { n }.encode());
                 self.out.push_back(Output::Transmit { conn, message });
@@ -69,7 +72,6 @@ impl Client {
             | ServerFrame::Error(_)
             | ServerFrame::Goaway { .. }
             | ServerFrame::Pong { .. }
-            | ServerFrame::Table(_)
             | ServerFrame::Unknown => {}
         }
     }
@@ -93,6 +95,7 @@ impl Client {
         self.limiter.draining(now.mono, self.outbox.waiting() > 0);
         self.limits = Some(welcome.limits);
         self.sign_in(welcome.user);
+        self.tables_connected();
     }
 
     /// Another connection takes over from one that still works: nothing stops, so nobody is told. What was under way on the old
@@ -145,6 +148,7 @@ impl Client {
         for channel in names {
             self.store(StoreChange::ClearChannel { channel });
         }
+        self.forget_tables();
     }
 
     fn problem(&mut self, problem: Problem) {

@@ -6,15 +6,17 @@ mod frames;
 mod sending;
 mod signals;
 mod store;
+mod tables;
 
 use crate::config::Config;
 use crate::delivery::{Channel, EntryState, Limiter, Outbox, Signals};
 use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
-use crate::io::{Input, Output, Restored, RestoredChannel, StoreChange, StoreId};
+use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreChange, StoreId};
 use crate::journal::{Journal, Report};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
+use crate::tables::LiveTables;
 use crate::time::{Now, Time};
 use crate::wire::{DIALOG_PREFIX, Limits, User};
 use std::collections::VecDeque;
@@ -41,6 +43,7 @@ pub struct Client {
     limits: Option<Limits>,
     channels: Vec<Channel>,
     cached: Vec<RestoredChannel>,
+    tables: Option<Box<dyn LiveTables>>,
     me: Option<User>,
     /// Names this installation in `hello`.
     installation: String,
@@ -111,6 +114,7 @@ impl Client {
             limits: None,
             channels: Vec::new(),
             cached: restored.channels,
+            tables: None,
             me,
             installation,
             run: uuids.next(now.wall, &mut rng),
@@ -266,7 +270,12 @@ impl Client {
             Input::Token { ask, result } => self.link.token(context!(self, now), ask, result),
             Input::Stored { store, result } => self.stored(store, result),
             Input::Network(hint) => self.link.network(context!(self, now), hint),
-            Input::Lifecycle(life) => self.link.lifecycle(context!(self, now), life),
+            Input::Lifecycle(life) => {
+                self.link.lifecycle(context!(self, now), life);
+                if matches!(life, Lifecycle::Hidden | Lifecycle::Frozen) {
+                    self.flush_tables(now);
+                }
+            }
         }
         self.follow_link();
     }
@@ -317,6 +326,7 @@ impl Client {
             self.pump(now, conn);
             self.follow_link();
         }
+        self.tick_tables(now);
         self.tell(now);
     }
 
@@ -330,6 +340,7 @@ impl Client {
             }
         };
         consider(self.outbox.session_deadline(), "expiry");
+        consider(self.tables.as_ref().and_then(|tables| tables.deadline()), "tables");
         if self.link.online().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");
@@ -357,6 +368,7 @@ impl Client {
                 let state = ChannelState::Syncing;
                 self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
             }
+            self.tables_disconnected();
         }
         self.session = online;
     }

@@ -13,7 +13,9 @@ impl Client {
         let store = StoreId(self.last_store);
         match &change {
             StoreChange::DeleteOp { id } => self.removals.push((store, Some(id.clone()))),
-            StoreChange::ClearChannel { .. } => self.removals.push((store, None)),
+            StoreChange::ClearChannel { .. } | StoreChange::ClearTable { .. } => {
+                self.removals.push((store, None))
+            }
             _ => {}
         }
         self.out.push_back(Output::Store { store, change });

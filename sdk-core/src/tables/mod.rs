@@ -1,9 +1,17 @@
-//! Live tables: what a subscription to a table's rows asks for, and which rows it is about.
+//! Live tables: what a subscription to a table's rows asks for, which rows it is about, and how a client follows them.
 
 pub mod filter;
+mod live;
 mod moment;
 mod numeric;
+mod query;
+mod rows;
+mod subscription;
+mod update;
 mod value;
 
+pub(crate) use live::{Effect, LiveTables, Tables};
 pub use numeric::Numeric;
+pub use query::{RowEvents, TableError, TableQuery};
+pub use update::{RowChange, TableState, TableUpdate, Why};
 pub use value::{Type, Value};

@@ -16,6 +16,7 @@ mod restart;
 mod rig;
 mod store;
 mod store_cases;
+mod tables;
 mod timeline;
 mod token;
 mod wire;

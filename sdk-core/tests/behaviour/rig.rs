@@ -13,6 +13,7 @@ pub struct Store {
     pub profile: Option<String>,
     pub ops: Vec<(String, String)>,
     pub channels: Vec<RestoredChannel>,
+    pub tables: Vec<(String, String)>,
 }
 
 impl Store {
@@ -42,6 +43,11 @@ impl Store {
                 });
             }
             StoreChange::ClearChannel { channel } => self.channels.retain(|c| &c.channel != channel),
+            StoreChange::PutTable { name, record } => {
+                self.tables.retain(|(other, _)| other != name);
+                self.tables.push((name.clone(), record.0.clone()));
+            }
+            StoreChange::ClearTable { name } => self.tables.retain(|(other, _)| other != name),
             StoreChange::PutProfile { record } => self.profile = Some(record.0.clone()),
         }
     }
@@ -51,6 +57,7 @@ impl Store {
             profile: self.profile.clone(),
             ops: self.ops.iter().map(|(_, record)| record.clone()).collect(),
             channels: self.channels.clone(),
+            tables: self.tables.clone(),
         }
     }
 }
@@ -93,7 +100,7 @@ impl Rig {
     }
 
     pub fn with(config: Config, store: Store, now: Now, seed: [u8; 32]) -> Rig {
-        let client = Client::new(config, seed, now, store.restored());
+        let client = Client::with_tables(config, seed, now, store.restored());
         let mut rig = Rig {
             client,
             now,

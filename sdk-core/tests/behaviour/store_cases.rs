@@ -24,6 +24,7 @@ pub fn cases() -> Vec<Case> {
 /// Ops and channels may come in any order, the events of a channel may not.
 pub fn sorted(mut restored: Restored) -> Restored {
     restored.ops.sort();
+    restored.tables.sort();
     restored.channels.sort_by(|a, b| a.channel.cmp(&b.channel));
     restored
 }
@@ -43,6 +44,10 @@ fn change(change: &Value) -> StoreChange {
             trim_below: change["trim_below"].as_u64().unwrap(),
         },
         "clear_channel" => StoreChange::ClearChannel { channel: text(change, "channel") },
+        "put_table" => {
+            StoreChange::PutTable { name: text(change, "name"), record: Message(text(change, "record")) }
+        }
+        "clear_table" => StoreChange::ClearTable { name: text(change, "name") },
         "put_profile" => StoreChange::PutProfile { record: Message(text(change, "record")) },
         other => panic!("{other}"),
     }
@@ -59,6 +64,9 @@ fn restored(restored: &Value) -> Restored {
         profile: restored["profile"].as_str().map(str::to_owned),
         ops: texts(list(restored, "ops")),
         channels: list(restored, "channels").iter().map(channel).collect(),
+        tables: restored["tables"].as_array().map_or_else(Vec::new, |tables| {
+            tables.iter().map(|table| (text(table, "name"), text(table, "record"))).collect()
+        }),
     }
 }
 

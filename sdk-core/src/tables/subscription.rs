@@ -1,0 +1,418 @@
+//! One subscription at the server: how it is asked for, and how what comes is checked and applied.
+
+use super::query::Question;
+use super::rows::{Misfit, Moved, Rows, Shape};
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::wire::json::{Object, Writer};
+use crate::wire::{TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx};
+
+/// How long an answer may take before it is asked for again, in ms. A snapshot may be great.
+const ANSWER_MS: u64 = 60_000;
+/// First ceiling of the pause after a refusal that may pass, in ms.
+const PAUSE_MS: u64 = 1_000;
+/// Highest ceiling.
+const LONGEST_PAUSE_MS: u64 = 30_000;
+/// Repairs in a row that may bring nothing before the cursor is given up.
+const REPAIRS: u32 = 3;
+
+/// How far a subscription is.
+enum Phase {
+    /// To be asked for, not before this.
+    Idle { not_before: Time },
+    /// Asked for; the answer should come by then.
+    Asked { until: Time },
+    /// The pages of a snapshot come.
+    Snapshot { shape: Shape, rows: Vec<String>, cursor: Option<String>, until: Time },
+    /// The rows are those of a moment, and what was committed since comes.
+    Catching { until: Time },
+    /// All that was committed has come.
+    Live,
+    /// Refused for good.
+    Failed { code: String, message: String, at: Option<u64> },
+}
+
+/// What became of a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing that anybody sees.
+    Nothing,
+    /// The next page is to be asked for.
+    More,
+    /// The rows are known for the first time.
+    First,
+    /// Rows changed; the shape is that of the rows before.
+    Changed(Shape, Vec<Moved>),
+    /// The subscription is live.
+    Live,
+    /// The server ended it, and it is asked for again.
+    Reset,
+    /// The client missed something and asks again.
+    Repair,
+}
+
+pub(crate) struct Subscription {
+    pub(crate) sid: String,
+    pub(crate) question: Question,
+    phase: Phase,
+    /// None before the first snapshot.
+    known: Option<(Shape, Rows)>,
+    cursor: Option<String>,
+    /// The place of the last frame applied on this connection.
+    pos: Option<u64>,
+    feed: Option<String>,
+    /// It was live when another connection took over, and nothing since says that it is not.
+    steady: bool,
+    refusals: u32,
+    repairs: u32,
+    /// Transactions that somebody waits for.
+    pub(crate) waits: Vec<(u32, String)>,
+    /// When what is known is to be given to the store.
+    pub(crate) keep_at: Option<Time>,
+}
+
+impl Subscription {
+    pub(crate) fn new(sid: String, question: Question, kept: Option<&str>) -> Subscription {
+        let restored = kept.and_then(|record| read_record(record, &question));
+        let (known, cursor) = match restored {
+            Some((shape, rows, cursor)) => (Some((shape, rows)), Some(cursor)),
+            None => (None, None),
+        };
+        Subscription {
+            sid,
+            question,
+            phase: Phase::Idle { not_before: Time(0) },
+            known,
+            cursor,
+            pos: None,
+            feed: None,
+            steady: false,
+            refusals: 0,
+            repairs: 0,
+            waits: Vec::new(),
+            keep_at: None,
+        }
+    }
+
+    pub(crate) fn known(&self) -> Option<&(Shape, Rows)> {
+        self.known.as_ref()
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.steady || matches!(self.phase, Phase::Live)
+    }
+
+    /// Code, message and place of a refusal for good.
+    pub(crate) fn failure(&self) -> Option<(&str, &str, Option<u64>)> {
+        match &self.phase {
+            Phase::Failed { code, message, at } => Some((code, message, *at)),
+            _ => None,
+        }
+    }
+
+    /// Whether the server knows the subscription on this connection.
+    pub(crate) fn is_asked(&self) -> bool {
+        !matches!(self.phase, Phase::Idle { .. } | Phase::Failed { .. })
+    }
+
+    pub(crate) fn follows(&self, feed: &str) -> bool {
+        self.feed.as_deref() == Some(feed)
+    }
+
+    /// A refusal may have been mended since.
+    pub(crate) fn ask_again(&mut self) {
+        if matches!(self.phase, Phase::Failed { .. }) {
+            self.idle(Time(0));
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnected(&mut self) {
+        if !matches!(self.phase, Phase::Failed { .. }) {
+            self.idle(Time(0));
+        }
+    }
+
+    /// A connection begins; it may take over from one that still worked.
+    pub(crate) fn connected(&mut self) {
+        let live = self.is_live();
+        self.disconnected();
+        self.steady = live;
+    }
+
+    /// Another user: nothing of the former one's stays, and what was refused may be allowed.
+    pub(crate) fn forget(&mut self) {
+        self.known = None;
+        self.cursor = None;
+        self.keep_at = None;
+        self.idle(Time(0));
+    }
+
+    fn idle(&mut self, not_before: Time) {
+        self.phase = Phase::Idle { not_before };
+        self.pos = None;
+        self.feed = None;
+        self.steady = false;
+    }
+
+    pub(crate) fn deadline(&self, online: bool) -> Option<Time> {
+        if !online {
+            return None;
+        }
+        match &self.phase {
+            Phase::Idle { not_before } => Some(*not_before),
+            Phase::Asked { until } | Phase::Snapshot { until, .. } | Phase::Catching { until } => {
+                Some(*until)
+            }
+            Phase::Live | Phase::Failed { .. } => None,
+        }
+    }
+
+    /// What is to be asked now, if anything is.
+    pub(crate) fn ask(&mut self, now: Time) -> Option<TableRequest> {
+        match &self.phase {
+            Phase::Idle { not_before } if *not_before <= now => {}
+            Phase::Asked { until } | Phase::Snapshot { until, .. } | Phase::Catching { until }
+                if *until <= now => {}
+            _ => return None,
+        }
+        let steady = self.steady;
+        self.idle(now);
+        self.steady = steady;
+        self.phase = Phase::Asked { until: now.after(ANSWER_MS) };
+        let Question { table, filter, select } = self.question.clone();
+        let cursor = self.cursor.clone().filter(|_| self.known.is_some());
+        Some(TableRequest::Sub(TableSub { sid: self.sid.clone(), table, filter, select, cursor }))
+    }
+
+    /// The subscription is on.
+    pub(crate) fn ok(&mut self, now: Time, ok: TableOk) -> Told {
+        if !matches!(self.phase, Phase::Asked { .. }) {
+            return Told::Nothing;
+        }
+        let key = ok.key.iter().filter_map(|at| usize::try_from(*at).ok()).collect();
+        let shape = Shape { columns: ok.columns, key };
+        self.pos = Some(ok.link.pos);
+        if ok.resumed {
+            if self.known.as_ref().is_none_or(|(known, _)| *known != shape) {
+                return self.start_over(now);
+            }
+            self.cursor = ok.link.cursor.or(self.cursor.take());
+            self.phase = Phase::Catching { until: now.after(ANSWER_MS) };
+            return Told::Nothing;
+        }
+        self.steady = false;
+        let until = now.after(ANSWER_MS);
+        self.phase = Phase::Snapshot { shape, rows: Vec::new(), cursor: ok.link.cursor, until };
+        self.page(now, ok.page)
+    }
+
+    /// Rows of the snapshot.
+    pub(crate) fn page(&mut self, now: Time, page: TablePage) -> Told {
+        let Phase::Snapshot { rows, until, .. } = &mut self.phase else { return Told::Nothing };
+        rows.extend(page.rows);
+        *until = now.after(ANSWER_MS);
+        if page.more {
+            return Told::More;
+        }
+        let until = now.after(ANSWER_MS);
+        let phase = std::mem::replace(&mut self.phase, Phase::Catching { until });
+        let Phase::Snapshot { shape, rows, cursor, .. } = phase else { return Told::Nothing };
+        let Ok(rows) = Rows::read(&shape, rows) else { return self.start_over(now) };
+        self.cursor = cursor;
+        let changes = self
+            .known
+            .as_ref()
+            .map(|(old_shape, old)| (old_shape.clone(), rows.changes_since(&shape, old, old_shape)));
+        self.known = Some((shape, rows));
+        match changes {
+            Some((old_shape, changes)) => Told::Changed(old_shape, changes),
+            None => Told::First,
+        }
+    }
+
+    /// A transaction.
+    pub(crate) fn tx(&mut self, now: Time, tx: TableTx) -> Told {
+        match self.place(now, &tx.link) {
+            Place::Next => {}
+            Place::Known => return Told::Nothing,
+            Place::Hole => return Told::Repair,
+        }
+        let Some((shape, rows)) = &mut self.known else { return self.start_over(now) };
+        match rows.apply(shape, tx.changes) {
+            Ok(changes) => {
+                self.stepped(now, tx.link);
+                match &self.known {
+                    Some((shape, _)) => Told::Changed(shape.clone(), changes),
+                    None => Told::Nothing,
+                }
+            }
+            Err(Misfit) => self.start_over(now),
+        }
+    }
+
+    /// Nothing happened up to here.
+    pub(crate) fn mark(&mut self, now: Time, link: TableLink) -> Told {
+        match self.place(now, &link) {
+            Place::Next => self.stepped(now, link),
+            Place::Known => {}
+            Place::Hole => return Told::Repair,
+        }
+        Told::Nothing
+    }
+
+    /// All that was committed has come, and the rest comes by a feed.
+    pub(crate) fn live(&mut self, now: Time, feed: String, link: TableLink) -> Told {
+        if self.is_taking_rows() || !self.is_asked() {
+            return Told::Nothing;
+        }
+        // The feed counts its own places, so its last one may be below the one that was reached here.
+        if link.prev != self.pos {
+            return self.hole(now);
+        }
+        self.stepped(now, link);
+        self.feed = Some(feed);
+        self.refusals = 0;
+        self.steady = false;
+        self.phase = Phase::Live;
+        Told::Live
+    }
+
+    /// The subscription is over at the server; the rows stay, to be compared.
+    pub(crate) fn reset(&mut self, now: Time, wait_ms: u64) {
+        if self.is_asked() {
+            self.cursor = None;
+            self.idle(now.after(wait_ms));
+        }
+    }
+
+    /// Refused, to be asked for again.
+    pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
+        let ceiling = PAUSE_MS.saturating_mul(1 << self.refusals.min(5)).min(LONGEST_PAUSE_MS);
+        self.refusals += 1;
+        self.idle(now.after(floor_ms.saturating_add(rng.up_to(ceiling))));
+    }
+
+    /// Refused for good: what may not be read must not stay readable here.
+    pub(crate) fn fail(&mut self, code: String, message: String, at: Option<u64>) {
+        self.forget();
+        self.phase = Phase::Failed { code, message, at };
+    }
+
+    fn is_taking_rows(&self) -> bool {
+        matches!(self.phase, Phase::Asked { .. } | Phase::Snapshot { .. })
+    }
+
+    /// Where a frame stands in what was applied.
+    fn place(&mut self, now: Time, link: &TableLink) -> Place {
+        let Some(pos) = self.pos.filter(|_| self.is_asked()) else { return Place::Known };
+        if link.pos <= pos {
+            return Place::Known;
+        }
+        if link.prev == Some(pos) && !self.is_taking_rows() {
+            return Place::Next;
+        }
+        self.hole(now);
+        Place::Hole
+    }
+
+    /// Something was missed: asks again, with the cursor as long as that helps.
+    fn hole(&mut self, now: Time) -> Told {
+        self.repairs += 1;
+        if self.repairs > REPAIRS {
+            self.cursor = None;
+        }
+        self.idle(now);
+        Told::Repair
+    }
+
+    fn stepped(&mut self, now: Time, link: TableLink) {
+        self.pos = Some(link.pos);
+        self.repairs = 0;
+        if let Phase::Catching { until } = &mut self.phase {
+            *until = now.after(ANSWER_MS);
+        }
+        if link.cursor.is_some() {
+            self.cursor = link.cursor;
+        }
+    }
+
+    /// What came does not fit what is known.
+    fn start_over(&mut self, now: Time) -> Told {
+        self.cursor = None;
+        self.repairs += 1;
+        // A server that keeps saying such things is not asked in a loop.
+        let pause = if self.repairs > REPAIRS { LONGEST_PAUSE_MS } else { 0 };
+        self.idle(now.after(pause));
+        Told::Repair
+    }
+
+    /// What to keep for the next start; none while there is nothing that can be resumed, or it is longer than `most` bytes.
+    pub(crate) fn record(&self, most: usize) -> Option<String> {
+        let ((shape, rows), cursor) = (self.known.as_ref()?, self.cursor.as_ref()?);
+        if rows.bytes() > most || matches!(self.phase, Phase::Asked { .. } | Phase::Snapshot { .. }) {
+            return None;
+        }
+        let columns: Vec<String> = shape
+            .columns
+            .iter()
+            .map(|column| Writer::object().str("name", &column.name).str("type", &column.kind).end())
+            .collect();
+        let key: Vec<String> = shape.key.iter().map(usize::to_string).collect();
+        let writer = Writer::object()
+            .str("question", &self.question.name())
+            .str("cursor", cursor)
+            .array("columns", columns.iter().map(String::as_str))
+            .array("key", key.iter().map(String::as_str))
+            .array("rows", rows.iter());
+        Some(writer.end())
+    }
+}
+
+enum Place {
+    /// Right behind the last one.
+    Next,
+    /// Applied already, or of an earlier subscription.
+    Known,
+    /// Something between is missing.
+    Hole,
+}
+
+impl Question {
+    /// One text for each question.
+    pub(crate) fn name(&self) -> String {
+        let mut name = self.table.clone();
+        // Neither is in a table's name, a filter's canonical text or a column's name in this way: the filter has no line break
+        // outside of quotes, and lengths tell the rest apart.
+        name.push('\n');
+        name.push_str(&self.filter.len().to_string());
+        name.push('\n');
+        name.push_str(&self.filter);
+        if let Some(select) = &self.select {
+            name.push('\n');
+            name.push_str(&select.join(","));
+        }
+        name
+    }
+}
+
+fn read_record(record: &str, question: &Question) -> Option<(Shape, Rows, String)> {
+    let object = Object::parse(crate::wire::json::validate(record).ok()?).ok()?;
+    if object.str("question")? != question.name() {
+        return None;
+    }
+    let mut columns = Vec::new();
+    for column in object.array("columns")? {
+        let column = Object::parse(column).ok()?;
+        columns.push(TableColumn {
+            name: column.str("name")?.into_owned(),
+            kind: column.str("type")?.into_owned(),
+        });
+    }
+    let key: Option<Vec<usize>> = object.array("key")?.into_iter().map(|at| at.parse().ok()).collect();
+    let key = key.filter(|key| !key.is_empty() && key.iter().all(|at| *at < columns.len()))?;
+    let shape = Shape { columns, key };
+    let rows = object.array("rows")?.into_iter().map(str::to_owned).collect();
+    let rows = Rows::read(&shape, rows).ok()?;
+    Some((shape, rows, object.str("cursor")?.into_owned()))
+}
