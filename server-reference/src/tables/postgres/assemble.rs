@@ -39,8 +39,6 @@ pub struct Shape {
     pub schema: Schema,
     /// The columns' types, as numbers in `pg_type`.
     pub kinds: Vec<u32>,
-    /// The columns whose old values must be said, by their places: those of the key, of filters and of permissions.
-    pub identity: Vec<usize>,
 }
 
 /// Puts commits together. It holds at most one, and no more of it than `cap` bytes.
@@ -114,9 +112,9 @@ impl Assembler {
             Message::Begin { at, xid, .. } => self.begin(xid, at)?,
             Message::Commit { end, .. } => return self.commit(end),
             Message::Relation(relation) => self.describe(&relation),
-            Message::Insert { relation, new } => self.row(relation, None, Some(&new))?,
-            Message::Update { relation, old, new } => self.row(relation, old.as_ref(), Some(&new))?,
-            Message::Delete { relation, old } => self.row(relation, Some(&old), None)?,
+            Message::Insert { relation, new } => self.row(relation, false, None, Some(&new))?,
+            Message::Update { relation, old, new } => self.row(relation, true, old.as_ref(), Some(&new))?,
+            Message::Delete { relation, old } => self.row(relation, false, Some(&old), None)?,
             Message::Truncate { relations } => {
                 for relation in relations {
                     self.truncate(relation)?;
@@ -152,6 +150,7 @@ impl Assembler {
             tx: open.xid.to_string(),
             at: u64::try_from(open.at.div_euclid(1_000).saturating_add(EPOCH_MS)).unwrap_or(0),
             changes,
+            places: Vec::new(),
         }))
     }
 
@@ -171,6 +170,7 @@ impl Assembler {
     fn row(
         &mut self,
         relation: u32,
+        is_update: bool,
         old: Option<&Old<'_>>,
         new: Option<&[Datum<'_>]>,
     ) -> Result<(), AssembleError> {
@@ -199,21 +199,22 @@ impl Assembler {
         if [values.map(Vec::len), new.map(<[_]>::len)].into_iter().flatten().any(|count| count != width) {
             return Err(AssembleError::Width(relation));
         }
+        // What is not part of the identity is given as null.
+        let said = |place: usize| full || described.columns.get(place).is_some_and(|column| column.2);
         let old = values.map(|values| {
-            row(places, |place| match values.get(place) {
-                // What is not part of the identity is given as null.
-                Some(_) if !full && !described.columns.get(place).is_some_and(|column| column.2) => {
-                    Cell::Unchanged
-                }
-                value => cell(value),
-            })
+            row(places, |place| if said(place) { cell(values.get(place)) } else { Cell::Unchanged })
         });
         let new = new.map(|datums| {
-            row(places, |place| match datums.get(place) {
-                Some(Datum::Unchanged) if full => cell(values.and_then(|values| values.get(place))),
-                value => cell(value),
+            row(places, |place| match (datums.get(place), values) {
+                (Some(Datum::Unchanged), Some(values)) if said(place) => cell(values.get(place)),
+                (value, _) => cell(value),
             })
         });
+        let old = match (&old, &new, self.shapes.get(table)) {
+            // Nothing that is tracked has changed.
+            (None, Some(new), Some(shape)) if is_update => Some(shape.schema.before(new)),
+            _ => old,
+        };
         open.bytes += CHANGE_BYTES + size(old.as_ref()) + size(new.as_ref());
         open.changes.push(Change::Row { table, old, new });
         if open.bytes > self.cap {
@@ -272,11 +273,10 @@ fn target(shapes: &[Shape], described: &Described) -> Target {
         })
         .collect();
     let Some(places) = places else { return Target::Changed { table } };
-    let identified = |place: &usize| {
-        let column = places.get(*place).and_then(|place| described.columns.get(*place));
-        column.is_some_and(|(_, _, identity)| *identity)
-    };
-    if shape.identity.iter().all(identified) {
+    // What it tracks must be part of the replica identity still.
+    let tracked = shape.schema.columns.iter().zip(&places).filter(|(column, _)| column.tracked);
+    let identified = |place: usize| described.columns.get(place).is_some_and(|column| column.2);
+    if tracked.map(|(_, place)| *place).all(identified) {
         Target::Watched { table, places }
     } else {
         Target::Changed { table }
@@ -319,20 +319,19 @@ mod tests {
     /// A table `public.room` of id, state and a long body; state is part of the identity.
     fn shape() -> Shape {
         let column =
-            |name: &str, declared: &str, kind| Column { name: name.into(), declared: declared.into(), kind };
+            |name: &str, declared: &str, kind, tracked| Column { name: name.into(), declared: declared.into(), kind, tracked };
         Shape {
             namespace: "public".into(),
             name: "room".into(),
             schema: Schema {
                 columns: vec![
-                    column("id", "bigint", Type::Int8),
-                    column("state", "text", Type::Text),
-                    column("body", "text", Type::Text),
+                    column("id", "bigint", Type::Int8, true),
+                    column("state", "text", Type::Text, true),
+                    column("body", "text", Type::Text, false),
                 ],
                 key: vec![0],
             },
             kinds: vec![20, 25, 25],
-            identity: vec![0, 1],
         }
     }
 
@@ -477,7 +476,7 @@ mod tests {
             let known = |name: &str| columns.iter().find(|column| column.0 == name);
             now.schema.columns.retain(|column| known(&column.name).is_some());
             now.kinds = now.schema.columns.iter().map(|column| known(&column.name).unwrap().1).collect();
-            now.identity = vec![0];
+            now.schema.columns.iter_mut().for_each(|column| column.tracked = known(&column.name).unwrap().2);
             assembler.adopt(0, now);
             assembler.begin(1_002, 0).unwrap();
             assembler.feed(&insert(5, &values)).unwrap();

@@ -105,13 +105,9 @@ impl Described {
         if key.is_empty() {
             return Err(SetupError::NoKey { table: table() });
         }
-        let mut identity = key.clone();
         for name in &wanted.filtered {
-            let missing = || SetupError::NoColumn { table: table(), column: name.clone() };
-            identity.push(place(name).ok_or_else(missing)?);
+            place(name).ok_or_else(|| SetupError::NoColumn { table: table(), column: name.clone() })?;
         }
-        identity.sort_unstable();
-        identity.dedup();
         Ok(Shape {
             namespace: wanted.namespace.clone(),
             name: wanted.name.clone(),
@@ -123,12 +119,36 @@ impl Described {
                         name: column.name.clone(),
                         declared: column.declared.clone(),
                         kind: Type::named(&column.declared),
+                        tracked: self.identifies(column),
                     })
                     .collect(),
                 key,
             },
-            identity,
         })
+    }
+
+    /// Whether the replica identity has a column, so that old rows say it.
+    pub(super) fn identifies(&self, column: &DescribedColumn) -> bool {
+        match self.replident.as_str() {
+            "f" => true,
+            "d" => column.key,
+            "i" => column.indexed,
+            _ => false,
+        }
+    }
+
+    /// The columns that old rows must say, the key's first.
+    pub(super) fn needed(&self, wanted: &Wanted) -> Vec<&DescribedColumn> {
+        let filtered = |column: &&DescribedColumn| !column.key && wanted.filtered.contains(&column.name);
+        let (key, others) =
+            (self.columns.iter().filter(|column| column.key), self.columns.iter().filter(filtered));
+        key.chain(others).collect()
+    }
+
+    /// Those of them that they don't say.
+    pub(super) fn lacking(&self, wanted: &Wanted) -> Vec<&str> {
+        let needed = self.needed(wanted).into_iter().filter(|column| !self.identifies(column));
+        needed.map(|column| column.name.as_str()).collect()
     }
 }
 

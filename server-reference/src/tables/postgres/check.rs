@@ -1,7 +1,7 @@
 //! Whether the database is set up as the stream needs it. What is not is said with what mends it.
 
 use super::assemble::Shape;
-use super::catalog::{Described, describe};
+use super::catalog::describe;
 use super::{Settings, Wanted, quoted_name};
 use thiserror::Error;
 use tokio_postgres::Client;
@@ -244,28 +244,11 @@ pub(super) async fn table(
         return Err(SetupError::RowSecurity { table, role });
     }
     published(client, settings, wanted, &shape).await?;
-    let lacking: Vec<&str> = lacking(&described, &shape).collect();
+    let lacking = described.lacking(wanted);
     if lacking.is_empty() {
         return Ok(shape);
     }
     Err(SetupError::Identity { table, columns: lacking.join(", ") })
-}
-
-/// The columns of the shape's identity that old rows don't say.
-pub(super) fn lacking<'a>(described: &'a Described, shape: &'a Shape) -> impl Iterator<Item = &'a str> {
-    let needed = shape.identity.iter().filter_map(|place| shape.schema.columns.get(*place));
-    needed.map(|column| column.name.as_str()).filter(|name| {
-        let said =
-            described.columns.iter().find(|column| column.name == *name).is_some_and(
-                |column| match described.replident.as_str() {
-                    "f" => true,
-                    "d" => column.key,
-                    "i" => column.indexed,
-                    _ => false,
-                },
-            );
-        !said
-    })
 }
 
 /// Whether the publication has the table with all its rows and the columns of the shape.

@@ -94,6 +94,7 @@ mod tests {
             name: name.into(),
             declared: declared.into(),
             kind: Type::named(declared),
+            tracked: true,
         };
         let columns = vec![
             column("id", "bigint"),

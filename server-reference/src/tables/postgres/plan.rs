@@ -1,7 +1,7 @@
 //! What an administrator has to run once, as SQL.
 
 use super::catalog::{Described, DescribedColumn, describe};
-use super::check::{SetupError, lacking};
+use super::check::SetupError;
 use super::session::{Address, AddressError};
 use super::{Settings, Wanted, quoted_name};
 use std::fmt::Write;
@@ -62,11 +62,8 @@ fn written(
         put(&mut out, format_args!("grant usage on schema {} to {role};\n", quoted_name(&wanted.namespace)));
         put(&mut out, format_args!("grant select on {wanted} to {role};\n"));
         let names: Vec<&str> = shape.schema.columns.iter().map(|column| column.name.as_str()).collect();
-        let needed: Vec<&str> =
-            shape.identity.iter().filter_map(|place| names.get(*place).copied()).collect();
-        let lacks = lacking(described, &shape).next().is_some();
-        let full =
-            if lacks { identity(&mut out, wanted, described, &needed) } else { described.replident == "f" };
+        let lacks = !described.lacking(wanted).is_empty();
+        let full = if lacks { identity(&mut out, wanted, described) } else { described.replident == "f" };
         // A list of columns keeps hidden ones out of the stream, but while it stands the type of none of them can be changed, and updates
         // fail if it lacks a column of the replica identity. So only where something is hidden.
         let hidden: Vec<&DescribedColumn> = described
@@ -74,8 +71,7 @@ fn written(
             .iter()
             .filter(|column| !column.generated && !names.contains(&column.name.as_str()))
             .collect();
-        let identifies =
-            |column: &&DescribedColumn| described.replident == "i" && column.indexed || column.key;
+        let identifies = |column: &&DescribedColumn| described.identifies(column) || column.key;
         let whole =
             full || !lists || hidden.is_empty() || hidden.into_iter().any(|column| identifies(&column));
         published.push(if whole { wanted.to_string() } else { format!("{wanted} ({columns})") });
@@ -91,29 +87,31 @@ fn written(
 }
 
 /// The cheapest replica identity that has the columns: the primary key, an index, or whole rows. Says whether it is whole rows.
-fn identity(out: &mut String, wanted: &Wanted, described: &Described, columns: &[&str]) -> bool {
-    let of = |name: &str| described.columns.iter().find(|column| column.name == name);
-    if columns.iter().all(|name| of(name).is_some_and(|column| column.key)) {
+fn identity(out: &mut String, wanted: &Wanted, described: &Described) -> bool {
+    let columns = described.needed(wanted);
+    let names = |columns: &[&DescribedColumn]| {
+        let names: Vec<String> = columns.iter().map(|column| quoted_name(&column.name)).collect();
+        names.join(", ")
+    };
+    let nullable: Vec<&DescribedColumn> = columns.iter().filter(|column| !column.not_null).copied().collect();
+    if columns.iter().all(|column| column.key) {
         put(out, format_args!("alter table {wanted} replica identity default;\n"));
-    } else if columns.iter().all(|name| of(name).is_some_and(|column| column.not_null)) {
+    } else if nullable.is_empty() {
         // Names have 63 bytes at most.
-        let name: String = wanted.name.chars().take(40).collect();
-        let index = quoted_name(&format!("{name}_tidewire"));
-        let columns: Vec<String> = columns.iter().map(|name| quoted_name(name)).collect();
-        put(out, format_args!("-- Not inside a transaction; costs an update 3 to 7 % more log.\n"));
+        let end = (0..=40).rev().find(|end| wanted.name.is_char_boundary(*end)).unwrap_or(0);
+        let index = quoted_name(&format!("{}_tidewire", wanted.name.get(..end).unwrap_or(&wanted.name)));
+        put(out, format_args!("-- Not inside a transaction; an update costs 3 to 7 % more log then.\n"));
         put(
             out,
-            format_args!("create unique index concurrently {index} on {wanted} ({});\n", columns.join(", ")),
+            format_args!("create unique index concurrently {index} on {wanted} ({});\n", names(&columns)),
         );
         put(out, format_args!("alter table {wanted} replica identity using index {index};\n"));
     } else {
-        let nullable: Vec<&str> =
-            columns.iter().filter(|name| of(name).is_some_and(|column| !column.not_null)).copied().collect();
-        let nullable = nullable.join(", ");
+        let nullable = names(&nullable);
         put(
             out,
             format_args!(
-                "-- Only because {nullable} may be null: not null and planned again, an index does, with less log.\n"
+                "-- Only because {nullable} may be null: made not null and planned again, an index does, with less log.\n"
             ),
         );
         put(out, format_args!("alter table {wanted} replica identity full;\n"));

@@ -93,7 +93,7 @@ impl Reader {
     pub async fn snapshot(
         &self,
         shape: &Shape,
-        filters: &[&Filter],
+        filters: &[Filter],
         limit: usize,
         mut keep: impl FnMut(&[Cell]) -> bool,
     ) -> Result<Snapshot, ReadError> {

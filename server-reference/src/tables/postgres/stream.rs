@@ -199,7 +199,9 @@ impl Stream {
         self.retry = RETRY.0;
         let assembler = Assembler::new(shapes.clone(), xid.parse().unwrap_or(0), self.settings.commit_bytes);
         self.link = Some(Link { client, assembler });
-        self.events.push_back(Event::Up { epoch, from: slot.confirmed, shapes });
+        // What was given on an earlier connection comes no more, even if it was not released.
+        let from = slot.confirmed.max(self.last).max(self.idle);
+        self.events.push_back(Event::Up { epoch, from, shapes });
         Ok(())
     }
 

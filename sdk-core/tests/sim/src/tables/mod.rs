@@ -128,7 +128,10 @@ pub(super) const FILTERS: &[Asked] = &[
         holds: |row| row[1].is_none() || number(row[3].as_ref()).is_some_and(|n| n >= 9),
     },
     Asked { filter: "id = 3", holds: |row| is(row[0].as_ref(), "3") },
-    Asked { filter: "state=not.is.null&owner=eq.bob", holds: |row| row[2].is_some() && is(row[1].as_ref(), "bob") },
+    Asked {
+        filter: "state=not.is.null&owner=eq.bob",
+        holds: |row| row[2].is_some() && is(row[1].as_ref(), "bob"),
+    },
 ];
 
 /// Who may see what: users the rows of the owner that their token names, and those that are open; operators all.
@@ -308,7 +311,8 @@ fn engine(limits: &TableLimits) -> Arc<Engine> {
 /// Plays the scenario of a seed.
 pub fn play(seed: u64) -> (TableFigures, Option<Broken>) {
     let mut world = World::new(seed);
-    let mut peers: Vec<Peer> = (0..=world.dice.below(3)).map(|number| Peer::start(&mut world, number)).collect();
+    let mut peers: Vec<Peer> =
+        (0..=world.dice.below(3)).map(|number| Peer::start(&mut world, number)).collect();
     let broken = (|| {
         for _ in 0..STEPS {
             step(&mut world, &mut peers)?;
@@ -365,7 +369,9 @@ fn heal(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
         step(world, peers)?;
     }
     let counts = world.tables().counts();
-    if (counts.subscriptions, counts.groups, counts.pending, counts.waits, counts.snapshot_bytes) != (0, 0, 0, 0, 0) {
+    if (counts.subscriptions, counts.groups, counts.pending, counts.waits, counts.snapshot_bytes)
+        != (0, 0, 0, 0, 0)
+    {
         return Err(Broken { at: world.now, what: "leftovers".to_owned(), how: format!("{counts:?}") });
     }
     Ok(())

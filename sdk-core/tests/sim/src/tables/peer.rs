@@ -86,10 +86,19 @@ impl Peer {
     }
 
     fn open_asked(&mut self, world: &mut World, asked: &'static Asked, at: usize) {
-        let query = TableQuery { table: "rules".into(), filter: asked.filter.into(), ..TableQuery::default() };
+        let query =
+            TableQuery { table: "rules".into(), filter: asked.filter.into(), ..TableQuery::default() };
         if let Ok(id) = self.core.open_table(world.clock(), &query) {
             let state = TableState::Loading;
-            self.views.push(View { id, asked, folded: BTreeMap::new(), state, looks: false, at, waits: Vec::new() });
+            self.views.push(View {
+                id,
+                asked,
+                folded: BTreeMap::new(),
+                state,
+                looks: false,
+                at,
+                waits: Vec::new(),
+            });
         }
     }
 
@@ -325,7 +334,10 @@ impl Peer {
                     }
                     let moves = matches!(change.why, Why::MovedIn | Why::MovedOut);
                     if !fits || moves && change.event == RowOp::Update {
-                        return Err(wrong(format!("{:?} {old:?} {new:?} of {:?}", change.event, view.folded)));
+                        return Err(wrong(format!(
+                            "{:?} {old:?} {new:?} of {:?}",
+                            change.event, view.folded
+                        )));
                     }
                     if let Some((key, _)) = old {
                         view.folded.remove(&key);
@@ -398,7 +410,10 @@ impl Peer {
         let views = self.views.iter().map(|view| {
             let rows = self.core.table_rows(view.id);
             let wanted = as_json(&select(world.database.rows(), view.asked, self.claim));
-            format!("`{}` {:?} waits {:?}: {rows:?}, not {wanted:?}", view.asked.filter, view.state, view.waits)
+            format!(
+                "`{}` {:?} waits {:?}: {rows:?}, not {wanted:?}",
+                view.asked.filter, view.state, view.waits
+            )
         });
         views.collect::<Vec<_>>().join("; ")
     }
@@ -443,6 +458,7 @@ fn read(row: &str) -> (String, Value) {
 }
 
 fn as_json(rows: &[&super::Cells]) -> Vec<Value> {
-    let row = |row: &&super::Cells| json!({"id":row[0],"owner":row[1],"state":row[2],"n":row[3],"body":row[4]});
+    let row =
+        |row: &&super::Cells| json!({"id":row[0],"owner":row[1],"state":row[2],"n":row[3],"body":row[4]});
     rows.iter().map(row).collect()
 }
