@@ -155,7 +155,8 @@ impl Tables {
             (group.shape.clone(), state.limits.clone(), state.held.clone())
         };
         // Encoding takes a while; commits and clients must not wait for it.
-        let most = (limits.rows, limits.snapshot_bytes, limits.frame_bytes.saturating_sub(ENVELOPE));
+        let most_row = limits.frame_bytes.saturating_sub(ENVELOPE);
+        let most = (limits.rows, limits.snapshot_bytes, most_row, limits.page_rows.max(1));
         let pages = match answer {
             Ok(Snapshot { rows, seen }) => {
                 Pages::new(&shape, &rows, seen, most, &held).map(Arc::new).map_err(|error| match error {
