@@ -7,6 +7,7 @@ use super::{Cell, Snapshot, SourceError, Tables};
 use crate::sync::lock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tidewire_core::tables::filter::Filter;
 use tidewire_core::wire::codes;
 
 /// When to come again while the source can't be asked, in ms.
@@ -48,6 +49,11 @@ impl WantedSnapshot {
     /// Whether a row is wanted. Rows beyond these may be in the answer too, but count for nothing.
     pub fn keeps(&self, row: &[Cell]) -> bool {
         self.shape.row_belongs(row)
+    }
+
+    /// The filters that all rows that are wanted meet, for a database whose comparison is ours.
+    pub fn filters(&self) -> &[Filter] {
+        &self.shape.filters
     }
 
     /// Conditions that all rows that are wanted meet, so that the database need not read the others. What it reads may be more, and
