@@ -13,6 +13,8 @@ pub struct TableLimits {
     pub waits: usize,
     /// Most rows of a snapshot.
     pub rows: usize,
+    /// Most rows of a page of a snapshot.
+    pub page_rows: usize,
     /// Most bytes of a snapshot, as it is sent.
     pub snapshot_bytes: usize,
     /// Most bytes of all snapshots that clients are reading.
@@ -37,6 +39,7 @@ impl Default for TableLimits {
             unindexed: 256,
             waits: 16,
             rows: 50_000,
+            page_rows: 256,
             snapshot_bytes: 32 << 20,
             held_bytes: 256 << 20,
             frame_bytes: 512 << 10,

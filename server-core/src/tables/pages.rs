@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidewire_core::wire::TablePage;
 
-/// Most rows of a page.
-const PAGE_ROWS: usize = 256;
 /// Most bytes of them; one row is always sent.
 const PAGE_BYTES: usize = 262_144;
 
@@ -35,7 +33,7 @@ impl Pages {
         shape: &Shape,
         rows: &[Row],
         seen: Seen,
-        (most_rows, most_bytes, most_row): (usize, usize, usize),
+        (most_rows, most_bytes, most_row, page_rows): (usize, usize, usize, usize),
         held: &Arc<AtomicUsize>,
     ) -> Result<Pages, TooGreat> {
         let (mut pages, mut page, mut of_page) = (Vec::new(), Vec::new(), 0);
@@ -48,7 +46,7 @@ impl Pages {
             if count > most_rows || bytes > most_bytes {
                 return Err(TooGreat::Rows);
             }
-            if page.len() >= PAGE_ROWS || !page.is_empty() && of_page + row.len() + 1 > PAGE_BYTES {
+            if page.len() >= page_rows || !page.is_empty() && of_page + row.len() + 1 > PAGE_BYTES {
                 pages.push(std::mem::take(&mut page));
                 of_page = 0;
             }

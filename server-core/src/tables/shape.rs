@@ -22,7 +22,7 @@ pub(super) struct Shape {
     pub(super) hash: u64,
     /// The columns that are sent, in the schema's order; the key's are among them.
     selected: Vec<usize>,
-    filters: Vec<Filter>,
+    pub(super) filters: Vec<Filter>,
 }
 
 /// Why there is no such shape.

@@ -7,6 +7,7 @@ use super::{Cell, Snapshot, SourceError, Tables};
 use crate::sync::lock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tidewire_core::tables::filter::Filter;
 use tidewire_core::wire::codes;
 
 /// When to come again while the source can't be asked, in ms.
@@ -48,6 +49,11 @@ impl WantedSnapshot {
     /// Whether a row is wanted. Rows beyond these may be in the answer too, but count for nothing.
     pub fn keeps(&self, row: &[Cell]) -> bool {
         self.shape.row_belongs(row)
+    }
+
+    /// The filters that all rows that are wanted meet, for a database whose comparison is ours.
+    pub fn filters(&self) -> &[Filter] {
+        &self.shape.filters
     }
 
     /// Conditions that all rows that are wanted meet, so that the database need not read the others. What it reads may be more, and
@@ -149,7 +155,8 @@ impl Tables {
             (group.shape.clone(), state.limits.clone(), state.held.clone())
         };
         // Encoding takes a while; commits and clients must not wait for it.
-        let most = (limits.rows, limits.snapshot_bytes, limits.frame_bytes.saturating_sub(ENVELOPE));
+        let most_row = limits.frame_bytes.saturating_sub(ENVELOPE);
+        let most = (limits.rows, limits.snapshot_bytes, most_row, limits.page_rows.max(1));
         let pages = match answer {
             Ok(Snapshot { rows, seen }) => {
                 Pages::new(&shape, &rows, seen, most, &held).map(Arc::new).map_err(|error| match error {

@@ -200,7 +200,8 @@ pub enum Compare {
     Lte,
     /// `like`, SQL's `LIKE`. The value is a pattern in which each `*`, in quotes too, has become a `%`.
     Like,
-    /// `ilike`, PostgreSQL's `ILIKE`. The value is a pattern as that of `like`.
+    /// `ilike`, PostgreSQL's `ILIKE` with `COLLATE "C"`: only ASCII's letters are the same in either case, so `é` does not match
+    /// `É`, though it does for a database whose own collation knows these. The value is a pattern as that of `like`.
     Ilike,
 }
 

@@ -17,7 +17,7 @@ pub(super) type Cells = [Option<String>; 5];
 /// All rows, by their keys.
 pub(super) type Rows = BTreeMap<u64, Cells>;
 
-pub(super) struct Database {
+pub(in crate::tables) struct Database {
     /// Whether it is PostgreSQL and not SQLite.
     postgres: bool,
     /// All rows after each commit, the empty table first.
@@ -45,6 +45,7 @@ impl Database {
             name: name.to_owned(),
             declared: declared.to_owned(),
             kind: Type::named(declared),
+            tracked: name != "body",
         };
         let columns =
             [("id", "bigint"), ("owner", "text"), ("state", "text"), ("n", "bigint"), ("body", "text")];
@@ -119,6 +120,7 @@ impl Database {
             tx: format!("x{number}"),
             at: now,
             changes,
+            places: Vec::new(),
         };
         self.history.push(rows);
         self.log.push(Logged { commit, written, truncated, visible_at: now + unseen });

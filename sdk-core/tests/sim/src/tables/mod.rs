@@ -135,7 +135,7 @@ pub(super) const FILTERS: &[Asked] = &[
 ];
 
 /// Who may see what: users the rows of the owner that their token names, and those that are open; operators all.
-const ACCESS: &str = "or=(owner.eq.{claim:org},state.eq.open)";
+const ACCESS: &str = r#"or=(owner.eq."{claim:org}",state.eq.open)"#;
 
 fn may_see(claim: &str, row: &Cells) -> bool {
     claim == "*" || is(row[1].as_ref(), claim) || is(row[2].as_ref(), "open")
@@ -170,11 +170,11 @@ impl Submit for NoLog {
     fn submit(&self, _: Write, _: Done) {}
 }
 
-pub(super) struct World {
+struct World {
     pub(super) now: u64,
     pub(super) dice: Dice,
     pub(super) figures: TableFigures,
-    pub(super) database: Database,
+    database: Database,
     pub(super) engine: Arc<Engine>,
     limits: TableLimits,
     epoch: u64,
@@ -183,6 +183,8 @@ pub(super) struct World {
     /// Snapshots under way, and when they are answered.
     asked: Vec<(u64, Wanted)>,
     pub(super) faults: bool,
+    /// For so many steps nothing happens.
+    quiet: u64,
 }
 
 impl World {
@@ -193,6 +195,7 @@ impl World {
             log_commits: dice.log_uniform(3, 400) as usize,
             log_ms: dice.log_uniform(2_000, 900_000),
             frame_bytes: 16_384,
+            page_rows: 1 + dice.below(6) as usize,
             spread_ms: 1_000,
             ..TableLimits::default()
         };
@@ -208,6 +211,7 @@ impl World {
             delivered: 0,
             asked: Vec::new(),
             faults: true,
+            quiet: 0,
         };
         world.tables().restart("e1", 0);
         world
@@ -327,7 +331,12 @@ pub fn play(seed: u64) -> (TableFigures, Option<Broken>) {
 
 fn step(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     world.now += 1 + world.dice.log_uniform(1, 600);
-    if world.faults {
+    if world.faults && world.quiet > 0 {
+        // Nobody does anything, and everybody is still to be told so.
+        world.quiet -= 1;
+        world.now += 700;
+    } else if world.faults {
+        world.quiet = if world.dice.once_in(60) { 20 } else { 0 };
         for _ in 0..world.dice.below(3) {
             let now = world.now;
             world.database.write(now, &mut world.dice);

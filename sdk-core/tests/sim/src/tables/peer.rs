@@ -23,9 +23,9 @@ pub(super) struct Peer {
     link: Option<Link>,
     wakes: Option<Time>,
     views: Vec<View>,
-    /// What the newest token says, the one before, and when it changed.
+    /// What the newest token says, and what those before it said and until when.
     claim: &'static str,
-    former: (&'static str, u64),
+    former: Vec<(&'static str, u64)>,
     /// The client reads nothing until then.
     slow_until: u64,
     wants: bool,
@@ -69,7 +69,7 @@ impl Peer {
             wakes: None,
             views: Vec::new(),
             claim,
-            former: (claim, 0),
+            former: Vec::new(),
             slow_until: 0,
             wants: true,
         };
@@ -120,7 +120,7 @@ impl Peer {
             let claim = OWNERS[world.dice.below(4) as usize];
             // Whether one is an operator is not said by a claim, but by who one is.
             if (claim == "*") == (self.claim == "*") && claim != self.claim {
-                self.former = (self.claim, world.now);
+                self.former.push((self.claim, world.now));
                 self.claim = claim;
                 self.core.renew_token(world.clock());
             }
@@ -312,6 +312,8 @@ impl Peer {
             TableUpdate::State(state) => {
                 if let TableState::Failed { code, .. } = &state {
                     world.figures.mark(&format!("failed:{code}"));
+                    // Which says that there are none.
+                    view.folded.clear();
                 }
                 view.state = state;
             }
@@ -374,10 +376,10 @@ impl Peer {
             if view.state != TableState::Live {
                 continue;
             }
-            let recent = world.now < self.former.1 + CLAIM_MS;
             let is_after = |at: &usize| {
                 let of = |claim| as_json(&select(&world.database.history[*at], view.asked, claim)) == rows;
-                of(self.claim) || recent && of(self.former.0)
+                let recent = self.former.iter().filter(|(_, until)| world.now < until + CLAIM_MS);
+                of(self.claim) || recent.map(|(claim, _)| *claim).any(of)
             };
             match (view.at..world.database.history.len()).find(is_after) {
                 Some(at) => view.at = at,
