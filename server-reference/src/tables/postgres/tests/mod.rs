@@ -2,6 +2,7 @@
 
 mod gap;
 mod setup;
+mod source;
 mod stream;
 
 use super::{Event, Reader, Released, Settings, Shape, Stream, Wanted, plan};

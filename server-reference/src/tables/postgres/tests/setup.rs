@@ -161,6 +161,15 @@ async fn what_became_of_a_transaction_is_known() {
     up(&mut stream).await;
     rig.run("insert into item values (2, 'open', 1, null)").await;
     assert!(commit(&mut stream).await.position > position, "the slot is younger than the first");
+    // One that touched no table of ours is over when the stream has come to where it is.
+    other.batch_execute("begin; insert into other (body) values ('x')").await.unwrap();
+    let tx: String = other.query_one(asked, &[]).await.unwrap().get(0);
+    other.batch_execute("commit").await.unwrap();
+    let position = reader.position_of(tx.parse().unwrap()).await.unwrap().expect("committed");
+    let reached = async {
+        while !matches!(next(&mut stream).await, Event::Idle { position: idle } if idle >= position) {}
+    };
+    tokio::time::timeout(Duration::from_secs(5), reached).await.expect("the stream says so soon");
     other.batch_execute("begin; insert into item values (3, 'open', 1, null)").await.unwrap();
     let tx: String = other.query_one(asked, &[]).await.unwrap().get(0);
     other.batch_execute("rollback").await.unwrap();
