@@ -32,7 +32,6 @@ mod socket;
 mod statics;
 mod store;
 mod sync;
-pub mod tables;
 mod writing;
 
 pub use config::Config;
