@@ -23,6 +23,7 @@ mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use assemble::{AssembleError, Shape};
 pub use check::SetupError;
@@ -34,11 +35,16 @@ pub use slot::Health;
 pub use source::Source;
 pub use stream::{Event, Released, Stream, StreamError};
 
+use std::path::PathBuf;
+
 /// How a PostgreSQL is reached and what is watched in it.
 #[derive(Clone)]
 pub struct Settings {
-    /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the dedicated role.
+    /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the dedicated role. The connection is
+    /// TLS with a checked certificate, except on this machine or with `sslmode=disable`.
     pub address: String,
+    /// A PEM file of who signs the database's certificate; none for who signs the web's.
+    pub ca: Option<PathBuf>,
     /// The publication.
     pub publication: String,
     /// How the slot's name begins.

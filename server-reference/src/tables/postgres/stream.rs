@@ -148,7 +148,7 @@ impl Stream {
     ///
     /// If the database's address is none.
     pub fn new(settings: Settings) -> Result<(Stream, Released), AddressError> {
-        let address = Address::parse(&settings.address)?;
+        let address = Address::parse(&settings)?;
         let released = Released::default();
         let described = vec![None; settings.tables.len()];
         let stream = Stream {

@@ -36,6 +36,7 @@ impl Rig {
         };
         let settings = Settings {
             address: cluster.address("postgres"),
+            ca: None,
             publication: "tidewire".into(),
             slot: "tidewire".into(),
             tables: vec![item],
