@@ -198,7 +198,10 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   /** @internal Another core serves from now on. */
   hold(): void {
-    this.#held = this.#texts.length > 0 || this.#state === "stale";
+    this.#keep();
+    this.#held = this.#state === "live" || this.#state === "stale";
+    if (this.#held) this.#state = "stale";
+    this.#changed();
   }
 
   /** @internal There is nobody to ask, or what was told may be old. */
