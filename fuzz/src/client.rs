@@ -375,6 +375,8 @@ impl Life {
                 kept.ops.push((id, record.0));
             }
             StoreChange::DeleteOp { id } => kept.ops.retain(|(other, _)| *other != id),
+            // This client has none.
+            StoreChange::PutTable { .. } | StoreChange::ClearTable { .. } => {}
             StoreChange::PutProfile { record } => kept.profile = Some(record.0),
             StoreChange::ClearChannel { channel } => kept.channels.retain(|other| other.channel != channel),
             StoreChange::PutEvents { channel, epoch, cursor, events, .. } => {
@@ -406,7 +408,8 @@ impl Life {
         self.lives += 1;
         let kept = self.kept.clone();
         let ops = kept.ops.into_iter().map(|(_, record)| record).collect();
-        let mut restored = Restored { profile: kept.profile, ops, channels: kept.channels };
+        let mut restored =
+            Restored { profile: kept.profile, ops, channels: kept.channels, ..Restored::default() };
         if bytes.below(4) == 0 {
             let junk = String::from_utf8_lossy(bytes.some()).into_owned();
             restored.ops.push(junk.clone());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidewire_core::tables::TableQuery;
 use tidewire_core::wire::User;
 use tidewire_core::{
     Client as Core, Config, Input, Lane, Lifecycle, Network, Report, Restored, Status, Transport,
@@ -14,11 +15,12 @@ use crate::channel::Subscription;
 use crate::clock::Clock;
 use crate::dialog::{Dialog, Outgoing};
 use crate::driver::Driver;
-use crate::error::{OpenError, SendError, StoreOpenError, SubscribeError};
+use crate::error::{OpenError, SendError, StoreOpenError, SubscribeError, TableOpenError};
 use crate::events::Events;
 use crate::guest::GuestSession;
 use crate::shared::Shared;
 use crate::store::{Sqlite, Storage};
+use crate::table::Table;
 use crate::token::TokenProvider;
 use crate::transport::Endpoint;
 
@@ -221,6 +223,14 @@ impl Client {
         Subscription::open(self.shared(), channel)
     }
 
+    /// Opens a view of a table. Views that ask the same of the server share one subscription.
+    ///
+    /// # Errors
+    /// [`TableOpenError`]. That the server refuses it is told by [`Table::state`] and [`Table::next`].
+    pub fn table(&self, query: &TableQuery) -> Result<Table, TableOpenError> {
+        Table::open(self.shared(), query)
+    }
+
     /// Sends an op of any kind; `body` is the JSON text of an object.
     ///
     /// # Errors
@@ -302,5 +312,5 @@ fn core(mut config: Config, clock: &Clock, restored: Restored) -> Result<Core, O
     }
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| StoreOpenError::Unavailable(error.to_string()))?;
-    Ok(Core::new(config, seed, clock.now(), restored))
+    Ok(Core::with_tables(config, seed, clock.now(), restored))
 }

@@ -112,6 +112,65 @@ impl SubscribeError {
     }
 }
 
+/// Why a view of a table was not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TableOpenError {
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] tidewire_core::tables::TableError),
+}
+
+impl TableOpenError {
+    /// The code, the same string in every language.
+    pub fn code(&self) -> &'static str {
+        match self {
+            TableOpenError::Closed => "closed",
+            TableOpenError::Refused(error) => error.code(),
+        }
+    }
+
+    /// Where in the filter, in bytes, if it is about the filter.
+    pub fn at(&self) -> Option<usize> {
+        match self {
+            TableOpenError::Closed => None,
+            TableOpenError::Refused(error) => error.at(),
+        }
+    }
+}
+
+/// Why a wait for a transaction ended without it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AwaitTxError {
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// The core refused it.
+    #[error(transparent)]
+    Refused(#[from] tidewire_core::tables::TableError),
+    /// The server does not know it, saw it rolled back, or did not see it in time; or the subscription failed.
+    #[error("the transaction was not seen: {code}")]
+    NotSeen {
+        /// Stable code: `unknown_tx`, `aborted_tx`, `timeout`, or that of the failure.
+        code: String,
+    },
+}
+
+impl AwaitTxError {
+    /// The code, the same string in every language.
+    pub fn code(&self) -> &str {
+        match self {
+            AwaitTxError::Closed => "closed",
+            AwaitTxError::Refused(error) => error.code(),
+            AwaitTxError::NotSeen { code } => code,
+        }
+    }
+}
+
 /// Why an op that was taken did not become an event.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

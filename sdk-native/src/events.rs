@@ -1,8 +1,9 @@
 //! Everything that happens in a client, as one bounded stream.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tidewire_core::tables::TableUpdate;
 use tidewire_core::wire::{EventFrame, Signal, User};
 use tidewire_core::{Change, ChannelState, Event, OpState, Row, Status};
 use tokio::sync::Notify;
@@ -45,6 +46,13 @@ pub enum ClientEvent {
         /// What changed.
         changes: Vec<Change>,
     },
+    /// Something about a view of a table.
+    Table {
+        /// The view's number.
+        view: u32,
+        /// What it is.
+        update: TableUpdate,
+    },
     /// The store fails, or works again.
     Storage {
         /// `storage_full` or `storage_unavailable`; `None` once it works again.
@@ -65,7 +73,7 @@ pub enum ClientEvent {
         by: User,
     },
     /// The reader was too slow: this many events were left out here. Rows and the status are never missed: a
-    /// [`Change::Reset`] of each dialog that had changed, and the newest status, follow.
+    /// [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each view of a table, and the newest status, follow.
     Lagged {
         /// How many.
         missed: u64,
@@ -82,6 +90,7 @@ impl From<Event> for ClientEvent {
             Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
             Event::Signal { signal, by } => ClientEvent::Signal { signal, by },
             Event::Dialog { dialog, changes } => ClientEvent::Dialog { dialog, changes },
+            Event::Table { view, update } => ClientEvent::Table { view, update },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },
         }
@@ -169,11 +178,17 @@ impl State {
     /// Replaces everything by a lag marker and the present.
     fn fold(&mut self, rows: impl Fn(&str) -> Option<Vec<Row>>) {
         let (mut missed, mut dialogs) = (0, BTreeSet::new());
+        let (mut tables, mut seen) = (BTreeMap::new(), Vec::new());
         let (mut status, mut user, mut storage) = (None, None, None);
         for event in self.items.drain(..) {
             match event {
                 ClientEvent::Lagged { missed: more } => missed += more,
                 ClientEvent::Dialog { dialog, .. } => drop(dialogs.insert(dialog)),
+                ClientEvent::Table { update: TableUpdate::Seen { .. }, .. } => seen.push(event),
+                ClientEvent::Table { view, update: state @ TableUpdate::State(_) } => {
+                    tables.insert(view, Some(state));
+                }
+                ClientEvent::Table { view, .. } => drop(tables.entry(view).or_insert(None)),
                 ClientEvent::Status(_) => status = Some(event),
                 ClientEvent::User(_) => user = Some(event),
                 ClientEvent::Storage { .. } => storage = Some(event),
@@ -187,6 +202,11 @@ impl State {
                 self.items.push_back(ClientEvent::Dialog { dialog, changes: vec![Change::Reset(rows)] });
             }
         }
+        for (view, state) in tables {
+            let updates = std::iter::once(TableUpdate::Rows).chain(state);
+            self.items.extend(updates.map(|update| ClientEvent::Table { view, update }));
+        }
+        self.items.extend(seen);
         // What can't be folded any further doesn't count against the next events.
         self.bytes = 0;
     }
@@ -196,6 +216,7 @@ fn weight(event: &ClientEvent) -> usize {
     64 + match event {
         ClientEvent::Received(frame) => frame.raw.len() + frame.body.len(),
         ClientEvent::Dialog { changes, .. } => changes.iter().map(change_weight).sum(),
+        ClientEvent::Table { update, .. } => crate::table::weight(update),
         _ => 0,
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use crate::channel::ChannelItem;
 use crate::error::OpError;
 use crate::events::{ClientEvent, EventQueue};
+use crate::table::{Seen, TableQueue, TableView};
 
 /// A dialog's rows at one moment. Cheap to clone; rows that did not change are shared with the snapshot before.
 pub type Rows = Arc<[Arc<Row>]>;
@@ -26,6 +27,7 @@ pub(crate) struct Hub {
     pub(crate) user: watch::Sender<Option<User>>,
     dialogs: HashMap<String, DialogView>,
     channels: HashMap<String, ChannelView>,
+    tables: HashMap<u32, TableView>,
     promises: HashMap<String, oneshot::Sender<Settled>>,
     streams: Vec<Weak<EventQueue>>,
     /// Dialogs whose rows changed since the last publication, and what happened since.
@@ -53,6 +55,7 @@ impl Hub {
             user: watch::Sender::new(None),
             dialogs: HashMap::new(),
             channels: HashMap::new(),
+            tables: HashMap::new(),
             promises: HashMap::new(),
             streams: Vec::new(),
             dirty: HashSet::new(),
@@ -110,6 +113,22 @@ impl Hub {
         last
     }
 
+    /// The updates of a view.
+    pub(crate) fn add_table(&mut self, view: u32) -> Arc<TableQueue> {
+        self.tables.entry(view).or_insert_with(TableView::new).queue()
+    }
+
+    pub(crate) fn remove_table(&mut self, view: u32) {
+        if let Some(view) = self.tables.remove(&view) {
+            view.end();
+        }
+    }
+
+    /// Resolves once a view has a transaction of the database.
+    pub(crate) fn add_wait(&mut self, view: u32, tx: &str) -> oneshot::Receiver<Seen> {
+        self.tables.entry(view).or_insert_with(TableView::new).wait(tx)
+    }
+
     pub(crate) fn add_promise(&mut self, op: &str) -> oneshot::Receiver<Settled> {
         let (promise, settled) = oneshot::channel();
         self.promises.insert(op.to_owned(), promise);
@@ -159,6 +178,11 @@ impl Hub {
                 ClientEvent::Channel { channel, state } => {
                     self.tell(channel, ChannelItem::State(state.clone()))
                 }
+                ClientEvent::Table { view, update } => {
+                    if let Some(view) = self.tables.get_mut(view) {
+                        view.tell(update);
+                    }
+                }
                 ClientEvent::Received(frame) => self.tell(&frame.ch, ChannelItem::Event(Arc::clone(frame))),
                 _ => {}
             }
@@ -178,6 +202,7 @@ impl Hub {
         for (_, promise) in self.promises.drain() {
             let _ = promise.send(Err(OpError::Closed));
         }
+        self.tables.drain().for_each(|(_, view)| view.end());
         self.channels.clear();
         self.dialogs.clear();
         self.streams.drain(..).filter_map(|stream| stream.upgrade()).for_each(|stream| stream.end());

@@ -37,20 +37,25 @@ mod requests;
 mod shared;
 mod socket;
 pub mod store;
+mod table;
 pub mod token;
 mod transport;
 
 pub use channel::{ChannelItem, Subscription};
 pub use client::{Client, ClientOptions};
 pub use dialog::{Dialog, Outgoing};
-pub use error::{OpError, OpenError, SendError, StoreOpenError, SubscribeError};
+pub use error::{
+    AwaitTxError, OpError, OpenError, SendError, StoreOpenError, SubscribeError, TableOpenError,
+};
 pub use events::{ClientEvent, Events};
 pub use guest::GuestSession;
 pub use hub::Rows;
 #[doc(hidden)]
 pub use socket::websocket_config;
 pub use store::Storage;
-pub use tidewire_core::wire::{EventFrame, Signal, User, UserKind};
+pub use table::Table;
+pub use tidewire_core::tables::{RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate, Why};
+pub use tidewire_core::wire::{EventFrame, RowOp, Signal, User, UserKind};
 pub use tidewire_core::{
     Change, ChannelState, Config, Counters, Entry, Lane, Lifecycle, Network, OpState, Report, Row, RowKind,
     RowState, State, Status, Transport,

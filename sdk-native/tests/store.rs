@@ -113,6 +113,23 @@ fn a_store_of_a_newer_version_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_store_of_an_earlier_version_is_taken_over() {
+    let folder = TempDir::new().expect("a folder");
+    in_folder(folder.path()).expect("opens").apply(&[put_op("a", "1")]);
+    let db = rusqlite::Connection::open(folder.path().join("tidewire.db")).expect("opens");
+    // What format 1 had.
+    db.execute_batch("DROP TABLE tables; PRAGMA user_version = 1").expect("written");
+    db.close().expect("closed");
+    let mut store = in_folder(folder.path()).expect("taken over");
+    assert_eq!(holds(&store), ops(&["1"]));
+    let put = StoreChange::PutTable { name: String::from("t"), record: Message(String::from("r")) };
+    assert_eq!(store.apply(&[put]), [Ok(())]);
+    drop(store);
+    let kept = holds(&in_folder(folder.path()).expect("opens")).tables;
+    assert_eq!(kept, [(String::from("t"), String::from("r"))]);
+}
+
+#[test]
 fn a_file_that_is_no_store_is_refused() {
     let folder = TempDir::new().expect("a folder");
     std::fs::write(

@@ -8,6 +8,7 @@ use crate::limiter::Limiter;
 use crate::log::Submit;
 use crate::revocations::Revocations;
 use crate::settings::{Budget, ServerLimits, Timeouts};
+use crate::tables::Tables;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use tidewire_core::Time;
@@ -36,6 +37,8 @@ pub struct Engine {
     pub revocations: Revocations,
     /// Answers messages; none when nobody does.
     pub answers: Option<Arc<dyn Answering>>,
+    /// The live tables; none when there are none.
+    pub tables: Option<Arc<Tables>>,
 }
 
 impl Engine {

@@ -1,6 +1,6 @@
 //! Whom a token names, and what it allows (protocol section 7). Checking one is the driver's.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use thiserror::Error;
 use tidewire_core::Now;
 use tidewire_core::wire::{User, UserKind, codes};
@@ -15,6 +15,8 @@ pub struct Identity {
     pub user: User,
     /// Ids of dialogs the token gives access to.
     pub dialogs: HashSet<String>,
+    /// Other claims that permissions of tables name ([`crate::tables::Tables::claims`]): texts, and numbers and booleans as text.
+    pub claims: BTreeMap<String, String>,
     /// When the token was issued, seconds since the Unix epoch; none when it does not say.
     pub issued_s: Option<u64>,
     /// When the token ends, seconds since the Unix epoch.

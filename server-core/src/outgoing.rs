@@ -7,7 +7,7 @@
 use crate::sync::lock;
 use crate::text::Text;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tidewire_core::wire::{Problem, ServerFrame, codes};
 
 /// Frames are joined up to this size; a greater one goes alone.
@@ -47,6 +47,20 @@ pub enum ToWrite {
     Close(Close),
 }
 
+/// Told that there is room again for whoever was refused. It is called without any lock held, and may queue frames.
+pub(crate) type Refill = Box<dyn Fn() + Send + Sync>;
+
+/// What became of a frame that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It is queued.
+    Queued,
+    /// Too much is waiting; the [`Refill`] says when to try again.
+    Full,
+    /// The connection is ending.
+    Over,
+}
+
 /// The queue of one connection.
 pub struct Outgoing {
     id: u64,
@@ -54,6 +68,7 @@ pub struct Outgoing {
     max_frames: usize,
     queue: Mutex<Queue>,
     wake: Wake,
+    refill: OnceLock<Refill>,
 }
 
 #[derive(Default)]
@@ -63,6 +78,8 @@ struct Queue {
     close: Option<Close>,
     /// The writer is gone: nothing will be sent any more.
     dead: bool,
+    /// An offer was refused: whoever made it waits for room.
+    wanted: bool,
 }
 
 /// One that waits, and the row of the channel it tells of; none when it is the connection's own.
@@ -74,7 +91,7 @@ struct Frame {
 impl Outgoing {
     /// A queue of at most so many bytes and frames.
     pub fn new(id: u64, max_bytes: usize, max_frames: usize, wake: Wake) -> Outgoing {
-        Outgoing { id, max_bytes, max_frames, queue: Mutex::default(), wake }
+        Outgoing { id, max_bytes, max_frames, queue: Mutex::default(), wake, refill: OnceLock::new() }
     }
 
     /// The connection's number.
@@ -132,6 +149,42 @@ impl Outgoing {
         queue.frames.push_back(Frame { text: frame.clone(), of: Some(channel) });
         drop(queue);
         (self.wake)(Signal::Work);
+    }
+
+    /// Sets who is told of room; the first one stays.
+    pub(crate) fn refill_by(&self, refill: Refill) {
+        let _ = self.refill.set(refill);
+    }
+
+    /// Queues a live frame that can be had again, unless more than half of what may wait is waiting.
+    pub(crate) fn offer_live(&self, frame: &Text) -> Offered {
+        self.offer_if(frame, |queue| (queue.bytes + frame.len()) * 2 <= self.max_bytes)
+    }
+
+    /// Queues a frame of a page or a replay, if live frames are not crowded out by it.
+    pub(crate) fn offer(&self, frame: &Text) -> Offered {
+        self.offer_if(frame, |queue| queue.bytes <= self.roomy())
+    }
+
+    fn offer_if(&self, frame: &Text, fits: impl Fn(&Queue) -> bool) -> Offered {
+        let mut queue = lock(&self.queue);
+        if queue.close.is_some() || queue.dead {
+            return Offered::Over;
+        }
+        if !fits(&queue) || (queue.frames.len() + 1) * 2 > self.max_frames {
+            queue.wanted = true;
+            return Offered::Full;
+        }
+        queue.bytes += frame.len();
+        queue.frames.push_back(Frame { text: frame.clone(), of: None });
+        drop(queue);
+        (self.wake)(Signal::Work);
+        Offered::Queued
+    }
+
+    /// With no more bytes than this waiting there is room for the greatest frame that can be offered.
+    fn roomy(&self) -> usize {
+        ROOM_BYTES.min(self.max_bytes / 4)
     }
 
     /// Queues a frame of the connection's own.
@@ -201,7 +254,12 @@ impl Outgoing {
         let mut queue = lock(&self.queue);
         match join(&mut queue) {
             Some(text) => {
+                let roomy = queue.bytes <= self.roomy() && queue.frames.len() * 4 <= self.max_frames;
+                let refill = roomy && std::mem::take(&mut queue.wanted);
                 drop(queue);
+                if refill && let Some(refill) = self.refill.get() {
+                    refill();
+                }
                 (self.wake)(Signal::Room);
                 Some(ToWrite::Write(text))
             }

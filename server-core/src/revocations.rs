@@ -132,7 +132,7 @@ mod tests {
 
     fn issued(issued_s: Option<u64>) -> Identity {
         let user = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User };
-        Identity { user, dialogs: HashSet::new(), issued_s, expires_s: 9_999 }
+        Identity { user, dialogs: HashSet::new(), claims: Default::default(), issued_s, expires_s: 9_999 }
     }
 
     fn all(since_ms: u64) -> Revocation {

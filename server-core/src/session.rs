@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes::{self, close};
 use tidewire_core::wire::{
-    ClientFrame, Problem, ServerFrame, Subscription, VERSION, Welcome, decode_client_message, is_uuid,
+    ClientFrame, Problem, ServerFrame, Subscription, TableFrame, TableRequest, TableSub, VERSION, Welcome,
+    decode_client_message, is_uuid,
 };
 use tidewire_core::{Now, Time};
 
@@ -154,6 +155,14 @@ impl Session {
             engine: engine.clone(),
         };
         tracing::debug!(conn = session.outgoing.id(), "connected");
+        if let Some(tables) = &engine.tables {
+            let (tables, conn) = (Arc::downgrade(tables), session.outgoing.id());
+            session.outgoing.refill_by(Box::new(move || {
+                if let Some(tables) = tables.upgrade() {
+                    tables.refill(conn);
+                }
+            }));
+        }
         let flow = if !peer.origin_allowed {
             let message = "this origin is not on the server's list; add it with --allowed-origin";
             session.refuse(close::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, message)
@@ -267,6 +276,7 @@ impl Session {
         self.waiting = None;
         self.seats.close();
         self.outgoing.close(close::NORMAL, "");
+        self.leave_tables();
     }
 
     /// Handles frames until one has to wait.
@@ -362,7 +372,8 @@ impl Session {
                 self.outgoing.close(close::NORMAL, "bye");
                 return Flow::End;
             }
-            ClientFrame::Table(_) | ClientFrame::Unknown => {}
+            ClientFrame::Table(request) => self.table(now, &identity, request),
+            ClientFrame::Unknown => {}
         }
         Flow::Ready
     }
@@ -448,6 +459,9 @@ impl Session {
             .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
         // What the new token no longer allows ends at once.
         let lost = self.seats.retain(|channel| hub::may_see(&identity, channel, &self.engine.revocations));
+        if let Some(tables) = &self.engine.tables {
+            tables.renew(self.outgoing.id(), &identity);
+        }
         self.identity = Some(identity);
         for (ch, _) in lost {
             self.sub_denied(ch, Denied::Forbidden);
@@ -516,6 +530,28 @@ impl Session {
         }
     }
 
+    fn table(&self, now: Now, identity: &Identity, request: TableRequest) {
+        match (&self.engine.tables, request) {
+            (Some(tables), request) => tables.request(&self.outgoing, identity, now.mono, request),
+            (None, TableRequest::Sub(TableSub { sid, .. })) => {
+                let problem = Problem {
+                    code: codes::UNKNOWN_TABLE.to_owned(),
+                    message: "this server has no tables for clients".to_owned(),
+                    retry_after_ms: None,
+                };
+                let frame = TableFrame::Err { sid, problem, at: None, retryable: false };
+                self.outgoing.push(frame.encode().into());
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn leave_tables(&self) {
+        if let Some(tables) = &self.engine.tables {
+            tables.leave(self.outgoing.id());
+        }
+    }
+
     fn dialog_full(&self, ch: String) {
         let problem = Problem {
             code: codes::TOO_MANY_CONNECTIONS.to_owned(),
@@ -576,6 +612,14 @@ impl Session {
         self.outgoing.refuse(close, code, message);
         tracing::info!(conn = self.outgoing.id(), close, code, "closing");
         Flow::End
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Nothing is begun any more that would have to be ended.
+        self.outgoing.close(close::NORMAL, "");
+        self.leave_tables();
     }
 }
 

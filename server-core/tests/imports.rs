@@ -52,7 +52,7 @@ fn it_reads_no_clock_and_starts_no_thread() {
 }
 
 #[test]
-fn it_uses_the_wire_and_the_time_of_the_core_and_nothing_else() {
-    let allowed = ["core::wire", "core::Now;", "core::Time;", "core::{Now, Time};"];
+fn it_uses_the_wire_the_tables_and_the_time_of_the_core_and_nothing_else() {
+    let allowed = ["core::wire", "core::tables", "core::Now;", "core::Time;", "core::{Now, Time};"];
     forbid("tidewire_core::", &allowed);
 }

@@ -5,7 +5,7 @@ use crate::config::{Config, ConfigError, KeyMaterial};
 use crate::guest;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tidewire_core::wire::{User, UserKind};
 use tidewire_server_core::{AuthError, Identity, LEEWAY_S, Now, Verify};
 
@@ -36,11 +36,17 @@ pub(crate) struct Auth {
     guest_signer: EncodingKey,
     /// Signs as the application's backend would, for the demo.
     application_signer: Option<(Option<String>, EncodingKey)>,
+    /// The claims that permissions of tables name.
+    table_claims: BTreeSet<String>,
 }
 
 impl Auth {
-    /// Checks the configured keys; `guest_key` is the server's own.
-    pub(crate) fn new(config: &Config, guest_key: &[u8]) -> Result<Auth, ConfigError> {
+    /// Checks the configured keys; `guest_key` is the server's own, and `table_claims` are kept of tokens.
+    pub(crate) fn new(
+        config: &Config,
+        guest_key: &[u8],
+        table_claims: BTreeSet<String>,
+    ) -> Result<Auth, ConfigError> {
         if config.audience == config.operator_audience {
             return Err(ConfigError::Value {
                 name: "operator-audience",
@@ -95,6 +101,7 @@ impl Auth {
             issuer: config.issuer.clone(),
             guest_signer: EncodingKey::from_secret(guest_key),
             application_signer,
+            table_claims,
         })
     }
 
@@ -198,7 +205,21 @@ impl Auth {
         }
         let name = claims.get("name").and_then(Value::as_str).map(shown_name).filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| id.clone());
-        Ok(Identity { user: User { id, name, kind }, dialogs, issued_s, expires_s })
+        let user = User { id, name, kind };
+        Ok(Identity { user, dialogs, claims: self.claims_for_tables(claims), issued_s, expires_s })
+    }
+
+    /// Of the claims that permissions of tables name those that are one value, as text.
+    fn claims_for_tables(&self, claims: &Map<String, Value>) -> BTreeMap<String, String> {
+        let named = self.table_claims.iter().filter_map(|name| {
+            let text = match claims.get(name)? {
+                Value::String(text) => text.clone(),
+                value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
+                _ => return None,
+            };
+            Some((name.clone(), text))
+        });
+        named.collect()
     }
 
     fn check_audience(&self, claims: &Map<String, Value>, kind: UserKind) -> Result<(), AuthError> {
@@ -283,7 +304,7 @@ mod tests {
     use tidewire_core::wire::codes;
 
     fn auth() -> Auth {
-        Auth::new(&Config::default(), b"the guests' key of these tests, 32 b").unwrap()
+        Auth::new(&Config::default(), b"the guests' key of these tests, 32 b", BTreeSet::new()).unwrap()
     }
 
     fn guest_token(auth: &Auth, expires_s: u64) -> String {
@@ -312,7 +333,8 @@ mod tests {
 
     #[test]
     fn another_servers_guests_are_strangers() {
-        let other = Auth::new(&Config::default(), b"another guests' key, also of 32 bytes").unwrap();
+        let other =
+            Auth::new(&Config::default(), b"another guests' key, also of 32 bytes", BTreeSet::new()).unwrap();
         let token = guest_token(&other, clock::now_s() + 60);
         assert!(auth().verify_at(&token, clock::now_s()).unwrap_err().to_string().contains("signature"));
     }

@@ -17,7 +17,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Server {
             return Err(ConfigError::DemoNotLocal.into());
         }
         let store = Arc::new(Store::open(&config.database)?);
-        let auth = Arc::new(Auth::new(&config, store.guest_key())?);
+        let auth = Arc::new(Auth::new(&config, store.guest_key(), BTreeSet::new())?);
         for name in &open {
             let dialog = CreateDialog { name: name.clone(), owner: None };
             // A dialog that exists already keeps its owner; it is open all the same.
@@ -153,6 +153,7 @@ impl Server {
             ),
             revocations,
             answers: answers.answering(),
+            tables: None,
         });
         let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
         let trimmer = Arc::new(Trimmer::new(store.clone(), engine.clone(), config.retention.clone(), guests));

@@ -35,6 +35,9 @@ cargo xtask COMMAND
   fuzz     grow the corpora of the fuzz targets with libFuzzer, and say what it found
            TARGET...       only these; they are the folders of fuzz/corpus
            --seconds N     how long each; 60 if nothing is said
+  filter-diff  judge random filters over random rows, a real PostgreSQL beside, and say where the two differ
+           --comparisons N how often; two million if nothing is said
+           --seed S        where the randomness begins
   autobahn run the WebSockets of server and native client against Autobahn|Testsuite, which needs a Python 2.7
   check    format, lints, documentation, licences, types
   sim      run real clients and the server's decisions on a virtual clock, under every fault
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "filter-diff" => filter_diff(rest),
         "autobahn" => no_arguments(rest).and_then(|()| autobahn::run()),
         "sim" => sim::run(rest),
         "check" => no_arguments(rest).and_then(|()| check::run()),
@@ -82,6 +86,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn filter_diff(rest: &[String]) -> Result<(), String> {
+    tools::need_postgres()?;
+    let package = ["--package", "tidewire-postgres", "--bin", "tidewire-filter-diff"];
+    progress::run("build the comparison", tools::cargo(&["build", "--release"]).args(package))?;
+    let mut command = std::process::Command::new(tools::target().join("release/tidewire-filter-diff"));
+    let status = command.args(rest).status().map_err(|error| format!("tidewire-filter-diff: {error}"))?;
+    // It has said where they differ.
+    if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
 }
 
 fn no_arguments(rest: &[String]) -> Result<(), String> {

@@ -121,6 +121,7 @@ impl Table {
 }
 
 fn native() -> Result<Counts, Trouble> {
+    tools::need_postgres().map_err(Trouble::Missing)?;
     let mut command = tools::cargo(&["test", "--workspace", "--no-fail-fast"]);
     libtest("native", &mut command)
 }

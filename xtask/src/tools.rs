@@ -163,6 +163,16 @@ fn installed_chromium() -> Option<PathBuf> {
     ["chromium", "google-chrome-stable", "google-chrome"].into_iter().find_map(find)
 }
 
+/// The programs of PostgreSQL, which tests start for themselves, from the distribution if they are not there.
+pub(crate) fn need_postgres() -> Result<(), String> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    let installed =
+        versions.map(|version| version.path().join("bin/initdb")).any(|program| program.is_file());
+    let on_path =
+        || output_of("pg_config", &["--bindir"]).is_some_and(|bin| Path::new(&bin).join("initdb").is_file());
+    if installed || on_path() { Ok(()) } else { apt_install(&["postgresql"]) }
+}
+
 /// Installs packages of Debian or Ubuntu, if this is one and we are root.
 pub(crate) fn apt_install(packages: &[&str]) -> Result<(), String> {
     let names = packages.join(" ");

@@ -204,9 +204,11 @@ impl Channel {
             }
         }
         let forward = self.offset() > before;
-        let step = if !dense || (page.more && !forward) {
+        // A last page that ends below the head is none.
+        let more = page.more || self.offset() < page.head;
+        let step = if !dense || (more && !forward) {
             self.repair()
-        } else if page.more {
+        } else if more {
             Step::Next
         } else {
             self.repairs = 0;

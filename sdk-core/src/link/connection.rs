@@ -372,7 +372,7 @@ impl Connection {
     pub(crate) fn network(&mut self, cx: &mut Context<'_>, hint: Network) {
         self.network_down = hint == Network::Offline;
         if hint == Network::Changed {
-            self.ladder.forget();
+            self.ladder.forget(cx.now.mono);
         }
         if !self.wanted {
             return;

@@ -98,13 +98,16 @@ impl Ladder {
         self.retry_at = Some(now.after(RETRY_MS));
     }
 
-    /// The network is another one: what was learnt about the old one is void.
-    pub(super) fn forget(&mut self) {
+    /// The network is another one: what was learnt about the old one is void, so the best comes first again. A session with another
+    /// transport may go on, until the best has had time to show itself.
+    pub(super) fn forget(&mut self, now: Time) {
         for rung in &mut self.rungs {
             rung.strikes = 0;
             rung.proven = false;
         }
+        self.at = 0;
         self.retry_ms = FIRST_RETRY_MS;
+        self.retry_at = self.retry_at.map(|at| at.min(now.after(FIRST_RETRY_MS)));
     }
 }
 
@@ -170,6 +173,21 @@ mod tests {
             ladder.strike(Stream);
         }
         assert_eq!(ladder.current(), WebSocket);
+    }
+
+    #[test]
+    fn on_another_network_the_best_comes_first() {
+        let mut ladder = ladder();
+        strikes_until_next(&mut ladder);
+        ladder.began(Time(0), Stream);
+        ladder.retrying(Time(60_000));
+        ladder.forget(Time(70_000));
+        assert_eq!((ladder.current(), ladder.retry_at()), (WebSocket, Some(Time(130_000))));
+        assert_eq!(strikes_until_next(&mut ladder), 3);
+        let mut direct = Ladder::new(&[WebSocket, Stream]);
+        direct.began(Time(0), WebSocket);
+        direct.forget(Time(5));
+        assert_eq!(direct.retry_at(), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::subscription::{Subscription, Told};
 use super::update::{RowChange, TableState, TableUpdate, Why};
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::wire::json;
+use crate::wire::{codes, json};
 use crate::wire::{DecodeError, RowOp, TableAddress, TableFrame, TableRequest};
 use std::collections::VecDeque;
 
@@ -251,6 +251,9 @@ impl LiveTables for Tables {
                 let refuse = |subscription: &mut Subscription| {
                     if !subscription.is_asked() {
                         return Told::Nothing;
+                    }
+                    if problem.code == codes::NOT_SUBSCRIBED {
+                        return subscription.unknown(now);
                     }
                     if retryable {
                         subscription.refused(now, problem.retry_after_ms.unwrap_or(0), rng);

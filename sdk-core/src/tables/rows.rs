@@ -2,6 +2,10 @@
 
 use crate::wire::json::{self, Writer};
 use crate::wire::{DecodeError, RowOp, TableChange, TableColumn};
+#[expect(
+    clippy::disallowed_types,
+    reason = "rows may be thousands, and pages without tables do not carry this"
+)]
 use std::collections::BTreeMap;
 
 /// Columns and key of a subscription's rows.
@@ -63,6 +67,7 @@ impl From<DecodeError> for Misfit {
 /// Rows by their keys.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
+    #[expect(clippy::disallowed_types, reason = "as above")]
     by_key: BTreeMap<String, String>,
     bytes: usize,
 }

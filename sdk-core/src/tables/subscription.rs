@@ -286,6 +286,15 @@ impl Subscription {
         }
     }
 
+    /// The server does not know it: the request crossed a reset. If it was asked for since, that question is answered as well.
+    pub(crate) fn unknown(&mut self, now: Time) -> Told {
+        if matches!(self.phase, Phase::Asked { .. }) {
+            return Told::Nothing;
+        }
+        self.idle(now);
+        Told::Reset
+    }
+
     /// Refused, to be asked for again.
     pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
         let ceiling = PAUSE_MS.saturating_mul(1 << self.refusals.min(5)).min(LONGEST_PAUSE_MS);

@@ -7,7 +7,8 @@ use crate::wire::RowOp;
 pub enum TableUpdate {
     /// How far the rows can be trusted changed.
     State(TableState),
-    /// The rows are known from here on, or are gone because another user signed in: look at all of them.
+    /// The rows are known from here on, or are gone because another user signed in: look at all of them. Changes that are told
+    /// before the client is polled empty are among them already.
     Rows,
     /// Rows changed, all at once.
     Changes {

@@ -60,6 +60,22 @@ pub const GOAWAY: &str = "goaway";
 pub const REPLACED: &str = "replaced";
 /// Nothing was heard in time.
 pub const PING_TIMEOUT: &str = "ping_timeout";
+/// There is no such table.
+pub const UNKNOWN_TABLE: &str = "unknown_table";
+/// A column that is not there, or that rows can't be filtered by.
+pub const BAD_COLUMN: &str = "bad_column";
+/// More rows than a subscription may have.
+pub const TOO_MANY_ROWS: &str = "too_many_rows";
+/// A row, or a transaction, that is greater than a frame may be.
+pub const TOO_BIG: &str = "too_big";
+/// The table's database can't be asked now.
+pub const TABLE_UNAVAILABLE: &str = "table_unavailable";
+/// The database knows no such transaction.
+pub const UNKNOWN_TX: &str = "unknown_tx";
+/// The transaction was rolled back.
+pub const ABORTED_TX: &str = "aborted_tx";
+/// A transaction that was waited for did not come in time.
+pub const TIMEOUT: &str = "timeout";
 
 /// Close codes, section 8.
 pub mod close {

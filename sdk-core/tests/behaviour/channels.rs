@@ -284,6 +284,18 @@ fn a_dialog_closed_and_opened_again_keeps_no_hole_for_the_next_start() {
 }
 
 #[test]
+fn a_last_page_below_the_head_is_not_taken_for_the_last() {
+    let mut rig = Rig::online();
+    rig.receive(message(3, "c"));
+    rig.sent.clear();
+    rig.receive(page(0, 3, vec![message(1, "a")], false));
+    assert_eq!(rig.sent.pop_back(), Some(json!({"t":"next","ch":"dialog:demo","from":1})));
+    assert_eq!(rig.channel_states().last(), Some(&ChannelState::Syncing));
+    rig.receive(page(1, 3, vec![message(2, "b"), message(3, "c")], false));
+    assert_eq!(rig.channel_states().last(), Some(&ChannelState::Live));
+}
+
+#[test]
 fn a_repair_is_never_silent() {
     let mut rig = Rig::online();
     rig.receive(message(3, "c"));

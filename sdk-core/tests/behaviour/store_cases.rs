@@ -64,10 +64,9 @@ fn restored(restored: &Value) -> Restored {
         profile: restored["profile"].as_str().map(str::to_owned),
         ops: texts(list(restored, "ops")),
         channels: list(restored, "channels").iter().map(channel).collect(),
-        tables: list(restored, "tables")
-            .iter()
-            .map(|table| (text(table, "name"), text(table, "record")))
-            .collect(),
+        tables: restored["tables"].as_array().map_or_else(Vec::new, |tables| {
+            tables.iter().map(|table| (text(table, "name"), text(table, "record"))).collect()
+        }),
     }
 }
 

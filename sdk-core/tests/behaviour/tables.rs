@@ -87,7 +87,7 @@ fn states(rig: &mut Rig, view: u32) -> Vec<&'static str> {
 
 fn next_ask(rig: &mut Rig) -> Value {
     let asked = rig.sent.iter().rposition(|frame| frame["t"] == "tbl.sub").expect("a question");
-    rig.sent.remove(asked).unwrap()
+    rig.sent.remove(asked).expect("it is there")
 }
 
 #[test]

@@ -5,6 +5,7 @@ use tidewire_core::{
     Change, ChannelState, Lifecycle, Network, OpState, Row, RowKind, RowState, State, Status,
 };
 
+use super::tables::TwTableUpdate;
 use crate::events::ClientEvent;
 
 /// An enum of plain words, mirrored.
@@ -238,6 +239,8 @@ pub enum TwEvent {
     Signal { channel: String, kind: String, key: Option<String>, body: String, by: TwUser },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog { dialog: String, changes: Vec<TwChange> },
+    /// Something about a view of a table.
+    Table { view: i32, update: TwTableUpdate },
     /// The store fails with this code, or works again.
     Storage { code: Option<String> },
     /// The server complained about a frame.
@@ -337,6 +340,9 @@ impl From<ClientEvent> for TwEvent {
             ClientEvent::Dialog { dialog, changes } => {
                 TwEvent::Dialog { dialog, changes: changes.into_iter().map(TwChange::from).collect() }
             }
+            ClientEvent::Table { view, update } => {
+                TwEvent::Table { view: small(view), update: update.into() }
+            }
             ClientEvent::Storage { code } => TwEvent::Storage { code: code.map(str::to_owned) },
             ClientEvent::Problem { code, message } => TwEvent::Problem { code, detail: message },
             ClientEvent::Lagged { missed } => TwEvent::Lagged { missed: large(missed) },
@@ -345,10 +351,10 @@ impl From<ClientEvent> for TwEvent {
 }
 
 /// Signed, because Kotlin's unsigned types can't be used from Java; the protocol's integers end at 2^53.
-fn large(value: u64) -> i64 {
+pub(super) fn large(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn small(value: impl TryInto<i32>) -> i32 {
+pub(super) fn small(value: impl TryInto<i32>) -> i32 {
     value.try_into().unwrap_or(i32::MAX)
 }

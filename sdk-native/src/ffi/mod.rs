@@ -9,11 +9,13 @@ mod error;
 mod events;
 mod options;
 mod report;
+mod tables;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tidewire_core::tables::TableError;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
@@ -21,9 +23,12 @@ use self::error::TwError;
 use self::events::{TwEvent, TwLifecycle, TwNetwork, TwRow, TwStatus, TwUser};
 use self::options::{TwOptions, TwTokenProvider};
 use self::report::TwReport;
+use self::tables::{TwTableQuery, TwTableState};
 use crate::client::Client;
 use crate::dialog::Dialog;
+use crate::error::AwaitTxError;
 use crate::events::{ClientEvent, Events};
+use crate::table::Table;
 
 /// Most events handed over at once.
 const BATCH: usize = 256;
@@ -71,6 +76,7 @@ pub fn shutdown_all_blocking() {
 pub struct TwClient {
     client: Client,
     dialogs: Mutex<HashMap<String, Dialog>>,
+    tables: Mutex<HashMap<i32, Table>>,
     inbox: tokio::sync::Mutex<Inbox>,
 }
 
@@ -100,7 +106,8 @@ impl TwClient {
                 detail: error.to_string(),
             })?;
         let inbox = tokio::sync::Mutex::new(Inbox { batches, rest: VecDeque::new() });
-        let client = Arc::new(TwClient { client, dialogs: Mutex::new(HashMap::new()), inbox });
+        let client =
+            Arc::new(TwClient { client, dialogs: Mutex::default(), tables: Mutex::default(), inbox });
         let mut clients = lock(&CLIENTS);
         clients.retain(|client| client.strong_count() > 0);
         clients.push(Arc::downgrade(&client));
@@ -181,6 +188,38 @@ impl TwClient {
     pub fn rows(&self, dialog: String) -> Vec<TwRow> {
         let rows = self.dialog(&dialog).map(|dialog| dialog.rows());
         rows.iter().flat_map(|rows| rows.iter()).map(|row| TwRow::from((**row).clone())).collect()
+    }
+
+    /// Opens a view of a table and returns its number. What happens comes as events.
+    pub fn open_table(&self, query: TwTableQuery) -> Result<i32, TwError> {
+        let table = self.client.table(&query.into())?;
+        let view = table.view();
+        lock(&self.tables).insert(view, table);
+        Ok(view)
+    }
+
+    /// Closes a view.
+    pub fn close_table(&self, view: i32) {
+        let table = lock(&self.tables).remove(&view);
+        drop(table);
+    }
+
+    /// A view's rows as the JSON texts of objects, in its order and up to its limit.
+    pub fn table_rows(&self, view: i32) -> Vec<String> {
+        lock(&self.tables).get(&view).map_or_else(Vec::new, Table::rows)
+    }
+
+    /// How far a view's rows can be trusted; none if it is closed.
+    pub fn table_state(&self, view: i32) -> Option<TwTableState> {
+        lock(&self.tables).get(&view).map(|table| table.state().into())
+    }
+
+    /// Asks to be told, by an event, once a transaction of the database has been applied to a view. `tx` is what the database calls it.
+    pub fn await_tx(&self, view: i32, tx: String) -> Result<(), TwError> {
+        match lock(&self.tables).get(&view) {
+            Some(table) => Ok(table.ask_for_tx(&tx)?),
+            None => Err(AwaitTxError::Refused(TableError::Closed).into()),
+        }
     }
 
     /// The connection as it is.

@@ -1,4 +1,4 @@
-//! What survives a crash: the outbox, the cached events with their cursors, and the profile.
+//! What survives a crash: the outbox, the cached events with their cursors, the rows of tables, and the profile.
 //!
 //! A [`Sqlite`] belongs to one thread, which carries out the core's changes in their order and reports each one once it is
 //! on disk. What has piled up meanwhile shares one transaction, so a slow disk costs latency, not throughput.
@@ -68,8 +68,10 @@ fn run(mut store: Sqlite, queue: &mpsc::Receiver<(StoreId, StoreChange)>, report
 
 fn weight(change: &StoreChange) -> usize {
     64 + match change {
-        StoreChange::PutOp { record, .. } | StoreChange::PutProfile { record } => record.0.len(),
+        StoreChange::PutOp { record, .. }
+        | StoreChange::PutTable { record, .. }
+        | StoreChange::PutProfile { record } => record.0.len(),
         StoreChange::PutEvents { events, .. } => events.iter().map(|(_, event)| event.0.len() + 16).sum(),
-        StoreChange::DeleteOp { .. } | StoreChange::ClearChannel { .. } => 0,
+        StoreChange::DeleteOp { .. } | StoreChange::ClearChannel { .. } | StoreChange::ClearTable { .. } => 0,
     }
 }

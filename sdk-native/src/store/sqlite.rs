@@ -12,7 +12,7 @@ use crate::error::StoreOpenError;
 /// The file's name in its folder.
 const FILE: &str = "tidewire.db";
 /// The newest format this version reads, in SQLite's `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// How long an open waits for a client that is just closing.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -23,6 +23,8 @@ const SCHEMA: &str = "
     CREATE TABLE events (channel TEXT NOT NULL, offset INTEGER NOT NULL, event TEXT NOT NULL,
         PRIMARY KEY (channel, offset)) WITHOUT ROWID;
 ";
+/// What format 2 has and format 1 has not.
+const TABLES: &str = "CREATE TABLE tables (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;";
 
 /// A store in one SQLite database, locked for as long as it is open.
 pub struct Sqlite {
@@ -60,6 +62,9 @@ impl Sqlite {
         let transaction = db.transaction_with_behavior(TransactionBehavior::Exclusive).map_err(open_error)?;
         if found == 0 {
             transaction.execute_batch(SCHEMA).map_err(open_error)?;
+        }
+        if found < 2 {
+            transaction.execute_batch(TABLES).map_err(open_error)?;
         }
         // Written every time: in exclusive mode the lock is taken by the first write and kept.
         transaction.pragma_update(None, "user_version", FORMAT).map_err(open_error)?;
@@ -127,7 +132,9 @@ impl Sqlite {
                 events,
             });
         }
-        Ok(Restored { profile, ops, channels })
+        let mut tables = self.db.prepare("SELECT name, record FROM tables ORDER BY name")?;
+        let tables = tables.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        Ok(Restored { profile, ops, channels, tables })
     }
 }
 
@@ -160,6 +167,10 @@ fn write(transaction: &Transaction<'_>, change: &StoreChange) -> rusqlite::Resul
             run("DELETE FROM events WHERE channel = ?1", params![channel])?;
             run("DELETE FROM channels WHERE channel = ?1", params![channel])
         }
+        StoreChange::PutTable { name, record } => {
+            run("INSERT OR REPLACE INTO tables (name, record) VALUES (?1, ?2)", params![name, record.0])
+        }
+        StoreChange::ClearTable { name } => run("DELETE FROM tables WHERE name = ?1", params![name]),
         StoreChange::PutProfile { record } => {
             run("INSERT OR REPLACE INTO profile (one, record) VALUES (1, ?1)", params![record.0])
         }

@@ -1,5 +1,160 @@
 //! Live tables, protocol section 12: which subscription is about which change.
+//!
+//! A source tells of commits, in order, and answers what only it knows ([`Tables::take_wanted`]). Equal subscriptions are a group,
+//! which an index finds by the values in a row; a commit is encoded once for each group. Whoever reads slowly falls out of the
+//! group's feed and reads the log instead, which all share, until there is room again; so a queue never holds what the log has.
 
+mod access;
+mod catch_up;
+mod cells;
+mod cursor;
+mod feed;
+mod index;
+mod judge;
+mod limits;
+mod pages;
+mod registry;
+mod requests;
+mod ring;
+mod shape;
 mod source;
+mod state;
+mod wanted;
 
+use crate::sync::lock;
+pub use limits::TableLimits;
+pub use registry::{TableConfig, TableError};
+pub use shape::Narrow;
 pub use source::{Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError};
+use state::State;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use tidewire_core::Time;
+pub use wanted::{Wanted, WantedSnapshot};
+
+/// Told that [`Tables::take_wanted`] has something. It must only note or wake, never call back.
+pub type Ask = Arc<dyn Fn() + Send + Sync>;
+
+/// The tables that clients may subscribe to, and all subscriptions.
+///
+/// The driver says where its source begins ([`Tables::restart`]), then publishes commits in order. It takes what is wanted when it
+/// is woken and looks at the clock at least each second ([`Tables::tick`]).
+pub struct Tables {
+    state: Mutex<State>,
+    wake: Ask,
+}
+
+/// How much there is of what subscriptions need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableCounts {
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Groups of equal ones.
+    pub groups: usize,
+    /// Those of them that must be asked about every change.
+    pub unindexed: usize,
+    /// Questions that the source has not answered.
+    pub pending: usize,
+    /// Transactions that clients wait for.
+    pub waits: usize,
+    /// Bytes of snapshots that clients are reading.
+    pub snapshot_bytes: usize,
+    /// Bytes of the log.
+    pub log_bytes: usize,
+}
+
+impl Tables {
+    /// Tables with these names, schemas and permissions; changes call them by their places here.
+    ///
+    /// # Errors
+    ///
+    /// A permission that is not one for its table, two tables of one name, or a table without a key.
+    pub fn new(configs: Vec<TableConfig>, limits: TableLimits, wake: Ask) -> Result<Tables, TableError> {
+        let mut names = BTreeSet::new();
+        let mut tables = Vec::new();
+        for config in configs {
+            if !names.insert(config.name.clone()) {
+                let reason = "is configured twice; give each table one entry".to_owned();
+                return Err(TableError { table: config.name, reason });
+            }
+            tables.push(registry::Table::new(config)?);
+        }
+        Ok(Tables { state: Mutex::new(State::new(limits, tables)), wake })
+    }
+
+    /// The claims that permissions name: what [`crate::Identity::claims`] has to have.
+    pub fn claims(&self) -> BTreeSet<String> {
+        let mut claims = BTreeSet::new();
+        lock(&self.state).tables.iter().for_each(|table| table.claims(&mut claims));
+        claims
+    }
+
+    /// The source begins, or begins anew, at a position: nothing before it can be gone on from, and nothing of another epoch. Called
+    /// again with the same epoch and where it stands, as after a new connection to the same database, it changes nothing.
+    pub fn restart(&self, epoch: &str, position: u64) {
+        let mut state = lock(&self.state);
+        if state.epoch.as_deref() == Some(epoch) && position <= state.head && position >= state.ring.floor() {
+            return;
+        }
+        let groups: Vec<u64> = state.groups.keys().copied().collect();
+        for group in groups {
+            state.reset_group(group, "epoch", true);
+        }
+        state.epoch = Some(epoch.to_owned());
+        state.head = position;
+        state.ring.restart(position);
+        for table in &mut state.tables {
+            table.floor = 0;
+        }
+    }
+
+    /// A commit. Those at or before where the source has told are dropped, so after a new connection it may begin earlier.
+    pub fn publish(&self, commit: Commit) {
+        lock(&self.state).publish(commit);
+    }
+
+    /// Up to this position there is nothing more to tell.
+    pub fn advance(&self, position: u64) {
+        lock(&self.state).advance(position);
+    }
+
+    /// A table has another schema from here on.
+    pub fn reshape(&self, table: usize, schema: Schema) {
+        let mut state = lock(&self.state);
+        let groups = state.groups.iter().filter(|(_, group)| group.shape.table == table);
+        let groups: Vec<u64> = groups.map(|(id, _)| *id).collect();
+        for group in groups {
+            state.reset_group(group, "schema", true);
+        }
+        let head = state.head;
+        if let Some(table) = state.tables.get_mut(table) {
+            table.reshape(schema, head);
+        }
+    }
+
+    /// Where the source has to begin after a restart, so that subscriptions can go on: it must keep what comes after.
+    pub fn oldest(&self) -> u64 {
+        let state = lock(&self.state);
+        state.ring.oldest(state.head)
+    }
+
+    /// Looks at the clock; at least each second.
+    pub fn tick(&self, now: Time) {
+        lock(&self.state).tick(now);
+    }
+
+    /// How much there is of what subscriptions need.
+    pub fn counts(&self) -> TableCounts {
+        let state = lock(&self.state);
+        TableCounts {
+            subscriptions: state.subs.len(),
+            groups: state.groups.len(),
+            unindexed: state.tables.iter().map(|table| table.index.unindexed()).sum(),
+            pending: state.pending.len(),
+            waits: state.subs.values().map(|sub| sub.waits.len()).sum(),
+            snapshot_bytes: state.held.load(Ordering::Relaxed),
+            log_bytes: state.ring.bytes(),
+        }
+    }
+}

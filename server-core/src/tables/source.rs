@@ -4,7 +4,7 @@
 //! (`DateStyle` ISO, `TimeZone` UTC, `bytea_output` hex, `extra_float_digits` 1), whatever the database.
 
 use std::sync::Arc;
-use tidewire_core::tables::Type;
+use tidewire_core::tables::{Type, filter};
 
 /// A table as its database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,24 @@ pub struct Schema {
     pub columns: Vec<Column>,
     /// The primary key's columns, by their places among `columns`; never empty.
     pub key: Vec<usize>,
+}
+
+impl Schema {
+    /// The columns as filters see them.
+    pub(super) fn filtered(&self) -> Vec<filter::Column<'_>> {
+        let columns = self.columns.iter();
+        columns.map(|column| filter::Column { name: &column.name, kind: column.kind }).collect()
+    }
+
+    /// The row before an update that changed neither the key nor any tracked column, as far as `new` says it.
+    pub fn before(&self, new: &[Cell]) -> Row {
+        let known = |at: usize, column: &Column| column.tracked || self.key.contains(&at);
+        let cells = self.columns.iter().enumerate().map(|(at, column)| match new.get(at) {
+            Some(cell) if known(at, column) => cell.clone(),
+            _ => Cell::Unchanged,
+        });
+        cells.collect()
+    }
 }
 
 /// A column.
@@ -24,6 +42,9 @@ pub struct Column {
     pub declared: String,
     /// What filters make of it.
     pub kind: Type,
+    /// Whether old rows always say it. Only of such columns can it be told that a row left a subscription, so filters and
+    /// permissions may name no others.
+    pub tracked: bool,
 }
 
 /// A column's value.
@@ -37,8 +58,8 @@ pub enum Cell {
     Unchanged,
 }
 
-/// A cell for each of the schema's columns. Of an old row the source may say only the columns of filters, permissions and the
-/// key ([`Change::Row`]); the others are [`Cell::Unchanged`] then.
+/// A cell for each of the schema's columns. Of an old row the source may say only the key and the columns that are
+/// [`Column::tracked`]; the others are [`Cell::Unchanged`] then.
 pub type Row = Arc<[Cell]>;
 
 /// A change in a commit.
@@ -48,7 +69,8 @@ pub enum Change {
     Row {
         /// The table, by its place in the registry.
         table: usize,
-        /// Before; for an update none if no column that identifies it changed, and then it is as `new` says.
+        /// Before; none only of an insert. If the database says of an update no more than that key and tracked columns are as they
+        /// were, it is [`Schema::before`].
         old: Option<Row>,
         /// After.
         new: Option<Row>,
@@ -60,6 +82,15 @@ pub enum Change {
         /// `truncated` or `too_big`.
         reason: &'static str,
     },
+}
+
+impl Change {
+    /// The table that it is about.
+    pub(super) fn table(&self) -> usize {
+        match self {
+            Change::Row { table, .. } | Change::Lost { table, .. } => *table,
+        }
+    }
 }
 
 /// A transaction.
@@ -75,6 +106,9 @@ pub struct Commit {
     pub at: u64,
     /// In the order in which they were made.
     pub changes: Vec<Change>,
+    /// For a database that does not tell transactions apart, where these are several: the place of each change, ascending up to
+    /// `position`. A snapshot or a subscription may lie between two. Otherwise empty.
+    pub places: Vec<u64>,
 }
 
 /// A table's rows at one moment.
@@ -105,7 +139,20 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// Whether the snapshot contains a commit.
+    /// Whether it is told by a position.
+    pub(super) fn is_position(&self) -> bool {
+        matches!(self, Seen::UpTo(_))
+    }
+
+    /// From which position of the stream on the snapshot no longer matters.
+    pub(super) fn end(&self) -> u64 {
+        match self {
+            Seen::UpTo(position) => *position,
+            Seen::Transactions { until, .. } => until.saturating_sub(1),
+        }
+    }
+
+    /// Whether the snapshot contains a commit, all of it.
     pub fn contains(&self, commit: &Commit) -> bool {
         match self {
             Seen::UpTo(position) => commit.position <= *position,

@@ -3,6 +3,8 @@
 // Each test program uses its own part of this.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod tables;
+
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::{HashSet, VecDeque};
@@ -19,7 +21,7 @@ use uuid::Uuid;
 
 pub const ROOM: &str = "dialog:room";
 
-/// A token is a user's id, or `id|issued|dialog`.
+/// A token is a user's id, or `id|issued|dialog|claim=value`; that of a guest begins with `guest`.
 struct Trusting;
 
 impl Verify for Trusting {
@@ -27,9 +29,13 @@ impl Verify for Trusting {
         let mut parts = token.split('|');
         let id = parts.next().unwrap_or_default().to_owned();
         let issued_s = parts.next().and_then(|issued| issued.parse().ok());
-        let dialogs = parts.map(str::to_owned).collect();
-        let user = User { name: id.clone(), id, kind: UserKind::User };
-        Ok(Identity { user, dialogs, issued_s, expires_s: now.wall / 1000 + 3600 })
+        let (claims, dialogs): (Vec<&str>, Vec<&str>) = parts.partition(|part| part.contains('='));
+        let dialogs = dialogs.into_iter().map(str::to_owned).collect();
+        let claims = claims.into_iter().filter_map(|claim| claim.split_once('='));
+        let claims = claims.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let kind = if id.starts_with("guest") { UserKind::Guest } else { UserKind::User };
+        let user = User { name: id.clone(), id, kind };
+        Ok(Identity { user, dialogs, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
     }
 }
 
@@ -138,6 +144,7 @@ impl Rig {
             connections: Connections::new(10, 10, None, Box::new(|_| ())),
             revocations: Revocations::default(),
             answers: Some(begun.clone()),
+            tables: None,
         };
         change(&mut engine);
         let now = Now { mono: Time(1_000), wall: 1_800_000_000_000 };

@@ -57,7 +57,7 @@ pub const MAX_VALUES: usize = 100;
 /// Greatest length of a column's name, in bytes: PostgreSQL's `NAMEDATALEN` - 1 ("Identifiers and Key Words").
 pub const MAX_COLUMN: usize = 63;
 
-/// A filter within all limits; only [`Filter::parse`] makes one. Filters are equal that have the same tree.
+/// A filter within all limits; only [`Filter::parse`] makes one, and parts of one are one. Filters are equal that have the same tree.
 #[derive(Debug, Clone)]
 pub struct Filter {
     root: Node,
@@ -99,6 +99,26 @@ impl Filter {
     /// The tree.
     pub fn root(&self) -> &Node {
         &self.root
+    }
+
+    /// The filter of a tree that is a part of another filter's; errors of [`Filter::bind`] tell no place in a text.
+    pub fn of(part: Node) -> Filter {
+        Filter { root: part, spots: Vec::new() }
+    }
+
+    /// The same filter with other values: `replace` is given each, and says what stands in its place, if anything does. What it
+    /// says is a value whatever its characters, so a text from elsewhere can't become a part of the filter.
+    ///
+    /// # Errors
+    ///
+    /// The first that `replace` returns.
+    pub fn with_values<E>(
+        &self,
+        replace: &mut dyn FnMut(&str) -> Result<Option<String>, E>,
+    ) -> Result<Filter, E> {
+        let mut filter = self.clone();
+        replace_values(&mut filter.root, replace)?;
+        Ok(filter)
     }
 
     /// The filter over a table's columns: each term's column is found and its values are read as the column's type.
@@ -180,7 +200,8 @@ pub enum Compare {
     Lte,
     /// `like`, SQL's `LIKE`. The value is a pattern in which each `*`, in quotes too, has become a `%`.
     Like,
-    /// `ilike`, PostgreSQL's `ILIKE`. The value is a pattern as that of `like`.
+    /// `ilike`, PostgreSQL's `ILIKE` with `COLLATE "C"`: only ASCII's letters are the same in either case, so `é` does not match
+    /// `É`, though it does for a database whose own collation knows these. The value is a pattern as that of `like`.
     Ilike,
 }
 
@@ -271,6 +292,30 @@ impl FilterFault {
             FilterFault::TooDeep => "too_deep",
         }
     }
+}
+
+/// As deep as the tree, which has a limit.
+fn replace_values<E>(
+    node: &mut Node,
+    replace: &mut dyn FnMut(&str) -> Result<Option<String>, E>,
+) -> Result<(), E> {
+    let term = match node {
+        Node::Group(group) => {
+            return group.members.iter_mut().try_for_each(|member| replace_values(member, replace));
+        }
+        Node::Term(term) => term,
+    };
+    let values = match &mut term.test {
+        Test::Compare(_, value) => std::slice::from_mut(value),
+        Test::In(values) => values.as_mut_slice(),
+        Test::Is(_) => return Ok(()),
+    };
+    for value in values {
+        if let Some(other) = replace(value)? {
+            *value = other;
+        }
+    }
+    Ok(())
 }
 
 /// White space of the grammar; what else Unicode has is data.

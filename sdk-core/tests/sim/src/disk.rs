@@ -9,6 +9,7 @@ pub(crate) struct Disk {
     profile: Option<String>,
     ops: BTreeMap<String, String>,
     channels: BTreeMap<String, Kept>,
+    tables: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,10 @@ impl Disk {
                 kept.events = kept.events.split_off(trim_below);
             }
             StoreChange::ClearChannel { channel } => drop(self.channels.remove(channel)),
+            StoreChange::PutTable { name, record } => {
+                self.tables.insert(name.clone(), record.0.clone());
+            }
+            StoreChange::ClearTable { name } => drop(self.tables.remove(name)),
             StoreChange::PutProfile { record } => self.profile = Some(record.0.clone()),
         }
     }
@@ -58,6 +63,7 @@ impl Disk {
             profile: self.profile.clone(),
             ops: self.ops.values().cloned().collect(),
             channels: self.channels.iter().map(channel).collect(),
+            tables: self.tables.clone().into_iter().collect(),
         }
     }
 }

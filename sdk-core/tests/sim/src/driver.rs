@@ -119,7 +119,7 @@ fn told(world: &mut World, process: usize, event: Event) {
         Event::Problem { code, .. } => world.watch.mark(&format!("problem:{code}")),
         Event::Storage { code } => world.watch.mark(code.unwrap_or("storage_works")),
         Event::Signal { .. } => world.watch.mark("signal"),
-        Event::User(_) => {}
+        Event::User(_) | Event::Table { .. } => {}
     }
 }
 

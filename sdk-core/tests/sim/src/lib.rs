@@ -20,6 +20,7 @@ mod run;
 mod script;
 mod server;
 mod shrink;
+pub mod tables;
 mod watch;
 mod world;
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+use tidewire_sim::tables::{self, TableFigures};
 use tidewire_sim::{Broken, Figures, Script, crowd, plan, run, shrink};
 
 /// One seed in so many is run twice, to see that it is the same run.
@@ -33,6 +34,9 @@ struct Args {
     /// With --seed or --script: print everything that happens.
     #[arg(long)]
     trace: bool,
+    /// Run scenarios of live tables instead.
+    #[arg(long)]
+    tables: bool,
     /// How many threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -53,10 +57,73 @@ fn main() -> ExitCode {
             Err(error) => fail(&error),
         };
     }
+    if args.tables {
+        return tables(&args);
+    }
     match args.seed {
         Some(seed) => one(&Script { trace: args.trace, ..plan::of_seed(seed) }),
         None => many(&args),
     }
+}
+
+/// Scenarios of live tables.
+fn tables(args: &Args) -> ExitCode {
+    let started = Instant::now();
+    let (first, count) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
+    let next = AtomicU64::new(first);
+    let all = Mutex::new((TableFigures::default(), Vec::<(u64, Broken)>::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    let (figures, broken) = tables::play(seed);
+                    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                    all.0.merge(&figures);
+                    all.1.extend(broken.map(|broken| (seed, broken)));
+                    if args.quick && !all.1.is_empty() {
+                        next.store(first + count, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let (figures, mut found) = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|(seed, _)| *seed);
+    let seconds = started.elapsed().as_secs_f64();
+    if args.json {
+        let TableFigures { scenarios, commits, changes, marks } = &figures;
+        let (broken, first) = (found.len(), found.first().map(|(seed, _)| seed));
+        println!(
+            "{}",
+            serde_json::json!({"scenarios": scenarios, "commits": commits, "changes": changes, "broken": broken,
+                "first_broken": first, "marks": marks, "seconds": seconds})
+        );
+    } else {
+        println!(
+            "{} scenarios of live tables, {} transactions, {} changes told, {} promises broken, {seconds:.0} s",
+            figures.scenarios,
+            figures.commits,
+            figures.changes,
+            found.len()
+        );
+        let marks: Vec<String> =
+            figures.marks.iter().map(|(mark, count)| format!("{mark} {count}")).collect();
+        println!("what happened: {}", marks.join(", "));
+    }
+    for (seed, broken) in found.iter().take(10) {
+        print!("seed {seed} ");
+        say(broken);
+    }
+    let never = figures.never();
+    let covered = never.is_empty() || figures.scenarios < 1_000;
+    if !covered {
+        println!("never happened: {}", never.join(", "));
+    }
+    if found.is_empty() && covered { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn fail(error: &str) -> ExitCode {

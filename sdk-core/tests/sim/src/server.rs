@@ -63,7 +63,13 @@ impl Verify for Tokens {
         if !rules.revoked {
             dialogs.insert("b".to_owned());
         }
-        Ok(Identity { user: User { name: id.clone(), id, kind: self.kind }, dialogs, issued_s, expires_s })
+        Ok(Identity {
+            user: User { name: id.clone(), id, kind: self.kind },
+            dialogs,
+            claims: Default::default(),
+            issued_s,
+            expires_s,
+        })
     }
 }
 
@@ -209,6 +215,7 @@ impl Server {
             connections: Connections::new(1_000, 1_000, None, Box::new(|_| ())),
             revocations: Revocations::new(log::revocations(&self.db)?),
             answers,
+            tables: None,
         });
         let mut life = Life { engine, inbox, begun, answers: Vec::new() };
         for left in log::unfinished(&self.db)? {

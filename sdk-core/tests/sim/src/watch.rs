@@ -306,6 +306,7 @@ impl Watch {
                 ServerFrame::Ping { .. }
                 | ServerFrame::Pong { .. }
                 | ServerFrame::Signal { .. }
+                | ServerFrame::Table(_)
                 | ServerFrame::Unknown => {}
             }
         }

@@ -1,0 +1,181 @@
+//! Live tables for Kotlin, Swift and Python.
+
+use tidewire_core::tables::{RowChange, RowEvents, TableQuery, TableState, TableUpdate, Why};
+use tidewire_core::wire::RowOp;
+
+use super::error::TwError;
+use super::events::{large, small};
+use crate::error::{AwaitTxError, TableOpenError};
+
+/// What to ask of a table.
+#[derive(uniffi::Record)]
+pub struct TwTableQuery {
+    /// The table, by the name that the server gave it.
+    pub table: String,
+    /// Which rows, such as `state=eq.open&priority=gt.3`; empty for all that this user may see.
+    #[uniffi(default = "")]
+    pub filter: String,
+    /// Which columns; none for all that this user may see.
+    #[uniffi(default = None)]
+    pub select: Option<Vec<String>>,
+    /// How the rows are ordered, such as `priority.desc,name.asc.nullsfirst`; empty: by the key.
+    #[uniffi(default = "")]
+    pub order: String,
+    /// Only the first so many rows in that order.
+    #[uniffi(default = None)]
+    pub limit: Option<i32>,
+    /// Whether new rows are told.
+    #[uniffi(default = true)]
+    pub inserts: bool,
+    /// Whether rows with other values are told.
+    #[uniffi(default = true)]
+    pub updates: bool,
+    /// Whether rows that are gone are told.
+    #[uniffi(default = true)]
+    pub deletes: bool,
+}
+
+/// How far a view's rows can be trusted.
+#[derive(uniffi::Enum)]
+pub enum TwTableState {
+    /// None are known yet.
+    Loading,
+    /// They are what the database has.
+    Live,
+    /// They are what the database had: there is no connection, or they are just being compared.
+    Stale,
+    /// Refused; there are none. `at` is a place in the filter, in bytes.
+    Failed { code: String, detail: String, at: Option<i32> },
+}
+
+/// What happened to a row.
+#[derive(uniffi::Enum)]
+pub enum TwRowEvent {
+    /// It is new.
+    Insert,
+    /// It has other values.
+    Update,
+    /// It is gone.
+    Delete,
+}
+
+/// How a row's change came about.
+#[derive(uniffi::Enum)]
+pub enum TwRowWhy {
+    /// The database committed it.
+    Commit,
+    /// The row was there before, and now belongs to what was asked for.
+    MovedIn,
+    /// The row is still there, and no longer belongs to what was asked for.
+    MovedOut,
+    /// It was found by comparing with a new snapshot.
+    Resync,
+}
+
+/// One row's change; rows are the JSON texts of objects.
+#[derive(uniffi::Record)]
+pub struct TwRowChange {
+    /// What happened.
+    pub event: TwRowEvent,
+    /// The row after it.
+    pub row: Option<String>,
+    /// The row before it.
+    pub before: Option<String>,
+    /// How it came about.
+    pub why: TwRowWhy,
+}
+
+/// Something that a view of a table should know.
+#[derive(uniffi::Enum)]
+pub enum TwTableUpdate {
+    /// How far the rows can be trusted changed.
+    State { state: TwTableState },
+    /// Look at all rows.
+    Rows,
+    /// Rows changed, all at once; without `tx` it was found by comparing with a new snapshot.
+    Changes { changes: Vec<TwRowChange>, tx: Option<String>, at_ms: Option<i64> },
+    /// A transaction that was waited for has been applied, or not: then `code` says why.
+    Seen { tx: String, code: Option<String> },
+}
+
+impl From<TwTableQuery> for TableQuery {
+    fn from(query: TwTableQuery) -> TableQuery {
+        TableQuery {
+            table: query.table,
+            filter: query.filter,
+            select: query.select,
+            order: query.order,
+            limit: query.limit.map(|limit| usize::try_from(limit).unwrap_or(0)),
+            events: RowEvents { insert: query.inserts, update: query.updates, delete: query.deletes },
+        }
+    }
+}
+
+impl From<TableState> for TwTableState {
+    fn from(state: TableState) -> TwTableState {
+        match state {
+            TableState::Loading => TwTableState::Loading,
+            TableState::Live => TwTableState::Live,
+            TableState::Stale => TwTableState::Stale,
+            TableState::Failed { code, message, at } => {
+                TwTableState::Failed { code, detail: message, at: at.map(small) }
+            }
+        }
+    }
+}
+
+impl From<RowChange> for TwRowChange {
+    fn from(change: RowChange) -> TwRowChange {
+        TwRowChange {
+            event: match change.event {
+                RowOp::Insert => TwRowEvent::Insert,
+                RowOp::Update => TwRowEvent::Update,
+                RowOp::Delete => TwRowEvent::Delete,
+            },
+            row: change.new,
+            before: change.old,
+            why: match change.why {
+                Why::Commit => TwRowWhy::Commit,
+                Why::MovedIn => TwRowWhy::MovedIn,
+                Why::MovedOut => TwRowWhy::MovedOut,
+                Why::Resync => TwRowWhy::Resync,
+            },
+        }
+    }
+}
+
+impl From<TableUpdate> for TwTableUpdate {
+    fn from(update: TableUpdate) -> TwTableUpdate {
+        match update {
+            TableUpdate::State(state) => TwTableUpdate::State { state: state.into() },
+            TableUpdate::Rows => TwTableUpdate::Rows,
+            TableUpdate::Changes { changes, tx, at } => TwTableUpdate::Changes {
+                changes: changes.into_iter().map(TwRowChange::from).collect(),
+                tx,
+                at_ms: at.map(large),
+            },
+            TableUpdate::Seen { tx, code } => TwTableUpdate::Seen { tx, code },
+        }
+    }
+}
+
+impl From<TableOpenError> for TwError {
+    fn from(error: TableOpenError) -> TwError {
+        let (code, detail) = (error.code().to_owned(), error.to_string());
+        match error {
+            TableOpenError::Closed => TwError::Closed { code, detail },
+            TableOpenError::Refused(_) => TwError::Refused { code, detail, retryable: false },
+        }
+    }
+}
+
+impl From<AwaitTxError> for TwError {
+    fn from(error: AwaitTxError) -> TwError {
+        let (code, detail) = (error.code().to_owned(), error.to_string());
+        match error {
+            AwaitTxError::Closed => TwError::Closed { code, detail },
+            AwaitTxError::Refused(_) => TwError::Refused { code, detail, retryable: false },
+            AwaitTxError::NotSeen { .. } => TwError::Refused { code, detail, retryable: true },
+        }
+    }
+}

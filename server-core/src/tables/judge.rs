@@ -1,0 +1,105 @@
+//! Whether a row belongs to a subscription: filter and permission together, and never a guess about what the database did not say.
+
+use super::{Cell, Change, Schema};
+use std::sync::Arc;
+use tidewire_core::tables::Value;
+use tidewire_core::tables::filter::Predicate;
+
+/// The predicates that must all hold.
+#[derive(Debug)]
+pub(super) struct Judge {
+    predicates: Vec<Predicate>,
+    columns: Vec<usize>,
+}
+
+impl Judge {
+    pub(super) fn new(predicates: Vec<Predicate>) -> Judge {
+        let mut columns: Vec<usize> = predicates.iter().flat_map(Predicate::columns).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        Judge { predicates, columns }
+    }
+
+    /// Whether a row belongs; none if that depends on a cell that was not said.
+    pub(super) fn judge(&self, row: &mut View<'_>) -> Option<bool> {
+        for column in &self.columns {
+            row.value(*column)?;
+        }
+        Some(self.predicates.iter().all(|predicate| predicate.holds(&row.values)))
+    }
+
+    /// A column whose value must be one of few, if there is one: of several, the one with the fewest.
+    pub(super) fn indexable(&self) -> Option<(usize, Vec<Value>)> {
+        let required = self.predicates.iter().flat_map(Predicate::required);
+        let (column, values) = required.min_by_key(|(_, values)| values.len())?;
+        Some((column, values.to_vec()))
+    }
+}
+
+/// A row whose cells are read when they are asked for.
+pub(super) struct View<'a> {
+    schema: Arc<Schema>,
+    cells: &'a [Cell],
+    /// The row before, which says what this one leaves out.
+    before: Option<&'a [Cell]>,
+    values: Vec<Value>,
+    read: Vec<bool>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(schema: &Arc<Schema>, cells: &'a [Cell], before: Option<&'a [Cell]>) -> View<'a> {
+        let width = schema.columns.len();
+        let (values, read) = (vec![Value::Null; width], vec![false; width]);
+        View { schema: schema.clone(), cells, before, values, read }
+    }
+
+    /// A cell as far as it is known.
+    pub(super) fn cell(&self, column: usize) -> Option<&'a Cell> {
+        let said = |cells: &'a [Cell]| cells.get(column).filter(|cell| **cell != Cell::Unchanged);
+        said(self.cells).or_else(|| said(self.before?))
+    }
+
+    /// A cell's value; none if it is not known. What is none of its column's type compares with nothing, and is not null.
+    pub(super) fn value(&mut self, column: usize) -> Option<&Value> {
+        if !*self.read.get(column)? {
+            let value = match self.cell(column)? {
+                Cell::Text(text) => {
+                    let kind = self.schema.columns.get(column)?.kind;
+                    Value::parse(text, kind).unwrap_or(Value::Opaque)
+                }
+                Cell::Null | Cell::Unchanged => Value::Null,
+            };
+            *self.values.get_mut(column)? = value;
+            *self.read.get_mut(column)? = true;
+        }
+        self.values.get(column)
+    }
+}
+
+/// A row before and after a change.
+pub(super) struct Pair<'a> {
+    /// None of an insert.
+    pub(super) old: Option<View<'a>>,
+    /// None of a delete.
+    pub(super) new: Option<View<'a>>,
+}
+
+impl<'a> Pair<'a> {
+    /// What a change does to a row; none of one that loses the whole table.
+    pub(super) fn of(schema: &Arc<Schema>, change: &'a Change) -> Option<Pair<'a>> {
+        let Change::Row { old, new, .. } = change else { return None };
+        Some(Pair {
+            old: old.as_deref().map(|cells| View::new(schema, cells, None)),
+            new: new.as_deref().map(|cells| View::new(schema, cells, old.as_deref())),
+        })
+    }
+
+    /// Whether the row belonged before and belongs after; none if that can't be told.
+    pub(super) fn judge(&mut self, judge: &Judge) -> Option<(bool, bool)> {
+        let belongs = |row: &mut Option<View<'a>>| match row {
+            Some(row) => judge.judge(row),
+            None => Some(false),
+        };
+        Some((belongs(&mut self.old)?, belongs(&mut self.new)?))
+    }
+}

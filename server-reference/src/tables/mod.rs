@@ -1,0 +1,3 @@
+//! Live tables: the databases that they are in.
+
+pub mod postgres;

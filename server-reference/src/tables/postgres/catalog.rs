@@ -1,0 +1,159 @@
+//! What the database's catalog says of a table.
+
+use super::Wanted;
+use super::assemble::Shape;
+use super::check::SetupError;
+use tidewire_core::tables::Type;
+use tidewire_server_core::tables::{Column, Schema};
+use tokio_postgres::Client;
+
+const TABLE: &str = "
+select c.oid, c.relkind::text, c.relreplident::text, has_table_privilege(c.oid, 'select'), row_security_active(c.oid)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2";
+
+const COLUMNS: &str = "
+select a.attname::text, format_type(a.atttypid, null), a.atttypid, a.attnotnull, a.attgenerated <> '',
+    coalesce(a.attnum = any (k.indkey), false), coalesce(a.attnum = any (i.indkey), false)
+from pg_attribute a
+left join pg_index k on k.indrelid = a.attrelid and k.indisprimary
+left join pg_index i on i.indrelid = a.attrelid and i.indisreplident
+where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+order by a.attnum";
+
+/// A table as the catalog has it.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// `r` of an ordinary one.
+    pub(super) relkind: String,
+    /// `d`efault, `n`othing, `f`ull or `i`ndex.
+    pub(super) replident: String,
+    /// Whether it may be read as a whole, which is what it takes to lock it: a right to its columns is not enough.
+    pub(super) selectable: bool,
+    /// Whether row level security hides rows of it from us.
+    pub(super) secured: bool,
+    pub(super) columns: Vec<DescribedColumn>,
+}
+
+/// A column of it.
+#[derive(Debug)]
+pub(super) struct DescribedColumn {
+    pub(super) name: String,
+    pub(super) declared: String,
+    pub(super) kind: u32,
+    pub(super) not_null: bool,
+    pub(super) generated: bool,
+    pub(super) key: bool,
+    /// Whether the index that is the replica identity has it.
+    pub(super) indexed: bool,
+}
+
+/// Looks a table up.
+pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Described, SetupError> {
+    let row = client.query_opt(TABLE, &[&wanted.namespace, &wanted.name]).await?;
+    let row = row.ok_or_else(|| SetupError::NoTable { table: wanted.to_string() })?;
+    let oid: u32 = row.try_get(0)?;
+    let mut columns = Vec::new();
+    for row in client.query(COLUMNS, &[&oid]).await? {
+        columns.push(DescribedColumn {
+            name: row.try_get(0)?,
+            declared: row.try_get(1)?,
+            kind: row.try_get(2)?,
+            not_null: row.try_get(3)?,
+            generated: row.try_get(4)?,
+            key: row.try_get(5)?,
+            indexed: row.try_get(6)?,
+        });
+    }
+    Ok(Described {
+        relkind: row.try_get(1)?,
+        replident: row.try_get(2)?,
+        selectable: row.try_get(3)?,
+        secured: row.try_get(4)?,
+        columns,
+    })
+}
+
+impl Described {
+    /// The columns that are wanted, in the table's order. Generated ones are not in the stream, so they are none of all.
+    pub(super) fn visible<'a>(&'a self, wanted: &Wanted) -> Result<Vec<&'a DescribedColumn>, SetupError> {
+        let Some(names) = &wanted.columns else {
+            return Ok(self.columns.iter().filter(|column| !column.generated).collect());
+        };
+        for name in names {
+            match self.columns.iter().find(|column| column.name == *name) {
+                None => return Err(SetupError::NoColumn { table: wanted.to_string(), column: name.clone() }),
+                Some(column) if column.generated => {
+                    return Err(SetupError::Generated { table: wanted.to_string(), column: name.clone() });
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(self.columns.iter().filter(|column| names.contains(&column.name)).collect())
+    }
+
+    /// What changes of the table must look like.
+    pub(super) fn shape(&self, wanted: &Wanted) -> Result<Shape, SetupError> {
+        let table = || wanted.to_string();
+        let columns = self.visible(wanted)?;
+        let place = |name: &str| columns.iter().position(|column| column.name == name);
+        let mut key = Vec::new();
+        for column in self.columns.iter().filter(|column| column.key) {
+            let hidden = || SetupError::NoColumn { table: table(), column: column.name.clone() };
+            key.push(place(&column.name).ok_or_else(hidden)?);
+        }
+        if key.is_empty() {
+            return Err(SetupError::NoKey { table: table() });
+        }
+        for name in &wanted.filtered {
+            place(name).ok_or_else(|| SetupError::NoColumn { table: table(), column: name.clone() })?;
+        }
+        Ok(Shape {
+            namespace: wanted.namespace.clone(),
+            name: wanted.name.clone(),
+            kinds: columns.iter().map(|column| column.kind).collect(),
+            schema: Schema {
+                columns: columns
+                    .iter()
+                    .map(|column| Column {
+                        name: column.name.clone(),
+                        declared: column.declared.clone(),
+                        kind: Type::named(&column.declared),
+                        tracked: self.identifies(column),
+                    })
+                    .collect(),
+                key,
+            },
+        })
+    }
+
+    /// Whether the replica identity has a column, so that old rows say it.
+    pub(super) fn identifies(&self, column: &DescribedColumn) -> bool {
+        match self.replident.as_str() {
+            "f" => true,
+            "d" => column.key,
+            "i" => column.indexed,
+            _ => false,
+        }
+    }
+
+    /// The columns that old rows must say, the key's first.
+    pub(super) fn needed(&self, wanted: &Wanted) -> Vec<&DescribedColumn> {
+        let filtered = |column: &&DescribedColumn| !column.key && wanted.filtered.contains(&column.name);
+        let (key, others) =
+            (self.columns.iter().filter(|column| column.key), self.columns.iter().filter(filtered));
+        key.chain(others).collect()
+    }
+
+    /// Those of them that they don't say.
+    pub(super) fn lacking(&self, wanted: &Wanted) -> Vec<&str> {
+        let needed = self.needed(wanted).into_iter().filter(|column| !self.identifies(column));
+        needed.map(|column| column.name.as_str()).collect()
+    }
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&super::table_name(&self.namespace, &self.name))
+    }
+}

@@ -1,0 +1,273 @@
+//! Snapshots, and what became of transactions: all that is asked on ordinary connections beside the stream.
+
+use super::assemble::Shape;
+use super::check::told;
+use super::session::{Address, AddressError};
+use super::slot::{self, Health};
+use super::{SetupError, narrow, quoted_name, table_name};
+use futures_util::TryStreamExt;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use thiserror::Error;
+use tidewire_core::tables::filter::Filter;
+use tidewire_server_core::tables::{Cell, Row, Seen, Snapshot, SourceError};
+use tokio::sync::Semaphore;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// More rows than were asked for.
+    #[error("more than {0} rows match: narrow the filter")]
+    TooManyRows(usize),
+    /// The table is not as the shape says.
+    #[error("the table has changed since it was described: its next change says how")]
+    Changed,
+    /// The transaction is not known any more, or not yet.
+    #[error("the transaction is unknown: give what pg_current_xact_id() said in it, soon after it")]
+    UnknownTx,
+    /// It was rolled back.
+    #[error("the transaction was rolled back: there is nothing to wait for")]
+    AbortedTx,
+    /// The database does not answer as it should.
+    #[error("PostgreSQL: {}", told(.0))]
+    Database(#[from] tokio_postgres::Error),
+    /// It answered with something else than was asked.
+    #[error("PostgreSQL's answer lacks what was asked for")]
+    Answer,
+    /// The set-up is not as it should be.
+    #[error("{0}")]
+    Setup(#[from] SetupError),
+}
+
+impl From<&ReadError> for SourceError {
+    fn from(error: &ReadError) -> SourceError {
+        match error {
+            ReadError::TooManyRows(_) => SourceError::TooManyRows,
+            ReadError::UnknownTx => SourceError::UnknownTx,
+            ReadError::AbortedTx => SourceError::AbortedTx,
+            _ => SourceError::Unavailable,
+        }
+    }
+}
+
+/// Asks the database; a few questions at a time, the others wait.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    address: Address,
+    slot: String,
+    permits: Semaphore,
+    /// Connections that nobody uses.
+    idle: Mutex<Vec<Client>>,
+}
+
+impl Reader {
+    /// For the database of some settings, with at most so many connections.
+    ///
+    /// # Errors
+    ///
+    /// If its address is none.
+    pub fn new(settings: &super::Settings, connections: usize) -> Result<Reader, AddressError> {
+        Ok(Reader {
+            shared: Arc::new(Shared {
+                address: Address::parse(&settings.address)?,
+                slot: settings.slot.clone(),
+                permits: Semaphore::new(connections.max(1)),
+                idle: Mutex::new(Vec::new()),
+            }),
+        })
+    }
+
+    /// The rows of a table that `keep` wants, at one moment. A filter of which all these hold narrows what is read.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::TooManyRows`] if `keep` wants more than `limit`, [`ReadError::Changed`] if the table is not as its shape, or the
+    /// database's.
+    pub async fn snapshot(
+        &self,
+        shape: &Shape,
+        filters: &[Filter],
+        limit: usize,
+        mut keep: impl FnMut(&[Cell]) -> bool,
+    ) -> Result<Snapshot, ReadError> {
+        let _permit = self.shared.permits.acquire().await;
+        let client = self.client().await?;
+        let table = table_name(&shape.namespace, &shape.name);
+        // Whoever wants to change the table's columns waits until the end, so what is checked here holds for the rows.
+        let begin = format!(
+            "begin isolation level repeatable read read only; lock table only {table} in access share mode"
+        );
+        client.batch_execute(&begin).await.map_err(changed)?;
+        let seen = ask(&client, "select pg_current_snapshot()::text").await?;
+        if !is_as_described(&client, shape).await? {
+            return Err(ReadError::Changed);
+        }
+        let columns: Vec<String> =
+            shape.schema.columns.iter().map(|column| quoted_name(&column.name)).collect();
+        let conditions: Vec<String> = filters
+            .iter()
+            .map(|filter| format!(" and {}", narrow::condition(filter, &shape.schema)))
+            .collect();
+        let asked =
+            format!("select {} from only {table} where true{}", columns.join(", "), conditions.concat());
+        let mut rows: Vec<Row> = Vec::new();
+        let mut messages = pin!(client.simple_query_raw(&asked).await?);
+        while let Some(message) = messages.try_next().await? {
+            let SimpleQueryMessage::Row(row) = message else { continue };
+            let row: Row = (0..columns.len()).map(|place| cell(&row, place)).collect();
+            if keep(&row) {
+                if rows.len() == limit {
+                    // The connection goes with its transaction, which is quicker than to read on.
+                    return Err(ReadError::TooManyRows(limit));
+                }
+                rows.push(row);
+            }
+        }
+        // All commits that the snapshot contains were logged before this: their records end here or earlier.
+        let until = ask(&client, "select pg_current_wal_insert_lsn()::text").await?;
+        client.batch_execute("commit").await?;
+        self.put_back(client);
+        Ok(Snapshot { rows, seen: transactions(&seen, slot::position(Some(&until)))? })
+    }
+
+    /// Where the log has come to with a transaction, by its number as `pg_current_xact_id()` gives it: once the stream is there, all that it
+    /// did was given. `None` while it is running.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::UnknownTx`] if it is too old or there was none yet, [`ReadError::AbortedTx`] if it was rolled back, or the
+    /// database's.
+    pub async fn position_of(&self, tx: u64) -> Result<Option<u64>, ReadError> {
+        let _permit = self.shared.permits.acquire().await;
+        let client = self.client().await?;
+        // In this order: its commit was logged before it was seen to be over.
+        let status = match ask_or_null(&client, &format!("select pg_xact_status('{tx}'::xid8)")).await {
+            // It lies in the future.
+            Err(ReadError::Database(error)) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
+                None
+            }
+            said => said?,
+        };
+        let found = match status.as_deref() {
+            Some("committed") => {
+                let at = ask(&client, "select pg_current_wal_insert_lsn()::text").await?;
+                Ok(Some(slot::position(Some(&at))))
+            }
+            Some("in progress") => Ok(None),
+            Some(_) => Err(ReadError::AbortedTx),
+            None => Err(ReadError::UnknownTx),
+        };
+        self.put_back(client);
+        found
+    }
+
+    /// How the slot is doing; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn health(&self) -> Result<Option<Health>, ReadError> {
+        let _permit = self.shared.permits.acquire().await;
+        let client = self.client().await?;
+        let health = slot::health(&client, &self.shared.slot).await?;
+        self.put_back(client);
+        Ok(health)
+    }
+
+    async fn client(&self) -> Result<Client, ReadError> {
+        loop {
+            let idle = self.shared.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            match idle {
+                Some(client) if client.is_closed() => {}
+                Some(client) => return Ok(client),
+                None => return Ok(self.shared.address.connect().await?),
+            }
+        }
+    }
+
+    /// Keeps a connection whose transaction has ended; one that failed midway is dropped instead.
+    fn put_back(&self, client: Client) {
+        self.shared.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(client);
+    }
+}
+
+/// A table that is gone, or that somebody is changing right now, is not as it was described.
+fn changed(error: tokio_postgres::Error) -> ReadError {
+    match error.code() {
+        Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::LOCK_NOT_AVAILABLE => {
+            ReadError::Changed
+        }
+        _ => ReadError::Database(error),
+    }
+}
+
+/// The only value of a query's only row.
+async fn ask(client: &Client, query: &str) -> Result<String, ReadError> {
+    ask_or_null(client, query).await?.ok_or(ReadError::Answer)
+}
+
+async fn ask_or_null(client: &Client, query: &str) -> Result<Option<String>, ReadError> {
+    for message in client.simple_query(query).await? {
+        if let SimpleQueryMessage::Row(row) = message {
+            return Ok(row.get(0).map(str::to_owned));
+        }
+    }
+    Err(ReadError::Answer)
+}
+
+/// Whether the table has the shape's columns, with their types.
+async fn is_as_described(client: &Client, shape: &Shape) -> Result<bool, ReadError> {
+    let asked = "select a.attname::text, a.atttypid from pg_attribute a join pg_class c on c.oid = a.attrelid
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped";
+    let mut found = Vec::new();
+    for row in client.query(asked, &[&shape.namespace, &shape.name]).await? {
+        found.push((row.try_get::<_, String>(0)?, row.try_get::<_, u32>(1)?));
+    }
+    let mut columns = shape.schema.columns.iter().zip(&shape.kinds);
+    Ok(columns.all(|(column, kind)| found.iter().any(|(name, other)| *name == column.name && other == kind)))
+}
+
+fn cell(row: &SimpleQueryRow, place: usize) -> Cell {
+    row.get(place).map_or(Cell::Null, |text| Cell::Text(text.into()))
+}
+
+/// A snapshot's text, `xmin:xmax:xip,…` ("pg_snapshot Components"), and the position at which the log was behind it.
+fn transactions(text: &str, until: u64) -> Result<Seen, ReadError> {
+    let mut parts = text.split(':');
+    let mut number = || parts.next().and_then(|part| part.parse().ok()).ok_or(ReadError::Answer);
+    let (xmin, xmax) = (number()?, number()?);
+    let running: Result<Vec<u64>, ReadError> = parts
+        .next()
+        .ok_or(ReadError::Answer)?
+        .split(',')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().map_err(|_| ReadError::Answer))
+        .collect();
+    // A record that ends just there was still logged before.
+    Ok(Seen::Transactions { xmin, xmax, running: running?, until: until + 1 })
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn a_snapshots_text_is_read() {
+        let seen = transactions("10:20:12,15", 99).unwrap();
+        assert_eq!(seen, Seen::Transactions { xmin: 10, xmax: 20, running: vec![12, 15], until: 100 });
+        assert!(
+            matches!(transactions("10:10:", 0), Ok(Seen::Transactions { running, .. }) if running.is_empty())
+        );
+        for text in ["", "10", "10:20", "10:x:", "10:20:1,,x"] {
+            assert!(transactions(text, 0).is_err(), "{text}");
+        }
+    }
+}

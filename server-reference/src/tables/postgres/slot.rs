@@ -1,0 +1,81 @@
+//! The replication slot: what keeps the database's log until we have read it.
+
+use super::check::SetupError;
+use super::quoted_text;
+use pgwire_replication::Lsn;
+use tokio_postgres::Client;
+
+/// A slot that can be read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) name: String,
+    /// What its name ends with: no two have the same.
+    pub(super) generation: String,
+    /// Up to here it has been read; all commits behind come again.
+    pub(super) confirmed: u64,
+}
+
+/// How a slot is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// `reserved`, `extended`, `unreserved` or `lost`, as in `pg_replication_slots`.
+    pub status: String,
+    /// How much of the log it keeps that we have not confirmed, in bytes.
+    pub behind: u64,
+    /// How much may still be written before it is lost, in bytes; none without a limit, when it fills the disk instead.
+    pub left: Option<u64>,
+}
+
+/// The newest slot with a name that begins so and that still has its log; `None` if there is none. Those that lost theirs are dropped.
+pub(super) async fn find(client: &Client, prefix: &str) -> Result<Option<Slot>, SetupError> {
+    // Why it is of no use has been in other columns in each version.
+    let asked = "select slot_name::text, confirmed_flush_lsn::text, active,
+        coalesce(wal_status = 'lost' or (to_jsonb(s)->>'conflicting')::boolean or to_jsonb(s)->>'invalidation_reason' is not null, false)
+        from pg_replication_slots s
+        where plugin = 'pgoutput' and database = current_database() and left(slot_name, length($1)) = $1 order by slot_name desc";
+    let prefix = format!("{prefix}_");
+    let mut found = None;
+    for row in client.query(asked, &[&prefix]).await? {
+        let (name, confirmed): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        let (active, lost): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
+        if found.is_none() && !lost {
+            let generation = name.get(prefix.len()..).unwrap_or("").to_owned();
+            found = Some(Slot { name, generation, confirmed: position(confirmed.as_deref()) });
+        } else if !active {
+            tracing::warn!(slot = %name, "dropping a replication slot that lost its log or was replaced");
+            client.batch_execute(&format!("select pg_drop_replication_slot({})", quoted_text(&name))).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// A new slot. It waits for all transactions that are running.
+pub(super) async fn create(client: &Client, prefix: &str) -> Result<Slot, SetupError> {
+    // By the database's clock, so that of two the newer has the greater name; microseconds take 13 digits of this base until 2112.
+    let asked = "select lpad(to_hex((extract(epoch from clock_timestamp()) * 1000000)::bigint), 14, '0')";
+    let generation: String = client.query_one(asked, &[]).await?.try_get(0)?;
+    let name = format!("{prefix}_{generation}");
+    let asked = "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')";
+    let at: Option<String> = client.query_one(asked, &[&name]).await?.try_get(0)?;
+    Ok(Slot { name, generation, confirmed: position(at.as_deref()) })
+}
+
+/// How the newest slot is doing; `None` if there is none.
+pub(super) async fn health(client: &Client, prefix: &str) -> Result<Option<Health>, SetupError> {
+    let asked = "select coalesce(wal_status, 'lost'), greatest(0, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn))::bigint,
+        safe_wal_size from pg_replication_slots
+        where plugin = 'pgoutput' and database = current_database() and left(slot_name, length($1)) = $1
+        order by slot_name desc limit 1";
+    let Some(row) = client.query_opt(asked, &[&format!("{prefix}_")]).await? else { return Ok(None) };
+    let (behind, left): (Option<i64>, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(Some(Health {
+        status: row.try_get(0)?,
+        behind: behind.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        left: left.map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+    }))
+}
+
+/// A position from its text; 0, which is before all, if there is none.
+pub(super) fn position(text: Option<&str>) -> u64 {
+    text.and_then(|text| Lsn::parse(text).ok()).map_or(0, Lsn::as_u64)
+}

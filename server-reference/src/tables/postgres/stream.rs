@@ -1,0 +1,282 @@
+//! The stream of commits: it connects, checks, reads, confirms, and connects again.
+
+use super::assemble::{AssembleError, Assembler, Shape};
+use super::check::{self, SetupError, check};
+use super::session::{Address, AddressError};
+use super::{Settings, slot};
+use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+use tidewire_server_core::tables::{Change, Commit};
+use tokio::time::Instant;
+
+/// How long after a failure it is tried again: twice as long each time, from the first to the last.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+/// How long a table that is not as it was is left alone between two looks at it.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the stream says.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// It is connected, all is set up, and what is committed from now on comes. A snapshot may be taken from here on.
+    Up {
+        /// What cursors belong to: system, timeline and slot. Under another epoch than before commits may be missing.
+        epoch: String,
+        /// All commits behind this position come, or have come.
+        from: u64,
+        /// The tables, in the settings' order.
+        shapes: Vec<Shape>,
+    },
+    /// A commit. Positions ascend within an epoch, over every reconnect.
+    Commit(Commit),
+    /// All commits up to this position have been given.
+    Idle {
+        /// The position.
+        position: u64,
+    },
+    /// A table that was lost because it changed is now as follows, or can't be watched.
+    Table {
+        /// The table.
+        table: usize,
+        /// What it is like.
+        shape: Result<Shape, SetupError>,
+    },
+    /// It is not connected; it is tried again.
+    Down {
+        /// Why.
+        error: StreamError,
+        /// How long until then.
+        retry: Duration,
+    },
+}
+
+/// Why the stream is not connected.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The database is not set up for it.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Setup(Vec<SetupError>),
+    /// The connection failed or ended.
+    #[error("replication: {0}")]
+    Replication(#[from] PgWireError),
+    /// What came makes no sense.
+    #[error("{0}")]
+    Assemble(#[from] AssembleError),
+    /// The database ended the stream.
+    #[error("replication: the database ended the stream")]
+    Ended,
+}
+
+impl From<SetupError> for StreamError {
+    fn from(error: SetupError) -> StreamError {
+        StreamError::Setup(vec![error])
+    }
+}
+
+/// How far commits are needed no more: those behind it come again after a restart, so a log of them can be refilled.
+#[derive(Debug, Clone, Default)]
+pub struct Released(Arc<AtomicU64>);
+
+impl Released {
+    /// Commits up to and with this position are not needed again. It never goes back.
+    pub fn up_to(&self, position: u64) {
+        self.0.fetch_max(position, Ordering::Relaxed);
+    }
+
+    fn position(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The stream. Nothing happens unless [`Stream::next`] is called.
+pub struct Stream {
+    settings: Settings,
+    address: Address,
+    released: Released,
+    link: Option<Link>,
+    events: VecDeque<Event>,
+    /// The epoch of the latest connection, and the latest commit given in it.
+    epoch: String,
+    last: u64,
+    /// The latest position at which there was nothing to give.
+    idle: u64,
+    /// When each table was last looked up again.
+    described: Vec<Option<Instant>>,
+    retry: Duration,
+    retry_at: Option<Instant>,
+}
+
+struct Link {
+    client: ReplicationClient,
+    assembler: Assembler,
+}
+
+impl Stream {
+    /// A stream that is not connected yet, and how it is told what is needed no more.
+    ///
+    /// # Errors
+    ///
+    /// If the database's address is none.
+    pub fn new(settings: Settings) -> Result<(Stream, Released), AddressError> {
+        let address = Address::parse(&settings.address)?;
+        let released = Released::default();
+        let described = vec![None; settings.tables.len()];
+        let stream = Stream {
+            settings,
+            address,
+            released: released.clone(),
+            link: None,
+            events: VecDeque::new(),
+            epoch: String::new(),
+            last: 0,
+            idle: 0,
+            described,
+            retry: RETRY.0,
+            retry_at: None,
+        };
+        Ok((stream, released))
+    }
+
+    /// What happens next. It may be dropped while it waits; a connection that is being made is then made anew.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            if let Some(at) = self.retry_at {
+                tokio::time::sleep_until(at).await;
+                self.retry_at = None;
+            }
+            let done = match self.link.as_mut() {
+                None => self.connect().await,
+                Some(link) => match link.client.recv().await {
+                    Ok(Some(event)) => self.take(event).await,
+                    Ok(None) => Err(StreamError::Ended),
+                    Err(error) => Err(error.into()),
+                },
+            };
+            if let Err(error) = done {
+                return self.down(error);
+            }
+        }
+    }
+
+    fn down(&mut self, error: StreamError) -> Event {
+        self.link = None;
+        let retry = self.retry;
+        self.retry = (retry * 2).min(RETRY.1);
+        self.retry_at = Some(Instant::now() + retry);
+        Event::Down { error, retry }
+    }
+
+    async fn connect(&mut self) -> Result<(), StreamError> {
+        let control = self.address.connect().await.map_err(SetupError::from)?;
+        let shapes = check(&control, &self.settings).await.map_err(StreamError::Setup)?;
+        let slot = match slot::find(&control, &self.settings.slot).await? {
+            Some(slot) => slot,
+            None => slot::create(&control, &self.settings.slot).await?,
+        };
+        let asked = "select pg_snapshot_xmax(pg_current_snapshot())::text";
+        let row = control.query_one(asked, &[]).await.map_err(SetupError::from)?;
+        let xid: String = row.try_get(0).map_err(SetupError::from)?;
+        let config = self.address.replication(&self.settings, &slot.name);
+        let mut client = ReplicationClient::connect_gated(config).await?;
+        let system = client.identify_system().await?;
+        client.start().await?;
+        client.wait_started().await?;
+        let epoch = format!("{}-{}-{}", system.system_id, system.timeline, slot.generation);
+        if epoch != self.epoch {
+            self.epoch.clone_from(&epoch);
+            (self.last, self.idle) = (0, 0);
+            self.released.0.store(0, Ordering::Relaxed);
+        }
+        self.retry = RETRY.0;
+        let assembler = Assembler::new(shapes.clone(), xid.parse().unwrap_or(0), self.settings.commit_bytes);
+        self.link = Some(Link { client, assembler });
+        // What was given on an earlier connection comes no more, even if it was not released.
+        let from = slot.confirmed.max(self.last).max(self.idle);
+        self.events.push_back(Event::Up { epoch, from, shapes });
+        Ok(())
+    }
+
+    async fn take(&mut self, event: ReplicationEvent) -> Result<(), StreamError> {
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        match event {
+            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
+                link.assembler.begin(xid, commit_time_micros)?
+            }
+            ReplicationEvent::XLogData { data, .. } => {
+                link.assembler.feed(&data)?;
+            }
+            ReplicationEvent::Commit { end_lsn, .. } => match link.assembler.commit(end_lsn.as_u64())? {
+                // It was given before the connection was lost.
+                Some(commit) if commit.position <= self.last => {}
+                Some(commit) => {
+                    self.last = commit.position;
+                    let changed = changed_tables(&commit);
+                    self.events.push_back(Event::Commit(commit));
+                    for table in changed {
+                        self.describe(table).await?;
+                    }
+                }
+                None => self.confirm(end_lsn.as_u64()),
+            },
+            ReplicationEvent::KeepAlive { wal_end, .. } => {
+                let open = link.assembler.is_open();
+                let position = wal_end.as_u64();
+                self.confirm(if open { 0 } else { position });
+                if !open && position > self.last.max(self.idle) {
+                    self.idle = position;
+                    self.events.push_back(Event::Idle { position });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the database what may go from its log: all up to what was released; if that is all that was given, then all up to `reached`,
+    /// because an idle publication in a busy database would keep its log otherwise.
+    fn confirm(&self, reached: u64) {
+        let Some(link) = &self.link else { return };
+        let released = self.released.position();
+        let position = if released >= self.last { released.max(reached) } else { released };
+        link.client.update_applied_lsn(Lsn::from_u64(position));
+    }
+
+    /// Looks a table up again that is not as it was.
+    async fn describe(&mut self, table: usize) -> Result<(), StreamError> {
+        let Some(wanted) = self.settings.tables.get(table) else { return Ok(()) };
+        // One that can't be mended soon may change with every commit.
+        if let Some(at) = self.described.get_mut(table) {
+            if at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
+                return Ok(());
+            }
+            *at = Some(Instant::now());
+        }
+        let control = self.address.connect().await.map_err(SetupError::from)?;
+        let role =
+            control.query_one("select quote_ident(current_user)", &[]).await.map_err(SetupError::from)?;
+        let role: String = role.try_get(0).map_err(SetupError::from)?;
+        let shape = check::table(&control, &self.settings, wanted, &role).await;
+        if let (Ok(shape), Some(link)) = (&shape, self.link.as_mut()) {
+            link.assembler.adopt(table, shape.clone());
+        }
+        self.events.push_back(Event::Table { table, shape });
+        Ok(())
+    }
+}
+
+fn changed_tables(commit: &Commit) -> Vec<usize> {
+    let lost = commit.changes.iter().filter_map(|change| match change {
+        Change::Lost { table, reason: "schema" } => Some(*table),
+        _ => None,
+    });
+    lost.collect()
+}
