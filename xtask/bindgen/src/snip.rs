@@ -4,6 +4,7 @@
 //! browser does not have. So the functions that begin a panic become the trap itself, and wasm-opt removes the writing, the
 //! formatting and the texts, which nothing else needs.
 
+use walrus::ir::{Instr, InstrSeq, Unreachable, VisitorMut, dfs_pre_order_mut};
 use walrus::{FunctionBuilder, FunctionId, FunctionKind, InstrSeqBuilder, Module};
 
 /// The standard library's functions that never return, as Rust names them.
@@ -52,11 +53,12 @@ pub(crate) fn panics(module: &mut Module) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes what follows live tables out of a module whose clients have none.
+/// Takes live tables out of a module whose clients have none. The core has them behind a `dyn` trait, and nothing else that a module calls
+/// through its table of functions: without those calls the table goes, and with it all that only the table keeps.
 ///
 /// # Errors
 ///
-/// The function is not there: the core calls it otherwise, or it was inlined.
+/// What is to go is not there: the core calls it otherwise, or it was inlined.
 pub(crate) fn tables(module: &mut Module) -> Result<(), String> {
     let named = |module: &Module, part: &str| -> Vec<FunctionId> {
         let functions = module.funcs.iter();
@@ -66,8 +68,15 @@ pub(crate) fn tables(module: &mut Module) -> Result<(), String> {
             .collect()
     };
     let following = named(module, FOLLOWS_TABLES);
-    if following.is_empty() {
-        return Err(format!("no function {FOLLOWS_TABLES} is in the module; mend xtask/bindgen/src/snip.rs"));
+    let mut calls = Calls(0);
+    for (_, function) in module.funcs.iter_local_mut() {
+        let entry = function.entry_block();
+        dfs_pre_order_mut(&mut calls, function, entry);
+    }
+    if following.is_empty() || calls.0 == 0 {
+        return Err(format!(
+            "the module has no {FOLLOWS_TABLES}, or no call by table; mend xtask/bindgen/src/snip.rs"
+        ));
     }
     // It is called all the same, and finds nothing to do.
     for id in following {
@@ -77,6 +86,20 @@ pub(crate) fn tables(module: &mut Module) -> Result<(), String> {
         trap(module, id);
     }
     Ok(())
+}
+
+/// Makes a trap of every call by table, and counts them.
+struct Calls(usize);
+
+impl VisitorMut for Calls {
+    fn start_instr_seq_mut(&mut self, sequence: &mut InstrSeq) {
+        for (instruction, _) in &mut sequence.instrs {
+            if matches!(instruction, Instr::CallIndirect(_)) {
+                *instruction = Instr::Unreachable(Unreachable {});
+                self.0 += 1;
+            }
+        }
+    }
 }
 
 fn trap(module: &mut Module, id: FunctionId) {
