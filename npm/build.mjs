@@ -78,7 +78,15 @@ if (demo !== undefined) {
     outfile: join(demo, "demo.js"),
     plugins: [shareClient("./tidewire/index.js")],
   });
-  for (const file of ["index.html", "demo.css", "icon.svg"]) await cp(join(source, file), join(demo, file));
+  await build({
+    ...common,
+    sourcemap: false,
+    entryPoints: [join(source, "dashboard/dashboard.ts")],
+    outfile: join(demo, "dashboard/dashboard.js"),
+    plugins: [shareClient("../tidewire/index.js")],
+  });
+  for (const file of ["index.html", "demo.css", "icon.svg", "dashboard/index.html", "dashboard/dashboard.css"])
+    await cp(join(source, file), join(demo, file));
   for (const file of ["index.js", "requests.js", "tables.js", "widget.js", "core.wasm", "tables.wasm"])
     await cp(join(dist, file), join(demo, "tidewire", file));
   // The service worker changes with every file it keeps, so that browsers take the new ones.
@@ -87,6 +95,9 @@ if (demo !== undefined) {
     "demo.css",
     "icon.svg",
     "demo.js",
+    "dashboard/index.html",
+    "dashboard/dashboard.css",
+    "dashboard/dashboard.js",
     "tidewire/index.js",
     "tidewire/requests.js",
     "tidewire/tables.js",
