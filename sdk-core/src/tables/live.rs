@@ -6,8 +6,8 @@ use super::subscription::{Subscription, Told};
 use super::update::{RowChange, TableState, TableUpdate, Why};
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::wire::{codes, json};
 use crate::wire::{DecodeError, RowOp, TableAddress, TableFrame, TableRequest};
+use crate::wire::{codes, json};
 use std::collections::VecDeque;
 
 /// Most subscriptions of a client.
