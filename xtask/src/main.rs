@@ -44,6 +44,7 @@ cargo xtask COMMAND
            --seeds N       how many seeds; --from K where they begin
            --seed K        one seed alone; --trace prints all that happens
            --script FILE   a script, as a failing seed prints it
+           --tables        scenarios of live tables instead
            --planted       plant bugs and see that each is found; --only PART of a name
            --json          the figures as one JSON object
   help     this text

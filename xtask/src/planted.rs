@@ -7,10 +7,17 @@ pub(crate) struct Planted {
     /// Text that stands in the file, and what stands there instead; all places.
     pub(crate) find: &'static str,
     pub(crate) put: &'static str,
+    /// Whether it is the scenarios of live tables that must find it.
+    pub(crate) tables: bool,
 }
 
 const fn bug(name: &'static str, file: &'static str, find: &'static str, put: &'static str) -> Planted {
-    Planted { name, file, find, put }
+    Planted { name, file, find, put, tables: false }
+}
+
+/// A bug of live tables.
+const fn table(name: &'static str, file: &'static str, find: &'static str, put: &'static str) -> Planted {
+    Planted { name, file, find, put, tables: true }
 }
 
 const CHANNEL: &str = "sdk-core/src/delivery/channel.rs";
@@ -30,6 +37,16 @@ const PAGES: &str = "server-core/src/pages.rs";
 const SUBMIT: &str = "server-core/src/submit.rs";
 const SESSION: &str = "server-core/src/session.rs";
 const REVOCATIONS: &str = "server-core/src/revocations.rs";
+
+const TABLE_ROWS: &str = "sdk-core/src/tables/rows.rs";
+const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
+const TABLE_LIVE: &str = "sdk-core/src/tables/live.rs";
+const TABLE_SOURCE: &str = "server-core/src/tables/source.rs";
+const TABLE_JUDGE: &str = "server-core/src/tables/judge.rs";
+const TABLE_FEED: &str = "server-core/src/tables/feed.rs";
+const TABLE_CATCH_UP: &str = "server-core/src/tables/catch_up.rs";
+const TABLE_REQUESTS: &str = "server-core/src/tables/requests.rs";
+const TABLE_RING: &str = "server-core/src/tables/ring.rs";
 
 /// The panel.
 pub(crate) const PANEL: &[Planted] = &[
@@ -197,5 +214,89 @@ pub(crate) const PANEL: &[Planted] = &[
         REVOCATIONS,
         "        self.connections.enforce(&revocation.user, &self.revocations);\n",
         "",
+    ),
+    table(
+        "a new snapshot leaves the old cursor",
+        TABLE_SUBSCRIPTION,
+        "        self.cursor = cursor;\n",
+        "        drop(cursor);\n",
+    ),
+    table(
+        "cells that were not said become null",
+        TABLE_ROWS,
+        "if same.is_empty() {",
+        "if true || same.is_empty() {",
+    ),
+    table(
+        "rows with other values are not told after a new snapshot",
+        TABLE_ROWS,
+        "if reshaped || old.as_ref() != Some(new) {",
+        "if reshaped || old.is_none() {",
+    ),
+    table(
+        "rows that are gone are not told after a new snapshot",
+        TABLE_ROWS,
+        "if there(self, key).is_none() {",
+        "if false && there(self, key).is_none() {",
+    ),
+    table(
+        "a transaction is no longer waited for after a reconnect",
+        TABLE_LIVE,
+        "for (_, tx) in &subscription.waits {",
+        "for (_, tx) in subscription.waits.iter().take(0) {",
+    ),
+    table(
+        "a view stays live although its connection is gone",
+        TABLE_SUBSCRIPTION,
+        "        self.steady || matches!(self.phase, Phase::Live)",
+        "        self.steady || self.known.is_some()",
+    ),
+    table(
+        "a snapshot contains what was still running",
+        TABLE_SOURCE,
+        "xid < *xmax && !running.contains(&xid)",
+        "xid < *xmax",
+    ),
+    table(
+        "positions and not numbers tell what a snapshot contains",
+        TABLE_SOURCE,
+        "commit.xid.is_some_and(|xid| xid < *xmin || xid < *xmax && !running.contains(&xid))",
+        "drop((xmin, xmax, running)); true",
+    ),
+    table(
+        "a row that leaves the filter is not taken away",
+        TABLE_JUDGE,
+        "Some((belongs(&mut self.old)?, belongs(&mut self.new)?))",
+        "let new = belongs(&mut self.new)?; Some((new && belongs(&mut self.old)?, new))",
+    ),
+    table(
+        "the index looks at the new row only",
+        TABLE_FEED,
+        "for row in [&mut pair.old, &mut pair.new].into_iter().flatten() {",
+        "for row in [&mut pair.new].into_iter().flatten() {",
+    ),
+    table(
+        "who falls out of a feed misses the commit that did not fit",
+        TABLE_FEED,
+        "(Phase::Behind(None), last, before)",
+        "(Phase::Behind(None), last, head)",
+    ),
+    table(
+        "a cursor below the log is honoured",
+        TABLE_CATCH_UP,
+        "if sub.applied < self.ring.floor() {",
+        "if false && sub.applied < self.ring.floor() {",
+    ),
+    table(
+        "another claim changes nothing",
+        TABLE_REQUESTS,
+        "allowed.text != group.shape.permission",
+        "false && allowed.text != group.shape.permission",
+    ),
+    table(
+        "a restarted server takes what it did not see for seen",
+        TABLE_RING,
+        "self.commits.front().map_or(head, |first| first.before)",
+        "self.commits.front().map_or(head, |_| head)",
     ),
 ];

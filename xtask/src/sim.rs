@@ -105,7 +105,7 @@ impl Garden {
         // What a run that was stopped midway left of them may not link.
         garden.forget_builds();
         // Without a bug nothing may be found, or finding something says nothing.
-        match garden.look("300")? {
+        match garden.look("300", false)?.or(garden.look("300", true)?) {
             None => Ok(garden),
             Some(how) => Err(format!("the simulator finds something although no bug is planted: {how}")),
         }
@@ -134,12 +134,12 @@ impl Garden {
             ));
         }
         write(&path, &before.replace(bug.find, bug.put))?;
-        let found = self.look(BUDGET).map_err(|error| format!("`{}`: {error}", bug.name));
+        let found = self.look(BUDGET, bug.tables).map_err(|error| format!("`{}`: {error}", bug.name));
         write(&path, &before)?;
         found
     }
 
-    fn look(&self, seeds: &str) -> Result<Option<String>, String> {
+    fn look(&self, seeds: &str, tables: bool) -> Result<Option<String>, String> {
         let folder = self.top.join("target");
         let mut cargo = tools::cargo(&["build", "--profile", "planted", "-q", "-p", "tidewire-sim"]);
         cargo.current_dir(&self.top).env("CARGO_TARGET_DIR", &folder).env("RUSTFLAGS", "-Awarnings");
@@ -150,6 +150,7 @@ impl Garden {
         let program = folder.join("planted").join(format!("tidewire-sim{}", std::env::consts::EXE_SUFFIX));
         let ran = Command::new(program)
             .args(["--seeds", seeds, "--quick"])
+            .args(tables.then_some("--tables"))
             .output()
             .map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&ran.stdout);

@@ -34,7 +34,11 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "native", about: "all crates on this machine", run: native },
     Suite { name: "faults", about: "killed processes and a bad network, the checker over it", run: faults },
-    Suite { name: "simulator", about: "ten thousand seeds of faults on a virtual clock", run: simulator },
+    Suite {
+        name: "simulator",
+        about: "10,000 seeds of faults on a virtual clock, 20,000 of live tables",
+        run: simulator,
+    },
     Suite { name: "core-wasm", about: "the core's tests in WebAssembly, under Node", run: core_wasm },
     Suite { name: "size", about: "core, glue and client below their limit", run: size_limit },
     Suite { name: "npm", about: "the npm package under Node", run: npm },
@@ -158,15 +162,21 @@ fn core_wasm() -> Result<Counts, Trouble> {
 
 /// How many seeds the suite runs.
 const SEEDS: &str = "10000";
+/// How many scenarios of live tables.
+const SCENARIOS: &str = "20000";
 
 fn simulator() -> Result<Counts, Trouble> {
     let program = sim::build().map_err(Trouble::Failed)?;
-    let mut command = Command::new(program);
-    command.args(["--seeds", SEEDS]);
-    let finished = progress::watch_for("simulator", &mut command, LIMIT).map_err(Trouble::Failed)?;
-    print!("{}", finished.text);
-    let kept = finished.success;
-    Ok(Counts { passed: u64::from(kept), failed: u64::from(!kept) })
+    let mut counts = Counts::default();
+    for arguments in [&["--seeds", SEEDS][..], &["--seeds", SCENARIOS, "--tables"]] {
+        let mut command = Command::new(&program);
+        command.args(arguments);
+        let finished = progress::watch_for("simulator", &mut command, LIMIT).map_err(Trouble::Failed)?;
+        print!("{}", finished.text);
+        counts.passed += u64::from(finished.success);
+        counts.failed += u64::from(!finished.success);
+    }
+    Ok(counts)
 }
 
 fn size_limit() -> Result<Counts, Trouble> {
