@@ -40,8 +40,8 @@ struct Access {
 /// The settings of tables; the source that a flag names wins.
 pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<TablesConfig, ConfigError> {
     let section = section.unwrap_or_default();
-    let mut tables = TablesConfig::default();
-    tables.source = source.or(section.source).as_deref().map(read_source).transpose()?;
+    let source = source.or(section.source).as_deref().map(read_source).transpose()?;
+    let mut tables = TablesConfig { source, ..TablesConfig::default() };
     let least = |name, value: Option<usize>| match value {
         Some(0) => Err(ConfigError::Value { name, reason: "must be at least 1".to_owned() }),
         value => Ok(value),
