@@ -40,17 +40,32 @@ const apart = {
   name: "apart",
   setup(bundle) {
     bundle.onResolve({ filter: /^\.\/http\.ts$/ }, () => ({ path: "./requests.js", external: true }));
+    bundle.onResolve({ filter: /^\.\/tables\.ts$/ }, () => ({ path: "./tables.js", external: true }));
   },
 };
 await build({ ...common, entryPoints: [join(here, "src/index.ts")], outfile: join(dist, "index.js"), plugins: [apart] });
 await build({ ...common, entryPoints: [join(here, "src/http.ts")], outfile: join(dist, "requests.js") });
+// Its glue is another module's, its errors are the client's.
+const client = {
+  name: "client",
+  setup(bundle) {
+    bundle.onResolve({ filter: /\/types\.ts$/ }, () => ({ path: "./index.js", external: true }));
+  },
+};
+await build({
+  ...common,
+  alias: { "tidewire-glue": join(here, "wasm/tables.js") },
+  entryPoints: [join(here, "src/tables.ts")],
+  outfile: join(dist, "tables.js"),
+  plugins: [client],
+});
 await build({
   ...common,
   entryPoints: [join(here, "src/widget/widget.ts")],
   outfile: join(dist, "widget.js"),
   plugins: [shareClient("./index.js")],
 });
-await cp(join(here, "wasm/core.wasm"), join(dist, "core.wasm"));
+for (const file of ["core.wasm", "tables.wasm"]) await cp(join(here, "wasm", file), join(dist, file));
 
 if (demo !== undefined) {
   const source = join(here, "../examples/demo");
@@ -63,8 +78,16 @@ if (demo !== undefined) {
     outfile: join(demo, "demo.js"),
     plugins: [shareClient("./tidewire/index.js")],
   });
-  for (const file of ["index.html", "demo.css", "icon.svg"]) await cp(join(source, file), join(demo, file));
-  for (const file of ["index.js", "requests.js", "widget.js", "core.wasm"])
+  await build({
+    ...common,
+    sourcemap: false,
+    entryPoints: [join(source, "dashboard/dashboard.ts")],
+    outfile: join(demo, "dashboard/dashboard.js"),
+    plugins: [shareClient("../tidewire/index.js")],
+  });
+  for (const file of ["index.html", "demo.css", "icon.svg", "dashboard/index.html", "dashboard/dashboard.css"])
+    await cp(join(source, file), join(demo, file));
+  for (const file of ["index.js", "requests.js", "tables.js", "widget.js", "core.wasm", "tables.wasm"])
     await cp(join(dist, file), join(demo, "tidewire", file));
   // The service worker changes with every file it keeps, so that browsers take the new ones.
   const files = [
@@ -72,10 +95,15 @@ if (demo !== undefined) {
     "demo.css",
     "icon.svg",
     "demo.js",
+    "dashboard/index.html",
+    "dashboard/dashboard.css",
+    "dashboard/dashboard.js",
     "tidewire/index.js",
     "tidewire/requests.js",
+    "tidewire/tables.js",
     "tidewire/widget.js",
     "tidewire/core.wasm",
+    "tidewire/tables.wasm",
   ];
   const hash = createHash("sha256");
   for (const file of files) hash.update(await readFile(join(demo, file)));

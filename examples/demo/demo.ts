@@ -1,56 +1,19 @@
 // The demo page: a visitor's widget and an operator's table over the same dialog, each with a client of its own.
-import type { Client, Dialog, Row, Status, TokenProvider } from "tidewire";
+import type { Client, Dialog, Row, Status } from "tidewire";
 import { createClient } from "tidewire";
 import type { TidewireChat } from "tidewire/widget";
 import "tidewire/widget";
+import { demoToken } from "./token.ts";
 
 const DIALOG = "demo";
 const query = new URLSearchParams(location.search);
-/** `?name=` gives this tab a visitor of its own; `?token-ttl=` (s) shortens the life of tokens, `?tamper` spoils them. */
+/** `?name=` gives this tab a visitor of its own. */
 const name = query.get("name") ?? "visitor";
 
 function find<T extends HTMLElement>(id: string): T {
   const element = document.getElementById(id);
   if (element === null) throw new Error(`#${id} is missing`);
   return element as T;
-}
-
-/** Tokens of the demo server's, which signs them for whoever asks. */
-function demoToken(role: "user" | "operator", person: string): TokenProvider {
-  const key = `demo:${role}:${person}`;
-  return async (why) => {
-    const kept = read(key);
-    if (why === "connect" && kept !== undefined && kept.expires > Date.now() + 30_000) return kept.token;
-    const ttl = query.get("token-ttl");
-    const response = await fetch("/demo/token", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ role, name: person, ...(ttl === null ? {} : { ttl_s: Number(ttl) }) }),
-    });
-    if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    const { token, expires_ms } = (await response.json()) as { token: string; expires_ms: number };
-    if (query.has("tamper")) return `${token.slice(0, -8)}AAAAAAAA`;
-    keep(key, { token, expires: Date.now() + expires_ms });
-    return token;
-  };
-}
-
-function read(key: string): { token: string; expires: number } | undefined {
-  try {
-    const text = localStorage.getItem(key);
-    return text === null ? undefined : (JSON.parse(text) as { token: string; expires: number });
-  } catch {
-    // Denied, or not ours: the server gives another token.
-    return undefined;
-  }
-}
-
-function keep(key: string, value: { token: string; expires: number }): void {
-  try {
-    localStorage.setItem(key, JSON.stringify(value));
-  } catch {
-    // Denied: asked for again next time.
-  }
 }
 
 function visitor(): void {

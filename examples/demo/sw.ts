@@ -44,7 +44,7 @@ worker.addEventListener("fetch", (event) => {
   const { request } = event as RequestEvent;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin) return;
-  const file = url.pathname === "/" ? "index.html" : url.pathname.slice(1);
+  const file = url.pathname.slice(1) + (url.pathname.endsWith("/") ? "index.html" : "");
   if (FILES.includes(file)) (event as RequestEvent).respondWith(fresh(request, file));
 });
 
@@ -56,6 +56,6 @@ async function fresh(request: Request, file: string): Promise<Response> {
   } catch {
     // The server is stopped.
   }
-  const kept = await caches.match(new URL(file, location.href), { ignoreSearch: true });
+  const kept = await caches.match(new URL(`/${file}`, location.href), { ignoreSearch: true });
   return kept ?? Response.error();
 }

@@ -50,10 +50,11 @@ async function tab() {
   return page;
 }
 
-const sorted = ({ profile, ops, channels }) => ({
+const sorted = ({ profile, ops, channels, tables }) => ({
   ...(profile === undefined ? {} : { profile }),
   ops: [...ops].sort(),
   channels: [...channels].sort((a, b) => (a.channel < b.channel ? -1 : 1)),
+  tables: [...tables].sort((a, b) => (a.name < b.name ? -1 : 1)),
 });
 
 test("changes one at a time and together end the same, opened again too, for a leader and alone", async () => {
@@ -115,7 +116,7 @@ test("only the last leader writes: what an earlier one still tries is aborted wh
     ]);
   assert.deepEqual(await page.evaluate(late), ["unavailable", "unavailable", "unavailable"]);
   const held = () => window.next.load();
-  assert.deepEqual(await second.evaluate(held), { ops: ["1"], channels: [] });
+  assert.deepEqual(await second.evaluate(held), { ops: ["1"], channels: [], tables: [] });
   assert.equal(await second.evaluate(() => window.next.apply({ t: "put_op", id: "c", record: "3" })), null);
   assert.deepEqual((await second.evaluate(held)).ops, ["1", "3"]);
 });
@@ -127,6 +128,7 @@ test("a wiped store is empty, has another name for its content, and takes nothin
     for (const change of [
       { t: "put_op", id: "a", record: "1" },
       { t: "put_profile", record: "me" },
+      { t: "put_table", name: "rules", record: "{}" },
       { t: "put_events", channel: "c", epoch: "e", cursor: 1, events: [{ offset: 1, text: "1" }], trim_below: 0 },
     ]) {
       await first.apply(change);
@@ -139,9 +141,36 @@ test("a wiped store is empty, has another name for its content, and takes nothin
   };
   assert.deepEqual(await page.evaluate(run), {
     failure: "unavailable",
-    restored: { ops: [], channels: [] },
+    restored: { ops: [], channels: [], tables: [] },
     sameLife: false,
     later: true,
+  });
+});
+
+test("what the release before live tables kept is still there, and tables are kept beside it", async () => {
+  const run = async () => {
+    const database = await new Promise((resolve, reject) => {
+      const request = indexedDB.open("tidewire:before", 1);
+      request.onupgradeneeded = () => {
+        for (const name of ["ops", "channels", "profile"]) request.result.createObjectStore(name);
+        request.result.createObjectStore("events", { keyPath: ["channel", "offset"] });
+        request.result.createObjectStore("leader").createIndex("slot", "slot", { unique: true });
+        request.transaction.objectStore("ops").put("1", "a");
+      };
+      request.onerror = () => reject(request.error);
+      request.onsuccess = () => resolve(request.result);
+    });
+    database.close();
+    const storage = await window.store.openIndexedDb("before");
+    await storage.lead(0);
+    const failure = await storage.apply({ t: "put_table", name: "rules", record: "{}" });
+    return { failure, ...(await storage.load()) };
+  };
+  assert.deepEqual(await page.evaluate(run), {
+    failure: null,
+    ops: ["1"],
+    channels: [],
+    tables: [{ name: "rules", record: "{}" }],
   });
 });
 

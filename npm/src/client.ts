@@ -7,7 +7,8 @@ import type { Transport } from "./link.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
-import type { Draft, Leadership } from "./tabs.ts";
+import type { TablesClient } from "./tables.ts";
+import type { Draft, Leadership, TabsHost } from "./tabs.ts";
 import { CHANNEL, canShare, Tabs } from "./tabs.ts";
 import { forgetGuest, guestToken } from "./token.ts";
 import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Report, Status, Store } from "./types.ts";
@@ -23,6 +24,8 @@ const INITIAL: ClientState = {
   storage: null,
 };
 
+type Tables = typeof import("./tables.ts");
+
 interface Waiting {
   resolve(at: { offset: number }): void;
   reject(error: TidewireError): void;
@@ -32,10 +35,12 @@ interface Waiting {
  * Loads the core and what this browser kept, then returns a client with which everything is synchronous. It connects by itself
  * unless `autoConnect` is `false`. Rejects only if the core can't be loaded or the options make no sense.
  */
+export function createClient(options: ClientOptions & { tables: true }): Promise<TablesClient>;
+export function createClient(options: ClientOptions): Promise<Client>;
 export async function createClient(options: ClientOptions): Promise<Client> {
   const place = placeOf(options);
-  const [shared] = await Promise.all([isShared(options, place.scope), loadCore(options.wasm)]);
-  const client = new Client(options, place, shared);
+  const [shared, add] = await Promise.all([isShared(options, place.scope), load(options)]);
+  const client = new Client(options, place, shared, add);
   try {
     await client.begin();
   } catch (error) {
@@ -44,6 +49,18 @@ export async function createClient(options: ClientOptions): Promise<Client> {
   }
   if (options.autoConnect !== false) client.connect();
   return client;
+}
+
+async function load({ tables, wasm }: ClientOptions): Promise<Tables | undefined> {
+  if (tables === true) {
+    const add = await import("./tables.ts").catch((error: unknown) => {
+      throw new TidewireError("core_unavailable", `tables.js could not be loaded: ${String(error)}`, true);
+    });
+    await add.loadTables(wasm);
+    return add;
+  }
+  await loadCore(wasm ?? new URL("./core.wasm", import.meta.url));
+  return undefined;
 }
 
 /** Where a client connects, and the name of all that it keeps and shares: nothing is ever shared under another one. */
@@ -91,6 +108,7 @@ export class Client implements Store<ClientState> {
   readonly #dialogs = new Map<string, Dialog>();
   readonly #waiting = new Map<string, Waiting>();
   readonly #tabs: Tabs;
+  readonly #tables: Tables | undefined;
   readonly #host: DialogHost;
   /** The shared connection, whether or not this tab wants it. */
   #status: Status = INITIAL.status;
@@ -100,9 +118,10 @@ export class Client implements Store<ClientState> {
   #keeps = false;
 
   /** @internal */
-  constructor(options: ClientOptions, place: Place, shared: boolean) {
+  constructor(options: ClientOptions, place: Place, shared: boolean, tables: Tables | undefined) {
     this.#options = options;
     this.#place = place;
+    this.#tables = tables;
     this.#host = {
       draft: (command) => this.#tabs.draft(command),
       send: (draft) => this.#send(draft),
@@ -111,7 +130,7 @@ export class Client implements Store<ClientState> {
       user: () => this.getState().user,
       forget: (id) => this.#forget(id),
     };
-    this.#tabs = new Tabs(shared ? place.scope : null, {
+    const host: TabsHost = {
       wants: () => ({ connect: this.#rest === null, dialogs: [...this.#dialogs.keys()] }),
       event: (event) => this.#apply(event),
       refused: (id, { code, retryable }) => {
@@ -124,7 +143,12 @@ export class Client implements Store<ClientState> {
         return { ...leadership, driver: this.#drive(storage, restored, event) };
       },
       idle: () => this.#drive(memoryStorage(null), NOTHING, () => {}),
-    });
+    };
+    this.#tabs = new Tabs(
+      shared ? place.scope : null,
+      host,
+      tables && ((seat) => tables.board(seat, this, this.#scheduler)),
+    );
     this.#keeps = shared;
   }
 
@@ -208,7 +232,12 @@ export class Client implements Store<ClientState> {
   #drive(storage: Storage, restored: Restored, event: (event: CoreEvent) => void): Driver {
     const { config, token, guest, transports = TRANSPORTS } = this.#options;
     return new Driver({
-      core: createCore({ agent: "tidewire-js", transports, ...config }, restored, monotonic(), Date.now()),
+      core: (this.#tables?.createCore ?? createCore)(
+        { agent: "tidewire-js", transports, ...config },
+        restored,
+        monotonic(),
+        Date.now(),
+      ),
       origin: this.#place.origin,
       storage,
       token: token ?? guestToken(this.#place.server, { ...guest, name: this.#place.scope }),
@@ -223,6 +252,10 @@ export class Client implements Store<ClientState> {
     try {
       const storage = await openIndexedDb(this.#place.scope);
       const opened = shared ? await storage.lead(known) : { ...nothing, restored: await storage.load() };
+      // Only a core with tables knows when they are no longer this user's.
+      if (this.#tables === undefined) {
+        for (const { name } of opened.restored.tables) void storage.apply({ t: "clear_table", name });
+      }
       this.#keeps = true;
       return { ...opened, storage, failure: null };
     } catch {

@@ -57,8 +57,33 @@ export type CoreEvent =
     }
   | { readonly t: "received"; readonly event: unknown }
   | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[] }
+  | TableEvent
   | { readonly t: "storage"; readonly code?: string }
   | { readonly t: "problem"; readonly code: string; readonly message: string };
+
+/** What the core tells of a view of a table. */
+export type TableEvent = { readonly t: "table"; readonly view: number } & TableUpdate;
+
+/** What may happen to a view: its state changed, all of its rows, some of them, or a transaction that was waited for has come. */
+export type TableUpdate =
+  | {
+      readonly what: "state";
+      readonly state: "loading" | "live" | "stale" | "failed";
+      readonly code?: string;
+      readonly message?: string;
+      readonly at?: number;
+    }
+  | { readonly what: "rows" }
+  | { readonly what: "changes"; readonly changes: readonly WireChange[]; readonly tx?: string; readonly at?: number }
+  | { readonly what: "seen"; readonly tx: string; readonly code?: string };
+
+/** One row's change. */
+export interface WireChange {
+  readonly event: "insert" | "update" | "delete";
+  readonly new: Readonly<Record<string, unknown>> | null;
+  readonly old: Readonly<Record<string, unknown>> | null;
+  readonly why: "commit" | "moved_in" | "moved_out" | "resync";
+}
 
 type Effect =
   | { readonly t: "open"; readonly conn: number; readonly transport: Transport }
@@ -74,6 +99,14 @@ type Input =
   | { readonly t: "closed"; readonly conn: number; readonly code: number }
   | { readonly t: "token"; readonly ask: number; readonly token?: string; readonly error?: string }
   | { readonly t: "stored"; readonly store: number; readonly error?: string };
+
+/** Why the core refuses a command. */
+interface Refused {
+  readonly code: string;
+  readonly retryable: boolean;
+  readonly message?: string;
+  readonly at?: number;
+}
 
 /** A command by the core's name and its arguments. */
 export type Command = { readonly c: string; readonly [member: string]: unknown };
@@ -119,11 +152,12 @@ export class Driver {
     if (this.#freed) throw new TidewireError("closed", "this client was disposed of", false);
     const text = this.#guard(() => this.#parts.core.command(JSON.stringify(command), monotonic(), Date.now()));
     if (text === undefined) throw new TidewireError("core_crashed", "the core crashed; reload the page", false);
-    const answer = JSON.parse(text) as { ok?: unknown; error?: { code: string; retryable: boolean } };
+    const answer = JSON.parse(text) as { ok?: unknown; error?: Refused };
     if (answer.error === undefined) accepted?.(answer.ok);
     this.#drain();
     if (answer.error !== undefined) {
-      throw new TidewireError(answer.error.code, `${command.c}: ${answer.error.code}`, answer.error.retryable);
+      const { code, message = code, retryable, at } = answer.error;
+      throw new TidewireError(code, `${command.c}: ${message}`, retryable, at);
     }
   }
 

@@ -2,6 +2,23 @@ export type { Client } from "./client.ts";
 export { createClient } from "./client.ts";
 export type { Dialog } from "./dialog.ts";
 export type { Transport } from "./link.ts";
+export type { OpenTable, ReadyOptions, ReadyTables } from "./tables/ready.ts";
+export type { Table } from "./tables/table.ts";
+export type {
+  Conditions,
+  Direction,
+  Literal,
+  OrderBy,
+  TableChange,
+  TableEventName,
+  TableOptions,
+  TableRow,
+  TableState,
+  TableStatus,
+  Tests,
+  Where,
+} from "./tables/types.ts";
+export type { TablesClient } from "./tables.ts";
 export { guestToken } from "./token.ts";
 export type {
   ClientOptions,

@@ -1,7 +1,7 @@
 import type { Restored, Storage, StorageFailure, StoreChange } from "./storage.ts";
 
-const VERSION = 1;
-const STORES = ["ops", "channels", "events", "profile", "leader"];
+const VERSION = 2;
+const STORES = ["ops", "channels", "events", "profile", "leader", "tables"];
 /** The one place for the one leader: a unique index allows no second. */
 const SLOT = "slot";
 /** How long another tab may block the opening, ms. */
@@ -156,10 +156,13 @@ export class IndexedDbStorage implements Storage {
 /** Everything kept. */
 async function read(transaction: IDBTransaction): Promise<Restored> {
   const all = <T>(store: string) => result(transaction.objectStore(store).getAll() as IDBRequest<unknown>) as Promise<T>;
-  const [ops, cursors, names, profile, events] = await Promise.all([
+  const keys = (store: string) => result(transaction.objectStore(store).getAllKeys());
+  const [ops, cursors, names, tableNames, records, profile, events] = await Promise.all([
     all<string[]>("ops"),
     all<{ epoch: string; cursor: number }[]>("channels"),
-    result(transaction.objectStore("channels").getAllKeys()),
+    keys("channels"),
+    keys("tables"),
+    all<string[]>("tables"),
     result(transaction.objectStore("profile").get(PROFILE_KEY) as IDBRequest<string | undefined>),
     all<{ channel: string; offset: number; text: string }[]>("events"),
   ]);
@@ -169,7 +172,8 @@ async function read(transaction: IDBTransaction): Promise<Restored> {
     const known = events.filter((event) => event.channel === channel && event.offset <= kept.cursor);
     return { channel, epoch: kept.epoch, cursor: kept.cursor, events: known.map((event) => event.text) };
   });
-  return profile === undefined ? { ops, channels } : { profile, ops, channels };
+  const tables = records.map((record, index) => ({ name: String(tableNames[index]), record }));
+  return { ...(profile === undefined ? {} : { profile }), ops, channels, tables };
 }
 
 /** Puts a new leader into the slot; the content gets another name if it is `anew`. */
@@ -220,6 +224,12 @@ function carryOut(transaction: IDBTransaction, change: StoreChange): void {
       // An array sorts after every number: this is the end of the channel's keys.
       store("events").delete(IDBKeyRange.bound([change.channel], [change.channel, []]));
       break;
+    case "put_table":
+      store("tables").put(change.record, change.name);
+      break;
+    case "clear_table":
+      store("tables").delete(change.name);
+      break;
     case "put_profile":
       store("profile").put(change.record, PROFILE_KEY);
       break;
@@ -230,13 +240,16 @@ function openDatabase(name: string, lost: () => void): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(name, VERSION);
     let timer: ReturnType<typeof setTimeout> | undefined;
-    request.onupgradeneeded = () => {
+    request.onupgradeneeded = ({ oldVersion }) => {
       const database = request.result;
-      database.createObjectStore("ops");
-      database.createObjectStore("channels");
-      database.createObjectStore("events", { keyPath: ["channel", "offset"] });
-      database.createObjectStore("profile");
-      database.createObjectStore("leader").createIndex(SLOT, SLOT, { unique: true });
+      if (oldVersion < 1) {
+        database.createObjectStore("ops");
+        database.createObjectStore("channels");
+        database.createObjectStore("events", { keyPath: ["channel", "offset"] });
+        database.createObjectStore("profile");
+        database.createObjectStore("leader").createIndex(SLOT, SLOT, { unique: true });
+      }
+      database.createObjectStore("tables");
     };
     request.onblocked = () => {
       timer = setTimeout(() => reject(new Error("another tab blocks the store")), BLOCKED_LIMIT);

@@ -11,6 +11,8 @@ export type StoreChange =
       readonly trim_below: number;
     }
   | { readonly t: "clear_channel"; readonly channel: string }
+  | { readonly t: "put_table"; readonly name: string; readonly record: string }
+  | { readonly t: "clear_table"; readonly name: string }
   | { readonly t: "put_profile"; readonly record: string };
 
 /** What the store held: given to the core when it starts. */
@@ -18,15 +20,16 @@ export interface Restored {
   readonly profile?: string;
   readonly ops: readonly string[];
   readonly channels: readonly { channel: string; epoch: string; cursor: number; events: string[] }[];
+  readonly tables: readonly { name: string; record: string }[];
 }
 
 /** What a store holds in which nothing was ever kept. */
-export const NOTHING: Restored = { ops: [], channels: [] };
+export const NOTHING: Restored = { ops: [], channels: [], tables: [] };
 
 /** How a change failed. */
 export type StorageFailure = "full" | "unavailable";
 
-/** Where ops, cursors and events are kept. */
+/** Where ops, cursors, events and tables are kept. */
 export interface Storage {
   /** Everything kept. */
   load(): Promise<Restored>;

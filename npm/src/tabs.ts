@@ -1,4 +1,4 @@
-import type { Command, CoreEvent, Driver, RowChange, WireRow } from "./driver.ts";
+import type { Command, CoreEvent, Driver, RowChange, TableEvent, WireRow } from "./driver.ts";
 import { monotonic } from "./driver.ts";
 import type { Hint } from "./lifecycle.ts";
 import { watchLifecycle } from "./lifecycle.ts";
@@ -7,7 +7,7 @@ import type { Report } from "./types.ts";
 import { TidewireError } from "./types.ts";
 
 /** The version of what tabs say to each other: a page of another release has another one, and shares nothing with this. */
-const VERSION = 1;
+const VERSION = 2;
 /** What the channels of dialogs begin with. */
 export const CHANNEL = "dialog:";
 /** How often a visible follower asks whether the leader is there, and how long an answer may take: ms. */
@@ -34,7 +34,8 @@ export interface TabState {
 
 type Message = { readonly from: string } & (
   | { readonly t: "ask" }
-  | { readonly t: "lead"; readonly term: number; readonly life: string }
+  /** `full`: the leader's core has all that cores may have. */
+  | { readonly t: "lead"; readonly term: number; readonly life: string; readonly full: boolean }
   /** All that the leader must know of a tab, commands to carry out, and the dialogs whose rows it lacks; `null`: it lacks nothing. */
   | {
       readonly t: "tab";
@@ -45,6 +46,8 @@ type Message = { readonly from: string } & (
     }
   | { readonly t: "ran"; readonly term: number; readonly to: string; readonly key: string; readonly error?: Refusal }
   | { readonly t: "told"; readonly term: number; readonly to?: string; readonly list: CoreEvent[]; readonly report?: Report }
+  /** A passenger's word: to one of another tab, or to the leader's. */
+  | { readonly t: "along"; readonly term: number; readonly to: string | undefined; readonly word: unknown }
   | { readonly t: "bye" | "logout" }
 );
 
@@ -61,6 +64,32 @@ export interface Leadership {
   /** Names the store's content from one logout to the next. */
   readonly life: string;
   readonly failure: string | null;
+}
+
+/** What needs the core that all tabs share beside the chat; its code is loaded by tabs that want it. */
+export interface Passenger {
+  /** There is a leader, here or elsewhere, that knows nothing of what this tab wants. */
+  begin(): void;
+  /** There is none, or what it told may be old. If it was here, its core answers for the last time. */
+  pause(): void;
+  /** The leader's core, here, tells this. */
+  told(event: TableEvent): void;
+  /** Another tab's passenger says this. */
+  heard(from: string, word: unknown): void;
+  /** A tab of this leader's is gone. */
+  gone(tab: string): void;
+  /** The user was logged out (`logged_out`), or this tab is of no more use (`closed`). */
+  end(code: string): void;
+}
+
+/** What a passenger has of the tabs. */
+export interface Seat {
+  /** Whether the core that all share is here. */
+  leads(): boolean;
+  /** Carries out a command by the core that is here: see {@link Driver.command}. */
+  command(command: Command, accepted?: (answer: unknown) => void): void;
+  /** Says something to the passenger of a tab, or of the leader. */
+  post(to: string | undefined, word: unknown): void;
 }
 
 /** What tabs need of their client. */
@@ -86,6 +115,7 @@ export class Tabs {
   readonly #scope: string | null;
   readonly #host: TabsHost;
   readonly #unwatch: () => void;
+  readonly #passenger: Passenger | undefined;
   #id = "";
   #driver: Driver;
   #leading = false;
@@ -119,6 +149,8 @@ export class Tabs {
   /** Dialogs whose rows this leader has told; changes of others would lack their beginning. */
   readonly #told = new Set<string>();
   #report: Report | undefined;
+  /** The last leader that this tab took the place of, because it could not serve it. */
+  #claimed = 0;
   /** Lets `join` go on, or fail. */
   #settled: ((error?: unknown) => void) | undefined;
 
@@ -132,10 +164,15 @@ export class Tabs {
   #anyShown = true;
   #network = true;
 
-  constructor(scope: string | null, host: TabsHost) {
+  constructor(scope: string | null, host: TabsHost, board?: (seat: Seat) => Passenger) {
     this.#scope = scope;
     this.#host = host;
     this.#driver = host.idle();
+    this.#passenger = board?.({
+      leads: () => this.#leading,
+      command: (command, accepted) => this.#driver.command(command, accepted),
+      post: (to, word) => this.#post({ t: "along", term: this.#term, to, word }),
+    });
     this.#unwatch = watchLifecycle((hint) => this.#hint(hint));
   }
 
@@ -179,6 +216,7 @@ export class Tabs {
   dispose(): void {
     this.#unwatch();
     this.#leave();
+    this.#passenger?.end("closed");
     this.#driver.dispose();
   }
 
@@ -322,6 +360,7 @@ export class Tabs {
   }
 
   #stepDown(): void {
+    this.#passenger?.pause();
     this.#turn = undefined;
     for (const { gone } of this.#members.values()) gone.abort();
     this.#members.clear();
@@ -355,6 +394,7 @@ export class Tabs {
     this.#combine();
     this.#listen(this.#online, undefined);
     for (const command of this.#kept.values()) this.#runFor(this.#id, command);
+    this.#passenger?.begin();
     this.#announce();
     this.#settled?.();
   }
@@ -371,6 +411,7 @@ export class Tabs {
     this.#life = "";
     this.#kept.clear();
     this.#report = undefined;
+    this.#passenger?.end("logged_out");
     this.#host.wiped();
   }
 
@@ -427,6 +468,11 @@ export class Tabs {
         if (this.#leading) this.#lost();
         this.#heard = true;
         if (message.term > this.#term || this.#doubtful || this.#behind) this.#follow(message.term, message.life);
+        // It has no core for this tab, which has one for all.
+        if (this.#passenger !== undefined && !message.full && message.term > this.#claimed) {
+          this.#claimed = message.term;
+          this.#request({ steal: true });
+        }
         break;
       case "tab":
         if (this.#leading && message.term === this.#term) this.#hearTab(message);
@@ -438,6 +484,11 @@ export class Tabs {
       case "told":
         if (this.#leading || message.term !== this.#term) break;
         if (message.to === undefined || message.to === this.#id) this.#hearTold(message);
+        break;
+      case "along":
+        if (message.term === this.#term && (this.#leading ? message.to === undefined : message.to === this.#id)) {
+          this.#passenger?.heard(message.from, message.word);
+        }
         break;
       case "bye":
         this.#forget(message.from);
@@ -498,6 +549,7 @@ export class Tabs {
     this.#behind = false;
     this.#told.clear();
     this.#tell([...this.#kept.values()], [...this.#host.wants().dialogs]);
+    this.#passenger?.begin();
   }
 
   #hearTold({ list, to, report: told }: Extract<Message, { t: "told" }>): void {
@@ -547,6 +599,7 @@ export class Tabs {
   /** Nobody knows whether what is shown is still so: that must be seen. */
   #doubt(): void {
     this.#doubtful = true;
+    this.#passenger?.pause();
     const { connect, dialogs } = this.#host.wants();
     if (connect)
       this.#host.event({ t: "status", state: "reconnecting", attempt: 0, cause: "leader_silent", waiting: this.#kept.size });
@@ -575,6 +628,10 @@ export class Tabs {
       return;
     }
     const { t } = event;
+    if (t === "table") {
+      this.#passenger?.told(event);
+      return;
+    }
     if (t === "channel") this.#last.set(event.channel, event);
     else if (t === "status" || t === "user" || t === "storage") this.#last.set(t, event);
     if (t === "status") this.#statusAt = monotonic();
@@ -583,7 +640,7 @@ export class Tabs {
   }
 
   #announce(): void {
-    if (this.#leading) this.#post({ t: "lead", term: this.#term, life: this.#life });
+    if (this.#leading) this.#post({ t: "lead", term: this.#term, life: this.#life, full: this.#passenger !== undefined });
   }
 
   #hearTab({ from, tab, run, lacks }: Extract<Message, { t: "tab" }>): void {
@@ -615,6 +672,7 @@ export class Tabs {
 
   #forget(tab: string): void {
     this.#members.get(tab)?.gone.abort();
+    this.#passenger?.gone(tab);
     if (this.#members.delete(tab)) this.#combine();
   }
 

@@ -174,7 +174,11 @@ export interface ClientOptions {
   name?: string;
   /** Where messages wait. Default `indexeddb`. */
   storage?: "indexeddb" | "memory";
-  /** Where `core.wasm` is, or its bytes. Default: beside this module. */
+  /**
+   * `true`: the client has live tables, `client.table(…)`. Their code is loaded only then, and `tables.wasm` in the place of `core.wasm`.
+   */
+  tables?: boolean;
+  /** Where `core.wasm` is, or its bytes; with `tables`, where `tables.wasm` is. Default: beside this module. */
   wasm?: URL | string | BufferSource;
   /** The ways to reach the server that may be tried, the best first. Default: all four. */
   transports?: readonly Transport[];
@@ -191,10 +195,13 @@ export class TidewireError extends Error {
   readonly code: string;
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
+  /** Where in a table's filter, in bytes. */
+  readonly at: number | undefined;
 
-  constructor(code: string, message: string, retryable: boolean) {
+  constructor(code: string, message: string, retryable: boolean, at?: number) {
     super(message);
     this.code = code;
     this.retryable = retryable;
+    this.at = at;
   }
 }

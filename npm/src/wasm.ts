@@ -13,14 +13,14 @@ export interface CoreInstance {
 let loading: Promise<void> | undefined;
 
 /** Loads the module once for the page. A failed load may be tried again. */
-export function loadCore(source?: URL | string | BufferSource): Promise<void> {
-  loading ??= compile(source ?? new URL("./core.wasm", import.meta.url)).then(
+export function loadCore(source: URL | string | BufferSource): Promise<void> {
+  loading ??= compile(source).then(
     (module) => {
       initSync({ module });
     },
     (error: unknown) => {
       loading = undefined;
-      throw new TidewireError("core_unavailable", `core.wasm could not be loaded: ${String(error)}`, true);
+      throw new TidewireError("core_unavailable", `the core could not be loaded: ${String(error)}`, true);
     },
   );
   return loading;

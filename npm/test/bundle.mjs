@@ -6,8 +6,10 @@ import { build } from "esbuild";
 
 const npm = fileURLToPath(new URL("..", import.meta.url));
 
-/** The modules of files in `src`, as one. */
-export async function source(...files) {
+/** The modules of files in `src`, as one; `{ tables: true }` at the end for the glue of the module with live tables. */
+export async function source(...given) {
+  const files = given.filter((file) => typeof file === "string");
+  const { tables = false } = given.find((file) => typeof file !== "string") ?? {};
   const contents = files.map((file) => `export * from "./${file}";`).join("\n");
   const result = await build({
     stdin: { contents, resolveDir: join(npm, "src"), loader: "ts" },
@@ -15,10 +17,10 @@ export async function source(...files) {
     format: "esm",
     platform: "neutral",
     write: false,
-    alias: { "tidewire-glue": join(npm, "wasm/core.js") },
+    alias: { "tidewire-glue": join(npm, tables ? "wasm/tables.js" : "wasm/core.js") },
   });
   return import(`data:text/javascript;base64,${Buffer.from(result.outputFiles[0].text).toString("base64")}`);
 }
 
-/** The bytes of `core.wasm`. */
-export const wasm = () => readFile(join(npm, "dist/core.wasm"));
+/** The bytes of `core.wasm`, or of `tables.wasm`. */
+export const wasm = (name = "core") => readFile(join(npm, `dist/${name}.wasm`));

@@ -6,7 +6,7 @@ import { source, wasm } from "./bundle.mjs";
 const { createCore, loadCore } = await source("wasm.ts");
 await loadCore(await wasm());
 
-const EMPTY = { ops: [], channels: [] };
+const EMPTY = { ops: [], channels: [], tables: [] };
 const make = (config = {}, restored = EMPTY) => createCore(config, restored, 1, 1_700_000_000_000);
 const at = [1, 1_700_000_000_000];
 

@@ -7,7 +7,7 @@ import { World } from "./world.mjs";
 const { Tabs, Driver, createCore, loadCore } = await source("tabs.ts", "driver.ts", "wasm.ts");
 await loadCore(await wasm());
 
-const EMPTY = { ops: [], channels: [] };
+const EMPTY = { ops: [], channels: [], tables: [] };
 let world;
 
 beforeEach(() => {
@@ -74,7 +74,7 @@ class Page {
           const { store } = world;
           const term = Math.max(known, store.term) + 1;
           store.term = term;
-          const restored = { ops: [...store.ops.values()], channels: [] };
+          const restored = { ops: [...store.ops.values()], channels: [], tables: [] };
           if (store.profile !== undefined) restored.profile = store.profile;
           const { life } = store;
           // Reading takes a step.

@@ -25,7 +25,7 @@ export class World {
   #channels = new Set();
   #saved = new Map();
   /** The store that all tabs share. */
-  store = { term: 0, life: "life", ops: new Map(), profile: undefined };
+  store = { term: 0, life: "life", ops: new Map(), profile: undefined, tables: new Map() };
   /** Writes that came from a tab that no longer leads. */
   fenced = 0;
   /** The server's log, and the sockets that are open. */
@@ -39,6 +39,10 @@ export class World {
   left = [];
   /** Whether the server answers. */
   serving = true;
+  /** The one table: its transactions, and how many subscriptions to it were asked for and ended. */
+  commits = [];
+  subscribed = 0;
+  ended = 0;
 
   constructor() {
     for (const name of NAMES) this.#saved.set(name, Object.getOwnPropertyDescriptor(globalThis, name));
@@ -211,10 +215,31 @@ export class World {
     return this.#held.keys();
   }
 
+  /** Another program commits changes of the table. */
+  commit(...changes) {
+    this.commits.push(changes);
+    const place = this.commits.length;
+    for (const socket of this.sockets) if (socket.feeds) socket.say(committed({ feed: "f" }, place, changes));
+  }
+
+  /** The table's rows by their ids, as they are at a place. */
+  tableAt(place = this.commits.length) {
+    const rows = new Map();
+    for (const change of this.commits.slice(0, place).flat()) {
+      if (change.op === "delete") rows.delete(change.key[0]);
+      else rows.set(change.key[0], change.row);
+    }
+    return rows;
+  }
+
   /** The tab that has the leader's lock. */
   get leader() {
     return [...this.#held].find(([name]) => name.endsWith("/leader"))?.[1].tab;
   }
+}
+
+function committed(to, place, changes) {
+  return { t: "tbl.tx", ...to, prev: place - 1, pos: place, cursor: `c${place}`, tx: `x${place}`, at: place, changes };
 }
 
 /** A WebSocket whose other end is the world's server: it keeps each op once and in order, as the protocol says. */
@@ -235,6 +260,8 @@ function socketsOf(world) {
     readyState = 0;
     owner = world.current;
     #live = false;
+    /** Whether what is committed goes here. */
+    feeds = false;
 
     constructor() {
       world.sockets.add(this);
@@ -277,6 +304,7 @@ function socketsOf(world) {
       if (frame.t === "unsub") world.left.push(frame.ch);
       if (frame.t === "signal" || frame.t === "auth") world.heard.push(frame);
       if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
+      if (frame.t.startsWith("tbl.")) this.#serveTable(frame);
       if (frame.t !== "op") return;
       const code = world.refuses(frame);
       if (code !== null) {
@@ -297,6 +325,30 @@ function socketsOf(world) {
         for (const socket of world.sockets) if (socket.#live) socket.#say(event);
       }
       this.#say({ t: "ok", id: frame.id, ch: frame.ch, offset: at + 1, at: 1, dup });
+    }
+
+    #serveTable({ t, sid, cursor, tx }) {
+      const place = world.commits.length;
+      if (t === "tbl.sub") {
+        world.subscribed += 1;
+        const columns = [
+          { name: "id", type: "integer" },
+          { name: "name", type: "text" },
+        ];
+        const ok = { t: "tbl.ok", sid, columns, key: [0], more: false };
+        const from = cursor === undefined ? place : Number(cursor.slice(1));
+        if (cursor === undefined) this.#say({ ...ok, mode: "snapshot", pos: from, rows: [...world.tableAt().values()] });
+        else this.#say({ ...ok, mode: "resumed", pos: from, cursor, rows: [] });
+        for (let at = from + 1; at <= place; at += 1) this.#say(committed({ sid }, at, world.commits[at - 1]));
+        this.#say({ t: "tbl.live", sid, feed: "f", prev: place, pos: place, cursor: `c${place}` });
+        this.feeds = true;
+      } else if (t === "tbl.wait") {
+        const known = Number(tx.slice(1)) <= place;
+        this.#say({ t: "tbl.seen", sid, tx, ...(known ? {} : { code: "unknown_tx" }) });
+      } else if (t === "tbl.unsub") {
+        world.ended += 1;
+        this.feeds = false;
+      }
     }
 
     #subscribe({ ch, offset }) {

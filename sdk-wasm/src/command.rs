@@ -2,13 +2,15 @@
 
 use crate::input::object;
 use crate::output::{report, row};
+use crate::tables;
 use tidewire_core::wire::json::{Writer, string};
 use tidewire_core::{Client, Draft, Lane, Now, SendError, SubscribeError};
 
 /// Runs a command and answers in JSON; nothing if it can't be read.
 pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
     let given = object(text)?;
-    let answer = match given.str("c")?.as_ref() {
+    let name = given.str("c")?;
+    let answer = match name.as_ref() {
         "connect" => {
             client.connect(now);
             done()
@@ -60,7 +62,7 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &given.str("op")?)),
         "discard" => flag(client.discard(now, &given.str("op")?)),
-        _ => return None,
+        other => return tables::run(client, other, &given, now),
     };
     Some(answer)
 }

@@ -1,5 +1,6 @@
 //! What the host says, read from JSON: settings, the restored store, and inputs.
 
+use crate::tables;
 use tidewire_core::wire::json::{Object, validate};
 use tidewire_core::{
     Config, ConnId, Input, Lifecycle, Network, Restored, RestoredChannel, StoreError, StoreId, TokenAsk,
@@ -45,10 +46,12 @@ pub(crate) fn config(text: &str) -> Option<Config> {
             config.transports.push(Transport::parse(&word)?);
         }
     }
+    tables::config(&given, &mut config);
     Some(config)
 }
 
-/// `{profile?, ops: [text], channels: [{channel, epoch, cursor, events: [text]}]}`.
+/// `{profile?, ops: [text], channels: [{channel, epoch, cursor, events: [text]}],
+/// tables: [{name, record}]}`.
 pub(crate) fn restored(text: &str) -> Option<Restored> {
     let given = object(text)?;
     let mut channels = Vec::new();
@@ -65,10 +68,11 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
         profile: given.str("profile").map(|profile| profile.into_owned()),
         ops: texts(&given, "ops")?,
         channels,
+        tables: tables::restored(&given)?,
     })
 }
 
-fn texts(object: &Object<'_>, name: &str) -> Option<Vec<String>> {
+pub(crate) fn texts(object: &Object<'_>, name: &str) -> Option<Vec<String>> {
     let mut texts = Vec::new();
     for raw in object.array(name)? {
         if !raw.starts_with('"') {
@@ -133,8 +137,11 @@ mod tests {
     #[test]
     fn a_store_is_read_back_with_texts_unescaped() {
         let text = r#"{"profile":"{\"a\":1}","ops":["{\"id\":\"1\"}"],
-            "channels":[{"channel":"dialog:demo","epoch":"e","cursor":2,"events":["{\"t\":\"event\"}"]}]}"#;
+            "channels":[{"channel":"dialog:demo","epoch":"e","cursor":2,"events":["{\"t\":\"event\"}"]}],
+            "tables":[{"name":"rules","record":"{}"}]}"#;
         let read = restored(text).unwrap();
+        let kept = [("rules".to_owned(), "{}".to_owned())];
+        assert_eq!(read.tables, if cfg!(feature = "tables") { &kept[..] } else { &[] });
         assert_eq!(read.profile.as_deref(), Some(r#"{"a":1}"#));
         assert_eq!(read.ops, [r#"{"id":"1"}"#]);
         assert_eq!(read.channels[0].cursor, 2);

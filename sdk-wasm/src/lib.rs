@@ -6,6 +6,8 @@
 mod command;
 mod input;
 mod output;
+#[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
+mod tables;
 
 use std::cell::RefCell;
 use tidewire_core::wire::json::Writer;
@@ -31,7 +33,8 @@ impl Core {
     /// Nothing if one of them can't be read.
     pub fn create(config: &str, seed: &[u8], restored: &str, mono: f64, wall: f64) -> Option<Core> {
         let seed = <[u8; 32]>::try_from(seed).ok()?;
-        let client = Client::new(input::config(config)?, seed, now(mono, wall), input::restored(restored)?);
+        let (config, restored) = (input::config(config)?, input::restored(restored)?);
+        let client = tables::client(config, seed, now(mono, wall), restored);
         Some(Core { client: RefCell::new(client) })
     }
 
@@ -52,7 +55,8 @@ impl Core {
         }
     }
 
-    /// Carries out a command; answers `{"ok": …}` or `{"error": {"code", "retryable"}}`.
+    /// Carries out a command; answers `{"ok": …}` or `{"error": {"code", "retryable"}}`, with `message` and `at` where a table was
+    /// refused.
     pub fn command(&self, command: &str, mono: f64, wall: f64) -> String {
         command::run(&mut self.client.borrow_mut(), command, now(mono, wall)).unwrap_or_else(|| {
             let error = Writer::object().str("code", "bad_command").bool("retryable", false).end();

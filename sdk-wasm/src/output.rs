@@ -1,5 +1,6 @@
 //! What the core asks for and tells, written as JSON: one object with a `t` for each output.
 
+use crate::tables;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, StoreChange};
 
@@ -45,6 +46,7 @@ fn change(change: &StoreChange) -> String {
         }
         StoreChange::ClearChannel { channel } => Writer::frame("clear_channel").str("channel", channel),
         StoreChange::PutProfile { record } => Writer::frame("put_profile").str("record", &record.0),
+        of_tables => tables::change(of_tables).unwrap_or_else(|| Writer::frame("unknown")),
     }
     .end()
 }
@@ -99,6 +101,7 @@ fn event(event: &Event) -> Writer {
             let changes: Vec<String> = changes.iter().map(row_change).collect();
             Writer::frame("dialog").str("dialog", dialog).array("changes", changes.iter().map(String::as_str))
         }
+        Event::Table { view, update } => tables::event(*view, update),
         Event::Storage { code } => Writer::frame("storage").opt_str("code", *code),
         Event::Problem { code, message } => {
             Writer::frame("problem").str("code", code).str("message", message)

@@ -3,7 +3,7 @@
 use crate::progress::{self, done};
 use crate::stamp::Stamp;
 use crate::{size, tools};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -29,6 +29,19 @@ const WASM_OPT: [&str; 13] = [
 /// The module's stack, bytes: deep enough for the JSON reader's greatest depth many times over.
 const STACK: &str = "-Clink-arg=-zstack-size=262144";
 
+/// A module, and the feature of the crate that it is built with.
+struct Module {
+    name: &'static str,
+    title: &'static str,
+    tables: bool,
+}
+
+/// What a page loads: the chat alone, or the chat with live tables.
+const MODULES: [Module; 2] = [
+    Module { name: "core", title: "WebAssembly module", tables: false },
+    Module { name: "tables", title: "WebAssembly module with live tables", tables: true },
+];
+
 /// Where the demo page is built.
 pub(crate) fn demo_folder() -> PathBuf {
     tools::top().join(".demo/web")
@@ -47,8 +60,10 @@ pub(crate) fn web() -> Result<(), String> {
     let compiled = compile();
     // Whatever went wrong with the compiler, the other program must not outlive us.
     tools::finish_npm_install(installing)?;
-    if let Some((stamp, module)) = compiled? {
-        shrink(&module)?;
+    if let Some(stamp) = compiled? {
+        for module in &MODULES {
+            shrink(module)?;
+        }
         stamp.keep()?;
     }
     bundle()
@@ -78,36 +93,47 @@ fn wasm_folder() -> PathBuf {
     tools::npm().join("wasm")
 }
 
-/// Compiles the module and makes its glue, if its sources changed; the module still has to shrink.
-fn compile() -> Result<Option<(Stamp, PathBuf)>, String> {
+/// Compiles the modules and makes their glue, if their sources changed; they still have to shrink.
+fn compile() -> Result<Option<Stamp>, String> {
     let top = tools::top();
     let inputs =
         ["Cargo.toml", "Cargo.lock", "sdk-core/Cargo.toml", "sdk-core/src", "sdk-wasm", "xtask/bindgen"]
             .map(|name| top.join(name));
     let rustc = tools::output_of("rustc", &["--version"]).unwrap_or_default();
     let stamp = Stamp::of(tools::stamps().join("wasm"), &inputs, &format!("{rustc} {WASM_OPT:?} {STACK}"));
-    let folder = wasm_folder();
-    if stamp.is_current(&[folder.join("core.js"), folder.join("core.wasm")]) {
-        done("WebAssembly module", "(unchanged)");
+    let outputs = MODULES
+        .each_ref()
+        .map(|module| ["js", "wasm"].map(|ending| wasm_folder().join(format!("{}.{ending}", module.name))));
+    if stamp.is_current(outputs.as_flattened()) {
+        done("WebAssembly modules", "(unchanged)");
         return Ok(None);
     }
     tools::need_target(WASM_TARGET)?;
-    let mut command =
-        tools::cargo(&["build", "--package", "tidewire-wasm", "--profile", "wasm", "--target", WASM_TARGET]);
-    command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", STACK);
-    progress::run("WebAssembly module", &mut command)?;
     progress::run("wasm-bindgen, the program", &mut tools::cargo(&["build", "--package", "xtask-bindgen"]))?;
-    let module = tools::target().join(WASM_TARGET).join("wasm/tidewire_wasm.wasm");
-    let mut bindgen = std::process::Command::new(tools::target().join("debug/xtask-bindgen"));
-    progress::run("JavaScript glue", bindgen.arg(&module).arg(&folder))?;
-    Ok(Some((stamp, folder.join("core_bg.wasm"))))
+    for module in &MODULES {
+        let mut command = tools::cargo(&["build", "--package", "tidewire-wasm"]);
+        command.args(["--profile", "wasm", "--target", WASM_TARGET]);
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", STACK);
+        let mut bindgen = std::process::Command::new(tools::target().join("debug/xtask-bindgen"));
+        let compiled = tools::target().join(WASM_TARGET).join("wasm/tidewire_wasm.wasm");
+        bindgen.arg(compiled).arg(wasm_folder()).arg(module.name);
+        if module.tables {
+            command.args(["--features", "tables"]);
+        } else {
+            bindgen.arg("without-tables");
+        }
+        progress::run(module.title, &mut command)?;
+        progress::run("JavaScript glue", &mut bindgen)?;
+    }
+    Ok(Some(stamp))
 }
 
-fn shrink(module: &Path) -> Result<(), String> {
+fn shrink(module: &Module) -> Result<(), String> {
+    let written = wasm_folder().join(format!("{}_bg.wasm", module.name));
     let mut command = tools::npm_program("wasm-opt");
-    command.args(WASM_OPT).arg(module).arg("-o").arg(wasm_folder().join("core.wasm"));
+    command.args(WASM_OPT).arg(&written).arg("-o").arg(wasm_folder().join(format!("{}.wasm", module.name)));
     progress::run("wasm-opt", &mut command)?;
-    std::fs::remove_file(module).map_err(|error| format!("{}: {error}", module.display()))
+    std::fs::remove_file(&written).map_err(|error| format!("{}: {error}", written.display()))
 }
 
 fn bundle() -> Result<(), String> {
@@ -119,7 +145,8 @@ fn bundle() -> Result<(), String> {
     let stamp = Stamp::of(tools::stamps().join("bundle"), &inputs, "");
     let dist = npm.join("dist");
     let outputs =
-        [dist.join("index.js"), dist.join("widget.js"), dist.join("types/index.d.ts"), demo.join("sw.js")];
+        ["index.js", "tables.js", "widget.js", "types/index.d.ts"].map(|name| dist.join(name)).into_iter();
+    let outputs: Vec<PathBuf> = outputs.chain([demo.join("sw.js")]).collect();
     if stamp.is_current(&outputs) {
         done("npm package and demo page", "(unchanged)");
         return Ok(());

@@ -32,7 +32,8 @@ pub(crate) fn run() -> Result<(), String> {
                 "-Dwarnings",
             ]),
         ),
-        ("clippy for WebAssembly", wasm_clippy()),
+        ("clippy for WebAssembly", wasm_clippy(&[])),
+        ("clippy for WebAssembly with live tables", wasm_clippy(&["--features", "tables"])),
         ("documentation", doc),
         ("licences, bans and sources of crates", bans),
         ("types", tools::npm_program("tsc")),
@@ -52,18 +53,17 @@ pub(crate) fn run() -> Result<(), String> {
     if failed > 0 { std::process::exit(1) } else { Ok(()) }
 }
 
-fn wasm_clippy() -> Command {
-    let package = [
+fn wasm_clippy(features: &[&str]) -> Command {
+    let mut command = tools::cargo(&[
         "clippy",
         "--package",
         "tidewire-wasm",
         "--target",
         "wasm32-unknown-unknown",
         "--quiet",
-        "--",
-        "-Dwarnings",
-    ];
-    tools::cargo(&package)
+    ]);
+    command.args(features).args(["--", "-Dwarnings"]);
+    command
 }
 
 fn biome() -> Command {

@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 pub(crate) fn print() -> Result<(), String> {
     let text = measure()?;
     println!("\n{:<28}{:>10}{:>10}{:>10}", "bytes", "raw", "gzip", "brotli");
-    for file in ["core.wasm", "index.js", "widget.js"] {
+    for file in ["core.wasm", "index.js", "widget.js", "tables.wasm", "tables.js"] {
         let from = text.find(&format!("\"{file}\"")).unwrap_or(0);
         let number = |name| number_after(&text[from..], name).unwrap_or(0);
         println!("{file:<28}{:>10}{:>10}{:>10}", number("raw"), number("gzip"), number("brotli"));
@@ -33,6 +33,8 @@ pub(crate) fn print() -> Result<(), String> {
     let total = total(&text)?;
     let note = format!("{:<28}{:>30}  (limit {LIMIT})", "core + glue + client", total);
     println!("{}", if total <= LIMIT { progress::good(&note) } else { progress::bad(&note) });
+    let with_tables = number_after(&text, "with_tables_brotli").unwrap_or(0);
+    println!("{:<28}{with_tables:>30}  (tables.wasm in the place of core.wasm)", "the same with live tables");
     Ok(())
 }
 

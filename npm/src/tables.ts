@@ -1,0 +1,55 @@
+// Live tables: loaded beside the client only where they are asked for, with a core that has them.
+import type { Client } from "./client.ts";
+import type { Scheduler } from "./store.ts";
+import { Ferry } from "./tables/ferry.ts";
+import type { OpenTable, ReadyTables } from "./tables/ready.ts";
+import { readyTables } from "./tables/ready.ts";
+import { Table } from "./tables/table.ts";
+import type { TableEventName, TableOptions, TableRow } from "./tables/types.ts";
+import { filterOf, orderOf } from "./tables/where.ts";
+import type { Passenger, Seat } from "./tabs.ts";
+import { TidewireError } from "./types.ts";
+import { loadCore } from "./wasm.ts";
+
+export { createCore } from "./wasm.ts";
+
+/** A client with live tables. */
+export interface TablesClient extends Client {
+  /**
+   * Opens a live table: its rows now, and every change of them. Throws a {@link TidewireError} at once for what can't be asked: `bad_filter`, with
+   * the place `at` in the filter's text, `bad_column`, `bad_order`, `bad_limit`, `too_many_subscriptions`. What only the server knows, as whether the table is there
+   * and this user may see it, becomes the state `failed`.
+   */
+  readonly table: OpenTable;
+  /** Ready-made ones. */
+  readonly tables: ReadyTables;
+}
+
+const EVENTS: readonly TableEventName[] = ["INSERT", "UPDATE", "DELETE"];
+
+/** Loads the core with tables; see {@link loadCore}. */
+export const loadTables = (source: URL | string | BufferSource = new URL("./tables.wasm", import.meta.url)): Promise<void> =>
+  loadCore(source);
+
+/** Gives a client its tables. */
+export function board(seat: Seat, client: Client, scheduler: Scheduler): Passenger {
+  const ferry = new Ferry(seat);
+  const table: OpenTable = <R extends TableRow>(name: string, options: TableOptions<R> = {}): Table<R> => {
+    const { where, orderBy, limit, select, events = EVENTS } = options;
+    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0)) {
+      throw new TidewireError("bad_limit", "limit must be a whole number, 0 or more", false);
+    }
+    const command = {
+      c: "open_table",
+      table: name,
+      filter: filterOf(where),
+      order: orderOf(orderBy),
+      events: events.map((event) => event.toLowerCase()),
+      ...(select === undefined ? {} : { select }),
+    };
+    const parts = { name, limit, events: new Set(events), scheduler };
+    return ferry.open(command, (host) => new Table<R>({ ...parts, host }));
+  };
+  Object.assign(client, { table, tables: readyTables(table) });
+  return ferry;
+}

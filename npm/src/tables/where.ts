@@ -1,0 +1,92 @@
+import { TidewireError } from "../types.ts";
+import type { Conditions, Literal, OrderBy, OrderTerm, Tests, Where } from "./types.ts";
+
+/** What the filter's grammar takes for a column. */
+const COLUMN = /^[A-Za-z_][A-Za-z0-9_$]{0,62}$/;
+const COMPARE = new Set(["eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike"]);
+
+/** The filter's text. Every value is quoted, so none of them can say anything but itself. */
+export function filterOf<R>(where: Where<R> | string | undefined): string {
+  if (where === undefined || typeof where === "string") return where ?? "";
+  if (!Array.isArray(where)) return termsOf(where as Conditions<R>, "=").join("&");
+  const alternatives = (where as readonly Conditions<R>[]).map((one) => {
+    const terms = termsOf(one, ".");
+    if (terms.length === 0) throw refused("where", "each of several `where`s needs a condition");
+    return terms.length === 1 ? terms[0] : `and(${terms.join(",")})`;
+  });
+  // "Any of none" would be no row, and is more likely a mistake than meant.
+  if (alternatives.length === 0) throw refused("where", "an empty list has no condition; leave `where` out for all rows");
+  return `or=(${alternatives.join(",")})`;
+}
+
+/** The order's text. */
+export function orderOf<R>(order: OrderBy<R> | undefined): string {
+  if (order === undefined) return "";
+  const terms = (Array.isArray(order) ? order : [order]) as readonly OrderTerm<R>[];
+  return terms
+    .flatMap((term) =>
+      typeof term === "string" ? term : Object.entries(term).map(([name, way]) => `${column(name)}.${way}`),
+    )
+    .join(",");
+}
+
+/** Terms with `between` between column and test, as the grammar has it outside and inside of parentheses. */
+function termsOf<R>(conditions: Conditions<R>, between: "=" | "."): string[] {
+  return Object.entries(conditions as Readonly<Record<string, unknown>>).flatMap(([name, test]) => {
+    const left = column(name) + between;
+    if (!isTests(test)) return left + compare("eq", test, name);
+    const tests = Object.entries(test);
+    if (tests.length === 0) throw refused(name, "an empty condition");
+    return tests.map(([operator, value]) => {
+      if (operator === "in") return `${left}in.(${list(value, name)})`;
+      if (COMPARE.has(operator)) return left + compare(operator, value, name);
+      throw refused(name, `\`${operator}\` is none of ${[...COMPARE].join(", ")} and in`);
+    });
+  });
+}
+
+function isTests(value: unknown): value is Tests {
+  return typeof value === "object" && value !== null && !(value instanceof Date) && !Array.isArray(value);
+}
+
+function compare(operator: string, value: unknown, name: string): string {
+  if (value !== null) return `${operator}.${quoted(value, name)}`;
+  if (operator === "eq") return "is.null";
+  if (operator === "neq") return "is.not_null";
+  throw refused(name, "null can only be asked for with `eq` and `neq`");
+}
+
+function list(values: unknown, name: string): string {
+  if (!Array.isArray(values)) throw refused(name, "`in` wants an array");
+  return values.map((value: unknown) => quoted(value, name)).join(",");
+}
+
+function quoted(value: unknown, name: string): string {
+  const text = textOf(value as Literal);
+  // Leaving a condition out because its value is missing would show more than was asked for.
+  if (text === undefined)
+    throw refused(name, `${value === undefined ? "undefined" : typeof value} is no value to compare with`);
+  return `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
+
+function textOf(value: Literal): string | undefined {
+  switch (typeof value) {
+    case "string":
+      return value;
+    case "number":
+    case "bigint":
+    case "boolean":
+      return String(value);
+    default:
+      return value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : undefined;
+  }
+}
+
+function column(name: string): string {
+  if (COLUMN.test(name)) return name;
+  throw new TidewireError("bad_column", `\`${name}\` can't be a column's name`, false);
+}
+
+function refused(name: string, why: string): TidewireError {
+  return new TidewireError("bad_filter", `${name}: ${why}`, false);
+}

@@ -1,0 +1,152 @@
+//! Live tables across the boundary: their commands, what is told of them, and what is kept.
+
+use crate::input::texts;
+use tidewire_core::tables::{RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate};
+use tidewire_core::wire::json::{Object, Writer, string};
+use tidewire_core::{Client, Config, Now, Restored, StoreChange};
+
+/// A client with live tables.
+pub(crate) fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
+    Client::with_tables(config, seed, now, restored)
+}
+
+/// Settings that only these clients have.
+pub(crate) fn config(given: &Object<'_>, config: &mut Config) {
+    if let Some(bytes) = given.u64("cached_table_bytes") {
+        config.cached_table_bytes = bytes as usize;
+    }
+}
+
+/// `[{name, record}]`, as the store held it.
+pub(crate) fn restored(given: &Object<'_>) -> Option<Vec<(String, String)>> {
+    let mut tables = Vec::new();
+    for raw in given.array("tables")? {
+        let table = Object::parse(raw).ok()?;
+        tables.push((table.str("name")?.into_owned(), table.str("record")?.into_owned()));
+    }
+    Some(tables)
+}
+
+/// Carries out a command that the chat has not; nothing if it can't be read.
+pub(crate) fn run(client: &mut Client, name: &str, given: &Object<'_>, now: Now) -> Option<String> {
+    let answer = match name {
+        "open_table" => match client.open_table(now, &query(given)?) {
+            Ok(view) => Writer::object().u64("ok", view.into()).end(),
+            Err(error) => refused(error),
+        },
+        "close_table" => {
+            client.close_table(now, view(given)?);
+            ok("null")
+        }
+        "await_tx" => match client.await_tx(now, view(given)?, &given.str("tx")?) {
+            Ok(()) => ok("null"),
+            Err(error) => refused(error),
+        },
+        "table_rows" => {
+            // As texts: who holds a row already knows it by its text, and need not read it again.
+            let rows: Vec<String> = client.table_rows(view(given)?).iter().map(|row| string(row)).collect();
+            Writer::object().array("ok", rows.iter().map(String::as_str)).end()
+        }
+        "table_state" => match client.table_state(view(given)?) {
+            Some(known) => ok(&state(Writer::object(), &known).end()),
+            None => ok("null"),
+        },
+        _ => return None,
+    };
+    Some(answer)
+}
+
+fn query(given: &Object<'_>) -> Option<TableQuery> {
+    let text = |name| given.str(name).map_or_else(String::new, |text| text.into_owned());
+    let mut query = TableQuery {
+        table: given.str("table")?.into_owned(),
+        filter: text("filter"),
+        order: text("order"),
+        ..TableQuery::default()
+    };
+    if given.raw("select").is_some() {
+        query.select = Some(texts(given, "select")?);
+    }
+    if given.raw("limit").is_some() {
+        query.limit = Some(given.u64("limit")?.try_into().ok()?);
+    }
+    if given.raw("events").is_some() {
+        query.events = RowEvents { insert: false, update: false, delete: false };
+        for event in texts(given, "events")? {
+            match event.as_str() {
+                "insert" => query.events.insert = true,
+                "update" => query.events.update = true,
+                "delete" => query.events.delete = true,
+                _ => return None,
+            }
+        }
+    }
+    Some(query)
+}
+
+fn view(given: &Object<'_>) -> Option<u32> {
+    given.u64("view")?.try_into().ok()
+}
+
+fn ok(raw: &str) -> String {
+    Writer::object().raw("ok", raw).end()
+}
+
+fn refused(error: TableError) -> String {
+    let error = Writer::object()
+        .str("code", error.code())
+        .str("message", &error.to_string())
+        .opt_u64("at", error.at().map(|at| at as u64))
+        .bool("retryable", false)
+        .end();
+    Writer::object().raw("error", &error).end()
+}
+
+/// What is told of a view.
+pub(crate) fn event(view: u32, update: &TableUpdate) -> Writer {
+    let told = Writer::frame("table").u64("view", view.into());
+    match update {
+        TableUpdate::State(known) => state(told.str("what", "state"), known),
+        TableUpdate::Rows => told.str("what", "rows"),
+        TableUpdate::Changes { changes, tx, at } => {
+            let changes: Vec<String> = changes.iter().map(change_of_row).collect();
+            told.str("what", "changes")
+                .array("changes", changes.iter().map(String::as_str))
+                .opt_str("tx", tx.as_deref())
+                .opt_u64("at", *at)
+        }
+        TableUpdate::Seen { tx, code } => {
+            told.str("what", "seen").str("tx", tx).opt_str("code", code.as_deref())
+        }
+    }
+}
+
+fn state(writer: Writer, state: &TableState) -> Writer {
+    let writer = writer.str("state", state.as_str());
+    match state {
+        TableState::Failed { code, message, at } => {
+            writer.str("code", code).str("message", message).opt_u64("at", *at)
+        }
+        _ => writer,
+    }
+}
+
+fn change_of_row(change: &RowChange) -> String {
+    Writer::object()
+        .str("event", change.event.as_str())
+        .raw("new", change.new.as_deref().unwrap_or("null"))
+        .raw("old", change.old.as_deref().unwrap_or("null"))
+        .str("why", change.why.as_str())
+        .end()
+}
+
+/// A change of what is kept of tables.
+pub(crate) fn change(change: &StoreChange) -> Option<Writer> {
+    match change {
+        StoreChange::PutTable { name, record } => {
+            Some(Writer::frame("put_table").str("name", name).str("record", &record.0))
+        }
+        StoreChange::ClearTable { name } => Some(Writer::frame("clear_table").str("name", name)),
+        _ => None,
+    }
+}
