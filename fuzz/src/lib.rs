@@ -5,10 +5,12 @@ mod client;
 mod filter;
 mod history;
 mod machine;
+mod tables;
 mod token;
 mod wire;
 
 pub use client::{Reached, client_reaches};
+pub use tables::tables_reach;
 
 /// A function that takes any bytes, and panics when something does not hold for them.
 pub type Target = fn(&[u8]);
@@ -22,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("filter", filter::filter),
     ("history", history::history),
     ("machine", machine::machine),
+    ("tables", tables::tables),
 ];
 
 /// The target of this name.

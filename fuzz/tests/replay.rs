@@ -1,7 +1,7 @@
 //! Everything that a fuzzer ever found worth keeping, once more.
 
 use std::path::{Path, PathBuf};
-use tidewire_fuzz::{Reached, TARGETS, client_reaches};
+use tidewire_fuzz::{Reached, TARGETS, client_reaches, tables_reach};
 
 /// Most files of a corpus, and most bytes of all of them.
 const FILES: usize = 200;
@@ -66,4 +66,12 @@ fn the_lives_of_clients_come_everywhere_that_matters() {
     };
     assert_eq!(reached, everything);
     assert_eq!(client_reaches(&[]), Reached::default(), "by itself it comes nowhere");
+}
+
+#[test]
+fn the_lives_of_tables_come_everywhere_that_matters() {
+    let lives =
+        corpus("tables").into_iter().map(|file| tables_reach(&std::fs::read(file).expect("readable")));
+    let reached = lives.fold([false; 3], |all, one| [all[0] || one[0], all[1] || one[1], all[2] || one[2]]);
+    assert_eq!(reached, [true; 3], "live, a transaction, a comparison");
 }

@@ -247,7 +247,7 @@ fn scenario(seed: u64) -> (usize, usize) {
     });
     let mut dice = Dice(seed);
     let mut followers: Vec<Follower> = (0..6)
-        .map(|_| Follower { filter: *dice.one(&FILTERS), org: 3, client: None, view: View::default() })
+        .map(|_| Follower { filter: dice.one::<&'static str>(&FILTERS), org: 3, client: None, view: View::default() })
         .collect();
     let mut world = World {
         dice,
@@ -380,7 +380,7 @@ fn the_index_finds_what_asking_everybody_finds() {
     }
     assert_eq!(tables.counts().groups, 3_000);
     let mut told = 0;
-    for _ in 0..1_000 {
+    for _ in 0..200 {
         let (id, room) = (i64::try_from(dice.roll(50)).unwrap(), i64::try_from(dice.roll(1_000)).unwrap());
         let before = source.rows.clone();
         match dice.roll(5) {
@@ -409,5 +409,5 @@ fn the_index_finds_what_asking_everybody_finds() {
         assert_eq!(found, naive);
         told += found.len();
     }
-    assert!(told > 1_000, "{told}");
+    assert!(told > 200, "{told}");
 }

@@ -1,6 +1,7 @@
 //! Settings from flags, environment and a file: a flag wins over the environment, which wins over the file.
 
 mod file;
+mod tables;
 
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention};
 use clap::Parser;
@@ -32,6 +33,13 @@ Keys and the finer limits stand in the file only:
   subscriptions = 100
   user = { ops = 20, per_ms = 1000, burst = 40 }
   guest = { ops = 20, per_ms = 60000, burst = 20 }
+
+  [tables]                   # tables that clients may subscribe to
+  source = \"sqlite:app.db\" # default: the database above
+
+  [tables.watch.tasks]       # what clients call it; the database too, or table = \"…\"
+  columns = [\"id\", \"owner\", \"title\"]  # what clients may see; default: all
+  access = { user = \"owner=eq.{sub}\", operator = \"*\" }  # which rows; {sub}, {name}, {claim:NAME} are the token's
 
 Stop it with SIGTERM or Ctrl-C: clients are told, answers are ended and everything is on disk within 5 s.";
 
@@ -127,6 +135,9 @@ struct Flags {
     /// What the model is told before the dialog
     #[arg(long, env = "TIDEWIRE_MODEL_SYSTEM", value_name = "TEXT")]
     model_system: Option<String>,
+    /// Where the tables are that clients may subscribe to: sqlite:FILE [default: the database file]
+    #[arg(long, env = "TIDEWIRE_TABLES_SOURCE", value_name = "SOURCE")]
+    tables_source: Option<String>,
     /// Open a dialog `demo` and hand out tokens to anybody; for this machine only
     #[arg(long, env = "TIDEWIRE_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     demo: Option<bool>,
@@ -187,6 +198,7 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     if let Some(limits) = file.limits {
         limits.apply(&mut config.limits);
     }
+    config.tables = tables::read(flags.tables_source, file.tables)?;
     set(&mut config.limits.connections, flags.max_connections.or(file.max_connections));
     set(
         &mut config.limits.connections_per_dialog,
@@ -339,6 +351,7 @@ pub fn summary(config: &Config) -> String {
     let _ = writeln!(text, "  token keys       {}", list(&keys, "none: guests only"));
     let _ = writeln!(text, "  audiences        {} / {}", config.audience, config.operator_audience);
     let _ = writeln!(text, "  events are kept  {}", kept(&config.retention));
+    let _ = writeln!(text, "  tables           {}", tables::summary(config));
     let _ = writeln!(text, "  model            {model}");
     text
 }

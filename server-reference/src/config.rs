@@ -1,5 +1,6 @@
 //! What a server is told: every setting with its default.
 
+use crate::tables::TablesConfig;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who answers messages.
     pub model: ModelConfig,
+    /// Tables that clients may subscribe to.
+    pub tables: TablesConfig,
     /// Whether the demo page's helpers are on.
     pub demo: bool,
 }
@@ -62,6 +65,7 @@ impl Default for Config {
             limits: ServerLimits::default(),
             retention: Retention::default(),
             model: ModelConfig::default(),
+            tables: TablesConfig::default(),
             demo: false,
         }
     }

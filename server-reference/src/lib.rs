@@ -32,6 +32,7 @@ mod socket;
 mod statics;
 mod store;
 mod sync;
+pub mod tables;
 mod writing;
 
 pub use config::Config;

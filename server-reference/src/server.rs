@@ -13,11 +13,12 @@ use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
 use crate::store::{OpenError, Store};
+use crate::tables::{self, Serving, TablesError};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The database can't be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Tables can't be served as they are configured.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
     /// Somebody else listens there.
     #[error("{0} is in use by another program; try --listen 127.0.0.1:0")]
     PortInUse(String),
@@ -71,6 +75,7 @@ impl StartError {
             StartError::Config(error) => error.code(),
             StartError::Database(error) => error.code(),
             StartError::Store(error) => error.code(),
+            StartError::Tables(error) => error.code(),
             StartError::PortInUse(_) => "port_in_use",
             StartError::Listen { .. } => "listen_failed",
             StartError::Model(_) => "model_unavailable",
@@ -86,6 +91,7 @@ pub struct Server {
     trimmer: Arc<Trimmer>,
     trimming: JoinHandle<()>,
     tasks: watch::Sender<()>,
+    serving: Option<Serving>,
 }
 
 impl Server {
@@ -118,7 +124,17 @@ impl Server {
             return Err(ConfigError::DemoNotLocal.into());
         }
         let store = Arc::new(Store::open(&config.database)?);
-        let auth = Arc::new(Auth::new(&config, store.guest_key(), BTreeSet::new())?);
+        let serving = {
+            let (tables, database) = (config.tables.clone(), config.database.clone());
+            let queue_bytes = config.limits.queue_bytes;
+            let serve = move || tables::serve(&tables, &database, queue_bytes);
+            match tokio::task::spawn_blocking(serve).await {
+                Ok(serving) => serving?,
+                Err(error) => return Err(TablesError::Thread(std::io::Error::other(error)).into()),
+            }
+        };
+        let claims = serving.as_ref().map(|serving| serving.tables.claims()).unwrap_or_default();
+        let auth = Arc::new(Auth::new(&config, store.guest_key(), claims)?);
         for name in &open {
             let dialog = CreateDialog { name: name.clone(), owner: None };
             // A dialog that exists already keeps its owner; it is open all the same.
@@ -153,7 +169,7 @@ impl Server {
             ),
             revocations,
             answers: answers.answering(),
-            tables: None,
+            tables: serving.as_ref().map(|serving| serving.tables.clone()),
         });
         let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
         let trimmer = Arc::new(Trimmer::new(store.clone(), engine.clone(), config.retention.clone(), guests));
@@ -174,7 +190,7 @@ impl Server {
         });
         let tasks = watch::Sender::new(());
         let accepting = tokio::spawn(accept(listener, app.clone(), tasks.clone()));
-        Ok(Server { app, address, accepting, trimmer, trimming, tasks })
+        Ok(Server { app, address, accepting, trimmer, trimming, tasks, serving })
     }
 
     /// The address it listens on, with the real port.
@@ -233,9 +249,9 @@ impl Server {
         // Until here, because whoever has no WebSocket needs new sockets to be told.
         self.accepting.abort();
         self.tasks.send_replace(());
-        let store = self.app.store.clone();
+        let (store, serving) = (self.app.store.clone(), self.serving);
         // A checkpoint that fails is made good by the next start.
-        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let _ = tokio::task::spawn_blocking(move || (drop(serving), store.close())).await;
         tracing::info!("stopped");
     }
 
@@ -245,8 +261,8 @@ impl Server {
         self.trimming.abort();
         self.tasks.send_replace(());
         self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
-        let store = self.app.store.clone();
-        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let (store, serving) = (self.app.store.clone(), self.serving);
+        let _ = tokio::task::spawn_blocking(move || (drop(serving), store.close())).await;
     }
 }
 

@@ -32,10 +32,10 @@ impl State {
             for group in self.concerned(change, at, &mut pairs) {
                 concerned.entry(group).or_default().push(at);
             }
-            if let (Change::Lost { table, .. }, position) = (change, commit.position)
+            if let Change::Lost { table, .. } = change
                 && let Some(table) = self.tables.get_mut(*table)
             {
-                table.floor = position;
+                table.floor = commit.places.get(at).copied().unwrap_or(commit.position);
             }
         }
         for (group, places) in concerned {

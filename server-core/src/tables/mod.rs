@@ -18,6 +18,7 @@ mod requests;
 mod ring;
 mod shape;
 mod source;
+pub mod sqlite;
 mod state;
 mod wanted;
 

@@ -1,5 +1,6 @@
 //! The TOML file.
 
+use super::tables;
 use crate::config::{Budget, ConfigError, KeyConfig, KeyMaterial, ServerLimits};
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -40,6 +41,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) keys: Vec<Key>,
     pub(super) limits: Option<Limits>,
+    pub(super) tables: Option<tables::Section>,
 }
 
 #[derive(Deserialize)]

@@ -102,3 +102,33 @@ fn help_names_every_way_to_set_something() {
         assert!(help.contains(part), "{part}");
     }
 }
+
+#[test]
+fn tables_are_named_in_the_file_and_found_by_their_source() {
+    let text = "[tables]\nlog_minutes = 5\n[tables.watch.tasks]\ntable = \"task\"\ncolumns = [\"id\"]\n\
+                access = { user = \"owner=eq.{sub}\", operator = \"*\" }";
+    let tables = with_file(text, &["--tables-source", "sqlite:app.db"]).unwrap();
+    assert!(summary(&tables).contains("tables           tasks in app.db"), "{}", summary(&tables));
+    let [watch] = &tables.tables.watch[..] else { panic!("one table") };
+    assert_eq!((watch.name.as_str(), watch.table.as_deref(), watch.access.len()), ("tasks", Some("task"), 2));
+    assert_eq!(tables.tables.limits.log_ms, 300_000);
+    assert!(summary(&config(&[]).unwrap()).contains("tables           none"));
+    let own = with_file("[tables.watch.a]\naccess = { user = \"*\" }", &[]).unwrap();
+    assert!(summary(&own).contains("a in tidewire.db"));
+}
+
+#[test]
+fn mistakes_about_tables_are_named() {
+    for (text, args, part) in [
+        ("[tables.watch.a]", &[][..], "`a` lets nobody see a row"),
+        ("[tables]\nsource = \"sqlite:a.db\"", &[], "names no table"),
+        ("", &["--tables-source", "sqlite:a.db"], "names no table"),
+        ("[tables]\nsource = \"oracle\"", &[], "must be sqlite: and a file"),
+        ("[tables]\nlog_minutes = 0", &[], "must be 1 to 1440"),
+        ("[tables]\nmax_rows = 0", &[], "must be at least 1"),
+        ("[tables.watch.a]\naccess = { everybody = \"*\" }", &[], "unknown field"),
+    ] {
+        let error = with_file(text, args).err().unwrap_or_else(|| panic!("{text} was taken")).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -134,6 +134,21 @@ impl Cluster {
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(other, _)| other != name);
         self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Writes a file into its data folder, for it alone to read: its certificate, or who may connect. A restart makes it read it.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be written.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), ClusterError> {
+        let path = self.data().join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        if let Some((user, group)) = self.owner {
+            chown(&path, Some(user), Some(group))?;
+        }
+        Ok(())
     }
 
     /// What the server has logged.

@@ -318,8 +318,12 @@ mod tests {
 
     /// A table `public.room` of id, state and a long body; state is part of the identity.
     fn shape() -> Shape {
-        let column =
-            |name: &str, declared: &str, kind, tracked| Column { name: name.into(), declared: declared.into(), kind, tracked };
+        let column = |name: &str, declared: &str, kind, tracked| Column {
+            name: name.into(),
+            declared: declared.into(),
+            kind,
+            tracked,
+        };
         Shape {
             namespace: "public".into(),
             name: "room".into(),

@@ -1,6 +1,7 @@
 //! A PostgreSQL whose tables are watched, by logical replication.
 //!
-//! [`Stream`] gives its commits in their order, [`Reader`] a table's rows at one moment; [`plan`] says what an administrator has to
+//! [`Source`] drives the tables of the server's core with two parts: [`Stream`] gives commits in their order, [`Reader`] a table's rows at
+//! one moment. [`plan`] says what an administrator has to
 //! set up, and the stream checks it whenever it connects. How a database's parts hang together:
 //!
 //! - A slot keeps the log from being thrown away before we have read it. We make it ourselves; its name ends with when, so a new one is
@@ -18,9 +19,11 @@ mod plan;
 mod reader;
 mod session;
 mod slot;
+mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use assemble::{AssembleError, Shape};
 pub use check::SetupError;
@@ -29,13 +32,19 @@ pub use plan::{PlanError, plan};
 pub use reader::{ReadError, Reader};
 pub use session::AddressError;
 pub use slot::Health;
+pub use source::Source;
 pub use stream::{Event, Released, Stream, StreamError};
+
+use std::path::PathBuf;
 
 /// How a PostgreSQL is reached and what is watched in it.
 #[derive(Clone)]
 pub struct Settings {
-    /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the dedicated role.
+    /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the dedicated role. The connection is
+    /// TLS with a checked certificate, except on this machine or with `sslmode=disable`.
     pub address: String,
+    /// A PEM file of who signs the database's certificate; none for who signs the web's.
+    pub ca: Option<PathBuf>,
     /// The publication.
     pub publication: String,
     /// How the slot's name begins.

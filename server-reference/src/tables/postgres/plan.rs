@@ -26,7 +26,7 @@ pub enum PlanError {
 ///
 /// If the database can't be reached, or a table or column is not there, or a table has no primary key.
 pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> {
-    let client = Address::parse(&settings.address)?.connect().await.map_err(SetupError::from)?;
+    let client = Address::parse(settings)?.connect().await.map_err(SetupError::from)?;
     let mut tables = Vec::new();
     for wanted in &settings.tables {
         tables.push((wanted, describe(&client, wanted).await?));

@@ -76,7 +76,7 @@ impl Reader {
     pub fn new(settings: &super::Settings, connections: usize) -> Result<Reader, AddressError> {
         Ok(Reader {
             shared: Arc::new(Shared {
-                address: Address::parse(&settings.address)?,
+                address: Address::parse(settings)?,
                 slot: settings.slot.clone(),
                 permits: Semaphore::new(connections.max(1)),
                 idle: Mutex::new(Vec::new()),

@@ -59,6 +59,9 @@ pub enum Event {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StreamError {
+    /// The database's address is none.
+    #[error("{0}")]
+    Address(#[from] AddressError),
     /// The database is not set up for it.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Setup(Vec<SetupError>),
@@ -71,6 +74,27 @@ pub enum StreamError {
     /// The database ended the stream.
     #[error("replication: the database ended the stream")]
     Ended,
+}
+
+impl StreamError {
+    /// The code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StreamError::Address(_) => "postgres_address",
+            StreamError::Setup(errors) => errors.first().map_or("postgres", SetupError::code),
+            StreamError::Replication(_) | StreamError::Ended => "replication",
+            StreamError::Assemble(_) => "replication_stream",
+        }
+    }
+
+    /// Whether it may pass without anybody doing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            StreamError::Address(_) => false,
+            StreamError::Setup(errors) => errors.iter().all(|error| matches!(error, SetupError::Database(_))),
+            _ => true,
+        }
+    }
 }
 
 impl From<SetupError> for StreamError {
@@ -124,7 +148,7 @@ impl Stream {
     ///
     /// If the database's address is none.
     pub fn new(settings: Settings) -> Result<(Stream, Released), AddressError> {
-        let address = Address::parse(&settings.address)?;
+        let address = Address::parse(&settings)?;
         let released = Released::default();
         let described = vec![None; settings.tables.len()];
         let stream = Stream {

@@ -2,6 +2,7 @@
 
 mod gap;
 mod setup;
+mod source;
 mod stream;
 
 use super::{Event, Reader, Released, Settings, Shape, Stream, Wanted, plan};
@@ -35,6 +36,7 @@ impl Rig {
         };
         let settings = Settings {
             address: cluster.address("postgres"),
+            ca: None,
             publication: "tidewire".into(),
             slot: "tidewire".into(),
             tables: vec![item],

@@ -161,9 +161,57 @@ async fn what_became_of_a_transaction_is_known() {
     up(&mut stream).await;
     rig.run("insert into item values (2, 'open', 1, null)").await;
     assert!(commit(&mut stream).await.position > position, "the slot is younger than the first");
+    // One that touched no table of ours is over when the stream has come to where it is.
+    other.batch_execute("begin; insert into other (body) values ('x')").await.unwrap();
+    let tx: String = other.query_one(asked, &[]).await.unwrap().get(0);
+    other.batch_execute("commit").await.unwrap();
+    let position = reader.position_of(tx.parse().unwrap()).await.unwrap().expect("committed");
+    let reached = async {
+        while !matches!(next(&mut stream).await, Event::Idle { position: idle } if idle >= position) {}
+    };
+    tokio::time::timeout(Duration::from_secs(5), reached).await.expect("the stream says so soon");
     other.batch_execute("begin; insert into item values (3, 'open', 1, null)").await.unwrap();
     let tx: String = other.query_one(asked, &[]).await.unwrap().get(0);
     other.batch_execute("rollback").await.unwrap();
     assert!(matches!(reader.position_of(tx.parse().unwrap()).await, Err(ReadError::AbortedTx)));
     assert!(matches!(reader.position_of(1 << 40).await, Err(ReadError::UnknownTx)));
+}
+
+#[tokio::test]
+async fn with_tls_only_the_database_that_is_meant_is_spoken_to() {
+    let mut rig = Rig::ready(&[]).await;
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    rig.cluster.write("server.crt", &certified.cert.pem()).unwrap();
+    rig.cluster.write("server.key", &certified.signing_key.serialize_pem()).unwrap();
+    rig.cluster.set("ssl", "on");
+    rig.run("alter role tidewire password 'secret'").await;
+    rig.cluster.write("pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256\nhostssl replication all 127.0.0.1/32 scram-sha-256\n").unwrap();
+    rig.cluster.start_again().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, certified.cert.pem()).unwrap();
+    let port = rig.cluster.port();
+    let address = |host: &str| format!("postgres://tidewire:secret@{host}:{port}/postgres?sslmode=require");
+
+    rig.settings.address = address("localhost");
+    let found = wrong(&rig).await;
+    assert!(
+        matches!(found.as_slice(), [("postgres", text)] if text.contains("TLS")),
+        "nobody vouches: {found:?}"
+    );
+    rig.settings.ca = Some(ca);
+    assert_eq!(wrong(&rig).await, []);
+    rig.settings.address = address("127.0.0.1");
+    let found = wrong(&rig).await;
+    assert!(matches!(found.as_slice(), [("postgres", _)]), "that is another name: {found:?}");
+    rig.settings.address = format!("postgres://tidewire:secret@localhost:{port}/postgres");
+    let found = wrong(&rig).await;
+    assert!(
+        matches!(found.as_slice(), [("postgres", text)] if text.contains("pg_hba")),
+        "it wants TLS: {found:?}"
+    );
+    rig.settings.ca = Some(folder.path().join("none.pem"));
+    rig.settings.address = address("localhost");
+    let error = Stream::new(rig.settings.clone()).err().expect("an error");
+    assert!(error.to_string().contains("PEM"), "{error}");
 }

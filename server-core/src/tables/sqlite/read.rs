@@ -1,0 +1,249 @@
+//! Reading the log, and rows.
+
+use super::{Described, LOG, columns, triggers};
+use crate::tables::{Cell, Change, Commit, Narrow, Row, Seen, Snapshot, SourceError, WantedSnapshot};
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use std::collections::BTreeSet;
+use tidewire_core::tables::Type;
+
+/// More changes, or bytes of them, at once are not told one by one.
+const MOST_CHANGES: usize = 50_000;
+const MOST_BYTES: usize = 32 << 20;
+
+/// Where the log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// The position of the newest change that ever was.
+    pub head: u64,
+    /// All after this position is there.
+    pub floor: u64,
+}
+
+impl Log {
+    /// Asks the database.
+    pub fn of(connection: &Connection) -> rusqlite::Result<Log> {
+        let head = head(connection)?;
+        let first: Option<i64> =
+            connection.query_row(&format!("SELECT min(seq) FROM {LOG}"), [], |row| row.get(0))?;
+        let floor = first.map_or(head, |first| (first - 1).cast_unsigned());
+        Ok(Log { head, floor })
+    }
+
+    /// The floor, or later if less than that is to be read: with at most so many changes after it.
+    pub fn within(self, connection: &Connection, most: u64) -> rusqlite::Result<u64> {
+        let sql = format!("SELECT seq FROM {LOG} ORDER BY seq DESC LIMIT 1 OFFSET ?");
+        let at: Option<i64> =
+            connection.query_row(&sql, [most.cast_signed()], |row| row.get(0)).optional()?;
+        Ok(at.map_or(self.floor, |seq| seq.cast_unsigned().max(self.floor)))
+    }
+}
+
+/// A change at this position, as far as two databases can be told apart by it; none if it is not there.
+pub fn fingerprint(connection: &Connection, position: u64) -> rusqlite::Result<Option<String>> {
+    let sql = format!("SELECT tbl, old, new, at FROM {LOG} WHERE seq = ?");
+    let read = |row: &rusqlite::Row<'_>| {
+        let text = |at| row.get::<_, Option<String>>(at);
+        let (tbl, old, new, at) = (text(0)?, text(1)?, text(2)?, row.get::<_, Option<i64>>(3)?.unwrap_or(0));
+        let texts = [tbl, old, new].map(Option::unwrap_or_default);
+        let at = at.to_string();
+        let hash = crate::tables::cursor::hash(texts.iter().map(String::as_str).chain([at.as_str()]));
+        Ok(format!("{hash:016x}"))
+    };
+    connection.query_row(&sql, [position.cast_signed()], read).optional()
+}
+
+/// The sequence is only written at a statement's end, which one that fails with `OR FAIL` does not reach; its changes stay.
+fn head(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = format!(
+        "SELECT max(ifnull((SELECT max(seq) FROM {LOG}), 0), \
+         ifnull((SELECT seq FROM sqlite_sequence WHERE name = '{LOG}'), 0))"
+    );
+    let head: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+    Ok(head.cast_unsigned())
+}
+
+/// What was committed after a position, as one commit; none if nothing was. `tables` are in the order of the registry.
+pub fn read(
+    connection: &mut Connection,
+    tables: &[Described],
+    after: u64,
+) -> rusqlite::Result<Option<Commit>> {
+    let transaction = connection.transaction()?;
+    let position = head(&transaction)?;
+    if position <= after {
+        return Ok(None);
+    }
+    let mut commit = Commit {
+        position,
+        xid: None,
+        tx: position.to_string(),
+        at: 0,
+        changes: Vec::new(),
+        places: Vec::new(),
+    };
+    let tags: Vec<String> = tables.iter().map(Described::tag).collect();
+    let sql = format!("SELECT seq, tbl, old, new, at FROM {LOG} WHERE seq > ? ORDER BY seq");
+    let mut statement = transaction.prepare_cached(&sql)?;
+    let mut rows = statement.query([after.cast_signed()])?;
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let (seq, tag): (i64, String) = (row.get(0)?, row.get(1)?);
+        commit.at = row.get::<_, Option<i64>>(4)?.map_or(commit.at, i64::cast_unsigned);
+        let (old, new): (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
+        bytes += old.as_ref().map_or(0, String::len) + new.as_ref().map_or(0, String::len);
+        if commit.changes.len() >= MOST_CHANGES || bytes > MOST_BYTES {
+            drop(rows);
+            drop(statement);
+            return too_big(&transaction, tables, after, commit).map(Some);
+        }
+        if let Some(change) = change(tables, &tags, &tag, old.as_deref(), new.as_deref()) {
+            commit.changes.push(change);
+            commit.places.push(seq.cast_unsigned());
+        }
+    }
+    Ok(Some(commit))
+}
+
+/// So much that new snapshots are cheaper: each table that it concerns is lost.
+fn too_big(
+    transaction: &Transaction<'_>,
+    tables: &[Described],
+    after: u64,
+    commit: Commit,
+) -> rusqlite::Result<Commit> {
+    let sql = format!("SELECT DISTINCT tbl FROM {LOG} WHERE seq > ?");
+    let concerned: BTreeSet<String> = transaction
+        .prepare(&sql)?
+        .query_map([after.cast_signed()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let lost = |(table, described): (usize, &Described)| {
+        let begins = format!("{}#", described.table);
+        let is = concerned.iter().any(|tag| tag.starts_with(&begins));
+        is.then_some(Change::Lost { table, reason: "too_big" })
+    };
+    let changes = tables.iter().enumerate().filter_map(lost).collect();
+    Ok(Commit { changes, places: Vec::new(), ..commit })
+}
+
+/// A row of the log; none of a table that is not watched any more.
+fn change(
+    tables: &[Described],
+    tags: &[String],
+    tag: &str,
+    old: Option<&str>,
+    new: Option<&str>,
+) -> Option<Change> {
+    let Some(table) = tags.iter().position(|known| known == tag) else {
+        // It had other columns: what was known of its rows is of no use.
+        let name = tag.rsplit_once('#').map_or(tag, |(name, _)| name);
+        let table = tables.iter().position(|table| table.table == name)?;
+        return Some(Change::Lost { table, reason: "schema" });
+    };
+    if old.is_none() && new.is_none() {
+        return Some(Change::Lost { table, reason: "missed" });
+    }
+    let described = tables.get(table)?;
+    let row = |text: Option<&str>| match text {
+        None => Ok(None),
+        Some(text) => {
+            columns::row(text, &described.schema.columns).map(|cells| keyed(described, cells)).ok_or(())
+        }
+    };
+    match (row(old), row(new)) {
+        (Ok(None), Ok(None)) => None,
+        (Ok(old), Ok(new)) => Some(Change::Row { table, old, new }),
+        _ => Some(Change::Lost { table, reason: "missed" }),
+    }
+}
+
+/// A row, if its key has no null.
+fn keyed(table: &Described, cells: Vec<Cell>) -> Option<Row> {
+    let null = table.schema.key.iter().any(|at| cells.get(*at).is_none_or(|cell| *cell == Cell::Null));
+    (!null).then(|| cells.into())
+}
+
+/// The rows that are wanted, all at one moment. Blocks.
+pub fn snapshot(
+    connection: &mut Connection,
+    tables: &[Described],
+    wanted: &WantedSnapshot,
+) -> Result<Snapshot, SourceError> {
+    let Some(table) = tables.get(wanted.table) else { return Err(SourceError::Unavailable) };
+    match rows(connection, table, wanted) {
+        Ok(found) => found.ok_or(SourceError::TooManyRows),
+        Err(error) => {
+            tracing::warn!(%error, table = table.table, "can't read a snapshot");
+            Err(SourceError::Unavailable)
+        }
+    }
+}
+
+/// None if there are too many.
+fn rows(
+    connection: &mut Connection,
+    table: &Described,
+    wanted: &WantedSnapshot,
+) -> rusqlite::Result<Option<Snapshot>> {
+    let transaction = connection.transaction()?;
+    let seen = Seen::UpTo(head(&transaction)?);
+    let names = table.schema.columns.iter().map(|column| column.name.as_str());
+    let mut sql = format!("SELECT {} FROM {} t", triggers::row("t", names), triggers::quoted(&table.table));
+    let (conditions, values) = conditions(table, &wanted.narrow());
+    if !conditions.is_empty() {
+        sql.push_str(" WHERE ");
+        sql.push_str(&conditions);
+    }
+    let mut statement = transaction.prepare(&sql)?;
+    let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
+    let mut found = statement.query(values.as_slice())?;
+    let mut kept: Vec<Row> = Vec::new();
+    while let Some(row) = found.next()? {
+        let text: String = row.get(0)?;
+        let Some(row) = columns::row(&text, &table.schema.columns).and_then(|cells| keyed(table, cells))
+        else {
+            continue;
+        };
+        if wanted.keeps(&row) {
+            if kept.len() >= wanted.most {
+                return Ok(None);
+            }
+            kept.push(row);
+        }
+    }
+    Ok(Some(Snapshot { rows: kept, seen }))
+}
+
+/// What of the conditions means the same, or more, to SQLite: whole numbers and texts.
+fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSql>>) {
+    let (mut parts, mut values): (Vec<String>, Vec<Box<dyn ToSql>>) = (Vec::new(), Vec::new());
+    for Narrow { column, values: texts } in narrow {
+        let Some(column) = table.schema.columns.get(*column) else { continue };
+        let literals: Option<Vec<Box<dyn ToSql>>> = texts
+            .iter()
+            .map(|text| match column.kind {
+                Type::Int8 => {
+                    text.trim().parse::<i64>().ok().map(|number| Box::new(number) as Box<dyn ToSql>)
+                }
+                // Bytes among texts are told as such a text.
+                Type::Text if !text.starts_with("\\x") => Some(Box::new(text.clone()) as Box<dyn ToSql>),
+                _ => None,
+            })
+            .collect();
+        if let Some(literals) = literals {
+            let marks = vec!["?"; literals.len()].join(", ");
+            parts.push(format!("t.{} IN ({marks})", triggers::quoted(&column.name)));
+            values.extend(literals);
+        }
+    }
+    (parts.join(" AND "), values)
+}
+
+/// Forgets the log up to a position, but for so many of the newest changes; how many went.
+pub fn trim(connection: &Connection, up_to: u64, keep: u64, most: u64) -> rusqlite::Result<usize> {
+    let sql = format!(
+        "DELETE FROM {LOG} WHERE seq IN (SELECT seq FROM {LOG} WHERE seq <= ? AND seq <= (SELECT max(seq) FROM {LOG}) - ? \
+         ORDER BY seq LIMIT ?)"
+    );
+    connection.execute(&sql, params![up_to.cast_signed(), keep.cast_signed(), most.cast_signed()])
+}

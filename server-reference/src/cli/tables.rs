@@ -1,0 +1,106 @@
+//! The section of tables in the TOML file.
+
+use crate::config::{Config, ConfigError};
+use crate::tables::{SourceConfig, TablesConfig, WatchConfig};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tidewire_core::wire::UserKind;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Section {
+    source: Option<String>,
+    /// By what clients call them.
+    #[serde(default)]
+    watch: BTreeMap<String, Watch>,
+    max_rows: Option<usize>,
+    max_subscriptions: Option<usize>,
+    log_minutes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Watch {
+    table: Option<String>,
+    columns: Option<Vec<String>>,
+    #[serde(default)]
+    access: Access,
+}
+
+/// Who may see which rows.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Access {
+    user: Option<String>,
+    guest: Option<String>,
+    operator: Option<String>,
+}
+
+/// The settings of tables; the source that a flag names wins.
+pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<TablesConfig, ConfigError> {
+    let section = section.unwrap_or_default();
+    let source = source.or(section.source).as_deref().map(read_source).transpose()?;
+    let mut tables = TablesConfig { source, ..TablesConfig::default() };
+    let least = |name, value: Option<usize>| match value {
+        Some(0) => Err(ConfigError::Value { name, reason: "must be at least 1".to_owned() }),
+        value => Ok(value),
+    };
+    if let Some(rows) = least("tables.max_rows", section.max_rows)? {
+        tables.limits.rows = rows;
+    }
+    if let Some(most) = least("tables.max_subscriptions", section.max_subscriptions)? {
+        tables.limits.subscriptions = most;
+    }
+    match section.log_minutes {
+        Some(minutes @ 1..=1_440) => tables.limits.log_ms = minutes * 60_000,
+        Some(minutes) => {
+            let reason = format!("is {minutes}, but must be 1 to 1440");
+            return Err(ConfigError::Value { name: "tables.log_minutes", reason });
+        }
+        None => {}
+    }
+    for (name, Watch { table, columns, access }) in section.watch {
+        let kinds = [
+            (UserKind::User, access.user),
+            (UserKind::Guest, access.guest),
+            (UserKind::Operator, access.operator),
+        ];
+        let access: Vec<(UserKind, String)> =
+            kinds.into_iter().filter_map(|(kind, text)| Some((kind, text?))).collect();
+        if access.is_empty() {
+            let reason = format!("`{name}` lets nobody see a row; add access = {{ user = \"…\" }}");
+            return Err(ConfigError::Value { name: "tables.watch", reason });
+        }
+        tables.watch.push(WatchConfig { name, table, columns, access });
+    }
+    if tables.source.is_some() && tables.watch.is_empty() {
+        let reason =
+            "names no table; add [tables.watch.NAME] to the file, or leave the source out".to_owned();
+        return Err(ConfigError::Value { name: "tables", reason });
+    }
+    Ok(tables)
+}
+
+fn read_source(source: &str) -> Result<SourceConfig, ConfigError> {
+    match source.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(SourceConfig::Sqlite(PathBuf::from(path))),
+        _ => {
+            let reason = "must be sqlite: and a file, such as sqlite:app.db".to_owned();
+            Err(ConfigError::Value { name: "tables-source", reason })
+        }
+    }
+}
+
+/// What the server tells of them at its start.
+pub(super) fn summary(config: &Config) -> String {
+    if config.tables.watch.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<&str> = config.tables.watch.iter().map(|watch| watch.name.as_str()).collect();
+    let path = match &config.tables.source {
+        None => &config.database,
+        Some(SourceConfig::Sqlite(path)) => path,
+    };
+    format!("{} in {}", names.join(", "), path.display())
+}

@@ -1,0 +1,189 @@
+//! What drives the tables of the server's core with a PostgreSQL: its commits go in, its answers to their questions too.
+
+use super::reader::ReadError;
+use super::stream::{Event, Released, Stream, StreamError};
+use super::{Reader, Settings, Shape};
+use crate::clock;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_server_core::tables::{Schema, SourceError, Tables, Wanted, WantedSnapshot};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// Connections for snapshots and other questions.
+const CONNECTIONS: usize = 4;
+/// How many events wait for the tables.
+const WAITING: usize = 64;
+/// How often the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the slot is looked at.
+const WATCH: Duration = Duration::from_secs(30);
+/// From here on a slot without a limit is worth a warning, in bytes.
+const UNLIMITED: u64 = 1 << 30;
+/// How often it is asked whether a transaction is over: at first, and at last.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How long it is asked. Clients don't wait longer.
+const ASK_FOR: Duration = Duration::from_secs(60);
+
+/// A PostgreSQL that is connected and checked.
+pub struct Source {
+    stream: Stream,
+    released: Released,
+    reader: Reader,
+    shapes: Vec<Shape>,
+    epoch: String,
+    from: u64,
+}
+
+impl Source {
+    /// Connects. A set-up that is wrong ends it at once; whatever else fails is tried again until `patience` is over, because the server
+    /// before this one may still have the slot.
+    ///
+    /// # Errors
+    ///
+    /// The set-up's, or why it could not connect in time.
+    pub async fn start(settings: Settings, patience: Duration) -> Result<Source, StreamError> {
+        let until = Instant::now() + patience;
+        let reader = Reader::new(&settings, CONNECTIONS)?;
+        let (mut stream, released) = Stream::new(settings)?;
+        loop {
+            match stream.next().await {
+                Event::Up { epoch, from, shapes } => {
+                    return Ok(Source { stream, released, reader, shapes, epoch, from });
+                }
+                Event::Down { error, retry } => {
+                    let passes = error.is_retryable() && Instant::now() + retry < until;
+                    if !passes {
+                        return Err(error);
+                    }
+                    tracing::info!("PostgreSQL is not connected yet: {error}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What the tables are like, in the settings' order.
+    pub fn schemas(&self) -> Vec<Schema> {
+        self.shapes.iter().map(|shape| shape.schema.clone()).collect()
+    }
+
+    /// Drives the tables, for ever: dropped, it ends. `woken` is notified when the tables want something.
+    pub async fn run(self, tables: Arc<Tables>, woken: Arc<Notify>) {
+        let Source { mut stream, released, reader, mut shapes, epoch, from } = self;
+        tables.restart(&epoch, from);
+        // On a task of its own, so that no other event makes it begin anew; it ends with this set.
+        let mut tasks = JoinSet::new();
+        let (sender, mut events) = mpsc::channel(WAITING);
+        tasks.spawn(async move { while sender.send(stream.next().await).await.is_ok() {} });
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = tokio::time::interval(WATCH);
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => take(&tables, &mut shapes, event),
+                    None => return tracing::error!("PostgreSQL is not read any more: restart the server"),
+                },
+                () = woken.notified() => {
+                    for wanted in tables.take_wanted() {
+                        match wanted {
+                            Wanted::Snapshot(wanted) => {
+                                let shape = shapes.get(wanted.table).cloned();
+                                tasks.spawn(snapshot(reader.clone(), tables.clone(), shape, wanted));
+                            }
+                            Wanted::Locate { id, tx } => {
+                                tasks.spawn(locate(reader.clone(), tables.clone(), id, tx));
+                            }
+                            other => tracing::error!("a question that nobody answers: {other:?}"),
+                        }
+                    }
+                }
+                _ = tick.tick() => {
+                    tables.tick(clock::mono());
+                    released.up_to(tables.oldest());
+                    while tasks.try_join_next().is_some() {}
+                }
+                _ = watch.tick() => {
+                    tasks.spawn(watched(reader.clone()));
+                }
+            }
+        }
+    }
+}
+
+fn take(tables: &Tables, shapes: &mut Vec<Shape>, event: Event) {
+    match event {
+        Event::Up { epoch, from, shapes: now } => {
+            tracing::info!(epoch, "PostgreSQL is connected");
+            tables.restart(&epoch, from);
+            for (table, (now, before)) in now.iter().zip(shapes.iter()).enumerate() {
+                if now.schema != before.schema {
+                    tables.reshape(table, now.schema.clone());
+                }
+            }
+            *shapes = now;
+        }
+        Event::Commit(commit) => tables.publish(commit),
+        Event::Idle { position } => tables.advance(position),
+        Event::Table { table, shape: Ok(now) } => {
+            tables.reshape(table, now.schema.clone());
+            if let Some(shape) = shapes.get_mut(table) {
+                *shape = now;
+            }
+        }
+        Event::Table { shape: Err(error), .. } => {
+            tracing::error!("a table can't be watched any more: {error}")
+        }
+        Event::Down { error, retry } => {
+            tracing::warn!("PostgreSQL is not connected, again in {} ms: {error}", retry.as_millis());
+        }
+    }
+}
+
+async fn snapshot(reader: Reader, tables: Arc<Tables>, shape: Option<Shape>, wanted: WantedSnapshot) {
+    let answer = match shape {
+        Some(shape) => reader.snapshot(&shape, wanted.filters(), wanted.most, |row| wanted.keeps(row)).await,
+        None => Err(ReadError::Answer),
+    };
+    if let Err(error) = &answer {
+        tracing::warn!("no snapshot: {error}");
+    }
+    tables.answered(wanted.id, answer.map_err(|error| SourceError::from(&error)));
+}
+
+async fn locate(reader: Reader, tables: Arc<Tables>, id: u64, tx: String) {
+    let until = Instant::now() + ASK_FOR;
+    let mut again = ASK_AGAIN.0;
+    let answer = loop {
+        let Ok(number) = tx.parse() else { break Err(SourceError::UnknownTx) };
+        match reader.position_of(number).await {
+            Ok(Some(position)) => break Ok(position),
+            Ok(None) if Instant::now() < until => tokio::time::sleep(again).await,
+            Ok(None) => break Err(SourceError::Unavailable),
+            Err(error) => break Err(SourceError::from(&error)),
+        }
+        again = (again * 2).min(ASK_AGAIN.1);
+    };
+    tables.located(id, answer);
+}
+
+/// Warns of a slot that is about to be lost, or that may fill the disk.
+async fn watched(reader: Reader) {
+    match reader.health().await {
+        Ok(Some(health)) if health.status != "reserved" => tracing::warn!(
+            behind = health.behind,
+            left = health.left,
+            "the replication slot is {}: raise max_slot_wal_keep_size, or the tables' log keeps too much",
+            health.status
+        ),
+        Ok(Some(health)) if health.left.is_none() && health.behind > UNLIMITED => tracing::warn!(
+            behind = health.behind,
+            "the replication slot keeps much of the log and has no limit: set max_slot_wal_keep_size"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::debug!("the slot can't be looked at: {error}"),
+    }
+}

@@ -1,0 +1,156 @@
+//! A SQLite file whose tables are watched: a thread that follows its log, and one that reads snapshots.
+
+mod answers;
+mod life;
+mod stream;
+
+use answers::Answers;
+use life::Life;
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use stream::Stream;
+use thiserror::Error;
+use tidewire_server_core::tables::sqlite::{self, Described, Log, SqliteError, Watch};
+use tidewire_server_core::tables::{Schema, Tables};
+
+/// How many of the newest changes the log keeps on disk: so far back subscriptions go on after a restart.
+const KEPT: u64 = 10_000;
+/// How long a write of ours waits for those of others.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why a file can't be watched.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A table can't, or the database says no.
+    #[error(transparent)]
+    Sqlite(#[from] SqliteError),
+    /// The file can't be opened.
+    #[error("can't open the tables' database {path}: {error}")]
+    Open {
+        /// Which.
+        path: String,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// The file beside it can't be written.
+    #[error("can't write {path}, which tells a restored database from the running one: {error}")]
+    Life {
+        /// Which.
+        path: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+impl From<rusqlite::Error> for SourceError {
+    fn from(error: rusqlite::Error) -> SourceError {
+        SourceError::Sqlite(SqliteError::Database(error))
+    }
+}
+
+/// A file that is open and has its log and triggers.
+pub struct Source {
+    opened: Opened,
+    path: PathBuf,
+    watches: Vec<Watch>,
+}
+
+/// What opening a file gives.
+struct Opened {
+    connection: Connection,
+    described: Vec<Described>,
+    life: Life,
+    /// Where the stream begins.
+    from: u64,
+}
+
+/// The threads; dropping it ends them.
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Source {
+    /// Opens the file, which must be there, and attaches to its tables.
+    ///
+    /// # Errors
+    ///
+    /// A table that can't be watched, or a file that can't be opened or written.
+    pub fn start(path: &Path, watches: Vec<Watch>) -> Result<Source, SourceError> {
+        let opened = open(path, &watches)?;
+        for warning in opened.described.iter().flat_map(|table| &table.warnings) {
+            tracing::warn!("{warning}");
+        }
+        let mode: String = opened.connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        if !mode.eq_ignore_ascii_case("wal") {
+            let path = path.display();
+            tracing::warn!(%path, mode, "readers and writers wait for each other; better: PRAGMA journal_mode = WAL");
+        }
+        Ok(Source { opened, path: path.to_owned(), watches })
+    }
+
+    /// What the tables are like, in the order in which they were named.
+    pub fn schemas(&self) -> Vec<Schema> {
+        self.opened.described.iter().map(|table| table.schema.clone()).collect()
+    }
+
+    /// Tells the tables what there is already, then drives them until the result is dropped. `woken` has something when they want
+    /// something.
+    pub fn run(self, tables: Arc<Tables>, woken: Receiver<()>) -> std::io::Result<Running> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let described = Arc::new(std::sync::Mutex::new(self.opened.described.clone()));
+        let answers = Answers::new(self.path.clone(), described.clone(), tables.clone());
+        let mut stream = Stream::new(self.opened, self.path, self.watches, described, tables);
+        // Before anybody subscribes, so that cursors from before a restart are not ahead of it.
+        stream.begin();
+        let mut running = Running { stop: stop.clone(), threads: Vec::new() };
+        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let stopped = stop.clone();
+        running.threads.push(named("tables-stream").spawn(move || stream.run(&stopped))?);
+        running.threads.push(named("tables-answers").spawn(move || answers.run(&woken, &stop))?);
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A pair to wake the answering thread with.
+pub fn bell() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
+    let (sender, receiver) = channel();
+    let wake = move || {
+        // Nobody listens any more once the server stops.
+        let _ = sender.send(());
+    };
+    (Arc::new(wake), receiver)
+}
+
+fn connect(path: &Path) -> Result<Connection, SourceError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error| SourceError::Open { path: path.display().to_string(), error };
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+fn open(path: &Path, watches: &[Watch]) -> Result<Opened, SourceError> {
+    let mut connection = connect(path)?;
+    let described = sqlite::attach(&mut connection, watches)?;
+    let log = Log::of(&connection)?;
+    let (life, goes_on) = Life::begin(&connection, path, log.head)?;
+    // Of another life nobody has a cursor.
+    let from = if goes_on { log.within(&connection, KEPT)? } else { log.head };
+    Ok(Opened { connection, described, life, from })
+}
