@@ -5,7 +5,7 @@ use std::fmt;
 
 /// What a ratio should be.
 #[derive(Debug, Clone, Copy)]
-pub enum Aim {
+pub(crate) enum Aim {
     /// At most this.
     Most(f64),
     /// At least this.
@@ -13,24 +13,24 @@ pub enum Aim {
 }
 
 /// A ratio that was measured.
-pub struct Figure {
-    pub name: &'static str,
-    pub value: f64,
-    pub aim: Aim,
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) value: f64,
+    pub(crate) aim: Aim,
     /// What was measured, with absolute figures of this machine.
-    pub how: String,
+    pub(crate) how: String,
 }
 
 impl Figure {
     /// Whether the aim is reached.
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         match self.aim {
             Aim::Most(most) => self.value <= most,
             Aim::Least(least) => self.value >= least,
         }
     }
 
-    pub fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let (Aim::Most(aim) | Aim::Least(aim)) = self.aim;
         json!({"value": self.value, "aim": aim, "holds": self.holds()})
     }

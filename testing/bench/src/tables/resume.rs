@@ -10,7 +10,7 @@ const BODY: usize = 300;
 /// One change of so many is one that the client follows.
 const OTHERS: u64 = 50;
 
-pub fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
+pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     let missed: u64 = if quick { 200 } else { 2_000 };
     let engine = engine()?;
     let mut first = session(&engine, "reader");

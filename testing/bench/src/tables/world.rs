@@ -16,7 +16,7 @@ use tidewire_server_core::{
     Timeouts, ToWrite, Verify,
 };
 
-pub const NOW: Now = Now { mono: Time(1), wall: 1_795_228_800_000 };
+pub(crate) const NOW: Now = Now { mono: Time(1), wall: 1_795_228_800_000 };
 
 struct Anybody;
 
@@ -39,7 +39,7 @@ impl Submit for NoLog {
 }
 
 /// Columns `id`, `owner` and `body`.
-pub fn engine() -> Result<Arc<Engine>, Failure> {
+pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
     let column = |(name, declared): (&str, &str)| Column {
         name: name.to_owned(),
         declared: declared.to_owned(),
@@ -70,29 +70,28 @@ pub fn engine() -> Result<Arc<Engine>, Failure> {
         log: Arc::new(NoLog),
         hub: Arc::new(Hub::new(HashSet::new())),
         limiter: Limiter::default(),
-        connections: Connections::new(10, 10, None, Box::new(|_| ())),
+        connections: Connections::new(20_000, 20_000, None, Box::new(|_| ())),
         revocations: Revocations::default(),
         answers: None,
         tables: Some(Arc::new(tables)),
     }))
 }
 
-pub fn tables(engine: &Engine) -> Result<&Arc<Tables>, Failure> {
+pub(crate) fn tables(engine: &Engine) -> Result<&Arc<Tables>, Failure> {
     engine.tables.as_ref().ok_or_else(|| "there are no tables".into())
 }
 
 /// A client that is welcome.
-pub fn session(engine: &Arc<Engine>, name: &str) -> Session {
+pub(crate) fn session(engine: &Arc<Engine>, name: &str) -> Session {
     let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     let (mut session, _) = Session::open(engine, peer, Arc::new(|_| ()), NOW);
-    let hello =
-        serde_json::json!({"t":"hello","v":1,"token":name,"client":"00000000-0000-7000-8000-000000000007","subs":[]});
+    let hello = serde_json::json!({"t":"hello","v":1,"token":name,"client":"00000000-0000-7000-8000-000000000007","subs":[]});
     session.message(NOW, &hello.to_string());
     session
 }
 
 /// Answers snapshots with no rows, and returns what was written to the client.
-pub fn settle(engine: &Engine, session: &Session) -> Result<Vec<String>, Failure> {
+pub(crate) fn settle(engine: &Engine, session: &Session) -> Result<Vec<String>, Failure> {
     let tables = tables(engine)?;
     for wanted in tables.take_wanted() {
         if let Wanted::Snapshot(wanted) = wanted {
@@ -103,7 +102,7 @@ pub fn settle(engine: &Engine, session: &Session) -> Result<Vec<String>, Failure
 }
 
 /// What waits for the client.
-pub fn written(session: &Session) -> Vec<String> {
+pub(crate) fn written(session: &Session) -> Vec<String> {
     let mut texts = Vec::new();
     while let Some(ToWrite::Write(text)) = session.outgoing().take() {
         texts.push(text.as_str().to_owned());
@@ -111,12 +110,12 @@ pub fn written(session: &Session) -> Vec<String> {
     texts
 }
 
-pub fn row(id: u64, owner: u64, body: &str) -> Row {
+pub(crate) fn row(id: u64, owner: u64, body: &str) -> Row {
     let cell = |text: String| Cell::Text(text.into());
     [cell(id.to_string()), cell(owner.to_string()), cell(body.to_owned())].into()
 }
 
-pub fn commit(position: u64, old: Option<Row>, new: Row) -> Commit {
+pub(crate) fn commit(position: u64, old: Option<Row>, new: Row) -> Commit {
     Commit {
         position,
         xid: None,
