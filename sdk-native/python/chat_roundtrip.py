@@ -7,6 +7,7 @@ TIDEWIRE_SERVER_URL, TIDEWIRE_STORE (an empty folder) and TIDEWIRE_TOKEN (a toke
 
 import asyncio
 import atexit
+import json
 import os
 import sys
 
@@ -39,6 +40,7 @@ class View:
         self.states = []
         self.acked = {}
         self.grown = 0
+        self.table = []
         self.changed = asyncio.Condition()
         self.reader = asyncio.create_task(self.read())
 
@@ -54,6 +56,8 @@ class View:
             self.states.append(event.status.state)
         elif event.is_op() and event.state.is_acked():
             self.acked[event.id] = event.state.offset
+        elif event.is_table():
+            self.table.append(event.update)
         elif event.is_dialog():
             for change in event.changes:
                 self.fold(change)
@@ -163,6 +167,20 @@ async def main():
     await view.until("its answer ends", lambda: [row.state for row in answers()] == [tw.TwRowState.DONE] * 2)
     texts = [row.text for row in view.rows if row.kind == tw.TwRowKind.MESSAGE]
     check("once and in order", texts == ["count to 12", "hello from offline"], texts)
+
+    code = code_of(lambda: client.open_table(tw.TwTableQuery(table="rules", filter="priority=near.3")))
+    check("a filter that is none is refused", code == "bad_filter", code)
+    rules = client.open_table(tw.TwTableQuery(table="rules", filter="priority=gt.3", order="priority.desc"))
+    await view.until("a table is live", lambda: client.table_state(rules).is_live())
+    ids = lambda: [json.loads(row)["id"] for row in client.table_rows(rules)]
+    check("with what may be seen, in its order", ids() == ["2", "1"], ids())
+    await runner("a raised priority")
+    told = lambda: [change for update in view.table if update.is_changes() for change in update.changes]
+    await view.until("a change is told", lambda: len(told()) == 1 and told()[0].event == tw.TwRowEvent.UPDATE)
+    before = json.loads(told()[0].before)["priority"]
+    check("with the row before it, and a new order", (before, ids()) == ("5", ["1", "2"]), (before, ids()))
+    client.close_table(rules)
+    check("a closed table has no state", client.table_state(rules) is None)
 
     tokens = Tokens()
     other = tw.TwClient(options(), tokens)

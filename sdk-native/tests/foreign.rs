@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Each test builds the library, generates the bindings, starts the server and runs the program, which asks for the server to be
-//! stopped and started in the middle.
+//! stopped and started in the middle, and for a row to be changed.
 
 #![cfg(feature = "ffi")]
 
@@ -45,9 +45,14 @@ fn generate(language: &str) -> PathBuf {
     folder
 }
 
+const SQL: &str = "PRAGMA journal_mode = WAL;
+    CREATE TABLE rules (id INTEGER PRIMARY KEY, owner TEXT, priority INTEGER);
+    INSERT INTO rules VALUES (1, 'Ada', 5), (2, 'Ada', 7), (3, 'Ada', 1), (4, 'Bob', 9)";
+const TABLES: &str = "[tables.watch.rules]\naccess = { guest = \"owner=eq.{name}\" }\n";
+
 /// Runs a program and serves its wishes until it is done.
 async fn prove(mut command: Command) {
-    let mut server = Server::start(40);
+    let mut server = Server::with_tables(SQL, TABLES, &["--model-pace-ms", "40"]);
     let store = TempDir::new().expect("a folder");
     let mut program = command
         .env("TIDEWIRE_SERVER_URL", server.url())
@@ -67,6 +72,9 @@ async fn prove(mut command: Command) {
         match line {
             "NEED stop" => server.kill(),
             "NEED start" => server.restart(),
+            "NEED a raised priority" => {
+                server.app().execute_batch("UPDATE rules SET priority = 8 WHERE id = 1").expect("written");
+            }
             "DONE" => {
                 done = true;
                 continue;

@@ -49,7 +49,7 @@ async fn changes(table: &mut Table) -> Vec<tidewire::RowChange> {
 
 #[tokio::test]
 async fn what_others_write_is_seen_as_far_as_it_may_be() {
-    let server = Server::with_tables(SQL, TABLES);
+    let server = Server::with_tables(SQL, TABLES, &["--model", "off"]);
     let client = guest(&server, Storage::Memory).await;
     let mut table = client.table(&rules()).expect("opened");
     live(&table).await;
@@ -86,7 +86,7 @@ async fn what_others_write_is_seen_as_far_as_it_may_be() {
 
 #[tokio::test]
 async fn a_writer_can_wait_until_what_it_wrote_is_here() {
-    let server = Server::with_tables(SQL, TABLES);
+    let server = Server::with_tables(SQL, TABLES, &["--model", "off"]);
     let client = guest(&server, Storage::Memory).await;
     let table = client.table(&rules()).expect("opened");
     live(&table).await;
@@ -107,7 +107,7 @@ async fn a_writer_can_wait_until_what_it_wrote_is_here() {
 
 #[tokio::test]
 async fn a_killed_server_and_a_killed_client_miss_nothing() {
-    let mut server = Server::with_tables(SQL, TABLES);
+    let mut server = Server::with_tables(SQL, TABLES, &["--model", "off"]);
     let folder = TempDir::new().expect("a folder");
     let storage = || Storage::Folder(folder.path().to_owned());
     let client = guest(&server, storage()).await;
@@ -141,7 +141,7 @@ async fn a_killed_server_and_a_killed_client_miss_nothing() {
 
 #[tokio::test]
 async fn refusals_have_codes() {
-    let server = Server::with_tables(SQL, TABLES);
+    let server = Server::with_tables(SQL, TABLES, &["--model", "off"]);
     let client = guest(&server, Storage::Memory).await;
     for (query, code) in [
         (TableQuery { table: "nothing".into(), ..rules() }, "unknown_table"),

@@ -44,8 +44,8 @@ impl Server {
     }
 
     /// One that serves tables of a SQLite file, which this SQL makes; `tables` is what its configuration says of them.
-    pub fn with_tables(sql: &str, tables: &str) -> Server {
-        let mut server = Server::with(&["--model", "off"]);
+    pub fn with_tables(sql: &str, tables: &str, options: &[&str]) -> Server {
+        let mut server = Server::with(options);
         server.app().execute_batch(sql).expect("made");
         let source =
             format!("{CONFIG}[tables]\nsource = \"sqlite:{}\"\n{tables}", server.app_path().display());

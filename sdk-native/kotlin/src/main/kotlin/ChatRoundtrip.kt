@@ -59,7 +59,10 @@ private data class View(
     val states: List<TwState> = emptyList(),
     val acked: Map<String, Long> = emptyMap(),
     val grown: Int = 0,
+    val table: List<TwTableUpdate> = emptyList(),
 ) {
+    fun told() = table.filterIsInstance<TwTableUpdate.Changes>().flatMap { it.changes }
+
     fun answers() = rows.filter { it.kind == TwRowKind.ANSWER }.map { it.state }
 
     fun after(event: TwEvent): View = when (event) {
@@ -68,6 +71,7 @@ private data class View(
             is TwOpState.Acked -> copy(acked = acked + (event.id to state.offset))
             else -> this
         }
+        is TwEvent.Table -> copy(table = table + event.update)
         is TwEvent.Dialog -> event.changes.fold(this) { view, change -> view.after(change) }
         else -> this
     }
@@ -166,6 +170,20 @@ private suspend fun prove(scope: CoroutineScope) {
     ada.until("its answer ends") { it.answers() == listOf(TwRowState.DONE, TwRowState.DONE) }
     val texts = ada.view.value.rows.filter { it.kind == TwRowKind.MESSAGE }.map { it.text }
     check("once and in order", texts == listOf("count to 12", "hello from offline"), texts)
+
+    val wrong = codeOf { client.openTable(TwTableQuery("rules", filter = "priority=near.3")) }
+    check("a filter that is none is refused", wrong == "bad_filter", wrong)
+    val rules = client.openTable(TwTableQuery("rules", filter = "priority=gt.3", order = "priority.desc"))
+    ada.until("a table is live") { client.tableState(rules) is TwTableState.Live }
+    val second = "\"id\":\"2\""
+    check("with what may be seen, in its order", client.tableRows(rules).let { it.size == 2 && second in it[0] }, client.tableRows(rules))
+    runner("a raised priority")
+    ada.until("a change is told") { it.told().singleOrNull()?.event == TwRowEvent.UPDATE }
+    val change = ada.view.value.told().single()
+    check("with the row before it", "\"priority\":\"5\"" in change.before.orEmpty(), change)
+    check("and a new order", second in client.tableRows(rules)[1], client.tableRows(rules))
+    client.closeTable(rules)
+    check("a closed table has no state", client.tableState(rules) == null)
 
     val tokens = Tokens()
     val grace = Watched(TwClient(TwOptions(server), tokens), scope)
