@@ -14,9 +14,13 @@ import dev.tidewire.TwException
 import dev.tidewire.TwOpState
 import dev.tidewire.TwOptions
 import dev.tidewire.TwRow
+import dev.tidewire.TwRowEvent
 import dev.tidewire.TwRowKind
 import dev.tidewire.TwRowState
 import dev.tidewire.TwState
+import dev.tidewire.TwTableQuery
+import dev.tidewire.TwTableState
+import dev.tidewire.TwTableUpdate
 import dev.tidewire.TwTokenProvider
 import dev.tidewire.sdkVersion
 import java.util.concurrent.atomic.AtomicInteger
