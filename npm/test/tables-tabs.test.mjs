@@ -49,6 +49,10 @@ class Follower {
 
   constructor(table) {
     this.table = table;
+    table.on("rows", (rows) => {
+      this.told.push(`all ${rows.length}`);
+      this.rows = new Map(rows.map((row) => [row.id, row]));
+    });
     table.on("change", ({ event, new: now, old, why, tx }) => {
       this.told.push(`${event} ${why} ${(now ?? old).id}${tx === null ? "" : ` ${tx}`}`);
       const known = this.rows.get((now ?? old).id);
@@ -166,6 +170,7 @@ test("tabs share one subscription, and each has all rows and each change once", 
     same(page, tables[n], followers[n], `tab ${n}`);
     assert.equal(tables[n].state, "live");
     assert.deepEqual(followers[n].told, [
+      "all 0",
       "INSERT commit 1 x1",
       "INSERT commit 2 x1",
       "UPDATE commit 2 x2",
@@ -267,7 +272,7 @@ test("a follower that slept has from the same leader what it missed, as changes 
   pages[1].hears("resume");
   await world.pass(1000);
   same(pages[1], tables[1], followers[1], "awake");
-  assert.deepEqual(followers[1].told, ["INSERT commit 1 x1", "INSERT resync 2"]);
+  assert.deepEqual(followers[1].told, ["all 0", "INSERT commit 1 x1", "INSERT resync 2"]);
   assert.equal(tables[1].state, "live");
 });
 
@@ -327,4 +332,109 @@ test("what all tabs together may not have is refused to the one that asks, as a 
   await world.pass(100);
   assert.deepEqual([table.state, table.error?.code], ["failed", "too_many_subscriptions"]);
   assert.throws(() => pages[1].open({ where: "no filter" }), { code: "bad_filter" });
+});
+
+/** Numbers from a seed, below 1. */
+function random(seed) {
+  let state = seed * 2_654_435_761 + 1;
+  return () => {
+    state = (Math.imul(state ^ (state >>> 15), 2_246_822_519) + 0x9e3779b9) | 0;
+    return ((state ^ (state >>> 13)) >>> 0) / 2 ** 32;
+  };
+}
+
+test("whatever tabs, network and database do, rows are those of one moment, and in the end those of now", async () => {
+  for (let seed = 1; seed <= 60; seed += 1) {
+    world.end();
+    world = new World();
+    const below = random(seed);
+    const one = (list) => list[Math.floor(below() * list.length)];
+    const trace = [];
+    const note = () => `seed ${seed}: ${trace.join(", ")}`;
+    let pages = [];
+    const alive = () => pages.filter(({ page }) => !page.dead);
+    const arrive = () => {
+      const page = new Page({ tables: below() < 0.85 });
+      if (page.table === undefined) return pages.push({ page });
+      const table = page.open();
+      pages.push({ page, table, follower: new Follower(table) });
+    };
+    const moments = () =>
+      [...Array(world.commits.length + 1).keys()].map((place) => JSON.stringify(objects(world.tableAt(place))));
+    const look = () => {
+      const known = new Set(moments());
+      for (const { page, table } of alive()) {
+        if (table === undefined || page.frozen) continue;
+        const rows = world.as(page, () => table.rows);
+        assert.ok(known.has(JSON.stringify(rows)), `${note()}: ${JSON.stringify(rows)} was never so`);
+      }
+    };
+    let next = 0;
+    const actions = {
+      commit: () => {
+        const rows = [...world.tableAt().keys()];
+        next += 1;
+        const change =
+          rows.length === 0 || below() < 0.4
+            ? insert(next, "new")
+            : below() < 0.6
+              ? update(one(rows), `at ${next}`)
+              : remove(one(rows));
+        world.commit(change);
+      },
+      arrive: () => alive().length < 4 && arrive(),
+      kill: () => alive().length > 1 && world.kill(one(alive()).page),
+      freeze: () => {
+        one(alive()).page.frozen = true;
+      },
+      thaw: () => {
+        for (const { page } of alive()) page.frozen = false;
+      },
+      sleep: () => {
+        const { page } = one(alive());
+        if (!page.frozen) page.hears("freeze");
+      },
+      wake: () => {
+        for (const { page } of alive()) if (!page.frozen) page.hears("resume");
+      },
+      drop: () => {
+        for (const socket of world.sockets)
+          if (socket.owner?.frozen !== true) world.as(socket.owner, () => socket.onclose?.({ code: 1006 }));
+        for (const socket of world.sockets) world.sockets.delete(socket);
+      },
+      outage: () => {
+        world.serving = !world.serving;
+      },
+      close: () => {
+        const open = alive().filter(({ table, page }) => table !== undefined && !page.frozen);
+        if (open.length < 2) return;
+        const { page, table } = one(open);
+        world.as(page, () => table.close());
+        pages = pages.filter((other) => other.page !== page);
+        world.kill(page);
+      },
+    };
+    arrive();
+    for (let n = 0; n < 40; n += 1) {
+      const name = one([...Object.keys(actions), "commit", "commit", "commit", "commit"]);
+      trace.push(name);
+      actions[name]();
+      const steps = Math.floor(below() * 30);
+      for (let done = 0; done < steps; done += 1) await world.step(world.now);
+      if (below() < 0.3) await world.pass(below() * 8000);
+      look();
+    }
+    trace.push("calm");
+    actions.thaw();
+    actions.wake();
+    world.serving = true;
+    await world.pass(90_000);
+    world.commit(insert(1_000_000, "last"));
+    await world.pass(5_000);
+    for (const { page, table, follower } of alive()) {
+      if (table === undefined) continue;
+      assert.equal(table.state, "live", note());
+      same(page, table, follower, note());
+    }
+  }
 });

@@ -6,12 +6,17 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PORT: u16 = 8080;
 /// The key that signs the demo's tokens. Without one they end with the server, and a restart would throw the operator out.
 const SECRET: &str = "TIDEWIRE_JWT_HS256_SECRET";
+
+/// What SQLite and the server put beside a database.
+const ENDINGS: [&str; 5] = ["", "-wal", "-shm", "-life", "-journal"];
+/// What the dashboard shows at once.
+const TRY: &str = "UPDATE context_rules SET priority = 40, enabled = 1 WHERE name = 'holidays'";
 
 /// Runs the command; only an error returns.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -37,15 +42,27 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let server = build::server()?;
     let folder = tools::top().join(".demo");
     let database = folder.join("tidewire.db");
+    let tables = folder.join("tables.db");
     if fresh {
-        for ending in ["", "-wal", "-shm", "-life"] {
-            let _ = std::fs::remove_file(format!("{}{ending}", database.display()));
+        for (file, ending) in
+            [&database, &tables].into_iter().flat_map(|file| ENDINGS.map(|ending| (file, ending)))
+        {
+            let _ = std::fs::remove_file(format!("{}{ending}", file.display()));
         }
     }
+    let has_tables = fill(&tables)?;
     free(port)?;
     println!();
     println!("  {}", progress::good(&format!("http://127.0.0.1:{port}")));
     println!("  Ctrl-C stops the server; the same command starts it again with everything it knew.");
+    println!();
+    let dashboard = format!("http://127.0.0.1:{port}/dashboard/");
+    if has_tables {
+        println!("  {} follows three tables of a database. In another terminal:", progress::good(&dashboard));
+        println!("    sqlite3 {} \"{TRY}\"", shown(&tables));
+    } else {
+        println!("  {dashboard} needs the program sqlite3, which makes its tables: apt install sqlite3");
+    }
     println!();
     let mut command = Command::new(server);
     if std::env::var_os(SECRET).is_none() {
@@ -53,8 +70,44 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     command.arg("--demo").arg("--web-root").arg(build::demo_folder()).arg("--database").arg(database);
     command.args(["--listen", &format!("127.0.0.1:{port}")]);
+    if has_tables {
+        command.arg("--config").arg(examples().join("server.toml"));
+        command.arg("--tables-source").arg(format!("sqlite:{}", tables.display()));
+    }
     // The server takes this process's place, so that signals and its exit status need no passing on.
     Err(format!("the server can't be started: {}", command.exec()))
+}
+
+/// Makes the dashboard's tables, once; false if the program for that is not there.
+fn fill(database: &Path) -> Result<bool, String> {
+    if database.exists() {
+        return Ok(true);
+    }
+    let told = |error: std::io::Error| format!("{}: {error}", database.display());
+    if let Some(folder) = database.parent() {
+        std::fs::create_dir_all(folder).map_err(told)?;
+    }
+    let sql = std::fs::File::open(examples().join("tables.sql")).map_err(told)?;
+    match Command::new("sqlite3").arg("-bail").arg(database).stdin(sql).output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(format!("sqlite3: {error}")),
+        Ok(output) if output.status.success() => Ok(true),
+        Ok(output) => {
+            // Half of them are of no use, and would not be tried again.
+            let _ = std::fs::remove_file(database);
+            Err(format!("sqlite3: {}", String::from_utf8_lossy(&output.stderr)))
+        }
+    }
+}
+
+fn examples() -> PathBuf {
+    tools::top().join("examples/demo")
+}
+
+/// A path as somebody in this folder would type it.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).display().to_string()
 }
 
 fn free(port: u16) -> Result<(), String> {

@@ -126,7 +126,9 @@ export class Ferry implements Passenger {
         }
         const [view, served] = found;
         served.told = null;
-        this.told({ t: "table", view, ...(this.#command({ c: "table_state", view }) as StateUpdate), what: "state" });
+        const state = this.#command({ c: "table_state", view }) as StateUpdate;
+        this.told({ t: "table", view, ...state, what: "state" });
+        if (state.state !== "loading") this.told({ t: "table", view, what: "rows" });
         break;
       }
       case "await":

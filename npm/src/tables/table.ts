@@ -26,6 +26,7 @@ interface Wait {
 }
 
 interface Listeners<R> {
+  readonly rows: Set<(rows: readonly R[]) => void>;
   readonly change: Set<(change: TableChange<R>) => void>;
   readonly commit: Set<(changes: readonly TableChange<R>[]) => void>;
 }
@@ -38,7 +39,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   readonly name: string;
   readonly #parts: TableParts;
   readonly #listeners = new Map<symbol, { readonly listener: Listener<TableState<R>>; seen: TableState<R> }>();
-  readonly #told: Listeners<R> = { change: new Set(), commit: new Set() };
+  readonly #told: Listeners<R> = { rows: new Set(), change: new Set(), commit: new Set() };
   readonly #waits = new Set<Wait>();
   /** The rows' texts, all of them, in their order. */
   #texts: readonly string[] = [];
@@ -99,12 +100,14 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /**
-   * Calls `listener` with each change as it comes (`change`), or with all changes of a transaction at once (`commit`); `rows` have them already.
+   * Calls `listener` with each change as it comes (`change`), or with all changes of a transaction at once (`commit`); `rows` have them already. Or
+   * with all rows (`rows`), whatever the limit, once they are known and changes of them follow, and with none when they are another user's no longer.
    * Returns what ends it.
    */
+  on(event: "rows", listener: (rows: readonly R[]) => void): () => void;
   on(event: "change", listener: (change: TableChange<R>) => void): () => void;
   on(event: "commit", listener: (changes: readonly TableChange<R>[]) => void): () => void;
-  on(event: "change" | "commit", listener: (told: never) => void): () => void {
+  on(event: "rows" | "change" | "commit", listener: (told: never) => void): () => void {
     const all = this.#told[event] as Set<unknown>;
     const own = (told: never) => listener(told);
     all.add(own);
@@ -151,8 +154,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#keep();
     this.#parts.host.close();
     this.#listeners.clear();
-    this.#told.change.clear();
-    this.#told.commit.clear();
+    for (const listeners of Object.values(this.#told)) listeners.clear();
     this.end("closed");
   };
 
@@ -168,16 +170,17 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   /** @internal What the core told, and all rows as they are after it. */
   hear(list: readonly TableUpdate[], rows: () => readonly string[]): void {
-    let forgotten = false;
     for (const update of list) {
-      if (update.what === "rows") forgotten = true;
       if (update.what !== "state") continue;
       this.#state = update.state;
       const { code, message = "", at } = update;
       this.#error = code === undefined ? null : { code, message, at: at ?? null };
     }
     if (this.#held) {
-      const over = this.#state === "live" || this.#state === "failed" || (this.#state === "loading" && forgotten);
+      const over =
+        this.#state === "live" ||
+        this.#state === "failed" ||
+        (this.#state === "loading" && list.some((update) => update.what === "rows"));
       if (!over) {
         this.#state = "stale";
         this.#late.push(...list.filter((update) => update.what === "seen"));
@@ -189,9 +192,14 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
       list = [...this.#late.splice(0), ...list.filter((update) => update.what === "seen" || this.#state !== "live")];
     }
     if (list.some((update) => update.what !== "seen")) this.#newer = rows;
-    for (const update of list) {
-      if (update.what === "changes") this.#commit(update.changes, update.tx ?? null, update.at ?? null);
-      else if (update.what === "seen") this.#seen(update.tx, update.code);
+    // All rows, as they are after this list, have in them what comes behind that.
+    const whole = list.findLastIndex((update) => update.what === "rows");
+    for (const [place, update] of list.entries()) {
+      if (update.what === "seen") this.#seen(update.tx, update.code);
+      else if (update.what === "rows" && place === whole) this.#tellAll(rows);
+      else if (update.what === "changes" && (whole < 0 || place < whole)) {
+        this.#commit(update.changes, update.tx ?? null, update.at ?? null);
+      }
     }
     this.#changed();
   }
@@ -272,6 +280,12 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
         report(error);
       }
     }
+  }
+
+  #tellAll(rows: () => readonly string[]): void {
+    if (this.#told.rows.size === 0) return;
+    const all = rows().map((text) => this.#parsed.get(text) ?? (JSON.parse(text) as R));
+    this.#call(() => this.#tell(this.#told.rows, all));
   }
 
   #seen(tx: string, code: string | undefined): void {

@@ -1,0 +1,163 @@
+// The dashboard with the real server in Chromium, while another program writes to the database.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { shoot, top } from "./browser.mjs";
+import { useStage } from "./stage.mjs";
+import { until } from "./until.mjs";
+
+const stage = useStage();
+const demo = join(top, "examples/demo");
+let folder;
+let database;
+let count = 0;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tidewire-tables-"));
+});
+
+after(() => rm(folder, { recursive: true, force: true }));
+
+beforeEach(async () => {
+  count += 1;
+  database = join(folder, `${count}.db`);
+  sql(await readFile(join(demo, "tables.sql"), "utf8"));
+  await stage.restart(settings());
+});
+
+const settings = () => ["--config", join(demo, "server.toml"), "--tables-source", `sqlite:${database}`];
+
+/** What another program does to the database, in a transaction each time. */
+function sql(text) {
+  return execFileSync("sqlite3", ["-bail", database], { input: `PRAGMA busy_timeout = 5000; ${text}`, encoding: "utf8" });
+}
+
+async function visit(options = {}) {
+  return another(await stage.profile({ viewport: { width: 1200, height: 1150 }, ...options }));
+}
+
+async function another(context) {
+  const page = await context.newPage();
+  page.problems = [];
+  page.on("pageerror", (error) => page.problems.push(String(error)));
+  await page.goto(`${stage.server.origin}/dashboard/`);
+  return page;
+}
+
+const texts = (page, selector) => page.locator(selector).evaluateAll((all) => all.map((one) => one.textContent));
+const rules = (page) => texts(page, "#rules td.name");
+const sessions = (page) => texts(page, "#sessions .card strong");
+const notes = (page) => texts(page, "#notifications .card p");
+const states = (page) => texts(page, ".panel [data-part=state]");
+const log = async (page) => (await texts(page, "#log li")).map((line) => line.replace(/^\S+( [AP]M)?(?=[IUD][A-Z]+)/, ""));
+
+const live = (page) => until("all tables are live", async () => String(await states(page)) === "live,live,live");
+const becomes = (what, read, expected) =>
+  until(`${what}: ${JSON.stringify(expected)}`, async () => JSON.stringify(await read()) === JSON.stringify(expected));
+
+test("three tables are live, and follow whoever writes to them", async () => {
+  const page = await visit();
+  await live(page);
+  assert.deepEqual(await rules(page), ["refunds", "tone", "holidays"]);
+  assert.deepEqual(await sessions(page), ["Noor", "Mateo"]);
+  assert.equal((await notes(page)).length, 2);
+  assert.equal(await page.locator("#connection").textContent(), "Online");
+  await shoot(page, "dashboard-1-live");
+
+  sql("UPDATE context_rules SET priority = 40, enabled = 1 WHERE name = 'holidays'");
+  await becomes("the order", () => rules(page), ["holidays", "refunds", "tone"]);
+  assert.equal(await page.locator("#rules tr[data-id='3']").getAttribute("data-changed"), "update");
+  sql(
+    "BEGIN; DELETE FROM context_rules WHERE id = 2; INSERT INTO context_rules (name, instruction) VALUES ('names', 'x'); COMMIT",
+  );
+  await becomes("rules", () => rules(page), ["holidays", "refunds", "names"]);
+  sql("BEGIN; DELETE FROM context_rules; ROLLBACK");
+  sql("UPDATE chat_sessions SET state = 'closed' WHERE visitor = 'Noor'");
+  await becomes("sessions", () => sessions(page), ["Mateo"]);
+  sql("UPDATE chat_sessions SET state = 'open' WHERE visitor = 'Yuki'");
+  await becomes("sessions", () => sessions(page), ["Mateo", "Yuki"]);
+  sql("INSERT INTO notifications (title, created_at) VALUES ('fire', '2099-01-01 00:00:00')");
+  sql("INSERT INTO notifications (user_id, title) VALUES ('demo:operator:Oscar', 'not for Olivia')");
+  await until("a notification", async () => (await notes(page))[0] === "fire");
+  assert.equal((await notes(page)).length, 3, "another's are not shown");
+  assert.deepEqual(await log(page), [
+    "INSERTnotifications: fire",
+    "INSERTchat_sessions: Yuki · moved in",
+    "DELETEchat_sessions: Noor · moved out",
+    "INSERTcontext_rules: names",
+    "DELETEcontext_rules: tone",
+    "UPDATEcontext_rules: holidays",
+  ]);
+  await shoot(page, "dashboard-2-changed");
+  assert.deepEqual(page.problems, []);
+});
+
+test("without a server the rows stay and are stale, after a reload too; what was written meanwhile is there when it is back", async () => {
+  const page = await visit();
+  await live(page);
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.ready;
+    while ((await caches.keys()).length === 0 || navigator.serviceWorker.controller === null) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  await stage.server.stop("SIGKILL");
+  await until("stale", async () => String(await states(page)) === "stale,stale,stale");
+  assert.equal((await rules(page)).length, 3);
+  sql("UPDATE context_rules SET priority = 50 WHERE name = 'tone'");
+  sql("UPDATE chat_sessions SET state = 'closed'");
+  await page.reload();
+  await until("what was kept", async () => String(await states(page)) === "stale,stale,stale");
+  assert.deepEqual(await rules(page), ["refunds", "tone", "holidays"]);
+  await shoot(page, "dashboard-3-offline");
+  await stage.server.start(["--allowed-origin", stage.origin, ...settings()]);
+  await live(page);
+  await becomes("rules", () => rules(page), ["tone", "refunds", "holidays"]);
+  await becomes("sessions", () => sessions(page), []);
+  assert.deepEqual(page.problems, []);
+});
+
+test("tabs share what they see, and the one that is left has it all", async () => {
+  const first = await visit();
+  await live(first);
+  const second = await another(first.context());
+  await live(second);
+  sql("UPDATE context_rules SET priority = 40 WHERE name = 'tone'");
+  for (const page of [first, second]) await becomes("rules", () => rules(page), ["tone", "refunds", "holidays"]);
+  await first.close();
+  sql("UPDATE context_rules SET priority = 60 WHERE name = 'holidays'");
+  await becomes("rules", () => rules(second), ["holidays", "tone", "refunds"]);
+  await live(second);
+  const written = await log(second);
+  assert.ok(written.filter((line) => line.startsWith("UPDATE") && line.includes("tone")).length === 1, String(written));
+  assert.deepEqual(second.problems, []);
+});
+
+test("it can be used in the dark, on a narrow screen and by keyboard", async () => {
+  for (const [name, options] of [
+    ["dark", { colorScheme: "dark" }],
+    ["narrow", { viewport: { width: 390, height: 844 } }],
+  ]) {
+    const page = await visit(options);
+    await live(page);
+    sql(
+      `UPDATE context_rules SET enabled = 1 - enabled WHERE id = 3; INSERT INTO context_rules (name, instruction) VALUES ('${name}', 'y')`,
+    );
+    await until("the change", async () => (await rules(page)).includes(name));
+    const { width, inner } = await page.evaluate(() => ({ width: document.documentElement.scrollWidth, inner: innerWidth }));
+    assert.ok(width <= inner, `${name}: ${width} of ${inner}`);
+    const shot = join(top, "test-output/screenshots", `dashboard-4-${name}.png`);
+    await page.screenshot({ path: shot, fullPage: true });
+    const reached = [];
+    for (let n = 0; n < 12; n += 1) {
+      await page.keyboard.press("Tab");
+      reached.push(
+        await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent),
+      );
+    }
+    assert.ok(reached.includes("Chat demo") && reached.includes("Copy: Change a rule"), reached.join("; "));
+  }
+});
