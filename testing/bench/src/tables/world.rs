@@ -12,7 +12,7 @@ use tidewire_server_core::tables::{
     Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, TableConfig, TableLimits, Tables, Wanted,
 };
 use tidewire_server_core::{
-    AuthError, Connections, Engine, Hub, Identity, Limiter, Peer, Revocations, ServerLimits, Session,
+    AuthError, Budget, Connections, Engine, Hub, Identity, Limiter, Peer, Revocations, ServerLimits, Session,
     Timeouts, ToWrite, Verify,
 };
 
@@ -62,7 +62,12 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
     let tables = Tables::new(vec![config], limits, Arc::new(|| ()))?;
     tables.restart("e1", 0);
     Ok(Arc::new(Engine {
-        limits: ServerLimits { queue_bytes: 1 << 30, queue_messages: 1 << 24, ..ServerLimits::default() },
+        limits: ServerLimits {
+            queue_bytes: 1 << 30,
+            queue_messages: 1 << 24,
+            table_subs: Budget { ops: 1, per_ms: 1, burst: 1 << 40 },
+            ..ServerLimits::default()
+        },
         timeouts: Timeouts::default(),
         handshakes: None,
         epoch: "log".to_owned(),
