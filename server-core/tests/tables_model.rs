@@ -247,7 +247,12 @@ fn scenario(seed: u64) -> (usize, usize) {
     });
     let mut dice = Dice(seed);
     let mut followers: Vec<Follower> = (0..6)
-        .map(|_| Follower { filter: dice.one::<&'static str>(&FILTERS), org: 3, client: None, view: View::default() })
+        .map(|_| Follower {
+            filter: dice.one::<&'static str>(&FILTERS),
+            org: 3,
+            client: None,
+            view: View::default(),
+        })
         .collect();
     let mut world = World {
         dice,

@@ -35,11 +35,12 @@ Keys and the finer limits stand in the file only:
   guest = { ops = 20, per_ms = 60000, burst = 20 }
 
   [tables]                   # tables that clients may subscribe to
-  source = \"sqlite:app.db\" # default: the database above
+  source = \"sqlite:app.db\" # or postgres://user@host/db, with publication, slot and ca; default: the database above
 
   [tables.watch.tasks]       # what clients call it; the database too, or table = \"…\"
   columns = [\"id\", \"owner\", \"title\"]  # what clients may see; default: all
   access = { user = \"owner=eq.{sub}\", operator = \"*\" }  # which rows; {sub}, {name}, {claim:NAME} are the token's
+  filters = [\"title\"]      # PostgreSQL: what clients' filters may name, besides key and access
 
 Stop it with SIGTERM or Ctrl-C: clients are told, answers are ended and everything is on disk within 5 s.";
 
@@ -135,8 +136,8 @@ struct Flags {
     /// What the model is told before the dialog
     #[arg(long, env = "TIDEWIRE_MODEL_SYSTEM", value_name = "TEXT")]
     model_system: Option<String>,
-    /// Where the tables are that clients may subscribe to: sqlite:FILE [default: the database file]
-    #[arg(long, env = "TIDEWIRE_TABLES_SOURCE", value_name = "SOURCE")]
+    /// Where the tables are that clients may subscribe to: sqlite:FILE or postgres://… [default: the database file]
+    #[arg(long, env = "TIDEWIRE_TABLES_SOURCE", hide_env_values = true, value_name = "SOURCE")]
     tables_source: Option<String>,
     /// Open a dialog `demo` and hand out tokens to anybody; for this machine only
     #[arg(long, env = "TIDEWIRE_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]

@@ -124,15 +124,8 @@ impl Server {
             return Err(ConfigError::DemoNotLocal.into());
         }
         let store = Arc::new(Store::open(&config.database)?);
-        let serving = {
-            let (tables, database) = (config.tables.clone(), config.database.clone());
-            let queue_bytes = config.limits.queue_bytes;
-            let serve = move || tables::serve(&tables, &database, queue_bytes);
-            match tokio::task::spawn_blocking(serve).await {
-                Ok(serving) => serving?,
-                Err(error) => return Err(TablesError::Thread(std::io::Error::other(error)).into()),
-            }
-        };
+        let queue_bytes = config.limits.queue_bytes;
+        let serving = tables::serve(&config.tables, &config.database, queue_bytes).await?;
         let claims = serving.as_ref().map(|serving| serving.tables.claims()).unwrap_or_default();
         let auth = Arc::new(Auth::new(&config, store.guest_key(), claims)?);
         for name in &open {

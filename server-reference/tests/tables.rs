@@ -281,7 +281,7 @@ async fn a_table_that_changes_is_told_anew() {
 
 fn tasks(access: &str) -> WatchConfig {
     let access = vec![(UserKind::User, access.to_owned())];
-    WatchConfig { name: "tasks".to_owned(), table: None, columns: None, access }
+    WatchConfig { name: "tasks".to_owned(), table: None, columns: None, filters: Vec::new(), access }
 }
 
 #[tokio::test]

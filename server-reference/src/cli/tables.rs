@@ -1,7 +1,7 @@
 //! The section of tables in the TOML file.
 
 use crate::config::{Config, ConfigError};
-use crate::tables::{SourceConfig, TablesConfig, WatchConfig};
+use crate::tables::{PostgresConfig, SourceConfig, TablesConfig, WatchConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,6 +11,9 @@ use tidewire_core::wire::UserKind;
 #[serde(deny_unknown_fields)]
 pub(super) struct Section {
     source: Option<String>,
+    publication: Option<String>,
+    slot: Option<String>,
+    ca: Option<PathBuf>,
     /// By what clients call them.
     #[serde(default)]
     watch: BTreeMap<String, Watch>,
@@ -24,6 +27,8 @@ pub(super) struct Section {
 struct Watch {
     table: Option<String>,
     columns: Option<Vec<String>>,
+    #[serde(default)]
+    filters: Vec<String>,
     #[serde(default)]
     access: Access,
 }
@@ -40,7 +45,18 @@ struct Access {
 /// The settings of tables; the source that a flag names wins.
 pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<TablesConfig, ConfigError> {
     let section = section.unwrap_or_default();
-    let source = source.or(section.source).as_deref().map(read_source).transpose()?;
+    let source = match source.or(section.source) {
+        None => None,
+        Some(source) if source.starts_with("postgres://") || source.starts_with("postgresql://") => {
+            Some(SourceConfig::Postgres(PostgresConfig {
+                address: source,
+                ca: section.ca,
+                publication: section.publication.unwrap_or_else(|| "tidewire".to_owned()),
+                slot: section.slot.unwrap_or_else(|| "tidewire".to_owned()),
+            }))
+        }
+        Some(source) => Some(read_sqlite(&source)?),
+    };
     let mut tables = TablesConfig { source, ..TablesConfig::default() };
     let least = |name, value: Option<usize>| match value {
         Some(0) => Err(ConfigError::Value { name, reason: "must be at least 1".to_owned() }),
@@ -60,7 +76,7 @@ pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<T
         }
         None => {}
     }
-    for (name, Watch { table, columns, access }) in section.watch {
+    for (name, Watch { table, columns, filters, access }) in section.watch {
         let kinds = [
             (UserKind::User, access.user),
             (UserKind::Guest, access.guest),
@@ -72,7 +88,7 @@ pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<T
             let reason = format!("`{name}` lets nobody see a row; add access = {{ user = \"…\" }}");
             return Err(ConfigError::Value { name: "tables.watch", reason });
         }
-        tables.watch.push(WatchConfig { name, table, columns, access });
+        tables.watch.push(WatchConfig { name, table, columns, filters, access });
     }
     if tables.source.is_some() && tables.watch.is_empty() {
         let reason =
@@ -82,11 +98,11 @@ pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<T
     Ok(tables)
 }
 
-fn read_source(source: &str) -> Result<SourceConfig, ConfigError> {
+fn read_sqlite(source: &str) -> Result<SourceConfig, ConfigError> {
     match source.strip_prefix("sqlite:") {
         Some(path) if !path.is_empty() => Ok(SourceConfig::Sqlite(PathBuf::from(path))),
         _ => {
-            let reason = "must be sqlite: and a file, such as sqlite:app.db".to_owned();
+            let reason = "must be sqlite: and a file, such as sqlite:app.db, or postgres://…".to_owned();
             Err(ConfigError::Value { name: "tables-source", reason })
         }
     }
@@ -98,9 +114,10 @@ pub(super) fn summary(config: &Config) -> String {
         return "none".to_owned();
     }
     let names: Vec<&str> = config.tables.watch.iter().map(|watch| watch.name.as_str()).collect();
-    let path = match &config.tables.source {
-        None => &config.database,
-        Some(SourceConfig::Sqlite(path)) => path,
+    let place = match &config.tables.source {
+        None => config.database.display().to_string(),
+        Some(SourceConfig::Sqlite(path)) => path.display().to_string(),
+        Some(SourceConfig::Postgres(settings)) => super::without_credentials(&settings.address),
     };
-    format!("{} in {}", names.join(", "), path.display())
+    format!("{} in {place}", names.join(", "))
 }

@@ -113,6 +113,9 @@ fn tables_are_named_in_the_file_and_found_by_their_source() {
     assert_eq!((watch.name.as_str(), watch.table.as_deref(), watch.access.len()), ("tasks", Some("task"), 2));
     assert_eq!(tables.tables.limits.log_ms, 300_000);
     assert!(summary(&config(&[]).unwrap()).contains("tables           none"));
+    let secret = ["--tables-source", "postgres://role:secret@db.example/app?sslmode=require"];
+    let there = summary(&with_file(text, &secret).unwrap());
+    assert!(there.contains("tasks in postgres://db.example/app\n"), "{there}");
     let own = with_file("[tables.watch.a]\naccess = { user = \"*\" }", &[]).unwrap();
     assert!(summary(&own).contains("a in tidewire.db"));
 }
@@ -124,6 +127,7 @@ fn mistakes_about_tables_are_named() {
         ("[tables]\nsource = \"sqlite:a.db\"", &[], "names no table"),
         ("", &["--tables-source", "sqlite:a.db"], "names no table"),
         ("[tables]\nsource = \"oracle\"", &[], "must be sqlite: and a file"),
+        ("[tables]\nsource = \"sqlite:\"", &[], "must be sqlite: and a file"),
         ("[tables]\nlog_minutes = 0", &[], "must be 1 to 1440"),
         ("[tables]\nmax_rows = 0", &[], "must be at least 1"),
         ("[tables.watch.a]\naccess = { everybody = \"*\" }", &[], "unknown field"),

@@ -5,10 +5,17 @@ pub mod sqlite;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
+use tidewire_core::tables::filter::{Filter, Node};
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::tables::sqlite::Watch;
 use tidewire_server_core::tables::{Schema, TableConfig, TableError, TableLimits, Tables};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// How long a start waits for a PostgreSQL; the server before this one may still have its slot.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is configured of tables.
 #[derive(Clone, Default)]
@@ -27,6 +34,21 @@ pub struct TablesConfig {
 pub enum SourceConfig {
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// A PostgreSQL. `Debug` is left out on purpose: a password is part of it.
+    Postgres(PostgresConfig),
+}
+
+/// How a PostgreSQL is reached; see [`postgres::Settings`].
+#[derive(Clone)]
+pub struct PostgresConfig {
+    /// `postgres://user:password@host/database`.
+    pub address: String,
+    /// A PEM file of who signs the database's certificate; none for who signs the web's.
+    pub ca: Option<PathBuf>,
+    /// The publication with the tables.
+    pub publication: String,
+    /// How the replication slot's name begins.
+    pub slot: String,
 }
 
 /// A table that clients may subscribe to.
@@ -38,6 +60,9 @@ pub struct WatchConfig {
     pub table: Option<String>,
     /// The columns that clients may see; none for all.
     pub columns: Option<Vec<String>>,
+    /// The columns that clients' filters may name, besides the key's and those of permissions; only of a PostgreSQL, which has to say
+    /// what they were before an update.
+    pub filters: Vec<String>,
     /// Who may see which rows: see [`TableConfig::access`].
     pub access: Vec<(UserKind, String)>,
 }
@@ -52,6 +77,9 @@ pub enum TablesError {
     /// Their SQLite file can't be watched.
     #[error(transparent)]
     Sqlite(#[from] sqlite::SourceError),
+    /// Their PostgreSQL can't be watched.
+    #[error(transparent)]
+    Postgres(#[from] postgres::StreamError),
     /// The system gives no thread.
     #[error("can't start a thread for tables: {0}")]
     Thread(#[from] std::io::Error),
@@ -63,20 +91,35 @@ impl TablesError {
         match self {
             TablesError::Table(_) => "bad_table",
             TablesError::Sqlite(_) => "tables_unavailable",
+            TablesError::Postgres(error) => error.code(),
             TablesError::Thread(_) => "internal",
         }
     }
 }
 
-/// Tables that are being served; dropping it ends that.
+/// Tables that are being served; dropping it ends that, and blocks until it has ended.
 pub(crate) struct Serving {
     pub(crate) tables: Arc<Tables>,
-    _source: sqlite::Running,
+    _source: Running,
 }
 
-/// Serves the configured tables; none if there are none. Blocks until the source has begun. A frame may have at most half of
+/// Whatever drives them.
+enum Running {
+    Sqlite { _threads: sqlite::Running },
+    Postgres(JoinHandle<()>),
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Running::Postgres(task) = self {
+            task.abort();
+        }
+    }
+}
+
+/// Serves the configured tables; none if there are none. Ready once the source has begun. A frame may have at most half of
 /// `queue_bytes`.
-pub(crate) fn serve(
+pub(crate) async fn serve(
     config: &TablesConfig,
     database: &Path,
     queue_bytes: usize,
@@ -86,18 +129,76 @@ pub(crate) fn serve(
     }
     let limits = TableLimits { frame_bytes: queue_bytes / 2, ..config.limits.clone() };
     let path = match &config.source {
-        None => database,
-        Some(SourceConfig::Sqlite(path)) => path,
+        None => database.to_owned(),
+        Some(SourceConfig::Sqlite(path)) => path.clone(),
+        Some(SourceConfig::Postgres(settings)) => {
+            return serve_postgres(settings, config.watch.clone(), limits).await.map(Some);
+        }
     };
-    let watches = config.watch.iter().map(|watch| Watch {
+    let watch = config.watch.clone();
+    let serve = tokio::task::spawn_blocking(move || serve_sqlite(&path, &watch, limits));
+    serve.await.map_err(std::io::Error::other)?.map(Some)
+}
+
+fn serve_sqlite(path: &Path, watch: &[WatchConfig], limits: TableLimits) -> Result<Serving, TablesError> {
+    let watches = watch.iter().map(|watch| Watch {
         table: watch.table.clone().unwrap_or_else(|| watch.name.clone()),
         columns: watch.columns.clone(),
     });
     let source = sqlite::Source::start(path, watches.collect())?;
     let (wake, woken) = sqlite::bell();
-    let tables = Arc::new(Tables::new(named(&config.watch, source.schemas()), limits, wake)?);
-    let running = source.run(tables.clone(), woken)?;
-    Ok(Some(Serving { tables, _source: running }))
+    let tables = Arc::new(Tables::new(named(watch, source.schemas()), limits, wake)?);
+    let threads = source.run(tables.clone(), woken)?;
+    Ok(Serving { tables, _source: Running::Sqlite { _threads: threads } })
+}
+
+async fn serve_postgres(
+    settings: &PostgresConfig,
+    watch: Vec<WatchConfig>,
+    limits: TableLimits,
+) -> Result<Serving, TablesError> {
+    let wanted = watch.iter().map(|watch| {
+        let table = watch.table.as_deref().unwrap_or(&watch.name);
+        let (namespace, name) = table.split_once('.').unwrap_or(("public", table));
+        let mut filtered = watch.filters.clone();
+        for (_, access) in &watch.access {
+            if let Ok(filter) = Filter::parse(access) {
+                columns_of(filter.root(), &mut filtered);
+            }
+        }
+        postgres::Wanted {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            columns: watch.columns.clone(),
+            filtered,
+        }
+    });
+    let settings = postgres::Settings {
+        address: settings.address.clone(),
+        ca: settings.ca.clone(),
+        publication: settings.publication.clone(),
+        slot: settings.slot.clone(),
+        tables: wanted.collect(),
+        commit_bytes: limits.log_bytes / 2,
+    };
+    let source = postgres::Source::start(settings, PATIENCE).await?;
+    let woken = Arc::new(Notify::new());
+    let wake = {
+        let woken = woken.clone();
+        Arc::new(move || woken.notify_one())
+    };
+    let tables = Arc::new(Tables::new(named(&watch, source.schemas()), limits, wake)?);
+    let task = tokio::spawn(source.run(tables.clone(), woken));
+    Ok(Serving { tables, _source: Running::Postgres(task) })
+}
+
+/// Adds the columns that a filter names.
+fn columns_of(node: &Node, into: &mut Vec<String>) {
+    match node {
+        Node::Group(group) => group.members.iter().for_each(|member| columns_of(member, into)),
+        Node::Term(term) if into.contains(&term.column) => {}
+        Node::Term(term) => into.push(term.column.clone()),
+    }
 }
 
 /// The tables as clients call them.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
-use tidewire_server_core::tables::sqlite::{self, Described, Log, Watch};
+use tidewire_server_core::tables::sqlite::{self, Described, Log, SqliteError, Watch};
 
 /// How often it is asked whether somebody committed: three microseconds of work each time.
 const POLL: Duration = Duration::from_millis(5);
@@ -89,8 +89,10 @@ impl Stream {
         }
         let reshaped = self.versions.is_none_or(|(_, schema)| schema != now.1);
         self.read_on()?;
+        // Until it could be attached to, a change of the schema stays new.
+        self.versions = None;
         if reshaped {
-            self.attach();
+            self.attach()?;
         }
         self.versions = Some(now);
         Ok(())
@@ -112,9 +114,11 @@ impl Stream {
     }
 
     /// The schema changed: the triggers may be gone, or tables have other columns.
-    fn attach(&mut self) {
+    fn attach(&mut self) -> rusqlite::Result<()> {
         match sqlite::attach(&mut self.opened.connection, &self.watches) {
             Ok(now) => self.reshape(now),
+            // Somebody writes for long, perhaps.
+            Err(SqliteError::Database(error)) => return Err(error),
             Err(error) => {
                 tracing::error!("{error}");
                 // Nobody is left to believe that nothing happens.
@@ -123,6 +127,7 @@ impl Stream {
                 }
             }
         }
+        Ok(())
     }
 
     fn reshape(&mut self, now: Vec<Described>) {

@@ -1,0 +1,93 @@
+//! Live tables of a real PostgreSQL, at a real server.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::json;
+use std::time::Duration;
+use support::*;
+use tidewire_postgres::Cluster;
+use tidewire_server::tables::postgres::{self, Settings, Wanted};
+use tidewire_server::tables::{PostgresConfig, SourceConfig, WatchConfig};
+use tidewire_server::{Server, UserKind};
+use tokio_postgres::NoTls;
+
+#[tokio::test]
+async fn a_subscription_follows_what_transactions_commit() {
+    let cluster = Cluster::start(&[]).unwrap();
+    let (admin, connection) = tokio_postgres::connect(&cluster.address("postgres"), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    admin
+        .batch_execute(
+            "create table tasks (id bigint primary key, owner text not null, room int not null, title text)",
+        )
+        .await
+        .unwrap();
+    admin.batch_execute("insert into tasks values (1, 'ada', 7, 'one'), (2, 'bob', 7, 'two')").await.unwrap();
+    let tasks = Wanted {
+        namespace: "public".to_owned(),
+        name: "tasks".to_owned(),
+        columns: None,
+        filtered: vec!["room".to_owned(), "owner".to_owned()],
+    };
+    let settings = Settings {
+        address: cluster.address("postgres"),
+        ca: None,
+        publication: "tidewire".to_owned(),
+        slot: "tidewire".to_owned(),
+        tables: vec![tasks],
+        commit_bytes: 1 << 20,
+    };
+    let planned = postgres::plan(&settings, "tidewire").await.unwrap();
+    for statement in planned.split(";\n") {
+        admin.batch_execute(statement).await.unwrap();
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(&folder);
+    config.tables.source = Some(SourceConfig::Postgres(PostgresConfig {
+        address: cluster.address("tidewire"),
+        ca: None,
+        publication: "tidewire".to_owned(),
+        slot: "tidewire".to_owned(),
+    }));
+    config.tables.watch = vec![WatchConfig {
+        name: "tasks".to_owned(),
+        table: None,
+        columns: None,
+        filters: vec!["room".to_owned()],
+        access: vec![(UserKind::User, "owner=eq.{sub}".to_owned())],
+    }];
+    let server = Server::start(config).await.unwrap();
+    let mut ada = Client::connect(server.address()).await;
+    ada.hello(&token("ada", json!({})), json!([])).await;
+    ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "room=eq.7"})).await;
+    let mut ok = ada.next().await;
+    while ok["t"] == "tbl.err" && ok["retryable"] == true {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "room=eq.7"})).await;
+        ok = ada.next().await;
+    }
+    assert_eq!(ok["rows"], json!([["1", "ada", 7, "one"]]), "{ok}");
+    assert_eq!(ada.next().await["t"], "tbl.live");
+
+    admin.batch_execute("begin; insert into tasks values (3, 'ada', 7, 'three'); update tasks set owner = 'bob' where id = 1").await.unwrap();
+    let tx: String = admin.query_one("select pg_current_xact_id()::text", &[]).await.unwrap().get(0);
+    admin.batch_execute("commit").await.unwrap();
+    ada.send(json!({"t": "tbl.wait", "sid": "s", "tx": tx})).await;
+    let told = ada.next().await;
+    let changes = json!([
+        {"op": "insert", "key": ["3"], "row": ["3", "ada", 7, "three"]},
+        {"op": "delete", "key": ["1"], "moved": true},
+    ]);
+    assert_eq!((&told["t"], &told["changes"]), (&json!("tbl.tx"), &changes), "{told}");
+    assert_eq!(ada.next().await, json!({"t": "tbl.seen", "sid": "s", "tx": tx}));
+    admin.batch_execute("truncate tasks").await.unwrap();
+    assert_eq!(ada.next().await["reason"], "truncated");
+    // What the database can't say the old values of can't be filtered by.
+    ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "title=eq.one"})).await;
+    assert_eq!(ada.next().await["code"], "bad_column");
+    server.drain().await;
+}
