@@ -1,4 +1,6 @@
 -- What the dashboard of the demo shows. Ids and times are the database's, so that an edit by hand needs neither.
+PRAGMA journal_mode = WAL;
+
 CREATE TABLE IF NOT EXISTS context_rules (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,

@@ -321,6 +321,8 @@ export class Tabs {
     clearTimeout(this.#timer);
     this.#behind = true;
     this.#told.clear();
+    // What the core would store a little later must not go with it.
+    if (this.#leading) this.#driver.hint({ t: "lifecycle", state: "hidden" });
     this.#stepDown();
     // Last of all, so that the next leader finds what this one wrote.
     this.#leaving.abort();
