@@ -4,8 +4,8 @@ mod file;
 mod tables;
 
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention};
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
 use file::File;
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -52,6 +52,8 @@ const MOST_DAYS: u64 = 36_500;
 #[derive(Parser, Debug, Default)]
 #[command(name = "tidewire-server", version, about = "The reference server of Tidewire: durable dialogs over WebSocket, with answers that stream.", after_long_help = MORE, after_help = "More, and the form of the file: --help")]
 struct Flags {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, env = "TIDEWIRE_LISTEN", value_name = "HOST:PORT")]
     listen: Option<String>,
@@ -59,7 +61,7 @@ struct Flags {
     #[arg(long, env = "TIDEWIRE_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
     /// A TOML file with settings
-    #[arg(long, env = "TIDEWIRE_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "TIDEWIRE_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Folder of static files served at /
     #[arg(long, env = "TIDEWIRE_WEB_ROOT", value_name = "FOLDER")]
@@ -137,7 +139,13 @@ struct Flags {
     #[arg(long, env = "TIDEWIRE_MODEL_SYSTEM", value_name = "TEXT")]
     model_system: Option<String>,
     /// Where the tables are that clients may subscribe to: sqlite:FILE or postgres://… [default: the database file]
-    #[arg(long, env = "TIDEWIRE_TABLES_SOURCE", hide_env_values = true, value_name = "SOURCE")]
+    #[arg(
+        long,
+        env = "TIDEWIRE_TABLES_SOURCE",
+        hide_env_values = true,
+        value_name = "SOURCE",
+        global = true
+    )]
     tables_source: Option<String>,
     /// Open a dialog `demo` and hand out tokens to anybody; for this machine only
     #[arg(long, env = "TIDEWIRE_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
@@ -147,11 +155,36 @@ struct Flags {
     log: Option<String>,
 }
 
+/// What else it does than serve.
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Live tables
+    #[command(subcommand)]
+    Tables(TablesAction),
+}
+
+#[derive(Subcommand, Debug)]
+enum TablesAction {
+    /// Print the SQL that sets a PostgreSQL up for the tables of the configuration; nothing is changed
+    Plan {
+        /// The role with which the server is to connect
+        #[arg(long, value_name = "NAME", default_value = "tidewire")]
+        role: String,
+    },
+}
+
 /// What the command line asks for.
 #[non_exhaustive]
 pub enum Command {
     /// Print this and end well: `--help` or `--version`.
     Print(String),
+    /// Print how a database is set up for live tables: [`crate::tables::plan`].
+    PlanTables {
+        /// With these settings.
+        config: Box<Config>,
+        /// The role with which the server is to connect.
+        role: String,
+    },
     /// Serve.
     Serve {
         /// With these settings.
@@ -164,10 +197,15 @@ pub enum Command {
 /// Reads flags, environment and file. `args` begins with the program's name.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
     match Flags::try_parse_from(args) {
-        Ok(flags) => {
+        Ok(mut flags) => {
+            let action = flags.action.take();
             let file = flags.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
             let log = flags.log.clone().or(file.log.clone()).unwrap_or_else(|| "info".to_owned());
-            Ok(Command::Serve { config: Box::new(merge(flags, file)?), log })
+            let config = Box::new(merge(flags, file)?);
+            match action {
+                Some(Action::Tables(TablesAction::Plan { role })) => Ok(Command::PlanTables { config, role }),
+                None => Ok(Command::Serve { config, log }),
+            }
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Command::Print(error.render().to_string()))

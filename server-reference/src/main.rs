@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Ok(Command::Serve { config, log }) => (*config, log),
+        Ok(Command::PlanTables { config, role }) => return plan(&config, &role),
         Ok(_) => return ExitCode::SUCCESS,
         Err(error) => return failed(error.code(), &error.to_string()),
     };
@@ -41,6 +42,21 @@ fn main() -> ExitCode {
         Err(error) => return failed("runtime", &error.to_string()),
     };
     runtime.block_on(serve(config))
+}
+
+/// Prints what an administrator has to run.
+fn plan(config: &Config, role: &str) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed("runtime", &error.to_string()),
+    };
+    match runtime.block_on(tidewire_server::tables::plan(&config.tables, role)) {
+        Ok(sql) => {
+            print!("{sql}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(error.code(), &error.to_string()),
+    }
 }
 
 async fn serve(config: Config) -> ExitCode {

@@ -9,10 +9,24 @@ use serde_json::json;
 use std::time::Duration;
 use support::*;
 use tidewire_postgres::Cluster;
-use tidewire_server::tables::postgres::{self, Settings, Wanted};
 use tidewire_server::tables::{PostgresConfig, SourceConfig, WatchConfig};
 use tidewire_server::{Server, UserKind};
 use tokio_postgres::NoTls;
+
+/// What the program says an administrator has to run.
+fn plan(address: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.toml");
+    let tables = "[tables.watch.tasks]\nfilters = [\"room\"]\naccess = { user = \"owner=eq.{sub}\" }";
+    std::fs::write(&path, tables).unwrap();
+    let planned = std::process::Command::new(env!("CARGO_BIN_EXE_tidewire-server"))
+        .args(["tables", "plan", "--tables-source", address, "--config"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(planned.status.success(), "{}", String::from_utf8_lossy(&planned.stderr));
+    String::from_utf8(planned.stdout).unwrap()
+}
 
 #[tokio::test]
 async fn a_subscription_follows_what_transactions_commit() {
@@ -26,21 +40,7 @@ async fn a_subscription_follows_what_transactions_commit() {
         .await
         .unwrap();
     admin.batch_execute("insert into tasks values (1, 'ada', 7, 'one'), (2, 'bob', 7, 'two')").await.unwrap();
-    let tasks = Wanted {
-        namespace: "public".to_owned(),
-        name: "tasks".to_owned(),
-        columns: None,
-        filtered: vec!["room".to_owned(), "owner".to_owned()],
-    };
-    let settings = Settings {
-        address: cluster.address("postgres"),
-        ca: None,
-        publication: "tidewire".to_owned(),
-        slot: "tidewire".to_owned(),
-        tables: vec![tasks],
-        commit_bytes: 1 << 20,
-    };
-    let planned = postgres::plan(&settings, "tidewire").await.unwrap();
+    let planned = plan(&format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port()));
     for statement in planned.split(";\n") {
         admin.batch_execute(statement).await.unwrap();
     }

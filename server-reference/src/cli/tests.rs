@@ -7,6 +7,7 @@ fn config(args: &[&str]) -> Result<Config, ConfigError> {
     match read(args)? {
         Command::Serve { config, .. } => Ok(*config),
         Command::Print(text) => panic!("{text}"),
+        Command::PlanTables { .. } => panic!("a plan"),
     }
 }
 
@@ -118,6 +119,21 @@ fn tables_are_named_in_the_file_and_found_by_their_source() {
     assert!(there.contains("tasks in postgres://db.example/app\n"), "{there}");
     let own = with_file("[tables.watch.a]\naccess = { user = \"*\" }", &[]).unwrap();
     assert!(summary(&own).contains("a in tidewire.db"));
+}
+
+#[test]
+fn a_plan_of_tables_takes_its_flags_before_or_behind() {
+    let plan = |args: &[&str]| match read(args.iter().map(OsString::from)) {
+        Ok(Command::PlanTables { config, role }) => (config.tables.watch.len(), role),
+        Ok(_) => panic!("no plan"),
+        Err(error) => panic!("{error}"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tidewire.toml").display().to_string();
+    std::fs::write(&path, "[tables.watch.a]\naccess = { user = \"*\" }").unwrap();
+    assert_eq!(plan(&["x", "--config", &path, "tables", "plan"]), (1, "tidewire".to_owned()));
+    assert_eq!(plan(&["x", "tables", "plan", "--role", "r", "--config", &path]), (1, "r".to_owned()));
+    assert_eq!(read(["x", "tables"].map(OsString::from)).err().map(|error| error.code()), Some("bad_flag"));
 }
 
 #[test]

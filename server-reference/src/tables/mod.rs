@@ -80,6 +80,12 @@ pub enum TablesError {
     /// Their PostgreSQL can't be watched.
     #[error(transparent)]
     Postgres(#[from] postgres::StreamError),
+    /// There is no plan for it.
+    #[error(transparent)]
+    Plan(#[from] postgres::PlanError),
+    /// There are none.
+    #[error("no tables are configured; add [tables.watch.NAME] to the file that --config names")]
+    Unplanned,
     /// The system gives no thread.
     #[error("can't start a thread for tables: {0}")]
     Thread(#[from] std::io::Error),
@@ -92,6 +98,8 @@ impl TablesError {
             TablesError::Table(_) => "bad_table",
             TablesError::Sqlite(_) => "tables_unavailable",
             TablesError::Postgres(error) => error.code(),
+            TablesError::Plan(_) => "tables_unavailable",
+            TablesError::Unplanned => "no_tables",
             TablesError::Thread(_) => "internal",
         }
     }
@@ -152,11 +160,25 @@ fn serve_sqlite(path: &Path, watch: &[WatchConfig], limits: TableLimits) -> Resu
     Ok(Serving { tables, _source: Running::Sqlite { _threads: threads } })
 }
 
-async fn serve_postgres(
-    settings: &PostgresConfig,
-    watch: Vec<WatchConfig>,
-    limits: TableLimits,
-) -> Result<Serving, TablesError> {
+/// SQL that sets the configured database up for its tables, for an administrator to run; `role` is the one with which the server is
+/// to connect. A SQLite file needs none, which a comment says.
+///
+/// # Errors
+///
+/// [`TablesError::Unplanned`] without tables, and why a PostgreSQL can't be planned for.
+pub async fn plan(config: &TablesConfig, role: &str) -> Result<String, TablesError> {
+    if config.watch.is_empty() {
+        return Err(TablesError::Unplanned);
+    }
+    match &config.source {
+        Some(SourceConfig::Postgres(settings)) => {
+            Ok(postgres::plan(&settings_of(settings, &config.watch, &config.limits), role).await?)
+        }
+        _ => Ok("-- A SQLite file needs no set-up: the server makes its change log and triggers when it starts.\n".to_owned()),
+    }
+}
+
+fn settings_of(settings: &PostgresConfig, watch: &[WatchConfig], limits: &TableLimits) -> postgres::Settings {
     let wanted = watch.iter().map(|watch| {
         let table = watch.table.as_deref().unwrap_or(&watch.name);
         let (namespace, name) = table.split_once('.').unwrap_or(("public", table));
@@ -173,14 +195,22 @@ async fn serve_postgres(
             filtered,
         }
     });
-    let settings = postgres::Settings {
+    postgres::Settings {
         address: settings.address.clone(),
         ca: settings.ca.clone(),
         publication: settings.publication.clone(),
         slot: settings.slot.clone(),
         tables: wanted.collect(),
         commit_bytes: limits.log_bytes / 2,
-    };
+    }
+}
+
+async fn serve_postgres(
+    settings: &PostgresConfig,
+    watch: Vec<WatchConfig>,
+    limits: TableLimits,
+) -> Result<Serving, TablesError> {
+    let settings = settings_of(settings, &watch, &limits);
     let source = postgres::Source::start(settings, PATIENCE).await?;
     let woken = Arc::new(Notify::new());
     let wake = {
