@@ -126,6 +126,7 @@ pub struct Session {
     bad: Window,
     control: Window,
     signals: Bucket,
+    table_subs: Bucket,
 }
 
 impl Session {
@@ -141,6 +142,7 @@ impl Session {
             bad: Window::new(limits.bad_frames),
             control: Window::new(limits.control_frames),
             signals: Bucket::full(limits.signals, now.mono),
+            table_subs: Bucket::full(limits.table_subs, now.mono),
             next_ping: now.mono.after(ms(engine.timeouts.ping)),
             opened: now.mono,
             heard: now.mono,
@@ -530,7 +532,24 @@ impl Session {
         }
     }
 
-    fn table(&self, now: Now, identity: &Identity, request: TableRequest) {
+    fn table(&mut self, now: Now, identity: &Identity, request: TableRequest) {
+        if let TableRequest::Sub(TableSub { sid, .. }) = &request
+            && let Err(wait_ms) = self.table_subs.take(now.mono)
+        {
+            let problem = Problem {
+                code: codes::RATE_LIMITED.to_owned(),
+                message: "too many subscriptions to tables were begun in a short time".to_owned(),
+                retry_after_ms: Some(wait_ms),
+            };
+            let frame = TableFrame::Err { sid: sid.clone(), problem, at: None, retryable: true };
+            if let Some(tables) = &self.engine.tables {
+                // One of that name would be replaced.
+                let unsub = TableRequest::Unsub { sid: sid.clone() };
+                tables.request(&self.outgoing, identity, now.mono, unsub);
+            }
+            self.outgoing.push(frame.encode().into());
+            return;
+        }
         match (&self.engine.tables, request) {
             (Some(tables), request) => tables.request(&self.outgoing, identity, now.mono, request),
             (None, TableRequest::Sub(TableSub { sid, .. })) => {

@@ -64,6 +64,8 @@ pub struct ServerLimits {
     pub guest: Budget,
     /// Signals of a connection.
     pub signals: Budget,
+    /// Subscriptions to tables that a connection begins: each may read all of the log.
+    pub table_subs: Budget,
     /// Guests that one address may create.
     pub new_guests: Budget,
     /// Most connections at the same time.
@@ -97,6 +99,7 @@ impl Default for ServerLimits {
             user: Budget { ops: 20, per_ms: 1_000, burst: 40 },
             guest: Budget { ops: 20, per_ms: 60_000, burst: 20 },
             signals: Budget { ops: 20, per_ms: 1_000, burst: 40 },
+            table_subs: Budget { ops: 20, per_ms: 1_000, burst: 200 },
             new_guests: Budget { ops: 600, per_ms: 60_000, burst: 600 },
             connections: 10_000,
             connections_per_user: 100,

@@ -339,6 +339,22 @@ fn limits_hold_and_say_so() {
 }
 
 #[test]
+fn subscriptions_are_not_begun_faster_than_the_budget() {
+    let tables = tables();
+    let mut rig = Rig::with(|engine| engine.tables = Some(tables.clone()));
+    let mut ada = welcome(&rig, "ada");
+    let mut refused = 0;
+    for _ in 0..201 {
+        ada.send(&rig, &sub("room=eq.7"));
+        refused += usize::from(ada.try_next().is_some_and(|frame| frame["code"] == "rate_limited"));
+    }
+    assert_eq!((refused, tables.counts().subscriptions), (1, 0));
+    rig.pass(1_000);
+    ada.send(&rig, &sub("room=eq.7"));
+    assert!(ada.heard_nothing());
+}
+
+#[test]
 fn a_subscription_before_the_source_is_there_is_told_to_come_again() {
     let tables =
         Tables::new(vec![rig::tables::config(&all())], TableLimits::default(), Arc::new(|| ())).unwrap();

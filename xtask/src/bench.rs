@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The benches, and what each says.
-const BENCHES: &[(&str, &str)] = &[(
-    "commit",
-    "group commit of the server against one write at a time, and the memory of server and client",
-)];
+const BENCHES: &[(&str, &str)] = &[
+    ("commit", "group commit of the server against one write at a time, and the memory of server and client"),
+    ("tables", "live tables: matching, resuming, sources, as ratios"),
+];
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -19,13 +19,25 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if !BENCHES.iter().any(|(bench, _)| bench == name) {
         return Err(format!("there is no bench `{name}`; `cargo xtask bench` lists them"));
     }
-    commit(rest)
-}
-
-fn commit(rest: &[String]) -> Result<(), String> {
     if rest.iter().any(|argument| argument == "--json") {
         progress::step_aside();
     }
+    match name.as_str() {
+        "tables" => tables(rest),
+        _ => commit(rest),
+    }
+}
+
+fn tables(rest: &[String]) -> Result<(), String> {
+    let mut build = tools::cargo(&["build", "--release"]);
+    progress::run("build the programs", build.args(["-p", "tidewire-bench", "-p", "tidewire-server"]))?;
+    let mut command = Command::new(program("tidewire-bench-tables"));
+    let status = command.args(rest).status().map_err(|error| format!("tidewire-bench-tables: {error}"))?;
+    // It has said what is wrong.
+    if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
+}
+
+fn commit(rest: &[String]) -> Result<(), String> {
     let packages = ["-p", "tidewire-server", "-p", "tidewire-bench", "-p", "tidewire-peer"];
     let mut build = tools::cargo(&["build", "--release"]);
     progress::run("build the programs", build.args(packages))?;

@@ -43,6 +43,28 @@ impl Server {
         server
     }
 
+    /// One that serves tables of a SQLite file, which this SQL makes; `tables` is what its configuration says of them.
+    pub fn with_tables(sql: &str, tables: &str) -> Server {
+        let mut server = Server::with(&["--model", "off"]);
+        server.app().execute_batch(sql).expect("made");
+        let source =
+            format!("{CONFIG}[tables]\nsource = \"sqlite:{}\"\n{tables}", server.app_path().display());
+        std::fs::write(server.folder.path().join("server.toml"), source).expect("written");
+        server.restart();
+        server
+    }
+
+    fn app_path(&self) -> PathBuf {
+        self.folder.path().join("app.db")
+    }
+
+    /// The application's own connection to the tables.
+    pub fn app(&self) -> rusqlite::Connection {
+        let app = rusqlite::Connection::open(self.app_path()).expect("opens");
+        app.busy_timeout(super::PATIENCE).expect("set");
+        app
+    }
+
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

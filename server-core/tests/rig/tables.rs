@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::tables::Type;
 use tidewire_core::wire::UserKind;
+use tidewire_server_core::Budget;
 use tidewire_server_core::tables::{
     Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError, TableConfig, TableLimits, Tables,
     Wanted,
@@ -44,7 +45,10 @@ pub fn tables() -> Arc<Tables> {
 }
 
 pub fn rig(tables: &Arc<Tables>) -> Rig {
-    Rig::with(|engine| engine.tables = Some(tables.clone()))
+    Rig::with(|engine| {
+        engine.tables = Some(tables.clone());
+        engine.limits.table_subs = Budget { ops: 1, per_ms: 1, burst: 100_000 };
+    })
 }
 
 pub fn row(id: i64, room: i64, owner: &str, body: &str) -> Row {

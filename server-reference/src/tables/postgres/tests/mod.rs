@@ -88,12 +88,20 @@ async fn next(stream: &mut Stream) -> Event {
 
 /// The epoch and the shapes of a stream that connects, after failures or not.
 async fn up(stream: &mut Stream) -> (String, Vec<Shape>) {
-    loop {
-        match next(stream).await {
-            Event::Up { epoch, shapes, .. } => return (epoch, shapes),
-            Event::Down { .. } | Event::Idle { .. } => {}
-            other => panic!("{other:?} instead of a connection"),
+    let mut failures = Vec::new();
+    let connected = async {
+        loop {
+            match stream.next().await {
+                Event::Up { epoch, shapes, .. } => return (epoch, shapes),
+                Event::Down { error, .. } => failures.push(error.to_string()),
+                Event::Idle { .. } => {}
+                other => panic!("{other:?} instead of a connection"),
+            }
         }
+    };
+    match tokio::time::timeout(PATIENCE, connected).await {
+        Ok(connected) => connected,
+        Err(_) => panic!("not connected in time: {failures:?}"),
     }
 }
 

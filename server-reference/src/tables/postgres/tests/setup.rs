@@ -5,12 +5,17 @@ use super::*;
 
 /// The codes and texts of what the stream finds wrong.
 async fn wrong(rig: &Rig) -> Vec<(&'static str, String)> {
-    match next(&mut rig.stream().0).await {
-        Event::Down { error: StreamError::Setup(errors), .. } => {
-            errors.iter().map(|error| (error.code(), error.to_string())).collect()
+    let mut stream = rig.stream().0;
+    loop {
+        match next(&mut stream).await {
+            Event::Down { error: StreamError::Setup(errors), .. } => {
+                return errors.iter().map(|error| (error.code(), error.to_string())).collect();
+            }
+            // The stream before this one may still have the slot.
+            Event::Down { error: StreamError::Replication(_), .. } => {}
+            Event::Up { .. } => return Vec::new(),
+            other => panic!("{other:?}"),
         }
-        Event::Up { .. } => Vec::new(),
-        other => panic!("{other:?}"),
     }
 }
 

@@ -1,0 +1,62 @@
+//! `cargo xtask bench tables`: what live tables cost, as ratios of two ways of doing the same in one run.
+
+mod figure;
+mod matching;
+mod resume;
+mod world;
+
+use clap::Parser;
+use figure::Figure;
+use std::process::ExitCode;
+
+/// What stops a bench; it is shown and nothing else.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What live tables cost, as ratios of two ways of doing the same in one run.
+#[derive(Parser)]
+#[command(override_usage = "cargo xtask bench tables [OPTIONS]")]
+struct Args {
+    /// Within a minute in all, once the programs are built; the figures are rougher
+    #[arg(long)]
+    quick: bool,
+    /// Print the figures as one JSON object: of each its value, its aim, and whether it holds
+    #[arg(long)]
+    json: bool,
+    /// Only figures whose name contains this
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
+}
+
+/// One that measures some figures; their names, so that it need not run for others.
+struct Part {
+    names: &'static [&'static str],
+    measure: fn(quick: bool) -> Result<Vec<Figure>, Failure>,
+}
+
+const PARTS: &[Part] = &[
+    Part { names: &["match_100k_vs_naive", "match_1m_vs_100k"], measure: matching::measure },
+    Part { names: &["resume_bytes"], measure: resume::measure },
+];
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let wanted = |name: &str| args.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let mut figures = Vec::new();
+    for part in PARTS.iter().filter(|part| part.names.iter().any(|name| wanted(name))) {
+        eprintln!("measuring {}", part.names.join(", "));
+        match (part.measure)(args.quick) {
+            Ok(found) => figures.extend(found.into_iter().filter(|figure| wanted(figure.name))),
+            Err(error) => {
+                eprintln!("error: {}: {error}", part.names.join(", "));
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if args.json {
+        let all = figures.iter().map(|figure| (figure.name.to_owned(), figure.to_json()));
+        println!("{}", serde_json::Value::Object(all.collect()));
+    } else {
+        figures.iter().for_each(|figure| println!("{figure}"));
+    }
+    if figures.iter().all(|figure| figure.holds()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,70 @@
+//! What a client that comes back is sent, against what it missed.
+
+use crate::Failure;
+use crate::figure::{Aim, Figure};
+use crate::world::{NOW, commit, engine, row, session, settle, tables, written};
+use serde_json::Value;
+
+/// Missed changes of rows of this size, in bytes.
+const BODY: usize = 300;
+/// One change of so many is one that the client follows.
+const OTHERS: u64 = 50;
+
+pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
+    let missed: u64 = if quick { 200 } else { 2_000 };
+    let engine = engine()?;
+    let mut first = session(&engine, "reader");
+    let sub = |cursor: Option<&str>| {
+        let mut sub = serde_json::json!({"t":"tbl.sub","sid":"t1","table":"items","filter":"owner=eq.3"});
+        if let Some(cursor) = cursor {
+            sub["cursor"] = cursor.into();
+        }
+        sub.to_string()
+    };
+    first.message(NOW, &sub(None));
+    let texts = settle(&engine, &first)?;
+    let cursor = frames(&texts)?
+        .iter()
+        .rev()
+        .find_map(|frame| frame["cursor"].as_str().map(str::to_owned))
+        .ok_or("no cursor came")?;
+    drop(first);
+    let (mut rows, tables) = (0, tables(&engine)?);
+    for position in 1..=missed * OTHERS {
+        let owner = if position % OTHERS == 0 { 3 } else { 100 + position };
+        let body = format!("{position:0BODY$}");
+        if owner == 3 {
+            // The row itself, as it goes over the wire.
+            rows += serde_json::json!([position.to_string(), "3", body]).to_string().len();
+        }
+        tables.publish(commit(position, None, row(position, owner, &body)));
+    }
+    let mut again = session(&engine, "reader");
+    written(&again);
+    again.message(NOW, &sub(Some(&cursor)));
+    let texts = settle(&engine, &again)?;
+    let frames = frames(&texts)?;
+    let told = frames.iter().filter(|frame| frame["t"] == "tbl.tx").count() as u64;
+    let resumed = frames.iter().any(|frame| frame["t"] == "tbl.ok" && frame["mode"] == "resumed");
+    if !resumed || told != missed {
+        return Err(format!("resumed: {resumed}, {told} of {missed} transactions").into());
+    }
+    let sent: usize = texts.iter().map(String::len).sum();
+    Ok(vec![Figure {
+        name: "resume_bytes",
+        value: sent as f64 / rows as f64,
+        aim: Aim::Most(1.2),
+        how: format!("{sent} bytes for {missed} missed inserts of {BODY} bytes among {OTHERS} times as many"),
+    }])
+}
+
+fn frames(texts: &[String]) -> Result<Vec<Value>, Failure> {
+    let mut frames = Vec::new();
+    for text in texts {
+        match serde_json::from_str(text)? {
+            Value::Array(several) => frames.extend(several),
+            one => frames.push(one),
+        }
+    }
+    Ok(frames)
+}

@@ -1,0 +1,132 @@
+//! The server's tables and sessions in this thread, without sockets.
+
+use crate::Failure;
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use tidewire_core::tables::Type;
+use tidewire_core::wire::{User, UserKind};
+use tidewire_core::{Now, Time};
+use tidewire_server_core::log::{Done, Submit, Write};
+use tidewire_server_core::tables::{
+    Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, TableConfig, TableLimits, Tables, Wanted,
+};
+use tidewire_server_core::{
+    AuthError, Budget, Connections, Engine, Hub, Identity, Limiter, Peer, Revocations, ServerLimits, Session,
+    Timeouts, ToWrite, Verify,
+};
+
+pub(crate) const NOW: Now = Now { mono: Time(1), wall: 1_795_228_800_000 };
+
+struct Anybody;
+
+impl Verify for Anybody {
+    fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        Ok(Identity {
+            user: User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User },
+            dialogs: HashSet::new(),
+            claims: BTreeMap::new(),
+            issued_s: None,
+            expires_s: now.wall / 1000 + 86_400,
+        })
+    }
+}
+
+struct NoLog;
+
+impl Submit for NoLog {
+    fn submit(&self, _: Write, _: Done) {}
+}
+
+/// Columns `id`, `owner` and `body`.
+pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
+    let column = |(name, declared): (&str, &str)| Column {
+        name: name.to_owned(),
+        declared: declared.to_owned(),
+        kind: Type::named(declared),
+        tracked: true,
+    };
+    let columns = [("id", "bigint"), ("owner", "bigint"), ("body", "text")].map(column).to_vec();
+    let config = TableConfig {
+        name: "items".to_owned(),
+        schema: Schema { columns, key: vec![0] },
+        access: vec![(UserKind::User, "*".to_owned())],
+    };
+    let limits = TableLimits {
+        subscriptions: 2_000_000,
+        total: 2_000_000,
+        log_commits: 1_000_000,
+        log_bytes: 1 << 30,
+        ..TableLimits::default()
+    };
+    let tables = Tables::new(vec![config], limits, Arc::new(|| ()))?;
+    tables.restart("e1", 0);
+    Ok(Arc::new(Engine {
+        limits: ServerLimits {
+            queue_bytes: 1 << 30,
+            queue_messages: 1 << 24,
+            table_subs: Budget { ops: 1, per_ms: 1, burst: 1 << 40 },
+            ..ServerLimits::default()
+        },
+        timeouts: Timeouts::default(),
+        handshakes: None,
+        epoch: "log".to_owned(),
+        auth: Arc::new(Anybody),
+        log: Arc::new(NoLog),
+        hub: Arc::new(Hub::new(HashSet::new())),
+        limiter: Limiter::default(),
+        connections: Connections::new(20_000, 20_000, None, Box::new(|_| ())),
+        revocations: Revocations::default(),
+        answers: None,
+        tables: Some(Arc::new(tables)),
+    }))
+}
+
+pub(crate) fn tables(engine: &Engine) -> Result<&Arc<Tables>, Failure> {
+    engine.tables.as_ref().ok_or_else(|| "there are no tables".into())
+}
+
+/// A client that is welcome.
+pub(crate) fn session(engine: &Arc<Engine>, name: &str) -> Session {
+    let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let (mut session, _) = Session::open(engine, peer, Arc::new(|_| ()), NOW);
+    let hello = serde_json::json!({"t":"hello","v":1,"token":name,"client":"00000000-0000-7000-8000-000000000007","subs":[]});
+    session.message(NOW, &hello.to_string());
+    session
+}
+
+/// Answers snapshots with no rows, and returns what was written to the client.
+pub(crate) fn settle(engine: &Engine, session: &Session) -> Result<Vec<String>, Failure> {
+    let tables = tables(engine)?;
+    for wanted in tables.take_wanted() {
+        if let Wanted::Snapshot(wanted) = wanted {
+            tables.answered(wanted.id, Ok(Snapshot { rows: Vec::new(), seen: Seen::UpTo(0) }));
+        }
+    }
+    Ok(written(session))
+}
+
+/// What waits for the client.
+pub(crate) fn written(session: &Session) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let Some(ToWrite::Write(text)) = session.outgoing().take() {
+        texts.push(text.as_str().to_owned());
+    }
+    texts
+}
+
+pub(crate) fn row(id: u64, owner: u64, body: &str) -> Row {
+    let cell = |text: String| Cell::Text(text.into());
+    [cell(id.to_string()), cell(owner.to_string()), cell(body.to_owned())].into()
+}
+
+pub(crate) fn commit(position: u64, old: Option<Row>, new: Row) -> Commit {
+    Commit {
+        position,
+        xid: None,
+        tx: position.to_string(),
+        at: NOW.wall,
+        changes: vec![Change::Row { table: 0, old, new: Some(new) }],
+        places: Vec::new(),
+    }
+}
