@@ -1,4 +1,5 @@
--- What the dashboard of the demo shows. Ids and times are the database's, so that an edit by hand needs neither.
+-- What the dashboard of the demo shows. Ids and times are the database's, so that an edit by hand needs neither. It may run again: only tables that
+-- are empty get rows.
 PRAGMA journal_mode = WAL;
 
 CREATE TABLE IF NOT EXISTS context_rules (
@@ -25,16 +26,22 @@ CREATE TABLE IF NOT EXISTS notifications (
   created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
 
-INSERT OR IGNORE INTO context_rules (id, name, instruction, priority, enabled) VALUES
+INSERT INTO context_rules (id, name, instruction, priority, enabled)
+SELECT * FROM (VALUES
   (1, 'refunds', 'Refunds within 30 days go through without asking a manager.', 30, 1),
   (2, 'tone', 'Short sentences, no jargon, and never blame the customer.', 20, 1),
-  (3, 'holidays', 'Over the holidays, promise an answer within two working days.', 10, 0);
+  (3, 'holidays', 'Over the holidays, promise an answer within two working days.', 10, 0)
+) WHERE NOT EXISTS (SELECT 1 FROM context_rules);
 
-INSERT OR IGNORE INTO chat_sessions (id, visitor, state, operator, topic) VALUES
+INSERT INTO chat_sessions (id, visitor, state, operator, topic)
+SELECT * FROM (VALUES
   (1, 'Noor', 'open', 'Olivia', 'Where is my parcel?'),
   (2, 'Mateo', 'waiting', NULL, 'The invoice has the old address'),
-  (3, 'Yuki', 'closed', 'Olivia', 'Password reset');
+  (3, 'Yuki', 'closed', 'Olivia', 'Password reset')
+) WHERE NOT EXISTS (SELECT 1 FROM chat_sessions);
 
-INSERT OR IGNORE INTO notifications (id, title) VALUES
+INSERT INTO notifications (id, title)
+SELECT * FROM (VALUES
   (1, 'Welcome to the dashboard, Olivia'),
-  (2, 'Mateo has been waiting for four minutes');
+  (2, 'Mateo has been waiting for four minutes')
+) WHERE NOT EXISTS (SELECT 1 FROM notifications);

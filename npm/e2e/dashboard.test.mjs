@@ -32,7 +32,7 @@ const settings = () => ["--config", join(demo, "server.toml"), "--tables-source"
 
 /** What another program does to the database, in a transaction each time. */
 function sql(text) {
-  return execFileSync("sqlite3", ["-bail", database], { input: `PRAGMA busy_timeout = 5000; ${text}`, encoding: "utf8" });
+  return execFileSync("sqlite3", ["-bail", database], { input: `.timeout 5000\n${text};\n`, encoding: "utf8" });
 }
 
 async function visit(options = {}) {
@@ -134,6 +134,47 @@ test("tabs share what they see, and the one that is left has it all", async () =
   const written = await log(second);
   assert.ok(written.filter((line) => line.startsWith("UPDATE") && line.includes("tone")).length === 1, String(written));
   assert.deepEqual(second.problems, []);
+});
+
+test("who wrote something waits until it is here; what can't be asked or seen has a code", async () => {
+  const page = await visit();
+  await live(page);
+  const open = async () => {
+    const { createClient } = await import("/tidewire/index.js");
+    const body = JSON.stringify({ role: "operator", name: "Olivia" });
+    const headers = { "content-type": "application/json" };
+    const { token } = await (await fetch("/demo/token", { method: "POST", headers, body })).json();
+    const options = { url: location.origin, token: async () => token, tables: true, storage: "memory" };
+    window.client = await createClient(options);
+    window.rules = window.client.table("context_rules", { where: { name: "tone" } });
+    while (window.rules.state !== "live") await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+  await page.evaluate(open);
+  for (let n = 0; n < 5; n += 1) {
+    const written = `BEGIN; UPDATE context_rules SET priority = ${100 + n} WHERE name = 'tone'; SELECT max(seq) FROM _tidewire_change; COMMIT`;
+    const tx = sql(written).trim();
+    const read = async (tx) => {
+      await window.rules.awaitTx(tx, { timeoutMs: 10_000 });
+      return window.rules.rows[0].priority;
+    };
+    assert.equal(await page.evaluate(read, tx), String(100 + n));
+  }
+  const codes = async () => {
+    const unknown = window.client.table("nothing");
+    const column = window.client.table("context_rules", { where: { name: "x", colour: "red" } });
+    const literal = window.client.table("context_rules", { where: { priority: { gt: "high" } } });
+    const all = [unknown, column, literal];
+    while (all.some(({ state }) => state !== "failed")) await new Promise((resolve) => setTimeout(resolve, 10));
+    const seen = await window.rules.awaitTx("nonsense").catch((error) => error.code);
+    return [...all.map(({ error }) => [error.code, error.at]), seen];
+  };
+  assert.deepEqual(await page.evaluate(codes), [
+    ["unknown_table", null],
+    ["bad_column", 10],
+    ["bad_literal", 12],
+    "unknown_tx",
+  ]);
+  await page.evaluate(() => window.client.dispose());
 });
 
 test("it can be used in the dark, on a narrow screen and by keyboard", async () => {

@@ -78,11 +78,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     Err(format!("the server can't be started: {}", command.exec()))
 }
 
-/// Makes the dashboard's tables, once; false if the program for that is not there.
+/// Makes the dashboard's tables where they are missing; false if the program for that is not there.
 fn fill(database: &Path) -> Result<bool, String> {
-    if database.exists() {
-        return Ok(true);
-    }
     let told = |error: std::io::Error| format!("{}: {error}", database.display());
     if let Some(folder) = database.parent() {
         std::fs::create_dir_all(folder).map_err(told)?;
@@ -92,11 +89,7 @@ fn fill(database: &Path) -> Result<bool, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(format!("sqlite3: {error}")),
         Ok(output) if output.status.success() => Ok(true),
-        Ok(output) => {
-            // Half of them are of no use, and would not be tried again.
-            let _ = std::fs::remove_file(database);
-            Err(format!("sqlite3: {}", String::from_utf8_lossy(&output.stderr)))
-        }
+        Ok(output) => Err(format!("sqlite3: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }
 

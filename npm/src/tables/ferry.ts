@@ -1,4 +1,5 @@
 import type { Command, TableEvent, TableUpdate } from "../driver.ts";
+import { report } from "../store.ts";
 import type { Passenger, Seat } from "../tabs.ts";
 import { TidewireError } from "../types.ts";
 import type { Patch } from "./patch.ts";
@@ -215,7 +216,13 @@ export class Ferry implements Passenger {
     this.#waiting.clear();
     for (const [view, list] of waiting) {
       const served = this.#served.get(view);
-      if (served !== undefined) this.#tell(served, list, () => this.#command({ c: "table_rows", view }) as string[]);
+      if (served === undefined) continue;
+      try {
+        this.#tell(served, list, () => this.#command({ c: "table_rows", view }) as string[]);
+      } catch (error) {
+        // The core crashed, and has no rows any more.
+        report(error);
+      }
     }
   }
 
