@@ -44,7 +44,6 @@ const TABLE_LIVE: &str = "sdk-core/src/tables/live.rs";
 const TABLE_SOURCE: &str = "server-core/src/tables/source.rs";
 const TABLE_JUDGE: &str = "server-core/src/tables/judge.rs";
 const TABLE_FEED: &str = "server-core/src/tables/feed.rs";
-const TABLE_CATCH_UP: &str = "server-core/src/tables/catch_up.rs";
 const TABLE_REQUESTS: &str = "server-core/src/tables/requests.rs";
 const TABLE_RING: &str = "server-core/src/tables/ring.rs";
 
@@ -280,12 +279,6 @@ pub(crate) const PANEL: &[Planted] = &[
         TABLE_FEED,
         "(Phase::Behind(None), last, before)",
         "(Phase::Behind(None), last, head)",
-    ),
-    table(
-        "a cursor below the log is honoured",
-        TABLE_CATCH_UP,
-        "if sub.applied < self.ring.floor() {",
-        "if false && sub.applied < self.ring.floor() {",
     ),
     table(
         "another claim changes nothing",
