@@ -83,8 +83,16 @@ fn parts_of_the_core_do_not_reach_around_each_other() {
 }
 
 #[test]
-fn the_server_uses_the_wire_and_nothing_else_of_the_core() {
-    forbid("server-reference/src", "tidewire_core::", &["tidewire_core::wire"]);
+fn the_server_uses_the_wire_and_filters_and_nothing_else_of_the_core() {
+    let filters = ["filter", "Type", "Value", "{Type, Value}", "{Type, filter}"];
+    let filters = filters.map(|part| format!("tidewire_core::tables::{part}"));
+    let allowed: Vec<&str> = filters
+        .iter()
+        .map(String::as_str)
+        .chain(["tidewire_core::wire", "tidewire_core::{Now, Time}"])
+        .collect();
+    forbid("server-reference/src", "tidewire_core::", &allowed);
+    forbid("server-core/src", "tidewire_core::tables", &allowed);
     assert!(
         !tree("tidewire-server").lines().any(|line| line.starts_with("tidewire v")),
         "nor the native client"
