@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
+import { WELCOME } from "./fake.mjs";
 
 const { filterOf, orderOf } = await source("tables/where.ts");
 const { createCore, loadCore } = await source("wasm.ts", { tables: true });
@@ -23,18 +24,7 @@ function asked(filter) {
     core.handle(JSON.stringify({ t: "token", ask, token: "x" }), ...at);
     const { conn } = poll().find((output) => output.t === "open");
     core.handle(JSON.stringify({ t: "opened", conn }), ...at);
-    const limits = {
-      message_bytes: 65536,
-      subscriptions: 100,
-      inflight: 32,
-      inflight_bytes: 262144,
-      ops: 20,
-      per_ms: 1000,
-      burst: 40,
-    };
-    const user = { id: "user:1", name: "Ada", kind: "user" };
-    const times = { now: 0, ping_ms: 25000, grace_ms: 10000, token_ttl_ms: 3600000 };
-    core.received(conn, JSON.stringify({ t: "welcome", conn: "c", user, ...times, limits }), ...at);
+    core.received(conn, JSON.stringify(WELCOME), ...at);
     const sent = poll().flatMap((output) => (output.t === "transmit" ? [JSON.parse(output.text)].flat() : []));
     return sent.find((frame) => frame.t === "tbl.sub").filter;
   } finally {

@@ -21,6 +21,7 @@ pub(super) struct Peer {
     kept: BTreeMap<String, String>,
     profile: Option<String>,
     link: Option<Link>,
+    /// When the core is polled next if nothing happens: what it did not ask to be woken for must not happen.
     wakes: Option<Time>,
     views: Vec<View>,
     /// What the newest token says, and what those before it said and until when.
@@ -28,7 +29,6 @@ pub(super) struct Peer {
     former: Vec<(&'static str, u64)>,
     /// The client reads nothing until then.
     slow_until: u64,
-    wants: bool,
 }
 
 struct Link {
@@ -66,12 +66,11 @@ impl Peer {
             kept: BTreeMap::new(),
             profile: None,
             link: None,
-            wakes: None,
+            wakes: Some(Time(0)),
             views: Vec::new(),
             claim,
             former: Vec::new(),
             slow_until: 0,
-            wants: true,
         };
         peer.core.connect(world.clock());
         for _ in 0..=world.dice.below(3) {
@@ -88,6 +87,7 @@ impl Peer {
     fn open_asked(&mut self, world: &mut World, asked: &'static Asked, at: usize) {
         let query =
             TableQuery { table: "rules".into(), filter: asked.filter.into(), ..TableQuery::default() };
+        self.touch();
         if let Ok(id) = self.core.open_table(world.clock(), &query) {
             let state = TableState::Loading;
             self.views.push(View {
@@ -123,6 +123,7 @@ impl Peer {
                 self.former.push((self.claim, world.now));
                 self.claim = claim;
                 self.core.renew_token(world.clock());
+                self.touch();
             }
         }
         if world.dice.once_in(60) && self.views.len() < 5 {
@@ -131,6 +132,7 @@ impl Peer {
         if world.dice.once_in(60) && self.views.len() > 1 {
             let gone = self.views.remove(world.dice.below(self.views.len() as u64) as usize);
             self.core.close_table(world.clock(), gone.id);
+            self.touch();
         }
         let newest = world.database.log.len();
         if world.dice.once_in(15) && newest > 0 && !self.views.is_empty() {
@@ -139,12 +141,14 @@ impl Peer {
             if self.core.await_tx(world.clock(), view.id, &format!("x{newest}")).is_ok() {
                 view.waits.push(newest);
             }
+            self.touch();
         }
     }
 
     pub(super) fn cut(&mut self, now: Now) {
         if let Some(link) = self.link.take() {
             self.core.handle(now, Input::Closed { conn: link.conn, code: 1006 });
+            self.touch();
         }
     }
 
@@ -162,6 +166,7 @@ impl Peer {
         }
         self.core = Client::with_tables(Config::default(), world.dice.seed(), world.clock(), restored);
         self.core.connect(world.clock());
+        self.touch();
         for view in std::mem::take(&mut self.views) {
             // What is on the disk may be older than what was shown.
             self.open_asked(world, view.asked, 0);
@@ -171,6 +176,7 @@ impl Peer {
     pub(super) fn heal(&mut self, world: &mut World) {
         self.slow_until = 0;
         self.core.connect(world.clock());
+        self.touch();
     }
 
     /// The application closes everything.
@@ -178,16 +184,25 @@ impl Peer {
         for view in std::mem::take(&mut self.views) {
             self.core.close_table(world.clock(), view.id);
         }
-        self.wants = false;
+        self.touch();
     }
 
     pub(super) fn step(&mut self, world: &mut World) -> Result<(), Broken> {
-        if self.wakes.is_some_and(|at| at.0 <= world.now) {
-            self.wakes = None;
-        }
-        self.drain(world)?;
+        self.drain_if_due(world)?;
         self.travel(world)?;
-        self.drain(world)
+        self.drain_if_due(world)
+    }
+
+    /// Something was asked of the core, or reported to it.
+    fn touch(&mut self) {
+        self.wakes = Some(Time(0));
+    }
+
+    fn drain_if_due(&mut self, world: &mut World) -> Result<(), Broken> {
+        match self.wakes {
+            Some(at) if at.0 <= world.now => self.drain(world),
+            _ => Ok(()),
+        }
     }
 
     /// What is under way arrives, and the session writes.
@@ -202,6 +217,7 @@ impl Peer {
             let (session, _) = Session::open(&world.engine, peer, Arc::new(|_| ()), now);
             link.session = Some(session);
             self.core.handle(now, Input::Opened { conn: link.conn });
+            self.touch();
             return Ok(());
         }
         let Some(session) = &mut link.session else { return Ok(()) };
@@ -245,6 +261,7 @@ impl Peer {
             world.figures.mark(&format!("close:{code}"));
             self.link = None;
             self.core.handle(now, Input::Closed { conn, code });
+            self.touch();
         } else if ended && self.slow_until <= world.now {
             self.cut(now);
         }
