@@ -109,8 +109,8 @@ impl Life {
                 "code":(["forbidden", "not_subscribed", "table_unavailable"][bytes.below(3)])}),
             6 => json!({"t":"tbl.reset","reason":"r","spread_ms":bytes.byte()}),
             _ => {
-                let changes: Vec<Value> = (0..bytes.below(3)).map(|_| change(bytes)).collect();
-                json!({"t":"tbl.tx","tx":"x","at":1,"changes":changes})
+                let txs: Vec<Value> = (0..1 + bytes.below(2)).map(|_| transaction(bytes)).collect();
+                json!({"t":"tbl.tx","txs":txs})
             }
         };
         if bytes.below(2) == 0 && matches!(frame["t"].as_str(), Some("tbl.tx" | "tbl.mark")) {
@@ -245,14 +245,18 @@ fn row(bytes: &mut Bytes<'_>, key: usize) -> Value {
     }
 }
 
+fn transaction(bytes: &mut Bytes<'_>) -> Value {
+    let changes: Vec<Value> = (0..bytes.below(3)).map(|_| change(bytes)).collect();
+    json!(["x", 1, changes])
+}
+
 fn change(bytes: &mut Bytes<'_>) -> Value {
     let key = bytes.below(4);
     let row = row(bytes, key);
-    let key = json!([row[0].clone()]);
     let mut change = match bytes.below(3) {
-        0 => json!({"op":"insert","key":key,"row":row}),
-        1 => json!({"op":"update","key":key,"row":row}),
-        _ => json!({"op":"delete","key":key}),
+        0 => json!({"op":"insert","row":row}),
+        1 => json!({"op":"update","row":row}),
+        _ => json!({"op":"delete","key":[row[0].clone()]}),
     };
     match bytes.below(12) {
         0 => change["same"] = json!([bytes.below(3)]),

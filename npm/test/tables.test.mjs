@@ -58,12 +58,12 @@ async function answer(rows, more = {}) {
 let place = 1;
 const tx = (to, changes, more = {}) => {
   place = more.prev ?? place;
-  const frame = { t: "tbl.tx", ...to, prev: place, pos: place + 1, cursor: "c", tx: "tx1", at: 5, changes, ...more };
+  const frame = { t: "tbl.tx", ...to, prev: place, pos: place + 1, cursor: "c", txs: [["tx1", 5, changes]], ...more };
   place += 1;
   return frame;
 };
-const insert = (row) => ({ op: "insert", key: [row[0]], row });
-const update = (row) => ({ op: "update", key: [row[0]], row });
+const insert = (row) => ({ op: "insert", row });
+const update = (row) => ({ op: "update", row });
 const remove = (id, more = {}) => ({ op: "delete", key: [id], ...more });
 
 beforeEach(() => {

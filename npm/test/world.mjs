@@ -227,7 +227,7 @@ export class World {
     const rows = new Map();
     for (const change of this.commits.slice(0, place).flat()) {
       if (change.op === "delete") rows.delete(change.key[0]);
-      else rows.set(change.key[0], change.row);
+      else rows.set(change.row[0], change.row);
     }
     return rows;
   }
@@ -239,7 +239,7 @@ export class World {
 }
 
 function committed(to, place, changes) {
-  return { t: "tbl.tx", ...to, prev: place - 1, pos: place, cursor: `c${place}`, tx: `x${place}`, at: place, changes };
+  return { t: "tbl.tx", ...to, prev: place - 1, pos: place, cursor: `c${place}`, txs: [[`x${place}`, place, changes]] };
 }
 
 /** A WebSocket whose other end is the world's server: it keeps each op once and in order, as the protocol says. */

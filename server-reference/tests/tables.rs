@@ -123,10 +123,13 @@ impl Rows {
         if let Some(cursor) = frame["cursor"].as_str() {
             self.cursor = Some(cursor.to_owned());
         }
-        let changes = frame["changes"].as_array().into_iter().flatten();
-        self.transactions += usize::from(frame["t"] == "tbl.tx");
-        for change in changes {
-            let key = change["key"].to_string();
+        let txs: Vec<&Value> = frame["txs"].as_array().into_iter().flatten().collect();
+        self.transactions += txs.len();
+        for change in txs.iter().flat_map(|tx| tx[2].as_array().unwrap()) {
+            let key = match change.get("row") {
+                Some(row) => json!([row[0]]).to_string(),
+                None => change["key"].to_string(),
+            };
             let there = self.rows.remove(&key);
             assert_eq!(there.is_some(), change["op"] != "insert", "{change}");
             if change["op"] != "delete" {
@@ -183,7 +186,7 @@ async fn what_other_programs_write_is_followed() {
     let tx: i64 = app.query_row("SELECT max(seq) FROM _tidewire_change", [], |row| row.get(0)).unwrap();
     app.execute_batch("COMMIT").unwrap();
     ada.send(json!({"t": "tbl.wait", "sid": "s", "tx": tx.to_string()})).await;
-    assert_eq!(ada.next().await["changes"][0]["key"], json!(["9"]));
+    assert_eq!(ada.next().await["txs"][0][2][0]["row"][0], "9");
     assert_eq!(ada.next().await, json!({"t": "tbl.seen", "sid": "s", "tx": tx.to_string()}));
 }
 

@@ -2,7 +2,7 @@
 
 use super::query::{OrderBy, RowEvents, TableError, TableQuery, can_order, sort};
 use super::rows::{Moved, Shape};
-use super::subscription::{Subscription, Told};
+use super::subscription::{Step, Subscription, Told};
 use super::update::{RowChange, TableState, TableUpdate, Why};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -225,9 +225,8 @@ impl LiveTables for Tables {
                 self.each(&TableAddress::Sid(sid), |subscription| subscription.page(now, page.clone()), now);
             }
             TableFrame::Tx(tx) => {
-                let (named, at) = (tx.tx.clone(), tx.at);
                 let to = tx.to.clone();
-                self.each_of(&to, |subscription| subscription.tx(now, tx.clone()), now, Some((named, at)));
+                self.each(&to, |subscription| subscription.tx(now, tx.clone()), now);
             }
             TableFrame::Mark { to, link } => {
                 self.each(&to, |subscription| subscription.mark(now, link.clone()), now);
@@ -309,18 +308,8 @@ impl LiveTables for Tables {
 }
 
 impl Tables {
-    fn each(&mut self, to: &TableAddress, act: impl FnMut(&mut Subscription) -> Told, now: Time) {
-        self.each_of(to, act, now, None);
-    }
-
     /// Lets the subscriptions that a frame is for take it, and does what follows of it.
-    fn each_of(
-        &mut self,
-        to: &TableAddress,
-        mut act: impl FnMut(&mut Subscription) -> Told,
-        now: Time,
-        tx: Option<(String, u64)>,
-    ) {
+    fn each(&mut self, to: &TableAddress, mut act: impl FnMut(&mut Subscription) -> Told, now: Time) {
         for place in 0..self.subscriptions.len() {
             let subscription = &mut self.subscriptions[place];
             let meant = match to {
@@ -347,12 +336,14 @@ impl Tables {
                         self.out.push_back(Effect::Tell(view.id, TableUpdate::Rows));
                     }
                 }
-                Told::Changed(before, changes) => self.tell_changes(place, &before, &changes, tx.as_ref()),
+                Told::Changed(before, steps) => {
+                    steps.into_iter().for_each(|step| self.tell_changes(place, &before, &step));
+                }
             }
         }
     }
 
-    fn tell_changes(&mut self, place: usize, before: &Shape, changes: &[Moved], tx: Option<&(String, u64)>) {
+    fn tell_changes(&mut self, place: usize, before: &Shape, step: &Step) {
         let subscription = &self.subscriptions[place];
         let Some((shape, _)) = subscription.known() else { return };
         for view in self.views.iter().filter(|view| view.sid == subscription.sid) {
@@ -361,14 +352,15 @@ impl Tables {
                 RowOp::Update => view.events.update,
                 RowOp::Delete => view.events.delete,
             };
-            let changes: Vec<RowChange> = changes
+            let changes: Vec<RowChange> = step
+                .changes
                 .iter()
                 .filter(wanted)
                 .map(|change| RowChange {
                     event: change.op,
                     new: change.new.as_deref().map(|row| shape.object(row)),
                     old: change.old.as_deref().map(|row| before.object(row)),
-                    why: match (tx, change.moved, change.op) {
+                    why: match (&step.tx, change.moved, change.op) {
                         (None, ..) => Why::Resync,
                         (_, true, RowOp::Delete) => Why::MovedOut,
                         (_, true, _) => Why::MovedIn,
@@ -377,7 +369,7 @@ impl Tables {
                 })
                 .collect();
             if !changes.is_empty() {
-                let (tx, at) = (tx.map(|(tx, _)| tx.clone()), tx.map(|(_, at)| *at));
+                let (tx, at) = step.tx.clone().unzip();
                 self.out.push_back(Effect::Tell(view.id, TableUpdate::Changes { changes, tx, at }));
             }
         }

@@ -131,19 +131,22 @@ impl Rows {
     }
 
     fn apply_one(&mut self, shape: &Shape, change: TableChange) -> Result<(String, Moved), Misfit> {
-        let TableChange { op, key, row, same, moved } = change;
-        let key = json::array(json::elements(&key)?.into_iter());
+        let TableChange { op, cells: text, same, moved } = change;
+        let cells = json::elements(&text)?;
+        let key = match op {
+            RowOp::Delete => json::array(cells.into_iter()),
+            RowOp::Insert | RowOp::Update => shape.key_of(&cells).ok_or(Misfit)?,
+        };
         let old = self.by_key.get(&key).cloned();
         // An insert of what is there, or a change of what is not, is the change of another state.
         if old.is_some() != (op != RowOp::Insert) {
             return Err(Misfit);
         }
-        let new = match row {
-            Some(row) => Some(merged(shape, &row, &same, old.as_deref())?),
-            None => None,
+        let new = match op {
+            RowOp::Delete => None,
+            RowOp::Insert | RowOp::Update => Some(merged(shape, &text, &same, old.as_deref())?),
         };
         match &new {
-            Some(row) if shape.key_of(&json::elements(row)?).as_ref() != Some(&key) => return Err(Misfit),
             Some(row) => self.put(key.clone(), row.clone()),
             None => self.take(&key),
         };
@@ -182,7 +185,9 @@ fn merged(shape: &Shape, row: &str, same: &[u64], old: Option<&str>) -> Result<S
     for at in same {
         let at = usize::try_from(*at).map_err(|_| Misfit)?;
         match (cells.get_mut(at), before.get(at)) {
-            (Some(cell), Some(before)) if at < shape.columns.len() => *cell = before,
+            (Some(cell), Some(before)) if at < shape.columns.len() && !shape.key.contains(&at) => {
+                *cell = before
+            }
             _ => return Err(Misfit),
         }
     }

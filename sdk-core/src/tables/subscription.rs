@@ -1,11 +1,11 @@
 //! One subscription at the server: how it is asked for, and how what comes is checked and applied.
 
 use super::query::Question;
-use super::rows::{Misfit, Moved, Rows, Shape};
+use super::rows::{Moved, Rows, Shape};
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::json::{Object, Writer};
-use crate::wire::{TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx};
+use crate::wire::{TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction};
 
 /// How long an answer may take before it is asked for again, in ms. A snapshot may be great.
 const ANSWER_MS: u64 = 60_000;
@@ -42,13 +42,21 @@ pub(crate) enum Told {
     /// The rows are known for the first time.
     First,
     /// Rows changed; the shape is that of the rows before.
-    Changed(Shape, Vec<Moved>),
+    Changed(Shape, Vec<Step>),
     /// The subscription is live.
     Live,
     /// The server ended it, and it is asked for again.
     Reset,
     /// The client missed something and asks again.
     Repair,
+}
+
+/// Changes that are seen together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// The transaction that made them, and when, ms since the Unix epoch; none of what a new snapshot brought.
+    pub(crate) tx: Option<(String, u64)>,
+    pub(crate) changes: Vec<Moved>,
 }
 
 pub(crate) struct Subscription {
@@ -226,12 +234,12 @@ impl Subscription {
             .map(|(old_shape, old)| (old_shape.clone(), rows.changes_since(&shape, old, old_shape)));
         self.known = Some((shape, rows));
         match changes {
-            Some((old_shape, changes)) => Told::Changed(old_shape, changes),
+            Some((old_shape, changes)) => Told::Changed(old_shape, vec![Step { tx: None, changes }]),
             None => Told::First,
         }
     }
 
-    /// A transaction.
+    /// Transactions, all of them or none.
     pub(crate) fn tx(&mut self, now: Time, tx: TableTx) -> Told {
         match self.place(now, &tx.link) {
             Place::Next => {}
@@ -239,16 +247,19 @@ impl Subscription {
             Place::Hole => return Told::Repair,
         }
         let Some((shape, rows)) = &mut self.known else { return self.start_over(now) };
-        match rows.apply(shape, tx.changes) {
-            Ok(changes) => {
-                self.stepped(now, tx.link);
-                match &self.known {
-                    Some((shape, _)) => Told::Changed(shape.clone(), changes),
-                    None => Told::Nothing,
-                }
-            }
-            Err(Misfit) => self.start_over(now),
+        let (mut steps, mut all) = (Vec::new(), Vec::new());
+        for Transaction { tx, at, changes } in tx.txs {
+            steps.push((tx, at, changes.len()));
+            all.extend(changes);
         }
+        let Ok(moved) = rows.apply(shape, all) else { return self.start_over(now) };
+        let (shape, mut moved) = (shape.clone(), moved.into_iter());
+        self.stepped(now, tx.link);
+        let steps = steps.into_iter().map(|(tx, at, count)| Step {
+            tx: Some((tx, at)),
+            changes: moved.by_ref().take(count).collect(),
+        });
+        Told::Changed(shape, steps.collect())
     }
 
     /// Nothing happened up to here.

@@ -63,7 +63,7 @@ pub enum TableFrame {
         /// Its rows.
         page: TablePage,
     },
-    /// All of a transaction that the subscription is about.
+    /// All of some transactions that the subscription is about.
     Tx(TableTx),
     /// Nothing happened up to here.
     Mark {
@@ -171,13 +171,20 @@ pub struct TablePage {
     pub more: bool,
 }
 
-/// One transaction, as far as a subscription is about it.
+/// Transactions, in the order in which they were committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableTx {
-    /// Whom it is for.
+    /// Whom they are for.
     pub to: TableAddress,
-    /// Its place.
+    /// The place of the last one.
     pub link: TableLink,
+    /// Each of them.
+    pub txs: Vec<Transaction>,
+}
+
+/// One transaction, as far as a subscription is about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
     /// What the database calls it.
     pub tx: String,
     /// When it was committed, ms since the Unix epoch.
@@ -218,11 +225,9 @@ impl RowOp {
 pub struct TableChange {
     /// What happened.
     pub op: RowOp,
-    /// The row's key before the change: a JSON array of the key's cells.
-    pub key: String,
-    /// The row after the change, a JSON array of cells; none of a `delete`.
-    pub row: Option<String>,
-    /// Columns whose cells in `row` are `null` because the database did not say them: they are as before.
+    /// A JSON array of cells: the row after the change, which has the key that it had before; of a `delete` the key's cells alone.
+    pub cells: String,
+    /// Columns whose cells are `null` because the database did not say them: they are as before.
     pub same: Vec<u64>,
     /// Whether the row was there before and only moved in or out of what the subscription is about.
     pub moved: bool,
@@ -366,50 +371,66 @@ impl TableOk {
 impl TableChange {
     /// The change's JSON text.
     pub fn encode(&self) -> String {
-        let writer = Writer::object().str("op", self.op.as_str()).raw("key", &self.key);
-        let writer = match &self.row {
-            Some(row) => writer.raw("row", row),
-            None => writer,
-        };
+        let writer = Writer::object().str("op", self.op.as_str()).raw(cells_name(self.op), &self.cells);
         let writer = if self.same.is_empty() { writer } else { writer.raw("same", &integers(&self.same)) };
         if self.moved { writer.bool("moved", true).end() } else { writer.end() }
     }
 
     fn read(object: &Object<'_>) -> Result<TableChange, DecodeError> {
         let op = RowOp::parse(&object.need_str("op")?).ok_or(DecodeError::Member("op"))?;
-        let cells = |name| object.raw(name).filter(|raw| raw.starts_with('[')).map(str::to_owned);
-        let row = cells("row");
-        if row.is_none() != (op == RowOp::Delete) {
-            return Err(DecodeError::Member("row"));
-        }
+        let name = cells_name(op);
+        let cells = object.raw(name).filter(|raw| raw.starts_with('[')).ok_or(DecodeError::Member(name))?;
         Ok(TableChange {
             op,
-            key: cells("key").ok_or(DecodeError::Member("key"))?,
-            row,
+            cells: cells.to_owned(),
             same: read_integers(object, "same")?,
             moved: object.flag("moved"),
         })
     }
 }
 
+impl Transaction {
+    /// The transaction's JSON text with these already encoded changes, a JSON array.
+    pub fn encode_with(tx: &str, at: u64, changes: &str) -> String {
+        super::json::array([super::json::string(tx).as_str(), &at.to_string(), changes].into_iter())
+    }
+
+    fn encode(&self) -> String {
+        let changes: Vec<String> = self.changes.iter().map(TableChange::encode).collect();
+        let changes = super::json::array(changes.iter().map(String::as_str));
+        Transaction::encode_with(&self.tx, self.at, &changes)
+    }
+
+    fn read(text: &str) -> Result<Transaction, DecodeError> {
+        let malformed = || DecodeError::Member("txs");
+        let [tx, at, changes] = super::json::elements(text)?.try_into().map_err(|_| malformed())?;
+        let changes = super::json::elements(changes)?.into_iter();
+        Ok(Transaction {
+            tx: read_string(tx).ok_or_else(malformed)?,
+            at: at.parse().map_err(|_| malformed())?,
+            changes: changes
+                .map(|change| TableChange::read(&Object::parse(change)?))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 impl TableTx {
-    /// The frame's JSON text with these already encoded changes, a JSON array.
-    pub fn encode_with(&self, changes: &str) -> String {
-        let writer = self.link.write(self.to.write(Writer::frame("tbl.tx")));
-        writer.str("tx", &self.tx).u64("at", self.at).raw("changes", changes).end()
+    /// The frame's JSON text with these already encoded transactions.
+    pub fn encode_with<'a>(
+        to: &TableAddress,
+        link: &TableLink,
+        txs: impl Iterator<Item = &'a str>,
+    ) -> String {
+        link.write(to.write(Writer::frame("tbl.tx"))).array("txs", txs).end()
     }
 
     fn read(object: &Object<'_>) -> Result<TableTx, DecodeError> {
-        let mut changes = Vec::new();
-        for change in object.array("changes").unwrap_or_default() {
-            changes.push(TableChange::read(&Object::parse(change)?)?);
-        }
+        let txs = object.array("txs").ok_or(DecodeError::Member("txs"))?;
         Ok(TableTx {
             to: TableAddress::read(object)?,
             link: TableLink::read(object)?,
-            tx: object.need_str("tx")?.into_owned(),
-            at: object.need_u64("at")?,
-            changes,
+            txs: txs.into_iter().map(Transaction::read).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -421,8 +442,8 @@ impl TableFrame {
             TableFrame::Ok(ok) => ok.write(),
             TableFrame::Page { sid, page } => page.write(Writer::frame("tbl.page").str("sid", sid)).end(),
             TableFrame::Tx(tx) => {
-                let changes: Vec<String> = tx.changes.iter().map(TableChange::encode).collect();
-                tx.encode_with(&super::json::array(changes.iter().map(String::as_str)))
+                let txs: Vec<String> = tx.txs.iter().map(Transaction::encode).collect();
+                TableTx::encode_with(&tx.to, &tx.link, txs.iter().map(String::as_str))
             }
             TableFrame::Mark { to, link } => link.write(to.write(Writer::frame("tbl.mark"))).end(),
             TableFrame::Live { sid, feed, link } => {
@@ -490,12 +511,17 @@ fn strings(texts: &[String]) -> String {
 }
 
 fn read_strings(raws: &[&str], name: &'static str) -> Result<Vec<String>, DecodeError> {
-    raws.iter()
-        .map(|raw| match raw.starts_with('"') {
-            true => Ok(super::json::unescape(raw).into_owned()),
-            false => Err(DecodeError::Member(name)),
-        })
-        .collect()
+    raws.iter().map(|raw| read_string(raw).ok_or(DecodeError::Member(name))).collect()
+}
+
+/// A text from its JSON; none of another value.
+fn read_string(raw: &str) -> Option<String> {
+    raw.starts_with('"').then(|| super::json::unescape(raw).into_owned())
+}
+
+/// The member of a change that has its cells.
+fn cells_name(op: RowOp) -> &'static str {
+    if op == RowOp::Delete { "key" } else { "row" }
 }
 
 fn integers(numbers: &[u64]) -> String {

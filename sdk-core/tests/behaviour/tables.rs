@@ -31,15 +31,15 @@ fn live(asked: &Value, prev: u64, pos: u64) -> Value {
 }
 
 fn tx(prev: u64, pos: u64, changes: Value) -> Value {
-    json!({"t":"tbl.tx","feed":"f1","prev":prev,"pos":pos,"cursor":format!("c{pos}"),"tx":format!("x{pos}"),"at":WALL,"changes":changes})
+    json!({"t":"tbl.tx","feed":"f1","prev":prev,"pos":pos,"cursor":format!("c{pos}"),"txs":[[format!("x{pos}"),WALL,changes]]})
 }
 
 fn insert(id: u64, name: &str) -> Value {
-    json!({"op":"insert","key":[id],"row":[id,name]})
+    json!({"op":"insert","row":[id,name]})
 }
 
 fn update(id: u64, name: &str) -> Value {
-    json!({"op":"update","key":[id],"row":[id,name]})
+    json!({"op":"update","row":[id,name]})
 }
 
 fn delete(id: u64) -> Value {
@@ -103,7 +103,7 @@ fn a_snapshot_comes_in_pages_and_is_live_once_all_of_it_has_come() {
     rig.receive(json!({"t":"tbl.page","sid":asked["sid"],"rows":[[4,"four"]],"more":false}));
     assert_eq!(rows(&rig, view), json!([{"id":4,"name":"four"},{"id":5,"name":"five"}]));
     assert_eq!(rig.client.table_state(view), Some(TableState::Stale));
-    rig.receive(json!({"t":"tbl.tx","sid":asked["sid"],"prev":10,"pos":12,"cursor":"c12","tx":"x","at":WALL,"changes":[insert(6, "six")]}));
+    rig.receive(json!({"t":"tbl.tx","sid":asked["sid"],"prev":10,"pos":12,"cursor":"c12","txs":[["x",WALL,[insert(6, "six")]]]}));
     // The feed stands below what was reached alone.
     rig.receive(live(&asked, 12, 7));
     rig.receive(tx(7, 14, json!([update(6, "sechs")])));
@@ -164,7 +164,7 @@ fn after_a_reconnect_it_goes_on_from_the_cursor() {
     assert_eq!(asked["cursor"], "c15");
     rig.events.clear();
     rig.receive(ok(&asked, "resumed", 15, json!([])));
-    rig.receive(json!({"t":"tbl.tx","sid":asked["sid"],"prev":15,"pos":20,"cursor":"c20","tx":"x20","at":WALL,"changes":[delete(1)]}));
+    rig.receive(json!({"t":"tbl.tx","sid":asked["sid"],"prev":15,"pos":20,"cursor":"c20","txs":[["x20",WALL,[delete(1)]]]}));
     rig.receive(live(&asked, 20, 20));
     assert_eq!(states(&mut rig, view), ["live"]);
     assert_eq!(rows(&rig, view), json!([{"id":2,"name":"two"}]));
@@ -257,8 +257,9 @@ fn a_change_of_another_state_is_not_applied_in_part() {
         insert(1, "again"),
         update(7, "nobody"),
         delete(7),
-        json!({"op":"insert","key":[8],"row":[9,"x"]}),
-        json!({"op":"insert","key":[8],"row":[8]}),
+        json!({"op":"insert","row":[8]}),
+        json!({"op":"update","row":[null,"eins"],"same":[0]}),
+        json!({"op":"delete","key":[1,"one"]}),
     ] {
         let (mut rig, view, _) = followed(json!([[1, "one"]]));
         rig.receive(tx(10, 11, json!([insert(2, "two"), update(1, "eins"), wrong])));
@@ -503,10 +504,43 @@ fn a_handover_is_not_heard_by_the_application() {
 }
 
 #[test]
+fn several_transactions_in_a_frame_are_told_one_by_one_and_applied_all_or_none() {
+    let (mut rig, view, asked) = followed(json!([[1, "one"]]));
+    let frame = |prev: u64, pos: u64, txs: Value| json!({"t":"tbl.tx","feed":"f1","prev":prev,"pos":pos,"cursor":format!("c{pos}"),"txs":txs});
+    let txs = json!([["x1", WALL, [insert(2, "two"), update(1, "eins")]], ["x2", WALL + 1, [delete(2)]]]);
+    rig.receive(frame(10, 14, txs));
+    let told = updates(&mut rig, view);
+    let named = |update: &TableUpdate| match update {
+        TableUpdate::Changes { changes, tx, at } => (changes.len(), tx.clone(), *at),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        told.iter().map(named).collect::<Vec<_>>(),
+        [(2, Some("x1".to_owned()), Some(WALL)), (1, Some("x2".to_owned()), Some(WALL + 1))]
+    );
+    assert_eq!(rows(&rig, view), json!([{"id":1,"name":"eins"}]));
+    // The second one does not fit, so the first one is not applied either.
+    rig.receive(frame(14, 16, json!([["x3", WALL, [insert(3, "three")]], ["x4", WALL, [delete(9)]]])));
+    assert_eq!(
+        updates(&mut rig, view).iter().filter(|told| matches!(told, TableUpdate::Changes { .. })).count(),
+        0
+    );
+    assert_eq!(rows(&rig, view), json!([{"id":1,"name":"eins"}]));
+    rig.pass(0);
+    let again = next_ask(&mut rig);
+    assert_eq!((&again["sid"], again.get("cursor")), (&asked["sid"], None), "it asks for a snapshot");
+}
+
+#[test]
 fn a_frame_that_is_none_ends_the_connection_like_any_other() {
     for wrong in [
-        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"tx":"x","at":1,"changes":[{"op":"upsert","key":[1],"row":[1,"x"]}]}),
-        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"tx":"x","at":1,"changes":[{"op":"delete","key":1}]}),
+        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"txs":[["x",1,[{"op":"upsert","row":[1,"x"]}]]]}),
+        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"txs":[["x",1,[{"op":"delete","key":1}]]]}),
+        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"txs":[["x",1,[{"op":"insert","key":[1]}]]]}),
+        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"txs":[["x",[]]]}),
+        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"txs":[[7,1,[]]]}),
+        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10,"txs":[["x","1",[]]]}),
+        json!({"t":"tbl.tx","feed":"f1","pos":11,"prev":10}),
         json!({"t":"tbl.ok","sid":"t1","mode":"snapshot","columns":[],"key":[0],"pos":1,"rows":[],"more":false}),
         json!({"t":"tbl.page","sid":"t1","rows":[1],"more":false}),
         json!({"t":"tbl.mark","feed":"f1"}),

@@ -1,16 +1,35 @@
 //! One subscription from its first answer to its feed: pages of the snapshot, commits from the log, then `tbl.live`.
 
 use super::cursor::Cursor;
-use super::shape::Told;
-use super::state::{Audience, Phase, State, feed};
+use super::pages::Pages;
+use super::shape::{Shape, Told};
+use super::state::{Audience, Phase, State, Sub, feed};
 use super::wanted::ENVELOPE;
 use crate::outgoing::Offered;
 use crate::text::Text;
 use std::sync::Arc;
-use tidewire_core::wire::{TableAddress, TableFrame, TableLink, TableOk, TablePage, TableTx};
+use tidewire_core::wire::{TableAddress, TableFrame, TableLink, TableOk, TablePage, TableTx, Transaction};
 
 /// A reset that concerns few, in ms.
 const SHORT_SPREAD_MS: u64 = 1_000;
+/// Commits are sent together up to so many bytes; a greater one goes alone.
+const BATCH_BYTES: usize = 32_768;
+
+/// Commits from the log for one subscription, as a frame tells them.
+struct Batch {
+    /// Each as its JSON text.
+    txs: Vec<String>,
+    /// Where to go on after them, unless a position says too much.
+    cursor: Option<String>,
+    /// The place of the last one.
+    last: u64,
+    /// Up to where the log was read.
+    applied: u64,
+    /// There is more behind it.
+    more: bool,
+    /// The next one ends the subscription, for this reason.
+    reset: Option<&'static str>,
+}
 
 impl State {
     /// Sends a subscription what it is to have and has room for.
@@ -98,7 +117,7 @@ impl State {
         !more
     }
 
-    /// Sends commits from the log; after the last one it joins the feed.
+    /// Sends commits from the log, many in a frame; after the last one it joins the feed.
     fn catch_up(&mut self, id: u64) {
         loop {
             let Some(sub) = self.subs.get(&id) else { return };
@@ -107,37 +126,64 @@ impl State {
             if sub.applied < self.ring.floor() {
                 return self.reset(id, "trimmed", SHORT_SPREAD_MS);
             }
-            let (shape, pages) = (group.shape.clone(), pages.clone());
-            let Some(logged) = self.ring.after(sub.applied).cloned() else { break };
-            let commit = &logged.commit;
-            let contained = pages.as_ref().is_some_and(|pages| pages.seen.contains(commit));
-            let most = self.limits.frame_bytes.saturating_sub(ENVELOPE);
-            let told = match contained {
-                true => Told::Nothing,
-                false => shape.tell(commit, sub.applied, most),
-            };
-            let mut last = sub.last;
-            match told {
-                Told::Nothing => {}
-                Told::Reset(reason) => return self.reset(id, reason, SHORT_SPREAD_MS),
-                Told::Changes(changes) => {
-                    // While commits may still come that lie before it, a position says too much.
-                    let early = pages.as_ref().is_some_and(|pages| commit.position < pages.seen.end());
-                    let cursor = if early { None } else { self.cursor(shape.hash, commit.position) };
-                    let pos = logged.number * 2 - 1;
-                    let link = TableLink { prev: Some(last), pos, cursor };
-                    let to = TableAddress::Sid(sub.sid.clone());
-                    let tx = TableTx { to, link, tx: commit.tx.clone(), at: commit.at, changes: Vec::new() };
-                    if !self.offer(id, &tx.encode_with(&changes).into()) {
-                        return;
-                    }
-                    last = pos;
+            let batch = self.batch(sub, &group.shape, pages.as_deref());
+            if let Some(reason) = batch.reset {
+                return self.reset(id, reason, SHORT_SPREAD_MS);
+            }
+            if !batch.txs.is_empty() {
+                let to = TableAddress::Sid(sub.sid.clone());
+                let link = TableLink { prev: Some(sub.last), pos: batch.last, cursor: batch.cursor };
+                let frame = TableTx::encode_with(&to, &link, batch.txs.iter().map(String::as_str));
+                if !self.offer(id, &frame.into()) {
+                    return;
                 }
             }
             let Some(sub) = self.subs.get_mut(&id) else { return };
-            (sub.last, sub.applied) = (last, commit.position);
+            (sub.last, sub.applied) = (batch.last, batch.applied);
+            if !batch.more {
+                break;
+            }
         }
         self.go_live(id);
+    }
+
+    /// What of the log comes next for a subscription.
+    fn batch(&self, sub: &Sub, shape: &Shape, pages: Option<&Pages>) -> Batch {
+        let (txs, cursor) = (Vec::new(), None);
+        let mut batch = Batch { txs, cursor, last: sub.last, applied: sub.applied, more: false, reset: None };
+        let most = self.limits.frame_bytes.saturating_sub(ENVELOPE);
+        let (together, mut bytes) = (BATCH_BYTES.min(most), 0);
+        for logged in self.ring.after(sub.applied) {
+            let commit = &logged.commit;
+            let contained = pages.is_some_and(|pages| pages.seen.contains(commit));
+            match if contained { Told::Nothing } else { shape.tell(commit, sub.applied, most) } {
+                Told::Nothing => {}
+                // First what was before it.
+                Told::Reset(_) if !batch.txs.is_empty() => {
+                    batch.more = true;
+                    break;
+                }
+                Told::Reset(reason) => {
+                    batch.reset = Some(reason);
+                    break;
+                }
+                Told::Changes(changes) => {
+                    let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
+                    if !batch.txs.is_empty() && bytes + tx.len() > together {
+                        batch.more = true;
+                        break;
+                    }
+                    bytes += tx.len();
+                    batch.txs.push(tx);
+                    batch.last = logged.number * 2 - 1;
+                    // While commits may still come that lie before it, a position says too much.
+                    let early = pages.is_some_and(|pages| commit.position < pages.seen.end());
+                    batch.cursor = if early { None } else { self.cursor(shape.hash, commit.position) };
+                }
+            }
+            batch.applied = commit.position;
+        }
+        batch
     }
 
     /// It has all there is: it joins the feed, unless commits may still come that its snapshot contains.

@@ -9,7 +9,7 @@ use crate::outgoing::Offered;
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::Time;
-use tidewire_core::wire::{TableAddress, TableFrame, TableLink, TableTx, codes};
+use tidewire_core::wire::{TableAddress, TableFrame, TableLink, TableTx, Transaction, codes};
 
 /// A feed that was told nothing for so long is told how far it is, in ms. Ticks are a second apart at most, so it is less than ten.
 const MARK_MS: u64 = 8_000;
@@ -88,8 +88,9 @@ impl State {
         let cursor = self.cursor(group.shape.hash, commit.position);
         let link = TableLink { prev: Some(group.last), pos: number * 2, cursor };
         let to = TableAddress::Feed(feed(id));
-        let tx = TableTx { to, link, tx: commit.tx.clone(), at: commit.at, changes: Vec::new() };
-        self.send(id, &tx.encode_with(&changes).into(), number * 2, before);
+        let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
+        let frame = TableTx::encode_with(&to, &link, std::iter::once(tx.as_str()));
+        self.send(id, &frame.into(), number * 2, before);
     }
 
     /// Sends a frame to all in a feed. Who has no room falls out of it, with all up to `before`, and comes back by way of the log.

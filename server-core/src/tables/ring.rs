@@ -82,10 +82,10 @@ impl Ring {
         }
     }
 
-    /// The first commit of which something lies after a position.
-    pub(super) fn after(&self, position: u64) -> Option<&Arc<Logged>> {
+    /// The commits of which something lies after a position.
+    pub(super) fn after(&self, position: u64) -> impl Iterator<Item = &Logged> {
         let at = self.commits.partition_point(|logged| logged.commit.position <= position);
-        self.commits.get(at)
+        self.commits.range(at..).map(AsRef::as_ref)
     }
 
     /// Where to begin reading after a snapshot: every commit up to there is in it.

@@ -177,18 +177,20 @@ impl Shape {
         if was && !(is && same_key) {
             let Some(Some(key)) = old_key.clone() else { return false };
             let moved = pair.new.is_some() && !is;
-            push(out, TableChange { op: RowOp::Delete, key, row: None, same: Vec::new(), moved });
+            push(out, TableChange { op: RowOp::Delete, cells: key, same: Vec::new(), moved });
         }
         let Some(new) = pair.new.as_ref().filter(|_| is) else { return true };
-        let (row, same) = self.encode(new);
-        let Some(Some(key)) = new_key else { return false };
+        let (cells, same) = self.encode(new);
+        if new_key.flatten().is_none() {
+            return false;
+        }
         if was && same_key {
-            push(out, TableChange { op: RowOp::Update, key, row: Some(row), same, moved: false });
+            push(out, TableChange { op: RowOp::Update, cells, same, moved: false });
             return true;
         }
         // It is new to the subscriber, who has nothing that a cell could be the same as.
         let moved = existed && !was;
-        push(out, TableChange { op: RowOp::Insert, key, row: Some(row), same: Vec::new(), moved });
+        push(out, TableChange { op: RowOp::Insert, cells, same: Vec::new(), moved });
         same.is_empty()
     }
 

@@ -157,10 +157,14 @@ pub struct View {
 }
 
 impl View {
+    fn key_of(&self, row: &Value) -> String {
+        let key: Vec<&Value> = self.key.iter().map(|at| &row[*at]).collect();
+        json!(key).to_string()
+    }
+
     fn insert_page(&mut self, frame: &Value) {
         for row in frame["rows"].as_array().unwrap() {
-            let key: Vec<&Value> = self.key.iter().map(|at| &row[*at]).collect();
-            let twice = self.rows.insert(json!(key).to_string(), row.clone());
+            let twice = self.rows.insert(self.key_of(row), row.clone());
             assert_eq!(twice, None, "a row twice in a snapshot");
         }
         self.more = frame["more"] == true;
@@ -214,9 +218,9 @@ impl View {
             "tbl.tx" => {
                 assert!(self.complete);
                 self.link(frame);
-                self.transactions += 1;
-                for change in frame["changes"].as_array().unwrap() {
-                    self.change(change);
+                for tx in frame["txs"].as_array().unwrap() {
+                    self.transactions += 1;
+                    tx[2].as_array().unwrap().iter().for_each(|change| self.change(change));
                 }
             }
             "tbl.reset" => self.reset = Some(frame["reason"].as_str().unwrap().to_owned()),
@@ -226,7 +230,8 @@ impl View {
     }
 
     fn change(&mut self, change: &Value) {
-        let key = change["key"].to_string();
+        assert_eq!(change.get("key").is_some(), change["op"] == "delete", "{change}");
+        let key = change.get("row").map_or_else(|| change["key"].to_string(), |row| self.key_of(row));
         match change["op"].as_str().unwrap() {
             "insert" => {
                 let there = self.rows.insert(key, change["row"].clone());

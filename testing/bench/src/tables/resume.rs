@@ -44,7 +44,8 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     again.message(NOW, &sub(Some(&cursor)));
     let texts = settle(&engine, &again)?;
     let frames = frames(&texts)?;
-    let told = frames.iter().filter(|frame| frame["t"] == "tbl.tx").count() as u64;
+    let txs = |frame: &Value| frame["txs"].as_array().map_or(0, Vec::len) as u64;
+    let told: u64 = frames.iter().map(txs).sum();
     let resumed = frames.iter().any(|frame| frame["t"] == "tbl.ok" && frame["mode"] == "resumed");
     if !resumed || told != missed {
         return Err(format!("resumed: {resumed}, {told} of {missed} transactions").into());
@@ -54,7 +55,9 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
         name: "resume_bytes",
         value: sent as f64 / rows as f64,
         aim: Aim::Most(1.2),
-        how: format!("{sent} bytes for {missed} missed inserts of {BODY} bytes among {OTHERS} times as many"),
+        how: format!(
+            "{sent} bytes of frames for {missed} inserts of rows of {rows} bytes, among {OTHERS} times as many"
+        ),
     }])
 }
 
