@@ -8,10 +8,10 @@ const MAX_EXPONENT: i32 = 10_000;
 /// A number of any length. Equal numbers are equal however they were written: `1.50` is `1.5`.
 ///
 /// The order is PostgreSQL's: −∞, then numbers, then ∞, then `NaN`, which equals itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Numeric(Kind);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
     Finite {
         negative: bool,

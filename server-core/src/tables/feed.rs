@@ -1,18 +1,26 @@
 //! Commits and the passing of time, as the feeds are told of them.
 
-use super::judge::Pair;
+use super::index::Member;
+use super::judge::{Belongs, Pair};
 use super::shape::Told;
 use super::state::{Phase, State, feed};
 use super::wanted::{ENVELOPE, Pending};
 use super::{Change, Commit};
 use crate::outgoing::Offered;
 use crate::text::Text;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use tidewire_core::Time;
 use tidewire_core::wire::{TableAddress, TableFrame, TableLink, TableTx, Transaction, codes};
 
 /// A feed that was told nothing for so long is told how far it is, in ms. Ticks are a second apart at most, so it is less than ten.
 const MARK_MS: u64 = 8_000;
+
+/// A group that a change may concern.
+struct Concern {
+    group: u64,
+    /// None if it has to be judged.
+    belongs: Belongs,
+}
 
 impl State {
     /// A commit goes to the log and to the feeds that it concerns.
@@ -27,10 +35,14 @@ impl State {
         let commit = &logged.commit;
         self.head = commit.position;
         let mut pairs = BTreeMap::new();
-        let mut concerned: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        let mut concerned: BTreeMap<u64, Vec<(usize, Belongs)>> = BTreeMap::new();
         for (at, change) in commit.changes.iter().enumerate() {
-            for group in self.concerned(change, at, &mut pairs) {
-                concerned.entry(group).or_default().push(at);
+            let (groups, pair) = self.concerned(change);
+            if let Some(pair) = pair.filter(|_| !groups.is_empty()) {
+                pairs.insert(at, Box::new(pair));
+            }
+            for Concern { group, belongs } in groups {
+                concerned.entry(group).or_default().push((at, belongs));
             }
             if let Change::Lost { table, .. } = change
                 && let Some(table) = self.tables.get_mut(*table)
@@ -47,26 +59,44 @@ impl State {
         self.went_on();
     }
 
-    /// The groups that a change may concern.
-    fn concerned<'a>(
-        &self,
-        change: &'a Change,
-        at: usize,
-        pairs: &mut BTreeMap<usize, Pair<'a>>,
-    ) -> BTreeSet<u64> {
-        let mut found = BTreeSet::new();
-        let Some(table) = self.tables.get(change.table()) else { return found };
+    /// The groups that a change may concern, ascending, and its row if it is about one.
+    fn concerned<'a>(&self, change: &'a Change) -> (Vec<Concern>, Option<Pair<'a>>) {
+        let Some(table) = self.tables.get(change.table()) else { return (Vec::new(), None) };
         let Some(mut pair) = Pair::of(&table.schema, change) else {
-            let of_table = self.groups.iter().filter(|(_, group)| group.shape.table == change.table());
-            return of_table.map(|(id, _)| *id).collect();
+            let groups = self.groups_where(|group| group.shape.table == change.table()).into_iter();
+            return (groups.map(|group| Concern { group, belongs: None }).collect(), None);
         };
-        for row in [&mut pair.old, &mut pair.new].into_iter().flatten() {
-            table.index.find(row, &mut found);
+        let mut found: Vec<Concern> = Vec::new();
+        let rows = [(&mut pair.old, (true, false)), (&mut pair.new, (false, true))];
+        for (row, belongs) in rows {
+            let Some(row) = row else { continue };
+            table.index.find(row, |Member { group, sure }| {
+                found.push(Concern { group, belongs: sure.then_some(belongs) });
+            });
         }
-        if !found.is_empty() {
-            pairs.insert(at, pair);
-        }
-        found
+        found.sort_unstable_by_key(|concern| concern.group);
+        found.dedup_by(|next, kept| {
+            let same = next.group == kept.group;
+            if same {
+                let both = kept.belongs.zip(next.belongs);
+                kept.belongs = both.map(|(one, other)| (one.0 | other.0, one.1 | other.1));
+            }
+            same
+        });
+        (found, Some(pair))
+    }
+
+    /// How many groups a change reaches: those that had its row, and those that have it after.
+    pub(super) fn reach(&self, change: &Change) -> usize {
+        let (mut concerned, mut pair) = self.concerned(change);
+        concerned.retain(|concern| {
+            let judge = |pair: &mut Pair<'_>| match self.groups.get(&concern.group) {
+                Some(group) => pair.judge(&group.shape.judge),
+                None => Some((false, false)),
+            };
+            concern.belongs.or_else(|| pair.as_mut().and_then(judge)) != Some((false, false))
+        });
+        concerned.len()
     }
 
     fn tell_feed<'a>(
@@ -75,8 +105,8 @@ impl State {
         commit: &'a Commit,
         number: u64,
         before: u64,
-        places: &[usize],
-        pairs: &mut BTreeMap<usize, Pair<'a>>,
+        places: &[(usize, Belongs)],
+        pairs: &mut BTreeMap<usize, Box<Pair<'a>>>,
     ) {
         let Some(group) = self.groups.get(&id).filter(|group| !group.live.is_empty()) else { return };
         let most = self.limits.frame_bytes.saturating_sub(ENVELOPE);
@@ -142,13 +172,11 @@ impl State {
     pub(super) fn tick(&mut self, now: Time) {
         self.now = now;
         self.ring.trim(now);
-        let (head, mut quiet) = (self.head, Vec::new());
-        for (id, group) in &self.groups {
+        let head = self.head;
+        let quiet = self.groups_where(|group| {
             let (told, at) = group.told;
-            if !group.live.is_empty() && told < head && now.since(at) >= MARK_MS {
-                quiet.push(*id);
-            }
-        }
+            !group.live.is_empty() && told < head && now.since(at) >= MARK_MS
+        });
         for id in quiet {
             self.mark(id);
         }

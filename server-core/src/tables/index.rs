@@ -2,41 +2,92 @@
 
 use super::judge::{Judge, View};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use tidewire_core::tables::Value;
 
 /// The groups of one table.
 #[derive(Default)]
 pub(super) struct Index {
     /// By a column and the value that it must have.
-    columns: BTreeMap<usize, BTreeMap<Key, BTreeSet<u64>>>,
+    columns: BTreeMap<usize, HashMap<Key, Members>>,
     /// Those whose predicates name no such value.
     rest: BTreeSet<u64>,
+}
+
+/// A group that a row may belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Member {
+    pub(super) group: u64,
+    /// It does belong: the group asks for nothing else.
+    pub(super) sure: bool,
+}
+
+/// Groups that ask for the same value, mostly one; ascending.
+enum Members {
+    One(Member),
+    Several(Vec<Member>),
+}
+
+impl Members {
+    fn as_slice(&self) -> &[Member] {
+        match self {
+            Members::One(only) => std::slice::from_ref(only),
+            Members::Several(all) => all,
+        }
+    }
+
+    fn add(&mut self, member: Member) {
+        if let Members::One(only) = self {
+            *self = Members::Several(vec![*only]);
+        }
+        if let Members::Several(all) = self
+            && let Err(place) = all.binary_search(&member)
+        {
+            all.insert(place, member);
+        }
+    }
+
+    fn remove(&mut self, group: u64) {
+        if let Members::One(only) = self {
+            *self = Members::Several(vec![*only]);
+        }
+        if let Members::Several(all) = self
+            && let Ok(place) = all.binary_search_by_key(&group, |member| member.group)
+        {
+            all.remove(place);
+        }
+    }
 }
 
 /// A value by the evaluator's own order, so that what is equal to a filter is one place here: `1.0` and `1.00`, both zeros, `NaN`.
 struct Key(Value);
 
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // The values of one column all have its type, and neither null nor opaque ones are looked up.
-        self.0.compare(&other.0).unwrap_or(Ordering::Equal)
-    }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+        // The values of one column all have its type, and neither null nor opaque ones are looked up.
+        self.0.compare(&other.0) == Some(Ordering::Equal)
     }
 }
 
 impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        match &self.0 {
+            Value::Null | Value::Opaque => {}
+            Value::Bool(value) => value.hash(hasher),
+            Value::Int(value) | Value::Moment(value) => value.hash(hasher),
+            Value::Numeric(value) => value.hash(hasher),
+            Value::Float(value) if value.is_nan() => f64::NAN.to_bits().hash(hasher),
+            // Adding makes of the negative zero the other one.
+            Value::Float(value) => (value + 0.0).to_bits().hash(hasher),
+            Value::Text(value) => value.hash(hasher),
+            Value::Uuid(value) => value.hash(hasher),
+            Value::Bytes(value) => value.hash(hasher),
+        }
+    }
+}
 
 impl Index {
     /// How many groups must be asked about every row.
@@ -48,8 +99,10 @@ impl Index {
         match judge.indexable() {
             Some((column, values)) => {
                 let places = self.columns.entry(column).or_default();
+                let member = Member { group, sure: judge.is_equality() };
                 for value in values {
-                    places.entry(Key(value)).or_default().insert(group);
+                    let members = places.entry(Key(value));
+                    members.and_modify(|members| members.add(member)).or_insert(Members::One(member));
                 }
             }
             None => {
@@ -66,9 +119,9 @@ impl Index {
         let Some(places) = self.columns.get_mut(&column) else { return };
         for value in values {
             let key = Key(value);
-            if let Some(groups) = places.get_mut(&key) {
-                groups.remove(&group);
-                if groups.is_empty() {
+            if let Some(members) = places.get_mut(&key) {
+                members.remove(group);
+                if members.as_slice().is_empty() {
                     places.remove(&key);
                 }
             }
@@ -78,15 +131,22 @@ impl Index {
         }
     }
 
-    /// Adds the groups that a row may belong to.
-    pub(super) fn find(&self, row: &mut View<'_>, found: &mut BTreeSet<u64>) {
-        found.extend(&self.rest);
+    /// Says the groups that a row may belong to, some perhaps twice.
+    pub(super) fn find(&self, row: &mut View<'_>, mut found: impl FnMut(Member)) {
+        let unsure = |group: u64| Member { group, sure: false };
+        self.rest.iter().for_each(|group| found(unsure(*group)));
         for (column, places) in &self.columns {
             match row.value(*column) {
                 Some(Value::Null | Value::Opaque) => {}
-                Some(value) => found.extend(places.get(&Key(value.clone())).into_iter().flatten()),
+                Some(value) => {
+                    let members = places.get(&Key(value.clone()));
+                    members.into_iter().flat_map(Members::as_slice).for_each(|member| found(*member));
+                }
                 // Not known: it may be any of them, and judging says so.
-                None => found.extend(places.values().flatten()),
+                None => {
+                    let members = places.values().flat_map(Members::as_slice);
+                    members.for_each(|member| found(unsure(member.group)));
+                }
             }
         }
     }

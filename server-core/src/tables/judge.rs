@@ -34,6 +34,11 @@ impl Judge {
         let (column, values) = required.min_by_key(|(_, values)| values.len())?;
         Some((column, values.to_vec()))
     }
+
+    /// Whether that is all there is to say of a row.
+    pub(super) fn is_equality(&self) -> bool {
+        matches!(&self.predicates[..], [only] if only.is_equality())
+    }
 }
 
 /// A row whose cells are read when they are asked for.
@@ -76,6 +81,9 @@ impl<'a> View<'a> {
     }
 }
 
+/// Whether a row belonged before a change and belongs after it, if that is known.
+pub(super) type Belongs = Option<(bool, bool)>;
+
 /// A row before and after a change.
 pub(super) struct Pair<'a> {
     /// None of an insert.
@@ -95,7 +103,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Whether the row belonged before and belongs after; none if that can't be told.
-    pub(super) fn judge(&mut self, judge: &Judge) -> Option<(bool, bool)> {
+    pub(super) fn judge(&mut self, judge: &Judge) -> Belongs {
         let belongs = |row: &mut Option<View<'a>>| match row {
             Some(row) => judge.judge(row),
             None => Some(false),

@@ -98,8 +98,7 @@ impl Tables {
         if state.epoch.as_deref() == Some(epoch) && position <= state.head && position >= state.ring.floor() {
             return;
         }
-        let groups: Vec<u64> = state.groups.keys().copied().collect();
-        for group in groups {
+        for group in state.groups_where(|_| true) {
             state.reset_group(group, "epoch", true);
         }
         state.epoch = Some(epoch.to_owned());
@@ -115,6 +114,11 @@ impl Tables {
         lock(&self.state).publish(commit);
     }
 
+    /// To how many groups of equal subscriptions a change would be told. It is told to none by this.
+    pub fn reach(&self, change: &Change) -> usize {
+        lock(&self.state).reach(change)
+    }
+
     /// Up to this position there is nothing more to tell.
     pub fn advance(&self, position: u64) {
         lock(&self.state).advance(position);
@@ -123,9 +127,7 @@ impl Tables {
     /// A table has another schema from here on.
     pub fn reshape(&self, table: usize, schema: Schema) {
         let mut state = lock(&self.state);
-        let groups = state.groups.iter().filter(|(_, group)| group.shape.table == table);
-        let groups: Vec<u64> = groups.map(|(id, _)| *id).collect();
-        for group in groups {
+        for group in state.groups_where(|group| group.shape.table == table) {
             state.reset_group(group, "schema", true);
         }
         let head = state.head;

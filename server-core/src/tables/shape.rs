@@ -1,7 +1,7 @@
 //! What equal subscriptions have in common, and what a commit is to them.
 
 use super::access::Permission;
-use super::judge::{Judge, Pair, View};
+use super::judge::{Belongs, Judge, Pair, View};
 use super::{Cell, Change, Commit, Schema, cells, cursor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,20 +124,21 @@ impl Shape {
 
     /// What of a commit that lies after a position is to the group, in at most so many bytes.
     pub(super) fn tell(&self, commit: &Commit, after: u64, most: usize) -> Told {
-        self.tell_of(commit, &mut BTreeMap::new(), 0..commit.changes.len(), after, most)
+        let all = (0..commit.changes.len()).map(|at| (at, None));
+        self.tell_of(commit, &mut BTreeMap::new(), all, after, most)
     }
 
-    /// The same for some of its changes, with rows that others may have read already.
+    /// The same for some of its changes, of which it may be known what they are to the group, with rows that others may have read.
     pub(super) fn tell_of<'a>(
         &self,
         commit: &'a Commit,
-        pairs: &mut BTreeMap<usize, Pair<'a>>,
-        places: impl Iterator<Item = usize>,
+        pairs: &mut BTreeMap<usize, Box<Pair<'a>>>,
+        places: impl Iterator<Item = (usize, Belongs)>,
         after: u64,
         most: usize,
     ) -> Told {
         let mut out = String::from("[");
-        for at in places {
+        for (at, belongs) in places {
             let Some(change) = commit.changes.get(at).filter(|change| change.table() == self.table) else {
                 continue;
             };
@@ -150,10 +151,12 @@ impl Shape {
             if let std::collections::btree_map::Entry::Vacant(place) = pairs.entry(at)
                 && let Some(pair) = Pair::of(&self.schema, change)
             {
-                place.insert(pair);
+                place.insert(Box::new(pair));
             }
             let Some(pair) = pairs.get_mut(&at) else { continue };
-            let Some((was, is)) = pair.judge(&self.judge) else { return Told::Reset("missed") };
+            let Some((was, is)) = belongs.or_else(|| pair.judge(&self.judge)) else {
+                return Told::Reset("missed");
+            };
             if !self.change(&mut out, pair, was, is) {
                 return Told::Reset("missed");
             }

@@ -8,7 +8,7 @@ use super::shape::Shape;
 use super::wanted::{Asked, Pending};
 use crate::outgoing::Outgoing;
 use crate::text::Text;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tidewire_core::Time;
@@ -27,7 +27,8 @@ pub(super) struct State {
     pub(super) head: u64,
     pub(super) ring: Ring,
     pub(super) tables: Vec<Table>,
-    pub(super) groups: BTreeMap<u64, Group>,
+    /// Every commit looks some up. Who goes through them does so in the order of [`State::groups_where`].
+    pub(super) groups: HashMap<u64, Group>,
     pub(super) by_name: BTreeMap<String, u64>,
     pub(super) subs: BTreeMap<u64, Sub>,
     /// Subscriptions by connection and by the client's name for them.
@@ -113,7 +114,7 @@ impl State {
             number: 1,
             head: 0,
             tables,
-            groups: BTreeMap::new(),
+            groups: HashMap::new(),
             by_name: BTreeMap::new(),
             subs: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -129,6 +130,14 @@ impl State {
     pub(super) fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// The groups of which this is true, ascending.
+    pub(super) fn groups_where(&self, is: impl Fn(&Group) -> bool) -> Vec<u64> {
+        let mut found: Vec<u64> =
+            self.groups.iter().filter(|(_, group)| is(group)).map(|(id, _)| *id).collect();
+        found.sort_unstable();
+        found
     }
 
     /// The group of a shape, made if there is none; none of a new one if there are too many that no index finds.

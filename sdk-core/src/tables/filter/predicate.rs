@@ -75,6 +75,11 @@ impl Predicate {
             part => part.required().into_iter().collect(),
         }
     }
+
+    /// Whether [`Predicate::required`] says all: the predicate holds of exactly the rows that have one of these values.
+    pub fn is_equality(&self) -> bool {
+        self.0.required().is_some()
+    }
 }
 
 impl Part {
