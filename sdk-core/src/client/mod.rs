@@ -6,6 +6,7 @@ mod frames;
 mod sending;
 mod signals;
 mod store;
+#[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
 mod tables;
 
 use crate::config::Config;
@@ -16,7 +17,6 @@ use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreChange
 use crate::journal::{Journal, Report};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
-use crate::tables::LiveTables;
 use crate::time::{Now, Time};
 use crate::wire::{DIALOG_PREFIX, Limits, User};
 use std::collections::VecDeque;
@@ -43,7 +43,9 @@ pub struct Client {
     limits: Option<Limits>,
     channels: Vec<Channel>,
     cached: Vec<RestoredChannel>,
-    tables: Option<Box<dyn LiveTables>>,
+    /// None in a client that was made without them.
+    #[cfg(feature = "tables")]
+    tables: Option<crate::tables::Tables>,
     me: Option<User>,
     /// Names this installation in `hello`.
     installation: String,
@@ -114,6 +116,7 @@ impl Client {
             limits: None,
             channels: Vec::new(),
             cached: restored.channels,
+            #[cfg(feature = "tables")]
             tables: None,
             me,
             installation,
@@ -340,7 +343,7 @@ impl Client {
             }
         };
         consider(self.outbox.session_deadline(), "expiry");
-        consider(self.tables.as_ref().and_then(|tables| tables.deadline()), "tables");
+        consider(self.tables_deadline(), "tables");
         if self.link.online().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");

@@ -75,36 +75,14 @@ impl Tables {
     }
 }
 
-/// What the client asks of its live tables. A trait, so that a binding whose clients have none does not carry them.
-pub(crate) trait LiveTables: Send {
+/// What the client asks of its live tables.
+impl Tables {
     /// What the store held.
-    fn restore(&mut self, kept: Vec<(String, String)>);
-    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError>;
-    fn close(&mut self, view: u32);
-    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError>;
-    /// The rows as objects, in the view's order.
-    fn rows(&self, view: u32) -> Vec<String>;
-    fn state(&self, view: u32) -> Option<TableState>;
-    /// A session begins.
-    fn connected(&mut self);
-    /// There is none any more.
-    fn disconnected(&mut self);
-    /// Another user signed in.
-    fn forget_user(&mut self);
-    /// A frame of this session.
-    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError>;
-    /// Does what is due; with `flush` also what could wait.
-    fn tick(&mut self, now: Time, flush: bool);
-    fn deadline(&self) -> Option<Time>;
-    fn take(&mut self) -> Option<Effect>;
-}
-
-impl LiveTables for Tables {
-    fn restore(&mut self, kept: Vec<(String, String)>) {
+    pub(crate) fn restore(&mut self, kept: Vec<(String, String)>) {
         self.kept = kept;
     }
 
-    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
+    pub(crate) fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
         let (question, order) = query.check()?;
         let place = match self.subscriptions.iter().position(|other| other.question == question) {
             Some(place) => place,
@@ -137,7 +115,7 @@ impl LiveTables for Tables {
         Ok(self.last)
     }
 
-    fn close(&mut self, view: u32) {
+    pub(crate) fn close(&mut self, view: u32) {
         let Some(at) = self.views.iter().position(|other| other.id == view) else { return };
         let sid = self.views.remove(at).sid;
         let shared = self.views.iter().any(|other| other.sid == sid);
@@ -153,7 +131,7 @@ impl LiveTables for Tables {
         self.out.push_back(Effect::Keep(gone.question.name(), None));
     }
 
-    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
+    pub(crate) fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
         let sid = self.views.iter().find(|other| other.id == view).map(|view| view.sid.clone());
         let subscription = sid.and_then(|sid| self.subscriptions.iter_mut().find(|other| other.sid == sid));
         let Some(subscription) = subscription else { return Err(TableError::Closed) };
@@ -169,7 +147,8 @@ impl LiveTables for Tables {
         Ok(())
     }
 
-    fn rows(&self, view: u32) -> Vec<String> {
+    /// The rows as objects, in the view's order.
+    pub(crate) fn rows(&self, view: u32) -> Vec<String> {
         let Some(view) = self.views.iter().find(|other| other.id == view) else { return Vec::new() };
         let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
         let Some((shape, rows)) = subscription.and_then(Subscription::known) else { return Vec::new() };
@@ -182,18 +161,20 @@ impl LiveTables for Tables {
         rows.into_iter().map(|row| shape.object(row)).collect()
     }
 
-    fn state(&self, view: u32) -> Option<TableState> {
+    pub(crate) fn state(&self, view: u32) -> Option<TableState> {
         self.views.iter().find(|other| other.id == view).map(|view| self.state_of(view))
     }
 
-    fn connected(&mut self) {
+    /// A session begins.
+    pub(crate) fn connected(&mut self) {
         self.online = true;
         for subscription in &mut self.subscriptions {
             subscription.connected();
         }
     }
 
-    fn disconnected(&mut self) {
+    /// There is none any more.
+    pub(crate) fn disconnected(&mut self) {
         self.online = false;
         for subscription in &mut self.subscriptions {
             subscription.disconnected();
@@ -201,7 +182,8 @@ impl LiveTables for Tables {
         self.tell_states();
     }
 
-    fn forget_user(&mut self) {
+    /// Another user signed in.
+    pub(crate) fn forget_user(&mut self) {
         for (name, _) in std::mem::take(&mut self.kept) {
             self.out.push_back(Effect::Keep(name, None));
         }
@@ -215,7 +197,8 @@ impl LiveTables for Tables {
         self.tell_states();
     }
 
-    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
+    /// A frame of this session.
+    pub(crate) fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
         match TableFrame::decode(text)? {
             TableFrame::Ok(ok) => {
                 let sid = ok.sid.clone();
@@ -274,7 +257,8 @@ impl LiveTables for Tables {
         Ok(())
     }
 
-    fn tick(&mut self, now: Time, flush: bool) {
+    /// Does what is due; with `flush` also what could wait.
+    pub(crate) fn tick(&mut self, now: Time, flush: bool) {
         for subscription in &mut self.subscriptions {
             if self.online
                 && let Some(request) = subscription.ask(now)
@@ -295,14 +279,14 @@ impl LiveTables for Tables {
         self.tell_states();
     }
 
-    fn deadline(&self) -> Option<Time> {
+    pub(crate) fn deadline(&self) -> Option<Time> {
         let all = self.subscriptions.iter();
         all.flat_map(|subscription| [subscription.deadline(self.online), subscription.keep_at])
             .flatten()
             .min()
     }
 
-    fn take(&mut self) -> Option<Effect> {
+    pub(crate) fn take(&mut self) -> Option<Effect> {
         self.out.pop_front()
     }
 }
