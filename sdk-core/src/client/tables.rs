@@ -14,7 +14,7 @@ impl Client {
         let kept = std::mem::take(&mut restored.tables);
         let mut client = Client::new(config, seed, now, restored);
         let mut tables = Tables::new(kept_bytes);
-        tables.restore(kept);
+        tables.restore(kept, now.wall);
         client.tables = Some(tables);
         client
     }
@@ -88,7 +88,7 @@ impl Client {
 
     pub(super) fn tick_tables(&mut self, now: Now) {
         if let Some(tables) = &mut self.tables {
-            tables.tick(now.mono, false);
+            tables.tick(now, false);
         }
         self.follow_tables();
     }
@@ -96,7 +96,7 @@ impl Client {
     /// The page or app may end without another word.
     pub(super) fn flush_tables(&mut self, now: Now) {
         if let Some(tables) = &mut self.tables {
-            tables.tick(now.mono, true);
+            tables.tick(now, true);
         }
         self.follow_tables();
     }

@@ -2,12 +2,13 @@
 
 use super::query::{OrderBy, RowEvents, TableError, TableQuery, can_order, sort};
 use super::rows::{Moved, Shape};
-use super::subscription::{Step, Subscription, Told};
+use super::subscription::{Step, Subscription, Told, kept_at};
 use super::update::{RowChange, TableState, TableUpdate, Why};
 use crate::rng::Rng;
-use crate::time::Time;
+use crate::time::{Now, Time};
 use crate::wire::{DecodeError, RowOp, TableAddress, TableFrame, TableRequest};
 use crate::wire::{codes, json};
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// Most subscriptions of a client.
@@ -16,6 +17,10 @@ const MAX_TABLES: usize = 100;
 const MAX_WAITS: usize = 100;
 /// How long what changed may wait until it is stored, in ms.
 const KEEP_MS: u64 = 2_000;
+/// Most records that a start takes over; the newest.
+const MAX_KEPT: usize = 100;
+/// How long a record is good, in ms: 30 days after the table was last followed.
+const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 /// The code of a view whose order does not fit the table's columns.
 const BAD_ORDER: &str = "bad_order";
 
@@ -77,9 +82,16 @@ impl Tables {
 
 /// What the client asks of its live tables.
 impl Tables {
-    /// What the store held.
-    pub(crate) fn restore(&mut self, kept: Vec<(String, String)>) {
-        self.kept = kept;
+    /// What the store held, at this wall time. What nobody opened for long is forgotten.
+    pub(crate) fn restore(&mut self, mut kept: Vec<(String, String)>, wall: u64) {
+        kept.sort_by_cached_key(|(_, record)| Reverse(kept_at(record)));
+        for (place, (name, record)) in kept.into_iter().enumerate() {
+            if place < MAX_KEPT && wall.saturating_sub(kept_at(&record)) <= KEPT_MS {
+                self.kept.push((name, record));
+            } else {
+                self.out.push_back(Effect::Keep(name, None));
+            }
+        }
     }
 
     pub(crate) fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
@@ -258,7 +270,7 @@ impl Tables {
     }
 
     /// Does what is due; with `flush` also what could wait.
-    pub(crate) fn tick(&mut self, now: Time, flush: bool) {
+    pub(crate) fn tick(&mut self, Now { mono: now, wall }: Now, flush: bool) {
         for subscription in &mut self.subscriptions {
             if self.online
                 && let Some(request) = subscription.ask(now)
@@ -272,7 +284,7 @@ impl Tables {
             if subscription.keep_at.is_some_and(|at| at <= now || flush) {
                 subscription.keep_at = None;
                 // One that became too long leaves nothing that would be older than it.
-                let record = subscription.record(self.kept_bytes);
+                let record = subscription.record(wall, self.kept_bytes);
                 self.out.push_back(Effect::Keep(subscription.question.name(), record));
             }
         }

@@ -367,8 +367,9 @@ impl Subscription {
         Told::Repair
     }
 
-    /// What to keep for the next start; none while there is nothing that can be resumed, or it is longer than `most` bytes.
-    pub(crate) fn record(&self, most: usize) -> Option<String> {
+    /// What to keep for the next start, at this wall time; none while there is nothing that can be resumed, or it is longer than
+    /// `most` bytes.
+    pub(crate) fn record(&self, wall: u64, most: usize) -> Option<String> {
         let ((shape, rows), cursor) = (self.known.as_ref()?, self.cursor.as_ref()?);
         if rows.bytes() > most || matches!(self.phase, Phase::Asked { .. } | Phase::Snapshot { .. }) {
             return None;
@@ -381,6 +382,7 @@ impl Subscription {
         let key: Vec<String> = shape.key.iter().map(usize::to_string).collect();
         let writer = Writer::object()
             .str("question", &self.question.name())
+            .u64("at", wall)
             .str("cursor", cursor)
             .array("columns", columns.iter().map(String::as_str))
             .array("key", key.iter().map(String::as_str))
@@ -414,6 +416,12 @@ impl Question {
         }
         name
     }
+}
+
+/// The wall time at which a record was made; 0 of what is none.
+pub(crate) fn kept_at(record: &str) -> u64 {
+    let object = crate::wire::json::validate(record).and_then(Object::parse);
+    object.ok().and_then(|object| object.u64("at")).unwrap_or(0)
 }
 
 fn read_record(record: &str, question: &Question) -> Option<(Shape, Rows, String)> {

@@ -452,6 +452,32 @@ fn the_next_start_shows_what_was_seen_and_goes_on_from_there() {
 }
 
 #[test]
+fn what_nobody_opened_for_long_is_not_kept_for_ever() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let (mut rig, ..) = followed(json!([[1, "one"]]));
+    rig.pass(2_001);
+    let start = |days: u64, tables: Vec<(String, String)>| {
+        let store = Store { tables, ..rig.store.clone() };
+        Rig::at(store, Now { mono: Time(1_000), wall: WALL + days * DAY_MS }, [44; 32])
+    };
+    let known = rig.store.tables.clone();
+    assert_eq!(start(29, known.clone()).store.tables, known);
+    assert_eq!(start(31, known.clone()).store.tables, []);
+    // A clock that was set back makes nothing old.
+    let mut early = Rig::at(rig.store.clone(), Now { mono: Time(1_000), wall: WALL - 60 * DAY_MS }, [44; 32]);
+    assert_eq!(early.store.tables, known);
+    let view = early.client.open_table(early.now, &query("")).unwrap();
+    assert_eq!(rows(&early, view), json!([{"id":1,"name":"one"}]));
+    // The newest hundred, whatever their order.
+    let many: Vec<_> =
+        (0..150_u64).map(|n| (format!("table {n}"), json!({"at": WALL + n * 7 % 150}).to_string())).collect();
+    let left = start(1, [many, vec![("broken".into(), "no record".into())]].concat()).store.tables;
+    assert_eq!(left.len(), 100);
+    let at = |record: &str| serde_json::from_str::<Value>(record).unwrap()["at"].as_u64().unwrap();
+    assert!(left.iter().all(|(_, record)| at(record) >= WALL + 50), "{left:?}");
+}
+
+#[test]
 fn what_is_kept_is_flushed_before_a_sleep_and_never_too_long() {
     let (mut rig, ..) = followed(json!([[1, "one"]]));
     rig.pass(2_001);
@@ -479,8 +505,9 @@ fn nothing_of_a_user_is_shown_to_the_next() {
     assert_eq!(rig.store.tables, []);
     assert_eq!(next_ask(&mut rig).get("cursor"), None);
     assert_eq!(updates(&mut rig, view), [TableUpdate::Rows, TableUpdate::State(TableState::Loading)]);
-    let kept = Store { tables: vec![("any".into(), "{}".into())], ..rig.store.clone() };
+    let kept = Store { tables: vec![("any".into(), format!(r#"{{"at":{WALL}}}"#))], ..rig.store.clone() };
     let mut later = Rig::restored(kept);
+    assert_eq!(later.store.tables.len(), 1);
     later.connect();
     later.receive(welcome("ada"));
     assert_eq!(later.store.tables, []);
