@@ -241,6 +241,21 @@ test("while nobody leads rows stay and are stale", async () => {
   assert.equal(tables[1].state, "live");
 });
 
+test("a new leader's rows are compared by their keys: one that changed is an update", async () => {
+  const { pages, tables, followers } = await pair();
+  world.commit(insert(1, "one"), insert(2, "two"), insert(3, "three"));
+  await world.pass(100);
+  followers[1].told = [];
+  world.serving = false;
+  world.kill(pages[0]);
+  await world.pass(5000);
+  world.commit(update(1, "eins"), remove(2), insert(4, "four"));
+  world.serving = true;
+  await world.pass(60_000);
+  same(pages[1], tables[1], followers[1], "after the change of the leader");
+  assert.deepEqual(followers[1].told, ["DELETE resync 2", "UPDATE resync 1", "INSERT resync 4"]);
+});
+
 test("a leader that freezes is replaced, and wakes up as a follower whose rows are right", async () => {
   for (let steps = 0; steps <= 20; steps += 1) {
     world.end();
@@ -266,13 +281,13 @@ test("a follower that slept has from the same leader what it missed, as changes 
   world.commit(insert(1, "one"));
   await world.pass(100);
   pages[1].hears("freeze");
-  world.commit(insert(2, "two"));
+  world.commit(insert(2, "two"), update(1, "eins"));
   await world.pass(1000);
   assert.deepEqual([tables[1].state, tables[1].rows.length], ["stale", 1]);
   pages[1].hears("resume");
   await world.pass(1000);
   same(pages[1], tables[1], followers[1], "awake");
-  assert.deepEqual(followers[1].told, ["all 0", "INSERT commit 1 x1", "INSERT resync 2"]);
+  assert.deepEqual(followers[1].told, ["all 0", "INSERT commit 1 x1", "UPDATE resync 1", "INSERT resync 2"]);
   assert.equal(tables[1].state, "live");
 });
 

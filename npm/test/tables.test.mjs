@@ -56,9 +56,10 @@ async function answer(rows, more = {}) {
 }
 
 let place = 1;
-const tx = (to, changes, more = {}) => {
+const tx = (to, changes, { tx: name = "tx1", at = 5, ...more } = {}) => {
   place = more.prev ?? place;
-  const frame = { t: "tbl.tx", ...to, prev: place, pos: place + 1, cursor: "c", txs: [["tx1", 5, changes]], ...more };
+  const txs = [[name, at, changes]];
+  const frame = { t: "tbl.tx", ...to, prev: place, pos: place + 1, cursor: "c", txs, ...more };
   place += 1;
   return frame;
 };

@@ -42,11 +42,9 @@ pub(crate) fn run(client: &mut Client, name: &str, given: &Object<'_>, now: Now)
             Ok(()) => ok("null"),
             Err(error) => refused(error),
         },
-        "table_rows" => {
-            // As texts: who holds a row already knows it by its text, and need not read it again.
-            let rows: Vec<String> = client.table_rows(view(given)?).iter().map(|row| string(row)).collect();
-            Writer::object().array("ok", rows.iter().map(String::as_str)).end()
-        }
+        // As texts: who holds a row already knows it by its text, and need not read it again.
+        "table_rows" => strings(&client.table_rows(view(given)?)),
+        "table_key" => strings(&client.table_key(view(given)?)),
         "table_state" => match client.table_state(view(given)?) {
             Some(known) => ok(&state(Writer::object(), &known).end()),
             None => ok("null"),
@@ -86,6 +84,11 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
 
 fn view(given: &Object<'_>) -> Option<u32> {
     given.u64("view")?.try_into().ok()
+}
+
+fn strings(texts: &[String]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| string(text)).collect();
+    Writer::object().array("ok", texts.iter().map(String::as_str)).end()
 }
 
 fn ok(raw: &str) -> String {

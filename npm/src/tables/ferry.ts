@@ -6,10 +6,16 @@ import type { Patch } from "./patch.ts";
 import { patched, patchOf } from "./patch.ts";
 import type { TableHost } from "./table.ts";
 
+/** A table's rows as they are now, each a text, and the names of its key's columns. */
+export interface Look {
+  readonly rows: () => readonly string[];
+  readonly key: () => readonly string[];
+}
+
 /** A table as far as it is carried: see the methods of a table. */
 export interface Passage {
   readonly waits: readonly string[];
-  hear(list: readonly TableUpdate[], rows: () => readonly string[]): void;
+  hear(list: readonly TableUpdate[], look: Look): void;
   hold(): void;
   pause(): void;
   end(code: string): void;
@@ -28,8 +34,11 @@ type Word =
       readonly id: number;
       readonly list: readonly TableUpdate[];
       readonly rows?: Patch;
+      readonly key?: readonly string[];
       readonly whole: boolean;
     };
+
+const NOTHING: Look = { rows: () => [], key: () => [] };
 
 /** A table of this tab. */
 interface Own {
@@ -37,6 +46,7 @@ interface Own {
   readonly command: Command;
   /** The rows as another tab told them last; `null` until it has told all. */
   base: readonly string[] | null;
+  key: readonly string[];
 }
 
 /** A view of the core's, and the table that it is for. */
@@ -71,7 +81,7 @@ export class Ferry implements Passenger {
     const id = this.#last;
     const table = make({ awaitTx: (tx) => this.#await(id, tx), close: () => this.#close(id) });
     if (this.#seat.leads()) {
-      this.#own.set(id, { table, command, base: null });
+      this.#own.set(id, { table, command, base: null, key: [] });
       try {
         this.#serve(undefined, id, command, []);
       } catch (error) {
@@ -82,7 +92,7 @@ export class Ferry implements Passenger {
       // The core here checks it, and forgets it.
       const view = this.#command(command);
       this.#command({ c: "close_table", view });
-      this.#own.set(id, { table, command, base: null });
+      this.#own.set(id, { table, command, base: null, key: [] });
       this.#seat.post(undefined, { w: "open", id, command, waits: [] } satisfies Word);
     }
     return table;
@@ -169,12 +179,13 @@ export class Ferry implements Passenger {
     else if (!this.#seat.leads()) this.#seat.post(undefined, { w: "close", id } satisfies Word);
   }
 
-  #hear(own: Own, { list, rows, whole }: Extract<Word, { w: "told" }>): void {
+  #hear(own: Own, { list, rows, key, whole }: Extract<Word, { w: "told" }>): void {
     // Changes of rows that this tab lacks belong to what it asked for before.
     if (own.base === null && !whole) return;
     if (rows !== undefined) own.base = patched(whole ? [] : (own.base ?? []), rows);
+    if (key !== undefined) own.key = key;
     const { base } = own;
-    own.table.hear(list, () => base ?? []);
+    own.table.hear(list, { rows: () => base ?? [], key: () => own.key });
   }
 
   // The core's views.
@@ -194,7 +205,7 @@ export class Ferry implements Passenger {
     } catch (error) {
       // All tabs together have more tables than a client may have.
       const { code, message } = error instanceof TidewireError ? error : { code: "internal", message: String(error) };
-      this.#tell({ to, id, told: null }, [{ what: "state", state: "failed", code, message }], () => []);
+      this.#tell({ to, id, told: null }, [{ what: "state", state: "failed", code, message }], NOTHING);
     }
   }
 
@@ -218,7 +229,8 @@ export class Ferry implements Passenger {
       const served = this.#served.get(view);
       if (served === undefined) continue;
       try {
-        this.#tell(served, list, () => this.#command({ c: "table_rows", view }) as string[]);
+        const ask = (c: string) => this.#command({ c, view }) as string[];
+        this.#tell(served, list, { rows: () => ask("table_rows"), key: () => ask("table_key") });
       } catch (error) {
         // The core crashed, and has no rows any more.
         report(error);
@@ -226,22 +238,23 @@ export class Ferry implements Passenger {
     }
   }
 
-  #tell(served: Served, list: readonly TableUpdate[], rows: () => readonly string[]): void {
+  #tell(served: Served, list: readonly TableUpdate[], look: Look): void {
     const { to, id, told } = served;
     if (to === undefined) {
-      this.#own.get(id)?.table.hear(list, rows);
+      this.#own.get(id)?.table.hear(list, look);
       return;
     }
     if (list.every((update) => update.what === "seen")) {
       this.#seat.post(to, { w: "told", id, list, whole: false } satisfies Word);
       return;
     }
-    served.told = rows();
+    served.told = look.rows();
     this.#seat.post(to, {
       w: "told",
       id,
       list,
       rows: patchOf(told ?? [], served.told),
+      key: look.key(),
       whole: told === null,
     } satisfies Word);
   }

@@ -3,6 +3,7 @@ import type { Scheduler } from "../store.ts";
 import { report } from "../store.ts";
 import type { Listener, Store } from "../types.ts";
 import { TidewireError } from "../types.ts";
+import type { Look } from "./ferry.ts";
 import type { TableChange, TableEventName, TableRow, TableState, TableStatus } from "./types.ts";
 
 /** What a table asks of what serves it. */
@@ -30,6 +31,9 @@ interface Listeners<R> {
   readonly change: Set<(change: TableChange<R>) => void>;
   readonly commit: Set<(changes: readonly TableChange<R>[]) => void>;
 }
+
+/** A row by its columns' names. */
+type Cells = Readonly<Record<string, unknown>>;
 
 const EMPTY: TableState<never> = { rows: [], state: "loading", error: null };
 
@@ -169,7 +173,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /** @internal What the core told, and all rows as they are after it. */
-  hear(list: readonly TableUpdate[], rows: () => readonly string[]): void {
+  hear(list: readonly TableUpdate[], { rows, key }: Look): void {
     for (const update of list) {
       if (update.what !== "state") continue;
       this.#state = update.state;
@@ -188,7 +192,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
         return;
       }
       this.#held = false;
-      if (this.#state === "live") this.#compare(rows());
+      if (this.#state === "live") this.#compare(rows(), key());
       list = [...this.#late.splice(0), ...list.filter((update) => update.what === "seen" || this.#state !== "live")];
     }
     if (list.some((update) => update.what !== "seen")) this.#newer = rows;
@@ -248,17 +252,22 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     }
   }
 
-  #compare(after: readonly string[]): void {
+  #compare(after: readonly string[], key: readonly string[]): void {
     const [before, now] = [new Set(this.#texts), new Set(after)];
     this.#texts = after;
     this.#newer = undefined;
     const row = (text: string) => this.#parsed.get(text) ?? (JSON.parse(text) as R);
     const gone = [...before].filter((text) => !now.has(text));
     const come = after.filter((text) => !before.has(text));
+    // Of a core that does not say the key each row is one of its own.
+    const named = (row: R) => JSON.stringify(key.length > 0 ? key.map((column) => (row as Cells)[column]) : row);
+    const old = new Map(gone.map(row).map((row) => [named(row), row]));
+    const news = come.map(row).map((row) => [named(row), row] as const);
+    const names = new Set(news.map(([name]) => name));
     const { events } = this.#parts;
     const changes = [
-      ...gone.map((text) => ({ event: "delete" as const, new: null, old: row(text) as never, why: "resync" as const })),
-      ...come.map((text) => ({ event: "insert" as const, new: row(text) as never, old: null, why: "resync" as const })),
+      ...[...old].filter(([name]) => !names.has(name)).map(([, row]) => resync(null, row)),
+      ...news.map(([name, row]) => resync(row, old.get(name) ?? null)),
     ].filter((change) => events.has(nameOf(change)));
     if (changes.length > 0) this.#commit(changes, null, null);
   }
@@ -342,6 +351,11 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
 function nameOf({ event }: Pick<WireChange, "event">): TableEventName {
   return event.toUpperCase() as TableEventName;
+}
+
+function resync(now: TableRow | null, old: TableRow | null): WireChange {
+  const event = old === null ? "insert" : now === null ? "delete" : "update";
+  return { event, new: now as Cells | null, old: old as Cells | null, why: "resync" };
 }
 
 function failed(code: string, what: string): TidewireError {

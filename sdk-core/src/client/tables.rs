@@ -52,6 +52,11 @@ impl Client {
         self.tables.as_ref().map_or_else(Vec::new, |tables| tables.rows(view))
     }
 
+    /// The names of the columns that tell a view's rows apart, its table's primary key; none while it is loading or has failed.
+    pub fn table_key(&self, view: u32) -> Vec<String> {
+        self.tables.as_ref().map_or_else(Vec::new, |tables| tables.key(view))
+    }
+
     /// How far a view's rows can be trusted; none if there is no such view.
     pub fn table_state(&self, view: u32) -> Option<TableState> {
         self.tables.as_ref()?.state(view)

@@ -173,6 +173,13 @@ impl Tables {
         rows.into_iter().map(|row| shape.object(row)).collect()
     }
 
+    /// The names of the key's columns.
+    pub(crate) fn key(&self, view: u32) -> Vec<String> {
+        let view = self.views.iter().find(|other| other.id == view);
+        let subscription = view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
+        subscription.and_then(Subscription::known).map_or_else(Vec::new, |(shape, _)| shape.key_names())
+    }
+
     pub(crate) fn state(&self, view: u32) -> Option<TableState> {
         self.views.iter().find(|other| other.id == view).map(|view| self.state_of(view))
     }

@@ -36,11 +36,10 @@ impl Shape {
         Some(json::array(key?.into_iter()))
     }
 
-    fn names_key_as(&self, other: &Shape) -> bool {
-        let names = |shape: &Shape| -> Vec<String> {
-            shape.key.iter().map(|at| shape.columns[*at].name.clone()).collect()
-        };
-        names(self) == names(other)
+    /// The names of the key's columns.
+    pub(crate) fn key_names(&self) -> Vec<String> {
+        let columns = self.key.iter().filter_map(|at| self.columns.get(*at));
+        columns.map(|column| column.name.clone()).collect()
     }
 }
 
@@ -155,7 +154,7 @@ impl Rows {
 
     /// What makes these rows of the others: first what goes, then what comes or differs.
     pub(crate) fn changes_since(&self, shape: &Shape, others: &Rows, other_shape: &Shape) -> Vec<Moved> {
-        let comparable = shape.names_key_as(other_shape);
+        let comparable = shape.key_names() == other_shape.key_names();
         let there = |rows: &Rows, key: &str| comparable.then(|| rows.by_key.get(key).cloned()).flatten();
         let mut changes = Vec::new();
         for (key, old) in &others.by_key {
