@@ -15,8 +15,9 @@ pub struct Identity {
     pub user: User,
     /// Ids of dialogs the token gives access to.
     pub dialogs: HashSet<String>,
-    /// Other claims that permissions of tables name ([`crate::tables::Tables::claims`]): texts, and numbers and booleans as text.
-    pub claims: BTreeMap<String, String>,
+    /// Other claims that permissions of tables name ([`crate::tables::Tables::claims`]), each with its values: texts, and numbers
+    /// and booleans as text.
+    pub claims: BTreeMap<String, Vec<String>>,
     /// When the token was issued, seconds since the Unix epoch; none when it does not say.
     pub issued_s: Option<u64>,
     /// When the token ends, seconds since the Unix epoch.

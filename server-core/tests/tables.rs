@@ -140,6 +140,43 @@ fn a_permission_is_part_of_the_filter_and_a_claim_is_never_more_than_a_value() {
 }
 
 #[test]
+fn a_claim_may_be_a_list_where_the_permission_has_one() {
+    let tables = tables_with(
+        &[(UserKind::User, "room=in.({claim:rooms},1)"), (UserKind::Guest, "room=eq.{claim:rooms}")],
+        TableLimits::default(),
+    );
+    let (rig, mut source) = (rig(&tables), Source::new(&tables));
+    source
+        .put(row(1, 7, "x", "a"))
+        .put(row(2, 8, "x", "b"))
+        .put(row(3, 9, "x", "c"))
+        .put(row(4, 1, "x", "d"));
+    source.commit();
+    let mut ada = welcome(&rig, "ada|0|rooms=7+8");
+    ada.send(&rig, &sub(""));
+    source.answer();
+    let rows = ada.next("tbl.ok")["rows"].clone();
+    let ids: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row[0].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1", "2", "4"]);
+    ada.next("tbl.live");
+    source.put(row(3, 8, "x", "comes in")).delete(2).commit();
+    let changes = ada.next("tbl.tx")["txs"][0][2].clone();
+    assert_eq!(changes[0]["moved"], true);
+    assert_eq!(changes[1], json!({"op": "delete", "key": ["2"]}));
+    // More than a filter may have, and a list where one value is compared.
+    let many = (0..100).map(|room| room.to_string()).collect::<Vec<_>>().join("+");
+    for token in [format!("bob|0|rooms={many}"), "guest-bob|0|rooms=7+8".to_owned()] {
+        let mut bob = welcome(&rig, &token);
+        bob.send(&rig, &sub(""));
+        assert_eq!(bob.next("tbl.err")["code"], "forbidden", "{token}");
+    }
+    let mut one = welcome(&rig, "guest-bob|0|rooms=8");
+    one.send(&rig, &sub(""));
+    source.answer();
+    assert_eq!(one.next("tbl.ok")["rows"], json!([["3", "8", "x", "comes in"]]));
+}
+
+#[test]
 fn new_claims_end_the_subscriptions_that_may_see_other_rows() {
     let tables = tables_with(&[(UserKind::User, "room=eq.{claim:room}")], TableLimits::default());
     let (rig, mut source) = (rig(&tables), Source::new(&tables));

@@ -209,15 +209,19 @@ impl Auth {
         Ok(Identity { user, dialogs, claims: self.claims_for_tables(claims), issued_s, expires_s })
     }
 
-    /// Of the claims that permissions of tables name those that are one value, as text.
-    fn claims_for_tables(&self, claims: &Map<String, Value>) -> BTreeMap<String, String> {
+    /// Of the claims that permissions of tables name those that are values or lists of values, as texts.
+    fn claims_for_tables(&self, claims: &Map<String, Value>) -> BTreeMap<String, Vec<String>> {
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+            _ => None,
+        };
         let named = self.table_claims.iter().filter_map(|name| {
-            let text = match claims.get(name)? {
-                Value::String(text) => text.clone(),
-                value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
-                _ => return None,
+            let values: Option<Vec<String>> = match claims.get(name)? {
+                Value::Array(values) => values.iter().map(text).collect(),
+                value => text(value).map(|text| vec![text]),
             };
-            Some((name.clone(), text))
+            Some((name.clone(), values?))
         });
         named.collect()
     }

@@ -296,16 +296,24 @@ async fn permissions_name_claims_of_the_token() {
             .execute_batch("CREATE TABLE tasks (id INTEGER PRIMARY KEY, org INTEGER); INSERT INTO tasks VALUES (1, 7), (2, 8)")
             .unwrap();
         config.tables.source = Some(SourceConfig::Sqlite(app));
-        config.tables.watch = vec![tasks("org=eq.{claim:org}")];
+        config.tables.watch = vec![tasks("org=in.({claim:org})")];
     })
     .await;
-    let mut client = Client::connect(server.address).await;
-    client.hello(&token("ada", json!({"org": 8})), json!([])).await;
-    assert_eq!(Rows::default().subscribe(&mut client).await["rows"], json!([["2", "8"]]));
-    let mut other = Client::connect(server.address).await;
-    other.hello(&token("bob", json!({"org": [8]})), json!([])).await;
-    other.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks"})).await;
-    assert_eq!(other.next().await["code"], "forbidden");
+    for (org, rows) in [
+        (json!(8), json!([["2", "8"]])),
+        (json!([7, "8"]), json!([["1", "7"], ["2", "8"]])),
+        (json!([]), json!([])),
+    ] {
+        let mut client = Client::connect(server.address).await;
+        client.hello(&token("ada", json!({"org": org})), json!([])).await;
+        assert_eq!(Rows::default().subscribe(&mut client).await["rows"], rows, "{org}");
+    }
+    for other in [json!({}), json!({"org": {"id": 8}}), json!({"org": [8, null]}), json!({"org": "eight"})] {
+        let mut client = Client::connect(server.address).await;
+        client.hello(&token("bob", other.clone()), json!([])).await;
+        client.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks"})).await;
+        assert_eq!(client.next().await["code"], "forbidden", "{other}");
+    }
     server.server.drain().await;
 }
 

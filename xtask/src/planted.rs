@@ -271,8 +271,8 @@ pub(crate) const PANEL: &[Planted] = &[
     table(
         "the index looks at the new row only",
         TABLE_FEED,
-        "for row in [&mut pair.old, &mut pair.new].into_iter().flatten() {",
-        "for row in [&mut pair.new].into_iter().flatten() {",
+        "for (row, belongs) in rows {",
+        "for (row, belongs) in rows.into_iter().skip(1) {",
     ),
     table(
         "who falls out of a feed misses the commit that did not fit",

@@ -176,7 +176,8 @@ impl Tables {
     /// The names of the key's columns.
     pub(crate) fn key(&self, view: u32) -> Vec<String> {
         let view = self.views.iter().find(|other| other.id == view);
-        let subscription = view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
+        let subscription =
+            view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
         subscription.and_then(Subscription::known).map_or_else(Vec::new, |(shape, _)| shape.key_names())
     }
 

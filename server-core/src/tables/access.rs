@@ -3,7 +3,7 @@
 use super::Schema;
 use crate::identity::Identity;
 use std::collections::BTreeSet;
-use tidewire_core::tables::filter::{self, Compare, Filter, Node, Predicate, Test};
+use tidewire_core::tables::filter::{self, Compare, Filter, Group, Node, Predicate, Term, Test};
 
 /// The text that lets all rows be seen.
 const ALL: &str = "*";
@@ -58,14 +58,9 @@ impl Template {
 
     /// The claims that it names.
     pub(super) fn claims(&self, into: &mut BTreeSet<String>) {
-        let Some(filter) = &self.filter else { return };
-        // It reads only, so the copy is not used.
-        let _ = filter.with_values(&mut |value| {
-            if let Some(Ok(Named::Claim(claim))) = named(value) {
-                into.insert(claim.to_owned());
-            }
-            Ok::<_, ()>(None)
-        });
+        if let Some(filter) = &self.filter {
+            collect_claims(filter.root(), into);
+        }
     }
 
     /// What it allows this user; none if it names a claim that the token does not have: then it allows nothing.
@@ -73,15 +68,68 @@ impl Template {
         let Some(template) = &self.filter else {
             return Some(Permission { text: ALL.to_owned(), filter: None });
         };
-        let filter = template.with_values(&mut |value| match named(value) {
-            None => Ok(None),
-            Some(Ok(Named::Sub)) => Ok(Some(identity.user.id.clone())),
-            Some(Ok(Named::Name)) => Ok(Some(identity.user.name.clone())),
-            Some(Ok(Named::Claim(claim))) => identity.claims.get(claim).cloned().map(Some).ok_or(()),
-            Some(Err(_)) => Err(()),
-        });
-        let filter = filter.ok()?;
+        let filter = Filter::of(bind(template.root(), identity)?);
         Some(Permission { text: filter.encode(), filter: Some(filter) })
+    }
+}
+
+/// As deep as the tree, which has a limit.
+fn collect_claims(node: &Node, into: &mut BTreeSet<String>) {
+    match node {
+        Node::Group(group) => group.members.iter().for_each(|member| collect_claims(member, into)),
+        Node::Term(term) => {
+            for value in values_of(&term.test) {
+                if let Some(Ok(Named::Claim(claim))) = named(value) {
+                    into.insert(claim.to_owned());
+                }
+            }
+        }
+    }
+}
+
+/// The same with what the user's token says in the place of what names it. As deep as the tree.
+fn bind(node: &Node, identity: &Identity) -> Option<Node> {
+    let term = match node {
+        Node::Group(group) => {
+            let members: Option<Vec<Node>> =
+                group.members.iter().map(|member| bind(member, identity)).collect();
+            return Some(Node::Group(Group { members: members?, ..group.clone() }));
+        }
+        Node::Term(term) => term,
+    };
+    let test = match &term.test {
+        Test::Compare(compare, value) => {
+            let [only] = values_for(value, identity)?.try_into().ok()?;
+            Test::Compare(*compare, only)
+        }
+        Test::In(values) => {
+            let bound: Option<Vec<Vec<String>>> =
+                values.iter().map(|value| values_for(value, identity)).collect();
+            let bound = bound?.concat();
+            // Of more than a filter may have some would be left out, or all of them weigh on every change.
+            (bound.len() <= filter::MAX_VALUES).then_some(Test::In(bound))?
+        }
+        Test::Is(is) => Test::Is(*is),
+    };
+    Some(Node::Term(Term { test, ..term.clone() }))
+}
+
+/// What stands for a value; none if the token does not have it.
+fn values_for(value: &str, identity: &Identity) -> Option<Vec<String>> {
+    match named(value) {
+        None => Some(vec![value.to_owned()]),
+        Some(Ok(Named::Sub)) => Some(vec![identity.user.id.clone()]),
+        Some(Ok(Named::Name)) => Some(vec![identity.user.name.clone()]),
+        Some(Ok(Named::Claim(claim))) => identity.claims.get(claim).cloned(),
+        Some(Err(_)) => None,
+    }
+}
+
+fn values_of(test: &Test) -> &[String] {
+    match test {
+        Test::Compare(_, value) => std::slice::from_ref(value),
+        Test::In(values) => values,
+        Test::Is(_) => &[],
     }
 }
 
@@ -111,13 +159,8 @@ fn check(node: &Node, schema: &Schema) -> Result<(), String> {
             "the database does not say what `{name}` was before an update; track the column"
         ));
     }
-    let values: &[String] = match &term.test {
-        Test::Compare(_, value) => std::slice::from_ref(value),
-        Test::In(values) => values,
-        Test::Is(_) => &[],
-    };
     let mut names = 0;
-    for value in values {
+    for value in values_of(&term.test) {
         if let Some(named) = named(value) {
             named?;
             names += 1;

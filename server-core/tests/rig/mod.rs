@@ -32,7 +32,8 @@ impl Verify for Trusting {
         let (claims, dialogs): (Vec<&str>, Vec<&str>) = parts.partition(|part| part.contains('='));
         let dialogs = dialogs.into_iter().map(str::to_owned).collect();
         let claims = claims.into_iter().filter_map(|claim| claim.split_once('='));
-        let claims = claims.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let values = |value: &str| value.split('+').map(str::to_owned).collect();
+        let claims = claims.map(|(name, value)| (name.to_owned(), values(value))).collect();
         let kind = if id.starts_with("guest") { UserKind::Guest } else { UserKind::User };
         let user = User { name: id.clone(), id, kind };
         Ok(Identity { user, dialogs, claims, issued_s, expires_s: now.wall / 1000 + 3600 })

@@ -101,24 +101,10 @@ impl Filter {
         &self.root
     }
 
-    /// The filter of a tree that is a part of another filter's; errors of [`Filter::bind`] tell no place in a text.
+    /// The filter of a tree: a part of another filter's, or one with other values. A value is one whatever its characters, so a text
+    /// from elsewhere can't become a part of the filter. Errors of [`Filter::bind`] tell no place in a text.
     pub fn of(part: Node) -> Filter {
         Filter { root: part, spots: Vec::new() }
-    }
-
-    /// The same filter with other values: `replace` is given each, and says what stands in its place, if anything does. What it
-    /// says is a value whatever its characters, so a text from elsewhere can't become a part of the filter.
-    ///
-    /// # Errors
-    ///
-    /// The first that `replace` returns.
-    pub fn with_values<E>(
-        &self,
-        replace: &mut dyn FnMut(&str) -> Result<Option<String>, E>,
-    ) -> Result<Filter, E> {
-        let mut filter = self.clone();
-        replace_values(&mut filter.root, replace)?;
-        Ok(filter)
     }
 
     /// The filter over a table's columns: each term's column is found and its values are read as the column's type.
@@ -292,30 +278,6 @@ impl FilterFault {
             FilterFault::TooDeep => "too_deep",
         }
     }
-}
-
-/// As deep as the tree, which has a limit.
-fn replace_values<E>(
-    node: &mut Node,
-    replace: &mut dyn FnMut(&str) -> Result<Option<String>, E>,
-) -> Result<(), E> {
-    let term = match node {
-        Node::Group(group) => {
-            return group.members.iter_mut().try_for_each(|member| replace_values(member, replace));
-        }
-        Node::Term(term) => term,
-    };
-    let values = match &mut term.test {
-        Test::Compare(_, value) => std::slice::from_mut(value),
-        Test::In(values) => values.as_mut_slice(),
-        Test::Is(_) => return Ok(()),
-    };
-    for value in values {
-        if let Some(other) = replace(value)? {
-            *value = other;
-        }
-    }
-    Ok(())
 }
 
 /// White space of the grammar; what else Unicode has is data.

@@ -156,7 +156,7 @@ impl Verify for Tokens {
         Ok(Identity {
             user: User { id: id.to_owned(), name: id.to_owned(), kind },
             dialogs: HashSet::new(),
-            claims: BTreeMap::from([("org".to_owned(), claim.to_owned())]),
+            claims: BTreeMap::from([("org".to_owned(), vec![claim.to_owned()])]),
             issued_s: Some(now.wall / 1000),
             expires_s: now.wall / 1000 + 864_000,
         })
