@@ -63,5 +63,10 @@ pub use tidewire_core::{
 pub use token::{TokenError, TokenProvider};
 pub use tokio_rustls::rustls;
 
+/// The examples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/tables.md")]
+struct TablesGuide;
+
 #[cfg(feature = "ffi")]
 uniffi::setup_scaffolding!();
