@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 import { shoot, top } from "./browser.mjs";
-import { useStage } from "./stage.mjs";
+import { isLive, send, settled, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";
 
 const stage = useStage();
@@ -134,6 +134,42 @@ test("tabs share what they see, and the one that is left has it all", async () =
   const written = await log(second);
   assert.ok(written.filter((line) => line.startsWith("UPDATE") && line.includes("tone")).length === 1, String(written));
   assert.deepEqual(second.problems, []);
+});
+
+test("a tab with a chat alone and one with tables are one client: who has tables leads", async () => {
+  const context = await stage.profile();
+  const roles = (...pages) => Promise.all(pages.map((page) => page.evaluate(() => window.client.explain().tab)));
+  const chat = await stage.tab(context, { user: "Noor" });
+  await isLive(chat);
+  const look = async () => {
+    const page = await stage.tab(context, { user: "Noor", tables: "true" });
+    await page.evaluate(() => {
+      window.sessions = window.client.table("chat_sessions");
+    });
+    await until("its table is live", () => page.evaluate(() => window.sessions.state === "live"));
+    return page;
+  };
+  const topics = (page) => page.evaluate(() => window.sessions.rows.map((row) => row.topic));
+  const first = await look();
+  assert.deepEqual(await roles(chat, first), ["follower", "leader"]);
+  await send(chat, "from the chat");
+  await settled(chat, "from the chat");
+  await send(first, "from beside the table");
+  await settled(first, "from beside the table");
+  sql("UPDATE chat_sessions SET topic = 'On its way' WHERE visitor = 'Noor'");
+  await becomes("the topic", () => topics(first), ["On its way"]);
+  // The chat's tab leads again, without tables, until there is another one with them.
+  await first.close();
+  await until("the chat leads", async () => String(await roles(chat)) === "leader");
+  await send(chat, "alone again");
+  await settled(chat, "alone again");
+  sql("UPDATE chat_sessions SET topic = 'It is here' WHERE visitor = 'Noor'");
+  const second = await look();
+  assert.deepEqual(await topics(second), ["It is here"]);
+  await isLive(chat);
+  await until("one connection", async () => (await stage.connections()) === 1);
+  assert.deepEqual(await stage.log(), ["from the chat", "from beside the table", "alone again"]);
+  for (const page of [chat, second]) assert.deepEqual(page.problems, []);
 });
 
 test("who wrote something waits until it is here; what can't be asked or seen has a code", async () => {
