@@ -33,7 +33,6 @@ const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
 const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
 const OPS: &str = "server-core/src/log/ops.rs";
 const SERVER_CHANNEL: &str = "server-core/src/channel.rs";
-const PAGES: &str = "server-core/src/pages.rs";
 const SUBMIT: &str = "server-core/src/submit.rs";
 const SESSION: &str = "server-core/src/session.rs";
 const REVOCATIONS: &str = "server-core/src/revocations.rs";
@@ -191,10 +190,10 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug("who has caught up does not become live", SERVER_CHANNEL, "if sent && !more {", "if sent && more {"),
     bug(
-        "an old epoch's cursor is honoured",
-        PAGES,
-        "if cursor.epoch != epoch {",
-        "if cursor.epoch.is_empty() && !epoch.is_empty() {",
+        "an op that is repeated is acknowledged with the place of the next",
+        OPS,
+        "Outcome::Duplicate(Duplicate { offset: offset_of(key), at: old.at, frame",
+        "Outcome::Duplicate(Duplicate { offset: offset_of(key) + 1, at: old.at, frame",
     ),
     bug(
         "the server does not ping",
