@@ -2,7 +2,7 @@
 import type { Client } from "./client.ts";
 import type { Scheduler } from "./store.ts";
 import { Ferry } from "./tables/ferry.ts";
-import type { OpenTable, ReadyTables } from "./tables/ready.ts";
+import type { OpenTable, ReadyQuery, ReadyTables } from "./tables/ready.ts";
 import { readyTables } from "./tables/ready.ts";
 import { Table } from "./tables/table.ts";
 import type { TableEventName, TableOptions, TableRow } from "./tables/types.ts";
@@ -50,6 +50,14 @@ export function board(seat: Seat, client: Client, scheduler: Scheduler): Passeng
     const parts = { name, limit, events: new Set(events), scheduler };
     return ferry.open(command, (host) => new Table<R>({ ...parts, host }));
   };
-  Object.assign(client, { table, tables: readyTables(table) });
+  const ask = (ready: string, of: string | undefined, column: string | undefined) => {
+    let query: unknown;
+    const names = { ...(of === undefined ? {} : { of }), ...(column === undefined ? {} : { column }) };
+    seat.command({ c: "ready_table", ready, ...names }, (answer) => {
+      query = answer;
+    });
+    return query as ReadyQuery;
+  };
+  Object.assign(client, { table, tables: readyTables(table, ask) });
   return ferry;
 }

@@ -358,6 +358,9 @@ test("ready-made tables ask what their names say, and take other names", async (
       ["notes", "owner=eq.u1"],
     ],
   );
+  for (const column of ["", "id=eq.1&x"]) {
+    assert.throws(() => client.tables.session("7", { column }), { code: "bad_column" }, column);
+  }
 });
 
 test("after a logout nothing of a table is left to read, and nobody waits", async () => {

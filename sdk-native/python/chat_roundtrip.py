@@ -170,6 +170,11 @@ async def main():
 
     code = code_of(lambda: client.open_table(tw.TwTableQuery(table="rules", filter="priority=near.3")))
     check("a filter that is none is refused", code == "bad_filter", code)
+    notes = tw.ready_table(tw.TwReadyTable.NOTIFICATIONS, "ada", "owner")
+    asked = (notes.table, notes.filter, notes.order, notes.inserts, notes.updates, notes.deletes)
+    check("a question is ready-made", asked == ("notifications", "owner=eq.ada", "created_at.desc", True, False, False), asked)
+    code = code_of(lambda: tw.ready_table(tw.TwReadyTable.SESSION, "7", "a=eq.1&b"))
+    check("a column that is none is refused", code == "bad_column", code)
     rules = client.open_table(tw.TwTableQuery(table="rules", filter="priority=gt.3", order="priority.desc"))
     await view.until("a table is live", lambda: client.table_state(rules).is_live())
     ids = lambda: [json.loads(row)["id"] for row in client.table_rows(rules)]

@@ -54,7 +54,9 @@ pub use hub::Rows;
 pub use socket::websocket_config;
 pub use store::Storage;
 pub use table::Table;
-pub use tidewire_core::tables::{RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate, Why};
+pub use tidewire_core::tables::{
+    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate, Why,
+};
 pub use tidewire_core::wire::{EventFrame, RowOp, Signal, User, UserKind};
 pub use tidewire_core::{
     Change, ChannelState, Config, Counters, Entry, Lane, Lifecycle, Network, OpState, Report, Row, RowKind,

@@ -1,7 +1,9 @@
 //! Live tables across the boundary: their commands, what is told of them, and what is kept.
 
 use crate::input::texts;
-use tidewire_core::tables::{RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate};
+use tidewire_core::tables::{
+    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate,
+};
 use tidewire_core::wire::json::{Object, Writer, string};
 use tidewire_core::{Client, Config, Now, Restored, StoreChange};
 
@@ -34,6 +36,14 @@ pub(crate) fn run(client: &mut Client, name: &str, given: &Object<'_>, now: Now)
             Ok(view) => Writer::object().u64("ok", view.into()).end(),
             Err(error) => refused(error),
         },
+        "ready_table" => {
+            let column = given.str("column");
+            let of = given.str("of").unwrap_or_default();
+            match ReadyTable::named(&given.str("ready")?)?.query(&of, column.as_deref()) {
+                Ok(query) => ok(&question(&query)),
+                Err(error) => refused(error),
+            }
+        }
         "close_table" => {
             client.close_table(now, view(given)?);
             ok("null")
@@ -80,6 +90,15 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
         }
     }
     Some(query)
+}
+
+/// A question, in the form in which it comes back.
+fn question(query: &TableQuery) -> String {
+    let RowEvents { insert, update, delete } = query.events;
+    let events = [("\"insert\"", insert), ("\"update\"", update), ("\"delete\"", delete)];
+    let events = events.into_iter().filter(|(_, told)| *told).map(|(event, _)| event);
+    let writer = Writer::object().str("table", &query.table).str("filter", &query.filter);
+    writer.str("order", &query.order).array("events", events).end()
 }
 
 fn view(given: &Object<'_>) -> Option<u32> {

@@ -1,5 +1,5 @@
 import type { Table } from "./table.ts";
-import type { Column, OrderBy, TableOptions, TableRow, Where } from "./types.ts";
+import type { Column, OrderBy, TableEventName, TableOptions, TableRow } from "./types.ts";
 
 /** What a ready-made table may be told otherwise. */
 export interface ReadyOptions<R> {
@@ -31,29 +31,37 @@ export interface ReadyTables {
   notifications<R extends TableRow = Record<string, unknown>>(user: Ids, options?: ReadyOptions<R>): Table<R>;
 }
 
-/** The ready-made tables over what opens any. */
-export function readyTables(open: OpenTable): ReadyTables {
+/** A question that the core has ready. */
+export interface ReadyQuery {
+  readonly table: string;
+  readonly filter: string;
+  readonly order: string;
+  readonly events: readonly string[];
+}
+
+/** The ready-made tables over what opens any, and what knows their questions. */
+export function readyTables(
+  open: OpenTable,
+  ask: (ready: string, of: string | undefined, column: string | undefined) => ReadyQuery,
+): ReadyTables {
   const ready = <R extends TableRow>(
-    defaults: { table: string; column?: string; order?: string; events?: TableOptions<R>["events"] },
-    id: Ids | undefined,
+    name: string,
+    of: Ids | undefined,
     { table, column, ...rest }: ReadyOptions<R> = {},
   ): Table<R> => {
-    const name = column ?? defaults.column;
-    const { order, events } = defaults;
-    return open<R>(table ?? defaults.table, {
-      ...(name === undefined || id === undefined ? {} : { where: { [name]: id } as Where<R> }),
-      ...(order === undefined ? {} : { orderBy: order }),
-      ...(events === undefined ? {} : { events }),
+    const query = ask(name, of === undefined ? undefined : String(of), column);
+    return open<R>(table ?? query.table, {
+      where: query.filter,
+      orderBy: query.order as OrderBy<R>,
+      events: query.events.map((event) => event.toUpperCase() as TableEventName),
       ...rest,
     });
   };
   return {
-    messages: (session, options) =>
-      ready({ table: "chat_messages", column: "session_id", order: "created_at", events: ["INSERT"] }, session, options),
-    session: (id, options) => ready({ table: "chat_sessions", column: "id", events: ["UPDATE"] }, id, options),
-    contextRules: (options) => ready({ table: "context_rules" }, undefined, options),
-    widgetConfigurations: (user, options) => ready({ table: "widget_configurations", column: "user_id" }, user, options),
-    notifications: (user, options) =>
-      ready({ table: "notifications", column: "user_id", order: "created_at.desc", events: ["INSERT"] }, user, options),
+    messages: (session, options) => ready("messages", session, options),
+    session: (id, options) => ready("session", id, options),
+    contextRules: (options) => ready("context_rules", undefined, options),
+    widgetConfigurations: (user, options) => ready("widget_configurations", user, options),
+    notifications: (user, options) => ready("notifications", user, options),
   };
 }

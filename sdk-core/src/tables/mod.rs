@@ -8,6 +8,8 @@ mod numeric;
 #[cfg(feature = "tables")]
 mod query;
 #[cfg(feature = "tables")]
+mod ready;
+#[cfg(feature = "tables")]
 mod rows;
 #[cfg(feature = "tables")]
 mod subscription;
@@ -19,5 +21,7 @@ pub(crate) use live::{Effect, Tables};
 pub use numeric::Numeric;
 #[cfg(feature = "tables")]
 pub use query::{RowEvents, TableError, TableQuery};
+#[cfg(feature = "tables")]
+pub use ready::ReadyTable;
 pub use update::{RowChange, TableState, TableUpdate, Why};
 pub use value::{Type, Value};

@@ -2,7 +2,9 @@
 
 use crate::rig::{Rig, Store, WALL, welcome};
 use serde_json::{Value, json};
-use tidewire_core::tables::{RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate};
+use tidewire_core::tables::{
+    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate,
+};
 use tidewire_core::*;
 
 fn query(filter: &str) -> TableQuery {
@@ -528,6 +530,30 @@ fn a_handover_is_not_heard_by_the_application() {
     rig.receive(tx(10, 11, json!([insert(2, "two")])));
     assert_eq!(states(&mut rig, view), Vec::<&str>::new());
     assert_eq!(rows(&rig, view).as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn ready_made_questions_have_their_names_and_hold_what_they_are_given() {
+    for (name, table, filter, order, told) in [
+        ("messages", "chat_messages", "session_id=eq.\"a&b\"", "created_at", (true, false, false)),
+        ("session", "chat_sessions", "id=eq.\"a&b\"", "", (false, true, false)),
+        ("context_rules", "context_rules", "", "", (true, true, true)),
+        ("widget_configurations", "widget_configurations", "user_id=eq.\"a&b\"", "", (true, true, true)),
+        ("notifications", "notifications", "user_id=eq.\"a&b\"", "created_at.desc", (true, false, false)),
+    ] {
+        let query = ReadyTable::named(name).unwrap().query("a&b", None).unwrap();
+        assert_eq!((&*query.table, &*query.filter, &*query.order), (table, filter, order));
+        let RowEvents { insert, update, delete } = query.events;
+        assert_eq!((insert, update, delete), told, "{name}");
+        assert!(Rig::new().client.open_table(Rig::new().now, &query).is_ok());
+    }
+    assert_eq!(ReadyTable::named("everything"), None);
+    for column in ["", "a b", "a=eq.1&b", "x.y"] {
+        let error = ReadyTable::Session.query("7", Some(column)).unwrap_err();
+        assert_eq!(error.code(), "bad_column", "{column}");
+    }
+    let long = ReadyTable::Session.query(&"x".repeat(5_000), None).unwrap_err();
+    assert_eq!(long.code(), "filter_too_long");
 }
 
 #[test]

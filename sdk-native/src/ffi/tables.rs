@@ -1,6 +1,6 @@
 //! Live tables for Kotlin, Swift and Python.
 
-use tidewire_core::tables::{RowChange, RowEvents, TableQuery, TableState, TableUpdate, Why};
+use tidewire_core::tables::{ReadyTable, RowChange, RowEvents, TableQuery, TableState, TableUpdate, Why};
 use tidewire_core::wire::RowOp;
 
 use super::error::TwError;
@@ -33,6 +33,45 @@ pub struct TwTableQuery {
     /// Whether rows that are gone are told.
     #[uniffi(default = true)]
     pub deletes: bool,
+}
+
+/// Tables that many applications have, by the names that they mostly have.
+#[derive(uniffi::Enum)]
+pub enum TwReadyTable {
+    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`; new ones are told.
+    Messages,
+    /// One session: `chat_sessions` by `id`; its changes are told.
+    Session,
+    /// All rules of the context: `context_rules`; everything is told.
+    ContextRules,
+    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is told.
+    WidgetConfigurations,
+    /// A user's notifications: `notifications` by `user_id`, the newest first; new ones are told.
+    Notifications,
+}
+
+/// What to ask of such a table, of the session or user `of`. `column` is the name of the column that says whose the rows are, if it has
+/// another one.
+#[uniffi::export(default(column = None))]
+pub fn ready_table(ready: TwReadyTable, of: String, column: Option<String>) -> Result<TwTableQuery, TwError> {
+    let ready = match ready {
+        TwReadyTable::Messages => ReadyTable::Messages,
+        TwReadyTable::Session => ReadyTable::Session,
+        TwReadyTable::ContextRules => ReadyTable::ContextRules,
+        TwReadyTable::WidgetConfigurations => ReadyTable::WidgetConfigurations,
+        TwReadyTable::Notifications => ReadyTable::Notifications,
+    };
+    let query = ready.query(&of, column.as_deref()).map_err(TableOpenError::Refused)?;
+    Ok(TwTableQuery {
+        table: query.table,
+        filter: query.filter,
+        select: query.select,
+        order: query.order,
+        limit: None,
+        inserts: query.events.insert,
+        updates: query.events.update,
+        deletes: query.events.delete,
+    })
 }
 
 /// How far a view's rows can be trusted.

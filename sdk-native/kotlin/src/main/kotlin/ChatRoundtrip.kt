@@ -13,6 +13,7 @@ import dev.tidewire.TwEvent
 import dev.tidewire.TwException
 import dev.tidewire.TwOpState
 import dev.tidewire.TwOptions
+import dev.tidewire.TwReadyTable
 import dev.tidewire.TwRow
 import dev.tidewire.TwRowEvent
 import dev.tidewire.TwRowKind
@@ -22,6 +23,7 @@ import dev.tidewire.TwTableQuery
 import dev.tidewire.TwTableState
 import dev.tidewire.TwTableUpdate
 import dev.tidewire.TwTokenProvider
+import dev.tidewire.readyTable
 import dev.tidewire.sdkVersion
 import java.util.concurrent.atomic.AtomicInteger
 import kotlin.system.exitProcess
@@ -177,6 +179,11 @@ private suspend fun prove(scope: CoroutineScope) {
 
     val wrong = codeOf { client.openTable(TwTableQuery("rules", filter = "priority=near.3")) }
     check("a filter that is none is refused", wrong == "bad_filter", wrong)
+    val notes = readyTable(TwReadyTable.NOTIFICATIONS, "ada", "owner")
+    val ready = TwTableQuery("notifications", "owner=eq.ada", order = "created_at.desc", updates = false, deletes = false)
+    check("a question is ready-made", notes == ready, notes)
+    val column = codeOf { readyTable(TwReadyTable.SESSION, "7", "a=eq.1&b") }
+    check("a column that is none is refused", column == "bad_column", column)
     val rules = client.openTable(TwTableQuery("rules", filter = "priority=gt.3", order = "priority.desc"))
     ada.until("a table is live") { client.tableState(rules) is TwTableState.Live }
     val second = "\"id\":\"2\""

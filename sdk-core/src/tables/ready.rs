@@ -1,0 +1,92 @@
+//! Questions that many applications have.
+
+use super::filter::{Compare, Filter, FilterError, FilterFault, Node, Term, Test};
+use super::query::{RowEvents, TableError, TableQuery};
+
+/// Tables that many applications have, by the names that they mostly have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadyTable {
+    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`; new ones are told.
+    Messages,
+    /// One session: `chat_sessions` by `id`; its changes are told.
+    Session,
+    /// All rules of the context: `context_rules`; everything is told.
+    ContextRules,
+    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is told.
+    WidgetConfigurations,
+    /// A user's notifications: `notifications` by `user_id`, the newest first; new ones are told.
+    Notifications,
+}
+
+const ALL: RowEvents = RowEvents { insert: true, update: true, delete: true };
+const INSERT: RowEvents = RowEvents { insert: true, update: false, delete: false };
+const UPDATE: RowEvents = RowEvents { insert: false, update: true, delete: false };
+
+impl ReadyTable {
+    /// The table of this name.
+    pub fn named(name: &str) -> Option<ReadyTable> {
+        Some(match name {
+            "messages" => ReadyTable::Messages,
+            "session" => ReadyTable::Session,
+            "context_rules" => ReadyTable::ContextRules,
+            "widget_configurations" => ReadyTable::WidgetConfigurations,
+            "notifications" => ReadyTable::Notifications,
+            _ => return None,
+        })
+    }
+
+    /// What to ask, of the session or user `of`, which nobody's rules need. `column` is the name of the column that says whose the rows
+    /// are, if it has another one. Whatever else is to be different can be changed in the question.
+    ///
+    /// ```
+    /// use tidewire_core::tables::{ReadyTable, TableQuery};
+    ///
+    /// let notes = ReadyTable::Notifications.query("ada", None)?;
+    /// assert_eq!(notes.filter, "user_id=eq.ada");
+    /// let by_other_names = TableQuery { table: "notes".into(), ..ReadyTable::Notifications.query("ada", Some("owner"))? };
+    /// assert_eq!(by_other_names.filter, "owner=eq.ada");
+    /// # Ok::<(), tidewire_core::tables::TableError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::Filter`] if `column` is no column's name.
+    pub fn query(self, of: &str, column: Option<&str>) -> Result<TableQuery, TableError> {
+        let (table, by, order, events) = match self {
+            ReadyTable::Messages => ("chat_messages", Some("session_id"), "created_at", INSERT),
+            ReadyTable::Session => ("chat_sessions", Some("id"), "", UPDATE),
+            ReadyTable::ContextRules => ("context_rules", None, "", ALL),
+            ReadyTable::WidgetConfigurations => ("widget_configurations", Some("user_id"), "", ALL),
+            ReadyTable::Notifications => ("notifications", Some("user_id"), "created_at.desc", INSERT),
+        };
+        let filter = match by {
+            Some(by) => equal(column.unwrap_or(by), of)?,
+            None => String::new(),
+        };
+        Ok(TableQuery {
+            table: table.to_owned(),
+            filter,
+            order: order.to_owned(),
+            events,
+            ..TableQuery::default()
+        })
+    }
+}
+
+/// The filter of rows that have this value in a column.
+fn equal(column: &str, value: &str) -> Result<String, TableError> {
+    let test = Test::Compare(Compare::Eq, value.to_owned());
+    let meant = Filter::of(Node::Term(Term { column: column.to_owned(), negated: false, test }));
+    let text = meant.encode();
+    // What is no name would say something else.
+    match Filter::parse(&text) {
+        Ok(read) if read.root() == meant.root() => Ok(text),
+        Err(error) if error.fault == FilterFault::TooLong => Err(TableError::Filter(error)),
+        _ => Err(TableError::Filter(FilterError {
+            fault: FilterFault::BadColumn,
+            at: 0,
+            expected: "expected a column's name",
+        })),
+    }
+}
