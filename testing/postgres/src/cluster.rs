@@ -160,7 +160,9 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// One of PostgreSQL's programs, such as `pg_recvlogical`, as the user that the server runs as. How it connects is left to the caller's
+    /// arguments.
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         if let Some((user, group)) = self.owner {
             command.uid(user).gid(group);
