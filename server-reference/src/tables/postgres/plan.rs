@@ -26,7 +26,8 @@ pub enum PlanError {
 ///
 /// If the database can't be reached, or a table or column is not there, or a table has no primary key.
 pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> {
-    let client = Address::parse(settings)?.connect().await.map_err(SetupError::from)?;
+    let address = Address::parse(settings)?;
+    let (client, _) = address.connect().await?;
     let mut tables = Vec::new();
     for wanted in &settings.tables {
         tables.push((wanted, describe(&client, wanted).await?));
