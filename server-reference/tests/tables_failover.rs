@@ -236,7 +236,9 @@ async fn a_standby_is_refused_and_nothing_is_read_of_it_until_it_is_promoted() {
     admin.batch_execute("insert into tasks values (4, 'ada', 'four')").await.unwrap();
     told.has_all_of(&admin).await;
     caught_up(&admin).await;
-    primary.kill_hard().unwrap();
+    // As planned, which must not wait for the server.
+    let stopping = tokio::task::spawn_blocking(move || primary.stop());
+    tokio::time::timeout(Duration::from_secs(20), stopping).await.unwrap().unwrap().unwrap();
     let mut ada = Plain::connect(serving.server.address()).await;
     ada.hello(&token("ada", json!({})), json!([])).await;
     for _ in 0..5 {

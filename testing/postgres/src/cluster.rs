@@ -156,6 +156,31 @@ impl Cluster {
         self.launch()
     }
 
+    /// Copies its data aside, while it is stopped; once.
+    ///
+    /// # Errors
+    ///
+    /// If they can't be copied.
+    pub fn save(&self) -> Result<(), ClusterError> {
+        self.copy("data", "saved")
+    }
+
+    /// Puts back what was copied aside, while it is stopped: as when a copy of a disk is put back.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be copied, or nothing was.
+    pub fn restore(&self) -> Result<(), ClusterError> {
+        fs::remove_dir_all(self.data())?;
+        self.copy("saved", "data")
+    }
+
+    fn copy(&self, from: &str, to: &str) -> Result<(), ClusterError> {
+        let mut command = Command::new("cp");
+        command.current_dir(self.folder.path()).args(["-a", from, to]);
+        succeed("cp", command)
+    }
+
     /// Sets settings for the next start, as in `postgresql.conf`.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(other, _)| other != name);

@@ -180,3 +180,41 @@ async fn carried<E: std::fmt::Display>(connection: impl Future<Output = Result<(
         tracing::debug!("a connection to PostgreSQL ended: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(address: &str) -> Result<Vec<(String, u16, bool)>, AddressError> {
+        let settings = Settings {
+            address: address.to_owned(),
+            ca: None,
+            publication: "tidewire".to_owned(),
+            slot: "tidewire".to_owned(),
+            tables: Vec::new(),
+            commit_bytes: 1,
+        };
+        let address = Address::parse(&settings)?;
+        Ok(address.places().iter().map(|one| (one.host.clone(), one.port, one.tls.is_some())).collect())
+    }
+
+    #[test]
+    fn an_address_names_one_host_or_several_each_with_its_port() {
+        let place = |host: &str, port, tls| (host.to_owned(), port, tls);
+        assert_eq!(places("postgres://tidewire@db/app"), Ok(vec![place("db", 5432, true)]));
+        let one = place("one", 1, true);
+        let here = place("127.0.0.1", 2, false);
+        assert_eq!(places("postgres://tidewire:x@one:1,127.0.0.1:2/app"), Ok(vec![one, here]));
+        let both = vec![place("one", 7, false), place("other", 7, false)];
+        assert_eq!(places("host=one,other port=7 user=tidewire dbname=app sslmode=disable"), Ok(both));
+        for lacking in [
+            "host=one,other,third port=1,2 user=tidewire dbname=app",
+            "postgres://db/app",
+            "postgres://tidewire@db",
+            "user=tidewire dbname=app",
+        ] {
+            assert_eq!(places(lacking), Err(AddressError::Incomplete), "{lacking}");
+        }
+        assert_eq!(places("nowhere"), Err(AddressError::Invalid));
+    }
+}

@@ -51,10 +51,16 @@ pub(super) async fn find(client: &Client, prefix: &str) -> Result<Option<Slot>, 
             found = Some(Slot { name, generation, confirmed: position(confirmed.as_deref()) });
         } else if !active {
             tracing::warn!(slot = %name, "dropping a replication slot that lost its log or was replaced");
-            client.batch_execute(&format!("select pg_drop_replication_slot({})", quoted_text(&name))).await?;
+            remove(client, &name).await?;
         }
     }
     Ok(found)
+}
+
+/// Drops a slot that nobody reads.
+pub(super) async fn remove(client: &Client, name: &str) -> Result<(), SetupError> {
+    client.batch_execute(&format!("select pg_drop_replication_slot({})", quoted_text(name))).await?;
+    Ok(())
 }
 
 /// A new slot. It waits for all transactions that are running.

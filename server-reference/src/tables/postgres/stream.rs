@@ -4,7 +4,7 @@ use super::Settings;
 use super::assemble::{AssembleError, Assembler, Shape};
 use super::check::{self, SetupError, check};
 use super::session::{Address, AddressError};
-use super::slot::{self, Primary};
+use super::slot::{self, Primary, Slot};
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,8 +20,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// How long a table that is not as it was is left alone between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often it is seen to that the database is still there while it has nothing to say, and how long it may take to answer.
-const QUIET: Duration = Duration::from_secs(5);
+/// How often it is looked whether the database is still there; after how many looks without a word from it, it is asked, and how long it may
+/// take to answer.
+const LOOK: Duration = Duration::from_secs(1);
+const QUIET: u32 = 5;
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long it may take until a stream has begun, once the slot is there.
 const BEGIN: Duration = Duration::from_secs(30);
@@ -168,9 +170,10 @@ struct Link {
     /// An ordinary connection to the same server, for questions.
     control: Client,
     primary: Primary,
-    /// When it is to be seen whether the server is there, and whether it was heard since the last time.
+    /// When it is looked again, whether the server was heard since the last time, and how often it was not, in a row.
     look: Interval,
     heard: bool,
+    quiet: u32,
 }
 
 impl Stream {
@@ -242,6 +245,11 @@ impl Stream {
         let (control, place) = self.address.connect().await?;
         let shapes = check(&control, &self.settings).await.map_err(StreamError::Setup)?;
         let slot = match slot::find(&control, &self.settings.slot).await? {
+            Some(slot) if self.is_behind(&control, &slot).await? => {
+                tracing::warn!(slot = %slot.name, "the database is an earlier copy of itself: its replication slot is replaced");
+                slot::remove(&control, &slot.name).await?;
+                slot::create(&control, &self.settings.slot).await?
+            }
             Some(slot) => slot,
             None => slot::create(&control, &self.settings.slot).await?,
         };
@@ -271,13 +279,27 @@ impl Stream {
         }
         self.retry = RETRY.0;
         let assembler = Assembler::new(shapes.clone(), xid.parse().unwrap_or(0), self.settings.commit_bytes);
-        let mut look = tokio::time::interval_at(Instant::now() + QUIET, QUIET);
+        // It may have nothing to do for long.
+        control.batch_execute("set idle_session_timeout = 0").await.map_err(SetupError::from)?;
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.link = Some(Link { client, assembler, control, primary: primary.clone(), look, heard: false });
+        let (heard, quiet) = (false, 0);
+        self.link = Some(Link { client, assembler, control, primary: primary.clone(), look, heard, quiet });
         // What was given on an earlier connection comes no more, even if it was not released.
         let from = slot.confirmed.max(self.last).max(self.idle);
         self.events.push_back(Event::Up { epoch, from, shapes, primary });
         Ok(())
+    }
+
+    /// Whether the database's log ends before what it has given, because a copy of its disk was put back: then other commits are to get the
+    /// positions of those that were given.
+    async fn is_behind(&self, control: &Client, slot: &Slot) -> Result<bool, SetupError> {
+        if !self.epoch.ends_with(&format!("-{}", slot.generation)) {
+            return Ok(false);
+        }
+        let row = control.query_one("select pg_current_wal_flush_lsn()::text", &[]).await?;
+        let end: Option<String> = row.try_get(0)?;
+        Ok(slot::position(end.as_deref()) < self.last.max(self.idle))
     }
 
     async fn take(&mut self, event: ReplicationEvent) -> Result<(), StreamError> {
@@ -349,11 +371,17 @@ impl Stream {
 }
 
 impl Link {
-    /// Whether a server that has said nothing is there, and reads its log for us. A machine that is gone does not end its connections.
+    /// Whether the server is there, and reads its log for us. A machine that is gone does not end its connections. And a database that is to
+    /// stop ends the ordinary ones, but waits until all of its log is confirmed by who reads it, which we may not do for long.
     async fn is_there(&mut self) -> Result<(), StreamError> {
-        if std::mem::take(&mut self.heard) {
+        if self.control.is_closed() {
+            return Err(StreamError::Ended);
+        }
+        self.quiet = if std::mem::take(&mut self.heard) { 0 } else { self.quiet + 1 };
+        if self.quiet < QUIET {
             return Ok(());
         }
+        self.quiet = 0;
         match tokio::time::timeout(ANSWER, slot::reading(&self.control, &self.primary)).await {
             Ok(Ok(Some(true))) => Ok(()),
             Ok(Err(error)) => Err(error.into()),

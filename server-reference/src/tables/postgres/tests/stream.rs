@@ -6,6 +6,25 @@ use tidewire_core::tables::Value;
 use tidewire_core::tables::filter::{Column, Filter};
 use tidewire_fault_proxy::{Direction, Faults, Proxy};
 
+/// Why the stream is not connected any more, after whatever else it has to say.
+async fn down(stream: &mut Stream) -> StreamError {
+    loop {
+        match next(stream).await {
+            Event::Down { error, .. } => return error,
+            Event::Idle { .. } => {}
+            other => panic!("{other:?} while nothing is there"),
+        }
+    }
+}
+
+/// Stops a database while whoever reads it goes on, for it waits for them.
+fn stop(mut cluster: Cluster) -> tokio::task::JoinHandle<Cluster> {
+    tokio::task::spawn_blocking(move || {
+        cluster.stop().unwrap();
+        cluster
+    })
+}
+
 #[tokio::test]
 async fn commits_come_with_what_their_rows_were_as_far_as_filters_ask() {
     let rig = Rig::ready(&[]).await;
@@ -289,15 +308,58 @@ async fn a_database_that_vanishes_without_a_word_is_noticed_and_a_quiet_one_is_n
     let hole = Direction { black_hole: true, ..Direction::default() };
     proxy.set(Faults { up: hole.clone(), down: hole, ..Faults::default() });
     rig.run("insert into item values (1, 'open', 1, null)").await;
-    let error = loop {
-        match next(&mut stream).await {
-            Event::Down { error, .. } => break error,
-            Event::Idle { .. } => {}
-            other => panic!("{other:?} out of a hole"),
-        }
-    };
+    let error = down(&mut stream).await;
     assert!(matches!(error, StreamError::Silent) && error.is_retryable(), "{error}");
     proxy.set(Faults::default());
     assert_eq!(up(&mut stream).await.0, epoch);
     assert_eq!(told(&commit(&mut stream).await), ["- > 1 open 1 null"]);
+}
+
+#[tokio::test]
+async fn a_database_that_was_put_back_to_earlier_has_a_new_epoch() {
+    let mut rig = Rig::ready(&[]).await;
+    let (mut stream, _released) = rig.stream();
+    let (epoch, _) = up(&mut stream).await;
+    let stopping = stop(rig.cluster);
+    down(&mut stream).await;
+    rig.cluster = stopping.await.unwrap();
+    rig.cluster.save().unwrap();
+    rig.cluster.start_again().unwrap();
+    rig.admin = connect(&rig.cluster, "postgres").await;
+    assert_eq!(up(&mut stream).await.0, epoch, "it was only stopped");
+    rig.run("insert into item select i, 'open', i, repeat('x', 1000) from generate_series(1, 200) i").await;
+    let given = commit(&mut stream).await;
+
+    let stopping = stop(rig.cluster);
+    down(&mut stream).await;
+    rig.cluster = stopping.await.unwrap();
+    rig.cluster.restore().unwrap();
+    rig.cluster.start_again().unwrap();
+    rig.admin = connect(&rig.cluster, "postgres").await;
+    rig.run("insert into item values (1, 'open', 1, 'before')").await;
+    assert_ne!(up(&mut stream).await.0, epoch);
+    rig.run("insert into item values (2, 'open', 1, 'behind')").await;
+    let first = commit(&mut stream).await;
+    assert_eq!(told(&first), ["- > 2 open 1 behind"]);
+    assert!(first.position < given.position, "it was put back to nothing earlier");
+}
+
+#[tokio::test]
+async fn a_database_that_is_to_stop_does_not_wait_for_us() {
+    let mut rig = Rig::ready(&[]).await;
+    let (mut stream, _released) = rig.stream();
+    let (epoch, _) = up(&mut stream).await;
+    rig.run("insert into item values (1, 'open', 1, null)").await;
+    // It is not released, and it is not lost.
+    let given = commit(&mut stream).await;
+    let started = std::time::Instant::now();
+    let stopping = stop(rig.cluster);
+    let error = down(&mut stream).await;
+    rig.cluster = stopping.await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}, {error}", started.elapsed());
+    rig.cluster.start_again().unwrap();
+    drop(stream);
+    let (mut again, _released) = Stream::new(rig.settings.clone()).unwrap();
+    assert_eq!(up(&mut again).await.0, epoch);
+    assert_eq!(commit(&mut again).await.position, given.position);
 }
