@@ -63,19 +63,45 @@ impl Cluster {
     ///
     /// [`ClusterError::Missing`] without a PostgreSQL; otherwise what went wrong, with what its programs said.
     pub fn start(settings: &[(&str, &str)]) -> Result<Cluster, ClusterError> {
-        let programs = programs().ok_or(ClusterError::Missing)?;
-        let folder = tempfile::Builder::new().prefix("tidewire-postgres-").tempdir()?;
-        // Whoever makes a file owns it, so this says who we are.
-        let owner = if fs::metadata(folder.path())?.uid() == 0 { Some(unprivileged()?) } else { None };
-        if let Some((user, group)) = owner {
-            chown(folder.path(), Some(user), Some(group))?;
-        }
         let settings =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let mut cluster = Cluster { programs, owner, folder, port: 0, settings, server: None };
+        let mut cluster = Cluster::empty(settings)?;
         cluster.init()?;
         cluster.launch()?;
         Ok(cluster)
+    }
+
+    /// A standby that follows this one, on a port of its own: it has what this one had when it was called, what comes later reaches it soon,
+    /// and it can be read. It needs a server that runs, and has its settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::start`].
+    pub fn standby(&self) -> Result<Cluster, ClusterError> {
+        let mut standby = Cluster::empty(self.settings.clone())?;
+        let mut command = standby.command("pg_basebackup");
+        command.args([
+            "--host=127.0.0.1",
+            "--username=postgres",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]);
+        command.arg(format!("--port={}", self.port)).arg("--pgdata").arg(standby.data());
+        succeed("pg_basebackup", command)?;
+        standby.launch()?;
+        Ok(standby)
+    }
+
+    /// Makes a primary of a standby. It is one when this returns.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or takes too long.
+    pub fn promote(&self) -> Result<(), ClusterError> {
+        let mut command = self.command("pg_ctl");
+        command.args(["promote", "--wait", "--pgdata"]).arg(self.data());
+        succeed("pg_ctl", command)
     }
 
     /// Where it listens, on 127.0.0.1. It stays the same over [`Cluster::start_again`].
@@ -130,6 +156,31 @@ impl Cluster {
         self.launch()
     }
 
+    /// Copies its data aside, while it is stopped; once.
+    ///
+    /// # Errors
+    ///
+    /// If they can't be copied.
+    pub fn save(&self) -> Result<(), ClusterError> {
+        self.copy("data", "saved")
+    }
+
+    /// Puts back what was copied aside, while it is stopped: as when a copy of a disk is put back.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be copied, or nothing was.
+    pub fn restore(&self) -> Result<(), ClusterError> {
+        fs::remove_dir_all(self.data())?;
+        self.copy("saved", "data")
+    }
+
+    fn copy(&self, from: &str, to: &str) -> Result<(), ClusterError> {
+        let mut command = Command::new("cp");
+        command.current_dir(self.folder.path()).args(["-a", from, to]);
+        succeed("cp", command)
+    }
+
     /// Sets settings for the next start, as in `postgresql.conf`.
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings.retain(|(other, _)| other != name);
@@ -156,11 +207,25 @@ impl Cluster {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// One with a folder and nothing in it.
+    fn empty(settings: Vec<(String, String)>) -> Result<Cluster, ClusterError> {
+        let programs = programs().ok_or(ClusterError::Missing)?;
+        let folder = tempfile::Builder::new().prefix("tidewire-postgres-").tempdir()?;
+        // Whoever makes a file owns it, so this says who we are.
+        let owner = if fs::metadata(folder.path())?.uid() == 0 { Some(unprivileged()?) } else { None };
+        if let Some((user, group)) = owner {
+            chown(folder.path(), Some(user), Some(group))?;
+        }
+        Ok(Cluster { programs, owner, folder, port: 0, settings, server: None })
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// One of PostgreSQL's programs, such as `pg_recvlogical`, as the user that the server runs as. How it connects is left to the caller's
+    /// arguments.
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         if let Some((user, group)) = self.owner {
             command.uid(user).gid(group);
@@ -182,14 +247,7 @@ impl Cluster {
             "--locale=C.UTF-8",
             "--no-sync",
         ]);
-        let output = command.output()?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(ClusterError::Failed {
-            program: "initdb",
-            said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        })
+        succeed("initdb", command)
     }
 
     /// Starts the server; on a port that was free a moment ago, the first time.
@@ -272,6 +330,15 @@ impl Drop for Cluster {
         // Nobody is left to be told, and the folder goes either way.
         let _ = self.end("QUIT");
     }
+}
+
+/// Runs a program that must end well.
+fn succeed(program: &'static str, mut command: Command) -> Result<(), ClusterError> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(ClusterError::Failed { program, said: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
 }
 
 fn signal<'a>(name: &str, pids: impl IntoIterator<Item = &'a str>) -> Result<(), ClusterError> {

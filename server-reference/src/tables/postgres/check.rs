@@ -17,7 +17,10 @@ pub enum SetupError {
     #[error("the database is PostgreSQL {0}; live tables need 14 or later")]
     TooOld(String),
     /// It follows another one.
-    #[error("the database is a standby: give the address of the primary")]
+    #[error(
+        "the database is a standby, which can't be followed: give the address of the primary, or those of all servers, as in \
+         postgres://user@one,other/database, or promote it with pg_promote()"
+    )]
     Standby,
     /// Its log has too little in it.
     #[error("wal_level is {0}: run `alter system set wal_level = logical` and restart the database")]
@@ -139,6 +142,9 @@ pub enum SetupError {
         /// What they lack.
         columns: String,
     },
+    /// It says nothing.
+    #[error("the database does not answer")]
+    Silent,
     /// The database can't be asked.
     #[error("PostgreSQL: {}", told(.0))]
     Database(#[from] tokio_postgres::Error),
@@ -165,7 +171,7 @@ impl SetupError {
             SetupError::NotReadable { .. } => "not_readable",
             SetupError::RowSecurity { .. } => "row_security",
             SetupError::Identity { .. } => "replica_identity",
-            SetupError::Database(_) => "postgres",
+            SetupError::Silent | SetupError::Database(_) => "postgres",
         }
     }
 }

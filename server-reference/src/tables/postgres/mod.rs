@@ -31,7 +31,7 @@ pub use pgoutput::DecodeError;
 pub use plan::{PlanError, plan};
 pub use reader::{ReadError, Reader};
 pub use session::AddressError;
-pub use slot::Health;
+pub use slot::{Health, Primary};
 pub use source::Source;
 pub use stream::{Event, Released, Stream, StreamError};
 
@@ -41,7 +41,8 @@ use std::path::PathBuf;
 #[derive(Clone)]
 pub struct Settings {
     /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the dedicated role. The connection is
-    /// TLS with a checked certificate, except on this machine or with `sslmode=disable`.
+    /// TLS with a checked certificate, except on this machine or with `sslmode=disable`. Of several hosts, `host:port,host:port`, the
+    /// first that is no standby is taken, each time anew.
     pub address: String,
     /// A PEM file of who signs the database's certificate; none for who signs the web's.
     pub ca: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use super::assemble::Shape;
 use super::check::told;
 use super::session::{Address, AddressError};
-use super::slot::{self, Health};
+use super::slot::{self, Health, Primary};
 use super::{SetupError, narrow, quoted_name, table_name};
 use futures_util::TryStreamExt;
 use std::pin::pin;
@@ -37,6 +37,11 @@ pub enum ReadError {
     /// It answered with something else than was asked.
     #[error("PostgreSQL's answer lacks what was asked for")]
     Answer,
+    /// No host is the one whose stream is read.
+    #[error(
+        "none of the database's hosts is the primary that is followed: what was asked is asked again once another one is"
+    )]
+    Elsewhere,
     /// The set-up is not as it should be.
     #[error("{0}")]
     Setup(#[from] SetupError),
@@ -57,6 +62,8 @@ impl From<&ReadError> for SourceError {
 #[derive(Clone)]
 pub struct Reader {
     shared: Arc<Shared>,
+    /// Who has to answer; none for whoever does.
+    primary: Option<Primary>,
 }
 
 struct Shared {
@@ -81,7 +88,15 @@ impl Reader {
                 permits: Semaphore::new(connections.max(1)),
                 idle: Mutex::new(Vec::new()),
             }),
+            primary: None,
         })
+    }
+
+    /// The same, that takes answers only of the server that the stream reads: another one may be at the address by now, or the one from
+    /// before at the end of a connection that is still open.
+    #[must_use]
+    pub fn of(&self, primary: Primary) -> Reader {
+        Reader { shared: self.shared.clone(), primary: Some(primary) }
     }
 
     /// The rows of a table that `keep` wants, at one moment. A filter of which all these hold narrows what is read.
@@ -185,10 +200,33 @@ impl Reader {
         loop {
             let idle = self.shared.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
             match idle {
-                Some(client) if client.is_closed() => {}
-                Some(client) => return Ok(client),
-                None => return Ok(self.shared.address.connect().await?),
+                // One that has failed meanwhile is not the last word.
+                Some(client) if !client.is_closed() && self.is_it(&client).await.unwrap_or(false) => {
+                    return Ok(client);
+                }
+                Some(_) => {}
+                None => break,
             }
+        }
+        let mut failure = None;
+        for place in self.shared.address.places() {
+            match place.connect().await {
+                Ok(client) => match self.is_it(&client).await {
+                    Ok(true) => return Ok(client),
+                    Ok(false) => {}
+                    Err(error) => failure = Some(error),
+                },
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.map_or(ReadError::Elsewhere, ReadError::from))
+    }
+
+    /// Whether that is who has to answer.
+    async fn is_it(&self, client: &Client) -> Result<bool, SetupError> {
+        match &self.primary {
+            None => Ok(true),
+            Some(primary) => Ok(slot::reading(client, primary).await?.is_some()),
         }
     }
 

@@ -15,6 +15,14 @@ pub(super) struct Slot {
     pub(super) confirmed: u64,
 }
 
+/// The very server that the stream reads. A copy of it, such as a standby that was promoted, has other slots or at least another timeline; one
+/// that was the primary until then has the slot still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Primary {
+    pub(super) slot: String,
+    pub(super) timeline: u32,
+}
+
 /// How a slot is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
@@ -43,10 +51,16 @@ pub(super) async fn find(client: &Client, prefix: &str) -> Result<Option<Slot>, 
             found = Some(Slot { name, generation, confirmed: position(confirmed.as_deref()) });
         } else if !active {
             tracing::warn!(slot = %name, "dropping a replication slot that lost its log or was replaced");
-            client.batch_execute(&format!("select pg_drop_replication_slot({})", quoted_text(&name))).await?;
+            remove(client, &name).await?;
         }
     }
     Ok(found)
+}
+
+/// Drops a slot that nobody reads.
+pub(super) async fn remove(client: &Client, name: &str) -> Result<(), SetupError> {
+    client.batch_execute(&format!("select pg_drop_replication_slot({})", quoted_text(name))).await?;
+    Ok(())
 }
 
 /// A new slot. It waits for all transactions that are running.
@@ -58,6 +72,17 @@ pub(super) async fn create(client: &Client, prefix: &str) -> Result<Slot, SetupE
     let asked = "select lsn::text from pg_create_logical_replication_slot($1, 'pgoutput')";
     let at: Option<String> = client.query_one(asked, &[&name]).await?.try_get(0)?;
     Ok(Slot { name, generation, confirmed: position(at.as_deref()) })
+}
+
+/// Whether a connection is to that very server, and if so whether somebody reads the slot.
+pub(super) async fn reading(client: &Client, primary: &Primary) -> Result<Option<bool>, SetupError> {
+    let asked = "select active from pg_replication_slots where slot_name = $1 and case when pg_is_in_recovery() then false
+        else left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) = $2 end";
+    let timeline = format!("{:08X}", primary.timeline);
+    match client.query_opt(asked, &[&primary.slot, &timeline]).await? {
+        Some(row) => Ok(Some(row.try_get(0)?)),
+        None => Ok(None),
+    }
 }
 
 /// How the newest slot is doing; `None` if there is none.

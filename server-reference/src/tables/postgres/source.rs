@@ -1,6 +1,7 @@
 //! What drives the tables of the server's core with a PostgreSQL: its commits go in, its answers to their questions too.
 
 use super::reader::ReadError;
+use super::slot::Primary;
 use super::stream::{Event, Released, Stream, StreamError};
 use super::{Reader, Settings, Shape};
 use crate::clock;
@@ -34,6 +35,7 @@ pub struct Source {
     shapes: Vec<Shape>,
     epoch: String,
     from: u64,
+    primary: Primary,
 }
 
 impl Source {
@@ -49,8 +51,8 @@ impl Source {
         let (mut stream, released) = Stream::new(settings)?;
         loop {
             match stream.next().await {
-                Event::Up { epoch, from, shapes } => {
-                    return Ok(Source { stream, released, reader, shapes, epoch, from });
+                Event::Up { epoch, from, shapes, primary } => {
+                    return Ok(Source { stream, released, reader, shapes, epoch, from, primary });
                 }
                 Event::Down { error, retry } => {
                     let passes = error.is_retryable() && Instant::now() + retry < until;
@@ -71,8 +73,9 @@ impl Source {
 
     /// Drives the tables, for ever: dropped, it ends. `woken` is notified when the tables want something.
     pub async fn run(self, tables: Arc<Tables>, woken: Arc<Notify>) {
-        let Source { mut stream, released, reader, mut shapes, epoch, from } = self;
+        let Source { mut stream, released, reader, shapes, epoch, from, primary } = self;
         tables.restart(&epoch, from);
+        let mut state = Followed { reader: reader.of(primary), shapes, epoch };
         // On a task of its own, so that no other event makes it begin anew; it ends with this set.
         let mut tasks = JoinSet::new();
         let (sender, mut events) = mpsc::channel(WAITING);
@@ -84,18 +87,18 @@ impl Source {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => take(&tables, &mut shapes, event),
+                    Some(event) => state.take(&tables, event),
                     None => return tracing::error!("PostgreSQL is not read any more: restart the server"),
                 },
                 () = woken.notified() => {
                     for wanted in tables.take_wanted() {
                         match wanted {
                             Wanted::Snapshot(wanted) => {
-                                let shape = shapes.get(wanted.table).cloned();
-                                tasks.spawn(snapshot(reader.clone(), tables.clone(), shape, wanted));
+                                let shape = state.shapes.get(wanted.table).cloned();
+                                tasks.spawn(snapshot(state.reader.clone(), tables.clone(), shape, wanted));
                             }
                             Wanted::Locate { id, tx } => {
-                                tasks.spawn(locate(reader.clone(), tables.clone(), id, tx));
+                                tasks.spawn(locate(state.reader.clone(), tables.clone(), id, tx));
                             }
                             other => tracing::error!("a question that nobody answers: {other:?}"),
                         }
@@ -103,42 +106,51 @@ impl Source {
                 }
                 _ = tick.tick() => {
                     tables.tick(clock::mono());
-                    released.up_to(tables.oldest());
+                    released.up_to(&state.epoch, tables.oldest());
                     while tasks.try_join_next().is_some() {}
                 }
                 _ = watch.tick() => {
-                    tasks.spawn(watched(reader.clone()));
+                    tasks.spawn(watched(state.reader.clone()));
                 }
             }
         }
     }
 }
 
-fn take(tables: &Tables, shapes: &mut Vec<Shape>, event: Event) {
-    match event {
-        Event::Up { epoch, from, shapes: now } => {
-            tracing::info!(epoch, "PostgreSQL is connected");
-            tables.restart(&epoch, from);
-            for (table, (now, before)) in now.iter().zip(shapes.iter()).enumerate() {
-                if now.schema != before.schema {
-                    tables.reshape(table, now.schema.clone());
+/// What is known of the database that is followed. It changes together with the tables' epoch.
+struct Followed {
+    reader: Reader,
+    shapes: Vec<Shape>,
+    epoch: String,
+}
+
+impl Followed {
+    fn take(&mut self, tables: &Tables, event: Event) {
+        match event {
+            Event::Up { epoch, from, shapes: now, primary } => {
+                tracing::info!(epoch, "PostgreSQL is connected");
+                tables.restart(&epoch, from);
+                for (table, (now, before)) in now.iter().zip(self.shapes.iter()).enumerate() {
+                    if now.schema != before.schema {
+                        tables.reshape(table, now.schema.clone());
+                    }
+                }
+                *self = Followed { reader: self.reader.of(primary), shapes: now, epoch };
+            }
+            Event::Commit(commit) => tables.publish(commit),
+            Event::Idle { position } => tables.advance(position),
+            Event::Table { table, shape: Ok(now) } => {
+                tables.reshape(table, now.schema.clone());
+                if let Some(shape) = self.shapes.get_mut(table) {
+                    *shape = now;
                 }
             }
-            *shapes = now;
-        }
-        Event::Commit(commit) => tables.publish(commit),
-        Event::Idle { position } => tables.advance(position),
-        Event::Table { table, shape: Ok(now) } => {
-            tables.reshape(table, now.schema.clone());
-            if let Some(shape) = shapes.get_mut(table) {
-                *shape = now;
+            Event::Table { shape: Err(error), .. } => {
+                tracing::error!("a table can't be watched any more: {error}")
             }
-        }
-        Event::Table { shape: Err(error), .. } => {
-            tracing::error!("a table can't be watched any more: {error}")
-        }
-        Event::Down { error, retry } => {
-            tracing::warn!("PostgreSQL is not connected, again in {} ms: {error}", retry.as_millis());
+            Event::Down { error, retry } => {
+                tracing::warn!("PostgreSQL is not connected, again in {} ms: {error}", retry.as_millis());
+            }
         }
     }
 }

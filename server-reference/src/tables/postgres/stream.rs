@@ -1,23 +1,32 @@
 //! The stream of commits: it connects, checks, reads, confirms, and connects again.
 
+use super::Settings;
 use super::assemble::{AssembleError, Assembler, Shape};
 use super::check::{self, SetupError, check};
 use super::session::{Address, AddressError};
-use super::{Settings, slot};
+use super::slot::{self, Primary, Slot};
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
 use tidewire_server_core::tables::{Change, Commit};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_postgres::Client;
 
 /// How long after a failure it is tried again: twice as long each time, from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
 /// How long a table that is not as it was is left alone between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the database is still there; after how many looks without a word from it, it is asked, and how long it may
+/// take to answer.
+const LOOK: Duration = Duration::from_secs(1);
+const QUIET: u32 = 5;
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long it may take until a stream has begun, once the slot is there.
+const BEGIN: Duration = Duration::from_secs(30);
 
 /// What the stream says.
 #[derive(Debug)]
@@ -31,6 +40,8 @@ pub enum Event {
         from: u64,
         /// The tables, in the settings' order.
         shapes: Vec<Shape>,
+        /// Who is read: for [`Reader::of`](super::Reader::of).
+        primary: Primary,
     },
     /// A commit. Positions ascend within an epoch, over every reconnect.
     Commit(Commit),
@@ -74,6 +85,9 @@ pub enum StreamError {
     /// The database ended the stream.
     #[error("replication: the database ended the stream")]
     Ended,
+    /// The database does not answer, or is not the primary any more.
+    #[error("replication: the database does not answer any more, or has lost the stream")]
+    Silent,
 }
 
 impl StreamError {
@@ -82,7 +96,7 @@ impl StreamError {
         match self {
             StreamError::Address(_) => "postgres_address",
             StreamError::Setup(errors) => errors.first().map_or("postgres", SetupError::code),
-            StreamError::Replication(_) | StreamError::Ended => "replication",
+            StreamError::Replication(_) | StreamError::Ended | StreamError::Silent => "replication",
             StreamError::Assemble(_) => "replication_stream",
         }
     }
@@ -91,7 +105,9 @@ impl StreamError {
     pub fn is_retryable(&self) -> bool {
         match self {
             StreamError::Address(_) => false,
-            StreamError::Setup(errors) => errors.iter().all(|error| matches!(error, SetupError::Database(_))),
+            StreamError::Setup(errors) => {
+                errors.iter().all(|error| matches!(error, SetupError::Database(_) | SetupError::Silent))
+            }
             _ => true,
         }
     }
@@ -105,16 +121,28 @@ impl From<SetupError> for StreamError {
 
 /// How far commits are needed no more: those behind it come again after a restart, so a log of them can be refilled.
 #[derive(Debug, Clone, Default)]
-pub struct Released(Arc<AtomicU64>);
+pub struct Released(Arc<Mutex<(String, u64)>>);
 
 impl Released {
-    /// Commits up to and with this position are not needed again. It never goes back.
-    pub fn up_to(&self, position: u64) {
-        self.0.fetch_max(position, Ordering::Relaxed);
+    /// Commits up to and with this position of an epoch are not needed again. It never goes back. Of an epoch that is over it says
+    /// nothing: its positions may lie far ahead of those that are to come.
+    pub fn up_to(&self, epoch: &str, position: u64) {
+        let mut released = self.lock();
+        if released.0 == epoch {
+            released.1 = released.1.max(position);
+        }
+    }
+
+    fn begin(&self, epoch: &str) {
+        *self.lock() = (epoch.to_owned(), 0);
     }
 
     fn position(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.lock().1
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (String, u64)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,6 +167,13 @@ pub struct Stream {
 struct Link {
     client: ReplicationClient,
     assembler: Assembler,
+    /// An ordinary connection to the same server, for questions.
+    control: Client,
+    primary: Primary,
+    /// When it is looked again, whether the server was heard since the last time, and how often it was not, in a row.
+    look: Interval,
+    heard: bool,
+    quiet: u32,
 }
 
 impl Stream {
@@ -179,10 +214,17 @@ impl Stream {
             }
             let done = match self.link.as_mut() {
                 None => self.connect().await,
-                Some(link) => match link.client.recv().await {
-                    Ok(Some(event)) => self.take(event).await,
-                    Ok(None) => Err(StreamError::Ended),
-                    Err(error) => Err(error.into()),
+                Some(link) => tokio::select! {
+                    biased;
+                    received = link.client.recv() => {
+                        link.heard = true;
+                        match received {
+                            Ok(Some(event)) => self.take(event).await,
+                            Ok(None) => Err(StreamError::Ended),
+                            Err(error) => Err(error.into()),
+                        }
+                    }
+                    _ = link.look.tick() => link.is_there().await,
                 },
             };
             if let Err(error) = done {
@@ -200,33 +242,64 @@ impl Stream {
     }
 
     async fn connect(&mut self) -> Result<(), StreamError> {
-        let control = self.address.connect().await.map_err(SetupError::from)?;
+        let (control, place) = self.address.connect().await?;
         let shapes = check(&control, &self.settings).await.map_err(StreamError::Setup)?;
         let slot = match slot::find(&control, &self.settings.slot).await? {
+            Some(slot) if self.is_behind(&control, &slot).await? => {
+                tracing::warn!(slot = %slot.name, "the database is an earlier copy of itself: its replication slot is replaced");
+                slot::remove(&control, &slot.name).await?;
+                slot::create(&control, &self.settings.slot).await?
+            }
             Some(slot) => slot,
             None => slot::create(&control, &self.settings.slot).await?,
         };
         let asked = "select pg_snapshot_xmax(pg_current_snapshot())::text";
         let row = control.query_one(asked, &[]).await.map_err(SetupError::from)?;
         let xid: String = row.try_get(0).map_err(SetupError::from)?;
-        let config = self.address.replication(&self.settings, &slot.name);
-        let mut client = ReplicationClient::connect_gated(config).await?;
-        let system = client.identify_system().await?;
-        client.start().await?;
-        client.wait_started().await?;
+        let config = place.replication(&self.settings, &slot.name);
+        let begun = async {
+            let mut client = ReplicationClient::connect_gated(config).await?;
+            let system = client.identify_system().await?;
+            client.start().await?;
+            client.wait_started().await?;
+            Ok::<_, PgWireError>((client, system))
+        };
+        let (client, system) =
+            tokio::time::timeout(BEGIN, begun).await.map_err(|_| StreamError::Silent)??;
+        let primary = Primary { slot: slot.name, timeline: system.timeline };
+        // A name may lead elsewhere than a moment ago.
+        if slot::reading(&control, &primary).await? != Some(true) {
+            return Err(StreamError::Silent);
+        }
         let epoch = format!("{}-{}-{}", system.system_id, system.timeline, slot.generation);
         if epoch != self.epoch {
             self.epoch.clone_from(&epoch);
             (self.last, self.idle) = (0, 0);
-            self.released.0.store(0, Ordering::Relaxed);
+            self.released.begin(&self.epoch);
         }
         self.retry = RETRY.0;
         let assembler = Assembler::new(shapes.clone(), xid.parse().unwrap_or(0), self.settings.commit_bytes);
-        self.link = Some(Link { client, assembler });
+        // It may have nothing to do for long.
+        control.batch_execute("set idle_session_timeout = 0").await.map_err(SetupError::from)?;
+        let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (heard, quiet) = (false, 0);
+        self.link = Some(Link { client, assembler, control, primary: primary.clone(), look, heard, quiet });
         // What was given on an earlier connection comes no more, even if it was not released.
         let from = slot.confirmed.max(self.last).max(self.idle);
-        self.events.push_back(Event::Up { epoch, from, shapes });
+        self.events.push_back(Event::Up { epoch, from, shapes, primary });
         Ok(())
+    }
+
+    /// Whether the database's log ends before what it has given, because a copy of its disk was put back: then other commits are to get the
+    /// positions of those that were given.
+    async fn is_behind(&self, control: &Client, slot: &Slot) -> Result<bool, SetupError> {
+        if !self.epoch.ends_with(&format!("-{}", slot.generation)) {
+            return Ok(false);
+        }
+        let row = control.query_one("select pg_current_wal_flush_lsn()::text", &[]).await?;
+        let end: Option<String> = row.try_get(0)?;
+        Ok(slot::position(end.as_deref()) < self.last.max(self.idle))
     }
 
     async fn take(&mut self, event: ReplicationEvent) -> Result<(), StreamError> {
@@ -284,16 +357,36 @@ impl Stream {
             }
             *at = Some(Instant::now());
         }
-        let control = self.address.connect().await.map_err(SetupError::from)?;
-        let role =
-            control.query_one("select quote_ident(current_user)", &[]).await.map_err(SetupError::from)?;
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        let asked = "select quote_ident(current_user)";
+        let role = link.control.query_one(asked, &[]).await.map_err(SetupError::from)?;
         let role: String = role.try_get(0).map_err(SetupError::from)?;
-        let shape = check::table(&control, &self.settings, wanted, &role).await;
-        if let (Ok(shape), Some(link)) = (&shape, self.link.as_mut()) {
+        let shape = check::table(&link.control, &self.settings, wanted, &role).await;
+        if let Ok(shape) = &shape {
             link.assembler.adopt(table, shape.clone());
         }
         self.events.push_back(Event::Table { table, shape });
         Ok(())
+    }
+}
+
+impl Link {
+    /// Whether the server is there, and reads its log for us. A machine that is gone does not end its connections. And a database that is to
+    /// stop ends the ordinary ones, but waits until all of its log is confirmed by who reads it, which we may not do for long.
+    async fn is_there(&mut self) -> Result<(), StreamError> {
+        if self.control.is_closed() {
+            return Err(StreamError::Ended);
+        }
+        self.quiet = if std::mem::take(&mut self.heard) { 0 } else { self.quiet + 1 };
+        if self.quiet < QUIET {
+            return Ok(());
+        }
+        self.quiet = 0;
+        match tokio::time::timeout(ANSWER, slot::reading(&self.control, &self.primary)).await {
+            Ok(Ok(Some(true))) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(_)) | Err(_) => Err(StreamError::Silent),
+        }
     }
 }
 

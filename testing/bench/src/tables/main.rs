@@ -1,8 +1,11 @@
 //! `cargo xtask bench tables`: what live tables cost, as ratios of two ways of doing the same in one run.
 
+mod database;
+mod decoder;
 mod figure;
 mod matching;
 mod resume;
+mod wal;
 mod world;
 
 use clap::Parser;
@@ -36,6 +39,8 @@ struct Part {
 const PARTS: &[Part] = &[
     Part { names: &["match_100k_vs_naive", "match_1m_vs_100k"], measure: matching::measure },
     Part { names: &["resume_bytes"], measure: resume::measure },
+    Part { names: &["decoder_vs_pg_recvlogical"], measure: decoder::measure },
+    Part { names: &["pg_wal"], measure: wal::measure },
 ];
 
 fn main() -> ExitCode {

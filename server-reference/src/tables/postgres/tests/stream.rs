@@ -1,9 +1,29 @@
 //! What the stream says of what happens in a database.
 
-use super::super::{ReadError, SetupError};
+use super::super::{ReadError, SetupError, StreamError};
 use super::*;
 use tidewire_core::tables::Value;
 use tidewire_core::tables::filter::{Column, Filter};
+use tidewire_fault_proxy::{Direction, Faults, Proxy};
+
+/// Why the stream is not connected any more, after whatever else it has to say.
+async fn down(stream: &mut Stream) -> StreamError {
+    loop {
+        match next(stream).await {
+            Event::Down { error, .. } => return error,
+            Event::Idle { .. } => {}
+            other => panic!("{other:?} while nothing is there"),
+        }
+    }
+}
+
+/// Stops a database while whoever reads it goes on, for it waits for them.
+fn stop(mut cluster: Cluster) -> tokio::task::JoinHandle<Cluster> {
+    tokio::task::spawn_blocking(move || {
+        cluster.stop().unwrap();
+        cluster
+    })
+}
 
 #[tokio::test]
 async fn commits_come_with_what_their_rows_were_as_far_as_filters_ask() {
@@ -112,7 +132,7 @@ async fn a_killed_database_is_gone_on_with_where_it_was() {
             positions.push(commit(&mut stream).await.position);
         }
         if round == 1 {
-            released.up_to(positions[4]);
+            released.up_to(&epoch, positions[4]);
         }
         rig.cluster.kill_hard().unwrap();
         rig.cluster.start_again().unwrap();
@@ -149,7 +169,7 @@ async fn a_slot_that_lost_its_log_is_replaced_and_the_epoch_is_new() {
     // The plan has a limit that suits a disk, not a test.
     rig.run("alter system set max_slot_wal_keep_size = '1MB'").await;
     rig.run("select pg_reload_conf()").await;
-    let (mut stream, _released) = rig.stream();
+    let (mut stream, released) = rig.stream();
     let (epoch, _) = up(&mut stream).await;
     rig.run("insert into item values (1, 'open', 1, null)").await;
     // It is not released, so the slot must keep it.
@@ -163,7 +183,14 @@ async fn a_slot_that_lost_its_log_is_replaced_and_the_epoch_is_new() {
     let (new, _) = up(&mut stream).await;
     assert_ne!(new, epoch);
     rig.run("insert into item values (2, 'open', 1, null)").await;
-    assert_eq!(told(&commit(&mut stream).await), ["- > 2 open 1 null"]);
+    let given = commit(&mut stream).await;
+    assert_eq!(told(&given), ["- > 2 open 1 null"]);
+    // What is said of the old epoch holds for no commit of the new one.
+    released.up_to(&epoch, given.position);
+    let _ = tokio::time::timeout(Duration::from_secs(3), stream.next()).await;
+    let asked = "select (confirmed_flush_lsn - '0/0')::text from pg_replication_slots where active";
+    let confirmed: String = rig.admin.query_one(asked, &[]).await.unwrap().get(0);
+    assert!(confirmed.parse::<u64>().unwrap() < given.position, "{confirmed} of {}", given.position);
     let asked = "select count(*) from pg_replication_slots";
     assert_eq!(
         rig.admin.query_one(asked, &[]).await.unwrap().get::<_, i64>(0),
@@ -176,7 +203,7 @@ async fn a_slot_that_lost_its_log_is_replaced_and_the_epoch_is_new() {
 async fn a_quiet_publication_keeps_no_log_of_a_busy_database() {
     let rig = Rig::ready(&[]).await;
     let (mut stream, released) = rig.stream();
-    up(&mut stream).await;
+    let (epoch, _) = up(&mut stream).await;
     rig.run("insert into item values (1, 'open', 1, null)").await;
     let given = commit(&mut stream).await;
     let reader = rig.reader();
@@ -197,7 +224,7 @@ async fn a_quiet_publication_keeps_no_log_of_a_busy_database() {
     for _ in 0..20 {
         behind(&mut stream, 5_000_000, u64::MAX).await;
     }
-    released.up_to(given.position);
+    released.up_to(&epoch, given.position);
     rig.run(busy).await;
     behind(&mut stream, 0, 100_000).await;
 }
@@ -267,4 +294,72 @@ async fn a_filter_narrows_what_is_read_and_changes_nothing_of_what_is_found() {
         reader.snapshot(&shapes[0], &[], values.len(), |_| true).await.unwrap().rows.len(),
         values.len()
     );
+}
+
+#[tokio::test]
+async fn a_database_that_vanishes_without_a_word_is_noticed_and_a_quiet_one_is_not() {
+    let mut rig = Rig::ready(&[]).await;
+    let proxy = Proxy::start(&format!("127.0.0.1:{}", rig.cluster.port())).await.unwrap();
+    rig.settings.address = format!("postgres://tidewire@{}/postgres", proxy.address());
+    let (mut stream, _released) = rig.stream();
+    let (epoch, _) = up(&mut stream).await;
+    let quiet = async { while matches!(stream.next().await, Event::Idle { .. }) {} };
+    assert!(tokio::time::timeout(Duration::from_secs(7), quiet).await.is_err(), "it was only quiet");
+    let hole = Direction { black_hole: true, ..Direction::default() };
+    proxy.set(Faults { up: hole.clone(), down: hole, ..Faults::default() });
+    rig.run("insert into item values (1, 'open', 1, null)").await;
+    let error = down(&mut stream).await;
+    assert!(matches!(error, StreamError::Silent) && error.is_retryable(), "{error}");
+    proxy.set(Faults::default());
+    assert_eq!(up(&mut stream).await.0, epoch);
+    assert_eq!(told(&commit(&mut stream).await), ["- > 1 open 1 null"]);
+}
+
+#[tokio::test]
+async fn a_database_that_was_put_back_to_earlier_has_a_new_epoch() {
+    let mut rig = Rig::ready(&[]).await;
+    let (mut stream, _released) = rig.stream();
+    let (epoch, _) = up(&mut stream).await;
+    let stopping = stop(rig.cluster);
+    down(&mut stream).await;
+    rig.cluster = stopping.await.unwrap();
+    rig.cluster.save().unwrap();
+    rig.cluster.start_again().unwrap();
+    rig.admin = connect(&rig.cluster, "postgres").await;
+    assert_eq!(up(&mut stream).await.0, epoch, "it was only stopped");
+    rig.run("insert into item select i, 'open', i, repeat('x', 1000) from generate_series(1, 200) i").await;
+    let given = commit(&mut stream).await;
+
+    let stopping = stop(rig.cluster);
+    down(&mut stream).await;
+    rig.cluster = stopping.await.unwrap();
+    rig.cluster.restore().unwrap();
+    rig.cluster.start_again().unwrap();
+    rig.admin = connect(&rig.cluster, "postgres").await;
+    rig.run("insert into item values (1, 'open', 1, 'before')").await;
+    assert_ne!(up(&mut stream).await.0, epoch);
+    rig.run("insert into item values (2, 'open', 1, 'behind')").await;
+    let first = commit(&mut stream).await;
+    assert_eq!(told(&first), ["- > 2 open 1 behind"]);
+    assert!(first.position < given.position, "it was put back to nothing earlier");
+}
+
+#[tokio::test]
+async fn a_database_that_is_to_stop_does_not_wait_for_us() {
+    let mut rig = Rig::ready(&[]).await;
+    let (mut stream, _released) = rig.stream();
+    let (epoch, _) = up(&mut stream).await;
+    rig.run("insert into item values (1, 'open', 1, null)").await;
+    // It is not released, and it is not lost.
+    let given = commit(&mut stream).await;
+    let started = std::time::Instant::now();
+    let stopping = stop(rig.cluster);
+    let error = down(&mut stream).await;
+    rig.cluster = stopping.await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}, {error}", started.elapsed());
+    rig.cluster.start_again().unwrap();
+    drop(stream);
+    let (mut again, _released) = Stream::new(rig.settings.clone()).unwrap();
+    assert_eq!(up(&mut again).await.0, epoch);
+    assert_eq!(commit(&mut again).await.position, given.position);
 }

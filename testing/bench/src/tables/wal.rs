@@ -1,0 +1,112 @@
+//! What the set-up for live tables adds to a database's log.
+
+use crate::Failure;
+use crate::database::Database;
+use crate::figure::{Aim, Figure};
+use tidewire_server::UserKind;
+use tidewire_server::tables::{PostgresConfig, SourceConfig, TablesConfig, WatchConfig, plan};
+
+/// Rows in each table.
+const ROWS: u64 = 10_000;
+/// Changes in a transaction: an insert, a delete, and updates.
+const CHANGES: u64 = 10;
+const UPDATES: u64 = CHANGES - 2;
+/// How many of the updates change a column that is filtered by: of the figure, and for comparison.
+const MOVING: [u64; 3] = [2, 0, UPDATES];
+
+pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
+    let transactions = if quick { 3_000 } else { 20_000 };
+    tokio::runtime::Runtime::new()?.block_on(compare(transactions))
+}
+
+async fn compare(transactions: u64) -> Result<Vec<Figure>, Failure> {
+    // The log then has changes only, whenever the last checkpoint was.
+    let database = Database::start(&[("full_page_writes", "off")]).await?;
+    let columns = "id bigint primary key, owner text not null, state text not null, priority int not null, body text not null";
+    for moving in MOVING {
+        database.run(&format!("create table plain_{moving} ({columns})")).await?;
+        database.run(&format!("create table watched_{moving} ({columns})")).await?;
+    }
+    let config = TablesConfig {
+        source: Some(SourceConfig::Postgres(PostgresConfig {
+            address: database.cluster.address("postgres"),
+            ca: None,
+            publication: "tidewire".to_owned(),
+            slot: "tidewire".to_owned(),
+        })),
+        watch: MOVING.into_iter().map(watch).collect(),
+        ..TablesConfig::default()
+    };
+    let planned = plan(&config, "tidewire").await?;
+    for statement in planned.split(";\n") {
+        database.run(statement).await?;
+    }
+    let mut found = Vec::new();
+    for moving in MOVING {
+        let plain = written(&database, &format!("plain_{moving}"), moving, transactions).await?;
+        let watched = written(&database, &format!("watched_{moving}"), moving, transactions).await?;
+        found.push((watched, plain, watched / plain));
+    }
+    let [(watched, plain, ratio), (_, _, none), (_, _, all)] =
+        found.try_into().map_err(|_| "three were measured")?;
+    Ok(vec![Figure {
+        name: "pg_wal",
+        value: ratio,
+        aim: Aim::Most(1.1),
+        how: format!(
+            "{watched:.0} bytes of log a change with what `tables plan` says for filters by owner and state, {plain:.0} without; rows \
+             of 300 bytes, an insert, a delete and {UPDATES} updates in a transaction, {} of them of state; {none:.3} if no update is of \
+             state, {all:.3} if all are",
+            MOVING[0]
+        ),
+    }])
+}
+
+fn watch(moving: u64) -> WatchConfig {
+    WatchConfig {
+        name: format!("watched_{moving}"),
+        table: None,
+        columns: None,
+        filters: vec!["state".to_owned()],
+        access: vec![(UserKind::User, "owner=eq.{sub}".to_owned())],
+    }
+}
+
+/// Bytes of log for a change of a table, if so many of a transaction's updates change the state.
+async fn written(database: &Database, table: &str, moving: u64, transactions: u64) -> Result<f64, Failure> {
+    let row =
+        |id: &str| format!("select {id}, 'user' || {id} % 500, 'open', 0, repeat(md5(({id})::text), 8)");
+    database.run(&format!("insert into {table} {} from generate_series(1, {ROWS}) n", row("n"))).await?;
+    database.run(&format!("vacuum analyze {table}")).await?;
+    let before = database.logged().await?;
+    // At step i the rows from i + 1 are there.
+    let updated = format!("id = i + 1 + (i::bigint * 7919 + j * 104729) % {}", ROWS - 1);
+    database
+        .run(&format!(
+            "do $$ begin
+                for i in 1..{transactions} loop
+                    insert into {table} {};
+                    delete from {table} where id = i;
+                    for j in 1..{} loop
+                        update {table} set priority = priority + 1 where {updated};
+                    end loop;
+                    for j in {}..{UPDATES} loop
+                        update {table} set state = case state when 'open' then 'done' else 'open' end where {updated};
+                    end loop;
+                    commit;
+                end loop;
+            end $$",
+            row(&format!("{ROWS} + i")),
+            UPDATES - moving,
+            UPDATES - moving + 1,
+        ))
+        .await?;
+    let bytes = database.logged().await? - before;
+    let changed = format!(
+        "select (count(*) = {ROWS} and (sum(priority) > 0) = ({moving} < {UPDATES}))::text from {table}"
+    );
+    if database.ask(&changed).await? != "true" {
+        return Err(format!("the changes of {table} were not made").into());
+    }
+    Ok(bytes as f64 / (transactions * CHANGES) as f64)
+}
