@@ -1,7 +1,14 @@
 //! `cargo xtask bench tables`: what live tables cost, as ratios of two ways of doing the same in one run.
 
+mod capture;
 mod figure;
+mod latency;
 mod matching;
+mod place;
+// Of the other bench, which looks at more of it.
+#[path = "../process.rs"]
+#[allow(dead_code)]
+mod process;
 mod resume;
 mod world;
 
@@ -36,6 +43,8 @@ struct Part {
 const PARTS: &[Part] = &[
     Part { names: &["match_100k_vs_naive", "match_1m_vs_100k"], measure: matching::measure },
     Part { names: &["resume_bytes"], measure: resume::measure },
+    Part { names: &["callback_vs_fsync", "callback_vs_polling"], measure: latency::measure },
+    Part { names: &["sqlite_capture_cpu"], measure: capture::measure },
 ];
 
 fn main() -> ExitCode {
