@@ -1,5 +1,6 @@
 //! The thread that tells of commits.
 
+use super::writes::Writes;
 use super::{KEPT, Opened, open};
 use crate::clock;
 use crate::sync::lock;
@@ -12,8 +13,14 @@ use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
 use tidewire_server_core::tables::sqlite::{self, Described, Log, SqliteError, Watch};
 
-/// How often it is asked whether somebody committed: three microseconds of work each time.
+/// How often it is asked whether somebody committed if nothing is heard of a write: three microseconds of work each time.
 const POLL: Duration = Duration::from_millis(5);
+/// How soon it is asked again after a write was heard of, at the soonest. The commit can be seen only once the writer has synced it,
+/// however long its disk takes: so the steps get longer, by this part of the time since the write.
+const STEP: Duration = Duration::from_micros(30);
+const PART: u32 = 8;
+/// For so long after a commit was told no write is heard of: who commits all the time is followed a few commits at a time.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How often the clock and the file are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the log on disk is trimmed, and how many changes go at a time, so that writers never wait long.
@@ -27,6 +34,9 @@ pub(super) struct Stream {
     /// For the thread that answers.
     described: Arc<Mutex<Vec<Described>>>,
     tables: Arc<Tables>,
+    writes: Writes,
+    /// When a write was heard of whose commit was not seen yet.
+    written: Option<Instant>,
     /// Up to where it has told.
     told: u64,
     /// `data_version` and `schema_version`, as they were last.
@@ -43,8 +53,10 @@ impl Stream {
         tables: Arc<Tables>,
     ) -> Stream {
         let told = opened.from;
+        let writes = Writes::to(&path);
+        let (written, versions) = (None, None);
         let mut stream =
-            Stream { opened, path, watches, described, tables, told, versions: None, file: None };
+            Stream { opened, path, watches, described, tables, writes, written, told, versions, file: None };
         stream.file = stream.file_now();
         stream
     }
@@ -62,14 +74,23 @@ impl Stream {
     /// Runs until it is told to stop.
     pub(super) fn run(mut self, stop: &AtomicBool) {
         let (mut ticked, mut trimmed) = (Instant::now(), Instant::now());
+        short_sleeps();
         while !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(POLL);
-            if let Err(error) = self.look() {
-                tracing::warn!(%error, "the tables' database can't be read");
-                std::thread::sleep(TICK);
+            self.wait();
+            match self.look() {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.written = None;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the tables' database can't be read");
+                    std::thread::sleep(TICK);
+                }
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
+                self.writes.renew();
                 self.tables.tick(clock::mono());
                 if self.file_now() != self.file {
                     self.reopen("the file is another one");
@@ -82,11 +103,26 @@ impl Stream {
         }
     }
 
-    fn look(&mut self) -> rusqlite::Result<()> {
-        let now = versions(&self.opened.connection)?;
-        if self.versions == Some(now) {
-            return Ok(());
+    /// Waits until it is worth to look.
+    fn wait(&mut self) {
+        let step = self.written.map_or(POLL, |written| written.elapsed() / PART);
+        if step < POLL {
+            std::thread::sleep(step.max(STEP));
+            // These are of the same commit, most likely.
+            self.writes.forget();
+        } else {
+            self.written = self.writes.wait(POLL).then(Instant::now);
         }
+    }
+
+    /// Looks whether there is something new; true if there is.
+    fn look(&mut self) -> rusqlite::Result<bool> {
+        // The one is only ever another if the other is.
+        let data = data_version(&self.opened.connection)?;
+        if self.versions.is_some_and(|(before, _)| before == data) {
+            return Ok(false);
+        }
+        let now = (data, schema_version(&self.opened.connection)?);
         let reshaped = self.versions.is_none_or(|(_, schema)| schema != now.1);
         self.read_on()?;
         // Until it could be attached to, a change of the schema stays new.
@@ -95,7 +131,7 @@ impl Stream {
             self.attach()?;
         }
         self.versions = Some(now);
-        Ok(())
+        Ok(true)
     }
 
     /// Tells what was committed since.
@@ -177,7 +213,22 @@ impl Stream {
 }
 
 fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
-    let data = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-    let schema = connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))?;
-    Ok((data, schema))
+    Ok((data_version(connection)?, schema_version(connection)?))
+}
+
+/// Another one after each commit of another connection.
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
+fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+/// Lets this thread sleep for less than the 50 microseconds by which the system makes sleeps longer, to save wake-ups.
+fn short_sleeps() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {
+        tracing::debug!(%error, "sleeps stay long");
+    }
 }
