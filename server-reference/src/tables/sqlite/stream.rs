@@ -1,7 +1,7 @@
 //! The thread that tells of commits.
 
 use super::writes::Writes;
-use super::{KEPT, Opened, open};
+use super::{BUSY, KEPT, Opened, open};
 use crate::clock;
 use crate::sync::lock;
 use rusqlite::Connection;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
-use tidewire_server_core::tables::sqlite::{self, Described, Log, SqliteError, Watch};
+use tidewire_server_core::tables::sqlite::{self, Described, SqliteError, Watch};
 
 /// How often it is asked whether somebody committed if nothing is heard of a write: three microseconds of work each time.
 const POLL: Duration = Duration::from_millis(5);
@@ -23,9 +23,11 @@ const PART: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(1);
 /// How often the clock and the file are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the log on disk is trimmed, and how many changes go at a time, so that writers never wait long.
+/// The log on disk is trimmed after so many changes, or so long after the last time.
+const TRIM_CHANGES: u64 = 10_000;
 const TRIM: Duration = Duration::from_secs(30);
-const TRIM_AT_ONCE: u64 = 5_000;
+/// How many changes go at a time, so that writers never wait long, nor those who want to hear of commits.
+const TRIM_AT_ONCE: u64 = 1_000;
 
 pub(super) struct Stream {
     opened: Opened,
@@ -39,6 +41,9 @@ pub(super) struct Stream {
     written: Option<Instant>,
     /// Up to where it has told.
     told: u64,
+    /// When the log was last trimmed, and how far it had told then.
+    trimmed: Instant,
+    kept: u64,
     /// `data_version` and `schema_version`, as they were last.
     versions: Option<(i64, i64)>,
     file: Option<(u64, u64)>,
@@ -54,9 +59,20 @@ impl Stream {
     ) -> Stream {
         let told = opened.from;
         let writes = Writes::to(&path);
-        let (written, versions) = (None, None);
-        let mut stream =
-            Stream { opened, path, watches, described, tables, writes, written, told, versions, file: None };
+        let mut stream = Stream {
+            opened,
+            path,
+            watches,
+            described,
+            tables,
+            writes,
+            written: None,
+            told,
+            trimmed: Instant::now(),
+            kept: told,
+            versions: None,
+            file: None,
+        };
         stream.file = stream.file_now();
         stream
     }
@@ -68,12 +84,14 @@ impl Stream {
         self.tables.restart(&self.opened.life.epoch, self.told);
         if let Err(error) = self.read_on() {
             tracing::warn!(%error, "the tables' database can't be read");
+            // It is looked again.
+            self.versions = None;
         }
     }
 
     /// Runs until it is told to stop.
     pub(super) fn run(mut self, stop: &AtomicBool) {
-        let (mut ticked, mut trimmed) = (Instant::now(), Instant::now());
+        let mut ticked = Instant::now();
         short_sleeps();
         while !stop.load(Ordering::Relaxed) {
             self.wait();
@@ -96,8 +114,7 @@ impl Stream {
                     self.reopen("the file is another one");
                 }
             }
-            if trimmed.elapsed() >= TRIM {
-                trimmed = Instant::now();
+            if self.trimmed.elapsed() >= TRIM || self.told.abs_diff(self.kept) >= TRIM_CHANGES {
                 self.trim();
             }
         }
@@ -117,36 +134,42 @@ impl Stream {
 
     /// Looks whether there is something new; true if there is.
     fn look(&mut self) -> rusqlite::Result<bool> {
-        // The one is only ever another if the other is.
         let data = data_version(&self.opened.connection)?;
         if self.versions.is_some_and(|(before, _)| before == data) {
             return Ok(false);
         }
-        let now = (data, schema_version(&self.opened.connection)?);
-        let reshaped = self.versions.is_none_or(|(_, schema)| schema != now.1);
-        self.read_on()?;
+        let Some(schema) = self.read_on()? else { return Ok(true) };
+        let reshaped = self.versions.is_none_or(|(_, before)| before != schema);
         // Until it could be attached to, a change of the schema stays new.
         self.versions = None;
         if reshaped {
             self.attach()?;
         }
-        self.versions = Some(now);
+        self.versions = Some((data, schema));
         Ok(true)
     }
 
-    /// Tells what was committed since.
-    fn read_on(&mut self) -> rusqlite::Result<()> {
+    /// Tells what was committed since. The result is the schema's version; none if it had to begin anew.
+    fn read_on(&mut self) -> rusqlite::Result<Option<i64>> {
         let Opened { connection, described, life, .. } = &mut self.opened;
-        match sqlite::read(connection, described, self.told)? {
-            Some(commit) => {
-                life.tell(connection, commit.position)?;
-                self.told = commit.position;
-                self.tables.publish(commit);
-            }
-            None if Log::of(connection)?.head < self.told => self.reopen("it lost changes"),
-            None => {}
+        // One for all: each is locks to take and to give back.
+        let transaction = connection.unchecked_transaction()?;
+        let schema = schema_version(&transaction)?;
+        if !life.goes_on(&transaction)? {
+            drop(transaction);
+            self.reopen("it lost changes");
+            return Ok(None);
         }
-        Ok(())
+        let commit = sqlite::read(&transaction, described, self.told)?;
+        if let Some(commit) = &commit {
+            life.tell(&transaction, commit.position)?;
+        }
+        drop(transaction);
+        if let Some(commit) = commit {
+            self.told = commit.position;
+            self.tables.publish(commit);
+        }
+        Ok(Some(schema))
     }
 
     /// The schema changed: the triggers may be gone, or tables have other columns.
@@ -183,12 +206,16 @@ impl Stream {
             Ok(opened) => {
                 let before = std::mem::replace(&mut self.opened, opened);
                 self.file = self.file_now();
+                self.writes = Writes::to(&self.path);
                 let now = std::mem::replace(&mut self.opened.described, before.described);
                 self.reshape(now);
                 self.begin();
             }
-            // It is tried again with the next tick.
-            Err(error) => tracing::error!("{error}"),
+            // It is tried again, as what led here is still so.
+            Err(error) => {
+                tracing::error!("{error}");
+                std::thread::sleep(TICK);
+            }
         }
     }
 
@@ -197,17 +224,20 @@ impl Stream {
         std::fs::metadata(&self.path).ok().map(|file| (file.dev(), file.ino()))
     }
 
-    fn trim(&self) {
-        let up_to = self.tables.oldest();
-        loop {
-            match sqlite::trim(&self.opened.connection, up_to, KEPT, TRIM_AT_ONCE) {
-                Ok(gone) if gone as u64 == TRIM_AT_ONCE => std::thread::yield_now(),
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::debug!(%error, "the tables' log can't be trimmed now");
-                    break;
-                }
-            }
+    /// Forgets some of the log on disk. What is left is looked at again after the next look.
+    fn trim(&mut self) {
+        // Not the newest that was told: by it the log is known again.
+        let up_to = self.tables.oldest().min(self.told.saturating_sub(1));
+        let connection = &self.opened.connection;
+        // Writers are not waited for, unless they have left no gap for long.
+        let patience = if self.trimmed.elapsed() < 2 * TRIM { Duration::ZERO } else { BUSY };
+        let trimmed = connection
+            .busy_timeout(patience)
+            .and_then(|()| sqlite::trim(connection, up_to, KEPT, TRIM_AT_ONCE));
+        match connection.busy_timeout(BUSY).and(trimmed) {
+            Ok(gone) if gone as u64 == TRIM_AT_ONCE => {}
+            Ok(_) => (self.trimmed, self.kept) = (Instant::now(), self.told),
+            Err(error) => tracing::debug!(%error, "the tables' log can't be trimmed now"),
         }
     }
 }
