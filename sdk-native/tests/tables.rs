@@ -140,6 +140,79 @@ async fn a_killed_server_and_a_killed_client_miss_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_was_away_for_longer_than_the_log_is_told_the_difference_and_the_log_stays_short() {
+    let server = Server::with_tables(SQL, &format!("log_mb = 1\n{TABLES}"), &["--model", "off"]);
+    let client = guest(&server, Storage::Memory).await;
+    let mut table = client.table(&rules()).expect("opened");
+    live(&table).await;
+    client.disconnect();
+    until("stale rows", || table.state() == TableState::Stale).await;
+    let mut app = server.app();
+    app.pragma_update(None, "synchronous", "OFF").expect("set");
+    app.execute_batch(
+        "UPDATE rules SET priority = 6 WHERE id = 1; UPDATE rules SET priority = 7 WHERE id = 1;
+         DELETE FROM rules WHERE id = 2; INSERT INTO rules (id, owner) VALUES (4, 'guests'), (5, 'guests');
+         DELETE FROM rules WHERE id = 5",
+    )
+    .expect("written");
+    let left: i64 = 7;
+    for round in 0..3_i64 {
+        for _ in 0..50 {
+            let transaction = app.transaction().expect("begun");
+            for id in 1_000..1_200 {
+                let sql = "INSERT INTO rules (id, owner, priority) VALUES (?1, 'nobody', ?2)
+                    ON CONFLICT (id) DO UPDATE SET priority = priority + 1";
+                transaction.execute(sql, [id, round]).expect("written");
+            }
+            transaction.commit().expect("committed");
+        }
+        let written = left + 10_000 * (round + 1);
+        let log = || {
+            let sql = "SELECT min(seq), max(seq), count(*) FROM _tidewire_change";
+            app.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("a log")
+        };
+        let (_, last, _): (i64, i64, i64) = log();
+        assert!(last >= written, "{last} changes are logged");
+        // 10,000 are kept for those who come back after a restart, and it is not trimmed for each single one.
+        until("a short log", || log().2 <= 20_000).await;
+        if round == 2 {
+            until("what was missed is gone", || log().0 > left + 1).await;
+        }
+    }
+    assert_eq!(ids(&table), ["1", "2"], "nothing of it was heard");
+    client.connect();
+    let (told, tx, at) = loop {
+        if let TableUpdate::Changes { changes, tx, at } =
+            soon("changes", table.next()).await.expect("it lives")
+        {
+            break (changes, tx, at);
+        }
+    };
+    assert_eq!((tx, at), (None, None));
+    assert!(told.iter().all(|change| change.why == Why::Resync), "{told:?}");
+    let row = |row: &Option<String>| {
+        row.as_deref().map_or(Value::Null, |row| serde_json::from_str(row).expect("JSON"))["priority"].clone()
+    };
+    let mut told: Vec<(&str, Value, Value)> =
+        told.iter().map(|change| (change.event.as_str(), row(&change.old), row(&change.new))).collect();
+    told.sort_by_key(|change| change.0);
+    assert_eq!(
+        told,
+        [
+            ("delete", Value::Null, Value::Null),
+            ("insert", Value::Null, Value::Null),
+            ("update", json!("5"), json!("7"))
+        ],
+        "what came and went is not told"
+    );
+    live(&table).await;
+    assert_eq!(ids(&table), ["1", "4"]);
+    app.execute_batch("UPDATE rules SET priority = 8 WHERE id = 4").expect("written");
+    assert_eq!(changes(&mut table).await[0].why, Why::Commit);
+    client.close().await;
+}
+
+#[tokio::test]
 async fn refusals_have_codes() {
     let server = Server::with_tables(SQL, TABLES, &["--model", "off"]);
     let client = guest(&server, Storage::Memory).await;

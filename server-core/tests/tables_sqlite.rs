@@ -59,7 +59,7 @@ impl Base {
 
     /// Reads on; a row must be as the log knew it.
     fn follow(&mut self) -> usize {
-        let Some(commit) = sqlite::read(&mut self.server, &self.tables, self.after).unwrap() else {
+        let Some(commit) = sqlite::read(&self.server, &self.tables, self.after).unwrap() else {
             return 0;
         };
         assert!(commit.position > self.after && commit.places.iter().all(|place| *place > self.after));
@@ -309,5 +309,9 @@ fn the_log_is_trimmed_from_its_beginning() {
     assert!(sqlite::fingerprint(&base.server, after.head).unwrap().is_some());
     assert_eq!(sqlite::fingerprint(&base.server, after.floor).unwrap(), None);
     base.after = after.floor;
-    assert_eq!(sqlite::read(&mut base.server, &base.tables, after.floor).unwrap().unwrap().changes.len(), 5);
+    assert_eq!(sqlite::read(&base.server, &base.tables, after.floor).unwrap().unwrap().changes.len(), 5);
+    // The next one is numbered by the newest.
+    sqlite::trim(&base.server, before.head, 0, 1_000).unwrap();
+    app.execute_batch("DELETE FROM plain").unwrap();
+    assert_eq!(Log::of(&base.server).unwrap(), Log { head: before.head + 20, floor: before.head - 1 });
 }

@@ -268,6 +268,25 @@ async fn a_database_that_was_put_back_is_another_one() {
 }
 
 #[tokio::test]
+async fn a_log_that_somebody_emptied_is_noticed_though_its_numbers_are_given_again() {
+    let life = Life::start().await;
+    let app = life.app();
+    let (mut ada, mut rows) = (connect(life.address, "ada").await, Rows::default());
+    rows.subscribe(&mut ada).await;
+    app.execute_batch("INSERT INTO tasks VALUES (1, 'ada', 'a'), (2, 'ada', 'b')").unwrap();
+    rows.follow(&mut ada, &table(&app, "ada")).await;
+    app.execute_batch(
+        "BEGIN; DELETE FROM _tidewire_change; UPDATE tasks SET title = id; UPDATE tasks SET owner = 'ada'; COMMIT",
+    )
+    .unwrap();
+    let reset = ada.next().await;
+    assert_eq!((&reset["t"], &reset["reason"]), (&json!("tbl.reset"), &json!("epoch")));
+    rows.cursor = None;
+    rows.subscribe(&mut ada).await;
+    rows.follow(&mut ada, &table(&app, "ada")).await;
+}
+
+#[tokio::test]
 async fn a_table_that_changes_is_told_anew() {
     let life = Life::start().await;
     let app = life.app();

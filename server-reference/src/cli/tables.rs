@@ -20,6 +20,7 @@ pub(super) struct Section {
     max_rows: Option<usize>,
     max_subscriptions: Option<usize>,
     log_minutes: Option<u64>,
+    log_mb: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +74,14 @@ pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<T
         Some(minutes) => {
             let reason = format!("is {minutes}, but must be 1 to 1440");
             return Err(ConfigError::Value { name: "tables.log_minutes", reason });
+        }
+        None => {}
+    }
+    match section.log_mb {
+        Some(megabytes @ 1..=4_096) => tables.limits.log_bytes = megabytes << 20,
+        Some(megabytes) => {
+            let reason = format!("is {megabytes}, but must be 1 to 4096");
+            return Err(ConfigError::Value { name: "tables.log_mb", reason });
         }
         None => {}
     }

@@ -106,13 +106,13 @@ fn help_names_every_way_to_set_something() {
 
 #[test]
 fn tables_are_named_in_the_file_and_found_by_their_source() {
-    let text = "[tables]\nlog_minutes = 5\n[tables.watch.tasks]\ntable = \"task\"\ncolumns = [\"id\"]\n\
+    let text = "[tables]\nlog_minutes = 5\nlog_mb = 8\n[tables.watch.tasks]\ntable = \"task\"\ncolumns = [\"id\"]\n\
                 access = { user = \"owner=eq.{sub}\", operator = \"*\" }";
     let tables = with_file(text, &["--tables-source", "sqlite:app.db"]).unwrap();
     assert!(summary(&tables).contains("tables           tasks in app.db"), "{}", summary(&tables));
     let [watch] = &tables.tables.watch[..] else { panic!("one table") };
     assert_eq!((watch.name.as_str(), watch.table.as_deref(), watch.access.len()), ("tasks", Some("task"), 2));
-    assert_eq!(tables.tables.limits.log_ms, 300_000);
+    assert_eq!((tables.tables.limits.log_ms, tables.tables.limits.log_bytes), (300_000, 8 << 20));
     assert!(summary(&config(&[]).unwrap()).contains("tables           none"));
     let secret = ["--tables-source", "postgres://role:secret@db.example/app?sslmode=require"];
     let there = summary(&with_file(text, &secret).unwrap());
@@ -145,6 +145,7 @@ fn mistakes_about_tables_are_named() {
         ("[tables]\nsource = \"oracle\"", &[], "must be sqlite: and a file"),
         ("[tables]\nsource = \"sqlite:\"", &[], "must be sqlite: and a file"),
         ("[tables]\nlog_minutes = 0", &[], "must be 1 to 1440"),
+        ("[tables]\nlog_mb = 5000", &[], "must be 1 to 4096"),
         ("[tables]\nmax_rows = 0", &[], "must be at least 1"),
         ("[tables.watch.a]\naccess = { everybody = \"*\" }", &[], "unknown field"),
     ] {

@@ -17,7 +17,7 @@ pub(crate) const SECRET: &str = "a secret of the benchmark, 32 bytes or more";
 /// Where SQLite counts transactions in the file that its connections share: the third number of the WAL index's header
 /// ("WAL-mode File Format", §2.1, `iChange`).
 const CHANGES_AT: u64 = 8;
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a fresh database. It is killed, and the database removed, when this is dropped.
 pub(crate) struct Server {

@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use tidewire_core::wire::MAX_TABLE_COLUMNS;
 
-/// The table of the log. Its sequence is the position: `AUTOINCREMENT` never gives a number twice.
+/// The table of the log. Its sequence is the position: the next one is that of the newest row and one more, and the newest row stays
+/// ([`trim`]). `AUTOINCREMENT` would hold without that, but has each transaction write one more page.
 const LOG: &str = "_tidewire_change";
 
 /// A table that is to be watched.
@@ -82,7 +83,7 @@ pub fn attach(connection: &mut Connection, watches: &[Watch]) -> Result<Vec<Desc
     let described =
         watches.iter().map(|watch| describe(&transaction, watch)).collect::<Result<Vec<_>, SqliteError>>()?;
     transaction.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS {LOG} (seq INTEGER PRIMARY KEY AUTOINCREMENT, tbl TEXT NOT NULL, old TEXT, new TEXT, at INTEGER)"
+        "CREATE TABLE IF NOT EXISTS {LOG} (seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, old TEXT, new TEXT, at INTEGER)"
     ))?;
     let known: BTreeMap<String, String> = transaction
         .prepare("SELECT name, sql FROM sqlite_master WHERE name GLOB '_tidewire_*' AND type IN ('table', 'trigger')")?

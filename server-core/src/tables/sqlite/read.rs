@@ -3,7 +3,7 @@
 use super::{Described, LOG, columns, triggers};
 use crate::tables::{Cell, Change, Commit, Narrow, Row, Seen, Snapshot, SourceError, WantedSnapshot};
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use tidewire_core::tables::Type;
 
@@ -50,27 +50,21 @@ pub fn fingerprint(connection: &Connection, position: u64) -> rusqlite::Result<O
         let hash = crate::tables::cursor::hash(texts.iter().map(String::as_str).chain([at.as_str()]));
         Ok(format!("{hash:016x}"))
     };
-    connection.query_row(&sql, [position.cast_signed()], read).optional()
+    connection.prepare_cached(&sql)?.query_row([position.cast_signed()], read).optional()
 }
 
-/// The sequence is only written at a statement's end, which one that fails with `OR FAIL` does not reach; its changes stay.
+/// The newest change is never trimmed.
 fn head(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql = format!(
-        "SELECT max(ifnull((SELECT max(seq) FROM {LOG}), 0), \
-         ifnull((SELECT seq FROM sqlite_sequence WHERE name = '{LOG}'), 0))"
-    );
+    let sql = format!("SELECT ifnull(max(seq), 0) FROM {LOG}");
     let head: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
     Ok(head.cast_unsigned())
 }
 
-/// What was committed after a position, as one commit; none if nothing was. `tables` are in the order of the registry.
-pub fn read(
-    connection: &mut Connection,
-    tables: &[Described],
-    after: u64,
-) -> rusqlite::Result<Option<Commit>> {
-    let transaction = connection.transaction()?;
-    let position = head(&transaction)?;
+/// What was committed after a position, as one commit; none if nothing was. `tables` are in the order of the registry. It is read
+/// within a transaction, which is the caller's if there is one.
+pub fn read(connection: &Connection, tables: &[Described], after: u64) -> rusqlite::Result<Option<Commit>> {
+    let _own = if connection.is_autocommit() { Some(connection.unchecked_transaction()?) } else { None };
+    let position = head(connection)?;
     if position <= after {
         return Ok(None);
     }
@@ -84,7 +78,7 @@ pub fn read(
     };
     let tags: Vec<String> = tables.iter().map(Described::tag).collect();
     let sql = format!("SELECT seq, tbl, old, new, at FROM {LOG} WHERE seq > ? ORDER BY seq");
-    let mut statement = transaction.prepare_cached(&sql)?;
+    let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([after.cast_signed()])?;
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
@@ -95,7 +89,7 @@ pub fn read(
         if commit.changes.len() >= MOST_CHANGES || bytes > MOST_BYTES {
             drop(rows);
             drop(statement);
-            return too_big(&transaction, tables, after, commit).map(Some);
+            return too_big(connection, tables, after, commit).map(Some);
         }
         if let Some(change) = change(tables, &tags, &tag, old.as_deref(), new.as_deref()) {
             commit.changes.push(change);
@@ -107,13 +101,13 @@ pub fn read(
 
 /// So much that new snapshots are cheaper: each table that it concerns is lost.
 fn too_big(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     tables: &[Described],
     after: u64,
     commit: Commit,
 ) -> rusqlite::Result<Commit> {
     let sql = format!("SELECT DISTINCT tbl FROM {LOG} WHERE seq > ?");
-    let concerned: BTreeSet<String> = transaction
+    let concerned: BTreeSet<String> = connection
         .prepare(&sql)?
         .query_map([after.cast_signed()], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -239,11 +233,12 @@ fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSq
     (parts.join(" AND "), values)
 }
 
-/// Forgets the log up to a position, but for so many of the newest changes; how many went.
+/// Forgets the log up to a position, but for so many of the newest changes, at least one: after it the next ones are numbered. How many
+/// went.
 pub fn trim(connection: &Connection, up_to: u64, keep: u64, most: u64) -> rusqlite::Result<usize> {
     let sql = format!(
         "DELETE FROM {LOG} WHERE seq IN (SELECT seq FROM {LOG} WHERE seq <= ? AND seq <= (SELECT max(seq) FROM {LOG}) - ? \
          ORDER BY seq LIMIT ?)"
     );
-    connection.execute(&sql, params![up_to.cast_signed(), keep.cast_signed(), most.cast_signed()])
+    connection.execute(&sql, params![up_to.cast_signed(), keep.max(1).cast_signed(), most.cast_signed()])
 }

@@ -32,10 +32,16 @@ fn scratch(table: &str) -> String {
     quoted(&format!("_tidewire_before_{table}"))
 }
 
+/// Forgets what is noted. Without a condition, and be it one that always holds, a table's page is written even if it is empty.
+fn clear(before: &str) -> String {
+    format!("DELETE FROM {before} WHERE 1;")
+}
+
 /// Names and statements of everything that a table needs, in the order in which they are made.
 pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     let name = quoted(&table.table);
     let before = scratch(&table.table);
+    let clear = clear(&before);
     let tag = text(&table.tag());
     let columns = || table.schema.columns.iter().map(|column| column.name.as_str());
     let keys: Vec<&str> = table
@@ -49,9 +55,7 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
         let values: Vec<String> = keys.iter().map(|key| format!("t.{}", quoted(key))).collect();
         let row = row("t", columns());
         let values = values.join(", ");
-        format!(
-            "DELETE FROM {before}; INSERT INTO {before} SELECT {row}, {values} FROM {name} t WHERE {condition};"
-        )
+        format!("{clear} INSERT INTO {before} SELECT {row}, {values} FROM {name} t WHERE {condition};")
     };
     // Exactly the same key, whatever its collation takes for equal.
     let same_as = |of: &str, row: &str| {
@@ -96,7 +100,7 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     let mut inserted =
         log("b.row", "NULL", &format!(" FROM {before} b WHERE NOT ({same_new}) AND NOT {there}"));
     let replaced = format!("(SELECT b.row FROM {before} b WHERE {same_new})");
-    let _ = write!(inserted, " {} DELETE FROM {before};", log(&replaced, &new, ""));
+    let _ = write!(inserted, " {} {clear}", log(&replaced, &new, ""));
     trigger("ai", "AFTER INSERT".to_owned(), inserted);
     let other = {
         let parts: Vec<String> =
@@ -105,7 +109,7 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     };
     trigger("bu", format!("BEFORE UPDATE OF {watched}"), note(&other));
     let gone = format!(" FROM {before} b WHERE NOT ({same_old}) AND (({same_new}) OR NOT {there})");
-    let updated = format!("{} {} DELETE FROM {before};", log("b.row", "NULL", &gone), log(&old, &new, ""));
+    let updated = format!("{} {} {clear}", log("b.row", "NULL", &gone), log(&old, &new, ""));
     trigger("au", "AFTER UPDATE".to_owned(), updated);
     // Statements of triggers have no aliases here.
     let forget = format!("DELETE FROM {before} WHERE {};", same_as("", "OLD"));

@@ -24,6 +24,9 @@ pub(super) struct Life {
     pub(super) epoch: String,
     path: PathBuf,
     file: Option<File>,
+    /// The newest change that was told, and its fingerprint.
+    told: u64,
+    print: String,
 }
 
 impl Life {
@@ -58,13 +61,14 @@ impl Life {
                 epoch
             }
         };
-        let mut life = Life { epoch, path, file: None };
-        life.create(connection, head)?;
+        let print = print_of(connection, head)?;
+        let mut life = Life { epoch, path, file: None, told: head, print };
+        life.create()?;
         Ok((life, goes_on))
     }
 
-    fn create(&mut self, connection: &Connection, told: u64) -> Result<(), SourceError> {
-        let text = self.text(connection, told)?;
+    fn create(&mut self) -> Result<(), SourceError> {
+        let text = self.text();
         let write = || -> std::io::Result<File> {
             let mut file = File::options().create(true).truncate(true).write(true).open(&self.path)?;
             file.write_all(text.as_bytes())?;
@@ -76,16 +80,21 @@ impl Life {
         Ok(())
     }
 
-    fn text(&self, connection: &Connection, told: u64) -> rusqlite::Result<String> {
+    fn text(&self) -> String {
         // Always the same length, so that the file is never half old and half new in length.
-        Ok(format!("{NOTE}\n{} {told:020} {}\n", self.epoch, print_of(connection, told)?))
+        format!("{NOTE}\n{} {:020} {}\n", self.epoch, self.told, self.print)
+    }
+
+    /// Whether the newest change that was told is still the one that it was.
+    pub(super) fn goes_on(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        Ok(print_of(connection, self.told)? == self.print)
     }
 
     /// Changes up to this one are about to be told.
     pub(super) fn tell(&mut self, connection: &Connection, told: u64) -> rusqlite::Result<()> {
-        let text = self.text(connection, told)?;
+        (self.told, self.print) = (told, print_of(connection, told)?);
         let Some(file) = &self.file else { return Ok(()) };
-        if let Err(error) = file.write_all_at(text.as_bytes(), 0) {
+        if let Err(error) = file.write_all_at(self.text().as_bytes(), 0) {
             tracing::warn!(%error, path = %self.path.display(), "can't write; a restored database may not be noticed");
             self.file = None;
         }

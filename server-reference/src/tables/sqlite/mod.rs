@@ -3,6 +3,7 @@
 mod answers;
 mod life;
 mod stream;
+mod writes;
 
 use answers::Answers;
 use life::Life;

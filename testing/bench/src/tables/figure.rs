@@ -1,5 +1,6 @@
 //! A ratio, and what it should be.
 
+use crate::Failure;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -46,4 +47,10 @@ impl fmt::Display for Figure {
         let digits = if self.value >= 100.0 { 0 } else { 3 };
         write!(f, "{:<26}{:>12.digits$}  aim {sign} {aim:<8}{holds:<8}{}", self.name, self.value, self.how)
     }
+}
+
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> Result<f64, Failure> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().ok_or_else(|| "nothing was measured".into())
 }

@@ -1,9 +1,16 @@
 //! `cargo xtask bench tables`: what live tables cost, as ratios of two ways of doing the same in one run.
 
+mod capture;
 mod database;
 mod decoder;
 mod figure;
+mod latency;
 mod matching;
+mod place;
+// Of the other bench, which looks at more of it.
+#[path = "../process.rs"]
+#[allow(dead_code)]
+mod process;
 mod resume;
 mod wal;
 mod world;
@@ -41,6 +48,8 @@ const PARTS: &[Part] = &[
     Part { names: &["resume_bytes"], measure: resume::measure },
     Part { names: &["decoder_vs_pg_recvlogical"], measure: decoder::measure },
     Part { names: &["pg_wal"], measure: wal::measure },
+    Part { names: &["callback_vs_fsync", "callback_vs_polling"], measure: latency::measure },
+    Part { names: &["sqlite_capture_cpu"], measure: capture::measure },
 ];
 
 fn main() -> ExitCode {
