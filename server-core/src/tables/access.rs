@@ -105,7 +105,10 @@ fn bind(node: &Node, identity: &Identity) -> Option<Node> {
         Test::In(values) => {
             let bound: Option<Vec<Vec<String>>> =
                 values.iter().map(|value| values_for(value, identity)).collect();
-            let bound = bound?.concat();
+            let mut bound = bound?.concat();
+            // Permissions that let the same through are equal, whatever order a token has.
+            bound.sort_unstable();
+            bound.dedup();
             // Of more than a filter may have some would be left out, or all of them weigh on every change.
             (bound.len() <= filter::MAX_VALUES).then_some(Test::In(bound))?
         }

@@ -21,6 +21,26 @@ left join pg_index i on i.indrelid = a.attrelid and i.indisreplident
 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 order by a.attnum";
 
+/// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have the columns that are needed, and none that
+/// is not published, the narrowest first.
+const INDEX: &str = "
+select x.relname::text
+from pg_index i
+join pg_class x on x.oid = i.indexrelid
+join pg_class c on c.oid = i.indrelid
+join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2
+    and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null and i.indexprs is null
+    and i.indnatts = i.indnkeyatts
+    and not exists (
+        select from pg_attribute a where a.attrelid = c.oid and a.attnum = any (i.indkey) and not a.attnotnull)
+    and $3::text[] <@ array(
+        select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = any (i.indkey))
+    and $4::text[] @> array(
+        select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = any (i.indkey))
+order by i.indnatts, x.relname
+limit 1";
+
 /// A table as the catalog has it.
 #[derive(Debug)]
 pub(super) struct Described {
@@ -72,6 +92,20 @@ pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Describ
         secured: row.try_get(4)?,
         columns,
     })
+}
+
+/// An index of the table that can be its replica identity as it is.
+pub(super) async fn usable_index(
+    client: &Client,
+    wanted: &Wanted,
+    described: &Described,
+) -> Result<Option<String>, SetupError> {
+    let names = |columns: Vec<&DescribedColumn>| -> Vec<String> {
+        columns.into_iter().map(|column| column.name.clone()).collect()
+    };
+    let (needed, published) = (names(described.needed(wanted)), names(described.visible(wanted)?));
+    let row = client.query_opt(INDEX, &[&wanted.namespace, &wanted.name, &needed, &published]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 impl Described {

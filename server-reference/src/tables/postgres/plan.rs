@@ -1,6 +1,6 @@
 //! What an administrator has to run once, as SQL.
 
-use super::catalog::{Described, DescribedColumn, describe};
+use super::catalog::{Described, DescribedColumn, describe, usable_index};
 use super::check::SetupError;
 use super::session::{Address, AddressError};
 use super::{Settings, Wanted, quoted_name};
@@ -30,7 +30,9 @@ pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> 
     let (client, _) = address.connect().await?;
     let mut tables = Vec::new();
     for wanted in &settings.tables {
-        tables.push((wanted, describe(&client, wanted).await?));
+        let described = describe(&client, wanted).await?;
+        let index = usable_index(&client, wanted, &described).await?;
+        tables.push(Table { wanted, described, index });
     }
     let asked = "select current_setting('server_version_num')::int >= 150000";
     let lists =
@@ -38,13 +40,16 @@ pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> 
     Ok(written(settings, role, &tables, lists)?)
 }
 
+/// A table that is planned for.
+struct Table<'a> {
+    wanted: &'a Wanted,
+    described: Described,
+    /// An index that can be its replica identity as it is.
+    index: Option<String>,
+}
+
 /// `lists` says whether publications can have lists of columns, as they can since PostgreSQL 15.
-fn written(
-    settings: &Settings,
-    role: &str,
-    tables: &[(&Wanted, Described)],
-    lists: bool,
-) -> Result<String, SetupError> {
+fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -> Result<String, SetupError> {
     let (role, publication) = (quoted_name(role), quoted_name(&settings.publication));
     let mut out = String::from(
         "-- Once for the server; the first needs a restart of it. The second is how much disk a stopped reader may take up.\n\
@@ -54,7 +59,7 @@ fn written(
     );
     put(&mut out, format_args!("create role {role} login replication password '…';\n"));
     let mut published = Vec::new();
-    for (wanted, described) in tables {
+    for Table { wanted, described, index } in tables {
         let shape = described.shape(wanted)?;
         let columns: Vec<String> =
             shape.schema.columns.iter().map(|column| quoted_name(&column.name)).collect();
@@ -64,7 +69,11 @@ fn written(
         put(&mut out, format_args!("grant select on {wanted} to {role};\n"));
         let names: Vec<&str> = shape.schema.columns.iter().map(|column| column.name.as_str()).collect();
         let lacks = !described.lacking(wanted).is_empty();
-        let full = if lacks { identity(&mut out, wanted, described) } else { described.replident == "f" };
+        let full = if lacks {
+            identity(&mut out, wanted, described, index.as_deref())
+        } else {
+            described.replident == "f"
+        };
         // A list of columns keeps hidden ones out of the stream, but while it stands the type of none of them can be changed, and updates
         // fail if it lacks a column of the replica identity. So only where something is hidden.
         let hidden: Vec<&DescribedColumn> = described
@@ -88,7 +97,7 @@ fn written(
 }
 
 /// The cheapest replica identity that has the columns: the primary key, an index, or whole rows. Says whether it is whole rows.
-fn identity(out: &mut String, wanted: &Wanted, described: &Described) -> bool {
+fn identity(out: &mut String, wanted: &Wanted, described: &Described, index: Option<&str>) -> bool {
     let columns = described.needed(wanted);
     let names = |columns: &[&DescribedColumn]| {
         let names: Vec<String> = columns.iter().map(|column| quoted_name(&column.name)).collect();
@@ -97,7 +106,13 @@ fn identity(out: &mut String, wanted: &Wanted, described: &Described) -> bool {
     let nullable: Vec<&DescribedColumn> = columns.iter().filter(|column| !column.not_null).copied().collect();
     if columns.iter().all(|column| column.key) {
         put(out, format_args!("alter table {wanted} replica identity default;\n"));
+    } else if let Some(index) = index {
+        put(out, format_args!("-- This index has every column that old rows must say.\n"));
+        put(out, format_args!("alter table {wanted} replica identity using index {};\n", quoted_name(index)));
     } else if nullable.is_empty() {
+        // What is asked for comes first, so that queries are served too, those of snapshots among them.
+        let (key, filtered): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.key);
+        let columns = [filtered.as_slice(), key.as_slice()].concat();
         // Names have 63 bytes at most.
         let end = (0..=40).rev().find(|end| wanted.name.is_char_boundary(*end)).unwrap_or(0);
         let index = quoted_name(&format!("{}_tidewire", wanted.name.get(..end).unwrap_or(&wanted.name)));
@@ -106,7 +121,8 @@ fn identity(out: &mut String, wanted: &Wanted, described: &Described) -> bool {
             out,
             format_args!(
                 "-- Not inside a transaction. An update that changes one of these columns then takes about 200 bytes more log, an \
-                 insert 100.\n"
+                 insert 100. It serves queries by {} too: an index that was made for them is needed no more.\n",
+                names(&filtered)
             ),
         );
         put(

@@ -129,6 +129,31 @@ async fn a_plan_takes_the_cheapest_identity_that_has_the_columns() {
     let planned = plan(&rig.settings, "tidewire").await.unwrap();
     assert!(planned.contains(r#"replica identity using index "item_tidewire""#), "{planned}");
     assert!(planned.contains(r#"for table "public"."item";"#), "{planned}");
+    assert!(planned.contains(r#"on "public"."item" ("state", "id");"#), "{planned}");
+    // One that is there is taken, if it may be an identity and has nothing that is hidden.
+    for (columns, more, taken) in [
+        ("state", "", false),
+        ("state, id", " where n > 1", false),
+        ("state, id, n", "", false),
+        ("state, lower(state), id", "", false),
+        ("id, state", "", true),
+    ] {
+        rig.run(&format!("create unique index items on item ({columns}){more}")).await;
+        let planned = plan(&rig.settings, "tidewire").await.unwrap();
+        assert_eq!(
+            planned.contains(r#"replica identity using index "items";"#),
+            taken,
+            "{columns}: {planned}"
+        );
+        assert_eq!(planned.contains("create unique index"), !taken, "{columns}: {planned}");
+        if taken {
+            rig.run(r#"alter table item replica identity using index items"#).await;
+            let planned = plan(&rig.settings, "tidewire").await.unwrap();
+            assert!(!planned.contains("replica identity"), "{planned}");
+            rig.run("alter table item replica identity default").await;
+        }
+        rig.run("drop index items").await;
+    }
     rig.settings.tables[0].columns = Some(vec!["id".into(), "state".into()]);
     let planned = plan(&rig.settings, "tidewire").await.unwrap();
     assert!(planned.contains(r#"for table "public"."item" ("id", "state");"#), "{planned}");
