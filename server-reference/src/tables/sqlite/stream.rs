@@ -19,7 +19,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// however long its disk takes: so the steps get longer, by this part of the time since the write.
 const STEP: Duration = Duration::from_micros(30);
 const PART: u32 = 8;
-/// For so long after a commit was told no write is heard of: who commits all the time is followed a few commits at a time.
+/// For so long after a commit was told it is not looked again. It gets longer, up to [`POLL`], while there is more each time: who commits
+/// all the time is followed many commits at a time.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How often the clock and the file are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -39,6 +40,7 @@ pub(super) struct Stream {
     writes: Writes,
     /// When a write was heard of whose commit was not seen yet.
     written: Option<Instant>,
+    pause: Duration,
     /// Up to where it has told.
     told: u64,
     /// When the log was last trimmed, and how far it had told then.
@@ -67,6 +69,7 @@ impl Stream {
             tables,
             writes,
             written: None,
+            pause: PAUSE,
             told,
             trimmed: Instant::now(),
             kept: told,
@@ -97,10 +100,7 @@ impl Stream {
             self.wait();
             match self.look() {
                 Ok(false) => {}
-                Ok(true) => {
-                    self.written = None;
-                    std::thread::sleep(PAUSE);
-                }
+                Ok(true) => self.pause(),
                 Err(error) => {
                     tracing::warn!(%error, "the tables' database can't be read");
                     std::thread::sleep(TICK);
@@ -118,6 +118,14 @@ impl Stream {
                 self.trim();
             }
         }
+    }
+
+    /// Leaves the database alone for a while.
+    fn pause(&mut self) {
+        std::thread::sleep(self.pause);
+        let more = self.writes.wait(Duration::ZERO);
+        self.pause = if more { (self.pause * 2).min(POLL) } else { PAUSE };
+        self.written = more.then(Instant::now);
     }
 
     /// Waits until it is worth to look.
