@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 }
 
 fn tables(rest: &[String]) -> Result<(), String> {
+    tools::need_postgres()?;
     let mut build = tools::cargo(&["build", "--release"]);
     progress::run("build the programs", build.args(["-p", "tidewire-bench", "-p", "tidewire-server"]))?;
     let mut command = Command::new(program("tidewire-bench-tables"));

@@ -40,6 +40,8 @@ enum Literal {
     Text(String),
     /// In hexadecimal.
     Blob(String),
+    /// Nothing: the value is as it is after the update.
+    Same,
 }
 
 /// Reads literals with commas between them; none if they are no such.
@@ -56,6 +58,9 @@ fn literals(mut text: &str) -> Option<Vec<Literal>> {
 }
 
 fn literal(text: &str) -> Option<(Literal, &str)> {
+    if text.is_empty() || text.starts_with(',') {
+        return Some((Literal::Same, text));
+    }
     if let Some(rest) = text.strip_prefix("NULL") {
         return Some((Literal::Null, rest));
     }
@@ -84,17 +89,25 @@ fn literal(text: &str) -> Option<(Literal, &str)> {
     Some((Literal::Real(number.parse().ok()?), rest))
 }
 
-/// A row that was logged, as cells; none if it does not have these columns.
-pub(super) fn row(text: &str, columns: &[Column]) -> Option<Vec<Cell>> {
+/// A row that was logged, as cells; none if it does not have these columns. Of a row before an update `after` is the one after it, which
+/// says the cells that this one leaves out.
+pub(super) fn row(text: &str, columns: &[Column], after: Option<&[Cell]>) -> Option<Vec<Cell>> {
     let literals = literals(text)?;
-    (literals.len() == columns.len())
-        .then(|| literals.into_iter().zip(columns).map(|(literal, column)| cell(literal, column)).collect())
+    if literals.len() != columns.len() {
+        return None;
+    }
+    let cells = literals.into_iter().zip(columns).enumerate();
+    let cells = cells.map(|(at, (literal, column))| match literal {
+        Literal::Same => after?.get(at).cloned(),
+        literal => Some(cell(literal, column)),
+    });
+    cells.collect()
 }
 
 /// A value in PostgreSQL's text form, if it is one of its column's type; otherwise as it is, and then it compares with nothing.
 fn cell(literal: Literal, column: &Column) -> Cell {
     let text = match (literal, column.kind) {
-        (Literal::Null, _) => return Cell::Null,
+        (Literal::Null | Literal::Same, _) => return Cell::Null,
         (Literal::Integer(number), Type::Bool) => match number.as_str() {
             "0" => "f".to_owned(),
             "1" => "t".to_owned(),
@@ -169,7 +182,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, declared: &str) -> String {
-        match &row(text, &[column("c", declared)]).unwrap()[..] {
+        match &row(text, &[column("c", declared)], None).unwrap()[..] {
             [Cell::Text(text)] => text.to_string(),
             other => format!("{other:?}"),
         }
@@ -223,9 +236,20 @@ mod tests {
     #[test]
     fn rows_that_are_none_are_refused() {
         let columns = [column("a", "TEXT"), column("b", "INTEGER")];
-        for bad in ["", "1", "'a',1,2", "'a", "'a',", "x,1", "X'00,1"] {
-            assert_eq!(row(bad, &columns), None, "{bad}");
+        for bad in ["", "1", "'a',1,2", "'a", "'a',", ",1", ",", "x,1", "X'00,1"] {
+            assert_eq!(row(bad, &columns, None), None, "{bad}");
         }
-        assert!(row("NULL,NULL", &columns).is_some());
+        assert!(row("NULL,NULL", &columns, None).is_some());
+    }
+
+    #[test]
+    fn what_a_row_before_leaves_out_is_as_after() {
+        let columns = [column("a", "TEXT"), column("b", "INTEGER"), column("c", "TEXT")];
+        let after = row("'x',7,NULL", &columns, None).unwrap();
+        let before = |text: &str| row(text, &columns, Some(&after));
+        assert_eq!(before("'y',,"), row("'y',7,NULL", &columns, None));
+        assert_eq!(before(",,''"), row("'x',7,''", &columns, None));
+        assert_eq!(before("'y',"), None);
+        assert_eq!(before("'y',,,"), None);
     }
 }

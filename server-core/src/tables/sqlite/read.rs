@@ -138,16 +138,25 @@ fn change(
         return Some(Change::Lost { table, reason: "missed" });
     }
     let described = tables.get(table)?;
-    let row = |text: Option<&str>| match text {
-        None => Ok(None),
-        Some(text) => {
-            columns::row(text, &described.schema.columns).map(|cells| keyed(described, cells)).ok_or(())
-        }
+    let row = |text: &str, after: Option<&Vec<Cell>>| {
+        columns::row(text, &described.schema.columns, after.map(Vec::as_slice))
     };
-    match (row(old), row(new)) {
-        (Ok(None), Ok(None)) => None,
-        (Ok(old), Ok(new)) => Some(Change::Row { table, old, new }),
-        _ => Some(Change::Lost { table, reason: "missed" }),
+    let read = || {
+        let new = match new {
+            Some(text) => Some(row(text, None)?),
+            None => None,
+        };
+        let old = match old {
+            Some(text) => Some(row(text, new.as_ref())?),
+            None => None,
+        };
+        Some((old, new))
+    };
+    let Some((old, new)) = read() else { return Some(Change::Lost { table, reason: "missed" }) };
+    let keyed = |cells: Option<Vec<Cell>>| cells.and_then(|cells| keyed(described, cells));
+    match (keyed(old), keyed(new)) {
+        (None, None) => None,
+        (old, new) => Some(Change::Row { table, old, new }),
     }
 }
 
@@ -194,7 +203,8 @@ fn rows(
     let mut kept: Vec<Row> = Vec::new();
     while let Some(row) = found.next()? {
         let text: String = row.get(0)?;
-        let Some(row) = columns::row(&text, &table.schema.columns).and_then(|cells| keyed(table, cells))
+        let Some(row) =
+            columns::row(&text, &table.schema.columns, None).and_then(|cells| keyed(table, cells))
         else {
             continue;
         };

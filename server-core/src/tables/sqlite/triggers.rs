@@ -27,6 +27,22 @@ pub(super) fn row(of: &str, columns: impl Iterator<Item = impl AsRef<str>>) -> S
     cells.join("||','||")
 }
 
+/// The row before an update as one text: nothing stands for a cell that is as it is after it, so that an update of one column does not
+/// log all others twice. Those of the key are always there.
+fn row_before(keys: &[&str], columns: impl Iterator<Item = impl AsRef<str>>) -> String {
+    let cell = |name: &str| {
+        let column = quoted(name);
+        match keys.contains(&name) {
+            true => format!("quote(OLD.{column})"),
+            false => format!(
+                "CASE WHEN OLD.{column} IS NEW.{column} COLLATE BINARY THEN '' ELSE quote(OLD.{column}) END"
+            ),
+        }
+    };
+    let cells: Vec<String> = columns.map(|name| cell(name.as_ref())).collect();
+    cells.join("||','||")
+}
+
 /// Where rows that a write conflicts with are noted.
 fn scratch(table: &str) -> String {
     quoted(&format!("_tidewire_before_{table}"))
@@ -109,7 +125,8 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     };
     trigger("bu", format!("BEFORE UPDATE OF {watched}"), note(&other));
     let gone = format!(" FROM {before} b WHERE NOT ({same_old}) AND (({same_new}) OR NOT {there})");
-    let updated = format!("{} {} {clear}", log("b.row", "NULL", &gone), log(&old, &new, ""));
+    let updated =
+        format!("{} {} {clear}", log("b.row", "NULL", &gone), log(&row_before(&keys, columns()), &new, ""));
     trigger("au", "AFTER UPDATE".to_owned(), updated);
     // Statements of triggers have no aliases here.
     let forget = format!("DELETE FROM {before} WHERE {};", same_as("", "OLD"));
