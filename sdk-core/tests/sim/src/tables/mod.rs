@@ -82,6 +82,7 @@ const MUST: &[&str] = &[
     "tbl.reset:missed",
     "tbl.tx:sid",
     "tbl.tx:feed",
+    "tbl.tx:several",
     "tbl.page",
     "tbl.mark",
     "tbl.live",

@@ -455,6 +455,9 @@ fn note(world: &mut World, link: &mut Link, text: &str) {
             }
             "tbl.tx" => {
                 world.figures.mark(if sid.is_empty() { "tbl.tx:feed" } else { "tbl.tx:sid" });
+                if frame["txs"].as_array().is_some_and(|txs| txs.len() > 1) {
+                    world.figures.mark("tbl.tx:several");
+                }
                 if link.live.contains(&sid) {
                     world.figures.mark("behind again");
                 }
