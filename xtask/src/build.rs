@@ -119,6 +119,8 @@ fn compile() -> Result<Option<Stamp>, String> {
         bindgen.arg(compiled).arg(wasm_folder()).arg(module.name);
         if module.tables {
             command.args(["--features", "tables"]);
+        } else {
+            bindgen.arg("without-tables");
         }
         progress::run(module.title, &mut command)?;
         progress::run("JavaScript glue", &mut bindgen)?;

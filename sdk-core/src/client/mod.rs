@@ -6,7 +6,6 @@ mod frames;
 mod sending;
 mod signals;
 mod store;
-#[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
 mod tables;
 
 use crate::config::Config;
@@ -17,6 +16,7 @@ use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreChange
 use crate::journal::{Journal, Report};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
+use crate::tables::LiveTables;
 use crate::time::{Now, Time};
 use crate::wire::{DIALOG_PREFIX, Limits, User};
 use std::collections::VecDeque;
@@ -43,9 +43,7 @@ pub struct Client {
     limits: Option<Limits>,
     channels: Vec<Channel>,
     cached: Vec<RestoredChannel>,
-    /// None in a client that was made without them.
-    #[cfg(feature = "tables")]
-    tables: Option<crate::tables::Tables>,
+    tables: Option<Box<dyn LiveTables>>,
     me: Option<User>,
     /// Names this installation in `hello`.
     installation: String,
@@ -116,7 +114,6 @@ impl Client {
             limits: None,
             channels: Vec::new(),
             cached: restored.channels,
-            #[cfg(feature = "tables")]
             tables: None,
             me,
             installation,
@@ -343,7 +340,7 @@ impl Client {
             }
         };
         consider(self.outbox.session_deadline(), "expiry");
-        consider(self.tables_deadline(), "tables");
+        consider(self.tables.as_ref().and_then(|tables| tables.deadline()), "tables");
         if self.link.online().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");

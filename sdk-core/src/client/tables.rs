@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::event::Event;
 use crate::io::{ConnId, Message, Output, Restored, StoreChange};
 use crate::tables::{Effect, TableError, TableQuery, TableState, Tables};
-use crate::time::{Now, Time};
+use crate::time::Now;
 
 impl Client {
     /// As [`Client::new`], with live tables.
@@ -13,7 +13,7 @@ impl Client {
         let (kept_bytes, mut restored) = (config.cached_table_bytes, restored);
         let kept = std::mem::take(&mut restored.tables);
         let mut client = Client::new(config, seed, now, restored);
-        let mut tables = Tables::new(kept_bytes);
+        let mut tables: Box<dyn crate::tables::LiveTables> = Box::new(Tables::new(kept_bytes));
         tables.restore(kept, now.wall);
         client.tables = Some(tables);
         client
@@ -106,12 +106,8 @@ impl Client {
         self.follow_tables();
     }
 
-    pub(super) fn tables_deadline(&self) -> Option<Time> {
-        self.tables.as_ref()?.deadline()
-    }
-
     fn follow_tables(&mut self) {
-        while let Some(effect) = self.tables.as_mut().and_then(Tables::take) {
+        while let Some(effect) = self.tables.as_mut().and_then(|tables| tables.take()) {
             match effect {
                 Effect::Send(request) => {
                     if let Some(conn) = self.session {

@@ -80,10 +80,34 @@ impl Tables {
     }
 }
 
-/// What the client asks of its live tables.
-impl Tables {
+/// What the client asks of its live tables. A trait, so that a binding whose clients have none does not carry them.
+pub(crate) trait LiveTables: Send {
     /// What the store held, at this wall time. What nobody opened for long is forgotten.
-    pub(crate) fn restore(&mut self, mut kept: Vec<(String, String)>, wall: u64) {
+    fn restore(&mut self, kept: Vec<(String, String)>, wall: u64);
+    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError>;
+    fn close(&mut self, view: u32);
+    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError>;
+    /// The rows as objects, in the view's order.
+    fn rows(&self, view: u32) -> Vec<String>;
+    /// The names of the key's columns.
+    fn key(&self, view: u32) -> Vec<String>;
+    fn state(&self, view: u32) -> Option<TableState>;
+    /// A session begins.
+    fn connected(&mut self);
+    /// There is none any more.
+    fn disconnected(&mut self);
+    /// Another user signed in.
+    fn forget_user(&mut self);
+    /// A frame of this session.
+    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError>;
+    /// Does what is due; with `flush` also what could wait.
+    fn tick(&mut self, now: Now, flush: bool);
+    fn deadline(&self) -> Option<Time>;
+    fn take(&mut self) -> Option<Effect>;
+}
+
+impl LiveTables for Tables {
+    fn restore(&mut self, mut kept: Vec<(String, String)>, wall: u64) {
         kept.sort_by_cached_key(|(_, record)| Reverse(kept_at(record)));
         for (place, (name, record)) in kept.into_iter().enumerate() {
             if place < MAX_KEPT && wall.saturating_sub(kept_at(&record)) <= KEPT_MS {
@@ -94,7 +118,7 @@ impl Tables {
         }
     }
 
-    pub(crate) fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
+    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
         let (question, order) = query.check()?;
         let place = match self.subscriptions.iter().position(|other| other.question == question) {
             Some(place) => place,
@@ -127,7 +151,7 @@ impl Tables {
         Ok(self.last)
     }
 
-    pub(crate) fn close(&mut self, view: u32) {
+    fn close(&mut self, view: u32) {
         let Some(at) = self.views.iter().position(|other| other.id == view) else { return };
         let sid = self.views.remove(at).sid;
         let shared = self.views.iter().any(|other| other.sid == sid);
@@ -143,7 +167,7 @@ impl Tables {
         self.out.push_back(Effect::Keep(gone.question.name(), None));
     }
 
-    pub(crate) fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
+    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
         let sid = self.views.iter().find(|other| other.id == view).map(|view| view.sid.clone());
         let subscription = sid.and_then(|sid| self.subscriptions.iter_mut().find(|other| other.sid == sid));
         let Some(subscription) = subscription else { return Err(TableError::Closed) };
@@ -159,8 +183,7 @@ impl Tables {
         Ok(())
     }
 
-    /// The rows as objects, in the view's order.
-    pub(crate) fn rows(&self, view: u32) -> Vec<String> {
+    fn rows(&self, view: u32) -> Vec<String> {
         let Some(view) = self.views.iter().find(|other| other.id == view) else { return Vec::new() };
         let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
         let Some((shape, rows)) = subscription.and_then(Subscription::known) else { return Vec::new() };
@@ -173,28 +196,25 @@ impl Tables {
         rows.into_iter().map(|row| shape.object(row)).collect()
     }
 
-    /// The names of the key's columns.
-    pub(crate) fn key(&self, view: u32) -> Vec<String> {
+    fn key(&self, view: u32) -> Vec<String> {
         let view = self.views.iter().find(|other| other.id == view);
         let subscription =
             view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
         subscription.and_then(Subscription::known).map_or_else(Vec::new, |(shape, _)| shape.key_names())
     }
 
-    pub(crate) fn state(&self, view: u32) -> Option<TableState> {
+    fn state(&self, view: u32) -> Option<TableState> {
         self.views.iter().find(|other| other.id == view).map(|view| self.state_of(view))
     }
 
-    /// A session begins.
-    pub(crate) fn connected(&mut self) {
+    fn connected(&mut self) {
         self.online = true;
         for subscription in &mut self.subscriptions {
             subscription.connected();
         }
     }
 
-    /// There is none any more.
-    pub(crate) fn disconnected(&mut self) {
+    fn disconnected(&mut self) {
         self.online = false;
         for subscription in &mut self.subscriptions {
             subscription.disconnected();
@@ -202,8 +222,7 @@ impl Tables {
         self.tell_states();
     }
 
-    /// Another user signed in.
-    pub(crate) fn forget_user(&mut self) {
+    fn forget_user(&mut self) {
         for (name, _) in std::mem::take(&mut self.kept) {
             self.out.push_back(Effect::Keep(name, None));
         }
@@ -217,8 +236,7 @@ impl Tables {
         self.tell_states();
     }
 
-    /// A frame of this session.
-    pub(crate) fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
+    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
         match TableFrame::decode(text)? {
             TableFrame::Ok(ok) => {
                 let sid = ok.sid.clone();
@@ -277,8 +295,7 @@ impl Tables {
         Ok(())
     }
 
-    /// Does what is due; with `flush` also what could wait.
-    pub(crate) fn tick(&mut self, Now { mono: now, wall }: Now, flush: bool) {
+    fn tick(&mut self, Now { mono: now, wall }: Now, flush: bool) {
         for subscription in &mut self.subscriptions {
             if self.online
                 && let Some(request) = subscription.ask(now)
@@ -299,14 +316,14 @@ impl Tables {
         self.tell_states();
     }
 
-    pub(crate) fn deadline(&self) -> Option<Time> {
+    fn deadline(&self) -> Option<Time> {
         let all = self.subscriptions.iter();
         all.flat_map(|subscription| [subscription.deadline(self.online), subscription.keep_at])
             .flatten()
             .min()
     }
 
-    pub(crate) fn take(&mut self) -> Option<Effect> {
+    fn take(&mut self) -> Option<Effect> {
         self.out.pop_front()
     }
 }

@@ -1,7 +1,5 @@
 //! The core's behaviour through its public surface, in virtual time: one program, so that it links once.
 
-#![cfg(feature = "tables")]
-
 mod channels;
 mod connection;
 mod explain;

@@ -1,10 +1,11 @@
-//! What a module does not need: the texts of panics.
+//! What a module does not need: the texts of panics, and what follows live tables where there are none.
 //!
 //! A panic in this module ends in a trap, and what the standard library writes before it goes to a standard error that a
 //! browser does not have. So the functions that begin a panic become the trap itself, and wasm-opt removes the writing, the
 //! formatting and the texts, which nothing else needs.
 
-use walrus::{FunctionBuilder, FunctionId, FunctionKind, Module};
+use walrus::ir::{Instr, InstrSeq, Unreachable, VisitorMut, dfs_pre_order_mut};
+use walrus::{FunctionBuilder, FunctionId, FunctionKind, InstrSeqBuilder, Module};
 
 /// The standard library's functions that never return, as Rust names them.
 const NEVER_RETURN: [&str; 13] = [
@@ -25,6 +26,11 @@ const NEVER_RETURN: [&str; 13] = [
 
 /// The one through which nearly all panics pass: when it is not found, the names are no longer what this file thinks.
 const MUST_BE_THERE: &str = "core::panicking::panic_fmt";
+
+/// What a client without live tables never does, and the compiler can't know: carrying out what they ask for.
+const FOLLOWS_TABLES: &str = "::follow_tables";
+/// And what it never sends.
+const ASKS_FOR_TABLES: &str = "tidewire_core::wire::tables::TableRequest";
 
 /// Makes a trap of every function that begins a panic.
 ///
@@ -47,13 +53,68 @@ pub(crate) fn panics(module: &mut Module) -> Result<(), String> {
     Ok(())
 }
 
+/// Takes live tables out of a module whose clients have none. The core has them behind a `dyn` trait, and nothing else that a module calls
+/// through its table of functions: without those calls the table goes, and with it all that only the table keeps.
+///
+/// # Errors
+///
+/// What is to go is not there: the core calls it otherwise, or it was inlined.
+pub(crate) fn tables(module: &mut Module) -> Result<(), String> {
+    let named = |module: &Module, part: &str| -> Vec<FunctionId> {
+        let functions = module.funcs.iter();
+        functions
+            .filter(|function| function.name.as_deref().is_some_and(|name| plain(name).contains(part)))
+            .map(walrus::Function::id)
+            .collect()
+    };
+    let following = named(module, FOLLOWS_TABLES);
+    let mut calls = Calls(0);
+    for (_, function) in module.funcs.iter_local_mut() {
+        let entry = function.entry_block();
+        dfs_pre_order_mut(&mut calls, function, entry);
+    }
+    if following.is_empty() || calls.0 == 0 {
+        return Err(format!(
+            "the module has no {FOLLOWS_TABLES}, or no call by table; mend xtask/bindgen/src/snip.rs"
+        ));
+    }
+    // It is called all the same, and finds nothing to do.
+    for id in following {
+        replace(module, id, |_| {});
+    }
+    for id in named(module, ASKS_FOR_TABLES) {
+        trap(module, id);
+    }
+    Ok(())
+}
+
+/// Makes a trap of every call by table, and counts them.
+struct Calls(usize);
+
+impl VisitorMut for Calls {
+    fn start_instr_seq_mut(&mut self, sequence: &mut InstrSeq) {
+        for (instruction, _) in &mut sequence.instrs {
+            if matches!(instruction, Instr::CallIndirect(_)) {
+                *instruction = Instr::Unreachable(Unreachable {});
+                self.0 += 1;
+            }
+        }
+    }
+}
+
 fn trap(module: &mut Module, id: FunctionId) {
+    replace(module, id, |body| {
+        body.unreachable();
+    });
+}
+
+fn replace(module: &mut Module, id: FunctionId, write: impl FnOnce(&mut InstrSeqBuilder<'_>)) {
     let FunctionKind::Local(local) = &module.funcs.get(id).kind else { return };
     let arguments = local.args.clone();
     let signature = module.types.get(local.ty());
     let (parameters, results) = (signature.params().to_vec(), signature.results().to_vec());
     let mut builder = FunctionBuilder::new(&mut module.types, &parameters, &results);
-    builder.func_body().unreachable();
+    write(&mut builder.func_body());
     module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(arguments));
 }
 
