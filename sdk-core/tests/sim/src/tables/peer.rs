@@ -12,8 +12,10 @@ use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored,
 use tidewire_server_core::{Flow, Peer as From, Session, ToWrite};
 
 const OWNERS: [&str; 4] = ["ada", "bob", "eve", "*"];
-/// After a new token a view may still be what the one before allowed, for so long, in ms.
-const CLAIM_MS: u64 = 20_000;
+/// How long a client may read nothing, in ms.
+const SLOW_MS: u64 = 20_000;
+/// After a new token a view may still be what the one before allowed, for so long, in ms: the answer may wait behind what is not read.
+const CLAIM_MS: u64 = SLOW_MS + 5_000;
 
 pub(super) struct Peer {
     number: u64,
@@ -113,7 +115,7 @@ impl Peer {
         }
         if world.dice.once_in(40) {
             world.figures.mark("slow");
-            self.slow_until = world.now + world.dice.log_uniform(200, 20_000);
+            self.slow_until = world.now + world.dice.log_uniform(200, SLOW_MS);
         }
         if world.dice.once_in(70) {
             world.figures.mark("claim");
