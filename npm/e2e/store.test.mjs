@@ -95,6 +95,20 @@ test("changes one at a time and together end the same, opened again too, for a l
   assert.deepEqual(new Set(durabilities), new Set(["strict"]), "what is called stored is on disk");
 });
 
+test("what is handed over in one go is one transaction, of a page that ends too", async () => {
+  const run = async ({ ends }) => {
+    const storage = await window.store.openIndexedDb(`together ${ends}`);
+    const before = window.durabilities.length;
+    const changes = ["a", "b", "c"].map((name) => storage.apply({ t: "put_table", name, record: "{}" }));
+    if (ends) storage.close();
+    const failures = await Promise.all(changes);
+    return { failures, transactions: window.durabilities.length - before, kept: (await storage.load()).tables.length };
+  };
+  for (const ends of [false, true]) {
+    assert.deepEqual(await page.evaluate(run, { ends }), { failures: [null, null, null], transactions: 1, kept: 3 });
+  }
+});
+
 test("only the last leader writes: what an earlier one still tries is aborted whole", async () => {
   const second = await tab();
   await page.evaluate(async () => {

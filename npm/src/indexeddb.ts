@@ -119,6 +119,8 @@ export class IndexedDbStorage implements Storage {
   async #drain(): Promise<void> {
     if (this.#writing) return;
     this.#writing = true;
+    // What is handed over in one go stays together: of a page that ends only the first transaction is sure to be carried out.
+    await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];

@@ -77,11 +77,12 @@ impl Client {
         }
     }
 
+    /// Nothing follows that could be stored together with what is known now.
     pub(super) fn tables_disconnected(&mut self) {
         if let Some(tables) = &mut self.tables {
             tables.disconnected();
         }
-        self.follow_tables();
+        self.flush_tables(self.last);
     }
 
     pub(super) fn forget_tables(&mut self) {

@@ -480,6 +480,14 @@ fn what_nobody_opened_for_long_is_not_kept_for_ever() {
 }
 
 #[test]
+fn what_is_known_is_stored_at_once_when_the_connection_is_lost() {
+    let (mut rig, ..) = followed(json!([[1, "one"]]));
+    assert_eq!(rig.store.tables, [], "more could follow that is stored with it");
+    rig.cut();
+    assert!(rig.store.tables[0].1.contains("one"));
+}
+
+#[test]
 fn what_is_kept_is_flushed_before_a_sleep_and_never_too_long() {
     let (mut rig, ..) = followed(json!([[1, "one"]]));
     rig.pass(2_001);
