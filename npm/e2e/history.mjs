@@ -32,16 +32,23 @@ function install() {
     const nameOf = ({ id, kind, text }) => (kind === "message" ? text : `answer ${id}`);
     const isCommitted = ({ offset }) => offset !== null;
     const shown = (row) => ({ what: "row", id: nameOf(row), offset: row.offset });
+    /**
+     * How many rows are surely there with all before them. While the log is caught up with, the server's word that a message of one's own
+     * is in the log may come before what stands before it there; it stands below a hole then, and the dialog does not call itself live.
+     */
+    const dense = (sync, rows) =>
+      sync === "live" ? rows.length : 1 + rows.findLastIndex((row) => isCommitted(row) && !row.own);
     const look = () => {
-      const { rows, missed: now } = dialog.getState();
+      const { sync, rows, missed: now } = dialog.getState();
       const list = now === missed ? [] : [{ what: "missed" }];
       missed = now;
-      for (const row of rows) {
+      const applied = dense(sync, rows);
+      for (const [index, row] of rows.entries()) {
         if (row.state === "queued" && !queued.has(row.id)) {
           queued.add(row.id);
           list.push({ what: "queued", id: nameOf(row) });
         }
-        if (!isCommitted(row) || places.get(row.id) === row.offset) continue;
+        if (index >= applied || !isCommitted(row) || places.get(row.id) === row.offset) continue;
         places.set(row.id, row.offset);
         list.push(shown(row));
       }

@@ -56,6 +56,12 @@ pub(crate) const PANEL: &[Planted] = &[
         "cursor.offset = event.offset - 1;",
     ),
     bug(
+        "what was acknowledged before the view began stands in it with a hole behind",
+        TIMELINE,
+        "if self.rows.iter().any(|row| row.offset.is_some()) {",
+        "if self.rows.is_empty() {",
+    ),
+    bug(
         "another epoch begins without a word",
         CHANNEL,
         "reset = Some(reason.unwrap_or_else(|| \"epoch\".to_owned()));",

@@ -90,9 +90,13 @@ impl Timeline {
         }
     }
 
-    /// From here on the rows show what comes after this offset.
+    /// From here on the rows show what comes after this offset. What was committed before, of which only the op's answer told, stands before
+    /// it or in another epoch; if not, its event brings it again.
     pub(crate) fn begins_after(&mut self, offset: u64) {
         self.since = offset;
+        if self.rows.iter().any(|row| row.offset.is_some()) {
+            self.reset();
+        }
     }
 
     /// The server committed the op. One that stands before what is shown would stand there with a hole behind it, so its row goes.

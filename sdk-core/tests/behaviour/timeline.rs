@@ -28,6 +28,23 @@ fn committed_rows_stand_in_the_order_of_the_log_and_waiting_ones_behind_them() {
 }
 
 #[test]
+fn what_is_live_has_no_hole_below_what_was_acknowledged_before() {
+    let mut rig = Rig::new();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.connect();
+    let (first, second) = (rig.send("first"), rig.send("second"));
+    rig.receive(welcome("ada"));
+    rig.receive(json!({"t":"sub_err","ch":"dialog:demo","code":"too_many_connections","message":"","retryable":true,"retry_after_ms":500}));
+    rig.ok(&first, 1);
+    rig.ok(&second, 9);
+    assert_eq!(rig.shown(), ["first:sent", "second:sent"]);
+    rig.pass(5_000);
+    rig.receive(sub_ok("fresh", 7, 9, vec![message(8, "theirs"), own(9, &second, "second")]));
+    assert_eq!(rig.shown(), ["theirs:sent", "second:sent"], "what stands before the view is not in it");
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
 fn an_answer_grows_and_ends_once() {
     let mut rig = Rig::online();
     rig.receive(start(1, "r"));

@@ -62,6 +62,10 @@ pub(crate) struct Process {
     pub(crate) wants: bool,
     /// The rows of the first channel as the changes make them.
     pub(crate) rows: Vec<Row>,
+    /// The first channel's epoch, whether the client calls it live, and whether what it shows was not looked at yet.
+    pub(crate) told: String,
+    pub(crate) live: bool,
+    pub(crate) changed: bool,
     /// What the second channel's events came up to, and whether its view began.
     pub(crate) applied: u64,
     pub(crate) begun: bool,
@@ -163,6 +167,9 @@ impl Process {
             state: State::Idle,
             wants: true,
             rows: Vec::new(),
+            told: String::new(),
+            live: false,
+            changed: false,
             applied: 0,
             begun: false,
             epoch: String::new(),

@@ -2,7 +2,7 @@
 
 use crate::server::{CHANNELS, WALL};
 use crate::world::{What, World};
-use tidewire_core::{Event, Input, OpState, Output, TokenError};
+use tidewire_core::{ChannelState, Event, Input, OpState, Output, TokenError};
 
 /// Carries out everything until the core waits.
 pub(crate) fn drain(world: &mut World, process: usize) {
@@ -60,6 +60,7 @@ pub(crate) fn drain(world: &mut World, process: usize) {
                 one.timer += 1;
                 let timer = one.timer;
                 world.watch.waits(one, until.map(|until| until.0), heard, now.mono.0);
+                world.watch.looks(one);
                 if let Some(until) = until {
                     let after = until.0.saturating_sub(now.mono.0).max(1);
                     world.after(after, What::Wakes { process, timer });
@@ -103,9 +104,12 @@ fn told(world: &mut World, process: usize, event: Event) {
         Event::Channel { channel, state } if channel == CHANNELS[1] => {
             world.watch.channel(device, one, &state);
         }
-        Event::Channel { .. } => {}
+        Event::Channel { state, .. } => {
+            (one.live, one.changed) = (state == ChannelState::Live, true);
+        }
         Event::Received(frame) => world.watch.received(device, one, &frame),
         Event::Dialog { changes, .. } => {
+            one.changed = true;
             for change in changes {
                 world.watch.change(one, &change);
                 if !one.fold(change) {

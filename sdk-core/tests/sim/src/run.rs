@@ -179,6 +179,9 @@ fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
             push(world, told);
         }
         one_end_each(world, &events);
+        if channel == CHANNELS[0] {
+            no_holes(world, &epoch, &events);
+        }
     }
     // A connection that nobody uses keeps its seat for a while, so everybody needs one to spare.
     let crowded = world.script.world.seats <= world.devices.len();
@@ -216,6 +219,17 @@ fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
 fn push(world: &mut World, told: Told<'_>) {
     if let Err(violation) = world.watch.history.push(told) {
         world.watch.broken(&format!("{:?}", violation.kind).to_lowercase(), violation.what);
+    }
+}
+
+/// What was called live left nothing out that has a row.
+fn no_holes(world: &mut World, epoch: &str, events: &[crate::server::Logged]) {
+    let rows = events.iter().filter(|event| matches!(event.kind.as_str(), "message" | "answer.start"));
+    for event in rows {
+        if let Some((device, at)) = world.watch.holes.get(&(epoch.to_owned(), event.offset)) {
+            let how = format!("at {at} u{device} called its rows live without the one at {}", event.offset);
+            return world.watch.broken("S5", how);
+        }
     }
 }
 

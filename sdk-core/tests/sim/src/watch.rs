@@ -42,6 +42,8 @@ pub(crate) struct Watch {
     lanes: BTreeMap<String, Lane>,
     /// Acknowledged ops, with whose they are.
     acked: BTreeMap<String, String>,
+    /// What rows that were called live left out, by epoch and offset, with who saw that first, and when.
+    pub(crate) holes: BTreeMap<(String, u64), (usize, u64)>,
 }
 
 impl Watch {
@@ -62,6 +64,7 @@ impl Watch {
             order: BTreeMap::new(),
             lanes: BTreeMap::new(),
             acked: BTreeMap::new(),
+            holes: BTreeMap::new(),
         }
     }
 
@@ -280,6 +283,8 @@ impl Watch {
                     sub.page.events.iter().for_each(|event| lands(process, conn, &event.id));
                     if sub.page.ch == CHANNELS[1] {
                         process.answered = Some((sub.epoch, sub.page.from));
+                    } else {
+                        process.told = sub.epoch;
                     }
                 }
                 ServerFrame::SubErr { problem, .. } => self.mark(&format!("sub_err:{}", problem.code)),
@@ -362,6 +367,20 @@ impl Watch {
             offset: frame.offset,
             id: frame.id.as_str().into(),
         });
+    }
+
+    /// What is called live has no hole: what is between its rows is to be what has none. The log tells at the end.
+    pub(crate) fn looks(&mut self, process: &mut Process) {
+        if !process.live || !std::mem::take(&mut process.changed) {
+            return;
+        }
+        let mut before = None;
+        for offset in process.rows.iter().filter_map(|row| row.offset) {
+            for hole in before.map_or(offset, |before| before + 1)..offset {
+                self.holes.entry((process.told.clone(), hole)).or_insert((process.device, self.now));
+            }
+            before = Some(offset);
+        }
     }
 
     /// An answer only grows, and its end keeps what was shown.
