@@ -99,7 +99,8 @@ impl Timeline {
         }
     }
 
-    /// The server committed the op. One that stands before what is shown would stand there with a hole behind it, so its row goes.
+    /// The server committed the op. One that stands before what is shown would stand there with a hole behind it, so its row goes. Any other
+    /// stands behind all that is shown: the events up to it are still to come, or all of them again, if the log is another one by now.
     pub(crate) fn commit(&mut self, id: &str, offset: u64, at: u64) {
         if let Some(index) = self.find(id)
             && self.rows[index].offset.is_none()
@@ -112,7 +113,8 @@ impl Timeline {
             row.at = at;
             row.state = RowState::Sent;
             row.code = None;
-            self.relocate(index, row);
+            let behind = self.rows.iter().rposition(|row| row.offset.is_some()).map_or(0, |at| at + 1);
+            self.relocate(index, behind, row);
         }
     }
 
@@ -150,7 +152,7 @@ impl Timeline {
             row.offset = Some(event.offset);
             row.state = RowState::Sent;
             row.code = None;
-            self.relocate(index, row);
+            self.relocate(index, self.position(event.offset), row);
             return;
         }
         self.place(Row {
@@ -247,8 +249,8 @@ impl Timeline {
         self.insert(index, row);
     }
 
-    fn relocate(&mut self, index: usize, row: Row) {
-        let target = row.offset.map_or(index, |offset| self.position(offset));
+    /// Puts a changed row before the one that is at `target` now.
+    fn relocate(&mut self, index: usize, target: usize, row: Row) {
         // Taking it out first moves what stands behind it one down.
         let target = if target > index { target - 1 } else { target };
         if target == index {

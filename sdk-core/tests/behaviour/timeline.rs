@@ -45,6 +45,27 @@ fn what_is_live_has_no_hole_below_what_was_acknowledged_before() {
 }
 
 #[test]
+fn what_is_acknowledged_in_another_log_stands_behind_the_old_one_until_it_goes() {
+    let mut rig = Rig::online();
+    (1..=3).for_each(|offset| rig.receive(message(offset, &format!("old {offset}"))));
+    rig.cut();
+    let (first, second) = (rig.send("first"), rig.send("second"));
+    rig.redial(60_000);
+    rig.welcome();
+    rig.receive(json!({"t":"sub_err","ch":"dialog:demo","code":"store_unavailable","message":"","retryable":true,"retry_after_ms":500}));
+    rig.ok(&first, 1);
+    rig.ok(&second, 2);
+    assert_eq!(rig.shown(), ["old 1:sent", "old 2:sent", "old 3:sent", "first:sent", "second:sent"]);
+    assert_eq!(rig.folded(), rig.rows());
+    rig.pass(5_000);
+    let mut answer = sub_ok("reset", 0, 2, vec![own(1, &first, "first"), own(2, &second, "second")]);
+    (answer["epoch"], answer["reason"]) = (json!("e2"), json!("epoch"));
+    rig.receive(answer);
+    assert_eq!(rig.shown(), ["first:sent", "second:sent"]);
+    assert_eq!(rig.folded(), rig.rows());
+}
+
+#[test]
 fn an_answer_grows_and_ends_once() {
     let mut rig = Rig::online();
     rig.receive(start(1, "r"));

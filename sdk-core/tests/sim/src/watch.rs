@@ -369,17 +369,23 @@ impl Watch {
         });
     }
 
-    /// What is called live has no hole: what is between its rows is to be what has none. The log tells at the end.
+    /// What is called live stands in the log's order, what is not in it behind that, each once. It has no hole: what is between its rows is to
+    /// be what has none, which the log tells at the end.
     pub(crate) fn looks(&mut self, process: &mut Process) {
         if !process.live || !std::mem::take(&mut process.changed) {
             return;
         }
-        let mut before = None;
-        for offset in process.rows.iter().filter_map(|row| row.offset) {
-            for hole in before.map_or(offset, |before| before + 1)..offset {
+        let places: Vec<u64> = process.rows.iter().map(|row| row.offset.unwrap_or(u64::MAX)).collect();
+        let ids: BTreeSet<&str> = process.rows.iter().map(|row| row.id.as_str()).collect();
+        if places.windows(2).any(|pair| pair[0] >= pair[1] && pair[1] != u64::MAX) || ids.len() < places.len()
+        {
+            let rows: Vec<_> = process.rows.iter().map(|row| (row.offset, row.id.as_str())).collect();
+            return self.broken("rows", format!("u{} shows {rows:?}", process.device));
+        }
+        for pair in places.windows(2).filter(|pair| pair[1] != u64::MAX) {
+            for hole in pair[0] + 1..pair[1] {
                 self.holes.entry((process.told.clone(), hole)).or_insert((process.device, self.now));
             }
-            before = Some(offset);
         }
     }
 
