@@ -369,23 +369,28 @@ impl Watch {
         });
     }
 
-    /// What is called live stands in the log's order, what is not in it behind that, each once. It has no hole: what is between its rows is to
+    /// What is called live stands in the log's order, what is not in it behind that. It has no hole: what is between its rows is to
     /// be what has none, which the log tells at the end.
     pub(crate) fn looks(&mut self, process: &mut Process) {
         if !process.live || !std::mem::take(&mut process.changed) {
             return;
         }
-        let places: Vec<u64> = process.rows.iter().map(|row| row.offset.unwrap_or(u64::MAX)).collect();
-        let ids: BTreeSet<&str> = process.rows.iter().map(|row| row.id.as_str()).collect();
-        if places.windows(2).any(|pair| pair[0] >= pair[1] && pair[1] != u64::MAX) || ids.len() < places.len()
-        {
-            let rows: Vec<_> = process.rows.iter().map(|row| (row.offset, row.id.as_str())).collect();
-            return self.broken("rows", format!("u{} shows {rows:?}", process.device));
-        }
-        for pair in places.windows(2).filter(|pair| pair[1] != u64::MAX) {
-            for hole in pair[0] + 1..pair[1] {
-                self.holes.entry((process.told.clone(), hole)).or_insert((process.device, self.now));
+        let mut rows = process.rows.iter().map(|row| row.offset);
+        let Some(mut before) = rows.next() else { return };
+        for place in rows {
+            match (before, place) {
+                (Some(before), Some(place)) if before < place => {
+                    for hole in before + 1..place {
+                        self.holes.entry((process.told.clone(), hole)).or_insert((process.device, self.now));
+                    }
+                }
+                (_, None) => {}
+                _ => {
+                    let how = format!("u{} shows {place:?} behind {before:?}", process.device);
+                    return self.broken("rows", how);
+                }
             }
+            before = place;
         }
     }
 
