@@ -129,11 +129,12 @@ const SCHEMA: &str = "
     CREATE TABLE pair (x TEXT COLLATE NOCASE, y INTEGER, z BLOB, PRIMARY KEY (x, y)) WITHOUT ROWID;
     CREATE TABLE named (name TEXT PRIMARY KEY, mail TEXT, n INTEGER, UNIQUE (mail COLLATE NOCASE, n));
     CREATE UNIQUE INDEX few ON plain (a) WHERE b > 5;
+    CREATE TABLE made (id INTEGER PRIMARY KEY, a TEXT, low TEXT AS (lower(a)) UNIQUE);
 ";
 
 #[test]
 fn what_statements_did_is_what_the_log_says() {
-    let mut base = Base::new(SCHEMA, &["plain", "pair", "named"]);
+    let mut base = Base::new(SCHEMA, &["plain", "pair", "named", "made"]);
     let app = base.app();
     for (statement, changes) in [
         ("INSERT INTO plain VALUES (1, 'a', 10, 1.5), (2, 'b', 20, NULL)", 2),
@@ -155,13 +156,19 @@ fn what_statements_did_is_what_the_log_says() {
         ),
         ("INSERT INTO plain VALUES (8, 'p', 80, 6); REPLACE INTO plain VALUES (9, 'p', 81, 7)", 3),
         ("REPLACE INTO plain VALUES (10, 'p', 82, 1)", 1),
-        ("DELETE FROM plain", 4),
+        // Into the index by its condition, and out of it.
+        ("UPDATE OR REPLACE plain SET b = 8 WHERE id = 10", 2),
+        ("UPDATE OR REPLACE plain SET b = 3 WHERE id = 10", 1),
+        ("DELETE FROM plain", 3),
         ("INSERT INTO pair VALUES ('a', 1, X'00FF'), ('b', 1, NULL)", 2),
         ("REPLACE INTO pair VALUES ('A', 1, X'01')", 2),
         ("UPDATE pair SET x = 'a' WHERE x = 'a'", 1),
         ("INSERT INTO named VALUES ('x', 'Ada@x', 1), (NULL, 'q', 1)", 2),
         ("REPLACE INTO named VALUES ('y', 'ada@X', 1)", 2),
         ("UPDATE named SET name = 'was null' WHERE name IS NULL", 1),
+        ("INSERT INTO made (a) VALUES ('a'), ('b')", 2),
+        ("UPDATE OR REPLACE made SET a = 'A' WHERE a = 'b'", 2),
+        ("INSERT OR REPLACE INTO made (a) VALUES ('a')", 2),
     ] {
         app.execute_batch(statement).unwrap();
         let before = base.rows.clone();
@@ -182,7 +189,7 @@ fn whatever_is_written_the_log_is_the_history_of_the_table() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % sides
     };
-    let mut base = Base::new(SCHEMA, &["plain", "pair", "named"]);
+    let mut base = Base::new(SCHEMA, &["plain", "pair", "named", "made"]);
     let apps: Vec<Connection> = (0..4).map(|_| base.app()).collect();
     for (at, app) in apps.iter().enumerate() {
         app.pragma_update(None, "recursive_triggers", at % 2 == 0).unwrap();
@@ -193,7 +200,7 @@ fn whatever_is_written_the_log_is_the_history_of_the_table() {
         let or = ["", "OR REPLACE", "OR REPLACE", "OR IGNORE", "OR FAIL"][usize::try_from(roll(5)).unwrap()];
         let letter = |n: u64| ["'a'", "'A'", "'b'", "'B'", "NULL"][usize::try_from(n).unwrap()];
         let (id, u, a, other) = (roll(8), roll(8), letter(roll(5)), roll(8));
-        let statement = match roll(12) {
+        let statement = match roll(15) {
             0 | 1 => format!("INSERT {or} INTO plain VALUES ({id}, {a}, {u}, {other})"),
             2 => format!("INSERT {or} INTO plain (a, u, b) VALUES ({a}, {u}, {other})"),
             3 => format!("UPDATE {or} plain SET id = {id}, u = {u}, b = b + 1 WHERE id = {other}"),
@@ -203,7 +210,10 @@ fn whatever_is_written_the_log_is_the_history_of_the_table() {
             7 => format!("UPDATE {or} pair SET x = {}, y = {u} WHERE y = {other}", letter(roll(4))),
             8 => format!("INSERT {or} INTO named VALUES ({a}, {}, {u})", letter(other.min(4))),
             9 => format!("UPDATE {or} named SET mail = {a}, n = {u} WHERE n < {other}"),
-            10 => format!(
+            10 => format!("UPDATE {or} plain SET b = {u} + 2 WHERE id = {id}"),
+            11 => format!("INSERT {or} INTO made (id, a) VALUES ({id}, {a})"),
+            12 => format!("UPDATE {or} made SET a = {a} WHERE id = {id}"),
+            13 => format!(
                 "INSERT INTO plain VALUES ({id}, {a}, {u}, {other}) ON CONFLICT (id) DO UPDATE SET u = {other}"
             ),
             _ => format!(

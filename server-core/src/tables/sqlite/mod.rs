@@ -41,6 +41,8 @@ pub struct Described {
     pub warnings: Vec<String>,
     /// The key and the unique indexes, by which a write may replace other rows.
     unique: Vec<Vec<Part>>,
+    /// Whether that may happen at an update of any column, not only of theirs: one of them is partial, or on a generated column.
+    any_update: bool,
 }
 
 /// A column of a unique index.
@@ -166,7 +168,16 @@ fn describe(connection: &Connection, watch: &Watch) -> Result<Described, SqliteE
     let columns = all.iter().map(|(name, declared, _)| columns::column(name, declared)).collect();
     let schema = Schema { columns, key };
     let (unique, warnings) = unique(connection, &watch.table, &schema)?;
-    Ok(Described { table: watch.table.clone(), schema, warnings, unique })
+    let any_update = depends_on_more(connection, &watch.table)?;
+    Ok(Described { table: watch.table.clone(), schema, warnings, unique, any_update })
+}
+
+/// Whether what a unique index of a table holds depends on more than the columns that it names.
+fn depends_on_more(connection: &Connection, table: &str) -> Result<bool, rusqlite::Error> {
+    let partial = "SELECT 1 FROM pragma_index_list(?1) WHERE \"unique\" = 1 AND partial = 1";
+    let generated = "SELECT 1 FROM pragma_index_list(?1) list, pragma_index_xinfo(list.name) part, pragma_table_xinfo(?1) col \
+                     WHERE list.\"unique\" = 1 AND part.key = 1 AND col.name = part.name AND col.hidden <> 0";
+    Ok(connection.prepare(partial)?.exists([table])? || connection.prepare(generated)?.exists([table])?)
 }
 
 /// The key and the unique indexes of a table, and what can't be known of them.

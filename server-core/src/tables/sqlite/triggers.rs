@@ -100,7 +100,7 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
         let mut names: Vec<String> = table.unique.iter().flatten().map(|part| quoted(&part.column)).collect();
         names.sort();
         names.dedup();
-        names.join(", ")
+        if table.any_update { String::new() } else { format!(" OF {}", names.join(", ")) }
     };
     let key_columns: Vec<String> = (0..keys.len()).map(|at| format!("k{at}")).collect();
     let mut statements = vec![(
@@ -123,7 +123,7 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
             keys.iter().map(|key| format!("t.{0} IS OLD.{0} COLLATE BINARY", quoted(key))).collect();
         format!("({conflict}) AND NOT ({})", parts.join(" AND "))
     };
-    trigger("bu", format!("BEFORE UPDATE OF {watched}"), note(&other));
+    trigger("bu", format!("BEFORE UPDATE{watched}"), note(&other));
     let gone = format!(" FROM {before} b WHERE NOT ({same_old}) AND (({same_new}) OR NOT {there})");
     let updated =
         format!("{} {} {clear}", log("b.row", "NULL", &gone), log(&row_before(&keys, columns()), &new, ""));
