@@ -47,19 +47,20 @@ fn is_host(origin: &str, host: &str) -> bool {
     !place.is_empty() && bare(place) == bare(host)
 }
 
-/// Answers pre-flights and keeps foreign pages away from the endpoints.
+/// Answers pre-flights and keeps foreign pages away from the endpoints. A refusal can be read by the page that it is for, pre-flight
+/// included: else a browser shows it as a network that failed, and a client would try for ever.
 pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let from = check(request.headers(), &app.config.allowed_origins);
-    let mut response = if from == Origin::Foreign {
-        let message = "this origin is not on the server's list; add it with --allowed-origin";
-        return HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, message).into_response();
-    } else if request.method() == Method::OPTIONS {
+    let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
+    } else if from == Origin::Foreign {
+        let message = "this origin is not on the server's list; add it with --allowed-origin";
+        HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, message).into_response()
     } else {
         next.run(request).await
     };
-    if let (Origin::Listed, Some(origin)) = (from, origin) {
+    if let (Origin::Listed | Origin::Foreign, Some(origin)) = (from, origin) {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
