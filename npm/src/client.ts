@@ -1,29 +1,40 @@
-import type { DialogHost } from "./dialog.ts";
+import type { ConversationHost } from "./conversation.ts";
+import { Conversation } from "./conversation.ts";
 import { Dialog } from "./dialog.ts";
 import type { CoreEvent } from "./driver.ts";
 import { Driver, monotonic } from "./driver.ts";
+import { callable, text } from "./given.ts";
 import { openIndexedDb } from "./indexeddb.ts";
-import type { Transport } from "./link.ts";
+import { forgetScope } from "./kept.ts";
+import type { Place } from "./options.ts";
+import { optionsOf, placeOf, TRANSPORTS } from "./options.ts";
+import { OwnConversation } from "./own.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
 import type { TablesClient } from "./tables.ts";
 import type { Draft, Leadership, TabsHost } from "./tabs.ts";
 import { CHANNEL, canShare, Tabs } from "./tabs.ts";
-import { forgetGuest, guestToken } from "./token.ts";
-import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Report, Status, Store } from "./types.ts";
+import { guestToken } from "./token.ts";
+import type {
+  ClientOptions,
+  ClientState,
+  ConnectionState,
+  Listener,
+  Outgoing,
+  Report,
+  Status,
+  Store,
+  TokenProvider,
+} from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { createCore, loadCore } from "./wasm.ts";
 
-/** All that there are, the best first. */
-const TRANSPORTS: readonly Transport[] = ["websocket", "stream", "long_poll", "poll"];
-
 const INITIAL: ClientState = {
-  status: { state: "idle", attempt: 0, retryAt: null, cause: null, waiting: 0 },
+  status: { state: "idle", attempt: 0, retryAt: null, cause: null, message: null, waiting: 0 },
   user: null,
   storage: null,
 };
-
 type Tables = typeof import("./tables.ts");
 
 interface Waiting {
@@ -37,7 +48,8 @@ interface Waiting {
  */
 export function createClient(options: ClientOptions & { tables: true }): Promise<TablesClient>;
 export function createClient(options: ClientOptions): Promise<Client>;
-export async function createClient(options: ClientOptions): Promise<Client> {
+export async function createClient(given: ClientOptions): Promise<Client> {
+  const options = optionsOf(given);
   const place = placeOf(options);
   const [shared, add] = await Promise.all([isShared(options, place.scope), load(options)]);
   const client = new Client(options, place, shared, add);
@@ -61,22 +73,6 @@ async function load({ tables, wasm }: ClientOptions): Promise<Tables | undefined
   }
   await loadCore(wasm ?? new URL("./core.wasm", import.meta.url));
   return undefined;
-}
-
-/** Where a client connects, and the name of all that it keeps and shares: nothing is ever shared under another one. */
-interface Place {
-  readonly server: URL;
-  readonly origin: string;
-  readonly scope: string;
-}
-
-function placeOf(options: ClientOptions): Place {
-  const server = new URL(options.url);
-  if (options.user === "") throw new TidewireError("bad_config", "user must not be empty", false);
-  const guest = options.token === undefined ? "guest" : "any";
-  const whose = options.user === undefined ? guest : `user ${options.user}`;
-  const scope = [server.origin, options.name ?? "default", whose].map(encodeURIComponent).join("/");
-  return { server, origin: originOf(server), scope };
 }
 
 /**
@@ -105,11 +101,17 @@ export class Client implements Store<ClientState> {
   readonly #place: Place;
   readonly #scheduler = new Scheduler();
   readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
-  readonly #dialogs = new Map<string, Dialog>();
+  readonly #dialogs = new Map<string, Conversation>();
   readonly #waiting = new Map<string, Waiting>();
   readonly #tabs: Tabs;
   readonly #tables: Tables | undefined;
-  readonly #host: DialogHost;
+  readonly #host: ConversationHost;
+  readonly #token: TokenProvider;
+  readonly #own: OwnConversation;
+  /** The token that was fetched here last. */
+  #lastToken: string | undefined;
+  /** Reject what waits for something else than an answer. */
+  readonly #endings = new Set<(error: TidewireError) => void>();
   /** The shared connection, whether or not this tab wants it. */
   #status: Status = INITIAL.status;
   /** What this tab says instead while it wants no connection. */
@@ -122,6 +124,18 @@ export class Client implements Store<ClientState> {
     this.#options = options;
     this.#place = place;
     this.#tables = tables;
+    const provider = options.token ?? guestToken(place.server, { ...options.guest, name: place.scope });
+    this.#token = async (why) => {
+      const token = await provider(why);
+      this.#lastToken = typeof token === "string" ? token : undefined;
+      return token;
+    };
+    this.#own = new OwnConversation({
+      origin: place.origin,
+      scope: place.scope,
+      token: async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why),
+      online: () => this.#whenOnline(),
+    });
     this.#host = {
       draft: (command) => this.#tabs.draft(command),
       send: (draft) => this.#send(draft),
@@ -159,13 +173,19 @@ export class Client implements Store<ClientState> {
 
   readonly getInitialState = (): ClientState => INITIAL;
 
-  readonly subscribe = (listener: Listener<ClientState>): (() => void) => this.#store.subscribe(listener);
+  readonly subscribe = (listener: Listener<ClientState>): (() => void) =>
+    this.#store.subscribe(callable(listener, "client.subscribe: listener"));
 
   /** Wants to be connected, from now on and whatever happens. Also the way out of `failed`, and at once out of a pause. */
   readonly connect = (): void => {
     this.#rest = null;
     this.#store.set({ ...this.getState(), status: this.#status });
     this.#tabs.connect();
+  };
+
+  /** Tries now what waits for its next attempt: the connection, or a dialog that was refused for now. Nothing while this tab is closed. */
+  readonly retryNow = (): void => {
+    if (this.#rest === null) this.#tabs.connect();
   };
 
   /**
@@ -175,7 +195,7 @@ export class Client implements Store<ClientState> {
   readonly close = (): void => {
     this.#rest = "closed";
     this.#tabs.changed();
-    this.#show({ ...this.#status, state: "closed", attempt: 0, retryAt: null, cause: null });
+    this.#show({ ...this.#status, state: "closed", attempt: 0, retryAt: null, cause: null, message: null });
     this.#rejectAll(new TidewireError("closed", "the client was closed; the message is sent by the next connection", true));
   };
 
@@ -183,6 +203,8 @@ export class Client implements Store<ClientState> {
   readonly dispose = (): void => {
     if (this.#rest !== "closed") this.close();
     this.#tabs.dispose();
+    // Also what was written since it was closed.
+    this.#rejectAll(new TidewireError("closed", "the client was disposed of; what is stored is sent by the next one", true));
   };
 
   /**
@@ -191,7 +213,8 @@ export class Client implements Store<ClientState> {
    */
   readonly logout = async (): Promise<void> => {
     const { scope } = this.#place;
-    if (this.#options.token === undefined) forgetGuest(scope);
+    forgetScope(scope);
+    this.#lastToken = undefined;
     await this.#tabs.logout(async (known) => {
       if (!this.#keeps) return;
       try {
@@ -210,27 +233,87 @@ export class Client implements Store<ClientState> {
   /** What happened lately, and the counters: for a bug report. In a follower it is what the leader told it last; asking brings the next. */
   readonly explain = (): Report => this.#tabs.explain();
 
-  /** A dialog, always the same object for the same id. Throws a {@link TidewireError}: `bad_channel`, `too_many_subscriptions`. */
+  /**
+   * Opens a dialog: each call gives a handle of its own, to be closed when nobody looks any more. Throws a {@link TidewireError}: `bad_channel`,
+   * `too_many_subscriptions`.
+   */
   readonly dialog = (id: string): Dialog => {
-    const known = this.#dialogs.get(id);
-    if (known !== undefined) return known;
-    const dialog = new Dialog(id, this.#host, this.#scheduler);
-    this.#dialogs.set(id, dialog);
+    const name = text(id, "client.dialog: id");
+    const conversation = this.#dialogs.get(name) ?? this.#openDialog(name);
+    const dialog = new Dialog(conversation, this.#scheduler);
+    conversation.hold(dialog);
+    return dialog;
+  };
+
+  /**
+   * Opens the conversation that belongs to this user alone. The server makes it the first time, which takes a connection; from then on this
+   * browser knows it, and opens it without one. Rejects with a {@link TidewireError}: what the server refuses for good, `closed`, `logged_out`.
+   */
+  readonly ownDialog = async (): Promise<Dialog> => {
+    const ended = this.#ending();
+    try {
+      let id = await Promise.race([this.#own.id(), ended.promise]);
+      const refused = this.#dialogs.get(id)?.state.error?.code;
+      if (refused === "forbidden" || refused === "unknown_channel") {
+        // The guest that it was made for is gone.
+        this.#own.forget(id);
+        id = await Promise.race([this.#own.id(), ended.promise]);
+      }
+      return this.dialog(id);
+    } finally {
+      ended.cancel();
+    }
+  };
+
+  #openDialog(id: string): Conversation {
+    const conversation = new Conversation(id, this.#host);
+    this.#dialogs.set(id, conversation);
     try {
       this.#tabs.open(id);
     } catch (error) {
       this.#dialogs.delete(id);
       throw error;
     }
-    return dialog;
-  };
+    return conversation;
+  }
+
+  /** Rejects when nothing more can be waited for. */
+  #ending(): { readonly promise: Promise<never>; cancel(): void } {
+    let ending = (_: TidewireError): void => {};
+    const promise = new Promise<never>((_, reject) => {
+      ending = reject;
+    });
+    promise.catch(() => {});
+    this.#endings.add(ending);
+    return { promise, cancel: () => this.#endings.delete(ending) };
+  }
+
+  /** Resolves when there is a connection. */
+  async #whenOnline(): Promise<void> {
+    const ended = this.#ending();
+    let end = (): void => {};
+    const online = new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (this.#status.state === "online" && this.#rest === null) resolve();
+      };
+      end = this.#store.subscribe(look);
+      look();
+    });
+    try {
+      if (this.#rest === "closed") throw new TidewireError("closed", "this client was closed", true);
+      await Promise.race([online, ended.promise]);
+    } finally {
+      end();
+      ended.cancel();
+    }
+  }
 
   #forget(id: string): void {
     if (this.#dialogs.delete(id)) this.#tabs.close(id);
   }
 
   #drive(storage: Storage, restored: Restored, event: (event: CoreEvent) => void): Driver {
-    const { config, token, guest, transports = TRANSPORTS } = this.#options;
+    const { config, transports = TRANSPORTS } = this.#options;
     return new Driver({
       core: (this.#tables?.createCore ?? createCore)(
         { agent: "tidewire-js", transports, ...config },
@@ -240,7 +323,7 @@ export class Client implements Store<ClientState> {
       ),
       origin: this.#place.origin,
       storage,
-      token: token ?? guestToken(this.#place.server, { ...guest, name: this.#place.scope }),
+      token: this.#token,
       event,
     });
   }
@@ -283,7 +366,8 @@ export class Client implements Store<ClientState> {
       case "status": {
         const retryAt = event.retry_in_ms === undefined ? null : Date.now() + event.retry_in_ms;
         const { attempt, waiting } = event;
-        this.#show({ state: event.state as ConnectionState, attempt, retryAt, cause: event.cause ?? null, waiting });
+        const { cause = null, message = null } = event;
+        this.#show({ state: event.state as ConnectionState, attempt, retryAt, cause, message, waiting });
         break;
       }
       case "user":
@@ -313,6 +397,11 @@ export class Client implements Store<ClientState> {
     const shown =
       this.#rest === null || status.cause === "core_crashed" ? status : { ...status, state: this.#rest, retryAt: null };
     this.#store.set({ ...this.getState(), status: shown });
+    if (status.cause === "core_crashed") {
+      this.#rejectAll(
+        new TidewireError("core_crashed", "the core crashed; reload the page: what is stored is sent then", true),
+      );
+    }
   }
 
   #settle(event: Extract<CoreEvent, { t: "op" }>): void {
@@ -335,6 +424,8 @@ export class Client implements Store<ClientState> {
 
   #rejectAll(error: TidewireError): void {
     for (const id of [...this.#waiting.keys()]) this.#reject(id, error);
+    for (const end of [...this.#endings]) end(error);
+    this.#endings.clear();
   }
 
   #wiped(): void {
@@ -344,10 +435,4 @@ export class Client implements Store<ClientState> {
     for (const dialog of this.#dialogs.values()) dialog.clear();
     this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));
   }
-}
-
-function originOf(server: URL): string {
-  const origin = server.origin.replace(/^ws/, "http");
-  if (origin.startsWith("http")) return origin;
-  throw new TidewireError("bad_config", `url must begin with http: or https:, not ${server.protocol}`, false);
 }
