@@ -110,7 +110,8 @@ impl Driver {
             Output::Transmit { conn, message } => {
                 if self.sockets.get(&conn).is_some_and(|socket| !socket.send(message.0)) {
                     self.sockets.remove(&conn);
-                    self.shared.feed(|core, now| core.handle(now, Input::Closed { conn, code: 1006 }));
+                    self.shared
+                        .feed(|core, now| core.handle(now, Input::Closed { conn, code: 1006, cause: None }));
                 }
             }
             Output::Close { conn, code } => {
@@ -130,7 +131,8 @@ impl Driver {
         let asked = tokio::spawn(async move {
             let call = tokio::spawn(async move { provider.token(renew).await });
             let _dropped_with_this_task = AbortOnDrop(call.abort_handle());
-            let result = call.await.unwrap_or(Err(TokenError::Unavailable));
+            let result =
+                call.await.unwrap_or_else(|_| Err(TokenError::unavailable("the token provider panicked")));
             // Nobody listens once the driver has ended.
             let _ = answers.send((ask, result));
         });
@@ -141,7 +143,7 @@ impl Driver {
 
     fn report(&mut self, received: &mut Vec<Report>) {
         for report in received.iter() {
-            if let Report::Closed(conn, _) = report {
+            if let Report::Closed(conn, ..) = report {
                 self.sockets.remove(conn);
             }
         }
@@ -152,7 +154,9 @@ impl Driver {
                     Report::Received(conn, text) => {
                         core.handle(now, Input::Received { conn, text: text.as_str() });
                     }
-                    Report::Closed(conn, code) => core.handle(now, Input::Closed { conn, code }),
+                    Report::Closed(conn, code, cause) => {
+                        core.handle(now, Input::Closed { conn, code, cause: cause.as_deref() });
+                    }
                 }
             }
         });

@@ -49,7 +49,14 @@ struct ChannelView {
 
 impl Hub {
     pub(crate) fn new() -> Hub {
-        let idle = Status { state: State::Idle, attempt: 0, retry_in_ms: None, cause: None, waiting: 0 };
+        let idle = Status {
+            state: State::Idle,
+            attempt: 0,
+            retry_in_ms: None,
+            cause: None,
+            message: None,
+            waiting: 0,
+        };
         Hub {
             status: watch::Sender::new(idle),
             user: watch::Sender::new(None),

@@ -1,11 +1,13 @@
 //! The server's address, and a TCP or TLS stream to it.
 
-use std::io;
+use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -67,12 +69,66 @@ impl Endpoint {
     }
 
     /// Connects, and shakes hands where the address asks for TLS.
-    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        tcp.set_nodelay(true)?;
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Stream>, Unreachable> {
+        let found = lookup_host((self.host.as_str(), self.port)).await.map_err(|_| Unreachable::Dns)?;
+        let addresses: Vec<SocketAddr> = found.collect();
+        if addresses.is_empty() {
+            return Err(Unreachable::Dns);
+        }
+        let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => Unreachable::Refused,
+            _ => Unreachable::NoRoute,
+        })?;
+        tcp.set_nodelay(true).map_err(|_| Unreachable::NoRoute)?;
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
-        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
-        Ok(Box::new(TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?))
+        let name = ServerName::try_from(self.host.clone()).map_err(|_| Unreachable::Tls)?;
+        let shaken = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await;
+        Ok(Box::new(shaken.map_err(|_| Unreachable::Tls)?))
+    }
+}
+
+/// Why there is no connection to a server, as far as this side can tell. The libraries' messages may hold what a peer sent, so none of them is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreachable {
+    /// The host's name leads to no address.
+    Dns,
+    /// Nothing listens there.
+    Refused,
+    /// No way to the host, or none that answers.
+    NoRoute,
+    /// The TLS handshake failed: another protocol, or a certificate that is not trusted.
+    Tls,
+    /// Something answered that is no Tidewire server, with this HTTP status.
+    Http(u16),
+    /// Something answered that is no HTTP.
+    BadAnswer,
+}
+
+impl Unreachable {
+    /// Stable code, which becomes the status's cause.
+    pub(crate) fn code(self) -> Cow<'static, str> {
+        match self {
+            Unreachable::Dns => "dns".into(),
+            Unreachable::Refused => "refused".into(),
+            Unreachable::NoRoute => "unreachable".into(),
+            Unreachable::Tls => "tls".into(),
+            Unreachable::Http(status) => format!("http_{status}").into(),
+            Unreachable::BadAnswer => "bad_answer".into(),
+        }
+    }
+
+    /// For people: what it is and what to look at.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Unreachable::Dns => "the server's name can't be resolved; check the address and the network",
+            Unreachable::Refused => "nothing listens at the server's address; check the port",
+            Unreachable::NoRoute => "the server can't be reached; check the network",
+            Unreachable::Tls => "the TLS handshake failed; check the port and the certificate",
+            Unreachable::Http(_) => "what answers at this address is no tidewire server; check the path",
+            Unreachable::BadAnswer => {
+                "what answers at this address speaks another protocol; check scheme and port"
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) const TOKEN_MS: u64 = 30_000;
 const SPARE_MS: u64 = 30_000;
 /// Between requests for a token while the provider has none and the connection still lives.
 const AGAIN_MS: u64 = 5_000;
+const MOST_AGAIN_MS: u64 = 3_600_000;
 
 /// The credential. `expires` is by the wall clock, known once a server has judged the token.
 struct Token {
@@ -132,42 +133,42 @@ impl Credential {
                 cx.out.push_back(Output::FetchToken { ask, renew: true });
                 self.renewal = Renewal::Asked { ask, until: now.after(TOKEN_MS) };
             }
-            Renewal::Asked { until, .. } if until <= now => self.put_off(now),
+            Renewal::Asked { until, .. } if until <= now => self.put_off(now, 0),
             _ => {}
         }
     }
 
-    /// The answer to a renewal: the token to bring before the server, or that there will be none; `None` when this
-    /// is no renewal's answer, or when it is worth asking again.
+    /// The answer to a renewal: the token to bring before the server, or why there is none; `None` when this is no renewal's answer. After
+    /// an error that is not terminal it is asked again.
     pub(super) fn renewed(
         &mut self,
         now: Now,
         ask: TokenAsk,
-        result: &Result<String, TokenError>,
+        result: Result<String, TokenError>,
     ) -> Option<Result<Secret, TokenError>> {
         if !self.is_renewal(ask) {
             return None;
         }
         self.renewal = Renewal::None;
-        match result {
+        Some(match result {
             Ok(text) => {
-                self.set(text.clone());
-                Some(Ok(self.secret()))
+                self.set(text);
+                Ok(self.secret())
             }
-            Err(TokenError::Unauthorized) => Some(Err(TokenError::Unauthorized)),
-            // The connection lives until the server ends it; until then it is worth asking again.
-            Err(TokenError::Unavailable) => {
-                self.put_off(now.mono);
-                None
+            Err(error) => {
+                if !error.terminal {
+                    self.put_off(now.mono, error.retry_after_ms.unwrap_or(0));
+                }
+                Err(error)
             }
-        }
+        })
     }
 
     fn is_renewal(&self, ask: TokenAsk) -> bool {
         matches!(self.renewal, Renewal::Asked { ask: current, .. } if current == ask)
     }
 
-    fn put_off(&mut self, now: Time) {
-        self.renewal = Renewal::Due { at: now.after(AGAIN_MS) };
+    fn put_off(&mut self, now: Time, floor_ms: u64) {
+        self.renewal = Renewal::Due { at: now.after(AGAIN_MS.max(floor_ms.min(MOST_AGAIN_MS))) };
     }
 }

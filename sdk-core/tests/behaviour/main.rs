@@ -12,6 +12,7 @@ mod lanes;
 mod liveness;
 mod outbox;
 mod predicate;
+mod readable;
 mod restart;
 mod rig;
 mod store;

@@ -64,7 +64,7 @@ fn a_refused_token_is_renewed_once_at_once_then_backs_off() {
 #[test]
 fn a_user_who_may_not_connect_is_never_dialled_for() {
     let mut rig = Rig::new();
-    rig.token = Some(Err(TokenError::Unauthorized));
+    rig.token = Some(Err(TokenError::unauthorized("")));
     rig.client.connect(rig.now);
     rig.drain();
     assert_eq!((rig.state(), rig.dials.len(), rig.until), (State::Failed, 0, None));
@@ -74,7 +74,7 @@ fn a_user_who_may_not_connect_is_never_dialled_for() {
 #[test]
 fn a_provider_that_fails_is_asked_again_with_backoff() {
     let mut rig = Rig::new();
-    rig.token = Some(Err(TokenError::Unavailable));
+    rig.token = Some(Err(TokenError::unavailable("")));
     rig.client.connect(rig.now);
     rig.drain();
     assert_eq!(rig.status().cause.as_deref(), Some("token_unavailable"));
@@ -102,7 +102,7 @@ fn an_unavailable_provider_does_not_end_a_living_session() {
     let mut rig = Rig::new();
     rig.connect();
     rig.receive(short_welcome(20_000));
-    rig.token = Some(Err(TokenError::Unavailable));
+    rig.token = Some(Err(TokenError::unavailable("")));
     rig.pass(16_000);
     assert_eq!(rig.state(), State::Online);
     assert!(rig.asks.len() >= 2);
@@ -131,7 +131,7 @@ fn no_debug_output_shows_a_token_or_a_text() {
 fn a_refused_token_is_never_brought_again_however_often_its_renewal_fails() {
     let mut rig = Rig::new();
     rig.connect();
-    rig.token = Some(Err(TokenError::Unavailable));
+    rig.token = Some(Err(TokenError::unavailable("")));
     rig.close_with(4020);
     rig.pass(60_000);
     assert_eq!(rig.dials.len(), 1, "there is no token to dial with");

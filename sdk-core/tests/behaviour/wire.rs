@@ -217,6 +217,7 @@ fn every_server_frame_survives_both_ways() {
         ops: 5,
         per_ms: 6,
         burst: 7,
+        body_depth: 24,
     };
     let mut event = EventFrame {
         ch: "c".into(),

@@ -58,6 +58,8 @@ words! {
         Message,
         /// The model answers.
         Answer,
+        /// Something that can't be read; what follows goes on.
+        Unreadable,
     }
 }
 
@@ -151,6 +153,8 @@ pub struct TwStatus {
     pub retry_in_ms: Option<i64>,
     /// Why the connection is not there: a stable code.
     pub code: Option<String>,
+    /// What the server or the application said about that, for people.
+    pub detail: Option<String>,
     /// Messages not yet acknowledged.
     pub waiting: i32,
 }
@@ -174,8 +178,10 @@ pub struct TwRow {
     pub offset: Option<i64>,
     /// How it stands.
     pub state: TwRowState,
-    /// Why it failed or ended early.
+    /// Why it failed or ended early; of one that is queued, what it waits for: `blocked` or `rate_limited`.
     pub code: Option<String>,
+    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this device's clock.
+    pub retry_at_ms: Option<i64>,
 }
 
 /// One change of a dialog's rows. Indexes count from 0 in the list as the changes before left it.
@@ -213,6 +219,8 @@ pub enum TwOpState {
 pub enum TwChannelState {
     /// Not, or not yet again, at the head.
     Syncing,
+    /// Refused for now; it is asked for again.
+    Waiting { code: String, detail: String, retry_in_ms: i64 },
     /// At the head.
     Live,
     /// Earlier events are forgotten and what follows starts anew.
@@ -262,6 +270,7 @@ impl From<Status> for TwStatus {
             attempt: small(status.attempt),
             retry_in_ms: status.retry_in_ms.map(large),
             code: status.cause,
+            detail: status.message,
             waiting: small(status.waiting),
         }
     }
@@ -279,6 +288,7 @@ impl From<Row> for TwRow {
             offset: row.offset.map(large),
             state: row.state.into(),
             code: row.code,
+            retry_at_ms: row.retry_at.map(large),
         }
     }
 }
@@ -311,6 +321,9 @@ impl From<ChannelState> for TwChannelState {
     fn from(state: ChannelState) -> TwChannelState {
         match state {
             ChannelState::Syncing => TwChannelState::Syncing,
+            ChannelState::Waiting { code, message, retry_in_ms } => {
+                TwChannelState::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
+            }
             ChannelState::Live => TwChannelState::Live,
             ChannelState::Reset { reason, missed } => TwChannelState::Reset { reason, missed: large(missed) },
             ChannelState::Failed { code, message } => TwChannelState::Failed { code, detail: message },

@@ -71,7 +71,9 @@ fn weight(change: &StoreChange) -> usize {
         StoreChange::PutOp { record, .. }
         | StoreChange::PutTable { record, .. }
         | StoreChange::PutProfile { record } => record.0.len(),
-        StoreChange::PutEvents { events, .. } => events.iter().map(|(_, event)| event.0.len() + 16).sum(),
+        StoreChange::PutEvents { events, runs, .. } => {
+            runs.0.len() + events.iter().map(|(_, event)| event.0.len() + 16).sum::<usize>()
+        }
         StoreChange::DeleteOp { .. } | StoreChange::ClearChannel { .. } | StoreChange::ClearTable { .. } => 0,
     }
 }

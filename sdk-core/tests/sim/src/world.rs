@@ -636,7 +636,7 @@ impl World {
         if let Some(one) = &mut self.processes[wires.0] {
             one.flying.remove(&wires.1);
         }
-        self.feed(wires.0, Input::Closed { conn: ConnId(wires.1), code });
+        self.feed(wires.0, Input::Closed { conn: ConnId(wires.1), code, cause: None });
     }
 
     /// The client drops its connection: the server hears of it, if anything still gets there.
