@@ -196,6 +196,6 @@ function applyChange(rows: Row[], change: RowChange): Row[] {
   return rows;
 }
 
-function toRow({ retry_at: retryAt, ...row }: WireRow): Row {
-  return { ...row, offset: row.offset ?? null, code: row.code ?? null, retryAt: retryAt ?? null };
+function toRow(row: WireRow): Row {
+  return { ...row, offset: row.offset ?? null, code: row.code ?? null, retryAt: row.retryAt ?? null };
 }

@@ -10,7 +10,7 @@ import type { Row, Signal, TokenProvider, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import type { CoreInstance } from "./wasm.ts";
 
-/** One change of a dialog's rows. Rows lack `offset`, `code` and `retry_at` where there is none. */
+/** One change of a dialog's rows. Rows lack `offset`, `code` and `retryAt` where there is none. */
 export type RowChange =
   | { readonly t: "reset"; readonly rows: readonly WireRow[] }
   | { readonly t: "insert" | "update"; readonly index: number; readonly row: WireRow }
@@ -21,7 +21,7 @@ export type RowChange =
 export type WireRow = Omit<Row, "offset" | "code" | "retryAt"> & {
   readonly offset?: number;
   readonly code?: string;
-  readonly retry_at?: number;
+  readonly retryAt?: number;
 };
 
 /** What the core tells the application. */
@@ -112,6 +112,7 @@ type Input =
       readonly error: string;
       readonly message: string;
       readonly terminal: boolean;
+      readonly retry_after_ms?: number;
     }
   | { readonly t: "stored"; readonly store: number; readonly error?: string };
 

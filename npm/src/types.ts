@@ -85,6 +85,8 @@ export interface Report {
     readonly repaired: number;
     /** Events that a reset skipped. */
     readonly lost: number;
+    /** Events that could not be read; their rows are `unreadable`. */
+    readonly unreadable: number;
     /** Messages not yet acknowledged. */
     readonly waiting: number;
     /** From sending to the answer, of the last answered message, ms. */
@@ -109,7 +111,8 @@ export type RowState =
 export interface Row {
   /** The message's id, or the answer's. It stays the same for the row's whole life. */
   readonly id: string;
-  readonly kind: "message" | "answer";
+  /** `unreadable`: something is here that this version can't read; it has no text. */
+  readonly kind: "message" | "answer" | "unreadable";
   readonly by: User;
   /** Whether this client's user wrote it. */
   readonly own: boolean;

@@ -146,6 +146,7 @@ test("what happened can be read afterwards", async () => {
       duplicated: 0,
       repaired: 0,
       lost: 0,
+      unreadable: 0,
       waiting: 1,
       roundTripMs: 0,
     },
