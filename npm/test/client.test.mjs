@@ -190,13 +190,13 @@ test("a token asked for anew takes the place of the old one without a break", as
   const asked = [];
   const token = async (why) => {
     asked.push(why);
-    return `token ${asked.length}`;
+    return `token-${asked.length}`;
   };
   await live({ token });
   client.renewToken();
   await settle();
   assert.deepEqual(asked, ["connect", "renew"]);
-  assert.deepEqual(sockets[0].sent.at(-1), { t: "auth", token: "token 2" });
+  assert.deepEqual(sockets[0].sent.at(-1), { t: "auth", token: "token-2" });
   assert.deepEqual([sockets.length, client.getState().status.state], [1, "online"]);
 });
 

@@ -35,8 +35,6 @@ export interface Whose {
   readonly where: string;
 }
 
-/** The states of a message of which nobody knows yet whether it arrived. */
-const WAITING: readonly Row["state"][] = ["saving", "queued", "sending"];
 /** Refusals of a conversation that another one of the visitor's own may stand in for. */
 const GONE: readonly string[] = ["forbidden", "unknown_channel"];
 
@@ -215,7 +213,7 @@ export class ChatView {
     const dialog = this.#dialog?.getState();
     const connected = status.state === "online";
     const rows = this.#showLog(dialog, connected);
-    const waiting = rows.filter((row) => row.own && WAITING.includes(row.state)).length;
+    const waiting = status.waiting + (rows.length - (dialog?.rows.length ?? 0));
     const until = connected ? (dialog?.retryAt ?? null) : status.retryAt;
     this.#header.show((now) => statusLine(status, dialog, waiting, now), until, client.retryNow);
     this.#header.storage(storage === null ? null : storageText(storage));

@@ -122,10 +122,13 @@ export class Composer {
     this.#input.style.blockSize = `${this.#input.scrollHeight}px`;
   }
 
-  #say(text: string, bad: boolean, alert = text): void {
+  /** `alert` is read out once; without it the hint itself is, as it is a refusal. */
+  #say(text: string, bad: boolean, alert?: string): void {
     this.#hint.dataset["tone"] = bad ? "bad" : "warn";
+    if (alert === undefined) this.#hint.setAttribute("role", "alert");
+    else this.#hint.removeAttribute("role");
     if (this.#hint.textContent !== text) this.#hint.textContent = text;
-    if (this.#alert.textContent !== alert) this.#alert.textContent = alert;
+    if (this.#alert.textContent !== alert) this.#alert.textContent = alert ?? "";
     this.#hint.hidden = false;
   }
 }
