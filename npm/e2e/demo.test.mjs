@@ -328,7 +328,8 @@ test("a page of another site uses the element with one tag and one script", asyn
     await page.goto(`${other.origin}/site/index.html`);
     await page.evaluate((origin) => {
       const chat = document.createElement("tidewire-chat");
-      for (const [name, value] of Object.entries({ server: origin, dialog: "demo", name: "elsewhere" })) chat.setAttribute(name, value);
+      for (const [name, value] of Object.entries({ server: origin, dialog: "demo", name: "elsewhere" }))
+        chat.setAttribute(name, value);
       document.body.append(chat);
     }, stage.server.origin);
     await online(page).catch(async (error) => assert.fail(`${error.message}: ${await statusOf(page)}: ${problems.join()}`));

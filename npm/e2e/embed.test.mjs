@@ -21,7 +21,9 @@ before(async () => {
   const server = createServer((_, response) => {
     response.writeHead(200, { "content-type": "text/html" });
     const body = markup.replaceAll("https://chat.example.com", stage.server.origin);
-    response.end(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Shop</title><style>html{font-size:62.5%}</style>${body}`);
+    response.end(
+      `<!doctype html><html lang="en"><meta charset="utf-8"><title>Shop</title><style>html{font-size:62.5%}</style>${body}`,
+    );
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   // Another site, not only another port: names of hosts tell them apart.
@@ -70,9 +72,7 @@ test("on a slow line, what is sent before the core is there is a row at once, su
   await page.goto(shop.origin);
   await field(page).waitFor();
   await say(page, "Sent in the first second");
-  assert.deepEqual(await rowsOf(page), [
-    { state: "queued", own: true, text: "Sent in the first second", mark: "Queued" },
-  ]);
+  assert.deepEqual(await rowsOf(page), [{ state: "queued", own: true, text: "Sent in the first second", mark: "Queued" }]);
   assert.equal(await field(page).inputValue(), "");
   assert.match(await statusOf(page), /Starting/);
   await shoot(page, "embed-1-first-second");
@@ -82,14 +82,25 @@ test("on a slow line, what is sent before the core is there is a row at once, su
   assert.deepEqual(await own(page), ["Sent in the first second"]);
   assert.equal(await field(page).inputValue(), "half a thou", "what was begun is there too");
   await say(page, "And another one");
-  await until("both are sent", async () => (await rowsOf(page)).filter((row) => row.own && row.state === "sent").length === 2, 60_000);
-  await until("they are answered", async () => (await rowsOf(page)).filter((row) => row.state === "done").length >= 1, 60_000);
+  await until(
+    "both are sent",
+    async () => (await rowsOf(page)).filter((row) => row.own && row.state === "sent").length === 2,
+    60_000,
+  );
+  await until(
+    "they are answered",
+    async () => (await rowsOf(page)).filter((row) => row.state === "done").length >= 1,
+    60_000,
+  );
   await shoot(page, "embed-2-answered");
   assert.deepEqual(await own(page), ["Sent in the first second", "And another one"]);
   await page.reload();
   await until("nothing was doubled", async () => /Online/.test(await statusOf(page)), 60_000);
   assert.deepEqual(await own(page), ["Sent in the first second", "And another one"]);
-  assert.equal(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("tidewire:unsent")).length), 0);
+  assert.equal(
+    await page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("tidewire:unsent")).length),
+    0,
+  );
   assert.deepEqual(page.problems, []);
 });
 

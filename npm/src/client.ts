@@ -38,6 +38,7 @@ const INITIAL: ClientState = {
 type Tables = typeof import("./tables.ts");
 
 interface Waiting {
+  readonly acked: Promise<{ offset: number }>;
   resolve(at: { offset: number }): void;
   reject(error: TidewireError): void;
 }
@@ -239,6 +240,7 @@ export class Client implements Store<ClientState> {
    */
   readonly dialog = (id: string): Dialog => {
     const name = text(id, "client.dialog: id");
+    if (name === "") throw new TidewireError("bad_channel", "client.dialog: id must not be empty", false);
     const conversation = this.#dialogs.get(name) ?? this.#openDialog(name);
     const dialog = new Dialog(conversation, this.#scheduler);
     conversation.hold(dialog);
@@ -279,13 +281,10 @@ export class Client implements Store<ClientState> {
 
   /** Rejects when nothing more can be waited for. */
   #ending(): { readonly promise: Promise<never>; cancel(): void } {
-    let ending = (_: TidewireError): void => {};
-    const promise = new Promise<never>((_, reject) => {
-      ending = reject;
-    });
+    const { promise, reject } = withResolvers<never>();
     promise.catch(() => {});
-    this.#endings.add(ending);
-    return { promise, cancel: () => this.#endings.delete(ending) };
+    this.#endings.add(reject);
+    return { promise, cancel: () => this.#endings.delete(reject) };
   }
 
   /** Resolves when there is a connection. */
@@ -348,16 +347,24 @@ export class Client implements Store<ClientState> {
 
   #send(draft: Draft): Outgoing {
     const { id } = draft;
-    const acked = new Promise<{ offset: number }>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    // The row shows a failure too, so nobody has to look at the promise.
-    acked.catch(() => {});
+    const known = this.#waiting.get(id);
+    const { acked } = known ?? this.#await(id);
     try {
       this.#tabs.send(draft);
     } catch (error) {
-      this.#waiting.delete(id);
+      if (known === undefined) this.#waiting.delete(id);
       throw error;
     }
     return { id, acked };
+  }
+
+  #await(id: string): Waiting {
+    const { promise: acked, ...settling } = withResolvers<{ offset: number }>();
+    // The row shows a failure too, so nobody has to look at the promise.
+    acked.catch(() => {});
+    const waiting = { acked, ...settling };
+    this.#waiting.set(id, waiting);
+    return waiting;
   }
 
   #apply(event: CoreEvent): void {
@@ -435,4 +442,15 @@ export class Client implements Store<ClientState> {
     for (const dialog of this.#dialogs.values()) dialog.clear();
     this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));
   }
+}
+
+/** `Promise.withResolvers`, which not all supported browsers have. */
+function withResolvers<T>(): { promise: Promise<T>; resolve(value: T): void; reject(error: TidewireError): void } {
+  let resolve = (_: T): void => {};
+  let reject = (_: TidewireError): void => {};
+  const promise = new Promise<T>((done, failed) => {
+    resolve = done;
+    reject = failed;
+  });
+  return { promise, resolve, reject };
 }

@@ -27,7 +27,7 @@ export function settings<T extends object>(
   known: { readonly [K in keyof T]-?: (value: unknown, what: string) => unknown },
   code = "bad_argument",
 ): T {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) return wrong(what, "an object", given, code);
+  if (typeof given !== "object" || given === null || isList(given)) return wrong(what, "an object", given, code);
   let members: [string, unknown][];
   try {
     members = Object.entries(given).filter(([, value]) => value !== undefined);
@@ -39,7 +39,12 @@ export function settings<T extends object>(
     if (!Object.hasOwn(known, name)) {
       throw new TidewireError(code, `${what} has no \`${name}\`; there are ${Object.keys(known).join(", ")}`, false);
     }
-    taken[name] = known[name as keyof T](value, `${what}: ${name}`);
+    try {
+      taken[name] = known[name as keyof T](value, `${what}: ${name}`);
+    } catch (error) {
+      if (error instanceof TidewireError) throw error;
+      throw new TidewireError(code, `${what}: ${name} can't be read: ${reasonOf(error)}`, false);
+    }
   }
   return taken as T;
 }
@@ -48,6 +53,24 @@ export function settings<T extends object>(
 export function kindOf(given: unknown): string {
   if (given === null || given === undefined) return String(given);
   if (given === "") return "an empty string";
-  if (typeof given === "object") return Array.isArray(given) ? "an array" : "an object";
+  if (typeof given === "object") return isList(given) ? "an array" : "an object";
   return `a ${typeof given}`;
+}
+
+/** Whether it is an array; one that can't even say so is none. */
+export function isList(given: unknown): given is unknown[] {
+  try {
+    return Array.isArray(given);
+  } catch {
+    return false;
+  }
+}
+
+/** The members of an array as they are now; none if it is no array or can't be read. */
+export function list(given: unknown): unknown[] {
+  try {
+    return isList(given) ? [...given] : [];
+  } catch {
+    return [];
+  }
 }

@@ -1,4 +1,4 @@
-import { settings, text, wrong } from "./given.ts";
+import { list, settings, text, wrong } from "./given.ts";
 import type { Transport } from "./link.ts";
 import type { ClientOptions } from "./types.ts";
 import { TidewireError } from "./types.ts";
@@ -55,8 +55,8 @@ export function optionsOf(given: ClientOptions): ClientOptions {
       wasm: (value, what) =>
         typeof value === "string" || typeof value === "object" ? value : wrong(what, "an address or bytes", value, CODE),
       transports: (value, what) => {
-        const list = Array.isArray(value) ? [...value] : [];
-        if (list.length > 0 && list.every((one) => TRANSPORTS.includes(one))) return list;
+        const names = list(value) as Transport[];
+        if (names.length > 0 && names.every((one) => TRANSPORTS.includes(one))) return names;
         return wrong(what, `a list of some of ${TRANSPORTS.join(", ")}`, value, CODE);
       },
       autoConnect: flag,

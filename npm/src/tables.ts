@@ -1,6 +1,6 @@
 // Live tables: loaded beside the client only where they are asked for, with a core that has them.
 import type { Client } from "./client.ts";
-import { settings, text, wrong } from "./given.ts";
+import { isList, list, settings, text, wrong } from "./given.ts";
 import type { Scheduler } from "./store.ts";
 import { Ferry } from "./tables/ferry.ts";
 import type { OpenTable, ReadyQuery, ReadyTables } from "./tables/ready.ts";
@@ -31,9 +31,9 @@ const EVENTS: readonly TableEventName[] = ["INSERT", "UPDATE", "DELETE"];
 
 /** An array of texts, or of some of those that there are. */
 function texts(value: unknown, what: string, all?: readonly string[]): string[] {
-  const list: unknown[] = Array.isArray(value) ? [...value] : [];
+  const given = list(value);
   const known = (one: unknown) => typeof one === "string" && (all?.includes(one) ?? true);
-  if (Array.isArray(value) && list.every(known)) return list as string[];
+  if (isList(value) && given.every(known)) return given as string[];
   return wrong(what, all === undefined ? "a list of strings" : `a list of some of ${all.join(", ")}`, value);
 }
 

@@ -271,6 +271,8 @@ export class Tabs {
 
   /** Closes a dialog that the host wants no longer. */
   close(dialog: string): void {
+    // A core that is gone has nothing open.
+    if (!this.#driver.isUsable) return;
     if (!this.#leading) {
       this.#carryOut({ c: "close_dialog", dialog });
       this.#told.delete(dialog);
