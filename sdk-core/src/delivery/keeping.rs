@@ -48,7 +48,11 @@ impl Keeping {
     /// Takes what has grown by now, or all of it at once because nothing may follow; false if there is nothing.
     pub(crate) fn is_due(&mut self, now: Time, at_once: bool) -> bool {
         let due = self.deadline().is_some_and(|at| at_once || at <= now);
-        self.stale |= due;
+        if due {
+            self.stale = true;
+            // What the store can't take now is tried again when more comes: it is not asked in a loop.
+            self.runs_at = None;
+        }
         due
     }
 

@@ -6,6 +6,7 @@ mod explain;
 #[cfg(not(target_family = "wasm"))]
 mod filter;
 mod handover;
+mod holders;
 #[cfg(not(target_family = "wasm"))]
 mod imports;
 mod lanes;
@@ -20,5 +21,6 @@ mod store_cases;
 mod tables;
 mod timeline;
 mod token;
+mod waits;
 mod wire;
 mod words;
