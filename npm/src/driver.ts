@@ -1,4 +1,4 @@
-import { kindOf } from "./given.ts";
+import { kindOf, ours } from "./given.ts";
 import { encode, reasonOf } from "./json.ts";
 import { openLater } from "./later.ts";
 import type { Hint } from "./lifecycle.ts";
@@ -313,9 +313,8 @@ export class Driver {
         false,
       );
     } catch (error) {
-      const known = error instanceof TidewireError;
-      const terminal = known && !error.retryable;
-      this.#handle({ t: "token", ask, error: known ? error.code : "token_unavailable", message: reasonOf(error), terminal });
+      const { code = "token_unavailable", retryable = true } = ours(error) ?? {};
+      this.#handle({ t: "token", ask, error: code, message: reasonOf(error), terminal: !retryable });
     }
   }
 

@@ -42,7 +42,7 @@ export function settings<T extends object>(
     try {
       taken[name] = known[name as keyof T](value, `${what}: ${name}`);
     } catch (error) {
-      if (error instanceof TidewireError) throw error;
+      if (ours(error) !== undefined) throw error;
       throw new TidewireError(code, `${what}: ${name} can't be read: ${reasonOf(error)}`, false);
     }
   }
@@ -55,6 +55,15 @@ export function kindOf(given: unknown): string {
   if (given === "") return "an empty string";
   if (typeof given === "object") return isList(given) ? "an array" : "an object";
   return `a ${typeof given}`;
+}
+
+/** An error if it is one of ours; anything may be thrown. */
+export function ours(error: unknown): TidewireError | undefined {
+  try {
+    return error instanceof TidewireError ? error : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether it is an array; one that can't even say so is none. */

@@ -1,3 +1,4 @@
+import { ours } from "./given.ts";
 import { reasonOf } from "./json.ts";
 import * as kept from "./kept.ts";
 import { refusalOf } from "./token.ts";
@@ -95,8 +96,7 @@ export class OwnConversation {
       });
       return response.ok ? undefined : await refusalOf(response);
     } catch (error) {
-      if (error instanceof TidewireError) return error;
-      return new TidewireError("network", reasonOf(error), true);
+      return ours(error) ?? new TidewireError("network", reasonOf(error), true);
     }
   }
 }

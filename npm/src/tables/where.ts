@@ -1,4 +1,4 @@
-import { kindOf, wrong } from "../given.ts";
+import { kindOf, ours, wrong } from "../given.ts";
 import { reasonOf, wellFormed } from "../json.ts";
 import { TidewireError } from "../types.ts";
 import type { Conditions, Literal, OrderBy, Tests, Where } from "./types.ts";
@@ -18,7 +18,7 @@ function reading<T>(what: string, code: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (error instanceof TidewireError) throw error;
+    if (ours(error) !== undefined) throw error;
     throw new TidewireError(code, `${what} can't be read: ${reasonOf(error)}`, false);
   }
 }
