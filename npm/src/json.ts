@@ -36,7 +36,7 @@ export function plainObject(value: unknown, what: string): Readonly<Record<strin
 /** What went wrong, in words, whatever was thrown. */
 export function reasonOf(error: unknown): string {
   try {
-    return error instanceof Error ? error.message : String(error);
+    return (error instanceof Error ? error.message : String(error)) || "unknown";
   } catch {
     return "unknown";
   }
