@@ -119,7 +119,8 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   on(event: "commit", listener: (changes: readonly TableChange<R>[]) => void): () => void;
   on(event: "rows" | "change" | "commit", listener: (told: never) => void): () => void {
     callable(listener, "table.on: listener");
-    if (!Object.hasOwn(this.#told, event)) wrong("table.on: event", Object.keys(this.#told).join(" or "), event);
+    const known = Object.keys(this.#told);
+    if (!known.includes(event)) wrong("table.on: event", known.join(" or "), event);
     const all = this.#told[event] as Set<unknown>;
     const own = (told: never) => listener(told);
     all.add(own);
