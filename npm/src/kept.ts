@@ -9,23 +9,31 @@ export function keyOf(what: string, scope: string, ...more: string[]): string {
   return ["tidewire", what, scope, ...more.map(encodeURIComponent)].join(":");
 }
 
+/** The name of what must not outlive the page, because nobody knows whose it is. */
+export function passingKey(what: string, ...more: string[]): string {
+  return ["passing", what, ...more.map(encodeURIComponent)].join(":");
+}
+
+const isPassing = (key: string): boolean => key.startsWith("passing:");
+
 /** What is kept under a name. */
 export function get(key: string): string | null {
   try {
-    return localStorage.getItem(key) ?? memory.get(key) ?? null;
+    return memory.get(key) ?? localStorage.getItem(key);
   } catch {
-    return memory.get(key) ?? null;
+    return null;
   }
 }
 
 /** Keeps a text. False if only for as long as the page lives. */
 export function set(key: string, value: string): boolean {
+  memory.set(key, value);
+  if (isPassing(key)) return false;
   try {
     localStorage.setItem(key, value);
     memory.delete(key);
     return true;
   } catch {
-    memory.set(key, value);
     return false;
   }
 }
@@ -42,7 +50,7 @@ export function remove(key: string): void {
 
 /** All names that begin with `prefix`, in their order. */
 export function keys(prefix: string): string[] {
-  const found = new Set([...memory.keys()]);
+  const found = new Set(memory.keys());
   try {
     for (let at = 0; at < localStorage.length; at += 1) found.add(localStorage.key(at) ?? "");
   } catch {

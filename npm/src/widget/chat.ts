@@ -1,6 +1,6 @@
 import type { Client } from "../client.ts";
 import type { Dialog } from "../dialog.ts";
-import { keyOf } from "../kept.ts";
+import { keyOf, passingKey } from "../kept.ts";
 import type { ConnectionState, DialogState, Row } from "../types.ts";
 import { Announcer } from "./announcer.ts";
 import { Composer } from "./composer.ts";
@@ -52,6 +52,7 @@ export class ChatView {
   #dialog: ChatDialog | undefined;
   #ends: (() => void)[] = [];
   #said: ConnectionState = "idle";
+  #loggedOut = false;
   #again: ReturnType<typeof setTimeout> | undefined;
   /** Gets another conversation of the visitor's own, once, if the one that was kept is refused. */
   #replace: (() => void) | undefined;
@@ -101,9 +102,11 @@ export class ChatView {
     // Who is named now may be who wrote before; who was named before is somebody else.
     const same = before === undefined || before.user === null || before.user === whose.user;
     const along = same && before?.dialog === whose.dialog && before.where === whose.where;
-    const { scope, dialog } = whose;
-    this.#unsent.move(scope === null ? null : keyOf("unsent", scope, dialog), along);
-    const text = this.#draft.move(scope === null ? null : keyOf("draft", scope, dialog), along);
+    const { scope, dialog, where, user } = whose;
+    const key = (what: string): string =>
+      scope === null ? passingKey(what, where, user ?? "", dialog) : keyOf(what, scope, dialog);
+    this.#unsent.move(key("unsent"), along);
+    const text = this.#draft.move(key("draft"), along);
     if (before === undefined || !along) this.#composer.text = text;
   }
 
@@ -208,7 +211,8 @@ export class ChatView {
     const client = this.#client;
     if (client === undefined) return;
     const { status, storage } = client.getState();
-    if (status.cause === "logged_out") this.#forget();
+    if (status.cause === "logged_out" && !this.#loggedOut) this.#forget();
+    this.#loggedOut = status.cause === "logged_out";
     if (this.#dialog !== undefined) this.#unsent.give(this.#dialog);
     const dialog = this.#dialog?.getState();
     const connected = status.state === "online";

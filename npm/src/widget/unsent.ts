@@ -24,25 +24,22 @@ interface Message {
  * stored it, so that it is sent once, however often the page is loaded meanwhile.
  */
 export class Unsent {
-  /** What its names in the browser's storage begin with; nothing is stored without it. */
-  #place: string | null = null;
+  /** What the names of what is kept begin with. */
+  #place = "";
   readonly #messages = new Map<string, Message>();
 
   /**
    * Belongs to another user or conversation from now on. What was written here goes along if `along`, because its writer and where it goes to are
    * the same; else it stays for when that place is looked at again.
    */
-  move(place: string | null, along: boolean): void {
+  move(place: string, along: boolean): void {
     if (place === this.#place) return;
-    const before = this.#place;
-    const mine = [...this.#messages].filter(([, message]) => along && !message.given);
+    const mine = along ? [...this.#messages].filter(([, message]) => !message.given) : [];
+    for (const [id] of mine) this.discard(id);
     this.#messages.clear();
     this.#place = place;
-    for (const key of place === null ? [] : kept.keys(`${place}:`)) this.#read(key);
-    for (const [id, message] of mine) {
-      if (before !== null) kept.remove(`${before}:${id}`);
-      this.#put(id, message);
-    }
+    for (const key of kept.keys(`${place}:`)) this.#read(key);
+    for (const [id, message] of mine) this.#put(id, message);
   }
 
   /** Takes a message. */
@@ -111,7 +108,7 @@ export class Unsent {
   /** Gives a message up. */
   discard(id: string): void {
     this.#messages.delete(id);
-    if (this.#place !== null) kept.remove(`${this.#place}:${id}`);
+    kept.remove(`${this.#place}:${id}`);
   }
 
   /** Gives all up. */
@@ -121,14 +118,14 @@ export class Unsent {
 
   #put(id: string, message: Message): void {
     this.#messages.set(id, message);
-    if (this.#place !== null) kept.set(`${this.#place}:${id}`, JSON.stringify({ text: message.text, at: message.at }));
+    kept.set(`${this.#place}:${id}`, JSON.stringify({ text: message.text, at: message.at }));
   }
 
   #read(key: string): void {
     try {
       const { text, at } = JSON.parse(kept.get(key) ?? "") as { text?: unknown; at?: unknown };
       if (typeof text !== "string" || typeof at !== "number") return;
-      this.#messages.set(key.slice((this.#place ?? "").length + 1), { text, at, code: null, given: false });
+      this.#messages.set(key.slice(this.#place.length + 1), { text, at, code: null, given: false });
     } catch {
       // Not ours.
     }
