@@ -5,7 +5,7 @@ use crate::error::{OpenError, SendError, SubscribeError};
 /// Why a call failed. `code` is the same stable string in every language; `detail` is for developers.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
 pub enum TwError {
-    /// The options are not valid: `bad_url` or `no_identity`.
+    /// The options are not valid: `bad_url`, `bad_nickname` or `no_identity`.
     #[error("{code}: {detail}")]
     Options {
         /// Stable code.
@@ -61,7 +61,7 @@ impl From<OpenError> for TwError {
     fn from(error: OpenError) -> TwError {
         let (code, detail) = (error.code().to_owned(), error.to_string());
         match error {
-            OpenError::BadUrl => TwError::Options { code, detail },
+            OpenError::BadUrl | OpenError::BadNickname => TwError::Options { code, detail },
             OpenError::Store(_) => TwError::Store { code, detail },
         }
     }

@@ -239,6 +239,8 @@ pub enum TwEvent {
     User { user: TwUser },
     /// A message came further.
     Op { id: String, channel: String, state: TwOpState },
+    /// A message is in the store: the end of this process does not lose it any more.
+    Stored { id: String },
     /// A subscription changed.
     Channel { channel: String, state: TwChannelState },
     /// An event of a channel that was subscribed without a timeline; `json` is its frame.
@@ -337,6 +339,7 @@ impl From<ClientEvent> for TwEvent {
             ClientEvent::Status(status) => TwEvent::Status { status: status.into() },
             ClientEvent::User(user) => TwEvent::User { user: user.into() },
             ClientEvent::Op { id, channel, state } => TwEvent::Op { id, channel, state: state.into() },
+            ClientEvent::Stored { id } => TwEvent::Stored { id },
             ClientEvent::Channel { channel, state } => TwEvent::Channel { channel, state: state.into() },
             ClientEvent::Received(frame) => TwEvent::Received {
                 channel: frame.ch.clone(),
