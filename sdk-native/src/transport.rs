@@ -42,7 +42,12 @@ impl Endpoint {
             return None;
         }
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        // The library takes a port that is none for no port.
+        let port = match uri.authority()?.as_str().strip_prefix(uri.host()?)?.strip_prefix(':') {
+            Some(digits) => digits.parse().ok()?,
+            None if secure => 443,
+            None => 80,
+        };
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let tls = secure.then(|| tls.unwrap_or_else(mozilla_roots));
         (!host.is_empty() && port > 0).then_some(Endpoint { host, port, prefix, tls })

@@ -1,6 +1,6 @@
 //! What Kotlin, Swift and Python catch.
 
-use crate::error::{OpenError, SendError, SubscribeError};
+use crate::error::{OpError, OpenError, SendError, SubscribeError};
 
 /// Why a call failed. `code` is the same stable string in every language; `detail` is for developers.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
@@ -73,6 +73,18 @@ impl From<SendError> for TwError {
         match error {
             SendError::Closed => TwError::Closed { code, detail },
             SendError::Refused(_) => TwError::Refused { code, detail, retryable },
+        }
+    }
+}
+
+impl From<OpError> for TwError {
+    fn from(error: OpError) -> TwError {
+        let (code, detail) = (error.code().to_owned(), error.to_string());
+        match error {
+            OpError::Closed => TwError::Closed { code, detail },
+            OpError::Failed { .. } | OpError::Discarded => {
+                TwError::Refused { code, detail, retryable: false }
+            }
         }
     }
 }
