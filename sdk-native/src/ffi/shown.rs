@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display, Formatter, Result};
 use super::events::{
     TwChange, TwChannelState, TwDialogState, TwDialogStatus, TwEvent, TwOpState, TwRow, TwStatus, TwUser,
 };
-use super::tables::{TwRowChange, TwRowEvent, TwRowWhy, TwTableQuery, TwTableState, TwTableUpdate};
+use super::tables::{TwRowChange, TwTableQuery, TwTableState, TwTableUpdate};
 
 impl Debug for TwRow {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -121,8 +121,6 @@ display!(
     TwOpState,
     TwRow,
     TwRowChange,
-    TwRowEvent,
-    TwRowWhy,
     TwStatus,
     TwTableQuery,
     TwTableState,

@@ -91,7 +91,6 @@ pub enum TwTableState {
 
 /// What happened to a row.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
-#[uniffi::export(Debug, Display, Eq)]
 pub enum TwRowEvent {
     /// It is new.
     Insert,
@@ -103,7 +102,6 @@ pub enum TwRowEvent {
 
 /// How a row's change came about.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
-#[uniffi::export(Debug, Display, Eq)]
 pub enum TwRowWhy {
     /// The database committed it.
     Commit,
