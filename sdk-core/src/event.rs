@@ -19,6 +19,11 @@ pub enum Event {
         /// How far.
         state: OpState,
     },
+    /// An op of the durable lane is in the store: from now on the end of this process does not lose it, however far it is.
+    Stored {
+        /// The op.
+        id: String,
+    },
     /// A subscription changed.
     Channel {
         /// The channel.

@@ -169,7 +169,7 @@ impl Refusal {
             });
         let (code, message) = match self.said {
             Some(Problem { code, message }) => (code, message),
-            None => (self.cause.code().into_owned(), self.cause.message().to_owned()),
+            None => (self.cause.code().into_owned(), String::new()),
         };
         let retry_after_ms = self.retry_after.map(|seconds| seconds.saturating_mul(1_000));
         TokenError { terminal, retry_after_ms, ..TokenError::new(code, message) }

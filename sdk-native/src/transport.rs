@@ -42,10 +42,15 @@ impl Endpoint {
             return None;
         }
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        // The library takes a port that is none for no port.
+        let port = match uri.authority()?.as_str().strip_prefix(uri.host()?)?.strip_prefix(':') {
+            Some(digits) => digits.parse().ok()?,
+            None if secure => 443,
+            None => 80,
+        };
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let tls = secure.then(|| tls.unwrap_or_else(mozilla_roots));
-        (!host.is_empty()).then_some(Endpoint { host, port, prefix, tls })
+        (!host.is_empty() && port > 0).then_some(Endpoint { host, port, prefix, tls })
     }
 
     /// The value of the `Host` header.
@@ -87,7 +92,8 @@ impl Endpoint {
     }
 }
 
-/// Why there is no connection to a server, as far as this side can tell. The libraries' messages may hold what a peer sent, so none of them is kept.
+/// Why there is no connection to a server, as far as this side can tell. The libraries' messages may
+/// hold what a peer sent, so none of them is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreachable {
     /// The host's name leads to no address.
@@ -114,20 +120,6 @@ impl Unreachable {
             Unreachable::Tls => "tls".into(),
             Unreachable::Http(status) => format!("http_{status}").into(),
             Unreachable::BadAnswer => "bad_answer".into(),
-        }
-    }
-
-    /// For people: what it is and what to look at.
-    pub(crate) fn message(self) -> &'static str {
-        match self {
-            Unreachable::Dns => "the server's name can't be resolved; check the address and the network",
-            Unreachable::Refused => "nothing listens at the server's address; check the port",
-            Unreachable::NoRoute => "the server can't be reached; check the network",
-            Unreachable::Tls => "the TLS handshake failed; check the port and the certificate",
-            Unreachable::Http(_) => "what answers at this address is no tidewire server; check the path",
-            Unreachable::BadAnswer => {
-                "what answers at this address speaks another protocol; check scheme and port"
-            }
         }
     }
 }
@@ -162,7 +154,17 @@ mod tests {
 
     #[test]
     fn an_address_with_credentials_a_query_or_another_scheme_is_refused() {
-        for url in ["", "chat.example", "ftp://a", "http://", "http://u:p@a", "http://a?token=1", "/v1/ws"] {
+        for url in [
+            "",
+            "chat.example",
+            "ftp://a",
+            "http://",
+            "http://u:p@a",
+            "http://a?token=1",
+            "/v1/ws",
+            "http://a:0",
+            "http://a:65536",
+        ] {
             assert!(Endpoint::parse(url, None).is_none(), "{url}");
         }
     }

@@ -72,6 +72,7 @@ fn event(event: &Event) -> Writer {
                 OpState::Discarded => told.str("state", "discarded"),
             }
         }
+        Event::Stored { id } => Writer::frame("stored").str("id", id),
         Event::Channel { channel, state } => {
             let told = Writer::frame("channel").str("channel", channel);
             match state {

@@ -212,8 +212,9 @@ impl Session {
 }
 
 fn parse(id: &str) -> Option<Uuid> {
-    // The crate reads other forms too; the protocol has one.
-    tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten()
+    // The crate reads other forms too; the protocol has one. The nil UUID names nothing (RFC 9562, 5.9).
+    let uuid = tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten();
+    uuid.filter(|uuid| !uuid.is_nil())
 }
 
 fn wish(op: &Op) -> Result<Wish, Refused> {

@@ -6,7 +6,7 @@ use crate::error::SendError;
 use crate::event::{OpState, RowState};
 use crate::time::Now;
 use crate::wire::json::{Writer, depth, validate_within};
-use crate::wire::{MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
+use crate::wire::{DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
 
 /// What an op frame needs besides its body, at most.
 const OP_OVERHEAD: u64 = 512;
@@ -108,7 +108,7 @@ impl Client {
     }
 
     fn check(&self, channel: &str, body: &str) -> Result<(), SendError> {
-        if !is_channel_name(channel) {
+        if !is_channel_name(channel) || channel == DIALOG_PREFIX {
             return Err(SendError::BadChannel);
         }
         check_body(body)?;

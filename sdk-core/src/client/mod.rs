@@ -170,6 +170,9 @@ impl Client {
     /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already. Whoever opens one that is open already holds
     /// it too, and finds its rows by [`Client::rows`].
     pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
+        if dialog.is_empty() {
+            return Err(SubscribeError::BadChannel);
+        }
         self.add_channel(now, &channel_of(dialog), true)
     }
 

@@ -119,6 +119,7 @@ impl Client {
             && !entry.stored
         {
             entry.stored = true;
+            self.out.push_back(Output::Event(Event::Stored { id: entry.id.clone() }));
             // What was sent or refused meanwhile is further than queued.
             let is_queued = matches!(entry.state, EntryState::Ready { .. });
             let (id, channel) = (entry.id.clone(), entry.channel.clone());

@@ -6,7 +6,7 @@
 //! transport.
 
 use super::backoff::Backoff;
-use super::credential::{Credential, TOKEN_MS};
+use super::credential::Credential;
 use super::heartbeat::{Heartbeat, LATE_MS, Verdict};
 use super::transport::{Ladder, WORKS_MS};
 use super::{Cause, Context};
@@ -111,7 +111,7 @@ impl Connection {
             connect_timeout_ms: config.connect_timeout_ms,
             backoff: Backoff::new(config.backoff_base_ms, config.backoff_cap_ms),
             ladder: Ladder::new(&config.transports),
-            credential: Credential::new(),
+            credential: Credential::new(config.token_timeout_ms),
             network_down: false,
             frozen: false,
             hidden_at: None,
@@ -494,7 +494,13 @@ impl Connection {
         let now = cx.now.mono;
         match &self.phase {
             Phase::Token { until, .. } if *until <= now => {
-                self.back_off(cx, Cause::new("token_timeout", "no token came within 30 s"));
+                self.back_off(
+                    cx,
+                    Cause::new(
+                        "token_timeout",
+                        "no token came in time; see that the token provider always answers",
+                    ),
+                );
             }
             Phase::Dialing(attempt) | Phase::Hello(attempt) if attempt.until <= now => {
                 let attempt = *attempt;
@@ -577,7 +583,7 @@ impl Connection {
     fn ask_token(&mut self, cx: &mut Context<'_>, renew: bool) {
         let ask = self.credential.next_ask(renew);
         cx.out.push_back(Output::FetchToken { ask, renew });
-        self.phase = Phase::Token { ask, until: cx.now.mono.after(TOKEN_MS) };
+        self.phase = Phase::Token { ask, until: self.credential.patience(cx.now.mono) };
     }
 
     fn dial(&mut self, cx: &mut Context<'_>) {

@@ -5,8 +5,6 @@ use crate::io::{Output, TokenAsk, TokenError};
 use crate::time::{Now, Time};
 use crate::wire::Secret;
 
-/// How long the application may take to bring a token.
-pub(super) const TOKEN_MS: u64 = 30_000;
 /// A token that lasts less than this is renewed before a dial, or in-band while online.
 const SPARE_MS: u64 = 30_000;
 /// Between requests for a token while the provider has none and the connection still lives.
@@ -34,11 +32,25 @@ pub(super) struct Credential {
     /// The application said that a newer one is needed, and none was asked for since.
     stale: bool,
     last_ask: u64,
+    timeout_ms: u64,
 }
 
 impl Credential {
-    pub(super) fn new() -> Credential {
-        Credential { token: None, renewal: Renewal::None, expired_once: false, stale: false, last_ask: 0 }
+    /// The application may take `timeout_ms` to bring a token.
+    pub(super) fn new(timeout_ms: u64) -> Credential {
+        Credential {
+            token: None,
+            renewal: Renewal::None,
+            expired_once: false,
+            stale: false,
+            last_ask: 0,
+            timeout_ms,
+        }
+    }
+
+    /// Until when a token asked for now is waited for.
+    pub(super) fn patience(&self, now: Time) -> Time {
+        now.after(self.timeout_ms.max(1))
     }
 
     /// What `hello` carries.
@@ -131,7 +143,7 @@ impl Credential {
             Renewal::Due { at } if at <= now => {
                 let ask = self.next_ask(true);
                 cx.out.push_back(Output::FetchToken { ask, renew: true });
-                self.renewal = Renewal::Asked { ask, until: now.after(TOKEN_MS) };
+                self.renewal = Renewal::Asked { ask, until: self.patience(now) };
             }
             Renewal::Asked { until, .. } if until <= now => self.put_off(now, 0),
             _ => {}

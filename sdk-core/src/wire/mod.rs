@@ -34,6 +34,8 @@ pub const MAX_BODY_DEPTH: usize = 24;
 pub const MAX_CHANNEL: usize = 128;
 /// Greatest length of a message's text, in bytes.
 pub const MAX_TEXT: usize = 16_384;
+/// Greatest length of a guest's nickname, in characters; white space around it does not count.
+pub const MAX_NICKNAME: usize = 40;
 /// Greatest length of a token, in bytes: a `hello` with it and all its subscriptions fits a message.
 pub const MAX_TOKEN: usize = 16_384;
 /// Greatest length of the `n` of a ping, in characters.
@@ -85,6 +87,13 @@ impl DecodeError {
 pub fn is_channel_name(name: &str) -> bool {
     (1..=MAX_CHANNEL).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'.' | b'-'))
+}
+
+/// A guest's nickname without the white space around it, if a guest may be called so (protocol section 7).
+pub fn nickname(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let fits = (1..=MAX_NICKNAME).contains(&text.chars().count());
+    (fits && !text.chars().any(char::is_control)).then_some(text)
 }
 
 /// Whether `id` has the form of a UUID in lower or upper case.

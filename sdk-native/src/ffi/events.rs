@@ -6,6 +6,7 @@ use tidewire_core::{
 };
 
 use super::tables::TwTableUpdate;
+use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::ClientEvent;
 
 /// An enum of plain words, mirrored.
@@ -132,7 +133,8 @@ words! {
 }
 
 /// A participant.
-#[derive(uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwUser {
     /// Stable id.
     pub id: String,
@@ -143,7 +145,8 @@ pub struct TwUser {
 }
 
 /// The connection as people see it.
-#[derive(uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwStatus {
     /// The state.
     pub state: TwState,
@@ -159,8 +162,9 @@ pub struct TwStatus {
     pub waiting: i32,
 }
 
-/// One row of a dialog.
-#[derive(uniffi::Record)]
+/// One row of a dialog. As text it leaves its text out.
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwRow {
     /// The message's id, or the run's for an answer.
     pub id: String,
@@ -185,7 +189,8 @@ pub struct TwRow {
 }
 
 /// One change of a dialog's rows. Indexes count from 0 in the list as the changes before left it.
-#[derive(uniffi::Enum)]
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwChange {
     /// The list is now this.
     Reset { rows: Vec<TwRow> },
@@ -200,7 +205,8 @@ pub enum TwChange {
 }
 
 /// How far a message came.
-#[derive(uniffi::Enum)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwOpState {
     /// Stored; it survives a crash.
     Queued,
@@ -215,7 +221,8 @@ pub enum TwOpState {
 }
 
 /// How a subscription stands.
-#[derive(uniffi::Enum)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwChannelState {
     /// Not, or not yet again, at the head.
     Syncing,
@@ -230,8 +237,52 @@ pub enum TwChannelState {
     Failed { code: String, detail: String },
 }
 
-/// Something that happened.
-#[derive(uniffi::Enum)]
+/// How a dialog stands.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
+pub struct TwDialogState {
+    /// Whether the rows are those of now.
+    pub status: TwDialogStatus,
+    /// The newest answer that is still growing, if there is one.
+    pub run: Option<String>,
+    /// How many events were skipped since the dialog was opened.
+    pub missed: i64,
+}
+
+/// Whether a dialog's rows are those of now.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
+pub enum TwDialogStatus {
+    /// The rows are what this device knows; what the server has is not known, or not yet.
+    Syncing,
+    /// The server refuses it for now; it is asked for again, or at once by `connect`.
+    Waiting { code: String, detail: String, retry_in_ms: i64 },
+    /// The rows are the server's, and what happens is shown as it happens.
+    Live,
+    /// The server refuses it.
+    Failed { code: String, detail: String },
+    /// The client is closed.
+    Closed,
+}
+
+impl From<DialogState> for TwDialogState {
+    fn from(state: DialogState) -> TwDialogState {
+        let status = match state.status {
+            DialogStatus::Syncing => TwDialogStatus::Syncing,
+            DialogStatus::Waiting { code, message, retry_in_ms } => {
+                TwDialogStatus::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
+            }
+            DialogStatus::Live => TwDialogStatus::Live,
+            DialogStatus::Failed { code, message } => TwDialogStatus::Failed { code, detail: message },
+            DialogStatus::Closed => TwDialogStatus::Closed,
+        };
+        TwDialogState { status, run: state.run, missed: large(state.missed) }
+    }
+}
+
+/// Something that happened. As text it leaves out what people wrote.
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwEvent {
     /// The connection changed.
     Status { status: TwStatus },
@@ -239,6 +290,8 @@ pub enum TwEvent {
     User { user: TwUser },
     /// A message came further.
     Op { id: String, channel: String, state: TwOpState },
+    /// A message is in the store: the end of this process does not lose it any more.
+    Stored { id: String },
     /// A subscription changed.
     Channel { channel: String, state: TwChannelState },
     /// An event of a channel that was subscribed without a timeline; `json` is its frame.
@@ -337,6 +390,7 @@ impl From<ClientEvent> for TwEvent {
             ClientEvent::Status(status) => TwEvent::Status { status: status.into() },
             ClientEvent::User(user) => TwEvent::User { user: user.into() },
             ClientEvent::Op { id, channel, state } => TwEvent::Op { id, channel, state: state.into() },
+            ClientEvent::Stored { id } => TwEvent::Stored { id },
             ClientEvent::Channel { channel, state } => TwEvent::Channel { channel, state: state.into() },
             ClientEvent::Received(frame) => TwEvent::Received {
                 channel: frame.ch.clone(),

@@ -264,7 +264,7 @@ impl World {
                 one.core.connect(now);
             }),
             What::Opens2 { device } => self.command(device, |one, now| {
-                let _ = one.core.open_dialog(now, "a");
+                one.holders += u32::from(one.core.open_dialog(now, "a").is_ok());
             }),
             What::Permits { device } => {
                 {
