@@ -12,6 +12,7 @@ export const shareClient = (client, widget) => ({
   name: "share-client",
   setup(bundle) {
     bundle.onResolve({ filter: /^(\.\.\/index\.ts|tidewire)$/ }, () => ({ path: client, external: true }));
+    bundle.onResolve({ filter: /^\.\.\/own\.ts$/ }, () => ({ path: client.replace("index", "own"), external: true }));
     bundle.onResolve({ filter: /^tidewire\/widget$/ }, () => ({ path: widget, external: true }));
   },
 });
@@ -29,15 +30,16 @@ export const common = {
   treeShaking: true,
 };
 
-// What few networks need is loaded by those few.
+// What few networks, or few pages, need is loaded by those few.
 const apart = {
   name: "apart",
   setup(bundle) {
     bundle.onResolve({ filter: /^\.\/http\.ts$/ }, () => ({ path: "./requests.js", external: true }));
     bundle.onResolve({ filter: /^\.\/tables\.ts$/ }, () => ({ path: "./tables.js", external: true }));
+    bundle.onResolve({ filter: /^\.\/own\.ts$/ }, () => ({ path: "./own.js", external: true }));
   },
 };
-// The glue of what has tables is another module's, its errors are the client's.
+// What is loaded beside the client has the client's errors.
 const client = {
   name: "client",
   setup(bundle) {
@@ -51,6 +53,7 @@ async function bundlePackage() {
     build({ ...common, entryPoints: [join(here, "src", entry)], outfile: join(dist, file), ...more });
   await bundled("index.ts", "index.js", { plugins: [apart] });
   await bundled("http.ts", "requests.js");
+  await bundled("own.ts", "own.js", { plugins: [client] });
   await bundled("tables.ts", "tables.js", {
     alias: { "tidewire-glue": join(here, "wasm/tables.js") },
     plugins: [client],

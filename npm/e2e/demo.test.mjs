@@ -92,6 +92,8 @@ test("stop in the middle of an answer, write, reload, start: everything once, in
     (await rowsOf(page)).filter((r) => r.own).map((r) => r.text),
     ["Tell me about the tide", "first while away", "second while away"],
   );
+  const kept = (await rowsOf(page)).find((r) => r.id === streaming.id)?.text ?? "";
+  assert.ok(kept.length > 20 && (partial.startsWith(kept) || kept.startsWith(partial)), `the answer is there: ${kept}`);
   await shoot(page, "demo-5-reloaded-offline");
 
   await stage.server.start();

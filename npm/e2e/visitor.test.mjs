@@ -48,8 +48,12 @@ test("a queued message says what it waits for, and counts down", async () => {
     "Many messages at once: sent in 13 s",
     "Queued",
   ]);
+  assert.equal(await status(), "Online · sending 2 messages");
   await page.getByText("sent in 11 s").waitFor({ timeout: 4000 });
   await shoot(page, "visitor-queued");
+  await say("status", { ...online, waiting: 1 });
+  await say("show", { rows: rows.slice(0, 2) });
+  assert.equal(await status(), "Online · 1 message held back");
 });
 
 test("after Retry and Discard the focus is where one writes, not nowhere", async () => {
@@ -80,7 +84,7 @@ test("what waits for its next attempt can be tried now", async () => {
   await say("status", online);
   const error = { code: "too_many_connections", message: "no more than 3 connections" };
   await say("show", { sync: "waiting", error, retryAt: Date.now() + 20_000 });
-  assert.match(await status(), /^Online · too many people are in this conversation, trying again in (20|19) s$/);
+  assert.match(await status(), /^Online · the conversation is full, next try in (20|19) s$/);
   assert.equal(await button.isVisible(), true);
   await shoot(page, "visitor-full");
 });

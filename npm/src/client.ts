@@ -5,10 +5,11 @@ import type { CoreEvent } from "./driver.ts";
 import { Driver, monotonic } from "./driver.ts";
 import { callable, text } from "./given.ts";
 import { openIndexedDb } from "./indexeddb.ts";
+import { reasonOf } from "./json.ts";
 import { forgetScope } from "./kept.ts";
 import type { Place } from "./options.ts";
 import { optionsOf, placeOf, TRANSPORTS } from "./options.ts";
-import { OwnConversation } from "./own.ts";
+import type { OwnConversation } from "./own.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
@@ -108,7 +109,7 @@ export class Client implements Store<ClientState> {
   readonly #tables: Tables | undefined;
   readonly #host: ConversationHost;
   readonly #token: TokenProvider;
-  readonly #own: OwnConversation;
+  #own: Promise<OwnConversation> | undefined;
   /** The token that was fetched here last. */
   #lastToken: string | undefined;
   /** Reject what waits for something else than an answer. */
@@ -131,12 +132,6 @@ export class Client implements Store<ClientState> {
       this.#lastToken = typeof token === "string" ? token : undefined;
       return token;
     };
-    this.#own = new OwnConversation({
-      origin: place.origin,
-      scope: place.scope,
-      token: async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why),
-      online: () => this.#whenOnline(),
-    });
     this.#host = {
       draft: (command) => this.#tabs.draft(command),
       send: (draft) => this.#send(draft),
@@ -254,18 +249,34 @@ export class Client implements Store<ClientState> {
   readonly ownDialog = async (): Promise<Dialog> => {
     const ended = this.#ending();
     try {
-      let id = await Promise.race([this.#own.id(), ended.promise]);
-      const refused = this.#dialogs.get(id)?.state.error?.code;
-      if (refused === "forbidden" || refused === "unknown_channel") {
+      const find = async (): Promise<string> => {
+        const own = await this.#loadOwn();
+        const id = await own.id();
+        const refused = this.#dialogs.get(id)?.state.error?.code;
+        if (refused !== "forbidden" && refused !== "unknown_channel") return id;
         // The guest that it was made for is gone.
-        this.#own.forget(id);
-        id = await Promise.race([this.#own.id(), ended.promise]);
-      }
+        own.forget(id);
+        return own.id();
+      };
+      const id = await Promise.race([find(), ended.promise]);
       return this.dialog(id);
     } finally {
       ended.cancel();
     }
   };
+
+  #loadOwn(): Promise<OwnConversation> {
+    const { origin, scope } = this.#place;
+    const token: TokenProvider = async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why);
+    this.#own ??= import("./own.ts").then(
+      ({ OwnConversation }) => new OwnConversation({ origin, scope, token, online: () => this.#whenOnline() }),
+      (error) => {
+        this.#own = undefined;
+        throw new TidewireError("core_unavailable", `own.js could not be loaded: ${reasonOf(error)}`, true);
+      },
+    );
+    return this.#own;
+  }
 
   #openDialog(id: string): Conversation {
     const conversation = new Conversation(id, this.#host);

@@ -61,8 +61,8 @@ export const STYLES = `
 }
 .titles { min-inline-size: 0; flex: 1; }
 h2 { margin: 0; font-size: calc(1 * var(--_size)); font-weight: 650; line-height: 1.3; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.status { display: flex; align-items: center; gap: 7px; min-block-size: 24px; font-size: calc(0.8125 * var(--_size)); color: var(--_muted); font-variant-numeric: tabular-nums; }
-.status .dot { flex: none; inline-size: 8px; block-size: 8px; border-radius: 50%; background: var(--_muted); }
+.status { display: flex; align-items: baseline; gap: 7px; min-block-size: 24px; font-size: calc(0.8125 * var(--_size)); color: var(--_muted); font-variant-numeric: tabular-nums; }
+.status .dot { flex: none; align-self: flex-start; margin-block-start: calc(0.7em - 3px); inline-size: 8px; block-size: 8px; border-radius: 50%; background: var(--_muted); }
 .status[data-tone="good"] .dot { background: var(--_good); }
 .status[data-tone="busy"] .dot { background: var(--_warn); animation: pulse 1.4s ease-in-out infinite; }
 .status[data-tone="warn"] .dot { background: var(--_warn); }
@@ -95,8 +95,7 @@ h2 { margin: 0; font-size: calc(1 * var(--_size)); font-weight: 650; line-height
 .row.grouped .by { display: none; }
 .own .by { position: absolute; inline-size: 1px; block-size: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .row.own.grouped .by { display: block; }
-.gap { display: flex; align-items: center; gap: 12px; margin-block: 2px 6px; font-size: calc(0.8125 * var(--_size)); color: var(--_muted); text-align: center; text-wrap: balance; }
-.gap::before, .gap::after { content: ""; flex: 1; min-inline-size: 16px; border-block-start: 1px dashed var(--_border); }
+.gap { margin-block-end: 10px; padding: 2px 12px 12px; border-block-end: 1px dashed var(--_border); font-size: calc(0.8125 * var(--_size)); color: var(--_muted); text-align: center; text-wrap: balance; }
 .bubble {
   max-inline-size: min(88%, 640px);
   padding: 9px 14px;

@@ -14,7 +14,7 @@ const messages = (count: number): string => (count === 1 ? "1 message" : `${coun
 /** Seconds until a moment, at least one. */
 const seconds = (at: number, now: number): number => Math.max(Math.ceil((at - now) / 1000), 1);
 
-/** The connection and the dialog, at the moment `now` (ms since the Unix epoch), with so many messages that nobody has yet. */
+/** The connection and the dialog, at the moment `now` (ms since the Unix epoch), with so many messages of which nobody knows that they arrived. */
 export function statusLine(status: Status, dialog: DialogState | undefined, waiting: number, now: number): Line {
   const { state, retryAt } = status;
   const kept = waiting === 0 ? "" : ` · ${messages(waiting)} waiting`;
@@ -44,17 +44,19 @@ function onlineLine(dialog: DialogState | undefined, waiting: number, now: numbe
       return { tone: "warn", text: "Online · no access to this dialog" };
     case "waiting": {
       const { error, retryAt } = dialog;
-      const when = retryAt != null && retryAt > now ? `, trying again in ${seconds(retryAt, now)} s` : ", trying again…";
+      const when = retryAt != null && retryAt > now ? `, next try in ${seconds(retryAt, now)} s` : ", trying again…";
       return { tone: "warn", text: `Online · ${busyText(error?.code)}${when}` };
     }
   }
-  if (waiting > 0) return { tone: "busy", text: `Online · sending ${messages(waiting)}` };
+  const held = dialog?.rows.filter((row) => row.state === "queued" && row.code === "blocked").length ?? 0;
+  if (waiting > held) return { tone: "busy", text: `Online · sending ${messages(waiting - held)}` };
+  if (held > 0) return { tone: "warn", text: `Online · ${messages(held)} held back` };
   return dialog?.sync === "live" ? { tone: "good", text: "Online" } : { tone: "busy", text: "Online · catching up…" };
 }
 
 /** Why a dialog can't be opened just now. */
 function busyText(code: string | undefined): string {
-  return code === "too_many_connections" ? "too many people are in this conversation" : "this conversation is not ready";
+  return code === "too_many_connections" ? "the conversation is full" : "the conversation is not ready";
 }
 
 /** What is not shown before the rows; nothing if that is nothing. */

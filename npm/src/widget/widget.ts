@@ -163,6 +163,7 @@ export class TidewireChat extends Base {
     const wasm = fetch(new URL("./core.wasm", import.meta.url));
     // Its failure is told where it is awaited, if it is.
     wasm.catch(() => {});
+    if (this.getAttribute("dialog") === null) import("../own.ts").catch(() => {});
     const { createClient } = await import("../index.ts");
     return createClient({ ...this.#options(), wasm });
   }
