@@ -141,6 +141,33 @@ test("a killed server loses nothing that was marked as sent", async () => {
   await until("the operator is back too", async () => (await page.locator("#operator-state").textContent()) === "Online");
 });
 
+test("what an answer had said when the server was killed is there after a reload, while the server is still away", async () => {
+  const page = await visit();
+  await online(page);
+  await pageIsKept(page);
+  await say(page, "Tell me a long story");
+  const streaming = await until(
+    "it streams",
+    row(page, (r) => r.state === "streaming" && r.text.length > 40),
+  );
+  await stage.server.stop("SIGKILL");
+  const before = (await rowsOf(page)).find((r) => r.id === streaming.id).text;
+  await page.waitForTimeout(500);
+  await page.reload();
+  const after = await until(
+    "the row is back",
+    row(page, (r) => r.id === streaming.id),
+  );
+  assert.ok(after.text.length > 20 && before.startsWith(after.text), `${before} | ${after.text}`);
+  await shoot(page, "demo-killed-reloaded");
+  await stage.server.start();
+  await until(
+    "it ends honestly",
+    row(page, (r) => r.id === streaming.id && r.state === "interrupted" && r.text.startsWith(before)),
+    40_000,
+  );
+});
+
 test("the operator stops an answer, and both sides see where it ended", async () => {
   const page = await visit();
   await online(page);

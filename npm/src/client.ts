@@ -118,6 +118,8 @@ export class Client implements Store<ClientState> {
   #status: Status = INITIAL.status;
   /** What this tab says instead while it wants no connection. */
   #rest: "idle" | "closed" | null = "idle";
+  /** Why it is of no more use. */
+  #over: TidewireError | undefined;
   /** Whether there is anything on the device to be wiped. */
   #keeps = false;
 
@@ -200,7 +202,7 @@ export class Client implements Store<ClientState> {
     if (this.#rest !== "closed") this.close();
     this.#tabs.dispose();
     // Also what was written since it was closed.
-    this.#rejectAll(new TidewireError("closed", "the client was disposed of; what is stored is sent by the next one", true));
+    this.#finish(new TidewireError("closed", "the client was disposed of; what is stored is sent by the next one", true));
   };
 
   /**
@@ -294,6 +296,7 @@ export class Client implements Store<ClientState> {
   #ending(): { readonly promise: Promise<never>; cancel(): void } {
     const { promise, reject } = withResolvers<never>();
     promise.catch(() => {});
+    if (this.#over !== undefined) reject(this.#over);
     this.#endings.add(reject);
     return { promise, cancel: () => this.#endings.delete(reject) };
   }
@@ -416,7 +419,7 @@ export class Client implements Store<ClientState> {
       this.#rest === null || status.cause === "core_crashed" ? status : { ...status, state: this.#rest, retryAt: null };
     this.#store.set({ ...this.getState(), status: shown });
     if (status.cause === "core_crashed") {
-      this.#rejectAll(
+      this.#finish(
         new TidewireError("core_crashed", "the core crashed; reload the page: what is stored is sent then", true),
       );
     }
@@ -438,6 +441,12 @@ export class Client implements Store<ClientState> {
   #reject(id: string, error: TidewireError): void {
     this.#waiting.get(id)?.reject(error);
     this.#waiting.delete(id);
+  }
+
+  /** Nothing more comes, now or later. */
+  #finish(error: TidewireError): void {
+    this.#over ??= error;
+    this.#rejectAll(error);
   }
 
   #rejectAll(error: TidewireError): void {

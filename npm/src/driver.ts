@@ -104,7 +104,7 @@ type Effect =
 type Input =
   | Hint
   | { readonly t: "opened"; readonly conn: number }
-  | { readonly t: "closed"; readonly conn: number; readonly code: number }
+  | { readonly t: "closed"; readonly conn: number; readonly code: number; readonly cause?: string }
   | { readonly t: "token"; readonly ask: number; readonly token: string }
   | {
       readonly t: "token";
@@ -287,8 +287,9 @@ export class Driver {
         this.#guard(() => this.#parts.core.received(conn, text, monotonic(), Date.now()));
         this.#drain();
       },
-      closed: (code) => {
-        if (this.#links.delete(conn)) this.#handle({ t: "closed", conn, code });
+      closed: (code, cause) => {
+        if (!this.#links.delete(conn)) return;
+        this.#handle({ t: "closed", conn, code, ...(cause === undefined ? {} : { cause }) });
       },
     });
     this.#links.set(conn, link);

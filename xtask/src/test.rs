@@ -40,7 +40,11 @@ const SUITES: &[Suite] = &[
         run: simulator,
     },
     Suite { name: "core-wasm", about: "the core's tests in WebAssembly, under Node", run: core_wasm },
-    Suite { name: "size", about: "core, glue and client, and the widget, below their limits", run: size_limit },
+    Suite {
+        name: "size",
+        about: "core, glue and client, and the widget, below their limits",
+        run: size_limit,
+    },
     Suite { name: "npm", about: "the npm package under Node", run: npm },
     Suite { name: "browser", about: "widget, tabs and demo in Chromium, the checker over it", run: browser },
     Suite { name: "python", about: "the Python bindings against a server", run: python },

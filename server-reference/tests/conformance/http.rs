@@ -204,7 +204,11 @@ async fn embedded_files_are_open_to_every_page_compressed_and_kept_by_their_hash
     ] {
         for (path, kind, cache) in [
             ("/tidewire/widget.js", "text/javascript", "no-cache"),
-            ("/tidewire/core-0123456789abcdef.wasm", "application/wasm", "public, max-age=31536000, immutable"),
+            (
+                "/tidewire/core-0123456789abcdef.wasm",
+                "application/wasm",
+                "public, max-age=31536000, immutable",
+            ),
         ] {
             let (status, head, body) = ask(path, accept).await;
             assert_eq!((status, body.as_str()), (200, content), "{path} {accept}");
@@ -218,7 +222,10 @@ async fn embedded_files_are_open_to_every_page_compressed_and_kept_by_their_hash
         }
     }
     let (status, head, _) = ask("/tidewire/core-00000000deadbeef.wasm", "br").await;
-    assert!(status == 404 && head.contains("cache-control: no-cache"), "what is missing may come yet: {head}");
+    assert!(
+        status == 404 && head.contains("cache-control: no-cache"),
+        "what is missing may come yet: {head}"
+    );
     let (_, head, _) = ask("/", "br").await;
     assert!(!head.contains("access-control-allow-origin"), "the page itself is nobody else's: {head}");
 }
