@@ -98,9 +98,11 @@ export function openRequests(origin: string, transport: Transport, { opened, rec
   };
 
   run()
-    .then((code) => [code] as const)
+    .then((code): [number, string?] => [code])
     // What a browser says of a network that failed is its own, and none of our codes.
-    .catch(({ message }: Error) => (message.startsWith("http_") ? ([ABNORMAL, message] as const) : ([ABNORMAL] as const)))
+    .catch(({ message }: Partial<Error>): [number, string?] =>
+      message?.startsWith("http_") ? [ABNORMAL, message] : [ABNORMAL],
+    )
     .then((end) => {
       over.abort();
       closed(...end);
