@@ -351,9 +351,9 @@ impl Channel {
 
     /// Forgets the cursor, because repairing it led nowhere.
     pub(crate) fn give_up(&mut self) {
-        self.cursor = None;
+        // An answer to what an earlier holder asked for is nothing that this view would lose.
+        self.gave_up |= self.cursor.take().is_some();
         self.repairs = 0;
-        self.gave_up = true;
         self.phase = Phase::Unsent;
     }
 
