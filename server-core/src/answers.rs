@@ -87,7 +87,7 @@ pub enum Step {
     Model(Vec<Turn>),
     /// Nothing to do before an input comes, or before this time.
     Wait(Option<Time>),
-    /// It is over; with the offset of its start, or none when the server drains before it began.
+    /// It is over; with the offset of its start, or none when the server is about to stop and nothing follows.
     Done(Option<u64>),
 }
 
@@ -197,7 +197,8 @@ impl Run {
         self.settle();
         let due = now >= self.not_before;
         match &mut self.stage {
-            Stage::Over => Step::Done(self.start),
+            // Its end may not be stored: a server about to stop begins nothing after it.
+            Stage::Over => Step::Done(self.start.filter(|_| !self.draining)),
             Stage::Start(_) | Stage::End(_) if !due => Step::Wait(Some(self.not_before)),
             Stage::Start(event) => {
                 let write = Write::StartRun(StartRun { event: event.clone(), run: self.id.clone() });
