@@ -26,7 +26,7 @@ fn watch(table: &str) -> Watch {
 
 fn text(cell: &Cell) -> String {
     match cell {
-        Cell::Text(text) => text.to_string(),
+        Cell::Text(text) | Cell::Foreign(text) => text.to_string(),
         other => format!("{other:?}"),
     }
 }

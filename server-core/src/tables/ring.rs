@@ -107,7 +107,7 @@ impl Ring {
 /// About what a commit takes in memory, in bytes.
 fn size(commit: &Commit) -> usize {
     let cell = |cell: &Cell| match cell {
-        Cell::Text(text) => size_of::<Cell>() + text.len(),
+        Cell::Text(text) | Cell::Foreign(text) => size_of::<Cell>() + text.len(),
         Cell::Null | Cell::Unchanged => size_of::<Cell>(),
     };
     let change = |change: &Change| match change {

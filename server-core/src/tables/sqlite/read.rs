@@ -1,5 +1,6 @@
 //! Reading the log, and rows.
 
+use super::chain::{self, Link};
 use super::{Described, LOG, columns, triggers};
 use crate::tables::{Cell, Change, Commit, Narrow, Row, Seen, Snapshot, SourceError, WantedSnapshot};
 use rusqlite::types::ToSql;
@@ -43,14 +44,17 @@ impl Log {
 pub fn fingerprint(connection: &Connection, position: u64) -> rusqlite::Result<Option<String>> {
     let sql = format!("SELECT tbl, old, new, at FROM {LOG} WHERE seq = ?");
     let read = |row: &rusqlite::Row<'_>| {
-        let text = |at| row.get::<_, Option<String>>(at);
-        let (tbl, old, new, at) = (text(0)?, text(1)?, text(2)?, row.get::<_, Option<i64>>(3)?.unwrap_or(0));
-        let texts = [tbl, old, new].map(Option::unwrap_or_default);
-        let at = at.to_string();
-        let hash = crate::tables::cursor::hash(texts.iter().map(String::as_str).chain([at.as_str()]));
+        let at = row.get::<_, Option<i64>>(3)?.unwrap_or(0).to_string();
+        let texts = [bytes(row, 0)?, bytes(row, 1)?, bytes(row, 2)?].map(Option::unwrap_or_default);
+        let hash = crate::tables::cursor::hash(texts.into_iter().chain([at.as_bytes()]));
         Ok(format!("{hash:016x}"))
     };
     connection.prepare_cached(&sql)?.query_row([position.cast_signed()], read).optional()
+}
+
+/// A text of the log as it is there, which need not be UTF-8: SQLite takes any bytes for one.
+fn bytes<'a>(row: &'a rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<&'a [u8]>> {
+    Ok(row.get_ref(at)?.as_bytes_or_null()?)
 }
 
 /// The newest change is never trimmed.
@@ -80,22 +84,31 @@ pub fn read(connection: &Connection, tables: &[Described], after: u64) -> rusqli
     let sql = format!("SELECT seq, tbl, old, new, at FROM {LOG} WHERE seq > ? ORDER BY seq");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([after.cast_signed()])?;
-    let mut bytes = 0;
+    let mut read = 0;
+    let (mut links, mut lost) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let (seq, tag): (i64, String) = (row.get(0)?, row.get(1)?);
+        let place = seq.cast_unsigned();
         commit.at = row.get::<_, Option<i64>>(4)?.map_or(commit.at, i64::cast_unsigned);
-        let (old, new): (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
-        bytes += old.as_ref().map_or(0, String::len) + new.as_ref().map_or(0, String::len);
-        if commit.changes.len() >= MOST_CHANGES || bytes > MOST_BYTES {
+        let (old, new) = (bytes(row, 2)?, bytes(row, 3)?);
+        read += old.map_or(0, <[u8]>::len) + new.map_or(0, <[u8]>::len);
+        if links.len() + lost.len() >= MOST_CHANGES || read > MOST_BYTES {
             drop(rows);
             drop(statement);
             return too_big(connection, tables, after, commit).map(Some);
         }
-        if let Some(change) = change(tables, &tags, &tag, old.as_deref(), new.as_deref()) {
-            commit.changes.push(change);
-            commit.places.push(seq.cast_unsigned());
+        match change(tables, &tags, &tag, old, new) {
+            Some(Change::Row { table, old, new }) => links.push(Link { table, place, old, new }),
+            Some(change) => lost.push((place, change)),
+            None => {}
         }
     }
+    let links = chain::mended(links, |table| Some(&tables.get(table)?.schema));
+    let rows =
+        links.into_iter().map(|Link { table, place, old, new }| (place, Change::Row { table, old, new }));
+    let mut changes: Vec<(u64, Change)> = rows.chain(lost).collect();
+    changes.sort_by_key(|(place, _)| *place);
+    (commit.places, commit.changes) = changes.into_iter().unzip();
     Ok(Some(commit))
 }
 
@@ -125,8 +138,8 @@ fn change(
     tables: &[Described],
     tags: &[String],
     tag: &str,
-    old: Option<&str>,
-    new: Option<&str>,
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
 ) -> Option<Change> {
     let Some(table) = tags.iter().position(|known| known == tag) else {
         // It had other columns: what was known of its rows is of no use.
@@ -138,8 +151,8 @@ fn change(
         return Some(Change::Lost { table, reason: "missed" });
     }
     let described = tables.get(table)?;
-    let row = |text: &str, after: Option<&Vec<Cell>>| {
-        columns::row(text, &described.schema.columns, after.map(Vec::as_slice))
+    let row = |text: &[u8], after: Option<&Vec<Cell>>| {
+        columns::row(text, &described.schema, after.map(Vec::as_slice))
     };
     let read = || {
         let new = match new {
@@ -190,8 +203,9 @@ fn rows(
 ) -> rusqlite::Result<Option<Snapshot>> {
     let transaction = connection.transaction()?;
     let seen = Seen::UpTo(head(&transaction)?);
-    let names = table.schema.columns.iter().map(|column| column.name.as_str());
-    let mut sql = format!("SELECT {} FROM {} t", triggers::row("t", names), triggers::quoted(&table.table));
+    let columns = table.schema.columns.iter().map(|column| format!("t.{}", triggers::quoted(&column.name)));
+    let cells = triggers::row(columns, table.encoding);
+    let mut sql = format!("SELECT {cells} FROM {} t", triggers::quoted(&table.table));
     let (conditions, values) = conditions(table, &wanted.narrow());
     if !conditions.is_empty() {
         sql.push_str(" WHERE ");
@@ -202,12 +216,9 @@ fn rows(
     let mut found = statement.query(values.as_slice())?;
     let mut kept: Vec<Row> = Vec::new();
     while let Some(row) = found.next()? {
-        let text: String = row.get(0)?;
-        let Some(row) =
-            columns::row(&text, &table.schema.columns, None).and_then(|cells| keyed(table, cells))
-        else {
-            continue;
-        };
+        let text = bytes(row, 0)?.unwrap_or_default();
+        let cells = columns::row(text, &table.schema, None);
+        let Some(row) = cells.and_then(|cells| keyed(table, cells)) else { continue };
         if wanted.keeps(&row) {
             if kept.len() >= wanted.most {
                 return Ok(None);
@@ -229,8 +240,7 @@ fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSq
                 Type::Int8 => {
                     text.trim().parse::<i64>().ok().map(|number| Box::new(number) as Box<dyn ToSql>)
                 }
-                // Bytes among texts are told as such a text.
-                Type::Text if !text.starts_with("\\x") => Some(Box::new(text.clone()) as Box<dyn ToSql>),
+                Type::Text => Some(Box::new(text.clone()) as Box<dyn ToSql>),
                 _ => None,
             })
             .collect();
