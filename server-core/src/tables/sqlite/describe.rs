@@ -69,7 +69,9 @@ pub(super) fn describe(connection: &Connection, watch: &Watch) -> Result<Describ
     let (unique, warnings) = unique(connection, &watch.table, &schema)?;
     let any_update = depends_on_more(connection, &watch.table)?;
     let encoding = Encoding::of(connection)?;
-    Ok(Described { table: watch.table.clone(), schema, warnings, unique, any_update, encoding })
+    let triggers = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND NOT name GLOB '_tidewire_*'";
+    let triggered = connection.prepare(triggers)?.exists([&watch.table])?;
+    Ok(Described { table: watch.table.clone(), schema, warnings, unique, any_update, encoding, triggered })
 }
 
 /// Whether what a unique index of a table holds depends on more than the columns that it names.

@@ -47,6 +47,8 @@ pub struct Described {
     /// Whether that may happen at an update of any column, not only of theirs: one of them is partial, or on a generated column.
     any_update: bool,
     encoding: Encoding,
+    /// Whether the application has triggers on it.
+    triggered: bool,
 }
 
 /// How a database keeps its texts, which a `CAST` to a blob shows.

@@ -9,6 +9,8 @@
 //! - The application's own triggers write to the same table, before or after ours have run. So the AFTER trigger logs the row that the
 //!   table has by then, not the one that was written; what several nested statements logged is put in order when it is read
 //!   ([`super::chain`]).
+//!   Rows that a BEFORE trigger writes may be replaced by the very statement that ran it, so where there are such triggers what is written
+//!   inside of another statement is noted too.
 //! - `ALTER TABLE … DROP COLUMN` fails if a trigger names the column. So nothing here names another column than those of the key and of
 //!   unique indexes, which can't be dropped. The others are named without a table in `t NATURAL LEFT JOIN` an empty table that has the
 //!   same names: a column that `t` has is meant first, one that it has no more is that of the empty table, and null. Such a name can't be
@@ -31,10 +33,15 @@ fn text(value: &str) -> String {
 /// ms since the Unix epoch, also for a SQLite that is years old.
 const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 
+/// What `_tidewire_own` says of a noted row: a write may replace it, or is about it, or it is none and an insert is under way.
+const CONFLICT: u8 = 0;
+const OWN: u8 = 1;
+const INSERTING: u8 = 2;
+
 /// Most rows that are kept which a write conflicted with, and most that are kept at all, if their statements ended in between. Each write
-/// looks at all of them. A row that was cleared too early is told as lost, never forgotten.
+/// looks at all of them. Where one that is cleared may still be needed, the table is told as lost.
 const MOST_CONFLICTS: usize = 16;
-const MOST_NOTED: usize = 1_000;
+const MOST_NOTED: usize = 200;
 
 /// A value as one text, which `quote()` alone would end at the first NUL.
 fn cell(value: &str, encoding: Encoding) -> String {
@@ -72,21 +79,26 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
         statements.push((trigger, statement));
     };
     let conflict = conflict(table);
-    trigger("bi", "BEFORE INSERT".to_owned(), vec![names.clear(), names.note(0, &conflict)]);
+    let mut inserting = vec![names.clear(), names.note(CONFLICT, &conflict)];
+    if names.nested {
+        inserting
+            .push(format!("INSERT INTO {before} (_tidewire_at, _tidewire_own) VALUES ({NOW}, {INSERTING});"));
+    }
+    trigger("bi", "BEFORE INSERT".to_owned(), inserting);
     trigger("ai", "AFTER INSERT".to_owned(), names.inserted());
     trigger(
         "bu",
         "BEFORE UPDATE".to_owned(),
-        vec![names.clear(), names.note(1, &names.has("IS", "t", "OLD"))],
+        vec![names.clear(), names.note(OWN, &names.has("IS", "t", "OLD"))],
     );
     let watched = if table.any_update { String::new() } else { format!(" OF {}", unique_columns(table)) };
     let others = format!("({conflict}) AND NOT ({})", names.has("IS", "t", "OLD"));
-    trigger("bc", format!("BEFORE UPDATE{watched}"), vec![names.note(0, &others)]);
+    trigger("bc", format!("BEFORE UPDATE{watched}"), vec![names.note(CONFLICT, &others)]);
     trigger("au", "AFTER UPDATE".to_owned(), names.updated());
     trigger(
         "bd",
         "BEFORE DELETE".to_owned(),
-        vec![names.clear(), names.note(1, &names.has("IS", "t", "OLD"))],
+        vec![names.clear(), names.note(OWN, &names.has("IS", "t", "OLD"))],
     );
     trigger("ad", "AFTER DELETE".to_owned(), names.deleted());
     statements
@@ -95,6 +107,8 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
 /// What the statements name.
 struct Names {
     encoding: Encoding,
+    /// Whether triggers of the application may run inside of its statements.
+    nested: bool,
     tag: String,
     /// The watched table beside the one without rows: `t` and, where it lacks a column, null.
     source: String,
@@ -118,6 +132,7 @@ impl Names {
         let keys = key.filter_map(|at| Some((columns.get(*at)?.clone(), noted.get(*at)?.clone()))).collect();
         Names {
             encoding: table.encoding,
+            nested: table.triggered,
             tag: text(&table.tag()),
             source: format!("{name} t NATURAL LEFT JOIN {}", aside("columns")),
             table: name,
@@ -184,11 +199,18 @@ impl Names {
     /// Forgets what statements have noted that are over.
     fn clear(&self) -> String {
         let before = &self.before;
-        format!(
-            "DELETE FROM {before} WHERE _tidewire_at <> {NOW} \
-             OR NOT _tidewire_own AND (SELECT count(*) FROM {before} WHERE NOT _tidewire_own) > {MOST_CONFLICTS} \
-             OR (SELECT count(*) FROM {before}) > {MOST_NOTED};"
-        )
+        let over = format!("DELETE FROM {before} WHERE _tidewire_at <> {NOW}");
+        let all = format!("(SELECT count(*) FROM {before}) > {MOST_NOTED}");
+        if !self.nested {
+            // Conflicts are those of statements that are over, if not of this one.
+            let conflicts = format!("(SELECT count(*) FROM {before} WHERE _tidewire_own = {CONFLICT})");
+            return format!(
+                "{over} OR _tidewire_own = {CONFLICT} AND {conflicts} > {MOST_CONFLICTS} OR {all};"
+            );
+        }
+        // A statement around this one may need them.
+        let lost = self.log("NULL", "NULL", &format!("WHERE {all}"));
+        format!("{over}; {lost} DELETE FROM {before} WHERE {all};")
     }
 
     fn note(&self, own: u8, condition: &str) -> String {
@@ -200,6 +222,19 @@ impl Names {
         format!("INSERT INTO {LOG} (tbl, old, new, at) SELECT {}, {old}, {new}, {NOW} {of};", self.tag)
     }
 
+    /// What was noted for a row that is replaced, and all that is gone.
+    fn unneeded(&self, replaced: &str) -> String {
+        let there = self.there();
+        format!("_tidewire_own = {CONFLICT} AND {replaced} OR _tidewire_own <> {INSERTING} AND NOT {there};")
+    }
+
+    /// Notes the row that was written inside of another statement, which may replace it.
+    fn note_if_nested(&self) -> Option<String> {
+        let is_new = self.has("=", "t", "NEW");
+        let around = format!("EXISTS (SELECT 1 FROM {} WHERE _tidewire_own <> {CONFLICT})", self.before);
+        self.nested.then(|| self.note(CONFLICT, &format!("{is_new} AND {around}")))
+    }
+
     /// A statement around this one, or one that has ended too early, has noted the row: from here on it is told as it is now.
     fn refresh(&self, same: &str) -> String {
         let (before, source) = (&self.before, &self.source);
@@ -207,7 +242,7 @@ impl Names {
         let is_new = self.has("=", "t", "NEW");
         format!(
             "UPDATE {before} SET ({noted}) = (SELECT {columns} FROM {source} WHERE {is_new}) \
-             WHERE _tidewire_own AND {same} AND EXISTS (SELECT 1 FROM {} t WHERE {is_new});",
+             WHERE _tidewire_own = {OWN} AND {same} AND EXISTS (SELECT 1 FROM {} t WHERE {is_new});",
             self.table
         )
     }
@@ -216,27 +251,38 @@ impl Names {
         let Names { before, source, .. } = self;
         let (noted, same, there) = (self.noted_row(), self.same("NEW"), self.there());
         let replaced = format!(
-            "(SELECT {noted} FROM {before} WHERE NOT _tidewire_own AND {same} ORDER BY rowid DESC LIMIT 1)"
+            "(SELECT {noted} FROM {before} WHERE _tidewire_own = {CONFLICT} AND {same} ORDER BY rowid DESC LIMIT 1)"
         );
-        vec![
+        let mut statements = vec![
             self.log(
                 &noted,
                 "NULL",
-                &format!("FROM {before} WHERE NOT _tidewire_own AND NOT ({same}) AND NOT {there}"),
+                &format!("FROM {before} WHERE _tidewire_own = {CONFLICT} AND NOT ({same}) AND NOT {there}"),
             ),
             self.log(
                 &replaced,
                 &self.present_row(),
                 &format!("FROM {source} WHERE {}", self.has("=", "t", "NEW")),
             ),
-            format!("DELETE FROM {before} WHERE NOT _tidewire_own AND {same} OR NOT {there};"),
+            format!("DELETE FROM {before} WHERE {}", self.unneeded(&same)),
             self.refresh(&same),
-        ]
+        ];
+        if self.nested {
+            statements.push(format!(
+                "DELETE FROM {before} WHERE rowid = (SELECT max(rowid) FROM {before} WHERE _tidewire_own = {INSERTING});"
+            ));
+        }
+        statements.extend(self.note_if_nested());
+        statements
     }
 
     /// The place of what the statement itself noted of its row. A nested one may have noted a later state of it.
     fn own(&self, which: &str) -> String {
-        format!("(SELECT {which}(rowid) FROM {} WHERE _tidewire_own AND {})", self.before, self.same("OLD"))
+        format!(
+            "(SELECT {which}(rowid) FROM {} WHERE _tidewire_own = {OWN} AND {})",
+            self.before,
+            self.same("OLD")
+        )
     }
 
     /// Whether the row before is one that is told of. Of those with a null in their key none is known from another.
@@ -249,12 +295,12 @@ impl Names {
         let (noted, there) = (self.noted_row(), self.there());
         let (same_old, same_new) = (self.same("OLD"), self.same("NEW"));
         let (is_new, own, told) = (self.has("=", "t", "NEW"), self.own("min"), self.told());
-        vec![
+        let mut statements = vec![
             self.log(
                 &noted,
                 "NULL",
                 &format!(
-                    "FROM {before} WHERE NOT _tidewire_own AND NOT ({same_old}) AND (({same_new}) OR NOT {there})"
+                    "FROM {before} WHERE _tidewire_own = {CONFLICT} AND NOT ({same_old}) AND (({same_new}) OR NOT {there})"
                 ),
             ),
             self.log(
@@ -277,9 +323,11 @@ impl Names {
                 &format!("FROM {source} WHERE NOT ({told}) AND {own} IS NULL AND {is_new}"),
             ),
             format!("DELETE FROM {before} WHERE rowid = {};", self.own("max")),
-            format!("DELETE FROM {before} WHERE NOT {there} OR NOT _tidewire_own AND {same_new} AND NOT ({same_old});"),
+            format!("DELETE FROM {before} WHERE {}", self.unneeded(&format!("{same_new} AND NOT ({same_old})"))),
             self.refresh(&same_new),
-        ]
+        ];
+        statements.extend(self.note_if_nested());
+        statements
     }
 
     fn deleted(&self) -> Vec<String> {
