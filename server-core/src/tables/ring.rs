@@ -17,6 +17,13 @@ pub(super) struct Logged {
     at: Time,
 }
 
+impl Logged {
+    /// About what it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 /// At most so many commits, bytes and ms of them.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -86,6 +93,12 @@ impl Ring {
     pub(super) fn after(&self, position: u64) -> impl Iterator<Item = &Logged> {
         let at = self.commits.partition_point(|logged| logged.commit.position <= position);
         self.commits.range(at..).map(AsRef::as_ref)
+    }
+
+    /// The same, to be read later.
+    pub(super) fn logged_after(&self, position: u64) -> impl Iterator<Item = &Arc<Logged>> {
+        let at = self.commits.partition_point(|logged| logged.commit.position <= position);
+        self.commits.range(at..)
     }
 
     /// Where to begin reading after a snapshot: every commit up to there is in it.

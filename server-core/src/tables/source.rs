@@ -173,6 +173,12 @@ impl Seen {
 pub enum SourceError {
     /// More rows than a subscription may have.
     TooManyRows,
+    /// More bytes.
+    TooBig,
+    /// It took longer than one question may take.
+    TooSlow,
+    /// Nobody waits for it any more.
+    Unwanted,
     /// The transaction is not known, or is too old to be.
     UnknownTx,
     /// The transaction was rolled back.

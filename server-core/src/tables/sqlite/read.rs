@@ -179,28 +179,54 @@ fn keyed(table: &Described, cells: Vec<Cell>) -> Option<Row> {
     (!null).then(|| cells.into())
 }
 
-/// The rows that are wanted, all at one moment. Blocks.
+/// So many bytes of a snapshot are kept while it is not known whether all of it is within the limits. One that is greater is read twice.
+const KEPT_BYTES: usize = 4 << 20;
+/// After so many rows, or bytes of them, the reader may be made to wait, or to stop.
+const PAUSE_ROWS: usize = 64;
+const PAUSE_BYTES: usize = 128 << 10;
+
+/// Why there are no rows.
+enum NoRows {
+    Database(rusqlite::Error),
+    Said(SourceError),
+}
+
+impl From<rusqlite::Error> for NoRows {
+    fn from(error: rusqlite::Error) -> NoRows {
+        NoRows::Database(error)
+    }
+}
+
+/// The rows that are wanted, all at one moment. Blocks. `pause` is called now and then: it may take its time, and its error is the answer.
+///
+/// # Errors
+///
+/// More rows or bytes than are wanted, that the database can't be read, or what `pause` says.
 pub fn snapshot(
     connection: &mut Connection,
     tables: &[Described],
     wanted: &WantedSnapshot,
+    pause: &mut dyn FnMut() -> Result<(), SourceError>,
 ) -> Result<Snapshot, SourceError> {
     let Some(table) = tables.get(wanted.table) else { return Err(SourceError::Unavailable) };
-    match rows(connection, table, wanted) {
-        Ok(found) => found.ok_or(SourceError::TooManyRows),
-        Err(error) => {
+    match rows(connection, table, wanted, pause) {
+        Ok(snapshot) => Ok(snapshot),
+        Err(NoRows::Said(error)) => Err(error),
+        Err(NoRows::Database(error)) => {
+            // One that was interrupted says why here.
+            pause()?;
             tracing::warn!(%error, table = table.table, "can't read a snapshot");
             Err(SourceError::Unavailable)
         }
     }
 }
 
-/// None if there are too many.
 fn rows(
     connection: &mut Connection,
     table: &Described,
     wanted: &WantedSnapshot,
-) -> rusqlite::Result<Option<Snapshot>> {
+    pause: &mut dyn FnMut() -> Result<(), SourceError>,
+) -> Result<Snapshot, NoRows> {
     let transaction = connection.transaction()?;
     let seen = Seen::UpTo(head(&transaction)?);
     let columns = table.schema.columns.iter().map(|column| format!("t.{}", triggers::quoted(&column.name)));
@@ -213,20 +239,43 @@ fn rows(
     }
     let mut statement = transaction.prepare(&sql)?;
     let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
-    let mut found = statement.query(values.as_slice())?;
-    let mut kept: Vec<Row> = Vec::new();
-    while let Some(row) = found.next()? {
-        let text = bytes(row, 0)?.unwrap_or_default();
-        let cells = columns::row(text, &table.schema, None);
-        let Some(row) = cells.and_then(|cells| keyed(table, cells)) else { continue };
-        if wanted.keeps(&row) {
-            if kept.len() >= wanted.most {
-                return Ok(None);
+    let mut most_kept = KEPT_BYTES.min(wanted.most_bytes);
+    loop {
+        let mut found = statement.query(values.as_slice())?;
+        let (mut kept, mut count, mut bytes): (Vec<Row>, usize, usize) = (Vec::new(), 0, 0);
+        let (mut rows, mut read) = (0, 0);
+        while let Some(row) = found.next()? {
+            let text = self::bytes(row, 0)?.unwrap_or_default();
+            (rows, read) = (rows + 1, read + text.len());
+            if rows >= PAUSE_ROWS || read >= PAUSE_BYTES {
+                (rows, read) = (0, 0);
+                pause().map_err(NoRows::Said)?;
             }
-            kept.push(row);
+            let size = text.len();
+            let cells = columns::row(text, &table.schema, None);
+            let Some(row) = cells.and_then(|cells| keyed(table, cells)).filter(|row| wanted.keeps(row))
+            else {
+                continue;
+            };
+            (count, bytes) = (count + 1, bytes + size);
+            if count > wanted.most {
+                return Err(NoRows::Said(SourceError::TooManyRows));
+            }
+            if bytes > wanted.most_bytes {
+                return Err(NoRows::Said(SourceError::TooBig));
+            }
+            if bytes > most_kept {
+                kept = Vec::new();
+            } else {
+                kept.push(row);
+            }
         }
+        if bytes <= most_kept {
+            return Ok(Snapshot { rows: kept, seen });
+        }
+        // All of it is within the limits: now it is worth its memory.
+        most_kept = wanted.most_bytes;
     }
-    Ok(Some(Snapshot { rows: kept, seen }))
 }
 
 /// What of the conditions means the same, or more, to SQLite: whole numbers and texts.

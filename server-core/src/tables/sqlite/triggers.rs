@@ -242,7 +242,7 @@ impl Names {
         let is_new = self.has("=", "t", "NEW");
         format!(
             "UPDATE {before} SET ({noted}) = (SELECT {columns} FROM {source} WHERE {is_new}) \
-             WHERE _tidewire_own = {OWN} AND {same} AND EXISTS (SELECT 1 FROM {} t WHERE {is_new});",
+             WHERE _tidewire_own <> {INSERTING} AND {same} AND EXISTS (SELECT 1 FROM {} t WHERE {is_new});",
             self.table
         )
     }

@@ -6,6 +6,7 @@ use super::stream::{Event, Released, Stream, StreamError};
 use super::{Reader, Settings, Shape};
 use crate::clock;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidewire_server_core::tables::{Schema, SourceError, Tables, Wanted, WantedSnapshot};
 use tokio::sync::{Notify, mpsc};
@@ -80,6 +81,7 @@ impl Source {
         let mut tasks = JoinSet::new();
         let (sender, mut events) = mpsc::channel(WAITING);
         tasks.spawn(async move { while sender.send(stream.next().await).await.is_ok() {} });
+        let catching_up = Arc::new(AtomicBool::new(false));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = tokio::time::interval(WATCH);
@@ -91,6 +93,10 @@ impl Source {
                     None => return tracing::error!("PostgreSQL is not read any more: restart the server"),
                 },
                 () = woken.notified() => {
+                    if !catching_up.load(Ordering::Relaxed) {
+                        catching_up.store(true, Ordering::Relaxed);
+                        tasks.spawn(catch_up(tables.clone(), catching_up.clone()));
+                    }
                     for wanted in tables.take_wanted() {
                         match wanted {
                             Wanted::Snapshot(wanted) => {
@@ -113,6 +119,19 @@ impl Source {
                     tasks.spawn(watched(state.reader.clone()));
                 }
             }
+        }
+    }
+}
+
+/// Does the work that takes longer than others may wait.
+async fn catch_up(tables: Arc<Tables>, catching_up: Arc<AtomicBool>) {
+    loop {
+        let slice = tables.clone();
+        let more = tokio::task::spawn_blocking(move || slice.catch_up()).await.unwrap_or(false);
+        if !more {
+            // What comes from here on wakes it again.
+            catching_up.store(false, Ordering::Relaxed);
+            return;
         }
     }
 }
