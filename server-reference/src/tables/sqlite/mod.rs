@@ -129,6 +129,28 @@ impl Drop for Running {
     }
 }
 
+/// Removes what following a file's tables has made, in it and beside it; the result names what is gone. A file that is not there has
+/// nothing.
+///
+/// # Errors
+///
+/// Why it can't be opened or written.
+pub fn unwatch(path: &Path) -> Result<Vec<String>, SourceError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut connection = connect(path)?;
+    if !sqlite::is_attached(&connection)? {
+        return Ok(Vec::new());
+    }
+    let mut gone = sqlite::detach(&mut connection)?;
+    let beside = life::beside(path);
+    if std::fs::remove_file(&beside).is_ok() {
+        gone.push(beside.display().to_string());
+    }
+    Ok(gone)
+}
+
 /// A pair to wake the answering thread with.
 pub fn bell() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
     let (sender, receiver) = channel();
