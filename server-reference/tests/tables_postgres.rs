@@ -101,7 +101,12 @@ async fn a_subscription_follows_what_transactions_commit() {
     assert_eq!(told["txs"][0][2][0]["row"], json!(["4", "ada", 7, "four", true]), "{told}");
     server.drain().await;
     let done = std::process::Command::new(env!("CARGO_BIN_EXE_tidewire-server"))
-        .args(["tables", "unwatch", "--tables-source", &cluster.address("tidewire")])
+        .args([
+            "tables",
+            "unwatch",
+            "--tables-source",
+            &format!("postgres://tidewire@127.0.0.1:{}/postgres", cluster.port()),
+        ])
         .output()
         .unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -361,7 +361,8 @@ impl Stream {
     /// Looks whether a table has other columns: the stream says so only with its next change, and rows that got a default are none.
     async fn look_at_columns(&mut self) -> Result<(), StreamError> {
         let Some(link) = self.link.as_mut() else { return Ok(()) };
-        let columns = catalog::digest(&link.control, &self.settings.tables).await?;
+        let asked = catalog::digest(&link.control, &self.settings.tables);
+        let columns = tokio::time::timeout(ANSWER, asked).await.map_err(|_| StreamError::Silent)??;
         let before = link.columns.replace(columns);
         if before.is_none() || before == link.columns {
             return Ok(());
