@@ -102,7 +102,7 @@ impl Piece {
             Piece::Masked(Masked { chars, .. }) => {
                 let mut rest = text.chars();
                 let fits = chars.iter().all(|wanted| rest.next().is_some_and(|char| is(*wanted, char)));
-                fits.then(|| rest.as_str())
+                fits.then_some(rest.as_str())
             }
         }
     }
@@ -115,7 +115,7 @@ impl Piece {
                 let mut rest = text.chars();
                 let fits =
                     chars.iter().rev().all(|wanted| rest.next_back().is_some_and(|char| is(*wanted, char)));
-                fits.then(|| rest.as_str())
+                fits.then_some(rest.as_str())
             }
         }
     }
