@@ -85,7 +85,7 @@ impl World {
             schema: described[0].schema.clone(),
             access: vec![
                 (UserKind::User, "*".to_owned()),
-                (UserKind::Guest, "owner=eq.{claim:name}".to_owned()),
+                (UserKind::Guest, "owner=eq.{claim:org}".to_owned()),
             ],
         };
         let tables = Arc::new(Tables::new(vec![config], TableLimits::default(), Arc::new(|| ())).unwrap());
@@ -96,7 +96,7 @@ impl World {
             .map(|filter| Follower { filter: *filter, client: welcome(&rig, "ada"), view: View::default() })
             .collect();
         // One whose permission is the filter.
-        let client = welcome(&rig, "guest1|0|name=ada");
+        let client = welcome(&rig, "guest1|0|org=ada");
         followers.push(Follower {
             filter: ("", "owner = 'ada' COLLATE BINARY"),
             client,

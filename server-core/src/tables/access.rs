@@ -56,7 +56,7 @@ impl Template {
         Ok(Template { filter: Some(filter) })
     }
 
-    /// Whether it names the user's name.
+    /// Whether it names the user's name, which is a claim too.
     pub(super) fn names_name(&self) -> bool {
         self.filter.as_ref().is_some_and(|filter| node_names_name(filter.root()))
     }
@@ -82,9 +82,9 @@ impl Template {
 fn node_names_name(node: &Node) -> bool {
     match node {
         Node::Group(group) => group.members.iter().any(node_names_name),
-        Node::Term(term) => {
-            values_of(&term.test).iter().any(|value| matches!(named(value), Some(Ok(Named::Name))))
-        }
+        Node::Term(term) => values_of(&term.test)
+            .iter()
+            .any(|value| matches!(named(value), Some(Ok(Named::Name | Named::Claim("name"))))),
     }
 }
 
