@@ -130,6 +130,7 @@ async fn long_scans_hold_up_only_who_asked_for_them_and_end_when_they_leave() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     for sid in 0..5 {
         let took = honest(&mut ada, sid).await;
+        println!("{took:?}");
         assert!(took < SOON, "{took:?}");
     }
     drop(mallory);
@@ -164,6 +165,7 @@ async fn filters_that_are_much_work_hold_up_neither_chat_nor_other_tables() {
         app.execute("UPDATE small SET note = 'one' WHERE id = 1", []).unwrap();
         ada.next_of("tbl.tx").await;
         chat.say(&format!("round {round}")).await;
+        println!("{:?}", begun.elapsed());
         assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     }
     drop(mallories);
@@ -183,7 +185,8 @@ async fn rows_that_are_too_much_are_refused_before_they_are_kept() {
     let err = mallory.next_of("tbl.err").await;
     assert_eq!((&err["code"], &err["retryable"]), (&json!("too_big"), &json!(false)), "{err}");
     let more = process.most_memory().saturating_sub(idle);
-    assert!(more < 24 << 20, "{more} bytes");
+    println!("{more} bytes more than idle");
+    assert!(more < 8 << 20, "{more} bytes");
     honest(&mut ada, 1).await;
     process.drain().await;
 }

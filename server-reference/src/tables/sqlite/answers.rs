@@ -20,6 +20,8 @@ const LOOK_FOR: Duration = Duration::from_secs(15);
 /// How many snapshots are read at a time, each in its turn, and how many of one owner.
 const READERS: usize = 16;
 const READERS_EACH: usize = 2;
+/// What each keeps of the file, in KiB as SQLite has it.
+const READER_CACHE: i32 = -512;
 /// How long one may take while others may read too, and by the clock.
 const MOST_READ: Duration = Duration::from_secs(10);
 const MOST_WAITED: Duration = Duration::from_secs(60);
@@ -202,9 +204,15 @@ impl Reading {
 
     /// Each time anew, so that it is the file that the path names now.
     fn connect(&self, path: &Path) -> Result<Connection, SourceError> {
-        connect(path).map_err(|error| {
+        let unavailable = |error: super::SourceError| {
             tracing::warn!("{error}");
             SourceError::Unavailable
-        })
+        };
+        let connection = connect(path).map_err(unavailable)?;
+        // Rows are read once, and there may be many readers.
+        connection
+            .pragma_update(None, "cache_size", READER_CACHE)
+            .map_err(|error| unavailable(error.into()))?;
+        Ok(connection)
     }
 }
