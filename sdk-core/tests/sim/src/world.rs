@@ -264,12 +264,13 @@ impl World {
                 one.core.connect(now);
             }),
             What::Opens2 { device } => self.command(device, |one, now| {
-                let _ = one.core.open_dialog(now, "a");
+                one.holders += u32::from(one.core.open_dialog(now, "a").is_ok());
             }),
             What::Permits { device } => {
                 {
                     let mut rules = crate::server::lock(&self.server.rules);
                     (rules[device].revoked, rules[device].granted) = (false, self.now);
+                    rules[device].barred = false;
                 }
                 self.devices[device].revoked_at = None;
                 self.command(device, |one, now| one.core.renew_token(now));
@@ -294,6 +295,9 @@ impl World {
     /// What the server left to do, whatever happened.
     fn after_step(&mut self) -> rusqlite::Result<()> {
         let wake = self.server.answer(self.now)?;
+        for (what, how) in std::mem::take(&mut self.server.found) {
+            self.watch.broken(what, how);
+        }
         if let Some(at) = wake
             && (self.answers_at <= self.now || at < self.answers_at)
         {
@@ -636,7 +640,7 @@ impl World {
         if let Some(one) = &mut self.processes[wires.0] {
             one.flying.remove(&wires.1);
         }
-        self.feed(wires.0, Input::Closed { conn: ConnId(wires.1), code });
+        self.feed(wires.0, Input::Closed { conn: ConnId(wires.1), code, cause: None });
     }
 
     /// The client drops its connection: the server hears of it, if anything still gets there.
