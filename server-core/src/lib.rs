@@ -32,7 +32,7 @@ mod text;
 mod turns;
 mod window;
 
-pub use answers::{Answering, Ids, Publish, Run, Step, want};
+pub use answers::{Answering, Ids, Publish, Run, Step, left_ended, want};
 pub use channel::{Channel, Extent, Seat, Stop};
 pub use connections::{Connections, Counted, Place};
 pub use engine::{Engine, counted};

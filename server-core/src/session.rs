@@ -14,6 +14,7 @@ use crate::outgoing::{Outgoing, Wake};
 use crate::pages::{Paging, Wanted};
 use crate::seats::Seats;
 use crate::submit::{Checked, Inflight};
+use crate::tables::{Asker, Owner};
 use crate::window::{WINDOW_MS, Window};
 use rusqlite::Connection;
 use std::collections::VecDeque;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes::{self, close};
 use tidewire_core::wire::{
-    ClientFrame, Problem, ServerFrame, Subscription, TableFrame, TableRequest, TableSub, VERSION, Welcome,
-    decode_client_message, is_uuid,
+    ClientFrame, Problem, ServerFrame, Subscription, TableFrame, TableRequest, TableSub, UserKind, VERSION,
+    Welcome, decode_client_message, is_uuid,
 };
 use tidewire_core::{Now, Time};
 
@@ -113,6 +114,8 @@ pub struct Session {
     inflight: Arc<Inflight>,
     place: Place,
     identity: Option<Arc<Identity>>,
+    /// Where it comes from, as far as addresses are counted.
+    address: IpAddr,
     seats: Arc<Seats>,
     /// Frames of the last message that are still to be handled.
     todo: VecDeque<ClientFrame>,
@@ -150,6 +153,7 @@ impl Session {
             seats: place.seats.clone(),
             place,
             identity: None,
+            address,
             todo: VecDeque::new(),
             waiting: None,
             pings: 0,
@@ -545,13 +549,13 @@ impl Session {
             if let Some(tables) = &self.engine.tables {
                 // One of that name would be replaced.
                 let unsub = TableRequest::Unsub { sid: sid.clone() };
-                tables.request(&self.outgoing, identity, now.mono, unsub);
+                tables.request(&self.asker(identity), now.mono, unsub);
             }
             self.outgoing.push(frame.encode().into());
             return;
         }
         match (&self.engine.tables, request) {
-            (Some(tables), request) => tables.request(&self.outgoing, identity, now.mono, request),
+            (Some(tables), request) => tables.request(&self.asker(identity), now.mono, request),
             (None, TableRequest::Sub(TableSub { sid, .. })) => {
                 let problem = Problem {
                     code: codes::UNKNOWN_TABLE.to_owned(),
@@ -563,6 +567,15 @@ impl Session {
             }
             (None, _) => {}
         }
+    }
+
+    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all of an address share.
+    fn asker<'a>(&'a self, identity: &'a Identity) -> Asker<'a> {
+        let owner = match identity.user.kind {
+            UserKind::Guest => Owner::from(self.address.to_string()),
+            _ => Owner::from(identity.user.id.as_str()),
+        };
+        Asker { outgoing: &self.outgoing, identity, owner }
     }
 
     fn leave_tables(&self) {
