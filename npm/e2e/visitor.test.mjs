@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { shoot } from "./browser.mjs";
 import { ADA, AI, close, OLIVIA, open, page, row, say, status } from "./gallery.mjs";
+import { until } from "./until.mjs";
 
 afterEach(close);
 
@@ -104,6 +105,38 @@ test("a refusal is told in the server's words, an engine's never", async () => {
   });
   await page.getByText("not set up correctly").waitFor();
   assert.match(await page.evaluate(() => window.errors.join()), /url must be an address/);
+});
+
+test("a conversation that can't be opened is said to be so for as long as it is, and begins with the connection that it missed", async () => {
+  await open();
+  const give = (code) =>
+    page.evaluate((code) => {
+      const fail = () => {
+        window.asked = (window.asked ?? 0) + 1;
+        throw Object.assign(new Error("no"), { code });
+      };
+      window.chat.client = { ...window.client, dialog: fail, ownDialog: async () => fail() };
+    }, code);
+  await give("bad_channel");
+  await page.getByText("can't be opened (bad_channel)").waitFor();
+  await say("status", online);
+  assert.equal(await page.getByText("can't be opened (bad_channel)").isVisible(), true);
+  assert.equal(await status(), "Online · no access to this dialog");
+  await say("status", { state: "reconnecting", retryAt: null });
+  await page.evaluate(() => window.chat.removeAttribute("dialog"));
+  await give("closed");
+  await field().fill("kept");
+  await field().press("Enter");
+  await page.waitForTimeout(50);
+  const before = await page.evaluate(() => window.asked);
+  await page.evaluate(() => {
+    window.chat.client.ownDialog = async () => window.client.dialog();
+  });
+  await say("status", online);
+  await until("it went out", () =>
+    page.evaluate(() => window.client.calls.some(([name, text]) => name === "send" && text === "kept")),
+  );
+  assert.equal(await page.evaluate(() => window.asked), before);
 });
 
 test("typing stays inside, ways out and combinations go on", async () => {

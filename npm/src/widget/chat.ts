@@ -54,6 +54,10 @@ export class ChatView {
   #said: ConnectionState = "idle";
   #loggedOut = false;
   #again: ReturnType<typeof setTimeout> | undefined;
+  /** Why there is no dialog, and what opens it again. */
+  #trouble:
+    | { readonly text: string | null; readonly again: (() => void) | undefined; readonly passing: boolean }
+    | undefined;
   /** Gets another conversation of the visitor's own, once, if the one that was kept is refused. */
   #replace: (() => void) | undefined;
 
@@ -115,20 +119,28 @@ export class ChatView {
     this.detach();
     this.#client = client;
     this.#ends = [client.subscribe(() => this.#show())];
+    const failed = (error: unknown, again?: () => void): void => {
+      const code = codeOf(error);
+      // What ended with the connection begins anew with the next one.
+      const passing = code === "closed" || code === "logged_out";
+      this.#trouble = { text: passing ? null : dialogErrorText(code), again, passing };
+      this.#show();
+    };
     if (id !== null) {
       try {
         this.#open(client.dialog(id));
       } catch (error) {
-        this.broken(dialogErrorText(codeOf(error)));
+        failed(error);
       }
       return;
     }
     let replaced = false;
     const open = (): void => {
+      this.#trouble = undefined;
       const own = client.ownDialog?.() ?? Promise.reject(new Error("this client has no conversations of its own"));
       own.then(
         (dialog) => (this.#client === client ? this.#open(dialog) : dialog.close?.()),
-        (error) => this.#client === client && this.broken(dialogErrorText(codeOf(error)), open),
+        (error) => this.#client === client && failed(error, open),
       );
     };
     this.#replace = () => {
@@ -149,6 +161,7 @@ export class ChatView {
     this.#client = undefined;
     this.#dialog = undefined;
     this.#replace = undefined;
+    this.#trouble = undefined;
     this.#unsent.again();
     this.#header.stop();
     this.#announcer.clear();
@@ -219,14 +232,22 @@ export class ChatView {
     const rows = this.#showLog(dialog, connected);
     const waiting = status.waiting + (rows.length - (dialog?.rows.length ?? 0));
     const until = connected ? (dialog?.retryAt ?? null) : status.retryAt;
-    this.#header.show((now) => statusLine(status, dialog, waiting, now), until, client.retryNow);
+    this.#header.show(
+      (now) => statusLine(status, dialog, waiting, now, this.#trouble?.text != null),
+      until,
+      client.retryNow,
+    );
     this.#header.storage(storage === null ? null : storageText(storage));
     if (dialog?.error != null && GONE.includes(dialog.error.code)) this.#replace?.();
+    if (connected && this.#trouble?.passing) this.#trouble.again?.();
     if (status.state === "failed") {
       const again = status.cause === "core_crashed" ? undefined : { label: "Try again", run: client.connect };
       this.#header.problem(refusalText(status.cause, status.message), again);
     } else if (status.state === "closed") {
       this.#header.problem("You are disconnected.", { label: "Connect", run: client.connect });
+    } else if (this.#trouble !== undefined) {
+      const { text, again } = this.#trouble;
+      this.#header.problem(text, again === undefined ? undefined : { label: "Try again", run: again });
     } else {
       const failed = dialog?.sync === "failed" ? dialog.error : null;
       this.#header.problem(failed === null ? null : dialogErrorText(failed.code));

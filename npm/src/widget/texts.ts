@@ -11,16 +11,24 @@ export interface Line {
 
 const messages = (count: number): string => (count === 1 ? "1 message" : `${count} messages`);
 
+const NO_ACCESS: Line = { tone: "warn", text: "Online · no access to this dialog" };
+
 /** Seconds until a moment, at least one. */
 const seconds = (at: number, now: number): number => Math.max(Math.ceil((at - now) / 1000), 1);
 
 /** The connection and the dialog, at the moment `now` (ms since the Unix epoch), with so many messages of which nobody knows that they arrived. */
-export function statusLine(status: Status, dialog: DialogState | undefined, waiting: number, now: number): Line {
+export function statusLine(
+  status: Status,
+  dialog: DialogState | undefined,
+  waiting: number,
+  now: number,
+  refused = false,
+): Line {
   const { state, retryAt } = status;
   const kept = waiting === 0 ? "" : ` · ${messages(waiting)} waiting`;
   switch (state) {
     case "online":
-      return onlineLine(dialog, waiting, now);
+      return refused ? NO_ACCESS : onlineLine(dialog, waiting, now);
     case "reconnecting": {
       const when = retryAt !== null && retryAt > now ? `Reconnecting in ${seconds(retryAt, now)} s` : "Reconnecting…";
       return { tone: "busy", text: when + kept };
@@ -41,7 +49,7 @@ export function statusLine(status: Status, dialog: DialogState | undefined, wait
 function onlineLine(dialog: DialogState | undefined, waiting: number, now: number): Line {
   switch (dialog?.sync) {
     case "failed":
-      return { tone: "warn", text: "Online · no access to this dialog" };
+      return NO_ACCESS;
     case "waiting": {
       const { error, retryAt } = dialog;
       const when = retryAt != null && retryAt > now ? `, next try in ${seconds(retryAt, now)} s` : ", trying again…";
