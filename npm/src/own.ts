@@ -74,6 +74,9 @@ export class OwnConversation {
       await this.#host.online();
       const error = await this.#ask(id, why);
       if (error === undefined) {
+        // Another tab of a first visit may have been faster: both have the same one from here on.
+        const known = this.#known();
+        if (known.made) return known.id;
         kept.set(this.#key, JSON.stringify({ id, made: true }));
         return id;
       }

@@ -1,0 +1,118 @@
+// The conversation of a user's own: one, however often and from how many tabs it is asked for.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { source } from "./bundle.mjs";
+import { settle } from "./fake.mjs";
+
+const { OwnConversation, TidewireError } = await source("own.ts", "types.ts");
+const { fetch: network } = globalThis;
+let stored;
+let asked;
+let answers;
+let online;
+
+beforeEach(() => {
+  stored = new Map();
+  asked = [];
+  answers = [];
+  let open = () => {};
+  online = Object.assign(
+    new Promise((resolve) => {
+      open = resolve;
+    }),
+    { open: () => open() },
+  );
+  globalThis.localStorage = {
+    getItem: (key) => stored.get(key) ?? null,
+    setItem: (key, value) => stored.set(key, value),
+    removeItem: (key) => stored.delete(key),
+    key: (at) => [...stored.keys()][at] ?? null,
+    get length() {
+      return stored.size;
+    },
+  };
+  globalThis.fetch = async (url, { headers, body }) => {
+    asked.push([String(url), headers.authorization, JSON.parse(body).id]);
+    const answer = answers.shift() ?? [201];
+    if (answer instanceof Error) throw answer;
+    const [status, code] = answer;
+    return new Response(JSON.stringify(code === undefined ? {} : { error: { code, message: "why" } }), { status });
+  };
+});
+
+afterEach(() => {
+  globalThis.fetch = network;
+  delete globalThis.localStorage;
+});
+
+const make = (scope = "scope", token = async (why) => why) =>
+  new OwnConversation({ origin: "https://chat.example", scope, token, online: () => online });
+
+test("it is made once there is a connection, and known from then on without one", async () => {
+  const own = make();
+  const [first, second] = [own.id(), own.id()];
+  await settle();
+  assert.deepEqual(asked, []);
+  online.open();
+  const id = await first;
+  assert.match(id, /^[0-9a-f]{32}$/);
+  assert.equal(await second, id);
+  assert.deepEqual(asked, [["https://chat.example/v1/dialogs", "Bearer connect", id]]);
+  assert.equal(await make().id(), id, "after a reload too");
+  assert.notEqual(await make("another user's").id(), id);
+});
+
+test("an answer that was lost makes no second one, an id that is taken makes another", async () => {
+  online.open();
+  answers = [new TypeError("Failed to fetch"), [503, "goaway"], [200]];
+  const id = await make().id();
+  assert.deepEqual(
+    asked.map((one) => one[2]),
+    [id, id, id],
+  );
+  asked.length = 0;
+  answers = [[409, "conflict"], [201]];
+  const other = await make("other").id();
+  assert.equal(asked.length, 2);
+  assert.notEqual(asked[0][2], asked[1][2]);
+  assert.equal(other, asked[1][2]);
+});
+
+test("a token that was good when it was fetched is fetched again, once; what else is refused is for good", async () => {
+  online.open();
+  answers = [[401, "token_expired"], [201]];
+  await make().id();
+  assert.deepEqual(
+    asked.map((one) => one[1]),
+    ["Bearer connect", "Bearer renew"],
+  );
+  answers = [
+    [401, "unauthorized"],
+    [401, "unauthorized"],
+  ];
+  await assert.rejects(make("two").id(), { code: "unauthorized", message: "why", retryable: false });
+  answers = [[403, "origin_not_allowed"]];
+  await assert.rejects(make("three").id(), { code: "origin_not_allowed" });
+  await assert.rejects(make("four", async () => null).id(), (error) => error instanceof TidewireError && error.code === "unauthorized");
+});
+
+test("tabs of a first visit that do not know of each other have the same one in the end", async () => {
+  const [one, other] = [make(), make()];
+  const first = one.id();
+  // As if both had looked at the same moment.
+  stored.clear();
+  const second = other.id();
+  online.open();
+  assert.equal(await first, await second);
+  assert.equal(await make().id(), await first);
+});
+
+test("one that is no longer this user's is forgotten, and only that one", async () => {
+  online.open();
+  const own = make();
+  const id = await own.id();
+  own.forget("another");
+  assert.equal(await own.id(), id);
+  own.forget(id);
+  assert.notEqual(await own.id(), id);
+});
