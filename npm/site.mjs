@@ -1,6 +1,7 @@
-// `node site.mjs FOLDER`, after build.mjs: makes the folder that a server shows to the world, the demo page, and below `tidewire/` what pages of other origins embed.
-// `/tidewire/widget.js` and `/tidewire/index.js` keep their names and are asked for again each time; what they load is named by
-// its content, so that browsers keep it for ever. Beside each file lies its compressed form.
+// `node site.mjs FOLDER`, after build.mjs: makes the folder that a server shows to the world, the
+// demo page, and below `tidewire/` what pages of other origins embed. `/tidewire/widget.js` and
+// `/tidewire/index.js` keep their names and are asked for again each time; what they load is named
+// by its content, so that browsers keep it for ever. Beside each file lies its compressed form.
 import { createHash } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative } from "node:path";

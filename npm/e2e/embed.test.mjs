@@ -18,9 +18,10 @@ before(async () => {
   const block = /<!-- embedded by the tests[^>]*-->\n```html\n([\s\S]*?)```/.exec(readme);
   assert.ok(block, "the README has the block");
   markup = block[1];
-  const server = createServer((_, response) => {
+  const server = createServer((request, response) => {
     response.writeHead(200, { "content-type": "text/html" });
-    const body = markup.replaceAll("https://chat.example.com", stage.server.origin);
+    const name = new URL(request.url, "http://localhost").searchParams.get("name") ?? "Visitor";
+    const body = markup.replaceAll("https://chat.example.com", stage.server.origin).replace('"Visitor"', `"${name}"`);
     response.end(
       `<!doctype html><html lang="en"><meta charset="utf-8"><title>Shop</title><style>html{font-size:62.5%}</style>${body}`,
     );
@@ -117,7 +118,8 @@ test("each visitor has a conversation of their own, and finds it again", async (
   await until("it is sent", async () => (await rowsOf(bob)).some((row) => row.state === "sent"));
   await ada.reload();
   await until("hers is back", async () => (await own(ada)).join() === "My order is 4711");
-  // Her session is lost, and with it her right to the conversation: she gets another one instead of an error.
+  // Her session is lost, and with it her right to the conversation: she gets another one instead of
+  // an error.
   await ada.evaluate(() => {
     for (const key of Object.keys(localStorage)) if (key.startsWith("tidewire:guest:")) localStorage.removeItem(key);
   });
@@ -157,6 +159,25 @@ test("a site that is not allowed is told so, for good, and nothing is asked agai
   assert.equal(asked.length, before);
   await shoot(page, "embed-not-allowed");
 });
+
+for (const [what, nickname] of [
+  ["is empty", ""],
+  ["is too long", "W".repeat(41)],
+]) {
+  test(`a visitor whose name ${what} is told so in the server's words, once, and comes in with another name`, async () => {
+    const page = await visit();
+    const asked = [];
+    page.on("request", (request) => request.url().endsWith("/v1/guest") && asked.push(request.method()));
+    await page.goto(`${shop.origin}/?name=${nickname}`);
+    await page.getByText("must have 1 to 40 characters").waitFor();
+    await say(page, "Can you hear me?");
+    await page.waitForTimeout(2500);
+    assert.equal(asked.filter((method) => method === "POST").length, 1);
+    await page.evaluate(() => document.querySelector("tidewire-chat").setAttribute("nickname", "Ada"));
+    await until("it is sent", async () => (await rowsOf(page)).some((row) => row.own && row.state === "sent"), 20_000);
+    assert.deepEqual(await own(page), ["Can you hear me?"]);
+  });
+}
 
 test("when the core can't be loaded what was sent stays, and goes out once it can", async () => {
   const page = await visit();

@@ -1,4 +1,5 @@
-// What a visitor is told, may do and is spared, in every state of a conversation, over a pretended client.
+// What a visitor is told, may do and is spared, in every state of a conversation, over a pretended
+// client.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { shoot } from "./browser.mjs";

@@ -9,8 +9,8 @@ import type { DialogState, Listener, Outgoing, Row, SendOptions, Signal, Store }
 import { TidewireError } from "./types.ts";
 
 /**
- * A handle of one conversation: its rows, and what can be done in it. The conversation stays open until the last of its handles is closed. All
- * methods are bound.
+ * A handle of one conversation: its rows, and what can be done in it. The conversation stays open
+ * until the last of its handles is closed. All methods are bound.
  */
 export class Dialog implements Store<DialogState> {
   /** The dialog's id. */
@@ -36,8 +36,9 @@ export class Dialog implements Store<DialogState> {
     this.#store.subscribe(callable(listener, "dialog.subscribe: listener"));
 
   /**
-   * Takes a message, online or not; its row is there before this returns. Throws a {@link TidewireError} when it is refused: `empty`,
-   * `too_large`, `outbox_full`, `bad_op_id`; a full outbox in another tab makes the row `failed` instead.
+   * Takes a message, online or not; its row is there before this returns. Throws a {@link
+   * TidewireError} when it is refused: `empty`, `too_large`, `outbox_full`, `bad_op_id`; a full
+   * outbox in another tab makes the row `failed` instead.
    */
   readonly send = (message: string, options: SendOptions = {}): Outgoing => {
     const { id } = settings<SendOptions>(options, "dialog.send: options", { id: text });
@@ -48,8 +49,9 @@ export class Dialog implements Store<DialogState> {
   readonly retry = (id: string): boolean => this.#open.retry(text(id, "dialog.retry: id"));
 
   /**
-   * Gives up a message that waits or failed. `false` if it is on its way, or not known: then nobody can say whether it arrived. Where another tab
-   * leads, `true` says that it is asked for; the row stays if the message was on its way.
+   * Gives up a message that waits or failed. `false` if it is on its way, or not known: then nobody
+   * can say whether it arrived. Where another tab leads, `true` says that it is asked for; the row
+   * stays if the message was on its way.
    */
   readonly discard = (id: string): boolean => this.#open.discard(text(id, "dialog.discard: id"));
 
@@ -57,8 +59,8 @@ export class Dialog implements Store<DialogState> {
   readonly stop = (): Outgoing => this.#open.stop();
 
   /**
-   * Tells everybody else who has the dialog open, now or never; of signals of one kind and key only the newest matters. Throws a
-   * {@link TidewireError}: `bad_body`, `too_large`, `outbox_full`.
+   * Tells everybody else who has the dialog open, now or never; of signals of one kind and key only
+   * the newest matters. Throws a {@link TidewireError}: `bad_body`, `too_large`, `outbox_full`.
    */
   readonly signal = (kind: string, body: Signal["body"], key?: string): void => {
     const named = key === undefined ? {} : { key: text(key, "dialog.signal: key") };
@@ -93,7 +95,10 @@ export class Dialog implements Store<DialogState> {
     };
   };
 
-  /** Closes this handle, and with the last one the subscription. The rows can still be read; they are as they were. */
+  /**
+   * Closes this handle, and with the last one the subscription. The rows can still be read; they
+   * are as they were.
+   */
   readonly close = (): void => {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,4 +1,5 @@
-// What an application hands over, checked where it comes in: TypeScript's types hold nobody who writes JavaScript.
+// What an application hands over, checked where it comes in: TypeScript's types hold nobody who
+// writes JavaScript.
 import { reasonOf, wellFormed } from "./json.ts";
 import { TidewireError } from "./types.ts";
 
@@ -18,8 +19,9 @@ export function callable<F>(given: F, what: string): F {
 }
 
 /**
- * The members of an object of settings, read once, so that what was checked is what is used. Members that are `undefined` count as
- * absent; others than those of `known` are refused, because a misspelt one would be taken silently.
+ * The members of an object of settings, read once, so that what was checked is what is used.
+ * Members that are `undefined` count as absent; others than those of `known` are refused, because a
+ * misspelt one would be taken silently.
  */
 export function settings<T extends object>(
   given: T | undefined,

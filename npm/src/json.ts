@@ -5,22 +5,25 @@ const DEEPEST = 24;
 /** Half of a pair that stands alone has no UTF-8 form. */
 const LONE = /\p{Surrogate}/gu;
 
-/** Text as it can travel: what is no Unicode becomes U+FFFD, as in everything that a browser sends. */
+/**
+ * Text as it can travel: what is no Unicode becomes U+FFFD, as in everything that a browser sends.
+ */
 export function wellFormed(text: string): string {
   return text.replace(LONE, "\uFFFD");
 }
 
 /**
- * The JSON text of plain data of ours. Unlike `JSON.stringify` it asks no `toJSON`: old libraries give arrays one that makes texts of
- * them.
+ * The JSON text of plain data of ours. Unlike `JSON.stringify` it asks no `toJSON`: old libraries
+ * give arrays one that makes texts of them.
  */
 export function encode(value: unknown): string {
   return write(value, false, []) ?? "null";
 }
 
 /**
- * An application's value as plain data, with `JSON.stringify`'s rules for what JSON lacks. Throws `bad_body`, naming `what`, for all
- * that has no JSON form: other things than objects, a bigint, a circle, more than 24 levels, a `toJSON`, getter or proxy that throws.
+ * An application's value as plain data, with `JSON.stringify`'s rules for what JSON lacks. Throws
+ * `bad_body`, naming `what`, for all that has no JSON form: other things than objects, a bigint, a
+ * circle, more than 24 levels, a `toJSON`, getter or proxy that throws.
  */
 export function plainObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
   let text: string | undefined;

@@ -1,5 +1,6 @@
-// Small texts that this browser keeps: a guest's session, the name of a conversation, what was written and not yet taken. Their names are
-// `tidewire:WHAT:SCOPE`, and more behind another colon, so that a logout finds all of a user's.
+// Small texts that this browser keeps: a guest's session, the name of a conversation, what was
+// written and not yet taken. Their names are `tidewire:WHAT:SCOPE`, and more behind another colon,
+// so that a logout finds all of a user's.
 
 /** What is kept where the browser keeps nothing: until the page ends. */
 const memory = new Map<string, string>();

@@ -71,7 +71,10 @@ export function optionsOf(given: ClientOptions): ClientOptions {
   return options;
 }
 
-/** Where a client connects, and the name of all that it keeps and shares: nothing is ever shared under another one. */
+/**
+ * Where a client connects, and the name of all that it keeps and shares: nothing is ever shared
+ * under another one.
+ */
 export interface Place {
   readonly server: URL;
   /** `http:` or `https:`, without a path. */

@@ -22,8 +22,9 @@ export interface OwnHost {
 }
 
 /**
- * The conversation that belongs to this user alone. It is made at the server the first time (`POST /v1/dialogs`), under an id that is chosen
- * and kept here before, so that asking again makes no second one.
+ * The conversation that belongs to this user alone. It is made at the server the first time (`POST
+ * /v1/dialogs`), under an id that is chosen and kept here before, so that asking again makes no
+ * second one.
  */
 export class OwnConversation {
   readonly #host: OwnHost;

@@ -1,4 +1,5 @@
-// A core that traps, whichever call it is: the application is told once, every promise settles, and nothing throws what is no error of ours.
+// A core that traps, whichever call it is: the application is told once, every promise settles, and
+// nothing throws what is no error of ours.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";

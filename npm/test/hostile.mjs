@@ -1,4 +1,5 @@
-// What applications hand over by mistake: values that are run against every argument and option there is.
+// What applications hand over by mistake: values that are run against every argument and option
+// there is.
 
 const circular = { name: "circle" };
 circular.self = circular;
@@ -87,7 +88,10 @@ export const HOSTILE = new Map(
   }),
 );
 
-/** Calls, and says what came of it: nothing but an error of ours may be thrown or be the reason of a promise. */
+/**
+ * Calls, and says what came of it: nothing but an error of ours may be thrown or be the reason of a
+ * promise.
+ */
 export async function tried(call) {
   try {
     const result = call();

@@ -1,4 +1,5 @@
-// Whatever an application hands over: an error of ours at the call, naming what is wrong, and the client lives.
+// Whatever an application hands over: an error of ours at the call, naming what is wrong, and the
+// client lives.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { createClient, guestToken, TidewireError } from "../dist/index.js";

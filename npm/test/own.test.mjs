@@ -93,7 +93,10 @@ test("a token that was good when it was fetched is fetched again, once; what els
   await assert.rejects(make("two").id(), { code: "unauthorized", message: "why", retryable: false });
   answers = [[403, "origin_not_allowed"]];
   await assert.rejects(make("three").id(), { code: "origin_not_allowed" });
-  await assert.rejects(make("four", async () => null).id(), (error) => error instanceof TidewireError && error.code === "unauthorized");
+  await assert.rejects(
+    make("four", async () => null).id(),
+    (error) => error instanceof TidewireError && error.code === "unauthorized",
+  );
 });
 
 test("tabs of a first visit that do not know of each other have the same one in the end", async () => {

@@ -1,4 +1,5 @@
-// Refusals by whoever gets the tokens, and by the server: what can't heal ends at once and says why, what can says when it is tried again.
+// Refusals by whoever gets the tokens, and by the server: what can't heal ends at once and says
+// why, what can says when it is tried again.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { createClient, TidewireError } from "../dist/index.js";

@@ -1,4 +1,5 @@
-// The glue of the core, around a core that traps when a test says so: `globalThis.trap` is the name of the call that does.
+// The glue of the core, around a core that traps when a test says so: `globalThis.trap` is the name
+// of the call that does.
 import { initSync, Core as Real } from "../wasm/core.js";
 
 export { initSync };

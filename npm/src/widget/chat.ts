@@ -25,7 +25,10 @@ export type ChatDialog = Pick<Dialog, "getState" | "subscribe" | "send" | "stop"
 
 /** Whose conversation it is: what was written and not yet taken never gets into another one. */
 export interface Whose {
-  /** The scope of what this browser keeps; `null` if it may keep nothing, because nobody knows for whom. */
+  /**
+   * The scope of what this browser keeps; `null` if it may keep nothing, because nobody knows for
+   * whom.
+   */
   readonly scope: string | null;
   /** The dialog's id, or `own`. */
   readonly dialog: string;
@@ -277,7 +280,9 @@ export class ChatView {
     this.#composer.text = "";
   }
 
-  /** Says the turning points only: a countdown read aloud each second would drown everything else. */
+  /**
+   * Says the turning points only: a countdown read aloud each second would drown everything else.
+   */
   #announce(state: ConnectionState): void {
     if (state === this.#said) return;
     const before = this.#said;

@@ -1,10 +1,15 @@
 import * as kept from "../kept.ts";
 
-/** What somebody began to write and has not sent: kept in this browser, apart for each conversation. */
+/**
+ * What somebody began to write and has not sent: kept in this browser, apart for each conversation.
+ */
 export class Draft {
   #key = "";
 
-  /** Belongs to another conversation from now on; returns what was begun there. `along` takes the text with it. */
+  /**
+   * Belongs to another conversation from now on; returns what was begun there. `along` takes the
+   * text with it.
+   */
   move(key: string, along: boolean): string {
     if (key === this.#key) return this.#text;
     const before = this.#text;

@@ -16,7 +16,10 @@ const NO_ACCESS: Line = { tone: "warn", text: "Online · no access to this dialo
 /** Seconds until a moment, at least one. */
 const seconds = (at: number, now: number): number => Math.max(Math.ceil((at - now) / 1000), 1);
 
-/** The connection and the dialog, at the moment `now` (ms since the Unix epoch), with so many messages of which nobody knows that they arrived. */
+/**
+ * The connection and the dialog, at the moment `now` (ms since the Unix epoch), with so many
+ * messages of which nobody knows that they arrived.
+ */
 export function statusLine(
   status: Status,
   dialog: DialogState | undefined,
@@ -155,7 +158,9 @@ function queuedText({ code, retryAt }: Row, now: number): string {
   return `Many messages at once: sent ${when}`;
 }
 
-/** What is said beside a row's time at the moment `now`; nothing if all is well and needs no words. */
+/**
+ * What is said beside a row's time at the moment `now`; nothing if all is well and needs no words.
+ */
 export function markText(row: Row, connected: boolean, now: number): string {
   switch (row.state) {
     case "saving":

@@ -20,8 +20,9 @@ interface Message {
 }
 
 /**
- * Messages that people send before there is a client to take them. Each has its id from the start and is kept in this browser until a client has
- * stored it, so that it is sent once, however often the page is loaded meanwhile.
+ * Messages that people send before there is a client to take them. Each has its id from the start
+ * and is kept in this browser until a client has stored it, so that it is sent once, however often
+ * the page is loaded meanwhile.
  */
 export class Unsent {
   /** What the names of what is kept begin with. */
@@ -29,8 +30,9 @@ export class Unsent {
   readonly #messages = new Map<string, Message>();
 
   /**
-   * Belongs to another user or conversation from now on. What was written here goes along if `along`, because its writer and where it goes to are
-   * the same; else it stays for when that place is looked at again.
+   * Belongs to another user or conversation from now on. What was written here goes along if
+   * `along`, because its writer and where it goes to are the same; else it stays for when that
+   * place is looked at again.
    */
   move(place: string, along: boolean): void {
     if (place === this.#place) return;

@@ -25,11 +25,14 @@ let sheet: CSSStyleSheet | undefined;
 /**
  * `<tidewire-chat server="https://…">`: a conversation with everything around it.
  *
- * Attributes: `server`, `dialog` (without it each visitor has a conversation of their own), `nickname` (what a guest is called), `user` (a stable id
- * of the signed-in user, beside the property `token`), `name` (separates what is stored), `theme` (`auto`, `light`, `dark`), `heading`. Set the
- * property `client` to share a client that the page made; else the element makes one and ends it when it leaves the page.
+ * Attributes: `server`, `dialog` (without it each visitor has a conversation of their own),
+ * `nickname` (what a guest is called), `user` (a stable id of the signed-in user, beside the
+ * property `token`), `name` (separates what is stored), `theme` (`auto`, `light`, `dark`),
+ * `heading`. Set the property `client` to share a client that the page made; else the element makes
+ * one and ends it when it leaves the page.
  *
- * People can write from the first moment: what they send before the client is loaded is kept and goes out with it.
+ * People can write from the first moment: what they send before the client is loaded is kept and
+ * goes out with it.
  */
 export class TidewireChat extends Base {
   static readonly observedAttributes = [...IDENTITY, "heading"];
@@ -116,7 +119,10 @@ export class TidewireChat extends Base {
     this.#view.label = place > 0 ? `${heading} ${place + 1}` : heading;
   }
 
-  /** Begins anew once all changes of this moment are made: a page sets several attributes, or moves the element. */
+  /**
+   * Begins anew once all changes of this moment are made: a page sets several attributes, or moves
+   * the element.
+   */
   #plan(): void {
     if (this.#planned) return;
     this.#planned = true;
@@ -158,7 +164,10 @@ export class TidewireChat extends Base {
     }
   }
 
-  /** The client and its core are asked for together: on a slow line one after the other would take twice as long. */
+  /**
+   * The client and its core are asked for together: on a slow line one after the other would take
+   * twice as long.
+   */
   async #make(): Promise<Client> {
     const wasm = fetch(new URL("./core.wasm", import.meta.url));
     // Its failure is told where it is awaited, if it is.
@@ -185,7 +194,8 @@ export class TidewireChat extends Base {
     const { user = null } = this.#given === undefined ? options : {};
     const where = JSON.stringify([options.url, options.name]);
     let scope: string | null = null;
-    // Beside a token, or a client, that does not say whose it is, another user's words might be shown.
+    // Beside a token, or a client, that does not say whose it is, another user's words might be
+    // shown.
     if (this.#given === undefined && (this.#token === undefined || user !== null)) {
       try {
         scope = placeOf(options).scope;
