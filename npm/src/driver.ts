@@ -314,8 +314,10 @@ export class Driver {
         false,
       );
     } catch (error) {
-      const { code = "token_unavailable", retryable = true } = ours(error) ?? {};
-      this.#handle({ t: "token", ask, error: code, message: reasonOf(error), terminal: !retryable });
+      const { code = "token_unavailable", retryable = true, retryAfterMs } = ours(error) ?? {};
+      const refused = { t: "token", ask, error: code, message: reasonOf(error), terminal: !retryable } as const;
+      const wait = Math.ceil(Number(retryAfterMs));
+      this.#handle(wait >= 0 && wait <= LONGEST_TIMER ? { ...refused, retry_after_ms: wait } : refused);
     }
   }
 

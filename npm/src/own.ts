@@ -84,7 +84,8 @@ export class OwnConversation {
       if (error.code === "conflict") id = this.#choose().id;
       else if (EXPIRED.includes(error.code) && why === "connect") why = "renew";
       else if (!error.retryable) throw error;
-      await new Promise((resolve) => setTimeout(resolve, pause * Math.random()));
+      const wait = Math.max(pause * Math.random(), error.retryAfterMs ?? 0);
+      await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 

@@ -61,7 +61,7 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
 /** An endpoint's refusal. Only the server itself, by its own code, refuses for good: what stands before it may answer anything. */
 export async function refusalOf(response: Response): Promise<TidewireError> {
   const { status } = response;
-  let error: { code?: unknown; message?: unknown } | null | undefined;
+  let error: { code?: unknown; message?: unknown; retry_after_ms?: unknown } | null | undefined;
   try {
     error = ((await response.json()) as { error?: typeof error } | null)?.error;
   } catch (cause) {
@@ -70,7 +70,8 @@ export async function refusalOf(response: Response): Promise<TidewireError> {
   const known = typeof error?.code === "string";
   const code = known ? String(error?.code) : `http_${status}`;
   const message = typeof error?.message === "string" ? error.message : `the server answered ${status}`;
-  return new TidewireError(code, message, !known || status >= 500 || PASSING.includes(status));
+  const wait = typeof error?.retry_after_ms === "number" ? error.retry_after_ms : undefined;
+  return new TidewireError(code, message, !known || status >= 500 || PASSING.includes(status), undefined, wait);
 }
 
 /** The name under which a guest's session is kept. */

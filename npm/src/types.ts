@@ -229,11 +229,14 @@ export class TidewireError extends Error {
   readonly retryable: boolean;
   /** Where in a table's filter, in bytes. */
   readonly at: number | undefined;
+  /** Not before so many ms, where that is known. A token provider that throws it is not asked sooner. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(code: string, message: string, retryable: boolean, at?: number) {
+  constructor(code: string, message: string, retryable: boolean, at?: number, retryAfterMs?: number) {
     super(message);
     this.code = code;
     this.retryable = retryable;
     this.at = at;
+    this.retryAfterMs = retryAfterMs;
   }
 }

@@ -139,6 +139,23 @@ test("a guest whom the server refuses is told why, for good", async () => {
   assert.equal(asked, 1);
 });
 
+test("what the server says of when to come back is kept to", async () => {
+  for (const [status, wait, least] of [
+    [429, 9000, 9000],
+    [503, 20_000, 20_000],
+    [503, "soon", 0],
+    [429, -5, 0],
+    [429, 1e300, 0],
+  ]) {
+    globalThis.fetch = async () =>
+      new Response(JSON.stringify({ error: { code: "rate_limited", message: "wait", retry_after_ms: wait } }), { status });
+    const { state, cause, retryAt } = await connect({ guest: { nickname: "Ada" } });
+    assert.deepEqual([state, cause], ["reconnecting", "rate_limited"]);
+    assert.ok(retryAt >= Date.now() + least - 500 && retryAt < Date.now() + least + 31_000, `${wait}: ${retryAt}`);
+    client.dispose();
+  }
+});
+
 test("a guest's half an emoji is made whole", async () => {
   let body;
   globalThis.fetch = async (_, init) => {
