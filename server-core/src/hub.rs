@@ -27,9 +27,7 @@ struct Channels {
 /// Why somebody does not get a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// There is none.
-    Unknown,
-    /// It is somebody else's.
+    /// It is somebody else's, or there is none: nobody may find out which.
     Forbidden,
     /// The database can't be read.
     Store(StoreError),
@@ -38,7 +36,6 @@ pub(crate) enum Denied {
 impl Denied {
     pub(crate) fn code(self) -> &'static str {
         match self {
-            Denied::Unknown => codes::UNKNOWN_CHANNEL,
             Denied::Forbidden => codes::FORBIDDEN,
             Denied::Store(error) => error.code(),
         }
@@ -46,8 +43,7 @@ impl Denied {
 
     pub(crate) fn message(self) -> String {
         match self {
-            Denied::Unknown => "there is no such dialog".to_owned(),
-            Denied::Forbidden => "this dialog is somebody else's".to_owned(),
+            Denied::Forbidden => "there is no such dialog, or not for this user".to_owned(),
             Denied::Store(error) => error.to_string(),
         }
     }
@@ -103,9 +99,8 @@ pub(crate) fn visible(
 ) -> Result<Arc<Channel>, Denied> {
     match found {
         Err(error) => Err(Denied::Store(error)),
-        Ok(None) => Err(Denied::Unknown),
         Ok(Some(channel)) if may_see(identity, &channel, revocations) => Ok(channel),
-        Ok(Some(_)) => Err(Denied::Forbidden),
+        Ok(_) => Err(Denied::Forbidden),
     }
 }
 

@@ -35,7 +35,7 @@ mod window;
 pub use answers::{Answering, Ids, Publish, Run, Step, want};
 pub use channel::{Channel, Extent, Seat, Stop};
 pub use connections::{Connections, Counted, Place};
-pub use engine::{Engine, counted};
+pub use engine::{Engine, TurnedAway, counted};
 pub use hub::Hub;
 pub use identity::{AuthError, Identity, LEEWAY_S, Verify};
 pub use limiter::Limiter;

@@ -81,7 +81,8 @@ impl Session {
             Ok(checked) => checked,
             Err(refused) => {
                 self.outgoing().send(&nack(id, refused));
-                return Flow::Ready;
+                // Also one beyond the op budget: it costs an answer all the same.
+                return self.flooded(now).unwrap_or(Flow::Ready);
             }
         };
         match self.engine().hub.loaded(&checked.op.ch) {

@@ -5,6 +5,7 @@ use crate::auth::Auth;
 use crate::clock;
 use crate::config::Config;
 use crate::fallback::Links;
+use crate::gate::Gate;
 use crate::loader::Loader;
 use crate::store::Store;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     /// Connections without a WebSocket.
     pub(crate) links: Arc<Links>,
+    pub(crate) gate: Gate,
     pub(crate) draining: watch::Sender<bool>,
     /// How many connections there are.
     pub(crate) connections: watch::Receiver<usize>,

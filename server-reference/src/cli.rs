@@ -108,6 +108,9 @@ struct Flags {
     /// Most connections that one address opens in a minute, 0 for no limit [default: 10; none as above]
     #[arg(long, env = "TIDEWIRE_MAX_IP_HANDSHAKES", value_name = "N")]
     max_ip_handshakes: Option<u64>,
+    /// Most open sockets of one address, of any kind, 0 for no limit [default: twice its connections and 24; none as above]
+    #[arg(long, env = "TIDEWIRE_MAX_IP_SOCKETS", value_name = "N")]
+    max_ip_sockets: Option<usize>,
     /// Address of a proxy whose X-Forwarded-For names the clients; may be repeated
     #[arg(long, env = "TIDEWIRE_TRUSTED_PROXY", value_name = "IP", value_delimiter = ',')]
     trusted_proxy: Vec<IpAddr>,
@@ -245,6 +248,7 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     );
     config.limits.connections_per_ip = flags.max_ip_connections.or(file.max_ip_connections);
     config.limits.handshakes_per_ip = flags.max_ip_handshakes.or(file.max_ip_handshakes);
+    config.limits.sockets_per_ip = flags.max_ip_sockets.or(file.max_ip_sockets);
     config.trusted_proxies = several(flags.trusted_proxy, file.trusted_proxy);
     set(&mut config.limits.message_bytes, flags.message_bytes.or(file.message_bytes));
     if let Some(days) = flags.retention_days.or(file.retention_days) {
@@ -348,7 +352,18 @@ fn check_limits(config: &Config) -> Result<(), ConfigError> {
     if limits.queue_bytes < 524_288 {
         return value("limits.queue_bytes", "must be at least 524288, so that a page fits");
     }
-    for budget in [limits.user, limits.guest, limits.new_guests, limits.signals] {
+    let budgets = [
+        limits.user,
+        limits.guest,
+        limits.new_guests,
+        limits.new_dialogs,
+        limits.signals,
+        limits.frames,
+        limits.page_bytes,
+        limits.read_bytes,
+        limits.requests,
+    ];
+    for budget in budgets {
         if budget.ops == 0 || budget.per_ms == 0 || budget.burst == 0 {
             return value("limits", "a budget's ops, per_ms and burst must be at least 1");
         }

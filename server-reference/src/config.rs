@@ -72,14 +72,31 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Connections and handshakes in a minute of one address, on a server that listens at `listening`.
-    pub(crate) fn per_address(&self, listening: IpAddr) -> (Option<usize>, Option<u64>) {
+    /// What one address may have, on a server that listens at `listening`.
+    pub(crate) fn per_address(&self, listening: IpAddr) -> AddressLimits {
         let shared = self.demo || (listening.is_loopback() && self.trusted_proxies.is_empty());
         let (connections, handshakes) = if shared { (0, 0) } else { (20, 10) };
         let connections = self.limits.connections_per_ip.unwrap_or(connections);
         let handshakes = self.limits.handshakes_per_ip.unwrap_or(handshakes);
-        ((connections > 0).then_some(connections), (handshakes > 0).then_some(handshakes))
+        // A connection without a WebSocket has two, and a browser opens six for requests.
+        let sockets = if connections > 0 { connections * 2 + 24 } else { 0 };
+        let sockets = self.limits.sockets_per_ip.unwrap_or(sockets);
+        AddressLimits {
+            connections: (connections > 0).then_some(connections),
+            handshakes: (handshakes > 0).then_some(handshakes),
+            sockets: (sockets > 0).then_some(sockets),
+        }
     }
+}
+
+/// What one address may have; none for no limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddressLimits {
+    pub(crate) connections: Option<usize>,
+    /// Connections that it opens in a minute.
+    pub(crate) handshakes: Option<u64>,
+    /// Open ones, of any kind; also requests under way, where a proxy stands before the server.
+    pub(crate) sockets: Option<usize>,
 }
 
 /// A key that verifies tokens.

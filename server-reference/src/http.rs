@@ -4,6 +4,7 @@ use crate::address;
 use crate::app::App;
 use crate::clock;
 use crate::fallback;
+use crate::gate;
 use crate::guest;
 use crate::origin::{self, Origin};
 use crate::socket;
@@ -22,13 +23,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, UserKind, codes, is_channel_name};
 use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, StoreError, Write};
-use tidewire_server_core::{AuthError, Identity, Peer};
+use tidewire_server_core::{AuthError, Budget, Identity, Peer};
 use tokio::time::timeout;
 
+/// When to come again where nothing more exact is known, in ms.
+const RETRY_MS: u64 = 1_000;
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 * 1024;
 /// Small, because it is held for every connection.
 const READ_BUFFER: usize = 4 * 1024;
+/// How often a guest's token may be renewed: each tab of theirs does it when it opens.
+const RENEWALS: Budget = Budget { ops: 30, per_ms: 60_000, burst: 30 };
 /// The most that a client which does not read makes a socket hold besides its queue.
 const MAX_WRITE_BUFFER: usize = 1024 * 1024;
 
@@ -44,18 +49,34 @@ pub(crate) struct HttpError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    retry_after_ms: Option<u64>,
 }
 
 impl HttpError {
+    /// A refusal that says when to come again, if that is of use at all.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> HttpError {
-        HttpError { status, code, message: message.into() }
+        let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        HttpError { status, code, message: message.into(), retry_after_ms: later.then_some(RETRY_MS) }
+    }
+
+    /// The same with the time to wait, in ms.
+    pub(crate) fn after(self, wait_ms: u64) -> HttpError {
+        HttpError { retry_after_ms: Some(wait_ms), ..self }
     }
 }
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let body = json!({"error": {"code": self.code, "message": self.message}});
-        (self.status, Json(body)).into_response()
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(wait) = self.retry_after_ms {
+            error["retry_after_ms"] = wait.into();
+        }
+        let mut response = (self.status, Json(json!({"error": error}))).into_response();
+        if let Some(wait) = self.retry_after_ms {
+            // Whole seconds (RFC 9110 section 10.2.3).
+            response.headers_mut().insert(header::RETRY_AFTER, wait.div_ceil(1000).max(1).into());
+        }
+        response
     }
 }
 
@@ -123,6 +144,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health))
         .route("/v1/{*rest}", any(not_found))
         .fallback_service(statics::service(app.config.web_root.as_deref()))
+        .layer(middleware::from_fn_with_state(app.clone(), gate::guard))
         .layer(middleware::map_response(statics::secure))
         .with_state(app)
 }
@@ -137,9 +159,6 @@ async fn upgrade(
         return HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, "this is a WebSocket endpoint")
             .into_response();
     };
-    if app.is_draining() {
-        return draining().into_response();
-    }
     let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
     let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
     let peer = Peer { origin_allowed, address };
@@ -206,16 +225,21 @@ async fn guest(
         Some(token) => {
             let identity = guest::renewed(&app.auth, token, nickname)?;
             app.engine.not_revoked(&identity)?;
+            let place = format!("renewal:{}", identity.key());
+            app.engine
+                .limiter
+                .take(&place, RENEWALS, clock::mono())
+                .map_err(|wait| too_many("this guest's token was renewed too often; wait a little", wait))?;
             identity.user
         }
         None => {
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
             let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
             let place = format!("address:{}", address::counted(address));
-            if app.engine.limiter.take(&place, app.config.limits.new_guests, clock::mono()).is_err() {
-                let message = "too many guests from this address; wait a little";
-                return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));
-            }
+            app.engine
+                .limiter
+                .take(&place, app.config.limits.new_guests, clock::mono())
+                .map_err(|wait| too_many("too many guests from this address; wait a little", wait))?;
             guest::new_guest(nickname)
         }
     };
@@ -381,8 +405,10 @@ fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> 
 /// Requests that write take from the budget of ops.
 fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
     let budget = app.config.limits.budget(identity.user.kind);
-    app.engine.limiter.take(&identity.key(), budget, clock::mono()).map_err(|wait| {
-        let message = format!("too many requests; try again in {wait} ms");
-        HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message)
-    })
+    let taken = app.engine.limiter.take(&identity.key(), budget, clock::mono());
+    taken.map_err(|wait| too_many("too many requests; wait a little", wait))
+}
+
+fn too_many(message: &str, wait_ms: u64) -> HttpError {
+    HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message).after(wait_ms)
 }

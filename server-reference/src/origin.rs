@@ -68,6 +68,7 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("authorization, content-type, tidewire-connection, tidewire-seq"),
         );
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response

@@ -6,9 +6,11 @@ use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
 use crate::fallback::Links;
+use crate::gate::Gate;
 use crate::guest;
 use crate::http::{self, Remote};
 use crate::loader::Loader;
+use crate::pace::Pace;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
@@ -140,13 +142,13 @@ impl Server {
         answers.recover().await?;
         let revocations = Revocations::new(store.readers().revocations().await?);
         let limits = &config.limits;
-        let (per_address, handshakes) = config.per_address(address.ip());
+        let of_address = config.per_address(address.ip());
         let count = watch::Sender::new(0);
         let counted = count.subscribe();
         let engine = Arc::new(Engine {
             limits: limits.clone(),
             timeouts: config.timeouts.clone(),
-            handshakes,
+            handshakes: of_address.handshakes,
             epoch: store.epoch().to_owned(),
             auth: auth.clone(),
             log: store.clone(),
@@ -155,7 +157,7 @@ impl Server {
             connections: Connections::new(
                 limits.connections,
                 limits.connections_per_user,
-                per_address,
+                of_address.connections,
                 Box::new(move |connections| {
                     count.send_replace(connections);
                 }),
@@ -178,6 +180,7 @@ impl Server {
             loader,
             answers,
             engine,
+            gate: Gate::new(of_address, limits.requests, config.trusted_proxies.clone()),
             links: Arc::new(Links::new(config.limits.connections + SPARE_SOCKETS)),
             config,
         });
@@ -224,7 +227,7 @@ impl Server {
         self.app.draining.send_replace(true);
         self.trimming.abort();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.app.engine.connections.tell_all(&ServerFrame::Goaway {
+        self.app.engine.connections.announce(&ServerFrame::Goaway {
             reason: "restart".to_owned(),
             after_ms: ms(times.goaway),
             spread_ms: ms(times.spread),
@@ -294,7 +297,7 @@ async fn listen(address: &str) -> Result<TcpListener, StartError> {
     })
 }
 
-/// Accepts until it is aborted. Each socket has a place, so that idle sockets can't use up all of them.
+/// Accepts until it is aborted. Each socket has a place until it is closed, so that idle sockets can't use up all of them.
 async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) {
     // A connection without a WebSocket has a socket for each direction.
     let places = Arc::new(Semaphore::new(app.config.limits.connections * 2 + SPARE_SOCKETS));
@@ -310,13 +313,16 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
                 continue;
             }
         };
+        // Closed without a word: whoever has this many reads none.
+        let Ok(ticket) = app.gate.socket(address.ip()) else { continue };
         // Small frames go out at once; joining them is the writer's work.
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
         let remote = Remote { address, activity: activity.clone() };
         // Longer than a message may take, so that a connection ends with its reason.
         let patience = app.config.timeouts.write * 2;
-        let io = TokioIo::new(Watched::new(stream, activity, patience));
+        let pace = Pace::new(app.config.limits.read_bytes);
+        let io = TokioIo::new(Watched::new(stream, (place, ticket), activity, patience, pace));
         let (router, header, mut ended) = (router.clone(), app.config.timeouts.header, tasks.subscribe());
         tokio::spawn(async move {
             let connection = serve(io, router, remote, header);
@@ -324,7 +330,6 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
                 () = connection => {}
                 _ = ended.changed() => {}
             }
-            drop(place);
         });
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) max_dialog_connections: Option<usize>,
     pub(super) max_ip_connections: Option<usize>,
     pub(super) max_ip_handshakes: Option<u64>,
+    pub(super) max_ip_sockets: Option<usize>,
     pub(super) trusted_proxy: Option<Vec<IpAddr>>,
     pub(super) message_bytes: Option<usize>,
     pub(super) retention_days: Option<u64>,
@@ -64,6 +65,11 @@ pub(super) struct Limits {
     user: Option<BudgetTable>,
     guest: Option<BudgetTable>,
     new_guests: Option<BudgetTable>,
+    new_dialogs: Option<BudgetTable>,
+    frames: Option<BudgetTable>,
+    page_bytes: Option<BudgetTable>,
+    read_bytes: Option<BudgetTable>,
+    requests: Option<BudgetTable>,
     signals: Option<BudgetTable>,
     connections_per_user: Option<usize>,
     queue_bytes: Option<usize>,
@@ -146,6 +152,11 @@ impl Limits {
         set(&mut limits.user, self.user);
         set(&mut limits.guest, self.guest);
         set(&mut limits.new_guests, self.new_guests);
+        set(&mut limits.new_dialogs, self.new_dialogs);
+        set(&mut limits.frames, self.frames);
+        set(&mut limits.page_bytes, self.page_bytes);
+        set(&mut limits.read_bytes, self.read_bytes);
+        set(&mut limits.requests, self.requests);
         set(&mut limits.signals, self.signals);
     }
 }

@@ -57,15 +57,19 @@ fn limits_are_read_from_the_file() {
 
 #[test]
 fn limits_by_address_are_off_where_all_clients_share_one() {
-    let of = |args: &[&str], listening: &str| config(args).unwrap().per_address(listening.parse().unwrap());
-    assert_eq!(of(&[], "127.0.0.1"), (None, None));
-    assert_eq!(of(&[], "::1"), (None, None));
-    assert_eq!(of(&["--demo"], "192.0.2.1"), (None, None));
-    assert_eq!(of(&[], "0.0.0.0"), (Some(20), Some(10)));
-    assert_eq!(of(&["--trusted-proxy", "127.0.0.1,::1"], "127.0.0.1"), (Some(20), Some(10)));
+    let of = |args: &[&str], listening: &str| {
+        let of = config(args).unwrap().per_address(listening.parse().unwrap());
+        (of.connections, of.handshakes, of.sockets)
+    };
+    assert_eq!(of(&[], "127.0.0.1"), (None, None, None));
+    assert_eq!(of(&[], "::1"), (None, None, None));
+    assert_eq!(of(&["--demo"], "192.0.2.1"), (None, None, None));
+    assert_eq!(of(&[], "0.0.0.0"), (Some(20), Some(10), Some(64)));
+    assert_eq!(of(&["--trusted-proxy", "127.0.0.1,::1"], "127.0.0.1"), (Some(20), Some(10), Some(64)));
     let set = ["--max-ip-connections", "3", "--max-ip-handshakes", "4"];
-    assert_eq!(of(&set, "127.0.0.1"), (Some(3), Some(4)));
-    assert_eq!(of(&["--max-ip-connections", "0"], "0.0.0.0"), (None, Some(10)));
+    assert_eq!(of(&set, "127.0.0.1"), (Some(3), Some(4), Some(30)));
+    assert_eq!(of(&["--max-ip-connections", "0"], "0.0.0.0"), (None, Some(10), None));
+    assert_eq!(of(&["--max-ip-sockets", "9"], "127.0.0.1"), (None, None, Some(9)));
     assert_eq!(with_file("max_dialog_connections = 7", &[]).unwrap().limits.connections_per_dialog, 7);
     assert_eq!(code(config(&["--max-dialog-connections", "0"])), "bad_value");
     assert_eq!(code(config(&["--trusted-proxy", "nowhere"])), "bad_flag");
