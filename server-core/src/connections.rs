@@ -131,6 +131,12 @@ impl Connections {
         }
     }
 
+    /// What others may reach of all connections.
+    pub(crate) fn all(&self) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
+        let table = lock(&self.table);
+        table.by_id.values().map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
+    }
+
     /// A frame for everybody.
     pub fn tell_all(&self, frame: &ServerFrame) {
         let text = Text::from(frame.encode());

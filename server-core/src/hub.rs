@@ -70,6 +70,16 @@ impl Hub {
         lock(&self.channels).by_name.get(name).cloned()
     }
 
+    /// The dialog with this row is gone.
+    pub(crate) fn forget(&self, name: &str, row: i64) {
+        let mut channels = lock(&self.channels);
+        if channels.by_name.get(name).is_some_and(|channel| channel.id == row)
+            && let Some(channel) = channels.by_name.remove(name)
+        {
+            channel.dissolve();
+        }
+    }
+
     /// The channel with this row, unless it is here already. The driver reads and adds one row at a time, or the row could be
     /// older than what was published and forgotten meanwhile.
     pub fn add(&self, name: &str, row: ChannelRow) -> Arc<Channel> {
@@ -108,7 +118,7 @@ pub(crate) fn visible(
 pub(crate) fn may_see(identity: &Identity, channel: &Channel, revocations: &Revocations) -> bool {
     identity.user.kind == UserKind::Operator
         || channel.open
-        || channel.owner.as_deref() == Some(identity.key().as_str())
+        || channel.is_owned_by(&identity.key())
         || channel
             .name
             .strip_prefix(DIALOG_PREFIX)

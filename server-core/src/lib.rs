@@ -32,7 +32,7 @@ mod text;
 mod turns;
 mod window;
 
-pub use answers::{Answering, Ids, Publish, Run, Step, want};
+pub use answers::{AI_NAME, Answering, Ids, Publish, Run, Step, want};
 pub use channel::{Channel, Extent, Seat, Stop};
 pub use connections::{Connections, Counted, Place};
 pub use engine::{Engine, TurnedAway, counted};

@@ -3,8 +3,6 @@
 use axum::http::HeaderMap;
 use std::net::IpAddr;
 
-pub(crate) use tidewire_server_core::counted;
-
 /// The header in which a proxy names the client; each proxy appends the address it was called from.
 const HEADER: &str = "x-forwarded-for";
 

@@ -10,7 +10,7 @@ use crate::loader::Loader;
 use crate::store::Store;
 use std::sync::Arc;
 use tidewire_core::wire::UserKind;
-use tidewire_server_core::log::StoreError;
+use tidewire_server_core::log::{Outcome, StoreError, Write};
 use tidewire_server_core::{Engine, Identity, Revocation};
 use tokio::sync::{oneshot, watch};
 
@@ -53,6 +53,20 @@ impl App {
                 let _ = tell.send(result.map(drop));
             }),
         );
-        told.await.unwrap_or(Err(StoreError::Unavailable))
+        let stored = told.await.unwrap_or(Err(StoreError::Unavailable));
+        if let Some(dialog) = dialog {
+            let user = Identity::key_of(kind, id);
+            self.loader.undisturbed(|| self.engine.disown(dialog, &user)).await;
+        }
+        stored
+    }
+
+    /// Deletes a dialog, and ends its subscriptions.
+    pub(crate) async fn delete_dialog(&self, name: String) -> Result<(), StoreError> {
+        let write = Write::DeleteDialog { name: name.clone(), unused_before_ms: None };
+        if let Outcome::Deleted(row) = self.store.write(write).await? {
+            self.loader.undisturbed(|| self.engine.dialog_deleted(&name, row)).await;
+        }
+        Ok(())
     }
 }

@@ -114,6 +114,9 @@ struct Flags {
     /// Address of a proxy whose X-Forwarded-For names the clients; may be repeated
     #[arg(long, env = "TIDEWIRE_TRUSTED_PROXY", value_name = "IP", value_delimiter = ',')]
     trusted_proxy: Vec<IpAddr>,
+    /// A name that guests may not have, such as an operator's; what looks like it counts too; may be repeated
+    #[arg(long, env = "TIDEWIRE_RESERVED_NAME", value_name = "NAME", value_delimiter = ',')]
+    reserved_name: Vec<String>,
     /// Longest message from a client, in bytes [default: 65536]
     #[arg(long, env = "TIDEWIRE_MESSAGE_BYTES", value_name = "BYTES")]
     message_bytes: Option<usize>,
@@ -231,6 +234,7 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     set(&mut config.demo, flags.demo.or(file.demo));
     config.web_root = flags.web_root.or(file.web_root);
     config.public_dialogs = several(flags.public_dialog, file.public_dialog);
+    config.reserved_names = several(flags.reserved_name, file.reserved_name);
     config.allowed_origins = several(flags.allowed_origin, file.allowed_origin);
     config.guest_ttl = seconds("guest-ttl-s", flags.guest_ttl_s.or(file.guest_ttl_s), config.guest_ttl)?;
     let times = &mut config.timeouts;

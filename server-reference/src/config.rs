@@ -23,6 +23,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Addresses of the proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Names that guests may not have, nor what looks like them; "Assistant", "System" and "Operator" always are.
+    pub reserved_names: Vec<String>,
     /// Keys that verify the application's tokens.
     pub keys: Vec<KeyConfig>,
     /// The `iss` that the application's tokens must carry.
@@ -56,6 +58,7 @@ impl Default for Config {
             public_dialogs: Vec::new(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            reserved_names: Vec::new(),
             keys: Vec::new(),
             issuer: "tidewire".to_owned(),
             audience: "tidewire".to_owned(),

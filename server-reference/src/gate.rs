@@ -25,6 +25,9 @@ use tidewire_server_core::{Budget, Limiter, counted};
 /// When to come again while the address has all that it may have, in ms.
 const CROWDED_RETRY_MS: u64 = 1_000;
 
+/// How many clients are taken to share an address where all of them do.
+const SHARING: u64 = 10;
+
 /// What each address has now, of one kind of thing.
 #[derive(Default)]
 pub(crate) struct Held {
@@ -90,6 +93,18 @@ impl Gate {
             return Err(());
         }
         self.sockets.take(peer, most).map(Some).ok_or(())
+    }
+
+    /// Something that lasts is created from this address; an error says in how many ms it may create one more. Where all clients
+    /// share an address it may create ten times as much.
+    pub(crate) fn creates(&self, what: &str, client: IpAddr, budget: Budget) -> Result<(), u64> {
+        let times = if self.limits.connections.is_some() { 1 } else { SHARING };
+        let budget = Budget {
+            ops: budget.ops.saturating_mul(times),
+            burst: budget.burst.saturating_mul(times),
+            ..budget
+        };
+        self.limiter.take(&format!("{what}:{}", counted(client)), budget, clock::mono())
     }
 
     /// A request came; an error says in how many ms it may come again.

@@ -3,6 +3,7 @@
 use crate::address;
 use crate::app::App;
 use crate::clock;
+use crate::dialogs;
 use crate::fallback;
 use crate::gate;
 use crate::guest;
@@ -15,14 +16,14 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, UserKind, codes, is_channel_name};
-use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, StoreError, Write};
+use tidewire_server_core::log::{StoreError, Write};
 use tidewire_server_core::{AuthError, Budget, Identity, Peer};
 use tokio::time::timeout;
 
@@ -105,7 +106,7 @@ impl From<StoreError> for HttpError {
 }
 
 /// A request's body, which came whole and in time.
-struct Whole(Bytes);
+pub(crate) struct Whole(pub(crate) Bytes);
 
 impl FromRequest<Arc<App>> for Whole {
     type Rejection = HttpError;
@@ -128,7 +129,8 @@ pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, By
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut api = Router::new()
         .route("/v1/guest", post(guest))
-        .route("/v1/dialogs", post(dialogs))
+        .route("/v1/dialogs", post(dialogs::create))
+        .route("/v1/dialogs/{id}", delete(dialogs::remove))
         .route("/v1/revoke", post(revoke));
     if app.config.demo {
         api = api.route("/demo/token", post(demo_token));
@@ -221,10 +223,18 @@ async fn guest(
             bad_request("`nickname` must have 1 to 40 characters and no control characters")
         })?),
     };
+    if nickname.as_deref().is_some_and(|name| app.auth.is_reserved(name)) {
+        let message = "this nickname is reserved; choose another";
+        return Err(HttpError::new(StatusCode::BAD_REQUEST, "reserved_name", message));
+    }
     let user = match bearer(&headers) {
         Some(token) => {
             let identity = guest::renewed(&app.auth, token, nickname)?;
-            app.engine.not_revoked(&identity)?;
+            // Not as a token that is of no use any more: the client would come back as a new guest.
+            app.engine.not_revoked(&identity).map_err(|_| {
+                let message = "this guest's access was taken back";
+                HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message)
+            })?;
             let place = format!("renewal:{}", identity.key());
             app.engine
                 .limiter
@@ -235,45 +245,14 @@ async fn guest(
         None => {
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
             let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
-            let place = format!("address:{}", address::counted(address));
-            app.engine
-                .limiter
-                .take(&place, app.config.limits.new_guests, clock::mono())
+            app.gate
+                .creates("guest", address, app.config.limits.new_guests)
                 .map_err(|wait| too_many("too many guests from this address; wait a little", wait))?;
             guest::new_guest(nickname)
         }
     };
     let ttl = app.config.guest_ttl.as_secs();
     token_response(&user, app.auth.sign_guest(&user, clock::now_s() + ttl), ttl)
-}
-
-#[derive(Deserialize)]
-struct DialogRequest {
-    id: Option<String>,
-}
-
-async fn dialogs(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Result<Whole, HttpError>,
-) -> Result<Response, HttpError> {
-    let identity = authenticated(&app, &headers)?;
-    let Whole(body) = body?;
-    let request: DialogRequest = if body.is_empty() { DialogRequest { id: None } } else { read(&body)? };
-    let id = request.id.unwrap_or_else(clock::random_id);
-    let name = format!("{DIALOG_PREFIX}{id}");
-    if id.is_empty() || !is_channel_name(&name) {
-        return Err(bad_request("`id` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
-    }
-    within_budget(&app, &identity)?;
-    let owner = Some(identity.key());
-    match app.store.write(Write::CreateDialog(CreateDialog { name, owner })).await? {
-        Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
-        Outcome::Refused(Refusal::DialogTaken) => {
-            Err(HttpError::new(StatusCode::CONFLICT, "conflict", "this id is taken; choose another"))
-        }
-        _ => Ok(Json(json!({"id": id})).into_response()),
-    }
 }
 
 #[derive(Deserialize)]
@@ -379,7 +358,7 @@ pub(crate) fn bad_request(message: &str) -> HttpError {
     HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, message)
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
     // serde's messages may quote the body, which may hold what belongs in no log.
     serde_json::from_slice(body)
         .map_err(|_| bad_request("the body must be a JSON object with the right members"))
@@ -391,7 +370,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
+pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
     let token = bearer(headers).ok_or_else(|| {
         HttpError::new(
             StatusCode::UNAUTHORIZED,
@@ -403,12 +382,12 @@ fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> 
 }
 
 /// Requests that write take from the budget of ops.
-fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
+pub(crate) fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
     let budget = app.config.limits.budget(identity.user.kind);
     let taken = app.engine.limiter.take(&identity.key(), budget, clock::mono());
     taken.map_err(|wait| too_many("too many requests; wait a little", wait))
 }
 
-fn too_many(message: &str, wait_ms: u64) -> HttpError {
+pub(crate) fn too_many(message: &str, wait_ms: u64) -> HttpError {
     HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message).after(wait_ms)
 }

@@ -167,7 +167,13 @@ impl Server {
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
         });
         let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
-        let trimmer = Arc::new(Trimmer::new(store.clone(), engine.clone(), config.retention.clone(), guests));
+        let trimmer = Arc::new(Trimmer::new(
+            store.clone(),
+            engine.clone(),
+            loader.clone(),
+            config.retention.clone(),
+            guests,
+        ));
         let trimming = tokio::spawn({
             let trimmer = trimmer.clone();
             async move { trimmer.run().await }

@@ -3,6 +3,7 @@
 //! A batch of writes is applied by [`begin`] inside a transaction that the caller commits or rolls back. Only then may anybody
 //! hear of it, in the order of the commits. Readers need a connection of their own, or they see what is not committed yet.
 
+mod dialogs;
 mod doubt;
 mod ops;
 mod read;
@@ -12,7 +13,8 @@ mod transaction;
 
 pub use doubt::{Doubt, channel_of, look};
 pub use read::{
-    ChannelRow, Found, UnfinishedRun, channel, newest, page, revocations, to_trim, unfinished, wanting,
+    ChannelRow, Found, UnfinishedRun, channel, newest, page, revocations, to_trim, unfinished, unused,
+    wanting,
 };
 pub use schema::{SCHEMA_VERSION, SchemaError, migrate, read_meta, tune, write_meta};
 pub use transaction::{Applied, begin, commit, rollback};
@@ -133,6 +135,13 @@ pub enum Write {
     EndRun(EndRun),
     /// A dialog is created.
     CreateDialog(CreateDialog),
+    /// A dialog goes, with all its events.
+    DeleteDialog {
+        /// The channel's name.
+        name: String,
+        /// Only if nobody ever wrote in it and it was created before this time, ms since the Unix epoch.
+        unused_before_ms: Option<u64>,
+    },
     /// The oldest events of a channel go.
     Trim(Trim),
     /// Forgets so many of the trimmed ops that were committed before this time, ms since the Unix epoch.
@@ -196,6 +205,8 @@ pub enum Outcome {
     Duplicate(Duplicate),
     /// The dialog is new.
     Created,
+    /// The dialog with this row is gone.
+    Deleted(i64),
     /// So far the channel is trimmed now.
     Trimmed(Trimmed),
     /// So many trimmed ops or revocations were forgotten.
@@ -226,7 +237,7 @@ pub enum Refusal {
     Blocked,
     /// The op id stands for something else.
     OpIdReused,
-    /// Its author may not write here.
+    /// Its author may not write here, or the dialog is gone.
     Forbidden,
     /// No such run.
     RunNotFound,

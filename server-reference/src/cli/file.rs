@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) max_ip_handshakes: Option<u64>,
     pub(super) max_ip_sockets: Option<usize>,
     pub(super) trusted_proxy: Option<Vec<IpAddr>>,
+    pub(super) reserved_name: Option<Vec<String>>,
     pub(super) message_bytes: Option<usize>,
     pub(super) retention_days: Option<u64>,
     pub(super) retention_events: Option<u64>,
