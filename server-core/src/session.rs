@@ -421,8 +421,13 @@ impl Session {
 
     fn frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
         let Some(identity) = self.identity.clone() else { return self.first_frame(now, frame) };
-        let counted_elsewhere =
-            matches!(frame, ClientFrame::Op(_) | ClientFrame::Signal(_) | ClientFrame::Bye);
+        let counted_elsewhere = matches!(
+            frame,
+            ClientFrame::Op(_)
+                | ClientFrame::Signal(_)
+                | ClientFrame::Table(TableRequest::Sub(_))
+                | ClientFrame::Bye
+        );
         if !counted_elsewhere && let Some(flow) = self.flooded(now) {
             return flow;
         }
@@ -448,7 +453,7 @@ impl Session {
                 self.outgoing.close(close::NORMAL, "bye");
                 return Flow::End;
             }
-            ClientFrame::Table(request) => self.table(now, &identity, request),
+            ClientFrame::Table(request) => return self.table(now, &identity, request),
             ClientFrame::Unknown => {}
         }
         Flow::Ready
@@ -609,7 +614,7 @@ impl Session {
         }
     }
 
-    fn table(&mut self, now: Now, identity: &Identity, request: TableRequest) {
+    fn table(&mut self, now: Now, identity: &Identity, request: TableRequest) -> Flow {
         if let TableRequest::Sub(TableSub { sid, .. }) = &request
             && let Err(wait_ms) = self.table_subs.take(now.mono)
         {
@@ -625,7 +630,7 @@ impl Session {
                 tables.request(&self.outgoing, identity, now.mono, unsub);
             }
             self.outgoing.push(frame.encode().into());
-            return;
+            return self.flooded(now).unwrap_or(Flow::Ready);
         }
         match (&self.engine.tables, request) {
             (Some(tables), request) => tables.request(&self.outgoing, identity, now.mono, request),
@@ -640,6 +645,7 @@ impl Session {
             }
             (None, _) => {}
         }
+        Flow::Ready
     }
 
     fn leave_tables(&self) {

@@ -7,7 +7,9 @@ mod support;
 
 mod abuse;
 mod answers;
+mod budgets;
 mod caps;
+mod dialogs;
 mod doubt;
 mod frames;
 mod hello;
