@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::Message;
 const FROM: u8 = 66;
 /// How many do it at the same time.
 const AT_ONCE: usize = 32;
+/// Pause before the next socket after one that was closed: a flood of the network itself is not what is measured.
+const AGAIN: Duration = Duration::from_millis(10);
 /// How many sockets an attack by their number opens.
 const SOCKETS: usize = 1_400;
 
@@ -167,6 +169,7 @@ async fn pipelined(address: SocketAddr, until: Instant, request: String) -> Resu
         tasks.spawn(async move {
             let mut seen = Seen::default();
             while Instant::now() < until {
+                sleep(AGAIN).await;
                 let Ok(stream) = connect(address, FROM).await else { continue };
                 let (mut reading, mut writing) = stream.into_split();
                 let many = many.clone();
@@ -198,11 +201,12 @@ async fn pipelined(address: SocketAddr, until: Instant, request: String) -> Resu
 async fn upgrades(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..AT_ONCE * 4 {
+    for _ in 0..AT_ONCE {
         tasks.spawn(async move {
             let mut seen = Seen::default();
             while Instant::now() < until {
                 seen.tries += 1;
+                sleep(AGAIN).await;
                 let Ok(mut client) = Client::connect(address, FROM).await else { continue };
                 while Instant::now() < until {
                     match timeout(left(until), client.next()).await {
@@ -239,7 +243,7 @@ async fn half(address: SocketAddr, until: Instant, text: String) -> Result<Seen,
                         end(&mut seen, answer.get(9..12).unwrap_or("reset"), begun);
                     }
                 }
-                sleep(Duration::from_millis(50)).await;
+                sleep(AGAIN * 100).await;
             }
             seen
         });
@@ -323,6 +327,7 @@ async fn guests(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
                 let guest = post(address, FROM, "/v1/guest", None, &json!({"nickname": "Eve"})).await;
                 let guest = guest.unwrap_or_default().1["token"].as_str().map_or(own.clone(), str::to_owned);
                 for _ in 0..20 {
+                    sleep(AGAIN).await;
                     let made = post(address, FROM, "/v1/dialogs", Some(&guest), &json!({})).await;
                     match made {
                         Ok((201, _)) => seen.tries += 1,

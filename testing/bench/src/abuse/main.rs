@@ -78,9 +78,7 @@ fn main() -> ExitCode {
     // One thread: an attacker has a machine of its own, and must not take ours away from the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(Failure::from).and_then(|runtime| match (&args.attack, args.against) {
-        (Some(name), Some(address)) => {
-            runtime.block_on(attack(name, address, args.seconds)).map(|()| true)
-        }
+        (Some(name), Some(address)) => runtime.block_on(attack(name, address, args.seconds)).map(|()| true),
         _ => runtime.block_on(battery(&args)),
     });
     match result {
