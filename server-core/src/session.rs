@@ -29,6 +29,9 @@ use tidewire_core::{Now, Time};
 
 /// The wall clock is looked at this often for a token's end, in ms.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// Close codes of RFC 6455 section 7.4.1.
+const PROTOCOL_ERROR: u16 = 1002;
+const NOT_UTF8: u16 = 1007;
 /// When to ask again for a dialog that has all its connections.
 const FULL_RETRY_MS: u64 = 5_000;
 
@@ -206,7 +209,8 @@ impl Session {
         let code = reason.code();
         match reason {
             TurnedAway::Origin => {
-                let message = "this origin is not on the server's list; add it with --allowed-origin";
+                let message = "this page's origin may not use the server: list it with --allowed-origin, or say by \
+                     which address the server is reached with --public-url";
                 self.outgoing.refuse(close::FORBIDDEN, code, message);
             }
             TurnedAway::GoingAway(goaway) => {
@@ -299,6 +303,15 @@ impl Session {
     /// A message came that is too long to be read.
     pub fn too_big(&mut self) -> Flow {
         self.refuse(close::TOO_BIG, codes::TOO_LARGE, &self.too_large())
+    }
+
+    /// What came is no WebSocket message: text that is not UTF-8, or frames that break the rules (RFC 6455 section 7.4.1).
+    pub fn malformed(&mut self, is_text: bool) -> Flow {
+        let (close, message) = match is_text {
+            true => (NOT_UTF8, "a text message must be UTF-8"),
+            false => (PROTOCOL_ERROR, "a frame breaks the rules of RFC 6455"),
+        };
+        self.refuse(close, codes::BAD_FRAME, message)
     }
 
     /// Goes on with what the session asked for.

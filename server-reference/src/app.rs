@@ -1,5 +1,6 @@
 //! What every connection and request shares.
 
+use crate::address::Proxies;
 use crate::answers::Answers;
 use crate::auth::Auth;
 use crate::clock;
@@ -7,7 +8,10 @@ use crate::config::Config;
 use crate::fallback::Links;
 use crate::gate::Gate;
 use crate::loader::Loader;
+use crate::origin::{Origin, Origins};
 use crate::store::Store;
+use axum::http::HeaderMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::log::{Outcome, StoreError, Write};
@@ -25,6 +29,10 @@ pub(crate) struct App {
     /// Connections without a WebSocket.
     pub(crate) links: Arc<Links>,
     pub(crate) gate: Gate,
+    pub(crate) proxies: Proxies,
+    pub(crate) origins: Origins,
+    /// What may stand before every path of a request.
+    pub(crate) base: String,
     pub(crate) draining: watch::Sender<bool>,
     /// How many connections there are.
     pub(crate) connections: watch::Receiver<usize>,
@@ -34,6 +42,11 @@ impl App {
     /// Whether the server is about to stop.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Whose page sends this request, whose peer is at this address.
+    pub(crate) fn origin_of(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
+        self.origins.check(headers, &self.proxies.asked(peer, headers))
     }
 
     /// Takes back what a user's tokens allow: one dialog, or all. In force when this returns, even if it could not be stored.

@@ -3,13 +3,16 @@
 mod file;
 mod tables;
 
-use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention};
+use crate::config::{
+    Config, ConfigError, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
+};
+use crate::origin::Origins;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use file::File;
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,7 +72,10 @@ struct Flags {
     /// Id of a dialog that is open for all users; created at start; may be repeated
     #[arg(long, env = "TIDEWIRE_PUBLIC_DIALOG", value_name = "ID", value_delimiter = ',')]
     public_dialog: Vec<String>,
-    /// Origin of pages on another host that may connect, or *; may be repeated
+    /// Address by which clients reach the server, such as https://example.com/chat/, if a proxy stands before it
+    #[arg(long, env = "TIDEWIRE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// Origin of pages on another host that may connect: https://app.example.com, https://*.example.com, null, file://, or *; may be repeated
     #[arg(long, env = "TIDEWIRE_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allowed_origin: Vec<String>,
     /// Secret that signs the application's tokens (environment only, at least 32 bytes)
@@ -111,9 +117,12 @@ struct Flags {
     /// Most open sockets of one address, of any kind, 0 for no limit [default: twice its connections and 24; none as above]
     #[arg(long, env = "TIDEWIRE_MAX_IP_SOCKETS", value_name = "N")]
     max_ip_sockets: Option<usize>,
-    /// Address of a proxy whose X-Forwarded-For names the clients; may be repeated
+    /// Address of a proxy whose X-Forwarded-For, -Host and -Proto are believed; may be repeated
     #[arg(long, env = "TIDEWIRE_TRUSTED_PROXY", value_name = "IP", value_delimiter = ',')]
     trusted_proxy: Vec<IpAddr>,
+    /// In which headers trusted proxies say what they pass on: x-forwarded or forwarded (RFC 7239) [default: x-forwarded]
+    #[arg(long, env = "TIDEWIRE_FORWARDED_HEADER", value_name = "WHICH")]
+    forwarded_header: Option<String>,
     /// A name that guests may not have, such as an operator's; what looks like it counts too; may be repeated
     #[arg(long, env = "TIDEWIRE_RESERVED_NAME", value_name = "NAME", value_delimiter = ',')]
     reserved_name: Vec<String>,
@@ -236,6 +245,15 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     config.public_dialogs = several(flags.public_dialog, file.public_dialog);
     config.reserved_names = several(flags.reserved_name, file.reserved_name);
     config.allowed_origins = several(flags.allowed_origin, file.allowed_origin);
+    config.public_url = flags.public_url.or(file.public_url);
+    config.forwarded_header = match flags.forwarded_header.or(file.forwarded_header).as_deref() {
+        None | Some("x-forwarded") => ForwardedHeader::XForwarded,
+        Some("forwarded") => ForwardedHeader::Forwarded,
+        Some(other) => {
+            let reason = format!("is `{other}`, but must be x-forwarded or forwarded");
+            return Err(ConfigError::Value { name: "forwarded-header", reason });
+        }
+    };
     config.guest_ttl = seconds("guest-ttl-s", flags.guest_ttl_s.or(file.guest_ttl_s), config.guest_ttl)?;
     let times = &mut config.timeouts;
     times.ping = millis("ping-ms", flags.ping_ms.or(file.ping_ms), 100, times.ping)?;
@@ -264,6 +282,8 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     }
     set(&mut config.retention.events, flags.retention_events.or(file.retention_events));
     check_limits(&config)?;
+    // Whatever address it listens on.
+    Origins::new(&config, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
     for key in file.keys {
         config.keys.push(key.read()?);
     }
@@ -405,6 +425,11 @@ pub fn summary(config: &Config) -> String {
     let _ = writeln!(text, "  database         {}", config.database.display());
     let _ = writeln!(text, "  web root         {root}");
     let _ = writeln!(text, "  public dialogs   {}", list(&config.public_dialogs, "none"));
+    let _ = writeln!(
+        text,
+        "  public address   {}",
+        config.public_url.as_deref().unwrap_or("as the request says")
+    );
     let _ = writeln!(text, "  allowed origins  {}", list(&config.allowed_origins, "own host only"));
     let _ = writeln!(text, "  token keys       {}", list(&keys, "none: guests only"));
     let _ = writeln!(text, "  audiences        {} / {}", config.audience, config.operator_audience);

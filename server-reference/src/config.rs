@@ -19,10 +19,16 @@ pub struct Config {
     pub web_root: Option<PathBuf>,
     /// Ids of the dialogs that are open for every authenticated user; created at start.
     pub public_dialogs: Vec<String>,
-    /// Origins of pages on other hosts that may connect; `*` allows all.
+    /// The address by which clients reach the server, if it is another than the one it listens on. Its path may stand before every
+    /// path of a request.
+    pub public_url: Option<String>,
+    /// Origins of pages on other hosts that may connect: as `https://app.example.com`, `https://*.example.com` for all below, the
+    /// word `null` or `file://`, or `*` for all.
     pub allowed_origins: Vec<String>,
-    /// Addresses of the proxies whose `X-Forwarded-For` is believed.
+    /// Addresses of the proxies whose word for a client's address, and for the name it asked for, is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// In which headers they say so.
+    pub forwarded_header: ForwardedHeader,
     /// Names that guests may not have, nor what looks like them; "Assistant", "System" and "Operator" always are.
     pub reserved_names: Vec<String>,
     /// Keys that verify the application's tokens.
@@ -56,8 +62,10 @@ impl Default for Config {
             database: PathBuf::from("tidewire.db"),
             web_root: None,
             public_dialogs: Vec::new(),
+            public_url: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             reserved_names: Vec::new(),
             keys: Vec::new(),
             issuer: "tidewire".to_owned(),
@@ -100,6 +108,16 @@ pub(crate) struct AddressLimits {
     pub(crate) handshakes: Option<u64>,
     /// Open ones, of any kind; also requests under way, where a proxy stands before the server.
     pub(crate) sockets: Option<usize>,
+}
+
+/// In which headers a proxy says what it passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// A key that verifies tokens.

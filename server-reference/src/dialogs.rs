@@ -1,6 +1,5 @@
 //! The endpoints that create and delete dialogs (protocol section 7).
 
-use crate::address;
 use crate::app::App;
 use crate::clock;
 use crate::http::{HttpError, Remote, Whole, authenticated, bad_request, read, too_many, within_budget};
@@ -42,7 +41,7 @@ pub(crate) async fn create(
         }
     }
     within_budget(&app, &identity)?;
-    let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+    let address = app.proxies.client(remote.address.ip(), &headers);
     within_quota(&app, &identity, address)?;
     let id = request.id.unwrap_or_else(clock::random_id);
     let name = channel(&id).ok_or_else(bad_id)?;

@@ -1,6 +1,5 @@
 //! What one address may hold and ask for: sockets, counted before a byte of them is read, and requests.
 
-use crate::address;
 use crate::app::App;
 use crate::clock;
 use crate::config::AddressLimits;
@@ -69,7 +68,6 @@ impl Drop for Ticket {
 pub(crate) struct Gate {
     limits: AddressLimits,
     budget: Budget,
-    trusted: Vec<IpAddr>,
     sockets: Arc<Held>,
     requests: Arc<Held>,
     /// Of its own, so that whoever opens sockets without end makes no session wait.
@@ -77,16 +75,15 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(limits: AddressLimits, budget: Budget, trusted: Vec<IpAddr>) -> Gate {
+    pub(crate) fn new(limits: AddressLimits, budget: Budget) -> Gate {
         let (sockets, requests) = (Arc::default(), Arc::default());
-        Gate { limits, budget, trusted, sockets, requests, limiter: Limiter::default() }
+        Gate { limits, budget, sockets, requests, limiter: Limiter::default() }
     }
 
     /// A socket was accepted; an error when it is to be closed at once. A proxy's sockets are those of its clients, which are
     /// counted by their requests.
-    pub(crate) fn socket(&self, peer: IpAddr) -> Result<Option<Ticket>, ()> {
-        let peer = peer.to_canonical();
-        let Some(most) = self.limits.sockets.filter(|_| !self.trusted.contains(&peer)) else {
+    pub(crate) fn socket(&self, peer: IpAddr, is_proxy: bool) -> Result<Option<Ticket>, ()> {
+        let Some(most) = self.limits.sockets.filter(|_| !is_proxy) else {
             return Ok(None);
         };
         if self.limiter.take(&format!("socket:{}", counted(peer)), self.budget, clock::mono()).is_err() {
@@ -122,7 +119,7 @@ pub(crate) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let client = address::client(remote.address.ip(), request.headers(), &app.config.trusted_proxies);
+    let client = app.proxies.client(remote.address.ip(), request.headers());
     let ticket = match app.gate.request(client) {
         Ok(ticket) => ticket,
         Err(wait) => {

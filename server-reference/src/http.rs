@@ -1,6 +1,5 @@
 //! The HTTP side: the upgrade, the endpoints of protocol section 7, health and static files.
 
-use crate::address;
 use crate::app::App;
 use crate::clock;
 use crate::dialogs;
@@ -14,7 +13,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
 use axum::{Json, Router, middleware};
@@ -125,6 +124,18 @@ pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, By
     })
 }
 
+/// The address of a request without what stands before every path, if it does: proxies pass a path on with it or without.
+pub(crate) fn below(uri: &Uri, base: &str) -> Option<Uri> {
+    let rest = uri.path_and_query()?.as_str().strip_prefix(base).filter(|_| !base.is_empty())?;
+    let rest = match rest.as_bytes().first() {
+        Some(b'/') => rest.to_owned(),
+        None | Some(b'?') => format!("/{rest}"),
+        // Another path that begins alike.
+        Some(_) => return None,
+    };
+    rest.parse().ok()
+}
+
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut api = Router::new()
@@ -161,8 +172,8 @@ async fn upgrade(
         return HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, "this is a WebSocket endpoint")
             .into_response();
     };
-    let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
-    let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+    let origin_allowed = app.origin_of(remote.address.ip(), &headers) != Origin::Foreign;
+    let address = app.proxies.client(remote.address.ip(), &headers);
     let peer = Peer { origin_allowed, address };
     websocket_settings(upgrade, app.config.limits.message_bytes)
         .protocols([SUBPROTOCOL])
@@ -244,7 +255,7 @@ async fn guest(
         }
         None => {
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
-            let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+            let address = app.proxies.client(remote.address.ip(), &headers);
             app.gate
                 .creates("guest", address, app.config.limits.new_guests)
                 .map_err(|wait| too_many("too many guests from this address; wait a little", wait))?;
@@ -390,4 +401,26 @@ pub(crate) fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpEr
 
 pub(crate) fn too_many(message: &str, wait_ms: u64) -> HttpError {
     HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message).after(wait_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_every_path_is_taken_away_where_it_stands() {
+        for (path, expected) in [
+            ("/rt/v1/ws", Some("/v1/ws")),
+            ("/rt/v1/http/down?mode=poll", Some("/v1/http/down?mode=poll")),
+            ("/rt", Some("/")),
+            ("/rt?x", Some("/?x")),
+            ("/rt/", Some("/")),
+            ("/v1/ws", None),
+            ("/rtx/v1/ws", None),
+        ] {
+            let found = below(&path.parse().unwrap(), "/rt").map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), expected, "{path}");
+            assert!(below(&path.parse().unwrap(), "").is_none());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! A running server: started from a [`Config`], ended by a drain.
 
 use crate::activity::{Activity, Watched};
+use crate::address::Proxies;
 use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
@@ -10,6 +11,7 @@ use crate::gate::Gate;
 use crate::guest;
 use crate::http::{self, Remote};
 use crate::loader::Loader;
+use crate::origin::{Origins, PublicUrl};
 use crate::pace::Pace;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
@@ -186,7 +188,15 @@ impl Server {
             loader,
             answers,
             engine,
-            gate: Gate::new(of_address, limits.requests, config.trusted_proxies.clone()),
+            gate: Gate::new(of_address, limits.requests),
+            proxies: Proxies::new(config.trusted_proxies.clone(), config.forwarded_header),
+            origins: Origins::new(&config, address.ip())?,
+            base: config
+                .public_url
+                .as_deref()
+                .map(PublicUrl::parse)
+                .transpose()?
+                .map_or(String::new(), |url| url.path),
             links: Arc::new(Links::new(config.limits.connections + SPARE_SOCKETS)),
             config,
         });
@@ -308,6 +318,7 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
     // A connection without a WebSocket has a socket for each direction.
     let places = Arc::new(Semaphore::new(app.config.limits.connections * 2 + SPARE_SOCKETS));
     let router = http::router(app.clone());
+    let base: Arc<str> = Arc::from(app.base.as_str());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let (stream, address) = match listener.accept().await {
@@ -320,7 +331,8 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
             }
         };
         // Closed without a word: whoever has this many reads none.
-        let Ok(ticket) = app.gate.socket(address.ip()) else { continue };
+        let proxy = app.proxies.trusts(address.ip());
+        let Ok(ticket) = app.gate.socket(address.ip(), proxy) else { continue };
         // Small frames go out at once; joining them is the writer's work.
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
@@ -330,8 +342,9 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
         let pace = Pace::new(app.config.limits.read_bytes);
         let io = TokioIo::new(Watched::new(stream, (place, ticket), activity, patience, pace));
         let (router, header, mut ended) = (router.clone(), app.config.timeouts.header, tasks.subscribe());
+        let base = base.clone();
         tokio::spawn(async move {
-            let connection = serve(io, router, remote, header);
+            let connection = serve(io, router, remote, header, base);
             tokio::select! {
                 () = connection => {}
                 _ = ended.changed() => {}
@@ -340,10 +353,13 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
     }
 }
 
-async fn serve(io: TokioIo<Watched>, router: Router, remote: Remote, header: Duration) {
+async fn serve(io: TokioIo<Watched>, router: Router, remote: Remote, header: Duration, base: Arc<str>) {
     let inner = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(remote.clone());
+        if let Some(uri) = http::below(request.uri(), &base) {
+            *request.uri_mut() = uri;
+        }
         hyper::service::Service::call(&inner, request)
     });
     let result = http1::Builder::new()

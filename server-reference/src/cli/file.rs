@@ -14,6 +14,8 @@ pub(super) struct File {
     pub(super) database: Option<PathBuf>,
     pub(super) web_root: Option<PathBuf>,
     pub(super) public_dialog: Option<Vec<String>>,
+    pub(super) public_url: Option<String>,
+    pub(super) forwarded_header: Option<String>,
     pub(super) allowed_origin: Option<Vec<String>>,
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,

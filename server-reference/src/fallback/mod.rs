@@ -10,9 +10,9 @@ mod up;
 
 pub(crate) use links::Links;
 
-use crate::address;
 use crate::app::App;
 use crate::http::{HttpError, Remote, bad_request, draining};
+use crate::origin;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -47,7 +47,7 @@ async fn open(
     Extension(remote): Extension<Remote>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+    let address = app.proxies.client(remote.address.ip(), &headers);
     let peer = Peer { origin_allowed: true, address };
     let id = link::open(&app, peer)?;
     let body = Json(json!({"connection": id}));
@@ -78,8 +78,7 @@ fn turned_away(reason: TurnedAway) -> HttpError {
             HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message).after(wait)
         }
         TurnedAway::Origin => {
-            let message = "this origin is not on the server's list; add it with --allowed-origin";
-            HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, message)
+            HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, origin::REFUSAL)
         }
     }
 }
