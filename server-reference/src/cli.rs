@@ -18,7 +18,8 @@ use std::time::Duration;
 
 const MORE: &str = "\
 Every flag can stand in the file too, with `_` instead of `-`, and in the environment as TIDEWIRE_ and its name in capitals. \
-Keys and the finer limits stand in the file only:
+Keys and the finer limits stand in the file only. Secrets are no flags, which all may read: TIDEWIRE_JWT_HS256_SECRET and \
+TIDEWIRE_MODEL_KEY stand in the environment, or in the files that TIDEWIRE_JWT_HS256_SECRET_FILE and TIDEWIRE_MODEL_KEY_FILE name.
 
   issuer = \"tidewire\"
   public_dialog = [\"lobby\"]
@@ -27,6 +28,7 @@ Keys and the finer limits stand in the file only:
   id = \"main\"              # the token's `kid`; optional
   alg = \"HS256\"            # with secret = \"…\", at least 32 bytes
   secret_env = \"MY_SECRET\" # or: the variable that holds it
+  secret_file = \"secret\"   # or: the file that does
 
   [[keys]]
   alg = \"EdDSA\"
@@ -63,6 +65,9 @@ struct Flags {
     /// The database file, created when it does not exist [default: tidewire.db]
     #[arg(long, env = "TIDEWIRE_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
+    /// The file with the key of the guests' tokens, in base64 [default: beside the database, made when it is missing]
+    #[arg(long, env = "TIDEWIRE_GUEST_KEY_FILE", value_name = "FILE")]
+    guest_key_file: Option<PathBuf>,
     /// A TOML file with settings
     #[arg(long, env = "TIDEWIRE_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -78,9 +83,6 @@ struct Flags {
     /// Origin of pages on another host that may connect: https://app.example.com, https://*.example.com, null, file://, or *; may be repeated
     #[arg(long, env = "TIDEWIRE_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allowed_origin: Vec<String>,
-    /// Secret that signs the application's tokens (environment only, at least 32 bytes)
-    #[arg(env = "TIDEWIRE_JWT_HS256_SECRET", long = "jwt-hs256-secret", hide = true, hide_env_values = true)]
-    jwt_hs256_secret: Option<String>,
     /// The `iss` of the application's tokens [default: tidewire]
     #[arg(long, env = "TIDEWIRE_ISSUER", value_name = "NAME")]
     issuer: Option<String>,
@@ -144,9 +146,6 @@ struct Flags {
     /// Base URL of an OpenAI-compatible model, such as https://api.openai.com/v1
     #[arg(long, env = "TIDEWIRE_MODEL_URL", value_name = "URL")]
     model_url: Option<String>,
-    /// Key for the model (environment or file only)
-    #[arg(long, env = "TIDEWIRE_MODEL_KEY", hide = true, hide_env_values = true)]
-    model_key: Option<String>,
     /// The model's name
     #[arg(long, env = "TIDEWIRE_MODEL_NAME", value_name = "NAME")]
     model_name: Option<String>,
@@ -211,6 +210,10 @@ pub enum Command {
 
 /// Reads flags, environment and file. `args` begins with the program's name.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(secret) = SECRETS.into_iter().find(|secret| args.iter().any(|arg| secret.is_flag(arg))) {
+        return Err(ConfigError::SecretFlag { flag: secret.flag, variable: secret.variable });
+    }
     match Flags::try_parse_from(args) {
         Ok(mut flags) => {
             let action = flags.action.take();
@@ -241,6 +244,7 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     set(&mut config.audience, flags.audience.or(file.audience));
     set(&mut config.operator_audience, flags.operator_audience.or(file.operator_audience));
     set(&mut config.demo, flags.demo.or(file.demo));
+    config.guest_key_file = flags.guest_key_file.or(file.guest_key_file);
     config.web_root = flags.web_root.or(file.web_root);
     config.public_dialogs = several(flags.public_dialog, file.public_dialog);
     config.reserved_names = several(flags.reserved_name, file.reserved_name);
@@ -287,7 +291,7 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     for key in file.keys {
         config.keys.push(key.read()?);
     }
-    if let Some(secret) = flags.jwt_hs256_secret {
+    if let Some(secret) = secret(&JWT_SECRET)? {
         config.keys.push(KeyConfig { id: None, material: KeyMaterial::Hs256(secret) });
     }
     for key in &config.keys {
@@ -315,7 +319,9 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
             }
             let name = need("model-name", flags.model_name.or(file.model_name), "gpt-4o-mini")?;
             let mut model = OpenAiConfig::new(url, name);
-            model.key = flags.model_key.or(file.model_key);
+            model.key = secret(&MODEL_KEY)?
+                .or(file.model_key)
+                .or(file.model_key_file.map(read_secret).transpose()?);
             model.system = flags.model_system.or(file.model_system);
             ModelConfig::OpenAi(model)
         }
@@ -325,6 +331,41 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
         }
     };
     Ok(config)
+}
+
+/// A setting that is no flag, because every process may read the flags of every other.
+struct Secret {
+    flag: &'static str,
+    variable: &'static str,
+}
+
+const JWT_SECRET: Secret = Secret { flag: "jwt-hs256-secret", variable: "TIDEWIRE_JWT_HS256_SECRET" };
+const MODEL_KEY: Secret = Secret { flag: "model-key", variable: "TIDEWIRE_MODEL_KEY" };
+const SECRETS: [Secret; 2] = [JWT_SECRET, MODEL_KEY];
+
+impl Secret {
+    fn is_flag(&self, arg: &OsString) -> bool {
+        let name = arg.to_str().and_then(|arg| arg.strip_prefix("--"));
+        name.is_some_and(|name| name.split('=').next() == Some(self.flag))
+    }
+}
+
+/// A secret of the environment: the variable itself, or the file that the variable with `_FILE` behind it names.
+fn secret(secret: &Secret) -> Result<Option<String>, ConfigError> {
+    if let Ok(value) = std::env::var(secret.variable) {
+        return Ok(Some(value));
+    }
+    std::env::var_os(format!("{}_FILE", secret.variable)).map(PathBuf::from).map(read_secret).transpose()
+}
+
+/// A file's text without the line end that an editor puts there.
+fn read_secret(path: PathBuf) -> Result<String, ConfigError> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            Err(ConfigError::Unreadable { path: path.display().to_string(), reason: error.to_string() })
+        }
+    }
 }
 
 fn several<T>(flag: Vec<T>, file: Option<Vec<T>>) -> Vec<T> {

@@ -15,6 +15,8 @@ pub struct Config {
     pub listen: String,
     /// The database file; created when it does not exist.
     pub database: PathBuf,
+    /// The file with the key of the guests' tokens, in base64; none for one beside the database, made when it is missing.
+    pub guest_key_file: Option<PathBuf>,
     /// Folder of static files served at `/`.
     pub web_root: Option<PathBuf>,
     /// Ids of the dialogs that are open for every authenticated user; created at start.
@@ -60,6 +62,7 @@ impl Default for Config {
         Config {
             listen: "127.0.0.1:8080".to_owned(),
             database: PathBuf::from("tidewire.db"),
+            guest_key_file: None,
             web_root: None,
             public_dialogs: Vec::new(),
             public_url: None,
@@ -239,6 +242,16 @@ pub enum ConfigError {
         /// Where and what.
         reason: String,
     },
+    /// A secret among the flags.
+    #[error(
+        "--{flag} would show the secret to everybody who lists processes; set {variable} in the environment, or use the file"
+    )]
+    SecretFlag {
+        /// The flag.
+        flag: &'static str,
+        /// The variable that takes its place.
+        variable: &'static str,
+    },
     /// A setting has an impossible value.
     #[error("{name} {reason}")]
     Value {
@@ -265,6 +278,7 @@ impl ConfigError {
     pub fn code(&self) -> &'static str {
         match self {
             ConfigError::Flag(_) => "bad_flag",
+            ConfigError::SecretFlag { .. } => "secret_flag",
             ConfigError::Unreadable { .. } => "config_unreadable",
             ConfigError::Invalid { .. } => "config_invalid",
             ConfigError::Value { .. } => "bad_value",

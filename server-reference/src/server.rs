@@ -127,7 +127,7 @@ impl Server {
         if config.demo && !address.ip().is_loopback() {
             return Err(ConfigError::DemoNotLocal.into());
         }
-        let store = Arc::new(Store::open(&config.database)?);
+        let store = Arc::new(Store::open(&config.database, config.guest_key_file.as_deref())?);
         let queue_bytes = config.limits.queue_bytes;
         let serving = tables::serve(&config.tables, &config.database, queue_bytes).await?;
         let claims = serving.as_ref().map(|serving| serving.tables.claims()).unwrap_or_default();

@@ -13,6 +13,7 @@ pub(super) struct File {
     pub(super) listen: Option<String>,
     pub(super) database: Option<PathBuf>,
     pub(super) web_root: Option<PathBuf>,
+    pub(super) guest_key_file: Option<PathBuf>,
     pub(super) public_dialog: Option<Vec<String>>,
     pub(super) public_url: Option<String>,
     pub(super) forwarded_header: Option<String>,
@@ -38,6 +39,7 @@ pub(super) struct File {
     pub(super) model_pace_ms: Option<u64>,
     pub(super) model_url: Option<String>,
     pub(super) model_key: Option<String>,
+    pub(super) model_key_file: Option<PathBuf>,
     pub(super) model_name: Option<String>,
     pub(super) model_system: Option<String>,
     pub(super) demo: Option<bool>,
@@ -55,6 +57,7 @@ pub(super) struct Key {
     alg: String,
     secret: Option<String>,
     secret_env: Option<String>,
+    secret_file: Option<PathBuf>,
     public_key: Option<String>,
     public_key_file: Option<PathBuf>,
 }
@@ -107,8 +110,15 @@ impl File {
 impl Key {
     pub(super) fn read(self) -> Result<KeyConfig, ConfigError> {
         let value = |name, reason: &str| ConfigError::Value { name, reason: reason.to_owned() };
+        let secret = match (self.secret, self.secret_file) {
+            (None, Some(path)) => Some(super::read_secret(path)?),
+            (Some(_), Some(_)) => {
+                return Err(value("keys", "with alg HS256 need one of secret, secret_env and secret_file"));
+            }
+            (secret, None) => secret,
+        };
         let material =
-            match (self.alg.as_str(), self.secret, self.secret_env, self.public_key, self.public_key_file) {
+            match (self.alg.as_str(), secret, self.secret_env, self.public_key, self.public_key_file) {
                 ("HS256", Some(secret), None, None, None) => KeyMaterial::Hs256(secret),
                 ("HS256", None, Some(name), None, None) => {
                     KeyMaterial::Hs256(std::env::var(&name).map_err(|_| ConfigError::Value {
@@ -117,7 +127,10 @@ impl Key {
                     })?)
                 }
                 ("HS256", ..) => {
-                    return Err(value("keys", "with alg HS256 need either secret or secret_env"));
+                    return Err(value(
+                        "keys",
+                        "with alg HS256 need one of secret, secret_env and secret_file",
+                    ));
                 }
                 ("EdDSA", None, None, Some(pem), None) => KeyMaterial::EdDsa(pem),
                 ("EdDSA", None, None, None, Some(path)) => {

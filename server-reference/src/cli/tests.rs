@@ -157,3 +157,30 @@ fn mistakes_about_tables_are_named() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn secrets_are_no_flags_and_may_stand_in_files() {
+    for flag in ["--jwt-hs256-secret", "--model-key"] {
+        for args in [vec![flag, "a secret of 32 bytes, or of a few more"], vec![&*format!("{flag}=x")]] {
+            let error = config(&args).err().unwrap();
+            assert_eq!(error.code(), "secret_flag");
+            assert!(
+                error.to_string().contains("TIDEWIRE_") && !error.to_string().contains("32 bytes"),
+                "{error}"
+            );
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "a secret of 32 bytes, or of a few more\n").unwrap();
+    let keys =
+        |more: &str| format!("[[keys]]\nalg = \"HS256\"\nsecret_file = \"{}\"\n{more}", path.display());
+    let config = with_file(&keys(""), &[]).unwrap();
+    let KeyMaterial::Hs256(secret) = &config.keys[0].material else { panic!("no secret") };
+    assert_eq!(secret, "a secret of 32 bytes, or of a few more");
+    assert_eq!(code(with_file(&keys("secret = \"x\""), &[])), "bad_value");
+    assert_eq!(
+        code(with_file("[[keys]]\nalg = \"HS256\"\nsecret_file = \"/nowhere\"", &[])),
+        "config_unreadable"
+    );
+}

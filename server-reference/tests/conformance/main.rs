@@ -15,6 +15,7 @@ mod frames;
 mod hello;
 mod http;
 mod http_transport;
+mod network;
 mod ops;
 mod pages;
 mod retention;
