@@ -124,6 +124,14 @@ impl Channel {
         }
     }
 
+    /// Another user takes the owner's place.
+    pub(crate) fn hand_over(&self, from: &str, to: &str) {
+        let mut state = lock(&self.state);
+        if state.owner.as_deref() == Some(from) {
+            state.owner = Some(to.to_owned());
+        }
+    }
+
     /// Whether anybody is subscribed.
     pub fn is_followed(&self) -> bool {
         !lock(&self.state).seated.is_empty()

@@ -70,6 +70,11 @@ impl Hub {
         lock(&self.channels).by_name.get(name).cloned()
     }
 
+    /// One user's dialogs are another's now. Call it after the commit, while no channel is being loaded.
+    pub fn hand_over(&self, from: &str, to: &str) {
+        lock(&self.channels).by_name.values().for_each(|channel| channel.hand_over(from, to));
+    }
+
     /// The dialog with this row is gone.
     pub(crate) fn forget(&self, name: &str, row: i64) {
         let mut channels = lock(&self.channels);

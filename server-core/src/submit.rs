@@ -253,7 +253,7 @@ fn of_refusal(refusal: Refusal) -> Refused {
         }
         Refusal::Forbidden => refused(codes::FORBIDDEN, Denied::Forbidden.message()),
         Refusal::RunNotFound => refused(codes::RUN_NOT_FOUND, "no such answer is under way"),
-        Refusal::DialogTaken => refused(codes::FORBIDDEN, "this dialog is somebody else's"),
+        Refusal::DialogTaken | Refusal::Exchanged => refused(codes::FORBIDDEN, Denied::Forbidden.message()),
     }
 }
 

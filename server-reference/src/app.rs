@@ -7,14 +7,16 @@ use crate::clock;
 use crate::config::Config;
 use crate::fallback::Links;
 use crate::gate::Gate;
+use crate::guest;
+use crate::http::HttpError;
 use crate::loader::Loader;
 use crate::origin::{Origin, Origins};
 use crate::store::Store;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tidewire_core::wire::UserKind;
-use tidewire_server_core::log::{Outcome, StoreError, Write};
+use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::log::{Exchange, Outcome, StoreError, Write};
 use tidewire_server_core::{Engine, Identity, Revocation};
 use tokio::sync::{oneshot, watch};
 
@@ -72,6 +74,30 @@ impl App {
             self.loader.undisturbed(|| self.engine.disown(dialog, &user)).await;
         }
         stored
+    }
+
+    /// Gives an id that a client made for itself away for a guest of ours: whoever knows it is taken for its maker, once.
+    pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, HttpError> {
+        let guest = guest::new_guest(nickname);
+        let from = Identity::key_of(UserKind::Guest, previous);
+        let exchange = Exchange {
+            secret: previous.to_owned(),
+            from: from.clone(),
+            to: Identity::key_of(UserKind::Guest, &guest.id),
+            guest: guest.id.clone(),
+        };
+        match self.store.write(Write::Exchange(exchange)).await? {
+            Outcome::Exchanged(id) => {
+                let to = Identity::key_of(UserKind::Guest, &id);
+                self.loader.undisturbed(|| self.engine.hub.hand_over(&from, &to)).await;
+                Ok(User { id, ..guest })
+            }
+            _ => {
+                let message =
+                    "this id was given away for a guest before; leave `previous` out to be a new one";
+                Err(HttpError::new(StatusCode::CONFLICT, "conflict", message))
+            }
+        }
     }
 
     /// Deletes a dialog, and ends its subscriptions.

@@ -32,6 +32,8 @@ const RETRY_MS: u64 = 1_000;
 const MAX_BODY: usize = 16 * 1024;
 /// Small, because it is held for every connection.
 const READ_BUFFER: usize = 4 * 1024;
+/// How long an id is that a client made for itself: whoever guesses one takes its maker's place.
+const PREVIOUS: std::ops::RangeInclusive<usize> = 16..=128;
 /// How often a guest's token may be renewed: each tab of theirs does it when it opens.
 const RENEWALS: Budget = Budget { ops: 30, per_ms: 60_000, burst: 30 };
 /// The most that a client which does not read makes a socket hold besides its queue.
@@ -218,6 +220,8 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 #[derive(Deserialize)]
 struct GuestRequest {
     nickname: Option<String>,
+    /// An id that the client made for itself before it knew this server.
+    previous: Option<String>,
 }
 
 async fn guest(
@@ -227,13 +231,17 @@ async fn guest(
     body: Result<Whole, HttpError>,
 ) -> Result<Response, HttpError> {
     let Whole(body) = body?;
-    let request: GuestRequest = if body.is_empty() { GuestRequest { nickname: None } } else { read(&body)? };
+    let request: GuestRequest =
+        if body.is_empty() { GuestRequest { nickname: None, previous: None } } else { read(&body)? };
     let nickname = match request.nickname {
         None => None,
         Some(text) => Some(guest::nickname(&text).ok_or_else(|| {
             bad_request("`nickname` must have 1 to 40 characters and no control characters")
         })?),
     };
+    if request.previous.as_ref().is_some_and(|id| !PREVIOUS.contains(&id.len())) {
+        return Err(bad_request("`previous` must have 16 to 128 bytes: shorter ids can be guessed"));
+    }
     if nickname.as_deref().is_some_and(|name| app.auth.is_reserved(name)) {
         let message = "this nickname is reserved; choose another";
         return Err(HttpError::new(StatusCode::BAD_REQUEST, "reserved_name", message));
@@ -259,7 +267,10 @@ async fn guest(
             app.gate
                 .creates("guest", address, app.config.limits.new_guests)
                 .map_err(|wait| too_many("too many guests from this address; wait a little", wait))?;
-            guest::new_guest(nickname)
+            match &request.previous {
+                None => guest::new_guest(nickname),
+                Some(previous) => app.exchange(previous, nickname).await?,
+            }
         }
     };
     let ttl = app.config.guest_ttl.as_secs();

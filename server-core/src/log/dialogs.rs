@@ -1,7 +1,7 @@
 //! Dialogs as rows: how they begin, change hands and end.
 
 use super::schema::{event_key, read_meta, write_meta};
-use super::{CreateDialog, Outcome, Refusal};
+use super::{CreateDialog, Exchange, Outcome, Outside, Refusal};
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::DIALOG_PREFIX;
 
@@ -87,6 +87,39 @@ pub(super) fn disown(connection: &Connection, dialog: &str, user: &str) -> rusql
              WHERE owner = ?1 AND channel = (SELECT id FROM channels WHERE name = ?2)",
         )?
         .execute(params![user, format!("{DIALOG_PREFIX}{dialog}")])
+}
+
+/// For so long the same secret gets the same guest, ms: an answer may be lost on its way.
+const LOST_ANSWER_MS: u64 = 600_000;
+
+/// Gives a client's own id away for a guest, once.
+pub(super) fn exchange(
+    connection: &Connection,
+    exchange: &Exchange,
+    outside: &dyn Outside,
+) -> rusqlite::Result<Outcome> {
+    let digest = outside
+        .digest(&format!("exchange\0{}", exchange.secret))
+        .ok_or_else(|| rusqlite::Error::ToSqlConversionFailure("no digest".into()))?;
+    let before: Option<(String, i64)> = connection
+        .prepare_cached("SELECT guest, at FROM exchanged WHERE digest = ?")?
+        .query_row([&digest], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let now = outside.now_ms();
+    match before {
+        Some((guest, at)) if at.cast_unsigned().saturating_add(LOST_ANSWER_MS) > now => {
+            return Ok(Outcome::Exchanged(guest));
+        }
+        Some(_) => return Ok(Outcome::Refused(Refusal::Exchanged)),
+        None => {}
+    }
+    connection
+        .prepare_cached("INSERT INTO exchanged (digest, guest, at) VALUES (?, ?, ?)")?
+        .execute(params![digest, exchange.guest, now.cast_signed()])?;
+    connection
+        .prepare_cached("UPDATE dialogs SET owner = ? WHERE owner = ?")?
+        .execute([&exchange.to, &exchange.from])?;
+    Ok(Outcome::Exchanged(exchange.guest.clone()))
 }
 
 #[cfg(test)]

@@ -110,6 +110,18 @@ pub struct CreateDialog {
     pub owner: Option<String>,
 }
 
+/// An id that a client made for itself, against a guest of the server's.
+pub struct Exchange {
+    /// Whoever knows it is taken for its maker, once.
+    pub secret: String,
+    /// Whose dialogs become the guest's ([`crate::Identity::key`]).
+    pub from: String,
+    /// The id of the guest.
+    pub guest: String,
+    /// The guest's [`crate::Identity::key`].
+    pub to: String,
+}
+
 /// What retention wants gone from a channel: one small batch of it.
 #[derive(Clone, Copy)]
 pub struct Trim {
@@ -151,6 +163,8 @@ pub enum Write {
         /// At most so many.
         most: usize,
     },
+    /// An id that a client made for itself, a secret, is given away for a guest: their dialogs become the guest's.
+    Exchange(Exchange),
     /// Access is taken back.
     Revoke(Revocation),
     /// Forgets revocations from before this time, ms since the Unix epoch.
@@ -205,6 +219,8 @@ pub enum Outcome {
     Duplicate(Duplicate),
     /// The dialog is new.
     Created,
+    /// The guest with this id stands for the secret now, or stood for it a moment ago already: the answer may have been lost.
+    Exchanged(String),
     /// The dialog with this row is gone.
     Deleted(i64),
     /// So far the channel is trimmed now.
@@ -243,6 +259,8 @@ pub enum Refusal {
     RunNotFound,
     /// The dialog belongs to somebody else.
     DialogTaken,
+    /// The secret was given away before.
+    Exchanged,
 }
 
 /// Why the store could not write or read.

@@ -31,6 +31,7 @@ pub(super) fn apply(
         Write::ForgetOps { before_ms, most } => {
             retention::forget(connection, *before_ms, *most).map(Outcome::Forgotten)
         }
+        Write::Exchange(exchange) => dialogs::exchange(connection, exchange, outside),
         Write::Revoke(revocation) => revoke(connection, revocation),
         Write::ForgetRevocations { before_ms } => connection
             .prepare_cached("DELETE FROM revocations WHERE since < ?")?

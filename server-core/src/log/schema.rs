@@ -80,6 +80,12 @@ const MIGRATIONS: &[&str] = &["
         head INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX never_written ON channels (id) WHERE head = 0;
+    -- Ids that clients made for themselves and gave away for a guest of this server, as digests.
+    CREATE TABLE exchanged (
+        digest TEXT PRIMARY KEY,
+        guest TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) WITHOUT ROWID;
 "];
 
 /// The version this server writes.

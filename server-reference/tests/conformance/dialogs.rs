@@ -265,3 +265,46 @@ async fn a_guest_that_was_sent_away_is_not_taken_for_a_new_one() {
     let (status, body) = post(server.address, "/v1/guest", Some(&old), &json!({"nickname": "Ada"})).await;
     assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")));
 }
+
+#[tokio::test]
+async fn an_id_that_a_client_made_for_itself_is_given_away_once_with_all_its_dialogs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(config(&folder)).await.unwrap();
+    let address = server.address();
+    let previous = "visitor-0193f1c2-7d21";
+    // As the application's backend brought it along.
+    let old = token(previous, json!({"kind": "guest"}));
+    let mut operator_ = Client::connect(address).await;
+    operator_.hello(&operator("olga"), json!([])).await;
+    let (status, made) = post(address, "/v1/dialogs", Some(&old), &json!({})).await;
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(status, 201);
+    assert_eq!(operator_.op(in_dialog(id, "welcome")).await["t"], "ok");
+    let ask = async |previous: &str| {
+        post(address, "/v1/guest", None, &json!({"nickname": "Ada", "previous": previous})).await
+    };
+    let (status, ada) = ask(previous).await;
+    assert_eq!(status, 200);
+    let name = ada["user"]["id"].as_str().unwrap();
+    assert!(name.starts_with("guest:") && !name.contains(previous), "the secret is shown to nobody");
+    let sub = || json!({"ch": format!("dialog:{id}")});
+    let fresh = ada["token"].as_str().unwrap();
+    assert_eq!(first_answer(address, fresh, sub()).await["events"].as_array().unwrap().len(), 1);
+    assert_eq!(first_answer(address, &old, sub()).await["code"], "forbidden", "the id is worth nothing now");
+    // The answer may have been lost: the same guest again, never another one.
+    assert_eq!(ask(previous).await.1["user"]["id"], ada["user"]["id"]);
+    let (status, body) = ask("too short").await;
+    assert_eq!((status, &body["error"]["code"]), (400, &json!("bad_request")));
+    server.drain().await;
+    let database = rusqlite::Connection::open(folder.path().join("tidewire.db")).unwrap();
+    database.execute("UPDATE exchanged SET at = at - 600000", []).unwrap();
+    let stored = std::fs::read(folder.path().join("tidewire.db")).unwrap();
+    drop(database);
+    let shown = stored.windows(previous.len()).filter(|window| *window == previous.as_bytes()).count();
+    assert_eq!(shown, 0, "nor is it stored");
+    let server = Server::start(config(&folder)).await.unwrap();
+    let body = json!({"nickname": "Eve", "previous": previous});
+    let (status, body) = post(server.address(), "/v1/guest", None, &body).await;
+    assert_eq!((status, &body["error"]["code"]), (409, &json!("conflict")));
+    assert_eq!(first_answer(server.address(), fresh, sub()).await["t"], "sub_ok");
+}
