@@ -213,7 +213,7 @@ impl Life {
         };
         let conn = self.some_conn(bytes);
         self.conns.retain(|other| *other != conn);
-        self.client.handle(self.now, Input::Closed { conn, code });
+        self.client.handle(self.now, Input::Closed { conn, code, cause: None });
     }
 
     /// One that is open, or any other.
@@ -379,10 +379,10 @@ impl Life {
             StoreChange::PutTable { .. } | StoreChange::ClearTable { .. } => {}
             StoreChange::PutProfile { record } => kept.profile = Some(record.0),
             StoreChange::ClearChannel { channel } => kept.channels.retain(|other| other.channel != channel),
-            StoreChange::PutEvents { channel, epoch, cursor, events, .. } => {
+            StoreChange::PutEvents { channel, epoch, cursor, events, runs, .. } => {
                 kept.channels.retain(|other| other.channel != channel);
                 let events = events.into_iter().map(|(_, event)| event.0).collect();
-                kept.channels.push(RestoredChannel { channel, epoch, cursor, events });
+                kept.channels.push(RestoredChannel { channel, epoch, cursor, events, runs: runs.0 });
             }
         }
     }
@@ -393,8 +393,8 @@ impl Life {
             _ => self.asks.pop().unwrap_or(TokenAsk(0)),
         };
         let result = match bytes.below(4) {
-            0 => Err(TokenError::Unavailable),
-            1 if bytes.below(4) == 0 => Err(TokenError::Unauthorized),
+            0 => Err(TokenError::unavailable("")),
+            1 if bytes.below(4) == 0 => Err(TokenError::unauthorized("")),
             _ => Ok("a.b.c".to_owned()),
         };
         self.client.handle(self.now, Input::Token { ask, result });
@@ -419,7 +419,8 @@ impl Life {
                 channel,
                 epoch: junk.clone(),
                 cursor: 7,
-                events: vec![junk],
+                events: vec![junk.clone()],
+                runs: junk,
             });
         }
         // Another seed than the first life's, or ids would come twice.

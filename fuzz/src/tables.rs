@@ -133,7 +133,7 @@ impl Life {
 
     fn cut(&mut self) {
         if let Some(conn) = self.conn.take() {
-            self.client.handle(self.now, Input::Closed { conn, code: 1006 });
+            self.client.handle(self.now, Input::Closed { conn, code: 1006, cause: None });
         }
     }
 

@@ -161,7 +161,7 @@ async function read(transaction: IDBTransaction): Promise<Restored> {
   const keys = (store: string) => result(transaction.objectStore(store).getAllKeys());
   const [ops, cursors, names, tableNames, records, profile, events] = await Promise.all([
     all<string[]>("ops"),
-    all<{ epoch: string; cursor: number }[]>("channels"),
+    all<{ epoch: string; cursor: number; runs?: string }[]>("channels"),
     keys("channels"),
     keys("tables"),
     all<string[]>("tables"),
@@ -172,7 +172,8 @@ async function read(transaction: IDBTransaction): Promise<Restored> {
     const channel = String(names[index]);
     // Another tab may have been further than the one that wrote its cursor last.
     const known = events.filter((event) => event.channel === channel && event.offset <= kept.cursor);
-    return { channel, epoch: kept.epoch, cursor: kept.cursor, events: known.map((event) => event.text) };
+    const { epoch, cursor, runs = "" } = kept;
+    return { channel, epoch, cursor, runs, events: known.map((event) => event.text) };
   });
   const tables = records.map((record, index) => ({ name: String(tableNames[index]), record }));
   return { ...(profile === undefined ? {} : { profile }), ops, channels, tables };
@@ -213,8 +214,8 @@ function carryOut(transaction: IDBTransaction, change: StoreChange): void {
       store("ops").delete(change.id);
       break;
     case "put_events": {
-      const { channel, epoch, cursor } = change;
-      store("channels").put({ epoch, cursor }, channel);
+      const { channel, epoch, cursor, runs } = change;
+      store("channels").put({ epoch, cursor, runs }, channel);
       for (const { offset, text } of change.events) store("events").put({ channel, offset, text });
       if (change.trim_below > 0) {
         store("events").delete(IDBKeyRange.bound([channel], [channel, change.trim_below], false, true));

@@ -7,6 +7,8 @@ export type StoreChange =
       readonly channel: string;
       readonly epoch: string;
       readonly cursor: number;
+      /** What answers under way have said so far, in the place of what was kept before. */
+      readonly runs: string;
       readonly events: readonly { readonly offset: number; readonly text: string }[];
       readonly trim_below: number;
     }
@@ -19,7 +21,13 @@ export type StoreChange =
 export interface Restored {
   readonly profile?: string;
   readonly ops: readonly string[];
-  readonly channels: readonly { channel: string; epoch: string; cursor: number; events: string[] }[];
+  readonly channels: readonly {
+    channel: string;
+    epoch: string;
+    cursor: number;
+    runs: string;
+    events: string[];
+  }[];
   readonly tables: readonly { name: string; record: string }[];
 }
 

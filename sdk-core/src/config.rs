@@ -11,6 +11,8 @@ pub struct Config {
     pub transports: Vec<Transport>,
     /// How long an open socket, and then a welcome, may take. Default 10,000.
     pub connect_timeout_ms: u64,
+    /// How long the application may take to bring a token. Default 30,000.
+    pub token_timeout_ms: u64,
     /// First ceiling of the backoff. Default 500.
     pub backoff_base_ms: u64,
     /// Highest ceiling of the backoff. Default 30,000.
@@ -41,6 +43,7 @@ impl Default for Config {
             agent: String::from("tidewire"),
             transports: vec![Transport::WebSocket],
             connect_timeout_ms: 10_000,
+            token_timeout_ms: 30_000,
             backoff_base_ms: 500,
             backoff_cap_ms: 30_000,
             outbox_ops: 1_000,

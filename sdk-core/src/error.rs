@@ -12,6 +12,9 @@ pub enum SendError {
     /// The body is not a JSON object.
     #[error("the body is not a JSON object")]
     BadBody,
+    /// The body is nested deeper than the server takes: 24 levels.
+    #[error("the body is nested deeper than 24 levels; make it flatter")]
+    TooDeep,
     /// The op's id is not a UUID.
     #[error("the id is not a UUID")]
     BadOpId,
@@ -32,6 +35,7 @@ impl SendError {
         match self {
             SendError::BadChannel => "bad_channel",
             SendError::BadBody => "bad_body",
+            SendError::TooDeep => "too_deep",
             SendError::BadOpId => "bad_op_id",
             SendError::Empty => "empty",
             SendError::TooLarge => "too_large",

@@ -19,6 +19,11 @@ pub enum Event {
         /// How far.
         state: OpState,
     },
+    /// An op of the durable lane is in the store: from now on the end of this process does not lose it, however far it is.
+    Stored {
+        /// The op.
+        id: String,
+    },
     /// A subscription changed.
     Channel {
         /// The channel.
@@ -74,7 +79,9 @@ pub struct Status {
     pub retry_in_ms: Option<u64>,
     /// Why the connection is not there: a stable code.
     pub cause: Option<String>,
-    /// Ops not yet acknowledged.
+    /// What the server or the application said about that, for people.
+    pub message: Option<String>,
+    /// Durable ops not yet acknowledged.
     pub waiting: u32,
 }
 
@@ -143,6 +150,15 @@ pub enum OpState {
 pub enum ChannelState {
     /// Not, or not yet again, at the head.
     Syncing,
+    /// Refused for now; it is asked for again.
+    Waiting {
+        /// Stable code.
+        code: String,
+        /// For people.
+        message: String,
+        /// When, in ms from this event.
+        retry_in_ms: u64,
+    },
     /// At the head; events follow as they happen.
     Live,
     /// The cursor could not be honoured: earlier events are forgotten and what follows starts anew.
@@ -180,8 +196,11 @@ pub struct Row {
     pub offset: Option<u64>,
     /// How it stands.
     pub state: RowState,
-    /// Why it failed or ended early.
+    /// Why it failed or ended early; of one that is queued, what it waits for besides the connection: `blocked` if one before it failed,
+    /// `rate_limited`, or another code of the server's.
     pub code: Option<String>,
+    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this device's clock.
+    pub retry_at: Option<u64>,
 }
 
 impl std::fmt::Debug for Row {
@@ -203,6 +222,8 @@ pub enum RowKind {
     Message,
     /// The model answers.
     Answer,
+    /// Something that can't be read, with no text: it is there, and what follows goes on.
+    Unreadable,
 }
 
 impl RowKind {
@@ -211,6 +232,7 @@ impl RowKind {
         match self {
             RowKind::Message => "message",
             RowKind::Answer => "answer",
+            RowKind::Unreadable => "unreadable",
         }
     }
 }

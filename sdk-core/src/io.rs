@@ -2,6 +2,7 @@
 
 use crate::event::Event;
 use crate::time::Time;
+use crate::wire::codes;
 
 /// One attempt at a transport. Reports about an attempt that is over are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +70,8 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The close code; 1006 where there is none.
         code: u16,
+        /// What the driver knows about why it could not connect: a stable code, such as `refused`, `dns`, `tls` or `http_404`.
+        cause: Option<&'a str>,
     },
     /// The application's token provider answered.
     Token {
@@ -90,13 +93,34 @@ pub enum Input<'a> {
     Lifecycle(Lifecycle),
 }
 
-/// Why the application's provider gave no token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenError {
-    /// This user may not connect; asking again is pointless.
-    Unauthorized,
+/// Why the application's provider, or the server's endpoint for guests, gave no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenError {
+    /// Stable code, which becomes the status's cause.
+    pub code: String,
+    /// For people; empty if there is nothing to say.
+    pub message: String,
+    /// Whether asking again is pointless: the client then dials nothing until the application says so.
+    pub terminal: bool,
+    /// Not before this many ms.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl TokenError {
+    /// This user may not connect.
+    pub fn unauthorized(message: impl Into<String>) -> TokenError {
+        TokenError { terminal: true, ..TokenError::new(codes::UNAUTHORIZED, message) }
+    }
+
     /// It did not work this time.
-    Unavailable,
+    pub fn unavailable(message: impl Into<String>) -> TokenError {
+        TokenError::new("token_unavailable", message)
+    }
+
+    /// It did not work this time, for a reason with a code of its own.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> TokenError {
+        TokenError { code: code.into(), message: message.into(), terminal: false, retry_after_ms: None }
+    }
 }
 
 /// Why the store could not carry out a change.
@@ -226,10 +250,12 @@ pub enum StoreChange {
         cursor: u64,
         /// Offsets and event texts, in order; may be empty.
         events: Vec<(u64, Message)>,
+        /// What answers under way have said so far, in the place of what was kept before: what to give back in [`RestoredChannel::runs`].
+        runs: Message,
         /// Events with a lower offset may go.
         trim_below: u64,
     },
-    /// Forget the channel's events and cursor.
+    /// Forget the channel's events, cursor and answers under way.
     ClearChannel {
         /// The channel.
         channel: String,
@@ -277,4 +303,6 @@ pub struct RestoredChannel {
     pub cursor: u64,
     /// The events kept, in the order of their offsets.
     pub events: Vec<String>,
+    /// What answers under way had said; empty if nothing was kept.
+    pub runs: String,
 }

@@ -36,6 +36,7 @@ class View:
 
     def __init__(self, client):
         self.client = client
+        self.events = client.events()
         self.rows = []
         self.states = []
         self.acked = {}
@@ -45,7 +46,7 @@ class View:
         self.reader = asyncio.create_task(self.read())
 
     async def read(self):
-        while batch := await self.client.next_batch(64):
+        while batch := await self.events.next_batch(64):
             async with self.changed:
                 for event in batch:
                     self.apply(event)
@@ -93,7 +94,7 @@ class View:
 def with_text(row, text):
     return tw.TwRow(
         id=row.id, kind=row.kind, by=row.by, own=row.own, text=text,
-        at_ms=row.at_ms, offset=row.offset, state=row.state, code=row.code,
+        at_ms=row.at_ms, offset=row.offset, state=row.state, code=row.code, retry_at_ms=row.retry_at_ms,
     )
 
 
@@ -135,9 +136,11 @@ async def main():
 
     codes = [
         code_of(lambda: tw.TwClient(options(url="not an address", guest_nickname="Ada"))),
+        code_of(lambda: tw.TwClient(options(url="http://127.0.0.1:0", guest_nickname="Ada"))),
+        code_of(lambda: tw.TwClient(options(guest_nickname=" "))),
         code_of(lambda: tw.TwClient(options())),
     ]
-    check("wrong options have codes", codes == ["bad_url", "no_identity"], codes)
+    check("wrong options have codes", codes == ["bad_url", "bad_url", "bad_nickname", "no_identity"], codes)
 
     client = tw.TwClient(options(guest_nickname="Ada", storage_dir=STORE))
     view = View(client)
@@ -150,7 +153,7 @@ async def main():
     code = code_of(lambda: client.send_text("demo", "   "))
     check("an empty message is refused", code == "empty", code)
 
-    first = client.send_text("demo", "count to 12")
+    first = client.send_text("demo", "count to 12").id()
     await view.until("a message is acknowledged", lambda: view.acked.get(first) == 1)
     answers = lambda: [row for row in view.rows if row.kind == tw.TwRowKind.ANSWER]
     await view.until("an answer is seen growing", lambda: view.grown >= 3)
@@ -159,14 +162,36 @@ async def main():
 
     await runner("stop")
     await view.until("the loss is noticed", lambda: view.states[-1] == tw.TwState.RECONNECTING)
-    offline = client.send_text("demo", "hello from offline")
+    sent = client.send_text("demo", "hello from offline")
+    offline = sent.id()
+    await asyncio.wait_for(sent.stored(), PATIENCE_S)
+    check("what is sent without a connection is safe", True)
     state = lambda id: next((row.state for row in view.rows if row.id == id), None)
     await view.until("a message waits", lambda: state(offline) == tw.TwRowState.QUEUED)
     await runner("start")
     await view.until("it arrives after the restart", lambda: offline in view.acked)
+    check("and committed", await asyncio.wait_for(sent.acked(), PATIENCE_S) > 0)
     await view.until("its answer ends", lambda: [row.state for row in answers()] == [tw.TwRowState.DONE] * 2)
     texts = [row.text for row in view.rows if row.kind == tw.TwRowKind.MESSAGE]
     check("once and in order", texts == ["count to 12", "hello from offline"], texts)
+
+    row = client.rows("demo")[0]
+    shown = f"{row} {row!r} {tw.TwEvent.DIALOG('demo', [tw.TwChange.INSERT(0, row)])}"
+    check("a row as text hides what was written", "count to 12" not in shown and row.id in shown, shown)
+    check("a row is not None, and no error", (row == None, row != None) == (False, True))  # noqa: E711
+
+    child = os.fork()
+    if child == 0:
+        # Of this library only the memory came along: its threads did not.
+        closed = client.status().state == tw.TwState.CLOSED and client.status().code == "forked"
+        os._exit(0 if closed and code_of(lambda: client.send_text("demo", "from a fork")) == "closed" else 1)
+    check("a forked process has no client", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0)
+
+    client.open_dialog("demo")
+    client.close_dialog("demo")
+    state = client.dialog_state("demo")
+    check("a dialog lives until its last holder lets go", state.status.is_live() and len(client.rows("demo")) == 4, state)
+    check("a dialog that is not open has no state", client.dialog_state("other") is None)
 
     code = code_of(lambda: client.open_table(tw.TwTableQuery(table="rules", filter="priority=near.3")))
     check("a filter that is none is refused", code == "bad_filter", code)

@@ -41,12 +41,8 @@ impl std::fmt::Debug for Subscription {
 impl Subscription {
     pub(crate) fn open(shared: &Arc<Shared>, channel: &str) -> Result<Subscription, SubscribeError> {
         let items = shared.command(|core, hub, now| {
-            let (items, first) = hub.add_channel(channel);
-            if first && let Err(error) = core.subscribe(now, channel) {
-                hub.remove_channel(channel);
-                return Err(SubscribeError::from(error));
-            }
-            Ok(items)
+            core.subscribe(now, channel)?;
+            Ok::<_, SubscribeError>(hub.add_channel(channel))
         })??;
         Ok(Subscription { shared: Arc::clone(shared), channel: channel.to_owned(), items })
     }
@@ -70,9 +66,8 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         // A closed client has nothing to end.
         let _ = self.shared.command(|core, hub, now| {
-            if hub.remove_channel(&self.channel) {
-                core.unsubscribe(now, &self.channel);
-            }
+            hub.remove_channel(&self.channel);
+            core.unsubscribe(now, &self.channel);
         });
     }
 }

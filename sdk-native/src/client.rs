@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidewire_core::tables::TableQuery;
-use tidewire_core::wire::User;
+use tidewire_core::wire::{User, nickname};
 use tidewire_core::{
     Client as Core, Config, Input, Lane, Lifecycle, Network, Report, Restored, Status, Transport,
 };
@@ -107,6 +107,11 @@ impl ClientOptions {
 }
 
 /// A client. Cheap to clone; it is closed with the last clone, dialogs and subscriptions not counted.
+///
+/// # What survives the end of the program
+/// With a store, a message is safe once [`Outgoing::stored`] resolves, or its row is `queued`. A runtime that is dropped
+/// in an orderly way, as at the end of `#[tokio::main]`, waits up to 2 s for the disk to take what was sent before.
+/// `std::process::exit` and a crash wait for nothing: await [`Client::close`] or [`Outgoing::stored`] before.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
@@ -142,6 +147,11 @@ impl Client {
     /// [`OpenError`].
     pub fn open_on(options: ClientOptions, runtime: &Runtime) -> Result<Client, OpenError> {
         let endpoint = Endpoint::parse(&options.url, options.tls).ok_or(OpenError::BadUrl)?;
+        if let Identity::Guest(name) = &options.identity
+            && nickname(name).is_none()
+        {
+            return Err(OpenError::BadNickname);
+        }
         let store = Sqlite::open(&options.storage)?;
         if let Some(bytes) = options.storage_bytes {
             store.limit(bytes)?;
@@ -158,17 +168,22 @@ impl Client {
         };
         let (clock, restored) = (Clock::start(), store.restored()?);
         let core = core(options.config, &clock, restored)?;
-        let shared = Arc::new(Shared::new(core, clock));
+        let durable = matches!(options.storage, Storage::Folder(_));
+        let shared = Arc::new(Shared::new(core, clock, durable));
         let driver = Driver::new(Arc::clone(&shared), endpoint, provider, store)
             .map_err(|error| StoreOpenError::Unavailable(error.to_string()))?;
         runtime.spawn(driver.run());
         Ok(Client { handle: Arc::new(Handle { shared }) })
     }
 
-    /// Connects, and stays connected until told otherwise. Also leaves the state `failed`.
+    /// Connects, and stays connected until told otherwise. Also leaves the state `failed`, and in a pause between
+    /// attempts tries at once.
     pub fn connect(&self) {
         // A closed client stays closed, which its status says.
-        let _ = self.shared().command(|core, _, now| core.connect(now));
+        let _ = self.shared().command(|core, hub, now| {
+            hub.connects();
+            core.connect(now);
+        });
     }
 
     /// Goes offline until [`Client::connect`]. What is sent meanwhile waits.
@@ -189,7 +204,7 @@ impl Client {
 
     /// The connection as it is.
     pub fn status(&self) -> Status {
-        self.shared().hub(|hub| hub.status.borrow().clone())
+        self.shared().status()
     }
 
     /// The connection as it is, and a way to wait for a change.
@@ -238,7 +253,7 @@ impl Client {
     pub fn send(&self, channel: &str, kind: &str, body: &str) -> Result<Outgoing, SendError> {
         self.shared().command(|core, hub, now| {
             let id = core.send(now, channel, kind, body)?;
-            Ok(Outgoing { settled: hub.add_promise(&id), id })
+            Ok(Outgoing::new(hub, id))
         })?
     }
 
@@ -249,7 +264,7 @@ impl Client {
     pub fn send_in(&self, lane: Lane, channel: &str, kind: &str, body: &str) -> Result<Outgoing, SendError> {
         self.shared().command(|core, hub, now| {
             let id = core.send_in(now, lane, channel, kind, body)?;
-            Ok(Outgoing { settled: hub.add_promise(&id), id })
+            Ok(Outgoing::new(hub, id))
         })?
     }
 
@@ -280,7 +295,8 @@ impl Client {
         self.shared().command(|core, _, now| core.discard(now, id)).unwrap_or(false)
     }
 
-    /// Everything that happens from now on, for bindings and logs.
+    /// Everything that happens from now on, for bindings and logs. The first call before [`Client::connect`] also brings
+    /// what happened since the client was opened, such as messages of an earlier run that failed.
     pub fn events(&self) -> Events {
         Events::new(self.shared().hub(crate::hub::Hub::add_stream))
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tidewire_core::RowState;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use crate::dialog_state::DialogState;
 use crate::error::{OpError, SendError, SubscribeError};
-use crate::hub::{Rows, Settled};
+use crate::hub::{Hub, Rows};
+use crate::promise::Promise;
 use crate::shared::{Closed, Shared};
 
 /// A dialog that is kept up to date for as long as a handle to it exists. Cheap to clone.
@@ -20,6 +21,7 @@ struct Handle {
     shared: Arc<Shared>,
     id: String,
     rows: watch::Receiver<Rows>,
+    state: watch::Receiver<DialogState>,
 }
 
 impl std::fmt::Debug for Dialog {
@@ -30,16 +32,12 @@ impl std::fmt::Debug for Dialog {
 
 impl Dialog {
     pub(crate) fn open(shared: &Arc<Shared>, id: &str) -> Result<Dialog, SubscribeError> {
-        let rows = shared.command(|core, hub, now| {
-            if hub.add_dialog(id)
-                && let Err(error) = core.open_dialog(now, id)
-            {
-                hub.remove_dialog(id);
-                return Err(SubscribeError::from(error));
-            }
-            hub.watch_dialog(id).ok_or(SubscribeError::Closed)
+        let (rows, state) = shared.command(|core, hub, now| {
+            core.open_dialog(now, id)?;
+            Ok::<_, SubscribeError>(hub.add_dialog(id))
         })??;
-        Ok(Dialog { handle: Arc::new(Handle { shared: Arc::clone(shared), id: id.to_owned(), rows }) })
+        let handle = Handle { shared: Arc::clone(shared), id: id.to_owned(), rows, state };
+        Ok(Dialog { handle: Arc::new(handle) })
     }
 
     /// The dialog's id.
@@ -57,6 +55,16 @@ impl Dialog {
         self.handle.rows.clone()
     }
 
+    /// How the dialog stands: whether its rows are those of now, which answer is growing, what was left out.
+    pub fn state(&self) -> DialogState {
+        self.handle.state.borrow().clone()
+    }
+
+    /// The newest state, and a way to wait for newer ones. It ends when the client is closed.
+    pub fn watch_state(&self) -> watch::Receiver<DialogState> {
+        self.handle.state.clone()
+    }
+
     /// Writes a message. It is sent as soon as possible, after a restart of the process too if the client has a store.
     ///
     /// # Errors
@@ -70,13 +78,10 @@ impl Dialog {
     /// # Errors
     /// [`SendError`]; nothing is asked then.
     pub fn stop(&self) -> Result<Option<Outgoing>, SendError> {
-        let rows = self.rows();
-        let Some(run) = rows.iter().rev().find(|row| row.state == RowState::Streaming) else {
-            return Ok(None);
-        };
+        let Some(run) = self.state().run else { return Ok(None) };
         self.handle.shared.command(|core, hub, now| {
-            let id = core.stop(now, &self.handle.id, &run.id)?;
-            Ok(Some(Outgoing { settled: hub.add_promise(&id), id }))
+            let id = core.stop(now, &self.handle.id, &run)?;
+            Ok(Some(Outgoing::new(hub, id)))
         })?
     }
 
@@ -96,25 +101,28 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // A closed client has nothing to end.
         let _ = self.shared.command(|core, hub, now| {
-            if hub.remove_dialog(&self.id) {
-                core.close_dialog(now, &self.id);
-            }
+            hub.remove_dialog(&self.id);
+            core.close_dialog(now, &self.id);
         });
     }
 }
 
-/// A message on its way.
-#[derive(Debug)]
+/// A message on its way. Cheap to clone; each wait can be repeated, and dropping it changes nothing about the message.
+#[derive(Debug, Clone)]
 pub struct Outgoing {
-    pub(crate) id: String,
-    pub(crate) settled: oneshot::Receiver<Settled>,
+    id: String,
+    promise: Promise,
 }
 
 impl Outgoing {
+    pub(crate) fn new(hub: &mut Hub, id: String) -> Outgoing {
+        Outgoing { promise: hub.add_promise(&id), id }
+    }
+
     pub(crate) fn text(shared: &Shared, dialog: &str, text: &str) -> Result<Outgoing, SendError> {
         shared.command(|core, hub, now| {
             let id = core.send_text(now, dialog, text)?;
-            Ok(Outgoing { settled: hub.add_promise(&id), id })
+            Ok(Outgoing::new(hub, id))
         })?
     }
 
@@ -123,12 +131,22 @@ impl Outgoing {
         &self.id
     }
 
+    /// Waits until it can't be lost by the end of this program any more: it is in the store on disk, or the server has it.
+    /// With [`Storage::Memory`](crate::Storage::Memory), and for what is sent in the session lane, only the latter counts.
+    ///
+    /// # Errors
+    /// [`OpError`]: refused, discarded, or the client was closed before it was safe. While a disk is full it waits until
+    /// the message is stored or committed after all; the row says `saving` meanwhile.
+    pub async fn stored(&self) -> Result<(), OpError> {
+        self.promise.stored().await
+    }
+
     /// Waits until the server has committed it, and returns its offset in the channel.
     ///
     /// # Errors
     /// [`OpError`]: refused for now or for good, discarded, or not acknowledged before the client was closed.
-    pub async fn acked(self) -> Result<u64, OpError> {
-        self.settled.await.unwrap_or(Err(OpError::Closed))
+    pub async fn acked(&self) -> Result<u64, OpError> {
+        self.promise.settled().await
     }
 }
 

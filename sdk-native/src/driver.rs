@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tidewire_core::{ConnId, Input, Output, TokenAsk, TokenError};
+use tidewire_core::{ConnId, Input, Lifecycle, Output, TokenAsk, TokenError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -18,6 +19,9 @@ const REPORTS: usize = 64;
 /// With how many bytes under way to the disk the driver stops reading from sockets until some are written.
 const STORE_BYTES: usize = 16 * 1024 * 1024;
 
+/// How long the end of a runtime may wait for the disk.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 type TokenAnswer = (TokenAsk, Result<String, TokenError>);
 
 /// Owns the sockets, the store's queue and the token request.
@@ -29,7 +33,8 @@ pub(crate) struct Driver {
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     answers: (mpsc::UnboundedSender<TokenAnswer>, mpsc::UnboundedReceiver<TokenAnswer>),
     asking: Option<JoinHandle<()>>,
-    store: StoreQueue,
+    /// Gone once the driver has ended.
+    store: Option<StoreQueue>,
     stored: mpsc::UnboundedReceiver<Stored>,
     /// Bytes that the store has not reported yet.
     storing: usize,
@@ -52,7 +57,7 @@ impl Driver {
             reports: mpsc::channel(REPORTS),
             answers: mpsc::unbounded_channel(),
             asking: None,
-            store: StoreQueue::start(store, report)?,
+            store: Some(StoreQueue::start(store, report)?),
             stored,
             storing: 0,
         })
@@ -60,8 +65,6 @@ impl Driver {
 
     /// Runs until the client is closed and everything is stored.
     pub(crate) async fn run(mut self) {
-        // Also when the runtime shuts down under this task: no promise is left open.
-        let _end = End(Arc::clone(&self.shared));
         let mut received = Vec::with_capacity(REPORTS);
         loop {
             let work = self.shared.work();
@@ -97,7 +100,7 @@ impl Driver {
             asking.abort();
         }
         // The end of the reports says that the file is closed and unlocked.
-        drop(self.store);
+        drop(self.store.take());
         while self.stored.recv().await.is_some() {}
     }
 
@@ -110,7 +113,8 @@ impl Driver {
             Output::Transmit { conn, message } => {
                 if self.sockets.get(&conn).is_some_and(|socket| !socket.send(message.0)) {
                     self.sockets.remove(&conn);
-                    self.shared.feed(|core, now| core.handle(now, Input::Closed { conn, code: 1006 }));
+                    self.shared
+                        .feed(|core, now| core.handle(now, Input::Closed { conn, code: 1006, cause: None }));
                 }
             }
             Output::Close { conn, code } => {
@@ -119,7 +123,11 @@ impl Driver {
                 }
             }
             Output::FetchToken { ask, renew } => self.fetch(ask, renew),
-            Output::Store { store, change } => self.storing += self.store.put(store, change),
+            Output::Store { store, change } => {
+                if let Some(queue) = &self.store {
+                    self.storing += queue.put(store, change);
+                }
+            }
             Output::Event(_) | Output::Wait { .. } => unreachable!("kept by the shared state"),
         }
     }
@@ -130,7 +138,8 @@ impl Driver {
         let asked = tokio::spawn(async move {
             let call = tokio::spawn(async move { provider.token(renew).await });
             let _dropped_with_this_task = AbortOnDrop(call.abort_handle());
-            let result = call.await.unwrap_or(Err(TokenError::Unavailable));
+            let result =
+                call.await.unwrap_or_else(|_| Err(TokenError::unavailable("the token provider panicked")));
             // Nobody listens once the driver has ended.
             let _ = answers.send((ask, result));
         });
@@ -141,7 +150,7 @@ impl Driver {
 
     fn report(&mut self, received: &mut Vec<Report>) {
         for report in received.iter() {
-            if let Report::Closed(conn, _) = report {
+            if let Report::Closed(conn, ..) = report {
                 self.sockets.remove(conn);
             }
         }
@@ -152,18 +161,29 @@ impl Driver {
                     Report::Received(conn, text) => {
                         core.handle(now, Input::Received { conn, text: text.as_str() });
                     }
-                    Report::Closed(conn, code) => core.handle(now, Input::Closed { conn, code }),
+                    Report::Closed(conn, code, cause) => {
+                        core.handle(now, Input::Closed { conn, code, cause: cause.as_deref() });
+                    }
                 }
             }
         });
     }
 }
 
-struct End(Arc<Shared>);
-
-impl Drop for End {
+impl Drop for Driver {
+    /// Also when the runtime shuts down under the driver's task: what was sent before goes to the disk, and no promise is
+    /// left open.
     fn drop(&mut self) {
-        self.0.end();
+        if let Some(queue) = self.store.take() {
+            self.shared.feed(|core, now| core.handle(now, Input::Lifecycle(Lifecycle::Frozen)));
+            for effect in self.shared.work().effects {
+                if let Output::Store { store, change } = effect {
+                    queue.put(store, change);
+                }
+            }
+            queue.finish(FAREWELL);
+        }
+        self.shared.end();
     }
 }
 

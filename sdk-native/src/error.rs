@@ -9,6 +9,9 @@ pub enum OpenError {
     /// The server's address is not `http(s)://host[:port][/prefix]` or the same with `ws(s)`.
     #[error("the server's address is not a valid http, https, ws or wss address without a query")]
     BadUrl,
+    /// The guest's nickname is not 1 to 40 characters without control characters.
+    #[error("a nickname has 1 to 40 characters, and no control characters")]
+    BadNickname,
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreOpenError),
@@ -19,6 +22,7 @@ impl OpenError {
     pub fn code(&self) -> &'static str {
         match self {
             OpenError::BadUrl => "bad_url",
+            OpenError::BadNickname => "bad_nickname",
             OpenError::Store(error) => error.code(),
         }
     }

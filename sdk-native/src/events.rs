@@ -30,6 +30,11 @@ pub enum ClientEvent {
         /// How far.
         state: OpState,
     },
+    /// A message is in the store: the end of this process does not lose it any more.
+    Stored {
+        /// Its id.
+        id: String,
+    },
     /// A subscription changed.
     Channel {
         /// The channel.
@@ -86,6 +91,7 @@ impl From<Event> for ClientEvent {
             Event::Status(status) => ClientEvent::Status(status),
             Event::User(user) => ClientEvent::User(user),
             Event::Op { id, channel, state } => ClientEvent::Op { id, channel, state },
+            Event::Stored { id } => ClientEvent::Stored { id },
             Event::Channel { channel, state } => ClientEvent::Channel { channel, state },
             Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
             Event::Signal { signal, by } => ClientEvent::Signal { signal, by },

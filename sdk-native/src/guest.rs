@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::token::{TokenError, TokenFuture, TokenProvider};
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, Unreachable};
 
 /// The file's name in the store's folder.
 const FILE: &str = "guest.json";
@@ -73,15 +73,12 @@ impl GuestSession {
         let old = kept.as_ref().map(|pass| pass.token.as_str());
         let answer = match self.ask(old).await {
             // The server no longer knows this guest, or never did: be a new one.
-            Err(StatusCode::UNAUTHORIZED) if old.is_some() => self.ask(None).await,
+            Err(Refusal { status: Some(StatusCode::UNAUTHORIZED), .. }) if old.is_some() => {
+                self.ask(None).await
+            }
             answer => answer,
         };
-        let answer = answer.map_err(|status| match status {
-            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                TokenError::Unauthorized
-            }
-            _ => TokenError::Unavailable,
-        })?;
+        let answer = answer.map_err(Refusal::into_token_error)?;
         let pass = Pass { server: self.endpoint.socket_url(), token: answer.token };
         if let Some(file) = self.file.as_deref()
             && let Err(error) = write(file, &pass)
@@ -94,17 +91,18 @@ impl GuestSession {
         Ok(token)
     }
 
-    /// One request; an error carries the status, or 503 where there is none.
-    async fn ask(&self, old: Option<&str>) -> Result<Answer, StatusCode> {
+    async fn ask(&self, old: Option<&str>) -> Result<Answer, Refusal> {
         let answer = tokio::time::timeout(PATIENCE, self.post(old)).await;
-        let (status, body) = answer.ok().flatten().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-        if !status.is_success() {
-            return Err(status);
+        let (status, retry_after, body) = answer.unwrap_or(Err(Unreachable::NoRoute))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|_| Unreachable::BadAnswer.into());
         }
-        serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_GATEWAY)
+        let said = serde_json::from_slice(&body).ok().map(|Refused { error }| error);
+        Err(Refusal { status: Some(status), cause: Unreachable::Http(status.as_u16()), retry_after, said })
     }
 
-    async fn post(&self, old: Option<&str>) -> Option<(StatusCode, Bytes)> {
+    /// One request: the status, the seconds of `Retry-After`, and the body.
+    async fn post(&self, old: Option<&str>) -> Result<(StatusCode, Option<u64>, Bytes), Unreachable> {
         let body = serde_json::json!({ "nickname": self.nickname }).to_string();
         let mut request = Request::post(self.endpoint.path("/v1/guest"))
             .header(HOST, self.endpoint.authority())
@@ -112,14 +110,18 @@ impl GuestSession {
         if let Some(old) = old {
             request = request.header(AUTHORIZATION, format!("Bearer {old}"));
         }
-        let request = request.body(Full::new(Bytes::from(body))).ok()?;
-        let stream = TokioIo::new(self.endpoint.connect().await.ok()?);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.ok()?;
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|_| Unreachable::BadAnswer)?;
+        let stream = TokioIo::new(self.endpoint.connect().await?);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(stream).await.map_err(|_| Unreachable::BadAnswer)?;
         let talk = async {
-            let response = sender.send_request(request).await.ok()?;
+            let response = sender.send_request(request).await.map_err(|_| Unreachable::BadAnswer)?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.ok()?;
-            Some((status, body.to_bytes()))
+            let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = header.and_then(|seconds| seconds.parse().ok());
+            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+            let body = body.map_err(|_| Unreachable::BadAnswer)?;
+            Ok((status, retry_after, body.to_bytes()))
         };
         tokio::pin!(talk, connection);
         // The connection moves the bytes; when it ends first, what it brought is still read.
@@ -127,6 +129,50 @@ impl GuestSession {
             answer = &mut talk => answer,
             _ = &mut connection => talk.await,
         }
+    }
+}
+
+/// Why there is no token: the server said no, or there is none that could.
+struct Refusal {
+    status: Option<StatusCode>,
+    cause: Unreachable,
+    /// In seconds.
+    retry_after: Option<u64>,
+    said: Option<Problem>,
+}
+
+/// The body of an HTTP error (protocol section 7).
+#[derive(Deserialize)]
+struct Refused {
+    error: Problem,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    message: String,
+}
+
+impl From<Unreachable> for Refusal {
+    fn from(cause: Unreachable) -> Refusal {
+        Refusal { status: None, cause, retry_after: None, said: None }
+    }
+}
+
+impl Refusal {
+    /// What the server refuses once it refuses always, unless it is busy or what answers is another server.
+    fn into_token_error(self) -> TokenError {
+        let terminal = self.said.is_some()
+            && self.status.is_some_and(|status| {
+                status.is_client_error()
+                    && !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::NOT_FOUND)
+            });
+        let (code, message) = match self.said {
+            Some(Problem { code, message }) => (code, message),
+            None => (self.cause.code().into_owned(), String::new()),
+        };
+        let retry_after_ms = self.retry_after.map(|seconds| seconds.saturating_mul(1_000));
+        TokenError { terminal, retry_after_ms, ..TokenError::new(code, message) }
     }
 }
 

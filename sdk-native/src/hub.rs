@@ -3,20 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use tidewire_core::wire::User;
-use tidewire_core::{Change, Event, OpState, Row, State, Status};
+use tidewire_core::wire::{DIALOG_PREFIX, User};
+use tidewire_core::{Change, Event, OpState, Row, RowState, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::channel::ChannelItem;
-use crate::error::OpError;
+use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::{ClientEvent, EventQueue};
+use crate::promise::{Promise, Promised};
 use crate::table::{Seen, TableQueue, TableView};
 
 /// A dialog's rows at one moment. Cheap to clone; rows that did not change are shared with the snapshot before.
 pub type Rows = Arc<[Arc<Row>]>;
-
-/// What settles a promise.
-pub(crate) type Settled = Result<u64, OpError>;
 
 /// How many items of a raw subscription wait for a slow reader.
 const CHANNEL_QUEUE: usize = 256;
@@ -28,7 +26,11 @@ pub(crate) struct Hub {
     dialogs: HashMap<String, DialogView>,
     channels: HashMap<String, ChannelView>,
     tables: HashMap<u32, TableView>,
-    promises: HashMap<String, oneshot::Sender<Settled>>,
+    promises: HashMap<String, Promised>,
+    /// Whether what is stored survives the process.
+    durable: bool,
+    /// What happened before anybody asked for events; until the client connects.
+    early: Option<Arc<EventQueue>>,
     streams: Vec<Weak<EventQueue>>,
     /// Dialogs whose rows changed since the last publication, and what happened since.
     dirty: HashSet<String>,
@@ -39,6 +41,7 @@ pub(crate) struct Hub {
 struct DialogView {
     rows: Vec<Arc<Row>>,
     published: watch::Sender<Rows>,
+    state: watch::Sender<DialogState>,
     handles: usize,
 }
 
@@ -48,8 +51,16 @@ struct ChannelView {
 }
 
 impl Hub {
-    pub(crate) fn new() -> Hub {
-        let idle = Status { state: State::Idle, attempt: 0, retry_in_ms: None, cause: None, waiting: 0 };
+    /// `durable` says whether what is stored survives the process.
+    pub(crate) fn new(durable: bool) -> Hub {
+        let idle = Status {
+            state: State::Idle,
+            attempt: 0,
+            retry_in_ms: None,
+            cause: None,
+            message: None,
+            waiting: 0,
+        };
         Hub {
             status: watch::Sender::new(idle),
             user: watch::Sender::new(None),
@@ -57,6 +68,8 @@ impl Hub {
             channels: HashMap::new(),
             tables: HashMap::new(),
             promises: HashMap::new(),
+            durable,
+            early: Some(Arc::default()),
             streams: Vec::new(),
             dirty: HashSet::new(),
             news: Vec::new(),
@@ -66,51 +79,49 @@ impl Hub {
 
     // Readers come and go.
 
-    /// One handle more on a dialog; true when it is the first.
-    pub(crate) fn add_dialog(&mut self, dialog: &str) -> bool {
+    /// One handle more on a dialog.
+    pub(crate) fn add_dialog(
+        &mut self,
+        dialog: &str,
+    ) -> (watch::Receiver<Rows>, watch::Receiver<DialogState>) {
         let view = self.dialogs.entry(dialog.to_owned()).or_insert_with(|| DialogView {
             rows: Vec::new(),
             published: watch::Sender::new(Arc::from([])),
+            state: watch::Sender::new(DialogState::default()),
             handles: 0,
         });
         view.handles += 1;
-        view.handles == 1
+        (view.published.subscribe(), view.state.subscribe())
     }
 
-    /// One handle less; true when it was the last.
-    pub(crate) fn remove_dialog(&mut self, dialog: &str) -> bool {
-        let Some(view) = self.dialogs.get_mut(dialog) else { return false };
-        view.handles -= 1;
-        let last = view.handles == 0;
-        if last {
-            self.dialogs.remove(dialog);
+    /// One handle less.
+    pub(crate) fn remove_dialog(&mut self, dialog: &str) {
+        if let Some(view) = self.dialogs.get_mut(dialog) {
+            view.handles -= 1;
+            if view.handles == 0 {
+                self.dialogs.remove(dialog);
+            }
         }
-        last
     }
 
-    pub(crate) fn watch_dialog(&self, dialog: &str) -> Option<watch::Receiver<Rows>> {
-        self.dialogs.get(dialog).map(|view| view.published.subscribe())
-    }
-
-    /// One reader more on a channel, and whether it is the first.
-    pub(crate) fn add_channel(&mut self, channel: &str) -> (broadcast::Receiver<ChannelItem>, bool) {
+    /// One reader more on a channel.
+    pub(crate) fn add_channel(&mut self, channel: &str) -> broadcast::Receiver<ChannelItem> {
         let view = self
             .channels
             .entry(channel.to_owned())
             .or_insert_with(|| ChannelView { items: broadcast::Sender::new(CHANNEL_QUEUE), handles: 0 });
         view.handles += 1;
-        (view.items.subscribe(), view.handles == 1)
+        view.items.subscribe()
     }
 
-    /// One reader less; true when it was the last.
-    pub(crate) fn remove_channel(&mut self, channel: &str) -> bool {
-        let Some(view) = self.channels.get_mut(channel) else { return false };
-        view.handles -= 1;
-        let last = view.handles == 0;
-        if last {
-            self.channels.remove(channel);
+    /// One reader less.
+    pub(crate) fn remove_channel(&mut self, channel: &str) {
+        if let Some(view) = self.channels.get_mut(channel) {
+            view.handles -= 1;
+            if view.handles == 0 {
+                self.channels.remove(channel);
+            }
         }
-        last
     }
 
     /// The updates of a view.
@@ -129,14 +140,19 @@ impl Hub {
         self.tables.entry(view).or_insert_with(TableView::new).wait(tx)
     }
 
-    pub(crate) fn add_promise(&mut self, op: &str) -> oneshot::Receiver<Settled> {
-        let (promise, settled) = oneshot::channel();
-        self.promises.insert(op.to_owned(), promise);
-        settled
+    pub(crate) fn add_promise(&mut self, op: &str) -> Promise {
+        let (promised, promise) = Promised::new();
+        self.promises.insert(op.to_owned(), promised);
+        promise
+    }
+
+    /// Whoever wants to hear of everything has asked for it by now.
+    pub(crate) fn connects(&mut self) {
+        self.early = None;
     }
 
     pub(crate) fn add_stream(&mut self) -> Arc<EventQueue> {
-        let queue = Arc::new(EventQueue::default());
+        let queue = self.early.take().unwrap_or_default();
         if self.ended {
             queue.end();
         }
@@ -155,6 +171,11 @@ impl Hub {
             changes.iter().for_each(|change| fold(&mut view.rows, change));
             self.dirty.insert(dialog.clone());
         }
+        if let Event::Channel { channel, state } = &event
+            && let Some(view) = channel.strip_prefix(DIALOG_PREFIX).and_then(|id| self.dialogs.get(id))
+        {
+            view.state.send_modify(|known| known.follow(state));
+        }
         self.news.push(event.into());
     }
 
@@ -163,7 +184,7 @@ impl Hub {
     pub(crate) fn publish(&mut self) {
         for dialog in self.dirty.drain() {
             if let Some(view) = self.dialogs.get(&dialog) {
-                view.published.send_replace(view.rows.clone().into());
+                view.publish();
             }
         }
         let news = std::mem::take(&mut self.news);
@@ -175,6 +196,11 @@ impl Hub {
                 ClientEvent::Status(status) => drop(self.status.send_replace(status.clone())),
                 ClientEvent::User(user) => drop(self.user.send_replace(Some(user.clone()))),
                 ClientEvent::Op { id, state, .. } => self.settle(id, state),
+                ClientEvent::Stored { id } => {
+                    if let Some(promise) = self.promises.get(id).filter(|_| self.durable) {
+                        promise.stored();
+                    }
+                }
                 ClientEvent::Channel { channel, state } => {
                     self.tell(channel, ChannelItem::State(state.clone()))
                 }
@@ -191,7 +217,7 @@ impl Hub {
             let view = self.dialogs.get(dialog)?;
             Some(view.rows.iter().map(|row| Row::clone(row)).collect())
         };
-        for stream in self.streams.iter().filter_map(Weak::upgrade) {
+        for stream in self.streams.iter().filter_map(Weak::upgrade).chain(self.early.clone()) {
             stream.push(&news, rows);
         }
     }
@@ -199,27 +225,18 @@ impl Hub {
     /// Nothing follows: settles every promise and ends every stream.
     pub(crate) fn end(&mut self) {
         self.ended = true;
-        for (_, promise) in self.promises.drain() {
-            let _ = promise.send(Err(OpError::Closed));
-        }
+        self.promises.clear();
         self.tables.drain().for_each(|(_, view)| view.end());
         self.channels.clear();
-        self.dialogs.clear();
+        for (_, view) in self.dialogs.drain() {
+            view.state.send_modify(|known| known.status = DialogStatus::Closed);
+        }
         self.streams.drain(..).filter_map(|stream| stream.upgrade()).for_each(|stream| stream.end());
     }
 
     fn settle(&mut self, op: &str, state: &OpState) {
-        let settled = match state {
-            OpState::Queued | OpState::Sending => return,
-            OpState::Acked { offset } => Ok(*offset),
-            OpState::Failed { code, message } => {
-                Err(OpError::Failed { code: code.clone(), message: message.clone() })
-            }
-            OpState::Discarded => Err(OpError::Discarded),
-        };
-        if let Some(promise) = self.promises.remove(op) {
-            // Nobody may be waiting for it any more.
-            let _ = promise.send(settled);
+        if self.promises.get(op).is_some_and(|promise| promise.follow(state)) {
+            self.promises.remove(op);
         }
     }
 
@@ -228,6 +245,15 @@ impl Hub {
             // An error means that there is no reader at this moment.
             let _ = view.items.send(item);
         }
+    }
+}
+
+impl DialogView {
+    fn publish(&self) {
+        self.published.send_replace(self.rows.clone().into());
+        let growing = self.rows.iter().rev().find(|row| row.state == RowState::Streaming);
+        let run = growing.map(|row| row.id.clone());
+        self.state.send_if_modified(|known| std::mem::replace(&mut known.run, run.clone()) != run);
     }
 }
 

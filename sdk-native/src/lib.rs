@@ -26,6 +26,7 @@ mod channel;
 mod client;
 mod clock;
 mod dialog;
+mod dialog_state;
 mod driver;
 pub mod error;
 mod events;
@@ -33,6 +34,7 @@ mod events;
 mod ffi;
 mod guest;
 mod hub;
+mod promise;
 mod requests;
 mod shared;
 mod socket;
@@ -44,6 +46,7 @@ mod transport;
 pub use channel::{ChannelItem, Subscription};
 pub use client::{Client, ClientOptions};
 pub use dialog::{Dialog, Outgoing};
+pub use dialog_state::{DialogState, DialogStatus};
 pub use error::{
     AwaitTxError, OpError, OpenError, SendError, StoreOpenError, SubscribeError, TableOpenError,
 };

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::driver::AbortOnDrop;
 use crate::socket::{ABNORMAL, GOODBYE, MESSAGE_BYTES, Report};
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, Unreachable};
 
 /// Longest answer to the request that opens a connection, in bytes.
 const ANSWER_BYTES: usize = 4 * 1024;
@@ -34,12 +34,23 @@ const IDLE: Duration = Duration::from_secs(2);
 const BYE: &str = r#"{"t":"bye"}"#;
 
 /// A request or its response failed, or the server refused it.
-struct Failed;
+struct Failed(Unreachable);
 
-impl<E: std::error::Error> From<E> for Failed {
-    fn from(_: E) -> Failed {
-        // The libraries' messages may hold what a peer sent.
-        Failed
+impl From<Unreachable> for Failed {
+    fn from(cause: Unreachable) -> Failed {
+        Failed(cause)
+    }
+}
+
+impl From<hyper::Error> for Failed {
+    fn from(error: hyper::Error) -> Failed {
+        Failed(if error.is_parse() { Unreachable::BadAnswer } else { Unreachable::NoRoute })
+    }
+}
+
+impl From<hyper::http::Error> for Failed {
+    fn from(_: hyper::http::Error) -> Failed {
+        Failed(Unreachable::BadAnswer)
     }
 }
 
@@ -70,10 +81,13 @@ pub(crate) async fn run(
         _ = &mut closed => return,
     };
     // A report that can't be delivered means that the driver has ended.
-    let Ok(connection) = opened else {
-        tracing::debug!(conn = conn.0, transport = transport.as_str(), "dial failed");
-        let _ = reports.send(Report::Closed(conn, ABNORMAL)).await;
-        return;
+    let connection = match opened {
+        Ok(connection) => connection,
+        Err(Failed(cause)) => {
+            tracing::debug!(conn = conn.0, transport = transport.as_str(), cause = %cause.code(), "dial failed");
+            let _ = reports.send(Report::Closed(conn, ABNORMAL, Some(cause.code()))).await;
+            return;
+        }
     };
     if reports.send(Report::Opened(conn)).await.is_err() {
         return;
@@ -91,7 +105,7 @@ pub(crate) async fn run(
     match ended {
         Ok(code) => {
             tracing::debug!(conn = conn.0, code, "connection over");
-            let _ = reports.send(Report::Closed(conn, code)).await;
+            let _ = reports.send(Report::Closed(conn, code, None)).await;
         }
         // The queue has an end now; what waits in it is still sent, and `bye`.
         Err(Ok(_)) => {
@@ -113,11 +127,13 @@ async fn open(line: &mut Line) -> Result<String, Failed> {
     let request = line.request(Method::POST, "/v1/http", None).body(Full::default())?;
     let response = line.ask(request).await?;
     if response.status() != StatusCode::CREATED {
-        return Err(Failed);
+        return Err(Failed(Unreachable::Http(response.status().as_u16())));
     }
-    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|_| Failed)?;
+    let broken = |_| Failed(Unreachable::BadAnswer);
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(broken)?;
     line.rest();
-    let opened: Opened = serde_json::from_slice(&body.to_bytes())?;
+    let opened: Opened =
+        serde_json::from_slice(&body.to_bytes()).map_err(|_| Failed(Unreachable::BadAnswer))?;
     Ok(opened.connection)
 }
 
@@ -143,10 +159,11 @@ async fn send_all(
             .body(Full::from(message))?;
         let response = line.ask(request).await?;
         let status = response.status();
-        Limited::new(response.into_body(), ANSWER_BYTES).collect().await.map_err(|_| Failed)?;
+        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        body.map_err(|_| Failed(Unreachable::BadAnswer))?;
         line.rest();
         if status != StatusCode::NO_CONTENT {
-            return Err(Failed);
+            return Err(Failed(Unreachable::Http(status.as_u16())));
         }
     }
 }
@@ -199,7 +216,10 @@ async fn fetch(
 async fn ask_for_lines(line: &mut Line, path: &str, connection: &str) -> Result<Incoming, Failed> {
     let request = line.request(Method::GET, path, Some(connection)).body(Full::default())?;
     let response = line.ask(request).await?;
-    if response.status() == StatusCode::OK { Ok(response.into_body()) } else { Err(Failed) }
+    match response.status() {
+        StatusCode::OK => Ok(response.into_body()),
+        status => Err(Failed(Unreachable::Http(status.as_u16()))),
+    }
 }
 
 /// The close code, if this is the connection's last line.

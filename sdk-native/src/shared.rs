@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tidewire_core::{Client as Core, Now, Output, Time};
+use tidewire_core::{Client as Core, Now, Output, Status, Time};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
@@ -14,6 +14,8 @@ pub(crate) struct Shared {
     wake: Notify,
     clock: Clock,
     ended: watch::Sender<bool>,
+    /// The process that has the threads.
+    process: u32,
 }
 
 struct State {
@@ -38,13 +40,42 @@ pub(crate) struct Work {
 pub(crate) struct Closed;
 
 impl Shared {
-    pub(crate) fn new(core: Core, clock: Clock) -> Shared {
-        let state = State { core, hub: Hub::new(), effects: Vec::new(), until: None, closing: false };
-        Shared { state: Mutex::new(state), wake: Notify::new(), clock, ended: watch::Sender::new(false) }
+    /// `durable` says whether what is stored survives the process.
+    pub(crate) fn new(core: Core, clock: Clock, durable: bool) -> Shared {
+        let hub = Hub::new(durable);
+        let mut state = State { core, hub, effects: Vec::new(), until: None, closing: false };
+        // The first status is what an earlier run left, not a guess.
+        state.drain(clock.now());
+        Shared {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            clock,
+            ended: watch::Sender::new(false),
+            process: std::process::id(),
+        }
+    }
+
+    /// The connection as it is. In a forked process it is closed: the threads that would drive it are the parent's.
+    pub(crate) fn status(&self) -> Status {
+        if self.is_forked() {
+            let message = Some("this process is a fork; open a client of its own in it".to_owned());
+            let cause = Some("forked".to_owned());
+            let state = tidewire_core::State::Closed;
+            return Status { state, attempt: 0, retry_in_ms: None, cause, message, waiting: 0 };
+        }
+        self.lock().hub.status.borrow().clone()
+    }
+
+    /// Whether this process is a child of the one that opened the client. The lock may be held there for ever, so ask first.
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id()
     }
 
     /// Carries out a command, unless the client was closed. What it changes is visible when this returns.
     pub(crate) fn command<R>(&self, run: impl FnOnce(&mut Core, &mut Hub, Now) -> R) -> Result<R, Closed> {
+        if self.is_forked() {
+            return Err(Closed);
+        }
         let mut state = self.lock();
         if state.closing {
             return Err(Closed);
@@ -69,6 +100,9 @@ impl Shared {
 
     /// Ends the connection for good. The driver ends once the store is on disk.
     pub(crate) fn close(&self) {
+        if self.is_forked() {
+            return;
+        }
         let mut state = self.lock();
         if !state.closing {
             state.closing = true;
@@ -89,10 +123,11 @@ impl Shared {
         self.wake.notified().await;
     }
 
-    /// The driver has ended: settles what is left.
+    /// The driver has ended, with the client or with its runtime: says so, and settles what is left.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.closing = true;
+        self.step(&mut state, |core, _, now| core.close(now));
         state.hub.end();
         drop(state);
         self.ended.send_replace(true);

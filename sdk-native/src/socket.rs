@@ -1,5 +1,6 @@
 //! One attempt at a connection: a task that dials, reports what arrives and sends what it is given. Here is the WebSocket's.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -15,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::requests;
-use crate::transport::{Endpoint, Stream};
+use crate::transport::{Endpoint, Stream, Unreachable};
 
 /// Largest message taken, in bytes; the protocol allows servers half of it.
 pub(crate) const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -32,8 +33,8 @@ pub(crate) enum Report {
     Opened(ConnId),
     /// A text message came.
     Received(ConnId, Utf8Bytes),
-    /// It is over, with this close code.
-    Closed(ConnId, u16),
+    /// It is over, with this close code; where it never began, with a code for why.
+    Closed(ConnId, u16, Option<Cow<'static, str>>),
 }
 
 /// The driver's end of a socket's task. Dropping it ends the task without a goodbye.
@@ -90,8 +91,8 @@ async fn run(
     let socket = match dialed {
         Ok(socket) => socket,
         Err(error) => {
-            tracing::debug!(conn = conn.0, kind = kind(&error), "dial failed");
-            let _ = reports.send(Report::Closed(conn, ABNORMAL)).await;
+            tracing::debug!(conn = conn.0, cause = %error.code(), "dial failed");
+            let _ = reports.send(Report::Closed(conn, ABNORMAL, Some(error.code()))).await;
             return;
         }
     };
@@ -106,7 +107,7 @@ async fn run(
     };
     match code {
         Ok(code) => {
-            let _ = reports.send(Report::Closed(conn, code)).await;
+            let _ = reports.send(Report::Closed(conn, code, None)).await;
             // Answers the peer's close frame.
             let _ = tokio::time::timeout(GOODBYE, sink.close()).await;
         }
@@ -117,13 +118,18 @@ async fn run(
     }
 }
 
-async fn dial(endpoint: &Endpoint) -> Result<WebSocketStream<Box<dyn Stream>>, Error> {
-    let mut request = endpoint.socket_url().into_client_request()?;
+async fn dial(endpoint: &Endpoint) -> Result<WebSocketStream<Box<dyn Stream>>, Unreachable> {
+    let url = endpoint.socket_url();
+    let mut request = url.into_client_request().map_err(|_| Unreachable::BadAnswer)?;
     request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("tidewire.v1"));
     let stream = endpoint.connect().await?;
     let config = Some(websocket_config());
-    let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, config).await?;
-    Ok(socket)
+    let shaken = tokio_tungstenite::client_async_with_config(request, stream, config).await;
+    shaken.map(|(socket, _)| socket).map_err(|error| match error {
+        Error::Http(response) => Unreachable::Http(response.status().as_u16()),
+        Error::Io(_) | Error::ConnectionClosed => Unreachable::NoRoute,
+        _ => Unreachable::BadAnswer,
+    })
 }
 
 /// For tests of the WebSocket itself: the settings of every socket.

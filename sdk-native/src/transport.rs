@@ -1,11 +1,13 @@
 //! The server's address, and a TCP or TLS stream to it.
 
-use std::io;
+use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -40,10 +42,15 @@ impl Endpoint {
             return None;
         }
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        // The library takes a port that is none for no port.
+        let port = match uri.authority()?.as_str().strip_prefix(uri.host()?)?.strip_prefix(':') {
+            Some(digits) => digits.parse().ok()?,
+            None if secure => 443,
+            None => 80,
+        };
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let tls = secure.then(|| tls.unwrap_or_else(mozilla_roots));
-        (!host.is_empty()).then_some(Endpoint { host, port, prefix, tls })
+        (!host.is_empty() && port > 0).then_some(Endpoint { host, port, prefix, tls })
     }
 
     /// The value of the `Host` header.
@@ -67,12 +74,53 @@ impl Endpoint {
     }
 
     /// Connects, and shakes hands where the address asks for TLS.
-    pub(crate) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
-        tcp.set_nodelay(true)?;
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Stream>, Unreachable> {
+        let found = lookup_host((self.host.as_str(), self.port)).await.map_err(|_| Unreachable::Dns)?;
+        let addresses: Vec<SocketAddr> = found.collect();
+        if addresses.is_empty() {
+            return Err(Unreachable::Dns);
+        }
+        let tcp = TcpStream::connect(addresses.as_slice()).await.map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => Unreachable::Refused,
+            _ => Unreachable::NoRoute,
+        })?;
+        tcp.set_nodelay(true).map_err(|_| Unreachable::NoRoute)?;
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
-        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
-        Ok(Box::new(TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?))
+        let name = ServerName::try_from(self.host.clone()).map_err(|_| Unreachable::Tls)?;
+        let shaken = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await;
+        Ok(Box::new(shaken.map_err(|_| Unreachable::Tls)?))
+    }
+}
+
+/// Why there is no connection to a server, as far as this side can tell. The libraries' messages may
+/// hold what a peer sent, so none of them is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreachable {
+    /// The host's name leads to no address.
+    Dns,
+    /// Nothing listens there.
+    Refused,
+    /// No way to the host, or none that answers.
+    NoRoute,
+    /// The TLS handshake failed: another protocol, or a certificate that is not trusted.
+    Tls,
+    /// Something answered that is no Tidewire server, with this HTTP status.
+    Http(u16),
+    /// Something answered that is no HTTP.
+    BadAnswer,
+}
+
+impl Unreachable {
+    /// Stable code, which becomes the status's cause.
+    pub(crate) fn code(self) -> Cow<'static, str> {
+        match self {
+            Unreachable::Dns => "dns".into(),
+            Unreachable::Refused => "refused".into(),
+            Unreachable::NoRoute => "unreachable".into(),
+            Unreachable::Tls => "tls".into(),
+            Unreachable::Http(status) => format!("http_{status}").into(),
+            Unreachable::BadAnswer => "bad_answer".into(),
+        }
     }
 }
 
@@ -106,7 +154,17 @@ mod tests {
 
     #[test]
     fn an_address_with_credentials_a_query_or_another_scheme_is_refused() {
-        for url in ["", "chat.example", "ftp://a", "http://", "http://u:p@a", "http://a?token=1", "/v1/ws"] {
+        for url in [
+            "",
+            "chat.example",
+            "ftp://a",
+            "http://",
+            "http://u:p@a",
+            "http://a?token=1",
+            "/v1/ws",
+            "http://a:0",
+            "http://a:65536",
+        ] {
             assert!(Endpoint::parse(url, None).is_none(), "{url}");
         }
     }

@@ -77,6 +77,7 @@ fn a_change_that_fails_leaves_nothing_of_itself() {
         channel: String::from("c"),
         epoch: String::from("e1"),
         cursor: 4,
+        runs: message("[]"),
         events,
         trim_below: 1,
     };

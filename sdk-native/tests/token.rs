@@ -53,7 +53,7 @@ async fn an_expired_token_is_renewed_unnoticed() {
 #[tokio::test]
 async fn a_user_who_may_not_connect_is_not_tried_again() {
     let fake = Fake::start().await;
-    let (provider, calls) = counting(|_, _| Err(TokenError::Unauthorized));
+    let (provider, calls) = counting(|_, _| Err(TokenError::unauthorized("")));
     let client = connect(&fake, provider).await;
     let status = status_where(&client, "failed", |status| status.state == State::Failed).await;
     assert_eq!(status.cause.as_deref(), Some("unauthorized"));
@@ -64,7 +64,7 @@ async fn a_user_who_may_not_connect_is_not_tried_again() {
 async fn a_provider_that_fails_is_asked_again() {
     let fake = Fake::start().await;
     let (provider, calls) =
-        counting(|call, _| if call < 4 { Err(TokenError::Unavailable) } else { Ok(String::from("t")) });
+        counting(|call, _| if call < 4 { Err(TokenError::unavailable("")) } else { Ok(String::from("t")) });
     let client = connect(&fake, provider).await;
     status_where(&client, "a failure", |status| status.state == State::Reconnecting || status.attempt > 0)
         .await;

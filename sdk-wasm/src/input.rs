@@ -1,7 +1,7 @@
 //! What the host says, read from JSON: settings, the restored store, and inputs.
 
 use crate::tables;
-use tidewire_core::wire::json::{Object, validate};
+use tidewire_core::wire::json::{Object, validate_within};
 use tidewire_core::{
     Config, ConnId, Input, Lifecycle, Network, Restored, RestoredChannel, StoreError, StoreId, TokenAsk,
     TokenError, Transport,
@@ -9,7 +9,8 @@ use tidewire_core::{
 
 /// An object after its whole text was checked.
 pub(crate) fn object(text: &str) -> Option<Object<'_>> {
-    Object::parse(validate(text).ok()?).ok()
+    // How deep a body may be is for the core to say, so that its error reaches the application.
+    Object::parse(validate_within(text, usize::MAX).ok()?).ok()
 }
 
 /// Settings by the core's names; what is missing keeps its default.
@@ -62,6 +63,7 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
             epoch: channel.str("epoch")?.into_owned(),
             cursor: channel.u64("cursor")?,
             events: texts(&channel, "events")?,
+            runs: channel.str("runs").unwrap_or_default().into_owned(),
         });
     }
     Some(Restored {
@@ -83,20 +85,32 @@ pub(crate) fn texts(object: &Object<'_>, name: &str) -> Option<Vec<String>> {
     Some(texts)
 }
 
-/// An input by its `t`.
-pub(crate) fn input(text: &str) -> Option<Input<'static>> {
+/// An input by its `t`, handed to `take` as long as the text lives; none if it makes no sense.
+pub(crate) fn input<R>(text: &str, take: impl FnOnce(Input<'_>) -> R) -> Option<R> {
     let given = object(text)?;
+    let cause = given.str("cause");
+    let input = read(&given, cause.as_deref())?;
+    Some(take(input))
+}
+
+fn read<'a>(given: &Object<'_>, cause: Option<&'a str>) -> Option<Input<'a>> {
     Some(match given.str("t")?.as_ref() {
         "opened" => Input::Opened { conn: ConnId(given.u64("conn")?) },
-        "closed" => {
-            Input::Closed { conn: ConnId(given.u64("conn")?), code: given.u64("code")?.try_into().ok()? }
-        }
+        "closed" => Input::Closed {
+            conn: ConnId(given.u64("conn")?),
+            code: given.u64("code")?.try_into().ok()?,
+            cause,
+        },
         "token" => Input::Token {
             ask: TokenAsk(given.u64("ask")?),
             result: match given.str("token") {
                 Some(token) => Ok(token.into_owned()),
-                None if given.str("error")? == "unauthorized" => Err(TokenError::Unauthorized),
-                None => Err(TokenError::Unavailable),
+                None => Err(TokenError {
+                    code: given.str("error")?.into_owned(),
+                    message: given.str("message").unwrap_or_default().into_owned(),
+                    terminal: given.flag("terminal"),
+                    retry_after_ms: given.u64("retry_after_ms"),
+                }),
             },
         },
         "stored" => Input::Stored {
@@ -155,22 +169,41 @@ mod tests {
         }
     }
 
+    /// Whether the text is read as the input of this form.
+    macro_rules! reads {
+        ($text:expr, $form:pat $(if $guard:expr)?) => {
+            input($text, |read| matches!(read, $form $(if $guard)?)).unwrap_or(false)
+        };
+    }
+
     #[test]
     fn every_input_is_read() {
-        assert!(matches!(input(r#"{"t":"opened","conn":3}"#), Some(Input::Opened { conn: ConnId(3) })));
-        let closed = input(r#"{"t":"closed","conn":3,"code":4020}"#);
-        assert!(matches!(closed, Some(Input::Closed { code: 4020, .. })));
-        let token = input(r#"{"t":"token","ask":1,"token":"t"}"#);
-        assert!(matches!(token, Some(Input::Token { result: Ok(t), .. }) if t == "t"));
-        let refused = input(r#"{"t":"token","ask":1,"error":"unauthorized"}"#);
-        assert!(matches!(refused, Some(Input::Token { result: Err(TokenError::Unauthorized), .. })));
-        let full = input(r#"{"t":"stored","store":9,"error":"full"}"#);
-        assert!(matches!(full, Some(Input::Stored { store: StoreId(9), result: Err(StoreError::Full) })));
-        assert!(matches!(input(r#"{"t":"stored","store":9}"#), Some(Input::Stored { result: Ok(()), .. })));
-        let offline = input(r#"{"t":"network","state":"offline"}"#);
-        assert!(matches!(offline, Some(Input::Network(Network::Offline))));
-        let frozen = input(r#"{"t":"lifecycle","state":"frozen"}"#);
-        assert!(matches!(frozen, Some(Input::Lifecycle(Lifecycle::Frozen))));
+        assert!(reads!(r#"{"t":"opened","conn":3}"#, Input::Opened { conn: ConnId(3) }));
+        assert!(reads!(
+            r#"{"t":"closed","conn":3,"code":4020}"#,
+            Input::Closed { code: 4020, cause: None, .. }
+        ));
+        let refused = r#"{"t":"closed","conn":3,"code":1006,"cause":"refused"}"#;
+        assert!(reads!(refused, Input::Closed { cause: Some("refused"), .. }));
+        assert!(
+            reads!(r#"{"t":"token","ask":1,"token":"t"}"#, Input::Token { result: Ok(t), .. } if t == "t")
+        );
+        let error = TokenError {
+            code: "banned".into(),
+            message: "no".into(),
+            terminal: true,
+            retry_after_ms: Some(5),
+        };
+        let banned =
+            r#"{"t":"token","ask":1,"error":"banned","message":"no","terminal":true,"retry_after_ms":5}"#;
+        assert!(reads!(banned, Input::Token { result: Err(told), .. } if told == error));
+        let full = r#"{"t":"stored","store":9,"error":"full"}"#;
+        assert!(reads!(full, Input::Stored { store: StoreId(9), result: Err(StoreError::Full) }));
+        assert!(reads!(r#"{"t":"stored","store":9}"#, Input::Stored { result: Ok(()), .. }));
+        let offline = r#"{"t":"network","state":"offline"}"#;
+        assert!(reads!(offline, Input::Network(Network::Offline)));
+        let frozen = r#"{"t":"lifecycle","state":"frozen"}"#;
+        assert!(reads!(frozen, Input::Lifecycle(Lifecycle::Frozen)));
     }
 
     #[test]
@@ -187,7 +220,7 @@ mod tests {
             r#"{"t":"network","state":"maybe"}"#,
             r#"{"t":"other"}"#,
         ] {
-            assert!(input(text).is_none(), "{text}");
+            assert!(input(text, |_| ()).is_none(), "{text}");
         }
     }
 }

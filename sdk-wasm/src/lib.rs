@@ -46,13 +46,7 @@ impl Core {
 
     /// Something else happened. False if `input` could not be read, and then nothing is done.
     pub fn handle(&self, input: &str, mono: f64, wall: f64) -> bool {
-        match input::input(input) {
-            Some(input) => {
-                self.client.borrow_mut().handle(now(mono, wall), input);
-                true
-            }
-            None => false,
-        }
+        input::input(input, |input| self.client.borrow_mut().handle(now(mono, wall), input)).is_some()
     }
 
     /// Carries out a command; answers `{"ok": …}` or `{"error": {"code", "retryable"}}`, with `message` and `at` where a table was

@@ -32,7 +32,7 @@ fn change(change: &StoreChange) -> String {
     match change {
         StoreChange::PutOp { id, record } => Writer::frame("put_op").str("id", id).str("record", &record.0),
         StoreChange::DeleteOp { id } => Writer::frame("delete_op").str("id", id),
-        StoreChange::PutEvents { channel, epoch, cursor, events, trim_below } => {
+        StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
             let events: Vec<String> = events
                 .iter()
                 .map(|(offset, text)| Writer::object().u64("offset", *offset).str("text", &text.0).end())
@@ -42,6 +42,7 @@ fn change(change: &StoreChange) -> String {
                 .str("epoch", epoch)
                 .u64("cursor", *cursor)
                 .array("events", events.iter().map(String::as_str))
+                .str("runs", &runs.0)
                 .u64("trim_below", *trim_below)
         }
         StoreChange::ClearChannel { channel } => Writer::frame("clear_channel").str("channel", channel),
@@ -58,6 +59,7 @@ fn event(event: &Event) -> Writer {
             .u64("attempt", u64::from(status.attempt))
             .opt_u64("retry_in_ms", status.retry_in_ms)
             .opt_str("cause", status.cause.as_deref())
+            .opt_str("message", status.message.as_deref())
             .u64("waiting", u64::from(status.waiting)),
         Event::User(user) => Writer::frame("user").raw("user", &user.encode()),
         Event::Op { id, channel, state } => {
@@ -70,11 +72,17 @@ fn event(event: &Event) -> Writer {
                 OpState::Discarded => told.str("state", "discarded"),
             }
         }
+        Event::Stored { id } => Writer::frame("stored").str("id", id),
         Event::Channel { channel, state } => {
             let told = Writer::frame("channel").str("channel", channel);
             match state {
                 ChannelState::Syncing => told.str("state", "syncing"),
                 ChannelState::Live => told.str("state", "live"),
+                ChannelState::Waiting { code, message, retry_in_ms } => told
+                    .str("state", "waiting")
+                    .str("code", code)
+                    .str("message", message)
+                    .u64("retry_in_ms", *retry_in_ms),
                 ChannelState::Reset { reason, missed } => {
                     told.str("state", "reset").str("reason", reason).u64("missed", *missed)
                 }
@@ -145,6 +153,7 @@ pub(crate) fn row(row: &Row) -> String {
         .opt_u64("offset", row.offset)
         .str("state", row.state.as_str())
         .opt_str("code", row.code.as_deref())
+        .opt_u64("retryAt", row.retry_at)
         .end()
 }
 
@@ -165,6 +174,7 @@ pub(crate) fn report(report: &Report) -> String {
         .u64("duplicated", report.counters.duplicated)
         .u64("repaired", report.counters.repaired)
         .u64("lost", report.counters.lost)
+        .u64("unreadable", report.counters.unreadable)
         .u64("waiting", report.counters.waiting)
         .u64("roundTripMs", report.counters.round_trip_ms)
         .end();

@@ -1,7 +1,7 @@
 //! What a server is told about time-outs and limits, with the defaults.
 
 use std::time::Duration;
-use tidewire_core::wire::{Limits, UserKind};
+use tidewire_core::wire::{Limits, MAX_BODY_DEPTH, UserKind};
 
 /// Heartbeat and time-outs.
 #[derive(Debug, Clone)]
@@ -151,6 +151,7 @@ impl ServerLimits {
             ops: budget.ops,
             per_ms: budget.per_ms,
             burst: budget.burst,
+            body_depth: MAX_BODY_DEPTH as u64,
         }
     }
 }

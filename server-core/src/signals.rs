@@ -3,12 +3,18 @@
 use crate::identity::Identity;
 use crate::session::{Flow, Session};
 use tidewire_core::Now;
-use tidewire_core::wire::{MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Problem, ServerFrame, Signal, codes};
+use tidewire_core::wire::{
+    MAX_BODY_DEPTH, MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Problem, ServerFrame, Signal, codes, json,
+};
 
 /// Why a signal goes to nobody.
 fn fault(signal: &Signal) -> Option<(&'static str, String)> {
     if signal.kind.is_empty() {
         return Some((codes::BAD_FRAME, "`kind` of a signal must not be empty".to_owned()));
+    }
+    if json::depth(&signal.body) > MAX_BODY_DEPTH {
+        let message = format!("`body` of a signal may be nested {MAX_BODY_DEPTH} levels deep");
+        return Some((codes::TOO_DEEP, message));
     }
     let sizes = [
         ("kind", signal.kind.len(), MAX_SIGNAL_NAME),
@@ -21,7 +27,7 @@ fn fault(signal: &Signal) -> Option<(&'static str, String)> {
 
 impl Session {
     /// Hands a signal on, once encoded for all. One beyond the budget is dropped: a newer one follows, or it did not matter.
-    pub(crate) fn signal(&mut self, now: Now, identity: &Identity, signal: Signal) -> Flow {
+    pub(crate) fn signal(&mut self, now: Now, identity: &Identity, mut signal: Signal) -> Flow {
         if let Some((code, message)) = fault(&signal) {
             return self.bad_frame(now, code, &message);
         }
@@ -30,6 +36,7 @@ impl Session {
         }
         match self.subscribed(&signal.ch) {
             Some(channel) => {
+                signal.body = json::on_one_line(&signal.body).into_owned();
                 let frame = ServerFrame::Signal { signal, by: identity.user.clone() };
                 channel.signal(self.outgoing().id(), &frame.encode().into());
             }

@@ -9,8 +9,8 @@ use crate::session::{Ask, Flow, Session, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidewire_core::Now;
-use tidewire_core::wire::json::Object;
-use tidewire_core::wire::{MAX_TEXT, Op, Problem, ServerFrame, UserKind, codes};
+use tidewire_core::wire::json::{self, Object};
+use tidewire_core::wire::{MAX_BODY_DEPTH, MAX_TEXT, Op, Problem, ServerFrame, UserKind, codes};
 use uuid::Uuid;
 
 /// The unanswered ops of a connection.
@@ -164,7 +164,7 @@ impl Session {
             op: uuid,
             id: op.id.clone(),
             kind,
-            body: op.body,
+            body: json::on_one_line(&op.body).into_owned(),
             after,
             needs_run,
             wants_answer,
@@ -213,12 +213,17 @@ impl Session {
 }
 
 fn parse(id: &str) -> Option<Uuid> {
-    // The crate reads other forms too; the protocol has one.
-    tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten()
+    // The crate reads other forms too; the protocol has one. The nil UUID names nothing (RFC 9562, 5.9).
+    let uuid = tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten();
+    uuid.filter(|uuid| !uuid.is_nil())
 }
 
 fn wish(op: &Op) -> Result<Wish, Refused> {
     let bad = |message| refused(codes::BAD_BODY, message);
+    if json::depth(&op.body) > MAX_BODY_DEPTH {
+        let message = format!("`body` may be nested {MAX_BODY_DEPTH} levels deep");
+        return Err(refused(codes::TOO_DEEP, message));
+    }
     let body = Object::parse(&op.body).map_err(|_| bad("`body` must be an object"))?;
     match op.kind.as_str() {
         "message" => {

@@ -19,7 +19,7 @@ pub(crate) enum Entered {
     Quit,
 }
 
-const HELP: &str = "Enter sends, Ctrl-C or /quit quits, /stop ends an answer, /retry sends failed messages again, /discard \
+const HELP: &str = "Enter sends, PageUp and PageDown scroll, Ctrl-C or /quit quits, /stop ends an answer, /retry sends failed messages again, /discard \
     gives up the oldest failed one, else the newest that waits";
 
 impl Chat {
@@ -85,7 +85,7 @@ fn mark(state: RowState) -> char {
 
 /// The connection in words. `left_ms` is the time until the next attempt.
 pub(crate) fn describe(status: &Status, left_ms: Option<u64>) -> String {
-    let cause = status.cause.as_deref().unwrap_or("no reason given");
+    let cause = status.message.as_deref().or(status.cause.as_deref()).unwrap_or("no reason given");
     let state = match (status.state, left_ms) {
         (State::Online, _) => String::from("online"),
         (State::Reconnecting, Some(ms)) => format!("reconnecting in {} s ({cause})", ms.div_ceil(1_000)),

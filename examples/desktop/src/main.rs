@@ -7,6 +7,7 @@ mod screen;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tidewire::{Client, ClientOptions, OpenError, Storage};
@@ -29,9 +30,13 @@ struct Args {
     /// Folder for what must survive [default: one for each server and name below the user's state folder].
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
-    /// Read and write line by line, as when the input is no terminal. Ends with the input, once everything is sent or after 10 s.
+    /// Read and write line by line, as when the input is no terminal. Ends with the input, once everything is sent; with
+    /// status 1 if something still waits then.
     #[arg(long)]
     plain: bool,
+    /// How long what waits may take to go out after the end of the input, with --plain.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    wait: u64,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -61,7 +66,11 @@ async fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let chat = chat::Chat { dialog: client.dialog(&args.dialog)?, status: client.watch_status() };
     client.connect();
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let outcome = if args.plain || !interactive { plain::run(chat).await } else { screen::run(chat).await };
+    let outcome = if args.plain || !interactive {
+        plain::run(chat, Duration::from_secs(args.wait)).await
+    } else {
+        screen::run(chat).await
+    };
     client.close().await;
     Ok(outcome?)
 }

@@ -1,19 +1,18 @@
-//! Line by line: a row is printed whenever its mark changes, the connection in lines that begin with `#`.
+//! Line by line: a row is printed whenever its mark changes, the connection in lines that begin with `#`. It fails if
+//! messages still wait at the end.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use tidewire::{RowState, Rows};
+use tidewire::{RowState, Rows, State, Status};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::chat::{Chat, Entered, describe, read};
 
-/// How long what waits may take to go out after the end of the input.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-pub(crate) async fn run(mut chat: Chat) -> io::Result<()> {
+/// `patience` is how long what waits may take to go out after the end of the input.
+pub(crate) async fn run(mut chat: Chat, patience: Duration) -> io::Result<()> {
     let mut lines = input();
     let mut rows = chat.dialog.watch();
     let mut shown = HashMap::new();
@@ -34,16 +33,25 @@ pub(crate) async fn run(mut chat: Chat) -> io::Result<()> {
                 Some(Entered::Done) => {}
                 Some(Entered::Say(text)) => line_out(&format!("# {text}"))?,
                 Some(Entered::Quit) => return Ok(()),
-                None => end = Some(Instant::now() + PATIENCE),
+                None => end = Some(Instant::now() + patience),
             },
             Ok(()) = rows.changed() => print_rows(&rows.borrow_and_update().clone(), &mut shown)?,
             Ok(()) = chat.status.changed() => {
                 let status = chat.status.borrow_and_update().clone();
                 line_out(&format!("# {}", describe(&status, status.retry_in_ms)))?;
             }
-            () = given_up => return Ok(()),
+            () = given_up => return Err(left_over(&chat.status.borrow())),
+        }
+        if end.is_some() && chat.status.borrow().state == State::Failed {
+            return Err(left_over(&chat.status.borrow()));
         }
     }
+}
+
+/// What a script has to know: not everything went out.
+fn left_over(status: &Status) -> io::Error {
+    let why = describe(status, None);
+    io::Error::other(format!("{why}: not sent yet, kept in the store for the next start"))
 }
 
 /// Lines of the standard input, read on a thread because reading blocks.

@@ -10,6 +10,7 @@ use crossterm::style::{Attribute, Print, SetAttribute};
 use crossterm::terminal::{self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute, queue};
 use tokio::sync::mpsc;
+use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthChar;
 
 use crate::chat::{Chat, Entered, describe, harmless, read};
@@ -23,12 +24,15 @@ pub(crate) async fn run(mut chat: Chat) -> io::Result<()> {
     let mut rows = chat.dialog.watch();
     let (mut written, mut note) = (String::new(), String::from("/help lists the commands"));
     let mut retry_at = None;
+    // How many lines the view stands above the newest one.
+    let mut above = 0;
     loop {
         let status = chat.status.borrow_and_update().clone();
         let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_millis() as u64;
         let line = format!(" {} · {}  {note}", chat.dialog.id(), describe(&status, retry_at.map(left)));
         let texts: Vec<_> = rows.borrow_and_update().iter().map(|row| read(row)).collect();
-        draw(&texts, &line, &written)?;
+        above = draw(&texts, &line, &written, above)?;
+        let page = usize::from(terminal::size()?.1.saturating_sub(3)).max(1);
         tokio::select! {
             event = keys.recv() => match event {
                 None => return Ok(()),
@@ -39,7 +43,11 @@ pub(crate) async fn run(mut chat: Chat) -> io::Result<()> {
                         KeyCode::Char('c' | 'd') if control => return Ok(()),
                         KeyCode::Char('u') if control => written.clear(),
                         KeyCode::Char(c) if !control => written.push(c),
-                        KeyCode::Backspace => drop(written.pop()),
+                        KeyCode::Backspace => backspace(&mut written),
+                        KeyCode::PageUp => above += page,
+                        KeyCode::PageDown => above = above.saturating_sub(page),
+                        KeyCode::Home => above = usize::MAX / 2,
+                        KeyCode::End | KeyCode::Esc => above = 0,
                         KeyCode::Enter => match chat.enter(&std::mem::take(&mut written)) {
                             Entered::Done => note.clear(),
                             Entered::Say(text) => note = text,
@@ -94,24 +102,36 @@ fn keys() -> mpsc::Receiver<Event> {
     keys
 }
 
-fn draw(rows: &[String], status: &str, written: &str) -> io::Result<()> {
+/// Takes back what a person sees as one character: an emoji of several code points goes at once (UAX #29).
+fn backspace(written: &mut String) {
+    let last = written.grapheme_indices(true).next_back().map_or(0, |(at, _)| at);
+    written.truncate(last);
+}
+
+/// Draws everything, `above` lines above the end or as far as there are lines; returns how far that is.
+fn draw(rows: &[String], status: &str, written: &str, above: usize) -> io::Result<usize> {
     let (width, height) = terminal::size()?;
     let (width, room) = (usize::from(width).max(8), usize::from(height.saturating_sub(2)));
     let lines: Vec<String> = rows.iter().flat_map(|row| wrap(row, width)).collect();
-    let first = lines.len().saturating_sub(room);
+    let above = above.min(lines.len().saturating_sub(room));
+    let end = lines.len() - above;
+    let first = end.saturating_sub(room);
+    let more = if above > 0 { format!("  ({above} lines below, PageDown)") } else { String::new() };
+    let status = format!("{status}{more}");
     let mut out = io::stdout().lock();
     queue!(out, cursor::Hide, cursor::MoveTo(0, 0), Clear(ClearType::All))?;
-    for line in &lines[first..] {
+    for line in &lines[first..end] {
         queue!(out, Print(line), Print("\r\n"))?;
     }
-    let status = wrap(status, width).swap_remove(0);
+    let status = wrap(&status, width).swap_remove(0);
     let padding = " ".repeat(width - columns(&status));
     queue!(out, cursor::MoveTo(0, height.saturating_sub(2)), SetAttribute(Attribute::Reverse))?;
     queue!(out, Print(status), Print(padding), SetAttribute(Attribute::Reset))?;
     // The end of a long line is what is being written.
     let shown = wrap(&format!("> {written}"), width - 1).pop().unwrap_or_default();
     queue!(out, cursor::MoveTo(0, height.saturating_sub(1)), Print(shown), cursor::Show)?;
-    out.flush()
+    out.flush()?;
+    Ok(above)
 }
 
 /// Breaks a text where it reaches the terminal's edge, after a space if there is one, and at its own line ends; never empty.
@@ -136,4 +156,20 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 fn columns(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::backspace;
+
+    #[test]
+    fn backspace_takes_what_a_person_sees_as_one_character() {
+        for (written, left) in
+            [("", ""), ("ab", "a"), ("a👩‍👩‍👧", "a"), ("e\u{301}", ""), ("🇩🇪🇫🇷", "🇩🇪"), ("é👍🏽", "é")]
+        {
+            let mut text = written.to_owned();
+            backspace(&mut text);
+            assert_eq!(text, left, "{written}");
+        }
+    }
 }

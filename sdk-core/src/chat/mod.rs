@@ -2,4 +2,4 @@
 
 mod timeline;
 
-pub(crate) use timeline::Timeline;
+pub(crate) use timeline::{Timeline, read_runs};

@@ -2,10 +2,15 @@
 
 use crate::event::{Change, Row, RowKind, RowState};
 use crate::wire::json::Object;
-use crate::wire::{EventFrame, Piece, RunText, User, UserKind};
+use crate::wire::json::Writer;
+use crate::wire::{EventFrame, Piece, RunText, UNREADABLE, User, UserKind, json};
 
 /// Most rows kept; the oldest committed ones go first.
 const MAX_ROWS: usize = 2_000;
+/// Texts of answers under way are kept in the store up to this length in all, in bytes.
+const MAX_RUNS: usize = 262_144;
+/// Two times that a waiting row is tried again at, this close together, are the same to people.
+const SAME_MS: u64 = 500;
 
 pub(crate) struct Timeline {
     rows: Vec<Row>,
@@ -74,6 +79,7 @@ impl Timeline {
             offset: None,
             state,
             code,
+            retry_at: None,
         };
         self.insert(self.rows.len(), row);
     }
@@ -86,7 +92,30 @@ impl Timeline {
             let mut row = self.rows[index].clone();
             row.state = state;
             row.code = code.map(str::to_owned);
+            row.retry_at = None;
             self.update(index, row);
+        }
+    }
+
+    /// Says what the rows that are not committed wait for: ids, codes and times by the wall clock of those that wait for something
+    /// besides the connection, in the order of the rows.
+    pub(crate) fn hold<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
+        let mut waits = waits.peekable();
+        let first = self.rows.iter().rposition(|row| row.offset.is_some()).map_or(0, |at| at + 1);
+        for index in first..self.rows.len() {
+            let row = &self.rows[index];
+            let wait = waits.next_if(|(id, ..)| *id == row.id);
+            if !matches!(row.state, RowState::Queued | RowState::Saving) {
+                continue;
+            }
+            let (code, retry_at) = wait.map_or((None, None), |(_, code, at)| (Some(code), at));
+            let moved = row.retry_at.unwrap_or(0).abs_diff(retry_at.unwrap_or(0)) > SAME_MS;
+            if row.code.as_deref() != code || moved {
+                let mut row = row.clone();
+                row.code = code.map(str::to_owned);
+                row.retry_at = retry_at;
+                self.update(index, row);
+            }
         }
     }
 
@@ -113,6 +142,7 @@ impl Timeline {
             row.at = at;
             row.state = RowState::Sent;
             row.code = None;
+            row.retry_at = None;
             let behind = self.rows.iter().rposition(|row| row.offset.is_some()).map_or(0, |at| at + 1);
             self.relocate(index, behind, row);
         }
@@ -132,16 +162,31 @@ impl Timeline {
     pub(crate) fn apply(&mut self, event: &EventFrame) {
         match event.kind.as_str() {
             "message" => self.message(event),
-            "answer.start" => {
-                let run = member(&event.body, "run");
-                if !run.is_empty() && self.find(&run).is_none() {
-                    self.place(answer(event, run, String::new(), RowState::Streaming));
-                }
-            }
+            "answer.start" => match text(&event.body, "run") {
+                Some(run) if self.find(&run).is_some() => {}
+                Some(run) => self.place(answer(event, run, String::new(), RowState::Streaming)),
+                None => self.unreadable(event),
+            },
             "answer.end" => self.ended(event),
+            UNREADABLE => self.unreadable(event),
             _ => {}
         }
         self.trim();
+    }
+
+    /// Something stands here that can't be shown. A row of this client's own keeps what it says.
+    fn unreadable(&mut self, event: &EventFrame) {
+        let mut row = answer(event, event.id.clone(), String::new(), RowState::Sent);
+        row.kind = RowKind::Unreadable;
+        match self.find(&row.id) {
+            Some(index) => {
+                let mut row = self.rows[index].clone();
+                row.offset = Some(event.offset);
+                row.state = RowState::Sent;
+                self.relocate(index, self.position(event.offset), row);
+            }
+            None => self.place(row),
+        }
     }
 
     fn message(&mut self, event: &EventFrame) {
@@ -152,24 +197,27 @@ impl Timeline {
             row.offset = Some(event.offset);
             row.state = RowState::Sent;
             row.code = None;
+            row.retry_at = None;
             self.relocate(index, self.position(event.offset), row);
             return;
         }
+        let Some(text) = text(&event.body, "text") else { return self.unreadable(event) };
         self.place(Row {
             id: event.id.clone(),
             kind: RowKind::Message,
             own: self.me.as_ref().is_some_and(|me| me.id == event.by.id),
             by: event.by.clone(),
-            text: member(&event.body, "text"),
+            text,
             at: event.at,
             offset: Some(event.offset),
             state: RowState::Sent,
             code: None,
+            retry_at: None,
         });
     }
 
     fn ended(&mut self, event: &EventFrame) {
-        let run = member(&event.body, "run");
+        let Some(run) = text(&event.body, "run") else { return self.unreadable(event) };
         let state = match member(&event.body, "status").as_str() {
             "done" => RowState::Done,
             "stopped" => RowState::Stopped,
@@ -186,9 +234,17 @@ impl Timeline {
                 row.at = self.rows[index].at;
                 self.update(index, row);
             }
-            None if row.id.is_empty() => {}
             None => self.place(row),
         }
+    }
+
+    /// The texts so far of the answers under way, for the store: what [`read_runs`] reads.
+    pub(crate) fn runs(&self) -> String {
+        let streaming = |row: &&Row| row.state == RowState::Streaming && !row.text.is_empty();
+        let run = |row: &Row| Writer::object().str("run", &row.id).str("text", &row.text).end();
+        let runs: Vec<String> = self.rows.iter().filter(streaming).map(run).collect();
+        let runs = json::array(runs.iter().map(String::as_str));
+        if runs.len() <= MAX_RUNS { runs } else { String::from("[]") }
     }
 
     /// Adds a piece to its answer; false if one before it was missed.
@@ -307,7 +363,18 @@ fn answer(event: &EventFrame, run: String, text: String, state: RowState) -> Row
         offset: Some(event.offset),
         state,
         code: None,
+        retry_at: None,
     }
+}
+
+/// What [`Timeline::runs`] wrote; nothing of what can't be read.
+pub(crate) fn read_runs(record: &str) -> Vec<RunText> {
+    let runs = json::validate(record).and_then(json::elements).unwrap_or_default();
+    let read = |run: &str| {
+        let object = Object::parse(run).ok()?;
+        Some(RunText { run: object.str("run")?.into_owned(), text: object.str("text")?.into_owned() })
+    };
+    runs.into_iter().filter_map(read).collect()
 }
 
 /// A string member of a body, or nothing.
@@ -316,4 +383,9 @@ fn member(body: &str, name: &str) -> String {
         .ok()
         .and_then(|object| object.str(name).map(|text| text.into_owned()))
         .unwrap_or_default()
+}
+
+/// A string member of a body that must be there and not empty.
+fn text(body: &str, name: &str) -> Option<String> {
+    Some(member(body, name)).filter(|text| !text.is_empty())
 }

@@ -1,13 +1,13 @@
 //! Subscriptions as the application asks for them.
 
 use super::{Client, row_code, row_state};
-use crate::chat::Timeline;
+use crate::chat::{Timeline, read_runs};
 use crate::delivery::Channel;
 use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState};
-use crate::io::Output;
+use crate::io::{Output, StoreChange};
 use crate::time::Now;
-use crate::wire::{Cursor, EventFrame, is_channel_name};
+use crate::wire::{Cursor, EventFrame, RunText, is_channel_name};
 
 /// Most subscriptions of a client.
 const MAX_CHANNELS: usize = 100;
@@ -32,6 +32,11 @@ impl Client {
             if self.channels[at].has_failed() {
                 self.channels[at].ask_again();
             }
+            if with_rows && self.channels[at].timeline.is_none() {
+                let timeline = self.new_timeline(name, 0, &[], &[]);
+                self.channels[at].show_rows(timeline);
+            }
+            self.channels[at].hold(with_rows);
             return Ok(());
         }
         if self.channels.len() >= MAX_CHANNELS {
@@ -51,22 +56,46 @@ impl Client {
             self.settle_op(&event.id, OpState::Acked { offset: event.offset });
         }
         let timeline = with_rows.then(|| {
-            let mut timeline = Timeline::new(self.me.clone());
             let first = events.first().map(|event| event.offset.saturating_sub(1));
-            timeline.begins_after(first.or(cursor.as_ref().map(|cursor| cursor.offset)).unwrap_or(0));
-            for event in &events {
-                timeline.apply(event);
-            }
-            for entry in self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == "message") {
-                let code = row_code(entry).map(str::to_owned);
-                timeline.write(&entry.id, &entry.body, entry.made_at, row_state(entry), code);
-            }
-            timeline.announce();
-            timeline
+            let begin = first.or(cursor.as_ref().map(|cursor| cursor.offset)).unwrap_or(0);
+            let runs = cached.as_ref().map_or_else(Vec::new, |cached| read_runs(&cached.runs));
+            self.new_timeline(name, begin, &events, &runs)
         });
         self.channels.push(Channel::new(name, cursor, timeline));
         let state = ChannelState::Syncing;
         self.out.push_back(Output::Event(Event::Channel { channel: name.to_owned(), state }));
         Ok(())
+    }
+
+    /// The rows of what was kept after an offset, then of what waits to be sent.
+    fn new_timeline(&self, name: &str, begin: u64, events: &[EventFrame], runs: &[RunText]) -> Timeline {
+        let mut timeline = Timeline::new(self.me.clone());
+        timeline.begins_after(begin);
+        for event in events {
+            timeline.apply(event);
+        }
+        for run in runs {
+            timeline.snapshot(run);
+        }
+        for entry in self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == "message") {
+            let code = row_code(entry).map(str::to_owned);
+            timeline.write(&entry.id, &entry.body, entry.made_at, row_state(entry), code);
+        }
+        timeline.announce();
+        timeline
+    }
+
+    /// A holder of the channel's rows or events is gone; what was subscribed for the last one ends.
+    pub(super) fn release_channel(&mut self, now: Now, name: &str, of_rows: bool) {
+        self.clamp(now);
+        let Some(at) = self.channels.iter().position(|other| other.name == name) else { return };
+        if !self.channels[at].release(of_rows) || self.channels[at].is_held() {
+            return;
+        }
+        let gone = self.channels.remove(at);
+        if !of_rows {
+            self.store(StoreChange::ClearChannel { channel: gone.name.clone() });
+        }
+        self.leave_channel(&gone.name);
     }
 }

@@ -5,8 +5,8 @@ use crate::delivery::{Draft, EntryState, Lane, NewOp};
 use crate::error::SendError;
 use crate::event::{OpState, RowState};
 use crate::time::Now;
-use crate::wire::json::{Object, Writer, validate};
-use crate::wire::{MAX_TEXT, is_channel_name, is_uuid};
+use crate::wire::json::{Writer, depth, validate_within};
+use crate::wire::{DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
 
 /// What an op frame needs besides its body, at most.
 const OP_OVERHEAD: u64 = 512;
@@ -108,12 +108,10 @@ impl Client {
     }
 
     fn check(&self, channel: &str, body: &str) -> Result<(), SendError> {
-        if !is_channel_name(channel) {
+        if !is_channel_name(channel) || channel == DIALOG_PREFIX {
             return Err(SendError::BadChannel);
         }
-        if validate(body).ok().and_then(|body| Object::parse(body).ok()).is_none() {
-            return Err(SendError::BadBody);
-        }
+        check_body(body)?;
         let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
         if body.len() as u64 + OP_OVERHEAD > most {
             return Err(SendError::TooLarge);
@@ -136,6 +134,16 @@ impl Client {
             timeline.write(&draft.id, &draft.body, made_at, RowState::Saving, None);
         }
         Ok(draft.id.clone())
+    }
+}
+
+/// A body is a JSON object that every frame can carry.
+pub(super) fn check_body(body: &str) -> Result<(), SendError> {
+    let object = validate_within(body, usize::MAX).ok().filter(|body| body.starts_with('{'));
+    match object {
+        Some(body) if depth(body) <= MAX_BODY_DEPTH => Ok(()),
+        Some(_) => Err(SendError::TooDeep),
+        None => Err(SendError::BadBody),
     }
 }
 

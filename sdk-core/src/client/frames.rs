@@ -4,10 +4,11 @@ use super::{Client, context};
 use crate::delivery::{Applied, EntryState, Step};
 use crate::event::{ChannelState, Event, OpState};
 use crate::io::{ConnId, Message, Output, StoreChange};
+use crate::link::Cause;
 use crate::time::Now;
 use crate::wire::{
-    ClientFrame, DecodeError, EventFrame, Page, Piece, Problem, RunText, ServerFrame, SubOk, User, Welcome,
-    codes, decode_server_message,
+    ClientFrame, DecodeError, EventFrame, Page, Piece, Problem, RunText, ServerFrame, SubOk, UNREADABLE,
+    User, Welcome, codes, decode_server_message,
 };
 
 impl Client {
@@ -60,6 +61,7 @@ impl Client {
             ServerFrame::Page(page) => self.page(now, page),
             ServerFrame::Event(event) => self.event(now, event),
             ServerFrame::Piece(piece) => self.piece(now, &piece),
+            ServerFrame::Unreadable { ch } => self.unreadable(now, ch.as_deref()),
             ServerFrame::Signal { signal, by } => self.signalled(signal, by),
             ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, &id, &ch, offset, at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
@@ -152,7 +154,7 @@ impl Client {
     }
 
     fn problem(&mut self, problem: Problem) {
-        self.link.refused(&problem.code, problem.retry_after_ms);
+        self.link.refused(Cause::new(&problem.code, &problem.message), problem.retry_after_ms);
         self.out.push_back(Output::Event(Event::Problem { code: problem.code, message: problem.message }));
     }
 
@@ -194,7 +196,19 @@ impl Client {
     fn piece(&mut self, now: Now, piece: &Piece) {
         let Some(at) = self.channels.iter().position(|channel| channel.name == piece.ch) else { return };
         let step = self.channels[at].piece(piece);
+        self.channels[at].keeping.grown(now.mono);
         self.step(now, at, step);
+    }
+
+    /// Something of a channel can't be read, perhaps not even of which: its server says it again in a page, where its place is known.
+    fn unreadable(&mut self, now: Now, ch: Option<&str>) {
+        self.journal.note(now.wall, "unreadable", ch.unwrap_or(""), 1);
+        for at in 0..self.channels.len() {
+            if ch.is_none_or(|ch| ch == self.channels[at].name) {
+                let step = self.channels[at].unreadable();
+                self.step(now, at, step);
+            }
+        }
     }
 
     /// Hands on what a channel applied, keeps it, and does what it asks.
@@ -218,21 +232,23 @@ impl Client {
             if self.outbox.get(&event.id).is_some() {
                 self.settle_op(&event.id, OpState::Acked { offset: event.offset });
             }
-            match &mut self.channels[at].timeline {
-                Some(timeline) => {
-                    timeline.apply(&event);
-                    kept.push((event.offset, Message(event.raw)));
-                }
-                None => self.out.push_back(Output::Event(Event::Received(event))),
+            self.journal.counters.unreadable += u64::from(event.kind == UNREADABLE);
+            let told = self.channels[at].tells(event.offset).then(|| event.clone());
+            if let Some(timeline) = &mut self.channels[at].timeline {
+                timeline.apply(&event);
+                kept.push((event.offset, Message(event.raw)));
             }
+            self.out.extend(told.map(|event| Output::Event(Event::Received(event))));
         }
         if news || answered {
             self.keep(at, kept);
         }
         if applied.step == Step::Live {
-            if let Some(timeline) = &mut self.channels[at].timeline {
+            let channel = &mut self.channels[at];
+            if let Some(timeline) = &mut channel.timeline {
                 for run in runs {
                     timeline.snapshot(run);
+                    channel.keeping.grown(now.mono);
                 }
             }
             let state = ChannelState::Live;
@@ -273,7 +289,11 @@ impl Client {
         let Some(at) = self.channels.iter().position(|channel| channel.name == ch) else { return };
         if retryable {
             let floor = problem.retry_after_ms.unwrap_or(0);
-            self.channels[at].refused(now.mono, floor, &mut self.rng);
+            let again = self.channels[at].refused(now.mono, floor, &mut self.rng);
+            self.journal.note(now.wall, "refused", &problem.code, 1);
+            let Problem { code, message, .. } = problem;
+            let state = ChannelState::Waiting { code, message, retry_in_ms: again.since(now.mono) };
+            self.out.push_back(Output::Event(Event::Channel { channel: ch.to_owned(), state }));
             return;
         }
         self.channels[at].fail();

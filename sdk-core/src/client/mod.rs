@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::delivery::{Channel, EntryState, Limiter, Outbox, Signals};
 use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
-use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreChange, StoreId};
+use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreId};
 use crate::journal::{Journal, Report};
 use crate::link::Connection;
 use crate::rng::{Rng, Uuids};
@@ -62,6 +62,8 @@ pub struct Client {
     removals: Vec<(StoreId, Option<String>)>,
     /// Settled ops that the store could not forget.
     undeleted: Vec<String>,
+    /// Of which outbox, and whether online, the rows say what they wait for.
+    held: (u64, bool),
     last_store: u64,
     storage: Option<&'static str>,
     shown: Option<(Status, Option<Time>)>,
@@ -125,6 +127,7 @@ impl Client {
             puts: Vec::new(),
             removals: Vec::new(),
             undeleted: Vec::new(),
+            held: (0, false),
             last_store: 0,
             storage: None,
             shown: None,
@@ -140,10 +143,14 @@ impl Client {
     // Commands.
 
     /// Wants a connection. While one is there or being made this changes nothing; in a pause between attempts it shortens the
-    /// pause, and after a terminal refusal it tries again.
+    /// pause, and after a terminal refusal it tries again. Subscriptions that the server refused for now are asked for again as soon as it
+    /// allows.
     pub fn connect(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.connect(context!(self, now));
+        for channel in &mut self.channels {
+            channel.hurry();
+        }
     }
 
     /// Wants no connection. What is stored stays stored and is sent after the next [`Client::connect`].
@@ -160,46 +167,45 @@ impl Client {
         self.link.renew_token(context!(self, now));
     }
 
-    /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already. Opening it again changes nothing.
+    /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already. Whoever opens one that is open already holds
+    /// it too, and finds its rows by [`Client::rows`].
     pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
+        if dialog.is_empty() {
+            return Err(SubscribeError::BadChannel);
+        }
         self.add_channel(now, &channel_of(dialog), true)
     }
 
-    /// Closes a dialog. What waits to be sent to it is still sent.
+    /// Lets go of a dialog, which closes with its last holder. What waits to be sent to it is still sent.
     pub fn close_dialog(&mut self, now: Now, dialog: &str) {
-        self.unsubscribe(now, &channel_of(dialog));
+        self.release_channel(now, &channel_of(dialog), true);
     }
 
-    /// Subscribes to a channel without a timeline: its events come as [`Event::Received`].
+    /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call holds the subscription once.
     pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
         self.add_channel(now, channel, false)
     }
 
-    /// Ends a subscription.
+    /// Lets go of a subscription, which ends with its last holder.
     pub fn unsubscribe(&mut self, now: Now, channel: &str) {
-        self.clamp(now);
-        if let Some(at) = self.channels.iter().position(|other| other.name == channel) {
-            let gone = self.channels.remove(at);
-            if gone.timeline.is_none() {
-                self.store(StoreChange::ClearChannel { channel: gone.name.clone() });
-            }
-            self.leave_channel(&gone.name);
-        }
+        self.release_channel(now, channel, false);
     }
 
-    /// Sends an op again that failed. False if there is no such op.
+    /// Sends an op again that failed. False if there is no such op, or if another user wrote it: what a former user wrote never goes out
+    /// in this one's name.
     pub fn retry(&mut self, now: Now, op: &str) -> bool {
         let now = self.clamp(now);
-        let me = self.me.as_ref().map(|me| me.id.clone());
         let Some(entry) = self.outbox.get_mut(op) else { return false };
-        if !matches!(entry.state, EntryState::Failed { .. }) {
+        let mine = match (&entry.user, &self.me) {
+            (Some(owner), Some(me)) => *owner == me.id,
+            _ => true,
+        };
+        if !mine || !matches!(entry.state, EntryState::Failed { .. }) {
             return false;
         }
-        entry.state = EntryState::Ready { not_before: now.mono };
+        entry.state = EntryState::Ready { delay: None };
         entry.made_at = now.wall;
         entry.stored = false;
-        // Whoever retries makes it theirs.
-        entry.user = me;
         let (record, channel) = (entry.record(), entry.channel.clone());
         self.put_op(op, record);
         if let Some(timeline) = self.timeline(&channel) {
@@ -261,11 +267,12 @@ impl Client {
                     self.message(now, conn, text);
                 }
             }
-            Input::Closed { conn, code } => {
+            Input::Closed { conn, code, cause } => {
                 if self.link.is_current(conn) {
-                    self.journal.note(now.wall, "closed", self.link.refusal().unwrap_or(""), u64::from(code));
+                    let why = self.link.refusal().or(cause).unwrap_or("");
+                    self.journal.note(now.wall, "closed", why, u64::from(code));
                 }
-                self.link.closed(context!(self, now), conn, code);
+                self.link.closed(context!(self, now), conn, code, cause);
             }
             Input::Token { ask, result } => self.link.token(context!(self, now), ask, result),
             Input::Stored { store, result } => self.stored(store, result),
@@ -274,6 +281,7 @@ impl Client {
                 self.link.lifecycle(context!(self, now), life);
                 if matches!(life, Lifecycle::Hidden | Lifecycle::Frozen) {
                     self.flush_tables(now);
+                    self.keep_runs(now, true);
                 }
             }
         }
@@ -327,6 +335,8 @@ impl Client {
             self.follow_link();
         }
         self.tick_tables(now);
+        self.keep_runs(now, false);
+        self.show_waits(now);
         self.tell(now);
     }
 
@@ -341,6 +351,9 @@ impl Client {
         };
         consider(self.outbox.session_deadline(), "expiry");
         consider(self.tables.as_ref().and_then(|tables| tables.deadline()), "tables");
+        for channel in &self.channels {
+            consider(channel.keeping.deadline(), "store");
+        }
         if self.link.online().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");
@@ -369,6 +382,7 @@ impl Client {
                 self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
             }
             self.tables_disconnected();
+            self.keep_runs(self.last, true);
         }
         self.session = online;
     }
@@ -385,13 +399,14 @@ impl Client {
             }
         }
         let retry_at = self.link.retry_at();
-        let waiting = self.outbox.waiting();
+        let cause = self.link.cause();
         let status = Status {
             state: self.link.state(),
             attempt: self.link.attempt(),
             retry_in_ms: None,
-            cause: self.link.cause().map(str::to_owned),
-            waiting: waiting as u32,
+            cause: cause.map(|cause| cause.code.clone()),
+            message: cause.map(|cause| cause.message.clone()).filter(|message| !message.is_empty()),
+            waiting: self.outbox.durable_waiting() as u32,
         };
         let shown = (status, retry_at);
         if self.shown.as_ref() != Some(&shown) {

@@ -1,7 +1,7 @@
 //! What goes out: hello, subscriptions, and the outbox within its window and budget.
 
 use super::{Client, MESSAGE_BYTES, context, row_state};
-use crate::delivery::{EntryState, Lane, Next};
+use crate::delivery::{Delay, EntryState, Lane, Next, Wait};
 use crate::event::OpState;
 use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::time::{Now, Time};
@@ -83,6 +83,28 @@ impl Client {
         self.watch_answers(now, conn);
     }
 
+    /// Has the rows of ops say what they wait for besides the connection, if that may have changed.
+    pub(super) fn show_waits(&mut self, now: Now) {
+        let online = self.session.is_some();
+        let held = (self.outbox.version(), online);
+        if self.held == held {
+            return;
+        }
+        self.held = held;
+        let Client { outbox, limiter, channels, .. } = self;
+        let waits = outbox
+            .waits(now.mono, |turn| Some(limiter.nth(now.mono, turn)).filter(|at| online && *at > now.mono));
+        for channel in channels {
+            let Some(timeline) = &mut channel.timeline else { continue };
+            let with_row =
+                |wait: &&Wait<'_>| wait.entry.channel == channel.name && wait.entry.kind == "message";
+            timeline.hold(waits.iter().filter(with_row).map(|wait| {
+                let until = wait.until.map(|at| now.wall.saturating_add(at.since(now.mono)));
+                (wait.entry.id.as_str(), wait.code, until)
+            }));
+        }
+    }
+
     /// Whether ops wait a moment for others to go with them in one message.
     fn is_gathering(&self, now: Now) -> bool {
         let Some(until) = self.gathered_at() else { return false };
@@ -109,7 +131,7 @@ impl Client {
     fn sent(&mut self, now: Now, id: &str) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         entry.state = EntryState::Sent { at: now.mono };
-        self.journal.counters.resent += u64::from(entry.tried > 0);
+        self.journal.counters.resent += u64::from(std::mem::take(&mut entry.unanswered));
         entry.tried = entry.tried.saturating_add(1);
         entry.doubtful = true;
         let (channel, state) = (entry.channel.clone(), row_state(entry));
@@ -175,8 +197,9 @@ impl Client {
         // was not taken.
         entry.doubtful &= code != codes::BLOCKED && entry.tried > 1;
         let ceiling = (RETRY_BASE_MS << entry.tried.min(10)).min(RETRY_CAP_MS);
-        let delay = self.rng.up_to(ceiling).max(retry_after_ms.unwrap_or(0));
-        entry.state = EntryState::Ready { not_before: now.mono.after(delay) };
+        let delay_ms = self.rng.up_to(ceiling).max(retry_after_ms.unwrap_or(0));
+        let delay = Delay { until: now.mono.after(delay_ms), code: code.to_owned() };
+        entry.state = EntryState::Ready { delay: Some(delay) };
         let (channel, state) = (entry.channel.clone(), row_state(entry));
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, state, None);

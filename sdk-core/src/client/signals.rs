@@ -1,11 +1,11 @@
 //! Signals: what is of the moment, neither stored nor answered.
 
 use super::Client;
+use super::drafts::check_body;
 use crate::error::SendError;
 use crate::event::Event;
 use crate::io::Output;
 use crate::time::Now;
-use crate::wire::json::{Object, validate};
 use crate::wire::{MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User, is_channel_name};
 
 impl Client {
@@ -25,9 +25,7 @@ impl Client {
         if !is_channel_name(channel) {
             return Err(SendError::BadChannel);
         }
-        if validate(body).ok().and_then(|body| Object::parse(body).ok()).is_none() {
-            return Err(SendError::BadBody);
-        }
+        check_body(body)?;
         let longest = kind.len().max(key.map_or(0, str::len));
         if body.len() > MAX_SIGNAL_BODY || longest > MAX_SIGNAL_NAME {
             return Err(SendError::TooLarge);

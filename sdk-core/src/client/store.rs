@@ -1,9 +1,11 @@
 //! What is kept for the next start.
 
 use super::Client;
-use crate::delivery::{EntryState, Lane};
+use crate::chat::Timeline;
+use crate::delivery::{Channel, EntryState, Lane};
 use crate::event::{Event, OpState, RowState};
 use crate::io::{Message, Output, StoreChange, StoreError, StoreId};
+use crate::time::Now;
 use crate::wire::User;
 use crate::wire::json::{Object, Writer, validate};
 
@@ -67,11 +69,20 @@ impl Client {
 
     /// Gives the store the next change of a channel, unless one is under way.
     pub(super) fn keep_on(&mut self, at: usize) {
-        let channel = &mut self.channels[at];
-        let most = self.config.cached_events;
-        if let Some(change) = channel.keeping.next(&channel.name, channel.cursor.as_ref(), most) {
+        let Channel { name, keeping, cursor, timeline, .. } = &mut self.channels[at];
+        let runs = || timeline.as_ref().map_or_else(|| String::from("[]"), Timeline::runs);
+        if let Some(change) = keeping.next(name, cursor.as_ref(), runs, self.config.cached_events) {
             let store = self.store(change);
             self.channels[at].keeping.under_way(store);
+        }
+    }
+
+    /// Gives the store what answers under way have said by now: at once, if nothing may follow.
+    pub(super) fn keep_runs(&mut self, now: Now, at_once: bool) {
+        for at in 0..self.channels.len() {
+            if self.channels[at].keeping.is_due(now.mono, at_once) {
+                self.keep_on(at);
+            }
         }
     }
 
@@ -108,6 +119,7 @@ impl Client {
             && !entry.stored
         {
             entry.stored = true;
+            self.out.push_back(Output::Event(Event::Stored { id: entry.id.clone() }));
             // What was sent or refused meanwhile is further than queued.
             let is_queued = matches!(entry.state, EntryState::Ready { .. });
             let (id, channel) = (entry.id.clone(), entry.channel.clone());

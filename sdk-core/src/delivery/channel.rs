@@ -25,8 +25,8 @@ pub(crate) enum Phase {
     Asked { since: Time },
     /// Events follow as they happen.
     Live,
-    /// Refused; to be asked again then.
-    Retry { at: Time },
+    /// Refused; to be asked again then, and not before `floor`.
+    Retry { at: Time, floor: Time },
     /// Refused for good.
     Failed,
 }
@@ -63,6 +63,11 @@ pub(crate) struct Channel {
     /// The rows, for a dialog.
     pub(crate) timeline: Option<Timeline>,
     pub(crate) keeping: Keeping,
+    /// How many follow the rows, and how many the events as they come.
+    row_holders: u32,
+    raw_holders: u32,
+    /// Who follows the events was told of those up to here before the cursor was set anew for the rows.
+    told: Option<Cursor>,
     seen: Vec<String>,
     repairs: u8,
     refusals: u32,
@@ -71,13 +76,18 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
+    /// A channel with its first holder: of its rows, if there is a timeline, else of its events.
     pub(crate) fn new(name: &str, cursor: Option<Cursor>, timeline: Option<Timeline>) -> Channel {
+        let of_rows = u32::from(timeline.is_some());
         Channel {
             name: name.to_owned(),
             phase: Phase::Unsent,
             cursor,
             timeline,
             keeping: Keeping::default(),
+            row_holders: of_rows,
+            raw_holders: 1 - of_rows,
+            told: None,
             seen: Vec::new(),
             repairs: 0,
             refusals: 0,
@@ -126,7 +136,7 @@ impl Channel {
     pub(crate) fn deadline(&self) -> Option<Time> {
         match self.phase {
             Phase::Asked { since } => Some(since.after(ANSWER_MS)),
-            Phase::Retry { at } => Some(at),
+            Phase::Retry { at, .. } => Some(at),
             Phase::Unsent | Phase::Live | Phase::Failed => None,
         }
     }
@@ -137,10 +147,64 @@ impl Channel {
     }
 
     /// The server refused, for now.
-    pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
+    pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) -> Time {
         let ceiling = (RETRY_BASE_MS << self.refusals.min(10)).min(RETRY_CAP_MS);
         self.refusals += 1;
-        self.phase = Phase::Retry { at: now.after(rng.up_to(ceiling).max(floor_ms).max(1)) };
+        let (at, floor) = (now.after(rng.up_to(ceiling).max(floor_ms).max(1)), now.after(floor_ms.max(1)));
+        self.phase = Phase::Retry { at, floor };
+        at
+    }
+
+    /// Somebody asks for it: that is worth a try before its time, though not before the server's.
+    pub(crate) fn hurry(&mut self) {
+        if let Phase::Retry { floor, .. } = self.phase {
+            self.phase = Phase::Retry { at: floor, floor };
+        }
+    }
+
+    /// A piece or an event came that can't be read: what the channel has is to be asked for.
+    pub(crate) fn unreadable(&mut self) -> Step {
+        if self.phase == Phase::Live { self.repair() } else { Step::None }
+    }
+
+    // Holders.
+
+    /// Somebody more follows the channel, its rows or its events.
+    pub(crate) fn hold(&mut self, rows: bool) {
+        let holders = if rows { &mut self.row_holders } else { &mut self.raw_holders };
+        *holders += 1;
+    }
+
+    /// Where only the events were followed, the rows are too from now on: the channel is asked for anew, to know what came before.
+    pub(crate) fn show_rows(&mut self, timeline: Timeline) {
+        self.told = self.cursor.take();
+        self.timeline = Some(timeline);
+        self.seen.clear();
+        if self.phase != Phase::Failed {
+            self.phase = Phase::Unsent;
+        }
+    }
+
+    /// One of its holders is gone; false if there is no such holder.
+    pub(crate) fn release(&mut self, of_rows: bool) -> bool {
+        let holders = if of_rows { &mut self.row_holders } else { &mut self.raw_holders };
+        let Some(left) = holders.checked_sub(1) else { return false };
+        *holders = left;
+        if of_rows && left == 0 && self.raw_holders > 0 {
+            self.timeline = None;
+        }
+        true
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.row_holders + self.raw_holders > 0
+    }
+
+    /// Whether who follows the events is to be told of this one.
+    pub(crate) fn tells(&self, offset: u64) -> bool {
+        let told = self.told.as_ref().zip(self.cursor.as_ref());
+        self.raw_holders > 0
+            && !told.is_some_and(|(told, cursor)| told.epoch == cursor.epoch && offset <= told.offset)
     }
 
     pub(crate) fn sub_ok(&mut self, sub: SubOk) -> Applied {

@@ -70,8 +70,13 @@ impl Limiter {
 
     /// When [`Limiter::take`] will succeed; later than `now` if it fails now.
     pub(crate) fn next(&mut self, now: Time) -> Time {
+        self.nth(now, 0)
+    }
+
+    /// When the op after `before` others may go, if they go as soon as they may.
+    pub(crate) fn nth(&mut self, now: Time, before: u64) -> Time {
         self.refill(now);
-        let missing = (self.per_ms * COST).saturating_sub(self.level);
+        let missing = (self.per_ms * COST).saturating_mul(before + 1).saturating_sub(self.level);
         now.after(missing.div_ceil(self.rate())).max(self.paused_until)
     }
 
@@ -91,7 +96,16 @@ mod tests {
     use super::*;
 
     fn limits(ops: u64, per_ms: u64, burst: u64) -> Limits {
-        Limits { message_bytes: 0, subscriptions: 0, inflight: 0, inflight_bytes: 0, ops, per_ms, burst }
+        Limits {
+            message_bytes: 0,
+            subscriptions: 0,
+            inflight: 0,
+            inflight_bytes: 0,
+            ops,
+            per_ms,
+            burst,
+            body_depth: 24,
+        }
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod signals;
 
 pub(crate) use channel::{Applied, Channel, Step};
 pub(crate) use limiter::Limiter;
+pub(crate) use outbox::{Delay, Entry, EntryState, NewOp, Next, Outbox, Wait};
 pub use outbox::{Draft, Lane};
-pub(crate) use outbox::{Entry, EntryState, NewOp, Next, Outbox};
 pub(crate) use signals::Signals;

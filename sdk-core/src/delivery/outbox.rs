@@ -73,12 +73,28 @@ pub(crate) struct NewOp<'a> {
 /// How an entry stands.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum EntryState {
-    /// To be sent, not before this time.
-    Ready { not_before: Time },
+    /// To be sent, not before this time if the server refused it for now.
+    Ready { delay: Option<Delay> },
     /// Sent on the current connection.
     Sent { at: Time },
     /// Refused for good; blocks its channel.
     Failed { code: String, message: String },
+}
+
+/// Why an op that was refused for now waits, and until when.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Delay {
+    pub(crate) until: Time,
+    pub(crate) code: String,
+}
+
+/// What an op that is ready waits for, besides the connection and its turn.
+pub(crate) struct Wait<'a> {
+    pub(crate) entry: &'a Entry,
+    /// `blocked`: one before it failed. Else the code with which the server or the budget holds it back.
+    pub(crate) code: &'a str,
+    /// When it may go, if that is known.
+    pub(crate) until: Option<Time>,
 }
 
 /// An op that is not yet settled.
@@ -101,6 +117,8 @@ pub(crate) struct Entry {
     pub(crate) tried: u32,
     /// Whether the server may have committed it without this client knowing.
     pub(crate) doubtful: bool,
+    /// Whether the connection was lost before its answer came.
+    pub(crate) unanswered: bool,
     /// Order over restarts.
     seq: u64,
 }
@@ -145,12 +163,13 @@ impl Entry {
             user: text("user"),
             state: match text("failed") {
                 Some(code) => EntryState::Failed { code, message: String::new() },
-                None => EntryState::Ready { not_before: Time(0) },
+                None => EntryState::Ready { delay: None },
             },
             stored: true,
             // It may have been sent before the crash.
             tried: 1,
             doubtful: true,
+            unanswered: false,
             seq: object.u64("seq")?,
         })
     }
@@ -165,6 +184,8 @@ pub(crate) struct Outbox {
     entries: Vec<Entry>,
     bytes: usize,
     next_seq: u64,
+    /// Moves on whenever an entry may have changed.
+    version: u64,
     max_ops: usize,
     max_bytes: usize,
     ttl_ms: u64,
@@ -177,6 +198,7 @@ impl Outbox {
             entries: Vec::new(),
             bytes: 0,
             next_seq: 1,
+            version: 0,
             max_ops: config.outbox_ops,
             max_bytes: config.outbox_bytes,
             ttl_ms: config.op_ttl_ms,
@@ -201,6 +223,18 @@ impl Outbox {
         self.entries.iter().filter(|entry| !matches!(entry.state, EntryState::Failed { .. })).count()
     }
 
+    /// How many of them are kept until they are settled.
+    pub(crate) fn durable_waiting(&self) -> usize {
+        let waits =
+            |entry: &&Entry| entry.lane == Lane::Durable && !matches!(entry.state, EntryState::Failed { .. });
+        self.entries.iter().filter(waits).count()
+    }
+
+    /// Differs from an earlier one if an entry may have changed since.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
@@ -210,6 +244,7 @@ impl Outbox {
     }
 
     pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Entry> {
+        self.version += 1;
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
@@ -224,10 +259,11 @@ impl Outbox {
             since: op.since,
             made_at: op.made_at,
             user: op.user,
-            state: EntryState::Ready { not_before: Time(0) },
+            state: EntryState::Ready { delay: None },
             stored: false,
             tried: 0,
             doubtful: false,
+            unanswered: false,
             seq: self.next_seq,
         };
         let of_session = || self.entries.iter().filter(|entry| entry.lane == Lane::Session).count();
@@ -238,6 +274,7 @@ impl Outbox {
             return Err(SendError::OutboxFull);
         }
         self.next_seq += 1;
+        self.version += 1;
         self.bytes += entry.bytes();
         self.entries.push(entry);
         Ok(&self.entries[self.entries.len() - 1])
@@ -247,15 +284,18 @@ impl Outbox {
     pub(crate) fn remove(&mut self, id: &str) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.id == id)?;
         let entry = self.entries.remove(at);
+        self.version += 1;
         self.bytes -= entry.bytes();
         Some(entry)
     }
 
     /// The connection is gone: what was under way is to be sent again.
     pub(crate) fn disconnected(&mut self) {
+        self.version += 1;
         for entry in &mut self.entries {
             if entry.is_sent() {
-                entry.state = EntryState::Ready { not_before: Time(0) };
+                entry.state = EntryState::Ready { delay: None };
+                entry.unanswered = true;
             }
         }
     }
@@ -310,8 +350,8 @@ impl Outbox {
                 _ if blocked.contains(&channel) => {}
                 EntryState::Sent { .. } => {}
                 EntryState::Failed { .. } => blocked.push(channel),
-                EntryState::Ready { not_before } if *not_before > now => {
-                    wake = Some(wake.map_or(*not_before, |at| at.min(*not_before)));
+                EntryState::Ready { delay: Some(delay) } if delay.until > now => {
+                    wake = Some(wake.map_or(delay.until, |at| at.min(delay.until)));
                     blocked.push(channel);
                 }
                 EntryState::Ready { .. } => {
@@ -323,6 +363,41 @@ impl Outbox {
             }
         }
         wake.map_or(Next::Nothing, Next::At)
+    }
+
+    /// The durable ops that wait for something besides the connection and their turn, in their order. `budget` says when the op budget
+    /// lets the nth op from now go (from 0), if it holds that one back.
+    pub(crate) fn waits(&self, now: Time, mut budget: impl FnMut(u64) -> Option<Time>) -> Vec<Wait<'_>> {
+        // Per channel, what the first op that can't go waits for: those behind it wait for the same.
+        let mut held: Vec<(&str, &str, Option<Time>)> = Vec::new();
+        let mut waits = Vec::new();
+        let mut turn = 0;
+        for entry in self.entries.iter().filter(|entry| entry.lane == Lane::Durable) {
+            let channel = entry.channel.as_str();
+            let behind =
+                held.iter().find(|(other, ..)| *other == channel).map(|(_, code, until)| (*code, *until));
+            let reason = match (&entry.state, behind) {
+                (EntryState::Sent { .. }, _) => continue,
+                (EntryState::Failed { .. }, _) => {
+                    held.retain(|(other, ..)| *other != channel);
+                    held.push((channel, codes::BLOCKED, None));
+                    continue;
+                }
+                (EntryState::Ready { .. }, Some(reason)) => Some(reason),
+                (EntryState::Ready { delay: Some(delay) }, None) if delay.until > now => {
+                    held.push((channel, &delay.code, Some(delay.until)));
+                    Some((delay.code.as_str(), Some(delay.until)))
+                }
+                (EntryState::Ready { .. }, None) => {
+                    turn += 1;
+                    budget(turn - 1).map(|at| (codes::RATE_LIMITED, Some(at)))
+                }
+            };
+            if let Some((code, until)) = reason {
+                waits.push(Wait { entry, code, until });
+            }
+        }
+        waits
     }
 
     /// An op that waits to be sent and has outlived its time.
@@ -353,6 +428,7 @@ impl Outbox {
     /// Another user is signed in now: what the former one wrote must not go out in the new one's name. Returns the ids of what is to
     /// be stored as the new one's, and of what is foreign.
     pub(crate) fn sign_in(&mut self, user: &str) -> (Vec<String>, Vec<String>) {
+        self.version += 1;
         let (mut adopted, mut foreign) = (Vec::new(), Vec::new());
         for entry in &mut self.entries {
             match &entry.user {

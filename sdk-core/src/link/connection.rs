@@ -5,17 +5,17 @@
 //! another transport that takes over once it is welcomed, because the server said that it goes away, or to return to a better
 //! transport.
 
-use super::Context;
 use super::backoff::Backoff;
-use super::credential::{Credential, TOKEN_MS};
+use super::credential::Credential;
 use super::heartbeat::{Heartbeat, LATE_MS, Verdict};
 use super::transport::{Ladder, WORKS_MS};
+use super::{Cause, Context};
 use crate::config::Config;
-use crate::event::State;
+use crate::event::{Event, State};
 use crate::io::{ConnId, Lifecycle, Message, Network, Output, TokenAsk, TokenError, Transport};
 use crate::time::{Now, Time};
 use crate::wire::json::push_integer;
-use crate::wire::{ClientFrame, Secret, Welcome, codes, codes::close};
+use crate::wire::{ClientFrame, MAX_TOKEN, Secret, Welcome, codes, codes::close};
 
 /// A session that lasted this long was useful: the backoff starts over.
 const USEFUL_MS: u64 = 10_000;
@@ -94,9 +94,9 @@ pub(crate) struct Connection {
     leaving: Option<Leaving>,
     /// Floor for the next dial, from the last `error` on this connection.
     retry_after_ms: u64,
-    /// Code of the last `error` on this connection.
-    refusal: Option<String>,
-    cause: Option<String>,
+    /// The last `error` on this connection.
+    refusal: Option<Cause>,
+    cause: Option<Cause>,
     was_online: bool,
     last_conn: u64,
     nonce: u64,
@@ -111,7 +111,7 @@ impl Connection {
             connect_timeout_ms: config.connect_timeout_ms,
             backoff: Backoff::new(config.backoff_base_ms, config.backoff_cap_ms),
             ladder: Ladder::new(&config.transports),
-            credential: Credential::new(),
+            credential: Credential::new(config.token_timeout_ms),
             network_down: false,
             frozen: false,
             hidden_at: None,
@@ -196,8 +196,8 @@ impl Connection {
     }
 
     /// Why the connection is not there.
-    pub(crate) fn cause(&self) -> Option<&str> {
-        if self.online().is_some() { None } else { self.cause.as_deref() }
+    pub(crate) fn cause(&self) -> Option<&Cause> {
+        if self.online().is_some() { None } else { self.cause.as_ref() }
     }
 
     /// When the next dial is made.
@@ -210,7 +210,7 @@ impl Connection {
 
     /// Why the server said it is about to close.
     pub(crate) fn refusal(&self) -> Option<&str> {
-        self.refusal.as_deref()
+        self.refusal.as_ref().map(|refusal| refusal.code.as_str())
     }
 
     /// The token to say hello with.
@@ -319,17 +319,18 @@ impl Connection {
     }
 
     /// The server said why it is about to close, or that a frame was wrong.
-    pub(crate) fn refused(&mut self, code: &str, retry_after_ms: Option<u64>) {
-        self.refusal = Some(code.to_owned());
+    pub(crate) fn refused(&mut self, cause: Cause, retry_after_ms: Option<u64>) {
+        self.refusal = Some(cause);
         self.retry_after_ms = retry_after_ms.unwrap_or(0).min(MOST_RETRY_AFTER_MS);
     }
 
-    pub(crate) fn closed(&mut self, cx: &mut Context<'_>, conn: ConnId, code: u16) {
+    /// The transport is gone; `why` is what the driver knows about it.
+    pub(crate) fn closed(&mut self, cx: &mut Context<'_>, conn: ConnId, code: u16, why: Option<&str>) {
         if self.is_successor(conn) {
             // The connection that works goes on; its own end decides what follows.
             self.successor = None;
         } else if self.is_current(conn) {
-            self.lost(cx, code);
+            self.lost(cx, code, why);
         }
     }
 
@@ -338,13 +339,15 @@ impl Connection {
         if self.is_successor(conn) {
             self.drop_successor(cx, close::INTERNAL);
         } else if self.is_current(conn) {
-            self.refusal = Some(cause.to_owned());
+            self.refusal = Some(cause.into());
             cx.out.push_back(Output::Close { conn, code: close::INTERNAL });
-            self.lost(cx, close::INTERNAL);
+            self.lost(cx, close::INTERNAL, None);
         }
     }
 
+    /// The answer to a request for a token.
     pub(crate) fn token(&mut self, cx: &mut Context<'_>, ask: TokenAsk, result: Result<String, TokenError>) {
+        let result = result.and_then(checked);
         if let Phase::Token { ask: current, .. } = self.phase
             && current == ask
         {
@@ -353,17 +356,24 @@ impl Connection {
                     self.credential.set(text);
                     self.dial(cx);
                 }
-                Err(TokenError::Unauthorized) => self.fail(codes::UNAUTHORIZED),
-                Err(TokenError::Unavailable) => self.back_off(cx, "token_unavailable"),
+                Err(error) if error.terminal => self.fail(Cause::new(&error.code, &error.message)),
+                Err(error) => {
+                    self.retry_after_ms = error.retry_after_ms.unwrap_or(0).min(MOST_RETRY_AFTER_MS);
+                    self.back_off(cx, Cause::new(&error.code, &error.message));
+                }
             }
             return;
         }
         let Some(conn) = self.online() else { return };
-        match self.credential.renewed(cx.now, ask, &result) {
+        match self.credential.renewed(cx.now, ask, result) {
             Some(Ok(token)) => transmit(cx, conn, &ClientFrame::Auth { token }),
-            Some(Err(_)) => {
+            Some(Err(error)) if error.terminal => {
                 self.drop_transports(cx, close::NORMAL);
-                self.fail(codes::UNAUTHORIZED);
+                self.fail(Cause::new(&error.code, &error.message));
+            }
+            // The connection lives until the server ends it, and the token is asked for again.
+            Some(Err(TokenError { code, message, .. })) => {
+                cx.out.push_back(Output::Event(Event::Problem { code, message }));
             }
             None => {}
         }
@@ -380,7 +390,7 @@ impl Connection {
         if self.network_down {
             if !matches!(self.phase, Phase::Parked | Phase::Failed | Phase::Offline { .. }) {
                 self.drop_transports(cx, close::NORMAL);
-                self.cause = Some("offline".to_owned());
+                self.cause = Some("offline".into());
                 self.phase = Phase::Offline { at: cx.now.mono.after(OFFLINE_DIAL_MS) };
             }
         } else {
@@ -483,13 +493,21 @@ impl Connection {
     pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
         let now = cx.now.mono;
         match &self.phase {
-            Phase::Token { until, .. } if *until <= now => self.back_off(cx, "token_timeout"),
+            Phase::Token { until, .. } if *until <= now => {
+                self.back_off(
+                    cx,
+                    Cause::new(
+                        "token_timeout",
+                        "no token came in time; see that the token provider always answers",
+                    ),
+                );
+            }
             Phase::Dialing(attempt) | Phase::Hello(attempt) if attempt.until <= now => {
                 let attempt = *attempt;
                 // A machine that slept through the deadline learns nothing from it, but the socket is of no use.
                 cx.out.push_back(Output::Close { conn: attempt.conn, code: close::NORMAL });
                 self.strike(attempt.transport);
-                self.back_off(cx, "connect_timeout");
+                self.back_off(cx, "connect_timeout".into());
             }
             Phase::Online { conn, heartbeat, .. } => match heartbeat.check(now) {
                 Verdict::Alive => {}
@@ -503,7 +521,7 @@ impl Connection {
                     cx.out.push_back(Output::Close { conn: *conn, code: close::PING_TIMEOUT });
                     self.leave_online(cx.now);
                     if !self.promote() {
-                        self.cause = Some(codes::PING_TIMEOUT.to_owned());
+                        self.cause = Some(codes::PING_TIMEOUT.into());
                         self.phase = Phase::Backoff { at: self.backoff.soon(now, 0, cx.rng) };
                     }
                 }
@@ -565,7 +583,7 @@ impl Connection {
     fn ask_token(&mut self, cx: &mut Context<'_>, renew: bool) {
         let ask = self.credential.next_ask(renew);
         cx.out.push_back(Output::FetchToken { ask, renew });
-        self.phase = Phase::Token { ask, until: cx.now.mono.after(TOKEN_MS) };
+        self.phase = Phase::Token { ask, until: self.credential.patience(cx.now.mono) };
     }
 
     fn dial(&mut self, cx: &mut Context<'_>) {
@@ -619,7 +637,7 @@ impl Connection {
     }
 
     /// The current transport is gone, with this close code.
-    fn lost(&mut self, cx: &mut Context<'_>, code: u16) {
+    fn lost(&mut self, cx: &mut Context<'_>, code: u16, why: Option<&str>) {
         let refusal = self.refusal.take();
         let leaving = self.leaving.take();
         self.judge_transport(cx.now, code);
@@ -628,22 +646,21 @@ impl Connection {
         let outdated = code == close::UNAUTHORIZED && self.credential.worked();
         if close::is_terminal(code) && !outdated {
             self.drop_successor(cx, close::NORMAL);
-            let code = refusal.as_deref().unwrap_or(terminal_code(code)).to_owned();
-            self.fail(&code);
+            self.fail(refusal.unwrap_or_else(|| terminal_code(code).into()));
         } else if code == close::TOKEN_EXPIRED || outdated {
             self.drop_successor(cx, close::NORMAL);
-            self.cause = Some(codes::TOKEN_EXPIRED.to_owned());
+            self.cause = Some(codes::TOKEN_EXPIRED.into());
             if self.credential.refused_first_time() {
                 self.ask_token(cx, true);
             } else {
-                self.back_off(cx, codes::TOKEN_EXPIRED);
+                self.back_off(cx, refusal.unwrap_or_else(|| codes::TOKEN_EXPIRED.into()));
             }
         } else if self.take_over(code) {
             self.retry_after_ms = 0;
         } else if self.promote() {
-            self.cause = Some(refusal.unwrap_or_else(|| "connection_lost".to_owned()));
+            self.cause = Some(refusal.unwrap_or_else(|| why.unwrap_or("connection_lost").into()));
         } else if let Some(leaving) = leaving {
-            self.cause = Some(codes::GOAWAY.to_owned());
+            self.cause = Some(codes::GOAWAY.into());
             // A turn that is still to come stays; a dial that was made in vain is drawn anew.
             let at = if leaving.tried || leaving.at <= cx.now.mono {
                 self.backoff.soon(cx.now.mono, leaving.spread_ms, cx.rng)
@@ -652,8 +669,7 @@ impl Connection {
             };
             self.phase = Phase::Backoff { at };
         } else {
-            let cause = refusal.unwrap_or_else(|| "connection_lost".to_owned());
-            self.back_off(cx, &cause);
+            self.back_off(cx, refusal.unwrap_or_else(|| why.unwrap_or("connection_lost").into()));
         }
     }
 
@@ -678,8 +694,8 @@ impl Connection {
     }
 
     /// Waits before the next dial, because something failed.
-    fn back_off(&mut self, cx: &mut Context<'_>, cause: &str) {
-        self.cause = Some(cause.to_owned());
+    fn back_off(&mut self, cx: &mut Context<'_>, cause: Cause) {
+        self.cause = Some(cause);
         let at = self.backoff.failed(cx.now.mono, self.retry_after_ms, cx.rng);
         self.phase = if self.network_down {
             Phase::Offline { at: cx.now.mono.after(OFFLINE_DIAL_MS) }
@@ -689,10 +705,10 @@ impl Connection {
     }
 
     /// Nothing is dialled from here on until the application says so.
-    fn fail(&mut self, code: &str) {
+    fn fail(&mut self, cause: Cause) {
         self.wanted = false;
         self.credential.forget();
-        self.cause = Some(code.to_owned());
+        self.cause = Some(cause);
         self.phase = Phase::Failed;
     }
 
@@ -726,6 +742,20 @@ impl Connection {
         }
         self.credential.stop_renewal();
     }
+}
+
+/// A token that a `hello` can carry, or what is wrong with the one that came: asking again would bring the same.
+fn checked(token: String) -> Result<String, TokenError> {
+    let message = if token.is_empty() {
+        "the token is empty"
+    } else if token.len() > MAX_TOKEN {
+        "the token is longer than 16,384 bytes; leave out claims that can be looked up"
+    } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "the token has characters that no token has; bring the JWT alone, without a prefix or line breaks"
+    } else {
+        return Ok(token);
+    };
+    Err(TokenError { terminal: true, ..TokenError::new("bad_token", message) })
 }
 
 /// The code for a terminal close that came without an `error` frame.

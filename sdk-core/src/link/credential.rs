@@ -5,12 +5,11 @@ use crate::io::{Output, TokenAsk, TokenError};
 use crate::time::{Now, Time};
 use crate::wire::Secret;
 
-/// How long the application may take to bring a token.
-pub(super) const TOKEN_MS: u64 = 30_000;
 /// A token that lasts less than this is renewed before a dial, or in-band while online.
 const SPARE_MS: u64 = 30_000;
 /// Between requests for a token while the provider has none and the connection still lives.
 const AGAIN_MS: u64 = 5_000;
+const MOST_AGAIN_MS: u64 = 3_600_000;
 
 /// The credential. `expires` is by the wall clock, known once a server has judged the token.
 struct Token {
@@ -33,11 +32,25 @@ pub(super) struct Credential {
     /// The application said that a newer one is needed, and none was asked for since.
     stale: bool,
     last_ask: u64,
+    timeout_ms: u64,
 }
 
 impl Credential {
-    pub(super) fn new() -> Credential {
-        Credential { token: None, renewal: Renewal::None, expired_once: false, stale: false, last_ask: 0 }
+    /// The application may take `timeout_ms` to bring a token.
+    pub(super) fn new(timeout_ms: u64) -> Credential {
+        Credential {
+            token: None,
+            renewal: Renewal::None,
+            expired_once: false,
+            stale: false,
+            last_ask: 0,
+            timeout_ms,
+        }
+    }
+
+    /// Until when a token asked for now is waited for.
+    pub(super) fn patience(&self, now: Time) -> Time {
+        now.after(self.timeout_ms.max(1))
     }
 
     /// What `hello` carries.
@@ -130,44 +143,44 @@ impl Credential {
             Renewal::Due { at } if at <= now => {
                 let ask = self.next_ask(true);
                 cx.out.push_back(Output::FetchToken { ask, renew: true });
-                self.renewal = Renewal::Asked { ask, until: now.after(TOKEN_MS) };
+                self.renewal = Renewal::Asked { ask, until: self.patience(now) };
             }
-            Renewal::Asked { until, .. } if until <= now => self.put_off(now),
+            Renewal::Asked { until, .. } if until <= now => self.put_off(now, 0),
             _ => {}
         }
     }
 
-    /// The answer to a renewal: the token to bring before the server, or that there will be none; `None` when this
-    /// is no renewal's answer, or when it is worth asking again.
+    /// The answer to a renewal: the token to bring before the server, or why there is none; `None` when this is no renewal's answer. After
+    /// an error that is not terminal it is asked again.
     pub(super) fn renewed(
         &mut self,
         now: Now,
         ask: TokenAsk,
-        result: &Result<String, TokenError>,
+        result: Result<String, TokenError>,
     ) -> Option<Result<Secret, TokenError>> {
         if !self.is_renewal(ask) {
             return None;
         }
         self.renewal = Renewal::None;
-        match result {
+        Some(match result {
             Ok(text) => {
-                self.set(text.clone());
-                Some(Ok(self.secret()))
+                self.set(text);
+                Ok(self.secret())
             }
-            Err(TokenError::Unauthorized) => Some(Err(TokenError::Unauthorized)),
-            // The connection lives until the server ends it; until then it is worth asking again.
-            Err(TokenError::Unavailable) => {
-                self.put_off(now.mono);
-                None
+            Err(error) => {
+                if !error.terminal {
+                    self.put_off(now.mono, error.retry_after_ms.unwrap_or(0));
+                }
+                Err(error)
             }
-        }
+        })
     }
 
     fn is_renewal(&self, ask: TokenAsk) -> bool {
         matches!(self.renewal, Renewal::Asked { ask: current, .. } if current == ask)
     }
 
-    fn put_off(&mut self, now: Time) {
-        self.renewal = Renewal::Due { at: now.after(AGAIN_MS) };
+    fn put_off(&mut self, now: Time, floor_ms: u64) {
+        self.renewal = Renewal::Due { at: now.after(AGAIN_MS.max(floor_ms.min(MOST_AGAIN_MS))) };
     }
 }

@@ -1,11 +1,13 @@
 //! The link to the server: when to dial, with which token, and whether the peer is alive.
 
 mod backoff;
+mod cause;
 mod connection;
 mod credential;
 mod heartbeat;
 mod transport;
 
+pub(crate) use cause::Cause;
 pub(crate) use connection::Connection;
 
 use crate::io::Output;

@@ -1,7 +1,7 @@
 //! Frames from the client, protocol section 3.
 
-use super::json::{Object, Writer};
-use super::{DEFAULT_TAIL, DecodeError, MAX_TAIL, TableRequest, frames, is_channel_name};
+use super::json::{Object, Writer, is_well_formed};
+use super::{DEFAULT_TAIL, DecodeError, MAX_DEPTH, MAX_TAIL, TableRequest, frames, is_channel_name};
 
 /// A frame from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Signal {
         Ok(Signal {
             ch: channel(object)?,
             kind: object.need_str("kind")?.into_owned(),
-            key: object.str("key").map(|key| key.into_owned()),
+            key: object.opt_str("key")?.map(|key| key.into_owned()),
             body: body(object)?,
         })
     }
@@ -171,17 +171,14 @@ impl Subscription {
     }
 
     fn read(object: &Object<'_>) -> Result<Subscription, DecodeError> {
-        let cursor = match (object.raw("epoch"), object.raw("offset")) {
+        let cursor = match (object.opt("epoch"), object.opt("offset")) {
             (None, None) => None,
             _ => Some(Cursor {
                 epoch: object.need_str("epoch")?.into_owned(),
                 offset: object.need_u64("offset")?,
             }),
         };
-        let tail = match object.raw("tail") {
-            None => DEFAULT_TAIL,
-            Some(_) => object.need_u64("tail")?.min(MAX_TAIL),
-        };
+        let tail = object.opt_u64("tail")?.unwrap_or(DEFAULT_TAIL).min(MAX_TAIL);
         Ok(Subscription { ch: channel(object)?, want: Want { cursor, tail } })
     }
 }
@@ -233,15 +230,15 @@ impl ClientFrame {
         Ok(match t.as_ref() {
             "hello" => {
                 let mut subs = Vec::new();
-                for sub in object.array("subs").unwrap_or_default() {
+                for sub in object.opt_array("subs")? {
                     subs.push(Subscription::read(&Object::parse(sub)?)?);
                 }
                 ClientFrame::Hello {
                     v: object.need_u64("v")?,
                     token: token(&object)?,
                     client: object.need_str("client")?.into_owned(),
-                    session: object.str("session").map(|session| session.into_owned()),
-                    agent: object.str("agent").map(|agent| agent.chars().take(64).collect()),
+                    session: object.opt_str("session")?.map(|session| session.into_owned()),
+                    agent: object.opt_str("agent")?.map(|agent| agent.chars().take(64).collect()),
                     subs,
                 }
             }
@@ -254,7 +251,7 @@ impl ClientFrame {
                 ch: channel(&object)?,
                 kind: object.need_str("kind")?.into_owned(),
                 body: body(&object)?,
-                after: object.str("after").map(|after| after.into_owned()),
+                after: object.opt_str("after")?.map(|after| after.into_owned()),
             }),
             "signal" => ClientFrame::Signal(Signal::read(&object)?),
             "ping" => ClientFrame::Ping { n: nonce(&object)? },
@@ -270,7 +267,7 @@ impl ClientFrame {
 
 /// Decodes a message from a client into its frames.
 pub fn decode_client_message(message: &str) -> Result<Vec<ClientFrame>, DecodeError> {
-    frames(message)?.into_iter().map(ClientFrame::decode).collect()
+    frames(message, MAX_DEPTH)?.into_iter().map(ClientFrame::decode).collect()
 }
 
 fn token(object: &Object<'_>) -> Result<Secret, DecodeError> {
@@ -282,12 +279,18 @@ fn channel(object: &Object<'_>) -> Result<String, DecodeError> {
     if is_channel_name(&ch) { Ok(ch.into_owned()) } else { Err(DecodeError::Member("ch")) }
 }
 
-fn body(object: &Object<'_>) -> Result<String, DecodeError> {
+pub(super) fn body(object: &Object<'_>) -> Result<String, DecodeError> {
     let body = object.raw("body").filter(|body| body.starts_with('{'));
     body.map(str::to_owned).ok_or(DecodeError::Member("body"))
 }
 
 pub(super) fn nonce(object: &Object<'_>) -> Result<String, DecodeError> {
     let n = object.need_str("n")?;
-    if n.len() <= super::MAX_NONCE { Ok(n.into_owned()) } else { Err(DecodeError::Member("n")) }
+    // What has no UTF-8 form could not be repeated as it came.
+    let repeatable = object.raw("n").is_some_and(is_well_formed);
+    if repeatable && n.chars().count() <= super::MAX_NONCE {
+        Ok(n.into_owned())
+    } else {
+        Err(DecodeError::Member("n"))
+    }
 }

@@ -2,16 +2,22 @@
 //!
 //! [`validate`] checks a whole text once, depth included; [`Object`] and [`elements`] then split one level into raw
 //! slices, so that a body is never copied or re-ordered. Numbers stay text until somebody asks for an integer.
+//! Nothing here recurses, so no depth of a text can exhaust the stack.
 
 use super::{DecodeError, MAX_DEPTH};
 use std::borrow::Cow;
 
 /// Checks that `text` is exactly one JSON value of at most [`MAX_DEPTH`] levels and returns it without the white space around.
 pub fn validate(text: &str) -> Result<&str, DecodeError> {
-    let mut scan = Scan { bytes: text.as_bytes(), at: 0 };
+    validate_within(text, MAX_DEPTH)
+}
+
+/// As [`validate`], with another limit: `levels` arrays and objects may be open at once.
+pub fn validate_within(text: &str, levels: usize) -> Result<&str, DecodeError> {
+    let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels };
     scan.space();
     let start = scan.at;
-    scan.value(0)?;
+    scan.value()?;
     let end = scan.at;
     scan.space();
     if scan.at == text.len() { Ok(part(text, start, end)) } else { Err(scan.fault()) }
@@ -19,7 +25,7 @@ pub fn validate(text: &str) -> Result<&str, DecodeError> {
 
 /// The raw texts of an array's elements.
 pub fn elements(array: &str) -> Result<Vec<&str>, DecodeError> {
-    let mut scan = Scan { bytes: array.as_bytes(), at: 0 };
+    let mut scan = Scan { bytes: array.as_bytes(), at: 0, levels: usize::MAX };
     let mut found = Vec::new();
     scan.space();
     scan.expect(b'[')?;
@@ -30,7 +36,7 @@ pub fn elements(array: &str) -> Result<Vec<&str>, DecodeError> {
     loop {
         scan.space();
         let start = scan.at;
-        scan.value(1)?;
+        scan.value()?;
         found.push(part(array, start, scan.at));
         scan.space();
         match scan.next() {
@@ -50,7 +56,7 @@ pub struct Object<'a> {
 impl<'a> Object<'a> {
     /// Splits `text`, which must be an object.
     pub fn parse(text: &'a str) -> Result<Object<'a>, DecodeError> {
-        let mut scan = Scan { bytes: text.as_bytes(), at: 0 };
+        let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels: usize::MAX };
         let mut members = Vec::new();
         scan.space();
         scan.expect(b'{')?;
@@ -67,7 +73,7 @@ impl<'a> Object<'a> {
             scan.expect(b':')?;
             scan.space();
             let start = scan.at;
-            scan.value(1)?;
+            scan.value()?;
             members.push((name, part(text, start, scan.at)));
             scan.space();
             match scan.next() {
@@ -82,6 +88,8 @@ impl<'a> Object<'a> {
     pub fn raw(&self, name: &str) -> Option<&'a str> {
         self.members.iter().rev().find(|(n, _)| n == name).map(|(_, value)| *value)
     }
+
+    // Members of a record that this crate wrote itself: one of another type counts as absent.
 
     /// A member that is a string, unescaped.
     pub fn str(&self, name: &str) -> Option<Cow<'a, str>> {
@@ -108,6 +116,48 @@ impl<'a> Object<'a> {
         Object::parse(self.raw(name)?).ok()
     }
 
+    // Members of a frame (protocol section 1): one that is absent or null is none, one of another type is an error that names it.
+
+    /// The raw JSON text of a member that is there and not null.
+    pub fn opt(&self, name: &str) -> Option<&'a str> {
+        self.raw(name).filter(|raw| *raw != "null")
+    }
+
+    /// An optional string.
+    pub fn opt_str(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        self.optional(name, || self.str(name))
+    }
+
+    /// An optional unsigned integer.
+    pub fn opt_u64(&self, name: &'static str) -> Result<Option<u64>, DecodeError> {
+        self.optional(name, || self.u64(name))
+    }
+
+    /// An optional boolean; false if absent.
+    pub fn opt_flag(&self, name: &'static str) -> Result<bool, DecodeError> {
+        match self.opt(name) {
+            Some("true") => Ok(true),
+            Some("false") | None => Ok(false),
+            Some(_) => Err(DecodeError::Member(name)),
+        }
+    }
+
+    /// An optional array, as raw elements; empty if absent.
+    pub fn opt_array(&self, name: &'static str) -> Result<Vec<&'a str>, DecodeError> {
+        self.optional(name, || self.array(name)).map(Option::unwrap_or_default)
+    }
+
+    fn optional<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, DecodeError> {
+        match self.opt(name) {
+            Some(_) => read().map(Some).ok_or(DecodeError::Member(name)),
+            None => Ok(None),
+        }
+    }
+
     /// A member that must be a string.
     pub fn need_str(&self, name: &'static str) -> Result<Cow<'a, str>, DecodeError> {
         self.str(name).ok_or(DecodeError::Member(name))
@@ -117,6 +167,16 @@ impl<'a> Object<'a> {
     pub fn need_u64(&self, name: &'static str) -> Result<u64, DecodeError> {
         self.u64(name).ok_or(DecodeError::Member(name))
     }
+
+    /// A member that must be an object, split.
+    pub fn need_object(&self, name: &'static str) -> Result<Object<'a>, DecodeError> {
+        self.object(name).ok_or(DecodeError::Member(name))
+    }
+
+    /// A member that must be an array, as raw elements.
+    pub fn need_array(&self, name: &'static str) -> Result<Vec<&'a str>, DecodeError> {
+        self.array(name).ok_or(DecodeError::Member(name))
+    }
 }
 
 /// `text[from..to]`. The bounds are always right here; a slice that can't panic keeps the panic's formatting, 3 KB, out of WASM.
@@ -124,17 +184,56 @@ fn part(text: &str, from: usize, to: usize) -> &str {
     text.get(from..to).unwrap_or("")
 }
 
-/// Reads an unsigned integer that may stand in quotes.
+/// Reads an unsigned integer that may stand in quotes: digits without leading zeros, sign, fraction or exponent.
 fn integer(raw: &str) -> Option<u64> {
     let digits = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).unwrap_or(raw);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+    let padded = digits.len() > 1 && digits.starts_with('0');
+    if digits.is_empty() || padded || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     digits.bytes().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// The text of a raw JSON string that [`validate`] accepted, quotes included.
+/// How many levels of arrays and objects a JSON text that [`validate`] accepted has; 0 of a plain value.
+pub fn depth(text: &str) -> usize {
+    let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels: usize::MAX };
+    let (mut open, mut deepest) = (0_usize, 0);
+    while scan.at < text.len() {
+        match scan.peek() {
+            // One that is not a string can't follow: the text was accepted.
+            b'"' if scan.string().is_ok() => continue,
+            b'[' | b'{' => {
+                open += 1;
+                deepest = deepest.max(open);
+            }
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        scan.at += 1;
+    }
+    deepest
+}
+
+/// A JSON text that [`validate`] accepted, with a space for each line break between its tokens: a transport whose messages end with a
+/// line feed carries the same bytes as any other.
+pub fn on_one_line(text: &str) -> Cow<'_, str> {
+    // Within a string a line break can't stand unescaped (RFC 8259 section 7).
+    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
+}
+
+/// Whether a raw JSON string has a UTF-8 form: no half of a surrogate pair stands alone in it (RFC 8259 section 8.2).
+pub fn is_well_formed(raw: &str) -> bool {
+    let mut whole = true;
+    unescape_noting(raw, &mut whole);
+    whole
+}
+
+/// The text of a raw JSON string that [`validate`] accepted, quotes included. Half of a surrogate pair becomes U+FFFD.
 pub fn unescape(raw: &str) -> Cow<'_, str> {
+    unescape_noting(raw, &mut true)
+}
+
+fn unescape_noting<'a>(raw: &'a str, whole: &mut bool) -> Cow<'a, str> {
     let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or("");
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);
@@ -162,7 +261,7 @@ pub fn unescape(raw: &str) -> Cow<'_, str> {
                         used += 6;
                     }
                 }
-                // A lone surrogate has no UTF-8 form (RFC 8259 section 8.2 leaves it open).
+                *whole &= char::from_u32(code).is_some();
                 text.push(char::from_u32(code).unwrap_or('\u{fffd}'));
             }
             other => text.push(char::from(other)),
@@ -183,6 +282,8 @@ fn hex4(text: &str, at: usize) -> u32 {
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// How many arrays and objects may be open at once.
+    levels: usize,
 }
 
 impl Scan<'_> {
@@ -215,48 +316,59 @@ impl Scan<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), DecodeError> {
-        match self.peek() {
-            b'"' => self.string(),
-            open @ (b'{' | b'[') => self.container(open, depth),
-            b't' => self.word("true"),
-            b'f' => self.word("false"),
-            b'n' => self.word("null"),
-            _ => self.number(),
+    /// One value, with all that is in it.
+    fn value(&mut self) -> Result<(), DecodeError> {
+        // The closing brackets that are awaited, the innermost last.
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            let begun = match self.peek() {
+                b'"' => {
+                    self.string()?;
+                    false
+                }
+                bracket @ (b'{' | b'[') => {
+                    if open.len() >= self.levels {
+                        return Err(DecodeError::TooDeep);
+                    }
+                    self.at += 1;
+                    // In ASCII the closing bracket of both kinds stands two after the opening one.
+                    open.push(bracket + 2);
+                    true
+                }
+                b't' => self.word("true").map(|()| false)?,
+                b'f' => self.word("false").map(|()| false)?,
+                b'n' => self.word("null").map(|()| false)?,
+                _ => self.number().map(|()| false)?,
+            };
+            if !self.follow(&mut open, begun)? {
+                return Ok(());
+            }
         }
     }
 
-    fn container(&mut self, open: u8, depth: usize) -> Result<(), DecodeError> {
-        if depth >= MAX_DEPTH {
-            return Err(DecodeError::TooDeep);
-        }
-        // In ASCII the closing bracket of both kinds stands two after the opening one.
-        let close = open + 2;
-        self.at += 1;
-        self.space();
-        if self.peek() == close {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
+    /// Goes on to where the next value begins; false if the outermost one has ended. `begun` says that a bracket was just opened.
+    fn follow(&mut self, open: &mut Vec<u8>, mut begun: bool) -> Result<bool, DecodeError> {
+        while let Some(&close) = open.last() {
             self.space();
-            if open == b'{' {
+            if self.peek() == close {
+                self.at += 1;
+                open.pop();
+                begun = false;
+                continue;
+            }
+            if !begun {
+                self.expect(b',')?;
+                self.space();
+            }
+            if close == b'}' {
                 self.string()?;
                 self.space();
                 self.expect(b':')?;
                 self.space();
             }
-            self.value(depth + 1)?;
-            self.space();
-            match self.peek() {
-                b',' => self.at += 1,
-                byte if byte == close => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(self.fault()),
-            }
+            return Ok(true);
         }
+        Ok(false)
     }
 
     fn string(&mut self) -> Result<(), DecodeError> {

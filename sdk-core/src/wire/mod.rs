@@ -11,8 +11,8 @@ mod tables;
 
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use server::{
-    EventFrame, Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, User, UserKind, Welcome,
-    decode_server_message,
+    EventFrame, Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, UNREADABLE, User, UserKind,
+    Welcome, decode_server_message,
 };
 
 pub use tables::{
@@ -27,11 +27,18 @@ pub const VERSION: u64 = 1;
 pub const SUBPROTOCOL: &str = "tidewire.v1";
 /// Greatest nesting of a message's JSON.
 pub const MAX_DEPTH: usize = 32;
+/// Greatest nesting of what an application puts into a frame: a body, a signal's body, a table's cell. No frame stands more than 8 levels
+/// of its own around one, so whatever was accepted can be carried in every frame.
+pub const MAX_BODY_DEPTH: usize = 24;
 /// Greatest length of a channel name, in bytes.
 pub const MAX_CHANNEL: usize = 128;
 /// Greatest length of a message's text, in bytes.
 pub const MAX_TEXT: usize = 16_384;
-/// Greatest length of the `n` of a ping, in bytes.
+/// Greatest length of a guest's nickname, in characters; white space around it does not count.
+pub const MAX_NICKNAME: usize = 40;
+/// Greatest length of a token, in bytes: a `hello` with it and all its subscriptions fits a message.
+pub const MAX_TOKEN: usize = 16_384;
+/// Greatest length of the `n` of a ping, in characters.
 pub const MAX_NONCE: usize = 64;
 /// Greatest length of a signal's kind and key, in bytes.
 pub const MAX_SIGNAL_NAME: usize = 64;
@@ -82,6 +89,13 @@ pub fn is_channel_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'.' | b'-'))
 }
 
+/// A guest's nickname without the white space around it, if a guest may be called so (protocol section 7).
+pub fn nickname(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let fits = (1..=MAX_NICKNAME).contains(&text.chars().count());
+    (fits && !text.chars().any(char::is_control)).then_some(text)
+}
+
 /// Whether `id` has the form of a UUID in lower or upper case.
 pub fn is_uuid(id: &str) -> bool {
     id.len() == 36
@@ -92,7 +106,7 @@ pub fn is_uuid(id: &str) -> bool {
 }
 
 /// Splits a message into the raw texts of its frames: one object, or an array of them.
-fn frames(message: &str) -> Result<Vec<&str>, DecodeError> {
-    let text = json::validate(message)?;
+fn frames(message: &str, levels: usize) -> Result<Vec<&str>, DecodeError> {
+    let text = json::validate_within(message, levels)?;
     if text.starts_with('[') { json::elements(text) } else { Ok(vec![text]) }
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Signal, nonce};
 use super::json::{Object, Writer};
-use super::{DecodeError, frames};
+use super::{DecodeError, frames, json};
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,11 @@ pub enum ServerFrame {
     Error(Problem),
     /// Something about live tables: the frame's text, for [`super::TableFrame::decode`].
     Table(String),
+    /// An event whose place can't be read, or a piece of an answer that can't: the channel has to be asked for what it has.
+    Unreadable {
+        /// The channel, if at least that can be read.
+        ch: Option<String>,
+    },
     /// A type this version does not know; to be ignored.
     Unknown,
 }
@@ -183,6 +188,8 @@ pub struct Limits {
     pub per_ms: u64,
     /// Most ops the budget holds.
     pub burst: u64,
+    /// Deepest body, in levels.
+    pub body_depth: u64,
 }
 
 /// The answer to `hello`.
@@ -277,6 +284,15 @@ impl std::fmt::Debug for Piece {
 }
 
 impl Piece {
+    fn read(object: &Object<'_>) -> Result<Piece, DecodeError> {
+        Ok(Piece {
+            ch: object.need_str("ch")?.into_owned(),
+            run: object.need_str("run")?.into_owned(),
+            at: object.need_u64("at")?,
+            text: object.need_str("text")?.into_owned(),
+        })
+    }
+
     /// The frame's JSON text.
     pub fn encode(&self) -> String {
         Writer::frame("piece")
@@ -333,7 +349,29 @@ impl std::fmt::Debug for EventFrame {
     }
 }
 
+/// The kind of an event that can't be read: a client shows that it is there and goes on.
+pub const UNREADABLE: &str = "unreadable";
+
 impl EventFrame {
+    /// Stands for an event of which nothing but its place can be read.
+    pub fn unreadable(ch: &str, offset: u64) -> EventFrame {
+        let mut id = String::from(UNREADABLE);
+        id.push(':');
+        json::push_integer(&mut id, offset);
+        let mut event = EventFrame {
+            ch: ch.to_owned(),
+            offset,
+            id,
+            kind: UNREADABLE.to_owned(),
+            at: 0,
+            by: User { id: String::new(), name: String::new(), kind: UserKind::System },
+            body: String::from("{}"),
+            raw: String::new(),
+        };
+        event.raw = event.encode();
+        event
+    }
+
     /// The frame's JSON text.
     pub fn encode(&self) -> String {
         Writer::frame("event")
@@ -359,10 +397,18 @@ impl EventFrame {
             id: object.need_str("id")?.into_owned(),
             kind: object.need_str("kind")?.into_owned(),
             at: object.need_u64("at")?,
-            by: User::read(&object.object("by").ok_or(DecodeError::Member("by"))?)?,
-            body: object.raw("body").ok_or(DecodeError::Member("body"))?.to_owned(),
+            by: User::read(&object.need_object("by")?)?,
+            body: super::client::body(object)?,
             raw: text.to_owned(),
         })
+    }
+
+    /// Reads an event whose place is known from where it stands: what can't be read is there all the same.
+    fn read_at(text: &str, ch: &str, place: u64) -> EventFrame {
+        let object = Object::parse(text).ok();
+        let offset = object.as_ref().and_then(|object| object.u64("offset")).unwrap_or(place);
+        let read = object.and_then(|object| EventFrame::read(&object, text).ok());
+        read.unwrap_or_else(|| EventFrame::unreadable(ch, offset))
     }
 }
 
@@ -389,26 +435,19 @@ impl Page {
     }
 
     fn read(object: &Object<'_>) -> Result<Page, DecodeError> {
-        let mut events = Vec::new();
-        for event in object.array("events").ok_or(DecodeError::Member("events"))? {
-            events.push(EventFrame::decode(event)?);
-        }
+        let (ch, from) = (object.need_str("ch")?.into_owned(), object.need_u64("from")?);
+        let place = |nth: usize| from.saturating_add(1 + nth as u64);
+        let events = object.need_array("events")?.into_iter().enumerate();
+        let events = events.map(|(nth, event)| EventFrame::read_at(event, &ch, place(nth))).collect();
         let mut runs = Vec::new();
-        for run in object.array("runs").unwrap_or_default() {
+        for run in object.opt_array("runs")? {
             let run = Object::parse(run)?;
             runs.push(RunText {
                 run: run.need_str("run")?.into_owned(),
                 text: run.need_str("text")?.into_owned(),
             });
         }
-        Ok(Page {
-            ch: object.need_str("ch")?.into_owned(),
-            from: object.need_u64("from")?,
-            head: object.need_u64("head")?,
-            events,
-            more: object.flag("more"),
-            runs,
-        })
+        Ok(Page { ch, from, head: object.need_u64("head")?, events, more: object.opt_flag("more")?, runs })
     }
 }
 
@@ -435,8 +474,8 @@ impl Problem {
     pub(super) fn read(object: &Object<'_>) -> Result<Problem, DecodeError> {
         Ok(Problem {
             code: object.need_str("code")?.into_owned(),
-            message: object.str("message").unwrap_or_default().into_owned(),
-            retry_after_ms: object.u64("retry_after_ms"),
+            message: object.opt_str("message")?.unwrap_or_default().into_owned(),
+            retry_after_ms: object.opt_u64("retry_after_ms")?,
         })
     }
 }
@@ -451,6 +490,7 @@ impl Limits {
             .u64("ops", self.ops)
             .u64("per_ms", self.per_ms)
             .u64("burst", self.burst)
+            .u64("body_depth", self.body_depth)
             .end()
     }
 
@@ -463,6 +503,7 @@ impl Limits {
             ops: object.need_u64("ops")?,
             per_ms: object.need_u64("per_ms")?,
             burst: object.need_u64("burst")?,
+            body_depth: object.opt_u64("body_depth")?.unwrap_or(super::MAX_BODY_DEPTH as u64),
         })
     }
 }
@@ -516,13 +557,13 @@ impl ServerFrame {
                 .end(),
             ServerFrame::Error(problem) => problem.write(Writer::frame("error")).end(),
             ServerFrame::Table(text) => text.clone(),
-            ServerFrame::Unknown => Writer::frame("unknown").end(),
+            ServerFrame::Unreadable { .. } | ServerFrame::Unknown => Writer::frame("unknown").end(),
         }
     }
 
     fn decode(text: &str) -> Result<ServerFrame, DecodeError> {
         let object = Object::parse(text)?;
-        let user = || User::read(&object.object("user").ok_or(DecodeError::Member("user"))?);
+        let user = || User::read(&object.need_object("user")?);
         let owned = |name: &'static str| object.need_str(name).map(|text| text.into_owned());
         Ok(match object.need_str("t")?.as_ref() {
             "welcome" => ServerFrame::Welcome(Welcome {
@@ -532,7 +573,7 @@ impl ServerFrame {
                 ping_ms: object.need_u64("ping_ms")?,
                 grace_ms: object.need_u64("grace_ms")?,
                 token_ttl_ms: object.need_u64("token_ttl_ms")?,
-                limits: Limits::read(&object.object("limits").ok_or(DecodeError::Member("limits"))?)?,
+                limits: Limits::read(&object.need_object("limits")?)?,
             }),
             "auth_ok" => {
                 ServerFrame::AuthOk { user: user()?, token_ttl_ms: object.need_u64("token_ttl_ms")? }
@@ -545,37 +586,42 @@ impl ServerFrame {
                     "reset" => Mode::Reset,
                     _ => return Err(DecodeError::Member("mode")),
                 },
-                reason: object.str("reason").map(|reason| reason.into_owned()),
+                reason: object.opt_str("reason")?.map(|reason| reason.into_owned()),
                 page: Page::read(&object)?,
             }),
             "sub_err" => ServerFrame::SubErr {
                 ch: owned("ch")?,
                 problem: Problem::read(&object)?,
-                retryable: object.flag("retryable"),
+                retryable: object.opt_flag("retryable")?,
             },
             "page" => ServerFrame::Page(Page::read(&object)?),
-            "event" => ServerFrame::Event(EventFrame::read(&object, text)?),
-            "piece" => ServerFrame::Piece(Piece {
-                ch: owned("ch")?,
-                run: owned("run")?,
-                at: object.need_u64("at")?,
-                text: owned("text")?,
-            }),
-            "signal" => ServerFrame::Signal {
-                signal: Signal::read(&object)?,
-                by: User::read(&object.object("by").ok_or(DecodeError::Member("by"))?)?,
+            // What these carry is other people's: one that can't be read says nothing about the connection.
+            "event" => match (EventFrame::read(&object, text), object.str("ch"), object.u64("offset")) {
+                (Ok(event), ..) => ServerFrame::Event(event),
+                (Err(_), Some(ch), Some(offset)) => ServerFrame::Event(EventFrame::unreadable(&ch, offset)),
+                (Err(_), ch, _) => ServerFrame::Unreadable { ch: ch.map(|ch| ch.into_owned()) },
             },
+            "piece" => match Piece::read(&object) {
+                Ok(piece) => ServerFrame::Piece(piece),
+                Err(_) => ServerFrame::Unreadable { ch: object.str("ch").map(|ch| ch.into_owned()) },
+            },
+            "signal" => {
+                match (Signal::read(&object), object.need_object("by").and_then(|by| User::read(&by))) {
+                    (Ok(signal), Ok(by)) => ServerFrame::Signal { signal, by },
+                    _ => ServerFrame::Unknown,
+                }
+            }
             "ok" => ServerFrame::Ok {
                 id: owned("id")?,
                 ch: owned("ch")?,
                 offset: object.need_u64("offset")?,
                 at: object.need_u64("at")?,
-                dup: object.flag("dup"),
+                dup: object.opt_flag("dup")?,
             },
             "nack" => ServerFrame::Nack {
                 id: owned("id")?,
                 problem: Problem::read(&object)?,
-                retryable: object.flag("retryable"),
+                retryable: object.opt_flag("retryable")?,
             },
             "ping" => ServerFrame::Ping { n: nonce(&object)? },
             "pong" => ServerFrame::Pong { n: nonce(&object)? },
@@ -593,5 +639,6 @@ impl ServerFrame {
 
 /// Decodes a message from the server into its frames.
 pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeError> {
-    frames(message)?.into_iter().map(ServerFrame::decode).collect()
+    // Whatever depth a server let through is read: the limit is what it may accept, not what can be shown.
+    frames(message, usize::MAX)?.into_iter().map(ServerFrame::decode).collect()
 }

@@ -259,13 +259,13 @@ impl TableRequest {
             "tbl.sub" => TableRequest::Sub(TableSub {
                 sid: sid()?,
                 table: short(object, "table", MAX_TABLE_NAME)?,
-                filter: object.str("filter").unwrap_or_default().into_owned(),
-                select: match object.array("select") {
+                filter: object.opt_str("filter")?.unwrap_or_default().into_owned(),
+                select: match object.opt("select").map(|_| object.need_array("select")).transpose()? {
                     Some(names) if names.len() <= MAX_TABLE_COLUMNS => Some(read_strings(&names, "select")?),
                     Some(_) => return Err(DecodeError::Member("select")),
                     None => None,
                 },
-                cursor: match object.str("cursor") {
+                cursor: match object.opt_str("cursor")? {
                     Some(cursor) if cursor.len() <= MAX_TABLE_CURSOR => Some(cursor.into_owned()),
                     Some(_) => return Err(DecodeError::Member("cursor")),
                     None => None,
@@ -288,7 +288,7 @@ impl TableAddress {
     }
 
     fn read(object: &Object<'_>) -> Result<TableAddress, DecodeError> {
-        Ok(match object.str("feed") {
+        Ok(match object.opt_str("feed")? {
             Some(feed) => TableAddress::Feed(feed.into_owned()),
             None => TableAddress::Sid(object.need_str("sid")?.into_owned()),
         })
@@ -302,9 +302,9 @@ impl TableLink {
 
     fn read(object: &Object<'_>) -> Result<TableLink, DecodeError> {
         Ok(TableLink {
-            prev: object.u64("prev"),
+            prev: object.opt_u64("prev")?,
             pos: object.need_u64("pos")?,
-            cursor: object.str("cursor").map(|cursor| cursor.into_owned()),
+            cursor: object.opt_str("cursor")?.map(|cursor| cursor.into_owned()),
         })
     }
 }
@@ -315,11 +315,11 @@ impl TablePage {
     }
 
     fn read(object: &Object<'_>) -> Result<TablePage, DecodeError> {
-        let rows = object.array("rows").unwrap_or_default();
+        let rows = object.opt_array("rows")?;
         if rows.iter().any(|row| !row.starts_with('[')) {
             return Err(DecodeError::Member("rows"));
         }
-        Ok(TablePage { rows: rows.into_iter().map(str::to_owned).collect(), more: object.flag("more") })
+        Ok(TablePage { rows: rows.into_iter().map(str::to_owned).collect(), more: object.opt_flag("more")? })
     }
 }
 
@@ -341,7 +341,7 @@ impl TableOk {
 
     fn read(object: &Object<'_>) -> Result<TableOk, DecodeError> {
         let mut columns = Vec::new();
-        for column in object.array("columns").unwrap_or_default() {
+        for column in object.need_array("columns")? {
             let column = Object::parse(column)?;
             columns.push(TableColumn {
                 name: column.need_str("name")?.into_owned(),
@@ -359,7 +359,7 @@ impl TableOk {
                 "snapshot" => false,
                 _ => return Err(DecodeError::Member("mode")),
             },
-            reason: object.str("reason").map(|reason| reason.into_owned()),
+            reason: object.opt_str("reason")?.map(|reason| reason.into_owned()),
             columns,
             key,
             link: TableLink::read(object)?,
@@ -384,7 +384,7 @@ impl TableChange {
             op,
             cells: cells.to_owned(),
             same: read_integers(object, "same")?,
-            moved: object.flag("moved"),
+            moved: object.opt_flag("moved")?,
         })
     }
 }
@@ -426,7 +426,7 @@ impl TableTx {
     }
 
     fn read(object: &Object<'_>) -> Result<TableTx, DecodeError> {
-        let txs = object.array("txs").ok_or(DecodeError::Member("txs"))?;
+        let txs = object.need_array("txs")?;
         Ok(TableTx {
             to: TableAddress::read(object)?,
             link: TableLink::read(object)?,
@@ -481,18 +481,18 @@ impl TableFrame {
             "tbl.seen" => TableFrame::Seen {
                 sid: owned("sid")?,
                 tx: owned("tx")?,
-                code: object.str("code").map(|code| code.into_owned()),
+                code: object.opt_str("code")?.map(|code| code.into_owned()),
             },
             "tbl.reset" => TableFrame::Reset {
                 to: TableAddress::read(&object)?,
                 reason: owned("reason")?,
-                spread_ms: object.u64("spread_ms").unwrap_or(0),
+                spread_ms: object.opt_u64("spread_ms")?.unwrap_or(0),
             },
             "tbl.err" => TableFrame::Err {
                 sid: owned("sid")?,
                 problem: Problem::read(&object)?,
-                at: object.u64("at"),
-                retryable: object.flag("retryable"),
+                at: object.opt_u64("at")?,
+                retryable: object.opt_flag("retryable")?,
             },
             _ => TableFrame::Unknown,
         })
@@ -530,6 +530,6 @@ fn integers(numbers: &[u64]) -> String {
 }
 
 fn read_integers(object: &Object<'_>, name: &'static str) -> Result<Vec<u64>, DecodeError> {
-    let raws = object.array(name).unwrap_or_default();
+    let raws = object.opt_array(name)?;
     raws.iter().map(|raw| raw.parse().map_err(|_| DecodeError::Member(name))).collect()
 }

@@ -178,7 +178,7 @@ fn reports_about_an_attempt_that_is_over_are_ignored() {
     rig.cut();
     rig.redial(2_000);
     rig.welcome();
-    rig.feed(Input::Closed { conn: old, code: 4501 });
+    rig.feed(Input::Closed { conn: old, code: 4501, cause: None });
     rig.feed(Input::Received { conn: old, text: "garbage" });
     rig.feed(Input::Opened { conn: old });
     assert_eq!(rig.state(), State::Online);
@@ -200,8 +200,7 @@ fn close_says_bye_and_ends_everything() {
 
 #[test]
 fn what_is_not_a_frame_closes_backs_off_and_reports() {
-    for garbage in ["", "{", "[1]", "{\"t\":1}", "{\"t\":\"event\"}", "nul", "[[[]]]", "{\"t\":\"welcome\"}"]
-    {
+    for garbage in ["", "{", "[1]", "{\"t\":1}", "{\"t\":\"ok\"}", "nul", "[[[]]]", "{\"t\":\"welcome\"}"] {
         let mut rig = Rig::online();
         rig.receive_text(garbage);
         assert_eq!(rig.state(), State::Reconnecting, "{garbage}");

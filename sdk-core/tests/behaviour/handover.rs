@@ -71,7 +71,7 @@ fn an_op_under_way_on_the_first_goes_again_on_the_second() {
 #[test]
 fn when_the_first_goes_too_early_the_second_is_the_connection() {
     let (mut rig, old) = leaving();
-    rig.feed(Input::Closed { conn: old, code: 4000 });
+    rig.feed(Input::Closed { conn: old, code: 4000, cause: None });
     assert_eq!(rig.state(), State::Reconnecting);
     let dials = rig.dials.len();
     rig.accept();
@@ -85,7 +85,7 @@ fn the_server_ends_the_first_at_the_hello_of_the_second_and_nobody_is_told() {
     rig.accept();
     rig.events.clear();
     receive_on(&mut rig, old, json!({"t":"error","code":"replaced","message":"by a newer one"}));
-    rig.feed(Input::Closed { conn: old, code: 4008 });
+    rig.feed(Input::Closed { conn: old, code: 4008, cause: None });
     let id = rig.send("one");
     rig.pass(1_000);
     assert_eq!((rig.ops().len(), rig.state()), (0, State::Online));
@@ -104,7 +104,7 @@ fn a_second_that_is_not_welcomed_though_the_first_was_ended_for_it_is_told() {
     let taken_over = || {
         let (mut rig, old) = leaving();
         rig.accept();
-        rig.feed(Input::Closed { conn: old, code: 4008 });
+        rig.feed(Input::Closed { conn: old, code: 4008, cause: None });
         rig.events.clear();
         rig
     };
@@ -130,7 +130,7 @@ fn when_the_second_fails_the_first_goes_on() {
     let dials = rig.dials.len();
     rig.pass(20_000);
     assert_eq!(rig.dials.len(), dials);
-    rig.feed(Input::Closed { conn: old, code: 4000 });
+    rig.feed(Input::Closed { conn: old, code: 4000, cause: None });
     assert_eq!(rig.status().cause.as_deref(), Some("goaway"));
     rig.redial(4_000);
 }

@@ -6,12 +6,14 @@ mod explain;
 #[cfg(not(target_family = "wasm"))]
 mod filter;
 mod handover;
+mod holders;
 #[cfg(not(target_family = "wasm"))]
 mod imports;
 mod lanes;
 mod liveness;
 mod outbox;
 mod predicate;
+mod readable;
 mod restart;
 mod rig;
 mod store;
@@ -19,5 +21,6 @@ mod store_cases;
 mod tables;
 mod timeline;
 mod token;
+mod waits;
 mod wire;
 mod words;

@@ -347,7 +347,7 @@ fn bad_ops_are_refused_to_the_caller_with_a_code() {
     let long = format!("{{\"text\":\"{}\"}}", "x".repeat(65_536));
     assert_eq!(code("c", &long), "too_large");
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
-    assert_eq!(code("c", &deep), "bad_body");
+    assert_eq!(code("c", &deep), "too_deep");
     assert_eq!(rig.client.send_text(rig.now, "demo", " \n ").unwrap_err().code(), "empty");
     assert_eq!(rig.client.send_text(rig.now, "demo", &"x".repeat(16_385)).unwrap_err().code(), "too_large");
     assert!(rig.ops().is_empty());

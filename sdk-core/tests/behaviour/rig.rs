@@ -24,18 +24,20 @@ impl Store {
                 self.ops.push((id.clone(), record.0.clone()));
             }
             StoreChange::DeleteOp { id } => self.ops.retain(|(other, _)| other != id),
-            StoreChange::PutEvents { channel, epoch, cursor, events, trim_below } => {
+            StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
                 if !self.channels.iter().any(|c| &c.channel == channel) {
                     self.channels.push(RestoredChannel {
                         channel: channel.clone(),
                         epoch: epoch.clone(),
                         cursor: 0,
                         events: vec![],
+                        runs: String::new(),
                     });
                 }
                 let kept = self.channels.iter_mut().find(|c| &c.channel == channel).unwrap();
                 kept.epoch.clone_from(epoch);
                 kept.cursor = *cursor;
+                kept.runs.clone_from(&runs.0);
                 kept.events.extend(events.iter().map(|(_, text)| text.0.clone()));
                 kept.events.retain(|text| {
                     let event: Value = serde_json::from_str(text).unwrap();
@@ -167,7 +169,7 @@ impl Rig {
 
     pub fn close_with(&mut self, code: u16) {
         let conn = self.conn.expect("a connection");
-        self.feed(Input::Closed { conn, code });
+        self.feed(Input::Closed { conn, code, cause: None });
     }
 
     pub fn feed(&mut self, input: Input<'_>) {

@@ -41,6 +41,7 @@ fn change(change: &Value) -> StoreChange {
                 .iter()
                 .map(|event| (event["offset"].as_u64().unwrap(), Message(text(event, "text"))))
                 .collect(),
+            runs: Message(text(change, "runs")),
             trim_below: change["trim_below"].as_u64().unwrap(),
         },
         "clear_channel" => StoreChange::ClearChannel { channel: text(change, "channel") },
@@ -59,6 +60,7 @@ fn restored(restored: &Value) -> Restored {
         epoch: text(channel, "epoch"),
         cursor: channel["cursor"].as_u64().unwrap(),
         events: texts(list(channel, "events")),
+        runs: text(channel, "runs"),
     };
     Restored {
         profile: restored["profile"].as_str().map(str::to_owned),

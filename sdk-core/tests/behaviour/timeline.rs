@@ -2,6 +2,7 @@
 
 use crate::rig::*;
 use serde_json::json;
+use tidewire_core::RowKind;
 
 #[test]
 fn a_row_is_there_before_send_returns() {
@@ -153,13 +154,15 @@ fn an_answer_whose_start_is_out_of_reach_is_shown_at_its_end() {
 }
 
 #[test]
-fn event_kinds_nobody_knows_take_an_offset_and_no_row() {
+fn an_event_of_no_known_kind_has_no_row_and_one_without_its_text_an_unreadable_one() {
     let mut rig = Rig::online();
     rig.receive(event(1, "reaction", "bob", json!({"emoji":"wave"})));
     rig.receive(event(2, "message", "bob", json!({"no":"text"})));
     rig.receive(event(3, "answer.end", "ai", json!({})));
     rig.receive(message(4, "after"));
-    assert_eq!(rig.shown(), [":sent", "after:sent"]);
+    assert_eq!(rig.shown(), [":sent", ":sent", "after:sent"]);
+    let kinds: Vec<RowKind> = rig.rows().iter().map(|row| row.kind).collect();
+    assert_eq!(kinds, [RowKind::Unreadable, RowKind::Unreadable, RowKind::Message]);
 }
 
 #[test]
@@ -268,7 +271,8 @@ fn a_run_starts_once_and_never_without_a_name() {
     rig.receive(start(1, "r"));
     rig.receive(start(2, "r"));
     rig.receive(start(3, ""));
-    assert_eq!(rig.rows().len(), 1);
+    let kinds: Vec<RowKind> = rig.rows().iter().map(|row| row.kind).collect();
+    assert_eq!(kinds, [RowKind::Answer, RowKind::Unreadable]);
 }
 
 #[test]

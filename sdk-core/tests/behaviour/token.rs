@@ -64,7 +64,7 @@ fn a_refused_token_is_renewed_once_at_once_then_backs_off() {
 #[test]
 fn a_user_who_may_not_connect_is_never_dialled_for() {
     let mut rig = Rig::new();
-    rig.token = Some(Err(TokenError::Unauthorized));
+    rig.token = Some(Err(TokenError::unauthorized("")));
     rig.client.connect(rig.now);
     rig.drain();
     assert_eq!((rig.state(), rig.dials.len(), rig.until), (State::Failed, 0, None));
@@ -74,7 +74,7 @@ fn a_user_who_may_not_connect_is_never_dialled_for() {
 #[test]
 fn a_provider_that_fails_is_asked_again_with_backoff() {
     let mut rig = Rig::new();
-    rig.token = Some(Err(TokenError::Unavailable));
+    rig.token = Some(Err(TokenError::unavailable("")));
     rig.client.connect(rig.now);
     rig.drain();
     assert_eq!(rig.status().cause.as_deref(), Some("token_unavailable"));
@@ -102,7 +102,7 @@ fn an_unavailable_provider_does_not_end_a_living_session() {
     let mut rig = Rig::new();
     rig.connect();
     rig.receive(short_welcome(20_000));
-    rig.token = Some(Err(TokenError::Unavailable));
+    rig.token = Some(Err(TokenError::unavailable("")));
     rig.pass(16_000);
     assert_eq!(rig.state(), State::Online);
     assert!(rig.asks.len() >= 2);
@@ -131,7 +131,7 @@ fn no_debug_output_shows_a_token_or_a_text() {
 fn a_refused_token_is_never_brought_again_however_often_its_renewal_fails() {
     let mut rig = Rig::new();
     rig.connect();
-    rig.token = Some(Err(TokenError::Unavailable));
+    rig.token = Some(Err(TokenError::unavailable("")));
     rig.close_with(4020);
     rig.pass(60_000);
     assert_eq!(rig.dials.len(), 1, "there is no token to dial with");
@@ -185,4 +185,68 @@ fn a_renewal_that_is_never_answered_is_asked_for_again() {
     assert!(renew);
     rig.feed(Input::Token { ask: second, result: Ok("newer.token".into()) });
     assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"auth","token":"newer.token"}));
+}
+
+#[test]
+fn a_token_that_no_hello_can_carry_is_refused_at_once_with_what_is_wrong() {
+    for token in ["", "a b", "Bearer a.b.c", "a.b.c\n", "ä.b.c", &"x".repeat(16_385)] {
+        let mut rig = Rig::new();
+        rig.token = Some(Ok(token.to_owned()));
+        rig.client.connect(rig.now);
+        rig.drain();
+        let status = rig.status();
+        assert_eq!((status.state, status.cause.as_deref()), (State::Failed, Some("bad_token")));
+        assert!(status.message.is_some_and(|message| message.starts_with("the token ")));
+        assert!(rig.dials.is_empty());
+    }
+}
+
+#[test]
+fn what_the_provider_says_is_shown_and_what_is_terminal_is_not_asked_again() {
+    let mut rig = Rig::new();
+    rig.token = Some(Err(TokenError::new("token_unavailable", "the session service is down")));
+    rig.client.connect(rig.now);
+    rig.drain();
+    let status = rig.status();
+    assert_eq!(status.cause.as_deref(), Some("token_unavailable"));
+    assert_eq!(status.message.as_deref(), Some("the session service is down"));
+    assert!(status.retry_in_ms.is_some());
+    let refusal = TokenError { terminal: true, ..TokenError::new("bad_request", "the nickname is empty") };
+    rig.token = Some(Err(refusal));
+    rig.pass(60_000);
+    let (status, asks) = (rig.status(), rig.asks.len());
+    assert_eq!((status.state, status.cause.as_deref()), (State::Failed, Some("bad_request")));
+    assert_eq!(status.message.as_deref(), Some("the nickname is empty"));
+    rig.pass(600_000);
+    assert_eq!(rig.asks.len(), asks);
+    rig.token = Some(Ok("good.token".into()));
+    rig.connect();
+    rig.welcome();
+    assert_eq!((rig.state(), rig.status().message), (State::Online, None));
+}
+
+#[test]
+fn a_provider_that_asks_for_patience_is_given_it() {
+    let mut rig = Rig::new();
+    let busy =
+        TokenError { retry_after_ms: Some(20_000), ..TokenError::new("rate_limited", "too many guests") };
+    rig.token = Some(Err(busy));
+    rig.client.connect(rig.now);
+    rig.drain();
+    assert!(rig.status().retry_in_ms.is_some_and(|ms| ms >= 20_000));
+    rig.pass(19_999);
+    assert_eq!(rig.asks.len(), 1);
+}
+
+#[test]
+fn a_renewal_that_fails_while_online_is_told_and_tried_again() {
+    let mut rig = Rig::new();
+    rig.connect();
+    rig.receive(short_welcome(60_000));
+    rig.token = Some(Err(TokenError::unavailable("the session service is down")));
+    rig.pass(31_000);
+    let told = rig.events.iter().any(
+        |event| matches!(event, Event::Problem { message, .. } if message == "the session service is down"),
+    );
+    assert!(told && rig.state() == State::Online);
 }

@@ -217,6 +217,7 @@ fn every_server_frame_survives_both_ways() {
         ops: 5,
         per_ms: 6,
         burst: 7,
+        body_depth: 24,
     };
     let mut event = EventFrame {
         ch: "c".into(),
@@ -320,4 +321,112 @@ fn names_and_ids_are_checked() {
         assert!(!is_uuid(bad));
     }
     assert_eq!(elements("[ 1 , [2] ,\"a,b\"]").unwrap(), ["1", "[2]", "\"a,b\""]);
+}
+
+/// Frames with their optional members, and the types that each may have.
+fn optional_members() -> Vec<(Value, &'static [(&'static str, &'static str)])> {
+    vec![
+        (
+            json!({"t":"hello","v":1,"token":"t","client":"c"}),
+            &[("session", "string"), ("agent", "string"), ("subs", "array")],
+        ),
+        (json!({"t":"sub","ch":"c"}), &[("tail", "integer")]),
+        (json!({"t":"sub","ch":"c","epoch":"e"}), &[("offset", "integer")]),
+        (json!({"t":"sub","ch":"c","offset":1}), &[("epoch", "string")]),
+        (json!({"t":"op","id":"i","ch":"c","kind":"k","body":{}}), &[("after", "string")]),
+        (json!({"t":"signal","ch":"c","kind":"k","body":{}}), &[("key", "string")]),
+        (
+            json!({"t":"tbl.sub","sid":"s","table":"t"}),
+            &[("filter", "string"), ("select", "array"), ("cursor", "string")],
+        ),
+    ]
+}
+
+/// The same of the server's frames.
+fn optional_members_of_the_server() -> Vec<(Value, &'static [(&'static str, &'static str)])> {
+    let page = json!({"ch":"c","epoch":"e","mode":"fresh","from":0,"head":0,"events":[]});
+    let of = |t: &str, members: &Value| {
+        let mut frame = members.clone();
+        frame["t"] = t.into();
+        frame
+    };
+    vec![
+        (of("sub_ok", &page), &[("reason", "string"), ("more", "boolean"), ("runs", "array")]),
+        (of("page", &page), &[("more", "boolean"), ("runs", "array")]),
+        (
+            json!({"t":"sub_err","ch":"c","code":"x"}),
+            &[("message", "string"), ("retryable", "boolean"), ("retry_after_ms", "integer")],
+        ),
+        (
+            json!({"t":"nack","id":"i","code":"x"}),
+            &[("message", "string"), ("retryable", "boolean"), ("retry_after_ms", "integer")],
+        ),
+        (json!({"t":"error","code":"x"}), &[("message", "string"), ("retry_after_ms", "integer")]),
+        (json!({"t":"ok","id":"i","ch":"c","offset":1,"at":1}), &[("dup", "boolean")]),
+    ]
+}
+
+fn types() -> [(&'static str, Value); 6] {
+    [
+        ("string", json!("x")),
+        ("integer", json!(1)),
+        ("boolean", json!(true)),
+        ("array", json!([])),
+        ("object", json!({})),
+        ("fraction", json!(1.5)),
+    ]
+}
+
+#[test]
+fn an_optional_member_of_another_type_is_an_error_that_names_it_and_null_is_none() {
+    let client = optional_members().into_iter().map(|case| (case, true));
+    let server = optional_members_of_the_server().into_iter().map(|case| (case, false));
+    for ((frame, members), of_client) in client.chain(server) {
+        let decode = |frame: &Value| {
+            let text = frame.to_string();
+            if of_client {
+                decode_client_message(&text).map(drop)
+            } else {
+                decode_server_message(&text).map(drop)
+            }
+        };
+        for (member, right) in members {
+            for (name, value) in types() {
+                let mut frame = frame.clone();
+                frame[*member] = value;
+                // A string of digits is an integer too, which "x" is not.
+                let expected = if name == *right { Ok(()) } else { Err(DecodeError::Member(member)) };
+                assert_eq!(decode(&frame), expected, "{frame}");
+            }
+            let (mut null, mut absent) = (frame.clone(), frame.clone());
+            null[*member] = Value::Null;
+            absent.as_object_mut().unwrap().remove(*member);
+            assert_eq!(decode(&null), decode(&absent), "{null}");
+        }
+    }
+}
+
+#[test]
+fn integers_are_digits_alone() {
+    let read =
+        |text: &str| decode_client_message(&format!(r#"{{"t":"next","ch":"c","from":{text}}}"#)).is_ok();
+    for right in ["0", "7", "\"7\"", "\"0\"", "9007199254740993", "\"18446744073709551615\""] {
+        assert!(read(right), "{right}");
+    }
+    for wrong in ["2.0", "1e3", "-1", "-0", "\"007\"", "\"\"", "\"+1\"", "\" 1\"", "\"18446744073709551616\""]
+    {
+        assert!(!read(wrong), "{wrong}");
+    }
+}
+
+#[test]
+fn the_n_of_a_ping_is_counted_in_characters_and_comes_back_as_it_was_or_not_at_all() {
+    let ping = |n: &str| decode_client_message(&format!(r#"{{"t":"ping","n":{n}}}"#));
+    let n = "\u{1F30A}".repeat(64);
+    assert_eq!(ping(&string(&n)), Ok(vec![ClientFrame::Ping { n: n.clone() }]));
+    assert_eq!(ping(&string(&format!("{n}x"))), Err(DecodeError::Member("n")));
+    assert!(ping("\"\\ud83c\\udf0a\"").is_ok());
+    for half in ["\"\\ud83c\"", "\"\\udf0a\"", "\"a\\ud83cb\"", "\"\\udf0a\\ud83c\""] {
+        assert_eq!(ping(half), Err(DecodeError::Member("n")), "{half}");
+    }
 }

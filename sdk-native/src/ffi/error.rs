@@ -1,11 +1,11 @@
 //! What Kotlin, Swift and Python catch.
 
-use crate::error::{OpenError, SendError, SubscribeError};
+use crate::error::{OpError, OpenError, SendError, SubscribeError};
 
 /// Why a call failed. `code` is the same stable string in every language; `detail` is for developers.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
 pub enum TwError {
-    /// The options are not valid: `bad_url` or `no_identity`.
+    /// The options are not valid: `bad_url`, `bad_nickname` or `no_identity`.
     #[error("{code}: {detail}")]
     Options {
         /// Stable code.
@@ -61,7 +61,7 @@ impl From<OpenError> for TwError {
     fn from(error: OpenError) -> TwError {
         let (code, detail) = (error.code().to_owned(), error.to_string());
         match error {
-            OpenError::BadUrl => TwError::Options { code, detail },
+            OpenError::BadUrl | OpenError::BadNickname => TwError::Options { code, detail },
             OpenError::Store(_) => TwError::Store { code, detail },
         }
     }
@@ -73,6 +73,18 @@ impl From<SendError> for TwError {
         match error {
             SendError::Closed => TwError::Closed { code, detail },
             SendError::Refused(_) => TwError::Refused { code, detail, retryable },
+        }
+    }
+}
+
+impl From<OpError> for TwError {
+    fn from(error: OpError) -> TwError {
+        let (code, detail) = (error.code().to_owned(), error.to_string());
+        match error {
+            OpError::Closed => TwError::Closed { code, detail },
+            OpError::Failed { .. } | OpError::Discarded => {
+                TwError::Refused { code, detail, retryable: false }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use tidewire_core::{
 };
 
 use super::tables::TwTableUpdate;
+use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::ClientEvent;
 
 /// An enum of plain words, mirrored.
@@ -58,6 +59,8 @@ words! {
         Message,
         /// The model answers.
         Answer,
+        /// Something that can't be read; what follows goes on.
+        Unreadable,
     }
 }
 
@@ -130,7 +133,8 @@ words! {
 }
 
 /// A participant.
-#[derive(uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwUser {
     /// Stable id.
     pub id: String,
@@ -141,7 +145,8 @@ pub struct TwUser {
 }
 
 /// The connection as people see it.
-#[derive(uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwStatus {
     /// The state.
     pub state: TwState,
@@ -151,12 +156,15 @@ pub struct TwStatus {
     pub retry_in_ms: Option<i64>,
     /// Why the connection is not there: a stable code.
     pub code: Option<String>,
+    /// What the server or the application said about that, for people.
+    pub detail: Option<String>,
     /// Messages not yet acknowledged.
     pub waiting: i32,
 }
 
-/// One row of a dialog.
-#[derive(uniffi::Record)]
+/// One row of a dialog. As text it leaves its text out.
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwRow {
     /// The message's id, or the run's for an answer.
     pub id: String,
@@ -174,12 +182,15 @@ pub struct TwRow {
     pub offset: Option<i64>,
     /// How it stands.
     pub state: TwRowState,
-    /// Why it failed or ended early.
+    /// Why it failed or ended early; of one that is queued, what it waits for: `blocked` or `rate_limited`.
     pub code: Option<String>,
+    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this device's clock.
+    pub retry_at_ms: Option<i64>,
 }
 
 /// One change of a dialog's rows. Indexes count from 0 in the list as the changes before left it.
-#[derive(uniffi::Enum)]
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwChange {
     /// The list is now this.
     Reset { rows: Vec<TwRow> },
@@ -194,7 +205,8 @@ pub enum TwChange {
 }
 
 /// How far a message came.
-#[derive(uniffi::Enum)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwOpState {
     /// Stored; it survives a crash.
     Queued,
@@ -209,10 +221,13 @@ pub enum TwOpState {
 }
 
 /// How a subscription stands.
-#[derive(uniffi::Enum)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwChannelState {
     /// Not, or not yet again, at the head.
     Syncing,
+    /// Refused for now; it is asked for again.
+    Waiting { code: String, detail: String, retry_in_ms: i64 },
     /// At the head.
     Live,
     /// Earlier events are forgotten and what follows starts anew.
@@ -222,8 +237,52 @@ pub enum TwChannelState {
     Failed { code: String, detail: String },
 }
 
-/// Something that happened.
-#[derive(uniffi::Enum)]
+/// How a dialog stands.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
+pub struct TwDialogState {
+    /// Whether the rows are those of now.
+    pub status: TwDialogStatus,
+    /// The newest answer that is still growing, if there is one.
+    pub run: Option<String>,
+    /// How many events were skipped since the dialog was opened.
+    pub missed: i64,
+}
+
+/// Whether a dialog's rows are those of now.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
+pub enum TwDialogStatus {
+    /// The rows are what this device knows; what the server has is not known, or not yet.
+    Syncing,
+    /// The server refuses it for now; it is asked for again, or at once by `connect`.
+    Waiting { code: String, detail: String, retry_in_ms: i64 },
+    /// The rows are the server's, and what happens is shown as it happens.
+    Live,
+    /// The server refuses it.
+    Failed { code: String, detail: String },
+    /// The client is closed.
+    Closed,
+}
+
+impl From<DialogState> for TwDialogState {
+    fn from(state: DialogState) -> TwDialogState {
+        let status = match state.status {
+            DialogStatus::Syncing => TwDialogStatus::Syncing,
+            DialogStatus::Waiting { code, message, retry_in_ms } => {
+                TwDialogStatus::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
+            }
+            DialogStatus::Live => TwDialogStatus::Live,
+            DialogStatus::Failed { code, message } => TwDialogStatus::Failed { code, detail: message },
+            DialogStatus::Closed => TwDialogStatus::Closed,
+        };
+        TwDialogState { status, run: state.run, missed: large(state.missed) }
+    }
+}
+
+/// Something that happened. As text it leaves out what people wrote.
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwEvent {
     /// The connection changed.
     Status { status: TwStatus },
@@ -231,6 +290,8 @@ pub enum TwEvent {
     User { user: TwUser },
     /// A message came further.
     Op { id: String, channel: String, state: TwOpState },
+    /// A message is in the store: the end of this process does not lose it any more.
+    Stored { id: String },
     /// A subscription changed.
     Channel { channel: String, state: TwChannelState },
     /// An event of a channel that was subscribed without a timeline; `json` is its frame.
@@ -262,6 +323,7 @@ impl From<Status> for TwStatus {
             attempt: small(status.attempt),
             retry_in_ms: status.retry_in_ms.map(large),
             code: status.cause,
+            detail: status.message,
             waiting: small(status.waiting),
         }
     }
@@ -279,6 +341,7 @@ impl From<Row> for TwRow {
             offset: row.offset.map(large),
             state: row.state.into(),
             code: row.code,
+            retry_at_ms: row.retry_at.map(large),
         }
     }
 }
@@ -311,6 +374,9 @@ impl From<ChannelState> for TwChannelState {
     fn from(state: ChannelState) -> TwChannelState {
         match state {
             ChannelState::Syncing => TwChannelState::Syncing,
+            ChannelState::Waiting { code, message, retry_in_ms } => {
+                TwChannelState::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
+            }
             ChannelState::Live => TwChannelState::Live,
             ChannelState::Reset { reason, missed } => TwChannelState::Reset { reason, missed: large(missed) },
             ChannelState::Failed { code, message } => TwChannelState::Failed { code, detail: message },
@@ -324,6 +390,7 @@ impl From<ClientEvent> for TwEvent {
             ClientEvent::Status(status) => TwEvent::Status { status: status.into() },
             ClientEvent::User(user) => TwEvent::User { user: user.into() },
             ClientEvent::Op { id, channel, state } => TwEvent::Op { id, channel, state: state.into() },
+            ClientEvent::Stored { id } => TwEvent::Stored { id },
             ClientEvent::Channel { channel, state } => TwEvent::Channel { channel, state: state.into() },
             ClientEvent::Received(frame) => TwEvent::Received {
                 channel: frame.ch.clone(),

@@ -1,6 +1,6 @@
 //! The surface for Kotlin, Swift and Python, through uniffi. It converts and forwards.
 //!
-//! Commands are synchronous and answer at once; everything that happens comes through [`TwClient::next_batch`]. Foreign code
+//! Commands are synchronous and answer at once; everything that happens comes through [`TwEvents::next_batch`]. Foreign code
 //! runs on the dispatcher's thread or on one made for a token, never on the threads that carry sockets.
 
 #![allow(unreachable_pub, reason = "what is public here is reached from other languages")]
@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod options;
 mod report;
+mod shown;
 mod tables;
 
 use std::collections::{HashMap, VecDeque};
@@ -20,12 +21,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use self::error::TwError;
-use self::events::{TwEvent, TwLifecycle, TwNetwork, TwRow, TwStatus, TwUser};
+use self::events::{TwDialogState, TwEvent, TwLifecycle, TwNetwork, TwRow, TwStatus, TwUser, large};
 use self::options::{TwOptions, TwTokenProvider};
 use self::report::TwReport;
 use self::tables::{TwTableQuery, TwTableState};
 use crate::client::Client;
-use crate::dialog::Dialog;
+use crate::dialog::{Dialog, Outgoing};
 use crate::error::AwaitTxError;
 use crate::events::{ClientEvent, Events};
 use crate::table::Table;
@@ -75,9 +76,39 @@ pub fn shutdown_all_blocking() {
 #[derive(uniffi::Object)]
 pub struct TwClient {
     client: Client,
-    dialogs: Mutex<HashMap<String, Dialog>>,
+    /// As often as each was opened.
+    dialogs: Mutex<HashMap<String, Vec<Dialog>>>,
     tables: Mutex<HashMap<i32, Table>>,
+}
+
+/// Everything that happens in a client. It does not keep the client open: it ends when that is closed or dropped.
+#[derive(uniffi::Object)]
+pub struct TwEvents {
     inbox: tokio::sync::Mutex<Inbox>,
+}
+
+/// A message on its way.
+#[derive(uniffi::Object)]
+pub struct TwOutgoing {
+    outgoing: Outgoing,
+}
+
+#[uniffi::export]
+impl TwOutgoing {
+    /// The message's id, which is its row's too.
+    pub fn id(&self) -> String {
+        self.outgoing.id().to_owned()
+    }
+
+    /// Waits until the end of this program can't lose it any more: it is in the store on disk, or the server has it.
+    pub async fn stored(&self) -> Result<(), TwError> {
+        Ok(self.outgoing.stored().await?)
+    }
+
+    /// Waits until the server has committed it, and returns its offset in the dialog.
+    pub async fn acked(&self) -> Result<i64, TwError> {
+        Ok(large(self.outgoing.acked().await?))
+    }
 }
 
 /// The reading end of the dispatcher.
@@ -96,25 +127,29 @@ impl TwClient {
         provider: Option<Arc<dyn TwTokenProvider>>,
     ) -> Result<Arc<TwClient>, TwError> {
         let client = Client::open_on(options::convert(options, provider)?, RUNTIME.handle())?;
-        let (sender, batches) = mpsc::channel(1);
-        let events = client.events();
-        std::thread::Builder::new()
-            .name(String::from("tidewire-dispatch"))
-            .spawn(move || RUNTIME.block_on(dispatch(events, sender)))
-            .map_err(|error| TwError::Store {
-                code: String::from("storage_unavailable"),
-                detail: error.to_string(),
-            })?;
-        let inbox = tokio::sync::Mutex::new(Inbox { batches, rest: VecDeque::new() });
-        let client =
-            Arc::new(TwClient { client, dialogs: Mutex::default(), tables: Mutex::default(), inbox });
+        let client = Arc::new(TwClient { client, dialogs: Mutex::default(), tables: Mutex::default() });
         let mut clients = lock(&CLIENTS);
         clients.retain(|client| client.strong_count() > 0);
         clients.push(Arc::downgrade(&client));
         Ok(client)
     }
 
-    /// Connects, and stays connected until told otherwise.
+    /// Everything that happens from now on. The first call before `connect` also brings what happened since the client was
+    /// opened.
+    pub fn events(&self) -> Result<Arc<TwEvents>, TwError> {
+        let (sender, batches) = mpsc::channel(1);
+        let events = self.client.events();
+        std::thread::Builder::new()
+            .name(String::from("tidewire-dispatch"))
+            .spawn(move || RUNTIME.block_on(dispatch(events, sender)))
+            .map_err(|error| TwError::Store {
+                code: String::from("no_threads"),
+                detail: error.to_string(),
+            })?;
+        Ok(Arc::new(TwEvents { inbox: tokio::sync::Mutex::new(Inbox { batches, rest: VecDeque::new() }) }))
+    }
+
+    /// Connects, and stays connected until told otherwise. In a pause between attempts it tries at once.
     pub fn connect(&self) {
         self.client.connect();
     }
@@ -136,22 +171,31 @@ impl TwClient {
         let _ = RUNTIME.spawn(async move { client.close().await }).await;
     }
 
-    /// Keeps a dialog up to date until `close_dialog`. Its rows come as events, beginning with a reset.
+    /// Keeps a dialog up to date until `close_dialog` was called as often as this. Its rows come as events, beginning with
+    /// a reset; whoever opens one that is open already finds them by `rows`.
     pub fn open_dialog(&self, dialog: String) -> Result<(), TwError> {
         let handle = self.client.dialog(&dialog)?;
-        lock(&self.dialogs).insert(dialog, handle);
+        lock(&self.dialogs).entry(dialog).or_default().push(handle);
         Ok(())
     }
 
-    /// Ends that.
+    /// Lets go of a dialog, which closes with its last holder. Of one that is not open it does nothing.
     pub fn close_dialog(&self, dialog: String) {
-        let handle = lock(&self.dialogs).remove(&dialog);
+        let mut dialogs = lock(&self.dialogs);
+        let handle = dialogs.get_mut(&dialog).and_then(Vec::pop);
+        dialogs.retain(|_, handles| !handles.is_empty());
+        drop(dialogs);
         drop(handle);
     }
 
-    /// Writes a message and returns its id.
-    pub fn send_text(&self, dialog: String, text: String) -> Result<String, TwError> {
-        Ok(self.client.send_text(&dialog, &text)?.id().to_owned())
+    /// How an open dialog stands; none of one that is not open.
+    pub fn dialog_state(&self, dialog: String) -> Option<TwDialogState> {
+        Some(self.dialog(&dialog)?.state().into())
+    }
+
+    /// Writes a message. It is sent as soon as possible, after a restart of the process too if the client has a store.
+    pub fn send_text(&self, dialog: String, text: String) -> Result<Arc<TwOutgoing>, TwError> {
+        Ok(Arc::new(TwOutgoing { outgoing: self.client.send_text(&dialog, &text)? }))
     }
 
     /// Tells whoever follows the dialog now something of the moment, like that somebody types; `body` is the JSON text of an object.
@@ -246,7 +290,10 @@ impl TwClient {
     pub fn lifecycle(&self, lifecycle: TwLifecycle) {
         self.client.lifecycle(lifecycle.into());
     }
+}
 
+#[uniffi::export]
+impl TwEvents {
     /// Waits for events and takes up to `max` of them, in their order; empty once the client is closed and all were taken.
     /// One reader at a time. A call that is cancelled loses nothing.
     pub async fn next_batch(&self, max: i32) -> Vec<TwEvent> {
@@ -264,7 +311,7 @@ impl TwClient {
 
 impl TwClient {
     fn dialog(&self, dialog: &str) -> Option<Dialog> {
-        lock(&self.dialogs).get(dialog).cloned()
+        lock(&self.dialogs).get(dialog)?.last().cloned()
     }
 }
 

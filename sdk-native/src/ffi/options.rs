@@ -68,8 +68,9 @@ impl TokenProvider for Foreign {
             });
             match call.await {
                 Ok(Ok(token)) => Ok(token),
-                Ok(Err(TwError::Unauthorized { .. })) => Err(TokenError::Unauthorized),
-                Ok(Err(_)) | Err(_) => Err(TokenError::Unavailable),
+                Ok(Err(TwError::Unauthorized { detail, .. })) => Err(TokenError::unauthorized(detail)),
+                Ok(Err(error)) => Err(TokenError::unavailable(error.to_string())),
+                Err(_) => Err(TokenError::unavailable("the token provider panicked")),
             }
         })
     }

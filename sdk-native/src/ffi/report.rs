@@ -37,6 +37,8 @@ pub struct TwCounters {
     pub repaired: i64,
     /// Events that a reset skipped.
     pub lost: i64,
+    /// Events that could not be read.
+    pub unreadable: i64,
     /// Ops not yet acknowledged.
     pub waiting: i64,
     /// From sending the last answered op to its answer, ms.
@@ -71,6 +73,7 @@ impl From<Counters> for TwCounters {
             duplicated: counters.duplicated.cast_signed(),
             repaired: counters.repaired.cast_signed(),
             lost: counters.lost.cast_signed(),
+            unreadable: counters.unreadable.cast_signed(),
             waiting: counters.waiting.cast_signed(),
             round_trip_ms: counters.round_trip_ms.cast_signed(),
         }

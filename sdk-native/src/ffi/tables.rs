@@ -8,7 +8,8 @@ use super::events::{large, small};
 use crate::error::{AwaitTxError, TableOpenError};
 
 /// What to ask of a table.
-#[derive(uniffi::Record)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwTableQuery {
     /// The table, by the name that the server gave it.
     pub table: String,
@@ -75,7 +76,8 @@ pub fn ready_table(ready: TwReadyTable, of: String, column: Option<String>) -> R
 }
 
 /// How far a view's rows can be trusted.
-#[derive(uniffi::Enum)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwTableState {
     /// None are known yet.
     Loading,
@@ -88,7 +90,7 @@ pub enum TwTableState {
 }
 
 /// What happened to a row.
-#[derive(uniffi::Enum)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum TwRowEvent {
     /// It is new.
     Insert,
@@ -99,7 +101,7 @@ pub enum TwRowEvent {
 }
 
 /// How a row's change came about.
-#[derive(uniffi::Enum)]
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum TwRowWhy {
     /// The database committed it.
     Commit,
@@ -112,7 +114,8 @@ pub enum TwRowWhy {
 }
 
 /// One row's change; rows are the JSON texts of objects.
-#[derive(uniffi::Record)]
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
 pub struct TwRowChange {
     /// What happened.
     pub event: TwRowEvent,
@@ -125,7 +128,8 @@ pub struct TwRowChange {
 }
 
 /// Something that a view of a table should know.
-#[derive(uniffi::Enum)]
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
 pub enum TwTableUpdate {
     /// How far the rows can be trusted changed.
     State { state: TwTableState },

@@ -7,6 +7,7 @@ mod sqlite;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tidewire_core::{StoreChange, StoreError, StoreId};
 use tokio::sync::mpsc::UnboundedSender;
@@ -33,15 +34,27 @@ pub(crate) type Stored = (StoreId, usize, Result<(), StoreError>);
 /// reports tells that the file is closed.
 pub(crate) struct StoreQueue {
     changes: mpsc::Sender<(StoreId, StoreChange)>,
+    /// Disconnected when the thread has ended.
+    ended: mpsc::Receiver<()>,
 }
 
 impl StoreQueue {
     pub(crate) fn start(store: Sqlite, reports: UnboundedSender<Stored>) -> std::io::Result<StoreQueue> {
         let (changes, queue) = mpsc::channel();
-        std::thread::Builder::new()
-            .name(String::from("tidewire-store"))
-            .spawn(move || run(store, &queue, &reports))?;
-        Ok(StoreQueue { changes })
+        let (ends, ended) = mpsc::channel();
+        std::thread::Builder::new().name(String::from("tidewire-store")).spawn(move || {
+            let _ends = ends;
+            run(store, &queue, &reports);
+        })?;
+        Ok(StoreQueue { changes, ended })
+    }
+
+    /// Ends the queue and waits until everything in it is on disk and the file is closed, but no longer than `patience`.
+    pub(crate) fn finish(self, patience: Duration) {
+        let StoreQueue { changes, ended } = self;
+        drop(changes);
+        // Nothing is ever sent: an error is the thread's end, or the end of the patience.
+        let _ = ended.recv_timeout(patience);
     }
 
     /// Queues a change and returns its weight in bytes.
@@ -71,7 +84,9 @@ fn weight(change: &StoreChange) -> usize {
         StoreChange::PutOp { record, .. }
         | StoreChange::PutTable { record, .. }
         | StoreChange::PutProfile { record } => record.0.len(),
-        StoreChange::PutEvents { events, .. } => events.iter().map(|(_, event)| event.0.len() + 16).sum(),
+        StoreChange::PutEvents { events, runs, .. } => {
+            runs.0.len() + events.iter().map(|(_, event)| event.0.len() + 16).sum::<usize>()
+        }
         StoreChange::DeleteOp { .. } | StoreChange::ClearChannel { .. } | StoreChange::ClearTable { .. } => 0,
     }
 }

@@ -12,7 +12,7 @@ use crate::error::StoreOpenError;
 /// The file's name in its folder.
 const FILE: &str = "tidewire.db";
 /// The newest format this version reads, in SQLite's `user_version`.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// How long an open waits for a client that is just closing.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -25,6 +25,9 @@ const SCHEMA: &str = "
 ";
 /// What format 2 has and format 1 has not.
 const TABLES: &str = "CREATE TABLE tables (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;";
+
+/// What format 3 adds.
+const RUNS: &str = "ALTER TABLE channels ADD COLUMN runs TEXT NOT NULL DEFAULT ''";
 
 /// A store in one SQLite database, locked for as long as it is open.
 pub struct Sqlite {
@@ -65,6 +68,9 @@ impl Sqlite {
         }
         if found < 2 {
             transaction.execute_batch(TABLES).map_err(open_error)?;
+        }
+        if found < 3 {
+            transaction.execute_batch(RUNS).map_err(open_error)?;
         }
         // Written every time: in exclusive mode the lock is taken by the first write and kept.
         transaction.pragma_update(None, "user_version", FORMAT).map_err(open_error)?;
@@ -118,7 +124,7 @@ impl Sqlite {
         let ops = ops.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         let mut events = self.db.prepare("SELECT event FROM events WHERE channel = ?1 ORDER BY offset")?;
         let mut statement =
-            self.db.prepare("SELECT channel, epoch, cursor FROM channels ORDER BY channel")?;
+            self.db.prepare("SELECT channel, epoch, cursor, runs FROM channels ORDER BY channel")?;
         let mut rows = statement.query([])?;
         let mut channels = Vec::new();
         while let Some(row) = rows.next()? {
@@ -130,6 +136,7 @@ impl Sqlite {
                 epoch: row.get(1)?,
                 cursor: cursor.unsigned_abs(),
                 events,
+                runs: row.get(3)?,
             });
         }
         let mut tables = self.db.prepare("SELECT name, record FROM tables ORDER BY name")?;
@@ -147,7 +154,7 @@ fn write(transaction: &Transaction<'_>, change: &StoreChange) -> rusqlite::Resul
             run("INSERT OR REPLACE INTO ops (id, record) VALUES (?1, ?2)", params![id, record.0])
         }
         StoreChange::DeleteOp { id } => run("DELETE FROM ops WHERE id = ?1", params![id]),
-        StoreChange::PutEvents { channel, epoch, cursor, events, trim_below } => {
+        StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
             for (offset, event) in events {
                 run(
                     "INSERT OR REPLACE INTO events (channel, offset, event) VALUES (?1, ?2, ?3)",
@@ -155,8 +162,8 @@ fn write(transaction: &Transaction<'_>, change: &StoreChange) -> rusqlite::Resul
                 )?;
             }
             run(
-                "INSERT OR REPLACE INTO channels (channel, epoch, cursor) VALUES (?1, ?2, ?3)",
-                params![channel, epoch, number(*cursor)?],
+                "INSERT OR REPLACE INTO channels (channel, epoch, cursor, runs) VALUES (?1, ?2, ?3, ?4)",
+                params![channel, epoch, number(*cursor)?, runs.0],
             )?;
             run(
                 "DELETE FROM events WHERE channel = ?1 AND offset < ?2",

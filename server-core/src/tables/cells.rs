@@ -7,7 +7,7 @@ use tidewire_core::tables::{Type, Value};
 use tidewire_core::wire::json;
 
 /// Deepest JSON that is sent as it is: with the frame around it no message is nested too deep.
-const MAX_NESTING: usize = 24;
+const MAX_NESTING: usize = tidewire_core::wire::MAX_BODY_DEPTH;
 
 /// Appends a cell. What the database did not say is null, as protocol section 12 has it of `same`.
 pub(super) fn push(out: &mut String, cell: &Cell, column: &Column) {

@@ -7,6 +7,7 @@ mod support;
 
 mod abuse;
 mod answers;
+mod bodies;
 mod budgets;
 mod caps;
 mod dialogs;

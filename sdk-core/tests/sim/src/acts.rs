@@ -124,7 +124,11 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         Action::Leave { on, ms } => {
             world.command(on, |one, now| {
                 one.core.close_dialog(now, "a");
-                one.rows.clear();
+                one.holders = one.holders.saturating_sub(1);
+                // What one of several holders leaves goes on for the others.
+                if one.holders == 0 {
+                    one.rows.clear();
+                }
             });
             world.after(ms, What::Opens2 { device: on });
         }

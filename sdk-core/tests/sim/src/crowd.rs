@@ -46,7 +46,7 @@ pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
         one.0.handle(clock(announced), Input::Received { conn, text: &goaway });
         drain(one, clock(announced), &mut wakes, number);
         // The process ends before it can take anybody: who tried is drawn anew.
-        one.0.handle(clock(announced + 500), Input::Closed { conn, code: 4000 });
+        one.0.handle(clock(announced + 500), Input::Closed { conn, code: 4000, cause: None });
         drain(one, clock(announced + 500), &mut wakes, number);
     }
     while let Some(Reverse((at, number))) = wakes.pop() {
@@ -85,7 +85,7 @@ pub fn after_a_crash(clients: usize, seed: u64) -> Return {
         one.0.handle(clock(1), Input::Opened { conn });
         one.0.handle(clock(1), Input::Received { conn, text: WELCOME });
         drain(&mut one, clock(1), &mut wakes, number);
-        one.0.handle(clock(20_000), Input::Closed { conn, code: 1006 });
+        one.0.handle(clock(20_000), Input::Closed { conn, code: 1006, cause: None });
         wakes.clear();
         drain(&mut one, clock(20_000), &mut wakes, number);
         if let Some(Reverse((at, _))) = wakes.pop() {

@@ -62,6 +62,8 @@ pub(crate) struct Process {
     pub(crate) wants: bool,
     /// The rows of the first channel as the changes make them.
     pub(crate) rows: Vec<Row>,
+    /// How often the first channel is open.
+    pub(crate) holders: u32,
     /// The first channel's epoch, whether the client calls it live, and whether what it shows was not looked at yet.
     pub(crate) told: String,
     pub(crate) live: bool,
@@ -167,6 +169,7 @@ impl Process {
             state: State::Idle,
             wants: true,
             rows: Vec::new(),
+            holders: 0,
             told: String::new(),
             live: false,
             changed: false,
@@ -183,7 +186,7 @@ impl Process {
 
     /// Opens both channels and connects.
     pub(crate) fn begin(&mut self, now: Now) {
-        let _ = self.core.open_dialog(now, "a");
+        self.holders += u32::from(self.core.open_dialog(now, "a").is_ok());
         let _ = self.core.subscribe(now, CHANNELS[1]);
         self.core.connect(now);
     }

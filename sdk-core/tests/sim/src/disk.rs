@@ -17,6 +17,7 @@ struct Kept {
     epoch: String,
     cursor: u64,
     events: BTreeMap<u64, String>,
+    runs: String,
 }
 
 /// Changes on their way to the disk.
@@ -27,10 +28,11 @@ impl Disk {
         match change {
             StoreChange::PutOp { id, record } => drop(self.ops.insert(id.clone(), record.0.clone())),
             StoreChange::DeleteOp { id } => drop(self.ops.remove(id)),
-            StoreChange::PutEvents { channel, epoch, cursor, events, trim_below } => {
+            StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
                 let kept = self.channels.entry(channel.clone()).or_default();
                 kept.epoch.clone_from(epoch);
                 kept.cursor = *cursor;
+                kept.runs.clone_from(&runs.0);
                 kept.events.extend(events.iter().map(|(offset, text)| (*offset, text.0.clone())));
                 kept.events = kept.events.split_off(trim_below);
             }
@@ -58,6 +60,7 @@ impl Disk {
             epoch: kept.epoch.clone(),
             cursor: kept.cursor,
             events: kept.events.values().cloned().collect(),
+            runs: kept.runs.clone(),
         };
         Restored {
             profile: self.profile.clone(),

@@ -37,7 +37,7 @@ pub(crate) fn drain(world: &mut World, process: usize) {
                 let rules = crate::server::lock(&world.server.rules)[device];
                 let wall_s = (WALL + world.now) / 1_000;
                 let result = if world.devices[device].no_token_until > world.now {
-                    Err(TokenError::Unavailable)
+                    Err(TokenError::unavailable(""))
                 } else {
                     // A provider that keeps its token until it is asked to renew it.
                     let issued = if renew {

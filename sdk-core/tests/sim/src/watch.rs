@@ -313,6 +313,9 @@ impl Watch {
                 | ServerFrame::Signal { .. }
                 | ServerFrame::Table(_)
                 | ServerFrame::Unknown => {}
+                ServerFrame::Unreadable { .. } => {
+                    self.broken("S3", "an event that can't be read".to_owned());
+                }
             }
         }
     }
@@ -331,6 +334,7 @@ impl Watch {
                 // What was seen is forgotten.
                 process.begun = false;
             }
+            ChannelState::Waiting { code, .. } => self.mark(&format!("channel_waits:{code}")),
             ChannelState::Live => self.mark("live"),
             ChannelState::Syncing => {}
         }

@@ -264,7 +264,7 @@ impl World {
                 one.core.connect(now);
             }),
             What::Opens2 { device } => self.command(device, |one, now| {
-                let _ = one.core.open_dialog(now, "a");
+                one.holders += u32::from(one.core.open_dialog(now, "a").is_ok());
             }),
             What::Permits { device } => {
                 {
@@ -636,7 +636,7 @@ impl World {
         if let Some(one) = &mut self.processes[wires.0] {
             one.flying.remove(&wires.1);
         }
-        self.feed(wires.0, Input::Closed { conn: ConnId(wires.1), code });
+        self.feed(wires.0, Input::Closed { conn: ConnId(wires.1), code, cause: None });
     }
 
     /// The client drops its connection: the server hears of it, if anything still gets there.

@@ -149,7 +149,7 @@ impl Peer {
 
     pub(super) fn cut(&mut self, now: Now) {
         if let Some(link) = self.link.take() {
-            self.core.handle(now, Input::Closed { conn: link.conn, code: 1006 });
+            self.core.handle(now, Input::Closed { conn: link.conn, code: 1006, cause: None });
             self.touch();
         }
     }
@@ -262,7 +262,7 @@ impl Peer {
         if let Some(code) = closed {
             world.figures.mark(&format!("close:{code}"));
             self.link = None;
-            self.core.handle(now, Input::Closed { conn, code });
+            self.core.handle(now, Input::Closed { conn, code, cause: None });
             self.touch();
         } else if ended && self.slow_until <= world.now {
             self.cut(now);

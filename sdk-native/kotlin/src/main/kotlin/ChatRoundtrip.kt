@@ -9,7 +9,9 @@ package dev.tidewire.roundtrip
 
 import dev.tidewire.TwChange
 import dev.tidewire.TwClient
+import dev.tidewire.TwDialogStatus
 import dev.tidewire.TwEvent
+import dev.tidewire.TwEvents
 import dev.tidewire.TwException
 import dev.tidewire.TwOpState
 import dev.tidewire.TwOptions
@@ -96,7 +98,7 @@ private data class View(
 }
 
 /** The events as a flow: six lines are all that Kotlin's own style needs. */
-private fun TwClient.events(): Flow<TwEvent> = flow {
+private fun TwEvents.flow(): Flow<TwEvent> = flow {
     while (true) {
         val batch = nextBatch(64)
         if (batch.isEmpty()) return@flow
@@ -106,7 +108,8 @@ private fun TwClient.events(): Flow<TwEvent> = flow {
 
 private class Watched(val client: TwClient, scope: CoroutineScope) {
     val view = MutableStateFlow(View())
-    val reader: Job = scope.launch { client.events().collect { view.value = view.value.after(it) } }
+    private val events = client.events()
+    val reader: Job = scope.launch { events.flow().collect { view.value = view.value.after(it) } }
 
     suspend fun until(name: String, condition: (View) -> Boolean) {
         val found = withTimeoutOrNull(patience) { view.first(condition) }
@@ -161,7 +164,7 @@ private suspend fun prove(scope: CoroutineScope) {
     ada.until("joins as a guest") { TwState.ONLINE in it.states && client.user() != null }
     check("an empty message is refused", codeOf { client.sendText("demo", "   ") } == "empty")
 
-    val first = client.sendText("demo", "count to 12")
+    val first = client.sendText("demo", "count to 12").id()
     ada.until("a message is acknowledged") { it.acked[first] == 1L }
     ada.until("an answer is seen growing") { it.grown >= 3 }
     ada.until("the answer ends") { it.answers() == listOf(TwRowState.DONE) }
@@ -169,11 +172,20 @@ private suspend fun prove(scope: CoroutineScope) {
 
     runner("stop")
     ada.until("the loss is noticed") { it.states.last() == TwState.RECONNECTING }
-    val offline = client.sendText("demo", "hello from offline")
+    val sent = client.sendText("demo", "hello from offline")
+    val offline = sent.id()
+    check("what is sent without a connection is safe", withTimeoutOrNull(patience) { sent.stored() } != null)
     ada.until("a message waits") { view -> view.rows.any { it.id == offline && it.state == TwRowState.QUEUED } }
     runner("start")
     ada.until("it arrives after the restart") { offline in it.acked }
+    check("and committed", withTimeoutOrNull(patience) { sent.acked() } != null)
     ada.until("its answer ends") { it.answers() == listOf(TwRowState.DONE, TwRowState.DONE) }
+    val row = client.rows("demo").first()
+    check("a row as text hides what was written", "count to 12" !in "$row" && row.id in "$row", row)
+    client.openDialog("demo")
+    client.closeDialog("demo")
+    val state = client.dialogState("demo")
+    check("a dialog lives until its last holder lets go", state?.status is TwDialogStatus.Live && client.rows("demo").size == 4, state)
     val texts = ada.view.value.rows.filter { it.kind == TwRowKind.MESSAGE }.map { it.text }
     check("once and in order", texts == listOf("count to 12", "hello from offline"), texts)
 

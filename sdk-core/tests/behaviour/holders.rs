@@ -1,0 +1,78 @@
+//! Who shares a dialog or a channel: it ends with its last holder, and not before.
+
+use crate::rig::*;
+use serde_json::json;
+use tidewire_core::*;
+
+fn received(rig: &Rig) -> Vec<u64> {
+    let offset = |event: &Event| match event {
+        Event::Received(frame) => Some(frame.offset),
+        _ => None,
+    };
+    rig.events.iter().filter_map(offset).collect()
+}
+
+#[test]
+fn a_dialog_lives_until_its_last_holder_lets_go() {
+    let mut rig = Rig::online();
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.client.close_dialog(rig.now, "demo");
+    rig.drain();
+    rig.receive(message(1, "still here"));
+    let id = rig.send("mine");
+    rig.ok(&id, 2);
+    assert_eq!(rig.shown(), ["still here:sent", "mine:sent"]);
+    assert!(!rig.sent.iter().any(|frame| frame["t"] == "unsub"));
+    rig.client.close_dialog(rig.now, "demo");
+    rig.drain();
+    assert_eq!(rig.sent.back(), Some(&json!({"t":"unsub","ch":"dialog:demo"})));
+    assert!(rig.rows().is_empty());
+}
+
+#[test]
+fn letting_go_more_often_than_one_held_ends_nothing_of_a_later_holder() {
+    let mut rig = Rig::online();
+    for _ in 0..3 {
+        rig.client.close_dialog(rig.now, "demo");
+        rig.client.unsubscribe(rig.now, "dialog:demo");
+    }
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.client.unsubscribe(rig.now, "dialog:demo");
+    rig.drain();
+    rig.receive(sub_ok("fresh", 0, 0, vec![]));
+    rig.receive(message(1, "hello"));
+    assert_eq!(rig.shown(), ["hello:sent"]);
+}
+
+#[test]
+fn rows_opened_beside_events_begin_with_what_came_before_and_tell_nobody_twice() {
+    let mut rig = Rig::new();
+    rig.client.subscribe(rig.now, "dialog:demo").unwrap();
+    rig.connect();
+    rig.welcome();
+    rig.receive(sub_ok("fresh", 0, 0, vec![]));
+    rig.receive(message(1, "one"));
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.drain();
+    assert_eq!(rig.sent.back(), Some(&json!({"t":"sub","ch":"dialog:demo","tail":50})));
+    rig.receive(sub_ok("fresh", 0, 2, vec![message(1, "one"), message(2, "two")]));
+    rig.receive(message(3, "three"));
+    assert_eq!(rig.shown(), ["one:sent", "two:sent", "three:sent"]);
+    assert_eq!(received(&rig), [1, 2, 3]);
+    // Each kind of holder ends for itself.
+    rig.client.close_dialog(rig.now, "demo");
+    rig.drain();
+    rig.receive(message(4, "four"));
+    assert_eq!(received(&rig), [1, 2, 3, 4]);
+    assert!(rig.rows().is_empty());
+}
+
+#[test]
+fn events_followed_beside_rows_come_from_then_on() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "one"));
+    rig.client.subscribe(rig.now, "dialog:demo").unwrap();
+    rig.receive(message(2, "two"));
+    assert_eq!(received(&rig), [2]);
+    assert_eq!(rig.shown(), ["one:sent", "two:sent"]);
+}

@@ -1,0 +1,67 @@
+//! What is promised to whoever sends something: that it becomes safe, and how it ends.
+
+use tidewire_core::OpState;
+use tokio::sync::watch;
+
+use crate::error::OpError;
+
+/// How far an op came.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    stored: bool,
+    settled: Option<Result<u64, OpError>>,
+}
+
+/// The hub's end. Dropping it says that the client was closed.
+pub(crate) struct Promised(watch::Sender<Progress>);
+
+/// The sender's end.
+#[derive(Debug, Clone)]
+pub(crate) struct Promise(watch::Receiver<Progress>);
+
+impl Promised {
+    pub(crate) fn new() -> (Promised, Promise) {
+        let (sender, receiver) = watch::channel(Progress::default());
+        (Promised(sender), Promise(receiver))
+    }
+
+    /// The op is on disk.
+    pub(crate) fn stored(&self) {
+        self.0.send_modify(|progress| progress.stored = true);
+    }
+
+    /// Takes over what the core says; true if nothing can follow.
+    pub(crate) fn follow(&self, state: &OpState) -> bool {
+        let settled = match state {
+            OpState::Sending | OpState::Queued => return false,
+            OpState::Acked { offset } => Ok(*offset),
+            OpState::Failed { code, message } => {
+                Err(OpError::Failed { code: code.clone(), message: message.clone() })
+            }
+            OpState::Discarded => Err(OpError::Discarded),
+        };
+        self.0.send_modify(|progress| progress.settled = Some(settled));
+        true
+    }
+}
+
+impl Promise {
+    /// Resolves when the op can't be lost by the end of this process, or is given up.
+    pub(crate) async fn stored(&self) -> Result<(), OpError> {
+        let safe = |progress: &Progress| progress.stored || progress.settled.is_some();
+        let progress = self.wait(safe).await?;
+        if progress.stored { Ok(()) } else { progress.settled.unwrap_or(Err(OpError::Closed)).map(drop) }
+    }
+
+    /// Resolves when the op is committed or given up.
+    pub(crate) async fn settled(&self) -> Result<u64, OpError> {
+        let progress = self.wait(|progress| progress.settled.is_some()).await?;
+        progress.settled.unwrap_or(Err(OpError::Closed))
+    }
+
+    async fn wait(&self, until: impl FnMut(&Progress) -> bool) -> Result<Progress, OpError> {
+        let mut progress = self.0.clone();
+        let reached = progress.wait_for(until).await.map(|progress| progress.clone());
+        reached.map_err(|_| OpError::Closed)
+    }
+}
