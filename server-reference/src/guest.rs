@@ -3,7 +3,7 @@
 use crate::auth::Auth;
 use crate::clock;
 use crate::names;
-use tidewire_core::wire::{User, UserKind};
+use tidewire_core::wire::{self, User, UserKind};
 use tidewire_server_core::{AuthError, Identity};
 
 /// The `iss` of guests' tokens.
@@ -12,17 +12,13 @@ pub(crate) const ISSUER: &str = "tidewire-guest";
 pub(crate) const KEY_ID: &str = "tidewire-guest";
 /// How long after its end a guest's token can still be renewed, in seconds.
 pub(crate) const RENEWABLE_S: u64 = 30 * 24 * 3600;
-/// Longest nickname, in characters.
-const MAX_NICKNAME: usize = 40;
-
 /// What the ids of the server's guests begin with.
 pub(crate) const ID_PREFIX: &str = "guest:";
 
 /// A nickname without the white space around it, when it may be shown.
 pub(crate) fn nickname(text: &str) -> Option<String> {
-    let text = text.trim();
-    let fits = (1..=MAX_NICKNAME).contains(&text.chars().count());
-    (fits && !text.chars().any(names::is_hidden)).then(|| text.to_owned())
+    let text = wire::nickname(text)?;
+    (!text.chars().any(names::is_hidden)).then(|| text.to_owned())
 }
 
 /// A guest nobody has seen before.

@@ -90,14 +90,13 @@ impl Joined {
 
     /// A unit of UTF-16: a character, or half of one.
     fn unit(&mut self, unit: u16, to: &mut String) {
-        if let Some(half) = self.half {
-            if let Some(Ok(whole)) = char::decode_utf16([half, unit]).next()
-                && (0xdc00..=0xdfff).contains(&unit)
-            {
-                self.half = None;
-                to.push(whole);
-                return;
-            }
+        if let Some(half) = self.half
+            && (0xdc00..=0xdfff).contains(&unit)
+            && let Some(Ok(whole)) = char::decode_utf16([half, unit]).next()
+        {
+            self.half = None;
+            to.push(whole);
+            return;
         }
         match unit {
             0xd800..=0xdbff => {
