@@ -238,6 +238,8 @@ impl Run {
     pub fn written(&mut self, now: Time, result: Result<Outcome, StoreError>) {
         self.busy = false;
         match self.stage {
+            // The dialog is gone.
+            Stage::Start(_) if matches!(result, Ok(Outcome::Refused(_))) => self.stage = Stage::Over,
             Stage::Start(_) => match result.ok().and_then(|outcome| outcome.event()) {
                 Some(stored) => {
                     tracing::info!(channel = self.row, run = self.id, "answer started");
@@ -363,6 +365,9 @@ impl Run {
     }
 }
 
+/// What the author of answers is called.
+pub const AI_NAME: &str = "Assistant";
+
 trait FloorBoundary {
     /// The greatest character boundary that is not after `at`.
     fn floor_boundary(&self, at: usize) -> usize;
@@ -380,7 +385,7 @@ fn own_event(ids: &dyn Ids, channel: i64, name: Arc<str>, kind: &'static str, bo
         channel,
         name,
         author: "ai:ai".to_owned(),
-        by: User { id: "ai".to_owned(), name: "Assistant".to_owned(), kind: UserKind::Ai },
+        by: User { id: "ai".to_owned(), name: AI_NAME.to_owned(), kind: UserKind::Ai },
         op,
         id: op.hyphenated().to_string(),
         kind,
