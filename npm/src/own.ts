@@ -22,9 +22,9 @@ export interface OwnHost {
 }
 
 /**
- * The conversation that belongs to this user alone. It is made at the server the first time (`POST
- * /v1/dialogs`), under an id that is chosen and kept here before, so that asking again makes no
- * second one.
+ * The conversation that belongs to this user alone. The server makes it the first time
+ * (`POST /v1/dialogs`) and chooses its id, which is kept here. One whose answer was lost is empty, and
+ * forgotten by the server.
  */
 export class OwnConversation {
   readonly #host: OwnHost;
@@ -38,9 +38,9 @@ export class OwnConversation {
 
   /** Its id, once it is there. Rejects with what the server refuses for good. */
   id(): Promise<string> {
-    const { id, made } = this.#known();
-    if (made) return Promise.resolve(id);
-    this.#making ??= this.#make(id).finally(() => {
+    const known = kept.get(this.#key);
+    if (known !== null) return Promise.resolve(known);
+    this.#making ??= this.#make().finally(() => {
       this.#making = undefined;
     });
     return this.#making;
@@ -48,58 +48,41 @@ export class OwnConversation {
 
   /** Forgets it: it is no longer this user's. The next one is another. */
   forget(id: string): void {
-    if (this.#known().id === id) kept.remove(this.#key);
+    if (kept.get(this.#key) === id) kept.remove(this.#key);
   }
 
-  #known(): { id: string; made: boolean } {
-    try {
-      const { id, made } = JSON.parse(kept.get(this.#key) ?? "") as { id?: unknown; made?: unknown };
-      if (typeof id === "string") return { id, made: made === true };
-    } catch {
-      // None yet, or not ours.
-    }
-    return this.#choose();
-  }
-
-  #choose(): { id: string; made: boolean } {
-    const random = crypto.getRandomValues(new Uint8Array(16));
-    const chosen = { id: Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join(""), made: false };
-    kept.set(this.#key, JSON.stringify(chosen));
-    return chosen;
-  }
-
-  async #make(first: string): Promise<string> {
-    let id = first;
+  async #make(): Promise<string> {
     let why: "connect" | "renew" = "connect";
     for (let pause = PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       await this.#host.online();
-      const error = await this.#ask(id, why);
-      if (error === undefined) {
+      const made = await this.#ask(why);
+      if (typeof made === "string") {
         // Another tab of a first visit may have been faster: both have the same one from here on.
-        const known = this.#known();
-        if (known.made) return known.id;
-        kept.set(this.#key, JSON.stringify({ id, made: true }));
-        return id;
+        const known = kept.get(this.#key);
+        if (known !== null) return known;
+        kept.set(this.#key, made);
+        return made;
       }
-      if (error.code === "conflict") id = this.#choose().id;
-      else if (EXPIRED.includes(error.code) && why === "connect") why = "renew";
-      else if (!error.retryable) throw error;
-      const wait = Math.max(pause * Math.random(), error.retryAfterMs ?? 0);
+      if (EXPIRED.includes(made.code) && why === "connect") why = "renew";
+      else if (!made.retryable) throw made;
+      const wait = Math.max(pause * Math.random(), made.retryAfterMs ?? 0);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }
 
-  async #ask(id: string, why: "connect" | "renew"): Promise<TidewireError | undefined> {
+  async #ask(why: "connect" | "renew"): Promise<string | TidewireError> {
     try {
       const token = await this.#host.token(why);
       if (typeof token !== "string") return new TidewireError("unauthorized", "there is no token for this user", false);
       const response = await fetch(`${this.#host.origin}/v1/dialogs`, {
         method: "POST",
         headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-        body: JSON.stringify({ id }),
+        body: "{}",
         signal: AbortSignal.timeout(TIMEOUT),
       });
-      return response.ok ? undefined : await refusalOf(response);
+      if (!response.ok) return await refusalOf(response);
+      const { id } = (await response.json()) as { id?: unknown };
+      return typeof id === "string" ? id : new TidewireError("bad_response", "the server's answer holds no id", true);
     } catch (error) {
       return ours(error) ?? new TidewireError("network", reasonOf(error), true);
     }
