@@ -117,10 +117,9 @@ pub struct Session {
     inflight: Arc<Inflight>,
     /// None for a connection that was turned away.
     place: Option<Place>,
-    address: IpAddr,
-    identity: Option<Arc<Identity>>,
     /// Where it comes from, as far as addresses are counted.
     address: IpAddr,
+    identity: Option<Arc<Identity>>,
     seats: Arc<Seats>,
     /// Frames of the last message that are still to be handled.
     todo: VecDeque<ClientFrame>,
@@ -199,7 +198,6 @@ impl Session {
             place: None,
             address: peer.address,
             identity: None,
-            address,
             todo: VecDeque::new(),
             waiting: None,
             pings: 0,
