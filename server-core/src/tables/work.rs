@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// How many times as much work as for a subscription is done at once for a commit, and for a slice: some ms.
+/// How many times as much work as for a subscription is done at once for a commit, and for a slice:
+/// some ms.
 pub(super) const OF_A_COMMIT: usize = 16;
 const OF_A_SLICE: usize = 16;
 

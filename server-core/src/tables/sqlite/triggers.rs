@@ -58,7 +58,8 @@ pub(super) fn row(values: impl Iterator<Item = String>, encoding: Encoding) -> S
     joined(&cells)
 }
 
-/// Texts with commas between them. The tree is balanced, because SQLite takes none that is deeper than 1,000.
+/// Texts with commas between them. The tree is balanced, because SQLite takes none that is deeper
+/// than 1,000.
 fn joined(texts: &[String]) -> String {
     match texts {
         [] => "''".to_owned(),
