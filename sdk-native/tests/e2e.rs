@@ -244,7 +244,7 @@ async fn a_dialog_that_does_not_exist_is_refused_by_name() {
     loop {
         match soon("the refusal", subscription.next()).await.expect("open") {
             ChannelItem::State(ChannelState::Failed { code, .. }) => {
-                assert_eq!(code, "unknown_channel");
+                assert_eq!(code, "forbidden");
                 break;
             }
             ChannelItem::State(_) => {}

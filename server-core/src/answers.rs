@@ -87,7 +87,7 @@ pub enum Step {
     Model(Vec<Turn>),
     /// Nothing to do before an input comes, or before this time.
     Wait(Option<Time>),
-    /// It is over; with the offset of its start, or none when the server drains before it began.
+    /// It is over; with the offset of its start, or none when the server is about to stop and nothing follows.
     Done(Option<u64>),
 }
 
@@ -197,7 +197,8 @@ impl Run {
         self.settle();
         let due = now >= self.not_before;
         match &mut self.stage {
-            Stage::Over => Step::Done(self.start),
+            // Its end may not be stored: a server about to stop begins nothing after it.
+            Stage::Over => Step::Done(self.start.filter(|_| !self.draining)),
             Stage::Start(_) | Stage::End(_) if !due => Step::Wait(Some(self.not_before)),
             Stage::Start(event) => {
                 let write = Write::StartRun(StartRun { event: event.clone(), run: self.id.clone() });
@@ -237,6 +238,8 @@ impl Run {
     pub fn written(&mut self, now: Time, result: Result<Outcome, StoreError>) {
         self.busy = false;
         match self.stage {
+            // The dialog is gone.
+            Stage::Start(_) if matches!(result, Ok(Outcome::Refused(_))) => self.stage = Stage::Over,
             Stage::Start(_) => match result.ok().and_then(|outcome| outcome.event()) {
                 Some(stored) => {
                     tracing::info!(channel = self.row, run = self.id, "answer started");
@@ -362,6 +365,9 @@ impl Run {
     }
 }
 
+/// What the author of answers is called.
+pub const AI_NAME: &str = "Assistant";
+
 trait FloorBoundary {
     /// The greatest character boundary that is not after `at`.
     fn floor_boundary(&self, at: usize) -> usize;
@@ -379,7 +385,7 @@ fn own_event(ids: &dyn Ids, channel: i64, name: Arc<str>, kind: &'static str, bo
         channel,
         name,
         author: "ai:ai".to_owned(),
-        by: User { id: "ai".to_owned(), name: "Assistant".to_owned(), kind: UserKind::Ai },
+        by: User { id: "ai".to_owned(), name: AI_NAME.to_owned(), kind: UserKind::Ai },
         op,
         id: op.hyphenated().to_string(),
         kind,

@@ -25,14 +25,14 @@ pub struct Channel {
     pub id: i64,
     /// Its name.
     pub name: Arc<str>,
-    /// Whose dialog it is ([`crate::Identity::key`]).
-    pub owner: Option<String>,
     /// Whether the configuration opens it for everybody.
     pub open: bool,
     state: Mutex<State>,
 }
 
 struct State {
+    /// Whose dialog it is ([`crate::Identity::key`]).
+    owner: Option<String>,
     /// The channel's row.
     id: i64,
     head: u64,
@@ -85,9 +85,9 @@ impl Channel {
         Channel {
             id,
             name,
-            owner,
             open,
             state: Mutex::new(State {
+                owner,
                 id,
                 head: extent.head,
                 floor: extent.floor,
@@ -109,6 +109,42 @@ impl Channel {
         }
         state.seated.insert(conn);
         Some(Seat { channel: self.clone(), conn })
+    }
+
+    /// Whether it is this user's dialog ([`crate::Identity::key`]).
+    pub fn is_owned_by(&self, user: &str) -> bool {
+        lock(&self.state).owner.as_deref() == Some(user)
+    }
+
+    /// It is this user's no longer.
+    pub fn disown(&self, user: &str) {
+        let mut state = lock(&self.state);
+        if state.owner.as_deref() == Some(user) {
+            state.owner = None;
+        }
+    }
+
+    /// Another user takes the owner's place.
+    pub(crate) fn hand_over(&self, from: &str, to: &str) {
+        let mut state = lock(&self.state);
+        if state.owner.as_deref() == Some(from) {
+            state.owner = Some(to.to_owned());
+        }
+    }
+
+    /// Whether anybody is subscribed.
+    pub fn is_followed(&self) -> bool {
+        !lock(&self.state).seated.is_empty()
+    }
+
+    /// The dialog is gone: nobody follows it any more, and an answer under way ends.
+    pub(crate) fn dissolve(&self) {
+        let mut state = lock(&self.state);
+        state.live.clear();
+        state.seated.clear();
+        if let Some(run) = &state.run {
+            (run.stop)();
+        }
     }
 
     /// Where the log stands.

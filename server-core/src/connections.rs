@@ -1,7 +1,7 @@
 //! The live connections: how many there are, and a way to reach them all.
 
 use crate::identity::Identity;
-use crate::outgoing::{Outgoing, Wake};
+use crate::outgoing::Outgoing;
 use crate::seats::Seats;
 use crate::sync::lock;
 use crate::text::Text;
@@ -29,6 +29,8 @@ pub struct Connections {
 struct Table {
     next: u64,
     closing: Option<(u16, &'static str)>,
+    /// What everybody is told who comes from now on, before they are sent away.
+    goaway: Option<Text>,
     by_id: BTreeMap<u64, Member>,
     /// Numbers of the connections that count for a user.
     by_user: BTreeMap<String, BTreeSet<u64>>,
@@ -54,9 +56,7 @@ pub(crate) struct ClientRun {
 /// A connection's place; dropping it gives the place back.
 pub struct Place {
     connections: Arc<Connections>,
-    /// What its client is sent.
-    pub outgoing: Arc<Outgoing>,
-    pub(crate) seats: Arc<Seats>,
+    id: u64,
     user: Option<String>,
     address: IpAddr,
 }
@@ -77,34 +77,37 @@ impl Connections {
         lock(&self.table).by_id.len()
     }
 
-    /// A place, and what to tell its client before it is sent away, when it is one too many.
-    pub fn enter(
-        self: &Arc<Self>,
-        queue_bytes: usize,
-        queue_messages: usize,
-        address: IpAddr,
-        wake: Wake,
-    ) -> (Place, Option<&'static str>) {
+    /// A number for a connection, whether or not it gets a place.
+    pub(crate) fn number(&self) -> u64 {
         let mut table = lock(&self.table);
         table.next += 1;
-        let outgoing = Arc::new(Outgoing::new(table.next, queue_bytes, queue_messages, wake));
+        table.next
+    }
+
+    /// A place; an error says what to tell the client of a connection that is one too many. It holds nothing then, or whoever is
+    /// refused would keep others out.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        outgoing: &Arc<Outgoing>,
+        seats: &Arc<Seats>,
+        address: IpAddr,
+    ) -> Result<Place, &'static str> {
+        let mut table = lock(&self.table);
+        let of_address = table.by_address.get(&address).copied().unwrap_or_default();
+        if self.most_per_address.is_some_and(|most| of_address >= most) {
+            return Err("this address has all the connections it may have");
+        }
+        if table.by_id.len() >= self.most {
+            return Err("the server has all the connections it may have");
+        }
         if let Some((code, reason)) = table.closing {
             outgoing.close(code, reason);
         }
-        let seats = Arc::<Seats>::default();
         let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), identity: None, run: None };
         table.by_id.insert(outgoing.id(), member);
-        let of_address = table.by_address.entry(address).or_default();
-        *of_address += 1;
-        let crowded = if self.most_per_address.is_some_and(|most| *of_address > most) {
-            Some("this address has all the connections it may have")
-        } else if table.by_id.len() > self.most {
-            Some("the server has all the connections it may have")
-        } else {
-            None
-        };
+        *table.by_address.entry(address).or_default() += 1;
         (self.counted)(table.by_id.len());
-        (Place { connections: self.clone(), outgoing, seats, user: None, address }, crowded)
+        Ok(Place { connections: self.clone(), id: outgoing.id(), user: None, address })
     }
 
     /// What others may reach of a user's connections.
@@ -118,12 +121,33 @@ impl Connections {
             .collect()
     }
 
+    /// Tells everybody that the server is about to stop; whoever connects later is told too, and sent away at once.
+    pub fn announce(&self, goaway: &ServerFrame) {
+        let text = Text::from(goaway.encode());
+        let mut table = lock(&self.table);
+        table.goaway = Some(text.clone());
+        for member in table.by_id.values() {
+            member.outgoing.push(text.clone());
+        }
+    }
+
+    /// What others may reach of all connections.
+    pub(crate) fn all(&self) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
+        let table = lock(&self.table);
+        table.by_id.values().map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
+    }
+
     /// A frame for everybody.
     pub fn tell_all(&self, frame: &ServerFrame) {
         let text = Text::from(frame.encode());
         for member in lock(&self.table).by_id.values() {
             member.outgoing.push(text.clone());
         }
+    }
+
+    /// What a new connection is told while the server is about to stop.
+    pub(crate) fn goaway(&self) -> Option<Text> {
+        lock(&self.table).goaway.clone()
     }
 
     /// Ends everybody's connection, later ones too.
@@ -167,7 +191,7 @@ impl Table {
 impl Place {
     /// Counts the connection for its user, in the place of older ones of the same run; false when the user has too many.
     pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
-        let (id, user) = (self.outgoing.id(), identity.key());
+        let (id, user) = (self.id, identity.key());
         let mut table = lock(&self.connections.table);
         if let Some(run) = &run {
             table.replace(&user, run);
@@ -185,7 +209,7 @@ impl Place {
 
     /// From now on a newer token of the same user counts.
     pub(crate) fn renew(&self, identity: &Arc<Identity>) {
-        if let Some(member) = lock(&self.connections.table).by_id.get_mut(&self.outgoing.id()) {
+        if let Some(member) = lock(&self.connections.table).by_id.get_mut(&self.id) {
             member.identity = Some(identity.clone());
         }
     }
@@ -194,9 +218,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut table = lock(&self.connections.table);
-        table.by_id.remove(&self.outgoing.id());
+        table.by_id.remove(&self.id);
         if let Some(user) = self.user.take() {
-            table.discount(&user, self.outgoing.id());
+            table.discount(&user, self.id);
         }
         if let Entry::Occupied(mut count) = table.by_address.entry(self.address) {
             *count.get_mut() -= 1;

@@ -27,9 +27,7 @@ struct Channels {
 /// Why somebody does not get a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// There is none.
-    Unknown,
-    /// It is somebody else's.
+    /// It is somebody else's, or there is none: nobody may find out which.
     Forbidden,
     /// The database can't be read.
     Store(StoreError),
@@ -38,7 +36,6 @@ pub(crate) enum Denied {
 impl Denied {
     pub(crate) fn code(self) -> &'static str {
         match self {
-            Denied::Unknown => codes::UNKNOWN_CHANNEL,
             Denied::Forbidden => codes::FORBIDDEN,
             Denied::Store(error) => error.code(),
         }
@@ -46,8 +43,7 @@ impl Denied {
 
     pub(crate) fn message(self) -> String {
         match self {
-            Denied::Unknown => "there is no such dialog".to_owned(),
-            Denied::Forbidden => "this dialog is somebody else's".to_owned(),
+            Denied::Forbidden => "there is no such dialog, or not for this user".to_owned(),
             Denied::Store(error) => error.to_string(),
         }
     }
@@ -72,6 +68,21 @@ impl Hub {
     /// The channel, if somebody uses it.
     pub fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
         lock(&self.channels).by_name.get(name).cloned()
+    }
+
+    /// One user's dialogs are another's now. Call it after the commit, while no channel is being loaded.
+    pub fn hand_over(&self, from: &str, to: &str) {
+        lock(&self.channels).by_name.values().for_each(|channel| channel.hand_over(from, to));
+    }
+
+    /// The dialog with this row is gone.
+    pub(crate) fn forget(&self, name: &str, row: i64) {
+        let mut channels = lock(&self.channels);
+        if channels.by_name.get(name).is_some_and(|channel| channel.id == row)
+            && let Some(channel) = channels.by_name.remove(name)
+        {
+            channel.dissolve();
+        }
     }
 
     /// The channel with this row, unless it is here already. The driver reads and adds one row at a time, or the row could be
@@ -103,9 +114,8 @@ pub(crate) fn visible(
 ) -> Result<Arc<Channel>, Denied> {
     match found {
         Err(error) => Err(Denied::Store(error)),
-        Ok(None) => Err(Denied::Unknown),
         Ok(Some(channel)) if may_see(identity, &channel, revocations) => Ok(channel),
-        Ok(Some(_)) => Err(Denied::Forbidden),
+        Ok(_) => Err(Denied::Forbidden),
     }
 }
 
@@ -113,7 +123,7 @@ pub(crate) fn visible(
 pub(crate) fn may_see(identity: &Identity, channel: &Channel, revocations: &Revocations) -> bool {
     identity.user.kind == UserKind::Operator
         || channel.open
-        || channel.owner.as_deref() == Some(identity.key().as_str())
+        || channel.is_owned_by(&identity.key())
         || channel
             .name
             .strip_prefix(DIALOG_PREFIX)

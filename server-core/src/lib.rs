@@ -32,10 +32,10 @@ mod text;
 mod turns;
 mod window;
 
-pub use answers::{Answering, Ids, Publish, Run, Step, left_ended, want};
+pub use answers::{AI_NAME, Answering, Ids, Publish, Run, Step, left_ended, want};
 pub use channel::{Channel, Extent, Seat, Stop};
 pub use connections::{Connections, Counted, Place};
-pub use engine::{Engine, counted};
+pub use engine::{Engine, TurnedAway, counted};
 pub use hub::Hub;
 pub use identity::{AuthError, Identity, LEEWAY_S, Verify};
 pub use limiter::Limiter;

@@ -6,7 +6,7 @@ use crate::log::{Found, StoreError};
 use crate::session::{Ask, Flow, Session, Waiting};
 use crate::text::Text;
 use std::sync::Arc;
-use tidewire_core::wire::{DEFAULT_TAIL, Mode, SubOk, Want};
+use tidewire_core::wire::{DEFAULT_TAIL, Mode, Problem, ServerFrame, SubOk, Want, codes};
 
 /// What a client asked for.
 pub(crate) enum Wanted {
@@ -42,6 +42,10 @@ impl Session {
     /// Goes on once the queue has room.
     pub(crate) fn page_with_room(&mut self, mut paging: Paging) -> Flow {
         if !self.is_subscribed(&paging.channel.name) {
+            return Flow::Ready;
+        }
+        if let Err(wait) = self.may_page() {
+            self.page_later(&paging.channel.name, wait);
             return Flow::Ready;
         }
         if !self.outgoing().has_room() {
@@ -88,17 +92,32 @@ impl Session {
         Flow::Ready
     }
 
+    /// The user asked for more than they may: the subscription ends, and begins again from the client's cursor.
+    fn page_later(&mut self, ch: &str, wait_ms: u64) {
+        self.unsubscribe(ch);
+        let problem = Problem {
+            code: codes::RATE_LIMITED.to_owned(),
+            message: "too many pages were asked for; wait a little".to_owned(),
+            retry_after_ms: Some(wait_ms),
+        };
+        self.outgoing().send(&ServerFrame::SubErr { ch: ch.to_owned(), problem, retryable: true });
+    }
+
     fn send_page(&self, channel: &Channel, start: Start, events: Vec<Text>) {
+        let mut bytes = 0;
         channel.send_page(self.outgoing(), start.from, events, |page, events| {
             let texts = events.iter().map(|event| event.as_str());
-            match start.mode {
+            let text = match start.mode {
                 None => page.encode_with(texts),
                 Some((mode, reason)) => {
                     let epoch = self.engine().epoch.clone();
                     SubOk { epoch, mode, reason: reason.map(str::to_owned), page }.encode_with(texts)
                 }
-            }
+            };
+            bytes = text.len();
+            text
         });
+        self.paged(bytes);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::sync::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use tidewire_core::Now;
-use tidewire_core::wire::codes;
+use tidewire_core::wire::{DIALOG_PREFIX, codes};
 
 /// What a user's tokens no longer allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,17 +95,44 @@ impl Engine {
         if self.revocations.refuses(identity) { Err(AuthError::revoked()) } else { Ok(()) }
     }
 
+    /// A dialog in memory is this user's no longer. Call it again once the revocation is stored, while no channel is being
+    /// loaded: what was read before the commit still had the owner.
+    pub fn disown(&self, dialog: &str, user: &str) {
+        if let Some(channel) = self.hub.loaded(&format!("{DIALOG_PREFIX}{dialog}")) {
+            channel.disown(user);
+        }
+    }
+
+    /// The dialog with this row is gone. Call it after the commit, while no channel is being loaded.
+    pub fn dialog_deleted(&self, name: &str, row: i64) {
+        self.hub.forget(name, row);
+        self.connections.expel(row);
+    }
+
     /// Takes access back: at once for live connections, and for good once `done` says that it is stored.
     pub fn revoke(&self, revocation: Revocation, done: Done) {
         tracing::info!(user = revocation.user, dialog = revocation.dialog, "access revoked");
         // First known, then looked for: whoever is just being let in finds it, or is found.
         self.revocations.add(&revocation);
+        if let Some(dialog) = &revocation.dialog {
+            self.disown(dialog, &revocation.user);
+        }
         self.connections.enforce(&revocation.user, &self.revocations);
         self.log.submit(Write::Revoke(revocation), done);
     }
 }
 
 impl Connections {
+    /// Ends all subscriptions to the channel with this row.
+    fn expel(&self, row: i64) {
+        for (seats, outgoing) in self.all() {
+            for (ch, channel) in seats.retain(|channel| channel.id != row) {
+                outgoing.forget(channel);
+                outgoing.send(&Denied::Forbidden.sub_err(ch));
+            }
+        }
+    }
+
     /// Ends what the user's live connections are no longer allowed.
     fn enforce(&self, user: &str, revocations: &Revocations) {
         for (identity, seats, outgoing) in self.of_user(user) {

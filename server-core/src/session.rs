@@ -5,7 +5,7 @@
 
 use crate::channel::Channel;
 use crate::connections::{ClientRun, Place};
-use crate::engine::{Engine, counted};
+use crate::engine::{Engine, TurnedAway};
 use crate::hub::{self, Denied, Hub};
 use crate::identity::{AuthError, Identity};
 use crate::limiter::Bucket;
@@ -30,6 +30,9 @@ use tidewire_core::{Now, Time};
 
 /// The wall clock is looked at this often for a token's end, in ms.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// Close codes of RFC 6455 section 7.4.1.
+const PROTOCOL_ERROR: u16 = 1002;
+const NOT_UTF8: u16 = 1007;
 /// When to ask again for a dialog that has all its connections.
 const FULL_RETRY_MS: u64 = 5_000;
 
@@ -112,7 +115,9 @@ pub struct Session {
     engine: Arc<Engine>,
     outgoing: Arc<Outgoing>,
     inflight: Arc<Inflight>,
-    place: Place,
+    /// None for a connection that was turned away.
+    place: Option<Place>,
+    address: IpAddr,
     identity: Option<Arc<Identity>>,
     /// Where it comes from, as far as addresses are counted.
     address: IpAddr,
@@ -122,6 +127,8 @@ pub struct Session {
     waiting: Option<Waiting>,
     opened: Time,
     heard: Time,
+    /// When the message or answer came that is being handled.
+    at: Time,
     next_ping: Time,
     pings: u64,
     /// Pongs that the client owes us, and may send without being counted.
@@ -130,28 +137,67 @@ pub struct Session {
     control: Window,
     signals: Bucket,
     table_subs: Bucket,
+    frames: Bucket,
 }
 
 impl Session {
-    /// A new connection; [`Flow::End`] when it is refused at once. `wake` is told of its queue.
+    /// A new connection; [`Flow::End`] when it is turned away, which its client is told. `wake` is told of its queue.
     pub fn open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> (Session, Flow) {
+        match Session::try_open(engine, peer, wake.clone(), now) {
+            Ok(session) => (session, Flow::Ready),
+            Err(reason) => {
+                let session = Session::new(engine, peer, wake, now);
+                let flow = session.turn_away(reason);
+                (session, flow)
+            }
+        }
+    }
+
+    /// A new connection, for a driver that can say itself why there is none.
+    pub fn try_open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Result<Session, TurnedAway> {
+        let mut session = Session::new(engine, peer, wake, now);
+        match engine.admit(peer, &session.outgoing, &session.seats, now.mono) {
+            Ok(place) => {
+                tracing::debug!(conn = session.outgoing.id(), "connected");
+                session.place = Some(place);
+                Ok(session)
+            }
+            Err(reason) => {
+                if engine.is_logged(peer.address, now.mono) {
+                    tracing::info!(conn = session.outgoing.id(), code = reason.code(), "turned away");
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    fn new(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Session {
         let limits = &engine.limits;
-        let address = counted(peer.address);
-        let (place, crowded) =
-            engine.connections.enter(limits.queue_bytes, limits.queue_messages, address, wake);
-        let early = engine.too_early(address, now.mono);
-        let session = Session {
+        let number = engine.connections.number();
+        let outgoing = Arc::new(Outgoing::new(number, limits.queue_bytes, limits.queue_messages, wake));
+        if let Some(tables) = &engine.tables {
+            let tables = Arc::downgrade(tables);
+            outgoing.refill_by(Box::new(move || {
+                if let Some(tables) = tables.upgrade() {
+                    tables.refill(number);
+                }
+            }));
+        }
+        Session {
             inflight: Arc::new(Inflight::new(limits.inflight, limits.inflight_bytes)),
             bad: Window::new(limits.bad_frames),
             control: Window::new(limits.control_frames),
             signals: Bucket::full(limits.signals, now.mono),
             table_subs: Bucket::full(limits.table_subs, now.mono),
+            frames: Bucket::full(limits.frames, now.mono),
             next_ping: now.mono.after(ms(engine.timeouts.ping)),
             opened: now.mono,
             heard: now.mono,
-            outgoing: place.outgoing.clone(),
-            seats: place.seats.clone(),
-            place,
+            at: now.mono,
+            outgoing,
+            seats: Arc::default(),
+            place: None,
+            address: peer.address,
             identity: None,
             address,
             todo: VecDeque::new(),
@@ -159,27 +205,28 @@ impl Session {
             pings: 0,
             owed_pongs: 0,
             engine: engine.clone(),
-        };
-        tracing::debug!(conn = session.outgoing.id(), "connected");
-        if let Some(tables) = &engine.tables {
-            let (tables, conn) = (Arc::downgrade(tables), session.outgoing.id());
-            session.outgoing.refill_by(Box::new(move || {
-                if let Some(tables) = tables.upgrade() {
-                    tables.refill(conn);
-                }
-            }));
         }
-        let flow = if !peer.origin_allowed {
-            let message = "this origin is not on the server's list; add it with --allowed-origin";
-            session.refuse(close::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, message)
-        } else if let Some(who) = crowded {
-            session.refuse(close::TOO_MANY_CONNECTIONS, codes::TOO_MANY_CONNECTIONS, who)
-        } else if let Some(wait) = early {
-            session.rate_limited("too many connections were opened from this address", wait)
-        } else {
-            Flow::Ready
-        };
-        (session, flow)
+    }
+
+    /// Says why there is no place for this connection.
+    fn turn_away(&self, reason: TurnedAway) -> Flow {
+        let code = reason.code();
+        match reason {
+            TurnedAway::Origin => {
+                let message = "this page's origin may not use the server: list it with --allowed-origin, or say by \
+                     which address the server is reached with --public-url";
+                self.outgoing.refuse(close::FORBIDDEN, code, message);
+            }
+            TurnedAway::GoingAway(goaway) => {
+                self.outgoing.push(goaway);
+                self.outgoing.close(close::GOAWAY, code);
+            }
+            TurnedAway::Early(wait) => {
+                self.rate_limited("too many connections were opened from this address", wait);
+            }
+            TurnedAway::Crowded(who) => self.outgoing.refuse(close::TOO_MANY_CONNECTIONS, code, who),
+        }
+        Flow::End
     }
 
     /// What its client is sent.
@@ -224,6 +271,7 @@ impl Session {
 
     /// Handles a text message.
     pub fn message(&mut self, now: Now, text: &str) -> Flow {
+        self.at = now.mono;
         if self.outgoing.is_closing() {
             return self.over(Flow::End);
         }
@@ -235,6 +283,11 @@ impl Session {
             // The driver was to wait: frames would overtake each other.
             Ok(_) if self.waiting.is_some() => self.lost(),
             Ok(frames) => {
+                if frames.is_empty()
+                    && let Some(flow) = self.flooded(now)
+                {
+                    return flow;
+                }
                 self.todo.extend(frames);
                 self.go_on(now)
             }
@@ -256,8 +309,18 @@ impl Session {
         self.refuse(close::TOO_BIG, codes::TOO_LARGE, &self.too_large())
     }
 
+    /// What came is no WebSocket message: text that is not UTF-8, or frames that break the rules (RFC 6455 section 7.4.1).
+    pub fn malformed(&mut self, is_text: bool) -> Flow {
+        let (close, message) = match is_text {
+            true => (NOT_UTF8, "a text message must be UTF-8"),
+            false => (PROTOCOL_ERROR, "a frame breaks the rules of RFC 6455"),
+        };
+        self.refuse(close, codes::BAD_FRAME, message)
+    }
+
     /// Goes on with what the session asked for.
     pub fn answered(&mut self, now: Now, answer: Answer) -> Flow {
+        self.at = now.mono;
         if self.outgoing.is_closing() {
             self.waiting = None;
             return self.over(Flow::End);
@@ -337,6 +400,25 @@ impl Session {
         self.signals.take(now.mono).is_ok()
     }
 
+    /// Counts a frame that no other budget counts; how it goes on when that was one too many.
+    pub(crate) fn flooded(&mut self, now: Now) -> Option<Flow> {
+        let wait = self.frames.take(now.mono).err()?;
+        Some(self.rate_limited("too many frames; send fewer of them", wait))
+    }
+
+    /// Whether the user may ask for a page now; an error says in how many ms.
+    pub(crate) fn may_page(&self) -> Result<(), u64> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        self.engine.may_page(&identity.key(), self.address, self.at)
+    }
+
+    /// Counts the bytes of a page.
+    pub(crate) fn paged(&self, bytes: usize) {
+        if let Some(identity) = &self.identity {
+            self.engine.paged(&identity.key(), self.address, bytes, self.at);
+        }
+    }
+
     /// The channel of a subscription.
     pub(crate) fn subscribed(&self, ch: &str) -> Option<Arc<Channel>> {
         self.seats.channel(ch)
@@ -356,6 +438,16 @@ impl Session {
 
     fn frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
         let Some(identity) = self.identity.clone() else { return self.first_frame(now, frame) };
+        let counted_elsewhere = matches!(
+            frame,
+            ClientFrame::Op(_)
+                | ClientFrame::Signal(_)
+                | ClientFrame::Table(TableRequest::Sub(_))
+                | ClientFrame::Bye
+        );
+        if !counted_elsewhere && let Some(flow) = self.flooded(now) {
+            return flow;
+        }
         match frame {
             ClientFrame::Hello { .. } => {
                 return self.bad_frame(now, codes::BAD_FRAME, "hello was said already");
@@ -378,7 +470,7 @@ impl Session {
                 self.outgoing.close(close::NORMAL, "bye");
                 return Flow::End;
             }
-            ClientFrame::Table(request) => self.table(now, &identity, request),
+            ClientFrame::Table(request) => return self.table(now, &identity, request),
             ClientFrame::Unknown => {}
         }
         Flow::Ready
@@ -414,7 +506,8 @@ impl Session {
             client: client.to_ascii_lowercase(),
             session: session.to_ascii_lowercase(),
         });
-        if !self.place.claim(&identity, run) {
+        let Some(place) = &mut self.place else { return self.lost() };
+        if !place.claim(&identity, run) {
             return self.refuse(
                 close::TOO_MANY_CONNECTIONS,
                 codes::TOO_MANY_CONNECTIONS,
@@ -457,7 +550,9 @@ impl Session {
                 "the new token is for another user; open another connection",
             );
         }
-        self.place.renew(&identity);
+        if let Some(place) = &self.place {
+            place.renew(&identity);
+        }
         if let Err(error) = self.engine.not_revoked(&identity) {
             return self.refuse_token(&error);
         }
@@ -536,7 +631,7 @@ impl Session {
         }
     }
 
-    fn table(&mut self, now: Now, identity: &Identity, request: TableRequest) {
+    fn table(&mut self, now: Now, identity: &Identity, request: TableRequest) -> Flow {
         if let TableRequest::Sub(TableSub { sid, .. }) = &request
             && let Err(wait_ms) = self.table_subs.take(now.mono)
         {
@@ -552,7 +647,7 @@ impl Session {
                 tables.request(&self.asker(identity), now.mono, unsub);
             }
             self.outgoing.push(frame.encode().into());
-            return;
+            return self.flooded(now).unwrap_or(Flow::Ready);
         }
         match (&self.engine.tables, request) {
             (Some(tables), request) => tables.request(&self.asker(identity), now.mono, request),
@@ -567,6 +662,7 @@ impl Session {
             }
             (None, _) => {}
         }
+        Flow::Ready
     }
 
     /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all of an address share.

@@ -68,6 +68,16 @@ pub struct ServerLimits {
     pub table_subs: Budget,
     /// Guests that one address may create.
     pub new_guests: Budget,
+    /// Dialogs that a user may create; guests of one address share one budget.
+    pub new_dialogs: Budget,
+    /// Frames of a connection that no other budget counts: all but ops and signals within their budgets.
+    pub frames: Budget,
+    /// Bytes of events that a user, over all connections, may ask for in pages; what comes live is not counted.
+    pub page_bytes: Budget,
+    /// Bytes that the server reads from one socket; what comes faster waits in the network.
+    pub read_bytes: Budget,
+    /// HTTP requests of one address, where addresses are limited.
+    pub requests: Budget,
     /// Most connections at the same time.
     pub connections: usize,
     /// Most connections of a user.
@@ -79,6 +89,8 @@ pub struct ServerLimits {
     pub connections_per_ip: Option<usize>,
     /// Most handshakes of an address in a minute; 0 for no limit. None is 10, with the same exceptions.
     pub handshakes_per_ip: Option<u64>,
+    /// Most sockets of an address, of any kind; 0 for no limit. None is twice its connections and 24.
+    pub sockets_per_ip: Option<usize>,
     /// Most bytes waiting for a client that reads slowly.
     pub queue_bytes: usize,
     /// Most messages waiting for it.
@@ -100,12 +112,18 @@ impl Default for ServerLimits {
             guest: Budget { ops: 20, per_ms: 60_000, burst: 20 },
             signals: Budget { ops: 20, per_ms: 1_000, burst: 40 },
             table_subs: Budget { ops: 20, per_ms: 1_000, burst: 200 },
-            new_guests: Budget { ops: 600, per_ms: 60_000, burst: 600 },
+            new_guests: Budget { ops: 60, per_ms: 60_000, burst: 60 },
+            new_dialogs: Budget { ops: 20, per_ms: 60_000, burst: 20 },
+            frames: Budget { ops: 100, per_ms: 1_000, burst: 1_000 },
+            page_bytes: Budget { ops: 2 << 20, per_ms: 1_000, burst: 32 << 20 },
+            read_bytes: Budget { ops: 2 << 20, per_ms: 1_000, burst: 8 << 20 },
+            requests: Budget { ops: 50, per_ms: 1_000, burst: 300 },
             connections: 10_000,
             connections_per_user: 100,
             connections_per_dialog: 50,
             connections_per_ip: None,
             handshakes_per_ip: None,
+            sockets_per_ip: None,
             queue_bytes: 1 << 20,
             queue_messages: 1_000,
             bad_frames: 20,

@@ -32,7 +32,7 @@ impl Session {
             return self.bad_frame(now, code, &message);
         }
         if !self.may_signal(now) {
-            return Flow::Ready;
+            return self.flooded(now).unwrap_or(Flow::Ready);
         }
         match self.subscribed(&signal.ch) {
             Some(channel) => {

@@ -81,7 +81,8 @@ impl Session {
             Ok(checked) => checked,
             Err(refused) => {
                 self.outgoing().send(&nack(id, refused));
-                return Flow::Ready;
+                // Also one beyond the op budget: it costs an answer all the same.
+                return self.flooded(now).unwrap_or(Flow::Ready);
             }
         };
         match self.engine().hub.loaded(&checked.op.ch) {
@@ -257,7 +258,7 @@ fn of_refusal(refusal: Refusal) -> Refused {
         }
         Refusal::Forbidden => refused(codes::FORBIDDEN, Denied::Forbidden.message()),
         Refusal::RunNotFound => refused(codes::RUN_NOT_FOUND, "no such answer is under way"),
-        Refusal::DialogTaken => refused(codes::FORBIDDEN, "this dialog is somebody else's"),
+        Refusal::DialogTaken | Refusal::Exchanged => refused(codes::FORBIDDEN, Denied::Forbidden.message()),
     }
 }
 

@@ -140,13 +140,21 @@ fn a_dialog_that_is_taken_back_ends_before_the_next_event_and_the_connection_sta
 }
 
 #[test]
-fn who_owns_the_dialog_keeps_it_and_an_open_one_stays_open() {
+fn who_owned_the_dialog_loses_it_and_an_open_one_stays_open() {
     let mut rig = rig();
     let mut bob = reader(&rig, "bob");
     revoke(&mut rig, "bob", Some("secret"));
     let mut ada = rig.member("ada");
     revoke(&mut rig, "ada", Some("room"));
+    expect_forbidden(&mut bob);
     assert!(bob.heard_nothing() && ada.heard_nothing());
+    // Nor by a later token, unless it names the dialog.
+    rig.pass(2_000);
+    let mut again = rig.connect();
+    let later = format!("bob|{}", rig.now.wall / 1000);
+    again.send(&rig, &rig::hello(&later, &json!([{"ch": SECRET}])));
+    again.next("welcome");
+    expect_forbidden(&mut again);
 }
 
 #[test]

@@ -2,15 +2,18 @@
 //! complete yet.
 
 use crate::clock;
+use crate::gate::Ticket;
+use crate::pace::Pace;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tidewire_server_core::Time;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
 /// The time of the last byte of one connection.
@@ -38,6 +41,9 @@ impl Activity {
 /// A socket that notes when something is read from it, and that fails when its peer takes nothing for too long.
 pub(crate) struct Watched {
     stream: TcpStream,
+    /// What the socket counts as, for as long as there is one, whatever became of it since.
+    _counts: Counts,
+    pace: Pace,
     activity: Activity,
     /// How long a write may wait for the peer.
     patience: Duration,
@@ -45,9 +51,18 @@ pub(crate) struct Watched {
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
+/// A socket's places: among all, and among those of its address if they are counted.
+pub(crate) type Counts = (OwnedSemaphorePermit, Option<Ticket>);
+
 impl Watched {
-    pub(crate) fn new(stream: TcpStream, activity: Activity, patience: Duration) -> Watched {
-        Watched { stream, activity, patience, stalled: None }
+    pub(crate) fn new(
+        stream: TcpStream,
+        counts: Counts,
+        activity: Activity,
+        patience: Duration,
+        pace: Pace,
+    ) -> Watched {
+        Watched { stream, _counts: counts, pace, activity, patience, stalled: None }
     }
 
     fn or_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -66,9 +81,12 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.pace.poll_ready(cx));
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
+        let read = buf.filled().len() - before;
+        if read > 0 {
+            self.pace.count(read);
             self.activity.note();
         }
         polled

@@ -1,15 +1,22 @@
 //! What every connection and request shares.
 
+use crate::address::Proxies;
 use crate::answers::Answers;
 use crate::auth::Auth;
 use crate::clock;
 use crate::config::Config;
 use crate::fallback::Links;
+use crate::gate::Gate;
+use crate::guest;
+use crate::http::HttpError;
 use crate::loader::Loader;
+use crate::origin::{Origin, Origins};
 use crate::store::Store;
+use axum::http::{HeaderMap, StatusCode};
+use std::net::IpAddr;
 use std::sync::Arc;
-use tidewire_core::wire::UserKind;
-use tidewire_server_core::log::StoreError;
+use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::log::{Exchange, Outcome, StoreError, Write};
 use tidewire_server_core::{Engine, Identity, Revocation};
 use tokio::sync::{oneshot, watch};
 
@@ -23,6 +30,11 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     /// Connections without a WebSocket.
     pub(crate) links: Arc<Links>,
+    pub(crate) gate: Gate,
+    pub(crate) proxies: Proxies,
+    pub(crate) origins: Origins,
+    /// What may stand before every path of a request.
+    pub(crate) base: String,
     pub(crate) draining: watch::Sender<bool>,
     /// How many connections there are.
     pub(crate) connections: watch::Receiver<usize>,
@@ -32,6 +44,11 @@ impl App {
     /// Whether the server is about to stop.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
+    }
+
+    /// Whose page sends this request, whose peer is at this address.
+    pub(crate) fn origin_of(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
+        self.origins.check(headers, &self.proxies.asked(peer, headers))
     }
 
     /// Takes back what a user's tokens allow: one dialog, or all. In force when this returns, even if it could not be stored.
@@ -51,6 +68,44 @@ impl App {
                 let _ = tell.send(result.map(drop));
             }),
         );
-        told.await.unwrap_or(Err(StoreError::Unavailable))
+        let stored = told.await.unwrap_or(Err(StoreError::Unavailable));
+        if let Some(dialog) = dialog {
+            let user = Identity::key_of(kind, id);
+            self.loader.undisturbed(|| self.engine.disown(dialog, &user)).await;
+        }
+        stored
+    }
+
+    /// Gives an id that a client made for itself away for a guest of ours: whoever knows it is taken for its maker, once.
+    pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, HttpError> {
+        let guest = guest::new_guest(nickname);
+        let from = Identity::key_of(UserKind::Guest, previous);
+        let exchange = Exchange {
+            secret: previous.to_owned(),
+            from: from.clone(),
+            to: Identity::key_of(UserKind::Guest, &guest.id),
+            guest: guest.id.clone(),
+        };
+        match self.store.write(Write::Exchange(exchange)).await? {
+            Outcome::Exchanged(id) => {
+                let to = Identity::key_of(UserKind::Guest, &id);
+                self.loader.undisturbed(|| self.engine.hub.hand_over(&from, &to)).await;
+                Ok(User { id, ..guest })
+            }
+            _ => {
+                let message =
+                    "this id was given away for a guest before; leave `previous` out to be a new one";
+                Err(HttpError::new(StatusCode::CONFLICT, "conflict", message))
+            }
+        }
+    }
+
+    /// Deletes a dialog, and ends its subscriptions.
+    pub(crate) async fn delete_dialog(&self, name: String) -> Result<(), StoreError> {
+        let write = Write::DeleteDialog { name: name.clone(), unused_before_ms: None };
+        if let Outcome::Deleted(row) = self.store.write(write).await? {
+            self.loader.undisturbed(|| self.engine.dialog_deleted(&name, row)).await;
+        }
+        Ok(())
     }
 }

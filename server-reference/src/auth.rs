@@ -3,6 +3,9 @@
 use crate::clock;
 use crate::config::{Config, ConfigError, KeyMaterial};
 use crate::guest;
+use crate::names::{self, NOBODY, Reserved};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -38,6 +41,8 @@ pub(crate) struct Auth {
     application_signer: Option<(Option<String>, EncodingKey)>,
     /// The claims that permissions of tables name.
     table_claims: BTreeSet<String>,
+    /// What guests may not be called.
+    reserved: Reserved,
 }
 
 impl Auth {
@@ -102,7 +107,13 @@ impl Auth {
             guest_signer: EncodingKey::from_secret(guest_key),
             application_signer,
             table_claims,
+            reserved: Reserved::new(&config.reserved_names),
         })
+    }
+
+    /// Whether guests may not be called so.
+    pub(crate) fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.has(name)
     }
 
     /// Checks a token of a connection or a request.
@@ -135,6 +146,9 @@ impl Auth {
             return refused("algorithm: only HS256 and EdDSA are accepted");
         }
         let named = |key: &&Key| header.kid.is_some() && key.id == header.kid;
+        if is_critical(token) {
+            return refused("header: `crit` names extensions that this server does not know");
+        }
         let mut candidates: Vec<&Key> = self.keys.iter().filter(named).collect();
         if candidates.is_empty() {
             // Without a `kid`, or with one that no key carries, any key of the algorithm may vouch.
@@ -178,6 +192,10 @@ impl Auth {
             return refused("not before: `nbf` lies in the future");
         }
         let issued_s = claims.get("iat").map(|iat| numeric_date(iat, "iat")).transpose()?;
+        // Else a revocation, which counts by this time, would not reach the token.
+        if issued_s.is_some_and(|issued| issued > now + LEEWAY_S) {
+            return refused("issued at: `iat` lies in the future");
+        }
         let kind = match claims.get("kind").map(|kind| kind.as_str().unwrap_or_default()) {
             None if guests => UserKind::Guest,
             None | Some("user") => UserKind::User,
@@ -194,6 +212,9 @@ impl Auth {
             Some(_) => return refused("subject: `sub` must be a string of 1 to 128 bytes"),
             None => return refused("missing claim: `sub`"),
         };
+        if kind == UserKind::Guest && !guests && id.starts_with(guest::ID_PREFIX) {
+            return refused("subject: only this server names guests with `guest:` at the beginning of `sub`");
+        }
         let dialogs = match claims.get("dialogs") {
             None => HashSet::new(),
             Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
@@ -205,6 +226,8 @@ impl Auth {
         }
         let name = claims.get("name").and_then(Value::as_str).map(shown_name).filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| id.clone());
+        // Also in a token from before the name was reserved.
+        let name = if guests && self.is_reserved(&name) { NOBODY.to_owned() } else { name };
         let user = User { id, name, kind };
         Ok(Identity { user, dialogs, claims: self.claims_for_tables(claims), issued_s, expires_s })
     }
@@ -286,6 +309,14 @@ fn sign(id: Option<String>, claims: &Value, key: &EncodingKey) -> Option<String>
     jsonwebtoken::encode(&header, claims, key).ok()
 }
 
+/// Whether the header has a `crit` (RFC 7515 section 4.1.11): none of its extensions is known here.
+fn is_critical(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).ok();
+    let header = header.and_then(|json| serde_json::from_slice::<Map<String, Value>>(&json).ok());
+    header.is_none_or(|header| header.contains_key("crit"))
+}
+
 /// A NumericDate (RFC 7519 section 2): a number, never a string of digits.
 fn numeric_date(value: &Value, claim: &str) -> Result<u64, AuthError> {
     let seconds = value.as_u64().or_else(|| {
@@ -299,7 +330,7 @@ fn numeric_date(value: &Value, claim: &str) -> Result<u64, AuthError> {
 }
 
 fn shown_name(name: &str) -> String {
-    name.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
+    name.trim().chars().filter(|c| !names::is_hidden(*c)).take(MAX_NAME).collect()
 }
 
 #[cfg(test)]

@@ -3,19 +3,23 @@
 mod file;
 mod tables;
 
-use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention};
+use crate::config::{
+    Config, ConfigError, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
+};
+use crate::origin::Origins;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use file::File;
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 const MORE: &str = "\
 Every flag can stand in the file too, with `_` instead of `-`, and in the environment as TIDEWIRE_ and its name in capitals. \
-Keys and the finer limits stand in the file only:
+Keys and the finer limits stand in the file only. Secrets are no flags, which all may read: TIDEWIRE_JWT_HS256_SECRET and \
+TIDEWIRE_MODEL_KEY stand in the environment, or in the files that TIDEWIRE_JWT_HS256_SECRET_FILE and TIDEWIRE_MODEL_KEY_FILE name.
 
   issuer = \"tidewire\"
   public_dialog = [\"lobby\"]
@@ -24,6 +28,7 @@ Keys and the finer limits stand in the file only:
   id = \"main\"              # the token's `kid`; optional
   alg = \"HS256\"            # with secret = \"…\", at least 32 bytes
   secret_env = \"MY_SECRET\" # or: the variable that holds it
+  secret_file = \"secret\"   # or: the file that does
 
   [[keys]]
   alg = \"EdDSA\"
@@ -60,6 +65,9 @@ struct Flags {
     /// The database file, created when it does not exist [default: tidewire.db]
     #[arg(long, env = "TIDEWIRE_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
+    /// The file with the key of the guests' tokens, in base64 [default: beside the database, made when it is missing]
+    #[arg(long, env = "TIDEWIRE_GUEST_KEY_FILE", value_name = "FILE")]
+    guest_key_file: Option<PathBuf>,
     /// A TOML file with settings
     #[arg(long, env = "TIDEWIRE_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -69,12 +77,12 @@ struct Flags {
     /// Id of a dialog that is open for all users; created at start; may be repeated
     #[arg(long, env = "TIDEWIRE_PUBLIC_DIALOG", value_name = "ID", value_delimiter = ',')]
     public_dialog: Vec<String>,
-    /// Origin of pages on another host that may connect, or *; may be repeated
+    /// Address by which clients reach the server, such as https://example.com/chat/, if a proxy stands before it
+    #[arg(long, env = "TIDEWIRE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// Origin of pages on another host that may connect: https://app.example.com, https://*.example.com, null, file://, or *; may be repeated
     #[arg(long, env = "TIDEWIRE_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allowed_origin: Vec<String>,
-    /// Secret that signs the application's tokens (environment only, at least 32 bytes)
-    #[arg(env = "TIDEWIRE_JWT_HS256_SECRET", long = "jwt-hs256-secret", hide = true, hide_env_values = true)]
-    jwt_hs256_secret: Option<String>,
     /// The `iss` of the application's tokens [default: tidewire]
     #[arg(long, env = "TIDEWIRE_ISSUER", value_name = "NAME")]
     issuer: Option<String>,
@@ -108,9 +116,18 @@ struct Flags {
     /// Most connections that one address opens in a minute, 0 for no limit [default: 10; none as above]
     #[arg(long, env = "TIDEWIRE_MAX_IP_HANDSHAKES", value_name = "N")]
     max_ip_handshakes: Option<u64>,
-    /// Address of a proxy whose X-Forwarded-For names the clients; may be repeated
+    /// Most open sockets of one address, of any kind, 0 for no limit [default: twice its connections and 24; none as above]
+    #[arg(long, env = "TIDEWIRE_MAX_IP_SOCKETS", value_name = "N")]
+    max_ip_sockets: Option<usize>,
+    /// Address of a proxy whose X-Forwarded-For, -Host and -Proto are believed; may be repeated
     #[arg(long, env = "TIDEWIRE_TRUSTED_PROXY", value_name = "IP", value_delimiter = ',')]
     trusted_proxy: Vec<IpAddr>,
+    /// In which headers trusted proxies say what they pass on: x-forwarded or forwarded (RFC 7239) [default: x-forwarded]
+    #[arg(long, env = "TIDEWIRE_FORWARDED_HEADER", value_name = "WHICH")]
+    forwarded_header: Option<String>,
+    /// A name that guests may not have, such as an operator's; what looks like it counts too; may be repeated
+    #[arg(long, env = "TIDEWIRE_RESERVED_NAME", value_name = "NAME", value_delimiter = ',')]
+    reserved_name: Vec<String>,
     /// Longest message from a client, in bytes [default: 65536]
     #[arg(long, env = "TIDEWIRE_MESSAGE_BYTES", value_name = "BYTES")]
     message_bytes: Option<usize>,
@@ -129,9 +146,6 @@ struct Flags {
     /// Base URL of an OpenAI-compatible model, such as https://api.openai.com/v1
     #[arg(long, env = "TIDEWIRE_MODEL_URL", value_name = "URL")]
     model_url: Option<String>,
-    /// Key for the model (environment or file only)
-    #[arg(long, env = "TIDEWIRE_MODEL_KEY", hide = true, hide_env_values = true)]
-    model_key: Option<String>,
     /// The model's name
     #[arg(long, env = "TIDEWIRE_MODEL_NAME", value_name = "NAME")]
     model_name: Option<String>,
@@ -203,6 +217,10 @@ pub enum Command {
 
 /// Reads flags, environment and file. `args` begins with the program's name.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(secret) = SECRETS.into_iter().find(|secret| args.iter().any(|arg| secret.is_flag(arg))) {
+        return Err(ConfigError::SecretFlag { flag: secret.flag, variable: secret.variable });
+    }
     match Flags::try_parse_from(args) {
         Ok(mut flags) => {
             let action = flags.action.take();
@@ -236,9 +254,20 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     set(&mut config.audience, flags.audience.or(file.audience));
     set(&mut config.operator_audience, flags.operator_audience.or(file.operator_audience));
     set(&mut config.demo, flags.demo.or(file.demo));
+    config.guest_key_file = flags.guest_key_file.or(file.guest_key_file);
     config.web_root = flags.web_root.or(file.web_root);
     config.public_dialogs = several(flags.public_dialog, file.public_dialog);
+    config.reserved_names = several(flags.reserved_name, file.reserved_name);
     config.allowed_origins = several(flags.allowed_origin, file.allowed_origin);
+    config.public_url = flags.public_url.or(file.public_url);
+    config.forwarded_header = match flags.forwarded_header.or(file.forwarded_header).as_deref() {
+        None | Some("x-forwarded") => ForwardedHeader::XForwarded,
+        Some("forwarded") => ForwardedHeader::Forwarded,
+        Some(other) => {
+            let reason = format!("is `{other}`, but must be x-forwarded or forwarded");
+            return Err(ConfigError::Value { name: "forwarded-header", reason });
+        }
+    };
     config.guest_ttl = seconds("guest-ttl-s", flags.guest_ttl_s.or(file.guest_ttl_s), config.guest_ttl)?;
     let times = &mut config.timeouts;
     times.ping = millis("ping-ms", flags.ping_ms.or(file.ping_ms), 100, times.ping)?;
@@ -255,6 +284,7 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     );
     config.limits.connections_per_ip = flags.max_ip_connections.or(file.max_ip_connections);
     config.limits.handshakes_per_ip = flags.max_ip_handshakes.or(file.max_ip_handshakes);
+    config.limits.sockets_per_ip = flags.max_ip_sockets.or(file.max_ip_sockets);
     config.trusted_proxies = several(flags.trusted_proxy, file.trusted_proxy);
     set(&mut config.limits.message_bytes, flags.message_bytes.or(file.message_bytes));
     if let Some(days) = flags.retention_days.or(file.retention_days) {
@@ -266,10 +296,12 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     }
     set(&mut config.retention.events, flags.retention_events.or(file.retention_events));
     check_limits(&config)?;
+    // Whatever address it listens on.
+    Origins::new(&config, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
     for key in file.keys {
         config.keys.push(key.read()?);
     }
-    if let Some(secret) = flags.jwt_hs256_secret {
+    if let Some(secret) = secret(&JWT_SECRET)? {
         config.keys.push(KeyConfig { id: None, material: KeyMaterial::Hs256(secret) });
     }
     for key in &config.keys {
@@ -297,7 +329,9 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
             }
             let name = need("model-name", flags.model_name.or(file.model_name), "gpt-4o-mini")?;
             let mut model = OpenAiConfig::new(url, name);
-            model.key = flags.model_key.or(file.model_key);
+            model.key = secret(&MODEL_KEY)?
+                .or(file.model_key)
+                .or(file.model_key_file.map(read_secret).transpose()?);
             model.system = flags.model_system.or(file.model_system);
             ModelConfig::OpenAi(model)
         }
@@ -307,6 +341,41 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
         }
     };
     Ok(config)
+}
+
+/// A setting that is no flag, because every process may read the flags of every other.
+struct Secret {
+    flag: &'static str,
+    variable: &'static str,
+}
+
+const JWT_SECRET: Secret = Secret { flag: "jwt-hs256-secret", variable: "TIDEWIRE_JWT_HS256_SECRET" };
+const MODEL_KEY: Secret = Secret { flag: "model-key", variable: "TIDEWIRE_MODEL_KEY" };
+const SECRETS: [Secret; 2] = [JWT_SECRET, MODEL_KEY];
+
+impl Secret {
+    fn is_flag(&self, arg: &OsString) -> bool {
+        let name = arg.to_str().and_then(|arg| arg.strip_prefix("--"));
+        name.is_some_and(|name| name.split('=').next() == Some(self.flag))
+    }
+}
+
+/// A secret of the environment: the variable itself, or the file that the variable with `_FILE` behind it names.
+fn secret(secret: &Secret) -> Result<Option<String>, ConfigError> {
+    if let Ok(value) = std::env::var(secret.variable) {
+        return Ok(Some(value));
+    }
+    std::env::var_os(format!("{}_FILE", secret.variable)).map(PathBuf::from).map(read_secret).transpose()
+}
+
+/// A file's text without the line end that an editor puts there.
+fn read_secret(path: PathBuf) -> Result<String, ConfigError> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            Err(ConfigError::Unreadable { path: path.display().to_string(), reason: error.to_string() })
+        }
+    }
 }
 
 fn several<T>(flag: Vec<T>, file: Option<Vec<T>>) -> Vec<T> {
@@ -358,7 +427,18 @@ fn check_limits(config: &Config) -> Result<(), ConfigError> {
     if limits.queue_bytes < 524_288 {
         return value("limits.queue_bytes", "must be at least 524288, so that a page fits");
     }
-    for budget in [limits.user, limits.guest, limits.new_guests, limits.signals] {
+    let budgets = [
+        limits.user,
+        limits.guest,
+        limits.new_guests,
+        limits.new_dialogs,
+        limits.signals,
+        limits.frames,
+        limits.page_bytes,
+        limits.read_bytes,
+        limits.requests,
+    ];
+    for budget in budgets {
         if budget.ops == 0 || budget.per_ms == 0 || budget.burst == 0 {
             return value("limits", "a budget's ops, per_ms and burst must be at least 1");
         }
@@ -396,6 +476,11 @@ pub fn summary(config: &Config) -> String {
     let _ = writeln!(text, "  database         {}", config.database.display());
     let _ = writeln!(text, "  web root         {root}");
     let _ = writeln!(text, "  public dialogs   {}", list(&config.public_dialogs, "none"));
+    let _ = writeln!(
+        text,
+        "  public address   {}",
+        config.public_url.as_deref().unwrap_or("as the request says")
+    );
     let _ = writeln!(text, "  allowed origins  {}", list(&config.allowed_origins, "own host only"));
     let _ = writeln!(text, "  token keys       {}", list(&keys, "none: guests only"));
     let _ = writeln!(text, "  audiences        {} / {}", config.audience, config.operator_audience);

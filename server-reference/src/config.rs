@@ -15,14 +15,24 @@ pub struct Config {
     pub listen: String,
     /// The database file; created when it does not exist.
     pub database: PathBuf,
+    /// The file with the key of the guests' tokens, in base64; none for one beside the database, made when it is missing.
+    pub guest_key_file: Option<PathBuf>,
     /// Folder of static files served at `/`.
     pub web_root: Option<PathBuf>,
     /// Ids of the dialogs that are open for every authenticated user; created at start.
     pub public_dialogs: Vec<String>,
-    /// Origins of pages on other hosts that may connect; `*` allows all.
+    /// The address by which clients reach the server, if it is another than the one it listens on. Its path may stand before every
+    /// path of a request.
+    pub public_url: Option<String>,
+    /// Origins of pages on other hosts that may connect: as `https://app.example.com`, `https://*.example.com` for all below, the
+    /// word `null` or `file://`, or `*` for all.
     pub allowed_origins: Vec<String>,
-    /// Addresses of the proxies whose `X-Forwarded-For` is believed.
+    /// Addresses of the proxies whose word for a client's address, and for the name it asked for, is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// In which headers they say so.
+    pub forwarded_header: ForwardedHeader,
+    /// Names that guests may not have, nor what looks like them; "Assistant", "System" and "Operator" always are.
+    pub reserved_names: Vec<String>,
     /// Keys that verify the application's tokens.
     pub keys: Vec<KeyConfig>,
     /// The `iss` that the application's tokens must carry.
@@ -52,10 +62,14 @@ impl Default for Config {
         Config {
             listen: "127.0.0.1:8080".to_owned(),
             database: PathBuf::from("tidewire.db"),
+            guest_key_file: None,
             web_root: None,
             public_dialogs: Vec::new(),
+            public_url: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            reserved_names: Vec::new(),
             keys: Vec::new(),
             issuer: "tidewire".to_owned(),
             audience: "tidewire".to_owned(),
@@ -72,14 +86,41 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Connections and handshakes in a minute of one address, on a server that listens at `listening`.
-    pub(crate) fn per_address(&self, listening: IpAddr) -> (Option<usize>, Option<u64>) {
+    /// What one address may have, on a server that listens at `listening`.
+    pub(crate) fn per_address(&self, listening: IpAddr) -> AddressLimits {
         let shared = self.demo || (listening.is_loopback() && self.trusted_proxies.is_empty());
         let (connections, handshakes) = if shared { (0, 0) } else { (20, 10) };
         let connections = self.limits.connections_per_ip.unwrap_or(connections);
         let handshakes = self.limits.handshakes_per_ip.unwrap_or(handshakes);
-        ((connections > 0).then_some(connections), (handshakes > 0).then_some(handshakes))
+        // A connection without a WebSocket has two, and a browser opens six for requests.
+        let sockets = if connections > 0 { connections * 2 + 24 } else { 0 };
+        let sockets = self.limits.sockets_per_ip.unwrap_or(sockets);
+        AddressLimits {
+            connections: (connections > 0).then_some(connections),
+            handshakes: (handshakes > 0).then_some(handshakes),
+            sockets: (sockets > 0).then_some(sockets),
+        }
     }
+}
+
+/// What one address may have; none for no limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddressLimits {
+    pub(crate) connections: Option<usize>,
+    /// Connections that it opens in a minute.
+    pub(crate) handshakes: Option<u64>,
+    /// Open ones, of any kind; also requests under way, where a proxy stands before the server.
+    pub(crate) sockets: Option<usize>,
+}
+
+/// In which headers a proxy says what it passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// A key that verifies tokens.
@@ -201,6 +242,16 @@ pub enum ConfigError {
         /// Where and what.
         reason: String,
     },
+    /// A secret among the flags.
+    #[error(
+        "--{flag} would show the secret to everybody who lists processes; set {variable} in the environment, or use the file"
+    )]
+    SecretFlag {
+        /// The flag.
+        flag: &'static str,
+        /// The variable that takes its place.
+        variable: &'static str,
+    },
     /// A setting has an impossible value.
     #[error("{name} {reason}")]
     Value {
@@ -227,6 +278,7 @@ impl ConfigError {
     pub fn code(&self) -> &'static str {
         match self {
             ConfigError::Flag(_) => "bad_flag",
+            ConfigError::SecretFlag { .. } => "secret_flag",
             ConfigError::Unreadable { .. } => "config_unreadable",
             ConfigError::Invalid { .. } => "config_invalid",
             ConfigError::Value { .. } => "bad_value",

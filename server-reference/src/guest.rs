@@ -2,7 +2,8 @@
 
 use crate::auth::Auth;
 use crate::clock;
-use tidewire_core::wire::{User, UserKind};
+use crate::names;
+use tidewire_core::wire::{self, User, UserKind};
 use tidewire_server_core::{AuthError, Identity};
 
 /// The `iss` of guests' tokens.
@@ -11,19 +12,18 @@ pub(crate) const ISSUER: &str = "tidewire-guest";
 pub(crate) const KEY_ID: &str = "tidewire-guest";
 /// How long after its end a guest's token can still be renewed, in seconds.
 pub(crate) const RENEWABLE_S: u64 = 30 * 24 * 3600;
-/// Longest nickname, in characters.
-const MAX_NICKNAME: usize = 40;
+/// What the ids of the server's guests begin with.
+pub(crate) const ID_PREFIX: &str = "guest:";
 
 /// A nickname without the white space around it, when it may be shown.
 pub(crate) fn nickname(text: &str) -> Option<String> {
-    let text = text.trim();
-    let fits = (1..=MAX_NICKNAME).contains(&text.chars().count());
-    (fits && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    let text = wire::nickname(text)?;
+    (!text.chars().any(names::is_hidden)).then(|| text.to_owned())
 }
 
 /// A guest nobody has seen before.
 pub(crate) fn new_guest(nickname: String) -> User {
-    User { id: format!("guest:{}", clock::random_id()), name: nickname, kind: UserKind::Guest }
+    User { id: format!("{ID_PREFIX}{}", clock::random_id()), name: nickname, kind: UserKind::Guest }
 }
 
 /// The guest of an earlier token, which may have ended, with a new nickname if one is given.
@@ -46,5 +46,8 @@ mod tests {
         assert_eq!(nickname(&"ü".repeat(41)), None);
         assert_eq!(nickname(" \n "), None);
         assert_eq!(nickname("a\u{7}b"), None);
+        assert_eq!(nickname("\u{202e}nimda"), None);
+        assert_eq!(nickname("\u{3164}"), None);
+        assert!(nickname("\u{1f468}\u{200d}\u{1f4bb}").is_some(), "a joined emoji");
     }
 }

@@ -1,9 +1,10 @@
 //! The HTTP side: the upgrade, the endpoints of protocol section 7, health and static files.
 
-use crate::address;
 use crate::app::App;
 use crate::clock;
+use crate::dialogs;
 use crate::fallback;
+use crate::gate;
 use crate::guest;
 use crate::origin::{self, Origin};
 use crate::socket;
@@ -12,23 +13,29 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, UserKind, codes, is_channel_name};
-use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, StoreError, Write};
-use tidewire_server_core::{AuthError, Identity, Peer};
+use tidewire_server_core::log::{StoreError, Write};
+use tidewire_server_core::{AuthError, Budget, Identity, Peer};
 use tokio::time::timeout;
 
+/// When to come again where nothing more exact is known, in ms.
+const RETRY_MS: u64 = 1_000;
 /// Longest body of a request, in bytes.
 const MAX_BODY: usize = 16 * 1024;
 /// Small, because it is held for every connection.
 const READ_BUFFER: usize = 4 * 1024;
+/// How long an id is that a client made for itself: whoever guesses one takes its maker's place.
+const PREVIOUS: std::ops::RangeInclusive<usize> = 16..=128;
+/// How often a guest's token may be renewed: each tab of theirs does it when it opens.
+const RENEWALS: Budget = Budget { ops: 30, per_ms: 60_000, burst: 30 };
 /// The most that a client which does not read makes a socket hold besides its queue.
 const MAX_WRITE_BUFFER: usize = 1024 * 1024;
 
@@ -44,18 +51,34 @@ pub(crate) struct HttpError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    retry_after_ms: Option<u64>,
 }
 
 impl HttpError {
+    /// A refusal that says when to come again, if that is of use at all.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> HttpError {
-        HttpError { status, code, message: message.into() }
+        let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        HttpError { status, code, message: message.into(), retry_after_ms: later.then_some(RETRY_MS) }
+    }
+
+    /// The same with the time to wait, in ms.
+    pub(crate) fn after(self, wait_ms: u64) -> HttpError {
+        HttpError { retry_after_ms: Some(wait_ms), ..self }
     }
 }
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let body = json!({"error": {"code": self.code, "message": self.message}});
-        (self.status, Json(body)).into_response()
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(wait) = self.retry_after_ms {
+            error["retry_after_ms"] = wait.into();
+        }
+        let mut response = (self.status, Json(json!({"error": error}))).into_response();
+        if let Some(wait) = self.retry_after_ms {
+            // Whole seconds (RFC 9110 section 10.2.3).
+            response.headers_mut().insert(header::RETRY_AFTER, wait.div_ceil(1000).max(1).into());
+        }
+        response
     }
 }
 
@@ -84,7 +107,7 @@ impl From<StoreError> for HttpError {
 }
 
 /// A request's body, which came whole and in time.
-struct Whole(Bytes);
+pub(crate) struct Whole(pub(crate) Bytes);
 
 impl FromRequest<Arc<App>> for Whole {
     type Rejection = HttpError;
@@ -103,11 +126,24 @@ pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, By
     })
 }
 
+/// The address of a request without what stands before every path, if it does: proxies pass a path on with it or without.
+pub(crate) fn below(uri: &Uri, base: &str) -> Option<Uri> {
+    let rest = uri.path_and_query()?.as_str().strip_prefix(base).filter(|_| !base.is_empty())?;
+    let rest = match rest.as_bytes().first() {
+        Some(b'/') => rest.to_owned(),
+        None | Some(b'?') => format!("/{rest}"),
+        // Another path that begins alike.
+        Some(_) => return None,
+    };
+    rest.parse().ok()
+}
+
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut api = Router::new()
         .route("/v1/guest", post(guest))
-        .route("/v1/dialogs", post(dialogs))
+        .route("/v1/dialogs", post(dialogs::create))
+        .route("/v1/dialogs/{id}", delete(dialogs::remove))
         .route("/v1/revoke", post(revoke));
     if app.config.demo {
         api = api.route("/demo/token", post(demo_token));
@@ -123,6 +159,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health))
         .route("/v1/{*rest}", any(not_found))
         .fallback_service(statics::service(app.config.web_root.as_deref()))
+        .layer(middleware::from_fn_with_state(app.clone(), gate::guard))
         .layer(middleware::map_response(statics::secure))
         .with_state(app)
 }
@@ -137,11 +174,8 @@ async fn upgrade(
         return HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, "this is a WebSocket endpoint")
             .into_response();
     };
-    if app.is_draining() {
-        return draining().into_response();
-    }
-    let origin_allowed = origin::check(&headers, &app.config.allowed_origins) != Origin::Foreign;
-    let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+    let origin_allowed = app.origin_of(remote.address.ip(), &headers) != Origin::Foreign;
+    let address = app.proxies.client(remote.address.ip(), &headers);
     let peer = Peer { origin_allowed, address };
     websocket_settings(upgrade, app.config.limits.message_bytes)
         .protocols([SUBPROTOCOL])
@@ -186,6 +220,8 @@ async fn health(State(app): State<Arc<App>>) -> Response {
 #[derive(Deserialize)]
 struct GuestRequest {
     nickname: Option<String>,
+    /// An id that the client made for itself before it knew this server.
+    previous: Option<String>,
 }
 
 async fn guest(
@@ -195,61 +231,50 @@ async fn guest(
     body: Result<Whole, HttpError>,
 ) -> Result<Response, HttpError> {
     let Whole(body) = body?;
-    let request: GuestRequest = if body.is_empty() { GuestRequest { nickname: None } } else { read(&body)? };
+    let request: GuestRequest =
+        if body.is_empty() { GuestRequest { nickname: None, previous: None } } else { read(&body)? };
     let nickname = match request.nickname {
         None => None,
         Some(text) => Some(guest::nickname(&text).ok_or_else(|| {
             bad_request("`nickname` must have 1 to 40 characters and no control characters")
         })?),
     };
+    if request.previous.as_ref().is_some_and(|id| !PREVIOUS.contains(&id.len())) {
+        return Err(bad_request("`previous` must have 16 to 128 bytes: shorter ids can be guessed"));
+    }
+    if nickname.as_deref().is_some_and(|name| app.auth.is_reserved(name)) {
+        let message = "this nickname is reserved; choose another";
+        return Err(HttpError::new(StatusCode::BAD_REQUEST, "reserved_name", message));
+    }
     let user = match bearer(&headers) {
         Some(token) => {
             let identity = guest::renewed(&app.auth, token, nickname)?;
-            app.engine.not_revoked(&identity)?;
+            // Not as a token that is of no use any more: the client would come back as a new guest.
+            app.engine.not_revoked(&identity).map_err(|_| {
+                let message = "this guest's access was taken back";
+                HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message)
+            })?;
+            let place = format!("renewal:{}", identity.key());
+            app.engine
+                .limiter
+                .take(&place, RENEWALS, clock::mono())
+                .map_err(|wait| too_many("this guest's token was renewed too often; wait a little", wait))?;
             identity.user
         }
         None => {
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
-            let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
-            let place = format!("address:{}", address::counted(address));
-            if app.engine.limiter.take(&place, app.config.limits.new_guests, clock::mono()).is_err() {
-                let message = "too many guests from this address; wait a little";
-                return Err(HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message));
+            let address = app.proxies.client(remote.address.ip(), &headers);
+            app.gate
+                .creates("guest", address, app.config.limits.new_guests)
+                .map_err(|wait| too_many("too many guests from this address; wait a little", wait))?;
+            match &request.previous {
+                None => guest::new_guest(nickname),
+                Some(previous) => app.exchange(previous, nickname).await?,
             }
-            guest::new_guest(nickname)
         }
     };
     let ttl = app.config.guest_ttl.as_secs();
     token_response(&user, app.auth.sign_guest(&user, clock::now_s() + ttl), ttl)
-}
-
-#[derive(Deserialize)]
-struct DialogRequest {
-    id: Option<String>,
-}
-
-async fn dialogs(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Result<Whole, HttpError>,
-) -> Result<Response, HttpError> {
-    let identity = authenticated(&app, &headers)?;
-    let Whole(body) = body?;
-    let request: DialogRequest = if body.is_empty() { DialogRequest { id: None } } else { read(&body)? };
-    let id = request.id.unwrap_or_else(clock::random_id);
-    let name = format!("{DIALOG_PREFIX}{id}");
-    if id.is_empty() || !is_channel_name(&name) {
-        return Err(bad_request("`id` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
-    }
-    within_budget(&app, &identity)?;
-    let owner = Some(identity.key());
-    match app.store.write(Write::CreateDialog(CreateDialog { name, owner })).await? {
-        Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
-        Outcome::Refused(Refusal::DialogTaken) => {
-            Err(HttpError::new(StatusCode::CONFLICT, "conflict", "this id is taken; choose another"))
-        }
-        _ => Ok(Json(json!({"id": id})).into_response()),
-    }
 }
 
 #[derive(Deserialize)]
@@ -355,7 +380,7 @@ pub(crate) fn bad_request(message: &str) -> HttpError {
     HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, message)
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
     // serde's messages may quote the body, which may hold what belongs in no log.
     serde_json::from_slice(body)
         .map_err(|_| bad_request("the body must be a JSON object with the right members"))
@@ -367,7 +392,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
+pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
     let token = bearer(headers).ok_or_else(|| {
         HttpError::new(
             StatusCode::UNAUTHORIZED,
@@ -379,10 +404,34 @@ fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> 
 }
 
 /// Requests that write take from the budget of ops.
-fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
+pub(crate) fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
     let budget = app.config.limits.budget(identity.user.kind);
-    app.engine.limiter.take(&identity.key(), budget, clock::mono()).map_err(|wait| {
-        let message = format!("too many requests; try again in {wait} ms");
-        HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message)
-    })
+    let taken = app.engine.limiter.take(&identity.key(), budget, clock::mono());
+    taken.map_err(|wait| too_many("too many requests; wait a little", wait))
+}
+
+pub(crate) fn too_many(message: &str, wait_ms: u64) -> HttpError {
+    HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message).after(wait_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_every_path_is_taken_away_where_it_stands() {
+        for (path, expected) in [
+            ("/rt/v1/ws", Some("/v1/ws")),
+            ("/rt/v1/http/down?mode=poll", Some("/v1/http/down?mode=poll")),
+            ("/rt", Some("/")),
+            ("/rt?x", Some("/?x")),
+            ("/rt/", Some("/")),
+            ("/v1/ws", None),
+            ("/rtx/v1/ws", None),
+        ] {
+            let found = below(&path.parse().unwrap(), "/rt").map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), expected, "{path}");
+            assert!(below(&path.parse().unwrap(), "").is_none());
+        }
+    }
 }

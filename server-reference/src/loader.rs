@@ -31,6 +31,12 @@ impl Loader {
         Ok(row.map(|row| self.hub.add(name, row)))
     }
 
+    /// Does something while no channel is being loaded: what was read before must not come in after it.
+    pub(crate) async fn undisturbed(&self, act: impl FnOnce()) {
+        let _one = self.loading.lock().await;
+        act();
+    }
+
     /// The channel if somebody uses it, after whoever is just loading one. Blocks.
     pub(crate) fn loaded_or_loading(&self, name: &str) -> Option<Arc<Channel>> {
         let _one = self.loading.blocking_lock();

@@ -38,11 +38,22 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_filter(filter);
     tracing_subscriber::registry().with(lines).init();
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed("runtime", &error.to_string()),
     };
     runtime.block_on(serve(config))
+}
+
+/// Each connection is an open file, and a shell allows few of them by itself.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, files) {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+    }
 }
 
 /// Prints what an administrator has to run.

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::config::Retention;
+use crate::loader::Loader;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 const REMEMBER: Duration = Duration::from_secs(8 * 86_400);
 /// How long a revocation is remembered at least: a token that lasts longer than this is good again afterwards.
 const REMEMBER_REVOKED: Duration = Duration::from_secs(31 * 86_400);
+/// After this time a dialog in which nobody ever wrote is forgotten.
+const UNUSED: Duration = Duration::from_secs(86_400);
 /// Between two batches everybody else's writes have the writer for themselves.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How many channels are looked up at once.
@@ -24,6 +27,7 @@ const OPS: usize = 256;
 pub(crate) struct Trimmer {
     store: Arc<Store>,
     engine: Arc<Engine>,
+    loader: Arc<Loader>,
     settings: Retention,
     /// How long a revocation is remembered.
     revoked: Duration,
@@ -34,10 +38,11 @@ impl Trimmer {
     pub(crate) fn new(
         store: Arc<Store>,
         engine: Arc<Engine>,
+        loader: Arc<Loader>,
         settings: Retention,
         guests: Duration,
     ) -> Trimmer {
-        Trimmer { store, engine, settings, revoked: guests.max(REMEMBER_REVOKED) }
+        Trimmer { store, engine, loader, settings, revoked: guests.max(REMEMBER_REVOKED) }
     }
 
     /// Trims again and again.
@@ -73,10 +78,32 @@ impl Trimmer {
         {
             sleep(PAUSE).await;
         }
+        self.forget_unused(before(UNUSED)).await?;
         let before_ms = before(self.revoked);
         self.engine.revocations.forget(before_ms);
         self.store.write(Write::ForgetRevocations { before_ms }).await?;
         Ok(events)
+    }
+
+    /// Dialogs that somebody created and nobody ever wrote in would be kept for ever.
+    async fn forget_unused(&self, before_ms: u64) -> Result<(), StoreError> {
+        let mut after = 0;
+        loop {
+            let unused = self.store.readers().unused(after, before_ms, CHANNELS).await?;
+            let Some((last, _)) = unused.last() else { return Ok(()) };
+            after = *last;
+            for (_, name) in unused {
+                // Somebody may have had it open all the time.
+                if self.engine.hub.loaded(&name).is_some_and(|channel| channel.is_followed()) {
+                    continue;
+                }
+                let write = Write::DeleteDialog { name: name.clone(), unused_before_ms: Some(before_ms) };
+                if let Outcome::Deleted(row) = self.store.write(write).await? {
+                    self.loader.undisturbed(|| self.engine.dialog_deleted(&name, row)).await;
+                }
+            }
+            sleep(PAUSE).await;
+        }
     }
 
     async fn channel(&self, name: &str, trim: Trim) -> Result<u64, StoreError> {

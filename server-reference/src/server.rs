@@ -1,14 +1,18 @@
 //! A running server: started from a [`Config`], ended by a drain.
 
 use crate::activity::{Activity, Watched};
+use crate::address::Proxies;
 use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
 use crate::fallback::Links;
+use crate::gate::Gate;
 use crate::guest;
 use crate::http::{self, Remote};
 use crate::loader::Loader;
+use crate::origin::{Origins, PublicUrl};
+use crate::pace::Pace;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
@@ -123,7 +127,7 @@ impl Server {
         if config.demo && !address.ip().is_loopback() {
             return Err(ConfigError::DemoNotLocal.into());
         }
-        let store = Arc::new(Store::open(&config.database)?);
+        let store = Arc::new(Store::open(&config.database, config.guest_key_file.as_deref())?);
         let queue_bytes = config.limits.queue_bytes;
         let serving = tables::serve(&config.tables, &config.database, queue_bytes).await?;
         let claims = serving.as_ref().map(|serving| serving.tables.claims()).unwrap_or_default();
@@ -140,13 +144,13 @@ impl Server {
         answers.recover().await?;
         let revocations = Revocations::new(store.readers().revocations().await?);
         let limits = &config.limits;
-        let (per_address, handshakes) = config.per_address(address.ip());
+        let of_address = config.per_address(address.ip());
         let count = watch::Sender::new(0);
         let counted = count.subscribe();
         let engine = Arc::new(Engine {
             limits: limits.clone(),
             timeouts: config.timeouts.clone(),
-            handshakes,
+            handshakes: of_address.handshakes,
             epoch: store.epoch().to_owned(),
             auth: auth.clone(),
             log: store.clone(),
@@ -155,7 +159,7 @@ impl Server {
             connections: Connections::new(
                 limits.connections,
                 limits.connections_per_user,
-                per_address,
+                of_address.connections,
                 Box::new(move |connections| {
                     count.send_replace(connections);
                 }),
@@ -165,7 +169,13 @@ impl Server {
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
         });
         let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
-        let trimmer = Arc::new(Trimmer::new(store.clone(), engine.clone(), config.retention.clone(), guests));
+        let trimmer = Arc::new(Trimmer::new(
+            store.clone(),
+            engine.clone(),
+            loader.clone(),
+            config.retention.clone(),
+            guests,
+        ));
         let trimming = tokio::spawn({
             let trimmer = trimmer.clone();
             async move { trimmer.run().await }
@@ -178,6 +188,15 @@ impl Server {
             loader,
             answers,
             engine,
+            gate: Gate::new(of_address, limits.requests),
+            proxies: Proxies::new(config.trusted_proxies.clone(), config.forwarded_header),
+            origins: Origins::new(&config, address.ip())?,
+            base: config
+                .public_url
+                .as_deref()
+                .map(PublicUrl::parse)
+                .transpose()?
+                .map_or(String::new(), |url| url.path),
             links: Arc::new(Links::new(config.limits.connections + SPARE_SOCKETS)),
             config,
         });
@@ -224,7 +243,7 @@ impl Server {
         self.app.draining.send_replace(true);
         self.trimming.abort();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.app.engine.connections.tell_all(&ServerFrame::Goaway {
+        self.app.engine.connections.announce(&ServerFrame::Goaway {
             reason: "restart".to_owned(),
             after_ms: ms(times.goaway),
             spread_ms: ms(times.spread),
@@ -294,11 +313,12 @@ async fn listen(address: &str) -> Result<TcpListener, StartError> {
     })
 }
 
-/// Accepts until it is aborted. Each socket has a place, so that idle sockets can't use up all of them.
+/// Accepts until it is aborted. Each socket has a place until it is closed, so that idle sockets can't use up all of them.
 async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) {
     // A connection without a WebSocket has a socket for each direction.
     let places = Arc::new(Semaphore::new(app.config.limits.connections * 2 + SPARE_SOCKETS));
     let router = http::router(app.clone());
+    let base: Arc<str> = Arc::from(app.base.as_str());
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let (stream, address) = match listener.accept().await {
@@ -310,29 +330,36 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
                 continue;
             }
         };
+        // Closed without a word: whoever has this many reads none.
+        let proxy = app.proxies.trusts(address.ip());
+        let Ok(ticket) = app.gate.socket(address.ip(), proxy) else { continue };
         // Small frames go out at once; joining them is the writer's work.
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
         let remote = Remote { address, activity: activity.clone() };
         // Longer than a message may take, so that a connection ends with its reason.
         let patience = app.config.timeouts.write * 2;
-        let io = TokioIo::new(Watched::new(stream, activity, patience));
+        let pace = Pace::new(app.config.limits.read_bytes);
+        let io = TokioIo::new(Watched::new(stream, (place, ticket), activity, patience, pace));
         let (router, header, mut ended) = (router.clone(), app.config.timeouts.header, tasks.subscribe());
+        let base = base.clone();
         tokio::spawn(async move {
-            let connection = serve(io, router, remote, header);
+            let connection = serve(io, router, remote, header, base);
             tokio::select! {
                 () = connection => {}
                 _ = ended.changed() => {}
             }
-            drop(place);
         });
     }
 }
 
-async fn serve(io: TokioIo<Watched>, router: Router, remote: Remote, header: Duration) {
+async fn serve(io: TokioIo<Watched>, router: Router, remote: Remote, header: Duration, base: Arc<str>) {
     let inner = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(remote.clone());
+        if let Some(uri) = http::below(request.uri(), &base) {
+            *request.uri_mut() = uri;
+        }
         hyper::service::Service::call(&inner, request)
     });
     let result = http1::Builder::new()

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidewire_server_core::{Flow, Peer, Session};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 
 /// So many messages are read after the end; whoever sends more is cut off.
 const MAX_LATE: usize = 1_000;
@@ -75,9 +76,7 @@ async fn run(
             message = stream.next() => match message {
                 Some(Ok(message)) => take(session, message),
                 Some(Err(error)) => {
-                    if is_too_big(error) {
-                        session.too_big();
-                    }
+                    refuse(session, error);
                     return;
                 }
                 None => return,
@@ -104,7 +103,14 @@ fn take(session: &mut Session, message: Message) -> Flow {
     }
 }
 
-fn is_too_big(error: axum::Error) -> bool {
+/// Says what was wrong, unless the peer is simply gone.
+fn refuse(session: &mut Session, error: axum::Error) {
     let error = error.into_inner();
-    matches!(error.downcast_ref::<tungstenite::Error>(), Some(tungstenite::Error::Capacity(_)))
+    match error.downcast_ref::<tungstenite::Error>() {
+        Some(tungstenite::Error::Capacity(_)) => drop(session.too_big()),
+        Some(tungstenite::Error::Utf8(_)) => drop(session.malformed(true)),
+        Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) | None => {}
+        Some(tungstenite::Error::Protocol(_)) => drop(session.malformed(false)),
+        Some(_) => {}
+    }
 }

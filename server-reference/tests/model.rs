@@ -266,7 +266,11 @@ async fn too_many_requests_are_tried_once_more_after_the_time_the_server_says() 
 
 #[tokio::test]
 async fn malformed_events_are_a_bad_response() {
-    for event in ["data: not json\n\n", "data: {\"choices\":7}\n\n", "data: \n\n"] {
+    for event in [
+        "data: not json\n\n",
+        "data: {\"choices\":7}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":7}}]}\n\n",
+    ] {
         let model = model(vec![Play::Send(stream_of(&[chunk("so far"), event.to_owned()]))]).await;
         let (text, error) = ask(&model).await;
         assert_eq!(text, "so far");
@@ -284,4 +288,168 @@ async fn cancelling_closes_the_connection_to_the_model() {
     assert_eq!(stream.next().await, Some(Ok("word".to_owned())));
     drop(stream);
     timeout(Duration::from_secs(2), model.closed.notified()).await.expect("the connection was kept");
+}
+
+/// A model's server that sends these bytes, so many at a time.
+async fn sends(head: String, body: Vec<u8>, at_once: usize) -> (String, Option<ModelError>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 8192]).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for part in body.chunks(at_once) {
+            stream.write_all(part).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut stream = client(&url).answer(turns());
+    let mut text = String::new();
+    while let Some(part) = timeout(Duration::from_secs(10), stream.next()).await.unwrap() {
+        match part {
+            Ok(part) => text.push_str(&part),
+            Err(error) => return (text, Some(error)),
+        }
+    }
+    (text, None)
+}
+
+/// What servers send that call themselves compatible with OpenAI, and what it says.
+const STREAMS: &[(&str, &str, &str)] = &[
+    (
+        "OpenAI: a role first, usage last",
+        "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
+         data: {\"choices\":[],\"usage\":{\"total_tokens\":9}}\n\ndata: [DONE]\n\n",
+        "Hi",
+    ),
+    (
+        "OpenAI: a refusal",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":null,\"refusal\":\"I can\"}}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{\"refusal\":\"not.\"}}]}\n\ndata: [DONE]\n\n",
+        "I cannot.",
+    ),
+    (
+        "Azure: filter results without choices, a last delta that is null",
+        "data: {\"choices\":[],\"prompt_filter_results\":[{\"prompt_index\":0}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"content_filter_results\":{}}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":null,\"finish_reason\":\"stop\",\"content_filter_offsets\":{}}]}\n\n\
+         data: {\"choices\":null}\n\ndata: [DONE]\n\n",
+        "Hi",
+    ),
+    (
+        "vLLM: reasoning beside the text, an empty reason, a stop reason",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\",\"content\":null},\"finish_reason\":\"\"}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"\",\"stop_reason\":null}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"!\"},\"finish_reason\":\"length\"}]}\n\n\
+         data: {\"choices\":[]}\n\ndata: [DONE]\n\n",
+        "Hi!",
+    ),
+    (
+        "llama.cpp: content null, timings, no space after the colon",
+        "data:{\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n\
+         data:{\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n\
+         data:{\"choices\":[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}],\"timings\":{\"predicted_n\":1}}\n\ndata:[DONE]\n\n",
+        "Hi",
+    ),
+    (
+        "Ollama: the whole of a delta each time, no blank at the end",
+        "data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"H\"},\"finish_reason\":null}]}\n\n\
+         data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"i\"},\"finish_reason\":null}]}\n\n\
+         data: {\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+        "Hi",
+    ),
+    (
+        "OpenRouter: comments while it works, also right before data",
+        ": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n:\n: x\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n\
+         : OPENROUTER PROCESSING\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"stop\"}],\"error\":null}\n\ndata: [DONE]\n\n",
+        "Hi",
+    ),
+    (
+        "Mistral: content in parts",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]}]}}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}]}}]}\n\ndata: [DONE]\n\n",
+        "Hi",
+    ),
+    (
+        "half a character in each of two deltas",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"sea \\ud83c\"}}]}\n\n\
+         data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\udf0a!\"}}]}\n\ndata: [DONE]\n\n",
+        "sea \u{1f30a}!",
+    ),
+    (
+        "half a character at the end",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"sea \\ud83c\"},\"finish_reason\":\"length\"}]}\n\n",
+        "sea \u{fffd}",
+    ),
+    (
+        "a mark of the byte order, at the start and before an event",
+        "\u{feff}data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n\
+         data: \u{feff}{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"!\"}}]}\n\ndata: [DONE]\n\n",
+        "Hi!",
+    ),
+    (
+        "data that is empty, events that are named, ids and times",
+        "data:\n\ndata: \n\nevent: message\nid: 1\nretry: 10\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n",
+        "Hi",
+    ),
+    (
+        "line ends of other systems",
+        ": x\r\n\r\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\r\n\r\ndata: {\"choices\":\r\ndata: [{\"index\":0,\"delta\":{\"content\":\"!\"}}]}\r\n\r\ndata: [DONE]\r\n\r\n",
+        "Hi!",
+    ),
+    (
+        "several choices, of which the first is the answer",
+        "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"no\"}},{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n\
+         data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"no\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+        "Hi",
+    ),
+];
+
+#[tokio::test]
+async fn streams_are_read_as_their_servers_mean_them_wherever_they_are_cut() {
+    for (name, body, text) in STREAMS {
+        for at_once in [usize::MAX, 1, 7] {
+            let found = sends(STREAM.to_owned(), body.as_bytes().to_vec(), at_once).await;
+            assert_eq!(found, ((*text).to_owned(), None), "{name}, {at_once} bytes at once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_stream_is_read() {
+    // `gzip` of: data: {"choices":[{"index":0,"delta":{"content":"pressed"}}]}, then [DONE].
+    let packed: Vec<u8> = PACKED
+        .as_bytes()
+        .chunks(2)
+        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect();
+    let head = STREAM.replace("connection: close", "content-encoding: gzip\r\nconnection: close");
+    for at_once in [usize::MAX, 1] {
+        let found = sends(head.clone(), packed.clone(), at_once).await;
+        assert_eq!(found, ("pressed".to_owned(), None));
+    }
+}
+
+const PACKED: &str = "1f8b08000000000002034b492c49b452a8564acec8cf4c4e2d56b28aae56cacc4b49ad50b232d0514a49cd294954b2024ae7e795a4e6952859291514a51617a7a628d5d6c6d67271a580b547bbf8fbb9c672710100b3bfe1294d000000";
+
+#[tokio::test]
+async fn errors_within_a_stream_are_told_apart() {
+    for (event, error) in [
+        ("data: {\"error\":{\"code\":429,\"message\":\"slow down\"}}\n\n", ModelError::RateLimited),
+        ("data: {\"error\":{\"code\":\"401\"}}\n\n", ModelError::Unauthorized),
+        (
+            "data: {\"error\":{\"code\":502},\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"error\"}]}\n\n",
+            ModelError::Unavailable,
+        ),
+        ("data: {\"error\":\"overloaded\"}\n\n", ModelError::Unavailable),
+        ("data: {\"object\":\"error\",\"message\":\"x\",\"code\":400}\n\n", ModelError::Unavailable),
+        ("event: error\ndata: {\"message\":\"x\"}\n\n", ModelError::Unavailable),
+    ] {
+        let body = chunk("so far") + event;
+        let found = sends(STREAM.to_owned(), body.into_bytes(), usize::MAX).await;
+        assert_eq!(found, ("so far".to_owned(), Some(error)), "{event}");
+    }
 }

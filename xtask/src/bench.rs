@@ -7,6 +7,7 @@ use std::process::Command;
 /// The benches, and what each says.
 const BENCHES: &[(&str, &str)] = &[
     ("commit", "group commit of the server against one write at a time, and the memory of server and client"),
+    ("abuse", "one hostile address: memory, what ends it, and what honest clients notice"),
     ("tables", "live tables: matching, resuming, sources, as ratios"),
 ];
 
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     match name.as_str() {
         "tables" => tables(rest),
+        "abuse" => abuse(rest),
         _ => commit(rest),
     }
 }
@@ -42,17 +44,28 @@ fn commit(rest: &[String]) -> Result<(), String> {
     let packages = ["-p", "tidewire-server", "-p", "tidewire-bench", "-p", "tidewire-peer"];
     let mut build = tools::cargo(&["build", "--release"]);
     progress::run("build the programs", build.args(packages))?;
+    measure(with_files("tidewire-bench", rest).arg("--peer").arg(program("tidewire-peer")))
+}
+
+fn abuse(rest: &[String]) -> Result<(), String> {
+    let mut build = tools::cargo(&["build", "--release"]);
+    progress::run("build the programs", build.args(["-p", "tidewire-server", "-p", "tidewire-bench"]))?;
+    measure(&mut with_files("tidewire-bench-abuse", rest))
+}
+
+/// A bench that opens more files than a shell allows by itself.
+fn with_files(name: &str, rest: &[String]) -> Command {
     let mut command = Command::new("sh");
-    // A thousand connections are more open files than a shell allows by itself.
     command.args(["-c", "ulimit -S -n 20000 2>/dev/null || ulimit -S -n $(ulimit -H -n); exec \"$@\"", "sh"]);
-    command.arg(program("tidewire-bench")).args(rest);
-    command.arg("--server").arg(program("tidewire-server"));
-    command.arg("--peer").arg(program("tidewire-peer"));
+    command.arg(program(name)).args(rest).arg("--server").arg(program("tidewire-server"));
+    command
+}
+
+fn measure(command: &mut Command) -> Result<(), String> {
     // Beside what is built, for that is on a disk. What a run that was stopped midway left of it is of no use.
     let folder = tools::target().join("bench");
     let _ = std::fs::remove_dir_all(&folder);
-    command.arg("--folder").arg(folder);
-    let status = command.status().map_err(|error| format!("sh: {error}"))?;
+    let status = command.arg("--folder").arg(folder).status().map_err(|error| format!("sh: {error}"))?;
     // It has said what is wrong.
     if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
 }

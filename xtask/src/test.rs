@@ -126,6 +126,8 @@ impl Table {
 
 fn native() -> Result<Counts, Trouble> {
     tools::need_postgres().map_err(Trouble::Missing)?;
+    // The tests with it say that they were skipped.
+    let _ = tools::need_nginx();
     let mut command = tools::cargo(&["test", "--workspace", "--no-fail-fast"]);
     libtest("native", &mut command)
 }

@@ -173,6 +173,12 @@ pub(crate) fn need_postgres() -> Result<(), String> {
     if installed || on_path() { Ok(()) } else { apt_install(&["postgresql"]) }
 }
 
+/// nginx, which tests put before the server, from the distribution if it is not there.
+pub(crate) fn need_nginx() -> Result<(), String> {
+    let installed = ["/usr/sbin/nginx", "/usr/bin/nginx"].iter().any(|path| Path::new(path).is_file());
+    if installed { Ok(()) } else { apt_install(&["nginx-light"]) }
+}
+
 /// Installs packages of Debian or Ubuntu, if this is one and we are root.
 pub(crate) fn apt_install(packages: &[&str]) -> Result<(), String> {
     let names = packages.join(" ");

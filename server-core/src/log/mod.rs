@@ -3,6 +3,7 @@
 //! A batch of writes is applied by [`begin`] inside a transaction that the caller commits or rolls back. Only then may anybody
 //! hear of it, in the order of the commits. Readers need a connection of their own, or they see what is not committed yet.
 
+mod dialogs;
 mod doubt;
 mod ops;
 mod read;
@@ -12,7 +13,8 @@ mod transaction;
 
 pub use doubt::{Doubt, channel_of, look};
 pub use read::{
-    ChannelRow, Found, UnfinishedRun, channel, newest, page, revocations, to_trim, unfinished, wanting,
+    ChannelRow, Found, UnfinishedRun, channel, newest, page, revocations, to_trim, unfinished, unused,
+    wanting,
 };
 pub use schema::{SCHEMA_VERSION, SchemaError, migrate, read_meta, tune, write_meta};
 pub use transaction::{Applied, begin, commit, rollback};
@@ -108,6 +110,18 @@ pub struct CreateDialog {
     pub owner: Option<String>,
 }
 
+/// An id that a client made for itself, against a guest of the server's.
+pub struct Exchange {
+    /// Whoever knows it is taken for its maker, once.
+    pub secret: String,
+    /// Whose dialogs become the guest's ([`crate::Identity::key`]).
+    pub from: String,
+    /// The id of the guest.
+    pub guest: String,
+    /// The guest's [`crate::Identity::key`].
+    pub to: String,
+}
+
 /// What retention wants gone from a channel: one small batch of it.
 #[derive(Clone, Copy)]
 pub struct Trim {
@@ -133,6 +147,13 @@ pub enum Write {
     EndRun(EndRun),
     /// A dialog is created.
     CreateDialog(CreateDialog),
+    /// A dialog goes, with all its events.
+    DeleteDialog {
+        /// The channel's name.
+        name: String,
+        /// Only if nobody ever wrote in it and it was created before this time, ms since the Unix epoch.
+        unused_before_ms: Option<u64>,
+    },
     /// The oldest events of a channel go.
     Trim(Trim),
     /// Forgets so many of the trimmed ops that were committed before this time, ms since the Unix epoch.
@@ -142,6 +163,8 @@ pub enum Write {
         /// At most so many.
         most: usize,
     },
+    /// An id that a client made for itself, a secret, is given away for a guest: their dialogs become the guest's.
+    Exchange(Exchange),
     /// Access is taken back.
     Revoke(Revocation),
     /// Forgets revocations from before this time, ms since the Unix epoch.
@@ -196,6 +219,10 @@ pub enum Outcome {
     Duplicate(Duplicate),
     /// The dialog is new.
     Created,
+    /// The guest with this id stands for the secret now, or stood for it a moment ago already: the answer may have been lost.
+    Exchanged(String),
+    /// The dialog with this row is gone.
+    Deleted(i64),
     /// So far the channel is trimmed now.
     Trimmed(Trimmed),
     /// So many trimmed ops or revocations were forgotten.
@@ -226,12 +253,14 @@ pub enum Refusal {
     Blocked,
     /// The op id stands for something else.
     OpIdReused,
-    /// Its author may not write here.
+    /// Its author may not write here, or the dialog is gone.
     Forbidden,
     /// No such run.
     RunNotFound,
     /// The dialog belongs to somebody else.
     DialogTaken,
+    /// The secret was given away before.
+    Exchanged,
 }
 
 /// Why the store could not write or read.

@@ -2,8 +2,8 @@
 
 use super::schema::{event_key, offset_of, write_meta};
 use super::{
-    CreateDialog, Duplicate, EndRun, NewEvent, Outcome, Outside, Refusal, StartRun, StorePiece, Stored,
-    Write, retention,
+    Duplicate, EndRun, NewEvent, Outcome, Outside, Refusal, StartRun, StorePiece, Stored, Write, dialogs,
+    retention,
 };
 use crate::revocations::Revocation;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -23,11 +23,15 @@ pub(super) fn apply(
         Write::StartRun(start) => start_run(connection, start, outside.now_ms()),
         Write::Piece(piece) => store_piece(connection, piece),
         Write::EndRun(end) => end_run(connection, end, outside.now_ms()),
-        Write::CreateDialog(dialog) => create_dialog(connection, dialog),
+        Write::CreateDialog(dialog) => dialogs::create(connection, dialog, outside.now_ms()),
+        Write::DeleteDialog { name, unused_before_ms } => {
+            dialogs::delete(connection, name, *unused_before_ms)
+        }
         Write::Trim(trim) => retention::trim(connection, trim, outside).map(Outcome::Trimmed),
         Write::ForgetOps { before_ms, most } => {
             retention::forget(connection, *before_ms, *most).map(Outcome::Forgotten)
         }
+        Write::Exchange(exchange) => dialogs::exchange(connection, exchange, outside),
         Write::Revoke(revocation) => revoke(connection, revocation),
         Write::ForgetRevocations { before_ms } => connection
             .prepare_cached("DELETE FROM revocations WHERE since < ?")?
@@ -70,7 +74,9 @@ fn append(connection: &Connection, event: &NewEvent, outside: &dyn Outside) -> r
             return Ok(Outcome::Refused(Refusal::RunNotFound));
         }
     }
-    let stored = insert(connection, event, outside.now_ms())?;
+    let Some(stored) = insert(connection, event, outside.now_ms())? else {
+        return Ok(Outcome::Refused(Refusal::Forbidden));
+    };
     if event.wants_answer {
         connection
             .prepare_cached("UPDATE dialogs SET wants_answer = ? WHERE channel = ?")?
@@ -96,14 +102,15 @@ fn find_op(connection: &Connection, op: &[u8], event: &NewEvent) -> rusqlite::Re
         .optional()
 }
 
-/// Gives the event its offset and stores it.
-fn insert(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Result<Stored> {
-    let offset: i64 = connection
+/// Gives the event its offset and stores it; none when the dialog is gone.
+fn insert(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Result<Option<Stored>> {
+    let offset: Option<i64> = connection
         .prepare_cached(
             "UPDATE channels SET head = head + 1, oldest = coalesce(oldest, ?2) WHERE id = ?1 RETURNING head",
         )?
-        .query_row(params![event.channel, at.cast_signed()], |row| row.get(0))?;
-    let offset = offset.cast_unsigned();
+        .query_row(params![event.channel, at.cast_signed()], |row| row.get(0))
+        .optional()?;
+    let Some(offset) = offset.map(i64::cast_unsigned) else { return Ok(None) };
     let frame = EventFrame {
         ch: event.name.to_string(),
         offset,
@@ -118,7 +125,7 @@ fn insert(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Resul
     connection.prepare_cached("INSERT INTO events (key, op, author, frame) VALUES (?, ?, ?, ?)")?.execute(
         params![event_key(event.channel, offset), event.op.as_bytes().as_slice(), event.author, frame],
     )?;
-    Ok(Stored { offset, at, frame: frame.into() })
+    Ok(Some(Stored { offset, at, frame: frame.into() }))
 }
 
 fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Result<Outcome> {
@@ -126,7 +133,9 @@ fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Re
     if let Some((key, frame)) = find_op(connection, start.event.op.as_bytes(), &start.event)? {
         return Ok(earlier(&start.event, key, frame));
     }
-    let stored = insert(connection, &start.event, at)?;
+    let Some(stored) = insert(connection, &start.event, at)? else {
+        return Ok(Outcome::Refused(Refusal::Forbidden));
+    };
     // The message it answers belongs to it.
     connection
         .prepare_cached(
@@ -141,10 +150,14 @@ fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Re
 }
 
 fn store_piece(connection: &Connection, piece: &StorePiece) -> rusqlite::Result<Outcome> {
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO pieces (run, at, text) VALUES (?, ?, ?)")?
+    // Not of a run that went with its dialog.
+    let stored = connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO pieces (run, at, text)
+             SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1)",
+        )?
         .execute(params![piece.run, piece.at.cast_signed(), piece.text])?;
-    Ok(Outcome::Done)
+    Ok(if stored > 0 { Outcome::Done } else { Outcome::Refused(Refusal::RunNotFound) })
 }
 
 fn end_run(connection: &Connection, end: &EndRun, at: u64) -> rusqlite::Result<Outcome> {
@@ -154,26 +167,8 @@ fn end_run(connection: &Connection, end: &EndRun, at: u64) -> rusqlite::Result<O
         return Ok(Outcome::Refused(Refusal::RunNotFound));
     }
     connection.prepare_cached("DELETE FROM pieces WHERE run = ?")?.execute([&end.run])?;
-    insert(connection, &end.event, at).map(Outcome::Stored)
-}
-
-fn create_dialog(connection: &Connection, dialog: &CreateDialog) -> rusqlite::Result<Outcome> {
-    let owner: Option<Option<String>> = connection
-        .prepare_cached(
-            "SELECT owner FROM channels JOIN dialogs ON dialogs.channel = channels.id WHERE name = ?",
-        )?
-        .query_row([&dialog.name], |row| row.get(0))
-        .optional()?;
-    match owner {
-        Some(owner) if owner == dialog.owner => return Ok(Outcome::Done),
-        Some(_) => return Ok(Outcome::Refused(Refusal::DialogTaken)),
-        None => {}
-    }
-    connection.prepare_cached("INSERT INTO channels (name) VALUES (?)")?.execute([&dialog.name])?;
-    connection
-        .prepare_cached("INSERT INTO dialogs (channel, owner) VALUES (?, ?)")?
-        .execute(params![connection.last_insert_rowid(), dialog.owner])?;
-    Ok(Outcome::Created)
+    let stored = insert(connection, &end.event, at)?;
+    Ok(stored.map_or(Outcome::Refused(Refusal::RunNotFound), Outcome::Stored))
 }
 
 fn revoke(connection: &Connection, revocation: &Revocation) -> rusqlite::Result<Outcome> {
@@ -187,5 +182,8 @@ fn revoke(connection: &Connection, revocation: &Revocation) -> rusqlite::Result<
             revocation.dialog.as_deref().unwrap_or_default(),
             revocation.since_ms.cast_signed()
         ])?;
+    if let Some(dialog) = &revocation.dialog {
+        dialogs::disown(connection, dialog, &revocation.user)?;
+    }
     Ok(Outcome::Done)
 }

@@ -130,6 +130,25 @@ pub fn to_trim(
         .collect()
 }
 
+/// The next dialogs after the row `after` in which nobody ever wrote, created by somebody before this time, ms since the Unix
+/// epoch, with their names.
+pub fn unused(
+    connection: &Connection,
+    after: i64,
+    before_ms: u64,
+    most: usize,
+) -> rusqlite::Result<Vec<(i64, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT id, name FROM channels JOIN dialogs ON dialogs.channel = channels.id
+             WHERE head = 0 AND id > ? AND created < ? AND owner IS NOT NULL ORDER BY id LIMIT ?",
+        )?
+        .query_map(params![after, before_ms.cast_signed(), most as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect()
+}
+
 /// Names of the dialogs that want an answer, with the offset of the message.
 pub fn wanting(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
     connection

@@ -70,6 +70,22 @@ const MIGRATIONS: &[&str] = &["
         since INTEGER NOT NULL,
         PRIMARY KEY (user, dialog)
     ) WITHOUT ROWID;
+", "
+    -- When the dialog was created, ms since the Unix epoch.
+    ALTER TABLE dialogs ADD COLUMN created INTEGER NOT NULL DEFAULT 0;
+    UPDATE dialogs SET created = unixepoch() * 1000;
+    -- Where dialogs ended that were deleted: one of the same name begins after it, so that no offset means two events.
+    CREATE TABLE deleted (
+        name TEXT PRIMARY KEY,
+        head INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX never_written ON channels (id) WHERE head = 0;
+    -- Ids that clients made for themselves and gave away for a guest of this server, as digests.
+    CREATE TABLE exchanged (
+        digest TEXT PRIMARY KEY,
+        guest TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) WITHOUT ROWID;
 "];
 
 /// The version this server writes.

@@ -13,7 +13,10 @@ pub(super) struct File {
     pub(super) listen: Option<String>,
     pub(super) database: Option<PathBuf>,
     pub(super) web_root: Option<PathBuf>,
+    pub(super) guest_key_file: Option<PathBuf>,
     pub(super) public_dialog: Option<Vec<String>>,
+    pub(super) public_url: Option<String>,
+    pub(super) forwarded_header: Option<String>,
     pub(super) allowed_origin: Option<Vec<String>>,
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
@@ -26,7 +29,9 @@ pub(super) struct File {
     pub(super) max_dialog_connections: Option<usize>,
     pub(super) max_ip_connections: Option<usize>,
     pub(super) max_ip_handshakes: Option<u64>,
+    pub(super) max_ip_sockets: Option<usize>,
     pub(super) trusted_proxy: Option<Vec<IpAddr>>,
+    pub(super) reserved_name: Option<Vec<String>>,
     pub(super) message_bytes: Option<usize>,
     pub(super) retention_days: Option<u64>,
     pub(super) retention_events: Option<u64>,
@@ -34,6 +39,7 @@ pub(super) struct File {
     pub(super) model_pace_ms: Option<u64>,
     pub(super) model_url: Option<String>,
     pub(super) model_key: Option<String>,
+    pub(super) model_key_file: Option<PathBuf>,
     pub(super) model_name: Option<String>,
     pub(super) model_system: Option<String>,
     pub(super) demo: Option<bool>,
@@ -51,6 +57,7 @@ pub(super) struct Key {
     alg: String,
     secret: Option<String>,
     secret_env: Option<String>,
+    secret_file: Option<PathBuf>,
     public_key: Option<String>,
     public_key_file: Option<PathBuf>,
 }
@@ -64,6 +71,11 @@ pub(super) struct Limits {
     user: Option<BudgetTable>,
     guest: Option<BudgetTable>,
     new_guests: Option<BudgetTable>,
+    new_dialogs: Option<BudgetTable>,
+    frames: Option<BudgetTable>,
+    page_bytes: Option<BudgetTable>,
+    read_bytes: Option<BudgetTable>,
+    requests: Option<BudgetTable>,
     signals: Option<BudgetTable>,
     connections_per_user: Option<usize>,
     queue_bytes: Option<usize>,
@@ -98,8 +110,15 @@ impl File {
 impl Key {
     pub(super) fn read(self) -> Result<KeyConfig, ConfigError> {
         let value = |name, reason: &str| ConfigError::Value { name, reason: reason.to_owned() };
+        let secret = match (self.secret, self.secret_file) {
+            (None, Some(path)) => Some(super::read_secret(path)?),
+            (Some(_), Some(_)) => {
+                return Err(value("keys", "with alg HS256 need one of secret, secret_env and secret_file"));
+            }
+            (secret, None) => secret,
+        };
         let material =
-            match (self.alg.as_str(), self.secret, self.secret_env, self.public_key, self.public_key_file) {
+            match (self.alg.as_str(), secret, self.secret_env, self.public_key, self.public_key_file) {
                 ("HS256", Some(secret), None, None, None) => KeyMaterial::Hs256(secret),
                 ("HS256", None, Some(name), None, None) => {
                     KeyMaterial::Hs256(std::env::var(&name).map_err(|_| ConfigError::Value {
@@ -108,7 +127,10 @@ impl Key {
                     })?)
                 }
                 ("HS256", ..) => {
-                    return Err(value("keys", "with alg HS256 need either secret or secret_env"));
+                    return Err(value(
+                        "keys",
+                        "with alg HS256 need one of secret, secret_env and secret_file",
+                    ));
                 }
                 ("EdDSA", None, None, Some(pem), None) => KeyMaterial::EdDsa(pem),
                 ("EdDSA", None, None, None, Some(path)) => {
@@ -146,6 +168,11 @@ impl Limits {
         set(&mut limits.user, self.user);
         set(&mut limits.guest, self.guest);
         set(&mut limits.new_guests, self.new_guests);
+        set(&mut limits.new_dialogs, self.new_dialogs);
+        set(&mut limits.frames, self.frames);
+        set(&mut limits.page_bytes, self.page_bytes);
+        set(&mut limits.read_bytes, self.read_bytes);
+        set(&mut limits.requests, self.requests);
         set(&mut limits.signals, self.signals);
     }
 }

@@ -59,15 +59,19 @@ fn limits_are_read_from_the_file() {
 
 #[test]
 fn limits_by_address_are_off_where_all_clients_share_one() {
-    let of = |args: &[&str], listening: &str| config(args).unwrap().per_address(listening.parse().unwrap());
-    assert_eq!(of(&[], "127.0.0.1"), (None, None));
-    assert_eq!(of(&[], "::1"), (None, None));
-    assert_eq!(of(&["--demo"], "192.0.2.1"), (None, None));
-    assert_eq!(of(&[], "0.0.0.0"), (Some(20), Some(10)));
-    assert_eq!(of(&["--trusted-proxy", "127.0.0.1,::1"], "127.0.0.1"), (Some(20), Some(10)));
+    let of = |args: &[&str], listening: &str| {
+        let of = config(args).unwrap().per_address(listening.parse().unwrap());
+        (of.connections, of.handshakes, of.sockets)
+    };
+    assert_eq!(of(&[], "127.0.0.1"), (None, None, None));
+    assert_eq!(of(&[], "::1"), (None, None, None));
+    assert_eq!(of(&["--demo"], "192.0.2.1"), (None, None, None));
+    assert_eq!(of(&[], "0.0.0.0"), (Some(20), Some(10), Some(64)));
+    assert_eq!(of(&["--trusted-proxy", "127.0.0.1,::1"], "127.0.0.1"), (Some(20), Some(10), Some(64)));
     let set = ["--max-ip-connections", "3", "--max-ip-handshakes", "4"];
-    assert_eq!(of(&set, "127.0.0.1"), (Some(3), Some(4)));
-    assert_eq!(of(&["--max-ip-connections", "0"], "0.0.0.0"), (None, Some(10)));
+    assert_eq!(of(&set, "127.0.0.1"), (Some(3), Some(4), Some(30)));
+    assert_eq!(of(&["--max-ip-connections", "0"], "0.0.0.0"), (None, Some(10), None));
+    assert_eq!(of(&["--max-ip-sockets", "9"], "127.0.0.1"), (None, None, Some(9)));
     assert_eq!(with_file("max_dialog_connections = 7", &[]).unwrap().limits.connections_per_dialog, 7);
     assert_eq!(code(config(&["--max-dialog-connections", "0"])), "bad_value");
     assert_eq!(code(config(&["--trusted-proxy", "nowhere"])), "bad_flag");
@@ -154,4 +158,31 @@ fn mistakes_about_tables_are_named() {
         let error = with_file(text, args).err().unwrap_or_else(|| panic!("{text} was taken")).to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn secrets_are_no_flags_and_may_stand_in_files() {
+    for flag in ["--jwt-hs256-secret", "--model-key"] {
+        for args in [vec![flag, "a secret of 32 bytes, or of a few more"], vec![&*format!("{flag}=x")]] {
+            let error = config(&args).err().unwrap();
+            assert_eq!(error.code(), "secret_flag");
+            assert!(
+                error.to_string().contains("TIDEWIRE_") && !error.to_string().contains("32 bytes"),
+                "{error}"
+            );
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "a secret of 32 bytes, or of a few more\n").unwrap();
+    let keys =
+        |more: &str| format!("[[keys]]\nalg = \"HS256\"\nsecret_file = \"{}\"\n{more}", path.display());
+    let config = with_file(&keys(""), &[]).unwrap();
+    let KeyMaterial::Hs256(secret) = &config.keys[0].material else { panic!("no secret") };
+    assert_eq!(secret, "a secret of 32 bytes, or of a few more");
+    assert_eq!(code(with_file(&keys("secret = \"x\""), &[])), "bad_value");
+    assert_eq!(
+        code(with_file("[[keys]]\nalg = \"HS256\"\nsecret_file = \"/nowhere\"", &[])),
+        "config_unreadable"
+    );
 }

@@ -1,6 +1,6 @@
 //! One connection over plain requests: what its requests share, and the task that drives its session.
 
-use super::too_many;
+use super::{too_many, turned_away};
 use crate::activity::Activity;
 use crate::app::App;
 use crate::clock;
@@ -9,12 +9,15 @@ use crate::settling::settle;
 use crate::writing::Bells;
 use axum::body::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tidewire_core::wire::codes;
 use tidewire_server_core::{Flow, Outgoing, Peer, Session};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
+/// Also when there are no random numbers for its id.
+const FULL: &str = "the server has all the connections it may have";
 /// How long an ended connection waits for its client to fetch the end: whoever polls comes every 3 s.
 const TELL_TIME: Duration = Duration::from_secs(5);
 /// As [`TELL_TIME`], when it was the client who ended it.
@@ -47,11 +50,21 @@ pub(crate) struct Link {
     pub(super) reading: Mutex<()>,
     /// Counts the requests that want to: the newest has it.
     pub(super) readers: watch::Sender<u64>,
+    /// Whether it takes messages no more.
+    ended: watch::Sender<bool>,
+    /// How many messages wait for their turn to be read.
+    pub(super) queued: AtomicUsize,
     /// Whether the client was told the end, or can't be told any more.
     over: watch::Sender<bool>,
 }
 
 impl Link {
+    /// Returns once the connection is ending: nothing more is taken from its client. For any number of waiters.
+    pub(super) async fn ended(&self) {
+        let mut ended = self.ended.subscribe();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
     /// Nothing more will be fetched.
     pub(super) fn finish(&self) {
         self.over.send_replace(true);
@@ -68,10 +81,10 @@ impl Link {
 pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
     // Before it counts as a handshake.
     if app.links.is_full() {
-        return Err(too_many());
+        return Err(too_many(FULL));
     }
     let bells = Arc::new(Bells::default());
-    let (session, flow) = Session::open(&app.engine, peer, bells.wake(), clock::now());
+    let session = Session::try_open(&app.engine, peer, bells.wake(), clock::now()).map_err(turned_away)?;
     // One message is handled, one waits; a client that sends more of them waits for its answer.
     let (words, inbox) = mpsc::channel(1);
     let link = Arc::new(Link {
@@ -81,10 +94,12 @@ pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
         inbox: Mutex::new(Inbox { next: 1, words }),
         reading: Mutex::default(),
         readers: watch::Sender::new(0),
+        ended: watch::Sender::new(false),
+        queued: AtomicUsize::new(0),
         over: watch::Sender::new(false),
     });
-    let id = app.links.add(&link).ok_or_else(too_many)?;
-    tokio::spawn(drive(app.clone(), session, flow, link, inbox, id.clone()));
+    let id = app.links.add(&link).ok_or_else(|| too_many(FULL))?;
+    tokio::spawn(drive(app.clone(), session, link, inbox, id.clone()));
     Ok(id)
 }
 
@@ -92,16 +107,14 @@ pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
 async fn drive(
     app: Arc<App>,
     mut session: Session,
-    flow: Flow,
     link: Arc<Link>,
     mut inbox: mpsc::Receiver<Word>,
     id: String,
 ) {
-    if flow != Flow::End {
-        run(&app, &mut session, &link, &mut inbox).await;
-    }
+    run(&app, &mut session, &link, &mut inbox).await;
     session.end();
     drop(inbox);
+    link.ended.send_replace(true);
     let mut over = link.over.subscribe();
     let left = link.outgoing.closing().is_some_and(|close| close.code == codes::close::NORMAL);
     let _ = timeout(if left { BYE_TIME } else { TELL_TIME }, over.wait_for(|over| *over)).await;

@@ -10,9 +10,9 @@ mod up;
 
 pub(crate) use links::Links;
 
-use crate::address;
 use crate::app::App;
 use crate::http::{HttpError, Remote, bad_request, draining};
+use crate::origin;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,10 +22,12 @@ use link::Link;
 use serde_json::json;
 use std::sync::Arc;
 use tidewire_core::wire::codes;
-use tidewire_server_core::Peer;
+use tidewire_server_core::{Peer, TurnedAway};
 
 /// The header that carries a connection's id. It is a secret: never part of a URL or a log.
 const CONNECTION: &str = "tidewire-connection";
+/// When to come again while all connections are taken, in ms.
+const CROWDED_RETRY_MS: u64 = 5_000;
 /// The header that numbers the messages of a client, from 1 on.
 const SEQ: &str = "tidewire-seq";
 
@@ -39,16 +41,13 @@ pub(crate) fn routes(message_bytes: usize) -> Router<Arc<App>> {
         .route("/v1/http/down", get(down::down))
 }
 
-/// Opens a connection. Who is one too many is told by the first `down`, as on a socket.
+/// Opens a connection, unless it is one too many: then it holds nothing.
 async fn open(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    if app.is_draining() {
-        return Err(draining());
-    }
-    let address = address::client(remote.address.ip(), &headers, &app.config.trusted_proxies);
+    let address = app.proxies.client(remote.address.ip(), &headers);
     let peer = Peer { origin_allowed: true, address };
     let id = link::open(&app, peer)?;
     let body = Json(json!({"connection": id}));
@@ -69,7 +68,21 @@ fn unknown() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "unknown_connection", message)
 }
 
-fn too_many() -> HttpError {
-    let message = "the server has all the connections it may have";
-    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, codes::TOO_MANY_CONNECTIONS, message)
+/// Says in a response why there is no place for a connection.
+fn turned_away(reason: TurnedAway) -> HttpError {
+    match reason {
+        TurnedAway::GoingAway(_) => draining(),
+        TurnedAway::Crowded(who) => too_many(who),
+        TurnedAway::Early(wait) => {
+            let message = "too many connections were opened from this address";
+            HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message).after(wait)
+        }
+        TurnedAway::Origin => {
+            HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, origin::REFUSAL)
+        }
+    }
+}
+
+fn too_many(who: &'static str) -> HttpError {
+    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, codes::TOO_MANY_CONNECTIONS, who).after(CROWDED_RETRY_MS)
 }

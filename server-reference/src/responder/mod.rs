@@ -1,5 +1,6 @@
 //! Who answers: the seam between the server and a model.
 
+mod joined;
 mod openai;
 mod scripted;
 

@@ -1,5 +1,6 @@
 //! A model behind an OpenAI-compatible server: `POST {url}/chat/completions` with `stream: true`.
 
+use super::joined::Joined;
 use super::{ModelError, Responder, Role, Turn};
 use crate::config::OpenAiConfig;
 use bytes::Bytes;
@@ -8,12 +9,17 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use reqwest::{Client, Response, StatusCode, header};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Longest response, in bytes; it bounds what a server without line ends makes us hold.
 const MAX_RESPONSE: usize = 8 << 20;
+/// Some servers begin with it, or put it before every event.
+const BOM: char = '\u{feff}';
+/// The same in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Waited before the one retry when the server says no time.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -73,6 +79,8 @@ async fn open(client: Client, config: Arc<OpenAiConfig>, turns: Vec<Turn>) -> Re
     let mut retried = false;
     loop {
         let mut request = client.post(&url).header(header::ACCEPT, "text/event-stream").json(&body);
+        // Compressed all the same by some proxies, which is understood; but then pieces wait for each other.
+        request = request.header(header::ACCEPT_ENCODING, "identity");
         if let Some(key) = &config.key {
             request = request.bearer_auth(key);
         }
@@ -156,38 +164,64 @@ struct Reading {
     deadline: Instant,
     /// A `finish_reason` was seen: the text is complete even if `[DONE]` is missing.
     finished: bool,
+    text: Joined,
 }
 
-/// The parts of a chunk that matter here.
+/// The parts of a chunk that matter here. Servers write null for what they have nothing to say of.
 #[derive(Deserialize)]
-struct Chunk {
-    #[serde(default)]
-    choices: Vec<Choice>,
+struct Chunk<'a> {
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
     error: Option<serde_json::Value>,
+    /// `error` in what vLLM sends in a stream's middle.
+    object: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    delta: Delta,
+struct Choice<'a> {
+    index: Option<u64>,
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
     finish_reason: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
-struct Delta {
-    content: Option<String>,
+#[derive(Deserialize)]
+struct Delta<'a> {
+    /// As it stands there: half a character in it is none that a `String` could hold.
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    /// Why the model does not answer, in its own words.
+    #[serde(borrow)]
+    refusal: Option<&'a RawValue>,
 }
 
 impl Reading {
     fn new(response: Response, idle: Duration, deadline: Instant) -> Reading {
-        let mut left = MAX_RESPONSE;
+        let (mut left, mut begun) = (MAX_RESPONSE, Vec::new());
+        let mut beginning = true;
         let bytes = response.bytes_stream().map(move |part| -> Result<Bytes, Broken> {
             let part =
                 part.map_err(|error| if error.is_timeout() { Broken::Timeout } else { Broken::Cut })?;
             left = left.checked_sub(part.len()).ok_or(Broken::TooLong)?;
-            Ok(part)
+            if !beginning {
+                return Ok(part);
+            }
+            // The library stumbles over a mark of the byte order, which may come in parts too.
+            begun.extend_from_slice(&part);
+            if begun.len() < MARK.len() && MARK.starts_with(&begun) {
+                return Ok(Bytes::new());
+            }
+            beginning = false;
+            let begun = Bytes::from(std::mem::take(&mut begun));
+            Ok(if begun.starts_with(MARK) { begun.slice(MARK.len()..) } else { begun })
         });
-        Reading { events: bytes.eventsource().boxed(), idle, deadline, finished: false }
+        Reading {
+            events: bytes.eventsource().boxed(),
+            idle,
+            deadline,
+            finished: false,
+            text: Joined::default(),
+        }
     }
 
     /// The next text; none at a proper end.
@@ -196,28 +230,57 @@ impl Reading {
             let until = (Instant::now() + self.idle).min(self.deadline);
             let event = match timeout_at(until, self.events.next()).await {
                 Err(_) => return Err(ModelError::Timeout),
-                Ok(None) if self.finished => return Ok(None),
+                Ok(None) if self.finished => return Ok(self.text.finish()),
                 Ok(None) => return Err(ModelError::Cut),
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(EventStreamError::Transport(Broken::Timeout)))) => {
                     return Err(ModelError::Timeout);
                 }
-                Ok(Some(Err(EventStreamError::Transport(Broken::Cut)))) if self.finished => return Ok(None),
+                Ok(Some(Err(EventStreamError::Transport(Broken::Cut)))) if self.finished => {
+                    return Ok(self.text.finish());
+                }
                 Ok(Some(Err(EventStreamError::Transport(Broken::Cut)))) => return Err(ModelError::Cut),
                 Ok(Some(Err(_))) => return Err(ModelError::BadResponse),
             };
-            if event.data.trim() == "[DONE]" {
-                return Ok(None);
+            let data = event.data.trim_matches(|c: char| c.is_whitespace() || c == BOM);
+            match data {
+                // Some servers keep a connection alive so.
+                "" => continue,
+                "[DONE]" => return Ok(self.text.finish()),
+                _ => {}
             }
-            let chunk: Chunk = serde_json::from_str(&event.data).map_err(|_| ModelError::BadResponse)?;
-            if chunk.error.is_some() {
+            let chunk: Chunk<'_> = serde_json::from_str(data).map_err(|_| ModelError::BadResponse)?;
+            if let Some(error) = &chunk.error {
+                return Err(fault(error));
+            }
+            if event.event == "error" || chunk.object.as_deref() == Some("error") {
                 return Err(ModelError::Unavailable);
             }
-            let Some(choice) = chunk.choices.into_iter().next() else { continue };
-            self.finished |= choice.finish_reason.is_some();
-            if let Some(text) = choice.delta.content.filter(|text| !text.is_empty()) {
+            let choices = chunk.choices.unwrap_or_default();
+            let Some(choice) = choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0) else {
+                continue;
+            };
+            // Some servers write an empty reason while there is none.
+            self.finished |= choice.finish_reason.is_some_and(|reason| !reason.is_empty());
+            let Some(Delta { content, refusal }) = choice.delta else { continue };
+            let mut text = String::new();
+            for part in [content, refusal].into_iter().flatten() {
+                self.text.add(part, &mut text).map_err(|_| ModelError::BadResponse)?;
+            }
+            if !text.is_empty() {
                 return Ok(Some(text));
             }
         }
+    }
+}
+
+/// What an error in the stream means; its code is a status, if it has one.
+fn fault(error: &serde_json::Value) -> ModelError {
+    let code = error.get("code").or_else(|| error.get("status"));
+    match code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok())) {
+        Some(401 | 403) => ModelError::Unauthorized,
+        Some(429) => ModelError::RateLimited,
+        Some(408 | 504) => ModelError::Timeout,
+        _ => ModelError::Unavailable,
     }
 }

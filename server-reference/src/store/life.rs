@@ -5,11 +5,12 @@
 //! new random id, and each commit a higher number. The file is written after the commit and without a sync: a crash leaves it
 //! equal or behind, never ahead.
 
+use super::private;
 use super::schema::OpenError;
 use rusqlite::Connection;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tidewire_server_core::log::{read_meta, write_meta};
 
@@ -121,9 +122,7 @@ impl Life {
 }
 
 fn path_of(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push("-life");
-    PathBuf::from(path)
+    private::beside(database, "-life")
 }
 
 /// What can't be read is as good as missing.
@@ -139,7 +138,8 @@ fn replace(path: &Path, text: &str) -> Result<(), OpenError> {
     let write = || -> io::Result<()> {
         let mut new = path.as_os_str().to_owned();
         new.push(".new");
-        let mut file = File::create(&new)?;
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(private::OWN).open(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&new, path)?;

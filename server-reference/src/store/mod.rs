@@ -6,6 +6,7 @@
 mod checkpoint;
 mod doubt;
 mod life;
+mod private;
 mod read;
 mod schema;
 mod transaction;

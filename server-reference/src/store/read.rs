@@ -109,6 +109,16 @@ impl Readers {
         self.query(move |connection| log::to_trim(connection, after, before_ms, keep, most)).await
     }
 
+    /// The next dialogs after the row `after` in which nobody ever wrote, created by somebody before this time.
+    pub(crate) async fn unused(
+        &self,
+        after: i64,
+        before_ms: u64,
+        most: usize,
+    ) -> Result<Vec<(i64, String)>, StoreError> {
+        self.query(move |connection| log::unused(connection, after, before_ms, most)).await
+    }
+
     /// Access that was taken back.
     pub(crate) async fn revocations(&self) -> Result<Vec<Revocation>, StoreError> {
         self.query(log::revocations).await

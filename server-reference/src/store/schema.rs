@@ -1,11 +1,15 @@
 //! The database file: how it is opened, and what it says about itself.
 
 use super::life::Life;
+use super::private;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
 use tidewire_server_core::log::{SCHEMA_VERSION, SchemaError, migrate, read_meta, tune, write_meta};
+
+/// Where a server of before kept the key of the guests' tokens.
+const GUEST_KEY: &str = "guest_key";
 
 /// Why the database could not be opened.
 #[derive(Debug, Error)]
@@ -31,6 +35,24 @@ pub enum OpenError {
     /// The small file beside the database can't be written.
     #[error("can't write the file beside the database: {0}; check that the folder is writable")]
     Life(std::io::Error),
+    /// Nobody else may be kept from reading the database.
+    #[error(
+        "can't make {path} a file of the server's own: {reason}; check whose it is, and that the folder is writable"
+    )]
+    Rights {
+        /// Which.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The key of the guests' tokens can't be had.
+    #[error("can't use the guests' key in {path}: {reason}; make one with: openssl rand -base64 32")]
+    GuestKey {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// No random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -43,7 +65,8 @@ impl OpenError {
             OpenError::Newer { .. } => "database_newer",
             OpenError::Replaced => "database_replaced",
             OpenError::InUse => "database_in_use",
-            OpenError::Sqlite(_) | OpenError::Life(_) => "database_unavailable",
+            OpenError::Sqlite(_) | OpenError::Life(_) | OpenError::Rights { .. } => "database_unavailable",
+            OpenError::GuestKey { .. } => "guest_key_unreadable",
             OpenError::Random => "no_randomness",
         }
     }
@@ -74,9 +97,9 @@ const LOCK_TIME: Duration = Duration::from_secs(6);
 /// Keeps other servers away for as long as the connection lives: two would give the same offsets. The lock is on a file of its own,
 /// because an exclusive lock on the database would keep our own readers away too; a crash releases it.
 pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
-    let mut file = path.as_os_str().to_owned();
-    file.push("-lock");
-    let connection = Connection::open(PathBuf::from(file))?;
+    let file = private::beside(path, "-lock");
+    private::make(&file).map_err(|error| rights(&file, &error))?;
+    let connection = Connection::open(file)?;
     connection.busy_timeout(LOCK_TIME)?;
     match connection.execute_batch("BEGIN EXCLUSIVE") {
         Ok(()) => Ok(connection),
@@ -86,7 +109,11 @@ pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Opens for writing, creates or migrates what is needed, and reads the identity.
-pub(super) fn open_or_create(path: &Path) -> Result<(Connection, Identity, Life), OpenError> {
+pub(super) fn open_or_create(
+    path: &Path,
+    key_file: Option<&Path>,
+) -> Result<(Connection, Identity, Life), OpenError> {
+    private::make_all(path).map_err(|error| rights(path, &error))?;
     let mut connection = Connection::open(path)?;
     configure(&connection)?;
     migrate(&mut connection)?;
@@ -102,8 +129,18 @@ pub(super) fn open_or_create(path: &Path) -> Result<(Connection, Identity, Life)
         );
         write_meta(&transaction, "epoch", new_epoch())?;
     }
-    let identity = identity(&transaction)?;
+    let epoch = epoch(&transaction)?;
+    let earlier = read_meta::<Vec<u8>>(&transaction, GUEST_KEY)?;
+    let guest_key = private::guest_key(path, key_file, earlier.clone())?;
+    if earlier.is_some() {
+        // It is in a file of its own now, and a copy of the database must not tell it.
+        transaction.execute("DELETE FROM meta WHERE key = ?", [GUEST_KEY])?;
+    }
     transaction.commit()?;
+    if earlier.is_some() {
+        transaction_log_without_it(&connection)?;
+    }
+    let identity = Identity { epoch, guest_key };
     life.begun()?;
     Ok((connection, identity, life))
 }
@@ -141,28 +178,29 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted is written over, be it a key or what somebody wrote.
+    connection.pragma_update(None, "secure_delete", true)?;
     tune(connection)
 }
 
-fn identity(connection: &Connection) -> Result<Identity, OpenError> {
-    let epoch = match read_meta::<String>(connection, "epoch")? {
-        Some(epoch) => epoch,
+/// What was deleted is still in the write-ahead log until its pages are written over.
+fn transaction_log_without_it(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+fn rights(path: &Path, error: &std::io::Error) -> OpenError {
+    OpenError::Rights { path: path.display().to_string(), reason: error.to_string() }
+}
+
+fn epoch(connection: &Connection) -> Result<String, OpenError> {
+    match read_meta::<String>(connection, "epoch")? {
+        Some(epoch) => Ok(epoch),
         None => {
             let epoch = new_epoch();
             write_meta(connection, "epoch", &epoch)?;
-            epoch
+            Ok(epoch)
         }
-    };
-    let guest_key = match read_meta::<Vec<u8>>(connection, "guest_key")? {
-        Some(key) => key,
-        None => {
-            let mut key = vec![0u8; 32];
-            getrandom::fill(&mut key).map_err(|_| OpenError::Random)?;
-            write_meta(connection, "guest_key", &key)?;
-            key
-        }
-    };
-    Ok(Identity { epoch, guest_key })
+    }
 }
 
 #[cfg(test)]
@@ -173,8 +211,8 @@ mod tests {
     fn the_identity_survives_a_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let (_, first, _) = open_or_create(&path).unwrap();
-        let (_, second, _) = open_or_create(&path).unwrap();
+        let (_, first, _) = open_or_create(&path, None).unwrap();
+        let (_, second, _) = open_or_create(&path, None).unwrap();
         assert_eq!((first.epoch, first.guest_key), (second.epoch, second.guest_key));
     }
 
@@ -194,10 +232,10 @@ mod tests {
     fn a_replaced_file_is_not_taken_for_the_same_log() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let (_, _, mut life) = open_or_create(&path).unwrap();
+        let (_, _, mut life) = open_or_create(&path, None).unwrap();
         reopen(&path, &mut life).unwrap();
         let other = folder.path().join("b.db");
-        open_or_create(&other).unwrap();
+        open_or_create(&other, None).unwrap();
         assert!(matches!(reopen(&other, &mut life), Err(OpenError::Replaced)));
     }
 }

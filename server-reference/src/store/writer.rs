@@ -59,9 +59,10 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens the database and starts the threads.
-    pub(crate) fn open(path: &Path) -> Result<Store, schema::OpenError> {
+    /// `key_file` holds the key of the guests' tokens, if it is not beside the database.
+    pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Store, schema::OpenError> {
         let exclusive = schema::lock_out_others(path)?;
-        let (connection, identity, life) = schema::open_or_create(path)?;
+        let (connection, identity, life) = schema::open_or_create(path, key_file)?;
         let (jobs, inbox) = channel();
         let (results, outbox) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));

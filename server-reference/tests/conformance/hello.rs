@@ -26,7 +26,7 @@ async fn hello_is_answered_by_welcome_and_then_each_subscription_in_order() {
         let sub = client.next().await;
         assert_eq!(
             (&sub["t"], &sub["ch"], &sub["code"]),
-            (&json!("sub_err"), &json!(ch), &json!("unknown_channel"))
+            (&json!("sub_err"), &json!(ch), &json!("forbidden"))
         );
     }
 }

@@ -123,7 +123,7 @@ async fn what_does_not_fit_is_refused_by_its_code() {
         (with("body", json!({"text": ""})), "bad_body"),
         (with("body", json!({"text": " \n\u{a0}"})), "bad_body"),
         (with("body", json!({"text": "x".repeat(16_385)})), "too_large"),
-        (with("ch", json!("dialog:nowhere")), "unknown_channel"),
+        (with("ch", json!("dialog:nowhere")), "forbidden"),
     ] {
         let nack = client.op(op.clone()).await;
         assert_eq!((&nack["code"], &nack["retryable"]), (&json!(code), &json!(false)), "{op:.100}");

@@ -41,7 +41,7 @@ async fn a_revoked_guest_is_not_renewed() {
     server.server.revoke(UserKind::Guest, id, None).await.unwrap();
     let old = guest["token"].as_str();
     let (status, body) = post(server.address, "/v1/guest", old, &json!({})).await;
-    assert_eq!((status, &body["error"]["code"]), (401, &json!("unauthorized")));
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "not as if it were new");
 }
 
 #[tokio::test]

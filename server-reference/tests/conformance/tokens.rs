@@ -42,6 +42,8 @@ async fn each_failed_check_is_named() {
         (json!({"sub": ""}), "`sub`"),
         (json!({"sub": "x".repeat(129)}), "`sub`"),
         (json!({"kind": "root"}), "`kind`"),
+        (json!({"iat": now_s() + 60}), "`iat`"),
+        (json!({"sub": "guest:7", "kind": "guest"}), "`sub`"),
         (json!({"kind": "operator"}), "audience"),
         (json!({"aud": "tidewire-operator"}), "audience"),
         (json!({"dialogs": "all"}), "`dialogs`"),
@@ -180,7 +182,7 @@ async fn a_dialog_is_seen_by_its_owner_by_operators_and_by_whom_the_token_lets_i
     assert_eq!(status, 200);
     let (status, body) =
         post(server.address, "/v1/dialogs", Some(&token("bob", json!({}))), &json!({"id": "mine"})).await;
-    assert_eq!((status, &body["error"]["code"]), (409, &json!("conflict")));
+    assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")));
     let guest = token("ada", json!({"kind": "guest"}));
     for (token, expected) in [
         (owner, "sub_ok"),

@@ -340,3 +340,104 @@ async fn acknowledged_messages_survive_kill_9_under_load() {
         assert_eq!(events.get(&offset), Some(&op), "offset {offset}");
     }
 }
+
+/// Who may do what with a file.
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn nobody_else_reads_the_database_and_the_guests_key_is_not_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = run(folder.path(), &[]).await;
+    let mut ada = client(running.address, "ada").await;
+    assert_eq!(ada.say("a word of ada's").await["t"], "ok");
+    let files = [
+        "tidewire.db",
+        "tidewire.db-wal",
+        "tidewire.db-shm",
+        "tidewire.db-life",
+        "tidewire.db-lock",
+        "tidewire.db-key",
+    ];
+    for file in files {
+        assert_eq!(mode(&folder.path().join(file)), 0o600, "{file}");
+    }
+    let (_, guest) = post(running.address, "/v1/guest", None, &json!({"nickname": "Ada"})).await;
+    let key = std::fs::read_to_string(folder.path().join("tidewire.db-key")).unwrap();
+    let stop = |running: &Running| signal(&running.child, "-TERM");
+    stop(&running);
+    let mut running = running;
+    timeout(PATIENCE, running.child.wait()).await.unwrap().unwrap();
+    let database = rusqlite::Connection::open(folder.path().join("tidewire.db")).unwrap();
+    let kept: i64 = database
+        .query_row("SELECT count(*) FROM meta WHERE key = 'guest_key'", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, 0);
+    // As a server of before left it: all may read it, and the key is in it.
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(key.trim()).unwrap();
+    database.execute("INSERT INTO meta VALUES ('guest_key', ?)", [&bytes]).unwrap();
+    drop(database);
+    std::fs::remove_file(folder.path().join("tidewire.db-key")).unwrap();
+    for file in ["tidewire.db", "tidewire.db-life"] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(folder.path().join(file), std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let running = run(folder.path(), &[]).await;
+    let token = guest["token"].as_str();
+    let (status, again) = post(running.address, "/v1/guest", token, &json!({})).await;
+    assert_eq!((status, &again["user"]["id"]), (200, &guest["user"]["id"]), "the same guest");
+    for file in ["tidewire.db", "tidewire.db-life", "tidewire.db-key"] {
+        assert_eq!(mode(&folder.path().join(file)), 0o600, "{file}");
+    }
+    for file in ["tidewire.db", "tidewire.db-wal"] {
+        let stored = std::fs::read(folder.path().join(file)).unwrap();
+        let found = stored.windows(bytes.len()).any(|window| window == bytes);
+        assert!(!found, "{file} still holds the key");
+    }
+}
+
+#[test]
+fn a_secret_among_the_flags_is_refused_without_being_shown() {
+    let output = fails(&["--jwt-hs256-secret", "a secret that everybody could see in ps"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.starts_with("error[secret_flag]"), "{said}");
+    assert!(said.contains("TIDEWIRE_JWT_HS256_SECRET") && !said.contains("everybody could"), "{said}");
+}
+
+#[tokio::test]
+async fn a_secret_may_stand_in_a_file_and_open_files_are_raised_to_what_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
+    // A shell's usual limit.
+    let program = format!("ulimit -S -n 256; exec {PROGRAM} \"$@\"");
+    let mut child = AsyncCommand::new("sh")
+        .args(["-c", &program, "sh", "--listen", "127.0.0.1:0", "--database", "tidewire.db", "--log", "warn"])
+        .args(["--public-dialog", "room"])
+        .env_remove("TIDEWIRE_JWT_HS256_SECRET")
+        .env("TIDEWIRE_JWT_HS256_SECRET_FILE", folder.path().join("secret"))
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = loop {
+        let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("it ended");
+        if let Some(address) = line.strip_prefix("listening on http://") {
+            break address.parse().unwrap();
+        }
+    };
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id().unwrap())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).collect();
+    assert_eq!(numbers[0], numbers[1], "{line}");
+    let mut ada = client(address, "ada").await;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    assert!(ada.is_alive().await);
+}

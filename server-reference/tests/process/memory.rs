@@ -36,7 +36,8 @@ async fn publish(writer: &mut Client, bytes: usize) {
 async fn peers_that_never_read_cost_what_their_queues_may_hold_and_are_cut() {
     let folder = tempfile::tempdir().unwrap();
     let settings = format!(
-        "[limits]\nqueue_bytes = {QUEUE_BYTES}\nuser = {{ ops = 100000, per_ms = 1000, burst = 100000 }}\n"
+        "[limits]\nqueue_bytes = {QUEUE_BYTES}\nuser = {{ ops = 100000, per_ms = 1000, burst = 100000 }}\n\
+         read_bytes = {{ ops = 1000000000, per_ms = 1000, burst = 1000000000 }}\n"
     );
     std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
     let running = run(folder.path(), &["--model", "off", "--config", "settings.toml"]).await;

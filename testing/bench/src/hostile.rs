@@ -202,8 +202,10 @@ async fn half(program: &Path, top: &Path, each: u64, sockets: u32) -> Result<Hos
 }
 
 async fn start(program: &Path, top: &Path) -> Result<(Server, Resident), Failure> {
-    let budget = "[limits]\nuser = { ops = 1000000, per_ms = 1000, burst = 1000000 }\n";
-    let server = Server::start(program, top, 1, &format!("{SETTINGS}{budget}")).await?;
+    // Of ops, and of what is read from a socket: else it takes half a minute to fill a queue.
+    let budgets = "[limits]\nuser = { ops = 1000000, per_ms = 1000, burst = 1000000 }\n\
+        read_bytes = { ops = 1000000000, per_ms = 1000, burst = 1000000000 }\n";
+    let server = Server::start(program, top, 1, &format!("{SETTINGS}{budgets}")).await?;
     tokio::time::sleep(REST).await;
     let idle = server.process.memory()?;
     Ok((server, idle))

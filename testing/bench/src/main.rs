@@ -6,6 +6,8 @@ mod disk;
 mod figures;
 mod hostile;
 mod native;
+// The other benches look at more of it.
+#[allow(dead_code)]
 mod process;
 
 use clap::Parser;

@@ -103,6 +103,11 @@ impl Process {
         .await?
     }
 
+    /// From now on the most is counted anew (`clear_refs` of `proc_pid_clear_refs(5)`).
+    pub(crate) fn forget_most(&self) -> std::io::Result<()> {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id), "5")
+    }
+
     /// Its resident memory.
     pub(crate) fn memory(&self) -> Result<Resident, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id))

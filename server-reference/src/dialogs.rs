@@ -1,0 +1,105 @@
+//! The endpoints that create and delete dialogs (protocol section 7).
+
+use crate::app::App;
+use crate::clock;
+use crate::http::{HttpError, Remote, Whole, authenticated, bad_request, read, too_many, within_budget};
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tidewire_core::wire::{DIALOG_PREFIX, UserKind, codes, is_channel_name};
+use tidewire_server_core::Identity;
+use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, Write};
+
+#[derive(Deserialize)]
+struct DialogRequest {
+    id: Option<String>,
+}
+
+/// Creates a dialog. A guest does not choose its id: whoever took `order-1` first could read what its real owner writes there.
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    headers: HeaderMap,
+    body: Result<Whole, HttpError>,
+) -> Result<Response, HttpError> {
+    let identity = authenticated(&app, &headers)?;
+    let Whole(body) = body?;
+    let request: DialogRequest = if body.is_empty() { DialogRequest { id: None } } else { read(&body)? };
+    if let Some(id) = &request.id {
+        channel(id).ok_or_else(bad_id)?;
+        if app.config.public_dialogs.contains(id) {
+            return Ok(Json(json!({"id": id})).into_response());
+        }
+        if identity.user.kind == UserKind::Guest {
+            let message = "a guest may not choose a dialog's id; leave `id` out, and the server makes one";
+            return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
+        }
+    }
+    within_budget(&app, &identity)?;
+    let address = app.proxies.client(remote.address.ip(), &headers);
+    within_quota(&app, &identity, address)?;
+    let id = request.id.unwrap_or_else(clock::random_id);
+    let name = channel(&id).ok_or_else(bad_id)?;
+    let owner = Some(identity.key());
+    match app.store.write(Write::CreateDialog(CreateDialog { name, owner })).await? {
+        Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
+        Outcome::Refused(Refusal::DialogTaken) => {
+            let message = "this id is not for this user; choose another, or leave `id` out";
+            Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message))
+        }
+        _ => Ok(Json(json!({"id": id})).into_response()),
+    }
+}
+
+/// Deletes a dialog with all that was written in it: its owner's right, and any operator's.
+pub(crate) async fn remove(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, HttpError> {
+    let identity = authenticated(&app, &headers)?;
+    let name = channel(&id).ok_or_else(bad_id)?;
+    if app.config.public_dialogs.contains(&id) {
+        let message = "the configuration holds this dialog open; take it out there first";
+        return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
+    }
+    within_budget(&app, &identity)?;
+    let found = app.loader.channel(&name).await?;
+    let may = identity.user.kind == UserKind::Operator
+        || found.as_ref().is_some_and(|channel| channel.is_owned_by(&identity.key()));
+    if !may {
+        let message = "there is no such dialog, or not for this user";
+        return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
+    }
+    drop(found);
+    app.delete_dialog(name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A dialog lasts, so it costs more than a message.
+fn within_quota(app: &App, identity: &Identity, address: IpAddr) -> Result<(), HttpError> {
+    let budget = app.config.limits.new_dialogs;
+    let refused = |wait| too_many("too many dialogs were created; wait a little", wait);
+    match identity.user.kind {
+        // Anybody can be as many guests as they like.
+        UserKind::Guest => app.gate.creates("dialog", address, budget).map_err(refused),
+        _ => {
+            let place = format!("dialogs:{}", identity.key());
+            app.engine.limiter.take(&place, budget, clock::mono()).map_err(refused)
+        }
+    }
+}
+
+fn channel(id: &str) -> Option<String> {
+    let name = format!("{DIALOG_PREFIX}{id}");
+    (!id.is_empty() && is_channel_name(&name)).then_some(name)
+}
+
+fn bad_id() -> HttpError {
+    bad_request("`id` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -")
+}

@@ -1,0 +1,90 @@
+//! Clients that mean no harm: some write all the time, and now and then another one comes.
+
+use crate::Failure;
+use crate::process::dialog;
+use crate::wire::{self, Client};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// How many write.
+const WRITERS: u8 = 4;
+/// How often each of them does.
+const PAUSE: Duration = Duration::from_millis(60);
+/// How often somebody new comes.
+const ARRIVES: Duration = Duration::from_millis(500);
+
+/// They, and where.
+pub(crate) struct Honest {
+    address: SocketAddr,
+    writers: Vec<Client>,
+    arrived: u8,
+}
+
+/// What they noticed.
+#[derive(Default)]
+pub(crate) struct Noticed {
+    waits: Vec<Duration>,
+    /// How many of those who came were not let in.
+    pub(crate) refused: u32,
+}
+
+impl Noticed {
+    /// In how many ms 99 of 100 messages were acknowledged.
+    pub(crate) fn p99_ms(&self) -> f64 {
+        let mut waits = self.waits.clone();
+        waits.sort_unstable();
+        let at = (waits.len() * 99 / 100).min(waits.len().saturating_sub(1));
+        waits.get(at).copied().unwrap_or_default().as_secs_f64() * 1_000.0
+    }
+}
+
+impl Honest {
+    /// Each from an address of its own.
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Honest, Failure> {
+        let mut writers = Vec::new();
+        for n in 0..WRITERS {
+            let subs = json!([{"ch": format!("dialog:{}", dialog(0)), "tail": 0}]);
+            writers.push(Client::welcome(address, 2 + n, &format!("honest-{n}"), subs).await?);
+        }
+        Ok(Honest { address, writers, arrived: 0 })
+    }
+
+    /// Lets them write for this time.
+    pub(crate) async fn write(&mut self, time: Duration) -> Result<Noticed, Failure> {
+        let until = Instant::now() + time;
+        let mut tasks = JoinSet::new();
+        for writer in self.writers.drain(..) {
+            tasks.spawn(write(writer, until));
+        }
+        let mut noticed = Noticed::default();
+        while Instant::now() < until {
+            tokio::time::sleep(ARRIVES).await;
+            let (address, number) = (self.address, self.arrived);
+            self.arrived = (self.arrived + 1) % 100;
+            let came = Client::welcome(address, 100 + number, &format!("guest-{number}"), json!([])).await;
+            noticed.refused += u32::from(came.is_err());
+        }
+        while let Some(done) = tasks.join_next().await {
+            let (writer, mut waits) = done??;
+            self.writers.push(writer);
+            noticed.waits.append(&mut waits);
+        }
+        Ok(noticed)
+    }
+}
+
+async fn write(mut writer: Client, until: Instant) -> Result<(Client, Vec<Duration>), Failure> {
+    let mut waits = Vec::new();
+    while Instant::now() < until {
+        let op = json!({"t": "op", "id": wire::id(), "ch": format!("dialog:{}", dialog(0)), "kind": "message",
+            "body": {"text": "an honest word"}});
+        let begun = Instant::now();
+        writer.send(&op).await?;
+        writer.until("ok").await?;
+        waits.push(begun.elapsed());
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok((writer, waits))
+}
