@@ -119,8 +119,6 @@ pub struct Session {
     place: Option<Place>,
     address: IpAddr,
     identity: Option<Arc<Identity>>,
-    /// Where it comes from, as far as addresses are counted.
-    address: IpAddr,
     seats: Arc<Seats>,
     /// Frames of the last message that are still to be handled.
     todo: VecDeque<ClientFrame>,
@@ -199,7 +197,6 @@ impl Session {
             place: None,
             address: peer.address,
             identity: None,
-            address,
             todo: VecDeque::new(),
             waiting: None,
             pings: 0,
@@ -668,7 +665,7 @@ impl Session {
     /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all of an address share.
     fn asker<'a>(&'a self, identity: &'a Identity) -> Asker<'a> {
         let owner = match identity.user.kind {
-            UserKind::Guest => Owner::from(self.address.to_string()),
+            UserKind::Guest => Owner::from(crate::counted(self.address).to_string()),
             _ => Owner::from(identity.user.id.as_str()),
         };
         Asker { outgoing: &self.outgoing, identity, owner }
