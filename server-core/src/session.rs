@@ -663,11 +663,14 @@ impl Session {
         Flow::Ready
     }
 
-    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all of an address share.
+    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all
+    /// of an address share, unless all clients have one.
     fn asker<'a>(&'a self, identity: &'a Identity) -> Asker<'a> {
         let owner = match identity.user.kind {
-            UserKind::Guest => Owner::from(self.address.to_string()),
-            _ => Owner::from(identity.user.id.as_str()),
+            UserKind::Guest if self.engine.handshakes.is_some() => {
+                Owner::from(crate::counted(self.address).to_string())
+            }
+            _ => Owner::from(identity.key()),
         };
         Asker { outgoing: &self.outgoing, identity, owner }
     }
