@@ -1,27 +1,23 @@
-// Bundles the package and the demo page. `node build.mjs [DEMO_FOLDER]`, after npm/wasm/ was made.
-import { createHash } from "node:crypto";
-import { cp, mkdir, readFile, rm } from "node:fs/promises";
+// Bundles the package: `node build.mjs`, after npm/wasm/ was made. What it shares with site.mjs is exported.
+import { cp, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, "dist");
-const demo = process.argv[2];
 
-/** Leaves imports of the client out of a bundle, so that a page loads it once whoever needs it. */
-const shareClient = (path) => ({
+/** Leaves imports of the client, and of the widget, out of a bundle, so that a page loads each once whoever needs it. */
+export const shareClient = (client, widget) => ({
   name: "share-client",
   setup(bundle) {
-    bundle.onResolve({ filter: /^(\.\.\/index\.ts|tidewire)$/ }, () => ({ path, external: true }));
-    bundle.onResolve({ filter: /^tidewire\/widget$/ }, () => ({
-      path: path.replace("index.js", "widget.js"),
-      external: true,
-    }));
+    bundle.onResolve({ filter: /^(\.\.\/index\.ts|tidewire)$/ }, () => ({ path: client, external: true }));
+    bundle.onResolve({ filter: /^\.\.\/own\.ts$/ }, () => ({ path: client.replace("index", "own"), external: true }));
+    bundle.onResolve({ filter: /^tidewire\/widget$/ }, () => ({ path: widget, external: true }));
   },
 });
 
-const common = {
+export const common = {
   bundle: true,
   format: "esm",
   target: "es2022",
@@ -34,84 +30,36 @@ const common = {
   treeShaking: true,
 };
 
-await mkdir(dist, { recursive: true });
-// What few networks need is loaded by those few.
+// What few networks, or few pages, need is loaded by those few.
 const apart = {
   name: "apart",
   setup(bundle) {
     bundle.onResolve({ filter: /^\.\/http\.ts$/ }, () => ({ path: "./requests.js", external: true }));
     bundle.onResolve({ filter: /^\.\/tables\.ts$/ }, () => ({ path: "./tables.js", external: true }));
+    bundle.onResolve({ filter: /^\.\/own\.ts$/ }, () => ({ path: "./own.js", external: true }));
   },
 };
-await build({ ...common, entryPoints: [join(here, "src/index.ts")], outfile: join(dist, "index.js"), plugins: [apart] });
-await build({ ...common, entryPoints: [join(here, "src/http.ts")], outfile: join(dist, "requests.js") });
-// Its glue is another module's, its errors are the client's.
+// What is loaded beside the client has the client's errors.
 const client = {
   name: "client",
   setup(bundle) {
     bundle.onResolve({ filter: /\/types\.ts$/ }, () => ({ path: "./index.js", external: true }));
   },
 };
-await build({
-  ...common,
-  alias: { "tidewire-glue": join(here, "wasm/tables.js") },
-  entryPoints: [join(here, "src/tables.ts")],
-  outfile: join(dist, "tables.js"),
-  plugins: [client],
-});
-await build({
-  ...common,
-  entryPoints: [join(here, "src/widget/widget.ts")],
-  outfile: join(dist, "widget.js"),
-  plugins: [shareClient("./index.js")],
-});
-for (const file of ["core.wasm", "tables.wasm"]) await cp(join(here, "wasm", file), join(dist, file));
 
-if (demo !== undefined) {
-  const source = join(here, "../examples/demo");
-  await rm(demo, { recursive: true, force: true });
-  await mkdir(join(demo, "tidewire"), { recursive: true });
-  await build({
-    ...common,
-    sourcemap: false,
-    entryPoints: [join(source, "demo.ts")],
-    outfile: join(demo, "demo.js"),
-    plugins: [shareClient("./tidewire/index.js")],
+async function bundlePackage() {
+  await mkdir(dist, { recursive: true });
+  const bundled = (entry, file, more = {}) =>
+    build({ ...common, entryPoints: [join(here, "src", entry)], outfile: join(dist, file), ...more });
+  await bundled("index.ts", "index.js", { plugins: [apart] });
+  await bundled("http.ts", "requests.js");
+  await bundled("own.ts", "own.js", { plugins: [client] });
+  await bundled("tables.ts", "tables.js", {
+    alias: { "tidewire-glue": join(here, "wasm/tables.js") },
+    plugins: [client],
   });
-  await build({
-    ...common,
-    sourcemap: false,
-    entryPoints: [join(source, "dashboard/dashboard.ts")],
-    outfile: join(demo, "dashboard/dashboard.js"),
-    plugins: [shareClient("../tidewire/index.js")],
-  });
-  for (const file of ["index.html", "demo.css", "icon.svg", "dashboard/index.html", "dashboard/dashboard.css"])
-    await cp(join(source, file), join(demo, file));
-  for (const file of ["index.js", "requests.js", "tables.js", "widget.js", "core.wasm", "tables.wasm"])
-    await cp(join(dist, file), join(demo, "tidewire", file));
-  // The service worker changes with every file it keeps, so that browsers take the new ones.
-  const files = [
-    "index.html",
-    "demo.css",
-    "icon.svg",
-    "demo.js",
-    "dashboard/index.html",
-    "dashboard/dashboard.css",
-    "dashboard/dashboard.js",
-    "tidewire/index.js",
-    "tidewire/requests.js",
-    "tidewire/tables.js",
-    "tidewire/widget.js",
-    "tidewire/core.wasm",
-    "tidewire/tables.wasm",
-  ];
-  const hash = createHash("sha256");
-  for (const file of files) hash.update(await readFile(join(demo, file)));
-  await build({
-    ...common,
-    sourcemap: false,
-    entryPoints: [join(source, "sw.ts")],
-    outfile: join(demo, "sw.js"),
-    define: { FILES: JSON.stringify(files), VERSION: JSON.stringify(hash.digest("hex").slice(0, 16)) },
-  });
+  await bundled("widget/widget.ts", "widget.js", { plugins: [shareClient("./index.js")] });
+  for (const file of ["core.wasm", "tables.wasm"]) await cp(join(here, "wasm", file), join(dist, file));
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await bundlePackage();

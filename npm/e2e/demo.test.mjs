@@ -92,6 +92,8 @@ test("stop in the middle of an answer, write, reload, start: everything once, in
     (await rowsOf(page)).filter((r) => r.own).map((r) => r.text),
     ["Tell me about the tide", "first while away", "second while away"],
   );
+  const kept = (await rowsOf(page)).find((r) => r.id === streaming.id)?.text ?? "";
+  assert.ok(kept.length > 20 && (partial.startsWith(kept) || kept.startsWith(partial)), `the answer is there: ${kept}`);
   await shoot(page, "demo-5-reloaded-offline");
 
   await stage.server.start();
@@ -137,6 +139,33 @@ test("a killed server loses nothing that was marked as sent", async () => {
   assert.deepEqual(texts, ["one", "two", "three"]);
   assert.deepEqual(await stage.log(), texts);
   await until("the operator is back too", async () => (await page.locator("#operator-state").textContent()) === "Online");
+});
+
+test("what an answer had said when the server was killed is there after a reload, while the server is still away", async () => {
+  const page = await visit();
+  await online(page);
+  await pageIsKept(page);
+  await say(page, "Tell me a long story");
+  const streaming = await until(
+    "it streams",
+    row(page, (r) => r.state === "streaming" && r.text.length > 40),
+  );
+  await stage.server.stop("SIGKILL");
+  const before = (await rowsOf(page)).find((r) => r.id === streaming.id).text;
+  await page.waitForTimeout(500);
+  await page.reload();
+  const after = await until(
+    "the row is back",
+    row(page, (r) => r.id === streaming.id),
+  );
+  assert.ok(after.text.length > 20 && before.startsWith(after.text), `${before} | ${after.text}`);
+  await shoot(page, "demo-killed-reloaded");
+  await stage.server.start();
+  await until(
+    "it ends honestly",
+    row(page, (r) => r.id === streaming.id && r.state === "interrupted" && r.text.startsWith(before)),
+    40_000,
+  );
 });
 
 test("the operator stops an answer, and both sides see where it ended", async () => {
@@ -327,9 +356,10 @@ test("a page of another site uses the element with one tag and one script", asyn
     page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
     await page.goto(`${other.origin}/site/index.html`);
     await page.evaluate((origin) => {
-      const chat = document.querySelector("tidewire-chat");
-      chat.setAttribute("server", origin);
-      chat.setAttribute("dialog", "demo");
+      const chat = document.createElement("tidewire-chat");
+      for (const [name, value] of Object.entries({ server: origin, dialog: "demo", name: "elsewhere" }))
+        chat.setAttribute(name, value);
+      document.body.append(chat);
     }, stage.server.origin);
     await online(page).catch(async (error) => assert.fail(`${error.message}: ${await statusOf(page)}: ${problems.join()}`));
     await say(page, "from elsewhere");
@@ -337,7 +367,6 @@ test("a page of another site uses the element with one tag and one script", asyn
       "it is sent",
       row(page, (r) => r.text === "from elsewhere" && r.state === "sent"),
     );
-    // The element's start without its attributes is told, not thrown.
     assert.deepEqual(problems, []);
   } finally {
     other.close();

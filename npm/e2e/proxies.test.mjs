@@ -18,8 +18,8 @@ const profile = (options) => stage.profile(options);
 const log = () => stage.log();
 
 /** A tab of Ada's whose client reaches the server at `url` and remembers how it stood. */
-async function tab(context, url, config = HASTY) {
-  const page = await stage.tab(context, { url, config });
+async function tab(context, url, config = HASTY, options = {}) {
+  const page = await stage.tab(context, { url, config, ...options });
   await page.evaluate(() => {
     window.states = [];
     window.client.subscribe(({ status }) => window.states.push(status.state));
@@ -166,7 +166,7 @@ test("tabs share a connection over plain requests, and the next one goes on with
 test("a page that is left says goodbye where the server would not notice it", async () => {
   const proxy = await put(startImpatientProxy(stage.server.origin));
   const context = await profile();
-  const page = await tab(context, proxy.origin, { ...PATIENT, transports: ["poll"] });
+  const page = await tab(context, proxy.origin, PATIENT, { transports: '["poll"]' });
   await isLive(page);
   assert.equal(await stage.connections(), 1);
   await page.goto("about:blank");

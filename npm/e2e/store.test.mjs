@@ -248,3 +248,58 @@ test("a full disk refuses what does not fit, keeps the rest, can be read, and ta
   while (failure === "full" && Date.now() < end) failure = await put("big", big);
   assert.equal(failure, null);
 });
+
+for (const [how, spoil] of [
+  ["is told with the event `close`", () => window.handle.dispatchEvent(new Event("close"))],
+  ["ended without a word, so that each transaction throws", () => window.handle.close()],
+  [
+    "breaks in the middle of a transaction",
+    () => {
+      const { put } = IDBObjectStore.prototype;
+      IDBObjectStore.prototype.put = function (...given) {
+        IDBObjectStore.prototype.put = put;
+        const request = put.apply(this, given);
+        this.transaction.abort();
+        return request;
+      };
+    },
+  ],
+]) {
+  test(`a connection to the store that ${how} is replaced by another one, and nothing is lost`, async () => {
+    await page.evaluate(async (spoil) => {
+      const { open } = indexedDB;
+      window.opened = 0;
+      IDBFactory.prototype.open = function (...given) {
+        const request = open.apply(this, given);
+        request.addEventListener("success", () => {
+          window.opened += 1;
+          window.handle = request.result;
+        });
+        return request;
+      };
+      const storage = await window.store.openIndexedDb("dying");
+      const put = (id) => storage.apply({ t: "put_op", id, record: `{"id":"${id}"}` });
+      const first = await put("1");
+      // biome-ignore lint/security/noGlobalEval: the test's own function
+      eval(`(${spoil})`)();
+      window.outcomes = [first, ...(await Promise.all([put("2"), put("3")])), await put("4")];
+      window.kept = (await storage.load()).ops;
+    }, String(spoil));
+    assert.deepEqual(await page.evaluate(() => window.outcomes), [null, null, null, null]);
+    assert.equal((await page.evaluate(() => window.kept)).length, 4);
+    assert.equal(await page.evaluate(() => window.opened), 2);
+  });
+}
+
+test("a browser that never answers is not waited for without end", async () => {
+  const code = await page.evaluate(async () => {
+    IDBFactory.prototype.open = () => ({});
+    const started = performance.now();
+    const outcome = await window.store.openIndexedDb("silent").then(
+      () => "opened",
+      (error) => error.message,
+    );
+    return `${outcome} ${performance.now() - started < 12_000}`;
+  });
+  assert.equal(code, "the browser does not answer true");
+});

@@ -244,8 +244,21 @@ test("dialogs: the leader opens what any tab opened, a late tab gets all rows, t
   assert.deepEqual(await textsOf(second), ["hello"]);
   await send(second, "again");
   await until("in order", async () => (await textsOf(first)).join() === "hello,again");
-  await first.evaluate(() => window.dialog.close());
+  await first.evaluate(() => {
+    window.other = window.client.dialog("demo");
+    window.dialog.close();
+    window.dialog.close();
+  });
   await send(second, "still there");
+  await settled(second, "still there");
+  await until("the other handle hears it", () =>
+    first.evaluate(() => window.other.getState().rows.some((row) => row.text === "still there")),
+  );
+  assert.deepEqual(await first.evaluate(() => [window.dialog, window.other].map((handle) => handle.getState().sync)), [
+    "closed",
+    "live",
+  ]);
+  await first.evaluate(() => window.other.close());
   await settled(second, "still there");
   assert.ok(!said.some((frame) => frame.includes("unsub")), "the other tab still has it open");
   await second.close();

@@ -1,53 +1,11 @@
 // The element in every state that a person may see, over a pretended client.
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { after, before, test } from "node:test";
-import { launch, serveFiles, shoot, top } from "./browser.mjs";
+import { afterEach, test } from "node:test";
+import { shoot } from "./browser.mjs";
+import { ADA, AI, close, OLIVIA, open, page, row, say, status } from "./gallery.mjs";
 
-let browser;
-let site;
-let page;
+afterEach(close);
 
-const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'";
-const ADA = { id: "guest:1", name: "Ada", kind: "guest" };
-const AI = { id: "ai", name: "Assistant", kind: "ai" };
-const OLIVIA = { id: "op", name: "Olivia", kind: "operator" };
-const NOON = new Date(new Date().setHours(12, 0, 0, 0)).getTime();
-
-let counter = 0;
-const row = (by, text, state, more = {}) => {
-  counter += 1;
-  const kind = by === AI ? "answer" : "message";
-  const at = NOON + counter * 20_000;
-  return { id: `r${counter}`, kind, by, own: by === ADA, text, at, offset: counter, state, code: null, ...more };
-};
-
-before(async () => {
-  browser = await launch();
-  site = await serveFiles(
-    { "/gallery/": join(top, "npm/e2e/gallery"), "/dist/": join(top, "npm/dist") },
-    { "content-security-policy": POLICY },
-  );
-});
-
-after(async () => {
-  await browser?.close();
-  site?.close();
-});
-
-async function open(options = {}) {
-  page = await browser.newPage({ viewport: { width: 460, height: 600 }, ...options });
-  page.problems = [];
-  page.on("console", (message) => message.type() === "error" && page.problems.push(message.text()));
-  page.on("pageerror", (error) => page.problems.push(String(error)));
-  await page.goto(`${site.origin}/gallery/index.html`);
-  await page.waitForFunction(() => window.chat?.shadowRoot?.querySelector("textarea"));
-  await page.waitForTimeout(50);
-  return page;
-}
-
-const say = (part, value) => page.evaluate(([part, value]) => window.client[part](value), [part, value]);
-const status = () => page.locator("tidewire-chat .status .words").textContent();
 const online = { state: "online" };
 
 const conversation = () => [
@@ -93,7 +51,6 @@ test("every state of the connection is said in words", async () => {
   await say("state", { storage: "storage_unavailable" });
   await page.getByText("keeps nothing for this page").waitFor();
   assert.deepEqual(page.problems, []);
-  await page.close();
 });
 
 for (const scheme of ["light", "dark"]) {
@@ -128,7 +85,6 @@ for (const scheme of ["light", "dark"]) {
       });
       assert.equal(sideways, false, "nothing scrolls sideways");
       assert.deepEqual(page.problems, []);
-      await page.close();
     });
   }
 }
@@ -150,7 +106,6 @@ test("an answer streams into its row, and Stop is offered while it does", async 
   await say("show", { rows: [...rows, { ...answer, text: "The tide comes in", state: "stopped" }], run: null });
   assert.equal(await page.getByRole("button", { name: "Stop the answer" }).count(), 0);
   assert.match(await page.locator("tidewire-chat .log").textContent(), /Stopped/);
-  await page.close();
 });
 
 test("the keyboard is enough: Enter sends, Shift+Enter breaks the line, Escape leaves, input methods keep their Enter", async () => {
@@ -170,7 +125,6 @@ test("the keyboard is enough: Enter sends, Shift+Enter breaks the line, Escape l
   assert.equal(await input.inputValue(), "");
   await page.keyboard.press("Escape");
   assert.equal(await page.evaluate(() => window.chat.shadowRoot.activeElement), null);
-  await page.close();
 });
 
 test("a message that is too long is told so before it is sent", async () => {
@@ -182,7 +136,6 @@ test("a message that is too long is told so before it is sent", async () => {
   await shoot(page, "widget-too-long");
   await input.fill("short");
   assert.equal(await page.getByText("Too long by").isVisible(), false);
-  await page.close();
 });
 
 test("a message that the client refuses stays in the field, with the reason", async () => {
@@ -200,7 +153,6 @@ test("a message that the client refuses stays in the field, with the reason", as
   await input.press("Enter");
   await page.getByText("Not sent: too many messages wait already.").waitFor();
   assert.equal(await input.inputValue(), "one more");
-  await page.close();
 });
 
 test("a failed message can be retried and discarded", async () => {
@@ -214,7 +166,6 @@ test("a failed message can be retried and discarded", async () => {
     ["retry", failed.id],
     ["discard", failed.id],
   ]);
-  await page.close();
 });
 
 test("a reader of old rows stays there and is told of new ones", async () => {
@@ -235,7 +186,6 @@ test("a reader of old rows stays there and is told of new ones", async () => {
   await shoot(page, "widget-new-messages");
   await page.getByRole("button", { name: "New messages" }).click();
   assert.ok(await end());
-  await page.close();
 });
 
 test("text is shown as it is: markup in a message stays text", async () => {
@@ -244,7 +194,6 @@ test("text is shown as it is: markup in a message stays text", async () => {
   await say("show", { rows: [row(OLIVIA, evil, "sent")], sync: "live" });
   assert.equal(await page.locator("tidewire-chat .bubble").textContent(), evil);
   assert.equal(await page.evaluate(() => window.evil), undefined);
-  await page.close();
 });
 
 test("a screen reader hears the beginning and the whole of an answer, once each", async () => {
@@ -263,5 +212,4 @@ test("a screen reader hears the beginning and the whole of an answer, once each"
   await say("show", { rows: [{ ...answer, text: "One two three", state: "done" }], run: null });
   assert.deepEqual(await page.evaluate(() => window.heard), ["Answer started", "Assistant: One two three"]);
   assert.equal(await page.locator("tidewire-chat .log").getAttribute("aria-live"), "off");
-  await page.close();
 });

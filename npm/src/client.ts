@@ -1,32 +1,45 @@
-import type { DialogHost } from "./dialog.ts";
+import type { ConversationHost } from "./conversation.ts";
+import { Conversation } from "./conversation.ts";
 import { Dialog } from "./dialog.ts";
 import type { CoreEvent } from "./driver.ts";
 import { Driver, monotonic } from "./driver.ts";
+import { callable, text } from "./given.ts";
 import { openIndexedDb } from "./indexeddb.ts";
-import type { Transport } from "./link.ts";
+import { reasonOf } from "./json.ts";
+import { forgetScope } from "./kept.ts";
+import type { Place } from "./options.ts";
+import { optionsOf, placeOf, TRANSPORTS } from "./options.ts";
+import type { OwnConversation } from "./own.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
 import type { TablesClient } from "./tables.ts";
 import type { Draft, Leadership, TabsHost } from "./tabs.ts";
 import { CHANNEL, canShare, Tabs } from "./tabs.ts";
-import { forgetGuest, guestToken } from "./token.ts";
-import type { ClientOptions, ClientState, ConnectionState, Listener, Outgoing, Report, Status, Store } from "./types.ts";
+import { guestToken } from "./token.ts";
+import type {
+  ClientOptions,
+  ClientState,
+  ConnectionState,
+  Listener,
+  Outgoing,
+  Report,
+  Status,
+  Store,
+  TokenProvider,
+} from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { createCore, loadCore } from "./wasm.ts";
 
-/** All that there are, the best first. */
-const TRANSPORTS: readonly Transport[] = ["websocket", "stream", "long_poll", "poll"];
-
 const INITIAL: ClientState = {
-  status: { state: "idle", attempt: 0, retryAt: null, cause: null, waiting: 0 },
+  status: { state: "idle", attempt: 0, retryAt: null, cause: null, message: null, waiting: 0 },
   user: null,
   storage: null,
 };
-
 type Tables = typeof import("./tables.ts");
 
 interface Waiting {
+  readonly acked: Promise<{ offset: number }>;
   resolve(at: { offset: number }): void;
   reject(error: TidewireError): void;
 }
@@ -37,7 +50,8 @@ interface Waiting {
  */
 export function createClient(options: ClientOptions & { tables: true }): Promise<TablesClient>;
 export function createClient(options: ClientOptions): Promise<Client>;
-export async function createClient(options: ClientOptions): Promise<Client> {
+export async function createClient(given: ClientOptions): Promise<Client> {
+  const options = optionsOf(given);
   const place = placeOf(options);
   const [shared, add] = await Promise.all([isShared(options, place.scope), load(options)]);
   const client = new Client(options, place, shared, add);
@@ -61,22 +75,6 @@ async function load({ tables, wasm }: ClientOptions): Promise<Tables | undefined
   }
   await loadCore(wasm ?? new URL("./core.wasm", import.meta.url));
   return undefined;
-}
-
-/** Where a client connects, and the name of all that it keeps and shares: nothing is ever shared under another one. */
-interface Place {
-  readonly server: URL;
-  readonly origin: string;
-  readonly scope: string;
-}
-
-function placeOf(options: ClientOptions): Place {
-  const server = new URL(options.url);
-  if (options.user === "") throw new TidewireError("bad_config", "user must not be empty", false);
-  const guest = options.token === undefined ? "guest" : "any";
-  const whose = options.user === undefined ? guest : `user ${options.user}`;
-  const scope = [server.origin, options.name ?? "default", whose].map(encodeURIComponent).join("/");
-  return { server, origin: originOf(server), scope };
 }
 
 /**
@@ -105,15 +103,23 @@ export class Client implements Store<ClientState> {
   readonly #place: Place;
   readonly #scheduler = new Scheduler();
   readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
-  readonly #dialogs = new Map<string, Dialog>();
+  readonly #dialogs = new Map<string, Conversation>();
   readonly #waiting = new Map<string, Waiting>();
   readonly #tabs: Tabs;
   readonly #tables: Tables | undefined;
-  readonly #host: DialogHost;
+  readonly #host: ConversationHost;
+  readonly #token: TokenProvider;
+  #own: Promise<OwnConversation> | undefined;
+  /** The token that was fetched here last. */
+  #lastToken: string | undefined;
+  /** Reject what waits for something else than an answer. */
+  readonly #endings = new Set<(error: TidewireError) => void>();
   /** The shared connection, whether or not this tab wants it. */
   #status: Status = INITIAL.status;
   /** What this tab says instead while it wants no connection. */
   #rest: "idle" | "closed" | null = "idle";
+  /** Why it is of no more use. */
+  #over: TidewireError | undefined;
   /** Whether there is anything on the device to be wiped. */
   #keeps = false;
 
@@ -122,6 +128,12 @@ export class Client implements Store<ClientState> {
     this.#options = options;
     this.#place = place;
     this.#tables = tables;
+    const provider = options.token ?? guestToken(place.server, { ...options.guest, name: place.scope });
+    this.#token = async (why) => {
+      const token = await provider(why);
+      this.#lastToken = typeof token === "string" ? token : undefined;
+      return token;
+    };
     this.#host = {
       draft: (command) => this.#tabs.draft(command),
       send: (draft) => this.#send(draft),
@@ -159,13 +171,19 @@ export class Client implements Store<ClientState> {
 
   readonly getInitialState = (): ClientState => INITIAL;
 
-  readonly subscribe = (listener: Listener<ClientState>): (() => void) => this.#store.subscribe(listener);
+  readonly subscribe = (listener: Listener<ClientState>): (() => void) =>
+    this.#store.subscribe(callable(listener, "client.subscribe: listener"));
 
   /** Wants to be connected, from now on and whatever happens. Also the way out of `failed`, and at once out of a pause. */
   readonly connect = (): void => {
     this.#rest = null;
     this.#store.set({ ...this.getState(), status: this.#status });
     this.#tabs.connect();
+  };
+
+  /** Tries now what waits for its next attempt: the connection, or a dialog that was refused for now. Nothing while this tab is closed. */
+  readonly retryNow = (): void => {
+    if (this.#rest === null) this.#tabs.connect();
   };
 
   /**
@@ -175,7 +193,7 @@ export class Client implements Store<ClientState> {
   readonly close = (): void => {
     this.#rest = "closed";
     this.#tabs.changed();
-    this.#show({ ...this.#status, state: "closed", attempt: 0, retryAt: null, cause: null });
+    this.#show({ ...this.#status, state: "closed", attempt: 0, retryAt: null, cause: null, message: null });
     this.#rejectAll(new TidewireError("closed", "the client was closed; the message is sent by the next connection", true));
   };
 
@@ -183,6 +201,8 @@ export class Client implements Store<ClientState> {
   readonly dispose = (): void => {
     if (this.#rest !== "closed") this.close();
     this.#tabs.dispose();
+    // Also what was written since it was closed.
+    this.#finish(new TidewireError("closed", "the client was disposed of; what is stored is sent by the next one", true));
   };
 
   /**
@@ -191,7 +211,8 @@ export class Client implements Store<ClientState> {
    */
   readonly logout = async (): Promise<void> => {
     const { scope } = this.#place;
-    if (this.#options.token === undefined) forgetGuest(scope);
+    forgetScope(scope);
+    this.#lastToken = undefined;
     await this.#tabs.logout(async (known) => {
       if (!this.#keeps) return;
       try {
@@ -210,27 +231,102 @@ export class Client implements Store<ClientState> {
   /** What happened lately, and the counters: for a bug report. In a follower it is what the leader told it last; asking brings the next. */
   readonly explain = (): Report => this.#tabs.explain();
 
-  /** A dialog, always the same object for the same id. Throws a {@link TidewireError}: `bad_channel`, `too_many_subscriptions`. */
+  /**
+   * Opens a dialog: each call gives a handle of its own, to be closed when nobody looks any more. Throws a {@link TidewireError}: `bad_channel`,
+   * `too_many_subscriptions`.
+   */
   readonly dialog = (id: string): Dialog => {
-    const known = this.#dialogs.get(id);
-    if (known !== undefined) return known;
-    const dialog = new Dialog(id, this.#host, this.#scheduler);
-    this.#dialogs.set(id, dialog);
+    const name = text(id, "client.dialog: id");
+    if (name === "") throw new TidewireError("bad_channel", "client.dialog: id must not be empty", false);
+    const conversation = this.#dialogs.get(name) ?? this.#openDialog(name);
+    const dialog = new Dialog(conversation, this.#scheduler);
+    conversation.hold(dialog);
+    return dialog;
+  };
+
+  /**
+   * Opens the conversation that belongs to this user alone. The server makes it the first time, which takes a connection; from then on this
+   * browser knows it, and opens it without one. Rejects with a {@link TidewireError}: what the server refuses for good, `closed`, `logged_out`.
+   */
+  readonly ownDialog = async (): Promise<Dialog> => {
+    const ended = this.#ending();
+    try {
+      const find = async (): Promise<string> => {
+        const own = await this.#loadOwn();
+        const id = await own.id();
+        const refused = this.#dialogs.get(id)?.state.error?.code;
+        if (refused !== "forbidden" && refused !== "unknown_channel") return id;
+        // The guest that it was made for is gone.
+        own.forget(id);
+        return own.id();
+      };
+      const id = await Promise.race([find(), ended.promise]);
+      return this.dialog(id);
+    } finally {
+      ended.cancel();
+    }
+  };
+
+  #loadOwn(): Promise<OwnConversation> {
+    const { origin, scope } = this.#place;
+    const token: TokenProvider = async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why);
+    this.#own ??= import("./own.ts").then(
+      ({ OwnConversation }) => new OwnConversation({ origin, scope, token, online: () => this.#whenOnline() }),
+      (error) => {
+        this.#own = undefined;
+        throw new TidewireError("core_unavailable", `own.js could not be loaded: ${reasonOf(error)}`, true);
+      },
+    );
+    return this.#own;
+  }
+
+  #openDialog(id: string): Conversation {
+    const conversation = new Conversation(id, this.#host);
+    this.#dialogs.set(id, conversation);
     try {
       this.#tabs.open(id);
     } catch (error) {
       this.#dialogs.delete(id);
       throw error;
     }
-    return dialog;
-  };
+    return conversation;
+  }
+
+  /** Rejects when nothing more can be waited for. */
+  #ending(): { readonly promise: Promise<never>; cancel(): void } {
+    const { promise, reject } = withResolvers<never>();
+    promise.catch(() => {});
+    if (this.#over !== undefined) reject(this.#over);
+    this.#endings.add(reject);
+    return { promise, cancel: () => this.#endings.delete(reject) };
+  }
+
+  /** Resolves when there is a connection. */
+  async #whenOnline(): Promise<void> {
+    const ended = this.#ending();
+    let end = (): void => {};
+    const online = new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (this.#status.state === "online" && this.#rest === null) resolve();
+      };
+      end = this.#store.subscribe(look);
+      look();
+    });
+    try {
+      if (this.#rest === "closed") throw new TidewireError("closed", "this client was closed", true);
+      await Promise.race([online, ended.promise]);
+    } finally {
+      end();
+      ended.cancel();
+    }
+  }
 
   #forget(id: string): void {
     if (this.#dialogs.delete(id)) this.#tabs.close(id);
   }
 
   #drive(storage: Storage, restored: Restored, event: (event: CoreEvent) => void): Driver {
-    const { config, token, guest, transports = TRANSPORTS } = this.#options;
+    const { config, transports = TRANSPORTS } = this.#options;
     return new Driver({
       core: (this.#tables?.createCore ?? createCore)(
         { agent: "tidewire-js", transports, ...config },
@@ -240,7 +336,7 @@ export class Client implements Store<ClientState> {
       ),
       origin: this.#place.origin,
       storage,
-      token: token ?? guestToken(this.#place.server, { ...guest, name: this.#place.scope }),
+      token: this.#token,
       event,
     });
   }
@@ -265,16 +361,24 @@ export class Client implements Store<ClientState> {
 
   #send(draft: Draft): Outgoing {
     const { id } = draft;
-    const acked = new Promise<{ offset: number }>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    // The row shows a failure too, so nobody has to look at the promise.
-    acked.catch(() => {});
+    const known = this.#waiting.get(id);
+    const { acked } = known ?? this.#await(id);
     try {
       this.#tabs.send(draft);
     } catch (error) {
-      this.#waiting.delete(id);
+      if (known === undefined) this.#waiting.delete(id);
       throw error;
     }
     return { id, acked };
+  }
+
+  #await(id: string): Waiting {
+    const { promise: acked, ...settling } = withResolvers<{ offset: number }>();
+    // The row shows a failure too, so nobody has to look at the promise.
+    acked.catch(() => {});
+    const waiting = { acked, ...settling };
+    this.#waiting.set(id, waiting);
+    return waiting;
   }
 
   #apply(event: CoreEvent): void {
@@ -283,7 +387,8 @@ export class Client implements Store<ClientState> {
       case "status": {
         const retryAt = event.retry_in_ms === undefined ? null : Date.now() + event.retry_in_ms;
         const { attempt, waiting } = event;
-        this.#show({ state: event.state as ConnectionState, attempt, retryAt, cause: event.cause ?? null, waiting });
+        const { cause = null, message = null } = event;
+        this.#show({ state: event.state as ConnectionState, attempt, retryAt, cause, message, waiting });
         break;
       }
       case "user":
@@ -313,6 +418,11 @@ export class Client implements Store<ClientState> {
     const shown =
       this.#rest === null || status.cause === "core_crashed" ? status : { ...status, state: this.#rest, retryAt: null };
     this.#store.set({ ...this.getState(), status: shown });
+    if (status.cause === "core_crashed") {
+      this.#finish(
+        new TidewireError("core_crashed", "the core crashed; reload the page: what is stored is sent then", true),
+      );
+    }
   }
 
   #settle(event: Extract<CoreEvent, { t: "op" }>): void {
@@ -333,8 +443,16 @@ export class Client implements Store<ClientState> {
     this.#waiting.delete(id);
   }
 
+  /** Nothing more comes, now or later. */
+  #finish(error: TidewireError): void {
+    this.#over ??= error;
+    this.#rejectAll(error);
+  }
+
   #rejectAll(error: TidewireError): void {
     for (const id of [...this.#waiting.keys()]) this.#reject(id, error);
+    for (const end of [...this.#endings]) end(error);
+    this.#endings.clear();
   }
 
   #wiped(): void {
@@ -346,8 +464,13 @@ export class Client implements Store<ClientState> {
   }
 }
 
-function originOf(server: URL): string {
-  const origin = server.origin.replace(/^ws/, "http");
-  if (origin.startsWith("http")) return origin;
-  throw new TidewireError("bad_config", `url must begin with http: or https:, not ${server.protocol}`, false);
+/** `Promise.withResolvers`, which not all supported browsers have. */
+function withResolvers<T>(): { promise: Promise<T>; resolve(value: T): void; reject(error: TidewireError): void } {
+  let resolve = (_: T): void => {};
+  let reject = (_: TidewireError): void => {};
+  const promise = new Promise<T>((done, failed) => {
+    resolve = done;
+    reject = failed;
+  });
+  return { promise, resolve, reject };
 }

@@ -1,3 +1,5 @@
+import { kindOf, ours } from "./given.ts";
+import { encode, reasonOf } from "./json.ts";
 import { openLater } from "./later.ts";
 import type { Hint } from "./lifecycle.ts";
 import type { Link, Transport } from "./link.ts";
@@ -8,7 +10,7 @@ import type { Row, Signal, TokenProvider, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import type { CoreInstance } from "./wasm.ts";
 
-/** One change of a dialog's rows. Rows lack `offset` and `code` where there is none. */
+/** One change of a dialog's rows. Rows lack `offset`, `code` and `retryAt` where there is none. */
 export type RowChange =
   | { readonly t: "reset"; readonly rows: readonly WireRow[] }
   | { readonly t: "insert" | "update"; readonly index: number; readonly row: WireRow }
@@ -16,7 +18,11 @@ export type RowChange =
   | { readonly t: "remove"; readonly index: number };
 
 /** A row as the core writes it. */
-export type WireRow = Omit<Row, "offset" | "code"> & { readonly offset?: number; readonly code?: string };
+export type WireRow = Omit<Row, "offset" | "code" | "retryAt"> & {
+  readonly offset?: number;
+  readonly code?: string;
+  readonly retryAt?: number;
+};
 
 /** What the core tells the application. */
 export type CoreEvent =
@@ -26,6 +32,7 @@ export type CoreEvent =
       readonly attempt: number;
       readonly retry_in_ms?: number;
       readonly cause?: string;
+      readonly message?: string;
       readonly waiting: number;
     }
   | { readonly t: "user"; readonly user: User }
@@ -41,9 +48,10 @@ export type CoreEvent =
   | {
       readonly t: "channel";
       readonly channel: string;
-      readonly state: "syncing" | "live" | "reset" | "failed";
+      readonly state: "syncing" | "live" | "waiting" | "reset" | "failed";
       readonly reason?: string;
       readonly missed?: number;
+      readonly retry_in_ms?: number;
       readonly code?: string;
       readonly message?: string;
     }
@@ -96,8 +104,16 @@ type Effect =
 type Input =
   | Hint
   | { readonly t: "opened"; readonly conn: number }
-  | { readonly t: "closed"; readonly conn: number; readonly code: number }
-  | { readonly t: "token"; readonly ask: number; readonly token?: string; readonly error?: string }
+  | { readonly t: "closed"; readonly conn: number; readonly code: number; readonly cause?: string }
+  | { readonly t: "token"; readonly ask: number; readonly token: string }
+  | {
+      readonly t: "token";
+      readonly ask: number;
+      readonly error: string;
+      readonly message: string;
+      readonly terminal: boolean;
+      readonly retry_after_ms?: number;
+    }
   | { readonly t: "stored"; readonly store: number; readonly error?: string };
 
 /** Why the core refuses a command. */
@@ -150,7 +166,9 @@ export class Driver {
    */
   command(command: Command, accepted?: (answer: unknown) => void): void {
     if (this.#freed) throw new TidewireError("closed", "this client was disposed of", false);
-    const text = this.#guard(() => this.#parts.core.command(JSON.stringify(command), monotonic(), Date.now()));
+    // Outside of the guard: what can't be written is no fault of the core's.
+    const written = encode(command);
+    const text = this.#guard(() => this.#parts.core.command(written, monotonic(), Date.now()));
     if (text === undefined) throw new TidewireError("core_crashed", "the core crashed; reload the page", false);
     const answer = JSON.parse(text) as { ok?: unknown; error?: Refused };
     if (answer.error === undefined) accepted?.(answer.ok);
@@ -192,7 +210,8 @@ export class Driver {
 
   #handle(input: Input): void {
     if (this.#freed) return;
-    if (this.#guard(() => this.#parts.core.handle(JSON.stringify(input), monotonic(), Date.now())) === false) {
+    const written = encode(input);
+    if (this.#guard(() => this.#parts.core.handle(written, monotonic(), Date.now())) === false) {
       report(new TidewireError("bad_input", `the core did not understand ${input.t}`, false));
     }
     this.#drain();
@@ -268,8 +287,9 @@ export class Driver {
         this.#guard(() => this.#parts.core.received(conn, text, monotonic(), Date.now()));
         this.#drain();
       },
-      closed: (code) => {
-        if (this.#links.delete(conn)) this.#handle({ t: "closed", conn, code });
+      closed: (code, cause) => {
+        if (!this.#links.delete(conn)) return;
+        this.#handle({ t: "closed", conn, code, ...(cause === undefined ? {} : { cause }) });
       },
     });
     this.#links.set(conn, link);
@@ -285,10 +305,17 @@ export class Driver {
     // The provider is the application's: it must not run while the core is being drained.
     await Promise.resolve();
     try {
-      const token = await this.#parts.token(renew ? "renew" : "connect");
-      this.#handle(token === null ? { t: "token", ask, error: "unauthorized" } : { t: "token", ask, token });
-    } catch {
-      this.#handle({ t: "token", ask, error: "unavailable" });
+      const token: unknown = await this.#parts.token(renew ? "renew" : "connect");
+      if (typeof token === "string" && token !== "") return this.#handle({ t: "token", ask, token });
+      if (token === null) throw new TidewireError("unauthorized", "there is no token for this user", false);
+      throw new TidewireError(
+        "bad_token",
+        `the token provider gave ${kindOf(token)}; it must give a string, or null`,
+        false,
+      );
+    } catch (error) {
+      const { code = "token_unavailable", retryable = true } = ours(error) ?? {};
+      this.#handle({ t: "token", ask, error: code, message: reasonOf(error), terminal: !retryable });
     }
   }
 

@@ -29,7 +29,7 @@ export function openRequests(origin: string, transport: Transport, { opened, rec
   const ask = async (path: string, options: RequestInit): Promise<Response> => {
     // Neither a token nor the connection's id may follow a redirect.
     const response = await fetch(`${origin}/v1/http${path}`, { redirect: "error", cache: "no-store", signal, ...options });
-    if (!response.ok) throw new Error(`${response.status}`);
+    if (!response.ok) throw new Error(`http_${response.status}`);
     return response;
   };
 
@@ -94,14 +94,18 @@ export function openRequests(origin: string, transport: Transport, { opened, rec
     queue.push(text);
     if (sending) return;
     sending = true;
-    sendAll().catch(() => over.abort());
+    sendAll().catch((error) => over.abort(error));
   };
 
   run()
-    .catch(() => ABNORMAL)
-    .then((code) => {
+    .then((code): [number, string?] => [code])
+    // What a browser says of a network that failed is its own, and none of our codes.
+    .catch(({ message }: Partial<Error>): [number, string?] =>
+      message?.startsWith("http_") ? [ABNORMAL, message] : [ABNORMAL],
+    )
+    .then((end) => {
       over.abort();
-      closed(code);
+      closed(...end);
     });
 
   return {

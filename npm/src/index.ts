@@ -19,6 +19,7 @@ export type {
   Where,
 } from "./tables/types.ts";
 export type { TablesClient } from "./tables.ts";
+export type { GuestOptions, SessionPlace } from "./token.ts";
 export { guestToken } from "./token.ts";
 export type {
   ClientOptions,
@@ -31,10 +32,12 @@ export type {
   ReportEntry,
   Row,
   RowState,
+  SendOptions,
   Signal,
   Status,
   Store,
   TokenProvider,
   User,
+  WasmSource,
 } from "./types.ts";
 export { TidewireError } from "./types.ts";

@@ -6,6 +6,10 @@ const STORES = ["ops", "channels", "events", "profile", "leader", "tables"];
 const SLOT = "slot";
 /** How long another tab may block the opening, ms. */
 const BLOCKED_LIMIT = 3000;
+/** How long the opening may take at all: some browsers never answer. ms. */
+const OPEN_LIMIT = 8000;
+/** What is thrown by a connection that was ended. */
+const OVER = ["InvalidStateError", "UnknownError", "AbortError", "TransactionInactiveError"];
 const PROFILE_KEY = "profile";
 
 interface Waiting {
@@ -57,8 +61,7 @@ export class IndexedDbStorage implements Storage {
   }
 
   async load(): Promise<Restored> {
-    const database = await this.open();
-    return read(database.transaction(STORES, "readonly"));
+    return read(await this.#begin("readonly"));
   }
 
   /** Makes this the only one that writes, with a term above `known`, and reads what all before it wrote. */
@@ -83,9 +86,15 @@ export class IndexedDbStorage implements Storage {
     await Promise.all([replaceLeader(transaction, known, true), finished(transaction)]);
   }
 
-  async #begin(): Promise<IDBTransaction> {
-    const database = await this.open();
-    return database.transaction(STORES, "readwrite", { durability: "strict" });
+  async #begin(mode: "readonly" | "readwrite" = "readwrite"): Promise<IDBTransaction> {
+    const begin = async () => (await this.open()).transaction(STORES, mode, { durability: "strict" });
+    try {
+      return await begin();
+    } catch (error) {
+      if (!isOver(error)) throw error;
+      this.#database = undefined;
+      return begin();
+    }
   }
 
   apply(change: StoreChange): Promise<StorageFailure | null> {
@@ -135,7 +144,7 @@ export class IndexedDbStorage implements Storage {
     this.#writing = false;
   }
 
-  async #write(batch: readonly Waiting[]): Promise<StorageFailure | null> {
+  async #write(batch: readonly Waiting[], again = true): Promise<StorageFailure | null> {
     if (this.#replaced) return "unavailable";
     try {
       const transaction = await this.#begin();
@@ -150,7 +159,10 @@ export class IndexedDbStorage implements Storage {
       return null;
     } catch (error) {
       if (error instanceof DOMException && error.name === "ConstraintError") this.#replaced = true;
-      return failureOf(error);
+      if (!again || !isOver(error)) return failureOf(error);
+      // All of it once more by another connection: what was written already is written over with the same.
+      this.#database = undefined;
+      return this.#write(batch, false);
     }
   }
 }
@@ -191,6 +203,11 @@ async function replaceLeader(transaction: IDBTransaction, known: number, anew: b
   store.clear();
   store.put({ [SLOT]: 0, life }, term);
   return { term, life };
+}
+
+/** Whether a connection to the store is of no more use: iOS ends them in the background, some without a word. */
+function isOver(error: unknown): boolean {
+  return error === null || (error instanceof DOMException && OVER.includes(error.name));
 }
 
 function failureOf(error: unknown): StorageFailure {
@@ -242,7 +259,12 @@ function carryOut(transaction: IDBTransaction, change: StoreChange): void {
 function openDatabase(name: string, lost: () => void): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(name, VERSION);
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let late = false;
+    const give = (why: string) => () => {
+      late = true;
+      reject(new Error(why));
+    };
+    let timer = setTimeout(give("the browser does not answer"), OPEN_LIMIT);
     request.onupgradeneeded = ({ oldVersion }) => {
       const database = request.result;
       if (oldVersion < 1) {
@@ -255,12 +277,18 @@ function openDatabase(name: string, lost: () => void): Promise<IDBDatabase> {
       database.createObjectStore("tables");
     };
     request.onblocked = () => {
-      timer = setTimeout(() => reject(new Error("another tab blocks the store")), BLOCKED_LIMIT);
+      clearTimeout(timer);
+      timer = setTimeout(give("another tab blocks the store"), BLOCKED_LIMIT);
     };
-    request.onerror = () => reject(request.error);
+    request.onerror = () => {
+      clearTimeout(timer);
+      reject(request.error);
+    };
     request.onsuccess = () => {
       clearTimeout(timer);
       const database = request.result;
+      // Nobody waits for it any more.
+      if (late) return database.close();
       // Another tab wants a newer version: let it.
       database.onversionchange = () => {
         database.close();

@@ -5,8 +5,8 @@ export type Transport = "websocket" | "stream" | "long_poll" | "poll";
 export interface LinkReports {
   opened(): void;
   received(text: string): void;
-  /** It ended, or could not be opened. */
-  closed(code: number): void;
+  /** It ended, or could not be opened; `cause` is a stable code for why, where that is known. */
+  closed(code: number, cause?: string): void;
 }
 
 /** One attempt to reach the server, whatever carries it. */

@@ -1,5 +1,6 @@
 // Live tables: loaded beside the client only where they are asked for, with a core that has them.
 import type { Client } from "./client.ts";
+import { isList, list, settings, text, wrong } from "./given.ts";
 import type { Scheduler } from "./store.ts";
 import { Ferry } from "./tables/ferry.ts";
 import type { OpenTable, ReadyQuery, ReadyTables } from "./tables/ready.ts";
@@ -8,6 +9,7 @@ import { Table } from "./tables/table.ts";
 import type { TableEventName, TableOptions, TableRow } from "./tables/types.ts";
 import { filterOf, orderOf } from "./tables/where.ts";
 import type { Passenger, Seat } from "./tabs.ts";
+import type { WasmSource } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { loadCore } from "./wasm.ts";
 
@@ -27,18 +29,39 @@ export interface TablesClient extends Client {
 
 const EVENTS: readonly TableEventName[] = ["INSERT", "UPDATE", "DELETE"];
 
+/** An array of texts, or of some of those that there are. */
+function texts(value: unknown, what: string, all?: readonly string[]): string[] {
+  const given = list(value);
+  const known = (one: unknown) => typeof one === "string" && (all?.includes(one) ?? true);
+  if (isList(value) && given.every(known)) return given as string[];
+  return wrong(what, all === undefined ? "a list of strings" : `a list of some of ${all.join(", ")}`, value);
+}
+
 /** Loads the core with tables; see {@link loadCore}. */
-export const loadTables = (source: URL | string | BufferSource = new URL("./tables.wasm", import.meta.url)): Promise<void> =>
+export const loadTables = (source: WasmSource = new URL("./tables.wasm", import.meta.url)): Promise<void> =>
   loadCore(source);
 
 /** Gives a client its tables. */
 export function board(seat: Seat, client: Client, scheduler: Scheduler): Passenger {
   const ferry = new Ferry(seat);
-  const table: OpenTable = <R extends TableRow>(name: string, options: TableOptions<R> = {}): Table<R> => {
-    const { where, orderBy, limit, select, events = EVENTS } = options;
-    if (limit !== undefined && !(Number.isSafeInteger(limit) && limit >= 0)) {
-      throw new TidewireError("bad_limit", "limit must be a whole number, 0 or more", false);
-    }
+  const table: OpenTable = <R extends TableRow>(given: string, options: TableOptions<R> = {}): Table<R> => {
+    const name = text(given, "client.table: name");
+    const {
+      where,
+      orderBy,
+      limit,
+      select,
+      events = EVENTS,
+    } = settings<TableOptions<R>>(options, "client.table", {
+      where: (value) => value,
+      orderBy: (value) => value,
+      limit: (value, what) =>
+        Number.isSafeInteger(value) && Number(value) >= 0
+          ? value
+          : wrong(what, "a whole number, 0 or more", value, "bad_limit"),
+      select: (value, what) => texts(value, what),
+      events: (value, what) => texts(value, what, EVENTS),
+    });
     const command = {
       c: "open_table",
       table: name,

@@ -259,18 +259,20 @@ export class Tabs {
 
   /** Opens a dialog that the host wants from now on; its rows follow. Throws what the core refuses. */
   open(dialog: string): void {
-    this.#carryOut({ c: "open_dialog", dialog });
-    if (!this.#leading) {
-      this.#tell([], [dialog]);
+    if (this.#leading && this.#open.has(dialog)) {
+      // Open already, for another tab: the core counts this user's tabs as one, and nothing follows by itself.
+      for (const event of this.#snapshot([dialog])) this.#host.event(event);
       return;
     }
-    // Open already, for another tab: nothing follows by itself.
-    if (this.#open.has(dialog)) for (const event of this.#snapshot([dialog])) this.#host.event(event);
-    this.#open.add(dialog);
+    this.#carryOut({ c: "open_dialog", dialog });
+    if (this.#leading) this.#open.add(dialog);
+    else this.#tell([], [dialog]);
   }
 
   /** Closes a dialog that the host wants no longer. */
   close(dialog: string): void {
+    // A core that is gone has nothing open.
+    if (!this.#driver.isUsable) return;
     if (!this.#leading) {
       this.#carryOut({ c: "close_dialog", dialog });
       this.#told.delete(dialog);

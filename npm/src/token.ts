@@ -1,6 +1,12 @@
+import { settings, text } from "./given.ts";
+import { reasonOf } from "./json.ts";
+import * as kept from "./kept.ts";
 import type { TokenProvider } from "./types.ts";
+import { TidewireError } from "./types.ts";
 
 const TIMEOUT = 15_000;
+/** Statuses below 500 that are of the moment: time-out, too early, too many. */
+const PASSING = [408, 425, 429];
 
 /** Where a guest's session may be kept. */
 export interface SessionPlace {
@@ -8,15 +14,27 @@ export interface SessionPlace {
   set(value: string): void;
 }
 
+/** What {@link guestToken} may be told. */
+export interface GuestOptions {
+  /** What the guest is called. */
+  nickname?: string;
+  /** The name under which this browser keeps the session. */
+  name?: string;
+  /** Another place for it. */
+  place?: SessionPlace;
+}
+
 /**
  * Tokens of a guest session of the server's (`POST /v1/guest`). The session is kept in this browser under `name`, so that the
  * same guest comes back; with the old token, even an expired one, the server renews it.
  */
-export function guestToken(
-  server: string | URL,
-  options: { nickname?: string; name?: string; place?: SessionPlace } = {},
-): TokenProvider {
-  const place = options.place ?? browserPlace(keyOf(options.name ?? "default"));
+export function guestToken(server: string | URL, given: GuestOptions = {}): TokenProvider {
+  const options = settings<GuestOptions>(given, "guestToken", {
+    nickname: text,
+    name: text,
+    place: (place) => place,
+  });
+  const place = options.place ?? browserPlace(guestKey(options.name ?? "default"));
   const ask = (old: string | undefined): Promise<Response> =>
     fetch(new URL("/v1/guest", server), {
       method: "POST",
@@ -31,25 +49,33 @@ export function guestToken(
     let response = await ask(old);
     // The server no longer knows this guest: a new one is better than none.
     if (response.status === 401 && old !== undefined) response = await ask(undefined);
-    if (response.status === 401 || response.status === 403) return null;
-    if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    const { token } = (await response.json()) as { token: string };
+    if (!response.ok) throw await refusalOf(response);
+    const token = ((await response.json()) as { token?: unknown } | null)?.token;
+    // A portal that stands in for the server answers everything with a page of its own.
+    if (typeof token !== "string") throw new TidewireError("bad_response", "the server's answer holds no token", true);
     place.set(JSON.stringify({ token }));
     return token;
   };
 }
 
-/** Forgets the guest session kept under `name`. */
-export function forgetGuest(name: string): void {
+/** An endpoint's refusal. Only the server itself, by its own code, refuses for good: what stands before it may answer anything. */
+export async function refusalOf(response: Response): Promise<TidewireError> {
+  const { status } = response;
+  let error: { code?: unknown; message?: unknown } | null | undefined;
   try {
-    localStorage.removeItem(keyOf(name));
-  } catch {
-    // Denied: then nothing was kept there.
+    error = ((await response.json()) as { error?: typeof error } | null)?.error;
+  } catch (cause) {
+    return new TidewireError(`http_${status}`, `the server answered ${status}: ${reasonOf(cause)}`, true);
   }
+  const known = typeof error?.code === "string";
+  const code = known ? String(error?.code) : `http_${status}`;
+  const message = typeof error?.message === "string" ? error.message : `the server answered ${status}`;
+  return new TidewireError(code, message, !known || status >= 500 || PASSING.includes(status));
 }
 
-function keyOf(name: string): string {
-  return `tidewire:guest:${name}`;
+/** The name under which a guest's session is kept. */
+export function guestKey(scope: string): string {
+  return kept.keyOf("guest", scope);
 }
 
 function read(place: SessionPlace): string | undefined {
@@ -63,24 +89,6 @@ function read(place: SessionPlace): string | undefined {
   }
 }
 
-/** `localStorage`, or this page's memory where that is denied. */
 function browserPlace(key: string): SessionPlace {
-  let memory: string | null = null;
-  return {
-    get: () => {
-      try {
-        return localStorage.getItem(key) ?? memory;
-      } catch {
-        return memory;
-      }
-    },
-    set: (value) => {
-      memory = value;
-      try {
-        localStorage.setItem(key, value);
-      } catch {
-        // Kept for this page only.
-      }
-    },
-  };
+  return { get: () => kept.get(key), set: (value) => void kept.set(key, value) };
 }

@@ -32,6 +32,8 @@ export interface Status {
   readonly retryAt: number | null;
   /** Why the connection is not there: a stable code. */
   readonly cause: string | null;
+  /** The same in words, where the server, or what gets the tokens, gave some. */
+  readonly message: string | null;
   /** How many messages are not yet acknowledged. */
   readonly waiting: number;
 }
@@ -83,6 +85,8 @@ export interface Report {
     readonly repaired: number;
     /** Events that a reset skipped. */
     readonly lost: number;
+    /** Events that could not be read; their rows are `unreadable`. */
+    readonly unreadable: number;
     /** Messages not yet acknowledged. */
     readonly waiting: number;
     /** From sending to the answer, of the last answered message, ms. */
@@ -107,7 +111,8 @@ export type RowState =
 export interface Row {
   /** The message's id, or the answer's. It stays the same for the row's whole life. */
   readonly id: string;
-  readonly kind: "message" | "answer";
+  /** `unreadable`: something is here that this version can't read; it has no text. */
+  readonly kind: "message" | "answer" | "unreadable";
   readonly by: User;
   /** Whether this client's user wrote it. */
   readonly own: boolean;
@@ -118,22 +123,34 @@ export interface Row {
   /** Its place in the log, once committed. */
   readonly offset: number | null;
   readonly state: RowState;
-  /** Why it failed or ended early: a stable code. */
+  /**
+   * Why it failed, ended early, or still waits: a stable code. Of a `queued` row `blocked`, if a failed one stands before it, or
+   * `rate_limited`, if there were too many.
+   */
   readonly code: string | null;
+  /** When a `queued` row is tried next, ms since the Unix epoch. */
+  readonly retryAt: number | null;
 }
 
 /** What is known of a dialog. */
 export interface DialogState {
   /** In their order. Rows that did not change are the same objects as before. */
   readonly rows: readonly Row[];
-  /** `local`: only what was stored; `syncing`: on the way to the head; `live`: there; `failed`: refused, see `error`. */
-  readonly sync: "local" | "syncing" | "live" | "failed";
+  /**
+   * `local`: only what was stored; `syncing`: on the way to the head; `live`: there; `waiting`: refused for now, and tried again at
+   * `retryAt`; `failed`: refused, see `error`; `closed`: this handle was closed and hears nothing more.
+   */
+  readonly sync: "local" | "syncing" | "live" | "waiting" | "failed" | "closed";
   /** Why the server refused the dialog. */
   readonly error: { readonly code: string; readonly message: string } | null;
+  /** When a refused dialog is tried again, ms since the Unix epoch. */
+  readonly retryAt: number | null;
   /** The id of the answer under way. */
   readonly run: string | null;
   /** How many events were skipped since the dialog was opened, because the server no longer had them or they were too many. */
   readonly missed: number;
+  /** Why the rows begin anew, behind what was here before: `trimmed`, `epoch`, `ahead`; `null` if nothing was skipped. */
+  readonly gap: string | null;
 }
 
 /** Something of the moment, as typing or a cursor: it is never stored, and may be lost. */
@@ -153,8 +170,23 @@ export interface Outgoing {
   readonly acked: Promise<{ readonly offset: number }>;
 }
 
-/** Gets a token. `null`: this user may not connect, ever. Throwing: it did not work this time, and is tried again. */
+/**
+ * Gets a token, a string. `null`: this user may not connect, ever. Throwing: it did not work this time, and is tried again, unless it
+ * is a {@link TidewireError} that is not `retryable`; the status says its code and message.
+ */
 export type TokenProvider = (why: "connect" | "renew") => Promise<string | null>;
+
+/** Where a WebAssembly module comes from. */
+export type WasmSource = URL | string | BufferSource | Response | PromiseLike<Response>;
+
+/** What may be said beside a message. */
+export interface SendOptions {
+  /**
+   * The message's id, a UUID that the application chose; version 7 tells the message's age too. Sending the same id again sends nothing
+   * twice. Default: a new one.
+   */
+  id?: string;
+}
 
 /** Settings of {@link createClient}. */
 export interface ClientOptions {
@@ -178,8 +210,8 @@ export interface ClientOptions {
    * `true`: the client has live tables, `client.table(…)`. Their code is loaded only then, and `tables.wasm` in the place of `core.wasm`.
    */
   tables?: boolean;
-  /** Where `core.wasm` is, or its bytes; with `tables`, where `tables.wasm` is. Default: beside this module. */
-  wasm?: URL | string | BufferSource;
+  /** Where `core.wasm` is, its bytes, or a response with them; with `tables`, the same of `tables.wasm`. Default: beside this module. */
+  wasm?: WasmSource;
   /** The ways to reach the server that may be tried, the best first. Default: all four. */
   transports?: readonly Transport[];
   /** `false`: connect only when `connect()` is called. */

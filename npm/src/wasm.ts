@@ -1,4 +1,6 @@
 import { Core, initSync } from "tidewire-glue";
+import { encode } from "./json.ts";
+import type { WasmSource } from "./types.ts";
 import { TidewireError } from "./types.ts";
 
 /** The core as the WebAssembly module exports it: JSON texts in, JSON texts out. Times are ms. */
@@ -13,7 +15,7 @@ export interface CoreInstance {
 let loading: Promise<void> | undefined;
 
 /** Loads the module once for the page. A failed load may be tried again. */
-export function loadCore(source: URL | string | BufferSource): Promise<void> {
+export function loadCore(source: WasmSource): Promise<void> {
   loading ??= compile(source).then(
     (module) => {
       initSync({ module });
@@ -26,10 +28,11 @@ export function loadCore(source: URL | string | BufferSource): Promise<void> {
   return loading;
 }
 
-async function compile(source: URL | string | BufferSource): Promise<WebAssembly.Module> {
-  if (!(source instanceof URL || typeof source === "string")) return WebAssembly.compile(source);
-  const response = await fetch(source);
-  if (!response.ok) throw new Error(`${source} answered ${response.status}`);
+async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+  const given = await (source instanceof URL || typeof source === "string" ? fetch(source) : source);
+  if (!(given instanceof Response)) return WebAssembly.compile(given);
+  const response = given;
+  if (!response.ok) throw new Error(`${response.url} answered ${response.status}`);
   // Servers that do not know the type of .wasm files only cost the streaming.
   if (response.headers.get("content-type")?.startsWith("application/wasm")) {
     return WebAssembly.compileStreaming(response);
@@ -40,7 +43,7 @@ async function compile(source: URL | string | BufferSource): Promise<WebAssembly
 /** Makes a core; `loadCore` must have finished. */
 export function createCore(config: object, restored: object, mono: number, wall: number): CoreInstance {
   const seed = crypto.getRandomValues(new Uint8Array(32));
-  const core = Core.create(JSON.stringify(config), seed, JSON.stringify(restored), mono, wall);
+  const core = Core.create(encode(config), seed, encode(restored), mono, wall);
   if (core === undefined) throw new TidewireError("bad_config", "the settings or the stored data can't be read", false);
   return core;
 }

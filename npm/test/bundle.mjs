@@ -6,10 +6,14 @@ import { build } from "esbuild";
 
 const npm = fileURLToPath(new URL("..", import.meta.url));
 
-/** The modules of files in `src`, as one; `{ tables: true }` at the end for the glue of the module with live tables. */
+/**
+ * The modules of files in `src`, as one. At the end `{ tables: true }` for the glue of the module with live tables, or `{ glue }` for a file of
+ * the tests in its place.
+ */
 export async function source(...given) {
   const files = given.filter((file) => typeof file === "string");
-  const { tables = false } = given.find((file) => typeof file !== "string") ?? {};
+  const { tables = false, glue = join(npm, tables ? "wasm/tables.js" : "wasm/core.js") } =
+    given.find((file) => typeof file !== "string") ?? {};
   const contents = files.map((file) => `export * from "./${file}";`).join("\n");
   const result = await build({
     stdin: { contents, resolveDir: join(npm, "src"), loader: "ts" },
@@ -17,7 +21,7 @@ export async function source(...given) {
     format: "esm",
     platform: "neutral",
     write: false,
-    alias: { "tidewire-glue": join(npm, tables ? "wasm/tables.js" : "wasm/core.js") },
+    alias: { "tidewire-glue": glue },
   });
   return import(`data:text/javascript;base64,${Buffer.from(result.outputFiles[0].text).toString("base64")}`);
 }

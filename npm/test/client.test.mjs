@@ -146,6 +146,7 @@ test("what happened can be read afterwards", async () => {
       duplicated: 0,
       repaired: 0,
       lost: 0,
+      unreadable: 0,
       waiting: 1,
       roundTripMs: 0,
     },
@@ -189,13 +190,13 @@ test("a token asked for anew takes the place of the old one without a break", as
   const asked = [];
   const token = async (why) => {
     asked.push(why);
-    return `token ${asked.length}`;
+    return `token-${asked.length}`;
   };
   await live({ token });
   client.renewToken();
   await settle();
   assert.deepEqual(asked, ["connect", "renew"]);
-  assert.deepEqual(sockets[0].sent.at(-1), { t: "auth", token: "token 2" });
+  assert.deepEqual(sockets[0].sent.at(-1), { t: "auth", token: "token-2" });
   assert.deepEqual([sockets.length, client.getState().status.state], [1, "online"]);
 });
 
@@ -300,11 +301,33 @@ test("a row has listeners of its own", async () => {
   assert.equal(row.getState().text, "one");
 });
 
-test("the same id is the same dialog, until it is closed", async () => {
-  const dialog = await live();
-  assert.equal(client.dialog("demo"), dialog);
-  dialog.close();
-  assert.notEqual(client.dialog("demo"), dialog);
+test("each opening is a handle of its own: closing one, however often, ends no other's, and a closed one says so", async () => {
+  const first = await live();
+  const second = client.dialog("demo");
+  assert.notEqual(second, first);
+  assert.equal(second.getState().sync, "live", "it knows at once what the first one knows");
+  first.close();
+  first.close();
+  await settle();
+  assert.deepEqual([first.getState().sync, second.getState().sync], ["closed", "live"]);
+  assert.equal(sockets[0].sent.filter((frame) => frame.t === "unsub").length, 0);
+  const { id, acked } = second.send("still here");
+  await settle();
+  const ok = { t: "ok", id, ch: "dialog:demo", offset: 1, at: 5 };
+  sockets[0].receive(event(1, "message", { text: "still here" }, { id, by: ME }), ok);
+  assert.deepEqual(await acked, { offset: 1 });
+  assert.deepEqual([first.getState().rows.length, second.getState().rows[0].state], [0, "sent"]);
+  for (const call of ["send", "retry", "discard", "stop", "signal"]) {
+    assert.throws(() => first[call]("x", {}), { code: "closed" }, call);
+  }
+  second.close();
+  await settle();
+  assert.equal(sockets[0].sent.filter((frame) => frame.t === "unsub").length, 1);
+  const third = client.dialog("demo");
+  second.close();
+  await settle();
+  assert.equal(sockets[0].sent.filter((frame) => frame.t === "unsub").length, 1, "a late close ends no newer holder's");
+  assert.notEqual(third.getState().sync, "closed");
 });
 
 test("a dropped socket is forgotten at once: what it says later changes nothing", async () => {
@@ -375,7 +398,7 @@ test("a socket that can't even be made counts as a failed attempt", async () => 
 
 test("options that make no sense are refused", async () => {
   await assert.rejects(connect({ url: "ftp://chat.example" }), { code: "bad_config" });
-  await assert.rejects(connect({ url: "nonsense" }), TypeError);
+  await assert.rejects(connect({ url: "nonsense" }), { code: "bad_config" });
 });
 
 test("a guest session is kept, renewed with its old token, and replaced when the server forgot it", async () => {
@@ -391,8 +414,9 @@ test("a guest session is kept, renewed with its old token, and replaced when the
   const original = globalThis.fetch;
   globalThis.fetch = async (url, init) => {
     asked.push([String(url), init.headers.authorization, JSON.parse(init.body)]);
-    const { status, token } = answers.shift();
-    return new Response(JSON.stringify({ token, expires_ms: 3_600_000 }), { status });
+    const { status, token, code } = answers.shift();
+    const error = code && { code, message: `why ${code}` };
+    return new Response(JSON.stringify({ token, expires_ms: 3_600_000, error }), { status });
   };
   try {
     const provider = guestToken("https://chat.example", { nickname: "Ada", place });
@@ -402,10 +426,34 @@ test("a guest session is kept, renewed with its old token, and replaced when the
     assert.equal(await provider("connect"), "t2", "only the server knows whether a kept token is still good");
     answers.push({ status: 401 }, { status: 200, token: "t3" });
     assert.equal(await provider("renew"), "t3");
-    answers.push({ status: 503 });
-    await assert.rejects(provider("renew"));
-    answers.push({ status: 401 }, { status: 401 });
-    assert.equal(await provider("renew"), null);
+    const refusals = [
+      [{ status: 503 }, { code: "http_503", retryable: true }],
+      [
+        { status: 503, code: "goaway" },
+        { code: "goaway", message: "why goaway", retryable: true },
+      ],
+      [
+        { status: 429, code: "rate_limited" },
+        { code: "rate_limited", retryable: true },
+      ],
+      [
+        { status: 400, code: "bad_request" },
+        { code: "bad_request", message: "why bad_request", retryable: false },
+      ],
+      [
+        { status: 403, code: "origin_not_allowed" },
+        { code: "origin_not_allowed", retryable: false },
+      ],
+      // What stands before the server may say anything, for now.
+      [{ status: 404 }, { code: "http_404", retryable: true }],
+      [{ status: 200 }, { code: "bad_response", retryable: true }],
+    ];
+    for (const [answer, error] of refusals) {
+      answers.push(answer);
+      await assert.rejects(provider("renew"), { name: "TidewireError", ...error });
+    }
+    answers.push({ status: 401, code: "unauthorized" }, { status: 401, code: "unauthorized" });
+    await assert.rejects(provider("renew"), { code: "unauthorized", retryable: false });
     assert.deepEqual(asked.slice(0, 4), [
       ["https://chat.example/v1/guest", undefined, { nickname: "Ada" }],
       ["https://chat.example/v1/guest", "Bearer t1", { nickname: "Ada" }],

@@ -90,7 +90,7 @@ test("it polls until a wait, carries effects out in their order, and reports bac
   );
   assert.deepEqual(
     answers.find((input) => input.t === "token"),
-    { t: "token", ask: 2, error: "unauthorized" },
+    { t: "token", ask: 2, error: "unauthorized", message: "there is no token for this user", terminal: true },
   );
   assert.deepEqual(answers.slice(2), [
     { t: "opened", conn: 3 },

@@ -13,11 +13,14 @@ let asked;
 /** What to answer, by path without the query; a function gets the response. */
 let answers;
 let told;
+/** Why connections ended, as far as it is known. */
+let causes;
 let refused;
 
 beforeEach(async () => {
   asked = [];
   told = [];
+  causes = [];
   refused = [];
   answers = {
     "/v1/http": (response) => response.writeHead(201).end('{"connection":"secret"}'),
@@ -54,7 +57,10 @@ function open(transport) {
   return openRequests(origin, transport, {
     opened: () => list.push("opened"),
     received: (text) => list.push(text),
-    closed: (code) => list.push(code),
+    closed: (code, cause) => {
+      list.push(code);
+      causes.push(cause);
+    },
   });
 }
 
@@ -172,6 +178,7 @@ for (const path of ["/v1/http", "/v1/http/up", "/v1/http/down"]) {
       await until(() => told.includes(1006));
       await pass(20);
       assert.deepEqual(told, path === "/v1/http" ? [1006] : ["opened", 1006]);
+      assert.deepEqual(causes, [what === "is refused" ? "http_503" : undefined]);
       assert.ok(!asked.some(({ url }) => url === "/elsewhere"));
     });
   }

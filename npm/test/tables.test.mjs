@@ -291,7 +291,7 @@ test("a transaction can be waited for: its changes are told before", async () =>
   await assert.rejects(table.awaitTx("never", { timeoutMs: 10 }), { code: "timeout", retryable: true });
 });
 
-test("a closed table is left at the server, hears nothing more, and nobody waits", async () => {
+test("a closed table is left at the server, says so, hears nothing more, and nobody waits", async () => {
   await online();
   const table = client.table("rules");
   const other = client.table("rules");
@@ -307,8 +307,11 @@ test("a closed table is left at the server, hears nothing more, and nobody waits
   await assert.rejects(waiting, { code: "closed" });
   await assert.rejects(table.awaitTx("9"), { code: "closed" });
   await receive(tx({ sid }, [insert([2, "two", "2"])]));
-  assert.deepEqual(told, []);
-  assert.equal(table.rows.length, 1);
+  assert.deepEqual(
+    told.map((state) => state.state),
+    ["closed"],
+  );
+  assert.deepEqual([table.state, table.rows.length], ["closed", 1]);
   assert.equal(other.rows.length, 2);
   other[Symbol.dispose]();
   assert.deepEqual(sockets[0].sent.at(-1), { t: "tbl.unsub", sid });

@@ -60,6 +60,13 @@ pub fn want(answering: Arc<dyn Answering>, channel: &Arc<Channel>, offset: u64) 
     }
 }
 
+/// An answer that a crash left open has ended: what came meanwhile may be answered now.
+pub fn left_ended(answering: Arc<dyn Answering>, channel: &Arc<Channel>) {
+    if channel.wants_another(0) && !answering.is_draining() {
+        answering.start(channel);
+    }
+}
+
 /// Shows what was written; called with the outcome before any later write is published, and not at all when the write failed.
 pub type Publish = Box<dyn FnOnce(&Outcome) + Send>;
 
@@ -80,7 +87,7 @@ pub enum Step {
     Model(Vec<Turn>),
     /// Nothing to do before an input comes, or before this time.
     Wait(Option<Time>),
-    /// It is over; with the offset of its start, or none when the server drains before it began.
+    /// It is over; with the offset of its start, or none when the server is about to stop and nothing follows.
     Done(Option<u64>),
 }
 
@@ -154,9 +161,12 @@ impl Run {
         }
     }
 
-    /// A run that a crash left without an end: it only ends.
+    /// A run that a crash left without an end: it only ends. Until then the dialog begins no other one; call [`left_ended`] after it.
     pub fn left(left: UnfinishedRun, channel: Option<Arc<Channel>>, ids: Arc<dyn Ids>) -> Run {
         tracing::info!(run = left.run, "an answer was interrupted by the last stop");
+        if let Some(channel) = &channel {
+            channel.answers_still();
+        }
         let mut run = Run {
             row: left.channel,
             name: left.name.into(),
@@ -187,7 +197,8 @@ impl Run {
         self.settle();
         let due = now >= self.not_before;
         match &mut self.stage {
-            Stage::Over => Step::Done(self.start),
+            // Its end may not be stored: a server about to stop begins nothing after it.
+            Stage::Over => Step::Done(self.start.filter(|_| !self.draining)),
             Stage::Start(_) | Stage::End(_) if !due => Step::Wait(Some(self.not_before)),
             Stage::Start(event) => {
                 let write = Write::StartRun(StartRun { event: event.clone(), run: self.id.clone() });

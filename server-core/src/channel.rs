@@ -263,6 +263,11 @@ impl Channel {
         !std::mem::replace(&mut state.answering, true)
     }
 
+    /// An answer that a crash left open is still to be ended: what wants an answer waits for that.
+    pub(crate) fn answers_still(&self) {
+        lock(&self.state).answering = true;
+    }
+
     /// Whether a message after `covered` wants an answer; if not, the dialog's task ends.
     pub fn wants_another(&self, covered: u64) -> bool {
         let mut state = lock(&self.state);

@@ -35,7 +35,7 @@ mod turns;
 mod window;
 
 pub use admission::TurnedAway;
-pub use answers::{AI_NAME, Answering, Ids, Publish, Run, Step, want};
+pub use answers::{AI_NAME, Answering, Ids, Publish, Run, Step, left_ended, want};
 pub use channel::{Channel, Extent, Seat, Stop};
 pub use connections::{Connections, Counted, Place};
 pub use engine::{Engine, counted};

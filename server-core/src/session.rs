@@ -14,6 +14,7 @@ use crate::outgoing::{Outgoing, Wake};
 use crate::pages::Paging;
 use crate::seats::Seats;
 use crate::submit::{Checked, Inflight};
+use crate::tables::{Asker, Owner};
 use crate::window::{WINDOW_MS, Window};
 use rusqlite::Connection;
 use std::collections::VecDeque;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes::{self, close};
 use tidewire_core::wire::{
-    ClientFrame, Problem, ServerFrame, Subscription, TableFrame, TableRequest, TableSub, VERSION, Welcome,
-    decode_client_message, is_uuid,
+    ClientFrame, Problem, ServerFrame, Subscription, TableFrame, TableRequest, TableSub, UserKind, VERSION,
+    Welcome, decode_client_message, is_uuid,
 };
 use tidewire_core::{Now, Time};
 
@@ -114,6 +115,7 @@ pub struct Session {
     inflight: Arc<Inflight>,
     /// None for a connection that was turned away.
     place: Option<Place>,
+    /// Where it comes from, as far as addresses are counted.
     address: IpAddr,
     identity: Option<Arc<Identity>>,
     seats: Arc<Seats>,
@@ -536,13 +538,13 @@ impl Session {
             if let Some(tables) = &self.engine.tables {
                 // One of that name would be replaced.
                 let unsub = TableRequest::Unsub { sid: sid.clone() };
-                tables.request(&self.outgoing, identity, now.mono, unsub);
+                tables.request(&self.asker(identity), now.mono, unsub);
             }
             self.outgoing.push(frame.encode().into());
             return self.flooded(now).unwrap_or(Flow::Ready);
         }
         match (&self.engine.tables, request) {
-            (Some(tables), request) => tables.request(&self.outgoing, identity, now.mono, request),
+            (Some(tables), request) => tables.request(&self.asker(identity), now.mono, request),
             (None, TableRequest::Sub(TableSub { sid, .. })) => {
                 let problem = Problem {
                     code: codes::UNKNOWN_TABLE.to_owned(),
@@ -555,6 +557,15 @@ impl Session {
             (None, _) => {}
         }
         Flow::Ready
+    }
+
+    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all of an address share.
+    fn asker<'a>(&'a self, identity: &'a Identity) -> Asker<'a> {
+        let owner = match identity.user.kind {
+            UserKind::Guest => Owner::from(self.address.to_string()),
+            _ => Owner::from(identity.user.id.as_str()),
+        };
+        Asker { outgoing: &self.outgoing, identity, owner }
     }
 
     fn leave_tables(&self) {

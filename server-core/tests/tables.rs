@@ -4,7 +4,8 @@
 
 mod rig;
 
-use rig::tables::{Source, rig, row, sub, tables, tables_with, welcome};
+use rig::Client;
+use rig::tables::{Source, View, rig, row, sub, tables, tables_with, welcome};
 use serde_json::{Value, json};
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::tables::{Cell, Change, SourceError, TableLimits, Wanted};
@@ -446,6 +447,80 @@ fn a_source_that_fails_refuses_the_subscription() {
 }
 
 #[test]
+fn a_user_has_a_share_of_the_filters_that_no_index_finds_and_gives_up_what_is_more_than_others_have() {
+    let limits = TableLimits { unindexed: 4, unindexed_each: 3, ..TableLimits::default() };
+    let tables = tables_with(&[(UserKind::User, "*"), (UserKind::Guest, "*")], limits);
+    let rig = rig(&tables);
+    let source = Source::new(&tables);
+    let named = |n: usize| json!({"t": "tbl.sub", "sid": n.to_string(), "table": "tasks", "filter": format!("room=gt.{n}")});
+    let (mut ada, mut bob, mut eve) = (welcome(&rig, "ada"), welcome(&rig, "bob"), welcome(&rig, "eve"));
+    for n in 0..4 {
+        ada.send(&rig, &named(n));
+    }
+    assert_eq!(ada.next("tbl.err")["sid"], "3");
+    bob.send(&rig, &named(10));
+    eve.send(&rig, &named(20));
+    let err = ada.next("tbl.err");
+    assert_eq!(
+        (&err["sid"], &err["code"], &err["retryable"]),
+        (&json!("2"), &json!("too_many_subscriptions"), &json!(true))
+    );
+    // Now nobody has so much more that it would help to take it.
+    bob.send(&rig, &named(11));
+    assert_eq!(bob.next("tbl.err")["sid"], "11");
+    // Equal ones are one.
+    eve.send(&rig, &named(0));
+    source.answer();
+    assert_eq!(tables.counts().subscriptions, 5);
+    // Guests of an address share, whoever they are.
+    let mut guests: Vec<_> = (0..5).map(|n| welcome(&rig, &format!("guest{n}"))).collect();
+    drop((ada, bob, eve));
+    let refused = guests.iter_mut().enumerate().filter_map(|(n, guest)| {
+        guest.send(&rig, &named(n));
+        guest.try_next()
+    });
+    assert_eq!(refused.count(), 2);
+}
+
+#[test]
+fn what_is_much_work_is_told_later_and_all_of_it() {
+    let tables = tables();
+    let rig = rig(&tables);
+    let mut source = Source::new(&tables);
+    let (mut ada, mut mallory) = (welcome(&rig, "ada"), welcome(&rig, "mallory"));
+    let (mut plain, mut heavy) = (View::default(), View::default());
+    ada.send(&rig, &sub("room=eq.1"));
+    mallory.send(&rig, &sub("owner=ilike.*b*"));
+    source.answer();
+    let take = |client: &mut Client, view: &mut View| {
+        while let Some(frame) = client.try_next() {
+            view.take("s", &frame);
+        }
+    };
+    let long = "a".repeat(300_000);
+    for id in 0..30 {
+        let owner = if id % 2 == 0 { format!("{long}b") } else { long.clone() };
+        source.put(row(id, 1, &owner, "")).commit();
+        take(&mut ada, &mut plain);
+        take(&mut mallory, &mut heavy);
+        assert_eq!(plain.rows.len(), usize::try_from(id).unwrap() + 1);
+        assert!(heavy.rows.is_empty(), "it is left to the driver");
+    }
+    let mut slices = 0;
+    while tables.catch_up() {
+        slices += 1;
+        take(&mut mallory, &mut heavy);
+    }
+    take(&mut mallory, &mut heavy);
+    assert!(slices > 3, "{slices}");
+    assert_eq!(heavy.rows.len(), 15);
+    // It is in its feed again.
+    source.put(row(100, 1, "b", "")).commit();
+    take(&mut mallory, &mut heavy);
+    assert_eq!(heavy.rows.len(), 16);
+}
+
+#[test]
 fn configurations_that_cannot_be_served_are_refused() {
     use rig::tables::config;
     use std::sync::Arc;
@@ -469,6 +544,15 @@ fn configurations_that_cannot_be_served_are_refused() {
     {
         assert_eq!(refused(text), None);
     }
+    // Guests call themselves what they like.
+    for text in ["owner=eq.{name}", "room=eq.1&or=(owner.eq.x,owner.in.(a,{claim:name}))"] {
+        let configs = vec![config(&[(UserKind::User, text), (UserKind::Guest, text)])];
+        let error = Tables::new(configs, TableLimits::default(), Arc::new(|| ())).err().unwrap().to_string();
+        assert!(error.contains("access of guest: ") && error.contains("use {sub}"), "{error}");
+        assert_eq!(refused(text), None);
+    }
+    let configs = vec![config(&[(UserKind::Guest, "owner=in.({sub},{claim:org})")])];
+    assert!(Tables::new(configs, TableLimits::default(), Arc::new(|| ())).is_ok());
     let configs = vec![config(&[]), config(&[])];
     assert!(Tables::new(configs, TableLimits::default(), Arc::new(|| ())).is_err());
     let mut keyless = config(&[]);

@@ -354,7 +354,12 @@ fn every_clients_rows_become_those_of_the_table() {
 
 #[test]
 fn the_index_finds_what_asking_everybody_finds() {
-    let limits = TableLimits { subscriptions: 5_000, unindexed: 5_000, ..TableLimits::default() };
+    let limits = TableLimits {
+        subscriptions: 5_000,
+        unindexed: 5_000,
+        unindexed_each: 5_000,
+        ..TableLimits::default()
+    };
     let tables = tables_with(&[(UserKind::User, "*")], limits);
     let rig = rig::tables::rig(&tables);
     let mut source = Source::new(&tables);

@@ -26,7 +26,7 @@ fn watch(table: &str) -> Watch {
 
 fn text(cell: &Cell) -> String {
     match cell {
-        Cell::Text(text) => text.to_string(),
+        Cell::Text(text) | Cell::Foreign(text) => text.to_string(),
         other => format!("{other:?}"),
     }
 }
@@ -119,7 +119,7 @@ fn snapshot_of(server: &mut Connection, of: &[Described], table: usize, access: 
     client.send(&rig, &serde_json::json!({"t": "tbl.sub", "sid": "s", "table": name}));
     let wanted = tables.take_wanted();
     let [tidewire_server_core::tables::Wanted::Snapshot(wanted)] = &wanted[..] else { panic!("{wanted:?}") };
-    sqlite::snapshot(server, of, wanted).ok().map(|snapshot| snapshot.rows)
+    sqlite::snapshot(server, of, wanted, &mut || Ok(())).ok().map(|snapshot| snapshot.rows)
 }
 
 mod rig;

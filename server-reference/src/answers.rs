@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_server_core::log::StoreError;
-use tidewire_server_core::{Answering, Channel, Ids, Run, Step, Time, Turn, matters, want};
+use tidewire_server_core::{Answering, Channel, Ids, Run, Step, Time, Turn, left_ended, matters, want};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
@@ -65,10 +65,15 @@ impl Answers {
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
         for left in self.store.readers().unfinished().await? {
             let channel = self.loader.channel(&left.name).await?;
-            let run = Run::left(left, channel, self.ids.clone());
+            let run = Run::left(left, channel.clone(), self.ids.clone());
             let answers = self.clone();
             let stopped = watch::Sender::new(false).subscribe();
-            self.runtime.spawn(async move { answers.drive(run, stopped).await });
+            self.runtime.spawn(async move {
+                answers.drive(run, stopped).await;
+                if let (Some(channel), Some(answering)) = (channel, answers.answering()) {
+                    left_ended(answering, &channel);
+                }
+            });
         }
         for (name, offset) in self.store.readers().wanting().await? {
             if let Some(channel) = self.loader.channel(&name).await? {

@@ -185,6 +185,8 @@ enum TablesAction {
         #[arg(long, value_name = "NAME", default_value = "tidewire")]
         role: String,
     },
+    /// Remove from the database what following its tables has made there; stop the server first
+    Unwatch,
 }
 
 /// What the command line asks for.
@@ -198,6 +200,11 @@ pub enum Command {
         config: Box<Config>,
         /// The role with which the server is to connect.
         role: String,
+    },
+    /// Remove what following tables has made in their database: [`crate::tables::unwatch`].
+    UnwatchTables {
+        /// With these settings.
+        config: Box<Config>,
     },
     /// Serve.
     Serve {
@@ -219,8 +226,10 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigE
             let action = flags.action.take();
             let file = flags.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
             let log = flags.log.clone().or(file.log.clone()).unwrap_or_else(|| "info".to_owned());
-            let config = Box::new(merge(flags, file)?);
+            let leaving = matches!(action, Some(Action::Tables(TablesAction::Unwatch)));
+            let config = Box::new(merge(flags, file, leaving)?);
             match action {
+                Some(Action::Tables(TablesAction::Unwatch)) => Ok(Command::UnwatchTables { config }),
                 Some(Action::Tables(TablesAction::Plan { role })) => Ok(Command::PlanTables { config, role }),
                 None => Ok(Command::Serve { config, log }),
             }
@@ -236,7 +245,8 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigE
     }
 }
 
-fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
+/// `leaving` says that a source without tables is no mistake.
+fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     set(&mut config.listen, flags.listen.or(file.listen));
     set(&mut config.database, flags.database.or(file.database));
@@ -266,7 +276,7 @@ fn merge(flags: Flags, file: File) -> Result<Config, ConfigError> {
     if let Some(limits) = file.limits {
         limits.apply(&mut config.limits);
     }
-    config.tables = tables::read(flags.tables_source, file.tables)?;
+    config.tables = tables::read(flags.tables_source, file.tables, leaving)?;
     set(&mut config.limits.connections, flags.max_connections.or(file.max_connections));
     set(
         &mut config.limits.connections_per_dialog,

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Serve { config, log }) => (*config, log),
         Ok(Command::PlanTables { config, role }) => return plan(&config, &role),
+        Ok(Command::UnwatchTables { config }) => return unwatch(&config),
         Ok(_) => return ExitCode::SUCCESS,
         Err(error) => return failed(error.code(), &error.to_string()),
     };
@@ -64,6 +65,21 @@ fn plan(config: &Config, role: &str) -> ExitCode {
     match runtime.block_on(tidewire_server::tables::plan(&config.tables, role)) {
         Ok(sql) => {
             print!("{sql}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(error.code(), &error.to_string()),
+    }
+}
+
+/// Removes what following tables has made.
+fn unwatch(config: &Config) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed("runtime", &error.to_string()),
+    };
+    match runtime.block_on(tidewire_server::tables::unwatch(&config.tables, &config.database)) {
+        Ok(done) => {
+            print!("{done}");
             ExitCode::SUCCESS
         }
         Err(error) => failed(error.code(), &error.to_string()),

@@ -192,7 +192,8 @@ impl PublicUrl {
     }
 }
 
-/// Answers pre-flights and keeps foreign pages away from the endpoints.
+/// Answers pre-flights and keeps foreign pages away from the endpoints. A refusal can be read by the page that it is for,
+/// pre-flight included: else a browser shows it as a network that failed, and a client would try for ever.
 pub(crate) async fn guard(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
@@ -201,14 +202,14 @@ pub(crate) async fn guard(
 ) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let from = app.origin_of(remote.address.ip(), request.headers());
-    let mut response = if from == Origin::Foreign {
-        return HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, REFUSAL).into_response();
-    } else if request.method() == Method::OPTIONS {
+    let mut response = if request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
+    } else if from == Origin::Foreign {
+        HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, REFUSAL).into_response()
     } else {
         next.run(request).await
     };
-    if let (Origin::Listed, Some(origin)) = (from, origin) {
+    if let (Origin::Listed | Origin::Foreign, Some(origin)) = (from, origin) {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("origin"));

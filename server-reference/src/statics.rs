@@ -1,9 +1,15 @@
 //! Static files of the web root, and the headers that every response carries.
+//!
+//! Below `/tidewire/` are the files that pages of other origins embed. Those with a hash in their name never change, so browsers
+//! keep them for a year; the others are asked for again each time. Where a compressed variant lies beside a file (`.br`, `.gz`) it
+//! is sent to whoever takes it.
 
 use crate::http::HttpError;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use std::path::Path;
@@ -14,19 +20,62 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
                       connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
+/// What pages of other origins embed.
+const EMBEDDED: &str = "/tidewire/";
+/// Digits of the hash that ends the stem of a file's name which never changes: `core-0123456789abcdef.wasm`.
+const HASH: usize = 16;
+/// For what never changes: a year, which is as long as caches take.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
 /// Serves the folder; without one, or without its index, `/` says how to get it.
 pub(crate) fn service(root: Option<&Path>) -> Router {
     match root {
         Some(root) if root.join("index.html").is_file() => {
-            let files = ServeDir::new(root).fallback(get(missing));
-            Router::new().fallback_service(files)
+            let files = folder(root).fallback(get(missing));
+            Router::new().fallback_service(files).layer(middleware::from_fn(embedded))
         }
         Some(root) => {
-            let files = ServeDir::new(root).append_index_html_on_directories(false).fallback(get(missing));
-            Router::new().route("/", get(missing_build)).fallback_service(files)
+            let files = folder(root).append_index_html_on_directories(false).fallback(get(missing));
+            let routes = Router::new().route("/", get(missing_build)).fallback_service(files);
+            routes.layer(middleware::from_fn(embedded))
         }
         None => Router::new().route("/", get(no_root)).fallback(missing),
     }
+}
+
+fn folder(root: &Path) -> ServeDir {
+    ServeDir::new(root).precompressed_br().precompressed_gzip()
+}
+
+/// Opens what is embedded to every page: a module script needs the header wherever it comes from, and nothing in these files is
+/// anybody's own.
+async fn embedded(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let embedded = path.starts_with(EMBEDDED);
+    let constant = embedded && is_constant(path);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if embedded {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        let policy = HeaderName::from_static("cross-origin-resource-policy");
+        headers.insert(policy, HeaderValue::from_static("cross-origin"));
+    }
+    if constant && is_answered(response.status()) {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_EVER));
+    }
+    response
+}
+
+fn is_answered(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT)
+}
+
+/// Whether a path names a file by its content.
+fn is_constant(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let stem = name.split('.').next().unwrap_or_default();
+    let hash = stem.rsplit_once('-').map_or("", |(_, hash)| hash);
+    hash.len() == HASH && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 async fn missing() -> HttpError {
@@ -65,4 +114,27 @@ pub(crate) async fn secure(mut response: Response<Body>) -> Response<Body> {
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_constant;
+
+    #[test]
+    fn only_a_hash_at_the_end_of_a_stem_makes_a_file_constant() {
+        for path in ["/tidewire/core-0123456789abcdef.wasm", "/tidewire/a-b-00000000ffffffff.js.map"] {
+            assert!(is_constant(path), "{path}");
+        }
+        for path in [
+            "/tidewire/widget.js",
+            "/tidewire/core-0123456789abcdeg.wasm",
+            "/tidewire/core-0123456789abcde.wasm",
+            "/tidewire/0123456789abcdef.js",
+            "/tidewire/core-0123456789abcdef/widget.js",
+            "/tidewire/",
+            "",
+        ] {
+            assert!(!is_constant(path), "{path}");
+        }
+    }
 }

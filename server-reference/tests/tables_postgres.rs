@@ -89,5 +89,27 @@ async fn a_subscription_follows_what_transactions_commit() {
     // What the database can't say the old values of can't be filtered by.
     ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "title=eq.one"})).await;
     assert_eq!(ada.next().await["code"], "bad_column");
+    // Rows that get a column are no changes, but not as they were.
+    ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "room=eq.7"})).await;
+    assert_eq!(ada.next_of("tbl.ok").await["columns"].as_array().unwrap().len(), 4);
+    admin.batch_execute("alter table tasks add column done boolean not null default false").await.unwrap();
+    assert_eq!(ada.next_of("tbl.reset").await["reason"], "schema");
+    ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "room=eq.7"})).await;
+    assert_eq!(ada.next_of("tbl.ok").await["columns"][4], json!({"name": "done", "type": "boolean"}));
+    admin.batch_execute("insert into tasks values (4, 'ada', 7, 'four', true)").await.unwrap();
+    let told = ada.next_of("tbl.tx").await;
+    assert_eq!(told["txs"][0][2][0]["row"], json!(["4", "ada", 7, "four", true]), "{told}");
     server.drain().await;
+    let done = std::process::Command::new(env!("CARGO_BIN_EXE_tidewire-server"))
+        .args([
+            "tables",
+            "unwatch",
+            "--tables-source",
+            &format!("postgres://tidewire@127.0.0.1:{}/postgres", cluster.port()),
+        ])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let slots = admin.query_one("select count(*) from pg_replication_slots", &[]).await.unwrap();
+    assert_eq!(slots.get::<_, i64>(0), 0);
 }

@@ -139,8 +139,9 @@ fn shrink(module: &Module) -> Result<(), String> {
 fn bundle() -> Result<(), String> {
     let npm = tools::npm();
     let demo = demo_folder();
-    let inputs = ["src", "wasm", "build.mjs", "package-lock.json", "tsconfig.json", "tsconfig.types.json"]
-        .map(|name| npm.join(name));
+    let inputs =
+        ["src", "wasm", "build.mjs", "site.mjs", "package-lock.json", "tsconfig.json", "tsconfig.types.json"]
+            .map(|name| npm.join(name));
     let inputs: Vec<PathBuf> = inputs.into_iter().chain([tools::top().join("examples/demo")]).collect();
     let stamp = Stamp::of(tools::stamps().join("bundle"), &inputs, "");
     let dist = npm.join("dist");
@@ -151,7 +152,8 @@ fn bundle() -> Result<(), String> {
         done("npm package and demo page", "(unchanged)");
         return Ok(());
     }
-    progress::run("npm package and demo page", tools::node(&["build.mjs"]).arg(&demo))?;
+    progress::run("npm package", &mut tools::node(&["build.mjs"]))?;
+    progress::run("demo page", tools::node(&["site.mjs"]).arg(&demo))?;
     progress::run("type declarations", tools::npm_program("tsc").args(["--project", "tsconfig.types.json"]))?;
     stamp.keep()
 }

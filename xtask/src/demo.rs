@@ -54,6 +54,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     free(port)?;
     println!();
     println!("  {}", progress::good(&format!("http://127.0.0.1:{port}")));
+    let origin = format!("http://127.0.0.1:{port}");
+    let elsewhere = elsewhere(port, &origin);
+    if let Some(address) = &elsewhere {
+        println!("  {} has the chat too, as a page of another origin.", progress::good(address));
+    }
     println!("  Ctrl-C stops the server; the same command starts it again with everything it knew.");
     println!();
     let dashboard = format!("http://127.0.0.1:{port}/dashboard/");
@@ -70,12 +75,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     command.arg("--demo").arg("--web-root").arg(build::demo_folder()).arg("--database").arg(database);
     command.args(["--listen", &format!("127.0.0.1:{port}")]);
+    if let Some(address) = elsewhere {
+        command.args(["--allowed-origin", &address]);
+    }
     if has_tables {
         command.arg("--config").arg(examples().join("server.toml"));
         command.arg("--tables-source").arg(format!("sqlite:{}", tables.display()));
     }
     // The server takes this process's place, so that signals and its exit status need no passing on.
     Err(format!("the server can't be started: {}", command.exec()))
+}
+
+/// Starts the page of another origin on a port of its own, and returns its address. It ends with this process, whatever that becomes.
+fn elsewhere(port: u16, chat: &str) -> Option<String> {
+    let next = port.checked_add(1).filter(|next| free(*next).is_ok())?;
+    let script = examples().join("elsewhere/serve.mjs");
+    let started = Command::new("node").arg(script).arg(next.to_string()).arg(chat).spawn();
+    started.is_ok().then(|| format!("http://127.0.0.1:{next}"))
 }
 
 /// Makes the dashboard's tables where they are missing; false if the program for that is not there.

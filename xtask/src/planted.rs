@@ -31,6 +31,9 @@ const STORE: &str = "sdk-core/src/client/store.rs";
 const CONNECTION: &str = "sdk-core/src/link/connection.rs";
 const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
 const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
+const CHANNELS: &str = "sdk-core/src/client/channels.rs";
+const CLIENT: &str = "sdk-core/src/client/mod.rs";
+const ANSWERS: &str = "server-core/src/answers.rs";
 const OPS: &str = "server-core/src/log/ops.rs";
 const SERVER_CHANNEL: &str = "server-core/src/channel.rs";
 const SUBMIT: &str = "server-core/src/submit.rs";
@@ -64,14 +67,14 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "another epoch begins without a word",
         CHANNEL,
-        "reset = Some(reason.unwrap_or_else(|| \"epoch\".to_owned()));",
-        "drop(reason);",
+        "reset = Some(reason.unwrap_or_else(|| silent.to_owned()));",
+        "drop((reason, silent));",
     ),
     bug(
         "what was under way is not sent again",
         OUTBOX,
-        "            if entry.is_sent() {\n                entry.state = EntryState::Ready { not_before: Time(0) };\n            }",
-        "            drop(entry.is_sent());",
+        "                entry.state = EntryState::Ready { delay: None };\n                entry.unanswered = true;",
+        "                entry.unanswered = true;",
     ),
     bug(
         "ops don't say which comes before them",
@@ -218,6 +221,102 @@ pub(crate) const PANEL: &[Planted] = &[
         REVOCATIONS,
         "        self.connections.enforce(&revocation.user, &self.revocations);\n",
         "",
+    ),
+    bug(
+        "an op is taken of somebody who may not write any more",
+        OPS,
+        "    if event.forbidden {\n        return Ok(Outcome::Refused(Refusal::Forbidden));\n    }\n",
+        "",
+    ),
+    bug(
+        "an answer begins beside one that a crash left open",
+        ANSWERS,
+        "            channel.answers_still();\n",
+        "            drop(channel);\n",
+    ),
+    bug(
+        "an answer's start is written again after a commit in doubt",
+        OPS,
+        "    if let Some((key, frame)) = find_op(connection, start.event.op.as_bytes(), &start.event)? {\n        return Ok(earlier(&start.event, key, frame));\n    }\n",
+        "",
+    ),
+    bug(
+        "an answer's end is written again after a commit in doubt",
+        OPS,
+        "    if open == 0 {\n        return Ok(Outcome::Refused(Refusal::RunNotFound));\n    }\n",
+        "    drop(open);\n",
+    ),
+    bug(
+        "what came during an answer gets none of its own",
+        SERVER_CHANNEL,
+        "state.answering = state.wanted > covered;",
+        "state.answering = state.wanted > covered + 1_000;",
+    ),
+    bug(
+        "a dialog ends with any of its holders",
+        CHANNEL,
+        "self.row_holders + self.raw_holders > 0",
+        "self.row_holders + self.raw_holders > 1",
+    ),
+    bug(
+        "an answer to a subscription that comes twice forgets the rows",
+        CHANNEL,
+        "Mode::Fresh | Mode::Reset if joins_on => {}",
+        "Mode::Fresh | Mode::Reset if joins_on && known.is_none() => {}",
+    ),
+    bug(
+        "an answer to an earlier view is a reset of this one",
+        CHANNEL,
+        "self.gave_up |= self.cursor.take().is_some();",
+        "self.cursor = None;\n        self.gave_up = true;",
+    ),
+    bug(
+        "what stands behind a failed message does not say so",
+        OUTBOX,
+        "held.push((channel, codes::BLOCKED, None));",
+        "drop(codes::BLOCKED);",
+    ),
+    bug(
+        "rows of a start don't say what they wait for",
+        CHANNELS,
+        "        self.held = None;\n        let cached",
+        "        let cached",
+    ),
+    bug(
+        "a dialog is called live although its connection is gone",
+        CLIENT,
+        "                let state = ChannelState::Syncing;\n                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));\n            }\n            self.tables_disconnected();",
+        "            }\n            self.tables_disconnected();",
+    ),
+    bug(
+        "messages are said to be on their way although the connection is gone",
+        CLIENT,
+        "timeline.mark(&entry.id, row_state(entry), row_code(entry));",
+        "drop((&timeline, row_code(entry)));",
+    ),
+    bug(
+        "a message is said to be safe before the disk has it",
+        STORE,
+        "        self.puts.push((store, id.to_owned()));\n    }",
+        "        self.puts.push((store, id.to_owned()));\n        self.out.push_back(Output::Event(Event::Stored { id: id.to_owned() }));\n    }",
+    ),
+    bug(
+        "events kept before a reset are shown again after a restart",
+        KEEPING,
+        "        self.pending.clear();\n        self.broken = true;",
+        "        self.pending.clear();",
+    ),
+    bug(
+        "a restart sends what waits in another order",
+        OUTBOX,
+        "self.entries.iter().rposition(|other| other.seq < entry.seq).map_or(0, |at| at + 1);",
+        "self.entries.iter().rposition(|other| other.seq > entry.seq).map_or(0, |at| at + 1);",
+    ),
+    bug(
+        "retention forgets where it stopped",
+        SERVER_CHANNEL,
+        "state.floor = state.floor.max(floor);",
+        "drop(floor);",
     ),
     table(
         "a new snapshot leaves the old cursor",

@@ -21,9 +21,9 @@ function store(initial) {
 
 export function fakeClient() {
   const calls = [];
-  const status = { state: "idle", attempt: 0, retryAt: null, cause: null, waiting: 0 };
+  const status = { state: "idle", attempt: 0, retryAt: null, cause: null, message: null, waiting: 0 };
   const client = store({ status, user: null, storage: null });
-  const dialog = store({ rows: [], sync: "local", error: null, run: null });
+  const dialog = store({ rows: [], sync: "local", error: null, retryAt: null, run: null, missed: 0, gap: null });
   const call = (name) => (argument) => {
     calls.push([name, argument]);
     return { id: "x", acked: Promise.resolve({ offset: 1 }) };
@@ -32,6 +32,7 @@ export function fakeClient() {
   return {
     ...client,
     connect: call("connect"),
+    retryNow: call("retryNow"),
     dialog: () => ({ ...dialog, ...parts }),
     status: (next) => client.set({ status: { ...status, ...next } }),
     state: client.set,

@@ -175,8 +175,13 @@ export class Ferry implements Passenger {
   #close(id: number): void {
     this.#own.delete(id);
     const found = this.#find(undefined, id);
-    if (found !== undefined) this.#leave(found[0]);
-    else if (!this.#seat.leads()) this.#seat.post(undefined, { w: "close", id } satisfies Word);
+    try {
+      if (found !== undefined) this.#leave(found[0]);
+    } catch (error) {
+      // A core that crashed has no views any more.
+      report(error);
+    }
+    if (found === undefined && !this.#seat.leads()) this.#seat.post(undefined, { w: "close", id } satisfies Word);
   }
 
   #hear(own: Own, { list, rows, key, whole }: Extract<Word, { w: "told" }>): void {

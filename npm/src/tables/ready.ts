@@ -1,3 +1,4 @@
+import { settings, text } from "../given.ts";
 import type { Table } from "./table.ts";
 import type { Column, OrderBy, TableEventName, TableOptions, TableRow } from "./types.ts";
 
@@ -44,12 +45,12 @@ export function readyTables(
   open: OpenTable,
   ask: (ready: string, of: string | undefined, column: string | undefined) => ReadyQuery,
 ): ReadyTables {
-  const ready = <R extends TableRow>(
-    name: string,
-    of: Ids | undefined,
-    { table, column, ...rest }: ReadyOptions<R> = {},
-  ): Table<R> => {
-    const query = ask(name, of === undefined ? undefined : String(of), column);
+  const ready = <R extends TableRow>(name: string, of: string | undefined, options: ReadyOptions<R> = {}): Table<R> => {
+    const any = (value: unknown): unknown => value;
+    // The others are checked where every table's are.
+    const known = { table: text, column: text, orderBy: any, limit: any, select: any };
+    const { table, column, ...rest } = settings<ReadyOptions<R>>(options, `tables.${name}`, known);
+    const query = ask(name, of, column);
     return open<R>(table ?? query.table, {
       where: query.filter,
       orderBy: query.order as OrderBy<R>,
@@ -57,11 +58,13 @@ export function readyTables(
       ...rest,
     });
   };
+  const id = (given: unknown): string =>
+    typeof given === "number" || typeof given === "bigint" ? String(given) : text(given, "tables: id");
   return {
-    messages: (session, options) => ready("messages", session, options),
-    session: (id, options) => ready("session", id, options),
+    messages: (session, options) => ready("messages", id(session), options),
+    session: (of, options) => ready("session", id(of), options),
     contextRules: (options) => ready("context_rules", undefined, options),
-    widgetConfigurations: (user, options) => ready("widget_configurations", user, options),
-    notifications: (user, options) => ready("notifications", user, options),
+    widgetConfigurations: (user, options) => ready("widget_configurations", id(user), options),
+    notifications: (user, options) => ready("notifications", id(user), options),
   };
 }

@@ -1,4 +1,5 @@
 import type { TableUpdate, WireChange } from "../driver.ts";
+import { callable, settings, text, wrong } from "../given.ts";
 import type { Scheduler } from "../store.ts";
 import { report } from "../store.ts";
 import type { Listener, Store } from "../types.ts";
@@ -34,6 +35,9 @@ interface Listeners<R> {
 
 /** A row by its columns' names. */
 type Cells = Readonly<Record<string, unknown>>;
+
+/** Longest delay that timers take, ms. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 const EMPTY: TableState<never> = { rows: [], state: "loading", error: null };
 
@@ -81,7 +85,9 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   /** Calls `listener` after changes of the rows or the state, at most once a frame. Returns what ends it. */
   readonly subscribe = (listener: Listener<TableState<R>>): (() => void) => {
+    callable(listener, "table.subscribe: listener");
     const key = Symbol();
+    if (this.#closed) return () => {};
     this.#listeners.set(key, { listener, seen: this.getState() });
     return () => {
       this.#listeners.delete(key);
@@ -112,6 +118,9 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   on(event: "change", listener: (change: TableChange<R>) => void): () => void;
   on(event: "commit", listener: (changes: readonly TableChange<R>[]) => void): () => void;
   on(event: "rows" | "change" | "commit", listener: (told: never) => void): () => void {
+    callable(listener, "table.on: listener");
+    const known = Object.keys(this.#told);
+    if (!known.includes(event)) wrong("table.on: event", known.join(" or "), event);
     const all = this.#told[event] as Set<unknown>;
     const own = (told: never) => listener(told);
     all.add(own);
@@ -126,8 +135,15 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
    * {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`, `closed`, `logged_out`, or the code with which the table failed. Without a connection it
    * waits for one, if `timeoutMs` does not end it.
    */
-  readonly awaitTx = (tx: string, { timeoutMs }: { readonly timeoutMs?: number } = {}): Promise<void> =>
+  readonly awaitTx = (tx: string, options: { readonly timeoutMs?: number } = {}): Promise<void> =>
     new Promise((resolve, reject) => {
+      const { timeoutMs } = settings<{ timeoutMs?: number }>(options, "awaitTx: options", {
+        timeoutMs: (value, what) =>
+          typeof value === "number" && value >= 0 && value <= LONGEST_TIMER
+            ? value
+            : wrong(what, "ms, 0 to 2,147,483,647", value),
+      });
+      text(tx, "awaitTx: tx");
       let timer: ReturnType<typeof setTimeout> | undefined;
       const wait: Wait = {
         tx,
@@ -151,15 +167,14 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
       }
     });
 
-  /** Ends the subscription: nothing is told any more, and nothing of it is left at the server. The last rows can still be read. */
+  /** Ends the subscription: nothing is told any more but the state `closed`, and nothing of it is left at the server. The last rows can still be read. */
   readonly close = (): void => {
     if (this.#closed) return;
     this.#closed = true;
     this.#keep();
-    this.#parts.host.close();
-    this.#listeners.clear();
-    for (const listeners of Object.values(this.#told)) listeners.clear();
     this.end("closed");
+    for (const listeners of Object.values(this.#told)) listeners.clear();
+    this.#parts.host.close();
   };
 
   /** As {@link close}: for `using`. */
@@ -174,6 +189,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   /** @internal What the core told, and all rows as they are after it. */
   hear(list: readonly TableUpdate[], { rows, key }: Look): void {
+    if (this.#closed) return;
     for (const update of list) {
       if (update.what !== "state") continue;
       this.#state = update.state;
@@ -210,6 +226,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   /** @internal Another core serves from now on. */
   hold(): void {
+    if (this.#closed) return;
     this.#keep();
     this.#held = this.#state === "live" || this.#state === "stale";
     if (this.#held) this.#state = "stale";
@@ -223,13 +240,20 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#changed();
   }
 
-  /** @internal Nobody waits any more. */
+  /** @internal Nobody waits any more; `closed`: nothing more is heard either. */
   end(code: string): void {
     for (const wait of [...this.#waits]) wait.end(failed(code, "awaitTx"));
+    if (code !== "closed") return;
+    this.#keep();
+    this.#closed = true;
+    this.#state = "closed";
+    this.#error = null;
+    this.#changed();
   }
 
   /** @internal Nothing of this user's stays. */
   clear(): void {
+    if (this.#closed) return;
     this.#newer = undefined;
     this.#texts = [];
     this.#late = [];

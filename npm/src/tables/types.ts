@@ -2,7 +2,7 @@
 export type TableRow = object;
 
 /** How far a table's rows can be trusted. */
-export type TableStatus = "loading" | "live" | "stale" | "failed";
+export type TableStatus = "loading" | "live" | "stale" | "failed" | "closed";
 
 /** What is known of a table. */
 export interface TableState<R> {
@@ -10,7 +10,7 @@ export interface TableState<R> {
   readonly rows: readonly R[];
   /**
    * `loading`: none are known yet; `live`: they are what the database has; `stale`: they are what it had, because there is no connection or they are
-   * just being compared; `failed`: refused, see `error`.
+   * just being compared; `failed`: refused, see `error`; `closed`: they are no longer followed.
    */
   readonly state: TableStatus;
   /** Why it failed: a stable code, a text for people, and where in the filter, in bytes. */

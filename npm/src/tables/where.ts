@@ -1,5 +1,7 @@
+import { kindOf, ours, wrong } from "../given.ts";
+import { reasonOf, wellFormed } from "../json.ts";
 import { TidewireError } from "../types.ts";
-import type { Conditions, Literal, OrderBy, OrderTerm, Tests, Where } from "./types.ts";
+import type { Conditions, Literal, OrderBy, Tests, Where } from "./types.ts";
 
 /** What the filter's grammar takes for a column. */
 const COLUMN = /^[A-Za-z_][A-Za-z0-9_$]{0,62}$/;
@@ -7,7 +9,21 @@ const COMPARE = new Set(["eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike"]
 
 /** The filter's text. Every value is quoted, so none of them can say anything but itself. */
 export function filterOf<R>(where: Where<R> | string | undefined): string {
-  if (where === undefined || typeof where === "string") return where ?? "";
+  if (where === undefined || typeof where === "string") return wellFormed(where ?? "");
+  return wellFormed(reading("where", "bad_filter", () => filterText(where)));
+}
+
+/** Reads what an application handed over: a getter or a proxy of it may throw anything. */
+function reading<T>(what: string, code: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (ours(error) !== undefined) throw error;
+    throw new TidewireError(code, `${what} can't be read: ${reasonOf(error)}`, false);
+  }
+}
+
+function filterText<R>(where: Where<R>): string {
   if (!Array.isArray(where)) return termsOf(where as Conditions<R>, "=").join("&");
   const alternatives = (where as readonly Conditions<R>[]).map((one) => {
     const terms = termsOf(one, ".");
@@ -22,16 +38,28 @@ export function filterOf<R>(where: Where<R> | string | undefined): string {
 /** The order's text. */
 export function orderOf<R>(order: OrderBy<R> | undefined): string {
   if (order === undefined) return "";
-  const terms = (Array.isArray(order) ? order : [order]) as readonly OrderTerm<R>[];
-  return terms
-    .flatMap((term) =>
-      typeof term === "string" ? term : Object.entries(term).map(([name, way]) => `${column(name)}.${way}`),
-    )
-    .join(",");
+  return wellFormed(
+    reading("orderBy", "bad_order", () =>
+      [order]
+        .flat()
+        .flatMap((term) => orderTerms(term as unknown))
+        .join(","),
+    ),
+  );
+}
+
+function orderTerms(term: unknown): string | string[] {
+  if (typeof term === "string") return term;
+  if (typeof term !== "object" || term === null) return wrong("orderBy", "texts or objects", term, "bad_order");
+  return Object.entries(term).map(([name, way]) => {
+    if (typeof way !== "string") wrong(`orderBy: ${name}`, "asc or desc", way, "bad_order");
+    return `${column(name)}.${way}`;
+  });
 }
 
 /** Terms with `between` between column and test, as the grammar has it outside and inside of parentheses. */
 function termsOf<R>(conditions: Conditions<R>, between: "=" | "."): string[] {
+  if (!isTests(conditions)) throw refused("where", `${kindOf(conditions)} is no condition`);
   return Object.entries(conditions as Readonly<Record<string, unknown>>).flatMap(([name, test]) => {
     const left = column(name) + between;
     if (!isTests(test)) return left + compare("eq", test, name);

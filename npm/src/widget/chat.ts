@@ -1,19 +1,42 @@
 import type { Client } from "../client.ts";
 import type { Dialog } from "../dialog.ts";
-import type { ConnectionState } from "../types.ts";
+import { keyOf, passingKey } from "../kept.ts";
+import type { ConnectionState, DialogState, Row } from "../types.ts";
 import { Announcer } from "./announcer.ts";
 import { Composer } from "./composer.ts";
 import { el } from "./dom.ts";
+import { Draft } from "./draft.ts";
 import { Header } from "./header.ts";
 import { LogView } from "./log.ts";
-import { dialogErrorText, refusalText, statusLine, storageText } from "./texts.ts";
+import { dialogErrorText, gapText, refusalText, statusLine, storageText } from "./texts.ts";
+import { Unsent } from "./unsent.ts";
 
 /** What the view needs of a client, so that any object of this shape will do. */
 export type ChatClient = Pick<Client, "getState" | "subscribe" | "connect"> & {
-  dialog(id: string): Pick<Dialog, "getState" | "subscribe" | "send" | "stop" | "retry" | "discard">;
+  dialog(id: string): ChatDialog;
+  retryNow?: Client["retryNow"];
+  ownDialog?(): Promise<ChatDialog>;
 };
 
-type ChatDialog = ReturnType<ChatClient["dialog"]>;
+/** What the view needs of a dialog. */
+export type ChatDialog = Pick<Dialog, "getState" | "subscribe" | "send" | "stop" | "retry" | "discard"> & {
+  close?: Dialog["close"];
+};
+
+/** Whose conversation it is: what was written and not yet taken never gets into another one. */
+export interface Whose {
+  /** The scope of what this browser keeps; `null` if it may keep nothing, because nobody knows for whom. */
+  readonly scope: string | null;
+  /** The dialog's id, or `own`. */
+  readonly dialog: string;
+  /** What tells users apart where they are told apart; `null` before somebody is named. */
+  readonly user: string | null;
+  /** Where it is: servers and names. */
+  readonly where: string;
+}
+
+/** Refusals of a conversation that another one of the visitor's own may stand in for. */
+const GONE: readonly string[] = ["forbidden", "unknown_channel"];
 
 /** A dialog of a client on the page: it shows their states and passes on what people do. */
 export class ChatView {
@@ -22,21 +45,29 @@ export class ChatView {
   readonly #announcer = new Announcer();
   readonly #composer: Composer;
   readonly #log: LogView;
+  readonly #unsent = new Unsent();
+  readonly #draft = new Draft();
+  #whose: Whose | undefined;
   #client: ChatClient | undefined;
   #dialog: ChatDialog | undefined;
   #ends: (() => void)[] = [];
   #said: ConnectionState = "idle";
+  #loggedOut = false;
+  #again: ReturnType<typeof setTimeout> | undefined;
+  /** Gets another conversation of the visitor's own, once, if the one that was kept is refused. */
+  #replace: (() => void) | undefined;
 
   constructor(locale: string | undefined) {
     const formats = {
       time: new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" }),
       day: new Intl.DateTimeFormat(locale, { dateStyle: "long" }),
     };
-    this.#log = new LogView({ retry: (id) => this.#dialog?.retry(id), discard: (id) => this.#dialog?.discard(id) }, formats);
+    this.#log = new LogView({ retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) }, formats);
     this.#composer = new Composer({
-      send: (text) => void this.#dialog?.send(text),
+      send: (text) => this.#send(text),
       // The answer may have ended since the button was drawn.
       stop: () => this.#dialog?.getState().run != null && this.#dialog.stop(),
+      changed: (text) => this.#draft.set(text),
     });
     this.element = el(
       "section",
@@ -52,6 +83,10 @@ export class ChatView {
 
   set heading(text: string) {
     this.#header.heading = text;
+  }
+
+  /** What tells it from other chats on the page. */
+  set label(text: string) {
     this.element.setAttribute("aria-label", text);
   }
 
@@ -60,27 +95,61 @@ export class ChatView {
     this.#composer.focus();
   }
 
-  /** Shows this dialog from now on. */
-  attach(client: ChatClient, dialogId: string): void {
+  /** Says whose conversation it is from now on. */
+  belongTo(whose: Whose): void {
+    const before = this.#whose;
+    this.#whose = whose;
+    // Who is named now may be who wrote before; who was named before is somebody else.
+    const same = before === undefined || before.user === null || before.user === whose.user;
+    const along = same && before?.dialog === whose.dialog && before.where === whose.where;
+    const { scope, dialog, where, user } = whose;
+    const key = (what: string): string =>
+      scope === null ? passingKey(what, where, user ?? "", dialog) : keyOf(what, scope, dialog);
+    this.#unsent.move(key("unsent"), along);
+    const text = this.#draft.move(key("draft"), along);
+    if (before === undefined || !along) this.#composer.text = text;
+  }
+
+  /** Shows a dialog of this client from now on: the one with this id, or the user's own. */
+  attach(client: ChatClient, id: string | null): void {
     this.detach();
     this.#client = client;
-    try {
-      this.#dialog = client.dialog(dialogId);
-    } catch (error) {
-      this.broken(dialogErrorText(error instanceof Error ? error.message : String(error)));
+    this.#ends = [client.subscribe(() => this.#show())];
+    if (id !== null) {
+      try {
+        this.#open(client.dialog(id));
+      } catch (error) {
+        this.broken(dialogErrorText(codeOf(error)));
+      }
       return;
     }
-    this.#ends = [client.subscribe(() => this.#show()), this.#dialog.subscribe(() => this.#show())];
+    let replaced = false;
+    const open = (): void => {
+      const own = client.ownDialog?.() ?? Promise.reject(new Error("this client has no conversations of its own"));
+      own.then(
+        (dialog) => (this.#client === client ? this.#open(dialog) : dialog.close?.()),
+        (error) => this.#client === client && this.broken(dialogErrorText(codeOf(error)), open),
+      );
+    };
+    this.#replace = () => {
+      if (replaced) return;
+      replaced = true;
+      open();
+    };
+    open();
     this.#show();
-    this.#log.toEnd();
   }
 
   /** Lets go of the client. */
   detach(): void {
     for (const end of this.#ends) end();
+    clearTimeout(this.#again);
     this.#ends = [];
+    this.#dialog?.close?.();
     this.#client = undefined;
     this.#dialog = undefined;
+    this.#replace = undefined;
+    this.#unsent.again();
     this.#header.stop();
     this.#announcer.clear();
     this.#log.clear();
@@ -89,37 +158,102 @@ export class ChatView {
 
   /** Nothing is there yet. */
   waiting(): void {
-    this.#header.show(null, () => ({ tone: "busy", text: "Starting…" }));
+    this.#header.show(() => ({ tone: "busy", text: "Starting…" }), null);
     this.#header.problem(null);
-    this.#log.show([], false, true);
+    this.#showLog(undefined, false);
   }
 
   /** It could not even start. */
   broken(text: string, retry?: () => void): void {
-    this.#header.show(null, () => ({ tone: "bad", text: "Not available" }));
+    this.#header.show(() => ({ tone: "bad", text: "Not available" }), null);
     this.#header.problem(text, retry === undefined ? undefined : { label: "Try again", run: retry });
+    this.#showLog(this.#dialog?.getState(), false);
+  }
+
+  #open(dialog: ChatDialog): void {
+    this.#dialog?.close?.();
+    this.#dialog = dialog;
+    this.#ends.push(dialog.subscribe(() => this.#show()));
+    this.#show();
+    this.#log.toEnd();
+  }
+
+  #send(text: string): void {
+    if (this.#dialog === undefined) this.#unsent.add(text);
+    else this.#dialog.send(text);
+    this.#refresh();
+  }
+
+  #retry(id: string): void {
+    if (this.#unsent.has(id)) this.#unsent.retry(id);
+    else this.#dialog?.retry(id);
+    this.#decided();
+  }
+
+  #discard(id: string): void {
+    if (this.#unsent.has(id)) this.#unsent.discard(id);
+    else this.#dialog?.discard(id);
+    this.#decided();
+  }
+
+  /** The buttons that had the focus go away. */
+  #decided(): void {
+    this.#refresh();
+    this.#composer.focus();
+  }
+
+  #refresh(): void {
+    if (this.#client === undefined) this.#showLog(undefined, false);
+    else this.#show();
   }
 
   #show(): void {
     const client = this.#client;
-    const dialog = this.#dialog?.getState();
-    if (client === undefined || dialog === undefined) return;
+    if (client === undefined) return;
     const { status, storage } = client.getState();
+    if (status.cause === "logged_out" && !this.#loggedOut) this.#forget();
+    this.#loggedOut = status.cause === "logged_out";
+    if (this.#dialog !== undefined) this.#unsent.give(this.#dialog);
+    const dialog = this.#dialog?.getState();
     const connected = status.state === "online";
-    this.#header.show(status, (now) => statusLine(status, dialog.sync, now));
+    const rows = this.#showLog(dialog, connected);
+    const waiting = status.waiting + (rows.length - (dialog?.rows.length ?? 0));
+    const until = connected ? (dialog?.retryAt ?? null) : status.retryAt;
+    this.#header.show((now) => statusLine(status, dialog, waiting, now), until, client.retryNow);
     this.#header.storage(storage === null ? null : storageText(storage));
+    if (dialog?.error != null && GONE.includes(dialog.error.code)) this.#replace?.();
     if (status.state === "failed") {
       const again = status.cause === "core_crashed" ? undefined : { label: "Try again", run: client.connect };
-      this.#header.problem(refusalText(status.cause), again);
+      this.#header.problem(refusalText(status.cause, status.message), again);
     } else if (status.state === "closed") {
       this.#header.problem("You are disconnected.", { label: "Connect", run: client.connect });
     } else {
-      this.#header.problem(dialog.error === null ? null : dialogErrorText(dialog.error.code));
+      const failed = dialog?.sync === "failed" ? dialog.error : null;
+      this.#header.problem(failed === null ? null : dialogErrorText(failed.code));
     }
-    this.#log.show(dialog.rows, connected, dialog.sync !== "live");
-    this.#composer.running = dialog.run !== null;
-    this.#announcer.follow(dialog);
+    this.#composer.running = dialog?.run != null;
+    if (dialog !== undefined) this.#announcer.follow({ ...dialog, rows });
     this.#announce(status.state);
+  }
+
+  /** Shows the dialog's rows and behind them what it has not got. */
+  #showLog(dialog: DialogState | undefined, connected: boolean): readonly Row[] {
+    const known = dialog?.rows ?? [];
+    const more = this.#unsent.rows(known);
+    const rows = more.length === 0 ? known : [...known, ...more];
+    const now = Date.now();
+    this.#log.show(rows, { connected, now }, dialog?.sync !== "live", dialog === undefined ? null : gapText(dialog));
+    clearTimeout(this.#again);
+    // What says when it is tried again counts down.
+    if (rows.some((row) => row.retryAt != null && row.retryAt > now)) this.#again = setTimeout(() => this.#refresh(), 1000);
+    return rows;
+  }
+
+  /** Nothing that the user wrote stays. */
+  #forget(): void {
+    this.#unsent.clear();
+    this.#draft.set("");
+    this.#composer.text = "";
   }
 
   /** Says the turning points only: a countdown read aloud each second would drown everything else. */
@@ -135,4 +269,10 @@ export class ChatView {
     }
     this.#said = state;
   }
+}
+
+/** By its shape: the client may come from another copy of the package. */
+function codeOf(error: unknown): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : "internal";
 }

@@ -11,6 +11,8 @@ export interface ComposerActions {
   /** Throws an error with a `code` to refuse. */
   send(text: string): void;
   stop(): unknown;
+  /** The text in the field is another one. */
+  changed(text: string): void;
 }
 
 /** Where people write. Enter sends, Shift+Enter breaks the line, Escape leaves. */
@@ -22,6 +24,7 @@ export class Composer {
     dir: "auto",
     placeholder: "Write a message…",
     "aria-label": "Message",
+    "aria-describedby": "hint",
     enterkeyhint: "send",
   });
   readonly #send = el("button", { type: "submit", class: "round", part: "send", "aria-label": "Send" }, icon("send", 18));
@@ -31,7 +34,9 @@ export class Composer {
     icon("stop", 16),
     el("span", { class: "word" }, "Stop"),
   );
-  readonly #hint = el("div", { class: "hint", role: "alert" });
+  readonly #hint = el("div", { class: "hint", id: "hint" });
+  /** Says once what the hint says anew with each key. */
+  readonly #alert = el("div", { class: "unseen", role: "alert" });
   readonly #actions: ComposerActions;
 
   constructor(actions: ComposerActions) {
@@ -51,12 +56,19 @@ export class Composer {
     });
     this.#input.addEventListener("input", () => this.#changed());
     this.#input.addEventListener("keydown", (event) => this.#key(event));
-    this.element = el("div", { class: "footer" }, this.#hint, form);
+    for (const type of ["keydown", "keypress", "keyup"] as const) form.addEventListener(type, keepInside);
+    this.element = el("div", { class: "footer" }, this.#hint, this.#alert, form);
   }
 
   /** Puts the cursor into the text. */
   focus(): void {
     this.#input.focus();
+  }
+
+  /** What is written and not sent. */
+  set text(text: string) {
+    this.#input.value = text;
+    this.#changed();
   }
 
   /** Whether an answer is under way that may be stopped. */
@@ -96,20 +108,33 @@ export class Composer {
     const tooLong = bytes > MOST_BYTES;
     this.#send.disabled = text.trim() === "" || tooLong;
     if (tooLong) {
-      this.#say(`Too long by ${(bytes - MOST_BYTES).toLocaleString()} bytes: shorten it, or send it in parts.`, true);
+      const over = (bytes - MOST_BYTES).toLocaleString();
+      this.#say(`Too long by ${over} bytes: shorten it, or send it in parts.`, true, "The message is too long.");
     } else if (bytes > SHOWN_FROM) {
-      this.#say(`${(MOST_BYTES - bytes).toLocaleString()} bytes left.`, false);
+      this.#say(`${(MOST_BYTES - bytes).toLocaleString()} bytes left.`, false, "");
     } else {
       this.#hint.hidden = true;
+      this.#alert.textContent = "";
     }
+    this.#actions.changed(text);
     // The script may set a style where a page's policy forbids style attributes in markup.
     this.#input.style.blockSize = "auto";
     this.#input.style.blockSize = `${this.#input.scrollHeight}px`;
   }
 
-  #say(text: string, bad: boolean): void {
+  /** `alert` is read out once; without it the hint itself is, as it is a refusal. */
+  #say(text: string, bad: boolean, alert?: string): void {
     this.#hint.dataset["tone"] = bad ? "bad" : "warn";
+    if (alert === undefined) this.#hint.setAttribute("role", "alert");
+    else this.#hint.removeAttribute("role");
     if (this.#hint.textContent !== text) this.#hint.textContent = text;
+    if (this.#alert.textContent !== alert) this.#alert.textContent = alert ?? "";
     this.#hint.hidden = false;
   }
+}
+
+/** Typing is nobody else's: pages have shortcuts of single keys. Ways out and combinations go on. */
+function keepInside(event: KeyboardEvent): void {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!/^(Escape|Tab|F\d+)$/.test(event.key)) event.stopPropagation();
 }

@@ -1,6 +1,8 @@
-import type { Status } from "../types.ts";
 import { el, icon } from "./dom.ts";
 import type { Line } from "./texts.ts";
+
+/** A pause shorter than this is not worth a click, ms. */
+const SOON = 1500;
 
 /** The heading with the line that says at every moment what goes on, and below it what a person should do about it. */
 export class Header {
@@ -9,13 +11,18 @@ export class Header {
   readonly #heading = el("h2", { part: "heading" });
   readonly #words = el("span", { class: "words" });
   readonly #status = el("div", { class: "status", part: "status" }, el("span", { class: "dot" }), this.#words);
+  readonly #now = el("button", { type: "button", class: "small", part: "try-now" }, "Try now");
   readonly #problem = new Notice("bad");
   readonly #storage = new Notice("warn");
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #tryNow: (() => void) | undefined;
 
   constructor() {
     const titles = el("div", { class: "titles" }, this.#heading, this.#status);
-    this.element = el("div", { class: "header", part: "header" }, el("div", { class: "badge" }, icon("wave", 22)), titles);
+    const badge = el("div", { class: "badge" }, icon("wave", 22));
+    this.element = el("div", { class: "header", part: "header" }, badge, titles, this.#now);
+    this.#now.hidden = true;
+    this.#now.addEventListener("click", () => this.#tryNow?.());
     this.notices = el("div", {}, this.#problem.element, this.#storage.element);
   }
 
@@ -23,15 +30,19 @@ export class Header {
     this.#heading.textContent = text;
   }
 
-  /** Shows what `line` says, and again each second while a countdown runs to `status.retryAt`. */
-  show(status: Status | null, line: (now: number) => Line): void {
+  /** Shows what `line` says, and again each second while a countdown runs to `until`; with `tryNow` people need not wait for that. */
+  show(line: (now: number) => Line, until: number | null, tryNow?: () => void): void {
     clearTimeout(this.#timer);
     const now = Date.now();
     const { tone, text } = line(now);
     this.#status.dataset["tone"] = tone;
     if (this.#words.textContent !== text) this.#words.textContent = text;
-    const left = status?.state === "reconnecting" && status.retryAt !== null ? status.retryAt - now : 0;
-    if (left > 0) this.#timer = setTimeout(() => this.show(status, line), (left % 1000) + 10);
+    const left = until === null ? 0 : until - now;
+    this.#tryNow = tryNow;
+    // One that is about to go needs no button.
+    const offered = tryNow !== undefined && left > SOON;
+    if (!this.#now.hidden || offered) this.#now.hidden = tryNow === undefined || left <= 0;
+    if (left > 0) this.#timer = setTimeout(() => this.show(line, until, tryNow), (left % 1000) + 10);
   }
 
   /** Shows what stopped everything, with a way out if there is one. */

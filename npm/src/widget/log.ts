@@ -1,6 +1,6 @@
 import type { Row } from "../types.ts";
 import { el, icon } from "./dom.ts";
-import type { Formats, RowActions } from "./rows.ts";
+import type { Around, Formats, RowActions } from "./rows.ts";
 import { RowView } from "./rows.ts";
 
 /** Nearer to the end than this counts as reading the newest, px. */
@@ -11,6 +11,7 @@ export class LogView {
   readonly element: HTMLElement;
   readonly #list = el("div", { class: "log", part: "log", role: "log", "aria-live": "off", tabindex: "0" });
   readonly #empty: HTMLElement;
+  readonly #gap = el("div", { class: "gap", part: "gap", role: "note" });
   readonly #jump = el("button", { type: "button", class: "jump", part: "jump" }, "New messages", icon("down", 16));
   readonly #views = new Map<string, RowView>();
   readonly #actions: RowActions;
@@ -30,7 +31,8 @@ export class LogView {
       el("span", {}, "It is kept here until it has arrived, even offline."),
     );
     this.#jump.hidden = true;
-    this.#list.append(this.#empty);
+    this.#gap.hidden = true;
+    this.#list.append(this.#empty, this.#gap);
     this.element = el("div", { class: "stage" }, this.#list, this.#jump);
     this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#jump.addEventListener("click", () => {
@@ -40,14 +42,16 @@ export class LogView {
     new ResizeObserver(() => this.#following && this.toEnd()).observe(this.#list);
   }
 
-  /** Shows these rows. `loading` tells an empty dialog from one that is not known yet. */
-  show(rows: readonly Row[], connected: boolean, loading: boolean): void {
+  /** Shows these rows. `loading` tells an empty dialog from one that is not known yet, `gap` says what is not shown before them. */
+  show(rows: readonly Row[], around: Around, loading: boolean, gap: string | null): void {
     const last = rows.at(-1);
     const news = last !== undefined && (last.id !== this.#last?.id || last.text !== this.#last.text);
     const mine = news && last.own && last.id !== this.#last?.id;
     this.#last = last;
-    this.#empty.hidden = rows.length > 0 || loading;
-    this.#place(rows, connected);
+    this.#empty.hidden = rows.length > 0 || loading || gap !== null;
+    this.#gap.hidden = gap === null;
+    if (this.#gap.textContent !== gap) this.#gap.textContent = gap;
+    this.#place(rows, around);
     if (this.#following || mine) this.toEnd();
     else if (news) this.#jump.hidden = false;
   }
@@ -74,21 +78,21 @@ export class LogView {
     if (this.#following) this.#jump.hidden = true;
   }
 
-  #place(rows: readonly Row[], connected: boolean): void {
+  #place(rows: readonly Row[], around: Around): void {
     const ids = new Set(rows.map((row) => row.id));
     for (const [id, view] of this.#views) {
       if (ids.has(id)) continue;
       view.element.remove();
       this.#views.delete(id);
     }
-    let next = this.#empty.nextElementSibling;
+    let next = this.#gap.nextElementSibling;
     for (const [index, row] of rows.entries()) {
       let view = this.#views.get(row.id);
       if (view === undefined) {
         view = new RowView(row, this.#actions, this.#formats);
         this.#views.set(row.id, view);
       }
-      view.show(row, rows[index - 1], connected);
+      view.show(row, rows[index - 1], around);
       // Only what stands elsewhere moves: moving an element drops its focus.
       if (view.element === next) next = next.nextElementSibling;
       else this.#list.insertBefore(view.element, next);

@@ -12,6 +12,13 @@ export interface RowActions {
   discard(id: string): void;
 }
 
+/** What a row's words depend on beside the row. */
+export interface Around {
+  readonly connected: boolean;
+  /** The moment, ms since the Unix epoch. */
+  readonly now: number;
+}
+
 /** How dates and times are written. */
 export interface Formats {
   readonly time: Intl.DateTimeFormat;
@@ -55,14 +62,15 @@ export class RowView {
   }
 
   /** Shows `row`, which stands after `before`. */
-  show(row: Row, before: Row | undefined, connected: boolean): void {
+  show(row: Row, before: Row | undefined, { connected, now }: Around): void {
     const { element } = this;
     if (this.#text.data !== row.text) this.#text.data = row.text;
     // Text grows many times a second; the rest changes rarely.
     const newDay = before === undefined || !sameDay(before.at, row.at);
     const grouped = !newDay && before.by.id === row.by.id && before.kind === row.kind && row.at - before.at < GROUP;
     const paused = row.state === "streaming" && !connected;
-    const key = JSON.stringify([row.state, row.code, row.at, row.by.name, row.own, newDay, grouped, connected]);
+    const words = markText(row, connected, now);
+    const key = JSON.stringify([row.state, row.at, row.by.name, row.own, newDay, grouped, paused, words]);
     if (key === this.#shown) return;
     this.#shown = key;
     element.className = `row${row.own ? " own" : ""}${grouped ? " grouped" : ""}`;
@@ -76,13 +84,12 @@ export class RowView {
     const at = new Date(row.at);
     this.#time.dateTime = at.toISOString();
     this.#time.textContent = this.#formats.time.format(at);
-    this.#showMark(row, connected);
+    this.#showMark(row, paused, words);
     this.#actions.hidden = row.state !== "failed";
   }
 
-  #showMark(row: Row, connected: boolean): void {
-    const text = markText(row, connected);
-    const name = row.state === "streaming" && !connected ? "clock" : MARKS[row.state];
+  #showMark(row: Row, paused: boolean, text: string): void {
+    const name = paused ? "clock" : MARKS[row.state];
     const drawing = name === undefined ? [] : [icon(name, 14)];
     // "Sent" is the usual case: a check says it to the eye, and words to a screen reader.
     const words = el("span", row.state === "sent" ? { class: "unseen" } : {}, text);

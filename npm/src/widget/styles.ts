@@ -18,10 +18,13 @@ export const STYLES = `
   display: block;
   box-sizing: border-box;
   inline-size: 100%;
-  block-size: 36rem;
-  min-block-size: 18rem;
+  block-size: min(576px, 100vh);
+  block-size: min(576px, 100dvh);
+  min-block-size: min(288px, 100dvh);
   font-family: var(--tidewire-font, system-ui, "Segoe UI", Roboto, "Helvetica Neue", sans-serif);
-  font-size: 0.9375rem;
+  /* Never smaller than what phones show without zooming in, whatever the page makes of its root. */
+  --_size: max(16px, 1rem);
+  font-size: var(--_size);
   line-height: 1.45;
   container-type: inline-size;
 }
@@ -57,9 +60,9 @@ export const STYLES = `
   background: var(--_accent);
 }
 .titles { min-inline-size: 0; flex: 1; }
-h2 { margin: 0; font-size: 1rem; font-weight: 650; line-height: 1.3; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.status { display: flex; align-items: center; gap: 7px; min-block-size: 24px; font-size: 0.8125rem; color: var(--_muted); font-variant-numeric: tabular-nums; }
-.status .dot { flex: none; inline-size: 8px; block-size: 8px; border-radius: 50%; background: var(--_muted); }
+h2 { margin: 0; font-size: calc(1 * var(--_size)); font-weight: 650; line-height: 1.3; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.status { display: flex; align-items: baseline; gap: 7px; min-block-size: 24px; font-size: calc(0.8125 * var(--_size)); color: var(--_muted); font-variant-numeric: tabular-nums; }
+.status .dot { flex: none; align-self: flex-start; margin-block-start: calc(0.7em - 3px); inline-size: 8px; block-size: 8px; border-radius: 50%; background: var(--_muted); }
 .status[data-tone="good"] .dot { background: var(--_good); }
 .status[data-tone="busy"] .dot { background: var(--_warn); animation: pulse 1.4s ease-in-out infinite; }
 .status[data-tone="warn"] .dot { background: var(--_warn); }
@@ -71,7 +74,7 @@ h2 { margin: 0; font-size: 1rem; font-weight: 650; line-height: 1.3; overflow: h
   align-items: center;
   gap: 10px;
   padding: 9px 18px;
-  font-size: 0.8125rem;
+  font-size: calc(0.8125 * var(--_size));
   color: var(--_fg);
   background: color-mix(in srgb, var(--_warn) 13%, var(--_bg));
   border-block-end: 1px solid var(--_border);
@@ -81,17 +84,20 @@ h2 { margin: 0; font-size: 1rem; font-weight: 650; line-height: 1.3; overflow: h
 .stage { position: relative; flex: 1; min-block-size: 0; }
 .log { block-size: 100%; overflow-y: auto; overscroll-behavior: contain; padding: 14px 18px 18px; scrollbar-width: thin; scrollbar-color: var(--_border) transparent; }
 .empty { block-size: 100%; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 6px; text-align: center; text-wrap: balance; color: var(--_muted); padding: 24px; }
-.empty strong { color: var(--_fg); font-weight: 600; font-size: 1.0625rem; }
+.empty strong { color: var(--_fg); font-weight: 600; font-size: calc(1.0625 * var(--_size)); }
 .empty svg { inline-size: 34px; block-size: 34px; color: var(--_accent); margin-block-end: 6px; }
-.row { display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 14px; }
-.empty + .row { margin-block-start: 0; }
+.row { position: relative; display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 14px; }
+.gap[hidden] + .row { margin-block-start: 0; }
 .row.grouped { margin-block-start: 4px; }
 .row.own { align-items: flex-end; }
-.day { align-self: center; margin-block: 6px 12px; padding: 2px 12px; border-radius: 999px; font-size: 0.75rem; color: var(--_muted); background: var(--_raised); }
-.by { margin-inline: 4px; margin-block-end: 4px; font-size: 0.75rem; font-weight: 600; color: var(--_muted); }
-.row.grouped .by, .own .by { display: none; }
+.day { align-self: center; margin-block: 6px 12px; padding: 2px 12px; border-radius: 999px; font-size: calc(0.75 * var(--_size)); color: var(--_muted); background: var(--_raised); }
+.by { max-inline-size: 100%; overflow-wrap: anywhere; margin-inline: 4px; margin-block-end: 4px; font-size: calc(0.75 * var(--_size)); font-weight: 600; color: var(--_muted); }
+.row.grouped .by { display: none; }
+.own .by { position: absolute; inline-size: 1px; block-size: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.row.own.grouped .by { display: block; }
+.gap { margin-block-end: 10px; padding: 2px 12px 12px; border-block-end: 1px dashed var(--_border); font-size: calc(0.8125 * var(--_size)); color: var(--_muted); text-align: center; text-wrap: balance; }
 .bubble {
-  max-inline-size: min(88%, 40rem);
+  max-inline-size: min(88%, 640px);
   padding: 9px 14px;
   border-radius: 16px;
   border-end-start-radius: 5px;
@@ -108,7 +114,7 @@ h2 { margin: 0; font-size: 1rem; font-weight: 650; line-height: 1.3; overflow: h
 .row[data-state="streaming"] .bubble { display: block; }
 .row[data-state="streaming"] .bubble::after { content: ""; display: inline-block; inline-size: 7px; block-size: 1.05em; margin-inline-start: 3px; vertical-align: -0.18em; border-radius: 2px; background: var(--_accent); animation: blink 1.1s steps(2, jump-none) infinite; }
 .row[data-state="streaming"][data-paused] .bubble::after { animation: none; opacity: 0.35; }
-.meta { display: flex; align-items: center; flex-wrap: wrap; gap: 5px; margin-block-start: 3px; margin-inline: 4px; font-size: 0.75rem; color: var(--_muted); }
+.meta { display: flex; align-items: center; flex-wrap: wrap; gap: 5px; margin-block-start: 3px; margin-inline: 4px; font-size: calc(0.75 * var(--_size)); color: var(--_muted); }
 .own .meta { justify-content: flex-end; }
 .meta svg { flex: none; inline-size: 14px; block-size: 14px; }
 .meta .mark { display: inline-flex; align-items: flex-start; gap: 4px; }
@@ -117,11 +123,11 @@ h2 { margin: 0; font-size: 1rem; font-weight: 650; line-height: 1.3; overflow: h
 .row[data-state="failed"] .mark, .row[data-state="error"] .mark { color: var(--_bad); }
 .row[data-state="sent"] .mark svg { color: var(--_accent); }
 button { font: inherit; color: inherit; cursor: pointer; }
-.small { min-block-size: 26px; padding: 2px 11px; border: 1px solid var(--_border); border-radius: 999px; background: var(--_bg); color: var(--_fg); font-size: 0.75rem; font-weight: 600; }
+.small { min-block-size: 26px; padding: 2px 11px; border: 1px solid var(--_border); border-radius: 999px; background: var(--_bg); color: var(--_fg); font-size: calc(0.75 * var(--_size)); font-weight: 600; }
 .small:hover { background: var(--_raised); }
-.jump { position: absolute; inset-block-end: 12px; inset-inline: 0; margin-inline: auto; inline-size: fit-content; display: flex; align-items: center; gap: 6px; min-block-size: 32px; padding: 4px 15px; border: 0; border-radius: 999px; color: var(--_on-accent); background: var(--_accent); font-size: 0.8125rem; font-weight: 600; box-shadow: 0 4px 16px rgb(0 0 0 / 0.22); }
+.jump { position: absolute; inset-block-end: 12px; inset-inline: 0; margin-inline: auto; inline-size: fit-content; display: flex; align-items: center; gap: 6px; min-block-size: 32px; padding: 4px 15px; border: 0; border-radius: 999px; color: var(--_on-accent); background: var(--_accent); font-size: calc(0.8125 * var(--_size)); font-weight: 600; box-shadow: 0 4px 16px rgb(0 0 0 / 0.22); }
 .footer { padding: 10px 12px 12px; border-block-start: 1px solid var(--_border); }
-.hint { padding: 0 8px 8px; font-size: 0.8125rem; color: var(--_warn); }
+.hint { padding: 0 8px 8px; font-size: calc(0.8125 * var(--_size)); color: var(--_warn); }
 .hint[data-tone="bad"] { color: var(--_bad); }
 .composer { display: flex; align-items: flex-end; gap: 6px; padding: 5px; border: 1px solid var(--_border); border-radius: 22px; background: var(--_raised); }
 .composer:focus-within { border-color: var(--_accent); box-shadow: 0 0 0 1px var(--_accent); }
@@ -130,7 +136,7 @@ textarea::placeholder { color: var(--_muted); opacity: 1; white-space: nowrap; o
 .round { flex: none; display: grid; place-items: center; inline-size: 36px; block-size: 36px; padding: 0; border: 0; border-radius: 50%; color: var(--_on-accent); background: var(--_accent); transition: opacity 0.15s, transform 0.1s; }
 .round:active { transform: scale(0.94); }
 .round:disabled { opacity: 0.4; cursor: default; transform: none; }
-.stop { display: flex; align-items: center; gap: 7px; inline-size: auto; padding-inline: 13px; border-radius: 999px; color: var(--_fg); background: var(--_bg); box-shadow: inset 0 0 0 1px var(--_border); font-size: 0.8125rem; font-weight: 600; }
+.stop { display: flex; align-items: center; gap: 7px; inline-size: auto; padding-inline: 13px; border-radius: 999px; color: var(--_fg); background: var(--_bg); box-shadow: inset 0 0 0 1px var(--_border); font-size: calc(0.8125 * var(--_size)); font-weight: 600; }
 .round svg { inline-size: 18px; block-size: 18px; }
 .stop svg { inline-size: 16px; block-size: 16px; fill: currentColor; color: var(--_bad); }
 :focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
@@ -152,6 +158,7 @@ textarea:focus-visible { outline: none; }
 }
 @media (forced-colors: active) {
   .bubble, .composer, .small, .round, .jump { border: 1px solid ButtonText; }
+  .composer:focus-within { outline: 2px solid Highlight; outline-offset: 2px; }
   .status .dot { forced-color-adjust: none; }
   .row[data-state="streaming"] .bubble::after { background: CanvasText; }
 }

@@ -11,18 +11,18 @@ export interface Line {
 
 const messages = (count: number): string => (count === 1 ? "1 message" : `${count} messages`);
 
-/** The connection, at the moment `now` (ms since the Unix epoch). */
-export function statusLine(status: Status, sync: DialogState["sync"], now: number): Line {
-  const { state, waiting, retryAt } = status;
+/** Seconds until a moment, at least one. */
+const seconds = (at: number, now: number): number => Math.max(Math.ceil((at - now) / 1000), 1);
+
+/** The connection and the dialog, at the moment `now` (ms since the Unix epoch), with so many messages of which nobody knows that they arrived. */
+export function statusLine(status: Status, dialog: DialogState | undefined, waiting: number, now: number): Line {
+  const { state, retryAt } = status;
   const kept = waiting === 0 ? "" : ` · ${messages(waiting)} waiting`;
   switch (state) {
     case "online":
-      if (waiting > 0) return { tone: "busy", text: `Online · sending ${messages(waiting)}` };
-      if (sync === "failed") return { tone: "warn", text: "Online · no access to this dialog" };
-      return sync === "live" ? { tone: "good", text: "Online" } : { tone: "busy", text: "Online · catching up…" };
+      return onlineLine(dialog, waiting, now);
     case "reconnecting": {
-      const seconds = retryAt === null ? 0 : Math.ceil((retryAt - now) / 1000);
-      const when = seconds > 0 ? `Reconnecting in ${seconds} s` : "Reconnecting…";
+      const when = retryAt !== null && retryAt > now ? `Reconnecting in ${seconds(retryAt, now)} s` : "Reconnecting…";
       return { tone: "busy", text: when + kept };
     }
     case "offline":
@@ -38,8 +38,44 @@ export function statusLine(status: Status, sync: DialogState["sync"], now: numbe
   }
 }
 
+function onlineLine(dialog: DialogState | undefined, waiting: number, now: number): Line {
+  switch (dialog?.sync) {
+    case "failed":
+      return { tone: "warn", text: "Online · no access to this dialog" };
+    case "waiting": {
+      const { error, retryAt } = dialog;
+      const when = retryAt != null && retryAt > now ? `, next try in ${seconds(retryAt, now)} s` : ", trying again…";
+      return { tone: "warn", text: `Online · ${busyText(error?.code)}${when}` };
+    }
+  }
+  const held = dialog?.rows.filter((row) => row.state === "queued" && row.code === "blocked").length ?? 0;
+  if (waiting > held) return { tone: "busy", text: `Online · sending ${messages(waiting - held)}` };
+  if (held > 0) return { tone: "warn", text: `Online · ${messages(held)} held back` };
+  return dialog?.sync === "live" ? { tone: "good", text: "Online" } : { tone: "busy", text: "Online · catching up…" };
+}
+
+/** Why a dialog can't be opened just now. */
+function busyText(code: string | undefined): string {
+  return code === "too_many_connections" ? "the conversation is full" : "the conversation is not ready";
+}
+
+/** What is not shown before the rows; nothing if that is nothing. */
+export function gapText({ gap, missed }: DialogState): string | null {
+  if (gap == null && !(missed > 0)) return null;
+  return gap === "epoch" || gap === "ahead"
+    ? "The conversation begins anew here: the server no longer has what was before."
+    : "Some of the conversation before this is not shown: it went on for long while you were away.";
+}
+
+/** Why the chat could not even start: the page is wrong, or its code did not come. */
+export function startText(wrong: boolean): string {
+  return wrong
+    ? "This chat is not set up correctly. Whoever runs this page finds the reason in the browser's console."
+    : "The chat could not be loaded. Check your connection; what you write here is kept.";
+}
+
 /** What a person can do about a connection that was refused for good. */
-export function refusalText(cause: string | null): string {
+export function refusalText(cause: string | null, message: string | null): string {
   switch (cause) {
     case "unauthorized":
       return "You are not signed in, or your access was refused. Sign in again, then try again.";
@@ -51,8 +87,11 @@ export function refusalText(cause: string | null): string {
       return "This page is too old for the server. Reload the page.";
     case "core_crashed":
       return "Something broke in this page. Reload it: what waits to be sent is kept.";
+    case "bad_token":
+    case "bad_config":
+      return "This page could not sign you in. Reload the page or try again.";
     default:
-      return `The server refused the connection (${cause ?? "unknown"}). Reload the page or try again.`;
+      return `The server refused the connection: ${message ?? cause ?? "unknown"}.`;
   }
 }
 
@@ -93,18 +132,28 @@ export function failureText(code: string | null): string {
       return "too many messages wait already";
     case "expired":
       return "it waited too long";
+    case "closed":
+      return "the chat is closed";
     default:
       return code ?? "unknown reason";
   }
 }
 
-/** What is said beside a row's time; nothing if all is well and needs no words. */
-export function markText(row: Row, connected: boolean): string {
+/** Why a message is not even tried. */
+function queuedText({ code, retryAt }: Row, now: number): string {
+  if (code === "blocked") return "Waits: a message before it was not sent";
+  if (code !== "rate_limited") return "Queued";
+  const when = retryAt != null && retryAt > now ? `in ${seconds(retryAt, now)} s` : "soon";
+  return `Many messages at once: sent ${when}`;
+}
+
+/** What is said beside a row's time at the moment `now`; nothing if all is well and needs no words. */
+export function markText(row: Row, connected: boolean, now: number): string {
   switch (row.state) {
     case "saving":
       return "Saving";
     case "queued":
-      return "Queued";
+      return queuedText(row, now);
     case "sending":
       return connected ? "Sending" : "Sent, not yet confirmed";
     case "sent":

@@ -33,6 +33,7 @@ impl Client {
                 self.channels[at].ask_again();
             }
             if with_rows && self.channels[at].timeline.is_none() {
+                self.held = None;
                 let timeline = self.new_timeline(name, 0, &[], &[]);
                 self.channels[at].show_rows(timeline);
             }
@@ -42,6 +43,7 @@ impl Client {
         if self.channels.len() >= MAX_CHANNELS {
             return Err(SubscribeError::TooMany);
         }
+        self.held = None;
         let cached =
             self.cached.iter().position(|other| other.channel == name).map(|at| self.cached.remove(at));
         let cursor =

@@ -62,8 +62,8 @@ pub struct Client {
     removals: Vec<(StoreId, Option<String>)>,
     /// Settled ops that the store could not forget.
     undeleted: Vec<String>,
-    /// Of which outbox, and whether online, the rows say what they wait for.
-    held: (u64, bool),
+    /// Of which outbox, and whether online, the rows say what they wait for; none if there are rows that do not say it yet.
+    held: Option<(u64, bool)>,
     last_store: u64,
     storage: Option<&'static str>,
     shown: Option<(Status, Option<Time>)>,
@@ -127,7 +127,7 @@ impl Client {
             puts: Vec::new(),
             removals: Vec::new(),
             undeleted: Vec::new(),
-            held: (0, false),
+            held: None,
             last_store: 0,
             storage: None,
             shown: None,

@@ -87,10 +87,9 @@ impl Client {
     pub(super) fn show_waits(&mut self, now: Now) {
         let online = self.session.is_some();
         let held = (self.outbox.version(), online);
-        if self.held == held {
+        if self.held.replace(held) == Some(held) {
             return;
         }
-        self.held = held;
         let Client { outbox, limiter, channels, .. } = self;
         let waits = outbox
             .waits(now.mono, |turn| Some(limiter.nth(now.mono, turn)).filter(|at| online && *at > now.mono));

@@ -209,21 +209,26 @@ impl Channel {
 
     pub(crate) fn sub_ok(&mut self, sub: SubOk) -> Applied {
         let mut reset = None;
-        let continues = self
-            .cursor
-            .as_ref()
-            // While a connection was handed over the old one may have brought more.
-            .is_some_and(|cursor| cursor.epoch == sub.epoch && cursor.offset >= sub.page.from);
+        let known =
+            self.cursor.as_ref().filter(|cursor| cursor.epoch == sub.epoch).map(|cursor| cursor.offset);
+        // While a connection was handed over the old one may have brought more.
+        let continues = known.is_some_and(|offset| offset >= sub.page.from);
+        // An answer that came twice, or was asked for without a cursor before the old connection brought one, takes nothing back. Only
+        // a reset says that the cursor is beyond the head.
+        let joins_on = continues && (sub.mode == Mode::Fresh || known <= Some(sub.page.head));
         match sub.mode {
             Mode::Resumed if continues => {}
+            Mode::Fresh | Mode::Reset if joins_on => {}
             Mode::Resumed => {
                 return Applied { events: Vec::new(), anew: false, reset: None, missed: 0, step: Step::Anew };
             }
             Mode::Fresh | Mode::Reset => {
                 let had_rows = self.cursor.is_some() || self.gave_up;
                 if had_rows {
-                    let reason = if self.gave_up { Some("gap".to_owned()) } else { sub.reason };
-                    reset = Some(reason.unwrap_or_else(|| "epoch".to_owned()));
+                    let reason = if self.gave_up { None } else { sub.reason };
+                    // Of the same log something was skipped; of another one nothing joins on.
+                    let silent = if self.gave_up || known.is_some() { "gap" } else { "epoch" };
+                    reset = Some(reason.unwrap_or_else(|| silent.to_owned()));
                 }
                 if let Some(timeline) = &mut self.timeline {
                     timeline.begins_after(sub.page.from);
@@ -234,7 +239,7 @@ impl Channel {
             }
         }
         self.refusals = 0;
-        let anew = sub.mode != Mode::Resumed;
+        let anew = sub.mode != Mode::Resumed && !joins_on;
         let mut applied = self.page(sub.page);
         applied.anew = anew;
         applied.reset = reset;
@@ -346,9 +351,9 @@ impl Channel {
 
     /// Forgets the cursor, because repairing it led nowhere.
     pub(crate) fn give_up(&mut self) {
-        self.cursor = None;
+        // An answer to what an earlier holder asked for is nothing that this view would lose.
+        self.gave_up |= self.cursor.take().is_some();
         self.repairs = 0;
-        self.gave_up = true;
         self.phase = Phase::Unsent;
     }
 

@@ -23,6 +23,11 @@ fn what_stands_behind_a_failed_message_is_blocked_until_it_is_retried_or_discard
     assert_eq!(waits(&rig), [(code("bad_body"), None), (code("blocked"), None)]);
     assert_eq!(rig.shown(), ["first:failed", "second:queued"]);
     assert_eq!(rig.folded(), rig.rows());
+    // So it does in the next run.
+    let mut next = Rig::restored(rig.store.clone());
+    next.client.open_dialog(next.now, "demo").unwrap();
+    next.drain();
+    assert_eq!(waits(&next), [(code("bad_body"), None), (code("blocked"), None)]);
     assert!(rig.client.discard(rig.now, &first));
     rig.drain();
     assert_eq!(waits(&rig), [(None, None)]);

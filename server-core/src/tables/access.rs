@@ -56,6 +56,11 @@ impl Template {
         Ok(Template { filter: Some(filter) })
     }
 
+    /// Whether it names the user's name, which is a claim too.
+    pub(super) fn names_name(&self) -> bool {
+        self.filter.as_ref().is_some_and(|filter| node_names_name(filter.root()))
+    }
+
     /// The claims that it names.
     pub(super) fn claims(&self, into: &mut BTreeSet<String>) {
         if let Some(filter) = &self.filter {
@@ -74,6 +79,16 @@ impl Template {
 }
 
 /// As deep as the tree, which has a limit.
+fn node_names_name(node: &Node) -> bool {
+    match node {
+        Node::Group(group) => group.members.iter().any(node_names_name),
+        Node::Term(term) => values_of(&term.test)
+            .iter()
+            .any(|value| matches!(named(value), Some(Ok(Named::Name | Named::Claim("name"))))),
+    }
+}
+
+/// As deep as the tree.
 fn collect_claims(node: &Node, into: &mut BTreeSet<String>) {
     match node {
         Node::Group(group) => group.members.iter().for_each(|member| collect_claims(member, into)),

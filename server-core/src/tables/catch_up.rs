@@ -2,9 +2,11 @@
 
 use super::cursor::Cursor;
 use super::pages::Pages;
+use super::ring::Logged;
 use super::shape::{Shape, Told};
 use super::state::{Audience, Phase, State, Sub, feed};
 use super::wanted::ENVELOPE;
+use super::work::{AT_ONCE, work};
 use crate::outgoing::Offered;
 use crate::text::Text;
 use std::sync::Arc;
@@ -16,19 +18,73 @@ const SHORT_SPREAD_MS: u64 = 1_000;
 const BATCH_BYTES: usize = 32_768;
 
 /// Commits from the log for one subscription, as a frame tells them.
-struct Batch {
+#[derive(Clone)]
+pub(super) struct Batch {
     /// Each as its JSON text.
     txs: Vec<String>,
     /// Where to go on after them, unless a position says too much.
     cursor: Option<String>,
     /// The place of the last one.
-    last: u64,
+    pub(super) last: u64,
     /// Up to where the log was read.
-    applied: u64,
+    pub(super) applied: u64,
     /// There is more behind it.
-    more: bool,
+    pub(super) more: bool,
     /// The next one ends the subscription, for this reason.
     reset: Option<&'static str>,
+}
+
+impl Batch {
+    /// Nothing yet, from where a subscription stands.
+    pub(super) fn after(sub: &Sub) -> Batch {
+        let (txs, cursor) = (Vec::new(), None);
+        Batch { txs, cursor, last: sub.last, applied: sub.applied, more: false, reset: None }
+    }
+
+    /// What comes next of the log, which begins where this one ends. A frame has at most so many bytes.
+    pub(super) fn read<'a>(
+        mut self,
+        shape: &Shape,
+        pages: Option<&Pages>,
+        log: impl Iterator<Item = &'a Logged>,
+        most: usize,
+        epoch: Option<&str>,
+    ) -> Batch {
+        let (from, most) = (self.applied, most.saturating_sub(ENVELOPE));
+        let (together, mut bytes) = (BATCH_BYTES.min(most), 0);
+        for logged in log {
+            let commit = &logged.commit;
+            let contained = pages.is_some_and(|pages| pages.seen.contains(commit));
+            match if contained { Told::Nothing } else { shape.tell(commit, from, most) } {
+                Told::Nothing => {}
+                // First what was before it.
+                Told::Reset(_) if !self.txs.is_empty() => {
+                    self.more = true;
+                    break;
+                }
+                Told::Reset(reason) => {
+                    self.reset = Some(reason);
+                    break;
+                }
+                Told::Changes(changes) => {
+                    let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
+                    if !self.txs.is_empty() && bytes + tx.len() > together {
+                        self.more = true;
+                        break;
+                    }
+                    bytes += tx.len();
+                    self.txs.push(tx);
+                    self.last = logged.number * 2 - 1;
+                    // While commits may still come that lie before it, a position says too much.
+                    let early = pages.is_some_and(|pages| commit.position < pages.seen.end());
+                    let cursor = || Some(Cursor::encode(epoch?, commit.position, shape.hash));
+                    self.cursor = if early { None } else { cursor() };
+                }
+            }
+            self.applied = commit.position;
+        }
+        self
+    }
 }
 
 impl State {
@@ -117,7 +173,7 @@ impl State {
         !more
     }
 
-    /// Sends commits from the log, many in a frame; after the last one it joins the feed.
+    /// Sends commits from the log, many in a frame; after the last one it joins the feed. What is much work is done in its turn.
     fn catch_up(&mut self, id: u64) {
         loop {
             let Some(sub) = self.subs.get(&id) else { return };
@@ -126,64 +182,46 @@ impl State {
             if sub.applied < self.ring.floor() {
                 return self.reset(id, "trimmed", SHORT_SPREAD_MS);
             }
-            let batch = self.batch(sub, &group.shape, pages.as_deref());
-            if let Some(reason) = batch.reset {
-                return self.reset(id, reason, SHORT_SPREAD_MS);
+            let mut sum = 0;
+            let much = self.ring.after(sub.applied).any(|logged| {
+                sum += work(&group.shape, logged);
+                sum > AT_ONCE
+            });
+            if much {
+                return self.lag(id);
             }
-            if !batch.txs.is_empty() {
-                let to = TableAddress::Sid(sub.sid.clone());
-                let link = TableLink { prev: Some(sub.last), pos: batch.last, cursor: batch.cursor };
-                let frame = TableTx::encode_with(&to, &link, batch.txs.iter().map(String::as_str));
-                if !self.offer(id, &frame.into()) {
-                    return;
-                }
+            let (logged, most) = (self.ring.after(sub.applied), self.limits.frame_bytes);
+            let batch =
+                Batch::after(sub).read(&group.shape, pages.as_deref(), logged, most, self.epoch.as_deref());
+            let more = batch.more;
+            if !self.send_batch(id, batch) {
+                return;
             }
-            let Some(sub) = self.subs.get_mut(&id) else { return };
-            (sub.last, sub.applied) = (batch.last, batch.applied);
-            if !batch.more {
+            if !more {
                 break;
             }
         }
         self.go_live(id);
     }
 
-    /// What of the log comes next for a subscription.
-    fn batch(&self, sub: &Sub, shape: &Shape, pages: Option<&Pages>) -> Batch {
-        let (txs, cursor) = (Vec::new(), None);
-        let mut batch = Batch { txs, cursor, last: sub.last, applied: sub.applied, more: false, reset: None };
-        let most = self.limits.frame_bytes.saturating_sub(ENVELOPE);
-        let (together, mut bytes) = (BATCH_BYTES.min(most), 0);
-        for logged in self.ring.after(sub.applied) {
-            let commit = &logged.commit;
-            let contained = pages.is_some_and(|pages| pages.seen.contains(commit));
-            match if contained { Told::Nothing } else { shape.tell(commit, sub.applied, most) } {
-                Told::Nothing => {}
-                // First what was before it.
-                Told::Reset(_) if !batch.txs.is_empty() => {
-                    batch.more = true;
-                    break;
-                }
-                Told::Reset(reason) => {
-                    batch.reset = Some(reason);
-                    break;
-                }
-                Told::Changes(changes) => {
-                    let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
-                    if !batch.txs.is_empty() && bytes + tx.len() > together {
-                        batch.more = true;
-                        break;
-                    }
-                    bytes += tx.len();
-                    batch.txs.push(tx);
-                    batch.last = logged.number * 2 - 1;
-                    // While commits may still come that lie before it, a position says too much.
-                    let early = pages.is_some_and(|pages| commit.position < pages.seen.end());
-                    batch.cursor = if early { None } else { self.cursor(shape.hash, commit.position) };
-                }
-            }
-            batch.applied = commit.position;
+    /// Sends what was read of the log; true if the subscription goes on.
+    pub(super) fn send_batch(&mut self, id: u64, batch: Batch) -> bool {
+        if let Some(reason) = batch.reset {
+            self.reset(id, reason, SHORT_SPREAD_MS);
+            return false;
         }
-        batch
+        let Some(sub) = self.subs.get(&id) else { return false };
+        if !batch.txs.is_empty() {
+            let to = TableAddress::Sid(sub.sid.clone());
+            let link = TableLink { prev: Some(sub.last), pos: batch.last, cursor: batch.cursor };
+            let frame = TableTx::encode_with(&to, &link, batch.txs.iter().map(String::as_str));
+            if !self.offer(id, &frame.into()) {
+                return false;
+            }
+        }
+        let Some(sub) = self.subs.get_mut(&id) else { return false };
+        (sub.last, sub.applied) = (batch.last, batch.applied);
+        true
     }
 
     /// It has all there is: it joins the feed, unless commits may still come that its snapshot contains.

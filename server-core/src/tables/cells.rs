@@ -14,6 +14,7 @@ pub(super) fn push(out: &mut String, cell: &Cell, column: &Column) {
     match cell {
         Cell::Null | Cell::Unchanged => out.push_str("null"),
         Cell::Text(text) => push_text(out, text, column),
+        Cell::Foreign(json) => out.push_str(json),
     }
 }
 

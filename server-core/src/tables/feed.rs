@@ -5,6 +5,7 @@ use super::judge::{Belongs, Pair};
 use super::shape::Told;
 use super::state::{Phase, State, feed};
 use super::wanted::{ENVELOPE, Pending};
+use super::work::{AT_ONCE, OF_A_COMMIT, work};
 use super::{Change, Commit};
 use crate::outgoing::Offered;
 use crate::text::Text;
@@ -50,8 +51,19 @@ impl State {
                 table.floor = commit.places.get(at).copied().unwrap_or(commit.position);
             }
         }
+        let mut sum = 0;
         for (group, places) in concerned {
-            self.tell_feed(group, commit, number, before, &places, &mut pairs);
+            let judged = places.iter().any(|(_, belongs)| belongs.is_none());
+            let much = match self.groups.get(&group).filter(|group| judged && !group.live.is_empty()) {
+                Some(group) => work(&group.shape, &logged),
+                None => 0,
+            };
+            sum += much;
+            if much > AT_ONCE || sum > OF_A_COMMIT {
+                self.lag_group(group, before);
+            } else {
+                self.tell_feed(group, commit, number, before, &places, &mut pairs);
+            }
         }
         for id in self.waiting.clone() {
             self.found(id, &commit.tx, commit.position);

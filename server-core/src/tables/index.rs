@@ -90,9 +90,9 @@ impl Hash for Key {
 }
 
 impl Index {
-    /// How many groups must be asked about every row.
-    pub(super) fn unindexed(&self) -> usize {
-        self.rest.len()
+    /// The groups that must be asked about every row.
+    pub(super) fn unindexed(&self) -> &BTreeSet<u64> {
+        &self.rest
     }
 
     pub(super) fn add(&mut self, group: u64, judge: &Judge) {

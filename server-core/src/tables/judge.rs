@@ -2,8 +2,8 @@
 
 use super::{Cell, Change, Schema};
 use std::sync::Arc;
-use tidewire_core::tables::Value;
 use tidewire_core::tables::filter::Predicate;
+use tidewire_core::tables::{Type, Value};
 
 /// The predicates that must all hold.
 #[derive(Debug)]
@@ -68,10 +68,12 @@ impl<'a> View<'a> {
     pub(super) fn value(&mut self, column: usize) -> Option<&Value> {
         if !*self.read.get(column)? {
             let value = match self.cell(column)? {
-                Cell::Text(text) => {
-                    let kind = self.schema.columns.get(column)?.kind;
-                    Value::parse(text, kind).unwrap_or(Value::Opaque)
-                }
+                Cell::Text(text) => match self.schema.columns.get(column)?.kind {
+                    // As it is: one with a NUL, which a literal can't have, is a text too.
+                    Type::Text => Value::Text(text.to_string()),
+                    kind => Value::parse(text, kind).unwrap_or(Value::Opaque),
+                },
+                Cell::Foreign(_) => Value::Opaque,
                 Cell::Null | Cell::Unchanged => Value::Null,
             };
             *self.values.get_mut(column)? = value;

@@ -9,6 +9,8 @@ pub struct TableLimits {
     pub total: usize,
     /// Most different filters of a table that name no value that a column must equal: each must be asked about every change.
     pub unindexed: usize,
+    /// Most of them of one user, or of all guests of an address.
+    pub unindexed_each: usize,
     /// Most transactions that a subscription waits for at a time.
     pub waits: usize,
     /// Most rows of a snapshot.
@@ -37,6 +39,7 @@ impl Default for TableLimits {
             subscriptions: 100,
             total: 100_000,
             unindexed: 256,
+            unindexed_each: 32,
             waits: 16,
             rows: 50_000,
             page_rows: 256,

@@ -21,10 +21,12 @@ mod source;
 pub mod sqlite;
 mod state;
 mod wanted;
+mod work;
 
 use crate::sync::lock;
 pub use limits::TableLimits;
 pub use registry::{TableConfig, TableError};
+pub(crate) use requests::{Asker, Owner};
 pub use shape::Narrow;
 pub use source::{Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError};
 use state::State;
@@ -40,7 +42,7 @@ pub type Ask = Arc<dyn Fn() + Send + Sync>;
 /// The tables that clients may subscribe to, and all subscriptions.
 ///
 /// The driver says where its source begins ([`Tables::restart`]), then publishes commits in order. It takes what is wanted when it
-/// is woken and looks at the clock at least each second ([`Tables::tick`]).
+/// is woken, does what takes longer ([`Tables::catch_up`]), and looks at the clock at least each second ([`Tables::tick`]).
 pub struct Tables {
     state: Mutex<State>,
     wake: Ask,
@@ -111,7 +113,9 @@ impl Tables {
 
     /// A commit. Those at or before where the source has told are dropped, so after a new connection it may begin earlier.
     pub fn publish(&self, commit: Commit) {
-        lock(&self.state).publish(commit);
+        let mut state = lock(&self.state);
+        state.publish(commit);
+        self.wake_if_lagging(&state);
     }
 
     /// To how many groups of equal subscriptions a change would be told. It is told to none by this.
@@ -121,7 +125,9 @@ impl Tables {
 
     /// Up to this position there is nothing more to tell.
     pub fn advance(&self, position: u64) {
-        lock(&self.state).advance(position);
+        let mut state = lock(&self.state);
+        state.advance(position);
+        self.wake_if_lagging(&state);
     }
 
     /// A table has another schema from here on.
@@ -144,7 +150,9 @@ impl Tables {
 
     /// Looks at the clock; at least each second.
     pub fn tick(&self, now: Time) {
-        lock(&self.state).tick(now);
+        let mut state = lock(&self.state);
+        state.tick(now);
+        self.wake_if_lagging(&state);
     }
 
     /// How much there is of what subscriptions need.
@@ -153,7 +161,7 @@ impl Tables {
         TableCounts {
             subscriptions: state.subs.len(),
             groups: state.groups.len(),
-            unindexed: state.tables.iter().map(|table| table.index.unindexed()).sum(),
+            unindexed: state.tables.iter().map(|table| table.index.unindexed().len()).sum(),
             pending: state.pending.len(),
             waits: state.subs.values().map(|sub| sub.waits.len()).sum(),
             snapshot_bytes: state.held.load(Ordering::Relaxed),

@@ -22,8 +22,10 @@ pub(super) struct Pages {
 /// Why a snapshot is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TooGreat {
-    /// More rows, or bytes of them, than a subscription may have.
+    /// More rows than a subscription may have.
     Rows,
+    /// More bytes of them.
+    Bytes,
     /// A row that is too great for a frame.
     Row,
 }
@@ -43,8 +45,11 @@ impl Pages {
                 return Err(TooGreat::Row);
             }
             (count, bytes) = (count + 1, bytes + row.len() + size_of::<String>());
-            if count > most_rows || bytes > most_bytes {
+            if count > most_rows {
                 return Err(TooGreat::Rows);
+            }
+            if bytes > most_bytes {
+                return Err(TooGreat::Bytes);
             }
             if page.len() >= page_rows || !page.is_empty() && of_page + row.len() + 1 > PAGE_BYTES {
                 pages.push(std::mem::take(&mut page));

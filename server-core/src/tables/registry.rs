@@ -17,6 +17,7 @@ pub struct TableConfig {
     /// What the database says of it.
     pub schema: Schema,
     /// Who may see which rows: `*`, or a filter in which `{sub}`, `{name}` and `{claim:NAME}` stand for what the user's token says.
+    /// Guests name themselves, so for them `{name}` is refused.
     /// A kind of user that is missing may see none.
     pub access: Vec<(UserKind, String)>,
 }
@@ -79,9 +80,16 @@ impl Table {
 }
 
 fn templates(texts: &[(UserKind, String)], schema: &Schema) -> Result<Vec<(UserKind, Template)>, String> {
-    let read = |(kind, text): &(UserKind, String)| match Template::parse(text, schema) {
+    let read = |(kind, text): &(UserKind, String)| {
+        match Template::parse(text, schema) {
+        Ok(template) if *kind == UserKind::Guest && template.names_name() => Err(
+            "access of guest: {name} is what a guest calls itself, so any may see what is another's; use {sub} or \
+             {claim:NAME}"
+                .to_owned(),
+        ),
         Ok(template) => Ok((*kind, template)),
         Err(reason) => Err(format!("access of {}: {reason}", kind.as_str())),
+    }
     };
     texts.iter().map(read).collect()
 }

@@ -3,7 +3,7 @@
 use super::Tables;
 use super::cursor::Cursor;
 use super::shape::{Misshapen, Shape};
-use super::state::{Phase, Refusal, State, Sub, Wait};
+use super::state::{Phase, Refusal, State, Sub, Wait, too_many_unindexed};
 use super::wanted::{RETRY_MS, unavailable};
 use crate::identity::Identity;
 use crate::outgoing::Outgoing;
@@ -18,18 +18,27 @@ const WAIT_MS: u64 = 10_000;
 /// Over how many ms a client spreads its return when only it must, in ms.
 const SPREAD_MS: u64 = 1_000;
 
+/// Who answers for the work that a subscription is: a user, or the address of a guest.
+pub(crate) type Owner = Arc<str>;
+
+/// Who asks.
+pub(crate) struct Asker<'a> {
+    pub(crate) outgoing: &'a Arc<Outgoing>,
+    pub(crate) identity: &'a Identity,
+    pub(crate) owner: Owner,
+}
+
 impl Tables {
     /// Handles what a connection's client asks.
-    pub(crate) fn request(
-        self: &Arc<Self>,
-        outgoing: &Arc<Outgoing>,
-        identity: &Identity,
-        now: Time,
-        request: TableRequest,
-    ) {
+    pub(crate) fn request(self: &Arc<Self>, asker: &Asker<'_>, now: Time, request: TableRequest) {
+        let outgoing = asker.outgoing;
         match request {
-            TableRequest::Sub(sub) => self.subscribe(outgoing, identity, now, sub),
-            TableRequest::Next { sid } => lock(&self.state).next_page(outgoing, sid),
+            TableRequest::Sub(sub) => self.subscribe(asker, now, sub),
+            TableRequest::Next { sid } => {
+                let mut state = lock(&self.state);
+                state.next_page(outgoing, sid);
+                self.wake_if_lagging(&state);
+            }
             TableRequest::Wait { sid, tx } => {
                 if lock(&self.state).wait(outgoing, now, sid, tx) {
                     (self.wake)();
@@ -44,18 +53,17 @@ impl Tables {
         }
     }
 
-    fn subscribe(&self, outgoing: &Arc<Outgoing>, identity: &Identity, now: Time, sub: TableSub) {
+    fn subscribe(&self, asker: &Asker<'_>, now: Time, sub: TableSub) {
         let sid = sub.sid.clone();
-        if let Err(refusal) = self.try_subscribe(outgoing, identity, now, sub) {
-            lock(&self.state).forget(outgoing.id(), &sid);
-            outgoing.push(refusal.frame(sid));
+        if let Err(refusal) = self.try_subscribe(asker, now, sub) {
+            lock(&self.state).forget(asker.outgoing.id(), &sid);
+            asker.outgoing.push(refusal.frame(sid));
         }
     }
 
     fn try_subscribe(
         &self,
-        outgoing: &Arc<Outgoing>,
-        identity: &Identity,
+        asker: &Asker<'_>,
         now: Time,
         TableSub { sid, table, filter, select, cursor }: TableSub,
     ) -> Result<(), Refusal> {
@@ -69,7 +77,7 @@ impl Tables {
             let Some((at, found)) = at.and_then(|at| Some((at, state.tables.get(at)?))) else {
                 return Err(Refusal::new(codes::UNKNOWN_TABLE, "this server has no such table for clients"));
             };
-            let Some(permission) = found.permission(identity) else { return Err(forbidden()) };
+            let Some(permission) = found.permission(asker.identity) else { return Err(forbidden()) };
             (at, found.schema.clone(), permission)
         };
         // Filters take a while to read; others must not wait for it.
@@ -84,7 +92,7 @@ impl Tables {
         if state.tables.get(at).is_none_or(|table| !Arc::ptr_eq(&table.schema, &schema)) {
             return Err(Refusal::later(codes::TABLE_UNAVAILABLE, "the table has just changed", RETRY_MS));
         }
-        let asked = state.add(outgoing, sid, shape, cursor.as_deref())?;
+        let asked = state.add(asker, sid, shape, cursor.as_deref())? || !state.lagging.is_empty();
         drop(state);
         if asked {
             (self.wake)();
@@ -100,6 +108,7 @@ impl Tables {
         for id in subs {
             state.serve(id);
         }
+        self.wake_if_lagging(&state);
     }
 
     /// A connection's user has other claims: what they may see has changed, or not.
@@ -140,11 +149,12 @@ impl State {
     /// Begins a subscription, in the place of one with the same name; whether the source is to be asked for something.
     fn add(
         &mut self,
-        outgoing: &Arc<Outgoing>,
+        asker: &Asker<'_>,
         sid: String,
         shape: Shape,
         cursor: Option<&str>,
     ) -> Result<bool, Refusal> {
+        let outgoing = asker.outgoing;
         let conn = outgoing.id();
         self.forget(conn, &sid);
         if self.epoch.is_none() {
@@ -160,10 +170,8 @@ impl State {
             return Err(Refusal::later(codes::TOO_MANY_SUBSCRIPTIONS, message, 10 * RETRY_MS));
         }
         let from = cursor.map(|cursor| self.resumable(cursor, &shape));
-        let Some(group) = self.group(shape) else {
-            let message =
-                "too many filters of this table name no value that a column must equal; use eq or in";
-            return Err(Refusal::later(codes::TOO_MANY_SUBSCRIPTIONS, message, 10 * RETRY_MS));
+        let Some(group) = self.group(shape, &asker.owner) else {
+            return Err(too_many_unindexed());
         };
         let (phase, applied) = match from {
             Some(Ok(position)) => (Phase::Resuming, position),
@@ -176,7 +184,9 @@ impl State {
         if let Some(group) = self.groups.get_mut(&group) {
             group.members.insert(id);
         }
-        let sub = Sub { outgoing: outgoing.clone(), sid, group, phase, last: 0, applied, waits: Vec::new() };
+        let owner = asker.owner.clone();
+        let sub =
+            Sub { owner, outgoing: outgoing.clone(), sid, group, phase, last: 0, applied, waits: Vec::new() };
         self.subs.insert(id, sub);
         // Nobody would end it, if the connection ended before it was here.
         if outgoing.is_closing() {

@@ -17,6 +17,13 @@ pub(super) struct Logged {
     at: Time,
 }
 
+impl Logged {
+    /// About what it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 /// At most so many commits, bytes and ms of them.
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -88,6 +95,12 @@ impl Ring {
         self.commits.range(at..).map(AsRef::as_ref)
     }
 
+    /// The same, to be read later.
+    pub(super) fn logged_after(&self, position: u64) -> impl Iterator<Item = &Arc<Logged>> {
+        let at = self.commits.partition_point(|logged| logged.commit.position <= position);
+        self.commits.range(at..)
+    }
+
     /// Where to begin reading after a snapshot: every commit up to there is in it.
     pub(super) fn behind(&self, seen: &Seen, head: u64) -> u64 {
         let first = self.commits.iter().find(|logged| !seen.contains(&logged.commit));
@@ -107,7 +120,7 @@ impl Ring {
 /// About what a commit takes in memory, in bytes.
 fn size(commit: &Commit) -> usize {
     let cell = |cell: &Cell| match cell {
-        Cell::Text(text) => size_of::<Cell>() + text.len(),
+        Cell::Text(text) | Cell::Foreign(text) => size_of::<Cell>() + text.len(),
         Cell::Null | Cell::Unchanged => size_of::<Cell>(),
     };
     let change = |change: &Change| match change {

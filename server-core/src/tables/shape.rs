@@ -23,6 +23,8 @@ pub(super) struct Shape {
     /// The columns that are sent, in the schema's order; the key's are among them.
     selected: Vec<usize>,
     pub(super) filters: Vec<Filter>,
+    /// How many patterns a row is compared with.
+    patterns: usize,
 }
 
 /// Why there is no such shape.
@@ -85,6 +87,7 @@ impl Shape {
             schema.columns.iter().flat_map(|column| [column.name.as_str(), column.declared.as_str()]);
         let parts = [name, text.as_str(), permission.text.as_str(), key.as_str()];
         let hash = cursor::hash(parts.iter().chain(&names).copied().chain(described));
+        let filters: Vec<Filter> = permission.filter.into_iter().chain(filter).collect();
         Ok(Shape {
             table,
             name: format!("{table}\0{text}\0{}\0{}", permission.text, names.join("\0")),
@@ -93,8 +96,14 @@ impl Shape {
             permission: permission.text,
             hash,
             selected,
-            filters: permission.filter.into_iter().chain(filter).collect(),
+            patterns: filters.iter().map(|filter| patterns(filter.root())).sum(),
+            filters,
         })
+    }
+
+    /// How many patterns a row is compared with.
+    pub(super) fn patterns(&self) -> usize {
+        self.patterns
     }
 
     /// What clients are told of the columns.
@@ -250,6 +259,16 @@ impl Shape {
             Test::Compare(Compare::Eq, value) => Some(Narrow { column, values: vec![value.clone()] }),
             Test::In(values) => Some(Narrow { column, values: values.clone() }),
             _ => None,
+        }
+    }
+}
+
+/// As deep as the tree.
+fn patterns(node: &Node) -> usize {
+    match node {
+        Node::Group(group) => group.members.iter().map(patterns).sum(),
+        Node::Term(term) => {
+            usize::from(matches!(term.test, Test::Compare(Compare::Like | Compare::Ilike, _)))
         }
     }
 }

@@ -48,12 +48,15 @@ pub struct Column {
 }
 
 /// A column's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Cell {
     /// SQL's `NULL`.
     Null,
     /// In PostgreSQL's text form.
     Text(Box<str>),
+    /// A value that the column's type does not have, which SQLite allows, as the JSON that is shown of it: it equals nothing, whatever it
+    /// looks like.
+    Foreign(Box<str>),
     /// The database did not say it, because it is as it was before (PostgreSQL's "unchanged TOASTed value").
     Unchanged,
 }
@@ -170,6 +173,12 @@ impl Seen {
 pub enum SourceError {
     /// More rows than a subscription may have.
     TooManyRows,
+    /// More bytes.
+    TooBig,
+    /// It took longer than one question may take.
+    TooSlow,
+    /// Nobody waits for it any more.
+    Unwanted,
     /// The transaction is not known, or is too old to be.
     UnknownTx,
     /// The transaction was rolled back.

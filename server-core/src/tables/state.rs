@@ -3,16 +3,18 @@
 use super::limits::TableLimits;
 use super::pages::Pages;
 use super::registry::Table;
+use super::requests::Owner;
 use super::ring::Ring;
 use super::shape::Shape;
-use super::wanted::{Asked, Pending};
+use super::wanted::{Asked, Pending, RETRY_MS};
+use super::work::Lagging;
 use crate::outgoing::Outgoing;
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tidewire_core::Time;
-use tidewire_core::wire::{Problem, TableAddress, TableFrame};
+use tidewire_core::wire::{Problem, TableAddress, TableFrame, codes};
 
 /// Everything that changes.
 pub(super) struct State {
@@ -38,6 +40,7 @@ pub(super) struct State {
     /// Those that wait for a transaction.
     pub(super) waiting: BTreeSet<u64>,
     next_id: u64,
+    pub(super) lagging: Lagging,
     pub(super) asked: VecDeque<Asked>,
     pub(super) pending: BTreeMap<u64, Pending>,
     pub(super) held: Arc<AtomicUsize>,
@@ -46,6 +49,8 @@ pub(super) struct State {
 /// Subscriptions that are sent the same.
 pub(super) struct Group {
     pub(super) shape: Arc<Shape>,
+    /// Who asked first.
+    pub(super) owner: Owner,
     pub(super) members: BTreeSet<u64>,
     /// Those of them in the feed, by connection: it is sent each frame once.
     pub(super) live: BTreeMap<u64, Audience>,
@@ -65,6 +70,7 @@ pub(super) struct Audience {
 
 /// A subscription.
 pub(super) struct Sub {
+    pub(super) owner: Owner,
     pub(super) outgoing: Arc<Outgoing>,
     pub(super) sid: String,
     pub(super) group: u64,
@@ -121,6 +127,7 @@ impl State {
             early: BTreeSet::new(),
             waiting: BTreeSet::new(),
             next_id: 0,
+            lagging: Lagging::default(),
             asked: VecDeque::new(),
             pending: BTreeMap::new(),
             held: Arc::default(),
@@ -141,19 +148,20 @@ impl State {
     }
 
     /// The group of a shape, made if there is none; none of a new one if there are too many that no index finds.
-    pub(super) fn group(&mut self, shape: Shape) -> Option<u64> {
+    pub(super) fn group(&mut self, shape: Shape, owner: &Owner) -> Option<u64> {
         if let Some(group) = self.by_name.get(&shape.name) {
             return Some(*group);
         }
         let id = self.id();
-        let table = self.tables.get_mut(shape.table)?;
-        if shape.judge.indexable().is_none() && table.index.unindexed() >= self.limits.unindexed {
+        if shape.judge.indexable().is_none() && !self.has_room(shape.table, owner) {
             return None;
         }
+        let table = self.tables.get_mut(shape.table)?;
         table.index.add(id, &shape.judge);
         self.by_name.insert(shape.name.clone(), id);
         let group = Group {
             shape: Arc::new(shape),
+            owner: owner.clone(),
             members: BTreeSet::new(),
             live: BTreeMap::new(),
             last: 0,
@@ -162,6 +170,34 @@ impl State {
         };
         self.groups.insert(id, group);
         Some(id)
+    }
+
+    /// Whether one more group of a table may be asked about every change. Nobody may have more than a share of them, and when all are
+    /// taken whoever has most gives one to who has fewer.
+    fn has_room(&mut self, table: usize, owner: &Owner) -> bool {
+        let Some(unindexed) = self.tables.get(table).map(|table| table.index.unindexed()) else {
+            return false;
+        };
+        let mut shares: BTreeMap<Owner, Vec<u64>> = BTreeMap::new();
+        for group in unindexed {
+            if let Some(of) = self.groups.get(group).map(|group| group.owner.clone()) {
+                shares.entry(of).or_default().push(*group);
+            }
+        }
+        let mine = shares.get(owner).map_or(0, Vec::len);
+        if mine >= self.limits.unindexed_each {
+            return false;
+        }
+        if unindexed.len() < self.limits.unindexed {
+            return true;
+        }
+        let most = shares.into_values().max_by_key(Vec::len).unwrap_or_default();
+        let Some(newest) = most.last().filter(|_| most.len() > mine + 1) else { return false };
+        let members = self.groups.get(newest).map(|group| group.members.clone()).unwrap_or_default();
+        for sub in members {
+            self.fail(sub, &too_many_unindexed());
+        }
+        true
     }
 
     /// Ends a subscription and frees what only it needed.
@@ -248,6 +284,11 @@ impl State {
             sub.outgoing.push(refusal.frame(sub.sid));
         }
     }
+}
+
+pub(super) fn too_many_unindexed() -> Refusal {
+    let message = "too many filters of this table name no value that a column must equal; use eq or in";
+    Refusal::later(codes::TOO_MANY_SUBSCRIPTIONS, message, 10 * RETRY_MS)
 }
 
 /// The name of a group's feed.

@@ -42,6 +42,10 @@ pub struct WantedSnapshot {
     pub table: usize,
     /// Most rows; with more the answer is [`SourceError::TooManyRows`].
     pub most: usize,
+    /// Most bytes of them, roughly; with more the answer is [`SourceError::TooBig`].
+    pub most_bytes: usize,
+    /// Who answers for the work: nobody's questions should hold up those of others.
+    pub owner: Arc<str>,
     shape: Arc<Shape>,
 }
 
@@ -107,9 +111,12 @@ impl State {
         // What nobody waits for any more is not pending.
         let wanted = asked.into_iter().filter_map(|Asked { id }| match self.pending.get(&id)? {
             Pending::Snapshot { group, .. } => {
-                let shape = self.groups.get(group)?.shape.clone();
-                let (table, most) = (shape.table, self.limits.rows);
-                Some(Wanted::Snapshot(WantedSnapshot { id, table, most, shape }))
+                let group = self.groups.get(group)?;
+                let (shape, owner) = (group.shape.clone(), group.owner.clone());
+                // A cell may take twice as much here as in JSON.
+                let (table, most, most_bytes) =
+                    (shape.table, self.limits.rows, 2 * self.limits.snapshot_bytes);
+                Some(Wanted::Snapshot(WantedSnapshot { id, table, most, most_bytes, owner, shape }))
             }
             Pending::Locate { tx, .. } => Some(Wanted::Locate { id, tx: tx.clone() }),
         });
@@ -146,6 +153,11 @@ impl Tables {
         lock(&self.state).take_wanted()
     }
 
+    /// Whether somebody still waits for an answer; a source that takes long should look.
+    pub fn is_wanted(&self, id: u64) -> bool {
+        lock(&self.state).pending.contains_key(&id)
+    }
+
     /// The answer to a [`Wanted::Snapshot`]. Answers that nobody waits for any more do nothing.
     pub fn answered(&self, id: u64, answer: Result<Snapshot, SourceError>) {
         let (shape, limits, held) = {
@@ -161,6 +173,7 @@ impl Tables {
             Ok(Snapshot { rows, seen }) => {
                 Pages::new(&shape, &rows, seen, most, &held).map(Arc::new).map_err(|error| match error {
                     TooGreat::Rows => too_many_rows(limits.rows),
+                    TooGreat::Bytes => too_many_bytes(limits.snapshot_bytes),
                     TooGreat::Row => Refusal::new(
                         codes::TOO_BIG,
                         "a row is greater than a frame may be; select fewer columns",
@@ -168,6 +181,8 @@ impl Tables {
                 })
             }
             Err(SourceError::TooManyRows) => Err(too_many_rows(limits.rows)),
+            Err(SourceError::TooBig) => Err(too_many_bytes(limits.snapshot_bytes)),
+            Err(SourceError::TooSlow) => Err(too_slow()),
             Err(_) => Err(unavailable()),
         };
         let mut state = lock(&self.state);
@@ -197,6 +212,7 @@ impl Tables {
             return (self.wake)();
         }
         state.give(group, &pages, applied);
+        self.wake_if_lagging(&state);
     }
 
     /// The answer to a [`Wanted::Locate`].
@@ -208,7 +224,7 @@ impl Tables {
             Err(SourceError::UnknownTx) => state.seen(sub, &tx, Some(codes::UNKNOWN_TX)),
             Err(SourceError::AbortedTx) => state.seen(sub, &tx, Some(codes::ABORTED_TX)),
             // The wait's own time-out tells.
-            Err(SourceError::TooManyRows | SourceError::Unavailable) => {}
+            Err(_) => {}
         }
     }
 }
@@ -218,6 +234,19 @@ fn too_many_rows(most: usize) -> Refusal {
         codes::TOO_MANY_ROWS,
         format!("a subscription may have at most {most} rows; narrow its filter"),
     )
+}
+
+fn too_many_bytes(most: usize) -> Refusal {
+    let most = most >> 20;
+    Refusal::new(
+        codes::TOO_BIG,
+        format!("a subscription may have at most {most} MiB of rows; narrow its filter"),
+    )
+}
+
+fn too_slow() -> Refusal {
+    let message = "reading the rows took too long; use eq or in on a column that has an index";
+    Refusal::new(codes::TIMEOUT, message)
 }
 
 pub(super) fn unavailable() -> Refusal {

@@ -43,8 +43,12 @@ struct Access {
     operator: Option<String>,
 }
 
-/// The settings of tables; the source that a flag names wins.
-pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<TablesConfig, ConfigError> {
+/// The settings of tables; the source that a flag names wins. Where they are only to be left, there need be none of them.
+pub(super) fn read(
+    source: Option<String>,
+    section: Option<Section>,
+    leaving: bool,
+) -> Result<TablesConfig, ConfigError> {
     let section = section.unwrap_or_default();
     let source = match source.or(section.source) {
         None => None,
@@ -99,7 +103,7 @@ pub(super) fn read(source: Option<String>, section: Option<Section>) -> Result<T
         }
         tables.watch.push(WatchConfig { name, table, columns, filters, access });
     }
-    if tables.source.is_some() && tables.watch.is_empty() {
+    if tables.source.is_some() && tables.watch.is_empty() && !leaving {
         let reason =
             "names no table; add [tables.watch.NAME] to the file, or leave the source out".to_owned();
         return Err(ConfigError::Value { name: "tables", reason });

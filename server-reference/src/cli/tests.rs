@@ -7,7 +7,9 @@ fn config(args: &[&str]) -> Result<Config, ConfigError> {
     match read(args)? {
         Command::Serve { config, .. } => Ok(*config),
         Command::Print(text) => panic!("{text}"),
-        Command::PlanTables { .. } => panic!("a plan"),
+        other @ (Command::PlanTables { .. } | Command::UnwatchTables { .. }) => {
+            panic!("{:?}", std::mem::discriminant(&other))
+        }
     }
 }
 

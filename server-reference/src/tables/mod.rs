@@ -133,6 +133,12 @@ pub(crate) async fn serve(
     queue_bytes: usize,
 ) -> Result<Option<Serving>, TablesError> {
     if config.watch.is_empty() {
+        // Triggers of an earlier start would go on to write to their log.
+        let path = database.to_owned();
+        let left = tokio::task::spawn_blocking(move || sqlite::unwatch(&path));
+        for name in left.await.map_err(std::io::Error::other)?? {
+            tracing::info!(name, "removed: no tables are watched any more");
+        }
         return Ok(None);
     }
     let limits = TableLimits { frame_bytes: queue_bytes / 2, ..config.limits.clone() };
@@ -175,6 +181,29 @@ pub async fn plan(config: &TablesConfig, role: &str) -> Result<String, TablesErr
             Ok(postgres::plan(&settings_of(settings, &config.watch, &config.limits), role).await?)
         }
         _ => Ok("-- A SQLite file needs no set-up: the server makes its change log and triggers when it starts.\n".to_owned()),
+    }
+}
+
+/// Removes what following tables has made in their database, and says what is gone, and what an administrator may remove. Whoever follows
+/// them again begins anew.
+///
+/// # Errors
+///
+/// Why the database can't be opened or written.
+pub async fn unwatch(config: &TablesConfig, database: &Path) -> Result<String, TablesError> {
+    let path = match &config.source {
+        Some(SourceConfig::Postgres(settings)) => {
+            let settings = settings_of(settings, &config.watch, &config.limits);
+            return Ok(postgres::unwatch(&settings).await?);
+        }
+        Some(SourceConfig::Sqlite(path)) => path.clone(),
+        None => database.to_owned(),
+    };
+    let gone = tokio::task::spawn_blocking(move || sqlite::unwatch(&path));
+    let gone = gone.await.map_err(std::io::Error::other)??;
+    match gone.is_empty() {
+        true => Ok("nothing was left to remove\n".to_owned()),
+        false => Ok(gone.iter().map(|name| format!("removed {name}\n")).collect()),
     }
 }
 

@@ -171,8 +171,63 @@ async fn a_listed_origin_may_use_the_endpoints_and_another_may_not() {
     assert!(head.contains("access-control-allow-origin: https://app.example.com"), "{head}");
     let (status, head, _) = request(server.address, &ask("OPTIONS", "https://app.example.com")).await;
     assert!(status == 204 && head.contains("access-control-allow-headers: authorization, content-type"));
-    let (status, _, body) = request(server.address, &ask("POST", "https://evil.example.com")).await;
+    let (status, _, _) = request(server.address, &ask("OPTIONS", "https://evil.example.com")).await;
+    assert_eq!(status, 204);
+    let (status, head, body) = request(server.address, &ask("POST", "https://evil.example.com")).await;
     assert!(status == 403 && body.contains("origin_not_allowed"));
+    assert!(head.contains("access-control-allow-origin: https://evil.example.com"), "it can be read: {head}");
+}
+
+#[tokio::test]
+async fn embedded_files_are_open_to_every_page_compressed_and_kept_by_their_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("tidewire");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::write(folder.path().join("index.html"), "<!doctype html>").unwrap();
+    for name in ["widget.js", "core-0123456789abcdef.wasm"] {
+        for (ending, text) in [("", "plain"), (".br", "brotli"), (".gz", "gzip")] {
+            std::fs::write(place.join(format!("{name}{ending}")), text).unwrap();
+        }
+    }
+    let root = folder.path().to_owned();
+    let server = start(|config| config.web_root = Some(root)).await;
+    let ask = async |path: &str, accept: &str| {
+        let text = format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\norigin: https://shop.example\r\naccept-encoding: {accept}\r\nconnection: close\r\n\r\n"
+        );
+        request(server.address, &text).await
+    };
+    for (accept, encoding, content) in [
+        ("gzip, deflate, br", Some("br"), "brotli"),
+        ("gzip", Some("gzip"), "gzip"),
+        ("identity", None, "plain"),
+    ] {
+        for (path, kind, cache) in [
+            ("/tidewire/widget.js", "text/javascript", "no-cache"),
+            (
+                "/tidewire/core-0123456789abcdef.wasm",
+                "application/wasm",
+                "public, max-age=31536000, immutable",
+            ),
+        ] {
+            let (status, head, body) = ask(path, accept).await;
+            assert_eq!((status, body.as_str()), (200, content), "{path} {accept}");
+            assert!(head.contains(&format!("content-type: {kind}")), "{head}");
+            assert!(head.contains(&format!("cache-control: {cache}\r\n")), "{head}");
+            assert!(head.contains("access-control-allow-origin: *"), "{head}");
+            assert!(head.contains("cross-origin-resource-policy: cross-origin"), "{head}");
+            assert!(head.contains("vary: accept-encoding"), "{head}");
+            let told = head.lines().find_map(|line| line.strip_prefix("content-encoding: "));
+            assert_eq!(told, encoding, "{path} {accept}");
+        }
+    }
+    let (status, head, _) = ask("/tidewire/core-00000000deadbeef.wasm", "br").await;
+    assert!(
+        status == 404 && head.contains("cache-control: no-cache"),
+        "what is missing may come yet: {head}"
+    );
+    let (_, head, _) = ask("/", "br").await;
+    assert!(!head.contains("access-control-allow-origin"), "the page itself is nobody else's: {head}");
 }
 
 #[tokio::test]

@@ -127,6 +127,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
                 one.holders = one.holders.saturating_sub(1);
                 // What one of several holders leaves goes on for the others.
                 if one.holders == 0 {
+                    one.live = false;
                     one.rows.clear();
                 }
             });

@@ -61,6 +61,7 @@ pub(crate) fn drain(world: &mut World, process: usize) {
                 let timer = one.timer;
                 world.watch.waits(one, until.map(|until| until.0), heard, now.mono.0);
                 world.watch.looks(one);
+                world.watch.claims(one);
                 if let Some(until) = until {
                     let after = until.0.saturating_sub(now.mono.0).max(1);
                     world.after(after, What::Wakes { process, timer });
@@ -102,9 +103,11 @@ fn told(world: &mut World, process: usize, event: Event) {
         }
         Event::Op { id, state, .. } => op(world, process, id, state),
         Event::Channel { channel, state } if channel == CHANNELS[1] => {
+            world.watch.resets(device, &world.server, &channel, &state);
             world.watch.channel(device, one, &state);
         }
-        Event::Channel { state, .. } => {
+        Event::Channel { channel, state } => {
+            world.watch.resets(device, &world.server, &channel, &state);
             (one.live, one.changed) = (state == ChannelState::Live, true);
         }
         Event::Received(frame) => world.watch.received(device, one, &frame),
@@ -123,6 +126,11 @@ fn told(world: &mut World, process: usize, event: Event) {
         Event::Problem { code, .. } => world.watch.mark(&format!("problem:{code}")),
         Event::Storage { code } => world.watch.mark(code.unwrap_or("storage_works")),
         Event::Signal { .. } => world.watch.mark("signal"),
+        Event::Stored { id } => {
+            if !device.disk.has_op(&id) && device.person.open.contains_key(&id) {
+                world.watch.broken("S9", format!("{id} is said to be safe and is not on disk"));
+            }
+        }
         Event::User(_) | Event::Table { .. } => {}
     }
 }

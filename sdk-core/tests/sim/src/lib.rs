@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod acts;
+mod claims;
 pub mod crowd;
 mod device;
 mod dice;
@@ -15,6 +16,7 @@ mod disk;
 mod driver;
 mod figures;
 mod link;
+mod log_watch;
 pub mod plan;
 mod run;
 mod script;

@@ -88,6 +88,7 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
     for device in 0..world.devices.len() {
         world.devices[device].heal();
         lock(&world.server.rules)[device].revoked = false;
+        lock(&world.server.rules)[device].barred = false;
         world.devices[device].revoked_at = None;
         world.after(2_000, What::Permits { device });
         world.devices[device].wakes(world.now);
@@ -182,6 +183,11 @@ fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
         if channel == CHANNELS[0] {
             no_holes(world, &epoch, &events);
         }
+    }
+    if world.script.world.answers
+        && let Some(channel) = world.server.unanswered().first()
+    {
+        world.watch.broken("L6", format!("a message in {channel} got no answer"));
     }
     // A connection that nobody uses keeps its seat for a while, so everybody needs one to spare.
     let crowded = world.script.world.seats <= world.devices.len();
@@ -333,7 +339,8 @@ fn everybody_is_calm(world: &mut World) {
     }
 }
 
-fn run_of(body: &str) -> String {
+/// The run that a body names.
+pub(crate) fn run_of(body: &str) -> String {
     member(body, "run")
 }
 

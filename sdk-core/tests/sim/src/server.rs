@@ -2,6 +2,7 @@
 //! committed all at once, later: until then a crash loses it.
 
 use crate::dice::Dice;
+use crate::log_watch::LogWatch;
 use crate::script::{Disk, Setup};
 use rusqlite::Connection;
 use std::collections::{BTreeSet, HashSet};
@@ -15,7 +16,8 @@ use tidewire_server_core::log::{
 };
 use tidewire_server_core::{
     Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Peer, Revocation,
-    Revocations, Run, ServerLimits, Session, Step, Text, Timeouts, Verify, Wake, matters, publish_late, want,
+    Revocations, Run, ServerLimits, Session, Step, Text, Timeouts, Verify, Wake, left_ended, matters,
+    publish_late, want,
 };
 use uuid::Uuid;
 
@@ -37,6 +39,8 @@ pub(crate) struct Rules {
     pub(crate) granted: u64,
     /// No access to the second channel.
     pub(crate) revoked: bool,
+    /// The server was told, and has not forgotten it: no op of the device may be taken there.
+    pub(crate) barred: bool,
 }
 
 /// Tokens are `device.issued.expires`, in ms and s.
@@ -73,12 +77,28 @@ impl Verify for Tokens {
     }
 }
 
-#[derive(Default)]
-struct Inbox(Mutex<Vec<(Write, Done)>>);
+struct Inbox {
+    handed_in: Mutex<Vec<HandedIn>>,
+    rules: Arc<Mutex<Vec<Rules>>>,
+}
+
+struct HandedIn {
+    write: Write,
+    done: Done,
+    /// Its author had no access when it came.
+    barred: bool,
+}
 
 impl Submit for Inbox {
     fn submit(&self, write: Write, done: Done) {
-        lock(&self.0).push((write, done));
+        let barred = match &write {
+            Write::Append(event) if &*event.name == CHANNELS[1] => {
+                let device = event.author.rsplit('u').next().and_then(|number| number.parse::<usize>().ok());
+                device.is_some_and(|device| lock(&self.rules)[device].barred)
+            }
+            _ => false,
+        };
+        lock(&self.handed_in).push(HandedIn { write, done, barred });
     }
 }
 
@@ -132,6 +152,8 @@ struct Answer {
     told: Arc<Mutex<Vec<Result<Outcome, StoreError>>>>,
     words: u64,
     next_word: u64,
+    /// A crash left it open: it only ends.
+    left: bool,
 }
 
 /// A committed event, for whoever compares.
@@ -153,6 +175,9 @@ pub(crate) struct Server {
     epochs: u64,
     disk: Option<(Disk, u64)>,
     dice: Dice,
+    logs: [LogWatch; 2],
+    /// What must not be, found in the log.
+    pub(crate) found: Vec<(&'static str, String)>,
 }
 
 /// From a start to an end.
@@ -187,6 +212,8 @@ impl Server {
             epochs: 1,
             disk: None,
             dice: Dice::new(seed),
+            logs: Default::default(),
+            found: Vec::new(),
         })
     }
 
@@ -199,7 +226,12 @@ impl Server {
     }
 
     pub(crate) fn start(&mut self, now: u64) -> rusqlite::Result<()> {
-        let (inbox, begun) = (Arc::new(Inbox::default()), Arc::new(Begun::default()));
+        let inbox = Arc::new(Inbox { handed_in: Mutex::default(), rules: self.rules.clone() });
+        let begun = Arc::new(Begun::default());
+        let known = log::revocations(&self.db)?;
+        for (device, rules) in lock(&self.rules).iter_mut().enumerate() {
+            rules.barred &= known.iter().any(|one| one.user == self.user(device));
+        }
         let kind = if self.setup.guests { UserKind::Guest } else { UserKind::User };
         let limits = ServerLimits { connections_per_dialog: self.setup.seats, ..ServerLimits::default() };
         let answers: Option<Arc<dyn Answering>> = if self.setup.answers { Some(begun.clone()) } else { None };
@@ -213,7 +245,7 @@ impl Server {
             hub: Arc::new(Hub::new(HashSet::new())),
             limiter: Limiter::default(),
             connections: Connections::new(1_000, 1_000, None, Box::new(|_| ())),
-            revocations: Revocations::new(log::revocations(&self.db)?),
+            revocations: Revocations::new(known),
             answers,
             tables: None,
         });
@@ -227,6 +259,7 @@ impl Server {
                 told: Arc::default(),
                 words: 0,
                 next_word: now,
+                left: true,
             });
         }
         if self.setup.answers {
@@ -270,15 +303,16 @@ impl Server {
 
     /// Takes back what a device may see of the second channel.
     pub(crate) fn revoke(&self, device: usize, now: u64) {
-        let kind = if self.setup.guests { "guest" } else { "user" };
-        let revocation = Revocation {
-            user: format!("{kind}:u{device}"),
-            dialog: Some("b".to_owned()),
-            since_ms: WALL + now,
-        };
+        let revocation =
+            Revocation { user: self.user(device), dialog: Some("b".to_owned()), since_ms: WALL + now };
         if let Some(engine) = self.engine() {
             engine.revoke(revocation, Box::new(|_| ()));
+            lock(&self.rules)[device].barred = true;
         }
+    }
+
+    fn user(&self, device: usize) -> String {
+        format!("{}:u{device}", if self.setup.guests { "guest" } else { "user" })
     }
 
     /// Puts the last backup in the place of the database, which must be down: another life of the log begins.
@@ -286,6 +320,10 @@ impl Server {
         let Some(backup) = &self.backup else { return Ok(false) };
         rusqlite::backup::Backup::new(backup, &mut self.db)?.step(-1)?;
         self.epochs += 1;
+        for (name, watch) in CHANNELS.iter().zip(&mut self.logs) {
+            watch.begins_after(log::channel(&self.db, name)?.map_or(0, |row| row.floor));
+        }
+        self.look()?;
         Ok(true)
     }
 
@@ -326,7 +364,7 @@ impl Server {
     /// How long the next commit takes, if something waits to be committed.
     pub(crate) fn commit_takes(&mut self, now: u64) -> Option<u64> {
         let life = self.life.as_ref()?;
-        if lock(&life.inbox.0).is_empty() {
+        if lock(&life.inbox.handed_in).is_empty() {
             return None;
         }
         let slow = matches!(self.disk, Some((Disk::Slow, until)) if until > now);
@@ -336,8 +374,12 @@ impl Server {
     /// Commits what was handed in and tells of it.
     pub(crate) fn commit(&mut self, now: u64) -> rusqlite::Result<()> {
         let Some(life) = &self.life else { return Ok(()) };
-        let (writes, dones): (Vec<Write>, Vec<Done>) =
-            std::mem::take(&mut *lock(&life.inbox.0)).into_iter().unzip();
+        let (mut writes, mut dones, mut barred) = (Vec::new(), Vec::new(), Vec::new());
+        for one in std::mem::take(&mut *lock(&life.inbox.handed_in)) {
+            writes.push(one.write);
+            dones.push(one.done);
+            barred.push(one.barred);
+        }
         let batch: Vec<&Write> = writes.iter().collect();
         let broken = self.disk.filter(|(_, until)| *until > now).map(|(disk, _)| disk);
         let error = match broken {
@@ -351,6 +393,10 @@ impl Server {
         }
         let applied = log::begin(&self.db, &batch, &Clock(WALL + now))?;
         log::commit(&self.db)?;
+        let taken = |answer: &Result<Outcome, StoreError>| matches!(answer, Ok(Outcome::Stored(_)));
+        if applied.answers.iter().zip(&barred).any(|(answer, barred)| *barred && taken(answer)) {
+            self.found.push(("S17", "an op was taken of somebody who had no access when it came".to_owned()));
+        }
         match error {
             None => dones.into_iter().zip(applied.answers).for_each(|(done, answer)| done(answer)),
             Some(error) => {
@@ -359,7 +405,36 @@ impl Server {
                 self.reconcile(&doubtful)?;
             }
         }
+        self.look()
+    }
+
+    /// Reads what the log has got since it was looked at last.
+    fn look(&mut self) -> rusqlite::Result<()> {
+        for (name, watch) in CHANNELS.iter().zip(&mut self.logs) {
+            let Some(row) = log::channel(&self.db, name)? else { continue };
+            if watch.seen() < row.floor {
+                watch.begins_after(row.floor);
+            }
+            while watch.seen() < row.head {
+                let log::Found::Events(events) = log::page(&self.db, row.id, watch.seen(), row.head)? else {
+                    break;
+                };
+                let before = watch.seen();
+                for event in events.iter().filter_map(|(_, frame)| logged(frame)) {
+                    self.found.extend(watch.read(&event).map(|how| ("S19", format!("{name}: {how}"))));
+                }
+                if watch.seen() == before {
+                    break;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The channels in which a message waits for an answer that nobody began.
+    pub(crate) fn unanswered(&self) -> Vec<&'static str> {
+        let waits = |(name, watch): (&&'static str, &LogWatch)| watch.waits().then_some(*name);
+        CHANNELS.iter().zip(&self.logs).filter_map(waits).collect()
     }
 
     /// A commit reported an error and was carried out all the same.
@@ -432,7 +507,11 @@ impl Server {
                 }
                 Step::Done(covered) => {
                     let over = life.answers.remove(at);
-                    if let (Some(channel), Some(covered)) = (over.channel, covered)
+                    if over.left
+                        && let Some(channel) = &over.channel
+                    {
+                        left_ended(life.begun.clone(), channel);
+                    } else if let (Some(channel), Some(covered)) = (over.channel, covered)
                         && channel.wants_another(covered)
                     {
                         let answer = begin(&channel, &self.ids, &mut self.dice, now);
@@ -487,7 +566,15 @@ fn begin(channel: &Arc<Channel>, ids: &Arc<Counting>, dice: &mut Dice, now: u64)
     let raise = stop.clone();
     let run = Run::new(channel, ids.clone(), Arc::new(move || raise.store(true, Ordering::Relaxed)));
     let words = dice.log_uniform(1, 60);
-    Answer { run, channel: Some(channel.clone()), stop, told: Arc::default(), words, next_word: now }
+    Answer {
+        run,
+        channel: Some(channel.clone()),
+        stop,
+        told: Arc::default(),
+        words,
+        next_word: now,
+        left: false,
+    }
 }
 
 fn load(db: &Connection, engine: &Arc<Engine>, name: &str) -> rusqlite::Result<Option<Arc<Channel>>> {

@@ -39,7 +39,7 @@ pub(crate) struct Watch {
     may_jump: BTreeSet<usize>,
     channels: BTreeMap<String, String>,
     order: BTreeMap<String, usize>,
-    lanes: BTreeMap<String, Lane>,
+    pub(crate) lanes: BTreeMap<String, Lane>,
     /// Acknowledged ops, with whose they are.
     acked: BTreeMap<String, String>,
     /// What rows that were called live left out, by epoch and offset, with who saw that first, and when.

@@ -270,6 +270,7 @@ impl World {
                 {
                     let mut rules = crate::server::lock(&self.server.rules);
                     (rules[device].revoked, rules[device].granted) = (false, self.now);
+                    rules[device].barred = false;
                 }
                 self.devices[device].revoked_at = None;
                 self.command(device, |one, now| one.core.renew_token(now));
@@ -294,6 +295,9 @@ impl World {
     /// What the server left to do, whatever happened.
     fn after_step(&mut self) -> rusqlite::Result<()> {
         let wake = self.server.answer(self.now)?;
+        for (what, how) in std::mem::take(&mut self.server.found) {
+            self.watch.broken(what, how);
+        }
         if let Some(at) = wake
             && (self.answers_at <= self.now || at < self.answers_at)
         {

@@ -1,5 +1,6 @@
 //! Reading the log, and rows.
 
+use super::chain::{self, Link};
 use super::{Described, LOG, columns, triggers};
 use crate::tables::{Cell, Change, Commit, Narrow, Row, Seen, Snapshot, SourceError, WantedSnapshot};
 use rusqlite::types::ToSql;
@@ -43,14 +44,17 @@ impl Log {
 pub fn fingerprint(connection: &Connection, position: u64) -> rusqlite::Result<Option<String>> {
     let sql = format!("SELECT tbl, old, new, at FROM {LOG} WHERE seq = ?");
     let read = |row: &rusqlite::Row<'_>| {
-        let text = |at| row.get::<_, Option<String>>(at);
-        let (tbl, old, new, at) = (text(0)?, text(1)?, text(2)?, row.get::<_, Option<i64>>(3)?.unwrap_or(0));
-        let texts = [tbl, old, new].map(Option::unwrap_or_default);
-        let at = at.to_string();
-        let hash = crate::tables::cursor::hash(texts.iter().map(String::as_str).chain([at.as_str()]));
+        let at = row.get::<_, Option<i64>>(3)?.unwrap_or(0).to_string();
+        let texts = [bytes(row, 0)?, bytes(row, 1)?, bytes(row, 2)?].map(Option::unwrap_or_default);
+        let hash = crate::tables::cursor::hash(texts.into_iter().chain([at.as_bytes()]));
         Ok(format!("{hash:016x}"))
     };
     connection.prepare_cached(&sql)?.query_row([position.cast_signed()], read).optional()
+}
+
+/// A text of the log as it is there, which need not be UTF-8: SQLite takes any bytes for one.
+fn bytes<'a>(row: &'a rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<&'a [u8]>> {
+    Ok(row.get_ref(at)?.as_bytes_or_null()?)
 }
 
 /// The newest change is never trimmed.
@@ -80,22 +84,31 @@ pub fn read(connection: &Connection, tables: &[Described], after: u64) -> rusqli
     let sql = format!("SELECT seq, tbl, old, new, at FROM {LOG} WHERE seq > ? ORDER BY seq");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([after.cast_signed()])?;
-    let mut bytes = 0;
+    let mut read = 0;
+    let (mut links, mut lost) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let (seq, tag): (i64, String) = (row.get(0)?, row.get(1)?);
+        let place = seq.cast_unsigned();
         commit.at = row.get::<_, Option<i64>>(4)?.map_or(commit.at, i64::cast_unsigned);
-        let (old, new): (Option<String>, Option<String>) = (row.get(2)?, row.get(3)?);
-        bytes += old.as_ref().map_or(0, String::len) + new.as_ref().map_or(0, String::len);
-        if commit.changes.len() >= MOST_CHANGES || bytes > MOST_BYTES {
+        let (old, new) = (bytes(row, 2)?, bytes(row, 3)?);
+        read += old.map_or(0, <[u8]>::len) + new.map_or(0, <[u8]>::len);
+        if links.len() + lost.len() >= MOST_CHANGES || read > MOST_BYTES {
             drop(rows);
             drop(statement);
             return too_big(connection, tables, after, commit).map(Some);
         }
-        if let Some(change) = change(tables, &tags, &tag, old.as_deref(), new.as_deref()) {
-            commit.changes.push(change);
-            commit.places.push(seq.cast_unsigned());
+        match change(tables, &tags, &tag, old, new) {
+            Some(Change::Row { table, old, new }) => links.push(Link { table, place, old, new }),
+            Some(change) => lost.push((place, change)),
+            None => {}
         }
     }
+    let links = chain::mended(links, |table| Some(&tables.get(table)?.schema));
+    let rows =
+        links.into_iter().map(|Link { table, place, old, new }| (place, Change::Row { table, old, new }));
+    let mut changes: Vec<(u64, Change)> = rows.chain(lost).collect();
+    changes.sort_by_key(|(place, _)| *place);
+    (commit.places, commit.changes) = changes.into_iter().unzip();
     Ok(Some(commit))
 }
 
@@ -125,8 +138,8 @@ fn change(
     tables: &[Described],
     tags: &[String],
     tag: &str,
-    old: Option<&str>,
-    new: Option<&str>,
+    old: Option<&[u8]>,
+    new: Option<&[u8]>,
 ) -> Option<Change> {
     let Some(table) = tags.iter().position(|known| known == tag) else {
         // It had other columns: what was known of its rows is of no use.
@@ -138,8 +151,8 @@ fn change(
         return Some(Change::Lost { table, reason: "missed" });
     }
     let described = tables.get(table)?;
-    let row = |text: &str, after: Option<&Vec<Cell>>| {
-        columns::row(text, &described.schema.columns, after.map(Vec::as_slice))
+    let row = |text: &[u8], after: Option<&Vec<Cell>>| {
+        columns::row(text, &described.schema, after.map(Vec::as_slice))
     };
     let read = || {
         let new = match new {
@@ -166,32 +179,59 @@ fn keyed(table: &Described, cells: Vec<Cell>) -> Option<Row> {
     (!null).then(|| cells.into())
 }
 
-/// The rows that are wanted, all at one moment. Blocks.
+/// So many bytes of a snapshot are kept while it is not known whether all of it is within the limits. One that is greater is read twice.
+const KEPT_BYTES: usize = 4 << 20;
+/// After so many rows, or bytes of them, the reader may be made to wait, or to stop.
+const PAUSE_ROWS: usize = 64;
+const PAUSE_BYTES: usize = 128 << 10;
+
+/// Why there are no rows.
+enum NoRows {
+    Database(rusqlite::Error),
+    Said(SourceError),
+}
+
+impl From<rusqlite::Error> for NoRows {
+    fn from(error: rusqlite::Error) -> NoRows {
+        NoRows::Database(error)
+    }
+}
+
+/// The rows that are wanted, all at one moment. Blocks. `pause` is called now and then: it may take its time, and its error is the answer.
+///
+/// # Errors
+///
+/// More rows or bytes than are wanted, that the database can't be read, or what `pause` says.
 pub fn snapshot(
     connection: &mut Connection,
     tables: &[Described],
     wanted: &WantedSnapshot,
+    pause: &mut dyn FnMut() -> Result<(), SourceError>,
 ) -> Result<Snapshot, SourceError> {
     let Some(table) = tables.get(wanted.table) else { return Err(SourceError::Unavailable) };
-    match rows(connection, table, wanted) {
-        Ok(found) => found.ok_or(SourceError::TooManyRows),
-        Err(error) => {
+    match rows(connection, table, wanted, pause) {
+        Ok(snapshot) => Ok(snapshot),
+        Err(NoRows::Said(error)) => Err(error),
+        Err(NoRows::Database(error)) => {
+            // One that was interrupted says why here.
+            pause()?;
             tracing::warn!(%error, table = table.table, "can't read a snapshot");
             Err(SourceError::Unavailable)
         }
     }
 }
 
-/// None if there are too many.
 fn rows(
     connection: &mut Connection,
     table: &Described,
     wanted: &WantedSnapshot,
-) -> rusqlite::Result<Option<Snapshot>> {
+    pause: &mut dyn FnMut() -> Result<(), SourceError>,
+) -> Result<Snapshot, NoRows> {
     let transaction = connection.transaction()?;
     let seen = Seen::UpTo(head(&transaction)?);
-    let names = table.schema.columns.iter().map(|column| column.name.as_str());
-    let mut sql = format!("SELECT {} FROM {} t", triggers::row("t", names), triggers::quoted(&table.table));
+    let columns = table.schema.columns.iter().map(|column| format!("t.{}", triggers::quoted(&column.name)));
+    let cells = triggers::row(columns, table.encoding);
+    let mut sql = format!("SELECT {cells} FROM {} t", triggers::quoted(&table.table));
     let (conditions, values) = conditions(table, &wanted.narrow());
     if !conditions.is_empty() {
         sql.push_str(" WHERE ");
@@ -199,23 +239,43 @@ fn rows(
     }
     let mut statement = transaction.prepare(&sql)?;
     let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
-    let mut found = statement.query(values.as_slice())?;
-    let mut kept: Vec<Row> = Vec::new();
-    while let Some(row) = found.next()? {
-        let text: String = row.get(0)?;
-        let Some(row) =
-            columns::row(&text, &table.schema.columns, None).and_then(|cells| keyed(table, cells))
-        else {
-            continue;
-        };
-        if wanted.keeps(&row) {
-            if kept.len() >= wanted.most {
-                return Ok(None);
+    let mut most_kept = KEPT_BYTES.min(wanted.most_bytes);
+    loop {
+        let mut found = statement.query(values.as_slice())?;
+        let (mut kept, mut count, mut bytes): (Vec<Row>, usize, usize) = (Vec::new(), 0, 0);
+        let (mut rows, mut read) = (0, 0);
+        while let Some(row) = found.next()? {
+            let text = self::bytes(row, 0)?.unwrap_or_default();
+            (rows, read) = (rows + 1, read + text.len());
+            if rows >= PAUSE_ROWS || read >= PAUSE_BYTES {
+                (rows, read) = (0, 0);
+                pause().map_err(NoRows::Said)?;
             }
-            kept.push(row);
+            let size = text.len();
+            let cells = columns::row(text, &table.schema, None);
+            let Some(row) = cells.and_then(|cells| keyed(table, cells)).filter(|row| wanted.keeps(row))
+            else {
+                continue;
+            };
+            (count, bytes) = (count + 1, bytes + size);
+            if count > wanted.most {
+                return Err(NoRows::Said(SourceError::TooManyRows));
+            }
+            if bytes > wanted.most_bytes {
+                return Err(NoRows::Said(SourceError::TooBig));
+            }
+            if bytes > most_kept {
+                kept = Vec::new();
+            } else {
+                kept.push(row);
+            }
         }
+        if bytes <= most_kept {
+            return Ok(Snapshot { rows: kept, seen });
+        }
+        // All of it is within the limits: now it is worth its memory.
+        most_kept = wanted.most_bytes;
     }
-    Ok(Some(Snapshot { rows: kept, seen }))
 }
 
 /// What of the conditions means the same, or more, to SQLite: whole numbers and texts.
@@ -229,8 +289,7 @@ fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSq
                 Type::Int8 => {
                     text.trim().parse::<i64>().ok().map(|number| Box::new(number) as Box<dyn ToSql>)
                 }
-                // Bytes among texts are told as such a text.
-                Type::Text if !text.starts_with("\\x") => Some(Box::new(text.clone()) as Box<dyn ToSql>),
+                Type::Text => Some(Box::new(text.clone()) as Box<dyn ToSql>),
                 _ => None,
             })
             .collect();

@@ -1,12 +1,24 @@
 //! The triggers that log changes, made for each table.
 //!
-//! `REPLACE` deletes rows without a word to triggers, unless the connection that writes has `recursive_triggers` on, and each program
-//! may write. So a BEFORE trigger notes the rows that a write conflicts with, by the key and by unique indexes, and the AFTER trigger
-//! logs those that are gone: as the old row if the key is the same, otherwise as deleted. An upsert, and an insert that is ignored,
-//! have conflicts too, but there nothing is gone.
+//! What they have to withstand:
+//!
+//! - `REPLACE` deletes rows without a word to triggers, unless the connection that writes has `recursive_triggers` on, and each program
+//!   may write. So a BEFORE trigger notes the rows that a write conflicts with, by the key and by unique indexes, and the AFTER trigger
+//!   logs those that are gone: as the old row if the key is the same, otherwise as deleted. An upsert, and an insert that is ignored,
+//!   have conflicts too, but there nothing is gone.
+//! - The application's own triggers write to the same table, before or after ours have run. So the AFTER trigger logs the row that the
+//!   table has by then, not the one that was written; what several nested statements logged is put in order when it is read
+//!   ([`super::chain`]).
+//!   Rows that a BEFORE trigger writes may be replaced by the very statement that ran it, so where there are such triggers what is written
+//!   inside of another statement is noted too.
+//! - `ALTER TABLE … DROP COLUMN` fails if a trigger names the column. So nothing here names another column than those of the key and of
+//!   unique indexes, which can't be dropped. The others are named without a table in `t NATURAL LEFT JOIN` an empty table that has the
+//!   same names: a column that `t` has is meant first, one that it has no more is that of the empty table, and null. Such a name can't be
+//!   had of `OLD` and `NEW`, so the row before is noted too.
+//! - A statement may end between the two triggers: a conflict that is ignored, `RAISE(IGNORE)`. What is noted then stays, until a
+//!   statement that runs at another moment clears it: SQLite's clock stands still within one.
 
-use super::{Described, LOG};
-use std::fmt::Write;
+use super::{Described, Encoding, LOG};
 
 /// A name in SQL.
 pub(super) fn quoted(name: &str) -> String {
@@ -21,117 +33,318 @@ fn text(value: &str) -> String {
 /// ms since the Unix epoch, also for a SQLite that is years old.
 const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 
-/// A row as one text.
-pub(super) fn row(of: &str, columns: impl Iterator<Item = impl AsRef<str>>) -> String {
-    let cells: Vec<String> = columns.map(|name| format!("quote({of}.{})", quoted(name.as_ref()))).collect();
+/// What `_tidewire_own` says of a noted row: a write may replace it, or is about it, or it is none and an insert is under way.
+const CONFLICT: u8 = 0;
+const OWN: u8 = 1;
+const INSERTING: u8 = 2;
+
+/// Most rows that are kept which a write conflicted with, and most that are kept at all, if their statements ended in between. Each write
+/// looks at all of them. Where one that is cleared may still be needed, the table is told as lost.
+const MOST_CONFLICTS: usize = 16;
+const MOST_NOTED: usize = 200;
+
+/// A value as one text, which `quote()` alone would end at the first NUL.
+fn cell(value: &str, encoding: Encoding) -> String {
+    let mark = encoding.mark();
+    format!(
+        "CASE WHEN typeof({value}) = 'text' AND instr({value}, char(0)) THEN '{mark}' || quote(CAST({value} AS BLOB)) \
+         ELSE quote({value}) END"
+    )
+}
+
+/// Values as one text.
+pub(super) fn row(values: impl Iterator<Item = String>, encoding: Encoding) -> String {
+    let cells: Vec<String> = values.map(|value| cell(&value, encoding)).collect();
     cells.join("||','||")
 }
 
-/// The row before an update as one text: nothing stands for a cell that is as it is after it, so that an update of one column does not
-/// log all others twice. Those of the key are always there.
-fn row_before(keys: &[&str], columns: impl Iterator<Item = impl AsRef<str>>) -> String {
-    let cell = |name: &str| {
-        let column = quoted(name);
-        match keys.contains(&name) {
-            true => format!("quote(OLD.{column})"),
-            false => format!(
-                "CASE WHEN OLD.{column} IS NEW.{column} COLLATE BINARY THEN '' ELSE quote(OLD.{column}) END"
-            ),
-        }
-    };
-    let cells: Vec<String> = columns.map(|name| cell(name.as_ref())).collect();
-    cells.join("||','||")
-}
-
-/// Where rows that a write conflicts with are noted.
-fn scratch(table: &str) -> String {
-    quoted(&format!("_tidewire_before_{table}"))
-}
-
-/// Forgets what is noted. Without a condition, and be it one that always holds, a table's page is written even if it is empty.
-fn clear(before: &str) -> String {
-    format!("DELETE FROM {before} WHERE 1;")
-}
-
-/// Names and statements of everything that a table needs, in the order in which they are made.
+/// Names and statements of everything that a table needs, in the order in which they are made. SQLite runs the triggers first that were
+/// made last.
 pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
-    let name = quoted(&table.table);
-    let before = scratch(&table.table);
-    let clear = clear(&before);
-    let tag = text(&table.tag());
-    let columns = || table.schema.columns.iter().map(|column| column.name.as_str());
-    let keys: Vec<&str> = table
-        .schema
-        .key
-        .iter()
-        .filter_map(|at| table.schema.columns.get(*at))
-        .map(|column| column.name.as_str())
-        .collect();
-    let note = |condition: &str| {
-        let values: Vec<String> = keys.iter().map(|key| format!("t.{}", quoted(key))).collect();
-        let row = row("t", columns());
-        let values = values.join(", ");
-        format!("{clear} INSERT INTO {before} SELECT {row}, {values} FROM {name} t WHERE {condition};")
-    };
-    // Exactly the same key, whatever its collation takes for equal.
-    let same_as = |of: &str, row: &str| {
-        let parts = keys.iter().enumerate();
-        let parts: Vec<String> =
-            parts.map(|(at, key)| format!("{of}k{at} IS {row}.{} COLLATE BINARY", quoted(key))).collect();
-        parts.join(" AND ")
-    };
-    let same = |row: &str| same_as("b.", row);
-    let there = {
-        let parts = keys.iter().enumerate().map(|(at, key)| {
-            let key = quoted(key);
-            // The first finds it by the index, the second is exact.
-            format!("t.{key} = b.k{at} AND t.{key} = b.k{at} COLLATE BINARY")
-        });
-        let parts: Vec<String> = parts.collect();
-        format!("EXISTS (SELECT 1 FROM {name} t WHERE {})", parts.join(" AND "))
-    };
-    let conflict = conflict(table);
-    let (old, new) = (row("OLD", columns()), row("NEW", columns()));
-    let log = |old: &str, new: &str, of: &str| {
-        format!("INSERT INTO {LOG} (tbl, old, new, at) SELECT {tag}, {old}, {new}, {NOW}{of};")
-    };
-    let (same_new, same_old) = (same("NEW"), same("OLD"));
-    let watched = {
-        let mut names: Vec<String> = table.unique.iter().flatten().map(|part| quoted(&part.column)).collect();
-        names.sort();
-        names.dedup();
-        if table.any_update { String::new() } else { format!(" OF {}", names.join(", ")) }
-    };
-    let key_columns: Vec<String> = (0..keys.len()).map(|at| format!("k{at}")).collect();
-    let mut statements = vec![(
-        format!("_tidewire_before_{}", table.table),
-        format!("CREATE TABLE {before} (row, {})", key_columns.join(", ")),
-    )];
-    let mut trigger = |suffix: &str, when: String, body: String| {
-        let trigger = format!("_tidewire_{suffix}_{}", table.table);
-        let statement = format!("CREATE TRIGGER {} {when} ON {name} BEGIN {body} END", quoted(&trigger));
+    let names = Names::of(table);
+    let Names { before, empty, columns, noted, .. } = &names;
+    let label = |part: &str| format!("_tidewire_{part}_{}", table.table);
+    let mut statements = vec![
+        (label("columns"), format!("CREATE TABLE {empty} ({})", columns.join(", "))),
+        (
+            label("before"),
+            format!("CREATE TABLE {before} (_tidewire_at, _tidewire_own, {})", noted.join(", ")),
+        ),
+    ];
+    let mut trigger = |suffix: &str, when: String, body: Vec<String>| {
+        let trigger = label(suffix);
+        let on = quoted(&table.table);
+        let statement =
+            format!("CREATE TRIGGER {} {when} ON {on} BEGIN {} END", quoted(&trigger), body.join(" "));
         statements.push((trigger, statement));
     };
-    trigger("bi", "BEFORE INSERT".to_owned(), note(&conflict));
-    let mut inserted =
-        log("b.row", "NULL", &format!(" FROM {before} b WHERE NOT ({same_new}) AND NOT {there}"));
-    let replaced = format!("(SELECT b.row FROM {before} b WHERE {same_new})");
-    let _ = write!(inserted, " {} {clear}", log(&replaced, &new, ""));
-    trigger("ai", "AFTER INSERT".to_owned(), inserted);
-    let other = {
-        let parts: Vec<String> =
-            keys.iter().map(|key| format!("t.{0} IS OLD.{0} COLLATE BINARY", quoted(key))).collect();
-        format!("({conflict}) AND NOT ({})", parts.join(" AND "))
-    };
-    trigger("bu", format!("BEFORE UPDATE{watched}"), note(&other));
-    let gone = format!(" FROM {before} b WHERE NOT ({same_old}) AND (({same_new}) OR NOT {there})");
-    let updated =
-        format!("{} {} {clear}", log("b.row", "NULL", &gone), log(&row_before(&keys, columns()), &new, ""));
-    trigger("au", "AFTER UPDATE".to_owned(), updated);
-    // Statements of triggers have no aliases here.
-    let forget = format!("DELETE FROM {before} WHERE {};", same_as("", "OLD"));
-    trigger("ad", "AFTER DELETE".to_owned(), format!("{} {forget}", log(&old, "NULL", "")));
+    let conflict = conflict(table);
+    let mut inserting = vec![names.clear(), names.note(CONFLICT, &conflict)];
+    if names.nested {
+        inserting
+            .push(format!("INSERT INTO {before} (_tidewire_at, _tidewire_own) VALUES ({NOW}, {INSERTING});"));
+    }
+    trigger("bi", "BEFORE INSERT".to_owned(), inserting);
+    trigger("ai", "AFTER INSERT".to_owned(), names.inserted());
+    trigger(
+        "bu",
+        "BEFORE UPDATE".to_owned(),
+        vec![names.clear(), names.note(OWN, &names.has("IS", "t", "OLD"))],
+    );
+    let watched = if table.any_update { String::new() } else { format!(" OF {}", unique_columns(table)) };
+    let others = format!("({conflict}) AND NOT ({})", names.has("IS", "t", "OLD"));
+    trigger("bc", format!("BEFORE UPDATE{watched}"), vec![names.note(CONFLICT, &others)]);
+    trigger("au", "AFTER UPDATE".to_owned(), names.updated());
+    trigger(
+        "bd",
+        "BEFORE DELETE".to_owned(),
+        vec![names.clear(), names.note(OWN, &names.has("IS", "t", "OLD"))],
+    );
+    trigger("ad", "AFTER DELETE".to_owned(), names.deleted());
     statements
+}
+
+/// What the statements name.
+struct Names {
+    encoding: Encoding,
+    /// Whether triggers of the application may run inside of its statements.
+    nested: bool,
+    tag: String,
+    /// The watched table beside the one without rows: `t` and, where it lacks a column, null.
+    source: String,
+    table: String,
+    before: String,
+    empty: String,
+    /// The columns that clients may see, and those in which they are noted.
+    columns: Vec<String>,
+    noted: Vec<String>,
+    /// The key's among both.
+    keys: Vec<(String, String)>,
+}
+
+impl Names {
+    fn of(table: &Described) -> Names {
+        let name = quoted(&table.table);
+        let aside = |part: &str| quoted(&format!("_tidewire_{part}_{}", table.table));
+        let columns: Vec<String> = table.schema.columns.iter().map(|column| quoted(&column.name)).collect();
+        let noted: Vec<String> = (0..columns.len()).map(|at| format!("_tidewire_{at}")).collect();
+        let key = table.schema.key.iter();
+        let keys = key.filter_map(|at| Some((columns.get(*at)?.clone(), noted.get(*at)?.clone()))).collect();
+        Names {
+            encoding: table.encoding,
+            nested: table.triggered,
+            tag: text(&table.tag()),
+            source: format!("{name} t NATURAL LEFT JOIN {}", aside("columns")),
+            table: name,
+            before: aside("before"),
+            empty: aside("columns"),
+            columns,
+            noted,
+            keys,
+        }
+    }
+
+    fn all(parts: impl Iterator<Item = String>) -> String {
+        parts.collect::<Vec<String>>().join(" AND ")
+    }
+
+    /// Whether a row of the table has exactly the key of another, whatever its collation takes for equal: the first part finds it by the
+    /// index.
+    fn has(&self, equal: &str, row: &str, of: &str) -> String {
+        let parts = self.keys.iter().map(|(key, _)| {
+            format!("{row}.{key} {equal} {of}.{key} AND {row}.{key} {equal} {of}.{key} COLLATE BINARY")
+        });
+        Names::all(parts)
+    }
+
+    /// Whether a noted row has exactly the key of another.
+    fn same(&self, of: &str) -> String {
+        let parts = self.keys.iter();
+        Names::all(parts.map(|(key, noted)| format!("{noted} IS {of}.{key} COLLATE BINARY")))
+    }
+
+    /// Whether the row with the key of a noted one is there.
+    fn there(&self) -> String {
+        let parts = self
+            .keys
+            .iter()
+            .map(|(key, noted)| format!("t.{key} = {noted} AND t.{key} = {noted} COLLATE BINARY"));
+        format!("EXISTS (SELECT 1 FROM {} t WHERE {})", self.table, Names::all(parts))
+    }
+
+    fn noted_row(&self) -> String {
+        row(self.noted.iter().cloned(), self.encoding)
+    }
+
+    fn present_row(&self) -> String {
+        row(self.columns.iter().cloned(), self.encoding)
+    }
+
+    /// The row before an update beside the one after it: nothing stands for a cell that is the same, so that an update of one column does
+    /// not log all others twice. Those of the key are always there.
+    fn noted_beside_present(&self) -> String {
+        let cells = self.columns.iter().zip(&self.noted).map(|(column, noted)| {
+            let cell = cell(noted, self.encoding);
+            match self.keys.iter().any(|(key, _)| key == column) {
+                true => cell,
+                false => {
+                    let cell = cell.strip_prefix("CASE ").unwrap_or(&cell);
+                    format!("CASE WHEN {noted} IS {column} COLLATE BINARY THEN '' {cell}")
+                }
+            }
+        });
+        cells.collect::<Vec<String>>().join("||','||")
+    }
+
+    /// Forgets what statements have noted that are over.
+    fn clear(&self) -> String {
+        let before = &self.before;
+        let over = format!("DELETE FROM {before} WHERE _tidewire_at <> {NOW}");
+        let all = format!("(SELECT count(*) FROM {before}) > {MOST_NOTED}");
+        if !self.nested {
+            // Conflicts are those of statements that are over, if not of this one.
+            let conflicts = format!("(SELECT count(*) FROM {before} WHERE _tidewire_own = {CONFLICT})");
+            return format!(
+                "{over} OR _tidewire_own = {CONFLICT} AND {conflicts} > {MOST_CONFLICTS} OR {all};"
+            );
+        }
+        // A statement around this one may need them.
+        let lost = self.log("NULL", "NULL", &format!("WHERE {all}"));
+        format!("{over}; {lost} DELETE FROM {before} WHERE {all};")
+    }
+
+    fn note(&self, own: u8, condition: &str) -> String {
+        let (before, source, columns) = (&self.before, &self.source, self.columns.join(", "));
+        format!("INSERT INTO {before} SELECT {NOW}, {own}, {columns} FROM {source} WHERE {condition};")
+    }
+
+    fn log(&self, old: &str, new: &str, of: &str) -> String {
+        format!("INSERT INTO {LOG} (tbl, old, new, at) SELECT {}, {old}, {new}, {NOW} {of};", self.tag)
+    }
+
+    /// What was noted for a row that is replaced, and all that is gone.
+    fn unneeded(&self, replaced: &str) -> String {
+        let there = self.there();
+        format!("_tidewire_own = {CONFLICT} AND {replaced} OR _tidewire_own <> {INSERTING} AND NOT {there};")
+    }
+
+    /// Notes the row that was written inside of another statement, which may replace it.
+    fn note_if_nested(&self) -> Option<String> {
+        let is_new = self.has("=", "t", "NEW");
+        let around = format!("EXISTS (SELECT 1 FROM {} WHERE _tidewire_own <> {CONFLICT})", self.before);
+        self.nested.then(|| self.note(CONFLICT, &format!("{is_new} AND {around}")))
+    }
+
+    /// A statement around this one, or one that has ended too early, has noted the row: from here on it is told as it is now.
+    fn refresh(&self, same: &str) -> String {
+        let (before, source) = (&self.before, &self.source);
+        let (noted, columns) = (self.noted.join(", "), self.columns.join(", "));
+        let is_new = self.has("=", "t", "NEW");
+        format!(
+            "UPDATE {before} SET ({noted}) = (SELECT {columns} FROM {source} WHERE {is_new}) \
+             WHERE _tidewire_own <> {INSERTING} AND {same} AND EXISTS (SELECT 1 FROM {} t WHERE {is_new});",
+            self.table
+        )
+    }
+
+    fn inserted(&self) -> Vec<String> {
+        let Names { before, source, .. } = self;
+        let (noted, same, there) = (self.noted_row(), self.same("NEW"), self.there());
+        let replaced = format!(
+            "(SELECT {noted} FROM {before} WHERE _tidewire_own = {CONFLICT} AND {same} ORDER BY rowid DESC LIMIT 1)"
+        );
+        let mut statements = vec![
+            self.log(
+                &noted,
+                "NULL",
+                &format!("FROM {before} WHERE _tidewire_own = {CONFLICT} AND NOT ({same}) AND NOT {there}"),
+            ),
+            self.log(
+                &replaced,
+                &self.present_row(),
+                &format!("FROM {source} WHERE {}", self.has("=", "t", "NEW")),
+            ),
+            format!("DELETE FROM {before} WHERE {}", self.unneeded(&same)),
+            self.refresh(&same),
+        ];
+        if self.nested {
+            statements.push(format!(
+                "DELETE FROM {before} WHERE rowid = (SELECT max(rowid) FROM {before} WHERE _tidewire_own = {INSERTING});"
+            ));
+        }
+        statements.extend(self.note_if_nested());
+        statements
+    }
+
+    /// The place of what the statement itself noted of its row. A nested one may have noted a later state of it.
+    fn own(&self, which: &str) -> String {
+        format!(
+            "(SELECT {which}(rowid) FROM {} WHERE _tidewire_own = {OWN} AND {})",
+            self.before,
+            self.same("OLD")
+        )
+    }
+
+    /// Whether the row before is one that is told of. Of those with a null in their key none is known from another.
+    fn told(&self) -> String {
+        Names::all(self.keys.iter().map(|(key, _)| format!("OLD.{key} IS NOT NULL")))
+    }
+
+    fn updated(&self) -> Vec<String> {
+        let Names { before, source, table, .. } = self;
+        let (noted, there) = (self.noted_row(), self.there());
+        let (same_old, same_new) = (self.same("OLD"), self.same("NEW"));
+        let (is_new, own, told) = (self.has("=", "t", "NEW"), self.own("min"), self.told());
+        let mut statements = vec![
+            self.log(
+                &noted,
+                "NULL",
+                &format!(
+                    "FROM {before} WHERE _tidewire_own = {CONFLICT} AND NOT ({same_old}) AND (({same_new}) OR NOT {there})"
+                ),
+            ),
+            self.log(
+                &self.noted_beside_present(),
+                &self.present_row(),
+                &format!("FROM {source} CROSS JOIN {before} b WHERE {is_new} AND b.rowid = {own}"),
+            ),
+            // Another trigger has deleted it.
+            self.log(
+                &noted,
+                "NULL",
+                &format!(
+                    "FROM {before} b WHERE b.rowid = {own} AND NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_new})"
+                ),
+            ),
+            self.log("NULL", "NULL", &format!("WHERE {told} AND {own} IS NULL")),
+            self.log(
+                "NULL",
+                &self.present_row(),
+                &format!("FROM {source} WHERE NOT ({told}) AND {own} IS NULL AND {is_new}"),
+            ),
+            format!("DELETE FROM {before} WHERE rowid = {};", self.own("max")),
+            format!("DELETE FROM {before} WHERE {}", self.unneeded(&format!("{same_new} AND NOT ({same_old})"))),
+            self.refresh(&same_new),
+        ];
+        statements.extend(self.note_if_nested());
+        statements
+    }
+
+    fn deleted(&self) -> Vec<String> {
+        let (before, own) = (&self.before, self.own("min"));
+        vec![
+            self.log(&self.noted_row(), "NULL", &format!("FROM {before} b WHERE b.rowid = {own}")),
+            self.log("NULL", "NULL", &format!("WHERE {} AND {own} IS NULL", self.told())),
+            format!("DELETE FROM {before} WHERE {};", self.same("OLD")),
+        ]
+    }
+}
+
+fn unique_columns(table: &Described) -> String {
+    let mut names: Vec<String> = table.unique.iter().flatten().map(|part| quoted(&part.column)).collect();
+    names.sort();
+    names.dedup();
+    names.join(", ")
 }
 
 /// The rows of `t` that a write of `NEW` conflicts with, or more.
@@ -140,7 +353,7 @@ fn conflict(table: &Described) -> String {
         let parts = parts.iter().map(|part| {
             format!("t.{0} = NEW.{0} COLLATE {1}", quoted(&part.column), quoted(&part.collation))
         });
-        parts.collect::<Vec<String>>().join(" AND ")
+        Names::all(parts)
     });
     alternatives.collect::<Vec<String>>().join(" OR ")
 }

@@ -97,6 +97,11 @@ impl Assembler {
         self.open.is_some()
     }
 
+    /// What a table's changes look like.
+    pub(super) fn shape(&self, table: usize) -> Option<&Shape> {
+        self.shapes.get(table)
+    }
+
     /// Takes a table as it is now, after changes of it were lost because it had changed.
     pub(crate) fn adopt(&mut self, table: usize, shape: Shape) {
         let Some(place) = self.shapes.get_mut(table) else { return };
@@ -384,7 +389,7 @@ mod tests {
         let said = |cell: &Cell| match cell {
             Cell::Null => String::from("null"),
             Cell::Unchanged => String::from("?"),
-            Cell::Text(text) => text.to_string(),
+            Cell::Text(text) | Cell::Foreign(text) => text.to_string(),
         };
         row.map_or(String::from("-"), |row| row.iter().map(said).collect::<Vec<_>>().join(" "))
     }

@@ -21,6 +21,13 @@ left join pg_index i on i.indrelid = a.attrelid and i.indisreplident
 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 order by a.attnum";
 
+const DIGEST: &str = "
+select coalesce(md5(string_agg(concat_ws(' ', c.oid, a.attnum, a.attname, a.atttypid, a.attgenerated), ',' order by c.oid, a.attnum)), '')
+from unnest($1::text[], $2::text[]) wanted (namespace, name)
+join pg_namespace n on n.nspname = wanted.namespace
+join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped";
+
 /// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have the columns that are needed, and none that
 /// is not published, the narrowest first.
 const INDEX: &str = "
@@ -92,6 +99,14 @@ pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Describ
         secured: row.try_get(4)?,
         columns,
     })
+}
+
+/// Something that is another text as soon as one of the tables has other columns, or they have other types.
+pub(super) async fn digest(client: &Client, tables: &[Wanted]) -> Result<String, SetupError> {
+    let (namespaces, names): (Vec<&str>, Vec<&str>) =
+        tables.iter().map(|table| (table.namespace.as_str(), table.name.as_str())).unzip();
+    let row = client.query_one(DIGEST, &[&namespaces, &names]).await?;
+    Ok(row.try_get(0)?)
 }
 
 /// An index of the table that can be its replica identity as it is.

@@ -28,7 +28,7 @@ mod tls;
 pub use assemble::{AssembleError, Shape};
 pub use check::SetupError;
 pub use pgoutput::DecodeError;
-pub use plan::{PlanError, plan};
+pub use plan::{PlanError, plan, unwatch};
 pub use reader::{ReadError, Reader};
 pub use session::AddressError;
 pub use slot::{Health, Primary};

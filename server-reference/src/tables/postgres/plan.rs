@@ -3,7 +3,7 @@
 use super::catalog::{Described, DescribedColumn, describe, usable_index};
 use super::check::SetupError;
 use super::session::{Address, AddressError};
-use super::{Settings, Wanted, quoted_name};
+use super::{Settings, Wanted, quoted_name, slot};
 use std::fmt::Write;
 use thiserror::Error;
 
@@ -38,6 +38,27 @@ pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> 
     let lists =
         client.query_one(asked, &[]).await.and_then(|row| row.try_get(0)).map_err(SetupError::from)?;
     Ok(written(settings, role, &tables, lists)?)
+}
+
+/// Drops the slots that this server made, so that the database keeps its log for nobody, and says what else an administrator may remove.
+///
+/// # Errors
+///
+/// If the database can't be reached, or a server still reads the slot.
+pub async fn unwatch(settings: &Settings) -> Result<String, PlanError> {
+    let address = Address::parse(settings)?;
+    let (client, _) = address.connect().await?;
+    let mut out = String::new();
+    while let Some(slot) = slot::find(&client, &settings.slot).await? {
+        slot::remove(&client, &slot.name).await?;
+        let _ = writeln!(out, "-- removed the replication slot {}", slot.name);
+    }
+    let _ = writeln!(out, "-- What an administrator made, and may remove:");
+    let _ = writeln!(out, "drop publication if exists {};", quoted_name(&settings.publication));
+    for table in &settings.tables {
+        let _ = writeln!(out, "alter table {table} replica identity default;");
+    }
+    Ok(out)
 }
 
 /// A table that is planned for.

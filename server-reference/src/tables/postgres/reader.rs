@@ -15,6 +15,9 @@ use tokio::sync::Semaphore;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
+/// How long a query for a snapshot may take, in ms.
+const MOST_READ_MS: u32 = 10_000;
+
 /// Why there is no answer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -22,6 +25,9 @@ pub enum ReadError {
     /// More rows than were asked for.
     #[error("more than {0} rows match: narrow the filter")]
     TooManyRows(usize),
+    /// More bytes of them.
+    #[error("the rows that match have more than {0} bytes: narrow the filter")]
+    TooBig(usize),
     /// The table is not as the shape says.
     #[error("the table has changed since it was described: its next change says how")]
     Changed,
@@ -51,6 +57,10 @@ impl From<&ReadError> for SourceError {
     fn from(error: &ReadError) -> SourceError {
         match error {
             ReadError::TooManyRows(_) => SourceError::TooManyRows,
+            ReadError::TooBig(_) => SourceError::TooBig,
+            ReadError::Database(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                SourceError::TooSlow
+            }
             ReadError::UnknownTx => SourceError::UnknownTx,
             ReadError::AbortedTx => SourceError::AbortedTx,
             _ => SourceError::Unavailable,
@@ -103,13 +113,13 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`ReadError::TooManyRows`] if `keep` wants more than `limit`, [`ReadError::Changed`] if the table is not as its shape, or the
+    /// [`ReadError::TooManyRows`] and [`ReadError::TooBig`] if `keep` wants more rows or bytes than `limits`, [`ReadError::Changed`] if the table is not as its shape, or the
     /// database's.
     pub async fn snapshot(
         &self,
         shape: &Shape,
         filters: &[Filter],
-        limit: usize,
+        limits: (usize, usize),
         mut keep: impl FnMut(&[Cell]) -> bool,
     ) -> Result<Snapshot, ReadError> {
         let _permit = self.shared.permits.acquire().await;
@@ -117,7 +127,7 @@ impl Reader {
         let table = table_name(&shape.namespace, &shape.name);
         // Whoever wants to change the table's columns waits until the end, so what is checked here holds for the rows.
         let begin = format!(
-            "begin isolation level repeatable read read only; lock table only {table} in access share mode"
+            "begin isolation level repeatable read read only; set local statement_timeout = {MOST_READ_MS}; lock table only {table} in access share mode"
         );
         client.batch_execute(&begin).await.map_err(changed)?;
         let seen = ask(&client, "select pg_current_snapshot()::text").await?;
@@ -132,15 +142,20 @@ impl Reader {
             .collect();
         let asked =
             format!("select {} from only {table} where true{}", columns.join(", "), conditions.concat());
-        let mut rows: Vec<Row> = Vec::new();
+        let (most_rows, most_bytes) = limits;
+        let (mut rows, mut bytes): (Vec<Row>, usize) = (Vec::new(), 0);
         let mut messages = pin!(client.simple_query_raw(&asked).await?);
         while let Some(message) = messages.try_next().await? {
             let SimpleQueryMessage::Row(row) = message else { continue };
             let row: Row = (0..columns.len()).map(|place| cell(&row, place)).collect();
             if keep(&row) {
-                if rows.len() == limit {
-                    // The connection goes with its transaction, which is quicker than to read on.
-                    return Err(ReadError::TooManyRows(limit));
+                // The connection goes with its transaction, which is quicker than to read on.
+                if rows.len() == most_rows {
+                    return Err(ReadError::TooManyRows(most_rows));
+                }
+                bytes += row.iter().map(size).sum::<usize>();
+                if bytes > most_bytes {
+                    return Err(ReadError::TooBig(most_bytes));
                 }
                 rows.push(row);
             }
@@ -271,6 +286,13 @@ async fn is_as_described(client: &Client, shape: &Shape) -> Result<bool, ReadErr
     }
     let mut columns = shape.schema.columns.iter().zip(&shape.kinds);
     Ok(columns.all(|(column, kind)| found.iter().any(|(name, other)| *name == column.name && other == kind)))
+}
+
+fn size(cell: &Cell) -> usize {
+    match cell {
+        Cell::Text(text) | Cell::Foreign(text) => text.len(),
+        Cell::Null | Cell::Unchanged => 0,
+    }
 }
 
 fn cell(row: &SimpleQueryRow, place: usize) -> Cell {

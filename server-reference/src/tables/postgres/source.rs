@@ -1,19 +1,25 @@
 //! What drives the tables of the server's core with a PostgreSQL: its commits go in, its answers to their questions too.
 
-use super::reader::ReadError;
 use super::slot::Primary;
 use super::stream::{Event, Released, Stream, StreamError};
 use super::{Reader, Settings, Shape};
 use crate::clock;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tidewire_server_core::tables::{Schema, SourceError, Tables, Wanted, WantedSnapshot};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 /// Connections for snapshots and other questions.
 const CONNECTIONS: usize = 4;
+/// How many of them one owner may have for snapshots at a time.
+const CONNECTIONS_EACH: usize = 2;
+/// How long a snapshot may take, with the time until its turn comes, and how often it is looked whether it is still wanted.
+const MOST_WAITED: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(100);
 /// How many events wait for the tables.
 const WAITING: usize = 64;
 /// How often the clock is looked at.
@@ -80,6 +86,8 @@ impl Source {
         let mut tasks = JoinSet::new();
         let (sender, mut events) = mpsc::channel(WAITING);
         tasks.spawn(async move { while sender.send(stream.next().await).await.is_ok() {} });
+        let mut shares = Shares::default();
+        let catching_up = Arc::new(AtomicBool::new(false));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = tokio::time::interval(WATCH);
@@ -91,11 +99,16 @@ impl Source {
                     None => return tracing::error!("PostgreSQL is not read any more: restart the server"),
                 },
                 () = woken.notified() => {
+                    if !catching_up.load(Ordering::Relaxed) {
+                        catching_up.store(true, Ordering::Relaxed);
+                        tasks.spawn(catch_up(tables.clone(), catching_up.clone()));
+                    }
                     for wanted in tables.take_wanted() {
                         match wanted {
                             Wanted::Snapshot(wanted) => {
                                 let shape = state.shapes.get(wanted.table).cloned();
-                                tasks.spawn(snapshot(state.reader.clone(), tables.clone(), shape, wanted));
+                                let share = shares.of(&wanted.owner);
+                                tasks.spawn(snapshot(state.reader.clone(), tables.clone(), shape, wanted, share));
                             }
                             Wanted::Locate { id, tx } => {
                                 tasks.spawn(locate(state.reader.clone(), tables.clone(), id, tx));
@@ -113,6 +126,19 @@ impl Source {
                     tasks.spawn(watched(state.reader.clone()));
                 }
             }
+        }
+    }
+}
+
+/// Does the work that takes longer than others may wait.
+async fn catch_up(tables: Arc<Tables>, catching_up: Arc<AtomicBool>) {
+    loop {
+        let slice = tables.clone();
+        let more = tokio::task::spawn_blocking(move || slice.catch_up()).await.unwrap_or(false);
+        if !more {
+            // What comes from here on wakes it again.
+            catching_up.store(false, Ordering::Relaxed);
+            return;
         }
     }
 }
@@ -155,15 +181,44 @@ impl Followed {
     }
 }
 
-async fn snapshot(reader: Reader, tables: Arc<Tables>, shape: Option<Shape>, wanted: WantedSnapshot) {
-    let answer = match shape {
-        Some(shape) => reader.snapshot(&shape, wanted.filters(), wanted.most, |row| wanted.keeps(row)).await,
-        None => Err(ReadError::Answer),
+async fn snapshot(
+    reader: Reader,
+    tables: Arc<Tables>,
+    shape: Option<Shape>,
+    wanted: WantedSnapshot,
+    share: Arc<Semaphore>,
+) {
+    let read = async {
+        let _share = share.acquire().await;
+        let Some(shape) = &shape else { return Err(SourceError::Unavailable) };
+        let limits = (wanted.most, wanted.most_bytes);
+        let read = reader.snapshot(shape, wanted.filters(), limits, |row| wanted.keeps(row));
+        read.await.map_err(|error| {
+            tracing::warn!("no snapshot: {error}");
+            SourceError::from(&error)
+        })
     };
-    if let Err(error) = &answer {
-        tracing::warn!("no snapshot: {error}");
+    let gone = async {
+        while tables.is_wanted(wanted.id) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = tokio::time::timeout(MOST_WAITED, read) => answer.unwrap_or(Err(SourceError::TooSlow)),
+        () = gone => Err(SourceError::Unwanted),
+    };
+    tables.answered(wanted.id, answer);
+}
+
+/// How many questions each owner may ask the database at a time.
+#[derive(Default)]
+struct Shares(BTreeMap<Arc<str>, Arc<Semaphore>>);
+
+impl Shares {
+    fn of(&mut self, owner: &Arc<str>) -> Arc<Semaphore> {
+        self.0.retain(|_, share| Arc::strong_count(share) > 1);
+        self.0.entry(owner.clone()).or_insert_with(|| Arc::new(Semaphore::new(CONNECTIONS_EACH))).clone()
     }
-    tables.answered(wanted.id, answer.map_err(|error| SourceError::from(&error)));
 }
 
 async fn locate(reader: Reader, tables: Arc<Tables>, id: u64, tx: String) {

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::assemble::{AssembleError, Assembler, Shape};
+use super::catalog;
 use super::check::{self, SetupError, check};
 use super::session::{Address, AddressError};
 use super::slot::{self, Primary, Slot};
@@ -174,6 +175,8 @@ struct Link {
     look: Interval,
     heard: bool,
     quiet: u32,
+    /// What the tables' columns were when it was last looked.
+    columns: Option<String>,
 }
 
 impl Stream {
@@ -224,7 +227,10 @@ impl Stream {
                             Err(error) => Err(error.into()),
                         }
                     }
-                    _ = link.look.tick() => link.is_there().await,
+                    _ = link.look.tick() => match link.is_there().await {
+                        Ok(()) => self.look_at_columns().await,
+                        Err(error) => Err(error),
+                    },
                 },
             };
             if let Err(error) = done {
@@ -243,6 +249,8 @@ impl Stream {
 
     async fn connect(&mut self) -> Result<(), StreamError> {
         let (control, place) = self.address.connect().await?;
+        // Before they are described, so that a change in between is seen later.
+        let columns = catalog::digest(&control, &self.settings.tables).await?;
         let shapes = check(&control, &self.settings).await.map_err(StreamError::Setup)?;
         let slot = match slot::find(&control, &self.settings.slot).await? {
             Some(slot) if self.is_behind(&control, &slot).await? => {
@@ -284,7 +292,10 @@ impl Stream {
         let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (heard, quiet) = (false, 0);
-        self.link = Some(Link { client, assembler, control, primary: primary.clone(), look, heard, quiet });
+        let primary_now = primary.clone();
+        let columns = Some(columns);
+        self.link =
+            Some(Link { client, assembler, control, primary: primary_now, look, heard, quiet, columns });
         // What was given on an earlier connection comes no more, even if it was not released.
         let from = slot.confirmed.max(self.last).max(self.idle);
         self.events.push_back(Event::Up { epoch, from, shapes, primary });
@@ -345,6 +356,28 @@ impl Stream {
         let released = self.released.position();
         let position = if released >= self.last { released.max(reached) } else { released };
         link.client.update_applied_lsn(Lsn::from_u64(position));
+    }
+
+    /// Looks whether a table has other columns: the stream says so only with its next change, and rows that got a default are none.
+    async fn look_at_columns(&mut self) -> Result<(), StreamError> {
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        let asked = catalog::digest(&link.control, &self.settings.tables);
+        let columns = tokio::time::timeout(ANSWER, asked).await.map_err(|_| StreamError::Silent)??;
+        let before = link.columns.replace(columns);
+        if before.is_none() || before == link.columns {
+            return Ok(());
+        }
+        for table in 0..self.settings.tables.len() {
+            let (Some(link), Some(wanted)) = (self.link.as_ref(), self.settings.tables.get(table)) else {
+                continue;
+            };
+            let now = catalog::describe(&link.control, wanted).await.and_then(|found| found.shape(wanted));
+            if now.ok().as_ref() != link.assembler.shape(table) {
+                self.described.iter_mut().skip(table).take(1).for_each(|at| *at = None);
+                self.describe(table).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks a table up again that is not as it was.

@@ -1,84 +1,152 @@
-//! The thread that answers what the tables want.
+//! The thread that answers what the tables want. Snapshots are read on threads of their own, in turns.
 
 use super::connect;
+use super::turns::Turns;
 use crate::sync::lock;
-use rusqlite::Connection;
-use std::path::PathBuf;
+use rusqlite::{Connection, InterruptHandle};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidewire_server_core::tables::sqlite::{self, Described, Log};
-use tidewire_server_core::tables::{SourceError, Tables, Wanted};
+use tidewire_server_core::tables::{SourceError, Tables, Wanted, WantedSnapshot};
 
-/// How often it is looked whether a transaction has come.
+/// How often it is looked whether a transaction has come, and whether snapshots are still wanted.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How long it is looked for; no client waits longer.
 const LOOK_FOR: Duration = Duration::from_secs(15);
+/// How many snapshots are read at a time, each in its turn, and how many of one owner.
+const READERS: usize = 16;
+const READERS_EACH: usize = 2;
+/// What each keeps of the file, in KiB as SQLite has it.
+const READER_CACHE: i32 = -512;
+/// How long one may take while others may read too, and by the clock.
+const MOST_READ: Duration = Duration::from_secs(10);
+const MOST_WAITED: Duration = Duration::from_secs(60);
 
 pub(super) struct Answers {
     path: PathBuf,
     described: Arc<Mutex<Vec<Described>>>,
     tables: Arc<Tables>,
+    stop: Arc<AtomicBool>,
     /// Transactions that have not come: the question, the position, and until when it is looked for.
     open: Vec<(u64, u64, Instant)>,
+    turns: Arc<Turns>,
+    queue: Vec<WantedSnapshot>,
+    readers: Vec<Reader>,
+}
+
+/// A snapshot that is being read.
+struct Reader {
+    id: u64,
+    owner: Arc<str>,
+    interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+    begun: Instant,
+    thread: JoinHandle<()>,
 }
 
 impl Answers {
-    pub(super) fn new(path: PathBuf, described: Arc<Mutex<Vec<Described>>>, tables: Arc<Tables>) -> Answers {
-        Answers { path, described, tables, open: Vec::new() }
+    pub(super) fn new(
+        path: PathBuf,
+        described: Arc<Mutex<Vec<Described>>>,
+        tables: Arc<Tables>,
+        stop: Arc<AtomicBool>,
+    ) -> Answers {
+        let (open, queue, readers) = (Vec::new(), Vec::new(), Vec::new());
+        Answers { path, described, tables, stop, open, turns: Arc::default(), queue, readers }
     }
 
     /// Runs until it is told to stop.
-    pub(super) fn run(mut self, woken: &Receiver<()>, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
-            match woken.recv_timeout(AGAIN) {
+    pub(super) fn run(mut self, woken: &Receiver<()>) {
+        let mut busy = false;
+        while !self.stop.load(Ordering::Relaxed) {
+            match woken.recv_timeout(if busy { Duration::from_millis(1) } else { AGAIN }) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            let wanted = self.tables.take_wanted();
-            if wanted.is_empty() && self.open.is_empty() {
-                continue;
+            // One look is enough for all that woke it.
+            while woken.try_recv().is_ok() {}
+            for wanted in self.tables.take_wanted() {
+                match wanted {
+                    Wanted::Snapshot(wanted) => self.queue.push(wanted),
+                    Wanted::Locate { id, tx } => match tx.parse() {
+                        Ok(position) => self.open.push((id, position, Instant::now() + LOOK_FOR)),
+                        Err(_) => self.tables.located(id, Err(SourceError::UnknownTx)),
+                    },
+                    other => tracing::error!("a question that nobody answers: {other:?}"),
+                }
             }
-            // Each time anew, so that it is the file that the path names now.
-            match connect(&self.path) {
-                Ok(mut connection) => {
-                    wanted.into_iter().for_each(|wanted| self.answer(&mut connection, wanted));
-                    self.look(&connection);
-                }
-                Err(error) => {
-                    tracing::warn!("{error}");
-                    for wanted in wanted {
-                        if let Wanted::Snapshot(wanted) = wanted {
-                            self.tables.answered(wanted.id, Err(SourceError::Unavailable));
-                        }
-                    }
-                }
+            self.end_readers();
+            self.begin_readers();
+            if !self.open.is_empty() {
+                self.look();
+            }
+            busy = self.tables.catch_up();
+        }
+        for reader in self.readers {
+            reader.interrupt();
+            let _ = reader.thread.join();
+        }
+    }
+
+    /// Forgets those that are done, and ends those that need not go on, also in the midst of a statement.
+    fn end_readers(&mut self) {
+        self.readers.retain(|reader| !reader.thread.is_finished());
+        for reader in &self.readers {
+            if !self.tables.is_wanted(reader.id) || reader.begun.elapsed() > MOST_WAITED {
+                reader.interrupt();
             }
         }
     }
 
-    fn answer(&mut self, connection: &mut Connection, wanted: Wanted) {
-        match wanted {
-            Wanted::Snapshot(wanted) => {
-                let described = lock(&self.described).clone();
-                let answer = sqlite::snapshot(connection, &described, &wanted);
-                self.tables.answered(wanted.id, answer);
+    /// Begins to read for those who have read least of late.
+    fn begin_readers(&mut self) {
+        self.queue.retain(|wanted| self.tables.is_wanted(wanted.id));
+        while self.readers.len() < READERS {
+            let of = |owner: &Arc<str>| self.readers.iter().filter(|reader| reader.owner == *owner).count();
+            let places = self.queue.iter().enumerate();
+            let next = places
+                .filter(|(_, wanted)| of(&wanted.owner) < READERS_EACH)
+                .min_by_key(|(at, wanted)| (self.turns.used(&wanted.owner), *at))
+                .map(|(at, _)| at);
+            let Some(next) = next else { return };
+            let wanted = self.queue.remove(next);
+            self.begin(wanted);
+        }
+    }
+
+    fn begin(&mut self, wanted: WantedSnapshot) {
+        let (id, owner) = (wanted.id, wanted.owner.clone());
+        let interrupt = Arc::new(Mutex::new(None));
+        let reading = Reading {
+            path: self.path.clone(),
+            described: lock(&self.described).clone(),
+            tables: self.tables.clone(),
+            stop: self.stop.clone(),
+            turns: self.turns.clone(),
+            interrupt: interrupt.clone(),
+            wanted,
+            begun: Instant::now(),
+        };
+        match std::thread::Builder::new().name("tables-reader".to_owned()).spawn(move || reading.run()) {
+            Ok(thread) => {
+                let begun = Instant::now();
+                self.readers.push(Reader { id, owner, interrupt, begun, thread });
             }
-            Wanted::Locate { id, tx } => match tx.parse() {
-                Ok(position) => self.open.push((id, position, Instant::now() + LOOK_FOR)),
-                Err(_) => self.tables.located(id, Err(SourceError::UnknownTx)),
-            },
-            other => tracing::error!("a question that nobody answers: {other:?}"),
+            Err(error) => {
+                tracing::warn!(%error, "can't start a thread for a snapshot");
+                self.tables.answered(id, Err(SourceError::Unavailable));
+            }
         }
     }
 
     /// Answers for the transactions that have come.
-    fn look(&mut self, connection: &Connection) {
-        if self.open.is_empty() {
-            return;
-        }
-        let (head, now) = (Log::of(connection).map_or(0, |log| log.head), Instant::now());
+    fn look(&mut self) {
+        // Each time anew, so that it is the file that the path names now.
+        let head = connect(&self.path).ok().and_then(|connection| Log::of(&connection).ok());
+        let (head, now) = (head.map_or(0, |log| log.head), Instant::now());
         self.open.retain(|(id, position, until)| {
             let there = *position <= head;
             if there {
@@ -86,5 +154,65 @@ impl Answers {
             }
             !there && *until > now
         });
+    }
+}
+
+impl Reader {
+    fn interrupt(&self) {
+        if let Some(interrupt) = &*lock(&self.interrupt) {
+            interrupt.interrupt();
+        }
+    }
+}
+
+/// What a thread needs to read a snapshot.
+struct Reading {
+    path: PathBuf,
+    described: Vec<Described>,
+    tables: Arc<Tables>,
+    stop: Arc<AtomicBool>,
+    turns: Arc<Turns>,
+    interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+    wanted: WantedSnapshot,
+    begun: Instant,
+}
+
+impl Reading {
+    fn run(self) {
+        let answer = self.read();
+        self.tables.answered(self.wanted.id, answer);
+    }
+
+    fn read(&self) -> Result<tidewire_server_core::tables::Snapshot, SourceError> {
+        let mut turn = self.turns.reader(self.wanted.owner.clone());
+        let go_on = || {
+            if self.stop.load(Ordering::Relaxed) || !self.tables.is_wanted(self.wanted.id) {
+                return Err(SourceError::Unwanted);
+            }
+            if self.begun.elapsed() > MOST_WAITED { Err(SourceError::TooSlow) } else { Ok(()) }
+        };
+        turn.begin(&go_on)?;
+        let mut connection = self.connect(&self.path)?;
+        *lock(&self.interrupt) = Some(connection.get_interrupt_handle());
+        sqlite::snapshot(&mut connection, &self.described, &self.wanted, &mut || {
+            if turn.read() > MOST_READ {
+                return Err(SourceError::TooSlow);
+            }
+            turn.pause(&go_on)
+        })
+    }
+
+    /// Each time anew, so that it is the file that the path names now.
+    fn connect(&self, path: &Path) -> Result<Connection, SourceError> {
+        let unavailable = |error: super::SourceError| {
+            tracing::warn!("{error}");
+            SourceError::Unavailable
+        };
+        let connection = connect(path).map_err(unavailable)?;
+        // Rows are read once, and there may be many readers.
+        connection
+            .pragma_update(None, "cache_size", READER_CACHE)
+            .map_err(|error| unavailable(error.into()))?;
+        Ok(connection)
     }
 }

@@ -40,9 +40,7 @@ impl Life {
         connection.execute_batch("CREATE TABLE IF NOT EXISTS _tidewire_life (id TEXT NOT NULL)")?;
         let known: Option<String> =
             connection.query_row("SELECT id FROM _tidewire_life", [], |row| row.get(0)).optional()?;
-        let mut path = database.as_os_str().to_owned();
-        path.push("-tables");
-        let path = PathBuf::from(path);
+        let path = beside(database);
         let goes_on = match (&known, read(&path)) {
             (Some(known), Some((epoch, told, print))) => {
                 *known == epoch && told <= head && print_of(connection, told)? == print
@@ -100,6 +98,13 @@ impl Life {
         }
         Ok(())
     }
+}
+
+/// The file beside a database.
+pub(super) fn beside(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-tables");
+    PathBuf::from(path)
 }
 
 fn print_of(connection: &Connection, position: u64) -> rusqlite::Result<String> {

@@ -3,6 +3,7 @@
 mod answers;
 mod life;
 mod stream;
+mod turns;
 mod writes;
 
 use answers::Answers;
@@ -106,7 +107,7 @@ impl Source {
     pub fn run(self, tables: Arc<Tables>, woken: Receiver<()>) -> std::io::Result<Running> {
         let stop = Arc::new(AtomicBool::new(false));
         let described = Arc::new(std::sync::Mutex::new(self.opened.described.clone()));
-        let answers = Answers::new(self.path.clone(), described.clone(), tables.clone());
+        let answers = Answers::new(self.path.clone(), described.clone(), tables.clone(), stop.clone());
         let mut stream = Stream::new(self.opened, self.path, self.watches, described, tables);
         // Before anybody subscribes, so that cursors from before a restart are not ahead of it.
         stream.begin();
@@ -114,7 +115,7 @@ impl Source {
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let stopped = stop.clone();
         running.threads.push(named("tables-stream").spawn(move || stream.run(&stopped))?);
-        running.threads.push(named("tables-answers").spawn(move || answers.run(&woken, &stop))?);
+        running.threads.push(named("tables-answers").spawn(move || answers.run(&woken))?);
         Ok(running)
     }
 }
@@ -126,6 +127,28 @@ impl Drop for Running {
             let _ = thread.join();
         }
     }
+}
+
+/// Removes what following a file's tables has made, in it and beside it; the result names what is gone. A file that is not there has
+/// nothing.
+///
+/// # Errors
+///
+/// Why it can't be opened or written.
+pub fn unwatch(path: &Path) -> Result<Vec<String>, SourceError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut connection = connect(path)?;
+    if !sqlite::is_attached(&connection)? {
+        return Ok(Vec::new());
+    }
+    let mut gone = sqlite::detach(&mut connection)?;
+    let beside = life::beside(path);
+    if std::fs::remove_file(&beside).is_ok() {
+        gone.push(beside.display().to_string());
+    }
+    Ok(gone)
 }
 
 /// A pair to wake the answering thread with.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
-use tidewire_server_core::tables::sqlite::{self, Described, SqliteError, Watch};
+use tidewire_server_core::tables::sqlite::{self, Described, Watch};
 
 /// How often it is asked whether somebody committed if nothing is heard of a write: three microseconds of work each time.
 const POLL: Duration = Duration::from_millis(5);
@@ -182,18 +182,17 @@ impl Stream {
 
     /// The schema changed: the triggers may be gone, or tables have other columns.
     fn attach(&mut self) -> rusqlite::Result<()> {
-        match sqlite::attach(&mut self.opened.connection, &self.watches) {
-            Ok(now) => self.reshape(now),
-            // Somebody writes for long, perhaps.
-            Err(SqliteError::Database(error)) => return Err(error),
-            Err(error) => {
+        let now = sqlite::reattach(&mut self.opened.connection, &self.watches)?;
+        let mut described = Vec::new();
+        for (table, (now, before)) in now.into_iter().zip(&self.opened.described).enumerate() {
+            described.push(now.unwrap_or_else(|error| {
                 tracing::error!("{error}");
                 // Nobody is left to believe that nothing happens.
-                for (table, described) in self.opened.described.iter().enumerate() {
-                    self.tables.reshape(table, described.schema.clone());
-                }
-            }
+                self.tables.reshape(table, before.schema.clone());
+                before.clone()
+            }));
         }
+        self.reshape(described);
         Ok(())
     }
 

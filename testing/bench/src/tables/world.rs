@@ -98,6 +98,7 @@ pub(crate) fn session(engine: &Arc<Engine>, name: &str) -> Session {
 /// Answers snapshots with no rows, and returns what was written to the client.
 pub(crate) fn settle(engine: &Engine, session: &Session) -> Result<Vec<String>, Failure> {
     let tables = tables(engine)?;
+    while tables.catch_up() {}
     for wanted in tables.take_wanted() {
         if let Wanted::Snapshot(wanted) = wanted {
             tables.answered(wanted.id, Ok(Snapshot { rows: Vec::new(), seen: Seen::UpTo(0) }));

@@ -238,6 +238,7 @@ impl World {
             // What comes later has a greater position.
             self.tables().advance(self.database.position());
         }
+        while self.tables().catch_up() {}
         for wanted in self.tables().take_wanted() {
             let delay = if self.faults { self.dice.below(400) } else { 5 };
             self.asked.push((self.now + delay, wanted));

@@ -94,8 +94,8 @@ async fn snapshots_among_writers_and_the_stream_make_the_table() {
     let mut snapshots = Vec::new();
     while snapshots.len() < SNAPSHOTS {
         let (one, other, third) = tokio::join!(
-            reader.snapshot(&shapes[0], &[], 1_000, |_| true),
-            reader.snapshot(&shapes[0], &[], 1_000, |_| true),
+            reader.snapshot(&shapes[0], &[], (1_000, usize::MAX), |_| true),
+            reader.snapshot(&shapes[0], &[], (1_000, usize::MAX), |_| true),
             tokio::time::sleep(Duration::from_millis(7)),
         );
         let () = third;
@@ -110,7 +110,7 @@ async fn snapshots_among_writers_and_the_stream_make_the_table() {
     rig.run("insert into item values (1000, 'fresh', 1, null)").await;
     let asked = "select pg_current_xact_id()::text";
     let _: String = rig.admin.query_one(asked, &[]).await.unwrap().get(0);
-    let last = reader.snapshot(&shapes[0], &[], 1_000, |_| true).await.unwrap();
+    let last = reader.snapshot(&shapes[0], &[], (1_000, usize::MAX), |_| true).await.unwrap();
     let at: String =
         rig.admin.query_one("select (pg_current_wal_insert_lsn() - '0/0')::text", &[]).await.unwrap().get(0);
     rig.run("insert into item values (1001, 'fresh', 1, null)").await;

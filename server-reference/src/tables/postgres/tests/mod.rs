@@ -120,7 +120,7 @@ fn cells(row: Option<&Row>) -> String {
         Cell::Null => String::from("null"),
         Cell::Unchanged => String::from("?"),
         Cell::Text(text) if text.len() > 20 => format!("{} bytes", text.len()),
-        Cell::Text(text) => text.to_string(),
+        Cell::Text(text) | Cell::Foreign(text) => text.to_string(),
     };
     row.map_or(String::from("-"), |row| row.iter().map(said).collect::<Vec<_>>().join(" "))
 }

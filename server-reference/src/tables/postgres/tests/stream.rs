@@ -91,14 +91,14 @@ async fn a_table_that_changes_is_described_anew_and_goes_on() {
     rig.run("update item set n = 2").await;
     assert_eq!(told(&commit(&mut stream).await), ["1 open ? ? > 1 open 2 a"]);
     rig.run("alter table item alter n type text").await;
-    let read = rig.reader().snapshot(&shapes[0], &[], 10, |_| true).await;
+    let read = rig.reader().snapshot(&shapes[0], &[], (10, usize::MAX), |_| true).await;
     assert!(matches!(read, Err(ReadError::Changed)), "{read:?}");
     rig.run("update item set n = 'three'").await;
     assert_eq!(told(&commit(&mut stream).await), ["schema"]);
     let Event::Table { table: 0, shape: Ok(shape) } = next(&mut stream).await else { panic!("no table") };
     assert_eq!(shape.schema.columns[2].declared, "text");
     assert_eq!(shape.schema.columns.len(), 5);
-    let read = rig.reader().snapshot(&shape, &[], 10, |_| true).await.unwrap();
+    let read = rig.reader().snapshot(&shape, &[], (10, usize::MAX), |_| true).await.unwrap();
     assert_eq!(cells(read.rows.first()), "1 open three a 5");
     rig.run("update item set n = 'four'").await;
     assert_eq!(told(&commit(&mut stream).await), ["1 open ? ? ? > 1 open four a 5"]);
@@ -280,7 +280,7 @@ async fn a_filter_narrows_what_is_read_and_changes_nothing_of_what_is_found() {
                 };
                 predicate.holds(&row.iter().zip(&columns).map(value).collect::<Vec<_>>())
             };
-            let found = reader.snapshot(&shapes[0], filters, 100, keep).await.unwrap();
+            let found = reader.snapshot(&shapes[0], filters, (100, usize::MAX), keep).await.unwrap();
             let mut found: Vec<String> = found.rows.iter().map(|row| cells(Some(row))).collect();
             found.sort();
             ids.push(found);
@@ -288,10 +288,12 @@ async fn a_filter_narrows_what_is_read_and_changes_nothing_of_what_is_found() {
         assert_eq!(ids[0], ids[1], "{text}");
         assert_eq!(read, [values.len(), ids[0].len()], "{text} did not narrow exactly");
     }
-    let read = reader.snapshot(&shapes[0], &[], 5, |_| true).await;
+    let read = reader.snapshot(&shapes[0], &[], (5, usize::MAX), |_| true).await;
     assert!(matches!(read, Err(ReadError::TooManyRows(5))), "{read:?}");
+    let read = reader.snapshot(&shapes[0], &[], (1_000, 3), |_| true).await;
+    assert!(matches!(read, Err(ReadError::TooBig(3))), "{read:?}");
     assert_eq!(
-        reader.snapshot(&shapes[0], &[], values.len(), |_| true).await.unwrap().rows.len(),
+        reader.snapshot(&shapes[0], &[], (values.len(), usize::MAX), |_| true).await.unwrap().rows.len(),
         values.len()
     );
 }

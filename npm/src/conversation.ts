@@ -1,0 +1,201 @@
+import type { Dialog } from "./dialog.ts";
+import type { Command, CoreEvent, RowChange, WireRow } from "./driver.ts";
+import type { Draft } from "./tabs.ts";
+import type { DialogState, Outgoing, Row, User } from "./types.ts";
+import { TidewireError } from "./types.ts";
+
+/** What is known of a dialog before anything is. */
+export const EMPTY: DialogState = {
+  rows: [],
+  sync: "local",
+  error: null,
+  retryAt: null,
+  run: null,
+  missed: 0,
+  gap: null,
+};
+
+/** What a conversation asks its client to do. */
+export interface ConversationHost {
+  draft(command: Command): Draft;
+  send(draft: Draft): Outgoing;
+  decide(command: Command & { readonly op: string }, likely: boolean): boolean;
+  run(command: Command): void;
+  user(): User | null;
+  /** The last handle was closed. */
+  forget(id: string): void;
+}
+
+/** One conversation of a client's, with all handles of it. */
+export class Conversation {
+  readonly id: string;
+  readonly #host: ConversationHost;
+  readonly #handles = new Set<Dialog>();
+  #state = EMPTY;
+  /** The rows as the core has them. */
+  #rows: readonly Row[] = [];
+  /** What was written here and is not yet among them, because the core is in another tab. */
+  readonly #own = new Map<string, { readonly draft: Draft; readonly row: Row }>();
+
+  constructor(id: string, host: ConversationHost) {
+    this.id = id;
+    this.#host = host;
+  }
+
+  get state(): DialogState {
+    return this.#state;
+  }
+
+  /** One more handle has it. */
+  hold(handle: Dialog): void {
+    this.#handles.add(handle);
+  }
+
+  /** A handle was closed. */
+  release(handle: Dialog): void {
+    if (this.#handles.delete(handle) && this.#handles.size === 0) this.#host.forget(this.id);
+  }
+
+  run(command: Command): void {
+    this.#host.run(command);
+  }
+
+  send(text: string, id: string | undefined): Outgoing {
+    const drafted = this.#host.draft({ c: "draft_text", dialog: this.id, text });
+    const draft = id === undefined ? drafted : { ...drafted, id };
+    const outgoing = this.#host.send(draft);
+    if (this.#state.rows.some((row) => row.id === draft.id)) return outgoing;
+    const by = this.#host.user() ?? { id: "", name: "", kind: "user" };
+    const none = { offset: null, code: null, retryAt: null };
+    const row: Row = { id: draft.id, kind: "message", by, own: true, text, at: Date.now(), state: "saving", ...none };
+    this.#own.set(draft.id, { draft, row });
+    this.#show(this.#rows);
+    return outgoing;
+  }
+
+  retry(id: string): boolean {
+    const own = this.#own.get(id);
+    if (own === undefined) return this.#host.decide({ c: "retry", op: id }, this.#is(id, "failed"));
+    if (own.row.state !== "failed") return false;
+    this.#own.set(id, { ...own, row: { ...own.row, state: "saving", code: null } });
+    this.#host.send(own.draft);
+    this.#show(this.#rows);
+    return true;
+  }
+
+  discard(id: string): boolean {
+    if (this.#own.get(id)?.row.state !== "failed") {
+      return this.#host.decide({ c: "discard", op: id }, this.#is(id, "failed", "queued", "saving"));
+    }
+    this.dropped(id);
+    return true;
+  }
+
+  stop(): Outgoing {
+    const { run } = this.#state;
+    if (run === null) throw new TidewireError("run_not_found", "no answer is under way", false);
+    return this.#host.send(this.#host.draft({ c: "draft_stop", dialog: this.id, run }));
+  }
+
+  apply(event: Extract<CoreEvent, { t: "dialog" | "channel" }>): void {
+    const state = this.#state;
+    if (event.t === "dialog") {
+      this.#show(event.changes.reduce(applyChange, [...this.#rows]));
+      return;
+    }
+    const { code = "internal", message = code, reason, retry_in_ms: pause } = event;
+    const refused = { error: { code, message }, retryAt: pause === undefined ? null : Date.now() + pause };
+    switch (event.state) {
+      case "failed":
+      case "waiting":
+        this.#set({ ...state, sync: event.state, ...refused });
+        break;
+      case "reset": {
+        // Another user's rows are not missing here.
+        const gap = reason === "user" ? null : (reason ?? "trimmed");
+        this.#set({
+          ...state,
+          sync: "syncing",
+          error: null,
+          retryAt: null,
+          missed: state.missed + (event.missed ?? 0),
+          gap,
+        });
+        break;
+      }
+      default:
+        this.#set({ ...state, sync: event.state, error: null, retryAt: null });
+    }
+  }
+
+  async signalled({ kind, key, body, by }: Extract<CoreEvent, { t: "signal" }>): Promise<void> {
+    // Listeners must not run while the core is being drained.
+    await Promise.resolve();
+    for (const handle of [...this.#handles]) handle.signalled({ kind, key: key ?? null, body, by });
+  }
+
+  /** The tab that leads did not take it. */
+  refused(id: string, code: string): void {
+    const own = this.#own.get(id);
+    if (own === undefined) return;
+    this.#own.set(id, { ...own, row: { ...own.row, state: "failed", code } });
+    this.#show(this.#rows);
+  }
+
+  /** It will never be among the core's rows. */
+  dropped(id: string): void {
+    if (this.#own.delete(id)) this.#show(this.#rows);
+  }
+
+  /** Nothing of this user's stays. */
+  clear(): void {
+    this.#own.clear();
+    this.#rows = [];
+    this.#set(EMPTY);
+  }
+
+  #show(rows: readonly Row[]): void {
+    this.#rows = rows;
+    for (const id of [...this.#own.keys()]) if (rows.some((row) => row.id === id)) this.#own.delete(id);
+    const shown = this.#own.size === 0 ? rows : [...rows, ...[...this.#own.values()].map((own) => own.row)];
+    const run = rows.findLast((row) => row.kind === "answer" && row.state === "streaming")?.id ?? null;
+    if (shown !== this.#state.rows) this.#set({ ...this.#state, rows: shown, run });
+  }
+
+  #set(state: DialogState): void {
+    this.#state = state;
+    for (const handle of this.#handles) handle.show(state);
+  }
+
+  #is(id: string, ...states: Row["state"][]): boolean {
+    const row = this.#state.rows.find((row) => row.id === id);
+    return row !== undefined && states.includes(row.state);
+  }
+}
+
+/** Changes `rows`, which is a copy, and returns it; the rows themselves are never changed. */
+function applyChange(rows: Row[], change: RowChange): Row[] {
+  switch (change.t) {
+    case "reset":
+      return change.rows.map(toRow);
+    case "insert":
+      rows.splice(change.index, 0, toRow(change.row));
+      break;
+    case "update":
+      rows[change.index] = toRow(change.row);
+      break;
+    case "append": {
+      const row = rows[change.index];
+      if (row !== undefined) rows[change.index] = { ...row, text: row.text + change.text };
+      break;
+    }
+    case "remove":
+      rows.splice(change.index, 1);
+      break;
+  }
+  return rows;
+}
+
+function toRow(row: WireRow): Row {
+  return { ...row, offset: row.offset ?? null, code: row.code ?? null, retryAt: row.retryAt ?? null };
+}

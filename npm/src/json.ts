@@ -1,0 +1,68 @@
+import { TidewireError } from "./types.ts";
+
+/** Most levels of what an application hands over (protocol, section 3). */
+const DEEPEST = 24;
+/** Half of a pair that stands alone has no UTF-8 form. */
+const LONE = /\p{Surrogate}/gu;
+
+/** Text as it can travel: what is no Unicode becomes U+FFFD, as in everything that a browser sends. */
+export function wellFormed(text: string): string {
+  return text.replace(LONE, "\uFFFD");
+}
+
+/**
+ * The JSON text of plain data of ours. Unlike `JSON.stringify` it asks no `toJSON`: old libraries give arrays one that makes texts of
+ * them.
+ */
+export function encode(value: unknown): string {
+  return write(value, false, []) ?? "null";
+}
+
+/**
+ * An application's value as plain data, with `JSON.stringify`'s rules for what JSON lacks. Throws `bad_body`, naming `what`, for all
+ * that has no JSON form: other things than objects, a bigint, a circle, more than 24 levels, a `toJSON`, getter or proxy that throws.
+ */
+export function plainObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
+  let text: string | undefined;
+  try {
+    text = write(value, true, []);
+  } catch (error) {
+    throw new TidewireError("bad_body", `${what} has no JSON form: ${reasonOf(error)}`, false);
+  }
+  if (!text?.startsWith("{")) throw new TidewireError("bad_body", `${what} must be an object`, false);
+  return JSON.parse(text) as Readonly<Record<string, unknown>>;
+}
+
+/** What went wrong, in words, whatever was thrown. */
+export function reasonOf(error: unknown): string {
+  try {
+    return (error instanceof Error ? error.message : String(error)) || "unknown";
+  } catch {
+    return "unknown";
+  }
+}
+
+function write(value: unknown, theirs: boolean, around: readonly unknown[]): string | undefined {
+  let bare = value;
+  if (theirs && typeof bare === "object" && bare !== null && !Array.isArray(bare)) {
+    const { toJSON } = bare as { toJSON?: unknown };
+    if (typeof toJSON === "function") bare = toJSON.call(bare, "");
+  }
+  if (typeof bare === "string") return JSON.stringify(wellFormed(bare));
+  if (typeof bare === "bigint") throw new TypeError("a bigint is no number of JSON; make it a string");
+  if (typeof bare !== "object" || bare === null) return JSON.stringify(bare);
+  if (around.includes(value)) throw new TypeError("it contains itself");
+  if (theirs && around.length >= DEEPEST) throw new TypeError(`it has more than ${DEEPEST} levels`);
+  const inner = [...around, value];
+  if (Array.isArray(bare)) {
+    const parts: string[] = [];
+    for (let at = 0; at < bare.length; at += 1) parts.push(write(bare[at], theirs, inner) ?? "null");
+    return `[${parts.join()}]`;
+  }
+  const parts: string[] = [];
+  for (const name of Object.keys(bare)) {
+    const part = write((bare as Record<string, unknown>)[name], theirs, inner);
+    if (part !== undefined) parts.push(`${JSON.stringify(wellFormed(name))}:${part}`);
+  }
+  return `{${parts.join()}}`;
+}

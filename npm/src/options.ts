@@ -1,0 +1,97 @@
+import { list, settings, text, wrong } from "./given.ts";
+import type { Transport } from "./link.ts";
+import type { ClientOptions } from "./types.ts";
+import { TidewireError } from "./types.ts";
+
+const CODE = "bad_config";
+/** All that there are, the best first. */
+export const TRANSPORTS: readonly Transport[] = ["websocket", "stream", "long_poll", "poll"];
+/** The core's settings that are numbers. */
+const NUMBERS = [
+  "connect_timeout_ms",
+  "backoff_base_ms",
+  "backoff_cap_ms",
+  "op_ttl_ms",
+  "session_ttl_ms",
+  "batch_ms",
+  "cached_events",
+  "tail",
+  "outbox_ops",
+  "outbox_bytes",
+  "batch_ops",
+  "cached_table_bytes",
+];
+/** Longest name of a program that servers take. */
+const LONGEST_AGENT = 64;
+
+const flag = (value: unknown, what: string) =>
+  typeof value === "boolean" ? value : wrong(what, "true or false", value, CODE);
+const name = (value: unknown, what: string) => text(value, what, CODE) || wrong(what, "a name", value, CODE);
+const whole = (value: unknown, what: string) => {
+  const number = typeof value === "string" && /^\d{1,16}$/.test(value) ? Number(value) : value;
+  return Number.isSafeInteger(number) && Number(number) >= 0
+    ? number
+    : wrong(what, "a whole number, 0 or more", value, CODE);
+};
+const agent = (value: unknown, what: string) =>
+  text(value, what, CODE).length <= LONGEST_AGENT ? value : wrong(what, `at most ${LONGEST_AGENT} characters`, value, CODE);
+
+/** Options as a client may use them. Throws `bad_config`, naming what is wrong. */
+export function optionsOf(given: ClientOptions): ClientOptions {
+  const options = settings(
+    given,
+    "createClient",
+    {
+      url: (value, what) => (value instanceof URL ? value : text(value, what, CODE)),
+      token: (value, what) =>
+        typeof value === "function" ? value : wrong(what, "a function that gets tokens", value, CODE),
+      guest: (value, what) =>
+        settings(value as object, what, { nickname: (nickname: unknown, what: string) => text(nickname, what, CODE) }, CODE),
+      user: name,
+      name,
+      storage: (value, what) =>
+        value === "indexeddb" || value === "memory" ? value : wrong(what, "indexeddb or memory", value, CODE),
+      tables: flag,
+      wasm: (value, what) =>
+        typeof value === "string" || typeof value === "object" ? value : wrong(what, "an address or bytes", value, CODE),
+      transports: (value, what) => {
+        const names = list(value) as Transport[];
+        if (names.length > 0 && names.every((one) => TRANSPORTS.includes(one))) return names;
+        return wrong(what, `a list of some of ${TRANSPORTS.join(", ")}`, value, CODE);
+      },
+      autoConnect: flag,
+      config: (value, what) => {
+        const known = { agent, ...Object.fromEntries(NUMBERS.map((number) => [number, whole])) };
+        return settings(value as Record<string, string | number>, what, known, CODE);
+      },
+    },
+    CODE,
+  );
+  if (options.url === undefined) wrong("createClient: url", "an address such as https://chat.example.com", undefined, CODE);
+  return options;
+}
+
+/** Where a client connects, and the name of all that it keeps and shares: nothing is ever shared under another one. */
+export interface Place {
+  readonly server: URL;
+  /** `http:` or `https:`, without a path. */
+  readonly origin: string;
+  readonly scope: string;
+}
+
+/** The place of a client with these options. */
+export function placeOf({ url, name, user, token }: Pick<ClientOptions, "url" | "name" | "user" | "token">): Place {
+  let server: URL;
+  try {
+    server = new URL(url);
+  } catch {
+    throw new TidewireError(CODE, "createClient: url must be an address such as https://chat.example.com", false);
+  }
+  const origin = server.origin.replace(/^ws/, "http");
+  if (!origin.startsWith("http")) {
+    throw new TidewireError(CODE, `createClient: url must begin with http: or https:, not ${server.protocol}`, false);
+  }
+  const guest = token === undefined ? "guest" : "any";
+  const whose = user === undefined ? guest : `user ${user}`;
+  return { server, origin, scope: [server.origin, name ?? "default", whose].map(encodeURIComponent).join("/") };
+}

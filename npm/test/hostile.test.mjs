@@ -1,0 +1,285 @@
+// Whatever an application hands over: an error of ours at the call, naming what is wrong, and the client lives.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { createClient, guestToken, TidewireError } from "../dist/index.js";
+import { source, wasm } from "./bundle.mjs";
+import { event, FakeSocket, ME, SUB_OK, settle, sockets, WELCOME } from "./fake.mjs";
+import { HOSTILE, tried } from "./hostile.mjs";
+
+const bytes = await wasm();
+let clients = [];
+let reported;
+
+beforeEach(() => {
+  globalThis.WebSocket = FakeSocket;
+  reported = [];
+  globalThis.reportError = (error) => reported.push(error);
+  sockets.length = 0;
+});
+
+afterEach(() => {
+  for (const client of clients) client.dispose();
+  clients = [];
+  delete globalThis.WebSocket;
+  delete globalThis.reportError;
+});
+
+async function connect(options = {}) {
+  const token = async () => "token";
+  const client = await createClient({ url: "https://chat.example", token, storage: "memory", wasm: bytes, ...options });
+  clients.push(client);
+  return client;
+}
+
+async function live(options) {
+  const client = await connect(options);
+  const dialog = client.dialog("demo");
+  while (sockets.length === 0) await settle();
+  sockets.at(-1).open();
+  sockets.at(-1).receive(WELCOME, SUB_OK);
+  await settle();
+  return { client, dialog, socket: sockets.at(-1) };
+}
+
+/** It still does what it is for. */
+async function lives({ client, dialog, socket }) {
+  assert.equal(client.getState().status.state, "online");
+  const { id, acked } = dialog.send("still here");
+  await settle();
+  socket.receive({ t: "ok", id, ch: "dialog:demo", offset: 1, at: 5 });
+  assert.deepEqual(await acked, { offset: 1 });
+}
+
+function isOurs(error, where) {
+  if (error === undefined) return;
+  assert.ok(error instanceof TidewireError, `${where}: ${error?.stack ?? String(error)}`);
+  assert.match(error.code, /^[a-z_0-9]+$/, where);
+  assert.notEqual(error.code, "bad_command", `${where}: the core was asked what it can't read`);
+  assert.notEqual(error.code, "core_crashed", where);
+  assert.notEqual(error.message, "", where);
+}
+
+/** What ends a client is not among them: see below. */
+const CALLS = {
+  "client.dialog": ({ client }, value) => client.dialog(value).close(),
+  "client.subscribe": ({ client }, value) => client.subscribe(value)(),
+  "dialog.send": ({ dialog }, value) => dialog.discard(dialog.send(value).id),
+  "dialog.send, options": ({ dialog }, value) => dialog.discard(dialog.send("x", value).id),
+  "dialog.send, id": ({ dialog }, value) => dialog.discard(dialog.send("x", { id: value }).id),
+  "dialog.retry": ({ dialog }, value) => dialog.retry(value),
+  "dialog.discard": ({ dialog }, value) => dialog.discard(value),
+  "dialog.signal, kind": ({ dialog }, value) => dialog.signal(value, {}),
+  "dialog.signal, body": ({ dialog }, value) => dialog.signal("cursor", value),
+  "dialog.signal, member": ({ dialog }, value) => dialog.signal("cursor", { value }),
+  "dialog.signal, key": ({ dialog }, value) => dialog.signal("cursor", {}, value),
+  "dialog.onSignal": ({ dialog }, value) => dialog.onSignal(value)(),
+  "dialog.subscribe": ({ dialog }, value) => dialog.subscribe(value)(),
+  "dialog.row": ({ dialog }, value) => dialog.row(value).getState(),
+  "dialog.row, listener": ({ dialog }, value) => dialog.row("x").subscribe(value)(),
+};
+
+test("no argument of any method harms the client, and what is refused names the argument", async () => {
+  const all = await live();
+  for (const [call, run] of Object.entries(CALLS)) {
+    for (const [name, value] of HOSTILE) {
+      const error = await tried(() => run(all, value));
+      isOurs(error, `${call} with ${name}`);
+      if (error?.code === "bad_argument") assert.match(error.message, /^(client|dialog)\.\w+: \w+/, `${call} with ${name}`);
+    }
+    assert.equal(all.client.getState().status.cause, null, call);
+  }
+  await settle();
+  await lives(all);
+  assert.deepEqual(reported, []);
+});
+
+test("what has a meaning is not refused, and what has none is", async () => {
+  const { dialog, client, socket } = await live();
+  const refused = (code, ...calls) => {
+    for (const call of calls) assert.throws(call, { name: "TidewireError", code, retryable: false }, String(call));
+  };
+  refused(
+    "bad_argument",
+    () => dialog.send(undefined),
+    () => dialog.send(5n),
+    () => client.dialog(1n),
+    () => client.subscribe(null),
+    () => dialog.send("x", { idd: "y" }),
+    () => dialog.retry({}),
+  );
+  refused(
+    "bad_body",
+    () => dialog.signal("cursor", { x: 10n }),
+    () => dialog.signal("cursor", HOSTILE.get("circular")),
+    () => dialog.signal("cursor", HOSTILE.get("a throwing toJSON")),
+    () => dialog.signal("cursor", HOSTILE.get("30 arrays deep")),
+    () => dialog.signal("cursor", ["an array"]),
+    () => dialog.signal("cursor", undefined),
+  );
+  refused("bad_op_id", () => dialog.send("x", { id: "not a UUID" }));
+  refused("bad_channel", () => client.dialog(""));
+  const body = { n: Number.NaN, at: new Date(0), no: undefined, half: "a\ud83d", list: [undefined], zero: -0 };
+  dialog.signal("cursor", body);
+  await settle();
+  const said = socket.sent.find((frame) => frame.t === "signal");
+  assert.deepEqual(said.body, { n: null, at: "1970-01-01T00:00:00.000Z", half: "a\ufffd", list: [null], zero: 0 });
+  dialog.send("half an emoji: \ud83d");
+  await settle();
+  assert.equal(socket.sent.find((frame) => frame.t === "op").body.text, "half an emoji: \ufffd");
+});
+
+test("an id of the application's own is sent as it is, and sending it again sends nothing twice", async () => {
+  const { dialog, socket } = await live();
+  const { uuid } = await source("widget/uuid.ts");
+  const id = uuid();
+  const first = dialog.send("once", { id });
+  const second = dialog.send("once", { id });
+  await settle();
+  assert.equal(socket.sent.filter((frame) => frame.t === "op" && frame.id === id).length, 1);
+  assert.equal(dialog.getState().rows.length, 1);
+  socket.receive(event(1, "message", { text: "once" }, { id, by: ME }), {
+    t: "ok",
+    id,
+    ch: "dialog:demo",
+    offset: 1,
+    at: 5,
+  });
+  assert.deepEqual(await Promise.all([first.acked, second.acked]), [{ offset: 1 }, { offset: 1 }]);
+  assert.deepEqual(await dialog.send("once", { id }).acked, { offset: 1 }, "also of one that is in the log already");
+});
+
+const OPTIONS = [
+  "url",
+  "token",
+  "guest",
+  "user",
+  "name",
+  "storage",
+  "tables",
+  "wasm",
+  "transports",
+  "autoConnect",
+  "config",
+];
+
+test("options that make no sense are refused by name, whatever they are", async () => {
+  for (const [name, value] of HOSTILE) {
+    isOurs(await tried(() => createClient(value)), `createClient(${name})`);
+    for (const option of OPTIONS) {
+      // A core that is loaded is loaded: what came first counts.
+      if (option === "tables" && value === true) continue;
+      const error = await tried(async () => {
+        const client = await connect({ autoConnect: false, [option]: value });
+        client.dispose();
+      });
+      isOurs(error, `${option}: ${name}`);
+      if (error?.code === "bad_config") assert.ok(error.message.includes(option), `${option}: ${error.message}`);
+    }
+    for (const setting of ["tail", "outbox_ops", "agent", "backoff_cap_ms"]) {
+      const error = await tried(async () => (await connect({ autoConnect: false, config: { [setting]: value } })).dispose());
+      isOurs(error, `config.${setting}: ${name}`);
+    }
+    isOurs(await tried(() => guestToken("https://chat.example", value)), `guestToken(${name})`);
+  }
+  for (const [given, named] of [
+    [{ tokn: async () => "x" }, /tokn/],
+    [{ config: { nope: 1 } }, /nope/],
+    [{ config: { tail: "x" } }, /tail/],
+    [{ transports: [] }, /transports/],
+    [{ transports: ["websocket", "pigeon"] }, /transports/],
+    [{ token: "abc" }, /token/],
+    [{ guest: { nick: "x" } }, /nick/],
+    [{ storage: "disk" }, /storage/],
+    [{ url: "x" }, /url/],
+    [{ url: "ftp://chat.example" }, /url/],
+    [{ user: "" }, /user/],
+  ]) {
+    await assert.rejects(connect(given), (error) => error.code === "bad_config" && named.test(error.message), String(named));
+  }
+});
+
+const SETTLED_AFTER = {
+  close: (client) => client.close(),
+  dispose: (client) => client.dispose(),
+  "close, then dispose": (client) => {
+    client.close();
+    client.dispose();
+  },
+  "dispose twice": (client) => {
+    client.dispose();
+    client.dispose();
+  },
+  logout: (client) => void client.logout(),
+};
+
+for (const [how, end] of Object.entries(SETTLED_AFTER)) {
+  test(`every promise settles after ${how}, whatever is asked before and after it`, async () => {
+    const { client, dialog, socket } = await live();
+    const own = client.ownDialog();
+    own.catch(() => {});
+    const before = dialog.send("before").acked;
+    end(client, socket);
+    const late = tried(() => dialog.send("after").acked);
+    client.dispose();
+    assert.ok((await late) instanceof TidewireError);
+    const all = await Promise.allSettled([before, own, client.ownDialog(), client.logout()]);
+    for (const { reason } of all.slice(0, 3)) assert.ok(reason instanceof TidewireError, String(reason));
+    for (const call of [
+      () => dialog.send("x"),
+      () => client.dialog("other"),
+      () => client.connect(),
+      () => dialog.signal("x", {}),
+    ]) {
+      isOurs(await tried(call), String(call));
+    }
+    dialog.close();
+    client.close();
+  });
+}
+
+test("what was written while the client was closed is told too when the client is disposed of", async () => {
+  const { client, dialog } = await live();
+  client.close();
+  const { acked } = dialog.send("into the drawer");
+  client.dispose();
+  await assert.rejects(acked, { code: "closed" });
+});
+
+test("old libraries may give arrays a toJSON of their own", async () => {
+  const frames = [WELCOME, SUB_OK].map((frame) => JSON.stringify(frame));
+  Object.defineProperty(Array.prototype, "toJSON", { value: () => "spoilt", configurable: true, writable: true });
+  try {
+    const client = await connect({ config: { tail: 7 } });
+    const dialog = client.dialog("demo");
+    while (sockets.length === 0) await settle();
+    sockets[0].open();
+    for (const data of frames) sockets[0].onmessage({ data });
+    const all = { client, dialog, socket: sockets[0] };
+    all.dialog.signal("list", { list: [1, [2]] });
+    await settle();
+    assert.deepEqual(all.socket.sent.find((frame) => frame.t === "signal").body, { list: [1, [2]] });
+    await lives(all);
+  } finally {
+    delete Array.prototype.toJSON;
+  }
+});
+
+test("the writer of JSON says what JSON.stringify says of all that it takes", async () => {
+  const { encode, plainObject } = await source("json.ts");
+  for (const [name, value] of HOSTILE) {
+    let expected;
+    try {
+      expected = JSON.stringify({ value });
+    } catch {
+      await assert.rejects(async () => plainObject({ value }, "it"), { code: "bad_body" }, name);
+      continue;
+    }
+    // Deeper than ours goes.
+    if (/deep/.test(name)) continue;
+    const wellFormed = expected.replaceAll(/(?<!\\)\\ud[89a-f]../g, "\ufffd");
+    if (name === "boxed text" || name === "a toJSON that gives itself") continue;
+    assert.deepEqual(plainObject({ value }, "it"), JSON.parse(wellFormed), name);
+  }
+  const plain = { a: [1, null, "x", { b: true }], c: '\n"\\\u2028' };
+  assert.equal(encode(plain), JSON.stringify(plain));
+});

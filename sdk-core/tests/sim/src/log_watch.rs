@@ -1,0 +1,64 @@
+//! What the log may hold, looked at after every commit: answers that begin once, to something, and end once; and nothing of
+//! somebody whose access was taken back before it came.
+
+use crate::run::run_of;
+use crate::server::Logged;
+
+/// One channel's log as it was read so far.
+#[derive(Debug, Default)]
+pub(crate) struct LogWatch {
+    /// The last offset read.
+    seen: u64,
+    /// A message came since the last answer began.
+    asked: bool,
+    /// The answer under way.
+    open: Option<String>,
+    /// What stood before was not read: a first start or end may belong to it.
+    blind: bool,
+}
+
+impl LogWatch {
+    /// Where to read on.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// The log begins again after `floor`, with events before it that nobody read.
+    pub(crate) fn begins_after(&mut self, floor: u64) {
+        *self = LogWatch { seen: floor, asked: true, open: None, blind: floor > 0 };
+    }
+
+    /// Whether a message waits for an answer that nobody began.
+    pub(crate) fn waits(&self) -> bool {
+        self.asked && self.open.is_none() && !self.blind
+    }
+
+    /// Reads on; what must not be, if there is such a thing.
+    pub(crate) fn read(&mut self, event: &Logged) -> Option<String> {
+        self.seen = event.offset;
+        match event.kind.as_str() {
+            "message" => {
+                self.asked = true;
+                None
+            }
+            "answer.start" => {
+                let run = run_of(&event.body);
+                self.blind = false;
+                let asked = std::mem::replace(&mut self.asked, false);
+                match self.open.replace(run.clone()) {
+                    Some(other) if other == run => Some(format!("answer {run} began twice")),
+                    Some(other) => Some(format!("answer {run} began while {other} was under way")),
+                    None if !asked => Some(format!("answer {run} began although nobody asked")),
+                    None => None,
+                }
+            }
+            "answer.end" => {
+                let run = run_of(&event.body);
+                let open = self.open.take();
+                (open.as_ref() != Some(&run) && !std::mem::replace(&mut self.blind, false))
+                    .then(|| format!("answer {run} ended while {open:?} was under way"))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! How much work it is to tell subscriptions of commits, and who does what is much of it.
+//!
+//! Whoever writes a filter decides how long it takes to judge a row. What takes little is done where it comes up, under the lock that all
+//! share. What takes more is left to the driver ([`Tables::catch_up`]), a slice for each owner in turn and without the lock: the
+//! subscription leaves its feed and reads the log, as one does that reads slowly.
+
+use super::Tables;
+use super::catch_up::Batch;
+use super::pages::Pages;
+use super::requests::Owner;
+use super::ring::Logged;
+use super::shape::Shape;
+use super::state::{Phase, State};
+use crate::sync::lock;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Most work for a subscription under the lock, and most for a commit: some ms.
+pub(super) const AT_ONCE: usize = 256 << 10;
+pub(super) const OF_A_COMMIT: usize = 4 << 20;
+/// Work of a slice.
+const SLICE: usize = 4 << 20;
+
+/// About how much it is to say what a commit is to a shape: the bytes that are looked at.
+pub(super) fn work(shape: &Shape, logged: &Logged) -> usize {
+    // Other comparisons end at the first byte that differs.
+    logged.bytes().saturating_mul(1 + 16 * shape.patterns()) / 16
+}
+
+/// Subscriptions whose next work is not done at once, by who answers for it.
+#[derive(Default)]
+pub(super) struct Lagging {
+    by_owner: BTreeMap<Owner, VecDeque<u64>>,
+    /// Whose turn was last.
+    last: Option<Owner>,
+}
+
+impl Lagging {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_owner.is_empty()
+    }
+
+    fn push(&mut self, owner: &Owner, sub: u64) {
+        let subs = self.by_owner.entry(owner.clone()).or_default();
+        if !subs.contains(&sub) {
+            subs.push_back(sub);
+        }
+    }
+
+    /// The next one of the next owner.
+    fn pop(&mut self) -> Option<u64> {
+        let after = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut later = self.by_owner.range::<Owner, _>((after, Bound::Unbounded));
+        let next = later.next().or_else(|| self.by_owner.iter().next());
+        let owner = next.map(|(owner, _)| owner.clone())?;
+        let subs = self.by_owner.get_mut(&owner)?;
+        let sub = subs.pop_front();
+        if subs.is_empty() {
+            self.by_owner.remove(&owner);
+        }
+        self.last = Some(owner);
+        sub
+    }
+}
+
+/// A slice of work.
+struct Slice {
+    sub: u64,
+    shape: Arc<Shape>,
+    pages: Option<Arc<Pages>>,
+    logged: Vec<Arc<Logged>>,
+    begin: Batch,
+    most: usize,
+    epoch: Option<String>,
+    /// There is more of the log behind it.
+    more: bool,
+}
+
+impl State {
+    /// A subscription that reads the log goes on in its turn.
+    pub(super) fn lag(&mut self, sub: u64) {
+        if let Some(owner) = self.subs.get(&sub).map(|sub| sub.owner.clone()) {
+            self.lagging.push(&owner, sub);
+        }
+    }
+
+    /// A group's subscriptions leave the feed, with all up to `before`.
+    pub(super) fn lag_group(&mut self, group: u64, before: u64) {
+        let Some(group) = self.groups.get_mut(&group) else { return };
+        let last = group.last;
+        let subs: Vec<u64> =
+            std::mem::take(&mut group.live).into_values().flat_map(|audience| audience.subs).collect();
+        for id in subs {
+            if let Some(sub) = self.subs.get_mut(&id) {
+                (sub.phase, sub.last, sub.applied) = (Phase::Behind(None), last, before);
+            }
+            self.lag(id);
+        }
+    }
+
+    fn next_slice(&mut self) -> Option<Slice> {
+        loop {
+            let id = self.lagging.pop()?;
+            let Some(sub) = self.subs.get(&id) else { continue };
+            let Phase::Behind(pages) = &sub.phase else { continue };
+            let Some(group) = self.groups.get(&sub.group) else { continue };
+            if sub.applied < self.ring.floor() {
+                // Which resets it.
+                self.serve(id);
+                continue;
+            }
+            let (mut logged, mut sum, mut more) = (Vec::new(), 0, false);
+            for one in self.ring.logged_after(sub.applied) {
+                if sum > SLICE {
+                    more = true;
+                    break;
+                }
+                sum += work(&group.shape, one);
+                logged.push(one.clone());
+            }
+            return Some(Slice {
+                sub: id,
+                shape: group.shape.clone(),
+                pages: pages.clone(),
+                logged,
+                begin: Batch::after(sub),
+                most: self.limits.frame_bytes,
+                epoch: self.epoch.clone(),
+                more,
+            });
+        }
+    }
+
+    /// What the slice found goes to the subscription, if that is where it was.
+    fn take_slice(&mut self, slice: &Slice, batch: Batch) {
+        let Some(sub) = self.subs.get(&slice.sub) else { return };
+        let as_it_was = matches!(sub.phase, Phase::Behind(_))
+            && (sub.last, sub.applied) == (slice.begin.last, slice.begin.applied)
+            && self.epoch == slice.epoch;
+        if !as_it_was {
+            return self.serve(slice.sub);
+        }
+        let more = batch.more || slice.more;
+        if self.send_batch(slice.sub, batch) {
+            match more {
+                true => self.lag(slice.sub),
+                false => self.serve(slice.sub),
+            }
+        }
+    }
+}
+
+impl Tables {
+    /// Does some ms of the work that is not done at once; whether there is more. The driver calls it when it is woken, on a thread that may
+    /// take its time, until it says no.
+    pub fn catch_up(&self) -> bool {
+        let Some(slice) = lock(&self.state).next_slice() else { return false };
+        let logged = slice.logged.iter().map(AsRef::as_ref);
+        let epoch = slice.epoch.as_deref();
+        let batch = slice.begin.clone().read(&slice.shape, slice.pages.as_deref(), logged, slice.most, epoch);
+        let mut state = lock(&self.state);
+        state.take_slice(&slice, batch);
+        !state.lagging.is_empty()
+    }
+
+    /// Wakes the driver if there is such work.
+    pub(super) fn wake_if_lagging(&self, state: &State) {
+        if !state.lagging.is_empty() {
+            (self.wake)();
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Turns at reading: whoever asks much waits longer than who asks little.
+//!
+//! Snapshots are read on threads of their own, but only one of them reads at a time, for a few ms, and then the one goes on whose owner
+//! has read least of late. So what one user asks holds up that user, and a database that is read all the time leaves room for chat.
+
+use crate::sync::lock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a turn lasts if another one waits.
+const TURN: Duration = Duration::from_millis(5);
+/// What was read counts half after this time.
+const HALF: Duration = Duration::from_secs(2);
+/// How often somebody who waits looks whether it is still worth it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Who has read how much, and who reads.
+#[derive(Default)]
+pub(super) struct Turns {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    reading: Option<u64>,
+    waiting: Vec<(u64, Arc<str>)>,
+    used: BTreeMap<Arc<str>, (Duration, Option<Instant>)>,
+    last: u64,
+}
+
+impl State {
+    fn used(&mut self, owner: &Arc<str>, now: Instant) -> Duration {
+        let Some((used, at)) = self.used.get_mut(owner) else { return Duration::ZERO };
+        let since = at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        used.mul_f64(0.5_f64.powf(since.as_secs_f64() / HALF.as_secs_f64()))
+    }
+
+    fn add(&mut self, owner: &Arc<str>, more: Duration, now: Instant) {
+        let used = self.used(owner, now) + more;
+        self.used.insert(owner.clone(), (used, Some(now)));
+        // Of those that have not read for long nothing is left.
+        self.used.retain(|_, (_, at)| at.is_some_and(|at| now.saturating_duration_since(at) < 10 * HALF));
+    }
+
+    /// Whose turn is next: the first of those whose owner has read least.
+    fn next(&mut self, now: Instant) -> Option<u64> {
+        let waiting = self.waiting.clone();
+        let next = waiting.into_iter().min_by_key(|(id, owner)| (self.used(owner, now), *id));
+        next.map(|(id, _)| id)
+    }
+}
+
+/// A reader among others.
+pub(super) struct Turn {
+    turns: Arc<Turns>,
+    owner: Arc<str>,
+    id: u64,
+    /// Since when it reads; none while it waits.
+    since: Option<Instant>,
+    /// How long it has read in all.
+    read: Duration,
+}
+
+impl Turns {
+    /// How much an owner has read of late.
+    pub(super) fn used(&self, owner: &Arc<str>) -> Duration {
+        lock(&self.state).used(owner, Instant::now())
+    }
+
+    /// A reader, whose turn has not come.
+    pub(super) fn reader(self: &Arc<Turns>, owner: Arc<str>) -> Turn {
+        let mut state = lock(&self.state);
+        state.last += 1;
+        Turn { turns: self.clone(), owner, id: state.last, since: None, read: Duration::ZERO }
+    }
+}
+
+impl Turn {
+    /// Waits for its turn. It ends at once if `go_on` says so.
+    pub(super) fn begin<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
+        let mut state = lock(&self.turns.state);
+        state.waiting.push((self.id, self.owner.clone()));
+        let result = loop {
+            if state.reading.is_none() && state.next(Instant::now()) == Some(self.id) {
+                state.reading = Some(self.id);
+                break Ok(());
+            }
+            let waited = self.turns.changed.wait_timeout(state, LOOK);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            // Not under the lock: it may ask others.
+            let result = go_on();
+            state = lock(&self.turns.state);
+            if result.is_err() {
+                break result;
+            }
+        };
+        state.waiting.retain(|(id, _)| *id != self.id);
+        if result.is_ok() {
+            self.since = Some(Instant::now());
+        }
+        drop(state);
+        self.turns.changed.notify_all();
+        result
+    }
+
+    /// Lets others read if they wait and the turn is over.
+    pub(super) fn pause<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
+        let Some(since) = self.since.filter(|since| since.elapsed() >= TURN) else { return Ok(()) };
+        go_on()?;
+        let now = Instant::now();
+        let mut state = lock(&self.turns.state);
+        state.add(&self.owner, now - since, now);
+        self.read += now - since;
+        self.since = Some(now);
+        if state.waiting.is_empty() {
+            return Ok(());
+        }
+        state.reading = None;
+        self.since = None;
+        drop(state);
+        self.turns.changed.notify_all();
+        self.begin(go_on)
+    }
+
+    /// How long it has read.
+    pub(super) fn read(&self) -> Duration {
+        self.read + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = lock(&self.turns.state);
+        if let Some(since) = self.since {
+            let now = Instant::now();
+            state.add(&self.owner, now - since, now);
+            state.reading = None;
+        }
+        drop(state);
+        self.turns.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_much_does_not_hold_up_who_reads_little() {
+        let turns = Arc::new(Turns::default());
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let busy = |owner: &str, most: Duration| {
+            let mut turn = turns.reader(owner.into());
+            turn.begin(&|| Ok::<(), ()>(())).unwrap();
+            while turn.read() < most && !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                turn.pause(&|| Ok::<(), ()>(())).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| busy("mallory", Duration::from_secs(60)));
+            }
+            let begun = Instant::now();
+            for _ in 0..10 {
+                busy("ada", Duration::from_millis(2));
+            }
+            let took = begun.elapsed();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        });
+        assert!(turns.used(&"mallory".into()) > turns.used(&"ada".into()));
+    }
+
+    #[test]
+    fn who_need_not_wait_any_more_leaves() {
+        let turns = Arc::new(Turns::default());
+        let mut first = turns.reader("ada".into());
+        first.begin(&|| Ok::<(), ()>(())).unwrap();
+        assert_eq!(turns.reader("bob".into()).begin(&|| Err("gone")), Err("gone"));
+        drop(first);
+        turns.reader("bob".into()).begin(&|| Ok::<(), ()>(())).unwrap();
+    }
+}
