@@ -47,7 +47,7 @@ fn expected() -> Vec<String> {
     (0..MESSAGES).map(|n| format!("message {n}")).collect()
 }
 
-async fn send_all(client: &Client) -> Vec<tidewire::Outgoing> {
+fn send_all(client: &Client) -> Vec<tidewire::Outgoing> {
     expected().iter().map(|text| client.send_text("demo", text).expect("taken")).collect()
 }
 
@@ -57,7 +57,7 @@ fn child_returns() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let client = Client::open(options(&folder())).await.expect("opens");
-        send_all(&client).await;
+        send_all(&client);
     });
 }
 
@@ -67,7 +67,7 @@ fn child_waits_and_exits() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let client = Client::open(options(&folder())).await.expect("opens");
-        for sent in send_all(&client).await {
+        for sent in send_all(&client) {
             soon("the disk", sent.stored()).await.expect("stored");
         }
         std::process::exit(0);

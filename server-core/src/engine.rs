@@ -1,22 +1,17 @@
 //! What all sessions share.
 
 use crate::answers::Answering;
-use crate::connections::{Connections, Place};
+use crate::connections::Connections;
 use crate::hub::Hub;
 use crate::identity::Verify;
 use crate::limiter::Limiter;
 use crate::log::Submit;
-use crate::outgoing::Outgoing;
 use crate::revocations::Revocations;
-use crate::seats::Seats;
-use crate::session::Peer;
 use crate::settings::{Budget, ServerLimits, Timeouts};
 use crate::tables::Tables;
-use crate::text::Text;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use tidewire_core::Time;
-use tidewire_core::wire::codes;
 
 /// The parts of a server that its sessions use.
 pub struct Engine {
@@ -46,63 +41,10 @@ pub struct Engine {
     pub tables: Option<Arc<Tables>>,
 }
 
-/// So many refusals of an address are logged in a minute: whoever is refused again and again fills no disk.
-const LOGGED: Budget = Budget { ops: 6, per_ms: 60_000, burst: 6 };
 /// How many times as much as one user the users of one address may ask for.
 const USERS_PER_ADDRESS: u64 = 4;
 
-/// Why a connection is sent away as soon as it is there.
-#[derive(Debug)]
-pub enum TurnedAway {
-    /// Its page may not connect.
-    Origin,
-    /// The server is about to stop; the frame says so.
-    GoingAway(Text),
-    /// Its address opened too many; it may come again in so many ms.
-    Early(u64),
-    /// It is one too many: the text says of what.
-    Crowded(&'static str),
-}
-
-impl TurnedAway {
-    /// The stable code of the protocol, section 9.
-    pub fn code(&self) -> &'static str {
-        match self {
-            TurnedAway::Origin => codes::ORIGIN_NOT_ALLOWED,
-            TurnedAway::GoingAway(_) => codes::GOAWAY,
-            TurnedAway::Early(_) => codes::RATE_LIMITED,
-            TurnedAway::Crowded(_) => codes::TOO_MANY_CONNECTIONS,
-        }
-    }
-}
-
 impl Engine {
-    /// Lets a connection in, or says why not; then it holds no place.
-    pub(crate) fn admit(
-        &self,
-        peer: Peer,
-        outgoing: &Arc<Outgoing>,
-        seats: &Arc<Seats>,
-        now: Time,
-    ) -> Result<Place, TurnedAway> {
-        let address = counted(peer.address);
-        if !peer.origin_allowed {
-            return Err(TurnedAway::Origin);
-        }
-        if let Some(goaway) = self.connections.goaway() {
-            return Err(TurnedAway::GoingAway(goaway));
-        }
-        if let Some(wait) = self.too_early(address, now) {
-            return Err(TurnedAway::Early(wait));
-        }
-        self.connections.enter(outgoing, seats, address).map_err(TurnedAway::Crowded)
-    }
-
-    /// Whether a refusal of this address is worth a line in the log.
-    pub(crate) fn is_logged(&self, address: IpAddr, now: Time) -> bool {
-        self.limiter.take(&format!("refused:{}", counted(address)), LOGGED, now).is_ok()
-    }
-
     /// Whether this user, and whoever shares their address, may ask for a page now; an error says in how many ms.
     pub(crate) fn may_page(&self, user: &str, address: IpAddr, now: Time) -> Result<(), u64> {
         for (name, budget) in self.page_budgets(user, address) {
@@ -129,13 +71,6 @@ impl Engine {
         // Where handshakes are not counted by address, all clients share one.
         let address = self.handshakes.map(|_| (format!("pages-of:{}", counted(address)), of_address));
         std::iter::once(user).chain(address)
-    }
-
-    /// Counts a handshake; in how many ms the address may come again when this was one too many.
-    fn too_early(&self, address: IpAddr, now: Time) -> Option<u64> {
-        let ops = self.handshakes?;
-        let name = format!("handshake:{address}");
-        self.limiter.take(&name, Budget { ops, per_ms: 60_000, burst: ops }, now).err()
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod admission;
 mod answers;
 mod channel;
 mod connections;
@@ -26,16 +27,18 @@ mod session;
 mod settings;
 mod signals;
 mod submit;
+mod subscribing;
 mod sync;
 pub mod tables;
 mod text;
 mod turns;
 mod window;
 
+pub use admission::TurnedAway;
 pub use answers::{AI_NAME, Answering, Ids, Publish, Run, Step, left_ended, want};
 pub use channel::{Channel, Extent, Seat, Stop};
 pub use connections::{Connections, Counted, Place};
-pub use engine::{Engine, TurnedAway, counted};
+pub use engine::{Engine, counted};
 pub use hub::Hub;
 pub use identity::{AuthError, Identity, LEEWAY_S, Verify};
 pub use limiter::Limiter;

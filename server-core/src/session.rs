@@ -5,13 +5,13 @@
 
 use crate::channel::Channel;
 use crate::connections::{ClientRun, Place};
-use crate::engine::{Engine, TurnedAway};
+use crate::engine::Engine;
 use crate::hub::{self, Denied, Hub};
 use crate::identity::{AuthError, Identity};
 use crate::limiter::Bucket;
 use crate::log::{self, Found, StoreError};
 use crate::outgoing::{Outgoing, Wake};
-use crate::pages::{Paging, Wanted};
+use crate::pages::Paging;
 use crate::seats::Seats;
 use crate::submit::{Checked, Inflight};
 use crate::tables::{Asker, Owner};
@@ -33,8 +33,6 @@ const LOOK_AGAIN_MS: u64 = 3_600_000;
 /// Close codes of RFC 6455 section 7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;
 const NOT_UTF8: u16 = 1007;
-/// When to ask again for a dialog that has all its connections.
-const FULL_RETRY_MS: u64 = 5_000;
 
 /// What the upgrade knows about a client.
 #[derive(Debug, Clone, Copy)]
@@ -117,9 +115,9 @@ pub struct Session {
     inflight: Arc<Inflight>,
     /// None for a connection that was turned away.
     place: Option<Place>,
-    identity: Option<Arc<Identity>>,
     /// Where it comes from, as far as addresses are counted.
     address: IpAddr,
+    identity: Option<Arc<Identity>>,
     seats: Arc<Seats>,
     /// Frames of the last message that are still to be handled.
     todo: VecDeque<ClientFrame>,
@@ -140,37 +138,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new connection; [`Flow::End`] when it is turned away, which its client is told. `wake` is told of its queue.
-    pub fn open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> (Session, Flow) {
-        match Session::try_open(engine, peer, wake.clone(), now) {
-            Ok(session) => (session, Flow::Ready),
-            Err(reason) => {
-                let session = Session::new(engine, peer, wake, now);
-                let flow = session.turn_away(reason);
-                (session, flow)
-            }
-        }
-    }
-
-    /// A new connection, for a driver that can say itself why there is none.
-    pub fn try_open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Result<Session, TurnedAway> {
-        let mut session = Session::new(engine, peer, wake, now);
-        match engine.admit(peer, &session.outgoing, &session.seats, now.mono) {
-            Ok(place) => {
-                tracing::debug!(conn = session.outgoing.id(), "connected");
-                session.place = Some(place);
-                Ok(session)
-            }
-            Err(reason) => {
-                if engine.is_logged(peer.address, now.mono) {
-                    tracing::info!(conn = session.outgoing.id(), code = reason.code(), "turned away");
-                }
-                Err(reason)
-            }
-        }
-    }
-
-    fn new(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Session {
+    /// Without a place among the connections.
+    pub(crate) fn new(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Session {
         let limits = &engine.limits;
         let number = engine.connections.number();
         let outgoing = Arc::new(Outgoing::new(number, limits.queue_bytes, limits.queue_messages, wake));
@@ -204,27 +173,6 @@ impl Session {
             owed_pongs: 0,
             engine: engine.clone(),
         }
-    }
-
-    /// Says why there is no place for this connection.
-    fn turn_away(&self, reason: TurnedAway) -> Flow {
-        let code = reason.code();
-        match reason {
-            TurnedAway::Origin => {
-                let message = "this page's origin may not use the server: list it with --allowed-origin, or say by \
-                     which address the server is reached with --public-url";
-                self.outgoing.refuse(close::FORBIDDEN, code, message);
-            }
-            TurnedAway::GoingAway(goaway) => {
-                self.outgoing.push(goaway);
-                self.outgoing.close(close::GOAWAY, code);
-            }
-            TurnedAway::Early(wait) => {
-                self.rate_limited("too many connections were opened from this address", wait);
-            }
-            TurnedAway::Crowded(who) => self.outgoing.refuse(close::TOO_MANY_CONNECTIONS, code, who),
-        }
-        Flow::End
     }
 
     /// What its client is sent.
@@ -379,6 +327,15 @@ impl Session {
     fn silent(&self) -> Time {
         let times = &self.engine.timeouts;
         self.heard.after(ms(times.ping)).after(ms(times.grace))
+    }
+
+    /// It has its place.
+    pub(crate) fn enter(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    pub(crate) fn seats(&self) -> &Arc<Seats> {
+        &self.seats
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -568,67 +525,6 @@ impl Session {
         Flow::Ready
     }
 
-    fn subscribe(&mut self, identity: &Identity, sub: Subscription) -> Flow {
-        let most = self.engine.limits.subscriptions;
-        if !self.seats.has(&sub.ch) && self.seats.count() >= most {
-            let message = format!("a connection may have at most {most} subscriptions");
-            self.sub_err(sub.ch, codes::TOO_MANY_SUBSCRIPTIONS, message, false);
-            return Flow::Ready;
-        }
-        match self.engine.hub.loaded(&sub.ch) {
-            Some(channel) => self.subscribe_to(identity, sub, Ok(Some(channel))),
-            None => {
-                let ask = Ask::Channel(sub.ch.clone());
-                self.waiting = Some(Waiting::Sub(sub));
-                Flow::Ask(ask)
-            }
-        }
-    }
-
-    /// Goes on once the channel was looked for.
-    fn subscribe_to(
-        &mut self,
-        identity: &Identity,
-        Subscription { ch, want }: Subscription,
-        found: Result<Option<Arc<Channel>>, StoreError>,
-    ) -> Flow {
-        match hub::visible(found, identity, &self.engine.revocations) {
-            Ok(channel) => {
-                if !self.seats.has(&ch) {
-                    let most = self.engine.limits.connections_per_dialog;
-                    let Some(seat) = channel.take_seat(self.outgoing.id(), most) else {
-                        self.dialog_full(ch);
-                        return Flow::Ready;
-                    };
-                    self.seats.keep(ch.clone(), seat);
-                    // Again, because from here on a revocation finds the seat.
-                    if !hub::may_see(identity, &channel, &self.engine.revocations) {
-                        if self.seats.give_up(&ch) {
-                            self.sub_denied(ch, Denied::Forbidden);
-                        }
-                        return Flow::Ready;
-                    }
-                }
-                self.page(channel, Wanted::Sub(want))
-            }
-            Err(denied) => {
-                self.seats.give_up(&ch);
-                self.sub_denied(ch, denied);
-                Flow::Ready
-            }
-        }
-    }
-
-    fn next_page(&mut self, ch: String, from: u64) -> Flow {
-        match self.seats.channel(&ch) {
-            Some(channel) => self.page(channel, Wanted::Next(from)),
-            None => {
-                self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
-                Flow::Ready
-            }
-        }
-    }
-
     fn table(&mut self, now: Now, identity: &Identity, request: TableRequest) -> Flow {
         if let TableRequest::Sub(TableSub { sid, .. }) = &request
             && let Err(wait_ms) = self.table_subs.take(now.mono)
@@ -663,11 +559,14 @@ impl Session {
         Flow::Ready
     }
 
-    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all of an address share.
+    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all
+    /// of an address share, unless all clients have one.
     fn asker<'a>(&'a self, identity: &'a Identity) -> Asker<'a> {
         let owner = match identity.user.kind {
-            UserKind::Guest => Owner::from(self.address.to_string()),
-            _ => Owner::from(identity.user.id.as_str()),
+            UserKind::Guest if self.engine.handshakes.is_some() => {
+                Owner::from(crate::counted(self.address).to_string())
+            }
+            _ => Owner::from(identity.key()),
         };
         Asker { outgoing: &self.outgoing, identity, owner }
     }
@@ -678,20 +577,11 @@ impl Session {
         }
     }
 
-    fn dialog_full(&self, ch: String) {
-        let problem = Problem {
-            code: codes::TOO_MANY_CONNECTIONS.to_owned(),
-            message: "this dialog has all the connections it may have".to_owned(),
-            retry_after_ms: Some(FULL_RETRY_MS),
-        };
-        self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable: true });
-    }
-
     pub(crate) fn sub_denied(&self, ch: String, denied: Denied) {
         self.outgoing.send(&denied.sub_err(ch));
     }
 
-    fn sub_err(&self, ch: String, code: &str, message: String, retryable: bool) {
+    pub(crate) fn sub_err(&self, ch: String, code: &str, message: String, retryable: bool) {
         let problem = Problem { code: code.to_owned(), message, retry_after_ms: None };
         self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable });
     }
@@ -713,7 +603,7 @@ impl Session {
         self.rate_limited("too many pings and pongs", WINDOW_MS)
     }
 
-    fn rate_limited(&self, message: &str, wait_ms: u64) -> Flow {
+    pub(crate) fn rate_limited(&self, message: &str, wait_ms: u64) -> Flow {
         let problem = Problem {
             code: codes::RATE_LIMITED.to_owned(),
             message: message.to_owned(),

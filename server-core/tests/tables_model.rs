@@ -40,7 +40,7 @@ const FILTERS: [&str; 8] = [
     "owner=eq.ada&room=eq.2",
     "or=(room.eq.1,owner.eq.bob)",
     "owner=not.eq.ada",
-    "id=lt.5&room=neq.3",
+    "id=lt.5&owner=like.*a*",
 ];
 
 /// A client that follows one filter, as a client core would.
@@ -238,7 +238,9 @@ impl World {
 }
 
 fn scenario(seed: u64) -> (usize, usize) {
-    let limits = TableLimits { log_commits: 30, frame_bytes: 4_000, ..TableLimits::default() };
+    // What is done at once, and what is left to the driver.
+    let at_once = [TableLimits::default().at_once, 0, 30, 100][usize::try_from(seed % 4).unwrap()];
+    let limits = TableLimits { log_commits: 30, frame_bytes: 4_000, at_once, ..TableLimits::default() };
     let tables = tables_with(&[(UserKind::User, "room=lte.{claim:org}")], limits);
     let queue = ServerLimits { queue_bytes: 10_000, ..ServerLimits::default() };
     let mut rig = Rig::with(|engine| {
@@ -291,6 +293,7 @@ fn scenario(seed: u64) -> (usize, usize) {
                 }
             }
             17 => followers[who].next_page(&rig),
+            18 => drop(tables.catch_up()),
             _ => {
                 let most = usize::try_from(world.dice.roll(6)).unwrap();
                 followers[who].read(&rig, most, &world.moments);
@@ -310,6 +313,7 @@ fn scenario(seed: u64) -> (usize, usize) {
     for _ in 0..200 {
         world.publish();
         world.answer();
+        while tables.catch_up() {}
         world.tables.advance(if world.unpublished.is_empty() { world.source.position + 1 } else { 0 });
         for follower in &mut followers {
             follower.read(&rig, 1_000, &world.moments);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tidewire_core::wire::UserKind;
+use tidewire_core::wire::{MAX_TABLE_COLUMNS, UserKind};
 use tidewire_server_core::tables::sqlite::{self, Described, Watch};
 use tidewire_server_core::tables::{TableConfig, TableLimits, Tables, Wanted};
 
@@ -515,6 +515,25 @@ fn a_statement_that_works_where_nobody_watches_works_where_somebody_does() {
     ] {
         assert_eq!(plain.execute_batch(ddl).map_err(|error| error.to_string()), Ok(()));
         assert_eq!(app.execute_batch(ddl).map_err(|error| error.to_string()), Ok(()), "{ddl}");
+    }
+}
+
+#[test]
+fn as_many_columns_as_a_table_may_have_are_followed() {
+    let columns: Vec<String> = (1..MAX_TABLE_COLUMNS).map(|at| format!("c{at} TEXT")).collect();
+    let schema =
+        format!("CREATE TABLE tasks (id INTEGER PRIMARY KEY, owner TEXT, {})", columns[1..].join(", "));
+    let mut world = World::new(&schema, &FILTERS[..3]);
+    let app = world.app();
+    for statement in [
+        "INSERT INTO tasks (id, owner, c7) VALUES (1, 'ada', 'x' || char(0)), (2, 'bob', 'y')",
+        "UPDATE tasks SET owner = 'ada', c200 = 'z'",
+        "REPLACE INTO tasks (id, owner) VALUES (1, 'eve')",
+        "UPDATE tasks SET id = id + 1 WHERE id = 2",
+        "DELETE FROM tasks WHERE id = 1",
+    ] {
+        app.execute_batch(statement).unwrap();
+        world.check(statement);
     }
 }
 

@@ -14,7 +14,7 @@ const PORT: u16 = 8080;
 const SECRET: &str = "TIDEWIRE_JWT_HS256_SECRET";
 
 /// What SQLite and the server put beside a database.
-const ENDINGS: [&str; 5] = ["", "-wal", "-shm", "-life", "-journal"];
+const ENDINGS: [&str; 6] = ["", "-wal", "-shm", "-life", "-key", "-journal"];
 /// What the dashboard shows at once.
 const TRY: &str = "UPDATE context_rules SET priority = 40, enabled = 1 WHERE name = 'holidays'";
 

@@ -85,7 +85,7 @@ fn unreadable(offset: u64) -> Vec<Value> {
             }
         }
         let mut event = whole.clone();
-        event.as_object_mut().unwrap().remove(member);
+        event.as_object_mut().expect("an object").remove(member);
         broken.push(event);
     }
     broken

@@ -108,7 +108,7 @@ impl Server {
     /// Forgets everything, the key of guests' tokens too, and starts anew.
     pub fn wipe(&mut self) {
         self.kill();
-        for suffix in ["", "-wal", "-shm"] {
+        for suffix in ["", "-wal", "-shm", "-key"] {
             // Some of them may not exist.
             let _ = std::fs::remove_file(self.folder.path().join(format!("server.db{suffix}")));
         }

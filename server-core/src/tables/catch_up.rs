@@ -6,7 +6,7 @@ use super::ring::Logged;
 use super::shape::{Shape, Told};
 use super::state::{Audience, Phase, State, Sub, feed};
 use super::wanted::ENVELOPE;
-use super::work::{AT_ONCE, work};
+use super::work::work;
 use crate::outgoing::Offered;
 use crate::text::Text;
 use std::sync::Arc;
@@ -185,7 +185,7 @@ impl State {
             let mut sum = 0;
             let much = self.ring.after(sub.applied).any(|logged| {
                 sum += work(&group.shape, logged);
-                sum > AT_ONCE
+                sum > self.limits.at_once
             });
             if much {
                 return self.lag(id);

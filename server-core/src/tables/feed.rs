@@ -5,7 +5,7 @@ use super::judge::{Belongs, Pair};
 use super::shape::Told;
 use super::state::{Phase, State, feed};
 use super::wanted::{ENVELOPE, Pending};
-use super::work::{AT_ONCE, OF_A_COMMIT, work};
+use super::work::{OF_A_COMMIT, work};
 use super::{Change, Commit};
 use crate::outgoing::Offered;
 use crate::text::Text;
@@ -59,7 +59,8 @@ impl State {
                 None => 0,
             };
             sum += much;
-            if much > AT_ONCE || sum > OF_A_COMMIT {
+            let at_once = self.limits.at_once;
+            if much > at_once || sum > OF_A_COMMIT * at_once {
                 self.lag_group(group, before);
             } else {
                 self.tell_feed(group, commit, number, before, &places, &mut pairs);

@@ -11,6 +11,10 @@ pub struct TableLimits {
     pub unindexed: usize,
     /// Most of them of one user, or of all guests of an address.
     pub unindexed_each: usize,
+    /// Most bytes that are looked at for a subscription at once, and 16 times as many for a commit;
+    /// what is more is left to the driver ([`super::Tables::catch_up`]). A pattern counts as a look
+    /// at all of a row, all other conditions as one at a 16th.
+    pub at_once: usize,
     /// Most transactions that a subscription waits for at a time.
     pub waits: usize,
     /// Most rows of a snapshot.
@@ -40,6 +44,7 @@ impl Default for TableLimits {
             total: 100_000,
             unindexed: 256,
             unindexed_each: 32,
+            at_once: 256 << 10,
             waits: 16,
             rows: 50_000,
             page_rows: 256,

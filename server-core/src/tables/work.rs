@@ -16,11 +16,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Most work for a subscription under the lock, and most for a commit: some ms.
-pub(super) const AT_ONCE: usize = 256 << 10;
-pub(super) const OF_A_COMMIT: usize = 4 << 20;
-/// Work of a slice.
-const SLICE: usize = 4 << 20;
+/// How many times as much work as for a subscription is done at once for a commit, and for a slice:
+/// some ms.
+pub(super) const OF_A_COMMIT: usize = 16;
+const OF_A_SLICE: usize = 16;
 
 /// About how much it is to say what a commit is to a shape: the bytes that are looked at.
 pub(super) fn work(shape: &Shape, logged: &Logged) -> usize {
@@ -112,7 +111,7 @@ impl State {
             }
             let (mut logged, mut sum, mut more) = (Vec::new(), 0, false);
             for one in self.ring.logged_after(sub.applied) {
-                if sum > SLICE {
+                if sum > OF_A_SLICE * self.limits.at_once {
                     more = true;
                     break;
                 }

@@ -441,3 +441,34 @@ async fn a_secret_may_stand_in_a_file_and_open_files_are_raised_to_what_is_allow
     }
     assert!(ada.is_alive().await);
 }
+
+#[tokio::test]
+async fn whoever_is_refused_again_and_again_fills_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let log = std::fs::File::create(&path).unwrap();
+    let mut child = AsyncCommand::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:0", "--database", "tidewire.db", "--max-ip-handshakes", "1"])
+        .env("TIDEWIRE_JWT_HS256_SECRET", SECRET)
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(log))
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = loop {
+        let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().expect("it ended");
+        if let Some(address) = line.strip_prefix("listening on http://") {
+            break address.parse().unwrap();
+        }
+    };
+    let _first = Client::connect(address).await;
+    for _ in 0..20 {
+        assert_eq!(Client::connect(address).await.refusal().await.1, 4003);
+        assert_eq!(post(address, "/v1/http", None, &json!({})).await.0, 429);
+    }
+    let said = std::fs::read_to_string(&path).unwrap();
+    let refusals = said.lines().filter(|line| line.contains("rate_limited")).count();
+    assert!((1..=8).contains(&refusals), "{refusals} of 40: {said}");
+}

@@ -55,7 +55,20 @@ fn cell(value: &str, encoding: Encoding) -> String {
 /// Values as one text.
 pub(super) fn row(values: impl Iterator<Item = String>, encoding: Encoding) -> String {
     let cells: Vec<String> = values.map(|value| cell(&value, encoding)).collect();
-    cells.join("||','||")
+    joined(&cells)
+}
+
+/// Texts with commas between them. The tree is balanced, because SQLite takes none that is deeper
+/// than 1,000.
+fn joined(texts: &[String]) -> String {
+    match texts {
+        [] => "''".to_owned(),
+        [only] => only.clone(),
+        several => {
+            let (left, right) = several.split_at(several.len() / 2);
+            format!("({}||','||{})", joined(left), joined(right))
+        }
+    }
 }
 
 /// Names and statements of everything that a table needs, in the order in which they are made. SQLite runs the triggers first that were
@@ -193,7 +206,7 @@ impl Names {
                 }
             }
         });
-        cells.collect::<Vec<String>>().join("||','||")
+        joined(&cells.collect::<Vec<String>>())
     }
 
     /// Forgets what statements have noted that are over.

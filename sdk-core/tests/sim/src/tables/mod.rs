@@ -198,6 +198,7 @@ impl World {
             frame_bytes: 16_384,
             page_rows: 1 + dice.below(6) as usize,
             spread_ms: 1_000,
+            at_once: [TableLimits::default().at_once, 0, 200][(seed % 3) as usize],
             ..TableLimits::default()
         };
         let engine = engine(&limits);
