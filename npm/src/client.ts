@@ -128,7 +128,7 @@ export class Client implements Store<ClientState> {
     this.#options = options;
     this.#place = place;
     this.#tables = tables;
-    const provider = options.token ?? guestToken(place.server, { ...options.guest, name: place.scope });
+    const provider = options.token ?? guestToken(place.base, { ...options.guest, name: place.scope });
     this.#token = async (why) => {
       const token = await provider(why);
       this.#lastToken = typeof token === "string" ? token : undefined;
@@ -268,10 +268,10 @@ export class Client implements Store<ClientState> {
   };
 
   #loadOwn(): Promise<OwnConversation> {
-    const { origin, scope } = this.#place;
+    const { base, scope } = this.#place;
     const token: TokenProvider = async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why);
     this.#own ??= import("./own.ts").then(
-      ({ OwnConversation }) => new OwnConversation({ origin, scope, token, online: () => this.#whenOnline() }),
+      ({ OwnConversation }) => new OwnConversation({ base, scope, token, online: () => this.#whenOnline() }),
       (error) => {
         this.#own = undefined;
         throw new TidewireError("core_unavailable", `own.js could not be loaded: ${reasonOf(error)}`, true);
@@ -334,7 +334,7 @@ export class Client implements Store<ClientState> {
         monotonic(),
         Date.now(),
       ),
-      origin: this.#place.origin,
+      base: this.#place.base,
       storage,
       token: this.#token,
       event,

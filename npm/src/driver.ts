@@ -133,8 +133,8 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** What a driver needs around a core. */
 export interface DriverParts {
   readonly core: CoreInstance;
-  /** The server's, `http:` or `https:`. */
-  readonly origin: string;
+  /** Where the server's endpoints begin. */
+  readonly base: string;
   readonly storage: Storage;
   readonly token: TokenProvider;
   readonly event: (event: CoreEvent) => void;
@@ -278,7 +278,7 @@ export class Driver {
 
   #open(conn: number, transport: Transport): void {
     const open = transport === "websocket" ? openSocket : openLater;
-    const link = open(this.#parts.origin, transport, {
+    const link = open(this.#parts.base, transport, {
       opened: () => {
         if (this.#links.has(conn)) this.#handle({ t: "opened", conn });
       },

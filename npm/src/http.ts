@@ -17,7 +17,7 @@ const BYE = '{"t":"bye"}';
  * A connection over plain requests to the server with this origin (protocol, section 11): messages go up as the bodies of requests, one after the
  * other, and come down as the lines of responses.
  */
-export function openRequests(origin: string, transport: Transport, { opened, received, closed }: LinkReports): Link {
+export function openRequests(base: string, transport: Transport, { opened, received, closed }: LinkReports): Link {
   const over = new AbortController();
   const { signal } = over;
   const headers: Record<string, string> = {};
@@ -28,7 +28,7 @@ export function openRequests(origin: string, transport: Transport, { opened, rec
 
   const ask = async (path: string, options: RequestInit): Promise<Response> => {
     // Neither a token nor the connection's id may follow a redirect.
-    const response = await fetch(`${origin}/v1/http${path}`, { redirect: "error", cache: "no-store", signal, ...options });
+    const response = await fetch(`${base}/v1/http${path}`, { redirect: "error", cache: "no-store", signal, ...options });
     if (!response.ok) throw new Error(`http_${response.status}`);
     return response;
   };

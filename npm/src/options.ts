@@ -1,7 +1,7 @@
+import { baseOf } from "./address.ts";
 import { list, settings, text, wrong } from "./given.ts";
 import type { Transport } from "./link.ts";
 import type { ClientOptions } from "./types.ts";
-import { TidewireError } from "./types.ts";
 
 const CODE = "bad_config";
 /** All that there are, the best first. */
@@ -76,25 +76,15 @@ export function optionsOf(given: ClientOptions): ClientOptions {
  * under another one.
  */
 export interface Place {
-  readonly server: URL;
-  /** `http:` or `https:`, without a path. */
-  readonly origin: string;
+  /** The server's base: see {@link baseOf}. */
+  readonly base: string;
   readonly scope: string;
 }
 
 /** The place of a client with these options. */
 export function placeOf({ url, name, user, token }: Pick<ClientOptions, "url" | "name" | "user" | "token">): Place {
-  let server: URL;
-  try {
-    server = new URL(url);
-  } catch {
-    throw new TidewireError(CODE, "createClient: url must be an address such as https://chat.example.com", false);
-  }
-  const origin = server.origin.replace(/^ws/, "http");
-  if (!origin.startsWith("http")) {
-    throw new TidewireError(CODE, `createClient: url must begin with http: or https:, not ${server.protocol}`, false);
-  }
+  const base = baseOf(url, "createClient: url", CODE);
   const guest = token === undefined ? "guest" : "any";
   const whose = user === undefined ? guest : `user ${user}`;
-  return { server, origin, scope: [server.origin, name ?? "default", whose].map(encodeURIComponent).join("/") };
+  return { base, scope: [base, name ?? "default", whose].map(encodeURIComponent).join("/") };
 }

@@ -14,7 +14,7 @@ const EXPIRED = ["token_expired", "unauthorized"];
 
 /** What the conversation of a user's own needs of their client. */
 export interface OwnHost {
-  readonly origin: string;
+  readonly base: string;
   readonly scope: string;
   readonly token: TokenProvider;
   /** Resolves when there is a connection: before that the server can't be reached either. */
@@ -74,7 +74,7 @@ export class OwnConversation {
     try {
       const token = await this.#host.token(why);
       if (typeof token !== "string") return new TidewireError("unauthorized", "there is no token for this user", false);
-      const response = await fetch(`${this.#host.origin}/v1/dialogs`, {
+      const response = await fetch(`${this.#host.base}/v1/dialogs`, {
         method: "POST",
         headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
         body: "{}",

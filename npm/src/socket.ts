@@ -4,11 +4,11 @@ import { ABNORMAL } from "./link.ts";
 /** Close code for data of a kind that is not accepted (RFC 6455, 7.4.1). */
 const UNSUPPORTED = 1003;
 
-/** A WebSocket to the server with this origin. */
-export function openSocket(origin: string, _: Transport, { opened, received, closed }: LinkReports): Link {
+/** A WebSocket to the server with this base. */
+export function openSocket(base: string, _: Transport, { opened, received, closed }: LinkReports): Link {
   let socket: WebSocket;
   try {
-    socket = new WebSocket(`${origin.replace("http", "ws")}/v1/ws`, ["tidewire.v1"]);
+    socket = new WebSocket(`${base.replace("http", "ws")}/v1/ws`, ["tidewire.v1"]);
   } catch {
     // Blocked by a policy, or a URL that can't be dialled.
     setTimeout(closed, 0, ABNORMAL);

@@ -1,3 +1,4 @@
+import { baseOf } from "./address.ts";
 import { settings, text } from "./given.ts";
 import { reasonOf } from "./json.ts";
 import * as kept from "./kept.ts";
@@ -18,7 +19,7 @@ export interface SessionPlace {
 export interface GuestOptions {
   /** What the guest is called. */
   nickname?: string;
-  /** The name under which this browser keeps the session. */
+  /** The name under which this browser keeps the session; by default the server's address. */
   name?: string;
   /** Another place for it. */
   place?: SessionPlace;
@@ -34,9 +35,10 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
     name: text,
     place: (place) => place,
   });
-  const place = options.place ?? browserPlace(guestKey(options.name ?? "default"));
+  const base = baseOf(server, "guestToken: server", "bad_config");
+  const place = options.place ?? browserPlace(guestKey(options.name ?? base));
   const ask = (old: string | undefined): Promise<Response> =>
-    fetch(new URL("/v1/guest", server), {
+    fetch(`${base}/v1/guest`, {
       method: "POST",
       headers: { "content-type": "application/json", ...(old === undefined ? {} : { authorization: `Bearer ${old}` }) },
       body: JSON.stringify({ nickname: options.nickname ?? "Guest" }),
@@ -45,7 +47,7 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
 
   // Asked even while a kept token would last: only the server knows whether it is still good.
   return async () => {
-    const old = read(place);
+    const old = read(place, base);
     let response = await ask(old);
     // The server no longer knows this guest: a new one is better than none.
     if (response.status === 401 && old !== undefined) response = await ask(undefined);
@@ -53,7 +55,7 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
     const token = ((await response.json()) as { token?: unknown } | null)?.token;
     // A portal that stands in for the server answers everything with a page of its own.
     if (typeof token !== "string") throw new TidewireError("bad_response", "the server's answer holds no token", true);
-    place.set(JSON.stringify({ token }));
+    place.set(JSON.stringify({ server: base, token }));
     return token;
   };
 }
@@ -79,12 +81,13 @@ export function guestKey(scope: string): string {
   return kept.keyOf("guest", scope);
 }
 
-function read(place: SessionPlace): string | undefined {
+/** The kept token, if it is this server's: no other one ever sees it. */
+function read(place: SessionPlace, base: string): string | undefined {
   try {
     const value: unknown = JSON.parse(place.get() ?? "null");
     if (typeof value !== "object" || value === null) return undefined;
-    const { token } = value as { token?: unknown };
-    return typeof token === "string" ? token : undefined;
+    const { token, server } = value as { token?: unknown; server?: unknown };
+    return typeof token === "string" && server === base ? token : undefined;
   } catch {
     return undefined;
   }

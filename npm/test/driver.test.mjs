@@ -48,7 +48,7 @@ function drive(core, parts = {}) {
     close: () => stored.push("close"),
   };
   const token = parts.token ?? (async () => "token");
-  return new Driver({ core, origin: "http://x", storage, token, event: (event) => told.push(event) });
+  return new Driver({ core, base: "http://x", storage, token, event: (event) => told.push(event) });
 }
 
 test("it polls until a wait, carries effects out in their order, and reports back", async () => {

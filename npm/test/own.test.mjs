@@ -49,7 +49,7 @@ afterEach(() => {
 });
 
 const make = (scope = "scope", token = async (why) => why) =>
-  new OwnConversation({ origin: "https://chat.example", scope, token, online: () => online });
+  new OwnConversation({ base: "https://chat.example", scope, token, online: () => online });
 
 test("it is made once there is a connection, and known from then on without one", async () => {
   const own = make();

@@ -77,7 +77,7 @@ class Page {
     const drive = (storage, restored, event) =>
       new Driver({
         core: createCore({}, restored, mono(), Date.now()),
-        origin: "http://x",
+        base: "http://x",
         storage,
         token: async () => "token",
         event,

@@ -56,7 +56,7 @@ class Page {
     const drive = (storage, restored, event) =>
       new Driver({
         core: createCore({}, restored, this.mono(), Date.now()),
-        origin: "http://x",
+        base: "http://x",
         storage,
         token: async () => "token",
         event,

@@ -26,14 +26,12 @@ impl From<&str> for Cause {
 /// What to look at when a driver could not reach the server.
 fn words(code: &str) -> &'static str {
     match code {
-        "dns" => "the server's name can't be resolved; check the address and the network",
+        "dns" => "the server's name can't be resolved; check the address",
         "refused" => "nothing listens at the server's address; check host and port",
         "unreachable" => "the server can't be reached; check the network",
-        "tls" => "the TLS handshake failed; check the port and the certificate",
-        "bad_answer" => "what answers at this address speaks another protocol; check scheme and port",
-        code if code.starts_with("http_") => {
-            "what answers at this address is no tidewire server; check the path"
-        }
+        "tls" => "the TLS handshake failed; check port and certificate",
+        "bad_answer" => "what answers speaks another protocol; check scheme and port",
+        code if code.starts_with("http_") => "what answers is no tidewire server; check the path",
         _ => "",
     }
 }

@@ -494,13 +494,7 @@ impl Connection {
         let now = cx.now.mono;
         match &self.phase {
             Phase::Token { until, .. } if *until <= now => {
-                self.back_off(
-                    cx,
-                    Cause::new(
-                        "token_timeout",
-                        "no token came in time; see that the token provider always answers",
-                    ),
-                );
+                self.back_off(cx, Cause::new("token_timeout", "no token came in time"));
             }
             Phase::Dialing(attempt) | Phase::Hello(attempt) if attempt.until <= now => {
                 let attempt = *attempt;
@@ -749,9 +743,9 @@ fn checked(token: String) -> Result<String, TokenError> {
     let message = if token.is_empty() {
         "the token is empty"
     } else if token.len() > MAX_TOKEN {
-        "the token is longer than 16,384 bytes; leave out claims that can be looked up"
+        "the token is longer than 16,384 bytes; leave out claims"
     } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        "the token has characters that no token has; bring the JWT alone, without a prefix or line breaks"
+        "the token has characters that no token has; bring the JWT alone"
     } else {
         return Ok(token);
     };
