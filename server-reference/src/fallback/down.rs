@@ -56,14 +56,16 @@ pub(super) async fn down(State(app): State<Arc<App>>, request: Request) -> Resul
 }
 
 fn mode(query: &str) -> Option<Mode> {
-    let value = |name: &str| {
-        query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|pair| pair.0 == name)
-            .map(|pair| pair.1)
-    };
+    let pairs: Vec<(&str, &str)> =
+        query.split('&').map(|pair| pair.split_once('=')).collect::<Option<_>>()?;
+    let known = |name: &str| pairs.iter().filter(|pair| pair.0 == name).count() == 1;
+    // One that is said twice, or that is not one of these, is a mistake of whoever asks.
+    if !pairs.iter().all(|(name, _)| matches!(*name, "mode" | "wait") && known(name)) {
+        return None;
+    }
+    let value = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1);
     match value("mode")? {
+        "stream" if pairs.len() > 1 => None,
         "stream" => Some(Mode::Stream),
         "poll" => {
             let wait = value("wait").map_or(Ok(0), str::parse).ok()?;
@@ -211,6 +213,13 @@ mod tests {
         assert!(matches!(mode("wait=25000&mode=poll"), Some(Mode::Poll(wait)) if wait.as_secs() == 25));
         for query in
             ["", "mode=", "mode=socket", "mode=poll&wait=25001", "mode=poll&wait=-1", "mode=poll&wait="]
+                .into_iter()
+                .chain([
+                    "mode=poll&mode=poll",
+                    "mode=poll&wait=1&wait=1",
+                    "mode=stream&wait=1",
+                    "mode=poll&token=x",
+                ])
         {
             assert!(mode(query).is_none(), "{query}");
         }

@@ -24,7 +24,7 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) process: Process,
     database: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -36,8 +36,20 @@ impl Server {
         dialogs: u32,
         settings: &str,
     ) -> Result<Server, Failure> {
+        Server::start_beside(program, top, dialogs, settings, |_| Ok(())).await
+    }
+
+    /// The same, after `prepare` has put what the settings speak of into its folder.
+    pub(crate) async fn start_beside(
+        program: &Path,
+        top: &Path,
+        dialogs: u32,
+        settings: &str,
+        prepare: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<Server, Failure> {
         std::fs::create_dir_all(top)?;
         let folder = tempfile::tempdir_in(top)?;
+        prepare(folder.path())?;
         let names: Vec<String> = (0..dialogs).map(|n| format!("\"{}\"", dialog(n))).collect();
         let file = format!("public_dialog = [{}]\n{settings}", names.join(", "));
         std::fs::write(folder.path().join("settings.toml"), file)?;
@@ -49,7 +61,12 @@ impl Server {
             .current_dir(folder.path());
         let mut process = Process::start(&mut command)?;
         let address = process.line_after("listening on http://").await?.parse()?;
-        Ok(Server { address, process, database: folder.path().join("bench.db"), _folder: folder })
+        Ok(Server { address, process, database: folder.path().join("bench.db"), folder })
+    }
+
+    /// A file in its folder.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// How many transactions were committed, modulo 2^32; only the difference of two means something.

@@ -2,11 +2,13 @@
 
 use crate::Failure;
 use crate::process::dialog;
+use crate::tables;
 use crate::wire::{Client, connect, id, post, request, token};
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -14,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 /// The attacker's address: 127.0.0.66.
-const FROM: u8 = 66;
+pub(crate) const FROM: u8 = 66;
 /// How many do it at the same time.
 const AT_ONCE: usize = 32;
 /// Pause before the next socket after one that was closed: a flood of the network itself is not what is measured.
@@ -35,6 +37,10 @@ pub(crate) enum Attack {
     EmptyFragments,
     Renewals,
     GuestsAndDialogs,
+    TableScans,
+    TableFilters,
+    TableRows,
+    TableUnindexed,
 }
 
 /// What the attacker saw.
@@ -49,7 +55,7 @@ pub(crate) struct Seen {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Attack; 10] = [
+    pub(crate) const ALL: [Attack; 14] = [
         Attack::OpenHttp,
         Attack::Upgrades,
         Attack::SlowBodies,
@@ -60,6 +66,10 @@ impl Attack {
         Attack::EmptyFragments,
         Attack::Renewals,
         Attack::GuestsAndDialogs,
+        Attack::TableScans,
+        Attack::TableFilters,
+        Attack::TableRows,
+        Attack::TableUnindexed,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -74,7 +84,17 @@ impl Attack {
             Attack::EmptyFragments => "empty-fragments",
             Attack::Renewals => "renewals",
             Attack::GuestsAndDialogs => "guests-and-dialogs",
+            Attack::TableScans => "table-scans",
+            Attack::TableFilters => "table-filters",
+            Attack::TableRows => "table-rows",
+            Attack::TableUnindexed => "table-unindexed",
         }
+    }
+
+    /// Whether it is live tables that it is about.
+    pub(crate) fn is_about_tables(self) -> bool {
+        use Attack::{TableFilters, TableRows, TableScans, TableUnindexed};
+        matches!(self, TableScans | TableFilters | TableRows | TableUnindexed)
     }
 
     pub(crate) fn named(name: &str) -> Option<Attack> {
@@ -97,8 +117,13 @@ pub(crate) async fn prepare(attack: Attack, address: SocketAddr) -> Result<(), F
     Ok(())
 }
 
-/// Attacks for this time.
-pub(crate) async fn run(attack: Attack, address: SocketAddr, time: Duration) -> Result<Seen, Failure> {
+/// Attacks for this time. `app` is the application's database, for an attack that needs it to be written.
+pub(crate) async fn run(
+    attack: Attack,
+    address: SocketAddr,
+    time: Duration,
+    app: &Path,
+) -> Result<Seen, Failure> {
     let until = Instant::now() + time;
     let ch = format!("dialog:{}", dialog(0));
     match attack {
@@ -144,6 +169,10 @@ pub(crate) async fn run(attack: Attack, address: SocketAddr, time: Duration) -> 
             pipelined(address, until, request("/v1/guest", Some(token), "", "")).await
         }
         Attack::GuestsAndDialogs => guests(address, until).await,
+        Attack::TableScans => tables::scans(address, until).await,
+        Attack::TableFilters => tables::filters(address, until, app).await,
+        Attack::TableRows => tables::wide_rows(address, until).await,
+        Attack::TableUnindexed => tables::unindexed(address, until).await,
     }
 }
 
@@ -152,7 +181,7 @@ fn head(path: &str, length: usize, more: &str) -> String {
 }
 
 /// Notes the first end.
-fn end(seen: &mut Seen, ended: &str, begun: Instant) {
+pub(crate) fn end(seen: &mut Seen, ended: &str, begun: Instant) {
     if seen.after_ms.is_none() {
         seen.ended = ended.to_owned();
         seen.after_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));

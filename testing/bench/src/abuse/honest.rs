@@ -20,6 +20,8 @@ pub(crate) struct Honest {
     address: SocketAddr,
     writers: Vec<Client>,
     arrived: u8,
+    /// Whether those who come ask for a table's rows.
+    of_tables: bool,
 }
 
 /// What they noticed.
@@ -31,7 +33,7 @@ pub(crate) struct Noticed {
 }
 
 impl Noticed {
-    /// In how many ms 99 of 100 messages were acknowledged.
+    /// In how many ms 99 of 100 messages were acknowledged, and subscriptions to tables live.
     pub(crate) fn p99_ms(&self) -> f64 {
         let mut waits = self.waits.clone();
         waits.sort_unstable();
@@ -42,13 +44,13 @@ impl Noticed {
 
 impl Honest {
     /// Each from an address of its own.
-    pub(crate) async fn connect(address: SocketAddr) -> Result<Honest, Failure> {
+    pub(crate) async fn connect(address: SocketAddr, of_tables: bool) -> Result<Honest, Failure> {
         let mut writers = Vec::new();
         for n in 0..WRITERS {
             let subs = json!([{"ch": format!("dialog:{}", dialog(0)), "tail": 0}]);
             writers.push(Client::welcome(address, 2 + n, &format!("honest-{n}"), subs).await?);
         }
-        Ok(Honest { address, writers, arrived: 0 })
+        Ok(Honest { address, writers, arrived: 0, of_tables })
     }
 
     /// Lets them write for this time.
@@ -64,7 +66,19 @@ impl Honest {
             let (address, number) = (self.address, self.arrived);
             self.arrived = (self.arrived + 1) % 100;
             let came = Client::welcome(address, 100 + number, &format!("guest-{number}"), json!([])).await;
-            noticed.refused += u32::from(came.is_err());
+            let Ok(mut came) = came else {
+                noticed.refused += 1;
+                continue;
+            };
+            if self.of_tables {
+                let begun = Instant::now();
+                came.send(&json!({"t": "tbl.sub", "sid": "s", "table": "small", "filter": "id=eq.1"}))
+                    .await?;
+                match came.until("tbl.live").await {
+                    Ok(_) => noticed.waits.push(begun.elapsed()),
+                    Err(_) => noticed.refused += 1,
+                }
+            }
         }
         while let Some(done) = tasks.join_next().await {
             let (writer, mut waits) = done??;

@@ -6,6 +6,7 @@ mod honest;
 #[path = "../process.rs"]
 #[allow(dead_code)]
 mod process;
+mod tables;
 mod wire;
 
 use attacks::{Attack, Seen};
@@ -59,6 +60,9 @@ struct Args {
     /// See above
     #[arg(long, hide = true)]
     against: Option<SocketAddr>,
+    /// The application's database, for the attacker
+    #[arg(long, hide = true, default_value = "")]
+    app: PathBuf,
 }
 
 /// What an attack came to.
@@ -78,7 +82,7 @@ fn main() -> ExitCode {
     // One thread: an attacker has a machine of its own, and must not take ours away from the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(Failure::from).and_then(|runtime| match (&args.attack, args.against) {
-        (Some(name), Some(address)) => runtime.block_on(attack(name, address, args.seconds)).map(|()| true),
+        (Some(name), Some(address)) => runtime.block_on(attack(name, address, &args)).map(|()| true),
         _ => runtime.block_on(battery(&args)),
     });
     match result {
@@ -92,9 +96,9 @@ fn main() -> ExitCode {
 }
 
 /// The attacker's process: what it saw is its one line.
-async fn attack(name: &str, address: SocketAddr, seconds: u32) -> Result<(), Failure> {
+async fn attack(name: &str, address: SocketAddr, args: &Args) -> Result<(), Failure> {
     let attack = Attack::named(name).ok_or("no such attack")?;
-    let seen = attacks::run(attack, address, Duration::from_secs(seconds.into())).await?;
+    let seen = attacks::run(attack, address, Duration::from_secs(args.seconds.into()), &args.app).await?;
     println!("{}", serde_json::to_string(&seen)?);
     Ok(())
 }
@@ -153,10 +157,16 @@ impl Outcome {
 async fn measure(args: &Args, attack: Attack) -> Result<Outcome, Failure> {
     let program = args.server.clone().ok_or("run it by cargo xtask bench abuse")?;
     let folder = args.folder.clone().ok_or("run it by cargo xtask bench abuse")?;
-    let server = Server::start(&program, &folder, 1, SETTINGS).await?;
+    let about_tables = attack.is_about_tables();
+    let settings = if about_tables { [SETTINGS, tables::SETTINGS].concat() } else { SETTINGS.to_owned() };
+    let server = Server::start_beside(&program, &folder, 1, &settings, |folder| match about_tables {
+        true => tables::prepare(folder, attack == Attack::TableScans, attack == Attack::TableRows),
+        false => Ok(()),
+    })
+    .await?;
     let time = Duration::from_secs(args.seconds.into());
     attacks::prepare(attack, server.address).await?;
-    let mut honest = Honest::connect(server.address).await?;
+    let mut honest = Honest::connect(server.address, about_tables).await?;
     // Caches fill, whoever comes.
     honest.write(Duration::from_secs(1)).await?;
     let quiet = honest.write(time).await?;
@@ -167,7 +177,9 @@ async fn measure(args: &Args, attack: Attack) -> Result<Outcome, Failure> {
             .args(["-n", "19"])
             .arg(std::env::current_exe()?)
             .args(["--attack", attack.name(), "--against", &server.address.to_string()])
-            .args(["--seconds", &args.seconds.to_string()]),
+            .args(["--seconds", &args.seconds.to_string()])
+            .arg("--app")
+            .arg(server.beside("app.db")),
     )?;
     let under = honest.write(time).await?;
     let grown = server.process.memory()?.most.saturating_sub(idle.now);
