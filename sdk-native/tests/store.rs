@@ -114,20 +114,34 @@ fn a_store_of_a_newer_version_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_store_of_an_earlier_version_is_taken_over() {
-    let folder = TempDir::new().expect("a folder");
-    in_folder(folder.path()).expect("opens").apply(&[put_op("a", "1")]);
-    let db = rusqlite::Connection::open(folder.path().join("tidewire.db")).expect("opens");
-    // What format 1 had.
-    db.execute_batch("DROP TABLE tables; PRAGMA user_version = 1").expect("written");
-    db.close().expect("closed");
-    let mut store = in_folder(folder.path()).expect("taken over");
-    assert_eq!(holds(&store), ops(&["1"]));
-    let put = StoreChange::PutTable { name: String::from("t"), record: Message(String::from("r")) };
-    assert_eq!(store.apply(&[put]), [Ok(())]);
-    drop(store);
-    let kept = holds(&in_folder(folder.path()).expect("opens")).tables;
-    assert_eq!(kept, [(String::from("t"), String::from("r"))]);
+fn a_store_of_any_earlier_version_is_taken_over() {
+    // What each format lacks of the next one.
+    for earlier in [
+        "DROP TABLE tables; ALTER TABLE channels DROP COLUMN runs; PRAGMA user_version = 1",
+        "ALTER TABLE channels DROP COLUMN runs; PRAGMA user_version = 2",
+    ] {
+        let folder = TempDir::new().expect("a folder");
+        in_folder(folder.path()).expect("opens").apply(&[put_op("a", "1")]);
+        let db = rusqlite::Connection::open(folder.path().join("tidewire.db")).expect("opens");
+        db.execute_batch(earlier).expect("written");
+        db.close().expect("closed");
+        let mut store = in_folder(folder.path()).expect("taken over");
+        assert_eq!(holds(&store), ops(&["1"]));
+        let table = StoreChange::PutTable { name: String::from("t"), record: Message(String::from("r")) };
+        let events = StoreChange::PutEvents {
+            channel: String::from("c"),
+            epoch: String::from("e1"),
+            cursor: 1,
+            events: vec![(1, message("one"))],
+            runs: message("[]"),
+            trim_below: 1,
+        };
+        assert_eq!(store.apply(&[table, events]), [Ok(()), Ok(())]);
+        drop(store);
+        let kept = holds(&in_folder(folder.path()).expect("opens"));
+        assert_eq!(kept.tables, [(String::from("t"), String::from("r"))]);
+        assert_eq!((kept.channels[0].cursor, kept.channels[0].runs.as_str()), (1, "[]"));
+    }
 }
 
 #[test]

@@ -33,16 +33,16 @@ fn counting(
 #[tokio::test]
 async fn an_expired_token_is_renewed_unnoticed() {
     let fake = Fake::start().await;
-    let (provider, calls) = counting(|call, renew| Ok(format!("token {call} {renew}")));
+    let (provider, calls) = counting(|call, renew| Ok(format!("token-{call}-{renew}")));
     let client = connect(&fake, provider).await;
     let dialog = client.dialog("demo").expect("opened");
     let sent = dialog.send("hello").expect("taken");
     let mut session = fake.session().await;
-    assert_eq!(session.receive("hello").await["token"], "token 1 false");
+    assert_eq!(session.receive("hello").await["token"], "token-1-false");
     session.send(&json!({"t": "error", "code": "token_expired", "message": "expired"})).await;
     session.close(4020).await;
     let (mut session, hello) = fake.welcomed().await;
-    assert_eq!(hello["token"], "token 2 true");
+    assert_eq!(hello["token"], "token-2-true");
     session.empty("dialog:demo").await;
     let op = session.receive("op").await;
     session.send(&json!({"t": "ok", "id": op["id"], "ch": "dialog:demo", "offset": 1, "at": 1})).await;
