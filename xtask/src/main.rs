@@ -45,7 +45,8 @@ cargo xtask COMMAND
            --seed K        one seed alone; --trace prints all that happens
            --script FILE   a script, as a failing seed prints it
            --tables        scenarios of live tables instead
-           --planted       plant bugs and see that each is found; --only PART of a name
+           --planted       plant bugs and see that each is found within 1,000 seeds; --only PART of a name, which may
+                           be given several times
            --json          the figures as one JSON object
   help     this text
 

@@ -34,12 +34,12 @@ pub(crate) fn build() -> Result<PathBuf, String> {
 
 /// Plants each bug in a copy of the sources and has the simulator look for it.
 fn planted(rest: &[&str]) -> Result<(), String> {
-    let (mut json, mut only) = (false, None);
+    let (mut json, mut only) = (false, Vec::new());
     let mut left = rest.iter();
     while let Some(argument) = left.next() {
         match *argument {
             "--json" => json = true,
-            "--only" => only = Some(*left.next().ok_or("--only wants a part of a bug's name")?),
+            "--only" => only.push(*left.next().ok_or("--only wants a part of a bug's name")?),
             other => return Err(crate::unknown(other)),
         }
     }
@@ -47,8 +47,10 @@ fn planted(rest: &[&str]) -> Result<(), String> {
         progress::step_aside();
     }
     let garden = Garden::lay()?;
-    let chosen: Vec<&Planted> =
-        PANEL.iter().filter(|bug| only.is_none_or(|only| bug.name.contains(only))).collect();
+    let chosen: Vec<&Planted> = PANEL
+        .iter()
+        .filter(|bug| only.is_empty() || only.iter().any(|part| bug.name.contains(part)))
+        .collect();
     let mut missed = Vec::new();
     for bug in &chosen {
         let started = Instant::now();
