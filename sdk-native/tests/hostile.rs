@@ -24,7 +24,7 @@ async fn what_is_no_frame_costs_the_connection_and_nothing_else() {
     let client = client(&fake, eager()).await;
     let dialog = client.dialog("demo").expect("opened");
     let sent = dialog.send("hello").expect("taken");
-    for garbage in ["", "{", "[[", "null", "{\"t\":7}", "[{\"t\":\"event\"}]", "\u{0}\u{FFFF}"] {
+    for garbage in ["", "{", "[[", "null", "{\"t\":7}", "[{\"t\":\"ok\"}]", "\u{0}\u{FFFF}"] {
         let (mut session, _) = fake.welcomed().await;
         session.text(garbage).await;
         session.closed().await;
