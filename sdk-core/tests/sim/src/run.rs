@@ -187,7 +187,7 @@ fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
     if world.script.world.answers
         && let Some(channel) = world.server.unanswered().first()
     {
-        world.watch.broken("L6", format!("a message in {channel} got no answer"));
+        world.watch.broken("L8", format!("a message in {channel} got no answer"));
     }
     // A connection that nobody uses keeps its seat for a while, so everybody needs one to spare.
     let crowded = world.script.world.seats <= world.devices.len();
