@@ -49,6 +49,11 @@ impl Disk {
         self.ops.contains_key(id)
     }
 
+    /// Whether it knows that the op failed.
+    pub(crate) fn has_failed(&self, id: &str) -> bool {
+        self.ops.get(id).is_some_and(|record| record.contains(",\"failed\":\""))
+    }
+
     /// The cursor that a restart begins with.
     pub(crate) fn cursor(&self, channel: &str) -> Option<(&str, u64)> {
         self.channels.get(channel).map(|kept| (kept.epoch.as_str(), kept.cursor))

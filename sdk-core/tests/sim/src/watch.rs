@@ -200,6 +200,18 @@ impl Watch {
             device.person.failed.remove(&id);
         }
         device.person.unsaved.clear();
+        self.forgets_failures(device);
+    }
+
+    /// What was told as failed, without the disk knowing yet, waits again for whoever starts from the disk, and is sent again.
+    fn forgets_failures(&mut self, device: &mut Device) {
+        let (disk, failed) = (&device.disk, &mut device.person.failed);
+        let forgotten: Vec<String> =
+            failed.iter().filter(|id| disk.has_op(id) && !disk.has_failed(id)).cloned().collect();
+        for id in forgotten {
+            failed.remove(&id);
+            self.retried(&format!("u{}", device.number), &id);
+        }
     }
 
     /// A new tab leads: what the old one had in memory only is submitted again, but for what means nothing later.
@@ -228,6 +240,7 @@ impl Watch {
             device.person.open.remove(&id);
             device.person.failed.remove(&id);
         }
+        self.forgets_failures(device);
         self.mark("handover_of_tabs");
     }
 
