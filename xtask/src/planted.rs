@@ -31,7 +31,6 @@ const STORE: &str = "sdk-core/src/client/store.rs";
 const CONNECTION: &str = "sdk-core/src/link/connection.rs";
 const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
 const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
-const CHANNELS: &str = "sdk-core/src/client/channels.rs";
 const CLIENT: &str = "sdk-core/src/client/mod.rs";
 const ANSWERS: &str = "server-core/src/answers.rs";
 const OPS: &str = "server-core/src/log/ops.rs";
@@ -277,10 +276,10 @@ pub(crate) const PANEL: &[Planted] = &[
         "drop(codes::BLOCKED);",
     ),
     bug(
-        "rows of a start don't say what they wait for",
-        CHANNELS,
-        "        self.held = None;\n        let cached",
-        "        let cached",
+        "what stood behind a discarded message goes on saying that it is blocked",
+        OUTBOX,
+        "        let entry = self.entries.remove(at);\n        self.version += 1;",
+        "        let entry = self.entries.remove(at);",
     ),
     bug(
         "a dialog is called live although its connection is gone",
@@ -313,10 +312,10 @@ pub(crate) const PANEL: &[Planted] = &[
         "self.entries.iter().rposition(|other| other.seq > entry.seq).map_or(0, |at| at + 1);",
     ),
     bug(
-        "retention forgets where it stopped",
-        SERVER_CHANNEL,
-        "state.floor = state.floor.max(floor);",
-        "drop(floor);",
+        "a reconnect asks without its cursor",
+        CHANNEL,
+        "want: Want { cursor: self.cursor.clone(), tail }",
+        "want: Want { cursor: None, tail }",
     ),
     table(
         "a new snapshot leaves the old cursor",

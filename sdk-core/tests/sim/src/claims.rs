@@ -28,7 +28,11 @@ impl Watch {
             failed |= row.state == RowState::Failed;
             let waits = matches!(row.state, RowState::Queued | RowState::Saving);
             let blocked = row.code.as_deref() == Some("blocked");
-            // The server says `blocked` too, of an op that comes before the one it waits for.
+            // The server says `blocked` too, of an op that came before the one that it names, and with a time.
+            if blocked && !failed && row.retry_at.is_none() {
+                return self
+                    .broken("rows", format!("u{device}: {} says that it is blocked, by nothing", row.id));
+            }
             if waits && failed && !blocked {
                 return self.broken(
                     "rows",

@@ -4,6 +4,9 @@
 use crate::run::run_of;
 use crate::server::Logged;
 
+/// No answer takes longer while all is well: sixty words, and a commit for each.
+const LONGEST_MS: u64 = 40_000;
+
 /// One channel's log as it was read so far.
 #[derive(Debug, Default)]
 pub(crate) struct LogWatch {
@@ -13,6 +16,8 @@ pub(crate) struct LogWatch {
     asked: bool,
     /// The answer under way.
     open: Option<String>,
+    /// When it began.
+    opened_at: u64,
     /// What stood before was not read: a first start or end may belong to it.
     blind: bool,
 }
@@ -25,7 +30,7 @@ impl LogWatch {
 
     /// The log begins again after `floor`, with events before it that nobody read.
     pub(crate) fn begins_after(&mut self, floor: u64) {
-        *self = LogWatch { seen: floor, asked: true, open: None, blind: floor > 0 };
+        *self = LogWatch { seen: floor, asked: true, blind: floor > 0, ..LogWatch::default() };
     }
 
     /// Whether a message waits for an answer that nobody began.
@@ -33,8 +38,13 @@ impl LogWatch {
         self.asked && self.open.is_none() && !self.blind
     }
 
+    /// The answer that has been under way for longer than any takes.
+    pub(crate) fn overdue(&self, now: u64) -> Option<&str> {
+        self.open.as_deref().filter(|_| now > self.opened_at + LONGEST_MS)
+    }
+
     /// Reads on; what must not be, if there is such a thing.
-    pub(crate) fn read(&mut self, event: &Logged) -> Option<String> {
+    pub(crate) fn read(&mut self, event: &Logged, now: u64) -> Option<String> {
         self.seen = event.offset;
         match event.kind.as_str() {
             "message" => {
@@ -43,7 +53,7 @@ impl LogWatch {
             }
             "answer.start" => {
                 let run = run_of(&event.body);
-                self.blind = false;
+                (self.blind, self.opened_at) = (false, now);
                 let asked = std::mem::replace(&mut self.asked, false);
                 match self.open.replace(run.clone()) {
                     Some(other) if other == run => Some(format!("answer {run} began twice")),

@@ -176,6 +176,7 @@ pub(crate) struct Server {
     disk: Option<(Disk, u64)>,
     dice: Dice,
     logs: [LogWatch; 2],
+    now: u64,
     /// What must not be, found in the log.
     pub(crate) found: Vec<(&'static str, String)>,
 }
@@ -213,6 +214,7 @@ impl Server {
             disk: None,
             dice: Dice::new(seed),
             logs: Default::default(),
+            now: 0,
             found: Vec::new(),
         })
     }
@@ -373,6 +375,7 @@ impl Server {
 
     /// Commits what was handed in and tells of it.
     pub(crate) fn commit(&mut self, now: u64) -> rusqlite::Result<()> {
+        self.now = now;
         let Some(life) = &self.life else { return Ok(()) };
         let (mut writes, mut dones, mut barred) = (Vec::new(), Vec::new(), Vec::new());
         for one in std::mem::take(&mut *lock(&life.inbox.handed_in)) {
@@ -421,7 +424,8 @@ impl Server {
                 };
                 let before = watch.seen();
                 for event in events.iter().filter_map(|(_, frame)| logged(frame)) {
-                    self.found.extend(watch.read(&event).map(|how| ("S19", format!("{name}: {how}"))));
+                    self.found
+                        .extend(watch.read(&event, self.now).map(|how| ("S19", format!("{name}: {how}"))));
                 }
                 if watch.seen() == before {
                     break;
@@ -429,6 +433,11 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    /// Answers that have been under way for longer than any takes.
+    pub(crate) fn overdue(&self, now: u64) -> Vec<&str> {
+        self.logs.iter().filter_map(|watch| watch.overdue(now)).collect()
     }
 
     /// The channels in which a message waits for an answer that nobody began.
