@@ -3,7 +3,7 @@
 use super::pages::{Pages, TooGreat};
 use super::shape::{Narrow, Shape};
 use super::state::{Phase, Refusal, State};
-use super::{Cell, Snapshot, SourceError, Tables};
+use super::{Cell, Schema, Snapshot, SourceError, Tables};
 use crate::sync::lock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +50,12 @@ pub struct WantedSnapshot {
 }
 
 impl WantedSnapshot {
+    /// Whether the rows of a table with this schema can be an answer. If not, the table was another one when the question was asked,
+    /// or the source has yet to be told of a change: the answer is [`SourceError::Unavailable`], and the question comes again.
+    pub fn is_of(&self, schema: &Schema) -> bool {
+        *self.shape.schema == *schema
+    }
+
     /// Whether a row is wanted. Rows beyond these may be in the answer too, but count for nothing.
     pub fn keeps(&self, row: &[Cell]) -> bool {
         self.shape.row_belongs(row)

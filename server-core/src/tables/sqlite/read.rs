@@ -209,6 +209,9 @@ pub fn snapshot(
     pause: &mut dyn FnMut() -> Result<(), SourceError>,
 ) -> Result<Snapshot, SourceError> {
     let Some(table) = tables.get(wanted.table) else { return Err(SourceError::Unavailable) };
+    if !wanted.is_of(&table.schema) {
+        return Err(SourceError::Unavailable);
+    }
     match rows(connection, table, wanted, pause) {
         Ok(snapshot) => Ok(snapshot),
         Err(NoRows::Said(error)) => Err(error),

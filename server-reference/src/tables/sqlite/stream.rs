@@ -197,12 +197,13 @@ impl Stream {
     }
 
     fn reshape(&mut self, now: Vec<Described>) {
+        // First who answers: whoever is told that a table is another one asks for its rows at once.
+        lock(&self.described).clone_from(&now);
         for (table, (now, before)) in now.iter().zip(&self.opened.described).enumerate() {
             if now.schema != before.schema {
                 self.tables.reshape(table, now.schema.clone());
             }
         }
-        lock(&self.described).clone_from(&now);
         self.opened.described = now;
     }
 
