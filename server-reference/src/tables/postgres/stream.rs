@@ -290,7 +290,7 @@ impl Stream {
         }
         self.retry = RETRY.0;
         let assembler = Assembler::new(shapes.clone(), near_xid, self.settings.commit_bytes);
-        let unseen = unseen::unseen(&control, near_xid).await.map_err(SetupError::from)?;
+        let unseen = super::unseen::unseen(&control, near_xid).await.map_err(SetupError::from)?;
         // It may have nothing to do for long.
         control.batch_execute("set idle_session_timeout = 0").await.map_err(SetupError::from)?;
         let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
