@@ -233,7 +233,7 @@ impl World {
         self.unpublished.clear();
         self.source.position += 10;
         self.remember();
-        self.tables.restart(&format!("e{}", self.epoch), self.source.position);
+        self.tables.restart(&format!("e{}", self.epoch), self.source.position, &[]);
     }
 }
 

@@ -250,7 +250,7 @@ fn a_subscription_that_cannot_go_on_is_told_why() {
     assert_eq!(
         after(limits(), |tables, source| {
             source.position = 5;
-            tables.restart("e2", 5);
+            tables.restart("e2", 5, &[]);
         }),
         "epoch"
     );
@@ -338,7 +338,7 @@ fn the_same_source_coming_back_changes_nothing() {
     let commit = source.next_commit();
     tables.publish(commit.clone());
     ada.next("tbl.tx");
-    tables.restart("e1", tables.oldest());
+    tables.restart("e1", tables.oldest(), &[]);
     tables.publish(commit);
     assert!(ada.heard_nothing());
 }
@@ -424,4 +424,82 @@ fn a_second_subscription_of_one_name_takes_the_place_of_the_first() {
     assert_eq!(ada.next("tbl.tx")["txs"][0][2][0]["row"][0], "2");
     assert!(ada.heard_nothing());
     assert_eq!(tables.counts().groups, 1);
+}
+
+/// Rows as a snapshot of PostgreSQL gives them that was taken while transaction `running` was running,
+/// of `next - 1` in all.
+fn seen_while(running: &[u64], next: u64, rows: Vec<tidewire_server_core::tables::Row>) -> Snapshot {
+    let xmin = running.first().copied().unwrap_or(next);
+    Snapshot { rows, seen: Seen::Transactions { xmin, xmax: next, running: running.to_vec(), until: 1_000 } }
+}
+
+fn wanted(tables: &Tables) -> u64 {
+    let [Wanted::Snapshot(wanted)] = &tables.take_wanted()[..] else { panic!("one snapshot") };
+    wanted.id
+}
+
+#[test]
+fn what_was_committed_before_the_source_began_and_is_not_seen_yet_is_waited_for() {
+    for (running, next) in [(vec![3], 5), (vec![], 3)] {
+        let tables = tables();
+        let rig = rig(&tables);
+        tables.restart("e2", 30, &[3, 4]);
+        let (mut ada, mut view) = (welcome(&rig, "ada"), View::default());
+        ada.send(&rig, &sub(""));
+        // Number 3 was committed before, and is never told; number 4 was still running, and is told.
+        tables.answered(wanted(&tables), Ok(seen_while(&running, next, vec![row(1, 7, "a", "before")])));
+        assert!(ada.heard_nothing(), "a snapshot without number 3");
+        let mut source = Source::new(&tables);
+        source.position = 30;
+        source.put(row(4, 7, "a", "told"));
+        tables.publish(source.next_commit());
+        let rows = vec![row(1, 7, "a", "before"), row(3, 7, "a", "not told")];
+        tables.answered(wanted(&tables), Ok(seen_while(&[4], 5, rows)));
+        tables.advance(1_000);
+        fold(&mut ada, &mut view);
+        assert!(view.feed.is_some());
+        let keys: Vec<&String> = view.rows.keys().collect();
+        assert_eq!(keys, ["[\"1\"]", "[\"3\"]", "[\"4\"]"]);
+    }
+}
+
+#[test]
+fn while_what_is_not_told_is_not_seen_the_table_is_unavailable() {
+    let tables = tables();
+    let rig = rig(&tables);
+    tables.restart("e2", 30, &[3]);
+    let mut ada = welcome(&rig, "ada");
+    ada.send(&rig, &sub(""));
+    for _ in 0..3 {
+        tables.answered(wanted(&tables), Ok(seen_while(&[3], 5, Vec::new())));
+    }
+    let error = ada.next("tbl.err");
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("table_unavailable"), &json!(true)));
+    ada.send(&rig, &sub(""));
+    tables.answered(wanted(&tables), Ok(seen_while(&[], 5, Vec::new())));
+    assert_eq!(ada.next("tbl.ok")["mode"], "snapshot");
+}
+
+#[test]
+fn a_commit_that_left_the_log_before_snapshots_see_it_is_waited_for() {
+    let tables = tables_with(&all(), TableLimits { log_commits: 1, ..TableLimits::default() });
+    let (rig, mut source) = (rig(&tables), Source::new(&tables));
+    for id in 1..=3 {
+        source.put(row(id, 7, "a", "b")).commit();
+    }
+    let (mut ada, mut bob) = (welcome(&rig, "ada"), welcome(&rig, "bob"));
+    ada.send(&rig, &sub(""));
+    let first = wanted(&tables);
+    bob.send(&rig, &sub("room=eq.7"));
+    let second = wanted(&tables);
+    let rows = |ids: &[i64]| ids.iter().map(|id| row(*id, 7, "a", "b")).collect::<Vec<_>>();
+    // The one that was asked for later was taken later, and is here earlier.
+    tables.answered(second, Ok(seen_while(&[], 4, rows(&[1, 2, 3]))));
+    assert_eq!(bob.next("tbl.ok")["rows"].as_array().map(Vec::len), Some(3));
+    tables.answered(first, Ok(seen_while(&[1], 4, rows(&[2, 3]))));
+    assert!(ada.heard_nothing(), "number 1 is neither in the snapshot nor in the log");
+    tables.answered(wanted(&tables), Ok(seen_while(&[3], 4, rows(&[1, 2]))));
+    assert_eq!(ada.next("tbl.ok")["rows"].as_array().map(Vec::len), Some(2));
+    tables.advance(1_000);
+    assert_eq!(ada.next("tbl.tx")["txs"][0][2][0]["row"][0], "3");
 }

@@ -89,7 +89,7 @@ impl World {
             ],
         };
         let tables = Arc::new(Tables::new(vec![config], TableLimits::default(), Arc::new(|| ())).unwrap());
-        tables.restart("e", 0);
+        tables.restart("e", 0, &[]);
         let rig = rig::tables::rig(&tables);
         let mut followers: Vec<Follower> = filters
             .iter()

@@ -95,7 +95,11 @@ impl Tables {
 
     /// The source begins, or begins anew, at a position: nothing before it can be gone on from, and nothing of another epoch. Called
     /// again with the same epoch and where it stands, as after a new connection to the same database, it changes nothing.
-    pub fn restart(&self, epoch: &str, position: u64) {
+    ///
+    /// `unseen` are the numbers of transactions that may have been committed at or before the position
+    /// ([`Commit::xid`]) and that snapshots may not contain yet. They are not told, so a snapshot
+    /// without one of them is not given to anybody.
+    pub fn restart(&self, epoch: &str, position: u64, unseen: &[u64]) {
         let mut state = lock(&self.state);
         if state.epoch.as_deref() == Some(epoch) && position <= state.head && position >= state.ring.floor() {
             return;
@@ -105,7 +109,7 @@ impl Tables {
         }
         state.epoch = Some(epoch.to_owned());
         state.head = position;
-        state.ring.restart(position);
+        state.ring.restart(position, unseen);
         for table in &mut state.tables {
             table.floor = 0;
         }

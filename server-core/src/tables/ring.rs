@@ -1,9 +1,12 @@
 //! The newest commits, which all subscriptions share: who fell behind, or comes back, reads them from here.
 
 use super::{Cell, Change, Commit, Seen};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tidewire_core::Time;
+
+/// Most transactions that are remembered because a snapshot may lack them.
+const MOST_UNSEEN: usize = 100_000;
 
 /// A commit among the newest.
 #[derive(Debug)]
@@ -32,6 +35,9 @@ pub(super) struct Ring {
     bytes: usize,
     /// Every commit after this position is here.
     floor: u64,
+    /// Transactions that may have been committed up to there, and that no snapshot may have seen yet.
+    /// A database logs a commit before it shows it, long before if it waits for a standby.
+    unseen: BTreeSet<u64>,
     most_commits: usize,
     most_bytes: usize,
     most_ms: u64,
@@ -39,15 +45,17 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(most_commits: usize, most_bytes: usize, most_ms: u64) -> Ring {
-        let (commits, by_tx) = (VecDeque::new(), BTreeMap::new());
-        Ring { commits, by_tx, bytes: 0, floor: 0, most_commits, most_bytes, most_ms }
+        let (commits, by_tx, unseen) = (VecDeque::new(), BTreeMap::new(), BTreeSet::new());
+        Ring { commits, by_tx, bytes: 0, floor: 0, unseen, most_commits, most_bytes, most_ms }
     }
 
-    /// Begins anew at a position.
-    pub(super) fn restart(&mut self, position: u64) {
+    /// Begins anew at a position. Of what was committed up to there, snapshots may lack these
+    /// transactions.
+    pub(super) fn restart(&mut self, position: u64, unseen: &[u64]) {
         self.commits.clear();
         self.by_tx.clear();
         (self.bytes, self.floor) = (0, position);
+        self.unseen = unseen.iter().copied().collect();
     }
 
     pub(super) fn floor(&self) -> u64 {
@@ -67,6 +75,9 @@ impl Ring {
         let bytes = size(&commit);
         self.bytes += bytes;
         self.by_tx.insert(commit.tx.clone(), commit.position);
+        if let Some(xid) = commit.xid {
+            self.unseen.remove(&xid);
+        }
         let logged = Arc::new(Logged { commit, number, before, bytes, at: now });
         self.commits.push_back(logged.clone());
         self.trim(now);
@@ -86,6 +97,28 @@ impl Ring {
             if self.by_tx.get(&first.commit.tx) == Some(&first.commit.position) {
                 self.by_tx.remove(&first.commit.tx);
             }
+            self.unseen.extend(first.commit.xid);
+            if self.unseen.len() > MOST_UNSEEN {
+                self.unseen.pop_first();
+            }
+        }
+    }
+
+    /// Whether something is missing in a snapshot that the log does not bring either.
+    pub(super) fn is_missed(&self, seen: &Seen) -> bool {
+        match seen {
+            Seen::UpTo(_) => false,
+            Seen::Transactions { xmax, running, .. } => {
+                self.unseen.range(*xmax..).next().is_some()
+                    || running.iter().any(|xid| self.unseen.contains(xid))
+            }
+        }
+    }
+
+    /// No snapshot that is still to come was taken before this one.
+    pub(super) fn saw(&mut self, seen: &Seen) {
+        if let Seen::Transactions { xmin, .. } = seen {
+            self.unseen = self.unseen.split_off(xmin);
         }
     }
 

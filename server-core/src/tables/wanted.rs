@@ -209,7 +209,12 @@ impl Tables {
         let cut = state.tables.get(shape.table).map_or(0, |table| table.floor);
         // What was trimmed meanwhile may have been missing in the snapshot.
         let known = if pages.seen.is_position() { applied } else { head };
-        if state.ring.floor() > known || cut > applied {
+        let missed = state.ring.is_missed(&pages.seen);
+        // Others that were asked for may be older than this one.
+        if !state.pending.values().any(|pending| matches!(pending, Pending::Snapshot { .. })) {
+            state.ring.saw(&pages.seen);
+        }
+        if missed || state.ring.floor() > known || cut > applied {
             if tries >= TRIES {
                 return state.refuse_waiters(group, &unavailable());
             }

@@ -36,7 +36,7 @@ pub fn config(access: &[(UserKind, &str)]) -> TableConfig {
 
 pub fn tables_with(access: &[(UserKind, &str)], limits: TableLimits) -> Arc<Tables> {
     let tables = Arc::new(Tables::new(vec![config(access)], limits, Arc::new(|| ())).unwrap());
-    tables.restart("e1", 0);
+    tables.restart("e1", 0, &[]);
     tables
 }
 

@@ -309,7 +309,7 @@ fn size(row: Option<&Row>) -> usize {
 
 /// The whole number of a transaction from its low half: of all with that half the one next to a number that is near. Numbers in
 /// use are never further apart than half the range of the half ("Preventing Transaction ID Wraparound Failures").
-fn extended(near: u64, low: u32) -> u64 {
+pub(super) fn extended(near: u64, low: u32) -> u64 {
     let half = u32::try_from(near & u64::from(u32::MAX)).unwrap_or(0);
     let step = low.wrapping_sub(half).cast_signed();
     near.saturating_add_signed(i64::from(step))

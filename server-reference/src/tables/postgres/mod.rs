@@ -24,6 +24,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unseen;
 
 pub use assemble::{AssembleError, Shape};
 pub use check::SetupError;

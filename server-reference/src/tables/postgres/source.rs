@@ -41,6 +41,7 @@ pub struct Source {
     shapes: Vec<Shape>,
     epoch: String,
     from: u64,
+    unseen: Vec<u64>,
     primary: Primary,
 }
 
@@ -57,8 +58,8 @@ impl Source {
         let (mut stream, released) = Stream::new(settings)?;
         loop {
             match stream.next().await {
-                Event::Up { epoch, from, shapes, primary } => {
-                    return Ok(Source { stream, released, reader, shapes, epoch, from, primary });
+                Event::Up { epoch, from, unseen, shapes, primary } => {
+                    return Ok(Source { stream, released, reader, shapes, epoch, from, unseen, primary });
                 }
                 Event::Down { error, retry } => {
                     let passes = error.is_retryable() && Instant::now() + retry < until;
@@ -79,8 +80,8 @@ impl Source {
 
     /// Drives the tables, for ever: dropped, it ends. `woken` is notified when the tables want something.
     pub async fn run(self, tables: Arc<Tables>, woken: Arc<Notify>) {
-        let Source { mut stream, released, reader, shapes, epoch, from, primary } = self;
-        tables.restart(&epoch, from);
+        let Source { mut stream, released, reader, shapes, epoch, from, unseen, primary } = self;
+        tables.restart(&epoch, from, &unseen);
         let mut state = Followed { reader: reader.of(primary), shapes, epoch };
         // On a task of its own, so that no other event makes it begin anew; it ends with this set.
         let mut tasks = JoinSet::new();
@@ -153,9 +154,9 @@ struct Followed {
 impl Followed {
     fn take(&mut self, tables: &Tables, event: Event) {
         match event {
-            Event::Up { epoch, from, shapes: now, primary } => {
+            Event::Up { epoch, from, unseen, shapes: now, primary } => {
                 tracing::info!(epoch, "PostgreSQL is connected");
-                tables.restart(&epoch, from);
+                tables.restart(&epoch, from, &unseen);
                 for (table, (now, before)) in now.iter().zip(self.shapes.iter()).enumerate() {
                     if now.schema != before.schema {
                         tables.reshape(table, now.schema.clone());

@@ -39,6 +39,8 @@ pub enum Event {
         epoch: String,
         /// All commits behind this position come, or have come.
         from: u64,
+        /// Transactions that may have been committed up to there, and that snapshots may not contain yet.
+        unseen: Vec<u64>,
         /// The tables, in the settings' order.
         shapes: Vec<Shape>,
         /// Who is read: for [`Reader::of`](super::Reader::of).
@@ -264,6 +266,7 @@ impl Stream {
         let asked = "select pg_snapshot_xmax(pg_current_snapshot())::text";
         let row = control.query_one(asked, &[]).await.map_err(SetupError::from)?;
         let xid: String = row.try_get(0).map_err(SetupError::from)?;
+        let near_xid = xid.parse().unwrap_or(0);
         let config = place.replication(&self.settings, &slot.name);
         let begun = async {
             let mut client = ReplicationClient::connect_gated(config).await?;
@@ -286,7 +289,8 @@ impl Stream {
             self.released.begin(&self.epoch);
         }
         self.retry = RETRY.0;
-        let assembler = Assembler::new(shapes.clone(), xid.parse().unwrap_or(0), self.settings.commit_bytes);
+        let assembler = Assembler::new(shapes.clone(), near_xid, self.settings.commit_bytes);
+        let unseen = super::unseen::unseen(&control, near_xid).await.map_err(SetupError::from)?;
         // It may have nothing to do for long.
         control.batch_execute("set idle_session_timeout = 0").await.map_err(SetupError::from)?;
         let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
@@ -298,7 +302,7 @@ impl Stream {
             Some(Link { client, assembler, control, primary: primary_now, look, heard, quiet, columns });
         // What was given on an earlier connection comes no more, even if it was not released.
         let from = slot.confirmed.max(self.last).max(self.idle);
-        self.events.push_back(Event::Up { epoch, from, shapes, primary });
+        self.events.push_back(Event::Up { epoch, from, unseen, shapes, primary });
         Ok(())
     }
 

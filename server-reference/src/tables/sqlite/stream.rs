@@ -84,7 +84,7 @@ impl Stream {
     pub(super) fn begin(&mut self) {
         self.told = self.opened.from;
         self.versions = versions(&self.opened.connection).ok();
-        self.tables.restart(&self.opened.life.epoch, self.told);
+        self.tables.restart(&self.opened.life.epoch, self.told, &[]);
         if let Err(error) = self.read_on() {
             tracing::warn!(%error, "the tables' database can't be read");
             // It is looked again.

@@ -60,7 +60,7 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
         ..TableLimits::default()
     };
     let tables = Tables::new(vec![config], limits, Arc::new(|| ()))?;
-    tables.restart("e1", 0);
+    tables.restart("e1", 0, &[]);
     Ok(Arc::new(Engine {
         limits: ServerLimits {
             queue_bytes: 1 << 30,

@@ -153,6 +153,12 @@ impl Database {
         }
     }
 
+    /// The numbers of the transactions that are in the log and that a snapshot does not see yet.
+    pub(super) fn unseen(&self, now: u64) -> Vec<u64> {
+        let unseen = self.log.iter().filter(|logged| logged.visible_at > now);
+        unseen.filter_map(|logged| logged.commit.xid).collect()
+    }
+
     /// What a snapshot sees now.
     pub(super) fn snapshot(&self, now: u64) -> Snapshot {
         let first_unseen = self.log.iter().position(|logged| logged.visible_at > now);

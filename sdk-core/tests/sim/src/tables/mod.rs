@@ -215,7 +215,7 @@ impl World {
             faults: true,
             quiet: 0,
         };
-        world.tables().restart("e1", 0);
+        world.tables().restart("e1", 0, &[]);
         world
     }
 
@@ -277,7 +277,7 @@ impl World {
         peers.iter_mut().for_each(|peer| peer.cut(self.clock()));
         self.engine = engine(&self.limits);
         self.asked.clear();
-        self.tables().restart(&format!("e{}", self.epoch), oldest);
+        self.tables().restart(&format!("e{}", self.epoch), oldest, &self.database.unseen(self.now));
         self.delivered = self.database.log.partition_point(|logged| logged.commit.position <= oldest);
     }
 
@@ -285,7 +285,11 @@ impl World {
     fn lose_slot(&mut self) {
         self.figures.mark("slot_lost");
         self.epoch += 1;
-        self.tables().restart(&format!("e{}", self.epoch), self.database.position());
+        self.tables().restart(
+            &format!("e{}", self.epoch),
+            self.database.position(),
+            &self.database.unseen(self.now),
+        );
         self.delivered = self.database.log.len();
     }
 }

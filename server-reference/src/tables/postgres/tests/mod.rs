@@ -4,6 +4,7 @@ mod gap;
 mod setup;
 mod source;
 mod stream;
+mod unseen;
 
 use super::{Event, Reader, Released, Settings, Shape, Stream, Wanted, plan};
 use std::time::Duration;
