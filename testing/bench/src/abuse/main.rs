@@ -61,8 +61,8 @@ struct Args {
     #[arg(long, hide = true)]
     against: Option<SocketAddr>,
     /// The application's database, for the attacker
-    #[arg(long, hide = true, default_value = "")]
-    app: PathBuf,
+    #[arg(long, hide = true)]
+    app: Option<PathBuf>,
 }
 
 /// What an attack came to.
@@ -98,7 +98,8 @@ fn main() -> ExitCode {
 /// The attacker's process: what it saw is its one line.
 async fn attack(name: &str, address: SocketAddr, args: &Args) -> Result<(), Failure> {
     let attack = Attack::named(name).ok_or("no such attack")?;
-    let seen = attacks::run(attack, address, Duration::from_secs(args.seconds.into()), &args.app).await?;
+    let app = args.app.as_ref().ok_or("the attacker needs --app")?;
+    let seen = attacks::run(attack, address, Duration::from_secs(args.seconds.into()), app).await?;
     println!("{}", serde_json::to_string(&seen)?);
     Ok(())
 }
