@@ -392,7 +392,7 @@ pub(crate) const PANEL: &[Planted] = &[
     table(
         "a restarted server takes what it did not see for seen",
         TABLE_RING,
-        "self.commits.front().map_or(head, |first| first.before)",
-        "self.commits.front().map_or(head, |_| head)",
+        "        self.unseen = unseen.iter().copied().collect();",
+        "        let _ = unseen;\n        self.unseen.clear();",
     ),
 ];

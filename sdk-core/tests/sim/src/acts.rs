@@ -24,6 +24,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         Action::HalfOpen { on, way } => wires(world, on, way, |wire| wire.lost = true),
         Action::Twice { on, way } => wires(world, on, way, |wire| wire.twice = true),
         Action::Truncate { on, way } => wires(world, on, way, |wire| wire.truncate = true),
+        Action::MissPiece { on } => wires(world, on, Way::Down, |wire| wire.miss_piece = true),
         Action::Slow { on, ms, bytes_per_s } => world.devices[on].slow = Some((bytes_per_s, now + ms)),
         Action::Lag { on, ms, delay_ms } => world.devices[on].lag = Some((delay_ms, now + ms)),
         Action::BlockSockets { on, ms } => {

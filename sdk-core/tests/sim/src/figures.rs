@@ -114,7 +114,7 @@ impl Figures {
 }
 
 /// Faults and rare branches, each of which enough seeds must reach.
-const EXPECTED: [&str; 83] = [
+const EXPECTED: [&str; 85] = [
     "cut",
     "half_open_up",
     "half_open_down",
@@ -123,6 +123,8 @@ const EXPECTED: [&str; 83] = [
     "lag",
     "twice",
     "truncate",
+    "miss_piece",
+    "missed_piece",
     "block_sockets",
     "no_network",
     "other_network",

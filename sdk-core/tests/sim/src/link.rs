@@ -26,6 +26,8 @@ pub(crate) struct Wire {
     pub(crate) lost: bool,
     pub(crate) twice: bool,
     pub(crate) truncate: bool,
+    /// The next piece of an answer is left out.
+    pub(crate) miss_piece: bool,
 }
 
 /// How a message arrives.

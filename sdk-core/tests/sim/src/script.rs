@@ -99,6 +99,8 @@ pub enum Action {
     Twice { on: usize, way: Way },
     /// The next message comes in half.
     Truncate { on: usize, way: Way },
+    /// The next piece of an answer does not come, and everything else does.
+    MissPiece { on: usize },
     /// WebSockets die soon after they opened.
     BlockSockets { on: usize, ms: u64 },
     /// Nothing can be dialled; the system may say so.
@@ -165,6 +167,7 @@ impl Action {
             Action::Lag { .. } => "lag",
             Action::Twice { .. } => "twice",
             Action::Truncate { .. } => "truncate",
+            Action::MissPiece { .. } => "miss_piece",
             Action::BlockSockets { .. } => "block_sockets",
             Action::NoNetwork { .. } => "no_network",
             Action::OtherNetwork { .. } => "other_network",

@@ -610,6 +610,10 @@ impl World {
         let takes = self.takes(wires.0, text.len());
         let twice = self.happens_twice();
         let Some(link) = self.links.get_mut(&wires) else { return };
+        if link.down.miss_piece && text.contains(r#""t":"piece""#) {
+            link.down.miss_piece = false;
+            return self.watch.mark("missed_piece");
+        }
         link.down.twice |= twice;
         match link.down.send(self.now, takes) {
             Arrival::Never => {}

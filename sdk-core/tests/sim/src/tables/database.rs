@@ -11,6 +11,9 @@ use tidewire_server_core::tables::{Cell, Change, Column, Commit, Row, Schema, Se
 const KEYS: u64 = 12;
 /// A commit becomes visible to snapshots at most so long after it is in the log, in ms.
 const UNSEEN_MS: u64 = 40;
+/// And while it waits for a standby, as one of so many does, at most this much later.
+const WAITS_IN: u64 = 50;
+const WAITS_MS: u64 = 2_000;
 
 /// A row's cells: id, owner, state, n, body.
 pub(super) type Cells = [Option<String>; 5];
@@ -111,7 +114,8 @@ impl Database {
                 }
             }
         }
-        let unseen = if self.postgres { dice.below(UNSEEN_MS) } else { 0 };
+        let most = if dice.once_in(WAITS_IN) { WAITS_MS } else { UNSEEN_MS };
+        let unseen = if self.postgres { dice.below(most) } else { 0 };
         self.position += 1 + dice.below(5);
         let number = self.history.len() as u64;
         let commit = Commit {
