@@ -180,7 +180,7 @@ fn keyed(table: &Described, cells: Vec<Cell>) -> Option<Row> {
 }
 
 /// So many bytes of a snapshot are kept while it is not known whether all of it is within the limits. One that is greater is read twice.
-const KEPT_BYTES: usize = 4 << 20;
+const KEPT_BYTES: usize = 2 << 20;
 /// After so many rows, or bytes of them, the reader may be made to wait, or to stop.
 const PAUSE_ROWS: usize = 64;
 const PAUSE_BYTES: usize = 128 << 10;

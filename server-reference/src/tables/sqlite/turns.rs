@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a turn lasts if another one waits.
-const TURN: Duration = Duration::from_millis(5);
+const TURN: Duration = Duration::from_millis(2);
 /// What was read counts half after this time.
 const HALF: Duration = Duration::from_secs(2);
 /// How often somebody who waits looks whether it is still worth it.

@@ -109,7 +109,7 @@ async fn battery(args: &Args) -> Result<bool, Failure> {
     let mut faults = Vec::new();
     if !args.json {
         println!(
-            "{:<34}{:>12}{:>20}{:>12}{:>12}{:>12}{:>10}",
+            "{:<28}{:>12}{:>26}{:>12}{:>12}{:>12}{:>10}",
             "attack", "grown by", "ended by", "after", "p99 quiet", "p99 under", "refused"
         );
     }
@@ -125,7 +125,7 @@ async fn battery(args: &Args) -> Result<bool, Failure> {
         } else {
             let after = seen.after_ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
             println!(
-                "{:<34}{:>8.1} MiB{:>20}{after:>12}{quiet_ms:>9.1} ms{under_ms:>9.1} ms{refused:>10}",
+                "{:<28}{:>8.1} MiB{:>26}{after:>12}{quiet_ms:>9.1} ms{under_ms:>9.1} ms{refused:>10}",
                 attack.name(),
                 *grown as f64 / f64::from(1 << 20),
                 seen.ended,

@@ -104,7 +104,10 @@ async fn asking(
         };
         while Instant::now() < until {
             // As many as one connection is given, then one by one: what is beyond its budget is refused, and asked again.
-            client.send(&ask(asked)).await?;
+            // One that the server has closed takes nothing more.
+            if client.send(&ask(asked)).await.is_err() {
+                break;
+            }
             asked += 1;
             seen.tries += 1;
             let patience =
