@@ -181,9 +181,6 @@ fn keyed(table: &Described, cells: Vec<Cell>) -> Option<Row> {
 
 /// So many bytes of a snapshot are kept while it is not known whether all of it is within the limits. One that is greater is read twice.
 const KEPT_BYTES: usize = 2 << 20;
-/// After so many rows, or bytes of them, the reader may be made to wait, or to stop.
-const PAUSE_ROWS: usize = 64;
-const PAUSE_BYTES: usize = 128 << 10;
 
 /// Why there are no rows.
 enum NoRows {
@@ -246,14 +243,10 @@ fn rows(
     loop {
         let mut found = statement.query(values.as_slice())?;
         let (mut kept, mut count, mut bytes): (Vec<Row>, usize, usize) = (Vec::new(), 0, 0);
-        let (mut rows, mut read) = (0, 0);
         while let Some(row) = found.next()? {
+            // A row can be long, and its filter much work.
+            pause().map_err(NoRows::Said)?;
             let text = self::bytes(row, 0)?.unwrap_or_default();
-            (rows, read) = (rows + 1, read + text.len());
-            if rows >= PAUSE_ROWS || read >= PAUSE_BYTES {
-                (rows, read) = (0, 0);
-                pause().map_err(NoRows::Said)?;
-            }
             let size = text.len();
             let cells = columns::row(text, &table.schema, None);
             let Some(row) = cells.and_then(|cells| keyed(table, cells)).filter(|row| wanted.keeps(row))
