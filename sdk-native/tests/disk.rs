@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::build::build;
 use common::peer::Peer;
-use common::server::{Server, build};
+use common::server::Server;
 use common::told::{Told, read_log, text_of};
 use common::until;
 

@@ -17,7 +17,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::server::{Server, build};
+use common::build::build;
+use common::server::Server;
 use tempfile::TempDir;
 
 fn package() -> &'static Path {

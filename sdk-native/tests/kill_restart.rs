@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::server::{Server, build};
+use common::build::build;
+use common::server::Server;
 use common::{eager, rows_where, until};
 use tempfile::TempDir;
 use tidewire::token::from_fn;

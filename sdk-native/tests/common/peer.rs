@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tidewire_history::Event;
 
-use super::server::build;
+use super::build::build;
 use super::told::Told;
 
 pub struct Peer {

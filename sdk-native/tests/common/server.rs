@@ -10,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::build::build;
+
 /// A key, so that tokens outlive the process, and limits that stand in nobody's way.
 const CONFIG: &str = r#"
     [[keys]]
@@ -153,28 +155,4 @@ fn binary() -> &'static PathBuf {
         Some(path) => PathBuf::from(path),
         None => build(&["-p", "tidewire-server", "--bin", "tidewire-server"]).join("tidewire-server"),
     })
-}
-
-/// Builds something of this workspace and returns the folder it is in.
-pub fn build(arguments: &[&str]) -> PathBuf {
-    let test = std::env::current_exe().expect("this test is a program");
-    let folder = test.ancestors().nth(2).expect("…/debug/deps/test").to_owned();
-    let target = folder.parent().expect("…/debug");
-    let mut command = Command::new(env!("CARGO"));
-    // What cargo tells this test about itself would have build scripts run again, here and with the next test.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_PKG_")
-            || name.to_string_lossy().starts_with("CARGO_MANIFEST_")
-        {
-            command.env_remove(name);
-        }
-    }
-    let status = command
-        .args(["build", "--quiet", "--target-dir"])
-        .arg(target)
-        .args(arguments)
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "cargo build {arguments:?} failed");
-    folder
 }

@@ -194,7 +194,8 @@ impl From<rusqlite::Error> for NoRows {
     }
 }
 
-/// The rows that are wanted, all at one moment. Blocks. `pause` is called now and then: it may take its time, and its error is the answer.
+/// The rows that are wanted, all at one moment. Blocks. `pause` is called
+/// before each row: it may take its time, and its error ends the snapshot.
 ///
 /// # Errors
 ///

@@ -8,7 +8,6 @@ use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -117,13 +116,8 @@ pub(crate) async fn prepare(attack: Attack, address: SocketAddr) -> Result<(), F
     Ok(())
 }
 
-/// Attacks for this time. `app` is the application's database, for an attack that needs it to be written.
-pub(crate) async fn run(
-    attack: Attack,
-    address: SocketAddr,
-    time: Duration,
-    app: &Path,
-) -> Result<Seen, Failure> {
+/// Attacks for this time.
+pub(crate) async fn run(attack: Attack, address: SocketAddr, time: Duration) -> Result<Seen, Failure> {
     let until = Instant::now() + time;
     let ch = format!("dialog:{}", dialog(0));
     match attack {
@@ -170,7 +164,7 @@ pub(crate) async fn run(
         }
         Attack::GuestsAndDialogs => guests(address, until).await,
         Attack::TableScans => tables::scans(address, until).await,
-        Attack::TableFilters => tables::filters(address, until, app).await,
+        Attack::TableFilters => tables::filters(address, until).await,
         Attack::TableRows => tables::wide_rows(address, until).await,
         Attack::TableUnindexed => tables::unindexed(address, until).await,
     }

@@ -2,11 +2,14 @@
 
 use crate::Failure;
 use crate::process::dialog;
+use crate::tables;
 use crate::wire::{self, Client};
 use serde_json::json;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 /// How many write.
 const WRITERS: u8 = 4;
@@ -22,6 +25,8 @@ pub(crate) struct Honest {
     arrived: u8,
     /// Whether those who come ask for a table's rows.
     of_tables: bool,
+    /// The database that the application writes long rows to.
+    app: Option<PathBuf>,
 }
 
 /// What they noticed.
@@ -50,15 +55,27 @@ impl Honest {
             let subs = json!([{"ch": format!("dialog:{}", dialog(0)), "tail": 0}]);
             writers.push(Client::welcome(address, 2 + n, &format!("honest-{n}"), subs).await?);
         }
-        Ok(Honest { address, writers, arrived: 0, of_tables })
+        Ok(Honest { address, writers, arrived: 0, of_tables, app: None })
+    }
+
+    /// From now on the application goes on writing to this database whenever they write.
+    pub(crate) fn application_writes(&mut self, app: PathBuf) {
+        self.app = Some(app);
     }
 
     /// Lets them write for this time.
     pub(crate) async fn write(&mut self, time: Duration) -> Result<Noticed, Failure> {
         let until = Instant::now() + time;
+        let app = self.app.clone();
+        let application = tokio::task::spawn_blocking(move || match app {
+            Some(app) => tables::write_long_rows(&app, until),
+            None => Ok(()),
+        });
         let mut tasks = JoinSet::new();
-        for writer in self.writers.drain(..) {
-            tasks.spawn(write(writer, until));
+        let first = tokio::time::Instant::now();
+        for (n, writer) in (0..).zip(self.writers.drain(..)) {
+            // One after the other, and so they stay: one slow commit is to be one slow message.
+            tasks.spawn(write(writer, first + PAUSE / u32::from(WRITERS) * n, until));
         }
         let mut noticed = Noticed::default();
         while Instant::now() < until {
@@ -85,20 +102,27 @@ impl Honest {
             self.writers.push(writer);
             noticed.waits.append(&mut waits);
         }
+        application.await??;
         Ok(noticed)
     }
 }
 
-async fn write(mut writer: Client, until: Instant) -> Result<(Client, Vec<Duration>), Failure> {
+async fn write(
+    mut writer: Client,
+    first: tokio::time::Instant,
+    until: Instant,
+) -> Result<(Client, Vec<Duration>), Failure> {
     let mut waits = Vec::new();
+    let mut turns = tokio::time::interval_at(first, PAUSE);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while Instant::now() < until {
+        turns.tick().await;
         let op = json!({"t": "op", "id": wire::id(), "ch": format!("dialog:{}", dialog(0)), "kind": "message",
             "body": {"text": "an honest word"}});
         let begun = Instant::now();
         writer.send(&op).await?;
         writer.until("ok").await?;
         waits.push(begun.elapsed());
-        tokio::time::sleep(PAUSE).await;
     }
     Ok((writer, waits))
 }

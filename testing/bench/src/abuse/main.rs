@@ -60,13 +60,11 @@ struct Args {
     /// See above
     #[arg(long, hide = true)]
     against: Option<SocketAddr>,
-    /// The application's database, for the attacker
-    #[arg(long, hide = true)]
-    app: Option<PathBuf>,
 }
 
 /// What an attack came to.
 struct Outcome {
+    /// By how many bytes the server grew beyond what the same time without an attack added.
     grown: u64,
     seen: Seen,
     quiet_ms: f64,
@@ -98,8 +96,7 @@ fn main() -> ExitCode {
 /// The attacker's process: what it saw is its one line.
 async fn attack(name: &str, address: SocketAddr, args: &Args) -> Result<(), Failure> {
     let attack = Attack::named(name).ok_or("no such attack")?;
-    let app = args.app.as_ref().ok_or("the attacker needs --app")?;
-    let seen = attacks::run(attack, address, Duration::from_secs(args.seconds.into()), app).await?;
+    let seen = attacks::run(attack, address, Duration::from_secs(args.seconds.into())).await?;
     println!("{}", serde_json::to_string(&seen)?);
     Ok(())
 }
@@ -168,23 +165,36 @@ async fn measure(args: &Args, attack: Attack) -> Result<Outcome, Failure> {
     let time = Duration::from_secs(args.seconds.into());
     attacks::prepare(attack, server.address).await?;
     let mut honest = Honest::connect(server.address, about_tables).await?;
-    // Caches fill, whoever comes.
+    if attack == Attack::TableFilters {
+        honest.application_writes(server.beside("app.db"));
+    }
+    // Caches fill, with or without an attack.
     honest.write(Duration::from_secs(1)).await?;
+    let before = start_measuring(&server)?;
     let quiet = honest.write(time).await?;
-    server.process.forget_most()?;
-    let idle = server.process.memory()?;
+    let grown_quiet = grown_since(&server, before)?;
+    let idle = start_measuring(&server)?;
     let mut attacker = Process::start(
         Command::new("nice")
             .args(["-n", "19"])
             .arg(std::env::current_exe()?)
             .args(["--attack", attack.name(), "--against", &server.address.to_string()])
-            .args(["--seconds", &args.seconds.to_string()])
-            .arg("--app")
-            .arg(server.beside("app.db")),
+            .args(["--seconds", &args.seconds.to_string()]),
     )?;
     let under = honest.write(time).await?;
-    let grown = server.process.memory()?.most.saturating_sub(idle.now);
+    let grown = grown_since(&server, idle)?.saturating_sub(grown_quiet);
     let seen = serde_json::from_str(&attacker.line_after("").await?)?;
     let refused = quiet.refused + under.refused;
     Ok(Outcome { grown, seen, quiet_ms: quiet.p99_ms(), under_ms: under.p99_ms(), refused })
+}
+
+/// Forgets the server's peak, and says what it takes now, in bytes.
+fn start_measuring(server: &Server) -> Result<u64, Failure> {
+    server.process.forget_most()?;
+    Ok(server.process.memory()?.now)
+}
+
+/// How far its peak since then was above that.
+fn grown_since(server: &Server, before: u64) -> Result<u64, Failure> {
+    Ok(server.process.memory()?.most.saturating_sub(before))
 }

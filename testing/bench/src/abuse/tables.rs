@@ -52,17 +52,13 @@ pub(crate) async fn scans(address: SocketAddr, until: Instant) -> Result<Seen, F
 }
 
 /// Filters of fifteen patterns each, on rows that somebody goes on writing.
-pub(crate) async fn filters(address: SocketAddr, until: Instant, app: &Path) -> Result<Seen, Failure> {
-    let app = app.to_owned();
-    let writer = tokio::task::spawn_blocking(move || write_long_rows(&app, until));
+pub(crate) async fn filters(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let term = |n: usize, k: usize| format!("note.ilike.*{}x{k}y{n}*", "a*".repeat(8));
-    let seen = asking(address, until, "eve", move |n| {
+    asking(address, until, "eve", move |n| {
         let terms: Vec<String> = (0..15).map(|k| term(n, k)).collect();
         sub(n, "small", &format!("or=({})", terms.join(",")))
     })
-    .await?;
-    writer.await??;
-    Ok(seen)
+    .await
 }
 
 /// Subscriptions to all rows of a table that has too many bytes.
@@ -127,8 +123,8 @@ async fn asking(
     Ok(seen)
 }
 
-/// What the application goes on doing meanwhile: three long rows at a time.
-fn write_long_rows(app: &Path, until: Instant) -> Result<(), Failure> {
+/// What the application goes on doing meanwhile: three long rows at a time. Blocks.
+pub(crate) fn write_long_rows(app: &Path, until: Instant) -> Result<(), Failure> {
     let app = Connection::open(app)?;
     app.busy_timeout(Duration::from_secs(10))?;
     let note = "ab".repeat(8_000);

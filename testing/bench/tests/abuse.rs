@@ -1,0 +1,31 @@
+//! `cargo xtask bench abuse` as a command: that it starts, attacks and says what it saw. Its marks of
+//! time and memory are for optimised programs on a quiet machine, and not looked at here.
+
+#[path = "../../../sdk-native/tests/common/build.rs"]
+#[allow(unreachable_pub, reason = "the native client's tests share it")]
+mod build;
+
+use serde_json::Value;
+use std::process::Command;
+
+#[test]
+fn an_attack_ends_as_the_limits_say_and_honest_clients_are_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let programs = build::build(&["-p", "tidewire-server", "--bin", "tidewire-server"]);
+    for (attack, ended) in [("unknown-frames", "4003"), ("table-rows", "too_big")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidewire-bench-abuse"))
+            .args(["--seconds", "1", "--json", "--only", attack, "--server"])
+            .arg(programs.join("tidewire-server"))
+            .arg("--folder")
+            .arg(folder.path())
+            .output()
+            .expect("the bench runs");
+        let said = String::from_utf8(output.stdout).expect("text");
+        let outcome: Value = serde_json::from_str(said.trim()).unwrap_or_else(|error| {
+            panic!("{attack}: {error} in {said:?}: {}", String::from_utf8_lossy(&output.stderr));
+        });
+        assert_eq!(outcome["attack"], attack);
+        assert_eq!(outcome["ended"], ended, "{outcome}");
+        assert_eq!(outcome["refused"], 0, "{outcome}");
+    }
+}
