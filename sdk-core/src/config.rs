@@ -23,7 +23,8 @@ pub struct Config {
     pub outbox_bytes: usize,
     /// How long an op may wait before it fails as `expired`. Default 7 days: shorter than servers keep op ids.
     pub op_ttl_ms: u64,
-    /// How long an op of the session lane may wait before it fails as `expired`. Default 60,000.
+    /// How long an op of the session lane may wait before it fails as `expired`; one that was sent and not answered goes on, until the
+    /// server says what became of it. Default 60,000.
     pub session_ttl_ms: u64,
     /// For how long after a sending ops gather to go together in one message. Default 0: each goes at once.
     pub batch_ms: u64,

@@ -174,6 +174,12 @@ impl Entry {
         })
     }
 
+    /// Whether it is given up when it has waited for a minute. One that the server may have committed is not: it is sent again,
+    /// and the answer says what became of it.
+    fn may_lapse(&self) -> bool {
+        self.lane == Lane::Session && !self.is_sent() && !self.doubtful
+    }
+
     fn is_sent(&self) -> bool {
         matches!(self.state, EntryState::Sent { .. })
     }
@@ -320,16 +326,13 @@ impl Outbox {
 
     /// When the first op of the session lane has waited long enough.
     pub(crate) fn session_deadline(&self) -> Option<Time> {
-        // What is under way is answered, or comes back when the connection goes.
-        let waits = |entry: &&Entry| entry.lane == Lane::Session && !entry.is_sent();
+        let waits = |entry: &&Entry| entry.may_lapse();
         self.entries.iter().filter(waits).map(|entry| entry.since.after(self.session_ttl_ms)).min()
     }
 
     /// An op of the session lane that has waited long enough.
     pub(crate) fn expired_session_op(&self, now: Time) -> Option<String> {
-        let is_over = |entry: &&Entry| {
-            entry.lane == Lane::Session && !entry.is_sent() && entry.since.after(self.session_ttl_ms) <= now
-        };
+        let is_over = |entry: &&Entry| entry.may_lapse() && entry.since.after(self.session_ttl_ms) <= now;
         self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
 

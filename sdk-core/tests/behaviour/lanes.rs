@@ -52,6 +52,22 @@ fn a_session_op_that_waits_for_a_minute_is_given_up_and_said_so_on_time() {
 }
 
 #[test]
+fn a_session_op_that_may_have_arrived_is_not_given_up_before_the_server_has_answered() {
+    let mut rig = Rig::online();
+    let id = cancel(&mut rig);
+    rig.cut();
+    rig.pass(120_000);
+    assert!(!rig.op_states(&id).iter().any(|state| matches!(state, OpState::Failed { .. })));
+    rig.redial(5_000);
+    rig.welcome();
+    assert_eq!(rig.ops().last().unwrap()["id"], id.as_str(), "it is sent again");
+    rig.nack(&id, "run_not_found", false, None);
+    assert!(
+        matches!(rig.op_states(&id).last(), Some(OpState::Failed { code, .. }) if code == "run_not_found")
+    );
+}
+
+#[test]
 fn a_refused_session_op_blocks_nobody() {
     let mut rig = Rig::online();
     let first = cancel(&mut rig);

@@ -123,16 +123,14 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             world.after(ms, What::Connects { device: on });
         }
         Action::Leave { on, ms } => {
-            world.command(on, |one, now| {
-                one.core.close_dialog(now, "a");
-                one.holders = one.holders.saturating_sub(1);
-                // What one of several holders leaves goes on for the others.
-                if one.holders == 0 {
-                    one.live = false;
-                    one.rows.clear();
-                }
-            });
-            world.after(ms, What::Opens2 { device: on });
+            world.close_dialog(on);
+            world.after(ms, What::OpensDialog { device: on });
+        }
+        Action::SecondScreen { on, ms } => {
+            let process = world.devices[on].process;
+            if world.open_dialog(on) {
+                world.after(ms, What::ClosesDialog { device: on, process });
+            }
         }
     }
     Ok(())

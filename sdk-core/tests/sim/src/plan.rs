@@ -7,7 +7,7 @@ use crate::script::{Action, Disk, FAULTS_MS, Script, Setup, Way};
 const DAY_MS: u64 = 86_400_000;
 
 /// The kinds of faults that a run may have.
-const KINDS: usize = 35;
+const KINDS: usize = 37;
 
 /// The script of a seed.
 pub fn of_seed(seed: u64) -> Script {
@@ -130,9 +130,11 @@ fn fault(dice: &mut Dice, kind: usize, on: usize) -> Action {
         31 => Action::NoToken { on, ms },
         32 => Action::Revoke { on, ms },
         33 => Action::MissPiece { on },
-        _ => match dice.below(3) {
+        // Often back before the answer to what was asked before.
+        34 => Action::Leave { on, ms: dice.log_uniform(1, 5_000) },
+        35 => Action::SecondScreen { on, ms },
+        _ => match dice.below(2) {
             0 => Action::Close { on, ms },
-            1 => Action::Leave { on, ms },
             _ => Action::Handover { on, ms: ms / 8 },
         },
     }

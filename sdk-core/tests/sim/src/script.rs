@@ -149,6 +149,8 @@ pub enum Action {
     Close { on: usize, ms: u64 },
     /// The application leaves the dialog and comes back.
     Leave { on: usize, ms: u64 },
+    /// Another screen of the application shows the dialog for a while.
+    SecondScreen { on: usize, ms: u64 },
 }
 
 impl Action {
@@ -196,6 +198,7 @@ impl Action {
             Action::Handover { .. } => "tab_handover",
             Action::Close { .. } => "close",
             Action::Leave { .. } => "leave",
+            Action::SecondScreen { .. } => "second_screen",
         }
     }
 

@@ -86,8 +86,13 @@ pub(crate) enum What {
     Connects {
         device: usize,
     },
-    Opens2 {
+    OpensDialog {
         device: usize,
+    },
+    /// Unless the screen's process is gone.
+    ClosesDialog {
+        device: usize,
+        process: Option<usize>,
     },
     Subscribes {
         device: usize,
@@ -263,9 +268,14 @@ impl World {
                 one.wants = true;
                 one.core.connect(now);
             }),
-            What::Opens2 { device } => self.command(device, |one, now| {
-                one.holders += u32::from(one.core.open_dialog(now, "a").is_ok());
-            }),
+            What::OpensDialog { device } => {
+                self.open_dialog(device);
+            }
+            What::ClosesDialog { device, process } => {
+                if self.devices[device].process == process {
+                    self.close_dialog(device);
+                }
+            }
             What::Permits { device } => {
                 {
                     let mut rules = crate::server::lock(&self.server.rules);
@@ -365,6 +375,29 @@ impl World {
             self.hang_up(wires);
             self.links.remove(&wires);
         }
+    }
+
+    /// One more holder of the first channel's rows; false where nothing runs that could open it.
+    pub(crate) fn open_dialog(&mut self, device: usize) -> bool {
+        let mut opened = false;
+        self.command(device, |one, now| {
+            opened = one.core.open_dialog(now, "a").is_ok();
+            one.holders += u32::from(opened);
+        });
+        opened
+    }
+
+    /// One holder less, if there is one.
+    pub(crate) fn close_dialog(&mut self, device: usize) {
+        self.command(device, |one, now| {
+            one.core.close_dialog(now, "a");
+            one.holders = one.holders.saturating_sub(1);
+            // What one of several holders leaves goes on for the others.
+            if one.holders == 0 {
+                one.live = false;
+                one.rows.clear();
+            }
+        });
     }
 
     /// Does something in the application of a device, if its process runs.
