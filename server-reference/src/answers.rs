@@ -3,14 +3,14 @@
 use crate::clock::{self, TimeOrdered};
 use crate::loader::Loader;
 use crate::responder::{ModelError, Responder};
-use crate::store::Store;
+use crate::stores::AsyncStore;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_server_core::log::StoreError;
-use tidewire_server_core::{Answering, Channel, Ids, Run, Step, Time, Turn, left_ended, matters, want};
+use tidewire_server_core::store::{Read, Reply, StoreError};
+use tidewire_server_core::{Answering, Channel, Ids, Run, Step, Time, Turn, left_ended};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
@@ -22,7 +22,7 @@ type Stream = BoxStream<'static, Result<String, ModelError>>;
 
 /// Starts and ends answers.
 pub(crate) struct Answers {
-    store: Arc<Store>,
+    store: AsyncStore,
     loader: Arc<Loader>,
     responder: Option<Arc<dyn Responder>>,
     ids: Arc<dyn Ids>,
@@ -34,7 +34,7 @@ pub(crate) struct Answers {
 
 impl Answers {
     pub(crate) fn new(
-        store: Arc<Store>,
+        store: AsyncStore,
         loader: Arc<Loader>,
         responder: Option<Arc<dyn Responder>>,
     ) -> Arc<Answers> {
@@ -54,16 +54,9 @@ impl Answers {
         self.responder.as_ref().map(|_| self.clone() as Arc<dyn Answering>)
     }
 
-    /// A message that wants an answer was committed at `offset`.
-    pub(crate) fn want(self: &Arc<Self>, channel: &Arc<Channel>, offset: u64) {
-        if let Some(answering) = self.answering() {
-            want(answering, channel, offset);
-        }
-    }
-
     /// Ends what a crash left without an end, then answers what still wants an answer.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
-        for left in self.store.readers().unfinished().await? {
+        for left in self.store.read(Read::Unfinished).await.and_then(Reply::unfinished)? {
             let channel = self.loader.channel(&left.name).await?;
             let run = Run::left(left, channel.clone(), self.ids.clone());
             let answers = self.clone();
@@ -75,9 +68,9 @@ impl Answers {
                 }
             });
         }
-        for (name, offset) in self.store.readers().wanting().await? {
+        for (name, offset) in self.store.read(Read::Wanting).await.and_then(Reply::wanting)? {
             if let Some(channel) = self.loader.channel(&name).await? {
-                self.want(&channel, offset);
+                channel.want_answer(offset).carry_out(self.answering().as_ref(), &channel);
             }
         }
         Ok(())
@@ -119,9 +112,7 @@ impl Answers {
                     }
                     run.written(clock::mono(), result);
                 }
-                Step::Context { channel, before, most } => {
-                    run.context(self.store.readers().newest(channel, before, most, matters).await);
-                }
+                Step::Read(read) => run.context(self.store.read(read).await.and_then(Reply::frames)),
                 Step::Model(turns) => match self.ask(turns) {
                     Ok(opened) => stream = Some(opened),
                     Err(error) => run.part(Some(Err(error))),

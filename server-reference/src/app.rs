@@ -11,20 +11,22 @@ use crate::guest;
 use crate::http::HttpError;
 use crate::loader::Loader;
 use crate::origin::{Origin, Origins};
-use crate::store::Store;
+use crate::stores::{AsyncStore, Sqlite};
 use axum::http::{HeaderMap, StatusCode};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{User, UserKind};
-use tidewire_server_core::log::{Exchange, Outcome, StoreError, Write};
-use tidewire_server_core::{Engine, Identity, Revocation};
+use tidewire_server_core::store::{Exchange, Outcome, Revocation, StoreError, Write};
+use tidewire_server_core::{Engine, Identity};
 use tokio::sync::{oneshot, watch};
 
 /// The server's parts.
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) auth: Arc<Auth>,
-    pub(crate) store: Arc<Store>,
+    pub(crate) store: AsyncStore,
+    /// The same, for what only this one has.
+    pub(crate) database: Arc<Sqlite>,
     pub(crate) loader: Arc<Loader>,
     pub(crate) answers: Arc<Answers>,
     pub(crate) engine: Arc<Engine>,

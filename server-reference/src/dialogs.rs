@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{DIALOG_PREFIX, UserKind, codes, is_channel_name};
 use tidewire_server_core::Identity;
-use tidewire_server_core::log::{CreateDialog, Outcome, Refusal, Write};
+use tidewire_server_core::store::{CreateDialog, Outcome, Refusal, Write};
 
 #[derive(Deserialize)]
 struct DialogRequest {

@@ -22,7 +22,7 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{DIALOG_PREFIX, SUBPROTOCOL, User, UserKind, codes, is_channel_name};
-use tidewire_server_core::log::{StoreError, Write};
+use tidewire_server_core::store::{StoreError, Write};
 use tidewire_server_core::{AuthError, Budget, Identity, Peer};
 use tokio::time::timeout;
 
@@ -204,7 +204,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         return draining().into_response();
     }
     // While nothing is written nobody would notice that the disk has room again.
-    if app.store.is_failing()
+    if app.database.is_failing()
         && let Err(error) = app.store.write(Write::Probe).await
     {
         return HttpError::from(error).into_response();

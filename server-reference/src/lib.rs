@@ -4,7 +4,7 @@
 //! flags, environment and a file ([`cli`]); tests and other programs start a [`Server`] from a [`Config`] themselves.
 //!
 //! What it decides is in `tidewire-server-core`; here are the sockets, threads and timers that carry it out. How a message flows:
-//! [`Server`] accepts, `socket` hands what it reads to its session, whose ops go to the `store`'s writer, which commits in
+//! [`Server`] accepts, `socket` hands what it reads to its session, whose ops go to the store's writer (`stores/sqlite`), which commits in
 //! groups; the publisher then has the event queued for every subscriber, and `writing` empties the queues. `answers` follows
 //! the dialogs with a [`responder::Responder`].
 
@@ -34,7 +34,7 @@ mod server;
 mod settling;
 mod socket;
 mod statics;
-mod store;
+mod stores;
 mod sync;
 pub mod tables;
 mod writing;
@@ -43,9 +43,10 @@ pub use config::Config;
 #[doc(hidden)]
 pub use http::websocket_settings;
 pub use server::{Server, StartError};
-pub use store::OpenError;
+pub use stores::OpenError;
 pub use tidewire_core::wire::UserKind;
-pub use tidewire_server_core::log::{SCHEMA_VERSION, StoreError};
+pub use tidewire_server_core::store::StoreError;
+pub use tidewire_server_sqlite::log::SCHEMA_VERSION;
 
 /// For fuzzing: the check that every connection's token goes through, with the time it is checked at in seconds.
 #[doc(hidden)]

@@ -1,20 +1,20 @@
 //! Loads channels from the database when somebody asks for one.
 
-use crate::store::Store;
+use crate::stores::AsyncStore;
 use std::sync::Arc;
-use tidewire_server_core::log::StoreError;
+use tidewire_server_core::store::{Read, Reply, StoreError};
 use tidewire_server_core::{Channel, Hub};
 
 /// Brings channels into the hub.
 pub(crate) struct Loader {
-    store: Arc<Store>,
+    store: AsyncStore,
     hub: Arc<Hub>,
     /// One load at a time, so that none misses what is published meanwhile.
     loading: tokio::sync::Mutex<()>,
 }
 
 impl Loader {
-    pub(crate) fn new(store: Arc<Store>, hub: Arc<Hub>) -> Loader {
+    pub(crate) fn new(store: AsyncStore, hub: Arc<Hub>) -> Loader {
         Loader { store, hub, loading: tokio::sync::Mutex::default() }
     }
 
@@ -27,7 +27,7 @@ impl Loader {
         if let Some(channel) = self.hub.loaded(name) {
             return Ok(Some(channel));
         }
-        let row = self.store.readers().channel(name).await?;
+        let row = self.store.read(Read::Channel(name.to_owned())).await.and_then(Reply::channel)?;
         Ok(row.map(|row| self.hub.add(name, row)))
     }
 

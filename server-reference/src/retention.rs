@@ -3,11 +3,11 @@
 use crate::clock;
 use crate::config::Retention;
 use crate::loader::Loader;
-use crate::store::Store;
+use crate::stores::AsyncStore;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_server_core::Engine;
-use tidewire_server_core::log::{Outcome, StoreError, Trim, Trimmed, Write};
+use tidewire_server_core::store::{Outcome, Read, Reply, StoreError, Trim, Trimmed, Write};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How long an op id is remembered at least. A client gives an op up after 7 days; a day more for clocks that differ.
@@ -25,7 +25,7 @@ const OPS: usize = 256;
 
 /// Trims the log until it is dropped.
 pub(crate) struct Trimmer {
-    store: Arc<Store>,
+    store: AsyncStore,
     engine: Arc<Engine>,
     loader: Arc<Loader>,
     settings: Retention,
@@ -36,7 +36,7 @@ pub(crate) struct Trimmer {
 impl Trimmer {
     /// `guests` is how long a guest's token is of use, renewals included.
     pub(crate) fn new(
-        store: Arc<Store>,
+        store: AsyncStore,
         engine: Arc<Engine>,
         loader: Arc<Loader>,
         settings: Retention,
@@ -66,11 +66,13 @@ impl Trimmer {
         let (keep, remember_ms) = (self.settings.events, before(REMEMBER));
         let (mut events, mut after) = (0, 0);
         loop {
-            let channels = self.store.readers().to_trim(after, before_ms, keep, CHANNELS).await?;
+            let next = Read::ToTrim { after, before_ms, keep, most: CHANNELS };
+            let channels = self.store.read(next).await.and_then(Reply::channels)?;
             let Some((last, _)) = channels.last() else { break };
             after = *last;
             for (channel, name) in channels {
-                events += self.channel(&name, Trim { channel, before_ms, keep, remember_ms }).await?;
+                let name = Arc::from(name);
+                events += self.channel(Trim { channel, name, before_ms, keep, remember_ms }).await?;
             }
         }
         while let Outcome::Forgotten(1..) =
@@ -89,7 +91,8 @@ impl Trimmer {
     async fn forget_unused(&self, before_ms: u64) -> Result<(), StoreError> {
         let mut after = 0;
         loop {
-            let unused = self.store.readers().unused(after, before_ms, CHANNELS).await?;
+            let next = Read::Unused { after, before_ms, most: CHANNELS };
+            let unused = self.store.read(next).await.and_then(Reply::channels)?;
             let Some((last, _)) = unused.last() else { return Ok(()) };
             after = *last;
             for (_, name) in unused {
@@ -106,13 +109,13 @@ impl Trimmer {
         }
     }
 
-    async fn channel(&self, name: &str, trim: Trim) -> Result<u64, StoreError> {
+    async fn channel(&self, trim: Trim) -> Result<u64, StoreError> {
         let mut events = 0;
         loop {
-            let outcome = self.store.write(Write::Trim(trim)).await?;
+            let outcome = self.store.write(Write::Trim(trim.clone())).await?;
             let Outcome::Trimmed(Trimmed { floor, events: gone, more }) = outcome else { return Ok(events) };
             // Whoever reads before this is told so by the database.
-            if let Some(channel) = self.engine.hub.loaded(name) {
+            if let Some(channel) = self.engine.hub.loaded(&trim.name) {
                 channel.trimmed(floor);
             }
             events += gone;

@@ -16,7 +16,7 @@ use crate::pace::Pace;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
-use crate::store::{OpenError, Store};
+use crate::stores::{AsyncStore, OpenError, Sqlite};
 use crate::tables::{self, Serving, TablesError};
 use axum::Router;
 use hyper::server::conn::http1;
@@ -28,7 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, UserKind, codes, is_channel_name};
-use tidewire_server_core::log::{CreateDialog, StoreError, Write};
+use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::store::{CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -127,11 +128,12 @@ impl Server {
         if config.demo && !address.ip().is_loopback() {
             return Err(ConfigError::DemoNotLocal.into());
         }
-        let store = Arc::new(Store::open(&config.database, config.guest_key_file.as_deref())?);
+        let database = Arc::new(Sqlite::open(&config.database, config.guest_key_file.as_deref())?);
+        let store = AsyncStore::new(database.clone());
         let queue_bytes = config.limits.queue_bytes;
         let serving = tables::serve(&config.tables, &config.database, queue_bytes).await?;
         let claims = serving.as_ref().map(|serving| serving.tables.claims()).unwrap_or_default();
-        let auth = Arc::new(Auth::new(&config, store.guest_key(), claims)?);
+        let auth = Arc::new(Auth::new(&config, database.guest_key(), claims)?);
         for name in &open {
             let dialog = CreateDialog { name: name.clone(), owner: None };
             // A dialog that exists already keeps its owner; it is open all the same.
@@ -140,9 +142,8 @@ impl Server {
         let hub = Arc::new(Hub::new(open));
         let loader = Arc::new(Loader::new(store.clone(), hub.clone()));
         let answers = Answers::new(store.clone(), loader.clone(), responder);
-        reconcile::watch(&store, &loader, &answers);
         answers.recover().await?;
-        let revocations = Revocations::new(store.readers().revocations().await?);
+        let revocations = Revocations::new(store.read(Read::Revocations).await.and_then(Reply::revocations)?);
         let limits = &config.limits;
         let of_address = config.per_address(address.ip());
         let count = watch::Sender::new(0);
@@ -151,9 +152,10 @@ impl Server {
             limits: limits.clone(),
             timeouts: config.timeouts.clone(),
             handshakes: of_address.handshakes,
-            epoch: store.epoch().to_owned(),
+            epoch: database.epoch().to_owned(),
             auth: auth.clone(),
-            log: store.clone(),
+            store: store.shared().clone(),
+            kinds: Kinds::standard(),
             hub,
             limiter: Limiter::default(),
             connections: Connections::new(
@@ -168,6 +170,7 @@ impl Server {
             answers: answers.answering(),
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
         });
+        reconcile::watch(&database, &store, &loader, &engine);
         let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
         let trimmer = Arc::new(Trimmer::new(
             store.clone(),
@@ -185,6 +188,7 @@ impl Server {
             connections: counted,
             auth,
             store,
+            database,
             loader,
             answers,
             engine,
@@ -233,7 +237,7 @@ impl Server {
 
     /// Makes one more commit report an input or output error, whether or not it reaches the disk. For tests.
     pub fn fail_commit(&self, reaches_disk: bool) {
-        self.app.store.fail_commit(reaches_disk);
+        self.app.database.fail_commit(reaches_disk);
     }
 
     /// Stops in order: no new connections, `goaway` to all, answers interrupted, queues flushed, close 4000, checkpoint.
@@ -261,9 +265,9 @@ impl Server {
         // Until here, because whoever has no WebSocket needs new sockets to be told.
         self.accepting.abort();
         self.tasks.send_replace(());
-        let (store, serving) = (self.app.store.clone(), self.serving);
+        let (database, serving) = (self.app.database.clone(), self.serving);
         // A checkpoint that fails is made good by the next start.
-        let _ = tokio::task::spawn_blocking(move || (drop(serving), store.close())).await;
+        let _ = tokio::task::spawn_blocking(move || (drop(serving), database.close())).await;
         tracing::info!("stopped");
     }
 
@@ -273,8 +277,8 @@ impl Server {
         self.trimming.abort();
         self.tasks.send_replace(());
         self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
-        let (store, serving) = (self.app.store.clone(), self.serving);
-        let _ = tokio::task::spawn_blocking(move || (drop(serving), store.close())).await;
+        let (database, serving) = (self.app.database.clone(), self.serving);
+        let _ = tokio::task::spawn_blocking(move || (drop(serving), database.close())).await;
     }
 }
 

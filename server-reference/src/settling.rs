@@ -4,7 +4,8 @@ use crate::activity::Activity;
 use crate::app::App;
 use crate::clock;
 use crate::writing::Bells;
-use tidewire_server_core::{Answer, Ask, Flow, Session};
+use tidewire_server_core::store::{Read, Reply};
+use tidewire_server_core::{Answer, Flow, Session};
 use tokio::time::sleep_until;
 
 /// Returns once the session takes the next message or has ended: frames that wait for the log or for room keep the next
@@ -23,10 +24,8 @@ pub(crate) async fn settle(
                 has_room(session, bells, activity).await;
                 Answer::Room
             }
-            Flow::Ask(Ask::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
-            Flow::Ask(Ask::Events { channel, from, to }) => {
-                Answer::Events(app.store.readers().page(channel, from, to).await)
-            }
+            Flow::Ask(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
+            Flow::Ask(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
         };
         flow = session.answered(clock::now(), answer);
     }

@@ -3,12 +3,14 @@
 //! Both sides use it: a client encodes [`ClientFrame`]s and decodes [`ServerFrame`]s, a server the other way round. Bodies
 //! stay raw JSON text from end to end, so key order and big numbers of an application survive.
 
+mod body;
 mod client;
 pub mod codes;
 pub mod json;
 mod server;
 mod tables;
 
+pub use body::{AnswerEnd, AnswerStart, Body, CancelRun, Message};
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use server::{
     EventFrame, Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, UNREADABLE, User, UserKind,

@@ -1,7 +1,7 @@
 //! Who may see which rows of a table: a filter whose values may name what a token says.
 
 use super::Schema;
-use crate::identity::Identity;
+use crate::access::Identity;
 use std::collections::BTreeSet;
 use tidewire_core::tables::filter::{self, Compare, Filter, Group, Node, Predicate, Term, Test};
 

@@ -10,7 +10,7 @@ use tidewire_core::wire::json;
 const MAX_NESTING: usize = tidewire_core::wire::MAX_BODY_DEPTH;
 
 /// Appends a cell. What the database did not say is null, as protocol section 12 has it of `same`.
-pub(super) fn push(out: &mut String, cell: &Cell, column: &Column) {
+pub fn push(out: &mut String, cell: &Cell, column: &Column) {
     match cell {
         Cell::Null | Cell::Unchanged => out.push_str("null"),
         Cell::Text(text) => push_text(out, text, column),

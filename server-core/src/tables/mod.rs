@@ -18,12 +18,13 @@ mod requests;
 mod ring;
 mod shape;
 mod source;
-pub mod sqlite;
 mod state;
 mod wanted;
 mod work;
 
 use crate::sync::lock;
+pub use cells::push as push_cell;
+pub use cursor::hash;
 pub use limits::TableLimits;
 pub use registry::{TableConfig, TableError};
 pub(crate) use requests::{Asker, Owner};

@@ -3,7 +3,7 @@
 use super::Schema;
 use super::access::{Permission, Template};
 use super::index::Index;
-use crate::identity::Identity;
+use crate::access::Identity;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use thiserror::Error;

@@ -5,7 +5,7 @@ use super::cursor::Cursor;
 use super::shape::{Misshapen, Shape};
 use super::state::{Phase, Refusal, State, Sub, Wait, too_many_unindexed};
 use super::wanted::{RETRY_MS, unavailable};
-use crate::identity::Identity;
+use crate::access::Identity;
 use crate::outgoing::Outgoing;
 use crate::sync::lock;
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tidewire_core::tables::filter::{Filter, Node};
 use tidewire_core::wire::UserKind;
-use tidewire_server_core::tables::sqlite::Watch;
 use tidewire_server_core::tables::{Schema, TableConfig, TableError, TableLimits, Tables};
+use tidewire_server_sqlite::tables::Watch;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 

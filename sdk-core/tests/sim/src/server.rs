@@ -11,14 +11,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidewire_core::wire::{User, UserKind};
 use tidewire_core::{Now, Time};
-use tidewire_server_core::log::{
-    self, CreateDialog, Done, Outcome, Outside, StoreError, Submit, Trim, Write,
+use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::store::{
+    ChannelRow, CreateDialog, Done, Found, Got, Outcome, Read, Reply, Revocation, Store, StoreError, Trim,
+    Write,
 };
 use tidewire_server_core::{
-    Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Peer, Revocation,
-    Revocations, Run, ServerLimits, Session, Step, Text, Timeouts, Verify, Wake, left_ended, matters,
-    publish_late, want,
+    Answer as Answered, Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids,
+    Limiter, Peer, Revocations, Run, ServerLimits, Session, Step, Text, Timeouts, Verify, Wake, left_ended,
+    reconcile,
 };
+use tidewire_server_sqlite::log::{self, Outside};
 use uuid::Uuid;
 
 /// The wall clock at the begin of a run.
@@ -89,8 +92,8 @@ struct HandedIn {
     barred: bool,
 }
 
-impl Submit for Inbox {
-    fn submit(&self, write: Write, done: Done) {
+impl Store for Inbox {
+    fn write(&self, write: Write, done: Done) {
         let barred = match &write {
             Write::Append(event) if &*event.name == CHANNELS[1] => {
                 let device = event.author.rsplit('u').next().and_then(|number| number.parse::<usize>().ok());
@@ -99,6 +102,11 @@ impl Submit for Inbox {
             _ => false,
         };
         lock(&self.handed_in).push(HandedIn { write, done, barred });
+    }
+
+    /// The simulator reads the database itself.
+    fn read(&self, _: Read, got: Got) {
+        got(Err(StoreError::Unavailable));
     }
 }
 
@@ -230,7 +238,7 @@ impl Server {
     pub(crate) fn start(&mut self, now: u64) -> rusqlite::Result<()> {
         let inbox = Arc::new(Inbox { handed_in: Mutex::default(), rules: self.rules.clone() });
         let begun = Arc::new(Begun::default());
-        let known = log::revocations(&self.db)?;
+        let known = ask(&self.db, &Read::Revocations, Reply::revocations)?;
         for (device, rules) in lock(&self.rules).iter_mut().enumerate() {
             rules.barred &= known.iter().any(|one| one.user == self.user(device));
         }
@@ -243,7 +251,8 @@ impl Server {
             handshakes: (self.setup.handshakes > 0).then_some(self.setup.handshakes),
             epoch: format!("e{}", self.epochs),
             auth: Arc::new(Tokens { rules: self.rules.clone(), kind }),
-            log: inbox.clone(),
+            store: inbox.clone(),
+            kinds: Kinds::standard(),
             hub: Arc::new(Hub::new(HashSet::new())),
             limiter: Limiter::default(),
             connections: Connections::new(1_000, 1_000, None, Box::new(|_| ())),
@@ -252,7 +261,7 @@ impl Server {
             tables: None,
         });
         let mut life = Life { engine, inbox, begun, answers: Vec::new() };
-        for left in log::unfinished(&self.db)? {
+        for left in ask(&self.db, &Read::Unfinished, Reply::unfinished)? {
             let channel = load(&self.db, &life.engine, &left.name)?;
             life.answers.push(Answer {
                 run: Run::left(left, channel.clone(), self.ids.clone()),
@@ -265,9 +274,9 @@ impl Server {
             });
         }
         if self.setup.answers {
-            for (name, offset) in log::wanting(&self.db)? {
+            for (name, offset) in ask(&self.db, &Read::Wanting, Reply::wanting)? {
                 if let Some(channel) = load(&self.db, &life.engine, &name)? {
-                    want(life.begun.clone(), &channel, offset);
+                    channel.want_answer(offset).carry_out(life.engine.answers.as_ref(), &channel);
                 }
             }
         }
@@ -323,7 +332,7 @@ impl Server {
         rusqlite::backup::Backup::new(backup, &mut self.db)?.step(-1)?;
         self.epochs += 1;
         for (name, watch) in CHANNELS.iter().zip(&mut self.logs) {
-            watch.begins_after(log::channel(&self.db, name)?.map_or(0, |row| row.floor));
+            watch.begins_after(row(&self.db, name)?.map_or(0, |row| row.floor));
         }
         self.look()?;
         Ok(true)
@@ -332,11 +341,13 @@ impl Server {
     /// Hands in what trims both channels.
     pub(crate) fn trim(&mut self, keep: u64) -> rusqlite::Result<()> {
         for name in CHANNELS {
-            let Some(row) = log::channel(&self.db, name)? else { continue };
+            let Some(row) = row(&self.db, name)? else { continue };
             let Some(life) = &self.life else { continue };
-            let (channel, trim) =
-                (life.engine.hub.loaded(name), Trim { channel: row.id, before_ms: 0, keep, remember_ms: 0 });
-            life.inbox.submit(
+            let (channel, trim) = (
+                life.engine.hub.loaded(name),
+                Trim { channel: row.id, name: Arc::from(name), before_ms: 0, keep, remember_ms: 0 },
+            );
+            life.inbox.write(
                 Write::Trim(trim),
                 Box::new(move |result| {
                     if let (Ok(Outcome::Trimmed(trimmed)), Some(channel)) = (result, channel) {
@@ -356,9 +367,10 @@ impl Server {
 
     /// Reads for a session until it needs no more from the log.
     pub(crate) fn read(&self, now: u64, session: &mut Session, mut flow: Flow) -> Flow {
-        while let Flow::Ask(ask) = &flow {
+        while let Flow::Ask(read) = &flow {
             let Some(engine) = self.engine() else { return Flow::End };
-            flow = session.answered(clock(now), ask.read(&engine.hub, &self.db));
+            let reply = log::read(&self.db, read).map_err(|error| log::store_error(&error));
+            flow = session.answered(clock(now), Answered::new(read, reply, &engine.hub));
         }
         flow
     }
@@ -403,9 +415,10 @@ impl Server {
         match error {
             None => dones.into_iter().zip(applied.answers).for_each(|(done, answer)| done(answer)),
             Some(error) => {
-                let doubtful: BTreeSet<i64> = writes.iter().filter_map(log::channel_of).collect();
+                let doubtful: BTreeSet<Arc<str>> =
+                    writes.iter().filter_map(Write::channel).cloned().collect();
                 dones.into_iter().for_each(|done| done(Err(error)));
-                self.reconcile(&doubtful)?;
+                self.reconcile(&doubtful);
             }
         }
         self.look()
@@ -414,12 +427,12 @@ impl Server {
     /// Reads what the log has got since it was looked at last.
     fn look(&mut self) -> rusqlite::Result<()> {
         for (name, watch) in CHANNELS.iter().zip(&mut self.logs) {
-            let Some(row) = log::channel(&self.db, name)? else { continue };
+            let Some(row) = row(&self.db, name)? else { continue };
             if watch.seen() < row.floor {
                 watch.begins_after(row.floor);
             }
             while watch.seen() < row.head {
-                let log::Found::Events(events) = log::page(&self.db, row.id, watch.seen(), row.head)? else {
+                let Found::Events(events) = page(&self.db, row.id, watch.seen(), row.head)? else {
                     break;
                 };
                 let before = watch.seen();
@@ -447,23 +460,13 @@ impl Server {
     }
 
     /// A commit reported an error and was carried out all the same.
-    fn reconcile(&self, doubtful: &BTreeSet<i64>) -> rusqlite::Result<()> {
-        let Some(life) = &self.life else { return Ok(()) };
-        for doubt in log::look(&self.db, doubtful)? {
-            let Some(channel) = life.engine.hub.loaded(&doubt.name) else { continue };
-            channel.trimmed(doubt.floor);
-            let before = channel.extent().head;
-            while channel.extent().head < doubt.head {
-                match log::page(&self.db, doubt.channel, channel.extent().head, doubt.head)? {
-                    log::Found::Events(events) if !events.is_empty() => drop(publish_late(&channel, events)),
-                    _ => break,
-                }
-            }
-            if let Some(wanted) = doubt.wants_answer.filter(|offset| *offset > before && self.setup.answers) {
-                want(life.begun.clone(), &channel, wanted);
-            }
+    fn reconcile(&self, doubtful: &BTreeSet<Arc<str>>) {
+        let Some(life) = &self.life else { return };
+        for channel in doubtful.iter().filter_map(|name| life.engine.hub.loaded(name)) {
+            let read = |read| log::read(&self.db, &read).map_err(|error| log::store_error(&error));
+            // What can't be read is found with the next event.
+            let _ = reconcile(&channel, &life.engine.kinds, life.engine.answers.as_ref(), read);
         }
-        Ok(())
     }
 
     /// Lets the answers go on; when to do so again.
@@ -492,7 +495,7 @@ impl Server {
             match answer.run.poll(Time(now)) {
                 Step::Write(write, publish) => {
                     let told = answer.told.clone();
-                    life.inbox.submit(
+                    life.inbox.write(
                         *write,
                         Box::new(move |result| {
                             if let Ok(outcome) = &result {
@@ -502,9 +505,9 @@ impl Server {
                         }),
                     );
                 }
-                Step::Context { channel, before, most } => {
-                    let found = log::newest(&self.db, channel, before, most, matters);
-                    answer.run.context(found.map_err(StoreError::from));
+                Step::Read(read) => {
+                    let reply = log::read(&self.db, &read).map_err(|error| log::store_error(&error));
+                    answer.run.context(reply.and_then(Reply::frames));
                 }
                 Step::Model(_) => {}
                 Step::Wait(until) => {
@@ -534,12 +537,12 @@ impl Server {
 
     /// The log of a channel as it is on disk, with its floor.
     pub(crate) fn log(&self, channel: &str) -> rusqlite::Result<(u64, Vec<Logged>)> {
-        let Some(row) = log::channel(&self.db, channel)? else { return Ok((0, Vec::new())) };
+        let Some(row) = row(&self.db, channel)? else { return Ok((0, Vec::new())) };
         let mut events = Vec::new();
         let mut from = row.floor;
         while from < row.head {
-            match log::page(&self.db, row.id, from, row.head)? {
-                log::Found::Events(found) if !found.is_empty() => {
+            match page(&self.db, row.id, from, row.head)? {
+                Found::Events(found) if !found.is_empty() => {
                     for (offset, frame) in found {
                         from = offset;
                         events.extend(logged(&frame));
@@ -553,16 +556,16 @@ impl Server {
 
     /// What stands at this offset on disk.
     pub(crate) fn at(&self, channel: &str, offset: u64) -> rusqlite::Result<Option<Logged>> {
-        let Some(row) = log::channel(&self.db, channel)? else { return Ok(None) };
-        match log::page(&self.db, row.id, offset.saturating_sub(1), offset)? {
-            log::Found::Events(found) => Ok(found.first().and_then(|(_, frame)| logged(frame))),
-            log::Found::Trimmed(_) => Ok(None),
+        let Some(row) = row(&self.db, channel)? else { return Ok(None) };
+        match page(&self.db, row.id, offset.saturating_sub(1), offset)? {
+            Found::Events(found) => Ok(found.first().and_then(|(_, frame)| logged(frame))),
+            Found::Trimmed(_) => Ok(None),
         }
     }
 
     /// Every event up to here was trimmed.
     pub(crate) fn floor(&self, channel: &str) -> rusqlite::Result<u64> {
-        Ok(log::channel(&self.db, channel)?.map_or(0, |row| row.floor))
+        Ok(row(&self.db, channel)?.map_or(0, |row| row.floor))
     }
 
     pub(crate) fn epoch(&self) -> String {
@@ -587,7 +590,24 @@ fn begin(channel: &Arc<Channel>, ids: &Arc<Counting>, dice: &mut Dice, now: u64)
 }
 
 fn load(db: &Connection, engine: &Arc<Engine>, name: &str) -> rusqlite::Result<Option<Arc<Channel>>> {
-    Ok(log::channel(db, name)?.map(|row| engine.hub.add(name, row)))
+    Ok(row(db, name)?.map(|row| engine.hub.add(name, row)))
+}
+
+/// Asks the database; a reply of another kind than the question's is a fault of it.
+fn ask<T>(
+    db: &Connection,
+    read: &Read,
+    reply: impl FnOnce(Reply) -> Result<T, StoreError>,
+) -> rusqlite::Result<T> {
+    reply(log::read(db, read)?).map_err(|_| rusqlite::Error::InvalidQuery)
+}
+
+fn row(db: &Connection, name: &str) -> rusqlite::Result<Option<ChannelRow>> {
+    ask(db, &Read::Channel(name.to_owned()), Reply::channel)
+}
+
+fn page(db: &Connection, channel: i64, from: u64, to: u64) -> rusqlite::Result<Found> {
+    ask(db, &Read::Events { channel, from, to }, Reply::events)
 }
 
 fn logged(frame: &Text) -> Option<Logged> {

@@ -139,9 +139,11 @@ impl Watch {
 
     pub(crate) fn acked(&mut self, device: &Device, server: &Server, id: &str, offset: u64) {
         let Some(ch) = self.channels.get(id).cloned() else { return };
-        // A failed op blocks what was written after it, until somebody decides.
+        // A failed op blocks what was written after it, until somebody decides; a crash may undo the decision on
+        // disk, after what stood behind it was sent.
         let blocks = |failed: &&String| {
-            self.lanes.get(*failed) == Some(&Lane::Durable)
+            !device.person.given_up.contains(*failed)
+                && self.lanes.get(*failed) == Some(&Lane::Durable)
                 && self.lanes.get(id) == Some(&Lane::Durable)
                 && self.channels.get(*failed) == Some(&ch)
                 && self.order.get(*failed) < self.order.get(id)

@@ -10,8 +10,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tidewire_server_core::tables::sqlite::{self, Described, Log};
 use tidewire_server_core::tables::{SourceError, Tables, Wanted, WantedSnapshot};
+use tidewire_server_sqlite::tables::{self as sqlite, Described, Log};
 
 /// How often it is looked whether a transaction has come, and whether snapshots are still wanted.
 const AGAIN: Duration = Duration::from_millis(20);

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use tidewire_server_core::tables::sqlite::fingerprint;
+use tidewire_server_sqlite::tables::fingerprint;
 
 /// The file's first line, for whoever finds it.
 const NOTE: &str =

@@ -17,8 +17,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use stream::Stream;
 use thiserror::Error;
-use tidewire_server_core::tables::sqlite::{self, Described, Log, SqliteError, Watch};
 use tidewire_server_core::tables::{Schema, Tables};
+use tidewire_server_sqlite::tables::{self as sqlite, Described, Log, SqliteError, Watch};
 
 /// How many of the newest changes the log keeps on disk: so far back subscriptions go on after a restart.
 const KEPT: u64 = 10_000;

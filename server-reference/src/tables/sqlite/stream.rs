@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
-use tidewire_server_core::tables::sqlite::{self, Described, Watch};
+use tidewire_server_sqlite::tables::{self as sqlite, Described, Watch};
 
 /// How often it is asked whether somebody committed if nothing is heard of a write: three microseconds of work each time.
 const POLL: Duration = Duration::from_millis(5);

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
 use std::time::Duration;
-use tidewire_server_core::tables::sqlite::{self, Log, Watch};
+use tidewire_server_sqlite::tables::{self as sqlite, Log, Watch};
 
 /// A row's size, about.
 const BODY: usize = 280;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tidewire_core::tables::Type;
 use tidewire_core::wire::{User, UserKind};
 use tidewire_core::{Now, Time};
-use tidewire_server_core::log::{Done, Submit, Write};
+use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{
     Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, TableConfig, TableLimits, Tables, Wanted,
 };
@@ -34,8 +35,9 @@ impl Verify for Anybody {
 
 struct NoLog;
 
-impl Submit for NoLog {
-    fn submit(&self, _: Write, _: Done) {}
+impl Store for NoLog {
+    fn write(&self, _: Write, _: Done) {}
+    fn read(&self, _: Read, _: Got) {}
 }
 
 /// Columns `id`, `owner` and `body`.
@@ -72,7 +74,8 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
         handshakes: None,
         epoch: "log".to_owned(),
         auth: Arc::new(Anybody),
-        log: Arc::new(NoLog),
+        store: Arc::new(NoLog),
+        kinds: Kinds::standard(),
         hub: Arc::new(Hub::new(HashSet::new())),
         limiter: Limiter::default(),
         connections: Connections::new(20_000, 20_000, None, Box::new(|_| ())),

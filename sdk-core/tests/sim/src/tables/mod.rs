@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tidewire_core::wire::{User, UserKind};
 use tidewire_core::{Now, Time};
-use tidewire_server_core::log::{Done, Submit, Write};
+use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{SourceError, TableConfig, TableLimits, Tables, Wanted};
 use tidewire_server_core::{
     AuthError, Connections, Engine, Hub, Identity, Limiter, Revocations, ServerLimits, Timeouts, Verify,
@@ -167,8 +168,9 @@ impl Verify for Tokens {
 /// Nobody writes into dialogs here.
 struct NoLog;
 
-impl Submit for NoLog {
-    fn submit(&self, _: Write, _: Done) {}
+impl Store for NoLog {
+    fn write(&self, _: Write, _: Done) {}
+    fn read(&self, _: Read, _: Got) {}
 }
 
 struct World {
@@ -309,7 +311,8 @@ fn engine(limits: &TableLimits) -> Arc<Engine> {
         handshakes: None,
         epoch: "log".to_owned(),
         auth: Arc::new(Tokens),
-        log: Arc::new(NoLog),
+        store: Arc::new(NoLog),
+        kinds: Kinds::standard(),
         hub: Arc::new(Hub::new(HashSet::new())),
         limiter: Limiter::default(),
         connections: Connections::new(100, 100, None, Box::new(|_| ())),

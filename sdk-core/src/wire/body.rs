@@ -1,0 +1,181 @@
+//! The bodies that this version of the protocol defines (protocol section 6), one type a kind.
+//!
+//! Bodies travel as raw JSON. Whoever reads one asks for its [`Body`]; a kind that is not known here, and a
+//! known one whose body is not what the protocol says, is kept as it came.
+
+use super::json::{Object, Writer};
+
+/// An event's or op's body by its kind. `Debug` leaves texts out.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Somebody says something.
+    Message(Message),
+    /// Somebody asks for the end of an answer.
+    CancelRun(CancelRun),
+    /// An answer begins.
+    AnswerStart(AnswerStart),
+    /// An answer ends.
+    AnswerEnd(AnswerEnd),
+    /// Anything else: an application's own kind, a later version's, or a body that can't be read.
+    Other,
+}
+
+impl Body {
+    /// Reads a body.
+    pub fn decode(kind: &str, raw: &str) -> Body {
+        let Ok(body) = Object::parse(raw) else { return Body::Other };
+        let read = match kind {
+            Message::KIND => Message::decode(&body).map(Body::Message),
+            CancelRun::KIND => CancelRun::decode(&body).map(Body::CancelRun),
+            AnswerStart::KIND => AnswerStart::decode(&body).map(Body::AnswerStart),
+            AnswerEnd::KIND => AnswerEnd::decode(&body).map(Body::AnswerEnd),
+            _ => None,
+        };
+        read.unwrap_or(Body::Other)
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Body::Message(_) => Message::KIND,
+            Body::CancelRun(_) => CancelRun::KIND,
+            Body::AnswerStart(_) => AnswerStart::KIND,
+            Body::AnswerEnd(_) => AnswerEnd::KIND,
+            Body::Other => "other",
+        })
+    }
+}
+
+/// `message`: somebody says something.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    /// What.
+    pub text: String,
+}
+
+impl Message {
+    /// The kind.
+    pub const KIND: &str = "message";
+
+    /// Reads the body; none when it lacks its text.
+    pub fn decode(body: &Object<'_>) -> Option<Message> {
+        Some(Message { text: body.str("text")?.into_owned() })
+    }
+}
+
+/// `run.cancel`: somebody asks for the end of an answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CancelRun {
+    /// The answer.
+    pub run: String,
+}
+
+impl CancelRun {
+    /// The kind.
+    pub const KIND: &str = "run.cancel";
+
+    /// Reads the body; none when it names no answer.
+    pub fn decode(body: &Object<'_>) -> Option<CancelRun> {
+        Some(CancelRun { run: body.str("run")?.into_owned() })
+    }
+}
+
+/// `answer.start`: an answer begins.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AnswerStart {
+    /// The answer.
+    pub run: String,
+}
+
+impl AnswerStart {
+    /// The kind.
+    pub const KIND: &str = "answer.start";
+
+    /// Reads the body; none when it names no answer.
+    pub fn decode(body: &Object<'_>) -> Option<AnswerStart> {
+        Some(AnswerStart { run: body.str("run")?.into_owned() })
+    }
+
+    /// The body.
+    pub fn encode(&self) -> String {
+        Writer::object().str("run", &self.run).end()
+    }
+}
+
+/// `answer.end`: an answer ends.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AnswerEnd {
+    /// The answer.
+    pub run: String,
+    /// `done`, `stopped`, `interrupted` or `error`.
+    pub status: String,
+    /// All of it.
+    pub text: String,
+    /// Why it failed, if it did.
+    pub code: Option<String>,
+}
+
+impl AnswerEnd {
+    /// The kind.
+    pub const KIND: &str = "answer.end";
+
+    /// Reads the body; none when it names no answer. What else is missing is empty.
+    pub fn decode(body: &Object<'_>) -> Option<AnswerEnd> {
+        let optional = |name| body.str(name).map(|value| value.into_owned());
+        Some(AnswerEnd {
+            run: optional("run")?,
+            status: optional("status").unwrap_or_default(),
+            text: optional("text").unwrap_or_default(),
+            code: optional("code"),
+        })
+    }
+
+    /// The body.
+    pub fn encode(&self) -> String {
+        Writer::object()
+            .str("run", &self.run)
+            .str("status", &self.status)
+            .str("text", &self.text)
+            .opt_str("code", self.code.as_deref())
+            .end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_read_and_what_is_not_one_is_kept_as_it_came() {
+        let end = AnswerEnd {
+            run: "r".to_owned(),
+            status: "error".to_owned(),
+            text: "a \"b\"".to_owned(),
+            code: Some("model_cut".to_owned()),
+        };
+        assert_eq!(Body::decode("answer.end", &end.encode()), Body::AnswerEnd(end));
+        let start = AnswerStart { run: "r".to_owned() };
+        assert_eq!(Body::decode("answer.start", &start.encode()), Body::AnswerStart(start));
+        let text = Message { text: "x".to_owned() };
+        assert_eq!(Body::decode("message", r#"{"more":1,"text":"x"}"#), Body::Message(text));
+        for (kind, raw) in [
+            ("message", r#"{"text":1}"#),
+            ("message", "[]"),
+            ("message", "{"),
+            ("run.cancel", "{}"),
+            ("answer.start", r#"{"run":null}"#),
+            ("answer.end", r#"{"text":"x"}"#),
+            ("poll.vote", r#"{"text":"x"}"#),
+            ("", ""),
+        ] {
+            assert_eq!(Body::decode(kind, raw), Body::Other, "{kind} {raw}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let body = Body::decode("message", r#"{"text":"a secret"}"#);
+        assert_eq!(format!("{body:?}"), "message");
+    }
+}

@@ -1,0 +1,72 @@
+//! Who may see what: identities, revocations, and the one place that decides about a channel
+//! (protocol section 7).
+
+mod identity;
+mod revocations;
+
+pub use identity::{AuthError, Identity, LEEWAY_S, Verify};
+pub use revocations::Revocations;
+
+use crate::dialog::Channel;
+use crate::store::StoreError;
+use std::sync::Arc;
+use tidewire_core::wire::{DIALOG_PREFIX, Problem, ServerFrame, UserKind, codes};
+
+/// Why somebody does not get a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// It is somebody else's, or there is none: nobody may find out which.
+    Forbidden,
+    /// The database can't be read.
+    Store(StoreError),
+}
+
+impl Denied {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Denied::Forbidden => codes::FORBIDDEN,
+            Denied::Store(error) => error.code(),
+        }
+    }
+
+    pub(crate) fn message(self) -> String {
+        match self {
+            Denied::Forbidden => "there is no such dialog, or not for this user".to_owned(),
+            Denied::Store(error) => error.to_string(),
+        }
+    }
+
+    pub(crate) fn is_retryable(self) -> bool {
+        matches!(self, Denied::Store(_))
+    }
+
+    /// Tells that a subscription is refused, or over.
+    pub(crate) fn sub_err(self, ch: String) -> ServerFrame {
+        let problem = Problem { code: self.code().to_owned(), message: self.message(), retry_after_ms: None };
+        ServerFrame::SubErr { ch, problem, retryable: self.is_retryable() }
+    }
+}
+
+/// The channel that was found, if this user may see it.
+pub(crate) fn visible(
+    found: Result<Option<Arc<Channel>>, StoreError>,
+    identity: &Identity,
+    revocations: &Revocations,
+) -> Result<Arc<Channel>, Denied> {
+    match found {
+        Err(error) => Err(Denied::Store(error)),
+        Ok(Some(channel)) if may_see(identity, &channel, revocations) => Ok(channel),
+        Ok(_) => Err(Denied::Forbidden),
+    }
+}
+
+/// Whether this user may see the channel now (protocol section 7).
+pub(crate) fn may_see(identity: &Identity, channel: &Channel, revocations: &Revocations) -> bool {
+    identity.user.kind == UserKind::Operator
+        || channel.open
+        || channel.is_owned_by(&identity.key())
+        || channel
+            .name
+            .strip_prefix(DIALOG_PREFIX)
+            .is_some_and(|id| identity.dialogs.contains(id) && !revocations.refuses_dialog(identity, id))
+}

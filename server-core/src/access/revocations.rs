@@ -1,0 +1,115 @@
+//! Access that was taken back before its tokens ended (protocol section 7).
+
+use super::identity::Identity;
+use crate::store::Revocation;
+use crate::sync::lock;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// All revocations in force.
+#[derive(Default)]
+pub struct Revocations {
+    by_user: Mutex<BTreeMap<String, Revoked>>,
+}
+
+/// Up to when one user's tokens are refused, and up to when for which dialogs.
+#[derive(Default)]
+struct Revoked {
+    all: Option<u64>,
+    dialogs: BTreeMap<String, u64>,
+}
+
+impl Revocations {
+    /// Those that [`crate::store::Read::Revocations`] finds.
+    pub fn new(rows: Vec<Revocation>) -> Revocations {
+        let revocations = Revocations::default();
+        rows.iter().for_each(|row| revocations.add(row));
+        revocations
+    }
+
+    /// Drops those whose tokens have all ended.
+    pub fn forget(&self, before_ms: u64) {
+        lock(&self.by_user).retain(|_, revoked| {
+            revoked.all = revoked.all.filter(|since| *since >= before_ms);
+            revoked.dialogs.retain(|_, since| *since >= before_ms);
+            revoked.all.is_some() || !revoked.dialogs.is_empty()
+        });
+    }
+
+    pub(crate) fn add(&self, revocation: &Revocation) {
+        let mut by_user = lock(&self.by_user);
+        let revoked = by_user.entry(revocation.user.clone()).or_default();
+        let since = revocation.since_ms;
+        match &revocation.dialog {
+            None => revoked.all = revoked.all.max(Some(since)),
+            Some(dialog) => {
+                let before = revoked.dialogs.entry(dialog.clone()).or_insert(since);
+                *before = since.max(*before);
+            }
+        }
+    }
+
+    /// Whether the token is worth nothing any more.
+    pub(crate) fn refuses(&self, identity: &Identity) -> bool {
+        let by_user = lock(&self.by_user);
+        let revoked = by_user.get(&identity.key());
+        revoked.and_then(|revoked| revoked.all).is_some_and(|since| identity.is_issued_by(since))
+    }
+
+    /// Whether the token no longer gives access to the dialog.
+    pub(crate) fn refuses_dialog(&self, identity: &Identity, dialog: &str) -> bool {
+        let by_user = lock(&self.by_user);
+        let revoked = by_user.get(&identity.key());
+        revoked
+            .and_then(|revoked| revoked.dialogs.get(dialog))
+            .is_some_and(|since| identity.is_issued_by(*since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+    use tidewire_core::wire::{User, UserKind};
+
+    fn issued(issued_s: Option<u64>) -> Identity {
+        let user = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User };
+        Identity { user, dialogs: HashSet::new(), claims: Default::default(), issued_s, expires_s: 9_999 }
+    }
+
+    fn all(since_ms: u64) -> Revocation {
+        Revocation { user: "user:ada".to_owned(), dialog: None, since_ms }
+    }
+
+    #[test]
+    fn tokens_issued_up_to_then_are_refused_and_later_ones_are_not() {
+        let revocations = Revocations::new(vec![all(5_400), all(3_000)]);
+        for (issued_s, refused) in [(Some(4), true), (Some(5), true), (Some(6), false), (None, true)] {
+            assert_eq!(revocations.refuses(&issued(issued_s)), refused, "{issued_s:?}");
+        }
+        let mut guest = issued(Some(1));
+        guest.user.kind = UserKind::Guest;
+        assert!(!revocations.refuses(&guest), "another user with the same id");
+    }
+
+    #[test]
+    fn a_dialog_is_another_matter_than_the_token() {
+        let one = Revocation { dialog: Some("a".to_owned()), ..all(5_000) };
+        let revocations = Revocations::new(vec![one]);
+        let identity = issued(Some(4));
+        assert!(revocations.refuses_dialog(&identity, "a"));
+        assert!(!revocations.refuses_dialog(&identity, "b") && !revocations.refuses(&identity));
+        assert!(!revocations.refuses_dialog(&issued(Some(6)), "a"));
+    }
+
+    #[test]
+    fn what_is_old_is_forgotten() {
+        let one = Revocation { dialog: Some("a".to_owned()), ..all(5_000) };
+        let revocations = Revocations::new(vec![all(2_000), one]);
+        revocations.forget(5_000);
+        assert!(!revocations.refuses(&issued(Some(1))));
+        assert!(revocations.refuses_dialog(&issued(Some(1)), "a"));
+        revocations.forget(5_001);
+        assert!(lock(&revocations.by_user).is_empty());
+    }
+}

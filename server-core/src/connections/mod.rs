@@ -1,0 +1,236 @@
+//! The live connections: how many there are, and a way to reach them all.
+
+mod enforce;
+mod seats;
+
+use crate::access::Identity;
+use crate::outgoing::Outgoing;
+use crate::sync::lock;
+use crate::text::Text;
+pub(crate) use seats::Seats;
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use tidewire_core::wire::ServerFrame;
+use tidewire_core::wire::codes::{self, close};
+
+/// Told how many connections there are, after each change. It must only note or wake, never call back.
+pub type Counted = Box<dyn Fn(usize) + Send + Sync>;
+
+/// All connections between upgrade and end.
+pub struct Connections {
+    most: usize,
+    most_per_user: usize,
+    /// None for no limit.
+    most_per_address: Option<usize>,
+    table: Mutex<Table>,
+    counted: Counted,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    closing: Option<(u16, &'static str)>,
+    /// What everybody is told who comes from now on, before they are sent away.
+    goaway: Option<Text>,
+    by_id: BTreeMap<u64, Member>,
+    /// Numbers of the connections that count for a user.
+    by_user: BTreeMap<String, BTreeSet<u64>>,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+/// A connection as others reach it.
+struct Member {
+    outgoing: Arc<Outgoing>,
+    seats: Arc<Seats>,
+    /// None before `hello`.
+    identity: Option<Arc<Identity>>,
+    run: Option<ClientRun>,
+}
+
+/// One run of a client core, as its `hello` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientRun {
+    pub(crate) client: String,
+    pub(crate) session: String,
+}
+
+/// A connection's place; dropping it gives the place back.
+pub(crate) struct Place {
+    connections: Arc<Connections>,
+    id: u64,
+    user: Option<String>,
+    address: IpAddr,
+}
+
+impl Connections {
+    /// No connections yet; at most so many, so many of a user and of an address (none for no limit).
+    pub fn new(
+        most: usize,
+        most_per_user: usize,
+        most_per_address: Option<usize>,
+        counted: Counted,
+    ) -> Arc<Connections> {
+        Arc::new(Connections { most, most_per_user, most_per_address, table: Mutex::default(), counted })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        lock(&self.table).by_id.len()
+    }
+
+    /// A number for a connection, whether or not it gets a place.
+    pub(crate) fn number(&self) -> u64 {
+        let mut table = lock(&self.table);
+        table.next += 1;
+        table.next
+    }
+
+    /// A place; an error says what to tell the client of a connection that is one too many. It holds nothing then, or whoever is
+    /// refused would keep others out.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        outgoing: &Arc<Outgoing>,
+        seats: &Arc<Seats>,
+        address: IpAddr,
+    ) -> Result<Place, &'static str> {
+        let mut table = lock(&self.table);
+        let of_address = table.by_address.get(&address).copied().unwrap_or_default();
+        if self.most_per_address.is_some_and(|most| of_address >= most) {
+            return Err("this address has all the connections it may have");
+        }
+        if table.by_id.len() >= self.most {
+            return Err("the server has all the connections it may have");
+        }
+        if let Some((code, reason)) = table.closing {
+            outgoing.close(code, reason);
+        }
+        let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), identity: None, run: None };
+        table.by_id.insert(outgoing.id(), member);
+        *table.by_address.entry(address).or_default() += 1;
+        (self.counted)(table.by_id.len());
+        Ok(Place { connections: self.clone(), id: outgoing.id(), user: None, address })
+    }
+
+    /// What others may reach of a user's connections.
+    pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Seats>, Arc<Outgoing>)> {
+        let table = lock(&self.table);
+        let members = table.by_user.get(user).into_iter().flatten().filter_map(|id| table.by_id.get(id));
+        members
+            .filter_map(|member| {
+                Some((member.identity.clone()?, member.seats.clone(), member.outgoing.clone()))
+            })
+            .collect()
+    }
+
+    /// Tells everybody that the server is about to stop; whoever connects later is told too, and sent away at once.
+    pub fn announce(&self, goaway: &ServerFrame) {
+        let text = Text::from(goaway.encode());
+        let mut table = lock(&self.table);
+        table.goaway = Some(text.clone());
+        for member in table.by_id.values() {
+            member.outgoing.push(text.clone());
+        }
+    }
+
+    /// What others may reach of all connections.
+    pub(crate) fn all(&self) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
+        let table = lock(&self.table);
+        table.by_id.values().map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
+    }
+
+    /// A frame for everybody.
+    pub fn tell_all(&self, frame: &ServerFrame) {
+        let text = Text::from(frame.encode());
+        for member in lock(&self.table).by_id.values() {
+            member.outgoing.push(text.clone());
+        }
+    }
+
+    /// What a new connection is told while the server is about to stop.
+    pub(crate) fn goaway(&self) -> Option<Text> {
+        lock(&self.table).goaway.clone()
+    }
+
+    /// Ends everybody's connection, later ones too.
+    pub fn close_all(&self, code: u16, reason: &'static str) {
+        let mut table = lock(&self.table);
+        table.closing = Some((code, reason));
+        for member in table.by_id.values() {
+            member.outgoing.close(code, reason);
+        }
+    }
+}
+
+impl Table {
+    /// The connection counts for the user no more.
+    fn discount(&mut self, user: &str, id: u64) {
+        if let Some(ids) = self.by_user.get_mut(user) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
+    }
+
+    /// Ends the user's older connections of the same run, which is itself only once.
+    fn replace(&mut self, user: &str, run: &ClientRun) {
+        let is_older = |id: &u64| self.by_id.get(id).is_some_and(|member| member.run.as_ref() == Some(run));
+        let older: Vec<u64> =
+            self.by_user.get(user).into_iter().flatten().copied().filter(is_older).collect();
+        for id in older {
+            self.discount(user, id);
+            if let Some(member) = self.by_id.get(&id) {
+                tracing::info!(conn = id, "replaced");
+                member.seats.close();
+                let message = "a newer connection of the same session took this one's place";
+                member.outgoing.refuse(close::REPLACED, codes::REPLACED, message);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Counts the connection for its user, in the place of older ones of the same run; false when the user has too many.
+    pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
+        let (id, user) = (self.id, identity.key());
+        let mut table = lock(&self.connections.table);
+        if let Some(run) = &run {
+            table.replace(&user, run);
+        }
+        if table.by_user.get(&user).map_or(0, BTreeSet::len) >= self.connections.most_per_user {
+            return false;
+        }
+        table.by_user.entry(user.clone()).or_default().insert(id);
+        if let Some(member) = table.by_id.get_mut(&id) {
+            (member.identity, member.run) = (Some(identity.clone()), run);
+        }
+        self.user = Some(user);
+        true
+    }
+
+    /// From now on a newer token of the same user counts.
+    pub(crate) fn renew(&self, identity: &Arc<Identity>) {
+        if let Some(member) = lock(&self.connections.table).by_id.get_mut(&self.id) {
+            member.identity = Some(identity.clone());
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = lock(&self.connections.table);
+        table.by_id.remove(&self.id);
+        if let Some(user) = self.user.take() {
+            table.discount(&user, self.id);
+        }
+        if let Entry::Occupied(mut count) = table.by_address.entry(self.address) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        (self.connections.counted)(table.by_id.len());
+    }
+}

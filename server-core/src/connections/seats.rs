@@ -1,0 +1,70 @@
+//! The subscriptions of one connection, where others can end them too: whoever takes its place, and whoever revokes access.
+
+use crate::dialog::{Channel, Seat};
+use crate::sync::lock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// A connection's seats by the channels' names.
+#[derive(Default)]
+pub(crate) struct Seats {
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    seats: BTreeMap<String, Seat>,
+    /// The connection is over: no seat is kept any more.
+    over: bool,
+}
+
+impl Seats {
+    /// The channel of a subscription.
+    pub(crate) fn channel(&self, ch: &str) -> Option<Arc<Channel>> {
+        lock(&self.held).seats.get(ch).map(|seat| seat.channel.clone())
+    }
+
+    /// Whether there is such a subscription.
+    pub(crate) fn has(&self, ch: &str) -> bool {
+        lock(&self.held).seats.contains_key(ch)
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.held).seats.len()
+    }
+
+    /// Begins a subscription; nothing happens once the connection is over.
+    pub(crate) fn keep(&self, ch: String, seat: Seat) {
+        let mut held = lock(&self.held);
+        if !held.over {
+            held.seats.insert(ch, seat);
+        }
+    }
+
+    /// Ends a subscription; false when there was none.
+    pub(crate) fn give_up(&self, ch: &str) -> bool {
+        lock(&self.held).seats.remove(ch).is_some()
+    }
+
+    /// Ends those whose channel is not wanted; their names and rows.
+    pub(crate) fn retain(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
+        let mut held = lock(&self.held);
+        let mut lost = Vec::new();
+        held.seats.retain(|ch, seat| {
+            let wanted = wanted(&seat.channel);
+            if !wanted {
+                lost.push((ch.clone(), seat.channel.id));
+            }
+            wanted
+        });
+        lost
+    }
+
+    /// Ends all of them for good.
+    pub(crate) fn close(&self) {
+        let mut held = lock(&self.held);
+        held.over = true;
+        held.seats.clear();
+    }
+}

@@ -1,0 +1,282 @@
+//! One channel in memory: its head, its newest events, who follows it live, and the answer under way.
+//!
+//! Everything a subscriber must see without a gap changes under one lock. The publisher calls [`Channel::apply`] and
+//! its siblings in the order of the commits, and nothing here waits for anybody.
+
+use super::ops::Op;
+use super::progress::{Effects, Progress, Stop};
+use super::recent::Recent;
+use crate::outgoing::Outgoing;
+use crate::store::Stored;
+use crate::sync::lock;
+use crate::text::Text;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, User};
+
+/// A channel that somebody uses.
+pub struct Channel {
+    /// Its row in the database.
+    pub id: i64,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether the configuration opens it for everybody.
+    pub open: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Whose dialog it is ([`crate::Identity::key`]).
+    owner: Option<String>,
+    /// The channel's row.
+    id: i64,
+    head: u64,
+    floor: u64,
+    recent: Recent,
+    /// By connection, so that all are reached in the order of their arrival.
+    live: BTreeMap<u64, Arc<Outgoing>>,
+    /// The connections that are subscribed, live or catching up.
+    seated: BTreeSet<u64>,
+    progress: Progress,
+}
+
+/// A connection's subscription; dropping it ends it.
+pub struct Seat {
+    /// Where.
+    pub channel: Arc<Channel>,
+    conn: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = lock(&self.channel.state);
+        state.live.remove(&self.conn);
+        state.seated.remove(&self.conn);
+    }
+}
+
+/// What a page starts from.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// The newest published offset.
+    pub head: u64,
+    /// Every event up to here was trimmed.
+    pub floor: u64,
+}
+
+impl Channel {
+    /// A channel as the database has it.
+    pub fn new(id: i64, name: Arc<str>, owner: Option<String>, open: bool, extent: Extent) -> Channel {
+        Channel {
+            id,
+            name,
+            open,
+            state: Mutex::new(State {
+                owner,
+                id,
+                head: extent.head,
+                floor: extent.floor,
+                recent: Recent::default(),
+                live: BTreeMap::new(),
+                seated: BTreeSet::new(),
+                progress: Progress::default(),
+            }),
+        }
+    }
+
+    /// A connection's place among at most `most` subscribers; none when all are taken.
+    pub fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
+        let mut state = lock(&self.state);
+        if state.seated.len() >= most {
+            return None;
+        }
+        state.seated.insert(conn);
+        Some(Seat { channel: self.clone(), conn })
+    }
+
+    /// Whether it is this user's dialog ([`crate::Identity::key`]).
+    pub fn is_owned_by(&self, user: &str) -> bool {
+        lock(&self.state).owner.as_deref() == Some(user)
+    }
+
+    /// It is this user's no longer.
+    pub fn disown(&self, user: &str) {
+        let mut state = lock(&self.state);
+        if state.owner.as_deref() == Some(user) {
+            state.owner = None;
+        }
+    }
+
+    /// Another user takes the owner's place.
+    pub(crate) fn hand_over(&self, from: &str, to: &str) {
+        let mut state = lock(&self.state);
+        if state.owner.as_deref() == Some(from) {
+            state.owner = Some(to.to_owned());
+        }
+    }
+
+    /// Whether anybody is subscribed.
+    pub fn is_followed(&self) -> bool {
+        !lock(&self.state).seated.is_empty()
+    }
+
+    /// The dialog is gone: nobody follows it any more, and an answer under way ends.
+    pub(crate) fn dissolve(&self) -> Effects {
+        let mut state = lock(&self.state);
+        state.live.clear();
+        state.seated.clear();
+        state.progress.dissolve()
+    }
+
+    /// Where the log stands.
+    pub fn extent(&self) -> Extent {
+        let state = lock(&self.state);
+        Extent { head: state.head, floor: state.floor }
+    }
+
+    /// Whether the events after `from` are all in memory.
+    pub fn remembers(&self, from: u64) -> bool {
+        let state = lock(&self.state);
+        from >= state.head || state.recent.first().is_some_and(|first| first <= from + 1)
+    }
+
+    /// Retention passed every event up to `floor`.
+    pub fn trimmed(&self, floor: u64) {
+        let mut state = lock(&self.state);
+        state.floor = state.floor.max(floor);
+    }
+
+    /// A subscriber leaves, or goes back to catching up.
+    pub fn leave(&self, conn: u64) {
+        lock(&self.state).live.remove(&conn);
+    }
+
+    /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it reaches the head, makes the
+    /// subscriber live: in one step, so that no event and no piece falls between the page and the live frames. Nothing is queued
+    /// for whoever lost the seat meanwhile.
+    pub fn send_page(
+        &self,
+        outgoing: &Arc<Outgoing>,
+        from: u64,
+        mut events: Vec<Text>,
+        encode: impl FnOnce(Page, &[Text]) -> String,
+    ) {
+        let mut state = lock(&self.state);
+        if !state.seated.contains(&outgoing.id()) {
+            return;
+        }
+        let mut last = from + events.len() as u64;
+        let mut bytes: usize = events.iter().map(|event| event.len() + 1).sum();
+        while last < state.head && events.len() < PAGE_EVENTS {
+            let Some(event) = state.recent.get(last + 1) else { break };
+            if bytes + event.len() + 1 > PAGE_BYTES && !events.is_empty() {
+                break;
+            }
+            bytes += event.len() + 1;
+            events.push(event.clone());
+            last += 1;
+        }
+        let more = last < state.head;
+        let runs = if more { Vec::new() } else { state.progress.runs() };
+        let page = Page { ch: self.name.to_string(), from, head: state.head, events: Vec::new(), more, runs };
+        let sent = outgoing.push_of(self.id, encode(page, &events).into());
+        if sent && !more {
+            state.live.insert(outgoing.id(), outgoing.clone());
+        } else {
+            state.live.remove(&outgoing.id());
+        }
+    }
+
+    /// What a committed event means, whoever committed it: it goes to every live subscriber, and the dialog takes
+    /// account of it. Nothing happens when it was applied before.
+    pub fn apply(&self, event: &Stored, by: &User, op: &dyn Op) -> Effects {
+        let mut state = lock(&self.state);
+        if event.offset <= state.head {
+            return Effects::default();
+        }
+        let effects = op.applied(&mut state.progress, by, event);
+        state.publish(event);
+        effects
+    }
+
+    /// A stored piece of the answer under way.
+    pub fn publish_piece(&self, run: &str, at: u64, text: &str) {
+        let mut state = lock(&self.state);
+        if !state.progress.piece(run, at, text) {
+            return;
+        }
+        let piece = Piece { ch: self.name.to_string(), run: run.to_owned(), at, text: text.to_owned() };
+        state.send(&piece.encode().into());
+    }
+
+    /// A frame of the moment for everybody who is live but the connection it comes from, and whoever reads slowly.
+    pub(crate) fn signal(&self, from: u64, frame: &Text) {
+        for (_, outgoing) in lock(&self.state).live.iter().filter(|(conn, _)| **conn != from) {
+            outgoing.push_if_light(self.id, frame);
+        }
+    }
+
+    /// This is how to end an answer that is about to begin here.
+    pub(super) fn will_run(&self, run: &str, stop: Stop) {
+        lock(&self.state).progress.will_run(run, stop);
+    }
+
+    /// An answer that a crash left open is still to be ended: what wants an answer waits for that.
+    pub(super) fn answers_still(&self) {
+        lock(&self.state).progress.answers_still();
+    }
+
+    /// A message that was committed before this server started wants an answer.
+    pub fn want_answer(&self, offset: u64) -> Effects {
+        lock(&self.state).progress.want_answer(offset)
+    }
+
+    /// Whether a message after `covered` wants an answer; if not, the dialog's task ends.
+    pub fn wants_another(&self, covered: u64) -> bool {
+        lock(&self.state).progress.wants_another(covered)
+    }
+}
+
+impl State {
+    fn publish(&mut self, event: &Stored) {
+        self.head = event.offset;
+        self.recent.push(event.offset, event.frame.clone());
+        self.send(&event.frame);
+    }
+
+    fn send(&mut self, frame: &Text) {
+        let channel = self.id;
+        self.live.retain(|_, outgoing| outgoing.push_of(channel, frame.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialog::ops::Kinds;
+    use tidewire_core::wire::UserKind;
+
+    fn apply(channel: &Channel, offset: u64) {
+        let stored = Stored { offset, at: 1, frame: offset.to_string().into() };
+        let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
+        let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
+        let effects = channel.apply(&stored, &by, op.as_ref());
+        assert!(!effects.answer, "an operator's message wants none");
+    }
+
+    #[test]
+    fn a_page_for_a_seat_that_was_lost_meanwhile_brings_nobody_to_life() {
+        let extent = Extent { head: 0, floor: 0 };
+        let channel = Arc::new(Channel::new(1, Arc::from("dialog:a"), None, true, extent));
+        let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
+        let page = || channel.send_page(&outgoing, 0, Vec::new(), |_, _| "page".to_owned());
+        let seat = channel.take_seat(7, 1).unwrap();
+        page();
+        apply(&channel, 1);
+        assert!(matches!(outgoing.take(), Some(crate::ToWrite::Write(text)) if text.as_str() == "[page,1]"));
+        drop(seat);
+        page();
+        apply(&channel, 2);
+        assert_eq!(outgoing.take(), None);
+    }
+}

@@ -1,0 +1,18 @@
+//! Dialogs in memory: what is committed goes from here to the subscribers, and answers come from here.
+
+mod channel;
+mod context;
+mod effects;
+mod hub;
+pub mod ops;
+mod progress;
+mod recent;
+mod reconcile;
+mod run;
+
+pub use channel::{Channel, Extent, Seat};
+pub use context::{ModelError, Role, Turn};
+pub use hub::Hub;
+pub use progress::{Effects, Progress, Stop};
+pub use reconcile::reconcile;
+pub use run::{AI_NAME, Answering, Ids, Publish, Run, Step, left_ended};

@@ -1,0 +1,140 @@
+//! The kinds of events: a file each, and the list of those that a server knows.
+//!
+//! Adding a kind is a file like the ones beside this, and a line in [`Kinds::standard`], or
+//! [`Kinds::with`] for one of an application's own.
+
+mod answer;
+mod cancel_run;
+mod message;
+
+pub(super) use answer::{ended, started};
+
+use super::progress::{Effects, Progress};
+use crate::store::Stored;
+use std::collections::BTreeMap;
+use tidewire_core::wire::json::Object;
+use tidewire_core::wire::{User, codes};
+
+/// A kind of event: reads the bodies of its ops.
+pub trait Kind: Send + Sync {
+    /// What `kind` says in its frames.
+    fn name(&self) -> &'static str;
+
+    /// Reads a body.
+    ///
+    /// # Errors
+    ///
+    /// It is not a body of this kind; the client is answered with a `nack` that says so.
+    fn parse(&self, body: &Object<'_>) -> Result<Box<dyn Op>, Refused>;
+}
+
+/// An op, or a committed event, whose body was read: who may write it, what must hold when it is
+/// committed, and what it means afterwards.
+pub trait Op: Send + Sync {
+    /// Whether somebody who may write in the channel may write this. Anybody, unless a kind says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// They may not.
+    fn authorize(&self, by: &User) -> Result<(), Refused> {
+        let _ = by;
+        Ok(())
+    }
+
+    /// What must hold when it is committed, and what is stored with it. Nothing, unless a kind says otherwise.
+    fn conditions(&self, by: &User) -> Conditions {
+        let _ = by;
+        Conditions::default()
+    }
+
+    /// It is committed, whoever committed it: takes account of it in memory. Called once, in the order of the
+    /// commits, while the dialog is locked; what calls others goes into the [`Effects`].
+    fn applied(&self, progress: &mut Progress, by: &User, event: &Stored) -> Effects {
+        let _ = (progress, by, event);
+        Effects::default()
+    }
+}
+
+/// What an op asks of the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// The run that must be under way.
+    pub needs_run: Option<String>,
+    /// Whether the dialog wants an answer from then on.
+    pub wants_answer: bool,
+}
+
+/// Why an op is refused: what its `nack` says (protocol section 9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Stable code.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+    /// Whether the same op may be accepted later.
+    pub retryable: bool,
+    /// Not before this many ms.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Refused {
+    /// For good.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Refused {
+        Refused { code, message: message.into(), retryable: false, retry_after_ms: None }
+    }
+
+    /// For so many ms.
+    pub fn for_now(code: &'static str, message: impl Into<String>, retry_after_ms: u64) -> Refused {
+        Refused { retryable: true, retry_after_ms: Some(retry_after_ms), ..Refused::new(code, message) }
+    }
+}
+
+/// The kinds that a server knows.
+pub struct Kinds {
+    by_name: BTreeMap<&'static str, Box<dyn Kind>>,
+}
+
+impl Default for Kinds {
+    fn default() -> Kinds {
+        Kinds::standard()
+    }
+}
+
+impl Kinds {
+    /// Those of the protocol.
+    pub fn standard() -> Kinds {
+        let kinds = Kinds { by_name: BTreeMap::new() };
+        kinds.with(message::Messages).with(cancel_run::Cancellations).with(answer::Starts).with(answer::Ends)
+    }
+
+    /// One more, in the place of another one of its name.
+    #[must_use]
+    pub fn with(mut self, kind: impl Kind + 'static) -> Kinds {
+        self.by_name.insert(kind.name(), Box::new(kind));
+        self
+    }
+
+    /// Reads an op's or event's body.
+    ///
+    /// # Errors
+    ///
+    /// The kind is unknown, or this is no body of it.
+    pub fn parse(&self, kind: &str, body: &str) -> Result<Box<dyn Op>, Refused> {
+        let body =
+            Object::parse(body).map_err(|_| Refused::new(codes::BAD_BODY, "`body` must be an object"))?;
+        match self.by_name.get(kind) {
+            Some(kind) => kind.parse(&body),
+            None => Err(Refused::new(codes::UNKNOWN_KIND, "this server knows no such kind")),
+        }
+    }
+
+    /// Reads the body of a committed event. One that this server can't read means nothing to it.
+    pub fn read(&self, kind: &str, body: &str) -> Box<dyn Op> {
+        self.parse(kind, body).unwrap_or_else(|_| Box::new(Opaque))
+    }
+}
+
+/// An event that is only handed on.
+struct Opaque;
+
+impl Op for Opaque {}

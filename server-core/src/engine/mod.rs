@@ -1,0 +1,103 @@
+//! What all sessions share.
+
+mod admission;
+mod revoke;
+
+pub use admission::{Peer, TurnedAway};
+
+use crate::access::{Revocations, Verify};
+use crate::connections::Connections;
+use crate::dialog::ops::Kinds;
+use crate::dialog::{Answering, Hub};
+use crate::limits::{Budget, Limiter, ServerLimits, Timeouts};
+use crate::store::Store;
+use crate::tables::Tables;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use tidewire_core::Time;
+
+/// The parts of a server that its sessions use.
+pub struct Engine {
+    /// What a connection may hold and send.
+    pub limits: ServerLimits,
+    /// Heartbeat and time-outs.
+    pub timeouts: Timeouts,
+    /// Handshakes of an address in a minute; none for no limit.
+    pub handshakes: Option<u64>,
+    /// Names this life of the log.
+    pub epoch: String,
+    /// Checks tokens.
+    pub auth: Arc<dyn Verify>,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The kinds of events.
+    pub kinds: Kinds,
+    /// The channels in use.
+    pub hub: Arc<Hub>,
+    /// Budgets by name.
+    pub limiter: Limiter,
+    /// The live connections.
+    pub connections: Arc<Connections>,
+    /// Access that was taken back.
+    pub revocations: Revocations,
+    /// Answers messages; none when nobody does.
+    pub answers: Option<Arc<dyn Answering>>,
+    /// The live tables; none when there are none.
+    pub tables: Option<Arc<Tables>>,
+}
+
+/// How many times as much as one user the users of one address may ask for.
+const USERS_PER_ADDRESS: u64 = 4;
+
+impl Engine {
+    /// Whether this user, and whoever shares their address, may ask for a page now; an error says in how many ms.
+    pub(crate) fn may_page(&self, user: &str, address: IpAddr, now: Time) -> Result<(), u64> {
+        for (name, budget) in self.page_budgets(user, address) {
+            self.limiter.look(&name, budget, now)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a page's bytes.
+    pub(crate) fn paged(&self, user: &str, address: IpAddr, bytes: usize, now: Time) {
+        for (name, budget) in self.page_budgets(user, address) {
+            self.limiter.charge(&name, budget, bytes, now);
+        }
+    }
+
+    fn page_budgets(&self, user: &str, address: IpAddr) -> impl Iterator<Item = (String, Budget)> {
+        let of_user = self.limits.page_bytes;
+        let of_address = Budget {
+            ops: of_user.ops.saturating_mul(USERS_PER_ADDRESS),
+            burst: of_user.burst.saturating_mul(USERS_PER_ADDRESS),
+            ..of_user
+        };
+        let user = (format!("pages:{user}"), of_user);
+        // Where handshakes are not counted by address, all clients share one.
+        let address = self.handshakes.map(|_| (format!("pages-of:{}", counted(address)), of_address));
+        std::iter::once(user).chain(address)
+    }
+}
+
+/// What is counted as one address: in IPv6 a whole /64, because that is what one customer is given (RFC 6177).
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_64_is_one_address() {
+        let of = |text: &str| counted(text.parse().unwrap()).to_string();
+        assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(of("::ffff:192.0.2.1"), "192.0.2.1");
+    }
+}

@@ -1,0 +1,49 @@
+//! Access is checked, and taken back from whoever is connected (protocol section 7).
+
+use super::Engine;
+use crate::access::{AuthError, Identity};
+use crate::store::{Done, Revocation, Write};
+use tidewire_core::Now;
+use tidewire_core::wire::DIALOG_PREFIX;
+
+impl Engine {
+    /// Whom a token names, unless it was revoked.
+    pub fn identify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        let identity = self.auth.verify(token, now)?;
+        self.not_revoked(&identity)?;
+        Ok(identity)
+    }
+
+    /// An error when the token was revoked.
+    pub fn not_revoked(&self, identity: &Identity) -> Result<(), AuthError> {
+        if self.revocations.refuses(identity) { Err(AuthError::revoked()) } else { Ok(()) }
+    }
+
+    /// A dialog in memory is this user's no longer. Call it again once the revocation is stored, while no channel is being
+    /// loaded: what was read before the commit still had the owner.
+    pub fn disown(&self, dialog: &str, user: &str) {
+        if let Some(channel) = self.hub.loaded(&format!("{DIALOG_PREFIX}{dialog}")) {
+            channel.disown(user);
+        }
+    }
+
+    /// The dialog with this row is gone. Call it after the commit, while no channel is being loaded.
+    pub fn dialog_deleted(&self, name: &str, row: i64) {
+        if let Some((channel, effects)) = self.hub.forget(name, row) {
+            effects.carry_out(None, &channel);
+        }
+        self.connections.expel(row);
+    }
+
+    /// Takes access back: at once for live connections, and for good once `done` says that it is stored.
+    pub fn revoke(&self, revocation: Revocation, done: Done) {
+        tracing::info!(user = revocation.user, dialog = revocation.dialog, "access revoked");
+        // First known, then looked for: whoever is just being let in finds it, or is found.
+        self.revocations.add(&revocation);
+        if let Some(dialog) = &revocation.dialog {
+            self.disown(dialog, &revocation.user);
+        }
+        self.connections.enforce(&revocation.user, &self.revocations);
+        self.store.write(Write::Revoke(revocation), done);
+    }
+}

@@ -1,0 +1,105 @@
+//! A connection's first frame, and the tokens that follow (protocol sections 2 and 7).
+
+use super::state::{Flow, Session, ms};
+use crate::access::{self, Denied, Identity};
+use crate::connections::ClientRun;
+use std::sync::Arc;
+use tidewire_core::Now;
+use tidewire_core::wire::codes::{self, close};
+use tidewire_core::wire::{ClientFrame, ServerFrame, VERSION, Welcome, is_uuid};
+
+impl Session {
+    pub(super) fn first_frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
+        let ClientFrame::Hello { v, token, client, session, agent, subs } = frame else {
+            if frame != ClientFrame::Bye {
+                return self.refuse(
+                    close::BAD_REQUEST,
+                    codes::HELLO_REQUIRED,
+                    "the first frame must be hello",
+                );
+            }
+            self.outgoing.close(close::NORMAL, "bye");
+            return Flow::End;
+        };
+        if v != VERSION {
+            let message = format!("this server speaks version {VERSION}");
+            return self.refuse(close::UNSUPPORTED_VERSION, codes::UNSUPPORTED_VERSION, &message);
+        }
+        if !is_uuid(&client) {
+            return self.bad_frame(now, codes::BAD_FRAME, "member `client` is missing or invalid");
+        }
+        if session.as_ref().is_some_and(|session| !is_uuid(session)) {
+            return self.bad_frame(now, codes::BAD_FRAME, "member `session` is invalid");
+        }
+        let identity = match self.engine.identify(&token.0, now) {
+            Ok(identity) => Arc::new(identity),
+            Err(error) => return self.refuse_token(&error),
+        };
+        let run = session.map(|session| ClientRun {
+            client: client.to_ascii_lowercase(),
+            session: session.to_ascii_lowercase(),
+        });
+        let Some(place) = &mut self.place else { return self.lost() };
+        if !place.claim(&identity, run) {
+            return self.refuse(
+                close::TOO_MANY_CONNECTIONS,
+                codes::TOO_MANY_CONNECTIONS,
+                "this user has all the connections they may have",
+            );
+        }
+        // Again, because from here on a revocation finds the connection.
+        if let Err(error) = self.engine.not_revoked(&identity) {
+            return self.refuse_token(&error);
+        }
+        let conn = self.outgoing.id();
+        tracing::info!(conn, user = identity.user.id, kind = identity.user.kind.as_str(), agent, "hello");
+        let budget = self.engine.limits.budget(identity.user.kind);
+        let times = &self.engine.timeouts;
+        self.next_ping = now.mono.after(ms(times.ping));
+        self.outgoing.send(&ServerFrame::Welcome(Welcome {
+            conn: format!("c{conn}"),
+            user: identity.user.clone(),
+            now: now.wall,
+            ping_ms: ms(times.ping),
+            grace_ms: ms(times.grace),
+            token_ttl_ms: identity.ttl_ms(now),
+            limits: self.engine.limits.announced(budget),
+        }));
+        self.identity = Some(identity);
+        // Before whatever else came in the same message.
+        subs.into_iter().rev().for_each(|sub| self.todo.push_front(ClientFrame::Sub(sub)));
+        Flow::Ready
+    }
+
+    pub(super) fn auth(&mut self, now: Now, current: &Identity, token: &str) -> Flow {
+        let identity = match self.engine.identify(token, now) {
+            Ok(identity) => Arc::new(identity),
+            Err(error) => return self.refuse_token(&error),
+        };
+        if identity.key() != current.key() {
+            return self.refuse(
+                close::FORBIDDEN,
+                codes::USER_CHANGED,
+                "the new token is for another user; open another connection",
+            );
+        }
+        if let Some(place) = &self.place {
+            place.renew(&identity);
+        }
+        if let Err(error) = self.engine.not_revoked(&identity) {
+            return self.refuse_token(&error);
+        }
+        self.outgoing
+            .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
+        // What the new token no longer allows ends at once.
+        let lost = self.seats.retain(|channel| access::may_see(&identity, channel, &self.engine.revocations));
+        if let Some(tables) = &self.engine.tables {
+            tables.renew(self.outgoing.id(), &identity);
+        }
+        self.identity = Some(identity);
+        for (ch, _) in lost {
+            self.sub_denied(ch, Denied::Forbidden);
+        }
+        Flow::Ready
+    }
+}

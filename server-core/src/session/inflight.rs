@@ -1,0 +1,33 @@
+//! The unanswered ops of a connection, which are limited.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The unanswered ops of a connection.
+pub(crate) struct Inflight {
+    most: usize,
+    most_bytes: usize,
+    ops: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Inflight {
+    pub(super) fn new(most: usize, most_bytes: usize) -> Inflight {
+        Inflight { most, most_bytes, ops: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Only the connection's own session calls it, so looking and adding need not be one step.
+    pub(super) fn take(&self, bytes: usize) -> bool {
+        let fits = self.ops.load(Ordering::Acquire) < self.most
+            && self.bytes.load(Ordering::Acquire) + bytes <= self.most_bytes;
+        if fits {
+            self.ops.fetch_add(1, Ordering::AcqRel);
+            self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        }
+        fits
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.ops.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}

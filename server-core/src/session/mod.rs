@@ -1,0 +1,14 @@
+//! One client's connection, from its first frame to its close code.
+
+mod admission;
+mod hello;
+mod inflight;
+mod pages;
+mod signals;
+mod state;
+mod submit;
+mod subscribe;
+mod tables;
+mod waiting;
+
+pub use state::{Answer, Flow, Session};

@@ -1,0 +1,172 @@
+//! Where a subscription starts, and the pages that bring it to the head (protocol section 5).
+
+use super::state::{Flow, Session};
+use super::waiting::{Paging, Start, Waiting, Wanted};
+use crate::access::Denied;
+use crate::dialog::{Channel, Extent};
+use crate::store::{Found, Read, StoreError};
+use crate::text::Text;
+use std::sync::Arc;
+use tidewire_core::wire::{DEFAULT_TAIL, Mode, Problem, ServerFrame, SubOk, Want, codes};
+
+impl Session {
+    /// Sends the first or the next page. Until the page that reaches the head is queued, the subscriber is not live.
+    pub(super) fn page(&mut self, channel: Arc<Channel>, wanted: Wanted) -> Flow {
+        channel.leave(self.outgoing().id());
+        self.page_with_room(Paging { channel, wanted, start: None })
+    }
+
+    /// Goes on once the queue has room.
+    pub(super) fn page_with_room(&mut self, mut paging: Paging) -> Flow {
+        if !self.is_subscribed(&paging.channel.name) {
+            return Flow::Ready;
+        }
+        if let Err(wait) = self.may_page() {
+            self.page_later(&paging.channel.name, wait);
+            return Flow::Ready;
+        }
+        if !self.outgoing().has_room() {
+            self.wait(Waiting::Page(paging));
+            return Flow::Room;
+        }
+        let (channel, extent) = (&paging.channel, paging.channel.extent());
+        let start = start(&paging.wanted, &self.engine().epoch, extent);
+        if channel.remembers(start.from) {
+            self.send_page(channel, start, Vec::new());
+            return Flow::Ready;
+        }
+        let ask = Read::Events { channel: channel.id, from: start.from, to: extent.head };
+        paging.start = Some(start);
+        self.wait(Waiting::Page(paging));
+        Flow::Ask(ask)
+    }
+
+    /// Goes on with what the log has.
+    pub(super) fn page_found(&mut self, paging: Paging, found: Result<Found, StoreError>) -> Flow {
+        let channel = &paging.channel;
+        if !self.is_subscribed(&channel.name) {
+            return Flow::Ready;
+        }
+        let events = match (found, paging.start) {
+            (Ok(Found::Events(found)), Some(start)) => {
+                dense(channel, start.from, found).map(|events| (start, events))
+            }
+            // Retention was faster: the answer is another one now.
+            (Ok(Found::Trimmed(floor)), _) => {
+                channel.trimmed(floor);
+                return self.page_with_room(paging);
+            }
+            (Ok(_), None) => Err(StoreError::Unavailable),
+            (Err(error), _) => Err(error),
+        };
+        match events {
+            Ok((start, events)) => self.send_page(channel, start, events),
+            Err(error) => {
+                self.unsubscribe(&channel.name);
+                self.sub_denied(channel.name.to_string(), Denied::Store(error));
+            }
+        }
+        Flow::Ready
+    }
+
+    /// The user asked for more than they may: the subscription ends, and begins again from the client's cursor.
+    fn page_later(&mut self, ch: &str, wait_ms: u64) {
+        self.unsubscribe(ch);
+        let problem = Problem {
+            code: codes::RATE_LIMITED.to_owned(),
+            message: "too many pages were asked for; wait a little".to_owned(),
+            retry_after_ms: Some(wait_ms),
+        };
+        self.outgoing().send(&ServerFrame::SubErr { ch: ch.to_owned(), problem, retryable: true });
+    }
+
+    fn send_page(&self, channel: &Channel, start: Start, events: Vec<Text>) {
+        let mut bytes = 0;
+        channel.send_page(self.outgoing(), start.from, events, |page, events| {
+            let texts = events.iter().map(|event| event.as_str());
+            let text = match start.mode {
+                None => page.encode_with(texts),
+                Some((mode, reason)) => {
+                    let epoch = self.engine().epoch.clone();
+                    SubOk { epoch, mode, reason: reason.map(str::to_owned), page }.encode_with(texts)
+                }
+            };
+            bytes = text.len();
+            text
+        });
+        self.paged(bytes);
+    }
+}
+
+/// The frames, once it is sure that none is missing.
+fn dense(channel: &Channel, from: u64, found: Vec<(u64, Text)>) -> Result<Vec<Text>, StoreError> {
+    let mut events = Vec::with_capacity(found.len());
+    for (offset, frame) in found {
+        if offset != from + 1 + events.len() as u64 {
+            tracing::error!(channel = channel.id, offset, "the log has a hole");
+            return Err(StoreError::Unavailable);
+        }
+        events.push(frame);
+    }
+    Ok(events)
+}
+
+fn start(wanted: &Wanted, epoch: &str, Extent { head, floor }: Extent) -> Start {
+    let newest = |tail: u64| head.saturating_sub(tail).max(floor);
+    let reset = |reason, tail| Start { from: newest(tail), mode: Some((Mode::Reset, Some(reason))) };
+    match wanted {
+        Wanted::Sub(Want { cursor: None, tail }) => {
+            Start { from: newest(*tail), mode: Some((Mode::Fresh, None)) }
+        }
+        Wanted::Sub(Want { cursor: Some(cursor), tail }) => {
+            if cursor.epoch != epoch {
+                reset("epoch", *tail)
+            } else if cursor.offset > head {
+                reset("ahead", *tail)
+            } else if cursor.offset < floor {
+                reset("trimmed", *tail)
+            } else {
+                Start { from: cursor.offset, mode: Some((Mode::Resumed, None)) }
+            }
+        }
+        // A cursor outside of the log can only be answered by a reset, which a `page` can't express.
+        Wanted::Next(from) if *from > head => reset("ahead", DEFAULT_TAIL),
+        Wanted::Next(from) if *from < floor => reset("trimmed", DEFAULT_TAIL),
+        Wanted::Next(from) => Start { from: *from, mode: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidewire_core::wire::Cursor;
+
+    const EXTENT: Extent = Extent { head: 100, floor: 20 };
+
+    fn with_cursor(epoch: &str, offset: u64) -> Start {
+        let cursor = Some(Cursor { epoch: epoch.to_owned(), offset });
+        start(&Wanted::Sub(Want { cursor, tail: 10 }), "e", EXTENT)
+    }
+
+    #[test]
+    fn a_good_cursor_is_resumed_where_it_stands() {
+        for offset in [20, 50, 100] {
+            let start = with_cursor("e", offset);
+            assert_eq!((start.from, start.mode), (offset, Some((Mode::Resumed, None))));
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_cannot_be_honoured_is_reset_with_its_reason() {
+        for (epoch, offset, reason) in [("x", 50, "epoch"), ("e", 101, "ahead"), ("e", 19, "trimmed")] {
+            let start = with_cursor(epoch, offset);
+            assert_eq!((start.from, start.mode), (90, Some((Mode::Reset, Some(reason)))));
+        }
+    }
+
+    #[test]
+    fn a_long_tail_stops_at_what_was_trimmed() {
+        let start = start(&Wanted::Sub(Want { cursor: None, tail: 1000 }), "e", EXTENT);
+        assert_eq!((start.from, start.mode), (20, Some((Mode::Fresh, None))));
+    }
+}

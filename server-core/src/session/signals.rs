@@ -1,0 +1,51 @@
+//! Signals: what is of the moment goes to whoever follows a channel now, and nowhere else (protocol section 3).
+
+use super::state::{Flow, Session};
+use crate::access::Identity;
+use tidewire_core::Now;
+use tidewire_core::wire::{
+    MAX_BODY_DEPTH, MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Problem, ServerFrame, Signal, codes, json,
+};
+
+/// Why a signal goes to nobody.
+fn fault(signal: &Signal) -> Option<(&'static str, String)> {
+    if signal.kind.is_empty() {
+        return Some((codes::BAD_FRAME, "`kind` of a signal must not be empty".to_owned()));
+    }
+    if json::depth(&signal.body) > MAX_BODY_DEPTH {
+        let message = format!("`body` of a signal may be nested {MAX_BODY_DEPTH} levels deep");
+        return Some((codes::TOO_DEEP, message));
+    }
+    let sizes = [
+        ("kind", signal.kind.len(), MAX_SIGNAL_NAME),
+        ("key", signal.key.as_ref().map_or(0, String::len), MAX_SIGNAL_NAME),
+        ("body", signal.body.len(), MAX_SIGNAL_BODY),
+    ];
+    let (member, _, most) = sizes.into_iter().find(|(_, size, most)| size > most)?;
+    Some((codes::TOO_LARGE, format!("`{member}` of a signal may have at most {most} bytes")))
+}
+
+impl Session {
+    /// Hands a signal on, once encoded for all. One beyond the budget is dropped: a newer one follows, or it did not matter.
+    pub(super) fn signal(&mut self, now: Now, identity: &Identity, mut signal: Signal) -> Flow {
+        if let Some((code, message)) = fault(&signal) {
+            return self.bad_frame(now, code, &message);
+        }
+        if !self.may_signal(now) {
+            return self.flooded(now).unwrap_or(Flow::Ready);
+        }
+        match self.subscribed(&signal.ch) {
+            Some(channel) => {
+                signal.body = json::on_one_line(&signal.body).into_owned();
+                let frame = ServerFrame::Signal { signal, by: identity.user.clone() };
+                channel.signal(self.outgoing().id(), &frame.encode().into());
+            }
+            None => self.outgoing().send(&ServerFrame::Error(Problem {
+                code: codes::NOT_SUBSCRIBED.to_owned(),
+                message: "subscribe to a channel before sending signals to it".to_owned(),
+                retry_after_ms: None,
+            })),
+        }
+        Flow::Ready
+    }
+}

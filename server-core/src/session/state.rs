@@ -1,0 +1,458 @@
+//! One client's connection, from the upgrade to the close.
+//!
+//! A session hears messages and decides; what it says waits in its [`Outgoing`] queue, which the driver's writer empties. They
+//! share only the queue, so a client that does not read never keeps the server from hearing it, and the other way round.
+
+use super::inflight::Inflight;
+use super::waiting::Waiting;
+use crate::access::{AuthError, Denied, Identity};
+use crate::connections::{Place, Seats};
+use crate::dialog::{Channel, Hub};
+use crate::engine::{Engine, Peer};
+use crate::limits::{Bucket, WINDOW_MS, Window};
+use crate::outgoing::{Outgoing, Wake};
+use crate::store::{Found, Read, Reply, StoreError};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tidewire_core::wire::codes::{self, close};
+use tidewire_core::wire::{ClientFrame, Problem, ServerFrame, TableRequest, decode_client_message};
+use tidewire_core::{Now, Time};
+
+/// The wall clock is looked at this often for a token's end, in ms.
+const LOOK_AGAIN_MS: u64 = 3_600_000;
+/// Close codes of RFC 6455 section 7.4.1.
+const PROTOCOL_ERROR: u16 = 1002;
+const NOT_UTF8: u16 = 1007;
+
+/// How it goes on after a message or an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flow {
+    /// The session takes the next message.
+    Ready,
+    /// It needs this from the store before it takes the next message; [`Session::answered`] brings it. Only channels
+    /// ([`Read::Channel`], then [`crate::Hub::add`]) and pages ([`Read::Events`]) are asked for.
+    Ask(Read),
+    /// It waits until [`Outgoing::has_room`]; then [`Session::answered`] with [`Answer::Room`].
+    Room,
+    /// It takes no more messages. What waits in the queue is still to be written, up to its close.
+    End,
+}
+
+/// What a session waited for.
+pub enum Answer {
+    /// To [`Read::Channel`]; none when there is no such channel.
+    Channel(Result<Option<Arc<Channel>>, StoreError>),
+    /// To [`Read::Events`].
+    Events(Result<Found, StoreError>),
+    /// To [`Flow::Room`].
+    Room,
+}
+
+impl Answer {
+    /// The store's reply to what a session asked; a channel comes into the hub. Read and add one channel at a time
+    /// ([`Hub::add`]).
+    pub fn new(read: &Read, reply: Result<Reply, StoreError>, hub: &Hub) -> Answer {
+        match read {
+            Read::Channel(name) => {
+                let row = reply.and_then(Reply::channel);
+                Answer::Channel(row.map(|row| row.map(|row| hub.add(name, row))))
+            }
+            _ => Answer::Events(reply.and_then(Reply::events)),
+        }
+    }
+}
+
+/// A connection's state. Dropping it gives its place back.
+///
+/// The driver calls [`Session::heard`] for every byte that comes, [`Session::message`] for every message while the last
+/// [`Flow`] was [`Flow::Ready`], and [`Session::tick`] at [`Session::deadline`]. It ends the connection once
+/// [`Outgoing::is_closing`], after what waits was written.
+pub struct Session {
+    pub(super) engine: Arc<Engine>,
+    pub(super) outgoing: Arc<Outgoing>,
+    inflight: Arc<Inflight>,
+    /// None for a connection that was turned away.
+    pub(super) place: Option<Place>,
+    /// Where it comes from, as far as addresses are counted.
+    pub(super) address: IpAddr,
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) seats: Arc<Seats>,
+    /// Frames of the last message that are still to be handled.
+    pub(super) todo: VecDeque<ClientFrame>,
+    waiting: Option<Waiting>,
+    opened: Time,
+    heard: Time,
+    /// When the message or answer came that is being handled.
+    at: Time,
+    pub(super) next_ping: Time,
+    pings: u64,
+    /// Pongs that the client owes us, and may send without being counted.
+    owed_pongs: u64,
+    bad: Window,
+    control: Window,
+    signals: Bucket,
+    pub(super) table_subs: Bucket,
+    frames: Bucket,
+}
+
+impl Session {
+    /// Without a place among the connections.
+    pub(super) fn new(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Session {
+        let limits = &engine.limits;
+        let number = engine.connections.number();
+        let outgoing = Arc::new(Outgoing::new(number, limits.queue_bytes, limits.queue_messages, wake));
+        if let Some(tables) = &engine.tables {
+            let tables = Arc::downgrade(tables);
+            outgoing.refill_by(Box::new(move || {
+                if let Some(tables) = tables.upgrade() {
+                    tables.refill(number);
+                }
+            }));
+        }
+        Session {
+            inflight: Arc::new(Inflight::new(limits.inflight, limits.inflight_bytes)),
+            bad: Window::new(limits.bad_frames),
+            control: Window::new(limits.control_frames),
+            signals: Bucket::full(limits.signals, now.mono),
+            table_subs: Bucket::full(limits.table_subs, now.mono),
+            frames: Bucket::full(limits.frames, now.mono),
+            next_ping: now.mono.after(ms(engine.timeouts.ping)),
+            opened: now.mono,
+            heard: now.mono,
+            at: now.mono,
+            outgoing,
+            seats: Arc::default(),
+            place: None,
+            address: peer.address,
+            identity: None,
+            todo: VecDeque::new(),
+            waiting: None,
+            pings: 0,
+            owed_pongs: 0,
+            engine: engine.clone(),
+        }
+    }
+
+    /// What its client is sent.
+    pub fn outgoing(&self) -> &Arc<Outgoing> {
+        &self.outgoing
+    }
+
+    /// When [`Session::tick`] has something to do.
+    pub fn deadline(&self, now: Now) -> Time {
+        let times = &self.engine.timeouts;
+        let Some(identity) = &self.identity else { return self.opened.after(ms(times.hello)) };
+        let expired = now.mono.after(identity.good_ms(now).min(LOOK_AGAIN_MS));
+        self.next_ping.min(self.silent()).min(expired)
+    }
+
+    /// A byte came from the client, be it of an incomplete message.
+    pub fn heard(&mut self, at: Time) {
+        self.heard = self.heard.max(at);
+    }
+
+    /// Looks at the clock.
+    pub fn tick(&mut self, now: Now) {
+        let times = &self.engine.timeouts;
+        let Some(identity) = &self.identity else {
+            if now.mono >= self.opened.after(ms(times.hello)) {
+                self.refuse(close::HELLO_TIMEOUT, codes::HELLO_TIMEOUT, "no hello came in time");
+            }
+            return;
+        };
+        if now.mono >= self.silent() {
+            self.refuse(close::PING_TIMEOUT, codes::PING_TIMEOUT, "nothing was heard in time");
+        } else if identity.good_ms(now) == 0 {
+            let error = AuthError::Expired { at: identity.expires_s };
+            self.refuse(close::TOKEN_EXPIRED, codes::TOKEN_EXPIRED, &error.to_string());
+        } else if now.mono >= self.next_ping {
+            self.next_ping = now.mono.after(ms(times.ping));
+            self.pings += 1;
+            self.owed_pongs += 1;
+            self.outgoing.send(&ServerFrame::Ping { n: self.pings.to_string() });
+        }
+    }
+
+    /// Handles a text message.
+    pub fn message(&mut self, now: Now, text: &str) -> Flow {
+        self.at = now.mono;
+        if self.outgoing.is_closing() {
+            return self.over(Flow::End);
+        }
+        if text.len() > self.engine.limits.message_bytes {
+            return self.bad_frame(now, codes::TOO_LARGE, &self.too_large());
+        }
+        match decode_client_message(text) {
+            Err(error) => self.bad_frame(now, error.code(), &error.to_string()),
+            // The driver was to wait: frames would overtake each other.
+            Ok(_) if self.waiting.is_some() => self.lost(),
+            Ok(frames) => {
+                if frames.is_empty()
+                    && let Some(flow) = self.flooded(now)
+                {
+                    return flow;
+                }
+                self.todo.extend(frames);
+                self.go_on(now)
+            }
+        }
+    }
+
+    /// Handles a binary message.
+    pub fn binary(&mut self, now: Now) -> Flow {
+        self.bad_frame(now, codes::BAD_FRAME, "binary messages are not part of the protocol")
+    }
+
+    /// Handles a ping or pong of the WebSocket itself.
+    pub fn control(&mut self, now: Now) -> Flow {
+        self.control_frame(now)
+    }
+
+    /// A message came that is too long to be read.
+    pub fn too_big(&mut self) -> Flow {
+        self.refuse(close::TOO_BIG, codes::TOO_LARGE, &self.too_large())
+    }
+
+    /// What came is no WebSocket message: text that is not UTF-8, or frames that break the rules (RFC 6455 section 7.4.1).
+    pub fn malformed(&mut self, is_text: bool) -> Flow {
+        let (close, message) = match is_text {
+            true => (NOT_UTF8, "a text message must be UTF-8"),
+            false => (PROTOCOL_ERROR, "a frame breaks the rules of RFC 6455"),
+        };
+        self.refuse(close, codes::BAD_FRAME, message)
+    }
+
+    /// Goes on with what the session asked for.
+    pub fn answered(&mut self, now: Now, answer: Answer) -> Flow {
+        self.at = now.mono;
+        if self.outgoing.is_closing() {
+            self.waiting = None;
+            return self.over(Flow::End);
+        }
+        let flow = match (self.waiting.take(), self.identity.clone(), answer) {
+            (Some(Waiting::Sub(sub)), Some(identity), Answer::Channel(found)) => {
+                self.subscribe_to(&identity, sub, found)
+            }
+            (Some(Waiting::Op(checked)), Some(identity), Answer::Channel(found)) => {
+                self.submit_to(&identity, checked, found)
+            }
+            (Some(Waiting::Page(paging)), _, Answer::Events(found)) => self.page_found(paging, found),
+            (Some(Waiting::Page(paging)), _, Answer::Room) => self.page_with_room(paging),
+            _ => self.lost(),
+        };
+        if flow == Flow::Ready { self.go_on(now) } else { self.over(flow) }
+    }
+
+    /// The client is gone, or is sent away: nothing is heard any more. The first reason for a close stays.
+    pub fn end(&mut self) {
+        self.todo.clear();
+        self.waiting = None;
+        self.seats.close();
+        self.outgoing.close(close::NORMAL, "");
+        self.leave_tables();
+    }
+
+    /// Handles frames until one has to wait.
+    fn go_on(&mut self, now: Now) -> Flow {
+        while let Some(frame) = self.todo.pop_front() {
+            // Also when somebody else ended the connection meanwhile.
+            if self.outgoing.is_closing() {
+                return self.over(Flow::End);
+            }
+            let flow = self.frame(now, frame);
+            if flow != Flow::Ready {
+                return self.over(flow);
+            }
+        }
+        Flow::Ready
+    }
+
+    /// After the end nothing is left to do.
+    fn over(&mut self, flow: Flow) -> Flow {
+        if flow == Flow::End {
+            self.todo.clear();
+        }
+        flow
+    }
+
+    /// A fault of the driver.
+    pub(super) fn lost(&mut self) -> Flow {
+        self.waiting = None;
+        self.todo.clear();
+        self.refuse(close::INTERNAL, codes::INTERNAL, "the server lost its place")
+    }
+
+    fn silent(&self) -> Time {
+        let times = &self.engine.timeouts;
+        self.heard.after(ms(times.ping)).after(ms(times.grace))
+    }
+
+    /// It has its place.
+    pub(super) fn enter(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    pub(super) fn seats(&self) -> &Arc<Seats> {
+        &self.seats
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn inflight(&self) -> &Arc<Inflight> {
+        &self.inflight
+    }
+
+    pub(super) fn wait(&mut self, waiting: Waiting) {
+        self.waiting = Some(waiting);
+    }
+
+    /// Takes a signal out of the budget; false when it is used up.
+    pub(super) fn may_signal(&mut self, now: Now) -> bool {
+        self.signals.take(now.mono).is_ok()
+    }
+
+    /// Counts a frame that no other budget counts; how it goes on when that was one too many.
+    pub(super) fn flooded(&mut self, now: Now) -> Option<Flow> {
+        let wait = self.frames.take(now.mono).err()?;
+        Some(self.rate_limited("too many frames; send fewer of them", wait))
+    }
+
+    /// Whether the user may ask for a page now; an error says in how many ms.
+    pub(super) fn may_page(&self) -> Result<(), u64> {
+        let Some(identity) = &self.identity else { return Ok(()) };
+        self.engine.may_page(&identity.key(), self.address, self.at)
+    }
+
+    /// Counts the bytes of a page.
+    pub(super) fn paged(&self, bytes: usize) {
+        if let Some(identity) = &self.identity {
+            self.engine.paged(&identity.key(), self.address, bytes, self.at);
+        }
+    }
+
+    /// The channel of a subscription.
+    pub(super) fn subscribed(&self, ch: &str) -> Option<Arc<Channel>> {
+        self.seats.channel(ch)
+    }
+
+    pub(super) fn is_subscribed(&self, ch: &str) -> bool {
+        self.seats.has(ch)
+    }
+
+    pub(super) fn unsubscribe(&mut self, ch: &str) {
+        self.seats.give_up(ch);
+    }
+
+    fn too_large(&self) -> String {
+        format!("a message may have at most {} bytes", self.engine.limits.message_bytes)
+    }
+
+    fn frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
+        let Some(identity) = self.identity.clone() else { return self.first_frame(now, frame) };
+        let counted_elsewhere = matches!(
+            frame,
+            ClientFrame::Op(_)
+                | ClientFrame::Signal(_)
+                | ClientFrame::Table(TableRequest::Sub(_))
+                | ClientFrame::Bye
+        );
+        if !counted_elsewhere && let Some(flow) = self.flooded(now) {
+            return flow;
+        }
+        match frame {
+            ClientFrame::Hello { .. } => {
+                return self.bad_frame(now, codes::BAD_FRAME, "hello was said already");
+            }
+            ClientFrame::Auth { token } => return self.auth(now, &identity, &token.0),
+            ClientFrame::Sub(sub) => return self.subscribe(&identity, sub),
+            ClientFrame::Unsub { ch } => {
+                self.seats.give_up(&ch);
+            }
+            ClientFrame::Next { ch, from } => return self.next_page(ch, from),
+            ClientFrame::Op(op) => return self.submit(now, &identity, op),
+            ClientFrame::Signal(signal) => return self.signal(now, &identity, signal),
+            ClientFrame::Ping { n } => {
+                self.outgoing.send(&ServerFrame::Pong { n });
+                return self.control_frame(now);
+            }
+            ClientFrame::Pong { .. } if self.owed_pongs > 0 => self.owed_pongs -= 1,
+            ClientFrame::Pong { .. } => return self.control_frame(now),
+            ClientFrame::Bye => {
+                self.outgoing.close(close::NORMAL, "bye");
+                return Flow::End;
+            }
+            ClientFrame::Table(request) => return self.table(now, &identity, request),
+            ClientFrame::Unknown => {}
+        }
+        Flow::Ready
+    }
+
+    pub(super) fn sub_denied(&self, ch: String, denied: Denied) {
+        self.outgoing.send(&denied.sub_err(ch));
+    }
+
+    pub(super) fn sub_err(&self, ch: String, code: &str, message: String, retryable: bool) {
+        let problem = Problem { code: code.to_owned(), message, retry_after_ms: None };
+        self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable });
+    }
+
+    /// A fault that the connection survives, a few times.
+    pub(super) fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
+        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
+        self.outgoing.send(&ServerFrame::Error(problem));
+        if self.bad.counts(now.mono) {
+            return Flow::Ready;
+        }
+        self.refuse(close::BAD_REQUEST, codes::BAD_REQUEST, "too many bad frames")
+    }
+
+    pub(super) fn control_frame(&mut self, now: Now) -> Flow {
+        if self.control.counts(now.mono) {
+            return Flow::Ready;
+        }
+        self.rate_limited("too many pings and pongs", WINDOW_MS)
+    }
+
+    pub(super) fn rate_limited(&self, message: &str, wait_ms: u64) -> Flow {
+        let problem = Problem {
+            code: codes::RATE_LIMITED.to_owned(),
+            message: message.to_owned(),
+            retry_after_ms: Some(wait_ms),
+        };
+        self.outgoing.send(&ServerFrame::Error(problem));
+        self.outgoing.close(close::RATE_LIMITED, codes::RATE_LIMITED);
+        Flow::End
+    }
+
+    pub(super) fn refuse_token(&self, error: &AuthError) -> Flow {
+        let code = match error {
+            AuthError::Expired { .. } => close::TOKEN_EXPIRED,
+            AuthError::Refused(_) => close::UNAUTHORIZED,
+        };
+        tracing::info!(conn = self.outgoing.id(), code = error.code(), "token refused");
+        self.refuse(code, error.code(), &error.to_string())
+    }
+
+    /// Says why, then closes.
+    pub(super) fn refuse(&self, close: u16, code: &'static str, message: &str) -> Flow {
+        self.outgoing.refuse(close, code, message);
+        tracing::info!(conn = self.outgoing.id(), close, code, "closing");
+        Flow::End
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Nothing is begun any more that would have to be ended.
+        self.outgoing.close(close::NORMAL, "");
+        self.leave_tables();
+    }
+}
+
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

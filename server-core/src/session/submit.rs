@@ -1,0 +1,179 @@
+//! An op's way from a client into the log (protocol section 3).
+
+use super::state::{Flow, Session};
+use super::waiting::{Checked, Waiting};
+use crate::access::{self, Denied, Identity};
+use crate::dialog::Channel;
+use crate::dialog::ops::Refused;
+use crate::store::{Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
+use std::sync::Arc;
+use tidewire_core::Now;
+use tidewire_core::wire::{MAX_BODY_DEPTH, Op, Problem, ServerFrame, codes, json};
+use uuid::Uuid;
+
+impl Session {
+    /// Checks an op and hands it to the writer; the answer comes after the commit.
+    pub(super) fn submit(&mut self, now: Now, identity: &Identity, op: Op) -> Flow {
+        let id = op.id.clone();
+        let checked = match self.check(now, identity, op) {
+            Ok(checked) => checked,
+            Err(refused) => {
+                self.outgoing().send(&nack(id, refused));
+                // Also one beyond the op budget: it costs an answer all the same.
+                return self.flooded(now).unwrap_or(Flow::Ready);
+            }
+        };
+        match self.engine().hub.loaded(&checked.op.ch) {
+            Some(channel) => self.submit_to(identity, checked, Ok(Some(channel))),
+            None => {
+                let ask = Read::Channel(checked.op.ch.clone());
+                self.wait(Waiting::Op(checked));
+                Flow::Ask(ask)
+            }
+        }
+    }
+
+    /// Goes on once the channel was looked for.
+    pub(super) fn submit_to(
+        &mut self,
+        identity: &Identity,
+        checked: Checked,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+    ) -> Flow {
+        let id = checked.op.id.clone();
+        if let Err(refused) = self.hand_in(identity, checked, found) {
+            self.outgoing().send(&nack(id, refused));
+        }
+        Flow::Ready
+    }
+
+    fn check(&self, now: Now, identity: &Identity, op: Op) -> Result<Checked, Refused> {
+        let id = parse(&op.id).ok_or_else(|| Refused::new(codes::BAD_OP_ID, "`id` must be a UUID"))?;
+        let after = match op.after.as_deref() {
+            None => None,
+            Some(after) => {
+                Some(parse(after).ok_or_else(|| Refused::new(codes::BAD_OP_ID, "`after` must be a UUID"))?)
+            }
+        };
+        let budget = self.engine().limits.budget(identity.user.kind);
+        if let Err(wait) = self.engine().limiter.take(&identity.key(), budget, now.mono) {
+            return Err(Refused::for_now(codes::RATE_LIMITED, "too many ops; wait a little", wait));
+        }
+        if json::depth(&op.body) > MAX_BODY_DEPTH {
+            let message = format!("`body` may be nested {MAX_BODY_DEPTH} levels deep");
+            return Err(Refused::new(codes::TOO_DEEP, message));
+        }
+        let read = self.engine().kinds.parse(&op.kind, &op.body)?;
+        read.authorize(&identity.user)?;
+        Ok(Checked { op, id, after, read })
+    }
+
+    fn hand_in(
+        &mut self,
+        identity: &Identity,
+        Checked { op, id: uuid, after, read }: Checked,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+    ) -> Result<(), Refused> {
+        let named = found.as_ref().ok().cloned().flatten();
+        let (channel, forbidden) = match (access::visible(found, identity, &self.engine().revocations), named)
+        {
+            (Ok(channel), _) => (channel, false),
+            // What was committed while it was allowed is not refused now: only the log knows.
+            (Err(Denied::Forbidden), Some(channel)) => (channel, true),
+            (Err(denied), _) => {
+                return Err(Refused {
+                    code: denied.code(),
+                    message: denied.message(),
+                    retryable: denied.is_retryable(),
+                    retry_after_ms: None,
+                });
+            }
+        };
+        let bytes = op.body.len();
+        if !self.inflight().take(bytes) {
+            return Err(Refused::for_now(codes::RATE_LIMITED, "too many ops are unanswered", 1_000));
+        }
+        let conditions = read.conditions(&identity.user);
+        let event = NewEvent {
+            channel: channel.id,
+            name: channel.name.clone(),
+            author: identity.key(),
+            by: identity.user.clone(),
+            op: uuid,
+            id: op.id.clone(),
+            kind: op.kind,
+            body: json::on_one_line(&op.body).into_owned(),
+            after,
+            needs_run: conditions.needs_run,
+            wants_answer: conditions.wants_answer && self.engine().answers.is_some(),
+            forbidden,
+        };
+        let (outgoing, inflight) = (self.outgoing().clone(), self.inflight().clone());
+        let (answers, id, ch, by) = (self.engine().answers.clone(), op.id, op.ch, identity.user.clone());
+        let apply = move |channel: &Arc<Channel>, stored: &Stored| {
+            channel.apply(stored, &by, read.as_ref()).carry_out(answers.as_ref(), channel);
+        };
+        self.engine().store.write(
+            Write::Append(event),
+            Box::new(move |result| {
+                inflight.give_back(bytes);
+                let frame = match result {
+                    Ok(Outcome::Stored(stored)) => {
+                        apply(&channel, &stored);
+                        ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: false }
+                    }
+                    Ok(Outcome::Duplicate(Duplicate { offset, at, frame })) => {
+                        // Nothing happens here, unless its commit reported an error and reconciling could not read it.
+                        if let Some(frame) = frame {
+                            apply(&channel, &Stored { offset, at, frame });
+                        }
+                        ServerFrame::Ok { id, ch, offset, at, dup: true }
+                    }
+                    Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal)),
+                    Ok(_) => nack(id, Refused::new(codes::INTERNAL, "no event")),
+                    Err(error) => nack(id, of_store(error)),
+                };
+                outgoing.send(&frame);
+            }),
+        );
+        Ok(())
+    }
+}
+
+fn parse(id: &str) -> Option<Uuid> {
+    // The crate reads other forms too; the protocol has one. The nil UUID names nothing (RFC 9562, 5.9).
+    let uuid = tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten();
+    uuid.filter(|uuid| !uuid.is_nil())
+}
+
+fn of_refusal(refusal: Refusal) -> Refused {
+    match refusal {
+        Refusal::Blocked => Refused {
+            code: codes::BLOCKED,
+            message: "the op named by `after` is not committed".to_owned(),
+            retryable: true,
+            retry_after_ms: None,
+        },
+        Refusal::OpIdReused => {
+            Refused::new(codes::OP_ID_REUSED, "this op id was used for another op; make a new one")
+        }
+        Refusal::Forbidden => Refused::new(codes::FORBIDDEN, Denied::Forbidden.message()),
+        Refusal::RunNotFound => Refused::new(codes::RUN_NOT_FOUND, "no such answer is under way"),
+        Refusal::DialogTaken | Refusal::Exchanged => {
+            Refused::new(codes::FORBIDDEN, Denied::Forbidden.message())
+        }
+    }
+}
+
+fn of_store(error: StoreError) -> Refused {
+    Refused::for_now(error.code(), error.to_string(), 1_000)
+}
+
+fn nack(id: String, refused: Refused) -> ServerFrame {
+    let problem = Problem {
+        code: refused.code.to_owned(),
+        message: refused.message,
+        retry_after_ms: refused.retry_after_ms,
+    };
+    ServerFrame::Nack { id, problem, retryable: refused.retryable }
+}

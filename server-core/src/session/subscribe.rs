@@ -1,0 +1,86 @@
+//! How a subscription begins: the channel is looked for, and a seat taken in it (protocol section 5).
+
+use super::state::{Flow, Session};
+use super::waiting::{Waiting, Wanted};
+use crate::access::{self, Denied, Identity};
+use crate::dialog::Channel;
+use crate::store::{Read, StoreError};
+use std::sync::Arc;
+use tidewire_core::wire::{Problem, ServerFrame, Subscription, codes};
+
+/// When to ask again for a dialog that has all its connections.
+const FULL_RETRY_MS: u64 = 5_000;
+
+impl Session {
+    /// Looks for the channel, unless the connection has all its subscriptions.
+    pub(super) fn subscribe(&mut self, identity: &Identity, sub: Subscription) -> Flow {
+        let most = self.engine().limits.subscriptions;
+        if !self.seats().has(&sub.ch) && self.seats().count() >= most {
+            let message = format!("a connection may have at most {most} subscriptions");
+            self.sub_err(sub.ch, codes::TOO_MANY_SUBSCRIPTIONS, message, false);
+            return Flow::Ready;
+        }
+        match self.engine().hub.loaded(&sub.ch) {
+            Some(channel) => self.subscribe_to(identity, sub, Ok(Some(channel))),
+            None => {
+                let ask = Read::Channel(sub.ch.clone());
+                self.wait(Waiting::Sub(sub));
+                Flow::Ask(ask)
+            }
+        }
+    }
+
+    /// Goes on once the channel was looked for.
+    pub(super) fn subscribe_to(
+        &mut self,
+        identity: &Identity,
+        Subscription { ch, want }: Subscription,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+    ) -> Flow {
+        match access::visible(found, identity, &self.engine().revocations) {
+            Ok(channel) => {
+                if !self.seats().has(&ch) {
+                    let most = self.engine().limits.connections_per_dialog;
+                    let Some(seat) = channel.take_seat(self.outgoing().id(), most) else {
+                        self.dialog_full(ch);
+                        return Flow::Ready;
+                    };
+                    self.seats().keep(ch.clone(), seat);
+                    // Again, because from here on a revocation finds the seat.
+                    if !access::may_see(identity, &channel, &self.engine().revocations) {
+                        if self.seats().give_up(&ch) {
+                            self.sub_denied(ch, Denied::Forbidden);
+                        }
+                        return Flow::Ready;
+                    }
+                }
+                self.page(channel, Wanted::Sub(want))
+            }
+            Err(denied) => {
+                self.seats().give_up(&ch);
+                self.sub_denied(ch, denied);
+                Flow::Ready
+            }
+        }
+    }
+
+    /// Sends the events after an offset.
+    pub(super) fn next_page(&mut self, ch: String, from: u64) -> Flow {
+        match self.seats().channel(&ch) {
+            Some(channel) => self.page(channel, Wanted::Next(from)),
+            None => {
+                self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
+                Flow::Ready
+            }
+        }
+    }
+
+    fn dialog_full(&self, ch: String) {
+        let problem = Problem {
+            code: codes::TOO_MANY_CONNECTIONS.to_owned(),
+            message: "this dialog has all the connections it may have".to_owned(),
+            retry_after_ms: Some(FULL_RETRY_MS),
+        };
+        self.outgoing().send(&ServerFrame::SubErr { ch, problem, retryable: true });
+    }
+}

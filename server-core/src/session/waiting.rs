@@ -1,0 +1,47 @@
+//! What a session does once it has what it waits for.
+
+use crate::dialog::Channel;
+use crate::dialog::ops::Op as ParsedOp;
+use std::sync::Arc;
+use tidewire_core::wire::{Mode, Op, Subscription, Want};
+use uuid::Uuid;
+
+/// What a session does once its answer is there.
+pub(super) enum Waiting {
+    Sub(Subscription),
+    Op(Checked),
+    Page(Paging),
+}
+
+/// An op whose form is right; its channel is looked for.
+pub(super) struct Checked {
+    pub(super) op: Op,
+    pub(super) id: Uuid,
+    pub(super) after: Option<Uuid>,
+    /// Its body, read.
+    pub(super) read: Box<dyn ParsedOp>,
+}
+
+/// What a client asked for.
+pub(super) enum Wanted {
+    /// A subscription.
+    Sub(Want),
+    /// The events after this offset.
+    Next(u64),
+}
+
+/// A page that is not queued yet.
+pub(super) struct Paging {
+    pub(super) channel: Arc<Channel>,
+    pub(super) wanted: Wanted,
+    /// What it begins with, once that was asked of the log.
+    pub(super) start: Option<Start>,
+}
+
+/// How the page begins.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    pub(super) from: u64,
+    /// None for the answer to a `next`.
+    pub(super) mode: Option<(Mode, Option<&'static str>)>,
+}

@@ -1,0 +1,8 @@
+//! Where the log is kept.
+
+mod async_store;
+mod sqlite;
+
+pub(crate) use async_store::AsyncStore;
+pub use sqlite::OpenError;
+pub(crate) use sqlite::Sqlite;

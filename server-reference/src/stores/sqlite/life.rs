@@ -1,0 +1,256 @@
+//! Whether the database is the one that clients know, or an older copy of it that was put back.
+//!
+//! A copy goes on with other events at offsets that clients have seen already, so it needs a new epoch. Nothing within the
+//! database can tell; a small file beside it can, because a backup of the database leaves it behind. Each start gives both a
+//! new random id, and each commit a higher number. The file is written after the commit and without a sync: a crash leaves it
+//! equal or behind, never ahead.
+
+use super::private;
+use super::schema::OpenError;
+use rusqlite::Connection;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use tidewire_server_sqlite::log::{read_meta, write_meta};
+
+/// The file's first line, for whoever finds it.
+const NOTE: &str =
+    "Tells a restored database from the running one. Move it with the database, keep it out of backups.";
+/// The life of a database that had none yet.
+const NONE: &str = "-";
+
+/// The present life.
+#[derive(Debug)]
+pub(super) struct Life {
+    id: String,
+    path: PathBuf,
+    /// None when it can't be written; that was logged.
+    file: Option<File>,
+    /// The number of the last commit.
+    commits: u64,
+}
+
+/// What the file says.
+#[derive(Debug, PartialEq, Eq)]
+struct Note {
+    id: String,
+    /// The life before, until the database knows the present one; otherwise the present one again.
+    before: String,
+    commits: u64,
+}
+
+impl Life {
+    /// Begins a life in the caller's transaction; the second value says why the log is another one than before, if it is.
+    /// Call [`Life::begun`] after the commit.
+    pub(super) fn begin(
+        connection: &Connection,
+        database: &Path,
+    ) -> Result<(Life, Option<&'static str>), OpenError> {
+        let known = read_meta::<String>(connection, "life")?;
+        let commits = read_meta::<i64>(connection, "commits")?.unwrap_or(0).cast_unsigned();
+        let path = path_of(database);
+        let other = match (read(&path), &known) {
+            // A database that never had a life can't miss its file.
+            (None, None) => None,
+            (None, Some(_)) => Some("the file beside it is missing"),
+            (Some(note), known) => {
+                let known = known.as_deref().unwrap_or(NONE);
+                if note.id != known && note.before != known {
+                    Some("another one was running here since")
+                } else if note.commits > commits {
+                    Some("it was ahead of this before")
+                } else {
+                    None
+                }
+            }
+        };
+        let id = format!("life-{}", crate::clock::random_id());
+        // A crash before the commit must leave what was found: the same log, or another one.
+        let before = if other.is_none() { known.unwrap_or_else(|| NONE.to_owned()) } else { id.clone() };
+        let life = Life { id, path, file: None, commits };
+        replace(&life.path, &life.text(&before))?;
+        write_meta(connection, "life", &life.id)?;
+        write_meta(connection, "commits", commits.cast_signed())?;
+        Ok((life, other))
+    }
+
+    /// The database knows the life now; a copy from the life before is another log from here on.
+    pub(super) fn begun(&mut self) -> Result<(), OpenError> {
+        replace(&self.path, &self.text(&self.id))?;
+        self.file = Some(File::options().write(true).open(&self.path).map_err(OpenError::Life)?);
+        Ok(())
+    }
+
+    /// The number that the next commit stores by [`Life::count`].
+    pub(super) fn next(&self) -> u64 {
+        self.commits + 1
+    }
+
+    /// Stores a commit's number within it.
+    pub(super) fn count(connection: &Connection, number: u64) -> rusqlite::Result<()> {
+        write_meta(connection, "commits", number.cast_signed())
+    }
+
+    /// That commit is on disk.
+    pub(super) fn committed(&mut self, number: u64) {
+        self.commits = number;
+        let text = self.text(&self.id);
+        let Some(file) = &self.file else { return };
+        // Always the same length, so that the file is never half old and half new in length.
+        if let Err(error) = file.write_all_at(text.as_bytes(), 0) {
+            tracing::warn!(%error, path = %self.path.display(), "can't write; a restored backup may not be noticed");
+            self.file = None;
+        }
+    }
+
+    /// Whether this is still the same database, with all that was committed.
+    pub(super) fn goes_on(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let commits = read_meta::<i64>(connection, "commits")?.unwrap_or(0).cast_unsigned();
+        if read_meta::<String>(connection, "life")?.as_deref() != Some(&self.id) || commits < self.commits {
+            return Ok(false);
+        }
+        if commits > self.commits {
+            self.committed(commits);
+        }
+        Ok(true)
+    }
+
+    fn text(&self, before: &str) -> String {
+        format!("{NOTE}\n{} {before} {:020}\n", self.id, self.commits)
+    }
+}
+
+fn path_of(database: &Path) -> PathBuf {
+    private::beside(database, "-life")
+}
+
+/// What can't be read is as good as missing.
+fn read(path: &Path) -> Option<Note> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut words = text.lines().nth(1)?.split(' ');
+    let mut word = || words.next().map(str::to_owned);
+    Some(Note { id: word()?, before: word()?, commits: word()?.parse().ok()? })
+}
+
+/// Replaces the file as a whole, on disk when this returns.
+fn replace(path: &Path, text: &str) -> Result<(), OpenError> {
+    let write = || -> io::Result<()> {
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(private::OWN).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(OpenError::Life)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Log {
+        folder: tempfile::TempDir,
+        connection: Connection,
+    }
+
+    impl Log {
+        fn new() -> Log {
+            let connection = Connection::open_in_memory().unwrap();
+            connection
+                .execute_batch("CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) WITHOUT ROWID")
+                .unwrap();
+            Log { folder: tempfile::tempdir().unwrap(), connection }
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("a.db")
+        }
+
+        fn start(&self) -> (Life, bool) {
+            let (mut life, other) = Life::begin(&self.connection, &self.path()).unwrap();
+            life.begun().unwrap();
+            (life, other.is_some())
+        }
+
+        /// A crash after the file was written and before the transaction is on disk.
+        fn start_and_crash(&self) -> bool {
+            self.connection.execute_batch("BEGIN").unwrap();
+            let (_, other) = Life::begin(&self.connection, &self.path()).unwrap();
+            self.connection.execute_batch("ROLLBACK").unwrap();
+            other.is_some()
+        }
+
+        fn commit(&self, life: &mut Life) {
+            Life::count(&self.connection, life.next()).unwrap();
+            life.committed(life.next());
+        }
+    }
+
+    #[test]
+    fn starts_and_crashes_at_the_start_change_nothing() {
+        let log = Log::new();
+        assert!(!log.start_and_crash() && !log.start_and_crash());
+        let (mut life, other) = log.start();
+        assert!(!other);
+        log.commit(&mut life);
+        assert!(!log.start_and_crash() && !log.start_and_crash());
+        assert!(!log.start().1);
+        // After the commit of the start, before the file is written again.
+        Life::begin(&log.connection, &log.path()).unwrap();
+        assert!(!log.start().1);
+    }
+
+    #[test]
+    fn a_file_that_is_behind_is_the_same_log_and_one_that_is_ahead_another() {
+        let log = Log::new();
+        let (life, _) = log.start();
+        Life::count(&log.connection, life.next()).unwrap();
+        let (mut life, other) = log.start();
+        assert!(!other);
+        life.committed(9);
+        assert!(log.start_and_crash());
+        assert!(log.start().1, "and still is after a crash");
+        assert!(!log.start().1, "but only once");
+    }
+
+    #[test]
+    fn a_copy_from_an_earlier_life_is_another_log_even_after_a_crash() {
+        let log = Log::new();
+        log.start();
+        let old = read_meta::<String>(&log.connection, "life").unwrap().unwrap();
+        log.start();
+        write_meta(&log.connection, "life", &old).unwrap();
+        assert!(log.start_and_crash());
+        assert!(log.start().1);
+        assert!(!log.start().1);
+    }
+
+    #[test]
+    fn a_missing_or_unreadable_file_makes_another_log() {
+        let log = Log::new();
+        log.start();
+        std::fs::remove_file(path_of(&log.path())).unwrap();
+        assert!(log.start().1);
+        std::fs::write(path_of(&log.path()), "nonsense").unwrap();
+        assert!(log.start().1);
+    }
+
+    #[test]
+    fn a_database_that_lost_commits_does_not_go_on() {
+        let log = Log::new();
+        let (mut life, _) = log.start();
+        log.commit(&mut life);
+        assert!(life.goes_on(&log.connection).unwrap());
+        // A commit that reported an error and is there all the same.
+        Life::count(&log.connection, 2).unwrap();
+        assert!(life.goes_on(&log.connection).unwrap());
+        assert_eq!(life.next(), 3);
+        Life::count(&log.connection, 1).unwrap();
+        assert!(!life.goes_on(&log.connection).unwrap());
+    }
+}

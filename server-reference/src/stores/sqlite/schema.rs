@@ -1,0 +1,241 @@
+//! The database file: how it is opened, and what it says about itself.
+
+use super::life::Life;
+use super::private;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::path::Path;
+use std::time::Duration;
+use thiserror::Error;
+use tidewire_server_sqlite::log::{SCHEMA_VERSION, SchemaError, migrate, read_meta, tune, write_meta};
+
+/// Where a server of before kept the key of the guests' tokens.
+const GUEST_KEY: &str = "guest_key";
+
+/// Why the database could not be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A later server wrote it.
+    #[error(
+        "the database has schema version {found}, this server knows {SCHEMA_VERSION}; start the newer server, or use another --database"
+    )]
+    Newer {
+        /// The version in the file.
+        found: u32,
+    },
+    /// Another database stands at the path than the one that was opened first.
+    #[error("the database file was replaced while the server ran; restart the server")]
+    Replaced,
+    /// Another server has it open.
+    #[error("another server uses this database; stop it first, or use another --database")]
+    InUse,
+    /// SQLite refuses.
+    #[error("can't open the database: {0}; check that the folder exists and is writable")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The small file beside the database can't be written.
+    #[error("can't write the file beside the database: {0}; check that the folder is writable")]
+    Life(std::io::Error),
+    /// Nobody else may be kept from reading the database.
+    #[error(
+        "can't make {path} a file of the server's own: {reason}; check whose it is, and that the folder is writable"
+    )]
+    Rights {
+        /// Which.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The key of the guests' tokens can't be had.
+    #[error("can't use the guests' key in {path}: {reason}; make one with: openssl rand -base64 32")]
+    GuestKey {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+impl OpenError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            OpenError::Newer { .. } => "database_newer",
+            OpenError::Replaced => "database_replaced",
+            OpenError::InUse => "database_in_use",
+            OpenError::Sqlite(_) | OpenError::Life(_) | OpenError::Rights { .. } => "database_unavailable",
+            OpenError::GuestKey { .. } => "guest_key_unreadable",
+            OpenError::Random => "no_randomness",
+        }
+    }
+}
+
+impl From<SchemaError> for OpenError {
+    fn from(error: SchemaError) -> OpenError {
+        match error {
+            SchemaError::Newer { found } => OpenError::Newer { found },
+            SchemaError::Sqlite(error) => OpenError::Sqlite(error),
+            other => OpenError::Sqlite(rusqlite::Error::ToSqlConversionFailure(other.into())),
+        }
+    }
+}
+
+/// What the database says about itself.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    /// Names this life of the log.
+    pub(crate) epoch: String,
+    /// Signs guests' tokens.
+    pub(crate) guest_key: Vec<u8>,
+}
+
+/// How long a start waits for a server that is just draining.
+const LOCK_TIME: Duration = Duration::from_secs(6);
+
+/// Keeps other servers away for as long as the connection lives: two would give the same offsets. The lock is on a file of its own,
+/// because an exclusive lock on the database would keep our own readers away too; a crash releases it.
+pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
+    let file = private::beside(path, "-lock");
+    private::make(&file).map_err(|error| rights(&file, &error))?;
+    let connection = Connection::open(file)?;
+    connection.busy_timeout(LOCK_TIME)?;
+    match connection.execute_batch("BEGIN EXCLUSIVE") {
+        Ok(()) => Ok(connection),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(OpenError::InUse),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens for writing, creates or migrates what is needed, and reads the identity.
+pub(super) fn open_or_create(
+    path: &Path,
+    key_file: Option<&Path>,
+) -> Result<(Connection, Identity, Life), OpenError> {
+    private::make_all(path).map_err(|error| rights(path, &error))?;
+    let mut connection = Connection::open(path)?;
+    configure(&connection)?;
+    migrate(&mut connection)?;
+    let transaction = connection.transaction()?;
+    let (mut life, other) = Life::begin(&transaction, path)?;
+    if let Some(why) = other
+        && read_meta::<String>(&transaction, "epoch")?.is_some()
+    {
+        tracing::warn!(
+            why,
+            "this database is not the one that ran here last, but an older or another one: every client starts \
+             anew, and what was written since the backup was made is lost"
+        );
+        write_meta(&transaction, "epoch", new_epoch())?;
+    }
+    let epoch = epoch(&transaction)?;
+    let earlier = read_meta::<Vec<u8>>(&transaction, GUEST_KEY)?;
+    let guest_key = private::guest_key(path, key_file, earlier.clone())?;
+    if earlier.is_some() {
+        // It is in a file of its own now, and a copy of the database must not tell it.
+        transaction.execute("DELETE FROM meta WHERE key = ?", [GUEST_KEY])?;
+    }
+    transaction.commit()?;
+    if earlier.is_some() {
+        transaction_log_without_it(&connection)?;
+    }
+    let identity = Identity { epoch, guest_key };
+    life.begun()?;
+    Ok((connection, identity, life))
+}
+
+/// The letter keeps it from being stored as a number.
+fn new_epoch() -> String {
+    format!("e{}", crate::clock::random_id())
+}
+
+/// Opens again after an error, and only the same database.
+pub(super) fn reopen(path: &Path, life: &mut Life) -> Result<Connection, OpenError> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
+    )?;
+    configure(&connection)?;
+    if life.goes_on(&connection)? { Ok(connection) } else { Err(OpenError::Replaced) }
+}
+
+/// Opens for reading.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
+    )?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    tune(&connection)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: a commit returns only once it is on disk. Checkpoints have their own thread.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // What is deleted is written over, be it a key or what somebody wrote.
+    connection.pragma_update(None, "secure_delete", true)?;
+    tune(connection)
+}
+
+/// What was deleted is still in the write-ahead log until its pages are written over.
+fn transaction_log_without_it(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+fn rights(path: &Path, error: &std::io::Error) -> OpenError {
+    OpenError::Rights { path: path.display().to_string(), reason: error.to_string() }
+}
+
+fn epoch(connection: &Connection) -> Result<String, OpenError> {
+    match read_meta::<String>(connection, "epoch")? {
+        Some(epoch) => Ok(epoch),
+        None => {
+            let epoch = new_epoch();
+            write_meta(connection, "epoch", &epoch)?;
+            Ok(epoch)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_survives_a_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let (_, first, _) = open_or_create(&path, None).unwrap();
+        let (_, second, _) = open_or_create(&path, None).unwrap();
+        assert_eq!((first.epoch, first.guest_key), (second.epoch, second.guest_key));
+    }
+
+    #[test]
+    fn a_second_server_is_locked_out_until_the_first_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let first = lock_out_others(&path).unwrap();
+        let waiting = std::thread::spawn(move || lock_out_others(&path).map(drop));
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!waiting.is_finished());
+        drop(first);
+        waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_replaced_file_is_not_taken_for_the_same_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let (_, _, mut life) = open_or_create(&path, None).unwrap();
+        reopen(&path, &mut life).unwrap();
+        let other = folder.path().join("b.db");
+        open_or_create(&other, None).unwrap();
+        assert!(matches!(reopen(&other, &mut life), Err(OpenError::Replaced)));
+    }
+}

@@ -1,0 +1,71 @@
+//! The writer's transaction: a batch of writes under the number of its commit.
+
+use super::doubt::{self, Faults};
+use super::life::Life;
+use crate::clock;
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use rusqlite::Connection;
+use std::time::{Duration, Instant};
+use tidewire_server_core::store::Write;
+use tidewire_server_sqlite::log::{self, Applied, Outside};
+
+/// A trimming ends early after this time: everybody else's writes wait for it.
+const TRIM_TIME: Duration = Duration::from_millis(1);
+
+/// Applies the writes and commits them under this number, all or, when it fails, none.
+pub(super) fn run(
+    connection: &Connection,
+    batch: &[&Write],
+    number: u64,
+    faults: &Faults,
+) -> rusqlite::Result<Applied> {
+    let result = attempt(connection, batch, number, faults);
+    if result.is_err() {
+        // When this fails too the connection is dropped, which rolls back.
+        log::rollback(connection)?;
+    }
+    result
+}
+
+fn attempt(
+    connection: &Connection,
+    batch: &[&Write],
+    number: u64,
+    faults: &Faults,
+) -> rusqlite::Result<Applied> {
+    let applied = log::begin(connection, batch, &System { begun: Instant::now() })?;
+    let mut fault = None;
+    if applied.changed {
+        Life::count(connection, number)?;
+        fault = faults.take();
+    }
+    if fault == Some(false) {
+        return Err(doubt::sync_failed());
+    }
+    log::commit(connection)?;
+    if fault == Some(true) {
+        return Err(doubt::sync_failed());
+    }
+    Ok(applied)
+}
+
+/// The system's clocks, and HMAC-SHA256.
+struct System {
+    begun: Instant,
+}
+
+impl Outside for System {
+    fn now_ms(&self) -> u64 {
+        clock::now_ms()
+    }
+
+    fn digest(&self, text: &str) -> Option<String> {
+        // Databases in use hold what this key made.
+        let key = EncodingKey::from_secret(b"tidewire trimmed op");
+        crypto::sign(text.as_bytes(), &key, Algorithm::HS256).ok()
+    }
+
+    fn enough(&self) -> bool {
+        self.begun.elapsed() > TRIM_TIME
+    }
+}

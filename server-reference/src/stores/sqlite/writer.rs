@@ -1,0 +1,348 @@
+//! The one thread that writes, and the one that tells the results.
+
+use super::checkpoint::Checkpointer;
+use super::doubt::{self, Faults};
+use super::life::Life;
+use super::read::Readers;
+use super::schema::Identity;
+use super::{schema, transaction};
+use crate::sync::lock;
+use rusqlite::Connection;
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tidewire_server_core::store::{Done, Got, Outcome, Read, Store, StoreError, Write};
+use tidewire_server_sqlite::log;
+
+/// Most writes in one transaction.
+const BATCH: usize = 1024;
+/// Most writes waiting; a server that far behind its disk says so instead of queueing more.
+const QUEUE: usize = 20_000;
+
+/// How often a database is tried again whose last commit is in doubt.
+const REOPEN: Duration = Duration::from_millis(100);
+
+/// Called with the name of each channel whose last commit was in doubt, on the thread that publishes, in the order of
+/// the commits, once the database says what it has.
+type OnDoubt = Box<dyn Fn(&str) + Send + Sync>;
+
+struct Job {
+    write: Write,
+    done: Done,
+}
+
+/// What the writer tells the publisher.
+enum News {
+    /// Of a batch.
+    Results(Vec<(Done, Result<Outcome, StoreError>)>),
+    /// After an error: names of channels.
+    Doubts(BTreeSet<Arc<str>>),
+}
+
+/// The log on disk. Dropping it lets the threads end.
+pub(crate) struct Sqlite {
+    jobs: Mutex<Option<Sender<Job>>>,
+    waiting: Arc<AtomicUsize>,
+    failing: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    checkpointer: Checkpointer,
+    readers: Readers,
+    identity: Identity,
+    on_doubt: Arc<OnceLock<OnDoubt>>,
+    faults: Arc<Faults>,
+    /// Keeps other servers away.
+    exclusive: Mutex<Option<Connection>>,
+}
+
+impl Sqlite {
+    /// Opens the database and starts the threads.
+    /// `key_file` holds the key of the guests' tokens, if it is not beside the database.
+    pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Sqlite, schema::OpenError> {
+        let exclusive = schema::lock_out_others(path)?;
+        let (connection, identity, life) = schema::open_or_create(path, key_file)?;
+        let (jobs, inbox) = channel();
+        let (results, outbox) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let failing = Arc::new(AtomicBool::new(false));
+        let (on_doubt, faults) = (Arc::<OnceLock<OnDoubt>>::default(), Arc::<Faults>::default());
+        let checkpointer = Checkpointer::start(path.to_owned(), failing.clone());
+        let writer = Writer {
+            path: path.to_owned(),
+            life,
+            connection: Some(connection),
+            file: file_of(path),
+            in_doubt: false,
+            doubtful: BTreeSet::new(),
+            faults: faults.clone(),
+            failing: failing.clone(),
+            waiting: waiting.clone(),
+            checkpoint: checkpointer.waker(),
+        };
+        let threads = vec![
+            spawn("writer", move || writer.run(&inbox, &results))?,
+            spawn("publisher", {
+                let on_doubt = on_doubt.clone();
+                move || publish(&outbox, &on_doubt)
+            })?,
+        ];
+        Ok(Sqlite {
+            jobs: Mutex::new(Some(jobs)),
+            waiting,
+            failing,
+            threads: Mutex::new(threads),
+            checkpointer,
+            readers: Readers::new(path.to_owned()),
+            identity,
+            on_doubt,
+            faults,
+            exclusive: Mutex::new(Some(exclusive)),
+        })
+    }
+
+    /// Names this life of the log.
+    pub(crate) fn epoch(&self) -> &str {
+        &self.identity.epoch
+    }
+
+    /// The key that signs guests' tokens.
+    pub(crate) fn guest_key(&self) -> &[u8] {
+        &self.identity.guest_key
+    }
+
+    /// Whether the last write failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Sets what is called for a channel whose last commit is in doubt; once.
+    pub(crate) fn on_doubt(&self, call: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.on_doubt.set(Box::new(call));
+    }
+
+    /// Makes one more commit report an error.
+    pub(crate) fn fail_commit(&self, reaches_disk: bool) {
+        self.faults.add(reaches_disk);
+    }
+
+    /// Hands a write in; `done` is called once, after the commit, on one thread, in commit order.
+    fn hand_in(&self, write: Write, done: Done) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return done(Err(StoreError::Unavailable));
+        }
+        let jobs = lock(&self.jobs);
+        let job = Job { write, done };
+        let refused = match jobs.as_ref() {
+            Some(sender) => sender.send(job).err().map(|error| error.0),
+            None => Some(job),
+        };
+        drop(jobs);
+        if let Some(job) = refused {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            (job.done)(Err(StoreError::Unavailable));
+        }
+    }
+
+    /// Commits what was handed in, moves the log into the database file and ends the threads. Blocks.
+    pub(crate) fn close(&self) {
+        lock(&self.jobs).take();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // A thread that panicked has reported it already.
+            let _ = thread.join();
+        }
+        // The last connection that closes leaves a single file behind, so it must be one that may write.
+        self.readers.close();
+        self.checkpointer.close();
+        lock(&self.exclusive).take();
+    }
+}
+
+impl Store for Sqlite {
+    fn write(&self, write: Write, done: Done) {
+        self.hand_in(write, done);
+    }
+
+    fn read(&self, read: Read, got: Got) {
+        self.readers.read(read, got);
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, schema::OpenError> {
+    std::thread::Builder::new()
+        .name(format!("tidewire-{name}"))
+        .spawn(run)
+        .map_err(|_| rusqlite::Error::InvalidQuery.into())
+}
+
+fn publish(outbox: &Receiver<News>, on_doubt: &OnceLock<OnDoubt>) {
+    while let Ok(news) = outbox.recv() {
+        match news {
+            News::Results(results) => {
+                for (done, result) in results {
+                    guarded(|| done(result));
+                }
+            }
+            News::Doubts(doubts) => {
+                if let Some(call) = on_doubt.get() {
+                    doubts.iter().for_each(|name| guarded(|| call(name)));
+                }
+            }
+        }
+    }
+}
+
+/// One fault must not keep everybody else from ever hearing of a commit again.
+fn guarded(call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        tracing::error!("publishing a commit failed");
+    }
+}
+
+/// What tells one file from another at the same path: device and inode.
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
+}
+
+struct Writer {
+    path: PathBuf,
+    life: Life,
+    connection: Option<Connection>,
+    /// Which file the connection has open.
+    file: Option<(u64, u64)>,
+    /// Whether a commit reported an error since the database was opened.
+    in_doubt: bool,
+    /// The channels of such commits.
+    doubtful: BTreeSet<Arc<str>>,
+    faults: Arc<Faults>,
+    failing: Arc<AtomicBool>,
+    waiting: Arc<AtomicUsize>,
+    checkpoint: std::thread::Thread,
+}
+
+impl Writer {
+    fn run(mut self, inbox: &Receiver<Job>, news: &Sender<News>) {
+        loop {
+            let first = if !self.in_doubt {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                inbox.recv_timeout(REOPEN)
+            };
+            let first = match first {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.clear_doubts(news);
+                    continue;
+                }
+            };
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(job) = inbox.try_recv()
+            {
+                batch.push(job);
+            }
+            let answers = if self.clear_doubts(news) {
+                self.commit(&batch)
+            } else {
+                self.all_failed(&batch, StoreError::Unavailable)
+            };
+            self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+            let batch = batch.into_iter().map(|job| job.done).zip(answers).collect();
+            if news.send(News::Results(batch)).is_err() {
+                return;
+            }
+            // At once, for the sake of those who wait for events.
+            self.clear_doubts(news);
+            self.checkpoint.unpark();
+        }
+    }
+
+    /// Opens the database again after an error and tells how the channels in doubt stand; false when it can't be.
+    fn clear_doubts(&mut self, news: &Sender<News>) -> bool {
+        if !self.in_doubt {
+            return true;
+        }
+        let opened = schema::reopen(&self.path, &mut self.life).and_then(|connection| {
+            doubt::settle(&connection)?;
+            Ok(connection)
+        });
+        match opened {
+            Ok(connection) => {
+                self.file = file_of(&self.path);
+                self.connection = Some(connection);
+                self.in_doubt = false;
+                // When nobody hears it any more, nobody is subscribed either.
+                let _ = news.send(News::Doubts(std::mem::take(&mut self.doubtful)));
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, code = error.code(), "the database can't be opened again");
+                false
+            }
+        }
+    }
+
+    /// One transaction for all of the batch.
+    fn commit(&mut self, batch: &[Job]) -> Vec<Result<Outcome, StoreError>> {
+        // Writing to a file that was moved away would succeed, and be lost with the process.
+        let file = file_of(&self.path);
+        let connection = match self.connection.take().filter(|_| file == self.file) {
+            Some(connection) => connection,
+            None => match schema::reopen(&self.path, &mut self.life) {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::error!(code = error.code(), "the database can't be opened again");
+                    return self.all_failed(batch, StoreError::Unavailable);
+                }
+            },
+        };
+        self.file = file;
+        let number = self.life.next();
+        let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
+        match transaction::run(&connection, &writes, number, &self.faults) {
+            Ok(applied) => {
+                if applied.changed {
+                    self.life.committed(number);
+                }
+                self.connection = Some(connection);
+                self.note(applied.answers.iter().any(Result::is_ok));
+                applied.answers
+            }
+            Err(error) => {
+                tracing::error!(%error, "a commit failed");
+                let error = log::store_error(&error);
+                // After a failed sync nothing that this connection holds in memory can be trusted; a full disk is
+                // an orderly refusal.
+                if error == StoreError::Full {
+                    self.connection = Some(connection);
+                } else {
+                    self.in_doubt = true;
+                    self.doubtful.extend(batch.iter().filter_map(|job| job.write.channel().cloned()));
+                }
+                self.all_failed(batch, error)
+            }
+        }
+    }
+
+    /// Remembers, and logs once, whether writing works.
+    fn note(&self, works: bool) {
+        let failed = self.failing.swap(!works, Ordering::Relaxed);
+        match (failed, works) {
+            (true, true) => tracing::info!("the database can be written again"),
+            (false, false) => tracing::error!("the database can't be written"),
+            _ => {}
+        }
+    }
+
+    fn all_failed(&self, batch: &[Job], error: StoreError) -> Vec<Result<Outcome, StoreError>> {
+        self.note(false);
+        batch.iter().map(|_| Err(error)).collect()
+    }
+}

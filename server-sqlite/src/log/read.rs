@@ -1,0 +1,185 @@
+//! What is read from the log.
+
+use super::schema::{event_key, offset_of};
+use rusqlite::{Connection, OptionalExtension, params};
+use tidewire_core::wire::{EventFrame, PAGE_BYTES, PAGE_EVENTS};
+use tidewire_server_core::Text;
+use tidewire_server_core::store::{ChannelRow, Found, Read, Reply, Revocation, UnfinishedRun};
+
+/// How far back the messages for an answer are looked for, in events.
+const CONTEXT_SCAN: u64 = 400;
+
+/// Answers a question. Blocks.
+///
+/// # Errors
+///
+/// The database can't be read.
+pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
+    match read {
+        Read::Channel(name) => channel(connection, name).map(Reply::Channel),
+        Read::Events { channel, from, to } => page(connection, *channel, *from, *to).map(Reply::Events),
+        Read::Newest { channel, before, most, kinds } => {
+            newest(connection, *channel, *before, *most, kinds).map(Reply::Frames)
+        }
+        Read::ToTrim { after, before_ms, keep, most } => {
+            to_trim(connection, *after, *before_ms, *keep, *most).map(Reply::Channels)
+        }
+        Read::Unused { after, before_ms, most } => {
+            unused(connection, *after, *before_ms, *most).map(Reply::Channels)
+        }
+        Read::Wanting => wanting(connection).map(Reply::Wanting),
+        Read::Unfinished => unfinished(connection).map(Reply::Unfinished),
+        Read::Revocations => revocations(connection).map(Reply::Revocations),
+    }
+}
+
+/// A channel by its name.
+fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<ChannelRow>> {
+    connection
+        .prepare_cached(
+            "SELECT id, head, floor, owner FROM channels
+             JOIN dialogs ON dialogs.channel = channels.id WHERE name = ?",
+        )?
+        .query_row([name], |row| {
+            Ok(ChannelRow {
+                id: row.get(0)?,
+                head: row.get::<_, i64>(1)?.cast_unsigned(),
+                floor: row.get::<_, i64>(2)?.cast_unsigned(),
+                owner: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+/// The events after `from` up to `to`, at most as many as a page has, but at least one if there is one.
+fn page(connection: &Connection, channel: i64, from: u64, to: u64) -> rusqlite::Result<Found> {
+    // One snapshot, so that the floor is that of these very events.
+    let snapshot = connection.unchecked_transaction()?;
+    let floor: i64 = snapshot
+        .prepare_cached("SELECT floor FROM channels WHERE id = ?")?
+        .query_row([channel], |row| row.get(0))?;
+    if floor.cast_unsigned() > from {
+        return Ok(Found::Trimmed(floor.cast_unsigned()));
+    }
+    let mut statement = connection
+        .prepare_cached("SELECT key, frame FROM events WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")?;
+    let mut rows =
+        statement.query(params![event_key(channel, from), event_key(channel, to), PAGE_EVENTS as i64])?;
+    let mut found = Vec::new();
+    let mut size = 0;
+    while let Some(row) = rows.next()? {
+        let frame: String = row.get(1)?;
+        size += frame.len() + 1;
+        if size > PAGE_BYTES && !found.is_empty() {
+            break;
+        }
+        found.push((offset_of(row.get(0)?), Text::from(frame)));
+    }
+    Ok(Found::Events(found))
+}
+
+/// The frames of the newest events before `before` of these kinds, oldest first, at most `most`.
+fn newest(
+    connection: &Connection,
+    channel: i64,
+    before: u64,
+    most: usize,
+    kinds: &[&str],
+) -> rusqlite::Result<Vec<Text>> {
+    let mut statement =
+        connection.prepare_cached("SELECT frame FROM events WHERE key >= ? AND key < ? ORDER BY key DESC")?;
+    let oldest = before.saturating_sub(CONTEXT_SCAN).max(1);
+    let mut rows = statement.query(params![event_key(channel, oldest), event_key(channel, before)])?;
+    let mut found = Vec::new();
+    while found.len() < most
+        && let Some(row) = rows.next()?
+    {
+        let frame: String = row.get(0)?;
+        if EventFrame::decode(&frame).is_ok_and(|event| kinds.contains(&event.kind.as_str())) {
+            found.push(Text::from(frame));
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+/// The next channels after the row `after` of which something may have to be trimmed, with their names.
+fn to_trim(
+    connection: &Connection,
+    after: i64,
+    before_ms: u64,
+    keep: u64,
+    most: usize,
+) -> rusqlite::Result<Vec<(i64, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT id, name FROM channels
+             WHERE id > ?1 AND (oldest < ?2 OR (?3 > 0 AND head - floor > ?3)) ORDER BY id LIMIT ?4",
+        )?
+        .query_map(params![after, before_ms.cast_signed(), keep.cast_signed(), most as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect()
+}
+
+/// The next dialogs after the row `after` in which nobody ever wrote, created by somebody before this time, ms since the Unix
+/// epoch, with their names.
+fn unused(
+    connection: &Connection,
+    after: i64,
+    before_ms: u64,
+    most: usize,
+) -> rusqlite::Result<Vec<(i64, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT id, name FROM channels JOIN dialogs ON dialogs.channel = channels.id
+             WHERE head = 0 AND id > ? AND created < ? AND owner IS NOT NULL ORDER BY id LIMIT ?",
+        )?
+        .query_map(params![after, before_ms.cast_signed(), most as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect()
+}
+
+/// Names of the dialogs that want an answer, with the offset of the message.
+fn wanting(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    connection
+        .prepare(
+            "SELECT name, wants_answer FROM dialogs JOIN channels ON channels.id = dialogs.channel
+             WHERE wants_answer IS NOT NULL ORDER BY channel",
+        )?
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?
+        .collect()
+}
+
+/// The runs that a crash left without an end.
+fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedRun>> {
+    let mut pieces = connection.prepare("SELECT text FROM pieces WHERE run = ? ORDER BY at")?;
+    connection
+        .prepare(
+            "SELECT runs.id, channel, name FROM runs JOIN channels ON channels.id = runs.channel
+             ORDER BY channel, runs.id",
+        )?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?
+        .map(|row| {
+            let (run, channel, name) = row?;
+            let text: rusqlite::Result<String> =
+                pieces.query_map([&run], |row| row.get::<_, String>(0))?.collect();
+            Ok(UnfinishedRun { text: text?, run, channel, name })
+        })
+        .collect()
+}
+
+/// Access that was taken back.
+fn revocations(connection: &Connection) -> rusqlite::Result<Vec<Revocation>> {
+    connection
+        .prepare("SELECT user, dialog, since FROM revocations")?
+        .query_map([], |row| {
+            Ok(Revocation {
+                user: row.get(0)?,
+                dialog: row.get::<_, Option<String>>(1)?.filter(|dialog| !dialog.is_empty()),
+                since_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+            })
+        })?
+        .collect()
+}
