@@ -32,12 +32,13 @@ const CONNECTION: &str = "sdk-core/src/link/connection.rs";
 const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
 const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
 const CLIENT: &str = "sdk-core/src/client/mod.rs";
-const ANSWERS: &str = "server-core/src/answers.rs";
-const OPS: &str = "server-core/src/log/ops.rs";
-const SERVER_CHANNEL: &str = "server-core/src/channel.rs";
-const SUBMIT: &str = "server-core/src/submit.rs";
-const SESSION: &str = "server-core/src/session.rs";
-const REVOCATIONS: &str = "server-core/src/revocations.rs";
+const ANSWERS: &str = "server-core/src/dialog/run.rs";
+const OPS: &str = "server-sqlite/src/log/ops.rs";
+const SERVER_CHANNEL: &str = "server-core/src/dialog/channel.rs";
+const SUBMIT: &str = "server-core/src/session/submit.rs";
+const SESSION: &str = "server-core/src/session/state.rs";
+const REVOKE: &str = "server-core/src/engine/revoke.rs";
+const PROGRESS: &str = "server-core/src/dialog/progress.rs";
 
 const TABLE_ROWS: &str = "sdk-core/src/tables/rows.rs";
 const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
@@ -217,7 +218,7 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug(
         "access that is taken back stays until the next token",
-        REVOCATIONS,
+        REVOKE,
         "        self.connections.enforce(&revocation.user, &self.revocations);\n",
         "",
     ),
@@ -247,9 +248,9 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug(
         "what came during an answer gets none of its own",
-        SERVER_CHANNEL,
-        "state.answering = state.wanted > covered;",
-        "state.answering = state.wanted > covered + 1_000;",
+        PROGRESS,
+        "self.answering = self.wanted > covered;",
+        "self.answering = self.wanted > covered + 1_000;",
     ),
     bug(
         "a dialog ends with any of its holders",

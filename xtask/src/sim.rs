@@ -3,6 +3,7 @@
 use crate::planted::{PANEL, Planted};
 use crate::progress::{bad, good};
 use crate::{progress, tools};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -84,13 +85,20 @@ impl Garden {
     fn lay() -> Result<Garden, String> {
         let top = tools::target().join("planted");
         let from = tools::top();
-        for folder in ["sdk-core/src", "sdk-core/tests/sim/src", "server-core/src", "testing/history/src"] {
+        for folder in [
+            "sdk-core/src",
+            "sdk-core/tests/sim/src",
+            "server-core/src",
+            "server-sqlite/src",
+            "testing/history/src",
+        ] {
             copy(&from.join(folder), &top.join(folder))?;
         }
         for file in [
             "sdk-core/Cargo.toml",
             "sdk-core/tests/sim/Cargo.toml",
             "server-core/Cargo.toml",
+            "server-sqlite/Cargo.toml",
             "testing/history/Cargo.toml",
             "Cargo.lock",
         ] {
@@ -99,7 +107,7 @@ impl Garden {
         let text = fs::read_to_string(from.join("Cargo.toml")).map_err(|error| error.to_string())?;
         let (_, rest) =
             text.split_once("[workspace.package]").ok_or("the workspace's manifest has another form")?;
-        let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"sdk-core/tests/sim\", \"server-core\", \"testing/history\"]\n\n";
+        let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"sdk-core/tests/sim\", \"server-core\", \"server-sqlite\", \"testing/history\"]\n\n";
         // Built often, and run briefly.
         let profile = "\n[profile.planted]\ninherits = \"release\"\nopt-level = 1\nincremental = true\ncodegen-units = 16\n\n[profile.planted.package.\"*\"]\nopt-level = 2\n";
         write(&top.join("Cargo.toml"), &format!("{members}[workspace.package]{rest}{profile}"))?;
@@ -182,15 +190,25 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Copies a file or a folder of texts.
+/// Copies a file or a folder of texts. What is no longer in the folder goes from its copy as well.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     if !from.is_dir() {
         let text = fs::read_to_string(from).map_err(|error| format!("{}: {error}", from.display()))?;
         return write(to, &text);
     }
     let entries = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    let mut names = BTreeSet::new();
     for entry in entries.flatten() {
         copy(&entry.path(), &to.join(entry.file_name()))?;
+        names.insert(entry.file_name());
+    }
+    for entry in fs::read_dir(to).into_iter().flatten().flatten() {
+        if names.contains(&entry.file_name()) {
+            continue;
+        }
+        let path = entry.path();
+        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        gone.map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
 }
