@@ -1,0 +1,371 @@
+import type { Command, CoreEvent, Draft } from "../core.ts";
+import type { Driver } from "../driver.ts";
+import type { Hint } from "../lifecycle.ts";
+import { watchLifecycle } from "../lifecycle.ts";
+import { withResolvers } from "../resolvers.ts";
+import { report } from "../store.ts";
+import type { Outgoing, Report } from "../types.ts";
+import { TidewireError } from "../types.ts";
+import type { Election } from "./election.ts";
+import { Follower } from "./follower.ts";
+import type { Leadership } from "./leader.ts";
+import { Leader } from "./leader.ts";
+import { Membership } from "./membership.ts";
+import type { Message, Refusal, TabState } from "./messages.ts";
+import type { Passenger, Seat } from "./passenger.ts";
+import { Pending } from "./pending.ts";
+import type { Tab } from "./tab.ts";
+
+/** Most time that a new tab waits for the first word of its leader, ms. */
+const PATIENCE = 1000;
+
+/** What tabs need of their client. */
+export interface TabsHost {
+  wants(): Pick<TabState, "connect" | "dialogs">;
+  event(event: CoreEvent): void;
+  /** The leader did not take an op. */
+  refused(id: string, error: Refusal): void;
+  /** This user was logged out; everything of theirs goes. */
+  wiped(): void;
+  /** Takes the store, as the leader after the one of the term `known`, and starts a core with it. */
+  take(known: number, event: (event: CoreEvent) => void): Promise<Leadership>;
+  /** A core without a store that never connects: for checks and ids. */
+  idle(): Driver;
+}
+
+/**
+ * One of the tabs that share a core: the leader has it, the followers forward commands to it and
+ * hear its events. Without a scope there is nobody to share with, and this tab leads from the start.
+ */
+export class Tabs {
+  /** What this tab sent and is not settled. */
+  readonly pending = new Pending();
+  readonly #scope: string | null;
+  readonly #host: TabsHost;
+  readonly #membership: Membership;
+  readonly #tab: Tab;
+  readonly #follower: Follower;
+  readonly #passenger: Passenger | undefined;
+  readonly #unwatch: () => void;
+  /** The leader's core, or an idle one. */
+  #driver: Driver;
+  /** Set while this tab leads. */
+  #leader: Leader | undefined;
+  #life = "";
+  #online = true;
+  /** Lets `join` return, or throw. */
+  #settle: (error?: unknown) => void = () => {};
+
+  constructor(scope: string | null, host: TabsHost, board?: (seat: Seat) => Passenger) {
+    this.#scope = scope;
+    this.#host = host;
+    this.#driver = host.idle();
+    this.#membership = new Membership(scope, {
+      pending: () => this.pending.size > 0,
+      hear: (message) => this.#hear(message),
+      take: () => void this.#take().catch(this.#failed),
+      follow: () => {
+        this.#follower.follow();
+        this.#passenger?.begin();
+      },
+      doubt: () => {
+        this.#passenger?.pause();
+        this.#follower.doubt();
+      },
+      stepDown: () => this.#stepDown(),
+      part: () => {
+        this.#follower.forget();
+        // What the core would store a little later must not go with it.
+        this.#leader?.driver.hint({ t: "lifecycle", state: "hidden" });
+      },
+      park: () => {
+        this.#settle = (error) => error === undefined || report(error);
+        this.#host.event({ t: "status", state: "parked", attempt: 0, waiting: this.pending.size });
+      },
+      failed: this.#failed,
+    });
+    this.#tab = {
+      membership: this.#membership,
+      pending: this.pending,
+      state: () => ({ ...host.wants(), shown: this.#election.shown, online: this.#online }),
+      apply: (event) => {
+        if (event.t === "op") this.pending.apply(event);
+        host.event(event);
+      },
+      ran: (key, refusal) => {
+        if (this.pending.ran(key, refusal) && refusal !== undefined) host.refused(key, refusal);
+      },
+      gone: (tab) => {
+        this.#passenger?.gone(tab);
+        this.#leader?.forget(tab);
+      },
+    };
+    this.#follower = new Follower(this.#tab);
+    this.#passenger = board?.({
+      leads: () => this.#leader !== undefined,
+      command: (command, accepted) => this.#driver.command(command, accepted),
+      post: (to, word) => this.#membership.post({ t: "along", term: this.#term, to, word }),
+    });
+    this.#unwatch = watchLifecycle((hint) => this.#hint(hint));
+  }
+
+  /** How this tab takes part. */
+  get role(): Report["tab"] {
+    if (this.#scope === null) return "alone";
+    return this.#leader === undefined ? "follower" : "leader";
+  }
+
+  /** Takes part: resolves once this tab leads or follows, or has waited long enough. */
+  join(): Promise<void> {
+    const { promise, resolve, reject } = withResolvers<void>();
+    this.#settle = (error) => (error === undefined ? resolve() : reject(error));
+    const shared = this.#scope !== null;
+    if (shared) setTimeout(resolve, PATIENCE);
+    this.#membership.feed({ i: "join", shared });
+    return promise;
+  }
+
+  /** Takes no part in anything any more. */
+  dispose(): void {
+    this.#unwatch();
+    this.#leave();
+    this.#passenger?.end("closed");
+    this.#driver.dispose();
+  }
+
+  /** Checks an op and gives it its id. Throws what the core refuses. */
+  draft(command: Command): Draft {
+    return this.#driver.command(command) as Draft;
+  }
+
+  /** Sends an op. Throws what the core refuses, if the core is here; else the host hears of it. */
+  send(draft: Draft): Outgoing {
+    return this.pending.send(draft, () => {
+      if (this.#leader !== undefined) this.#driver.command(draft);
+      else this.#follower.tell([draft]);
+    });
+  }
+
+  /** Retries or discards an op. `likely` is the answer where the core is in another tab. */
+  decide(command: Command & { readonly op: string }, likely: boolean): boolean {
+    if (this.#leader !== undefined) return this.#driver.command(command) === true;
+    if (likely) {
+      this.pending.decide(command);
+      this.#follower.tell([command]);
+    }
+    return likely;
+  }
+
+  /** Carries out an ephemeral command: it is lost if no leader hears it. Throws what the core refuses. */
+  run(command: Command): void {
+    // The core here checks it, and forgets it soon.
+    this.#driver.command(command);
+    if (this.#leader === undefined) this.#follower.tell([command]);
+  }
+
+  /** Opens a dialog that the host wants from now on; its rows follow. Throws what the core refuses. */
+  open(dialog: string): void {
+    if (this.#leader !== undefined) {
+      this.#leader.open(dialog);
+    } else {
+      this.#driver.command({ c: "open_dialog", dialog });
+      this.#follower.tell([], [dialog]);
+    }
+  }
+
+  /** Closes a dialog that the host wants no longer. */
+  close(dialog: string): void {
+    // A core that is gone has nothing open.
+    if (!this.#driver.isUsable) return;
+    if (this.#leader === undefined) {
+      this.#driver.command({ c: "close_dialog", dialog });
+      this.#follower.forget(dialog);
+    }
+    this.changed();
+  }
+
+  /** The host wants to be connected, now. */
+  connect(): void {
+    if (!this.#driver.isUsable) throw new TidewireError("closed", "this client is of no more use; reload the page", false);
+    if (this.#election.place === "out") this.join().catch(report);
+    if (this.#leader !== undefined) {
+      this.#leader.combine();
+      this.#driver.command({ c: "connect" });
+    } else {
+      this.#follower.tell([{ c: "connect" }]);
+    }
+  }
+
+  /** The host wants something else than before. */
+  changed(): void {
+    if (this.#leader !== undefined) this.#leader.combine();
+    else this.#follower.tell([]);
+  }
+
+  /** What happened lately; in a follower as the leader told it last, and asking brings the next. */
+  explain(): Report {
+    const explain = { c: "explain" };
+    if (this.#leader === undefined) this.#follower.tell([explain]);
+    const known = this.#leader === undefined ? this.#follower.report : undefined;
+    return { ...(known ?? (this.#driver.command(explain) as Report)), tab: this.role };
+  }
+
+  /** Ends every tab of this user, this one first; `erase` gets the term from which on the store is nobody's. */
+  async logout(erase: (known: number) => Promise<void>): Promise<void> {
+    this.#membership.post({ t: "logout" });
+    this.#wiped();
+    await erase(this.#term);
+  }
+
+  get #election(): Election {
+    return this.#membership.election;
+  }
+
+  /** The term of the leader known last. While this tab steps down it is still its own. */
+  get #term(): number {
+    return this.#leader?.term ?? this.#election.term;
+  }
+
+  #leave(): void {
+    this.#membership.feed({ i: "leave" });
+  }
+
+  readonly #failed = (error: unknown): void => {
+    // What is stored can't be read: taking part again would not help.
+    this.#leave();
+    this.#settle(error);
+    this.#host.event({ t: "status", state: "failed", attempt: 0, cause: "bad_config", waiting: this.pending.size });
+  };
+
+  async #take(): Promise<void> {
+    const { turn } = this.#election;
+    const leadership = await this.#host.take(this.#term, (event) => this.#happened(event));
+    const { driver, term, life, failure } = leadership;
+    // While the store was read the lock may have been stolen, or this tab may have left.
+    if (this.#election.place !== "taking" || this.#election.turn !== turn) return driver.dispose();
+    this.#driver.dispose();
+    this.#driver = driver;
+    this.#leader = new Leader(leadership, this.#tab);
+    this.#membership.feed({ i: "taken", term });
+    if (!this.#isSameLife(life)) return this.#wiped();
+    this.#leader.begin(failure);
+    this.#passenger?.begin();
+    this.#announce();
+    this.#settle();
+  }
+
+  #stepDown(): void {
+    this.#passenger?.pause();
+    this.#leader?.end();
+    const led = this.#leader !== undefined;
+    this.#leader = undefined;
+    // Where the core crashed none can be made again: what is called after that says so.
+    if (!led || !this.#driver.isUsable) return;
+    this.#driver.dispose();
+    this.#driver = this.#host.idle();
+    for (const dialog of this.#host.wants().dialogs) this.#driver.command({ c: "open_dialog", dialog });
+  }
+
+  /** The core emitted something. */
+  #happened(event: CoreEvent): void {
+    if (!this.#driver.isUsable) {
+      // Another tab may fare better with what is stored.
+      this.#leave();
+      this.#host.event(event);
+    } else if (event.t === "table") {
+      this.#passenger?.told(event);
+    } else {
+      this.#leader?.happened(event);
+    }
+  }
+
+  /** False if the user was logged out meanwhile, without this tab hearing of it. A store that can't be read says nothing. */
+  #isSameLife(life: string): boolean {
+    const before = this.#life;
+    if (life !== "") this.#life = life;
+    return before === "" || before === this.#life;
+  }
+
+  #wiped(): void {
+    this.#leave();
+    this.#life = "";
+    this.#follower.report = undefined;
+    this.#passenger?.end("logged_out");
+    this.#host.wiped();
+    this.pending.clear();
+  }
+
+  #announce(): void {
+    if (this.#leader === undefined) return;
+    this.#membership.post({ t: "lead", term: this.#term, life: this.#life, full: this.#passenger !== undefined });
+  }
+
+  #hint(hint: Hint): void {
+    switch (hint.state) {
+      case "frozen":
+      case "resumed":
+        if (this.#scope === null) this.#driver.hint(hint);
+        else this.#membership.feed({ i: hint.state });
+        break;
+      case "shown":
+      case "hidden":
+        this.#membership.feed({ i: hint.state });
+        this.changed();
+        break;
+      case "online":
+      case "offline": {
+        const before = this.#online;
+        this.#online = hint.state === "online";
+        if (this.#leader !== undefined) this.#leader.listen(this.#online, before);
+        else this.changed();
+        break;
+      }
+      case "changed":
+        if (this.#leader !== undefined) this.#driver.hint(hint);
+    }
+  }
+
+  #hear(message: Message): void {
+    const leader = this.#leader;
+    const { term } = this.#election;
+    const isMine = "term" in message && message.term === term;
+    switch (message.t) {
+      case "ask":
+        if (leader === undefined) break;
+        // By way of a timer: a frozen page may still get messages, while its timers and sockets stand still.
+        setTimeout(() => this.#announce());
+        // A hidden leader's timers are late, the questions of visible tabs are not.
+        leader.driver.wake();
+        break;
+      case "lead":
+        if (message.term < term) break;
+        if (!this.#isSameLife(message.life)) this.#wiped();
+        else this.#membership.feed({ i: "heard", term: message.term, fits: message.full || this.#passenger === undefined });
+        break;
+      case "tab":
+        if (isMine) leader?.hear(message);
+        break;
+      case "ran":
+      case "told":
+        if (leader !== undefined || !isMine) break;
+        if (message.t === "ran") {
+          if (message.to === this.#membership.id) this.#tab.ran(message.key, message.error);
+        } else if (message.to === undefined || message.to === this.#membership.id) {
+          this.#follower.hear(message);
+          if (message.to !== undefined) this.#settle();
+        }
+        break;
+      case "along":
+        if (isMine && message.to === (leader === undefined ? this.#membership.id : undefined)) {
+          this.#passenger?.heard(message.from, message.word);
+        }
+        break;
+      case "bye":
+        this.#tab.gone(message.from);
+        break;
+      case "logout":
+        this.#wiped();
+        break;
+    }
+  }
+}
