@@ -36,9 +36,7 @@ export interface Election {
   readonly question: "none" | "open" | "stealing";
   /** Questions in a row that got no answer. */
   readonly misses: number;
-  /** When the answer to the last question is due, ms. */
-  readonly due: number;
-  /** When the one timer fires, ms; `null` if none runs. */
+  /** When the one timer fires and an answer is due, ms; `null` if no timer runs. */
   readonly timer: number | null;
   /** The term of the last leader whose place was claimed because its core does not do for this tab. */
   readonly claimed: number;
@@ -85,10 +83,8 @@ export type Output =
   | "doubt"
   /** Give up the core. */
   | "stepDown"
-  /** Say goodbye, and hear nothing more. */
-  | "part"
-  /** Give back all locks, and leave their queues. */
-  | "release"
+  /** Say goodbye, give up the core, then give back all locks and leave their queues. */
+  | "leave"
   /** Say that this tab sleeps. */
   | "park";
 
@@ -115,19 +111,20 @@ export const OUT: Election = {
   trust: "fresh",
   question: "none",
   misses: 0,
-  due: 0,
   timer: null,
   claimed: 0,
 };
 
 type Kind = Input["i"];
 type Of<K extends Kind> = Extract<Input, { readonly i: K }>;
-type Transitions = { readonly [K in Kind]?: (state: Election, input: Of<K>, at: At) => Step };
+type Draft = { -readonly [K in keyof Election]: Election[K] };
+/** Changes the draft of the next state, and returns what to do. */
+type Transition<I extends Input = Input> = (next: Draft, input: I, at: At) => Output[];
 
 /** Every transition. An input that a place does not list changes nothing there. */
-export const TRANSITIONS: { readonly [P in Place]: Transitions } = {
+export const TRANSITIONS: { readonly [P in Place]: { readonly [K in Kind]?: Transition<Of<K>> } } = {
   out: { join: enter },
-  parked: { resumed: enter, shown: enter, leave: (state) => [{ ...state, place: "out" }, []] },
+  parked: { resumed: enter, shown: enter, leave: forget },
   entering: { entered: queue, frozen: park, leave },
   queued: { granted: take, heard: hear, told: watch, timer: ask, shown: ask, frozen: park, leave },
   taking: { granted: retake, stolen: lose, taken: lead, heard: hear, frozen: park, leave },
@@ -135,96 +132,126 @@ export const TRANSITIONS: { readonly [P in Place]: Transitions } = {
 };
 
 /** What an input makes of a state. */
-export function step(before: Election, input: Input, at: At): Step {
+export function step(state: Election, input: Input, at: At): Step {
   const { i } = input;
-  const state = i === "shown" || i === "hidden" ? { ...before, shown: i === "shown" } : before;
-  const transition = TRANSITIONS[state.place][i] as ((state: Election, input: Input, at: At) => Step) | undefined;
-  return transition?.(state, input, at) ?? [state, []];
+  const next = { ...state };
+  if (i === "shown" || i === "hidden") next.shown = i === "shown";
+  const transition = TRANSITIONS[next.place][i] as Transition | undefined;
+  return [next, transition?.(next, input, at) ?? []];
 }
 
-function enter(state: Election, input: Input): Step {
+function enter(next: Draft, input: Input): Output[] {
   // Where there is nobody to share with there is no lock either.
   const alone = input.i === "join" && !input.shared;
-  return alone ? [{ ...state, place: "taking" }, ["take"]] : [{ ...state, place: "entering" }, ["enter"]];
+  next.place = alone ? "taking" : "entering";
+  return [alone ? "take" : "enter"];
 }
 
-function queue(state: Election, _: Input, at: At): Step {
-  const queued: Election = { ...state, place: "queued", turn: 0, inQueue: true, question: "none" };
-  return then(ask(queued, _, at), state.inQueue ? [] : ["queue"]);
+function queue(next: Draft, input: Input, at: At): Output[] {
+  const outputs: Output[] = next.inQueue ? [] : ["queue"];
+  next.place = "queued";
+  next.turn = 0;
+  next.inQueue = true;
+  next.question = "none";
+  return [...outputs, ...ask(next, input, at)];
 }
 
-function take(state: Election, { turn, steal }: Of<"granted">): Step {
-  return [{ ...state, place: "taking", turn, inQueue: steal && state.inQueue, timer: null }, ["take"]];
+function take(next: Draft, { turn, steal }: Of<"granted">): Output[] {
+  next.place = "taking";
+  next.turn = turn;
+  // A request that steals leaves the one in the queue where it is.
+  next.inQueue &&= steal;
+  next.timer = null;
+  return ["take"];
 }
 
 /** The lock was lost and granted again before anybody said that it was lost. */
-function retake(state: Election, input: Of<"granted">): Step {
-  return then(take(state, input), ["stepDown"]);
+function retake(next: Draft, input: Of<"granted">): Output[] {
+  return ["stepDown", ...take(next, input)];
 }
 
-function lead(state: Election, { term }: Of<"taken">): Step {
-  return [{ ...state, place: "leading", term, trust: "fresh", question: "none" }, []];
+function lead(next: Draft, { term }: Of<"taken">): Output[] {
+  next.place = "leading";
+  next.term = term;
+  next.trust = "fresh";
+  return [];
 }
 
 /** Another tab took the lock: what it writes must not be mixed with what this one still would. */
-function lose(state: Election, input: Of<"stolen">, at: At): Step {
-  return input.turn === state.turn ? then(queue(state, input, at), ["stepDown"]) : [state, []];
+function lose(next: Draft, input: Of<"stolen">, at: At): Output[] {
+  return input.turn === next.turn ? ["stepDown", ...queue(next, input, at)] : [];
 }
 
-function yieldTo(state: Election, input: Of<"heard">, at: At): Step {
-  if (input.term <= state.term) return [state, []];
-  const [queued, outputs] = queue(state, input, at);
-  return then(hear(queued, input), ["stepDown", ...outputs]);
+function yieldTo(next: Draft, input: Of<"heard">, at: At): Output[] {
+  if (input.term <= next.term) return [];
+  return ["stepDown", ...queue(next, input, at), ...hear(next, input)];
 }
 
-function hear(state: Election, { term, fits }: Of<"heard">): Step {
-  if (term < state.term) return [state, []];
-  const follows = term > state.term || state.trust !== "fresh";
-  const claims = !fits && term > state.claimed && state.place === "queued";
-  return [
-    { ...state, term, trust: "fresh", question: "none", claimed: claims ? term : state.claimed },
-    [...(follows ? ["follow" as const] : []), ...(claims ? ["steal" as const] : [])],
-  ];
+function hear(next: Draft, { term, fits }: Of<"heard">): Output[] {
+  const outputs: Output[] = [];
+  if (term < next.term) return outputs;
+  if (term > next.term || next.trust !== "fresh") outputs.push("follow");
+  next.term = term;
+  next.trust = "fresh";
+  next.question = "none";
+  if (!fits && term > next.claimed && next.place === "queued") {
+    next.claimed = term;
+    outputs.push("steal");
+  }
+  return outputs;
 }
 
-function watch(state: Election, input: Of<"told">, at: At): Step {
-  return state.timer === null ? ask(state, input, at) : [state, []];
+function watch(next: Draft, input: Input, at: At): Output[] {
+  return next.timer === null ? ask(next, input, at) : [];
 }
 
 /**
  * Asks whether the leader is there, and takes its place if it has been silent too long. Hidden tabs
  * ask only while they wait for something: their timers are held back, and nobody looks at them.
  */
-function ask(state: Election, { i }: Input, { now, pending, luck }: At): Step {
-  const slept = state.shown && now > state.due + LATE;
-  const open = state.question !== "none" && !slept;
-  const steals = open && state.question === "stealing" && i === "timer";
-  const misses = open && !steals ? state.misses + (now >= state.due ? 1 : 0) : 0;
-  const silent = misses > 0;
-  const next: Election = { ...state, misses, trust: silent ? "doubtful" : state.trust };
-  const doubts: Output[] = silent && state.trust !== "doubtful" ? ["doubt"] : [];
-  if (misses >= MISSES) return [{ ...next, question: "stealing", timer: now + luck * SPREAD }, doubts];
-  const due = now + ASK;
-  const asked: Election =
-    state.shown || pending
-      ? { ...next, due, question: "open", timer: due }
-      : { ...next, due, question: "none", timer: null };
-  return [asked, [...(steals ? ["steal" as const] : []), ...doubts, "ask"]];
+function ask(next: Draft, { i }: Input, { now, pending, luck }: At): Output[] {
+  const outputs: Output[] = [];
+  const due = next.timer ?? now;
+  if (next.question === "none" || (next.shown && now > due + LATE)) {
+    next.misses = 0;
+  } else if (next.question === "stealing" && i === "timer") {
+    next.misses = 0;
+    outputs.push("steal");
+  } else if (now >= due) {
+    next.misses += 1;
+  }
+  if (next.misses > 0 && next.trust !== "doubtful") {
+    next.trust = "doubtful";
+    outputs.push("doubt");
+  }
+  if (next.misses >= MISSES) {
+    next.question = "stealing";
+    next.timer = now + luck * SPREAD;
+    return outputs;
+  }
+  const waits = next.shown || pending;
+  next.question = waits ? "open" : "none";
+  next.timer = waits ? now + ASK : null;
+  return [...outputs, "ask"];
 }
 
-function leave(state: Election): Step {
-  return [
-    { ...state, place: "out", turn: 0, inQueue: false, trust: "behind", question: "none", timer: null },
-    ["part", "stepDown", "release"],
-  ];
+function leave(next: Draft): Output[] {
+  next.place = "out";
+  next.turn = 0;
+  next.inQueue = false;
+  next.trust = "behind";
+  next.timer = null;
+  return ["leave"];
 }
 
 /** A page that sleeps must neither have a lock nor be waited for. */
-function park(state: Election): Step {
-  const [left, outputs] = leave(state);
-  return [{ ...left, place: "parked" }, [...outputs, "park"]];
+function park(next: Draft): Output[] {
+  const outputs = leave(next);
+  next.place = "parked";
+  return [...outputs, "park"];
 }
 
-function then([state, outputs]: Step, first: readonly Output[]): Step {
-  return [state, [...first, ...outputs]];
+function forget(next: Draft): Output[] {
+  next.place = "out";
+  return [];
 }

@@ -1,4 +1,4 @@
-import type { Command, CoreEvent, RowChange, WireRow } from "../core.ts";
+import type { Command, CoreEvent, Draft, RowChange, WireRow } from "../core.ts";
 import { channelOf } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import { monotonic } from "../driver.ts";
@@ -6,7 +6,7 @@ import type { Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
 import type { Message, Refusal, TabState } from "./messages.ts";
 import { keyOf } from "./pending.ts";
-import type { Tab } from "./tab.ts";
+import type { Role, Tab } from "./tab.ts";
 
 /** A core that has the store to itself. */
 export interface Leadership {
@@ -25,7 +25,7 @@ interface Member {
 }
 
 /** A tab with the core, for one term: carries out what any tab wants, and tells all what happens. */
-export class Leader {
+export class Leader implements Role {
   readonly driver: Driver;
   readonly term: number;
   readonly #tab: Tab;
@@ -49,14 +49,54 @@ export class Leader {
   /** Takes up what this tab wants, and its pending commands. */
   begin(failure: string | null): void {
     this.happened({ t: "storage", ...(failure === null ? {} : { code: failure }) });
-    this.combine();
-    this.listen(this.#tab.state().online, undefined);
+    this.changed();
+    this.listen(this.#tab.state().online);
     for (const command of this.#tab.pending.commands) this.#run(undefined, command);
   }
 
-  /** Ends what it requested of the browser. */
+  /** Has the core no longer. */
   end(): void {
     for (const { watching } of this.#members.values()) watching.abort();
+  }
+
+  send(draft: Draft): void {
+    this.driver.command(draft);
+  }
+
+  decide(command: Command): boolean {
+    return this.driver.command(command) === true;
+  }
+
+  run(command: Command): void {
+    this.driver.command(command);
+  }
+
+  open(dialog: string): void {
+    if (this.#open.has(dialog)) {
+      // Open for another tab: the core counts a user's tabs as one, so it emits nothing by itself.
+      for (const event of this.#snapshot([dialog])) this.#tab.apply(event);
+    } else {
+      this.driver.command({ c: "open_dialog", dialog });
+      this.#open.add(dialog);
+    }
+  }
+
+  close(): void {
+    this.changed();
+  }
+
+  connect(): void {
+    this.changed();
+    this.run({ c: "connect" });
+  }
+
+  explain(): Report {
+    return this.driver.command({ c: "explain" }) as Report;
+  }
+
+  leave(): void {
+    // What the core would store a little later must not go with it.
+    this.driver.hint({ t: "lifecycle", state: "hidden" });
   }
 
   /** The core emitted something: every tab hears it. */
@@ -74,34 +114,23 @@ export class Leader {
     const known = this.#members.get(from);
     const watching = known?.watching ?? this.#tab.membership.watch(from, () => this.#tab.gone(from));
     this.#members.set(from, { tab, watching });
-    this.combine();
-    this.listen(tab.online, known?.tab.online);
+    this.changed();
+    if (tab.online !== known?.tab.online) this.listen(tab.online);
     for (const command of run) this.#run(from, command);
     if (lacks === null) return;
     const general = ["status", "user", "storage"].flatMap((kind) => this.#last.get(kind) ?? []);
     const list = [...general.map((event) => this.#asOfNow(event)), ...this.#snapshot(lacks)];
-    this.#tell(from, list, this.driver.command({ c: "explain" }) as Report);
+    this.#tell(from, list, this.explain());
   }
 
   /** A tab is gone, and wants nothing any more. */
   forget(tab: string): void {
     this.#members.get(tab)?.watching.abort();
-    if (this.#members.delete(tab)) this.combine();
-  }
-
-  /** Opens a dialog for this tab; its rows follow. Throws what the core refuses. */
-  open(dialog: string): void {
-    if (this.#open.has(dialog)) {
-      // Open for another tab: the core counts a user's tabs as one, so it emits nothing by itself.
-      for (const event of this.#snapshot([dialog])) this.#tab.apply(event);
-    } else {
-      this.driver.command({ c: "open_dialog", dialog });
-      this.#open.add(dialog);
-    }
+    if (this.#members.delete(tab)) this.changed();
   }
 
   /** Wants what any tab wants: dialogs, the connection, to be seen. */
-  combine(): void {
+  changed(): void {
     const tabs = [this.#tab.state(), ...[...this.#members.values()].map((member) => member.tab)];
     const dialogs = new Set(tabs.flatMap((tab) => tab.dialogs));
     for (const dialog of this.#open) {
@@ -126,8 +155,8 @@ export class Leader {
   }
 
   /** What a tab says of the network counts when it changes: all tabs hear the same of the system. */
-  listen(online: boolean, before: boolean | undefined): void {
-    if (online === before || online === this.#online) return;
+  listen(online: boolean): void {
+    if (online === this.#online) return;
     this.#online = online;
     this.driver.hint({ t: "network", state: online ? "online" : "offline" });
   }

@@ -5,20 +5,18 @@ import type { Message, Said } from "./messages.ts";
 import { nameOf } from "./messages.ts";
 
 /** What the election leaves to the tab. */
-export interface MembershipHost {
+export interface MembershipHost extends Readonly<Record<Exclude<Output, Browser>, () => void>> {
   /** Whether ops of this tab wait for a leader. */
   pending(): boolean;
   hear(message: Message): void;
-  /** See {@link Output}. */
-  take(): void;
-  follow(): void;
-  doubt(): void;
-  stepDown(): void;
-  part(): void;
-  park(): void;
+  /** Says goodbye; see {@link Output} for the others. */
+  leave(): void;
   /** This tab can't take part. */
   failed(error: unknown): void;
 }
+
+/** What is carried out by the browser alone. */
+type Browser = "enter" | "queue" | "steal" | "ask";
 
 /**
  * A tab's part in the election: carries out what `election.ts` decides, with two Web Locks, a
@@ -28,41 +26,38 @@ export interface MembershipHost {
  * requests the leader's lock, so that the browser names the next leader.
  */
 export class Membership {
-  readonly #scope: string | null;
+  readonly #name: string;
   readonly #host: MembershipHost;
+  readonly #outputs: { readonly [O in Output]: () => void };
   #election = OUT;
   /** This tab's name among the others. */
   id = "";
   #channel: BroadcastChannel | undefined;
-  /** Ends what this membership requested of the browser. */
+  /** Ends all that was requested of the browser; locks are held until `#left` resolves. */
   #leaving = new AbortController();
+  #left: Promise<unknown> | undefined;
   #requests = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** When the timer fires; `null` if none runs. */
   #armed: number | null = null;
-  readonly #outputs: { readonly [O in Output]: () => void };
 
   constructor(scope: string | null, host: MembershipHost) {
-    this.#scope = scope;
+    this.#name = nameOf(scope);
     this.#host = host;
-    const { take, follow, doubt, stepDown, park } = host;
     this.#outputs = {
-      take,
-      follow,
-      doubt,
-      stepDown,
-      park,
-      enter: () => this.#enter().catch(host.failed),
+      ...host,
+      enter: () => this.#enter(),
       queue: () => this.#request({ signal: this.#leaving.signal }),
       steal: () => this.#request({ steal: true }),
       ask: () => this.post({ t: "ask" }),
-      part: () => {
+      leave: () => {
         this.post({ t: "bye" });
         this.#channel?.close();
         this.#channel = undefined;
-        host.part();
+        host.leave();
+        // Last of all, so that the next leader finds what this one wrote.
+        this.#leaving.abort();
       },
-      release: () => this.#leaving.abort(),
     };
   }
 
@@ -85,7 +80,7 @@ export class Membership {
     this.#channel?.postMessage({ from: this.id, ...said });
   }
 
-  /** Calls `gone` when a tab has ended, however it ended; aborting the returned signal ends that. */
+  /** Calls `gone` when a tab has ended, however it ended; aborting what it returns stops that. */
   watch(tab: string, gone: () => void): AbortController {
     const watching = new AbortController();
     this.#lock(tab, { signal: watching.signal }, gone).catch(() => {});
@@ -93,35 +88,35 @@ export class Membership {
   }
 
   #lock(name: string, options: LockOptions, granted: () => unknown): Promise<unknown> {
-    return navigator.locks.request(nameOf(String(this.#scope), name), options, granted);
+    return navigator.locks.request(`${this.#name}/${name}`, options, granted);
   }
 
-  async #enter(): Promise<void> {
+  #enter(): void {
     this.id = crypto.randomUUID();
     this.#leaving = new AbortController();
     const { signal } = this.#leaving;
+    const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    this.#left = left;
     // Held before the first message, and for as long as this tab takes part.
-    await new Promise<void>((held, refused) => {
-      const granted = () => {
-        held();
-        return aborted(signal);
-      };
-      this.#lock(this.id, {}, granted).catch(refused);
-    });
-    if (signal.aborted) return;
-    this.#channel = new BroadcastChannel(nameOf(String(this.#scope)));
-    this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#host.hear(data);
-    this.feed({ i: "entered" });
+    const granted = () => {
+      if (signal.aborted) return;
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#host.hear(data);
+      this.feed({ i: "entered" });
+      return left;
+    };
+    this.#lock(this.id, {}, granted).catch(this.#host.failed);
   }
 
   #request(options: LockOptions): void {
     this.#requests += 1;
     const turn = this.#requests;
     const { signal } = this.#leaving;
+    const left = this.#left;
     const granted = () => {
       if (signal.aborted) return;
       this.feed({ i: "granted", turn, steal: options.steal === true });
-      return aborted(signal);
+      return left;
     };
     // It fails when the lock is stolen, or when this tab leaves the queue.
     this.#lock("leader", options, granted).catch(() => this.feed({ i: "stolen", turn }));
@@ -137,14 +132,6 @@ export class Membership {
       this.feed({ i: "timer" });
     }, timer - now);
   }
-}
-
-/** Resolves once a signal is aborted. */
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve());
-  });
 }
 
 /** Whether the browser has what tabs need, and lets this page use it. */

@@ -8,9 +8,8 @@ import type { Report } from "../types.ts";
  */
 const VERSION = 2;
 
-/** The name of a scope's channel, or, with `lock`, of one of its locks. */
-export const nameOf = (scope: string, lock?: string): string =>
-  [`tidewire/${VERSION}/${scope}`, lock].filter((part) => part !== undefined).join("/");
+/** The name of a scope's channel; the names of its locks begin with it. */
+export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${scope}`;
 
 /** What a tab wants, and whether it is seen and has a network. */
 export interface TabState {

@@ -6,7 +6,6 @@ import { withResolvers } from "../resolvers.ts";
 import { report } from "../store.ts";
 import type { Outgoing, Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
-import type { Election } from "./election.ts";
 import { Follower } from "./follower.ts";
 import type { Leadership } from "./leader.ts";
 import { Leader } from "./leader.ts";
@@ -44,13 +43,9 @@ export class Tabs {
   readonly #host: TabsHost;
   readonly #membership: Membership;
   readonly #tab: Tab;
-  readonly #follower: Follower;
   readonly #passenger: Passenger | undefined;
   readonly #unwatch: () => void;
-  /** The leader's core, or an idle one. */
-  #driver: Driver;
-  /** Set while this tab leads. */
-  #leader: Leader | undefined;
+  #role: Leader | Follower;
   #life = "";
   #online = true;
   /** Lets `join` return, or throw. */
@@ -59,35 +54,33 @@ export class Tabs {
   constructor(scope: string | null, host: TabsHost, board?: (seat: Seat) => Passenger) {
     this.#scope = scope;
     this.#host = host;
-    this.#driver = host.idle();
     this.#membership = new Membership(scope, {
       pending: () => this.pending.size > 0,
       hear: (message) => this.#hear(message),
       take: () => void this.#take().catch(this.#failed),
       follow: () => {
-        this.#follower.follow();
+        this.#follower?.follow();
         this.#passenger?.begin();
       },
       doubt: () => {
         this.#passenger?.pause();
-        this.#follower.doubt();
+        this.#follower?.doubt();
       },
       stepDown: () => this.#stepDown(),
-      part: () => {
-        this.#follower.forget();
-        // What the core would store a little later must not go with it.
-        this.#leader?.driver.hint({ t: "lifecycle", state: "hidden" });
+      leave: () => {
+        this.#role.leave();
+        this.#stepDown();
       },
       park: () => {
         this.#settle = (error) => error === undefined || report(error);
-        this.#host.event({ t: "status", state: "parked", attempt: 0, waiting: this.pending.size });
+        host.event({ t: "status", state: "parked", attempt: 0, waiting: this.pending.size });
       },
       failed: this.#failed,
     });
     this.#tab = {
       membership: this.#membership,
       pending: this.pending,
-      state: () => ({ ...host.wants(), shown: this.#election.shown, online: this.#online }),
+      state: () => ({ ...host.wants(), shown: this.#membership.election.shown, online: this.#online }),
       apply: (event) => {
         if (event.t === "op") this.pending.apply(event);
         host.event(event);
@@ -100,10 +93,10 @@ export class Tabs {
         this.#leader?.forget(tab);
       },
     };
-    this.#follower = new Follower(this.#tab);
+    this.#role = new Follower(host.idle(), this.#tab);
     this.#passenger = board?.({
       leads: () => this.#leader !== undefined,
-      command: (command, accepted) => this.#driver.command(command, accepted),
+      command: (command, accepted) => this.#role.driver.command(command, accepted),
       post: (to, word) => this.#membership.post({ t: "along", term: this.#term, to, word }),
     });
     this.#unwatch = watchLifecycle((hint) => this.#hint(hint));
@@ -112,7 +105,7 @@ export class Tabs {
   /** How this tab takes part. */
   get role(): Report["tab"] {
     if (this.#scope === null) return "alone";
-    return this.#leader === undefined ? "follower" : "leader";
+    return this.#role instanceof Leader ? "leader" : "follower";
   }
 
   /** Takes part: resolves once this tab leads or follows, or has waited long enough. */
@@ -130,84 +123,57 @@ export class Tabs {
     this.#unwatch();
     this.#leave();
     this.#passenger?.end("closed");
-    this.#driver.dispose();
+    this.#role.driver.dispose();
   }
 
   /** Checks an op and gives it its id. Throws what the core refuses. */
   draft(command: Command): Draft {
-    return this.#driver.command(command) as Draft;
+    return this.#role.driver.command(command) as Draft;
   }
 
   /** Sends an op. Throws what the core refuses, if the core is here; else the host hears of it. */
   send(draft: Draft): Outgoing {
-    return this.pending.send(draft, () => {
-      if (this.#leader !== undefined) this.#driver.command(draft);
-      else this.#follower.tell([draft]);
-    });
+    return this.pending.send(draft, () => this.#role.send(draft));
   }
 
   /** Retries or discards an op. `likely` is the answer where the core is in another tab. */
   decide(command: Command & { readonly op: string }, likely: boolean): boolean {
-    if (this.#leader !== undefined) return this.#driver.command(command) === true;
-    if (likely) {
-      this.pending.decide(command);
-      this.#follower.tell([command]);
-    }
-    return likely;
+    return this.#role.decide(command, likely);
   }
 
-  /** Carries out an ephemeral command: it is lost if no leader hears it. Throws what the core refuses. */
+  /** Carries out an ephemeral command, which is lost if no leader hears it. Throws what the core refuses. */
   run(command: Command): void {
-    // The core here checks it, and forgets it soon.
-    this.#driver.command(command);
-    if (this.#leader === undefined) this.#follower.tell([command]);
+    this.#role.run(command);
   }
 
   /** Opens a dialog that the host wants from now on; its rows follow. Throws what the core refuses. */
   open(dialog: string): void {
-    if (this.#leader !== undefined) {
-      this.#leader.open(dialog);
-    } else {
-      this.#driver.command({ c: "open_dialog", dialog });
-      this.#follower.tell([], [dialog]);
-    }
+    this.#role.open(dialog);
   }
 
   /** Closes a dialog that the host wants no longer. */
   close(dialog: string): void {
     // A core that is gone has nothing open.
-    if (!this.#driver.isUsable) return;
-    if (this.#leader === undefined) {
-      this.#driver.command({ c: "close_dialog", dialog });
-      this.#follower.forget(dialog);
-    }
-    this.changed();
+    if (this.#role.driver.isUsable) this.#role.close(dialog);
   }
 
   /** The host wants to be connected, now. */
   connect(): void {
-    if (!this.#driver.isUsable) throw new TidewireError("closed", "this client is of no more use; reload the page", false);
-    if (this.#election.place === "out") this.join().catch(report);
-    if (this.#leader !== undefined) {
-      this.#leader.combine();
-      this.#driver.command({ c: "connect" });
-    } else {
-      this.#follower.tell([{ c: "connect" }]);
+    if (!this.#role.driver.isUsable) {
+      throw new TidewireError("closed", "this client is of no more use; reload the page", false);
     }
+    if (this.#membership.election.place === "out") this.join().catch(report);
+    this.#role.connect();
   }
 
   /** The host wants something else than before. */
   changed(): void {
-    if (this.#leader !== undefined) this.#leader.combine();
-    else this.#follower.tell([]);
+    this.#role.changed();
   }
 
-  /** What happened lately; in a follower as the leader told it last, and asking brings the next. */
+  /** What happened lately; in a follower as the leader told it last. */
   explain(): Report {
-    const explain = { c: "explain" };
-    if (this.#leader === undefined) this.#follower.tell([explain]);
-    const known = this.#leader === undefined ? this.#follower.report : undefined;
-    return { ...(known ?? (this.#driver.command(explain) as Report)), tab: this.role };
+    return { ...this.#role.explain(), tab: this.role };
   }
 
   /** Ends every tab of this user, this one first; `erase` gets the term from which on the store is nobody's. */
@@ -217,13 +183,17 @@ export class Tabs {
     await erase(this.#term);
   }
 
-  get #election(): Election {
-    return this.#membership.election;
+  get #leader(): Leader | undefined {
+    return this.#role instanceof Leader ? this.#role : undefined;
+  }
+
+  get #follower(): Follower | undefined {
+    return this.#role instanceof Follower ? this.#role : undefined;
   }
 
   /** The term of the leader known last. While this tab steps down it is still its own. */
   get #term(): number {
-    return this.#leader?.term ?? this.#election.term;
+    return this.#leader?.term ?? this.#membership.election.term;
   }
 
   #leave(): void {
@@ -238,17 +208,18 @@ export class Tabs {
   };
 
   async #take(): Promise<void> {
-    const { turn } = this.#election;
+    const { turn } = this.#membership.election;
     const leadership = await this.#host.take(this.#term, (event) => this.#happened(event));
     const { driver, term, life, failure } = leadership;
     // While the store was read the lock may have been stolen, or this tab may have left.
-    if (this.#election.place !== "taking" || this.#election.turn !== turn) return driver.dispose();
-    this.#driver.dispose();
-    this.#driver = driver;
-    this.#leader = new Leader(leadership, this.#tab);
+    const { election } = this.#membership;
+    if (election.place !== "taking" || election.turn !== turn) return driver.dispose();
+    this.#role.driver.dispose();
+    const leader = new Leader(leadership, this.#tab);
+    this.#role = leader;
     this.#membership.feed({ i: "taken", term });
     if (!this.#isSameLife(life)) return this.#wiped();
-    this.#leader.begin(failure);
+    leader.begin(failure);
     this.#passenger?.begin();
     this.#announce();
     this.#settle();
@@ -256,19 +227,21 @@ export class Tabs {
 
   #stepDown(): void {
     this.#passenger?.pause();
-    this.#leader?.end();
-    const led = this.#leader !== undefined;
-    this.#leader = undefined;
+    const leader = this.#leader;
+    if (leader === undefined) return;
+    leader.end();
     // Where the core crashed none can be made again: what is called after that says so.
-    if (!led || !this.#driver.isUsable) return;
-    this.#driver.dispose();
-    this.#driver = this.#host.idle();
-    for (const dialog of this.#host.wants().dialogs) this.#driver.command({ c: "open_dialog", dialog });
+    const { driver } = leader;
+    const crashed = !driver.isUsable;
+    driver.dispose();
+    this.#role = new Follower(crashed ? driver : this.#host.idle(), this.#tab);
+    if (crashed) return;
+    for (const dialog of this.#host.wants().dialogs) this.#role.driver.command({ c: "open_dialog", dialog });
   }
 
   /** The core emitted something. */
   #happened(event: CoreEvent): void {
-    if (!this.#driver.isUsable) {
+    if (!this.#role.driver.isUsable) {
       // Another tab may fare better with what is stored.
       this.#leave();
       this.#host.event(event);
@@ -289,7 +262,6 @@ export class Tabs {
   #wiped(): void {
     this.#leave();
     this.#life = "";
-    this.#follower.report = undefined;
     this.#passenger?.end("logged_out");
     this.#host.wiped();
     this.pending.clear();
@@ -304,7 +276,7 @@ export class Tabs {
     switch (hint.state) {
       case "frozen":
       case "resumed":
-        if (this.#scope === null) this.#driver.hint(hint);
+        if (this.#scope === null) this.#role.driver.hint(hint);
         else this.#membership.feed({ i: hint.state });
         break;
       case "shown":
@@ -313,22 +285,22 @@ export class Tabs {
         this.changed();
         break;
       case "online":
-      case "offline": {
-        const before = this.#online;
-        this.#online = hint.state === "online";
-        if (this.#leader !== undefined) this.#leader.listen(this.#online, before);
-        else this.changed();
+      case "offline":
+        if (this.#online === (hint.state === "online")) break;
+        this.#online = !this.#online;
+        this.#role.listen(this.#online);
         break;
-      }
       case "changed":
-        if (this.#leader !== undefined) this.#driver.hint(hint);
+        this.#leader?.driver.hint(hint);
     }
   }
 
   #hear(message: Message): void {
     const leader = this.#leader;
-    const { term } = this.#election;
-    const isMine = "term" in message && message.term === term;
+    const follower = this.#follower;
+    const { term } = this.#membership.election;
+    const isOfTerm = "term" in message && message.term === term;
+    const { id } = this.#membership;
     switch (message.t) {
       case "ask":
         if (leader === undefined) break;
@@ -343,20 +315,18 @@ export class Tabs {
         else this.#membership.feed({ i: "heard", term: message.term, fits: message.full || this.#passenger === undefined });
         break;
       case "tab":
-        if (isMine) leader?.hear(message);
+        if (isOfTerm) leader?.hear(message);
         break;
       case "ran":
+        if (isOfTerm && follower !== undefined && message.to === id) this.#tab.ran(message.key, message.error);
+        break;
       case "told":
-        if (leader !== undefined || !isMine) break;
-        if (message.t === "ran") {
-          if (message.to === this.#membership.id) this.#tab.ran(message.key, message.error);
-        } else if (message.to === undefined || message.to === this.#membership.id) {
-          this.#follower.hear(message);
-          if (message.to !== undefined) this.#settle();
-        }
+        if (!isOfTerm || follower === undefined || (message.to ?? id) !== id) break;
+        follower.hear(message);
+        if (message.to !== undefined) this.#settle();
         break;
       case "along":
-        if (isMine && message.to === (leader === undefined ? this.#membership.id : undefined)) {
+        if (isOfTerm && message.to === (leader === undefined ? id : undefined)) {
           this.#passenger?.heard(message.from, message.word);
         }
         break;
