@@ -12,8 +12,8 @@ export const SPREAD = 300;
 
 /**
  * Where a tab stands. `out`: it takes no part; `parked`: no part while the page sleeps; `entering`:
- * it waits for its own lock; `queued`: it follows, and waits for the leader's lock; `taking`: it has
- * the lock and reads the store; `leading`: it has the lock and the core.
+ * it waits for its own lock; `queued`: it follows, and waits for the leader's lock; `taking`: it
+ * has the lock and reads the store; `leading`: it has the lock and the core.
  */
 export type Place = "out" | "parked" | "entering" | "queued" | "taking" | "leading";
 
@@ -32,13 +32,17 @@ export interface Election {
    * the leader told the others; `doubtful`: the leader has been silent too long.
    */
   readonly trust: "fresh" | "behind" | "doubtful";
-  /** `open`: a question waits for its answer; `stealing`: so many did that the lock is stolen soon. */
+  /**
+   * `open`: a question waits for its answer; `stealing`: so many did that the lock is stolen soon.
+   */
   readonly question: "none" | "open" | "stealing";
   /** Questions in a row that got no answer. */
   readonly misses: number;
   /** When the one timer fires and an answer is due, ms; `null` if no timer runs. */
   readonly timer: number | null;
-  /** The term of the last leader whose place was claimed because its core does not do for this tab. */
+  /**
+   * The term of the last leader whose place was claimed because its core does not do for this tab.
+   */
   readonly claimed: number;
 }
 

@@ -24,7 +24,9 @@ interface Member {
   readonly watching: AbortController;
 }
 
-/** A tab with the core, for one term: carries out what any tab wants, and tells all what happens. */
+/**
+ * A tab with the core, for one term: carries out what any tab wants, and tells all what happens.
+ */
 export class Leader implements Role {
   readonly driver: Driver;
   readonly term: number;
@@ -154,7 +156,9 @@ export class Leader implements Role {
     }
   }
 
-  /** What a tab says of the network counts when it changes: all tabs hear the same of the system. */
+  /**
+   * What a tab says of the network counts when it changes: all tabs hear the same of the system.
+   */
   listen(online: boolean): void {
     if (online === this.#online) return;
     this.#online = online;

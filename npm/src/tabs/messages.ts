@@ -35,8 +35,8 @@ export type Said =
   /** The answer, and a new leader's first word. `full`: its core has live tables too. */
   | { readonly t: "lead"; readonly term: number; readonly life: string; readonly full: boolean }
   /**
-   * To the leader: all that it must know of a tab, commands to carry out, and the dialogs whose rows
-   * the tab lacks; `null`: it lacks nothing.
+   * To the leader: all that it must know of a tab, commands to carry out, and the dialogs whose
+   * rows the tab lacks; `null`: it lacks nothing.
    */
   | {
       readonly t: "tab";

@@ -1,13 +1,15 @@
 import type { Command, TableEvent } from "../core.ts";
 
 /**
- * What needs the shared core beside the chat: live tables. Its code is loaded only by tabs that want
- * it.
+ * What needs the shared core beside the chat: live tables. Its code is loaded only by tabs that
+ * want it.
  */
 export interface Passenger {
   /** There is a leader, here or in another tab, that knows nothing of what this tab wants. */
   begin(): void;
-  /** There is no leader, or what it told may be old. If it was here, its core answers a last time. */
+  /**
+   * There is no leader, or what it told may be old. If it was here, its core answers a last time.
+   */
   pause(): void;
   /** The core is here, and emitted this. */
   told(event: TableEvent): void;

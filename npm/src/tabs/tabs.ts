@@ -26,7 +26,9 @@ export interface TabsHost {
   refused(id: string, error: Refusal): void;
   /** This user was logged out; everything of theirs goes. */
   wiped(): void;
-  /** Takes the store, as the leader after the one of the term `known`, and starts a core with it. */
+  /**
+   * Takes the store, as the leader after the one of the term `known`, and starts a core with it.
+   */
   take(known: number, event: (event: CoreEvent) => void): Promise<Leadership>;
   /** A core without a store that never connects: for checks and ids. */
   idle(): Driver;
@@ -34,7 +36,8 @@ export interface TabsHost {
 
 /**
  * One of the tabs that share a core: the leader has it, the followers forward commands to it and
- * hear its events. Without a scope there is nobody to share with, and this tab leads from the start.
+ * hear its events. Without a scope there is nobody to share with, and this tab leads from the
+ * start.
  */
 export class Tabs {
   /** What this tab sent and is not settled. */
@@ -141,12 +144,15 @@ export class Tabs {
     return this.#role.decide(command, likely);
   }
 
-  /** Carries out an ephemeral command, which is lost if no leader hears it. Throws what the core refuses. */
+  /**
+   * Carries out an ephemeral command, which is lost if no leader hears it. Throws what the core
+   * refuses.
+   */
   run(command: Command): void {
     this.#role.run(command);
   }
 
-  /** Opens a dialog that the host wants from now on; its rows follow. Throws what the core refuses. */
+  /** Opens a dialog that the host wants from now on. Throws what the core refuses. */
   open(dialog: string): void {
     this.#role.open(dialog);
   }
@@ -176,7 +182,10 @@ export class Tabs {
     return { ...this.#role.explain(), tab: this.role };
   }
 
-  /** Ends every tab of this user, this one first; `erase` gets the term from which on the store is nobody's. */
+  /**
+   * Ends every tab of this user, this one first; `erase` gets the term from which on the store is
+   * nobody's.
+   */
   async logout(erase: (known: number) => Promise<void>): Promise<void> {
     this.#membership.post({ t: "logout" });
     this.#wiped();
@@ -252,7 +261,10 @@ export class Tabs {
     }
   }
 
-  /** False if the user was logged out meanwhile, without this tab hearing of it. A store that can't be read says nothing. */
+  /**
+   * False if the user was logged out meanwhile, without this tab hearing of it. A store that can't
+   * be read says nothing.
+   */
   #isSameLife(life: string): boolean {
     const before = this.#life;
     if (life !== "") this.#life = life;
@@ -304,7 +316,8 @@ export class Tabs {
     switch (message.t) {
       case "ask":
         if (leader === undefined) break;
-        // By way of a timer: a frozen page may still get messages, while its timers and sockets stand still.
+        // By way of a timer: a frozen page may still get messages, while its timers and sockets
+        // stand still.
         setTimeout(() => this.#announce());
         // A hidden leader's timers are late, the questions of visible tabs are not.
         leader.driver.wake();
