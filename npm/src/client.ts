@@ -1,7 +1,8 @@
 import type { ConversationHost } from "./conversation.ts";
 import { Conversation } from "./conversation.ts";
+import type { CoreEvent } from "./core.ts";
+import { CHANNEL } from "./core.ts";
 import { Dialog } from "./dialog.ts";
-import type { CoreEvent } from "./driver.ts";
 import { Driver, monotonic } from "./driver.ts";
 import { callable, text } from "./given.ts";
 import { openIndexedDb } from "./indexeddb.ts";
@@ -10,19 +11,22 @@ import { forgetScope } from "./kept.ts";
 import type { Place } from "./options.ts";
 import { optionsOf, placeOf, TRANSPORTS } from "./options.ts";
 import type { OwnConversation } from "./own.ts";
+import { withResolvers } from "./resolvers.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
-import type { TablesClient } from "./tables.ts";
-import type { Draft, Leadership, TabsHost } from "./tabs.ts";
-import { CHANNEL, canShare, Tabs } from "./tabs.ts";
+import type { LiveTables } from "./tables/ready.ts";
+import type { Leadership } from "./tabs/leader.ts";
+import { canShare } from "./tabs/membership.ts";
+import type { Seat } from "./tabs/passenger.ts";
+import type { TabsHost } from "./tabs/tabs.ts";
+import { Tabs } from "./tabs/tabs.ts";
 import { guestToken } from "./token.ts";
 import type {
   ClientOptions,
   ClientState,
   ConnectionState,
   Listener,
-  Outgoing,
   Report,
   Status,
   Store,
@@ -38,11 +42,8 @@ const INITIAL: ClientState = {
 };
 type Tables = typeof import("./tables.ts");
 
-interface Waiting {
-  readonly acked: Promise<{ offset: number }>;
-  resolve(at: { offset: number }): void;
-  reject(error: TidewireError): void;
-}
+/** A client with live tables. */
+export interface TablesClient extends Client, LiveTables {}
 
 /**
  * Loads the core and what this browser kept, then returns a client with which everything is synchronous. It connects by itself
@@ -104,7 +105,6 @@ export class Client implements Store<ClientState> {
   readonly #scheduler = new Scheduler();
   readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
   readonly #dialogs = new Map<string, Conversation>();
-  readonly #waiting = new Map<string, Waiting>();
   readonly #tabs: Tabs;
   readonly #tables: Tables | undefined;
   readonly #host: ConversationHost;
@@ -134,20 +134,11 @@ export class Client implements Store<ClientState> {
       this.#lastToken = typeof token === "string" ? token : undefined;
       return token;
     };
-    this.#host = {
-      draft: (command) => this.#tabs.draft(command),
-      send: (draft) => this.#send(draft),
-      decide: (command, likely) => this.#tabs.decide(command, likely),
-      run: (command) => this.#tabs.run(command),
-      user: () => this.getState().user,
-      forget: (id) => this.#forget(id),
-    };
     const host: TabsHost = {
       wants: () => ({ connect: this.#rest === null, dialogs: [...this.#dialogs.keys()] }),
       event: (event) => this.#apply(event),
-      refused: (id, { code, retryable }) => {
+      refused: (id, { code }) => {
         for (const dialog of this.#dialogs.values()) dialog.refused(id, code);
-        this.#reject(id, new TidewireError(code, `send: ${code}`, retryable));
       },
       wiped: () => this.#wiped(),
       take: async (known, event) => {
@@ -156,11 +147,15 @@ export class Client implements Store<ClientState> {
       },
       idle: () => this.#drive(memoryStorage(null), NOTHING, () => {}),
     };
-    this.#tabs = new Tabs(
-      shared ? place.scope : null,
-      host,
-      tables && ((seat) => tables.board(seat, this, this.#scheduler)),
-    );
+    const board = tables && ((seat: Seat) => tables.board(seat, this, this.#scheduler));
+    this.#tabs = new Tabs(shared ? place.scope : null, host, board);
+    this.#host = {
+      commands: this.#tabs,
+      user: () => this.getState().user,
+      forget: (id) => {
+        if (this.#dialogs.delete(id)) this.#tabs.close(id);
+      },
+    };
     this.#keeps = shared;
   }
 
@@ -321,10 +316,6 @@ export class Client implements Store<ClientState> {
     }
   }
 
-  #forget(id: string): void {
-    if (this.#dialogs.delete(id)) this.#tabs.close(id);
-  }
-
   #drive(storage: Storage, restored: Restored, event: (event: CoreEvent) => void): Driver {
     const { config, transports = TRANSPORTS } = this.#options;
     return new Driver({
@@ -359,28 +350,6 @@ export class Client implements Store<ClientState> {
     }
   }
 
-  #send(draft: Draft): Outgoing {
-    const { id } = draft;
-    const known = this.#waiting.get(id);
-    const { acked } = known ?? this.#await(id);
-    try {
-      this.#tabs.send(draft);
-    } catch (error) {
-      if (known === undefined) this.#waiting.delete(id);
-      throw error;
-    }
-    return { id, acked };
-  }
-
-  #await(id: string): Waiting {
-    const { promise: acked, ...settling } = withResolvers<{ offset: number }>();
-    // The row shows a failure too, so nobody has to look at the promise.
-    acked.catch(() => {});
-    const waiting = { acked, ...settling };
-    this.#waiting.set(id, waiting);
-    return waiting;
-  }
-
   #apply(event: CoreEvent): void {
     const state = this.getState();
     switch (event.t) {
@@ -398,7 +367,8 @@ export class Client implements Store<ClientState> {
         this.#store.set({ ...state, storage: event.code ?? null });
         break;
       case "op":
-        this.#settle(event);
+        if (event.state !== "discarded") break;
+        for (const dialog of this.#dialogs.values()) dialog.dropped(event.id);
         break;
       case "dialog":
         this.#dialogs.get(event.dialog)?.apply(event);
@@ -425,24 +395,6 @@ export class Client implements Store<ClientState> {
     }
   }
 
-  #settle(event: Extract<CoreEvent, { t: "op" }>): void {
-    if (event.state === "queued" || event.state === "sending") return;
-    if (event.state === "acked") {
-      this.#waiting.get(event.id)?.resolve({ offset: event.offset ?? 0 });
-      this.#waiting.delete(event.id);
-    } else if (event.state === "discarded") {
-      for (const dialog of this.#dialogs.values()) dialog.dropped(event.id);
-      this.#reject(event.id, new TidewireError("discarded", "it was discarded", false));
-    } else {
-      this.#reject(event.id, new TidewireError(event.code ?? "internal", event.message ?? "", true));
-    }
-  }
-
-  #reject(id: string, error: TidewireError): void {
-    this.#waiting.get(id)?.reject(error);
-    this.#waiting.delete(id);
-  }
-
   /** Nothing more comes, now or later. */
   #finish(error: TidewireError): void {
     this.#over ??= error;
@@ -450,7 +402,7 @@ export class Client implements Store<ClientState> {
   }
 
   #rejectAll(error: TidewireError): void {
-    for (const id of [...this.#waiting.keys()]) this.#reject(id, error);
+    this.#tabs.pending.abandon(error);
     for (const end of [...this.#endings]) end(error);
     this.#endings.clear();
   }
@@ -462,15 +414,4 @@ export class Client implements Store<ClientState> {
     for (const dialog of this.#dialogs.values()) dialog.clear();
     this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));
   }
-}
-
-/** `Promise.withResolvers`, which not all supported browsers have. */
-function withResolvers<T>(): { promise: Promise<T>; resolve(value: T): void; reject(error: TidewireError): void } {
-  let resolve = (_: T): void => {};
-  let reject = (_: TidewireError): void => {};
-  const promise = new Promise<T>((done, failed) => {
-    resolve = done;
-    reject = failed;
-  });
-  return { promise, resolve, reject };
 }

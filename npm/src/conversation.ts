@@ -1,7 +1,5 @@
-import type { Dialog } from "./dialog.ts";
-import type { Command, CoreEvent, RowChange, WireRow } from "./driver.ts";
-import type { Draft } from "./tabs.ts";
-import type { DialogState, Outgoing, Row, User } from "./types.ts";
+import type { Command, CoreEvent, Draft, RowChange, WireRow } from "./core.ts";
+import type { DialogState, Outgoing, Row, Signal, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 
 /** What is known of a dialog before anything is. */
@@ -15,22 +13,35 @@ export const EMPTY: DialogState = {
   gap: null,
 };
 
-/** What a conversation asks its client to do. */
-export interface ConversationHost {
+/** Where a conversation's commands go: to the core, in whichever tab it is. */
+export interface Commands {
+  /** Checks an op and gives it its id. Throws what the core refuses. */
   draft(command: Command): Draft;
   send(draft: Draft): Outgoing;
+  /** Retries or discards an op; `likely` is the answer where the core is in another tab. */
   decide(command: Command & { readonly op: string }, likely: boolean): boolean;
   run(command: Command): void;
+}
+
+/** What a conversation needs of its client. */
+export interface ConversationHost {
+  readonly commands: Commands;
   user(): User | null;
   /** The last handle was closed. */
   forget(id: string): void;
+}
+
+/** One handle of a conversation: the application's view of it. */
+export interface Handle {
+  show(state: DialogState): void;
+  signalled(signal: Signal): void;
 }
 
 /** One conversation of a client's, with all handles of it. */
 export class Conversation {
   readonly id: string;
   readonly #host: ConversationHost;
-  readonly #handles = new Set<Dialog>();
+  readonly #handles = new Set<Handle>();
   #state = EMPTY;
   /** The rows as the core has them. */
   #rows: readonly Row[] = [];
@@ -47,23 +58,23 @@ export class Conversation {
   }
 
   /** One more handle has it. */
-  hold(handle: Dialog): void {
+  hold(handle: Handle): void {
     this.#handles.add(handle);
   }
 
   /** A handle was closed. */
-  release(handle: Dialog): void {
+  release(handle: Handle): void {
     if (this.#handles.delete(handle) && this.#handles.size === 0) this.#host.forget(this.id);
   }
 
   run(command: Command): void {
-    this.#host.run(command);
+    this.#host.commands.run(command);
   }
 
   send(text: string, id: string | undefined): Outgoing {
-    const drafted = this.#host.draft({ c: "draft_text", dialog: this.id, text });
+    const drafted = this.#host.commands.draft({ c: "draft_text", dialog: this.id, text });
     const draft = id === undefined ? drafted : { ...drafted, id };
-    const outgoing = this.#host.send(draft);
+    const outgoing = this.#host.commands.send(draft);
     if (this.#state.rows.some((row) => row.id === draft.id)) return outgoing;
     const by = this.#host.user() ?? { id: "", name: "", kind: "user" };
     const none = { offset: null, code: null, retryAt: null };
@@ -75,17 +86,17 @@ export class Conversation {
 
   retry(id: string): boolean {
     const own = this.#own.get(id);
-    if (own === undefined) return this.#host.decide({ c: "retry", op: id }, this.#is(id, "failed"));
+    if (own === undefined) return this.#host.commands.decide({ c: "retry", op: id }, this.#is(id, "failed"));
     if (own.row.state !== "failed") return false;
     this.#own.set(id, { ...own, row: { ...own.row, state: "saving", code: null } });
-    this.#host.send(own.draft);
+    this.#host.commands.send(own.draft);
     this.#show(this.#rows);
     return true;
   }
 
   discard(id: string): boolean {
     if (this.#own.get(id)?.row.state !== "failed") {
-      return this.#host.decide({ c: "discard", op: id }, this.#is(id, "failed", "queued", "saving"));
+      return this.#host.commands.decide({ c: "discard", op: id }, this.#is(id, "failed", "queued", "saving"));
     }
     this.dropped(id);
     return true;
@@ -94,7 +105,7 @@ export class Conversation {
   stop(): Outgoing {
     const { run } = this.#state;
     if (run === null) throw new TidewireError("run_not_found", "no answer is under way", false);
-    return this.#host.send(this.#host.draft({ c: "draft_stop", dialog: this.id, run }));
+    return this.#host.commands.send(this.#host.commands.draft({ c: "draft_stop", dialog: this.id, run }));
   }
 
   apply(event: Extract<CoreEvent, { t: "dialog" | "channel" }>): void {

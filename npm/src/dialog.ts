@@ -1,10 +1,10 @@
-import type { Conversation } from "./conversation.ts";
+import type { Conversation, Handle } from "./conversation.ts";
 import { EMPTY } from "./conversation.ts";
+import { channelOf } from "./core.ts";
 import { callable, settings, text } from "./given.ts";
 import { plainObject } from "./json.ts";
 import type { Scheduler } from "./store.ts";
 import { report, StateStore } from "./store.ts";
-import { CHANNEL } from "./tabs.ts";
 import type { DialogState, Listener, Outgoing, Row, SendOptions, Signal, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
 
@@ -12,7 +12,7 @@ import { TidewireError } from "./types.ts";
  * A handle of one conversation: its rows, and what can be done in it. The conversation stays open
  * until the last of its handles is closed. All methods are bound.
  */
-export class Dialog implements Store<DialogState> {
+export class Dialog implements Store<DialogState>, Handle {
   /** The dialog's id. */
   readonly id: string;
   readonly #conversation: Conversation;
@@ -64,7 +64,7 @@ export class Dialog implements Store<DialogState> {
    */
   readonly signal = (kind: string, body: Signal["body"], key?: string): void => {
     const named = key === undefined ? {} : { key: text(key, "dialog.signal: key") };
-    const command = { c: "signal", channel: CHANNEL + this.id, kind: text(kind, "dialog.signal: kind"), ...named };
+    const command = { c: "signal", channel: channelOf(this.id), kind: text(kind, "dialog.signal: kind"), ...named };
     this.#open.run({ ...command, body: plainObject(body, "dialog.signal: body") });
   };
 

@@ -1,3 +1,4 @@
+import type { Command, CoreEvent } from "./core.ts";
 import { kindOf, ours } from "./given.ts";
 import { encode, reasonOf } from "./json.ts";
 import { openLater } from "./later.ts";
@@ -6,92 +7,9 @@ import type { Link, Transport } from "./link.ts";
 import { openSocket } from "./socket.ts";
 import type { Storage, StoreChange } from "./storage.ts";
 import { report } from "./store.ts";
-import type { Row, Signal, TokenProvider, User } from "./types.ts";
+import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import type { CoreInstance } from "./wasm.ts";
-
-/** One change of a dialog's rows. Rows lack `offset`, `code` and `retryAt` where there is none. */
-export type RowChange =
-  | { readonly t: "reset"; readonly rows: readonly WireRow[] }
-  | { readonly t: "insert" | "update"; readonly index: number; readonly row: WireRow }
-  | { readonly t: "append"; readonly index: number; readonly text: string }
-  | { readonly t: "remove"; readonly index: number };
-
-/** A row as the core writes it. */
-export type WireRow = Omit<Row, "offset" | "code" | "retryAt"> & {
-  readonly offset?: number;
-  readonly code?: string;
-  readonly retryAt?: number;
-};
-
-/** What the core tells the application. */
-export type CoreEvent =
-  | {
-      readonly t: "status";
-      readonly state: string;
-      readonly attempt: number;
-      readonly retry_in_ms?: number;
-      readonly cause?: string;
-      readonly message?: string;
-      readonly waiting: number;
-    }
-  | { readonly t: "user"; readonly user: User }
-  | {
-      readonly t: "op";
-      readonly id: string;
-      readonly channel: string;
-      readonly state: "queued" | "sending" | "acked" | "failed" | "discarded";
-      readonly offset?: number;
-      readonly code?: string;
-      readonly message?: string;
-    }
-  | {
-      readonly t: "channel";
-      readonly channel: string;
-      readonly state: "syncing" | "live" | "waiting" | "reset" | "failed";
-      readonly reason?: string;
-      readonly missed?: number;
-      readonly retry_in_ms?: number;
-      readonly code?: string;
-      readonly message?: string;
-    }
-  | {
-      readonly t: "signal";
-      readonly channel: string;
-      readonly kind: string;
-      readonly key?: string;
-      readonly body: Signal["body"];
-      readonly by: User;
-    }
-  | { readonly t: "received"; readonly event: unknown }
-  | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[] }
-  | TableEvent
-  | { readonly t: "storage"; readonly code?: string }
-  | { readonly t: "problem"; readonly code: string; readonly message: string };
-
-/** What the core tells of a view of a table. */
-export type TableEvent = { readonly t: "table"; readonly view: number } & TableUpdate;
-
-/** What may happen to a view: its state changed, all of its rows, some of them, or a transaction that was waited for has come. */
-export type TableUpdate =
-  | {
-      readonly what: "state";
-      readonly state: "loading" | "live" | "stale" | "failed";
-      readonly code?: string;
-      readonly message?: string;
-      readonly at?: number;
-    }
-  | { readonly what: "rows" }
-  | { readonly what: "changes"; readonly changes: readonly WireChange[]; readonly tx?: string; readonly at?: number }
-  | { readonly what: "seen"; readonly tx: string; readonly code?: string };
-
-/** One row's change. */
-export interface WireChange {
-  readonly event: "insert" | "update" | "delete";
-  readonly new: Readonly<Record<string, unknown>> | null;
-  readonly old: Readonly<Record<string, unknown>> | null;
-  readonly why: "commit" | "moved_in" | "moved_out" | "resync";
-}
 
 type Effect =
   | { readonly t: "open"; readonly conn: number; readonly transport: Transport }
@@ -123,9 +41,6 @@ interface Refused {
   readonly message?: string;
   readonly at?: number;
 }
-
-/** A command by the core's name and its arguments. */
-export type Command = { readonly c: string; readonly [member: string]: unknown };
 
 /** Longest delay that timers take, ms. */
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -161,10 +76,11 @@ export class Driver {
   }
 
   /**
-   * Carries out a command and all that follows from it. Throws what the core refuses. `accepted` gets the answer before anything
-   * that follows, so that no event about it comes too early.
+   * Carries out a command and all that follows from it, and returns the core's answer. Throws what
+   * the core refuses. `accepted` gets the answer before anything that follows, so that no event
+   * about it comes too early.
    */
-  command(command: Command, accepted?: (answer: unknown) => void): void {
+  command(command: Command, accepted?: (answer: unknown) => void): unknown {
     if (this.#freed) throw new TidewireError("closed", "this client was disposed of", false);
     // Outside of the guard: what can't be written is no fault of the core's.
     const written = encode(command);
@@ -177,6 +93,7 @@ export class Driver {
       const { code, message = code, retryable, at } = answer.error;
       throw new TidewireError(code, `${command.c}: ${message}`, retryable, at);
     }
+    return answer.ok;
   }
 
   /** Hands on what the page or the network does. */

@@ -1,4 +1,4 @@
-export type { Client } from "./client.ts";
+export type { Client, TablesClient } from "./client.ts";
 export { createClient } from "./client.ts";
 export type { Dialog } from "./dialog.ts";
 export type { Transport } from "./link.ts";
@@ -18,7 +18,6 @@ export type {
   Tests,
   Where,
 } from "./tables/types.ts";
-export type { TablesClient } from "./tables.ts";
 export type { GuestOptions, SessionPlace } from "./token.ts";
 export { guestToken } from "./token.ts";
 export type {

@@ -1,31 +1,17 @@
 // Live tables: loaded beside the client only where they are asked for, with a core that has them.
-import type { Client } from "./client.ts";
 import { isList, list, settings, text, wrong } from "./given.ts";
 import type { Scheduler } from "./store.ts";
 import { Ferry } from "./tables/ferry.ts";
-import type { OpenTable, ReadyQuery, ReadyTables } from "./tables/ready.ts";
+import type { LiveTables, OpenTable, ReadyQuery } from "./tables/ready.ts";
 import { readyTables } from "./tables/ready.ts";
 import { Table } from "./tables/table.ts";
 import type { TableEventName, TableOptions, TableRow } from "./tables/types.ts";
 import { filterOf, orderOf } from "./tables/where.ts";
-import type { Passenger, Seat } from "./tabs.ts";
+import type { Passenger, Seat } from "./tabs/passenger.ts";
 import type { WasmSource } from "./types.ts";
-import { TidewireError } from "./types.ts";
 import { loadCore } from "./wasm.ts";
 
 export { createCore } from "./wasm.ts";
-
-/** A client with live tables. */
-export interface TablesClient extends Client {
-  /**
-   * Opens a live table: its rows now, and every change of them. Throws a {@link TidewireError} at once for what can't be asked: `bad_filter`, with
-   * the place `at` in the filter's text, `bad_column`, `bad_order`, `bad_limit`, `too_many_subscriptions`. What only the server knows, as whether the table is there
-   * and this user may see it, becomes the state `failed`.
-   */
-  readonly table: OpenTable;
-  /** Ready-made ones. */
-  readonly tables: ReadyTables;
-}
 
 const EVENTS: readonly TableEventName[] = ["INSERT", "UPDATE", "DELETE"];
 
@@ -41,8 +27,8 @@ function texts(value: unknown, what: string, all?: readonly string[]): string[] 
 export const loadTables = (source: WasmSource = new URL("./tables.wasm", import.meta.url)): Promise<void> =>
   loadCore(source);
 
-/** Gives a client its tables. */
-export function board(seat: Seat, client: Client, scheduler: Scheduler): Passenger {
+/** Gives a client its tables, and returns what carries them between tabs. */
+export function board(seat: Seat, client: object, scheduler: Scheduler): Passenger {
   const ferry = new Ferry(seat);
   const table: OpenTable = <R extends TableRow>(given: string, options: TableOptions<R> = {}): Table<R> => {
     const name = text(given, "client.table: name");
@@ -74,13 +60,9 @@ export function board(seat: Seat, client: Client, scheduler: Scheduler): Passeng
     return ferry.open(command, (host) => new Table<R>({ ...parts, host }));
   };
   const ask = (ready: string, of: string | undefined, column: string | undefined) => {
-    let query: unknown;
     const names = { ...(of === undefined ? {} : { of }), ...(column === undefined ? {} : { column }) };
-    seat.command({ c: "ready_table", ready, ...names }, (answer) => {
-      query = answer;
-    });
-    return query as ReadyQuery;
+    return seat.command({ c: "ready_table", ready, ...names }) as ReadyQuery;
   };
-  Object.assign(client, { table, tables: readyTables(table, ask) });
+  Object.assign(client, { table, tables: readyTables(table, ask) } satisfies LiveTables);
   return ferry;
 }

@@ -5,7 +5,7 @@ import { source, wasm } from "./bundle.mjs";
 import { World } from "./world.mjs";
 
 const { Tabs, Driver, Scheduler, board, createCore, loadCore } = await source(
-  "tabs.ts",
+  "tabs/tabs.ts",
   "driver.ts",
   "store.ts",
   "wasm.ts",

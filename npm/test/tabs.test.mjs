@@ -4,7 +4,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
 import { World } from "./world.mjs";
 
-const { Tabs, Driver, createCore, loadCore } = await source("tabs.ts", "driver.ts", "wasm.ts");
+const { Tabs, Driver, createCore, loadCore } = await source("tabs/tabs.ts", "driver.ts", "wasm.ts");
 await loadCore(await wasm());
 
 const EMPTY = { ops: [], channels: [], tables: [] };

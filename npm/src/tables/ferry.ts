@@ -1,16 +1,10 @@
-import type { Command, TableEvent, TableUpdate } from "../driver.ts";
+import type { Command, TableEvent, TableUpdate } from "../core.ts";
 import { report } from "../store.ts";
-import type { Passenger, Seat } from "../tabs.ts";
+import type { Passenger, Seat } from "../tabs/passenger.ts";
 import { TidewireError } from "../types.ts";
 import type { Patch } from "./patch.ts";
 import { patched, patchOf } from "./patch.ts";
-import type { TableHost } from "./table.ts";
-
-/** A table's rows as they are now, each a text, and the names of its key's columns. */
-export interface Look {
-  readonly rows: () => readonly string[];
-  readonly key: () => readonly string[];
-}
+import type { Look, TableHost } from "./table.ts";
 
 /** A table as far as it is carried: see the methods of a table. */
 export interface Passage {
@@ -90,8 +84,8 @@ export class Ferry implements Passenger {
       }
     } else {
       // The core here checks it, and forgets it.
-      const view = this.#command(command);
-      this.#command({ c: "close_table", view });
+      const view = this.#seat.command(command);
+      this.#seat.command({ c: "close_table", view });
       this.#own.set(id, { table, command, base: null, key: [] });
       this.#seat.post(undefined, { w: "open", id, command, waits: [] } satisfies Word);
     }
@@ -137,7 +131,7 @@ export class Ferry implements Passenger {
         }
         const [view, served] = found;
         served.told = null;
-        const state = this.#command({ c: "table_state", view }) as StateUpdate;
+        const state = this.#seat.command({ c: "table_state", view }) as StateUpdate;
         this.told({ t: "table", view, ...state, what: "state" });
         if (state.state !== "loading") this.told({ t: "table", view, what: "rows" });
         break;
@@ -169,7 +163,7 @@ export class Ferry implements Passenger {
       return;
     }
     const found = this.#find(undefined, id);
-    if (found !== undefined) this.#command({ c: "await_tx", view: found[0], tx });
+    if (found !== undefined) this.#seat.command({ c: "await_tx", view: found[0], tx });
   }
 
   #close(id: number): void {
@@ -216,7 +210,7 @@ export class Ferry implements Passenger {
 
   #awaitHere(view: number, tx: string): void {
     try {
-      this.#command({ c: "await_tx", view, tx });
+      this.#seat.command({ c: "await_tx", view, tx });
     } catch (error) {
       this.told({ t: "table", view, what: "seen", tx, code: error instanceof TidewireError ? error.code : "internal" });
     }
@@ -224,7 +218,7 @@ export class Ferry implements Passenger {
 
   #leave(view: number): void {
     this.#served.delete(view);
-    this.#command({ c: "close_table", view });
+    this.#seat.command({ c: "close_table", view });
   }
 
   #flush(): void {
@@ -234,7 +228,7 @@ export class Ferry implements Passenger {
       const served = this.#served.get(view);
       if (served === undefined) continue;
       try {
-        const ask = (c: string) => this.#command({ c, view }) as string[];
+        const ask = (c: string) => this.#seat.command({ c, view }) as string[];
         this.#tell(served, list, { rows: () => ask("table_rows"), key: () => ask("table_key") });
       } catch (error) {
         // The core crashed, and has no rows any more.
@@ -266,14 +260,6 @@ export class Ferry implements Passenger {
 
   #find(to: string | undefined, id: number): [view: number, served: Served] | undefined {
     return [...this.#served].find(([, served]) => served.to === to && served.id === id);
-  }
-
-  #command(command: Command): unknown {
-    let answer: unknown;
-    this.#seat.command(command, (given) => {
-      answer = given;
-    });
-    return answer;
   }
 }
 

@@ -32,6 +32,19 @@ export interface ReadyTables {
   notifications<R extends TableRow = Record<string, unknown>>(user: Ids, options?: ReadyOptions<R>): Table<R>;
 }
 
+/** What a client with live tables has beside the chat. */
+export interface LiveTables {
+  /**
+   * Opens a live table: its rows now, and every change of them. Throws a {@link TidewireError} at
+   * once for what can't be asked: `bad_filter`, with the place `at` in the filter's text,
+   * `bad_column`, `bad_order`, `bad_limit`, `too_many_subscriptions`. What only the server knows,
+   * such as whether the table exists and this user may read it, becomes the state `failed`.
+   */
+  readonly table: OpenTable;
+  /** Ready-made tables. */
+  readonly tables: ReadyTables;
+}
+
 /** A question that the core has ready. */
 export interface ReadyQuery {
   readonly table: string;

@@ -1,11 +1,16 @@
-import type { TableUpdate, WireChange } from "../driver.ts";
+import type { TableUpdate, WireChange } from "../core.ts";
 import { callable, settings, text, wrong } from "../given.ts";
 import type { Scheduler } from "../store.ts";
 import { report } from "../store.ts";
 import type { Listener, Store } from "../types.ts";
 import { TidewireError } from "../types.ts";
-import type { Look } from "./ferry.ts";
 import type { TableChange, TableEventName, TableRow, TableState, TableStatus } from "./types.ts";
+
+/** A table's rows as they are now, each a text, and the names of its key's columns. */
+export interface Look {
+  readonly rows: () => readonly string[];
+  readonly key: () => readonly string[];
+}
 
 /** What a table asks of what serves it. */
 export interface TableHost {

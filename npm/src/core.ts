@@ -1,0 +1,101 @@
+// The core's vocabulary: the commands that it takes and the events that it emits. Only types and
+// names: whatever is written in terms of the core needs no driver for it.
+import type { Row, Signal, User } from "./types.ts";
+
+/** A command by the core's name and its arguments. */
+export type Command = { readonly c: string; readonly [member: string]: unknown };
+
+/** An op that the core has checked and given an id: the command that sends it. */
+export type Draft = Command & { readonly c: "send"; readonly id: string; readonly channel: string };
+
+/** What the names of dialogs' channels begin with. */
+export const CHANNEL = "dialog:";
+
+/** The channel of a dialog. */
+export const channelOf = (dialog: string): string => CHANNEL + dialog;
+
+/** One change of a dialog's rows. Rows lack `offset`, `code` and `retryAt` where there is none. */
+export type RowChange =
+  | { readonly t: "reset"; readonly rows: readonly WireRow[] }
+  | { readonly t: "insert" | "update"; readonly index: number; readonly row: WireRow }
+  | { readonly t: "append"; readonly index: number; readonly text: string }
+  | { readonly t: "remove"; readonly index: number };
+
+/** A row as the core writes it. */
+export type WireRow = Omit<Row, "offset" | "code" | "retryAt"> & {
+  readonly offset?: number;
+  readonly code?: string;
+  readonly retryAt?: number;
+};
+
+/** What the core tells the application. */
+export type CoreEvent =
+  | {
+      readonly t: "status";
+      readonly state: string;
+      readonly attempt: number;
+      readonly retry_in_ms?: number;
+      readonly cause?: string;
+      readonly message?: string;
+      readonly waiting: number;
+    }
+  | { readonly t: "user"; readonly user: User }
+  | {
+      readonly t: "op";
+      readonly id: string;
+      readonly channel: string;
+      readonly state: "queued" | "sending" | "acked" | "failed" | "discarded";
+      readonly offset?: number;
+      readonly code?: string;
+      readonly message?: string;
+    }
+  | {
+      readonly t: "channel";
+      readonly channel: string;
+      readonly state: "syncing" | "live" | "waiting" | "reset" | "failed";
+      readonly reason?: string;
+      readonly missed?: number;
+      readonly retry_in_ms?: number;
+      readonly code?: string;
+      readonly message?: string;
+    }
+  | {
+      readonly t: "signal";
+      readonly channel: string;
+      readonly kind: string;
+      readonly key?: string;
+      readonly body: Signal["body"];
+      readonly by: User;
+    }
+  | { readonly t: "received"; readonly event: unknown }
+  | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[] }
+  | TableEvent
+  | { readonly t: "storage"; readonly code?: string }
+  | { readonly t: "problem"; readonly code: string; readonly message: string };
+
+/** What the core tells of a view of a table. */
+export type TableEvent = { readonly t: "table"; readonly view: number } & TableUpdate;
+
+/**
+ * What may happen to a view: its state changed, all of its rows are new, some of them changed, or a
+ * transaction that was waited for has arrived.
+ */
+export type TableUpdate =
+  | {
+      readonly what: "state";
+      readonly state: "loading" | "live" | "stale" | "failed";
+      readonly code?: string;
+      readonly message?: string;
+      readonly at?: number;
+    }
+  | { readonly what: "rows" }
+  | { readonly what: "changes"; readonly changes: readonly WireChange[]; readonly tx?: string; readonly at?: number }
+  | { readonly what: "seen"; readonly tx: string; readonly code?: string };
+
+/** One row's change. */
+export interface WireChange {
+  readonly event: "insert" | "update" | "delete";
+  readonly new: Readonly<Record<string, unknown>> | null;
+  readonly old: Readonly<Record<string, unknown>> | null;
+  readonly why: "commit" | "moved_in" | "moved_out" | "resync";
+}

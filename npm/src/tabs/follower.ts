@@ -1,0 +1,108 @@
+import type { Command, Draft } from "../core.ts";
+import { channelOf } from "../core.ts";
+import type { Driver } from "../driver.ts";
+import type { Report } from "../types.ts";
+import type { Message } from "./messages.ts";
+import type { Role, Tab } from "./tab.ts";
+
+/** A tab without the core: tells the leader what it wants, and hears the core's events from it. */
+export class Follower implements Role {
+  readonly driver: Driver;
+  readonly #tab: Tab;
+  /** Dialogs whose rows this leader has told: changes of others would lack their beginning. */
+  readonly #told = new Set<string>();
+  /** The core's report, as the leader told it last. */
+  #report: Report | undefined;
+
+  constructor(driver: Driver, tab: Tab) {
+    this.driver = driver;
+    this.#tab = tab;
+  }
+
+  send(draft: Draft): void {
+    this.#tell([draft]);
+  }
+
+  decide(command: Command, likely: boolean): boolean {
+    if (likely) {
+      this.#tab.pending.decide(command);
+      this.#tell([command]);
+    }
+    return likely;
+  }
+
+  run(command: Command): void {
+    // The core here checks it, and forgets it soon.
+    this.driver.command(command);
+    this.#tell([command]);
+  }
+
+  open(dialog: string): void {
+    this.driver.command({ c: "open_dialog", dialog });
+    this.#tell([], [dialog]);
+  }
+
+  close(dialog: string): void {
+    this.driver.command({ c: "close_dialog", dialog });
+    this.#told.delete(dialog);
+    this.changed();
+  }
+
+  connect(): void {
+    this.#tell([{ c: "connect" }]);
+  }
+
+  changed(): void {
+    this.#tell([]);
+  }
+
+  listen(): void {
+    this.changed();
+  }
+
+  /** As the leader told it last; asking brings the next. */
+  explain(): Report {
+    const explain = { c: "explain" };
+    this.#tell([explain]);
+    return this.#report ?? (this.driver.command(explain) as Report);
+  }
+
+  leave(): void {
+    this.#told.clear();
+    this.#report = undefined;
+  }
+
+  /** There is a leader that knows nothing of this tab. */
+  follow(): void {
+    this.#told.clear();
+    this.#tell(this.#tab.pending.commands, this.#tab.state().dialogs);
+  }
+
+  /** The leader tells what its core emitted. */
+  hear({ list, to, report }: Extract<Message, { t: "told" }>): void {
+    this.#report = report ?? this.#report;
+    for (const event of list) {
+      if (event.t === "dialog") {
+        if (to !== undefined) this.#told.add(event.dialog);
+        else if (!this.#told.has(event.dialog)) continue;
+      }
+      this.#tab.apply(event);
+    }
+  }
+
+  /** The leader is silent, so nobody knows whether what is shown is still so: that must be seen. */
+  doubt(): void {
+    const { connect, dialogs } = this.#tab.state();
+    const waiting = this.#tab.pending.size;
+    if (connect) {
+      this.#tab.apply({ t: "status", state: "reconnecting", attempt: 0, cause: "leader_silent", waiting });
+    }
+    for (const dialog of dialogs) this.#tab.apply({ t: "channel", channel: channelOf(dialog), state: "syncing" });
+  }
+
+  #tell(run: readonly Command[], lacks: readonly string[] | null = null): void {
+    const { membership } = this.#tab;
+    membership.post({ t: "tab", term: membership.election.term, tab: this.#tab.state(), run, lacks });
+    membership.feed({ i: "told" });
+  }
+}

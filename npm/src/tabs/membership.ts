@@ -1,0 +1,146 @@
+import { monotonic } from "../driver.ts";
+import type { Election, Input, Output } from "./election.ts";
+import { OUT, step } from "./election.ts";
+import type { Message, Said } from "./messages.ts";
+import { nameOf } from "./messages.ts";
+
+/** What the election leaves to the tab. */
+export interface MembershipHost extends Readonly<Record<Exclude<Output, Browser>, () => void>> {
+  /** Whether ops of this tab wait for a leader. */
+  pending(): boolean;
+  hear(message: Message): void;
+  /** Says goodbye; see {@link Output} for the others. */
+  leave(): void;
+  /** This tab can't take part. */
+  failed(error: unknown): void;
+}
+
+/** What is carried out by the browser alone. */
+type Browser = "enter" | "queue" | "steal" | "ask";
+
+/**
+ * A tab's part in the election: carries out what `election.ts` decides, with two Web Locks, a
+ * BroadcastChannel and one timer.
+ *
+ * Every tab holds a lock of its own, so that the leader hears of its end however it ends, and
+ * requests the leader's lock, so that the browser names the next leader.
+ */
+export class Membership {
+  readonly #name: string;
+  readonly #host: MembershipHost;
+  readonly #outputs: { readonly [O in Output]: () => void };
+  #election = OUT;
+  /** This tab's name among the others. */
+  id = "";
+  #channel: BroadcastChannel | undefined;
+  /** Ends all that was requested of the browser; locks are held until `#left` resolves. */
+  #leaving = new AbortController();
+  #left: Promise<unknown> | undefined;
+  #requests = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the timer fires; `null` if none runs. */
+  #armed: number | null = null;
+
+  constructor(scope: string | null, host: MembershipHost) {
+    this.#name = nameOf(scope);
+    this.#host = host;
+    this.#outputs = {
+      ...host,
+      enter: () => this.#enter(),
+      queue: () => this.#request({ signal: this.#leaving.signal }),
+      steal: () => this.#request({ steal: true }),
+      ask: () => this.post({ t: "ask" }),
+      leave: () => {
+        this.post({ t: "bye" });
+        this.#channel?.close();
+        this.#channel = undefined;
+        host.leave();
+        // Last of all, so that the next leader finds what this one wrote.
+        this.#leaving.abort();
+      },
+    };
+  }
+
+  /** The election as this tab sees it. */
+  get election(): Election {
+    return this.#election;
+  }
+
+  /** Something happened: takes the step and carries out all that follows. */
+  feed(input: Input): void {
+    const at = { now: monotonic(), pending: this.#host.pending(), luck: Math.random() };
+    const [next, outputs] = step(this.#election, input, at);
+    this.#election = next;
+    this.#arm(next.timer, at.now);
+    for (const output of outputs) this.#outputs[output]();
+  }
+
+  /** Says something to all other tabs. */
+  post(said: Said): void {
+    this.#channel?.postMessage({ from: this.id, ...said });
+  }
+
+  /** Calls `gone` when a tab has ended, however it ended; aborting what it returns stops that. */
+  watch(tab: string, gone: () => void): AbortController {
+    const watching = new AbortController();
+    this.#lock(tab, { signal: watching.signal }, gone).catch(() => {});
+    return watching;
+  }
+
+  #lock(name: string, options: LockOptions, granted: () => unknown): Promise<unknown> {
+    return navigator.locks.request(`${this.#name}/${name}`, options, granted);
+  }
+
+  #enter(): void {
+    this.id = crypto.randomUUID();
+    this.#leaving = new AbortController();
+    const { signal } = this.#leaving;
+    const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    this.#left = left;
+    // Held before the first message, and for as long as this tab takes part.
+    const granted = () => {
+      if (signal.aborted) return;
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }: MessageEvent<Message>) => this.#host.hear(data);
+      this.feed({ i: "entered" });
+      return left;
+    };
+    this.#lock(this.id, {}, granted).catch(this.#host.failed);
+  }
+
+  #request(options: LockOptions): void {
+    this.#requests += 1;
+    const turn = this.#requests;
+    const { signal } = this.#leaving;
+    const left = this.#left;
+    const granted = () => {
+      if (signal.aborted) return;
+      this.feed({ i: "granted", turn, steal: options.steal === true });
+      return left;
+    };
+    // It fails when the lock is stolen, or when this tab leaves the queue.
+    this.#lock("leader", options, granted).catch(() => this.feed({ i: "stolen", turn }));
+  }
+
+  #arm(timer: number | null, now: number): void {
+    if (timer === this.#armed) return;
+    clearTimeout(this.#timer);
+    this.#armed = timer;
+    if (timer === null) return;
+    this.#timer = setTimeout(() => {
+      this.#armed = null;
+      this.feed({ i: "timer" });
+    }, timer - now);
+  }
+}
+
+/** Whether the browser has what tabs need, and lets this page use it. */
+export async function canShare(): Promise<boolean> {
+  try {
+    new BroadcastChannel("tidewire").close();
+    await navigator.locks.query();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,101 @@
+// The import rules of the package's sources: no circles, and no import that runs upwards. Imports
+// of types count, because a type says as much about who knows whom as a value.
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const src = fileURLToPath(new URL("../src", import.meta.url));
+
+/** The layers, the lowest first. A file imports files of lower layers, and of its own. */
+const LAYERS = [
+  ["vocabulary", /^(link|types|core|storage|lifecycle|tables\/types)\.ts$/],
+  ["parts", /^(address|given|glue\.d|http|indexeddb|json|kept|later|options|resolvers|socket|store|token|wasm)\.ts$/],
+  ["driver", /^driver\.ts$/],
+  ["tabs", /^tabs\/(election|follower|leader|membership|messages|passenger|pending|tab|tabs)\.ts$/],
+  ["what a client has", /^(conversation|dialog|own|tables|tables\/(ferry|patch|ready|table|where))\.ts$/],
+  ["client", /^(client|index)\.ts$/],
+  ["widget", /^widget\/[a-z]+\.ts$/],
+];
+
+/** What may not be imported although its layer would allow it. */
+const APART = [
+  // A page with a chat alone loads nothing of the tables, and the other way round.
+  [/^(conversation|dialog)\.ts$/, /^(tables\.ts|tables\/)/],
+  [/^(tables\.ts|tables\/)/, /^(conversation|dialog)\.ts$/],
+  // The election is pure, and the passengers and messages are known to both ends.
+  [/^tabs\/election\.ts$/, /./],
+  [/^tabs\/(messages|passenger)\.ts$/, /^(tabs\/|driver\.ts)/],
+  // The roles know their tab, and neither each other nor what composes them.
+  [/^tabs\/(leader|follower|pending|membership)\.ts$/, /^tabs\/(leader|follower|tabs)\.ts$/],
+];
+
+/** Every source file with the files that it imports, types included. */
+async function graph() {
+  const entries = await readdir(src, { recursive: true });
+  const files = entries.map((name) => name.replaceAll("\\", "/")).filter((name) => name.endsWith(".ts"));
+  const imports = new Map();
+  for (const file of files.sort()) {
+    const text = await readFile(join(src, file), "utf8");
+    const found = text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"(\.[^"]+)"/g);
+    imports.set(file, [...new Set([...found].map(([, path]) => join(dirname(file), path).replaceAll("\\", "/")))]);
+  }
+  return imports;
+}
+
+/** A circle of files of which each imports the next, if there is one. */
+function circleIn(imports) {
+  const done = new Set();
+  const visit = (file, path) => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return undefined;
+    for (const next of imports.get(file) ?? []) {
+      const circle = visit(next, [...path, file]);
+      if (circle !== undefined) return circle;
+    }
+    done.add(file);
+    return undefined;
+  };
+  for (const file of imports.keys()) {
+    const circle = visit(file, []);
+    if (circle !== undefined) return circle;
+  }
+  return undefined;
+}
+
+test("every import is of a file that is there", async () => {
+  const imports = await graph();
+  assert.ok(imports.get("client.ts").includes("tables.ts"), "an import made while running is found too");
+  for (const [file, list] of imports) {
+    for (const path of list) assert.ok(imports.has(path), `${file} imports ${path}`);
+  }
+});
+
+test("no files import each other in a circle, types included", async () => {
+  const circle = circleIn(await graph());
+  assert.equal(circle?.join(" → "), undefined);
+  const planted = new Map([
+    ["a", ["b"]],
+    ["b", ["c"]],
+    ["c", ["b"]],
+  ]);
+  assert.deepEqual(circleIn(planted), ["b", "c", "b"]);
+});
+
+test("each file is in one layer, and no import runs upwards", async () => {
+  const imports = await graph();
+  const layerOf = (file) => {
+    const layers = LAYERS.flatMap(([, files], place) => (files.test(file) ? place : []));
+    assert.equal(layers.length, 1, `${file} is in ${layers.length} layers`);
+    return layers[0];
+  };
+  for (const [file, list] of imports) {
+    for (const path of list) {
+      const [own, other] = [layerOf(file), layerOf(path)];
+      assert.ok(other <= own, `${file} (${LAYERS[own][0]}) imports ${path} (${LAYERS[other][0]})`);
+      const apart = APART.find(([from, to]) => from.test(file) && to.test(path));
+      assert.equal(apart, undefined, `${file} must not import ${path}`);
+    }
+  }
+});
