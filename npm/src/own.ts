@@ -65,7 +65,8 @@ export class OwnConversation {
       }
       if (EXPIRED.includes(made.code) && why === "connect") why = "renew";
       else if (!made.retryable) throw made;
-      const wait = Math.max(pause * Math.random(), made.retryAfterMs ?? 0);
+      // Full jitter on top of the server's floor, as everywhere in the core: the floor is the same for all.
+      const wait = pause * Math.random() + (made.retryAfterMs ?? 0);
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }

@@ -62,6 +62,7 @@ pub mod event;
 pub mod io;
 mod journal;
 mod link;
+mod retry;
 mod rng;
 pub mod tables;
 pub mod time;

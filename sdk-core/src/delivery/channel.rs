@@ -2,6 +2,7 @@
 
 use super::keeping::Keeping;
 use crate::chat::Timeline;
+use crate::retry::{self, Retry};
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Want};
@@ -12,9 +13,8 @@ const REPAIRS: u8 = 3;
 const ANSWER_MS: u64 = 15_000;
 /// How many event ids are remembered to drop an event that comes twice under two offsets.
 const REMEMBERED: usize = 256;
-/// First ceiling of the delay before a refused subscription is tried again.
-const RETRY_BASE_MS: u64 = 1_000;
-const RETRY_CAP_MS: u64 = 30_000;
+/// When a refused subscription is tried again.
+const RETRY: Retry = Retry::new(1_000, 30_000);
 
 /// How a subscription stands at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,9 +148,9 @@ impl Channel {
 
     /// The server refused, for now.
     pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) -> Time {
-        let ceiling = (RETRY_BASE_MS << self.refusals.min(10)).min(RETRY_CAP_MS);
-        self.refusals += 1;
-        let (at, floor) = (now.after(rng.up_to(ceiling).max(floor_ms).max(1)), now.after(floor_ms.max(1)));
+        let floor_ms = floor_ms.clamp(1, retry::MOST_MS);
+        let (at, floor) = (now.after(RETRY.delay(self.refusals, floor_ms, rng)), now.after(floor_ms));
+        self.refusals = self.refusals.saturating_add(1);
         self.phase = Phase::Retry { at, floor };
         at
     }

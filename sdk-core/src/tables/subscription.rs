@@ -2,6 +2,7 @@
 
 use super::query::Question;
 use super::rows::{Moved, Rows, Shape};
+use crate::retry::Retry;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::json::{Object, Writer};
@@ -9,10 +10,10 @@ use crate::wire::{TableColumn, TableLink, TableOk, TablePage, TableRequest, Tabl
 
 /// How long an answer may take before it is asked for again, in ms. A snapshot may be great.
 const ANSWER_MS: u64 = 60_000;
-/// First ceiling of the pause after a refusal that may pass, in ms.
-const PAUSE_MS: u64 = 1_000;
-/// Highest ceiling.
+/// The longest pause of what is not asked for in a loop, in ms.
 const LONGEST_PAUSE_MS: u64 = 30_000;
+/// When a refused subscription is asked for again.
+const RETRY: Retry = Retry::new(1_000, LONGEST_PAUSE_MS);
 /// Repairs in a row that may bring nothing before the cursor is given up.
 const REPAIRS: u32 = 3;
 
@@ -308,9 +309,9 @@ impl Subscription {
 
     /// Refused, to be asked for again.
     pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
-        let ceiling = PAUSE_MS.saturating_mul(1 << self.refusals.min(5)).min(LONGEST_PAUSE_MS);
-        self.refusals += 1;
-        self.idle(now.after(floor_ms.saturating_add(rng.up_to(ceiling))));
+        let delay_ms = RETRY.delay(self.refusals, floor_ms, rng);
+        self.refusals = self.refusals.saturating_add(1);
+        self.idle(now.after(delay_ms));
     }
 
     /// Refused for good: what may not be read must not stay readable here.
