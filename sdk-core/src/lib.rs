@@ -59,6 +59,7 @@ pub mod config;
 mod delivery;
 pub mod error;
 pub mod event;
+mod ids;
 pub mod io;
 mod journal;
 mod link;

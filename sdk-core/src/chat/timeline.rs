@@ -1,6 +1,7 @@
 //! A dialog's timeline: committed rows in the order of their offsets, then what is not committed yet in the order it was written.
 
 use crate::event::{Change, Row, RowKind, RowState};
+use crate::ids::Ids;
 use crate::wire::json::Object;
 use crate::wire::json::Writer;
 use crate::wire::{EventFrame, Piece, RunText, UNREADABLE, User, UserKind, json};
@@ -11,9 +12,18 @@ const MAX_ROWS: usize = 2_000;
 const MAX_RUNS: usize = 262_144;
 /// Two times that a waiting row is tried again at, this close together, are the same to people.
 const SAME_MS: u64 = 500;
+/// Stands for the offset of a row that is not committed: behind all that are.
+const UNCOMMITTED: u64 = u64::MAX;
 
+/// A row is found by its id, and its place by its offset, with O(log n) comparisons. The offsets rise but for a moment: rows that were
+/// acknowledged in a new log stand behind those of the old one until it goes.
 pub(crate) struct Timeline {
-    rows: Vec<Row>,
+    #[expect(clippy::vec_box, reason = "a row that comes or goes moves what stands behind it: pointers")]
+    rows: Vec<Box<Row>>,
+    /// The rows' ids, with their offsets, and perhaps those of older rows that are gone.
+    ids: Ids,
+    /// How many answers are under way.
+    streaming: usize,
     /// What changed since the application was told.
     changes: Vec<Change>,
     me: Option<User>,
@@ -23,11 +33,16 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     pub(crate) fn new(me: Option<User>) -> Timeline {
-        Timeline { rows: Vec::new(), changes: Vec::new(), me, since: 0 }
+        Timeline { rows: Vec::new(), ids: Ids::default(), streaming: 0, changes: Vec::new(), me, since: 0 }
     }
 
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        self.rows.iter().map(|row| Row::clone(row)).collect()
+    }
+
+    /// The offset of the row with this id, if it is there and committed.
+    pub(crate) fn committed(&self, id: &str) -> Option<u64> {
+        self.rows[self.find(id)?].offset
     }
 
     /// What changed since the last call.
@@ -38,7 +53,7 @@ impl Timeline {
     /// Says the whole list again, in place of the changes so far.
     pub(crate) fn announce(&mut self) {
         self.changes.clear();
-        self.changes.push(Change::Reset(self.rows.clone()));
+        self.changes.push(Change::Reset(self.rows()));
     }
 
     /// The server said who this is.
@@ -48,7 +63,7 @@ impl Timeline {
         }
         self.me = Some(me.clone());
         for index in 0..self.rows.len() {
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.own = row.offset.is_none() || row.by.id == me.id;
             if row.offset.is_none() {
                 row.by = me.clone();
@@ -59,7 +74,10 @@ impl Timeline {
 
     /// Forgets every committed row; what waits to be sent stays.
     pub(crate) fn reset(&mut self) {
-        self.rows.retain(|row| row.offset.is_none() && row.kind == RowKind::Message);
+        self.rows.retain(|row| row.offset.is_none());
+        self.streaming = 0;
+        self.ids.clear();
+        self.rows.iter().for_each(|row| self.ids.set(&row.id, UNCOMMITTED));
         self.announce();
     }
 
@@ -89,7 +107,7 @@ impl Timeline {
         if let Some(index) = self.find(id)
             && self.rows[index].offset.is_none()
         {
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.state = state;
             row.code = code.map(str::to_owned);
             row.retry_at = None;
@@ -101,8 +119,7 @@ impl Timeline {
     /// besides the connection, in the order of the rows.
     pub(crate) fn hold<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
         let mut waits = waits.peekable();
-        let first = self.rows.iter().rposition(|row| row.offset.is_some()).map_or(0, |at| at + 1);
-        for index in first..self.rows.len() {
+        for index in self.position(UNCOMMITTED)..self.rows.len() {
             let row = &self.rows[index];
             let wait = waits.next_if(|(id, ..)| *id == row.id);
             if !matches!(row.state, RowState::Queued | RowState::Saving) {
@@ -111,7 +128,7 @@ impl Timeline {
             let (code, retry_at) = wait.map_or((None, None), |(_, code, at)| (Some(code), at));
             let moved = row.retry_at.unwrap_or(0).abs_diff(retry_at.unwrap_or(0)) > SAME_MS;
             if row.code.as_deref() != code || moved {
-                let mut row = row.clone();
+                let mut row = Row::clone(row);
                 row.code = code.map(str::to_owned);
                 row.retry_at = retry_at;
                 self.update(index, row);
@@ -135,16 +152,16 @@ impl Timeline {
             && self.rows[index].offset.is_none()
         {
             if offset <= self.since {
+                self.ids.remove(id);
                 return self.remove(index);
             }
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.offset = Some(offset);
             row.at = at;
             row.state = RowState::Sent;
             row.code = None;
             row.retry_at = None;
-            let behind = self.rows.iter().rposition(|row| row.offset.is_some()).map_or(0, |at| at + 1);
-            self.relocate(index, behind, row);
+            self.relocate(index, self.position(UNCOMMITTED), row);
         }
     }
 
@@ -153,6 +170,7 @@ impl Timeline {
         if let Some(index) = self.find(id)
             && self.rows[index].offset.is_none()
         {
+            self.ids.remove(id);
             self.remove(index);
         }
     }
@@ -180,7 +198,7 @@ impl Timeline {
         row.kind = RowKind::Unreadable;
         match self.find(&row.id) {
             Some(index) => {
-                let mut row = self.rows[index].clone();
+                let mut row = Row::clone(&self.rows[index]);
                 row.offset = Some(event.offset);
                 row.state = RowState::Sent;
                 self.relocate(index, self.position(event.offset), row);
@@ -191,7 +209,7 @@ impl Timeline {
 
     fn message(&mut self, event: &EventFrame) {
         if let Some(index) = self.find(&event.id) {
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.by = event.by.clone();
             row.at = event.at;
             row.offset = Some(event.offset);
@@ -240,9 +258,10 @@ impl Timeline {
 
     /// The texts so far of the answers under way, for the store: what [`read_runs`] reads.
     pub(crate) fn runs(&self) -> String {
-        let streaming = |row: &&Row| row.state == RowState::Streaming && !row.text.is_empty();
         let run = |row: &Row| Writer::object().str("run", &row.id).str("text", &row.text).end();
-        let runs: Vec<String> = self.rows.iter().filter(streaming).map(run).collect();
+        let rows = if self.streaming > 0 { self.rows.as_slice() } else { &[] };
+        let streaming = rows.iter().filter(|row| is_streaming(row) && !row.text.is_empty());
+        let runs: Vec<String> = streaming.map(|row| run(row)).collect();
         let runs = json::array(runs.iter().map(String::as_str));
         if runs.len() <= MAX_RUNS { runs } else { String::from("[]") }
     }
@@ -279,7 +298,7 @@ impl Timeline {
                 self.appended(index, added);
             }
             None => {
-                let mut row = self.rows[index].clone();
+                let mut row = Row::clone(&self.rows[index]);
                 row.text.clone_from(&run.text);
                 self.update(index, row);
             }
@@ -289,15 +308,15 @@ impl Timeline {
     // The list and its changes.
 
     fn find(&self, id: &str) -> Option<usize> {
-        self.rows.iter().rposition(|row| row.id == id)
+        let at = self.position(self.ids.get(id)?);
+        let is = |index: &usize| self.rows.get(*index).is_some_and(|row| row.id == id);
+        // What waits is acknowledged in its order, so it is the first there, too. What stands before is of an older log.
+        (at..self.rows.len()).find(is).or_else(|| (0..at).find(is))
     }
 
-    /// Where a committed row with this offset belongs: behind all with a lower one.
+    /// Where a row with this offset belongs: behind all with a lower one.
     fn position(&self, offset: u64) -> usize {
-        self.rows
-            .iter()
-            .rposition(|row| row.offset.is_some_and(|other| other < offset))
-            .map_or(0, |at| at + 1)
+        self.rows.partition_point(|row| offset_of(row) < offset)
     }
 
     fn place(&mut self, row: Row) {
@@ -318,19 +337,24 @@ impl Timeline {
     }
 
     fn insert(&mut self, index: usize, row: Row) {
-        self.rows.insert(index, row.clone());
+        self.ids.set(&row.id, offset_of(&row));
+        self.streaming += usize::from(is_streaming(&row));
+        self.rows.insert(index, Box::new(row.clone()));
         self.changes.push(Change::Insert { index, row });
     }
 
     fn update(&mut self, index: usize, row: Row) {
-        if self.rows[index] != row {
-            self.rows[index] = row.clone();
+        if *self.rows[index] != row {
+            self.ids.set(&row.id, offset_of(&row));
+            self.streaming += usize::from(is_streaming(&row));
+            self.streaming -= usize::from(is_streaming(&self.rows[index]));
+            *self.rows[index] = row.clone();
             self.changes.push(Change::Update { index, row });
         }
     }
 
     fn remove(&mut self, index: usize) {
-        self.rows.remove(index);
+        self.streaming -= usize::from(is_streaming(&self.rows.remove(index)));
         self.changes.push(Change::Remove { index });
     }
 
@@ -347,8 +371,17 @@ impl Timeline {
     fn trim(&mut self) {
         while self.rows.len() > MAX_ROWS && self.rows[0].offset.is_some() {
             self.remove(0);
+            self.ids.forget_before(offset_of(&self.rows[0]), MAX_ROWS);
         }
     }
+}
+
+fn offset_of(row: &Row) -> u64 {
+    row.offset.unwrap_or(UNCOMMITTED)
+}
+
+fn is_streaming(row: &Row) -> bool {
+    row.state == RowState::Streaming
 }
 
 /// The row of an answer at its event.

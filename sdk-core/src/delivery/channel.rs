@@ -2,6 +2,7 @@
 
 use super::keeping::Keeping;
 use crate::chat::Timeline;
+use crate::ids::Ids;
 use crate::retry::{self, Retry};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -11,8 +12,8 @@ use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Wa
 const REPAIRS: u8 = 3;
 /// How long the server may take to answer `sub` or `next`.
 const ANSWER_MS: u64 = 15_000;
-/// How many event ids are remembered to drop an event that comes twice under two offsets.
-const REMEMBERED: usize = 256;
+/// Over how many events their ids are remembered, to drop an event that comes twice under two offsets.
+const REMEMBERED: u64 = 256;
 /// When a refused subscription is tried again.
 const RETRY: Retry = Retry::new(1_000, 30_000);
 
@@ -68,7 +69,8 @@ pub(crate) struct Channel {
     raw_holders: u32,
     /// Who follows the events was told of those up to here before the cursor was set anew for the rows.
     told: Option<Cursor>,
-    seen: Vec<String>,
+    /// The ids of the last events, with their offsets.
+    seen: Ids,
     repairs: u8,
     refusals: u32,
     /// The last repairs brought nothing: say so with the next reset.
@@ -88,7 +90,7 @@ impl Channel {
             row_holders: of_rows,
             raw_holders: 1 - of_rows,
             told: None,
-            seen: Vec::new(),
+            seen: Ids::default(),
             repairs: 0,
             refusals: 0,
             gave_up: false,
@@ -371,13 +373,12 @@ impl Channel {
             cursor.offset = event.offset;
         }
         self.repairs = 0;
-        if self.seen.contains(&event.id) {
+        let oldest = event.offset.saturating_sub(REMEMBERED);
+        if self.seen.get(&event.id).is_some_and(|offset| offset >= oldest) {
             return false;
         }
-        if self.seen.len() == REMEMBERED {
-            self.seen.remove(0);
-        }
-        self.seen.push(event.id.clone());
+        self.seen.set(&event.id, event.offset);
+        self.seen.forget_before(oldest, REMEMBERED as usize);
         true
     }
 }
