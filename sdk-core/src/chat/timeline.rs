@@ -422,3 +422,159 @@ fn member(body: &str, name: &str) -> String {
 fn text(body: &str, name: &str) -> Option<String> {
     Some(member(body, name)).filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn user(id: u64) -> User {
+        User { id: id.to_string(), name: String::new(), kind: UserKind::User }
+    }
+
+    fn event(kind: &str, id: &str, offset: u64, body: String) -> EventFrame {
+        let (by, at) = (user(offset % 3), offset);
+        let (ch, raw) = (String::from("dialog:demo"), String::new());
+        EventFrame { ch, offset, id: id.to_owned(), kind: kind.to_owned(), at, by, body, raw }
+    }
+
+    fn apply(rows: &mut Vec<Row>, change: Change) {
+        match change {
+            Change::Reset(all) => *rows = all,
+            Change::Insert { index, row } => rows.insert(index, row),
+            Change::Update { index, row } => rows[index] = row,
+            Change::Append { index, text } => rows[index].text.push_str(&text),
+            Change::Remove { index } => drop(rows.remove(index)),
+        }
+    }
+
+    /// A walk through everything that can happen to a timeline, events and acknowledgements of another log included.
+    struct Walk {
+        rng: Rng,
+        timeline: Timeline,
+        next: u64,
+        offset: u64,
+        /// Ids that were ever used: of ops, and of answers.
+        ops: Vec<String>,
+        runs: Vec<String>,
+    }
+
+    impl Walk {
+        fn pick(&mut self, ids: fn(&Walk) -> &Vec<String>) -> String {
+            let most = (ids(self).len() as u64).saturating_sub(1);
+            // Mostly a recent one.
+            let back =
+                if self.rng.up_to(9) == 0 { self.rng.up_to(most) } else { self.rng.up_to(most.min(5)) };
+            ids(self).get((most - back) as usize).cloned().unwrap_or_default()
+        }
+
+        fn id(&mut self) -> String {
+            self.next += 1;
+            // In their order as ids of version 7 are, or not.
+            let first = if self.rng.up_to(3) == 0 { self.rng.next() } else { self.next };
+            let mut id = String::new();
+            crate::wire::json::push_integer(&mut id, first % 100_000 + 100_000);
+            id.push('-');
+            crate::wire::json::push_integer(&mut id, self.next);
+            id
+        }
+
+        fn step(&mut self) {
+            let run_body = |run: &str| Writer::object().str("run", run).str("text", "said").end();
+            match self.rng.up_to(20) {
+                0..=4 => {
+                    let id = self.id();
+                    self.ops.push(id.clone());
+                    self.offset += 1;
+                    self.timeline.apply(&event("message", &id, self.offset, String::from(r#"{"text":"x"}"#)));
+                }
+                5..=7 => {
+                    let id = self.id();
+                    self.ops.push(id.clone());
+                    self.timeline.write(&id, r#"{"text":"mine"}"#, 1, RowState::Queued, None);
+                }
+                8..=10 => {
+                    let (id, kind) = (self.pick(|walk| &walk.ops), ["message", UNREADABLE]);
+                    let kind = kind[usize::from(self.rng.up_to(5) == 0)];
+                    self.offset += 1;
+                    self.timeline.apply(&event(kind, &id, self.offset, String::from(r#"{"text":"x"}"#)));
+                }
+                11 | 12 => {
+                    let (id, ahead) = (self.pick(|walk| &walk.ops), self.rng.up_to(3));
+                    // Of a log that begins anew, now and then.
+                    let offset = if self.rng.up_to(9) == 0 { ahead } else { self.offset + ahead };
+                    self.timeline.commit(&id, offset, 2);
+                }
+                13 => {
+                    let id = self.pick(|walk| &walk.ops);
+                    self.timeline.discard(&id);
+                }
+                14 => {
+                    let run = self.id();
+                    self.runs.push(run.clone());
+                    self.offset += 1;
+                    self.timeline.apply(&event("answer.start", &run, self.offset, run_body(&run)));
+                }
+                15 => {
+                    let run = self.pick(|walk| &walk.runs);
+                    self.offset += 1;
+                    let id = self.id();
+                    self.timeline.apply(&event("answer.end", &id, self.offset, run_body(&run)));
+                }
+                16 | 17 => {
+                    let (run, at) = (self.pick(|walk| &walk.runs), self.rng.up_to(20));
+                    let ch = String::new();
+                    self.timeline.piece(&Piece { ch, run: run.clone(), at, text: String::from("piece ") });
+                    self.timeline.snapshot(&RunText { run, text: String::from("piece of a snapshot") });
+                }
+                18 => self.timeline.signed_in(&user(self.offset % 3)),
+                19 if self.rng.up_to(20) == 0 => {
+                    self.offset = self.rng.up_to(self.offset);
+                    self.timeline.begins_after(self.offset);
+                }
+                _ => {
+                    let id = self.pick(|walk| &walk.ops);
+                    self.timeline.mark(&id, RowState::Failed, Some("code"));
+                    self.timeline.hold([(id.as_str(), "blocked", None)].into_iter());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_changes_make_the_new_rows_of_the_old_and_every_row_is_found_where_it_is() {
+        for seed in 0..40 {
+            let (rng, timeline) = (Rng::new([seed; 32]), Timeline::new(None));
+            let mut walk = Walk { rng, timeline, next: 0, offset: 0, ops: vec![], runs: vec![] };
+            let mut rows = Vec::new();
+            for step in 0..400 {
+                walk.step();
+                walk.timeline.take_changes().into_iter().for_each(|change| apply(&mut rows, change));
+                let timeline = &walk.timeline;
+                assert!(rows == timeline.rows(), "seed {seed}, step {step}");
+                for (index, row) in rows.iter().enumerate() {
+                    assert_eq!(timeline.find(&row.id), Some(index), "seed {seed}, step {step}");
+                }
+                assert_eq!(timeline.streaming, rows.iter().filter(|row| is_streaming(row)).count());
+                assert!(rows.is_sorted_by_key(|row| row.offset.is_none()), "what waits stands behind");
+                let gone =
+                    walk.ops.iter().chain(&walk.runs).filter(|id| rows.iter().all(|row| row.id != **id));
+                assert!(gone.into_iter().all(|id| timeline.find(id).is_none()));
+            }
+            assert!(rows.len() > 20, "{}", rows.len());
+        }
+    }
+
+    #[test]
+    fn one_row_more_is_one_change_however_many_there_are() {
+        let mut timeline = Timeline::new(None);
+        for offset in 1..=5_000 {
+            let (id, body) = (offset.to_string(), String::from(r#"{"text":"x"}"#));
+            timeline.apply(&event("message", &id, offset, body));
+            let expected = if offset as usize > MAX_ROWS { 2 } else { 1 };
+            assert_eq!(timeline.take_changes().len(), expected, "and one less at the limit");
+            assert_eq!(timeline.committed(&id), Some(offset));
+        }
+        assert_eq!((timeline.rows.len(), timeline.committed("3000")), (MAX_ROWS, None));
+    }
+}
