@@ -150,6 +150,12 @@ pub(crate) const PANEL: &[Planted] = &[
         "self.ceiling(failures).max(rng.up_to(1))",
     ),
     bug(
+        "a pause that the server asks for takes the place of the jitter",
+        RETRY,
+        "floor_ms.min(MOST_MS) + rng.up_to(self.ceiling(failures))",
+        "floor_ms.min(MOST_MS).max(rng.up_to(self.ceiling(failures)))",
+    ),
+    bug(
         "a goaway is followed at once",
         BACKOFF,
         "now.after(rng.up_to(spread_ms))",
