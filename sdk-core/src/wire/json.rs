@@ -381,7 +381,7 @@ impl Scan<'_> {
         loop {
             // Nearly all of a message is this.
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += rest.iter().take_while(|byte| !matches!(byte, 0..=0x1f | b'"' | b'\\')).count();
+            self.at += rest.iter().take_while(|byte| !must_be_escaped(**byte)).count();
             match self.next() {
                 b'"' => return Ok(()),
                 b'\\' => match self.next() {
@@ -580,29 +580,30 @@ pub fn string(text: &str) -> String {
 
 fn push_string(out: &mut String, text: &str) {
     out.push('"');
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let short = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..=0x1f => "",
-            _ => continue,
-        };
-        out.push_str(part(text, plain, at));
-        plain = at + 1;
-        if short.is_empty() {
-            out.push_str("\\u00");
-            out.push(if byte < 0x10 { '0' } else { '1' });
-            out.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
-        } else {
-            out.push_str(short);
+    let mut rest = text;
+    loop {
+        let plain = rest.bytes().take_while(|byte| !must_be_escaped(*byte)).count();
+        out.push_str(part(rest, 0, plain));
+        let Some(byte) = rest.bytes().nth(plain) else { break };
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            _ => {
+                out.push_str(if byte < 0x10 { "\\u000" } else { "\\u001" });
+                out.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+            }
         }
+        rest = part(rest, plain + 1, rest.len());
     }
-    out.push_str(part(text, plain, text.len()));
     out.push('"');
+}
+
+/// Whether a byte can't stand in a string as it is (RFC 8259, section 7).
+fn must_be_escaped(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\')
 }
 
 /// Writes an integer as a number, or in quotes beyond 2^53.
