@@ -111,7 +111,13 @@ export class Conversation {
   apply(event: Extract<CoreEvent, { t: "dialog" | "channel" }>): void {
     const state = this.#state;
     if (event.t === "dialog") {
-      this.#show(event.changes.reduce(applyChange, [...this.#rows]));
+      // Only these may end the answer under way or begin one; else all rows would be looked at for each message.
+      const ofAnswers = event.changes.some((change) =>
+        "row" in change
+          ? change.row.kind === "answer"
+          : change.t === "reset" || (change.t === "remove" && state.run !== null),
+      );
+      this.#show(event.changes.reduce(applyChange, [...this.#rows]), ofAnswers);
       return;
     }
     const { code = "internal", message = code, reason, retry_in_ms: pause } = event;
@@ -165,11 +171,12 @@ export class Conversation {
     this.#set(EMPTY);
   }
 
-  #show(rows: readonly Row[]): void {
+  #show(rows: readonly Row[], ofAnswers = false): void {
     this.#rows = rows;
     for (const id of [...this.#own.keys()]) if (rows.some((row) => row.id === id)) this.#own.delete(id);
     const shown = this.#own.size === 0 ? rows : [...rows, ...[...this.#own.values()].map((own) => own.row)];
-    const run = rows.findLast((row) => row.kind === "answer" && row.state === "streaming")?.id ?? null;
+    const streaming = (row: Row) => row.kind === "answer" && row.state === "streaming";
+    const run = ofAnswers ? (rows.findLast(streaming)?.id ?? null) : this.#state.run;
     if (shown !== this.#state.rows) this.#set({ ...this.#state, rows: shown, run });
   }
 

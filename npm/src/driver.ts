@@ -17,7 +17,7 @@ type Effect =
   | { readonly t: "close"; readonly conn: number; readonly code: number }
   | { readonly t: "token"; readonly ask: number; readonly renew: boolean }
   | { readonly t: "store"; readonly store: number; readonly change: StoreChange }
-  | { readonly t: "wait"; readonly until?: number; readonly why: string };
+  | { readonly t: "wait"; readonly until?: number };
 
 type Input =
   | Hint

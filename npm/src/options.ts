@@ -68,7 +68,8 @@ export function optionsOf(given: ClientOptions): ClientOptions {
     CODE,
   );
   if (options.url === undefined) wrong("createClient: url", "an address such as https://chat.example.com", undefined, CODE);
-  return options;
+  // What is not kept need not be handed over.
+  return options.storage === "memory" ? { ...options, config: { ...options.config, cached_events: 0 } } : options;
 }
 
 /**

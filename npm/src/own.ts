@@ -9,6 +9,8 @@ const TIMEOUT = 15_000;
 /** First pause between attempts, and the longest, ms. */
 const PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
+/** Longest floor of the server's that counts, ms. */
+const LONGEST_FLOOR = 3_600_000;
 /** A token that is refused so may have been good when it was fetched. */
 const EXPIRED = ["token_expired", "unauthorized"];
 
@@ -65,7 +67,9 @@ export class OwnConversation {
       }
       if (EXPIRED.includes(made.code) && why === "connect") why = "renew";
       else if (!made.retryable) throw made;
-      const wait = Math.max(pause * Math.random(), made.retryAfterMs ?? 0);
+      // Full jitter on top of the server's floor, as everywhere in the core: the floor is the same for all.
+      const floor = Math.min(Math.max(made.retryAfterMs ?? 0, 0), LONGEST_FLOOR);
+      const wait = floor + pause * Math.random();
       await new Promise((resolve) => setTimeout(resolve, wait));
     }
   }

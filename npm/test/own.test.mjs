@@ -70,6 +70,21 @@ test("what fails for now is asked again", async () => {
   assert.equal(await make().id(), "made-3");
 });
 
+test("a server's pause is waited for, and a random one on top of it, so that not all come back at once", async (t) => {
+  online.open();
+  t.mock.method(Math, "random", () => 0.5);
+  const pauses = [];
+  const timer = globalThis.setTimeout;
+  t.mock.method(globalThis, "setTimeout", (run, pause) => {
+    pauses.push(pause);
+    return timer(run, 0);
+  });
+  const busy = (pause) => new TidewireError("rate_limited", "wait", true, undefined, pause);
+  answers = [new TypeError("Failed to fetch"), busy(60_000), busy(Number.MAX_VALUE), busy(-1), [201]];
+  await make().id();
+  assert.deepEqual(pauses, [500, 61_000, 3_602_000, 4000]);
+});
+
 test("a token that was good when it was fetched is fetched again, once; what else is refused is for good", async () => {
   online.open();
   answers = [[401, "token_expired"], [201]];

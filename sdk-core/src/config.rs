@@ -30,7 +30,8 @@ pub struct Config {
     pub batch_ms: u64,
     /// So many ops never wait for others. Default 10.
     pub batch_ops: usize,
-    /// How many events of a channel are kept in the store for the next start. Default 200.
+    /// How many events of a channel are kept in the store for the next start. Default 200; with 0 the store is given neither events nor
+    /// cursors, which is right where it keeps nothing.
     pub cached_events: u64,
     /// How long a table's rows may be, in bytes, to be kept in the store for the next start. Default 256 KiB.
     pub cached_table_bytes: usize,

@@ -28,10 +28,7 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
             client.close_dialog(now, &given.str("dialog")?);
             done()
         }
-        "rows" => {
-            let rows: Vec<String> = client.rows(&given.str("dialog")?).iter().map(row).collect();
-            Writer::object().array("ok", rows.iter().map(String::as_str)).end()
-        }
+        "rows" => Writer::object().each("ok", &client.rows(&given.str("dialog")?), row).end(),
         "subscribe" => subscribed(client.subscribe(now, &given.str("channel")?)),
         "unsubscribe" => {
             client.unsubscribe(now, &given.str("channel")?);

@@ -20,6 +20,8 @@ static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_all
 
 /// Most outputs in one answer of [`Core::poll`]: what is left waits for the next call, so that no text grows without bound.
 const MOST_OUTPUTS: usize = 256;
+/// What most answers of [`Core::poll`] fit into, so that a text that grows is seldom moved.
+const ANSWER_BYTES: usize = 2_048;
 
 /// One client. Times are ms: `mono` of a monotonic clock, `wall` since the Unix epoch.
 #[wasm_bindgen]
@@ -61,19 +63,15 @@ impl Core {
     /// What to do next: an array of outputs in their order. If it does not end in a `wait`, call again at once.
     pub fn poll(&self, mono: f64, wall: f64) -> String {
         let mut client = self.client.borrow_mut();
-        let mut list = String::from("[");
+        let mut list = Writer::list(ANSWER_BYTES);
         for _ in 0..MOST_OUTPUTS {
             let output = client.poll(now(mono, wall));
-            if list.len() > 1 {
-                list.push(',');
-            }
-            list.push_str(&output::encode(&output));
+            list = output::encode(list, &output);
             if matches!(output, Output::Wait { .. }) {
                 break;
             }
         }
-        list.push(']');
-        list
+        list.end_list()
     }
 }
 

@@ -4,66 +4,58 @@ use crate::tables;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, StoreChange};
 
-/// One output.
-pub(crate) fn encode(output: &Output) -> String {
+/// Writes an output as the next element of a list.
+pub(crate) fn encode(writer: Writer, output: &Output) -> Writer {
+    let frame = |t: &str| writer.begin().str("t", t);
     match output {
         Output::Open { conn, transport } => {
-            Writer::frame("open").u64("conn", conn.0).str("transport", transport.as_str())
+            frame("open").u64("conn", conn.0).str("transport", transport.as_str())
         }
-        Output::Transmit { conn, message } => {
-            Writer::frame("transmit").u64("conn", conn.0).str("text", &message.0)
-        }
-        Output::Close { conn, code } => {
-            Writer::frame("close").u64("conn", conn.0).u64("code", u64::from(*code))
-        }
-        Output::FetchToken { ask, renew } => Writer::frame("token").u64("ask", ask.0).bool("renew", *renew),
+        Output::Transmit { conn, message } => frame("transmit").u64("conn", conn.0).str("text", &message.0),
+        Output::Close { conn, code } => frame("close").u64("conn", conn.0).u64("code", u64::from(*code)),
+        Output::FetchToken { ask, renew } => frame("token").u64("ask", ask.0).bool("renew", *renew),
         Output::Store { store, change: what } => {
-            Writer::frame("store").u64("store", store.0).raw("change", &change(what))
+            frame("store").u64("store", store.0).with("change", |writer| change(writer, what))
         }
-        Output::Event(told) => event(told),
-        Output::Wait { until, why } => {
-            Writer::frame("wait").opt_u64("until", until.map(|until| until.0)).str("why", why)
-        }
+        Output::Event(told) => event(frame, told),
+        Output::Wait { until, .. } => frame("wait").opt_u64("until", until.map(|until| until.0)),
     }
-    .end()
+    .close()
 }
 
-fn change(change: &StoreChange) -> String {
+fn change(writer: Writer, change: &StoreChange) -> Writer {
+    let frame = |t: &str| writer.begin().str("t", t);
     match change {
-        StoreChange::PutOp { id, record } => Writer::frame("put_op").str("id", id).str("record", &record.0),
-        StoreChange::DeleteOp { id } => Writer::frame("delete_op").str("id", id),
-        StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
-            let events: Vec<String> = events
-                .iter()
-                .map(|(offset, text)| Writer::object().u64("offset", *offset).str("text", &text.0).end())
-                .collect();
-            Writer::frame("put_events")
-                .str("channel", channel)
-                .str("epoch", epoch)
-                .u64("cursor", *cursor)
-                .array("events", events.iter().map(String::as_str))
-                .str("runs", &runs.0)
-                .u64("trim_below", *trim_below)
-        }
-        StoreChange::ClearChannel { channel } => Writer::frame("clear_channel").str("channel", channel),
-        StoreChange::PutProfile { record } => Writer::frame("put_profile").str("record", &record.0),
-        of_tables => tables::change(of_tables).unwrap_or_else(|| Writer::frame("unknown")),
+        StoreChange::PutOp { id, record } => frame("put_op").str("id", id).str("record", &record.0),
+        StoreChange::DeleteOp { id } => frame("delete_op").str("id", id),
+        StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => frame("put_events")
+            .str("channel", channel)
+            .str("epoch", epoch)
+            .u64("cursor", *cursor)
+            .each("events", events, |writer, (offset, text)| {
+                writer.begin().u64("offset", *offset).str("text", &text.0).close()
+            })
+            .str("runs", &runs.0)
+            .u64("trim_below", *trim_below),
+        StoreChange::ClearChannel { channel } => frame("clear_channel").str("channel", channel),
+        StoreChange::PutProfile { record } => frame("put_profile").str("record", &record.0),
+        of_tables => tables::change(frame, of_tables),
     }
-    .end()
+    .close()
 }
 
-fn event(event: &Event) -> Writer {
+fn event(frame: impl FnOnce(&str) -> Writer, event: &Event) -> Writer {
     match event {
-        Event::Status(status) => Writer::frame("status")
+        Event::Status(status) => frame("status")
             .str("state", status.state.as_str())
             .u64("attempt", u64::from(status.attempt))
             .opt_u64("retry_in_ms", status.retry_in_ms)
             .opt_str("cause", status.cause.as_deref())
             .opt_str("message", status.message.as_deref())
             .u64("waiting", u64::from(status.waiting)),
-        Event::User(user) => Writer::frame("user").raw("user", &user.encode()),
+        Event::User(user) => frame("user").raw("user", &user.encode()),
         Event::Op { id, channel, state } => {
-            let told = Writer::frame("op").str("id", id).str("channel", channel);
+            let told = frame("op").str("id", id).str("channel", channel);
             match state {
                 OpState::Queued => told.str("state", "queued"),
                 OpState::Sending => told.str("state", "sending"),
@@ -72,9 +64,9 @@ fn event(event: &Event) -> Writer {
                 OpState::Discarded => told.str("state", "discarded"),
             }
         }
-        Event::Stored { id } => Writer::frame("stored").str("id", id),
+        Event::Stored { id } => frame("stored").str("id", id),
         Event::Channel { channel, state } => {
-            let told = Writer::frame("channel").str("channel", channel);
+            let told = frame("channel").str("channel", channel);
             match state {
                 ChannelState::Syncing => told.str("state", "syncing"),
                 ChannelState::Live => told.str("state", "live"),
@@ -89,31 +81,28 @@ fn event(event: &Event) -> Writer {
                 ChannelState::Failed { code, message } => failed(told, code, message),
             }
         }
-        Event::Signal { signal, by } => Writer::frame("signal")
+        Event::Signal { signal, by } => frame("signal")
             .str("channel", &signal.ch)
             .str("kind", &signal.kind)
             .opt_str("key", signal.key.as_deref())
             .raw("body", &signal.body)
             .raw("by", &by.encode()),
-        Event::Received(frame) => {
+        Event::Received(event) => {
             let built;
-            let text = if frame.raw.is_empty() {
-                built = frame.encode();
+            let text = if event.raw.is_empty() {
+                built = event.encode();
                 &built
             } else {
-                &frame.raw
+                &event.raw
             };
-            Writer::frame("received").raw("event", text)
+            frame("received").raw("event", text)
         }
         Event::Dialog { dialog, changes } => {
-            let changes: Vec<String> = changes.iter().map(row_change).collect();
-            Writer::frame("dialog").str("dialog", dialog).array("changes", changes.iter().map(String::as_str))
+            frame("dialog").str("dialog", dialog).each("changes", changes, row_change)
         }
-        Event::Table { view, update } => tables::event(*view, update),
-        Event::Storage { code } => Writer::frame("storage").opt_str("code", *code),
-        Event::Problem { code, message } => {
-            Writer::frame("problem").str("code", code).str("message", message)
-        }
+        Event::Table { view, update } => tables::event(frame("table"), *view, update),
+        Event::Storage { code } => frame("storage").opt_str("code", *code),
+        Event::Problem { code, message } => frame("problem").str("code", code).str("message", message),
     }
 }
 
@@ -121,29 +110,26 @@ fn failed(told: Writer, code: &str, message: &str) -> Writer {
     told.str("state", "failed").str("code", code).str("message", message)
 }
 
-fn row_change(change: &Change) -> String {
+fn row_change(writer: Writer, change: &Change) -> Writer {
+    let frame = |t: &str| writer.begin().str("t", t);
     match change {
-        Change::Reset(rows) => {
-            let rows: Vec<String> = rows.iter().map(row).collect();
-            Writer::frame("reset").array("rows", rows.iter().map(String::as_str))
-        }
+        Change::Reset(rows) => frame("reset").each("rows", rows, row),
         Change::Insert { index, row: new } => {
-            Writer::frame("insert").u64("index", *index as u64).raw("row", &row(new))
+            frame("insert").u64("index", *index as u64).with("row", |writer| row(writer, new))
         }
         Change::Update { index, row: new } => {
-            Writer::frame("update").u64("index", *index as u64).raw("row", &row(new))
+            frame("update").u64("index", *index as u64).with("row", |writer| row(writer, new))
         }
-        Change::Append { index, text } => {
-            Writer::frame("append").u64("index", *index as u64).str("text", text)
-        }
-        Change::Remove { index } => Writer::frame("remove").u64("index", *index as u64),
+        Change::Append { index, text } => frame("append").u64("index", *index as u64).str("text", text),
+        Change::Remove { index } => frame("remove").u64("index", *index as u64),
     }
-    .end()
+    .close()
 }
 
 /// One row of a dialog.
-pub(crate) fn row(row: &Row) -> String {
-    Writer::object()
+pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
+    writer
+        .begin()
         .str("id", &row.id)
         .str("kind", row.kind.as_str())
         .raw("by", &row.by.encode())
@@ -154,20 +140,20 @@ pub(crate) fn row(row: &Row) -> String {
         .str("state", row.state.as_str())
         .opt_str("code", row.code.as_deref())
         .opt_u64("retryAt", row.retry_at)
-        .end()
+        .close()
 }
 
 /// What happened lately, and the counters.
 pub(crate) fn report(report: &Report) -> String {
-    let entry = |entry: &Entry| {
-        Writer::object()
+    let entry = |writer: Writer, entry: &Entry| {
+        writer
+            .begin()
             .u64("at", entry.at)
             .str("what", entry.what)
             .str("about", &entry.about)
             .u64("number", entry.number)
-            .end()
+            .close()
     };
-    let entries: Vec<String> = report.entries.iter().map(entry).collect();
     let counters = Writer::object()
         .u64("reconnects", report.counters.reconnects)
         .u64("resent", report.counters.resent)
@@ -178,5 +164,5 @@ pub(crate) fn report(report: &Report) -> String {
         .u64("waiting", report.counters.waiting)
         .u64("roundTripMs", report.counters.round_trip_ms)
         .end();
-    Writer::object().array("entries", entries.iter().map(String::as_str)).raw("counters", &counters).end()
+    Writer::object().each("entries", &report.entries, entry).raw("counters", &counters).end()
 }

@@ -125,18 +125,16 @@ fn refused(error: TableError) -> String {
 }
 
 /// What is told of a view.
-pub(crate) fn event(view: u32, update: &TableUpdate) -> Writer {
-    let told = Writer::frame("table").u64("view", view.into());
+pub(crate) fn event(frame: Writer, view: u32, update: &TableUpdate) -> Writer {
+    let told = frame.u64("view", view.into());
     match update {
         TableUpdate::State(known) => state(told.str("what", "state"), known),
         TableUpdate::Rows => told.str("what", "rows"),
-        TableUpdate::Changes { changes, tx, at } => {
-            let changes: Vec<String> = changes.iter().map(change_of_row).collect();
-            told.str("what", "changes")
-                .array("changes", changes.iter().map(String::as_str))
-                .opt_str("tx", tx.as_deref())
-                .opt_u64("at", *at)
-        }
+        TableUpdate::Changes { changes, tx, at } => told
+            .str("what", "changes")
+            .each("changes", changes, change_of_row)
+            .opt_str("tx", tx.as_deref())
+            .opt_u64("at", *at),
         TableUpdate::Seen { tx, code } => {
             told.str("what", "seen").str("tx", tx).opt_str("code", code.as_deref())
         }
@@ -153,22 +151,23 @@ fn state(writer: Writer, state: &TableState) -> Writer {
     }
 }
 
-fn change_of_row(change: &RowChange) -> String {
-    Writer::object()
+fn change_of_row(writer: Writer, change: &RowChange) -> Writer {
+    writer
+        .begin()
         .str("event", change.event.as_str())
         .raw("new", change.new.as_deref().unwrap_or("null"))
         .raw("old", change.old.as_deref().unwrap_or("null"))
         .str("why", change.why.as_str())
-        .end()
+        .close()
 }
 
 /// A change of what is kept of tables.
-pub(crate) fn change(change: &StoreChange) -> Option<Writer> {
+pub(crate) fn change(frame: impl FnOnce(&str) -> Writer, change: &StoreChange) -> Writer {
     match change {
         StoreChange::PutTable { name, record } => {
-            Some(Writer::frame("put_table").str("name", name).str("record", &record.0))
+            frame("put_table").str("name", name).str("record", &record.0)
         }
-        StoreChange::ClearTable { name } => Some(Writer::frame("clear_table").str("name", name)),
-        _ => None,
+        StoreChange::ClearTable { name } => frame("clear_table").str("name", name),
+        _ => frame("unknown"),
     }
 }

@@ -19,10 +19,10 @@ pub(crate) fn run(_client: &mut Client, _name: &str, _given: &Object<'_>, _now: 
     None
 }
 
-pub(crate) fn event(_view: u32, _update: &TableUpdate) -> Writer {
-    Writer::frame("table")
+pub(crate) fn event(frame: Writer, _view: u32, _update: &TableUpdate) -> Writer {
+    frame
 }
 
-pub(crate) fn change(_change: &StoreChange) -> Option<Writer> {
-    None
+pub(crate) fn change(frame: impl FnOnce(&str) -> Writer, _change: &StoreChange) -> Writer {
+    frame("unknown")
 }

@@ -1,6 +1,6 @@
 //! `bench`: measures the real programs from the outside.
 
-use crate::{progress, tools};
+use crate::{build, progress, tools};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -8,6 +8,10 @@ use std::process::Command;
 const BENCHES: &[(&str, &str)] = &[
     ("commit", "group commit of the server against one write at a time, and the memory of server and client"),
     ("abuse", "one hostile address: memory, what ends it, and what honest clients notice"),
+    (
+        "client",
+        "what a received message costs the core in WebAssembly and a whole client, beside other libraries",
+    ),
     ("tables", "live tables: matching, resuming, sources, as ratios"),
 ];
 
@@ -26,6 +30,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     match name.as_str() {
         "tables" => tables(rest),
         "abuse" => abuse(rest),
+        "client" => client(rest),
         _ => commit(rest),
     }
 }
@@ -36,6 +41,14 @@ fn tables(rest: &[String]) -> Result<(), String> {
     progress::run("build the programs", build.args(["-p", "tidewire-bench", "-p", "tidewire-server"]))?;
     let mut command = Command::new(program("tidewire-bench-tables"));
     let status = command.args(rest).status().map_err(|error| format!("tidewire-bench-tables: {error}"))?;
+    // It has said what is wrong.
+    if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
+}
+
+fn client(rest: &[String]) -> Result<(), String> {
+    build::web()?;
+    let mut command = tools::node(&["bench/receive.mjs"]);
+    let status = command.args(rest).status().map_err(|error| format!("node: {error}"))?;
     // It has said what is wrong.
     if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
 }

@@ -32,6 +32,7 @@ cargo xtask COMMAND
   bench    measure the real programs; without a name it lists what there is
            commit          the server's group commit, and the memory of server and client, hostile peers included;
                            its flags and figures: `cargo xtask bench commit --help`
+           client          what a received message costs; --json as one JSON object
   fuzz     grow the corpora of the fuzz targets with libFuzzer, and say what it found
            TARGET...       only these; they are the folders of fuzz/corpus
            --seconds N     how long each; 60 if nothing is said

@@ -30,6 +30,7 @@ const SENDING: &str = "sdk-core/src/client/sending.rs";
 const STORE: &str = "sdk-core/src/client/store.rs";
 const CONNECTION: &str = "sdk-core/src/link/connection.rs";
 const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
+const RETRY: &str = "sdk-core/src/retry.rs";
 const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
 const CLIENT: &str = "sdk-core/src/client/mod.rs";
 const ANSWERS: &str = "server-core/src/dialog/run.rs";
@@ -145,9 +146,15 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug(
         "the backoff has no jitter",
-        BACKOFF,
-        "now.after(rng.up_to(ceiling).max(floor_ms))",
-        "now.after(ceiling.max(floor_ms).max(rng.up_to(1)))",
+        RETRY,
+        "rng.up_to(self.ceiling(failures))",
+        "self.ceiling(failures).max(rng.up_to(1))",
+    ),
+    bug(
+        "a pause that the server asks for takes the place of the jitter",
+        RETRY,
+        "floor_ms.min(MOST_MS) + rng.up_to(self.ceiling(failures))",
+        "floor_ms.min(MOST_MS).max(rng.up_to(self.ceiling(failures)))",
     ),
     bug(
         "a goaway is followed at once",

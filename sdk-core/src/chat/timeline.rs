@@ -1,6 +1,7 @@
 //! A dialog's timeline: committed rows in the order of their offsets, then what is not committed yet in the order it was written.
 
 use crate::event::{Change, Row, RowKind, RowState};
+use crate::ids::Ids;
 use crate::wire::json::Object;
 use crate::wire::json::Writer;
 use crate::wire::{EventFrame, Piece, RunText, UNREADABLE, User, UserKind, json};
@@ -11,9 +12,18 @@ const MAX_ROWS: usize = 2_000;
 const MAX_RUNS: usize = 262_144;
 /// Two times that a waiting row is tried again at, this close together, are the same to people.
 const SAME_MS: u64 = 500;
+/// Stands for the offset of a row that is not committed: behind all that are.
+const UNCOMMITTED: u64 = u64::MAX;
 
+/// A row is found by its id, and its place by its offset, with O(log n) comparisons. The offsets rise but for a moment: rows that were
+/// acknowledged in a new log stand behind those of the old one until it goes.
 pub(crate) struct Timeline {
-    rows: Vec<Row>,
+    #[expect(clippy::vec_box, reason = "a row that comes or goes moves what stands behind it: pointers")]
+    rows: Vec<Box<Row>>,
+    /// The rows' ids, with their offsets, and perhaps those of older rows that are gone.
+    ids: Ids,
+    /// How many answers are under way.
+    streaming: usize,
     /// What changed since the application was told.
     changes: Vec<Change>,
     me: Option<User>,
@@ -23,11 +33,16 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     pub(crate) fn new(me: Option<User>) -> Timeline {
-        Timeline { rows: Vec::new(), changes: Vec::new(), me, since: 0 }
+        Timeline { rows: Vec::new(), ids: Ids::default(), streaming: 0, changes: Vec::new(), me, since: 0 }
     }
 
-    pub(crate) fn rows(&self) -> &[Row] {
-        &self.rows
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        self.rows.iter().map(|row| Row::clone(row)).collect()
+    }
+
+    /// The offset of the row with this id, if it is there and committed.
+    pub(crate) fn committed(&self, id: &str) -> Option<u64> {
+        self.rows[self.find(id)?].offset
     }
 
     /// What changed since the last call.
@@ -38,7 +53,7 @@ impl Timeline {
     /// Says the whole list again, in place of the changes so far.
     pub(crate) fn announce(&mut self) {
         self.changes.clear();
-        self.changes.push(Change::Reset(self.rows.clone()));
+        self.changes.push(Change::Reset(self.rows()));
     }
 
     /// The server said who this is.
@@ -48,7 +63,7 @@ impl Timeline {
         }
         self.me = Some(me.clone());
         for index in 0..self.rows.len() {
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.own = row.offset.is_none() || row.by.id == me.id;
             if row.offset.is_none() {
                 row.by = me.clone();
@@ -59,7 +74,10 @@ impl Timeline {
 
     /// Forgets every committed row; what waits to be sent stays.
     pub(crate) fn reset(&mut self) {
-        self.rows.retain(|row| row.offset.is_none() && row.kind == RowKind::Message);
+        self.rows.retain(|row| row.offset.is_none());
+        self.streaming = 0;
+        self.ids.clear();
+        self.rows.iter().for_each(|row| self.ids.set(&row.id, UNCOMMITTED));
         self.announce();
     }
 
@@ -89,7 +107,7 @@ impl Timeline {
         if let Some(index) = self.find(id)
             && self.rows[index].offset.is_none()
         {
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.state = state;
             row.code = code.map(str::to_owned);
             row.retry_at = None;
@@ -101,8 +119,7 @@ impl Timeline {
     /// besides the connection, in the order of the rows.
     pub(crate) fn hold<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
         let mut waits = waits.peekable();
-        let first = self.rows.iter().rposition(|row| row.offset.is_some()).map_or(0, |at| at + 1);
-        for index in first..self.rows.len() {
+        for index in self.position(UNCOMMITTED)..self.rows.len() {
             let row = &self.rows[index];
             let wait = waits.next_if(|(id, ..)| *id == row.id);
             if !matches!(row.state, RowState::Queued | RowState::Saving) {
@@ -111,7 +128,7 @@ impl Timeline {
             let (code, retry_at) = wait.map_or((None, None), |(_, code, at)| (Some(code), at));
             let moved = row.retry_at.unwrap_or(0).abs_diff(retry_at.unwrap_or(0)) > SAME_MS;
             if row.code.as_deref() != code || moved {
-                let mut row = row.clone();
+                let mut row = Row::clone(row);
                 row.code = code.map(str::to_owned);
                 row.retry_at = retry_at;
                 self.update(index, row);
@@ -135,16 +152,16 @@ impl Timeline {
             && self.rows[index].offset.is_none()
         {
             if offset <= self.since {
+                self.ids.remove(id);
                 return self.remove(index);
             }
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.offset = Some(offset);
             row.at = at;
             row.state = RowState::Sent;
             row.code = None;
             row.retry_at = None;
-            let behind = self.rows.iter().rposition(|row| row.offset.is_some()).map_or(0, |at| at + 1);
-            self.relocate(index, behind, row);
+            self.relocate(index, self.position(UNCOMMITTED), row);
         }
     }
 
@@ -153,6 +170,7 @@ impl Timeline {
         if let Some(index) = self.find(id)
             && self.rows[index].offset.is_none()
         {
+            self.ids.remove(id);
             self.remove(index);
         }
     }
@@ -180,7 +198,7 @@ impl Timeline {
         row.kind = RowKind::Unreadable;
         match self.find(&row.id) {
             Some(index) => {
-                let mut row = self.rows[index].clone();
+                let mut row = Row::clone(&self.rows[index]);
                 row.offset = Some(event.offset);
                 row.state = RowState::Sent;
                 self.relocate(index, self.position(event.offset), row);
@@ -191,7 +209,7 @@ impl Timeline {
 
     fn message(&mut self, event: &EventFrame) {
         if let Some(index) = self.find(&event.id) {
-            let mut row = self.rows[index].clone();
+            let mut row = Row::clone(&self.rows[index]);
             row.by = event.by.clone();
             row.at = event.at;
             row.offset = Some(event.offset);
@@ -240,9 +258,10 @@ impl Timeline {
 
     /// The texts so far of the answers under way, for the store: what [`read_runs`] reads.
     pub(crate) fn runs(&self) -> String {
-        let streaming = |row: &&Row| row.state == RowState::Streaming && !row.text.is_empty();
         let run = |row: &Row| Writer::object().str("run", &row.id).str("text", &row.text).end();
-        let runs: Vec<String> = self.rows.iter().filter(streaming).map(run).collect();
+        let rows = if self.streaming > 0 { self.rows.as_slice() } else { &[] };
+        let streaming = rows.iter().filter(|row| is_streaming(row) && !row.text.is_empty());
+        let runs: Vec<String> = streaming.map(|row| run(row)).collect();
         let runs = json::array(runs.iter().map(String::as_str));
         if runs.len() <= MAX_RUNS { runs } else { String::from("[]") }
     }
@@ -279,7 +298,7 @@ impl Timeline {
                 self.appended(index, added);
             }
             None => {
-                let mut row = self.rows[index].clone();
+                let mut row = Row::clone(&self.rows[index]);
                 row.text.clone_from(&run.text);
                 self.update(index, row);
             }
@@ -289,15 +308,15 @@ impl Timeline {
     // The list and its changes.
 
     fn find(&self, id: &str) -> Option<usize> {
-        self.rows.iter().rposition(|row| row.id == id)
+        let at = self.position(self.ids.get(id)?);
+        let is = |index: &usize| self.rows.get(*index).is_some_and(|row| row.id == id);
+        // What waits is acknowledged in its order, so it is the first there, too. What stands before is of an older log.
+        (at..self.rows.len()).find(is).or_else(|| (0..at).find(is))
     }
 
-    /// Where a committed row with this offset belongs: behind all with a lower one.
+    /// Where a row with this offset belongs: behind all with a lower one.
     fn position(&self, offset: u64) -> usize {
-        self.rows
-            .iter()
-            .rposition(|row| row.offset.is_some_and(|other| other < offset))
-            .map_or(0, |at| at + 1)
+        self.rows.partition_point(|row| offset_of(row) < offset)
     }
 
     fn place(&mut self, row: Row) {
@@ -318,19 +337,24 @@ impl Timeline {
     }
 
     fn insert(&mut self, index: usize, row: Row) {
-        self.rows.insert(index, row.clone());
+        self.ids.set(&row.id, offset_of(&row));
+        self.streaming += usize::from(is_streaming(&row));
+        self.rows.insert(index, Box::new(row.clone()));
         self.changes.push(Change::Insert { index, row });
     }
 
     fn update(&mut self, index: usize, row: Row) {
-        if self.rows[index] != row {
-            self.rows[index] = row.clone();
+        if *self.rows[index] != row {
+            self.ids.set(&row.id, offset_of(&row));
+            self.streaming += usize::from(is_streaming(&row));
+            self.streaming -= usize::from(is_streaming(&self.rows[index]));
+            *self.rows[index] = row.clone();
             self.changes.push(Change::Update { index, row });
         }
     }
 
     fn remove(&mut self, index: usize) {
-        self.rows.remove(index);
+        self.streaming -= usize::from(is_streaming(&self.rows.remove(index)));
         self.changes.push(Change::Remove { index });
     }
 
@@ -347,8 +371,17 @@ impl Timeline {
     fn trim(&mut self) {
         while self.rows.len() > MAX_ROWS && self.rows[0].offset.is_some() {
             self.remove(0);
+            self.ids.forget_before(offset_of(&self.rows[0]), MAX_ROWS);
         }
     }
+}
+
+fn offset_of(row: &Row) -> u64 {
+    row.offset.unwrap_or(UNCOMMITTED)
+}
+
+fn is_streaming(row: &Row) -> bool {
+    row.state == RowState::Streaming
 }
 
 /// The row of an answer at its event.
@@ -388,4 +421,160 @@ fn member(body: &str, name: &str) -> String {
 /// A string member of a body that must be there and not empty.
 fn text(body: &str, name: &str) -> Option<String> {
     Some(member(body, name)).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    fn user(id: u64) -> User {
+        User { id: id.to_string(), name: String::new(), kind: UserKind::User }
+    }
+
+    fn event(kind: &str, id: &str, offset: u64, body: String) -> EventFrame {
+        let (by, at) = (user(offset % 3), offset);
+        let (ch, raw) = (String::from("dialog:demo"), String::new());
+        EventFrame { ch, offset, id: id.to_owned(), kind: kind.to_owned(), at, by, body, raw }
+    }
+
+    fn apply(rows: &mut Vec<Row>, change: Change) {
+        match change {
+            Change::Reset(all) => *rows = all,
+            Change::Insert { index, row } => rows.insert(index, row),
+            Change::Update { index, row } => rows[index] = row,
+            Change::Append { index, text } => rows[index].text.push_str(&text),
+            Change::Remove { index } => drop(rows.remove(index)),
+        }
+    }
+
+    /// A walk through everything that can happen to a timeline, events and acknowledgements of another log included.
+    struct Walk {
+        rng: Rng,
+        timeline: Timeline,
+        next: u64,
+        offset: u64,
+        /// Ids that were ever used: of ops, and of answers.
+        ops: Vec<String>,
+        runs: Vec<String>,
+    }
+
+    impl Walk {
+        fn pick(&mut self, ids: fn(&Walk) -> &Vec<String>) -> String {
+            let most = (ids(self).len() as u64).saturating_sub(1);
+            // Mostly a recent one.
+            let back =
+                if self.rng.up_to(9) == 0 { self.rng.up_to(most) } else { self.rng.up_to(most.min(5)) };
+            ids(self).get((most - back) as usize).cloned().unwrap_or_default()
+        }
+
+        fn id(&mut self) -> String {
+            self.next += 1;
+            // In their order as ids of version 7 are, or not.
+            let first = if self.rng.up_to(3) == 0 { self.rng.next() } else { self.next };
+            let mut id = String::new();
+            crate::wire::json::push_integer(&mut id, first % 100_000 + 100_000);
+            id.push('-');
+            crate::wire::json::push_integer(&mut id, self.next);
+            id
+        }
+
+        fn step(&mut self) {
+            let run_body = |run: &str| Writer::object().str("run", run).str("text", "said").end();
+            match self.rng.up_to(20) {
+                0..=4 => {
+                    let id = self.id();
+                    self.ops.push(id.clone());
+                    self.offset += 1;
+                    self.timeline.apply(&event("message", &id, self.offset, String::from(r#"{"text":"x"}"#)));
+                }
+                5..=7 => {
+                    let id = self.id();
+                    self.ops.push(id.clone());
+                    self.timeline.write(&id, r#"{"text":"mine"}"#, 1, RowState::Queued, None);
+                }
+                8..=10 => {
+                    let (id, kind) = (self.pick(|walk| &walk.ops), ["message", UNREADABLE]);
+                    let kind = kind[usize::from(self.rng.up_to(5) == 0)];
+                    self.offset += 1;
+                    self.timeline.apply(&event(kind, &id, self.offset, String::from(r#"{"text":"x"}"#)));
+                }
+                11 | 12 => {
+                    let (id, ahead) = (self.pick(|walk| &walk.ops), self.rng.up_to(3));
+                    // Of a log that begins anew, now and then.
+                    let offset = if self.rng.up_to(9) == 0 { ahead } else { self.offset + ahead };
+                    self.timeline.commit(&id, offset, 2);
+                }
+                13 => {
+                    let id = self.pick(|walk| &walk.ops);
+                    self.timeline.discard(&id);
+                }
+                14 => {
+                    let run = self.id();
+                    self.runs.push(run.clone());
+                    self.offset += 1;
+                    self.timeline.apply(&event("answer.start", &run, self.offset, run_body(&run)));
+                }
+                15 => {
+                    let run = self.pick(|walk| &walk.runs);
+                    self.offset += 1;
+                    let id = self.id();
+                    self.timeline.apply(&event("answer.end", &id, self.offset, run_body(&run)));
+                }
+                16 | 17 => {
+                    let (run, at) = (self.pick(|walk| &walk.runs), self.rng.up_to(20));
+                    let ch = String::new();
+                    self.timeline.piece(&Piece { ch, run: run.clone(), at, text: String::from("piece ") });
+                    self.timeline.snapshot(&RunText { run, text: String::from("piece of a snapshot") });
+                }
+                18 => self.timeline.signed_in(&user(self.offset % 3)),
+                19 if self.rng.up_to(20) == 0 => {
+                    self.offset = self.rng.up_to(self.offset);
+                    self.timeline.begins_after(self.offset);
+                }
+                _ => {
+                    let id = self.pick(|walk| &walk.ops);
+                    self.timeline.mark(&id, RowState::Failed, Some("code"));
+                    self.timeline.hold([(id.as_str(), "blocked", None)].into_iter());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_changes_make_the_new_rows_of_the_old_and_every_row_is_found_where_it_is() {
+        for seed in 0..40 {
+            let (rng, timeline) = (Rng::new([seed; 32]), Timeline::new(None));
+            let mut walk = Walk { rng, timeline, next: 0, offset: 0, ops: vec![], runs: vec![] };
+            let mut rows = Vec::new();
+            for step in 0..400 {
+                walk.step();
+                walk.timeline.take_changes().into_iter().for_each(|change| apply(&mut rows, change));
+                let timeline = &walk.timeline;
+                assert!(rows == timeline.rows(), "seed {seed}, step {step}");
+                for (index, row) in rows.iter().enumerate() {
+                    assert_eq!(timeline.find(&row.id), Some(index), "seed {seed}, step {step}");
+                }
+                assert_eq!(timeline.streaming, rows.iter().filter(|row| is_streaming(row)).count());
+                assert!(rows.is_sorted_by_key(|row| row.offset.is_none()), "what waits stands behind");
+                let gone =
+                    walk.ops.iter().chain(&walk.runs).filter(|id| rows.iter().all(|row| row.id != **id));
+                assert!(gone.into_iter().all(|id| timeline.find(id).is_none()));
+            }
+            assert!(rows.len() > 20, "{}", rows.len());
+        }
+    }
+
+    #[test]
+    fn one_row_more_is_one_change_however_many_there_are() {
+        let mut timeline = Timeline::new(None);
+        for offset in 1..=5_000 {
+            let (id, body) = (offset.to_string(), String::from(r#"{"text":"x"}"#));
+            timeline.apply(&event("message", &id, offset, body));
+            let expected = if offset as usize > MAX_ROWS { 2 } else { 1 };
+            assert_eq!(timeline.take_changes().len(), expected, "and one less at the limit");
+            assert_eq!(timeline.committed(&id), Some(offset));
+        }
+        assert_eq!((timeline.rows.len(), timeline.committed("3000")), (MAX_ROWS, None));
+    }
 }

@@ -77,7 +77,7 @@ impl Client {
             Some(EntryState::Sent { .. } | EntryState::Ready { .. }) => None,
             None => self
                 .timeline(&draft.channel)
-                .and_then(|timeline| timeline.rows().iter().find(|row| row.id == draft.id)?.offset)
+                .and_then(|timeline| timeline.committed(&draft.id))
                 .map(|offset| OpState::Acked { offset }),
         };
         match ended {

@@ -238,7 +238,9 @@ impl Client {
                 timeline.apply(&event);
                 kept.push((event.offset, Message(event.raw)));
             }
-            self.out.extend(told.map(|event| Output::Event(Event::Received(event))));
+            if let Some(event) = told {
+                self.out.push_back(Output::Event(Event::Received(event)));
+            }
         }
         if news || answered {
             self.keep(at, kept);

@@ -235,7 +235,7 @@ impl Client {
         let channel = self.channels.iter().find(|channel| channel.name == name);
         channel
             .and_then(|channel| channel.timeline.as_ref())
-            .map_or_else(Vec::new, |timeline| timeline.rows().to_vec())
+            .map_or_else(Vec::new, |timeline| timeline.rows())
     }
 
     /// Whom the server, now or in an earlier run, said this client is.

@@ -4,6 +4,7 @@ use super::{Client, MESSAGE_BYTES, context, row_state};
 use crate::delivery::{Delay, EntryState, Lane, Next, Wait};
 use crate::event::OpState;
 use crate::io::{ConnId, Message, Output, StoreChange};
+use crate::retry::Retry;
 use crate::time::{Now, Time};
 use crate::wire::json::array;
 use crate::wire::{ClientFrame, VERSION, codes};
@@ -15,9 +16,8 @@ const UNANSWERED_MS: u64 = 30_000;
 /// Window of unanswered ops until a server says otherwise, and at most.
 const INFLIGHT: u64 = 32;
 const INFLIGHT_BYTES: u64 = 262_144;
-/// First ceiling of the delay before an op that was refused for now is sent again.
-const RETRY_BASE_MS: u64 = 250;
-const RETRY_CAP_MS: u64 = 30_000;
+/// When an op that was refused for now is sent again.
+const RETRY: Retry = Retry::new(250, 30_000);
 
 impl Client {
     pub(super) fn hello(&mut self, now: Now, conn: ConnId) {
@@ -195,8 +195,7 @@ impl Client {
         // `blocked` is said after a look into the log. Another refusal may come before it, so it proves only that this sending
         // was not taken.
         entry.doubtful &= code != codes::BLOCKED && entry.tried > 1;
-        let ceiling = (RETRY_BASE_MS << entry.tried.min(10)).min(RETRY_CAP_MS);
-        let delay_ms = self.rng.up_to(ceiling).max(retry_after_ms.unwrap_or(0));
+        let delay_ms = RETRY.delay(entry.tried, retry_after_ms.unwrap_or(0), &mut self.rng);
         let delay = Delay { until: now.mono.after(delay_ms), code: code.to_owned() };
         entry.state = EntryState::Ready { delay: Some(delay) };
         let (channel, state) = (entry.channel.clone(), row_state(entry));

@@ -2,6 +2,8 @@
 
 use super::keeping::Keeping;
 use crate::chat::Timeline;
+use crate::ids::Ids;
+use crate::retry::{self, Retry};
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Want};
@@ -10,11 +12,10 @@ use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Wa
 const REPAIRS: u8 = 3;
 /// How long the server may take to answer `sub` or `next`.
 const ANSWER_MS: u64 = 15_000;
-/// How many event ids are remembered to drop an event that comes twice under two offsets.
-const REMEMBERED: usize = 256;
-/// First ceiling of the delay before a refused subscription is tried again.
-const RETRY_BASE_MS: u64 = 1_000;
-const RETRY_CAP_MS: u64 = 30_000;
+/// Over how many events their ids are remembered, to drop an event that comes twice under two offsets.
+const REMEMBERED: u64 = 256;
+/// When a refused subscription is tried again.
+const RETRY: Retry = Retry::new(1_000, 30_000);
 
 /// How a subscription stands at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,8 @@ pub(crate) struct Channel {
     raw_holders: u32,
     /// Who follows the events was told of those up to here before the cursor was set anew for the rows.
     told: Option<Cursor>,
-    seen: Vec<String>,
+    /// The ids of the last events, with their offsets.
+    seen: Ids,
     repairs: u8,
     refusals: u32,
     /// The last repairs brought nothing: say so with the next reset.
@@ -88,7 +90,7 @@ impl Channel {
             row_holders: of_rows,
             raw_holders: 1 - of_rows,
             told: None,
-            seen: Vec::new(),
+            seen: Ids::default(),
             repairs: 0,
             refusals: 0,
             gave_up: false,
@@ -148,9 +150,9 @@ impl Channel {
 
     /// The server refused, for now.
     pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) -> Time {
-        let ceiling = (RETRY_BASE_MS << self.refusals.min(10)).min(RETRY_CAP_MS);
-        self.refusals += 1;
-        let (at, floor) = (now.after(rng.up_to(ceiling).max(floor_ms).max(1)), now.after(floor_ms.max(1)));
+        let floor_ms = floor_ms.clamp(1, retry::MOST_MS);
+        let (at, floor) = (now.after(RETRY.delay(self.refusals, floor_ms, rng)), now.after(floor_ms));
+        self.refusals = self.refusals.saturating_add(1);
         self.phase = Phase::Retry { at, floor };
         at
     }
@@ -371,13 +373,12 @@ impl Channel {
             cursor.offset = event.offset;
         }
         self.repairs = 0;
-        if self.seen.contains(&event.id) {
+        let oldest = event.offset.saturating_sub(REMEMBERED);
+        if self.seen.get(&event.id).is_some_and(|offset| offset >= oldest) {
             return false;
         }
-        if self.seen.len() == REMEMBERED {
-            self.seen.remove(0);
-        }
-        self.seen.push(event.id.clone());
+        self.seen.set(&event.id, event.offset);
+        self.seen.forget_before(oldest, REMEMBERED as usize);
         true
     }
 }

@@ -62,7 +62,7 @@ impl Keeping {
         self.broken = true;
     }
 
-    /// The next change, unless one is under way.
+    /// The next change, unless one is under way, or no events are to be kept.
     pub(crate) fn next(
         &mut self,
         channel: &str,
@@ -70,7 +70,7 @@ impl Keeping {
         runs: impl FnOnce() -> String,
         most: u64,
     ) -> Option<StoreChange> {
-        let cursor = cursor.filter(|_| self.stale && self.waits.is_none())?;
+        let cursor = cursor.filter(|_| most > 0 && self.stale && self.waits.is_none())?;
         let channel = channel.to_owned();
         if self.broken {
             return Some(StoreChange::ClearChannel { channel });

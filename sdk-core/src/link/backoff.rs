@@ -1,5 +1,6 @@
 //! When to dial again.
 
+use crate::retry::Retry;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -9,11 +10,10 @@ const WINDOW_MS: u64 = 60_000;
 /// Never two dials closer than this.
 const SPACING_MS: u64 = 1_000;
 
-/// Full jitter ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015): a uniform delay below a ceiling that doubles with
-/// each failure. The ceiling's cap never takes the jitter away, which is what keeps a crowd from returning all at once.
+/// Counts the failures in a row for [`Retry`], and limits how often and how closely this client dials.
 pub(crate) struct Backoff {
-    base_ms: u64,
-    cap_ms: u64,
+    retry: Retry,
+    spacing_ms: u64,
     failures: u32,
     /// The last attempts, oldest first.
     dials: Vec<Time>,
@@ -21,7 +21,12 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(base_ms: u64, cap_ms: u64) -> Backoff {
-        Backoff { base_ms, cap_ms, failures: 0, dials: Vec::new() }
+        Backoff {
+            retry: Retry::new(base_ms, cap_ms),
+            spacing_ms: SPACING_MS.min(cap_ms),
+            failures: 0,
+            dials: Vec::new(),
+        }
     }
 
     /// Failures in a row.
@@ -44,9 +49,9 @@ impl Backoff {
 
     /// A failure: when to dial again, at least `floor_ms` from now.
     pub(crate) fn failed(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) -> Time {
-        let ceiling = self.base_ms.saturating_mul(1 << self.failures.min(20)).min(self.cap_ms);
+        let delay_ms = self.retry.delay(self.failures, floor_ms, rng);
         self.failures = self.failures.saturating_add(1);
-        self.allowed(now, now.after(rng.up_to(ceiling).max(floor_ms)))
+        self.allowed(now, now.after(delay_ms))
     }
 
     /// Not a failure: when to dial again within `spread_ms`, at random.
@@ -69,7 +74,7 @@ impl Backoff {
     fn allowed(&self, now: Time, wanted: Time) -> Time {
         let mut at = wanted;
         if let Some(last) = self.dials.last() {
-            at = at.max(last.after(SPACING_MS.min(self.cap_ms)));
+            at = at.max(last.after(self.spacing_ms));
         }
         if let Some(free) = self.full_until(now) {
             at = at.max(free);
@@ -87,27 +92,31 @@ mod tests {
     }
 
     #[test]
-    fn delays_fill_the_whole_range_below_a_doubling_ceiling() {
-        let mut rng = rng();
+    fn each_failure_in_a_row_doubles_the_range_until_a_session_was_useful() {
+        let greatest = |backoff: &Backoff, rng: &mut Rng| {
+            let delays =
+                (0..2_000).map(|_| Backoff { dials: Vec::new(), ..*backoff }.failed(Time(0), 0, rng));
+            delays.max().map(|at| at.0)
+        };
+        let (mut backoff, mut rng) = (Backoff::new(500, 30_000), rng());
         for failures in 0..8u32 {
             let ceiling = (500u64 << failures).min(30_000);
-            let mut greatest = 0;
-            let mut least = u64::MAX;
-            for _ in 0..2_000 {
-                let mut backoff = Backoff::new(500, 30_000);
-                backoff.failures = failures;
-                let delay = backoff.failed(Time(0), 0, &mut rng).0;
-                greatest = greatest.max(delay);
-                least = least.min(delay);
-            }
-            assert!(greatest <= ceiling && greatest > ceiling * 9 / 10, "{failures}: {greatest}");
-            assert!(least < ceiling / 10, "{failures}: {least}");
+            assert!(
+                greatest(&backoff, &mut rng).is_some_and(|most| most <= ceiling && most > ceiling * 9 / 10)
+            );
+            backoff.failed(Time(0), 0, &mut rng);
         }
+        backoff.settled();
+        assert!(greatest(&backoff, &mut rng) <= Some(500));
     }
 
     #[test]
-    fn a_floor_from_the_server_is_kept() {
-        assert!(Backoff::new(500, 30_000).failed(Time(0), 9_000, &mut rng()).0 >= 9_000);
+    fn a_floor_from_the_server_is_kept_and_spread() {
+        let (backoff, mut rng) = (Backoff::new(500, 30_000), rng());
+        let fresh = || Backoff { dials: Vec::new(), ..backoff };
+        let delays: Vec<u64> = (0..100).map(|_| fresh().failed(Time(0), 90_000, &mut rng).0).collect();
+        assert!(delays.iter().all(|delay| (90_000..=90_500).contains(delay)));
+        assert!(delays.iter().max() > delays.iter().min().map(|least| least + 400).as_ref());
     }
 
     #[test]

@@ -23,8 +23,7 @@ const USEFUL_MS: u64 = 10_000;
 const OFFLINE_DIAL_MS: u64 = 60_000;
 /// Over how long clients that all wake at once spread their dials.
 const WAKE_SPREAD_MS: u64 = 250;
-/// Hints of a server that go beyond these would leave the client offline for good.
-const MOST_RETRY_AFTER_MS: u64 = 3_600_000;
+/// A spread beyond this would leave the client offline for good.
 const MOST_SPREAD_MS: u64 = 600_000;
 /// A page that was hidden for less than this needs no probe.
 const HIDDEN_MS: u64 = 10_000;
@@ -321,7 +320,7 @@ impl Connection {
     /// The server said why it is about to close, or that a frame was wrong.
     pub(crate) fn refused(&mut self, cause: Cause, retry_after_ms: Option<u64>) {
         self.refusal = Some(cause);
-        self.retry_after_ms = retry_after_ms.unwrap_or(0).min(MOST_RETRY_AFTER_MS);
+        self.retry_after_ms = retry_after_ms.unwrap_or(0);
     }
 
     /// The transport is gone; `why` is what the driver knows about it.
@@ -358,14 +357,14 @@ impl Connection {
                 }
                 Err(error) if error.terminal => self.fail(Cause::new(&error.code, &error.message)),
                 Err(error) => {
-                    self.retry_after_ms = error.retry_after_ms.unwrap_or(0).min(MOST_RETRY_AFTER_MS);
+                    self.retry_after_ms = error.retry_after_ms.unwrap_or(0);
                     self.back_off(cx, Cause::new(&error.code, &error.message));
                 }
             }
             return;
         }
         let Some(conn) = self.online() else { return };
-        match self.credential.renewed(cx.now, ask, result) {
+        match self.credential.renewed(cx, ask, result) {
             Some(Ok(token)) => transmit(cx, conn, &ClientFrame::Auth { token }),
             Some(Err(error)) if error.terminal => {
                 self.drop_transports(cx, close::NORMAL);

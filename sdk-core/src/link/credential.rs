@@ -2,6 +2,8 @@
 
 use super::Context;
 use crate::io::{Output, TokenAsk, TokenError};
+use crate::retry::Retry;
+use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::wire::Secret;
 
@@ -9,7 +11,7 @@ use crate::wire::Secret;
 const SPARE_MS: u64 = 30_000;
 /// Between requests for a token while the provider has none and the connection still lives.
 const AGAIN_MS: u64 = 5_000;
-const MOST_AGAIN_MS: u64 = 3_600_000;
+const RETRY: Retry = Retry::new(AGAIN_MS, AGAIN_MS);
 
 /// The credential. `expires` is by the wall clock, known once a server has judged the token.
 struct Token {
@@ -145,7 +147,7 @@ impl Credential {
                 cx.out.push_back(Output::FetchToken { ask, renew: true });
                 self.renewal = Renewal::Asked { ask, until: self.patience(now) };
             }
-            Renewal::Asked { until, .. } if until <= now => self.put_off(now, 0),
+            Renewal::Asked { until, .. } if until <= now => self.put_off(now, 0, cx.rng),
             _ => {}
         }
     }
@@ -154,7 +156,7 @@ impl Credential {
     /// an error that is not terminal it is asked again.
     pub(super) fn renewed(
         &mut self,
-        now: Now,
+        cx: &mut Context<'_>,
         ask: TokenAsk,
         result: Result<String, TokenError>,
     ) -> Option<Result<Secret, TokenError>> {
@@ -169,7 +171,7 @@ impl Credential {
             }
             Err(error) => {
                 if !error.terminal {
-                    self.put_off(now.mono, error.retry_after_ms.unwrap_or(0));
+                    self.put_off(cx.now.mono, error.retry_after_ms.unwrap_or(0), cx.rng);
                 }
                 Err(error)
             }
@@ -180,7 +182,7 @@ impl Credential {
         matches!(self.renewal, Renewal::Asked { ask: current, .. } if current == ask)
     }
 
-    fn put_off(&mut self, now: Time, floor_ms: u64) {
-        self.renewal = Renewal::Due { at: now.after(AGAIN_MS.max(floor_ms.min(MOST_AGAIN_MS))) };
+    fn put_off(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
+        self.renewal = Renewal::Due { at: now.after(RETRY.delay(0, floor_ms.max(AGAIN_MS), rng)) };
     }
 }

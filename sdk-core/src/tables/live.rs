@@ -240,14 +240,18 @@ impl LiveTables for Tables {
         match TableFrame::decode(text)? {
             TableFrame::Ok(ok) => {
                 let sid = ok.sid.clone();
-                self.each(&TableAddress::Sid(sid), |subscription| subscription.ok(now, ok.clone()), now);
+                self.each(&TableAddress::Sid(sid), |subscription| subscription.ok(now, rng, ok.clone()), now);
             }
             TableFrame::Page { sid, page } => {
-                self.each(&TableAddress::Sid(sid), |subscription| subscription.page(now, page.clone()), now);
+                self.each(
+                    &TableAddress::Sid(sid),
+                    |subscription| subscription.page(now, rng, page.clone()),
+                    now,
+                );
             }
             TableFrame::Tx(tx) => {
                 let to = tx.to.clone();
-                self.each(&to, |subscription| subscription.tx(now, tx.clone()), now);
+                self.each(&to, |subscription| subscription.tx(now, rng, tx.clone()), now);
             }
             TableFrame::Mark { to, link } => {
                 self.each(&to, |subscription| subscription.mark(now, link.clone()), now);

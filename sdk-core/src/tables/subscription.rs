@@ -2,6 +2,7 @@
 
 use super::query::Question;
 use super::rows::{Moved, Rows, Shape};
+use crate::retry::Retry;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::json::{Object, Writer};
@@ -9,10 +10,8 @@ use crate::wire::{TableColumn, TableLink, TableOk, TablePage, TableRequest, Tabl
 
 /// How long an answer may take before it is asked for again, in ms. A snapshot may be great.
 const ANSWER_MS: u64 = 60_000;
-/// First ceiling of the pause after a refusal that may pass, in ms.
-const PAUSE_MS: u64 = 1_000;
-/// Highest ceiling.
-const LONGEST_PAUSE_MS: u64 = 30_000;
+/// When a refused subscription is asked for again.
+const RETRY: Retry = Retry::new(1_000, 30_000);
 /// Repairs in a row that may bring nothing before the cursor is given up.
 const REPAIRS: u32 = 3;
 
@@ -194,7 +193,7 @@ impl Subscription {
     }
 
     /// The subscription is on.
-    pub(crate) fn ok(&mut self, now: Time, ok: TableOk) -> Told {
+    pub(crate) fn ok(&mut self, now: Time, rng: &mut Rng, ok: TableOk) -> Told {
         if !matches!(self.phase, Phase::Asked { .. }) {
             return Told::Nothing;
         }
@@ -203,7 +202,7 @@ impl Subscription {
         self.pos = Some(ok.link.pos);
         if ok.resumed {
             if self.known.as_ref().is_none_or(|(known, _)| *known != shape) {
-                return self.start_over(now);
+                return self.start_over(now, rng);
             }
             self.cursor = ok.link.cursor.or(self.cursor.take());
             self.phase = Phase::Catching { until: now.after(ANSWER_MS) };
@@ -212,11 +211,11 @@ impl Subscription {
         self.steady = false;
         let until = now.after(ANSWER_MS);
         self.phase = Phase::Snapshot { shape, rows: Vec::new(), cursor: ok.link.cursor, until };
-        self.page(now, ok.page)
+        self.page(now, rng, ok.page)
     }
 
     /// Rows of the snapshot.
-    pub(crate) fn page(&mut self, now: Time, page: TablePage) -> Told {
+    pub(crate) fn page(&mut self, now: Time, rng: &mut Rng, page: TablePage) -> Told {
         let Phase::Snapshot { rows, until, .. } = &mut self.phase else { return Told::Nothing };
         rows.extend(page.rows);
         *until = now.after(ANSWER_MS);
@@ -226,7 +225,7 @@ impl Subscription {
         let until = now.after(ANSWER_MS);
         let phase = std::mem::replace(&mut self.phase, Phase::Catching { until });
         let Phase::Snapshot { shape, rows, cursor, .. } = phase else { return Told::Nothing };
-        let Ok(rows) = Rows::read(&shape, rows) else { return self.start_over(now) };
+        let Ok(rows) = Rows::read(&shape, rows) else { return self.start_over(now, rng) };
         self.cursor = cursor;
         let changes = self
             .known
@@ -240,19 +239,19 @@ impl Subscription {
     }
 
     /// Transactions, all of them or none.
-    pub(crate) fn tx(&mut self, now: Time, tx: TableTx) -> Told {
+    pub(crate) fn tx(&mut self, now: Time, rng: &mut Rng, tx: TableTx) -> Told {
         match self.place(now, &tx.link) {
             Place::Next => {}
             Place::Known => return Told::Nothing,
             Place::Hole => return Told::Repair,
         }
-        let Some((shape, rows)) = &mut self.known else { return self.start_over(now) };
+        let Some((shape, rows)) = &mut self.known else { return self.start_over(now, rng) };
         let (mut steps, mut all) = (Vec::new(), Vec::new());
         for Transaction { tx, at, changes } in tx.txs {
             steps.push((tx, at, changes.len()));
             all.extend(changes);
         }
-        let Ok(moved) = rows.apply(shape, all) else { return self.start_over(now) };
+        let Ok(moved) = rows.apply(shape, all) else { return self.start_over(now, rng) };
         let (shape, mut moved) = (shape.clone(), moved.into_iter());
         self.stepped(now, tx.link);
         let steps = steps.into_iter().map(|(tx, at, count)| Step {
@@ -308,9 +307,9 @@ impl Subscription {
 
     /// Refused, to be asked for again.
     pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
-        let ceiling = PAUSE_MS.saturating_mul(1 << self.refusals.min(5)).min(LONGEST_PAUSE_MS);
-        self.refusals += 1;
-        self.idle(now.after(floor_ms.saturating_add(rng.up_to(ceiling))));
+        let delay_ms = RETRY.delay(self.refusals, floor_ms, rng);
+        self.refusals = self.refusals.saturating_add(1);
+        self.idle(now.after(delay_ms));
     }
 
     /// Refused for good: what may not be read must not stay readable here.
@@ -358,12 +357,12 @@ impl Subscription {
     }
 
     /// What came does not fit what is known.
-    fn start_over(&mut self, now: Time) -> Told {
+    fn start_over(&mut self, now: Time, rng: &mut Rng) -> Told {
         self.cursor = None;
         self.repairs += 1;
         // A server that keeps saying such things is not asked in a loop.
-        let pause = if self.repairs > REPAIRS { LONGEST_PAUSE_MS } else { 0 };
-        self.idle(now.after(pause));
+        let pause_ms = if self.repairs > REPAIRS { RETRY.delay(self.repairs, 0, rng) } else { 0 };
+        self.idle(now.after(pause_ms));
         Told::Repair
     }
 

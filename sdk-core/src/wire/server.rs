@@ -1,8 +1,8 @@
 //! Frames from the server, protocol section 4.
 
 use super::client::{Signal, nonce};
-use super::json::{Object, Writer};
-use super::{DecodeError, frames, json};
+use super::json::{Object, Writer, elements};
+use super::{DecodeError, json};
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -639,6 +639,12 @@ impl ServerFrame {
 
 /// Decodes a message from the server into its frames.
 pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeError> {
-    // Whatever depth a server let through is read: the limit is what it may accept, not what can be shown.
-    frames(message, usize::MAX)?.into_iter().map(ServerFrame::decode).collect()
+    // Whatever depth a server let through is read: the limit is what it may accept, not what can be shown. Splitting an object or an
+    // array reads all of it, so that what is not JSON is found on the way.
+    let message = message.trim_matches([' ', '\t', '\n', '\r']);
+    if message.starts_with('[') {
+        elements(message)?.into_iter().map(ServerFrame::decode).collect()
+    } else {
+        Ok(vec![ServerFrame::decode(message)?])
+    }
 }

@@ -167,7 +167,9 @@ fn a_refusal_for_now_is_asked_again_and_a_refusal_for_good_is_not() {
     let mut rig = welcomed();
     rig.receive(json!({"t":"sub_err","ch":"dialog:demo","code":"store_unavailable","message":"","retryable":true,"retry_after_ms":2000}));
     assert!(rig.sent.is_empty());
-    rig.pass(2_000);
+    rig.pass(1_999);
+    assert!(rig.sent.is_empty(), "the server's floor is kept");
+    rig.pass(1_001);
     assert_eq!(rig.sent.pop_back().unwrap()["t"], "sub");
     rig.receive(
         json!({"t":"sub_err","ch":"dialog:demo","code":"forbidden","message":"not yours","retryable":false}),

@@ -251,7 +251,7 @@ fn hints_of_a_server_can_not_keep_a_client_away_for_good() {
     rig.redial(600_000);
     rig.receive(json!({"t":"error","code":"rate_limited","message":"","retry_after_ms":u64::MAX}));
     rig.close_with(4003);
-    rig.redial(3_600_000);
+    rig.redial(3_600_000 + 30_000);
 }
 
 #[test]

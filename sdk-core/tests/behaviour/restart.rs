@@ -158,3 +158,23 @@ fn refused_tokens_that_are_renewed_at_once_stay_within_the_dials_of_a_minute() {
     let in_a_minute = rig.dials.iter().filter(|(_, at)| at.since(start) < 60_000).count();
     assert_eq!(in_a_minute, 12);
 }
+
+#[test]
+fn a_store_that_keeps_no_events_is_given_none() {
+    let config = Config { cached_events: 0, ..Config::default() };
+    let mut rig = Rig::with(config, Store::default(), Now { mono: Time(0), wall: WALL }, [7; 32]);
+    rig.disk = None;
+    rig.client.open_dialog(rig.now, "demo").unwrap();
+    rig.connect();
+    rig.welcome();
+    rig.receive(sub_ok("fresh", 0, 1, vec![message(1, "one")]));
+    rig.receive(start(2, "r"));
+    rig.receive(piece("r", 0, "answer"));
+    rig.pass(5_000);
+    rig.receive(sub_ok("reset", 7, 8, vec![message(8, "eight")]));
+    assert_eq!(rig.shown(), ["eight:sent"]);
+    let of_channels = |change: &StoreChange| {
+        matches!(change, StoreChange::PutEvents { .. } | StoreChange::ClearChannel { .. })
+    };
+    assert!(!rig.stores.is_empty() && !rig.stores.iter().any(|(_, change)| of_channels(change)));
+}

@@ -1,7 +1,7 @@
 //! The codec against serde_json, and against what hostile peers send.
 
 use serde_json::{Value, json};
-use tidewire_core::wire::json::{Object, elements, string, unescape, validate};
+use tidewire_core::wire::json::{Object, Writer, elements, string, unescape, validate};
 use tidewire_core::wire::*;
 
 /// Texts that RFC 8259 accepts or refuses, many after the cases of the JSON parsing test suites.
@@ -92,7 +92,13 @@ fn it_accepts_exactly_what_serde_json_accepts() {
         // serde_json refuses lone surrogates, for which JSON text itself has room.
         let theirs = theirs.is_ok() || case.contains("DEAD");
         assert_eq!(validate(case).is_ok(), theirs, "{case:?}");
+        assert_eq!(is_split(case), theirs && case.trim_start().starts_with(['{', '[']), "{case:?}");
     }
+}
+
+/// Whether a text is split into its members or elements, which reads all of it.
+fn is_split(text: &str) -> bool {
+    Object::parse(text).is_ok() || elements(text).is_ok()
 }
 
 #[test]
@@ -124,6 +130,13 @@ fn it_accepts_exactly_what_serde_json_accepts_of_a_hundred_thousand_mangled_text
             continue;
         }
         assert_eq!(ours.is_ok(), theirs.is_ok(), "{text}");
+        assert_eq!(
+            is_split(&text),
+            theirs.as_ref().is_ok_and(|value| value.is_object() || value.is_array()),
+            "{text}"
+        );
+        let list = format!(" [{text}, {text}]\n");
+        assert_eq!(elements(&list).is_ok(), serde_json::from_str::<Value>(&list).is_ok(), "{list}");
         if let Ok(Value::Object(theirs)) = theirs {
             accepted += 1;
             let object = Object::parse(ours.unwrap()).unwrap();
@@ -304,7 +317,44 @@ fn the_last_of_two_members_counts_and_unknown_ones_are_ignored() {
 fn a_message_is_an_object_or_an_array_of_objects() {
     for bad in ["1", "\"x\"", "null", "[1]", "[[]]", "[{\"t\":\"bye\"},2]"] {
         assert!(decode_client_message(bad).is_err(), "{bad}");
+        assert!(decode_server_message(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_message_may_stand_among_white_space_and_among_nothing_else() {
+    let pong = r#"{"t":"pong","n":"1"}"#;
+    for (before, after) in [("", ""), (" \r\n\t", " \r\n\t")] {
+        for text in [format!("{before}{pong}{after}"), format!("{before}[{before}{pong}{after}]{after}")] {
+            assert_eq!(decode_server_message(&text).unwrap().len(), 1, "{text:?}");
+        }
+    }
+    for junk in ["x", ",", "}", "]", "{}", "\u{c}", "\u{a0}", "\u{feff}", "\0"] {
+        for text in [
+            format!("{pong}{junk}"),
+            format!("{junk}{pong}"),
+            format!("[{pong}]{junk}"),
+            format!("[{pong}{junk}]"),
+        ] {
+            assert!(decode_server_message(&text).is_err(), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_written_into_one_text_is_what_was_meant() {
+    let item = |writer: Writer, number: &u64| writer.begin().u64("n", *number).close();
+    let text = Writer::object()
+        .each("none", &[], item)
+        .each("one", &[1], item)
+        .with("inside", |writer| writer.begin().each("two", &[1, 2], item).bool("yes", true).close())
+        .str("last", "}")
+        .end();
+    let meant = json!({"none":[],"one":[{"n":1}],"inside":{"two":[{"n":1},{"n":2}],"yes":true},"last":"}"});
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), meant, "{text}");
+    let list = [3, 4].iter().fold(Writer::list(16), item).end_list();
+    assert_eq!(list, r#"[{"n":3},{"n":4}]"#);
+    assert_eq!(Writer::list(0).end_list(), "[]");
 }
 
 #[test]

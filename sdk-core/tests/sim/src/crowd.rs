@@ -70,11 +70,15 @@ pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
     Return { per_second, bound: (1.5 * rate + 3.0 * rate.sqrt()) as u64 }
 }
 
-/// Has `clients` lose their connections at one moment: their first dials must fill the half second of the first backoff evenly. The counts are of
-/// 20 ms each, and the bound is that of [`come_back`] for such a slice.
-pub fn after_a_crash(clients: usize, seed: u64) -> Return {
+/// Has `clients` lose their connections at one moment, all told to stay away for `floor_ms`: from then on their first dials must
+/// fill the half second of the first backoff evenly. The counts are of 20 ms each, and the bound is that of [`come_back`] for such a
+/// slice.
+pub fn after_a_crash(clients: usize, floor_ms: u64, seed: u64) -> Return {
     let mut dice = Dice::new(seed);
     let clock = |at: u64| Now { mono: Time(at), wall: WALL + at };
+    let busy =
+        format!(r#"{{"t":"error","code":"too_many_connections","message":"","retry_after_ms":{floor_ms}}}"#);
+    let from = 20_000 + floor_ms;
     let mut per_second = vec![0; 25];
     for number in 0..clients {
         let client = Client::new(Config::default(), dice.seed(), clock(0), Restored::default());
@@ -85,11 +89,12 @@ pub fn after_a_crash(clients: usize, seed: u64) -> Return {
         one.0.handle(clock(1), Input::Opened { conn });
         one.0.handle(clock(1), Input::Received { conn, text: WELCOME });
         drain(&mut one, clock(1), &mut wakes, number);
+        one.0.handle(clock(20_000), Input::Received { conn, text: &busy });
         one.0.handle(clock(20_000), Input::Closed { conn, code: 1006, cause: None });
         wakes.clear();
         drain(&mut one, clock(20_000), &mut wakes, number);
         if let Some(Reverse((at, _))) = wakes.pop() {
-            per_second[((at.saturating_sub(20_000)) / 20).min(24) as usize] += 1;
+            per_second[(at.saturating_sub(from) / 20).min(24) as usize] += 1;
         }
     }
     let slice = clients as f64 / 25.0;

@@ -1,0 +1,82 @@
+//! A set of ids in their order, so that one is found without looking at all.
+
+/// Ids, each with an offset: found and added with O(log n) comparisons. Ids of version 7 rise with
+/// time, so that nearly all that are new belong at the end: one comparison, and nothing is moved.
+#[derive(Default)]
+pub(crate) struct Ids {
+    list: Vec<(String, u64)>,
+}
+
+impl Ids {
+    /// The offset of an id, if it is there.
+    pub(crate) fn get(&self, id: &str) -> Option<u64> {
+        self.place(id).ok().map(|at| self.list[at].1)
+    }
+
+    /// Adds an id, or gives it another offset.
+    pub(crate) fn set(&mut self, id: &str, offset: u64) {
+        match self.place(id) {
+            Ok(at) => self.list[at].1 = offset,
+            Err(at) => self.list.insert(at, (id.to_owned(), offset)),
+        }
+    }
+
+    /// Forgets an id.
+    pub(crate) fn remove(&mut self, id: &str) {
+        if let Ok(at) = self.place(id) {
+            self.list.remove(at);
+        }
+    }
+
+    /// Forgets the ids with a lower offset, all at once when there are twice as many as are of use.
+    pub(crate) fn forget_before(&mut self, offset: u64, of_use: usize) {
+        if self.list.len() > 2 * of_use {
+            self.list.retain(|(_, other)| *other >= offset);
+        }
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Where an id stands, or where it belongs.
+    fn place(&self, id: &str) -> Result<usize, usize> {
+        if self.list.last().is_none_or(|(last, _)| last.as_str() < id) {
+            return Err(self.list.len());
+        }
+        self.list.binary_search_by(|(other, _)| other.as_str().cmp(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_found_in_whatever_order_they_came() {
+        let mut ids = Ids::default();
+        for (offset, id) in ["m", "a", "z", "b", "y", ""].into_iter().enumerate() {
+            assert_eq!(ids.get(id), None);
+            ids.set(id, offset as u64);
+        }
+        assert_eq!(["", "a", "b", "m", "y", "z"].map(|id| ids.get(id)), [5, 1, 3, 0, 4, 2].map(Some));
+        ids.set("a", 9);
+        ids.remove("m");
+        ids.remove("n");
+        assert_eq!(["a", "m", "n", "zz"].map(|id| ids.get(id)), [Some(9), None, None, None]);
+    }
+
+    #[test]
+    fn what_is_of_no_use_is_forgotten_when_it_is_as_much_as_the_rest() {
+        let mut ids = Ids::default();
+        for offset in 0..20 {
+            ids.set(&offset.to_string(), offset);
+            ids.forget_before(offset.saturating_sub(4), 5);
+            assert!(ids.list.len() <= 10);
+            assert!(
+                (offset.saturating_sub(4)..=offset).all(|known| ids.get(&known.to_string()) == Some(known))
+            );
+        }
+    }
+}
