@@ -3,7 +3,7 @@
 use crate::{build, progress, tools, unknown};
 
 /// Most bytes of core, glue and client together, brotli-11.
-const LIMIT: u64 = 58 * 1024;
+const LIMIT: u64 = 59 * 1024;
 /// Most bytes of the widget on top of that.
 const WIDGET_LIMIT: u64 = 16 * 1024;
 

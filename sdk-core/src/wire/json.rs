@@ -584,7 +584,7 @@ fn push_string(out: &mut String, text: &str) {
     loop {
         let plain = rest.bytes().take_while(|byte| !must_be_escaped(*byte)).count();
         out.push_str(part(rest, 0, plain));
-        let Some(byte) = rest.bytes().nth(plain) else { break };
+        let Some(byte) = rest.as_bytes().get(plain).copied() else { break };
         match byte {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),

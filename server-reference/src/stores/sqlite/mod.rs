@@ -9,6 +9,8 @@ mod life;
 mod private;
 mod read;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod writer;
 

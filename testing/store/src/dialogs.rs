@@ -1,0 +1,119 @@
+//! Dialogs: how they begin, change hands and end; and what is taken back.
+
+use crate::{Subject, message};
+use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Read, Refusal, Revocation, Write};
+
+fn create(subject: &Subject, name: &str, owner: Option<&str>) -> Outcome {
+    let dialog = CreateDialog { name: name.to_owned(), owner: owner.map(str::to_owned) };
+    subject.write(Write::CreateDialog(dialog))
+}
+
+fn delete(subject: &Subject, name: &str) -> Outcome {
+    subject.write(Write::DeleteDialog { name: name.to_owned(), unused_before_ms: None })
+}
+
+/// Case.
+pub fn a_dialog_has_one_owner(subject: &Subject) {
+    assert!(matches!(create(subject, "dialog:a", Some("user:ada")), Outcome::Created));
+    assert!(matches!(create(subject, "dialog:a", Some("user:ada")), Outcome::Done));
+    for owner in [Some("user:bob"), None] {
+        let outcome = create(subject, "dialog:a", owner);
+        assert!(matches!(outcome, Outcome::Refused(Refusal::DialogTaken)), "{owner:?}");
+    }
+    assert_eq!(subject.row("dialog:a").unwrap().owner.as_deref(), Some("user:ada"));
+}
+
+/// Case.
+pub fn a_deleted_dialog_leaves_nothing_and_its_place_is_not_used_again(subject: &Subject) {
+    let first = subject.dialog("dialog:a", Some("user:ada"));
+    for n in 1..=3 {
+        subject.stored(&message(first, "dialog:a", n, "x"));
+    }
+    assert!(matches!(delete(subject, "dialog:a"), Outcome::Deleted(row) if row == first));
+    assert!(subject.row("dialog:a").is_none());
+    assert!(matches!(delete(subject, "dialog:a"), Outcome::Done));
+    let again = subject.dialog("dialog:a", Some("user:bob"));
+    assert_ne!(again, first);
+    let row = subject.row("dialog:a").unwrap();
+    assert!(row.head > 3 && row.floor == row.head, "a cursor from before is behind the floor");
+    // An op of before is new here.
+    assert_eq!(subject.stored(&message(again, "dialog:a", 1, "x")).offset, row.head + 1);
+}
+
+/// Case.
+pub fn only_dialogs_that_were_never_written_in_are_unused(subject: &Subject) {
+    let written = subject.dialog("dialog:written", Some("user:ada"));
+    let at = subject.stored(&message(written, "dialog:written", 1, "x")).at;
+    let unused = subject.dialog("dialog:unused", Some("user:ada"));
+    subject.dialog("dialog:open", None);
+    let find = |before_ms| subject.read(Read::Unused { after: 0, before_ms, most: 10 }).channels().unwrap();
+    assert_eq!(find(at + 60_000), [(unused, "dialog:unused".to_owned())]);
+    assert!(find(at.saturating_sub(60_000)).is_empty());
+    let forget = |name: &str| {
+        let unused_before_ms = Some(at + 60_000);
+        subject.write(Write::DeleteDialog { name: name.to_owned(), unused_before_ms })
+    };
+    assert!(matches!(forget("dialog:written"), Outcome::Done));
+    assert!(matches!(forget("dialog:unused"), Outcome::Deleted(_)));
+}
+
+/// Case.
+pub fn a_secret_is_exchanged_once(subject: &Subject) {
+    subject.dialog("dialog:a", Some("guest:old"));
+    let exchange = |guest: &str| Exchange {
+        secret: "old".to_owned(),
+        from: "guest:old".to_owned(),
+        guest: guest.to_owned(),
+        to: format!("guest:{guest}"),
+    };
+    let first = subject.write(Write::Exchange(exchange("new")));
+    assert!(matches!(first, Outcome::Exchanged(guest) if guest == "new"));
+    assert_eq!(subject.row("dialog:a").unwrap().owner.as_deref(), Some("guest:new"));
+    // The answer may have been lost: for a while the same secret gets the same guest.
+    let again = subject.write(Write::Exchange(exchange("another")));
+    assert!(matches!(again, Outcome::Exchanged(guest) if guest == "new"));
+    assert_eq!(subject.row("dialog:a").unwrap().owner.as_deref(), Some("guest:new"));
+}
+
+fn revoked(user: &str, dialog: Option<&str>, since_ms: u64) -> Revocation {
+    Revocation { user: user.to_owned(), dialog: dialog.map(str::to_owned), since_ms }
+}
+
+/// Case.
+pub fn revocations_are_kept_and_forgotten(subject: &Subject) {
+    for (user, dialog, since_ms) in [
+        ("user:ada", None, 10),
+        ("user:ada", None, 5),
+        ("user:ada", Some("a"), 20),
+        ("guest:ada", Some("a"), 30),
+    ] {
+        assert!(matches!(subject.write(Write::Revoke(revoked(user, dialog, since_ms))), Outcome::Done));
+    }
+    let found = || {
+        let mut rows = subject.read(Read::Revocations).revocations().unwrap();
+        rows.sort_by_key(|row| row.since_ms);
+        rows
+    };
+    let all = [
+        revoked("user:ada", None, 10),
+        revoked("user:ada", Some("a"), 20),
+        revoked("guest:ada", Some("a"), 30),
+    ];
+    assert_eq!(found(), all, "the latest of each counts");
+    let forgotten = subject.write(Write::ForgetRevocations { before_ms: 20 });
+    assert!(matches!(forgotten, Outcome::Forgotten(1)));
+    assert_eq!(found(), all[1..]);
+}
+
+/// Case.
+pub fn a_dialog_that_was_taken_back_is_nobodys(subject: &Subject) {
+    subject.dialog("dialog:a", Some("guest:g"));
+    subject.write(Write::Revoke(revoked("user:eve", Some("a"), 1)));
+    assert_eq!(subject.row("dialog:a").unwrap().owner.as_deref(), Some("guest:g"));
+    subject.write(Write::Revoke(revoked("guest:g", Some("a"), 1)));
+    assert_eq!(subject.row("dialog:a").unwrap().owner, None);
+    for owner in [Some("guest:g"), Some("user:ada")] {
+        let outcome = create(subject, "dialog:a", owner);
+        assert!(matches!(outcome, Outcome::Refused(Refusal::DialogTaken)), "{owner:?}");
+    }
+}
