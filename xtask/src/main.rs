@@ -25,7 +25,10 @@ cargo xtask COMMAND
   build    build the WebAssembly module, the npm package and the demo page
   size     build, and show the size of each shipped file: raw, gzip -9, brotli -11
            --json          as one JSON object; `core_glue_client_brotli` is what a page with the client loads
-  test     install what the tests need where that is possible, and run all suites
+  test     install what the tests need where that is possible, and run the suites that need minutes
+           --deep          instead of them those that need longer: 10,000 seeds, killed processes,
+                           WebAssembly, Python, Kotlin
+           --all           both
            --only SUITE    only this suite; may be given several times
            --allow-missing skip suites whose tools are missing instead of failing
            --list          name the suites

@@ -27,41 +27,58 @@ enum Trouble {
 struct Suite {
     name: &'static str,
     about: &'static str,
+    depth: Depth,
     run: fn() -> Result<Counts, Trouble>,
+}
+
+/// When a suite runs unless it is asked for by name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// With every `test`.
+    Quick,
+    /// With `test --deep`.
+    Deep,
+}
+
+impl Suite {
+    const fn quick(name: &'static str, about: &'static str, run: fn() -> Result<Counts, Trouble>) -> Suite {
+        Suite { name, about, depth: Depth::Quick, run }
+    }
+
+    const fn deep(name: &'static str, about: &'static str, run: fn() -> Result<Counts, Trouble>) -> Suite {
+        Suite { name, about, depth: Depth::Deep, run }
+    }
 }
 
 /// Every suite, in the order in which they run. A new one is a line here and a function below.
 const SUITES: &[Suite] = &[
-    Suite { name: "native", about: "all crates on this machine", run: native },
-    Suite { name: "faults", about: "killed processes and a bad network, the checker over it", run: faults },
-    Suite {
-        name: "simulator",
-        about: "10,000 seeds of faults on a virtual clock, 20,000 of live tables",
-        run: simulator,
-    },
-    Suite { name: "core-wasm", about: "the core's tests in WebAssembly, under Node", run: core_wasm },
-    Suite {
-        name: "size",
-        about: "core, glue and client, and the widget, below their limits",
-        run: size_limit,
-    },
-    Suite { name: "npm", about: "the npm package under Node", run: npm },
-    Suite { name: "browser", about: "widget, tabs and demo in Chromium, the checker over it", run: browser },
-    Suite { name: "python", about: "the Python bindings against a server", run: python },
-    Suite { name: "kotlin", about: "the Kotlin bindings against a server", run: kotlin },
+    Suite::quick("native", "all crates on this machine", native),
+    Suite::quick("simulator", "1,000 seeds of faults on a virtual clock, 2,000 of live tables", simulator),
+    Suite::quick("size", "core, glue and client, and the widget, below their limits", size_limit),
+    Suite::quick("npm", "the npm package under Node", npm),
+    Suite::quick("browser", "widget, tabs and demo in Chromium, the checker over it", browser),
+    Suite::deep("faults", "killed processes and a bad network, the checker over it", faults),
+    Suite::deep("seeds", "10,000 seeds of the simulator, 20,000 of live tables", seeds),
+    Suite::deep("core-wasm", "the core's tests in WebAssembly, under Node", core_wasm),
+    Suite::deep("python", "the Python bindings against a server", python),
+    Suite::deep("kotlin", "the Kotlin bindings against a server", kotlin),
 ];
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let mut only: Vec<&str> = Vec::new();
+    let mut depths: &[Depth] = &[Depth::Quick];
     let mut allow_missing = false;
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             "--allow-missing" => allow_missing = true,
+            "--deep" => depths = &[Depth::Deep],
+            "--all" => depths = &[Depth::Quick, Depth::Deep],
             "--list" => {
                 for suite in SUITES {
-                    println!("{:<12}{}", suite.name, suite.about);
+                    let deep = if suite.depth == Depth::Deep { "  (--deep)" } else { "" };
+                    println!("{:<12}{}{deep}", suite.name, suite.about);
                 }
                 return Ok(());
             }
@@ -72,7 +89,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if let Some(name) = only.iter().find(|name| !SUITES.iter().any(|suite| suite.name == **name)) {
         return Err(format!("there is no suite `{name}`; `cargo xtask test --list` names them"));
     }
-    let chosen = SUITES.iter().filter(|suite| only.is_empty() || only.contains(&suite.name));
+    let chosen = SUITES.iter().filter(|suite| match &only[..] {
+        [] => depths.contains(&suite.depth),
+        only => only.contains(&suite.name),
+    });
     let mut table = Table::default();
     for suite in chosen {
         let started = Instant::now();
@@ -166,18 +186,22 @@ fn core_wasm() -> Result<Counts, Trouble> {
     libtest("core-wasm", &mut command)
 }
 
-/// How many seeds the suite runs.
-const SEEDS: &str = "10000";
-/// How many scenarios of live tables.
-const SCENARIOS: &str = "20000";
-
 fn simulator() -> Result<Counts, Trouble> {
+    simulate("simulator", "1000", "2000")
+}
+
+fn seeds() -> Result<Counts, Trouble> {
+    simulate("seeds", "10000", "20000")
+}
+
+/// Runs so many seeds, and so many scenarios of live tables.
+fn simulate(name: &str, seeds: &str, scenarios: &str) -> Result<Counts, Trouble> {
     let program = sim::build().map_err(Trouble::Failed)?;
     let mut counts = Counts::default();
-    for arguments in [&["--seeds", SEEDS][..], &["--seeds", SCENARIOS, "--tables"]] {
+    for arguments in [&["--seeds", seeds][..], &["--seeds", scenarios, "--tables"]] {
         let mut command = Command::new(&program);
         command.args(arguments);
-        let finished = progress::watch_for("simulator", &mut command, LIMIT).map_err(Trouble::Failed)?;
+        let finished = progress::watch_for(name, &mut command, LIMIT).map_err(Trouble::Failed)?;
         print!("{}", finished.text);
         counts.passed += u64::from(finished.success);
         counts.failed += u64::from(!finished.success);

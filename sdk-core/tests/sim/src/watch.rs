@@ -205,13 +205,18 @@ impl Watch {
         self.forgets_failures(device);
     }
 
-    /// What was told as failed, without the disk knowing yet, waits again for whoever starts from the disk, and is sent again.
+    /// What was told as failed, or was given up afterwards, without the disk knowing yet, waits again for whoever starts from the
+    /// disk, and is sent again.
     fn forgets_failures(&mut self, device: &mut Device) {
-        let (disk, failed) = (&device.disk, &mut device.person.failed);
-        let forgotten: Vec<String> =
-            failed.iter().filter(|id| disk.has_op(id) && !disk.has_failed(id)).cloned().collect();
+        let (disk, person) = (&device.disk, &mut device.person);
+        let forgotten: BTreeSet<String> = person
+            .failed
+            .union(&person.given_up)
+            .filter(|id| disk.has_op(id) && !disk.has_failed(id))
+            .cloned()
+            .collect();
         for id in forgotten {
-            failed.remove(&id);
+            person.failed.remove(&id);
             self.retried(&format!("u{}", device.number), &id);
         }
     }
