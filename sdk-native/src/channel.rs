@@ -2,28 +2,12 @@
 
 use std::sync::Arc;
 
-use tidewire_core::ChannelState;
-use tidewire_core::wire::EventFrame;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::channel_item::ChannelItem;
 use crate::error::SubscribeError;
 use crate::shared::Shared;
-
-/// What a [`Subscription`] brings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChannelItem {
-    /// The next event: its offset is the one before plus one, unless a reset or a lag stands between them.
-    Event(Arc<EventFrame>),
-    /// The subscription changed.
-    State(ChannelState),
-    /// The reader was too slow: this many items were left out here.
-    Lagged {
-        /// How many.
-        missed: u64,
-    },
-}
 
 /// A subscription of a channel. Dropping the last one of a channel ends it at the server.
 pub struct Subscription {

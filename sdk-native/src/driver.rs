@@ -8,8 +8,9 @@ use tidewire_core::{ConnId, Input, Lifecycle, Output, TokenAsk, TokenError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::carrier::{AbortOnDrop, Report};
 use crate::shared::Shared;
-use crate::socket::{Report, Socket};
+use crate::socket::Socket;
 use crate::store::{Sqlite, StoreQueue, Stored};
 use crate::token::TokenProvider;
 use crate::transport::Endpoint;
@@ -184,14 +185,5 @@ impl Drop for Driver {
             queue.finish(FAREWELL);
         }
         self.shared.end();
-    }
-}
-
-/// Ends a task with its owner.
-pub(crate) struct AbortOnDrop(pub(crate) tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -222,7 +222,7 @@ fn weight(event: &ClientEvent) -> usize {
     64 + match event {
         ClientEvent::Received(frame) => frame.raw.len() + frame.body.len(),
         ClientEvent::Dialog { changes, .. } => changes.iter().map(change_weight).sum(),
-        ClientEvent::Table { update, .. } => crate::table::weight(update),
+        ClientEvent::Table { update, .. } => crate::table_queue::weight(update),
         _ => 0,
     }
 }

@@ -7,11 +7,11 @@ use tidewire_core::wire::{DIALOG_PREFIX, User};
 use tidewire_core::{Change, Event, OpState, Row, RowState, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
-use crate::channel::ChannelItem;
+use crate::channel_item::ChannelItem;
 use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::{ClientEvent, EventQueue};
 use crate::promise::{Promise, Promised};
-use crate::table::{Seen, TableQueue, TableView};
+use crate::table_queue::{Seen, TableQueue, TableView};
 
 /// A dialog's rows at one moment. Cheap to clone; rows that did not change are shared with the snapshot before.
 pub type Rows = Arc<[Arc<Row>]>;

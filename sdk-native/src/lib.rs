@@ -22,7 +22,9 @@
 //! Messages are taken while offline and wait in the store, if the client has one. All decisions are made in
 //! `tidewire-core`; this crate owns the sockets, the clock, the file and one task.
 
+mod carrier;
 mod channel;
+mod channel_item;
 mod client;
 mod clock;
 mod dialog;
@@ -40,10 +42,12 @@ mod shared;
 mod socket;
 pub mod store;
 mod table;
+mod table_queue;
 pub mod token;
 mod transport;
 
-pub use channel::{ChannelItem, Subscription};
+pub use channel::Subscription;
+pub use channel_item::ChannelItem;
 pub use client::{Client, ClientOptions};
 pub use dialog::{Dialog, Outgoing};
 pub use dialog_state::{DialogState, DialogStatus};

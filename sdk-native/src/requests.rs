@@ -16,8 +16,7 @@ use tidewire_core::{ConnId, Transport};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::driver::AbortOnDrop;
-use crate::socket::{ABNORMAL, GOODBYE, MESSAGE_BYTES, Report};
+use crate::carrier::{ABNORMAL, AbortOnDrop, GOODBYE, MESSAGE_BYTES, Report};
 use crate::transport::{Endpoint, Unreachable};
 
 /// Longest answer to the request that opens a connection, in bytes.

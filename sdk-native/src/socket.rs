@@ -1,8 +1,5 @@
 //! One attempt at a connection: a task that dials, reports what arrives and sends what it is given. Here is the WebSocket's.
 
-use std::borrow::Cow;
-use std::time::Duration;
-
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tidewire_core::{ConnId, Transport};
@@ -15,28 +12,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::carrier::{ABNORMAL, GOODBYE, MESSAGE_BYTES, Report};
 use crate::requests;
 use crate::transport::{Endpoint, Stream, Unreachable};
 
-/// Largest message taken, in bytes; the protocol allows servers half of it.
-pub(crate) const MESSAGE_BYTES: usize = 2 * 1024 * 1024;
 /// Most messages that may wait to be written. The core keeps a few dozen under way, so a full queue is a dead peer.
 const QUEUE: usize = 1_024;
-/// How long a socket that was given up may take to say goodbye.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
-/// The code reported where no close frame came.
-pub(crate) const ABNORMAL: u16 = 1006;
-
-/// What a connection's task reports.
-pub(crate) enum Report {
-    /// The upgrade is done, or the server gave a connection.
-    Opened(ConnId),
-    /// A text message came.
-    Received(ConnId, Utf8Bytes),
-    /// It is over, with this close code; where it never began, with a code for why.
-    Closed(ConnId, u16, Option<Cow<'static, str>>),
-}
-
 /// The driver's end of a socket's task. Dropping it ends the task without a goodbye.
 pub(crate) struct Socket {
     outgoing: mpsc::Sender<String>,

@@ -1,6 +1,7 @@
 //! What the host says, read from JSON: settings, the restored store, and inputs.
 
 use crate::tables;
+use crate::texts::texts;
 use tidewire_core::wire::json::{Object, validate_within};
 use tidewire_core::{
     Config, ConnId, Input, Lifecycle, Network, Restored, RestoredChannel, StoreError, StoreId, TokenAsk,
@@ -72,17 +73,6 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
         channels,
         tables: tables::restored(&given)?,
     })
-}
-
-pub(crate) fn texts(object: &Object<'_>, name: &str) -> Option<Vec<String>> {
-    let mut texts = Vec::new();
-    for raw in object.array(name)? {
-        if !raw.starts_with('"') {
-            return None;
-        }
-        texts.push(tidewire_core::wire::json::unescape(raw).into_owned());
-    }
-    Some(texts)
 }
 
 /// An input by its `t`, handed to `take` as long as the text lives; none if it makes no sense.

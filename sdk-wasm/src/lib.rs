@@ -8,6 +8,7 @@ mod input;
 mod output;
 #[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
 mod tables;
+mod texts;
 
 use std::cell::RefCell;
 use tidewire_core::wire::json::Writer;

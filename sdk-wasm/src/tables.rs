@@ -1,6 +1,6 @@
 //! Live tables across the boundary: their commands, what is told of them, and what is kept.
 
-use crate::input::texts;
+use crate::texts::texts;
 use tidewire_core::tables::{
     ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate,
 };

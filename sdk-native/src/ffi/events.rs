@@ -5,6 +5,7 @@ use tidewire_core::{
     Change, ChannelState, Lifecycle, Network, OpState, Row, RowKind, RowState, State, Status,
 };
 
+use super::numbers::{large, small};
 use super::tables::TwTableUpdate;
 use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::ClientEvent;
@@ -415,13 +416,4 @@ impl From<ClientEvent> for TwEvent {
             ClientEvent::Lagged { missed } => TwEvent::Lagged { missed: large(missed) },
         }
     }
-}
-
-/// Signed, because Kotlin's unsigned types can't be used from Java; the protocol's integers end at 2^53.
-pub(super) fn large(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-pub(super) fn small(value: impl TryInto<i32>) -> i32 {
-    value.try_into().unwrap_or(i32::MAX)
 }

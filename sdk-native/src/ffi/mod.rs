@@ -7,6 +7,7 @@
 
 mod error;
 mod events;
+mod numbers;
 mod options;
 mod report;
 mod shown;
@@ -21,7 +22,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use self::error::TwError;
-use self::events::{TwDialogState, TwEvent, TwLifecycle, TwNetwork, TwRow, TwStatus, TwUser, large};
+use self::events::{TwDialogState, TwEvent, TwLifecycle, TwNetwork, TwRow, TwStatus, TwUser};
+use self::numbers::large;
 use self::options::{TwOptions, TwTokenProvider};
 use self::report::TwReport;
 use self::tables::{TwTableQuery, TwTableState};

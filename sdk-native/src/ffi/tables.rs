@@ -4,7 +4,7 @@ use tidewire_core::tables::{ReadyTable, RowChange, RowEvents, TableQuery, TableS
 use tidewire_core::wire::RowOp;
 
 use super::error::TwError;
-use super::events::{large, small};
+use super::numbers::{large, small};
 use crate::error::{AwaitTxError, TableOpenError};
 
 /// What to ask of a table.

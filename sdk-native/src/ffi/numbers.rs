@@ -1,0 +1,10 @@
+//! Numbers as foreign languages take them.
+
+/// Signed, because Kotlin's unsigned types can't be used from Java; the protocol's integers end at 2^53.
+pub(super) fn large(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn small(value: impl TryInto<i32>) -> i32 {
+    value.try_into().unwrap_or(i32::MAX)
+}
