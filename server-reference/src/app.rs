@@ -5,14 +5,13 @@ use crate::answers::Answers;
 use crate::auth::Auth;
 use crate::clock;
 use crate::config::Config;
-use crate::fallback::Links;
 use crate::gate::Gate;
 use crate::guest;
-use crate::http::HttpError;
 use crate::loader::Loader;
 use crate::origin::{Origin, Origins};
 use crate::stores::{AsyncStore, Sqlite};
-use axum::http::{HeaderMap, StatusCode};
+use crate::transport::fallback::Links;
+use axum::http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{User, UserKind};
@@ -40,6 +39,20 @@ pub(crate) struct App {
     pub(crate) draining: watch::Sender<bool>,
     /// How many connections there are.
     pub(crate) connections: watch::Receiver<usize>,
+}
+
+/// Why an id is not exchanged for a guest.
+pub(crate) enum ExchangeError {
+    /// It was, before.
+    Used,
+    /// The store can't say.
+    Store(StoreError),
+}
+
+impl From<StoreError> for ExchangeError {
+    fn from(error: StoreError) -> ExchangeError {
+        ExchangeError::Store(error)
+    }
 }
 
 impl App {
@@ -79,7 +92,7 @@ impl App {
     }
 
     /// Gives an id that a client made for itself away for a guest of ours: whoever knows it is taken for its maker, once.
-    pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, HttpError> {
+    pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, ExchangeError> {
         let guest = guest::new_guest(nickname);
         let from = Identity::key_of(UserKind::Guest, previous);
         let exchange = Exchange {
@@ -94,11 +107,7 @@ impl App {
                 self.loader.undisturbed(|| self.engine.hub.hand_over(&from, &to)).await;
                 Ok(User { id, ..guest })
             }
-            _ => {
-                let message =
-                    "this id was given away for a guest before; leave `previous` out to be a new one";
-                Err(HttpError::new(StatusCode::CONFLICT, "conflict", message))
-            }
+            _ => Err(ExchangeError::Used),
         }
     }
 

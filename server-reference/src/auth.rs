@@ -122,8 +122,17 @@ impl Auth {
         self.check(&claims, guests, LEEWAY_S, now_s)
     }
 
+    /// The guest of an earlier token, which may have ended, with a new nickname if one is given.
+    pub(crate) fn renewed_guest(&self, token: &str, nickname: Option<String>) -> Result<Identity, AuthError> {
+        let mut identity = self.verify_guest(token, guest::RENEWABLE_S)?;
+        if let Some(nickname) = nickname {
+            identity.user.name = nickname;
+        }
+        Ok(identity)
+    }
+
     /// Checks a guest's token for a renewal; it may have expired up to `late_s` ago.
-    pub(crate) fn verify_guest(&self, token: &str, late_s: u64) -> Result<Identity, AuthError> {
+    fn verify_guest(&self, token: &str, late_s: u64) -> Result<Identity, AuthError> {
         match self.signed_claims(token)? {
             (claims, true) => self.check(&claims, true, late_s, clock::now_s()),
             (_, false) => refused("issuer: only a guest's token of this server can be renewed"),
@@ -352,9 +361,9 @@ mod tests {
         let (auth, day, now) = (auth(), 24 * 3600, clock::now_s());
         let recent = guest_token(&auth, now - 29 * day);
         assert_eq!(auth.verify_at(&recent, clock::now_s()).unwrap_err().code(), codes::TOKEN_EXPIRED);
-        assert_eq!(guest::renewed(&auth, &recent, None).unwrap().user.id, "guest:1");
+        assert_eq!(auth.renewed_guest(&recent, None).unwrap().user.id, "guest:1");
         let old = guest_token(&auth, now - 31 * day);
-        assert_eq!(guest::renewed(&auth, &old, None).unwrap_err().code(), codes::TOKEN_EXPIRED);
+        assert_eq!(auth.renewed_guest(&old, None).unwrap_err().code(), codes::TOKEN_EXPIRED);
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Guests: visitors that the server itself vouches for.
 
-use crate::auth::Auth;
 use crate::clock;
 use crate::names;
 use tidewire_core::wire::{self, User, UserKind};
-use tidewire_server_core::{AuthError, Identity};
 
 /// The `iss` of guests' tokens.
 pub(crate) const ISSUER: &str = "tidewire-guest";
@@ -24,15 +22,6 @@ pub(crate) fn nickname(text: &str) -> Option<String> {
 /// A guest nobody has seen before.
 pub(crate) fn new_guest(nickname: String) -> User {
     User { id: format!("{ID_PREFIX}{}", clock::random_id()), name: nickname, kind: UserKind::Guest }
-}
-
-/// The guest of an earlier token, which may have ended, with a new nickname if one is given.
-pub(crate) fn renewed(auth: &Auth, token: &str, nickname: Option<String>) -> Result<Identity, AuthError> {
-    let mut identity = auth.verify_guest(token, RENEWABLE_S)?;
-    if let Some(nickname) = nickname {
-        identity.user.name = nickname;
-    }
-    Ok(identity)
 }
 
 #[cfg(test)]

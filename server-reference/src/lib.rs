@@ -4,13 +4,12 @@
 //! flags, environment and a file ([`cli`]); tests and other programs start a [`Server`] from a [`Config`] themselves.
 //!
 //! What it decides is in `tidewire-server-core`; here are the sockets, threads and timers that carry it out. How a message flows:
-//! [`Server`] accepts, `socket` hands what it reads to its session, whose ops go to the store's writer (`stores/sqlite`), which commits in
-//! groups; the publisher then has the event queued for every subscriber, and `writing` empties the queues. `answers` follows
+//! [`Server`] accepts, `transport` hands what it reads to its session, whose ops go to the store's writer (`stores/sqlite`), which commits in
+//! groups; the publisher then has the event queued for every subscriber, and `transport` empties the queues. `answers` follows
 //! the dialogs with a [`responder::Responder`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod activity;
 mod address;
 mod answers;
 mod app;
@@ -18,26 +17,20 @@ mod auth;
 pub mod cli;
 mod clock;
 pub mod config;
-mod dialogs;
-mod fallback;
 mod gate;
 mod guest;
 mod http;
 mod loader;
 mod names;
 mod origin;
-mod pace;
 mod reconcile;
 pub mod responder;
 mod retention;
 mod server;
-mod settling;
-mod socket;
-mod statics;
 mod stores;
 mod sync;
 pub mod tables;
-mod writing;
+mod transport;
 
 pub use config::Config;
 #[doc(hidden)]

@@ -1,17 +1,10 @@
 //! Which pages may use the server: those of its own address, and those of the configured origins.
 
 use crate::address::Asked;
-use crate::app::App;
 use crate::config::{Config, ConfigError};
-use crate::http::{HttpError, Remote};
-use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
 use reqwest::Url;
 use std::net::IpAddr;
-use std::sync::Arc;
-use tidewire_core::wire::codes;
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,41 +185,10 @@ impl PublicUrl {
     }
 }
 
-/// Answers pre-flights and keeps foreign pages away from the endpoints. A refusal can be read by the page that it is for,
-/// pre-flight included: else a browser shows it as a network that failed, and a client would try for ever.
-pub(crate) async fn guard(
-    State(app): State<Arc<App>>,
-    Extension(remote): Extension<Remote>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let from = app.origin_of(remote.address.ip(), request.headers());
-    let mut response = if request.method() == Method::OPTIONS {
-        StatusCode::NO_CONTENT.into_response()
-    } else if from == Origin::Foreign {
-        HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, REFUSAL).into_response()
-    } else {
-        next.run(request).await
-    };
-    if let (Origin::Listed | Origin::Foreign, Some(origin)) = (from, origin) {
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("authorization, content-type, tidewire-connection, tidewire-seq"),
-        );
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
-        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    }
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
 
     fn origins(change: impl FnOnce(&mut Config), listening: &str) -> Result<Origins, ConfigError> {
         let mut config = Config::default();

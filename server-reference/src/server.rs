@@ -1,23 +1,23 @@
 //! A running server: started from a [`Config`], ended by a drain.
 
-use crate::activity::{Activity, Watched};
 use crate::address::Proxies;
 use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
-use crate::fallback::Links;
 use crate::gate::Gate;
 use crate::guest;
-use crate::http::{self, Remote};
+use crate::http;
+use crate::http::request::Remote;
 use crate::loader::Loader;
 use crate::origin::{Origins, PublicUrl};
-use crate::pace::Pace;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
 use crate::stores::{AsyncStore, OpenError, Sqlite};
 use crate::tables::{self, Serving, TablesError};
+use crate::transport::fallback::Links;
+use crate::transport::{Activity, Pace, Watched};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};

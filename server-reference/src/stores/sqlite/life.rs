@@ -5,8 +5,8 @@
 //! new random id, and each commit a higher number. The file is written after the commit and without a sync: a crash leaves it
 //! equal or behind, never ahead.
 
+use super::error::OpenError;
 use super::private;
-use super::schema::OpenError;
 use rusqlite::Connection;
 use std::fs::File;
 use std::io::{self, Write};

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod doubt;
+mod error;
 mod life;
 mod private;
 mod read;
@@ -14,5 +15,5 @@ mod tests;
 mod transaction;
 mod writer;
 
-pub use schema::OpenError;
+pub use error::OpenError;
 pub(crate) use writer::Sqlite;

@@ -1,6 +1,6 @@
 //! Files that nobody else may read, and the one that holds the key of the guests' tokens.
 
-use super::schema::OpenError;
+use super::error::OpenError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::fs::{File, OpenOptions, Permissions};

@@ -2,6 +2,7 @@
 
 use super::checkpoint::Checkpointer;
 use super::doubt::{self, Faults};
+use super::error::OpenError;
 use super::life::Life;
 use super::read::Readers;
 use super::schema::Identity;
@@ -63,7 +64,7 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// Opens the database and starts the threads.
     /// `key_file` holds the key of the guests' tokens, if it is not beside the database.
-    pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Sqlite, schema::OpenError> {
+    pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Sqlite, OpenError> {
         let exclusive = schema::lock_out_others(path)?;
         let (connection, identity, life) = schema::open_or_create(path, key_file)?;
         let (jobs, inbox) = channel();
@@ -174,7 +175,7 @@ impl Store for Sqlite {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, schema::OpenError> {
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     std::thread::Builder::new()
         .name(format!("tidewire-{name}"))
         .spawn(run)

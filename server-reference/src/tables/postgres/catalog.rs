@@ -2,7 +2,7 @@
 
 use super::Wanted;
 use super::assemble::Shape;
-use super::check::SetupError;
+use super::setup_error::SetupError;
 use tidewire_core::tables::Type;
 use tidewire_server_core::tables::{Column, Schema};
 use tokio_postgres::Client;

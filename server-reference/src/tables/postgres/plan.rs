@@ -1,8 +1,8 @@
 //! What an administrator has to run once, as SQL.
 
 use super::catalog::{Described, DescribedColumn, describe, usable_index};
-use super::check::SetupError;
 use super::session::{Address, AddressError};
+use super::setup_error::SetupError;
 use super::{Settings, Wanted, quoted_name, slot};
 use std::fmt::Write;
 use thiserror::Error;

@@ -1,8 +1,8 @@
 //! Snapshots, and what became of transactions: all that is asked on ordinary connections beside the stream.
 
 use super::assemble::Shape;
-use super::check::told;
 use super::session::{Address, AddressError};
+use super::setup_error::told;
 use super::slot::{self, Health, Primary};
 use super::{SetupError, narrow, quoted_name, table_name};
 use futures_util::TryStreamExt;

@@ -1,7 +1,7 @@
 //! Connections: all with the same settings, so that values look the same wherever they come from.
 
 use super::Settings;
-use super::check::SetupError;
+use super::setup_error::SetupError;
 use super::tls::Tls;
 use pgwire_replication::{ReplicationConfig, SslMode, TlsConfig};
 use std::net::IpAddr;

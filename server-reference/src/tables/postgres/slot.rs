@@ -1,7 +1,7 @@
 //! The replication slot: what keeps the database's log until we have read it.
 
-use super::check::SetupError;
 use super::quoted_text;
+use super::setup_error::SetupError;
 use pgwire_replication::Lsn;
 use tokio_postgres::Client;
 

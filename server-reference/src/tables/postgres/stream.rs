@@ -3,8 +3,9 @@
 use super::Settings;
 use super::assemble::{AssembleError, Assembler, Shape};
 use super::catalog;
-use super::check::{self, SetupError, check};
+use super::check::{self, check};
 use super::session::{Address, AddressError};
+use super::setup_error::SetupError;
 use super::slot::{self, Primary, Slot};
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;

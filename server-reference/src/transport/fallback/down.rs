@@ -2,10 +2,10 @@
 //!
 //! A response takes only what it has a place for, so that nothing is under way to nobody while another response could take it.
 
-use super::find;
 use super::link::Link;
+use super::requests::find;
 use crate::app::App;
-use crate::http::{HttpError, bad_request};
+use crate::http::error::{HttpError, bad_request};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};

@@ -1,10 +1,10 @@
 //! The driver of one session: its socket, its timer and its reads of the log.
 
-use crate::activity::Activity;
+use super::activity::Activity;
+use super::settling::settle;
+use super::writing::Bells;
 use crate::app::App;
 use crate::clock;
-use crate::settling::settle;
-use crate::writing::Bells;
 use axum::extract::ws::{Message, WebSocket};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;

@@ -1,8 +1,9 @@
 //! The endpoints that create and delete dialogs (protocol section 7).
 
+use super::error::{HttpError, bad_request, too_many};
+use super::request::{Remote, Whole, authenticated, read, within_budget};
 use crate::app::App;
 use crate::clock;
-use crate::http::{HttpError, Remote, Whole, authenticated, bad_request, read, too_many, within_budget};
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};

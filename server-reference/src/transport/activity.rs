@@ -1,9 +1,9 @@
 //! When a peer was last heard, and whether it still takes anything: any byte counts, also those of a message that is not
 //! complete yet.
 
+use super::pace::Pace;
 use crate::clock;
 use crate::gate::Ticket;
-use crate::pace::Pace;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;

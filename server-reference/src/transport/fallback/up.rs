@@ -1,9 +1,10 @@
 //! Messages from the client: one in the body of each request.
 
 use super::link::{Inbox, Link, Word};
-use super::{SEQ, find, unknown};
+use super::requests::{SEQ, find, unknown};
 use crate::app::App;
-use crate::http::{HttpError, bad_request, body};
+use crate::http::error::{HttpError, bad_request};
+use crate::http::request::body;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};

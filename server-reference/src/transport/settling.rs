@@ -1,9 +1,9 @@
 //! Brings a session what it waits for: reads of the log, and room in its queue.
 
-use crate::activity::Activity;
+use super::activity::Activity;
+use super::writing::Bells;
 use crate::app::App;
 use crate::clock;
-use crate::writing::Bells;
 use tidewire_server_core::store::{Read, Reply};
 use tidewire_server_core::{Answer, Flow, Session};
 use tokio::time::sleep_until;

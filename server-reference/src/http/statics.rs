@@ -4,7 +4,7 @@
 //! keep them for a year; the others are asked for again each time. Where a compressed variant lies beside a file (`.br`, `.gz`) it
 //! is sent to whoever takes it.
 
-use crate::http::HttpError;
+use super::error::HttpError;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;

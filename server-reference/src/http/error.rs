@@ -1,0 +1,87 @@
+//! What an endpoint answers when it refuses.
+
+use axum::Json;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use tidewire_core::wire::codes;
+use tidewire_server_core::AuthError;
+use tidewire_server_core::store::StoreError;
+
+/// When to come again where nothing more exact is known, in ms.
+const RETRY_MS: u64 = 1_000;
+/// Longest body of a request, in bytes.
+pub(super) const MAX_BODY: usize = 16 * 1024;
+
+/// An endpoint's refusal: `{"error": {"code", "message"}}` with a fitting status.
+pub(crate) struct HttpError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after_ms: Option<u64>,
+}
+
+impl HttpError {
+    /// A refusal that says when to come again, if that is of use at all.
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> HttpError {
+        let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        HttpError { status, code, message: message.into(), retry_after_ms: later.then_some(RETRY_MS) }
+    }
+
+    /// The same with the time to wait, in ms.
+    pub(crate) fn after(self, wait_ms: u64) -> HttpError {
+        HttpError { retry_after_ms: Some(wait_ms), ..self }
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let mut error = json!({"code": self.code, "message": self.message});
+        if let Some(wait) = self.retry_after_ms {
+            error["retry_after_ms"] = wait.into();
+        }
+        let mut response = (self.status, Json(json!({"error": error}))).into_response();
+        if let Some(wait) = self.retry_after_ms {
+            // Whole seconds (RFC 9110 section 10.2.3).
+            response.headers_mut().insert(header::RETRY_AFTER, wait.div_ceil(1000).max(1).into());
+        }
+        response
+    }
+}
+
+impl From<BytesRejection> for HttpError {
+    fn from(error: BytesRejection) -> HttpError {
+        match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!("a body may have at most {MAX_BODY} bytes");
+                HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, codes::TOO_LARGE, message)
+            }
+            _ => bad_request("the body could not be read"),
+        }
+    }
+}
+
+impl From<AuthError> for HttpError {
+    fn from(error: AuthError) -> HttpError {
+        HttpError::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string())
+    }
+}
+
+impl From<StoreError> for HttpError {
+    fn from(error: StoreError) -> HttpError {
+        HttpError::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
+    }
+}
+
+pub(crate) fn bad_request(message: &str) -> HttpError {
+    HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, message)
+}
+
+pub(crate) fn too_many(message: &str, wait_ms: u64) -> HttpError {
+    HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message).after(wait_ms)
+}
+
+pub(crate) fn draining() -> HttpError {
+    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, codes::GOAWAY, "the server is about to stop")
+}

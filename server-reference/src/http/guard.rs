@@ -1,0 +1,109 @@
+//! What stands before the endpoints: budgets of addresses, and foreign origins.
+
+use super::error::HttpError;
+use super::request::Remote;
+use crate::app::App;
+use crate::origin::{Origin, REFUSAL};
+use axum::body::{Body, HttpBody};
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tidewire_core::wire::codes;
+
+/// Turns requests away that are too many, and says so when a connection ends because a body was not read.
+pub(super) async fn budgets(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = app.proxies.client(remote.address.ip(), request.headers());
+    let ticket = match app.gate.request(client) {
+        Ok(ticket) => ticket,
+        Err(wait) => {
+            let message = "too many requests from this address; wait a little";
+            let error = HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message);
+            // Whoever sends requests without waiting for the answers has to begin again.
+            return closing(error.after(wait).into_response());
+        }
+    };
+    let read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+    let request = request.map(|inner| Body::new(Noted { inner, read: read.clone() }));
+    let response = next.run(request).await;
+    drop(ticket);
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    if failed && !read.load(Ordering::Relaxed) { closing(response) } else { response }
+}
+
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A request's body that notes when it was read to its end.
+struct Noted {
+    inner: Body,
+    read: Arc<AtomicBool>,
+}
+
+impl HttpBody for Noted {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if frame.is_none() || self.inner.is_end_stream() {
+            self.read.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Answers pre-flights and keeps foreign pages away from the endpoints. A refusal can be read by the page that it is for,
+/// pre-flight included: else a browser shows it as a network that failed, and a client would try for ever.
+pub(super) async fn origins(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let from = app.origin_of(remote.address.ip(), request.headers());
+    let mut response = if request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else if from == Origin::Foreign {
+        HttpError::new(StatusCode::FORBIDDEN, codes::ORIGIN_NOT_ALLOWED, REFUSAL).into_response()
+    } else {
+        next.run(request).await
+    };
+    if let (Origin::Listed | Origin::Foreign, Some(origin)) = (from, origin) {
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("authorization, content-type, tidewire-connection, tidewire-seq"),
+        );
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    response
+}

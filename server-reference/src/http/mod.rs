@@ -1,0 +1,13 @@
+//! The HTTP side: the routes, the endpoints of protocol section 7, health and static files.
+
+mod dialogs;
+pub(crate) mod error;
+mod guard;
+mod guests;
+pub(crate) mod request;
+mod revoke;
+mod router;
+mod statics;
+
+pub use router::websocket_settings;
+pub(crate) use router::{below, router};

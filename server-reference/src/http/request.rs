@@ -1,0 +1,72 @@
+//! What a request brings: who sends it, its body, its token.
+
+use super::error::{HttpError, bad_request, too_many};
+use crate::app::App;
+use crate::clock;
+use crate::transport::Activity;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tidewire_core::wire::codes;
+use tidewire_server_core::Identity;
+use tokio::time::timeout;
+
+/// Who is on the other side of a socket; set for each connection.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    pub(crate) address: SocketAddr,
+    pub(crate) activity: Activity,
+}
+
+/// A request's body, which came whole and in time.
+pub(crate) struct Whole(pub(crate) Bytes);
+
+impl FromRequest<Arc<App>> for Whole {
+    type Rejection = HttpError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Whole, HttpError> {
+        Ok(Whole(body(app, request).await??))
+    }
+}
+
+/// Reads a request's body. Whoever sends half of it is waited for as long as a silent connection is.
+pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, BytesRejection>, HttpError> {
+    let times = &app.config.timeouts;
+    timeout(times.ping + times.grace, Bytes::from_request(request, &())).await.map_err(|_| {
+        let message = "the body did not come in time";
+        HttpError::new(StatusCode::REQUEST_TIMEOUT, codes::BAD_REQUEST, message)
+    })
+}
+
+pub(crate) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
+    // serde's messages may quote the body, which may hold what belongs in no log.
+    serde_json::from_slice(body)
+        .map_err(|_| bad_request("the body must be a JSON object with the right members"))
+}
+
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
+    let token = bearer(headers).ok_or_else(|| {
+        HttpError::new(
+            StatusCode::UNAUTHORIZED,
+            codes::UNAUTHORIZED,
+            "send Authorization: Bearer with a token",
+        )
+    })?;
+    Ok(app.engine.identify(token, clock::now())?)
+}
+
+/// Requests that write take from the budget of ops.
+pub(crate) fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
+    let budget = app.config.limits.budget(identity.user.kind);
+    let taken = app.engine.limiter.take(&identity.key(), budget, clock::mono());
+    taken.map_err(|wait| too_many("too many requests; wait a little", wait))
+}

@@ -1,0 +1,58 @@
+//! The endpoint that takes access back (protocol section 7).
+
+use super::error::{HttpError, bad_request};
+use super::request::{Whole, authenticated, read, within_budget};
+use crate::app::App;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use std::sync::Arc;
+use tidewire_core::wire::{DIALOG_PREFIX, UserKind, codes, is_channel_name};
+
+#[derive(Deserialize)]
+struct RevokeRequest {
+    user: RevokedUser,
+    dialog: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RevokedUser {
+    kind: String,
+    id: String,
+}
+
+/// An operator takes a user's access back.
+pub(super) async fn revoke(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Whole, HttpError>,
+) -> Result<StatusCode, HttpError> {
+    let identity = authenticated(&app, &headers)?;
+    if identity.user.kind != UserKind::Operator {
+        let message = "only operators may take access back";
+        return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
+    }
+    let Whole(body) = body?;
+    let request: RevokeRequest = read(&body)?;
+    let kind = match request.user.kind.as_str() {
+        "guest" => UserKind::Guest,
+        "user" => UserKind::User,
+        "operator" => UserKind::Operator,
+        _ => return Err(bad_request("`user.kind` must be guest, user or operator")),
+    };
+    if !(1..=128).contains(&request.user.id.len()) {
+        return Err(bad_request("`user.id` must have 1 to 128 bytes"));
+    }
+    match &request.dialog {
+        Some(_) if kind == UserKind::Operator => {
+            return Err(bad_request("operators see every dialog; leave `dialog` out"));
+        }
+        Some(id) if id.is_empty() || !is_channel_name(&format!("{DIALOG_PREFIX}{id}")) => {
+            return Err(bad_request("`dialog` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
+        }
+        _ => {}
+    }
+    within_budget(&app, &identity)?;
+    app.revoke(kind, &request.user.id, request.dialog.as_deref()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

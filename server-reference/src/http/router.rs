@@ -1,0 +1,141 @@
+//! The routes, the upgrade and the server's health.
+
+use super::error::{HttpError, MAX_BODY, draining};
+use super::request::Remote;
+use super::{dialogs, guard, guests, revoke, statics};
+use crate::app::App;
+use crate::origin::Origin;
+use crate::transport::{fallback, socket};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, delete, get, post};
+use axum::{Json, Router, middleware};
+use serde_json::json;
+use std::sync::Arc;
+use tidewire_core::wire::{SUBPROTOCOL, codes};
+use tidewire_server_core::Peer;
+use tidewire_server_core::store::Write;
+
+/// Small, because it is held for every connection.
+const READ_BUFFER: usize = 4 * 1024;
+/// The most that a client which does not read makes a socket hold besides its queue.
+const MAX_WRITE_BUFFER: usize = 1024 * 1024;
+
+/// The address of a request without what stands before every path, if it does: proxies pass a path on with it or without.
+pub(crate) fn below(uri: &Uri, base: &str) -> Option<Uri> {
+    let rest = uri.path_and_query()?.as_str().strip_prefix(base).filter(|_| !base.is_empty())?;
+    let rest = match rest.as_bytes().first() {
+        Some(b'/') => rest.to_owned(),
+        None | Some(b'?') => format!("/{rest}"),
+        // Another path that begins alike.
+        Some(_) => return None,
+    };
+    rest.parse().ok()
+}
+
+/// All routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let mut api = Router::new()
+        .route("/v1/guest", post(guests::guest))
+        .route("/v1/dialogs", post(dialogs::create))
+        .route("/v1/dialogs/{id}", delete(dialogs::remove))
+        .route("/v1/revoke", post(revoke::revoke));
+    if app.config.demo {
+        api = api.route("/demo/token", post(guests::demo_token));
+    }
+    let api = api
+        .merge(fallback::routes(app.config.limits.message_bytes))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::origins));
+    Router::new()
+        .merge(api)
+        .route("/v1/ws", any(upgrade))
+        .route("/healthz", get(health))
+        .route("/v1/{*rest}", any(not_found))
+        .fallback_service(statics::service(app.config.web_root.as_deref()))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::budgets))
+        .layer(middleware::map_response(statics::secure))
+        .with_state(app)
+}
+
+async fn upgrade(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return HttpError::new(StatusCode::BAD_REQUEST, codes::BAD_REQUEST, "this is a WebSocket endpoint")
+            .into_response();
+    };
+    let origin_allowed = app.origin_of(remote.address.ip(), &headers) != Origin::Foreign;
+    let address = app.proxies.client(remote.address.ip(), &headers);
+    let peer = Peer { origin_allowed, address };
+    websocket_settings(upgrade, app.config.limits.message_bytes)
+        .protocols([SUBPROTOCOL])
+        .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
+}
+
+/// For tests of the WebSocket itself: the settings of every socket.
+#[doc(hidden)]
+pub fn websocket_settings(upgrade: WebSocketUpgrade, message_bytes: usize) -> WebSocketUpgrade {
+    // Twice the limit, so that a message that is a little too long gets an answer instead of a close.
+    let longest = message_bytes * 2;
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_message_size(longest)
+        .max_frame_size(longest)
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    if app.is_draining() {
+        return draining().into_response();
+    }
+    // While nothing is written nobody would notice that the disk has room again.
+    if app.database.is_failing()
+        && let Err(error) = app.store.write(Write::Probe).await
+    {
+        return HttpError::from(error).into_response();
+    }
+    Json(json!({
+        "status": "ok",
+        "version": env!("CARGO_PKG_VERSION"),
+        "connections": app.engine.connections.count(),
+    }))
+    .into_response()
+}
+
+async fn wrong_method() -> HttpError {
+    HttpError::new(StatusCode::METHOD_NOT_ALLOWED, codes::BAD_REQUEST, "this path does not take this method")
+}
+
+async fn not_found() -> HttpError {
+    HttpError::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_before_every_path_is_taken_away_where_it_stands() {
+        for (path, expected) in [
+            ("/rt/v1/ws", Some("/v1/ws")),
+            ("/rt/v1/http/down?mode=poll", Some("/v1/http/down?mode=poll")),
+            ("/rt", Some("/")),
+            ("/rt?x", Some("/?x")),
+            ("/rt/", Some("/")),
+            ("/v1/ws", None),
+            ("/rtx/v1/ws", None),
+        ] {
+            let found = below(&path.parse().unwrap(), "/rt").map(|uri| uri.to_string());
+            assert_eq!(found.as_deref(), expected, "{path}");
+            assert!(below(&path.parse().unwrap(), "").is_none());
+        }
+    }
+}

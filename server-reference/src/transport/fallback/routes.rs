@@ -1,0 +1,37 @@
+//! The routes of plain requests.
+
+use super::{down, drive, up};
+use crate::app::App;
+use crate::http::error::HttpError;
+use crate::http::request::Remote;
+use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use std::sync::Arc;
+use tidewire_server_core::Peer;
+
+/// The routes; the guard against foreign origins stands before them.
+pub(crate) fn routes(message_bytes: usize) -> Router<Arc<App>> {
+    // As on a socket a message that is a little too long gets an answer instead of an end.
+    let up = post(up::up).layer(DefaultBodyLimit::max(message_bytes * 2));
+    Router::new()
+        .route("/v1/http", post(open))
+        .route("/v1/http/up", up)
+        .route("/v1/http/down", get(down::down))
+}
+
+/// Opens a connection, unless it is one too many: then it holds nothing.
+async fn open(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let address = app.proxies.client(remote.address.ip(), &headers);
+    let peer = Peer { origin_allowed: true, address };
+    let id = drive::open(&app, peer)?;
+    let body = Json(json!({"connection": id}));
+    Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())
+}
