@@ -1,9 +1,6 @@
 //! A kind of one's own is one file: this one. Votes in a poll, which only users cast, and of which each has
 //! one of two answers.
 
-#![allow(clippy::unwrap_used, reason = "these are tests")]
-
-#[allow(dead_code, reason = "each test program uses its own part")]
 mod rig;
 
 use rig::{ROOM, Rig};

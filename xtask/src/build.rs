@@ -2,7 +2,7 @@
 
 use crate::progress::{self, done};
 use crate::stamp::Stamp;
-use crate::{size, tools};
+use crate::tools;
 use std::path::PathBuf;
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -45,12 +45,6 @@ const MODULES: [Module; 2] = [
 /// Where the demo page is built.
 pub(crate) fn demo_folder() -> PathBuf {
     tools::top().join(".demo/web")
-}
-
-/// Everything, and the sizes.
-pub(crate) fn all() -> Result<(), String> {
-    web()?;
-    size::print()
 }
 
 /// The npm package and the demo page.

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
     let done = match command {
         "demo" => demo::run(rest),
-        "build" => no_arguments(rest).and_then(|()| build::all()),
+        "build" => no_arguments(rest).and_then(|()| size::build()),
         "size" => size::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),

@@ -7,6 +7,12 @@ const LIMIT: u64 = 59 * 1024;
 /// Most bytes of the widget on top of that.
 const WIDGET_LIMIT: u64 = 16 * 1024;
 
+/// Builds everything, and shows the sizes.
+pub(crate) fn build() -> Result<(), String> {
+    build::web()?;
+    print()
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let json = match arguments {
@@ -15,7 +21,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         [argument, ..] => return Err(unknown(argument)),
     };
     if !json {
-        return build::all();
+        return build();
     }
     progress::step_aside();
     build::web()?;

@@ -1,5 +1,6 @@
 //! The import rules of ARCHITECTURE.md.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -104,5 +105,94 @@ fn the_wasm_package_only_converts() {
     let tree = tree("tidewire-wasm");
     for banned in ["tokio", "serde", "web-sys", "wasm-bindgen-futures"] {
         assert!(!tree.lines().any(|line| line.split(' ').next() == Some(banned)), "{banned} in:\n{tree}");
+    }
+}
+
+/// The crates in whose sources no files import each other in a circle.
+const WITHOUT_CIRCLES: [&str; 9] = [
+    "sdk-core/src",
+    "sdk-native/src",
+    "sdk-wasm/src",
+    "server-core/src",
+    "server-sqlite/src",
+    "server-reference/src",
+    "testing/history/src",
+    "testing/fault-proxy/src",
+    "xtask/src",
+];
+
+/// A source's module path: `a/b.rs` and `a/b/mod.rs` are `a::b`, `lib.rs` is empty.
+fn module_of(inside: &Path) -> Vec<String> {
+    let mut parts: Vec<String> =
+        inside.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
+        parts.pop();
+    }
+    parts
+}
+
+/// The modules that a source names by `crate::` and `super::`, as far as they are files of the crate. What a folder's own
+/// file holds is the folder's: a file may use it, and be declared there.
+fn named(text: &str, module: &[String], all: &BTreeMap<Vec<String>, String>) -> BTreeSet<Vec<String>> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for (at, word) in line.match_indices("crate::").chain(line.match_indices("super::")) {
+            if line[..at].ends_with("super::") || line[..at].ends_with("pub(in ") {
+                continue;
+            }
+            let mut path = if word == "crate::" { Vec::new() } else { module[..module.len() - 1].to_vec() };
+            let mut rest = &line[at + word.len()..];
+            while let Some(above) = rest.strip_prefix("super::") {
+                path.pop();
+                rest = above;
+            }
+            for part in rest.split("::") {
+                let name: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                path.push(name);
+            }
+            while !path.is_empty() && !all.contains_key(&path) {
+                path.pop();
+            }
+            if !module.starts_with(&path) {
+                found.insert(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    for folder in WITHOUT_CIRCLES {
+        let top = workspace().join(folder);
+        let all: BTreeMap<Vec<String>, String> = sources(&top)
+            .into_iter()
+            .map(|(path, text)| (module_of(path.strip_prefix(&top).expect("below it")), text))
+            .collect();
+        let imports: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = all
+            .iter()
+            .map(|(module, text)| {
+                (module, if module.is_empty() { BTreeSet::new() } else { named(text, module, &all) })
+            })
+            .collect();
+        // Whoever imports nothing that is left is in no circle; what is left at the end is one.
+        let mut left = imports.clone();
+        while let Some(free) = left
+            .iter()
+            .find(|(_, of)| !of.iter().any(|one| left.contains_key(one)))
+            .map(|(module, _)| *module)
+        {
+            left.remove(free);
+        }
+        let circle: Vec<String> = left
+            .iter()
+            .map(|(module, of)| {
+                let of: Vec<String> =
+                    of.iter().filter(|one| left.contains_key(one)).map(|one| one.join("::")).collect();
+                format!("{} imports {}", module.join("::"), of.join(", "))
+            })
+            .collect();
+        assert!(circle.is_empty(), "{folder}:\n{}", circle.join("\n"));
     }
 }

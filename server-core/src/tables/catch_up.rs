@@ -1,12 +1,12 @@
 //! One subscription from its first answer to its feed: pages of the snapshot, commits from the log, then `tbl.live`.
 
+use super::cost::work;
 use super::cursor::Cursor;
+use super::limits::ENVELOPE;
 use super::pages::Pages;
 use super::ring::Logged;
 use super::shape::{Shape, Told};
 use super::state::{Audience, Phase, State, Sub, feed};
-use super::wanted::ENVELOPE;
-use super::work::work;
 use crate::outgoing::Offered;
 use crate::text::Text;
 use std::sync::Arc;

@@ -1,11 +1,13 @@
 //! Commits and the passing of time, as the feeds are told of them.
 
+use super::cost::work;
 use super::index::Member;
 use super::judge::{Belongs, Pair};
+use super::limits::ENVELOPE;
+use super::question::Pending;
 use super::shape::Told;
 use super::state::{Phase, State, feed};
-use super::wanted::{ENVELOPE, Pending};
-use super::work::{OF_A_COMMIT, work};
+use super::work::OF_A_COMMIT;
 use super::{Change, Commit};
 use crate::outgoing::Offered;
 use crate::text::Text;

@@ -58,3 +58,6 @@ impl Default for TableLimits {
         }
     }
 }
+
+/// For the envelope of a frame, in bytes.
+pub(super) const ENVELOPE: usize = 1_024;

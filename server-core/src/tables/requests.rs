@@ -2,9 +2,10 @@
 
 use super::Tables;
 use super::cursor::Cursor;
+use super::lagging::Owner;
+use super::refusal::{RETRY_MS, Refusal, too_many_unindexed, unavailable};
 use super::shape::{Misshapen, Shape};
-use super::state::{Phase, Refusal, State, Sub, Wait, too_many_unindexed};
-use super::wanted::{RETRY_MS, unavailable};
+use super::state::{Phase, State, Sub, Wait};
 use crate::access::Identity;
 use crate::outgoing::Outgoing;
 use crate::sync::lock;
@@ -17,9 +18,6 @@ use tidewire_core::wire::{TableFrame, TableRequest, TableSub, codes};
 const WAIT_MS: u64 = 10_000;
 /// Over how many ms a client spreads its return when only it must, in ms.
 const SPREAD_MS: u64 = 1_000;
-
-/// Who answers for the work that a subscription is: a user, or the address of a guest.
-pub(crate) type Owner = Arc<str>;
 
 /// Who asks.
 pub(crate) struct Asker<'a> {

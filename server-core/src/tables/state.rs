@@ -1,20 +1,20 @@
 //! Subscriptions and their groups, under one lock.
 
+use super::lagging::{Lagging, Owner};
 use super::limits::TableLimits;
 use super::pages::Pages;
+use super::question::{Asked, Pending};
+use super::refusal::{Refusal, too_many_unindexed};
 use super::registry::Table;
-use super::requests::Owner;
 use super::ring::Ring;
 use super::shape::Shape;
-use super::wanted::{Asked, Pending, RETRY_MS};
-use super::work::Lagging;
 use crate::outgoing::Outgoing;
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use tidewire_core::Time;
-use tidewire_core::wire::{Problem, TableAddress, TableFrame, codes};
+use tidewire_core::wire::{TableAddress, TableFrame};
 
 /// Everything that changes.
 pub(super) struct State {
@@ -286,41 +286,7 @@ impl State {
     }
 }
 
-pub(super) fn too_many_unindexed() -> Refusal {
-    let message = "too many filters of this table name no value that a column must equal; use eq or in";
-    Refusal::later(codes::TOO_MANY_SUBSCRIPTIONS, message, 10 * RETRY_MS)
-}
-
 /// The name of a group's feed.
 pub(super) fn feed(group: u64) -> String {
     format!("f{group}")
-}
-
-/// Why a subscription is refused, or ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) code: &'static str,
-    pub(super) message: String,
-    pub(super) at: Option<u64>,
-    /// In how many ms to try again; none if that would not help.
-    pub(super) retry_ms: Option<u64>,
-}
-
-impl Refusal {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { code, message: message.into(), at: None, retry_ms: None }
-    }
-
-    pub(super) fn later(code: &'static str, message: impl Into<String>, retry_ms: u64) -> Refusal {
-        Refusal { retry_ms: Some(retry_ms), ..Refusal::new(code, message) }
-    }
-
-    pub(super) fn frame(&self, sid: String) -> Text {
-        let problem = Problem {
-            code: self.code.to_owned(),
-            message: self.message.clone(),
-            retry_after_ms: self.retry_ms,
-        };
-        TableFrame::Err { sid, problem, at: self.at, retryable: self.retry_ms.is_some() }.encode().into()
-    }
 }

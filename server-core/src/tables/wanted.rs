@@ -1,8 +1,11 @@
 //! What tables want of their source, and what they make of the answer.
 
+use super::limits::ENVELOPE;
 use super::pages::{Pages, TooGreat};
+use super::question::{Asked, Pending};
+use super::refusal::{RETRY_MS, Refusal, unavailable};
 use super::shape::{Narrow, Shape};
-use super::state::{Phase, Refusal, State};
+use super::state::{Phase, State};
 use super::{Cell, Schema, Snapshot, SourceError, Tables};
 use crate::sync::lock;
 use std::sync::Arc;
@@ -10,12 +13,8 @@ use std::sync::atomic::Ordering;
 use tidewire_core::tables::filter::Filter;
 use tidewire_core::wire::codes;
 
-/// When to come again while the source can't be asked, in ms.
-pub(super) const RETRY_MS: u64 = 1_000;
 /// A snapshot that took so long that the log was trimmed meanwhile is taken again, so many times.
 const TRIES: u32 = 3;
-/// For the envelope of a frame, in bytes.
-pub(super) const ENVELOPE: usize = 1_024;
 
 /// Something that only the source knows.
 #[derive(Debug)]
@@ -71,25 +70,6 @@ impl WantedSnapshot {
     pub fn narrow(&self) -> Vec<Narrow> {
         self.shape.narrow()
     }
-}
-
-/// A question that the driver has not taken yet.
-pub(super) struct Asked {
-    pub(super) id: u64,
-}
-
-/// A question without an answer.
-pub(super) enum Pending {
-    Snapshot {
-        group: u64,
-        /// Up to where the source had told when it was asked.
-        head: u64,
-        tries: u32,
-    },
-    Locate {
-        sub: u64,
-        tx: String,
-    },
 }
 
 impl State {
@@ -258,9 +238,4 @@ fn too_many_bytes(most: usize) -> Refusal {
 fn too_slow() -> Refusal {
     let message = "reading the rows took too long; use eq or in on a column that has an index";
     Refusal::new(codes::TIMEOUT, message)
-}
-
-pub(super) fn unavailable() -> Refusal {
-    let message = "the table's database can't be asked now; subscribe again later";
-    Refusal::later(codes::TABLE_UNAVAILABLE, message, RETRY_MS)
 }

@@ -6,62 +6,18 @@
 
 use super::Tables;
 use super::catch_up::Batch;
+use super::cost::work;
 use super::pages::Pages;
-use super::requests::Owner;
 use super::ring::Logged;
 use super::shape::Shape;
 use super::state::{Phase, State};
 use crate::sync::lock;
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// How many times as much work as for a subscription is done at once for a commit, and for a slice:
 /// some ms.
 pub(super) const OF_A_COMMIT: usize = 16;
 const OF_A_SLICE: usize = 16;
-
-/// About how much it is to say what a commit is to a shape: the bytes that are looked at.
-pub(super) fn work(shape: &Shape, logged: &Logged) -> usize {
-    // Other comparisons end at the first byte that differs.
-    logged.bytes().saturating_mul(1 + 16 * shape.patterns()) / 16
-}
-
-/// Subscriptions whose next work is not done at once, by who answers for it.
-#[derive(Default)]
-pub(super) struct Lagging {
-    by_owner: BTreeMap<Owner, VecDeque<u64>>,
-    /// Whose turn was last.
-    last: Option<Owner>,
-}
-
-impl Lagging {
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_owner.is_empty()
-    }
-
-    fn push(&mut self, owner: &Owner, sub: u64) {
-        let subs = self.by_owner.entry(owner.clone()).or_default();
-        if !subs.contains(&sub) {
-            subs.push_back(sub);
-        }
-    }
-
-    /// The next one of the next owner.
-    fn pop(&mut self) -> Option<u64> {
-        let after = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut later = self.by_owner.range::<Owner, _>((after, Bound::Unbounded));
-        let next = later.next().or_else(|| self.by_owner.iter().next());
-        let owner = next.map(|(owner, _)| owner.clone())?;
-        let subs = self.by_owner.get_mut(&owner)?;
-        let sub = subs.pop_front();
-        if subs.is_empty() {
-            self.by_owner.remove(&owner);
-        }
-        self.last = Some(owner);
-        sub
-    }
-}
 
 /// A slice of work.
 struct Slice {

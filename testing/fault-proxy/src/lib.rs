@@ -15,6 +15,7 @@
 //!
 //! The program `tidewire-fault-proxy` does the same for tests in other languages.
 
+mod control;
 mod faults;
 mod http;
 mod proxy;

@@ -1,5 +1,6 @@
 //! The listener, and the handle with which a test steers it.
 
+use crate::control::{Control, Tally};
 use crate::faults::Faults;
 use crate::relay::{End, relay};
 use crate::rng::Rng;
@@ -39,26 +40,6 @@ pub struct Counters {
     pub up_bytes: u64,
     /// Bytes that reached clients.
     pub down_bytes: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    accepted: AtomicU64,
-    closed: AtomicU64,
-    ended: AtomicU64,
-    pub(crate) upgrades_killed: AtomicU64,
-    pub(crate) duplicated: AtomicU64,
-    pub(crate) up_bytes: AtomicU64,
-    pub(crate) down_bytes: AtomicU64,
-}
-
-/// What connections are told.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Control {
-    pub(crate) faults: Faults,
-    /// How often all connections were ended, by each means.
-    pub(crate) cuts: u64,
-    pub(crate) resets: u64,
 }
 
 impl Proxy {

@@ -1,8 +1,8 @@
 //! One connection: two pumps, and everything that can befall them.
 
+use crate::control::{Control, Tally};
 use crate::faults::{Direction, HttpMode};
 use crate::http::{self, Request};
-use crate::proxy::{Control, Tally};
 use crate::rng::Rng;
 use std::io;
 use std::sync::atomic::Ordering;

@@ -1,11 +1,11 @@
 //! What one hostile address does, as fast as it can.
 
+use super::seen::{FROM, Seen, end};
 use crate::Failure;
 use crate::process::dialog;
 use crate::tables;
 use crate::wire::{Client, connect, id, post, request, token};
 use futures_util::{SinkExt, StreamExt};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,8 +14,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-/// The attacker's address: 127.0.0.66.
-pub(crate) const FROM: u8 = 66;
 /// How many do it at the same time.
 const AT_ONCE: usize = 32;
 /// Pause before the next socket after one that was closed: a flood of the network itself is not what is measured.
@@ -40,17 +38,6 @@ pub(crate) enum Attack {
     TableFilters,
     TableRows,
     TableUnindexed,
-}
-
-/// What the attacker saw.
-#[derive(Serialize, Deserialize, Default)]
-pub(crate) struct Seen {
-    /// A close code, a status, or `reset` for a socket that was closed without a word.
-    pub(crate) ended: String,
-    /// How long after the first connection.
-    pub(crate) after_ms: Option<u64>,
-    /// How often it tried, in what is its own unit.
-    pub(crate) tries: u64,
 }
 
 impl Attack {
@@ -172,14 +159,6 @@ pub(crate) async fn run(attack: Attack, address: SocketAddr, time: Duration) -> 
 
 fn head(path: &str, length: usize, more: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: {length}{more}")
-}
-
-/// Notes the first end.
-pub(crate) fn end(seen: &mut Seen, ended: &str, begun: Instant) {
-    if seen.after_ms.is_none() {
-        seen.ended = ended.to_owned();
-        seen.after_ms = Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
-    }
 }
 
 /// Requests one after the other without waiting for an answer, on many sockets.

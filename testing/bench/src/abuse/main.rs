@@ -6,13 +6,15 @@ mod honest;
 #[path = "../process.rs"]
 #[allow(dead_code)]
 mod process;
+mod seen;
 mod tables;
 mod wire;
 
-use attacks::{Attack, Seen};
+use attacks::Attack;
 use clap::Parser;
 use honest::Honest;
 use process::{Process, Server};
+use seen::Seen;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;

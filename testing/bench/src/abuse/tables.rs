@@ -1,7 +1,7 @@
 //! What one address asks of live tables, so that the others wait: long scans, filters that are much work, rows that are too
 //! much, and filters that no index helps.
 
-use super::attacks::{FROM, Seen, end};
+use super::seen::{FROM, Seen, end};
 use crate::Failure;
 use crate::wire::Client;
 use rusqlite::Connection;

@@ -1,0 +1,25 @@
+//! What the proxy tells its connections, and what it counts of them.
+
+use crate::faults::Faults;
+use std::sync::atomic::AtomicU64;
+
+/// How much there was.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) closed: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) upgrades_killed: AtomicU64,
+    pub(crate) duplicated: AtomicU64,
+    pub(crate) up_bytes: AtomicU64,
+    pub(crate) down_bytes: AtomicU64,
+}
+
+/// What connections are told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Control {
+    pub(crate) faults: Faults,
+    /// How often all connections were ended, by each means.
+    pub(crate) cuts: u64,
+    pub(crate) resets: u64,
+}
