@@ -91,6 +91,7 @@ impl Garden {
             "server-core/src",
             "server-sqlite/src",
             "testing/history/src",
+            "testing/store/src",
         ] {
             copy(&from.join(folder), &top.join(folder))?;
         }
@@ -100,6 +101,7 @@ impl Garden {
             "server-core/Cargo.toml",
             "server-sqlite/Cargo.toml",
             "testing/history/Cargo.toml",
+            "testing/store/Cargo.toml",
             "Cargo.lock",
         ] {
             copy(&from.join(file), &top.join(file))?;
@@ -107,7 +109,8 @@ impl Garden {
         let text = fs::read_to_string(from.join("Cargo.toml")).map_err(|error| error.to_string())?;
         let (_, rest) =
             text.split_once("[workspace.package]").ok_or("the workspace's manifest has another form")?;
-        let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"sdk-core/tests/sim\", \"server-core\", \"server-sqlite\", \"testing/history\"]\n\n";
+        let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"sdk-core/tests/sim\", \"server-core\", \
+                       \"server-sqlite\", \"testing/history\", \"testing/store\"]\n\n";
         // Built often, and run briefly.
         let profile = "\n[profile.planted]\ninherits = \"release\"\nopt-level = 1\nincremental = true\ncodegen-units = 16\n\n[profile.planted.package.\"*\"]\nopt-level = 2\n";
         write(&top.join("Cargo.toml"), &format!("{members}[workspace.package]{rest}{profile}"))?;
