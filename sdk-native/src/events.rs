@@ -1,7 +1,8 @@
 //! Everything that happens in a client, as one bounded stream.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tidewire_core::tables::TableUpdate;
 use tidewire_core::wire::{EventFrame, Signal, User};
@@ -176,7 +177,7 @@ impl EventQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The core behind its lock.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::{Mutex, MutexGuard};
 use tidewire_core::{Client as Core, Now, Output, Status, Time};
 use tokio::sync::{Notify, watch};
 
@@ -152,7 +151,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Updates of a view of a table on their way to its reader.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tidewire_core::tables::TableUpdate;
 use tokio::sync::{Notify, oneshot};
@@ -101,7 +102,7 @@ impl TableQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

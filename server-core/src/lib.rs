@@ -19,7 +19,6 @@ mod limits;
 mod outgoing;
 mod session;
 pub mod store;
-mod sync;
 pub mod tables;
 mod text;
 

@@ -4,10 +4,10 @@
 //! that waits and joins it into few messages; a client that reads too slowly loses its connection, not its events: it
 //! resumes from its cursors.
 
-use crate::sync::lock;
 use crate::text::Text;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use tidewire_core::wire::{Problem, ServerFrame, codes};
 
 /// Frames are joined up to this size; a greater one goes alone.
@@ -110,7 +110,7 @@ impl Outgoing {
     }
 
     fn queue(&self, frame: Text, of: Option<i64>) -> bool {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.close.is_some() {
             return false;
         }
@@ -139,7 +139,7 @@ impl Outgoing {
 
     /// Queues a frame that nobody misses, unless more than half of what may wait is waiting.
     pub(crate) fn push_if_light(&self, channel: i64, frame: &Text) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let light = (queue.bytes + frame.len()) * 2 <= self.max_bytes
             && (queue.frames.len() + 1) * 2 <= self.max_frames;
         if !light || queue.close.is_some() {
@@ -167,7 +167,7 @@ impl Outgoing {
     }
 
     fn offer_if(&self, frame: &Text, fits: impl Fn(&Queue) -> bool) -> Offered {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.close.is_some() || queue.dead {
             return Offered::Over;
         }
@@ -194,7 +194,7 @@ impl Outgoing {
 
     /// Ends the connection after what waits. The first close wins.
     pub fn close(&self, code: u16, reason: &'static str) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.close.is_none() {
             queue.close = Some(Close { code, reason });
             drop(queue);
@@ -213,7 +213,7 @@ impl Outgoing {
     /// As [`Outgoing::refuse`], and what waits is not sent any more.
     pub(crate) fn cut(&self, close: u16, code: &'static str, message: &str) {
         {
-            let mut queue = lock(&self.queue);
+            let mut queue = self.queue.lock();
             queue.frames.clear();
             queue.bytes = 0;
         }
@@ -222,14 +222,14 @@ impl Outgoing {
 
     /// Drops what waits of a channel.
     pub(crate) fn forget(&self, channel: i64) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.frames.retain(|frame| frame.of != Some(channel));
         queue.bytes = queue.frames.iter().map(|frame| frame.text.len()).sum();
     }
 
     /// Whether there is something to take.
     pub fn has_work(&self) -> bool {
-        let queue = lock(&self.queue);
+        let queue = self.queue.lock();
         !queue.frames.is_empty() || queue.close.is_some()
     }
 
@@ -240,18 +240,18 @@ impl Outgoing {
 
     /// How the connection ends, if it does.
     pub fn closing(&self) -> Option<Close> {
-        lock(&self.queue).close
+        self.queue.lock().close
     }
 
     /// Whether a page fits without crowding out live frames; also when nothing will be sent any more.
     pub fn has_room(&self) -> bool {
-        let queue = lock(&self.queue);
+        let queue = self.queue.lock();
         queue.dead || queue.close.is_some() || queue.bytes <= ROOM_BYTES
     }
 
     /// What to write next; none when nothing waits.
     pub fn take(&self) -> Option<ToWrite> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         match join(&mut queue) {
             Some(text) => {
                 let roomy = queue.bytes <= self.roomy() && queue.frames.len() * 4 <= self.max_frames;
@@ -269,7 +269,7 @@ impl Outgoing {
 
     /// The writer is gone: frees what waits, and ends the connection.
     pub fn abandon(&self) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.dead = true;
         queue.frames.clear();
         queue.bytes = 0;
@@ -335,7 +335,7 @@ mod tests {
         assert!(outgoing.push("12345".into()));
         assert!(!outgoing.push("1234567".into()));
         assert!(!outgoing.push("1".into()));
-        let queue = lock(&outgoing.queue);
+        let queue = outgoing.queue.lock();
         assert_eq!(queue.frames.len(), 1);
         assert_eq!(queue.close.map(|close| close.code), Some(4002));
     }

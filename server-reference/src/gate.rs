@@ -2,11 +2,11 @@
 
 use crate::clock;
 use crate::config::AddressLimits;
-use crate::sync::lock;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tidewire_server_core::{Budget, Limiter, counted};
 
 /// When to come again while the address has all that it may have, in ms.
@@ -31,7 +31,7 @@ impl Held {
     /// One more for this address, unless it has as many as it may have.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Ticket> {
         let address = counted(address);
-        let mut by_address = lock(&self.by_address);
+        let mut by_address = self.by_address.lock();
         let count = by_address.entry(address).or_default();
         if *count >= most {
             return None;
@@ -43,7 +43,7 @@ impl Held {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = lock(&self.held.by_address).entry(self.address) {
+        if let Entry::Occupied(mut count) = self.held.by_address.lock().entry(self.address) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();

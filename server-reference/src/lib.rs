@@ -28,7 +28,6 @@ pub mod responder;
 mod retention;
 mod server;
 mod stores;
-mod sync;
 pub mod tables;
 mod transport;
 

@@ -1,8 +1,8 @@
 //! A store without threads.
 
 use crate::log::{self, Outside};
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tidewire_server_core::store::{Done, Got, Read, Store, StoreError, Write};
 
 /// A [`Store`] in one database that commits each write at once, in the caller's thread, before
@@ -28,7 +28,7 @@ impl Inline {
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock()
     }
 }
 

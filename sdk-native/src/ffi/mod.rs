@@ -13,8 +13,9 @@ mod report;
 mod shown;
 mod tables;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use tidewire_core::tables::TableError;
@@ -332,5 +333,5 @@ async fn dispatch(mut events: Events, reader: mpsc::Sender<Vec<ClientEvent>>) {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }

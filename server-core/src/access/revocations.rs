@@ -2,9 +2,8 @@
 
 use super::identity::Identity;
 use crate::store::Revocation;
-use crate::sync::lock;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 /// All revocations in force.
 #[derive(Default)]
@@ -29,7 +28,7 @@ impl Revocations {
 
     /// Drops those whose tokens have all ended.
     pub fn forget(&self, before_ms: u64) {
-        lock(&self.by_user).retain(|_, revoked| {
+        self.by_user.lock().retain(|_, revoked| {
             revoked.all = revoked.all.filter(|since| *since >= before_ms);
             revoked.dialogs.retain(|_, since| *since >= before_ms);
             revoked.all.is_some() || !revoked.dialogs.is_empty()
@@ -37,7 +36,7 @@ impl Revocations {
     }
 
     pub(crate) fn add(&self, revocation: &Revocation) {
-        let mut by_user = lock(&self.by_user);
+        let mut by_user = self.by_user.lock();
         let revoked = by_user.entry(revocation.user.clone()).or_default();
         let since = revocation.since_ms;
         match &revocation.dialog {
@@ -51,14 +50,14 @@ impl Revocations {
 
     /// Whether the token is worth nothing any more.
     pub(crate) fn refuses(&self, identity: &Identity) -> bool {
-        let by_user = lock(&self.by_user);
+        let by_user = self.by_user.lock();
         let revoked = by_user.get(&identity.key());
         revoked.and_then(|revoked| revoked.all).is_some_and(|since| identity.is_issued_by(since))
     }
 
     /// Whether the token no longer gives access to the dialog.
     pub(crate) fn refuses_dialog(&self, identity: &Identity, dialog: &str) -> bool {
-        let by_user = lock(&self.by_user);
+        let by_user = self.by_user.lock();
         let revoked = by_user.get(&identity.key());
         revoked
             .and_then(|revoked| revoked.dialogs.get(dialog))
@@ -110,6 +109,6 @@ mod tests {
         assert!(!revocations.refuses(&issued(Some(1))));
         assert!(revocations.refuses_dialog(&issued(Some(1)), "a"));
         revocations.forget(5_001);
-        assert!(lock(&revocations.by_user).is_empty());
+        assert!(revocations.by_user.lock().is_empty());
     }
 }

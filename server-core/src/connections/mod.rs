@@ -5,13 +5,13 @@ mod seats;
 
 use crate::access::Identity;
 use crate::outgoing::Outgoing;
-use crate::sync::lock;
 use crate::text::Text;
+use parking_lot::Mutex;
 pub(crate) use seats::Seats;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tidewire_core::wire::ServerFrame;
 use tidewire_core::wire::codes::{self, close};
 
@@ -77,12 +77,12 @@ impl Connections {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        lock(&self.table).by_id.len()
+        self.table.lock().by_id.len()
     }
 
     /// A number for a connection, whether or not it gets a place.
     pub(crate) fn number(&self) -> u64 {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         table.next += 1;
         table.next
     }
@@ -95,7 +95,7 @@ impl Connections {
         seats: &Arc<Seats>,
         address: IpAddr,
     ) -> Result<Place, &'static str> {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         let of_address = table.by_address.get(&address).copied().unwrap_or_default();
         if self.most_per_address.is_some_and(|most| of_address >= most) {
             return Err("this address has all the connections it may have");
@@ -115,7 +115,7 @@ impl Connections {
 
     /// What others may reach of a user's connections.
     pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Seats>, Arc<Outgoing>)> {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         let members = table.by_user.get(user).into_iter().flatten().filter_map(|id| table.by_id.get(id));
         members
             .filter_map(|member| {
@@ -127,7 +127,7 @@ impl Connections {
     /// Tells everybody that the server is about to stop; whoever connects later is told too, and sent away at once.
     pub fn announce(&self, goaway: &ServerFrame) {
         let text = Text::from(goaway.encode());
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         table.goaway = Some(text.clone());
         for member in table.by_id.values() {
             member.outgoing.push(text.clone());
@@ -136,26 +136,26 @@ impl Connections {
 
     /// What others may reach of all connections.
     pub(crate) fn all(&self) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
-        let table = lock(&self.table);
+        let table = self.table.lock();
         table.by_id.values().map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
     }
 
     /// A frame for everybody.
     pub fn tell_all(&self, frame: &ServerFrame) {
         let text = Text::from(frame.encode());
-        for member in lock(&self.table).by_id.values() {
+        for member in self.table.lock().by_id.values() {
             member.outgoing.push(text.clone());
         }
     }
 
     /// What a new connection is told while the server is about to stop.
     pub(crate) fn goaway(&self) -> Option<Text> {
-        lock(&self.table).goaway.clone()
+        self.table.lock().goaway.clone()
     }
 
     /// Ends everybody's connection, later ones too.
     pub fn close_all(&self, code: u16, reason: &'static str) {
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         table.closing = Some((code, reason));
         for member in table.by_id.values() {
             member.outgoing.close(code, reason);
@@ -195,7 +195,7 @@ impl Place {
     /// Counts the connection for its user, in the place of older ones of the same run; false when the user has too many.
     pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
         let (id, user) = (self.id, identity.key());
-        let mut table = lock(&self.connections.table);
+        let mut table = self.connections.table.lock();
         if let Some(run) = &run {
             table.replace(&user, run);
         }
@@ -212,7 +212,7 @@ impl Place {
 
     /// From now on a newer token of the same user counts.
     pub(crate) fn renew(&self, identity: &Arc<Identity>) {
-        if let Some(member) = lock(&self.connections.table).by_id.get_mut(&self.id) {
+        if let Some(member) = self.connections.table.lock().by_id.get_mut(&self.id) {
             member.identity = Some(identity.clone());
         }
     }
@@ -220,7 +220,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut table = lock(&self.connections.table);
+        let mut table = self.connections.table.lock();
         table.by_id.remove(&self.id);
         if let Some(user) = self.user.take() {
             table.discount(&user, self.id);

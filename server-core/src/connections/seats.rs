@@ -1,9 +1,9 @@
 //! The subscriptions of one connection, where others can end them too: whoever takes its place, and whoever revokes access.
 
 use crate::dialog::{Channel, Seat};
-use crate::sync::lock;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A connection's seats by the channels' names.
 #[derive(Default)]
@@ -21,22 +21,22 @@ struct Held {
 impl Seats {
     /// The channel of a subscription.
     pub(crate) fn channel(&self, ch: &str) -> Option<Arc<Channel>> {
-        lock(&self.held).seats.get(ch).map(|seat| seat.channel.clone())
+        self.held.lock().seats.get(ch).map(|seat| seat.channel.clone())
     }
 
     /// Whether there is such a subscription.
     pub(crate) fn has(&self, ch: &str) -> bool {
-        lock(&self.held).seats.contains_key(ch)
+        self.held.lock().seats.contains_key(ch)
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        lock(&self.held).seats.len()
+        self.held.lock().seats.len()
     }
 
     /// Begins a subscription; nothing happens once the connection is over.
     pub(crate) fn keep(&self, ch: String, seat: Seat) {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         if !held.over {
             held.seats.insert(ch, seat);
         }
@@ -44,12 +44,12 @@ impl Seats {
 
     /// Ends a subscription; false when there was none.
     pub(crate) fn give_up(&self, ch: &str) -> bool {
-        lock(&self.held).seats.remove(ch).is_some()
+        self.held.lock().seats.remove(ch).is_some()
     }
 
     /// Ends those whose channel is not wanted; their names and rows.
     pub(crate) fn retain(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         let mut lost = Vec::new();
         held.seats.retain(|ch, seat| {
             let wanted = wanted(&seat.channel);
@@ -63,7 +63,7 @@ impl Seats {
 
     /// Ends all of them for good.
     pub(crate) fn close(&self) {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         held.over = true;
         held.seats.clear();
     }

@@ -8,10 +8,10 @@ use super::progress::{Effects, Progress, Stop};
 use super::recent::Recent;
 use crate::outgoing::Outgoing;
 use crate::store::Stored;
-use crate::sync::lock;
 use crate::text::Text;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, User};
 
 /// A channel that somebody uses.
@@ -49,7 +49,7 @@ pub struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut state = lock(&self.channel.state);
+        let mut state = self.channel.state.lock();
         state.live.remove(&self.conn);
         state.seated.remove(&self.conn);
     }
@@ -86,7 +86,7 @@ impl Channel {
 
     /// A connection's place among at most `most` subscribers; none when all are taken.
     pub fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.seated.len() >= most {
             return None;
         }
@@ -96,12 +96,12 @@ impl Channel {
 
     /// Whether it is this user's dialog ([`crate::Identity::key`]).
     pub fn is_owned_by(&self, user: &str) -> bool {
-        lock(&self.state).owner.as_deref() == Some(user)
+        self.state.lock().owner.as_deref() == Some(user)
     }
 
     /// It is this user's no longer.
     pub fn disown(&self, user: &str) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.owner.as_deref() == Some(user) {
             state.owner = None;
         }
@@ -109,7 +109,7 @@ impl Channel {
 
     /// Another user takes the owner's place.
     pub(crate) fn hand_over(&self, from: &str, to: &str) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.owner.as_deref() == Some(from) {
             state.owner = Some(to.to_owned());
         }
@@ -117,12 +117,12 @@ impl Channel {
 
     /// Whether anybody is subscribed.
     pub fn is_followed(&self) -> bool {
-        !lock(&self.state).seated.is_empty()
+        !self.state.lock().seated.is_empty()
     }
 
     /// The dialog is gone: nobody follows it any more, and an answer under way ends.
     pub(crate) fn dissolve(&self) -> Effects {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.live.clear();
         state.seated.clear();
         state.progress.dissolve()
@@ -130,25 +130,25 @@ impl Channel {
 
     /// Where the log stands.
     pub fn extent(&self) -> Extent {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         Extent { head: state.head, floor: state.floor }
     }
 
     /// Whether the events after `from` are all in memory.
     pub fn remembers(&self, from: u64) -> bool {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         from >= state.head || state.recent.first().is_some_and(|first| first <= from + 1)
     }
 
     /// Retention passed every event up to `floor`.
     pub fn trimmed(&self, floor: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.floor = state.floor.max(floor);
     }
 
     /// A subscriber leaves, or goes back to catching up.
     pub fn leave(&self, conn: u64) {
-        lock(&self.state).live.remove(&conn);
+        self.state.lock().live.remove(&conn);
     }
 
     /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it reaches the head, makes the
@@ -161,7 +161,7 @@ impl Channel {
         mut events: Vec<Text>,
         encode: impl FnOnce(Page, &[Text]) -> String,
     ) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if !state.seated.contains(&outgoing.id()) {
             return;
         }
@@ -190,7 +190,7 @@ impl Channel {
     /// What a committed event means, whoever committed it: it goes to every live subscriber, and the dialog takes
     /// account of it. Nothing happens when it was applied before.
     pub fn apply(&self, event: &Stored, by: &User, op: &dyn Op) -> Effects {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if event.offset <= state.head {
             return Effects::default();
         }
@@ -201,7 +201,7 @@ impl Channel {
 
     /// A stored piece of the answer under way.
     pub fn publish_piece(&self, run: &str, at: u64, text: &str) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if !state.progress.piece(run, at, text) {
             return;
         }
@@ -211,29 +211,29 @@ impl Channel {
 
     /// A frame of the moment for everybody who is live but the connection it comes from, and whoever reads slowly.
     pub(crate) fn signal(&self, from: u64, frame: &Text) {
-        for (_, outgoing) in lock(&self.state).live.iter().filter(|(conn, _)| **conn != from) {
+        for (_, outgoing) in self.state.lock().live.iter().filter(|(conn, _)| **conn != from) {
             outgoing.push_if_light(self.id, frame);
         }
     }
 
     /// This is how to end an answer that is about to begin here.
     pub(super) fn will_run(&self, run: &str, stop: Stop) {
-        lock(&self.state).progress.will_run(run, stop);
+        self.state.lock().progress.will_run(run, stop);
     }
 
     /// An answer that a crash left open is still to be ended: what wants an answer waits for that.
     pub(super) fn answers_still(&self) {
-        lock(&self.state).progress.answers_still();
+        self.state.lock().progress.answers_still();
     }
 
     /// A message that was committed before this server started wants an answer.
     pub fn want_answer(&self, offset: u64) -> Effects {
-        lock(&self.state).progress.want_answer(offset)
+        self.state.lock().progress.want_answer(offset)
     }
 
     /// Whether a message after `covered` wants an answer; if not, the dialog's task ends.
     pub fn wants_another(&self, covered: u64) -> bool {
-        lock(&self.state).progress.wants_another(covered)
+        self.state.lock().progress.wants_another(covered)
     }
 }
 

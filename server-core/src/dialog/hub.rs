@@ -3,9 +3,9 @@
 use super::channel::{Channel, Extent};
 use super::progress::Effects;
 use crate::store::ChannelRow;
-use crate::sync::lock;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// With more channels than this in memory, those that nobody uses are dropped.
 const SWEEP_AT: usize = 1_000;
@@ -30,17 +30,17 @@ impl Hub {
 
     /// The channel, if somebody uses it.
     pub fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
-        lock(&self.channels).by_name.get(name).cloned()
+        self.channels.lock().by_name.get(name).cloned()
     }
 
     /// One user's dialogs are another's now. Call it after the commit, while no channel is being loaded.
     pub fn hand_over(&self, from: &str, to: &str) {
-        lock(&self.channels).by_name.values().for_each(|channel| channel.hand_over(from, to));
+        self.channels.lock().by_name.values().for_each(|channel| channel.hand_over(from, to));
     }
 
     /// The dialog with this row is gone; it is returned if somebody used it, with what is left to do.
     pub(crate) fn forget(&self, name: &str, row: i64) -> Option<(Arc<Channel>, Effects)> {
-        let mut channels = lock(&self.channels);
+        let mut channels = self.channels.lock();
         channels.by_name.get(name).filter(|channel| channel.id == row)?;
         let channel = channels.by_name.remove(name)?;
         let effects = channel.dissolve();
@@ -50,7 +50,7 @@ impl Hub {
     /// The channel with this row, unless it is here already. The driver reads and adds one row at a time, or the row could be
     /// older than what was published and forgotten meanwhile.
     pub fn add(&self, name: &str, row: ChannelRow) -> Arc<Channel> {
-        let mut channels = lock(&self.channels);
+        let mut channels = self.channels.lock();
         if let Some(channel) = channels.by_name.get(name) {
             return channel.clone();
         }

@@ -1,9 +1,8 @@
 //! Token buckets by name: a user's op budget counts over all of their connections.
 
 use super::settings::Budget;
-use crate::sync::lock;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Mutex;
 use tidewire_core::Time;
 
 /// With more buckets than this, those that are full again are dropped: a new bucket is full too.
@@ -51,7 +50,7 @@ impl Limiter {
     }
 
     fn with<T>(&self, name: &str, budget: Budget, now: Time, act: impl FnOnce(&mut Bucket) -> T) -> T {
-        let mut buckets = lock(&self.buckets);
+        let mut buckets = self.buckets.lock();
         if buckets.by_name.len() >= buckets.sweep_at {
             buckets.by_name.retain(|_, bucket| {
                 bucket.refill(now);

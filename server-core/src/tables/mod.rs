@@ -26,19 +26,19 @@ mod state;
 mod wanted;
 mod work;
 
-use crate::sync::lock;
 pub use cells::push as push_cell;
 pub use cursor::hash;
 pub(crate) use lagging::Owner;
 pub use limits::TableLimits;
+use parking_lot::Mutex;
 pub use registry::{TableConfig, TableError};
 pub(crate) use requests::Asker;
 pub use shape::Narrow;
 pub use source::{Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError};
 use state::State;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use tidewire_core::Time;
 pub use wanted::{Wanted, WantedSnapshot};
 
@@ -95,7 +95,7 @@ impl Tables {
     /// The claims that permissions name: what [`crate::Identity::claims`] has to have.
     pub fn claims(&self) -> BTreeSet<String> {
         let mut claims = BTreeSet::new();
-        lock(&self.state).tables.iter().for_each(|table| table.claims(&mut claims));
+        self.state.lock().tables.iter().for_each(|table| table.claims(&mut claims));
         claims
     }
 
@@ -106,7 +106,7 @@ impl Tables {
     /// ([`Commit::xid`]) and that snapshots may not contain yet. They are not told, so a snapshot
     /// without one of them is not given to anybody.
     pub fn restart(&self, epoch: &str, position: u64, unseen: &[u64]) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.epoch.as_deref() == Some(epoch) && position <= state.head && position >= state.ring.floor() {
             return;
         }
@@ -123,26 +123,26 @@ impl Tables {
 
     /// A commit. Those at or before where the source has told are dropped, so after a new connection it may begin earlier.
     pub fn publish(&self, commit: Commit) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.publish(commit);
         self.wake_if_lagging(&state);
     }
 
     /// To how many groups of equal subscriptions a change would be told. It is told to none by this.
     pub fn reach(&self, change: &Change) -> usize {
-        lock(&self.state).reach(change)
+        self.state.lock().reach(change)
     }
 
     /// Up to this position there is nothing more to tell.
     pub fn advance(&self, position: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.advance(position);
         self.wake_if_lagging(&state);
     }
 
     /// A table has another schema from here on.
     pub fn reshape(&self, table: usize, schema: Schema) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         for group in state.groups_where(|group| group.shape.table == table) {
             state.reset_group(group, "schema", true);
         }
@@ -154,20 +154,20 @@ impl Tables {
 
     /// Where the source has to begin after a restart, so that subscriptions can go on: it must keep what comes after.
     pub fn oldest(&self) -> u64 {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state.ring.oldest(state.head)
     }
 
     /// Looks at the clock; at least each second.
     pub fn tick(&self, now: Time) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.tick(now);
         self.wake_if_lagging(&state);
     }
 
     /// How much there is of what subscriptions need.
     pub fn counts(&self) -> TableCounts {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         TableCounts {
             subscriptions: state.subs.len(),
             groups: state.groups.len(),

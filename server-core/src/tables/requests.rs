@@ -8,7 +8,6 @@ use super::shape::{Misshapen, Shape};
 use super::state::{Phase, State, Sub, Wait};
 use crate::access::Identity;
 use crate::outgoing::Outgoing;
-use crate::sync::lock;
 use std::sync::Arc;
 use tidewire_core::Time;
 use tidewire_core::tables::filter::{Filter, FilterError};
@@ -33,17 +32,17 @@ impl Tables {
         match request {
             TableRequest::Sub(sub) => self.subscribe(asker, now, sub),
             TableRequest::Next { sid } => {
-                let mut state = lock(&self.state);
+                let mut state = self.state.lock();
                 state.next_page(outgoing, sid);
                 self.wake_if_lagging(&state);
             }
             TableRequest::Wait { sid, tx } => {
-                if lock(&self.state).wait(outgoing, now, sid, tx) {
+                if self.state.lock().wait(outgoing, now, sid, tx) {
                     (self.wake)();
                 }
             }
             TableRequest::Unsub { sid } => {
-                let mut state = lock(&self.state);
+                let mut state = self.state.lock();
                 if let Some(id) = state.named(outgoing.id(), &sid) {
                     state.remove(id);
                 }
@@ -54,7 +53,7 @@ impl Tables {
     fn subscribe(&self, asker: &Asker<'_>, now: Time, sub: TableSub) {
         let sid = sub.sid.clone();
         if let Err(refusal) = self.try_subscribe(asker, now, sub) {
-            lock(&self.state).forget(asker.outgoing.id(), &sid);
+            self.state.lock().forget(asker.outgoing.id(), &sid);
             asker.outgoing.push(refusal.frame(sid));
         }
     }
@@ -70,7 +69,7 @@ impl Tables {
             false => Some(Filter::parse(&filter).map_err(refused_filter)?),
         };
         let (at, schema, permission) = {
-            let state = lock(&self.state);
+            let state = self.state.lock();
             let at = state.tables.iter().position(|known| known.name == table);
             let Some((at, found)) = at.and_then(|at| Some((at, state.tables.get(at)?))) else {
                 return Err(Refusal::new(codes::UNKNOWN_TABLE, "this server has no such table for clients"));
@@ -85,7 +84,7 @@ impl Tables {
             Misshapen::Filter(error) => refused_filter(error),
             Misshapen::Forbidden => forbidden(),
         })?;
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.now = state.now.max(now);
         if state.tables.get(at).is_none_or(|table| !Arc::ptr_eq(&table.schema, &schema)) {
             return Err(Refusal::later(codes::TABLE_UNAVAILABLE, "the table has just changed", RETRY_MS));
@@ -100,7 +99,7 @@ impl Tables {
 
     /// There is room in a connection's queue.
     pub(crate) fn refill(&self, conn: u64) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let subs: Vec<u64> =
             state.connections.get(&conn).into_iter().flat_map(|sids| sids.values()).copied().collect();
         for id in subs {
@@ -111,7 +110,7 @@ impl Tables {
 
     /// A connection's user has other claims: what they may see has changed, or not.
     pub(crate) fn renew(&self, conn: u64, identity: &Identity) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let subs: Vec<u64> =
             state.connections.get(&conn).into_iter().flat_map(|sids| sids.values()).copied().collect();
         for id in subs {
@@ -128,7 +127,7 @@ impl Tables {
 
     /// A connection is over.
     pub(crate) fn leave(&self, conn: u64) {
-        lock(&self.state).leave(conn);
+        self.state.lock().leave(conn);
     }
 }
 

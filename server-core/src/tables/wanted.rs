@@ -7,7 +7,6 @@ use super::refusal::{RETRY_MS, Refusal, unavailable};
 use super::shape::{Narrow, Shape};
 use super::state::{Phase, State};
 use super::{Cell, Schema, Snapshot, SourceError, Tables};
-use crate::sync::lock;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidewire_core::tables::filter::Filter;
@@ -136,18 +135,18 @@ impl State {
 impl Tables {
     /// What the source is to be asked. The driver takes it when it is woken, and answers each in its own time.
     pub fn take_wanted(&self) -> Vec<Wanted> {
-        lock(&self.state).take_wanted()
+        self.state.lock().take_wanted()
     }
 
     /// Whether somebody still waits for an answer; a source that takes long should look.
     pub fn is_wanted(&self, id: u64) -> bool {
-        lock(&self.state).pending.contains_key(&id)
+        self.state.lock().pending.contains_key(&id)
     }
 
     /// The answer to a [`Wanted::Snapshot`]. Answers that nobody waits for any more do nothing.
     pub fn answered(&self, id: u64, answer: Result<Snapshot, SourceError>) {
         let (shape, limits, held) = {
-            let state = lock(&self.state);
+            let state = self.state.lock();
             let Some(Pending::Snapshot { group, .. }) = state.pending.get(&id) else { return };
             let Some(group) = state.groups.get(group) else { return };
             (group.shape.clone(), state.limits.clone(), state.held.clone())
@@ -171,7 +170,7 @@ impl Tables {
             Err(SourceError::TooSlow) => Err(too_slow()),
             Err(_) => Err(unavailable()),
         };
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let Some(Pending::Snapshot { group, head, tries }) = state.pending.remove(&id) else { return };
         if let Some(group) = state.groups.get_mut(&group) {
             group.snapshot = None;
@@ -208,7 +207,7 @@ impl Tables {
 
     /// The answer to a [`Wanted::Locate`].
     pub fn located(&self, id: u64, answer: Result<u64, SourceError>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         let Some(Pending::Locate { sub, tx }) = state.pending.remove(&id) else { return };
         match answer {
             Ok(position) => state.found(sub, &tx, position),

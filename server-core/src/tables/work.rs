@@ -11,7 +11,6 @@ use super::pages::Pages;
 use super::ring::Logged;
 use super::shape::Shape;
 use super::state::{Phase, State};
-use crate::sync::lock;
 use std::sync::Arc;
 
 /// How many times as much work as for a subscription is done at once for a commit, and for a slice:
@@ -110,11 +109,11 @@ impl Tables {
     /// Does some ms of the work that is not done at once; whether there is more. The driver calls it when it is woken, on a thread that may
     /// take its time, until it says no.
     pub fn catch_up(&self) -> bool {
-        let Some(slice) = lock(&self.state).next_slice() else { return false };
+        let Some(slice) = self.state.lock().next_slice() else { return false };
         let logged = slice.logged.iter().map(AsRef::as_ref);
         let epoch = slice.epoch.as_deref();
         let batch = slice.begin.clone().read(&slice.shape, slice.pages.as_deref(), logged, slice.most, epoch);
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.take_slice(&slice, batch);
         !state.lagging.is_empty()
     }

@@ -1,11 +1,11 @@
 //! Moves committed pages from the write-ahead log into the database file, on a thread and connection of its own, so that
 //! no commit waits for it.
 
-use crate::sync::lock;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Checkpointer {
     pub(super) fn close(&self) {
         self.ended.store(true, Ordering::Release);
         self.thread.unpark();
-        if let Some(handle) = lock(&self.handle).take() {
+        if let Some(handle) = self.handle.lock().take() {
             let _ = handle.join();
         }
     }

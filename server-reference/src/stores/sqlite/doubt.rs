@@ -1,10 +1,9 @@
 //! After an input or output error nobody knows whether the commit reached the disk. The database is opened again, what it
 //! shows is brought to the disk for certain, and the channels in doubt are compared with what their subscribers saw.
 
-use crate::sync::lock;
+use parking_lot::Mutex;
 use rusqlite::{Connection, ffi};
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// How often a checkpoint is tried that somebody else keeps from being made.
@@ -33,12 +32,12 @@ pub(super) struct Faults(Mutex<VecDeque<bool>>);
 
 impl Faults {
     pub(super) fn add(&self, reaches_disk: bool) {
-        lock(&self.0).push_back(reaches_disk);
+        self.0.lock().push_back(reaches_disk);
     }
 
     /// The fault of the next commit.
     pub(super) fn take(&self) -> Option<bool> {
-        lock(&self.0).pop_front()
+        self.0.lock().pop_front()
     }
 }
 

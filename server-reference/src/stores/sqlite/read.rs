@@ -1,10 +1,10 @@
 //! Reading beside the writer: a few connections, each used by one blocking task at a time.
 
 use super::schema::open_reader;
-use crate::sync::lock;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tidewire_server_core::store::{Got, Read, Reply, StoreError};
 use tidewire_server_sqlite::log;
 use tokio::sync::Semaphore;
@@ -33,7 +33,7 @@ impl Readers {
 
     /// Closes the connections that nobody uses.
     pub(super) fn close(&self) {
-        lock(&self.pool.idle).clear();
+        self.pool.idle.lock().clear();
     }
 
     /// Reads on a free connection.
@@ -56,13 +56,13 @@ impl Readers {
 impl Pool {
     fn read(&self, read: &Read) -> Result<Reply, StoreError> {
         let attempt = || {
-            let idle = lock(&self.idle).pop();
+            let idle = self.idle.lock().pop();
             let connection = match idle {
                 Some(connection) => connection,
                 None => open_reader(&self.path)?,
             };
             let reply = log::read(&connection, read)?;
-            lock(&self.idle).push(connection);
+            self.idle.lock().push(connection);
             Ok(reply)
         };
         attempt().map_err(|error: rusqlite::Error| {

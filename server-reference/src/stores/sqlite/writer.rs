@@ -7,7 +7,7 @@ use super::life::Life;
 use super::read::Readers;
 use super::schema::Identity;
 use super::{schema, transaction};
-use crate::sync::lock;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tidewire_server_core::store::{Done, Got, Outcome, Read, Store, StoreError, Write};
@@ -137,7 +137,7 @@ impl Sqlite {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return done(Err(StoreError::Unavailable));
         }
-        let jobs = lock(&self.jobs);
+        let jobs = self.jobs.lock();
         let job = Job { write, done };
         let refused = match jobs.as_ref() {
             Some(sender) => sender.send(job).err().map(|error| error.0),
@@ -152,8 +152,8 @@ impl Sqlite {
 
     /// Commits what was handed in, moves the log into the database file and ends the threads. Blocks.
     pub(crate) fn close(&self) {
-        lock(&self.jobs).take();
-        let threads = std::mem::take(&mut *lock(&self.threads));
+        self.jobs.lock().take();
+        let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             // A thread that panicked has reported it already.
             let _ = thread.join();
@@ -161,7 +161,7 @@ impl Sqlite {
         // The last connection that closes leaves a single file behind, so it must be one that may write.
         self.readers.close();
         self.checkpointer.close();
-        lock(&self.exclusive).take();
+        self.exclusive.lock().take();
     }
 }
 

@@ -6,8 +6,9 @@ use super::setup_error::told;
 use super::slot::{self, Health, Primary};
 use super::{SetupError, narrow, quoted_name, table_name};
 use futures_util::TryStreamExt;
+use parking_lot::Mutex;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use thiserror::Error;
 use tidewire_core::tables::filter::Filter;
 use tidewire_server_core::tables::{Cell, Row, Seen, Snapshot, SourceError};
@@ -213,7 +214,7 @@ impl Reader {
 
     async fn client(&self) -> Result<Client, ReadError> {
         loop {
-            let idle = self.shared.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            let idle = self.shared.idle.lock().pop();
             match idle {
                 // One that has failed meanwhile is not the last word.
                 Some(client) if !client.is_closed() && self.is_it(&client).await.unwrap_or(false) => {
@@ -247,7 +248,7 @@ impl Reader {
 
     /// Keeps a connection whose transaction has ended; one that failed midway is dropped instead.
     fn put_back(&self, client: Client) {
-        self.shared.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(client);
+        self.shared.idle.lock().push(client);
     }
 }
 

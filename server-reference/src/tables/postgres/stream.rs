@@ -7,9 +7,10 @@ use super::check::{self, check};
 use super::session::{Address, AddressError};
 use super::setup_error::SetupError;
 use super::slot::{self, Primary, Slot};
+use parking_lot::{Mutex, MutexGuard};
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tidewire_server_core::tables::{Change, Commit};
@@ -146,7 +147,7 @@ impl Released {
     }
 
     fn lock(&self) -> MutexGuard<'_, (String, u64)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

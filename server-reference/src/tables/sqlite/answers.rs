@@ -2,12 +2,12 @@
 
 use super::connect;
 use super::turns::Turns;
-use crate::sync::lock;
+use parking_lot::Mutex;
 use rusqlite::{Connection, InterruptHandle};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tidewire_server_core::tables::{SourceError, Tables, Wanted, WantedSnapshot};
@@ -122,7 +122,7 @@ impl Answers {
         let interrupt = Arc::new(Mutex::new(None));
         let reading = Reading {
             path: self.path.clone(),
-            described: lock(&self.described).clone(),
+            described: self.described.lock().clone(),
             tables: self.tables.clone(),
             stop: self.stop.clone(),
             turns: self.turns.clone(),
@@ -159,7 +159,7 @@ impl Answers {
 
 impl Reader {
     fn interrupt(&self) {
-        if let Some(interrupt) = &*lock(&self.interrupt) {
+        if let Some(interrupt) = &*self.interrupt.lock() {
             interrupt.interrupt();
         }
     }
@@ -193,7 +193,7 @@ impl Reading {
         };
         turn.begin(&go_on)?;
         let mut connection = self.connect(&self.path)?;
-        *lock(&self.interrupt) = Some(connection.get_interrupt_handle());
+        *self.interrupt.lock() = Some(connection.get_interrupt_handle());
         sqlite::snapshot(&mut connection, &self.described, &self.wanted, &mut || {
             if turn.read() > MOST_READ {
                 return Err(SourceError::TooSlow);

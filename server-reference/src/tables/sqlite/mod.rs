@@ -106,7 +106,7 @@ impl Source {
     /// something.
     pub fn run(self, tables: Arc<Tables>, woken: Receiver<()>) -> std::io::Result<Running> {
         let stop = Arc::new(AtomicBool::new(false));
-        let described = Arc::new(std::sync::Mutex::new(self.opened.described.clone()));
+        let described = Arc::new(parking_lot::Mutex::new(self.opened.described.clone()));
         let answers = Answers::new(self.path.clone(), described.clone(), tables.clone(), stop.clone());
         let mut stream = Stream::new(self.opened, self.path, self.watches, described, tables);
         // Before anybody subscribes, so that cursors from before a restart are not ahead of it.

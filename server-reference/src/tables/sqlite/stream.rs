@@ -3,12 +3,12 @@
 use super::writes::Writes;
 use super::{BUSY, KEPT, Opened, open};
 use crate::clock;
-use crate::sync::lock;
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Watch};
@@ -198,7 +198,7 @@ impl Stream {
 
     fn reshape(&mut self, now: Vec<Described>) {
         // First who answers: whoever is told that a table is another one asks for its rows at once.
-        lock(&self.described).clone_from(&now);
+        self.described.lock().clone_from(&now);
         for (table, (now, before)) in now.iter().zip(&self.opened.described).enumerate() {
             if now.schema != before.schema {
                 self.tables.reshape(table, now.schema.clone());

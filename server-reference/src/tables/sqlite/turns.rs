@@ -3,9 +3,9 @@
 //! Snapshots are read on threads of their own, but only one of them reads at a time, for a few ms, and then the one goes on whose owner
 //! has read least of late. So what one user asks holds up that user, and a database that is read all the time leaves room for chat.
 
-use crate::sync::lock;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a turn lasts if another one waits.
@@ -66,12 +66,12 @@ pub(super) struct Turn {
 impl Turns {
     /// How much an owner has read of late.
     pub(super) fn used(&self, owner: &Arc<str>) -> Duration {
-        lock(&self.state).used(owner, Instant::now())
+        self.state.lock().used(owner, Instant::now())
     }
 
     /// A reader, whose turn has not come.
     pub(super) fn reader(self: &Arc<Turns>, owner: Arc<str>) -> Turn {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.last += 1;
         Turn { turns: self.clone(), owner, id: state.last, since: None, read: Duration::ZERO }
     }
@@ -80,18 +80,18 @@ impl Turns {
 impl Turn {
     /// Waits for its turn. It ends at once if `go_on` says so.
     pub(super) fn begin<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
-        let mut state = lock(&self.turns.state);
+        let mut state = self.turns.state.lock();
         state.waiting.push((self.id, self.owner.clone()));
         let result = loop {
             if state.reading.is_none() && state.next(Instant::now()) == Some(self.id) {
                 state.reading = Some(self.id);
                 break Ok(());
             }
-            let waited = self.turns.changed.wait_timeout(state, LOOK);
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            self.turns.changed.wait_for(&mut state, LOOK);
+            drop(state);
             // Not under the lock: it may ask others.
             let result = go_on();
-            state = lock(&self.turns.state);
+            state = self.turns.state.lock();
             if result.is_err() {
                 break result;
             }
@@ -110,7 +110,7 @@ impl Turn {
         let Some(since) = self.since.filter(|since| since.elapsed() >= TURN) else { return Ok(()) };
         go_on()?;
         let now = Instant::now();
-        let mut state = lock(&self.turns.state);
+        let mut state = self.turns.state.lock();
         state.add(&self.owner, now - since, now);
         self.read += now - since;
         self.since = Some(now);
@@ -132,7 +132,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = lock(&self.turns.state);
+        let mut state = self.turns.state.lock();
         if let Some(since) = self.since {
             let now = Instant::now();
             state.add(&self.owner, now - since, now);

@@ -1,11 +1,11 @@
 //! All connections over plain requests, by the ids that only their clients know.
 
 use super::link::Link;
-use crate::sync::lock;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// How long an id is, in bytes.
 const ID_BYTES: usize = 16;
@@ -23,11 +23,11 @@ impl Links {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        lock(&self.by_id).len() >= self.most
+        self.by_id.lock().len() >= self.most
     }
 
     pub(super) fn find(&self, id: &str) -> Option<Arc<Link>> {
-        lock(&self.by_id).get(id).cloned()
+        self.by_id.lock().get(id).cloned()
     }
 
     /// Keeps it under a new id; none when there are too many, or no random numbers.
@@ -35,7 +35,7 @@ impl Links {
         let mut bytes = [0u8; ID_BYTES];
         getrandom::fill(&mut bytes).ok()?;
         let id = URL_SAFE_NO_PAD.encode(bytes);
-        let mut by_id = lock(&self.by_id);
+        let mut by_id = self.by_id.lock();
         if by_id.len() >= self.most {
             return None;
         }
@@ -44,6 +44,6 @@ impl Links {
     }
 
     pub(super) fn remove(&self, id: &str) {
-        lock(&self.by_id).remove(id);
+        self.by_id.lock().remove(id);
     }
 }
