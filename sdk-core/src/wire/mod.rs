@@ -6,15 +6,17 @@
 mod body;
 mod client;
 pub mod codes;
+mod event;
 pub mod json;
 mod server;
 mod tables;
+mod user;
 
 pub use body::{AnswerEnd, AnswerStart, Body, CancelRun, Message};
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
+pub use event::{EventFrame, UNREADABLE};
 pub use server::{
-    EventFrame, Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, UNREADABLE, User, UserKind,
-    Welcome, decode_server_message,
+    Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, Welcome, decode_server_message,
 };
 
 pub use tables::{
@@ -22,6 +24,7 @@ pub use tables::{
     TableColumn, TableFrame, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction,
 };
 use thiserror::Error;
+pub use user::{User, UserKind};
 
 /// The protocol version that `hello.v` carries.
 pub const VERSION: u64 = 1;

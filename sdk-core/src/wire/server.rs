@@ -1,8 +1,10 @@
 //! Frames from the server, protocol section 4.
 
+use super::DecodeError;
 use super::client::{Signal, nonce};
+use super::event::EventFrame;
 use super::json::{Object, Writer, elements};
-use super::{DecodeError, json};
+use super::user::User;
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,72 +105,6 @@ pub struct Problem {
     pub message: String,
     /// Not before this many ms.
     pub retry_after_ms: Option<u64>,
-}
-
-/// What kind of participant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UserKind {
-    /// A visitor with a session of the server's.
-    Guest,
-    /// A user of the application.
-    User,
-    /// Somebody who answers for the application's owner.
-    Operator,
-    /// The model.
-    Ai,
-    /// The server itself.
-    System,
-}
-
-impl UserKind {
-    /// The protocol's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            UserKind::Guest => "guest",
-            UserKind::User => "user",
-            UserKind::Operator => "operator",
-            UserKind::Ai => "ai",
-            UserKind::System => "system",
-        }
-    }
-
-    /// Reads the protocol's word; an unknown one counts as a user.
-    pub fn parse(word: &str) -> UserKind {
-        match word {
-            "guest" => UserKind::Guest,
-            "operator" => UserKind::Operator,
-            "ai" => UserKind::Ai,
-            "system" => UserKind::System,
-            _ => UserKind::User,
-        }
-    }
-}
-
-/// A participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Stable id.
-    pub id: String,
-    /// What others see.
-    pub name: String,
-    /// What kind.
-    pub kind: UserKind,
-}
-
-impl User {
-    /// The JSON text.
-    pub fn encode(&self) -> String {
-        Writer::object().str("id", &self.id).str("name", &self.name).str("kind", self.kind.as_str()).end()
-    }
-
-    /// Reads an object of `id`, `name`, `kind`.
-    pub fn read(object: &Object<'_>) -> Result<User, DecodeError> {
-        Ok(User {
-            id: object.need_str("id")?.into_owned(),
-            name: object.need_str("name")?.into_owned(),
-            kind: UserKind::parse(&object.need_str("kind")?),
-        })
-    }
 }
 
 /// What a client may ask of the server.
@@ -315,101 +251,6 @@ pub struct SubOk {
     pub reason: Option<String>,
     /// The first page.
     pub page: Page,
-}
-
-/// An event. `raw` is the whole frame's JSON text, the same bytes for everybody.
-#[derive(Clone, PartialEq, Eq)]
-pub struct EventFrame {
-    /// The channel.
-    pub ch: String,
-    /// Dense position in the channel.
-    pub offset: u64,
-    /// The op's id, or the server's for what it wrote itself.
-    pub id: String,
-    /// What kind.
-    pub kind: String,
-    /// When it was committed, ms since the Unix epoch.
-    pub at: u64,
-    /// Who.
-    pub by: User,
-    /// Raw JSON text of an object.
-    pub body: String,
-    /// The frame as it was received; empty in one that was built to be encoded.
-    pub raw: String,
-}
-
-impl std::fmt::Debug for EventFrame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventFrame")
-            .field("ch", &self.ch)
-            .field("offset", &self.offset)
-            .field("id", &self.id)
-            .field("kind", &self.kind)
-            .finish()
-    }
-}
-
-/// The kind of an event that can't be read: a client shows that it is there and goes on.
-pub const UNREADABLE: &str = "unreadable";
-
-impl EventFrame {
-    /// Stands for an event of which nothing but its place can be read.
-    pub fn unreadable(ch: &str, offset: u64) -> EventFrame {
-        let mut id = String::from(UNREADABLE);
-        id.push(':');
-        json::push_integer(&mut id, offset);
-        let mut event = EventFrame {
-            ch: ch.to_owned(),
-            offset,
-            id,
-            kind: UNREADABLE.to_owned(),
-            at: 0,
-            by: User { id: String::new(), name: String::new(), kind: UserKind::System },
-            body: String::from("{}"),
-            raw: String::new(),
-        };
-        event.raw = event.encode();
-        event
-    }
-
-    /// The frame's JSON text.
-    pub fn encode(&self) -> String {
-        Writer::frame("event")
-            .str("ch", &self.ch)
-            .u64("offset", self.offset)
-            .str("id", &self.id)
-            .str("kind", &self.kind)
-            .u64("at", self.at)
-            .raw("by", &self.by.encode())
-            .raw("body", &self.body)
-            .end()
-    }
-
-    /// Reads one event frame; `text` must be valid JSON.
-    pub fn decode(text: &str) -> Result<EventFrame, DecodeError> {
-        EventFrame::read(&Object::parse(text)?, text)
-    }
-
-    fn read(object: &Object<'_>, text: &str) -> Result<EventFrame, DecodeError> {
-        Ok(EventFrame {
-            ch: object.need_str("ch")?.into_owned(),
-            offset: object.need_u64("offset")?,
-            id: object.need_str("id")?.into_owned(),
-            kind: object.need_str("kind")?.into_owned(),
-            at: object.need_u64("at")?,
-            by: User::read(&object.need_object("by")?)?,
-            body: super::client::body(object)?,
-            raw: text.to_owned(),
-        })
-    }
-
-    /// Reads an event whose place is known from where it stands: what can't be read is there all the same.
-    fn read_at(text: &str, ch: &str, place: u64) -> EventFrame {
-        let object = Object::parse(text).ok();
-        let offset = object.as_ref().and_then(|object| object.u64("offset")).unwrap_or(place);
-        let read = object.and_then(|object| EventFrame::read(&object, text).ok());
-        read.unwrap_or_else(|| EventFrame::unreadable(ch, offset))
-    }
 }
 
 impl Page {
