@@ -4,7 +4,7 @@ use crate::event::{Change, Row, RowKind, RowState};
 use crate::ids::Ids;
 use crate::wire::json::Object;
 use crate::wire::json::Writer;
-use crate::wire::{EventFrame, Piece, RunText, UNREADABLE, User, UserKind, json};
+use crate::wire::{self, EventFrame, Piece, RunText, UNREADABLE, User, UserKind, json};
 
 /// Most rows kept; the oldest committed ones go first.
 const MAX_ROWS: usize = 2_000;
@@ -179,13 +179,13 @@ impl Timeline {
 
     pub(crate) fn apply(&mut self, event: &EventFrame) {
         match event.kind.as_str() {
-            "message" => self.message(event),
-            "answer.start" => match text(&event.body, "run") {
+            wire::Message::KIND => self.message(event),
+            wire::AnswerStart::KIND => match text(&event.body, "run") {
                 Some(run) if self.find(&run).is_some() => {}
                 Some(run) => self.place(answer(event, run, String::new(), RowState::Streaming)),
                 None => self.unreadable(event),
             },
-            "answer.end" => self.ended(event),
+            wire::AnswerEnd::KIND => self.ended(event),
             UNREADABLE => self.unreadable(event),
             _ => {}
         }

@@ -7,7 +7,7 @@ use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState};
 use crate::io::{Output, StoreChange};
 use crate::time::Now;
-use crate::wire::{Cursor, EventFrame, RunText, is_channel_name};
+use crate::wire::{self, Cursor, EventFrame, RunText, is_channel_name};
 
 /// Most subscriptions of a client.
 const MAX_CHANNELS: usize = 100;
@@ -79,7 +79,9 @@ impl Client {
         for run in runs {
             timeline.snapshot(run);
         }
-        for entry in self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == "message") {
+        for entry in
+            self.outbox.iter().filter(|entry| entry.channel == name && entry.kind == wire::Message::KIND)
+        {
             let code = row_code(entry).map(str::to_owned);
             timeline.write(&entry.id, &entry.body, entry.made_at, row_state(entry), code);
         }

@@ -6,7 +6,7 @@ use crate::error::SendError;
 use crate::event::{OpState, RowState};
 use crate::time::Now;
 use crate::wire::json::{Writer, depth, validate_within};
-use crate::wire::{DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
+use crate::wire::{self, DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
 
 /// What an op frame needs besides its body, at most.
 const OP_OVERHEAD: u64 = 512;
@@ -51,13 +51,13 @@ impl Client {
             return Err(SendError::TooLarge);
         }
         let body = Writer::object().str("text", text).end();
-        self.draft(now, Lane::Durable, &channel_of(dialog), "message", &body)
+        self.draft(now, Lane::Durable, &channel_of(dialog), wire::Message::KIND, &body)
     }
 
     /// The op that [`Client::stop`] would send.
     pub fn draft_stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<Draft, SendError> {
         let body = Writer::object().str("run", run).end();
-        self.draft(now, Lane::Session, &channel_of(dialog), "run.cancel", &body)
+        self.draft(now, Lane::Session, &channel_of(dialog), wire::CancelRun::KIND, &body)
     }
 
     /// Sends a draft. One that is in the outbox is not added again, one whose row is committed is not sent again, and how either ended is
@@ -128,7 +128,7 @@ impl Client {
         if draft.lane == Lane::Durable {
             self.put_op(&draft.id, record);
         }
-        if draft.kind == "message"
+        if draft.kind == wire::Message::KIND
             && let Some(timeline) = self.timeline(&draft.channel)
         {
             timeline.write(&draft.id, &draft.body, made_at, RowState::Saving, None);

@@ -7,7 +7,7 @@ use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::retry::Retry;
 use crate::time::{Now, Time};
 use crate::wire::json::array;
-use crate::wire::{ClientFrame, VERSION, codes};
+use crate::wire::{self, ClientFrame, VERSION, codes};
 
 /// An op unanswered for this long asks whether the peer is alive.
 const DOUBT_MS: u64 = 5_000;
@@ -95,8 +95,9 @@ impl Client {
             .waits(now.mono, |turn| Some(limiter.nth(now.mono, turn)).filter(|at| online && *at > now.mono));
         for channel in channels {
             let Some(timeline) = &mut channel.timeline else { continue };
-            let with_row =
-                |wait: &&Wait<'_>| wait.entry.channel == channel.name && wait.entry.kind == "message";
+            let with_row = |wait: &&Wait<'_>| {
+                wait.entry.channel == channel.name && wait.entry.kind == wire::Message::KIND
+            };
             timeline.hold(waits.iter().filter(with_row).map(|wait| {
                 let until = wait.until.map(|at| now.wall.saturating_add(at.since(now.mono)));
                 (wait.entry.id.as_str(), wait.code, until)
