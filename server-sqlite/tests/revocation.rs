@@ -212,3 +212,22 @@ fn what_was_stored_is_in_force_after_a_restart_until_it_is_forgotten() {
     reader(&rig, "ada");
     assert_eq!(connect(&rig, &old[1]).next("error")["code"], "unauthorized");
 }
+
+#[test]
+fn a_token_from_a_clock_that_is_ahead_does_not_outlive_a_revocation() {
+    let mut rig = rig();
+    let ahead = |rig: &Rig, s: u64| format!("ada|{}|secret", rig.now.wall / 1000 + s);
+    let (stolen, mut ada) = (ahead(&rig, 20), connect(&rig, &ahead(&rig, 20)));
+    ada.next("welcome");
+    rig.pass(3_000);
+    revoke(&mut rig, "ada", None);
+    rig.commit();
+    let mut thief = connect(&rig, &stolen);
+    assert_eq!(thief.next("error")["code"], "unauthorized");
+    assert!(!thief.heard_nothing(), "and the connection is closed");
+    assert_eq!(thief.close, Some((4501, "unauthorized")));
+    // What the same clock issues afterwards is later.
+    rig.pass(2_000);
+    let mut again = connect(&rig, &ahead(&rig, 20));
+    again.next("welcome");
+}

@@ -1,14 +1,18 @@
 //! Access that was taken back before its tokens ended (protocol section 7).
 
-use super::identity::Identity;
+use super::identity::{Identity, LEEWAY_S};
 use crate::store::Revocation;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All revocations in force.
 #[derive(Default)]
 pub struct Revocations {
     by_user: Mutex<BTreeMap<String, Revoked>>,
+    /// How far the clocks of those who issue tokens are known to be ahead of this server's, in ms: a
+    /// token says when it was issued by such a clock, and so must a revocation.
+    ahead_ms: AtomicU64,
 }
 
 /// Up to when one user's tokens are refused, and up to when for which dialogs.
@@ -24,6 +28,19 @@ impl Revocations {
         let revocations = Revocations::default();
         rows.iter().for_each(|row| revocations.add(row));
         revocations
+    }
+
+    /// A token was good at this time, ms since the Unix epoch. If it was issued later than that, its
+    /// issuer's clock is ahead.
+    pub(crate) fn learn(&self, identity: &Identity, now_ms: u64) {
+        let issued_ms = identity.issued_s.unwrap_or_default().saturating_mul(1000);
+        let ahead_ms = issued_ms.saturating_sub(now_ms).min(LEEWAY_S * 1000);
+        self.ahead_ms.fetch_max(ahead_ms, Ordering::Relaxed);
+    }
+
+    /// The time that tokens issued by now may have in them, ms since the Unix epoch.
+    pub(crate) fn by_their_clocks(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add(self.ahead_ms.load(Ordering::Relaxed))
     }
 
     /// Drops those whose tokens have all ended.

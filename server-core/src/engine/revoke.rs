@@ -10,6 +10,7 @@ impl Engine {
     /// Whom a token names, unless it was revoked.
     pub fn identify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         let identity = self.auth.verify(token, now)?;
+        self.revocations.learn(&identity, now.wall);
         self.not_revoked(&identity)?;
         Ok(identity)
     }
@@ -36,7 +37,10 @@ impl Engine {
     }
 
     /// Takes access back: at once for live connections, and for good once `done` says that it is stored.
+    /// Its `since_ms` is by this server's clock.
     pub fn revoke(&self, revocation: Revocation, done: Done) {
+        let since_ms = self.revocations.by_their_clocks(revocation.since_ms);
+        let revocation = Revocation { since_ms, ..revocation };
         tracing::info!(user = revocation.user, dialog = revocation.dialog, "access revoked");
         // First known, then looked for: whoever is just being let in finds it, or is found.
         self.revocations.add(&revocation);
