@@ -1,4 +1,5 @@
-// Bundles the package: `node build.mjs`, after npm/wasm/ was made. What it shares with site.mjs is exported.
+// Bundles the package: `node build.mjs`, after npm/wasm/ was made. What it shares with site.mjs is
+// exported.
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

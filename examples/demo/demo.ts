@@ -1,4 +1,5 @@
-// The demo page: a visitor's widget and an operator's table over the same dialog, each with a client of its own.
+// The demo page: a visitor's widget and an operator's table over the same dialog, each with a
+// client of its own.
 import type { Client, Dialog, Row, Status } from "tidewire";
 import { createClient } from "tidewire";
 import type { TidewireChat } from "tidewire/widget";
@@ -110,7 +111,8 @@ function fill(line: HTMLTableRowElement, row: Row): void {
   line.dataset["kind"] = row.kind;
 }
 
-// Without it a reload would find no page while the server is stopped: the page comes from the same server.
+// Without it a reload would find no page while the server is stopped: the page comes from the same
+// server.
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register("./sw.js").catch(() => {});
 visitor();
 void operator();

@@ -1,4 +1,5 @@
-// Keeps the demo page's own files, so that it can be reloaded while its server is stopped. Part of the demo, not of the SDK.
+// Keeps the demo page's own files, so that it can be reloaded while its server is stopped. Part of
+// the demo, not of the SDK.
 declare const FILES: readonly string[];
 declare const VERSION: string;
 

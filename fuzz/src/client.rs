@@ -1,5 +1,6 @@
-//! A whole life of a client, decided by bytes: a server that says anything, an application that asks for anything, a store, a
-//! network and clocks that do anything. It never panics, never waits for the past, and says no more than it was asked.
+//! A whole life of a client, decided by bytes: a server that says anything, an application that
+//! asks for anything, a store, a network and clocks that do anything. It never panics, never waits
+//! for the past, and says no more than it was asked.
 
 use crate::Bytes;
 use serde_json::{Value, json};
@@ -23,7 +24,8 @@ pub(crate) fn client(data: &[u8]) {
     client_reaches(data);
 }
 
-/// Plays one life, and says how far it came: a corpus whose lives never get online would be worth nothing.
+/// Plays one life, and says how far it came: a corpus whose lives never get online would be worth
+/// nothing.
 pub fn client_reaches(data: &[u8]) -> Reached {
     let mut bytes = Bytes(data);
     let mut life = Life::begin(bytes.byte());

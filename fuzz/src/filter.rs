@@ -1,4 +1,5 @@
-//! The filter of a live table: any text is one or says where it is not, and what was read survives encoding.
+//! The filter of a live table: any text is one or says where it is not, and what was read survives
+//! encoding.
 
 use tidewire_core::tables::filter::{
     Filter, MAX_BYTES, MAX_COLUMN, MAX_DEPTH, MAX_TERMS, MAX_VALUES, Node, Test,

@@ -1,4 +1,5 @@
-//! The checker of histories: lines of any kind are read or refused, and its counts and examples fit together.
+//! The checker of histories: lines of any kind are read or refused, and its counts and examples fit
+//! together.
 
 use tidewire_history::{Event, History};
 

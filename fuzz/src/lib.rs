@@ -1,5 +1,6 @@
-//! What must hold for any input whatsoever. Each target is a plain function that panics when it does not; the corpora beside it
-//! are replayed by an ordinary test, and `cargo xtask fuzz` grows them.
+//! What must hold for any input whatsoever. Each target is a plain function that panics when it
+//! does not; the corpora beside it are replayed by an ordinary test, and `cargo xtask fuzz` grows
+//! them.
 
 mod client;
 mod filter;

@@ -1,4 +1,5 @@
-//! Real clients, the server's decisions and every fault, all of it decided by bytes: no promise is broken.
+//! Real clients, the server's decisions and every fault, all of it decided by bytes: no promise is
+//! broken.
 
 use tidewire_sim::{plan, run};
 

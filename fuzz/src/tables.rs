@@ -1,5 +1,5 @@
-//! A client's live tables, decided by bytes: a server that says anything about them. It never panics, and folding what an application
-//! is told gives the rows that the client has.
+//! A client's live tables, decided by bytes: a server that says anything about them. It never
+//! panics, and folding what an application is told gives the rows that the client has.
 
 use crate::Bytes;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! The check of tokens: it never panics, and whatever it lets in is let in by a second reading of the protocol too.
+//! The check of tokens: it never panics, and whatever it lets in is let in by a second reading of
+//! the protocol too.
 
 use crate::Bytes;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -15,7 +16,8 @@ const NOW_S: u64 = 1_795_228_800;
 
 type Check = Box<dyn Fn(&str, u64) -> Result<Identity, AuthError> + Send + Sync>;
 
-/// The first byte says who signs what follows: nobody (it is a whole token), the application, or the server for its guests.
+/// The first byte says who signs what follows: nobody (it is a whole token), the application, or
+/// the server for its guests.
 pub(crate) fn token(data: &[u8]) {
     let mut bytes = Bytes(data);
     let token = match bytes.byte() % 3 {

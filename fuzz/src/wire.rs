@@ -1,4 +1,5 @@
-//! The decoder: it agrees with serde_json on what JSON is and what it says, and what it decoded survives encoding.
+//! The decoder: it agrees with serde_json on what JSON is and what it says, and what it decoded
+//! survives encoding.
 
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -1,4 +1,5 @@
-// The demo page with the real server in Chromium: the story that the project promises, click by click.
+// The demo page with the real server in Chromium: the story that the project promises, click by
+// click.
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";

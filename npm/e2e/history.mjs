@@ -1,4 +1,5 @@
-// What pages send, are told and show as a history, and the checker's word on it (`testing/history`).
+// What pages send, are told and show as a history, and the checker's word on it
+// (`testing/history`).
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,5 @@
-// Histories of browsers: what a checker says of them, and a long one under every fault that a page and its network can have.
+// Histories of browsers: what a checker says of them, and a long one under every fault that a page
+// and its network can have.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crash, freeze, thaw, withoutAWord } from "./browser.mjs";

@@ -1,4 +1,5 @@
-// Networks that let no WebSocket through, or not for long: real Chromium, the real server, and what stands between them.
+// Networks that let no WebSocket through, or not for long: real Chromium, the real server, and what
+// stands between them.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { shoot } from "./browser.mjs";

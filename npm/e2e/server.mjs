@@ -1,4 +1,5 @@
-// The real server as a child process that can be stopped, killed and started again on the same port and database.
+// The real server as a child process that can be stopped, killed and started again on the same port
+// and database.
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,4 +1,5 @@
-// The store in real Chromium's IndexedDB: the cases of every store, its durability, its upgrades, its one leader, a full disk.
+// The store in real Chromium's IndexedDB: the cases of every store, its durability, its upgrades,
+// its one leader, a full disk.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -155,7 +155,8 @@ test("a leader that froze without a word loses its place, and stops at once when
   const took = Date.now() - begun;
   assert.ok(took > 3000 && took < 12_000, `it took ${took} ms`);
   assert.equal(await roleOf(follower), "leader");
-  // The first thing that the old leader does is to write: its core is still there, its lock and its place in the store are not.
+  // The first thing that the old leader does is to write: its core is still there, its lock and its
+  // place in the store are not.
   stage.history.sent(leader, "first word");
   await leader.evaluate(() => setTimeout(() => window.send("first word")) && undefined);
   await thaw(leader);

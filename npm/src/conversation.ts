@@ -111,7 +111,8 @@ export class Conversation {
   apply(event: Extract<CoreEvent, { t: "dialog" | "channel" }>): void {
     const state = this.#state;
     if (event.t === "dialog") {
-      // Only these may end the answer under way or begin one; else all rows would be looked at for each message.
+      // Only these may end the answer under way or begin one; else all rows would be looked at for
+      // each message.
       const ofAnswers = event.changes.some((change) =>
         "row" in change
           ? change.row.kind === "answer"

@@ -135,7 +135,8 @@ export class Driver {
   }
 
   #drain(): void {
-    // An effect that reports at once must not start a second loop inside this one: this one sees what it left.
+    // An effect that reports at once must not start a second loop inside this one: this one sees
+    // what it left.
     if (this.#draining) return;
     this.#draining = true;
     try {

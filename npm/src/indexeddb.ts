@@ -128,7 +128,8 @@ export class IndexedDbStorage implements Storage {
   async #drain(): Promise<void> {
     if (this.#writing) return;
     this.#writing = true;
-    // What is handed over in one go stays together: of a page that ends only the first transaction is sure to be carried out.
+    // What is handed over in one go stays together: of a page that ends only the first transaction
+    // is sure to be carried out.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
@@ -160,7 +161,8 @@ export class IndexedDbStorage implements Storage {
     } catch (error) {
       if (error instanceof DOMException && error.name === "ConstraintError") this.#replaced = true;
       if (!again || !isOver(error)) return failureOf(error);
-      // All of it once more by another connection: what was written already is written over with the same.
+      // All of it once more by another connection: what was written already is written over with
+      // the same.
       this.#database = undefined;
       return this.#write(batch, false);
     }

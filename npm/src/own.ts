@@ -67,7 +67,8 @@ export class OwnConversation {
       }
       if (EXPIRED.includes(made.code) && why === "connect") why = "renew";
       else if (!made.retryable) throw made;
-      // Full jitter on top of the server's floor, as everywhere in the core: the floor is the same for all.
+      // Full jitter on top of the server's floor, as everywhere in the core: the floor is the same
+      // for all.
       const floor = Math.min(Math.max(made.retryAfterMs ?? 0, 0), LONGEST_FLOOR);
       const wait = floor + pause * Math.random();
       await new Promise((resolve) => setTimeout(resolve, wait));

@@ -1,4 +1,5 @@
-// The loop around a pretended core: what is carried out, in which order, and what happens when the core traps.
+// The loop around a pretended core: what is carried out, in which order, and what happens when the
+// core traps.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source } from "./bundle.mjs";

@@ -1,4 +1,5 @@
-// Live tables of several tabs with the real core in virtual time: whoever leads, rows are those of the database, and no change is told twice.
+// Live tables of several tabs with the real core in virtual time: whoever leads, rows are those of
+// the database, and no change is told twice.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";

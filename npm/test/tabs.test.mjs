@@ -1,4 +1,5 @@
-// Several tabs with the real core in virtual time: whoever leads, and whenever they end, what was sent arrives once and in order.
+// Several tabs with the real core in virtual time: whoever leads, and whenever they end, what was
+// sent arrives once and in order.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";

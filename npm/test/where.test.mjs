@@ -1,4 +1,5 @@
-// Conditions and orders as text, read by the core's own parser: what is asked is what was meant, whatever the values say.
+// Conditions and orders as text, read by the core's own parser: what is asked is what was meant,
+// whatever the values say.
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";

@@ -1,4 +1,5 @@
-// A browser with several tabs, and a server, in virtual time: every message, timer, lock, write and frame is a step that a test may stop at.
+// A browser with several tabs, and a server, in virtual time: every message, timer, lock, write and
+// frame is a step that a test may stop at.
 
 /** What the world keeps of the globals that it stands in for. */
 const NAMES = [

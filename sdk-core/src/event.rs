@@ -19,7 +19,8 @@ pub enum Event {
         /// How far.
         state: OpState,
     },
-    /// An op of the durable lane is in the store: from now on the end of this process does not lose it, however far it is.
+    /// An op of the durable lane is in the store: from now on the end of this process does not lose
+    /// it, however far it is.
     Stored {
         /// The op.
         id: String,
@@ -196,10 +197,12 @@ pub struct Row {
     pub offset: Option<u64>,
     /// How it stands.
     pub state: RowState,
-    /// Why it failed or ended early; of one that is queued, what it waits for besides the connection: `blocked` if one before it failed,
-    /// `rate_limited`, or another code of the server's.
+    /// Why it failed or ended early; of one that is queued, what it waits for besides the
+    /// connection: `blocked` if one before it failed, `rate_limited`, or another code of the
+    /// server's.
     pub code: Option<String>,
-    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this device's clock.
+    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this
+    /// device's clock.
     pub retry_at: Option<u64>,
 }
 
@@ -280,7 +283,8 @@ impl RowState {
     }
 }
 
-/// One change of a dialog's list of rows. Indexes count from 0 in the list as the changes before left it.
+/// One change of a dialog's list of rows. Indexes count from 0 in the list as the changes before
+/// left it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Change {
     /// The list is now this.

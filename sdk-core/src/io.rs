@@ -1,4 +1,5 @@
-//! What a driver feeds the core and what it drains from it. Effects are values; the driver carries them out.
+//! What a driver feeds the core and what it drains from it. Effects are values; the driver carries
+//! them out.
 
 use crate::event::Event;
 use crate::time::Time;
@@ -8,7 +9,8 @@ use crate::wire::codes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId(pub u64);
 
-/// How bytes reach the server, best first (protocol sections 1 and 11). The frames are the same on each.
+/// How bytes reach the server, best first (protocol sections 1 and 11). The frames are the same on
+/// each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// A WebSocket.
@@ -70,7 +72,8 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The close code; 1006 where there is none.
         code: u16,
-        /// What the driver knows about why it could not connect: a stable code, such as `refused`, `dns`, `tls` or `http_404`.
+        /// What the driver knows about why it could not connect: a stable code, such as `refused`,
+        /// `dns`, `tls` or `http_404`.
         cause: Option<&'a str>,
     },
     /// The application's token provider answered.
@@ -100,7 +103,8 @@ pub struct TokenError {
     pub code: String,
     /// For people; empty if there is nothing to say.
     pub message: String,
-    /// Whether asking again is pointless: the client then dials nothing until the application says so.
+    /// Whether asking again is pointless: the client then dials nothing until the application says
+    /// so.
     pub terminal: bool,
     /// Not before this many ms.
     pub retry_after_ms: Option<u64>,
@@ -169,7 +173,8 @@ pub enum Lifecycle {
 /// What to do next. [`Output::Wait`] comes only when nothing else is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Open a transport. While a connection is handed over, the one before stays open until the core closes it: two at most.
+    /// Open a transport. While a connection is handed over, the one before stays open until the
+    /// core closes it: two at most.
     Open {
         /// The attempt's name in every report about it.
         conn: ConnId,
@@ -225,7 +230,8 @@ impl std::fmt::Debug for Message {
     }
 }
 
-/// A change of the store. Records and events are opaque JSON texts; a driver keeps them as they are.
+/// A change of the store. Records and events are opaque JSON texts; a driver keeps them as they
+/// are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreChange {
     /// Keep this op, replacing one with the same id.
@@ -240,7 +246,8 @@ pub enum StoreChange {
         /// The op's id.
         id: String,
     },
-    /// In one transaction: add these events to the channel, set its cursor, and forget its events below an offset.
+    /// In one transaction: add these events to the channel, set its cursor, and forget its events
+    /// below an offset.
     PutEvents {
         /// The channel.
         channel: String,
@@ -250,7 +257,8 @@ pub enum StoreChange {
         cursor: u64,
         /// Offsets and event texts, in order; may be empty.
         events: Vec<(u64, Message)>,
-        /// What answers under way have said so far, in the place of what was kept before: what to give back in [`RestoredChannel::runs`].
+        /// What answers under way have said so far, in the place of what was kept before: what to
+        /// give back in [`RestoredChannel::runs`].
         runs: Message,
         /// Events with a lower offset may go.
         trim_below: u64,

@@ -10,7 +10,8 @@ const ENTRIES: usize = 200;
 pub struct Entry {
     /// When, by the wall clock, ms since the Unix epoch.
     pub at: u64,
-    /// What: `state`, `closed`, `asleep`, `goaway`, `transport`, `handover`, `repair`, `reset`, `refused`, `unreadable`, `op_failed` or `storage`.
+    /// What: `state`, `closed`, `asleep`, `goaway`, `transport`, `handover`, `repair`, `reset`,
+    /// `refused`, `unreadable`, `op_failed` or `storage`.
     pub what: &'static str,
     /// The state, code or channel it is about.
     pub about: String,
@@ -29,7 +30,8 @@ pub struct Counters {
     pub duplicated: u64,
     /// Gaps that were noticed and asked for.
     pub repaired: u64,
-    /// Events that a reset skipped: the server no longer had them, or they were too many. Each time the application was told.
+    /// Events that a reset skipped: the server no longer had them, or they were too many. Each time
+    /// the application was told.
     pub lost: u64,
     /// Events that could not be read, and stand in their dialog as such.
     pub unreadable: u64,

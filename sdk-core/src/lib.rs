@@ -1,12 +1,15 @@
-//! Tidewire's client as a state machine without I/O: it decides everything, and a driver carries it out.
+//! Tidewire's client as a state machine without I/O: it decides everything, and a driver carries it
+//! out.
 //!
-//! What a user sends arrives exactly once and in order, or they are told why; what they see is never silently stale. The rules that
-//! make it so live here once, for browsers, phones and desktops: when to dial, which token to bring, what to send again, which events to
-//! apply, which rows a dialog has.
+//! What a user sends arrives exactly once and in order, or they are told why; what they see is
+//! never silently stale. The rules that make it so live here once, for browsers, phones and
+//! desktops: when to dial, which token to bring, what to send again, which events to apply, which
+//! rows a dialog has.
 //!
-//! The core reads no clock, draws no randomness of its own, opens no socket, and is not async: time comes with every call, randomness from one
-//! seed, and sockets, storage and tokens are effects that a driver carries out. So a whole life of a client, reconnects and all, runs in a
-//! test in microseconds, the same way every time.
+//! The core reads no clock, draws no randomness of its own, opens no socket, and is not async: time
+//! comes with every call, randomness from one seed, and sockets, storage and tokens are effects
+//! that a driver carries out. So a whole life of a client, reconnects and all, runs in a test in
+//! microseconds, the same way every time.
 //!
 //! # The loop
 //!
@@ -50,8 +53,9 @@
 //! assert!(wake_at > Some(clock(0).mono));
 //! ```
 //!
-//! Rules that a driver keeps: a transport that the core closed is gone at once, and reports about it are harmless; changes of the store are carried
-//! out in their order; no code of the application runs while the client is borrowed or locked.
+//! Rules that a driver keeps: a transport that the core closed is gone at once, and reports about
+//! it are harmless; changes of the store are carried out in their order; no code of the application
+//! runs while the client is borrowed or locked.
 
 mod chat;
 mod client;

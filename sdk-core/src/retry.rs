@@ -2,8 +2,8 @@
 
 use crate::rng::Rng;
 
-/// The longest floor and the highest ceiling that count, in ms: no hint of a server's and no setting
-/// keeps a client away for good.
+/// The longest floor and the highest ceiling that count, in ms: no hint of a server's and no
+/// setting keeps a client away for good.
 pub(crate) const MOST_MS: u64 = 3_600_000;
 /// The lowest ceiling, in ms: no setting takes the jitter away.
 const LEAST_CEILING_MS: u64 = 50;
@@ -11,9 +11,9 @@ const LEAST_CEILING_MS: u64 = 50;
 /// Capped exponential backoff with full jitter ("Exponential Backoff And Jitter", AWS Architecture
 /// Blog, 2015), on top of a floor: `floor + uniform(0, min(cap, base * 2^failures))`.
 ///
-/// The floor is what the server asked for. It is added and not compared with the jitter, because all
-/// clients get the same floor: where it lies beyond the ceiling, `max(floor, jitter)` would bring
-/// all of them back in the same millisecond.
+/// The floor is what the server asked for. It is added and not compared with the jitter, because
+/// all clients get the same floor: where it lies beyond the ceiling, `max(floor, jitter)` would
+/// bring all of them back in the same millisecond.
 #[derive(Clone, Copy)]
 pub(crate) struct Retry {
     base_ms: u64,
@@ -26,7 +26,8 @@ impl Retry {
         Retry { base_ms, cap_ms }
     }
 
-    /// How long to wait, in ms, after this many failures before the latest one: at least `floor_ms`.
+    /// How long to wait, in ms, after this many failures before the latest one: at least
+    /// `floor_ms`.
     pub(crate) fn delay(self, failures: u32, floor_ms: u64, rng: &mut Rng) -> u64 {
         floor_ms.min(MOST_MS) + rng.up_to(self.ceiling(failures))
     }

@@ -1,7 +1,7 @@
 //! Randomness from the seed that was given once, and the ids made with it.
 
-/// xoshiro256++ 1.0 (Blackman, Vigna: "Scrambled Linear Pseudorandom Number Generators", 2021): small, fast, and good for
-/// jitter and unique ids. Nothing secret is made with it.
+/// xoshiro256++ 1.0 (Blackman, Vigna: "Scrambled Linear Pseudorandom Number Generators", 2021):
+/// small, fast, and good for jitter and unique ids. Nothing secret is made with it.
 #[derive(Clone)]
 pub(crate) struct Rng {
     state: [u64; 4],
@@ -30,14 +30,15 @@ impl Rng {
         result
     }
 
-    /// Uniform in 0 to `most`, both included. The bias of the product is below 2^-32 for the ranges used here.
+    /// Uniform in 0 to `most`, both included. The bias of the product is below 2^-32 for the ranges
+    /// used here.
     pub(crate) fn up_to(&mut self, most: u64) -> u64 {
         ((u128::from(self.next()) * (u128::from(most) + 1)) >> 64) as u64
     }
 }
 
-/// Makes UUIDs version 7 (RFC 9562 section 5.7), each greater than the one before even when the clock goes back
-/// (section 6.2, method 1: a counter in `rand_a`).
+/// Makes UUIDs version 7 (RFC 9562 section 5.7), each greater than the one before even when the
+/// clock goes back (section 6.2, method 1: a counter in `rand_a`).
 #[derive(Clone, Default)]
 pub(crate) struct Uuids {
     ms: u64,

@@ -1,6 +1,7 @@
 //! The core's time: two readings, injected with every call.
 
-/// A point on the monotonic clock, in ms since a start of the driver's choice. It need not count time asleep.
+/// A point on the monotonic clock, in ms since a start of the driver's choice. It need not count
+/// time asleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Time(pub u64);
 
@@ -16,8 +17,9 @@ impl Time {
     }
 }
 
-/// What the clocks say: the monotonic one, which orders and times everything, and the wall clock (ms since the Unix epoch),
-/// which dates rows and ids, judges tokens and shows that the machine slept.
+/// What the clocks say: the monotonic one, which orders and times everything, and the wall clock
+/// (ms since the Unix epoch), which dates rows and ids, judges tokens and shows that the machine
+/// slept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
     /// The monotonic clock.

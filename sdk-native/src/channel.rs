@@ -36,7 +36,8 @@ impl Subscription {
         &self.channel
     }
 
-    /// Waits for the next item; `None` once the client is closed. Dropping the future loses nothing.
+    /// Waits for the next item; `None` once the client is closed. Dropping the future loses
+    /// nothing.
     pub async fn next(&mut self) -> Option<ChannelItem> {
         match self.items.recv().await {
             Ok(item) => Some(item),

@@ -9,7 +9,8 @@ use tidewire_core::wire::EventFrame;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelItem {
-    /// The next event: its offset is the one before plus one, unless a reset or a lag stands between them.
+    /// The next event: its offset is the one before plus one, unless a reset or a lag stands
+    /// between them.
     Event(Arc<EventFrame>),
     /// The subscription changed.
     State(ChannelState),

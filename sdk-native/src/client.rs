@@ -61,7 +61,8 @@ impl ClientOptions {
         ClientOptions::with(url.into(), Identity::Provider(Arc::new(provider)))
     }
 
-    /// A client that is a guest called `nickname`, 1 to 40 characters: see [`GuestSession`]. With a store the same guest comes back.
+    /// A client that is a guest called `nickname`, 1 to 40 characters: see [`GuestSession`]. With a
+    /// store the same guest comes back.
     pub fn guest(url: impl Into<String>, nickname: impl Into<String>) -> ClientOptions {
         ClientOptions::with(url.into(), Identity::Guest(nickname.into()))
     }
@@ -106,12 +107,14 @@ impl ClientOptions {
     }
 }
 
-/// A client. Cheap to clone; it is closed with the last clone, dialogs and subscriptions not counted.
+/// A client. Cheap to clone; it is closed with the last clone, dialogs and subscriptions not
+/// counted.
 ///
 /// # What survives the end of the program
-/// With a store, a message is safe once [`Outgoing::stored`] resolves, or its row is `queued`. A runtime that is dropped
-/// in an orderly way, as at the end of `#[tokio::main]`, waits up to 2 s for the disk to take what was sent before.
-/// `std::process::exit` and a crash wait for nothing: await [`Client::close`] or [`Outgoing::stored`] before.
+/// With a store, a message is safe once [`Outgoing::stored`] resolves, or its row is `queued`. A
+/// runtime that is dropped in an orderly way, as at the end of `#[tokio::main]`, waits up to 2 s
+/// for the disk to take what was sent before. `std::process::exit` and a crash wait for nothing:
+/// await [`Client::close`] or [`Outgoing::stored`] before.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
@@ -128,7 +131,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Opens the store and starts the client, not yet connected. It lives on the tokio runtime this is called in.
+    /// Opens the store and starts the client, not yet connected. It lives on the tokio runtime this
+    /// is called in.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -176,8 +180,8 @@ impl Client {
         Ok(Client { handle: Arc::new(Handle { shared }) })
     }
 
-    /// Connects, and stays connected until told otherwise. Also leaves the state `failed`, and in a pause between
-    /// attempts tries at once.
+    /// Connects, and stays connected until told otherwise. Also leaves the state `failed`, and in a
+    /// pause between attempts tries at once.
     pub fn connect(&self) {
         // A closed client stays closed, which its status says.
         let _ = self.shared().command(|core, hub, now| {
@@ -257,7 +261,8 @@ impl Client {
         })?
     }
 
-    /// As [`Client::send`], in a lane of the caller's choice: what means nothing later needs no storage.
+    /// As [`Client::send`], in a lane of the caller's choice: what means nothing later needs no
+    /// storage.
     ///
     /// # Errors
     /// [`SendError`]; the op is not taken then.
@@ -268,7 +273,8 @@ impl Client {
         })?
     }
 
-    /// Tells whoever follows the channel now something of the moment: that somebody types, where a cursor stands. See
+    /// Tells whoever follows the channel now something of the moment: that somebody types, where a
+    /// cursor stands. See
     /// [`tidewire_core::Client::signal`]; it arrives as [`ClientEvent::Signal`](crate::ClientEvent::Signal).
     ///
     /// # Errors
@@ -306,7 +312,8 @@ impl Client {
         let _ = self.shared().command(|core, _, now| core.handle(now, Input::Network(network)));
     }
 
-    /// Tells that the application goes to the background or comes back, or that the machine woke up.
+    /// Tells that the application goes to the background or comes back, or that the machine woke
+    /// up.
     pub fn lifecycle(&self, lifecycle: Lifecycle) {
         let _ = self.shared().command(|core, _, now| core.handle(now, Input::Lifecycle(lifecycle)));
     }

@@ -4,8 +4,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tidewire_core::{Now, Time};
 
-/// Counts from its making. The monotonic reading stands still while the machine sleeps, as the timers of tokio do; the
-/// core notices sleep by the wall clock running ahead of it.
+/// Counts from its making. The monotonic reading stands still while the machine sleeps, as the
+/// timers of tokio do; the core notices sleep by the wall clock running ahead of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,

@@ -55,7 +55,8 @@ impl Dialog {
         self.handle.rows.clone()
     }
 
-    /// How the dialog stands: whether its rows are those of now, which answer is growing, what was left out.
+    /// How the dialog stands: whether its rows are those of now, which answer is growing, what was
+    /// left out.
     pub fn state(&self) -> DialogState {
         self.handle.state.borrow().clone()
     }
@@ -65,7 +66,8 @@ impl Dialog {
         self.handle.state.clone()
     }
 
-    /// Writes a message. It is sent as soon as possible, after a restart of the process too if the client has a store.
+    /// Writes a message. It is sent as soon as possible, after a restart of the process too if the
+    /// client has a store.
     ///
     /// # Errors
     /// [`SendError`]; the message is not taken then.
@@ -90,8 +92,8 @@ impl Dialog {
         self.handle.shared.command(|core, _, now| core.retry(now, id)).unwrap_or(false)
     }
 
-    /// Gives a message up that is not acknowledged; false when there is none of this id. One that was already sent may
-    /// still have reached the server, and then comes back as a row.
+    /// Gives a message up that is not acknowledged; false when there is none of this id. One that
+    /// was already sent may still have reached the server, and then comes back as a row.
     pub fn discard(&self, id: &str) -> bool {
         self.handle.shared.command(|core, _, now| core.discard(now, id)).unwrap_or(false)
     }
@@ -107,7 +109,8 @@ impl Drop for Handle {
     }
 }
 
-/// A message on its way. Cheap to clone; each wait can be repeated, and dropping it changes nothing about the message.
+/// A message on its way. Cheap to clone; each wait can be repeated, and dropping it changes nothing
+/// about the message.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     id: String,
@@ -131,8 +134,9 @@ impl Outgoing {
         &self.id
     }
 
-    /// Waits until it can't be lost by the end of this program any more: it is in the store on disk, or the server has it.
-    /// With [`Storage::Memory`](crate::Storage::Memory), and for what is sent in the session lane, only the latter counts.
+    /// Waits until it can't be lost by the end of this program any more: it is in the store on
+    /// disk, or the server has it. With [`Storage::Memory`](crate::Storage::Memory), and for what
+    /// is sent in the session lane, only the latter counts.
     ///
     /// # Errors
     /// [`OpError`]: refused, discarded, or the client was closed before it was safe. While a disk is full it waits until

@@ -9,7 +9,8 @@ pub struct DialogState {
     pub status: DialogStatus,
     /// The newest answer that is still growing, if there is one.
     pub run: Option<String>,
-    /// How many events were skipped since the dialog was opened: the server no longer had them, or they were too many.
+    /// How many events were skipped since the dialog was opened: the server no longer had them, or
+    /// they were too many.
     pub missed: u64,
 }
 

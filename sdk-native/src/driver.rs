@@ -1,4 +1,5 @@
-//! The loop between the core and the world: drain, then wait for a socket, a token, the store, the timer or a command.
+//! The loop between the core and the world: drain, then wait for a socket, a token, the store, the
+//! timer or a command.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::transport::Endpoint;
 
 /// How many reports of sockets wait for the driver before their sockets do.
 const REPORTS: usize = 64;
-/// With how many bytes under way to the disk the driver stops reading from sockets until some are written.
+/// With how many bytes under way to the disk the driver stops reading from sockets until some are
+/// written.
 const STORE_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long the end of a runtime may wait for the disk.
@@ -133,7 +135,8 @@ impl Driver {
         }
     }
 
-    /// Asks for a token in a task of its own. The request before, if it is still under way, is given up.
+    /// Asks for a token in a task of its own. The request before, if it is still under way, is
+    /// given up.
     fn fetch(&mut self, ask: TokenAsk, renew: bool) {
         let (provider, answers) = (Arc::clone(&self.provider), self.answers.0.clone());
         let asked = tokio::spawn(async move {
@@ -172,8 +175,8 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Also when the runtime shuts down under the driver's task: what was sent before goes to the disk, and no promise is
-    /// left open.
+    /// Also when the runtime shuts down under the driver's task: what was sent before goes to the
+    /// disk, and no promise is left open.
     fn drop(&mut self) {
         if let Some(queue) = self.store.take() {
             self.shared.feed(|core, now| core.handle(now, Input::Lifecycle(Lifecycle::Frozen)));

@@ -1,4 +1,5 @@
-//! What can go wrong in a call, one small enum per operation, each with the stable code that every language shows.
+//! What can go wrong in a call, one small enum per operation, each with the stable code that every
+//! language shows.
 
 use thiserror::Error;
 
@@ -156,7 +157,8 @@ pub enum AwaitTxError {
     /// The core refused it.
     #[error(transparent)]
     Refused(#[from] tidewire_core::tables::TableError),
-    /// The server does not know it, saw it rolled back, or did not see it in time; or the subscription failed.
+    /// The server does not know it, saw it rolled back, or did not see it in time; or the
+    /// subscription failed.
     #[error("the transaction was not seen: {code}")]
     NotSeen {
         /// Stable code: `unknown_tx`, `aborted_tx`, `timeout`, or that of the failure.

@@ -78,7 +78,8 @@ pub enum ClientEvent {
         /// Who.
         by: User,
     },
-    /// The reader was too slow: this many events were left out here. Rows and the status are never missed: a
+    /// The reader was too slow: this many events were left out here. Rows and the status are never
+    /// missed: a
     /// [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each view of a table, and the newest status, follow.
     Lagged {
         /// How many.
@@ -115,8 +116,8 @@ impl Events {
         Events { queue }
     }
 
-    /// Waits for events and takes up to `max` of them; empty once the client is closed and everything was taken.
-    /// Dropping the future loses nothing.
+    /// Waits for events and takes up to `max` of them; empty once the client is closed and
+    /// everything was taken. Dropping the future loses nothing.
     pub async fn next_batch(&mut self, max: usize) -> Vec<ClientEvent> {
         loop {
             {
@@ -149,13 +150,15 @@ struct State {
 }
 
 impl EventQueue {
-    /// Adds events. `rows` gives a dialog's rows as they are after all of them, should the queue have to fold into resets.
+    /// Adds events. `rows` gives a dialog's rows as they are after all of them, should the queue
+    /// have to fold into resets.
     pub(crate) fn push(&self, events: &[ClientEvent], rows: impl Fn(&str) -> Option<Vec<Row>>) {
         let mut state = self.lock();
         for event in events {
             state.bytes += weight(event);
             match (state.items.back_mut(), event) {
-                // Changes of one dialog in a row are one event: a stream of pieces stays small while nobody reads.
+                // Changes of one dialog in a row are one event: a stream of pieces stays small
+                // while nobody reads.
                 (
                     Some(ClientEvent::Dialog { dialog, changes }),
                     ClientEvent::Dialog { dialog: same, changes: more },

@@ -1,4 +1,5 @@
-//! A guest: the server makes the user and the token, and this keeps both so that the same guest comes back.
+//! A guest: the server makes the user and the token, and this keeps both so that the same guest
+//! comes back.
 
 use std::path::{Path, PathBuf};
 
@@ -23,8 +24,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Gets guest tokens from the server's `/v1/guest`, protocol section 7.
 ///
-/// Every call asks the server: the client holds on to a token for as long as it is good, so a call means that another one is
-/// needed. The last token is kept only to show who asks.
+/// Every call asks the server: the client holds on to a token for as long as it is good, so a call
+/// means that another one is needed. The last token is kept only to show who asks.
 pub struct GuestSession {
     endpoint: Endpoint,
     nickname: String,
@@ -160,7 +161,8 @@ impl From<Unreachable> for Refusal {
 }
 
 impl Refusal {
-    /// What the server refuses once it refuses always, unless it is busy or what answers is another server.
+    /// What the server refuses once it refuses always, unless it is busy or what answers is another
+    /// server.
     fn into_token_error(self) -> TokenError {
         let terminal = self.said.is_some()
             && self.status.is_some_and(|status| {

@@ -1,4 +1,5 @@
-//! Where the core's events go: the status, the dialogs' rows, the subscriptions, the promises and the event streams.
+//! Where the core's events go: the status, the dialogs' rows, the subscriptions, the promises and
+//! the event streams.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -13,13 +14,15 @@ use crate::events::{ClientEvent, EventQueue};
 use crate::promise::{Promise, Promised};
 use crate::table_queue::{Seen, TableQueue, TableView};
 
-/// A dialog's rows at one moment. Cheap to clone; rows that did not change are shared with the snapshot before.
+/// A dialog's rows at one moment. Cheap to clone; rows that did not change are shared with the
+/// snapshot before.
 pub type Rows = Arc<[Arc<Row>]>;
 
 /// How many items of a raw subscription wait for a slow reader.
 const CHANNEL_QUEUE: usize = 256;
 
-/// The application's side of the events. Nothing here calls the application: readers are woken, no more.
+/// The application's side of the events. Nothing here calls the application: readers are woken, no
+/// more.
 pub(crate) struct Hub {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) user: watch::Sender<Option<User>>,
@@ -179,8 +182,8 @@ impl Hub {
         self.news.push(event.into());
     }
 
-    /// Shows what changed, once for all events that come together. The rows go first: whoever is woken by anything else finds
-    /// them up to date.
+    /// Shows what changed, once for all events that come together. The rows go first: whoever is
+    /// woken by anything else finds them up to date.
     pub(crate) fn publish(&mut self) {
         for dialog in self.dirty.drain() {
             if let Some(view) = self.dialogs.get(&dialog) {
@@ -257,7 +260,8 @@ impl DialogView {
     }
 }
 
-/// Applies one change to a list of rows. An index beyond the list is the core's mistake and changes nothing.
+/// Applies one change to a list of rows. An index beyond the list is the core's mistake and changes
+/// nothing.
 fn fold(rows: &mut Vec<Arc<Row>>, change: &Change) {
     match change {
         Change::Reset(all) => *rows = all.iter().cloned().map(Arc::new).collect(),

@@ -1,4 +1,5 @@
-//! Chat that survives bad networks: what you send arrives exactly once and in order, or you are told why.
+//! Chat that survives bad networks: what you send arrives exactly once and in order, or you are
+//! told why.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,8 +20,8 @@
 //! # }
 //! ```
 //!
-//! Messages are taken while offline and wait in the store, if the client has one. All decisions are made in
-//! `tidewire-core`; this crate owns the sockets, the clock, the file and one task.
+//! Messages are taken while offline and wait in the store, if the client has one. All decisions are
+//! made in `tidewire-core`; this crate owns the sockets, the clock, the file and one task.
 
 mod carrier;
 mod channel;

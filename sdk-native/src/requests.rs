@@ -1,4 +1,5 @@
-//! One attempt without a WebSocket: messages up as the bodies of requests, down as the lines of responses (protocol section 11).
+//! One attempt without a WebSocket: messages up as the bodies of requests, down as the lines of
+//! responses (protocol section 11).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,9 +26,11 @@ const ANSWER_BYTES: usize = 4 * 1024;
 const POLL_EVERY: Duration = Duration::from_secs(3);
 /// How long the server may hold an answer back.
 const WAIT_MS: u64 = 25_000;
-/// An empty answer that comes sooner than this was not held back: who would ask again at once would never stop.
+/// An empty answer that comes sooner than this was not held back: who would ask again at once would
+/// never stop.
 const HELD: Duration = Duration::from_secs(1);
-/// A socket that was idle for longer is not used again: servers close theirs after 5 s, and a request could cross that.
+/// A socket that was idle for longer is not used again: servers close theirs after 5 s, and a
+/// request could cross that.
 const IDLE: Duration = Duration::from_secs(2);
 /// Says goodbye.
 const BYE: &str = r#"{"t":"bye"}"#;

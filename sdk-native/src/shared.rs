@@ -7,7 +7,8 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::hub::Hub;
 
-/// What the handles and the driver share. Every use is: lock, one synchronous call, unlock, wake the driver.
+/// What the handles and the driver share. Every use is: lock, one synchronous call, unlock, wake
+/// the driver.
 pub(crate) struct Shared {
     state: Mutex<State>,
     wake: Notify,
@@ -54,7 +55,8 @@ impl Shared {
         }
     }
 
-    /// The connection as it is. In a forked process it is closed: the threads that would drive it are the parent's.
+    /// The connection as it is. In a forked process it is closed: the threads that would drive it
+    /// are the parent's.
     pub(crate) fn status(&self) -> Status {
         if self.is_forked() {
             let message = Some("this process is a fork; open a client of its own in it".to_owned());
@@ -65,12 +67,14 @@ impl Shared {
         self.lock().hub.status.borrow().clone()
     }
 
-    /// Whether this process is a child of the one that opened the client. The lock may be held there for ever, so ask first.
+    /// Whether this process is a child of the one that opened the client. The lock may be held
+    /// there for ever, so ask first.
     fn is_forked(&self) -> bool {
         self.process != std::process::id()
     }
 
-    /// Carries out a command, unless the client was closed. What it changes is visible when this returns.
+    /// Carries out a command, unless the client was closed. What it changes is visible when this
+    /// returns.
     pub(crate) fn command<R>(&self, run: impl FnOnce(&mut Core, &mut Hub, Now) -> R) -> Result<R, Closed> {
         if self.is_forked() {
             return Err(Closed);
@@ -122,7 +126,8 @@ impl Shared {
         self.wake.notified().await;
     }
 
-    /// The driver has ended, with the client or with its runtime: says so, and settles what is left.
+    /// The driver has ended, with the client or with its runtime: says so, and settles what is
+    /// left.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.closing = true;

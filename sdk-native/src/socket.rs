@@ -1,4 +1,5 @@
-//! One attempt at a connection: a task that dials, reports what arrives and sends what it is given. Here is the WebSocket's.
+//! One attempt at a connection: a task that dials, reports what arrives and sends what it is given.
+//! Here is the WebSocket's.
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -16,7 +17,8 @@ use crate::carrier::{ABNORMAL, GOODBYE, MESSAGE_BYTES, Report};
 use crate::requests;
 use crate::transport::{Endpoint, Stream, Unreachable};
 
-/// Most messages that may wait to be written. The core keeps a few dozen under way, so a full queue is a dead peer.
+/// Most messages that may wait to be written. The core keeps a few dozen under way, so a full queue
+/// is a dead peer.
 const QUEUE: usize = 1_024;
 /// The driver's end of a socket's task. Dropping it ends the task without a goodbye.
 pub(crate) struct Socket {
@@ -50,7 +52,8 @@ impl Socket {
         self.outgoing.try_send(message).is_ok()
     }
 
-    /// Gives the socket up. What waits and a close frame are still written, in the background and within a second.
+    /// Gives the socket up. What waits and a close frame are still written, in the background and
+    /// within a second.
     pub(crate) fn close(self, code: u16) {
         // The receiver is gone when the task has ended by itself.
         let _ = self.closing.send(code);
@@ -182,7 +185,8 @@ async fn goodbye(
         }
         sink.send(Message::Close(Some(frame))).await
     };
-    // Reading on until the peer closes keeps the system from resetting the connection under what was just written.
+    // Reading on until the peer closes keeps the system from resetting the connection under what
+    // was just written.
     if wrote.await.is_ok() {
         while let Some(Ok(_)) = stream.next().await {}
     }

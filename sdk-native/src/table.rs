@@ -40,13 +40,15 @@ impl Table {
         self.shared.look(|core| core.table_state(self.view)).unwrap_or(TableState::Loading)
     }
 
-    /// Waits for the next update; `None` once the client is closed. Dropping the future loses nothing. A reader that is too slow gets
+    /// Waits for the next update; `None` once the client is closed. Dropping the future loses
+    /// nothing. A reader that is too slow gets
     /// [`TableUpdate::Rows`] for what was left out: look at [`Table::rows`] then.
     pub async fn next(&mut self) -> Option<TableUpdate> {
         self.updates.next().await
     }
 
-    /// Waits until a transaction of the database has been applied here, so that who wrote by another way can read it: see
+    /// Waits until a transaction of the database has been applied here, so that who wrote by
+    /// another way can read it: see
     /// [`tidewire_core::Client::await_tx`]. Offline it waits for a connection.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<String, TokenError
 
 /// Gives the token that says who this client is.
 ///
-/// It is called in a task of its own, so it may take its time; what it did not answer when another token is wanted is
-/// dropped. A panic in it counts as [`TokenError::unavailable`].
+/// It is called in a task of its own, so it may take its time; what it did not answer when another
+/// token is wanted is dropped. A panic in it counts as [`TokenError::unavailable`].
 pub trait TokenProvider: Send + Sync + 'static {
     /// A token. With `renew` the last one was refused or runs out, so one from a cache won't do.
     fn token(&self, renew: bool) -> TokenFuture<'_>;

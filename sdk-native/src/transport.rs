@@ -92,8 +92,8 @@ impl Endpoint {
     }
 }
 
-/// Why there is no connection to a server, as far as this side can tell. The libraries' messages may
-/// hold what a peer sent, so none of them is kept.
+/// Why there is no connection to a server, as far as this side can tell. The libraries' messages
+/// may hold what a peer sent, so none of them is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreachable {
     /// The host's name leads to no address.

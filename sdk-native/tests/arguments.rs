@@ -1,4 +1,5 @@
-//! What an application may hand to a client by mistake: each call answers with a code, nothing panics, and the client goes on.
+//! What an application may hand to a client by mistake: each call answers with a code, nothing
+//! panics, and the client goes on.
 
 mod common;
 

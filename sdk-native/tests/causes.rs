@@ -1,4 +1,5 @@
-//! Why there is no connection: the same word in the status and the report, whoever asks for a token.
+//! Why there is no connection: the same word in the status and the report, whoever asks for a
+//! token.
 
 mod common;
 

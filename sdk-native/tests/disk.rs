@@ -1,5 +1,6 @@
-//! The native client on a disk that is full, or dying: a preloaded library has the writes and syncs of its store fail when a
-//! file says so. It says that what is written now does not survive, and sends it all the same.
+//! The native client on a disk that is full, or dying: a preloaded library has the writes and syncs
+//! of its store fail when a file says so. It says that what is written now does not survive, and
+//! sends it all the same.
 
 #![cfg(target_os = "linux")]
 

@@ -207,7 +207,8 @@ async fn a_guest_of_a_server_that_forgot_everybody_comes_back_as_a_new_one() {
     soon("the ack", dialog.send("forgotten").expect("taken").acked()).await.expect("committed");
     let before = ada.user().expect("welcomed").id;
     server.wipe();
-    // The token that worked before is refused and renewed; the server has never heard of this guest, so it is another one.
+    // The token that worked before is refused and renewed; the server has never heard of this
+    // guest, so it is another one.
     until("another user", || ada.user().is_some_and(|user| user.id != before)).await;
     online(&ada).await;
     rows_where(&dialog, "an empty dialog", |rows| rows.is_empty()).await;

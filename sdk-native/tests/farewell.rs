@@ -1,5 +1,5 @@
-//! What was sent right before the end of a program: a child process of this very test writes and ends, and its store is
-//! looked at.
+//! What was sent right before the end of a program: a child process of this very test writes and
+//! ends, and its store is looked at.
 
 mod common;
 

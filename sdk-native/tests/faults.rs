@@ -1,7 +1,7 @@
 //! Real sockets between real processes, on a network that does everything wrong for a while.
 //!
-//! `cargo test -p tidewire --test faults -- --ignored --nocapture` prints the figures; `SEED=n` repeats a run as far as the
-//! machine's timing allows.
+//! `cargo test -p tidewire --test faults -- --ignored --nocapture` prints the figures; `SEED=n`
+//! repeats a run as far as the machine's timing allows.
 
 mod common;
 
@@ -17,7 +17,8 @@ use tidewire_fault_proxy::{Direction, Faults, Proxy};
 use tokio::task::JoinHandle;
 
 const CHAOS: Duration = Duration::from_secs(20);
-/// Connections that a client may lose during the chaos: with twelve attempts a minute it would spend the rest of it waiting.
+/// Connections that a client may lose during the chaos: with twelve attempts a minute it would
+/// spend the rest of it waiting.
 const CONNECTIONS: u64 = 8;
 const WRITERS: [&str; 4] = ["ada", "bob", "cyd", "dan"];
 const READERS: [&str; 2] = ["eve", "fay"];

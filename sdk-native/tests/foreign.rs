@@ -1,12 +1,13 @@
-//! The bindings, proven by programs in other languages. Ignored by default because they need those languages:
+//! The bindings, proven by programs in other languages. Ignored by default because they need those
+//! languages:
 //!
 //! ```sh
 //! cargo test -p tidewire --features ffi --test foreign -- --ignored python   # Python 3.9 or newer
 //! cargo test -p tidewire --features ffi --test foreign -- --ignored kotlin   # a JDK and Maven
 //! ```
 //!
-//! Each test builds the library, generates the bindings, starts the server and runs the program, which asks for the server to be
-//! stopped and started in the middle, and for a row to be changed.
+//! Each test builds the library, generates the bindings, starts the server and runs the program,
+//! which asks for the server to be stopped and started in the middle, and for a row to be changed.
 
 #![cfg(feature = "ffi")]
 

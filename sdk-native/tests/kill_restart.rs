@@ -1,4 +1,5 @@
-//! Processes that are killed in the middle of their work: nothing acknowledged is lost, nothing is there twice.
+//! Processes that are killed in the middle of their work: nothing acknowledged is lost, nothing is
+//! there twice.
 
 mod common;
 
@@ -22,11 +23,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 const KILLS: usize = 10;
-/// How many messages each sender writes to show that it is back, and how many right before the kill.
+/// How many messages each sender writes to show that it is back, and how many right before the
+/// kill.
 const CALM: usize = 2;
 const LAST: usize = 6;
 
-/// Returns soon, and no attempt of the twelve a minute is wasted on a server that is still starting.
+/// Returns soon, and no attempt of the twelve a minute is wasted on a server that is still
+/// starting.
 fn steady() -> Config {
     Config { backoff_base_ms: 500, backoff_cap_ms: 1_000, tail: 1_000, ..eager() }
 }
@@ -147,7 +150,8 @@ async fn a_server_killed_in_the_middle_again_and_again_loses_and_doubles_nothing
         let before = acked();
         permits.iter().for_each(|permits| permits.add_permits(CALM));
         until("everybody's return", || acked().iter().zip(&before).all(|(now, before)| *now > *before)).await;
-        // Everybody writes, and the end comes at a different point each time, with messages just sent.
+        // Everybody writes, and the end comes at a different point each time, with messages just
+        // sent.
         let before: usize = acked().iter().sum();
         while acked().iter().sum::<usize>() <= before + kill % LAST {
             permits.iter().for_each(|permits| permits.add_permits(1));

@@ -1,5 +1,6 @@
-//! Two hundred processes of servers and clients, killed with SIGKILL in the middle of their work. What was acknowledged is in
-//! the log, what a client called queued gets there, nothing is there twice or in another order.
+//! Two hundred processes of servers and clients, killed with SIGKILL in the middle of their work.
+//! What was acknowledged is in the log, what a client called queued gets there, nothing is there
+//! twice or in another order.
 //!
 //! `cargo test -p tidewire --test kills -- --ignored --nocapture` prints the figures.
 
@@ -98,7 +99,8 @@ async fn two_hundred_killed_processes_lose_nothing_that_was_promised() {
         crowd.write(CALM);
         until("everybody's return", || crowd.acked().iter().zip(&before).all(|(now, before)| now > before))
             .await;
-        // Half of the time they are cut off in the middle of an exchange, half of the time with a full outbox.
+        // Half of the time they are cut off in the middle of an exchange, half of the time with a
+        // full outbox.
         let offline = round % 2 == 1;
         if offline {
             server.kill();

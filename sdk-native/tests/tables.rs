@@ -173,7 +173,8 @@ async fn a_client_that_was_away_for_longer_than_the_log_is_told_the_difference_a
         };
         let (_, last, _): (i64, i64, i64) = log();
         assert!(last >= written, "{last} changes are logged");
-        // 10,000 are kept for those who come back after a restart, and it is not trimmed for each single one.
+        // 10,000 are kept for those who come back after a restart, and it is not trimmed for each
+        // single one.
         until("a short log", || log().2 <= 20_000).await;
         if round == 2 {
             until("what was missed is gone", || log().0 > left + 1).await;

@@ -1,4 +1,5 @@
-//! Networks that let no WebSocket through: the client against the real server behind a proxy that treats it badly.
+//! Networks that let no WebSocket through: the client against the real server behind a proxy that
+//! treats it badly.
 
 mod common;
 
@@ -209,7 +210,8 @@ async fn a_client_that_closes_leaves_no_connection_behind() {
         while connections(&server).await > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // Far sooner than the server finds out by itself, also where nobody waits for the last line.
+        // Far sooner than the server finds out by itself, also where nobody waits for the last
+        // line.
         assert!(begun.elapsed() < Duration::from_secs(4), "{transport:?}");
     }
 }

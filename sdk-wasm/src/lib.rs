@@ -1,7 +1,8 @@
 //! The core behind wasm-bindgen: JSON texts in, JSON texts out, no decisions and no callbacks.
 //!
-//! A host calls [`Core::handle`], [`Core::received`] or [`Core::command`], then [`Core::poll`] until its answer ends in a
-//! `wait`. Nothing here calls back into the host, so no borrow is ever held while its code runs.
+//! A host calls [`Core::handle`], [`Core::received`] or [`Core::command`], then [`Core::poll`]
+//! until its answer ends in a `wait`. Nothing here calls back into the host, so no borrow is ever
+//! held while its code runs.
 
 mod command;
 mod input;
@@ -19,7 +20,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
-/// Most outputs in one answer of [`Core::poll`]: what is left waits for the next call, so that no text grows without bound.
+/// Most outputs in one answer of [`Core::poll`]: what is left waits for the next call, so that no
+/// text grows without bound.
 const MOST_OUTPUTS: usize = 256;
 /// What most answers of [`Core::poll`] fit into, so that a text that grows is seldom moved.
 const ANSWER_BYTES: usize = 2_048;
@@ -32,8 +34,8 @@ pub struct Core {
 
 #[wasm_bindgen]
 impl Core {
-    /// A client with the settings of `config`, the randomness of `seed` (32 bytes) and what the store held, `restored`.
-    /// Nothing if one of them can't be read.
+    /// A client with the settings of `config`, the randomness of `seed` (32 bytes) and what the
+    /// store held, `restored`. Nothing if one of them can't be read.
     pub fn create(config: &str, seed: &[u8], restored: &str, mono: f64, wall: f64) -> Option<Core> {
         let seed = <[u8; 32]>::try_from(seed).ok()?;
         let (config, restored) = (input::config(config)?, input::restored(restored)?);
@@ -52,8 +54,8 @@ impl Core {
         input::input(input, |input| self.client.borrow_mut().handle(now(mono, wall), input)).is_some()
     }
 
-    /// Carries out a command; answers `{"ok": …}` or `{"error": {"code", "retryable"}}`, with `message` and `at` where a table was
-    /// refused.
+    /// Carries out a command; answers `{"ok": …}` or `{"error": {"code", "retryable"}}`, with
+    /// `message` and `at` where a table was refused.
     pub fn command(&self, command: &str, mono: f64, wall: f64) -> String {
         command::run(&mut self.client.borrow_mut(), command, now(mono, wall)).unwrap_or_else(|| {
             let error = Writer::object().str("code", "bad_command").bool("retryable", false).end();
@@ -61,7 +63,8 @@ impl Core {
         })
     }
 
-    /// What to do next: an array of outputs in their order. If it does not end in a `wait`, call again at once.
+    /// What to do next: an array of outputs in their order. If it does not end in a `wait`, call
+    /// again at once.
     pub fn poll(&self, mono: f64, wall: f64) -> String {
         let mut client = self.client.borrow_mut();
         let mut list = Writer::list(ANSWER_BYTES);

@@ -1,4 +1,5 @@
-//! What stands in for live tables in the module whose clients have none: nothing, so that a page with a chat does not load them.
+//! What stands in for live tables in the module whose clients have none: nothing, so that a page
+//! with a chat does not load them.
 
 use tidewire_core::tables::TableUpdate;
 use tidewire_core::wire::json::{Object, Writer};

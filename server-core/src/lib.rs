@@ -1,7 +1,9 @@
-//! Tidewire's server without I/O scheduling: what `docs/protocol.md` demands, decided by state machines in one place.
+//! Tidewire's server without I/O scheduling: what `docs/protocol.md` demands, decided by state
+//! machines in one place.
 //!
-//! Nothing here starts a thread, waits, reads a clock or draws randomness: time comes with every call, ids and tokens come from
-//! the driver, and what is kept is behind a trait. `server-reference` drives it with sockets and threads.
+//! Nothing here starts a thread, waits, reads a clock or draws randomness: time comes with every
+//! call, ids and tokens come from the driver, and what is kept is behind a trait.
+//! `server-reference` drives it with sockets and threads.
 //!
 //! How a message flows: [`Session::message`] decodes and checks, and hands an op to the [`store::Store`]. That commits it
 //! and calls its `done`, which applies the event to the [`Channel`]: the same bytes are queued for every subscriber, and

@@ -1,8 +1,8 @@
 //! What waits to be written to one client.
 //!
-//! Whoever sends only pushes shared bytes into a capped queue, and never waits. The connection's writer takes everything
-//! that waits and joins it into few messages; a client that reads too slowly loses its connection, not its events: it
-//! resumes from its cursors.
+//! Whoever sends only pushes shared bytes into a capped queue, and never waits. The connection's
+//! writer takes everything that waits and joins it into few messages; a client that reads too
+//! slowly loses its connection, not its events: it resumes from its cursors.
 
 use crate::text::Text;
 use parking_lot::Mutex;
@@ -35,7 +35,8 @@ pub enum Signal {
     Closed,
 }
 
-/// Told of every [`Signal`]. It may be called while locks are held: it must only note or wake, never call back.
+/// Told of every [`Signal`]. It may be called while locks are held: it must only note or wake,
+/// never call back.
 pub type Wake = Arc<dyn Fn(Signal) + Send + Sync>;
 
 /// What the writer does next.
@@ -47,7 +48,8 @@ pub enum ToWrite {
     Close(Close),
 }
 
-/// Told that there is room again for whoever was refused. It is called without any lock held, and may queue frames.
+/// Told that there is room again for whoever was refused. It is called without any lock held, and
+/// may queue frames.
 pub(crate) type Refill = Box<dyn Fn() + Send + Sync>;
 
 /// What became of a frame that was offered.
@@ -156,7 +158,8 @@ impl Outgoing {
         let _ = self.refill.set(refill);
     }
 
-    /// Queues a live frame that can be had again, unless more than half of what may wait is waiting.
+    /// Queues a live frame that can be had again, unless more than half of what may wait is
+    /// waiting.
     pub(crate) fn offer_live(&self, frame: &Text) -> Offered {
         self.offer_if(frame, |queue| (queue.bytes + frame.len()) * 2 <= self.max_bytes)
     }
@@ -182,7 +185,8 @@ impl Outgoing {
         Offered::Queued
     }
 
-    /// With no more bytes than this waiting there is room for the greatest frame that can be offered.
+    /// With no more bytes than this waiting there is room for the greatest frame that can be
+    /// offered.
     fn roomy(&self) -> usize {
         ROOM_BYTES.min(self.max_bytes / 4)
     }
@@ -243,7 +247,8 @@ impl Outgoing {
         self.queue.lock().close
     }
 
-    /// Whether a page fits without crowding out live frames; also when nothing will be sent any more.
+    /// Whether a page fits without crowding out live frames; also when nothing will be sent any
+    /// more.
     pub fn has_room(&self) -> bool {
         let queue = self.queue.lock();
         queue.dead || queue.close.is_some() || queue.bytes <= ROOM_BYTES
@@ -280,7 +285,8 @@ impl Outgoing {
     }
 }
 
-/// Takes what waits, up to [`JOIN_BYTES`], as one message: a frame alone stays bare, several become an array.
+/// Takes what waits, up to [`JOIN_BYTES`], as one message: a frame alone stays bare, several become
+/// an array.
 fn join(queue: &mut Queue) -> Option<Text> {
     let Frame { text: first, .. } = queue.frames.pop_front()?;
     queue.bytes = queue.bytes.saturating_sub(first.len());

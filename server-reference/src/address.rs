@@ -1,11 +1,12 @@
-//! What a proxy says of a request that it passes on: which address it comes from, and by which name the server was asked for.
+//! What a proxy says of a request that it passes on: which address it comes from, and by which name
+//! the server was asked for.
 
 use crate::config::ForwardedHeader;
 use axum::http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// What trusted proxies say. Only one family of headers is read: a client can send the other one, and a proxy that does not know
-/// it passes it on.
+/// What trusted proxies say. Only one family of headers is read: a client can send the other one,
+/// and a proxy that does not know it passes it on.
 pub(crate) struct Proxies {
     trusted: Vec<IpAddr>,
     header: ForwardedHeader,
@@ -30,7 +31,8 @@ impl Proxies {
         self.trusted.contains(&address.to_canonical())
     }
 
-    /// The client's address: the peer's own, unless the peer is a trusted proxy; then the last that no trusted proxy has.
+    /// The client's address: the peer's own, unless the peer is a trusted proxy; then the last that
+    /// no trusted proxy has.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -102,7 +104,8 @@ fn address(text: &str) -> Option<IpAddr> {
     bare.split('%').next()?.parse().ok()
 }
 
-/// The elements of `Forwarded` (RFC 7239 section 4), each with its pairs; commas and semicolons in quotes are part of a value.
+/// The elements of `Forwarded` (RFC 7239 section 4), each with its pairs; commas and semicolons in
+/// quotes are part of a value.
 fn elements(headers: &HeaderMap) -> Vec<Vec<(String, String)>> {
     let mut elements = Vec::new();
     for line in headers.get_all("forwarded") {

@@ -135,7 +135,8 @@ impl Answers {
         }
     }
 
-    /// Opens the model's stream. A fault in a responder must not leave a dialog with an answer that never ends.
+    /// Opens the model's stream. A fault in a responder must not leave a dialog with an answer that
+    /// never ends.
     fn ask(&self, turns: Vec<Turn>) -> Result<Stream, ModelError> {
         let Some(responder) = &self.responder else { return Err(ModelError::Unavailable) };
         catch_unwind(AssertUnwindSafe(|| responder.answer(turns))).map_err(|_| ModelError::BadResponse)

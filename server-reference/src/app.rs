@@ -66,7 +66,8 @@ impl App {
         self.origins.check(headers, &self.proxies.asked(peer, headers))
     }
 
-    /// Takes back what a user's tokens allow: one dialog, or all. In force when this returns, even if it could not be stored.
+    /// Takes back what a user's tokens allow: one dialog, or all. In force when this returns, even
+    /// if it could not be stored.
     pub(crate) async fn revoke(
         &self,
         kind: UserKind,
@@ -91,7 +92,8 @@ impl App {
         stored
     }
 
-    /// Gives an id that a client made for itself away for a guest of ours: whoever knows it is taken for its maker, once.
+    /// Gives an id that a client made for itself away for a guest of ours: whoever knows it is
+    /// taken for its maker, once.
     pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, ExchangeError> {
         let guest = guest::new_guest(nickname);
         let from = Identity::key_of(UserKind::Guest, previous);

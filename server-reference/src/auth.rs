@@ -46,7 +46,8 @@ pub(crate) struct Auth {
 }
 
 impl Auth {
-    /// Checks the configured keys; `guest_key` is the server's own, and `table_claims` are kept of tokens.
+    /// Checks the configured keys; `guest_key` is the server's own, and `table_claims` are kept of
+    /// tokens.
     pub(crate) fn new(
         config: &Config,
         guest_key: &[u8],
@@ -241,7 +242,8 @@ impl Auth {
         Ok(Identity { user, dialogs, claims: self.claims_for_tables(claims), issued_s, expires_s })
     }
 
-    /// Of the claims that permissions of tables name those that are values or lists of values, as texts.
+    /// Of the claims that permissions of tables name those that are values or lists of values, as
+    /// texts.
     fn claims_for_tables(&self, claims: &Map<String, Value>) -> BTreeMap<String, Vec<String>> {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),

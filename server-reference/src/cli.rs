@@ -1,4 +1,5 @@
-//! Settings from flags, environment and a file: a flag wins over the environment, which wins over the file.
+//! Settings from flags, environment and a file: a flag wins over the environment, which wins over
+//! the file.
 
 mod file;
 mod tables;
@@ -65,7 +66,8 @@ struct Flags {
     /// The database file, created when it does not exist [default: tidewire.db]
     #[arg(long, env = "TIDEWIRE_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
-    /// The file with the key of the guests' tokens, in base64 [default: beside the database, made when it is missing]
+    /// The file with the key of the guests' tokens, in base64 [default: beside the database, made
+    /// when it is missing]
     #[arg(long, env = "TIDEWIRE_GUEST_KEY_FILE", value_name = "FILE")]
     guest_key_file: Option<PathBuf>,
     /// A TOML file with settings
@@ -110,13 +112,16 @@ struct Flags {
     /// Most connections that are subscribed to one dialog [default: 50]
     #[arg(long, env = "TIDEWIRE_MAX_DIALOG_CONNECTIONS", value_name = "N")]
     max_dialog_connections: Option<usize>,
-    /// Most connections of one address, 0 for no limit [default: 20; none on loopback without a proxy, and in the demo]
+    /// Most connections of one address, 0 for no limit [default: 20; none on loopback without a
+    /// proxy, and in the demo]
     #[arg(long, env = "TIDEWIRE_MAX_IP_CONNECTIONS", value_name = "N")]
     max_ip_connections: Option<usize>,
-    /// Most connections that one address opens in a minute, 0 for no limit [default: 10; none as above]
+    /// Most connections that one address opens in a minute, 0 for no limit [default: 10; none as
+    /// above]
     #[arg(long, env = "TIDEWIRE_MAX_IP_HANDSHAKES", value_name = "N")]
     max_ip_handshakes: Option<u64>,
-    /// Most open sockets of one address, of any kind, 0 for no limit [default: twice its connections and 24; none as above]
+    /// Most open sockets of one address, of any kind, 0 for no limit [default: twice its
+    /// connections and 24; none as above]
     #[arg(long, env = "TIDEWIRE_MAX_IP_SOCKETS", value_name = "N")]
     max_ip_sockets: Option<usize>,
     /// Address of a proxy whose X-Forwarded-For, -Host and -Proto are believed; may be repeated
@@ -125,7 +130,8 @@ struct Flags {
     /// In which headers trusted proxies say what they pass on: x-forwarded or forwarded (RFC 7239) [default: x-forwarded]
     #[arg(long, env = "TIDEWIRE_FORWARDED_HEADER", value_name = "WHICH")]
     forwarded_header: Option<String>,
-    /// A name that guests may not have, such as an operator's; what looks like it counts too; may be repeated
+    /// A name that guests may not have, such as an operator's; what looks like it counts too; may
+    /// be repeated
     #[arg(long, env = "TIDEWIRE_RESERVED_NAME", value_name = "NAME", value_delimiter = ',')]
     reserved_name: Vec<String>,
     /// Longest message from a client, in bytes [default: 65536]
@@ -137,7 +143,8 @@ struct Flags {
     /// How many of its newest events a dialog keeps; 0 sets no limit [default: 0]
     #[arg(long, env = "TIDEWIRE_RETENTION_EVENTS", value_name = "N")]
     retention_events: Option<u64>,
-    /// Who answers: scripted (built in), openai, or off [default: openai with a model URL, else scripted]
+    /// Who answers: scripted (built in), openai, or off [default: openai with a model URL, else
+    /// scripted]
     #[arg(long, env = "TIDEWIRE_MODEL", value_name = "WHO")]
     model: Option<String>,
     /// Pause between two words of the built-in model, in ms [default: 40]
@@ -179,7 +186,8 @@ enum Action {
 
 #[derive(Subcommand, Debug)]
 enum TablesAction {
-    /// Print the SQL that sets a PostgreSQL up for the tables of the configuration; nothing is changed
+    /// Print the SQL that sets a PostgreSQL up for the tables of the configuration; nothing is
+    /// changed
     Plan {
         /// The role with which the server is to connect
         #[arg(long, value_name = "NAME", default_value = "tidewire")]
@@ -360,7 +368,8 @@ impl Secret {
     }
 }
 
-/// A secret of the environment: the variable itself, or the file that the variable with `_FILE` behind it names.
+/// A secret of the environment: the variable itself, or the file that the variable with `_FILE`
+/// behind it names.
 fn secret(secret: &Secret) -> Result<Option<String>, ConfigError> {
     if let Ok(value) = std::env::var(secret.variable) {
         return Ok(Some(value));

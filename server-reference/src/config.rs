@@ -15,23 +15,26 @@ pub struct Config {
     pub listen: String,
     /// The database file; created when it does not exist.
     pub database: PathBuf,
-    /// The file with the key of the guests' tokens, in base64; none for one beside the database, made when it is missing.
+    /// The file with the key of the guests' tokens, in base64; none for one beside the database,
+    /// made when it is missing.
     pub guest_key_file: Option<PathBuf>,
     /// Folder of static files served at `/`.
     pub web_root: Option<PathBuf>,
     /// Ids of the dialogs that are open for every authenticated user; created at start.
     pub public_dialogs: Vec<String>,
-    /// The address by which clients reach the server, if it is another than the one it listens on. Its path may stand before every
-    /// path of a request.
+    /// The address by which clients reach the server, if it is another than the one it listens on.
+    /// Its path may stand before every path of a request.
     pub public_url: Option<String>,
     /// Origins of pages on other hosts that may connect: as `https://app.example.com`, `https://*.example.com` for all below, the
     /// word `null` or `file://`, or `*` for all.
     pub allowed_origins: Vec<String>,
-    /// Addresses of the proxies whose word for a client's address, and for the name it asked for, is believed.
+    /// Addresses of the proxies whose word for a client's address, and for the name it asked for,
+    /// is believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// In which headers they say so.
     pub forwarded_header: ForwardedHeader,
-    /// Names that guests may not have, nor what looks like them; "Assistant", "System" and "Operator" always are.
+    /// Names that guests may not have, nor what looks like them; "Assistant", "System" and
+    /// "Operator" always are.
     pub reserved_names: Vec<String>,
     /// Keys that verify the application's tokens.
     pub keys: Vec<KeyConfig>,
@@ -141,8 +144,8 @@ pub enum KeyMaterial {
     EdDsa(String),
 }
 
-/// How long events are kept. Op ids are kept for at least 8 days whatever stands here, a day longer than any client tries to
-/// send an op, so that no op becomes two events.
+/// How long events are kept. Op ids are kept for at least 8 days whatever stands here, a day longer
+/// than any client tries to send an op, so that no op becomes two events.
 #[derive(Debug, Clone)]
 pub struct Retention {
     /// Events older than this go; zero keeps them for ever.

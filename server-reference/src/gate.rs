@@ -1,4 +1,5 @@
-//! What one address may hold and ask for: sockets, counted before a byte of them is read, and requests.
+//! What one address may hold and ask for: sockets, counted before a byte of them is read, and
+//! requests.
 
 use crate::clock;
 use crate::config::AddressLimits;
@@ -68,8 +69,8 @@ impl Gate {
         Gate { limits, budget, sockets, requests, limiter: Limiter::default() }
     }
 
-    /// A socket was accepted; an error when it is to be closed at once. A proxy's sockets are those of its clients, which are
-    /// counted by their requests.
+    /// A socket was accepted; an error when it is to be closed at once. A proxy's sockets are those
+    /// of its clients, which are counted by their requests.
     pub(crate) fn socket(&self, peer: IpAddr, is_proxy: bool) -> Result<Option<Ticket>, ()> {
         let Some(most) = self.limits.sockets.filter(|_| !is_proxy) else {
             return Ok(None);
@@ -80,8 +81,8 @@ impl Gate {
         self.sockets.take(peer, most).map(Some).ok_or(())
     }
 
-    /// Something that lasts is created from this address; an error says in how many ms it may create one more. Where all clients
-    /// share an address it may create ten times as much.
+    /// Something that lasts is created from this address; an error says in how many ms it may
+    /// create one more. Where all clients share an address it may create ten times as much.
     pub(crate) fn creates(&self, what: &str, client: IpAddr, budget: Budget) -> Result<(), u64> {
         let times = if self.limits.connections.is_some() { 1 } else { SHARING };
         let budget = Budget {

@@ -1,12 +1,14 @@
 //! The reference server of Tidewire: durable dialogs over WebSocket, with answers that stream.
 //!
-//! It speaks `docs/protocol.md` and keeps everything in one SQLite file. The binary `tidewire-server` reads its settings from
-//! flags, environment and a file ([`cli`]); tests and other programs start a [`Server`] from a [`Config`] themselves.
+//! It speaks `docs/protocol.md` and keeps everything in one SQLite file. The binary
+//! `tidewire-server` reads its settings from flags, environment and a file ([`cli`]); tests and
+//! other programs start a [`Server`] from a [`Config`] themselves.
 //!
-//! What it decides is in `tidewire-server-core`; here are the sockets, threads and timers that carry it out. How a message flows:
+//! What it decides is in `tidewire-server-core`; here are the sockets, threads and timers that
+//! carry it out. How a message flows:
 //! [`Server`] accepts, `transport` hands what it reads to its session, whose ops go to the store's writer (`stores/sqlite`), which commits in
-//! groups; the publisher then has the event queued for every subscriber, and `transport` empties the queues. `answers` follows
-//! the dialogs with a [`responder::Responder`].
+//! groups; the publisher then has the event queued for every subscriber, and `transport` empties
+//! the queues. `answers` follows the dialogs with a [`responder::Responder`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -40,7 +42,8 @@ pub use tidewire_core::wire::UserKind;
 pub use tidewire_server_core::store::StoreError;
 pub use tidewire_server_sqlite::log::SCHEMA_VERSION;
 
-/// For fuzzing: the check that every connection's token goes through, with the time it is checked at in seconds.
+/// For fuzzing: the check that every connection's token goes through, with the time it is checked
+/// at in seconds.
 #[doc(hidden)]
 pub fn token_check(
     config: &Config,

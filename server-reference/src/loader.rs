@@ -31,7 +31,8 @@ impl Loader {
         Ok(row.map(|row| self.hub.add(name, row)))
     }
 
-    /// Does something while no channel is being loaded: what was read before must not come in after it.
+    /// Does something while no channel is being loaded: what was read before must not come in after
+    /// it.
     pub(crate) async fn undisturbed(&self, act: impl FnOnce()) {
         let _one = self.loading.lock().await;
         act();

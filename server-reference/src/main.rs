@@ -30,7 +30,8 @@ fn main() -> ExitCode {
     let Ok(filter) = EnvFilter::try_new(&log) else {
         return failed("bad_value", "log must be error, warn, info, debug, trace or a filter");
     };
-    // Libraries that carry frames and requests write them out at their finest levels, tokens and texts included.
+    // Libraries that carry frames and requests write them out at their finest levels, tokens and
+    // texts included.
     let filter =
         filter.and(filter_fn(|of| of.target().starts_with("tidewire") || *of.level() <= Level::INFO));
     let lines = tracing_subscriber::fmt::layer()

@@ -28,8 +28,8 @@ impl Reserved {
     }
 }
 
-/// What is left of a name for the eye: look-alikes are the same (UTS 39 section 4), and case, spaces, accents and marks are
-/// nothing.
+/// What is left of a name for the eye: look-alikes are the same (UTS 39 section 4), and case,
+/// spaces, accents and marks are nothing.
 fn outline(name: &str) -> String {
     let lower = name.to_lowercase();
     let bare = skeleton(&lower).flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric());

@@ -27,8 +27,9 @@ pub(crate) struct Origins {
     /// The server's own, if the configuration names it; then nothing else is its own.
     public: Option<String>,
     allowed: Vec<Allowed>,
-    /// Whether a page of any host that the request names is an own one. On a loopback address without a proxy only addresses and
-    /// `localhost` are: any name may be made to lead there (DNS rebinding).
+    /// Whether a page of any host that the request names is an own one. On a loopback address
+    /// without a proxy only addresses and `localhost` are: any name may be made to lead there (DNS
+    /// rebinding).
     names: bool,
 }
 
@@ -59,8 +60,8 @@ impl Origins {
         })
     }
 
-    /// Whose page sends a request with these headers; `asked` is what a trusted proxy says. Browsers always send `Origin` with a
-    /// WebSocket and a cross-origin `POST`.
+    /// Whose page sends a request with these headers; `asked` is what a trusted proxy says.
+    /// Browsers always send `Origin` with a WebSocket and a cross-origin `POST`.
     pub(crate) fn check(&self, headers: &HeaderMap, asked: &Asked) -> Origin {
         let Some(origin) = headers.get(header::ORIGIN) else { return Origin::Own };
         let Ok(origin) = origin.to_str() else { return Origin::Foreign };

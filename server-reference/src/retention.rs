@@ -10,9 +10,11 @@ use tidewire_server_core::Engine;
 use tidewire_server_core::store::{Outcome, Read, Reply, StoreError, Trim, Trimmed, Write};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-/// How long an op id is remembered at least. A client gives an op up after 7 days; a day more for clocks that differ.
+/// How long an op id is remembered at least. A client gives an op up after 7 days; a day more for
+/// clocks that differ.
 const REMEMBER: Duration = Duration::from_secs(8 * 86_400);
-/// How long a revocation is remembered at least: a token that lasts longer than this is good again afterwards.
+/// How long a revocation is remembered at least: a token that lasts longer than this is good again
+/// afterwards.
 const REMEMBER_REVOKED: Duration = Duration::from_secs(31 * 86_400);
 /// After this time a dialog in which nobody ever wrote is forgotten.
 const UNUSED: Duration = Duration::from_secs(86_400);

@@ -114,7 +114,8 @@ impl Server {
         Server::start_with(config, responder).await
     }
 
-    /// As [`Server::start`], with a responder of one's own (or none) instead of the configured model.
+    /// As [`Server::start`], with a responder of one's own (or none) instead of the configured
+    /// model.
     pub async fn start_with(
         mut config: Config,
         responder: Option<Arc<dyn Responder>>,
@@ -219,8 +220,9 @@ impl Server {
         &self.app.config
     }
 
-    /// Takes a user's access back: every token issued up to now is refused and live connections end, or, with a dialog's id, tokens
-    /// issued up to now give no access to it any more. In force when this returns; an error says that a restart would forget it.
+    /// Takes a user's access back: every token issued up to now is refused and live connections
+    /// end, or, with a dialog's id, tokens issued up to now give no access to it any more. In force
+    /// when this returns; an error says that a restart would forget it.
     pub async fn revoke(&self, kind: UserKind, id: &str, dialog: Option<&str>) -> Result<(), StoreError> {
         self.app.revoke(kind, id, dialog).await
     }
@@ -235,12 +237,14 @@ impl Server {
         self.app.store.write(Write::LimitPages(pages)).await.map(drop)
     }
 
-    /// Makes one more commit report an input or output error, whether or not it reaches the disk. For tests.
+    /// Makes one more commit report an input or output error, whether or not it reaches the disk.
+    /// For tests.
     pub fn fail_commit(&self, reaches_disk: bool) {
         self.app.database.fail_commit(reaches_disk);
     }
 
-    /// Stops in order: no new connections, `goaway` to all, answers interrupted, queues flushed, close 4000, checkpoint.
+    /// Stops in order: no new connections, `goaway` to all, answers interrupted, queues flushed,
+    /// close 4000, checkpoint.
     pub async fn drain(self) {
         let times = &self.app.config.timeouts;
         tracing::info!(connections = self.app.engine.connections.count(), "draining");
@@ -271,7 +275,8 @@ impl Server {
         tracing::info!("stopped");
     }
 
-    /// Stops without announcing it and without waiting for anybody; answers under way end at the next start.
+    /// Stops without announcing it and without waiting for anybody; answers under way end at the
+    /// next start.
     pub async fn abort(self) {
         self.accepting.abort();
         self.trimming.abort();
@@ -282,7 +287,8 @@ impl Server {
     }
 }
 
-/// Checks what needs no database and completes what the demo needs; the names of the channels to open.
+/// Checks what needs no database and completes what the demo needs; the names of the channels to
+/// open.
 fn prepare(config: &mut Config) -> Result<HashSet<String>, ConfigError> {
     if let Some(root) = &config.web_root
         && !root.is_dir()
@@ -317,7 +323,8 @@ async fn listen(address: &str) -> Result<TcpListener, StartError> {
     })
 }
 
-/// Accepts until it is aborted. Each socket has a place until it is closed, so that idle sockets can't use up all of them.
+/// Accepts until it is aborted. Each socket has a place until it is closed, so that idle sockets
+/// can't use up all of them.
 async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) {
     // A connection without a WebSocket has a socket for each direction.
     let places = Arc::new(Semaphore::new(app.config.limits.connections * 2 + SPARE_SOCKETS));

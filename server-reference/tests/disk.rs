@@ -1,4 +1,5 @@
-//! The real server on a disk that is full, or dying: a preloaded library has its writes and syncs fail when a file says so.
+//! The real server on a disk that is full, or dying: a preloaded library has its writes and syncs
+//! fail when a file says so.
 //!
 //! `cargo test -p tidewire-server --test disk -- --nocapture` prints the figures.
 
@@ -171,8 +172,8 @@ async fn log(address: SocketAddr) -> Vec<Event<'static>> {
     }
 }
 
-/// What is refused with `code` while `fault` lasts commits once, in its place, when it is over; and all of it is still there
-/// after `kill -9`.
+/// What is refused with `code` while `fault` lasts commits once, in its place, when it is over; and
+/// all of it is still there after `kill -9`.
 async fn refuses_and_recovers(fault: &str, code: &str) {
     let mut disk = Disk::start().await;
     let mut history = History::new();

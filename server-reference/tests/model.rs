@@ -1,4 +1,5 @@
-//! The client of an OpenAI-compatible model, against a server of the test's own that speaks raw HTTP.
+//! The client of an OpenAI-compatible model, against a server of the test's own that speaks raw
+//! HTTP.
 
 #![allow(clippy::unwrap_used)]
 

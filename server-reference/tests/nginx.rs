@@ -1,4 +1,5 @@
-//! A real nginx before the server: its defaults, a path before the server's own, and what it holds back.
+//! A real nginx before the server: its defaults, a path before the server's own, and what it holds
+//! back.
 
 #![allow(clippy::unwrap_used)]
 
@@ -194,7 +195,8 @@ async fn plain_requests_go_through_an_nginx_of_which_nothing_was_set_and_nothing
     // A WebSocket can't be had there, and the answer says what is wrong.
     let refused = http.get(format!("{}/v1/ws", nginx.base())).send().await.unwrap();
     assert_eq!(refused.status(), 400);
-    // The message that is too long for nginx (1 MiB by its default) is none that the server would take.
+    // The message that is too long for nginx (1 MiB by its default) is none that the server would
+    // take.
     let long = http.post(format!("{base}/up")).header("tidewire-connection", connection);
     assert_eq!(long.body("x".repeat(2 << 20)).send().await.unwrap().status(), 413);
 }

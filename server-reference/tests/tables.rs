@@ -1,4 +1,5 @@
-//! Live tables of a SQLite file that other programs write, at a real server: also one that is killed.
+//! Live tables of a SQLite file that other programs write, at a real server: also one that is
+//! killed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]

@@ -172,7 +172,8 @@ async fn a_standby_that_takes_over_is_followed_and_the_difference_is_told() {
     assert_eq!(told.changes, [("1".to_owned(), RowOp::Update, Why::Commit)]);
     caught_up(&admin).await;
 
-    // What the standby does not get is lost with the primary, and whoever was told of it is told that.
+    // What the standby does not get is lost with the primary, and whoever was told of it is told
+    // that.
     let reader = connect(&standby).await;
     reader.batch_execute("alter system set primary_conninfo = ''").await.unwrap();
     reader.batch_execute("select pg_reload_conf()").await.unwrap();

@@ -1,4 +1,5 @@
-//! What one user asks of live tables does not hold up the others, nor chat; and what following tables made can be removed.
+//! What one user asks of live tables does not hold up the others, nor chat; and what following
+//! tables made can be removed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]

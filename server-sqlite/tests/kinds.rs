@@ -1,5 +1,5 @@
-//! A kind of one's own is one file: this one. Votes in a poll, which only users cast, and of which each has
-//! one of two answers.
+//! A kind of one's own is one file: this one. Votes in a poll, which only users cast, and of which
+//! each has one of two answers.
 
 mod rig;
 

@@ -1,4 +1,5 @@
-//! Live tables against a model: whatever happens to clients and to the source, each client's rows become those of the filtered table.
+//! Live tables against a model: whatever happens to clients and to the source, each client's rows
+//! become those of the filtered table.
 
 #![allow(clippy::unwrap_used)]
 
@@ -71,7 +72,8 @@ impl Follower {
         }
     }
 
-    /// Takes a few frames; after each that ends a transaction the rows are those of some moment of the table.
+    /// Takes a few frames; after each that ends a transaction the rows are those of some moment of
+    /// the table.
     fn read(&mut self, rig: &Rig, most: usize, moments: &Moments) {
         let Some(client) = &mut self.client else { return };
         for _ in 0..most {
@@ -141,7 +143,8 @@ fn select(table: &Table, filter: &str, org: u64) -> BTreeMap<String, Value> {
     rows
 }
 
-/// The source, whose stream is behind what it has committed, and whose snapshots see some of what is not told yet.
+/// The source, whose stream is behind what it has committed, and whose snapshots see some of what
+/// is not told yet.
 struct World {
     dice: Dice,
     source: Source,
@@ -195,7 +198,8 @@ impl World {
         }
     }
 
-    /// Takes a snapshot of now, in which the stream may be behind, or which sees commits out of order.
+    /// Takes a snapshot of now, in which the stream may be behind, or which sees commits out of
+    /// order.
     fn answer(&mut self) {
         self.answers.extend(self.tables.take_wanted());
         if self.answers.is_empty() {

@@ -98,7 +98,8 @@ fn commits_that_a_snapshot_already_has_are_not_told_again() {
     let mut ada = welcome(&rig, "ada");
     ada.send(&rig, &sub("room=eq.7"));
     let [Wanted::Snapshot(wanted)] = &tables.take_wanted()[..] else { panic!("one snapshot") };
-    // Transaction 2 is in the snapshot and 1, which the stream has told, is not; the stream has not come to 2.
+    // Transaction 2 is in the snapshot and 1, which the stream has told, is not; the stream has not
+    // come to 2.
     source.put(row(1, 7, "a", "first"));
     let first = source.next_commit();
     source.put(row(2, 7, "a", "second"));
@@ -426,8 +427,8 @@ fn a_second_subscription_of_one_name_takes_the_place_of_the_first() {
     assert_eq!(tables.counts().groups, 1);
 }
 
-/// Rows as a snapshot of PostgreSQL gives them that was taken while transaction `running` was running,
-/// of `next - 1` in all.
+/// Rows as a snapshot of PostgreSQL gives them that was taken while transaction `running` was
+/// running, of `next - 1` in all.
 fn seen_while(running: &[u64], next: u64, rows: Vec<tidewire_server_core::tables::Row>) -> Snapshot {
     let xmin = running.first().copied().unwrap_or(next);
     Snapshot { rows, seen: Seen::Transactions { xmin, xmax: next, running: running.to_vec(), until: 1_000 } }
@@ -446,7 +447,8 @@ fn what_was_committed_before_the_source_began_and_is_not_seen_yet_is_waited_for(
         tables.restart("e2", 30, &[3, 4]);
         let (mut ada, mut view) = (welcome(&rig, "ada"), View::default());
         ada.send(&rig, &sub(""));
-        // Number 3 was committed before, and is never told; number 4 was still running, and is told.
+        // Number 3 was committed before, and is never told; number 4 was still running, and is
+        // told.
         tables.answered(wanted(&tables), Ok(seen_while(&running, next, vec![row(1, 7, "a", "before")])));
         assert!(ada.heard_nothing(), "a snapshot without number 3");
         let mut source = Source::new(&tables);

@@ -1,5 +1,6 @@
-//! Live tables of a SQLite file against a plain SELECT: whatever the application stores, whichever triggers it has and however it changes
-//! its tables, after every commit a client's rows are those that the database has.
+//! Live tables of a SQLite file against a plain SELECT: whatever the application stores, whichever
+//! triggers it has and however it changes its tables, after every commit a client's rows are those
+//! that the database has.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,8 +35,9 @@ impl Dice {
     }
 }
 
-/// A client's filter, and the same in the database's own words: a value that is none of its column's type equals nothing, and neither does a
-/// text that is none, which here ends with a byte that no text has.
+/// A client's filter, and the same in the database's own words: a value that is none of its
+/// column's type equals nothing, and neither does a text that is none, which here ends with a byte
+/// that no text has.
 const FILTERS: [(&str, &str); 7] = [
     ("", "true"),
     ("owner=eq.ada", "owner = 'ada' COLLATE BINARY"),
@@ -401,7 +403,8 @@ fn statement(dice: &mut Dice) -> String {
     }
 }
 
-/// Where SQLite itself is undefined, or no trigger of ours is run, clients are reset; never are they left with other rows.
+/// Where SQLite itself is undefined, or no trigger of ours is run, clients are reset; never are
+/// they left with other rows.
 #[test]
 fn whichever_triggers_the_application_has_rows_are_those_of_the_committed_moment() {
     let (mut statements, mut snapshots) = (0, 0);

@@ -212,11 +212,13 @@ fn judged(reports: &Path, said: &str) -> Result<Judged, String> {
     Ok(judged)
 }
 
-/// Reads Autobahn's index: an object of agents, in them cases, in them `behavior` and `behaviorClose`.
+/// Reads Autobahn's index: an object of agents, in them cases, in them `behavior` and
+/// `behaviorClose`.
 fn read(index: &str) -> Judged {
     let mut judged = Judged::default();
     for part in index.split('{') {
-        // The case's name stands in front of its brace, in the part before; its members name its report's file, which has it too.
+        // The case's name stands in front of its brace, in the part before; its members name its
+        // report's file, which has it too.
         let (Some(behavior), Some(close)) = (member(part, "behavior"), member(part, "behaviorClose")) else {
             continue;
         };

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-/// What the engines of all supported browsers know. Never `--all-features`: that emits what no browser accepts.
+/// What the engines of all supported browsers know. Never `--all-features`: that emits what no
+/// browser accepts.
 const WASM_OPT: [&str; 13] = [
     "-Oz",
     // Larger before compression, smaller after it: brotli likes functions that stay apart.

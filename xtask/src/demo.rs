@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PORT: u16 = 8080;
-/// The key that signs the demo's tokens. Without one they end with the server, and a restart would throw the operator out.
+/// The key that signs the demo's tokens. Without one they end with the server, and a restart would
+/// throw the operator out.
 const SECRET: &str = "TIDEWIRE_JWT_HS256_SECRET";
 
 /// What SQLite and the server put beside a database.
@@ -82,11 +83,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         command.arg("--config").arg(examples().join("server.toml"));
         command.arg("--tables-source").arg(format!("sqlite:{}", tables.display()));
     }
-    // The server takes this process's place, so that signals and its exit status need no passing on.
+    // The server takes this process's place, so that signals and its exit status need no passing
+    // on.
     Err(format!("the server can't be started: {}", command.exec()))
 }
 
-/// Starts the page of another origin on a port of its own, and returns its address. It ends with this process, whatever that becomes.
+/// Starts the page of another origin on a port of its own, and returns its address. It ends with
+/// this process, whatever that becomes.
 fn elsewhere(port: u16, chat: &str) -> Option<String> {
     let next = port.checked_add(1).filter(|next| free(*next).is_ok())?;
     let script = examples().join("elsewhere/serve.mjs");

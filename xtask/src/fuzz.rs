@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a fuzzer needs to see which parts of the code an input reaches. These are options of stable compilers: no sanitizer is
-/// asked for, because what is fuzzed has no unsafe code.
+/// What a fuzzer needs to see which parts of the code an input reaches. These are options of stable
+/// compilers: no sanitizer is asked for, because what is fuzzed has no unsafe code.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks";
@@ -153,7 +153,8 @@ fn libfuzzer(fuzzer: &Path, target: &str) -> Command {
     command
 }
 
-/// Makes what was found shorter, for as long as it fails: half of it is left out, then a quarter, down to single bytes.
+/// Makes what was found shorter, for as long as it fails: half of it is left out, then a quarter,
+/// down to single bytes.
 fn shorten(fuzzer: &Path, target: &str, path: &Path) -> Result<PathBuf, String> {
     let trouble = |error: std::io::Error| format!("{target}: {error}");
     let (tried, short) = (path.with_extension("tried"), path.with_extension("short"));
@@ -170,7 +171,8 @@ fn shorten(fuzzer: &Path, target: &str, path: &Path) -> Result<PathBuf, String> 
     Ok(short)
 }
 
-/// Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002), until the deadline.
+/// Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input",
+/// 2002), until the deadline.
 fn shortened<E>(
     mut input: Vec<u8>,
     deadline: Instant,
@@ -196,7 +198,8 @@ fn shortened<E>(
     Ok(input)
 }
 
-/// Keeps the smallest inputs that together reach what all of them reach, within the limits of a corpus.
+/// Keeps the smallest inputs that together reach what all of them reach, within the limits of a
+/// corpus.
 fn keep(fuzzer: &Path, target: &str, grown: &Path, kept: &Path) -> Result<(usize, u64), String> {
     let trouble = |error: std::io::Error| format!("{target}: {error}");
     let merged = work().join("merged").join(target);
@@ -235,7 +238,8 @@ fn keep(fuzzer: &Path, target: &str, grown: &Path, kept: &Path) -> Result<(usize
     Ok((count, bytes))
 }
 
-/// In the order in which they are kept. Small ones first would keep none of those that get far: small and large ones alternate.
+/// In the order in which they are kept. Small ones first would keep none of those that get far:
+/// small and large ones alternate.
 fn choose(mut sized: Vec<(u64, PathBuf)>) -> Vec<(u64, PathBuf)> {
     sized.sort();
     let middle = sized.len() / 2;

@@ -1,4 +1,5 @@
-//! `cargo xtask`: everything a developer or a build machine does with this repository, on a fresh machine too.
+//! `cargo xtask`: everything a developer or a build machine does with this repository, on a fresh
+//! machine too.
 
 mod autobahn;
 mod bench;

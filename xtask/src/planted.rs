@@ -1,4 +1,5 @@
-//! Bugs that the simulator must find: each is a change of a few characters to a copy of the sources, of the kind that people make.
+//! Bugs that the simulator must find: each is a change of a few characters to a copy of the
+//! sources, of the kind that people make.
 
 /// A bug.
 pub(crate) struct Planted {

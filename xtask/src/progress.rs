@@ -1,6 +1,7 @@
 //! Running programs so that a person sees what goes on and how long it takes.
 //!
-//! On a terminal one line changes in place; elsewhere a line now and then says that the step is still alive.
+//! On a terminal one line changes in place; elsewhere a line now and then says that the step is
+//! still alive.
 
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::process::{Command, Stdio};

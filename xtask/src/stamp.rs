@@ -10,7 +10,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The state now of the files and folders `inputs` and of `words`, things that are no files, such as versions.
+    /// The state now of the files and folders `inputs` and of `words`, things that are no files,
+    /// such as versions.
     pub(crate) fn of(file: PathBuf, inputs: &[PathBuf], words: &str) -> Stamp {
         let mut hasher = DefaultHasher::new();
         words.hash(&mut hasher);

@@ -253,7 +253,8 @@ fn kotlin() -> Result<Counts, Trouble> {
     foreign("kotlin")
 }
 
-/// Runs the round trip of one language: it makes the bindings, builds what they need and plays through a restart.
+/// Runs the round trip of one language: it makes the bindings, builds what they need and plays
+/// through a restart.
 fn foreign(language: &str) -> Result<Counts, Trouble> {
     let mut command =
         tools::cargo(&["test", "--package", "tidewire", "--features", "ffi", "--test", "foreign"]);
@@ -293,7 +294,8 @@ fn node_test(name: &str, folder: &str, variables: &[(&str, PathBuf)]) -> Result<
     judge(name, &finished, counts)
 }
 
-/// Shows the figures and what failed; a suite that ended badly without a count, or ran nothing, has failed too.
+/// Shows the figures and what failed; a suite that ended badly without a count, or ran nothing, has
+/// failed too.
 fn judge(name: &str, finished: &Finished, mut counts: Counts) -> Result<Counts, Trouble> {
     for line in finished.text.lines().filter_map(figures) {
         println!("  {line}");
@@ -309,7 +311,8 @@ fn judge(name: &str, finished: &Finished, mut counts: Counts) -> Result<Counts, 
     Ok(counts)
 }
 
-/// What the harness says about the tests that failed: Node's `not ok` with its details, or libtest's `failures:`.
+/// What the harness says about the tests that failed: Node's `not ok` with its details, or
+/// libtest's `failures:`.
 fn failures(text: &str) -> String {
     let mut told = Vec::new();
     let mut until: Option<&str> = None;

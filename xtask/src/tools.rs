@@ -9,7 +9,8 @@ const LEAST_NODE: u32 = 20;
 
 /// The repository's top folder.
 pub(crate) fn top() -> PathBuf {
-    // Cargo sets this for the programs it runs; a binary started by hand looks upwards from where it is.
+    // Cargo sets this for the programs it runs; a binary started by hand looks upwards from where
+    // it is.
     let start =
         std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).or_else(|| std::env::current_dir().ok());
     let start = start.unwrap_or_default();
@@ -99,7 +100,8 @@ pub(crate) fn need_target(target: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A component of the toolchain, added by rustup if it is not there. `command` is what it gives cargo.
+/// A component of the toolchain, added by rustup if it is not there. `command` is what it gives
+/// cargo.
 pub(crate) fn need_component(component: &str, command: &str) -> Result<(), String> {
     if cargo(&[command, "--version"]).output().is_ok_and(|output| output.status.success()) {
         return Ok(());
@@ -141,7 +143,8 @@ fn npm_stamp() -> Stamp {
     Stamp::of(npm().join("node_modules/.stamp"), &[npm().join("package-lock.json")], "")
 }
 
-/// A Chromium for the browser tests: `CHROMIUM_PATH`, an installed one, or one from the distribution if we may install it.
+/// A Chromium for the browser tests: `CHROMIUM_PATH`, an installed one, or one from the
+/// distribution if we may install it.
 pub(crate) fn need_chromium() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os("CHROMIUM_PATH") {
         let path = PathBuf::from(path);
@@ -163,7 +166,8 @@ fn installed_chromium() -> Option<PathBuf> {
     ["chromium", "google-chrome-stable", "google-chrome"].into_iter().find_map(find)
 }
 
-/// The programs of PostgreSQL, which tests start for themselves, from the distribution if they are not there.
+/// The programs of PostgreSQL, which tests start for themselves, from the distribution if they are
+/// not there.
 pub(crate) fn need_postgres() -> Result<(), String> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let installed =

@@ -233,6 +233,7 @@ function showTries(): void {
   }
 }
 
-// Without it a reload would find no page while the server is stopped: the page comes from the same server.
+// Without it a reload would find no page while the server is stopped: the page comes from the same
+// server.
 if ("serviceWorker" in navigator) void navigator.serviceWorker.register("../sw.js").catch(() => {});
 void start();

@@ -1,4 +1,5 @@
-// Serves the page of another origin: `node serve.mjs PORT CHAT_ORIGIN`, until the program that started it ends.
+// Serves the page of another origin: `node serve.mjs PORT CHAT_ORIGIN`, until the program that
+// started it ends.
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 

@@ -1,4 +1,5 @@
-//! What both ways of showing the chat share: how a row and the status read, and what a line of input does.
+//! What both ways of showing the chat share: how a row and the status read, and what a line of
+//! input does.
 
 use tidewire::{Dialog, Row, RowState, State, Status};
 use tokio::sync::watch;

@@ -1,4 +1,5 @@
-//! A chat in the terminal. What is written while the connection is gone, or when the program is killed, is sent later, once.
+//! A chat in the terminal. What is written while the connection is gone, or when the program is
+//! killed, is sent later, once.
 
 mod chat;
 mod plain;
@@ -14,7 +15,8 @@ use tidewire::{Client, ClientOptions, OpenError, Storage};
 
 /// Chats in a Tidewire dialog, as a guest.
 ///
-/// Enter sends, Ctrl-C quits, /help lists the commands. Messages that wait are kept in the store and sent after the next start.
+/// Enter sends, Ctrl-C quits, /help lists the commands. Messages that wait are kept in the store
+/// and sent after the next start.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Args {
@@ -27,11 +29,12 @@ struct Args {
     /// Who you are; the same name on the same server comes back as the same guest.
     #[arg(long, default_value = "Ada")]
     name: String,
-    /// Folder for what must survive [default: one for each server and name below the user's state folder].
+    /// Folder for what must survive [default: one for each server and name below the user's state
+    /// folder].
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
-    /// Read and write line by line, as when the input is no terminal. Ends with the input, once everything is sent; with
-    /// status 1 if something still waits then.
+    /// Read and write line by line, as when the input is no terminal. Ends with the input, once
+    /// everything is sent; with status 1 if something still waits then.
     #[arg(long)]
     plain: bool,
     /// How long what waits may take to go out after the end of the input, with --plain.

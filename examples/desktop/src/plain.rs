@@ -1,5 +1,5 @@
-//! Line by line: a row is printed whenever its mark changes, the connection in lines that begin with `#`. It fails if
-//! messages still wait at the end.
+//! Line by line: a row is printed whenever its mark changes, the connection in lines that begin
+//! with `#`. It fails if messages still wait at the end.
 
 use std::collections::HashMap;
 use std::io::{self, Write};

@@ -102,13 +102,15 @@ fn keys() -> mpsc::Receiver<Event> {
     keys
 }
 
-/// Takes back what a person sees as one character: an emoji of several code points goes at once (UAX #29).
+/// Takes back what a person sees as one character: an emoji of several code points goes at once
+/// (UAX #29).
 fn backspace(written: &mut String) {
     let last = written.grapheme_indices(true).next_back().map_or(0, |(at, _)| at);
     written.truncate(last);
 }
 
-/// Draws everything, `above` lines above the end or as far as there are lines; returns how far that is.
+/// Draws everything, `above` lines above the end or as far as there are lines; returns how far that
+/// is.
 fn draw(rows: &[String], status: &str, written: &str, above: usize) -> io::Result<usize> {
     let (width, height) = terminal::size()?;
     let (width, room) = (usize::from(width).max(8), usize::from(height.saturating_sub(2)));
@@ -134,7 +136,8 @@ fn draw(rows: &[String], status: &str, written: &str, above: usize) -> io::Resul
     Ok(above)
 }
 
-/// Breaks a text where it reaches the terminal's edge, after a space if there is one, and at its own line ends; never empty.
+/// Breaks a text where it reaches the terminal's edge, after a space if there is one, and at its
+/// own line ends; never empty.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for part in text.split('\n') {

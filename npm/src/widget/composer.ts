@@ -77,7 +77,8 @@ export class Composer {
   }
 
   #key(event: KeyboardEvent): void {
-    // While an input method composes a character, Enter belongs to it; 229 is what some browsers send instead of the flag.
+    // While an input method composes a character, Enter belongs to it; 229 is what some browsers
+    // send instead of the flag.
     if (event.isComposing || event.keyCode === 229) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();

@@ -1,4 +1,5 @@
-//! A dialog's timeline: committed rows in the order of their offsets, then what is not committed yet in the order it was written.
+//! A dialog's timeline: committed rows in the order of their offsets, then what is not committed
+//! yet in the order it was written.
 
 use crate::event::{Change, Row, RowKind, RowState};
 use crate::ids::Ids;
@@ -15,8 +16,9 @@ const SAME_MS: u64 = 500;
 /// Stands for the offset of a row that is not committed: behind all that are.
 const UNCOMMITTED: u64 = u64::MAX;
 
-/// A row is found by its id, and its place by its offset, with O(log n) comparisons. The offsets rise but for a moment: rows that were
-/// acknowledged in a new log stand behind those of the old one until it goes.
+/// A row is found by its id, and its place by its offset, with O(log n) comparisons. The offsets
+/// rise but for a moment: rows that were acknowledged in a new log stand behind those of the old
+/// one until it goes.
 pub(crate) struct Timeline {
     #[expect(clippy::vec_box, reason = "a row that comes or goes moves what stands behind it: pointers")]
     rows: Vec<Box<Row>>,
@@ -115,8 +117,8 @@ impl Timeline {
         }
     }
 
-    /// Says what the rows that are not committed wait for: ids, codes and times by the wall clock of those that wait for something
-    /// besides the connection, in the order of the rows.
+    /// Says what the rows that are not committed wait for: ids, codes and times by the wall clock
+    /// of those that wait for something besides the connection, in the order of the rows.
     pub(crate) fn hold<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
         let mut waits = waits.peekable();
         for index in self.position(UNCOMMITTED)..self.rows.len() {
@@ -136,8 +138,9 @@ impl Timeline {
         }
     }
 
-    /// From here on the rows show what comes after this offset. What was committed before, of which only the op's answer told, stands before
-    /// it or in another epoch; if not, its event brings it again.
+    /// From here on the rows show what comes after this offset. What was committed before, of which
+    /// only the op's answer told, stands before it or in another epoch; if not, its event brings it
+    /// again.
     pub(crate) fn begins_after(&mut self, offset: u64) {
         self.since = offset;
         if self.rows.iter().any(|row| row.offset.is_some()) {
@@ -145,8 +148,9 @@ impl Timeline {
         }
     }
 
-    /// The server committed the op. One that stands before what is shown would stand there with a hole behind it, so its row goes. Any other
-    /// stands behind all that is shown: the events up to it are still to come, or all of them again, if the log is another one by now.
+    /// The server committed the op. One that stands before what is shown would stand there with a
+    /// hole behind it, so its row goes. Any other stands behind all that is shown: the events up to
+    /// it are still to come, or all of them again, if the log is another one by now.
     pub(crate) fn commit(&mut self, id: &str, offset: u64, at: u64) {
         if let Some(index) = self.find(id)
             && self.rows[index].offset.is_none()
@@ -310,7 +314,8 @@ impl Timeline {
     fn find(&self, id: &str) -> Option<usize> {
         let at = self.position(self.ids.get(id)?);
         let is = |index: &usize| self.rows.get(*index).is_some_and(|row| row.id == id);
-        // What waits is acknowledged in its order, so it is the first there, too. What stands before is of an older log.
+        // What waits is acknowledged in its order, so it is the first there, too. What stands
+        // before is of an older log.
         (at..self.rows.len()).find(is).or_else(|| (0..at).find(is))
     }
 
@@ -448,7 +453,8 @@ mod tests {
         }
     }
 
-    /// A walk through everything that can happen to a timeline, events and acknowledgements of another log included.
+    /// A walk through everything that can happen to a timeline, events and acknowledgements of
+    /// another log included.
     struct Walk {
         rng: Rng,
         timeline: Timeline,

@@ -29,7 +29,8 @@ impl Client {
         self.send_in(now, Lane::Durable, channel, kind, body)
     }
 
-    /// As [`Client::send`], in a lane of the caller's choice. Ops of one lane and channel keep their order.
+    /// As [`Client::send`], in a lane of the caller's choice. Ops of one lane and channel keep
+    /// their order.
     pub fn send_in(
         &mut self,
         now: Now,
@@ -60,8 +61,9 @@ impl Client {
         self.draft(now, Lane::Session, &channel_of(dialog), wire::CancelRun::KIND, &body)
     }
 
-    /// Sends a draft. One that is in the outbox is not added again, one whose row is committed is not sent again, and how either ended is
-    /// told once more. The age of an id of version 7 counts as the op's.
+    /// Sends a draft. One that is in the outbox is not added again, one whose row is committed is
+    /// not sent again, and how either ended is told once more. The age of an id of version 7 counts
+    /// as the op's.
     pub fn send_draft(&mut self, now: Now, draft: &Draft) -> Result<String, SendError> {
         let now = self.clamp(now);
         if !is_uuid(&draft.id) {

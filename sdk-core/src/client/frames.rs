@@ -100,8 +100,8 @@ impl Client {
         self.tables_connected();
     }
 
-    /// Another connection takes over from one that still works: nothing stops, so nobody is told. What was under way on the old
-    /// one is sent again on the new one, whose answers know it.
+    /// Another connection takes over from one that still works: nothing stops, so nobody is told.
+    /// What was under way on the old one is sent again on the new one, whose answers know it.
     fn hand_over(&mut self, now: Now) {
         self.outbox.disconnected();
         let asked = std::mem::take(&mut self.asked);
@@ -200,7 +200,8 @@ impl Client {
         self.step(now, at, step);
     }
 
-    /// Something of a channel can't be read, perhaps not even of which: its server says it again in a page, where its place is known.
+    /// Something of a channel can't be read, perhaps not even of which: its server says it again in
+    /// a page, where its place is known.
     fn unreadable(&mut self, now: Now, ch: Option<&str>) {
         self.journal.note(now.wall, "unreadable", ch.unwrap_or(""), 1);
         for at in 0..self.channels.len() {

@@ -26,10 +26,12 @@ const MESSAGE_BYTES: u64 = 65_536;
 /// A wall clock that ran ahead of the monotonic one by more than this shows a sleep.
 const SLEEP_MS: u64 = 5_000;
 
-/// The client: a state machine that a driver feeds with [`Input`]s and drains of [`Output`]s. See the crate's documentation for the loop.
+/// The client: a state machine that a driver feeds with [`Input`]s and drains of [`Output`]s. See
+/// the crate's documentation for the loop.
 ///
-/// Methods come in three families. *Commands* may be called in any number and order and never fail because there is no connection; their
-/// outcome comes as an [`Event`] that carries the id. *Driver* methods are [`Client::handle`] and [`Client::poll`]. *Getters* look.
+/// Methods come in three families. *Commands* may be called in any number and order and never fail
+/// because there is no connection; their outcome comes as an [`Event`] that carries the id.
+/// *Driver* methods are [`Client::handle`] and [`Client::poll`]. *Getters* look.
 ///
 /// The monotonic clock handed in must not go back; if it does, the latest reading counts.
 pub struct Client {
@@ -47,7 +49,8 @@ pub struct Client {
     me: Option<User>,
     /// Names this installation in `hello`.
     installation: String,
-    /// Names this run of the client in `hello`, so that the server lets go of its older connections at once.
+    /// Names this run of the client in `hello`, so that the server lets go of its older connections
+    /// at once.
     run: String,
     /// What the `hello` of a connection that is to take over asked for.
     asked: Vec<String>,
@@ -62,7 +65,8 @@ pub struct Client {
     removals: Vec<(StoreId, Option<String>)>,
     /// Settled ops that the store could not forget.
     undeleted: Vec<String>,
-    /// Of which outbox, and whether online, the rows say what they wait for; none if there are rows that do not say it yet.
+    /// Of which outbox, and whether online, the rows say what they wait for; none if there are rows
+    /// that do not say it yet.
     held: Option<(u64, bool)>,
     last_store: u64,
     storage: Option<&'static str>,
@@ -81,7 +85,8 @@ macro_rules! context {
 use context;
 
 impl Client {
-    /// A client that is not connected, with what the store held. The seed must be 32 random bytes, new for each client.
+    /// A client that is not connected, with what the store held. The seed must be 32 random bytes,
+    /// new for each client.
     pub fn new(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
         let mut rng = Rng::new(seed);
         let mut uuids = Uuids::default();
@@ -142,9 +147,9 @@ impl Client {
 
     // Commands.
 
-    /// Wants a connection. While one is there or being made this changes nothing; in a pause between attempts it shortens the
-    /// pause, and after a terminal refusal it tries again. Subscriptions that the server refused for now are asked for again as soon as it
-    /// allows.
+    /// Wants a connection. While one is there or being made this changes nothing; in a pause
+    /// between attempts it shortens the pause, and after a terminal refusal it tries again.
+    /// Subscriptions that the server refused for now are asked for again as soon as it allows.
     pub fn connect(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.connect(context!(self, now));
@@ -160,15 +165,16 @@ impl Client {
         self.follow_link();
     }
 
-    /// Gets a new token, because what this user may do has changed: brought before the server at once while online, else with the next
-    /// connection. What was refused is asked for again by opening it again.
+    /// Gets a new token, because what this user may do has changed: brought before the server at
+    /// once while online, else with the next connection. What was refused is asked for again by
+    /// opening it again.
     pub fn renew_token(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.renew_token(context!(self, now));
     }
 
-    /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already. Whoever opens one that is open already holds
-    /// it too, and finds its rows by [`Client::rows`].
+    /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already.
+    /// Whoever opens one that is open already holds it too, and finds its rows by [`Client::rows`].
     pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
         if dialog.is_empty() {
             return Err(SubscribeError::BadChannel);
@@ -176,12 +182,14 @@ impl Client {
         self.add_channel(now, &channel_of(dialog), true)
     }
 
-    /// Lets go of a dialog, which closes with its last holder. What waits to be sent to it is still sent.
+    /// Lets go of a dialog, which closes with its last holder. What waits to be sent to it is still
+    /// sent.
     pub fn close_dialog(&mut self, now: Now, dialog: &str) {
         self.release_channel(now, &channel_of(dialog), true);
     }
 
-    /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call holds the subscription once.
+    /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call holds the
+    /// subscription once.
     pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
         self.add_channel(now, channel, false)
     }
@@ -191,8 +199,8 @@ impl Client {
         self.release_channel(now, channel, false);
     }
 
-    /// Sends an op again that failed. False if there is no such op, or if another user wrote it: what a former user wrote never goes out
-    /// in this one's name.
+    /// Sends an op again that failed. False if there is no such op, or if another user wrote it:
+    /// what a former user wrote never goes out in this one's name.
     pub fn retry(&mut self, now: Now, op: &str) -> bool {
         let now = self.clamp(now);
         let Some(entry) = self.outbox.get_mut(op) else { return false };
@@ -214,7 +222,8 @@ impl Client {
         true
     }
 
-    /// Gives an op up that failed, or that is certainly not at the server. False if there is no such op, or if it may be at the server already.
+    /// Gives an op up that failed, or that is certainly not at the server. False if there is no
+    /// such op, or if it may be at the server already.
     pub fn discard(&mut self, now: Now, op: &str) -> bool {
         self.clamp(now);
         let may = |entry: &crate::delivery::Entry| {
@@ -229,7 +238,8 @@ impl Client {
 
     // Getters.
 
-    /// A dialog's rows, as the [`Event::Dialog`]s drained so far and those still to be drained make them.
+    /// A dialog's rows, as the [`Event::Dialog`]s drained so far and those still to be drained make
+    /// them.
     pub fn rows(&self, dialog: &str) -> Vec<Row> {
         let name = channel_of(dialog);
         let channel = self.channels.iter().find(|channel| channel.name == name);

@@ -193,8 +193,8 @@ impl Client {
     /// The server refused an op for now.
     pub(super) fn delay_op(&mut self, now: Now, id: &str, code: &str, retry_after_ms: Option<u64>) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
-        // `blocked` is said after a look into the log. Another refusal may come before it, so it proves only that this sending
-        // was not taken.
+        // `blocked` is said after a look into the log. Another refusal may come before it, so it
+        // proves only that this sending was not taken.
         entry.doubtful &= code != codes::BLOCKED && entry.tried > 1;
         let delay_ms = RETRY.delay(entry.tried, retry_after_ms.unwrap_or(0), &mut self.rng);
         let delay = Delay { until: now.mono.after(delay_ms), code: code.to_owned() };
@@ -209,7 +209,8 @@ impl Client {
     pub(super) fn fail_op(&mut self, id: &str, code: &str, message: &str) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         let state = OpState::Failed { code: code.to_owned(), message: message.to_owned() };
-        // Nobody decides later about what was meant for the moment, so it must not stand in the way.
+        // Nobody decides later about what was meant for the moment, so it must not stand in the
+        // way.
         if entry.lane == Lane::Session {
             self.settle_op(id, state);
             return;

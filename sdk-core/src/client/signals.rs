@@ -9,8 +9,9 @@ use crate::time::Now;
 use crate::wire::{MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User, is_channel_name};
 
 impl Client {
-    /// Tells whoever follows the channel now something of the moment: that somebody types, where a cursor stands. A newer signal of the
-    /// same kind and key takes the place of one that still waits. It is sent once the channel is live, within 3 s or not at all.
+    /// Tells whoever follows the channel now something of the moment: that somebody types, where a
+    /// cursor stands. A newer signal of the same kind and key takes the place of one that still
+    /// waits. It is sent once the channel is live, within 3 s or not at all.
     ///
     /// `kind` and `key` have up to 64 bytes, `body` is the JSON text of an object of up to 1,024.
     pub fn signal(

@@ -26,7 +26,8 @@ impl Client {
 
     pub(super) fn put_op(&mut self, id: &str, record: Message) {
         if self.storage.is_some() {
-            // Were this one taken and an earlier one not, a restart would send them in the wrong order.
+            // Were this one taken and an earlier one not, a restart would send them in the wrong
+            // order.
             self.put_again(Some(id));
         }
         let store = self.store(StoreChange::PutOp { id: id.to_owned(), record });

@@ -19,8 +19,8 @@ impl Client {
         client
     }
 
-    /// Opens a view of a table; what happens comes as [`Event::Table`] with the number that this gives. Views that ask the same of
-    /// the server share one subscription.
+    /// Opens a view of a table; what happens comes as [`Event::Table`] with the number that this
+    /// gives. Views that ask the same of the server share one subscription.
     pub fn open_table(&mut self, now: Now, query: &TableQuery) -> Result<u32, TableError> {
         self.clamp(now);
         let view = self.tables.as_mut().ok_or(TableError::NoTables)?.open(query);
@@ -37,9 +37,10 @@ impl Client {
         self.follow_tables();
     }
 
-    /// Asks to be told, by [`crate::tables::TableUpdate::Seen`], once a transaction of the database has been applied to a view. So who
-    /// wrote something by another way knows when it can be read here. `tx` is what the database calls the transaction: the text of
-    /// `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the change log in SQLite (protocol section 12).
+    /// Asks to be told, by [`crate::tables::TableUpdate::Seen`], once a transaction of the database
+    /// has been applied to a view. So who wrote something by another way knows when it can be read
+    /// here. `tx` is what the database calls the transaction: the text of `pg_current_xact_id()` in
+    /// PostgreSQL, `max(seq)` of the change log in SQLite (protocol section 12).
     pub fn await_tx(&mut self, now: Now, view: u32, tx: &str) -> Result<(), TableError> {
         self.clamp(now);
         let asked = self.tables.as_mut().ok_or(TableError::NoTables)?.wait_for(view, tx);
@@ -47,12 +48,14 @@ impl Client {
         asked
     }
 
-    /// A view's rows as JSON objects, in its order and up to its limit; none while it is loading or has failed.
+    /// A view's rows as JSON objects, in its order and up to its limit; none while it is loading or
+    /// has failed.
     pub fn table_rows(&self, view: u32) -> Vec<String> {
         self.tables.as_ref().map_or_else(Vec::new, |tables| tables.rows(view))
     }
 
-    /// The names of the columns that tell a view's rows apart, its table's primary key; none while it is loading or has failed.
+    /// The names of the columns that tell a view's rows apart, its table's primary key; none while
+    /// it is loading or has failed.
     pub fn table_key(&self, view: u32) -> Vec<String> {
         self.tables.as_ref().map_or_else(Vec::new, |tables| tables.key(view))
     }

@@ -12,7 +12,8 @@ use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Wa
 const REPAIRS: u8 = 3;
 /// How long the server may take to answer `sub` or `next`.
 const ANSWER_MS: u64 = 15_000;
-/// Over how many events their ids are remembered, to drop an event that comes twice under two offsets.
+/// Over how many events their ids are remembered, to drop an event that comes twice under two
+/// offsets.
 const REMEMBERED: u64 = 256;
 /// When a refused subscription is tried again.
 const RETRY: Retry = Retry::new(1_000, 30_000);
@@ -67,7 +68,8 @@ pub(crate) struct Channel {
     /// How many follow the rows, and how many the events as they come.
     row_holders: u32,
     raw_holders: u32,
-    /// Who follows the events was told of those up to here before the cursor was set anew for the rows.
+    /// Who follows the events was told of those up to here before the cursor was set anew for the
+    /// rows.
     told: Option<Cursor>,
     /// The ids of the last events, with their offsets.
     seen: Ids,
@@ -177,7 +179,8 @@ impl Channel {
         *holders += 1;
     }
 
-    /// Where only the events were followed, the rows are too from now on: the channel is asked for anew, to know what came before.
+    /// Where only the events were followed, the rows are too from now on: the channel is asked for
+    /// anew, to know what came before.
     pub(crate) fn show_rows(&mut self, timeline: Timeline) {
         self.told = self.cursor.take();
         self.timeline = Some(timeline);
@@ -215,8 +218,8 @@ impl Channel {
             self.cursor.as_ref().filter(|cursor| cursor.epoch == sub.epoch).map(|cursor| cursor.offset);
         // While a connection was handed over the old one may have brought more.
         let continues = known.is_some_and(|offset| offset >= sub.page.from);
-        // An answer that came twice, or was asked for without a cursor before the old connection brought one, takes nothing back. Only
-        // a reset says that the cursor is beyond the head.
+        // An answer that came twice, or was asked for without a cursor before the old connection
+        // brought one, takes nothing back. Only a reset says that the cursor is beyond the head.
         let joins_on = continues && (sub.mode == Mode::Fresh || known <= Some(sub.page.head));
         match sub.mode {
             Mode::Resumed if continues => {}

@@ -1,6 +1,7 @@
 //! What of a channel is on its way into the store.
 //!
-//! One change at a time: were a second one under way when the first fails, the store would hold a hole below its cursor.
+//! One change at a time: were a second one under way when the first fails, the store would hold a
+//! hole below its cursor.
 
 use crate::io::{Message, StoreChange, StoreId};
 use crate::time::Time;
@@ -45,12 +46,14 @@ impl Keeping {
         self.runs_at.filter(|_| self.waits.is_none())
     }
 
-    /// Takes what has grown by now, or all of it at once because nothing may follow; false if there is nothing.
+    /// Takes what has grown by now, or all of it at once because nothing may follow; false if there
+    /// is nothing.
     pub(crate) fn is_due(&mut self, now: Time, at_once: bool) -> bool {
         let due = self.deadline().is_some_and(|at| at_once || at <= now);
         if due {
             self.stale = true;
-            // What the store can't take now is tried again when more comes: it is not asked in a loop.
+            // What the store can't take now is tried again when more comes: it is not asked in a
+            // loop.
             self.runs_at = None;
         }
         due

@@ -13,11 +13,11 @@ const SESSION_OPS: usize = 100;
 /// How an op travels, and what is done for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
-    /// Stored on this device until it is settled: it survives reloads and crashes, and waits for days. One that failed blocks its
-    /// channel until the application decides.
+    /// Stored on this device until it is settled: it survives reloads and crashes, and waits for
+    /// days. One that failed blocks its channel until the application decides.
     Durable,
-    /// Kept in memory for a minute, and sent before what is durable: for what means nothing later, like ending an answer. One that
-    /// failed is given up.
+    /// Kept in memory for a minute, and sent before what is durable: for what means nothing later,
+    /// like ending an answer. One that failed is given up.
     Session,
 }
 
@@ -36,8 +36,8 @@ impl Lane {
     }
 }
 
-/// An op that is checked and has its id, but is not sent: [`crate::Client::send_draft`] sends it, of this client or of another one, as
-/// often as it is asked. `Debug` leaves the body out.
+/// An op that is checked and has its id, but is not sent: [`crate::Client::send_draft`] sends it,
+/// of this client or of another one, as often as it is asked. `Debug` leaves the body out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The op's id, a UUID.
@@ -91,7 +91,8 @@ pub(crate) struct Delay {
 /// What an op that is ready waits for, besides the connection and its turn.
 pub(crate) struct Wait<'a> {
     pub(crate) entry: &'a Entry,
-    /// `blocked`: one before it failed. Else the code with which the server or the budget holds it back.
+    /// `blocked`: one before it failed. Else the code with which the server or the budget holds it
+    /// back.
     pub(crate) code: &'a str,
     /// When it may go, if that is known.
     pub(crate) until: Option<Time>,
@@ -174,8 +175,8 @@ impl Entry {
         })
     }
 
-    /// Whether it is given up when it has waited for a minute. One that the server may have committed is not: it is sent again,
-    /// and the answer says what became of it.
+    /// Whether it is given up when it has waited for a minute. One that the server may have
+    /// committed is not: it is sent again, and the answer says what became of it.
     fn may_lapse(&self) -> bool {
         self.lane == Lane::Session && !self.is_sent() && !self.doubtful
     }
@@ -212,7 +213,8 @@ impl Outbox {
         }
     }
 
-    /// Takes back what the store held; false for a record that can't be read, or that says again what another one said.
+    /// Takes back what the store held; false for a record that can't be read, or that says again
+    /// what another one said.
     pub(crate) fn restore(&mut self, record: &str) -> bool {
         let Some(entry) = Entry::restore(record).filter(|entry| self.get(&entry.id).is_none()) else {
             return false;
@@ -336,8 +338,9 @@ impl Outbox {
         self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
 
-    /// The first op that may be sent now, the session lane's before the durable one's, else the time at which the first may. An op waits for those before it in its
-    /// channel: behind one that failed or must wait itself, nothing goes.
+    /// The first op that may be sent now, the session lane's before the durable one's, else the
+    /// time at which the first may. An op waits for those before it in its channel: behind one that
+    /// failed or must wait itself, nothing goes.
     pub(crate) fn next(&self, now: Time, inflight: u64, inflight_bytes: u64) -> Next {
         let (mut count, mut bytes) = (0, 0);
         for entry in self.entries.iter().filter(|entry| entry.is_sent()) {
@@ -368,10 +371,12 @@ impl Outbox {
         wake.map_or(Next::Nothing, Next::At)
     }
 
-    /// The durable ops that wait for something besides the connection and their turn, in their order. `budget` says when the op budget
-    /// lets the nth op from now go (from 0), if it holds that one back.
+    /// The durable ops that wait for something besides the connection and their turn, in their
+    /// order. `budget` says when the op budget lets the nth op from now go (from 0), if it holds
+    /// that one back.
     pub(crate) fn waits(&self, now: Time, mut budget: impl FnMut(u64) -> Option<Time>) -> Vec<Wait<'_>> {
-        // Per channel, what the first op that can't go waits for: those behind it wait for the same.
+        // Per channel, what the first op that can't go waits for: those behind it wait for the
+        // same.
         let mut held: Vec<(&str, &str, Option<Time>)> = Vec::new();
         let mut waits = Vec::new();
         let mut turn = 0;
@@ -412,7 +417,8 @@ impl Outbox {
         self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
 
-    /// The frame for an op, naming the op right before it in its lane and channel if that one is still unsettled.
+    /// The frame for an op, naming the op right before it in its lane and channel if that one is
+    /// still unsettled.
     pub(crate) fn frame(&self, id: &str) -> Option<Op> {
         let at = self.entries.iter().position(|entry| entry.id == id)?;
         let entry = &self.entries[at];
@@ -428,8 +434,8 @@ impl Outbox {
         })
     }
 
-    /// Another user is signed in now: what the former one wrote must not go out in the new one's name. Returns the ids of what is to
-    /// be stored as the new one's, and of what is foreign.
+    /// Another user is signed in now: what the former one wrote must not go out in the new one's
+    /// name. Returns the ids of what is to be stored as the new one's, and of what is foreign.
     pub(crate) fn sign_in(&mut self, user: &str) -> (Vec<String>, Vec<String>) {
         self.version += 1;
         let (mut adopted, mut foreign) = (Vec::new(), Vec::new());

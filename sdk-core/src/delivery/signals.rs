@@ -1,4 +1,5 @@
-//! The volatile lane: signals of the moment. Only the newest of a kind and key waits, and not for long.
+//! The volatile lane: signals of the moment. Only the newest of a kind and key waits, and not for
+//! long.
 
 use super::Limiter;
 use crate::error::SendError;

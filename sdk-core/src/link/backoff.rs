@@ -10,7 +10,8 @@ const WINDOW_MS: u64 = 60_000;
 /// Never two dials closer than this.
 const SPACING_MS: u64 = 1_000;
 
-/// Counts the failures in a row for [`Retry`], and limits how often and how closely this client dials.
+/// Counts the failures in a row for [`Retry`], and limits how often and how closely this client
+/// dials.
 pub(crate) struct Backoff {
     retry: Retry,
     spacing_ms: u64,
@@ -70,7 +71,8 @@ impl Backoff {
         self.allowed(now, now) == now
     }
 
-    /// The earliest time from `wanted` on that the spacing and the attempts of the last minute allow.
+    /// The earliest time from `wanted` on that the spacing and the attempts of the last minute
+    /// allow.
     fn allowed(&self, now: Time, wanted: Time) -> Time {
         let mut at = wanted;
         if let Some(last) = self.dials.last() {

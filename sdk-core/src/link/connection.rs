@@ -1,8 +1,9 @@
 //! Every transition of the connection, in this one file.
 //!
-//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked → … → Closed | Failed. What the application wants is the flag
-//! `wanted`, which only `connect` and `close` change; everything else moves the phase. While online a *successor* may be on its way:
-//! another transport that takes over once it is welcomed, because the server said that it goes away, or to return to a better
+//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked → … → Closed | Failed. What
+//! the application wants is the flag `wanted`, which only `connect` and `close` change; everything
+//! else moves the phase. While online a *successor* may be on its way: another transport that takes
+//! over once it is welcomed, because the server said that it goes away, or to return to a better
 //! transport.
 
 use super::backoff::Backoff;
@@ -49,7 +50,8 @@ struct Attempt {
     conn: ConnId,
     transport: Transport,
     until: Time,
-    /// The server ended the connection before at this one's hello, so its welcome is on the way: nothing is interrupted.
+    /// The server ended the connection before at this one's hello, so its welcome is on the way:
+    /// nothing is interrupted.
     took_over: bool,
 }
 
@@ -310,7 +312,8 @@ impl Connection {
         self.credential.lasts(now, ttl_ms);
     }
 
-    /// The server goes away: at a time of its own within the spread each client opens another connection, before it lets this one go.
+    /// The server goes away: at a time of its own within the spread each client opens another
+    /// connection, before it lets this one go.
     pub(crate) fn goaway(&mut self, cx: &mut Context<'_>, spread_ms: u64) {
         let spread_ms = spread_ms.min(MOST_SPREAD_MS);
         let at = self.backoff.soon(cx.now.mono, spread_ms, cx.rng);
@@ -427,7 +430,8 @@ impl Connection {
             Phase::Online { .. } => self.probe(cx),
             Phase::Backoff { .. } | Phase::Offline { .. } | Phase::Parked if self.wanted && !self.frozen => {
                 let at = self.backoff.soon(cx.now.mono, WAKE_SPREAD_MS, cx.rng);
-                // A hurry never puts off a dial that comes earlier, nor undercuts what the server asked.
+                // A hurry never puts off a dial that comes earlier, nor undercuts what the server
+                // asked.
                 let at = match self.phase {
                     Phase::Backoff { at: planned } if planned < at || self.retry_after_ms > 0 => planned,
                     _ => at,
@@ -497,7 +501,8 @@ impl Connection {
             }
             Phase::Dialing(attempt) | Phase::Hello(attempt) if attempt.until <= now => {
                 let attempt = *attempt;
-                // A machine that slept through the deadline learns nothing from it, but the socket is of no use.
+                // A machine that slept through the deadline learns nothing from it, but the socket
+                // is of no use.
                 cx.out.push_back(Output::Close { conn: attempt.conn, code: close::NORMAL });
                 self.strike(attempt.transport);
                 self.back_off(cx, "connect_timeout".into());
@@ -592,7 +597,8 @@ impl Connection {
         self.phase = Phase::Dialing(self.open(cx, transport));
     }
 
-    /// Opens the transport that is to take over. The token must be good, because a refusal would say nothing about this connection.
+    /// Opens the transport that is to take over. The token must be good, because a refusal would
+    /// say nothing about this connection.
     fn dial_successor(&mut self, cx: &mut Context<'_>, transport: Transport) {
         if self.credential.is_usable(cx.now) && self.backoff.may_dial(cx.now.mono) {
             self.successor = Some(Successor::Dialing(self.open(cx, transport)));
@@ -607,8 +613,8 @@ impl Connection {
         Attempt { conn, transport, until: cx.now.mono.after(self.connect_timeout_ms), took_over: false }
     }
 
-    /// The server ends a connection when it hears the hello of the next one (takeover): on another transport that may arrive before the
-    /// welcome. False if it is not so.
+    /// The server ends a connection when it hears the hello of the next one (takeover): on another
+    /// transport that may arrive before the welcome. False if it is not so.
     fn take_over(&mut self, code: u16) -> bool {
         let Some(Successor::Hello(attempt)) = self.successor else { return false };
         if code != close::REPLACED || self.online().is_none() {
@@ -635,7 +641,8 @@ impl Connection {
         let leaving = self.leaving.take();
         self.judge_transport(cx.now, code);
         self.leave_online(cx.now);
-        // A token that worked before and is refused now: the server's keys have changed, and a new token may do.
+        // A token that worked before and is refused now: the server's keys have changed, and a new
+        // token may do.
         let outdated = code == close::UNAUTHORIZED && self.credential.worked();
         if close::is_terminal(code) && !outdated {
             self.drop_successor(cx, close::NORMAL);
@@ -737,7 +744,8 @@ impl Connection {
     }
 }
 
-/// A token that a `hello` can carry, or what is wrong with the one that came: asking again would bring the same.
+/// A token that a `hello` can carry, or what is wrong with the one that came: asking again would
+/// bring the same.
 fn checked(token: String) -> Result<String, TokenError> {
     let message = if token.is_empty() {
         "the token is empty"

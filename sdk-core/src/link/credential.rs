@@ -29,7 +29,8 @@ enum Renewal {
 pub(super) struct Credential {
     token: Option<Token>,
     renewal: Renewal,
-    /// A token was refused as expired since the last welcome: the next refusal backs off, and only a new token will do.
+    /// A token was refused as expired since the last welcome: the next refusal backs off, and only
+    /// a new token will do.
     expired_once: bool,
     /// The application said that a newer one is needed, and none was asked for since.
     stale: bool,
@@ -91,8 +92,8 @@ impl Credential {
         self.token.is_some() || self.expired_once || self.stale
     }
 
-    /// A server refused the token. True if a new one may do: it expired, or it worked before and now doesn't (the server's keys
-    /// have changed), and that did not just happen already.
+    /// A server refused the token. True if a new one may do: it expired, or it worked before and
+    /// now doesn't (the server's keys have changed), and that did not just happen already.
     pub(super) fn refused_first_time(&mut self) -> bool {
         self.token = None;
         !std::mem::replace(&mut self.expired_once, true)
@@ -152,8 +153,8 @@ impl Credential {
         }
     }
 
-    /// The answer to a renewal: the token to bring before the server, or why there is none; `None` when this is no renewal's answer. After
-    /// an error that is not terminal it is asked again.
+    /// The answer to a renewal: the token to bring before the server, or why there is none; `None`
+    /// when this is no renewal's answer. After an error that is not terminal it is asked again.
     pub(super) fn renewed(
         &mut self,
         cx: &mut Context<'_>,

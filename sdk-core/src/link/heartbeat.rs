@@ -7,8 +7,8 @@ use crate::time::Time;
 const PROBE_MS: u64 = 3_000;
 /// How much longer where the answer waits for the next question (protocol section 11).
 const POLL_MS: u64 = 6_000;
-/// A timer that fires later than this was held up by a sleep or a frozen page: what the peer sent meanwhile may not have been
-/// read yet, so silence proves nothing.
+/// A timer that fires later than this was held up by a sleep or a frozen page: what the peer sent
+/// meanwhile may not have been read yet, so silence proves nothing.
 pub(crate) const LATE_MS: u64 = 5_000;
 
 /// What a look at the clock says.

@@ -1,11 +1,13 @@
-//! Which transport to dial with. The best comes first; one that keeps failing gives way to the next.
+//! Which transport to dial with. The best comes first; one that keeps failing gives way to the
+//! next.
 
 use crate::io::Transport;
 use crate::time::Time;
 
 /// A transport that failed so often in a row gives way.
 const STRIKES: u32 = 3;
-/// One that worked before gives way later: more likely the server is away than that the network changed its mind.
+/// One that worked before gives way later: more likely the server is away than that the network
+/// changed its mind.
 const STRIKES_PROVEN: u32 = 6;
 /// A session that lasted this long shows that its transport works.
 pub(super) const WORKS_MS: u64 = 5_000;
@@ -98,8 +100,9 @@ impl Ladder {
         self.retry_at = Some(now.after(RETRY_MS));
     }
 
-    /// The network is another one: what was learnt about the old one is void, so the best comes first again. A session with another
-    /// transport may go on, until the best has had time to show itself.
+    /// The network is another one: what was learnt about the old one is void, so the best comes
+    /// first again. A session with another transport may go on, until the best has had time to show
+    /// itself.
     pub(super) fn forget(&mut self, now: Time) {
         for rung in &mut self.rungs {
             rung.strikes = 0;

@@ -80,7 +80,8 @@ impl Tables {
     }
 }
 
-/// What the client asks of its live tables. A trait, so that a binding whose clients have none does not carry them.
+/// What the client asks of its live tables. A trait, so that a binding whose clients have none does
+/// not carry them.
 pub(crate) trait LiveTables: Send {
     /// What the store held, at this wall time. What nobody opened for long is forgotten.
     fn restore(&mut self, kept: Vec<(String, String)>, wall: u64);

@@ -1,4 +1,5 @@
-//! Live tables: what a subscription to a table's rows asks for, which rows it is about, and how a client follows them.
+//! Live tables: what a subscription to a table's rows asks for, which rows it is about, and how a
+//! client follows them.
 
 pub mod filter;
 mod live;

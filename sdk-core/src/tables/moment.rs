@@ -1,8 +1,8 @@
-//! Dates and times in PostgreSQL's range and precision ("Date/Time Types"): days, and microseconds in UTC, since 2000 as there,
-//! because from 1970 its last years are more than 64 bits away.
+//! Dates and times in PostgreSQL's range and precision ("Date/Time Types"): days, and microseconds
+//! in UTC, since 2000 as there, because from 1970 its last years are more than 64 bits away.
 //!
-//! Of the many forms that PostgreSQL reads these are the ones of ISO 8601 and RFC 3339, and all that it writes with
-//! `DateStyle = ISO`: years of more than four digits, ` BC`, and infinities.
+//! Of the many forms that PostgreSQL reads these are the ones of ISO 8601 and RFC 3339, and all
+//! that it writes with `DateStyle = ISO`: years of more than four digits, ` BC`, and infinities.
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
@@ -22,7 +22,8 @@ pub(super) fn date(text: &str) -> Option<i64> {
     (rest.is_empty() && (FIRST_DAY..=LAST_DATE).contains(&days)).then_some(days)
 }
 
-/// Microseconds since 2000-01-01 00:00 of a time with or without a zone. Where a zone is allowed, none means UTC.
+/// Microseconds since 2000-01-01 00:00 of a time with or without a zone. Where a zone is allowed,
+/// none means UTC.
 pub(super) fn timestamp(text: &str, zoned: bool) -> Option<i64> {
     if let Some(infinite) = infinity(text) {
         return Some(infinite);
@@ -75,7 +76,8 @@ fn digits(text: &str, least: usize, most: usize) -> Option<(i64, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
-/// `YYYY-MM-DD` as days since 2000-01-01 in the Gregorian calendar, also before it was made, and the rest.
+/// `YYYY-MM-DD` as days since 2000-01-01 in the Gregorian calendar, also before it was made, and
+/// the rest.
 fn day(text: &str, before_christ: bool) -> Option<(i64, &str)> {
     let (year, rest) = digits(text, 4, 7)?;
     let (month, rest) = digits(rest.strip_prefix('-')?, 2, 2)?;
@@ -95,8 +97,8 @@ fn day(text: &str, before_christ: bool) -> Option<(i64, &str)> {
     (1..=length).contains(&day).then(|| (days(year, month, day), rest))
 }
 
-/// Days since 2000-01-01 (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`): years begin in March, so
-/// that the leap day is the last.
+/// Days since 2000-01-01 (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+/// `days_from_civil`): years begin in March, so that the leap day is the last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -105,7 +107,8 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 730_425
 }
 
-/// `HH:MM[:SS[.f]]` as microseconds, and the rest. More than six digits of a second are rounded as PostgreSQL rounds them.
+/// `HH:MM[:SS[.f]]` as microseconds, and the rest. More than six digits of a second are rounded as
+/// PostgreSQL rounds them.
 fn time(text: &str) -> Option<(i64, &str)> {
     let (hours, rest) = digits(text, 2, 2)?;
     let (minutes, rest) = digits(rest.strip_prefix(':')?, 2, 2)?;
@@ -128,7 +131,8 @@ fn time(text: &str) -> Option<(i64, &str)> {
     Some((((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros, rest))
 }
 
-/// `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS` as seconds east of Greenwich; less than 16 hours, as PostgreSQL has it.
+/// `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS` as seconds east of Greenwich; less than 16 hours,
+/// as PostgreSQL has it.
 fn offset(text: &str) -> Option<i64> {
     if text.eq_ignore_ascii_case("z") {
         return Some(0);

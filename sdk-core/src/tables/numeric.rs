@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// Largest exponent of a literal. PostgreSQL's own limits, 131,072 digits before the point and 16,383 behind it, are further off.
+/// Largest exponent of a literal. PostgreSQL's own limits, 131,072 digits before the point and
+/// 16,383 behind it, are further off.
 const MAX_EXPONENT: i32 = 10_000;
 
 /// A number of any length. Equal numbers are equal however they were written: `1.50` is `1.5`.
@@ -27,7 +28,8 @@ enum Kind {
 }
 
 impl Numeric {
-    /// Reads what PostgreSQL 14 and later read, but for digits in other bases and separators between digits.
+    /// Reads what PostgreSQL 14 and later read, but for digits in other bases and separators
+    /// between digits.
     pub(crate) fn parse(text: &str) -> Option<Numeric> {
         let (negative, rest) = sign(text);
         if rest.eq_ignore_ascii_case("inf") || rest.eq_ignore_ascii_case("infinity") {

@@ -20,8 +20,8 @@ pub struct TableQuery {
     pub filter: String,
     /// Which columns; none for all that this user may see.
     pub select: Option<Vec<String>>,
-    /// How the rows are ordered: PostgREST's `order`, such as `priority.desc,name.asc.nullsfirst`. Those that are equal in it, and
-    /// all if it is empty, by their keys.
+    /// How the rows are ordered: PostgREST's `order`, such as `priority.desc,name.asc.nullsfirst`.
+    /// Those that are equal in it, and all if it is empty, by their keys.
     pub order: String,
     /// Only the first so many rows in that order; changes are told of all.
     pub limit: Option<usize>,

@@ -7,13 +7,15 @@ use super::query::{RowEvents, TableError, TableQuery};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadyTable {
-    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`; new ones are told.
+    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`;
+    /// new ones are told.
     Messages,
     /// One session: `chat_sessions` by `id`; its changes are told.
     Session,
     /// All rules of the context: `context_rules`; everything is told.
     ContextRules,
-    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is told.
+    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is
+    /// told.
     WidgetConfigurations,
     /// A user's notifications: `notifications` by `user_id`, the newest first; new ones are told.
     Notifications,
@@ -36,8 +38,9 @@ impl ReadyTable {
         })
     }
 
-    /// What to ask, of the session or user `of`, which nobody's rules need. `column` is the name of the column that says whose the rows
-    /// are, if it has another one. Whatever else is to be different can be changed in the question.
+    /// What to ask, of the session or user `of`, which nobody's rules need. `column` is the name of
+    /// the column that says whose the rows are, if it has another one. Whatever else is to be
+    /// different can be changed in the question.
     ///
     /// ```
     /// use tidewire_core::tables::{ReadyTable, TableQuery};

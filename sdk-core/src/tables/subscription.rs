@@ -53,7 +53,8 @@ pub(crate) enum Told {
 /// Changes that are seen together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// The transaction that made them, and when, ms since the Unix epoch; none of what a new snapshot brought.
+    /// The transaction that made them, and when, ms since the Unix epoch; none of what a new
+    /// snapshot brought.
     pub(crate) tx: Option<(String, u64)>,
     pub(crate) changes: Vec<Moved>,
 }
@@ -276,7 +277,8 @@ impl Subscription {
         if self.is_taking_rows() || !self.is_asked() {
             return Told::Nothing;
         }
-        // The feed counts its own places, so its last one may be below the one that was reached here.
+        // The feed counts its own places, so its last one may be below the one that was reached
+        // here.
         if link.prev != self.pos {
             return self.hole(now);
         }
@@ -296,7 +298,8 @@ impl Subscription {
         }
     }
 
-    /// The server does not know it: the request crossed a reset. If it was asked for since, that question is answered as well.
+    /// The server does not know it: the request crossed a reset. If it was asked for since, that
+    /// question is answered as well.
     pub(crate) fn unknown(&mut self, now: Time) -> Told {
         if matches!(self.phase, Phase::Asked { .. }) {
             return Told::Nothing;
@@ -366,8 +369,8 @@ impl Subscription {
         Told::Repair
     }
 
-    /// What to keep for the next start, at this wall time; none while there is nothing that can be resumed, or it is longer than
-    /// `most` bytes.
+    /// What to keep for the next start, at this wall time; none while there is nothing that can be
+    /// resumed, or it is longer than `most` bytes.
     pub(crate) fn record(&self, wall: u64, most: usize) -> Option<String> {
         let ((shape, rows), cursor) = (self.known.as_ref()?, self.cursor.as_ref()?);
         if rows.bytes() > most || matches!(self.phase, Phase::Asked { .. } | Phase::Snapshot { .. }) {
@@ -403,8 +406,8 @@ impl Question {
     /// One text for each question.
     pub(crate) fn name(&self) -> String {
         let mut name = self.table.clone();
-        // Neither is in a table's name, a filter's canonical text or a column's name in this way: the filter has no line break
-        // outside of quotes, and lengths tell the rest apart.
+        // Neither is in a table's name, a filter's canonical text or a column's name in this way:
+        // the filter has no line break outside of quotes, and lengths tell the rest apart.
         name.push('\n');
         name.push_str(&self.filter.len().to_string());
         name.push('\n');

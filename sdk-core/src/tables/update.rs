@@ -7,14 +7,15 @@ use crate::wire::RowOp;
 pub enum TableUpdate {
     /// How far the rows can be trusted changed.
     State(TableState),
-    /// The rows are known from here on, or are gone because another user signed in: look at all of them. Changes that are told
-    /// before the client is polled empty are among them already.
+    /// The rows are known from here on, or are gone because another user signed in: look at all of
+    /// them. Changes that are told before the client is polled empty are among them already.
     Rows,
     /// Rows changed, all at once.
     Changes {
         /// In their order; of the kinds that were asked for.
         changes: Vec<RowChange>,
-        /// The transaction, as the database calls it; none if it was found by comparing with a new snapshot.
+        /// The transaction, as the database calls it; none if it was found by comparing with a new
+        /// snapshot.
         tx: Option<String>,
         /// When it was committed, ms since the Unix epoch.
         at: Option<u64>,
@@ -23,7 +24,8 @@ pub enum TableUpdate {
     Seen {
         /// The transaction.
         tx: String,
-        /// Why it was not: `unknown_tx`, `aborted_tx`, `timeout`, or the code with which the subscription failed.
+        /// Why it was not: `unknown_tx`, `aborted_tx`, `timeout`, or the code with which the
+        /// subscription failed.
         code: Option<String>,
     },
 }
@@ -91,7 +93,8 @@ pub enum Why {
     MovedIn,
     /// The row is still there, and no longer belongs to what was asked for.
     MovedOut,
-    /// It was found by comparing with a new snapshot; there may have been several changes, or none for that row alone.
+    /// It was found by comparing with a new snapshot; there may have been several changes, or none
+    /// for that row alone.
     Resync,
 }
 

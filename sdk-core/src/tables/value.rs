@@ -21,7 +21,8 @@ pub enum Type {
     Float4,
     /// `double precision`.
     Float8,
-    /// `text` and `varchar`. They compare by bytes, as with `COLLATE "C"`, whatever the database's collation.
+    /// `text` and `varchar`. They compare by bytes, as with `COLLATE "C"`, whatever the database's
+    /// collation.
     Text,
     /// `uuid`.
     Uuid,
@@ -38,7 +39,8 @@ pub enum Type {
 }
 
 impl Type {
-    /// The type of a name as `format_type` gives it, without its modifiers: `character varying` for `varchar(20)`.
+    /// The type of a name as `format_type` gives it, without its modifiers: `character varying` for
+    /// `varchar(20)`.
     pub fn named(name: &str) -> Type {
         match name {
             "boolean" => Type::Bool,
@@ -95,7 +97,8 @@ pub enum Value {
     Text(String),
     /// A UUID.
     Uuid(u128),
-    /// Days since 2000-01-01, or microseconds since its midnight; the least and the greatest number are infinities.
+    /// Days since 2000-01-01, or microseconds since its midnight; the least and the greatest number
+    /// are infinities.
     Moment(i64),
     /// Bytes.
     Bytes(Vec<u8>),
@@ -104,8 +107,9 @@ pub enum Value {
 }
 
 impl Value {
-    /// Reads a text as PostgreSQL would for a column of this type, or as it writes a column's value with `DateStyle` ISO and
-    /// `bytea_output` hex. `None` if it is no such value; see [`Type`] and the code for forms that PostgreSQL reads and this does not.
+    /// Reads a text as PostgreSQL would for a column of this type, or as it writes a column's value
+    /// with `DateStyle` ISO and `bytea_output` hex. `None` if it is no such value; see [`Type`] and
+    /// the code for forms that PostgreSQL reads and this does not.
     pub fn parse(text: &str, kind: Type) -> Option<Value> {
         let plain = text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
         match kind {
@@ -133,7 +137,8 @@ impl Value {
         }
     }
 
-    /// How two values of one type compare; `None`, SQL's unknown, if one is null or they can't be compared.
+    /// How two values of one type compare; `None`, SQL's unknown, if one is null or they can't be
+    /// compared.
     pub fn compare(&self, other: &Value) -> Option<Ordering> {
         match (self, other) {
             (Value::Bool(one), Value::Bool(another)) => Some(one.cmp(another)),
@@ -150,7 +155,8 @@ impl Value {
     }
 }
 
-/// `NaN` equals itself and is greater than all else; the two zeros are equal ("Numeric Types", section "Floating-Point Types").
+/// `NaN` equals itself and is greater than all else; the two zeros are equal ("Numeric Types",
+/// section "Floating-Point Types").
 fn compare_floats(one: f64, another: f64) -> Ordering {
     one.partial_cmp(&another).unwrap_or_else(|| one.is_nan().cmp(&another.is_nan()))
 }
@@ -166,7 +172,8 @@ fn within(text: &str, infinite: bool, zero: bool) -> bool {
     !(infinite && digit || zero && not_zero)
 }
 
-/// What PostgreSQL takes for a boolean: beginnings of words that can't be those of another ("Boolean Type").
+/// What PostgreSQL takes for a boolean: beginnings of words that can't be those of another
+/// ("Boolean Type").
 fn boolean(text: &str) -> Option<bool> {
     let text = text.to_ascii_lowercase();
     let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);

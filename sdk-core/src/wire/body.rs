@@ -1,7 +1,7 @@
 //! The bodies that this version of the protocol defines (protocol section 6), one type a kind.
 //!
-//! Bodies travel as raw JSON. Whoever reads one asks for its [`Body`]; a kind that is not known here, and a
-//! known one whose body is not what the protocol says, is kept as it came.
+//! Bodies travel as raw JSON. Whoever reads one asks for its [`Body`]; a kind that is not known
+//! here, and a known one whose body is not what the protocol says, is kept as it came.
 
 use super::json::{Object, Writer};
 

@@ -90,7 +90,8 @@ impl EventFrame {
         })
     }
 
-    /// Reads an event whose place is known from where it stands: what can't be read is there all the same.
+    /// Reads an event whose place is known from where it stands: what can't be read is there all
+    /// the same.
     pub(super) fn read_at(text: &str, ch: &str, place: u64) -> EventFrame {
         let object = Object::parse(text).ok();
         let offset = object.as_ref().and_then(|object| object.u64("offset")).unwrap_or(place);

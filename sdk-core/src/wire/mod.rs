@@ -1,7 +1,9 @@
-//! The protocol's types and codec: what `docs/protocol.md` specifies, and nothing else of this crate.
+//! The protocol's types and codec: what `docs/protocol.md` specifies, and nothing else of this
+//! crate.
 //!
-//! Both sides use it: a client encodes [`ClientFrame`]s and decodes [`ServerFrame`]s, a server the other way round. Bodies
-//! stay raw JSON text from end to end, so key order and big numbers of an application survive.
+//! Both sides use it: a client encodes [`ClientFrame`]s and decodes [`ServerFrame`]s, a server the
+//! other way round. Bodies stay raw JSON text from end to end, so key order and big numbers of an
+//! application survive.
 
 mod body;
 mod client;
@@ -32,8 +34,9 @@ pub const VERSION: u64 = 1;
 pub const SUBPROTOCOL: &str = "tidewire.v1";
 /// Greatest nesting of a message's JSON.
 pub const MAX_DEPTH: usize = 32;
-/// Greatest nesting of what an application puts into a frame: a body, a signal's body, a table's cell. No frame stands more than 8 levels
-/// of its own around one, so whatever was accepted can be carried in every frame.
+/// Greatest nesting of what an application puts into a frame: a body, a signal's body, a table's
+/// cell. No frame stands more than 8 levels of its own around one, so whatever was accepted can be
+/// carried in every frame.
 pub const MAX_BODY_DEPTH: usize = 24;
 /// Greatest length of a channel name, in bytes.
 pub const MAX_CHANNEL: usize = 128;
@@ -41,7 +44,8 @@ pub const MAX_CHANNEL: usize = 128;
 pub const MAX_TEXT: usize = 16_384;
 /// Greatest length of a guest's nickname, in characters; white space around it does not count.
 pub const MAX_NICKNAME: usize = 40;
-/// Greatest length of a token, in bytes: a `hello` with it and all its subscriptions fits a message.
+/// Greatest length of a token, in bytes: a `hello` with it and all its subscriptions fits a
+/// message.
 pub const MAX_TOKEN: usize = 16_384;
 /// Greatest length of the `n` of a ping, in characters.
 pub const MAX_NONCE: usize = 64;
@@ -94,7 +98,8 @@ pub fn is_channel_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'.' | b'-'))
 }
 
-/// A guest's nickname without the white space around it, if a guest may be called so (protocol section 7).
+/// A guest's nickname without the white space around it, if a guest may be called so (protocol
+/// section 7).
 pub fn nickname(text: &str) -> Option<&str> {
     let text = text.trim();
     let fits = (1..=MAX_NICKNAME).contains(&text.chars().count());

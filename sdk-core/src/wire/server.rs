@@ -87,7 +87,8 @@ pub enum ServerFrame {
     Error(Problem),
     /// Something about live tables: the frame's text, for [`super::TableFrame::decode`].
     Table(String),
-    /// An event whose place can't be read, or a piece of an answer that can't: the channel has to be asked for what it has.
+    /// An event whose place can't be read, or a piece of an answer that can't: the channel has to
+    /// be asked for what it has.
     Unreadable {
         /// The channel, if at least that can be read.
         ch: Option<String>,
@@ -254,7 +255,8 @@ pub struct SubOk {
 }
 
 impl Page {
-    /// Writes the members after `ch`; `events` are the encoded frames of [`Page::events`], so a server can pass shared bytes.
+    /// Writes the members after `ch`; `events` are the encoded frames of [`Page::events`], so a
+    /// server can pass shared bytes.
     fn write<'a>(&self, writer: Writer, events: impl Iterator<Item = &'a str>) -> String {
         let runs: Vec<String> = self
             .runs
@@ -436,7 +438,8 @@ impl ServerFrame {
                 retryable: object.opt_flag("retryable")?,
             },
             "page" => ServerFrame::Page(Page::read(&object)?),
-            // What these carry is other people's: one that can't be read says nothing about the connection.
+            // What these carry is other people's: one that can't be read says nothing about the
+            // connection.
             "event" => match (EventFrame::read(&object, text), object.str("ch"), object.u64("offset")) {
                 (Ok(event), ..) => ServerFrame::Event(event),
                 (Err(_), Some(ch), Some(offset)) => ServerFrame::Event(EventFrame::unreadable(&ch, offset)),
@@ -480,8 +483,9 @@ impl ServerFrame {
 
 /// Decodes a message from the server into its frames.
 pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeError> {
-    // Whatever depth a server let through is read: the limit is what it may accept, not what can be shown. Splitting an object or an
-    // array reads all of it, so that what is not JSON is found on the way.
+    // Whatever depth a server let through is read: the limit is what it may accept, not what can be
+    // shown. Splitting an object or an array reads all of it, so that what is not JSON is found on
+    // the way.
     let message = message.trim_matches([' ', '\t', '\n', '\r']);
     if message.starts_with('[') {
         elements(message)?.into_iter().map(ServerFrame::decode).collect()

@@ -3,7 +3,8 @@
 use super::json::{Object, Writer};
 use super::{DecodeError, Problem};
 
-/// Greatest length of a table subscription's id, of a feed's and of a transaction's token, in bytes.
+/// Greatest length of a table subscription's id, of a feed's and of a transaction's token, in
+/// bytes.
 pub const MAX_TABLE_ID: usize = 64;
 /// Greatest length of a table's name, in bytes: schema, dot and table.
 pub const MAX_TABLE_NAME: usize = 127;
@@ -225,7 +226,8 @@ impl RowOp {
 pub struct TableChange {
     /// What happened.
     pub op: RowOp,
-    /// A JSON array of cells: the row after the change, which has the key that it had before; of a `delete` the key's cells alone.
+    /// A JSON array of cells: the row after the change, which has the key that it had before; of a
+    /// `delete` the key's cells alone.
     pub cells: String,
     /// Columns whose cells are `null` because the database did not say them: they are as before.
     pub same: Vec<u64>,

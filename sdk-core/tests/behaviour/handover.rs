@@ -1,4 +1,5 @@
-//! One connection takes over from another that still works: because the server goes away, or for a better transport.
+//! One connection takes over from another that still works: because the server goes away, or for a
+//! better transport.
 
 use crate::rig::*;
 use serde_json::json;
@@ -8,7 +9,8 @@ fn goaway(spread_ms: u64) -> serde_json::Value {
     json!({"t":"goaway","reason":"restart","after_ms":5000,"spread_ms":spread_ms})
 }
 
-/// An online client that was told to go, at the moment at which it opened its second socket; the first connection's id.
+/// An online client that was told to go, at the moment at which it opened its second socket; the
+/// first connection's id.
 fn leaving() -> (Rig, ConnId) {
     let mut rig = Rig::online();
     rig.pass(15_000);

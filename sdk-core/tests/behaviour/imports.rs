@@ -133,8 +133,8 @@ fn module_of(inside: &Path) -> Vec<String> {
     parts
 }
 
-/// The modules that a source names by `crate::` and `super::`, as far as they are files of the crate. What a folder's own
-/// file holds is the folder's: a file may use it, and be declared there.
+/// The modules that a source names by `crate::` and `super::`, as far as they are files of the
+/// crate. What a folder's own file holds is the folder's: a file may use it, and be declared there.
 fn named(text: &str, module: &[String], all: &BTreeMap<Vec<String>, String>) -> BTreeSet<Vec<String>> {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
     let mut found = BTreeSet::new();

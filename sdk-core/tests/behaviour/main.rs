@@ -1,4 +1,5 @@
-//! The core's behaviour through its public surface, in virtual time: one program, so that it links once.
+//! The core's behaviour through its public surface, in virtual time: one program, so that it links
+//! once.
 
 mod channels;
 mod connection;

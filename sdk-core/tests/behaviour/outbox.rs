@@ -681,7 +681,8 @@ fn an_op_with_an_id_of_its_own_is_refused_if_it_makes_no_sense_and_has_the_age_o
     assert!(
         matches!(rig.op_states(id).last(), Some(OpState::Failed { code, .. }) if code.as_str() == "expired")
     );
-    // Any other version says nothing about its age, and a clock that was ahead makes nothing younger than now.
+    // Any other version says nothing about its age, and a clock that was ahead makes nothing
+    // younger than now.
     for id in ["0190a000-0000-4000-8000-000000000001", "fff0a000-0000-7000-8000-000000000001"] {
         rig.client.discard(rig.now, "0190a000-0000-7000-8000-000000000001");
         rig.client.send_draft(rig.now, &draft(id, "dialog:other", r#"{"text":"x"}"#)).unwrap();

@@ -20,7 +20,8 @@ const COLUMNS: [Column<'static>; 14] = [
     Column { name: "js", kind: Type::Other },
 ];
 
-/// What a filter says of a row in which `column` has the value that PostgreSQL would write as `value`, and all others are null.
+/// What a filter says of a row in which `column` has the value that PostgreSQL would write as
+/// `value`, and all others are null.
 fn judge(filter: &str, column: &str, value: Option<&str>) -> Option<bool> {
     let predicate = Filter::parse(filter).and_then(|filter| filter.bind(&COLUMNS)).expect(filter);
     let row: Vec<Value> = COLUMNS

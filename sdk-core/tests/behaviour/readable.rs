@@ -1,4 +1,5 @@
-//! What was accepted can be read from every frame that carries it, and what can't be read harms nothing else.
+//! What was accepted can be read from every frame that carries it, and what can't be read harms
+//! nothing else.
 
 use crate::rig::*;
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! What a start finds: an outbox and a log that know different things, because a crash or a failing disk came between them.
+//! What a start finds: an outbox and a log that know different things, because a crash or a failing
+//! disk came between them.
 
 use crate::rig::*;
 use serde_json::json;

@@ -228,7 +228,8 @@ impl Rig {
             self.now.mono = at;
             self.drain();
         }
-        // Nothing is polled at the end: what the client did not ask to be woken for does not happen.
+        // Nothing is polled at the end: what the client did not ask to be woken for does not
+        // happen.
         self.now.wall += end.since(self.now.mono);
         self.now.mono = end;
     }
@@ -239,7 +240,8 @@ impl Rig {
         self.drain();
     }
 
-    /// Lets time pass until the next dial, at most this long, and opens the socket; returns `hello`.
+    /// Lets time pass until the next dial, at most this long, and opens the socket; returns
+    /// `hello`.
     pub fn redial(&mut self, most_ms: u64) -> Value {
         let dials = self.dials.len();
         let end = self.now.mono.after(most_ms);

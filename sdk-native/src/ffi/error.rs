@@ -2,7 +2,8 @@
 
 use crate::error::{OpError, OpenError, SendError, SubscribeError};
 
-/// Why a call failed. `code` is the same stable string in every language; `detail` is for developers.
+/// Why a call failed. `code` is the same stable string in every language; `detail` is for
+/// developers.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
 pub enum TwError {
     /// The options are not valid: `bad_url`, `bad_nickname` or `no_identity`.

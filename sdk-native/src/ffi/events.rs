@@ -183,9 +183,11 @@ pub struct TwRow {
     pub offset: Option<i64>,
     /// How it stands.
     pub state: TwRowState,
-    /// Why it failed or ended early; of one that is queued, what it waits for: `blocked` or `rate_limited`.
+    /// Why it failed or ended early; of one that is queued, what it waits for: `blocked` or
+    /// `rate_limited`.
     pub code: Option<String>,
-    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this device's clock.
+    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this
+    /// device's clock.
     pub retry_at_ms: Option<i64>,
 }
 

@@ -56,8 +56,8 @@ pub fn sdk_version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
 }
 
-/// Closes every client, and waits up to 5 s until their stores are written. For Python's `atexit`: a thread of this library
-/// must not call into an interpreter that is going away.
+/// Closes every client, and waits up to 5 s until their stores are written. For Python's `atexit`:
+/// a thread of this library must not call into an interpreter that is going away.
 #[uniffi::export]
 pub fn shutdown_all_blocking() {
     let clients: Vec<_> = lock(&CLIENTS).drain(..).filter_map(|client| client.upgrade()).collect();
@@ -84,7 +84,8 @@ pub struct TwClient {
     tables: Mutex<HashMap<i32, Table>>,
 }
 
-/// Everything that happens in a client. It does not keep the client open: it ends when that is closed or dropped.
+/// Everything that happens in a client. It does not keep the client open: it ends when that is
+/// closed or dropped.
 #[derive(uniffi::Object)]
 pub struct TwEvents {
     inbox: tokio::sync::Mutex<Inbox>,
@@ -103,7 +104,8 @@ impl TwOutgoing {
         self.outgoing.id().to_owned()
     }
 
-    /// Waits until the end of this program can't lose it any more: it is in the store on disk, or the server has it.
+    /// Waits until the end of this program can't lose it any more: it is in the store on disk, or
+    /// the server has it.
     pub async fn stored(&self) -> Result<(), TwError> {
         Ok(self.outgoing.stored().await?)
     }
@@ -123,7 +125,8 @@ struct Inbox {
 
 #[uniffi::export]
 impl TwClient {
-    /// Opens the store and starts a client that is not connected yet. Without a provider, `guest_nickname` is needed.
+    /// Opens the store and starts a client that is not connected yet. Without a provider,
+    /// `guest_nickname` is needed.
     #[uniffi::constructor(default(provider = None))]
     pub fn new(
         options: TwOptions,
@@ -137,8 +140,8 @@ impl TwClient {
         Ok(client)
     }
 
-    /// Everything that happens from now on. The first call before `connect` also brings what happened since the client was
-    /// opened.
+    /// Everything that happens from now on. The first call before `connect` also brings what
+    /// happened since the client was opened.
     pub fn events(&self) -> Result<Arc<TwEvents>, TwError> {
         let (sender, batches) = mpsc::channel(1);
         let events = self.client.events();
@@ -152,7 +155,8 @@ impl TwClient {
         Ok(Arc::new(TwEvents { inbox: tokio::sync::Mutex::new(Inbox { batches, rest: VecDeque::new() }) }))
     }
 
-    /// Connects, and stays connected until told otherwise. In a pause between attempts it tries at once.
+    /// Connects, and stays connected until told otherwise. In a pause between attempts it tries at
+    /// once.
     pub fn connect(&self) {
         self.client.connect();
     }
@@ -174,15 +178,16 @@ impl TwClient {
         let _ = RUNTIME.spawn(async move { client.close().await }).await;
     }
 
-    /// Keeps a dialog up to date until `close_dialog` was called as often as this. Its rows come as events, beginning with
-    /// a reset; whoever opens one that is open already finds them by `rows`.
+    /// Keeps a dialog up to date until `close_dialog` was called as often as this. Its rows come as
+    /// events, beginning with a reset; whoever opens one that is open already finds them by `rows`.
     pub fn open_dialog(&self, dialog: String) -> Result<(), TwError> {
         let handle = self.client.dialog(&dialog)?;
         lock(&self.dialogs).entry(dialog).or_default().push(handle);
         Ok(())
     }
 
-    /// Lets go of a dialog, which closes with its last holder. Of one that is not open it does nothing.
+    /// Lets go of a dialog, which closes with its last holder. Of one that is not open it does
+    /// nothing.
     pub fn close_dialog(&self, dialog: String) {
         let mut dialogs = lock(&self.dialogs);
         let handle = dialogs.get_mut(&dialog).and_then(Vec::pop);
@@ -196,13 +201,15 @@ impl TwClient {
         Some(self.dialog(&dialog)?.state().into())
     }
 
-    /// Writes a message. It is sent as soon as possible, after a restart of the process too if the client has a store.
+    /// Writes a message. It is sent as soon as possible, after a restart of the process too if the
+    /// client has a store.
     pub fn send_text(&self, dialog: String, text: String) -> Result<Arc<TwOutgoing>, TwError> {
         Ok(Arc::new(TwOutgoing { outgoing: self.client.send_text(&dialog, &text)? }))
     }
 
-    /// Tells whoever follows the dialog now something of the moment, like that somebody types; `body` is the JSON text of an object.
-    /// A newer signal of the same kind and key takes the place of one that still waits.
+    /// Tells whoever follows the dialog now something of the moment, like that somebody types;
+    /// `body` is the JSON text of an object. A newer signal of the same kind and key takes the
+    /// place of one that still waits.
     pub fn signal(
         &self,
         dialog: String,
@@ -223,7 +230,8 @@ impl TwClient {
         self.client.discard(&id)
     }
 
-    /// Asks the server to end the newest answer that is still growing; false when there is none or the dialog is not open.
+    /// Asks the server to end the newest answer that is still growing; false when there is none or
+    /// the dialog is not open.
     pub fn stop(&self, dialog: String) -> Result<bool, TwError> {
         match self.dialog(&dialog) {
             Some(dialog) => Ok(dialog.stop()?.is_some()),
@@ -261,7 +269,8 @@ impl TwClient {
         lock(&self.tables).get(&view).map(|table| table.state().into())
     }
 
-    /// Asks to be told, by an event, once a transaction of the database has been applied to a view. `tx` is what the database calls it.
+    /// Asks to be told, by an event, once a transaction of the database has been applied to a view.
+    /// `tx` is what the database calls it.
     pub fn await_tx(&self, view: i32, tx: String) -> Result<(), TwError> {
         match lock(&self.tables).get(&view) {
             Some(table) => Ok(table.ask_for_tx(&tx)?),
@@ -297,8 +306,8 @@ impl TwClient {
 
 #[uniffi::export]
 impl TwEvents {
-    /// Waits for events and takes up to `max` of them, in their order; empty once the client is closed and all were taken.
-    /// One reader at a time. A call that is cancelled loses nothing.
+    /// Waits for events and takes up to `max` of them, in their order; empty once the client is
+    /// closed and all were taken. One reader at a time. A call that is cancelled loses nothing.
     pub async fn next_batch(&self, max: i32) -> Vec<TwEvent> {
         let mut inbox = self.inbox.lock().await;
         if inbox.rest.is_empty() {

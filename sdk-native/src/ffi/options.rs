@@ -16,7 +16,8 @@ use crate::token::{TokenError, TokenFuture, TokenProvider};
 pub struct TwOptions {
     /// The server: `https://host[:port][/prefix]`.
     pub url: String,
-    /// A folder of the client's own for what must survive; without one, messages that wait are lost with the process.
+    /// A folder of the client's own for what must survive; without one, messages that wait are lost
+    /// with the process.
     #[uniffi(default = None)]
     pub storage_dir: Option<String>,
     /// Be a guest of this name, 1 to 40 characters, when there is no token provider.
@@ -24,7 +25,8 @@ pub struct TwOptions {
     pub guest_nickname: Option<String>,
 }
 
-/// The application's source of tokens. It is called on a thread of its own; a call that is not wanted any more is cancelled.
+/// The application's source of tokens. It is called on a thread of its own; a call that is not
+/// wanted any more is cancelled.
 #[uniffi::export(with_foreign)]
 #[async_trait::async_trait]
 pub trait TwTokenProvider: Send + Sync {

@@ -1,4 +1,5 @@
-//! How records look as text, in `toString`, `str` and logs: never what people wrote (guarantee S20).
+//! How records look as text, in `toString`, `str` and logs: never what people wrote (guarantee
+//! S20).
 
 use std::fmt::{Debug, Display, Formatter, Result};
 

@@ -39,20 +39,22 @@ pub struct TwTableQuery {
 /// Tables that many applications have, by the names that they mostly have.
 #[derive(uniffi::Enum)]
 pub enum TwReadyTable {
-    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`; new ones are told.
+    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`;
+    /// new ones are told.
     Messages,
     /// One session: `chat_sessions` by `id`; its changes are told.
     Session,
     /// All rules of the context: `context_rules`; everything is told.
     ContextRules,
-    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is told.
+    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is
+    /// told.
     WidgetConfigurations,
     /// A user's notifications: `notifications` by `user_id`, the newest first; new ones are told.
     Notifications,
 }
 
-/// What to ask of such a table, of the session or user `of`. `column` is the name of the column that says whose the rows are, if it has
-/// another one.
+/// What to ask of such a table, of the session or user `of`. `column` is the name of the column
+/// that says whose the rows are, if it has another one.
 #[uniffi::export(default(column = None))]
 pub fn ready_table(ready: TwReadyTable, of: String, column: Option<String>) -> Result<TwTableQuery, TwError> {
     let ready = match ready {

@@ -1,7 +1,9 @@
-//! What survives a crash: the outbox, the cached events with their cursors, the rows of tables, and the profile.
+//! What survives a crash: the outbox, the cached events with their cursors, the rows of tables, and
+//! the profile.
 //!
-//! A [`Sqlite`] belongs to one thread, which carries out the core's changes in their order and reports each one once it is
-//! on disk. What has piled up meanwhile shares one transaction, so a slow disk costs latency, not throughput.
+//! A [`Sqlite`] belongs to one thread, which carries out the core's changes in their order and
+//! reports each one once it is on disk. What has piled up meanwhile shares one transaction, so a
+//! slow disk costs latency, not throughput.
 
 mod sqlite;
 
@@ -23,15 +25,16 @@ const BATCH: usize = 256;
 pub enum Storage {
     /// Nowhere: messages that wait are lost when the process ends.
     Memory,
-    /// In a folder of the client's own, which is made where it is missing, readable by its owner only. One client at a time.
+    /// In a folder of the client's own, which is made where it is missing, readable by its owner
+    /// only. One client at a time.
     Folder(PathBuf),
 }
 
 /// How one change went. The receiving end bounds how many are under way.
 pub(crate) type Stored = (StoreId, usize, Result<(), StoreError>);
 
-/// The queue to a store's thread. Dropping it ends the thread after everything queued is on disk; the end of its
-/// reports tells that the file is closed.
+/// The queue to a store's thread. Dropping it ends the thread after everything queued is on disk;
+/// the end of its reports tells that the file is closed.
 pub(crate) struct StoreQueue {
     changes: mpsc::Sender<(StoreId, StoreChange)>,
     /// Disconnected when the thread has ended.
@@ -49,7 +52,8 @@ impl StoreQueue {
         Ok(StoreQueue { changes, ended })
     }
 
-    /// Ends the queue and waits until everything in it is on disk and the file is closed, but no longer than `patience`.
+    /// Ends the queue and waits until everything in it is on disk and the file is closed, but no
+    /// longer than `patience`.
     pub(crate) fn finish(self, patience: Duration) {
         let StoreQueue { changes, ended } = self;
         drop(changes);

@@ -97,8 +97,8 @@ impl Sqlite {
         self.read().map_err(open_error)
     }
 
-    /// Carries out changes in their order, each whole or not at all, and says how each one went. What is reported as
-    /// done is on disk.
+    /// Carries out changes in their order, each whole or not at all, and says how each one went.
+    /// What is reported as done is on disk.
     pub fn apply(&mut self, changes: &[StoreChange]) -> Vec<Result<(), StoreError>> {
         if self.apply_together(changes).is_ok() {
             return vec![Ok(()); changes.len()];

@@ -9,7 +9,8 @@ pub fn build(arguments: &[&str]) -> PathBuf {
     let folder = test.ancestors().nth(2).expect("…/debug/deps/test").to_owned();
     let target = folder.parent().expect("…/debug");
     let mut command = Command::new(env!("CARGO"));
-    // What cargo tells this test about itself would have build scripts run again, here and with the next test.
+    // What cargo tells this test about itself would have build scripts run again, here and with the
+    // next test.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CARGO_PKG_")
             || name.to_string_lossy().starts_with("CARGO_MANIFEST_")

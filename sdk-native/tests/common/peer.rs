@@ -39,7 +39,8 @@ pub struct PeerState {
 }
 
 impl Peer {
-    /// Starts it for the `run`th time. `arguments` come on top of the usual ones, and `variables` are put into its environment.
+    /// Starts it for the `run`th time. `arguments` come on top of the usual ones, and `variables`
+    /// are put into its environment.
     pub fn start(
         told: &Arc<Told>,
         (name, run): (&str, usize),

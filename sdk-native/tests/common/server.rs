@@ -45,7 +45,8 @@ impl Server {
         server
     }
 
-    /// One that serves tables of a SQLite file, which this SQL makes; `tables` is what its configuration says of them.
+    /// One that serves tables of a SQLite file, which this SQL makes; `tables` is what its
+    /// configuration says of them.
     pub fn with_tables(sql: &str, tables: &str, options: &[&str]) -> Server {
         let mut server = Server::with(options);
         server.app().execute_batch(sql).expect("made");

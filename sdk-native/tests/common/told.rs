@@ -79,7 +79,8 @@ impl Told {
     }
 }
 
-/// Offset and `name` of each event of the channel, as a client of its own reads them page by page. Nothing may be trimmed.
+/// Offset and `name` of each event of the channel, as a client of its own reads them page by page.
+/// Nothing may be trimmed.
 pub async fn read_log(url: &str, token: &str, name: impl Fn(&Value) -> String) -> Vec<(u64, String)> {
     let url = format!("{}/v1/ws", url.replace("http://", "ws://"));
     let mut request = url.into_client_request().expect("an address");

@@ -15,8 +15,8 @@ pub struct Identity {
     pub user: User,
     /// Ids of dialogs the token gives access to.
     pub dialogs: HashSet<String>,
-    /// Other claims that permissions of tables name ([`crate::tables::Tables::claims`]), each with its values: texts, and numbers
-    /// and booleans as text.
+    /// Other claims that permissions of tables name ([`crate::tables::Tables::claims`]), each with
+    /// its values: texts, and numbers and booleans as text.
     pub claims: BTreeMap<String, Vec<String>>,
     /// When the token was issued, seconds since the Unix epoch; none when it does not say.
     pub issued_s: Option<u64>,
@@ -40,7 +40,8 @@ impl Identity {
         self.expires_s.saturating_mul(1000).saturating_sub(now.wall)
     }
 
-    /// Whether the token was issued by then, ms since the Unix epoch. One of the very second counts, and one that does not say.
+    /// Whether the token was issued by then, ms since the Unix epoch. One of the very second
+    /// counts, and one that does not say.
     pub(crate) fn is_issued_by(&self, at_ms: u64) -> bool {
         self.issued_s.is_none_or(|issued| issued.saturating_mul(1000) <= at_ms)
     }

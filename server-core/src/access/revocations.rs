@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Default)]
 pub struct Revocations {
     by_user: Mutex<BTreeMap<String, Revoked>>,
-    /// How far the clocks of those who issue tokens are known to be ahead of this server's, in ms: a
-    /// token says when it was issued by such a clock, and so must a revocation.
+    /// How far the clocks of those who issue tokens are known to be ahead of this server's, in ms:
+    /// a token says when it was issued by such a clock, and so must a revocation.
     ahead_ms: AtomicU64,
 }
 
@@ -30,8 +30,8 @@ impl Revocations {
         revocations
     }
 
-    /// A token was good at this time, ms since the Unix epoch. If it was issued later than that, its
-    /// issuer's clock is ahead.
+    /// A token was good at this time, ms since the Unix epoch. If it was issued later than that,
+    /// its issuer's clock is ahead.
     pub(crate) fn learn(&self, identity: &Identity, now_ms: u64) {
         let issued_ms = identity.issued_s.unwrap_or_default().saturating_mul(1000);
         let ahead_ms = issued_ms.saturating_sub(now_ms).min(LEEWAY_S * 1000);

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use tidewire_core::wire::ServerFrame;
 use tidewire_core::wire::codes::{self, close};
 
-/// Told how many connections there are, after each change. It must only note or wake, never call back.
+/// Told how many connections there are, after each change. It must only note or wake, never call
+/// back.
 pub type Counted = Box<dyn Fn(usize) + Send + Sync>;
 
 /// All connections between upgrade and end.
@@ -65,7 +66,8 @@ pub(crate) struct Place {
 }
 
 impl Connections {
-    /// No connections yet; at most so many, so many of a user and of an address (none for no limit).
+    /// No connections yet; at most so many, so many of a user and of an address (none for no
+    /// limit).
     pub fn new(
         most: usize,
         most_per_user: usize,
@@ -87,8 +89,8 @@ impl Connections {
         table.next
     }
 
-    /// A place; an error says what to tell the client of a connection that is one too many. It holds nothing then, or whoever is
-    /// refused would keep others out.
+    /// A place; an error says what to tell the client of a connection that is one too many. It
+    /// holds nothing then, or whoever is refused would keep others out.
     pub(crate) fn enter(
         self: &Arc<Self>,
         outgoing: &Arc<Outgoing>,
@@ -124,7 +126,8 @@ impl Connections {
             .collect()
     }
 
-    /// Tells everybody that the server is about to stop; whoever connects later is told too, and sent away at once.
+    /// Tells everybody that the server is about to stop; whoever connects later is told too, and
+    /// sent away at once.
     pub fn announce(&self, goaway: &ServerFrame) {
         let text = Text::from(goaway.encode());
         let mut table = self.table.lock();
@@ -192,7 +195,8 @@ impl Table {
 }
 
 impl Place {
-    /// Counts the connection for its user, in the place of older ones of the same run; false when the user has too many.
+    /// Counts the connection for its user, in the place of older ones of the same run; false when
+    /// the user has too many.
     pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
         let (id, user) = (self.id, identity.key());
         let mut table = self.connections.table.lock();

@@ -1,4 +1,5 @@
-//! The subscriptions of one connection, where others can end them too: whoever takes its place, and whoever revokes access.
+//! The subscriptions of one connection, where others can end them too: whoever takes its place, and
+//! whoever revokes access.
 
 use crate::dialog::{Channel, Seat};
 use parking_lot::Mutex;

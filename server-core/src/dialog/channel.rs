@@ -1,4 +1,5 @@
-//! One channel in memory: its head, its newest events, who follows it live, and the answer under way.
+//! One channel in memory: its head, its newest events, who follows it live, and the answer under
+//! way.
 //!
 //! Everything a subscriber must see without a gap changes under one lock. The publisher calls [`Channel::apply`] and
 //! its siblings in the order of the commits, and nothing here waits for anybody.
@@ -151,9 +152,10 @@ impl Channel {
         self.state.lock().live.remove(&conn);
     }
 
-    /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it reaches the head, makes the
-    /// subscriber live: in one step, so that no event and no piece falls between the page and the live frames. Nothing is queued
-    /// for whoever lost the seat meanwhile.
+    /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it
+    /// reaches the head, makes the subscriber live: in one step, so that no event and no piece
+    /// falls between the page and the live frames. Nothing is queued for whoever lost the seat
+    /// meanwhile.
     pub fn send_page(
         &self,
         outgoing: &Arc<Outgoing>,
@@ -187,8 +189,8 @@ impl Channel {
         }
     }
 
-    /// What a committed event means, whoever committed it: it goes to every live subscriber, and the dialog takes
-    /// account of it. Nothing happens when it was applied before.
+    /// What a committed event means, whoever committed it: it goes to every live subscriber, and
+    /// the dialog takes account of it. Nothing happens when it was applied before.
     pub fn apply(&self, event: &Stored, by: &User, op: &dyn Op) -> Effects {
         let mut state = self.state.lock();
         if event.offset <= state.head {
@@ -209,7 +211,8 @@ impl Channel {
         state.send(&piece.encode().into());
     }
 
-    /// A frame of the moment for everybody who is live but the connection it comes from, and whoever reads slowly.
+    /// A frame of the moment for everybody who is live but the connection it comes from, and
+    /// whoever reads slowly.
     pub(crate) fn signal(&self, from: u64, frame: &Text) {
         for (_, outgoing) in self.state.lock().live.iter().filter(|(conn, _)| **conn != from) {
             outgoing.push_if_light(self.id, frame);

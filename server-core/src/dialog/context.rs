@@ -80,8 +80,8 @@ impl ModelError {
 /// The kinds of events that say something, or where something said later belongs.
 pub(crate) const CONTEXT_KINDS: &[&str] = &[Message::KIND, AnswerStart::KIND, AnswerEnd::KIND];
 
-/// The newest [`CONTEXT`] messages of these events. An answer stands where it began: what was written during it was
-/// not answered by it, and the model must find that at the end.
+/// The newest [`CONTEXT`] messages of these events. An answer stands where it began: what was
+/// written during it was not answered by it, and the model must find that at the end.
 pub(crate) fn turns(frames: &[Text]) -> Vec<Turn> {
     let mut starts: BTreeMap<String, u64> = BTreeMap::new();
     let mut placed: Vec<(u64, Turn)> = Vec::new();

@@ -1,4 +1,5 @@
-//! The channels in use. Whoever needs one that is not in memory has its row read by the driver and adds it.
+//! The channels in use. Whoever needs one that is not in memory has its row read by the driver and
+//! adds it.
 
 use super::channel::{Channel, Extent};
 use super::progress::Effects;
@@ -33,12 +34,14 @@ impl Hub {
         self.channels.lock().by_name.get(name).cloned()
     }
 
-    /// One user's dialogs are another's now. Call it after the commit, while no channel is being loaded.
+    /// One user's dialogs are another's now. Call it after the commit, while no channel is being
+    /// loaded.
     pub fn hand_over(&self, from: &str, to: &str) {
         self.channels.lock().by_name.values().for_each(|channel| channel.hand_over(from, to));
     }
 
-    /// The dialog with this row is gone; it is returned if somebody used it, with what is left to do.
+    /// The dialog with this row is gone; it is returned if somebody used it, with what is left to
+    /// do.
     pub(crate) fn forget(&self, name: &str, row: i64) -> Option<(Arc<Channel>, Effects)> {
         let mut channels = self.channels.lock();
         channels.by_name.get(name).filter(|channel| channel.id == row)?;
@@ -47,8 +50,8 @@ impl Hub {
         Some((channel, effects))
     }
 
-    /// The channel with this row, unless it is here already. The driver reads and adds one row at a time, or the row could be
-    /// older than what was published and forgotten meanwhile.
+    /// The channel with this row, unless it is here already. The driver reads and adds one row at a
+    /// time, or the row could be older than what was published and forgotten meanwhile.
     pub fn add(&self, name: &str, row: ChannelRow) -> Arc<Channel> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.by_name.get(name) {

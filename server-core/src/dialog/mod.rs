@@ -1,4 +1,5 @@
-//! Dialogs in memory: what is committed goes from here to the subscribers, and answers come from here.
+//! Dialogs in memory: what is committed goes from here to the subscribers, and answers come from
+//! here.
 
 mod channel;
 mod context;

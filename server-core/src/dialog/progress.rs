@@ -96,7 +96,8 @@ impl Progress {
         self.answering = true;
     }
 
-    /// Whether a message after `covered` wants an answer; if not, no task answers the dialog any more.
+    /// Whether a message after `covered` wants an answer; if not, no task answers the dialog any
+    /// more.
     pub(super) fn wants_another(&mut self, covered: u64) -> bool {
         self.answering = self.wanted > covered;
         self.answering

@@ -1,5 +1,6 @@
-//! After a commit that reported an error, nobody knows whether it is in the log: what the log has got is
-//! read, and applied like any other commit, so that subscribers get it at once and not with the next event.
+//! After a commit that reported an error, nobody knows whether it is in the log: what the log has
+//! got is read, and applied like any other commit, so that subscribers get it at once and not with
+//! the next event.
 
 use super::channel::Channel;
 use super::ops::Kinds;
@@ -9,12 +10,13 @@ use crate::store::{Found, Read, Reply, StoreError, Stored};
 use std::sync::Arc;
 use tidewire_core::wire::EventFrame;
 
-/// Brings a channel to where the log is. `read` asks the store and waits for the reply. Call it in order with
-/// everything else that is applied to the channel.
+/// Brings a channel to where the log is. `read` asks the store and waits for the reply. Call it in
+/// order with everything else that is applied to the channel.
 ///
 /// # Errors
 ///
-/// The store can't be read. Subscribers notice the gap with the next event, and fill it from the log.
+/// The store can't be read. Subscribers notice the gap with the next event, and fill it from the
+/// log.
 pub fn reconcile(
     channel: &Arc<Channel>,
     kinds: &Kinds,

@@ -1,7 +1,8 @@
 //! Answers: what one run does, as a state machine.
 //!
-//! A run is an `answer.start`, pieces, and exactly one `answer.end`. A piece is stored before anybody sees it, so that after a
-//! crash the end still holds all that was shown. Messages that come during an answer get one answer together afterwards.
+//! A run is an `answer.start`, pieces, and exactly one `answer.end`. A piece is stored before
+//! anybody sees it, so that after a crash the end still holds all that was shown. Messages that
+//! come during an answer get one answer together afterwards.
 //!
 //! A driver polls a [`Run`], carries out the [`Step`] and reports what came of it:
 //!
@@ -49,7 +50,8 @@ pub trait Answering: Send + Sync {
     /// Whether the server is about to stop and begins no answer any more.
     fn is_draining(&self) -> bool;
 
-    /// Begins to answer a dialog: one [`Run`] after the other, as long as the last ended with an offset and
+    /// Begins to answer a dialog: one [`Run`] after the other, as long as the last ended with an
+    /// offset and
     /// [`Channel::wants_another`] says so.
     fn start(self: Arc<Self>, channel: &Arc<Channel>);
 }
@@ -61,7 +63,8 @@ pub fn left_ended(answering: Arc<dyn Answering>, channel: &Arc<Channel>) {
     }
 }
 
-/// Shows what was written; called with the outcome before any later write is published, and not at all when the write failed.
+/// Shows what was written; called with the outcome before any later write is published, and not at
+/// all when the write failed.
 pub type Publish = Box<dyn FnOnce(&Outcome) + Send>;
 
 /// What a driver does next for a run.
@@ -74,7 +77,8 @@ pub enum Step {
     Model(Vec<Turn>),
     /// Nothing to do before an input comes, or before this time.
     Wait(Option<Time>),
-    /// It is over; with the offset of its start, or none when the server is about to stop and nothing follows.
+    /// It is over; with the offset of its start, or none when the server is about to stop and
+    /// nothing follows.
     Done(Option<u64>),
 }
 
@@ -122,7 +126,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// A new answer in this channel. `stop` is called when somebody asks to end it: the driver then calls [`Run::stop`].
+    /// A new answer in this channel. `stop` is called when somebody asks to end it: the driver then
+    /// calls [`Run::stop`].
     pub fn new(channel: &Arc<Channel>, ids: Arc<dyn Ids>, stop: Stop) -> Run {
         let id = ids.next().hyphenated().to_string();
         let body = AnswerStart { run: id.clone() }.encode();
@@ -147,7 +152,8 @@ impl Run {
         }
     }
 
-    /// A run that a crash left without an end: it only ends. Until then the dialog begins no other one; call [`left_ended`] after it.
+    /// A run that a crash left without an end: it only ends. Until then the dialog begins no other
+    /// one; call [`left_ended`] after it.
     pub fn left(left: UnfinishedRun, channel: Option<Arc<Channel>>, ids: Arc<dyn Ids>) -> Run {
         tracing::info!(run = left.run, "an answer was interrupted by the last stop");
         if let Some(channel) = &channel {

@@ -19,7 +19,8 @@ pub struct Peer {
     pub address: IpAddr,
 }
 
-/// So many refusals of an address are logged in a minute: whoever is refused again and again fills no disk.
+/// So many refusals of an address are logged in a minute: whoever is refused again and again fills
+/// no disk.
 const LOGGED: Budget = Budget { ops: 6, per_ms: 60_000, burst: 6 };
 
 /// Why a connection is sent away as soon as it is there.

@@ -50,7 +50,8 @@ pub struct Engine {
 const USERS_PER_ADDRESS: u64 = 4;
 
 impl Engine {
-    /// Whether this user, and whoever shares their address, may ask for a page now; an error says in how many ms.
+    /// Whether this user, and whoever shares their address, may ask for a page now; an error says
+    /// in how many ms.
     pub(crate) fn may_page(&self, user: &str, address: IpAddr, now: Time) -> Result<(), u64> {
         for (name, budget) in self.page_budgets(user, address) {
             self.limiter.look(&name, budget, now)?;
@@ -79,7 +80,8 @@ impl Engine {
     }
 }
 
-/// What is counted as one address: in IPv6 a whole /64, because that is what one customer is given (RFC 6177).
+/// What is counted as one address: in IPv6 a whole /64, because that is what one customer is given
+/// (RFC 6177).
 pub fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {

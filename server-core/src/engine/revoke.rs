@@ -20,15 +20,16 @@ impl Engine {
         if self.revocations.refuses(identity) { Err(AuthError::revoked()) } else { Ok(()) }
     }
 
-    /// A dialog in memory is this user's no longer. Call it again once the revocation is stored, while no channel is being
-    /// loaded: what was read before the commit still had the owner.
+    /// A dialog in memory is this user's no longer. Call it again once the revocation is stored,
+    /// while no channel is being loaded: what was read before the commit still had the owner.
     pub fn disown(&self, dialog: &str, user: &str) {
         if let Some(channel) = self.hub.loaded(&format!("{DIALOG_PREFIX}{dialog}")) {
             channel.disown(user);
         }
     }
 
-    /// The dialog with this row is gone. Call it after the commit, while no channel is being loaded.
+    /// The dialog with this row is gone. Call it after the commit, while no channel is being
+    /// loaded.
     pub fn dialog_deleted(&self, name: &str, row: i64) {
         if let Some((channel, effects)) = self.hub.forget(name, row) {
             effects.carry_out(None, &channel);
@@ -36,8 +37,8 @@ impl Engine {
         self.connections.expel(row);
     }
 
-    /// Takes access back: at once for live connections, and for good once `done` says that it is stored.
-    /// Its `since_ms` is by this server's clock.
+    /// Takes access back: at once for live connections, and for good once `done` says that it is
+    /// stored. Its `since_ms` is by this server's clock.
     pub fn revoke(&self, revocation: Revocation, done: Done) {
         let since_ms = self.revocations.by_their_clocks(revocation.since_ms);
         let revocation = Revocation { since_ms, ..revocation };

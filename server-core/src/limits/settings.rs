@@ -14,7 +14,8 @@ pub struct Timeouts {
     pub hello: Duration,
     /// A request's header.
     pub header: Duration,
-    /// One message to a client. Of a response that is not part of a connection nothing may be taken for twice as long.
+    /// One message to a client. Of a response that is not part of a connection nothing may be taken
+    /// for twice as long.
     pub write: Duration,
     /// From `goaway` to the close.
     pub goaway: Duration,
@@ -70,9 +71,11 @@ pub struct ServerLimits {
     pub new_guests: Budget,
     /// Dialogs that a user may create; guests of one address share one budget.
     pub new_dialogs: Budget,
-    /// Frames of a connection that no other budget counts: all but ops and signals within their budgets.
+    /// Frames of a connection that no other budget counts: all but ops and signals within their
+    /// budgets.
     pub frames: Budget,
-    /// Bytes of events that a user, over all connections, may ask for in pages; what comes live is not counted.
+    /// Bytes of events that a user, over all connections, may ask for in pages; what comes live is
+    /// not counted.
     pub page_bytes: Budget,
     /// Bytes that the server reads from one socket; what comes faster waits in the network.
     pub read_bytes: Budget,
@@ -84,12 +87,15 @@ pub struct ServerLimits {
     pub connections_per_user: usize,
     /// Most connections that are subscribed to a dialog.
     pub connections_per_dialog: usize,
-    /// Most connections of an address (in IPv6, of a /64); 0 for no limit. None is 20, but no limit where all clients share
-    /// an address: on a loopback address without a trusted proxy, and in the demo.
+    /// Most connections of an address (in IPv6, of a /64); 0 for no limit. None is 20, but no limit
+    /// where all clients share an address: on a loopback address without a trusted proxy, and in
+    /// the demo.
     pub connections_per_ip: Option<usize>,
-    /// Most handshakes of an address in a minute; 0 for no limit. None is 10, with the same exceptions.
+    /// Most handshakes of an address in a minute; 0 for no limit. None is 10, with the same
+    /// exceptions.
     pub handshakes_per_ip: Option<u64>,
-    /// Most sockets of an address, of any kind; 0 for no limit. None is twice its connections and 24.
+    /// Most sockets of an address, of any kind; 0 for no limit. None is twice its connections and
+    /// 24.
     pub sockets_per_ip: Option<usize>,
     /// Most bytes waiting for a client that reads slowly.
     pub queue_bytes: usize,

@@ -8,7 +8,8 @@ use tidewire_core::Now;
 use tidewire_core::wire::codes::close;
 
 impl Session {
-    /// A new connection; [`Flow::End`] when it is turned away, which its client is told. `wake` is told of its queue.
+    /// A new connection; [`Flow::End`] when it is turned away, which its client is told. `wake` is
+    /// told of its queue.
     pub fn open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> (Session, Flow) {
         match Session::try_open(engine, peer, wake.clone(), now) {
             Ok(session) => (session, Flow::Ready),

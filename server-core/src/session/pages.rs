@@ -10,7 +10,8 @@ use std::sync::Arc;
 use tidewire_core::wire::{DEFAULT_TAIL, Mode, Problem, ServerFrame, SubOk, Want, codes};
 
 impl Session {
-    /// Sends the first or the next page. Until the page that reaches the head is queued, the subscriber is not live.
+    /// Sends the first or the next page. Until the page that reaches the head is queued, the
+    /// subscriber is not live.
     pub(super) fn page(&mut self, channel: Arc<Channel>, wanted: Wanted) -> Flow {
         channel.leave(self.outgoing().id());
         self.page_with_room(Paging { channel, wanted, start: None })
@@ -69,7 +70,8 @@ impl Session {
         Flow::Ready
     }
 
-    /// The user asked for more than they may: the subscription ends, and begins again from the client's cursor.
+    /// The user asked for more than they may: the subscription ends, and begins again from the
+    /// client's cursor.
     fn page_later(&mut self, ch: &str, wait_ms: u64) {
         self.unsubscribe(ch);
         let problem = Problem {
@@ -129,7 +131,8 @@ fn start(wanted: &Wanted, epoch: &str, Extent { head, floor }: Extent) -> Start 
                 Start { from: cursor.offset, mode: Some((Mode::Resumed, None)) }
             }
         }
-        // A cursor outside of the log can only be answered by a reset, which a `page` can't express.
+        // A cursor outside of the log can only be answered by a reset, which a `page` can't
+        // express.
         Wanted::Next(from) if *from > head => reset("ahead", DEFAULT_TAIL),
         Wanted::Next(from) if *from < floor => reset("trimmed", DEFAULT_TAIL),
         Wanted::Next(from) => Start { from: *from, mode: None },

@@ -1,4 +1,5 @@
-//! Signals: what is of the moment goes to whoever follows a channel now, and nowhere else (protocol section 3).
+//! Signals: what is of the moment goes to whoever follows a channel now, and nowhere else (protocol
+//! section 3).
 
 use super::state::{Flow, Session};
 use crate::access::Identity;
@@ -26,7 +27,8 @@ fn fault(signal: &Signal) -> Option<(&'static str, String)> {
 }
 
 impl Session {
-    /// Hands a signal on, once encoded for all. One beyond the budget is dropped: a newer one follows, or it did not matter.
+    /// Hands a signal on, once encoded for all. One beyond the budget is dropped: a newer one
+    /// follows, or it did not matter.
     pub(super) fn signal(&mut self, now: Now, identity: &Identity, mut signal: Signal) -> Flow {
         if let Some((code, message)) = fault(&signal) {
             return self.bad_frame(now, code, &message);

@@ -1,7 +1,8 @@
 //! One client's connection, from the upgrade to the close.
 //!
-//! A session hears messages and decides; what it says waits in its [`Outgoing`] queue, which the driver's writer empties. They
-//! share only the queue, so a client that does not read never keeps the server from hearing it, and the other way round.
+//! A session hears messages and decides; what it says waits in its [`Outgoing`] queue, which the
+//! driver's writer empties. They share only the queue, so a client that does not read never keeps
+//! the server from hearing it, and the other way round.
 
 use super::inflight::Inflight;
 use super::waiting::Waiting;
@@ -31,8 +32,9 @@ const NOT_UTF8: u16 = 1007;
 pub enum Flow {
     /// The session takes the next message.
     Ready,
-    /// It needs this from the store before it takes the next message; [`Session::answered`] brings it. Only channels
-    /// ([`Read::Channel`], then [`crate::Hub::add`]) and pages ([`Read::Events`]) are asked for.
+    /// It needs this from the store before it takes the next message; [`Session::answered`] brings
+    /// it. Only channels ([`Read::Channel`], then [`crate::Hub::add`]) and pages ([`Read::Events`])
+    /// are asked for.
     Ask(Read),
     /// It waits until [`Outgoing::has_room`]; then [`Session::answered`] with [`Answer::Room`].
     Room,
@@ -51,8 +53,8 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The store's reply to what a session asked; a channel comes into the hub. Read and add one channel at a time
-    /// ([`Hub::add`]).
+    /// The store's reply to what a session asked; a channel comes into the hub. Read and add one
+    /// channel at a time ([`Hub::add`]).
     pub fn new(read: &Read, reply: Result<Reply, StoreError>, hub: &Hub) -> Answer {
         match read {
             Read::Channel(name) => {
@@ -66,7 +68,8 @@ impl Answer {
 
 /// A connection's state. Dropping it gives its place back.
 ///
-/// The driver calls [`Session::heard`] for every byte that comes, [`Session::message`] for every message while the last
+/// The driver calls [`Session::heard`] for every byte that comes, [`Session::message`] for every
+/// message while the last
 /// [`Flow`] was [`Flow::Ready`], and [`Session::tick`] at [`Session::deadline`]. It ends the connection once
 /// [`Outgoing::is_closing`], after what waits was written.
 pub struct Session {
@@ -215,7 +218,8 @@ impl Session {
         self.refuse(close::TOO_BIG, codes::TOO_LARGE, &self.too_large())
     }
 
-    /// What came is no WebSocket message: text that is not UTF-8, or frames that break the rules (RFC 6455 section 7.4.1).
+    /// What came is no WebSocket message: text that is not UTF-8, or frames that break the rules
+    /// (RFC 6455 section 7.4.1).
     pub fn malformed(&mut self, is_text: bool) -> Flow {
         let (close, message) = match is_text {
             true => (NOT_UTF8, "a text message must be UTF-8"),
@@ -245,7 +249,8 @@ impl Session {
         if flow == Flow::Ready { self.go_on(now) } else { self.over(flow) }
     }
 
-    /// The client is gone, or is sent away: nothing is heard any more. The first reason for a close stays.
+    /// The client is gone, or is sent away: nothing is heard any more. The first reason for a close
+    /// stays.
     pub fn end(&mut self) {
         self.todo.clear();
         self.waiting = None;

@@ -123,7 +123,8 @@ impl Session {
                         ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: false }
                     }
                     Ok(Outcome::Duplicate(Duplicate { offset, at, frame })) => {
-                        // Nothing happens here, unless its commit reported an error and reconciling could not read it.
+                        // Nothing happens here, unless its commit reported an error and reconciling
+                        // could not read it.
                         if let Some(frame) = frame {
                             apply(&channel, &Stored { offset, at, frame });
                         }
@@ -141,7 +142,8 @@ impl Session {
 }
 
 fn parse(id: &str) -> Option<Uuid> {
-    // The crate reads other forms too; the protocol has one. The nil UUID names nothing (RFC 9562, 5.9).
+    // The crate reads other forms too; the protocol has one. The nil UUID names nothing (RFC 9562,
+    // 5.9).
     let uuid = tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten();
     uuid.filter(|uuid| !uuid.is_nil())
 }

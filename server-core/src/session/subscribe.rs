@@ -1,4 +1,5 @@
-//! How a subscription begins: the channel is looked for, and a seat taken in it (protocol section 5).
+//! How a subscription begins: the channel is looked for, and a seat taken in it (protocol section
+//! 5).
 
 use super::state::{Flow, Session};
 use super::waiting::{Waiting, Wanted};

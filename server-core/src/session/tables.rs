@@ -42,8 +42,8 @@ impl Session {
         Flow::Ready
     }
 
-    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so all
-    /// of an address share, unless all clients have one.
+    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so
+    /// all of an address share, unless all clients have one.
     fn asker<'a>(&'a self, identity: &'a Identity) -> Asker<'a> {
         let owner = match identity.user.kind {
             UserKind::Guest if self.engine.handshakes.is_some() => {

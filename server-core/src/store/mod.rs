@@ -1,5 +1,5 @@
-//! What is stored, as requests and replies: a server keeps its log behind [`Store`], whichever database
-//! that is.
+//! What is stored, as requests and replies: a server keeps its log behind [`Store`], whichever
+//! database that is.
 //!
 //! [`Write`]s become [`Outcome`]s, in the order in which they are handed in, each once its fate is
 //! certain. [`Read`]s see what is committed and become [`Reply`]s.
@@ -18,8 +18,8 @@ use tidewire_core::wire::codes;
 
 /// Where events, dialogs, answers under way and revocations are kept.
 pub trait Store: Send + Sync {
-    /// Hands a write in. `done` is called once, when the write's fate is certain; all of them are called one
-    /// after the other, in the order of the commits.
+    /// Hands a write in. `done` is called once, when the write's fate is certain; all of them are
+    /// called one after the other, in the order of the commits.
     fn write(&self, write: Write, done: Done);
 
     /// Asks something of what is committed. `got` is called once, on any thread.

@@ -124,19 +124,22 @@ pub enum Write {
     DeleteDialog {
         /// The channel's name.
         name: String,
-        /// Only if nobody ever wrote in it and it was created before this time, ms since the Unix epoch.
+        /// Only if nobody ever wrote in it and it was created before this time, ms since the Unix
+        /// epoch.
         unused_before_ms: Option<u64>,
     },
     /// The oldest events of a channel go.
     Trim(Trim),
-    /// Forgets so many of the trimmed ops that were committed before this time, ms since the Unix epoch.
+    /// Forgets so many of the trimmed ops that were committed before this time, ms since the Unix
+    /// epoch.
     ForgetOps {
         /// See above.
         before_ms: u64,
         /// At most so many.
         most: usize,
     },
-    /// An id that a client made for itself, a secret, is given away for a guest: their dialogs become the guest's.
+    /// An id that a client made for itself, a secret, is given away for a guest: their dialogs
+    /// become the guest's.
     Exchange(Exchange),
     /// Access is taken back.
     Revoke(Revocation),
@@ -152,7 +155,8 @@ pub enum Write {
 }
 
 impl Write {
-    /// The name of the channel that it changes, if that may be in memory then: after a commit in doubt it has to be compared.
+    /// The name of the channel that it changes, if that may be in memory then: after a commit in
+    /// doubt it has to be compared.
     pub fn channel(&self) -> Option<&Arc<str>> {
         match self {
             Write::Append(event) => Some(&event.name),
@@ -205,7 +209,8 @@ pub enum Outcome {
     Duplicate(Duplicate),
     /// The dialog is new.
     Created,
-    /// The guest with this id stands for the secret now, or stood for it a moment ago already: the answer may have been lost.
+    /// The guest with this id stands for the secret now, or stood for it a moment ago already: the
+    /// answer may have been lost.
     Exchanged(String),
     /// The dialog with this row is gone.
     Deleted(i64),

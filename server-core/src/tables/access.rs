@@ -45,7 +45,8 @@ fn named(value: &str) -> Option<Result<Named<'_>, String>> {
 }
 
 impl Template {
-    /// Reads a permission and checks it against the table, as far as that is possible without a user.
+    /// Reads a permission and checks it against the table, as far as that is possible without a
+    /// user.
     pub(super) fn parse(text: &str, schema: &Schema) -> Result<Template, String> {
         if text.trim() == ALL {
             return Ok(Template { filter: None });
@@ -68,7 +69,8 @@ impl Template {
         }
     }
 
-    /// What it allows this user; none if it names a claim that the token does not have: then it allows nothing.
+    /// What it allows this user; none if it names a claim that the token does not have: then it
+    /// allows nothing.
     pub(super) fn bind(&self, identity: &Identity) -> Option<Permission> {
         let Some(template) = &self.filter else {
             return Some(Permission { text: ALL.to_owned(), filter: None });
@@ -124,7 +126,8 @@ fn bind(node: &Node, identity: &Identity) -> Option<Node> {
             // Permissions that let the same through are equal, whatever order a token has.
             bound.sort_unstable();
             bound.dedup();
-            // Of more than a filter may have some would be left out, or all of them weigh on every change.
+            // Of more than a filter may have some would be left out, or all of them weigh on every
+            // change.
             (bound.len() <= filter::MAX_VALUES).then_some(Test::In(bound))?
         }
         Test::Is(is) => Test::Is(*is),

@@ -1,4 +1,5 @@
-//! One subscription from its first answer to its feed: pages of the snapshot, commits from the log, then `tbl.live`.
+//! One subscription from its first answer to its feed: pages of the snapshot, commits from the log,
+//! then `tbl.live`.
 
 use super::cost::work;
 use super::cursor::Cursor;
@@ -41,7 +42,8 @@ impl Batch {
         Batch { txs, cursor, last: sub.last, applied: sub.applied, more: false, reset: None }
     }
 
-    /// What comes next of the log, which begins where this one ends. A frame has at most so many bytes.
+    /// What comes next of the log, which begins where this one ends. A frame has at most so many
+    /// bytes.
     pub(super) fn read<'a>(
         mut self,
         shape: &Shape,
@@ -173,7 +175,8 @@ impl State {
         !more
     }
 
-    /// Sends commits from the log, many in a frame; after the last one it joins the feed. What is much work is done in its turn.
+    /// Sends commits from the log, many in a frame; after the last one it joins the feed. What is
+    /// much work is done in its turn.
     fn catch_up(&mut self, id: u64) {
         loop {
             let Some(sub) = self.subs.get(&id) else { return };
@@ -224,7 +227,8 @@ impl State {
         true
     }
 
-    /// It has all there is: it joins the feed, unless commits may still come that its snapshot contains.
+    /// It has all there is: it joins the feed, unless commits may still come that its snapshot
+    /// contains.
     fn go_live(&mut self, id: u64) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         let Phase::Behind(pages) = &sub.phase else { return };

@@ -51,8 +51,8 @@ fn is_number(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_digit() || first == '-') && json::validate(text) == Ok(text)
 }
 
-/// `2026-02-03 04:05:06.789+00` as `2026-02-03T04:05:06.789Z`. None of infinities, of years before Christ and of more digits than
-/// RFC 3339 has.
+/// `2026-02-03 04:05:06.789+00` as `2026-02-03T04:05:06.789Z`. None of infinities, of years before
+/// Christ and of more digits than RFC 3339 has.
 fn rfc3339(text: &str, zoned: bool) -> Option<String> {
     let local = if zoned { text.strip_suffix("+00")? } else { text };
     let (date, time) = local.split_once(' ')?;

@@ -33,7 +33,8 @@ impl Cursor {
     }
 }
 
-/// FNV-1a of texts (draft-eastlake-fnv, section 2), each with its length, so that moving a boundary makes another hash.
+/// FNV-1a of texts (draft-eastlake-fnv, section 2), each with its length, so that moving a boundary
+/// makes another hash.
 pub fn hash(texts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |bytes: &[u8]| {

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use tidewire_core::Time;
 use tidewire_core::wire::{TableAddress, TableFrame, TableLink, TableTx, Transaction, codes};
 
-/// A feed that was told nothing for so long is told how far it is, in ms. Ticks are a second apart at most, so it is less than ten.
+/// A feed that was told nothing for so long is told how far it is, in ms. Ticks are a second apart
+/// at most, so it is less than ten.
 const MARK_MS: u64 = 8_000;
 
 /// A group that a change may concern.
@@ -138,7 +139,8 @@ impl State {
         self.send(id, &frame.into(), number * 2, before);
     }
 
-    /// Sends a frame to all in a feed. Who has no room falls out of it, with all up to `before`, and comes back by way of the log.
+    /// Sends a frame to all in a feed. Who has no room falls out of it, with all up to `before`,
+    /// and comes back by way of the log.
     fn send(&mut self, id: u64, frame: &Text, place: u64, before: u64) {
         let (head, now) = (self.head, self.now);
         let Some(group) = self.groups.get_mut(&id) else { return };
@@ -214,7 +216,8 @@ impl State {
         self.send(id, &frame.encode().into(), place, self.head);
     }
 
-    /// Whoever reads a snapshot so slowly that the log went past it has to begin anew; until then its pages take memory.
+    /// Whoever reads a snapshot so slowly that the log went past it has to begin anew; until then
+    /// its pages take memory.
     fn forget_the_slow(&mut self) {
         let floor = self.ring.floor();
         let reading = |sub: &super::state::Sub| {

@@ -60,12 +60,14 @@ impl Members {
     }
 }
 
-/// A value by the evaluator's own order, so that what is equal to a filter is one place here: `1.0` and `1.00`, both zeros, `NaN`.
+/// A value by the evaluator's own order, so that what is equal to a filter is one place here: `1.0`
+/// and `1.00`, both zeros, `NaN`.
 struct Key(Value);
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        // The values of one column all have its type, and neither null nor opaque ones are looked up.
+        // The values of one column all have its type, and neither null nor opaque ones are looked
+        // up.
         self.0.compare(&other.0) == Some(Ordering::Equal)
     }
 }

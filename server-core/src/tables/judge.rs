@@ -1,4 +1,5 @@
-//! Whether a row belongs to a subscription: filter and permission together, and never a guess about what the database did not say.
+//! Whether a row belongs to a subscription: filter and permission together, and never a guess about
+//! what the database did not say.
 
 use super::{Cell, Change, Schema};
 use std::sync::Arc;
@@ -28,7 +29,8 @@ impl Judge {
         Some(self.predicates.iter().all(|predicate| predicate.holds(&row.values)))
     }
 
-    /// A column whose value must be one of few, if there is one: of several, the one with the fewest.
+    /// A column whose value must be one of few, if there is one: of several, the one with the
+    /// fewest.
     pub(super) fn indexable(&self) -> Option<(usize, Vec<Value>)> {
         let required = self.predicates.iter().flat_map(Predicate::required);
         let (column, values) = required.min_by_key(|(_, values)| values.len())?;
@@ -64,7 +66,8 @@ impl<'a> View<'a> {
         said(self.cells).or_else(|| said(self.before?))
     }
 
-    /// A cell's value; none if it is not known. What is none of its column's type compares with nothing, and is not null.
+    /// A cell's value; none if it is not known. What is none of its column's type compares with
+    /// nothing, and is not null.
     pub(super) fn value(&mut self, column: usize) -> Option<&Value> {
         if !*self.read.get(column)? {
             let value = match self.cell(column)? {

@@ -7,7 +7,8 @@ pub struct TableLimits {
     pub subscriptions: usize,
     /// Most subscriptions of all.
     pub total: usize,
-    /// Most different filters of a table that name no value that a column must equal: each must be asked about every change.
+    /// Most different filters of a table that name no value that a column must equal: each must be
+    /// asked about every change.
     pub unindexed: usize,
     /// Most of them of one user, or of all guests of an address.
     pub unindexed_each: usize,

@@ -1,8 +1,10 @@
 //! Live tables, protocol section 12: which subscription is about which change.
 //!
-//! A source tells of commits, in order, and answers what only it knows ([`Tables::take_wanted`]). Equal subscriptions are a group,
-//! which an index finds by the values in a row; a commit is encoded once for each group. Whoever reads slowly falls out of the
-//! group's feed and reads the log instead, which all share, until there is room again; so a queue never holds what the log has.
+//! A source tells of commits, in order, and answers what only it knows ([`Tables::take_wanted`]).
+//! Equal subscriptions are a group, which an index finds by the values in a row; a commit is
+//! encoded once for each group. Whoever reads slowly falls out of the group's feed and reads the
+//! log instead, which all share, until there is room again; so a queue never holds what the log
+//! has.
 
 mod access;
 mod catch_up;
@@ -47,8 +49,9 @@ pub type Ask = Arc<dyn Fn() + Send + Sync>;
 
 /// The tables that clients may subscribe to, and all subscriptions.
 ///
-/// The driver says where its source begins ([`Tables::restart`]), then publishes commits in order. It takes what is wanted when it
-/// is woken, does what takes longer ([`Tables::catch_up`]), and looks at the clock at least each second ([`Tables::tick`]).
+/// The driver says where its source begins ([`Tables::restart`]), then publishes commits in order.
+/// It takes what is wanted when it is woken, does what takes longer ([`Tables::catch_up`]), and
+/// looks at the clock at least each second ([`Tables::tick`]).
 pub struct Tables {
     state: Mutex<State>,
     wake: Ask,
@@ -78,7 +81,8 @@ impl Tables {
     ///
     /// # Errors
     ///
-    /// A permission that is not one for its table, two tables of one name, or a table without a key.
+    /// A permission that is not one for its table, two tables of one name, or a table without a
+    /// key.
     pub fn new(configs: Vec<TableConfig>, limits: TableLimits, wake: Ask) -> Result<Tables, TableError> {
         let mut names = BTreeSet::new();
         let mut tables = Vec::new();
@@ -99,12 +103,13 @@ impl Tables {
         claims
     }
 
-    /// The source begins, or begins anew, at a position: nothing before it can be gone on from, and nothing of another epoch. Called
-    /// again with the same epoch and where it stands, as after a new connection to the same database, it changes nothing.
+    /// The source begins, or begins anew, at a position: nothing before it can be gone on from, and
+    /// nothing of another epoch. Called again with the same epoch and where it stands, as after a
+    /// new connection to the same database, it changes nothing.
     ///
-    /// `unseen` are the numbers of transactions that may have been committed at or before the position
-    /// ([`Commit::xid`]) and that snapshots may not contain yet. They are not told, so a snapshot
-    /// without one of them is not given to anybody.
+    /// `unseen` are the numbers of transactions that may have been committed at or before the
+    /// position ([`Commit::xid`]) and that snapshots may not contain yet. They are not told, so a
+    /// snapshot without one of them is not given to anybody.
     pub fn restart(&self, epoch: &str, position: u64, unseen: &[u64]) {
         let mut state = self.state.lock();
         if state.epoch.as_deref() == Some(epoch) && position <= state.head && position >= state.ring.floor() {
@@ -121,14 +126,16 @@ impl Tables {
         }
     }
 
-    /// A commit. Those at or before where the source has told are dropped, so after a new connection it may begin earlier.
+    /// A commit. Those at or before where the source has told are dropped, so after a new
+    /// connection it may begin earlier.
     pub fn publish(&self, commit: Commit) {
         let mut state = self.state.lock();
         state.publish(commit);
         self.wake_if_lagging(&state);
     }
 
-    /// To how many groups of equal subscriptions a change would be told. It is told to none by this.
+    /// To how many groups of equal subscriptions a change would be told. It is told to none by
+    /// this.
     pub fn reach(&self, change: &Change) -> usize {
         self.state.lock().reach(change)
     }
@@ -152,7 +159,8 @@ impl Tables {
         }
     }
 
-    /// Where the source has to begin after a restart, so that subscriptions can go on: it must keep what comes after.
+    /// Where the source has to begin after a restart, so that subscriptions can go on: it must keep
+    /// what comes after.
     pub fn oldest(&self) -> u64 {
         let state = self.state.lock();
         state.ring.oldest(state.head)

@@ -16,9 +16,9 @@ pub struct TableConfig {
     pub name: String,
     /// What the database says of it.
     pub schema: Schema,
-    /// Who may see which rows: `*`, or a filter in which `{sub}`, `{name}` and `{claim:NAME}` stand for what the user's token says.
-    /// Guests name themselves, so for them `{name}` is refused.
-    /// A kind of user that is missing may see none.
+    /// Who may see which rows: `*`, or a filter in which `{sub}`, `{name}` and `{claim:NAME}` stand
+    /// for what the user's token says. Guests name themselves, so for them `{name}` is refused. A
+    /// kind of user that is missing may see none.
     pub access: Vec<(UserKind, String)>,
 }
 

@@ -143,7 +143,8 @@ impl State {
         }
     }
 
-    /// Begins a subscription, in the place of one with the same name; whether the source is to be asked for something.
+    /// Begins a subscription, in the place of one with the same name; whether the source is to be
+    /// asked for something.
     fn add(
         &mut self,
         asker: &Asker<'_>,

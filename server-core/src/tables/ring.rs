@@ -1,4 +1,5 @@
-//! The newest commits, which all subscriptions share: who fell behind, or comes back, reads them from here.
+//! The newest commits, which all subscriptions share: who fell behind, or comes back, reads them
+//! from here.
 
 use super::{Cell, Change, Commit, Seen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,8 +36,8 @@ pub(super) struct Ring {
     bytes: usize,
     /// Every commit after this position is here.
     floor: u64,
-    /// Transactions that may have been committed up to there, and that no snapshot may have seen yet.
-    /// A database logs a commit before it shows it, long before if it waits for a standby.
+    /// Transactions that may have been committed up to there, and that no snapshot may have seen
+    /// yet. A database logs a commit before it shows it, long before if it waits for a standby.
     unseen: BTreeSet<u64>,
     most_commits: usize,
     most_bytes: usize,

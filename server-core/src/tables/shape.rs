@@ -120,7 +120,8 @@ impl Shape {
         self.schema.key.iter().filter_map(place).map(|place| place as u64).collect()
     }
 
-    /// A row of a snapshot, if it belongs: as JSON; none also if it can't be told, which no snapshot leaves open.
+    /// A row of a snapshot, if it belongs: as JSON; none also if it can't be told, which no
+    /// snapshot leaves open.
     pub(super) fn row(&self, row: &[Cell]) -> Option<String> {
         let mut view = View::new(&self.schema, row, None);
         self.judge.judge(&mut view)?.then(|| self.encode(&view).0)
@@ -137,7 +138,8 @@ impl Shape {
         self.tell_of(commit, &mut BTreeMap::new(), all, after, most)
     }
 
-    /// The same for some of its changes, of which it may be known what they are to the group, with rows that others may have read.
+    /// The same for some of its changes, of which it may be known what they are to the group, with
+    /// rows that others may have read.
     pub(super) fn tell_of<'a>(
         &self,
         commit: &'a Commit,

@@ -1,7 +1,8 @@
 //! What tables and a database that watches them say to each other.
 //!
-//! A source gives commits in the order in which the database made them, and snapshots. Cells are texts as PostgreSQL writes them
-//! (`DateStyle` ISO, `TimeZone` UTC, `bytea_output` hex, `extra_float_digits` 1), whatever the database.
+//! A source gives commits in the order in which the database made them, and snapshots. Cells are
+//! texts as PostgreSQL writes them (`DateStyle` ISO, `TimeZone` UTC, `bytea_output` hex,
+//! `extra_float_digits` 1), whatever the database.
 
 use std::sync::Arc;
 use tidewire_core::tables::{Type, filter};
@@ -22,7 +23,8 @@ impl Schema {
         columns.map(|column| filter::Column { name: &column.name, kind: column.kind }).collect()
     }
 
-    /// The row before an update that changed neither the key nor any tracked column, as far as `new` says it.
+    /// The row before an update that changed neither the key nor any tracked column, as far as
+    /// `new` says it.
     pub fn before(&self, new: &[Cell]) -> Row {
         let known = |at: usize, column: &Column| column.tracked || self.key.contains(&at);
         let cells = self.columns.iter().enumerate().map(|(at, column)| match new.get(at) {
@@ -42,8 +44,8 @@ pub struct Column {
     pub declared: String,
     /// What filters make of it.
     pub kind: Type,
-    /// Whether old rows always say it. Only of such columns can it be told that a row left a subscription, so filters and
-    /// permissions may name no others.
+    /// Whether old rows always say it. Only of such columns can it be told that a row left a
+    /// subscription, so filters and permissions may name no others.
     pub tracked: bool,
 }
 
@@ -54,14 +56,16 @@ pub enum Cell {
     Null,
     /// In PostgreSQL's text form.
     Text(Box<str>),
-    /// A value that the column's type does not have, which SQLite allows, as the JSON that is shown of it: it equals nothing, whatever it
-    /// looks like.
+    /// A value that the column's type does not have, which SQLite allows, as the JSON that is shown
+    /// of it: it equals nothing, whatever it looks like.
     Foreign(Box<str>),
-    /// The database did not say it, because it is as it was before (PostgreSQL's "unchanged TOASTed value").
+    /// The database did not say it, because it is as it was before (PostgreSQL's "unchanged TOASTed
+    /// value").
     Unchanged,
 }
 
-/// A cell for each of the schema's columns. Of an old row the source may say only the key and the columns that are
+/// A cell for each of the schema's columns. Of an old row the source may say only the key and the
+/// columns that are
 /// [`Column::tracked`]; the others are [`Cell::Unchanged`] then.
 pub type Row = Arc<[Cell]>;
 
@@ -72,13 +76,14 @@ pub enum Change {
     Row {
         /// The table, by its place in the registry.
         table: usize,
-        /// Before; none only of an insert. If the database says of an update no more than that key and tracked columns are as they
-        /// were, it is [`Schema::before`].
+        /// Before; none only of an insert. If the database says of an update no more than that key
+        /// and tracked columns are as they were, it is [`Schema::before`].
         old: Option<Row>,
         /// After.
         new: Option<Row>,
     },
-    /// All rows are gone, or the commit is greater than the source may hold: what follows needs a new snapshot.
+    /// All rows are gone, or the commit is greater than the source may hold: what follows needs a
+    /// new snapshot.
     Lost {
         /// The table.
         table: usize,
@@ -109,8 +114,9 @@ pub struct Commit {
     pub at: u64,
     /// In the order in which they were made.
     pub changes: Vec<Change>,
-    /// For a database that does not tell transactions apart, where these are several: the place of each change, ascending up to
-    /// `position`. A snapshot or a subscription may lie between two. Otherwise empty.
+    /// For a database that does not tell transactions apart, where these are several: the place of
+    /// each change, ascending up to `position`. A snapshot or a subscription may lie between two.
+    /// Otherwise empty.
     pub places: Vec<u64>,
 }
 
@@ -128,7 +134,8 @@ pub struct Snapshot {
 pub enum Seen {
     /// All up to this position.
     UpTo(u64),
-    /// Those that PostgreSQL's snapshot sees. Positions say nothing while commits become visible after they are logged.
+    /// Those that PostgreSQL's snapshot sees. Positions say nothing while commits become visible
+    /// after they are logged.
     Transactions {
         /// All transactions below it are over.
         xmin: u64,
@@ -161,7 +168,8 @@ impl Seen {
             Seen::UpTo(position) => commit.position <= *position,
             Seen::Transactions { until, .. } if commit.position >= *until => false,
             Seen::Transactions { xmin, xmax, running, .. } => {
-                // A commit without a number can't be told apart; one twice is mended by the key, one less is not.
+                // A commit without a number can't be told apart; one twice is mended by the key,
+                // one less is not.
                 commit.xid.is_some_and(|xid| xid < *xmin || xid < *xmax && !running.contains(&xid))
             }
         }

@@ -22,8 +22,8 @@ pub(super) struct State {
     /// Names this life of the source; none before it has told.
     pub(super) epoch: Option<String>,
     pub(super) now: Time,
-    /// Numbers commits and marks. Of number n a feed's frame has the place 2n, and a subscription's own the one before, so that the
-    /// places of both ascend together whichever way a frame comes.
+    /// Numbers commits and marks. Of number n a feed's frame has the place 2n, and a subscription's
+    /// own the one before, so that the places of both ascend together whichever way a frame comes.
     pub(super) number: u64,
     /// Up to where the source has told.
     pub(super) head: u64,
@@ -147,7 +147,8 @@ impl State {
         found
     }
 
-    /// The group of a shape, made if there is none; none of a new one if there are too many that no index finds.
+    /// The group of a shape, made if there is none; none of a new one if there are too many that no
+    /// index finds.
     pub(super) fn group(&mut self, shape: Shape, owner: &Owner) -> Option<u64> {
         if let Some(group) = self.by_name.get(&shape.name) {
             return Some(*group);
@@ -172,8 +173,8 @@ impl State {
         Some(id)
     }
 
-    /// Whether one more group of a table may be asked about every change. Nobody may have more than a share of them, and when all are
-    /// taken whoever has most gives one to who has fewer.
+    /// Whether one more group of a table may be asked about every change. Nobody may have more than
+    /// a share of them, and when all are taken whoever has most gives one to who has fewer.
     fn has_room(&mut self, table: usize, owner: &Owner) -> bool {
         let Some(unindexed) = self.tables.get(table).map(|table| table.index.unindexed()) else {
             return false;

@@ -21,8 +21,9 @@ const TRIES: u32 = 3;
 pub enum Wanted {
     /// A snapshot; [`Tables::answered`] brings it.
     Snapshot(WantedSnapshot),
-    /// The position that contains a transaction, or where the stream must have come for it to be over; [`Tables::located`] brings it.
-    /// Of a transaction that is still under way the answer comes when it is over, or not at all.
+    /// The position that contains a transaction, or where the stream must have come for it to be
+    /// over; [`Tables::located`] brings it. Of a transaction that is still under way the answer
+    /// comes when it is over, or not at all.
     Locate {
         /// Goes back with the answer.
         id: u64,
@@ -64,8 +65,9 @@ impl WantedSnapshot {
         &self.shape.filters
     }
 
-    /// Conditions that all rows that are wanted meet, so that the database need not read the others. What it reads may be more, and
-    /// never less: where its comparison is not exactly ours, it must not be used.
+    /// Conditions that all rows that are wanted meet, so that the database need not read the
+    /// others. What it reads may be more, and never less: where its comparison is not exactly ours,
+    /// it must not be used.
     pub fn narrow(&self) -> Vec<Narrow> {
         self.shape.narrow()
     }
@@ -133,7 +135,8 @@ impl State {
 }
 
 impl Tables {
-    /// What the source is to be asked. The driver takes it when it is woken, and answers each in its own time.
+    /// What the source is to be asked. The driver takes it when it is woken, and answers each in
+    /// its own time.
     pub fn take_wanted(&self) -> Vec<Wanted> {
         self.state.lock().take_wanted()
     }

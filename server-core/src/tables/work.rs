@@ -1,8 +1,9 @@
 //! How much work it is to tell subscriptions of commits, and who does what is much of it.
 //!
-//! Whoever writes a filter decides how long it takes to judge a row. What takes little is done where it comes up, under the lock that all
-//! share. What takes more is left to the driver ([`Tables::catch_up`]), a slice for each owner in turn and without the lock: the
-//! subscription leaves its feed and reads the log, as one does that reads slowly.
+//! Whoever writes a filter decides how long it takes to judge a row. What takes little is done
+//! where it comes up, under the lock that all share. What takes more is left to the driver
+//! ([`Tables::catch_up`]), a slice for each owner in turn and without the lock: the subscription
+//! leaves its feed and reads the log, as one does that reads slowly.
 
 use super::Tables;
 use super::catch_up::Batch;
@@ -106,8 +107,8 @@ impl State {
 }
 
 impl Tables {
-    /// Does some ms of the work that is not done at once; whether there is more. The driver calls it when it is woken, on a thread that may
-    /// take its time, until it says no.
+    /// Does some ms of the work that is not done at once; whether there is more. The driver calls
+    /// it when it is woken, on a thread that may take its time, until it says no.
     pub fn catch_up(&self) -> bool {
         let Some(slice) = self.state.lock().next_slice() else { return false };
         let logged = slice.logged.iter().map(AsRef::as_ref);

@@ -43,7 +43,8 @@ struct Access {
     operator: Option<String>,
 }
 
-/// The settings of tables; the source that a flag names wins. Where they are only to be left, there need be none of them.
+/// The settings of tables; the source that a flag names wins. Where they are only to be left, there
+/// need be none of them.
 pub(super) fn read(
     source: Option<String>,
     section: Option<Section>,

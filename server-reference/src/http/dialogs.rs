@@ -21,7 +21,8 @@ struct DialogRequest {
     id: Option<String>,
 }
 
-/// Creates a dialog. A guest does not choose its id: whoever took `order-1` first could read what its real owner writes there.
+/// Creates a dialog. A guest does not choose its id: whoever took `order-1` first could read what
+/// its real owner writes there.
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tidewire_core::wire::codes;
 
-/// Turns requests away that are too many, and says so when a connection ends because a body was not read.
+/// Turns requests away that are too many, and says so when a connection ends because a body was not
+/// read.
 pub(super) async fn budgets(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
@@ -76,8 +77,9 @@ impl HttpBody for Noted {
     }
 }
 
-/// Answers pre-flights and keeps foreign pages away from the endpoints. A refusal can be read by the page that it is for,
-/// pre-flight included: else a browser shows it as a network that failed, and a client would try for ever.
+/// Answers pre-flights and keeps foreign pages away from the endpoints. A refusal can be read by
+/// the page that it is for, pre-flight included: else a browser shows it as a network that failed,
+/// and a client would try for ever.
 pub(super) async fn origins(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,

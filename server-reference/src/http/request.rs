@@ -32,7 +32,8 @@ impl FromRequest<Arc<App>> for Whole {
     }
 }
 
-/// Reads a request's body. Whoever sends half of it is waited for as long as a silent connection is.
+/// Reads a request's body. Whoever sends half of it is waited for as long as a silent connection
+/// is.
 pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, BytesRejection>, HttpError> {
     let times = &app.config.timeouts;
     timeout(times.ping + times.grace, Bytes::from_request(request, &())).await.map_err(|_| {

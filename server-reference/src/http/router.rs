@@ -23,7 +23,8 @@ const READ_BUFFER: usize = 4 * 1024;
 /// The most that a client which does not read makes a socket hold besides its queue.
 const MAX_WRITE_BUFFER: usize = 1024 * 1024;
 
-/// The address of a request without what stands before every path, if it does: proxies pass a path on with it or without.
+/// The address of a request without what stands before every path, if it does: proxies pass a path
+/// on with it or without.
 pub(crate) fn below(uri: &Uri, base: &str) -> Option<Uri> {
     let rest = uri.path_and_query()?.as_str().strip_prefix(base).filter(|_| !base.is_empty())?;
     let rest = match rest.as_bytes().first() {
@@ -82,7 +83,8 @@ async fn upgrade(
 /// For tests of the WebSocket itself: the settings of every socket.
 #[doc(hidden)]
 pub fn websocket_settings(upgrade: WebSocketUpgrade, message_bytes: usize) -> WebSocketUpgrade {
-    // Twice the limit, so that a message that is a little too long gets an answer instead of a close.
+    // Twice the limit, so that a message that is a little too long gets an answer instead of a
+    // close.
     let longest = message_bytes * 2;
     upgrade
         .read_buffer_size(READ_BUFFER)

@@ -1,8 +1,8 @@
 //! Static files of the web root, and the headers that every response carries.
 //!
-//! Below `/tidewire/` are the files that pages of other origins embed. Those with a hash in their name never change, so browsers
-//! keep them for a year; the others are asked for again each time. Where a compressed variant lies beside a file (`.br`, `.gz`) it
-//! is sent to whoever takes it.
+//! Below `/tidewire/` are the files that pages of other origins embed. Those with a hash in their
+//! name never change, so browsers keep them for a year; the others are asked for again each time.
+//! Where a compressed variant lies beside a file (`.br`, `.gz`) it is sent to whoever takes it.
 
 use super::error::HttpError;
 use axum::Router;
@@ -22,7 +22,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
 
 /// What pages of other origins embed.
 const EMBEDDED: &str = "/tidewire/";
-/// Digits of the hash that ends the stem of a file's name which never changes: `core-0123456789abcdef.wasm`.
+/// Digits of the hash that ends the stem of a file's name which never changes:
+/// `core-0123456789abcdef.wasm`.
 const HASH: usize = 16;
 /// For what never changes: a year, which is as long as caches take.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -47,8 +48,8 @@ fn folder(root: &Path) -> ServeDir {
     ServeDir::new(root).precompressed_br().precompressed_gzip()
 }
 
-/// Opens what is embedded to every page: a module script needs the header wherever it comes from, and nothing in these files is
-/// anybody's own.
+/// Opens what is embedded to every page: a module script needs the header wherever it comes from,
+/// and nothing in these files is anybody's own.
 async fn embedded(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let embedded = path.starts_with(EMBEDDED);
@@ -101,7 +102,8 @@ fn explain(what: &str) -> Response {
     (StatusCode::NOT_FOUND, Html(page)).into_response()
 }
 
-/// Adds the headers. Pages and files are asked for again each time, and answered with 304 when nothing changed.
+/// Adds the headers. Pages and files are asked for again each time, and answered with 304 when
+/// nothing changed.
 pub(crate) async fn secure(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     for (name, value) in [

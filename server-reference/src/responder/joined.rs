@@ -1,4 +1,5 @@
-//! The text of an answer out of its deltas, which may cut a character in two: as JSON writes it, half of a surrogate pair.
+//! The text of an answer out of its deltas, which may cut a character in two: as JSON writes it,
+//! half of a surrogate pair.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,7 +28,8 @@ struct Part<'a> {
 }
 
 impl Joined {
-    /// Adds the text of a delta's content: a string, a part, or a list of parts, of which those that are no text are left out.
+    /// Adds the text of a delta's content: a string, a part, or a list of parts, of which those
+    /// that are no text are left out.
     pub(super) fn add(&mut self, content: &RawValue, to: &mut String) -> Result<(), NoText> {
         let raw = content.get();
         match raw.as_bytes().first() {

@@ -79,7 +79,8 @@ async fn open(client: Client, config: Arc<OpenAiConfig>, turns: Vec<Turn>) -> Re
     let mut retried = false;
     loop {
         let mut request = client.post(&url).header(header::ACCEPT, "text/event-stream").json(&body);
-        // Compressed all the same by some proxies, which is understood; but then pieces wait for each other.
+        // Compressed all the same by some proxies, which is understood; but then pieces wait for
+        // each other.
         request = request.header(header::ACCEPT_ENCODING, "identity");
         if let Some(key) = &config.key {
             request = request.bearer_auth(key);
@@ -142,7 +143,8 @@ fn check(response: &Response) -> Result<(), ModelError> {
     }
 }
 
-/// `Retry-After` in seconds (RFC 9110 section 10.2.3; the form with a date is not used by such servers).
+/// `Retry-After` in seconds (RFC 9110 section 10.2.3; the form with a date is not used by such
+/// servers).
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

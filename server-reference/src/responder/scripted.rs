@@ -69,7 +69,8 @@ fn compose(turns: &[Turn]) -> String {
     general(asked, turns.len())
 }
 
-/// An answer that quotes what was said; which one depends on the text, so the same question gets the same answer.
+/// An answer that quotes what was said; which one depends on the text, so the same question gets
+/// the same answer.
 fn general(asked: &str, turns: usize) -> String {
     let quote = quote(asked);
     let seed = asked.bytes().fold(turns, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));

@@ -24,7 +24,8 @@ pub struct TablesConfig {
     pub source: Option<SourceConfig>,
     /// Which.
     pub watch: Vec<WatchConfig>,
-    /// What subscriptions may take. [`TableLimits::frame_bytes`] follows from what may wait for a client.
+    /// What subscriptions may take. [`TableLimits::frame_bytes`] follows from what may wait for a
+    /// client.
     pub limits: TableLimits,
 }
 
@@ -60,8 +61,8 @@ pub struct WatchConfig {
     pub table: Option<String>,
     /// The columns that clients may see; none for all.
     pub columns: Option<Vec<String>>,
-    /// The columns that clients' filters may name, besides the key's and those of permissions; only of a PostgreSQL, which has to say
-    /// what they were before an update.
+    /// The columns that clients' filters may name, besides the key's and those of permissions; only
+    /// of a PostgreSQL, which has to say what they were before an update.
     pub filters: Vec<String>,
     /// Who may see which rows: see [`TableConfig::access`].
     pub access: Vec<(UserKind, String)>,
@@ -125,8 +126,8 @@ impl Drop for Running {
     }
 }
 
-/// Serves the configured tables; none if there are none. Ready once the source has begun. A frame may have at most half of
-/// `queue_bytes`.
+/// Serves the configured tables; none if there are none. Ready once the source has begun. A frame
+/// may have at most half of `queue_bytes`.
 pub(crate) async fn serve(
     config: &TablesConfig,
     database: &Path,
@@ -166,8 +167,8 @@ fn serve_sqlite(path: &Path, watch: &[WatchConfig], limits: TableLimits) -> Resu
     Ok(Serving { tables, _source: Running::Sqlite { _threads: threads } })
 }
 
-/// SQL that sets the configured database up for its tables, for an administrator to run; `role` is the one with which the server is
-/// to connect. A SQLite file needs none, which a comment says.
+/// SQL that sets the configured database up for its tables, for an administrator to run; `role` is
+/// the one with which the server is to connect. A SQLite file needs none, which a comment says.
 ///
 /// # Errors
 ///
@@ -184,8 +185,8 @@ pub async fn plan(config: &TablesConfig, role: &str) -> Result<String, TablesErr
     }
 }
 
-/// Removes what following tables has made in their database, and says what is gone, and what an administrator may remove. Whoever follows
-/// them again begins anew.
+/// Removes what following tables has made in their database, and says what is gone, and what an
+/// administrator may remove. Whoever follows them again begins anew.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! When a peer was last heard, and whether it still takes anything: any byte counts, also those of a message that is not
-//! complete yet.
+//! When a peer was last heard, and whether it still takes anything: any byte counts, also those of
+//! a message that is not complete yet.
 
 use super::pace::Pace;
 use crate::clock;
@@ -38,7 +38,8 @@ impl Activity {
     }
 }
 
-/// A socket that notes when something is read from it, and that fails when its peer takes nothing for too long.
+/// A socket that notes when something is read from it, and that fails when its peer takes nothing
+/// for too long.
 pub(crate) struct Watched {
     stream: TcpStream,
     /// What the socket counts as, for as long as there is one, whatever became of it since.

@@ -1,4 +1,5 @@
-//! How fast a socket is read: what its peer sends faster waits in the network, and costs the server nothing.
+//! How fast a socket is read: what its peer sends faster waits in the network, and costs the server
+//! nothing.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

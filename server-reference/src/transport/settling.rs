@@ -8,8 +8,8 @@ use tidewire_server_core::store::{Read, Reply};
 use tidewire_server_core::{Answer, Flow, Session};
 use tokio::time::sleep_until;
 
-/// Returns once the session takes the next message or has ended: frames that wait for the log or for room keep the next
-/// message waiting.
+/// Returns once the session takes the next message or has ended: frames that wait for the log or
+/// for room keep the next message waiting.
 pub(crate) async fn settle(
     app: &App,
     session: &mut Session,

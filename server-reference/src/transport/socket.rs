@@ -39,7 +39,8 @@ pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer, activity
     tracing::debug!(conn = session.outgoing().id(), "disconnected");
 }
 
-/// Reads on until the close frame is written and answered: closing a socket with unread bytes would tear the close frame away.
+/// Reads on until the close frame is written and answered: closing a socket with unread bytes would
+/// tear the close frame away.
 async fn linger(stream: &mut SplitStream<WebSocket>, writer: tokio::task::JoinHandle<()>) {
     let abort = writer.abort_handle();
     let drained = async {

@@ -65,8 +65,8 @@ async fn a_silent_client_is_dropped_and_one_that_answers_stays() {
     .await;
     let mut lively = server.client("ada", json!([])).await;
     let mut silent = server.client("bob", json!([])).await;
-    // Twice as long as silence may last, with much room between two signs of life. `refusal` answers pings, so the silent one
-    // must not read meanwhile.
+    // Twice as long as silence may last, with much room between two signs of life. `refusal`
+    // answers pings, so the silent one must not read meanwhile.
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(lively.is_alive().await);

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 const PEERS: usize = 8;
 /// The least that the queue of a connection may be limited to: a page has to fit.
 const QUEUE_BYTES: usize = 512 << 10;
-/// Frames are joined to messages of so many bytes; the socket has a second copy of the one that it writes.
+/// Frames are joined to messages of so many bytes; the socket has a second copy of the one that it
+/// writes.
 const JOINED_BYTES: usize = 128 << 10;
 /// Several times what the bound allows, and what the system's own buffers take.
 const PUBLISHED_BYTES: usize = 32 << 20;

@@ -33,7 +33,8 @@ fn now_ms() -> u64 {
     now_s() * 1000
 }
 
-/// One channel with these kinds and bodies, a second apart, the newest written now; the ids of its ops.
+/// One channel with these kinds and bodies, a second apart, the newest written now; the ids of its
+/// ops.
 fn write_channel(database: &Connection, channel: i64, name: &str, events: &[(&str, Value)]) -> Vec<String> {
     database
         .execute("INSERT INTO channels VALUES (?, ?, ?, 0)", params![channel, name, events.len() as i64])

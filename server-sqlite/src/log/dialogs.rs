@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::DIALOG_PREFIX;
 use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Refusal};
 
-/// The meta value that keeps a deleted channel's row number from being given to another: who still holds it must miss.
+/// The meta value that keeps a deleted channel's row number from being given to another: who still
+/// holds it must miss.
 const LAST_ROW: &str = "last_channel";
 
 /// Creates a dialog, unless there is one of this name.
@@ -29,7 +30,8 @@ pub(super) fn create(
     let greatest: i64 =
         connection.query_row("SELECT coalesce(max(id), 0) FROM channels", [], |row| row.get(0))?;
     let row = greatest.max(read_meta(connection, LAST_ROW)?.unwrap_or(0)) + 1;
-    // One offset beyond the old end, so that a cursor from before is behind the floor, and its client begins again.
+    // One offset beyond the old end, so that a cursor from before is behind the floor, and its
+    // client begins again.
     let begin: Option<i64> = connection
         .prepare_cached("SELECT head + 1 FROM deleted WHERE name = ?")?
         .query_row([&dialog.name], |row| row.get(0))
@@ -43,7 +45,8 @@ pub(super) fn create(
     Ok(Outcome::Created)
 }
 
-/// Deletes a dialog with all that hangs on it; with a time, only if it was created before and nobody ever wrote in it.
+/// Deletes a dialog with all that hangs on it; with a time, only if it was created before and
+/// nobody ever wrote in it.
 pub(super) fn delete(
     connection: &Connection,
     name: &str,

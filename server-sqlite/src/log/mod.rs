@@ -1,8 +1,8 @@
 //! The log in SQLite: what is written to it and read from it, on a connection of the caller's.
 //!
-//! A batch of writes is applied by [`begin`] inside a transaction that the caller commits or rolls back.
-//! Only then may anybody hear of it, in the order of the commits. Readers need a connection of their own, or
-//! they see what is not committed yet.
+//! A batch of writes is applied by [`begin`] inside a transaction that the caller commits or rolls
+//! back. Only then may anybody hear of it, in the order of the commits. Readers need a connection
+//! of their own, or they see what is not committed yet.
 
 mod dialogs;
 mod ops;
@@ -21,9 +21,11 @@ use tidewire_server_core::store::StoreError;
 pub trait Outside {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
-    /// A keyed digest, the same for the same text in all lives of the database; none when it can't be made.
+    /// A keyed digest, the same for the same text in all lives of the database; none when it can't
+    /// be made.
     fn digest(&self, text: &str) -> Option<String>;
-    /// Whether the trimming that began with this batch has kept everybody else's writes waiting for long enough.
+    /// Whether the trimming that began with this batch has kept everybody else's writes waiting for
+    /// long enough.
     fn enough(&self) -> bool;
 }
 

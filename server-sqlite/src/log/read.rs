@@ -51,7 +51,8 @@ fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<Chann
         .optional()
 }
 
-/// The events after `from` up to `to`, at most as many as a page has, but at least one if there is one.
+/// The events after `from` up to `to`, at most as many as a page has, but at least one if there is
+/// one.
 fn page(connection: &Connection, channel: i64, from: u64, to: u64) -> rusqlite::Result<Found> {
     // One snapshot, so that the floor is that of these very events.
     let snapshot = connection.unchecked_transaction()?;
@@ -103,7 +104,8 @@ fn newest(
     Ok(found)
 }
 
-/// The next channels after the row `after` of which something may have to be trimmed, with their names.
+/// The next channels after the row `after` of which something may have to be trimmed, with their
+/// names.
 fn to_trim(
     connection: &Connection,
     after: i64,
@@ -122,8 +124,8 @@ fn to_trim(
         .collect()
 }
 
-/// The next dialogs after the row `after` in which nobody ever wrote, created by somebody before this time, ms since the Unix
-/// epoch, with their names.
+/// The next dialogs after the row `after` in which nobody ever wrote, created by somebody before
+/// this time, ms since the Unix epoch, with their names.
 fn unused(
     connection: &Connection,
     after: i64,

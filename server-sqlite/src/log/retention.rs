@@ -1,6 +1,8 @@
-//! Trimming, inside the writer's transaction: the oldest events of a channel go and its floor rises with them.
+//! Trimming, inside the writer's transaction: the oldest events of a channel go and its floor rises
+//! with them.
 //!
-//! An op id outlives its event, so that a client which comes back late still learns that its op was committed.
+//! An op id outlives its event, so that a client which comes back late still learns that its op was
+//! committed.
 
 use super::Outside;
 use super::schema::{event_key, offset_of};

@@ -125,7 +125,8 @@ const STATEMENTS: usize = 64;
 /// What every connection to the log needs to be fast, for reading and for writing.
 pub fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Else each new value of a `LIMIT ?` has the statement prepared again, which costs more than a page's rows.
+    // Else each new value of a `LIMIT ?` has the statement prepared again, which costs more than a
+    // page's rows.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }

@@ -12,7 +12,8 @@ pub struct Applied {
     pub changed: bool,
 }
 
-/// Begins a transaction and applies the writes in it. After an error call [`rollback`]: nothing was written.
+/// Begins a transaction and applies the writes in it. After an error call [`rollback`]: nothing was
+/// written.
 pub fn begin(connection: &Connection, batch: &[&Write], outside: &dyn Outside) -> rusqlite::Result<Applied> {
     let before = connection.total_changes();
     // SQLite sets the limit only outside of a transaction's snapshot.

@@ -1,8 +1,9 @@
 //! The changes of each row as a chain: each begins where the one before it ended.
 //!
-//! Our triggers log a row when they run, and nested statements of the application's triggers have run by then, or run in between. So the
-//! rows after changes are right, the last one always, and those before them may not be. What changed a row more than once is mended here:
-//! a transaction is always read as a whole.
+//! Our triggers log a row when they run, and nested statements of the application's triggers have
+//! run by then, or run in between. So the rows after changes are right, the last one always, and
+//! those before them may not be. What changed a row more than once is mended here: a transaction is
+//! always read as a whole.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidewire_server_core::tables::{Cell, Row, Schema};
@@ -69,8 +70,9 @@ fn are_chains(links: &[Link], key_of: &impl Fn(usize, &Option<Row>) -> Option<Ke
     true
 }
 
-/// The changes of one row. Where one does not begin as the one before it ended, nested statements were logged before the one around them:
-/// if none of them begins with the state before, but one with a state that was not there so far, that was there before all.
+/// The changes of one row. Where one does not begin as the one before it ended, nested statements
+/// were logged before the one around them: if none of them begins with the state before, but one
+/// with a state that was not there so far, that was there before all.
 fn chain(mut links: Vec<Link>) -> Vec<Link> {
     let Some(mut first) = links.first().map(|link| link.old.clone()) else { return links };
     let mut seen: HashSet<Option<Row>> = HashSet::from([first.clone()]);

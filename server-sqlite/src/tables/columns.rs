@@ -1,11 +1,13 @@
-//! Columns of SQLite as columns of PostgreSQL: its values have types of their own, whatever their columns declare.
+//! Columns of SQLite as columns of PostgreSQL: its values have types of their own, whatever their
+//! columns declare.
 
 use tidewire_core::tables::{Type, Value};
 use tidewire_core::wire::json;
 use tidewire_server_core::tables::{Cell, Column, Schema};
 
-/// What a declared type is to clients: SQLite's own rules of affinity ("Datatypes In SQLite", section 3.1), but for names that say
-/// more. `DATETIME` and `TIMESTAMP` are UTC, as SQLite's functions write them.
+/// What a declared type is to clients: SQLite's own rules of affinity ("Datatypes In SQLite",
+/// section 3.1), but for names that say more. `DATETIME` and `TIMESTAMP` are UTC, as SQLite's
+/// functions write them.
 pub(super) fn column(name: &str, declared: &str) -> Column {
     let upper = declared.to_ascii_uppercase();
     let word = upper.split(['(', ' ']).next().unwrap_or("");
@@ -32,7 +34,8 @@ pub(super) fn column(name: &str, declared: &str) -> Column {
     Column { name: name.to_owned(), kind: Type::named(&declared), declared, tracked: true }
 }
 
-/// A value as the log has it: as `quote()` writes it, or as the bytes of a text with a mark before them.
+/// A value as the log has it: as `quote()` writes it, or as the bytes of a text with a mark before
+/// them.
 #[derive(Debug, Clone, PartialEq)]
 enum Literal {
     Null,
@@ -138,8 +141,8 @@ fn quoted(mut rest: &[u8]) -> Option<(Literal, &[u8])> {
     }
 }
 
-/// A row that was logged, as cells; none if it does not have these columns. Of a row before an update `after` is the one after it, which
-/// says the cells that this one leaves out.
+/// A row that was logged, as cells; none if it does not have these columns. Of a row before an
+/// update `after` is the one after it, which says the cells that this one leaves out.
 pub(super) fn row(text: &[u8], schema: &Schema, after: Option<&[Cell]>) -> Option<Vec<Cell>> {
     let literals = literals(text)?;
     if literals.len() != schema.columns.len() {
@@ -153,8 +156,8 @@ pub(super) fn row(text: &[u8], schema: &Schema, after: Option<&[Cell]>) -> Optio
     cells.collect()
 }
 
-/// A value in PostgreSQL's text form if it is one of its column's type, by what it is and not by what it looks like. Keys that SQLite tells
-/// apart are told apart here too.
+/// A value in PostgreSQL's text form if it is one of its column's type, by what it is and not by
+/// what it looks like. Keys that SQLite tells apart are told apart here too.
 fn cell(literal: Literal, column: &Column, key: bool) -> Cell {
     let (kind, foreign) = (column.kind, |class, text: String| foreign(class, &text, key));
     let text = match literal {
@@ -188,7 +191,8 @@ fn cell(literal: Literal, column: &Column, key: bool) -> Cell {
                 _ => None,
             };
             match read {
-                // A key that has several spellings is the one that is written so; of a boolean it is a number.
+                // A key that has several spellings is the one that is written so; of a boolean it
+                // is a number.
                 Some(read)
                     if !key
                         || kind != Type::Bool
@@ -203,8 +207,8 @@ fn cell(literal: Literal, column: &Column, key: bool) -> Cell {
     Cell::Text(text.into())
 }
 
-/// What is shown of a value that is none of its column's type: a text. In a key it has the name of its own type, so that it is the same as no
-/// other.
+/// What is shown of a value that is none of its column's type: a text. In a key it has the name of
+/// its own type, so that it is the same as no other.
 fn foreign(class: &str, text: &str, key: bool) -> Cell {
     let text = json::string(text);
     let shown = if key { format!("[\"{class}\",{text}]") } else { text };
@@ -226,8 +230,8 @@ fn uuid(number: u128) -> String {
     uuid::Uuid::from_u128(number).to_string()
 }
 
-/// Microseconds since 2000 as PostgreSQL writes them, for years of four digits (H. Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`).
+/// Microseconds since 2000 as PostgreSQL writes them, for years of four digits (H. Hinnant,
+/// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 fn moment(micros: i64) -> Option<String> {
     const DAY: i64 = 86_400_000_000;
     let (days, of_day) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));

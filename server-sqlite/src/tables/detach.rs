@@ -16,7 +16,8 @@ pub fn is_attached(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare("SELECT 1 FROM sqlite_master WHERE name = ? AND type = 'table'")?.exists([LOG])
 }
 
-/// Removes all triggers and tables that watching has made, the log too: whoever watches again begins anew. The result names what is gone.
+/// Removes all triggers and tables that watching has made, the log too: whoever watches again
+/// begins anew. The result names what is gone.
 ///
 /// # Errors
 ///

@@ -1,8 +1,10 @@
-//! SQLite as a source: changes are logged by triggers, within the transactions that make them, whichever program does.
+//! SQLite as a source: changes are logged by triggers, within the transactions that make them,
+//! whichever program does.
 //!
-//! A hook of the library would miss other processes and see what is rolled back; a trigger does neither. Writers take turns, so the
-//! order of the log is that of the commits, and a reader's transaction sees all of a transaction or nothing of it. Where one ends the
-//! log does not say: what is read at once is told as one commit, with the place of each change.
+//! A hook of the library would miss other processes and see what is rolled back; a trigger does
+//! neither. Writers take turns, so the order of the log is that of the commits, and a reader's
+//! transaction sees all of a transaction or nothing of it. Where one ends the log does not say:
+//! what is read at once is told as one commit, with the place of each change.
 //!
 //! Rows whose key has a null, which SQLite allows in some tables, are not told of.
 
@@ -20,8 +22,9 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use tidewire_server_core::tables::{Schema, TableError, hash};
 
-/// The table of the log. Its sequence is the position: the next one is that of the newest row and one more, and the newest row stays
-/// ([`trim`]). `AUTOINCREMENT` would hold without that, but has each transaction write one more page.
+/// The table of the log. Its sequence is the position: the next one is that of the newest row and
+/// one more, and the newest row stays ([`trim`]). `AUTOINCREMENT` would hold without that, but has
+/// each transaction write one more page.
 const LOG: &str = "_tidewire_change";
 
 /// A table that is to be watched.
@@ -44,7 +47,8 @@ pub struct Described {
     pub warnings: Vec<String>,
     /// The key and the unique indexes, by which a write may replace other rows.
     unique: Vec<Vec<Part>>,
-    /// Whether that may happen at an update of any column, not only of theirs: one of them is partial, or on a generated column.
+    /// Whether that may happen at an update of any column, not only of theirs: one of them is
+    /// partial, or on a generated column.
     any_update: bool,
     encoding: Encoding,
     /// Whether the application has triggers on it.
@@ -108,12 +112,14 @@ impl Described {
     }
 }
 
-/// Describes the tables, and makes the log and the triggers where they are missing, were made for other columns or run too late: then
-/// changes may have been missed, and the log says so. What is left of tables that are watched no more is removed.
+/// Describes the tables, and makes the log and the triggers where they are missing, were made for
+/// other columns or run too late: then changes may have been missed, and the log says so. What is
+/// left of tables that are watched no more is removed.
 ///
 /// # Errors
 ///
-/// A table that is not there, is a view, or has no primary key, or columns that it does not have. Nothing is changed then.
+/// A table that is not there, is a view, or has no primary key, or columns that it does not have.
+/// Nothing is changed then.
 pub fn attach(connection: &mut Connection, watches: &[Watch]) -> Result<Vec<Described>, SqliteError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let described = watches
@@ -128,8 +134,9 @@ pub fn attach(connection: &mut Connection, watches: &[Watch]) -> Result<Vec<Desc
     Ok(described)
 }
 
-/// The same after the schema has changed, for each table on its own: one that can't be watched any more does not keep the others from it.
-/// What belongs to other tables stays, as another server may watch them.
+/// The same after the schema has changed, for each table on its own: one that can't be watched any
+/// more does not keep the others from it. What belongs to other tables stays, as another server may
+/// watch them.
 ///
 /// # Errors
 ///
@@ -180,8 +187,8 @@ fn make(connection: &Connection, table: &Described) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether the triggers of a table were made after the application's: then they run before them. Behind one that ends a row's triggers
-/// with `RAISE(IGNORE)` they would not run at all.
+/// Whether the triggers of a table were made after the application's: then they run before them.
+/// Behind one that ends a row's triggers with `RAISE(IGNORE)` they would not run at all.
 fn run_first(connection: &Connection, table: &Described) -> rusqlite::Result<bool> {
     let sql = "SELECT ifnull(max(rowid) FILTER (WHERE NOT name GLOB '_tidewire_*'), 0) \
                < min(rowid) FILTER (WHERE name GLOB '_tidewire_*') \

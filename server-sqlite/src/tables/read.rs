@@ -42,7 +42,8 @@ impl Log {
     }
 }
 
-/// A change at this position, as far as two databases can be told apart by it; none if it is not there.
+/// A change at this position, as far as two databases can be told apart by it; none if it is not
+/// there.
 pub fn fingerprint(connection: &Connection, position: u64) -> rusqlite::Result<Option<String>> {
     let sql = format!("SELECT tbl, old, new, at FROM {LOG} WHERE seq = ?");
     let read = |row: &rusqlite::Row<'_>| {
@@ -66,8 +67,8 @@ fn head(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(head.cast_unsigned())
 }
 
-/// What was committed after a position, as one commit; none if nothing was. `tables` are in the order of the registry. It is read
-/// within a transaction, which is the caller's if there is one.
+/// What was committed after a position, as one commit; none if nothing was. `tables` are in the
+/// order of the registry. It is read within a transaction, which is the caller's if there is one.
 pub fn read(connection: &Connection, tables: &[Described], after: u64) -> rusqlite::Result<Option<Commit>> {
     let _own = if connection.is_autocommit() { Some(connection.unchecked_transaction()?) } else { None };
     let position = head(connection)?;
@@ -181,7 +182,8 @@ fn keyed(table: &Described, cells: Vec<Cell>) -> Option<Row> {
     (!null).then(|| cells.into())
 }
 
-/// So many bytes of a snapshot are kept while it is not known whether all of it is within the limits. One that is greater is read twice.
+/// So many bytes of a snapshot are kept while it is not known whether all of it is within the
+/// limits. One that is greater is read twice.
 const KEPT_BYTES: usize = 2 << 20;
 
 /// Why there are no rows.
@@ -301,8 +303,8 @@ fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSq
     (parts.join(" AND "), values)
 }
 
-/// Forgets the log up to a position, but for so many of the newest changes, at least one: after it the next ones are numbered. How many
-/// went.
+/// Forgets the log up to a position, but for so many of the newest changes, at least one: after it
+/// the next ones are numbered. How many went.
 pub fn trim(connection: &Connection, up_to: u64, keep: u64, most: u64) -> rusqlite::Result<usize> {
     let sql = format!(
         "DELETE FROM {LOG} WHERE seq IN (SELECT seq FROM {LOG} WHERE seq <= ? AND seq <= (SELECT max(seq) FROM {LOG}) - ? \

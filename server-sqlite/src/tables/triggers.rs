@@ -33,13 +33,15 @@ fn text(value: &str) -> String {
 /// ms since the Unix epoch, also for a SQLite that is years old.
 const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 
-/// What `_tidewire_own` says of a noted row: a write may replace it, or is about it, or it is none and an insert is under way.
+/// What `_tidewire_own` says of a noted row: a write may replace it, or is about it, or it is none
+/// and an insert is under way.
 const CONFLICT: u8 = 0;
 const OWN: u8 = 1;
 const INSERTING: u8 = 2;
 
-/// Most rows that are kept which a write conflicted with, and most that are kept at all, if their statements ended in between. Each write
-/// looks at all of them. Where one that is cleared may still be needed, the table is told as lost.
+/// Most rows that are kept which a write conflicted with, and most that are kept at all, if their
+/// statements ended in between. Each write looks at all of them. Where one that is cleared may
+/// still be needed, the table is told as lost.
 const MOST_CONFLICTS: usize = 16;
 const MOST_NOTED: usize = 200;
 
@@ -71,8 +73,8 @@ fn joined(texts: &[String]) -> String {
     }
 }
 
-/// Names and statements of everything that a table needs, in the order in which they are made. SQLite runs the triggers first that were
-/// made last.
+/// Names and statements of everything that a table needs, in the order in which they are made.
+/// SQLite runs the triggers first that were made last.
 pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     let names = Names::of(table);
     let Names { before, empty, columns, noted, .. } = &names;
@@ -161,8 +163,8 @@ impl Names {
         parts.collect::<Vec<String>>().join(" AND ")
     }
 
-    /// Whether a row of the table has exactly the key of another, whatever its collation takes for equal: the first part finds it by the
-    /// index.
+    /// Whether a row of the table has exactly the key of another, whatever its collation takes for
+    /// equal: the first part finds it by the index.
     fn has(&self, equal: &str, row: &str, of: &str) -> String {
         let parts = self.keys.iter().map(|(key, _)| {
             format!("{row}.{key} {equal} {of}.{key} AND {row}.{key} {equal} {of}.{key} COLLATE BINARY")
@@ -193,8 +195,9 @@ impl Names {
         row(self.columns.iter().cloned(), self.encoding)
     }
 
-    /// The row before an update beside the one after it: nothing stands for a cell that is the same, so that an update of one column does
-    /// not log all others twice. Those of the key are always there.
+    /// The row before an update beside the one after it: nothing stands for a cell that is the
+    /// same, so that an update of one column does not log all others twice. Those of the key are
+    /// always there.
     fn noted_beside_present(&self) -> String {
         let cells = self.columns.iter().zip(&self.noted).map(|(column, noted)| {
             let cell = cell(noted, self.encoding);
@@ -248,7 +251,8 @@ impl Names {
         self.nested.then(|| self.note(CONFLICT, &format!("{is_new} AND {around}")))
     }
 
-    /// A statement around this one, or one that has ended too early, has noted the row: from here on it is told as it is now.
+    /// A statement around this one, or one that has ended too early, has noted the row: from here
+    /// on it is told as it is now.
     fn refresh(&self, same: &str) -> String {
         let (before, source) = (&self.before, &self.source);
         let (noted, columns) = (self.noted.join(", "), self.columns.join(", "));
@@ -289,7 +293,8 @@ impl Names {
         statements
     }
 
-    /// The place of what the statement itself noted of its row. A nested one may have noted a later state of it.
+    /// The place of what the statement itself noted of its row. A nested one may have noted a later
+    /// state of it.
     fn own(&self, which: &str) -> String {
         format!(
             "(SELECT {which}(rowid) FROM {} WHERE _tidewire_own = {OWN} AND {})",
@@ -298,7 +303,8 @@ impl Names {
         )
     }
 
-    /// Whether the row before is one that is told of. Of those with a null in their key none is known from another.
+    /// Whether the row before is one that is told of. Of those with a null in their key none is
+    /// known from another.
     fn told(&self) -> String {
         Names::all(self.keys.iter().map(|(key, _)| format!("OLD.{key} IS NOT NULL")))
     }

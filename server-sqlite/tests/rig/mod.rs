@@ -1,4 +1,5 @@
-//! A server in one thread on a clock of the test's own: sessions, a log, and commits when the test says so.
+//! A server in one thread on a clock of the test's own: sessions, a log, and commits when the test
+//! says so.
 
 // Each test program uses its own part of this.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
@@ -134,7 +135,8 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.db");
         let mut writer = Connection::open(&path).unwrap();
-        // With a write-ahead log a second connection reads what is committed while a transaction is open.
+        // With a write-ahead log a second connection reads what is committed while a transaction is
+        // open.
         writer.pragma_update(None, "journal_mode", "WAL").unwrap();
         writer.pragma_update(None, "synchronous", "OFF").unwrap();
         log::migrate(&mut writer).unwrap();

@@ -101,7 +101,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Writes texts of so many bytes until then, at most so many, and waits until all are acknowledged.
+    /// Writes texts of so many bytes until then, at most so many, and waits until all are
+    /// acknowledged.
     pub(crate) async fn write(
         mut self,
         bytes: usize,
@@ -142,7 +143,8 @@ impl Client {
         }
     }
 
-    /// Reads to the end, which has to come soon; the close code, or none when the socket ended without one.
+    /// Reads to the end, which has to come soon; the close code, or none when the socket ended
+    /// without one.
     pub(crate) async fn end(mut self) -> Result<Option<u16>, Failure> {
         timeout(PATIENCE, async {
             let mut code = None;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 /// What is written before each sync: a page of SQLite's.
 const PAGE: [u8; 4096] = [7; 4096];
-/// How many of them there are: written over again and again, as SQLite does with its write-ahead log.
+/// How many of them there are: written over again and again, as SQLite does with its write-ahead
+/// log.
 const PAGES: u64 = 1_024;
 
 /// How long it takes to write a page of a file over and have it on the disk.

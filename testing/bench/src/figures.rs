@@ -218,7 +218,8 @@ impl Figures {
         }
     }
 
-    /// As tables; `many` names the load of many clients, `connections` is how many idle ones there were.
+    /// As tables; `many` names the load of many clients, `connections` is how many idle ones there
+    /// were.
     pub(crate) fn in_text(&self, many: &str, connections: u32) -> String {
         let Figures { fsync, sqlite, single, group, memory, client, .. } = self;
         let mut text =

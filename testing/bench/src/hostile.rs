@@ -1,7 +1,9 @@
-//! Peers that mean harm, and how much of the server's memory they get at the limits that it has by default.
+//! Peers that mean harm, and how much of the server's memory they get at the limits that it has by
+//! default.
 //!
-//! Each kind has a server of its own, so that its high-water mark is of this kind. A bound is the sum of what the limits let
-//! a peer hold; what the server itself may hold comes on top ([`CACHES`]).
+//! Each kind has a server of its own, so that its high-water mark is of this kind. A bound is the
+//! sum of what the limits let a peer hold; what the server itself may hold comes on top
+//! ([`CACHES`]).
 
 use crate::client::{Client, Socket};
 use crate::figures::Hostile;
@@ -29,21 +31,24 @@ const OFFERED_BYTES: u64 = 64 << 20;
 const EVENT_BYTES: usize = 16_000;
 /// SQLite's page caches: 2 MiB for each of the server's seven connections to its database.
 const CACHES: u64 = 7 * (2 << 20);
-/// Frames are joined to messages of so many bytes. The socket has a second copy of the one that it writes.
+/// Frames are joined to messages of so many bytes. The socket has a second copy of the one that it
+/// writes.
 const JOINED: u64 = 128 << 10;
 /// A page that is queued, and that the writer has as well: its events, and their envelope.
 const PAGE: u64 = PAGE_BYTES as u64 + (32 << 10);
-/// What a byte of a message may become: the shortest frame has 9 bytes with its comma and is kept in 136.
+/// What a byte of a message may become: the shortest frame has 9 bytes with its comma and is kept
+/// in 136.
 const DECODED: u64 = 16;
 /// A request's header and body, at most.
 const REQUEST: u64 = (32 << 10) + (16 << 10);
-/// Time-outs that make a silent peer's end come soon: after `ping_ms` and `grace_ms`. A header has 5 s, as always.
+/// Time-outs that make a silent peer's end come soon: after `ping_ms` and `grace_ms`. A header has
+/// 5 s, as always.
 const SETTINGS: &str = "ping_ms = 3000\ngrace_ms = 3000\n";
 /// How long peers have until they are cut off: the longest of the time-outs is the 10 s of a write.
 const CUT: Duration = Duration::from_secs(13);
 
-/// Lets all kinds loose. `each` is what an idle connection costs, `sockets` how many send half a request, `noise` for how long
-/// garbage is sent.
+/// Lets all kinds loose. `each` is what an idle connection costs, `sockets` how many send half a
+/// request, `noise` for how long garbage is sent.
 pub(crate) async fn all(
     program: &Path,
     top: &Path,
@@ -85,7 +90,8 @@ async fn greedy(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failur
     fill(&server, 4 << 20).await?;
     let idle = server.process.memory()?;
     let limits = ServerLimits::default();
-    // More pages than the system's own buffers take, and what makes the most of a message's bytes while it waits.
+    // More pages than the system's own buffers take, and what makes the most of a message's bytes
+    // while it waits.
     let next = format!(r#"{{"t":"next","ch":"dialog:{}","from":0}},"#, dialog(0)).repeat(60);
     let frames = vec![r#"{"t":""}"#; (limits.message_bytes - next.len() - 2) / 9].join(",");
     let mut peers = Vec::new();
@@ -106,8 +112,8 @@ async fn greedy(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failur
     Ok(Hostile { kind: "greedy", peers: PEERS, rss, bound, cut })
 }
 
-/// Peers that send the longest messages, half messages, arrays of the shortest frames, floods of pings and garbage as fast as
-/// they can, read nothing, and come back when they are cut off.
+/// Peers that send the longest messages, half messages, arrays of the shortest frames, floods of
+/// pings and garbage as fast as they can, read nothing, and come back when they are cut off.
 async fn noisy(program: &Path, top: &Path, each: u64, time: Duration) -> Result<Hostile, Failure> {
     let (server, idle) = start(program, top).await?;
     let until = Instant::now() + time;

@@ -1,5 +1,6 @@
-//! `cargo xtask bench commit`: what group commit is worth, and what memory is needed. The real server on fresh databases, with
-//! many clients and many ops in flight against one op at a time; then with idle connections, and with peers that mean harm.
+//! `cargo xtask bench commit`: what group commit is worth, and what memory is needed. The real
+//! server on fresh databases, with many clients and many ops in flight against one op at a time;
+//! then with idle connections, and with peers that mean harm.
 
 mod client;
 mod disk;
@@ -30,7 +31,8 @@ const REST: Duration = Duration::from_secs(1);
 /// What stops a bench; it is shown and nothing else.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The server's group commit against one write at a time on the same disk, and the memory of server and client.
+/// The server's group commit against one write at a time on the same disk, and the memory of server
+/// and client.
 #[derive(Parser)]
 #[command(override_usage = "cargo xtask bench commit [OPTIONS]", after_help = KEYS)]
 struct Args {
@@ -116,7 +118,8 @@ struct Writing {
     loaded: u64,
 }
 
-/// Measures all ways of writing by turns, because a disk that is shared is not the same disk a moment later.
+/// Measures all ways of writing by turns, because a disk that is shared is not the same disk a
+/// moment later.
 async fn writing(args: &Args) -> Result<Writing, Failure> {
     let &Args { clients, inflight, seconds, .. } = args;
     let time = Duration::from_secs(seconds.into()) / ROUNDS;

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 /// Signs the tokens.
 pub(crate) const SECRET: &str = "a secret of the benchmark, 32 bytes or more";
-/// Where SQLite counts transactions in the file that its connections share: the third number of the WAL index's header
-/// ("WAL-mode File Format", §2.1, `iChange`).
+/// Where SQLite counts transactions in the file that its connections share: the third number of the
+/// WAL index's header ("WAL-mode File Format", §2.1, `iChange`).
 const CHANGES_AT: u64 = 8;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,8 +28,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it with `settings` in its file besides so many public dialogs. `top` has to be on a disk: a file system in
-    /// memory syncs nothing.
+    /// Starts it with `settings` in its file besides so many public dialogs. `top` has to be on a
+    /// disk: a file system in memory syncs nothing.
     pub(crate) async fn start(
         program: &Path,
         top: &Path,
@@ -69,7 +69,8 @@ impl Server {
         self.folder.path().join(name)
     }
 
-    /// How many transactions were committed, modulo 2^32; only the difference of two means something.
+    /// How many transactions were committed, modulo 2^32; only the difference of two means
+    /// something.
     pub(crate) fn commits(&self) -> std::io::Result<u32> {
         let mut number = [0; 4];
         File::open(self.database.with_extension("db-shm"))?.read_exact_at(&mut number, CHANGES_AT)?;

@@ -1,18 +1,20 @@
-//! A full or dying disk for a program that knows nothing of it: preloaded with `LD_PRELOAD`, this library stands in front of
-//! the C library's `write`, `pwrite`, `pwrite64`, `fsync` and `fdatasync`.
+//! A full or dying disk for a program that knows nothing of it: preloaded with `LD_PRELOAD`, this
+//! library stands in front of the C library's `write`, `pwrite`, `pwrite64`, `fsync` and
+//! `fdatasync`.
 //!
-//! `TIDEWIRE_DISK_FAULT` names a control file, which is read with every call. It is empty or missing while all is well, else it
-//! holds three words:
+//! `TIDEWIRE_DISK_FAULT` names a control file, which is read with every call. It is empty or
+//! missing while all is well, else it holds three words:
 //!
 //! ```text
 //! write ENOSPC server.db
 //! ```
 //!
-//! The first says which calls fail: `write`, `sync` or `all`. The second says with what: `ENOSPC` or `EIO`. The third is part of
-//! the path of the files concerned. A failing call does nothing else: no byte is written.
+//! The first says which calls fail: `write`, `sync` or `all`. The second says with what: `ENOSPC`
+//! or `EIO`. The third is part of the path of the files concerned. A failing call does nothing
+//! else: no byte is written.
 //!
-//! Linux only; elsewhere the library is empty. The only crate with unsafe code: what stands in for the C library has its
-//! interface.
+//! Linux only; elsewhere the library is empty. The only crate with unsafe code: what stands in for
+//! the C library has its interface.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "these functions take the place of the C library's")]
@@ -103,8 +105,8 @@ fn fail(error: c_int) -> c_long {
     -1
 }
 
-/// The error with which this call is to fail. It allocates nothing and takes no lock: it may run inside of an allocator or of a
-/// signal handler.
+/// The error with which this call is to fail. It allocates nothing and takes no lock: it may run
+/// inside of an allocator or of a signal handler.
 fn fault(call: Call, fd: c_int) -> Option<c_int> {
     let (mut control, mut path) = ([0; MOST], [0; MOST]);
     let control = read_control(&mut control)?;

@@ -26,12 +26,14 @@ pub struct Direction {
     pub jitter_ms: u64,
     /// At most this many bytes a second.
     pub bytes_per_s: Option<u64>,
-    /// The connection ends once so many bytes went through after this was set, be it in the middle of a frame.
+    /// The connection ends once so many bytes went through after this was set, be it in the middle
+    /// of a frame.
     pub truncate_after: Option<u64>,
-    /// One chunk out of so many, at random, goes through twice. 1 repeats each. The peer must notice that its stream is broken.
+    /// One chunk out of so many, at random, goes through twice. 1 repeats each. The peer must
+    /// notice that its stream is broken.
     pub duplicate_one_in: Option<u32>,
-    /// Nothing goes through, the end of the connection neither; what was sent meanwhile arrives when this ends, as after a
-    /// retransmission.
+    /// Nothing goes through, the end of the connection neither; what was sent meanwhile arrives
+    /// when this ends, as after a retransmission.
     pub black_hole: bool,
 }
 
@@ -48,6 +50,7 @@ pub enum HttpMode {
     CloseUpgrade,
     /// A WebSocket is closed 200 ms after its upgrade was answered; others pass.
     KillEarly,
-    /// A response is held back until it is complete, and everything of a WebSocket until it is closed.
+    /// A response is held back until it is complete, and everything of a WebSocket until it is
+    /// closed.
     Buffer,
 }

@@ -17,8 +17,8 @@ pub(crate) struct Request {
     pub(crate) wants_websocket: bool,
 }
 
-/// Reads the head of a request. A plain one is told to be the connection's last, so that each request comes to be looked at
-/// and the end of the response is the end of the connection.
+/// Reads the head of a request. A plain one is told to be the connection's last, so that each
+/// request comes to be looked at and the end of the response is the end of the connection.
 pub(crate) async fn request(client: &mut TcpStream) -> io::Result<Request> {
     let mut bytes = Vec::new();
     loop {

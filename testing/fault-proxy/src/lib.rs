@@ -1,5 +1,6 @@
-//! A TCP proxy that does to connections what bad networks and bad middleboxes do: delay, trickle, cut in the middle of a
-//! frame, repeat bytes, swallow one direction, refuse, and the treatment that WebSockets get from proxies of companies.
+//! A TCP proxy that does to connections what bad networks and bad middleboxes do: delay, trickle,
+//! cut in the middle of a frame, repeat bytes, swallow one direction, refuse, and the treatment
+//! that WebSockets get from proxies of companies.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {

@@ -1,4 +1,5 @@
-//! `tidewire-fault-proxy --target HOST:PORT`: the proxy for tests in other languages, steered over its standard input.
+//! `tidewire-fault-proxy --target HOST:PORT`: the proxy for tests in other languages, steered over
+//! its standard input.
 
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
@@ -9,8 +10,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// A TCP proxy that does to connections what bad networks do.
 ///
-/// The first line it prints is its address. Then it takes one JSON command per line of its standard input and answers each
-/// with one line; it ends with its input.
+/// The first line it prints is its address. Then it takes one JSON command per line of its standard
+/// input and answers each with one line; it ends with its input.
 ///
 ///   {"do":"set","faults":{"up":{"delay_ms":50,"jitter_ms":20,"bytes_per_s":1000,"truncate_after":99,"duplicate_one_in":10,
 ///     "black_hole":false},"down":{…},"refuse":false,"http":"off"}}    what goes wrong from now on; what is left out does not
@@ -18,7 +19,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 ///   {"do":"reset"}       ends all connections with a RST
 ///   {"do":"counters"}    answered by the counters
 ///
-/// An answer is {"ok":true}, the counters, or {"error":"…"}. `http` is off, kill-upgrade, close-upgrade, kill-early or buffer.
+/// An answer is {"ok":true}, the counters, or {"error":"…"}. `http` is off, kill-upgrade,
+/// close-upgrade, kill-early or buffer.
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Args {

@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(20);
 const SLOW: Duration = Duration::from_millis(300);
 
-/// Answers `/slow` in two halves, anything else at once, and echoes on what is upgraded. Keeps connections open, as long as
-/// it isn't told otherwise.
+/// Answers `/slow` in two halves, anything else at once, and echoes on what is upgraded. Keeps
+/// connections open, as long as it isn't told otherwise.
 async fn server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();

@@ -5,8 +5,8 @@ use crate::names::Names;
 use crate::report::{Report, Violation, ViolationKind};
 use std::collections::HashMap;
 
-/// A history that is being told. Memory grows with the number of different ops and offsets (some 200 bytes each), not with
-/// the number of observers that apply them.
+/// A history that is being told. Memory grows with the number of different ops and offsets (some
+/// 200 bytes each), not with the number of observers that apply them.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub(crate) clients: Names,
@@ -209,7 +209,8 @@ impl History {
             (Some((acked, restores)), [(_, offset)])
                 if acked != *offset
                     && self.logs[channel].lives.len() == 1
-                    // An acknowledgement does not say its epoch: after a restore it may be one that nobody has seen yet.
+                    // An acknowledgement does not say its epoch: after a restore it may be one that
+                    // nobody has seen yet.
                     && restores == 0 =>
             {
                 let what = format!("{id} in {ch} was acknowledged at {acked}, but stands at {offset}");
@@ -243,7 +244,8 @@ impl History {
         let known = self.lives[life].places.get(&offset).copied();
         let cursor = self.cursor(observer, ch);
         let before = *cursor;
-        // It goes on from here, so that one mistake is not counted again with every event that follows.
+        // It goes on from here, so that one mistake is not counted again with every event that
+        // follows.
         cursor.life = Some(life);
         cursor.at = offset;
         let changed = before.life.is_some_and(|other| other != life);

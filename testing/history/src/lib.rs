@@ -1,9 +1,10 @@
-//! A history is what some clients did, were told and saw, with the server's log at the end. This crate says whether it can
-//! be the history of channels that keep their promises: nothing acknowledged is lost, nothing is there twice, in another
-//! order, invented or different for two observers, and nobody skips an event without being told.
+//! A history is what some clients did, were told and saw, with the server's log at the end. This
+//! crate says whether it can be the history of channels that keep their promises: nothing
+//! acknowledged is lost, nothing is there twice, in another order, invented or different for two
+//! observers, and nobody skips an event without being told.
 //!
-//! A simulator pushes events as they happen and stops at the first violation; tests of processes and of browsers write them
-//! as lines of JSON and run `tidewire-history check` over the files.
+//! A simulator pushes events as they happen and stops at the first violation; tests of processes
+//! and of browsers write them as lines of JSON and run `tidewire-history check` over the files.
 //!
 //! ```
 //! use tidewire_history::{Event, History};

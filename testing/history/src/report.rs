@@ -44,7 +44,8 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// Counts over a whole history. Each violation is counted; the first few of each kind are in `examples`.
+/// Counts over a whole history. Each violation is counted; the first few of each kind are in
+/// `examples`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 #[allow(missing_docs)] // The violations' counts are described at `ViolationKind`.

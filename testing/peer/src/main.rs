@@ -1,6 +1,7 @@
-//! A native client that tests start, kill and start again. Each line of its standard input is a message to send, unlike any
-//! other; what it is told and sees goes to its standard output, one JSON object a line: events of a history (their `id` is the
-//! message's text), and notes with a member `p`. It ends with its input.
+//! A native client that tests start, kill and start again. Each line of its standard input is a
+//! message to send, unlike any other; what it is told and sees goes to its standard output, one
+//! JSON object a line: events of a history (their `id` is the message's text), and notes with a
+//! member `p`. It ends with its input.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -60,7 +61,8 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         async move { Ok(token) }
     });
     let storage = args.store.clone().map_or(Storage::Memory, Storage::Folder);
-    // Returns soon, and wastes none of the twelve attempts a minute on a server that is still starting.
+    // Returns soon, and wastes none of the twelve attempts a minute on a server that is still
+    // starting.
     let config = Config {
         backoff_base_ms: 500,
         backoff_cap_ms: 1_000,

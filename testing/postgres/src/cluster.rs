@@ -1,4 +1,5 @@
-//! A private PostgreSQL: its data in a temporary folder, its port on the loopback interface, gone with its owner.
+//! A private PostgreSQL: its data in a temporary folder, its port on the loopback interface, gone
+//! with its owner.
 
 use std::fs;
 use std::net::TcpListener;
@@ -42,7 +43,8 @@ pub enum ClusterError {
     Io(#[from] std::io::Error),
 }
 
-/// A running PostgreSQL: superuser `postgres` without a password, UTF-8, locale C.UTF-8, `wal_level` logical. It ends when this is dropped.
+/// A running PostgreSQL: superuser `postgres` without a password, UTF-8, locale C.UTF-8,
+/// `wal_level` logical. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     programs: PathBuf,
@@ -57,7 +59,8 @@ pub struct Cluster {
 impl Cluster {
     /// Makes a database cluster and starts it, with settings as in `postgresql.conf`.
     ///
-    /// Nothing is synced to disk unless `fsync` is set: killed processes lose nothing by that, only killed machines do.
+    /// Nothing is synced to disk unless `fsync` is set: killed processes lose nothing by that, only
+    /// killed machines do.
     ///
     /// # Errors
     ///
@@ -71,8 +74,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A standby that follows this one, on a port of its own: it has what this one had when it was called, what comes later reaches it soon,
-    /// and it can be read. It needs a server that runs, and has its settings.
+    /// A standby that follows this one, on a port of its own: it has what this one had when it was
+    /// called, what comes later reaches it soon, and it can be read. It needs a server that runs,
+    /// and has its settings.
     ///
     /// # Errors
     ///
@@ -135,7 +139,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops it as for a restart of the machine: clients are cut off, everything is written, the next start has nothing to repair.
+    /// Stops it as for a restart of the machine: clients are cut off, everything is written, the
+    /// next start has nothing to repair.
     ///
     /// # Errors
     ///
@@ -144,7 +149,8 @@ impl Cluster {
         self.end("INT")
     }
 
-    /// Starts it on what was left, after [`Cluster::kill_hard`] or [`Cluster::stop`], on the same port.
+    /// Starts it on what was left, after [`Cluster::kill_hard`] or [`Cluster::stop`], on the same
+    /// port.
     ///
     /// # Errors
     ///
@@ -187,7 +193,8 @@ impl Cluster {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Writes a file into its data folder, for it alone to read: its certificate, or who may connect. A restart makes it read it.
+    /// Writes a file into its data folder, for it alone to read: its certificate, or who may
+    /// connect. A restart makes it read it.
     ///
     /// # Errors
     ///
@@ -223,8 +230,8 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
-    /// One of PostgreSQL's programs, such as `pg_recvlogical`, as the user that the server runs as. How it connects is left to the caller's
-    /// arguments.
+    /// One of PostgreSQL's programs, such as `pg_recvlogical`, as the user that the server runs as.
+    /// How it connects is left to the caller's arguments.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         if let Some((user, group)) = self.owner {
@@ -346,7 +353,8 @@ fn signal<'a>(name: &str, pids: impl IntoIterator<Item = &'a str>) -> Result<(),
     Ok(())
 }
 
-/// The folder of the newest PostgreSQL's programs: Debian keeps each version's in one of its own, off the PATH.
+/// The folder of the newest PostgreSQL's programs: Debian keeps each version's in one of its own,
+/// off the PATH.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let newest = versions

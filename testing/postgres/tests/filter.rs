@@ -38,7 +38,8 @@ async fn a_pattern_that_ends_with_a_lone_backslash_is_refused_where_postgresql_f
     }
 }
 
-/// The rule of `ilike` is that of `COLLATE "C"`: a database whose own collation knows more letters says otherwise of É.
+/// The rule of `ilike` is that of `COLLATE "C"`: a database whose own collation knows more letters
+/// says otherwise of É.
 #[tokio::test]
 async fn ilike_knows_the_case_of_ascii_alone() {
     let cluster = Cluster::start(&[]).expect("starts");

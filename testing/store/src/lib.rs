@@ -1,7 +1,7 @@
 //! The one suite that every store of the server has to pass.
 //!
-//! A store's crate makes it into tests with [`store_suite!`]; each case is given a store of its own that
-//! nobody has written to.
+//! A store's crate makes it into tests with [`store_suite!`]; each case is given a store of its own
+//! that nobody has written to.
 
 #![allow(clippy::unwrap_used, reason = "cases are tests")]
 

@@ -1,7 +1,7 @@
 //! Makes the JavaScript beside a compiled module: `xtask-bindgen INPUT.wasm FOLDER NAME [without-tables]`.
 //!
-//! A library call instead of the `wasm-bindgen` program, so that the version always matches the crate's and nobody has to
-//! install anything.
+//! A library call instead of the `wasm-bindgen` program, so that the version always matches the
+//! crate's and nobody has to install anything.
 
 mod snip;
 

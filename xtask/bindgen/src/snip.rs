@@ -1,8 +1,10 @@
-//! What a module does not need: the texts of panics, and what follows live tables where there are none.
+//! What a module does not need: the texts of panics, and what follows live tables where there are
+//! none.
 //!
-//! A panic in this module ends in a trap, and what the standard library writes before it goes to a standard error that a
-//! browser does not have. So the functions that begin a panic become the trap itself, and wasm-opt removes the writing, the
-//! formatting and the texts, which nothing else needs.
+//! A panic in this module ends in a trap, and what the standard library writes before it goes to a
+//! standard error that a browser does not have. So the functions that begin a panic become the trap
+//! itself, and wasm-opt removes the writing, the formatting and the texts, which nothing else
+//! needs.
 
 use walrus::ir::{Instr, InstrSeq, Unreachable, VisitorMut, dfs_pre_order_mut};
 use walrus::{FunctionBuilder, FunctionId, FunctionKind, InstrSeqBuilder, Module};
@@ -24,10 +26,12 @@ const NEVER_RETURN: [&str; 13] = [
     "core::option::unwrap_failed",
 ];
 
-/// The one through which nearly all panics pass: when it is not found, the names are no longer what this file thinks.
+/// The one through which nearly all panics pass: when it is not found, the names are no longer what
+/// this file thinks.
 const MUST_BE_THERE: &str = "core::panicking::panic_fmt";
 
-/// What a client without live tables never does, and the compiler can't know: carrying out what they ask for.
+/// What a client without live tables never does, and the compiler can't know: carrying out what
+/// they ask for.
 const FOLLOWS_TABLES: &str = "::follow_tables";
 /// And what it never sends.
 const ASKS_FOR_TABLES: &str = "tidewire_core::wire::tables::TableRequest";
@@ -36,7 +40,8 @@ const ASKS_FOR_TABLES: &str = "tidewire_core::wire::tables::TableRequest";
 ///
 /// # Errors
 ///
-/// The module has no function of the expected name: a newer compiler names or builds them in another way.
+/// The module has no function of the expected name: a newer compiler names or builds them in
+/// another way.
 pub(crate) fn panics(module: &mut Module) -> Result<(), String> {
     let found: Vec<(FunctionId, String)> = module
         .funcs
@@ -53,8 +58,9 @@ pub(crate) fn panics(module: &mut Module) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes live tables out of a module whose clients have none. The core has them behind a `dyn` trait, and nothing else that a module calls
-/// through its table of functions: without those calls the table goes, and with it all that only the table keeps.
+/// Takes live tables out of a module whose clients have none. The core has them behind a `dyn`
+/// trait, and nothing else that a module calls through its table of functions: without those calls
+/// the table goes, and with it all that only the table keeps.
 ///
 /// # Errors
 ///
@@ -118,7 +124,8 @@ fn replace(module: &mut Module, id: FunctionId, write: impl FnOnce(&mut InstrSeq
     module.funcs.get_mut(id).kind = FunctionKind::Local(builder.local_func(arguments));
 }
 
-/// A name without what the compiler adds to tell instances apart: `core[1a2b]::f[1]` and `core::f::h3c4d` are `core::f`.
+/// A name without what the compiler adds to tell instances apart: `core[1a2b]::f[1]` and
+/// `core::f::h3c4d` are `core::f`.
 fn plain(name: &str) -> String {
     let mut plain = String::with_capacity(name.len());
     let mut depth = 0_u32;

@@ -28,13 +28,15 @@ struct Masked {
     chars: Vec<Option<char>>,
     /// The places of those that may be any, as bits.
     any: Vec<u64>,
-    /// The places of each character that stands at many, as bits, and of the others, both by character.
+    /// The places of each character that stands at many, as bits, and of the others, both by
+    /// character.
     dense: Vec<(char, Vec<u64>)>,
     sparse: Vec<(char, usize)>,
 }
 
 impl Pattern {
-    /// Reads a pattern; `None` if it ends with the backslash that says that the next character is meant as it is.
+    /// Reads a pattern; `None` if it ends with the backslash that says that the next character is
+    /// meant as it is.
     pub(super) fn parse(text: &str, folded: bool) -> Option<Pattern> {
         let mut pieces = Vec::new();
         let mut piece: Vec<Option<char>> = Vec::new();
@@ -55,8 +57,9 @@ impl Pattern {
         Some(Pattern { pieces, open: (starts, ends), folded })
     }
 
-    /// Whether the whole text matches. It takes time in proportion to the text, and for a piece with `_` in it to a 64th of the piece too:
-    /// whoever writes filters decides how much work they are.
+    /// Whether the whole text matches. It takes time in proportion to the text, and for a piece
+    /// with `_` in it to a 64th of the piece too: whoever writes filters decides how much work they
+    /// are.
     pub(super) fn matches(&self, text: &str) -> bool {
         let text = if self.folded { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
         self.matches_folded(&text).is_some()
@@ -70,7 +73,8 @@ impl Pattern {
         }
         if !ends {
             let Some((last, others)) = pieces.split_last() else {
-                // There was one piece, or none: with a `%` in between there were two, or it was at an end.
+                // There was one piece, or none: with a `%` in between there were two, or it was at
+                // an end.
                 return rest.is_empty().then_some(());
             };
             (rest, pieces) = (last.strip_end(rest)?, others);
@@ -164,7 +168,8 @@ impl Masked {
         Masked { chars, any, dense, sparse }
     }
 
-    /// R. Baeza-Yates, G. Gonnet, "A New Approach to Text Searching": bit n says that the first n + 1 characters end here.
+    /// R. Baeza-Yates, G. Gonnet, "A New Approach to Text Searching": bit n says that the first n +
+    /// 1 characters end here.
     fn behind<'a>(&self, text: &'a str) -> Option<&'a str> {
         let last = self.chars.len() - 1;
         let mut state = vec![0_u64; self.any.len()];

@@ -1,7 +1,8 @@
 //! A live table's filter: which rows a subscription is about.
 //!
-//! The grammar is PostgREST's, of its documentation's pages "Tables and Views", section "Horizontal Filtering", and "URL Grammar",
-//! section "Reserved characters", as one text that is not percent-encoded:
+//! The grammar is PostgREST's, of its documentation's pages "Tables and Views", section "Horizontal
+//! Filtering", and "URL Grammar", section "Reserved characters", as one text that is not
+//! percent-encoded:
 //!
 //! ```text
 //! filter   = param *( "&" param )
@@ -26,8 +27,8 @@
 //! - Inside `and` and `or` a value that begins with `{` must be quoted. PostgREST reads an array there, commas and all.
 //! - A column is a plain identifier: not quoted, no path into JSON, no embedded resource.
 //!
-//! The sugar's `=` has white space before it, so what follows is always data. Without it an operator must follow, and a value that
-//! looks like one (`status=not.is.null`) would be one.
+//! The sugar's `=` has white space before it, so what follows is always data. Without it an
+//! operator must follow, and a value that looks like one (`status=not.is.null`) would be one.
 //!
 //! ```
 //! use tidewire_core::tables::filter::{Filter, Node};
@@ -54,10 +55,12 @@ pub const MAX_TERMS: usize = 16;
 pub const MAX_DEPTH: usize = 4;
 /// Most values of an `in`.
 pub const MAX_VALUES: usize = 100;
-/// Greatest length of a column's name, in bytes: PostgreSQL's `NAMEDATALEN` - 1 ("Identifiers and Key Words").
+/// Greatest length of a column's name, in bytes: PostgreSQL's `NAMEDATALEN` - 1 ("Identifiers and
+/// Key Words").
 pub const MAX_COLUMN: usize = 63;
 
-/// A filter within all limits; only [`Filter::parse`] makes one, and parts of one are one. Filters are equal that have the same tree.
+/// A filter within all limits; only [`Filter::parse`] makes one, and parts of one are one. Filters
+/// are equal that have the same tree.
 #[derive(Debug, Clone)]
 pub struct Filter {
     root: Node,
@@ -84,14 +87,15 @@ impl Eq for Filter {}
 impl Filter {
     /// Reads a filter's text.
     ///
-    /// Values stay text: whether a column exists and takes them is for whoever has the schema. Groups of one member become that
-    /// member, so texts that say the same in the same order mostly give the same tree.
+    /// Values stay text: whether a column exists and takes them is for whoever has the schema.
+    /// Groups of one member become that member, so texts that say the same in the same order mostly
+    /// give the same tree.
     pub fn parse(text: &str) -> Result<Filter, FilterError> {
         parse::filter(text)
     }
 
-    /// The canonical text: no sugar, `&` for the outermost `and`, quotes only where they are needed. [`Filter::parse`] makes the
-    /// same filter of it.
+    /// The canonical text: no sugar, `&` for the outermost `and`, quotes only where they are
+    /// needed. [`Filter::parse`] makes the same filter of it.
     pub fn encode(&self) -> String {
         encode::filter(&self.root)
     }
@@ -101,18 +105,21 @@ impl Filter {
         &self.root
     }
 
-    /// The filter of a tree: a part of another filter's, or one with other values. A value is one whatever its characters, so a text
-    /// from elsewhere can't become a part of the filter. Errors of [`Filter::bind`] tell no place in a text.
+    /// The filter of a tree: a part of another filter's, or one with other values. A value is one
+    /// whatever its characters, so a text from elsewhere can't become a part of the filter. Errors
+    /// of [`Filter::bind`] tell no place in a text.
     pub fn of(part: Node) -> Filter {
         Filter { root: part, spots: Vec::new() }
     }
 
-    /// The filter over a table's columns: each term's column is found and its values are read as the column's type.
+    /// The filter over a table's columns: each term's column is found and its values are read as
+    /// the column's type.
     ///
     /// # Errors
     ///
     /// [`FilterFault::BadColumn`] for a column that is not there, [`FilterFault::BadFilter`] for an operator that its type does not
-    /// have, and [`FilterFault::BadLiteral`] for a value that is none of its type, each with the place in the text.
+    /// have, and [`FilterFault::BadLiteral`] for a value that is none of its type, each with the
+    /// place in the text.
     pub fn bind(&self, columns: &[Column<'_>]) -> Result<Predicate, FilterError> {
         predicate::bind(self, columns)
     }
@@ -184,10 +191,12 @@ pub enum Compare {
     Lt,
     /// `lte`, SQL's `<=`.
     Lte,
-    /// `like`, SQL's `LIKE`. The value is a pattern in which each `*`, in quotes too, has become a `%`.
+    /// `like`, SQL's `LIKE`. The value is a pattern in which each `*`, in quotes too, has become a
+    /// `%`.
     Like,
-    /// `ilike`, PostgreSQL's `ILIKE` with `COLLATE "C"`: only ASCII's letters are the same in either case, so `é` does not match
-    /// `É`, though it does for a database whose own collation knows these. The value is a pattern as that of `like`.
+    /// `ilike`, PostgreSQL's `ILIKE` with `COLLATE "C"`: only ASCII's letters are the same in
+    /// either case, so `é` does not match `É`, though it does for a database whose own collation
+    /// knows these. The value is a pattern as that of `like`.
     Ilike,
 }
 
@@ -297,7 +306,8 @@ enum Place {
 }
 
 impl Place {
-    /// Whether `byte` ends an unquoted value. `&` does everywhere, as in a URL, where it ends the parameter before PostgREST looks.
+    /// Whether `byte` ends an unquoted value. `&` does everywhere, as in a URL, where it ends the
+    /// parameter before PostgREST looks.
     fn ends_at(self, byte: u8) -> bool {
         byte == b'&' || self != Place::Outside && matches!(byte, b',' | b')')
     }

@@ -51,7 +51,8 @@ fn joined(negated: bool, join: Join, mut members: Vec<Node>) -> Node {
     }
 }
 
-/// A cursor over the text. What ends anything is ASCII, so it always stands at the start of a character.
+/// A cursor over the text. What ends anything is ASCII, so it always stands at the start of a
+/// character.
 struct Parser<'a> {
     text: &'a str,
     at: usize,
@@ -117,7 +118,8 @@ impl<'a> Parser<'a> {
         None
     }
 
-    /// What stands between `&`s ("Horizontal Filtering", "Logical operators"). `and` is a column's name too, unless `(` follows its `=`.
+    /// What stands between `&`s ("Horizontal Filtering", "Logical operators"). `and` is a column's
+    /// name too, unless `(` follows its `=`.
     fn parameter(&mut self) -> Result<Node, FilterError> {
         let start = self.at;
         let negated = self.eat("not.");
@@ -136,7 +138,8 @@ impl<'a> Parser<'a> {
         self.sugar(start, column)
     }
 
-    /// A member of a group. PostgREST tries terms first: `not.eq.1` is about a column, `not.and(` can't be.
+    /// A member of a group. PostgREST tries terms first: `not.eq.1` is about a column, `not.and(`
+    /// can't be.
     fn member(&mut self, depth: usize) -> Result<Node, FilterError> {
         let start = self.at;
         let negated = self.eat("not.");
@@ -246,7 +249,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The values of an `in`. Nothing between the parentheses is no value; nothing between two commas is an empty one.
+    /// The values of an `in`. Nothing between the parentheses is no value; nothing between two
+    /// commas is an empty one.
     fn list(&mut self) -> Result<Vec<String>, FilterError> {
         self.expect("(", "expected `(` and the values of `in`")?;
         let mut values = Vec::new();

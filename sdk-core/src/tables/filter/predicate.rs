@@ -45,8 +45,8 @@ enum Check {
 }
 
 impl Predicate {
-    /// Whether a row is meant: whether the filter is true of it, neither false nor unknown. A row has a value for each column that
-    /// the filter was bound to, in that order.
+    /// Whether a row is meant: whether the filter is true of it, neither false nor unknown. A row
+    /// has a value for each column that the filter was bound to, in that order.
     pub fn holds(&self, row: &[Value]) -> bool {
         self.judge(row) == Some(true)
     }
@@ -65,8 +65,8 @@ impl Predicate {
         columns
     }
 
-    /// What a row must have if the predicate holds: columns, each with the values one of which it must equal. A row for which one of
-    /// them does not hold need not be judged.
+    /// What a row must have if the predicate holds: columns, each with the values one of which it
+    /// must equal. A row for which one of them does not hold need not be judged.
     pub fn required(&self) -> Vec<(usize, &[Value])> {
         match &self.0 {
             Part::Group { negated: false, join: Join::And, members } => {
@@ -76,7 +76,8 @@ impl Predicate {
         }
     }
 
-    /// Whether [`Predicate::required`] says all: the predicate holds of exactly the rows that have one of these values.
+    /// Whether [`Predicate::required`] says all: the predicate holds of exactly the rows that have
+    /// one of these values.
     pub fn is_equality(&self) -> bool {
         self.0.required().is_some()
     }

@@ -4,7 +4,8 @@ use super::super::{DecodeError, MAX_DEPTH};
 use super::escape::must_be_escaped;
 use std::borrow::Cow;
 
-/// Checks that `text` is exactly one JSON value of at most [`MAX_DEPTH`] levels and returns it without the white space around.
+/// Checks that `text` is exactly one JSON value of at most [`MAX_DEPTH`] levels and returns it
+/// without the white space around.
 pub fn validate(text: &str) -> Result<&str, DecodeError> {
     validate_within(text, MAX_DEPTH)
 }
@@ -20,7 +21,8 @@ pub fn validate_within(text: &str, levels: usize) -> Result<&str, DecodeError> {
     if scan.at == text.len() { Ok(part(text, start, end)) } else { Err(scan.fault()) }
 }
 
-/// The raw texts of an array's elements. All of it is read, so that it needs no [`validate`] before.
+/// The raw texts of an array's elements. All of it is read, so that it needs no [`validate`]
+/// before.
 pub fn elements(array: &str) -> Result<Vec<&str>, DecodeError> {
     let mut scan = Scan { bytes: array.as_bytes(), at: 0, levels: usize::MAX };
     let mut found = Vec::new();
@@ -46,7 +48,8 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Splits `text`, which must be an object and nothing else. All of it is read, so that it needs no [`validate`] before.
+    /// Splits `text`, which must be an object and nothing else. All of it is read, so that it needs
+    /// no [`validate`] before.
     pub fn parse(text: &'a str) -> Result<Object<'a>, DecodeError> {
         let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels: usize::MAX };
         let mut members = Vec::new();
@@ -103,7 +106,8 @@ impl<'a> Object<'a> {
         Object::parse(self.raw(name)?).ok()
     }
 
-    // Members of a frame (protocol section 1): one that is absent or null is none, one of another type is an error that names it.
+    // Members of a frame (protocol section 1): one that is absent or null is none, one of another
+    // type is an error that names it.
 
     /// The raw JSON text of a member that is there and not null.
     pub fn opt(&self, name: &str) -> Option<&'a str> {
@@ -166,12 +170,14 @@ impl<'a> Object<'a> {
     }
 }
 
-/// `text[from..to]`. The bounds are always right here; a slice that can't panic keeps the panic's formatting, 3 KB, out of WASM.
+/// `text[from..to]`. The bounds are always right here; a slice that can't panic keeps the panic's
+/// formatting, 3 KB, out of WASM.
 pub(super) fn part(text: &str, from: usize, to: usize) -> &str {
     text.get(from..to).unwrap_or("")
 }
 
-/// Reads an unsigned integer that may stand in quotes: digits without leading zeros, sign, fraction or exponent.
+/// Reads an unsigned integer that may stand in quotes: digits without leading zeros, sign, fraction
+/// or exponent.
 fn integer(raw: &str) -> Option<u64> {
     let digits = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).unwrap_or(raw);
     let padded = digits.len() > 1 && digits.starts_with('0');
@@ -181,7 +187,8 @@ fn integer(raw: &str) -> Option<u64> {
     digits.bytes().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// How many levels of arrays and objects a JSON text that [`validate`] accepted has; 0 of a plain value.
+/// How many levels of arrays and objects a JSON text that [`validate`] accepted has; 0 of a plain
+/// value.
 pub fn depth(text: &str) -> usize {
     let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels: usize::MAX };
     let (mut open, mut deepest) = (0_usize, 0);
@@ -201,21 +208,23 @@ pub fn depth(text: &str) -> usize {
     deepest
 }
 
-/// A JSON text that [`validate`] accepted, with a space for each line break between its tokens: a transport whose messages end with a
-/// line feed carries the same bytes as any other.
+/// A JSON text that [`validate`] accepted, with a space for each line break between its tokens: a
+/// transport whose messages end with a line feed carries the same bytes as any other.
 pub fn on_one_line(text: &str) -> Cow<'_, str> {
     // Within a string a line break can't stand unescaped (RFC 8259 section 7).
     if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
 }
 
-/// Whether a raw JSON string has a UTF-8 form: no half of a surrogate pair stands alone in it (RFC 8259 section 8.2).
+/// Whether a raw JSON string has a UTF-8 form: no half of a surrogate pair stands alone in it (RFC
+/// 8259 section 8.2).
 pub fn is_well_formed(raw: &str) -> bool {
     let mut whole = true;
     unescape_noting(raw, &mut whole);
     whole
 }
 
-/// The text of a raw JSON string that [`validate`] accepted, quotes included. Half of a surrogate pair becomes U+FFFD.
+/// The text of a raw JSON string that [`validate`] accepted, quotes included. Half of a surrogate
+/// pair becomes U+FFFD.
 pub fn unescape(raw: &str) -> Cow<'_, str> {
     unescape_noting(raw, &mut true)
 }
@@ -348,7 +357,8 @@ impl Scan<'_> {
         }
     }
 
-    /// Goes on to where the next value begins; false if the outermost one has ended. `begun` says that a bracket was just opened.
+    /// Goes on to where the next value begins; false if the outermost one has ended. `begun` says
+    /// that a bracket was just opened.
     fn follow(&mut self, open: &mut Vec<u8>, mut begun: bool) -> Result<bool, DecodeError> {
         while let Some(&close) = open.last() {
             self.space();

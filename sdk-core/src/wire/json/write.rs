@@ -5,7 +5,8 @@ use super::read::part;
 
 /// Writes JSON into one text, front to back: an object's members, and objects and arrays inside it.
 ///
-/// The text is boxed, so that each of the many calls in a row hands on one word; that is a kilobyte less of code.
+/// The text is boxed, so that each of the many calls in a row hands on one word; that is a kilobyte
+/// less of code.
 #[derive(Debug)]
 pub struct Writer {
     #[expect(clippy::box_collection, reason = "see above")]

@@ -44,7 +44,8 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             if hinted {
                 world.tell(on, |()| Input::Network(Network::Offline));
             }
-            // Without the hint about the end a client that believes the first one would wait for a minute.
+            // Without the hint about the end a client that believes the first one would wait for a
+            // minute.
             world.after(ms, What::HasNetwork { device: on });
         }
         Action::OtherNetwork { on } => {
@@ -244,8 +245,8 @@ fn goaway(world: &mut World, spread_ms: u64) {
     world.after(spread_ms + 5_000, What::Leaves { wires: seats });
 }
 
-/// Another tab takes the lead, with what the disk has; the one before goes on for a while before it notices. What was written and
-/// is not known to be stored is submitted again under the same ids.
+/// Another tab takes the lead, with what the disk has; the one before goes on for a while before it
+/// notices. What was written and is not known to be stored is submitted again under the same ids.
 fn handover(world: &mut World, on: usize, ms: u64) {
     let Some(old) = world.devices[on].process else { return };
     if world.devices[on].asleep_until > world.now {

@@ -6,7 +6,8 @@ use crate::watch::Watch;
 use tidewire_core::{ChannelState, Lane, RowState, State};
 
 impl Watch {
-    /// Nothing is called live, or on its way, without a connection; what waits says why if it is not for the connection.
+    /// Nothing is called live, or on its way, without a connection; what waits says why if it is
+    /// not for the connection.
     pub(crate) fn claims(&mut self, process: &Process) {
         if process.zombie {
             return;
@@ -28,7 +29,8 @@ impl Watch {
             failed |= row.state == RowState::Failed;
             let waits = matches!(row.state, RowState::Queued | RowState::Saving);
             let blocked = row.code.as_deref() == Some("blocked");
-            // The server says `blocked` too, of an op that came before the one that it names, and with a time.
+            // The server says `blocked` too, of an op that came before the one that it names, and
+            // with a time.
             if blocked && !failed && row.retry_at.is_none() {
                 return self
                     .broken("rows", format!("u{device}: {} says that it is blocked, by nothing", row.id));

@@ -70,9 +70,9 @@ pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
     Return { per_second, bound: (1.5 * rate + 3.0 * rate.sqrt()) as u64 }
 }
 
-/// Has `clients` lose their connections at one moment, all told to stay away for `floor_ms`: from then on their first dials must
-/// fill the half second of the first backoff evenly. The counts are of 20 ms each, and the bound is that of [`come_back`] for such a
-/// slice.
+/// Has `clients` lose their connections at one moment, all told to stay away for `floor_ms`: from
+/// then on their first dials must fill the half second of the first backoff evenly. The counts are
+/// of 20 ms each, and the bound is that of [`come_back`] for such a slice.
 pub fn after_a_crash(clients: usize, floor_ms: u64, seed: u64) -> Return {
     let mut dice = Dice::new(seed);
     let clock = |at: u64| Now { mono: Time(at), wall: WALL + at };

@@ -1,4 +1,5 @@
-//! A client's machine: its process (the real core), its disk, its clocks, and the person in front of it.
+//! A client's machine: its process (the real core), its disk, its clocks, and the person in front
+//! of it.
 
 use crate::disk::{Disk, Unsynced};
 use crate::server::{CHANNELS, WALL};
@@ -46,7 +47,8 @@ pub(crate) struct Person {
     /// Ops that the person gave up: a crash may bring them back, and the decision stays.
     pub(crate) given_up: BTreeSet<String>,
     pub(crate) written: u64,
-    /// When the last connection to the server was made, and how many there were since the faults ended.
+    /// When the last connection to the server was made, and how many there were since the faults
+    /// ended.
     pub(crate) welcomes_healed: u32,
 }
 
@@ -64,7 +66,8 @@ pub(crate) struct Process {
     pub(crate) rows: Vec<Row>,
     /// How often the first channel is open.
     pub(crate) holders: u32,
-    /// The first channel's epoch, whether the client calls it live, and whether what it shows was not looked at yet.
+    /// The first channel's epoch, whether the client calls it live, and whether what it shows was
+    /// not looked at yet.
     pub(crate) told: String,
     pub(crate) live: bool,
     pub(crate) changed: bool,

@@ -1,4 +1,5 @@
-//! The driver of a simulated client: carries out what the core wants, and shows the person what it tells.
+//! The driver of a simulated client: carries out what the core wants, and shows the person what it
+//! tells.
 
 use crate::server::{CHANNELS, WALL};
 use crate::world::{What, World};
@@ -161,7 +162,8 @@ fn op(world: &mut World, process: usize, id: String, state: OpState) {
             }
         }
         OpState::Failed { code, message } => {
-            // What a start finds on the disk may be older than what was told: a retry may be under way.
+            // What a start finds on the disk may be older than what was told: a retry may be under
+            // way.
             let found = message.is_empty();
             one.settled.insert(id.clone());
             world.watch.mark(&format!("failed:{code}"));

@@ -1,5 +1,5 @@
-//! What the log may hold, looked at after every commit: answers that begin once, to something, and end once; and nothing of
-//! somebody whose access was taken back before it came.
+//! What the log may hold, looked at after every commit: answers that begin once, to something, and
+//! end once; and nothing of somebody whose access was taken back before it came.
 
 use crate::run::run_of;
 use crate::server::Logged;

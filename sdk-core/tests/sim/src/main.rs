@@ -1,4 +1,5 @@
-//! `cargo xtask sim`: runs the simulator over many seeds, or over one script, and says what it did and found.
+//! `cargo xtask sim`: runs the simulator over many seeds, or over one script, and says what it did
+//! and found.
 
 use clap::Parser;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
-//! From a seed, or from bytes, to a script. In each run only some kinds of faults strike, with strengths over several orders of
-//! magnitude: what always strikes together hides what only happens alone ("Swarm Testing", Groce et al., ISSTA 2012).
+//! From a seed, or from bytes, to a script. In each run only some kinds of faults strike, with
+//! strengths over several orders of magnitude: what always strikes together hides what only happens
+//! alone ("Swarm Testing", Groce et al., ISSTA 2012).
 
 use crate::dice::Dice;
 use crate::script::{Action, Disk, FAULTS_MS, Script, Setup, Way};

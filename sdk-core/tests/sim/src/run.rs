@@ -116,8 +116,9 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
         backlog_ms =
             backlog_ms.max(2 * waiting * per_op + if world.script.world.guests { 60_000 } else { 2_000 });
     }
-    // What crawls through a bad network when it heals is as good as lost, and a dial into nothing ends as a dial does: two time-outs of
-    // 10 s and a backoff of up to 30 s would be more than L1 has.
+    // What crawls through a bad network when it heals is as good as lost, and a dial into nothing
+    // ends as a dial does: two time-outs of 10 s and a backoff of up to 30 s would be more than L1
+    // has.
     let slow: Vec<_> = world
         .links
         .iter()
@@ -145,7 +146,8 @@ fn everybody_is_online(world: &mut World) {
             .process
             .and_then(|process| world.processes[process].as_ref())
             .map(|one| one.state);
-        // Whoever had all the dials of a minute waits for the next one: the server's protection comes first.
+        // Whoever had all the dials of a minute waits for the next one: the server's protection
+        // comes first.
         let spent = world.devices[device]
             .process
             .and_then(|process| world.processes[process].as_ref())
@@ -330,8 +332,8 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
 fn everybody_is_calm(world: &mut World) {
     for device in 0..world.devices.len() {
         let welcomes = world.devices[device].person.welcomes_healed;
-        // The first may have been made before the faults ended; a token that ends renews in-band. Transports that are tried
-        // again are handovers.
+        // The first may have been made before the faults ended; a token that ends renews in-band.
+        // Transports that are tried again are handovers.
         let most = if world.script.world.fallbacks { 4 } else { 3 };
         if welcomes > most
             && world.script.world.handshakes == 0

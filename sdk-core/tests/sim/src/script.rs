@@ -1,4 +1,5 @@
-//! What happens in a run: how the world is set up, and at which time which fault strikes. A script is a text that can be replayed.
+//! What happens in a run: how the world is set up, and at which time which fault strikes. A script
+//! is a text that can be replayed.
 
 use serde::{Deserialize, Serialize};
 
@@ -129,7 +130,8 @@ pub enum Action {
     ClientDisk { on: usize, ms: u64, disk: Disk },
     /// The wall clock jumps, back if `back`.
     Clock { on: usize, ms: u64, back: bool },
-    /// The machine sleeps: no timer fires, the monotonic clock stands still, and the wall clock shows `asleep_ms` more afterwards.
+    /// The machine sleeps: no timer fires, the monotonic clock stands still, and the wall clock
+    /// shows `asleep_ms` more afterwards.
     Suspend { on: usize, ms: u64, asleep_ms: u64 },
     /// The page is frozen.
     Freeze { on: usize, ms: u64 },

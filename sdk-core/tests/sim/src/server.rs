@@ -1,5 +1,5 @@
-//! The server's process: its decisions come from `tidewire-server-core`, its disk is a database in memory. What is handed in is
-//! committed all at once, later: until then a crash loses it.
+//! The server's process: its decisions come from `tidewire-server-core`, its disk is a database in
+//! memory. What is handed in is committed all at once, later: until then a crash loses it.
 
 use crate::dice::Dice;
 use crate::log_watch::LogWatch;
@@ -326,7 +326,8 @@ impl Server {
         format!("{}:u{device}", if self.setup.guests { "guest" } else { "user" })
     }
 
-    /// Puts the last backup in the place of the database, which must be down: another life of the log begins.
+    /// Puts the last backup in the place of the database, which must be down: another life of the
+    /// log begins.
     pub(crate) fn restore(&mut self) -> rusqlite::Result<bool> {
         let Some(backup) = &self.backup else { return Ok(false) };
         rusqlite::backup::Backup::new(backup, &mut self.db)?.step(-1)?;

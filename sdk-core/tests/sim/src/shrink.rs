@@ -1,5 +1,5 @@
-//! Cuts a script that breaks a promise down to what it takes ("Simplifying and Isolating Failure-Inducing Input", Zeller and Hildebrandt,
-//! IEEE TSE 2002).
+//! Cuts a script that breaks a promise down to what it takes ("Simplifying and Isolating
+//! Failure-Inducing Input", Zeller and Hildebrandt, IEEE TSE 2002).
 
 use crate::run::run;
 use crate::script::Script;

@@ -42,7 +42,8 @@ pub(crate) struct Watch {
     pub(crate) lanes: BTreeMap<String, Lane>,
     /// Acknowledged ops, with whose they are.
     acked: BTreeMap<String, String>,
-    /// What rows that were called live left out, by epoch and offset, with who saw that first, and when.
+    /// What rows that were called live left out, by epoch and offset, with who saw that first, and
+    /// when.
     pub(crate) holes: BTreeMap<(String, u64), (usize, u64)>,
 }
 
@@ -139,8 +140,8 @@ impl Watch {
 
     pub(crate) fn acked(&mut self, device: &Device, server: &Server, id: &str, offset: u64) {
         let Some(ch) = self.channels.get(id).cloned() else { return };
-        // A failed op blocks what was written after it, until somebody decides; a crash may undo the decision on
-        // disk, after what stood behind it was sent.
+        // A failed op blocks what was written after it, until somebody decides; a crash may undo
+        // the decision on disk, after what stood behind it was sent.
         let blocks = |failed: &&String| {
             !device.person.given_up.contains(*failed)
                 && self.lanes.get(*failed) == Some(&Lane::Durable)
@@ -166,7 +167,8 @@ impl Watch {
         self.tell(Told::Ack { client: device.name().into(), ch: ch.into(), id: id.into(), offset });
     }
 
-    /// Told as failed. Of an op that was handed to the network and whose time ran out nobody knows whether it arrived.
+    /// Told as failed. Of an op that was handed to the network and whose time ran out nobody knows
+    /// whether it arrived.
     pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool, found: bool) {
         if (code == "expired" && sent) || found || device.unreliable || self.marks.contains_key("restored") {
             self.tell(Told::Discard { client: device.name().into(), id: id.into() });
@@ -205,8 +207,8 @@ impl Watch {
         self.forgets_failures(device);
     }
 
-    /// What was told as failed, or was given up afterwards, without the disk knowing yet, waits again for whoever starts from the
-    /// disk, and is sent again.
+    /// What was told as failed, or was given up afterwards, without the disk knowing yet, waits
+    /// again for whoever starts from the disk, and is sent again.
     fn forgets_failures(&mut self, device: &mut Device) {
         let (disk, person) = (&device.disk, &mut device.person);
         let forgotten: BTreeSet<String> = person
@@ -221,9 +223,11 @@ impl Watch {
         }
     }
 
-    /// A new tab leads: what the old one had in memory only is submitted again, but for what means nothing later.
+    /// A new tab leads: what the old one had in memory only is submitted again, but for what means
+    /// nothing later.
     pub(crate) fn hands_over(&mut self, device: &mut Device) {
-        // What the old tab's disk refused while it took something later of the same channel has lost its place.
+        // What the old tab's disk refused while it took something later of the same channel has
+        // lost its place.
         let person = &mut device.person;
         while let Some(at) = person.unsaved.iter().position(|draft| {
             let later = |other: &str| {
@@ -393,8 +397,8 @@ impl Watch {
         });
     }
 
-    /// What is called live stands in the log's order, what is not in it behind that. It has no hole: what is between its rows is to
-    /// be what has none, which the log tells at the end.
+    /// What is called live stands in the log's order, what is not in it behind that. It has no
+    /// hole: what is between its rows is to be what has none, which the log tells at the end.
     pub(crate) fn looks(&mut self, process: &mut Process) {
         if !process.live || !std::mem::take(&mut process.changed) {
             return;
@@ -545,7 +549,8 @@ impl Watch {
         for channel in CHANNELS {
             self.tell(Told::Restored { ch: channel.into() });
         }
-        // What was acknowledged before may be gone, and may come again if its client's disk did not take the news.
+        // What was acknowledged before may be gone, and may come again if its client's disk did not
+        // take the news.
         for (id, client) in std::mem::take(&mut self.acked) {
             self.tell(Told::Discard { client: client.into(), id: id.into() });
         }

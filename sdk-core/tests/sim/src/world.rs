@@ -507,7 +507,8 @@ impl World {
         let takes = self.takes(process, text.len());
         let twice = self.happens_twice();
         let Some(link) = self.links.get_mut(&wires).filter(|link| link.held && link.opened) else {
-            // A sleep is noticed with the very report that the socket is gone: what it was asked goes nowhere.
+            // A sleep is noticed with the very report that the socket is gone: what it was asked
+            // goes nowhere.
             return;
         };
         link.up.twice |= twice;

@@ -31,7 +31,8 @@ pub trait Kind: Send + Sync {
 /// An op, or a committed event, whose body was read: who may write it, what must hold when it is
 /// committed, and what it means afterwards.
 pub trait Op: Send + Sync {
-    /// Whether somebody who may write in the channel may write this. Anybody, unless a kind says otherwise.
+    /// Whether somebody who may write in the channel may write this. Anybody, unless a kind says
+    /// otherwise.
     ///
     /// # Errors
     ///
@@ -41,7 +42,8 @@ pub trait Op: Send + Sync {
         Ok(())
     }
 
-    /// What must hold when it is committed, and what is stored with it. Nothing, unless a kind says otherwise.
+    /// What must hold when it is committed, and what is stored with it. Nothing, unless a kind says
+    /// otherwise.
     fn conditions(&self, by: &User) -> Conditions {
         let _ = by;
         Conditions::default()

@@ -1,5 +1,5 @@
-//! Moves committed pages from the write-ahead log into the database file, on a thread and connection of its own, so that
-//! no commit waits for it.
+//! Moves committed pages from the write-ahead log into the database file, on a thread and
+//! connection of its own, so that no commit waits for it.
 
 use parking_lot::Mutex;
 use rusqlite::Connection;

@@ -1,5 +1,6 @@
-//! After an input or output error nobody knows whether the commit reached the disk. The database is opened again, what it
-//! shows is brought to the disk for certain, and the channels in doubt are compared with what their subscribers saw.
+//! After an input or output error nobody knows whether the commit reached the disk. The database is
+//! opened again, what it shows is brought to the disk for certain, and the channels in doubt are
+//! compared with what their subscribers saw.
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ffi};
@@ -11,8 +12,9 @@ const SETTLE_TRIES: usize = 20;
 /// Pause between two such tries.
 const SETTLE_PAUSE: Duration = Duration::from_millis(5);
 
-/// Brings all that the database shows to the disk, and ends the write-ahead log in which a sync failed: the system may have
-/// dropped pages of it that it still shows, and a later sync would not bring them back.
+/// Brings all that the database shows to the disk, and ends the write-ahead log in which a sync
+/// failed: the system may have dropped pages of it that it still shows, and a later sync would not
+/// bring them back.
 pub(super) fn settle(connection: &Connection) -> rusqlite::Result<()> {
     for _ in 0..SETTLE_TRIES {
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));

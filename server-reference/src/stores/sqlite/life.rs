@@ -1,9 +1,10 @@
 //! Whether the database is the one that clients know, or an older copy of it that was put back.
 //!
-//! A copy goes on with other events at offsets that clients have seen already, so it needs a new epoch. Nothing within the
-//! database can tell; a small file beside it can, because a backup of the database leaves it behind. Each start gives both a
-//! new random id, and each commit a higher number. The file is written after the commit and without a sync: a crash leaves it
-//! equal or behind, never ahead.
+//! A copy goes on with other events at offsets that clients have seen already, so it needs a new
+//! epoch. Nothing within the database can tell; a small file beside it can, because a backup of the
+//! database leaves it behind. Each start gives both a new random id, and each commit a higher
+//! number. The file is written after the commit and without a sync: a crash leaves it equal or
+//! behind, never ahead.
 
 use super::error::OpenError;
 use super::private;
@@ -41,8 +42,8 @@ struct Note {
 }
 
 impl Life {
-    /// Begins a life in the caller's transaction; the second value says why the log is another one than before, if it is.
-    /// Call [`Life::begun`] after the commit.
+    /// Begins a life in the caller's transaction; the second value says why the log is another one
+    /// than before, if it is. Call [`Life::begun`] after the commit.
     pub(super) fn begin(
         connection: &Connection,
         database: &Path,

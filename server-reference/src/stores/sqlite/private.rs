@@ -15,8 +15,9 @@ const OTHERS: u32 = 0o007;
 /// Length of a key that is made, in bytes.
 const KEY_BYTES: usize = 32;
 
-/// Makes sure that the file exists and that nobody else may read it. What SQLite puts beside it has the same rights. A file that
-/// is shared with a group on purpose stays so: by itself the system gives rights to all or to nobody.
+/// Makes sure that the file exists and that nobody else may read it. What SQLite puts beside it has
+/// the same rights. A file that is shared with a group on purpose stays so: by itself the system
+/// gives rights to all or to nobody.
 pub(super) fn make(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(OWN).open(path)?;
     let mode = file.metadata()?.permissions().mode();
@@ -45,8 +46,8 @@ pub(super) fn beside(database: &Path, end: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// The key that signs guests' tokens: that in the file; else `earlier`, which the file then holds; else a new one. A file that the
-/// configuration names must be there, and is left as it is.
+/// The key that signs guests' tokens: that in the file; else `earlier`, which the file then holds;
+/// else a new one. A file that the configuration names must be there, and is left as it is.
 pub(super) fn guest_key(
     database: &Path,
     configured: Option<&Path>,

@@ -23,8 +23,9 @@ pub(crate) struct Identity {
 /// How long a start waits for a server that is just draining.
 const LOCK_TIME: Duration = Duration::from_secs(6);
 
-/// Keeps other servers away for as long as the connection lives: two would give the same offsets. The lock is on a file of its own,
-/// because an exclusive lock on the database would keep our own readers away too; a crash releases it.
+/// Keeps other servers away for as long as the connection lives: two would give the same offsets.
+/// The lock is on a file of its own, because an exclusive lock on the database would keep our own
+/// readers away too; a crash releases it.
 pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
     let file = private::beside(path, "-lock");
     private::make(&file).map_err(|error| rights(&file, &error))?;

@@ -29,8 +29,8 @@ const QUEUE: usize = 20_000;
 /// How often a database is tried again whose last commit is in doubt.
 const REOPEN: Duration = Duration::from_millis(100);
 
-/// Called with the name of each channel whose last commit was in doubt, on the thread that publishes, in the order of
-/// the commits, once the database says what it has.
+/// Called with the name of each channel whose last commit was in doubt, on the thread that
+/// publishes, in the order of the commits, once the database says what it has.
 type OnDoubt = Box<dyn Fn(&str) + Send + Sync>;
 
 struct Job {
@@ -150,7 +150,8 @@ impl Sqlite {
         }
     }
 
-    /// Commits what was handed in, moves the log into the database file and ends the threads. Blocks.
+    /// Commits what was handed in, moves the log into the database file and ends the threads.
+    /// Blocks.
     pub(crate) fn close(&self) {
         self.jobs.lock().take();
         let threads = std::mem::take(&mut *self.threads.lock());
@@ -158,7 +159,8 @@ impl Sqlite {
             // A thread that panicked has reported it already.
             let _ = thread.join();
         }
-        // The last connection that closes leaves a single file behind, so it must be one that may write.
+        // The last connection that closes leaves a single file behind, so it must be one that may
+        // write.
         self.readers.close();
         self.checkpointer.close();
         self.exclusive.lock().take();
@@ -265,7 +267,8 @@ impl Writer {
         }
     }
 
-    /// Opens the database again after an error and tells how the channels in doubt stand; false when it can't be.
+    /// Opens the database again after an error and tells how the channels in doubt stand; false
+    /// when it can't be.
     fn clear_doubts(&mut self, news: &Sender<News>) -> bool {
         if !self.in_doubt {
             return true;
@@ -319,8 +322,8 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "a commit failed");
                 let error = log::store_error(&error);
-                // After a failed sync nothing that this connection holds in memory can be trusted; a full disk is
-                // an orderly refusal.
+                // After a failed sync nothing that this connection holds in memory can be trusted;
+                // a full disk is an orderly refusal.
                 if error == StoreError::Full {
                     self.connection = Some(connection);
                 } else {

@@ -87,7 +87,8 @@ struct Open {
 }
 
 impl Assembler {
-    /// Begins with tables in the registry's order, the number of any recent transaction, and the most bytes that a commit may have.
+    /// Begins with tables in the registry's order, the number of any recent transaction, and the
+    /// most bytes that a commit may have.
     pub(crate) fn new(shapes: Vec<Shape>, near_xid: u64, cap: usize) -> Assembler {
         Assembler { shapes, relations: HashMap::new(), open: None, near_xid, cap }
     }
@@ -307,8 +308,9 @@ fn size(row: Option<&Row>) -> usize {
     cells.iter().map(|cell| CELL_BYTES + if let Cell::Text(text) = cell { text.len() } else { 0 }).sum()
 }
 
-/// The whole number of a transaction from its low half: of all with that half the one next to a number that is near. Numbers in
-/// use are never further apart than half the range of the half ("Preventing Transaction ID Wraparound Failures").
+/// The whole number of a transaction from its low half: of all with that half the one next to a
+/// number that is near. Numbers in use are never further apart than half the range of the half
+/// ("Preventing Transaction ID Wraparound Failures").
 pub(super) fn extended(near: u64, low: u32) -> u64 {
     let half = u32::try_from(near & u64::from(u32::MAX)).unwrap_or(0);
     let step = low.wrapping_sub(half).cast_signed();

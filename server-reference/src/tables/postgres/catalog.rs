@@ -28,8 +28,8 @@ join pg_namespace n on n.nspname = wanted.namespace
 join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped";
 
-/// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have the columns that are needed, and none that
-/// is not published, the narrowest first.
+/// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have the
+/// columns that are needed, and none that is not published, the narrowest first.
 const INDEX: &str = "
 select x.relname::text
 from pg_index i
@@ -55,7 +55,8 @@ pub(super) struct Described {
     pub(super) relkind: String,
     /// `d`efault, `n`othing, `f`ull or `i`ndex.
     pub(super) replident: String,
-    /// Whether it may be read as a whole, which is what it takes to lock it: a right to its columns is not enough.
+    /// Whether it may be read as a whole, which is what it takes to lock it: a right to its columns
+    /// is not enough.
     pub(super) selectable: bool,
     /// Whether row level security hides rows of it from us.
     pub(super) secured: bool,
@@ -101,7 +102,8 @@ pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Describ
     })
 }
 
-/// Something that is another text as soon as one of the tables has other columns, or they have other types.
+/// Something that is another text as soon as one of the tables has other columns, or they have
+/// other types.
 pub(super) async fn digest(client: &Client, tables: &[Wanted]) -> Result<String, SetupError> {
     let (namespaces, names): (Vec<&str>, Vec<&str>) =
         tables.iter().map(|table| (table.namespace.as_str(), table.name.as_str())).unzip();
@@ -124,7 +126,8 @@ pub(super) async fn usable_index(
 }
 
 impl Described {
-    /// The columns that are wanted, in the table's order. Generated ones are not in the stream, so they are none of all.
+    /// The columns that are wanted, in the table's order. Generated ones are not in the stream, so
+    /// they are none of all.
     pub(super) fn visible<'a>(&'a self, wanted: &Wanted) -> Result<Vec<&'a DescribedColumn>, SetupError> {
         let Some(names) = &wanted.columns else {
             return Ok(self.columns.iter().filter(|column| !column.generated).collect());

@@ -9,7 +9,8 @@ use tokio_postgres::Client;
 /// The first PostgreSQL whose `numeric` has infinities and whose `pgoutput` is what we read.
 const LEAST_VERSION: i32 = 140_000;
 
-/// Checks the database as a whole, then every table; gives the tables' shapes, or all that is wrong.
+/// Checks the database as a whole, then every table; gives the tables' shapes, or all that is
+/// wrong.
 pub(super) async fn check(client: &Client, settings: &Settings) -> Result<Vec<Shape>, Vec<SetupError>> {
     let role = whole(client, settings).await.map_err(|error| vec![error])?;
     let (mut shapes, mut wrong) = (Vec::new(), Vec::new());

@@ -54,7 +54,8 @@ pub struct Settings {
     pub slot: String,
     /// The tables, in the order of the registry.
     pub tables: Vec<Wanted>,
-    /// Greatest size of a commit, in bytes, roughly: of a greater one only the tables are kept, and their rows are read anew.
+    /// Greatest size of a commit, in bytes, roughly: of a greater one only the tables are kept, and
+    /// their rows are read anew.
     pub commit_bytes: usize,
 }
 

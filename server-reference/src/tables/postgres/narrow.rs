@@ -1,5 +1,5 @@
-//! A filter as a condition of SQL, so that the database sends fewer rows. Every row of which the filter holds meets it; which of those
-//! that meet it are meant is the core's to say.
+//! A filter as a condition of SQL, so that the database sends fewer rows. Every row of which the
+//! filter holds meets it; which of those that meet it are meant is the core's to say.
 
 use super::{quoted_name, quoted_text};
 use tidewire_core::tables::filter::{Compare, Filter, Group, Is, Join, Node, Term, Test};
@@ -11,7 +11,8 @@ pub(super) fn condition(filter: &Filter, schema: &Schema) -> String {
     node(filter.root(), schema, false).unwrap_or_else(|| String::from("true"))
 }
 
-/// A node's condition, if it has one. `negated` says whether there is a `not` around it, so that less must not become more.
+/// A node's condition, if it has one. `negated` says whether there is a `not` around it, so that
+/// less must not become more.
 fn node(of: &Node, schema: &Schema, negated: bool) -> Option<String> {
     match of {
         Node::Term(term) => {
@@ -25,7 +26,8 @@ fn node(of: &Node, schema: &Schema, negated: bool) -> Option<String> {
                 Join::And => " and ",
                 Join::Or => " or ",
             };
-            // Of all that must hold some may be left out, of what may hold nothing; inside a `not` it is the other way round.
+            // Of all that must hold some may be left out, of what may hold nothing; inside a `not`
+            // it is the other way round.
             let may_leave_out = (*join == Join::And) != negated;
             let mut written = Vec::new();
             for member in members {
@@ -52,7 +54,8 @@ fn test(term: &Term, schema: &Schema, negated: bool) -> Option<String> {
         Value::parse(text, column.kind)?;
         Some(format!("{}::{}", quoted_text(text), column.declared))
     };
-    // Equal bytes are equal under any collation, and without one an index serves. Not so what is unequal.
+    // Equal bytes are equal under any collation, and without one an index serves. Not so what is
+    // unequal.
     let bytes = if column.kind == Type::Text { " collate \"C\"" } else { "" };
     let equal = if negated { bytes } else { "" };
     match &term.test {

@@ -1,4 +1,5 @@
-//! The messages of logical replication ("Logical Replication Message Formats"), protocol version 1, borrowed from what was received.
+//! The messages of logical replication ("Logical Replication Message Formats"), protocol version 1,
+//! borrowed from what was received.
 
 use thiserror::Error;
 

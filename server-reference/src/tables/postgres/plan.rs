@@ -19,12 +19,14 @@ pub enum PlanError {
     Setup(#[from] SetupError),
 }
 
-/// SQL that sets a database up for live tables, by what it has already: role, rights, replica identities and publication. `role` is the
-/// dedicated role; the address of the settings may be anybody's who can see the tables.
+/// SQL that sets a database up for live tables, by what it has already: role, rights, replica
+/// identities and publication. `role` is the dedicated role; the address of the settings may be
+/// anybody's who can see the tables.
 ///
 /// # Errors
 ///
-/// If the database can't be reached, or a table or column is not there, or a table has no primary key.
+/// If the database can't be reached, or a table or column is not there, or a table has no primary
+/// key.
 pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> {
     let address = Address::parse(settings)?;
     let (client, _) = address.connect().await?;
@@ -40,7 +42,8 @@ pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> 
     Ok(written(settings, role, &tables, lists)?)
 }
 
-/// Drops the slots that this server made, so that the database keeps its log for nobody, and says what else an administrator may remove.
+/// Drops the slots that this server made, so that the database keeps its log for nobody, and says
+/// what else an administrator may remove.
 ///
 /// # Errors
 ///
@@ -95,8 +98,9 @@ fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -
         } else {
             described.replident == "f"
         };
-        // A list of columns keeps hidden ones out of the stream, but while it stands the type of none of them can be changed, and updates
-        // fail if it lacks a column of the replica identity. So only where something is hidden.
+        // A list of columns keeps hidden ones out of the stream, but while it stands the type of
+        // none of them can be changed, and updates fail if it lacks a column of the replica
+        // identity. So only where something is hidden.
         let hidden: Vec<&DescribedColumn> = described
             .columns
             .iter()
@@ -117,7 +121,8 @@ fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -
     Ok(out)
 }
 
-/// The cheapest replica identity that has the columns: the primary key, an index, or whole rows. Says whether it is whole rows.
+/// The cheapest replica identity that has the columns: the primary key, an index, or whole rows.
+/// Says whether it is whole rows.
 fn identity(out: &mut String, wanted: &Wanted, described: &Described, index: Option<&str>) -> bool {
     let columns = described.needed(wanted);
     let names = |columns: &[&DescribedColumn]| {
@@ -131,7 +136,8 @@ fn identity(out: &mut String, wanted: &Wanted, described: &Described, index: Opt
         put(out, format_args!("-- This index has every column that old rows must say.\n"));
         put(out, format_args!("alter table {wanted} replica identity using index {};\n", quoted_name(index)));
     } else if nullable.is_empty() {
-        // What is asked for comes first, so that queries are served too, those of snapshots among them.
+        // What is asked for comes first, so that queries are served too, those of snapshots among
+        // them.
         let (key, filtered): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.key);
         let columns = [filtered.as_slice(), key.as_slice()].concat();
         // Names have 63 bytes at most.

@@ -1,4 +1,5 @@
-//! Snapshots, and what became of transactions: all that is asked on ordinary connections beside the stream.
+//! Snapshots, and what became of transactions: all that is asked on ordinary connections beside the
+//! stream.
 
 use super::assemble::Shape;
 use super::session::{Address, AddressError};
@@ -103,14 +104,15 @@ impl Reader {
         })
     }
 
-    /// The same, that takes answers only of the server that the stream reads: another one may be at the address by now, or the one from
-    /// before at the end of a connection that is still open.
+    /// The same, that takes answers only of the server that the stream reads: another one may be at
+    /// the address by now, or the one from before at the end of a connection that is still open.
     #[must_use]
     pub fn of(&self, primary: Primary) -> Reader {
         Reader { shared: self.shared.clone(), primary: Some(primary) }
     }
 
-    /// The rows of a table that `keep` wants, at one moment. A filter of which all these hold narrows what is read.
+    /// The rows of a table that `keep` wants, at one moment. A filter of which all these hold
+    /// narrows what is read.
     ///
     /// # Errors
     ///
@@ -126,7 +128,8 @@ impl Reader {
         let _permit = self.shared.permits.acquire().await;
         let client = self.client().await?;
         let table = table_name(&shape.namespace, &shape.name);
-        // Whoever wants to change the table's columns waits until the end, so what is checked here holds for the rows.
+        // Whoever wants to change the table's columns waits until the end, so what is checked here
+        // holds for the rows.
         let begin = format!(
             "begin isolation level repeatable read read only; set local statement_timeout = {MOST_READ_MS}; lock table only {table} in access share mode"
         );
@@ -161,15 +164,16 @@ impl Reader {
                 rows.push(row);
             }
         }
-        // All commits that the snapshot contains were logged before this: their records end here or earlier.
+        // All commits that the snapshot contains were logged before this: their records end here or
+        // earlier.
         let until = ask(&client, "select pg_current_wal_insert_lsn()::text").await?;
         client.batch_execute("commit").await?;
         self.put_back(client);
         Ok(Snapshot { rows, seen: transactions(&seen, slot::position(Some(&until)))? })
     }
 
-    /// Where the log has come to with a transaction, by its number as `pg_current_xact_id()` gives it: once the stream is there, all that it
-    /// did was given. `None` while it is running.
+    /// Where the log has come to with a transaction, by its number as `pg_current_xact_id()` gives
+    /// it: once the stream is there, all that it did was given. `None` while it is running.
     ///
     /// # Errors
     ///
@@ -300,7 +304,8 @@ fn cell(row: &SimpleQueryRow, place: usize) -> Cell {
     row.get(place).map_or(Cell::Null, |text| Cell::Text(text.into()))
 }
 
-/// A snapshot's text, `xmin:xmax:xip,…` ("pg_snapshot Components"), and the position at which the log was behind it.
+/// A snapshot's text, `xmin:xmax:xip,…` ("pg_snapshot Components"), and the position at which the
+/// log was behind it.
 fn transactions(text: &str, until: u64) -> Result<Seen, ReadError> {
     let mut parts = text.split(':');
     let mut number = || parts.next().and_then(|part| part.parse().ok()).ok_or(ReadError::Answer);

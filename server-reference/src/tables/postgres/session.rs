@@ -11,13 +11,15 @@ use thiserror::Error;
 use tokio_postgres::config::{Host, SslMode as Wish};
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Texts as the tables' contract has them; no row is hidden silently, and nobody is waited for for long who changes a table.
+/// Texts as the tables' contract has them; no row is hidden silently, and nobody is waited for for
+/// long who changes a table.
 const OPTIONS: &str = "-c DateStyle=ISO,MDY -c IntervalStyle=postgres -c TimeZone=UTC -c bytea_output=hex \
     -c extra_float_digits=1 -c standard_conforming_strings=on -c row_security=off -c lock_timeout=10000";
 /// How long connecting may take, to each of several hosts.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long what was sent may be without an acknowledgement, and how long a connection may be silent until its other end is asked for one:
-/// a machine that is gone says nothing, and the system waits a quarter of an hour.
+/// How long what was sent may be without an acknowledgement, and how long a connection may be
+/// silent until its other end is asked for one: a machine that is gone says nothing, and the system
+/// waits a quarter of an hour.
 const UNANSWERED: Duration = Duration::from_secs(20);
 /// How often the server hears how far we are.
 const STATUS: Duration = Duration::from_secs(1);
@@ -80,7 +82,8 @@ impl Address {
         &self.places
     }
 
-    /// An ordinary connection, and to which host. Of several it is the first that is no standby; if all that answer are, one of these.
+    /// An ordinary connection, and to which host. Of several it is the first that is no standby; if
+    /// all that answer are, one of these.
     pub(super) async fn connect(&self) -> Result<(Client, &Place), SetupError> {
         let (mut standby, mut failure) = (None, None);
         for place in &self.places {

@@ -15,8 +15,9 @@ pub(super) struct Slot {
     pub(super) confirmed: u64,
 }
 
-/// The very server that the stream reads. A copy of it, such as a standby that was promoted, has other slots or at least another timeline; one
-/// that was the primary until then has the slot still.
+/// The very server that the stream reads. A copy of it, such as a standby that was promoted, has
+/// other slots or at least another timeline; one that was the primary until then has the slot
+/// still.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Primary {
     pub(super) slot: String,
@@ -30,11 +31,13 @@ pub struct Health {
     pub status: String,
     /// How much of the log it keeps that we have not confirmed, in bytes.
     pub behind: u64,
-    /// How much may still be written before it is lost, in bytes; none without a limit, when it fills the disk instead.
+    /// How much may still be written before it is lost, in bytes; none without a limit, when it
+    /// fills the disk instead.
     pub left: Option<u64>,
 }
 
-/// The newest slot with a name that begins so and that still has its log; `None` if there is none. Those that lost theirs are dropped.
+/// The newest slot with a name that begins so and that still has its log; `None` if there is none.
+/// Those that lost theirs are dropped.
 pub(super) async fn find(client: &Client, prefix: &str) -> Result<Option<Slot>, SetupError> {
     // Why it is of no use has been in other columns in each version.
     let asked = "select slot_name::text, confirmed_flush_lsn::text, active,
@@ -65,7 +68,8 @@ pub(super) async fn remove(client: &Client, name: &str) -> Result<(), SetupError
 
 /// A new slot. It waits for all transactions that are running.
 pub(super) async fn create(client: &Client, prefix: &str) -> Result<Slot, SetupError> {
-    // By the database's clock, so that of two the newer has the greater name; microseconds take 13 digits of this base until 2112.
+    // By the database's clock, so that of two the newer has the greater name; microseconds take 13
+    // digits of this base until 2112.
     let asked = "select lpad(to_hex((extract(epoch from clock_timestamp()) * 1000000)::bigint), 14, '0')";
     let generation: String = client.query_one(asked, &[]).await?.try_get(0)?;
     let name = format!("{prefix}_{generation}");

@@ -1,4 +1,5 @@
-//! What drives the tables of the server's core with a PostgreSQL: its commits go in, its answers to their questions too.
+//! What drives the tables of the server's core with a PostgreSQL: its commits go in, its answers to
+//! their questions too.
 
 use super::slot::Primary;
 use super::stream::{Event, Released, Stream, StreamError};
@@ -17,7 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 const CONNECTIONS: usize = 4;
 /// How many of them one owner may have for snapshots at a time.
 const CONNECTIONS_EACH: usize = 2;
-/// How long a snapshot may take, with the time until its turn comes, and how often it is looked whether it is still wanted.
+/// How long a snapshot may take, with the time until its turn comes, and how often it is looked
+/// whether it is still wanted.
 const MOST_WAITED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// How many events wait for the tables.
@@ -46,8 +48,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Connects. A set-up that is wrong ends it at once; whatever else fails is tried again until `patience` is over, because the server
-    /// before this one may still have the slot.
+    /// Connects. A set-up that is wrong ends it at once; whatever else fails is tried again until
+    /// `patience` is over, because the server before this one may still have the slot.
     ///
     /// # Errors
     ///
@@ -78,7 +80,8 @@ impl Source {
         self.shapes.iter().map(|shape| shape.schema.clone()).collect()
     }
 
-    /// Drives the tables, for ever: dropped, it ends. `woken` is notified when the tables want something.
+    /// Drives the tables, for ever: dropped, it ends. `woken` is notified when the tables want
+    /// something.
     pub async fn run(self, tables: Arc<Tables>, woken: Arc<Notify>) {
         let Source { mut stream, released, reader, shapes, epoch, from, unseen, primary } = self;
         tables.restart(&epoch, from, &unseen);

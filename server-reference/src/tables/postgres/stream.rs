@@ -23,8 +23,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// How long a table that is not as it was is left alone between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether the database is still there; after how many looks without a word from it, it is asked, and how long it may
-/// take to answer.
+/// How often it is looked whether the database is still there; after how many looks without a word
+/// from it, it is asked, and how long it may take to answer.
 const LOOK: Duration = Duration::from_secs(1);
 const QUIET: u32 = 5;
 const ANSWER: Duration = Duration::from_secs(5);
@@ -35,13 +35,16 @@ const BEGIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// It is connected, all is set up, and what is committed from now on comes. A snapshot may be taken from here on.
+    /// It is connected, all is set up, and what is committed from now on comes. A snapshot may be
+    /// taken from here on.
     Up {
-        /// What cursors belong to: system, timeline and slot. Under another epoch than before commits may be missing.
+        /// What cursors belong to: system, timeline and slot. Under another epoch than before
+        /// commits may be missing.
         epoch: String,
         /// All commits behind this position come, or have come.
         from: u64,
-        /// Transactions that may have been committed up to there, and that snapshots may not contain yet.
+        /// Transactions that may have been committed up to there, and that snapshots may not
+        /// contain yet.
         unseen: Vec<u64>,
         /// The tables, in the settings' order.
         shapes: Vec<Shape>,
@@ -124,13 +127,15 @@ impl From<SetupError> for StreamError {
     }
 }
 
-/// How far commits are needed no more: those behind it come again after a restart, so a log of them can be refilled.
+/// How far commits are needed no more: those behind it come again after a restart, so a log of them
+/// can be refilled.
 #[derive(Debug, Clone, Default)]
 pub struct Released(Arc<Mutex<(String, u64)>>);
 
 impl Released {
-    /// Commits up to and with this position of an epoch are not needed again. It never goes back. Of an epoch that is over it says
-    /// nothing: its positions may lie far ahead of those that are to come.
+    /// Commits up to and with this position of an epoch are not needed again. It never goes back.
+    /// Of an epoch that is over it says nothing: its positions may lie far ahead of those that are
+    /// to come.
     pub fn up_to(&self, epoch: &str, position: u64) {
         let mut released = self.lock();
         if released.0 == epoch {
@@ -175,7 +180,8 @@ struct Link {
     /// An ordinary connection to the same server, for questions.
     control: Client,
     primary: Primary,
-    /// When it is looked again, whether the server was heard since the last time, and how often it was not, in a row.
+    /// When it is looked again, whether the server was heard since the last time, and how often it
+    /// was not, in a row.
     look: Interval,
     heard: bool,
     quiet: u32,
@@ -209,7 +215,8 @@ impl Stream {
         Ok((stream, released))
     }
 
-    /// What happens next. It may be dropped while it waits; a connection that is being made is then made anew.
+    /// What happens next. It may be dropped while it waits; a connection that is being made is then
+    /// made anew.
     pub async fn next(&mut self) -> Event {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -308,8 +315,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether the database's log ends before what it has given, because a copy of its disk was put back: then other commits are to get the
-    /// positions of those that were given.
+    /// Whether the database's log ends before what it has given, because a copy of its disk was put
+    /// back: then other commits are to get the positions of those that were given.
     async fn is_behind(&self, control: &Client, slot: &Slot) -> Result<bool, SetupError> {
         if !self.epoch.ends_with(&format!("-{}", slot.generation)) {
             return Ok(false);
@@ -355,8 +362,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Tells the database what may go from its log: all up to what was released; if that is all that was given, then all up to `reached`,
-    /// because an idle publication in a busy database would keep its log otherwise.
+    /// Tells the database what may go from its log: all up to what was released; if that is all
+    /// that was given, then all up to `reached`, because an idle publication in a busy database
+    /// would keep its log otherwise.
     fn confirm(&self, reached: u64) {
         let Some(link) = &self.link else { return };
         let released = self.released.position();
@@ -364,7 +372,8 @@ impl Stream {
         link.client.update_applied_lsn(Lsn::from_u64(position));
     }
 
-    /// Looks whether a table has other columns: the stream says so only with its next change, and rows that got a default are none.
+    /// Looks whether a table has other columns: the stream says so only with its next change, and
+    /// rows that got a default are none.
     async fn look_at_columns(&mut self) -> Result<(), StreamError> {
         let Some(link) = self.link.as_mut() else { return Ok(()) };
         let asked = catalog::digest(&link.control, &self.settings.tables);
@@ -410,8 +419,9 @@ impl Stream {
 }
 
 impl Link {
-    /// Whether the server is there, and reads its log for us. A machine that is gone does not end its connections. And a database that is to
-    /// stop ends the ordinary ones, but waits until all of its log is confirmed by who reads it, which we may not do for long.
+    /// Whether the server is there, and reads its log for us. A machine that is gone does not end
+    /// its connections. And a database that is to stop ends the ordinary ones, but waits until all
+    /// of its log is confirmed by who reads it, which we may not do for long.
     async fn is_there(&mut self) -> Result<(), StreamError> {
         if self.control.is_closed() {
             return Err(StreamError::Ended);

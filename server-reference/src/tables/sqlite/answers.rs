@@ -1,4 +1,5 @@
-//! The thread that answers what the tables want. Snapshots are read on threads of their own, in turns.
+//! The thread that answers what the tables want. Snapshots are read on threads of their own, in
+//! turns.
 
 use super::connect;
 use super::turns::Turns;
@@ -31,7 +32,8 @@ pub(super) struct Answers {
     described: Arc<Mutex<Vec<Described>>>,
     tables: Arc<Tables>,
     stop: Arc<AtomicBool>,
-    /// Transactions that have not come: the question, the position, and until when it is looked for.
+    /// Transactions that have not come: the question, the position, and until when it is looked
+    /// for.
     open: Vec<(u64, u64, Instant)>,
     turns: Arc<Turns>,
     queue: Vec<WantedSnapshot>,
@@ -91,7 +93,8 @@ impl Answers {
         }
     }
 
-    /// Forgets those that are done, and ends those that need not go on, also in the midst of a statement.
+    /// Forgets those that are done, and ends those that need not go on, also in the midst of a
+    /// statement.
     fn end_readers(&mut self) {
         self.readers.retain(|reader| !reader.thread.is_finished());
         for reader in &self.readers {

@@ -1,9 +1,11 @@
-//! Whether the database is the one that subscriptions know, or an older copy of it that was put back.
+//! Whether the database is the one that subscriptions know, or an older copy of it that was put
+//! back.
 //!
-//! Such a copy may get other changes under numbers that clients have seen, so cursors must not be honoured there. Nothing within it can
-//! tell; a small file beside it can, because a backup of the database leaves it behind. It names the life, which the database has
-//! too, and the newest change that was told, with a fingerprint. It is written before the change is told, so it is never behind what a
-//! client knows.
+//! Such a copy may get other changes under numbers that clients have seen, so cursors must not be
+//! honoured there. Nothing within it can tell; a small file beside it can, because a backup of the
+//! database leaves it behind. It names the life, which the database has too, and the newest change
+//! that was told, with a fingerprint. It is written before the change is told, so it is never
+//! behind what a client knows.
 
 use super::SourceError;
 use rusqlite::{Connection, OptionalExtension};
@@ -30,8 +32,8 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Goes on with the life of the database if it is the same, with all that was told of it; otherwise begins another. The second value
-    /// says which.
+    /// Goes on with the life of the database if it is the same, with all that was told of it;
+    /// otherwise begins another. The second value says which.
     pub(super) fn begin(
         connection: &Connection,
         database: &Path,

@@ -1,4 +1,5 @@
-//! A SQLite file whose tables are watched: a thread that follows its log, and one that reads snapshots.
+//! A SQLite file whose tables are watched: a thread that follows its log, and one that reads
+//! snapshots.
 
 mod answers;
 mod life;
@@ -20,7 +21,8 @@ use thiserror::Error;
 use tidewire_server_core::tables::{Schema, Tables};
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Log, SqliteError, Watch};
 
-/// How many of the newest changes the log keeps on disk: so far back subscriptions go on after a restart.
+/// How many of the newest changes the log keeps on disk: so far back subscriptions go on after a
+/// restart.
 const KEPT: u64 = 10_000;
 /// How long a write of ours waits for those of others.
 const BUSY: Duration = Duration::from_secs(5);
@@ -102,8 +104,8 @@ impl Source {
         self.opened.described.iter().map(|table| table.schema.clone()).collect()
     }
 
-    /// Tells the tables what there is already, then drives them until the result is dropped. `woken` has something when they want
-    /// something.
+    /// Tells the tables what there is already, then drives them until the result is dropped.
+    /// `woken` has something when they want something.
     pub fn run(self, tables: Arc<Tables>, woken: Receiver<()>) -> std::io::Result<Running> {
         let stop = Arc::new(AtomicBool::new(false));
         let described = Arc::new(parking_lot::Mutex::new(self.opened.described.clone()));
@@ -129,8 +131,8 @@ impl Drop for Running {
     }
 }
 
-/// Removes what following a file's tables has made, in it and beside it; the result names what is gone. A file that is not there has
-/// nothing.
+/// Removes what following a file's tables has made, in it and beside it; the result names what is
+/// gone. A file that is not there has nothing.
 ///
 /// # Errors
 ///

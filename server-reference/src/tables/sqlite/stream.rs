@@ -13,21 +13,24 @@ use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Watch};
 
-/// How often it is asked whether somebody committed if nothing is heard of a write: three microseconds of work each time.
+/// How often it is asked whether somebody committed if nothing is heard of a write: three
+/// microseconds of work each time.
 const POLL: Duration = Duration::from_millis(5);
-/// How soon it is asked again after a write was heard of, at the soonest. The commit can be seen only once the writer has synced it,
-/// however long its disk takes: so the steps get longer, by this part of the time since the write.
+/// How soon it is asked again after a write was heard of, at the soonest. The commit can be seen
+/// only once the writer has synced it, however long its disk takes: so the steps get longer, by
+/// this part of the time since the write.
 const STEP: Duration = Duration::from_micros(30);
 const PART: u32 = 8;
-/// For so long after a commit was told it is not looked again. It gets longer, up to [`POLL`], while there is more each time: who commits
-/// all the time is followed many commits at a time.
+/// For so long after a commit was told it is not looked again. It gets longer, up to [`POLL`],
+/// while there is more each time: who commits all the time is followed many commits at a time.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How often the clock and the file are looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// The log on disk is trimmed after so many changes, or so long after the last time.
 const TRIM_CHANGES: u64 = 10_000;
 const TRIM: Duration = Duration::from_secs(30);
-/// How many changes go at a time, so that writers never wait long, nor those who want to hear of commits.
+/// How many changes go at a time, so that writers never wait long, nor those who want to hear of
+/// commits.
 const TRIM_AT_ONCE: u64 = 1_000;
 
 pub(super) struct Stream {
@@ -157,7 +160,8 @@ impl Stream {
         Ok(true)
     }
 
-    /// Tells what was committed since. The result is the schema's version; none if it had to begin anew.
+    /// Tells what was committed since. The result is the schema's version; none if it had to begin
+    /// anew.
     fn read_on(&mut self) -> rusqlite::Result<Option<i64>> {
         let Opened { connection, described, life, .. } = &mut self.opened;
         // One for all: each is locks to take and to give back.
@@ -263,7 +267,8 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
-/// Lets this thread sleep for less than the 50 microseconds by which the system makes sleeps longer, to save wake-ups.
+/// Lets this thread sleep for less than the 50 microseconds by which the system makes sleeps
+/// longer, to save wake-ups.
 fn short_sleeps() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {

@@ -1,7 +1,8 @@
 //! Turns at reading: whoever asks much waits longer than who asks little.
 //!
-//! Snapshots are read on threads of their own, but only one of them reads at a time, for a few ms, and then the one goes on whose owner
-//! has read least of late. So what one user asks holds up that user, and a database that is read all the time leaves room for chat.
+//! Snapshots are read on threads of their own, but only one of them reads at a time, for a few ms,
+//! and then the one goes on whose owner has read least of late. So what one user asks holds up that
+//! user, and a database that is read all the time leaves room for chat.
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;

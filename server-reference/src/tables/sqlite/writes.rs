@@ -1,12 +1,14 @@
 //! Hears of writes to the database's files, whichever program makes them.
 //!
-//! It is a hint, and nothing depends on it: a file is written a while before the commit can be seen, not each write is a commit, and not
-//! each system tells of them. Who waits here looks a few times after a hint, and now and then without one.
+//! It is a hint, and nothing depends on it: a file is written a while before the commit can be
+//! seen, not each write is a commit, and not each system tells of them. Who waits here looks a few
+//! times after a hint, and now and then without one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The database's file, and the log that is written ahead of it: one of the two is written with each commit.
+/// The database's file, and the log that is written ahead of it: one of the two is written with
+/// each commit.
 pub(super) struct Writes {
     paths: [PathBuf; 2],
     #[cfg(target_os = "linux")]
@@ -26,7 +28,8 @@ impl Writes {
         writes
     }
 
-    /// Hears of the files that are there now: the log may come and go. Those that it hears of already stay.
+    /// Hears of the files that are there now: the log may come and go. Those that it hears of
+    /// already stay.
     pub(super) fn renew(&mut self) {
         use rustix::fs::inotify::{WatchFlags, add_watch};
         let Some(told) = &self.told else { return };

@@ -1,6 +1,8 @@
-//! What waits for a client, as lines: each is a message, the last one of a connection says how it closed.
+//! What waits for a client, as lines: each is a message, the last one of a connection says how it
+//! closed.
 //!
-//! A response takes only what it has a place for, so that nothing is under way to nobody while another response could take it.
+//! A response takes only what it has a place for, so that nothing is under way to nobody while
+//! another response could take it.
 
 use super::link::Link;
 use super::requests::find;
@@ -180,7 +182,8 @@ async fn stream(link: Arc<Link>, mut turn: Turn, lines: mpsc::Sender<Bytes>, wri
     }
 }
 
-/// White space between the tokens of a message may hold line breaks; within its strings they are escaped.
+/// White space between the tokens of a message may hold line breaks; within its strings they are
+/// escaped.
 fn push_line(lines: &mut Vec<u8>, message: &str) {
     let from = lines.len();
     lines.reserve(message.len() + 1);

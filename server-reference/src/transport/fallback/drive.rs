@@ -18,7 +18,8 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 /// Also when there are no random numbers for its id.
 const FULL: &str = "the server has all the connections it may have";
-/// How long an ended connection waits for its client to fetch the end: whoever polls comes every 3 s.
+/// How long an ended connection waits for its client to fetch the end: whoever polls comes every 3
+/// s.
 const TELL_TIME: Duration = Duration::from_secs(5);
 /// As [`TELL_TIME`], when it was the client who ended it.
 const BYE_TIME: Duration = Duration::from_millis(500);

@@ -42,7 +42,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Returns once the connection is ending: nothing more is taken from its client. For any number of waiters.
+    /// Returns once the connection is ending: nothing more is taken from its client. For any number
+    /// of waiters.
     pub(super) async fn ended(&self) {
         let mut ended = self.ended.subscribe();
         let _ = ended.wait_for(|ended| *ended).await;
@@ -53,7 +54,8 @@ impl Link {
         self.over.send_replace(true);
     }
 
-    /// The response that took what waited did not reach the client: what it had is lost, so the connection is.
+    /// The response that took what waited did not reach the client: what it had is lost, so the
+    /// connection is.
     pub(super) fn broken(&self) {
         self.outgoing.abandon();
         self.finish();

@@ -1,7 +1,9 @@
-//! Connections over plain requests, for networks that let no WebSocket through (protocol section 11).
+//! Connections over plain requests, for networks that let no WebSocket through (protocol section
+//! 11).
 //!
-//! The session behind one is the same as behind a socket: messages come up as the bodies of requests, and go down as the lines
-//! of a response that stays open, or of one that waits until there is something to say.
+//! The session behind one is the same as behind a socket: messages come up as the bodies of
+//! requests, and go down as the lines of a response that stays open, or of one that waits until
+//! there is something to say.
 
 mod down;
 mod drive;

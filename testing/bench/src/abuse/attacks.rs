@@ -16,7 +16,8 @@ use tokio_tungstenite::tungstenite::Message;
 
 /// How many do it at the same time.
 const AT_ONCE: usize = 32;
-/// Pause before the next socket after one that was closed: a flood of the network itself is not what is measured.
+/// Pause before the next socket after one that was closed: a flood of the network itself is not
+/// what is measured.
 const AGAIN: Duration = Duration::from_millis(10);
 /// How many sockets an attack by their number opens.
 const SOCKETS: usize = 1_400;
@@ -253,7 +254,8 @@ async fn half(address: SocketAddr, until: Instant, text: String) -> Result<Seen,
     Ok(first(tasks.join_all().await))
 }
 
-/// One connection that sends messages without end and reads all that comes; it comes back when it is sent away.
+/// One connection that sends messages without end and reads all that comes; it comes back when it
+/// is sent away.
 async fn frames(
     address: SocketAddr,
     until: Instant,

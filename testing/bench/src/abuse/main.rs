@@ -1,5 +1,6 @@
-//! `cargo xtask bench abuse`: what one address that means harm costs the others. The real server at its default limits; each
-//! attack comes from a process of its own while honest clients from other addresses write, and others arrive.
+//! `cargo xtask bench abuse`: what one address that means harm costs the others. The real server at
+//! its default limits; each attack comes from a process of its own while honest clients from other
+//! addresses write, and others arrive.
 
 mod attacks;
 mod honest;
@@ -79,7 +80,8 @@ fn main() -> ExitCode {
     if args.quick {
         args.seconds = 3;
     }
-    // One thread: an attacker has a machine of its own, and must not take ours away from the server.
+    // One thread: an attacker has a machine of its own, and must not take ours away from the
+    // server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(Failure::from).and_then(|runtime| match (&args.attack, args.against) {
         (Some(name), Some(address)) => runtime.block_on(attack(name, address, &args)).map(|()| true),

@@ -1,5 +1,5 @@
-//! What one address asks of live tables, so that the others wait: long scans, filters that are much work, rows that are too
-//! much, and filters that no index helps.
+//! What one address asks of live tables, so that the others wait: long scans, filters that are much
+//! work, rows that are too much, and filters that no index helps.
 
 use super::seen::{FROM, Seen, end};
 use crate::Failure;
@@ -84,7 +84,8 @@ fn sub(n: usize, table: &str, filter: &str) -> Value {
     json!({"t": "tbl.sub", "sid": format!("s{}", n % FILTERS), "table": table, "filter": filter})
 }
 
-/// Asks for one subscription after the other, and for new ones in the place of old ones, without waiting for answers.
+/// Asks for one subscription after the other, and for new ones in the place of old ones, without
+/// waiting for answers.
 async fn asking(
     address: SocketAddr,
     until: Instant,
@@ -99,8 +100,8 @@ async fn asking(
             continue;
         };
         while Instant::now() < until {
-            // As many as one connection is given, then one by one: what is beyond its budget is refused, and asked again.
-            // One that the server has closed takes nothing more.
+            // As many as one connection is given, then one by one: what is beyond its budget is
+            // refused, and asked again. One that the server has closed takes nothing more.
             if client.send(&ask(asked)).await.is_err() {
                 break;
             }

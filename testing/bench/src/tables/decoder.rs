@@ -1,4 +1,5 @@
-//! Reading a replication stream as commits of live tables, against PostgreSQL's own client, which writes it into nothing.
+//! Reading a replication stream as commits of live tables, against PostgreSQL's own client, which
+//! writes it into nothing.
 
 use crate::Failure;
 use crate::database::Database;
@@ -12,7 +13,8 @@ use tidewire_server::tables::postgres::{Event, Settings, Stream, Wanted};
 const TOGETHER: u64 = 100;
 /// Bytes of a row's text.
 const BODY: usize = 320;
-/// Where `proc_pid_stat(5)` has the time of a process and the time of its children that have ended, counted behind its name.
+/// Where `proc_pid_stat(5)` has the time of a process and the time of its children that have ended,
+/// counted behind its name.
 const SELF: usize = 11;
 const CHILDREN: usize = 13;
 /// A tick of `proc_pid_stat(5)`, in microseconds: the same on all machines for long.

@@ -1,7 +1,8 @@
-//! How soon a client hears of a commit: a real server, a real client, and a writer that knows neither.
+//! How soon a client hears of a commit: a real server, a real client, and a writer that knows
+//! neither.
 //!
-//! Counted from the moment at which the writer is told that it is committed. Both databases are measured, and a figure is that of the
-//! slower one.
+//! Counted from the moment at which the writer is told that it is committed. Both databases are
+//! measured, and a figure is that of the slower one.
 
 use crate::Failure;
 use crate::figure::{Aim, Figure, median};
@@ -22,8 +23,8 @@ use tidewire_postgres::Cluster;
 use tokio::runtime::Runtime;
 use tokio_postgres::NoTls;
 
-/// Between two commits, and how often whoever polls selects. The one is no part of the other, so the commits are spread over all of the
-/// time between two looks.
+/// Between two commits, and how often whoever polls selects. The one is no part of the other, so
+/// the commits are spread over all of the time between two looks.
 const APART: Duration = Duration::from_micros(15_370);
 const POLL: Duration = Duration::from_millis(100);
 /// What is appended before the sync that a commit is compared with.
@@ -131,7 +132,8 @@ fn postgres(runtime: &Runtime, commits: i64) -> Result<Times, Failure> {
     follow(runtime, "PostgreSQL", &address("tidewire"), commits, folder.path(), write, select)
 }
 
-/// A connection that is driven by the thread which uses it, so that no other has to be woken for an answer.
+/// A connection that is driven by the thread which uses it, so that no other has to be woken for an
+/// answer.
 struct Postgres {
     runtime: Runtime,
     client: tokio_postgres::Client,

@@ -1,4 +1,5 @@
-//! `cargo xtask bench tables`: what live tables cost, as ratios of two ways of doing the same in one run.
+//! `cargo xtask bench tables`: what live tables cost, as ratios of two ways of doing the same in
+//! one run.
 
 mod capture;
 mod database;

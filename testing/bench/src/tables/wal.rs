@@ -1,7 +1,8 @@
 //! What the set-up for live tables adds to a database's log.
 //!
-//! Compared are tables that are asked by owner and state, as snapshots of live tables are: one with an index for that, and one where
-//! the index of the set-up takes its place. What it is against a table without any such index is told as well.
+//! Compared are tables that are asked by owner and state, as snapshots of live tables are: one with
+//! an index for that, and one where the index of the set-up takes its place. What it is against a
+//! table without any such index is told as well.
 
 use crate::Failure;
 use crate::database::Database;
@@ -16,7 +17,8 @@ const CHANGES: u64 = 10;
 const UPDATES: u64 = CHANGES - 2;
 /// How many of the updates change a column that is filtered by.
 const MOVING: u64 = 2;
-/// The tables: of an application that asks by owner and state, of one that never does, and as it is planned.
+/// The tables: of an application that asks by owner and state, of one that never does, and as it is
+/// planned.
 const TABLES: [&str; 3] = ["asked", "unasked", "watched"];
 
 pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {

@@ -70,8 +70,8 @@ pub(super) fn random(rng: &mut Rng, kind: Type) -> String {
 
 /// A text without `*`, in which `LIKE` finds something to do.
 pub(super) fn wording(rng: &mut Rng) -> String {
-    // Letters whose case is changed differently by ASCII's rule, by Unicode's and by Turkish ones, and what sorts differently in
-    // bytes, in UTF-16 and in a dictionary.
+    // Letters whose case is changed differently by ASCII's rule, by Unicode's and by Turkish ones,
+    // and what sorts differently in bytes, in UTF-16 and in a dictionary.
     const CHARS: [char; 28] = [
         'a', 'A', 'b', 'B', 'z', 'Z', 'é', 'É', 'ß', 'ẞ', 'ı', 'İ', 'K', 'ſ', 'Ω', 'ω', '%', '_', '\\', ' ',
         '\'', '"', '&', ',', ')', '\u{ffee}', '😀', '\u{301}',
@@ -87,7 +87,8 @@ pub(super) fn wording(rng: &mut Rng) -> String {
     (0..rng.below(6)).map(|_| CHARS[rng.below(few)]).collect()
 }
 
-/// Whether PostgreSQL reads this and we don't, on purpose. Of a text of which this is false we must say what PostgreSQL says.
+/// Whether PostgreSQL reads this and we don't, on purpose. Of a text of which this is false we must
+/// say what PostgreSQL says.
 pub(super) fn is_beyond_us(kind: Type, text: &str) -> bool {
     let plain = text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     let lower = plain.to_ascii_lowercase();
@@ -113,8 +114,8 @@ pub(super) fn is_beyond_us(kind: Type, text: &str) -> bool {
     }
 }
 
-/// Whether a text has one of the forms of dates and times that we read, if not always their values: `24:00` and `:60` are
-/// PostgreSQL's alone.
+/// Whether a text has one of the forms of dates and times that we read, if not always their values:
+/// `24:00` and `:60` are PostgreSQL's alone.
 fn is_iso(kind: Type, text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     if lower == "infinity" || lower == "-infinity" {

@@ -1,8 +1,9 @@
 //! Filters judged twice: by the core, and by a real PostgreSQL that is asked the same in SQL.
 //!
-//! Random literals come first. What PostgreSQL takes for a value and what we do must agree, and so must the value, except where
-//! we refuse a form on purpose (`literal::is_beyond_us`). From those that both take come random rows and random filters, and each filter
-//! must say the same of each row: true, false or unknown. Texts are compared with `COLLATE "C"`, which is the core's rule.
+//! Random literals come first. What PostgreSQL takes for a value and what we do must agree, and so
+//! must the value, except where we refuse a form on purpose (`literal::is_beyond_us`). From those
+//! that both take come random rows and random filters, and each filter must say the same of each
+//! row: true, false or unknown. Texts are compared with `COLLATE "C"`, which is the core's rule.
 
 mod literal;
 mod rng;
@@ -24,7 +25,8 @@ const FILTERS: usize = 40;
 /// After so many differences a run ends: they mostly have one cause.
 const ENOUGH: usize = 5;
 
-/// Says what PostgreSQL makes of a literal: its text form, or of a date or time its microseconds since 2000; null if it refuses it.
+/// Says what PostgreSQL makes of a literal: its text form, or of a date or time its microseconds
+/// since 2000; null if it refuses it.
 const READS: &str = "
 create function reads(literal text, kind text) returns text language plpgsql as $$
 declare said text; at numeric; moment timestamp;
@@ -103,7 +105,8 @@ pub enum DifferenceError {
     Answer,
 }
 
-/// Compares at least so many times, or until there are a few differences, in the PostgreSQL at `address`.
+/// Compares at least so many times, or until there are a few differences, in the PostgreSQL at
+/// `address`.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Random filters, written both as a filter's text and as SQL. Neither is made with the core's tree, so its parser is under test too.
+//! Random filters, written both as a filter's text and as SQL. Neither is made with the core's
+//! tree, so its parser is under test too.
 
 use super::literal;
 use super::rng::Rng;
@@ -110,7 +111,8 @@ impl Maker<'_> {
         self.rng.pick(&self.literals[column]).clone()
     }
 
-    /// A pattern: half of them made from a text, so that something matches. It does not end with a lone backslash.
+    /// A pattern: half of them made from a text, so that something matches. It does not end with a
+    /// lone backslash.
     fn pattern(&mut self, column: usize) -> String {
         if self.rng.chance(50) {
             let mut text = literal::wording(self.rng);
@@ -178,7 +180,8 @@ fn term(rng: &mut Rng, column: &str, negated: bool, test: &Test, outside: bool) 
             format!("{name}.{value}")
         }
         Test::Like(folded, pattern) => {
-            // Both stand for any characters, also behind a backslash, where PostgreSQL then sees an escaped `%`.
+            // Both stand for any characters, also behind a backslash, where PostgreSQL then sees an
+            // escaped `%`.
             let pattern: String =
                 pattern.chars().map(|char| if char == '%' && rng.chance(40) { '*' } else { char }).collect();
             format!("{}.{}", if *folded { "ilike" } else { "like" }, value(rng, &pattern, false))

@@ -1,5 +1,5 @@
-//! A database as its source tells of it: commits in order, snapshots, and, if it is PostgreSQL, commits that are in the log before
-//! snapshots see them.
+//! A database as its source tells of it: commits in order, snapshots, and, if it is PostgreSQL,
+//! commits that are in the log before snapshots see them.
 
 use crate::dice::Dice;
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,7 +138,8 @@ impl Database {
         written.push((key, row));
     }
 
-    /// A change as the source tells it: PostgreSQL's leaves out what does not identify the old row, and long values that stay.
+    /// A change as the source tells it: PostgreSQL's leaves out what does not identify the old row,
+    /// and long values that stay.
     fn change(&self, old: Option<&Cells>, new: Option<&Cells>, dice: &mut Dice) -> Change {
         let same = old.zip(new).is_some_and(|(old, new)| old[4] == new[4]);
         let short = self.postgres && same && dice.once_in(2);

@@ -1,7 +1,9 @@
-//! Live tables: real cores, the real server's tables and sessions, and a database that commits, under faults of both.
+//! Live tables: real cores, the real server's tables and sessions, and a database that commits,
+//! under faults of both.
 //!
-//! Whenever a view says that it is live its rows must be what a SELECT with its filter and permission would have given after some
-//! commit, never an earlier one than before; folding what it was told must give the same rows; and no change may be impossible.
+//! Whenever a view says that it is live its rows must be what a SELECT with its filter and
+//! permission would have given after some commit, never an earlier one than before; folding what it
+//! was told must give the same rows; and no change may be impossible.
 
 mod database;
 mod peer;
@@ -136,7 +138,8 @@ pub(super) const FILTERS: &[Asked] = &[
     },
 ];
 
-/// Who may see what: users the rows of the owner that their token names, and those that are open; operators all.
+/// Who may see what: users the rows of the owner that their token names, and those that are open;
+/// operators all.
 const ACCESS: &str = r#"or=(owner.eq."{claim:org}",state.eq.open)"#;
 
 fn may_see(claim: &str, row: &Cells) -> bool {
@@ -368,7 +371,8 @@ fn step(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The faults end: every view must be live with the rows that the database has, and then nothing may be left.
+/// The faults end: every view must be live with the rows that the database has, and then nothing
+/// may be left.
 fn heal(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     world.faults = false;
     peers.iter_mut().for_each(|peer| peer.heal(world));

@@ -1,4 +1,5 @@
-//! A client with views of the table: its core, its link to the server, its disk, and what its application makes of what it is told.
+//! A client with views of the table: its core, its link to the server, its disk, and what its
+//! application makes of what it is told.
 
 use super::{Asked, FILTERS, World, select};
 use crate::watch::Broken;
@@ -14,7 +15,8 @@ use tidewire_server_core::{Flow, Peer as From, Session, ToWrite};
 const OWNERS: [&str; 4] = ["ada", "bob", "eve", "*"];
 /// How long a client may read nothing, in ms.
 const SLOW_MS: u64 = 20_000;
-/// After a new token a view may still be what the one before allowed, for so long, in ms: the answer may wait behind what is not read.
+/// After a new token a view may still be what the one before allowed, for so long, in ms: the
+/// answer may wait behind what is not read.
 const CLAIM_MS: u64 = SLOW_MS + 5_000;
 
 pub(super) struct Peer {
@@ -23,7 +25,8 @@ pub(super) struct Peer {
     kept: BTreeMap<String, String>,
     profile: Option<String>,
     link: Option<Link>,
-    /// When the core is polled next if nothing happens: what it did not ask to be woken for must not happen.
+    /// When the core is polled next if nothing happens: what it did not ask to be woken for must
+    /// not happen.
     wakes: Option<Time>,
     views: Vec<View>,
     /// What the newest token says, and what those before it said and until when.

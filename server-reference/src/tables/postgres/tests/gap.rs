@@ -16,8 +16,8 @@ fn key(row: &Row) -> String {
     cells(Some(row)).split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// The table after a snapshot and all commits that it does not contain, and how many of these did not fit: an insert of what was there, a
-/// change of what was not.
+/// The table after a snapshot and all commits that it does not contain, and how many of these did
+/// not fit: an insert of what was there, a change of what was not.
 fn replayed(snapshot: &Snapshot, seen: &Seen, commits: &[Commit]) -> (Rows, usize) {
     let mut rows: Rows = snapshot.rows.iter().map(|row| (key(row), cells(Some(row)))).collect();
     let mut unfit = 0;
