@@ -133,23 +133,8 @@ impl Run {
         let body = AnswerStart { run: id.clone() }.encode();
         let event = own_event(ids.as_ref(), channel.id, channel.name.clone(), AnswerStart::KIND, body);
         channel.will_run(&id, stop);
-        Run {
-            row: channel.id,
-            name: channel.name.clone(),
-            channel: Some(channel.clone()),
-            ids,
-            id,
-            stage: Stage::Start(event),
-            busy: false,
-            not_before: Time::default(),
-            start: None,
-            stopped: false,
-            draining: false,
-            ended: None,
-            sent: 0,
-            text: String::new(),
-            sending: 0,
-        }
+        let (row, name) = (channel.id, channel.name.clone());
+        Run::at(row, name, Some(channel.clone()), ids, id, Stage::Start(event), String::new())
     }
 
     /// A run that a crash left without an end: it only ends. Until then the dialog begins no other
@@ -159,25 +144,39 @@ impl Run {
         if let Some(channel) = &channel {
             channel.answers_still();
         }
-        let mut run = Run {
-            row: left.channel,
-            name: left.name.into(),
+        let (row, name) = (left.channel, left.name.into());
+        let mut run = Run::at(row, name, channel, ids, left.run, Stage::Streaming, left.text);
+        run.end(End::Interrupted);
+        run
+    }
+
+    /// One at this stage, of which this text is stored and shown.
+    fn at(
+        row: i64,
+        name: Arc<str>,
+        channel: Option<Arc<Channel>>,
+        ids: Arc<dyn Ids>,
+        id: String,
+        stage: Stage,
+        text: String,
+    ) -> Run {
+        Run {
+            row,
+            name,
             channel,
             ids,
-            id: left.run,
-            stage: Stage::Streaming,
+            id,
+            stage,
             busy: false,
             not_before: Time::default(),
             start: None,
             stopped: false,
             draining: false,
             ended: None,
-            sent: left.text.len(),
-            text: left.text,
+            sent: text.len(),
+            text,
             sending: 0,
-        };
-        run.end(End::Interrupted);
-        run
+        }
     }
 
     /// What to do next.

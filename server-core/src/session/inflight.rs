@@ -1,4 +1,4 @@
-//! The unanswered ops of a connection, which are limited.
+//! How many ops of a connection may be unanswered.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
