@@ -4,7 +4,7 @@
 use crate::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tidewire_core::tables::{TableQuery, TableState, TableUpdate};
+use tidewire_core::tables::{TableEvent, TableQuery, TableState, TableUpdate, Tables};
 use tidewire_core::wire::RowOp;
 use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored, StoreChange, Time};
 
@@ -45,7 +45,7 @@ pub fn tables_reach(data: &[u8]) -> [bool; 3] {
 }
 
 struct Life {
-    client: Client,
+    client: Client<Tables>,
     now: Now,
     conn: Option<ConnId>,
     views: Vec<View>,
@@ -180,7 +180,7 @@ impl Life {
                         self.conn = None;
                     }
                 }
-                Output::Event(Event::Table { view, update }) => self.told(view, update),
+                Output::Event(Event::Part(TableEvent { view, update })) => self.told(view, update),
                 Output::Transmit { message, .. } => {
                     let frame: Value = serde_json::from_str(&message.0).expect("frames are JSON");
                     if frame["t"] == "tbl.sub" {

@@ -1,11 +1,12 @@
 //! What the core tells the application.
 
-use crate::tables::TableUpdate;
 use crate::wire::{EventFrame, Signal, User};
+use std::convert::Infallible;
 
-/// Something the application should know.
+/// Something the application should know. `E` is what the client's part tells it
+/// ([`crate::Part`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<E = Infallible> {
     /// The connection's state, or the number of waiting ops, changed.
     Status(Status),
     /// The server said who this client is.
@@ -48,13 +49,9 @@ pub enum Event {
         /// What changed.
         changes: Vec<Change>,
     },
-    /// Something about a table that was opened.
-    Table {
-        /// What [`crate::Client::open_table`] gave.
-        view: u32,
-        /// What it is.
-        update: TableUpdate,
-    },
+    /// Something of what the client has besides channels and dialogs: of live tables,
+    /// [`crate::tables::TableEvent`].
+    Part(E),
     /// The store fails, or works again.
     Storage {
         /// `storage_full` or `storage_unavailable`; `None` once it works again.

@@ -67,6 +67,7 @@ mod ids;
 pub mod io;
 mod journal;
 mod link;
+mod part;
 mod retry;
 mod rng;
 pub mod tables;
@@ -83,4 +84,5 @@ pub use io::{
     StoreId, TokenAsk, TokenError, Transport,
 };
 pub use journal::{Counters, Entry, Report};
+pub use part::Part;
 pub use time::{Now, Time};

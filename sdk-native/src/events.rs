@@ -4,10 +4,12 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tidewire_core::tables::TableUpdate;
+use tidewire_core::tables::{TableEvent, TableUpdate};
 use tidewire_core::wire::{EventFrame, Signal, User};
-use tidewire_core::{Change, ChannelState, Event, OpState, Row, Status};
+use tidewire_core::{Change, ChannelState, OpState, Row, Status};
 use tokio::sync::Notify;
+
+use crate::core::Event;
 
 /// Most events that wait for a reader.
 const CAPACITY: usize = 1_024;
@@ -98,7 +100,7 @@ impl From<Event> for ClientEvent {
             Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
             Event::Signal { signal, by } => ClientEvent::Signal { signal, by },
             Event::Dialog { dialog, changes } => ClientEvent::Dialog { dialog, changes },
-            Event::Table { view, update } => ClientEvent::Table { view, update },
+            Event::Part(TableEvent { view, update }) => ClientEvent::Table { view, update },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },
         }

@@ -5,10 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use tidewire_core::wire::{DIALOG_PREFIX, User};
-use tidewire_core::{Change, Event, OpState, Row, RowState, State, Status};
+use tidewire_core::{Change, OpState, Row, RowState, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::channel_item::ChannelItem;
+use crate::core::Event;
 use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::{ClientEvent, EventQueue};
 use crate::promise::{Promise, Promised};

@@ -28,6 +28,7 @@ mod channel;
 mod channel_item;
 mod client;
 mod clock;
+mod core;
 mod dialog;
 mod dialog_state;
 mod driver;

@@ -1,11 +1,11 @@
 //! What the core asks for and tells, written as JSON: one object with a `t` for each output.
 
-use crate::tables;
+use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, StoreChange};
 
 /// Writes an output as the next element of a list.
-pub(crate) fn encode(writer: Writer, output: &Output) -> Writer {
+pub(crate) fn encode<T: Crossing>(writer: Writer, output: &Output<T::Event>) -> Writer {
     let frame = |t: &str| writer.begin().str("t", t);
     match output {
         Output::Open { conn, transport } => {
@@ -17,7 +17,7 @@ pub(crate) fn encode(writer: Writer, output: &Output) -> Writer {
         Output::Store { store, change: what } => {
             frame("store").u64("store", store.0).with("change", |writer| change(writer, what))
         }
-        Output::Event(told) => event(frame, told),
+        Output::Event(told) => event::<T>(frame, told),
         Output::Wait { until, .. } => frame("wait").opt_u64("until", until.map(|until| until.0)),
     }
     .close()
@@ -39,12 +39,15 @@ fn change(writer: Writer, change: &StoreChange) -> Writer {
             .u64("trim_below", *trim_below),
         StoreChange::ClearChannel { channel } => frame("clear_channel").str("channel", channel),
         StoreChange::PutProfile { record } => frame("put_profile").str("record", &record.0),
-        of_tables => tables::change(frame, of_tables),
+        StoreChange::PutTable { name, record } => {
+            frame("put_table").str("name", name).str("record", &record.0)
+        }
+        StoreChange::ClearTable { name } => frame("clear_table").str("name", name),
     }
     .close()
 }
 
-fn event(frame: impl FnOnce(&str) -> Writer, event: &Event) -> Writer {
+fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event>) -> Writer {
     match event {
         Event::Status(status) => frame("status")
             .str("state", status.state.as_str())
@@ -100,7 +103,7 @@ fn event(frame: impl FnOnce(&str) -> Writer, event: &Event) -> Writer {
         Event::Dialog { dialog, changes } => {
             frame("dialog").str("dialog", dialog).each("changes", changes, row_change)
         }
-        Event::Table { view, update } => tables::event(frame("table"), *view, update),
+        Event::Part(told) => T::event(frame, told),
         Event::Storage { code } => frame("storage").opt_str("code", *code),
         Event::Problem { code, message } => frame("problem").str("code", code).str("message", message),
     }

@@ -1,36 +1,28 @@
 //! Live tables across the boundary: their commands, what is told of them, and what is kept.
 
+use crate::part::Crossing;
 use crate::texts::texts;
 use tidewire_core::tables::{
-    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate,
+    ReadyTable, RowChange, RowEvents, TableError, TableEvent, TableQuery, TableState, TableUpdate, Tables,
 };
 use tidewire_core::wire::json::{Object, Writer, string};
-use tidewire_core::{Client, Config, Now, Restored, StoreChange};
+use tidewire_core::{Client, Config, Now, Restored};
 
-/// A client with live tables.
-pub(crate) fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
-    Client::with_tables(config, seed, now, restored)
-}
+impl Crossing for Tables {
+    fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client<Tables> {
+        Client::with_tables(config, seed, now, restored)
+    }
 
-/// Settings that only these clients have.
-pub(crate) fn config(given: &Object<'_>, config: &mut Config) {
-    if let Some(bytes) = given.u64("cached_table_bytes") {
-        config.cached_table_bytes = bytes as usize;
+    fn command(client: &mut Client<Tables>, name: &str, given: &Object<'_>, now: Now) -> Option<String> {
+        run(client, name, given, now)
+    }
+
+    fn event(frame: impl FnOnce(&str) -> Writer, TableEvent { view, update }: &TableEvent) -> Writer {
+        event(frame("table").u64("view", (*view).into()), update)
     }
 }
 
-/// `[{name, record}]`, as the store held it.
-pub(crate) fn restored(given: &Object<'_>) -> Option<Vec<(String, String)>> {
-    let mut tables = Vec::new();
-    for raw in given.array("tables")? {
-        let table = Object::parse(raw).ok()?;
-        tables.push((table.str("name")?.into_owned(), table.str("record")?.into_owned()));
-    }
-    Some(tables)
-}
-
-/// Carries out a command that the chat has not; nothing if it can't be read.
-pub(crate) fn run(client: &mut Client, name: &str, given: &Object<'_>, now: Now) -> Option<String> {
+fn run(client: &mut Client<Tables>, name: &str, given: &Object<'_>, now: Now) -> Option<String> {
     let answer = match name {
         "open_table" => match client.open_table(now, &query(given)?) {
             Ok(view) => Writer::object().u64("ok", view.into()).end(),
@@ -125,8 +117,7 @@ fn refused(error: TableError) -> String {
 }
 
 /// What is told of a view.
-pub(crate) fn event(frame: Writer, view: u32, update: &TableUpdate) -> Writer {
-    let told = frame.u64("view", view.into());
+fn event(told: Writer, update: &TableUpdate) -> Writer {
     match update {
         TableUpdate::State(known) => state(told.str("what", "state"), known),
         TableUpdate::Rows => told.str("what", "rows"),
@@ -159,15 +150,4 @@ fn change_of_row(writer: Writer, change: &RowChange) -> Writer {
         .raw("old", change.old.as_deref().unwrap_or("null"))
         .str("why", change.why.as_str())
         .close()
-}
-
-/// A change of what is kept of tables.
-pub(crate) fn change(frame: impl FnOnce(&str) -> Writer, change: &StoreChange) -> Writer {
-    match change {
-        StoreChange::PutTable { name, record } => {
-            frame("put_table").str("name", name).str("record", &record.0)
-        }
-        StoreChange::ClearTable { name } => frame("clear_table").str("name", name),
-        _ => frame("unknown"),
-    }
 }

@@ -3,7 +3,8 @@
 use super::query::{OrderBy, RowEvents, TableError, TableQuery, can_order, sort};
 use super::rows::{Moved, Shape};
 use super::subscription::{Step, Subscription, Told, kept_at};
-use super::update::{RowChange, TableState, TableUpdate, Why};
+use super::update::{RowChange, TableEvent, TableState, TableUpdate, Why};
+use crate::part::{Effect, Part};
 use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::wire::{DecodeError, RowOp, TableAddress, TableFrame, TableRequest};
@@ -24,24 +25,6 @@ const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 /// The code of a view whose order does not fit the table's columns.
 const BAD_ORDER: &str = "bad_order";
 
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Send this.
-    Send(TableRequest),
-    /// Tell the application.
-    Tell(u32, TableUpdate),
-    /// Keep this record under this name, or forget what is kept.
-    Keep(String, Option<String>),
-    /// Something was missed, or the server ended a subscription: it is asked for again.
-    Again {
-        /// The table.
-        table: String,
-        /// Whether something was missed.
-        missed: bool,
-    },
-}
-
 /// What an application opened.
 struct View {
     id: u32,
@@ -53,8 +36,8 @@ struct View {
     told: Option<TableState>,
 }
 
-/// The composition.
-pub(crate) struct Tables {
+/// The live tables of a client: what was opened, and the subscriptions that serve it.
+pub struct Tables {
     views: Vec<View>,
     subscriptions: Vec<Subscription>,
     /// What the store held, by name, until it is opened.
@@ -63,7 +46,7 @@ pub(crate) struct Tables {
     online: bool,
     /// Longest record that is kept, in bytes.
     kept_bytes: usize,
-    out: VecDeque<Effect>,
+    out: VecDeque<Effect<TableEvent>>,
 }
 
 impl Tables {
@@ -80,132 +63,19 @@ impl Tables {
     }
 }
 
-/// What the client asks of its live tables. A trait, so that a binding whose clients have none does
-/// not carry them.
-pub(crate) trait LiveTables: Send {
-    /// What the store held, at this wall time. What nobody opened for long is forgotten.
-    fn restore(&mut self, kept: Vec<(String, String)>, wall: u64);
-    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError>;
-    fn close(&mut self, view: u32);
-    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError>;
-    /// The rows as objects, in the view's order.
-    fn rows(&self, view: u32) -> Vec<String>;
-    /// The names of the key's columns.
-    fn key(&self, view: u32) -> Vec<String>;
-    fn state(&self, view: u32) -> Option<TableState>;
-    /// A session begins.
-    fn connected(&mut self);
-    /// There is none any more.
-    fn disconnected(&mut self);
-    /// Another user signed in.
-    fn forget_user(&mut self);
-    /// A frame of this session.
-    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError>;
-    /// Does what is due; with `flush` also what could wait.
-    fn tick(&mut self, now: Now, flush: bool);
-    fn deadline(&self) -> Option<Time>;
-    fn take(&mut self) -> Option<Effect>;
-}
+impl Part for Tables {
+    type Event = TableEvent;
 
-impl LiveTables for Tables {
-    fn restore(&mut self, mut kept: Vec<(String, String)>, wall: u64) {
+    /// What nobody opened for long is forgotten.
+    fn restore(&mut self, mut kept: Vec<(String, String)>, now: Now) {
         kept.sort_by_cached_key(|(_, record)| Reverse(kept_at(record)));
         for (place, (name, record)) in kept.into_iter().enumerate() {
-            if place < MAX_KEPT && wall.saturating_sub(kept_at(&record)) <= KEPT_MS {
+            if place < MAX_KEPT && now.wall.saturating_sub(kept_at(&record)) <= KEPT_MS {
                 self.kept.push((name, record));
             } else {
-                self.out.push_back(Effect::Keep(name, None));
+                self.out.push_back(keep(name, None));
             }
         }
-    }
-
-    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
-        let (question, order) = query.check()?;
-        let place = match self.subscriptions.iter().position(|other| other.question == question) {
-            Some(place) => place,
-            None if self.subscriptions.len() >= MAX_TABLES => return Err(TableError::TooMany),
-            None => {
-                self.last += 1;
-                let name = question.name();
-                let kept = self.kept.iter().position(|(other, _)| *other == name);
-                let kept = kept.map(|at| self.kept.remove(at).1);
-                let sid = format_sid(self.last);
-                self.subscriptions.push(Subscription::new(sid, question, kept.as_deref()));
-                self.subscriptions.len() - 1
-            }
-        };
-        self.last += 1;
-        let subscription = &mut self.subscriptions[place];
-        subscription.ask_again();
-        self.views.push(View {
-            id: self.last,
-            sid: subscription.sid.clone(),
-            order,
-            limit: query.limit,
-            events: query.events,
-            told: None,
-        });
-        if subscription.known().is_some() {
-            self.out.push_back(Effect::Tell(self.last, TableUpdate::Rows));
-        }
-        self.tell_states();
-        Ok(self.last)
-    }
-
-    fn close(&mut self, view: u32) {
-        let Some(at) = self.views.iter().position(|other| other.id == view) else { return };
-        let sid = self.views.remove(at).sid;
-        let shared = self.views.iter().any(|other| other.sid == sid);
-        let Some(at) = self.subscriptions.iter().position(|other| other.sid == sid) else { return };
-        if shared {
-            self.subscriptions[at].waits.retain(|(waiting, _)| *waiting != view);
-            return;
-        }
-        let gone = self.subscriptions.remove(at);
-        if gone.is_asked() {
-            self.out.push_back(Effect::Send(TableRequest::Unsub { sid }));
-        }
-        self.out.push_back(Effect::Keep(gone.question.name(), None));
-    }
-
-    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
-        let sid = self.views.iter().find(|other| other.id == view).map(|view| view.sid.clone());
-        let subscription = sid.and_then(|sid| self.subscriptions.iter_mut().find(|other| other.sid == sid));
-        let Some(subscription) = subscription else { return Err(TableError::Closed) };
-        if subscription.waits.len() >= MAX_WAITS {
-            return Err(TableError::TooMany);
-        }
-        subscription.waits.push((view, tx.to_owned()));
-        if subscription.is_asked() {
-            let (sid, tx) = (subscription.sid.clone(), tx.to_owned());
-            self.out.push_back(Effect::Send(TableRequest::Wait { sid, tx }));
-        }
-        self.fail_waits();
-        Ok(())
-    }
-
-    fn rows(&self, view: u32) -> Vec<String> {
-        let Some(view) = self.views.iter().find(|other| other.id == view) else { return Vec::new() };
-        let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
-        let Some((shape, rows)) = subscription.and_then(Subscription::known) else { return Vec::new() };
-        let mut rows: Vec<&str> = rows.iter().collect();
-        if !can_order(shape, &view.order) {
-            return Vec::new();
-        }
-        sort(shape, &view.order, &mut rows);
-        rows.truncate(view.limit.unwrap_or(usize::MAX));
-        rows.into_iter().map(|row| shape.object(row)).collect()
-    }
-
-    fn key(&self, view: u32) -> Vec<String> {
-        let view = self.views.iter().find(|other| other.id == view);
-        let subscription =
-            view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
-        subscription.and_then(Subscription::known).map_or_else(Vec::new, |(shape, _)| shape.key_names())
-    }
-
-    fn state(&self, view: u32) -> Option<TableState> {
-        self.views.iter().find(|other| other.id == view).map(|view| self.state_of(view))
     }
 
     fn connected(&mut self) {
@@ -225,14 +95,14 @@ impl LiveTables for Tables {
 
     fn forget_user(&mut self) {
         for (name, _) in std::mem::take(&mut self.kept) {
-            self.out.push_back(Effect::Keep(name, None));
+            self.out.push_back(keep(name, None));
         }
         for subscription in &mut self.subscriptions {
             subscription.forget();
-            self.out.push_back(Effect::Keep(subscription.question.name(), None));
+            self.out.push_back(keep(subscription.question.name(), None));
         }
         for view in &self.views {
-            self.out.push_back(Effect::Tell(view.id, TableUpdate::Rows));
+            self.out.push_back(tell(view.id, TableUpdate::Rows));
         }
         self.tell_states();
     }
@@ -290,7 +160,7 @@ impl LiveTables for Tables {
                 };
                 self.each(&to, refuse, now);
                 for name in failed {
-                    self.out.push_back(Effect::Keep(name, None));
+                    self.out.push_back(keep(name, None));
                 }
                 self.fail_waits();
             }
@@ -305,17 +175,17 @@ impl LiveTables for Tables {
             if self.online
                 && let Some(request) = subscription.ask(now)
             {
-                self.out.push_back(Effect::Send(request));
+                self.out.push_back(send(&request));
                 for (_, tx) in &subscription.waits {
                     let (sid, tx) = (subscription.sid.clone(), tx.clone());
-                    self.out.push_back(Effect::Send(TableRequest::Wait { sid, tx }));
+                    self.out.push_back(send(&TableRequest::Wait { sid, tx }));
                 }
             }
             if subscription.keep_at.is_some_and(|at| at <= now || flush) {
                 subscription.keep_at = None;
                 // One that became too long leaves nothing that would be older than it.
                 let record = subscription.record(wall, self.kept_bytes);
-                self.out.push_back(Effect::Keep(subscription.question.name(), record));
+                self.out.push_back(keep(subscription.question.name(), record));
             }
         }
         self.tell_states();
@@ -328,12 +198,103 @@ impl LiveTables for Tables {
             .min()
     }
 
-    fn take(&mut self) -> Option<Effect> {
+    fn take(&mut self) -> Option<Effect<TableEvent>> {
         self.out.pop_front()
     }
 }
 
 impl Tables {
+    pub(crate) fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
+        let (question, order) = query.check()?;
+        let place = match self.subscriptions.iter().position(|other| other.question == question) {
+            Some(place) => place,
+            None if self.subscriptions.len() >= MAX_TABLES => return Err(TableError::TooMany),
+            None => {
+                self.last += 1;
+                let name = question.name();
+                let kept = self.kept.iter().position(|(other, _)| *other == name);
+                let kept = kept.map(|at| self.kept.remove(at).1);
+                let sid = format_sid(self.last);
+                self.subscriptions.push(Subscription::new(sid, question, kept.as_deref()));
+                self.subscriptions.len() - 1
+            }
+        };
+        self.last += 1;
+        let subscription = &mut self.subscriptions[place];
+        subscription.ask_again();
+        self.views.push(View {
+            id: self.last,
+            sid: subscription.sid.clone(),
+            order,
+            limit: query.limit,
+            events: query.events,
+            told: None,
+        });
+        if subscription.known().is_some() {
+            self.out.push_back(tell(self.last, TableUpdate::Rows));
+        }
+        self.tell_states();
+        Ok(self.last)
+    }
+
+    pub(crate) fn close(&mut self, view: u32) {
+        let Some(at) = self.views.iter().position(|other| other.id == view) else { return };
+        let sid = self.views.remove(at).sid;
+        let shared = self.views.iter().any(|other| other.sid == sid);
+        let Some(at) = self.subscriptions.iter().position(|other| other.sid == sid) else { return };
+        if shared {
+            self.subscriptions[at].waits.retain(|(waiting, _)| *waiting != view);
+            return;
+        }
+        let gone = self.subscriptions.remove(at);
+        if gone.is_asked() {
+            self.out.push_back(send(&TableRequest::Unsub { sid }));
+        }
+        self.out.push_back(keep(gone.question.name(), None));
+    }
+
+    pub(crate) fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
+        let sid = self.views.iter().find(|other| other.id == view).map(|view| view.sid.clone());
+        let subscription = sid.and_then(|sid| self.subscriptions.iter_mut().find(|other| other.sid == sid));
+        let Some(subscription) = subscription else { return Err(TableError::Closed) };
+        if subscription.waits.len() >= MAX_WAITS {
+            return Err(TableError::TooMany);
+        }
+        subscription.waits.push((view, tx.to_owned()));
+        if subscription.is_asked() {
+            let (sid, tx) = (subscription.sid.clone(), tx.to_owned());
+            self.out.push_back(send(&TableRequest::Wait { sid, tx }));
+        }
+        self.fail_waits();
+        Ok(())
+    }
+
+    /// The rows as objects, in the view's order.
+    pub(crate) fn rows(&self, view: u32) -> Vec<String> {
+        let Some(view) = self.views.iter().find(|other| other.id == view) else { return Vec::new() };
+        let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
+        let Some((shape, rows)) = subscription.and_then(Subscription::known) else { return Vec::new() };
+        let mut rows: Vec<&str> = rows.iter().collect();
+        if !can_order(shape, &view.order) {
+            return Vec::new();
+        }
+        sort(shape, &view.order, &mut rows);
+        rows.truncate(view.limit.unwrap_or(usize::MAX));
+        rows.into_iter().map(|row| shape.object(row)).collect()
+    }
+
+    /// The names of the key's columns.
+    pub(crate) fn key(&self, view: u32) -> Vec<String> {
+        let view = self.views.iter().find(|other| other.id == view);
+        let subscription =
+            view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
+        subscription.and_then(Subscription::known).map_or_else(Vec::new, |(shape, _)| shape.key_names())
+    }
+
+    pub(crate) fn state(&self, view: u32) -> Option<TableState> {
+        self.views.iter().find(|other| other.id == view).map(|view| self.state_of(view))
+    }
+
     /// Lets the subscriptions that a frame is for take it, and does what follows of it.
     fn each(&mut self, to: &TableAddress, mut act: impl FnMut(&mut Subscription) -> Told, now: Time) {
         for place in 0..self.subscriptions.len() {
@@ -352,14 +313,14 @@ impl Tables {
             let sid = subscription.sid.clone();
             match told {
                 Told::Nothing | Told::Live => {}
-                Told::More => self.out.push_back(Effect::Send(TableRequest::Next { sid })),
+                Told::More => self.out.push_back(send(&TableRequest::Next { sid })),
                 Told::Reset | Told::Repair => {
-                    let (table, missed) = (subscription.question.table.clone(), told == Told::Repair);
-                    self.out.push_back(Effect::Again { table, missed });
+                    let (about, missed) = (subscription.question.table.clone(), told == Told::Repair);
+                    self.out.push_back(Effect::Again { about, missed });
                 }
                 Told::First => {
                     for view in self.views.iter().filter(|view| view.sid == sid) {
-                        self.out.push_back(Effect::Tell(view.id, TableUpdate::Rows));
+                        self.out.push_back(tell(view.id, TableUpdate::Rows));
                     }
                 }
                 Told::Changed(before, steps) => {
@@ -396,7 +357,7 @@ impl Tables {
                 .collect();
             if !changes.is_empty() {
                 let (tx, at) = step.tx.clone().unzip();
-                self.out.push_back(Effect::Tell(view.id, TableUpdate::Changes { changes, tx, at }));
+                self.out.push_back(tell(view.id, TableUpdate::Changes { changes, tx, at }));
             }
         }
     }
@@ -422,7 +383,7 @@ impl Tables {
     fn tell_seen(&mut self, waits: Vec<(u32, String)>, code: Option<&str>) {
         for (view, tx) in waits {
             let code = code.map(str::to_owned);
-            self.out.push_back(Effect::Tell(view, TableUpdate::Seen { tx, code }));
+            self.out.push_back(tell(view, TableUpdate::Seen { tx, code }));
         }
     }
 
@@ -450,10 +411,22 @@ impl Tables {
             let view = &mut self.views[place];
             if view.told.as_ref() != Some(&state) {
                 view.told = Some(state.clone());
-                self.out.push_back(Effect::Tell(view.id, TableUpdate::State(state)));
+                self.out.push_back(tell(view.id, TableUpdate::State(state)));
             }
         }
     }
+}
+
+fn send(request: &TableRequest) -> Effect<TableEvent> {
+    Effect::Send(request.encode())
+}
+
+fn tell(view: u32, update: TableUpdate) -> Effect<TableEvent> {
+    Effect::Tell(TableEvent { view, update })
+}
+
+fn keep(name: String, record: Option<String>) -> Effect<TableEvent> {
+    Effect::Keep { name, record }
 }
 
 fn format_sid(number: u32) -> String {

@@ -12,9 +12,9 @@ mod subscription;
 mod update;
 mod value;
 
-pub(crate) use live::{Effect, LiveTables, Tables};
+pub use live::Tables;
 pub use numeric::Numeric;
 pub use query::{RowEvents, TableError, TableQuery};
 pub use ready::ReadyTable;
-pub use update::{RowChange, TableState, TableUpdate, Why};
+pub use update::{RowChange, TableEvent, TableState, TableUpdate, Why};
 pub use value::{Type, Value};

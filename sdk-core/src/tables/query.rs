@@ -65,9 +65,6 @@ pub enum TableError {
     /// This client has all the table subscriptions it may have: 100.
     #[error("too many table subscriptions; end one first")]
     TooMany,
-    /// The client was made without live tables.
-    #[error("this client was made without live tables")]
-    NoTables,
     /// There is no such view.
     #[error("this view of a table was closed")]
     Closed,
@@ -82,7 +79,6 @@ impl TableError {
             TableError::BadOrder => "bad_order",
             TableError::Filter(error) => error.code(),
             TableError::TooMany => "too_many_subscriptions",
-            TableError::NoTables => "no_tables",
             TableError::Closed => "closed",
         }
     }

@@ -2,6 +2,15 @@
 
 use crate::wire::RowOp;
 
+/// What is told of a view of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableEvent {
+    /// What [`crate::Client::open_table`] gave.
+    pub view: u32,
+    /// What it is.
+    pub update: TableUpdate,
+}
+
 /// Something that a view of a table should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableUpdate {

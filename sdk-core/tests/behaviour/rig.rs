@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use tidewire_core::tables::{TableEvent, Tables};
 use tidewire_core::*;
 
 pub const WALL: u64 = 1_795_000_000_000;
@@ -65,7 +66,7 @@ impl Store {
 }
 
 pub struct Rig {
-    pub client: Client,
+    pub client: Client<Tables>,
     pub now: Now,
     /// The attempt opened last, and every one ever opened with its time.
     pub conn: Option<ConnId>,
@@ -75,7 +76,7 @@ pub struct Rig {
     /// Frames sent, arrays taken apart.
     pub sent: VecDeque<Value>,
     pub closes: Vec<(ConnId, u16)>,
-    pub events: Vec<Event>,
+    pub events: Vec<Event<TableEvent>>,
     pub asks: Vec<(TokenAsk, bool)>,
     pub store: Store,
     pub stores: Vec<(StoreId, StoreChange)>,
@@ -278,8 +279,9 @@ impl Rig {
     }
 
     pub fn status(&self) -> Status {
-        let find =
-            |event: &Event| if let Event::Status(status) = event { Some(status.clone()) } else { None };
+        let find = |event: &Event<TableEvent>| {
+            if let Event::Status(status) = event { Some(status.clone()) } else { None }
+        };
         self.events.iter().rev().find_map(find).expect("a status")
     }
 
@@ -297,7 +299,7 @@ impl Rig {
     }
 
     pub fn op_states(&self, id: &str) -> Vec<OpState> {
-        let find = |event: &Event| match event {
+        let find = |event: &Event<TableEvent>| match event {
             Event::Op { id: other, state, .. } if other == id => Some(state.clone()),
             _ => None,
         };
@@ -305,7 +307,7 @@ impl Rig {
     }
 
     pub fn channel_states(&self) -> Vec<ChannelState> {
-        let find = |event: &Event| match event {
+        let find = |event: &Event<TableEvent>| match event {
             Event::Channel { state, .. } => Some(state.clone()),
             _ => None,
         };

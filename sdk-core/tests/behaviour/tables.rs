@@ -3,7 +3,7 @@
 use crate::rig::{Rig, Store, WALL, welcome};
 use serde_json::{Value, json};
 use tidewire_core::tables::{
-    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate,
+    ReadyTable, RowChange, RowEvents, TableError, TableEvent, TableQuery, TableState, TableUpdate,
 };
 use tidewire_core::*;
 
@@ -67,7 +67,7 @@ fn rows(rig: &Rig, view: u32) -> Value {
 fn updates(rig: &mut Rig, view: u32) -> Vec<TableUpdate> {
     let all = std::mem::take(&mut rig.events);
     let of = |event| match event {
-        Event::Table { view: other, update } if other == view => Some(update),
+        Event::Part(TableEvent { view: other, update }) if other == view => Some(update),
         _ => None,
     };
     all.into_iter().filter_map(of).collect()
@@ -298,7 +298,7 @@ fn views_of_one_question_share_a_subscription() {
     assert_eq!(rig.sent.pop_back(), Some(json!({"t":"tbl.unsub","sid":asked["sid"]})));
     assert_eq!(rig.store.tables, []);
     rig.receive(tx(11, 12, json!([insert(5, "d")])));
-    assert!(rig.events.iter().all(|event| !matches!(event, Event::Table { .. })));
+    assert!(rig.events.iter().all(|event| !matches!(event, Event::Part(_))));
     assert_eq!((rig.client.table_state(first), rig.client.table_rows(second)), (None, vec![]));
 }
 
@@ -355,8 +355,6 @@ fn what_is_asked_wrongly_is_refused_with_a_code() {
     }
     assert_eq!(code(query("id=eq.100"), &mut rig), "too_many_subscriptions");
     assert_eq!(rig.client.await_tx(rig.now, 9_999, "1").map_err(TableError::code), Err("closed"));
-    let mut plain = Client::new(Config::default(), [1; 32], rig.now, Restored::default());
-    assert_eq!(plain.open_table(rig.now, &query("")).map_err(TableError::code), Err("no_tables"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use tidewire_core::tables::{TableQuery, TableState, TableUpdate, Why};
+use tidewire_core::tables::{TableEvent, TableQuery, TableState, TableUpdate, Tables, Why};
 use tidewire_core::wire::RowOp;
 use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored, StoreChange, Time};
 use tidewire_server_core::{Flow, Peer as From, Session, ToWrite};
@@ -21,7 +21,7 @@ const CLAIM_MS: u64 = SLOW_MS + 5_000;
 
 pub(super) struct Peer {
     number: u64,
-    core: Client,
+    core: Client<Tables>,
     kept: BTreeMap<String, String>,
     profile: Option<String>,
     link: Option<Link>,
@@ -303,7 +303,7 @@ impl Peer {
                     self.keep(change);
                     self.core.handle(now, Input::Stored { store, result: Ok(()) });
                 }
-                Output::Event(Event::Table { view, update }) => {
+                Output::Event(Event::Part(TableEvent { view, update })) => {
                     touched = true;
                     self.told(world, view, update)?;
                 }
