@@ -293,8 +293,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "a dialog is called live although its connection is gone",
         CLIENT,
-        "                let state = ChannelState::Syncing;\n                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));\n            }\n            self.tables_disconnected();",
-        "            }\n            self.tables_disconnected();",
+        "                let state = ChannelState::Syncing;\n                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));\n            }\n            self.part_disconnected();",
+        "            }\n            self.part_disconnected();",
     ),
     bug(
         "messages are said to be on their way although the connection is gone",
