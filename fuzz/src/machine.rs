@@ -1,7 +1,7 @@
 //! Real clients, the server's decisions and every fault, all of it decided by bytes: no promise is
 //! broken.
 
-use tidewire_sim::{plan, run};
+use tidewire_simulator::{plan, run};
 
 /// Plays one script of the simulator.
 pub(crate) fn machine(data: &[u8]) {

@@ -28,9 +28,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
 pub(crate) fn build() -> Result<PathBuf, String> {
     progress::run(
         "build the simulator",
-        &mut tools::cargo(&["build", "--release", "-q", "-p", "tidewire-sim"]),
+        &mut tools::cargo(&["build", "--release", "-q", "-p", "tidewire-simulator"]),
     )?;
-    Ok(tools::target().join("release").join(format!("tidewire-sim{}", std::env::consts::EXE_SUFFIX)))
+    Ok(tools::target().join("release").join(format!("tidewire-simulator{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Plants each bug in a copy of the sources and has the simulator look for it.
@@ -87,7 +87,7 @@ impl Garden {
         let from = tools::top();
         for folder in [
             "sdk-core/src",
-            "sdk-core/tests/sim/src",
+            "testing/simulator/src",
             "server-core/src",
             "server-sqlite/src",
             "testing/history/src",
@@ -97,7 +97,7 @@ impl Garden {
         }
         for file in [
             "sdk-core/Cargo.toml",
-            "sdk-core/tests/sim/Cargo.toml",
+            "testing/simulator/Cargo.toml",
             "server-core/Cargo.toml",
             "server-sqlite/Cargo.toml",
             "testing/history/Cargo.toml",
@@ -109,7 +109,7 @@ impl Garden {
         let text = fs::read_to_string(from.join("Cargo.toml")).map_err(|error| error.to_string())?;
         let (_, rest) =
             text.split_once("[workspace.package]").ok_or("the workspace's manifest has another form")?;
-        let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"sdk-core/tests/sim\", \"server-core\", \
+        let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"testing/simulator\", \"server-core\", \
                        \"server-sqlite\", \"testing/history\", \"testing/store\"]\n\n";
         // Built often, and run briefly.
         let profile = "\n[profile.planted]\ninherits = \"release\"\nopt-level = 1\nincremental = true\ncodegen-units = 16\n\n[profile.planted.package.\"*\"]\nopt-level = 2\n";
@@ -154,13 +154,14 @@ impl Garden {
 
     fn look(&self, seeds: &str, tables: bool) -> Result<Option<String>, String> {
         let folder = self.top.join("target");
-        let mut cargo = tools::cargo(&["build", "--profile", "planted", "-q", "-p", "tidewire-sim"]);
+        let mut cargo = tools::cargo(&["build", "--profile", "planted", "-q", "-p", "tidewire-simulator"]);
         cargo.current_dir(&self.top).env("CARGO_TARGET_DIR", &folder).env("RUSTFLAGS", "-Awarnings");
         let built = cargo.output().map_err(|error| error.to_string())?;
         if !built.status.success() {
             return Err(format!("it does not build:\n{}", String::from_utf8_lossy(&built.stderr)));
         }
-        let program = folder.join("planted").join(format!("tidewire-sim{}", std::env::consts::EXE_SUFFIX));
+        let program =
+            folder.join("planted").join(format!("tidewire-simulator{}", std::env::consts::EXE_SUFFIX));
         let ran = Command::new(program)
             .args(["--seeds", seeds, "--quick"])
             .args(tables.then_some("--tables"))

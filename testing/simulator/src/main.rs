@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-use tidewire_sim::tables::{self, TableFigures};
-use tidewire_sim::{Broken, Figures, Script, crowd, plan, run, shrink};
+use tidewire_simulator::tables::{self, TableFigures};
+use tidewire_simulator::{Broken, Figures, Script, crowd, plan, run, shrink};
 
 /// One seed in so many is run twice, to see that it is the same run.
 const TWICE: u64 = 20;
