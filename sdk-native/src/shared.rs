@@ -173,6 +173,6 @@ impl State {
                 effect => self.effects.push(effect),
             }
         }
-        self.hub.publish();
+        self.hub.publish(&self.core);
     }
 }

@@ -101,7 +101,9 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             frame("received").raw("event", text)
         }
         Event::Dialog { dialog, changes } => {
-            frame("dialog").str("dialog", dialog).each("changes", changes, row_change)
+            frame("dialog")
+                .str("dialog", dialog)
+                .each("changes", changes, |writer, change| list_change(writer, change, row))
         }
         Event::Part(told) => T::event(frame, told),
         Event::Storage { code } => frame("storage").opt_str("code", *code),
@@ -113,18 +115,25 @@ fn failed(told: Writer, code: &str, message: &str) -> Writer {
     told.str("state", "failed").str("code", code).str("message", message)
 }
 
-fn row_change(writer: Writer, change: &Change) -> Writer {
+/// A change of a list of rows, each of which `row` writes as an object.
+pub(crate) fn list_change<R>(
+    writer: Writer,
+    change: &Change<R>,
+    row: impl Fn(Writer, &R) -> Writer,
+) -> Writer {
     let frame = |t: &str| writer.begin().str("t", t);
+    let at = |writer: Writer, name: &str, index: usize| writer.u64(name, index as u64);
     match change {
         Change::Reset(rows) => frame("reset").each("rows", rows, row),
         Change::Insert { index, row: new } => {
-            frame("insert").u64("index", *index as u64).with("row", |writer| row(writer, new))
+            at(frame("insert"), "index", *index).with("row", |writer| row(writer, new))
         }
         Change::Update { index, row: new } => {
-            frame("update").u64("index", *index as u64).with("row", |writer| row(writer, new))
+            at(frame("update"), "index", *index).with("row", |writer| row(writer, new))
         }
-        Change::Append { index, text } => frame("append").u64("index", *index as u64).str("text", text),
-        Change::Remove { index } => frame("remove").u64("index", *index as u64),
+        Change::Append { index, text } => at(frame("append"), "index", *index).str("text", text),
+        Change::Move { from, to } => at(at(frame("move"), "from", *from), "to", *to),
+        Change::Remove { index } => at(frame("remove"), "index", *index),
     }
     .close()
 }

@@ -1,12 +1,15 @@
 //! Live tables across the boundary: their commands, what is told of them, and what is kept.
 
+use crate::output::list_change;
 use crate::part::Crossing;
 use crate::texts::texts;
+use std::sync::Arc;
 use tidewire_core::tables::{
-    ReadyTable, RowChange, RowEvents, TableError, TableEvent, TableQuery, TableState, TableUpdate, Tables,
+    ReadyTable, RowChange, RowEvents, TableError, TableEvent, TableQuery, TableRows, TableStatus,
+    TableUpdate, Tables,
 };
 use tidewire_core::wire::json::{Object, Writer, string};
-use tidewire_core::{Client, Config, Now, Restored};
+use tidewire_core::{Change, Client, Config, Now, Restored};
 
 impl Crossing for Tables {
     fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client<Tables> {
@@ -44,13 +47,10 @@ fn run(client: &mut Client<Tables>, name: &str, given: &Object<'_>, now: Now) ->
             Ok(()) => ok("null"),
             Err(error) => refused(error),
         },
-        // As texts: who holds a row already knows it by its text, and need not read it again.
-        "table_rows" => strings(&client.table_rows(view(given)?)),
-        "table_key" => strings(&client.table_key(view(given)?)),
-        "table_state" => match client.table_state(view(given)?) {
-            Some(known) => ok(&state(Writer::object(), &known).end()),
-            None => ok("null"),
-        },
+        "tell_table" => {
+            client.tell_table(now, view(given)?);
+            ok("null")
+        }
         _ => return None,
     };
     Some(answer)
@@ -68,7 +68,7 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
         query.select = Some(texts(given, "select")?);
     }
     if given.raw("limit").is_some() {
-        query.limit = Some(given.u64("limit")?.try_into().ok()?);
+        query.limit = Some(given.u64("limit")?.try_into().unwrap_or(usize::MAX));
     }
     if given.raw("events").is_some() {
         query.events = RowEvents { insert: false, update: false, delete: false };
@@ -97,11 +97,6 @@ fn view(given: &Object<'_>) -> Option<u32> {
     given.u64("view")?.try_into().ok()
 }
 
-fn strings(texts: &[String]) -> String {
-    let texts: Vec<String> = texts.iter().map(|text| string(text)).collect();
-    Writer::object().array("ok", texts.iter().map(String::as_str)).end()
-}
-
 fn ok(raw: &str) -> String {
     Writer::object().raw("ok", raw).end()
 }
@@ -119,11 +114,20 @@ fn refused(error: TableError) -> String {
 /// What is told of a view.
 fn event(told: Writer, update: &TableUpdate) -> Writer {
     match update {
-        TableUpdate::State(known) => state(told.str("what", "state"), known),
-        TableUpdate::Rows => told.str("what", "rows"),
-        TableUpdate::Changes { changes, tx, at } => told
+        TableUpdate::Status(known) => status(told.str("what", "status"), known),
+        TableUpdate::Rows(TableRows { key, rows, beyond }) => {
+            let key: Vec<String> = key.iter().map(|name| string(name)).collect();
+            told.str("what", "rows")
+                .array("key", key.iter().map(String::as_str))
+                .array("rows", rows.iter().map(|row| &**row))
+                .array("beyond", beyond.iter().map(|row| &**row))
+        }
+        TableUpdate::Changes { list, changes, tx, at } => told
             .str("what", "changes")
-            .each("changes", changes, change_of_row)
+            .each("list", list, |writer, change| {
+                list_change(writer, change, |writer, row| writer.inside(row))
+            })
+            .each("changes", changes, |writer, change| change_of_row(writer, change, list))
             .opt_str("tx", tx.as_deref())
             .opt_u64("at", *at),
         TableUpdate::Seen { tx, code } => {
@@ -132,22 +136,26 @@ fn event(told: Writer, update: &TableUpdate) -> Writer {
     }
 }
 
-fn state(writer: Writer, state: &TableState) -> Writer {
-    let writer = writer.str("state", state.as_str());
-    match state {
-        TableState::Failed { code, message, at } => {
+fn status(writer: Writer, status: &TableStatus) -> Writer {
+    let writer = writer.str("status", status.as_str());
+    match status {
+        TableStatus::Failed { code, message, at } => {
             writer.str("code", code).str("message", message).opt_u64("at", *at)
         }
         _ => writer,
     }
 }
 
-fn change_of_row(writer: Writer, change: &RowChange) -> Writer {
-    writer
-        .begin()
-        .str("event", change.event.as_str())
-        .raw("new", change.new.as_deref().unwrap_or("null"))
-        .raw("old", change.old.as_deref().unwrap_or("null"))
-        .str("why", change.why.as_str())
-        .close()
+/// A row that is in the change of the list too is not written again: its place there is.
+fn change_of_row(writer: Writer, change: &RowChange, list: &[Change<Arc<str>>]) -> Writer {
+    let is_same = |listed: &Change<Arc<str>>| match (listed, &change.new) {
+        (Change::Insert { row, .. } | Change::Update { row, .. }, Some(new)) => Arc::ptr_eq(row, new),
+        _ => false,
+    };
+    let writer = writer.begin().str("event", change.event.as_str());
+    let writer = match list.iter().position(is_same) {
+        Some(place) => writer.u64("new", place as u64),
+        None => writer.raw("new", change.new.as_deref().unwrap_or("null")),
+    };
+    writer.raw("old", change.old.as_deref().unwrap_or("null")).str("why", change.why.as_str()).close()
 }

@@ -3,7 +3,7 @@
 use super::Client;
 use crate::config::Config;
 use crate::io::Restored;
-use crate::tables::{TableError, TableQuery, TableState, Tables};
+use crate::tables::{TableError, TableQuery, TableRows, TableStatus, Tables};
 use crate::time::Now;
 
 impl Client<Tables> {
@@ -39,20 +39,21 @@ impl Client<Tables> {
         asked
     }
 
-    /// A view's rows as JSON objects, in its order and up to its limit; none while it is loading or
-    /// has failed.
-    pub fn table_rows(&self, view: u32) -> Vec<String> {
+    /// A view's rows, as the [`TableUpdate`](crate::tables::TableUpdate)s drained so far and those
+    /// still to be drained make them; none while it is loading or has failed.
+    pub fn table_rows(&self, view: u32) -> TableRows {
         self.part.rows(view)
     }
 
-    /// The names of the columns that tell a view's rows apart, its table's primary key; none while
-    /// it is loading or has failed.
-    pub fn table_key(&self, view: u32) -> Vec<String> {
-        self.part.key(view)
+    /// How far a view's rows can be trusted; none if there is no such view.
+    pub fn table_status(&self, view: u32) -> Option<TableStatus> {
+        self.part.status(view)
     }
 
-    /// How far a view's rows can be trusted; none if there is no such view.
-    pub fn table_state(&self, view: u32) -> Option<TableState> {
-        self.part.state(view)
+    /// Tells a view's rows and status once more, for somebody who begins to follow it now.
+    pub fn tell_table(&mut self, now: Now, view: u32) {
+        self.clamp(now);
+        self.part.tell_again(view);
+        self.follow_part();
     }
 }

@@ -1,14 +1,15 @@
 //! All live tables of a client: what was opened, and the subscriptions that serve it.
 
-use super::query::{OrderBy, RowEvents, TableError, TableQuery, can_order, sort};
-use super::rows::{Moved, Shape};
+use super::query::{TableError, TableQuery};
+use super::rows::Shape;
 use super::subscription::{Step, Subscription, Told, kept_at};
-use super::update::{RowChange, TableEvent, TableState, TableUpdate, Why};
+use super::update::{TableEvent, TableRows, TableStatus, TableUpdate};
+use super::view::{View, changes_of};
 use crate::part::{Effect, Part};
 use crate::rng::Rng;
 use crate::time::{Now, Time};
-use crate::wire::{DecodeError, RowOp, TableAddress, TableFrame, TableRequest};
-use crate::wire::{codes, json};
+use crate::wire::json;
+use crate::wire::{DecodeError, TableAddress, TableFrame, TableRequest};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
@@ -22,19 +23,6 @@ const KEEP_MS: u64 = 2_000;
 const MAX_KEPT: usize = 100;
 /// How long a record is good, in ms: 30 days after the table was last followed.
 const KEPT_MS: u64 = 30 * 24 * 3_600_000;
-/// The code of a view whose order does not fit the table's columns.
-const BAD_ORDER: &str = "bad_order";
-
-/// What an application opened.
-struct View {
-    id: u32,
-    sid: String,
-    order: Vec<OrderBy>,
-    limit: Option<usize>,
-    events: RowEvents,
-    /// The state that was told last.
-    told: Option<TableState>,
-}
 
 /// The live tables of a client: what was opened, and the subscriptions that serve it.
 pub struct Tables {
@@ -90,7 +78,7 @@ impl Part for Tables {
         for subscription in &mut self.subscriptions {
             subscription.disconnected();
         }
-        self.tell_states();
+        self.tell_statuses();
     }
 
     fn forget_user(&mut self) {
@@ -101,72 +89,46 @@ impl Part for Tables {
             subscription.forget();
             self.out.push_back(keep(subscription.question.name(), None));
         }
-        for view in &self.views {
-            self.out.push_back(tell(view.id, TableUpdate::Rows));
+        for at in 0..self.subscriptions.len() {
+            self.fill_views(at);
         }
-        self.tell_states();
+        self.tell_statuses();
     }
 
     fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
-        match TableFrame::decode(text)? {
-            TableFrame::Ok(ok) => {
-                let sid = ok.sid.clone();
-                self.each(&TableAddress::Sid(sid), |subscription| subscription.ok(now, rng, ok.clone()), now);
-            }
-            TableFrame::Page { sid, page } => {
-                self.each(
-                    &TableAddress::Sid(sid),
-                    |subscription| subscription.page(now, rng, page.clone()),
-                    now,
-                );
-            }
-            TableFrame::Tx(tx) => {
-                let to = tx.to.clone();
-                self.each(&to, |subscription| subscription.tx(now, rng, tx.clone()), now);
-            }
-            TableFrame::Mark { to, link } => {
-                self.each(&to, |subscription| subscription.mark(now, link.clone()), now);
-            }
-            TableFrame::Live { sid, feed, link } => {
-                let to = TableAddress::Sid(sid);
-                self.each(&to, |subscription| subscription.live(now, feed.clone(), link.clone()), now);
-            }
-            TableFrame::Seen { sid, tx, code } => self.seen(&sid, &tx, code.as_deref()),
-            TableFrame::Reset { to, spread_ms, .. } => {
-                let wait = rng.up_to(spread_ms);
-                let reset = |subscription: &mut Subscription| {
-                    subscription.reset(now, wait);
-                    Told::Reset
-                };
-                self.each(&to, reset, now);
-            }
-            TableFrame::Err { sid, problem, at, retryable } => {
-                let to = TableAddress::Sid(sid);
-                let mut failed = Vec::new();
-                let refuse = |subscription: &mut Subscription| {
-                    if !subscription.is_asked() {
-                        return Told::Nothing;
-                    }
-                    if problem.code == codes::NOT_SUBSCRIBED {
-                        return subscription.unknown(now);
-                    }
-                    if retryable {
-                        subscription.refused(now, problem.retry_after_ms.unwrap_or(0), rng);
-                    } else {
-                        subscription.fail(problem.code.clone(), problem.message.clone(), at);
-                        failed.push(subscription.question.name());
-                    }
-                    Told::Nothing
-                };
-                self.each(&to, refuse, now);
-                for name in failed {
-                    self.out.push_back(keep(name, None));
-                }
-                self.fail_waits();
-            }
-            TableFrame::Unknown => {}
+        let frame = TableFrame::decode(text)?;
+        if let TableFrame::Seen { sid, tx, code } = &frame {
+            self.seen(sid, tx, code.as_deref());
+            return Ok(());
         }
-        self.tell_states();
+        let Some(to) = frame.address() else { return Ok(()) };
+        // All that a server ends at once are asked for again within the same time.
+        let spread_ms =
+            if let TableFrame::Reset { spread_ms, .. } = &frame { rng.up_to(*spread_ms) } else { 0 };
+        let is_meant = |subscription: &Subscription| match &to {
+            TableAddress::Sid(sid) => subscription.sid == *sid,
+            TableAddress::Feed(feed) => subscription.follows(feed),
+        };
+        let meant: Vec<usize> =
+            (0..self.subscriptions.len()).filter(|at| is_meant(&self.subscriptions[*at])).collect();
+        for (at, frame) in meant.iter().zip(std::iter::repeat_n(frame, meant.len())) {
+            let subscription = &mut self.subscriptions[*at];
+            let told = match frame {
+                TableFrame::Ok(ok) => subscription.ok(now, rng, ok),
+                TableFrame::Page { page, .. } => subscription.page(now, rng, page),
+                TableFrame::Tx(tx) => subscription.tx(now, rng, tx),
+                TableFrame::Mark { link, .. } => subscription.mark(now, link),
+                TableFrame::Live { feed, link, .. } => subscription.live(now, feed, link),
+                TableFrame::Reset { .. } => subscription.reset(now, spread_ms),
+                TableFrame::Err { problem, at, retryable, .. } => {
+                    subscription.refuse(now, problem, at, retryable, rng)
+                }
+                TableFrame::Seen { .. } | TableFrame::Unknown => Told::Nothing,
+            };
+            self.follow(now, *at, told);
+        }
+        self.fail_waits();
+        self.tell_statuses();
         Ok(())
     }
 
@@ -188,7 +150,7 @@ impl Part for Tables {
                 self.out.push_back(keep(subscription.question.name(), record));
             }
         }
-        self.tell_states();
+        self.tell_statuses();
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -222,18 +184,19 @@ impl Tables {
         self.last += 1;
         let subscription = &mut self.subscriptions[place];
         subscription.ask_again();
-        self.views.push(View {
+        let mut view = View {
             id: self.last,
             sid: subscription.sid.clone(),
             order,
             limit: query.limit,
             events: query.events,
             told: None,
-        });
-        if subscription.known().is_some() {
-            self.out.push_back(tell(self.last, TableUpdate::Rows));
-        }
-        self.tell_states();
+            sorted: None,
+        };
+        let rows = view.fill(subscription);
+        self.views.push(view);
+        self.out.extend(rows.map(|rows| tell(self.last, rows)));
+        self.tell_statuses();
         Ok(self.last)
     }
 
@@ -269,96 +232,79 @@ impl Tables {
         Ok(())
     }
 
-    /// The rows as objects, in the view's order.
-    pub(crate) fn rows(&self, view: u32) -> Vec<String> {
-        let Some(view) = self.views.iter().find(|other| other.id == view) else { return Vec::new() };
-        let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
-        let Some((shape, rows)) = subscription.and_then(Subscription::known) else { return Vec::new() };
-        let mut rows: Vec<&str> = rows.iter().collect();
-        if !can_order(shape, &view.order) {
-            return Vec::new();
-        }
-        sort(shape, &view.order, &mut rows);
-        rows.truncate(view.limit.unwrap_or(usize::MAX));
-        rows.into_iter().map(|row| shape.object(row)).collect()
+    /// All rows of a view as they are.
+    pub(crate) fn rows(&self, view: u32) -> TableRows {
+        let found = self.view(view);
+        found.map_or_else(TableRows::default, |(view, subscription)| view.rows(subscription))
     }
 
-    /// The names of the key's columns.
-    pub(crate) fn key(&self, view: u32) -> Vec<String> {
-        let view = self.views.iter().find(|other| other.id == view);
-        let subscription =
-            view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
-        subscription.and_then(Subscription::known).map_or_else(Vec::new, |(shape, _)| shape.key_names())
+    pub(crate) fn status(&self, view: u32) -> Option<TableStatus> {
+        self.view(view).map(|(view, subscription)| view.status(subscription))
     }
 
-    pub(crate) fn state(&self, view: u32) -> Option<TableState> {
-        self.views.iter().find(|other| other.id == view).map(|view| self.state_of(view))
+    /// Tells a view's status and rows once more.
+    pub(crate) fn tell_again(&mut self, id: u32) {
+        let Some((view, subscription)) = self.view(id) else { return };
+        let (status, rows) = (view.status(subscription), view.rows(subscription));
+        self.out.push_back(tell(id, TableUpdate::Rows(rows)));
+        self.out.push_back(tell(id, TableUpdate::Status(status)));
     }
 
-    /// Lets the subscriptions that a frame is for take it, and does what follows of it.
-    fn each(&mut self, to: &TableAddress, mut act: impl FnMut(&mut Subscription) -> Told, now: Time) {
-        for place in 0..self.subscriptions.len() {
-            let subscription = &mut self.subscriptions[place];
-            let meant = match to {
-                TableAddress::Sid(sid) => subscription.sid == *sid,
-                TableAddress::Feed(feed) => subscription.follows(feed),
-            };
-            if !meant {
-                continue;
+    fn view(&self, id: u32) -> Option<(&View, &Subscription)> {
+        let view = self.views.iter().find(|other| other.id == id)?;
+        Some((view, self.subscriptions.iter().find(|other| other.sid == view.sid)?))
+    }
+
+    /// Does what follows of what became of a frame.
+    fn follow(&mut self, now: Time, at: usize, told: Told) {
+        let subscription = &mut self.subscriptions[at];
+        match told {
+            Told::Nothing => return,
+            Told::More => {
+                self.out.push_back(send(&TableRequest::Next { sid: subscription.sid.clone() }));
+                return;
             }
-            let told = act(subscription);
-            if !matches!(told, Told::Nothing | Told::More | Told::Reset | Told::Repair) {
-                subscription.keep_at.get_or_insert(now.after(KEEP_MS));
+            Told::Reset | Told::Repair => {
+                let (about, missed) = (subscription.question.table.clone(), told == Told::Repair);
+                self.out.push_back(Effect::Again { about, missed });
+                return;
             }
-            let sid = subscription.sid.clone();
-            match told {
-                Told::Nothing | Told::Live => {}
-                Told::More => self.out.push_back(send(&TableRequest::Next { sid })),
-                Told::Reset | Told::Repair => {
-                    let (about, missed) = (subscription.question.table.clone(), told == Told::Repair);
-                    self.out.push_back(Effect::Again { about, missed });
-                }
-                Told::First => {
-                    for view in self.views.iter().filter(|view| view.sid == sid) {
-                        self.out.push_back(tell(view.id, TableUpdate::Rows));
-                    }
-                }
-                Told::Changed(before, steps) => {
-                    steps.into_iter().for_each(|step| self.tell_changes(place, &before, &step));
+            Told::Refused => {
+                self.out.push_back(keep(subscription.question.name(), None));
+                self.fill_views(at);
+                return;
+            }
+            Told::Live => {}
+            Told::First => self.fill_views(at),
+            Told::Changed(before, steps) => {
+                for step in steps {
+                    self.step(at, &before, &step);
                 }
             }
         }
+        self.subscriptions[at].keep_at.get_or_insert(now.after(KEEP_MS));
     }
 
-    fn tell_changes(&mut self, place: usize, before: &Shape, step: &Step) {
-        let subscription = &self.subscriptions[place];
-        let Some((shape, _)) = subscription.known() else { return };
-        for view in self.views.iter().filter(|view| view.sid == subscription.sid) {
-            let wanted = |change: &&Moved| match change.op {
-                RowOp::Insert => view.events.insert,
-                RowOp::Update => view.events.update,
-                RowOp::Delete => view.events.delete,
+    /// Gives the views of a subscription all of its rows.
+    fn fill_views(&mut self, at: usize) {
+        let subscription = &self.subscriptions[at];
+        for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
+            self.out.extend(view.fill(subscription).map(|rows| tell(view.id, rows)));
+        }
+    }
+
+    fn step(&mut self, at: usize, before: &Shape, step: &Step) {
+        let subscription = &self.subscriptions[at];
+        let Some(known) = subscription.known() else { return };
+        let changes = changes_of(&known.0, before, step);
+        for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
+            // Of rows with other columns a view may need another order, or have none any more.
+            let update = if known.0 == *before || view.fits(&known.0) {
+                view.step(known, step, &changes)
+            } else {
+                view.fill(subscription)
             };
-            let changes: Vec<RowChange> = step
-                .changes
-                .iter()
-                .filter(wanted)
-                .map(|change| RowChange {
-                    event: change.op,
-                    new: change.new.as_deref().map(|row| shape.object(row)),
-                    old: change.old.as_deref().map(|row| before.object(row)),
-                    why: match (&step.tx, change.moved, change.op) {
-                        (None, ..) => Why::Resync,
-                        (_, true, RowOp::Delete) => Why::MovedOut,
-                        (_, true, _) => Why::MovedIn,
-                        _ => Why::Commit,
-                    },
-                })
-                .collect();
-            if !changes.is_empty() {
-                let (tx, at) = step.tx.clone().unzip();
-                self.out.push_back(tell(view.id, TableUpdate::Changes { changes, tx, at }));
-            }
+            self.out.extend(update.map(|update| tell(view.id, update)));
         }
     }
 
@@ -387,31 +333,15 @@ impl Tables {
         }
     }
 
-    fn state_of(&self, view: &View) -> TableState {
-        let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
-        let Some(subscription) = subscription else { return TableState::Loading };
-        if let Some((code, message, at)) = subscription.failure() {
-            return TableState::Failed { code: code.to_owned(), message: message.to_owned(), at };
-        }
-        match subscription.known() {
-            Some((shape, _)) if !can_order(shape, &view.order) => TableState::Failed {
-                code: BAD_ORDER.to_owned(),
-                message: "the order names a column that is not there or can't be ordered".to_owned(),
-                at: None,
-            },
-            Some(_) if subscription.is_live() => TableState::Live,
-            Some(_) => TableState::Stale,
-            None => TableState::Loading,
-        }
-    }
-
-    fn tell_states(&mut self) {
-        for place in 0..self.views.len() {
-            let state = self.state_of(&self.views[place]);
-            let view = &mut self.views[place];
-            if view.told.as_ref() != Some(&state) {
-                view.told = Some(state.clone());
-                self.out.push_back(tell(view.id, TableUpdate::State(state)));
+    fn tell_statuses(&mut self) {
+        for view in &mut self.views {
+            let Some(subscription) = self.subscriptions.iter().find(|other| other.sid == view.sid) else {
+                continue;
+            };
+            let status = view.status(subscription);
+            if view.told.as_ref() != Some(&status) {
+                view.told = Some(status.clone());
+                self.out.push_back(tell(view.id, TableUpdate::Status(status)));
             }
         }
     }

@@ -2,8 +2,9 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 use serde_json::{Value, json};
-use std::collections::VecDeque;
-use tidewire_core::tables::{TableEvent, Tables};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tidewire_core::tables::{TableEvent, TableUpdate, Tables};
 use tidewire_core::*;
 
 pub const WALL: u64 = 1_795_000_000_000;
@@ -84,6 +85,8 @@ pub struct Rig {
     pub token: Option<Result<String, TokenError>>,
     /// Answer store changes with this, at once.
     pub disk: Option<Result<(), StoreError>>,
+    /// The rows that views show, as the changes told so far make them.
+    pub lists: BTreeMap<u32, Vec<Arc<str>>>,
     pub until: Option<Time>,
     pub why: &'static str,
 }
@@ -116,6 +119,7 @@ impl Rig {
             asks: vec![],
             store,
             stores: vec![],
+            lists: BTreeMap::new(),
             token: Some(Ok("good.token".into())),
             disk: Some(Ok(())),
             until: None,
@@ -209,8 +213,15 @@ impl Rig {
                     }
                     self.stores.push((store, change));
                 }
-                Output::Event(event) => self.events.push(event),
+                Output::Event(event) => {
+                    self.fold(&event);
+                    self.events.push(event);
+                }
                 Output::Wait { until, why } => {
+                    for (view, list) in &self.lists {
+                        let open = self.client.table_status(*view).is_some();
+                        assert!(!open || self.client.table_rows(*view).rows == *list, "view {view}");
+                    }
                     assert!(until.is_none_or(|at| at > self.now.mono), "a wait for the past: {why}");
                     self.until = until;
                     self.why = why;
@@ -219,6 +230,20 @@ impl Rig {
             }
         }
         panic!("the client never waits");
+    }
+
+    fn fold(&mut self, event: &Event<TableEvent>) {
+        let Event::Part(TableEvent { view, update }) = event else { return };
+        let list = self.lists.entry(*view).or_default();
+        match update.clone() {
+            TableUpdate::Rows(rows) => *list = rows.rows,
+            TableUpdate::Changes { list: changes, .. } => {
+                for change in changes {
+                    assert!(change.apply(list, |_, _| panic!("rows of tables don't grow")));
+                }
+            }
+            TableUpdate::Status(_) | TableUpdate::Seen { .. } => {}
+        }
     }
 
     /// Lets time pass, waking the client whenever it asked for it.
@@ -320,13 +345,7 @@ impl Rig {
         for event in &self.events {
             if let Event::Dialog { changes, .. } = event {
                 for change in changes {
-                    match change.clone() {
-                        Change::Reset(all) => rows = all,
-                        Change::Insert { index, row } => rows.insert(index, row),
-                        Change::Update { index, row } => rows[index] = row,
-                        Change::Append { index, text } => rows[index].text.push_str(&text),
-                        Change::Remove { index } => drop(rows.remove(index)),
-                    }
+                    assert!(change.clone().apply(&mut rows, |row, text| row.text.push_str(text)));
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tidewire_core::wire::{
     ClientFrame, EventFrame, Mode, ServerFrame, decode_client_message, decode_server_message,
 };
-use tidewire_core::{Change, ChannelState, Event, Lane, RowState, State, StoreChange};
+use tidewire_core::{Change, ChannelState, Event, Lane, Row, RowState, State, StoreChange};
 use tidewire_history::{Event as Told, History, Violation};
 
 /// Silence that a client may take for life: `ping_ms` and `grace_ms` of the server.
@@ -423,7 +423,7 @@ impl Watch {
     }
 
     /// An answer only grows, and its end keeps what was shown.
-    pub(crate) fn change(&mut self, process: &Process, change: &Change) {
+    pub(crate) fn change(&mut self, process: &Process, change: &Change<Row>) {
         if let Change::Update { index, row } = change
             && let Some(before) = process.rows.get(*index)
             && before.state == RowState::Streaming
