@@ -111,7 +111,7 @@ fn the_wasm_package_only_converts() {
 }
 
 /// The crates in whose sources no files import each other in a circle.
-const WITHOUT_CIRCLES: [&str; 9] = [
+const WITHOUT_CIRCLES: [&str; 10] = [
     "sdk-core/src",
     "sdk-native/src",
     "sdk-wasm/src",
@@ -120,6 +120,7 @@ const WITHOUT_CIRCLES: [&str; 9] = [
     "server-reference/src",
     "testing/history/src",
     "testing/fault-proxy/src",
+    "testing/simulator/src",
     "xtask/src",
 ];
 
@@ -133,26 +134,55 @@ fn module_of(inside: &Path) -> Vec<String> {
     parts
 }
 
+/// A source without its tests and its comments.
+fn code_of(text: &str) -> String {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// The paths that a text begins with, each without what is no part of a path: `a::{b, c::d}` gives
+/// `a::b` and `a::c::d`.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+        for (at, sign) in group.char_indices() {
+            match sign {
+                '{' => depth += 1,
+                ',' | '}' if depth == 0 => {
+                    found.extend(paths(group[start..at].trim_start()));
+                    start = at + 1;
+                    if sign == '}' {
+                        break;
+                    }
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return found;
+    }
+    let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let below = text[name.len()..].strip_prefix("::").map_or_else(|| vec![Vec::new()], paths);
+    below.into_iter().map(|path| [vec![name.clone()], path].concat()).collect()
+}
+
 /// The modules that a source names by `crate::` and `super::`, as far as they are files of the
 /// crate. What a folder's own file holds is the folder's: a file may use it, and be declared there.
 fn named(text: &str, module: &[String], all: &BTreeMap<Vec<String>, String>) -> BTreeSet<Vec<String>> {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = code_of(text);
     let mut found = BTreeSet::new();
-    for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        for (at, word) in line.match_indices("crate::").chain(line.match_indices("super::")) {
-            if line[..at].ends_with("super::") || line[..at].ends_with("pub(in ") {
-                continue;
-            }
-            let mut path = if word == "crate::" { Vec::new() } else { module[..module.len() - 1].to_vec() };
-            let mut rest = &line[at + word.len()..];
-            while let Some(above) = rest.strip_prefix("super::") {
-                path.pop();
-                rest = above;
-            }
-            for part in rest.split("::") {
-                let name: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                path.push(name);
-            }
+    for (at, word) in code.match_indices("crate::").chain(code.match_indices("super::")) {
+        if code[..at].ends_with("super::") || code[..at].ends_with("pub(in ") {
+            continue;
+        }
+        let mut above = if word == "crate::" { Vec::new() } else { module[..module.len() - 1].to_vec() };
+        let mut rest = &code[at + word.len()..];
+        while let Some(further) = rest.strip_prefix("super::") {
+            above.pop();
+            rest = further;
+        }
+        for path in paths(rest) {
+            let mut path = [above.clone(), path].concat();
             while !path.is_empty() && !all.contains_key(&path) {
                 path.pop();
             }
@@ -164,14 +194,19 @@ fn named(text: &str, module: &[String], all: &BTreeMap<Vec<String>, String>) -> 
     found
 }
 
+/// The modules of a crate, with their texts.
+fn modules(folder: &str) -> BTreeMap<Vec<String>, String> {
+    let top = workspace().join(folder);
+    sources(&top)
+        .into_iter()
+        .map(|(path, text)| (module_of(path.strip_prefix(&top).expect("below it")), text))
+        .collect()
+}
+
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     for folder in WITHOUT_CIRCLES {
-        let top = workspace().join(folder);
-        let all: BTreeMap<Vec<String>, String> = sources(&top)
-            .into_iter()
-            .map(|(path, text)| (module_of(path.strip_prefix(&top).expect("below it")), text))
-            .collect();
+        let all = modules(folder);
         let imports: BTreeMap<&Vec<String>, BTreeSet<Vec<String>>> = all
             .iter()
             .map(|(module, text)| {
@@ -196,5 +231,46 @@ fn no_files_import_each_other_in_a_circle() {
             })
             .collect();
         assert!(circle.is_empty(), "{folder}:\n{}", circle.join("\n"));
+    }
+}
+
+/// The parts of the simulator, from the lowest to the highest. Each imports only those before it.
+const SIMULATOR: [&str; 22] = [
+    "dice",
+    "script",
+    "plan",
+    "server",
+    "client",
+    "watch",
+    "world",
+    "play::network",
+    "play::sessions",
+    "play::application",
+    "play::driver",
+    "play::processes",
+    "play::operations",
+    "play::acts",
+    "play::tasks",
+    "play",
+    "liveness",
+    "run",
+    "shrink",
+    "figures",
+    "crowd",
+    "tables",
+];
+
+#[test]
+fn no_import_of_the_simulator_runs_upwards() {
+    let rank = |module: &[String]| {
+        let name = module.join("::");
+        let found = SIMULATOR.iter().position(|part| name == *part || name.starts_with(&format!("{part}::")));
+        found.unwrap_or_else(|| panic!("`{name}` has no place among the simulator's parts"))
+    };
+    let all = modules("testing/simulator/src");
+    for (module, text) in all.iter().filter(|(module, _)| !module.is_empty()) {
+        for other in named(text, module, &all) {
+            assert!(rank(&other) <= rank(module), "{} imports {}", module.join("::"), other.join("::"));
+        }
     }
 }

@@ -14,6 +14,8 @@ mod lanes;
 mod liveness;
 mod outbox;
 mod predicate;
+#[cfg(not(target_family = "wasm"))]
+mod protocol;
 mod readable;
 mod restart;
 mod rig;

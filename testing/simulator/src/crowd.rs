@@ -1,7 +1,7 @@
 //! Ten thousand clients and a server that restarts: they must not come back all at once (L4).
 
 use crate::dice::Dice;
-use crate::server::WALL;
+use crate::script::WALL_MS;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use tidewire_core::{Client, Config, ConnId, Input, Now, Output, Restored, Time};
@@ -25,7 +25,7 @@ impl Return {
 /// Has `clients` come back after a `goaway` with this spread, in ms.
 pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
     let mut dice = Dice::new(seed);
-    let clock = |at: u64| Now { mono: Time(at), wall: WALL + at };
+    let clock = |at: u64| Now { mono: Time(at), wall: WALL_MS + at };
     let mut crowd: Vec<(Client, Option<ConnId>)> = Vec::with_capacity(clients);
     let mut wakes: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
     for number in 0..clients {
@@ -75,7 +75,7 @@ pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
 /// of 20 ms each, and the bound is that of [`come_back`] for such a slice.
 pub fn after_a_crash(clients: usize, floor_ms: u64, seed: u64) -> Return {
     let mut dice = Dice::new(seed);
-    let clock = |at: u64| Now { mono: Time(at), wall: WALL + at };
+    let clock = |at: u64| Now { mono: Time(at), wall: WALL_MS + at };
     let busy =
         format!(r#"{{"t":"error","code":"too_many_connections","message":"","retry_after_ms":{floor_ms}}}"#);
     let from = 20_000 + floor_ms;

@@ -8,17 +8,13 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod acts;
-mod claims;
+mod client;
 pub mod crowd;
-mod device;
 mod dice;
-mod disk;
-mod driver;
 mod figures;
-mod link;
-mod log_watch;
+mod liveness;
 pub mod plan;
+mod play;
 mod run;
 mod script;
 mod server;
@@ -30,6 +26,6 @@ mod world;
 pub use dice::Dice;
 pub use figures::Figures;
 pub use run::{Outcome, run};
-pub use script::{Action, Disk, FAULTS_MS, Script, Setup, Way};
+pub use script::{Action, DiskFault, FAULTS_MS, Script, Setup, Way};
 pub use shrink::shrink;
 pub use watch::Broken;

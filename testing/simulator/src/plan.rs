@@ -3,7 +3,7 @@
 //! alone ("Swarm Testing", Groce et al., ISSTA 2012).
 
 use crate::dice::Dice;
-use crate::script::{Action, Disk, FAULTS_MS, Script, Setup, Way};
+use crate::script::{Action, DiskFault, FAULTS_MS, Script, Setup, Way};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -108,15 +108,19 @@ fn fault(dice: &mut Dice, kind: usize, on: usize) -> Action {
         14 => Action::PowerLoss { ms: ms / 2 },
         15 => Action::Drain { ms: ms / 8 },
         16 => Action::Goaway { spread_ms: dice.log_uniform(100, 10_000) },
-        17 => Action::ServerDisk { ms: ms / 2, disk: Disk::Slow },
-        18 => Action::ServerDisk { ms: ms / 2, disk: Disk::Full },
-        19 => Action::ServerDisk { ms: ms / 2, disk: Disk::Fails },
-        20 => Action::ServerDisk { ms: ms / 8, disk: Disk::Lies },
+        17 => Action::ServerDisk { ms: ms / 2, disk: DiskFault::Slow },
+        18 => Action::ServerDisk { ms: ms / 2, disk: DiskFault::Full },
+        19 => Action::ServerDisk { ms: ms / 2, disk: DiskFault::Fails },
+        20 => Action::ServerDisk { ms: ms / 8, disk: DiskFault::Lies },
         21 => Action::Restore { ms: ms / 8 },
         22 => Action::Trim { keep: dice.log_uniform(1, 50) },
         23 => Action::Crash { on, ms: ms / 4 },
-        24 => Action::ClientDisk { on, ms, disk: Disk::Slow },
-        25 => Action::ClientDisk { on, ms, disk: if dice.once_in(2) { Disk::Full } else { Disk::Fails } },
+        24 => Action::ClientDisk { on, ms, disk: DiskFault::Slow },
+        25 => Action::ClientDisk {
+            on,
+            ms,
+            disk: if dice.once_in(2) { DiskFault::Full } else { DiskFault::Fails },
+        },
         26 => Action::Clock { on, ms: dice.log_uniform(1_000, 3_650 * DAY_MS), back: dice.once_in(2) },
         27 => Action::Suspend { on, ms, asleep_ms: dice.log_uniform(1_000, 7 * DAY_MS - 30_000) },
         28 => Action::Freeze { on, ms },

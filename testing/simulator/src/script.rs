@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 /// How long faults strike, in ms of virtual time.
 pub const FAULTS_MS: u64 = 90_000;
+/// The wall clock at the beginning of a run, in ms.
+pub(crate) const WALL_MS: u64 = 1_795_000_000_000;
+/// The two channels: clients show the first as a dialog's rows, and the second as bare events.
+pub(crate) const CHANNELS: [&str; 2] = ["dialog:a", "dialog:b"];
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +56,7 @@ pub struct Setup {
 /// How a disk fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Disk {
+pub enum DiskFault {
     /// It takes seconds.
     Slow,
     /// It is full.
@@ -117,7 +121,7 @@ pub enum Action {
     /// The server sends its clients elsewhere, but takes new connections.
     Goaway { spread_ms: u64 },
     /// The server's disk.
-    ServerDisk { ms: u64, disk: Disk },
+    ServerDisk { ms: u64, disk: DiskFault },
     /// A backup is taken.
     Backup,
     /// The server comes back with the last backup.
@@ -127,7 +131,7 @@ pub enum Action {
     /// The client's process ends: what its disk has not is lost.
     Crash { on: usize, ms: u64 },
     /// The client's disk.
-    ClientDisk { on: usize, ms: u64, disk: Disk },
+    ClientDisk { on: usize, ms: u64, disk: DiskFault },
     /// The wall clock jumps, back if `back`.
     Clock { on: usize, ms: u64, back: bool },
     /// The machine sleeps: no timer fires, the monotonic clock stands still, and the wall clock
@@ -179,15 +183,15 @@ impl Action {
             Action::PowerLoss { .. } => "power_loss",
             Action::Drain { .. } => "drain",
             Action::Goaway { .. } => "goaway",
-            Action::ServerDisk { disk: Disk::Slow, .. } => "server_disk_slow",
-            Action::ServerDisk { disk: Disk::Full, .. } => "server_disk_full",
-            Action::ServerDisk { disk: Disk::Fails, .. } => "server_disk_fails",
-            Action::ServerDisk { disk: Disk::Lies, .. } => "server_disk_lies",
+            Action::ServerDisk { disk: DiskFault::Slow, .. } => "server_disk_slow",
+            Action::ServerDisk { disk: DiskFault::Full, .. } => "server_disk_full",
+            Action::ServerDisk { disk: DiskFault::Fails, .. } => "server_disk_fails",
+            Action::ServerDisk { disk: DiskFault::Lies, .. } => "server_disk_lies",
             Action::Backup => "backup",
             Action::Restore { .. } => "restore",
             Action::Trim { .. } => "trim",
             Action::Crash { .. } => "client_crash",
-            Action::ClientDisk { disk: Disk::Slow, .. } => "client_disk_slow",
+            Action::ClientDisk { disk: DiskFault::Slow, .. } => "client_disk_slow",
             Action::ClientDisk { .. } => "client_disk_fails",
             Action::Clock { .. } => "clock_jump",
             Action::Suspend { .. } => "suspend",

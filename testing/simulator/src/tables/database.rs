@@ -20,7 +20,7 @@ pub(super) type Cells = [Option<String>; 5];
 /// All rows, by their keys.
 pub(super) type Rows = BTreeMap<u64, Cells>;
 
-pub(in crate::tables) struct Database {
+pub(super) struct Database {
     /// Whether it is PostgreSQL and not SQLite.
     postgres: bool,
     /// All rows after each commit, the empty table first.

@@ -1,7 +1,9 @@
 //! A client with views of the table: its core, its link to the server, its disk, and what its
 //! application makes of what it is told.
 
-use super::{Asked, FILTERS, World, select};
+use crate::tables::database::Cells;
+use crate::tables::filters::{Asked, FILTERS, select};
+use crate::tables::world::World;
 use crate::watch::Broken;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -492,8 +494,7 @@ fn read(row: &str) -> (String, Value) {
     (row["id"].to_string(), row)
 }
 
-fn as_json(rows: &[&super::Cells]) -> Vec<Value> {
-    let row =
-        |row: &&super::Cells| json!({"id":row[0],"owner":row[1],"state":row[2],"n":row[3],"body":row[4]});
+fn as_json(rows: &[&Cells]) -> Vec<Value> {
+    let row = |row: &&Cells| json!({"id":row[0],"owner":row[1],"state":row[2],"n":row[3],"body":row[4]});
     rows.iter().map(row).collect()
 }

@@ -1,6 +1,6 @@
 //! What a client may say of itself at each moment, looked at whenever it waits.
 
-use crate::device::{Device, Process};
+use crate::client::{Device, Process};
 use crate::server::Server;
 use crate::watch::Watch;
 use tidewire_core::{ChannelState, Lane, RowState, State};

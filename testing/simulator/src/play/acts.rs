@@ -1,9 +1,11 @@
-//! Carries out a script's actions.
+//! The actions of a script: what people do, and faults.
 
-use crate::script::{Action, Way};
-use crate::server::{CHANNELS, lock};
-use crate::world::{What, World};
-use tidewire_core::{Draft, Input, Lane, Lifecycle, Network};
+use crate::play::operations::Ending;
+use crate::play::processes::{boot, close_dialog, command, kill, open_dialog, report};
+use crate::play::{driver, network, operations};
+use crate::script::{Action, CHANNELS, DiskFault, Way};
+use crate::world::{Task, Wire, World};
+use tidewire_core::{Draft, Input, Lane, Lifecycle, Network, RowState, Transport};
 
 /// Carries one out.
 pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<()> {
@@ -12,51 +14,48 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
     match *action {
         Action::Write { on, channel } => write(world, on, CHANNELS[channel % 2], Lane::Durable),
         Action::Nudge { on } => write(world, on, CHANNELS[0], Lane::Session),
-        Action::Signal { on } => world.command(on, |one, now| {
+        Action::Signal { on } => command(world, on, |one, now| {
             let _ = one.core.signal(now, CHANNELS[0], "typing", None, "{}");
         }),
         Action::Stop { on } => stop(world, on),
         Action::Cut { on } => {
-            if let Some(wires) = world.link_of(on) {
-                world.cut(wires);
+            if let Some(link) = world.link_of(on) {
+                network::cut(world, link);
             }
         }
-        Action::HalfOpen { on, way } => wires(world, on, way, |wire| wire.lost = true),
-        Action::Twice { on, way } => wires(world, on, way, |wire| wire.twice = true),
-        Action::Truncate { on, way } => wires(world, on, way, |wire| wire.truncate = true),
-        Action::MissPiece { on } => wires(world, on, Way::Down, |wire| wire.miss_piece = true),
+        Action::HalfOpen { on, way } => on_wires(world, on, way, |wire| wire.lost = true),
+        Action::Twice { on, way } => on_wires(world, on, way, |wire| wire.twice = true),
+        Action::Truncate { on, way } => on_wires(world, on, way, |wire| wire.truncate = true),
+        Action::MissPiece { on } => on_wires(world, on, Way::Down, |wire| wire.miss_piece = true),
         Action::Slow { on, ms, bytes_per_s } => world.devices[on].slow = Some((bytes_per_s, now + ms)),
         Action::Lag { on, ms, delay_ms } => world.devices[on].lag = Some((delay_ms, now + ms)),
         Action::BlockSockets { on, ms } => {
             world.devices[on].blocked_until = now + ms;
-            if let Some(wires) = world.link_of(on).filter(|wires| {
-                world
-                    .links
-                    .get(wires)
-                    .is_some_and(|link| link.transport == tidewire_core::Transport::WebSocket)
-            }) {
-                world.cut(wires);
+            if let Some(link) = world.link_of(on)
+                && world.links[&link].transport == Transport::WebSocket
+            {
+                network::cut(world, link);
             }
         }
         Action::NoNetwork { on, ms, hinted } => {
             world.devices[on].no_network_until = now + ms;
-            wires(world, on, Way::Both, |wire| wire.lost = true);
+            on_wires(world, on, Way::Both, |wire| wire.lost = true);
             if hinted {
-                world.tell(on, |()| Input::Network(Network::Offline));
+                report(world, on, Input::Network(Network::Offline));
             }
             // Without the hint about the end a client that believes the first one would wait for a
             // minute.
-            world.after(ms, What::HasNetwork { device: on });
+            world.after(ms, Task::Online { device: on });
         }
         Action::OtherNetwork { on } => {
-            wires(world, on, Way::Both, |wire| wire.lost = true);
-            world.tell(on, |()| Input::Network(Network::Changed));
+            on_wires(world, on, Way::Both, |wire| wire.lost = true);
+            report(world, on, Input::Network(Network::Changed));
         }
-        Action::ServerCrash { ms } => world.stops(ms, true, false),
-        Action::PowerLoss { ms } => world.stops(ms, false, false),
-        Action::Restore { ms } => world.stops(ms, true, true),
-        Action::Drain { ms } => drain(world, ms),
-        Action::Goaway { spread_ms } => goaway(world, spread_ms),
+        Action::ServerCrash { ms } => operations::stop(world, ms, Ending::Reset, false),
+        Action::PowerLoss { ms } => operations::stop(world, ms, Ending::Silent, false),
+        Action::Restore { ms } => operations::stop(world, ms, Ending::Reset, true),
+        Action::Drain { ms } => operations::drain(world, ms),
+        Action::Goaway { spread_ms } => operations::rebalance(world, spread_ms),
         Action::ServerDisk { ms, disk } => world.server.break_disk(disk, now + ms),
         Action::Backup => world.server.take_backup()?,
         Action::Trim { keep } => world.server.trim(keep)?,
@@ -64,13 +63,13 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             if let Some(process) = world.devices[on].process {
                 world.devices[on].wakes(now);
                 world.watch.crashes(&mut world.devices[on]);
-                world.dies(process);
-                world.after(ms, What::Boots { device: on });
+                kill(world, process);
+                world.after(ms, Task::Boot { device: on });
             }
         }
         Action::ClientDisk { on, ms, disk } => {
             world.devices[on].disk_fault = Some((disk, now + ms));
-            world.devices[on].unreliable |= disk != crate::script::Disk::Slow;
+            world.devices[on].unreliable |= disk != DiskFault::Slow;
         }
         Action::Clock { on, ms, back } => {
             let by = i64::try_from(ms).unwrap_or(i64::MAX);
@@ -80,7 +79,6 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             } else {
                 device.wall_ahead.saturating_add(by)
             };
-            world.watch.jumps(&mut world.processes, device);
         }
         Action::Suspend { on, ms, asleep_ms } => {
             let device = &mut world.devices[on];
@@ -89,56 +87,55 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
                 device.stands_still = true;
                 device.slept += ms;
                 device.wall_ahead = device.wall_ahead.saturating_add(i64::try_from(asleep_ms).unwrap_or(0));
-                world.watch.jumps(&mut world.processes, &world.devices[on]);
-                world.after(ms, What::Resumes { device: on });
+                world.after(ms, Task::Resume { device: on });
             }
         }
         Action::Freeze { on, ms } => {
             if world.devices[on].asleep_until <= now {
-                world.tell(on, |()| Input::Lifecycle(Lifecycle::Frozen));
+                report(world, on, Input::Lifecycle(Lifecycle::Frozen));
                 world.devices[on].asleep_until = now + ms;
                 world.devices[on].stands_still = false;
-                world.after(ms, What::Resumes { device: on });
+                world.after(ms, Task::Resume { device: on });
             }
         }
         Action::Hide { on, ms } => {
-            world.tell(on, |()| Input::Lifecycle(Lifecycle::Hidden));
-            world.after(ms, What::Shows { device: on });
+            report(world, on, Input::Lifecycle(Lifecycle::Hidden));
+            world.after(ms, Task::Show { device: on });
         }
-        Action::Expire { on } => lock(&world.server.rules)[on].expired_before = now,
-        Action::Rekey { on } => lock(&world.server.rules)[on].refused_before = now,
+        Action::Expire { on } => world.server.rules()[on].expired_before = now,
+        Action::Rekey { on } => world.server.rules()[on].refused_before = now,
         Action::NoToken { on, ms } => world.devices[on].no_token_until = now + ms,
         Action::Revoke { on, ms } => {
-            lock(&world.server.rules)[on].revoked = true;
+            world.server.rules()[on].revoked = true;
             world.devices[on].revoked_at = world.server.is_up().then_some(now);
             world.server.revoke(on, now);
             // A token of the very second is no newer.
-            world.after(ms.max(1_500), What::Permits { device: on });
+            world.after(ms.max(1_500), Task::Permit { device: on });
         }
         Action::Handover { on, ms } => handover(world, on, ms),
         Action::Close { on, ms } => {
-            world.command(on, |one, now| {
+            command(world, on, |one, now| {
                 one.wants = false;
                 one.core.close(now);
             });
-            world.after(ms, What::Connects { device: on });
+            world.after(ms, Task::Connect { device: on });
         }
         Action::Leave { on, ms } => {
-            world.close_dialog(on);
-            world.after(ms, What::OpensDialog { device: on });
+            close_dialog(world, on);
+            world.after(ms, Task::OpenDialog { device: on });
         }
         Action::SecondScreen { on, ms } => {
             let process = world.devices[on].process;
-            if world.open_dialog(on) {
-                world.after(ms, What::ClosesDialog { device: on, process });
+            if open_dialog(world, on) {
+                world.after(ms, Task::CloseDialog { device: on, process });
             }
         }
     }
     Ok(())
 }
 
-fn wires(world: &mut World, on: usize, way: Way, act: impl Fn(&mut crate::link::Wire)) {
-    if let Some(link) = world.link_of(on).and_then(|wires| world.links.get_mut(&wires)) {
+fn on_wires(world: &mut World, on: usize, way: Way, act: impl Fn(&mut Wire)) {
+    if let Some(link) = world.link_of(on).and_then(|link| world.links.get_mut(&link)) {
         link.on(way, act);
     }
 }
@@ -166,13 +163,13 @@ fn write(world: &mut World, on: usize, channel: &str, lane: Lane) {
     } else {
         world.watch.mark("outbox_full");
     }
-    world.drain(process);
+    driver::drain(world, process);
 }
 
 fn stop(world: &mut World, on: usize) {
     let mut sent = None;
-    world.command(on, |one, now| {
-        let growing = one.rows.iter().rev().find(|row| row.state == tidewire_core::RowState::Streaming);
+    command(world, on, |one, now| {
+        let growing = one.rows.iter().rev().find(|row| row.state == RowState::Streaming);
         if let Some(run) = growing.map(|row| row.id.clone()) {
             sent = one.core.stop(now, "a", &run).ok();
         }
@@ -183,8 +180,20 @@ fn stop(world: &mut World, on: usize) {
     }
 }
 
+/// The device may see the second channel again.
+pub(super) fn permit(world: &mut World, on: usize) {
+    {
+        let mut rules = world.server.rules();
+        (rules[on].revoked, rules[on].granted) = (false, world.now);
+        rules[on].barred = false;
+    }
+    world.devices[on].revoked_at = None;
+    command(world, on, |one, now| one.core.renew_token(now));
+    world.after(1_000, Task::Subscribe { device: on });
+}
+
 /// The person looks at what failed and tries again, or gives it up.
-pub(crate) fn decide(world: &mut World, on: usize, id: &str) {
+pub(super) fn decide(world: &mut World, on: usize, id: &str) {
     if !world.devices[on].person.failed.contains(id) {
         return;
     }
@@ -196,7 +205,7 @@ pub(crate) fn decide(world: &mut World, on: usize, id: &str) {
     if gives_up {
         world.devices[on].person.given_up.insert(id.to_owned());
     }
-    world.command(on, |one, now| {
+    command(world, on, |one, now| {
         known = true;
         retried = if gives_up { false } else { one.core.retry(now, id) };
         if gives_up {
@@ -215,34 +224,8 @@ pub(crate) fn decide(world: &mut World, on: usize, id: &str) {
         }
     } else {
         // Nobody is there to decide.
-        world.after(1_000, What::Decides { device: on, id: id.to_owned() });
+        world.after(1_000, Task::Decide { device: on, id: id.to_owned() });
     }
-}
-
-/// The server drains, then is away for a while.
-fn drain(world: &mut World, ms: u64) {
-    let Some(engine) = world.server.engine().cloned() else { return };
-    world.server.drain();
-    engine.connections.tell_all(&tidewire_core::wire::ServerFrame::Goaway {
-        reason: "restart".to_owned(),
-        after_ms: 500,
-        spread_ms: 5_000,
-    });
-    let seats = world.seated();
-    world.after(500, What::Leaves { wires: seats });
-    world.after(700, What::Stops { life: world.life, ms });
-}
-
-/// The server asks its clients to go elsewhere; here another node would take them.
-fn goaway(world: &mut World, spread_ms: u64) {
-    let Some(engine) = world.server.engine().cloned() else { return };
-    engine.connections.tell_all(&tidewire_core::wire::ServerFrame::Goaway {
-        reason: "rebalance".to_owned(),
-        after_ms: spread_ms + 5_000,
-        spread_ms,
-    });
-    let seats = world.seated();
-    world.after(spread_ms + 5_000, What::Leaves { wires: seats });
 }
 
 /// Another tab takes the lead, with what the disk has; the one before goes on for a while before it
@@ -258,10 +241,10 @@ fn handover(world: &mut World, on: usize, ms: u64) {
     world.watch.hands_over(&mut world.devices[on]);
     world.devices[on].process = None;
     world.devices[on].unsynced.clear();
-    world.after(ms, What::Dies { process: old });
-    world.boots(on);
+    world.after(ms, Task::Kill { process: old });
+    boot(world, on);
     let drafts: Vec<Draft> = world.devices[on].person.unsaved.iter().cloned().collect();
-    world.command(on, |one, now| {
+    command(world, on, |one, now| {
         for draft in &drafts {
             let _ = one.core.send_draft(now, draft);
         }

@@ -1,0 +1,105 @@
+//! A process of a client: the real core, and what its application shows.
+
+use crate::script::CHANNELS;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tidewire_core::{Change, Client, Now, Row, State};
+
+/// A process, from its start to its end.
+pub(crate) struct Process {
+    pub(crate) device: usize,
+    pub(crate) core: Client,
+    /// Counts armed timers: only the newest fires.
+    pub(crate) timer: u64,
+    /// A tab that lost the lead and has not noticed: it has neither disk nor screen.
+    pub(crate) zombie: bool,
+    pub(crate) state: State,
+    /// Whether the application wants to be connected.
+    pub(crate) wants: bool,
+    /// The rows of the first channel as the changes make them.
+    pub(crate) rows: Vec<Row>,
+    /// How often the first channel is open.
+    pub(crate) holders: u32,
+    /// The first channel's epoch, by the server's last answer to its subscription.
+    pub(crate) told: String,
+    /// Whether the client calls the first channel live.
+    pub(crate) live: bool,
+    /// Whether what it shows has changed since it was checked.
+    pub(crate) changed: bool,
+    /// The offset up to which the second channel's events were applied, in this epoch.
+    pub(crate) applied: u64,
+    pub(crate) epoch: String,
+    /// Whether the view of the second channel began.
+    pub(crate) begun: bool,
+    /// The server's last answer to the second channel's subscription: its epoch, and the offset after
+    /// which it begins.
+    pub(crate) answered: Option<(String, u64)>,
+    /// When it dialled in the last minute, by its own clock.
+    pub(crate) dials: VecDeque<u64>,
+    pub(crate) budget: Option<Bucket>,
+    /// Ops sent on each connection and not answered there, with the length of their bodies.
+    pub(crate) flying: BTreeMap<u64, BTreeMap<String, usize>>,
+    /// Ops that the application was told the outcome of.
+    pub(crate) settled: BTreeSet<String>,
+}
+
+/// The op budget as the server announced it, checked from outside.
+pub(crate) struct Bucket {
+    pub(crate) ops: u64,
+    pub(crate) per_ms: u64,
+    pub(crate) burst: u64,
+    level: u64,
+    at: u64,
+}
+
+impl Bucket {
+    pub(crate) fn new(ops: u64, per_ms: u64, burst: u64, at: u64) -> Bucket {
+        Bucket { ops, per_ms, burst, level: burst * per_ms, at }
+    }
+
+    /// Takes one op; false when there was none.
+    pub(crate) fn take(&mut self, now: u64) -> bool {
+        self.level = (self.level + (now - self.at) * self.ops).min(self.burst * self.per_ms);
+        self.at = now;
+        let enough = self.level >= self.per_ms;
+        self.level = self.level.saturating_sub(self.per_ms);
+        enough
+    }
+}
+
+impl Process {
+    pub(crate) fn new(device: usize, core: Client) -> Process {
+        Process {
+            device,
+            core,
+            timer: 0,
+            zombie: false,
+            state: State::Idle,
+            wants: true,
+            rows: Vec::new(),
+            holders: 0,
+            told: String::new(),
+            live: false,
+            changed: false,
+            applied: 0,
+            begun: false,
+            epoch: String::new(),
+            answered: None,
+            dials: VecDeque::new(),
+            budget: None,
+            flying: BTreeMap::new(),
+            settled: BTreeSet::new(),
+        }
+    }
+
+    /// Opens both channels and connects.
+    pub(crate) fn begin(&mut self, now: Now) {
+        self.holders += u32::from(self.core.open_dialog(now, "a").is_ok());
+        let _ = self.core.subscribe(now, CHANNELS[1]);
+        self.core.connect(now);
+    }
+
+    /// Makes the rows what a change says; false when the change does not fit.
+    pub(crate) fn fold(&mut self, change: Change<Row>) -> bool {
+        change.apply(&mut self.rows, |row, text| row.text.push_str(text))
+    }
+}

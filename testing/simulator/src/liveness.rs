@@ -1,0 +1,204 @@
+//! What must be true when the faults have ended: everybody is online, everything is settled and
+//! seen, and then it stays calm.
+
+use crate::script::CHANNELS;
+use crate::server::Logged;
+use crate::world::World;
+use std::collections::BTreeMap;
+use tidewire_core::{Row, RowState, State};
+use tidewire_history::Event as Told;
+
+/// Everybody that should be is online (L1).
+pub(crate) fn everybody_is_online(world: &mut World) {
+    if world.script.world.handshakes > 0 {
+        // The server's own hints may ask for more patience.
+        return;
+    }
+    for device in 0..world.devices.len() {
+        let process = world.process_of(device);
+        let state = process.map(|one| one.state);
+        // A client that has dialled as often as it may in a minute waits for the next one: the
+        // server's protection comes first.
+        let spent = process.is_some_and(|one| one.dials.len() >= 12);
+        if state != Some(State::Online) && !spent {
+            let cause = process.and_then(|one| {
+                one.core.explain().entries.last().map(|entry| format!("{} {}", entry.what, entry.about))
+            });
+            let how = format!("u{device} is {state:?} 40 s after the faults ended ({cause:?})");
+            world.watch.broken("L1", how);
+        }
+    }
+}
+
+/// Everything that was written is in the log or was settled, and everybody sees all of it.
+pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
+    let epoch = world.server.epoch();
+    for channel in CHANNELS {
+        let (floor, events) = world.server.log(channel)?;
+        world.watch.record(Told::Trimmed { ch: channel.into(), epoch: epoch.as_str().into(), to: floor });
+        for event in &events {
+            let told = Told::Log {
+                ch: channel.into(),
+                epoch: epoch.as_str().into(),
+                offset: event.offset,
+                id: event.id.as_str().into(),
+            };
+            world.watch.record(told);
+        }
+        one_end_each(world, &events);
+        if channel == CHANNELS[0] {
+            no_holes(world, &epoch, &events);
+        }
+    }
+    if world.script.world.answers
+        && let Some(channel) = world.server.unanswered().first()
+    {
+        world.watch.broken("L8", format!("a message in {channel} got no answer"));
+    }
+    if let Some(run) = world.server.overdue(world.now).first() {
+        world.watch.broken("S19", format!("answer {run} goes on for ever"));
+    }
+    // A connection that nobody uses keeps its seat for a while, so everybody needs one to spare.
+    let crowded = world.script.world.seats <= world.devices.len();
+    for device in 0..world.devices.len() {
+        let name = world.devices[device].name();
+        let Some(process) = world.devices[device].process else { continue };
+        let Some(one) = &world.processes[process] else { continue };
+        let waiting = one.core.explain().counters.waiting;
+        let open = world.devices[device].person.open.len();
+        if waiting > 0 {
+            world.watch.broken("L2", format!("{name} still has {waiting} ops to send"));
+            continue;
+        }
+        if open > 0 && world.devices[device].person.failed.is_empty() {
+            world.watch.broken("L5", format!("nothing was said about {open} ops of {name}"));
+        }
+        world.watch.record(Told::Drained { client: name.as_str().into() });
+        if crowded {
+            // Not everybody has a place.
+            continue;
+        }
+        let Some(one) = &world.processes[process] else { continue };
+        if one.begun && one.answered.as_ref().is_none_or(|(told, _)| *told == epoch) && one.epoch == epoch {
+            world.watch.record(Told::CaughtUp { observer: name.as_str().into(), ch: CHANNELS[1].into() });
+        }
+        sees_all(world, process, &name)?;
+    }
+    let report = world.watch.history.finish();
+    if let Some(first) = report.examples.first() {
+        world.watch.broken(&format!("{:?}", first.kind).to_lowercase(), first.what.clone());
+    }
+    Ok(())
+}
+
+/// What was called live left nothing out that has a row.
+fn no_holes(world: &mut World, epoch: &str, events: &[Logged]) {
+    let rows = events.iter().filter(|event| matches!(event.kind.as_str(), "message" | "answer.start"));
+    for event in rows {
+        if let Some((device, at)) = world.watch.holes.get(&(epoch.to_owned(), event.offset)) {
+            let how = format!("at {at} u{device} called its rows live without the one at {}", event.offset);
+            return world.watch.broken("S5", how);
+        }
+    }
+}
+
+/// Each answer that began has exactly one end.
+fn one_end_each(world: &mut World, events: &[Logged]) {
+    let mut open: BTreeMap<String, u64> = BTreeMap::new();
+    for event in events {
+        let run = event.run();
+        match event.kind.as_str() {
+            "answer.start" => drop(open.insert(run, 0)),
+            "answer.end" => {
+                if let Some(ends) = open.get_mut(&run) {
+                    *ends += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    let newest = events.iter().rfind(|event| event.kind == "answer.start").map(|event| event.run());
+    for (run, ends) in open {
+        // The newest may still be under way.
+        if ends != 1 && Some(&run) != newest.as_ref() {
+            world.watch.broken("S19", format!("answer {run} has {ends} ends"));
+        }
+    }
+}
+
+/// The rows on the screen are the end of the log, each once, in order, with its text.
+fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<()> {
+    let (_, events) = world.server.log(CHANNELS[0])?;
+    let Some(one) = &world.processes[process] else { return Ok(()) };
+    let ended: BTreeMap<String, String> = events
+        .iter()
+        .filter(|event| event.kind == "answer.end")
+        .map(|event| (event.run(), event.text()))
+        .collect();
+    let expected: Vec<(u64, String, Option<String>)> = events
+        .iter()
+        .filter_map(|event| match event.kind.as_str() {
+            "message" => Some((event.offset, event.id.clone(), Some(event.text()))),
+            "answer.start" => {
+                let run = event.run();
+                let text = ended.get(&run).cloned();
+                Some((event.offset, run, text))
+            }
+            _ => None,
+        })
+        .collect();
+    // An answer whose start is out of view stands where it ended.
+    let headless = |row: &&Row| {
+        events.iter().any(|event| {
+            event.kind == "answer.end" && Some(event.offset) == row.offset && event.run() == row.id
+        })
+    };
+    let rows: Vec<_> = one.rows.iter().filter(|row| row.offset.is_some() && !headless(row)).collect();
+    let waiting = one.rows.iter().filter(|row| row.offset.is_none() && row.state != RowState::Failed).count();
+    let first = rows.first().and_then(|row| row.offset).unwrap_or(u64::MAX);
+    // A row older than the log is what retention took from the server but not from the screen.
+    let oldest = expected.first().map_or(u64::MAX, |(offset, ..)| *offset);
+    let expected: Vec<_> = expected.into_iter().filter(|(offset, ..)| *offset >= first).collect();
+    let rows: Vec<_> =
+        rows.into_iter().filter(|row| row.offset.is_some_and(|offset| offset >= oldest)).collect();
+    let mut wrong = None;
+    if waiting > 0 {
+        wrong = Some(format!("{waiting} rows of {name} wait for nothing"));
+    } else if rows.len() != expected.len() || (rows.is_empty() && oldest != u64::MAX) {
+        wrong =
+            Some(format!("{name} shows {} rows, the log has {} from {first}", rows.len(), expected.len()));
+    } else {
+        for (row, (offset, id, text)) in rows.iter().zip(&expected) {
+            let same = row.offset == Some(*offset)
+                && row.id == *id
+                && text.as_ref().is_none_or(|text| *text == row.text);
+            if !same {
+                wrong = Some(format!(
+                    "{name} shows {} at {:?}, the log has {id} at {offset}",
+                    row.id, row.offset
+                ));
+                break;
+            }
+        }
+    }
+    if let Some(wrong) = wrong {
+        world.watch.broken("S3", wrong);
+    }
+    Ok(())
+}
+
+/// Nobody connected more often than calm clients do (L3).
+pub(crate) fn everybody_is_calm(world: &mut World) {
+    for device in 0..world.devices.len() {
+        let welcomes = world.devices[device].person.welcomes_healed;
+        // The first may have been made before the faults ended; a token that ends renews in-band.
+        // Transports that are tried again are handovers.
+        let most = if world.script.world.fallbacks { 4 } else { 3 };
+        if welcomes > most
+            && world.script.world.handshakes == 0
+            && world.script.world.seats > world.devices.len()
+        {
+            world.watch.broken("L3", format!("u{device} connected {welcomes} times after the faults ended"));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What an application does when its core notifies it, and what the person in front of it does
+//! next.
+
+use crate::script::CHANNELS;
+use crate::world::{Task, World};
+use tidewire_core::{ChannelState, Event, OpState, State};
+
+/// A core notifies its application.
+pub(super) fn notify(world: &mut World, process: usize, event: Event) {
+    let Some(one) = &mut world.processes[process] else { return };
+    world.watch.trace_event(world.now, &event);
+    if one.zombie {
+        if let Event::Status(status) = event {
+            one.state = status.state;
+        }
+        return;
+    }
+    let device = &mut world.devices[one.device];
+    match event {
+        Event::Status(status) => {
+            one.state = status.state;
+            world.watch.mark(status.state.as_str());
+            if status.state == State::Failed {
+                // Somebody presses the button.
+                let number = one.device;
+                one.wants = false;
+                let thinks = 500 + world.dice.below(3_000);
+                world.after(thinks, Task::Connect { device: number });
+            }
+        }
+        Event::Op { id, state, .. } => op(world, process, id, state),
+        Event::Channel { channel, state } if channel == CHANNELS[1] => {
+            world.watch.resets(device, &world.server, &channel, &state);
+            world.watch.channel(one, &state);
+        }
+        Event::Channel { channel, state } => {
+            world.watch.resets(device, &world.server, &channel, &state);
+            (one.live, one.changed) = (state == ChannelState::Live, true);
+        }
+        Event::Received(frame) => world.watch.received(device, one, &frame),
+        Event::Dialog { changes, .. } => {
+            one.changed = true;
+            for change in changes {
+                world.watch.change(one, &change);
+                if !one.fold(change) {
+                    world.watch.broken("rows", "a change does not fit the rows before it".to_owned());
+                }
+            }
+            if one.rows.len() < 40 && one.rows != one.core.rows("a") {
+                world.watch.broken("rows", "the changes don't make the rows".to_owned());
+            }
+        }
+        Event::Problem { code, .. } => world.watch.mark(&format!("problem:{code}")),
+        Event::Storage { code } => world.watch.mark(code.unwrap_or("storage_works")),
+        Event::Signal { .. } => world.watch.mark("signal"),
+        Event::Stored { id } => {
+            if !device.disk.has_op(&id) && device.person.open.contains_key(&id) {
+                world.watch.broken("S9", format!("{id} is said to be safe and is not on disk"));
+            }
+        }
+        Event::User(_) => {}
+    }
+}
+
+fn op(world: &mut World, process: usize, id: String, state: OpState) {
+    let Some(one) = &mut world.processes[process] else { return };
+    let number = one.device;
+    let device = &mut world.devices[number];
+    match state {
+        OpState::Queued => {
+            if !device.disk.has_op(&id) {
+                world.watch.broken("S9", format!("{id} is said to be stored and is not"));
+            }
+            device.person.unsaved.retain(|draft| draft.id != id);
+            device.person.stored.insert(id);
+        }
+        OpState::Sending => {
+            if let Some(sent) = device.person.open.get_mut(&id) {
+                *sent = true;
+            }
+        }
+        OpState::Acked { offset } => {
+            one.settled.insert(id.clone());
+            device.person.unsaved.retain(|draft| draft.id != id);
+            device.person.failed.remove(&id);
+            if device.person.open.remove(&id).is_some() {
+                world.watch.acked(device, &world.server, &id, offset);
+            }
+        }
+        OpState::Failed { code, message } => {
+            // What a start finds on the disk may be older than what was told: a retry may be under
+            // way.
+            let found = message.is_empty();
+            one.settled.insert(id.clone());
+            world.watch.mark(&format!("failed:{code}"));
+            let sent = device.person.open.get(&id).copied().unwrap_or(true);
+            world.watch.failed(device, &id, &code, sent, found);
+            if device.person.failed.insert(id.clone()) {
+                let thinks = 100 + world.dice.below(5_000);
+                world.after(thinks, Task::Decide { device: number, id });
+            }
+        }
+        OpState::Discarded => {
+            one.settled.insert(id.clone());
+            device.person.unsaved.retain(|draft| draft.id != id);
+            device.person.failed.remove(&id);
+            device.person.open.remove(&id);
+            world.watch.discarded(device, &id);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The driver of a client: carries out what its core wants, and feeds it what happens.
+
+use crate::play::{application, network, sessions};
+use crate::script::{DiskFault, WALL_MS};
+use crate::world::{LinkId, Task, World};
+use tidewire_core::{ConnId, Input, Output, StoreChange, StoreError, StoreId, TokenError, Transport};
+
+/// More outputs than this without a wait are a loop.
+const OUTPUTS: u32 = 20_000;
+
+/// Carries out everything until the core waits.
+pub(super) fn drain(world: &mut World, process: usize) {
+    for _ in 0..OUTPUTS {
+        let Some(one) = &mut world.processes[process] else { return };
+        let device = one.device;
+        let now = world.devices[device].clock(world.now);
+        let output = one.core.poll(now);
+        match output {
+            Output::Open { conn, transport } => {
+                let open = world.links.range((process, 0)..=(process, u64::MAX)).count();
+                world.watch.dials(one, open, now.mono.0);
+                world.watch.mark(match transport {
+                    Transport::WebSocket => "transport:websocket",
+                    Transport::Stream => "transport:stream",
+                    Transport::LongPoll => "transport:long_poll",
+                    Transport::Poll => "transport:poll",
+                });
+                network::dial(world, process, conn, transport);
+            }
+            Output::Transmit { conn, message } => {
+                world.watch.sends(one, &mut world.devices[device], conn.0, &message.0, now.mono.0);
+                network::send_up(world, process, conn, &message.0);
+            }
+            Output::Close { conn, code } => {
+                let heard = world.links.get(&(process, conn.0)).map(|link| link.heard);
+                world.watch.gives_up(conn.0, code, heard, now.mono.0);
+                network::drop_link(world, process, conn);
+            }
+            Output::FetchToken { ask, renew } => {
+                let result = token(world, device, renew);
+                let Some(one) = &mut world.processes[process] else { return };
+                one.core.handle(now, Input::Token { ask, result });
+            }
+            Output::Store { store, change } => {
+                world.watch.stores(one, &change);
+                keep(world, process, store, change);
+            }
+            Output::Event(event) => application::notify(world, process, event),
+            Output::Wait { until, .. } => {
+                let heard = last_heard(world, process);
+                let Some(one) = &mut world.processes[process] else { return };
+                one.timer += 1;
+                let timer = one.timer;
+                world.watch.waits(one, until.map(|until| until.0), heard, now.mono.0);
+                world.watch.looks(one);
+                world.watch.claims(one);
+                if let Some(until) = until {
+                    let after = until.0.saturating_sub(now.mono.0).max(1);
+                    world.after(after, Task::Wake { process, timer });
+                }
+                return;
+            }
+        }
+    }
+    world.watch.broken("stuck", "the client never waits".to_owned());
+}
+
+/// What the application's token provider gives: the same token until it is asked to renew it.
+fn token(world: &World, device: usize, renew: bool) -> Result<String, TokenError> {
+    if world.devices[device].no_token_until > world.now {
+        return Err(TokenError::unavailable(""));
+    }
+    let rules = world.server.rules()[device];
+    let oldest_good = rules.refused_before.max(rules.expired_before).max(rules.granted);
+    let issued = if renew { world.now } else { oldest_good };
+    let expires_s = (WALL_MS + world.now) / 1_000 + world.script.world.token_s;
+    Ok(format!("{device}.{issued}.{expires_s}"))
+}
+
+/// When the process last heard something on the connection it is online with.
+fn last_heard(world: &World, process: usize) -> Option<u64> {
+    world.links_of(process).filter(|(_, link)| link.opened).map(|(_, link)| link.heard).max()
+}
+
+/// Feeds a core, and carries out what it wants.
+pub(super) fn feed(world: &mut World, process: usize, input: Input<'_>) {
+    if let Some(one) = &mut world.processes[process] {
+        let now = world.devices[one.device].clock(world.now);
+        one.core.handle(now, input);
+        drain(world, process);
+    }
+}
+
+/// A client's timer fires.
+pub(super) fn wake(world: &mut World, process: usize, timer: u64) {
+    if world.processes[process].as_ref().is_some_and(|one| one.timer == timer) {
+        match world.asleep(process) {
+            Some(later) => world.at(later, Task::Wake { process, timer }),
+            None => drain(world, process),
+        }
+    }
+}
+
+// The disk.
+
+/// A change goes to the disk, and is there later.
+fn keep(world: &mut World, process: usize, store: StoreId, change: StoreChange) {
+    let Some(one) = &world.processes[process] else { return };
+    let device = one.device;
+    if one.zombie {
+        // The lead is lost, and the store with it.
+        return feed(world, process, Input::Stored { store, result: Err(StoreError::Unavailable) });
+    }
+    world.devices[device].unsynced.push_back((store, change));
+    let slow =
+        matches!(world.devices[device].disk_fault, Some((DiskFault::Slow, until)) if until > world.now);
+    let takes = world.dice.below(if slow { 5_000 } else { world.script.world.disk_ms });
+    world.after(takes, Task::Stored { device, process });
+}
+
+/// The oldest change is on the disk, or the disk fails.
+pub(super) fn stored(world: &mut World, device: usize, process: usize) {
+    if world.devices[device].process != Some(process) {
+        return;
+    }
+    if let Some(later) = world.asleep(process) {
+        return world.at(later, Task::Stored { device, process });
+    }
+    let Some((store, change)) = world.devices[device].unsynced.pop_front() else { return };
+    let broken =
+        world.devices[device].disk_fault.filter(|(_, until)| *until > world.now).map(|(disk, _)| disk);
+    let result = match broken {
+        Some(DiskFault::Full) => Err(StoreError::Full),
+        Some(DiskFault::Fails | DiskFault::Lies) => Err(StoreError::Unavailable),
+        _ => Ok(()),
+    };
+    if result.is_ok() {
+        world.watch.synced(world.processes[process].as_ref(), &change);
+        world.devices[device].disk.apply(&change);
+    }
+    feed(world, process, Input::Stored { store, result });
+}
+
+// Connections.
+
+/// A dialled connection opens at both ends, or is refused.
+pub(super) fn open(world: &mut World, id: LinkId) {
+    if !world.links.get(&id).is_some_and(|link| link.held) {
+        return;
+    }
+    if let Some(later) = world.asleep(id.0) {
+        return world.at(later, Task::Open { link: id });
+    }
+    let Some(device) = world.processes[id.0].as_ref().map(|one| one.device) else { return };
+    if !sessions::accept(world, id) {
+        return close(world, id, 1006);
+    }
+    let mono = world.devices[device].mono(world.now);
+    if let Some(link) = world.links.get_mut(&id) {
+        (link.opened, link.heard) = (true, mono);
+        if link.transport == Transport::WebSocket && world.devices[device].blocked_until > world.now {
+            let dies = world.now + 200;
+            world.at(dies, Task::CloseAtClient { link: id, code: 1006 });
+            world.at(dies, Task::CloseAtServer { link: id });
+        }
+    }
+    feed(world, id.0, Input::Opened { conn: ConnId(id.1) });
+}
+
+/// A message reaches a client.
+pub(super) fn receive(world: &mut World, id: LinkId, text: String) {
+    if let Some(later) = world.asleep(id.0) {
+        return world.at(later, Task::ToClient { link: id, text });
+    }
+    let Some(one) = world.processes[id.0].as_mut() else { return };
+    let mono = world.devices[one.device].mono(world.now);
+    let Some(link) = world.links.get_mut(&id).filter(|link| link.held) else { return };
+    link.heard = mono;
+    world.watch.trace(world.now, "client", &text);
+    world.watch.arrives(one, id.1, &text, mono, world.healed, &mut world.devices);
+    feed(world, id.0, Input::Received { conn: ConnId(id.1), text: &text });
+}
+
+/// A client hears that its connection is over.
+pub(super) fn close(world: &mut World, id: LinkId, code: u16) {
+    if let Some(later) = world.asleep(id.0) {
+        return world.at(later, Task::CloseAtClient { link: id, code });
+    }
+    let Some(link) = world.links.get_mut(&id).filter(|link| link.held) else { return };
+    link.held = false;
+    world.links.remove(&id);
+    if let Some(one) = &mut world.processes[id.0] {
+        one.flying.remove(&id.1);
+    }
+    feed(world, id.0, Input::Closed { conn: ConnId(id.1), code, cause: None });
+}

@@ -1,0 +1,23 @@
+//! What happens in a world. Each file uses only those above it in this list:
+//!
+//! | File | What happens there |
+//! |---|---|
+//! | `network` | Messages, dials and closes go onto links, and arrive later or never |
+//! | `sessions` | The server's end of the connections hears, answers and ends |
+//! | `application` | What an application does when its core notifies it |
+//! | `driver` | A core is polled and fed: its connections, its disk, its tokens |
+//! | `processes` | Clients' processes start, end and are given commands |
+//! | `operations` | The server's process starts, stops, drains and sends clients away |
+//! | `acts` | The actions of a script |
+//! | `tasks` | Whatever is due next |
+
+pub(crate) mod acts;
+mod application;
+mod driver;
+mod network;
+pub(crate) mod operations;
+pub(crate) mod processes;
+mod sessions;
+pub(crate) mod tasks;
+
+pub(crate) use network::cut;

@@ -1,0 +1,74 @@
+//! The server's process: it starts, stops, drains and sends clients away.
+
+use crate::world::{LinkId, Task, World};
+use tidewire_core::wire::ServerFrame;
+
+/// The process starts, with the last backup if it is to be restored.
+pub(crate) fn start(world: &mut World, restore: bool) -> rusqlite::Result<()> {
+    world.generation += 1;
+    world.committing = false;
+    if restore && world.server.restore(world.now)? {
+        world.watch.restored();
+    }
+    world.server.start(world.now)
+}
+
+/// How a process ends, for its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Its sockets are reset.
+    Reset,
+    /// They hear nothing any more.
+    Silent,
+}
+
+/// The process ends, and starts again after `ms`.
+pub(super) fn stop(world: &mut World, ms: u64, ending: Ending, restore: bool) {
+    if !world.server.is_up() {
+        return;
+    }
+    world.server.crash();
+    world.generation += 1;
+    world.committing = false;
+    world.connections.clear();
+    let links: Vec<LinkId> = world.links.keys().copied().collect();
+    for id in links {
+        if ending == Ending::Reset {
+            let takes = world.dice.below(100);
+            world.after(takes, Task::CloseAtClient { link: id, code: 1006 });
+        } else if let Some(link) = world.links.get_mut(&id) {
+            link.up.lost = true;
+            link.down.lost = true;
+        }
+    }
+    world.after(ms, Task::StartServer { generation: world.generation, restore });
+}
+
+/// The server drains, and is then away for `ms`.
+pub(super) fn drain(world: &mut World, ms: u64) {
+    if !world.server.is_up() {
+        return;
+    }
+    world.server.drain();
+    send_away(world, "restart", 500, 5_000);
+    world.after(700, Task::StopServer { generation: world.generation, ms });
+}
+
+/// The server asks its clients to go elsewhere; here another node would take them.
+pub(super) fn rebalance(world: &mut World, spread_ms: u64) {
+    send_away(world, "rebalance", spread_ms + 5_000, spread_ms);
+}
+
+fn send_away(world: &mut World, reason: &str, after_ms: u64, spread_ms: u64) {
+    let Some(engine) = world.server.engine() else { return };
+    engine.connections.tell_all(&ServerFrame::Goaway { reason: reason.to_owned(), after_ms, spread_ms });
+    let links = world.connections.keys().copied().collect();
+    world.after(after_ms, Task::CloseAll { links });
+}
+
+/// The server closes the connections that were there at a `goaway`.
+pub(super) fn close_all(world: &World, links: &[LinkId]) {
+    for connection in links.iter().filter_map(|link| world.connections.get(link)) {
+        connection.session.outgoing().close(4000, "goaway");
+    }
+}

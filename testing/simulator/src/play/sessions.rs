@@ -1,0 +1,107 @@
+//! The server's end of the connections: sessions hear, answer and end.
+
+use crate::play::network;
+use crate::server::clock;
+use crate::world::{Connection, LinkId, Task, World};
+use std::sync::Arc;
+use tidewire_server_core::ToWrite;
+
+/// For so long after access was taken back an event may still be sent (S17), in ms.
+const REVOKED_MS: u64 = 5_000;
+
+/// Backlogs above this push back, in ms: what a link takes longer for stays in the queue.
+const BACKLOG_MS: u64 = 12_000;
+
+/// A connection reaches the server; false when none is there.
+pub(super) fn accept(world: &mut World, link: LinkId) -> bool {
+    let Some((session, flow)) = world.server.accept(world.now, Arc::new(|_| ())) else { return false };
+    world.connections.insert(link, Connection::new(session, flow));
+    arm(world, link);
+    true
+}
+
+/// A message reaches the server.
+pub(super) fn hear(world: &mut World, link: LinkId, text: String) {
+    let Some(connection) = world.connections.get_mut(&link) else { return };
+    connection.hear(world.now, text);
+    serve(world, link);
+}
+
+fn serve(world: &mut World, link: LinkId) {
+    let Some(connection) = world.connections.get_mut(&link) else { return };
+    connection.serve(world.now, &world.server, &mut world.watch);
+    arm(world, link);
+}
+
+/// Wakes the session when it wants to look at the clock.
+fn arm(world: &mut World, link: LinkId) {
+    let armed = world.connections.get_mut(&link).and_then(|connection| connection.arm(world.now));
+    if let Some((timer, at)) = armed {
+        world.at(at, Task::Tick { link, timer });
+    }
+}
+
+/// A session's timer fires.
+pub(super) fn tick(world: &mut World, link: LinkId, timer: u64) {
+    if let Some(connection) = world.connections.get_mut(&link).filter(|one| one.timer == timer) {
+        connection.session.tick(clock(world.now));
+        arm(world, link);
+    }
+}
+
+/// The server hears that a connection is over.
+pub(super) fn end(world: &mut World, link: LinkId) {
+    if let Some(connection) = world.connections.remove(&link) {
+        connection.end();
+    }
+}
+
+/// Sends what all sessions have to say, as long as their links take it.
+pub(super) fn flush_all(world: &mut World) {
+    let links: Vec<LinkId> = world.connections.keys().copied().collect();
+    for link in links {
+        flush(world, link);
+    }
+}
+
+fn flush(world: &mut World, id: LinkId) {
+    while let Some(link) = world.links.get_mut(&id) {
+        let backlog = link.down.backlog(world.now);
+        // A slow link pushes back: the queue fills, and its caps decide.
+        let device = world.processes[id.0].as_ref().map_or(0, |one| one.device);
+        if backlog > BACKLOG_MS && world.devices[device].slow.is_some() {
+            if link.flush_at <= world.now {
+                let later = world.now + backlog - (BACKLOG_MS - 1_000);
+                link.flush_at = later;
+                world.at(later, Task::Flush { link: id });
+            }
+            return;
+        }
+        let Some(connection) = world.connections.get(&id) else { return };
+        let Some(next) = connection.session.outgoing().take() else { break };
+        match next {
+            ToWrite::Write(text) => send(world, id, &text),
+            ToWrite::Close(close) => {
+                world.watch.mark(&format!("close:{}", close.code));
+                end(world, id);
+                return network::close_down(world, id, close.code);
+            }
+        }
+    }
+    if world.connections.get(&id).is_some_and(Connection::waits_for_room) {
+        serve(world, id);
+    }
+}
+
+fn send(world: &mut World, link: LinkId, text: &str) {
+    if let Some(one) = &world.processes[link.0]
+        && let Some(at) = world.devices[one.device].revoked_at
+        && world.now > at + REVOKED_MS
+        && text.contains(r#""t":"event","ch":"dialog:b""#)
+    {
+        let how =
+            format!("u{} is sent an event {} ms after it was taken from it", one.device, world.now - at);
+        world.watch.broken("S17", how);
+    }
+    network::send_down(world, link, text);
+}

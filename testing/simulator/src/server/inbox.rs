@@ -1,0 +1,52 @@
+//! Writes that wait for the next commit.
+
+use crate::script::CHANNELS;
+use crate::server::tokens::AllRules;
+use parking_lot::Mutex;
+use tidewire_server_core::store::{Done, Got, Read, Store, StoreError, Write};
+
+/// The store that the server's decisions are handed to: it gathers writes.
+pub(super) struct Inbox {
+    waiting: Mutex<Vec<Waiting>>,
+    rules: AllRules,
+}
+
+/// A write and whom to tell of its outcome.
+pub(super) struct Waiting {
+    pub(super) write: Write,
+    pub(super) done: Done,
+    /// Its author had no access when it came.
+    pub(super) barred: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(rules: AllRules) -> Inbox {
+        Inbox { waiting: Mutex::default(), rules }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.lock().is_empty()
+    }
+
+    pub(super) fn take(&self) -> Vec<Waiting> {
+        std::mem::take(&mut self.waiting.lock())
+    }
+}
+
+impl Store for Inbox {
+    fn write(&self, write: Write, done: Done) {
+        let barred = match &write {
+            Write::Append(event) if &*event.name == CHANNELS[1] => {
+                let device = event.author.rsplit('u').next().and_then(|number| number.parse::<usize>().ok());
+                device.is_some_and(|device| self.rules.lock()[device].barred)
+            }
+            _ => false,
+        };
+        self.waiting.lock().push(Waiting { write, done, barred });
+    }
+
+    /// The simulator reads the database itself.
+    fn read(&self, _: Read, got: Got) {
+        got(Err(StoreError::Unavailable));
+    }
+}

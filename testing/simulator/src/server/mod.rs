@@ -1,0 +1,319 @@
+//! The server's process: its decisions come from `tidewire-server-core`, its disk is a database in
+//! memory. Writes are committed together and later: until then a crash loses them.
+
+mod inbox;
+mod log;
+mod log_watch;
+mod logged;
+mod runs;
+mod tokens;
+
+pub(crate) use log::Fault;
+pub(crate) use logged::Logged;
+pub(crate) use tokens::Rules;
+
+use crate::dice::Dice;
+use crate::script::{CHANNELS, DiskFault, Setup, WALL_MS};
+use inbox::Inbox;
+use log::Log;
+use parking_lot::{Mutex, MutexGuard};
+use runs::{CountedIds, Runs};
+use std::collections::{BTreeSet, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use tidewire_core::wire::UserKind;
+use tidewire_core::{Now, Time};
+use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::store::{Outcome, Read, Reply, Revocation, Store, StoreError, Trim, Write};
+use tidewire_server_core::{
+    Answer as Answered, Channel, Connections, Engine, Flow, Hub, Limiter, Peer, Revocations, ServerLimits,
+    Session, Timeouts, Wake, reconcile,
+};
+use tokens::{AllRules, Tokens};
+
+/// The server's machine. Times are ms since the beginning of the run.
+pub(crate) struct Server {
+    log: Log,
+    rules: AllRules,
+    setup: Setup,
+    ids: Arc<CountedIds>,
+    /// None while it is down.
+    process: Option<Process>,
+    /// How its disk fails, and until when.
+    disk: Option<(DiskFault, u64)>,
+    dice: Dice,
+    faults: Vec<Fault>,
+}
+
+/// What a crash loses.
+struct Process {
+    engine: Arc<Engine>,
+    inbox: Arc<Inbox>,
+    runs: Runs,
+}
+
+impl Server {
+    /// A server that is down, with both channels in its log.
+    pub(crate) fn new(setup: &Setup, devices: usize, seed: u64) -> rusqlite::Result<Server> {
+        Ok(Server {
+            log: Log::new()?,
+            rules: Arc::new(Mutex::new(vec![Rules::default(); devices])),
+            setup: setup.clone(),
+            ids: Arc::default(),
+            process: None,
+            disk: None,
+            dice: Dice::new(seed),
+            faults: Vec::new(),
+        })
+    }
+
+    // The process.
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
+    pub(crate) fn engine(&self) -> Option<&Arc<Engine>> {
+        self.process.as_ref().map(|process| &process.engine)
+    }
+
+    pub(crate) fn start(&mut self, now: u64) -> rusqlite::Result<()> {
+        let inbox = Arc::new(Inbox::new(self.rules.clone()));
+        let mut runs = Runs::new(self.ids.clone());
+        let known = self.log.ask(&Read::Revocations, Reply::revocations)?;
+        for (device, rules) in self.rules.lock().iter_mut().enumerate() {
+            rules.barred &= known.iter().any(|one| one.user == self.user(device));
+        }
+        let kind = if self.setup.guests { UserKind::Guest } else { UserKind::User };
+        let engine = Arc::new(Engine {
+            limits: ServerLimits { connections_per_dialog: self.setup.seats, ..ServerLimits::default() },
+            timeouts: Timeouts::default(),
+            handshakes: (self.setup.handshakes > 0).then_some(self.setup.handshakes),
+            epoch: self.log.epoch(),
+            auth: Arc::new(Tokens { rules: self.rules.clone(), kind }),
+            store: inbox.clone(),
+            kinds: Kinds::standard(),
+            hub: Arc::new(Hub::new(HashSet::new())),
+            limiter: Limiter::default(),
+            connections: Connections::new(1_000, 1_000, None, Box::new(|_| ())),
+            revocations: Revocations::new(known),
+            answers: self.setup.answers.then(|| runs.answering()),
+            tables: None,
+        });
+        for left in self.log.ask(&Read::Unfinished, Reply::unfinished)? {
+            let channel = self.load(&engine, &left.name)?;
+            runs.take_up(left, channel, now);
+        }
+        if self.setup.answers {
+            for (name, offset) in self.log.ask(&Read::Wanting, Reply::wanting)? {
+                if let Some(channel) = self.load(&engine, &name)? {
+                    channel.want_answer(offset).carry_out(engine.answers.as_ref(), &channel);
+                }
+            }
+        }
+        self.process = Some(Process { engine, inbox, runs });
+        Ok(())
+    }
+
+    fn load(&self, engine: &Arc<Engine>, name: &str) -> rusqlite::Result<Option<Arc<Channel>>> {
+        Ok(self.log.channel(name)?.map(|row| engine.hub.add(name, row)))
+    }
+
+    /// The process ends; what was not committed is gone.
+    pub(crate) fn crash(&mut self) {
+        self.process = None;
+    }
+
+    /// No answer begins any more, and those under way end.
+    pub(crate) fn drain(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.runs.drain();
+        }
+    }
+
+    /// Lets the answers go on; when to do so again.
+    pub(crate) fn answer(&mut self, now: u64) -> Option<u64> {
+        let process = self.process.as_mut()?;
+        process.runs.advance(now, &self.log, &process.inbox, &mut self.dice)
+    }
+
+    // Sessions.
+
+    /// A new connection; none while the server is down.
+    pub(crate) fn accept(&self, now: u64, wake: Wake) -> Option<(Session, Flow)> {
+        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        Some(Session::open(self.engine()?, peer, wake, clock(now)))
+    }
+
+    /// Reads for a session until it needs no more from the log.
+    pub(crate) fn read(&self, now: u64, session: &mut Session, mut flow: Flow) -> Flow {
+        while let Flow::Ask(read) = &flow {
+            let Some(engine) = self.engine() else { return Flow::End };
+            let answer = Answered::new(read, self.log.read(read), &engine.hub);
+            flow = session.answered(clock(now), answer);
+        }
+        flow
+    }
+
+    // Access.
+
+    /// What the backend thinks of the devices' tokens.
+    pub(crate) fn rules(&self) -> MutexGuard<'_, Vec<Rules>> {
+        self.rules.lock()
+    }
+
+    /// Takes back what a device may see of the second channel.
+    pub(crate) fn revoke(&self, device: usize, now: u64) {
+        let revocation =
+            Revocation { user: self.user(device), dialog: Some("b".to_owned()), since_ms: WALL_MS + now };
+        if let Some(engine) = self.engine() {
+            engine.revoke(revocation, Box::new(|_| ()));
+            self.rules.lock()[device].barred = true;
+        }
+    }
+
+    fn user(&self, device: usize) -> String {
+        format!("{}:u{device}", if self.setup.guests { "guest" } else { "user" })
+    }
+
+    // The disk.
+
+    pub(crate) fn break_disk(&mut self, disk: DiskFault, until: u64) {
+        self.disk = Some((disk, until));
+    }
+
+    /// Its disk works again.
+    pub(crate) fn heal(&mut self) {
+        self.disk = None;
+    }
+
+    pub(crate) fn take_backup(&mut self) -> rusqlite::Result<()> {
+        self.log.take_backup()
+    }
+
+    /// Replaces the database, which must be down, by its last backup; false if there is none.
+    pub(crate) fn restore(&mut self, now: u64) -> rusqlite::Result<bool> {
+        let restored = self.log.restore()?;
+        if restored {
+            self.faults.extend(self.log.look(now)?);
+        }
+        Ok(restored)
+    }
+
+    /// Has all but the newest `keep` events of both channels trimmed.
+    pub(crate) fn trim(&mut self, keep: u64) -> rusqlite::Result<()> {
+        for name in CHANNELS {
+            let Some(row) = self.log.channel(name)? else { continue };
+            let Some(process) = &self.process else { continue };
+            let channel = process.engine.hub.loaded(name);
+            let trim = Trim { channel: row.id, name: Arc::from(name), before_ms: 0, keep, remember_ms: 0 };
+            process.inbox.write(
+                Write::Trim(trim),
+                Box::new(move |result| {
+                    if let (Ok(Outcome::Trimmed(trimmed)), Some(channel)) = (result, channel) {
+                        channel.trimmed(trimmed.floor);
+                    }
+                }),
+            );
+        }
+        Ok(())
+    }
+
+    /// How long the next commit takes, if something waits to be committed.
+    pub(crate) fn commit_takes(&mut self, now: u64) -> Option<u64> {
+        if self.process.as_ref()?.inbox.is_empty() {
+            return None;
+        }
+        let slow = matches!(self.disk, Some((DiskFault::Slow, until)) if until > now);
+        Some(1 + self.dice.below(if slow { 4_000 } else { self.setup.commit_ms }))
+    }
+
+    /// Commits what waits, and tells the server's decisions of it.
+    pub(crate) fn commit(&mut self, now: u64) -> rusqlite::Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let (mut writes, mut dones, mut barred) = (Vec::new(), Vec::new(), Vec::new());
+        for one in process.inbox.take() {
+            writes.push(one.write);
+            dones.push(one.done);
+            barred.push(one.barred);
+        }
+        let broken = self.disk.filter(|(_, until)| *until > now).map(|(disk, _)| disk);
+        let error = match broken {
+            Some(DiskFault::Full) => Some(StoreError::Full),
+            Some(DiskFault::Fails | DiskFault::Lies) => Some(StoreError::Unavailable),
+            _ => None,
+        };
+        if matches!(broken, Some(DiskFault::Full | DiskFault::Fails)) {
+            dones.into_iter().for_each(|done| done(Err(error.unwrap_or(StoreError::Unavailable))));
+            return Ok(());
+        }
+        let outcomes = self.log.commit(&writes.iter().collect::<Vec<_>>(), now)?;
+        let stored = |outcome: &Result<Outcome, StoreError>| matches!(outcome, Ok(Outcome::Stored(_)));
+        if outcomes.iter().zip(&barred).any(|(outcome, barred)| *barred && stored(outcome)) {
+            let how = "an op was taken of somebody who had no access when it came";
+            self.faults.push(("S17", how.to_owned()));
+        }
+        match error {
+            None => dones.into_iter().zip(outcomes).for_each(|(done, outcome)| done(outcome)),
+            Some(error) => {
+                let doubtful: BTreeSet<Arc<str>> =
+                    writes.iter().filter_map(Write::channel).cloned().collect();
+                dones.into_iter().for_each(|done| done(Err(error)));
+                self.reconcile(&doubtful);
+            }
+        }
+        self.faults.extend(self.log.look(now)?);
+        Ok(())
+    }
+
+    /// A commit reported an error and was carried out all the same.
+    fn reconcile(&self, doubtful: &BTreeSet<Arc<str>>) {
+        let Some(process) = &self.process else { return };
+        let engine = &process.engine;
+        for channel in doubtful.iter().filter_map(|name| engine.hub.loaded(name)) {
+            // What can't be read is found with the next event.
+            let _ = reconcile(&channel, &engine.kinds, engine.answers.as_ref(), |read| self.log.read(&read));
+        }
+    }
+
+    // What is in the log, for the checks.
+
+    /// What was found in the log since the last call and must not be there.
+    pub(crate) fn take_faults(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.faults)
+    }
+
+    /// The offset up to which a channel was trimmed, and its events.
+    pub(crate) fn log(&self, channel: &str) -> rusqlite::Result<(u64, Vec<Logged>)> {
+        self.log.events(channel)
+    }
+
+    /// The event at this offset.
+    pub(crate) fn at(&self, channel: &str, offset: u64) -> rusqlite::Result<Option<Logged>> {
+        self.log.at(channel, offset)
+    }
+
+    /// Every event up to here was trimmed.
+    pub(crate) fn floor(&self, channel: &str) -> rusqlite::Result<u64> {
+        Ok(self.log.channel(channel)?.map_or(0, |row| row.floor))
+    }
+
+    pub(crate) fn epoch(&self) -> String {
+        self.log.epoch()
+    }
+
+    /// Runs that have been under way for longer than any takes.
+    pub(crate) fn overdue(&self, now: u64) -> Vec<&str> {
+        self.log.overdue(now)
+    }
+
+    /// The channels in which a message waits for an answer that never began.
+    pub(crate) fn unanswered(&self) -> Vec<&'static str> {
+        self.log.unanswered()
+    }
+}
+
+/// The server's clocks never jump.
+pub(crate) fn clock(now: u64) -> Now {
+    Now { mono: Time(now), wall: WALL_MS + now }
+}

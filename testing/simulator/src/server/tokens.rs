@@ -1,0 +1,61 @@
+//! Tokens, and what the application's backend thinks of them.
+
+use crate::script::WALL_MS;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+use tidewire_core::Now;
+use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::{AuthError, Identity, Verify};
+
+/// What the backend thinks of one device's tokens. Times are ms since the beginning of the run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    /// Older tokens have expired.
+    pub(crate) expired_before: u64,
+    /// Older tokens are refused for good.
+    pub(crate) refused_before: u64,
+    /// When access was last given back: a token that the application keeps is not older.
+    pub(crate) granted: u64,
+    /// No access to the second channel.
+    pub(crate) revoked: bool,
+    /// The server was told of it and has not forgotten: no op of the device may be taken there.
+    pub(crate) barred: bool,
+}
+
+/// The rules of all devices.
+pub(super) type AllRules = Arc<Mutex<Vec<Rules>>>;
+
+/// Reads tokens, which are `device.issued.expires`, in ms and s.
+pub(super) struct Tokens {
+    pub(super) rules: AllRules,
+    pub(super) kind: UserKind,
+}
+
+impl Verify for Tokens {
+    fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        let mut parts = token.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
+        let mut next = || parts.next().unwrap_or(0);
+        let (device, issued, expires_s) = (next(), next(), next());
+        let rules = self.rules.lock()[device as usize];
+        if issued < rules.refused_before {
+            return Err(AuthError::Refused("no key vouches for it".to_owned()));
+        }
+        if issued < rules.expired_before || expires_s * 1000 <= now.wall {
+            return Err(AuthError::Expired { at: expires_s });
+        }
+        let issued_s = Some((WALL_MS + issued) / 1000);
+        let id = format!("u{device}");
+        let mut dialogs = HashSet::from(["a".to_owned()]);
+        if !rules.revoked {
+            dialogs.insert("b".to_owned());
+        }
+        Ok(Identity {
+            user: User { name: id.clone(), id, kind: self.kind },
+            dialogs,
+            claims: Default::default(),
+            issued_s,
+            expires_s,
+        })
+    }
+}

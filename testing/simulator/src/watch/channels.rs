@@ -1,0 +1,117 @@
+//! What applications see of channels: dense events, rows in order, and resets that are said.
+
+use crate::client::{Device, Process};
+use crate::script::CHANNELS;
+use crate::watch::Watch;
+use tidewire_core::wire::EventFrame;
+use tidewire_core::{Change, ChannelState, Row, RowState};
+use tidewire_history::Event as Told;
+
+impl Watch {
+    /// A process starts: its view of the second channel begins where its disk says.
+    pub(crate) fn boots(&mut self, device: &Device, process: &mut Process) {
+        if let Some((epoch, cursor)) = device.disk.cursor(CHANNELS[1]) {
+            (process.applied, process.begun, process.epoch) = (cursor, true, epoch.to_owned());
+            self.record(Told::Reset {
+                observer: device.name().into(),
+                ch: CHANNELS[1].into(),
+                epoch: epoch.into(),
+                from: cursor,
+                reason: "restart".into(),
+            });
+        }
+    }
+
+    /// The application hears of the second channel's state.
+    pub(crate) fn channel(&mut self, process: &mut Process, state: &ChannelState) {
+        match state {
+            ChannelState::Reset { reason, missed } => {
+                self.mark(&format!("told_reset:{reason}"));
+                if *missed > 0 {
+                    self.mark("told_missed");
+                }
+                process.begun = false;
+            }
+            ChannelState::Failed { code, .. } => {
+                self.mark(&format!("channel_failed:{code}"));
+                // What was seen is forgotten.
+                process.begun = false;
+            }
+            ChannelState::Waiting { code, .. } => self.mark(&format!("channel_waits:{code}")),
+            ChannelState::Live => self.mark("live"),
+            ChannelState::Syncing => {}
+        }
+    }
+
+    /// An event of the second channel reaches the application.
+    pub(crate) fn received(&mut self, device: &Device, process: &mut Process, frame: &EventFrame) {
+        if !process.begun {
+            // A view begins where the server said, and nowhere else.
+            let Some((epoch, from)) = process.answered.clone() else {
+                return self.broken("S5", "an event before any answer to the subscription".to_owned());
+            };
+            (process.begun, process.applied) = (true, from);
+            process.epoch.clone_from(&epoch);
+            self.record(Told::Reset {
+                observer: device.name().into(),
+                ch: CHANNELS[1].into(),
+                epoch: epoch.into(),
+                from,
+                reason: "told".into(),
+            });
+        }
+        if let Some((epoch, _)) = &process.answered
+            && *epoch != process.epoch
+        {
+            return self.broken("S7", "another epoch without a reset".to_owned());
+        }
+        process.applied = frame.offset;
+        let epoch = process.epoch.clone();
+        self.record(Told::Apply {
+            observer: device.name().into(),
+            ch: CHANNELS[1].into(),
+            epoch: epoch.into(),
+            offset: frame.offset,
+            id: frame.id.as_str().into(),
+        });
+    }
+
+    /// What is called live stands in the log's order, what is not in it behind that. It has no
+    /// hole: what is between its rows is to be what has none, which the log tells at the end.
+    pub(crate) fn looks(&mut self, process: &mut Process) {
+        if !process.live || !std::mem::take(&mut process.changed) {
+            return;
+        }
+        let mut rows = process.rows.iter().map(|row| row.offset);
+        let Some(mut before) = rows.next() else { return };
+        for place in rows {
+            match (before, place) {
+                (Some(before), Some(place)) if before < place => {
+                    for hole in before + 1..place {
+                        self.holes.entry((process.told.clone(), hole)).or_insert((process.device, self.now));
+                    }
+                }
+                (_, None) => {}
+                _ => {
+                    let how = format!("u{} shows {place:?} behind {before:?}", process.device);
+                    return self.broken("rows", how);
+                }
+            }
+            before = place;
+        }
+    }
+
+    /// An answer only grows, and its end keeps what was shown.
+    pub(crate) fn change(&mut self, process: &Process, change: &Change<Row>) {
+        if let Change::Update { index, row } = change
+            && let Some(before) = process.rows.get(*index)
+            && before.state == RowState::Streaming
+            && before.id == row.id
+        {
+            if !row.text.starts_with(&before.text) {
+                self.broken("S19", format!("answer {} has another text than was shown", row.id));
+            }
+            self.mark(row.state.as_str());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! All that there is in a run: the clients' machines and processes, the connections, the server, and
+//! what is to happen.
+
+mod connection;
+mod link;
+mod schedule;
+
+pub(crate) use connection::Connection;
+pub(crate) use link::{Arrival, Link, Wire, half};
+pub(crate) use schedule::{LinkId, Task};
+
+use crate::client::{Device, Process};
+use crate::dice::Dice;
+use crate::script::Script;
+use crate::server::Server;
+use crate::watch::Watch;
+use schedule::Schedule;
+use std::collections::BTreeMap;
+
+/// Everything. Times are ms since the beginning of the run.
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) script: Script,
+    pub(crate) dice: Dice,
+    schedule: Schedule,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) processes: Vec<Option<Process>>,
+    /// Connections as the network and the clients have them.
+    pub(crate) links: BTreeMap<LinkId, Link>,
+    /// Connections as the server has them.
+    pub(crate) connections: BTreeMap<LinkId, Connection>,
+    pub(crate) server: Server,
+    /// Changes whenever the server's process starts or ends: what was scheduled before is void.
+    pub(crate) generation: u64,
+    /// Whether a commit is scheduled.
+    pub(crate) committing: bool,
+    /// When answers go on next.
+    pub(crate) answers_at: u64,
+    /// Whether the faults have ended.
+    pub(crate) healed: bool,
+    pub(crate) watch: Watch,
+    /// How many tasks were done.
+    pub(crate) steps: u64,
+}
+
+impl World {
+    /// A world in which nothing runs yet.
+    pub(crate) fn new(script: &Script) -> rusqlite::Result<World> {
+        let mut dice = Dice::new(script.seed ^ 0x5eed);
+        let server = Server::new(&script.world, script.devices, dice.throw())?;
+        Ok(World {
+            now: 0,
+            dice,
+            schedule: Schedule::default(),
+            devices: (0..script.devices).map(Device::new).collect(),
+            processes: Vec::new(),
+            links: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            server,
+            generation: 0,
+            committing: false,
+            answers_at: 0,
+            healed: false,
+            watch: Watch::new(script),
+            steps: 0,
+            script: script.clone(),
+        })
+    }
+
+    /// Schedules a task for this long from now.
+    pub(crate) fn after(&mut self, ms: u64, task: Task) {
+        self.schedule.add(self.now + ms, task);
+    }
+
+    /// Schedules a task for this time.
+    pub(crate) fn at(&mut self, at: u64, task: Task) {
+        self.schedule.add(at, task);
+    }
+
+    /// Takes the next task that is due up to this time, with its time.
+    pub(crate) fn next_task(&mut self, until: u64) -> Option<(u64, Task)> {
+        self.schedule.next(until)
+    }
+
+    /// Until when nothing happens in this process; none if it is awake.
+    pub(crate) fn asleep(&self, process: usize) -> Option<u64> {
+        let until = self.devices[self.processes[process].as_ref()?.device].asleep_until;
+        (until > self.now).then_some(until)
+    }
+
+    /// The process that has a device's screen, if one runs.
+    pub(crate) fn process_of(&self, device: usize) -> Option<&Process> {
+        self.devices[device].process.and_then(|process| self.processes[process].as_ref())
+    }
+
+    /// The links of a process, oldest first.
+    pub(crate) fn links_of(&self, process: usize) -> impl DoubleEndedIterator<Item = (&LinkId, &Link)> {
+        self.links.range((process, 0)..=(process, u64::MAX))
+    }
+
+    /// The newest link of the device's process, if it has one.
+    pub(crate) fn link_of(&self, device: usize) -> Option<LinkId> {
+        self.links_of(self.devices[device].process?).next_back().map(|(link, _)| *link)
+    }
+}

@@ -1,0 +1,142 @@
+//! What is to happen, and when. What is due at the same time happens in the order in which it was
+//! scheduled.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A connection: a process, and the number that its core gave the connection.
+pub(crate) type LinkId = (usize, u64);
+
+/// Something that happens at its time.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Task {
+    /// A client's timer fires.
+    Wake {
+        process: usize,
+        timer: u64,
+    },
+    /// A dialled connection opens.
+    Open {
+        link: LinkId,
+    },
+    ToServer {
+        link: LinkId,
+        text: String,
+    },
+    ToClient {
+        link: LinkId,
+        text: String,
+    },
+    /// The client hears that the connection is over.
+    CloseAtClient {
+        link: LinkId,
+        code: u16,
+    },
+    /// The server hears that the connection is over.
+    CloseAtServer {
+        link: LinkId,
+    },
+    /// The oldest change that waits for a client's disk is written.
+    Stored {
+        device: usize,
+        process: usize,
+    },
+    /// A session's timer fires.
+    Tick {
+        link: LinkId,
+        timer: u64,
+    },
+    /// A full link has room again.
+    Flush {
+        link: LinkId,
+    },
+    /// The server commits what waits, unless another process of it runs.
+    Commit {
+        generation: u64,
+    },
+    /// Answers under way go on.
+    Answer,
+    /// The script's action at this place strikes.
+    Act {
+        at: usize,
+    },
+    StartServer {
+        generation: u64,
+        restore: bool,
+    },
+    StopServer {
+        generation: u64,
+        ms: u64,
+    },
+    /// The server closes these connections, if it still has them.
+    CloseAll {
+        links: Vec<LinkId>,
+    },
+    /// The device's machine, page or process goes on.
+    Resume {
+        device: usize,
+    },
+    /// The device's page is shown.
+    Show {
+        device: usize,
+    },
+    /// The device's process starts.
+    Boot {
+        device: usize,
+    },
+    /// A process ends.
+    Kill {
+        process: usize,
+    },
+    /// The device has a network again.
+    Online {
+        device: usize,
+    },
+    Connect {
+        device: usize,
+    },
+    OpenDialog {
+        device: usize,
+    },
+    /// Unless the screen's process is gone.
+    CloseDialog {
+        device: usize,
+        process: Option<usize>,
+    },
+    /// The device subscribes to the second channel.
+    Subscribe {
+        device: usize,
+    },
+    /// The device may see the second channel again.
+    Permit {
+        device: usize,
+    },
+    /// The person decides about an op that failed.
+    Decide {
+        device: usize,
+        id: String,
+    },
+}
+
+/// What is to happen.
+#[derive(Default)]
+pub(crate) struct Schedule {
+    count: u64,
+    queue: BinaryHeap<Reverse<(u64, u64, Task)>>,
+}
+
+impl Schedule {
+    /// Adds a task for this time.
+    pub(crate) fn add(&mut self, at: u64, task: Task) {
+        self.count += 1;
+        self.queue.push(Reverse((at, self.count, task)));
+    }
+
+    /// Takes the next task that is due up to this time, with its time.
+    pub(crate) fn next(&mut self, until: u64) -> Option<(u64, Task)> {
+        if self.queue.peek().is_none_or(|Reverse((at, ..))| *at > until) {
+            return None;
+        }
+        self.queue.pop().map(|Reverse((at, _, task))| (at, task))
+    }
+}
