@@ -1,7 +1,7 @@
 //! All live tables of a client: what was opened, and the subscriptions that serve it.
 
 use super::query::{TableError, TableQuery};
-use super::rows::Shape;
+use super::shape::Shape;
 use super::subscription::{Step, Subscription, Told, kept_at};
 use super::update::{TableEvent, TableRows, TableStatus, TableUpdate};
 use super::view::{View, changes_of};
@@ -10,7 +10,6 @@ use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::wire::json;
 use crate::wire::{DecodeError, TableAddress, TableFrame, TableRequest};
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 /// Most subscriptions of a client.
@@ -55,15 +54,22 @@ impl Part for Tables {
     type Event = TableEvent;
 
     /// What nobody opened for long is forgotten.
-    fn restore(&mut self, mut kept: Vec<(String, String)>, now: Now) {
-        kept.sort_by_cached_key(|(_, record)| Reverse(kept_at(record)));
-        for (place, (name, record)) in kept.into_iter().enumerate() {
-            if place < MAX_KEPT && now.wall.saturating_sub(kept_at(&record)) <= KEPT_MS {
-                self.kept.push((name, record));
+    fn restore(&mut self, kept: Vec<(String, String)>, now: Now) {
+        let mut dated: Vec<(u64, String, String)> = Vec::new();
+        for (name, record) in kept {
+            let at = kept_at(&record);
+            if now.wall.saturating_sub(at) <= KEPT_MS {
+                dated.push((at, name, record));
             } else {
                 self.out.push_back(keep(name, None));
             }
         }
+        // The oldest are forgotten first.
+        while dated.len() > MAX_KEPT {
+            let oldest = (0..dated.len()).min_by_key(|at| dated[*at].0).unwrap_or(0);
+            self.out.push_back(keep(dated.swap_remove(oldest).1, None));
+        }
+        self.kept.extend(dated.into_iter().map(|(_, name, record)| (name, record)));
     }
 
     fn connected(&mut self) {

@@ -1,6 +1,7 @@
 //! Live tables: what a subscription to a table's rows asks for, which rows it is about, and how a
 //! client follows them.
 
+mod entries;
 pub mod filter;
 mod live;
 mod moment;
@@ -9,6 +10,7 @@ mod order;
 mod query;
 mod ready;
 mod rows;
+mod shape;
 mod sorted;
 mod subscription;
 mod update;

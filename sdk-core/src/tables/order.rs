@@ -1,7 +1,7 @@
 //! In which order rows are shown.
 
 use super::filter::MAX_COLUMN;
-use super::rows::Shape;
+use super::shape::Shape;
 use super::value::boolean;
 use super::{Numeric, Type, moment};
 use crate::wire::json;
@@ -56,8 +56,8 @@ impl OrderBy {
     }
 }
 
-/// The order of the rows of one shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The order of the rows of one shape; the default looks at no column.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Order {
     terms: Vec<Term>,
 }

@@ -1,48 +1,14 @@
 //! The rows of a subscription as the client has them.
 
-use crate::wire::json::{self, Writer};
-use crate::wire::{DecodeError, RowOp, TableChange, TableColumn};
-#[expect(
-    clippy::disallowed_types,
-    reason = "rows may be thousands, and pages without tables do not carry this"
-)]
-use std::collections::BTreeMap;
+use super::entries::{Entries, Entry};
+use super::order::Order;
+use super::shape::Shape;
+use crate::wire::json;
+use crate::wire::{DecodeError, RowOp, TableChange};
 use std::sync::Arc;
 
-/// Columns and key of a subscription's rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) columns: Vec<TableColumn>,
-    /// Places of the key's columns.
-    pub(crate) key: Vec<usize>,
-}
-
-impl Shape {
-    /// The row as an object of its columns; empty where cells are missing.
-    pub(crate) fn object(&self, row: &str) -> Arc<str> {
-        let cells = json::elements(row).unwrap_or_default();
-        let mut writer = Writer::object();
-        for (column, cell) in self.columns.iter().zip(cells) {
-            writer = writer.raw(&column.name, cell);
-        }
-        writer.end().into()
-    }
-
-    /// The row's key as one text.
-    fn key_of(&self, cells: &[&str]) -> Option<String> {
-        if cells.len() != self.columns.len() {
-            return None;
-        }
-        let key: Option<Vec<&str>> = self.key.iter().map(|at| cells.get(*at).copied()).collect();
-        Some(json::array(key?.into_iter()))
-    }
-
-    /// The names of the key's columns.
-    pub(crate) fn key_names(&self) -> Vec<String> {
-        let columns = self.key.iter().filter_map(|at| self.columns.get(*at));
-        columns.map(|column| column.name.clone()).collect()
-    }
-}
+/// The order of keys' texts looks at no cells.
+const NO_CELLS: &str = "";
 
 /// What happened to one row; the texts are arrays of cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,29 +32,30 @@ impl From<DecodeError> for Misfit {
 }
 
 /// Rows by their keys.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Rows {
-    #[expect(clippy::disallowed_types, reason = "as above")]
-    by_key: BTreeMap<Arc<str>, Arc<str>>,
+    by_key: Entries,
     bytes: usize,
 }
 
 impl Rows {
     /// The rows of a snapshot.
     pub(crate) fn read(shape: &Shape, rows: Vec<String>) -> Result<Rows, Misfit> {
-        let mut all = Rows::default();
+        let mut keyed = Vec::with_capacity(rows.len());
+        let mut bytes = 0;
         for row in rows {
             let key = shape.key_of(&json::elements(&row)?).ok_or(Misfit)?;
-            if all.put(key.into(), row.into()).is_some() {
-                return Err(Misfit);
-            }
+            bytes += key.len() + row.len();
+            keyed.push((key.into(), row.into()));
         }
-        Ok(all)
+        let by_key = Entries::new(Order::default(), keyed.into_iter());
+        let twice = by_key.list().windows(2).any(|pair| pair[0].key == pair[1].key);
+        if twice { Err(Misfit) } else { Ok(Rows { by_key, bytes }) }
     }
 
-    /// Keys and rows, in the order of the keys' texts.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        self.by_key.iter()
+    /// All of them, in the order of the keys' texts.
+    pub(super) fn list(&self) -> &[Entry] {
+        self.by_key.list()
     }
 
     /// Length of all texts.
@@ -96,20 +63,21 @@ impl Rows {
         self.bytes
     }
 
-    fn put(&mut self, key: Arc<str>, row: Arc<str>) -> Option<Arc<str>> {
-        self.bytes += key.len() + row.len();
-        let size = key.len();
-        let before = self.by_key.insert(key, row);
-        if let Some(before) = &before {
-            self.bytes -= size + before.len();
-        }
-        before
+    fn get(&self, key: &str) -> Option<&Arc<str>> {
+        self.by_key.get(key, NO_CELLS).map(|entry| &entry.row)
     }
 
-    fn take(&mut self, key: &str) -> Option<Arc<str>> {
-        let row = self.by_key.remove(key)?;
-        self.bytes -= key.len() + row.len();
-        Some(row)
+    fn put(&mut self, key: &Arc<str>, row: &Arc<str>) {
+        self.take(key);
+        self.bytes += key.len() + row.len();
+        self.by_key.put(Arc::clone(key), Arc::clone(row));
+    }
+
+    fn take(&mut self, key: &str) {
+        if let Some(row) = self.get(key) {
+            self.bytes -= key.len() + row.len();
+            self.by_key.take(key, NO_CELLS);
+        }
     }
 
     /// Applies a transaction's changes, all or none.
@@ -122,7 +90,7 @@ impl Rows {
                     for Moved { key, old, .. } in done.into_iter().rev() {
                         self.take(&key);
                         if let Some(old) = old {
-                            self.put(key, old);
+                            self.put(&key, &old);
                         }
                     }
                     return Err(misfit);
@@ -140,7 +108,7 @@ impl Rows {
             RowOp::Insert | RowOp::Update => shape.key_of(&cells).ok_or(Misfit)?,
         };
         let key: Arc<str> = key.into();
-        let old = self.by_key.get(&key).cloned();
+        let old = self.get(&key).cloned();
         // An insert of what is there, or a change of what is not, is the change of another state.
         if old.is_some() != (op != RowOp::Insert) {
             return Err(Misfit);
@@ -150,25 +118,25 @@ impl Rows {
             RowOp::Insert | RowOp::Update => Some(merged(shape, &text, &same, old.as_deref())?.into()),
         };
         match &new {
-            Some(row) => self.put(Arc::clone(&key), Arc::clone(row)),
+            Some(row) => self.put(&key, row),
             None => self.take(&key),
-        };
+        }
         Ok(Moved { op, key, new, old, moved })
     }
 
     /// What makes these rows of the others: first what goes, then what comes or differs.
     pub(crate) fn changes_since(&self, shape: &Shape, others: &Rows, other_shape: &Shape) -> Vec<Moved> {
         let comparable = shape.key_names() == other_shape.key_names();
-        let there = |rows: &Rows, key: &Arc<str>| comparable.then(|| rows.by_key.get(key).cloned()).flatten();
+        let there = |rows: &Rows, key: &Arc<str>| comparable.then(|| rows.get(key).cloned()).flatten();
         let mut changes = Vec::new();
-        for (key, old) in &others.by_key {
+        for Entry { key, row: old, .. } in others.list() {
             if there(self, key).is_none() {
                 let (key, old) = (Arc::clone(key), Some(Arc::clone(old)));
                 changes.push(Moved { op: RowOp::Delete, key, new: None, old, moved: false });
             }
         }
         let reshaped = shape != other_shape;
-        for (key, new) in &self.by_key {
+        for Entry { key, row: new, .. } in self.list() {
             let old = there(others, key);
             let op = if old.is_some() { RowOp::Update } else { RowOp::Insert };
             if reshaped || old.as_ref() != Some(new) {

@@ -1,12 +1,13 @@
 //! One subscription at the server: how it is asked for, and how what comes is checked and applied.
 
 use super::query::Question;
-use super::rows::{Moved, Rows, Shape};
+use super::rows::{Moved, Rows};
+use super::shape::Shape;
 use crate::retry::Retry;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::codes;
-use crate::wire::json::{Object, Writer};
+use crate::wire::json::{self, Object, Writer};
 use crate::wire::{
     Problem, TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction,
 };
@@ -405,14 +406,22 @@ impl Subscription {
             .iter()
             .map(|column| Writer::object().str("name", &column.name).str("type", &column.kind).end())
             .collect();
-        let key: Vec<String> = shape.key.iter().map(usize::to_string).collect();
+        let key: Vec<String> = shape
+            .key
+            .iter()
+            .map(|at| {
+                let mut text = String::new();
+                json::push_integer(&mut text, *at as u64);
+                text
+            })
+            .collect();
         let writer = Writer::object()
             .str("question", &self.question.name())
             .u64("at", wall)
             .str("cursor", cursor)
             .array("columns", columns.iter().map(String::as_str))
             .array("key", key.iter().map(String::as_str))
-            .array("rows", rows.iter().map(|(_, row)| &**row));
+            .array("rows", rows.list().iter().map(|entry| &*entry.row));
         Some(writer.end())
     }
 }
@@ -433,7 +442,7 @@ impl Question {
         // Neither is in a table's name, a filter's canonical text or a column's name in this way:
         // the filter has no line break outside of quotes, and lengths tell the rest apart.
         name.push('\n');
-        name.push_str(&self.filter.len().to_string());
+        json::push_integer(&mut name, self.filter.len() as u64);
         name.push('\n');
         name.push_str(&self.filter);
         if let Some(select) = &self.select {
@@ -446,12 +455,12 @@ impl Question {
 
 /// The wall time at which a record was made; 0 of what is none.
 pub(crate) fn kept_at(record: &str) -> u64 {
-    let object = crate::wire::json::validate(record).and_then(Object::parse);
+    let object = json::validate(record).and_then(Object::parse);
     object.ok().and_then(|object| object.u64("at")).unwrap_or(0)
 }
 
 fn read_record(record: &str, question: &Question) -> Option<(Shape, Rows, String)> {
-    let object = Object::parse(crate::wire::json::validate(record).ok()?).ok()?;
+    let object = Object::parse(json::validate(record).ok()?).ok()?;
     if object.str("question")? != question.name() {
         return None;
     }

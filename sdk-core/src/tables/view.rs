@@ -2,7 +2,8 @@
 
 use super::order::{Order, OrderBy};
 use super::query::RowEvents;
-use super::rows::{Rows, Shape};
+use super::rows::Rows;
+use super::shape::Shape;
 use super::sorted::Sorted;
 use super::subscription::{Step, Subscription};
 use super::update::{RowChange, TableRows, TableStatus, TableUpdate, Why};

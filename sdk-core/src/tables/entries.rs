@@ -1,0 +1,79 @@
+//! Rows in an order, found by binary search.
+
+use super::order::{Order, Rank};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// A row: an array of cells, with its key and what it is compared by.
+pub(super) struct Entry {
+    ranks: Vec<Rank>,
+    pub(super) key: Arc<str>,
+    pub(super) row: Arc<str>,
+}
+
+/// Rows in an order, and of rows that are equal in it, in that of their keys' texts. One is found
+/// with O(log n) comparisons; what stands behind one that comes or goes is moved by a place.
+#[derive(Default)]
+pub(super) struct Entries {
+    order: Order,
+    list: Vec<Entry>,
+}
+
+impl Entries {
+    /// Rows with their keys, in any order.
+    pub(super) fn new(order: Order, rows: impl Iterator<Item = (Arc<str>, Arc<str>)>) -> Entries {
+        let list = rows.map(|(key, row)| Entry { ranks: order.ranks(&row), key, row }).collect();
+        let mut entries = Entries { order, list };
+        entries.sort();
+        entries
+    }
+
+    fn sort(&mut self) {
+        let Entries { order, list } = self;
+        list.sort_unstable_by(|one, another| compare(order, one, &another.ranks, &another.key));
+    }
+
+    pub(super) fn order(&self) -> &Order {
+        &self.order
+    }
+
+    pub(super) fn list(&self) -> &[Entry] {
+        &self.list
+    }
+
+    /// Where a row is, or where it would be.
+    fn place(&self, ranks: &[Rank], key: &str) -> Result<usize, usize> {
+        self.list.binary_search_by(|entry| compare(&self.order, entry, ranks, key))
+    }
+
+    /// The row of this key, whose cells are, as far as the order looks at them, those of `like`.
+    pub(super) fn get(&self, key: &str, like: &str) -> Option<&Entry> {
+        Some(&self.list[self.place(&self.order.ranks(like), key).ok()?])
+    }
+
+    /// Takes a row out, and says from where.
+    pub(super) fn take(&mut self, key: &str, like: &str) -> Option<usize> {
+        let at = self.place(&self.order.ranks(like), key).ok()?;
+        self.list.remove(at);
+        Some(at)
+    }
+
+    /// Puts a row in, in the place of one that is equal to it, and says where.
+    pub(super) fn put(&mut self, key: Arc<str>, row: Arc<str>) -> usize {
+        let ranks = self.order.ranks(&row);
+        match self.place(&ranks, &key) {
+            Ok(at) => {
+                self.list[at].row = row;
+                at
+            }
+            Err(at) => {
+                self.list.insert(at, Entry { ranks, key, row });
+                at
+            }
+        }
+    }
+}
+
+fn compare(order: &Order, entry: &Entry, ranks: &[Rank], key: &str) -> Ordering {
+    order.compare(&entry.ranks, ranks).then_with(|| (*entry.key).cmp(key))
+}

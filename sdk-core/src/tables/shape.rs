@@ -1,0 +1,40 @@
+//! What the rows of a subscription are made of.
+
+use crate::wire::TableColumn;
+use crate::wire::json::{self, Writer};
+use std::sync::Arc;
+
+/// Columns and key of a subscription's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) columns: Vec<TableColumn>,
+    /// Places of the key's columns.
+    pub(crate) key: Vec<usize>,
+}
+
+impl Shape {
+    /// The row as an object of its columns; empty where cells are missing.
+    pub(crate) fn object(&self, row: &str) -> Arc<str> {
+        let cells = json::elements(row).unwrap_or_default();
+        let mut writer = Writer::object();
+        for (column, cell) in self.columns.iter().zip(cells) {
+            writer = writer.raw(&column.name, cell);
+        }
+        writer.end().into()
+    }
+
+    /// The row's key as one text.
+    pub(super) fn key_of(&self, cells: &[&str]) -> Option<String> {
+        if cells.len() != self.columns.len() {
+            return None;
+        }
+        let key: Option<Vec<&str>> = self.key.iter().map(|at| cells.get(*at).copied()).collect();
+        Some(json::array(key?.into_iter()))
+    }
+
+    /// The names of the key's columns.
+    pub(crate) fn key_names(&self) -> Vec<String> {
+        let columns = self.key.iter().filter_map(|at| self.columns.get(*at));
+        columns.map(|column| column.name.clone()).collect()
+    }
+}
