@@ -4,7 +4,8 @@
 use crate::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tidewire_core::tables::{TableQuery, TableState, TableUpdate};
+use std::sync::Arc;
+use tidewire_core::tables::{TableEvent, TableQuery, TableStatus, TableUpdate, Tables};
 use tidewire_core::wire::RowOp;
 use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored, StoreChange, Time};
 
@@ -45,7 +46,7 @@ pub fn tables_reach(data: &[u8]) -> [bool; 3] {
 }
 
 struct Life {
-    client: Client,
+    client: Client<Tables>,
     now: Now,
     conn: Option<ConnId>,
     views: Vec<View>,
@@ -59,14 +60,15 @@ struct Life {
 struct View {
     id: u32,
     folded: BTreeMap<String, Value>,
-    looks: bool,
+    list: Vec<Arc<str>>,
 }
 
 impl Life {
     fn open(&mut self, filter: &str) {
-        let query = TableQuery { table: "t".into(), filter: filter.into(), ..TableQuery::default() };
+        let limit = (self.views.len() % 2 == 1).then_some(2);
+        let query = TableQuery { table: "t".into(), filter: filter.into(), limit, ..TableQuery::default() };
         if let Ok(id) = self.client.open_table(self.now, &query) {
-            self.views.push(View { id, folded: BTreeMap::new(), looks: false });
+            self.views.push(View { id, folded: BTreeMap::new(), list: Vec::new() });
         }
     }
 
@@ -180,7 +182,7 @@ impl Life {
                         self.conn = None;
                     }
                 }
-                Output::Event(Event::Table { view, update }) => self.told(view, update),
+                Output::Event(Event::Part(TableEvent { view, update })) => self.told(view, update),
                 Output::Transmit { message, .. } => {
                     let frame: Value = serde_json::from_str(&message.0).expect("frames are JSON");
                     if frame["t"] == "tbl.sub" {
@@ -200,13 +202,18 @@ impl Life {
     fn told(&mut self, view: u32, update: TableUpdate) {
         let Some(view) = self.views.iter_mut().find(|other| other.id == view) else { return };
         match update {
-            TableUpdate::State(TableState::Live) => self.reached[0] = true,
-            TableUpdate::State(TableState::Failed { .. }) => view.folded.clear(),
-            TableUpdate::State(_) | TableUpdate::Seen { .. } => {}
-            TableUpdate::Rows => view.looks = true,
-            TableUpdate::Changes { changes, tx, .. } => {
+            TableUpdate::Status(TableStatus::Live) => self.reached[0] = true,
+            TableUpdate::Status(_) | TableUpdate::Seen { .. } => {}
+            TableUpdate::Rows(rows) => {
+                view.folded = rows.all().map(|row| read(row)).collect();
+                view.list = rows.rows;
+            }
+            TableUpdate::Changes { list, changes, tx, .. } => {
                 self.reached[if tx.is_some() { 1 } else { 2 }] = true;
-                for change in changes.into_iter().filter(|_| !view.looks) {
+                for change in list {
+                    assert!(change.apply(&mut view.list, |_, _| ()), "a change within the list");
+                }
+                for change in changes {
                     let (old, new) = (change.old.as_deref().map(read), change.new.as_deref().map(read));
                     if let Some((key, old)) = &old {
                         assert_eq!(view.folded.remove(key).as_ref(), Some(old), "what it was");
@@ -223,12 +230,10 @@ impl Life {
 
     fn check(&mut self) {
         for view in &mut self.views {
-            let rows: BTreeMap<String, Value> =
-                self.client.table_rows(view.id).iter().map(|row| read(row)).collect();
-            if std::mem::take(&mut view.looks) {
-                view.folded.clone_from(&rows);
-            }
+            let has = self.client.table_rows(view.id);
+            let rows: BTreeMap<String, Value> = has.all().map(|row| read(row)).collect();
             assert_eq!(view.folded, rows, "what was told makes the rows");
+            assert_eq!(view.list, has.rows, "and the list that is shown");
         }
     }
 }

@@ -146,7 +146,7 @@ test("a tab with a chat alone and one with tables are one client: who has tables
     await page.evaluate(() => {
       window.sessions = window.client.table("chat_sessions");
     });
-    await until("its table is live", () => page.evaluate(() => window.sessions.state === "live"));
+    await until("its table is live", () => page.evaluate(() => window.sessions.status === "live"));
     return page;
   };
   const topics = (page) => page.evaluate(() => window.sessions.rows.map((row) => row.topic));
@@ -183,7 +183,7 @@ test("who wrote something waits until it is here; what can't be asked or seen ha
     const options = { url: location.origin, token: async () => token, tables: true, storage: "memory" };
     window.client = await createClient(options);
     window.rules = window.client.table("context_rules", { where: { name: "tone" } });
-    while (window.rules.state !== "live") await new Promise((resolve) => setTimeout(resolve, 10));
+    while (window.rules.status !== "live") await new Promise((resolve) => setTimeout(resolve, 10));
   };
   await page.evaluate(open);
   for (let n = 0; n < 5; n += 1) {

@@ -37,13 +37,13 @@ function install() {
      * How many rows are surely there with all before them. While the log is caught up with, the server's word that a message of one's own
      * is in the log may come before what stands before it there; it stands below a hole then, and the dialog does not call itself live.
      */
-    const dense = (sync, rows) =>
-      sync === "live" ? rows.length : 1 + rows.findLastIndex((row) => isCommitted(row) && !row.own);
+    const dense = (dialogStatus, rows) =>
+      dialogStatus === "live" ? rows.length : 1 + rows.findLastIndex((row) => isCommitted(row) && !row.own);
     const look = () => {
-      const { sync, rows, missed: now } = dialog.getState();
+      const { status: dialogStatus, rows, missed: now } = dialog.getState();
       const list = now === missed ? [] : [{ what: "missed" }];
       missed = now;
-      const applied = dense(sync, rows);
+      const applied = dense(dialogStatus, rows);
       for (const [index, row] of rows.entries()) {
         if (row.state === "queued" && !queued.has(row.id)) {
           queued.add(row.id);
@@ -78,9 +78,9 @@ function install() {
       isThere: (offset) => {
         const { status } = client.getState();
         if (status.state === "closed" || status.state === "failed") return null;
-        const { sync, rows } = dialog.getState();
+        const { status: dialogStatus, rows } = dialog.getState();
         const newest = rows.findLast(isCommitted)?.offset ?? 0;
-        return status.state === "online" && status.waiting === 0 && sync === "live" && newest >= offset;
+        return status.state === "online" && status.waiting === 0 && dialogStatus === "live" && newest >= offset;
       },
       /** Tells all that is shown at the end. Resolves with the names of the views that must have everything. */
       finish: async () => {

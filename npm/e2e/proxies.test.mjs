@@ -28,7 +28,7 @@ async function tab(context, url, config = HASTY, options = {}) {
   return page;
 }
 
-const isLive = (page) => page.waitForFunction(() => window.dialog.getState().sync === "live", null, { timeout: 40_000 });
+const isLive = (page) => page.waitForFunction(() => window.dialog.getState().status === "live", null, { timeout: 40_000 });
 const acked = async (page, text) => assert.equal(typeof (await settled(page, text)), "number");
 const transportOf = (page) =>
   page.evaluate(() => {

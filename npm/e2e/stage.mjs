@@ -128,7 +128,7 @@ class Stage {
 const textsIn = (log) => log.filter((event) => event.kind === "message").map((event) => event.body.text);
 
 export const isReady = (page) => page.waitForFunction(() => window.ready);
-export const isLive = (page) => page.waitForFunction(() => window.dialog.getState().sync === "live");
+export const isLive = (page) => page.waitForFunction(() => window.dialog.getState().status === "live");
 export const rowsOf = (page) => page.evaluate(() => window.dialog.getState().rows);
 
 /** Sends a text, which no other one in the test may equal. Returns the op's id. */

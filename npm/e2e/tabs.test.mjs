@@ -255,7 +255,7 @@ test("dialogs: the leader opens what any tab opened, a late tab gets all rows, t
   await until("the other handle hears it", () =>
     first.evaluate(() => window.other.getState().rows.some((row) => row.text === "still there")),
   );
-  assert.deepEqual(await first.evaluate(() => [window.dialog, window.other].map((handle) => handle.getState().sync)), [
+  assert.deepEqual(await first.evaluate(() => [window.dialog, window.other].map((handle) => handle.getState().status)), [
     "closed",
     "live",
   ]);
@@ -264,7 +264,7 @@ test("dialogs: the leader opens what any tab opened, a late tab gets all rows, t
   assert.ok(!said.some((frame) => frame.includes("unsub")), "the other tab still has it open");
   await second.close();
   await until("the last one's end closes it", () => said.some((frame) => frame.includes('"unsub"')));
-  assert.deepEqual(await leader.evaluate(() => window.client.dialog("demo").getState().sync), "syncing");
+  assert.deepEqual(await leader.evaluate(() => window.client.dialog("demo").getState().status), "syncing");
 });
 
 test("two users in two tabs share nothing: no message, no row, no store, no connection", async () => {

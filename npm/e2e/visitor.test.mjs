@@ -16,7 +16,7 @@ const focused = () => page.evaluate(() => window.chat.shadowRoot.activeElement?.
 test("a stretch that is not shown is said where it is missing", async () => {
   await open();
   await say("status", online);
-  await say("show", { rows: [row(OLIVIA, "Much later", "sent")], sync: "live" });
+  await say("show", { rows: [row(OLIVIA, "Much later", "sent")], status: "live" });
   assert.equal(await page.locator("tidewire-chat .gap").isVisible(), false);
   for (const [state, words] of [
     [{ missed: 812, gap: "trimmed" }, /before this is not shown/],
@@ -43,7 +43,7 @@ test("a queued message says what it waits for, and counts down", async () => {
     row(ADA, "too many", "queued", { code: "rate_limited", retryAt: Date.now() + 12_500 }),
     row(ADA, "in the tunnel", "queued"),
   ];
-  await say("show", { rows, sync: "live" });
+  await say("show", { rows, status: "live" });
   assert.deepEqual(await marks(), [
     "Not sent: you may not write here",
     "Waits: a message before it was not sent",
@@ -61,7 +61,7 @@ test("a queued message says what it waits for, and counts down", async () => {
 test("after Retry and Discard the focus is where one writes, not nowhere", async () => {
   await open();
   const rows = [row(ADA, "one", "failed"), row(ADA, "two", "failed"), row(ADA, "three", "sent")];
-  await say("show", { rows, sync: "live" });
+  await say("show", { rows, status: "live" });
   for (const [name, left] of [
     ["Discard", rows.slice(1)],
     ["Retry", rows.slice(2)],
@@ -75,7 +75,7 @@ test("after Retry and Discard the focus is where one writes, not nowhere", async
 
 test("what waits for its next attempt can be tried now", async () => {
   await open();
-  await say("show", { rows: [], sync: "syncing" });
+  await say("show", { rows: [], status: "syncing" });
   const button = page.getByRole("button", { name: "Try now" });
   await say("status", { state: "reconnecting", retryAt: Date.now() + 9000 });
   await button.click();
@@ -85,7 +85,7 @@ test("what waits for its next attempt can be tried now", async () => {
   assert.equal(await button.isVisible(), false, "it is being tried");
   await say("status", online);
   const error = { code: "too_many_connections", message: "no more than 3 connections" };
-  await say("show", { sync: "waiting", error, retryAt: Date.now() + 20_000 });
+  await say("show", { status: "waiting", error, retryAt: Date.now() + 20_000 });
   assert.match(await status(), /^Online · the conversation is full, next try in (20|19) s$/);
   assert.equal(await button.isVisible(), true);
   await shoot(page, "visitor-full");
@@ -233,7 +233,7 @@ test("a page with small roots has text that can be read, and fields that phones 
   await page.evaluate(() => {
     document.documentElement.style.fontSize = "62.5%";
   });
-  await say("show", { rows: [row(OLIVIA, "Hello", "sent")], sync: "live" });
+  await say("show", { rows: [row(OLIVIA, "Hello", "sent")], status: "live" });
   const sizes = await page.evaluate(() =>
     ["textarea", ".bubble", ".meta", "h2", ".status"].map((part) =>
       Number.parseFloat(getComputedStyle(window.chat.shadowRoot.querySelector(part)).fontSize),
@@ -255,7 +255,7 @@ test("a phone shows all of it, whatever people are called", async () => {
   });
   const long = { ...OLIVIA, name: "W".repeat(40) };
   await say("status", { state: "reconnecting", retryAt: Date.now() + 29_000, waiting: 12 });
-  await say("show", { rows: [row(long, "Hello", "sent"), row(ADA, "x".repeat(300), "failed")], sync: "live" });
+  await say("show", { rows: [row(long, "Hello", "sent"), row(ADA, "x".repeat(300), "failed")], status: "live" });
   const { sideways, height, out } = await page.evaluate(() => {
     const root = window.chat.shadowRoot;
     const log = root.querySelector(".log");
@@ -276,7 +276,7 @@ test("a phone shows all of it, whatever people are called", async () => {
 
 test("in forced colours the focus and the states can be seen", async () => {
   await open({ forcedColors: "active" });
-  await say("show", { rows: [row(OLIVIA, "Hello", "sent"), row(ADA, "no", "failed")], sync: "live" });
+  await say("show", { rows: [row(OLIVIA, "Hello", "sent"), row(ADA, "no", "failed")], status: "live" });
   await field().focus();
   const outline = await page.evaluate(
     () => getComputedStyle(window.chat.shadowRoot.querySelector(".composer")).outlineStyle,
@@ -289,7 +289,7 @@ test("who wrote what, and which chat is which, is there for those who do not see
   await open();
   await say("show", {
     rows: [row(ADA, "mine", "sent"), row(ADA, "mine too", "sent"), row(AI, "theirs", "done")],
-    sync: "live",
+    status: "live",
   });
   const snapshot = await page.locator("tidewire-chat").ariaSnapshot();
   assert.equal(snapshot.match(/You/g)?.length, 2, snapshot);

@@ -17,12 +17,12 @@ const conversation = () => [
 
 test("every state of the connection is said in words", async () => {
   await open();
-  await say("show", { rows: [], sync: "local" });
+  await say("show", { rows: [], status: "local" });
   await say("status", { state: "connecting" });
   assert.equal(await status(), "Connecting…");
   await say("status", online);
   assert.equal(await status(), "Online · catching up…");
-  await say("show", { sync: "live" });
+  await say("show", { status: "live" });
   assert.equal(await status(), "Online");
   await shoot(page, "widget-empty");
   await say("status", { state: "online", waiting: 1 });
@@ -71,7 +71,7 @@ for (const scheme of ["light", "dark"]) {
         row(ADA, "Refused by the server", "failed", { code: "rate_limited" }),
         row(AI, "The tide comes in twice a day, and", "streaming"),
       ];
-      await say("show", { rows, sync: "syncing", run: rows.at(-1).id });
+      await say("show", { rows, status: "syncing", run: rows.at(-1).id });
       await page.waitForTimeout(100);
       await shoot(page, `widget-rows-${scheme}-${width}`);
       const text = await page.locator("tidewire-chat .log").textContent();
@@ -94,7 +94,7 @@ test("an answer streams into its row, and Stop is offered while it does", async 
   await say("status", online);
   const rows = conversation();
   const answer = row(AI, "", "streaming");
-  await say("show", { rows: [...rows, answer], sync: "live", run: answer.id });
+  await say("show", { rows: [...rows, answer], status: "live", run: answer.id });
   await page.evaluate((id) => {
     window.kept = window.chat.shadowRoot.querySelector(`[data-id="${id}"]`);
   }, answer.id);
@@ -111,7 +111,7 @@ test("an answer streams into its row, and Stop is offered while it does", async 
 test("the keyboard is enough: Enter sends, Shift+Enter breaks the line, Escape leaves, input methods keep their Enter", async () => {
   await open();
   await say("status", online);
-  await say("show", { sync: "live" });
+  await say("show", { status: "live" });
   const input = page.getByRole("textbox", { name: "Message" });
   await input.focus();
   await page.keyboard.type("one");
@@ -158,7 +158,7 @@ test("a message that the client refuses stays in the field, with the reason", as
 test("a failed message can be retried and discarded", async () => {
   await open();
   const failed = row(ADA, "x", "failed", { code: "forbidden" });
-  await say("show", { rows: [failed], sync: "live" });
+  await say("show", { rows: [failed], status: "live" });
   await page.getByText("Not sent: you may not write here").waitFor();
   await page.getByRole("button", { name: "Retry" }).click();
   await page.getByRole("button", { name: "Discard" }).click();
@@ -172,7 +172,7 @@ test("a reader of old rows stays there and is told of new ones", async () => {
   await open();
   await say("status", online);
   const many = Array.from({ length: 40 }, (_, n) => row(n % 2 === 0 ? ADA : OLIVIA, `Row ${n}\nwith two lines`, "sent"));
-  await say("show", { rows: many, sync: "live" });
+  await say("show", { rows: many, status: "live" });
   const log = page.locator("tidewire-chat .log");
   const end = () => log.evaluate((list) => list.scrollHeight - list.scrollTop - list.clientHeight < 2);
   assert.ok(await end(), "it begins at the newest");
@@ -191,7 +191,7 @@ test("a reader of old rows stays there and is told of new ones", async () => {
 test("text is shown as it is: markup in a message stays text", async () => {
   await open();
   const evil = '<img src=x onerror="window.evil=1"><b>bold</b>';
-  await say("show", { rows: [row(OLIVIA, evil, "sent")], sync: "live" });
+  await say("show", { rows: [row(OLIVIA, evil, "sent")], status: "live" });
   assert.equal(await page.locator("tidewire-chat .bubble").textContent(), evil);
   assert.equal(await page.evaluate(() => window.evil), undefined);
 });
@@ -199,7 +199,7 @@ test("text is shown as it is: markup in a message stays text", async () => {
 test("a screen reader hears the beginning and the whole of an answer, once each", async () => {
   await open();
   await say("status", online);
-  await say("show", { rows: [], sync: "live" });
+  await say("show", { rows: [], status: "live" });
   await page.evaluate(() => {
     window.heard = [];
     const region = window.chat.shadowRoot.querySelector("[aria-live=polite]");

@@ -1,11 +1,12 @@
 import type { Command, CoreEvent, Draft, RowChange, WireRow } from "./core.ts";
+import { changed } from "./list.ts";
 import type { DialogState, Outgoing, Row, Signal, User } from "./types.ts";
 import { TidewireError } from "./types.ts";
 
 /** What is known of a dialog before anything is. */
 export const EMPTY: DialogState = {
   rows: [],
-  sync: "local",
+  status: "local",
   error: null,
   retryAt: null,
   run: null,
@@ -126,14 +127,14 @@ export class Conversation {
     switch (event.state) {
       case "failed":
       case "waiting":
-        this.#set({ ...state, sync: event.state, ...refused });
+        this.#set({ ...state, status: event.state, ...refused });
         break;
       case "reset": {
         // Another user's rows are not missing here.
         const gap = reason === "user" ? null : (reason ?? "trimmed");
         this.#set({
           ...state,
-          sync: "syncing",
+          status: "syncing",
           error: null,
           retryAt: null,
           missed: state.missed + (event.missed ?? 0),
@@ -142,7 +143,7 @@ export class Conversation {
         break;
       }
       default:
-        this.#set({ ...state, sync: event.state, error: null, retryAt: null });
+        this.#set({ ...state, status: event.state, error: null, retryAt: null });
     }
   }
 
@@ -192,28 +193,9 @@ export class Conversation {
   }
 }
 
-/** Changes `rows`, which is a copy, and returns it; the rows themselves are never changed. */
-function applyChange(rows: Row[], change: RowChange): Row[] {
-  switch (change.t) {
-    case "reset":
-      return change.rows.map(toRow);
-    case "insert":
-      rows.splice(change.index, 0, toRow(change.row));
-      break;
-    case "update":
-      rows[change.index] = toRow(change.row);
-      break;
-    case "append": {
-      const row = rows[change.index];
-      if (row !== undefined) rows[change.index] = { ...row, text: row.text + change.text };
-      break;
-    }
-    case "remove":
-      rows.splice(change.index, 1);
-      break;
-  }
-  return rows;
-}
+/** Changes `rows`, which is a copy. */
+const applyChange = (rows: Row[], change: RowChange): Row[] =>
+  changed(rows, change, toRow, (row, text) => ({ ...row, text: row.text + text }));
 
 function toRow(row: WireRow): Row {
   return { ...row, offset: row.offset ?? null, code: row.code ?? null, retryAt: row.retryAt ?? null };

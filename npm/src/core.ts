@@ -1,5 +1,6 @@
 // The core's vocabulary: the commands that it takes and the events that it emits. Only types and
 // names: whatever is written in terms of the core needs no driver for it.
+import type { ListChange } from "./list.ts";
 import type { Row, Signal, User } from "./types.ts";
 
 /** A command by the core's name and its arguments. */
@@ -14,14 +15,10 @@ export const CHANNEL = "dialog:";
 /** The channel of a dialog. */
 export const channelOf = (dialog: string): string => CHANNEL + dialog;
 
-/** One change of a dialog's rows. Rows lack `offset`, `code` and `retryAt` where there is none. */
-export type RowChange =
-  | { readonly t: "reset"; readonly rows: readonly WireRow[] }
-  | { readonly t: "insert" | "update"; readonly index: number; readonly row: WireRow }
-  | { readonly t: "append"; readonly index: number; readonly text: string }
-  | { readonly t: "remove"; readonly index: number };
+/** One change of a dialog's rows. */
+export type RowChange = ListChange<WireRow>;
 
-/** A row as the core writes it. */
+/** A row as the core writes it: without `offset`, `code` and `retryAt` where there is none. */
 export type WireRow = Omit<Row, "offset" | "code" | "retryAt"> & {
   readonly offset?: number;
   readonly code?: string;
@@ -76,26 +73,43 @@ export type CoreEvent =
 /** What the core tells of a view of a table. */
 export type TableEvent = { readonly t: "table"; readonly view: number } & TableUpdate;
 
+/** A row of a table as the core writes it. */
+export type WireCells = Readonly<Record<string, unknown>>;
+
 /**
- * What may happen to a view: its state changed, all of its rows are new, some of them changed, or a
- * transaction that was waited for has arrived.
+ * What may happen to a view: its status changed; all of its rows are told anew, those that are
+ * shown and those beyond the limit, with the names of the columns that tell them apart; some of
+ * them changed; or a transaction that was waited for has arrived.
  */
 export type TableUpdate =
   | {
-      readonly what: "state";
-      readonly state: "loading" | "live" | "stale" | "failed";
+      readonly what: "status";
+      readonly status: "loading" | "live" | "stale" | "failed";
       readonly code?: string;
       readonly message?: string;
       readonly at?: number;
     }
-  | { readonly what: "rows" }
-  | { readonly what: "changes"; readonly changes: readonly WireChange[]; readonly tx?: string; readonly at?: number }
+  | {
+      readonly what: "rows";
+      readonly key: readonly string[];
+      readonly rows: readonly WireCells[];
+      readonly beyond: readonly WireCells[];
+    }
+  | {
+      readonly what: "changes";
+      /** Of the list of the rows that are shown. */
+      readonly list: readonly ListChange<WireCells>[];
+      readonly changes: readonly WireChange[];
+      readonly tx?: string;
+      readonly at?: number;
+    }
   | { readonly what: "seen"; readonly tx: string; readonly code?: string };
 
 /** One row's change. */
 export interface WireChange {
   readonly event: "insert" | "update" | "delete";
-  readonly new: Readonly<Record<string, unknown>> | null;
-  readonly old: Readonly<Record<string, unknown>> | null;
+  /** The row, or the place in `list` of the change that has it. */
+  readonly new: WireCells | number | null;
+  readonly old: WireCells | null;
   readonly why: "commit" | "moved_in" | "moved_out" | "resync";
 }

@@ -103,7 +103,7 @@ export class Dialog implements Store<DialogState>, Handle {
     if (this.#closed) return;
     this.#closed = true;
     this.#signals.clear();
-    this.#store.set({ ...this.getState(), sync: "closed", error: null, retryAt: null });
+    this.#store.set({ ...this.getState(), status: "closed", error: null, retryAt: null });
     this.#conversation.release(this);
   };
 

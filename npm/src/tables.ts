@@ -55,6 +55,7 @@ export function board(seat: Seat, client: object, scheduler: Scheduler): Passeng
       order: orderOf(orderBy),
       events: events.map((event) => event.toLowerCase()),
       ...(select === undefined ? {} : { select }),
+      ...(limit === undefined ? {} : { limit }),
     };
     const parts = { name, limit, events: new Set(events), scheduler };
     return ferry.open(command, (host) => new Table<R>({ ...parts, host }));

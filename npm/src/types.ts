@@ -140,7 +140,7 @@ export interface DialogState {
    * `local`: only what was stored; `syncing`: on the way to the head; `live`: there; `waiting`: refused for now, and tried again at
    * `retryAt`; `failed`: refused, see `error`; `closed`: this handle was closed and hears nothing more.
    */
-  readonly sync: "local" | "syncing" | "live" | "waiting" | "failed" | "closed";
+  readonly status: "local" | "syncing" | "live" | "waiting" | "failed" | "closed";
   /** Why the server refused the dialog. */
   readonly error: { readonly code: string; readonly message: string } | null;
   /** When a refused dialog is tried again, ms since the Unix epoch. */

@@ -61,7 +61,7 @@ test("it connects by itself, in order: token, socket, hello, welcome", async () 
   sockets[0].receive(WELCOME, SUB_OK);
   assert.equal(client.getState().status.state, "online");
   assert.deepEqual(client.getState().user, ME);
-  assert.equal(dialog.getState().sync, "live");
+  assert.equal(dialog.getState().status, "live");
 });
 
 test("autoConnect: false waits for connect()", async () => {
@@ -210,7 +210,7 @@ test("what a reset skipped is counted", async () => {
   const reset = { ...SUB_OK, mode: "reset", reason: "trimmed", from: 40, head: 41 };
   sockets[1].receive(WELCOME, { ...reset, events: [event(41, "message", { text: "far" })] });
   await settle();
-  assert.deepEqual([dialog.getState().sync, dialog.getState().missed], ["live", 39]);
+  assert.deepEqual([dialog.getState().status, dialog.getState().missed], ["live", 39]);
   assert.equal(client.explain().counters.lost, 39);
 });
 
@@ -305,11 +305,11 @@ test("each opening is a handle of its own: closing one, however often, ends no o
   const first = await live();
   const second = client.dialog("demo");
   assert.notEqual(second, first);
-  assert.equal(second.getState().sync, "live", "it knows at once what the first one knows");
+  assert.equal(second.getState().status, "live", "it knows at once what the first one knows");
   first.close();
   first.close();
   await settle();
-  assert.deepEqual([first.getState().sync, second.getState().sync], ["closed", "live"]);
+  assert.deepEqual([first.getState().status, second.getState().status], ["closed", "live"]);
   assert.equal(sockets[0].sent.filter((frame) => frame.t === "unsub").length, 0);
   const { id, acked } = second.send("still here");
   await settle();
@@ -327,7 +327,7 @@ test("each opening is a handle of its own: closing one, however often, ends no o
   second.close();
   await settle();
   assert.equal(sockets[0].sent.filter((frame) => frame.t === "unsub").length, 1, "a late close ends no newer holder's");
-  assert.notEqual(third.getState().sync, "closed");
+  assert.notEqual(third.getState().status, "closed");
 });
 
 test("a dropped socket is forgotten at once: what it says later changes nothing", async () => {

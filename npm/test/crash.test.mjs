@@ -73,6 +73,6 @@ for (const [call, run] of Object.entries(TRAPS)) {
     await client.logout();
     client.dispose();
     client.dispose();
-    assert.equal(dialog.getState().sync, "closed");
+    assert.equal(dialog.getState().status, "closed");
   });
 }

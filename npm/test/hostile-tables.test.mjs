@@ -104,7 +104,7 @@ for (const [call, run] of Object.entries(CALLS)) {
     }
     assert.equal(client.getState().status.state, "online");
     const table = client.table("rules", { where: { a: 1 } });
-    assert.equal(table.state, "loading");
+    assert.equal(table.status, "loading");
     await settle();
     assert.ok(sockets[0].sent.some((frame) => frame.t === "tbl.sub"));
   });
@@ -127,7 +127,7 @@ test("a table whose client is gone says closed, and nobody waits for it", async 
   client.dispose();
   await assert.rejects(waiting, { code: "closed" });
   await assert.rejects(table.awaitTx("8"), { code: "closed" });
-  assert.equal(table.state, "closed");
+  assert.equal(table.status, "closed");
   table.close();
   table.close();
 });

@@ -173,8 +173,8 @@ test("a dialog that is full says so, and when it is tried again", async () => {
   const refusal = { t: "sub_err", ch: "dialog:demo", code: "too_many_connections", message: "full", retryable: true };
   sockets[0].receive(WELCOME, { ...refusal, retry_after_ms: 30_000 });
   await settle();
-  const { sync, error, retryAt } = dialog.getState();
-  assert.deepEqual([sync, error], ["waiting", { code: "too_many_connections", message: "full" }]);
+  const { status, error, retryAt } = dialog.getState();
+  assert.deepEqual([status, error], ["waiting", { code: "too_many_connections", message: "full" }]);
   assert.ok(retryAt > Date.now() + 20_000);
   sockets[0].sent.length = 0;
   client.retryNow();
@@ -183,5 +183,5 @@ test("a dialog that is full says so, and when it is tried again", async () => {
   await pass(31_000);
   assert.equal(sockets[0].sent.filter((frame) => frame.t === "sub").length, 1);
   sockets[0].receive(SUB_OK);
-  assert.deepEqual([dialog.getState().sync, dialog.getState().error, dialog.getState().retryAt], ["live", null, null]);
+  assert.deepEqual([dialog.getState().status, dialog.getState().error, dialog.getState().retryAt], ["live", null, null]);
 });

@@ -169,7 +169,7 @@ test("tabs share one subscription, and each has all rows and each change once", 
   assert.equal(world.subscribed, 1);
   for (const [n, page] of pages.entries()) {
     same(page, tables[n], followers[n], `tab ${n}`);
-    assert.equal(tables[n].state, "live");
+    assert.equal(tables[n].status, "live");
     assert.deepEqual(followers[n].told, [
       "all 0",
       "INSERT commit 1 x1",
@@ -184,7 +184,7 @@ test("tabs share one subscription, and each has all rows and each change once", 
   await world.pass(100);
   world.commit(insert(9, "zz"));
   await world.pass(100);
-  assert.deepEqual([world.subscribed, table.state, table.rows.map((row) => row.id)], [1, "live", [9]]);
+  assert.deepEqual([world.subscribed, table.status, table.rows.map((row) => row.id)], [1, "live", [9]]);
 });
 
 test("a subscription is left with the last tab that looks at it, however that one ends", async () => {
@@ -222,7 +222,7 @@ test("the leader dies at any step of what is committed: the heir has every row, 
     assert.equal(world.leader, heir, note);
     same(heir, tables[1], followers[1], `heir, ${note}`);
     same(third, table, follower, `third, ${note}`);
-    assert.deepEqual([tables[1].state, table.state], ["live", "live"]);
+    assert.deepEqual([tables[1].status, table.status], ["live", "live"]);
   }
 });
 
@@ -234,12 +234,12 @@ test("while nobody leads rows stay and are stale", async () => {
   world.kill(pages[0]);
   await world.pass(5000);
   assert.equal(world.leader, pages[1]);
-  assert.deepEqual([tables[1].state, tables[1].rows.length], ["stale", 1]);
+  assert.deepEqual([tables[1].status, tables[1].rows.length], ["stale", 1]);
   world.serving = true;
   world.commit(insert(2, "two"));
   await world.pass(60_000);
   same(pages[1], tables[1], followers[1], "online again");
-  assert.equal(tables[1].state, "live");
+  assert.equal(tables[1].status, "live");
 });
 
 test("a new leader's rows are compared by their keys: one that changed is an update", async () => {
@@ -273,7 +273,7 @@ test("a leader that freezes is replaced, and wakes up as a follower whose rows a
     pages[0].frozen = false;
     await world.pass(30_000);
     for (const n of [0, 1]) same(pages[n], tables[n], followers[n], `tab ${n} after ${steps} steps`);
-    assert.deepEqual([tables[0].state, tables[1].state], ["live", "live"]);
+    assert.deepEqual([tables[0].status, tables[1].status], ["live", "live"]);
   }
 });
 
@@ -284,12 +284,12 @@ test("a follower that slept has from the same leader what it missed, as changes 
   pages[1].hears("freeze");
   world.commit(insert(2, "two"), update(1, "eins"));
   await world.pass(1000);
-  assert.deepEqual([tables[1].state, tables[1].rows.length], ["stale", 1]);
+  assert.deepEqual([tables[1].status, tables[1].rows.length], ["stale", 1]);
   pages[1].hears("resume");
   await world.pass(1000);
   same(pages[1], tables[1], followers[1], "awake");
   assert.deepEqual(followers[1].told, ["all 0", "INSERT commit 1 x1", "UPDATE resync 1", "INSERT resync 2"]);
-  assert.equal(tables[1].state, "live");
+  assert.equal(tables[1].status, "live");
 });
 
 test("a tab with tables takes the lead from one without, and another with tables does not take it again", async () => {
@@ -346,7 +346,7 @@ test("what all tabs together may not have is refused to the one that asks, as a 
   for (let n = 1; n < 100; n += 1) pages[0].open({ where: { id: n } });
   const table = pages[1].open({ where: { id: 1000 } });
   await world.pass(100);
-  assert.deepEqual([table.state, table.error?.code], ["failed", "too_many_subscriptions"]);
+  assert.deepEqual([table.status, table.error?.code], ["failed", "too_many_subscriptions"]);
   assert.throws(() => pages[1].open({ where: "no filter" }), { code: "bad_filter" });
 });
 
@@ -449,7 +449,7 @@ test("whatever tabs, network and database do, rows are those of one moment, and 
     await world.pass(5_000);
     for (const { page, table, follower } of alive()) {
       if (table === undefined) continue;
-      assert.equal(table.state, "live", note());
+      assert.equal(table.status, "live", note());
       same(page, table, follower, note());
     }
   }

@@ -83,7 +83,7 @@ test("a client without tables has none, and one with them is a client like any o
 test("rows are loaded, ordered and limited, and then follow every change", async () => {
   await online();
   const table = client.table("rules", { where: { name: { neq: "x" } }, orderBy: { priority: "desc" }, limit: 2 });
-  assert.deepEqual([table.name, table.state, table.rows, table.error], ["rules", "loading", [], null]);
+  assert.deepEqual([table.name, table.status, table.rows, table.error], ["rules", "loading", [], null]);
   await settle();
   const [{ sid, table: name, filter }] = subs();
   assert.deepEqual([name, filter], ["rules", "name=neq.x"]);
@@ -92,7 +92,7 @@ test("rows are loaded, ordered and limited, and then follow every change", async
     [2, "two", "10"],
     [3, "three", null],
   ]);
-  assert.equal(table.state, "live");
+  assert.equal(table.status, "live");
   assert.deepEqual(table.rows, [
     { id: 3, name: "three", priority: null },
     { id: 2, name: "two", priority: "10" },
@@ -209,13 +209,13 @@ test("what the server refuses is a state with its code, its message and the plac
   const { sid } = subs()[0];
   const waiting = assert.rejects(table.awaitTx("9"), { code: "bad_column" });
   await receive({ t: "tbl.err", sid, code: "bad_column", message: "no column `owner`", at: 0, retryable: false });
-  assert.equal(table.state, "failed");
+  assert.equal(table.status, "failed");
   assert.deepEqual(table.error, { code: "bad_column", message: "no column `owner`", at: 0 });
   await waiting;
   const ordered = client.table("rules", { orderBy: "nothing" });
   await settle();
   await answer([[1, "one", "1"]]);
-  assert.deepEqual([ordered.state, ordered.error.code, ordered.rows], ["failed", "bad_order", []]);
+  assert.deepEqual([ordered.status, ordered.error.code, ordered.rows], ["failed", "bad_order", []]);
 });
 
 test("without a connection rows are stale; what was missed comes as it was committed, or is found by comparing", async () => {
@@ -230,7 +230,7 @@ test("without a connection rows are stale; what was missed comes as it was commi
   table.on("change", (change) => told.push([change.event, change.why, change.tx, (change.new ?? change.old).name]));
   sockets[0].drop();
   await settle();
-  assert.deepEqual([table.state, table.rows.length], ["stale", 2]);
+  assert.deepEqual([table.status, table.rows.length], ["stale", 2]);
   while (sockets.length < 2) await settle();
   sockets[1].open();
   sockets[1].receive(WELCOME);
@@ -256,10 +256,10 @@ test("without a connection rows are stale; what was missed comes as it was commi
     pos: 2,
     cursor: "c2",
   });
-  assert.equal(table.state, "live");
+  assert.equal(table.status, "live");
   assert.deepEqual(told.splice(0), [["UPDATE", "commit", "tx1", "eins"]]);
   await receive({ t: "tbl.reset", sid, reason: "trimmed", spread_ms: 0 });
-  assert.equal(table.state, "stale");
+  assert.equal(table.status, "stale");
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(subs().at(-1).cursor, undefined);
   await answer([
@@ -308,10 +308,10 @@ test("a closed table is left at the server, says so, hears nothing more, and nob
   await assert.rejects(table.awaitTx("9"), { code: "closed" });
   await receive(tx({ sid }, [insert([2, "two", "2"])]));
   assert.deepEqual(
-    told.map((state) => state.state),
+    told.map((state) => state.status),
     ["closed"],
   );
-  assert.deepEqual([table.state, table.rows.length], ["closed", 1]);
+  assert.deepEqual([table.status, table.rows.length], ["closed", 1]);
   assert.equal(other.rows.length, 2);
   other[Symbol.dispose]();
   assert.deepEqual(sockets[0].sent.at(-1), { t: "tbl.unsub", sid });
@@ -374,5 +374,5 @@ test("after a logout nothing of a table is left to read, and nobody waits", asyn
   const waiting = table.awaitTx("9");
   const [, over] = await Promise.all([client.logout(), assert.rejects(waiting, { code: "logged_out" })]);
   assert.equal(over, undefined);
-  assert.deepEqual([table.state, table.rows], ["loading", []]);
+  assert.deepEqual([table.status, table.rows], ["loading", []]);
 });

@@ -1,11 +1,13 @@
 //! What the core tells the application.
 
-use crate::tables::TableUpdate;
+use crate::list::Change;
 use crate::wire::{EventFrame, Signal, User};
+use std::convert::Infallible;
 
-/// Something the application should know.
+/// Something the application should know. `E` is what the client's part tells it
+/// ([`crate::Part`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<E = Infallible> {
     /// The connection's state, or the number of waiting ops, changed.
     Status(Status),
     /// The server said who this client is.
@@ -46,15 +48,11 @@ pub enum Event {
         /// The dialog's id.
         dialog: String,
         /// What changed.
-        changes: Vec<Change>,
+        changes: Vec<Change<Row>>,
     },
-    /// Something about a table that was opened.
-    Table {
-        /// What [`crate::Client::open_table`] gave.
-        view: u32,
-        /// What it is.
-        update: TableUpdate,
-    },
+    /// Something of what the client has besides channels and dialogs: of live tables,
+    /// [`crate::tables::TableEvent`].
+    Part(E),
     /// The store fails, or works again.
     Storage {
         /// `storage_full` or `storage_unavailable`; `None` once it works again.
@@ -279,54 +277,6 @@ impl RowState {
             RowState::Stopped => "stopped",
             RowState::Interrupted => "interrupted",
             RowState::Error => "error",
-        }
-    }
-}
-
-/// One change of a dialog's list of rows. Indexes count from 0 in the list as the changes before
-/// left it.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Change {
-    /// The list is now this.
-    Reset(Vec<Row>),
-    /// A row was inserted before what stood at `index`.
-    Insert {
-        /// Where.
-        index: usize,
-        /// The row.
-        row: Row,
-    },
-    /// The row at `index` is now this.
-    Update {
-        /// Where.
-        index: usize,
-        /// The row.
-        row: Row,
-    },
-    /// Text was added to the end of the row at `index`.
-    Append {
-        /// Where.
-        index: usize,
-        /// What was added.
-        text: String,
-    },
-    /// The row at `index` is gone.
-    Remove {
-        /// Where.
-        index: usize,
-    },
-}
-
-impl std::fmt::Debug for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Change::Reset(rows) => f.debug_tuple("Reset").field(&rows.len()).finish(),
-            Change::Insert { index, row } => f.debug_tuple("Insert").field(index).field(row).finish(),
-            Change::Update { index, row } => f.debug_tuple("Update").field(index).field(row).finish(),
-            Change::Append { index, text } => {
-                f.debug_tuple("Append").field(index).field(&text.len()).finish()
-            }
-            Change::Remove { index } => f.debug_tuple("Remove").field(index).finish(),
         }
     }
 }

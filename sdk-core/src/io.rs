@@ -4,6 +4,7 @@
 use crate::event::Event;
 use crate::time::Time;
 use crate::wire::codes;
+use std::convert::Infallible;
 
 /// One attempt at a transport. Reports about an attempt that is over are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,9 +171,9 @@ pub enum Lifecycle {
     Resumed,
 }
 
-/// What to do next. [`Output::Wait`] comes only when nothing else is left.
+/// What to do next. [`Output::Wait`] comes only when nothing else is left. `E` is as in [`Event`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub enum Output<E = Infallible> {
     /// Open a transport. While a connection is handed over, the one before stays open until the
     /// core closes it: two at most.
     Open {
@@ -210,7 +211,7 @@ pub enum Output {
         change: StoreChange,
     },
     /// Tell the application.
-    Event(Event),
+    Event(Event<E>),
     /// Nothing left to do: sleep until then, or until an input or a command.
     Wait {
         /// Later than now; `None` while closed.

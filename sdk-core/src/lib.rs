@@ -67,6 +67,8 @@ mod ids;
 pub mod io;
 mod journal;
 mod link;
+mod list;
+mod part;
 mod retry;
 mod rng;
 pub mod tables;
@@ -77,10 +79,12 @@ pub use client::Client;
 pub use config::Config;
 pub use delivery::{Draft, Lane};
 pub use error::{SendError, SubscribeError};
-pub use event::{Change, ChannelState, Event, OpState, Row, RowKind, RowState, State, Status};
+pub use event::{ChannelState, Event, OpState, Row, RowKind, RowState, State, Status};
 pub use io::{
     ConnId, Input, Lifecycle, Message, Network, Output, Restored, RestoredChannel, StoreChange, StoreError,
     StoreId, TokenAsk, TokenError, Transport,
 };
 pub use journal::{Counters, Entry, Report};
+pub use list::Change;
+pub use part::Part;
 pub use time::{Now, Time};

@@ -3,7 +3,7 @@
 /// xoshiro256++ 1.0 (Blackman, Vigna: "Scrambled Linear Pseudorandom Number Generators", 2021):
 /// small, fast, and good for jitter and unique ids. Nothing secret is made with it.
 #[derive(Clone)]
-pub(crate) struct Rng {
+pub struct Rng {
     state: [u64; 4],
 }
 

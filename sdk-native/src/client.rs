@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use tidewire_core::tables::TableQuery;
 use tidewire_core::wire::{User, nickname};
-use tidewire_core::{
-    Client as Core, Config, Input, Lane, Lifecycle, Network, Report, Restored, Status, Transport,
-};
+use tidewire_core::{Config, Input, Lane, Lifecycle, Network, Report, Restored, Status, Transport};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::channel::Subscription;
 use crate::clock::Clock;
+use crate::core::Core;
 use crate::dialog::{Dialog, Outgoing};
 use crate::driver::Driver;
 use crate::error::{OpenError, SendError, StoreOpenError, SubscribeError, TableOpenError};
@@ -223,7 +222,7 @@ impl Client {
 
     /// What happened lately, and the counters.
     pub fn explain(&self) -> Report {
-        self.shared().look(tidewire_core::Client::explain)
+        self.shared().look(Core::explain)
     }
 
     /// Opens a dialog. All handles to one dialog show the same rows.

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_core::{ConnId, Input, Lifecycle, Output, TokenAsk, TokenError};
+use tidewire_core::{ConnId, Input, Lifecycle, TokenAsk, TokenError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::carrier::{AbortOnDrop, Report};
+use crate::core::Output;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::store::{Sqlite, StoreQueue, Stored};

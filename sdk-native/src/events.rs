@@ -4,10 +4,12 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tidewire_core::tables::TableUpdate;
+use tidewire_core::tables::{TableEvent, TableRows, TableUpdate};
 use tidewire_core::wire::{EventFrame, Signal, User};
-use tidewire_core::{Change, ChannelState, Event, OpState, Row, Status};
+use tidewire_core::{Change, ChannelState, OpState, Row, Status};
 use tokio::sync::Notify;
+
+use crate::core::Event;
 
 /// Most events that wait for a reader.
 const CAPACITY: usize = 1_024;
@@ -50,7 +52,7 @@ pub enum ClientEvent {
         /// The dialog's id.
         dialog: String,
         /// What changed.
-        changes: Vec<Change>,
+        changes: Vec<Change<Row>>,
     },
     /// Something about a view of a table.
     Table {
@@ -80,7 +82,8 @@ pub enum ClientEvent {
     },
     /// The reader was too slow: this many events were left out here. Rows and the status are never
     /// missed: a
-    /// [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each view of a table, and the newest status, follow.
+    /// [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each view of a table, and the newest status,
+    /// follow.
     Lagged {
         /// How many.
         missed: u64,
@@ -98,7 +101,7 @@ impl From<Event> for ClientEvent {
             Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
             Event::Signal { signal, by } => ClientEvent::Signal { signal, by },
             Event::Dialog { dialog, changes } => ClientEvent::Dialog { dialog, changes },
-            Event::Table { view, update } => ClientEvent::Table { view, update },
+            Event::Part(TableEvent { view, update }) => ClientEvent::Table { view, update },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },
         }
@@ -135,6 +138,14 @@ impl Events {
     }
 }
 
+/// What is known now.
+pub(crate) trait Look {
+    /// A dialog's rows; none if it is not open.
+    fn rows(&self, dialog: &str) -> Option<Vec<Row>>;
+    /// A view's rows.
+    fn table(&self, view: u32) -> TableRows;
+}
+
 /// The writing end.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
@@ -150,9 +161,9 @@ struct State {
 }
 
 impl EventQueue {
-    /// Adds events. `rows` gives a dialog's rows as they are after all of them, should the queue
-    /// have to fold into resets.
-    pub(crate) fn push(&self, events: &[ClientEvent], rows: impl Fn(&str) -> Option<Vec<Row>>) {
+    /// Adds events. `present` is what is known after all of them, should the queue have to fold
+    /// into that.
+    pub(crate) fn push(&self, events: &[ClientEvent], present: &impl Look) {
         let mut state = self.lock();
         for event in events {
             state.bytes += weight(event);
@@ -167,7 +178,7 @@ impl EventQueue {
             }
         }
         if state.items.len() > CAPACITY || state.bytes > CAPACITY_BYTES {
-            state.fold(rows);
+            state.fold(present);
         }
         drop(state);
         self.ready.notify_one();
@@ -186,7 +197,7 @@ impl EventQueue {
 
 impl State {
     /// Replaces everything by a lag marker and the present.
-    fn fold(&mut self, rows: impl Fn(&str) -> Option<Vec<Row>>) {
+    fn fold(&mut self, present: &impl Look) {
         let (mut missed, mut dialogs) = (0, BTreeSet::new());
         let (mut tables, mut seen) = (BTreeMap::new(), Vec::new());
         let (mut status, mut user, mut storage) = (None, None, None);
@@ -195,8 +206,8 @@ impl State {
                 ClientEvent::Lagged { missed: more } => missed += more,
                 ClientEvent::Dialog { dialog, .. } => drop(dialogs.insert(dialog)),
                 ClientEvent::Table { update: TableUpdate::Seen { .. }, .. } => seen.push(event),
-                ClientEvent::Table { view, update: state @ TableUpdate::State(_) } => {
-                    tables.insert(view, Some(state));
+                ClientEvent::Table { view, update: status @ TableUpdate::Status(_) } => {
+                    tables.insert(view, Some(status));
                 }
                 ClientEvent::Table { view, .. } => drop(tables.entry(view).or_insert(None)),
                 ClientEvent::Status(_) => status = Some(event),
@@ -208,12 +219,12 @@ impl State {
         self.items.push_back(ClientEvent::Lagged { missed });
         self.items.extend([status, user, storage].into_iter().flatten());
         for dialog in dialogs {
-            if let Some(rows) = rows(&dialog) {
+            if let Some(rows) = present.rows(&dialog) {
                 self.items.push_back(ClientEvent::Dialog { dialog, changes: vec![Change::Reset(rows)] });
             }
         }
-        for (view, state) in tables {
-            let updates = std::iter::once(TableUpdate::Rows).chain(state);
+        for (view, status) in tables {
+            let updates = std::iter::once(TableUpdate::Rows(present.table(view))).chain(status);
             self.items.extend(updates.map(|update| ClientEvent::Table { view, update }));
         }
         self.items.extend(seen);
@@ -231,18 +242,31 @@ fn weight(event: &ClientEvent) -> usize {
     }
 }
 
-fn change_weight(change: &Change) -> usize {
+fn change_weight(change: &Change<Row>) -> usize {
     128 + match change {
         Change::Reset(rows) => rows.iter().map(|row| row.text.len() + 128).sum(),
         Change::Insert { row, .. } | Change::Update { row, .. } => row.text.len(),
         Change::Append { text, .. } => text.len(),
-        Change::Remove { .. } => 0,
+        Change::Move { .. } | Change::Remove { .. } => 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One dialog, without rows.
+    struct Demo;
+
+    impl Look for Demo {
+        fn rows(&self, dialog: &str) -> Option<Vec<Row>> {
+            (dialog == "demo").then(Vec::new)
+        }
+
+        fn table(&self, _view: u32) -> TableRows {
+            TableRows::default()
+        }
+    }
 
     fn problem() -> ClientEvent {
         ClientEvent::Problem { code: String::from("bad_frame"), message: String::new() }
@@ -257,10 +281,10 @@ mod tests {
     async fn a_slow_reader_gets_a_lag_marker_and_the_rows_as_they_are() {
         let queue = Arc::new(EventQueue::default());
         for _ in 0..CAPACITY {
-            queue.push(&[problem()], |_| None);
+            queue.push(&[problem()], &Demo);
         }
-        queue.push(&[append("x")], |dialog| (dialog == "demo").then(Vec::new));
-        queue.push(&[problem()], |_| None);
+        queue.push(&[append("x")], &Demo);
+        queue.push(&[problem()], &Demo);
         queue.end();
         let mut events = Events::new(queue);
         let reset =
@@ -274,7 +298,7 @@ mod tests {
     async fn pieces_that_nobody_reads_stay_one_event_of_bounded_size() {
         let queue = Arc::new(EventQueue::default());
         for _ in 0..100_000 {
-            queue.push(&[append("0123456789")], |_| Some(Vec::new()));
+            queue.push(&[append("0123456789")], &Demo);
         }
         assert_eq!(queue.lock().items.len(), 2);
         assert!(queue.lock().bytes <= CAPACITY_BYTES);
@@ -284,7 +308,7 @@ mod tests {
     async fn batches_keep_the_order_and_take_no_more_than_asked_for() {
         let queue = Arc::new(EventQueue::default());
         for n in 0..5 {
-            queue.push(&[ClientEvent::Lagged { missed: n }], |_| None);
+            queue.push(&[ClientEvent::Lagged { missed: n }], &Demo);
         }
         let mut events = Events::new(queue);
         assert_eq!(events.next_batch(3).await.len(), 3);

@@ -4,13 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
+use tidewire_core::tables::TableRows;
 use tidewire_core::wire::{DIALOG_PREFIX, User};
-use tidewire_core::{Change, Event, OpState, Row, RowState, State, Status};
+use tidewire_core::{OpState, Row, RowState, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::channel_item::ChannelItem;
+use crate::core::{Core, Event};
 use crate::dialog_state::{DialogState, DialogStatus};
-use crate::events::{ClientEvent, EventQueue};
+use crate::events::{ClientEvent, EventQueue, Look};
 use crate::promise::{Promise, Promised};
 use crate::table_queue::{Seen, TableQueue, TableView};
 
@@ -171,7 +173,12 @@ impl Hub {
         if let Event::Dialog { dialog, changes } = &event
             && let Some(view) = self.dialogs.get_mut(dialog)
         {
-            changes.iter().for_each(|change| fold(&mut view.rows, change));
+            for change in changes {
+                let fits = change.clone().map(Arc::new).apply(&mut view.rows, |row, text| {
+                    Arc::make_mut(row).text.push_str(text);
+                });
+                debug_assert!(fits, "a change beyond the rows");
+            }
             self.dirty.insert(dialog.clone());
         }
         if let Event::Channel { channel, state } = &event
@@ -184,7 +191,7 @@ impl Hub {
 
     /// Shows what changed, once for all events that come together. The rows go first: whoever is
     /// woken by anything else finds them up to date.
-    pub(crate) fn publish(&mut self) {
+    pub(crate) fn publish(&mut self, core: &Core) {
         for dialog in self.dirty.drain() {
             if let Some(view) = self.dialogs.get(&dialog) {
                 view.publish();
@@ -194,6 +201,7 @@ impl Hub {
         if news.is_empty() {
             return;
         }
+        let mut tables = HashMap::new();
         for event in &news {
             match event {
                 ClientEvent::Status(status) => drop(self.status.send_replace(status.clone())),
@@ -208,20 +216,20 @@ impl Hub {
                     self.tell(channel, ChannelItem::State(state.clone()))
                 }
                 ClientEvent::Table { view, update } => {
-                    if let Some(view) = self.tables.get_mut(view) {
-                        view.tell(update);
-                    }
+                    tables.entry(*view).or_insert_with(Vec::new).push(update);
                 }
                 ClientEvent::Received(frame) => self.tell(&frame.ch, ChannelItem::Event(Arc::clone(frame))),
                 _ => {}
             }
         }
-        let rows = |dialog: &str| {
-            let view = self.dialogs.get(dialog)?;
-            Some(view.rows.iter().map(|row| Row::clone(row)).collect())
-        };
+        for (view, updates) in tables {
+            if let Some(known) = self.tables.get_mut(&view) {
+                known.tell(&updates, || core.table_rows(view));
+            }
+        }
+        let now = Present { dialogs: &self.dialogs, core };
         for stream in self.streams.iter().filter_map(Weak::upgrade).chain(self.early.clone()) {
-            stream.push(&news, rows);
+            stream.push(&news, &now);
         }
     }
 
@@ -260,23 +268,18 @@ impl DialogView {
     }
 }
 
-/// Applies one change to a list of rows. An index beyond the list is the core's mistake and changes
-/// nothing.
-fn fold(rows: &mut Vec<Arc<Row>>, change: &Change) {
-    match change {
-        Change::Reset(all) => *rows = all.iter().cloned().map(Arc::new).collect(),
-        Change::Insert { index, row } if *index <= rows.len() => rows.insert(*index, Arc::new(row.clone())),
-        Change::Update { index, row } => {
-            if let Some(old) = rows.get_mut(*index) {
-                *old = Arc::new(row.clone());
-            }
-        }
-        Change::Append { index, text } => {
-            if let Some(row) = rows.get_mut(*index) {
-                Arc::make_mut(row).text.push_str(text);
-            }
-        }
-        Change::Remove { index } if *index < rows.len() => drop(rows.remove(*index)),
-        Change::Insert { .. } | Change::Remove { .. } => debug_assert!(false, "a change beyond the rows"),
+/// What is known after the events that come together.
+struct Present<'a> {
+    dialogs: &'a HashMap<String, DialogView>,
+    core: &'a Core,
+}
+
+impl Look for Present<'_> {
+    fn rows(&self, dialog: &str) -> Option<Vec<Row>> {
+        Some(self.dialogs.get(dialog)?.rows.iter().map(|row| Row::clone(row)).collect())
+    }
+
+    fn table(&self, view: u32) -> TableRows {
+        self.core.table_rows(view)
     }
 }

@@ -28,6 +28,7 @@ mod channel;
 mod channel_item;
 mod client;
 mod clock;
+mod core;
 mod dialog;
 mod dialog_state;
 mod driver;
@@ -63,7 +64,7 @@ pub use socket::websocket_config;
 pub use store::Storage;
 pub use table::Table;
 pub use tidewire_core::tables::{
-    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate, Why,
+    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableRows, TableStatus, TableUpdate, Why,
 };
 pub use tidewire_core::wire::{EventFrame, RowOp, Signal, User, UserKind};
 pub use tidewire_core::{

@@ -1,10 +1,11 @@
 //! The core behind its lock.
 
 use parking_lot::{Mutex, MutexGuard};
-use tidewire_core::{Client as Core, Now, Output, Status, Time};
+use tidewire_core::{Now, Status, Time};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::core::{Core, Output};
 use crate::hub::Hub;
 
 /// What the handles and the driver share. Every use is: lock, one synchronous call, unlock, wake
@@ -172,6 +173,6 @@ impl State {
                 effect => self.effects.push(effect),
             }
         }
-        self.hub.publish();
+        self.hub.publish(&self.core);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidewire_core::tables::{TableQuery, TableState, TableUpdate};
+use tidewire_core::tables::{TableQuery, TableStatus, TableUpdate};
 
 use crate::error::{AwaitTxError, TableOpenError};
 use crate::shared::{Closed, Shared};
@@ -30,19 +30,20 @@ impl Table {
         Ok(Table { shared: Arc::clone(shared), view, updates })
     }
 
-    /// The rows as they are, each a JSON object, in the view's order and up to its limit.
-    pub fn rows(&self) -> Vec<String> {
-        self.shared.look(|core| core.table_rows(self.view))
+    /// The rows as they are, each the text of a JSON object, in the view's order and up to its
+    /// limit.
+    pub fn rows(&self) -> Vec<Arc<str>> {
+        self.shared.look(|core| core.table_rows(self.view)).rows
     }
 
     /// How far the rows can be trusted.
-    pub fn state(&self) -> TableState {
-        self.shared.look(|core| core.table_state(self.view)).unwrap_or(TableState::Loading)
+    pub fn status(&self) -> TableStatus {
+        self.shared.look(|core| core.table_status(self.view)).unwrap_or(TableStatus::Loading)
     }
 
     /// Waits for the next update; `None` once the client is closed. Dropping the future loses
-    /// nothing. A reader that is too slow gets
-    /// [`TableUpdate::Rows`] for what was left out: look at [`Table::rows`] then.
+    /// nothing. A reader that is too slow gets [`TableUpdate::Rows`] in the place of what was left
+    /// out.
     pub async fn next(&mut self) -> Option<TableUpdate> {
         self.updates.next().await
     }

@@ -4,7 +4,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidewire_core::tables::TableUpdate;
+use tidewire_core::tables::{TableRows, TableUpdate};
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::AwaitTxError;
@@ -38,8 +38,10 @@ impl TableView {
         waits
     }
 
-    pub(crate) fn tell(&mut self, update: &TableUpdate) {
-        if let TableUpdate::Seen { tx, code } = update {
+    /// Takes updates that come together; `rows` gives the rows after them.
+    pub(crate) fn tell(&mut self, updates: &[&TableUpdate], rows: impl FnOnce() -> TableRows) {
+        for update in updates {
+            let TableUpdate::Seen { tx, code } = update else { continue };
             for (_, seen) in self.waits.extract_if(.., |(other, _)| other == tx) {
                 let result = match code {
                     Some(code) => Err(AwaitTxError::NotSeen { code: code.clone() }),
@@ -49,7 +51,7 @@ impl TableView {
                 let _ = seen.send(result);
             }
         }
-        self.updates.push(update.clone());
+        self.updates.push(updates, rows);
     }
 
     pub(crate) fn end(self) {
@@ -73,12 +75,14 @@ struct Waiting {
 }
 
 impl TableQueue {
-    fn push(&self, update: TableUpdate) {
+    fn push(&self, updates: &[&TableUpdate], rows: impl FnOnce() -> TableRows) {
         let mut waiting = self.lock();
-        waiting.bytes += weight(&update);
-        waiting.updates.push_back(update);
+        for update in updates {
+            waiting.bytes += weight(update);
+            waiting.updates.push_back((*update).clone());
+        }
         if waiting.updates.len() > CAPACITY || waiting.bytes > CAPACITY_BYTES {
-            waiting.fold();
+            waiting.fold(rows());
         }
         drop(waiting);
         self.ready.notify_one();
@@ -107,21 +111,25 @@ impl TableQueue {
 }
 
 impl Waiting {
-    /// Replaces everything by the present: the rows are to be looked at, and the newest state.
-    fn fold(&mut self) {
-        let state = self.updates.drain(..).rfind(|update| matches!(update, TableUpdate::State(_)));
-        self.updates.push_back(TableUpdate::Rows);
-        self.updates.extend(state);
-        self.bytes = self.updates.iter().map(weight).sum();
+    /// Replaces everything by the present: all rows, and the newest status.
+    fn fold(&mut self, rows: TableRows) {
+        let status = self.updates.drain(..).rfind(|update| matches!(update, TableUpdate::Status(_)));
+        self.updates.push_back(TableUpdate::Rows(rows));
+        self.updates.extend(status);
+        // What can't be folded any further doesn't count against the next updates.
+        self.bytes = 0;
     }
 }
 
 /// About how many bytes an update holds.
 pub(crate) fn weight(update: &TableUpdate) -> usize {
-    let length = |row: &Option<String>| row.as_ref().map_or(0, String::len);
+    let length = |row: &Option<Arc<str>>| row.as_ref().map_or(0, |row| row.len());
     64 + match update {
-        TableUpdate::Changes { changes, .. } => {
-            changes.iter().map(|change| 64 + length(&change.new) + length(&change.old)).sum()
+        TableUpdate::Rows(rows) => rows.all().map(|row| 64 + row.len()).sum(),
+        TableUpdate::Changes { list, changes, .. } => {
+            let rows: usize =
+                changes.iter().map(|change| 64 + length(&change.new) + length(&change.old)).sum();
+            64 * list.len() + rows
         }
         _ => 0,
     }
@@ -130,20 +138,23 @@ pub(crate) fn weight(update: &TableUpdate) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidewire_core::tables::TableState;
+    use tidewire_core::tables::TableStatus;
 
     #[tokio::test]
-    async fn a_slow_reader_is_told_to_look_at_the_rows() {
+    async fn a_slow_reader_is_given_the_rows_as_they_are() {
         let queue = TableQueue::default();
-        queue.push(TableUpdate::State(TableState::Loading));
-        queue.push(TableUpdate::State(TableState::Live));
+        let rows = TableRows { rows: vec!["{}".into()], ..TableRows::default() };
+        let push = |update| queue.push(&[&update], || rows.clone());
+        push(TableUpdate::Status(TableStatus::Loading));
+        push(TableUpdate::Status(TableStatus::Live));
         for n in 0..CAPACITY {
-            queue.push(TableUpdate::Changes { changes: Vec::new(), tx: Some(n.to_string()), at: None });
+            let tx = Some(n.to_string());
+            push(TableUpdate::Changes { list: Vec::new(), changes: Vec::new(), tx, at: None });
         }
-        queue.push(TableUpdate::State(TableState::Stale));
-        assert_eq!(queue.next().await, Some(TableUpdate::Rows));
-        assert_eq!(queue.next().await, Some(TableUpdate::State(TableState::Live)));
+        push(TableUpdate::Status(TableStatus::Stale));
+        assert_eq!(queue.next().await, Some(TableUpdate::Rows(rows)));
+        assert_eq!(queue.next().await, Some(TableUpdate::Status(TableStatus::Live)));
         assert!(matches!(queue.next().await, Some(TableUpdate::Changes { .. })));
-        assert_eq!(queue.next().await, Some(TableUpdate::State(TableState::Stale)));
+        assert_eq!(queue.next().await, Some(TableUpdate::Status(TableStatus::Stale)));
     }
 }

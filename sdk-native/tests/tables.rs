@@ -7,7 +7,7 @@ use common::{PATIENCE, eager, soon, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tempfile::TempDir;
-use tidewire::{Client, ClientOptions, RowOp, Storage, Table, TableQuery, TableState, TableUpdate, Why};
+use tidewire::{Client, ClientOptions, RowOp, Storage, Table, TableQuery, TableStatus, TableUpdate, Why};
 
 const SQL: &str = "PRAGMA journal_mode = WAL;
     CREATE TABLE rules (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, priority INTEGER, enabled BOOLEAN NOT NULL DEFAULT 1);
@@ -34,7 +34,7 @@ fn ids(table: &Table) -> Vec<Value> {
 }
 
 async fn live(table: &Table) {
-    until("a live table", || table.state() == TableState::Live).await;
+    until("a live table", || table.status() == TableStatus::Live).await;
 }
 
 /// The next changes, past what else is told.
@@ -114,7 +114,7 @@ async fn a_killed_server_and_a_killed_client_miss_nothing() {
     let mut table = client.table(&rules()).expect("opened");
     live(&table).await;
     server.kill();
-    until("stale rows", || table.state() == TableState::Stale).await;
+    until("stale rows", || table.status() == TableStatus::Stale).await;
     assert_eq!(ids(&table), ["1", "2"], "what was seen stays");
     server
         .app()
@@ -146,7 +146,7 @@ async fn a_client_that_was_away_for_longer_than_the_log_is_told_the_difference_a
     let mut table = client.table(&rules()).expect("opened");
     live(&table).await;
     client.disconnect();
-    until("stale rows", || table.state() == TableState::Stale).await;
+    until("stale rows", || table.status() == TableStatus::Stale).await;
     let mut app = server.app();
     app.pragma_update(None, "synchronous", "OFF").expect("set");
     app.execute_batch(
@@ -183,7 +183,7 @@ async fn a_client_that_was_away_for_longer_than_the_log_is_told_the_difference_a
     assert_eq!(ids(&table), ["1", "2"], "nothing of it was heard");
     client.connect();
     let (told, tx, at) = loop {
-        if let TableUpdate::Changes { changes, tx, at } =
+        if let TableUpdate::Changes { changes, tx, at, .. } =
             soon("changes", table.next()).await.expect("it lives")
         {
             break (changes, tx, at);
@@ -191,7 +191,7 @@ async fn a_client_that_was_away_for_longer_than_the_log_is_told_the_difference_a
     };
     assert_eq!((tx, at), (None, None));
     assert!(told.iter().all(|change| change.why == Why::Resync), "{told:?}");
-    let row = |row: &Option<String>| {
+    let row = |row: &Option<std::sync::Arc<str>>| {
         row.as_deref().map_or(Value::Null, |row| serde_json::from_str(row).expect("JSON"))["priority"].clone()
     };
     let mut told: Vec<(&str, Value, Value)> =
@@ -225,8 +225,8 @@ async fn refusals_have_codes() {
         (TableQuery { order: "colour".into(), ..rules() }, "bad_order"),
     ] {
         let table = client.table(&query).expect("opened");
-        until("a refusal", || matches!(table.state(), TableState::Failed { .. })).await;
-        let TableState::Failed { code: said, .. } = table.state() else { unreachable!("it has failed") };
+        until("a refusal", || matches!(table.status(), TableStatus::Failed { .. })).await;
+        let TableStatus::Failed { code: said, .. } = table.status() else { unreachable!("it has failed") };
         assert_eq!(said, code, "{query:?}");
     }
     let error =

@@ -2,12 +2,12 @@
 
 use crate::input::object;
 use crate::output::{report, row};
-use crate::tables;
+use crate::part::Crossing;
 use tidewire_core::wire::json::{Writer, string};
 use tidewire_core::{Client, Draft, Lane, Now, SendError, SubscribeError};
 
 /// Runs a command and answers in JSON; nothing if it can't be read.
-pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
+pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> Option<String> {
     let given = object(text)?;
     let name = given.str("c")?;
     let answer = match name.as_ref() {
@@ -59,7 +59,7 @@ pub(crate) fn run(client: &mut Client, text: &str, now: Now) -> Option<String> {
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &given.str("op")?)),
         "discard" => flag(client.discard(now, &given.str("op")?)),
-        other => return tables::run(client, other, &given, now),
+        other => return T::command(client, other, &given, now),
     };
     Some(answer)
 }

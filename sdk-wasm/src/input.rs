@@ -1,6 +1,5 @@
 //! What the host says, read from JSON: settings, the restored store, and inputs.
 
-use crate::tables;
 use crate::texts::texts;
 use tidewire_core::wire::json::{Object, validate_within};
 use tidewire_core::{
@@ -42,13 +41,13 @@ pub(crate) fn config(text: &str) -> Option<Config> {
     size("outbox_ops", &mut config.outbox_ops);
     size("outbox_bytes", &mut config.outbox_bytes);
     size("batch_ops", &mut config.batch_ops);
+    size("cached_table_bytes", &mut config.cached_table_bytes);
     if given.raw("transports").is_some() {
         config.transports = Vec::new();
         for word in texts(&given, "transports")? {
             config.transports.push(Transport::parse(&word)?);
         }
     }
-    tables::config(&given, &mut config);
     Some(config)
 }
 
@@ -67,11 +66,16 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
             runs: channel.str("runs").unwrap_or_default().into_owned(),
         });
     }
+    let mut tables = Vec::new();
+    for raw in given.array("tables")? {
+        let table = Object::parse(raw).ok()?;
+        tables.push((table.str("name")?.into_owned(), table.str("record")?.into_owned()));
+    }
     Some(Restored {
         profile: given.str("profile").map(|profile| profile.into_owned()),
         ops: texts(&given, "ops")?,
         channels,
-        tables: tables::restored(&given)?,
+        tables,
     })
 }
 
@@ -144,8 +148,7 @@ mod tests {
             "channels":[{"channel":"dialog:demo","epoch":"e","cursor":2,"events":["{\"t\":\"event\"}"]}],
             "tables":[{"name":"rules","record":"{}"}]}"#;
         let read = restored(text).unwrap();
-        let kept = [("rules".to_owned(), "{}".to_owned())];
-        assert_eq!(read.tables, if cfg!(feature = "tables") { &kept[..] } else { &[] });
+        assert_eq!(read.tables, [("rules".to_owned(), "{}".to_owned())]);
         assert_eq!(read.profile.as_deref(), Some(r#"{"a":1}"#));
         assert_eq!(read.ops, [r#"{"id":"1"}"#]);
         assert_eq!(read.channels[0].cursor, 2);

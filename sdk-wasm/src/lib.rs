@@ -1,24 +1,25 @@
-//! The core behind wasm-bindgen: JSON texts in, JSON texts out, no decisions and no callbacks.
+//! The core across WebAssembly's boundary: JSON texts in, JSON texts out, no decisions and no
+//! callbacks.
 //!
 //! A host calls [`Core::handle`], [`Core::received`] or [`Core::command`], then [`Core::poll`]
 //! until its answer ends in a `wait`. Nothing here calls back into the host, so no borrow is ever
 //! held while its code runs.
+//!
+//! What a page loads are the modules in `chat` and `tables`, which [`exports!`] makes of this: one
+//! for clients with channels and dialogs, one for clients with live tables as well.
 
 mod command;
 mod input;
 mod output;
-#[cfg_attr(not(feature = "tables"), path = "without_tables.rs")]
+mod part;
 mod tables;
 mod texts;
+
+pub use part::Crossing;
 
 use std::cell::RefCell;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::{Client, ConnId, Input, Now, Output, Time};
-use wasm_bindgen::prelude::wasm_bindgen;
-
-#[cfg(target_family = "wasm")]
-#[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
 /// Most outputs in one answer of [`Core::poll`]: what is left waits for the next call, so that no
 /// text grows without bound.
@@ -26,20 +27,19 @@ const MOST_OUTPUTS: usize = 256;
 /// What most answers of [`Core::poll`] fit into, so that a text that grows is seldom moved.
 const ANSWER_BYTES: usize = 2_048;
 
-/// One client. Times are ms: `mono` of a monotonic clock, `wall` since the Unix epoch.
-#[wasm_bindgen]
-pub struct Core {
-    client: RefCell<Client>,
+/// One client. Times are ms: `mono` of a monotonic clock, `wall` since the Unix epoch; a negative
+/// or absurd one counts as the nearest possible.
+pub struct Core<T: Crossing> {
+    client: RefCell<Client<T>>,
 }
 
-#[wasm_bindgen]
-impl Core {
+impl<T: Crossing> Core<T> {
     /// A client with the settings of `config`, the randomness of `seed` (32 bytes) and what the
     /// store held, `restored`. Nothing if one of them can't be read.
-    pub fn create(config: &str, seed: &[u8], restored: &str, mono: f64, wall: f64) -> Option<Core> {
+    pub fn create(config: &str, seed: &[u8], restored: &str, mono: f64, wall: f64) -> Option<Core<T>> {
         let seed = <[u8; 32]>::try_from(seed).ok()?;
         let (config, restored) = (input::config(config)?, input::restored(restored)?);
-        let client = tables::client(config, seed, now(mono, wall), restored);
+        let client = T::client(config, seed, now(mono, wall), restored);
         Some(Core { client: RefCell::new(client) })
     }
 
@@ -70,7 +70,7 @@ impl Core {
         let mut list = Writer::list(ANSWER_BYTES);
         for _ in 0..MOST_OUTPUTS {
             let output = client.poll(now(mono, wall));
-            list = output::encode(list, &output);
+            list = output::encode::<T>(list, &output);
             if matches!(output, Output::Wait { .. }) {
                 break;
             }
@@ -79,7 +79,45 @@ impl Core {
     }
 }
 
-/// Both readings; a negative or absurd one counts as the nearest possible.
 fn now(mono: f64, wall: f64) -> Now {
     Now { mono: Time(mono as u64), wall: wall as u64 }
+}
+
+/// Makes a module of the core for clients with this part: the class `Core` with the methods of
+/// [`Core`]. wasm-bindgen exports no generic types.
+#[macro_export]
+macro_rules! exports {
+    ($part:ty) => {
+        #[cfg(target_family = "wasm")]
+        #[global_allocator]
+        static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
+        /// See `Core` in sdk-wasm.
+        #[wasm_bindgen::prelude::wasm_bindgen]
+        pub struct Core($crate::Core<$part>);
+
+        #[wasm_bindgen::prelude::wasm_bindgen]
+        #[allow(missing_docs, reason = "the generic one has them")]
+        impl Core {
+            pub fn create(config: &str, seed: &[u8], restored: &str, mono: f64, wall: f64) -> Option<Core> {
+                $crate::Core::create(config, seed, restored, mono, wall).map(Core)
+            }
+
+            pub fn received(&self, conn: f64, text: &str, mono: f64, wall: f64) {
+                self.0.received(conn, text, mono, wall);
+            }
+
+            pub fn handle(&self, input: &str, mono: f64, wall: f64) -> bool {
+                self.0.handle(input, mono, wall)
+            }
+
+            pub fn command(&self, command: &str, mono: f64, wall: f64) -> String {
+                self.0.command(command, mono, wall)
+            }
+
+            pub fn poll(&self, mono: f64, wall: f64) -> String {
+                self.0.poll(mono, wall)
+            }
+        }
+    };
 }

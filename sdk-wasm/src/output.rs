@@ -1,11 +1,11 @@
 //! What the core asks for and tells, written as JSON: one object with a `t` for each output.
 
-use crate::tables;
+use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, StoreChange};
 
 /// Writes an output as the next element of a list.
-pub(crate) fn encode(writer: Writer, output: &Output) -> Writer {
+pub(crate) fn encode<T: Crossing>(writer: Writer, output: &Output<T::Event>) -> Writer {
     let frame = |t: &str| writer.begin().str("t", t);
     match output {
         Output::Open { conn, transport } => {
@@ -17,7 +17,7 @@ pub(crate) fn encode(writer: Writer, output: &Output) -> Writer {
         Output::Store { store, change: what } => {
             frame("store").u64("store", store.0).with("change", |writer| change(writer, what))
         }
-        Output::Event(told) => event(frame, told),
+        Output::Event(told) => event::<T>(frame, told),
         Output::Wait { until, .. } => frame("wait").opt_u64("until", until.map(|until| until.0)),
     }
     .close()
@@ -39,12 +39,15 @@ fn change(writer: Writer, change: &StoreChange) -> Writer {
             .u64("trim_below", *trim_below),
         StoreChange::ClearChannel { channel } => frame("clear_channel").str("channel", channel),
         StoreChange::PutProfile { record } => frame("put_profile").str("record", &record.0),
-        of_tables => tables::change(frame, of_tables),
+        StoreChange::PutTable { name, record } => {
+            frame("put_table").str("name", name).str("record", &record.0)
+        }
+        StoreChange::ClearTable { name } => frame("clear_table").str("name", name),
     }
     .close()
 }
 
-fn event(frame: impl FnOnce(&str) -> Writer, event: &Event) -> Writer {
+fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event>) -> Writer {
     match event {
         Event::Status(status) => frame("status")
             .str("state", status.state.as_str())
@@ -98,9 +101,11 @@ fn event(frame: impl FnOnce(&str) -> Writer, event: &Event) -> Writer {
             frame("received").raw("event", text)
         }
         Event::Dialog { dialog, changes } => {
-            frame("dialog").str("dialog", dialog).each("changes", changes, row_change)
+            frame("dialog")
+                .str("dialog", dialog)
+                .each("changes", changes, |writer, change| list_change(writer, change, row))
         }
-        Event::Table { view, update } => tables::event(frame("table"), *view, update),
+        Event::Part(told) => T::event(frame, told),
         Event::Storage { code } => frame("storage").opt_str("code", *code),
         Event::Problem { code, message } => frame("problem").str("code", code).str("message", message),
     }
@@ -110,18 +115,25 @@ fn failed(told: Writer, code: &str, message: &str) -> Writer {
     told.str("state", "failed").str("code", code).str("message", message)
 }
 
-fn row_change(writer: Writer, change: &Change) -> Writer {
+/// A change of a list of rows, each of which `row` writes as an object.
+pub(crate) fn list_change<R>(
+    writer: Writer,
+    change: &Change<R>,
+    row: impl Fn(Writer, &R) -> Writer,
+) -> Writer {
     let frame = |t: &str| writer.begin().str("t", t);
+    let at = |writer: Writer, name: &str, index: usize| writer.u64(name, index as u64);
     match change {
         Change::Reset(rows) => frame("reset").each("rows", rows, row),
         Change::Insert { index, row: new } => {
-            frame("insert").u64("index", *index as u64).with("row", |writer| row(writer, new))
+            at(frame("insert"), "index", *index).with("row", |writer| row(writer, new))
         }
         Change::Update { index, row: new } => {
-            frame("update").u64("index", *index as u64).with("row", |writer| row(writer, new))
+            at(frame("update"), "index", *index).with("row", |writer| row(writer, new))
         }
-        Change::Append { index, text } => frame("append").u64("index", *index as u64).str("text", text),
-        Change::Remove { index } => frame("remove").u64("index", *index as u64),
+        Change::Append { index, text } => at(frame("append"), "index", *index).str("text", text),
+        Change::Move { from, to } => at(at(frame("move"), "from", *from), "to", *to),
+        Change::Remove { index } => at(frame("remove"), "index", *index),
     }
     .close()
 }

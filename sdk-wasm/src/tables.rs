@@ -1,36 +1,31 @@
 //! Live tables across the boundary: their commands, what is told of them, and what is kept.
 
+use crate::output::list_change;
+use crate::part::Crossing;
 use crate::texts::texts;
+use std::sync::Arc;
 use tidewire_core::tables::{
-    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate,
+    ReadyTable, RowChange, RowEvents, TableError, TableEvent, TableQuery, TableRows, TableStatus,
+    TableUpdate, Tables,
 };
 use tidewire_core::wire::json::{Object, Writer, string};
-use tidewire_core::{Client, Config, Now, Restored, StoreChange};
+use tidewire_core::{Change, Client, Config, Now, Restored};
 
-/// A client with live tables.
-pub(crate) fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
-    Client::with_tables(config, seed, now, restored)
-}
+impl Crossing for Tables {
+    fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client<Tables> {
+        Client::with_tables(config, seed, now, restored)
+    }
 
-/// Settings that only these clients have.
-pub(crate) fn config(given: &Object<'_>, config: &mut Config) {
-    if let Some(bytes) = given.u64("cached_table_bytes") {
-        config.cached_table_bytes = bytes as usize;
+    fn command(client: &mut Client<Tables>, name: &str, given: &Object<'_>, now: Now) -> Option<String> {
+        run(client, name, given, now)
+    }
+
+    fn event(frame: impl FnOnce(&str) -> Writer, TableEvent { view, update }: &TableEvent) -> Writer {
+        event(frame("table").u64("view", (*view).into()), update)
     }
 }
 
-/// `[{name, record}]`, as the store held it.
-pub(crate) fn restored(given: &Object<'_>) -> Option<Vec<(String, String)>> {
-    let mut tables = Vec::new();
-    for raw in given.array("tables")? {
-        let table = Object::parse(raw).ok()?;
-        tables.push((table.str("name")?.into_owned(), table.str("record")?.into_owned()));
-    }
-    Some(tables)
-}
-
-/// Carries out a command that the chat has not; nothing if it can't be read.
-pub(crate) fn run(client: &mut Client, name: &str, given: &Object<'_>, now: Now) -> Option<String> {
+fn run(client: &mut Client<Tables>, name: &str, given: &Object<'_>, now: Now) -> Option<String> {
     let answer = match name {
         "open_table" => match client.open_table(now, &query(given)?) {
             Ok(view) => Writer::object().u64("ok", view.into()).end(),
@@ -52,13 +47,10 @@ pub(crate) fn run(client: &mut Client, name: &str, given: &Object<'_>, now: Now)
             Ok(()) => ok("null"),
             Err(error) => refused(error),
         },
-        // As texts: who holds a row already knows it by its text, and need not read it again.
-        "table_rows" => strings(&client.table_rows(view(given)?)),
-        "table_key" => strings(&client.table_key(view(given)?)),
-        "table_state" => match client.table_state(view(given)?) {
-            Some(known) => ok(&state(Writer::object(), &known).end()),
-            None => ok("null"),
-        },
+        "tell_table" => {
+            client.tell_table(now, view(given)?);
+            ok("null")
+        }
         _ => return None,
     };
     Some(answer)
@@ -76,7 +68,7 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
         query.select = Some(texts(given, "select")?);
     }
     if given.raw("limit").is_some() {
-        query.limit = Some(given.u64("limit")?.try_into().ok()?);
+        query.limit = Some(given.u64("limit")?.try_into().unwrap_or(usize::MAX));
     }
     if given.raw("events").is_some() {
         query.events = RowEvents { insert: false, update: false, delete: false };
@@ -105,11 +97,6 @@ fn view(given: &Object<'_>) -> Option<u32> {
     given.u64("view")?.try_into().ok()
 }
 
-fn strings(texts: &[String]) -> String {
-    let texts: Vec<String> = texts.iter().map(|text| string(text)).collect();
-    Writer::object().array("ok", texts.iter().map(String::as_str)).end()
-}
-
 fn ok(raw: &str) -> String {
     Writer::object().raw("ok", raw).end()
 }
@@ -125,14 +112,22 @@ fn refused(error: TableError) -> String {
 }
 
 /// What is told of a view.
-pub(crate) fn event(frame: Writer, view: u32, update: &TableUpdate) -> Writer {
-    let told = frame.u64("view", view.into());
+fn event(told: Writer, update: &TableUpdate) -> Writer {
     match update {
-        TableUpdate::State(known) => state(told.str("what", "state"), known),
-        TableUpdate::Rows => told.str("what", "rows"),
-        TableUpdate::Changes { changes, tx, at } => told
+        TableUpdate::Status(known) => status(told.str("what", "status"), known),
+        TableUpdate::Rows(TableRows { key, rows, beyond }) => {
+            let key: Vec<String> = key.iter().map(|name| string(name)).collect();
+            told.str("what", "rows")
+                .array("key", key.iter().map(String::as_str))
+                .array("rows", rows.iter().map(|row| &**row))
+                .array("beyond", beyond.iter().map(|row| &**row))
+        }
+        TableUpdate::Changes { list, changes, tx, at } => told
             .str("what", "changes")
-            .each("changes", changes, change_of_row)
+            .each("list", list, |writer, change| {
+                list_change(writer, change, |writer, row| writer.inside(row))
+            })
+            .each("changes", changes, |writer, change| change_of_row(writer, change, list))
             .opt_str("tx", tx.as_deref())
             .opt_u64("at", *at),
         TableUpdate::Seen { tx, code } => {
@@ -141,33 +136,26 @@ pub(crate) fn event(frame: Writer, view: u32, update: &TableUpdate) -> Writer {
     }
 }
 
-fn state(writer: Writer, state: &TableState) -> Writer {
-    let writer = writer.str("state", state.as_str());
-    match state {
-        TableState::Failed { code, message, at } => {
+fn status(writer: Writer, status: &TableStatus) -> Writer {
+    let writer = writer.str("status", status.as_str());
+    match status {
+        TableStatus::Failed { code, message, at } => {
             writer.str("code", code).str("message", message).opt_u64("at", *at)
         }
         _ => writer,
     }
 }
 
-fn change_of_row(writer: Writer, change: &RowChange) -> Writer {
-    writer
-        .begin()
-        .str("event", change.event.as_str())
-        .raw("new", change.new.as_deref().unwrap_or("null"))
-        .raw("old", change.old.as_deref().unwrap_or("null"))
-        .str("why", change.why.as_str())
-        .close()
-}
-
-/// A change of what is kept of tables.
-pub(crate) fn change(frame: impl FnOnce(&str) -> Writer, change: &StoreChange) -> Writer {
-    match change {
-        StoreChange::PutTable { name, record } => {
-            frame("put_table").str("name", name).str("record", &record.0)
-        }
-        StoreChange::ClearTable { name } => frame("clear_table").str("name", name),
-        _ => frame("unknown"),
-    }
+/// A row that is in the change of the list too is not written again: its place there is.
+fn change_of_row(writer: Writer, change: &RowChange, list: &[Change<Arc<str>>]) -> Writer {
+    let is_same = |listed: &Change<Arc<str>>| match (listed, &change.new) {
+        (Change::Insert { row, .. } | Change::Update { row, .. }, Some(new)) => Arc::ptr_eq(row, new),
+        _ => false,
+    };
+    let writer = writer.begin().str("event", change.event.as_str());
+    let writer = match list.iter().position(is_same) {
+        Some(place) => writer.u64("new", place as u64),
+        None => writer.raw("new", change.new.as_deref().unwrap_or("null")),
+    };
+    writer.raw("old", change.old.as_deref().unwrap_or("null")).str("why", change.why.as_str()).close()
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use support::{Client as Plain, config, token};
-use tidewire::{Client, ClientOptions, Config, RowOp, Table, TableQuery, TableState, TableUpdate, Why};
+use tidewire::{Client, ClientOptions, Config, RowOp, Table, TableQuery, TableStatus, TableUpdate, Why};
 use tidewire_fault_proxy::{Faults, Proxy};
 use tidewire_postgres::Cluster;
 use tidewire_server::tables::{PostgresConfig, SourceConfig, TablesConfig, WatchConfig, plan};
@@ -102,7 +102,7 @@ impl Told {
         client.connect();
         let table = client.table(&TableQuery { table: "tasks".into(), ..TableQuery::default() }).unwrap();
         let mut told = Told { _client: client, table, rows: BTreeMap::new(), changes: Vec::new() };
-        told.until("the first rows", |told| told.table.state() == TableState::Live).await;
+        told.until("the first rows", |told| told.table.status() == TableStatus::Live).await;
         told.rows = told.shown();
         told
     }
@@ -116,7 +116,7 @@ impl Told {
     fn take(&mut self, update: TableUpdate) {
         let TableUpdate::Changes { changes, .. } = update else { return };
         for change in changes {
-            let read = |text: &Option<String>| {
+            let read = |text: &Option<std::sync::Arc<str>>| {
                 text.as_ref().map(|text| serde_json::from_str::<Value>(text).unwrap())
             };
             let (old, new) = (read(&change.old), read(&change.new));
@@ -146,7 +146,7 @@ impl Told {
         let sql = "select coalesce(jsonb_object_agg(id, jsonb_build_object('id', id::text, 'owner', owner, 'title', title)), '{}')::text from tasks";
         let wanted: BTreeMap<String, Value> = serde_json::from_str(&ask(admin, sql).await).unwrap();
         self.until("the database's rows", |told| {
-            told.rows == wanted && told.table.state() == TableState::Live && told.shown() == wanted
+            told.rows == wanted && told.table.status() == TableStatus::Live && told.shown() == wanted
         })
         .await;
     }

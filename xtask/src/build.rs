@@ -30,17 +30,17 @@ const WASM_OPT: [&str; 13] = [
 /// The module's stack, bytes: deep enough for the JSON reader's greatest depth many times over.
 const STACK: &str = "-Clink-arg=-zstack-size=262144";
 
-/// A module, and the feature of the crate that it is built with.
+/// A module, and the crate that it is built from.
 struct Module {
     name: &'static str,
     title: &'static str,
-    tables: bool,
+    package: &'static str,
 }
 
 /// What a page loads: the chat alone, or the chat with live tables.
 const MODULES: [Module; 2] = [
-    Module { name: "core", title: "WebAssembly module", tables: false },
-    Module { name: "tables", title: "WebAssembly module with live tables", tables: true },
+    Module { name: "core", title: "WebAssembly module", package: "tidewire-wasm-chat" },
+    Module { name: "tables", title: "WebAssembly module with live tables", package: "tidewire-wasm-tables" },
 ];
 
 /// Where the demo page is built.
@@ -106,17 +106,12 @@ fn compile() -> Result<Option<Stamp>, String> {
     tools::need_target(WASM_TARGET)?;
     progress::run("wasm-bindgen, the program", &mut tools::cargo(&["build", "--package", "xtask-bindgen"]))?;
     for module in &MODULES {
-        let mut command = tools::cargo(&["build", "--package", "tidewire-wasm"]);
+        let mut command = tools::cargo(&["build", "--package", module.package]);
         command.args(["--profile", "wasm", "--target", WASM_TARGET]);
         command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", STACK);
         let mut bindgen = std::process::Command::new(tools::target().join("debug/xtask-bindgen"));
-        let compiled = tools::target().join(WASM_TARGET).join("wasm/tidewire_wasm.wasm");
-        bindgen.arg(compiled).arg(wasm_folder()).arg(module.name);
-        if module.tables {
-            command.args(["--features", "tables"]);
-        } else {
-            bindgen.arg("without-tables");
-        }
+        let compiled = format!("{WASM_TARGET}/wasm/{}.wasm", module.package.replace('-', "_"));
+        bindgen.arg(tools::target().join(compiled)).arg(wasm_folder()).arg(module.name);
         progress::run(module.title, &mut command)?;
         progress::run("JavaScript glue", &mut bindgen)?;
     }

@@ -136,8 +136,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "closing does not end the wish for a connection",
         CONNECTION,
-        "    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {\n        self.wanted = false;",
-        "    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {\n        self.backoff.settled();\n        self.phase = Phase::Backoff { at: cx.now.mono.after(5_000) };\n        if self.wanted {\n            return;\n        }",
+        "    pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {\n        self.wanted = false;",
+        "    pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {\n        self.backoff.settled();\n        self.phase = Phase::Backoff { at: cx.now.mono.after(5_000) };\n        if self.wanted {\n            return;\n        }",
     ),
     bug(
         "there is no limit of dials in a minute",
@@ -293,8 +293,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "a dialog is called live although its connection is gone",
         CLIENT,
-        "                let state = ChannelState::Syncing;\n                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));\n            }\n            self.tables_disconnected();",
-        "            }\n            self.tables_disconnected();",
+        "                let state = ChannelState::Syncing;\n                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));\n            }\n            self.part_disconnected();",
+        "            }\n            self.part_disconnected();",
     ),
     bug(
         "messages are said to be on their way although the connection is gone",

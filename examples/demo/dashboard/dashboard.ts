@@ -143,13 +143,13 @@ function follow<R extends { readonly id: string }>(panel: HTMLElement, table: Ta
   show(table.getState());
 }
 
-function showState<R>(panel: HTMLElement, { rows, state, error }: TableState<R>, nothing: string): void {
+function showState<R>(panel: HTMLElement, { rows, status, error }: TableState<R>, nothing: string): void {
   const chip = part(panel, "state");
-  chip.textContent = state;
-  chip.dataset["tone"] = state === "live" ? "good" : state === "failed" ? "bad" : "busy";
-  part(panel, "count").textContent = state === "loading" || state === "failed" ? "" : String(rows.length);
+  chip.textContent = status;
+  chip.dataset["tone"] = status === "live" ? "good" : status === "failed" ? "bad" : "busy";
+  part(panel, "count").textContent = status === "loading" || status === "failed" ? "" : String(rows.length);
   const empty = part(panel, "empty");
-  empty.hidden = state === "loading" || rows.length > 0;
+  empty.hidden = status === "loading" || rows.length > 0;
   empty.textContent = error === null ? nothing : `${error.message} (${error.code})`;
 }
 

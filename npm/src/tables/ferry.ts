@@ -2,14 +2,12 @@ import type { Command, TableEvent, TableUpdate } from "../core.ts";
 import { report } from "../store.ts";
 import type { Passenger, Seat } from "../tabs/passenger.ts";
 import { TidewireError } from "../types.ts";
-import type { Patch } from "./patch.ts";
-import { patched, patchOf } from "./patch.ts";
-import type { Look, TableHost } from "./table.ts";
+import type { TableHost } from "./table.ts";
 
 /** A table as far as it is carried: see the methods of a table. */
 export interface Passage {
   readonly waits: readonly string[];
-  hear(list: readonly TableUpdate[], look: Look): void;
+  hear(list: readonly TableUpdate[]): void;
   hold(): void;
   pause(): void;
   end(code: string): void;
@@ -18,29 +16,23 @@ export interface Passage {
 
 /** What ferries of two tabs say to each other. A tab names its tables by numbers of its own. */
 type Word =
-  /** To the leader: serve this, and wait for these transactions. Said again it asks for all rows again. */
+  /**
+   * To the leader: serve this, and wait for these transactions. Said again it asks for all rows
+   * again.
+   */
   | { readonly w: "open"; readonly id: number; readonly command: Command; readonly waits: readonly string[] }
   | { readonly w: "await"; readonly id: number; readonly tx: string }
+  | { readonly w: "again"; readonly id: number }
   | { readonly w: "close"; readonly id: number }
-  /** From the leader: what happened, and how the rows are after it; `whole`: of all rows, not of those told last. */
-  | {
-      readonly w: "told";
-      readonly id: number;
-      readonly list: readonly TableUpdate[];
-      readonly rows?: Patch;
-      readonly key?: readonly string[];
-      readonly whole: boolean;
-    };
-
-const NOTHING: Look = { rows: () => [], key: () => [] };
+  /** From the leader: what happened; `first`: since it serves this. */
+  | { readonly w: "told"; readonly id: number; readonly list: readonly TableUpdate[]; readonly first: boolean };
 
 /** A table of this tab. */
 interface Own {
   readonly table: Passage;
   readonly command: Command;
-  /** The rows as another tab told them last; `null` until it has told all. */
-  base: readonly string[] | null;
-  key: readonly string[];
+  /** Whether the tab that leads has begun to tell of it. */
+  served: boolean;
 }
 
 /** A view of the core's, and the table that it is for. */
@@ -48,13 +40,14 @@ interface Served {
   /** The tab; none if it is this one. */
   readonly to: string | undefined;
   readonly id: number;
-  /** The rows that the tab was told last; `null` if it lacks them all. */
-  told: readonly string[] | null;
+  /** Whether the tab has not heard of it yet. */
+  first: boolean;
 }
 
 /**
- * Carries live tables between the core and the tabs that look at them. Where the core is, each table of each tab is a view of it; views that ask the
- * same share a subscription there. Everywhere else tables hear of theirs by messages.
+ * Carries live tables between the core and the tabs that look at them. Where the core is, each
+ * table of each tab is a view of it; views that ask the same share a subscription there. Everywhere
+ * else tables hear of theirs by messages.
  */
 export class Ferry implements Passenger {
   readonly #seat: Seat;
@@ -73,9 +66,13 @@ export class Ferry implements Passenger {
   open<T extends Passage>(command: Command, make: (host: TableHost) => T): T {
     this.#last += 1;
     const id = this.#last;
-    const table = make({ awaitTx: (tx) => this.#await(id, tx), close: () => this.#close(id) });
+    const table = make({
+      awaitTx: (tx) => this.#await(id, tx),
+      again: () => this.#again(id),
+      close: () => this.#close(id),
+    });
     if (this.#seat.leads()) {
-      this.#own.set(id, { table, command, base: null, key: [] });
+      this.#own.set(id, { table, command, served: false });
       try {
         this.#serve(undefined, id, command, []);
       } catch (error) {
@@ -86,7 +83,7 @@ export class Ferry implements Passenger {
       // The core here checks it, and forgets it.
       const view = this.#seat.command(command);
       this.#seat.command({ c: "close_table", view });
-      this.#own.set(id, { table, command, base: null, key: [] });
+      this.#own.set(id, { table, command, served: false });
       this.#seat.post(undefined, { w: "open", id, command, waits: [] } satisfies Word);
     }
     return table;
@@ -94,7 +91,7 @@ export class Ferry implements Passenger {
 
   begin(): void {
     for (const [id, own] of this.#own) {
-      own.base = null;
+      own.served = false;
       own.table.hold();
       const { command, table } = own;
       if (this.#seat.leads()) this.#serveOrFail(undefined, id, command, table.waits);
@@ -119,28 +116,31 @@ export class Ferry implements Passenger {
     const word = said as Word;
     if (word.w === "told") {
       const own = this.#own.get(word.id);
-      if (own !== undefined) this.#hear(own, word);
+      // What comes before belongs to what was asked for before.
+      if (own === undefined || !(own.served || word.first)) return;
+      own.served = true;
+      own.table.hear(word.list);
       return;
     }
     const found = this.#find(from, word.id);
+    if (found === undefined) {
+      if (word.w === "open") this.#serveOrFail(from, word.id, word.command, word.waits);
+      return;
+    }
+    const [view, served] = found;
     switch (word.w) {
-      case "open": {
-        if (found === undefined) {
-          this.#serveOrFail(from, word.id, word.command, word.waits);
-          break;
-        }
-        const [view, served] = found;
-        served.told = null;
-        const state = this.#seat.command({ c: "table_state", view }) as StateUpdate;
-        this.told({ t: "table", view, ...state, what: "state" });
-        if (state.state !== "loading") this.told({ t: "table", view, what: "rows" });
+      case "open":
+        served.first = true;
+        this.#seat.command({ c: "tell_table", view });
         break;
-      }
+      case "again":
+        this.#seat.command({ c: "tell_table", view });
+        break;
       case "await":
-        if (found !== undefined) this.#awaitHere(found[0], word.tx);
+        this.#awaitHere(view, word.tx);
         break;
       case "close":
-        if (found !== undefined) this.#leave(found[0]);
+        this.#leave(view);
     }
   }
 
@@ -158,12 +158,18 @@ export class Ferry implements Passenger {
   // A table of this tab.
 
   #await(id: number, tx: string): void {
-    if (!this.#seat.leads()) {
-      this.#seat.post(undefined, { w: "await", id, tx } satisfies Word);
-      return;
-    }
+    if (this.#seat.leads()) this.#ask(id, { c: "await_tx", tx });
+    else this.#seat.post(undefined, { w: "await", id, tx } satisfies Word);
+  }
+
+  #again(id: number): void {
+    if (this.#seat.leads()) this.#ask(id, { c: "tell_table" });
+    else this.#seat.post(undefined, { w: "again", id } satisfies Word);
+  }
+
+  #ask(id: number, command: Command): void {
     const found = this.#find(undefined, id);
-    if (found !== undefined) this.#seat.command({ c: "await_tx", view: found[0], tx });
+    if (found !== undefined) this.#seat.command({ ...command, view: found[0] });
   }
 
   #close(id: number): void {
@@ -178,22 +184,13 @@ export class Ferry implements Passenger {
     if (found === undefined && !this.#seat.leads()) this.#seat.post(undefined, { w: "close", id } satisfies Word);
   }
 
-  #hear(own: Own, { list, rows, key, whole }: Extract<Word, { w: "told" }>): void {
-    // Changes of rows that this tab lacks belong to what it asked for before.
-    if (own.base === null && !whole) return;
-    if (rows !== undefined) own.base = patched(whole ? [] : (own.base ?? []), rows);
-    if (key !== undefined) own.key = key;
-    const { base } = own;
-    own.table.hear(list, { rows: () => base ?? [], key: () => own.key });
-  }
-
   // The core's views.
 
   #serve(to: string | undefined, id: number, command: Command, waits: readonly string[]): void {
     let view = 0;
     this.#seat.command(command, (answer) => {
       view = Number(answer);
-      this.#served.set(view, { to, id, told: null });
+      this.#served.set(view, { to, id, first: true });
     });
     for (const tx of waits) this.#awaitHere(view, tx);
   }
@@ -204,7 +201,7 @@ export class Ferry implements Passenger {
     } catch (error) {
       // All tabs together have more tables than a client may have.
       const { code, message } = error instanceof TidewireError ? error : { code: "internal", message: String(error) };
-      this.#tell({ to, id, told: null }, [{ what: "state", state: "failed", code, message }], NOTHING);
+      this.#tell({ to, id, first: true }, [{ what: "status", status: "failed", code, message }]);
     }
   }
 
@@ -226,41 +223,24 @@ export class Ferry implements Passenger {
     this.#waiting.clear();
     for (const [view, list] of waiting) {
       const served = this.#served.get(view);
-      if (served === undefined) continue;
-      try {
-        const ask = (c: string) => this.#seat.command({ c, view }) as string[];
-        this.#tell(served, list, { rows: () => ask("table_rows"), key: () => ask("table_key") });
-      } catch (error) {
-        // The core crashed, and has no rows any more.
-        report(error);
-      }
+      if (served !== undefined) this.#tell(served, list);
     }
   }
 
-  #tell(served: Served, list: readonly TableUpdate[], look: Look): void {
-    const { to, id, told } = served;
+  #tell(served: Served, list: readonly TableUpdate[]): void {
+    const { to, id, first } = served;
+    served.first = false;
     if (to === undefined) {
-      this.#own.get(id)?.table.hear(list, look);
+      this.#own.get(id)?.table.hear(list);
       return;
     }
-    if (list.every((update) => update.what === "seen")) {
-      this.#seat.post(to, { w: "told", id, list, whole: false } satisfies Word);
-      return;
-    }
-    served.told = look.rows();
-    this.#seat.post(to, {
-      w: "told",
-      id,
-      list,
-      rows: patchOf(told ?? [], served.told),
-      key: look.key(),
-      whole: told === null,
-    } satisfies Word);
+    // Changes of rows that the tab lacks are of no use to it.
+    const all = first ? list.findIndex(({ what }) => what === "rows") : -1;
+    const told = list.filter(({ what }, place) => place >= all || what !== "changes");
+    this.#seat.post(to, { w: "told", id, list: told, first } satisfies Word);
   }
 
   #find(to: string | undefined, id: number): [view: number, served: Served] | undefined {
     return [...this.#served].find(([, served]) => served.to === to && served.id === id);
   }
 }
-
-type StateUpdate = Extract<TableUpdate, { what: "state" }>;

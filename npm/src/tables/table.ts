@@ -1,20 +1,17 @@
-import type { TableUpdate, WireChange } from "../core.ts";
+import type { TableUpdate, WireCells, WireChange } from "../core.ts";
 import { callable, settings, text, wrong } from "../given.ts";
+import { changed } from "../list.ts";
 import type { Scheduler } from "../store.ts";
 import { report } from "../store.ts";
 import type { Listener, Store } from "../types.ts";
 import { TidewireError } from "../types.ts";
 import type { TableChange, TableEventName, TableRow, TableState, TableStatus } from "./types.ts";
 
-/** A table's rows as they are now, each a text, and the names of its key's columns. */
-export interface Look {
-  readonly rows: () => readonly string[];
-  readonly key: () => readonly string[];
-}
-
 /** What a table asks of what serves it. */
 export interface TableHost {
   awaitTx(tx: string): void;
+  /** Has all rows told once more. */
+  again(): void;
   close(): void;
 }
 
@@ -38,13 +35,10 @@ interface Listeners<R> {
   readonly commit: Set<(changes: readonly TableChange<R>[]) => void>;
 }
 
-/** A row by its columns' names. */
-type Cells = Readonly<Record<string, unknown>>;
-
 /** Longest delay that timers take, ms. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-const EMPTY: TableState<never> = { rows: [], state: "loading", error: null };
+const EMPTY: TableState<never> = { rows: [], status: "loading", error: null };
 
 /** A live table: its rows as they are now, and what happens to them. All methods are bound. */
 export class Table<R extends TableRow> implements Store<TableState<R>> {
@@ -54,22 +48,15 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   readonly #listeners = new Map<symbol, { readonly listener: Listener<TableState<R>>; seen: TableState<R> }>();
   readonly #told: Listeners<R> = { rows: new Set(), change: new Set(), commit: new Set() };
   readonly #waits = new Set<Wait>();
-  /** The rows' texts, all of them, in their order. */
-  #texts: readonly string[] = [];
-  /** Gets newer ones: they are many, and read only when somebody looks. */
-  #newer: (() => readonly string[]) | undefined;
-  #parsed = new Map<string, R>();
   #shown: TableState<R> = EMPTY;
-  #dirty = false;
-  #state: TableStatus = "loading";
+  #rows: readonly R[] = EMPTY.rows;
+  #status: TableStatus = "loading";
   #error: TableState<R>["error"] = null;
   /**
-   * Another core serves from here on: until it is live these rows stay, and then they are compared with its own, because it may be behind or
-   * ahead of the one before.
+   * Another core serves from here on: until it is live the rows stay, and then they are compared
+   * with its own, because it may be behind or ahead of the one before.
    */
-  #held = false;
-  /** What may only be told once it is. */
-  #late: TableUpdate[] = [];
+  #held: Held<R> | undefined;
   /** Calls of the application's code, in their order: none is made while the core is being drained. */
   #calls: (() => void)[] = [];
   #closed = false;
@@ -82,7 +69,10 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   /** The rows and how far they can be trusted. The same object until something changes. */
   readonly getState = (): TableState<R> => {
-    if (this.#dirty) this.#show();
+    const { rows, status, error } = this.#shown;
+    if (rows !== this.#rows || status !== this.#status || error !== this.#error) {
+      this.#shown = { rows: this.#rows, status: this.#status, error: this.#error };
+    }
     return this.#shown;
   };
 
@@ -105,8 +95,8 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /** How far the rows can be trusted. */
-  get state(): TableStatus {
-    return this.#state;
+  get status(): TableStatus {
+    return this.#status;
   }
 
   /** Why it failed. */
@@ -115,9 +105,10 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /**
-   * Calls `listener` with each change as it comes (`change`), or with all changes of a transaction at once (`commit`); `rows` have them already. Or
-   * with all rows (`rows`), whatever the limit, once they are known and changes of them follow, and with none when they are another user's no longer.
-   * Returns what ends it.
+   * Calls `listener` with each change as it comes (`change`), or with all changes of a transaction
+   * at once (`commit`); `rows` have them already. Or with all rows (`rows`), whatever the limit,
+   * once they are known and changes of them follow, and with none when they are another user's no
+   * longer. Returns what ends it.
    */
   on(event: "rows", listener: (rows: readonly R[]) => void): () => void;
   on(event: "change", listener: (change: TableChange<R>) => void): () => void;
@@ -176,7 +167,6 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   readonly close = (): void => {
     if (this.#closed) return;
     this.#closed = true;
-    this.#keep();
     this.end("closed");
     for (const listeners of Object.values(this.#told)) listeners.clear();
     this.#parts.host.close();
@@ -192,38 +182,35 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     return [...this.#waits].map((wait) => wait.tx);
   }
 
-  /** @internal What the core told, and all rows as they are after it. */
-  hear(list: readonly TableUpdate[], { rows, key }: Look): void {
+  /** @internal What the core told. */
+  hear(list: readonly TableUpdate[]): void {
     if (this.#closed) return;
     for (const update of list) {
-      if (update.what !== "state") continue;
-      this.#state = update.state;
-      const { code, message = "", at } = update;
-      this.#error = code === undefined ? null : { code, message, at: at ?? null };
-    }
-    if (this.#held) {
-      const over =
-        this.#state === "live" ||
-        this.#state === "failed" ||
-        (this.#state === "loading" && list.some((update) => update.what === "rows"));
-      if (!over) {
-        this.#state = "stale";
-        this.#late.push(...list.filter((update) => update.what === "seen"));
-        this.#changed();
-        return;
-      }
-      this.#held = false;
-      if (this.#state === "live") this.#compare(rows(), key());
-      list = [...this.#late.splice(0), ...list.filter((update) => update.what === "seen" || this.#state !== "live")];
-    }
-    if (list.some((update) => update.what !== "seen")) this.#newer = rows;
-    // All rows, as they are after this list, have in them what comes behind that.
-    const whole = list.findLastIndex((update) => update.what === "rows");
-    for (const [place, update] of list.entries()) {
-      if (update.what === "seen") this.#seen(update.tx, update.code);
-      else if (update.what === "rows" && place === whole) this.#tellAll(rows);
-      else if (update.what === "changes" && (whole < 0 || place < whole)) {
-        this.#commit(update.changes, update.tx ?? null, update.at ?? null);
+      switch (update.what) {
+        case "status":
+          this.#follow(update);
+          break;
+        case "rows":
+          if (this.#held !== undefined) this.#held = { ...this.#held, rows: update.rows as unknown as R[], key: update.key };
+          else {
+            this.#rows = update.rows as unknown as R[];
+            const all = [...update.rows, ...update.beyond] as unknown as R[];
+            if (this.#told.rows.size > 0) this.#call(() => this.#tell(this.#told.rows, all));
+          }
+          break;
+        case "changes":
+          if (this.#held?.rows !== undefined) this.#held = { ...this.#held, rows: listed(this.#held.rows, update) };
+          else if (this.#held === undefined) {
+            if (update.list.length > 0) this.#rows = listed(this.#rows, update);
+            this.#commit(
+              update.changes.map((change) => ({ ...change, new: rowOf(change, update) })),
+              update,
+            );
+          }
+          break;
+        case "seen":
+          if (this.#held === undefined) this.#seen(update.tx, update.code);
+          else this.#held.seen.push(update);
       }
     }
     this.#changed();
@@ -232,16 +219,16 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   /** @internal Another core serves from now on. */
   hold(): void {
     if (this.#closed) return;
-    this.#keep();
-    this.#held = this.#state === "live" || this.#state === "stale";
-    if (this.#held) this.#state = "stale";
+    if (this.#status === "live" || this.#status === "stale") {
+      this.#held = { rows: undefined, key: [], seen: this.#held?.seen ?? [] };
+      this.#status = "stale";
+    }
     this.#changed();
   }
 
   /** @internal There is nobody to ask, or what was told may be old. */
   pause(): void {
-    this.#keep();
-    if (this.#state === "live") this.#state = "stale";
+    if (this.#status === "live") this.#status = "stale";
     this.#changed();
   }
 
@@ -249,9 +236,8 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   end(code: string): void {
     for (const wait of [...this.#waits]) wait.end(failed(code, "awaitTx"));
     if (code !== "closed") return;
-    this.#keep();
     this.#closed = true;
-    this.#state = "closed";
+    this.#status = "closed";
     this.#error = null;
     this.#changed();
   }
@@ -259,52 +245,38 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   /** @internal Nothing of this user's stays. */
   clear(): void {
     if (this.#closed) return;
-    this.#newer = undefined;
-    this.#texts = [];
-    this.#late = [];
-    this.#held = false;
-    this.#state = "loading";
+    this.#rows = [];
+    this.#held = undefined;
+    this.#status = "loading";
     this.#error = null;
     this.#changed();
   }
 
-  /** Reads the rows while there is somebody who has them. */
-  #keep(): void {
-    const newer = this.#newer;
-    this.#newer = undefined;
-    if (newer === undefined) return;
-    try {
-      this.#texts = newer();
-    } catch (error) {
-      // A core that crashed: what was read last stays.
-      report(error);
+  #follow({ status, code, message = "", at }: Extract<TableUpdate, { what: "status" }>): void {
+    const held = this.#held;
+    // One that says that it has no rows after it had some forgot them: another user signed in.
+    const over = status === "live" || status === "failed" || (status === "loading" && held?.rows !== undefined);
+    if (held !== undefined && !over) return;
+    this.#status = status;
+    this.#error = code === undefined ? null : { code, message, at: at ?? null };
+    if (held === undefined) return;
+    this.#held = undefined;
+    const before = this.#rows;
+    this.#rows = held.rows ?? [];
+    if (status === "live") {
+      this.#commit(difference(before, this.#rows, held.key, this.#parts.events), {});
+      // What is beyond the limit was not compared.
+      if (this.#parts.limit !== undefined) this.#parts.host.again();
     }
+    for (const { tx, code } of held.seen) this.#seen(tx, code);
   }
 
-  #compare(after: readonly string[], key: readonly string[]): void {
-    const [before, now] = [new Set(this.#texts), new Set(after)];
-    this.#texts = after;
-    this.#newer = undefined;
-    const row = (text: string) => this.#parsed.get(text) ?? (JSON.parse(text) as R);
-    const gone = [...before].filter((text) => !now.has(text));
-    const come = after.filter((text) => !before.has(text));
-    // Of a core that does not say the key each row is one of its own.
-    const named = (row: R) => JSON.stringify(key.length > 0 ? key.map((column) => (row as Cells)[column]) : row);
-    const old = new Map(gone.map(row).map((row) => [named(row), row]));
-    const news = come.map(row).map((row) => [named(row), row] as const);
-    const names = new Set(news.map(([name]) => name));
-    const { events } = this.#parts;
-    const changes = [
-      ...[...old].filter(([name]) => !names.has(name)).map(([, row]) => resync(null, row)),
-      ...news.map(([name, row]) => resync(row, old.get(name) ?? null)),
-    ].filter((change) => events.has(nameOf(change)));
-    if (changes.length > 0) this.#commit(changes, null, null);
-  }
-
-  #commit(told: readonly WireChange[], tx: string | null, at: number | null): void {
-    const of = ({ new: now, old, why, event }: WireChange) =>
-      ({ table: this.name, event: nameOf({ event }), new: now, old, why, tx, at }) as TableChange<R>;
-    const changes = told.map(of);
+  #commit(told: readonly ToldChange[], { tx = null, at = null }: { tx?: string | null; at?: number | null }): void {
+    if (told.length === 0) return;
+    const changes = told.map(
+      ({ new: now, old, why, event }) =>
+        ({ table: this.name, event: nameOf(event), new: now, old, why, tx, at }) as unknown as TableChange<R>,
+    );
     for (const change of changes) this.#call(() => this.#tell(this.#told.change, change));
     this.#call(() => this.#tell(this.#told.commit, changes));
   }
@@ -318,12 +290,6 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
         report(error);
       }
     }
-  }
-
-  #tellAll(rows: () => readonly string[]): void {
-    if (this.#told.rows.size === 0) return;
-    const all = rows().map((text) => this.#parsed.get(text) ?? (JSON.parse(text) as R));
-    this.#call(() => this.#tell(this.#told.rows, all));
   }
 
   #seen(tx: string, code: string | undefined): void {
@@ -342,24 +308,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   #changed(): void {
-    this.#dirty = true;
     this.#parts.scheduler.schedule(this.#flush);
-  }
-
-  #show(): void {
-    this.#dirty = false;
-    this.#keep();
-    const { limit } = this.#parts;
-    const texts = limit === undefined ? this.#texts : this.#texts.slice(0, limit);
-    const parsed = new Map<string, R>();
-    for (const text of texts) parsed.set(text, this.#parsed.get(text) ?? (JSON.parse(text) as R));
-    this.#parsed = parsed;
-    const [now, before] = [[...parsed.values()], this.#shown.rows];
-    const same = now.length === before.length && now.every((row, place) => row === before[place]);
-    const rows = same ? before : now;
-    const { state, error } = this.#shown;
-    if (same && state === this.#state && error === this.#error) return;
-    this.#shown = { rows, state: this.#state, error: this.#error };
   }
 
   readonly #flush = (): void => {
@@ -378,13 +327,56 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   };
 }
 
-function nameOf({ event }: Pick<WireChange, "event">): TableEventName {
-  return event.toUpperCase() as TableEventName;
+/** What a table waits for that another core is to serve. */
+interface Held<R> {
+  /** Its rows; none before it told them. */
+  readonly rows: readonly R[] | undefined;
+  /** The names of the columns that tell them apart. */
+  readonly key: readonly string[];
+  /** What may only be told once it is live. */
+  readonly seen: Extract<TableUpdate, { what: "seen" }>[];
 }
 
-function resync(now: TableRow | null, old: TableRow | null): WireChange {
-  const event = old === null ? "insert" : now === null ? "delete" : "update";
-  return { event, new: now as Cells | null, old: old as Cells | null, why: "resync" };
+type Changes = Extract<TableUpdate, { what: "changes" }>;
+type ToldChange = Omit<WireChange, "new"> & { readonly new: unknown };
+
+/** A copy of the rows with the changes of the list. */
+function listed<R>(rows: readonly R[], { list }: Changes): readonly R[] {
+  return list.reduce((all, change) => changed(all, change, (row) => row as unknown as R), [...rows]);
+}
+
+/** The row after a change. */
+function rowOf({ new: now }: WireChange, { list }: Changes): WireCells | null {
+  if (typeof now !== "number") return now;
+  const change = list[now];
+  return change !== undefined && "row" in change ? change.row : null;
+}
+
+/** What makes `after` of `before`, of these kinds: first what goes, then what comes or differs. */
+function difference<R>(
+  before: readonly R[],
+  after: readonly R[],
+  key: readonly string[],
+  events: ReadonlySet<TableEventName>,
+): ToldChange[] {
+  const named = (row: R) => JSON.stringify(key.map((column) => (row as WireCells)[column]));
+  const old = new Map(before.map((row) => [named(row), row]));
+  const now = new Map(after.map((row) => [named(row), row]));
+  const gone = [...old].filter(([name]) => !now.has(name)).map(([, row]) => resync("delete", null, row));
+  const come = [...now].flatMap(([name, row]) => {
+    const was = old.get(name);
+    if (was === undefined) return [resync("insert", row, null)];
+    return JSON.stringify(was) === JSON.stringify(row) ? [] : [resync("update", row, was)];
+  });
+  return [...gone, ...come].filter(({ event }) => events.has(nameOf(event)));
+}
+
+function resync(event: WireChange["event"], now: unknown, old: unknown): ToldChange {
+  return { event, new: now, old: old as WireCells | null, why: "resync" };
+}
+
+function nameOf(event: WireChange["event"]): TableEventName {
+  return event.toUpperCase() as TableEventName;
 }
 
 function failed(code: string, what: string): TidewireError {

@@ -12,7 +12,7 @@ export interface TableState<R> {
    * `loading`: none are known yet; `live`: they are what the database has; `stale`: they are what it had, because there is no connection or they are
    * just being compared; `failed`: refused, see `error`; `closed`: they are no longer followed.
    */
-  readonly state: TableStatus;
+  readonly status: TableStatus;
   /** Why it failed: a stable code, a text for people, and where in the filter, in bytes. */
   readonly error: { readonly code: string; readonly message: string; readonly at: number | null } | null;
 }

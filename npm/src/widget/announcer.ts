@@ -15,7 +15,7 @@ export class Announcer {
   /** Says what is new in a dialog; what was there at first is not news. */
   follow(state: DialogState): void {
     const before = this.#known;
-    if (before === undefined && state.sync !== "live") return;
+    if (before === undefined && state.status !== "live") return;
     this.#known = new Map(state.rows.map((row) => [row.id, row]));
     if (before === undefined) return;
     const news: string[] = [];

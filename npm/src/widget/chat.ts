@@ -252,7 +252,7 @@ export class ChatView {
       const { text, again } = this.#trouble;
       this.#header.problem(text, again === undefined ? undefined : { label: "Try again", run: again });
     } else {
-      const failed = dialog?.sync === "failed" ? dialog.error : null;
+      const failed = dialog?.status === "failed" ? dialog.error : null;
       this.#header.problem(failed === null ? null : dialogErrorText(failed.code));
     }
     this.#composer.running = dialog?.run != null;
@@ -266,7 +266,7 @@ export class ChatView {
     const more = this.#unsent.rows(known);
     const rows = more.length === 0 ? known : [...known, ...more];
     const now = Date.now();
-    this.#log.show(rows, { connected, now }, dialog?.sync !== "live", dialog === undefined ? null : gapText(dialog));
+    this.#log.show(rows, { connected, now }, dialog?.status !== "live", dialog === undefined ? null : gapText(dialog));
     clearTimeout(this.#again);
     // What says when it is tried again counts down.
     if (rows.some((row) => row.retryAt != null && row.retryAt > now)) this.#again = setTimeout(() => this.#refresh(), 1000);

@@ -50,7 +50,7 @@ export function statusLine(
 }
 
 function onlineLine(dialog: DialogState | undefined, waiting: number, now: number): Line {
-  switch (dialog?.sync) {
+  switch (dialog?.status) {
     case "failed":
       return NO_ACCESS;
     case "waiting": {
@@ -62,7 +62,7 @@ function onlineLine(dialog: DialogState | undefined, waiting: number, now: numbe
   const held = dialog?.rows.filter((row) => row.state === "queued" && row.code === "blocked").length ?? 0;
   if (waiting > held) return { tone: "busy", text: `Online · sending ${messages(waiting - held)}` };
   if (held > 0) return { tone: "warn", text: `Online · ${messages(held)} held back` };
-  return dialog?.sync === "live" ? { tone: "good", text: "Online" } : { tone: "busy", text: "Online · catching up…" };
+  return dialog?.status === "live" ? { tone: "good", text: "Online" } : { tone: "busy", text: "Online · catching up…" };
 }
 
 /** Why a dialog can't be opened just now. */

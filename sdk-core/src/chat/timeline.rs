@@ -1,8 +1,9 @@
 //! A dialog's timeline: committed rows in the order of their offsets, then what is not committed
 //! yet in the order it was written.
 
-use crate::event::{Change, Row, RowKind, RowState};
+use crate::event::{Row, RowKind, RowState};
 use crate::ids::Ids;
+use crate::list::Change;
 use crate::wire::json::Object;
 use crate::wire::json::Writer;
 use crate::wire::{self, EventFrame, Piece, RunText, UNREADABLE, User, UserKind, json};
@@ -27,7 +28,7 @@ pub(crate) struct Timeline {
     /// How many answers are under way.
     streaming: usize,
     /// What changed since the application was told.
-    changes: Vec<Change>,
+    changes: Vec<Change<Row>>,
     me: Option<User>,
     /// The rows show what comes after this offset.
     since: u64,
@@ -48,7 +49,7 @@ impl Timeline {
     }
 
     /// What changed since the last call.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+    pub(crate) fn take_changes(&mut self) -> Vec<Change<Row>> {
         std::mem::take(&mut self.changes)
     }
 
@@ -336,8 +337,10 @@ impl Timeline {
         if target == index {
             self.update(index, row);
         } else {
-            self.remove(index);
-            self.insert(target, row);
+            let moved = self.rows.remove(index);
+            self.rows.insert(target, moved);
+            self.changes.push(Change::Move { from: index, to: target });
+            self.update(target, row);
         }
     }
 
@@ -443,16 +446,6 @@ mod tests {
         EventFrame { ch, offset, id: id.to_owned(), kind: kind.to_owned(), at, by, body, raw }
     }
 
-    fn apply(rows: &mut Vec<Row>, change: Change) {
-        match change {
-            Change::Reset(all) => *rows = all,
-            Change::Insert { index, row } => rows.insert(index, row),
-            Change::Update { index, row } => rows[index] = row,
-            Change::Append { index, text } => rows[index].text.push_str(&text),
-            Change::Remove { index } => drop(rows.remove(index)),
-        }
-    }
-
     /// A walk through everything that can happen to a timeline, events and acknowledgements of
     /// another log included.
     struct Walk {
@@ -555,7 +548,9 @@ mod tests {
             let mut rows = Vec::new();
             for step in 0..400 {
                 walk.step();
-                walk.timeline.take_changes().into_iter().for_each(|change| apply(&mut rows, change));
+                walk.timeline.take_changes().into_iter().for_each(|change| {
+                    assert!(change.apply(&mut rows, |row, text| row.text.push_str(text)));
+                });
                 let timeline = &walk.timeline;
                 assert!(rows == timeline.rows(), "seed {seed}, step {step}");
                 for (index, row) in rows.iter().enumerate() {

@@ -6,13 +6,14 @@ use crate::delivery::Channel;
 use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState};
 use crate::io::{Output, StoreChange};
+use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{self, Cursor, EventFrame, RunText, is_channel_name};
 
 /// Most subscriptions of a client.
 const MAX_CHANNELS: usize = 100;
 
-impl Client {
+impl<T: Part> Client<T> {
     pub(super) fn timeline(&mut self, channel: &str) -> Option<&mut Timeline> {
         self.channels.iter_mut().find(|other| other.name == channel)?.timeline.as_mut()
     }

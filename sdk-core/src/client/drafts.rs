@@ -4,6 +4,7 @@ use super::{Client, MESSAGE_BYTES, channel_of};
 use crate::delivery::{Draft, EntryState, Lane, NewOp};
 use crate::error::SendError;
 use crate::event::{OpState, RowState};
+use crate::part::Part;
 use crate::time::Now;
 use crate::wire::json::{Writer, depth, validate_within};
 use crate::wire::{self, DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
@@ -11,7 +12,7 @@ use crate::wire::{self, DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name
 /// What an op frame needs besides its body, at most.
 const OP_OVERHEAD: u64 = 512;
 
-impl Client {
+impl<T: Part> Client<T> {
     /// Writes a message into a dialog: its row is there at once. Returns the op's id.
     pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
         let draft = self.draft_text(now, dialog, text)?;

@@ -5,13 +5,14 @@ use crate::delivery::{Applied, EntryState, Step};
 use crate::event::{ChannelState, Event, OpState};
 use crate::io::{ConnId, Message, Output, StoreChange};
 use crate::link::Cause;
+use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{
     ClientFrame, DecodeError, EventFrame, Page, Piece, Problem, RunText, ServerFrame, SubOk, UNREADABLE,
     User, Welcome, codes, decode_server_message,
 };
 
-impl Client {
+impl<T: Part> Client<T> {
     /// A message arrived on the current connection, or on the one that is to take over.
     pub(super) fn message(&mut self, now: Now, conn: ConnId, text: &str) {
         match decode_server_message(text) {
@@ -65,7 +66,7 @@ impl Client {
             ServerFrame::Signal { signal, by } => self.signalled(signal, by),
             ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, &id, &ch, offset, at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
-            ServerFrame::Table(text) => self.table_frame(now, conn, &text),
+            ServerFrame::Table(text) => self.part_frame(now, conn, &text),
             ServerFrame::Ping { n } => {
                 let message = Message(ClientFrame::Pong { n }.encode());
                 self.out.push_back(Output::Transmit { conn, message });
@@ -97,7 +98,7 @@ impl Client {
         self.limiter.draining(now.mono, self.outbox.waiting() > 0);
         self.limits = Some(welcome.limits);
         self.sign_in(welcome.user);
-        self.tables_connected();
+        self.part_connected();
     }
 
     /// Another connection takes over from one that still works: nothing stops, so nobody is told.
@@ -150,7 +151,7 @@ impl Client {
         for channel in names {
             self.store(StoreChange::ClearChannel { channel });
         }
-        self.forget_tables();
+        self.forget_part();
     }
 
     fn problem(&mut self, problem: Problem) {

@@ -3,6 +3,7 @@
 mod channels;
 mod drafts;
 mod frames;
+mod part;
 mod sending;
 mod signals;
 mod store;
@@ -15,8 +16,8 @@ use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreId};
 use crate::journal::{Journal, Report};
 use crate::link::Connection;
+use crate::part::Part;
 use crate::rng::{Rng, Uuids};
-use crate::tables::LiveTables;
 use crate::time::{Now, Time};
 use crate::wire::{DIALOG_PREFIX, Limits, User};
 use std::collections::VecDeque;
@@ -34,7 +35,10 @@ const SLEEP_MS: u64 = 5_000;
 /// *Driver* methods are [`Client::handle`] and [`Client::poll`]. *Getters* look.
 ///
 /// The monotonic clock handed in must not go back; if it does, the latest reading counts.
-pub struct Client {
+///
+/// `T` is what it has besides channels and dialogs: nothing, or live tables
+/// ([`crate::tables::Tables`]).
+pub struct Client<T: Part = ()> {
     config: Config,
     rng: Rng,
     uuids: Uuids,
@@ -45,7 +49,7 @@ pub struct Client {
     limits: Option<Limits>,
     channels: Vec<Channel>,
     cached: Vec<RestoredChannel>,
-    tables: Option<Box<dyn LiveTables>>,
+    part: T,
     me: Option<User>,
     /// Names this installation in `hello`.
     installation: String,
@@ -56,7 +60,7 @@ pub struct Client {
     asked: Vec<String>,
     /// When ops were sent last.
     sent_at: Option<Time>,
-    out: VecDeque<Output>,
+    out: VecDeque<Output<T::Event>>,
     /// The connection that delivery runs on.
     session: Option<crate::io::ConnId>,
     /// Changes of the store under way that keep an op.
@@ -88,6 +92,12 @@ impl Client {
     /// A client that is not connected, with what the store held. The seed must be 32 random bytes,
     /// new for each client.
     pub fn new(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
+        Client::with_part((), config, seed, now, restored)
+    }
+}
+
+impl<T: Part> Client<T> {
+    fn with_part(part: T, config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client<T> {
         let mut rng = Rng::new(seed);
         let mut uuids = Uuids::default();
         let mut outbox = Outbox::new(&config);
@@ -113,7 +123,7 @@ impl Client {
         }
         let profile = restored.profile.as_deref().and_then(store::read_profile);
         let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
-        Client {
+        let mut client = Client {
             link: Connection::new(&config),
             outbox,
             signals: Signals::new(),
@@ -121,7 +131,7 @@ impl Client {
             limits: None,
             channels: Vec::new(),
             cached: restored.channels,
-            tables: None,
+            part,
             me,
             installation,
             run: uuids.next(now.wall, &mut rng),
@@ -142,7 +152,10 @@ impl Client {
             config,
             rng,
             uuids,
-        }
+        };
+        client.part.restore(restored.tables, now);
+        client.follow_part();
+        client
     }
 
     // Commands.
@@ -290,7 +303,7 @@ impl Client {
             Input::Lifecycle(life) => {
                 self.link.lifecycle(context!(self, now), life);
                 if matches!(life, Lifecycle::Hidden | Lifecycle::Frozen) {
-                    self.flush_tables(now);
+                    self.flush_part(now);
                     self.keep_runs(now, true);
                 }
             }
@@ -299,7 +312,7 @@ impl Client {
     }
 
     /// The next thing to do. Call it until it says [`Output::Wait`].
-    pub fn poll(&mut self, now: Now) -> Output {
+    pub fn poll(&mut self, now: Now) -> Output<T::Event> {
         if let Some(output) = self.out.pop_front() {
             return output;
         }
@@ -344,7 +357,7 @@ impl Client {
             self.pump(now, conn);
             self.follow_link();
         }
-        self.tick_tables(now);
+        self.tick_part(now);
         self.keep_runs(now, false);
         self.show_waits(now);
         self.tell(now);
@@ -360,7 +373,7 @@ impl Client {
             }
         };
         consider(self.outbox.session_deadline(), "expiry");
-        consider(self.tables.as_ref().and_then(|tables| tables.deadline()), "tables");
+        consider(self.part.deadline(), "tables");
         for channel in &self.channels {
             consider(channel.keeping.deadline(), "store");
         }
@@ -391,7 +404,7 @@ impl Client {
                 let state = ChannelState::Syncing;
                 self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
             }
-            self.tables_disconnected();
+            self.part_disconnected();
             self.keep_runs(self.last, true);
         }
         self.session = online;

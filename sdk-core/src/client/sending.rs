@@ -4,6 +4,7 @@ use super::{Client, MESSAGE_BYTES, context, row_state};
 use crate::delivery::{Delay, EntryState, Lane, Next, Wait};
 use crate::event::OpState;
 use crate::io::{ConnId, Message, Output, StoreChange};
+use crate::part::Part;
 use crate::retry::Retry;
 use crate::time::{Now, Time};
 use crate::wire::json::array;
@@ -19,7 +20,7 @@ const INFLIGHT_BYTES: u64 = 262_144;
 /// When an op that was refused for now is sent again.
 const RETRY: Retry = Retry::new(250, 30_000);
 
-impl Client {
+impl<T: Part> Client<T> {
     pub(super) fn hello(&mut self, now: Now, conn: ConnId) {
         let (tail, successor) = (self.config.tail, self.link.is_successor(conn));
         let mut subs = Vec::new();

@@ -5,10 +5,11 @@ use super::drafts::check_body;
 use crate::error::SendError;
 use crate::event::Event;
 use crate::io::Output;
+use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User, is_channel_name};
 
-impl Client {
+impl<T: Part> Client<T> {
     /// Tells whoever follows the channel now something of the moment: that somebody types, where a
     /// cursor stands. A newer signal of the same kind and key takes the place of one that still
     /// waits. It is sent once the channel is live, within 3 s or not at all.

@@ -5,11 +5,12 @@ use crate::chat::Timeline;
 use crate::delivery::{Channel, EntryState, Lane};
 use crate::event::{Event, OpState, RowState};
 use crate::io::{Message, Output, StoreChange, StoreError, StoreId};
+use crate::part::Part;
 use crate::time::Now;
 use crate::wire::User;
 use crate::wire::json::{Object, Writer, validate};
 
-impl Client {
+impl<T: Part> Client<T> {
     pub(super) fn store(&mut self, change: StoreChange) -> StoreId {
         self.last_store += 1;
         let store = StoreId(self.last_store);

@@ -223,7 +223,7 @@ impl Connection {
 
     // Commands.
 
-    pub(crate) fn connect(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn connect<E>(&mut self, cx: &mut Context<'_, E>) {
         self.wanted = true;
         if matches!(self.phase, Phase::Idle | Phase::Closed | Phase::Failed) {
             self.backoff.settled();
@@ -237,7 +237,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {
         self.wanted = false;
         if let Some(conn) = self.online() {
             transmit(cx, conn, &ClientFrame::Bye);
@@ -248,7 +248,7 @@ impl Connection {
     }
 
     /// The application asks for a new token, because the current one is out of date.
-    pub(crate) fn renew_token(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn renew_token<E>(&mut self, cx: &mut Context<'_, E>) {
         self.credential.outdated(cx.now.mono, self.online().is_some());
     }
 
@@ -284,7 +284,7 @@ impl Connection {
 
     /// The server welcomed this connection. If it is the successor, the previous connection is
     /// closed.
-    pub(crate) fn welcomed(&mut self, cx: &mut Context<'_>, conn: ConnId, welcome: &Welcome) {
+    pub(crate) fn welcomed<E>(&mut self, cx: &mut Context<'_, E>, conn: ConnId, welcome: &Welcome) {
         let attempt = match (&self.phase, self.successor) {
             (Phase::Hello(attempt), _) if attempt.conn == conn => *attempt,
             (Phase::Online { conn: old, .. }, Some(Successor::Hello(attempt))) if attempt.conn == conn => {
@@ -317,7 +317,7 @@ impl Connection {
 
     /// The server is about to stop. Each client opens its next connection at a random time within
     /// the spread, and closes this one afterwards.
-    pub(crate) fn goaway(&mut self, cx: &mut Context<'_>, spread_ms: u64) {
+    pub(crate) fn goaway<E>(&mut self, cx: &mut Context<'_, E>, spread_ms: u64) {
         let spread_ms = spread_ms.min(MOST_SPREAD_MS);
         let at = self.backoff.soon(cx.now.mono, spread_ms, cx.rng);
         self.leaving = Some(Leaving { at, tried: false, spread_ms });
@@ -330,7 +330,7 @@ impl Connection {
     }
 
     /// A connection is closed; `why` is the driver's code for the reason, if it has one.
-    pub(crate) fn closed(&mut self, cx: &mut Context<'_>, conn: ConnId, code: u16, why: Option<&str>) {
+    pub(crate) fn closed<E>(&mut self, cx: &mut Context<'_, E>, conn: ConnId, code: u16, why: Option<&str>) {
         if self.is_successor(conn) {
             // The current connection still works, so nothing else happens.
             self.successor = None;
@@ -340,7 +340,7 @@ impl Connection {
     }
 
     /// The peer broke the protocol: closes the connection, backs off and reports this cause.
-    pub(crate) fn broken(&mut self, cx: &mut Context<'_>, conn: ConnId, cause: &str) {
+    pub(crate) fn broken<E>(&mut self, cx: &mut Context<'_, E>, conn: ConnId, cause: &str) {
         if self.is_successor(conn) {
             self.drop_successor(cx, close::INTERNAL);
         } else if self.is_current(conn) {
@@ -351,7 +351,12 @@ impl Connection {
     }
 
     /// The answer to a request for a token.
-    pub(crate) fn token(&mut self, cx: &mut Context<'_>, ask: TokenAsk, result: Result<String, TokenError>) {
+    pub(crate) fn token<E>(
+        &mut self,
+        cx: &mut Context<'_, E>,
+        ask: TokenAsk,
+        result: Result<String, TokenError>,
+    ) {
         let result = result.and_then(checked);
         if let Phase::Token { ask: current, .. } = self.phase
             && current == ask
@@ -384,7 +389,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn network(&mut self, cx: &mut Context<'_>, hint: Network) {
+    pub(crate) fn network<E>(&mut self, cx: &mut Context<'_, E>, hint: Network) {
         self.network_down = hint == Network::Offline;
         if hint == Network::Changed {
             self.ladder.forget(cx.now.mono);
@@ -403,7 +408,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn lifecycle(&mut self, cx: &mut Context<'_>, life: Lifecycle) {
+    pub(crate) fn lifecycle<E>(&mut self, cx: &mut Context<'_, E>, life: Lifecycle) {
         match life {
             Lifecycle::Hidden => self.hidden_at = Some(cx.now.mono),
             Lifecycle::Shown => {
@@ -429,7 +434,7 @@ impl Connection {
 
     /// Acts at once where it would wait: probes an open connection, and dials without waiting
     /// longer.
-    pub(crate) fn nudge(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn nudge<E>(&mut self, cx: &mut Context<'_, E>) {
         match &self.phase {
             Phase::Online { .. } => self.probe(cx),
             Phase::Backoff { .. } | Phase::Offline { .. } | Phase::Parked if self.wanted && !self.frozen => {
@@ -447,7 +452,7 @@ impl Connection {
     }
 
     /// Sends a ping, unless a probe is under way.
-    pub(crate) fn probe(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn probe<E>(&mut self, cx: &mut Context<'_, E>) {
         if let Phase::Online { conn, heartbeat, .. } = &mut self.phase
             && !heartbeat.is_probing()
         {
@@ -498,7 +503,7 @@ impl Connection {
     }
 
     /// Handles the timers that are due.
-    pub(crate) fn tick(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn tick<E>(&mut self, cx: &mut Context<'_, E>) {
         let now = cx.now.mono;
         match &self.phase {
             Phase::Token { until, .. } if *until <= now => {
@@ -538,7 +543,7 @@ impl Connection {
         }
     }
 
-    fn tick_handover(&mut self, cx: &mut Context<'_>) {
+    fn tick_handover<E>(&mut self, cx: &mut Context<'_, E>) {
         let now = cx.now.mono;
         if self.handover_at().is_none_or(|at| at > now) {
             return;
@@ -557,7 +562,7 @@ impl Connection {
     }
 
     /// The clocks show that the machine or the page slept.
-    pub(crate) fn woke(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn woke<E>(&mut self, cx: &mut Context<'_, E>) {
         if self.wanted {
             self.nudge(cx);
         }
@@ -571,7 +576,7 @@ impl Connection {
     // Steps.
 
     /// Gets a token if one is needed, then dials.
-    fn begin(&mut self, cx: &mut Context<'_>) {
+    fn begin<E>(&mut self, cx: &mut Context<'_, E>) {
         if self.frozen {
             self.phase = Phase::Parked;
             return;
@@ -583,13 +588,13 @@ impl Connection {
         }
     }
 
-    fn ask_token(&mut self, cx: &mut Context<'_>, renew: bool) {
+    fn ask_token<E>(&mut self, cx: &mut Context<'_, E>, renew: bool) {
         let ask = self.credential.next_ask(renew);
         cx.out.push_back(Output::FetchToken { ask, renew });
         self.phase = Phase::Token { ask, until: self.credential.patience(cx.now.mono) };
     }
 
-    fn dial(&mut self, cx: &mut Context<'_>) {
+    fn dial<E>(&mut self, cx: &mut Context<'_, E>) {
         if let Some(at) = self.backoff.full_until(cx.now.mono) {
             self.phase = Phase::Backoff { at };
             return;
@@ -604,13 +609,13 @@ impl Connection {
 
     /// Dials the successor. The token must still be valid: a refusal would say nothing about the
     /// current connection.
-    fn dial_successor(&mut self, cx: &mut Context<'_>, transport: Transport) {
+    fn dial_successor<E>(&mut self, cx: &mut Context<'_, E>, transport: Transport) {
         if self.credential.is_usable(cx.now) && self.backoff.may_dial(cx.now.mono) {
             self.successor = Some(Successor::Dialing(self.open(cx, transport)));
         }
     }
 
-    fn open(&mut self, cx: &mut Context<'_>, transport: Transport) -> Attempt {
+    fn open<E>(&mut self, cx: &mut Context<'_, E>, transport: Transport) -> Attempt {
         self.last_conn += 1;
         let conn = ConnId(self.last_conn);
         self.backoff.dialled(cx.now.mono);
@@ -643,7 +648,7 @@ impl Connection {
     }
 
     /// The current connection was closed with this code.
-    fn lost(&mut self, cx: &mut Context<'_>, code: u16, why: Option<&str>) {
+    fn lost<E>(&mut self, cx: &mut Context<'_, E>, code: u16, why: Option<&str>) {
         let refusal = self.refusal.take();
         let leaving = self.leaving.take();
         self.judge_transport(cx.now, code);
@@ -701,7 +706,7 @@ impl Connection {
     }
 
     /// Waits before the next dial, because something failed.
-    fn back_off(&mut self, cx: &mut Context<'_>, cause: Cause) {
+    fn back_off<E>(&mut self, cx: &mut Context<'_, E>, cause: Cause) {
         self.cause = Some(cause);
         let at = self.backoff.failed(cx.now.mono, self.retry_after_ms, cx.rng);
         self.phase = if self.network_down {
@@ -720,7 +725,7 @@ impl Connection {
     }
 
     /// Tells the driver to close all connections; nothing more is expected of them.
-    fn drop_transports(&mut self, cx: &mut Context<'_>, code: u16) {
+    fn drop_transports<E>(&mut self, cx: &mut Context<'_, E>, code: u16) {
         self.drop_successor(cx, code);
         let conn = match &self.phase {
             Phase::Dialing(attempt) | Phase::Hello(attempt) => attempt.conn,
@@ -731,7 +736,7 @@ impl Connection {
         self.leave_online(cx.now);
     }
 
-    fn drop_successor(&mut self, cx: &mut Context<'_>, code: u16) {
+    fn drop_successor<E>(&mut self, cx: &mut Context<'_, E>, code: u16) {
         if let Some(successor) = self.successor.take() {
             cx.out.push_back(Output::Close { conn: successor.attempt().conn, code });
         }
@@ -777,6 +782,6 @@ fn terminal_code(code: u16) -> &'static str {
     }
 }
 
-fn transmit(cx: &mut Context<'_>, conn: ConnId, frame: &ClientFrame) {
+fn transmit<E>(cx: &mut Context<'_, E>, conn: ConnId, frame: &ClientFrame) {
     cx.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
 }

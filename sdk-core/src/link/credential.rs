@@ -140,7 +140,7 @@ impl Credential {
         }
     }
 
-    pub(super) fn tick(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn tick<E>(&mut self, cx: &mut Context<'_, E>) {
         let now = cx.now.mono;
         match self.renewal {
             Renewal::Due { at } if at <= now => {
@@ -155,9 +155,9 @@ impl Credential {
 
     /// The answer to a renewal: the token to send to the server, or why there is none. `None` if
     /// `ask` is no renewal. After an error that is not terminal the token is requested again.
-    pub(super) fn renewed(
+    pub(super) fn renewed<E>(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, E>,
         ask: TokenAsk,
         result: Result<String, TokenError>,
     ) -> Option<Result<Secret, TokenError>> {

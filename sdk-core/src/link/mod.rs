@@ -15,9 +15,9 @@ use crate::rng::Rng;
 use crate::time::Now;
 use std::collections::VecDeque;
 
-/// What a transition needs from outside.
-pub(crate) struct Context<'a> {
+/// What a transition needs from outside. The link makes no event of the client's part, `E`.
+pub(crate) struct Context<'a, E> {
     pub(crate) now: Now,
     pub(crate) rng: &'a mut Rng,
-    pub(crate) out: &'a mut VecDeque<Output>,
+    pub(crate) out: &'a mut VecDeque<Output<E>>,
 }

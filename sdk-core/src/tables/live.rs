@@ -1,13 +1,15 @@
 //! All live tables of a client: what was opened, and the subscriptions that serve it.
 
-use super::query::{OrderBy, RowEvents, TableError, TableQuery, can_order, sort};
-use super::rows::{Moved, Shape};
+use super::query::{TableError, TableQuery};
+use super::rows::Shape;
 use super::subscription::{Step, Subscription, Told, kept_at};
-use super::update::{RowChange, TableState, TableUpdate, Why};
+use super::update::{TableEvent, TableRows, TableStatus, TableUpdate};
+use super::view::{View, changes_of};
+use crate::part::{Effect, Part};
 use crate::rng::Rng;
 use crate::time::{Now, Time};
-use crate::wire::{DecodeError, RowOp, TableAddress, TableFrame, TableRequest};
-use crate::wire::{codes, json};
+use crate::wire::json;
+use crate::wire::{DecodeError, TableAddress, TableFrame, TableRequest};
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
@@ -21,40 +23,9 @@ const KEEP_MS: u64 = 2_000;
 const MAX_KEPT: usize = 100;
 /// How long a record is good, in ms: 30 days after the table was last followed.
 const KEPT_MS: u64 = 30 * 24 * 3_600_000;
-/// The code of a view whose order does not fit the table's columns.
-const BAD_ORDER: &str = "bad_order";
 
-/// What is to be done.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Send this.
-    Send(TableRequest),
-    /// Tell the application.
-    Tell(u32, TableUpdate),
-    /// Keep this record under this name, or forget what is kept.
-    Keep(String, Option<String>),
-    /// Something was missed, or the server ended a subscription: it is asked for again.
-    Again {
-        /// The table.
-        table: String,
-        /// Whether something was missed.
-        missed: bool,
-    },
-}
-
-/// What an application opened.
-struct View {
-    id: u32,
-    sid: String,
-    order: Vec<OrderBy>,
-    limit: Option<usize>,
-    events: RowEvents,
-    /// The state that was told last.
-    told: Option<TableState>,
-}
-
-/// The composition.
-pub(crate) struct Tables {
+/// The live tables of a client: what was opened, and the subscriptions that serve it.
+pub struct Tables {
     views: Vec<View>,
     subscriptions: Vec<Subscription>,
     /// What the store held, by name, until it is opened.
@@ -63,7 +34,7 @@ pub(crate) struct Tables {
     online: bool,
     /// Longest record that is kept, in bytes.
     kept_bytes: usize,
-    out: VecDeque<Effect>,
+    out: VecDeque<Effect<TableEvent>>,
 }
 
 impl Tables {
@@ -80,46 +51,122 @@ impl Tables {
     }
 }
 
-/// What the client asks of its live tables. A trait, so that a binding whose clients have none does
-/// not carry them.
-pub(crate) trait LiveTables: Send {
-    /// What the store held, at this wall time. What nobody opened for long is forgotten.
-    fn restore(&mut self, kept: Vec<(String, String)>, wall: u64);
-    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError>;
-    fn close(&mut self, view: u32);
-    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError>;
-    /// The rows as objects, in the view's order.
-    fn rows(&self, view: u32) -> Vec<String>;
-    /// The names of the key's columns.
-    fn key(&self, view: u32) -> Vec<String>;
-    fn state(&self, view: u32) -> Option<TableState>;
-    /// A session begins.
-    fn connected(&mut self);
-    /// There is none any more.
-    fn disconnected(&mut self);
-    /// Another user signed in.
-    fn forget_user(&mut self);
-    /// A frame of this session.
-    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError>;
-    /// Does what is due; with `flush` also what could wait.
-    fn tick(&mut self, now: Now, flush: bool);
-    fn deadline(&self) -> Option<Time>;
-    fn take(&mut self) -> Option<Effect>;
-}
+impl Part for Tables {
+    type Event = TableEvent;
 
-impl LiveTables for Tables {
-    fn restore(&mut self, mut kept: Vec<(String, String)>, wall: u64) {
+    /// What nobody opened for long is forgotten.
+    fn restore(&mut self, mut kept: Vec<(String, String)>, now: Now) {
         kept.sort_by_cached_key(|(_, record)| Reverse(kept_at(record)));
         for (place, (name, record)) in kept.into_iter().enumerate() {
-            if place < MAX_KEPT && wall.saturating_sub(kept_at(&record)) <= KEPT_MS {
+            if place < MAX_KEPT && now.wall.saturating_sub(kept_at(&record)) <= KEPT_MS {
                 self.kept.push((name, record));
             } else {
-                self.out.push_back(Effect::Keep(name, None));
+                self.out.push_back(keep(name, None));
             }
         }
     }
 
-    fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
+    fn connected(&mut self) {
+        self.online = true;
+        for subscription in &mut self.subscriptions {
+            subscription.connected();
+        }
+    }
+
+    fn disconnected(&mut self) {
+        self.online = false;
+        for subscription in &mut self.subscriptions {
+            subscription.disconnected();
+        }
+        self.tell_statuses();
+    }
+
+    fn forget_user(&mut self) {
+        for (name, _) in std::mem::take(&mut self.kept) {
+            self.out.push_back(keep(name, None));
+        }
+        for subscription in &mut self.subscriptions {
+            subscription.forget();
+            self.out.push_back(keep(subscription.question.name(), None));
+        }
+        for at in 0..self.subscriptions.len() {
+            self.fill_views(at);
+        }
+        self.tell_statuses();
+    }
+
+    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
+        let frame = TableFrame::decode(text)?;
+        if let TableFrame::Seen { sid, tx, code } = &frame {
+            self.seen(sid, tx, code.as_deref());
+            return Ok(());
+        }
+        let Some(to) = frame.address() else { return Ok(()) };
+        // All that a server ends at once are asked for again within the same time.
+        let spread_ms =
+            if let TableFrame::Reset { spread_ms, .. } = &frame { rng.up_to(*spread_ms) } else { 0 };
+        let is_meant = |subscription: &Subscription| match &to {
+            TableAddress::Sid(sid) => subscription.sid == *sid,
+            TableAddress::Feed(feed) => subscription.follows(feed),
+        };
+        let meant: Vec<usize> =
+            (0..self.subscriptions.len()).filter(|at| is_meant(&self.subscriptions[*at])).collect();
+        for (at, frame) in meant.iter().zip(std::iter::repeat_n(frame, meant.len())) {
+            let subscription = &mut self.subscriptions[*at];
+            let told = match frame {
+                TableFrame::Ok(ok) => subscription.ok(now, rng, ok),
+                TableFrame::Page { page, .. } => subscription.page(now, rng, page),
+                TableFrame::Tx(tx) => subscription.tx(now, rng, tx),
+                TableFrame::Mark { link, .. } => subscription.mark(now, link),
+                TableFrame::Live { feed, link, .. } => subscription.live(now, feed, link),
+                TableFrame::Reset { .. } => subscription.reset(now, spread_ms),
+                TableFrame::Err { problem, at, retryable, .. } => {
+                    subscription.refuse(now, problem, at, retryable, rng)
+                }
+                TableFrame::Seen { .. } | TableFrame::Unknown => Told::Nothing,
+            };
+            self.follow(now, *at, told);
+        }
+        self.fail_waits();
+        self.tell_statuses();
+        Ok(())
+    }
+
+    fn tick(&mut self, Now { mono: now, wall }: Now, flush: bool) {
+        for subscription in &mut self.subscriptions {
+            if self.online
+                && let Some(request) = subscription.ask(now)
+            {
+                self.out.push_back(send(&request));
+                for (_, tx) in &subscription.waits {
+                    let (sid, tx) = (subscription.sid.clone(), tx.clone());
+                    self.out.push_back(send(&TableRequest::Wait { sid, tx }));
+                }
+            }
+            if subscription.keep_at.is_some_and(|at| at <= now || flush) {
+                subscription.keep_at = None;
+                // One that became too long leaves nothing that would be older than it.
+                let record = subscription.record(wall, self.kept_bytes);
+                self.out.push_back(keep(subscription.question.name(), record));
+            }
+        }
+        self.tell_statuses();
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let all = self.subscriptions.iter();
+        all.flat_map(|subscription| [subscription.deadline(self.online), subscription.keep_at])
+            .flatten()
+            .min()
+    }
+
+    fn take(&mut self) -> Option<Effect<TableEvent>> {
+        self.out.pop_front()
+    }
+}
+
+impl Tables {
+    pub(crate) fn open(&mut self, query: &TableQuery) -> Result<u32, TableError> {
         let (question, order) = query.check()?;
         let place = match self.subscriptions.iter().position(|other| other.question == question) {
             Some(place) => place,
@@ -137,22 +184,23 @@ impl LiveTables for Tables {
         self.last += 1;
         let subscription = &mut self.subscriptions[place];
         subscription.ask_again();
-        self.views.push(View {
+        let mut view = View {
             id: self.last,
             sid: subscription.sid.clone(),
             order,
             limit: query.limit,
             events: query.events,
             told: None,
-        });
-        if subscription.known().is_some() {
-            self.out.push_back(Effect::Tell(self.last, TableUpdate::Rows));
-        }
-        self.tell_states();
+            sorted: None,
+        };
+        let rows = view.fill(subscription);
+        self.views.push(view);
+        self.out.extend(rows.map(|rows| tell(self.last, rows)));
+        self.tell_statuses();
         Ok(self.last)
     }
 
-    fn close(&mut self, view: u32) {
+    pub(crate) fn close(&mut self, view: u32) {
         let Some(at) = self.views.iter().position(|other| other.id == view) else { return };
         let sid = self.views.remove(at).sid;
         let shared = self.views.iter().any(|other| other.sid == sid);
@@ -163,12 +211,12 @@ impl LiveTables for Tables {
         }
         let gone = self.subscriptions.remove(at);
         if gone.is_asked() {
-            self.out.push_back(Effect::Send(TableRequest::Unsub { sid }));
+            self.out.push_back(send(&TableRequest::Unsub { sid }));
         }
-        self.out.push_back(Effect::Keep(gone.question.name(), None));
+        self.out.push_back(keep(gone.question.name(), None));
     }
 
-    fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
+    pub(crate) fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
         let sid = self.views.iter().find(|other| other.id == view).map(|view| view.sid.clone());
         let subscription = sid.and_then(|sid| self.subscriptions.iter_mut().find(|other| other.sid == sid));
         let Some(subscription) = subscription else { return Err(TableError::Closed) };
@@ -178,226 +226,85 @@ impl LiveTables for Tables {
         subscription.waits.push((view, tx.to_owned()));
         if subscription.is_asked() {
             let (sid, tx) = (subscription.sid.clone(), tx.to_owned());
-            self.out.push_back(Effect::Send(TableRequest::Wait { sid, tx }));
+            self.out.push_back(send(&TableRequest::Wait { sid, tx }));
         }
         self.fail_waits();
         Ok(())
     }
 
-    fn rows(&self, view: u32) -> Vec<String> {
-        let Some(view) = self.views.iter().find(|other| other.id == view) else { return Vec::new() };
-        let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
-        let Some((shape, rows)) = subscription.and_then(Subscription::known) else { return Vec::new() };
-        let mut rows: Vec<&str> = rows.iter().collect();
-        if !can_order(shape, &view.order) {
-            return Vec::new();
-        }
-        sort(shape, &view.order, &mut rows);
-        rows.truncate(view.limit.unwrap_or(usize::MAX));
-        rows.into_iter().map(|row| shape.object(row)).collect()
+    /// All rows of a view as they are.
+    pub(crate) fn rows(&self, view: u32) -> TableRows {
+        let found = self.view(view);
+        found.map_or_else(TableRows::default, |(view, subscription)| view.rows(subscription))
     }
 
-    fn key(&self, view: u32) -> Vec<String> {
-        let view = self.views.iter().find(|other| other.id == view);
-        let subscription =
-            view.and_then(|view| self.subscriptions.iter().find(|other| other.sid == view.sid));
-        subscription.and_then(Subscription::known).map_or_else(Vec::new, |(shape, _)| shape.key_names())
+    pub(crate) fn status(&self, view: u32) -> Option<TableStatus> {
+        self.view(view).map(|(view, subscription)| view.status(subscription))
     }
 
-    fn state(&self, view: u32) -> Option<TableState> {
-        self.views.iter().find(|other| other.id == view).map(|view| self.state_of(view))
+    /// Tells a view's status and rows once more.
+    pub(crate) fn tell_again(&mut self, id: u32) {
+        let Some((view, subscription)) = self.view(id) else { return };
+        let (status, rows) = (view.status(subscription), view.rows(subscription));
+        self.out.push_back(tell(id, TableUpdate::Rows(rows)));
+        self.out.push_back(tell(id, TableUpdate::Status(status)));
     }
 
-    fn connected(&mut self) {
-        self.online = true;
-        for subscription in &mut self.subscriptions {
-            subscription.connected();
-        }
+    fn view(&self, id: u32) -> Option<(&View, &Subscription)> {
+        let view = self.views.iter().find(|other| other.id == id)?;
+        Some((view, self.subscriptions.iter().find(|other| other.sid == view.sid)?))
     }
 
-    fn disconnected(&mut self) {
-        self.online = false;
-        for subscription in &mut self.subscriptions {
-            subscription.disconnected();
-        }
-        self.tell_states();
-    }
-
-    fn forget_user(&mut self) {
-        for (name, _) in std::mem::take(&mut self.kept) {
-            self.out.push_back(Effect::Keep(name, None));
-        }
-        for subscription in &mut self.subscriptions {
-            subscription.forget();
-            self.out.push_back(Effect::Keep(subscription.question.name(), None));
-        }
-        for view in &self.views {
-            self.out.push_back(Effect::Tell(view.id, TableUpdate::Rows));
-        }
-        self.tell_states();
-    }
-
-    fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
-        match TableFrame::decode(text)? {
-            TableFrame::Ok(ok) => {
-                let sid = ok.sid.clone();
-                self.each(&TableAddress::Sid(sid), |subscription| subscription.ok(now, rng, ok.clone()), now);
+    /// Does what follows of what became of a frame.
+    fn follow(&mut self, now: Time, at: usize, told: Told) {
+        let subscription = &mut self.subscriptions[at];
+        match told {
+            Told::Nothing => return,
+            Told::More => {
+                self.out.push_back(send(&TableRequest::Next { sid: subscription.sid.clone() }));
+                return;
             }
-            TableFrame::Page { sid, page } => {
-                self.each(
-                    &TableAddress::Sid(sid),
-                    |subscription| subscription.page(now, rng, page.clone()),
-                    now,
-                );
+            Told::Reset | Told::Repair => {
+                let (about, missed) = (subscription.question.table.clone(), told == Told::Repair);
+                self.out.push_back(Effect::Again { about, missed });
+                return;
             }
-            TableFrame::Tx(tx) => {
-                let to = tx.to.clone();
-                self.each(&to, |subscription| subscription.tx(now, rng, tx.clone()), now);
+            Told::Refused => {
+                self.out.push_back(keep(subscription.question.name(), None));
+                self.fill_views(at);
+                return;
             }
-            TableFrame::Mark { to, link } => {
-                self.each(&to, |subscription| subscription.mark(now, link.clone()), now);
-            }
-            TableFrame::Live { sid, feed, link } => {
-                let to = TableAddress::Sid(sid);
-                self.each(&to, |subscription| subscription.live(now, feed.clone(), link.clone()), now);
-            }
-            TableFrame::Seen { sid, tx, code } => self.seen(&sid, &tx, code.as_deref()),
-            TableFrame::Reset { to, spread_ms, .. } => {
-                let wait = rng.up_to(spread_ms);
-                let reset = |subscription: &mut Subscription| {
-                    subscription.reset(now, wait);
-                    Told::Reset
-                };
-                self.each(&to, reset, now);
-            }
-            TableFrame::Err { sid, problem, at, retryable } => {
-                let to = TableAddress::Sid(sid);
-                let mut failed = Vec::new();
-                let refuse = |subscription: &mut Subscription| {
-                    if !subscription.is_asked() {
-                        return Told::Nothing;
-                    }
-                    if problem.code == codes::NOT_SUBSCRIBED {
-                        return subscription.unknown(now);
-                    }
-                    if retryable {
-                        subscription.refused(now, problem.retry_after_ms.unwrap_or(0), rng);
-                    } else {
-                        subscription.fail(problem.code.clone(), problem.message.clone(), at);
-                        failed.push(subscription.question.name());
-                    }
-                    Told::Nothing
-                };
-                self.each(&to, refuse, now);
-                for name in failed {
-                    self.out.push_back(Effect::Keep(name, None));
-                }
-                self.fail_waits();
-            }
-            TableFrame::Unknown => {}
-        }
-        self.tell_states();
-        Ok(())
-    }
-
-    fn tick(&mut self, Now { mono: now, wall }: Now, flush: bool) {
-        for subscription in &mut self.subscriptions {
-            if self.online
-                && let Some(request) = subscription.ask(now)
-            {
-                self.out.push_back(Effect::Send(request));
-                for (_, tx) in &subscription.waits {
-                    let (sid, tx) = (subscription.sid.clone(), tx.clone());
-                    self.out.push_back(Effect::Send(TableRequest::Wait { sid, tx }));
+            Told::Live => {}
+            Told::First => self.fill_views(at),
+            Told::Changed(before, steps) => {
+                for step in steps {
+                    self.step(at, &before, &step);
                 }
             }
-            if subscription.keep_at.is_some_and(|at| at <= now || flush) {
-                subscription.keep_at = None;
-                // One that became too long leaves nothing that would be older than it.
-                let record = subscription.record(wall, self.kept_bytes);
-                self.out.push_back(Effect::Keep(subscription.question.name(), record));
-            }
         }
-        self.tell_states();
+        self.subscriptions[at].keep_at.get_or_insert(now.after(KEEP_MS));
     }
 
-    fn deadline(&self) -> Option<Time> {
-        let all = self.subscriptions.iter();
-        all.flat_map(|subscription| [subscription.deadline(self.online), subscription.keep_at])
-            .flatten()
-            .min()
+    /// Gives the views of a subscription all of its rows.
+    fn fill_views(&mut self, at: usize) {
+        let subscription = &self.subscriptions[at];
+        for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
+            self.out.extend(view.fill(subscription).map(|rows| tell(view.id, rows)));
+        }
     }
 
-    fn take(&mut self) -> Option<Effect> {
-        self.out.pop_front()
-    }
-}
-
-impl Tables {
-    /// Lets the subscriptions that a frame is for take it, and does what follows of it.
-    fn each(&mut self, to: &TableAddress, mut act: impl FnMut(&mut Subscription) -> Told, now: Time) {
-        for place in 0..self.subscriptions.len() {
-            let subscription = &mut self.subscriptions[place];
-            let meant = match to {
-                TableAddress::Sid(sid) => subscription.sid == *sid,
-                TableAddress::Feed(feed) => subscription.follows(feed),
+    fn step(&mut self, at: usize, before: &Shape, step: &Step) {
+        let subscription = &self.subscriptions[at];
+        let Some(known) = subscription.known() else { return };
+        let changes = changes_of(&known.0, before, step);
+        for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
+            // Of rows with other columns a view may need another order, or have none any more.
+            let update = if known.0 == *before || view.fits(&known.0) {
+                view.step(known, step, &changes)
+            } else {
+                view.fill(subscription)
             };
-            if !meant {
-                continue;
-            }
-            let told = act(subscription);
-            if !matches!(told, Told::Nothing | Told::More | Told::Reset | Told::Repair) {
-                subscription.keep_at.get_or_insert(now.after(KEEP_MS));
-            }
-            let sid = subscription.sid.clone();
-            match told {
-                Told::Nothing | Told::Live => {}
-                Told::More => self.out.push_back(Effect::Send(TableRequest::Next { sid })),
-                Told::Reset | Told::Repair => {
-                    let (table, missed) = (subscription.question.table.clone(), told == Told::Repair);
-                    self.out.push_back(Effect::Again { table, missed });
-                }
-                Told::First => {
-                    for view in self.views.iter().filter(|view| view.sid == sid) {
-                        self.out.push_back(Effect::Tell(view.id, TableUpdate::Rows));
-                    }
-                }
-                Told::Changed(before, steps) => {
-                    steps.into_iter().for_each(|step| self.tell_changes(place, &before, &step));
-                }
-            }
-        }
-    }
-
-    fn tell_changes(&mut self, place: usize, before: &Shape, step: &Step) {
-        let subscription = &self.subscriptions[place];
-        let Some((shape, _)) = subscription.known() else { return };
-        for view in self.views.iter().filter(|view| view.sid == subscription.sid) {
-            let wanted = |change: &&Moved| match change.op {
-                RowOp::Insert => view.events.insert,
-                RowOp::Update => view.events.update,
-                RowOp::Delete => view.events.delete,
-            };
-            let changes: Vec<RowChange> = step
-                .changes
-                .iter()
-                .filter(wanted)
-                .map(|change| RowChange {
-                    event: change.op,
-                    new: change.new.as_deref().map(|row| shape.object(row)),
-                    old: change.old.as_deref().map(|row| before.object(row)),
-                    why: match (&step.tx, change.moved, change.op) {
-                        (None, ..) => Why::Resync,
-                        (_, true, RowOp::Delete) => Why::MovedOut,
-                        (_, true, _) => Why::MovedIn,
-                        _ => Why::Commit,
-                    },
-                })
-                .collect();
-            if !changes.is_empty() {
-                let (tx, at) = step.tx.clone().unzip();
-                self.out.push_back(Effect::Tell(view.id, TableUpdate::Changes { changes, tx, at }));
-            }
+            self.out.extend(update.map(|update| tell(view.id, update)));
         }
     }
 
@@ -422,38 +329,34 @@ impl Tables {
     fn tell_seen(&mut self, waits: Vec<(u32, String)>, code: Option<&str>) {
         for (view, tx) in waits {
             let code = code.map(str::to_owned);
-            self.out.push_back(Effect::Tell(view, TableUpdate::Seen { tx, code }));
+            self.out.push_back(tell(view, TableUpdate::Seen { tx, code }));
         }
     }
 
-    fn state_of(&self, view: &View) -> TableState {
-        let subscription = self.subscriptions.iter().find(|other| other.sid == view.sid);
-        let Some(subscription) = subscription else { return TableState::Loading };
-        if let Some((code, message, at)) = subscription.failure() {
-            return TableState::Failed { code: code.to_owned(), message: message.to_owned(), at };
-        }
-        match subscription.known() {
-            Some((shape, _)) if !can_order(shape, &view.order) => TableState::Failed {
-                code: BAD_ORDER.to_owned(),
-                message: "the order names a column that is not there or can't be ordered".to_owned(),
-                at: None,
-            },
-            Some(_) if subscription.is_live() => TableState::Live,
-            Some(_) => TableState::Stale,
-            None => TableState::Loading,
-        }
-    }
-
-    fn tell_states(&mut self) {
-        for place in 0..self.views.len() {
-            let state = self.state_of(&self.views[place]);
-            let view = &mut self.views[place];
-            if view.told.as_ref() != Some(&state) {
-                view.told = Some(state.clone());
-                self.out.push_back(Effect::Tell(view.id, TableUpdate::State(state)));
+    fn tell_statuses(&mut self) {
+        for view in &mut self.views {
+            let Some(subscription) = self.subscriptions.iter().find(|other| other.sid == view.sid) else {
+                continue;
+            };
+            let status = view.status(subscription);
+            if view.told.as_ref() != Some(&status) {
+                view.told = Some(status.clone());
+                self.out.push_back(tell(view.id, TableUpdate::Status(status)));
             }
         }
     }
+}
+
+fn send(request: &TableRequest) -> Effect<TableEvent> {
+    Effect::Send(request.encode())
+}
+
+fn tell(view: u32, update: TableUpdate) -> Effect<TableEvent> {
+    Effect::Tell(TableEvent { view, update })
+}
+
+fn keep(name: String, record: Option<String>) -> Effect<TableEvent> {
+    Effect::Keep { name, record }
 }
 
 fn format_sid(number: u32) -> String {

@@ -123,8 +123,9 @@ fn time(text: &str) -> Option<(i64, &str)> {
         Some(fraction) => {
             let (_, rest) = digits(fraction, 1, 9)?;
             let size = fraction.len() - rest.len();
-            let share: f64 = format!("0.{}", fraction.get(..size)?).parse().ok()?;
-            ((share * 1e6).round_ties_even() as i64, rest)
+            let (parts, scale) = (fraction.get(..size)?.parse::<u32>().ok()?, 10_u32.pow(size as u32));
+            // PostgreSQL reads the fraction as the nearest double, which this quotient is.
+            ((f64::from(parts) / f64::from(scale) * 1e6).round_ties_even() as i64, rest)
         }
         None => (0, rest),
     };

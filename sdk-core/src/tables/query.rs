@@ -1,15 +1,9 @@
 //! What an application asks of a table, and in which order it wants the rows.
 
 use super::filter::{Filter, FilterError, MAX_COLUMN};
-use super::rows::Shape;
-use super::{Type, Value};
-use crate::wire::json;
+use super::order::OrderBy;
 use crate::wire::{MAX_TABLE_COLUMNS, MAX_TABLE_NAME};
-use std::cmp::Ordering;
 use thiserror::Error;
-
-/// Most columns by which rows are ordered.
-const MAX_ORDER: usize = 8;
 
 /// What an application asks of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,9 +59,6 @@ pub enum TableError {
     /// This client has all the table subscriptions it may have: 100.
     #[error("too many table subscriptions; end one first")]
     TooMany,
-    /// The client was made without live tables.
-    #[error("this client was made without live tables")]
-    NoTables,
     /// There is no such view.
     #[error("this view of a table was closed")]
     Closed,
@@ -82,7 +73,6 @@ impl TableError {
             TableError::BadOrder => "bad_order",
             TableError::Filter(error) => error.code(),
             TableError::TooMany => "too_many_subscriptions",
-            TableError::NoTables => "no_tables",
             TableError::Closed => "closed",
         }
     }
@@ -106,7 +96,7 @@ pub(crate) struct Question {
 
 impl TableQuery {
     /// The parts for the server and for here.
-    pub(crate) fn check(&self) -> Result<(Question, Vec<OrderBy>), TableError> {
+    pub(super) fn check(&self) -> Result<(Question, Vec<OrderBy>), TableError> {
         if !(1..=MAX_TABLE_NAME).contains(&self.table.len()) {
             return Err(TableError::BadTable);
         }
@@ -125,121 +115,3 @@ impl TableQuery {
         Ok((question, order))
     }
 }
-
-/// A column by which rows are ordered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OrderBy {
-    column: String,
-    descending: bool,
-    nulls_first: bool,
-}
-
-impl OrderBy {
-    fn parse(text: &str) -> Option<Vec<OrderBy>> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Some(Vec::new());
-        }
-        let terms: Option<Vec<OrderBy>> = text.split(',').map(OrderBy::parse_one).collect();
-        terms.filter(|terms| terms.len() <= MAX_ORDER)
-    }
-
-    fn parse_one(text: &str) -> Option<OrderBy> {
-        let mut parts = text.trim().split('.');
-        let column = parts.next().filter(|name| (1..=MAX_COLUMN).contains(&name.len()))?.to_owned();
-        let (mut descending, mut nulls_first, mut step) = (false, None, 0);
-        for part in parts {
-            // The direction comes before what is said of nulls, each at most once.
-            let at = match part {
-                "asc" | "desc" => 1,
-                "nullsfirst" | "nullslast" => 2,
-                _ => return None,
-            };
-            if at <= step {
-                return None;
-            }
-            step = at;
-            match part {
-                "desc" => descending = true,
-                "nullsfirst" => nulls_first = Some(true),
-                "nullslast" => nulls_first = Some(false),
-                _ => {}
-            }
-        }
-        // PostgreSQL's defaults: nulls are greater than all else.
-        Some(OrderBy { column, descending, nulls_first: nulls_first.unwrap_or(descending) })
-    }
-}
-
-/// Whether rows of this shape can be ordered so.
-pub(crate) fn can_order(shape: &Shape, order: &[OrderBy]) -> bool {
-    order.iter().all(|by| {
-        let column = shape.columns.iter().find(|column| column.name == by.column);
-        column.is_some_and(|column| !matches!(Type::named(&column.kind), Type::Other | Type::Bytea))
-    })
-}
-
-/// Puts rows into an order; those that are equal in it are ordered by their keys.
-pub(crate) fn sort(shape: &Shape, order: &[OrderBy], rows: &mut [&str]) {
-    let place_of = |by: &OrderBy| shape.columns.iter().position(|column| column.name == by.column);
-    let mut terms: Vec<(usize, bool, bool)> = Vec::with_capacity(order.len() + shape.key.len());
-    for by in order {
-        terms.extend(place_of(by).map(|at| (at, by.descending, by.nulls_first)));
-    }
-    terms.extend(shape.key.iter().map(|at| (*at, false, false)));
-    rows.sort_by_cached_key(|row| {
-        let cells = json::elements(row).unwrap_or_default();
-        let mut ranks = Vec::with_capacity(terms.len());
-        for (at, descending, nulls_first) in &terms {
-            let kind = Type::named(&shape.columns[*at].kind);
-            let value = cells.get(*at).map_or(Value::Null, |cell| read_cell(cell, kind));
-            ranks.push(Rank { value, descending: *descending, nulls_first: *nulls_first });
-        }
-        ranks
-    });
-}
-
-/// A cell's value: what the protocol writes, section 12, is what PostgreSQL reads.
-fn read_cell(cell: &str, kind: Type) -> Value {
-    if cell == "null" {
-        return Value::Null;
-    }
-    let text = if cell.starts_with('"') { json::unescape(cell) } else { cell.into() };
-    Value::parse(&text, kind).unwrap_or(Value::Opaque)
-}
-
-/// A value in its place of the order.
-struct Rank {
-    value: Value,
-    descending: bool,
-    nulls_first: bool,
-}
-
-impl Ord for Rank {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let nulls = |first: bool| if first { Ordering::Less } else { Ordering::Greater };
-        match (&self.value, &other.value) {
-            (Value::Null, Value::Null) => Ordering::Equal,
-            (Value::Null, _) => nulls(self.nulls_first),
-            (_, Value::Null) => nulls(!self.nulls_first),
-            (one, another) => {
-                let order = one.compare(another).unwrap_or(Ordering::Equal);
-                if self.descending { order.reverse() } else { order }
-            }
-        }
-    }
-}
-
-impl PartialOrd for Rank {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Rank {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Rank {}

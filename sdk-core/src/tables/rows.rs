@@ -7,6 +7,7 @@ use crate::wire::{DecodeError, RowOp, TableChange, TableColumn};
     reason = "rows may be thousands, and pages without tables do not carry this"
 )]
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Columns and key of a subscription's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,13 +19,13 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// The row as an object of its columns; empty where cells are missing.
-    pub(crate) fn object(&self, row: &str) -> String {
+    pub(crate) fn object(&self, row: &str) -> Arc<str> {
         let cells = json::elements(row).unwrap_or_default();
         let mut writer = Writer::object();
         for (column, cell) in self.columns.iter().zip(cells) {
             writer = writer.raw(&column.name, cell);
         }
-        writer.end()
+        writer.end().into()
     }
 
     /// The row's key as one text.
@@ -47,8 +48,9 @@ impl Shape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) op: RowOp,
-    pub(crate) new: Option<String>,
-    pub(crate) old: Option<String>,
+    pub(crate) key: Arc<str>,
+    pub(crate) new: Option<Arc<str>>,
+    pub(crate) old: Option<Arc<str>>,
     /// See [`TableChange::moved`].
     pub(crate) moved: bool,
 }
@@ -67,7 +69,7 @@ impl From<DecodeError> for Misfit {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     #[expect(clippy::disallowed_types, reason = "as above")]
-    by_key: BTreeMap<String, String>,
+    by_key: BTreeMap<Arc<str>, Arc<str>>,
     bytes: usize,
 }
 
@@ -77,15 +79,16 @@ impl Rows {
         let mut all = Rows::default();
         for row in rows {
             let key = shape.key_of(&json::elements(&row)?).ok_or(Misfit)?;
-            if all.put(key, row).is_some() {
+            if all.put(key.into(), row.into()).is_some() {
                 return Err(Misfit);
             }
         }
         Ok(all)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.by_key.values().map(String::as_str)
+    /// Keys and rows, in the order of the keys' texts.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.by_key.iter()
     }
 
     /// Length of all texts.
@@ -93,7 +96,7 @@ impl Rows {
         self.bytes
     }
 
-    fn put(&mut self, key: String, row: String) -> Option<String> {
+    fn put(&mut self, key: Arc<str>, row: Arc<str>) -> Option<Arc<str>> {
         self.bytes += key.len() + row.len();
         let size = key.len();
         let before = self.by_key.insert(key, row);
@@ -103,7 +106,7 @@ impl Rows {
         before
     }
 
-    fn take(&mut self, key: &str) -> Option<String> {
+    fn take(&mut self, key: &str) -> Option<Arc<str>> {
         let row = self.by_key.remove(key)?;
         self.bytes -= key.len() + row.len();
         Some(row)
@@ -116,7 +119,7 @@ impl Rows {
             match self.apply_one(shape, change) {
                 Ok(one) => done.push(one),
                 Err(misfit) => {
-                    for (key, Moved { old, .. }) in done.into_iter().rev() {
+                    for Moved { key, old, .. } in done.into_iter().rev() {
                         self.take(&key);
                         if let Some(old) = old {
                             self.put(key, old);
@@ -126,16 +129,17 @@ impl Rows {
                 }
             }
         }
-        Ok(done.into_iter().map(|(_, moved)| moved).collect())
+        Ok(done)
     }
 
-    fn apply_one(&mut self, shape: &Shape, change: TableChange) -> Result<(String, Moved), Misfit> {
+    fn apply_one(&mut self, shape: &Shape, change: TableChange) -> Result<Moved, Misfit> {
         let TableChange { op, cells: text, same, moved } = change;
         let cells = json::elements(&text)?;
         let key = match op {
             RowOp::Delete => json::array(cells.into_iter()),
             RowOp::Insert | RowOp::Update => shape.key_of(&cells).ok_or(Misfit)?,
         };
+        let key: Arc<str> = key.into();
         let old = self.by_key.get(&key).cloned();
         // An insert of what is there, or a change of what is not, is the change of another state.
         if old.is_some() != (op != RowOp::Insert) {
@@ -143,24 +147,24 @@ impl Rows {
         }
         let new = match op {
             RowOp::Delete => None,
-            RowOp::Insert | RowOp::Update => Some(merged(shape, &text, &same, old.as_deref())?),
+            RowOp::Insert | RowOp::Update => Some(merged(shape, &text, &same, old.as_deref())?.into()),
         };
         match &new {
-            Some(row) => self.put(key.clone(), row.clone()),
+            Some(row) => self.put(Arc::clone(&key), Arc::clone(row)),
             None => self.take(&key),
         };
-        Ok((key, Moved { op, new, old, moved }))
+        Ok(Moved { op, key, new, old, moved })
     }
 
     /// What makes these rows of the others: first what goes, then what comes or differs.
     pub(crate) fn changes_since(&self, shape: &Shape, others: &Rows, other_shape: &Shape) -> Vec<Moved> {
         let comparable = shape.key_names() == other_shape.key_names();
-        let there = |rows: &Rows, key: &str| comparable.then(|| rows.by_key.get(key).cloned()).flatten();
+        let there = |rows: &Rows, key: &Arc<str>| comparable.then(|| rows.by_key.get(key).cloned()).flatten();
         let mut changes = Vec::new();
         for (key, old) in &others.by_key {
             if there(self, key).is_none() {
-                let old = Some(old.clone());
-                changes.push(Moved { op: RowOp::Delete, new: None, old, moved: false });
+                let (key, old) = (Arc::clone(key), Some(Arc::clone(old)));
+                changes.push(Moved { op: RowOp::Delete, key, new: None, old, moved: false });
             }
         }
         let reshaped = shape != other_shape;
@@ -168,7 +172,8 @@ impl Rows {
             let old = there(others, key);
             let op = if old.is_some() { RowOp::Update } else { RowOp::Insert };
             if reshaped || old.as_ref() != Some(new) {
-                changes.push(Moved { op, new: Some(new.clone()), old, moved: false });
+                let (key, new) = (Arc::clone(key), Some(Arc::clone(new)));
+                changes.push(Moved { op, key, new, old, moved: false });
             }
         }
         changes

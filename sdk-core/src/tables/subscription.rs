@@ -5,8 +5,11 @@ use super::rows::{Moved, Rows, Shape};
 use crate::retry::Retry;
 use crate::rng::Rng;
 use crate::time::Time;
+use crate::wire::codes;
 use crate::wire::json::{Object, Writer};
-use crate::wire::{TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction};
+use crate::wire::{
+    Problem, TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction,
+};
 
 /// How long an answer may take before it is asked for again, in ms. A snapshot may be great.
 const ANSWER_MS: u64 = 60_000;
@@ -40,6 +43,8 @@ pub(crate) enum Told {
     More,
     /// The rows are known for the first time.
     First,
+    /// It was refused for good, and its rows are known no longer.
+    Refused,
     /// Rows changed; the shape is that of the rows before.
     Changed(Shape, Vec<Step>),
     /// The subscription is live.
@@ -291,16 +296,41 @@ impl Subscription {
     }
 
     /// The subscription is over at the server; the rows stay, to be compared.
-    pub(crate) fn reset(&mut self, now: Time, wait_ms: u64) {
+    pub(crate) fn reset(&mut self, now: Time, wait_ms: u64) -> Told {
         if self.is_asked() {
             self.cursor = None;
             self.idle(now.after(wait_ms));
         }
+        Told::Reset
+    }
+
+    /// The server refused it.
+    pub(crate) fn refuse(
+        &mut self,
+        now: Time,
+        problem: Problem,
+        at: Option<u64>,
+        retryable: bool,
+        rng: &mut Rng,
+    ) -> Told {
+        if !self.is_asked() {
+            return Told::Nothing;
+        }
+        if problem.code == codes::NOT_SUBSCRIBED {
+            return self.unknown(now);
+        }
+        if !retryable {
+            return self.fail(problem.code, problem.message, at);
+        }
+        let delay_ms = RETRY.delay(self.refusals, problem.retry_after_ms.unwrap_or(0), rng);
+        self.refusals = self.refusals.saturating_add(1);
+        self.idle(now.after(delay_ms));
+        Told::Nothing
     }
 
     /// The server does not know it: the request crossed a reset. If it was asked for since, that
     /// question is answered as well.
-    pub(crate) fn unknown(&mut self, now: Time) -> Told {
+    fn unknown(&mut self, now: Time) -> Told {
         if matches!(self.phase, Phase::Asked { .. }) {
             return Told::Nothing;
         }
@@ -308,17 +338,11 @@ impl Subscription {
         Told::Reset
     }
 
-    /// Refused, to be asked for again.
-    pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) {
-        let delay_ms = RETRY.delay(self.refusals, floor_ms, rng);
-        self.refusals = self.refusals.saturating_add(1);
-        self.idle(now.after(delay_ms));
-    }
-
     /// Refused for good: what may not be read must not stay readable here.
-    pub(crate) fn fail(&mut self, code: String, message: String, at: Option<u64>) {
+    fn fail(&mut self, code: String, message: String, at: Option<u64>) -> Told {
         self.forget();
         self.phase = Phase::Failed { code, message, at };
+        Told::Refused
     }
 
     fn is_taking_rows(&self) -> bool {
@@ -388,7 +412,7 @@ impl Subscription {
             .str("cursor", cursor)
             .array("columns", columns.iter().map(String::as_str))
             .array("key", key.iter().map(String::as_str))
-            .array("rows", rows.iter());
+            .array("rows", rows.iter().map(|(_, row)| &**row));
         Some(writer.end())
     }
 }

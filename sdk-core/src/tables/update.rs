@@ -1,18 +1,32 @@
 //! What an application is told of a table that it opened.
 
+use crate::list::Change;
 use crate::wire::RowOp;
+use std::sync::Arc;
+
+/// What is told of a view of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableEvent {
+    /// What [`crate::Client::open_table`] gave.
+    pub view: u32,
+    /// What it is.
+    pub update: TableUpdate,
+}
 
 /// Something that a view of a table should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableUpdate {
     /// How far the rows can be trusted changed.
-    State(TableState),
-    /// The rows are known from here on, or are gone because another user signed in: look at all of
-    /// them. Changes that are told before the client is polled empty are among them already.
-    Rows,
+    Status(TableStatus),
+    /// The rows are known from here on, or are known no longer, and then there are none: another
+    /// user signed in, or the server refused them.
+    Rows(TableRows),
     /// Rows changed, all at once.
     Changes {
-        /// In their order; of the kinds that were asked for.
+        /// What changed in the list of the rows that are shown, in their order.
+        list: Vec<Change<Arc<str>>>,
+        /// What happened to which row, whether it is shown or not; of the kinds that were asked
+        /// for.
         changes: Vec<RowChange>,
         /// The transaction, as the database calls it; none if it was found by comparing with a new
         /// snapshot.
@@ -30,9 +44,37 @@ pub enum TableUpdate {
     },
 }
 
+/// The rows of a view, each the JSON text of an object of its columns. `Debug` says how many.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TableRows {
+    /// The names of the columns that tell rows apart, the table's primary key.
+    pub key: Vec<String>,
+    /// Those that are shown: in the view's order, up to its limit.
+    pub rows: Vec<Arc<str>>,
+    /// Those beyond the limit.
+    pub beyond: Vec<Arc<str>>,
+}
+
+impl TableRows {
+    /// All of them, whatever the limit.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rows.iter().chain(&self.beyond)
+    }
+}
+
+impl std::fmt::Debug for TableRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableRows")
+            .field("key", &self.key)
+            .field("rows", &self.rows.len())
+            .field("beyond", &self.beyond.len())
+            .finish()
+    }
+}
+
 /// How far a view's rows can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TableState {
+pub enum TableStatus {
     /// None are known yet.
     Loading,
     /// They are what the database has; changes follow as they are committed.
@@ -50,14 +92,14 @@ pub enum TableState {
     },
 }
 
-impl TableState {
+impl TableStatus {
     /// The word that every binding uses.
     pub fn as_str(&self) -> &'static str {
         match self {
-            TableState::Loading => "loading",
-            TableState::Live => "live",
-            TableState::Stale => "stale",
-            TableState::Failed { .. } => "failed",
+            TableStatus::Loading => "loading",
+            TableStatus::Live => "live",
+            TableStatus::Stale => "stale",
+            TableStatus::Failed { .. } => "failed",
         }
     }
 }
@@ -68,9 +110,9 @@ pub struct RowChange {
     /// What happened.
     pub event: RowOp,
     /// The row after it; none of a delete.
-    pub new: Option<String>,
+    pub new: Option<Arc<str>>,
     /// The row before it; none of an insert.
-    pub old: Option<String>,
+    pub old: Option<Arc<str>>,
     /// How it came about.
     pub why: Why,
 }

@@ -174,7 +174,7 @@ fn within(text: &str, infinite: bool, zero: bool) -> bool {
 
 /// What PostgreSQL takes for a boolean: beginnings of words that can't be those of another
 /// ("Boolean Type").
-fn boolean(text: &str) -> Option<bool> {
+pub(super) fn boolean(text: &str) -> Option<bool> {
     let text = text.to_ascii_lowercase();
     let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
     if begins("true", 1) || begins("yes", 1) || begins("on", 2) || text == "1" {

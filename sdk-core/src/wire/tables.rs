@@ -115,6 +115,24 @@ pub enum TableFrame {
     Unknown,
 }
 
+impl TableFrame {
+    /// Whom the frame is for; nobody if this version does not know it.
+    pub fn address(&self) -> Option<TableAddress> {
+        let sid = match self {
+            TableFrame::Ok(ok) => &ok.sid,
+            TableFrame::Page { sid, .. }
+            | TableFrame::Live { sid, .. }
+            | TableFrame::Seen { sid, .. }
+            | TableFrame::Err { sid, .. } => sid,
+            TableFrame::Tx(TableTx { to, .. })
+            | TableFrame::Mark { to, .. }
+            | TableFrame::Reset { to, .. } => return Some(to.clone()),
+            TableFrame::Unknown => return None,
+        };
+        Some(TableAddress::Sid(sid.clone()))
+    }
+}
+
 /// Whom a frame is for: one subscription, or all that follow a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableAddress {

@@ -3,6 +3,7 @@
 
 use crate::rig::*;
 use serde_json::json;
+use tidewire_core::tables::TableEvent;
 use tidewire_core::*;
 
 fn goaway(spread_ms: u64) -> serde_json::Value {
@@ -96,7 +97,7 @@ fn the_server_ends_the_first_at_the_hello_of_the_second_and_nobody_is_told() {
     rig.ok(&id, 1);
     assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 1 }));
     assert!(!rig.channel_states().contains(&ChannelState::Syncing));
-    let is_other = |event: &Event| matches!(event, Event::Status(status) if status.state != State::Online || status.cause.is_some());
+    let is_other = |event: &Event<TableEvent>| matches!(event, Event::Status(status) if status.state != State::Online || status.cause.is_some());
     assert!(!rig.events.iter().any(is_other), "{:?}", rig.events);
     assert_eq!(rig.client.explain().counters.reconnects, 0);
 }

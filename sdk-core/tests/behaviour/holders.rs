@@ -2,10 +2,11 @@
 
 use crate::rig::*;
 use serde_json::json;
+use tidewire_core::tables::TableEvent;
 use tidewire_core::*;
 
 fn received(rig: &Rig) -> Vec<u64> {
-    let offset = |event: &Event| match event {
+    let offset = |event: &Event<TableEvent>| match event {
         Event::Received(frame) => Some(frame.offset),
         _ => None,
     };

@@ -2,6 +2,7 @@
 
 use crate::rig::*;
 use serde_json::json;
+use tidewire_core::tables::TableEvent;
 use tidewire_core::*;
 
 fn cancel(rig: &mut Rig) -> String {
@@ -164,7 +165,8 @@ fn somebody_elses_signal_is_told() {
     let mut elsewhere = frame;
     elsewhere["ch"] = "dialog:other".into();
     rig.receive(elsewhere);
-    let told: Vec<&Event> = rig.events.iter().filter(|event| matches!(event, Event::Signal { .. })).collect();
+    let told: Vec<&Event<TableEvent>> =
+        rig.events.iter().filter(|event| matches!(event, Event::Signal { .. })).collect();
     assert!(
         matches!(told[..], [Event::Signal { by, signal }] if by.id == "bob" && signal.key.as_deref() == Some("k"))
     );

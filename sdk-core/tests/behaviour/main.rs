@@ -21,6 +21,7 @@ mod restart;
 mod rig;
 mod store;
 mod store_cases;
+mod table_lists;
 mod tables;
 mod timeline;
 mod token;

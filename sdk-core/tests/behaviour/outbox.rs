@@ -1,6 +1,7 @@
 //! Ops: kept until they are committed, in order, exactly once.
 
 use crate::rig::*;
+use tidewire_core::tables::TableEvent;
 use tidewire_core::*;
 
 #[test]
@@ -463,8 +464,7 @@ fn a_record_that_can_not_be_read_is_reported_and_the_others_are_sent() {
         store.ops.push(("x".into(), broken.into()));
     }
     let mut rig = Rig::restored(store);
-    let unreadable =
-        |event: &&Event| matches!(event, Event::Problem { code, .. } if code == "record_unreadable");
+    let unreadable = |event: &&Event<TableEvent>| matches!(event, Event::Problem { code, .. } if code == "record_unreadable");
     assert_eq!(rig.events.iter().filter(unreadable).count(), 5);
     rig.connect();
     rig.welcome();

@@ -2,7 +2,9 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 use serde_json::{Value, json};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tidewire_core::tables::{TableEvent, TableUpdate, Tables};
 use tidewire_core::*;
 
 pub const WALL: u64 = 1_795_000_000_000;
@@ -65,7 +67,7 @@ impl Store {
 }
 
 pub struct Rig {
-    pub client: Client,
+    pub client: Client<Tables>,
     pub now: Now,
     /// The attempt opened last, and every one ever opened with its time.
     pub conn: Option<ConnId>,
@@ -75,7 +77,7 @@ pub struct Rig {
     /// Frames sent, arrays taken apart.
     pub sent: VecDeque<Value>,
     pub closes: Vec<(ConnId, u16)>,
-    pub events: Vec<Event>,
+    pub events: Vec<Event<TableEvent>>,
     pub asks: Vec<(TokenAsk, bool)>,
     pub store: Store,
     pub stores: Vec<(StoreId, StoreChange)>,
@@ -83,6 +85,8 @@ pub struct Rig {
     pub token: Option<Result<String, TokenError>>,
     /// Answer store changes with this, at once.
     pub disk: Option<Result<(), StoreError>>,
+    /// The rows that views show, as the changes told so far make them.
+    pub lists: BTreeMap<u32, Vec<Arc<str>>>,
     pub until: Option<Time>,
     pub why: &'static str,
 }
@@ -115,6 +119,7 @@ impl Rig {
             asks: vec![],
             store,
             stores: vec![],
+            lists: BTreeMap::new(),
             token: Some(Ok("good.token".into())),
             disk: Some(Ok(())),
             until: None,
@@ -208,8 +213,15 @@ impl Rig {
                     }
                     self.stores.push((store, change));
                 }
-                Output::Event(event) => self.events.push(event),
+                Output::Event(event) => {
+                    self.fold(&event);
+                    self.events.push(event);
+                }
                 Output::Wait { until, why } => {
+                    for (view, list) in &self.lists {
+                        let open = self.client.table_status(*view).is_some();
+                        assert!(!open || self.client.table_rows(*view).rows == *list, "view {view}");
+                    }
                     assert!(until.is_none_or(|at| at > self.now.mono), "a wait for the past: {why}");
                     self.until = until;
                     self.why = why;
@@ -218,6 +230,20 @@ impl Rig {
             }
         }
         panic!("the client never waits");
+    }
+
+    fn fold(&mut self, event: &Event<TableEvent>) {
+        let Event::Part(TableEvent { view, update }) = event else { return };
+        let list = self.lists.entry(*view).or_default();
+        match update.clone() {
+            TableUpdate::Rows(rows) => *list = rows.rows,
+            TableUpdate::Changes { list: changes, .. } => {
+                for change in changes {
+                    assert!(change.apply(list, |_, _| panic!("rows of tables don't grow")));
+                }
+            }
+            TableUpdate::Status(_) | TableUpdate::Seen { .. } => {}
+        }
     }
 
     /// Lets time pass, waking the client whenever it asked for it.
@@ -278,8 +304,9 @@ impl Rig {
     }
 
     pub fn status(&self) -> Status {
-        let find =
-            |event: &Event| if let Event::Status(status) = event { Some(status.clone()) } else { None };
+        let find = |event: &Event<TableEvent>| {
+            if let Event::Status(status) = event { Some(status.clone()) } else { None }
+        };
         self.events.iter().rev().find_map(find).expect("a status")
     }
 
@@ -297,7 +324,7 @@ impl Rig {
     }
 
     pub fn op_states(&self, id: &str) -> Vec<OpState> {
-        let find = |event: &Event| match event {
+        let find = |event: &Event<TableEvent>| match event {
             Event::Op { id: other, state, .. } if other == id => Some(state.clone()),
             _ => None,
         };
@@ -305,7 +332,7 @@ impl Rig {
     }
 
     pub fn channel_states(&self) -> Vec<ChannelState> {
-        let find = |event: &Event| match event {
+        let find = |event: &Event<TableEvent>| match event {
             Event::Channel { state, .. } => Some(state.clone()),
             _ => None,
         };
@@ -318,13 +345,7 @@ impl Rig {
         for event in &self.events {
             if let Event::Dialog { changes, .. } = event {
                 for change in changes {
-                    match change.clone() {
-                        Change::Reset(all) => rows = all,
-                        Change::Insert { index, row } => rows.insert(index, row),
-                        Change::Update { index, row } => rows[index] = row,
-                        Change::Append { index, text } => rows[index].text.push_str(&text),
-                        Change::Remove { index } => drop(rows.remove(index)),
-                    }
+                    assert!(change.clone().apply(&mut rows, |row, text| row.text.push_str(text)));
                 }
             }
         }

@@ -2,8 +2,9 @@
 
 use crate::rig::{Rig, Store, WALL, welcome};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tidewire_core::tables::{
-    ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableState, TableUpdate,
+    ReadyTable, RowChange, RowEvents, TableError, TableEvent, TableQuery, TableRows, TableStatus, TableUpdate,
 };
 use tidewire_core::*;
 
@@ -53,38 +54,54 @@ fn followed(rows: Value) -> (Rig, u32, Value) {
     let (mut rig, view, asked) = opened("");
     rig.receive(ok(&asked, "snapshot", 10, rows));
     rig.receive(live(&asked, 10, 10));
-    assert_eq!(rig.client.table_state(view), Some(TableState::Live));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Live));
     rig.events.clear();
     rig.sent.clear();
     (rig, view, asked)
 }
 
 fn rows(rig: &Rig, view: u32) -> Value {
-    let rows = rig.client.table_rows(view);
+    let rows = rig.client.table_rows(view).rows;
     rows.iter().map(|row| serde_json::from_str::<Value>(row).expect(row)).collect()
 }
 
 fn updates(rig: &mut Rig, view: u32) -> Vec<TableUpdate> {
     let all = std::mem::take(&mut rig.events);
     let of = |event| match event {
-        Event::Table { view: other, update } if other == view => Some(update),
+        Event::Part(TableEvent { view: other, update }) if other == view => Some(update),
         _ => None,
     };
     all.into_iter().filter_map(of).collect()
 }
 
 fn changes(rig: &mut Rig, view: u32) -> Vec<(String, Option<String>, Option<String>)> {
+    let text = |row: Option<Arc<str>>| row.map(|row| row.to_string());
     let told = updates(rig, view).into_iter();
     let of = |update| if let TableUpdate::Changes { changes, .. } = update { changes } else { vec![] };
     told.flat_map(of)
-        .map(|RowChange { event, new, old, why }| (format!("{} {}", event.as_str(), why.as_str()), new, old))
+        .map(|RowChange { event, new, old, why }| {
+            (format!("{} {}", event.as_str(), why.as_str()), text(new), text(old))
+        })
         .collect()
+}
+
+/// What was told, in short.
+fn told(rig: &mut Rig, view: u32) -> Vec<String> {
+    let brief = |update| match update {
+        TableUpdate::Status(status) => status.as_str().to_owned(),
+        TableUpdate::Rows(rows) => format!("rows {}", rows.rows.len()),
+        TableUpdate::Changes { list, changes, .. } => format!("{} changes, {list:?}", changes.len()),
+        TableUpdate::Seen { tx, .. } => format!("seen {tx}"),
+    };
+    updates(rig, view).into_iter().map(brief).collect()
 }
 
 fn states(rig: &mut Rig, view: u32) -> Vec<&'static str> {
     let told = updates(rig, view).into_iter();
-    told.filter_map(|update| if let TableUpdate::State(state) = update { Some(state.as_str()) } else { None })
-        .collect()
+    told.filter_map(
+        |update| if let TableUpdate::Status(state) = update { Some(state.as_str()) } else { None },
+    )
+    .collect()
 }
 
 fn next_ask(rig: &mut Rig) -> Value {
@@ -96,7 +113,7 @@ fn next_ask(rig: &mut Rig) -> Value {
 fn a_snapshot_comes_in_pages_and_is_live_once_all_of_it_has_come() {
     let (mut rig, view, asked) = opened("name = x & id > 3");
     assert_eq!(asked, json!({"t":"tbl.sub","sid":asked["sid"],"table":"rules","filter":"name=eq.x&id=gt.3"}));
-    assert_eq!(rig.client.table_state(view), Some(TableState::Loading));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Loading));
     let mut first = ok(&asked, "snapshot", 10, json!([[5, "five"]]));
     first["more"] = true.into();
     rig.receive(first);
@@ -104,17 +121,17 @@ fn a_snapshot_comes_in_pages_and_is_live_once_all_of_it_has_come() {
     assert_eq!(rows(&rig, view), json!([]), "half a snapshot is none");
     rig.receive(json!({"t":"tbl.page","sid":asked["sid"],"rows":[[4,"four"]],"more":false}));
     assert_eq!(rows(&rig, view), json!([{"id":4,"name":"four"},{"id":5,"name":"five"}]));
-    assert_eq!(rig.client.table_state(view), Some(TableState::Stale));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Stale));
     rig.receive(json!({"t":"tbl.tx","sid":asked["sid"],"prev":10,"pos":12,"cursor":"c12","txs":[["x",WALL,[insert(6, "six")]]]}));
     // The feed stands below what was reached alone.
     rig.receive(live(&asked, 12, 7));
     rig.receive(tx(7, 14, json!([update(6, "sechs")])));
     let told = updates(&mut rig, view);
-    assert_eq!(told[0], TableUpdate::State(TableState::Loading));
-    assert_eq!(told[1], TableUpdate::Rows);
-    assert_eq!(told[2], TableUpdate::State(TableState::Stale));
+    assert_eq!(told[0], TableUpdate::Status(TableStatus::Loading));
+    assert!(matches!(&told[1], TableUpdate::Rows(all) if all.rows.len() == 2 && all.key == ["id"]));
+    assert_eq!(told[2], TableUpdate::Status(TableStatus::Stale));
     assert!(matches!(&told[3], TableUpdate::Changes { tx: Some(tx), at: Some(WALL), .. } if tx == "x"));
-    assert_eq!(told[4], TableUpdate::State(TableState::Live));
+    assert_eq!(told[4], TableUpdate::Status(TableStatus::Live));
     assert_eq!(told.len(), 6);
     assert_eq!(rows(&rig, view)[2], json!({"id":6,"name":"sechs"}));
 }
@@ -158,7 +175,7 @@ fn after_a_reconnect_it_goes_on_from_the_cursor() {
     let (mut rig, view, _) = followed(json!([[1, "one"]]));
     rig.receive(tx(10, 15, json!([insert(2, "two")])));
     rig.cut();
-    assert_eq!(rig.client.table_state(view), Some(TableState::Stale));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Stale));
     assert_eq!(rows(&rig, view).as_array().unwrap().len(), 2, "what was seen stays");
     rig.redial(60_000);
     rig.welcome();
@@ -176,7 +193,7 @@ fn after_a_reconnect_it_goes_on_from_the_cursor() {
 fn a_new_snapshot_is_told_as_what_differs() {
     let (mut rig, view, asked) = followed(json!([[1, "one"], [2, "two"], [3, "three"]]));
     rig.receive(json!({"t":"tbl.reset","feed":"f1","reason":"trimmed","spread_ms":4000}));
-    assert_eq!(rig.client.table_state(view), Some(TableState::Stale));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Stale));
     rig.pass(4_001);
     let again = next_ask(&mut rig);
     assert_eq!((again.get("cursor"), &again["sid"]), (None, &asked["sid"]));
@@ -225,7 +242,7 @@ fn what_came_already_is_dropped_and_a_hole_is_asked_for() {
     assert_eq!(changes(&mut rig, view), [], "nothing is applied behind a hole");
     let again = next_ask(&mut rig);
     assert_eq!((&again["cursor"], &again["sid"]), (&json!("c11"), &asked["sid"]));
-    assert_eq!(rig.client.table_state(view), Some(TableState::Stale));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Stale));
     // A mark is a place as well.
     rig.receive(ok(&again, "resumed", 11, json!([])));
     rig.receive(live(&again, 11, 11));
@@ -250,7 +267,7 @@ fn holes_that_a_cursor_does_not_mend_are_mended_by_a_snapshot() {
     }
     rig.receive(beyond);
     assert_eq!(next_ask(&mut rig).get("cursor"), None);
-    assert_eq!(rig.client.table_state(view), Some(TableState::Stale));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Stale));
 }
 
 #[test]
@@ -283,7 +300,7 @@ fn views_of_one_question_share_a_subscription() {
     let second = rig.client.open_table(rig.now, &other).unwrap();
     rig.drain();
     assert!(rig.sent.is_empty());
-    assert_eq!(updates(&mut rig, second), [TableUpdate::Rows, TableUpdate::State(TableState::Live)]);
+    assert_eq!(told(&mut rig, second), ["rows 2", "live"]);
     assert_eq!(rows(&rig, second), json!([{"id":3,"name":null},{"id":1,"name":"b"}]));
     rig.receive(tx(10, 11, json!([delete(1), insert(4, "c")])));
     let events = rig.events.clone();
@@ -298,8 +315,8 @@ fn views_of_one_question_share_a_subscription() {
     assert_eq!(rig.sent.pop_back(), Some(json!({"t":"tbl.unsub","sid":asked["sid"]})));
     assert_eq!(rig.store.tables, []);
     rig.receive(tx(11, 12, json!([insert(5, "d")])));
-    assert!(rig.events.iter().all(|event| !matches!(event, Event::Table { .. })));
-    assert_eq!((rig.client.table_state(first), rig.client.table_rows(second)), (None, vec![]));
+    assert!(rig.events.iter().all(|event| !matches!(event, Event::Part(_))));
+    assert_eq!((rig.client.table_status(first), rig.client.table_rows(second).rows), (None, vec![]));
 }
 
 #[test]
@@ -320,7 +337,7 @@ fn orders_are_those_of_the_database() {
         let shown: Vec<u64> =
             rows(&rig, ordered).as_array().unwrap().iter().map(|row| row["id"].as_u64().unwrap()).collect();
         assert_eq!(shown, ids, "{order}");
-        assert_eq!(rig.client.table_rows(view).len(), 4);
+        assert_eq!(rig.client.table_rows(view).rows.len(), 4);
     }
 }
 
@@ -355,8 +372,6 @@ fn what_is_asked_wrongly_is_refused_with_a_code() {
     }
     assert_eq!(code(query("id=eq.100"), &mut rig), "too_many_subscriptions");
     assert_eq!(rig.client.await_tx(rig.now, 9_999, "1").map_err(TableError::code), Err("closed"));
-    let mut plain = Client::new(Config::default(), [1; 32], rig.now, Restored::default());
-    assert_eq!(plain.open_table(rig.now, &query("")).map_err(TableError::code), Err("no_tables"));
 }
 
 #[test]
@@ -372,7 +387,7 @@ fn a_refusal_says_why_and_leaves_no_rows() {
         json!({"t":"tbl.err","sid":again["sid"],"code":"forbidden","message":"no","retryable":false}),
     );
     let told = updates(&mut rig, view);
-    assert!(told.contains(&TableUpdate::State(TableState::Failed {
+    assert!(told.contains(&TableUpdate::Status(TableStatus::Failed {
         code: "forbidden".into(),
         message: "no".into(),
         at: None
@@ -395,7 +410,7 @@ fn what_may_pass_is_asked_for_again_after_a_while() {
     assert!(rig.sent.iter().all(|frame| frame["t"] != "tbl.sub"));
     rig.pass(1_002);
     let again = next_ask(&mut rig);
-    assert_eq!(rig.client.table_state(view), Some(TableState::Loading));
+    assert_eq!(rig.client.table_status(view), Some(TableStatus::Loading));
     // An answer that does not come is asked for as well, on a connection that lives.
     for _ in 0..3 {
         rig.pass(20_001);
@@ -410,10 +425,10 @@ fn an_order_by_what_is_not_there_is_a_failure_that_is_told() {
     let view = rig.client.open_table(rig.now, &TableQuery { order: "nothing".into(), ..query("") }).unwrap();
     rig.receive(ok(&asked, "snapshot", 10, json!([[1, "one"]])));
     assert!(
-        matches!(rig.client.table_state(view), Some(TableState::Failed { code, .. }) if code == "bad_order")
+        matches!(rig.client.table_status(view), Some(TableStatus::Failed { code, .. }) if code == "bad_order")
     );
     assert_eq!(states(&mut rig, view), ["loading", "failed"]);
-    assert_eq!(rig.client.table_rows(view), Vec::<String>::new());
+    assert_eq!(rig.client.table_rows(view), TableRows::default());
 }
 
 #[test]
@@ -442,7 +457,7 @@ fn the_next_start_shows_what_was_seen_and_goes_on_from_there() {
     let mut next = Rig::restored(rig.store.clone());
     let view = next.client.open_table(next.now, &query("")).unwrap();
     next.drain();
-    assert_eq!(updates(&mut next, view), [TableUpdate::Rows, TableUpdate::State(TableState::Stale)]);
+    assert_eq!(told(&mut next, view), ["rows 2", "stale"]);
     assert_eq!(rows(&next, view), json!([{"id":1,"name":"one"},{"id":2,"name":"two"}]));
     next.connect();
     next.welcome();
@@ -450,7 +465,7 @@ fn the_next_start_shows_what_was_seen_and_goes_on_from_there() {
     // Another question has no use for it.
     let mut other = Rig::restored(rig.store.clone());
     let view = other.client.open_table(other.now, &query("id=gt.0")).unwrap();
-    assert_eq!(other.client.table_state(view), Some(TableState::Loading));
+    assert_eq!(other.client.table_status(view), Some(TableStatus::Loading));
 }
 
 #[test]
@@ -514,7 +529,7 @@ fn nothing_of_a_user_is_shown_to_the_next() {
     assert_eq!(rows(&rig, view), json!([]));
     assert_eq!(rig.store.tables, []);
     assert_eq!(next_ask(&mut rig).get("cursor"), None);
-    assert_eq!(updates(&mut rig, view), [TableUpdate::Rows, TableUpdate::State(TableState::Loading)]);
+    assert_eq!(told(&mut rig, view), ["rows 0", "loading"]);
     let kept = Store { tables: vec![("any".into(), format!(r#"{{"at":{WALL}}}"#))], ..rig.store.clone() };
     let mut later = Rig::restored(kept);
     assert_eq!(later.store.tables.len(), 1);
@@ -572,7 +587,7 @@ fn several_transactions_in_a_frame_are_told_one_by_one_and_applied_all_or_none()
     rig.receive(frame(10, 14, txs));
     let told = updates(&mut rig, view);
     let named = |update: &TableUpdate| match update {
-        TableUpdate::Changes { changes, tx, at } => (changes.len(), tx.clone(), *at),
+        TableUpdate::Changes { changes, tx, at, .. } => (changes.len(), tx.clone(), *at),
         other => panic!("{other:?}"),
     };
     assert_eq!(
@@ -614,5 +629,5 @@ fn a_frame_that_is_none_ends_the_connection_like_any_other() {
     // What a later version says is ignored.
     let (mut rig, view, _) = followed(json!([]));
     rig.receive(json!({"t":"tbl.later","sid":"t1"}));
-    assert_eq!((rig.client.table_state(view), rig.events.len()), (Some(TableState::Live), 0));
+    assert_eq!((rig.client.table_status(view), rig.events.len()), (Some(TableStatus::Live), 0));
 }

@@ -33,6 +33,6 @@ fn debug_output_says_what_it_is_of() {
     let row = rig.rows().remove(0);
     assert!(format!("{row:?}").contains(&row.id));
     assert_eq!(format!("{:?}", Message("text".into())), "Message");
-    assert_eq!(format!("{:?}", Change::Append { index: 3, text: "text".into() }), "Append(3, 4)");
-    assert_eq!(format!("{:?}", Change::Remove { index: 3 }), "Remove(3)");
+    assert_eq!(format!("{:?}", Change::<Row>::Append { index: 3, text: "text".into() }), "Append(3, 4)");
+    assert_eq!(format!("{:?}", Change::<Row>::Remove { index: 3 }), "Remove(3)");
 }

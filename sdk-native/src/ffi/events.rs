@@ -203,6 +203,8 @@ pub enum TwChange {
     Update { index: i32, row: TwRow },
     /// Text was added to the end of the row at `index`.
     Append { index: i32, text: String },
+    /// The row at `from` was taken out, and put before what stood at `to` then.
+    Move { from: i32, to: i32 },
     /// The row at `index` is gone.
     Remove { index: i32 },
 }
@@ -349,13 +351,14 @@ impl From<Row> for TwRow {
     }
 }
 
-impl From<Change> for TwChange {
-    fn from(change: Change) -> TwChange {
+impl From<Change<Row>> for TwChange {
+    fn from(change: Change<Row>) -> TwChange {
         match change {
             Change::Reset(rows) => TwChange::Reset { rows: rows.into_iter().map(TwRow::from).collect() },
             Change::Insert { index, row } => TwChange::Insert { index: small(index), row: row.into() },
             Change::Update { index, row } => TwChange::Update { index: small(index), row: row.into() },
             Change::Append { index, text } => TwChange::Append { index: small(index), text },
+            Change::Move { from, to } => TwChange::Move { from: small(from), to: small(to) },
             Change::Remove { index } => TwChange::Remove { index: small(index) },
         }
     }

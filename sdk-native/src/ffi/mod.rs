@@ -27,7 +27,7 @@ use self::events::{TwDialogState, TwEvent, TwLifecycle, TwNetwork, TwRow, TwStat
 use self::numbers::large;
 use self::options::{TwOptions, TwTokenProvider};
 use self::report::TwReport;
-use self::tables::{TwTableQuery, TwTableState};
+use self::tables::{TwTableQuery, TwTableStatus};
 use crate::client::Client;
 use crate::dialog::{Dialog, Outgoing};
 use crate::error::AwaitTxError;
@@ -261,12 +261,12 @@ impl TwClient {
 
     /// A view's rows as the JSON texts of objects, in its order and up to its limit.
     pub fn table_rows(&self, view: i32) -> Vec<String> {
-        lock(&self.tables).get(&view).map_or_else(Vec::new, Table::rows)
+        lock(&self.tables).get(&view).map_or_else(Vec::new, |table| tables::texts(&table.rows()))
     }
 
     /// How far a view's rows can be trusted; none if it is closed.
-    pub fn table_state(&self, view: i32) -> Option<TwTableState> {
-        lock(&self.tables).get(&view).map(|table| table.state().into())
+    pub fn table_status(&self, view: i32) -> Option<TwTableStatus> {
+        lock(&self.tables).get(&view).map(|table| table.status().into())
     }
 
     /// Asks to be told, by an event, once a transaction of the database has been applied to a view.

@@ -6,7 +6,7 @@ use std::fmt::{Debug, Display, Formatter, Result};
 use super::events::{
     TwChange, TwChannelState, TwDialogState, TwDialogStatus, TwEvent, TwOpState, TwRow, TwStatus, TwUser,
 };
-use super::tables::{TwRowChange, TwTableQuery, TwTableState, TwTableUpdate};
+use super::tables::{TwRowChange, TwTableListChange, TwTableQuery, TwTableStatus, TwTableUpdate};
 
 impl Debug for TwRow {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -34,7 +34,28 @@ impl Debug for TwChange {
             TwChange::Append { index, text } => {
                 f.debug_struct("Append").field("index", index).field("bytes", &text.len()).finish()
             }
+            TwChange::Move { from, to } => {
+                f.debug_struct("Move").field("from", from).field("to", to).finish()
+            }
             TwChange::Remove { index } => f.debug_struct("Remove").field("index", index).finish(),
+        }
+    }
+}
+
+impl Debug for TwTableListChange {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            TwTableListChange::Reset { rows } => f.debug_struct("Reset").field("rows", &rows.len()).finish(),
+            TwTableListChange::Insert { index, .. } => {
+                f.debug_struct("Insert").field("index", index).finish()
+            }
+            TwTableListChange::Update { index, .. } => {
+                f.debug_struct("Update").field("index", index).finish()
+            }
+            TwTableListChange::Move { from, to } => {
+                f.debug_struct("Move").field("from", from).field("to", to).finish()
+            }
+            TwTableListChange::Remove { index } => f.debug_struct("Remove").field("index", index).finish(),
         }
     }
 }
@@ -90,11 +111,19 @@ impl Debug for TwRowChange {
 impl Debug for TwTableUpdate {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            TwTableUpdate::State { state } => f.debug_struct("State").field("state", state).finish(),
-            TwTableUpdate::Rows => f.write_str("Rows"),
-            TwTableUpdate::Changes { changes, tx, .. } => {
-                f.debug_struct("Changes").field("changes", changes).field("tx", tx).finish_non_exhaustive()
-            }
+            TwTableUpdate::Status { status } => f.debug_struct("Status").field("status", status).finish(),
+            TwTableUpdate::Rows { key, rows, beyond } => f
+                .debug_struct("Rows")
+                .field("key", key)
+                .field("rows", &rows.len())
+                .field("beyond", &beyond.len())
+                .finish(),
+            TwTableUpdate::Changes { list, changes, tx, .. } => f
+                .debug_struct("Changes")
+                .field("list", list)
+                .field("changes", changes)
+                .field("tx", tx)
+                .finish_non_exhaustive(),
             TwTableUpdate::Seen { tx, code } => {
                 f.debug_struct("Seen").field("tx", tx).field("code", code).finish()
             }
@@ -123,8 +152,9 @@ display!(
     TwRow,
     TwRowChange,
     TwStatus,
+    TwTableListChange,
     TwTableQuery,
-    TwTableState,
+    TwTableStatus,
     TwTableUpdate,
     TwUser,
 );

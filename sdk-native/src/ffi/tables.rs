@@ -1,6 +1,9 @@
 //! Live tables for Kotlin, Swift and Python.
 
-use tidewire_core::tables::{ReadyTable, RowChange, RowEvents, TableQuery, TableState, TableUpdate, Why};
+use std::sync::Arc;
+use tidewire_core::tables::{ReadyTable, RowChange, RowEvents, TableQuery, TableStatus, TableUpdate, Why};
+
+use tidewire_core::Change;
 use tidewire_core::wire::RowOp;
 
 use super::error::TwError;
@@ -80,7 +83,7 @@ pub fn ready_table(ready: TwReadyTable, of: String, column: Option<String>) -> R
 /// How far a view's rows can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwTableState {
+pub enum TwTableStatus {
     /// None are known yet.
     Loading,
     /// They are what the database has.
@@ -129,16 +132,39 @@ pub struct TwRowChange {
     pub why: TwRowWhy,
 }
 
+/// One change of the list of the rows that are shown, which are the JSON texts of objects. Indexes
+/// count from 0 in the list as the changes before left it.
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
+pub enum TwTableListChange {
+    /// The list is now this.
+    Reset { rows: Vec<String> },
+    /// A row was inserted before what stood at `index`.
+    Insert { index: i32, row: String },
+    /// The row at `index` is now this.
+    Update { index: i32, row: String },
+    /// The row at `from` was taken out, and put before what stood at `to` then.
+    Move { from: i32, to: i32 },
+    /// The row at `index` is gone.
+    Remove { index: i32 },
+}
+
 /// Something that a view of a table should know.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum TwTableUpdate {
     /// How far the rows can be trusted changed.
-    State { state: TwTableState },
-    /// Look at all rows.
-    Rows,
-    /// Rows changed, all at once; without `tx` it was found by comparing with a new snapshot.
-    Changes { changes: Vec<TwRowChange>, tx: Option<String>, at_ms: Option<i64> },
+    Status { status: TwTableStatus },
+    /// All rows anew: those that are shown, and those beyond the limit.
+    Rows { key: Vec<String>, rows: Vec<String>, beyond: Vec<String> },
+    /// Rows changed, all at once: what changed in the list of those that are shown, and what
+    /// happened to which row. Without `tx` it was found by comparing with a new snapshot.
+    Changes {
+        list: Vec<TwTableListChange>,
+        changes: Vec<TwRowChange>,
+        tx: Option<String>,
+        at_ms: Option<i64>,
+    },
     /// A transaction that was waited for has been applied, or not: then `code` says why.
     Seen { tx: String, code: Option<String> },
 }
@@ -156,14 +182,14 @@ impl From<TwTableQuery> for TableQuery {
     }
 }
 
-impl From<TableState> for TwTableState {
-    fn from(state: TableState) -> TwTableState {
+impl From<TableStatus> for TwTableStatus {
+    fn from(state: TableStatus) -> TwTableStatus {
         match state {
-            TableState::Loading => TwTableState::Loading,
-            TableState::Live => TwTableState::Live,
-            TableState::Stale => TwTableState::Stale,
-            TableState::Failed { code, message, at } => {
-                TwTableState::Failed { code, detail: message, at: at.map(small) }
+            TableStatus::Loading => TwTableStatus::Loading,
+            TableStatus::Live => TwTableStatus::Live,
+            TableStatus::Stale => TwTableStatus::Stale,
+            TableStatus::Failed { code, message, at } => {
+                TwTableStatus::Failed { code, detail: message, at: at.map(small) }
             }
         }
     }
@@ -177,8 +203,8 @@ impl From<RowChange> for TwRowChange {
                 RowOp::Update => TwRowEvent::Update,
                 RowOp::Delete => TwRowEvent::Delete,
             },
-            row: change.new,
-            before: change.old,
+            row: change.new.as_deref().map(str::to_owned),
+            before: change.old.as_deref().map(str::to_owned),
             why: match change.why {
                 Why::Commit => TwRowWhy::Commit,
                 Why::MovedIn => TwRowWhy::MovedIn,
@@ -189,12 +215,35 @@ impl From<RowChange> for TwRowChange {
     }
 }
 
+pub(super) fn texts(rows: &[Arc<str>]) -> Vec<String> {
+    rows.iter().map(|row| row.to_string()).collect()
+}
+
+/// None of what only rows of dialogs do.
+fn list_change(change: Change<Arc<str>>) -> Option<TwTableListChange> {
+    Some(match change {
+        Change::Reset(rows) => TwTableListChange::Reset { rows: texts(&rows) },
+        Change::Insert { index, row } => {
+            TwTableListChange::Insert { index: small(index), row: row.to_string() }
+        }
+        Change::Update { index, row } => {
+            TwTableListChange::Update { index: small(index), row: row.to_string() }
+        }
+        Change::Move { from, to } => TwTableListChange::Move { from: small(from), to: small(to) },
+        Change::Remove { index } => TwTableListChange::Remove { index: small(index) },
+        Change::Append { .. } => return None,
+    })
+}
+
 impl From<TableUpdate> for TwTableUpdate {
     fn from(update: TableUpdate) -> TwTableUpdate {
         match update {
-            TableUpdate::State(state) => TwTableUpdate::State { state: state.into() },
-            TableUpdate::Rows => TwTableUpdate::Rows,
-            TableUpdate::Changes { changes, tx, at } => TwTableUpdate::Changes {
+            TableUpdate::Status(status) => TwTableUpdate::Status { status: status.into() },
+            TableUpdate::Rows(all) => {
+                TwTableUpdate::Rows { key: all.key, rows: texts(&all.rows), beyond: texts(&all.beyond) }
+            }
+            TableUpdate::Changes { list, changes, tx, at } => TwTableUpdate::Changes {
+                list: list.into_iter().filter_map(list_change).collect(),
                 changes: changes.into_iter().map(TwRowChange::from).collect(),
                 tx,
                 at_ms: at.map(large),

@@ -1,24 +1,18 @@
-//! Makes the JavaScript beside a compiled module: `xtask-bindgen INPUT.wasm FOLDER NAME [without-tables]`.
+//! Makes the JavaScript beside a compiled module: `xtask-bindgen INPUT.wasm FOLDER NAME`.
 //!
 //! A library call instead of the `wasm-bindgen` program, so that the version always matches the
 //! crate's and nobody has to install anything.
-
-mod snip;
 
 use std::process::ExitCode;
 use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (input, folder, name, tables) = match arguments.as_slice() {
-        [input, folder, name] => (input, folder, name, true),
-        [input, folder, name, last] if last == "without-tables" => (input, folder, name, false),
-        _ => {
-            eprintln!("usage: xtask-bindgen INPUT.wasm FOLDER NAME [without-tables]");
-            return ExitCode::from(2);
-        }
+    let [input, folder, name] = arguments.as_slice() else {
+        eprintln!("usage: xtask-bindgen INPUT.wasm FOLDER NAME");
+        return ExitCode::from(2);
     };
-    match generate(input, folder, name, tables) {
+    match generate(input, folder, name) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -27,8 +21,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn generate(input: &str, folder: &str, name: &str, tables: bool) -> Result<(), Box<dyn std::error::Error>> {
-    let mut output = Bindgen::new()
+fn generate(input: &str, folder: &str, name: &str) -> Result<(), Box<dyn std::error::Error>> {
+    Bindgen::new()
         .web(true)?
         .omit_default_module_path(true)
         .typescript(false)
@@ -36,11 +30,6 @@ fn generate(input: &str, folder: &str, name: &str, tables: bool) -> Result<(), B
         .remove_producers_section(true)
         .out_name(name)
         .input_path(input)
-        .generate_output()?;
-    snip::panics(output.wasm_mut())?;
-    if !tables {
-        snip::tables(output.wasm_mut())?;
-    }
-    output.emit(folder)?;
+        .generate(folder)?;
     Ok(())
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 use tidewire::token::{TokenError, from_fn};
-use tidewire::{Client, ClientOptions, Table, TableQuery, TableState, TableUpdate};
+use tidewire::{Client, ClientOptions, Table, TableQuery, TableStatus, TableUpdate};
 use tidewire_postgres::Cluster;
 use tokio::runtime::Runtime;
 use tokio_postgres::NoTls;
@@ -236,9 +236,9 @@ async fn listen(server: &Server) -> Result<Receiver<(i64, Instant)>, Failure> {
     client.connect();
     let mut table = client.table(&TableQuery { table: "items".to_owned(), ..TableQuery::default() })?;
     let live = async {
-        while table.state() != TableState::Live {
-            if let TableState::Failed { .. } = table.state() {
-                return Err(format!("{:?}", table.state()).into());
+        while table.status() != TableStatus::Live {
+            if let TableStatus::Failed { .. } = table.status() {
+                return Err(format!("{:?}", table.status()).into());
             }
             table.next().await.ok_or("the client ended")?;
         }

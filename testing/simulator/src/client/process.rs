@@ -99,16 +99,7 @@ impl Process {
     }
 
     /// Makes the rows what a change says; false when the change does not fit.
-    pub(crate) fn fold(&mut self, change: Change) -> bool {
-        let rows = &mut self.rows;
-        match change {
-            Change::Reset(all) => *rows = all,
-            Change::Insert { index, row } if index <= rows.len() => rows.insert(index, row),
-            Change::Update { index, row } if index < rows.len() => rows[index] = row,
-            Change::Append { index, text } if index < rows.len() => rows[index].text.push_str(&text),
-            Change::Remove { index } if index < rows.len() => drop(rows.remove(index)),
-            _ => return false,
-        }
-        true
+    pub(crate) fn fold(&mut self, change: Change<Row>) -> bool {
+        change.apply(&mut self.rows, |row, text| row.text.push_str(text))
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
                 world.watch.broken("S9", format!("{id} is said to be safe and is not on disk"));
             }
         }
-        Event::User(_) | Event::Table { .. } => {}
+        Event::User(_) => {}
     }
 }
 

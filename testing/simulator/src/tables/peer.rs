@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use tidewire_core::tables::{TableQuery, TableState, TableUpdate, Why};
+use tidewire_core::tables::{TableEvent, TableQuery, TableRows, TableStatus, TableUpdate, Tables, Why};
 use tidewire_core::wire::RowOp;
 use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored, StoreChange, Time};
 use tidewire_server_core::{Flow, Peer as From, Session, ToWrite};
@@ -23,7 +23,7 @@ const CLAIM_MS: u64 = SLOW_MS + 5_000;
 
 pub(super) struct Peer {
     number: u64,
-    core: Client,
+    core: Client<Tables>,
     kept: BTreeMap<String, String>,
     profile: Option<String>,
     link: Option<Link>,
@@ -53,9 +53,9 @@ struct View {
     asked: &'static Asked,
     /// The rows as what was told makes them.
     folded: BTreeMap<String, Value>,
-    state: TableState,
-    /// All rows were to be looked at, so what follows at once is among them.
-    looks: bool,
+    /// The rows that are shown, as the changes of the list make them.
+    list: Vec<Arc<str>>,
+    status: TableStatus,
     /// After how many commits the rows were as they are.
     at: usize,
     /// Transactions that are waited for, by their numbers.
@@ -92,17 +92,18 @@ impl Peer {
     }
 
     fn open_asked(&mut self, world: &mut World, asked: &'static Asked, at: usize) {
-        let query =
-            TableQuery { table: "rules".into(), filter: asked.filter.into(), ..TableQuery::default() };
+        // Views of one question have limits of their own; the order of all is that of their keys.
+        let limit = [None, Some(0), Some(2), Some(5)][world.dice.below(4) as usize];
+        let (table, filter) = ("rules".to_owned(), asked.filter.to_owned());
+        let query = TableQuery { table, filter, limit, ..TableQuery::default() };
         self.touch();
         if let Ok(id) = self.core.open_table(world.clock(), &query) {
-            let state = TableState::Loading;
             self.views.push(View {
                 id,
                 asked,
                 folded: BTreeMap::new(),
-                state,
-                looks: false,
+                list: Vec::new(),
+                status: TableStatus::Loading,
                 at,
                 waits: Vec::new(),
             });
@@ -305,7 +306,7 @@ impl Peer {
                     self.keep(change);
                     self.core.handle(now, Input::Stored { store, result: Ok(()) });
                 }
-                Output::Event(Event::Table { view, update }) => {
+                Output::Event(Event::Part(TableEvent { view, update })) => {
                     touched = true;
                     self.told(world, view, update)?;
                 }
@@ -333,16 +334,23 @@ impl Peer {
         let Some(view) = self.views.iter_mut().find(|other| other.id == view) else { return Ok(()) };
         let wrong = |how: String| Broken { at: world.now, what: "impossible change".to_owned(), how };
         match update {
-            TableUpdate::State(state) => {
-                if let TableState::Failed { code, .. } = &state {
+            TableUpdate::Status(status) => {
+                if let TableStatus::Failed { code, .. } = &status {
                     world.figures.mark(&format!("failed:{code}"));
-                    // Which says that there are none.
-                    view.folded.clear();
                 }
-                view.state = state;
+                view.status = status;
             }
-            TableUpdate::Rows => view.looks = true,
-            TableUpdate::Changes { changes, .. } => {
+            TableUpdate::Rows(TableRows { rows, beyond, .. }) => {
+                view.folded = rows.iter().chain(&beyond).map(|row| read(row)).collect();
+                view.list = rows;
+            }
+            TableUpdate::Changes { list, changes, .. } => {
+                for change in list {
+                    let how = format!("{change:?} of {} rows", view.list.len());
+                    if !change.apply(&mut view.list, |_, _| ()) {
+                        return Err(wrong(how));
+                    }
+                }
                 for change in changes {
                     world.figures.changes += 1;
                     world.figures.mark(&format!("why:{}", change.why.as_str()));
@@ -355,9 +363,6 @@ impl Peer {
                         (RowOp::Delete, Some((key, old)), None) => view.folded.get(key) == Some(old),
                         _ => false,
                     };
-                    if view.looks {
-                        continue;
-                    }
                     let moves = matches!(change.why, Why::MovedIn | Why::MovedOut);
                     if !fits || moves && change.event == RowOp::Update {
                         return Err(wrong(format!(
@@ -387,17 +392,20 @@ impl Peer {
     /// All that was to be told has been told: the views must hold.
     fn check(&mut self, world: &World) -> Result<(), Broken> {
         for view in &mut self.views {
-            let rows: Vec<Value> = self.core.table_rows(view.id).iter().map(|row| read(row).1).collect();
-            if std::mem::take(&mut view.looks) {
-                view.folded = rows.iter().map(|row| (row["id"].to_string(), row.clone())).collect();
+            let has = self.core.table_rows(view.id);
+            if view.list != has.rows {
+                let how =
+                    format!("the changes of the list make {:?}, the rows are {:?}", view.list, has.rows);
+                return Err(Broken { at: world.now, what: "list".to_owned(), how });
             }
+            let rows: Vec<Value> = has.all().map(|row| read(row).1).collect();
             let mut folded: Vec<&Value> = view.folded.values().collect();
             folded.sort_by_key(|row| row["id"].as_str().and_then(|id| id.parse::<u64>().ok()));
             if !folded.iter().copied().eq(rows.iter()) {
                 let how = format!("what was told makes {folded:?}, the rows are {rows:?}");
                 return Err(Broken { at: world.now, what: "folding".to_owned(), how });
             }
-            if view.state != TableState::Live {
+            if view.status != TableStatus::Live {
                 continue;
             }
             let is_after = |at: &usize| {
@@ -426,19 +434,19 @@ impl Peer {
     /// Whether every view is live and shows what the database has.
     pub(super) fn is_well(&self, world: &World) -> bool {
         self.views.iter().all(|view| {
-            let rows: Vec<Value> = self.core.table_rows(view.id).iter().map(|row| read(row).1).collect();
+            let rows: Vec<Value> = self.core.table_rows(view.id).all().map(|row| read(row).1).collect();
             let wanted = as_json(&select(world.database.rows(), view.asked, self.claim));
-            view.state == TableState::Live && view.waits.is_empty() && rows == wanted
+            view.status == TableStatus::Live && view.waits.is_empty() && rows == wanted
         })
     }
 
     pub(super) fn describe(&self, world: &World) -> String {
         let views = self.views.iter().map(|view| {
-            let rows = self.core.table_rows(view.id);
+            let rows: Vec<Value> = self.core.table_rows(view.id).all().map(|row| read(row).1).collect();
             let wanted = as_json(&select(world.database.rows(), view.asked, self.claim));
             format!(
                 "`{}` {:?} waits {:?}: {rows:?}, not {wanted:?}",
-                view.asked.filter, view.state, view.waits
+                view.asked.filter, view.status, view.waits
             )
         });
         views.collect::<Vec<_>>().join("; ")

@@ -4,7 +4,7 @@ use crate::client::{Device, Process};
 use crate::script::CHANNELS;
 use crate::watch::Watch;
 use tidewire_core::wire::EventFrame;
-use tidewire_core::{Change, ChannelState, RowState};
+use tidewire_core::{Change, ChannelState, Row, RowState};
 use tidewire_history::Event as Told;
 
 impl Watch {
@@ -102,7 +102,7 @@ impl Watch {
     }
 
     /// An answer only grows, and its end keeps what was shown.
-    pub(crate) fn change(&mut self, process: &Process, change: &Change) {
+    pub(crate) fn change(&mut self, process: &Process, change: &Change<Row>) {
         if let Change::Update { index, row } = change
             && let Some(before) = process.rows.get(*index)
             && before.state == RowState::Streaming

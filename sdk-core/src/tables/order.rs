@@ -1,0 +1,154 @@
+//! In which order rows are shown.
+
+use super::filter::MAX_COLUMN;
+use super::rows::Shape;
+use super::value::boolean;
+use super::{Numeric, Type, moment};
+use crate::wire::json;
+use std::cmp::Ordering;
+
+/// Most columns by which rows are ordered.
+const MAX_ORDER: usize = 8;
+
+/// A column by which rows are ordered, as an application says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OrderBy {
+    column: String,
+    descending: bool,
+    nulls_first: bool,
+}
+
+impl OrderBy {
+    /// PostgREST's `order`: columns, each with its direction and where nulls stand.
+    pub(super) fn parse(text: &str) -> Option<Vec<OrderBy>> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Some(Vec::new());
+        }
+        let terms: Option<Vec<OrderBy>> = text.split(',').map(OrderBy::parse_one).collect();
+        terms.filter(|terms| terms.len() <= MAX_ORDER)
+    }
+
+    fn parse_one(text: &str) -> Option<OrderBy> {
+        let mut parts = text.trim().split('.');
+        let column = parts.next().filter(|name| (1..=MAX_COLUMN).contains(&name.len()))?.to_owned();
+        let (mut descending, mut nulls_first, mut step) = (false, None, 0);
+        for part in parts {
+            // The direction comes before what is said of nulls, each at most once.
+            let at = match part {
+                "asc" | "desc" => 1,
+                "nullsfirst" | "nullslast" => 2,
+                _ => return None,
+            };
+            if at <= step {
+                return None;
+            }
+            step = at;
+            match part {
+                "desc" => descending = true,
+                "nullsfirst" => nulls_first = Some(true),
+                "nullslast" => nulls_first = Some(false),
+                _ => {}
+            }
+        }
+        // PostgreSQL's defaults: nulls are greater than all else.
+        Some(OrderBy { column, descending, nulls_first: nulls_first.unwrap_or(descending) })
+    }
+}
+
+/// The order of the rows of one shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Order {
+    terms: Vec<Term>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Term {
+    /// The column's place.
+    at: usize,
+    kind: Type,
+    descending: bool,
+    nulls_first: bool,
+}
+
+impl Order {
+    /// Rows that are equal in what was asked for are ordered by their keys. None if a column is not
+    /// there or can't be ordered.
+    pub(super) fn of(shape: &Shape, by: &[OrderBy]) -> Option<Order> {
+        let mut terms = Vec::with_capacity(by.len() + shape.key.len());
+        for OrderBy { column, descending, nulls_first } in by {
+            let at = shape.columns.iter().position(|other| other.name == *column)?;
+            let kind = Type::named(&shape.columns[at].kind);
+            if matches!(kind, Type::Other | Type::Bytea) {
+                return None;
+            }
+            terms.push(Term { at, kind, descending: *descending, nulls_first: *nulls_first });
+        }
+        for at in &shape.key {
+            let kind = shape.columns.get(*at).map_or(Type::Other, |column| Type::named(&column.kind));
+            terms.push(Term { at: *at, kind, descending: false, nulls_first: false });
+        }
+        Some(Order { terms })
+    }
+
+    /// What a row is compared by; `row` is an array of cells.
+    pub(super) fn ranks(&self, row: &str) -> Vec<Rank> {
+        let cells = json::elements(row).unwrap_or_default();
+        let rank = |term: &Term| cells.get(term.at).map_or(Rank::Null, |cell| Rank::read(cell, term.kind));
+        self.terms.iter().map(rank).collect()
+    }
+
+    /// How two rows compare.
+    pub(super) fn compare(&self, one: &[Rank], another: &[Rank]) -> Ordering {
+        let nulls = |first: bool| if first { Ordering::Less } else { Ordering::Greater };
+        let pairs = one.iter().zip(another);
+        let orders = self.terms.iter().zip(pairs).map(|(term, pair)| match pair {
+            (Rank::Null, Rank::Null) => Ordering::Equal,
+            (Rank::Null, _) => nulls(term.nulls_first),
+            (_, Rank::Null) => nulls(!term.nulls_first),
+            (one, another) if term.descending => another.cmp(one),
+            (one, another) => one.cmp(another),
+        });
+        orders.fold(Ordering::Equal, Ordering::then)
+    }
+}
+
+/// A cell's place in an order. Cells of one column that are no nulls are of one variant, but for
+/// those that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    /// SQL's `NULL`.
+    Null,
+    Bool(bool),
+    /// Of every type of number: what databases write of a floating-point number, the shortest
+    /// decimal that is read as it, orders as the numbers do.
+    Number(Numeric),
+    /// Of dates and times.
+    Moment(i64),
+    Text(String),
+    /// Of a key's column whose type can't be ordered, or a value that is none of its type.
+    Opaque,
+}
+
+impl Rank {
+    /// Reads a cell as the protocol writes it.
+    fn read(cell: &str, kind: Type) -> Rank {
+        if cell == "null" {
+            return Rank::Null;
+        }
+        let text = if cell.starts_with('"') { json::unescape(cell) } else { cell.into() };
+        let read = match kind {
+            Type::Bool => boolean(&text).map(Rank::Bool),
+            Type::Int2 | Type::Int4 | Type::Int8 | Type::Numeric | Type::Float4 | Type::Float8 => {
+                Numeric::parse(&text).map(Rank::Number)
+            }
+            Type::Date => moment::date(&text).map(Rank::Moment),
+            Type::Timestamp => moment::timestamp(&text, false).map(Rank::Moment),
+            Type::Timestamptz => moment::timestamp(&text, true).map(Rank::Moment),
+            // A UUID is written in lower case, so that its text orders as its bytes do.
+            Type::Text | Type::Uuid => Some(Rank::Text(text.into_owned())),
+            Type::Bytea | Type::Other => None,
+        };
+        read.unwrap_or(Rank::Opaque)
+    }
+}

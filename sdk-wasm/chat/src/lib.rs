@@ -1,0 +1,3 @@
+//! The module of clients with channels and dialogs.
+
+tidewire_wasm::exports!(());
