@@ -8,26 +8,25 @@ use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Want};
 
-/// After this many repairs in a row that brought nothing forward, start anew.
+/// After this many repairs in a row without progress the client subscribes again without a cursor.
 const REPAIRS: u8 = 3;
 /// How long the server may take to answer `sub` or `next`.
 const ANSWER_MS: u64 = 15_000;
-/// Over how many events their ids are remembered, to drop an event that comes twice under two
-/// offsets.
+/// For how many events ids are remembered, to drop an event that comes twice under two offsets.
 const REMEMBERED: u64 = 256;
 /// When a refused subscription is tried again.
 const RETRY: Retry = Retry::new(1_000, 30_000);
 
-/// How a subscription stands at the server.
+/// The state of a subscription at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// To be asked for.
+    /// The client has to subscribe.
     Unsent,
     /// `sub` or `next` is under way.
     Asked { since: Time },
-    /// Events follow as they happen.
+    /// The server sends events as they happen.
     Live,
-    /// Refused; to be asked again then, and not before `floor`.
+    /// Refused for now: subscribe again at `at`, and never before `floor`.
     Retry { at: Time, floor: Time },
     /// Refused for good.
     Failed,
@@ -38,22 +37,23 @@ pub(crate) enum Phase {
 pub(crate) enum Step {
     /// Nothing.
     None,
-    /// Ask `next` from the cursor.
+    /// Send `next` from the cursor.
     Next,
-    /// The server broke the protocol's rules: subscribe anew.
+    /// Repairing failed, or the server broke the protocol: subscribe again without a cursor.
     Anew,
     /// Caught up: live from here on.
     Live,
 }
 
-/// Events that were applied, in order, and whether the rows before them are void.
+/// The events that a frame applied, in order, and whether the rows before them no longer count.
 pub(crate) struct Applied {
     pub(crate) events: Vec<EventFrame>,
-    /// Whether the cursor was set anew, so that nothing kept from before it joins on.
+    /// Whether the cursor was set to another place: events that were kept from before don't connect
+    /// to these.
     pub(crate) anew: bool,
-    /// Why earlier events are forgotten.
+    /// The reason of a reset: why earlier events are forgotten.
     pub(crate) reset: Option<String>,
-    /// How many events of the same log were skipped by that.
+    /// How many events of the same log the reset skipped.
     pub(crate) missed: u64,
     pub(crate) step: Step,
 }
@@ -65,22 +65,23 @@ pub(crate) struct Channel {
     /// The rows, for a dialog.
     pub(crate) timeline: Option<Timeline>,
     pub(crate) keeping: Keeping,
-    /// How many follow the rows, and how many the events as they come.
+    /// How many holders follow the rows, and how many the events.
     row_holders: u32,
     raw_holders: u32,
-    /// Who follows the events was told of those up to here before the cursor was set anew for the
-    /// rows.
+    /// The cursor before it was given up to load the rows: holders of events have had the events up
+    /// to it.
     told: Option<Cursor>,
     /// The ids of the last events, with their offsets.
     seen: Ids,
     repairs: u8,
     refusals: u32,
-    /// The last repairs brought nothing: say so with the next reset.
+    /// Repairing failed: the next answer counts as a reset.
     gave_up: bool,
 }
 
 impl Channel {
-    /// A channel with its first holder: of its rows, if there is a timeline, else of its events.
+    /// A channel with its first holder: of its rows if there is a timeline, otherwise of its
+    /// events.
     pub(crate) fn new(name: &str, cursor: Option<Cursor>, timeline: Option<Timeline>) -> Channel {
         let of_rows = u32::from(timeline.is_some());
         Channel {
@@ -99,18 +100,18 @@ impl Channel {
         }
     }
 
-    /// The subscription to ask for; from now on it is under way.
+    /// The subscription to send; it counts as sent from now on.
     pub(crate) fn ask(&mut self, now: Time, tail: u64) -> Subscription {
         self.phase = Phase::Asked { since: now };
         Subscription { ch: self.name.clone(), want: Want { cursor: self.cursor.clone(), tail } }
     }
 
-    /// The subscription to ask for on a connection that is to take over.
+    /// The subscription to send on the successor of this connection.
     pub(crate) fn wish(&self, tail: u64) -> Subscription {
         Subscription { ch: self.name.clone(), want: Want { cursor: self.cursor.clone(), tail } }
     }
 
-    /// Another connection took over, which was asked for this channel or was not.
+    /// Another connection took over; `asked` says whether this channel was subscribed on it.
     pub(crate) fn handed_over(&mut self, now: Time, asked: bool) {
         if self.phase != Phase::Failed {
             self.phase = if asked { Phase::Asked { since: now } } else { Phase::Unsent };
@@ -118,7 +119,7 @@ impl Channel {
         self.repairs = 0;
     }
 
-    /// Where `next` is to continue; from now on it is under way.
+    /// The offset for `next`; it counts as sent from now on.
     pub(crate) fn ask_next(&mut self, now: Time) -> u64 {
         self.phase = Phase::Asked { since: now };
         self.offset()
@@ -150,7 +151,7 @@ impl Channel {
         self.phase == Phase::Unsent || self.deadline().is_some_and(|at| at <= now)
     }
 
-    /// The server refused, for now.
+    /// The server refused the subscription for now; returns when to try again.
     pub(crate) fn refused(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) -> Time {
         let floor_ms = floor_ms.clamp(1, retry::MOST_MS);
         let (at, floor) = (now.after(RETRY.delay(self.refusals, floor_ms, rng)), now.after(floor_ms));
@@ -159,28 +160,28 @@ impl Channel {
         at
     }
 
-    /// Somebody asks for it: that is worth a try before its time, though not before the server's.
+    /// The application asks for the channel: tries again early, but not before the server's time.
     pub(crate) fn hurry(&mut self) {
         if let Phase::Retry { floor, .. } = self.phase {
             self.phase = Phase::Retry { at: floor, floor };
         }
     }
 
-    /// A piece or an event came that can't be read: what the channel has is to be asked for.
+    /// A piece or an event came that can't be read: a page will bring what the channel has.
     pub(crate) fn unreadable(&mut self) -> Step {
         if self.phase == Phase::Live { self.repair() } else { Step::None }
     }
 
     // Holders.
 
-    /// Somebody more follows the channel, its rows or its events.
+    /// Adds a holder of the channel's rows or of its events.
     pub(crate) fn hold(&mut self, rows: bool) {
         let holders = if rows { &mut self.row_holders } else { &mut self.raw_holders };
         *holders += 1;
     }
 
-    /// Where only the events were followed, the rows are too from now on: the channel is asked for
-    /// anew, to know what came before.
+    /// Follows the rows too, where only the events were followed. The channel is subscribed again
+    /// without a cursor, to load what came before.
     pub(crate) fn show_rows(&mut self, timeline: Timeline) {
         self.told = self.cursor.take();
         self.timeline = Some(timeline);
@@ -190,7 +191,7 @@ impl Channel {
         }
     }
 
-    /// One of its holders is gone; false if there is no such holder.
+    /// Removes a holder; false if there is no such holder.
     pub(crate) fn release(&mut self, of_rows: bool) -> bool {
         let holders = if of_rows { &mut self.row_holders } else { &mut self.raw_holders };
         let Some(left) = holders.checked_sub(1) else { return false };
@@ -205,7 +206,7 @@ impl Channel {
         self.row_holders + self.raw_holders > 0
     }
 
-    /// Whether who follows the events is to be told of this one.
+    /// Whether the holders of events are to be notified of this one.
     pub(crate) fn tells(&self, offset: u64) -> bool {
         let told = self.told.as_ref().zip(self.cursor.as_ref());
         self.raw_holders > 0
@@ -216,10 +217,11 @@ impl Channel {
         let mut reset = None;
         let known =
             self.cursor.as_ref().filter(|cursor| cursor.epoch == sub.epoch).map(|cursor| cursor.offset);
-        // While a connection was handed over the old one may have brought more.
+        // During a handover the old connection may have brought more events.
         let continues = known.is_some_and(|offset| offset >= sub.page.from);
-        // An answer that came twice, or was asked for without a cursor before the old connection
-        // brought one, takes nothing back. Only a reset says that the cursor is beyond the head.
+        // An answer that comes twice, or that was requested without a cursor before the old
+        // connection brought one, changes nothing. Only a reset says that the cursor is beyond the
+        // head.
         let joins_on = continues && (sub.mode == Mode::Fresh || known <= Some(sub.page.head));
         match sub.mode {
             Mode::Resumed if continues => {}
@@ -231,7 +233,7 @@ impl Channel {
                 let had_rows = self.cursor.is_some() || self.gave_up;
                 if had_rows {
                     let reason = if self.gave_up { None } else { sub.reason };
-                    // Of the same log something was skipped; of another one nothing joins on.
+                    // In the same log events were skipped; in another one nothing is connected.
                     let silent = if self.gave_up || known.is_some() { "gap" } else { "epoch" };
                     reset = Some(reason.unwrap_or_else(|| silent.to_owned()));
                 }
@@ -251,7 +253,7 @@ impl Channel {
         applied
     }
 
-    /// How many events lie between the cursor and where this answer begins, in the same log.
+    /// How many events of the same log lie between the cursor and the beginning of this answer.
     pub(crate) fn skipped(&self, sub: &SubOk) -> u64 {
         match &self.cursor {
             Some(cursor) if cursor.epoch == sub.epoch => sub.page.from.saturating_sub(cursor.offset),
@@ -278,7 +280,7 @@ impl Channel {
             }
         }
         let forward = self.offset() > before;
-        // A last page that ends below the head is none.
+        // A page that ends below the head is not the last one, whatever it says.
         let more = page.more || self.offset() < page.head;
         let step = if !dense || (more && !forward) {
             self.repair()
@@ -292,7 +294,7 @@ impl Channel {
         Applied { events, anew: false, reset: None, missed: 0, step }
     }
 
-    /// A live event.
+    /// Applies a live event.
     pub(crate) fn event(&mut self, event: EventFrame) -> Applied {
         let none = |step| Applied { events: Vec::new(), anew: false, reset: None, missed: 0, step };
         match self.place(&event) {
@@ -312,7 +314,8 @@ impl Channel {
         }
     }
 
-    /// A piece of an answer; a missed one needs a page, which carries the whole text so far.
+    /// Applies a piece of an answer. If one was missed a page is needed, which has the whole text
+    /// so far.
     pub(crate) fn piece(&mut self, piece: &Piece) -> Step {
         if self.phase != Phase::Live {
             return Step::None;
@@ -334,17 +337,17 @@ impl Channel {
         self.phase == Phase::Failed
     }
 
-    /// Asks once more for what was refused.
+    /// Subscribes once more after a refusal.
     pub(crate) fn ask_again(&mut self) {
         self.phase = Phase::Unsent;
     }
 
-    /// The server refused for good.
+    /// The server refused the subscription for good.
     pub(crate) fn fail(&mut self) {
         self.phase = Phase::Failed;
     }
 
-    /// Forgets everything committed; false if there was nothing.
+    /// Forgets all events and the cursor; false if there was none.
     pub(crate) fn forget(&mut self) -> bool {
         if let Some(timeline) = &mut self.timeline {
             timeline.reset();
@@ -354,9 +357,10 @@ impl Channel {
         self.cursor.take().is_some()
     }
 
-    /// Forgets the cursor, because repairing it led nowhere.
+    /// Forgets the cursor, because repairing failed.
     pub(crate) fn give_up(&mut self) {
-        // An answer to what an earlier holder asked for is nothing that this view would lose.
+        // Without a cursor this view has nothing that it could lose, so the next answer is no
+        // reset.
         self.gave_up |= self.cursor.take().is_some();
         self.repairs = 0;
         self.phase = Phase::Unsent;

@@ -1,31 +1,31 @@
-//! What of a channel is on its way into the store.
+//! Pending writes of one channel to the store.
 //!
-//! One change at a time: were a second one under way when the first fails, the store would hold a
-//! hole below its cursor.
+//! One change is under way at a time. If a second one were when the first fails, the store would
+//! have a hole below its cursor.
 
 use crate::io::{Message, StoreChange, StoreId};
 use crate::time::Time;
 use crate::wire::Cursor;
 
-/// While an answer grows, its text goes into the store this often at most.
+/// Shortest pause between two writes of the text of an answer under way, in ms.
 const RUNS_MS: u64 = 1_000;
 
 #[derive(Default)]
 pub(crate) struct Keeping {
-    /// The change that the store has not reported yet, and whether it clears.
+    /// The change under way, and whether it clears the channel.
     waits: Option<(StoreId, bool)>,
-    /// Applied events that the store does not have.
+    /// Applied events that are not in the store yet.
     pending: Vec<(u64, Message)>,
-    /// The cursor moved since the last change.
+    /// The cursor or the text of an answer changed since the last write.
     stale: bool,
-    /// What the store has does not join on what comes: it must go first.
+    /// The events in the store don't connect to the pending ones: they must be cleared first.
     broken: bool,
-    /// When the texts of answers under way are due, if they changed.
+    /// When the texts of answers under way are to be written, if they changed.
     runs_at: Option<Time>,
 }
 
 impl Keeping {
-    /// Events were applied, the cursor stands behind the last.
+    /// Adds events that were applied; the cursor is at the last one. At most `most` are kept.
     pub(crate) fn add(&mut self, events: Vec<(u64, Message)>, most: u64) {
         self.pending.extend(events);
         self.stale = true;
@@ -36,36 +36,36 @@ impl Keeping {
         }
     }
 
-    /// An answer under way has grown.
+    /// Notes that an answer under way has grown.
     pub(crate) fn grown(&mut self, now: Time) {
         self.runs_at = self.runs_at.or(Some(now.after(RUNS_MS)));
     }
 
-    /// When to ask for the next change because an answer has grown.
+    /// When to write next because an answer has grown.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.runs_at.filter(|_| self.waits.is_none())
     }
 
-    /// Takes what has grown by now, or all of it at once because nothing may follow; false if there
-    /// is nothing.
+    /// Whether the grown texts are to be written now, or at once if nothing may follow. If so they
+    /// are part of the next change.
     pub(crate) fn is_due(&mut self, now: Time, at_once: bool) -> bool {
         let due = self.deadline().is_some_and(|at| at_once || at <= now);
         if due {
             self.stale = true;
-            // What the store can't take now is tried again when more comes: it is not asked in a
+            // A write that fails is tried again when the answer has grown further, and not in a
             // loop.
             self.runs_at = None;
         }
         due
     }
 
-    /// The cursor was set anew, or is gone.
+    /// The cursor was set to another place, or removed: the channel has to be cleared in the store.
     pub(crate) fn begin_anew(&mut self) {
         self.pending.clear();
         self.broken = true;
     }
 
-    /// The next change, unless one is under way, or no events are to be kept.
+    /// The next change; none while one is under way, or if no events are to be kept.
     pub(crate) fn next(
         &mut self,
         channel: &str,
@@ -90,17 +90,17 @@ impl Keeping {
         })
     }
 
-    /// The change that [`Keeping::next`] made has this id.
+    /// Notes the id of the change that [`Keeping::next`] returned.
     pub(crate) fn under_way(&mut self, store: StoreId) {
         self.waits = Some((store, self.broken));
     }
 
-    /// The store reported a change: true if it was this channel's and went well.
+    /// The store reported a change; true if it was this channel's and succeeded.
     pub(crate) fn stored(&mut self, store: StoreId, worked: bool) -> bool {
         match self.waits {
             Some((waits, clears)) if waits == store => {
                 self.waits = None;
-                // The next event tries again; a store that fails is not asked in a loop.
+                // The next event causes another attempt; there is no loop while the store fails.
                 self.broken = if clears { self.broken && !worked } else { self.broken || !worked };
                 self.stale |= !worked;
                 worked

@@ -11,7 +11,7 @@ pub(crate) struct Limiter {
     level: u64,
     at: Time,
     paused_until: Time,
-    /// A backlog drains at half the rate, so that a reconnect leaves room for what is typed now.
+    /// A backlog is sent at half the rate, so that new messages have room after a reconnect.
     half: bool,
 }
 
@@ -35,29 +35,30 @@ impl Limiter {
         self.burst * self.per_ms * COST
     }
 
-    /// Takes over what a server advertises. The level stays, so reconnecting gains nothing.
+    /// Takes over the limits of a `welcome`. The level stays, so a reconnect adds nothing to the
+    /// budget.
     pub(crate) fn advertised(&mut self, now: Time, limits: &Limits) {
         self.refill(now);
         let was_full = self.level >= self.full();
-        // Bounds that keep the products far from overflow under a hostile server.
+        // The bounds keep the products from overflowing, whatever a hostile server sends.
         self.ops = limits.ops.clamp(1, 1_000_000);
         self.per_ms = limits.per_ms.clamp(1, 86_400_000);
         self.burst = limits.burst.clamp(1, 100_000);
         self.level = if was_full { self.full() } else { self.level.min(self.full()) };
     }
 
-    /// Whether a backlog drains.
+    /// Sets whether a backlog is being sent, at half the rate.
     pub(crate) fn draining(&mut self, now: Time, half: bool) {
         self.refill(now);
         self.half = half;
     }
 
-    /// The server said to wait.
+    /// Sends nothing before this time, because the server asked for a pause.
     pub(crate) fn pause(&mut self, until: Time) {
         self.paused_until = self.paused_until.max(until);
     }
 
-    /// Takes one op's worth, if it is there.
+    /// Takes one op out of the budget; false if it is empty.
     pub(crate) fn take(&mut self, now: Time) -> bool {
         self.refill(now);
         let cost = self.per_ms * COST;
@@ -73,7 +74,8 @@ impl Limiter {
         self.nth(now, 0)
     }
 
-    /// When the op after `before` others may go, if they go as soon as they may.
+    /// When an op may be sent that has `before` others before it, if each is sent as soon as it may
+    /// be.
     pub(crate) fn nth(&mut self, now: Time, before: u64) -> Time {
         self.refill(now);
         let missing = (self.per_ms * COST).saturating_mul(before + 1).saturating_sub(self.level);

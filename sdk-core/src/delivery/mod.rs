@@ -1,4 +1,4 @@
-//! Delivery: what waits to be sent, how fast it may go, and where each channel stands.
+//! Delivery: the outbox, the op budget, and each channel's subscription and cursor.
 
 mod channel;
 mod keeping;

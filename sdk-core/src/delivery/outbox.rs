@@ -1,4 +1,4 @@
-//! The outbox: ops in the order they were made, until each is committed, discarded or told why not.
+//! The outbox: ops in the order in which they were made, until each is settled.
 
 use crate::config::Config;
 use crate::error::SendError;
@@ -10,14 +10,14 @@ use crate::wire::{Op, codes};
 /// Most ops in the session lane.
 const SESSION_OPS: usize = 100;
 
-/// How an op travels, and what is done for it.
+/// How an op is kept until it is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     /// Stored on this device until it is settled: it survives reloads and crashes, and waits for
     /// days. One that failed blocks its channel until the application decides.
     Durable,
-    /// Kept in memory for a minute, and sent before what is durable: for what means nothing later,
-    /// like ending an answer. One that failed is given up.
+    /// Kept in memory for a minute, and sent before durable ops: for ops that would be useless
+    /// later, such as ending an answer. One that failed is discarded.
     Session,
 }
 
@@ -36,13 +36,14 @@ impl Lane {
     }
 }
 
-/// An op that is checked and has its id, but is not sent: [`crate::Client::send_draft`] sends it,
-/// of this client or of another one, as often as it is asked. `Debug` leaves the body out.
+/// An op that is checked and has its id, but is not sent. [`crate::Client::send_draft`] of this
+/// client or another one sends it; sending it again under the same id does no harm. `Debug` leaves
+/// the body out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The op's id, a UUID.
     pub id: String,
-    /// How it travels.
+    /// How it is kept.
     pub lane: Lane,
     /// The channel.
     pub channel: String,
@@ -70,10 +71,10 @@ pub(crate) struct NewOp<'a> {
     pub(crate) user: Option<String>,
 }
 
-/// How an entry stands.
+/// The state of an entry.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum EntryState {
-    /// To be sent, not before this time if the server refused it for now.
+    /// To be sent; not before the time in `delay` if the server refused it for now.
     Ready { delay: Option<Delay> },
     /// Sent on the current connection.
     Sent { at: Time },
@@ -88,13 +89,13 @@ pub(crate) struct Delay {
     pub(crate) code: String,
 }
 
-/// What an op that is ready waits for, besides the connection and its turn.
+/// Why an op that is ready is not sent, besides the connection and those before it.
 pub(crate) struct Wait<'a> {
     pub(crate) entry: &'a Entry,
-    /// `blocked`: one before it failed. Else the code with which the server or the budget holds it
-    /// back.
+    /// `blocked` if one before it failed; otherwise the code with which the server or the budget
+    /// delays it.
     pub(crate) code: &'a str,
-    /// When it may go, if that is known.
+    /// When it may be sent, if that is known.
     pub(crate) until: Option<Time>,
 }
 
@@ -105,11 +106,11 @@ pub(crate) struct Entry {
     pub(crate) channel: String,
     pub(crate) kind: String,
     pub(crate) body: String,
-    /// When it was made in this run.
+    /// When it was made, by the monotonic clock; 0 if it was restored.
     since: Time,
     /// When it was made, by the wall clock.
     pub(crate) made_at: u64,
-    /// Whose it is; unknown before the first welcome ever.
+    /// The user who wrote it; unknown before the first welcome.
     pub(crate) user: Option<String>,
     pub(crate) state: EntryState,
     /// Whether the store has it.
@@ -120,7 +121,7 @@ pub(crate) struct Entry {
     pub(crate) doubtful: bool,
     /// Whether the connection was lost before its answer came.
     pub(crate) unanswered: bool,
-    /// Order over restarts.
+    /// Its place in the outbox, also after a restart.
     seq: u64,
 }
 
@@ -130,7 +131,7 @@ impl Entry {
         self.id.len() * 2 + self.channel.len() + self.kind.len() + self.body.len() + 64
     }
 
-    /// What the store keeps.
+    /// The record for the store.
     pub(crate) fn record(&self) -> Message {
         let failed = match &self.state {
             EntryState::Failed { code, .. } => Some(code.as_str()),
@@ -175,8 +176,8 @@ impl Entry {
         })
     }
 
-    /// Whether it is given up when it has waited for a minute. One that the server may have
-    /// committed is not: it is sent again, and the answer says what became of it.
+    /// Whether it is discarded after a minute. An op that the server may have committed is not: it
+    /// is sent again, and the answer says whether it was.
     fn may_lapse(&self) -> bool {
         self.lane == Lane::Session && !self.is_sent() && !self.doubtful
     }
@@ -191,7 +192,7 @@ pub(crate) struct Outbox {
     entries: Vec<Entry>,
     bytes: usize,
     next_seq: u64,
-    /// Moves on whenever an entry may have changed.
+    /// Changes whenever an entry may have changed.
     version: u64,
     max_ops: usize,
     max_bytes: usize,
@@ -213,8 +214,8 @@ impl Outbox {
         }
     }
 
-    /// Takes back what the store held; false for a record that can't be read, or that says again
-    /// what another one said.
+    /// Restores an op from the store; false for a record that can't be read, or whose op is there
+    /// already.
     pub(crate) fn restore(&mut self, record: &str) -> bool {
         let Some(entry) = Entry::restore(record).filter(|entry| self.get(&entry.id).is_none()) else {
             return false;
@@ -231,14 +232,14 @@ impl Outbox {
         self.entries.iter().filter(|entry| !matches!(entry.state, EntryState::Failed { .. })).count()
     }
 
-    /// How many of them are kept until they are settled.
+    /// How many of them are durable.
     pub(crate) fn durable_waiting(&self) -> usize {
         let waits =
             |entry: &&Entry| entry.lane == Lane::Durable && !matches!(entry.state, EntryState::Failed { .. });
         self.entries.iter().filter(waits).count()
     }
 
-    /// Differs from an earlier one if an entry may have changed since.
+    /// Differs from an earlier version if an entry may have changed since.
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
@@ -288,7 +289,7 @@ impl Outbox {
         Ok(&self.entries[self.entries.len() - 1])
     }
 
-    /// Takes an op out: it is committed or given up.
+    /// Removes an op that is settled.
     pub(crate) fn remove(&mut self, id: &str) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.id == id)?;
         let entry = self.entries.remove(at);
@@ -297,7 +298,7 @@ impl Outbox {
         Some(entry)
     }
 
-    /// The connection is gone: what was under way is to be sent again.
+    /// The connection is gone: ops that were under way are to be sent again.
     pub(crate) fn disconnected(&mut self) {
         self.version += 1;
         for entry in &mut self.entries {
@@ -308,7 +309,7 @@ impl Outbox {
         }
     }
 
-    /// When the op that waits longest for its answer was sent.
+    /// When the op was sent that has waited longest for its answer.
     pub(crate) fn oldest_sent(&self) -> Option<Time> {
         let mut oldest = None;
         for entry in &self.entries {
@@ -326,21 +327,21 @@ impl Outbox {
         self.entries.iter().filter(|entry| matches!(entry.state, EntryState::Ready { .. })).count()
     }
 
-    /// When the first op of the session lane has waited long enough.
+    /// When the first op of the session lane expires.
     pub(crate) fn session_deadline(&self) -> Option<Time> {
         let waits = |entry: &&Entry| entry.may_lapse();
         self.entries.iter().filter(waits).map(|entry| entry.since.after(self.session_ttl_ms)).min()
     }
 
-    /// An op of the session lane that has waited long enough.
+    /// An op of the session lane that has expired.
     pub(crate) fn expired_session_op(&self, now: Time) -> Option<String> {
         let is_over = |entry: &&Entry| entry.may_lapse() && entry.since.after(self.session_ttl_ms) <= now;
         self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
 
-    /// The first op that may be sent now, the session lane's before the durable one's, else the
-    /// time at which the first may. An op waits for those before it in its channel: behind one that
-    /// failed or must wait itself, nothing goes.
+    /// The first op that may be sent now, of the session lane before the durable one; otherwise the
+    /// time at which the first one may. An op that failed or is delayed holds back those behind it
+    /// in its lane and channel.
     pub(crate) fn next(&self, now: Time, inflight: u64, inflight_bytes: u64) -> Next {
         let (mut count, mut bytes) = (0, 0);
         for entry in self.entries.iter().filter(|entry| entry.is_sent()) {
@@ -361,7 +362,7 @@ impl Outbox {
                     blocked.push(channel);
                 }
                 EntryState::Ready { .. } => {
-                    // One op alone always fits, however long.
+                    // A single op is always sent, however long it is.
                     let fits =
                         count == 0 || count < inflight && bytes + entry.bytes() as u64 <= inflight_bytes;
                     return if fits { Next::Send(entry.id.clone()) } else { Next::Nothing };
@@ -371,12 +372,11 @@ impl Outbox {
         wake.map_or(Next::Nothing, Next::At)
     }
 
-    /// The durable ops that wait for something besides the connection and their turn, in their
-    /// order. `budget` says when the op budget lets the nth op from now go (from 0), if it holds
-    /// that one back.
+    /// The durable ops that wait for something besides the connection and those before them, in
+    /// their order. `budget` says when the op budget allows the nth op from now (counted from 0),
+    /// if it delays that one.
     pub(crate) fn waits(&self, now: Time, mut budget: impl FnMut(u64) -> Option<Time>) -> Vec<Wait<'_>> {
-        // Per channel, what the first op that can't go waits for: those behind it wait for the
-        // same.
+        // For each channel, what its first delayed op waits for: those behind it wait for the same.
         let mut held: Vec<(&str, &str, Option<Time>)> = Vec::new();
         let mut waits = Vec::new();
         let mut turn = 0;
@@ -408,7 +408,7 @@ impl Outbox {
         waits
     }
 
-    /// An op that waits to be sent and has outlived its time.
+    /// An op that waits to be sent and has expired.
     pub(crate) fn expired(&self, wall: u64) -> Option<String> {
         let is_over = |entry: &&Entry| {
             matches!(entry.state, EntryState::Ready { .. })
@@ -434,8 +434,9 @@ impl Outbox {
         })
     }
 
-    /// Another user is signed in now: what the former one wrote must not go out in the new one's
-    /// name. Returns the ids of what is to be stored as the new one's, and of what is foreign.
+    /// The user is known now, and may be another one than before: ops of the earlier user must not
+    /// be sent in the new one's name. Returns the ids of the ops that are to be stored as this
+    /// user's, and of those of another user.
     pub(crate) fn sign_in(&mut self, user: &str) -> (Vec<String>, Vec<String>) {
         self.version += 1;
         let (mut adopted, mut foreign) = (Vec::new(), Vec::new());
@@ -459,10 +460,10 @@ impl Outbox {
     }
 }
 
-/// What [`Outbox::next`] found.
+/// The result of [`Outbox::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// This op may go.
+    /// This op may be sent.
     Send(String),
     /// Nothing before this time.
     At(Time),

@@ -1,17 +1,16 @@
-//! The volatile lane: signals of the moment. Only the newest of a kind and key waits, and not for
-//! long.
+//! Signals that wait to be sent. Only the newest of a kind and key is kept, and not for long.
 
 use super::Limiter;
 use crate::error::SendError;
 use crate::time::Time;
 use crate::wire::Signal;
 
-/// How long a signal is worth sending.
+/// A signal that could not be sent for this long is dropped.
 const TTL_MS: u64 = 3_000;
 /// Most signals that wait.
 const MOST: usize = 64;
 
-/// What waits, oldest first.
+/// The signals that wait, oldest first.
 pub(crate) struct Signals {
     waiting: Vec<(Time, Signal)>,
     budget: Limiter,
@@ -23,7 +22,7 @@ impl Signals {
         Signals { waiting: Vec::new(), budget: Limiter::with(10, 1_000, 10) }
     }
 
-    /// Takes a signal in the place of an older one of its kind and key.
+    /// Adds a signal, which replaces an older one of its kind and key.
     pub(crate) fn put(&mut self, now: Time, signal: Signal) -> Result<(), SendError> {
         self.forget_old(now);
         let same =
@@ -38,7 +37,7 @@ impl Signals {
         Ok(())
     }
 
-    /// A signal that may go now, of a channel that is live.
+    /// Takes the next signal that may be sent now, of a live channel.
     pub(crate) fn next(&mut self, now: Time, live: impl Fn(&str) -> bool) -> Option<Signal> {
         self.forget_old(now);
         let at = self.waiting.iter().position(|(_, signal)| live(&signal.ch))?;

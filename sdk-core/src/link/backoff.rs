@@ -10,8 +10,8 @@ const WINDOW_MS: u64 = 60_000;
 /// Never two dials closer than this.
 const SPACING_MS: u64 = 1_000;
 
-/// Counts the failures in a row for [`Retry`], and limits how often and how closely this client
-/// dials.
+/// Counts failures in a row for [`Retry`], and limits how often this client dials and how close
+/// together.
 pub(crate) struct Backoff {
     retry: Retry,
     spacing_ms: u64,
@@ -35,12 +35,12 @@ impl Backoff {
         self.failures
     }
 
-    /// A session was useful: the next failure is the first again.
+    /// Resets the count after a session that lasted: the next failure is the first again.
     pub(crate) fn settled(&mut self) {
         self.failures = 0;
     }
 
-    /// A dial is made now.
+    /// Notes a dial that is made now.
     pub(crate) fn dialled(&mut self, now: Time) {
         if self.dials.len() == ATTEMPTS {
             self.dials.remove(0);
@@ -48,19 +48,19 @@ impl Backoff {
         self.dials.push(now);
     }
 
-    /// A failure: when to dial again, at least `floor_ms` from now.
+    /// Counts a failure; returns when to dial again, at least `floor_ms` from now.
     pub(crate) fn failed(&mut self, now: Time, floor_ms: u64, rng: &mut Rng) -> Time {
         let delay_ms = self.retry.delay(self.failures, floor_ms, rng);
         self.failures = self.failures.saturating_add(1);
         self.allowed(now, now.after(delay_ms))
     }
 
-    /// Not a failure: when to dial again within `spread_ms`, at random.
+    /// When to dial again after an end that was no failure: at random within `spread_ms`.
     pub(crate) fn soon(&self, now: Time, spread_ms: u64, rng: &mut Rng) -> Time {
         self.allowed(now, now.after(rng.up_to(spread_ms)))
     }
 
-    /// When the next dial is allowed, if the last minute had all it may have.
+    /// When the next dial is allowed, if the last minute had all the attempts it may have.
     pub(crate) fn full_until(&self, now: Time) -> Option<Time> {
         let first = self.dials.first().filter(|_| self.dials.len() == ATTEMPTS)?;
         Some(first.after(WINDOW_MS)).filter(|at| *at > now)
@@ -71,8 +71,7 @@ impl Backoff {
         self.allowed(now, now) == now
     }
 
-    /// The earliest time from `wanted` on that the spacing and the attempts of the last minute
-    /// allow.
+    /// The earliest time, not before `wanted`, that the spacing and the limit of attempts allow.
     fn allowed(&self, now: Time, wanted: Time) -> Time {
         let mut at = wanted;
         if let Some(last) = self.dials.last() {

@@ -1,6 +1,6 @@
-//! Why the connection is not there, as a code for programs and words for people.
+//! Why there is no connection: a code for programs and a message for people.
 
-/// What `Status` says of it.
+/// The code and the message that `Status` shows.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Cause {
     /// Stable code.
@@ -10,7 +10,7 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    /// Where nobody gave a message, a driver's code has one of its own.
+    /// A cause; without a message a driver's code gets a standard one.
     pub(crate) fn new(code: &str, message: &str) -> Cause {
         let message = if message.is_empty() { words(code) } else { message };
         Cause { code: code.to_owned(), message: message.to_owned() }
@@ -23,7 +23,7 @@ impl From<&str> for Cause {
     }
 }
 
-/// What to look at when a driver could not reach the server.
+/// The standard message of a driver's code: what to check when the server can't be reached.
 fn words(code: &str) -> &'static str {
     match code {
         "dns" => "the server's name can't be resolved; check the address",

@@ -1,10 +1,11 @@
 //! Every transition of the connection, in this one file.
 //!
-//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked → … → Closed | Failed. What
-//! the application wants is the flag `wanted`, which only `connect` and `close` change; everything
-//! else moves the phase. While online a *successor* may be on its way: another transport that takes
-//! over once it is welcomed, because the server said that it goes away, or to return to a better
-//! transport.
+//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked → … → Closed | Failed. The
+//! flag `wanted` says whether the application wants a connection; only `connect` and `close` change
+//! it. Everything else changes the phase.
+//!
+//! While online there may be a *successor*: a second connection that takes over once it is
+//! welcomed. It is dialled after a `goaway`, or to return to a better transport.
 
 use super::backoff::Backoff;
 use super::credential::Credential;
@@ -18,17 +19,17 @@ use crate::time::{Now, Time};
 use crate::wire::json::push_integer;
 use crate::wire::{ClientFrame, MAX_TOKEN, Secret, Welcome, codes, codes::close};
 
-/// A session that lasted this long was useful: the backoff starts over.
+/// After a session that lasted this long the backoff starts over.
 const USEFUL_MS: u64 = 10_000;
-/// Between dials while the system says that there is no network, because it may be wrong.
+/// Pause between dials while the system reports no network: the report may be wrong.
 const OFFLINE_DIAL_MS: u64 = 60_000;
-/// Over how long clients that all wake at once spread their dials.
+/// Over how long a woken client spreads its dial, because others may have woken with it.
 const WAKE_SPREAD_MS: u64 = 250;
-/// A spread beyond this would leave the client offline for good.
+/// Longest spread that is accepted from a server: a longer one would keep the client offline.
 const MOST_SPREAD_MS: u64 = 600_000;
-/// A page that was hidden for less than this needs no probe.
+/// A page that was hidden for less than this sends no probe when it is shown.
 const HIDDEN_MS: u64 = 10_000;
-/// Close codes below this are not the server's word: the transport died.
+/// Close codes below this do not come from the server's protocol: the transport failed.
 const SERVER_CODES: u16 = 3_000;
 
 enum Phase {
@@ -44,18 +45,18 @@ enum Phase {
     Failed,
 }
 
-/// A transport that is not welcomed yet.
+/// A connection that was dialled and is not welcomed yet.
 #[derive(Clone, Copy)]
 struct Attempt {
     conn: ConnId,
     transport: Transport,
     until: Time,
-    /// The server ended the connection before at this one's hello, so its welcome is on the way:
-    /// nothing is interrupted.
+    /// The server has ended the previous connection because of this one's `hello`. So the welcome
+    /// is on its way, and the application need not hear of an interruption.
     took_over: bool,
 }
 
-/// The transport that is to take over.
+/// The connection that is to take over.
 #[derive(Clone, Copy)]
 enum Successor {
     Dialing(Attempt),
@@ -70,12 +71,12 @@ impl Successor {
     }
 }
 
-/// The server goes away.
+/// A `goaway` of the server.
 #[derive(Clone, Copy)]
 struct Leaving {
-    /// When this client's turn is to go elsewhere.
+    /// When this client dials its successor: its own time within the spread.
     at: Time,
-    /// Whether its successor was dialled already.
+    /// Whether the successor was dialled already.
     tried: bool,
     spread_ms: u64,
 }
@@ -91,9 +92,9 @@ pub(crate) struct Connection {
     network_down: bool,
     frozen: bool,
     hidden_at: Option<Time>,
-    /// Of the last `goaway` on this connection.
+    /// The last `goaway` on this connection.
     leaving: Option<Leaving>,
-    /// Floor for the next dial, from the last `error` on this connection.
+    /// Shortest pause before the next dial, from the last `error` on this connection.
     retry_after_ms: u64,
     /// The last `error` on this connection.
     refusal: Option<Cause>,
@@ -126,7 +127,7 @@ impl Connection {
         }
     }
 
-    // What others may know.
+    // Queries.
 
     /// The welcomed connection, if there is one.
     pub(crate) fn online(&self) -> Option<ConnId> {
@@ -136,7 +137,7 @@ impl Connection {
         }
     }
 
-    /// How the welcomed connection reaches the server.
+    /// The transport of the welcomed connection.
     pub(crate) fn transport(&self) -> Option<Transport> {
         match self.phase {
             Phase::Online { transport, .. } => Some(transport),
@@ -144,7 +145,7 @@ impl Connection {
         }
     }
 
-    /// Whether `conn` is the attempt that counts.
+    /// Whether `conn` is the current connection: dialled, opened or welcomed.
     pub(crate) fn is_current(&self, conn: ConnId) -> bool {
         match &self.phase {
             Phase::Dialing(attempt) | Phase::Hello(attempt) => attempt.conn == conn,
@@ -153,12 +154,12 @@ impl Connection {
         }
     }
 
-    /// Whether `conn` is on its way to take over.
+    /// Whether `conn` is the successor.
     pub(crate) fn is_successor(&self, conn: ConnId) -> bool {
         self.successor.is_some_and(|successor| successor.attempt().conn == conn)
     }
 
-    /// Whether the socket is open and the welcome is awaited.
+    /// Whether `conn` is open and waits for its welcome.
     pub(crate) fn awaits_welcome(&self, conn: ConnId) -> bool {
         match (&self.phase, self.successor) {
             (Phase::Hello(attempt), _) if attempt.conn == conn => true,
@@ -167,7 +168,8 @@ impl Connection {
         }
     }
 
-    /// Whether the connection before is gone and the welcome on the next one is as good as here.
+    /// Whether the server has ended the previous connection in favour of the current one, whose
+    /// welcome is on its way.
     pub(crate) fn is_taken_over(&self) -> bool {
         matches!(self.phase, Phase::Hello(Attempt { took_over: true, .. }))
     }
@@ -196,7 +198,7 @@ impl Connection {
         self.backoff.failures()
     }
 
-    /// Why the connection is not there.
+    /// Why there is no connection.
     pub(crate) fn cause(&self) -> Option<&Cause> {
         if self.online().is_some() { None } else { self.cause.as_ref() }
     }
@@ -214,7 +216,7 @@ impl Connection {
         self.refusal.as_ref().map(|refusal| refusal.code.as_str())
     }
 
-    /// The token to say hello with.
+    /// The token for `hello`.
     pub(crate) fn credential(&self) -> Secret {
         self.credential.secret()
     }
@@ -230,7 +232,7 @@ impl Connection {
             self.was_online = false;
             self.begin(cx);
         } else if self.retry_at().is_some() {
-            // Somebody asks for it: that is worth a dial before its time.
+            // The application asks for a connection: dial without waiting for the backoff.
             self.nudge(cx);
         }
     }
@@ -245,12 +247,12 @@ impl Connection {
         self.cause = None;
     }
 
-    /// The application says that another token is needed.
+    /// The application asks for a new token, because the current one is out of date.
     pub(crate) fn renew_token<E>(&mut self, cx: &mut Context<'_, E>) {
         self.credential.outdated(cx.now.mono, self.online().is_some());
     }
 
-    // What happened outside.
+    // Inputs.
 
     /// The socket is open: true if `hello` is to be sent on it.
     pub(crate) fn opened(&mut self, now: Now, conn: ConnId) -> bool {
@@ -268,19 +270,20 @@ impl Connection {
         }
     }
 
-    /// A byte arrived on the current connection.
+    /// Notes that a byte arrived on the current connection.
     pub(crate) fn heard(&mut self, now: Now) {
         if let Phase::Online { heartbeat, .. } = &mut self.phase {
             heartbeat.heard(now.mono);
         }
     }
 
-    /// Whether a byte arrived since then.
+    /// Whether a byte arrived since this time.
     pub(crate) fn heard_since(&self, at: Time) -> bool {
         matches!(&self.phase, Phase::Online { heartbeat, .. } if heartbeat.last_heard() >= at)
     }
 
-    /// The server welcomes this connection; if it is the successor, the one before goes.
+    /// The server welcomed this connection. If it is the successor, the previous connection is
+    /// closed.
     pub(crate) fn welcomed<E>(&mut self, cx: &mut Context<'_, E>, conn: ConnId, welcome: &Welcome) {
         let attempt = match (&self.phase, self.successor) {
             (Phase::Hello(attempt), _) if attempt.conn == conn => *attempt,
@@ -312,31 +315,31 @@ impl Connection {
         self.credential.lasts(now, ttl_ms);
     }
 
-    /// The server goes away: at a time of its own within the spread each client opens another
-    /// connection, before it lets this one go.
+    /// The server is about to stop. Each client opens its next connection at a random time within
+    /// the spread, and closes this one afterwards.
     pub(crate) fn goaway<E>(&mut self, cx: &mut Context<'_, E>, spread_ms: u64) {
         let spread_ms = spread_ms.min(MOST_SPREAD_MS);
         let at = self.backoff.soon(cx.now.mono, spread_ms, cx.rng);
         self.leaving = Some(Leaving { at, tried: false, spread_ms });
     }
 
-    /// The server said why it is about to close, or that a frame was wrong.
+    /// An `error` frame: the server is about to close the connection, or a frame was wrong.
     pub(crate) fn refused(&mut self, cause: Cause, retry_after_ms: Option<u64>) {
         self.refusal = Some(cause);
         self.retry_after_ms = retry_after_ms.unwrap_or(0);
     }
 
-    /// The transport is gone; `why` is what the driver knows about it.
+    /// A connection is closed; `why` is the driver's code for the reason, if it has one.
     pub(crate) fn closed<E>(&mut self, cx: &mut Context<'_, E>, conn: ConnId, code: u16, why: Option<&str>) {
         if self.is_successor(conn) {
-            // The connection that works goes on; its own end decides what follows.
+            // The current connection still works, so nothing else happens.
             self.successor = None;
         } else if self.is_current(conn) {
             self.lost(cx, code, why);
         }
     }
 
-    /// The peer does what nobody may do: closes, backs off, reports this cause.
+    /// The peer broke the protocol: closes the connection, backs off and reports this cause.
     pub(crate) fn broken<E>(&mut self, cx: &mut Context<'_, E>, conn: ConnId, cause: &str) {
         if self.is_successor(conn) {
             self.drop_successor(cx, close::INTERNAL);
@@ -378,7 +381,7 @@ impl Connection {
                 self.drop_transports(cx, close::NORMAL);
                 self.fail(Cause::new(&error.code, &error.message));
             }
-            // The connection lives until the server ends it, and the token is asked for again.
+            // The connection stays until the server ends it; the token is asked for again.
             Some(Err(TokenError { code, message, .. })) => {
                 cx.out.push_back(Output::Event(Event::Problem { code, message }));
             }
@@ -429,14 +432,15 @@ impl Connection {
         }
     }
 
-    /// There is a reason to doubt or to hurry: probe what is open, dial what waits.
+    /// Acts at once where it would wait: probes an open connection, and dials without waiting
+    /// longer.
     pub(crate) fn nudge<E>(&mut self, cx: &mut Context<'_, E>) {
         match &self.phase {
             Phase::Online { .. } => self.probe(cx),
             Phase::Backoff { .. } | Phase::Offline { .. } | Phase::Parked if self.wanted && !self.frozen => {
                 let at = self.backoff.soon(cx.now.mono, WAKE_SPREAD_MS, cx.rng);
-                // A hurry never puts off a dial that comes earlier, nor undercuts what the server
-                // asked.
+                // The dial never comes later than planned, and never earlier than the server asked
+                // for.
                 let at = match self.phase {
                     Phase::Backoff { at: planned } if planned < at || self.retry_after_ms > 0 => planned,
                     _ => at,
@@ -447,7 +451,7 @@ impl Connection {
         }
     }
 
-    /// Asks the peer for a sign of life, unless that is under way.
+    /// Sends a ping, unless a probe is under way.
     pub(crate) fn probe<E>(&mut self, cx: &mut Context<'_, E>) {
         if let Phase::Online { conn, heartbeat, .. } = &mut self.phase
             && !heartbeat.is_probing()
@@ -462,7 +466,7 @@ impl Connection {
 
     // Time.
 
-    /// When [`Connection::tick`] has something to do, and which timer says so.
+    /// When [`Connection::tick`] has something to do, and the name of that timer.
     pub(crate) fn deadline(&self) -> Option<(Time, &'static str)> {
         match &self.phase {
             Phase::Token { until, .. } => Some((*until, "token")),
@@ -485,7 +489,8 @@ impl Connection {
         }
     }
 
-    /// When to look after the successor again: to dial one, or because it takes too long.
+    /// When the handover has something to do: to dial a successor, or to give one up that takes too
+    /// long.
     fn handover_at(&self) -> Option<Time> {
         if let Some(successor) = self.successor {
             return Some(successor.attempt().until);
@@ -497,7 +502,7 @@ impl Connection {
         }
     }
 
-    /// Fires what is due.
+    /// Handles the timers that are due.
     pub(crate) fn tick<E>(&mut self, cx: &mut Context<'_, E>) {
         let now = cx.now.mono;
         match &self.phase {
@@ -506,8 +511,8 @@ impl Connection {
             }
             Phase::Dialing(attempt) | Phase::Hello(attempt) if attempt.until <= now => {
                 let attempt = *attempt;
-                // A machine that slept through the deadline learns nothing from it, but the socket
-                // is of no use.
+                // After a sleep the deadline says nothing about the network, but the socket is
+                // useless.
                 cx.out.push_back(Output::Close { conn: attempt.conn, code: close::NORMAL });
                 self.strike(attempt.transport);
                 self.back_off(cx, "connect_timeout".into());
@@ -556,14 +561,14 @@ impl Connection {
         }
     }
 
-    /// The clocks say that the machine or the page slept.
+    /// The clocks show that the machine or the page slept.
     pub(crate) fn woke<E>(&mut self, cx: &mut Context<'_, E>) {
         if self.wanted {
             self.nudge(cx);
         }
     }
 
-    /// Whether a timer for `at` fires so late that a sleep must lie between.
+    /// Whether a timer for `at` fires so late that the machine or the page must have slept.
     pub(crate) fn is_late(at: Time, now: Time) -> bool {
         now.since(at) > LATE_MS
     }
@@ -602,8 +607,8 @@ impl Connection {
         self.phase = Phase::Dialing(self.open(cx, transport));
     }
 
-    /// Opens the transport that is to take over. The token must be good, because a refusal would
-    /// say nothing about this connection.
+    /// Dials the successor. The token must still be valid: a refusal would say nothing about the
+    /// current connection.
     fn dial_successor<E>(&mut self, cx: &mut Context<'_, E>, transport: Transport) {
         if self.credential.is_usable(cx.now) && self.backoff.may_dial(cx.now.mono) {
             self.successor = Some(Successor::Dialing(self.open(cx, transport)));
@@ -618,8 +623,9 @@ impl Connection {
         Attempt { conn, transport, until: cx.now.mono.after(self.connect_timeout_ms), took_over: false }
     }
 
-    /// The server ends a connection when it hears the hello of the next one (takeover): on another
-    /// transport that may arrive before the welcome. False if it is not so.
+    /// Whether the successor caused this close: the server ends a connection when the `hello` of
+    /// the next one arrives, and over another transport the close may come before the welcome. The
+    /// successor then becomes the current connection.
     fn take_over(&mut self, code: u16) -> bool {
         let Some(Successor::Hello(attempt)) = self.successor else { return false };
         if code != close::REPLACED || self.online().is_none() {
@@ -630,7 +636,8 @@ impl Connection {
         true
     }
 
-    /// The successor takes the place of a connection that went too early; false if there is none.
+    /// Makes the successor the current connection, because the current one was lost before the
+    /// welcome; false if there is no successor.
     fn promote(&mut self) -> bool {
         match self.successor.take() {
             Some(Successor::Dialing(attempt)) => self.phase = Phase::Dialing(attempt),
@@ -640,14 +647,14 @@ impl Connection {
         true
     }
 
-    /// The current transport is gone, with this close code.
+    /// The current connection was closed with this code.
     fn lost<E>(&mut self, cx: &mut Context<'_, E>, code: u16, why: Option<&str>) {
         let refusal = self.refusal.take();
         let leaving = self.leaving.take();
         self.judge_transport(cx.now, code);
         self.leave_online(cx.now);
-        // A token that worked before and is refused now: the server's keys have changed, and a new
-        // token may do.
+        // If a token worked before and is refused now, the server's keys have changed, and a new
+        // token may be accepted.
         let outdated = code == close::UNAUTHORIZED && self.credential.worked();
         if close::is_terminal(code) && !outdated {
             self.drop_successor(cx, close::NORMAL);
@@ -666,7 +673,7 @@ impl Connection {
             self.cause = Some(refusal.unwrap_or_else(|| why.unwrap_or("connection_lost").into()));
         } else if let Some(leaving) = leaving {
             self.cause = Some(codes::GOAWAY.into());
-            // A turn that is still to come stays; a dial that was made in vain is drawn anew.
+            // A time that is still to come stays. If the successor failed, another time is drawn.
             let at = if leaving.tried || leaving.at <= cx.now.mono {
                 self.backoff.soon(cx.now.mono, leaving.spread_ms, cx.rng)
             } else {
@@ -678,7 +685,7 @@ impl Connection {
         }
     }
 
-    /// What the end of a connection says about its transport.
+    /// Counts an early end against the transport, unless the server closed the connection.
     fn judge_transport(&mut self, now: Now, code: u16) {
         let early = match &self.phase {
             Phase::Dialing(attempt) | Phase::Hello(attempt) => Some(attempt.transport),
@@ -709,7 +716,7 @@ impl Connection {
         };
     }
 
-    /// Nothing is dialled from here on until the application says so.
+    /// Stops for good: nothing is dialled until the application calls `connect`.
     fn fail(&mut self, cause: Cause) {
         self.wanted = false;
         self.credential.forget();
@@ -717,7 +724,7 @@ impl Connection {
         self.phase = Phase::Failed;
     }
 
-    /// Tells the driver to drop the sockets; final at once.
+    /// Tells the driver to close all connections; nothing more is expected of them.
     fn drop_transports<E>(&mut self, cx: &mut Context<'_, E>, code: u16) {
         self.drop_successor(cx, code);
         let conn = match &self.phase {
@@ -749,8 +756,8 @@ impl Connection {
     }
 }
 
-/// A token that a `hello` can carry, or what is wrong with the one that came: asking again would
-/// bring the same.
+/// The token, if a `hello` can carry it. Otherwise the error is terminal, because the provider
+/// would give the same token again.
 fn checked(token: String) -> Result<String, TokenError> {
     let message = if token.is_empty() {
         "the token is empty"

@@ -7,13 +7,13 @@ use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::wire::Secret;
 
-/// A token that lasts less than this is renewed before a dial, or in-band while online.
+/// A token that lasts less than this is renewed: before a dial, or in-band while online.
 const SPARE_MS: u64 = 30_000;
-/// Between requests for a token while the provider has none and the connection still lives.
+/// Pause between requests for a token while the provider has none and the connection is still open.
 const AGAIN_MS: u64 = 5_000;
 const RETRY: Retry = Retry::new(AGAIN_MS, AGAIN_MS);
 
-/// The credential. `expires` is by the wall clock, known once a server has judged the token.
+/// A token. `expires` is by the wall clock; it is known once a server has accepted the token.
 struct Token {
     text: String,
     expires: Option<u64>,
@@ -29,17 +29,17 @@ enum Renewal {
 pub(super) struct Credential {
     token: Option<Token>,
     renewal: Renewal,
-    /// A token was refused as expired since the last welcome: the next refusal backs off, and only
-    /// a new token will do.
+    /// A token was refused as expired since the last welcome: the next refusal backs off, and the
+    /// token must be a new one.
     expired_once: bool,
-    /// The application said that a newer one is needed, and none was asked for since.
+    /// The application asked for a new token, and it has not been requested yet.
     stale: bool,
     last_ask: u64,
     timeout_ms: u64,
 }
 
 impl Credential {
-    /// The application may take `timeout_ms` to bring a token.
+    /// No token yet; the application may take `timeout_ms` to provide one.
     pub(super) fn new(timeout_ms: u64) -> Credential {
         Credential {
             token: None,
@@ -51,17 +51,17 @@ impl Credential {
         }
     }
 
-    /// Until when a token asked for now is waited for.
+    /// The deadline for a token that is requested now.
     pub(super) fn patience(&self, now: Time) -> Time {
         now.after(self.timeout_ms.max(1))
     }
 
-    /// What `hello` carries.
+    /// The token for `hello`.
     pub(super) fn secret(&self) -> Secret {
         Secret(self.token.as_ref().map(|token| token.text.clone()).unwrap_or_default())
     }
 
-    /// A new token that no server has judged yet.
+    /// Stores a new token, which no server has accepted or refused yet.
     pub(super) fn set(&mut self, text: String) {
         self.token = Some(Token { text, expires: None });
     }
@@ -71,7 +71,7 @@ impl Credential {
         self.renewal = Renewal::None;
     }
 
-    /// It says no longer what this user may do.
+    /// The token is out of date: it no longer says what this user may do.
     pub(super) fn outdated(&mut self, now: Time, online: bool) {
         self.stale = true;
         if online && !matches!(self.renewal, Renewal::Asked { .. }) {
@@ -79,7 +79,7 @@ impl Credential {
         }
     }
 
-    /// Whether a dial may use it.
+    /// Whether a dial may use the token.
     pub(super) fn is_usable(&self, now: Now) -> bool {
         !self.stale
             && self.token.as_ref().is_some_and(|token| {
@@ -87,29 +87,29 @@ impl Credential {
             })
     }
 
-    /// Whether a cached token of the application won't do.
+    /// Whether the application must provide a new token and not one that it has kept.
     pub(super) fn wants_renewal(&self) -> bool {
         self.token.is_some() || self.expired_once || self.stale
     }
 
-    /// A server refused the token. True if a new one may do: it expired, or it worked before and
-    /// now doesn't (the server's keys have changed), and that did not just happen already.
+    /// A server refused the token as expired, or although it worked before (the server's keys have
+    /// changed). True the first time since the last welcome: a new token may be accepted.
     pub(super) fn refused_first_time(&mut self) -> bool {
         self.token = None;
         !std::mem::replace(&mut self.expired_once, true)
     }
 
-    /// Whether a server accepted it once, and none refused one since.
+    /// Whether a server accepted the token, and no token was refused since.
     pub(super) fn worked(&self) -> bool {
         !self.expired_once && self.token.as_ref().is_some_and(|token| token.expires.is_some())
     }
 
-    /// The application starts over.
+    /// Forgets earlier refusals, because the application starts over.
     pub(super) fn forgive(&mut self) {
         self.expired_once = false;
     }
 
-    /// The server accepted it for so long.
+    /// The server accepted the token, which lasts for `ttl_ms`.
     pub(super) fn lasts(&mut self, now: Now, ttl_ms: u64) {
         if let Some(token) = &mut self.token {
             token.expires = Some(now.wall.saturating_add(ttl_ms));
@@ -119,7 +119,7 @@ impl Credential {
         self.renewal = Renewal::Due { at: now.mono.after(in_ms) };
     }
 
-    /// The name of a request for a token, a new one or any.
+    /// The id of the next request; `renew` asks for a token that is not cached.
     pub(super) fn next_ask(&mut self, renew: bool) -> TokenAsk {
         self.stale &= !renew;
         self.last_ask += 1;
@@ -153,8 +153,8 @@ impl Credential {
         }
     }
 
-    /// The answer to a renewal: the token to bring before the server, or why there is none; `None`
-    /// when this is no renewal's answer. After an error that is not terminal it is asked again.
+    /// The answer to a renewal: the token to send to the server, or why there is none. `None` if
+    /// `ask` is no renewal. After an error that is not terminal the token is requested again.
     pub(super) fn renewed<E>(
         &mut self,
         cx: &mut Context<'_, E>,

@@ -1,17 +1,18 @@
-//! Which transport to dial with. The best comes first; one that keeps failing gives way to the
-//! next.
+//! Which transport to dial with. The best comes first; after several failures in a row the next one
+//! is used.
 
 use crate::io::Transport;
 use crate::time::Time;
 
-/// A transport that failed so often in a row gives way.
+/// After so many failures in a row the next transport is used.
 const STRIKES: u32 = 3;
-/// One that worked before gives way later: more likely the server is away than that the network
-/// changed its mind.
+/// The same for a transport that worked before: probably the server is down, and the network has
+/// not changed.
 const STRIKES_PROVEN: u32 = 6;
 /// A session that lasted this long shows that its transport works.
 pub(super) const WORKS_MS: u64 = 5_000;
-/// When the best transport is tried again after it gave way: first so, then always so.
+/// When the best transport is tried again after another one replaced it: the first pause, and all
+/// later ones.
 const FIRST_RETRY_MS: u64 = 60_000;
 const RETRY_MS: u64 = 600_000;
 
@@ -30,7 +31,7 @@ struct Rung {
 }
 
 impl Ladder {
-    /// Without any, there is the WebSocket.
+    /// These transports, best first; the WebSocket if there are none.
     pub(super) fn new(transports: &[Transport]) -> Ladder {
         let mut rungs: Vec<Rung> = transports
             .iter()
@@ -42,7 +43,7 @@ impl Ladder {
         Ladder { rungs, at: 0, retry_ms: FIRST_RETRY_MS, retry_at: None }
     }
 
-    /// What to dial with.
+    /// The transport to dial with.
     pub(super) fn current(&self) -> Transport {
         self.rungs[self.at].transport
     }
@@ -62,7 +63,7 @@ impl Ladder {
         }
     }
 
-    /// The transport in use died without a word from the server before it was of use.
+    /// The transport in use failed early, without a close from the server.
     pub(super) fn strike(&mut self, transport: Transport) {
         if transport != self.current() {
             return;
@@ -70,7 +71,7 @@ impl Ladder {
         let first = self.at == 0;
         let rung = &mut self.rungs[self.at];
         rung.strikes += 1;
-        // A fallback that never worked has no credit.
+        // A fallback that never worked is left at its first failure.
         let most = match (rung.proven, first) {
             (true, _) => STRIKES_PROVEN,
             (false, true) => STRIKES,
@@ -100,9 +101,9 @@ impl Ladder {
         self.retry_at = Some(now.after(RETRY_MS));
     }
 
-    /// The network is another one: what was learnt about the old one is void, so the best comes
-    /// first again. A session with another transport may go on, until the best has had time to show
-    /// itself.
+    /// The network has changed: what was learnt about the old one no longer counts, so the best
+    /// transport is used first again. A session over another transport goes on until the best one
+    /// has been tried.
     pub(super) fn forget(&mut self, now: Time) {
         for rung in &mut self.rungs {
             rung.strikes = 0;

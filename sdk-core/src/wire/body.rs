@@ -1,4 +1,5 @@
-//! The bodies that this version of the protocol defines (protocol sections 3 and 4), one type a kind.
+//! The bodies that this version of the protocol defines (protocol sections 3 and 4): a type for each
+//! kind.
 //!
 //! Bodies travel as raw JSON. Whoever reads one asks for its [`Body`]; a kind that is not known
 //! here, and a known one whose body is not what the protocol says, is kept as it came.

@@ -1,8 +1,8 @@
-//! One channel in memory: its head, its newest events, who follows it live, and the answer under
+//! One channel in memory: its head, its newest events, its live subscribers, and the answer under
 //! way.
 //!
-//! Everything a subscriber must see without a gap changes under one lock. The publisher calls [`Channel::apply`] and
-//! its siblings in the order of the commits, and nothing here waits for anybody.
+//! Everything that a subscriber must see without a gap changes under one lock. [`Channel::apply`]
+//! and [`Channel::publish_piece`] are called in the order of the commits, and nothing here blocks.
 
 use super::ops::Op;
 use super::progress::{Effects, Progress, Stop};
@@ -15,26 +15,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, User};
 
-/// A channel that somebody uses.
+/// A channel in memory.
 pub struct Channel {
     /// Its row in the database.
     pub id: i64,
     /// Its name.
     pub name: Arc<str>,
-    /// Whether the configuration opens it for everybody.
+    /// Whether the configuration opens it to everybody.
     pub open: bool,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Whose dialog it is ([`crate::Identity::key`]).
+    /// The dialog's owner ([`crate::Identity::key`]).
     owner: Option<String>,
     /// The channel's row.
     id: i64,
     head: u64,
     floor: u64,
     recent: Recent,
-    /// By connection, so that all are reached in the order of their arrival.
+    /// By the number of the connection: frames are sent in the order in which connections came.
     live: BTreeMap<u64, Arc<Outgoing>>,
     /// The connections that are subscribed, live or catching up.
     seated: BTreeSet<u64>,
@@ -43,7 +43,7 @@ struct State {
 
 /// A connection's subscription; dropping it ends it.
 pub struct Seat {
-    /// Where.
+    /// The channel.
     pub channel: Arc<Channel>,
     conn: u64,
 }
@@ -85,7 +85,7 @@ impl Channel {
         }
     }
 
-    /// A connection's place among at most `most` subscribers; none when all are taken.
+    /// Makes a connection one of at most `most` subscribers; none when there are as many already.
     pub fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
         let mut state = self.state.lock();
         if state.seated.len() >= most {
@@ -95,12 +95,12 @@ impl Channel {
         Some(Seat { channel: self.clone(), conn })
     }
 
-    /// Whether it is this user's dialog ([`crate::Identity::key`]).
+    /// Whether this user owns the dialog ([`crate::Identity::key`]).
     pub fn is_owned_by(&self, user: &str) -> bool {
         self.state.lock().owner.as_deref() == Some(user)
     }
 
-    /// It is this user's no longer.
+    /// Removes the owner, if it is this user.
     pub fn disown(&self, user: &str) {
         let mut state = self.state.lock();
         if state.owner.as_deref() == Some(user) {
@@ -108,7 +108,7 @@ impl Channel {
         }
     }
 
-    /// Another user takes the owner's place.
+    /// Makes `to` the owner, if `from` was.
     pub(crate) fn hand_over(&self, from: &str, to: &str) {
         let mut state = self.state.lock();
         if state.owner.as_deref() == Some(from) {
@@ -116,12 +116,12 @@ impl Channel {
         }
     }
 
-    /// Whether anybody is subscribed.
+    /// Whether the channel has subscribers.
     pub fn is_followed(&self) -> bool {
         !self.state.lock().seated.is_empty()
     }
 
-    /// The dialog is gone: nobody follows it any more, and an answer under way ends.
+    /// The dialog was deleted: removes all subscribers, and ends an answer under way.
     pub(crate) fn dissolve(&self) -> Effects {
         let mut state = self.state.lock();
         state.live.clear();
@@ -129,7 +129,7 @@ impl Channel {
         state.progress.dissolve()
     }
 
-    /// Where the log stands.
+    /// The ends of the channel's log.
     pub fn extent(&self) -> Extent {
         let state = self.state.lock();
         Extent { head: state.head, floor: state.floor }
@@ -141,21 +141,21 @@ impl Channel {
         from >= state.head || state.recent.first().is_some_and(|first| first <= from + 1)
     }
 
-    /// Retention passed every event up to `floor`.
+    /// Notes that every event up to `floor` was trimmed.
     pub fn trimmed(&self, floor: u64) {
         let mut state = self.state.lock();
         state.floor = state.floor.max(floor);
     }
 
-    /// A subscriber leaves, or goes back to catching up.
+    /// A subscriber is no longer live: it leaves, or goes back to catching up.
     pub fn leave(&self, conn: u64) {
         self.state.lock().live.remove(&conn);
     }
 
-    /// Completes a page that begins after `from` with `events` from the disk, queues it, and, if it
-    /// reaches the head, makes the subscriber live: in one step, so that no event and no piece
-    /// falls between the page and the live frames. Nothing is queued for whoever lost the seat
-    /// meanwhile.
+    /// Completes a page that begins after `from` with `events` from the disk, and queues it. If it
+    /// reaches the head the subscriber becomes live in the same step, so that no event and no piece
+    /// is lost between the page and the live frames. Nothing is queued if the subscription has
+    /// ended meanwhile.
     pub fn send_page(
         &self,
         outgoing: &Arc<Outgoing>,
@@ -189,8 +189,8 @@ impl Channel {
         }
     }
 
-    /// What a committed event means, whoever committed it: it goes to every live subscriber, and
-    /// the dialog takes account of it. Nothing happens when it was applied before.
+    /// Applies a committed event, whoever committed it: changes the dialog and sends the event to
+    /// every live subscriber. Does nothing if it was applied before.
     pub fn apply(&self, event: &Stored, by: &User, op: &dyn Op) -> Effects {
         let mut state = self.state.lock();
         if event.offset <= state.head {
@@ -201,7 +201,7 @@ impl Channel {
         effects
     }
 
-    /// A stored piece of the answer under way.
+    /// Sends a stored piece of the answer under way to every live subscriber.
     pub fn publish_piece(&self, run: &str, at: u64, text: &str) {
         let mut state = self.state.lock();
         if !state.progress.piece(run, at, text) {
@@ -211,30 +211,32 @@ impl Channel {
         state.send(&piece.encode().into());
     }
 
-    /// A frame of the moment for everybody who is live but the connection it comes from, and
-    /// whoever reads slowly.
+    /// Sends a signal to every live subscriber but the connection that it comes from, and those
+    /// whose queue is more than half full.
     pub(crate) fn signal(&self, from: u64, frame: &Text) {
         for (_, outgoing) in self.state.lock().live.iter().filter(|(conn, _)| **conn != from) {
             outgoing.push_if_light(self.id, frame);
         }
     }
 
-    /// This is how to end an answer that is about to begin here.
+    /// Notes how to end an answer that is about to begin.
     pub(super) fn will_run(&self, run: &str, stop: Stop) {
         self.state.lock().progress.will_run(run, stop);
     }
 
-    /// An answer that a crash left open is still to be ended: what wants an answer waits for that.
+    /// Notes that an answer which a crash left open has to be ended first: no other one begins
+    /// before.
     pub(super) fn answers_still(&self) {
         self.state.lock().progress.answers_still();
     }
 
-    /// A message that was committed before this server started wants an answer.
+    /// A message that was committed before this server started still needs an answer.
     pub fn want_answer(&self, offset: u64) -> Effects {
         self.state.lock().progress.want_answer(offset)
     }
 
-    /// Whether a message after `covered` wants an answer; if not, the dialog's task ends.
+    /// Whether a message after offset `covered` needs an answer; if not, the task that answers this
+    /// dialog ends.
     pub fn wants_another(&self, covered: u64) -> bool {
         self.state.lock().progress.wants_another(covered)
     }

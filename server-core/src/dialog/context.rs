@@ -1,22 +1,23 @@
-//! What a model is shown of a dialog, and why it may fail.
+//! The messages of a dialog that a model gets, and the errors of a model.
 
 use crate::text::Text;
 use std::collections::BTreeMap;
 use thiserror::Error;
 use tidewire_core::wire::{AnswerEnd, AnswerStart, Body, EventFrame, Message, UserKind};
 
-/// How many messages the model is shown.
+/// How many messages the model gets.
 const CONTEXT: usize = 10;
-/// So many of the newest events that matter are read for it: an answer may bring its start with it.
+/// How many of the newest events of [`CONTEXT_KINDS`] are read for them: an answer has two, its
+/// start and its end.
 pub(crate) const CONTEXT_EVENTS: usize = 2 * CONTEXT;
 
-/// Whose words a message of the context is.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
-    /// A guest's or a user's.
+    /// A guest or a user.
     User,
-    /// A human's who answers for the application's owner.
+    /// A human who answers for the application's owner.
     Operator,
     /// An earlier answer.
     Assistant,
@@ -25,7 +26,7 @@ pub enum Role {
 /// One message of the dialog so far. `Debug` leaves the text out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// Whose.
+    /// The author.
     pub role: Role,
     /// The author's name.
     pub name: String,
@@ -55,7 +56,7 @@ pub enum ModelError {
     /// It took too long.
     #[error("the model took too long")]
     Timeout,
-    /// It sent what nobody understands.
+    /// It sent an invalid response.
     #[error("the model sent an invalid response")]
     BadResponse,
     /// It stopped in the middle.
@@ -77,11 +78,11 @@ impl ModelError {
     }
 }
 
-/// The kinds of events that say something, or where something said later belongs.
+/// The kinds of events that have a text, or mark the place of one.
 pub(crate) const CONTEXT_KINDS: &[&str] = &[Message::KIND, AnswerStart::KIND, AnswerEnd::KIND];
 
-/// The newest [`CONTEXT`] messages of these events. An answer stands where it began: what was
-/// written during it was not answered by it, and the model must find that at the end.
+/// The newest [`CONTEXT`] messages of these events. An answer has the place of its start: messages
+/// that were written during it are not answered yet, and must come last.
 pub(crate) fn turns(frames: &[Text]) -> Vec<Turn> {
     let mut starts: BTreeMap<String, u64> = BTreeMap::new();
     let mut placed: Vec<(u64, Turn)> = Vec::new();

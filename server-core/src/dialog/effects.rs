@@ -1,4 +1,4 @@
-//! Carries out what applying an event has left to do.
+//! Carries out the effects of an event that was applied.
 
 use super::channel::Channel;
 use super::progress::Effects;
@@ -6,12 +6,12 @@ use super::run::Answering;
 use std::sync::Arc;
 
 impl Effects {
-    /// Does it. Call it with no lock held; `answers` is none where nobody answers.
+    /// Carries them out. Call it with no lock held. `answers` is none if the server has no model.
     pub fn carry_out(self, answers: Option<&Arc<dyn Answering>>, channel: &Arc<Channel>) {
         if let Some(stop) = self.stop {
             stop();
         }
-        // While draining, the database remembers the wish for the next start.
+        // While draining, the database remembers for the next start that an answer is needed.
         if let Some(answers) = answers.filter(|answers| self.answer && !answers.is_draining()) {
             answers.clone().start(channel);
         }

@@ -1,5 +1,4 @@
-//! The channels in use. Whoever needs one that is not in memory has its row read by the driver and
-//! adds it.
+//! The channels in memory. For one that is not, the driver reads its row and adds it.
 
 use super::channel::{Channel, Extent};
 use super::progress::Effects;
@@ -8,12 +7,12 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// With more channels than this in memory, those that nobody uses are dropped.
+/// With more channels than this in memory, those that are not in use are dropped.
 const SWEEP_AT: usize = 1_000;
 
-/// All channels in use.
+/// All channels in memory.
 pub struct Hub {
-    /// Names of the channels that the configuration opens.
+    /// Names of the channels that the configuration opens to everybody.
     open: HashSet<String>,
     channels: Mutex<Channels>,
 }
@@ -24,24 +23,24 @@ struct Channels {
 }
 
 impl Hub {
-    /// No channels yet; those with these names are open for everybody.
+    /// No channels yet; those with these names are open to everybody.
     pub fn new(open: HashSet<String>) -> Hub {
         Hub { open, channels: Mutex::new(Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT }) }
     }
 
-    /// The channel, if somebody uses it.
+    /// The channel, if it is in memory.
     pub fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
         self.channels.lock().by_name.get(name).cloned()
     }
 
-    /// One user's dialogs are another's now. Call it after the commit, while no channel is being
-    /// loaded.
+    /// Makes `to` the owner of all dialogs of `from`. Call it after the commit, while no channel is
+    /// being loaded.
     pub fn hand_over(&self, from: &str, to: &str) {
         self.channels.lock().by_name.values().for_each(|channel| channel.hand_over(from, to));
     }
 
-    /// The dialog with this row is gone; it is returned if somebody used it, with what is left to
-    /// do.
+    /// Removes the dialog with this row, because it was deleted. Returns it, if it was in memory,
+    /// with the effects that are left to carry out.
     pub(crate) fn forget(&self, name: &str, row: i64) -> Option<(Arc<Channel>, Effects)> {
         let mut channels = self.channels.lock();
         channels.by_name.get(name).filter(|channel| channel.id == row)?;
@@ -50,8 +49,9 @@ impl Hub {
         Some((channel, effects))
     }
 
-    /// The channel with this row, unless it is here already. The driver reads and adds one row at a
-    /// time, or the row could be older than what was published and forgotten meanwhile.
+    /// Adds the channel with this row, or returns the one that is in memory already. The driver
+    /// must read and add one row at a time: otherwise a row could be older than events that were
+    /// published meanwhile.
     pub fn add(&self, name: &str, row: ChannelRow) -> Arc<Channel> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.by_name.get(name) {

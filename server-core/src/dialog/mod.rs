@@ -1,5 +1,4 @@
-//! Dialogs in memory: what is committed goes from here to the subscribers, and answers come from
-//! here.
+//! Dialogs in memory: they send committed events to subscribers, and run the answers.
 
 mod channel;
 mod context;

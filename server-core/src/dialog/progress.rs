@@ -1,21 +1,21 @@
-//! What goes on in a dialog besides its events: the answer under way, and what still wants one.
+//! The state of a dialog besides its events: the answer under way, and whether one is needed.
 
 use std::sync::Arc;
 use tidewire_core::wire::RunText;
 
-/// Tells the task of an answer to end it. It must only note or wake, never call back.
+/// Asks the task of an answer to end it. It is called with no lock held and must not block.
 pub type Stop = Arc<dyn Fn() + Send + Sync>;
 
-/// The part of a dialog that events change. It changes under the dialog's lock.
+/// The part of a dialog's state that events change. It is behind the dialog's lock.
 #[derive(Default)]
 pub struct Progress {
     /// The answer under way.
     run: Option<LiveRun>,
-    /// How to end the answer of this id, which may not have begun yet.
+    /// The answer's id and how to end it; it may not have begun yet.
     stop: Option<(String, Stop)>,
-    /// Offset of the newest message that wants an answer.
+    /// Offset of the newest message that needs an answer.
     wanted: u64,
-    /// Whether a task answers this dialog.
+    /// Whether a task is answering this dialog.
     answering: bool,
 }
 
@@ -24,18 +24,18 @@ struct LiveRun {
     text: String,
 }
 
-/// What is left to do once an event was applied, with no lock held.
+/// What is left to do after an event was applied, with no lock held.
 #[derive(Default)]
 #[must_use]
 pub struct Effects {
-    /// A task has to be started that answers the dialog.
+    /// Whether to start a task that answers the dialog.
     pub(super) answer: bool,
-    /// The answer under way is to end.
+    /// How to end the answer under way, if it is to end.
     pub(super) stop: Option<Stop>,
 }
 
 impl Effects {
-    /// These and those of a later event.
+    /// Adds the effects of a later event.
     pub(super) fn add(&mut self, later: Effects) {
         self.answer |= later.answer;
         self.stop = later.stop.or(self.stop.take());
@@ -43,7 +43,7 @@ impl Effects {
 }
 
 impl Progress {
-    /// A message at this offset wants an answer.
+    /// The message at this offset needs an answer.
     pub fn want_answer(&mut self, offset: u64) -> Effects {
         self.wanted = self.wanted.max(offset);
         Effects { answer: !std::mem::replace(&mut self.answering, true), stop: None }
@@ -54,7 +54,7 @@ impl Progress {
         self.run = Some(LiveRun { id: run.to_owned(), text: String::new() });
     }
 
-    /// Somebody asks for the end of an answer.
+    /// A user asks to end an answer.
     pub fn stop_run(&self, run: &str) -> Effects {
         let live = self.run.as_ref().is_some_and(|live| live.id == run);
         Effects { stop: self.stop_of(run).filter(|_| live), answer: false }
@@ -70,34 +70,35 @@ impl Progress {
         }
     }
 
-    /// This is how to end an answer that is about to begin here.
+    /// Notes how to end an answer that is about to begin.
     pub(super) fn will_run(&mut self, run: &str, stop: Stop) {
         self.stop = Some((run.to_owned(), stop));
     }
 
-    /// The dialog is gone.
+    /// The dialog was deleted: ends an answer under way.
     pub(super) fn dissolve(&self) -> Effects {
         Effects { stop: self.run.as_ref().and_then(|live| self.stop_of(&live.id)), answer: false }
     }
 
-    /// A stored piece of an answer; false when it is not the next one of the answer under way.
+    /// Adds a stored piece of an answer; false when it is not the next one of the answer under way.
     pub(super) fn piece(&mut self, run: &str, at: u64, text: &str) -> bool {
         let live = self.run.as_mut().filter(|live| live.id == run && live.text.len() as u64 == at);
         live.map(|live| live.text.push_str(text)).is_some()
     }
 
-    /// What the answer under way has said.
+    /// The text so far of the answer under way.
     pub(super) fn runs(&self) -> Vec<RunText> {
         self.run.iter().map(|live| RunText { run: live.id.clone(), text: live.text.clone() }).collect()
     }
 
-    /// An answer that a crash left open is still to be ended: what wants an answer waits for that.
+    /// Notes that an answer which a crash left open has to be ended first: no other one begins
+    /// before.
     pub(super) fn answers_still(&mut self) {
         self.answering = true;
     }
 
-    /// Whether a message after `covered` wants an answer; if not, no task answers the dialog any
-    /// more.
+    /// Whether a message after offset `covered` needs an answer; if not, the task that answers the
+    /// dialog has ended.
     pub(super) fn wants_another(&mut self, covered: u64) -> bool {
         self.answering = self.wanted > covered;
         self.answering

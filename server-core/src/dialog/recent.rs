@@ -3,7 +3,7 @@
 use crate::text::Text;
 use std::collections::VecDeque;
 
-/// Most events kept in memory, so that whoever returns soon needs no read of the disk.
+/// Most events kept in memory, so that a client that returns soon needs no read of the disk.
 const RECENT_EVENTS: usize = 64;
 /// Most bytes of them.
 const RECENT_BYTES: usize = 65_536;

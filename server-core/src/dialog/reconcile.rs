@@ -1,6 +1,6 @@
-//! After a commit that reported an error, nobody knows whether it is in the log: what the log has
-//! got is read, and applied like any other commit, so that subscribers get it at once and not with
-//! the next event.
+//! After a commit that reported an error it is in doubt whether the events are in the log. The log
+//! is read, and what it has is applied like any other commit, so that subscribers get it at once
+//! and not with the next event.
 
 use super::channel::Channel;
 use super::ops::Kinds;
@@ -10,8 +10,8 @@ use crate::store::{Found, Read, Reply, StoreError, Stored};
 use std::sync::Arc;
 use tidewire_core::wire::EventFrame;
 
-/// Brings a channel to where the log is. `read` asks the store and waits for the reply. Call it in
-/// order with everything else that is applied to the channel.
+/// Applies all events of the log that a channel lacks. `read` asks the store and waits for the
+/// reply. Call it in order with everything else that is applied to the channel.
 ///
 /// # Errors
 ///

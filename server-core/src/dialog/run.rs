@@ -1,8 +1,8 @@
-//! Answers: what one run does, as a state machine.
+//! A run: one answer of a model, as a state machine.
 //!
-//! A run is an `answer.start`, pieces, and exactly one `answer.end`. A piece is stored before
-//! anybody sees it, so that after a crash the end still holds all that was shown. Messages that
-//! come during an answer get one answer together afterwards.
+//! A run is an `answer.start`, pieces, and exactly one `answer.end`. A piece is stored before it is
+//! sent, so that after a crash the end still has all that was shown. Messages that come during an
+//! answer get one answer together afterwards.
 //!
 //! A driver polls a [`Run`], carries out the [`Step`] and reports what came of it:
 //!
@@ -39,9 +39,9 @@ const MAX_ANSWER: usize = 128 * 1024;
 /// Pause before a write that failed is tried again, in ms.
 const RETRY_MS: u64 = 500;
 
-/// Makes the ids of what the server itself writes: UUIDs, in order of time if they can be.
+/// Makes the ids of events that the server writes itself: UUIDs, in order of time if possible.
 pub trait Ids: Send + Sync {
-    /// One that was never given before.
+    /// An id that was never given before.
     fn next(&self) -> Uuid;
 }
 
@@ -50,35 +50,34 @@ pub trait Answering: Send + Sync {
     /// Whether the server is about to stop and begins no answer any more.
     fn is_draining(&self) -> bool;
 
-    /// Begins to answer a dialog: one [`Run`] after the other, as long as the last ended with an
-    /// offset and
-    /// [`Channel::wants_another`] says so.
+    /// Begins to answer a dialog: one [`Run`] after the other, as long as the last one ended with
+    /// an offset and [`Channel::wants_another`] is true of it.
     fn start(self: Arc<Self>, channel: &Arc<Channel>);
 }
 
-/// An answer that a crash left open has ended: what came meanwhile may be answered now.
+/// An answer that a crash left open has ended: messages that came meanwhile may be answered now.
 pub fn left_ended(answering: Arc<dyn Answering>, channel: &Arc<Channel>) {
     if channel.wants_another(0) && !answering.is_draining() {
         answering.start(channel);
     }
 }
 
-/// Shows what was written; called with the outcome before any later write is published, and not at
-/// all when the write failed.
+/// Sends what was written to subscribers. Called with the outcome before any later write is
+/// published, and not at all when the write failed.
 pub type Publish = Box<dyn FnOnce(&Outcome) + Send>;
 
 /// What a driver does next for a run.
 pub enum Step {
-    /// Hand this in to the log, have it published, and report by [`Run::written`].
+    /// Pass this to the store, publish its outcome, and report it by [`Run::written`].
     Write(Box<Write>, Publish),
-    /// Ask the store this, and report by [`Run::context`].
+    /// Read this from the store, and report the reply by [`Run::context`].
     Read(Read),
-    /// Have the model answer these, and report what it says by [`Run::part`].
+    /// Have the model answer these messages, and report its output by [`Run::part`].
     Model(Vec<Turn>),
-    /// Nothing to do before an input comes, or before this time.
+    /// Nothing to do before the next input, or before this time.
     Wait(Option<Time>),
-    /// It is over; with the offset of its start, or none when the server is about to stop and
-    /// nothing follows.
+    /// The run is over. It has the offset of its start, or none when the server is about to stop
+    /// and no other run follows.
     Done(Option<u64>),
 }
 
@@ -104,12 +103,12 @@ enum Stage {
 pub struct Run {
     row: i64,
     name: Arc<str>,
-    /// None when a crash left the run and the channel is gone.
+    /// None when a crash left the run open and the channel was deleted.
     channel: Option<Arc<Channel>>,
     ids: Arc<dyn Ids>,
     id: String,
     stage: Stage,
-    /// A write or a read is under way.
+    /// Whether a write or a read is under way.
     busy: bool,
     not_before: Time,
     /// Offset of its start.
@@ -117,16 +116,16 @@ pub struct Run {
     stopped: bool,
     draining: bool,
     ended: Option<End>,
-    /// Bytes that are stored and shown.
+    /// How many bytes of the text are stored and sent.
     sent: usize,
-    /// Everything.
+    /// The whole text so far.
     text: String,
-    /// How far the piece under way reaches.
+    /// Up to where the piece under way reaches, in bytes.
     sending: usize,
 }
 
 impl Run {
-    /// A new answer in this channel. `stop` is called when somebody asks to end it: the driver then
+    /// A new answer in this channel. `stop` is called when a user asks to end it; the driver then
     /// calls [`Run::stop`].
     pub fn new(channel: &Arc<Channel>, ids: Arc<dyn Ids>, stop: Stop) -> Run {
         let id = ids.next().hyphenated().to_string();
@@ -137,8 +136,8 @@ impl Run {
         Run::at(row, name, Some(channel.clone()), ids, id, Stage::Start(event), String::new())
     }
 
-    /// A run that a crash left without an end: it only ends. Until then the dialog begins no other
-    /// one; call [`left_ended`] after it.
+    /// A run that a crash left without an end: it only writes its end. Until then no other run
+    /// begins in the dialog; call [`left_ended`] afterwards.
     pub fn left(left: UnfinishedRun, channel: Option<Arc<Channel>>, ids: Arc<dyn Ids>) -> Run {
         tracing::info!(run = left.run, "an answer was interrupted by the last stop");
         if let Some(channel) = &channel {
@@ -150,7 +149,7 @@ impl Run {
         run
     }
 
-    /// One at this stage, of which this text is stored and shown.
+    /// A run at this stage, of which this text is stored and sent.
     fn at(
         row: i64,
         name: Arc<str>,
@@ -179,7 +178,7 @@ impl Run {
         }
     }
 
-    /// What to do next.
+    /// What the driver has to do next.
     pub fn poll(&mut self, now: Time) -> Step {
         if self.busy {
             return Step::Wait(None);
@@ -187,7 +186,7 @@ impl Run {
         self.settle();
         let due = now >= self.not_before;
         match &mut self.stage {
-            // Its end may not be stored: a server about to stop begins nothing after it.
+            // While draining its end may not be stored, so no other run follows.
             Stage::Over => Step::Done(self.start.filter(|_| !self.draining)),
             Stage::Start(_) | Stage::End(_) if !due => Step::Wait(Some(self.not_before)),
             Stage::Start(event) => {
@@ -229,11 +228,11 @@ impl Run {
         }
     }
 
-    /// What became of the write.
+    /// Reports the result of [`Step::Write`].
     pub fn written(&mut self, now: Time, result: Result<Outcome, StoreError>) {
         self.busy = false;
         match self.stage {
-            // The dialog is gone.
+            // The dialog was deleted.
             Stage::Start(_) if matches!(result, Ok(Outcome::Refused(_))) => self.stage = Stage::Over,
             Stage::Start(_) => match result.ok().and_then(|outcome| outcome.event()) {
                 Some(stored) => {
@@ -251,16 +250,16 @@ impl Run {
             }
             Stage::End(_) => match result {
                 Ok(Outcome::Refused(Refusal::RunNotFound) | Outcome::Stored(_)) => self.stage = Stage::Over,
-                // The next start will find the run without an end.
+                // The next start of the server finds the run without an end.
                 _ if self.draining => self.stage = Stage::Over,
-                // As often as it takes: nobody may be left with an answer that never ends.
+                // It is tried until it works: no client may be left with an answer that never ends.
                 _ => self.not_before = now.after(RETRY_MS),
             },
             Stage::Context | Stage::Model(_) | Stage::Over => {}
         }
     }
 
-    /// The frames that were read for [`Step::Read`].
+    /// Reports the frames that were read for [`Step::Read`].
     pub fn context(&mut self, found: Result<Vec<Text>, StoreError>) {
         self.busy = false;
         if matches!(self.stage, Stage::Context) {
@@ -272,7 +271,7 @@ impl Run {
         }
     }
 
-    /// What the model said next; none when it has said everything.
+    /// Reports the next part of the model's output; none at its end.
     pub fn part(&mut self, part: Option<Result<String, ModelError>>) {
         if !self.listens() {
             return;
@@ -291,7 +290,7 @@ impl Run {
         }
     }
 
-    /// Somebody asked to end it.
+    /// A user asked to end the answer.
     pub fn stop(&mut self) {
         self.stopped = true;
     }
@@ -301,12 +300,12 @@ impl Run {
         self.draining = true;
     }
 
-    /// Whether it still wants to hear the model; if not, the model's stream is to be dropped.
+    /// Whether it still needs the model's output; if not, drop the model's stream.
     pub fn listens(&self) -> bool {
         matches!(self.stage, Stage::Streaming) && self.ended.is_none()
     }
 
-    /// Takes account of what happened meanwhile.
+    /// Decides whether the answer has to end, after an input.
     fn settle(&mut self) {
         match self.stage {
             Stage::Start(_) if self.draining => self.stage = Stage::Over,
@@ -326,7 +325,7 @@ impl Run {
         Step::Write(Box::new(write), Box::new(publish))
     }
 
-    /// Stores what is pending, then shows it.
+    /// Stores the text that is not sent yet as a piece; it is sent afterwards.
     fn piece(&mut self) -> Step {
         self.sending = self.text.len();
         let text = self.text.get(self.sent..).unwrap_or_default().to_owned();
@@ -360,7 +359,7 @@ impl Run {
     }
 }
 
-/// What the author of answers is called.
+/// The name of the author of answers.
 pub const AI_NAME: &str = "Assistant";
 
 trait FloorBoundary {
@@ -374,13 +373,13 @@ impl FloorBoundary for String {
     }
 }
 
-/// As whom answers are shown.
+/// The author of answers.
 fn ai() -> User {
     User { id: "ai".to_owned(), name: AI_NAME.to_owned(), kind: UserKind::Ai }
 }
 
 fn apply(channel: &Arc<Channel>, stored: &Stored, op: &dyn ops::Op) {
-    // Starts and ends call nobody.
+    // Starts and ends start no answer, so none is passed.
     channel.apply(stored, &ai(), op).carry_out(None, channel);
 }
 

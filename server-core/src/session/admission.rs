@@ -1,4 +1,4 @@
-//! How a session begins, or is turned away.
+//! How a session begins, or is refused.
 
 use super::state::{Flow, Session};
 use crate::engine::{Engine, Peer, TurnedAway};
@@ -8,8 +8,8 @@ use tidewire_core::Now;
 use tidewire_core::wire::codes::close;
 
 impl Session {
-    /// A new connection; [`Flow::End`] when it is turned away, which its client is told. `wake` is
-    /// told of its queue.
+    /// A new connection; [`Flow::End`] when it is refused, with the reason queued for its client.
+    /// `wake` is called when its queue has something to write.
     pub fn open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> (Session, Flow) {
         match Session::try_open(engine, peer, wake.clone(), now) {
             Ok(session) => (session, Flow::Ready),
@@ -21,7 +21,7 @@ impl Session {
         }
     }
 
-    /// A new connection, for a driver that can say itself why there is none.
+    /// The same for a driver that reports the refusal to the client itself.
     pub fn try_open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Result<Session, TurnedAway> {
         let mut session = Session::new(engine, peer, wake, now);
         match engine.admit(peer, session.outgoing(), session.seats(), now.mono) {
@@ -39,7 +39,7 @@ impl Session {
         }
     }
 
-    /// Says why there is no place for this connection.
+    /// Queues the reason why the connection is refused, and closes it.
     fn turn_away(&self, reason: TurnedAway) -> Flow {
         let code = reason.code();
         match reason {

@@ -47,7 +47,8 @@ impl Session {
                 "this user has all the connections they may have",
             );
         }
-        // Again, because from here on a revocation finds the connection.
+        // Checked again: a revocation that came after the first check did not find this connection
+        // yet.
         if let Err(error) = self.engine.not_revoked(&identity) {
             return self.refuse_token(&error);
         }
@@ -66,7 +67,7 @@ impl Session {
             limits: self.engine.limits.announced(budget),
         }));
         self.identity = Some(identity);
-        // Before whatever else came in the same message.
+        // They come before the other frames of the same message.
         subs.into_iter().rev().for_each(|sub| self.todo.push_front(ClientFrame::Sub(sub)));
         Flow::Ready
     }
@@ -91,7 +92,7 @@ impl Session {
         }
         self.outgoing
             .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
-        // What the new token no longer allows ends at once.
+        // Subscriptions that the new token does not allow end at once.
         let lost = self.seats.retain(|channel| access::may_see(&identity, channel, &self.engine.revocations));
         if let Some(tables) = &self.engine.tables {
             tables.renew(self.outgoing.id(), &identity);

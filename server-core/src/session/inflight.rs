@@ -15,7 +15,8 @@ impl Inflight {
         Inflight { most, most_bytes, ops: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
-    /// Only the connection's own session calls it, so looking and adding need not be one step.
+    /// Counts one more op; false if there are too many. Only the connection's own session calls it,
+    /// so checking and adding need not be atomic.
     pub(super) fn take(&self, bytes: usize) -> bool {
         let fits = self.ops.load(Ordering::Acquire) < self.most
             && self.bytes.load(Ordering::Acquire) + bytes <= self.most_bytes;

@@ -17,7 +17,7 @@ impl Session {
         self.page_with_room(Paging { channel, wanted, start: None })
     }
 
-    /// Goes on once the queue has room.
+    /// Continues once the queue has room.
     pub(super) fn page_with_room(&mut self, mut paging: Paging) -> Flow {
         if !self.is_subscribed(&paging.channel.name) {
             return Flow::Ready;
@@ -42,7 +42,7 @@ impl Session {
         Flow::Ask(ask)
     }
 
-    /// Goes on with what the log has.
+    /// Continues with the events that were read from the log.
     pub(super) fn page_found(&mut self, paging: Paging, found: Result<Found, StoreError>) -> Flow {
         let channel = &paging.channel;
         if !self.is_subscribed(&channel.name) {
@@ -52,7 +52,7 @@ impl Session {
             (Ok(Found::Events(found)), Some(start)) => {
                 dense(channel, start.from, found).map(|events| (start, events))
             }
-            // Retention was faster: the answer is another one now.
+            // Retention has trimmed the events meanwhile: decide again.
             (Ok(Found::Trimmed(floor)), _) => {
                 channel.trimmed(floor);
                 return self.page_with_room(paging);
@@ -70,8 +70,8 @@ impl Session {
         Flow::Ready
     }
 
-    /// The user asked for more than they may: the subscription ends, and begins again from the
-    /// client's cursor.
+    /// The user's budget for pages is used up: the subscription ends, and the client begins it
+    /// again from its cursor.
     fn page_later(&mut self, ch: &str, wait_ms: u64) {
         self.unsubscribe(ch);
         let problem = Problem {
@@ -100,7 +100,7 @@ impl Session {
     }
 }
 
-/// The frames, once it is sure that none is missing.
+/// The frames, after a check that none is missing.
 fn dense(channel: &Channel, from: u64, found: Vec<(u64, Text)>) -> Result<Vec<Text>, StoreError> {
     let mut events = Vec::with_capacity(found.len());
     for (offset, frame) in found {
@@ -131,8 +131,7 @@ fn start(wanted: &Wanted, epoch: &str, Extent { head, floor }: Extent) -> Start 
                 Start { from: cursor.offset, mode: Some((Mode::Resumed, None)) }
             }
         }
-        // A cursor outside of the log can only be answered by a reset, which a `page` can't
-        // express.
+        // A cursor outside of the log needs a reset, which a `page` can't express.
         Wanted::Next(from) if *from > head => reset("ahead", DEFAULT_TAIL),
         Wanted::Next(from) if *from < floor => reset("trimmed", DEFAULT_TAIL),
         Wanted::Next(from) => Start { from: *from, mode: None },

@@ -1,5 +1,4 @@
-//! Signals: what is of the moment goes to whoever follows a channel now, and nowhere else (protocol
-//! section 3).
+//! Signals: they go to the live subscribers of a channel and are not stored (protocol section 3).
 
 use super::state::{Flow, Session};
 use crate::access::Identity;
@@ -8,7 +7,7 @@ use tidewire_core::wire::{
     MAX_BODY_DEPTH, MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Problem, ServerFrame, Signal, codes, json,
 };
 
-/// Why a signal goes to nobody.
+/// Why a signal is refused: a code and a message.
 fn fault(signal: &Signal) -> Option<(&'static str, String)> {
     if signal.kind.is_empty() {
         return Some((codes::BAD_FRAME, "`kind` of a signal must not be empty".to_owned()));
@@ -27,8 +26,8 @@ fn fault(signal: &Signal) -> Option<(&'static str, String)> {
 }
 
 impl Session {
-    /// Hands a signal on, once encoded for all. One beyond the budget is dropped: a newer one
-    /// follows, or it did not matter.
+    /// Sends a signal to the other subscribers, encoded once for all of them. A signal beyond the
+    /// budget is dropped.
     pub(super) fn signal(&mut self, now: Now, identity: &Identity, mut signal: Signal) -> Flow {
         if let Some((code, message)) = fault(&signal) {
             return self.bad_frame(now, code, &message);

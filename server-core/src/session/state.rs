@@ -1,8 +1,8 @@
 //! One client's connection, from the upgrade to the close.
 //!
-//! A session hears messages and decides; what it says waits in its [`Outgoing`] queue, which the
-//! driver's writer empties. They share only the queue, so a client that does not read never keeps
-//! the server from hearing it, and the other way round.
+//! A session handles the client's messages and decides. Its frames wait in its [`Outgoing`] queue,
+//! which the driver's writer empties. Reading and writing share only the queue, so a client that
+//! does not read never keeps the server from reading, and the other way round.
 
 use super::inflight::Inflight;
 use super::waiting::Waiting;
@@ -21,39 +21,39 @@ use tidewire_core::wire::codes::{self, close};
 use tidewire_core::wire::{ClientFrame, Problem, ServerFrame, TableRequest, decode_client_message};
 use tidewire_core::{Now, Time};
 
-/// The wall clock is looked at this often for a token's end, in ms.
+/// Longest pause between two checks of a token's end, in ms, because the wall clock may be set.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
 /// Close codes of RFC 6455 section 7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;
 const NOT_UTF8: u16 = 1007;
 
-/// How it goes on after a message or an answer.
+/// What the driver does after a message or an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flow {
     /// The session takes the next message.
     Ready,
-    /// It needs this from the store before it takes the next message; [`Session::answered`] brings
-    /// it. Only channels ([`Read::Channel`], then [`crate::Hub::add`]) and pages ([`Read::Events`])
-    /// are asked for.
+    /// The session needs this from the store before it takes the next message. Pass the reply to
+    /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]) and pages
+    /// ([`Read::Events`]) are read.
     Ask(Read),
-    /// It waits until [`Outgoing::has_room`]; then [`Session::answered`] with [`Answer::Room`].
+    /// Wait until [`Outgoing::has_room`], then call [`Session::answered`] with [`Answer::Room`].
     Room,
-    /// It takes no more messages. What waits in the queue is still to be written, up to its close.
+    /// The session takes no more messages. Write what is still in the queue, up to its close.
     End,
 }
 
-/// What a session waited for.
+/// What a session waited for, for [`Session::answered`].
 pub enum Answer {
-    /// To [`Read::Channel`]; none when there is no such channel.
+    /// The reply to [`Read::Channel`]; none when there is no such channel.
     Channel(Result<Option<Arc<Channel>>, StoreError>),
-    /// To [`Read::Events`].
+    /// The reply to [`Read::Events`].
     Events(Result<Found, StoreError>),
-    /// To [`Flow::Room`].
+    /// The queue has room ([`Flow::Room`]).
     Room,
 }
 
 impl Answer {
-    /// The store's reply to what a session asked; a channel comes into the hub. Read and add one
+    /// Turns the store's reply into an answer; a channel is added to the hub. Read and add one
     /// channel at a time ([`Hub::add`]).
     pub fn new(read: &Read, reply: Result<Reply, StoreError>, hub: &Hub) -> Answer {
         match read {
@@ -66,19 +66,19 @@ impl Answer {
     }
 }
 
-/// A connection's state. Dropping it gives its place back.
+/// A connection's state. Dropping it frees its place among the connections.
 ///
 /// The driver calls [`Session::heard`] for every byte that comes, [`Session::message`] for every
-/// message while the last
-/// [`Flow`] was [`Flow::Ready`], and [`Session::tick`] at [`Session::deadline`]. It ends the connection once
-/// [`Outgoing::is_closing`], after what waits was written.
+/// message while the last [`Flow`] was [`Flow::Ready`], and [`Session::tick`] at
+/// [`Session::deadline`]. Once [`Outgoing::is_closing`] it writes what is queued and ends the
+/// connection.
 pub struct Session {
     pub(super) engine: Arc<Engine>,
     pub(super) outgoing: Arc<Outgoing>,
     inflight: Arc<Inflight>,
-    /// None for a connection that was turned away.
+    /// None for a connection that was refused.
     pub(super) place: Option<Place>,
-    /// Where it comes from, as far as addresses are counted.
+    /// The client's address.
     pub(super) address: IpAddr,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) seats: Arc<Seats>,
@@ -87,11 +87,11 @@ pub struct Session {
     waiting: Option<Waiting>,
     opened: Time,
     heard: Time,
-    /// When the message or answer came that is being handled.
+    /// When the message or answer that is being handled came.
     at: Time,
     pub(super) next_ping: Time,
     pings: u64,
-    /// Pongs that the client owes us, and may send without being counted.
+    /// How many pongs the client still has to send; these are not counted as control frames.
     owed_pongs: u64,
     bad: Window,
     control: Window,
@@ -101,7 +101,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Without a place among the connections.
+    /// A session that has no place among the connections yet.
     pub(super) fn new(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Session {
         let limits = &engine.limits;
         let number = engine.connections.number();
@@ -138,7 +138,7 @@ impl Session {
         }
     }
 
-    /// What its client is sent.
+    /// The queue of frames for the client.
     pub fn outgoing(&self) -> &Arc<Outgoing> {
         &self.outgoing
     }
@@ -151,12 +151,12 @@ impl Session {
         self.next_ping.min(self.silent()).min(expired)
     }
 
-    /// A byte came from the client, be it of an incomplete message.
+    /// Notes that a byte came from the client, also one of an incomplete message.
     pub fn heard(&mut self, at: Time) {
         self.heard = self.heard.max(at);
     }
 
-    /// Looks at the clock.
+    /// Handles the timers that are due: time-outs, the token's end, the next ping.
     pub fn tick(&mut self, now: Now) {
         let times = &self.engine.timeouts;
         let Some(identity) = &self.identity else {
@@ -189,7 +189,7 @@ impl Session {
         }
         match decode_client_message(text) {
             Err(error) => self.bad_frame(now, error.code(), &error.to_string()),
-            // The driver was to wait: frames would overtake each other.
+            // The driver should have waited: frames would be handled out of order.
             Ok(_) if self.waiting.is_some() => self.lost(),
             Ok(frames) => {
                 if frames.is_empty()
@@ -213,13 +213,13 @@ impl Session {
         self.control_frame(now)
     }
 
-    /// A message came that is too long to be read.
+    /// Handles a message that is too long to be read.
     pub fn too_big(&mut self) -> Flow {
         self.refuse(close::TOO_BIG, codes::TOO_LARGE, &self.too_large())
     }
 
-    /// What came is no WebSocket message: text that is not UTF-8, or frames that break the rules
-    /// (RFC 6455 section 7.4.1).
+    /// Handles input that is no WebSocket message: text that is not UTF-8, or frames that break the
+    /// rules (RFC 6455 section 7.4.1).
     pub fn malformed(&mut self, is_text: bool) -> Flow {
         let (close, message) = match is_text {
             true => (NOT_UTF8, "a text message must be UTF-8"),
@@ -228,7 +228,7 @@ impl Session {
         self.refuse(close, codes::BAD_FRAME, message)
     }
 
-    /// Goes on with what the session asked for.
+    /// Continues with what the session waited for.
     pub fn answered(&mut self, now: Now, answer: Answer) -> Flow {
         self.at = now.mono;
         if self.outgoing.is_closing() {
@@ -249,7 +249,7 @@ impl Session {
         if flow == Flow::Ready { self.go_on(now) } else { self.over(flow) }
     }
 
-    /// The client is gone, or is sent away: nothing is heard any more. The first reason for a close
+    /// The connection is over: nothing more is handled. If it has a close code already, that one
     /// stays.
     pub fn end(&mut self) {
         self.todo.clear();
@@ -262,7 +262,7 @@ impl Session {
     /// Handles frames until one has to wait.
     fn go_on(&mut self, now: Now) -> Flow {
         while let Some(frame) = self.todo.pop_front() {
-            // Also when somebody else ended the connection meanwhile.
+            // Another part of the server may have ended the connection meanwhile.
             if self.outgoing.is_closing() {
                 return self.over(Flow::End);
             }
@@ -274,7 +274,7 @@ impl Session {
         Flow::Ready
     }
 
-    /// After the end nothing is left to do.
+    /// Drops the frames that are left once the session has ended.
     fn over(&mut self, flow: Flow) -> Flow {
         if flow == Flow::End {
             self.todo.clear();
@@ -282,7 +282,7 @@ impl Session {
         flow
     }
 
-    /// A fault of the driver.
+    /// Ends the session because of a fault in the driver.
     pub(super) fn lost(&mut self) -> Flow {
         self.waiting = None;
         self.todo.clear();
@@ -294,7 +294,7 @@ impl Session {
         self.heard.after(ms(times.ping)).after(ms(times.grace))
     }
 
-    /// It has its place.
+    /// The session has its place among the connections.
     pub(super) fn enter(&mut self, place: Place) {
         self.place = Some(place);
     }
@@ -315,24 +315,24 @@ impl Session {
         self.waiting = Some(waiting);
     }
 
-    /// Takes a signal out of the budget; false when it is used up.
+    /// Takes a signal out of the budget; false when the budget is used up.
     pub(super) fn may_signal(&mut self, now: Now) -> bool {
         self.signals.take(now.mono).is_ok()
     }
 
-    /// Counts a frame that no other budget counts; how it goes on when that was one too many.
+    /// Counts a frame that no other budget counts; the end of the session if it was one too many.
     pub(super) fn flooded(&mut self, now: Now) -> Option<Flow> {
         let wait = self.frames.take(now.mono).err()?;
         Some(self.rate_limited("too many frames; send fewer of them", wait))
     }
 
-    /// Whether the user may ask for a page now; an error says in how many ms.
+    /// Whether the user may have a page now; the error is the time to wait, in ms.
     pub(super) fn may_page(&self) -> Result<(), u64> {
         let Some(identity) = &self.identity else { return Ok(()) };
         self.engine.may_page(&identity.key(), self.address, self.at)
     }
 
-    /// Counts the bytes of a page.
+    /// Counts the bytes of a page that was sent.
     pub(super) fn paged(&self, bytes: usize) {
         if let Some(identity) = &self.identity {
             self.engine.paged(&identity.key(), self.address, bytes, self.at);
@@ -405,7 +405,7 @@ impl Session {
         self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable });
     }
 
-    /// A fault that the connection survives, a few times.
+    /// Reports a wrong frame. Too many of them end the connection.
     pub(super) fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
         let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
         self.outgoing.send(&ServerFrame::Error(problem));
@@ -442,7 +442,7 @@ impl Session {
         self.refuse(code, error.code(), &error.to_string())
     }
 
-    /// Says why, then closes.
+    /// Queues an `error` and the close.
     pub(super) fn refuse(&self, close: u16, code: &'static str, message: &str) -> Flow {
         self.outgoing.refuse(close, code, message);
         tracing::info!(conn = self.outgoing.id(), close, code, "closing");
@@ -452,7 +452,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Nothing is begun any more that would have to be ended.
+        // From here on nothing starts for this connection that would have to be ended.
         self.outgoing.close(close::NORMAL, "");
         self.leave_tables();
     }

@@ -19,7 +19,7 @@ impl Session {
             Ok(checked) => checked,
             Err(refused) => {
                 self.outgoing().send(&nack(id, refused));
-                // Also one beyond the op budget: it costs an answer all the same.
+                // An op beyond the op budget counts too: it costs an answer.
                 return self.flooded(now).unwrap_or(Flow::Ready);
             }
         };
@@ -33,7 +33,7 @@ impl Session {
         }
     }
 
-    /// Goes on once the channel was looked for.
+    /// Continues once the channel was read.
     pub(super) fn submit_to(
         &mut self,
         identity: &Identity,
@@ -78,7 +78,8 @@ impl Session {
         let (channel, forbidden) = match (access::visible(found, identity, &self.engine().revocations), named)
         {
             (Ok(channel), _) => (channel, false),
-            // What was committed while it was allowed is not refused now: only the log knows.
+            // An op that was committed while it was allowed must not be refused now: only the log
+            // knows.
             (Err(Denied::Forbidden), Some(channel)) => (channel, true),
             (Err(denied), _) => {
                 return Err(Refused {
@@ -123,8 +124,8 @@ impl Session {
                         ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: false }
                     }
                     Ok(Outcome::Duplicate(Duplicate { offset, at, frame })) => {
-                        // Nothing happens here, unless its commit reported an error and reconciling
-                        // could not read it.
+                        // It was applied before, unless its commit reported an error and the log
+                        // could not be read afterwards.
                         if let Some(frame) = frame {
                             apply(&channel, &Stored { offset, at, frame });
                         }
@@ -142,8 +143,8 @@ impl Session {
 }
 
 fn parse(id: &str) -> Option<Uuid> {
-    // The crate reads other forms too; the protocol has one. The nil UUID names nothing (RFC 9562,
-    // 5.9).
+    // The crate reads other forms too; the protocol has one. The nil UUID is no id (RFC 9562
+    // section 5.9).
     let uuid = tidewire_core::wire::is_uuid(id).then(|| Uuid::try_parse(id).ok()).flatten();
     uuid.filter(|uuid| !uuid.is_nil())
 }

@@ -1,5 +1,5 @@
-//! How a subscription begins: the channel is looked for, and a seat taken in it (protocol section
-//! 5).
+//! How a subscription begins: the channel is read, and the connection becomes one of its
+//! subscribers (protocol section 5).
 
 use super::state::{Flow, Session};
 use super::waiting::{Waiting, Wanted};
@@ -9,11 +9,11 @@ use crate::store::{Read, StoreError};
 use std::sync::Arc;
 use tidewire_core::wire::{Problem, ServerFrame, Subscription, codes};
 
-/// When to ask again for a dialog that has all its connections.
+/// When a client may try again if a dialog has all the connections it may have, in ms.
 const FULL_RETRY_MS: u64 = 5_000;
 
 impl Session {
-    /// Looks for the channel, unless the connection has all its subscriptions.
+    /// Reads the channel, unless the connection has all the subscriptions it may have.
     pub(super) fn subscribe(&mut self, identity: &Identity, sub: Subscription) -> Flow {
         let most = self.engine().limits.subscriptions;
         if !self.seats().has(&sub.ch) && self.seats().count() >= most {
@@ -31,7 +31,7 @@ impl Session {
         }
     }
 
-    /// Goes on once the channel was looked for.
+    /// Continues once the channel was read.
     pub(super) fn subscribe_to(
         &mut self,
         identity: &Identity,
@@ -47,7 +47,8 @@ impl Session {
                         return Flow::Ready;
                     };
                     self.seats().keep(ch.clone(), seat);
-                    // Again, because from here on a revocation finds the seat.
+                    // Checked again: a revocation that came after the first check did not find this
+                    // subscription yet.
                     if !access::may_see(identity, &channel, &self.engine().revocations) {
                         if self.seats().give_up(&ch) {
                             self.sub_denied(ch, Denied::Forbidden);

@@ -1,4 +1,4 @@
-//! What a connection asks of live tables (protocol section 12).
+//! A connection's frames about live tables (protocol section 12).
 
 use super::state::{Flow, Session};
 use crate::access::Identity;
@@ -19,7 +19,8 @@ impl Session {
             };
             let frame = TableFrame::Err { sid: sid.clone(), problem, at: None, retryable: true };
             if let Some(tables) = &self.engine.tables {
-                // One of that name would be replaced.
+                // An accepted one would have replaced the subscription with this `sid`, so that one
+                // ends.
                 let unsub = TableRequest::Unsub { sid: sid.clone() };
                 tables.request(&self.asker(identity), now.mono, unsub);
             }
@@ -42,8 +43,8 @@ impl Session {
         Flow::Ready
     }
 
-    /// Who asks tables for something, and who answers for what it takes: a guest may be anybody, so
-    /// all of an address share, unless all clients have one.
+    /// The connection, its user, and the owner whose budgets it uses. Anybody can be many guests,
+    /// so all guests of an address share one owner, where addresses are counted.
     fn asker<'a>(&'a self, identity: &'a Identity) -> Asker<'a> {
         let owner = match identity.user.kind {
             UserKind::Guest if self.engine.handshakes.is_some() => {

@@ -1,4 +1,4 @@
-//! What a session does once it has what it waits for.
+//! What a session continues with once it has what it waits for.
 
 use crate::dialog::Channel;
 use crate::dialog::ops::Op as ParsedOp;
@@ -6,23 +6,23 @@ use std::sync::Arc;
 use tidewire_core::wire::{Mode, Op, Subscription, Want};
 use uuid::Uuid;
 
-/// What a session does once its answer is there.
+/// What a session continues with once its answer is there.
 pub(super) enum Waiting {
     Sub(Subscription),
     Op(Checked),
     Page(Paging),
 }
 
-/// An op whose form is right; its channel is looked for.
+/// An op whose form is right; its channel is not read yet.
 pub(super) struct Checked {
     pub(super) op: Op,
     pub(super) id: Uuid,
     pub(super) after: Option<Uuid>,
-    /// Its body, read.
+    /// Its body, parsed.
     pub(super) read: Box<dyn ParsedOp>,
 }
 
-/// What a client asked for.
+/// What a page answers.
 pub(super) enum Wanted {
     /// A subscription.
     Sub(Want),
@@ -34,11 +34,11 @@ pub(super) enum Wanted {
 pub(super) struct Paging {
     pub(super) channel: Arc<Channel>,
     pub(super) wanted: Wanted,
-    /// What it begins with, once that was asked of the log.
+    /// Where it starts, once the events were requested from the log.
     pub(super) start: Option<Start>,
 }
 
-/// How the page begins.
+/// Where a page starts.
 #[derive(Clone, Copy)]
 pub(super) struct Start {
     pub(super) from: u64,

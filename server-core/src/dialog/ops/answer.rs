@@ -1,4 +1,4 @@
-//! `answer.start` and `answer.end`: what a run writes. No client may.
+//! `answer.start` and `answer.end`: the events of a run. No client may write them.
 
 use super::{Kind, Op, Refused};
 use crate::dialog::progress::{Effects, Progress};

@@ -1,4 +1,4 @@
-//! `run.cancel`: somebody asks for the end of an answer.
+//! `run.cancel`: a user asks to end an answer.
 
 use super::{Conditions, Kind, Op, Refused};
 use crate::dialog::progress::{Effects, Progress};
@@ -9,7 +9,7 @@ use tidewire_core::wire::{CancelRun, User, codes};
 /// The kind.
 pub(super) struct Cancellations;
 
-/// A request that was read.
+/// A request that was parsed.
 struct CancelsRun(CancelRun);
 
 impl Kind for Cancellations {

@@ -1,4 +1,4 @@
-//! `message`: somebody says something, and may want an answer.
+//! `message`: a user writes, and may need an answer.
 
 use super::{Conditions, Kind, Op, Refused};
 use crate::dialog::progress::{Effects, Progress};
@@ -9,7 +9,7 @@ use tidewire_core::wire::{MAX_TEXT, Message, User, UserKind, codes};
 /// The kind.
 pub(super) struct Messages;
 
-/// A message that was read; its text is in the event.
+/// A message that was parsed; its text is in the event.
 struct Says;
 
 impl Kind for Messages {
@@ -42,7 +42,7 @@ impl Op for Says {
     }
 }
 
-/// Models answer those whom the dialog is for, not those who work in it.
+/// Models answer guests and users, not operators.
 fn wants_answer(by: &User) -> bool {
     matches!(by.kind, UserKind::Guest | UserKind::User)
 }

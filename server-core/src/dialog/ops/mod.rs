@@ -1,7 +1,7 @@
 //! The kinds of events: a file each, and the list of those that a server knows.
 //!
-//! Adding a kind is a file like the ones beside this, and a line in [`Kinds::standard`], or
-//! [`Kinds::with`] for one of an application's own.
+//! To add a kind, add a file like the ones beside this and a line in [`Kinds::standard`]. An
+//! application adds one of its own with [`Kinds::with`].
 
 mod answer;
 mod cancel_run;
@@ -17,26 +17,26 @@ use tidewire_core::wire::{User, codes};
 
 /// A kind of event: reads the bodies of its ops.
 pub trait Kind: Send + Sync {
-    /// What `kind` says in its frames.
+    /// The value of `kind` in its frames.
     fn name(&self) -> &'static str;
 
-    /// Reads a body.
+    /// Parses a body.
     ///
     /// # Errors
     ///
-    /// It is not a body of this kind; the client is answered with a `nack` that says so.
+    /// It is not a body of this kind; the client gets it as a `nack`.
     fn parse(&self, body: &Object<'_>) -> Result<Box<dyn Op>, Refused>;
 }
 
-/// An op, or a committed event, whose body was read: who may write it, what must hold when it is
-/// committed, and what it means afterwards.
+/// An op or a committed event whose body was parsed: who may write it, what must hold when it is
+/// committed, and what it changes afterwards.
 pub trait Op: Send + Sync {
-    /// Whether somebody who may write in the channel may write this. Anybody, unless a kind says
-    /// otherwise.
+    /// Whether a user who may write in the channel may write this. Any such user may, unless a kind
+    /// says otherwise.
     ///
     /// # Errors
     ///
-    /// They may not.
+    /// The user may not write it.
     fn authorize(&self, by: &User) -> Result<(), Refused> {
         let _ = by;
         Ok(())
@@ -49,20 +49,21 @@ pub trait Op: Send + Sync {
         Conditions::default()
     }
 
-    /// It is committed, whoever committed it: takes account of it in memory. Called once, in the order of the
-    /// commits, while the dialog is locked; what calls others goes into the [`Effects`].
+    /// Changes the dialog's state in memory, after the event was committed by whomever. Called
+    /// once, in the order of the commits, while the dialog is locked. What calls other code goes
+    /// into the [`Effects`].
     fn applied(&self, progress: &mut Progress, by: &User, event: &Stored) -> Effects {
         let _ = (progress, by, event);
         Effects::default()
     }
 }
 
-/// What an op asks of the store.
+/// What the store checks and keeps with an op.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The run that must be under way.
     pub needs_run: Option<String>,
-    /// Whether the dialog wants an answer from then on.
+    /// Whether the dialog needs an answer from then on.
     pub wants_answer: bool,
 }
 
@@ -80,12 +81,12 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// For good.
+    /// A refusal for good.
     pub fn new(code: &'static str, message: impl Into<String>) -> Refused {
         Refused { code, message: message.into(), retryable: false, retry_after_ms: None }
     }
 
-    /// For so many ms.
+    /// A refusal for this many ms.
     pub fn for_now(code: &'static str, message: impl Into<String>, retry_after_ms: u64) -> Refused {
         Refused { retryable: true, retry_after_ms: Some(retry_after_ms), ..Refused::new(code, message) }
     }
@@ -103,24 +104,24 @@ impl Default for Kinds {
 }
 
 impl Kinds {
-    /// Those of the protocol.
+    /// The kinds of the protocol.
     pub fn standard() -> Kinds {
         let kinds = Kinds { by_name: BTreeMap::new() };
         kinds.with(message::Messages).with(cancel_run::Cancellations).with(answer::Starts).with(answer::Ends)
     }
 
-    /// One more, in the place of another one of its name.
+    /// Adds a kind, which replaces one of the same name.
     #[must_use]
     pub fn with(mut self, kind: impl Kind + 'static) -> Kinds {
         self.by_name.insert(kind.name(), Box::new(kind));
         self
     }
 
-    /// Reads an op's or event's body.
+    /// Parses the body of an op.
     ///
     /// # Errors
     ///
-    /// The kind is unknown, or this is no body of it.
+    /// The kind is unknown, or the body is not one of it.
     pub fn parse(&self, kind: &str, body: &str) -> Result<Box<dyn Op>, Refused> {
         let body =
             Object::parse(body).map_err(|_| Refused::new(codes::BAD_BODY, "`body` must be an object"))?;
@@ -130,13 +131,14 @@ impl Kinds {
         }
     }
 
-    /// Reads the body of a committed event. One that this server can't read means nothing to it.
+    /// Parses the body of a committed event. One that can't be parsed changes nothing in the
+    /// dialog.
     pub fn read(&self, kind: &str, body: &str) -> Box<dyn Op> {
         self.parse(kind, body).unwrap_or_else(|_| Box::new(Opaque))
     }
 }
 
-/// An event that is only handed on.
+/// An event that is only sent to subscribers.
 struct Opaque;
 
 impl Op for Opaque {}
