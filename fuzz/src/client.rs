@@ -173,7 +173,7 @@ impl Life {
                 }
             },
             13 => self.client.connect(now),
-            14 => self.client.close(now),
+            14 => self.client.disconnect(now),
             15 => {
                 let hints = [Network::Online, Network::Offline, Network::Changed];
                 self.client.handle(now, Input::Network(hints[bytes.below(3)]));
@@ -192,7 +192,7 @@ impl Life {
                 match bytes.below(3) {
                     0 => drop(self.client.retry(now, &id)),
                     1 => drop(self.client.discard(now, &id)),
-                    _ => drop(self.client.stop(now, dialog(bytes), &id)),
+                    _ => drop(self.client.stop_run(now, dialog(bytes), &id)),
                 }
             }
             _ => self.restart(bytes),
@@ -502,7 +502,7 @@ impl Life {
 
     fn wait(&mut self, until: Option<Time>) {
         assert_wait(self.now.mono, until);
-        let rests = matches!(self.status, State::Idle | State::Closed | State::Failed | State::Parked);
+        let rests = matches!(self.status, State::Idle | State::Disconnected | State::Failed | State::Parked);
         assert!(until.is_some() || rests || !self.asks.is_empty(), "{:?} and no timer", self.status);
         self.until = until;
         for dialog in DIALOGS {

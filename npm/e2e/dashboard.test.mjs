@@ -210,7 +210,7 @@ test("who wrote something waits until it is here; what can't be asked or seen ha
     ["bad_literal", 12],
     "unknown_tx",
   ]);
-  await page.evaluate(() => window.client.dispose());
+  await page.evaluate(() => window.client.close());
 });
 
 test("it can be used in the dark, on a narrow screen and by keyboard", async () => {

@@ -547,7 +547,7 @@ test("logging out in one tab wipes and closes all, and another login begins anew
   assert.equal(await settled(leader, "never sent"), "logged_out");
   for (const page of [leader, follower]) {
     const { status, user } = await stateOf(page);
-    assert.deepEqual([status.state, status.cause, user], ["closed", "logged_out", null]);
+    assert.deepEqual([status.state, status.cause, user], ["disconnected", "logged_out", null]);
     assert.deepEqual(await rowsOf(page), []);
   }
   const kept = await leader.evaluate(async () => {
@@ -571,21 +571,21 @@ test("logging out in one tab wipes and closes all, and another login begins anew
   await isOnline(leader);
   await isLive(leader);
   assert.deepEqual(await textsOf(leader), ["secret"], "from the server, not from the device");
-  assert.equal((await stateOf(follower)).status.state, "closed");
+  assert.equal((await stateOf(follower)).status.state, "disconnected");
 });
 
 test("closing in one tab leaves the other one connected, and a follower may go and come", async () => {
   const [leader, follower] = await pair();
-  await leader.evaluate(() => window.client.close());
-  assert.equal((await stateOf(leader)).status.state, "closed");
+  await leader.evaluate(() => window.client.disconnect());
+  assert.equal((await stateOf(leader)).status.state, "disconnected");
   await send(follower, "still connected");
   await settled(follower, "still connected");
-  await follower.evaluate(() => window.client.close());
+  await follower.evaluate(() => window.client.disconnect());
   await until("nobody wants it", async () => (await connections()) === 0);
   await follower.evaluate(() => window.client.connect());
   await isOnline(follower);
-  assert.equal((await stateOf(leader)).status.state, "closed");
-  await leader.evaluate(() => window.client.dispose());
+  assert.equal((await stateOf(leader)).status.state, "disconnected");
+  await leader.evaluate(() => window.client.close());
   await leads(follower);
   await send(follower, "alone now");
   await settled(follower, "alone now");

@@ -59,7 +59,7 @@ export async function createClient(given: ClientOptions): Promise<Client> {
   try {
     await client.begin();
   } catch (error) {
-    client.dispose();
+    client.close();
     throw error;
   }
   if (options.autoConnect !== false) client.connect();
@@ -117,7 +117,7 @@ export class Client implements Store<ClientState> {
   /** The shared connection, whether or not this tab wants it. */
   #status: Status = INITIAL.status;
   /** What this tab says instead while it wants no connection. */
-  #rest: "idle" | "closed" | null = "idle";
+  #rest: "idle" | "disconnected" | "closed" | null = "idle";
   /** Why it is of no more use. */
   #over: TidewireError | undefined;
   /** Whether there is anything on the device to be wiped. */
@@ -171,6 +171,7 @@ export class Client implements Store<ClientState> {
 
   /** Wants to be connected, from now on and whatever happens. Also the way out of `failed`, and at once out of a pause. */
   readonly connect = (): void => {
+    if (this.#rest === "closed") return;
     this.#rest = null;
     this.#store.set({ ...this.getState(), status: this.#status });
     this.#tabs.connect();
@@ -182,26 +183,38 @@ export class Client implements Store<ClientState> {
   };
 
   /**
-   * Wants to be disconnected. What waits stays stored; its promises are rejected with `closed`. Another tab of the same user stays connected, and
-   * what waits is sent there.
+   * Wants to be disconnected until {@link connect}. What waits stays stored; its promises are
+   * rejected with `closed`. Another tab of the same user stays connected, and what waits is sent
+   * there.
    */
-  readonly close = (): void => {
-    this.#rest = "closed";
+  readonly disconnect = (): void => {
+    if (this.#rest === "closed") return;
+    this.#rest = "disconnected";
     this.#tabs.changed();
-    this.#show({ ...this.#status, state: "closed", attempt: 0, retryAt: null, cause: null, message: null });
-    this.#rejectAll(new TidewireError("closed", "the client was closed; the message is sent by the next connection", true));
+    this.#show({ ...this.#status, state: "disconnected", attempt: 0, retryAt: null, cause: null, message: null });
+    this.#rejectAll(
+      new TidewireError("closed", "the client was disconnected; the message is sent by the next connection", true),
+    );
   };
 
-  /** Closes, and frees the memory. The client is of no more use. */
-  readonly dispose = (): void => {
-    if (this.#rest !== "closed") this.close();
-    this.#tabs.dispose();
-    // Also what was written since it was closed.
-    this.#finish(new TidewireError("closed", "the client was disposed of; what is stored is sent by the next one", true));
+  /** Ends the client for good, and frees its memory. What is stored is sent by the next one. */
+  readonly close = (): void => {
+    if (this.#rest === "closed") return;
+    if (this.#rest !== "disconnected") this.disconnect();
+    this.#rest = "closed";
+    this.#show({ ...this.#status, state: "closed" });
+    this.#tabs.end();
+    // Also what was written since it was disconnected.
+    this.#finish(new TidewireError("closed", "the client was closed; what is stored is sent by the next one", true));
   };
+
+  /** As {@link close}: for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
 
   /**
-   * Forgets this user on this device, in all tabs: what waits, what was read, a guest's session. All of their clients are `closed` with the
+   * Forgets this user on this device, in all tabs: what waits, what was read, a guest's session. All of their clients are `disconnected` with the
    * cause `logged_out`; `connect()` begins anew. Rejects with `storage_unavailable` if the browser could not wipe what it keeps.
    */
   readonly logout = async (): Promise<void> => {
@@ -308,7 +321,9 @@ export class Client implements Store<ClientState> {
       look();
     });
     try {
-      if (this.#rest === "closed") throw new TidewireError("closed", "this client was closed", true);
+      if (this.#rest === "disconnected" || this.#rest === "closed") {
+        throw new TidewireError("closed", `this client was ${this.#rest}`, this.#rest === "disconnected");
+      }
       await Promise.race([online, ended.promise]);
     } finally {
       end();
@@ -408,8 +423,8 @@ export class Client implements Store<ClientState> {
   }
 
   #wiped(): void {
-    this.#rest = "closed";
-    this.#status = { ...INITIAL.status, state: "closed", cause: "logged_out" };
+    this.#rest = "disconnected";
+    this.#status = { ...INITIAL.status, state: "disconnected", cause: "logged_out" };
     this.#store.set({ ...this.getState(), user: null, status: this.#status });
     for (const dialog of this.#dialogs.values()) dialog.clear();
     this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));

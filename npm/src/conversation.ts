@@ -1,7 +1,6 @@
 import type { Command, CoreEvent, Draft, RowChange, WireRow } from "./core.ts";
 import { changed } from "./list.ts";
 import type { DialogState, Outgoing, Row, Signal, User } from "./types.ts";
-import { TidewireError } from "./types.ts";
 
 /** What is known of a dialog before anything is. */
 export const EMPTY: DialogState = {
@@ -105,21 +104,14 @@ export class Conversation {
 
   stop(): Outgoing {
     const { run } = this.#state;
-    if (run === null) throw new TidewireError("run_not_found", "no answer is under way", false);
-    return this.#host.commands.send(this.#host.commands.draft({ c: "draft_stop", dialog: this.id, run }));
+    const named = run === null ? {} : { run };
+    return this.#host.commands.send(this.#host.commands.draft({ c: "draft_stop", dialog: this.id, ...named }));
   }
 
   apply(event: Extract<CoreEvent, { t: "dialog" | "channel" }>): void {
     const state = this.#state;
     if (event.t === "dialog") {
-      // Only these may end the answer under way or begin one; else all rows would be looked at for
-      // each message.
-      const ofAnswers = event.changes.some((change) =>
-        "row" in change
-          ? change.row.kind === "answer"
-          : change.t === "reset" || (change.t === "remove" && state.run !== null),
-      );
-      this.#show(event.changes.reduce(applyChange, [...this.#rows]), ofAnswers);
+      this.#show(event.changes.reduce(applyChange, [...this.#rows]), event.run ?? null);
       return;
     }
     const { code = "internal", message = code, reason, retry_in_ms: pause } = event;
@@ -173,12 +165,10 @@ export class Conversation {
     this.#set(EMPTY);
   }
 
-  #show(rows: readonly Row[], ofAnswers = false): void {
+  #show(rows: readonly Row[], run = this.#state.run): void {
     this.#rows = rows;
     for (const id of [...this.#own.keys()]) if (rows.some((row) => row.id === id)) this.#own.delete(id);
     const shown = this.#own.size === 0 ? rows : [...rows, ...[...this.#own.values()].map((own) => own.row)];
-    const streaming = (row: Row) => row.kind === "answer" && row.state === "streaming";
-    const run = ofAnswers ? (rows.findLast(streaming)?.id ?? null) : this.#state.run;
     if (shown !== this.#state.rows) this.#set({ ...this.#state, rows: shown, run });
   }
 

@@ -65,7 +65,7 @@ export type CoreEvent =
       readonly by: User;
     }
   | { readonly t: "received"; readonly event: unknown }
-  | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[] }
+  | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[]; readonly run?: string }
   | TableEvent
   | { readonly t: "storage"; readonly code?: string }
   | { readonly t: "problem"; readonly code: string; readonly message: string };

@@ -81,7 +81,7 @@ export class Driver {
    * about it comes too early.
    */
   command(command: Command, accepted?: (answer: unknown) => void): unknown {
-    if (this.#freed) throw new TidewireError("closed", "this client was disposed of", false);
+    if (this.#freed) throw new TidewireError("closed", "this client was closed", false);
     // Outside of the guard: what can't be written is no fault of the core's.
     const written = encode(command);
     const text = this.#guard(() => this.#parts.core.command(written, monotonic(), Date.now()));
@@ -106,13 +106,13 @@ export class Driver {
     if (!this.#freed) this.#drain();
   }
 
-  /** Whether it takes commands: it was neither disposed of nor did the core crash. */
+  /** Whether it takes commands: it was neither closed nor did the core crash. */
   get isUsable(): boolean {
     return !this.#freed;
   }
 
   /** Ends everything; the driver is of no more use. */
-  dispose(): void {
+  close(): void {
     if (this.#freed) return;
     this.#stop();
     this.#parts.core.free();

@@ -1,5 +1,6 @@
 export type { Client, TablesClient } from "./client.ts";
 export { createClient } from "./client.ts";
+export type { Code } from "./codes.ts";
 export type { Dialog } from "./dialog.ts";
 export type { Transport } from "./link.ts";
 export type { OpenTable, ReadyOptions, ReadyTables } from "./tables/ready.ts";

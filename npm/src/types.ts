@@ -1,3 +1,4 @@
+import type { Code } from "./codes.ts";
 import type { Transport } from "./link.ts";
 
 /** Same shape as Zustand's read-only store, so that its `useStore` and React's `useSyncExternalStore` work as they are. */
@@ -21,7 +22,16 @@ export interface User {
 }
 
 /** States of the connection. `failed` is final until `connect()` is called: `cause` says why. */
-export type ConnectionState = "idle" | "connecting" | "online" | "reconnecting" | "offline" | "parked" | "closed" | "failed";
+export type ConnectionState =
+  | "idle"
+  | "connecting"
+  | "online"
+  | "reconnecting"
+  | "offline"
+  | "parked"
+  | "disconnected"
+  | "closed"
+  | "failed";
 
 /** The connection as people see it. */
 export interface Status {
@@ -223,8 +233,11 @@ export interface ClientOptions {
 /** Why something was refused or failed. `code` is stable and the same in every language. */
 export class TidewireError extends Error {
   override readonly name = "TidewireError";
-  /** A stable code. */
-  readonly code: string;
+  /**
+   * A stable code. A token provider may throw codes of its own, and an endpoint that gives tokens
+   * may make it `http_` with the HTTP status.
+   */
+  readonly code: Code | (string & {});
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
   /** Where in a table's filter, in bytes. */

@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  client?.dispose();
+  client?.close();
   client = undefined;
   delete globalThis.WebSocket;
 });
@@ -252,9 +252,9 @@ test("a server that goes away is left only once another connection is welcomed",
 test("closing settles every promise", async () => {
   const dialog = await live();
   const { acked } = dialog.send("one");
-  client.close();
+  client.disconnect();
   await assert.rejects(acked, { code: "closed", retryable: true });
-  assert.equal(client.getState().status.state, "closed");
+  assert.equal(client.getState().status.state, "disconnected");
   await settle();
   assert.ok(sockets[0].closed !== undefined);
 });
@@ -353,7 +353,7 @@ test("a provider that says null ends it; one that throws is asked again", async 
   await settle();
   assert.deepEqual([client.getState().status.state, client.getState().status.cause], ["failed", "unauthorized"]);
   assert.equal(sockets.length, 0);
-  client.dispose();
+  client.close();
   let asked = 0;
   await connect({
     config: { backoff_base_ms: 1, backoff_cap_ms: 1 },

@@ -69,10 +69,10 @@ for (const [call, run] of Object.entries(TRAPS)) {
       assert.ok(error === undefined || error instanceof TidewireError, `${after}: ${error?.stack}`);
     }
     dialog.close();
-    client.close();
+    client.disconnect();
     await client.logout();
-    client.dispose();
-    client.dispose();
+    client.close();
+    client.close();
     assert.equal(dialog.getState().status, "closed");
   });
 }

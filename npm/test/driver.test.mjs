@@ -97,7 +97,7 @@ test("it polls until a wait, carries effects out in their order, and reports bac
     { t: "opened", conn: 3 },
     { t: "closed", conn: 3, code: 4020 },
   ]);
-  driver.dispose();
+  driver.close();
 });
 
 test("it wakes up when the core asked for it, and only once for several waits", async () => {
@@ -115,7 +115,7 @@ test("it wakes up when the core asked for it, and only once for several waits", 
   await settle();
   await settle();
   assert.equal(polls, 3);
-  driver.dispose();
+  driver.close();
 });
 
 test("a transmit for a connection that is gone is dropped", async () => {
@@ -137,7 +137,7 @@ test("a transmit for a connection that is gone is dropped", async () => {
   driver.command({ c: "close" });
   assert.deepEqual(sockets[0].sent, [{ t: "early" }]);
   assert.equal(sockets[0].closed, 4500);
-  driver.dispose();
+  driver.close();
 });
 
 test("a second connection is opened while the first one works, and each has its own reports", () => {
@@ -173,14 +173,14 @@ test("a second connection is opened while the first one works, and each has its 
     [2, '{"t":"welcome"}'],
     { t: "closed", conn: 2, code: 4000 },
   ]);
-  driver.dispose();
+  driver.close();
 });
 
 test("disposing closes every connection", () => {
   const opens = [1, 2].map((conn) => ({ t: "open", conn, transport: "websocket" }));
   const driver = drive(fakeCore([...opens, { t: "wait", why: "x" }]));
   driver.command({ c: "connect" });
-  driver.dispose();
+  driver.close();
   assert.deepEqual(
     sockets.map((socket) => socket.closed),
     [1000, 1000],
@@ -204,7 +204,7 @@ test("a core that traps is told once as a final state, and nothing calls it agai
   assert.equal(sockets[0].closed, 1000);
   assert.throws(() => driver.command({ c: "connect" }), { code: "closed" });
   assert.equal(driver.isUsable, false);
-  driver.dispose();
+  driver.close();
   await settle();
   assert.ok(!core.inputs.includes("free"));
 });

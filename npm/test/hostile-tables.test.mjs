@@ -21,7 +21,7 @@ beforeEach(async () => {
 });
 
 afterEach(() => {
-  client.dispose();
+  client.close();
   delete globalThis.WebSocket;
 });
 
@@ -124,7 +124,7 @@ test("what is refused says by what", () => {
 test("a table whose client is gone says closed, and nobody waits for it", async () => {
   const table = client.table("rules");
   const waiting = table.awaitTx("7");
-  client.dispose();
+  client.close();
   await assert.rejects(waiting, { code: "closed" });
   await assert.rejects(table.awaitTx("8"), { code: "closed" });
   assert.equal(table.status, "closed");

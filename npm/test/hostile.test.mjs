@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  for (const client of clients) client.dispose();
+  for (const client of clients) client.close();
   clients = [];
   delete globalThis.WebSocket;
   delete globalThis.reportError;
@@ -171,13 +171,13 @@ test("options that make no sense are refused by name, whatever they are", async 
       if (option === "tables" && value === true) continue;
       const error = await tried(async () => {
         const client = await connect({ autoConnect: false, [option]: value });
-        client.dispose();
+        client.close();
       });
       isOurs(error, `${option}: ${name}`);
       if (error?.code === "bad_config") assert.ok(error.message.includes(option), `${option}: ${error.message}`);
     }
     for (const setting of ["tail", "outbox_ops", "agent", "backoff_cap_ms"]) {
-      const error = await tried(async () => (await connect({ autoConnect: false, config: { [setting]: value } })).dispose());
+      const error = await tried(async () => (await connect({ autoConnect: false, config: { [setting]: value } })).close());
       isOurs(error, `config.${setting}: ${name}`);
     }
     isOurs(await tried(() => guestToken("https://chat.example", value)), `guestToken(${name})`);
@@ -200,15 +200,15 @@ test("options that make no sense are refused by name, whatever they are", async 
 });
 
 const SETTLED_AFTER = {
+  disconnect: (client) => client.disconnect(),
   close: (client) => client.close(),
-  dispose: (client) => client.dispose(),
-  "close, then dispose": (client) => {
+  "disconnect, then close": (client) => {
+    client.disconnect();
     client.close();
-    client.dispose();
   },
-  "dispose twice": (client) => {
-    client.dispose();
-    client.dispose();
+  "close twice": (client) => {
+    client.close();
+    client.close();
   },
   logout: (client) => void client.logout(),
 };
@@ -221,7 +221,7 @@ for (const [how, end] of Object.entries(SETTLED_AFTER)) {
     const before = dialog.send("before").acked;
     end(client, socket);
     const late = tried(() => dialog.send("after").acked);
-    client.dispose();
+    client.close();
     assert.ok((await late) instanceof TidewireError);
     const all = await Promise.allSettled([before, own, client.ownDialog(), client.logout()]);
     for (const { reason } of all.slice(0, 3)) assert.ok(reason instanceof TidewireError, String(reason));
@@ -234,15 +234,15 @@ for (const [how, end] of Object.entries(SETTLED_AFTER)) {
       isOurs(await tried(call), String(call));
     }
     dialog.close();
-    client.close();
+    client.disconnect();
   });
 }
 
 test("what was written while the client was closed is told too when the client is disposed of", async () => {
   const { client, dialog } = await live();
-  client.close();
+  client.disconnect();
   const { acked } = dialog.send("into the drawer");
-  client.dispose();
+  client.close();
   await assert.rejects(acked, { code: "closed" });
 });
 

@@ -22,7 +22,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  client?.dispose();
+  client?.close();
   client = undefined;
   delete globalThis.WebSocket;
   Object.defineProperty(globalThis, "performance", { value: clock, configurable: true });
@@ -64,14 +64,14 @@ test("a provider that gives no token ends it at once, with a word about what it 
     client.connect();
     await settle();
     assert.equal(asked, before + 1);
-    client.dispose();
+    client.close();
   }
 });
 
 test("null, and an error that says so, are for good, with code and message", async () => {
   let status = await connect({ token: async () => null });
   assert.deepEqual([status.state, status.cause], ["failed", "unauthorized"]);
-  client.dispose();
+  client.close();
   status = await connect({
     token: async () => {
       throw new TidewireError("trial_over", "your trial ended on Monday", false);
@@ -98,11 +98,11 @@ test("whatever a provider throws is told, with when it is asked again, and retry
     if (asked < 2) await pass(SOON);
     assert.ok(asked >= 2, name);
     const before = asked;
-    client.close();
+    client.disconnect();
     client.retryNow();
     await settle();
-    assert.deepEqual([asked, client.getState().status.state], [before, "closed"], "a closed client stays closed");
-    client.dispose();
+    assert.deepEqual([asked, client.getState().status.state], [before, "disconnected"], "a disconnected client stays so");
+    client.close();
   }
   const { message } = await connect({
     token: async () => {
@@ -152,7 +152,7 @@ test("what the server says of when to come back is kept to", async () => {
     const { state, cause, retryAt } = await connect({ guest: { nickname: "Ada" } });
     assert.deepEqual([state, cause], ["reconnecting", "rate_limited"]);
     assert.ok(retryAt >= Date.now() + least - 500 && retryAt < Date.now() + least + 31_000, `${wait}: ${retryAt}`);
-    client.dispose();
+    client.close();
   }
 });
 

@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  client?.dispose();
+  client?.close();
   client = undefined;
   delete globalThis.WebSocket;
 });
@@ -74,7 +74,7 @@ beforeEach(() => {
 test("a client without tables has none, and one with them is a client like any other", async () => {
   const chat = await createClient({ url: "https://x.example", storage: "memory", wasm: await wasm(), autoConnect: false });
   assert.equal(chat.table, undefined);
-  chat.dispose();
+  chat.close();
   await online();
   client.dialog("demo");
   assert.equal(client.getState().status.state, "online");

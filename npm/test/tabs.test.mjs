@@ -379,7 +379,7 @@ test("a tab that nobody shares with never asks for locks or channels", async () 
   page.send("alone");
   await world.pass(1000);
   assert.deepEqual([page.tabs.role, texts(), page.texts], ["alone", ["alone"], ["alone"]]);
-  page.ask((tabs) => tabs.dispose());
+  page.ask((tabs) => tabs.end());
   navigator.locks = locks;
   globalThis.BroadcastChannel = Channel;
 });
@@ -449,7 +449,7 @@ test("a leader whose lock is gone stops, whoever took it", async () => {
 test("a tab that leaves while it takes the lead leads nothing", async () => {
   const page = new Page();
   while (world.store.term === 0) await world.step(world.now);
-  page.ask((tabs) => tabs.dispose());
+  page.ask((tabs) => tabs.end());
   await world.pass(5000);
   assert.deepEqual([page.tabs.role, world.sockets.size, world.leader], ["follower", 0, undefined]);
   const next = new Page();

@@ -1,5 +1,6 @@
 //! Why a command was refused.
 
+use crate::wire::codes;
 use thiserror::Error;
 
 /// Why an op was not taken.
@@ -27,19 +28,23 @@ pub enum SendError {
     /// The outbox holds all it may: 1,000 ops or 5 MiB.
     #[error("too much is waiting to be sent; try again once some of it has gone")]
     OutboxFull,
+    /// No answer is under way.
+    #[error("no answer is under way")]
+    RunNotFound,
 }
 
 impl SendError {
     /// The code, the same string in every language.
     pub fn code(self) -> &'static str {
         match self {
-            SendError::BadChannel => "bad_channel",
-            SendError::BadBody => "bad_body",
-            SendError::TooDeep => "too_deep",
-            SendError::BadOpId => "bad_op_id",
-            SendError::Empty => "empty",
-            SendError::TooLarge => "too_large",
-            SendError::OutboxFull => "outbox_full",
+            SendError::BadChannel => codes::BAD_CHANNEL,
+            SendError::BadBody => codes::BAD_BODY,
+            SendError::TooDeep => codes::TOO_DEEP,
+            SendError::BadOpId => codes::BAD_OP_ID,
+            SendError::Empty => codes::EMPTY,
+            SendError::TooLarge => codes::TOO_LARGE,
+            SendError::OutboxFull => codes::OUTBOX_FULL,
+            SendError::RunNotFound => codes::RUN_NOT_FOUND,
         }
     }
 
@@ -65,8 +70,8 @@ impl SubscribeError {
     /// The code, the same string in every language.
     pub fn code(self) -> &'static str {
         match self {
-            SubscribeError::BadChannel => "bad_channel",
-            SubscribeError::TooMany => "too_many_subscriptions",
+            SubscribeError::BadChannel => codes::BAD_CHANNEL,
+            SubscribeError::TooMany => codes::TOO_MANY_SUBSCRIPTIONS,
         }
     }
 }

@@ -49,6 +49,8 @@ pub enum Event<E = Infallible> {
         dialog: String,
         /// What changed.
         changes: Vec<Change<Row>>,
+        /// The newest answer under way, which [`crate::Client::stop`] ends.
+        run: Option<String>,
     },
     /// Something of what the client has besides channels and dialogs: of live tables,
     /// [`crate::tables::TableEvent`].
@@ -99,7 +101,9 @@ pub enum State {
     Offline,
     /// The page or app sleeps.
     Parked,
-    /// `close` was called.
+    /// `disconnect` was called. Only `connect` leaves this state.
+    Disconnected,
+    /// `close` was called. Nothing leaves this state.
     Closed,
     /// A terminal refusal; `cause` says which. Only `connect` leaves this state.
     Failed,
@@ -115,6 +119,7 @@ impl State {
             State::Reconnecting => "reconnecting",
             State::Offline => "offline",
             State::Parked => "parked",
+            State::Disconnected => "disconnected",
             State::Closed => "closed",
             State::Failed => "failed",
         }

@@ -119,7 +119,7 @@ impl TokenError {
 
     /// It did not work this time.
     pub fn unavailable(message: impl Into<String>) -> TokenError {
-        TokenError::new("token_unavailable", message)
+        TokenError::new(codes::TOKEN_UNAVAILABLE, message)
     }
 
     /// It did not work this time, for a reason with a code of its own.
@@ -141,8 +141,8 @@ impl StoreError {
     /// Stable code.
     pub fn code(self) -> &'static str {
         match self {
-            StoreError::Full => "storage_full",
-            StoreError::Unavailable => "storage_unavailable",
+            StoreError::Full => codes::STORAGE_FULL,
+            StoreError::Unavailable => codes::STORAGE_UNAVAILABLE,
         }
     }
 }

@@ -75,6 +75,8 @@ class View:
             row = self.rows[change.index]
             self.rows[change.index] = with_text(row, row.text + change.text)
             self.grown += 1
+        elif change.is_move():
+            self.rows.insert(change.to_index, self.rows.pop(change.from_index))
         else:
             del self.rows[change.index]
 
@@ -92,13 +94,13 @@ class View:
 
 
 def with_text(row, text):
-    return tw.TwRow(
+    return tw.Row(
         id=row.id, kind=row.kind, by=row.by, own=row.own, text=text,
         at_ms=row.at_ms, offset=row.offset, state=row.state, code=row.code, retry_at_ms=row.retry_at_ms,
     )
 
 
-class Tokens(tw.TwTokenProvider):
+class Tokens(tw.TokenProvider):
     """Fails once, as real ones do, then gives the token."""
 
     def __init__(self):
@@ -112,78 +114,78 @@ class Tokens(tw.TwTokenProvider):
         return os.environ["TIDEWIRE_TOKEN"]
 
 
-class Refusing(tw.TwTokenProvider):
+class Refusing(tw.TokenProvider):
     async def token(self, renew):
-        raise tw.TwError.Unauthorized(code="unauthorized", detail="banned")
+        raise tw.TidewireError.Unauthorized(code="unauthorized", detail="banned")
 
 
 def code_of(call):
     try:
         call()
-    except tw.TwError as error:
+    except tw.TidewireError as error:
         return error.code
     return None
 
 
 def options(**more):
-    return tw.TwOptions(url=more.pop("url", SERVER), **more)
+    return tw.ClientOptions(url=more.pop("url", SERVER), **more)
 
 
 async def main():
     tw.uniffi_set_event_loop(asyncio.get_running_loop())
-    atexit.register(tw.shutdown_all_blocking)
+    atexit.register(tw.close_all_blocking)
     check("version", tw.sdk_version().count(".") == 2)
 
     codes = [
-        code_of(lambda: tw.TwClient(options(url="not an address", guest_nickname="Ada"))),
-        code_of(lambda: tw.TwClient(options(url="http://127.0.0.1:0", guest_nickname="Ada"))),
-        code_of(lambda: tw.TwClient(options(guest_nickname=" "))),
-        code_of(lambda: tw.TwClient(options())),
+        code_of(lambda: tw.Client(options(url="not an address", guest_nickname="Ada"))),
+        code_of(lambda: tw.Client(options(url="http://127.0.0.1:0", guest_nickname="Ada"))),
+        code_of(lambda: tw.Client(options(guest_nickname=" "))),
+        code_of(lambda: tw.Client(options())),
     ]
     check("wrong options have codes", codes == ["bad_url", "bad_url", "bad_nickname", "no_identity"], codes)
 
-    client = tw.TwClient(options(guest_nickname="Ada", storage_dir=STORE))
+    client = tw.Client(options(guest_nickname="Ada", storage_dir=STORE))
     view = View(client)
-    code = code_of(lambda: tw.TwClient(options(guest_nickname="Ada", storage_dir=STORE)))
+    code = code_of(lambda: tw.Client(options(guest_nickname="Ada", storage_dir=STORE)))
     check("a store in use is refused", code == "store_in_use", code)
 
     client.open_dialog("demo")
     client.connect()
-    await view.until("joins as a guest", lambda: tw.TwState.ONLINE in view.states and client.user() is not None)
+    await view.until("joins as a guest", lambda: tw.State.ONLINE in view.states and client.user() is not None)
     code = code_of(lambda: client.send_text("demo", "   "))
     check("an empty message is refused", code == "empty", code)
 
     first = client.send_text("demo", "count to 12").id()
     await view.until("a message is acknowledged", lambda: view.acked.get(first) == 1)
-    answers = lambda: [row for row in view.rows if row.kind == tw.TwRowKind.ANSWER]
+    answers = lambda: [row for row in view.rows if row.kind == tw.RowKind.ANSWER]
     await view.until("an answer is seen growing", lambda: view.grown >= 3)
-    await view.until("the answer ends", lambda: [row.state for row in answers()] == [tw.TwRowState.DONE])
+    await view.until("the answer ends", lambda: [row.state for row in answers()] == [tw.RowState.DONE])
     await view.until("rows and events agree", lambda: client.rows("demo") == view.rows)
 
     await runner("stop")
-    await view.until("the loss is noticed", lambda: view.states[-1] == tw.TwState.RECONNECTING)
+    await view.until("the loss is noticed", lambda: view.states[-1] == tw.State.RECONNECTING)
     sent = client.send_text("demo", "hello from offline")
     offline = sent.id()
     await asyncio.wait_for(sent.stored(), PATIENCE_S)
     check("what is sent without a connection is safe", True)
     state = lambda id: next((row.state for row in view.rows if row.id == id), None)
-    await view.until("a message waits", lambda: state(offline) == tw.TwRowState.QUEUED)
+    await view.until("a message waits", lambda: state(offline) == tw.RowState.QUEUED)
     await runner("start")
     await view.until("it arrives after the restart", lambda: offline in view.acked)
     check("and committed", await asyncio.wait_for(sent.acked(), PATIENCE_S) > 0)
-    await view.until("its answer ends", lambda: [row.state for row in answers()] == [tw.TwRowState.DONE] * 2)
-    texts = [row.text for row in view.rows if row.kind == tw.TwRowKind.MESSAGE]
+    await view.until("its answer ends", lambda: [row.state for row in answers()] == [tw.RowState.DONE] * 2)
+    texts = [row.text for row in view.rows if row.kind == tw.RowKind.MESSAGE]
     check("once and in order", texts == ["count to 12", "hello from offline"], texts)
 
     row = client.rows("demo")[0]
-    shown = f"{row} {row!r} {tw.TwEvent.DIALOG('demo', [tw.TwChange.INSERT(0, row)])}"
+    shown = f"{row} {row!r} {tw.Event.DIALOG('demo', [tw.Change.INSERT(0, row)])}"
     check("a row as text hides what was written", "count to 12" not in shown and row.id in shown, shown)
     check("a row is not None, and no error", (row == None, row != None) == (False, True))  # noqa: E711
 
     child = os.fork()
     if child == 0:
         # Of this library only the memory came along: its threads did not.
-        closed = client.status().state == tw.TwState.CLOSED and client.status().code == "forked"
+        closed = client.status().state == tw.State.CLOSED and client.status().code == "forked"
         os._exit(0 if closed and code_of(lambda: client.send_text("demo", "from a fork")) == "closed" else 1)
     check("a forked process has no client", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0)
 
@@ -193,27 +195,27 @@ async def main():
     check("a dialog lives until its last holder lets go", state.status.is_live() and len(client.rows("demo")) == 4, state)
     check("a dialog that is not open has no state", client.dialog_state("other") is None)
 
-    code = code_of(lambda: client.open_table(tw.TwTableQuery(table="rules", filter="priority=near.3")))
+    code = code_of(lambda: client.open_table(tw.TableQuery(table="rules", filter="priority=near.3")))
     check("a filter that is none is refused", code == "bad_filter", code)
-    notes = tw.ready_table(tw.TwReadyTable.NOTIFICATIONS, "ada", "owner")
+    notes = tw.ready_table(tw.ReadyTable.NOTIFICATIONS, "ada", "owner")
     asked = (notes.table, notes.filter, notes.order, notes.inserts, notes.updates, notes.deletes)
     check("a question is ready-made", asked == ("notifications", "owner=eq.ada", "created_at.desc", True, False, False), asked)
-    code = code_of(lambda: tw.ready_table(tw.TwReadyTable.SESSION, "7", "a=eq.1&b"))
+    code = code_of(lambda: tw.ready_table(tw.ReadyTable.SESSION, "7", "a=eq.1&b"))
     check("a column that is none is refused", code == "bad_column", code)
-    rules = client.open_table(tw.TwTableQuery(table="rules", filter="priority=gt.3", order="priority.desc"))
-    await view.until("a table is live", lambda: client.table_state(rules).is_live())
+    rules = client.open_table(tw.TableQuery(table="rules", filter="priority=gt.3", order="priority.desc"))
+    await view.until("a table is live", lambda: client.table_status(rules).is_live())
     ids = lambda: [json.loads(row)["id"] for row in client.table_rows(rules)]
     check("with what may be seen, in its order", ids() == ["2", "1"], ids())
     await runner("a raised priority")
     told = lambda: [change for update in view.table if update.is_changes() for change in update.changes]
-    await view.until("a change is told", lambda: len(told()) == 1 and told()[0].event == tw.TwRowEvent.UPDATE)
+    await view.until("a change is told", lambda: len(told()) == 1 and told()[0].event == tw.RowEvent.UPDATE)
     before = json.loads(told()[0].before)["priority"]
     check("with the row before it, and a new order", (before, ids()) == ("5", ["1", "2"]), (before, ids()))
     client.close_table(rules)
-    check("a closed table has no state", client.table_state(rules) is None)
+    check("a closed table has no state", client.table_status(rules) is None)
 
     tokens = Tokens()
-    other = tw.TwClient(options(), tokens)
+    other = tw.Client(options(), tokens)
     other_view = View(other)
     other.open_dialog("demo")
     other.connect()
@@ -222,13 +224,17 @@ async def main():
     ]
     await other_view.until("a user whose provider failed once sees the same", lambda: tokens.calls == 2 and same())
 
-    refused = tw.TwClient(options(), Refusing())
+    refused = tw.Client(options(), Refusing())
     refused_view = View(refused)
     refused.connect()
-    await refused_view.until("a refused user is told", lambda: refused.status().state == tw.TwState.FAILED)
-    check("with the code", refused.status().code == "unauthorized", refused.status().code)
+    await refused_view.until("a refused user is told", lambda: refused.status().state == tw.State.FAILED)
+    code = refused.status().code
+    check("with the code", (code, tw.code_of(code)) == ("unauthorized", tw.Code.UNAUTHORIZED), code)
+    check("a code that is none of the list", tw.code_of("banned_by_ada") is None)
+    code = code_of(lambda: client.stop("demo"))
+    check("nothing to stop is an error", code == "run_not_found", code)
 
-    await client.shutdown()
+    await client.close()
     await asyncio.wait_for(view.reader, PATIENCE_S)
     check("the events end with the client", True)
     check("a closed client says so", code_of(lambda: client.send_text("demo", "x")) == "closed")

@@ -191,7 +191,7 @@ impl Client {
 
     /// Goes offline until [`Client::connect`]. What is sent meanwhile waits.
     pub fn disconnect(&self) {
-        let _ = self.shared().command(|core, _, now| core.close(now));
+        let _ = self.shared().command(|core, _, now| core.disconnect(now));
     }
 
     /// Closes the client for good, and waits until its store is written and released.

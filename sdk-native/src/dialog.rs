@@ -75,15 +75,14 @@ impl Dialog {
         Outgoing::text(&self.handle.shared, &self.handle.id, text)
     }
 
-    /// Asks the server to end the newest answer that is still growing; `None` when there is none.
+    /// Asks the server to end the newest answer under way; what it said so far stays.
     ///
     /// # Errors
-    /// [`SendError`]; nothing is asked then.
-    pub fn stop(&self) -> Result<Option<Outgoing>, SendError> {
-        let Some(run) = self.state().run else { return Ok(None) };
+    /// [`SendError`] with the code `run_not_found` if there is none.
+    pub fn stop(&self) -> Result<Outgoing, SendError> {
         self.handle.shared.command(|core, hub, now| {
-            let id = core.stop(now, &self.handle.id, &run)?;
-            Ok(Some(Outgoing::new(hub, id)))
+            let id = core.stop(now, &self.handle.id)?;
+            Ok(Outgoing::new(hub, id))
         })?
     }
 
@@ -92,8 +91,8 @@ impl Dialog {
         self.handle.shared.command(|core, _, now| core.retry(now, id)).unwrap_or(false)
     }
 
-    /// Gives a message up that is not acknowledged; false when there is none of this id. One that
-    /// was already sent may still have reached the server, and then comes back as a row.
+    /// Gives a message up that waits or failed. False when there is none of this id, or when it may
+    /// have reached the server: then nobody can say whether it arrived.
     pub fn discard(&self, id: &str) -> bool {
         self.handle.shared.command(|core, _, now| core.discard(now, id)).unwrap_or(false)
     }

@@ -100,7 +100,7 @@ impl From<Event> for ClientEvent {
             Event::Channel { channel, state } => ClientEvent::Channel { channel, state },
             Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
             Event::Signal { signal, by } => ClientEvent::Signal { signal, by },
-            Event::Dialog { dialog, changes } => ClientEvent::Dialog { dialog, changes },
+            Event::Dialog { dialog, changes, .. } => ClientEvent::Dialog { dialog, changes },
             Event::Part(TableEvent { view, update }) => ClientEvent::Table { view, update },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use tidewire_core::tables::TableRows;
 use tidewire_core::wire::{DIALOG_PREFIX, User};
-use tidewire_core::{OpState, Row, RowState, State, Status};
+use tidewire_core::{OpState, Row, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::channel_item::ChannelItem;
@@ -45,6 +45,7 @@ pub(crate) struct Hub {
 
 struct DialogView {
     rows: Vec<Arc<Row>>,
+    run: Option<String>,
     published: watch::Sender<Rows>,
     state: watch::Sender<DialogState>,
     handles: usize,
@@ -91,6 +92,7 @@ impl Hub {
     ) -> (watch::Receiver<Rows>, watch::Receiver<DialogState>) {
         let view = self.dialogs.entry(dialog.to_owned()).or_insert_with(|| DialogView {
             rows: Vec::new(),
+            run: None,
             published: watch::Sender::new(Arc::from([])),
             state: watch::Sender::new(DialogState::default()),
             handles: 0,
@@ -170,7 +172,7 @@ impl Hub {
 
     /// Takes one of the events that come together.
     pub(crate) fn apply(&mut self, event: Event) {
-        if let Event::Dialog { dialog, changes } = &event
+        if let Event::Dialog { dialog, changes, run } = &event
             && let Some(view) = self.dialogs.get_mut(dialog)
         {
             for change in changes {
@@ -179,6 +181,7 @@ impl Hub {
                 });
                 debug_assert!(fits, "a change beyond the rows");
             }
+            view.run.clone_from(run);
             self.dirty.insert(dialog.clone());
         }
         if let Event::Channel { channel, state } = &event
@@ -262,9 +265,8 @@ impl Hub {
 impl DialogView {
     fn publish(&self) {
         self.published.send_replace(self.rows.clone().into());
-        let growing = self.rows.iter().rev().find(|row| row.state == RowState::Streaming);
-        let run = growing.map(|row| row.id.clone());
-        self.state.send_if_modified(|known| std::mem::replace(&mut known.run, run.clone()) != run);
+        let run = &self.run;
+        self.state.send_if_modified(|known| std::mem::replace(&mut known.run, run.clone()) != *run);
     }
 }
 

@@ -85,10 +85,10 @@ async fn an_answer_ends_when_somebody_stops_it() {
     dialog.send("count to 500").expect("taken");
     let growing = |row: &Row| is_answer(row, RowState::Streaming) && row.text.len() > 10;
     rows_where(&dialog, "a growing answer", |rows| rows.iter().any(|row| growing(row))).await;
-    let stop = dialog.stop().expect("taken").expect("an answer is under way");
+    let stop = dialog.stop().expect("an answer is under way");
     soon("the stop", stop.acked()).await.expect("committed");
     rows_where(&dialog, "its end", |rows| rows.iter().any(|row| is_answer(row, RowState::Stopped))).await;
-    assert!(dialog.stop().expect("taken").is_none());
+    assert_eq!(dialog.stop().expect_err("there is none").code(), "run_not_found");
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             client.connect(now);
             done()
         }
-        "close" => {
-            client.close(now);
+        "disconnect" => {
+            client.disconnect(now);
             done()
         }
         "renew_token" => {
@@ -28,14 +28,18 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             client.close_dialog(now, &given.str("dialog")?);
             done()
         }
-        "rows" => Writer::object().each("ok", &client.rows(&given.str("dialog")?), row).end(),
+        "rows" => {
+            let dialog = given.str("dialog")?;
+            let known = Writer::object().each("rows", &client.rows(&dialog), row);
+            ok(&known.opt_str("run", client.run(&dialog)).end())
+        }
         "subscribe" => subscribed(client.subscribe(now, &given.str("channel")?)),
         "unsubscribe" => {
             client.unsubscribe(now, &given.str("channel")?);
             done()
         }
         "draft_text" => drafted(client.draft_text(now, &given.str("dialog")?, &given.str("text")?)),
-        "draft_stop" => drafted(client.draft_stop(now, &given.str("dialog")?, &given.str("run")?)),
+        "draft_stop" => drafted(client.draft_stop(now, &given.str("dialog")?, given.str("run").as_deref())),
         "send" => {
             let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
             let lane = match given.str("lane") {

@@ -100,11 +100,10 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             };
             frame("received").raw("event", text)
         }
-        Event::Dialog { dialog, changes } => {
-            frame("dialog")
-                .str("dialog", dialog)
-                .each("changes", changes, |writer, change| list_change(writer, change, row))
-        }
+        Event::Dialog { dialog, changes, run } => frame("dialog")
+            .str("dialog", dialog)
+            .each("changes", changes, |writer, change| list_change(writer, change, row))
+            .opt_str("run", run.as_deref()),
         Event::Part(told) => T::event(frame, told),
         Event::Storage { code } => frame("storage").opt_str("code", *code),
         Event::Problem { code, message } => frame("problem").str("code", code).str("message", message),

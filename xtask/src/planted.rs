@@ -136,8 +136,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "closing does not end the wish for a connection",
         CONNECTION,
-        "    pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {\n        self.wanted = false;",
-        "    pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {\n        self.backoff.settled();\n        self.phase = Phase::Backoff { at: cx.now.mono.after(5_000) };\n        if self.wanted {\n            return;\n        }",
+        "    pub(crate) fn disconnect<E>(&mut self, cx: &mut Context<'_, E>) {\n        if self.is_closed() {\n            return;\n        }\n        self.wanted = false;",
+        "    pub(crate) fn disconnect<E>(&mut self, cx: &mut Context<'_, E>) {\n        self.backoff.settled();\n        self.phase = Phase::Backoff { at: cx.now.mono.after(5_000) };\n        if self.wanted {\n            return;\n        }",
     ),
     bug(
         "there is no limit of dials in a minute",

@@ -147,7 +147,7 @@ export class Leader implements Role {
     const connect = tabs.some((tab) => tab.connect);
     if (connect !== this.#connect) {
       this.#connect = connect;
-      this.driver.command({ c: connect ? "connect" : "close" });
+      this.driver.command({ c: connect ? "connect" : "disconnect" });
     }
     const shown = tabs.some((tab) => tab.shown);
     if (shown !== this.#shown) {
@@ -209,9 +209,9 @@ export class Leader implements Role {
   /** Rows and state of dialogs as events: they contain all events before, and none after. */
   #snapshot(dialogs: readonly string[]): CoreEvent[] {
     return dialogs.flatMap((dialog) => {
-      const rows = this.driver.command({ c: "rows", dialog }) as WireRow[];
+      const { rows, ...run } = this.driver.command({ c: "rows", dialog }) as { rows: WireRow[]; run?: string };
       const changes: RowChange[] = [{ t: "reset", rows }];
-      return [{ t: "dialog" as const, dialog, changes }, this.#last.get(channelOf(dialog)) ?? []].flat();
+      return [{ t: "dialog" as const, dialog, changes, ...run }, this.#last.get(channelOf(dialog)) ?? []].flat();
     });
   }
 }

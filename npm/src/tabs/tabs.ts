@@ -122,11 +122,11 @@ export class Tabs {
   }
 
   /** Takes no part in anything any more. */
-  dispose(): void {
+  end(): void {
     this.#unwatch();
     this.#leave();
     this.#passenger?.end("closed");
-    this.#role.driver.dispose();
+    this.#role.driver.close();
   }
 
   /** Checks an op and gives it its id. Throws what the core refuses. */
@@ -222,8 +222,8 @@ export class Tabs {
     const { driver, term, life, failure } = leadership;
     // While the store was read the lock may have been stolen, or this tab may have left.
     const { election } = this.#membership;
-    if (election.place !== "taking" || election.turn !== turn) return driver.dispose();
-    this.#role.driver.dispose();
+    if (election.place !== "taking" || election.turn !== turn) return driver.close();
+    this.#role.driver.close();
     const leader = new Leader(leadership, this.#tab);
     this.#role = leader;
     this.#membership.feed({ i: "taken", term });
@@ -242,7 +242,7 @@ export class Tabs {
     // Where the core crashed none can be made again: what is called after that says so.
     const { driver } = leader;
     const crashed = !driver.isUsable;
-    driver.dispose();
+    driver.close();
     this.#role = new Follower(crashed ? driver : this.#host.idle(), this.#tab);
     if (crashed) return;
     for (const dialog of this.#host.wants().dialogs) this.#role.driver.command({ c: "open_dialog", dialog });

@@ -246,7 +246,7 @@ export class ChatView {
     if (status.state === "failed") {
       const again = status.cause === "core_crashed" ? undefined : { label: "Try again", run: client.connect };
       this.#header.problem(refusalText(status.cause, status.message), again);
-    } else if (status.state === "closed") {
+    } else if (status.state === "disconnected") {
       this.#header.problem("You are disconnected.", { label: "Connect", run: client.connect });
     } else if (this.#trouble !== undefined) {
       const { text, again } = this.#trouble;

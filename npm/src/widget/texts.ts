@@ -40,6 +40,7 @@ export function statusLine(
       return { tone: "warn", text: waiting === 0 ? "Offline" : `Offline: ${messages(waiting)} waiting` };
     case "parked":
       return { tone: "quiet", text: `Paused${kept}` };
+    case "disconnected":
     case "closed":
       return { tone: "quiet", text: `Disconnected${kept}` };
     case "failed":

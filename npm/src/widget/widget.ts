@@ -139,7 +139,7 @@ export class TidewireChat extends Base {
     const start = this.#start;
     clearTimeout(this.#timer);
     view.detach();
-    this.#own?.dispose();
+    this.#own?.close();
     this.#own = undefined;
     if (!this.isConnected) return;
     view.belongTo(this.#whose());
@@ -152,7 +152,7 @@ export class TidewireChat extends Base {
     try {
       const client = await this.#make();
       if (start !== this.#start) {
-        client.dispose();
+        client.close();
         return;
       }
       this.#own = client;

@@ -261,6 +261,12 @@ impl Timeline {
         }
     }
 
+    /// The newest answer under way.
+    pub(crate) fn run(&self) -> Option<&str> {
+        let rows = if self.streaming > 0 { self.rows.as_slice() } else { &[] };
+        rows.iter().rev().find(|row| is_streaming(row)).map(|row| row.id.as_str())
+    }
+
     /// The texts so far of the answers under way, for the store: what [`read_runs`] reads.
     pub(crate) fn runs(&self) -> String {
         let run = |row: &Row| Writer::object().str("run", &row.id).str("text", &row.text).end();

@@ -19,9 +19,20 @@ impl<T: Part> Client<T> {
         self.submit(now, &draft)
     }
 
-    /// Asks to end an answer under way; what it said so far stays. Returns the op's id.
-    pub fn stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
-        let draft = self.draft_stop(now, dialog, run)?;
+    /// Asks to end the newest answer under way in a dialog that is open; what it said so far stays.
+    /// Returns the op's id.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::RunNotFound`] if none is under way.
+    pub fn stop(&mut self, now: Now, dialog: &str) -> Result<String, SendError> {
+        let draft = self.draft_stop(now, dialog, None)?;
+        self.submit(now, &draft)
+    }
+
+    /// Asks to end this answer, which another client may show. Returns the op's id.
+    pub fn stop_run(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
+        let draft = self.draft_stop(now, dialog, Some(run))?;
         self.submit(now, &draft)
     }
 
@@ -56,8 +67,9 @@ impl<T: Part> Client<T> {
         self.draft(now, Lane::Durable, &channel_of(dialog), wire::Message::KIND, &body)
     }
 
-    /// The op that [`Client::stop`] would send.
-    pub fn draft_stop(&mut self, now: Now, dialog: &str, run: &str) -> Result<Draft, SendError> {
+    /// The op that [`Client::stop`] or, of this run, [`Client::stop_run`] would send.
+    pub fn draft_stop(&mut self, now: Now, dialog: &str, run: Option<&str>) -> Result<Draft, SendError> {
+        let run = run.or_else(|| self.run(dialog)).ok_or(SendError::RunNotFound)?;
         let body = Writer::object().str("run", run).end();
         self.draft(now, Lane::Session, &channel_of(dialog), wire::CancelRun::KIND, &body)
     }

@@ -29,7 +29,7 @@ impl<T: Part> Client<T> {
     pub(super) fn not_a_frame(&mut self, now: Now, conn: ConnId, error: DecodeError) {
         let (code, message) = (error.code().to_owned(), "the server sent what is not a frame".to_owned());
         self.out.push_back(Output::Event(Event::Problem { code, message }));
-        self.link.broken(context!(self, now), conn, "protocol");
+        self.link.broken(context!(self, now), conn, codes::PROTOCOL);
         self.follow_link();
     }
 

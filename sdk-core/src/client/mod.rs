@@ -19,7 +19,7 @@ use crate::link::Connection;
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::{DIALOG_PREFIX, Limits, User};
+use crate::wire::{DIALOG_PREFIX, Limits, User, codes};
 use std::collections::VecDeque;
 
 /// The message limit until a server says otherwise.
@@ -105,7 +105,7 @@ impl<T: Part> Client<T> {
         for record in &restored.ops {
             if !outbox.restore(record) {
                 out.push_back(Output::Event(Event::Problem {
-                    code: "record_unreadable".to_owned(),
+                    code: codes::RECORD_UNREADABLE.to_owned(),
                     message: "a message kept on this device could not be read".to_owned(),
                 }));
             }
@@ -171,7 +171,15 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// Wants no connection. What is stored stays stored and is sent after the next [`Client::connect`].
+    /// Wants no connection until [`Client::connect`]. What is stored stays stored, and is sent then.
+    pub fn disconnect(&mut self, now: Now) {
+        let now = self.clamp(now);
+        self.link.disconnect(context!(self, now));
+        self.follow_link();
+    }
+
+    /// Ends the client for good: there is no connection any more, whatever is asked. What is stored
+    /// is sent by the next client with the same store.
     pub fn close(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.close(context!(self, now));
@@ -259,6 +267,12 @@ impl<T: Part> Client<T> {
         channel
             .and_then(|channel| channel.timeline.as_ref())
             .map_or_else(Vec::new, |timeline| timeline.rows())
+    }
+
+    /// The newest answer under way in a dialog, which [`Client::stop`] ends.
+    pub fn run(&self, dialog: &str) -> Option<&str> {
+        let name = channel_of(dialog);
+        self.channels.iter().find(|channel| channel.name == name)?.timeline.as_ref()?.run()
     }
 
     /// Whom the server, now or in an earlier run, said this client is.
@@ -417,7 +431,8 @@ impl<T: Part> Client<T> {
                 let changes = timeline.take_changes();
                 if !changes.is_empty() {
                     let dialog = channel.name.strip_prefix(DIALOG_PREFIX).unwrap_or(&channel.name).to_owned();
-                    self.out.push_back(Output::Event(Event::Dialog { dialog, changes }));
+                    let run = timeline.run().map(str::to_owned);
+                    self.out.push_back(Output::Event(Event::Dialog { dialog, changes, run }));
                 }
             }
         }

@@ -54,7 +54,7 @@ impl<T: Part> Client<T> {
             }
         }
         while let Some(id) = self.outbox.expired(now.wall) {
-            self.fail_op(&id, "expired", "it waited longer than it may");
+            self.fail_op(&id, codes::EXPIRED, "it waited longer than it may");
         }
         let (inflight, inflight_bytes) = self.window();
         let (mut ops, gathering) = (0, self.is_gathering(now));
@@ -119,7 +119,7 @@ impl<T: Part> Client<T> {
     /// Gives up what outlived its time in the session lane.
     pub(super) fn expire(&mut self, now: Now) {
         while let Some(id) = self.outbox.expired_session_op(now.mono) {
-            self.fail_op(&id, "expired", "it waited longer than it may");
+            self.fail_op(&id, codes::EXPIRED, "it waited longer than it may");
         }
     }
 
@@ -147,7 +147,7 @@ impl<T: Part> Client<T> {
         let Some(oldest) = self.outbox.oldest_sent() else { return };
         let silent_ms = now.mono.since(oldest);
         if silent_ms >= UNANSWERED_MS {
-            self.link.broken(context!(self, now), conn, "op_timeout");
+            self.link.broken(context!(self, now), conn, codes::OP_TIMEOUT);
         } else if silent_ms >= DOUBT_MS && !self.link.heard_since(oldest.after(DOUBT_MS)) {
             self.link.probe(context!(self, now));
         }

@@ -1,5 +1,7 @@
 //! Why there is no connection: a code for programs and a message for people.
 
+use crate::wire::codes;
+
 /// The code and the message that `Status` shows.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Cause {
@@ -26,11 +28,11 @@ impl From<&str> for Cause {
 /// The standard message of a driver's code: what to check when the server can't be reached.
 fn words(code: &str) -> &'static str {
     match code {
-        "dns" => "the server's name can't be resolved; check the address",
-        "refused" => "nothing listens at the server's address; check host and port",
-        "unreachable" => "the server can't be reached; check the network",
-        "tls" => "the TLS handshake failed; check port and certificate",
-        "bad_answer" => "what answers speaks another protocol; check scheme and port",
+        codes::DNS => "the server's name can't be resolved; check the address",
+        codes::REFUSED => "nothing listens at the server's address; check host and port",
+        codes::UNREACHABLE => "the server can't be reached; check the network",
+        codes::TLS => "the TLS handshake failed; check port and certificate",
+        codes::BAD_ANSWER => "what answers speaks another protocol; check scheme and port",
         code if code.starts_with("http_") => "what answers is no tidewire server; check the path",
         _ => "",
     }

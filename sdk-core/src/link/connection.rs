@@ -41,6 +41,7 @@ enum Phase {
     Backoff { at: Time },
     Offline { at: Time },
     Parked,
+    Disconnected,
     Closed,
     Failed,
 }
@@ -189,6 +190,7 @@ impl Connection {
             Phase::Backoff { .. } => State::Reconnecting,
             Phase::Offline { .. } => State::Offline,
             Phase::Parked => State::Parked,
+            Phase::Disconnected => State::Disconnected,
             Phase::Closed => State::Closed,
             Phase::Failed => State::Failed,
         }
@@ -224,8 +226,11 @@ impl Connection {
     // Commands.
 
     pub(crate) fn connect<E>(&mut self, cx: &mut Context<'_, E>) {
+        if self.is_closed() {
+            return;
+        }
         self.wanted = true;
-        if matches!(self.phase, Phase::Idle | Phase::Closed | Phase::Failed) {
+        if matches!(self.phase, Phase::Idle | Phase::Disconnected | Phase::Failed) {
             self.backoff.settled();
             self.credential.forgive();
             self.cause = None;
@@ -237,14 +242,28 @@ impl Connection {
         }
     }
 
-    pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {
+    /// Wants no connection until the next `connect`.
+    pub(crate) fn disconnect<E>(&mut self, cx: &mut Context<'_, E>) {
+        if self.is_closed() {
+            return;
+        }
         self.wanted = false;
         if let Some(conn) = self.online() {
             transmit(cx, conn, &ClientFrame::Bye);
         }
         self.drop_transports(cx, close::NORMAL);
-        self.phase = Phase::Closed;
+        self.phase = Phase::Disconnected;
         self.cause = None;
+    }
+
+    /// Wants no connection any more.
+    pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {
+        self.disconnect(cx);
+        self.phase = Phase::Closed;
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
     }
 
     /// The application asks for a new token, because the current one is out of date.
@@ -400,7 +419,7 @@ impl Connection {
         if self.network_down {
             if !matches!(self.phase, Phase::Parked | Phase::Failed | Phase::Offline { .. }) {
                 self.drop_transports(cx, close::NORMAL);
-                self.cause = Some("offline".into());
+                self.cause = Some(codes::OFFLINE.into());
                 self.phase = Phase::Offline { at: cx.now.mono.after(OFFLINE_DIAL_MS) };
             }
         } else {
@@ -485,7 +504,7 @@ impl Connection {
             }
             Phase::Backoff { at } => Some((*at, "backoff")),
             Phase::Offline { at } => Some((*at, "offline")),
-            Phase::Idle | Phase::Parked | Phase::Closed | Phase::Failed => None,
+            Phase::Idle | Phase::Parked | Phase::Disconnected | Phase::Closed | Phase::Failed => None,
         }
     }
 
@@ -507,7 +526,7 @@ impl Connection {
         let now = cx.now.mono;
         match &self.phase {
             Phase::Token { until, .. } if *until <= now => {
-                self.back_off(cx, Cause::new("token_timeout", "no token came in time"));
+                self.back_off(cx, Cause::new(codes::TOKEN_TIMEOUT, "no token came in time"));
             }
             Phase::Dialing(attempt) | Phase::Hello(attempt) if attempt.until <= now => {
                 let attempt = *attempt;
@@ -515,7 +534,7 @@ impl Connection {
                 // useless.
                 cx.out.push_back(Output::Close { conn: attempt.conn, code: close::NORMAL });
                 self.strike(attempt.transport);
-                self.back_off(cx, "connect_timeout".into());
+                self.back_off(cx, codes::CONNECT_TIMEOUT.into());
             }
             Phase::Online { conn, heartbeat, .. } => match heartbeat.check(now) {
                 Verdict::Alive => {}
@@ -670,7 +689,7 @@ impl Connection {
         } else if self.take_over(code) {
             self.retry_after_ms = 0;
         } else if self.promote() {
-            self.cause = Some(refusal.unwrap_or_else(|| why.unwrap_or("connection_lost").into()));
+            self.cause = Some(refusal.unwrap_or_else(|| why.unwrap_or(codes::CONNECTION_LOST).into()));
         } else if let Some(leaving) = leaving {
             self.cause = Some(codes::GOAWAY.into());
             // A time that is still to come stays. If the successor failed, another time is drawn.
@@ -681,7 +700,7 @@ impl Connection {
             };
             self.phase = Phase::Backoff { at };
         } else {
-            self.back_off(cx, refusal.unwrap_or_else(|| why.unwrap_or("connection_lost").into()));
+            self.back_off(cx, refusal.unwrap_or_else(|| why.unwrap_or(codes::CONNECTION_LOST).into()));
         }
     }
 
@@ -768,7 +787,7 @@ fn checked(token: String) -> Result<String, TokenError> {
     } else {
         return Ok(token);
     };
-    Err(TokenError { terminal: true, ..TokenError::new("bad_token", message) })
+    Err(TokenError { terminal: true, ..TokenError::new(codes::BAD_TOKEN, message) })
 }
 
 /// The code for a terminal close that came without an `error` frame.

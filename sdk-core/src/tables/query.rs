@@ -2,7 +2,7 @@
 
 use super::filter::{Filter, FilterError, MAX_COLUMN};
 use super::order::OrderBy;
-use crate::wire::{MAX_TABLE_COLUMNS, MAX_TABLE_NAME};
+use crate::wire::{MAX_TABLE_COLUMNS, MAX_TABLE_NAME, codes};
 use thiserror::Error;
 
 /// What an application asks of a table.
@@ -68,12 +68,12 @@ impl TableError {
     /// The code, the same string in every language.
     pub fn code(self) -> &'static str {
         match self {
-            TableError::BadTable => "bad_table",
-            TableError::BadSelect => "bad_select",
-            TableError::BadOrder => "bad_order",
+            TableError::BadTable => codes::BAD_TABLE,
+            TableError::BadSelect => codes::BAD_SELECT,
+            TableError::BadOrder => codes::BAD_ORDER,
             TableError::Filter(error) => error.code(),
-            TableError::TooMany => "too_many_subscriptions",
-            TableError::Closed => "closed",
+            TableError::TooMany => codes::TOO_MANY_SUBSCRIPTIONS,
+            TableError::Closed => codes::CLOSED,
         }
     }
 

@@ -7,10 +7,7 @@ use super::shape::Shape;
 use super::sorted::Sorted;
 use super::subscription::{Step, Subscription};
 use super::update::{RowChange, TableRows, TableStatus, TableUpdate, Why};
-use crate::wire::RowOp;
-
-/// The code of a view whose order does not fit the table's columns.
-const BAD_ORDER: &str = "bad_order";
+use crate::wire::{RowOp, codes};
 
 /// A view. Views that ask the same of the server share a subscription.
 pub(super) struct View {
@@ -78,7 +75,7 @@ impl View {
         match (subscription.known(), &self.sorted) {
             (None, _) => TableStatus::Loading,
             (Some(_), None) => TableStatus::Failed {
-                code: BAD_ORDER.to_owned(),
+                code: codes::BAD_ORDER.to_owned(),
                 message: "the order names a column that is not there or can't be ordered".to_owned(),
                 at: None,
             },

@@ -1,81 +1,205 @@
-//! The stable code strings and close codes of the protocol, sections 8 and 9.
+//! The stable codes: why something was refused or failed, the same text in every language, and the
+//! close codes of the protocol, section 8.
 
-/// Not a frame, or a member is missing or of the wrong type.
-pub const BAD_FRAME: &str = "bad_frame";
-/// Longer than the limit.
-pub const TOO_LARGE: &str = "too_large";
-/// Nested deeper than 32 levels.
-pub const TOO_DEEP: &str = "too_deep";
-/// The first frame was not `hello`.
-pub const HELLO_REQUIRED: &str = "hello_required";
-/// No `hello` in time.
-pub const HELLO_TIMEOUT: &str = "hello_timeout";
-/// `hello.v` is not a version this server speaks.
-pub const UNSUPPORTED_VERSION: &str = "unsupported_version";
-/// The token is not valid.
-pub const UNAUTHORIZED: &str = "unauthorized";
-/// The token was valid once.
-pub const TOKEN_EXPIRED: &str = "token_expired";
-/// `auth` brought another user's token.
-pub const USER_CHANGED: &str = "user_changed";
-/// The page's origin is not on the allow-list.
-pub const ORIGIN_NOT_ALLOWED: &str = "origin_not_allowed";
-/// The server, the user or the dialog has all the connections it may have.
-pub const TOO_MANY_CONNECTIONS: &str = "too_many_connections";
-/// The peer does not read what is sent to it.
-pub const SLOW_CONSUMER: &str = "slow_consumer";
-/// The peer does not follow the protocol.
-pub const BAD_REQUEST: &str = "bad_request";
-/// There is no such channel.
-pub const UNKNOWN_CHANNEL: &str = "unknown_channel";
-/// The channel is somebody else's.
-pub const FORBIDDEN: &str = "forbidden";
-/// `limits.subscriptions` is reached.
-pub const TOO_MANY_SUBSCRIPTIONS: &str = "too_many_subscriptions";
-/// `next` for a channel without a subscription.
-pub const NOT_SUBSCRIBED: &str = "not_subscribed";
-/// No such op kind.
-pub const UNKNOWN_KIND: &str = "unknown_kind";
-/// The op's body does not fit its kind.
-pub const BAD_BODY: &str = "bad_body";
-/// The op id is not a UUID.
-pub const BAD_OP_ID: &str = "bad_op_id";
-/// The op id was used for something else.
-pub const OP_ID_REUSED: &str = "op_id_reused";
-/// The op that comes before this one is not committed.
-pub const BLOCKED: &str = "blocked";
-/// More ops than the budget allows.
-pub const RATE_LIMITED: &str = "rate_limited";
-/// No such answer is under way.
-pub const RUN_NOT_FOUND: &str = "run_not_found";
-/// The disk is full.
-pub const STORAGE_FULL: &str = "storage_full";
-/// The store can't be written or read now.
-pub const STORE_UNAVAILABLE: &str = "store_unavailable";
-/// A fault of the server.
-pub const INTERNAL: &str = "internal";
-/// The server is going away.
-pub const GOAWAY: &str = "goaway";
-/// A newer connection of the same session took this one's place.
-pub const REPLACED: &str = "replaced";
-/// Nothing was heard in time.
-pub const PING_TIMEOUT: &str = "ping_timeout";
-/// There is no such table.
-pub const UNKNOWN_TABLE: &str = "unknown_table";
-/// A column that is not there, or that rows can't be filtered by.
-pub const BAD_COLUMN: &str = "bad_column";
-/// More rows than a subscription may have.
-pub const TOO_MANY_ROWS: &str = "too_many_rows";
-/// A row, or a transaction, that is greater than a frame may be.
-pub const TOO_BIG: &str = "too_big";
-/// The table's database can't be asked now.
-pub const TABLE_UNAVAILABLE: &str = "table_unavailable";
-/// The database knows no such transaction.
-pub const UNKNOWN_TX: &str = "unknown_tx";
-/// The transaction was rolled back.
-pub const ABORTED_TX: &str = "aborted_tx";
-/// A transaction that was waited for did not come in time.
-pub const TIMEOUT: &str = "timeout";
+/// Gives every code to another macro: its documentation, its name as a variant, its name as a
+/// constant, and its text. What has the codes in a form of its own makes it of this list.
+#[macro_export]
+macro_rules! every_code {
+    ($with:ident) => {
+        $with! {
+            // The server's, in frames and in answers to plain requests (protocol section 9).
+            /// Not a frame, or a member is missing or of the wrong type.
+            BadFrame, BAD_FRAME, "bad_frame";
+            /// Longer than the limit.
+            TooLarge, TOO_LARGE, "too_large";
+            /// Nested deeper than 32 levels.
+            TooDeep, TOO_DEEP, "too_deep";
+            /// The first frame was not `hello`.
+            HelloRequired, HELLO_REQUIRED, "hello_required";
+            /// No `hello` in time.
+            HelloTimeout, HELLO_TIMEOUT, "hello_timeout";
+            /// `hello.v` is not a version this server speaks.
+            UnsupportedVersion, UNSUPPORTED_VERSION, "unsupported_version";
+            /// The token is not valid.
+            Unauthorized, UNAUTHORIZED, "unauthorized";
+            /// The token was valid once.
+            TokenExpired, TOKEN_EXPIRED, "token_expired";
+            /// `auth` brought another user's token.
+            UserChanged, USER_CHANGED, "user_changed";
+            /// The page's origin is not on the allow-list.
+            OriginNotAllowed, ORIGIN_NOT_ALLOWED, "origin_not_allowed";
+            /// The server, the user or the dialog has all the connections it may have.
+            TooManyConnections, TOO_MANY_CONNECTIONS, "too_many_connections";
+            /// The peer does not read what is sent to it.
+            SlowConsumer, SLOW_CONSUMER, "slow_consumer";
+            /// The peer does not follow the protocol.
+            BadRequest, BAD_REQUEST, "bad_request";
+            /// There is no such channel.
+            UnknownChannel, UNKNOWN_CHANNEL, "unknown_channel";
+            /// The channel is somebody else's.
+            Forbidden, FORBIDDEN, "forbidden";
+            /// `limits.subscriptions` is reached.
+            TooManySubscriptions, TOO_MANY_SUBSCRIPTIONS, "too_many_subscriptions";
+            /// `next` for a channel without a subscription.
+            NotSubscribed, NOT_SUBSCRIBED, "not_subscribed";
+            /// No such op kind.
+            UnknownKind, UNKNOWN_KIND, "unknown_kind";
+            /// The op's body does not fit its kind.
+            BadBody, BAD_BODY, "bad_body";
+            /// The op id is not a UUID.
+            BadOpId, BAD_OP_ID, "bad_op_id";
+            /// The op id was used for something else.
+            OpIdReused, OP_ID_REUSED, "op_id_reused";
+            /// The op that comes before this one is not committed.
+            Blocked, BLOCKED, "blocked";
+            /// More ops than the budget allows.
+            RateLimited, RATE_LIMITED, "rate_limited";
+            /// No such answer is under way.
+            RunNotFound, RUN_NOT_FOUND, "run_not_found";
+            /// The disk is full.
+            StorageFull, STORAGE_FULL, "storage_full";
+            /// The store can't be written or read now.
+            StoreUnavailable, STORE_UNAVAILABLE, "store_unavailable";
+            /// A fault of the server.
+            Internal, INTERNAL, "internal";
+            /// The server is going away.
+            Goaway, GOAWAY, "goaway";
+            /// A newer connection of the same session took this one's place.
+            Replaced, REPLACED, "replaced";
+            /// Nothing was heard in time.
+            PingTimeout, PING_TIMEOUT, "ping_timeout";
+            /// There is no such table.
+            UnknownTable, UNKNOWN_TABLE, "unknown_table";
+            /// A column that is not there, or that rows can't be filtered by.
+            BadColumn, BAD_COLUMN, "bad_column";
+            /// More rows than a subscription may have.
+            TooManyRows, TOO_MANY_ROWS, "too_many_rows";
+            /// A row, or a transaction, that is greater than a frame may be.
+            TooBig, TOO_BIG, "too_big";
+            /// The table's database can't be asked now.
+            TableUnavailable, TABLE_UNAVAILABLE, "table_unavailable";
+            /// The database knows no such transaction.
+            UnknownTx, UNKNOWN_TX, "unknown_tx";
+            /// The transaction was rolled back.
+            AbortedTx, ABORTED_TX, "aborted_tx";
+            /// A transaction that was waited for did not come in time.
+            Timeout, TIMEOUT, "timeout";
+            /// The table's filter can't be read; the server's own words are behind it.
+            BadFilter, BAD_FILTER, "bad_filter";
+            /// A value in a filter is none of its column's type.
+            BadLiteral, BAD_LITERAL, "bad_literal";
+            /// A filter is longer than it may be.
+            FilterTooLong, FILTER_TOO_LONG, "filter_too_long";
+            /// A filter has more terms than it may have.
+            TooManyTerms, TOO_MANY_TERMS, "too_many_terms";
+            /// The model's service answered what can't be read.
+            ModelBadResponse, MODEL_BAD_RESPONSE, "model_bad_response";
+            /// The model's answer was cut off.
+            ModelCut, MODEL_CUT, "model_cut";
+            /// The model's service takes no more for now.
+            ModelRateLimited, MODEL_RATE_LIMITED, "model_rate_limited";
+            /// The model's service did not answer in time.
+            ModelTimeout, MODEL_TIMEOUT, "model_timeout";
+            /// The model's service refused the server's key.
+            ModelUnauthorized, MODEL_UNAUTHORIZED, "model_unauthorized";
+            /// The model's service can't be reached.
+            ModelUnavailable, MODEL_UNAVAILABLE, "model_unavailable";
+            /// A guest's nickname is not one.
+            BadNickname, BAD_NICKNAME, "bad_nickname";
+            // Why a client has no connection (the status's cause).
+            /// The connection was lost without a word.
+            ConnectionLost, CONNECTION_LOST, "connection_lost";
+            /// The connection was not made in time.
+            ConnectTimeout, CONNECT_TIMEOUT, "connect_timeout";
+            /// An op was not answered in time.
+            OpTimeout, OP_TIMEOUT, "op_timeout";
+            /// The peer said what is not in the protocol.
+            Protocol, PROTOCOL, "protocol";
+            /// The system says that there is no network.
+            Offline, OFFLINE, "offline";
+            /// The server's name can't be resolved.
+            Dns, DNS, "dns";
+            /// Nothing listens at the server's address.
+            Refused, REFUSED, "refused";
+            /// The server can't be reached.
+            Unreachable, UNREACHABLE, "unreachable";
+            /// The TLS handshake failed.
+            Tls, TLS, "tls";
+            /// What answers speaks another protocol.
+            BadAnswer, BAD_ANSWER, "bad_answer";
+            /// The network failed.
+            Network, NETWORK, "network";
+            /// The application's token provider gave no token in time.
+            TokenTimeout, TOKEN_TIMEOUT, "token_timeout";
+            /// The application's token provider failed.
+            TokenUnavailable, TOKEN_UNAVAILABLE, "token_unavailable";
+            /// What the application's token provider gave is no token.
+            BadToken, BAD_TOKEN, "bad_token";
+            /// The endpoint that gives tokens answered what can't be read.
+            BadResponse, BAD_RESPONSE, "bad_response";
+            /// The user was logged out on this device.
+            LoggedOut, LOGGED_OUT, "logged_out";
+            // What a client refuses or reports itself.
+            /// The channel's name is not one.
+            BadChannel, BAD_CHANNEL, "bad_channel";
+            /// The text is empty.
+            Empty, EMPTY, "empty";
+            /// All that may wait to be sent waits.
+            OutboxFull, OUTBOX_FULL, "outbox_full";
+            /// The op waited longer than it may.
+            Expired, EXPIRED, "expired";
+            /// The application gave the op up.
+            Discarded, DISCARDED, "discarded";
+            /// What was kept on the device can't be read.
+            RecordUnreadable, RECORD_UNREADABLE, "record_unreadable";
+            /// What the device keeps can't be read or written.
+            StorageUnavailable, STORAGE_UNAVAILABLE, "storage_unavailable";
+            /// Another client uses the store.
+            StoreInUse, STORE_IN_USE, "store_in_use";
+            /// A newer version wrote the store.
+            StoreNewer, STORE_NEWER, "store_newer";
+            /// The table's name is not one.
+            BadTable, BAD_TABLE, "bad_table";
+            /// The columns that were selected are none.
+            BadSelect, BAD_SELECT, "bad_select";
+            /// The order names what rows can't be ordered by.
+            BadOrder, BAD_ORDER, "bad_order";
+            /// The limit is no whole number.
+            BadLimit, BAD_LIMIT, "bad_limit";
+            /// The client, dialog or table was closed.
+            Closed, CLOSED, "closed";
+            /// An argument makes no sense.
+            BadArgument, BAD_ARGUMENT, "bad_argument";
+            /// A setting makes no sense.
+            BadConfig, BAD_CONFIG, "bad_config";
+            /// What a package hands to the core can't be read: its parts are of different versions.
+            BadInput, BAD_INPUT, "bad_input";
+            /// A package asks for a command that the core does not have: its parts are of different versions.
+            BadCommand, BAD_COMMAND, "bad_command";
+            /// The core could not be loaded.
+            CoreUnavailable, CORE_UNAVAILABLE, "core_unavailable";
+            /// The core crashed; the client is of no more use.
+            CoreCrashed, CORE_CRASHED, "core_crashed";
+            /// The address of the server is not one.
+            BadUrl, BAD_URL, "bad_url";
+            /// Neither a token provider nor a guest's name was given.
+            NoIdentity, NO_IDENTITY, "no_identity";
+            /// The application's own code failed.
+            CallbackFailed, CALLBACK_FAILED, "callback_failed";
+        }
+    };
+}
+
+macro_rules! list {
+    ($($(#[doc = $doc:literal])+ $variant:ident, $name:ident, $text:literal;)+) => {
+        $($(#[doc = $doc])+ pub const $name: &str = $text;)+
+
+        /// Every code. The application's token provider may add codes of its own, and a status may
+        /// have `http_` with an HTTP status.
+        pub const ALL: &[&str] = &[$($text),+];
+    };
+}
+every_code!(list);
 
 /// Close codes, section 8.
 pub mod close {

@@ -187,11 +187,11 @@ fn reports_about_an_attempt_that_is_over_are_ignored() {
 #[test]
 fn close_says_bye_and_ends_everything() {
     let mut rig = Rig::online();
-    rig.client.close(rig.now);
+    rig.client.disconnect(rig.now);
     rig.drain();
     assert_eq!(rig.sent.pop_back().unwrap(), json!({"t":"bye"}));
     assert_eq!(rig.closes.last().unwrap().1, 1000);
-    assert_eq!((rig.state(), rig.until), (State::Closed, None));
+    assert_eq!((rig.state(), rig.until), (State::Disconnected, None));
     rig.feed(Input::Network(Network::Online));
     rig.feed(Input::Lifecycle(Lifecycle::Shown));
     rig.pass(100_000);

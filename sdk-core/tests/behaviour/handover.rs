@@ -166,10 +166,10 @@ fn what_a_second_is_refused_with_does_not_touch_the_first() {
 #[test]
 fn closing_while_two_are_open_closes_both() {
     let (mut rig, _) = leaving();
-    rig.client.close(rig.now);
+    rig.client.disconnect(rig.now);
     rig.drain();
     assert_eq!(rig.closes.len(), 2);
-    assert_eq!(rig.state(), State::Closed);
+    assert_eq!(rig.state(), State::Disconnected);
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn only_a_pause_has_an_end_to_show() {
     assert_eq!(rig.status().retry_in_ms, None);
     rig.cut();
     assert!(rig.status().retry_in_ms.is_some());
-    rig.client.close(rig.now);
+    rig.client.disconnect(rig.now);
     rig.drain();
     assert_eq!(rig.status().retry_in_ms, None);
 }

@@ -2,6 +2,7 @@
 //! once.
 
 mod channels;
+mod codes;
 mod connection;
 mod explain;
 #[cfg(not(target_family = "wasm"))]

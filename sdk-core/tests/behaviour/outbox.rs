@@ -324,7 +324,7 @@ fn an_op_that_waited_longer_than_it_may_says_so() {
 #[test]
 fn a_cancellation_that_came_too_late_stands_in_nobodys_way() {
     let mut rig = Rig::online();
-    let stop = rig.client.stop(rig.now, "demo", "run-1").unwrap();
+    let stop = rig.client.stop_run(rig.now, "demo", "run-1").unwrap();
     rig.drain();
     rig.nack(&stop, "run_not_found", false, None);
     assert!(matches!(rig.op_states(&stop).last(), Some(OpState::Failed { .. })));
@@ -657,7 +657,7 @@ fn a_draft_is_checked_like_a_message_and_sends_nothing() {
     assert_eq!(rig.client.draft_text(now, "demo", " ").err(), Some(SendError::Empty));
     assert_eq!(rig.client.draft_text(now, "demo", &"x".repeat(16_385)).err(), Some(SendError::TooLarge));
     assert_eq!(rig.client.draft_text(now, "no spaces", "x").err(), Some(SendError::BadChannel));
-    let stop = rig.client.draft_stop(now, "demo", "run").unwrap();
+    let stop = rig.client.draft_stop(now, "demo", Some("run")).unwrap();
     assert_eq!((stop.kind.as_str(), stop.body.as_str()), ("run.cancel", r#"{"run":"run"}"#));
     rig.drain();
     assert!(rig.ops().is_empty() && rig.rows().is_empty() && rig.status().waiting == 0);

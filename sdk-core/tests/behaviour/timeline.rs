@@ -315,7 +315,7 @@ fn a_dialog_opened_late_shows_what_waits_for_it_and_nothing_else() {
     let mut rig = Rig::new();
     rig.send("waits");
     rig.client.send_text(rig.now, "other", "elsewhere").unwrap();
-    rig.client.stop(rig.now, "demo", "r").unwrap();
+    rig.client.stop_run(rig.now, "demo", "r").unwrap();
     rig.client.open_dialog(rig.now, "demo").unwrap();
     rig.drain();
     assert_eq!(rig.shown(), ["waits:queued"]);

@@ -5,7 +5,7 @@ use crate::error::{OpError, OpenError, SendError, SubscribeError};
 /// Why a call failed. `code` is the same stable string in every language; `detail` is for
 /// developers.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
-pub enum TwError {
+pub enum TidewireError {
     /// The options are not valid: `bad_url`, `bad_nickname` or `no_identity`.
     #[error("{code}: {detail}")]
     Options {
@@ -58,50 +58,50 @@ pub enum TwError {
     },
 }
 
-impl From<OpenError> for TwError {
-    fn from(error: OpenError) -> TwError {
+impl From<OpenError> for TidewireError {
+    fn from(error: OpenError) -> TidewireError {
         let (code, detail) = (error.code().to_owned(), error.to_string());
         match error {
-            OpenError::BadUrl | OpenError::BadNickname => TwError::Options { code, detail },
-            OpenError::Store(_) => TwError::Store { code, detail },
+            OpenError::BadUrl | OpenError::BadNickname => TidewireError::Options { code, detail },
+            OpenError::Store(_) => TidewireError::Store { code, detail },
         }
     }
 }
 
-impl From<SendError> for TwError {
-    fn from(error: SendError) -> TwError {
+impl From<SendError> for TidewireError {
+    fn from(error: SendError) -> TidewireError {
         let (code, detail, retryable) = (error.code().to_owned(), error.to_string(), error.is_retryable());
         match error {
-            SendError::Closed => TwError::Closed { code, detail },
-            SendError::Refused(_) => TwError::Refused { code, detail, retryable },
+            SendError::Closed => TidewireError::Closed { code, detail },
+            SendError::Refused(_) => TidewireError::Refused { code, detail, retryable },
         }
     }
 }
 
-impl From<OpError> for TwError {
-    fn from(error: OpError) -> TwError {
+impl From<OpError> for TidewireError {
+    fn from(error: OpError) -> TidewireError {
         let (code, detail) = (error.code().to_owned(), error.to_string());
         match error {
-            OpError::Closed => TwError::Closed { code, detail },
+            OpError::Closed => TidewireError::Closed { code, detail },
             OpError::Failed { .. } | OpError::Discarded => {
-                TwError::Refused { code, detail, retryable: false }
+                TidewireError::Refused { code, detail, retryable: false }
             }
         }
     }
 }
 
-impl From<SubscribeError> for TwError {
-    fn from(error: SubscribeError) -> TwError {
+impl From<SubscribeError> for TidewireError {
+    fn from(error: SubscribeError) -> TidewireError {
         let (code, detail, retryable) = (error.code().to_owned(), error.to_string(), error.is_retryable());
         match error {
-            SubscribeError::Closed => TwError::Closed { code, detail },
-            SubscribeError::Refused(_) => TwError::Refused { code, detail, retryable },
+            SubscribeError::Closed => TidewireError::Closed { code, detail },
+            SubscribeError::Refused(_) => TidewireError::Refused { code, detail, retryable },
         }
     }
 }
 
-impl From<uniffi::UnexpectedUniFFICallbackError> for TwError {
-    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> TwError {
-        TwError::Callback { code: String::from("callback_failed"), detail: error.reason }
+impl From<uniffi::UnexpectedUniFFICallbackError> for TidewireError {
+    fn from(error: uniffi::UnexpectedUniFFICallbackError) -> TidewireError {
+        TidewireError::Callback { code: String::from("callback_failed"), detail: error.reason }
     }
 }

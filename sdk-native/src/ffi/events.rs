@@ -1,13 +1,13 @@
 //! Events, rows and states as records.
 
-use tidewire_core::wire::{User, UserKind};
+use tidewire_core::wire::UserKind as CoreUserKind;
 use tidewire_core::{
-    Change, ChannelState, Lifecycle, Network, OpState, Row, RowKind, RowState, State, Status,
+    Lifecycle as CoreLifecycle, Network as CoreNetwork, RowKind as CoreRowKind, RowState as CoreRowState,
+    State as CoreState,
 };
 
 use super::numbers::{large, small};
-use super::tables::TwTableUpdate;
-use crate::dialog_state::{DialogState, DialogStatus};
+use super::tables::TableUpdate;
 use crate::events::ClientEvent;
 
 /// An enum of plain words, mirrored.
@@ -33,7 +33,7 @@ macro_rules! words {
 
 words! {
     /// States of a connection.
-    TwState = State {
+    State = CoreState {
         /// `connect` was not called yet.
         Idle,
         /// Connecting for the first time.
@@ -46,6 +46,8 @@ words! {
         Offline,
         /// The app sleeps.
         Parked,
+        /// `disconnect` was called; only `connect` leaves this state.
+        Disconnected,
         /// The client was closed.
         Closed,
         /// Refused for good; only `connect` leaves this state.
@@ -55,7 +57,7 @@ words! {
 
 words! {
     /// Kinds of rows.
-    TwRowKind = RowKind {
+    RowKind = CoreRowKind {
         /// Somebody wrote it.
         Message,
         /// The model answers.
@@ -67,7 +69,7 @@ words! {
 
 words! {
     /// How a row stands.
-    TwRowState = RowState {
+    RowState = CoreRowState {
         /// Not yet stored.
         Saving,
         /// Stored, waiting to be sent.
@@ -93,7 +95,7 @@ words! {
 
 words! {
     /// Kinds of participants.
-    TwUserKind = UserKind {
+    UserKind = CoreUserKind {
         /// A guest.
         Guest,
         /// A user.
@@ -109,7 +111,7 @@ words! {
 
 words! {
     /// What the system says about the network.
-    TwNetwork = Network {
+    Network = CoreNetwork {
         /// There is one.
         Online,
         /// There is none.
@@ -121,7 +123,7 @@ words! {
 
 words! {
     /// What the system says about the app.
-    TwLifecycle = Lifecycle {
+    Lifecycle = CoreLifecycle {
         /// Visible again.
         Shown,
         /// No longer visible.
@@ -136,21 +138,21 @@ words! {
 /// A participant.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
-pub struct TwUser {
+pub struct User {
     /// Stable id.
     pub id: String,
     /// What others see.
     pub name: String,
     /// What kind.
-    pub kind: TwUserKind,
+    pub kind: UserKind,
 }
 
 /// The connection as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
-pub struct TwStatus {
+pub struct Status {
     /// The state.
-    pub state: TwState,
+    pub state: State,
     /// Attempts that failed in a row.
     pub attempt: i32,
     /// When the next attempt is made, in ms from this event.
@@ -166,13 +168,13 @@ pub struct TwStatus {
 /// One row of a dialog. As text it leaves its text out.
 #[derive(Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
-pub struct TwRow {
+pub struct Row {
     /// The message's id, or the run's for an answer.
     pub id: String,
     /// What kind of row.
-    pub kind: TwRowKind,
+    pub kind: RowKind,
     /// Who.
-    pub by: TwUser,
+    pub by: User,
     /// Whether this client's user wrote it.
     pub own: bool,
     /// The text; it grows while the row streams.
@@ -182,7 +184,7 @@ pub struct TwRow {
     /// Its place in the channel, once committed.
     pub offset: Option<i64>,
     /// How it stands.
-    pub state: TwRowState,
+    pub state: RowState,
     /// Why it failed or ended early; of one that is queued, what it waits for: `blocked` or
     /// `rate_limited`.
     pub code: Option<String>,
@@ -194,17 +196,17 @@ pub struct TwRow {
 /// One change of a dialog's rows. Indexes count from 0 in the list as the changes before left it.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwChange {
+pub enum Change {
     /// The list is now this.
-    Reset { rows: Vec<TwRow> },
+    Reset { rows: Vec<Row> },
     /// A row was inserted before what stood at `index`.
-    Insert { index: i32, row: TwRow },
+    Insert { index: i32, row: Row },
     /// The row at `index` is now this.
-    Update { index: i32, row: TwRow },
+    Update { index: i32, row: Row },
     /// Text was added to the end of the row at `index`.
     Append { index: i32, text: String },
-    /// The row at `from` was taken out, and put before what stood at `to` then.
-    Move { from: i32, to: i32 },
+    /// The row at `from_index` was taken out, and put before what stood at `to_index` then.
+    Move { from_index: i32, to_index: i32 },
     /// The row at `index` is gone.
     Remove { index: i32 },
 }
@@ -212,7 +214,7 @@ pub enum TwChange {
 /// How far a message came.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwOpState {
+pub enum OpState {
     /// Stored; it survives a crash.
     Queued,
     /// Sent and not yet answered.
@@ -228,7 +230,7 @@ pub enum TwOpState {
 /// How a subscription stands.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwChannelState {
+pub enum ChannelState {
     /// Not, or not yet again, at the head.
     Syncing,
     /// Refused for now; it is asked for again.
@@ -245,9 +247,9 @@ pub enum TwChannelState {
 /// How a dialog stands.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
-pub struct TwDialogState {
+pub struct DialogState {
     /// Whether the rows are those of now.
-    pub status: TwDialogStatus,
+    pub status: DialogStatus,
     /// The newest answer that is still growing, if there is one.
     pub run: Option<String>,
     /// How many events were skipped since the dialog was opened.
@@ -257,7 +259,7 @@ pub struct TwDialogState {
 /// Whether a dialog's rows are those of now.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwDialogStatus {
+pub enum DialogStatus {
     /// The rows are what this device knows; what the server has is not known, or not yet.
     Syncing,
     /// The server refuses it for now; it is asked for again, or at once by `connect`.
@@ -270,43 +272,45 @@ pub enum TwDialogStatus {
     Closed,
 }
 
-impl From<DialogState> for TwDialogState {
-    fn from(state: DialogState) -> TwDialogState {
+impl From<crate::dialog_state::DialogState> for DialogState {
+    fn from(state: crate::dialog_state::DialogState) -> DialogState {
         let status = match state.status {
-            DialogStatus::Syncing => TwDialogStatus::Syncing,
-            DialogStatus::Waiting { code, message, retry_in_ms } => {
-                TwDialogStatus::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
+            crate::dialog_state::DialogStatus::Syncing => DialogStatus::Syncing,
+            crate::dialog_state::DialogStatus::Waiting { code, message, retry_in_ms } => {
+                DialogStatus::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
             }
-            DialogStatus::Live => TwDialogStatus::Live,
-            DialogStatus::Failed { code, message } => TwDialogStatus::Failed { code, detail: message },
-            DialogStatus::Closed => TwDialogStatus::Closed,
+            crate::dialog_state::DialogStatus::Live => DialogStatus::Live,
+            crate::dialog_state::DialogStatus::Failed { code, message } => {
+                DialogStatus::Failed { code, detail: message }
+            }
+            crate::dialog_state::DialogStatus::Closed => DialogStatus::Closed,
         };
-        TwDialogState { status, run: state.run, missed: large(state.missed) }
+        DialogState { status, run: state.run, missed: large(state.missed) }
     }
 }
 
 /// Something that happened. As text it leaves out what people wrote.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwEvent {
+pub enum Event {
     /// The connection changed.
-    Status { status: TwStatus },
+    Status { status: Status },
     /// The server said who this client is.
-    User { user: TwUser },
+    User { user: User },
     /// A message came further.
-    Op { id: String, channel: String, state: TwOpState },
+    Op { id: String, channel: String, state: OpState },
     /// A message is in the store: the end of this process does not lose it any more.
     Stored { id: String },
     /// A subscription changed.
-    Channel { channel: String, state: TwChannelState },
+    Channel { channel: String, state: ChannelState },
     /// An event of a channel that was subscribed without a timeline; `json` is its frame.
     Received { channel: String, offset: i64, json: String },
     /// Somebody signals something of the moment; `body` is the JSON text of an object.
-    Signal { channel: String, kind: String, key: Option<String>, body: String, by: TwUser },
+    Signal { channel: String, kind: String, key: Option<String>, body: String, by: User },
     /// A dialog's rows changed. Apply the changes in their order.
-    Dialog { dialog: String, changes: Vec<TwChange> },
+    Dialog { dialog: String, changes: Vec<Change> },
     /// Something about a view of a table.
-    Table { view: i32, update: TwTableUpdate },
+    Table { view: i32, update: TableUpdate },
     /// The store fails with this code, or works again.
     Storage { code: Option<String> },
     /// The server complained about a frame.
@@ -315,15 +319,15 @@ pub enum TwEvent {
     Lagged { missed: i64 },
 }
 
-impl From<User> for TwUser {
-    fn from(user: User) -> TwUser {
-        TwUser { id: user.id, name: user.name, kind: user.kind.into() }
+impl From<tidewire_core::wire::User> for User {
+    fn from(user: tidewire_core::wire::User) -> User {
+        User { id: user.id, name: user.name, kind: user.kind.into() }
     }
 }
 
-impl From<Status> for TwStatus {
-    fn from(status: Status) -> TwStatus {
-        TwStatus {
+impl From<tidewire_core::Status> for Status {
+    fn from(status: tidewire_core::Status) -> Status {
+        Status {
             state: status.state.into(),
             attempt: small(status.attempt),
             retry_in_ms: status.retry_in_ms.map(large),
@@ -334,9 +338,9 @@ impl From<Status> for TwStatus {
     }
 }
 
-impl From<Row> for TwRow {
-    fn from(row: Row) -> TwRow {
-        TwRow {
+impl From<tidewire_core::Row> for Row {
+    fn from(row: tidewire_core::Row) -> Row {
+        Row {
             id: row.id,
             kind: row.kind.into(),
             by: row.by.into(),
@@ -351,59 +355,71 @@ impl From<Row> for TwRow {
     }
 }
 
-impl From<Change<Row>> for TwChange {
-    fn from(change: Change<Row>) -> TwChange {
+impl From<tidewire_core::Change<tidewire_core::Row>> for Change {
+    fn from(change: tidewire_core::Change<tidewire_core::Row>) -> Change {
         match change {
-            Change::Reset(rows) => TwChange::Reset { rows: rows.into_iter().map(TwRow::from).collect() },
-            Change::Insert { index, row } => TwChange::Insert { index: small(index), row: row.into() },
-            Change::Update { index, row } => TwChange::Update { index: small(index), row: row.into() },
-            Change::Append { index, text } => TwChange::Append { index: small(index), text },
-            Change::Move { from, to } => TwChange::Move { from: small(from), to: small(to) },
-            Change::Remove { index } => TwChange::Remove { index: small(index) },
-        }
-    }
-}
-
-impl From<OpState> for TwOpState {
-    fn from(state: OpState) -> TwOpState {
-        match state {
-            OpState::Queued => TwOpState::Queued,
-            OpState::Sending => TwOpState::Sending,
-            OpState::Acked { offset } => TwOpState::Acked { offset: large(offset) },
-            OpState::Failed { code, message } => TwOpState::Failed { code, detail: message },
-            OpState::Discarded => TwOpState::Discarded,
-        }
-    }
-}
-
-impl From<ChannelState> for TwChannelState {
-    fn from(state: ChannelState) -> TwChannelState {
-        match state {
-            ChannelState::Syncing => TwChannelState::Syncing,
-            ChannelState::Waiting { code, message, retry_in_ms } => {
-                TwChannelState::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
+            tidewire_core::Change::Reset(rows) => {
+                Change::Reset { rows: rows.into_iter().map(Row::from).collect() }
             }
-            ChannelState::Live => TwChannelState::Live,
-            ChannelState::Reset { reason, missed } => TwChannelState::Reset { reason, missed: large(missed) },
-            ChannelState::Failed { code, message } => TwChannelState::Failed { code, detail: message },
+            tidewire_core::Change::Insert { index, row } => {
+                Change::Insert { index: small(index), row: row.into() }
+            }
+            tidewire_core::Change::Update { index, row } => {
+                Change::Update { index: small(index), row: row.into() }
+            }
+            tidewire_core::Change::Append { index, text } => Change::Append { index: small(index), text },
+            tidewire_core::Change::Move { from, to } => {
+                Change::Move { from_index: small(from), to_index: small(to) }
+            }
+            tidewire_core::Change::Remove { index } => Change::Remove { index: small(index) },
         }
     }
 }
 
-impl From<ClientEvent> for TwEvent {
-    fn from(event: ClientEvent) -> TwEvent {
+impl From<tidewire_core::OpState> for OpState {
+    fn from(state: tidewire_core::OpState) -> OpState {
+        match state {
+            tidewire_core::OpState::Queued => OpState::Queued,
+            tidewire_core::OpState::Sending => OpState::Sending,
+            tidewire_core::OpState::Acked { offset } => OpState::Acked { offset: large(offset) },
+            tidewire_core::OpState::Failed { code, message } => OpState::Failed { code, detail: message },
+            tidewire_core::OpState::Discarded => OpState::Discarded,
+        }
+    }
+}
+
+impl From<tidewire_core::ChannelState> for ChannelState {
+    fn from(state: tidewire_core::ChannelState) -> ChannelState {
+        match state {
+            tidewire_core::ChannelState::Syncing => ChannelState::Syncing,
+            tidewire_core::ChannelState::Waiting { code, message, retry_in_ms } => {
+                ChannelState::Waiting { code, detail: message, retry_in_ms: large(retry_in_ms) }
+            }
+            tidewire_core::ChannelState::Live => ChannelState::Live,
+            tidewire_core::ChannelState::Reset { reason, missed } => {
+                ChannelState::Reset { reason, missed: large(missed) }
+            }
+            tidewire_core::ChannelState::Failed { code, message } => {
+                ChannelState::Failed { code, detail: message }
+            }
+        }
+    }
+}
+
+impl From<ClientEvent> for Event {
+    fn from(event: ClientEvent) -> Event {
         match event {
-            ClientEvent::Status(status) => TwEvent::Status { status: status.into() },
-            ClientEvent::User(user) => TwEvent::User { user: user.into() },
-            ClientEvent::Op { id, channel, state } => TwEvent::Op { id, channel, state: state.into() },
-            ClientEvent::Stored { id } => TwEvent::Stored { id },
-            ClientEvent::Channel { channel, state } => TwEvent::Channel { channel, state: state.into() },
-            ClientEvent::Received(frame) => TwEvent::Received {
+            ClientEvent::Status(status) => Event::Status { status: status.into() },
+            ClientEvent::User(user) => Event::User { user: user.into() },
+            ClientEvent::Op { id, channel, state } => Event::Op { id, channel, state: state.into() },
+            ClientEvent::Stored { id } => Event::Stored { id },
+            ClientEvent::Channel { channel, state } => Event::Channel { channel, state: state.into() },
+            ClientEvent::Received(frame) => Event::Received {
                 channel: frame.ch.clone(),
                 offset: large(frame.offset),
                 json: frame.raw.clone(),
             },
-            ClientEvent::Signal { signal, by } => TwEvent::Signal {
+            ClientEvent::Signal { signal, by } => Event::Signal {
                 channel: signal.ch,
                 kind: signal.kind,
                 key: signal.key,
@@ -411,14 +427,12 @@ impl From<ClientEvent> for TwEvent {
                 by: by.into(),
             },
             ClientEvent::Dialog { dialog, changes } => {
-                TwEvent::Dialog { dialog, changes: changes.into_iter().map(TwChange::from).collect() }
+                Event::Dialog { dialog, changes: changes.into_iter().map(Change::from).collect() }
             }
-            ClientEvent::Table { view, update } => {
-                TwEvent::Table { view: small(view), update: update.into() }
-            }
-            ClientEvent::Storage { code } => TwEvent::Storage { code: code.map(str::to_owned) },
-            ClientEvent::Problem { code, message } => TwEvent::Problem { code, detail: message },
-            ClientEvent::Lagged { missed } => TwEvent::Lagged { missed: large(missed) },
+            ClientEvent::Table { view, update } => Event::Table { view: small(view), update: update.into() },
+            ClientEvent::Storage { code } => Event::Storage { code: code.map(str::to_owned) },
+            ClientEvent::Problem { code, message } => Event::Problem { code, detail: message },
+            ClientEvent::Lagged { missed } => Event::Lagged { missed: large(missed) },
         }
     }
 }

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::error::TwError;
-use crate::client::ClientOptions;
+use super::error::TidewireError;
 use crate::store::Storage;
-use crate::token::{TokenError, TokenFuture, TokenProvider};
+use crate::token::{TokenError, TokenFuture};
 
 /// What a client is opened with.
 #[derive(uniffi::Record)]
-pub struct TwOptions {
+pub struct ClientOptions {
     /// The server: `https://host[:port][/prefix]`.
     pub url: String,
     /// A folder of the client's own for what must survive; without one, messages that wait are lost
@@ -29,21 +28,21 @@ pub struct TwOptions {
 /// wanted any more is cancelled.
 #[uniffi::export(with_foreign)]
 #[async_trait::async_trait]
-pub trait TwTokenProvider: Send + Sync {
+pub trait TokenProvider: Send + Sync {
     /// A token. With `renew` the last one was refused or runs out, so one from a cache won't do.
-    async fn token(&self, renew: bool) -> Result<String, TwError>;
+    async fn token(&self, renew: bool) -> Result<String, TidewireError>;
 }
 
 pub(super) fn convert(
-    options: TwOptions,
-    provider: Option<Arc<dyn TwTokenProvider>>,
-) -> Result<ClientOptions, TwError> {
+    options: ClientOptions,
+    provider: Option<Arc<dyn TokenProvider>>,
+) -> Result<crate::client::ClientOptions, TidewireError> {
     let converted = match (provider, options.guest_nickname) {
-        (Some(provider), _) => ClientOptions::new(options.url, Foreign(provider)),
-        (None, Some(nickname)) => ClientOptions::guest(options.url, nickname),
+        (Some(provider), _) => crate::client::ClientOptions::new(options.url, Foreign(provider)),
+        (None, Some(nickname)) => crate::client::ClientOptions::guest(options.url, nickname),
         (None, None) => {
             let detail = String::from("give a token provider or a guest nickname");
-            return Err(TwError::Options { code: String::from("no_identity"), detail });
+            return Err(TidewireError::Options { code: String::from("no_identity"), detail });
         }
     };
     let storage =
@@ -51,9 +50,9 @@ pub(super) fn convert(
     Ok(converted.storage(storage))
 }
 
-struct Foreign(Arc<dyn TwTokenProvider>);
+struct Foreign(Arc<dyn TokenProvider>);
 
-impl TokenProvider for Foreign {
+impl crate::token::TokenProvider for Foreign {
     fn token(&self, renew: bool) -> TokenFuture<'_> {
         let provider = Arc::clone(&self.0);
         Box::pin(async move {
@@ -64,13 +63,13 @@ impl TokenProvider for Foreign {
                 runtime.block_on(async {
                     tokio::select! {
                         result = provider.token(renew) => result,
-                        _ = unwanted => Err(TwError::Closed { code: String::new(), detail: String::new() }),
+                        _ = unwanted => Err(TidewireError::Closed { code: String::new(), detail: String::new() }),
                     }
                 })
             });
             match call.await {
                 Ok(Ok(token)) => Ok(token),
-                Ok(Err(TwError::Unauthorized { detail, .. })) => Err(TokenError::unauthorized(detail)),
+                Ok(Err(TidewireError::Unauthorized { detail, .. })) => Err(TokenError::unauthorized(detail)),
                 Ok(Err(error)) => Err(TokenError::unavailable(error.to_string())),
                 Err(_) => Err(TokenError::unavailable("the token provider panicked")),
             }

@@ -1,19 +1,17 @@
 //! What happened lately, as records.
 
-use tidewire_core::{Counters, Entry, Report};
-
 /// The last entries, oldest first, and the counters.
 #[derive(uniffi::Record)]
-pub struct TwReport {
+pub struct Report {
     /// At most 200.
-    pub entries: Vec<TwEntry>,
+    pub entries: Vec<Entry>,
     /// Since the client was made.
-    pub counters: TwCounters,
+    pub counters: Counters,
 }
 
 /// One thing that happened.
 #[derive(uniffi::Record)]
-pub struct TwEntry {
+pub struct Entry {
     /// When, by the wall clock, ms since the Unix epoch.
     pub at_ms: i64,
     /// `state`, `closed`, `asleep`, `goaway`, `repair`, `reset`, `op_failed` or `storage`.
@@ -26,7 +24,7 @@ pub struct TwEntry {
 
 /// Counters since the client was made.
 #[derive(uniffi::Record)]
-pub struct TwCounters {
+pub struct Counters {
     /// Welcomes after the first.
     pub reconnects: i64,
     /// Ops that were sent again because their answer was lost.
@@ -45,18 +43,18 @@ pub struct TwCounters {
     pub round_trip_ms: i64,
 }
 
-impl From<Report> for TwReport {
-    fn from(report: Report) -> TwReport {
-        TwReport {
-            entries: report.entries.into_iter().map(TwEntry::from).collect(),
+impl From<tidewire_core::Report> for Report {
+    fn from(report: tidewire_core::Report) -> Report {
+        Report {
+            entries: report.entries.into_iter().map(Entry::from).collect(),
             counters: report.counters.into(),
         }
     }
 }
 
-impl From<Entry> for TwEntry {
-    fn from(entry: Entry) -> TwEntry {
-        TwEntry {
+impl From<tidewire_core::Entry> for Entry {
+    fn from(entry: tidewire_core::Entry) -> Entry {
+        Entry {
             at_ms: entry.at.cast_signed(),
             what: entry.what.to_owned(),
             about: entry.about,
@@ -65,9 +63,9 @@ impl From<Entry> for TwEntry {
     }
 }
 
-impl From<Counters> for TwCounters {
-    fn from(counters: Counters) -> TwCounters {
-        TwCounters {
+impl From<tidewire_core::Counters> for Counters {
+    fn from(counters: tidewire_core::Counters) -> Counters {
+        Counters {
             reconnects: counters.reconnects.cast_signed(),
             resent: counters.resent.cast_signed(),
             duplicated: counters.duplicated.cast_signed(),

@@ -1,19 +1,18 @@
 //! Live tables for Kotlin, Swift and Python.
 
 use std::sync::Arc;
-use tidewire_core::tables::{ReadyTable, RowChange, RowEvents, TableQuery, TableStatus, TableUpdate, Why};
+use tidewire_core::tables::{RowEvents, Why};
 
-use tidewire_core::Change;
 use tidewire_core::wire::RowOp;
 
-use super::error::TwError;
+use super::error::TidewireError;
 use super::numbers::{large, small};
 use crate::error::{AwaitTxError, TableOpenError};
 
 /// What to ask of a table.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
-pub struct TwTableQuery {
+pub struct TableQuery {
     /// The table, by the name that the server gave it.
     pub table: String,
     /// Which rows, such as `state=eq.open&priority=gt.3`; empty for all that this user may see.
@@ -41,7 +40,7 @@ pub struct TwTableQuery {
 
 /// Tables that many applications have, by the names that they mostly have.
 #[derive(uniffi::Enum)]
-pub enum TwReadyTable {
+pub enum ReadyTable {
     /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`;
     /// new ones are told.
     Messages,
@@ -59,16 +58,20 @@ pub enum TwReadyTable {
 /// What to ask of such a table, of the session or user `of`. `column` is the name of the column
 /// that says whose the rows are, if it has another one.
 #[uniffi::export(default(column = None))]
-pub fn ready_table(ready: TwReadyTable, of: String, column: Option<String>) -> Result<TwTableQuery, TwError> {
+pub fn ready_table(
+    ready: ReadyTable,
+    of: String,
+    column: Option<String>,
+) -> Result<TableQuery, TidewireError> {
     let ready = match ready {
-        TwReadyTable::Messages => ReadyTable::Messages,
-        TwReadyTable::Session => ReadyTable::Session,
-        TwReadyTable::ContextRules => ReadyTable::ContextRules,
-        TwReadyTable::WidgetConfigurations => ReadyTable::WidgetConfigurations,
-        TwReadyTable::Notifications => ReadyTable::Notifications,
+        ReadyTable::Messages => tidewire_core::tables::ReadyTable::Messages,
+        ReadyTable::Session => tidewire_core::tables::ReadyTable::Session,
+        ReadyTable::ContextRules => tidewire_core::tables::ReadyTable::ContextRules,
+        ReadyTable::WidgetConfigurations => tidewire_core::tables::ReadyTable::WidgetConfigurations,
+        ReadyTable::Notifications => tidewire_core::tables::ReadyTable::Notifications,
     };
     let query = ready.query(&of, column.as_deref()).map_err(TableOpenError::Refused)?;
-    Ok(TwTableQuery {
+    Ok(TableQuery {
         table: query.table,
         filter: query.filter,
         select: query.select,
@@ -83,7 +86,7 @@ pub fn ready_table(ready: TwReadyTable, of: String, column: Option<String>) -> R
 /// How far a view's rows can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwTableStatus {
+pub enum TableStatus {
     /// None are known yet.
     Loading,
     /// They are what the database has.
@@ -96,7 +99,7 @@ pub enum TwTableStatus {
 
 /// What happened to a row.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
-pub enum TwRowEvent {
+pub enum RowEvent {
     /// It is new.
     Insert,
     /// It has other values.
@@ -107,7 +110,7 @@ pub enum TwRowEvent {
 
 /// How a row's change came about.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
-pub enum TwRowWhy {
+pub enum RowWhy {
     /// The database committed it.
     Commit,
     /// The row was there before, and now belongs to what was asked for.
@@ -121,30 +124,30 @@ pub enum TwRowWhy {
 /// One row's change; rows are the JSON texts of objects.
 #[derive(Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
-pub struct TwRowChange {
+pub struct RowChange {
     /// What happened.
-    pub event: TwRowEvent,
+    pub event: RowEvent,
     /// The row after it.
     pub row: Option<String>,
     /// The row before it.
     pub before: Option<String>,
     /// How it came about.
-    pub why: TwRowWhy,
+    pub why: RowWhy,
 }
 
 /// One change of the list of the rows that are shown, which are the JSON texts of objects. Indexes
 /// count from 0 in the list as the changes before left it.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwTableListChange {
+pub enum TableListChange {
     /// The list is now this.
     Reset { rows: Vec<String> },
     /// A row was inserted before what stood at `index`.
     Insert { index: i32, row: String },
     /// The row at `index` is now this.
     Update { index: i32, row: String },
-    /// The row at `from` was taken out, and put before what stood at `to` then.
-    Move { from: i32, to: i32 },
+    /// The row at `from_index` was taken out, and put before what stood at `to_index` then.
+    Move { from_index: i32, to_index: i32 },
     /// The row at `index` is gone.
     Remove { index: i32 },
 }
@@ -152,26 +155,21 @@ pub enum TwTableListChange {
 /// Something that a view of a table should know.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
-pub enum TwTableUpdate {
+pub enum TableUpdate {
     /// How far the rows can be trusted changed.
-    Status { status: TwTableStatus },
+    Status { status: TableStatus },
     /// All rows anew: those that are shown, and those beyond the limit.
     Rows { key: Vec<String>, rows: Vec<String>, beyond: Vec<String> },
     /// Rows changed, all at once: what changed in the list of those that are shown, and what
     /// happened to which row. Without `tx` it was found by comparing with a new snapshot.
-    Changes {
-        list: Vec<TwTableListChange>,
-        changes: Vec<TwRowChange>,
-        tx: Option<String>,
-        at_ms: Option<i64>,
-    },
+    Changes { list: Vec<TableListChange>, changes: Vec<RowChange>, tx: Option<String>, at_ms: Option<i64> },
     /// A transaction that was waited for has been applied, or not: then `code` says why.
     Seen { tx: String, code: Option<String> },
 }
 
-impl From<TwTableQuery> for TableQuery {
-    fn from(query: TwTableQuery) -> TableQuery {
-        TableQuery {
+impl From<TableQuery> for tidewire_core::tables::TableQuery {
+    fn from(query: TableQuery) -> tidewire_core::tables::TableQuery {
+        tidewire_core::tables::TableQuery {
             table: query.table,
             filter: query.filter,
             select: query.select,
@@ -182,34 +180,34 @@ impl From<TwTableQuery> for TableQuery {
     }
 }
 
-impl From<TableStatus> for TwTableStatus {
-    fn from(state: TableStatus) -> TwTableStatus {
+impl From<tidewire_core::tables::TableStatus> for TableStatus {
+    fn from(state: tidewire_core::tables::TableStatus) -> TableStatus {
         match state {
-            TableStatus::Loading => TwTableStatus::Loading,
-            TableStatus::Live => TwTableStatus::Live,
-            TableStatus::Stale => TwTableStatus::Stale,
-            TableStatus::Failed { code, message, at } => {
-                TwTableStatus::Failed { code, detail: message, at: at.map(small) }
+            tidewire_core::tables::TableStatus::Loading => TableStatus::Loading,
+            tidewire_core::tables::TableStatus::Live => TableStatus::Live,
+            tidewire_core::tables::TableStatus::Stale => TableStatus::Stale,
+            tidewire_core::tables::TableStatus::Failed { code, message, at } => {
+                TableStatus::Failed { code, detail: message, at: at.map(small) }
             }
         }
     }
 }
 
-impl From<RowChange> for TwRowChange {
-    fn from(change: RowChange) -> TwRowChange {
-        TwRowChange {
+impl From<tidewire_core::tables::RowChange> for RowChange {
+    fn from(change: tidewire_core::tables::RowChange) -> RowChange {
+        RowChange {
             event: match change.event {
-                RowOp::Insert => TwRowEvent::Insert,
-                RowOp::Update => TwRowEvent::Update,
-                RowOp::Delete => TwRowEvent::Delete,
+                RowOp::Insert => RowEvent::Insert,
+                RowOp::Update => RowEvent::Update,
+                RowOp::Delete => RowEvent::Delete,
             },
             row: change.new.as_deref().map(str::to_owned),
             before: change.old.as_deref().map(str::to_owned),
             why: match change.why {
-                Why::Commit => TwRowWhy::Commit,
-                Why::MovedIn => TwRowWhy::MovedIn,
-                Why::MovedOut => TwRowWhy::MovedOut,
-                Why::Resync => TwRowWhy::Resync,
+                Why::Commit => RowWhy::Commit,
+                Why::MovedIn => RowWhy::MovedIn,
+                Why::MovedOut => RowWhy::MovedOut,
+                Why::Resync => RowWhy::Resync,
             },
         }
     }
@@ -220,56 +218,60 @@ pub(super) fn texts(rows: &[Arc<str>]) -> Vec<String> {
 }
 
 /// None of what only rows of dialogs do.
-fn list_change(change: Change<Arc<str>>) -> Option<TwTableListChange> {
+fn list_change(change: tidewire_core::Change<Arc<str>>) -> Option<TableListChange> {
     Some(match change {
-        Change::Reset(rows) => TwTableListChange::Reset { rows: texts(&rows) },
-        Change::Insert { index, row } => {
-            TwTableListChange::Insert { index: small(index), row: row.to_string() }
+        tidewire_core::Change::Reset(rows) => TableListChange::Reset { rows: texts(&rows) },
+        tidewire_core::Change::Insert { index, row } => {
+            TableListChange::Insert { index: small(index), row: row.to_string() }
         }
-        Change::Update { index, row } => {
-            TwTableListChange::Update { index: small(index), row: row.to_string() }
+        tidewire_core::Change::Update { index, row } => {
+            TableListChange::Update { index: small(index), row: row.to_string() }
         }
-        Change::Move { from, to } => TwTableListChange::Move { from: small(from), to: small(to) },
-        Change::Remove { index } => TwTableListChange::Remove { index: small(index) },
-        Change::Append { .. } => return None,
+        tidewire_core::Change::Move { from, to } => {
+            TableListChange::Move { from_index: small(from), to_index: small(to) }
+        }
+        tidewire_core::Change::Remove { index } => TableListChange::Remove { index: small(index) },
+        tidewire_core::Change::Append { .. } => return None,
     })
 }
 
-impl From<TableUpdate> for TwTableUpdate {
-    fn from(update: TableUpdate) -> TwTableUpdate {
+impl From<tidewire_core::tables::TableUpdate> for TableUpdate {
+    fn from(update: tidewire_core::tables::TableUpdate) -> TableUpdate {
         match update {
-            TableUpdate::Status(status) => TwTableUpdate::Status { status: status.into() },
-            TableUpdate::Rows(all) => {
-                TwTableUpdate::Rows { key: all.key, rows: texts(&all.rows), beyond: texts(&all.beyond) }
+            tidewire_core::tables::TableUpdate::Status(status) => {
+                TableUpdate::Status { status: status.into() }
             }
-            TableUpdate::Changes { list, changes, tx, at } => TwTableUpdate::Changes {
+            tidewire_core::tables::TableUpdate::Rows(all) => {
+                TableUpdate::Rows { key: all.key, rows: texts(&all.rows), beyond: texts(&all.beyond) }
+            }
+            tidewire_core::tables::TableUpdate::Changes { list, changes, tx, at } => TableUpdate::Changes {
                 list: list.into_iter().filter_map(list_change).collect(),
-                changes: changes.into_iter().map(TwRowChange::from).collect(),
+                changes: changes.into_iter().map(RowChange::from).collect(),
                 tx,
                 at_ms: at.map(large),
             },
-            TableUpdate::Seen { tx, code } => TwTableUpdate::Seen { tx, code },
+            tidewire_core::tables::TableUpdate::Seen { tx, code } => TableUpdate::Seen { tx, code },
         }
     }
 }
 
-impl From<TableOpenError> for TwError {
-    fn from(error: TableOpenError) -> TwError {
+impl From<TableOpenError> for TidewireError {
+    fn from(error: TableOpenError) -> TidewireError {
         let (code, detail) = (error.code().to_owned(), error.to_string());
         match error {
-            TableOpenError::Closed => TwError::Closed { code, detail },
-            TableOpenError::Refused(_) => TwError::Refused { code, detail, retryable: false },
+            TableOpenError::Closed => TidewireError::Closed { code, detail },
+            TableOpenError::Refused(_) => TidewireError::Refused { code, detail, retryable: false },
         }
     }
 }
 
-impl From<AwaitTxError> for TwError {
-    fn from(error: AwaitTxError) -> TwError {
+impl From<AwaitTxError> for TidewireError {
+    fn from(error: AwaitTxError) -> TidewireError {
         let (code, detail) = (error.code().to_owned(), error.to_string());
         match error {
-            AwaitTxError::Closed => TwError::Closed { code, detail },
-            AwaitTxError::Refused(_) => TwError::Refused { code, detail, retryable: false },
-            AwaitTxError::NotSeen { .. } => TwError::Refused { code, detail, retryable: true },
+            AwaitTxError::Closed => TidewireError::Closed { code, detail },
+            AwaitTxError::Refused(_) => TidewireError::Refused { code, detail, retryable: false },
+            AwaitTxError::NotSeen { .. } => TidewireError::Refused { code, detail, retryable: true },
         }
     }
 }

@@ -45,6 +45,8 @@ mod parse;
 mod predicate;
 
 pub use predicate::{Column, Predicate};
+
+use crate::wire::codes;
 use thiserror::Error;
 
 /// Greatest length of a filter's text, in bytes; also of its canonical form.
@@ -279,12 +281,12 @@ impl FilterFault {
     /// The code, the same string in every language.
     pub fn code(self) -> &'static str {
         match self {
-            FilterFault::BadFilter => "bad_filter",
-            FilterFault::BadColumn => "bad_column",
-            FilterFault::BadLiteral => "bad_literal",
-            FilterFault::TooLong => "filter_too_long",
-            FilterFault::TooManyTerms => "too_many_terms",
-            FilterFault::TooDeep => "too_deep",
+            FilterFault::BadFilter => codes::BAD_FILTER,
+            FilterFault::BadColumn => codes::BAD_COLUMN,
+            FilterFault::BadLiteral => codes::BAD_LITERAL,
+            FilterFault::TooLong => codes::FILTER_TOO_LONG,
+            FilterFault::TooManyTerms => codes::TOO_MANY_TERMS,
+            FilterFault::TooDeep => codes::TOO_DEEP,
         }
     }
 }

@@ -116,7 +116,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         Action::Close { on, ms } => {
             command(world, on, |one, now| {
                 one.wants = false;
-                one.core.close(now);
+                one.core.disconnect(now);
             });
             world.after(ms, Task::Connect { device: on });
         }
@@ -171,7 +171,7 @@ fn stop(world: &mut World, on: usize) {
     command(world, on, |one, now| {
         let growing = one.rows.iter().rev().find(|row| row.state == RowState::Streaming);
         if let Some(run) = growing.map(|row| row.id.clone()) {
-            sent = one.core.stop(now, "a", &run).ok();
+            sent = one.core.stop_run(now, "a", &run).ok();
         }
     });
     if let Some(id) = sent {

@@ -146,7 +146,8 @@ impl Watch {
     }
 
     pub(crate) fn waits(&mut self, process: &Process, until: Option<u64>, heard: Option<u64>, mono: u64) {
-        let sleeps = matches!(process.state, State::Idle | State::Closed | State::Failed | State::Parked);
+        let sleeps =
+            matches!(process.state, State::Idle | State::Disconnected | State::Failed | State::Parked);
         match until {
             None if !sleeps && process.core.explain().counters.waiting == 0 => {
                 self.broken("S14", format!("no timer while {:?}", process.state));

@@ -7,24 +7,24 @@
  */
 package dev.tidewire.roundtrip
 
-import dev.tidewire.TwChange
-import dev.tidewire.TwClient
-import dev.tidewire.TwDialogStatus
-import dev.tidewire.TwEvent
-import dev.tidewire.TwEvents
-import dev.tidewire.TwException
-import dev.tidewire.TwOpState
-import dev.tidewire.TwOptions
-import dev.tidewire.TwReadyTable
-import dev.tidewire.TwRow
-import dev.tidewire.TwRowEvent
-import dev.tidewire.TwRowKind
-import dev.tidewire.TwRowState
-import dev.tidewire.TwState
-import dev.tidewire.TwTableQuery
-import dev.tidewire.TwTableState
-import dev.tidewire.TwTableUpdate
-import dev.tidewire.TwTokenProvider
+import dev.tidewire.Change
+import dev.tidewire.Client
+import dev.tidewire.ClientOptions
+import dev.tidewire.DialogStatus
+import dev.tidewire.Event
+import dev.tidewire.Events
+import dev.tidewire.OpState
+import dev.tidewire.ReadyTable
+import dev.tidewire.Row
+import dev.tidewire.RowEvent
+import dev.tidewire.RowKind
+import dev.tidewire.RowState
+import dev.tidewire.State
+import dev.tidewire.TableQuery
+import dev.tidewire.TableStatus
+import dev.tidewire.TableUpdate
+import dev.tidewire.TidewireException
+import dev.tidewire.TokenProvider
 import dev.tidewire.readyTable
 import dev.tidewire.sdkVersion
 import java.util.concurrent.atomic.AtomicInteger
@@ -63,42 +63,43 @@ private suspend fun runner(what: String) {
 
 /** What a client shows; folded from its events as a real package would do it. */
 private data class View(
-    val rows: List<TwRow> = emptyList(),
-    val states: List<TwState> = emptyList(),
+    val rows: List<Row> = emptyList(),
+    val states: List<State> = emptyList(),
     val acked: Map<String, Long> = emptyMap(),
     val grown: Int = 0,
-    val table: List<TwTableUpdate> = emptyList(),
+    val table: List<TableUpdate> = emptyList(),
 ) {
-    fun told() = table.filterIsInstance<TwTableUpdate.Changes>().flatMap { it.changes }
+    fun told() = table.filterIsInstance<TableUpdate.Changes>().flatMap { it.changes }
 
-    fun answers() = rows.filter { it.kind == TwRowKind.ANSWER }.map { it.state }
+    fun answers() = rows.filter { it.kind == RowKind.ANSWER }.map { it.state }
 
-    fun after(event: TwEvent): View = when (event) {
-        is TwEvent.Status -> copy(states = states + event.status.state)
-        is TwEvent.Op -> when (val state = event.state) {
-            is TwOpState.Acked -> copy(acked = acked + (event.id to state.offset))
+    fun after(event: Event): View = when (event) {
+        is Event.Status -> copy(states = states + event.status.state)
+        is Event.Op -> when (val state = event.state) {
+            is OpState.Acked -> copy(acked = acked + (event.id to state.offset))
             else -> this
         }
-        is TwEvent.Table -> copy(table = table + event.update)
-        is TwEvent.Dialog -> event.changes.fold(this) { view, change -> view.after(change) }
+        is Event.Table -> copy(table = table + event.update)
+        is Event.Dialog -> event.changes.fold(this) { view, change -> view.after(change) }
         else -> this
     }
 
-    private fun after(change: TwChange): View {
+    private fun after(change: Change): View {
         val next = rows.toMutableList()
         when (change) {
-            is TwChange.Reset -> return copy(rows = change.rows)
-            is TwChange.Insert -> next.add(change.index, change.row)
-            is TwChange.Update -> next[change.index] = change.row
-            is TwChange.Append -> next[change.index] = next[change.index].let { it.copy(text = it.text + change.text) }
-            is TwChange.Remove -> next.removeAt(change.index)
+            is Change.Reset -> return copy(rows = change.rows)
+            is Change.Insert -> next.add(change.index, change.row)
+            is Change.Update -> next[change.index] = change.row
+            is Change.Append -> next[change.index] = next[change.index].let { it.copy(text = it.text + change.text) }
+            is Change.Move -> next.add(change.toIndex, next.removeAt(change.fromIndex))
+            is Change.Remove -> next.removeAt(change.index)
         }
-        return copy(rows = next, grown = if (change is TwChange.Append) grown + 1 else grown)
+        return copy(rows = next, grown = if (change is Change.Append) grown + 1 else grown)
     }
 }
 
 /** The events as a flow: six lines are all that Kotlin's own style needs. */
-private fun TwEvents.flow(): Flow<TwEvent> = flow {
+private fun Events.flow(): Flow<Event> = flow {
     while (true) {
         val batch = nextBatch(64)
         if (batch.isEmpty()) return@flow
@@ -106,7 +107,7 @@ private fun TwEvents.flow(): Flow<TwEvent> = flow {
     }
 }
 
-private class Watched(val client: TwClient, scope: CoroutineScope) {
+private class Watched(val client: Client, scope: CoroutineScope) {
     val view = MutableStateFlow(View())
     private val events = client.events()
     val reader: Job = scope.launch { events.flow().collect { view.value = view.value.after(it) } }
@@ -118,7 +119,7 @@ private class Watched(val client: TwClient, scope: CoroutineScope) {
 }
 
 /** Fails once, as real ones do, then gives the token. */
-private class Tokens : TwTokenProvider {
+private class Tokens : TokenProvider {
     val calls = AtomicInteger()
 
     override suspend fun token(renew: Boolean): String {
@@ -128,100 +129,100 @@ private class Tokens : TwTokenProvider {
     }
 }
 
-private object Refusing : TwTokenProvider {
-    override suspend fun token(renew: Boolean): String = throw TwException.Unauthorized("unauthorized", "banned")
+private object Refusing : TokenProvider {
+    override suspend fun token(renew: Boolean): String = throw TidewireException.Unauthorized("unauthorized", "banned")
 }
 
 private fun codeOf(call: () -> Unit): String? = try {
     call()
     null
-} catch (error: TwException) {
+} catch (error: TidewireException) {
     when (error) {
-        is TwException.Options -> error.code
-        is TwException.Store -> error.code
-        is TwException.Refused -> error.code
-        is TwException.Closed -> error.code
-        is TwException.Unauthorized -> error.code
-        is TwException.Callback -> error.code
+        is TidewireException.Options -> error.code
+        is TidewireException.Store -> error.code
+        is TidewireException.Refused -> error.code
+        is TidewireException.Closed -> error.code
+        is TidewireException.Unauthorized -> error.code
+        is TidewireException.Callback -> error.code
     }
 }
 
 private suspend fun prove(scope: CoroutineScope) {
     check("version", sdkVersion().count { it == '.' } == 2)
     val codes = listOf(
-        codeOf { TwClient(TwOptions("not an address", guestNickname = "Ada")) },
-        codeOf { TwClient(TwOptions(server)) },
+        codeOf { Client(ClientOptions("not an address", guestNickname = "Ada")) },
+        codeOf { Client(ClientOptions(server)) },
     )
     check("wrong options have codes", codes == listOf("bad_url", "no_identity"), codes)
 
-    val options = TwOptions(server, storageDir = environment("TIDEWIRE_STORE"), guestNickname = "Ada")
-    val client = TwClient(options)
+    val options = ClientOptions(server, storageDir = environment("TIDEWIRE_STORE"), guestNickname = "Ada")
+    val client = Client(options)
     val ada = Watched(client, scope)
-    check("a store in use is refused", codeOf { TwClient(options) } == "store_in_use")
+    check("a store in use is refused", codeOf { Client(options) } == "store_in_use")
 
     client.openDialog("demo")
     client.connect()
-    ada.until("joins as a guest") { TwState.ONLINE in it.states && client.user() != null }
+    ada.until("joins as a guest") { State.ONLINE in it.states && client.user() != null }
     check("an empty message is refused", codeOf { client.sendText("demo", "   ") } == "empty")
 
     val first = client.sendText("demo", "count to 12").id()
     ada.until("a message is acknowledged") { it.acked[first] == 1L }
     ada.until("an answer is seen growing") { it.grown >= 3 }
-    ada.until("the answer ends") { it.answers() == listOf(TwRowState.DONE) }
+    ada.until("the answer ends") { it.answers() == listOf(RowState.DONE) }
     ada.until("rows and events agree") { it.rows == client.rows("demo") }
 
     runner("stop")
-    ada.until("the loss is noticed") { it.states.last() == TwState.RECONNECTING }
+    ada.until("the loss is noticed") { it.states.last() == State.RECONNECTING }
     val sent = client.sendText("demo", "hello from offline")
     val offline = sent.id()
     check("what is sent without a connection is safe", withTimeoutOrNull(patience) { sent.stored() } != null)
-    ada.until("a message waits") { view -> view.rows.any { it.id == offline && it.state == TwRowState.QUEUED } }
+    ada.until("a message waits") { view -> view.rows.any { it.id == offline && it.state == RowState.QUEUED } }
     runner("start")
     ada.until("it arrives after the restart") { offline in it.acked }
     check("and committed", withTimeoutOrNull(patience) { sent.acked() } != null)
-    ada.until("its answer ends") { it.answers() == listOf(TwRowState.DONE, TwRowState.DONE) }
+    ada.until("its answer ends") { it.answers() == listOf(RowState.DONE, RowState.DONE) }
     val row = client.rows("demo").first()
     check("a row as text hides what was written", "count to 12" !in "$row" && row.id in "$row", row)
     client.openDialog("demo")
     client.closeDialog("demo")
     val state = client.dialogState("demo")
-    check("a dialog lives until its last holder lets go", state?.status is TwDialogStatus.Live && client.rows("demo").size == 4, state)
-    val texts = ada.view.value.rows.filter { it.kind == TwRowKind.MESSAGE }.map { it.text }
+    check("a dialog lives until its last holder lets go", state?.status is DialogStatus.Live && client.rows("demo").size == 4, state)
+    val texts = ada.view.value.rows.filter { it.kind == RowKind.MESSAGE }.map { it.text }
     check("once and in order", texts == listOf("count to 12", "hello from offline"), texts)
 
-    val wrong = codeOf { client.openTable(TwTableQuery("rules", filter = "priority=near.3")) }
+    val wrong = codeOf { client.openTable(TableQuery("rules", filter = "priority=near.3")) }
     check("a filter that is none is refused", wrong == "bad_filter", wrong)
-    val notes = readyTable(TwReadyTable.NOTIFICATIONS, "ada", "owner")
-    val ready = TwTableQuery("notifications", "owner=eq.ada", order = "created_at.desc", updates = false, deletes = false)
+    val notes = readyTable(ReadyTable.NOTIFICATIONS, "ada", "owner")
+    val ready = TableQuery("notifications", "owner=eq.ada", order = "created_at.desc", updates = false, deletes = false)
     check("a question is ready-made", notes == ready, notes)
-    val column = codeOf { readyTable(TwReadyTable.SESSION, "7", "a=eq.1&b") }
+    val column = codeOf { readyTable(ReadyTable.SESSION, "7", "a=eq.1&b") }
     check("a column that is none is refused", column == "bad_column", column)
-    val rules = client.openTable(TwTableQuery("rules", filter = "priority=gt.3", order = "priority.desc"))
-    ada.until("a table is live") { client.tableState(rules) is TwTableState.Live }
+    val rules = client.openTable(TableQuery("rules", filter = "priority=gt.3", order = "priority.desc"))
+    ada.until("a table is live") { client.tableStatus(rules) is TableStatus.Live }
     val second = "\"id\":\"2\""
     check("with what may be seen, in its order", client.tableRows(rules).let { it.size == 2 && second in it[0] }, client.tableRows(rules))
     runner("a raised priority")
-    ada.until("a change is told") { it.told().singleOrNull()?.event == TwRowEvent.UPDATE }
+    ada.until("a change is told") { it.told().singleOrNull()?.event == RowEvent.UPDATE }
     val change = ada.view.value.told().single()
     check("with the row before it", "\"priority\":\"5\"" in change.before.orEmpty(), change)
     check("and a new order", second in client.tableRows(rules)[1], client.tableRows(rules))
     client.closeTable(rules)
-    check("a closed table has no state", client.tableState(rules) == null)
+    check("a closed table has no state", client.tableStatus(rules) == null)
 
     val tokens = Tokens()
-    val grace = Watched(TwClient(TwOptions(server), tokens), scope)
+    val grace = Watched(Client(ClientOptions(server), tokens), scope)
     grace.client.openDialog("demo")
     grace.client.connect()
-    val log = { rows: List<TwRow> -> rows.map { Triple(it.id, it.offset, it.text) } }
+    val log = { rows: List<Row> -> rows.map { Triple(it.id, it.offset, it.text) } }
     grace.until("a user whose provider failed once sees the same") {
         tokens.calls.get() == 2 && log(it.rows) == log(ada.view.value.rows)
     }
-    val refused = Watched(TwClient(TwOptions(server), Refusing), scope)
+    val refused = Watched(Client(ClientOptions(server), Refusing), scope)
     refused.client.connect()
-    refused.until("a refused user is told") { it.states.lastOrNull() == TwState.FAILED }
+    refused.until("a refused user is told") { it.states.lastOrNull() == State.FAILED }
     check("with the code", refused.client.status().code == "unauthorized", refused.client.status())
 
-    listOf(ada, grace, refused).forEach { it.client.shutdown() }
+    listOf(ada, grace, refused).forEach { it.client.closeAndWait() }
     val ended = withTimeoutOrNull(patience) { listOf(ada, grace, refused).forEach { it.reader.join() } }
     check("the events end with the client", ended != null)
     check("a closed client says so", codeOf { client.sendText("demo", "x") } == "closed")
