@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use tidewire_core::wire::RunText;
 
-/// Tells the task of an answer to end it. It must only note or wake, never call back.
+/// Tells the task of an answer to end it, with no lock held.
 pub type Stop = Arc<dyn Fn() + Send + Sync>;
 
 /// The part of a dialog that events change. It changes under the dialog's lock.

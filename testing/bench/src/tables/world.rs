@@ -61,7 +61,7 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
         log_bytes: 1 << 30,
         ..TableLimits::default()
     };
-    let tables = Tables::new(vec![config], limits, Arc::new(|| ()))?;
+    let tables = Tables::new(vec![config], limits, Arc::new(|_| ()))?;
     tables.restart("e1", 0, &[]);
     Ok(Arc::new(Engine {
         limits: ServerLimits {
@@ -78,7 +78,7 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
         kinds: Kinds::standard(),
         hub: Arc::new(Hub::new(HashSet::new())),
         limiter: Limiter::default(),
-        connections: Connections::new(20_000, 20_000, None, Box::new(|_| ())),
+        connections: Connections::new(20_000, 20_000, None, Box::new(|| ())),
         revocations: Revocations::default(),
         answers: None,
         tables: Some(Arc::new(tables)),
