@@ -204,6 +204,10 @@ impl State {
         let changes = plan.commit().changes.iter().enumerate().skip(plan.next);
         for (at, change) in changes.take(AT_A_TIME).filter(|(_, change)| change.table() == self.at) {
             let (groups, pair) = self.concerned(change);
+            plan.found += groups.len();
+            if most.is_some_and(|most| plan.found * JUDGING > most) {
+                return self.leave();
+            }
             if let Some(pair) = pair.filter(|_| !groups.is_empty()) {
                 plan.pairs.insert(at, Box::new(pair));
             }
@@ -215,17 +219,19 @@ impl State {
         if plan.next < plan.commit().changes.len() {
             return Step::Looking(plan);
         }
-        let Some((feeds, work)) = self.feeds(&mut plan, most) else {
-            // It is looked up again.
-            self.flight = None;
-            self.after.work = true;
-            return Step::Left;
-        };
+        let Some((feeds, work)) = self.feeds(&mut plan, most) else { return self.leave() };
         if feeds.is_empty() {
             self.land(&plan, floor);
             return Step::Landed;
         }
         Step::Working(plan, feeds, work)
+    }
+
+    /// Leaves the commit in flight to the driver, which looks it up again.
+    fn leave<'a>(&mut self) -> Step<'a> {
+        self.flight = None;
+        self.after.work = true;
+        Step::Left
     }
 
     /// The feeds to tell, and about how much work that is; none if it is more than `most`. Those

@@ -28,6 +28,8 @@ pub(super) struct Plan<'a> {
     most: usize,
     /// The change that is looked up next.
     pub(super) next: usize,
+    /// How many groups were found, those that were found for several changes as often.
+    pub(super) found: usize,
     /// The groups that were found, and the changes that may concern them.
     pub(super) concerned: BTreeMap<u64, Vec<(usize, Belongs)>>,
     pub(super) pairs: BTreeMap<usize, Box<Pair<'a>>>,
@@ -87,7 +89,7 @@ impl<'a> Plan<'a> {
         most: usize,
     ) -> Plan<'a> {
         let (concerned, pairs) = (BTreeMap::new(), BTreeMap::new());
-        Plan { logged, life, number, epoch, most, next: 0, concerned, pairs }
+        Plan { logged, life, number, epoch, most, next: 0, found: 0, concerned, pairs }
     }
 
     pub(super) fn commit(&self) -> &'a Commit {
