@@ -500,7 +500,7 @@ impl Server {
                         *write,
                         Box::new(move |result| {
                             if let Ok(outcome) = &result {
-                                publish(outcome);
+                                publish.publish(outcome);
                             }
                             lock(&told).push(result);
                         }),
