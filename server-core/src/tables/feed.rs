@@ -128,7 +128,7 @@ impl Tables {
                 if plan.life != state.life {
                     return None;
                 }
-                state.hand_out(&plan, news);
+                state.hand_out(&plan, news, last);
                 if last {
                     state.land(&plan, floor);
                 }
@@ -308,10 +308,10 @@ impl State {
         concerned.len()
     }
 
-    /// Hands out what was worked out.
-    fn hand_out(&mut self, plan: &Plan<'_>, news: Vec<News>) {
+    /// Hands out what was worked out. After the last of it the commit lands at once.
+    fn hand_out(&mut self, plan: &Plan<'_>, news: Vec<News>, last: bool) {
         for News { group: id, what } in news {
-            if let Some(flight) = &mut self.flight {
+            if let Some(flight) = self.flight.as_mut().filter(|_| !last) {
                 flight.closed.insert(id);
             }
             let Some(group) = self.groups.get(&id).filter(|group| !group.live.is_empty()) else { continue };
