@@ -18,6 +18,7 @@ mod connections;
 pub mod dialog;
 mod engine;
 mod limits;
+mod lock;
 mod outgoing;
 mod session;
 pub mod store;

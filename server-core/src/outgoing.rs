@@ -4,8 +4,8 @@
 //! writer takes everything that waits and joins it into few messages; a client that reads too
 //! slowly loses its connection, not its events: it resumes from its cursors.
 
+use crate::lock::{Mutex, calls_out};
 use crate::text::Text;
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use tidewire_core::wire::{Problem, ServerFrame, codes};
@@ -35,8 +35,7 @@ pub enum Signal {
     Closed,
 }
 
-/// Told of every [`Signal`]. It may be called while locks are held: it must only note or wake,
-/// never call back.
+/// Told of every [`Signal`], with no lock held.
 pub type Wake = Arc<dyn Fn(Signal) + Send + Sync>;
 
 /// What the writer does next.
@@ -52,6 +51,28 @@ pub enum ToWrite {
 /// may queue frames.
 pub(crate) type Refill = Box<dyn Fn() + Send + Sync>;
 
+/// Signals that are due once no lock is held: whoever queues frames under a lock collects them, and
+/// gives them after it.
+#[derive(Default)]
+#[must_use = "the writers sleep until the signals are given"]
+pub(crate) struct Due(Vec<(Arc<Outgoing>, Signal)>);
+
+impl Due {
+    fn add(&mut self, outgoing: &Arc<Outgoing>, signal: Signal) {
+        let same = |(last, of): &(Arc<Outgoing>, Signal)| Arc::ptr_eq(last, outgoing) && *of == signal;
+        if !self.0.last().is_some_and(same) {
+            self.0.push((outgoing.clone(), signal));
+        }
+    }
+
+    /// Wakes the writers.
+    pub(crate) fn give(self) {
+        for (outgoing, signal) in self.0 {
+            outgoing.signal(signal);
+        }
+    }
+}
+
 /// What became of a frame that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offered {
@@ -60,6 +81,16 @@ pub(crate) enum Offered {
     /// Too much is waiting; the [`Refill`] says when to try again.
     Full,
     /// The connection is ending.
+    Over,
+}
+
+/// What became of a frame that was pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    Yes,
+    /// It did not fit: the connection ends.
+    Overflow,
+    /// The connection was ending.
     Over,
 }
 
@@ -101,46 +132,69 @@ impl Outgoing {
         self.id
     }
 
+    fn signal(&self, signal: Signal) {
+        calls_out();
+        (self.wake)(signal);
+    }
+
     /// Queues a frame; false when the connection is ending, or ends because of it.
     pub fn push(&self, frame: Text) -> bool {
-        self.queue(frame, None)
+        let queued = self.queue(frame, None);
+        if queued == Queued::Overflow {
+            self.signal(Signal::Closed);
+        }
+        if queued != Queued::Over {
+            self.signal(Signal::Work);
+        }
+        queued == Queued::Yes
     }
 
-    /// Queues a frame that tells of the channel with this row; false as with [`Outgoing::push`].
-    pub(crate) fn push_of(&self, channel: i64, frame: Text) -> bool {
-        self.queue(frame, Some(channel))
+    /// The same under a lock: the signals are given later.
+    pub(crate) fn put(self: &Arc<Self>, frame: Text, due: &mut Due) -> bool {
+        self.note(self.queue(frame, None), due)
     }
 
-    fn queue(&self, frame: Text, of: Option<i64>) -> bool {
+    /// The same for a frame that tells of the channel with this row.
+    pub(crate) fn put_of(self: &Arc<Self>, channel: i64, frame: Text, due: &mut Due) -> bool {
+        self.note(self.queue(frame, Some(channel)), due)
+    }
+
+    fn note(self: &Arc<Self>, queued: Queued, due: &mut Due) -> bool {
+        if queued == Queued::Overflow {
+            due.add(self, Signal::Closed);
+        }
+        if queued != Queued::Over {
+            due.add(self, Signal::Work);
+        }
+        queued == Queued::Yes
+    }
+
+    fn queue(&self, frame: Text, of: Option<i64>) -> Queued {
         let mut queue = self.queue.lock();
         if queue.close.is_some() {
-            return false;
+            return Queued::Over;
         }
-        let overflow = queue.bytes + frame.len() > self.max_bytes || queue.frames.len() >= self.max_frames;
-        if overflow {
-            queue.frames.clear();
-            queue.bytes = 0;
-            let problem = Problem {
-                code: codes::SLOW_CONSUMER.to_owned(),
-                message: "too much was waiting for this client; resume from the cursors".to_owned(),
-                retry_after_ms: None,
-            };
-            queue.frames.push_back(Frame { text: ServerFrame::Error(problem).encode().into(), of: None });
-            queue.close = Some(Close { code: codes::close::SLOW_CONSUMER, reason: codes::SLOW_CONSUMER });
-            drop(queue);
-            tracing::info!(conn = self.id, "slow consumer");
-            (self.wake)(Signal::Closed);
-        } else {
+        if queue.bytes + frame.len() <= self.max_bytes && queue.frames.len() < self.max_frames {
             queue.bytes += frame.len();
             queue.frames.push_back(Frame { text: frame, of });
-            drop(queue);
+            return Queued::Yes;
         }
-        (self.wake)(Signal::Work);
-        !overflow
+        queue.frames.clear();
+        queue.bytes = 0;
+        let problem = Problem {
+            code: codes::SLOW_CONSUMER.to_owned(),
+            message: "too much was waiting for this client; resume from the cursors".to_owned(),
+            retry_after_ms: None,
+        };
+        queue.frames.push_back(Frame { text: ServerFrame::Error(problem).encode().into(), of: None });
+        queue.close = Some(Close { code: codes::close::SLOW_CONSUMER, reason: codes::SLOW_CONSUMER });
+        drop(queue);
+        tracing::info!(conn = self.id, "slow consumer");
+        Queued::Overflow
     }
 
     /// Queues a frame that nobody misses, unless more than half of what may wait is waiting.
-    pub(crate) fn push_if_light(&self, channel: i64, frame: &Text) {
+    pub(crate) fn put_if_light(self: &Arc<Self>, channel: i64, frame: &Text, due: &mut Due) {
         let mut queue = self.queue.lock();
         let light = (queue.bytes + frame.len()) * 2 <= self.max_bytes
             && (queue.frames.len() + 1) * 2 <= self.max_frames;
@@ -150,7 +204,7 @@ impl Outgoing {
         queue.bytes += frame.len();
         queue.frames.push_back(Frame { text: frame.clone(), of: Some(channel) });
         drop(queue);
-        (self.wake)(Signal::Work);
+        due.add(self, Signal::Work);
     }
 
     /// Sets who is told of room; the first one stays.
@@ -159,17 +213,18 @@ impl Outgoing {
     }
 
     /// Queues a live frame that can be had again, unless more than half of what may wait is
-    /// waiting.
-    pub(crate) fn offer_live(&self, frame: &Text) -> Offered {
-        self.offer_if(frame, |queue| (queue.bytes + frame.len()) * 2 <= self.max_bytes)
+    /// waiting. The signals are given later.
+    pub(crate) fn offer_live(self: &Arc<Self>, frame: &Text, due: &mut Due) -> Offered {
+        self.offer_if(frame, due, |queue| (queue.bytes + frame.len()) * 2 <= self.max_bytes)
     }
 
-    /// Queues a frame of a page or a replay, if live frames are not crowded out by it.
-    pub(crate) fn offer(&self, frame: &Text) -> Offered {
-        self.offer_if(frame, |queue| queue.bytes <= self.roomy())
+    /// Queues a frame of a page or a replay, if live frames are not crowded out by it. The signals
+    /// are given later.
+    pub(crate) fn offer(self: &Arc<Self>, frame: &Text, due: &mut Due) -> Offered {
+        self.offer_if(frame, due, |queue| queue.bytes <= self.roomy())
     }
 
-    fn offer_if(&self, frame: &Text, fits: impl Fn(&Queue) -> bool) -> Offered {
+    fn offer_if(self: &Arc<Self>, frame: &Text, due: &mut Due, fits: impl Fn(&Queue) -> bool) -> Offered {
         let mut queue = self.queue.lock();
         if queue.close.is_some() || queue.dead {
             return Offered::Over;
@@ -181,7 +236,7 @@ impl Outgoing {
         queue.bytes += frame.len();
         queue.frames.push_back(Frame { text: frame.clone(), of: None });
         drop(queue);
-        (self.wake)(Signal::Work);
+        due.add(self, Signal::Work);
         Offered::Queued
     }
 
@@ -202,8 +257,8 @@ impl Outgoing {
         if queue.close.is_none() {
             queue.close = Some(Close { code, reason });
             drop(queue);
-            (self.wake)(Signal::Work);
-            (self.wake)(Signal::Closed);
+            self.signal(Signal::Work);
+            self.signal(Signal::Closed);
         }
     }
 
@@ -263,9 +318,10 @@ impl Outgoing {
                 let refill = roomy && std::mem::take(&mut queue.wanted);
                 drop(queue);
                 if refill && let Some(refill) = self.refill.get() {
+                    calls_out();
                     refill();
                 }
-                (self.wake)(Signal::Room);
+                self.signal(Signal::Room);
                 Some(ToWrite::Write(text))
             }
             None => queue.close.map(ToWrite::Close),
@@ -280,8 +336,8 @@ impl Outgoing {
         queue.bytes = 0;
         queue.close.get_or_insert(Close { code: codes::close::NORMAL, reason: "" });
         drop(queue);
-        (self.wake)(Signal::Closed);
-        (self.wake)(Signal::Room);
+        self.signal(Signal::Closed);
+        self.signal(Signal::Room);
     }
 }
 

@@ -106,7 +106,7 @@ impl Answers {
             }
             match run.poll(clock::mono()) {
                 Step::Write(write, publish) => {
-                    let result = self.store.write_then(*write, publish).await;
+                    let result = self.store.write_then(*write, |outcome| publish.publish(outcome)).await;
                     if *drain.borrow() {
                         run.drain();
                     }

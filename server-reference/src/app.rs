@@ -37,8 +37,8 @@ pub(crate) struct App {
     /// What may stand before every path of a request.
     pub(crate) base: String,
     pub(crate) draining: watch::Sender<bool>,
-    /// How many connections there are.
-    pub(crate) connections: watch::Receiver<usize>,
+    /// Changes when there are more or fewer connections.
+    pub(crate) connections: watch::Receiver<()>,
 }
 
 /// Why an id is not exchanged for a guest.

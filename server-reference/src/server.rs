@@ -147,8 +147,8 @@ impl Server {
         let revocations = Revocations::new(store.read(Read::Revocations).await.and_then(Reply::revocations)?);
         let limits = &config.limits;
         let of_address = config.per_address(address.ip());
-        let count = watch::Sender::new(0);
-        let counted = count.subscribe();
+        let changed = watch::Sender::new(());
+        let connections = changed.subscribe();
         let engine = Arc::new(Engine {
             limits: limits.clone(),
             timeouts: config.timeouts.clone(),
@@ -163,8 +163,8 @@ impl Server {
                 limits.connections,
                 limits.connections_per_user,
                 of_address.connections,
-                Box::new(move |connections| {
-                    count.send_replace(connections);
+                Box::new(move || {
+                    changed.send_replace(());
                 }),
             ),
             revocations,
@@ -186,7 +186,7 @@ impl Server {
         });
         let app = Arc::new(App {
             draining: watch::Sender::new(false),
-            connections: counted,
+            connections,
             auth,
             store,
             database,
@@ -265,7 +265,8 @@ impl Server {
         self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
         // Whoever is still there is cut off by the end of the process.
         let mut connections = self.app.connections.clone();
-        let _ = timeout(CLOSE_TIME, connections.wait_for(|count| *count == 0)).await;
+        let engine = &self.app.engine;
+        let _ = timeout(CLOSE_TIME, connections.wait_for(|()| engine.connections.count() == 0)).await;
         // Until here, because whoever has no WebSocket needs new sockets to be told.
         self.accepting.abort();
         self.tasks.send_replace(());

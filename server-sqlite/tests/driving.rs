@@ -178,7 +178,7 @@ fn step(rig: &mut Rig, run: &mut Run) -> bool {
                 *write,
                 Box::new(move |result| {
                     if let Ok(outcome) = &result {
-                        publish(outcome);
+                        publish.publish(outcome);
                     }
                     *tell.lock().unwrap() = Some(result);
                 }),

@@ -528,7 +528,7 @@ fn configurations_that_cannot_be_served_are_refused() {
     use tidewire_server_core::tables::Tables;
     let refused = |text: &str| {
         let configs = vec![config(&[(UserKind::User, text)])];
-        Tables::new(configs, TableLimits::default(), Arc::new(|| ())).err().map(|error| error.to_string())
+        Tables::new(configs, TableLimits::default(), Arc::new(|_| ())).err().map(|error| error.to_string())
     };
     for (text, part) in [
         ("", "for all rows say \"*\""),
@@ -548,15 +548,15 @@ fn configurations_that_cannot_be_served_are_refused() {
     // Guests call themselves what they like.
     for text in ["owner=eq.{name}", "room=eq.1&or=(owner.eq.x,owner.in.(a,{claim:name}))"] {
         let configs = vec![config(&[(UserKind::User, text), (UserKind::Guest, text)])];
-        let error = Tables::new(configs, TableLimits::default(), Arc::new(|| ())).err().unwrap().to_string();
+        let error = Tables::new(configs, TableLimits::default(), Arc::new(|_| ())).err().unwrap().to_string();
         assert!(error.contains("access of guest: ") && error.contains("use {sub}"), "{error}");
         assert_eq!(refused(text), None);
     }
     let configs = vec![config(&[(UserKind::Guest, "owner=in.({sub},{claim:org})")])];
-    assert!(Tables::new(configs, TableLimits::default(), Arc::new(|| ())).is_ok());
+    assert!(Tables::new(configs, TableLimits::default(), Arc::new(|_| ())).is_ok());
     let configs = vec![config(&[]), config(&[])];
-    assert!(Tables::new(configs, TableLimits::default(), Arc::new(|| ())).is_err());
+    assert!(Tables::new(configs, TableLimits::default(), Arc::new(|_| ())).is_err());
     let mut keyless = config(&[]);
     keyless.schema.key.clear();
-    assert!(Tables::new(vec![keyless], TableLimits::default(), Arc::new(|| ())).is_err());
+    assert!(Tables::new(vec![keyless], TableLimits::default(), Arc::new(|_| ())).is_err());
 }

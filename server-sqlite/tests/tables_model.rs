@@ -249,7 +249,7 @@ fn scenario(seed: u64) -> (usize, usize) {
     let queue = ServerLimits { queue_bytes: 10_000, ..ServerLimits::default() };
     let mut rig = Rig::with(|engine| {
         (engine.tables, engine.limits) = (Some(tables.clone()), queue);
-        engine.connections = tidewire_server_core::Connections::new(100, 100, None, Box::new(|_| ()));
+        engine.connections = tidewire_server_core::Connections::new(100, 100, None, Box::new(|| ()));
     });
     let mut dice = Dice(seed);
     let mut followers: Vec<Follower> = (0..6)

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::ServerLimits;
-use tidewire_server_core::tables::{Change, Seen, Snapshot, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{Change, QuestionId, Seen, Snapshot, TableLimits, Tables, Wanted};
 
 fn all() -> Vec<(UserKind, &'static str)> {
     vec![(UserKind::User, "*")]
@@ -400,7 +400,7 @@ fn subscriptions_are_not_begun_faster_than_the_budget() {
 #[test]
 fn a_subscription_before_the_source_is_there_is_told_to_come_again() {
     let tables =
-        Tables::new(vec![rig::tables::config(&all())], TableLimits::default(), Arc::new(|| ())).unwrap();
+        Tables::new(vec![rig::tables::config(&all())], TableLimits::default(), Arc::new(|_| ())).unwrap();
     let tables = Arc::new(tables);
     let rig = rig(&tables);
     let mut ada = welcome(&rig, "ada");
@@ -434,7 +434,7 @@ fn seen_while(running: &[u64], next: u64, rows: Vec<tidewire_server_core::tables
     Snapshot { rows, seen: Seen::Transactions { xmin, xmax: next, running: running.to_vec(), until: 1_000 } }
 }
 
-fn wanted(tables: &Tables) -> u64 {
+fn wanted(tables: &Tables) -> QuestionId {
     let [Wanted::Snapshot(wanted)] = &tables.take_wanted()[..] else { panic!("one snapshot") };
     wanted.id
 }

@@ -111,7 +111,7 @@ fn snapshot_of(server: &mut Connection, of: &[Described], table: usize, access: 
         schema: described.schema.clone(),
         access: vec![(UserKind::User, if *described == of[table] { access } else { "*" }.to_owned())],
     });
-    let tables = Arc::new(Tables::new(configs.collect(), TableLimits::default(), Arc::new(|| ())).unwrap());
+    let tables = Arc::new(Tables::new(configs.collect(), TableLimits::default(), Arc::new(|_| ())).unwrap());
     tables.restart("e", 0, &[]);
     let rig = rig::tables::rig(&tables);
     let mut client = rig::tables::welcome(&rig, "ada");

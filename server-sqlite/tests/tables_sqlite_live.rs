@@ -90,7 +90,7 @@ impl World {
                 (UserKind::Guest, "owner=eq.{claim:org}".to_owned()),
             ],
         };
-        let tables = Arc::new(Tables::new(vec![config], TableLimits::default(), Arc::new(|| ())).unwrap());
+        let tables = Arc::new(Tables::new(vec![config], TableLimits::default(), Arc::new(|_| ())).unwrap());
         tables.restart("e", 0, &[]);
         let rig = rig::tables::rig(&tables);
         let mut followers: Vec<Follower> = filters

@@ -64,7 +64,7 @@ fn the_case_of_a_session_does_not_matter() {
 #[test]
 fn a_takeover_fits_where_the_user_and_the_dialog_have_all_they_may_have() {
     let rig = Rig::with(|engine| {
-        engine.connections = Connections::new(10, 1, None, Box::new(|_| ()));
+        engine.connections = Connections::new(10, 1, None, Box::new(|| ()));
         engine.limits.connections_per_dialog = 1;
     });
     // The old ones' drivers have not noticed yet: their sessions live on.

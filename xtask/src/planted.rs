@@ -202,8 +202,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "live events reach nobody",
         SERVER_CHANNEL,
-        "        self.send(&event.frame);\n",
-        "        let _ = &event.frame;\n",
+        "        self.send(&event.frame)\n",
+        "        let _ = &event.frame;\n        Due::default()\n",
     ),
     bug("who has caught up does not become live", SERVER_CHANNEL, "if sent && !more {", "if sent && more {"),
     bug(

@@ -178,10 +178,13 @@ fn first_column(page: &str) -> BTreeSet<String> {
 fn every_code_of_the_codec_is_in_a_table() {
     let source = read("sdk-core/src/wire/codes.rs");
     let listed: BTreeSet<String> = PAGES.iter().flat_map(|page| first_column(page)).collect();
-    let codes = quoted(&source, ": &str = \"");
-    assert!(codes.len() > 30, "the codes are found in the source");
-    for code in codes {
-        assert!(listed.contains(&code), "`{code}` is in no table");
+    // Those that no server says come behind.
+    let said = source.split("// Why a client has no connection").next().unwrap_or_default();
+    let said: Vec<&str> =
+        said.lines().filter_map(|line| line.trim().strip_suffix("\";")?.rsplit('"').next()).collect();
+    assert!(said.len() > 30, "the codes are found in the source");
+    for code in said {
+        assert!(listed.contains(code), "`{code}` is in no table");
     }
     let closes = source
         .match_indices(": u16 = ")

@@ -1,8 +1,8 @@
 //! Access that was taken back before its tokens ended (protocol section 7).
 
 use super::identity::{Identity, LEEWAY_S};
+use crate::lock::Mutex;
 use crate::store::Revocation;
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 

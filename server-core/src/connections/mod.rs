@@ -4,9 +4,9 @@ mod enforce;
 mod seats;
 
 use crate::access::Identity;
+use crate::lock::{Mutex, calls_out};
 use crate::outgoing::Outgoing;
 use crate::text::Text;
-use parking_lot::Mutex;
 pub(crate) use seats::Seats;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -15,9 +15,8 @@ use std::sync::Arc;
 use tidewire_core::wire::ServerFrame;
 use tidewire_core::wire::codes::{self, close};
 
-/// Told how many connections there are, after each change. It must only note or wake, never call
-/// back.
-pub type Counted = Box<dyn Fn(usize) + Send + Sync>;
+/// Told after each change of [`Connections::count`], with no lock held.
+pub type Counted = Box<dyn Fn() + Send + Sync>;
 
 /// All connections between upgrade and end.
 pub struct Connections {
@@ -105,13 +104,15 @@ impl Connections {
         if table.by_id.len() >= self.most {
             return Err("the server has all the connections it may have");
         }
-        if let Some((code, reason)) = table.closing {
-            outgoing.close(code, reason);
-        }
+        let closing = table.closing;
         let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), identity: None, run: None };
         table.by_id.insert(outgoing.id(), member);
         *table.by_address.entry(address).or_default() += 1;
-        (self.counted)(table.by_id.len());
+        drop(table);
+        if let Some((code, reason)) = closing {
+            outgoing.close(code, reason);
+        }
+        self.counted();
         Ok(Place { connections: self.clone(), id: outgoing.id(), user: None, address })
     }
 
@@ -130,10 +131,9 @@ impl Connections {
     /// sent away at once.
     pub fn announce(&self, goaway: &ServerFrame) {
         let text = Text::from(goaway.encode());
-        let mut table = self.table.lock();
-        table.goaway = Some(text.clone());
-        for member in table.by_id.values() {
-            member.outgoing.push(text.clone());
+        self.table.lock().goaway = Some(text.clone());
+        for (_, outgoing) in self.all() {
+            outgoing.push(text.clone());
         }
     }
 
@@ -146,8 +146,8 @@ impl Connections {
     /// A frame for everybody.
     pub fn tell_all(&self, frame: &ServerFrame) {
         let text = Text::from(frame.encode());
-        for member in self.table.lock().by_id.values() {
-            member.outgoing.push(text.clone());
+        for (_, outgoing) in self.all() {
+            outgoing.push(text.clone());
         }
     }
 
@@ -158,11 +158,15 @@ impl Connections {
 
     /// Ends everybody's connection, later ones too.
     pub fn close_all(&self, code: u16, reason: &'static str) {
-        let mut table = self.table.lock();
-        table.closing = Some((code, reason));
-        for member in table.by_id.values() {
-            member.outgoing.close(code, reason);
+        self.table.lock().closing = Some((code, reason));
+        for (_, outgoing) in self.all() {
+            outgoing.close(code, reason);
         }
+    }
+
+    fn counted(&self) {
+        calls_out();
+        (self.counted)();
     }
 }
 
@@ -177,21 +181,23 @@ impl Table {
         }
     }
 
-    /// Ends the user's older connections of the same run, which is itself only once.
-    fn replace(&mut self, user: &str, run: &ClientRun) {
+    /// The user's older connections of the same run, which is itself only once: they count no more,
+    /// and are to be ended.
+    fn replaced(&mut self, user: &str, run: &ClientRun) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
         let is_older = |id: &u64| self.by_id.get(id).is_some_and(|member| member.run.as_ref() == Some(run));
         let older: Vec<u64> =
             self.by_user.get(user).into_iter().flatten().copied().filter(is_older).collect();
-        for id in older {
-            self.discount(user, id);
-            if let Some(member) = self.by_id.get(&id) {
-                tracing::info!(conn = id, "replaced");
-                member.seats.close();
-                let message = "a newer connection of the same session took this one's place";
-                member.outgoing.refuse(close::REPLACED, codes::REPLACED, message);
-            }
-        }
+        older.iter().for_each(|id| self.discount(user, *id));
+        let members = older.iter().filter_map(|id| self.by_id.get(id));
+        members.map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
     }
+}
+
+fn end_replaced(seats: &Seats, outgoing: &Outgoing) {
+    tracing::info!(conn = outgoing.id(), "replaced");
+    seats.close();
+    let message = "a newer connection of the same session took this one's place";
+    outgoing.refuse(close::REPLACED, codes::REPLACED, message);
 }
 
 impl Place {
@@ -200,18 +206,18 @@ impl Place {
     pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
         let (id, user) = (self.id, identity.key());
         let mut table = self.connections.table.lock();
-        if let Some(run) = &run {
-            table.replace(&user, run);
+        let replaced = run.as_ref().map(|run| table.replaced(&user, run)).unwrap_or_default();
+        let fits = table.by_user.get(&user).map_or(0, BTreeSet::len) < self.connections.most_per_user;
+        if fits {
+            table.by_user.entry(user.clone()).or_default().insert(id);
+            if let Some(member) = table.by_id.get_mut(&id) {
+                (member.identity, member.run) = (Some(identity.clone()), run);
+            }
+            self.user = Some(user);
         }
-        if table.by_user.get(&user).map_or(0, BTreeSet::len) >= self.connections.most_per_user {
-            return false;
-        }
-        table.by_user.entry(user.clone()).or_default().insert(id);
-        if let Some(member) = table.by_id.get_mut(&id) {
-            (member.identity, member.run) = (Some(identity.clone()), run);
-        }
-        self.user = Some(user);
-        true
+        drop(table);
+        replaced.iter().for_each(|(seats, outgoing)| end_replaced(seats, outgoing));
+        fits
     }
 
     /// From now on a newer token of the same user counts.
@@ -235,6 +241,7 @@ impl Drop for Place {
                 count.remove();
             }
         }
-        (self.connections.counted)(table.by_id.len());
+        drop(table);
+        self.connections.counted();
     }
 }

@@ -2,7 +2,7 @@
 //! whoever revokes access.
 
 use crate::dialog::{Channel, Seat};
-use parking_lot::Mutex;
+use crate::lock::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,18 +48,25 @@ impl Seats {
         self.held.lock().seats.remove(ch).is_some()
     }
 
-    /// Ends those whose channel is not wanted; their names and rows.
+    /// Ends those whose channel is not wanted; their names and rows. It is asked with no lock held:
+    /// a seat that is taken meanwhile is for the one who takes it to look at.
     pub(crate) fn retain(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
+        let held = self.held.lock();
+        let of = |(ch, seat): (&String, &Seat)| (ch.clone(), seat.channel.clone());
+        let all: Vec<(String, Arc<Channel>)> = held.seats.iter().map(of).collect();
+        drop(held);
+        let unwanted = all.into_iter().filter(|(_, channel)| !wanted(channel));
+        unwanted
+            .filter(|(ch, channel)| self.give_up_in(ch, channel))
+            .map(|(ch, channel)| (ch, channel.id))
+            .collect()
+    }
+
+    /// Ends a subscription if it is to this channel; false if it is not.
+    fn give_up_in(&self, ch: &str, channel: &Arc<Channel>) -> bool {
         let mut held = self.held.lock();
-        let mut lost = Vec::new();
-        held.seats.retain(|ch, seat| {
-            let wanted = wanted(&seat.channel);
-            if !wanted {
-                lost.push((ch.clone(), seat.channel.id));
-            }
-            wanted
-        });
-        lost
+        let is = held.seats.get(ch).is_some_and(|seat| Arc::ptr_eq(&seat.channel, channel));
+        is && held.seats.remove(ch).is_some()
     }
 
     /// Ends all of them for good.

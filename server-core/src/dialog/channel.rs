@@ -7,10 +7,10 @@
 use super::ops::Op;
 use super::progress::{Effects, Progress, Stop};
 use super::recent::Recent;
-use crate::outgoing::Outgoing;
+use crate::lock::Mutex;
+use crate::outgoing::{Due, Outgoing};
 use crate::store::Stored;
 use crate::text::Text;
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, User};
@@ -181,12 +181,15 @@ impl Channel {
         let more = last < state.head;
         let runs = if more { Vec::new() } else { state.progress.runs() };
         let page = Page { ch: self.name.to_string(), from, head: state.head, events: Vec::new(), more, runs };
-        let sent = outgoing.push_of(self.id, encode(page, &events).into());
+        let mut due = Due::default();
+        let sent = outgoing.put_of(self.id, encode(page, &events).into(), &mut due);
         if sent && !more {
             state.live.insert(outgoing.id(), outgoing.clone());
         } else {
             state.live.remove(&outgoing.id());
         }
+        drop(state);
+        due.give();
     }
 
     /// Applies a committed event, whoever committed it: changes the dialog and sends the event to
@@ -197,7 +200,9 @@ impl Channel {
             return Effects::default();
         }
         let effects = op.applied(&mut state.progress, by, event);
-        state.publish(event);
+        let due = state.publish(event);
+        drop(state);
+        due.give();
         effects
     }
 
@@ -208,15 +213,19 @@ impl Channel {
             return;
         }
         let piece = Piece { ch: self.name.to_string(), run: run.to_owned(), at, text: text.to_owned() };
-        state.send(&piece.encode().into());
+        let due = state.send(&piece.encode().into());
+        drop(state);
+        due.give();
     }
 
     /// Sends a signal to every live subscriber but the connection that it comes from, and those
     /// whose queue is more than half full.
     pub(crate) fn signal(&self, from: u64, frame: &Text) {
+        let mut due = Due::default();
         for (_, outgoing) in self.state.lock().live.iter().filter(|(conn, _)| **conn != from) {
-            outgoing.push_if_light(self.id, frame);
+            outgoing.put_if_light(self.id, frame, &mut due);
         }
+        due.give();
     }
 
     /// Notes how to end an answer that is about to begin.
@@ -243,15 +252,16 @@ impl Channel {
 }
 
 impl State {
-    fn publish(&mut self, event: &Stored) {
+    fn publish(&mut self, event: &Stored) -> Due {
         self.head = event.offset;
         self.recent.push(event.offset, event.frame.clone());
-        self.send(&event.frame);
+        self.send(&event.frame)
     }
 
-    fn send(&mut self, frame: &Text) {
-        let channel = self.id;
-        self.live.retain(|_, outgoing| outgoing.push_of(channel, frame.clone()));
+    fn send(&mut self, frame: &Text) -> Due {
+        let (channel, mut due) = (self.id, Due::default());
+        self.live.retain(|_, outgoing| outgoing.put_of(channel, frame.clone(), &mut due));
+        due
     }
 }
 

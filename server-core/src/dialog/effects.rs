@@ -3,11 +3,13 @@
 use super::channel::Channel;
 use super::progress::Effects;
 use super::run::Answering;
+use crate::lock::calls_out;
 use std::sync::Arc;
 
 impl Effects {
     /// Carries them out. Call it with no lock held. `answers` is none if the server has no model.
     pub fn carry_out(self, answers: Option<&Arc<dyn Answering>>, channel: &Arc<Channel>) {
+        calls_out();
         if let Some(stop) = self.stop {
             stop();
         }

@@ -2,8 +2,8 @@
 
 use super::channel::{Channel, Extent};
 use super::progress::Effects;
+use crate::lock::Mutex;
 use crate::store::ChannelRow;
-use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

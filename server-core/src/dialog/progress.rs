@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use tidewire_core::wire::RunText;
 
-/// Asks the task of an answer to end it. It is called with no lock held and must not block.
+/// Tells the task of an answer to end it, with no lock held.
 pub type Stop = Arc<dyn Fn() + Send + Sync>;
 
 /// The part of a dialog's state that events change. It is behind the dialog's lock.

@@ -10,7 +10,7 @@
 //! loop {
 //!     if !run.listens() { drop the model's stream }
 //!     match run.poll(now) {
-//!         Write(write, publish) => submit(write), in whose `done` `publish` is called; then run.written(now, result)
+//!         Write(write, publish) => submit(write), in whose `done` `publish.publish(outcome)`; then run.written(now, result)
 //!         Read(read)            => run.context(the store's reply)
 //!         Model(turns)          => open the model's stream
 //!         Wait(until)           => until then: run.part(..) of the stream, run.stop(), run.drain()
@@ -24,7 +24,7 @@ use super::context::{CONTEXT_EVENTS, CONTEXT_KINDS, ModelError, Turn, turns};
 use super::ops;
 use super::progress::Stop;
 use crate::store::{
-    EndRun, NewEvent, Outcome, Read, Refusal, StartRun, StoreError, StorePiece, Stored, UnfinishedRun, Write,
+    EndRun, NewEvent, Outcome, Read, Refusal, StartRun, StoreError, StorePiece, UnfinishedRun, Write,
 };
 use crate::text::Text;
 use std::sync::Arc;
@@ -62,9 +62,35 @@ pub fn left_ended(answering: Arc<dyn Answering>, channel: &Arc<Channel>) {
     }
 }
 
-/// Sends what was written to subscribers. Called with the outcome before any later write is
-/// published, and not at all when the write failed.
-pub type Publish = Box<dyn FnOnce(&Outcome) + Send>;
+/// What is shown of a write once it is stored.
+#[must_use]
+pub struct Publish {
+    /// None when nobody has the channel in memory.
+    channel: Option<Arc<Channel>>,
+    what: Shown,
+}
+
+enum Shown {
+    /// The start or the end.
+    Event(Box<dyn ops::Op>),
+    Piece(StorePiece),
+}
+
+impl Publish {
+    /// Shows it. Call it with the outcome, with no lock held and before any later write is
+    /// published, and not at all when the write failed.
+    pub fn publish(self, outcome: &Outcome) {
+        let Some(channel) = self.channel else { return };
+        match (self.what, outcome.event()) {
+            // Starts and ends call nobody.
+            (Shown::Event(op), Some(stored)) => {
+                channel.apply(&stored, &ai(), op.as_ref()).carry_out(None, &channel);
+            }
+            (Shown::Event(_), None) => {}
+            (Shown::Piece(piece), _) => channel.publish_piece(&piece.run, piece.at, &piece.text),
+        }
+    }
+}
 
 /// What a driver does next for a run.
 pub enum Step {
@@ -191,12 +217,8 @@ impl Run {
             Stage::Start(_) | Stage::End(_) if !due => Step::Wait(Some(self.not_before)),
             Stage::Start(event) => {
                 let write = Write::StartRun(StartRun { event: event.clone(), run: self.id.clone() });
-                let (channel, op) = (self.channel.clone(), ops::started(&self.id));
-                self.write(write, move |outcome| {
-                    if let (Some(stored), Some(channel)) = (outcome.event(), channel) {
-                        apply(&channel, &stored, op.as_ref());
-                    }
-                })
+                let started = ops::started(&self.id);
+                self.write(write, Shown::Event(started))
             }
             Stage::Context => {
                 self.busy = true;
@@ -218,12 +240,8 @@ impl Run {
             Stage::Streaming => self.piece(),
             Stage::End(end) => {
                 let write = Write::EndRun(end.clone());
-                let (channel, op) = (self.channel.clone(), ops::ended(&self.id));
-                self.write(write, move |outcome| {
-                    if let (Outcome::Stored(stored), Some(channel)) = (outcome, channel) {
-                        apply(&channel, stored, op.as_ref());
-                    }
-                })
+                let ended = ops::ended(&self.id);
+                self.write(write, Shown::Event(ended))
             }
         }
     }
@@ -320,9 +338,9 @@ impl Run {
         }
     }
 
-    fn write(&mut self, write: Write, publish: impl FnOnce(&Outcome) + Send + 'static) -> Step {
+    fn write(&mut self, write: Write, what: Shown) -> Step {
         self.busy = true;
-        Step::Write(Box::new(write), Box::new(publish))
+        Step::Write(Box::new(write), Publish { channel: self.channel.clone(), what })
     }
 
     /// Stores the text that is not sent yet as a piece; it is sent afterwards.
@@ -330,12 +348,7 @@ impl Run {
         self.sending = self.text.len();
         let text = self.text.get(self.sent..).unwrap_or_default().to_owned();
         let piece = StorePiece { run: self.id.clone(), at: self.sent as u64, text };
-        let (channel, shown) = (self.channel.clone(), piece.clone());
-        self.write(Write::Piece(piece), move |_| {
-            if let Some(channel) = channel {
-                channel.publish_piece(&shown.run, shown.at, &shown.text);
-            }
-        })
+        self.write(Write::Piece(piece.clone()), Shown::Piece(piece))
     }
 
     fn end(&mut self, end: End) {
@@ -376,11 +389,6 @@ impl FloorBoundary for String {
 /// The author of answers.
 fn ai() -> User {
     User { id: "ai".to_owned(), name: AI_NAME.to_owned(), kind: UserKind::Ai }
-}
-
-fn apply(channel: &Arc<Channel>, stored: &Stored, op: &dyn ops::Op) {
-    // Starts and ends start no answer, so none is passed.
-    channel.apply(stored, &ai(), op).carry_out(None, channel);
 }
 
 fn own_event(ids: &dyn Ids, channel: i64, name: Arc<str>, kind: &str, body: String) -> NewEvent {

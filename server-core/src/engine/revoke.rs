@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::access::{AuthError, Identity};
+use crate::lock::calls_out;
 use crate::store::{Done, Revocation, Write};
 use tidewire_core::Now;
 use tidewire_core::wire::DIALOG_PREFIX;
@@ -49,6 +50,7 @@ impl Engine {
             self.disown(dialog, &revocation.user);
         }
         self.connections.enforce(&revocation.user, &self.revocations);
+        calls_out();
         self.store.write(Write::Revoke(revocation), done);
     }
 }

@@ -1,7 +1,7 @@
 //! Token buckets by name: a user's op budget counts over all of their connections.
 
 use super::settings::Budget;
-use parking_lot::Mutex;
+use crate::lock::Mutex;
 use std::collections::HashMap;
 use tidewire_core::Time;
 

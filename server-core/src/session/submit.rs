@@ -5,6 +5,7 @@ use super::waiting::{Checked, Waiting};
 use crate::access::{self, Denied, Identity};
 use crate::dialog::Channel;
 use crate::dialog::ops::Refused;
+use crate::lock::calls_out;
 use crate::store::{Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
 use std::sync::Arc;
 use tidewire_core::Now;
@@ -114,6 +115,7 @@ impl Session {
         let apply = move |channel: &Arc<Channel>, stored: &Stored| {
             channel.apply(stored, &by, read.as_ref()).carry_out(answers.as_ref(), channel);
         };
+        calls_out();
         self.engine().store.write(
             Write::Append(event),
             Box::new(move |result| {

@@ -1,23 +1,48 @@
-//! Commits and the passing of time, as the feeds are told of them.
+//! Commits and the passing of time, as a table's feeds are told of them.
+//!
+//! A commit takes three steps. Under the table's lock the index says which groups it may concern
+//! ([`State::begin`]). Without the lock rows are judged and frames encoded ([`Plan::work_out`]).
+//! Under it again the frames go to whoever is in the feeds then ([`State::hand_out`]), and the
+//! table's head moves ([`State::land`]).
+//!
+//! Nobody misses a commit by that, or gets one twice:
+//!
+//! - One commit of a table is in flight at a time, the one behind its head, so frames go out in the
+//!   order of the log. Until it has landed the head stays before it: whoever reads the log ends
+//!   there, and has yet to be told of it.
+//! - Whoever joins a feed has all up to the head. If the commit in flight is worked out for that
+//!   feed, they are in it when it is handed out, and get it once, by the feed. If it is not, because
+//!   the group is newer, or nobody was in its feed, or it was handed out already, they do not join
+//!   yet ([`super::state::Flight::covers`]): after the landing they read it from the log.
+//! - Whoever leaves a feed is not in it when the frames are handed out. Those who leave because they
+//!   have no room have all up to the head, and read the commit from the log.
+//! - What ends all subscriptions while a commit is in flight starts another life of the table
+//!   ([`State::life`]), and what was worked out in the one before is dropped.
 
-use super::cost::work;
+use super::cost::{JUDGING, encoding, work};
+use super::history::Entry;
 use super::index::Member;
 use super::judge::{Belongs, Pair};
 use super::limits::ENVELOPE;
+use super::log::Standing;
+use super::place;
+use super::plan::{Feed, News, Plan, What};
 use super::question::Pending;
-use super::shape::Told;
-use super::state::{Phase, State, feed};
-use super::work::OF_A_COMMIT;
-use super::{Change, Commit};
+use super::ring::{Logged, Next};
+use super::state::{Phase, State, Sub, feed};
+use super::work::{OF_A_COMMIT, OF_A_SLICE};
+use super::{Change, Tables};
 use crate::outgoing::Offered;
 use crate::text::Text;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidewire_core::Time;
-use tidewire_core::wire::{TableAddress, TableFrame, TableLink, TableTx, Transaction, codes};
+use tidewire_core::wire::{TableAddress, TableFrame, TableLink, codes};
 
 /// A feed that was told nothing for so long is told how far it is, in ms. Ticks are a second apart
 /// at most, so it is less than ten.
 const MARK_MS: u64 = 8_000;
+/// So many changes are looked up, and so many feeds marked, before others get the lock.
+const AT_A_TIME: usize = 512;
 
 /// A group that a change may concern.
 struct Concern {
@@ -26,67 +51,235 @@ struct Concern {
     belongs: Belongs,
 }
 
-impl State {
-    /// A commit goes to the log and to the feeds that it concerns.
-    pub(super) fn publish(&mut self, commit: Commit) {
-        if commit.position <= self.head {
-            // The source said it again, as after a new connection to its database.
-            return;
+/// How far the telling of a commit is.
+enum Step<'a> {
+    /// Not all of its changes have been looked up.
+    Looking(Plan<'a>),
+    /// What these feeds are told has to be worked out; it is about so much work.
+    Working(Plan<'a>, Vec<Feed>, usize),
+    /// All were told.
+    Landed,
+    /// The driver has to do it.
+    Left,
+    /// Somebody else is at it, or it is no longer to be done.
+    Over,
+}
+
+/// What a table's driver finds.
+enum Found {
+    Commit(Arc<Logged>, u64),
+    Nothing,
+    /// Somebody else is at it.
+    Busy,
+}
+
+impl Tables {
+    /// Tells a table of a commit that was just published, if it is next and little work.
+    pub(super) fn tell_now(&self, at: usize, logged: &Arc<Logged>, floor: u64) {
+        let most = Some(self.shared.limits.at_once);
+        match self.try_with(at, |state| state.begin(logged, floor, most)) {
+            Some((step, ready)) => {
+                self.serve(at, ready);
+                self.fly(at, step, floor, most);
+            }
+            // Other tables must not wait for whoever has it.
+            None => self.wake(super::Woken::Work(at)),
         }
-        self.number += 1;
-        let (number, before) = (self.number, self.head);
-        let logged = self.ring.push(commit, number, before, self.now);
-        let commit = &logged.commit;
-        self.head = commit.position;
-        let mut pairs = BTreeMap::new();
-        let mut concerned: BTreeMap<u64, Vec<(usize, Belongs)>> = BTreeMap::new();
-        for (at, change) in commit.changes.iter().enumerate() {
+    }
+
+    /// Tells a table of what is next for it, some ms of work; whether there may be more.
+    pub(super) fn tell_some(&self, at: usize) -> bool {
+        let mut left = OF_A_SLICE * self.shared.limits.at_once;
+        loop {
+            let (logged, floor) = match self.with(at, State::find) {
+                Some(Found::Commit(logged, floor)) => (logged, floor),
+                Some(Found::Nothing | Found::Busy) | None => return false,
+            };
+            let Some(step) = self.with(at, |state| state.begin(&logged, floor, None)) else { return false };
+            left = left.saturating_sub(self.fly(at, step, floor, None));
+            if left == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// Goes on until the commit has landed; about how much work that was.
+    fn fly(&self, at: usize, mut step: Step<'_>, floor: u64, most: Option<usize>) -> usize {
+        loop {
+            step = match step {
+                Step::Looking(plan) => match self.with(at, |state| state.look(plan, floor, most)) {
+                    Some(next) => next,
+                    None => return 0,
+                },
+                Step::Working(plan, feeds, work) => {
+                    self.work_out(at, plan, feeds, floor);
+                    return work;
+                }
+                Step::Landed | Step::Left | Step::Over => return 0,
+            }
+        }
+    }
+
+    fn work_out(&self, at: usize, mut plan: Plan<'_>, feeds: Vec<Feed>, floor: u64) {
+        let mut feeds = feeds.into_iter();
+        loop {
+            let (news, last) = (plan.work_out(&mut feeds), feeds.len() == 0);
+            let marks_due = self.with(at, |state| {
+                if plan.life != state.life {
+                    return None;
+                }
+                state.hand_out(&plan, news, last);
+                if last {
+                    state.land(&plan, floor);
+                }
+                Some(last && std::mem::take(&mut state.marks_due))
+            });
+            match marks_due.flatten() {
+                Some(false) if !last => {}
+                Some(true) => return self.mark_quiet(at),
+                Some(false) | None => return,
+            }
+        }
+    }
+
+    /// Tells quiet feeds how far they are, unless a commit is in flight: then it is done when that
+    /// has landed.
+    pub(super) fn mark_quiet(&self, at: usize) {
+        let quiet = self.with(at, State::quiet).unwrap_or_default();
+        for some in quiet.chunks(AT_A_TIME) {
+            self.with(at, |state| state.mark(some));
+        }
+    }
+}
+
+impl State {
+    /// What is next for the table.
+    fn find(&mut self) -> Found {
+        if self.flight.is_some() {
+            return Found::Busy;
+        }
+        loop {
+            let (next, standing) = self.shared.log.lock().next(self.next);
+            match next {
+                Next::Commit(logged) => return Found::Commit(logged, standing.floor),
+                Next::Gone(first) => self.overrun(standing.floor, first),
+                Next::Nothing => {
+                    self.advance(standing);
+                    return Found::Nothing;
+                }
+            }
+        }
+    }
+
+    /// Begins to tell of a commit. With `most` no more work is done than that.
+    fn begin<'a>(&mut self, logged: &'a Arc<Logged>, floor: u64, most: Option<usize>) -> Step<'a> {
+        if self.flight.is_some() {
+            // Whoever is at it looks for what comes after.
+            return Step::Over;
+        }
+        let changes = logged.commit.changes.len();
+        let much = most.is_some() && changes > AT_A_TIME && !self.groups.is_empty();
+        if logged.seq != self.next || much {
+            self.after.work |= most.is_some();
+            return Step::Left;
+        }
+        if logged.bytes_of(self.at) == 0 {
+            self.pass(logged, floor);
+            return Step::Landed;
+        }
+        let number = self.take_off();
+        let most_bytes = self.shared.limits.frame_bytes.saturating_sub(ENVELOPE);
+        let mut plan = Plan::new(logged, self.life, number, self.epoch.clone(), most_bytes);
+        if self.groups.is_empty() {
+            plan.next = changes;
+        }
+        self.look(plan, floor, most)
+    }
+
+    /// Looks up whom some of the changes concern.
+    fn look<'a>(&mut self, mut plan: Plan<'a>, floor: u64, most: Option<usize>) -> Step<'a> {
+        if plan.life != self.life {
+            return Step::Over;
+        }
+        let changes = plan.commit().changes.iter().enumerate().skip(plan.next);
+        for (at, change) in changes.take(AT_A_TIME).filter(|(_, change)| change.table() == self.at) {
             let (groups, pair) = self.concerned(change);
+            plan.found += groups.len();
+            if most.is_some_and(|most| plan.found * JUDGING > most) {
+                return self.leave();
+            }
             if let Some(pair) = pair.filter(|_| !groups.is_empty()) {
-                pairs.insert(at, Box::new(pair));
+                plan.pairs.insert(at, Box::new(pair));
             }
             for Concern { group, belongs } in groups {
-                concerned.entry(group).or_default().push((at, belongs));
-            }
-            if let Change::Lost { table, .. } = change
-                && let Some(table) = self.tables.get_mut(*table)
-            {
-                table.floor = commit.places.get(at).copied().unwrap_or(commit.position);
+                plan.concerned.entry(group).or_default().push((at, belongs));
             }
         }
-        let mut sum = 0;
-        for (group, places) in concerned {
+        plan.next += AT_A_TIME;
+        if plan.next < plan.commit().changes.len() {
+            return Step::Looking(plan);
+        }
+        let Some((feeds, work)) = self.feeds(&mut plan, most) else { return self.leave() };
+        if feeds.is_empty() {
+            self.land(&plan, floor);
+            return Step::Landed;
+        }
+        Step::Working(plan, feeds, work)
+    }
+
+    /// Leaves the commit in flight to the driver, which looks it up again.
+    fn leave<'a>(&mut self) -> Step<'a> {
+        self.flight = None;
+        self.after.work = true;
+        Step::Left
+    }
+
+    /// The feeds to tell, and about how much work that is; none if it is more than `most`. Those
+    /// for which it is much work to judge read it from the log, in their turn.
+    fn feeds(&mut self, plan: &mut Plan<'_>, most: Option<usize>) -> Option<(Vec<Feed>, usize)> {
+        let at_once = self.shared.limits.at_once;
+        let (mut feeds, mut much, mut empty) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut judging, mut sum) = (0, 0);
+        for (id, places) in std::mem::take(&mut plan.concerned) {
+            let Some(group) = self.groups.get(&id) else { continue };
+            if group.live.is_empty() {
+                empty.push(id);
+                continue;
+            }
             let judged = places.iter().any(|(_, belongs)| belongs.is_none());
-            let much = match self.groups.get(&group).filter(|group| judged && !group.live.is_empty()) {
-                Some(group) => work(&group.shape, &logged),
-                None => 0,
-            };
-            sum += much;
-            let at_once = self.limits.at_once;
-            if much > at_once || sum > OF_A_COMMIT * at_once {
-                self.lag_group(group, before);
-            } else {
-                self.tell_feed(group, commit, number, before, &places, &mut pairs);
+            let of_this = if judged { JUDGING + work(&group.shape, plan.logged) } else { 0 };
+            judging += of_this;
+            if of_this > at_once + JUDGING || judging > OF_A_COMMIT * at_once {
+                much.push(id);
+                continue;
             }
+            // Most of those that have to be judged turn out not to be concerned.
+            sum += if judged { of_this } else { encoding(&group.shape, plan.logged, places.len()) };
+            feeds.push(Feed { group: id, shape: group.shape.clone(), last: group.last, places });
         }
-        for id in self.waiting.clone() {
-            self.found(id, &commit.tx, commit.position);
+        if most.is_some_and(|most| sum > most) {
+            return None;
         }
-        self.went_on();
+        for id in &much {
+            self.lag_group(*id, self.head);
+        }
+        if let Some(flight) = &mut self.flight {
+            flight.closed.extend(empty.into_iter().chain(much));
+        }
+        Some((feeds, sum))
     }
 
     /// The groups that a change may concern, ascending, and its row if it is about one.
     fn concerned<'a>(&self, change: &'a Change) -> (Vec<Concern>, Option<Pair<'a>>) {
-        let Some(table) = self.tables.get(change.table()) else { return (Vec::new(), None) };
-        let Some(mut pair) = Pair::of(&table.schema, change) else {
-            let groups = self.groups_where(|group| group.shape.table == change.table()).into_iter();
+        let Some(mut pair) = Pair::of(&self.rights.schema, change) else {
+            let groups = self.groups_where(|_| true).into_iter();
             return (groups.map(|group| Concern { group, belongs: None }).collect(), None);
         };
         let mut found: Vec<Concern> = Vec::new();
         let rows = [(&mut pair.old, (true, false)), (&mut pair.new, (false, true))];
         for (row, belongs) in rows {
             let Some(row) = row else { continue };
-            table.index.find(row, |Member { group, sure }| {
+            self.index.find(row, |Member { group, sure }| {
                 found.push(Concern { group, belongs: sure.then_some(belongs) });
             });
         }
@@ -115,40 +308,60 @@ impl State {
         concerned.len()
     }
 
-    fn tell_feed<'a>(
-        &mut self,
-        id: u64,
-        commit: &'a Commit,
-        number: u64,
-        before: u64,
-        places: &[(usize, Belongs)],
-        pairs: &mut BTreeMap<usize, Box<Pair<'a>>>,
-    ) {
-        let Some(group) = self.groups.get(&id).filter(|group| !group.live.is_empty()) else { return };
-        let most = self.limits.frame_bytes.saturating_sub(ENVELOPE);
-        let changes = match group.shape.tell_of(commit, pairs, places.iter().copied(), 0, most) {
-            Told::Nothing => return,
-            Told::Reset(reason) => return self.reset_group(id, reason, false),
-            Told::Changes(changes) => changes,
-        };
-        let cursor = self.cursor(group.shape.hash, commit.position);
-        let link = TableLink { prev: Some(group.last), pos: number * 2, cursor };
-        let to = TableAddress::Feed(feed(id));
-        let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
-        let frame = TableTx::encode_with(&to, &link, std::iter::once(tx.as_str()));
-        self.send(id, &frame.into(), number * 2, before);
+    /// Hands out what was worked out. After the last of it the commit lands at once.
+    fn hand_out(&mut self, plan: &Plan<'_>, news: Vec<News>, last: bool) {
+        for News { group: id, what } in news {
+            if let Some(flight) = self.flight.as_mut().filter(|_| !last) {
+                flight.closed.insert(id);
+            }
+            let Some(group) = self.groups.get(&id).filter(|group| !group.live.is_empty()) else { continue };
+            match what {
+                What::Reset(reason) => self.reset_group(id, reason, false),
+                What::Frame(frame) => {
+                    let frame = frame.behind(group.last);
+                    self.send(id, &frame, place::feed(plan.number), (self.head, plan.commit().position));
+                }
+            }
+        }
+    }
+
+    /// All feeds were told of the commit.
+    fn land(&mut self, plan: &Plan<'_>, floor: u64) {
+        let (commit, logged) = (plan.commit(), plan.logged.clone());
+        for (at, change) in commit.changes.iter().enumerate() {
+            if let Change::Lost { table, .. } = change
+                && *table == self.at
+            {
+                self.cut = commit.places.get(at).copied().unwrap_or(commit.position);
+            }
+        }
+        self.flight = None;
+        self.history.push(Entry { logged, number: plan.number });
+        self.pass(plan.logged, floor);
+        // Somebody may have left the next one to us.
+        self.after.work |= self.shared.log.lock().standing().end > self.next;
+    }
+
+    /// The table has been told of a commit.
+    fn pass(&mut self, logged: &Logged, floor: u64) {
+        let commit = &logged.commit;
+        (self.head, self.next) = (commit.position, logged.seq + 1);
+        self.history.trim(floor);
+        for id in self.waiting.clone() {
+            self.found(id, &commit.tx, commit.position);
+        }
+        self.went_on();
     }
 
     /// Sends a frame to all in a feed. Who has no room falls out of it, with all up to `before`,
     /// and comes back by way of the log.
-    fn send(&mut self, id: u64, frame: &Text, place: u64, before: u64) {
-        let (head, now) = (self.head, self.now);
+    fn send(&mut self, id: u64, frame: &Text, place: u64, (before, head): (u64, u64)) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let last = std::mem::replace(&mut group.last, place);
-        group.told = (head, now);
+        group.told = (head, self.now);
         let (mut slow, mut over) = (Vec::new(), Vec::new());
         for (conn, audience) in &group.live {
-            match audience.outgoing.offer_live(frame) {
+            match audience.outgoing.offer_live(frame, &mut self.after.due) {
                 Offered::Queued => {}
                 Offered::Full => slow.push(*conn),
                 Offered::Over => over.extend(&audience.subs),
@@ -167,19 +380,17 @@ impl State {
         }
     }
 
-    /// The source has told all up to a position.
-    pub(super) fn advance(&mut self, position: u64) {
-        if position > self.head {
-            self.head = position;
+    /// Up to where the source has told there is nothing, if the table was told all before it.
+    pub(super) fn advance(&mut self, standing: Standing) {
+        if self.flight.is_none() && self.next == standing.end && standing.head > self.head {
+            self.head = standing.head;
             self.went_on();
         }
     }
 
     /// The head moved: who waited for that goes on.
     fn went_on(&mut self) {
-        for id in self.early.clone() {
-            self.serve(id);
-        }
+        self.after.ready.extend(&self.early);
         for id in self.waiting.clone() {
             self.settle(id);
         }
@@ -188,15 +399,15 @@ impl State {
     /// Looks at the clock.
     pub(super) fn tick(&mut self, now: Time) {
         self.now = now;
-        self.ring.trim(now);
-        let head = self.head;
-        let quiet = self.groups_where(|group| {
-            let (told, at) = group.told;
-            !group.live.is_empty() && told < head && now.since(at) >= MARK_MS
-        });
-        for id in quiet {
-            self.mark(id);
+        let (next, standing) = self.shared.log.lock().next(self.next);
+        if let Next::Gone(first) = next {
+            self.overrun(standing.floor, first);
         }
+        self.history.trim(standing.floor.min(self.head));
+    }
+
+    /// Ends what has taken too long.
+    pub(super) fn expire(&mut self, now: Time) {
         self.forget_the_slow();
         let late =
             |sub: &u64| self.subs.get(sub).is_some_and(|sub| sub.waits.iter().any(|wait| wait.until <= now));
@@ -206,23 +417,41 @@ impl State {
         }
     }
 
-    fn mark(&mut self, id: u64) {
-        self.number += 1;
-        let place = self.number * 2;
-        let Some(group) = self.groups.get(&id) else { return };
-        let cursor = self.cursor(group.shape.hash, self.head);
-        let link = TableLink { prev: Some(group.last), pos: place, cursor };
-        let frame = TableFrame::Mark { to: TableAddress::Feed(feed(id)), link };
-        self.send(id, &frame.encode().into(), place, self.head);
+    /// The feeds that are to be told how far they are.
+    fn quiet(&mut self) -> Vec<u64> {
+        self.marks_due = self.flight.is_some();
+        if self.marks_due {
+            return Vec::new();
+        }
+        let (head, now) = (self.head, self.now);
+        self.groups_where(|group| {
+            let (told, at) = group.told;
+            !group.live.is_empty() && told < head && now.since(at) >= MARK_MS
+        })
+    }
+
+    /// Tells some quiet feeds how far they are.
+    fn mark(&mut self, quiet: &[u64]) {
+        if self.flight.is_some() {
+            self.marks_due = true;
+            return;
+        }
+        for id in quiet {
+            let Some(group) = self.groups.get(id).filter(|group| group.told.0 < self.head) else { continue };
+            let (last, hash) = (group.last, group.shape.hash);
+            let place = place::feed(self.take_number());
+            let link = TableLink { prev: Some(last), pos: place, cursor: self.cursor(hash, self.head) };
+            let frame = TableFrame::Mark { to: TableAddress::Feed(feed(*id)), link };
+            self.send(*id, &frame.encode().into(), place, (self.head, self.head));
+        }
     }
 
     /// Whoever reads a snapshot so slowly that the log went past it has to begin anew; until then
     /// its pages take memory.
-    fn forget_the_slow(&mut self) {
-        let floor = self.ring.floor();
-        let reading = |sub: &super::state::Sub| {
-            matches!(sub.phase, Phase::Reading { .. } | Phase::Behind(_)) && sub.applied < floor
-        };
+    pub(super) fn forget_the_slow(&mut self) {
+        let floor = self.history.floor();
+        let reading =
+            |sub: &Sub| matches!(sub.phase, Phase::Reading { .. } | Phase::Behind(_)) && sub.applied < floor;
         let slow: Vec<u64> = self.subs.iter().filter(|(_, sub)| reading(sub)).map(|(id, _)| *id).collect();
         for id in slow {
             self.reset(id, "trimmed", 0);
@@ -276,7 +505,7 @@ impl State {
         });
         let frame =
             TableFrame::Seen { sid: sub.sid.clone(), tx: tx.to_owned(), code: code.map(str::to_owned) };
-        sub.outgoing.push(frame.encode().into());
+        sub.outgoing.put(frame.encode().into(), &mut self.after.due);
         if sub.waits.is_empty() {
             self.waiting.remove(&id);
         }

@@ -3,58 +3,84 @@
 //! A source tells of commits, in order, and answers what only it knows ([`Tables::take_wanted`]).
 //! Equal subscriptions are a group, which an index finds by the values in a row; a commit is
 //! encoded once for each group. Whoever reads slowly falls out of the group's feed and reads the
-//! log instead, which all share, until there is room again; so a queue never holds what the log
-//! has.
+//! log instead, until there is room again; so a queue never holds what the log has.
+//!
+//! The log is one, and each table has a lock, a head and feeds of its own: it takes commits from
+//! the log, in their order, as fast as it can. So one that has much to do holds up nobody else.
+//! Rows are judged and frames encoded without any lock; `feed` says why nobody misses a commit by
+//! that, or gets one twice.
 
 mod access;
 mod catch_up;
 mod cells;
 mod cost;
 mod cursor;
+mod directory;
 mod feed;
+mod history;
 mod index;
 mod judge;
 mod lagging;
 mod limits;
+mod locked;
+mod log;
 mod pages;
+mod place;
+mod plan;
 mod question;
 mod refusal;
 mod registry;
 mod requests;
 mod ring;
+mod serve;
 mod shape;
+mod shared;
 mod source;
 mod state;
 mod wanted;
 mod work;
 
+use crate::lock::Mutex;
 pub use cells::push as push_cell;
 pub use cursor::hash;
 pub(crate) use lagging::Owner;
 pub use limits::TableLimits;
-use parking_lot::Mutex;
+pub use question::QuestionId;
 pub use registry::{TableConfig, TableError};
 pub(crate) use requests::Asker;
 pub use shape::Narrow;
+use shared::Shared;
 pub use source::{Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError};
-use state::State;
-use std::collections::BTreeSet;
+use state::{After, State};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidewire_core::Time;
 pub use wanted::{Wanted, WantedSnapshot};
 
-/// Told that [`Tables::take_wanted`] has something. It must only note or wake, never call back.
-pub type Ask = Arc<dyn Fn() + Send + Sync>;
+/// What a driver is woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// [`Tables::take_wanted`] has something.
+    Wanted,
+    /// [`Tables::work`] has something to do for the table at this place.
+    Work(usize),
+}
+
+/// Wakes the driver, with no lock held.
+pub type Wake = Arc<dyn Fn(Woken) + Send + Sync>;
 
 /// The tables that clients may subscribe to, and all subscriptions.
 ///
 /// The driver says where its source begins ([`Tables::restart`]), then publishes commits in order.
-/// It takes what is wanted when it is woken, does what takes longer ([`Tables::catch_up`]), and
-/// looks at the clock at least each second ([`Tables::tick`]).
+/// When it is woken it takes what is wanted, or does a table's work on a thread of that table's, so
+/// that tables don't wait for each other. It looks at the clock at least each second
+/// ([`Tables::tick`]).
 pub struct Tables {
-    state: Mutex<State>,
-    wake: Ask,
+    shared: Arc<Shared>,
+    by_name: BTreeMap<String, usize>,
+    states: Vec<Mutex<State>>,
+    wake: Wake,
 }
 
 /// How much there is of what subscriptions need.
@@ -83,23 +109,28 @@ impl Tables {
     ///
     /// A permission that is not one for its table, two tables of one name, or a table without a
     /// key.
-    pub fn new(configs: Vec<TableConfig>, limits: TableLimits, wake: Ask) -> Result<Tables, TableError> {
-        let mut names = BTreeSet::new();
-        let mut tables = Vec::new();
-        for config in configs {
-            if !names.insert(config.name.clone()) {
+    pub fn new(configs: Vec<TableConfig>, limits: TableLimits, wake: Wake) -> Result<Tables, TableError> {
+        let shared = Arc::new(Shared::new(limits));
+        let (mut by_name, mut states) = (BTreeMap::new(), Vec::new());
+        for (at, config) in configs.into_iter().enumerate() {
+            if by_name.insert(config.name.clone(), at).is_some() {
                 let reason = "is configured twice; give each table one entry".to_owned();
                 return Err(TableError { table: config.name, reason });
             }
-            tables.push(registry::Table::new(config)?);
+            states.push(Mutex::new(State::new(at, shared.clone(), registry::Rights::new(config)?)));
         }
-        Ok(Tables { state: Mutex::new(State::new(limits, tables)), wake })
+        Ok(Tables { shared, by_name, states, wake })
+    }
+
+    /// How many tables there are.
+    pub fn count(&self) -> usize {
+        self.states.len()
     }
 
     /// The claims that permissions name: what [`crate::Identity::claims`] has to have.
     pub fn claims(&self) -> BTreeSet<String> {
         let mut claims = BTreeSet::new();
-        self.state.lock().tables.iter().for_each(|table| table.claims(&mut claims));
+        self.states.iter().for_each(|state| state.lock().rights.claims(&mut claims));
         claims
     }
 
@@ -111,79 +142,110 @@ impl Tables {
     /// position ([`Commit::xid`]) and that snapshots may not contain yet. They are not told, so a
     /// snapshot without one of them is not given to anybody.
     pub fn restart(&self, epoch: &str, position: u64, unseen: &[u64]) {
-        let mut state = self.state.lock();
-        if state.epoch.as_deref() == Some(epoch) && position <= state.head && position >= state.ring.floor() {
+        // All tables at once: the log and what they were told of it are never of two epochs.
+        let mut states: Vec<_> = self.states.iter().map(Mutex::lock).collect();
+        let mut log = self.shared.log.lock();
+        if log.goes_on(epoch, position) {
             return;
         }
-        for group in state.groups_where(|_| true) {
-            state.reset_group(group, "epoch", true);
+        let epoch: Arc<str> = Arc::from(epoch);
+        log.restart(epoch.clone(), position, unseen);
+        let standing = log.standing();
+        drop(log);
+        for state in &mut states {
+            state.begin_anew("epoch", standing);
+            (state.epoch, state.cut) = (Some(epoch.clone()), 0);
         }
-        state.epoch = Some(epoch.to_owned());
-        state.head = position;
-        state.ring.restart(position, unseen);
-        for table in &mut state.tables {
-            table.floor = 0;
+        let left: Vec<After> = states.iter_mut().map(|state| std::mem::take(&mut state.after)).collect();
+        drop(states);
+        for (at, after) in left.into_iter().enumerate() {
+            let ready = self.carry_out(at, after);
+            self.serve(at, ready);
         }
     }
 
     /// A commit. Those at or before where the source has told are dropped, so after a new
-    /// connection it may begin earlier.
+    /// connection it may begin earlier. What is little work for a table is done at once, and the
+    /// rest is left to its driver; so this takes about as long as the little work.
     pub fn publish(&self, commit: Commit) {
-        let mut state = self.state.lock();
-        state.publish(commit);
-        self.wake_if_lagging(&state);
+        let mut log = self.shared.log.lock();
+        let Some(logged) = log.push(commit) else { return };
+        let standing = log.standing();
+        drop(log);
+        for at in 0..self.states.len() {
+            self.tell_now(at, &logged, standing.floor);
+        }
     }
 
     /// To how many groups of equal subscriptions a change would be told. It is told to none by
     /// this.
     pub fn reach(&self, change: &Change) -> usize {
-        self.state.lock().reach(change)
+        let state = self.states.get(change.table());
+        state.map_or(0, |state| state.lock().reach(change))
     }
 
     /// Up to this position there is nothing more to tell.
     pub fn advance(&self, position: u64) {
-        let mut state = self.state.lock();
-        state.advance(position);
-        self.wake_if_lagging(&state);
+        let mut log = self.shared.log.lock();
+        if position <= log.head {
+            return;
+        }
+        log.head = position;
+        let standing = log.standing();
+        drop(log);
+        for at in 0..self.states.len() {
+            match self.try_with(at, |state| state.advance(standing)) {
+                Some(((), ready)) => self.serve(at, ready),
+                None => self.wake(Woken::Work(at)),
+            }
+        }
     }
 
     /// A table has another schema from here on.
     pub fn reshape(&self, table: usize, schema: Schema) {
-        let mut state = self.state.lock();
-        for group in state.groups_where(|group| group.shape.table == table) {
-            state.reset_group(group, "schema", true);
-        }
-        let head = state.head;
-        if let Some(table) = state.tables.get_mut(table) {
-            table.reshape(schema, head);
-        }
+        self.with(table, |state| {
+            let standing = state.shared.log.lock().standing();
+            state.begin_anew("schema", standing);
+            state.rights.reshape(schema);
+            state.cut = standing.head;
+        });
     }
 
     /// Where the source has to begin after a restart, so that subscriptions can go on: it must keep
     /// what comes after.
     pub fn oldest(&self) -> u64 {
-        let state = self.state.lock();
-        state.ring.oldest(state.head)
+        let log = self.shared.log.lock();
+        log.ring.oldest(log.head)
     }
 
     /// Looks at the clock; at least each second.
     pub fn tick(&self, now: Time) {
-        let mut state = self.state.lock();
-        state.tick(now);
-        self.wake_if_lagging(&state);
+        self.shared.log.lock().tick(now);
+        for at in 0..self.states.len() {
+            self.with(at, |state| state.tick(now));
+            self.mark_quiet(at);
+            self.with(at, |state| state.expire(now));
+        }
     }
 
     /// How much there is of what subscriptions need.
     pub fn counts(&self) -> TableCounts {
-        let state = self.state.lock();
-        TableCounts {
-            subscriptions: state.subs.len(),
-            groups: state.groups.len(),
-            unindexed: state.tables.iter().map(|table| table.index.unindexed().len()).sum(),
-            pending: state.pending.len(),
-            waits: state.subs.values().map(|sub| sub.waits.len()).sum(),
-            snapshot_bytes: state.held.load(Ordering::Relaxed),
-            log_bytes: state.ring.bytes(),
+        let mut counts = TableCounts {
+            subscriptions: self.shared.directory.lock().count(),
+            groups: 0,
+            unindexed: 0,
+            pending: 0,
+            waits: 0,
+            snapshot_bytes: self.shared.held.load(Ordering::Relaxed),
+            log_bytes: self.shared.log.lock().ring.bytes(),
+        };
+        for state in &self.states {
+            let state = state.lock();
+            counts.groups += state.groups.len();
+            counts.unindexed += state.index.unindexed().len();
+            counts.pending += state.pending.len();
+            counts.waits += state.subs.values().map(|sub| sub.waits.len()).sum::<usize>();
         }
+        counts
     }
 }

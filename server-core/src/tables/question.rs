@@ -1,5 +1,13 @@
 //! Questions to the source that have no answer yet.
 
+/// Names a question; it goes back with the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QuestionId {
+    /// The table, by its place.
+    pub(super) table: usize,
+    pub(super) number: u64,
+}
+
 /// A question that the driver has not taken yet.
 pub(super) struct Asked {
     pub(super) id: u64,
@@ -9,7 +17,7 @@ pub(super) struct Asked {
 pub(super) enum Pending {
     Snapshot {
         group: u64,
-        /// Up to where the source had told when it was asked.
+        /// Up to where the table had been told when it was asked.
         head: u64,
         tries: u32,
     },

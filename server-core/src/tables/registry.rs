@@ -2,7 +2,6 @@
 
 use super::Schema;
 use super::access::{Permission, Template};
-use super::index::Index;
 use crate::access::Identity;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,19 +31,16 @@ pub struct TableError {
     pub reason: String,
 }
 
-/// A table in use.
-pub(super) struct Table {
-    pub(super) name: String,
+/// A table's columns, and who may see which of its rows.
+pub(super) struct Rights {
+    name: String,
     pub(super) schema: Arc<Schema>,
     texts: Vec<(UserKind, String)>,
     access: Vec<(UserKind, Template)>,
-    /// Where it was last cut: no subscription goes on from before.
-    pub(super) floor: u64,
-    pub(super) index: Index,
 }
 
-impl Table {
-    pub(super) fn new(config: TableConfig) -> Result<Table, TableError> {
+impl Rights {
+    pub(super) fn new(config: TableConfig) -> Result<Rights, TableError> {
         let TableConfig { name, schema, access: texts } = config;
         let wrong = |reason: String| TableError { table: name.clone(), reason };
         if name.is_empty() || name.len() > MAX_TABLE_NAME {
@@ -55,17 +51,16 @@ impl Table {
         }
         let access = templates(&texts, &schema).map_err(wrong)?;
         let schema = Arc::new(schema);
-        Ok(Table { name, schema, texts, access, floor: 0, index: Index::default() })
+        Ok(Rights { name, schema, texts, access })
     }
 
-    /// The schema changed at this position. Permissions that no longer fit it allow nothing.
-    pub(super) fn reshape(&mut self, schema: Schema, position: u64) {
+    /// The schema changed. Permissions that no longer fit it allow nothing.
+    pub(super) fn reshape(&mut self, schema: Schema) {
         self.access = templates(&self.texts, &schema).unwrap_or_else(|reason| {
             tracing::error!(table = self.name, reason, "the table changed: nobody may see it any more");
             Vec::new()
         });
         self.schema = Arc::new(schema);
-        self.floor = position;
     }
 
     /// What a user may see; none if nothing.

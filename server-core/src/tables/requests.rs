@@ -2,6 +2,7 @@
 
 use super::Tables;
 use super::cursor::Cursor;
+use super::directory::{Full, Whereabouts};
 use super::lagging::Owner;
 use super::refusal::{RETRY_MS, Refusal, too_many_unindexed, unavailable};
 use super::shape::{Misshapen, Shape};
@@ -31,29 +32,49 @@ impl Tables {
         let outgoing = asker.outgoing;
         match request {
             TableRequest::Sub(sub) => self.subscribe(asker, now, sub),
-            TableRequest::Next { sid } => {
-                let mut state = self.state.lock();
-                state.next_page(outgoing, sid);
-                self.wake_if_lagging(&state);
-            }
+            TableRequest::Next { sid } => self.of_subscription(outgoing, sid, State::next_page),
             TableRequest::Wait { sid, tx } => {
-                if self.state.lock().wait(outgoing, now, sid, tx) {
-                    (self.wake)();
-                }
+                self.of_subscription(outgoing, sid, |state, id| state.wait(id, now, tx));
             }
-            TableRequest::Unsub { sid } => {
-                let mut state = self.state.lock();
-                if let Some(id) = state.named(outgoing.id(), &sid) {
-                    state.remove(id);
-                }
-            }
+            TableRequest::Unsub { sid } => self.forget(outgoing.id(), &sid),
+        }
+    }
+
+    /// Does something to a subscription, or says that there is none.
+    fn of_subscription(
+        &self,
+        outgoing: &Arc<Outgoing>,
+        sid: String,
+        act: impl FnOnce(&mut State, u64) -> bool,
+    ) {
+        let at = self.named(outgoing.id(), &sid);
+        let done = at.and_then(|at| self.with(at.table, |state| act(state, at.sub)));
+        if done != Some(true) {
+            outgoing.push(not_subscribed().frame(sid));
+        }
+    }
+
+    /// The subscription that a client means by a name.
+    fn named(&self, conn: u64, sid: &str) -> Option<Whereabouts> {
+        self.shared.directory.lock().find(conn, sid)
+    }
+
+    /// All subscriptions of a connection.
+    fn all_of(&self, conn: u64) -> Vec<Whereabouts> {
+        self.shared.directory.lock().of(conn)
+    }
+
+    /// Ends a subscription, also one of which the client thinks that it is replaced.
+    fn forget(&self, conn: u64, sid: &str) {
+        if let Some(at) = self.named(conn, sid) {
+            self.with(at.table, |state| state.remove(at.sub));
         }
     }
 
     fn subscribe(&self, asker: &Asker<'_>, now: Time, sub: TableSub) {
         let sid = sub.sid.clone();
         if let Err(refusal) = self.try_subscribe(asker, now, sub) {
-            self.state.lock().forget(asker.outgoing.id(), &sid);
+            self.forget(asker.outgoing.id(), &sid);
             asker.outgoing.push(refusal.frame(sid));
         }
     }
@@ -68,15 +89,15 @@ impl Tables {
             true => None,
             false => Some(Filter::parse(&filter).map_err(refused_filter)?),
         };
-        let (at, schema, permission) = {
-            let state = self.state.lock();
-            let at = state.tables.iter().position(|known| known.name == table);
-            let Some((at, found)) = at.and_then(|at| Some((at, state.tables.get(at)?))) else {
-                return Err(Refusal::new(codes::UNKNOWN_TABLE, "this server has no such table for clients"));
-            };
-            let Some(permission) = found.permission(asker.identity) else { return Err(forbidden()) };
-            (at, found.schema.clone(), permission)
+        let at = self.by_name.get(&table).copied();
+        let found = at.and_then(|at| {
+            let state = self.states.get(at)?.lock();
+            Some((at, state.rights.schema.clone(), state.rights.permission(asker.identity)))
+        });
+        let Some((at, schema, permission)) = found else {
+            return Err(Refusal::new(codes::UNKNOWN_TABLE, "this server has no such table for clients"));
         };
+        let permission = permission.ok_or_else(forbidden)?;
         // Filters take a while to read; others must not wait for it.
         let shape = Shape::new((at, &table), &schema, permission, filter, select.as_deref());
         let shape = shape.map_err(|error| match error {
@@ -84,91 +105,71 @@ impl Tables {
             Misshapen::Filter(error) => refused_filter(error),
             Misshapen::Forbidden => forbidden(),
         })?;
-        let mut state = self.state.lock();
-        state.now = state.now.max(now);
-        if state.tables.get(at).is_none_or(|table| !Arc::ptr_eq(&table.schema, &schema)) {
-            return Err(Refusal::later(codes::TABLE_UNAVAILABLE, "the table has just changed", RETRY_MS));
-        }
-        let asked = state.add(asker, sid, shape, cursor.as_deref())? || !state.lagging.is_empty();
-        drop(state);
-        if asked {
-            (self.wake)();
-        }
-        Ok(())
+        self.forget(asker.outgoing.id(), &sid);
+        self.with(at, |state| {
+            state.now = state.now.max(now);
+            match Arc::ptr_eq(&state.rights.schema, &schema) {
+                true => state.add(asker, sid, shape, cursor.as_deref()),
+                false => {
+                    Err(Refusal::later(codes::TABLE_UNAVAILABLE, "the table has just changed", RETRY_MS))
+                }
+            }
+        })
+        .unwrap_or(Ok(()))
     }
 
     /// There is room in a connection's queue.
     pub(crate) fn refill(&self, conn: u64) {
-        let mut state = self.state.lock();
-        let subs: Vec<u64> =
-            state.connections.get(&conn).into_iter().flat_map(|sids| sids.values()).copied().collect();
-        for id in subs {
-            state.serve(id);
+        for at in self.all_of(conn) {
+            self.serve(at.table, vec![at.sub]);
         }
-        self.wake_if_lagging(&state);
     }
 
     /// A connection's user has other claims: what they may see has changed, or not.
     pub(crate) fn renew(&self, conn: u64, identity: &Identity) {
-        let mut state = self.state.lock();
-        let subs: Vec<u64> =
-            state.connections.get(&conn).into_iter().flat_map(|sids| sids.values()).copied().collect();
-        for id in subs {
-            let Some(group) = state.subs.get(&id).and_then(|sub| state.groups.get(&sub.group)) else {
-                continue;
-            };
-            let table = state.tables.get(group.shape.table);
-            let allowed = table.and_then(|table| table.permission(identity));
-            if allowed.is_none_or(|allowed| allowed.text != group.shape.permission) {
-                state.reset(id, "access", SPREAD_MS);
-            }
+        for at in self.all_of(conn) {
+            self.with(at.table, |state| state.renew(at.sub, identity));
         }
     }
 
     /// A connection is over.
     pub(crate) fn leave(&self, conn: u64) {
-        self.state.lock().leave(conn);
+        for at in self.all_of(conn) {
+            self.with(at.table, |state| state.remove(at.sub));
+        }
     }
 }
 
 impl State {
-    fn named(&self, conn: u64, sid: &str) -> Option<u64> {
-        self.connections.get(&conn)?.get(sid).copied()
-    }
-
-    /// Ends a subscription of which the client thinks that it is replaced.
-    fn forget(&mut self, conn: u64, sid: &str) {
-        if let Some(id) = self.named(conn, sid) {
-            self.remove(id);
-        }
-    }
-
-    /// Begins a subscription, in the place of one with the same name; whether the source is to be
-    /// asked for something.
+    /// Begins a subscription.
     fn add(
         &mut self,
         asker: &Asker<'_>,
         sid: String,
         shape: Shape,
         cursor: Option<&str>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         let outgoing = asker.outgoing;
         let conn = outgoing.id();
-        self.forget(conn, &sid);
         if self.epoch.is_none() {
             return Err(unavailable());
         }
-        let most = self.limits.subscriptions;
-        if self.connections.get(&conn).is_some_and(|sids| sids.len() >= most) {
-            let message = format!("a connection may have at most {most} subscriptions to tables");
-            return Err(Refusal::new(codes::TOO_MANY_SUBSCRIPTIONS, message));
-        }
-        if self.subs.len() >= self.limits.total {
-            let message = "the server has all the subscriptions to tables that it may have";
-            return Err(Refusal::later(codes::TOO_MANY_SUBSCRIPTIONS, message, 10 * RETRY_MS));
-        }
+        let (id, limits) = (self.id(), &self.shared.limits);
+        let at = Whereabouts { table: self.at, sub: id };
+        self.shared.directory.lock().add((conn, &sid), at, limits).map_err(|full| match full {
+            Full::Connection => {
+                let most = limits.subscriptions;
+                let message = format!("a connection may have at most {most} subscriptions to tables");
+                Refusal::new(codes::TOO_MANY_SUBSCRIPTIONS, message)
+            }
+            Full::Server => {
+                let message = "the server has all the subscriptions to tables that it may have";
+                Refusal::later(codes::TOO_MANY_SUBSCRIPTIONS, message, 10 * RETRY_MS)
+            }
+        })?;
         let from = cursor.map(|cursor| self.resumable(cursor, &shape));
         let Some(group) = self.group(shape, &asker.owner) else {
+            self.shared.directory.lock().remove((conn, &sid), id);
             return Err(too_many_unindexed());
         };
         let (phase, applied) = match from {
@@ -177,8 +178,6 @@ impl State {
             None => (Phase::Waiting(None), 0),
         };
         let asks = matches!(phase, Phase::Waiting(_));
-        let id = self.id();
-        self.connections.entry(conn).or_default().insert(sid.clone(), id);
         if let Some(group) = self.groups.get_mut(&group) {
             group.members.insert(id);
         }
@@ -189,14 +188,14 @@ impl State {
         // Nobody would end it, if the connection ended before it was here.
         if outgoing.is_closing() {
             self.remove(id);
-            return Ok(false);
+            return Ok(());
         }
         if asks {
             self.want_snapshot(group, 1);
         } else {
-            self.serve(id);
+            self.after.ready.push(id);
         }
-        Ok(asks)
+        Ok(())
     }
 
     /// Where a cursor goes on, or why it can't.
@@ -208,54 +207,58 @@ impl State {
         if cursor.hash != shape.hash {
             return Err("changed");
         }
-        if cursor.position > self.head {
+        // Another connection may just have been told what this table has not been told of to the end.
+        if cursor.position > self.shared.log.lock().head {
             return Err("epoch");
         }
-        let cut = self.tables.get(shape.table).map_or(0, |table| table.floor);
-        if cursor.position < self.ring.floor().max(cut) {
+        if cursor.position < self.history.floor().max(self.cut) {
             return Err("trimmed");
         }
         Ok(cursor.position)
     }
 
-    fn next_page(&mut self, outgoing: &Arc<Outgoing>, sid: String) {
-        let Some(id) = self.named(outgoing.id(), &sid) else {
-            outgoing.push(not_subscribed().frame(sid));
-            return;
-        };
-        if let Some(Sub { phase: Phase::Reading { asked, next, .. }, .. }) = self.subs.get_mut(&id)
+    /// Notes that the client has read a page; false if there is no such subscription.
+    fn next_page(&mut self, id: u64) -> bool {
+        let Some(sub) = self.subs.get_mut(&id) else { return false };
+        if let Phase::Reading { asked, next, .. } = &mut sub.phase
             && *next > 0
         {
             *asked = true;
-            self.serve(id);
+            self.after.ready.push(id);
         }
+        true
     }
 
-    /// Notes that a client waits for a transaction; whether the source is to be asked for it.
-    fn wait(&mut self, outgoing: &Arc<Outgoing>, now: Time, sid: String, tx: String) -> bool {
-        let Some(id) = self.named(outgoing.id(), &sid) else {
-            outgoing.push(not_subscribed().frame(sid));
-            return false;
-        };
-        let position = self.ring.position_of(&tx);
-        let most = self.limits.waits;
+    /// Notes that a client waits for a transaction, and asks the source for it if the log does not
+    /// have it; false if there is no such subscription.
+    fn wait(&mut self, id: u64, now: Time, tx: String) -> bool {
+        let position = self.shared.log.lock().ring.position_of(&tx);
+        let most = self.shared.limits.waits;
         let Some(sub) = self.subs.get_mut(&id) else { return false };
         if sub.waits.iter().any(|wait| wait.tx == tx) {
-            return false;
+            return true;
         }
         if sub.waits.len() >= most {
-            let frame = TableFrame::Seen { sid, tx, code: Some(codes::TIMEOUT.to_owned()) };
-            outgoing.push(frame.encode().into());
-            return false;
+            let frame = TableFrame::Seen { sid: sub.sid.clone(), tx, code: Some(codes::TIMEOUT.to_owned()) };
+            sub.outgoing.put(frame.encode().into(), &mut self.after.due);
+            return true;
         }
         sub.waits.push(Wait { tx: tx.clone(), position, until: now.after(WAIT_MS) });
         self.waiting.insert(id);
-        if position.is_some() {
-            self.settle(id);
-            return false;
+        match position {
+            Some(_) => self.settle(id),
+            None => self.want_position(id, tx),
         }
-        self.want_position(id, tx);
         true
+    }
+
+    /// Ends a subscription whose user may see other rows than it was begun with.
+    fn renew(&mut self, id: u64, identity: &Identity) {
+        let Some(group) = self.subs.get(&id).and_then(|sub| self.groups.get(&sub.group)) else { return };
+        let allowed = self.rights.permission(identity);
+        if allowed.is_none_or(|allowed| allowed.text != group.shape.permission) {
+            self.reset(id, "access", SPREAD_MS);
+        }
     }
 }
 

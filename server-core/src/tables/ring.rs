@@ -1,5 +1,5 @@
-//! The newest commits, which all subscriptions share: who fell behind, or comes back, reads them
-//! from here.
+//! The newest commits of the source, numbered without a gap: each table takes them from here, in its
+//! own time.
 
 use super::{Cell, Change, Commit, Seen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,25 +13,39 @@ const MOST_UNSEEN: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Logged {
     pub(super) commit: Commit,
-    /// Numbers commits and what else is sent to feeds, in their order.
-    pub(super) number: u64,
+    /// The first commit after a start has 0, the next one 1.
+    pub(super) seq: u64,
     /// Where the stream stood before it.
     pub(super) before: u64,
+    /// The tables that it changes, and about what the changes of each take in memory.
+    tables: Vec<(usize, usize)>,
     bytes: usize,
     at: Time,
 }
 
 impl Logged {
-    /// About what it takes in memory.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// About what its changes of a table take in memory; 0 if it has none.
+    pub(super) fn bytes_of(&self, table: usize) -> usize {
+        self.tables.iter().find(|(of, _)| *of == table).map_or(0, |(_, bytes)| *bytes)
     }
+}
+
+/// What comes next for a table.
+#[derive(Debug)]
+pub(super) enum Next {
+    Commit(Arc<Logged>),
+    /// Nothing yet.
+    Nothing,
+    /// The log is past it, and goes on with the commit of this number.
+    Gone(u64),
 }
 
 /// At most so many commits, bytes and ms of them.
 #[derive(Debug)]
 pub(super) struct Ring {
     commits: VecDeque<Arc<Logged>>,
+    /// The number of the first of them.
+    first: u64,
     by_tx: BTreeMap<String, u64>,
     bytes: usize,
     /// Every commit after this position is here.
@@ -47,12 +61,13 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn new(most_commits: usize, most_bytes: usize, most_ms: u64) -> Ring {
         let (commits, by_tx, unseen) = (VecDeque::new(), BTreeMap::new(), BTreeSet::new());
-        Ring { commits, by_tx, bytes: 0, floor: 0, unseen, most_commits, most_bytes, most_ms }
+        Ring { commits, first: 0, by_tx, bytes: 0, floor: 0, unseen, most_commits, most_bytes, most_ms }
     }
 
     /// Begins anew at a position. Of what was committed up to there, snapshots may lack these
     /// transactions.
     pub(super) fn restart(&mut self, position: u64, unseen: &[u64]) {
+        self.first = self.end();
         self.commits.clear();
         self.by_tx.clear();
         (self.bytes, self.floor) = (0, position);
@@ -72,14 +87,27 @@ impl Ring {
         self.commits.front().map_or(head, |first| first.before)
     }
 
-    pub(super) fn push(&mut self, commit: Commit, number: u64, before: u64, now: Time) -> Arc<Logged> {
-        let bytes = size(&commit);
+    /// The number of the next commit.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.commits.len() as u64
+    }
+
+    /// The commit with a number.
+    pub(super) fn get(&self, seq: u64) -> Next {
+        let Some(at) = seq.checked_sub(self.first) else { return Next::Gone(self.first) };
+        let logged = usize::try_from(at).ok().and_then(|at| self.commits.get(at));
+        logged.map_or(Next::Nothing, |logged| Next::Commit(logged.clone()))
+    }
+
+    pub(super) fn push(&mut self, commit: Commit, before: u64, now: Time) -> Arc<Logged> {
+        let seq = self.end();
+        let (tables, bytes) = sizes(&commit);
         self.bytes += bytes;
         self.by_tx.insert(commit.tx.clone(), commit.position);
         if let Some(xid) = commit.xid {
             self.unseen.remove(&xid);
         }
-        let logged = Arc::new(Logged { commit, number, before, bytes, at: now });
+        let logged = Arc::new(Logged { commit, seq, before, tables, bytes, at: now });
         self.commits.push_back(logged.clone());
         self.trim(now);
         logged
@@ -93,6 +121,7 @@ impl Ring {
                 break;
             }
             let Some(first) = self.commits.pop_front() else { break };
+            self.first += 1;
             self.bytes -= first.bytes;
             self.floor = first.commit.position;
             if self.by_tx.get(&first.commit.tx) == Some(&first.commit.position) {
@@ -123,47 +152,33 @@ impl Ring {
         }
     }
 
-    /// The commits of which something lies after a position.
-    pub(super) fn after(&self, position: u64) -> impl Iterator<Item = &Logged> {
-        let at = self.commits.partition_point(|logged| logged.commit.position <= position);
-        self.commits.range(at..).map(AsRef::as_ref)
-    }
-
-    /// The same, to be read later.
-    pub(super) fn logged_after(&self, position: u64) -> impl Iterator<Item = &Arc<Logged>> {
-        let at = self.commits.partition_point(|logged| logged.commit.position <= position);
-        self.commits.range(at..)
-    }
-
-    /// Where to begin reading after a snapshot: every commit up to there is in it.
-    pub(super) fn behind(&self, seen: &Seen, head: u64) -> u64 {
-        let first = self.commits.iter().find(|logged| !seen.contains(&logged.commit));
-        match (seen, first) {
-            (Seen::UpTo(position), _) => *position,
-            (Seen::Transactions { .. }, Some(logged)) => logged.before.max(self.floor),
-            (Seen::Transactions { .. }, None) => head,
-        }
-    }
-
     /// Where a transaction is, if it is here.
     pub(super) fn position_of(&self, tx: &str) -> Option<u64> {
         self.by_tx.get(tx).copied()
     }
 }
 
-/// About what a commit takes in memory, in bytes.
-fn size(commit: &Commit) -> usize {
+/// About what a commit takes in memory, in bytes: its changes of each table, and all of it.
+fn sizes(commit: &Commit) -> (Vec<(usize, usize)>, usize) {
     let cell = |cell: &Cell| match cell {
         Cell::Text(text) | Cell::Foreign(text) => size_of::<Cell>() + text.len(),
         Cell::Null | Cell::Unchanged => size_of::<Cell>(),
     };
-    let change = |change: &Change| match change {
-        Change::Row { old, new, .. } => {
-            let rows = [old, new].into_iter().flatten();
-            size_of::<Change>() + rows.flat_map(|row| row.iter()).map(cell).sum::<usize>()
+    let mut tables: Vec<(usize, usize)> = Vec::new();
+    for change in &commit.changes {
+        let bytes = match change {
+            Change::Row { old, new, .. } => {
+                let rows = [old, new].into_iter().flatten();
+                size_of::<Change>() + rows.flat_map(|row| row.iter()).map(cell).sum::<usize>()
+            }
+            Change::Lost { .. } => size_of::<Change>(),
+        };
+        match tables.iter_mut().find(|(table, _)| *table == change.table()) {
+            Some((_, sum)) => *sum += bytes,
+            None => tables.push((change.table(), bytes)),
         }
-        Change::Lost { .. } => size_of::<Change>(),
-    };
-    let changes: usize = commit.changes.iter().map(change).sum();
-    size_of::<Logged>() + 2 * commit.tx.len() + commit.places.len() * size_of::<u64>() + changes
+    }
+    let changes: usize = tables.iter().map(|(_, bytes)| bytes).sum();
+    let rest = size_of::<Logged>() + 2 * commit.tx.len() + commit.places.len() * size_of::<u64>();
+    (tables, rest + changes)
 }

@@ -1,49 +1,91 @@
-//! Subscriptions and their groups, under one lock.
+//! What changes of one table, under a lock of its own: its subscriptions and their groups.
 
+use super::history::History;
+use super::index::Index;
 use super::lagging::{Lagging, Owner};
-use super::limits::TableLimits;
+use super::log::Standing;
 use super::pages::Pages;
+use super::place;
 use super::question::{Asked, Pending};
 use super::refusal::{Refusal, too_many_unindexed};
-use super::registry::Table;
-use super::ring::Ring;
+use super::registry::Rights;
 use super::shape::Shape;
-use crate::outgoing::Outgoing;
+use super::shared::Shared;
+use crate::outgoing::{Due, Outgoing};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use tidewire_core::Time;
 use tidewire_core::wire::{TableAddress, TableFrame};
 
-/// Everything that changes.
+/// Everything of a table that changes.
 pub(super) struct State {
-    pub(super) limits: TableLimits,
-    /// Names this life of the source; none before it has told.
-    pub(super) epoch: Option<String>,
+    /// The table's place in the registry.
+    pub(super) at: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rights: Rights,
+    /// The source's epoch, as far as this table was told.
+    pub(super) epoch: Option<Arc<str>>,
     pub(super) now: Time,
-    /// Numbers commits and marks. Of number n a feed's frame has the place 2n, and a subscription's
-    /// own the one before, so that the places of both ascend together whichever way a frame comes.
+    /// What is under way without the lock is of another life once this has changed.
+    pub(super) life: u64,
+    /// Numbers commits and marks, see [`place`].
     pub(super) number: u64,
-    /// Up to where the source has told.
+    /// Up to where its feeds were told. The log may be ahead of it.
     pub(super) head: u64,
-    pub(super) ring: Ring,
-    pub(super) tables: Vec<Table>,
+    /// The number of the commit that they are told next.
+    pub(super) next: u64,
+    /// The commit that is being worked out, if one is.
+    pub(super) flight: Option<Flight>,
+    /// Quiet feeds are to be told how far they are, once no commit is in flight.
+    pub(super) marks_due: bool,
+    pub(super) history: History,
+    /// Where the table was last cut: no subscription goes on from before.
+    pub(super) cut: u64,
+    pub(super) index: Index,
     /// Every commit looks some up. Who goes through them does so in the order of [`State::groups_where`].
     pub(super) groups: HashMap<u64, Group>,
     pub(super) by_name: BTreeMap<String, u64>,
     pub(super) subs: BTreeMap<u64, Sub>,
-    /// Subscriptions by connection and by the client's name for them.
-    pub(super) connections: BTreeMap<u64, BTreeMap<String, u64>>,
-    /// Those that have all that was told, and wait until their snapshot no longer matters.
+    /// Those that have all that was told, and wait until they may join their feed.
     pub(super) early: BTreeSet<u64>,
     /// Those that wait for a transaction.
     pub(super) waiting: BTreeSet<u64>,
-    next_id: u64,
     pub(super) lagging: Lagging,
     pub(super) asked: VecDeque<Asked>,
     pub(super) pending: BTreeMap<u64, Pending>,
-    pub(super) held: Arc<AtomicUsize>,
+    /// What is left to do once the lock is given back.
+    pub(super) after: After,
+}
+
+/// What is left to do once a table's lock is given back.
+#[derive(Default)]
+#[must_use]
+pub(super) struct After {
+    /// Writers to wake.
+    pub(super) due: Due,
+    /// There are new questions.
+    pub(super) asks: bool,
+    /// There is work for the driver.
+    pub(super) work: bool,
+    /// Subscriptions that may have something to be sent.
+    pub(super) ready: Vec<u64>,
+}
+
+/// A commit that is worked out without the lock.
+pub(super) struct Flight {
+    pub(super) number: u64,
+    /// Groups with a greater id are newer than it.
+    newest: u64,
+    /// Groups that it is not worked out for, or that have been told of it.
+    pub(super) closed: BTreeSet<u64>,
+}
+
+impl Flight {
+    /// Whether who joins a group's feed now is told of the commit by the feed.
+    pub(super) fn covers(&self, group: u64) -> bool {
+        group <= self.newest && !self.closed.contains(&group)
+    }
 }
 
 /// Subscriptions that are sent the same.
@@ -111,32 +153,82 @@ pub(super) struct Wait {
 }
 
 impl State {
-    pub(super) fn new(limits: TableLimits, tables: Vec<Table>) -> State {
+    pub(super) fn new(at: usize, shared: Arc<Shared>, rights: Rights) -> State {
         State {
-            ring: Ring::new(limits.log_commits, limits.log_bytes, limits.log_ms),
-            limits,
+            at,
+            shared,
+            rights,
             epoch: None,
             now: Time::default(),
+            life: 0,
             number: 1,
             head: 0,
-            tables,
+            next: 0,
+            flight: None,
+            marks_due: false,
+            history: History::default(),
+            cut: 0,
+            index: Index::default(),
             groups: HashMap::new(),
             by_name: BTreeMap::new(),
             subs: BTreeMap::new(),
-            connections: BTreeMap::new(),
             early: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            next_id: 0,
             lagging: Lagging::default(),
             asked: VecDeque::new(),
             pending: BTreeMap::new(),
-            held: Arc::default(),
+            after: After::default(),
         }
     }
 
-    pub(super) fn id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+    /// Ends all subscriptions, and goes on from where the log stands.
+    pub(super) fn begin_anew(&mut self, reason: &str, standing: Standing) {
+        for group in self.groups_where(|_| true) {
+            self.reset_group(group, reason, true);
+        }
+        self.skip_to(standing.head, standing.end);
+    }
+
+    /// Goes on from a position; what is under way without the lock counts no more.
+    fn skip_to(&mut self, position: u64, next: u64) {
+        self.life += 1;
+        (self.flight, self.head, self.next) = (None, position, next);
+        self.history.restart(position);
+    }
+
+    /// The log has forgotten what the feeds were not told of yet: who has all that they were told
+    /// has to begin anew, and the others if it was forgotten before they read it.
+    pub(super) fn overrun(&mut self, floor: u64, next: u64) {
+        self.skip_to(floor, next);
+        for group in self.groups_where(|group| !group.live.is_empty()) {
+            self.reset_group(group, "trimmed", false);
+        }
+        self.forget_the_slow();
+    }
+
+    /// Begins to work a commit out; the number that it gets.
+    pub(super) fn take_off(&mut self) -> u64 {
+        let (number, newest) = (self.take_number(), self.shared.newest_id());
+        self.flight = Some(Flight { number, newest, closed: BTreeSet::new() });
+        number
+    }
+
+    /// A number after all before it.
+    pub(super) fn take_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    /// A place after all that was told, and before all that is yet to be.
+    pub(super) fn place_between(&mut self) -> u64 {
+        place::before(match &self.flight {
+            Some(flight) => flight.number,
+            None => self.take_number(),
+        })
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.shared.id()
     }
 
     /// The groups of which this is true, ascending.
@@ -154,11 +246,10 @@ impl State {
             return Some(*group);
         }
         let id = self.id();
-        if shape.judge.indexable().is_none() && !self.has_room(shape.table, owner) {
+        if shape.judge.indexable().is_none() && !self.has_room(owner) {
             return None;
         }
-        let table = self.tables.get_mut(shape.table)?;
-        table.index.add(id, &shape.judge);
+        self.index.add(id, &shape.judge);
         self.by_name.insert(shape.name.clone(), id);
         let group = Group {
             shape: Arc::new(shape),
@@ -173,12 +264,10 @@ impl State {
         Some(id)
     }
 
-    /// Whether one more group of a table may be asked about every change. Nobody may have more than
-    /// a share of them, and when all are taken whoever has most gives one to who has fewer.
-    fn has_room(&mut self, table: usize, owner: &Owner) -> bool {
-        let Some(unindexed) = self.tables.get(table).map(|table| table.index.unindexed()) else {
-            return false;
-        };
+    /// Whether one more group may be asked about every change. Nobody may have more than a share of
+    /// them, and when all are taken whoever has most gives one to who has fewer.
+    fn has_room(&mut self, owner: &Owner) -> bool {
+        let unindexed = self.index.unindexed();
         let mut shares: BTreeMap<Owner, Vec<u64>> = BTreeMap::new();
         for group in unindexed {
             if let Some(of) = self.groups.get(group).map(|group| group.owner.clone()) {
@@ -186,10 +275,10 @@ impl State {
             }
         }
         let mine = shares.get(owner).map_or(0, Vec::len);
-        if mine >= self.limits.unindexed_each {
+        if mine >= self.shared.limits.unindexed_each {
             return false;
         }
-        if unindexed.len() < self.limits.unindexed {
+        if unindexed.len() < self.shared.limits.unindexed {
             return true;
         }
         let most = shares.into_values().max_by_key(Vec::len).unwrap_or_default();
@@ -205,14 +294,7 @@ impl State {
     pub(super) fn remove(&mut self, id: u64) -> Option<Sub> {
         let sub = self.subs.remove(&id)?;
         let conn = sub.outgoing.id();
-        if let Some(sids) = self.connections.get_mut(&conn) {
-            if sids.get(&sub.sid) == Some(&id) {
-                sids.remove(&sub.sid);
-            }
-            if sids.is_empty() {
-                self.connections.remove(&conn);
-            }
-        }
+        self.shared.directory.lock().remove((conn, &sub.sid), id);
         self.early.remove(&id);
         if self.waiting.remove(&id) {
             self.pending.retain(|_, pending| !matches!(pending, Pending::Locate { sub, .. } if *sub == id));
@@ -235,19 +317,11 @@ impl State {
     fn drop_group(&mut self, id: u64) {
         let Some(group) = self.groups.remove(&id) else { return };
         self.by_name.remove(&group.shape.name);
-        if let Some(table) = self.tables.get_mut(group.shape.table) {
-            table.index.remove(id, &group.shape.judge);
-        }
-        if let Some(snapshot) = group.snapshot {
-            self.pending.remove(&snapshot);
-        }
-    }
-
-    /// Ends a connection's subscriptions.
-    pub(super) fn leave(&mut self, conn: u64) {
-        let sids = self.connections.remove(&conn).unwrap_or_default();
-        for id in sids.into_values() {
-            self.remove(id);
+        self.index.remove(id, &group.shape.judge);
+        if let Some(snapshot) = group.snapshot
+            && self.pending.remove(&snapshot).is_some()
+        {
+            self.shared.log.lock().answered();
         }
     }
 
@@ -256,20 +330,20 @@ impl State {
         if let Some(sub) = self.remove(id) {
             let to = TableAddress::Sid(sub.sid);
             let frame = TableFrame::Reset { to, reason: reason.to_owned(), spread_ms };
-            sub.outgoing.push(frame.encode().into());
+            sub.outgoing.put(frame.encode().into(), &mut self.after.due);
         }
     }
 
     /// Ends all subscriptions of a group that are in its feed, or all of them.
     pub(super) fn reset_group(&mut self, id: u64, reason: &str, all: bool) {
-        let spread_ms = self.limits.spread_ms;
+        let spread_ms = self.shared.limits.spread_ms;
         let Some(group) = self.groups.get_mut(&id) else { return };
         let to = TableAddress::Feed(feed(id));
         let frame = Text::from(TableFrame::Reset { to, reason: reason.to_owned(), spread_ms }.encode());
         let live = std::mem::take(&mut group.live);
         let others: Vec<u64> = if all { group.members.iter().copied().collect() } else { Vec::new() };
         for audience in live.into_values() {
-            audience.outgoing.push(frame.clone());
+            audience.outgoing.put(frame.clone(), &mut self.after.due);
             for sub in audience.subs {
                 self.remove(sub);
             }
@@ -282,7 +356,7 @@ impl State {
     /// Ends a subscription with an error.
     pub(super) fn fail(&mut self, id: u64, refusal: &Refusal) {
         if let Some(sub) = self.remove(id) {
-            sub.outgoing.push(refusal.frame(sub.sid));
+            sub.outgoing.put(refusal.frame(sub.sid), &mut self.after.due);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::limits::ENVELOPE;
 use super::pages::{Pages, TooGreat};
-use super::question::{Asked, Pending};
+use super::question::{Asked, Pending, QuestionId};
 use super::refusal::{RETRY_MS, Refusal, unavailable};
 use super::shape::{Narrow, Shape};
 use super::state::{Phase, State};
@@ -26,7 +26,7 @@ pub enum Wanted {
     /// comes when it is over, or not at all.
     Locate {
         /// Goes back with the answer.
-        id: u64,
+        id: QuestionId,
         /// What the database calls it.
         tx: String,
     },
@@ -36,7 +36,7 @@ pub enum Wanted {
 #[derive(Debug)]
 pub struct WantedSnapshot {
     /// Goes back with the answer.
-    pub id: u64,
+    pub id: QuestionId,
     /// The table, by its place in the registry.
     pub table: usize,
     /// Most rows; with more the answer is [`SourceError::TooManyRows`].
@@ -76,36 +76,42 @@ impl WantedSnapshot {
 impl State {
     /// Asks for a snapshot of a group, if that was not done.
     pub(super) fn want_snapshot(&mut self, group: u64, tries: u32) {
-        let id = self.id();
-        let head = self.head;
+        let (id, head) = (self.id(), self.head);
         let Some(group_state) = self.groups.get_mut(&group) else { return };
         if group_state.snapshot.is_some() {
             return;
         }
         group_state.snapshot = Some(id);
-        self.pending.insert(id, Pending::Snapshot { group, head, tries });
-        self.asked.push_back(Asked { id });
+        self.shared.log.lock().asked();
+        self.ask(id, Pending::Snapshot { group, head, tries });
     }
 
     pub(super) fn want_position(&mut self, sub: u64, tx: String) {
-        let id = self.id();
-        self.pending.insert(id, Pending::Locate { sub, tx });
+        self.ask(self.id(), Pending::Locate { sub, tx });
+    }
+
+    fn ask(&mut self, id: u64, pending: Pending) {
+        self.pending.insert(id, pending);
         self.asked.push_back(Asked { id });
+        self.after.asks = true;
     }
 
     fn take_wanted(&mut self) -> Vec<Wanted> {
         let asked = std::mem::take(&mut self.asked);
+        let limits = &self.shared.limits;
         // What nobody waits for any more is not pending.
-        let wanted = asked.into_iter().filter_map(|Asked { id }| match self.pending.get(&id)? {
-            Pending::Snapshot { group, .. } => {
-                let group = self.groups.get(group)?;
-                let (shape, owner) = (group.shape.clone(), group.owner.clone());
-                // A cell may take twice as much here as in JSON.
-                let (table, most, most_bytes) =
-                    (shape.table, self.limits.rows, 2 * self.limits.snapshot_bytes);
-                Some(Wanted::Snapshot(WantedSnapshot { id, table, most, most_bytes, owner, shape }))
+        let wanted = asked.into_iter().filter_map(|Asked { id: number }| {
+            let (table, id) = (self.at, QuestionId { table: self.at, number });
+            match self.pending.get(&number)? {
+                Pending::Snapshot { group, .. } => {
+                    let group = self.groups.get(group)?;
+                    let (shape, owner) = (group.shape.clone(), group.owner.clone());
+                    // A cell may take twice as much here as in JSON.
+                    let (most, most_bytes) = (limits.rows, 2 * limits.snapshot_bytes);
+                    Some(Wanted::Snapshot(WantedSnapshot { id, table, most, most_bytes, owner, shape }))
+                }
+                Pending::Locate { tx, .. } => Some(Wanted::Locate { id, tx: tx.clone() }),
             }
-            Pending::Locate { tx, .. } => Some(Wanted::Locate { id, tx: tx.clone() }),
         });
         wanted.collect()
     }
@@ -129,7 +135,7 @@ impl State {
             let Phase::Waiting(reason) = sub.phase else { continue };
             sub.phase = Phase::Reading { pages: pages.clone(), next: 0, asked: true, reason };
             sub.applied = applied;
-            self.serve(id);
+            self.after.ready.push(id);
         }
     }
 }
@@ -138,87 +144,95 @@ impl Tables {
     /// What the source is to be asked. The driver takes it when it is woken, and answers each in
     /// its own time.
     pub fn take_wanted(&self) -> Vec<Wanted> {
-        self.state.lock().take_wanted()
+        self.states.iter().flat_map(|state| state.lock().take_wanted()).collect()
     }
 
     /// Whether somebody still waits for an answer; a source that takes long should look.
-    pub fn is_wanted(&self, id: u64) -> bool {
-        self.state.lock().pending.contains_key(&id)
+    pub fn is_wanted(&self, id: QuestionId) -> bool {
+        let state = self.states.get(id.table);
+        state.is_some_and(|state| state.lock().pending.contains_key(&id.number))
     }
 
     /// The answer to a [`Wanted::Snapshot`]. Answers that nobody waits for any more do nothing.
-    pub fn answered(&self, id: u64, answer: Result<Snapshot, SourceError>) {
-        let (shape, limits, held) = {
-            let state = self.state.lock();
-            let Some(Pending::Snapshot { group, .. }) = state.pending.get(&id) else { return };
-            let Some(group) = state.groups.get(group) else { return };
-            (group.shape.clone(), state.limits.clone(), state.held.clone())
+    pub fn answered(&self, id: QuestionId, answer: Result<Snapshot, SourceError>) {
+        let Some(shape) = self.states.get(id.table).and_then(|state| state.lock().shape_of(id)) else {
+            return;
         };
         // Encoding takes a while; commits and clients must not wait for it.
+        let pages = self.pages(&shape, answer);
+        self.with(id.table, |state| state.answered(id, pages));
+    }
+
+    fn pages(&self, shape: &Shape, answer: Result<Snapshot, SourceError>) -> Result<Arc<Pages>, Refusal> {
+        let limits = &self.shared.limits;
         let most_row = limits.frame_bytes.saturating_sub(ENVELOPE);
         let most = (limits.rows, limits.snapshot_bytes, most_row, limits.page_rows.max(1));
-        let pages = match answer {
-            Ok(Snapshot { rows, seen }) => {
-                Pages::new(&shape, &rows, seen, most, &held).map(Arc::new).map_err(|error| match error {
-                    TooGreat::Rows => too_many_rows(limits.rows),
-                    TooGreat::Bytes => too_many_bytes(limits.snapshot_bytes),
-                    TooGreat::Row => Refusal::new(
-                        codes::TOO_BIG,
-                        "a row is greater than a frame may be; select fewer columns",
-                    ),
-                })
+        let Snapshot { rows, seen } = answer.map_err(|error| match error {
+            SourceError::TooManyRows => too_many_rows(limits.rows),
+            SourceError::TooBig => too_many_bytes(limits.snapshot_bytes),
+            SourceError::TooSlow => too_slow(),
+            _ => unavailable(),
+        })?;
+        Pages::new(shape, &rows, seen, most, &self.shared.held).map(Arc::new).map_err(|error| match error {
+            TooGreat::Rows => too_many_rows(limits.rows),
+            TooGreat::Bytes => too_many_bytes(limits.snapshot_bytes),
+            TooGreat::Row => {
+                Refusal::new(codes::TOO_BIG, "a row is greater than a frame may be; select fewer columns")
             }
-            Err(SourceError::TooManyRows) => Err(too_many_rows(limits.rows)),
-            Err(SourceError::TooBig) => Err(too_many_bytes(limits.snapshot_bytes)),
-            Err(SourceError::TooSlow) => Err(too_slow()),
-            Err(_) => Err(unavailable()),
-        };
-        let mut state = self.state.lock();
-        let Some(Pending::Snapshot { group, head, tries }) = state.pending.remove(&id) else { return };
-        if let Some(group) = state.groups.get_mut(&group) {
-            group.snapshot = None;
-        }
-        let pages = match pages {
-            Ok(_) if held.load(Ordering::Relaxed) > limits.held_bytes => {
-                let message = "too many clients are reading snapshots; subscribe again later";
-                return state
-                    .refuse_waiters(group, &Refusal::later(codes::TABLE_UNAVAILABLE, message, RETRY_MS));
-            }
-            Ok(pages) => pages,
-            Err(refusal) => return state.refuse_waiters(group, &refusal),
-        };
-        let applied = state.ring.behind(&pages.seen, state.head);
-        let cut = state.tables.get(shape.table).map_or(0, |table| table.floor);
-        // What was trimmed meanwhile may have been missing in the snapshot.
-        let known = if pages.seen.is_position() { applied } else { head };
-        let missed = state.ring.is_missed(&pages.seen);
-        // Others that were asked for may be older than this one.
-        if !state.pending.values().any(|pending| matches!(pending, Pending::Snapshot { .. })) {
-            state.ring.saw(&pages.seen);
-        }
-        if missed || state.ring.floor() > known || cut > applied {
-            if tries >= TRIES {
-                return state.refuse_waiters(group, &unavailable());
-            }
-            state.want_snapshot(group, tries + 1);
-            drop(state);
-            return (self.wake)();
-        }
-        state.give(group, &pages, applied);
-        self.wake_if_lagging(&state);
+        })
     }
 
     /// The answer to a [`Wanted::Locate`].
-    pub fn located(&self, id: u64, answer: Result<u64, SourceError>) {
-        let mut state = self.state.lock();
-        let Some(Pending::Locate { sub, tx }) = state.pending.remove(&id) else { return };
-        match answer {
-            Ok(position) => state.found(sub, &tx, position),
-            Err(SourceError::UnknownTx) => state.seen(sub, &tx, Some(codes::UNKNOWN_TX)),
-            Err(SourceError::AbortedTx) => state.seen(sub, &tx, Some(codes::ABORTED_TX)),
-            // The wait's own time-out tells.
-            Err(_) => {}
+    pub fn located(&self, id: QuestionId, answer: Result<u64, SourceError>) {
+        self.with(id.table, |state| {
+            let Some(Pending::Locate { sub, tx }) = state.pending.remove(&id.number) else { return };
+            match answer {
+                Ok(position) => state.found(sub, &tx, position),
+                Err(SourceError::UnknownTx) => state.seen(sub, &tx, Some(codes::UNKNOWN_TX)),
+                Err(SourceError::AbortedTx) => state.seen(sub, &tx, Some(codes::ABORTED_TX)),
+                // The wait's own time-out tells.
+                Err(_) => {}
+            }
+        });
+    }
+}
+
+impl State {
+    /// The shape whose rows are asked for.
+    fn shape_of(&self, id: QuestionId) -> Option<Arc<Shape>> {
+        let Pending::Snapshot { group, .. } = self.pending.get(&id.number)? else { return None };
+        Some(self.groups.get(group)?.shape.clone())
+    }
+
+    /// Gives a snapshot to those who wait for it, unless it lacks something that they would not get
+    /// otherwise.
+    fn answered(&mut self, id: QuestionId, pages: Result<Arc<Pages>, Refusal>) {
+        let Some(Pending::Snapshot { group, head, tries }) = self.pending.remove(&id.number) else { return };
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.snapshot = None;
         }
+        self.shared.log.lock().answered();
+        let pages = match pages {
+            Ok(_) if self.shared.held.load(Ordering::Relaxed) > self.shared.limits.held_bytes => {
+                let message = "too many clients are reading snapshots; subscribe again later";
+                let refusal = Refusal::later(codes::TABLE_UNAVAILABLE, message, RETRY_MS);
+                return self.refuse_waiters(group, &refusal);
+            }
+            Ok(pages) => pages,
+            Err(refusal) => return self.refuse_waiters(group, &refusal),
+        };
+        let applied = self.history.behind(&pages.seen, self.head);
+        // What was trimmed meanwhile may have been missing in the snapshot.
+        let known = if pages.seen.is_position() { applied } else { head };
+        let missed = self.shared.log.lock().is_missed(&pages.seen);
+        if missed || self.history.floor() > known || self.cut > applied {
+            match tries < TRIES {
+                true => self.want_snapshot(group, tries + 1),
+                false => self.refuse_waiters(group, &unavailable()),
+            }
+            return;
+        }
+        self.give(group, &pages, applied);
     }
 }
 

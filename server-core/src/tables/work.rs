@@ -1,42 +1,27 @@
-//! How much work it is to tell subscriptions of commits, and who does what is much of it.
+//! The work of a table that is not done where it comes up.
 //!
-//! Whoever writes a filter decides how long it takes to judge a row. What takes little is done
-//! where it comes up, under the lock that all share. What takes more is left to the driver
-//! ([`Tables::catch_up`]), a slice for each owner in turn and without the lock: the subscription
-//! leaves its feed and reads the log, as one does that reads slowly.
+//! Whoever writes a filter decides how long it takes to judge a row, and whoever subscribes how many
+//! frames a commit makes. What takes little is done by whoever publishes. What takes more is left to
+//! the driver ([`Tables::work`]), which has a thread for each table. A subscription whose rows take
+//! much to judge leaves its feed and reads the log, as one does that reads slowly, in slices for each
+//! owner in turn.
 
 use super::Tables;
-use super::catch_up::Batch;
+use super::catch_up::Slice;
 use super::cost::work;
-use super::pages::Pages;
-use super::ring::Logged;
-use super::shape::Shape;
 use super::state::{Phase, State};
-use std::sync::Arc;
 
-/// How many times as much work as for a subscription is done at once for a commit, and for a slice:
-/// some ms.
+/// How many times as much work as for a subscription is judged at once for a commit, and for a
+/// slice: some ms.
 pub(super) const OF_A_COMMIT: usize = 16;
-const OF_A_SLICE: usize = 16;
-
-/// A slice of work.
-struct Slice {
-    sub: u64,
-    shape: Arc<Shape>,
-    pages: Option<Arc<Pages>>,
-    logged: Vec<Arc<Logged>>,
-    begin: Batch,
-    most: usize,
-    epoch: Option<String>,
-    /// There is more of the log behind it.
-    more: bool,
-}
+pub(super) const OF_A_SLICE: usize = 16;
 
 impl State {
     /// A subscription that reads the log goes on in its turn.
     pub(super) fn lag(&mut self, sub: u64) {
         if let Some(owner) = self.subs.get(&sub).map(|sub| sub.owner.clone()) {
             self.lagging.push(&owner, sub);
+            self.after.work = true;
         }
     }
 
@@ -54,75 +39,46 @@ impl State {
         }
     }
 
-    fn next_slice(&mut self) -> Option<Slice> {
+    /// Some of the log for whoever is next.
+    pub(super) fn next_slice(&mut self) -> Option<Slice> {
+        let most = OF_A_SLICE * self.shared.limits.at_once;
         loop {
             let id = self.lagging.pop()?;
             let Some(sub) = self.subs.get(&id) else { continue };
-            let Phase::Behind(pages) = &sub.phase else { continue };
             let Some(group) = self.groups.get(&sub.group) else { continue };
-            if sub.applied < self.ring.floor() {
-                // Which resets it.
-                self.serve(id);
-                continue;
-            }
-            let (mut logged, mut sum, mut more) = (Vec::new(), 0, false);
-            for one in self.ring.logged_after(sub.applied) {
-                if sum > OF_A_SLICE * self.limits.at_once {
-                    more = true;
+            let (mut entries, mut sum, mut upto) = (Vec::new(), 0, Some(self.head));
+            for entry in self.history.after(sub.applied) {
+                if sum > most {
+                    upto = None;
                     break;
                 }
-                sum += work(&group.shape, one);
-                logged.push(one.clone());
+                sum += work(&group.shape, &entry.logged);
+                entries.push(entry.clone());
             }
-            return Some(Slice {
-                sub: id,
-                shape: group.shape.clone(),
-                pages: pages.clone(),
-                logged,
-                begin: Batch::after(sub),
-                most: self.limits.frame_bytes,
-                epoch: self.epoch.clone(),
-                more,
-            });
-        }
-    }
-
-    /// What the slice found goes to the subscription, if that is where it was.
-    fn take_slice(&mut self, slice: &Slice, batch: Batch) {
-        let Some(sub) = self.subs.get(&slice.sub) else { return };
-        let as_it_was = matches!(sub.phase, Phase::Behind(_))
-            && (sub.last, sub.applied) == (slice.begin.last, slice.begin.applied)
-            && self.epoch == slice.epoch;
-        if !as_it_was {
-            return self.serve(slice.sub);
-        }
-        let more = batch.more || slice.more;
-        if self.send_batch(slice.sub, batch) {
-            match more {
-                true => self.lag(slice.sub),
-                false => self.serve(slice.sub),
+            if entries.is_empty() || sub.applied < self.history.floor() {
+                // Which makes it live, or resets it.
+                self.after.ready.push(id);
+                continue;
+            }
+            if let Some(slice) = self.slice(id, entries, upto, true) {
+                return Some(slice);
             }
         }
     }
 }
 
 impl Tables {
-    /// Does some ms of the work that is not done at once; whether there is more. The driver calls
-    /// it when it is woken, on a thread that may take its time, until it says no.
-    pub fn catch_up(&self) -> bool {
-        let Some(slice) = self.state.lock().next_slice() else { return false };
-        let logged = slice.logged.iter().map(AsRef::as_ref);
-        let epoch = slice.epoch.as_deref();
-        let batch = slice.begin.clone().read(&slice.shape, slice.pages.as_deref(), logged, slice.most, epoch);
-        let mut state = self.state.lock();
-        state.take_slice(&slice, batch);
-        !state.lagging.is_empty()
+    /// Does some ms of a table's work that is not done at once; whether there is more. The driver
+    /// calls it when it is woken for it, on a thread that may take its time, until it says no. Of
+    /// two threads that do it for one table the second has nothing to do.
+    pub fn work(&self, table: usize) -> bool {
+        let told = self.tell_some(table);
+        self.serve_slice(table) || told
     }
 
-    /// Wakes the driver if there is such work.
-    pub(super) fn wake_if_lagging(&self, state: &State) {
-        if !state.lagging.is_empty() {
-            (self.wake)();
-        }
+    /// Does some ms of the work of each table, for a driver with one thread; whether there is more.
+    pub fn catch_up(&self) -> bool {
+        let busy = (0..self.count()).filter(|table| self.work(*table));
+        busy.count() > 0
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod postgres;
 pub mod sqlite;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tidewire_server_core::tables::{Schema, TableConfig, TableError, TableLimits,
 use tidewire_server_sqlite::tables::Watch;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use workers::{Bells, Workers};
 
 /// How long a start waits for a PostgreSQL; the server before this one may still have its slot.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -109,7 +111,9 @@ impl TablesError {
 /// Tables that are being served; dropping it ends that, and blocks until it has ended.
 pub(crate) struct Serving {
     pub(crate) tables: Arc<Tables>,
+    // Ended first.
     _source: Running,
+    _workers: Workers,
 }
 
 /// Whatever drives them.
@@ -161,10 +165,11 @@ fn serve_sqlite(path: &Path, watch: &[WatchConfig], limits: TableLimits) -> Resu
         columns: watch.columns.clone(),
     });
     let source = sqlite::Source::start(path, watches.collect())?;
-    let (wake, woken) = sqlite::bell();
-    let tables = Arc::new(Tables::new(named(watch, source.schemas()), limits, wake)?);
+    let (bells, (wanted, woken)) = (Bells::new(watch.len()), sqlite::bell());
+    let tables = Arc::new(Tables::new(named(watch, source.schemas()), limits, bells.wake(wanted))?);
+    let workers = bells.start(&tables)?;
     let threads = source.run(tables.clone(), woken)?;
-    Ok(Serving { tables, _source: Running::Sqlite { _threads: threads } })
+    Ok(Serving { tables, _source: Running::Sqlite { _threads: threads }, _workers: workers })
 }
 
 /// SQL that sets the configured database up for its tables, for an administrator to run; `role` is
@@ -242,14 +247,13 @@ async fn serve_postgres(
 ) -> Result<Serving, TablesError> {
     let settings = settings_of(settings, &watch, &limits);
     let source = postgres::Source::start(settings, PATIENCE).await?;
-    let woken = Arc::new(Notify::new());
-    let wake = {
-        let woken = woken.clone();
-        Arc::new(move || woken.notify_one())
-    };
+    let (bells, woken) = (Bells::new(watch.len()), Arc::new(Notify::new()));
+    let wanted = woken.clone();
+    let wake = bells.wake(move || wanted.notify_one());
     let tables = Arc::new(Tables::new(named(&watch, source.schemas()), limits, wake)?);
+    let workers = bells.start(&tables)?;
     let task = tokio::spawn(source.run(tables.clone(), woken));
-    Ok(Serving { tables, _source: Running::Postgres(task) })
+    Ok(Serving { tables, _source: Running::Postgres(task), _workers: workers })
 }
 
 /// Adds the columns that a filter names.

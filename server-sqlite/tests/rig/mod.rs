@@ -152,7 +152,7 @@ impl Rig {
             kinds: Kinds::standard(),
             hub: Arc::new(Hub::new(HashSet::from([ROOM.to_owned()]))),
             limiter: Limiter::default(),
-            connections: Connections::new(10, 10, None, Box::new(|_| ())),
+            connections: Connections::new(10, 10, None, Box::new(|| ())),
             revocations: Revocations::default(),
             answers: Some(begun.clone()),
             tables: None,

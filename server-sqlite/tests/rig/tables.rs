@@ -35,7 +35,7 @@ pub fn config(access: &[(UserKind, &str)]) -> TableConfig {
 }
 
 pub fn tables_with(access: &[(UserKind, &str)], limits: TableLimits) -> Arc<Tables> {
-    let tables = Arc::new(Tables::new(vec![config(access)], limits, Arc::new(|| ())).unwrap());
+    let tables = Arc::new(Tables::new(vec![config(access)], limits, Arc::new(|_| ())).unwrap());
     tables.restart("e1", 0, &[]);
     tables
 }

@@ -7,9 +7,8 @@ use super::{Reader, Settings, Shape};
 use crate::clock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tidewire_server_core::tables::{Schema, SourceError, Tables, Wanted, WantedSnapshot};
+use tidewire_server_core::tables::{QuestionId, Schema, SourceError, Tables, Wanted, WantedSnapshot};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -91,7 +90,6 @@ impl Source {
         let (sender, mut events) = mpsc::channel(WAITING);
         tasks.spawn(async move { while sender.send(stream.next().await).await.is_ok() {} });
         let mut shares = Shares::default();
-        let catching_up = Arc::new(AtomicBool::new(false));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = tokio::time::interval(WATCH);
@@ -103,10 +101,6 @@ impl Source {
                     None => return tracing::error!("PostgreSQL is not read any more: restart the server"),
                 },
                 () = woken.notified() => {
-                    if !catching_up.load(Ordering::Relaxed) {
-                        catching_up.store(true, Ordering::Relaxed);
-                        tasks.spawn(catch_up(tables.clone(), catching_up.clone()));
-                    }
                     for wanted in tables.take_wanted() {
                         match wanted {
                             Wanted::Snapshot(wanted) => {
@@ -130,19 +124,6 @@ impl Source {
                     tasks.spawn(watched(state.reader.clone()));
                 }
             }
-        }
-    }
-}
-
-/// Does the work that takes longer than others may wait.
-async fn catch_up(tables: Arc<Tables>, catching_up: Arc<AtomicBool>) {
-    loop {
-        let slice = tables.clone();
-        let more = tokio::task::spawn_blocking(move || slice.catch_up()).await.unwrap_or(false);
-        if !more {
-            // What comes from here on wakes it again.
-            catching_up.store(false, Ordering::Relaxed);
-            return;
         }
     }
 }
@@ -225,7 +206,7 @@ impl Shares {
     }
 }
 
-async fn locate(reader: Reader, tables: Arc<Tables>, id: u64, tx: String) {
+async fn locate(reader: Reader, tables: Arc<Tables>, id: QuestionId, tx: String) {
     let until = Instant::now() + ASK_FOR;
     let mut again = ASK_AGAIN.0;
     let answer = loop {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tidewire_server_core::tables::{SourceError, Tables, Wanted, WantedSnapshot};
+use tidewire_server_core::tables::{QuestionId, SourceError, Tables, Wanted, WantedSnapshot};
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Log};
 
 /// How often it is looked whether a transaction has come, and whether snapshots are still wanted.
@@ -34,7 +34,7 @@ pub(super) struct Answers {
     stop: Arc<AtomicBool>,
     /// Transactions that have not come: the question, the position, and until when it is looked
     /// for.
-    open: Vec<(u64, u64, Instant)>,
+    open: Vec<(QuestionId, u64, Instant)>,
     turns: Arc<Turns>,
     queue: Vec<WantedSnapshot>,
     readers: Vec<Reader>,
@@ -42,7 +42,7 @@ pub(super) struct Answers {
 
 /// A snapshot that is being read.
 struct Reader {
-    id: u64,
+    id: QuestionId,
     owner: Arc<str>,
     interrupt: Arc<Mutex<Option<InterruptHandle>>>,
     begun: Instant,
@@ -62,9 +62,8 @@ impl Answers {
 
     /// Runs until it is told to stop.
     pub(super) fn run(mut self, woken: &Receiver<()>) {
-        let mut busy = false;
         while !self.stop.load(Ordering::Relaxed) {
-            match woken.recv_timeout(if busy { Duration::from_millis(1) } else { AGAIN }) {
+            match woken.recv_timeout(AGAIN) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -85,7 +84,6 @@ impl Answers {
             if !self.open.is_empty() {
                 self.look();
             }
-            busy = self.tables.catch_up();
         }
         for reader in self.readers {
             reader.interrupt();

@@ -154,13 +154,13 @@ pub fn unwatch(path: &Path) -> Result<Vec<String>, SourceError> {
 }
 
 /// A pair to wake the answering thread with.
-pub fn bell() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
+pub fn bell() -> (impl Fn() + Send + Sync + 'static, Receiver<()>) {
     let (sender, receiver) = channel();
     let wake = move || {
         // Nobody listens any more once the server stops.
         let _ = sender.send(());
     };
-    (Arc::new(wake), receiver)
+    (wake, receiver)
 }
 
 fn connect(path: &Path) -> Result<Connection, SourceError> {

@@ -1,6 +1,7 @@
 //! `cargo xtask bench tables`: what live tables cost, as ratios of two ways of doing the same in
 //! one run.
 
+mod beside;
 mod capture;
 mod database;
 mod decoder;
@@ -46,6 +47,7 @@ struct Part {
 
 const PARTS: &[Part] = &[
     Part { names: &["match_100k_vs_naive", "match_1m_vs_100k"], measure: matching::measure },
+    Part { names: &["quick_beside_slow", "subscribe_at_slow"], measure: beside::measure },
     Part { names: &["resume_bytes"], measure: resume::measure },
     Part { names: &["decoder_vs_pg_recvlogical"], measure: decoder::measure },
     Part { names: &["pg_wal"], measure: wal::measure },

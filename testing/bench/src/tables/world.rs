@@ -10,7 +10,7 @@ use tidewire_core::{Now, Time};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{
-    Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, TableConfig, TableLimits, Tables, Wanted,
+    Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, TableConfig, TableLimits, Tables, Wake, Wanted,
 };
 use tidewire_server_core::{
     AuthError, Budget, Connections, Engine, Hub, Identity, Limiter, Peer, Revocations, ServerLimits, Session,
@@ -40,8 +40,13 @@ impl Store for NoLog {
     fn read(&self, _: Read, _: Got) {}
 }
 
-/// Columns `id`, `owner` and `body`.
+/// A table `items` with columns `id`, `owner` and `body`.
 pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
+    engine_of(&["items"], Arc::new(|_| ()))
+}
+
+/// Tables of these names, each with columns `id`, `owner` and `body`.
+pub(crate) fn engine_of(names: &[&str], wake: Wake) -> Result<Arc<Engine>, Failure> {
     let column = |(name, declared): (&str, &str)| Column {
         name: name.to_owned(),
         declared: declared.to_owned(),
@@ -49,9 +54,9 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
         tracked: true,
     };
     let columns = [("id", "bigint"), ("owner", "bigint"), ("body", "text")].map(column).to_vec();
-    let config = TableConfig {
-        name: "items".to_owned(),
-        schema: Schema { columns, key: vec![0] },
+    let config = |name: &&str| TableConfig {
+        name: (*name).to_owned(),
+        schema: Schema { columns: columns.clone(), key: vec![0] },
         access: vec![(UserKind::User, "*".to_owned())],
     };
     let limits = TableLimits {
@@ -61,7 +66,7 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
         log_bytes: 1 << 30,
         ..TableLimits::default()
     };
-    let tables = Tables::new(vec![config], limits, Arc::new(|| ()))?;
+    let tables = Tables::new(names.iter().map(config).collect(), limits, wake)?;
     tables.restart("e1", 0, &[]);
     Ok(Arc::new(Engine {
         limits: ServerLimits {
@@ -78,7 +83,7 @@ pub(crate) fn engine() -> Result<Arc<Engine>, Failure> {
         kinds: Kinds::standard(),
         hub: Arc::new(Hub::new(HashSet::new())),
         limiter: Limiter::default(),
-        connections: Connections::new(20_000, 20_000, None, Box::new(|_| ())),
+        connections: Connections::new(20_000, 20_000, None, Box::new(|| ())),
         revocations: Revocations::default(),
         answers: None,
         tables: Some(Arc::new(tables)),
@@ -91,8 +96,17 @@ pub(crate) fn tables(engine: &Engine) -> Result<&Arc<Tables>, Failure> {
 
 /// A client that is welcome.
 pub(crate) fn session(engine: &Arc<Engine>, name: &str) -> Session {
+    session_that_wakes(engine, name, Arc::new(|_| ()))
+}
+
+/// The same, with something that hears when there is something for it.
+pub(crate) fn session_that_wakes(
+    engine: &Arc<Engine>,
+    name: &str,
+    wake: tidewire_server_core::Wake,
+) -> Session {
     let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-    let (mut session, _) = Session::open(engine, peer, Arc::new(|_| ()), NOW);
+    let (mut session, _) = Session::open(engine, peer, wake, NOW);
     let hello = serde_json::json!({"t":"hello","v":1,"token":name,"client":"00000000-0000-7000-8000-000000000007","subs":[]});
     session.message(NOW, &hello.to_string());
     session
@@ -125,12 +139,17 @@ pub(crate) fn row(id: u64, owner: u64, body: &str) -> Row {
 }
 
 pub(crate) fn commit(position: u64, old: Option<Row>, new: Row) -> Commit {
+    commit_of(0, position, old, new)
+}
+
+/// The same of the table at this place.
+pub(crate) fn commit_of(table: usize, position: u64, old: Option<Row>, new: Row) -> Commit {
     Commit {
         position,
         xid: None,
         tx: position.to_string(),
         at: NOW.wall,
-        changes: vec![Change::Row { table: 0, old, new: Some(new) }],
+        changes: vec![Change::Row { table, old, new: Some(new) }],
         places: Vec::new(),
     }
 }

@@ -95,7 +95,7 @@ impl Server {
             kinds: Kinds::standard(),
             hub: Arc::new(Hub::new(HashSet::new())),
             limiter: Limiter::default(),
-            connections: Connections::new(1_000, 1_000, None, Box::new(|_| ())),
+            connections: Connections::new(1_000, 1_000, None, Box::new(|| ())),
             revocations: Revocations::new(known),
             answers: self.setup.answers.then(|| runs.answering()),
             tables: None,

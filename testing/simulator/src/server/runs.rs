@@ -113,7 +113,7 @@ impl Runs {
                         *write,
                         Box::new(move |result| {
                             if let Ok(outcome) = &result {
-                                publish(outcome);
+                                publish.publish(outcome);
                             }
                             outcomes.lock().push(result);
                         }),

@@ -45,7 +45,7 @@ pub(super) fn engine(limits: &TableLimits) -> Arc<Engine> {
         schema: Database::schema(),
         access: vec![(UserKind::User, ACCESS.to_owned()), (UserKind::Operator, "*".to_owned())],
     };
-    let tables = Tables::new(vec![config], limits.clone(), Arc::new(|| ()))
+    let tables = Tables::new(vec![config], limits.clone(), Arc::new(|_| ()))
         .unwrap_or_else(|error| unreachable!("the table is right: {error}"));
     let limits = ServerLimits { queue_bytes: 65_536, queue_messages: 40, ..ServerLimits::default() };
     Arc::new(Engine {
@@ -58,7 +58,7 @@ pub(super) fn engine(limits: &TableLimits) -> Arc<Engine> {
         kinds: Kinds::standard(),
         hub: Arc::new(Hub::new(HashSet::new())),
         limiter: Limiter::default(),
-        connections: Connections::new(100, 100, None, Box::new(|_| ())),
+        connections: Connections::new(100, 100, None, Box::new(|| ())),
         revocations: Revocations::default(),
         answers: None,
         tables: Some(Arc::new(tables)),

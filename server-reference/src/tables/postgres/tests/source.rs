@@ -16,7 +16,7 @@ async fn driven(rig: &Rig, log_commits: usize) -> (Arc<Tables>, tokio::task::Joi
     let woken = Arc::new(Notify::new());
     let wake = woken.clone();
     let limits = TableLimits { log_commits, ..TableLimits::default() };
-    let tables = Arc::new(Tables::new(vec![config], limits, Arc::new(move || wake.notify_one())).unwrap());
+    let tables = Arc::new(Tables::new(vec![config], limits, Arc::new(move |_| wake.notify_one())).unwrap());
     let running = tokio::spawn(source.run(tables.clone(), woken));
     (tables, running)
 }

@@ -1,0 +1,59 @@
+//! A table's lock: what is left to do after it comes back as a value, and is done with no lock
+//! held.
+
+use super::state::{After, State};
+use super::{Tables, Woken};
+use crate::lock::{Guard, calls_out};
+
+impl Tables {
+    /// Does something to a table, then serves the subscriptions that are ready for it; none if
+    /// there is no table at this place.
+    pub(super) fn with<T>(&self, at: usize, act: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let (done, ready) = self.only_with(at, act)?;
+        if !ready.is_empty() {
+            self.serve(at, ready);
+        }
+        Some(done)
+    }
+
+    /// Does something to a table; the subscriptions that are ready for something then are left to
+    /// whoever asks.
+    pub(super) fn only_with<T>(&self, at: usize, act: impl FnOnce(&mut State) -> T) -> Option<(T, Vec<u64>)> {
+        Some(self.act(at, self.states.get(at)?.lock(), act))
+    }
+
+    /// The same unless somebody has the lock.
+    pub(super) fn try_with<T>(&self, at: usize, act: impl FnOnce(&mut State) -> T) -> Option<(T, Vec<u64>)> {
+        Some(self.act(at, self.states.get(at)?.try_lock()?, act))
+    }
+
+    fn act<T>(
+        &self,
+        at: usize,
+        mut state: Guard<'_, State>,
+        act: impl FnOnce(&mut State) -> T,
+    ) -> (T, Vec<u64>) {
+        let done = act(&mut state);
+        let after = std::mem::take(&mut state.after);
+        drop(state);
+        (done, self.carry_out(at, after))
+    }
+
+    /// Wakes who is to be woken; the subscriptions that are ready for something.
+    pub(super) fn carry_out(&self, at: usize, after: After) -> Vec<u64> {
+        after.due.give();
+        if after.asks {
+            self.wake(Woken::Wanted);
+        }
+        if after.work {
+            self.wake(Woken::Work(at));
+        }
+        after.ready
+    }
+
+    /// Wakes the driver.
+    pub(super) fn wake(&self, why: Woken) {
+        calls_out();
+        (self.wake)(why);
+    }
+}

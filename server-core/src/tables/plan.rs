@@ -1,0 +1,128 @@
+//! What a commit is to the feeds of a table: which it may concern is looked up under the table's
+//! lock, and what they are told of it is worked out without it.
+
+use super::Commit;
+use super::cursor::Cursor;
+use super::judge::{Belongs, Pair};
+use super::place;
+use super::ring::Logged;
+use super::shape::{Shape, Told};
+use super::state::feed;
+use crate::text::Text;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tidewire_core::wire::{TableAddress, TableLink, TableTx, Transaction};
+
+/// What is worked out in one go, before it is handed out: so many feeds, or bytes of frames.
+const FEEDS: usize = 256;
+const BYTES: usize = 1 << 20;
+
+/// A commit on its way to a table's feeds.
+pub(super) struct Plan<'a> {
+    pub(super) logged: &'a Arc<Logged>,
+    /// See [`super::state::State::life`].
+    pub(super) life: u64,
+    pub(super) number: u64,
+    epoch: Option<Arc<str>>,
+    /// Most bytes of the changes in a frame.
+    most: usize,
+    /// The change that is looked up next.
+    pub(super) next: usize,
+    /// How many groups were found, those that were found for several changes as often.
+    pub(super) found: usize,
+    /// The groups that were found, and the changes that may concern them.
+    pub(super) concerned: BTreeMap<u64, Vec<(usize, Belongs)>>,
+    pub(super) pairs: BTreeMap<usize, Box<Pair<'a>>>,
+}
+
+/// A feed that a commit may concern.
+pub(super) struct Feed {
+    pub(super) group: u64,
+    pub(super) shape: Arc<Shape>,
+    /// The place of its last frame.
+    pub(super) last: u64,
+    pub(super) places: Vec<(usize, Belongs)>,
+}
+
+/// What a feed is told.
+pub(super) struct News {
+    pub(super) group: u64,
+    pub(super) what: What,
+}
+
+pub(super) enum What {
+    Frame(Frame),
+    /// Its subscriptions can't go on, for this reason.
+    Reset(&'static str),
+}
+
+/// A transaction as a feed's frame.
+pub(super) struct Frame {
+    to: TableAddress,
+    tx: String,
+    link: TableLink,
+    text: Text,
+}
+
+impl Frame {
+    fn new(to: TableAddress, tx: String, link: TableLink) -> Frame {
+        let text = TableTx::encode_with(&to, &link, std::iter::once(tx.as_str())).into();
+        Frame { to, tx, link, text }
+    }
+
+    /// The frame behind the one at this place. Mostly that is the one behind which it was encoded;
+    /// a feed that was empty meanwhile has another one.
+    pub(super) fn behind(self, last: u64) -> Text {
+        if self.link.prev == Some(last) {
+            return self.text;
+        }
+        Frame::new(self.to, self.tx, TableLink { prev: Some(last), ..self.link }).text
+    }
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(
+        logged: &'a Arc<Logged>,
+        life: u64,
+        number: u64,
+        epoch: Option<Arc<str>>,
+        most: usize,
+    ) -> Plan<'a> {
+        let (concerned, pairs) = (BTreeMap::new(), BTreeMap::new());
+        Plan { logged, life, number, epoch, most, next: 0, found: 0, concerned, pairs }
+    }
+
+    pub(super) fn commit(&self) -> &'a Commit {
+        &self.logged.commit
+    }
+
+    /// Works out what some of the feeds are told.
+    pub(super) fn work_out(&mut self, feeds: &mut impl Iterator<Item = Feed>) -> Vec<News> {
+        let (mut news, mut bytes) = (Vec::new(), 0);
+        for feed in feeds.take(FEEDS) {
+            if let Some(what) = self.news(&feed) {
+                bytes += if let What::Frame(frame) = &what { frame.text.len() } else { 0 };
+                news.push(News { group: feed.group, what });
+            }
+            if bytes > BYTES {
+                break;
+            }
+        }
+        news
+    }
+
+    fn news(&mut self, of: &Feed) -> Option<What> {
+        let commit = self.commit();
+        let told = of.shape.tell_of(commit, &mut self.pairs, of.places.iter().copied(), 0, self.most);
+        let changes = match told {
+            Told::Nothing => return None,
+            Told::Reset(reason) => return Some(What::Reset(reason)),
+            Told::Changes(changes) => changes,
+        };
+        let cursor = self.epoch.as_deref();
+        let cursor = cursor.map(|epoch| Cursor::encode(epoch, commit.position, of.shape.hash));
+        let link = TableLink { prev: Some(of.last), pos: place::feed(self.number), cursor };
+        let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
+        Some(What::Frame(Frame::new(TableAddress::Feed(feed(of.group)), tx, link)))
+    }
+}
