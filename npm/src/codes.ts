@@ -99,8 +99,6 @@ export type Code =
   | "model_unauthorized"
   /** The model's service can't be reached. */
   | "model_unavailable"
-  /** A guest's nickname is not one. */
-  | "bad_nickname"
   /** The connection was lost without a word. */
   | "connection_lost"
   /** The connection was not made in time. */
@@ -177,5 +175,7 @@ export type Code =
   | "bad_url"
   /** Neither a token provider nor a guest's name was given. */
   | "no_identity"
+  /** A guest's nickname is not one. */
+  | "bad_nickname"
   /** The application's own code failed. */
   | "callback_failed";

@@ -104,8 +104,6 @@ macro_rules! every_code {
             ModelUnauthorized, MODEL_UNAUTHORIZED, "model_unauthorized";
             /// The model's service can't be reached.
             ModelUnavailable, MODEL_UNAVAILABLE, "model_unavailable";
-            /// A guest's nickname is not one.
-            BadNickname, BAD_NICKNAME, "bad_nickname";
             // Why a client has no connection (the status's cause).
             /// The connection was lost without a word.
             ConnectionLost, CONNECTION_LOST, "connection_lost";
@@ -184,6 +182,8 @@ macro_rules! every_code {
             BadUrl, BAD_URL, "bad_url";
             /// Neither a token provider nor a guest's name was given.
             NoIdentity, NO_IDENTITY, "no_identity";
+            /// A guest's nickname is not one.
+            BadNickname, BAD_NICKNAME, "bad_nickname";
             /// The application's own code failed.
             CallbackFailed, CALLBACK_FAILED, "callback_failed";
         }
