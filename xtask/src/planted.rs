@@ -26,6 +26,7 @@ const OUTBOX: &str = "sdk-core/src/delivery/outbox.rs";
 const LIMITER: &str = "sdk-core/src/delivery/limiter.rs";
 const KEEPING: &str = "sdk-core/src/delivery/keeping.rs";
 const TIMELINE: &str = "sdk-core/src/chat/timeline.rs";
+const ANSWER_ROWS: &str = "sdk-core/src/chat/kinds/answer.rs";
 const FRAMES: &str = "sdk-core/src/client/frames.rs";
 const SENDING: &str = "sdk-core/src/client/sending.rs";
 const STORE: &str = "sdk-core/src/client/store.rs";
@@ -63,8 +64,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "what was acknowledged before the view began stands in it with a hole behind",
         TIMELINE,
-        "if self.rows.iter().any(|row| row.offset.is_some()) {",
-        "if self.rows.is_empty() {",
+        "if self.rows.has_committed() {",
+        "if self.rows.len() == 0 {",
     ),
     bug(
         "another epoch begins without a word",
@@ -105,15 +106,15 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug(
         "a piece that does not fit is appended",
-        TIMELINE,
+        ANSWER_ROWS,
         "let known = (length - piece.at) as usize;",
         "let known = 0;",
     ),
     bug(
         "a missed piece is passed over",
-        TIMELINE,
-        "        if piece.at > length {\n            return false;\n        }",
-        "        let length = length.max(piece.at);",
+        ANSWER_ROWS,
+        "    if piece.at > length {\n        return false;\n    }",
+        "    let length = length.max(piece.at);",
     ),
     bug(
         "a refusal for now is taken for one for good",

@@ -4,6 +4,7 @@
 //! Bodies travel as raw JSON. Whoever reads one asks for its [`Body`]; a kind that is not known
 //! here, and a known one whose body is not what the protocol says, is kept as it came.
 
+use super::event::UNREADABLE;
 use super::json::{Object, Writer};
 
 /// An event's or op's body by its kind. `Debug` leaves texts out.
@@ -17,22 +18,27 @@ pub enum Body {
     AnswerStart(AnswerStart),
     /// An answer ends.
     AnswerEnd(AnswerEnd),
-    /// Anything else: an application's own kind, a later version's, or a body that can't be read.
+    /// Of one of these kinds, and not what the protocol says; or the server itself could not read
+    /// it, and says so in its place.
+    Unreadable,
+    /// Anything else: an application's own kind, or a later version's.
     Other,
 }
 
 impl Body {
     /// Reads a body.
     pub fn decode(kind: &str, raw: &str) -> Body {
-        let Ok(body) = Object::parse(raw) else { return Body::Other };
+        let body = Object::parse(raw).ok();
+        let body = body.as_ref();
         let read = match kind {
-            Message::KIND => Message::decode(&body).map(Body::Message),
-            CancelRun::KIND => CancelRun::decode(&body).map(Body::CancelRun),
-            AnswerStart::KIND => AnswerStart::decode(&body).map(Body::AnswerStart),
-            AnswerEnd::KIND => AnswerEnd::decode(&body).map(Body::AnswerEnd),
-            _ => None,
+            Message::KIND => body.and_then(Message::decode).map(Body::Message),
+            CancelRun::KIND => body.and_then(CancelRun::decode).map(Body::CancelRun),
+            AnswerStart::KIND => body.and_then(AnswerStart::decode).map(Body::AnswerStart),
+            AnswerEnd::KIND => body.and_then(AnswerEnd::decode).map(Body::AnswerEnd),
+            UNREADABLE => None,
+            _ => Some(Body::Other),
         };
-        read.unwrap_or(Body::Other)
+        read.unwrap_or(Body::Unreadable)
     }
 }
 
@@ -43,9 +49,15 @@ impl std::fmt::Debug for Body {
             Body::CancelRun(_) => CancelRun::KIND,
             Body::AnswerStart(_) => AnswerStart::KIND,
             Body::AnswerEnd(_) => AnswerEnd::KIND,
+            Body::Unreadable => UNREADABLE,
             Body::Other => "other",
         })
     }
+}
+
+/// A text that must be there and not empty.
+fn present(body: &Object<'_>, name: &str) -> Option<String> {
+    body.str(name).filter(|text| !text.is_empty()).map(|text| text.into_owned())
 }
 
 /// `message`: somebody says something.
@@ -61,7 +73,12 @@ impl Message {
 
     /// Reads the body; none when it lacks its text.
     pub fn decode(body: &Object<'_>) -> Option<Message> {
-        Some(Message { text: body.str("text")?.into_owned() })
+        Some(Message { text: present(body, "text")? })
+    }
+
+    /// Reads the body's JSON text.
+    pub fn of(raw: &str) -> Option<Message> {
+        Message::decode(&Object::parse(raw).ok()?)
     }
 }
 
@@ -95,7 +112,7 @@ impl AnswerStart {
 
     /// Reads the body; none when it names no answer.
     pub fn decode(body: &Object<'_>) -> Option<AnswerStart> {
-        Some(AnswerStart { run: body.str("run")?.into_owned() })
+        Some(AnswerStart { run: present(body, "run")? })
     }
 
     /// The body.
@@ -125,7 +142,7 @@ impl AnswerEnd {
     pub fn decode(body: &Object<'_>) -> Option<AnswerEnd> {
         let optional = |name| body.str(name).map(|value| value.into_owned());
         Some(AnswerEnd {
-            run: optional("run")?,
+            run: present(body, "run")?,
             status: optional("status").unwrap_or_default(),
             text: optional("text").unwrap_or_default(),
             code: optional("code"),
@@ -167,9 +184,12 @@ mod tests {
             ("run.cancel", "{}"),
             ("answer.start", r#"{"run":null}"#),
             ("answer.end", r#"{"text":"x"}"#),
-            ("poll.vote", r#"{"text":"x"}"#),
-            ("", ""),
+            ("message", r#"{"text":""}"#),
+            (UNREADABLE, "{}"),
         ] {
+            assert_eq!(Body::decode(kind, raw), Body::Unreadable, "{kind} {raw}");
+        }
+        for (kind, raw) in [("poll.vote", r#"{"text":"x"}"#), ("poll.vote", "{"), ("", "")] {
             assert_eq!(Body::decode(kind, raw), Body::Other, "{kind} {raw}");
         }
     }

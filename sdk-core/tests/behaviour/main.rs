@@ -11,6 +11,7 @@ mod handover;
 mod holders;
 #[cfg(not(target_family = "wasm"))]
 mod imports;
+mod kinds;
 mod lanes;
 mod liveness;
 mod outbox;

@@ -1,0 +1,105 @@
+//! `answer.start`, pieces, `answer.end`: the model answers.
+
+use crate::chat::rows::Rows;
+use crate::event::{Row, RowKind, RowState};
+use crate::wire::json::{self, Object, Writer};
+use crate::wire::{AnswerEnd, AnswerStart, EventFrame, Piece, RunText};
+
+/// Texts of answers under way are kept in the store up to this length in all, in bytes.
+const MAX_RUNS: usize = 262_144;
+
+/// An answer begins.
+pub(super) fn start(rows: &mut Rows, event: &EventFrame, start: AnswerStart) {
+    if rows.find(&start.run).is_none() {
+        rows.place(row(event, start.run, String::new(), RowState::Streaming));
+    }
+}
+
+/// An answer ended. It keeps the place and the time of its start.
+pub(super) fn end(rows: &mut Rows, event: &EventFrame, end: AnswerEnd) {
+    let state = match end.status.as_str() {
+        "done" => RowState::Done,
+        "stopped" => RowState::Stopped,
+        "error" => RowState::Error,
+        _ => RowState::Interrupted,
+    };
+    let mut row = row(event, end.run, end.text, state);
+    row.code = end.code.filter(|code| !code.is_empty());
+    match rows.find(&row.id) {
+        Some(index) => {
+            row.offset = rows.get(index).offset;
+            row.at = rows.get(index).at;
+            rows.update(index, row);
+        }
+        None => rows.place(row),
+    }
+}
+
+fn row(event: &EventFrame, run: String, text: String, state: RowState) -> Row {
+    Row {
+        id: run,
+        kind: RowKind::Answer,
+        by: event.by.clone(),
+        own: false,
+        text,
+        at: event.at,
+        offset: Some(event.offset),
+        state,
+        code: None,
+        retry_at: None,
+    }
+}
+
+/// Adds a piece to its answer; false if one before it was missed.
+pub(in crate::chat) fn piece(rows: &mut Rows, piece: &Piece) -> bool {
+    let Some(index) = rows.find(&piece.run) else { return false };
+    let row = rows.get(index);
+    if row.state != RowState::Streaming {
+        return true;
+    }
+    let length = row.text.len() as u64;
+    if piece.at > length {
+        return false;
+    }
+    let known = (length - piece.at) as usize;
+    if let Some(added) = piece.text.get(known..).filter(|added| !added.is_empty()) {
+        rows.append(index, added);
+    }
+    true
+}
+
+/// Takes the whole text so far of an answer under way.
+pub(in crate::chat) fn snapshot(rows: &mut Rows, run: &RunText) {
+    let Some(index) = rows.find(&run.run) else { return };
+    let row = rows.get(index);
+    if row.state != RowState::Streaming {
+        return;
+    }
+    match run.text.strip_prefix(row.text.as_str()) {
+        Some("") => {}
+        Some(added) => rows.append(index, added),
+        None => {
+            let mut row = row.clone();
+            row.text.clone_from(&run.text);
+            rows.update(index, row);
+        }
+    }
+}
+
+/// The texts so far of the answers under way, for the store: what [`read_runs`] reads.
+pub(in crate::chat) fn runs(rows: &Rows) -> String {
+    let run = |row: &Row| Writer::object().str("run", &row.id).str("text", &row.text).end();
+    let runs: Vec<String> = rows.streaming().filter(|row| !row.text.is_empty()).map(run).collect();
+    let runs = json::array(runs.iter().map(String::as_str));
+    if runs.len() <= MAX_RUNS { runs } else { String::from("[]") }
+}
+
+/// What [`runs`] wrote; nothing of what can't be read.
+pub(crate) fn read_runs(record: &str) -> Vec<RunText> {
+    let runs = json::validate(record).and_then(json::elements).unwrap_or_default();
+    let read = |run: &str| {
+        let object = Object::parse(run).ok()?;
+        Some(RunText { run: object.str("run")?.into_owned(), text: object.str("text")?.into_owned() })
+    };
+    runs.into_iter().filter_map(read).collect()
+}

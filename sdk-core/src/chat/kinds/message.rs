@@ -1,0 +1,49 @@
+//! `message`: somebody says something.
+
+use crate::chat::rows::Rows;
+use crate::event::{Row, RowKind, RowState};
+use crate::wire::{EventFrame, Message, User, UserKind};
+
+/// A message was committed: it gets a row, or the row that this client wrote gets its place.
+pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, message: Message) {
+    if let Some(index) = rows.find(&event.id) {
+        let mut row = rows.get(index).clone();
+        row.by = event.by.clone();
+        row.at = event.at;
+        row.offset = Some(event.offset);
+        row.state = RowState::Sent;
+        row.code = None;
+        row.retry_at = None;
+        rows.relocate(index, rows.position(event.offset), row);
+        return;
+    }
+    rows.place(Row {
+        id: event.id.clone(),
+        kind: RowKind::Message,
+        own: me.is_some_and(|me| me.id == event.by.id),
+        by: event.by.clone(),
+        text: message.text,
+        at: event.at,
+        offset: Some(event.offset),
+        state: RowState::Sent,
+        code: None,
+        retry_at: None,
+    });
+}
+
+/// The row of an op that is not committed. An op whose body this version can't read has no text.
+pub(in crate::chat) fn written(id: &str, body: &str, me: Option<&User>, at: u64) -> Row {
+    let nobody = || User { id: String::new(), name: String::new(), kind: UserKind::User };
+    Row {
+        id: id.to_owned(),
+        kind: RowKind::Message,
+        by: me.cloned().unwrap_or_else(nobody),
+        own: true,
+        text: Message::of(body).map_or_else(String::new, |message| message.text),
+        at,
+        offset: None,
+        state: RowState::Saving,
+        code: None,
+        retry_at: None,
+    }
+}

@@ -1,0 +1,20 @@
+//! What the events of each kind make of a dialog's rows: a file for each kind.
+
+pub(super) mod answer;
+pub(super) mod message;
+mod unreadable;
+
+use super::rows::Rows;
+use crate::wire::{Body, EventFrame, User};
+
+/// Makes of the rows what an event says; `me` is this client's user. Kinds that are not of this
+/// protocol have no rows: applications read them from the channel's events.
+pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame) {
+    match Body::decode(&event.kind, &event.body) {
+        Body::Message(message) => message::apply(rows, me, event, message),
+        Body::AnswerStart(start) => answer::start(rows, event, start),
+        Body::AnswerEnd(end) => answer::end(rows, event, end),
+        Body::Unreadable => unreadable::apply(rows, event),
+        Body::CancelRun(_) | Body::Other => {}
+    }
+}

@@ -1,0 +1,31 @@
+//! What can't be shown.
+
+use crate::chat::rows::Rows;
+use crate::event::{Row, RowKind, RowState};
+use crate::wire::EventFrame;
+
+/// Something stands here that can't be shown. A row of this client's own keeps what it says.
+pub(super) fn apply(rows: &mut Rows, event: &EventFrame) {
+    match rows.find(&event.id) {
+        Some(index) => {
+            let mut row = rows.get(index).clone();
+            row.offset = Some(event.offset);
+            row.state = RowState::Sent;
+            row.code = None;
+            row.retry_at = None;
+            rows.relocate(index, rows.position(event.offset), row);
+        }
+        None => rows.place(Row {
+            id: event.id.clone(),
+            kind: RowKind::Unreadable,
+            by: event.by.clone(),
+            own: false,
+            text: String::new(),
+            at: event.at,
+            offset: Some(event.offset),
+            state: RowState::Sent,
+            code: None,
+            retry_at: None,
+        }),
+    }
+}

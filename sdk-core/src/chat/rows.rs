@@ -1,0 +1,169 @@
+//! A dialog's rows in their order, found by id or offset, and what changed in them.
+
+use crate::event::{Row, RowState};
+use crate::ids::Ids;
+use crate::list::Change;
+
+/// Most rows kept; the oldest committed ones go first.
+pub(super) const MAX_ROWS: usize = 2_000;
+/// Stands for the offset of a row that is not committed: behind all that are.
+const UNCOMMITTED: u64 = u64::MAX;
+
+/// A row is found by its id, and its place by its offset, with O(log n) comparisons. The offsets
+/// rise but for a moment: rows that were acknowledged in a new log stand behind those of the old
+/// one until it goes.
+#[derive(Default)]
+pub(super) struct Rows {
+    #[expect(clippy::vec_box, reason = "a row that comes or goes moves what stands behind it: pointers")]
+    list: Vec<Box<Row>>,
+    /// The rows' ids, with their offsets, and perhaps those of older rows that are gone.
+    ids: Ids,
+    /// How many answers are under way.
+    streaming: usize,
+    /// What changed since the application was told.
+    changes: Vec<Change<Row>>,
+}
+
+impl Rows {
+    pub(super) fn all(&self) -> Vec<Row> {
+        self.list.iter().map(|row| Row::clone(row)).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> &Row {
+        &self.list[index]
+    }
+
+    /// Whether any row is committed.
+    pub(super) fn has_committed(&self) -> bool {
+        self.list.iter().any(|row| row.offset.is_some())
+    }
+
+    /// The answers under way, the oldest first.
+    pub(super) fn streaming(&self) -> impl DoubleEndedIterator<Item = &Row> {
+        let rows = if self.streaming > 0 { self.list.as_slice() } else { &[] };
+        rows.iter().filter(|row| is_streaming(row)).map(|row| &**row)
+    }
+
+    /// What changed since the last call.
+    pub(super) fn take_changes(&mut self) -> Vec<Change<Row>> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Says the whole list again, in place of the changes so far.
+    pub(super) fn announce(&mut self) {
+        self.changes.clear();
+        self.changes.push(Change::Reset(self.all()));
+    }
+
+    /// Forgets every committed row.
+    pub(super) fn reset(&mut self) {
+        self.list.retain(|row| row.offset.is_none());
+        self.streaming = 0;
+        self.ids.clear();
+        self.list.iter().for_each(|row| self.ids.set(&row.id, UNCOMMITTED));
+        self.announce();
+    }
+
+    pub(super) fn find(&self, id: &str) -> Option<usize> {
+        let at = self.position(self.ids.get(id)?);
+        let is = |index: &usize| self.list.get(*index).is_some_and(|row| row.id == id);
+        // What waits is acknowledged in its order, so it is the first there, too. What stands
+        // before is of an older log.
+        (at..self.list.len()).find(is).or_else(|| (0..at).find(is))
+    }
+
+    /// The row of this id, if it is there and not committed.
+    pub(super) fn find_uncommitted(&self, id: &str) -> Option<usize> {
+        self.find(id).filter(|index| self.list[*index].offset.is_none())
+    }
+
+    /// Where a row with this offset belongs: behind all with a lower one.
+    pub(super) fn position(&self, offset: u64) -> usize {
+        self.list.partition_point(|row| offset_of(row) < offset)
+    }
+
+    /// Where the rows that are not committed begin.
+    pub(super) fn uncommitted(&self) -> usize {
+        self.position(UNCOMMITTED)
+    }
+
+    /// Adds a row where its offset belongs, or at the end if it has none.
+    pub(super) fn place(&mut self, row: Row) {
+        let index = row.offset.map_or(self.list.len(), |offset| self.position(offset));
+        self.insert(index, row);
+    }
+
+    /// Puts a changed row before the one that is at `target` now.
+    pub(super) fn relocate(&mut self, index: usize, target: usize, row: Row) {
+        // Taking it out first moves what stands behind it one down.
+        let target = if target > index { target - 1 } else { target };
+        if target == index {
+            self.update(index, row);
+        } else {
+            let moved = self.list.remove(index);
+            self.list.insert(target, moved);
+            self.changes.push(Change::Move { from: index, to: target });
+            self.update(target, row);
+        }
+    }
+
+    fn insert(&mut self, index: usize, row: Row) {
+        self.ids.set(&row.id, offset_of(&row));
+        self.streaming += usize::from(is_streaming(&row));
+        self.list.insert(index, Box::new(row.clone()));
+        self.changes.push(Change::Insert { index, row });
+    }
+
+    pub(super) fn update(&mut self, index: usize, row: Row) {
+        if *self.list[index] != row {
+            self.ids.set(&row.id, offset_of(&row));
+            self.streaming += usize::from(is_streaming(&row));
+            self.streaming -= usize::from(is_streaming(&self.list[index]));
+            *self.list[index] = row.clone();
+            self.changes.push(Change::Update { index, row });
+        }
+    }
+
+    /// Takes a row out that will not come again.
+    pub(super) fn forget(&mut self, index: usize) {
+        let id = std::mem::take(&mut self.list[index].id);
+        self.ids.remove(&id);
+        self.remove(index);
+    }
+
+    fn remove(&mut self, index: usize) {
+        self.streaming -= usize::from(is_streaming(&self.list.remove(index)));
+        self.changes.push(Change::Remove { index });
+    }
+
+    /// Adds text to the end of a row.
+    pub(super) fn append(&mut self, index: usize, added: &str) {
+        self.list[index].text.push_str(added);
+        if let Some(Change::Append { index: last, text }) = self.changes.last_mut()
+            && *last == index
+        {
+            text.push_str(added);
+        } else {
+            self.changes.push(Change::Append { index, text: added.to_owned() });
+        }
+    }
+
+    pub(super) fn trim(&mut self) {
+        while self.list.len() > MAX_ROWS && self.list[0].offset.is_some() {
+            self.remove(0);
+            self.ids.forget_before(offset_of(&self.list[0]), MAX_ROWS);
+        }
+    }
+}
+
+fn offset_of(row: &Row) -> u64 {
+    row.offset.unwrap_or(UNCOMMITTED)
+}
+
+fn is_streaming(row: &Row) -> bool {
+    row.state == RowState::Streaming
+}
