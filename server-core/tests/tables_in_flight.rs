@@ -161,7 +161,8 @@ fn whoever_leaves_while_a_commit_is_handed_out_gets_nothing_more_and_the_others_
     assert_eq!(world.tables.counts().subscriptions, world.clients.len());
 }
 
-/// Something ends all subscriptions while a commit is handed out, and a client comes right after it.
+/// Something ends all subscriptions while a commit is handed out, and a client comes right after
+/// it.
 fn all_end(ends: impl FnOnce(&Tables) + Send + 'static, position: u64) {
     let mut world = World::new(TableLimits::default());
     let came: Arc<Mutex<Option<Client>>> = Arc::default();

@@ -10,7 +10,8 @@
 //! loop {
 //!     if !run.listens() { drop the model's stream }
 //!     match run.poll(now) {
-//!         Write(write, publish) => submit(write), in whose `done` `publish.publish(outcome)`; then run.written(now, result)
+//!         Write(write, publish) => submit(write), in its `done` publish.publish(outcome);
+//!                                  then run.written(now, result)
 //!         Read(read)            => run.context(the store's reply)
 //!         Model(turns)          => open the model's stream
 //!         Wait(until)           => until then: run.part(..) of the stream, run.stop(), run.drain()

@@ -1,5 +1,5 @@
-//! Which subscription a connection's client means by a name, and how many there are. It is locked to
-//! look something up, and nothing else is done meanwhile.
+//! Which subscription a connection's client means by a name, and how many there are. It is locked
+//! to look something up, and nothing else is done meanwhile.
 
 use super::limits::TableLimits;
 use std::collections::BTreeMap;

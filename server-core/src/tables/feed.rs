@@ -11,11 +11,11 @@
 //!   order of the log. Until it has landed the head stays before it: whoever reads the log ends
 //!   there, and has yet to be told of it.
 //! - Whoever joins a feed has all up to the head. If the commit in flight is worked out for that
-//!   feed, they are in it when it is handed out, and get it once, by the feed. If it is not, because
-//!   the group is newer, or nobody was in its feed, or it was handed out already, they do not join
-//!   yet ([`super::state::Flight::covers`]): after the landing they read it from the log.
-//! - Whoever leaves a feed is not in it when the frames are handed out. Those who leave because they
-//!   have no room have all up to the head, and read the commit from the log.
+//!   feed, they are in it when it is handed out, and get it once, by the feed. If it is not,
+//!   because the group is newer, or nobody was in its feed, or it was handed out already, they do
+//!   not join yet ([`super::state::Flight::covers`]): after the landing they read it from the log.
+//! - Whoever leaves a feed is not in it when the frames are handed out. Those who leave because
+//!   they have no room have all up to the head, and read the commit from the log.
 //! - What ends all subscriptions while a commit is in flight starts another life of the table
 //!   ([`State::life`]), and what was worked out in the one before is dropped.
 

@@ -207,7 +207,8 @@ impl State {
         if cursor.hash != shape.hash {
             return Err("changed");
         }
-        // Another connection may just have been told what this table has not been told of to the end.
+        // Another connection may just have been told what this table has not been told of to the
+        // end.
         if cursor.position > self.shared.log.lock().head {
             return Err("epoch");
         }

@@ -1,5 +1,5 @@
-//! The newest commits of the source, numbered without a gap: each table takes them from here, in its
-//! own time.
+//! The newest commits of the source, numbered without a gap: each table takes them from here, in
+//! its own time.
 
 use super::{Cell, Change, Commit, Seen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,10 +1,10 @@
 //! The work of a table that is not done where it comes up.
 //!
-//! Whoever writes a filter decides how long it takes to judge a row, and whoever subscribes how many
-//! frames a commit makes. What takes little is done by whoever publishes. What takes more is left to
-//! the driver ([`Tables::work`]), which has a thread for each table. A subscription whose rows take
-//! much to judge leaves its feed and reads the log, as one does that reads slowly, in slices for each
-//! owner in turn.
+//! Whoever writes a filter decides how long it takes to judge a row, and whoever subscribes how
+//! many frames a commit makes. What takes little is done by whoever publishes. What takes more is
+//! left to the driver ([`Tables::work`]), which has a thread for each table. A subscription whose
+//! rows take much to judge leaves its feed and reads the log, as one does that reads slowly, in
+//! slices for each owner in turn.
 
 use super::Tables;
 use super::catch_up::Slice;

@@ -1,5 +1,5 @@
-//! What a quick table has to wait for a slow one beside it: commits of both come at the same moment,
-//! the slow one's first.
+//! What a quick table has to wait for a slow one beside it: commits of both come at the same
+//! moment, the slow one's first.
 
 use crate::Failure;
 use crate::figure::{Aim, Figure, median};
