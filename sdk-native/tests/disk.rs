@@ -82,6 +82,7 @@ async fn says_so_and_goes_on(fault: &str, code: &str) {
     until("the loss", || !peer.state().online).await;
     peer.send(&told, "offline in the fault");
     until("its waiting", || peer.state().waiting == 1).await;
+    // It never is; this long it would have been.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!peer.state().safe.contains("offline in the fault"), "{fault}: it is not in the store");
 
