@@ -2,7 +2,7 @@
 
 use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
-use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, StoreChange};
+use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, RowKind, RowState, StoreChange};
 
 /// Writes an output as the next element of a list.
 pub(crate) fn encode<T: Crossing>(writer: Writer, output: &Output<T::Event>) -> Writer {
@@ -137,18 +137,19 @@ pub(crate) fn list_change<R>(
     .close()
 }
 
-/// One row of a dialog.
+/// One row of a dialog. Members that most rows have alike are left out: `kind` of a message, `own`
+/// of somebody else's, `state` of one that is committed.
 pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
+    let kind = Some(row.kind).filter(|kind| *kind != RowKind::Message);
+    let state = Some(row.state).filter(|state| *state != RowState::Sent);
+    let writer = writer.begin().str("id", &row.id).opt_str("kind", kind.map(RowKind::as_str));
+    let writer = writer.raw("by", &row.by.encode());
+    let writer = if row.own { writer.bool("own", true) } else { writer };
     writer
-        .begin()
-        .str("id", &row.id)
-        .str("kind", row.kind.as_str())
-        .raw("by", &row.by.encode())
-        .bool("own", row.own)
         .str("text", &row.text)
         .u64("at", row.at)
         .opt_u64("offset", row.offset)
-        .str("state", row.state.as_str())
+        .opt_str("state", state.map(RowState::as_str))
         .opt_str("code", row.code.as_deref())
         .opt_u64("retryAt", row.retry_at)
         .close()
