@@ -19,6 +19,7 @@ pub mod dialog;
 mod engine;
 mod limits;
 mod outgoing;
+pub mod requests;
 mod session;
 pub mod store;
 pub mod tables;

@@ -58,8 +58,19 @@ fn it_uses_the_wire_the_tables_and_the_time_of_the_core_and_nothing_else() {
 }
 
 /// The parts of this crate, from the lowest to the highest. Each imports only those before it.
-const LAYERS: [&str; 10] =
-    ["text", "limits", "store", "outgoing", "dialog", "access", "connections", "tables", "engine", "session"];
+const LAYERS: [&str; 11] = [
+    "text",
+    "limits",
+    "store",
+    "outgoing",
+    "requests",
+    "dialog",
+    "access",
+    "connections",
+    "tables",
+    "engine",
+    "session",
+];
 
 /// The parts that a line imports or names.
 fn imported(line: &str) -> Vec<String> {
