@@ -1,6 +1,6 @@
 //! The core behind wasm-bindgen: JSON texts in, JSON texts out, no decisions and no callbacks.
 //!
-//! A host calls [`Core::handle`], [`Core::received`] or [`Core::command`], then [`Core::poll`]
+//! A host calls [`Core::handle`], [`Core::received`], [`Core::body`] or [`Core::command`], then [`Core::poll`]
 //! until its answer ends in a `wait`. Nothing here calls back into the host, so no borrow is ever
 //! held while its code runs.
 
@@ -13,7 +13,7 @@ mod texts;
 
 use std::cell::RefCell;
 use tidewire_core::wire::json::Writer;
-use tidewire_core::{Client, ConnId, Input, Now, Output, Time};
+use tidewire_core::{Client, ConnId, Input, Now, Output, Part, RequestId, Time};
 use wasm_bindgen::prelude::wasm_bindgen;
 
 #[cfg(target_family = "wasm")]
@@ -46,6 +46,12 @@ impl Core {
     /// A text message arrived on connection `conn`.
     pub fn received(&self, conn: f64, text: &str, mono: f64, wall: f64) {
         let input = Input::Received { conn: ConnId(conn as u64), text };
+        self.client.borrow_mut().handle(now(mono, wall), input);
+    }
+
+    /// The next bytes of the response to a request came.
+    pub fn body(&self, request: f64, bytes: &[u8], mono: f64, wall: f64) {
+        let input = Input::Response { request: RequestId(request as u64), part: Part::Body(bytes) };
         self.client.borrow_mut().handle(now(mono, wall), input);
     }
 

@@ -3,6 +3,7 @@
 mod channels;
 mod drafts;
 mod frames;
+mod requests;
 mod sending;
 mod signals;
 mod store;
@@ -14,7 +15,7 @@ use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreId};
 use crate::journal::{Journal, Report};
-use crate::link::Connection;
+use crate::link::{Connection, Requests};
 use crate::rng::{Rng, Uuids};
 use crate::tables::LiveTables;
 use crate::time::{Now, Time};
@@ -39,6 +40,7 @@ pub struct Client {
     rng: Rng,
     uuids: Uuids,
     link: Connection,
+    requests: Requests,
     outbox: Outbox,
     signals: Signals,
     limiter: Limiter,
@@ -79,7 +81,12 @@ pub struct Client {
 /// Lends the link what its transitions need.
 macro_rules! context {
     ($client:ident, $now:expr) => {
-        &mut $crate::link::Context { now: $now, rng: &mut $client.rng, out: &mut $client.out }
+        &mut $crate::link::Context {
+            now: $now,
+            rng: &mut $client.rng,
+            out: &mut $client.out,
+            requests: &mut $client.requests,
+        }
     };
 }
 use context;
@@ -115,6 +122,7 @@ impl Client {
         let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
         Client {
             link: Connection::new(&config),
+            requests: Requests::default(),
             outbox,
             signals: Signals::new(),
             limiter: Limiter::new(),
@@ -264,26 +272,13 @@ impl Client {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let now = self.clamp(now);
         match input {
-            Input::Opened { conn } => {
-                if self.link.opened(now, conn) {
-                    self.hello(now, conn);
-                }
-            }
-            Input::Received { conn, text } => {
-                if self.link.is_current(conn) {
-                    self.link.heard(now);
-                    self.message(now, conn, text);
-                } else if self.link.is_successor(conn) {
-                    self.message(now, conn, text);
-                }
-            }
-            Input::Closed { conn, code, cause } => {
-                if self.link.is_current(conn) {
-                    let why = self.link.refusal().or(cause).unwrap_or("");
-                    self.journal.note(now.wall, "closed", why, u64::from(code));
-                }
-                self.link.closed(context!(self, now), conn, code, cause);
-            }
+            // A connection over requests has no socket.
+            Input::Opened { conn } | Input::Received { conn, .. } | Input::Closed { conn, .. }
+                if self.requests.carries(conn) => {}
+            Input::Opened { conn } => self.opened(now, conn),
+            Input::Received { conn, text } => self.received(now, conn, text),
+            Input::Closed { conn, code, cause } => self.closed(now, conn, code, cause),
+            Input::Response { request, part } => self.response(now, request, part),
             Input::Token { ask, result } => self.link.token(context!(self, now), ask, result),
             Input::Stored { store, result } => self.stored(store, result),
             Input::Network(hint) => self.link.network(context!(self, now), hint),
@@ -300,12 +295,12 @@ impl Client {
 
     /// The next thing to do. Call it until it says [`Output::Wait`].
     pub fn poll(&mut self, now: Now) -> Output {
-        if let Some(output) = self.out.pop_front() {
+        if let Some(output) = self.next_output() {
             return output;
         }
         let now = self.clamp(now);
         self.settle(now);
-        if let Some(output) = self.out.pop_front() {
+        if let Some(output) = self.next_output().or_else(|| self.next_request(now)) {
             return output;
         }
         let (until, why) = match self.deadline(now) {
@@ -359,6 +354,7 @@ impl Client {
                 earliest = Some((at, why));
             }
         };
+        consider(self.requests.deadline(), "request");
         consider(self.outbox.session_deadline(), "expiry");
         consider(self.tables.as_ref().and_then(|tables| tables.deadline()), "tables");
         for channel in &self.channels {

@@ -1,0 +1,63 @@
+//! What happens on a connection, whatever carries it, and the requests of one without a WebSocket.
+
+use super::{Client, MESSAGE_BYTES, context};
+use crate::io::{ConnId, Output, Part, RequestId};
+use crate::link::Heard;
+use crate::time::Now;
+
+impl Client {
+    pub(super) fn opened(&mut self, now: Now, conn: ConnId) {
+        if self.link.opened(now, conn) {
+            self.hello(now, conn);
+        }
+    }
+
+    pub(super) fn received(&mut self, now: Now, conn: ConnId, text: &str) {
+        if self.link.is_current(conn) {
+            self.link.heard(now);
+            self.message(now, conn, text);
+        } else if self.link.is_successor(conn) {
+            self.message(now, conn, text);
+        }
+    }
+
+    pub(super) fn closed(&mut self, now: Now, conn: ConnId, code: u16, cause: Option<&str>) {
+        if self.link.is_current(conn) {
+            let why = self.link.refusal().or(cause).unwrap_or("");
+            self.journal.note(now.wall, "closed", why, u64::from(code));
+        }
+        self.link.closed(context!(self, now), conn, code, cause);
+    }
+
+    /// A part of the response to a request.
+    pub(super) fn response(&mut self, now: Now, request: RequestId, part: Part<'_>) {
+        let Some((conn, heard)) = self.requests.response(now.mono, request, part, &mut self.out) else {
+            return;
+        };
+        for heard in heard {
+            match heard {
+                Heard::Opened => self.opened(now, conn),
+                Heard::Message(text) => self.received(now, conn, &text),
+                Heard::Closed { code, cause } => self.closed(now, conn, code, cause.as_deref()),
+            }
+        }
+    }
+
+    /// The next output that is not a connection's over requests.
+    pub(super) fn next_output(&mut self) -> Option<Output> {
+        while let Some(output) = self.out.pop_front() {
+            let output = self.requests.carry(self.last.mono, output);
+            if output.is_some() {
+                return output;
+            }
+        }
+        None
+    }
+
+    /// The next request, or the end of one.
+    pub(super) fn next_request(&mut self, now: Now) -> Option<Output> {
+        let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
+        self.requests.flush(now.mono, most.min(MESSAGE_BYTES) as usize, &mut self.out);
+        self.out.pop_front()
+    }
+}
