@@ -74,16 +74,18 @@ impl Driver {
     /// Runs until the client is closed, the server was told so and everything is stored.
     pub(crate) async fn run(mut self) {
         let mut received = Vec::with_capacity(REPORTS);
-        let mut patience = None;
+        let mut goodbye = None;
         loop {
             let work = self.shared.work();
             for effect in work.effects {
                 self.perform(effect);
             }
+            // How long the server may still be told that the client closes.
+            let mut patience = None;
             if work.closing {
-                let end = *patience.get_or_insert_with(|| Instant::now() + GOODBYE);
-                let told = self.requests.is_empty() || end <= Instant::now();
-                if told && self.storing == 0 {
+                let end = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
+                patience = Some(end).filter(|end| !self.requests.is_empty() && *end > Instant::now());
+                if patience.is_none() && self.storing == 0 {
                     break;
                 }
             }

@@ -332,10 +332,11 @@ impl Client {
 
     /// Fires what is due, sends what may go, and says what changed.
     fn settle(&mut self, now: Now) {
+        self.overdue(now);
         self.link.tick(context!(self, now));
         self.follow_link();
         self.expire(now);
-        if let Some(conn) = self.link.online() {
+        if let Some(conn) = self.ready() {
             self.pump(now, conn);
             self.follow_link();
         }
@@ -360,7 +361,7 @@ impl Client {
         for channel in &self.channels {
             consider(channel.keeping.deadline(), "store");
         }
-        if self.link.online().is_some() {
+        if self.ready().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");
             }

@@ -2,7 +2,7 @@
 
 use super::{Client, MESSAGE_BYTES, context};
 use crate::io::{ConnId, Output, Part, RequestId};
-use crate::link::Heard;
+use crate::link::{ABNORMAL, Heard};
 use crate::time::Now;
 
 impl Client {
@@ -41,6 +41,19 @@ impl Client {
                 Heard::Closed { code, cause } => self.closed(now, conn, code, cause.as_deref()),
             }
         }
+    }
+
+    /// Ends the connections on which a request took too long.
+    pub(super) fn overdue(&mut self, now: Now) {
+        while let Some(conn) = self.requests.overdue(now.mono, &mut self.out) {
+            self.closed(now, conn, ABNORMAL, None);
+        }
+    }
+
+    /// The welcomed connection, unless what is sent on it would wait for a request before it: the
+    /// budget counts what leaves, and what has not left can still be taken back.
+    pub(super) fn ready(&self) -> Option<ConnId> {
+        self.link.online().filter(|conn| !self.requests.is_busy(*conn))
     }
 
     /// The next output that is not a connection's over requests.

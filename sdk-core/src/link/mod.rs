@@ -11,7 +11,7 @@ mod transport;
 
 pub(crate) use cause::Cause;
 pub(crate) use connection::Connection;
-pub(crate) use requests::{Heard, Requests};
+pub(crate) use requests::{ABNORMAL, Heard, Requests};
 
 use crate::io::Output;
 use crate::rng::Rng;

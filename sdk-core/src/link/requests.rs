@@ -2,10 +2,10 @@
 //! one after the other, and come down as the lines of responses.
 //!
 //! The rest of the core opens, transmits and closes as on a WebSocket; here that becomes requests,
-//! and what their responses bring becomes what a socket would report. A request that is never
-//! answered needs no limit of its own: dialling, silence and every message that wants an answer
-//! have one.
+//! and what their responses bring becomes what a socket would report. A request down that is
+//! never answered needs no limit of its own, because silence has one.
 
+use super::heartbeat::LATE_MS;
 use super::lines::{Lines, close_code};
 use crate::io::{ConnId, Method, Output, Part, Request, RequestId, Transport};
 use crate::time::Time;
@@ -14,11 +14,13 @@ use crate::wire::{ClientFrame, Secret};
 use std::collections::VecDeque;
 
 /// RFC 6455 section 7.1.5: the connection ended without a close code.
-const ABNORMAL: u16 = 1006;
+pub(crate) const ABNORMAL: u16 = 1006;
 /// How often to ask where nothing is held open.
 const POLL_MS: u64 = 3_000;
 /// An empty response that comes sooner was not held back: to ask again at once would never stop.
 const HELD_MS: u64 = 1_000;
+/// How long a request up may take: what is sent meanwhile waits for it.
+const UP_MS: u64 = 30_000;
 /// How long the last messages may take after a connection was closed.
 const GOODBYE_MS: u64 = 5_000;
 /// Longest response to the request that opens a connection, in bytes.
@@ -91,6 +93,7 @@ enum Down {
 struct Up {
     request: RequestId,
     accepted: bool,
+    until: Time,
 }
 
 impl Requests {
@@ -134,9 +137,22 @@ impl Requests {
         connections.retain_mut(|one| one.flush(now, most, last, out));
     }
 
-    /// When the next request is to be made, or a goodbye takes too long.
+    /// When the next request is to be made, or one takes too long.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.connections.iter().filter_map(Exchange::deadline).min()
+    }
+
+    /// Whether a request up is under way: what is sent now would wait for it.
+    pub(crate) fn is_busy(&self, conn: ConnId) -> bool {
+        self.connections.iter().any(|one| one.conn == conn && one.up.is_some())
+    }
+
+    /// The first connection on which a request took too long; it is over.
+    pub(crate) fn overdue(&mut self, now: Time, out: &mut VecDeque<Output>) -> Option<ConnId> {
+        let at = self.connections.iter_mut().position(|one| one.is_overdue(now))?;
+        let one = self.connections.remove(at);
+        one.abort(None, out);
+        Some(one.conn)
     }
 
     /// A part of a response: on which connection, and what it says. One to a request that was
@@ -207,7 +223,7 @@ impl Exchange {
             let body = join(&mut self.queue, most);
             self.seq += 1;
             let request = self.request(last, Method::Post, "/v1/http/up", Some(body), out);
-            self.up = Some(Up { request, accepted: false });
+            self.up = Some(Up { request, accepted: false, until: now.after(UP_MS) });
         }
         true
     }
@@ -264,7 +280,20 @@ impl Exchange {
             Down::Resting { until } if self.leaving.is_none() => Some(until),
             _ => None,
         };
-        rest.into_iter().chain(self.leaving).min()
+        let up = self.up.as_ref().map(|up| up.until);
+        [rest, up, self.leaving].into_iter().flatten().min()
+    }
+
+    /// Whether the request up took too long. After a sleep its response may not have been read yet.
+    fn is_overdue(&mut self, now: Time) -> bool {
+        match &mut self.up {
+            Some(up) if now.since(up.until) > LATE_MS => {
+                up.until = now.after(LATE_MS);
+                false
+            }
+            Some(up) => up.until <= now,
+            None => false,
+        }
     }
 
     fn part(

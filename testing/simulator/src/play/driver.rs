@@ -29,7 +29,7 @@ pub(super) fn drain(world: &mut World, process: usize) {
                 if path == "/v1/http" {
                     world.watch.dials(one, sockets(&world.links, process), now.mono.0);
                 } else if let Some(message) = &request.body {
-                    world.watch.sends(one, &mut world.devices[device], conn, message, true, now.mono.0);
+                    world.watch.sends(one, &mut world.devices[device], conn, message, now.mono.0);
                 } else if let Some(link) = world.links.get_mut(&(process, conn)) {
                     link.opened = true;
                 }
@@ -43,7 +43,7 @@ pub(super) fn drain(world: &mut World, process: usize) {
             }
             Output::Abort { request } => network::give_up(world, process, request),
             Output::Transmit { conn, message } => {
-                world.watch.sends(one, &mut world.devices[device], conn.0, &message.0, false, now.mono.0);
+                world.watch.sends(one, &mut world.devices[device], conn.0, &message.0, now.mono.0);
                 network::send_up(world, process, conn, &message.0);
             }
             Output::Close { conn, code } => {

@@ -100,7 +100,11 @@ pub(super) fn request(world: &mut World, process: usize, request: &Request) {
         let mono = world.devices[device].mono(world.now);
         world.links.insert(link, Link::new(Transport::Stream, mono));
     }
-    world.exchanges.insert(id, Exchange::new(link));
+    let is_up = request.body.is_some();
+    if world.exchanges_of(link).iter().any(|id| world.exchanges[id].is_up == is_up) {
+        world.watch.broken("S2", format!("two requests at a time {}", if is_up { "up" } else { "down" }));
+    }
+    world.exchanges.insert(id, Exchange::new(link, is_up));
     let mut call = Call::new(request);
     let takes = delay(world, process, call.body.len());
     let (twice, lost) = (is_doubled(world), is_lost(world));
@@ -142,6 +146,8 @@ pub(super) fn respond<const N: usize>(world: &mut World, id: ExchangeId, parts: 
         let Some(wires) = world.links.get_mut(&link).filter(|wires| !wires.down.lost) else { return };
         let at = exchange.down.arrival(world.now, takes);
         let half = bytes > 0 && std::mem::take(&mut wires.down.truncate);
+        // What breaks may look as if it were complete.
+        let last = if half && world.dice.once_in(2) { Reply::End } else { Reply::Failed };
         if !lost && !half {
             let part = without_piece(wires, part);
             world.at(at, Task::Respond { id, part });
@@ -153,7 +159,7 @@ pub(super) fn respond<const N: usize>(world: &mut World, id: ExchangeId, parts: 
             world.at(at, Task::Respond { id, part: Reply::Body(bytes) });
         }
         world.watch.mark("response_lost");
-        world.at(at, Task::Respond { id, part: Reply::Failed });
+        world.at(at, Task::Respond { id, part: last });
         return world.at(at, Task::Abandon { link, id });
     }
 }

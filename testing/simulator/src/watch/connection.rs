@@ -105,15 +105,12 @@ impl Watch {
         process.dials.push_back(mono);
     }
 
-    /// A message leaves. In requests messages wait for the one before, so they bunch up, as on a slow
-    /// network: the budget was kept when the core let them go.
     pub(crate) fn sends(
         &mut self,
         process: &mut Process,
         device: &mut Device,
         conn: u64,
         text: &str,
-        over_requests: bool,
         mono: u64,
     ) {
         self.trace(self.now, "sent", text);
@@ -132,7 +129,7 @@ impl Watch {
                 if count > 32 || (count > 1 && bytes > 262_144) {
                     self.broken("S8", format!("{count} ops of {bytes} bytes are unanswered"));
                 }
-                if !over_requests && process.budget.as_mut().is_some_and(|budget| !budget.take(mono)) {
+                if process.budget.as_mut().is_some_and(|budget| !budget.take(mono)) {
                     self.broken("S10", "an op beyond the budget".to_owned());
                 }
             }

@@ -45,6 +45,8 @@ pub(crate) enum Reply {
 /// A request under way, as its client has it.
 pub(crate) struct Exchange {
     pub(crate) link: LinkId,
+    /// Whether it brings a message up.
+    pub(crate) is_up: bool,
     /// On which the response comes: each has its own, so they overtake each other.
     pub(crate) down: Wire,
     /// Nothing more of the response arrives.
@@ -54,8 +56,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(link: LinkId) -> Exchange {
-        Exchange { link, down: Wire::default(), is_broken: false, rest: Vec::new() }
+    pub(crate) fn new(link: LinkId, is_up: bool) -> Exchange {
+        Exchange { link, is_up, down: Wire::default(), is_broken: false, rest: Vec::new() }
     }
 
     /// The lines that become whole with these bytes.
