@@ -333,6 +333,13 @@ pub(crate) const PANEL: &[Planted] = &[
         "if self.up.is_none() && !self.id.0.is_empty()",
         "if !self.id.0.is_empty()",
     ),
+    bug("plain polling never rests", REQUESTS, "self.transport == Transport::Poll || (", "("),
+    bug(
+        "a response that broke off counts as whole",
+        REQUESTS,
+        "Part::End if *accepted && self.transport != Transport::Stream && lines.is_whole() => {",
+        "Part::End | Part::Failed(_) if *accepted && self.transport != Transport::Stream => {",
+    ),
     table(
         "a new snapshot leaves the old cursor",
         TABLE_SUBSCRIPTION,

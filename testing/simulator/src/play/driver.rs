@@ -219,8 +219,12 @@ pub(super) fn answer(world: &mut World, id: ExchangeId, reply: Reply) {
             }
         }
     }
-    if matches!(reply, Reply::End | Reply::Failed) {
-        world.exchanges.remove(&id);
+    if matches!(reply, Reply::End | Reply::Failed)
+        && let Some(exchange) = world.exchanges.remove(&id)
+        && (reply == Reply::Failed || (exchange.is_cut() && !exchange.is_opening))
+        && let Some(link) = world.links.get_mut(&link)
+    {
+        link.is_broken = true;
     }
     let part = match &reply {
         Reply::Status(status) => Part::Status(*status),

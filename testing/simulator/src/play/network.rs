@@ -9,6 +9,8 @@ use tidewire_core::{ConnId, Request, RequestId, Transport};
 const BACKLOG_MS: u64 = 12_000;
 /// Where messages are doubled, so many times as seldom a request or its response is lost.
 const LOST_IN: u64 = 2;
+/// Where nothing is held open, a client asks no sooner again.
+const POLL_MS: u64 = 3_000;
 
 /// A client dials.
 pub(super) fn dial(world: &mut World, process: usize, conn: ConnId) {
@@ -104,7 +106,18 @@ pub(super) fn request(world: &mut World, process: usize, request: &Request) {
     if world.exchanges_of(link).iter().any(|id| world.exchanges[id].is_up == is_up) {
         world.watch.broken("S2", format!("two requests at a time {}", if is_up { "up" } else { "down" }));
     }
-    world.exchanges.insert(id, Exchange::new(link, is_up));
+    world.exchanges.insert(id, Exchange::new(link, request));
+    let mono = world.devices[device].mono(world.now);
+    if let Some(wires) = world.links.get_mut(&link) {
+        if wires.is_broken {
+            world.watch.broken("S2", "a request on a connection of which another broke".to_owned());
+        }
+        if request.path.ends_with("wait=0")
+            && wires.polled.replace(mono).is_some_and(|before| mono.saturating_sub(before) < POLL_MS)
+        {
+            world.watch.broken("S2", "polls without a rest".to_owned());
+        }
+    }
     let mut call = Call::new(request);
     let takes = delay(world, process, call.body.len());
     let (twice, lost) = (is_doubled(world), is_lost(world));

@@ -47,6 +47,8 @@ pub(crate) struct Exchange {
     pub(crate) link: LinkId,
     /// Whether it brings a message up.
     pub(crate) is_up: bool,
+    /// Whether it opens the connection: its response has no lines.
+    pub(crate) is_opening: bool,
     /// On which the response comes: each has its own, so they overtake each other.
     pub(crate) down: Wire,
     /// Nothing more of the response arrives.
@@ -56,8 +58,20 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(link: LinkId, is_up: bool) -> Exchange {
-        Exchange { link, is_up, down: Wire::default(), is_broken: false, rest: Vec::new() }
+    pub(crate) fn new(link: LinkId, request: &Request) -> Exchange {
+        Exchange {
+            link,
+            is_up: request.body.is_some(),
+            is_opening: request.path == "/v1/http",
+            down: Wire::default(),
+            is_broken: false,
+            rest: Vec::new(),
+        }
+    }
+
+    /// Whether a line is cut off here.
+    pub(crate) fn is_cut(&self) -> bool {
+        !self.rest.is_empty()
     }
 
     /// The lines that become whole with these bytes.
