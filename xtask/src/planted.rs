@@ -31,6 +31,7 @@ const FRAMES: &str = "sdk-core/src/client/frames.rs";
 const SENDING: &str = "sdk-core/src/client/sending.rs";
 const STORE: &str = "sdk-core/src/client/store.rs";
 const CONNECTION: &str = "sdk-core/src/link/connection.rs";
+const REQUESTS: &str = "sdk-core/src/link/requests.rs";
 const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
 const RETRY: &str = "sdk-core/src/retry.rs";
 const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
@@ -326,6 +327,19 @@ pub(crate) const PANEL: &[Planted] = &[
         CHANNEL,
         "want: Want { cursor: self.cursor.clone(), tail }",
         "want: Want { cursor: None, tail }",
+    ),
+    bug(
+        "requests up overtake each other",
+        REQUESTS,
+        "if self.up.is_none() && !self.id.0.is_empty()",
+        "if !self.id.0.is_empty()",
+    ),
+    bug("plain polling never rests", REQUESTS, "self.transport == Transport::Poll || (", "("),
+    bug(
+        "a response that broke off counts as whole",
+        REQUESTS,
+        "Part::End if *accepted && self.transport != Transport::Stream && lines.is_whole() => {",
+        "Part::End | Part::Failed(_) if *accepted && self.transport != Transport::Stream => {",
     ),
     table(
         "a new snapshot leaves the old cursor",

@@ -3,7 +3,9 @@
 use crate::{build, progress, tools, unknown};
 
 /// Most bytes of core, glue and client together, brotli-11.
-const LIMIT: u64 = 59 * 1024;
+const LIMIT: u64 = 64 * 1024;
+/// The same with live tables.
+const TABLES_LIMIT: u64 = 102 * 1024;
 /// Most bytes of the widget on top of that.
 const WIDGET_LIMIT: u64 = 16 * 1024;
 
@@ -38,21 +40,23 @@ pub(crate) fn print() -> Result<(), String> {
         let number = |name| number_after(&text[from..], name).unwrap_or(0);
         println!("{file:<28}{:>10}{:>10}{:>10}", number("raw"), number("gzip"), number("brotli"));
     }
-    for (what, size, limit) in
-        [("core + glue + client", total(&text)?, LIMIT), ("the widget on top", widget(&text)?, WIDGET_LIMIT)]
-    {
+    for (what, size, limit) in [
+        ("core + glue + client", total(&text)?, LIMIT),
+        ("the same with live tables", with_tables(&text)?, TABLES_LIMIT),
+        ("the widget on top", widget(&text)?, WIDGET_LIMIT),
+    ] {
         let note = format!("{what:<28}{size:>30}  (limit {limit})");
         println!("{}", if size <= limit { progress::good(&note) } else { progress::bad(&note) });
     }
-    let with_tables = number_after(&text, "with_tables_brotli").unwrap_or(0);
-    println!("{:<28}{with_tables:>30}  (tables.wasm in the place of core.wasm)", "the same with live tables");
     Ok(())
 }
 
 /// Whether what is built is within its limits, brotli-11.
 pub(crate) fn is_within() -> Result<bool, String> {
     let text = measure()?;
-    Ok(total(&text)? <= LIMIT && widget(&text)? <= WIDGET_LIMIT)
+    Ok(total(&text)? <= LIMIT
+        && with_tables(&text)? <= TABLES_LIMIT
+        && widget(&text)? <= WIDGET_LIMIT)
 }
 
 fn measure() -> Result<String, String> {
@@ -65,6 +69,10 @@ fn measure() -> Result<String, String> {
 
 fn total(text: &str) -> Result<u64, String> {
     number_after(text, "core_glue_client_brotli").ok_or_else(|| format!("no total in {text}"))
+}
+
+fn with_tables(text: &str) -> Result<u64, String> {
+    number_after(text, "with_tables_brotli").ok_or_else(|| format!("no total with tables in {text}"))
 }
 
 fn widget(text: &str) -> Result<u64, String> {
