@@ -46,6 +46,7 @@ const PROGRESS: &str = "server-core/src/dialog/progress.rs";
 
 const TABLE_ROWS: &str = "sdk-core/src/tables/rows.rs";
 const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
+const TABLE_SORTED: &str = "sdk-core/src/tables/sorted.rs";
 const TABLE_LIVE: &str = "sdk-core/src/tables/live.rs";
 const TABLE_SOURCE: &str = "server-core/src/tables/source.rs";
 const TABLE_JUDGE: &str = "server-core/src/tables/judge.rs";
@@ -338,8 +339,14 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "a response that broke off counts as whole",
         REQUESTS,
-        "Part::End if *accepted && self.transport != Transport::Stream && lines.is_whole() => {",
-        "Part::End | Part::Failed(_) if *accepted && self.transport != Transport::Stream => {",
+        "ResponsePart::End if *accepted && self.transport != Transport::Stream && lines.is_whole() => {",
+        "ResponsePart::End | ResponsePart::Failed(_) if *accepted && self.transport != Transport::Stream => {",
+    ),
+    table(
+        "the row after the one that comes into sight is shown",
+        TABLE_SORTED,
+        "self.entries.list().get(limit - 1)",
+        "self.entries.list().get(limit)",
     ),
     table(
         "a new snapshot leaves the old cursor",
