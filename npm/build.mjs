@@ -32,11 +32,10 @@ export const common = {
   treeShaking: true,
 };
 
-// What few networks, or few pages, need is loaded by those few.
+// What few pages need is loaded by those few.
 const apart = {
   name: "apart",
   setup(bundle) {
-    bundle.onResolve({ filter: /^\.\/http\.ts$/ }, () => ({ path: "./requests.js", external: true }));
     bundle.onResolve({ filter: /^\.\/tables\.ts$/ }, () => ({ path: "./tables.js", external: true }));
     bundle.onResolve({ filter: /^\.\/own\.ts$/ }, () => ({ path: "./own.js", external: true }));
   },
@@ -70,7 +69,6 @@ async function bundlePackage() {
     await shrink(outfile);
   };
   await bundled("index.ts", "index.js", { plugins: [apart] });
-  await bundled("http.ts", "requests.js");
   await bundled("own.ts", "own.js", { plugins: [client] });
   await bundled("tables.ts", "tables.js", {
     alias: { "tidewire-glue": join(here, "wasm/tables.js") },

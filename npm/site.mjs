@@ -16,7 +16,7 @@ const source = join(here, "../examples/demo");
 const web = process.argv[2];
 
 /** Modules that carry each other's names: they change together. */
-const SCRIPTS = ["index.js", "own.js", "requests.js", "tables.js"];
+const SCRIPTS = ["index.js", "own.js", "tables.js"];
 const MODULES = ["core.wasm", "tables.wasm"];
 /** What compression makes smaller. */
 const COMPRESSED = new Set([".html", ".css", ".js", ".wasm", ".svg"]);

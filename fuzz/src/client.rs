@@ -3,11 +3,13 @@
 //! for the past, and says no more than it was asked.
 
 use crate::Bytes;
+use crate::requests::Requests;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::{
-    ChannelState, Client, Config, ConnId, Event, Input, Lifecycle, Network, Now, OpState, Output, Restored,
-    RestoredChannel, State, StoreChange, StoreError, StoreId, Time, TokenAsk, TokenError, Transport,
+    ChannelState, Client, Config, ConnId, Event, Input, Lifecycle, Network, Now, OpState, Output,
+    ResponsePart, Restored, RestoredChannel, State, StoreChange, StoreError, StoreId, Time, TokenAsk,
+    TokenError, Transport,
 };
 
 const WALL: u64 = 1_795_228_800_000;
@@ -58,6 +60,8 @@ pub struct Reached {
     pub handover: bool,
     /// A terminal refusal.
     pub failed: bool,
+    /// It was welcomed on a connection over plain requests.
+    pub requests: bool,
 }
 
 impl Reached {
@@ -73,6 +77,7 @@ impl Reached {
             refused: self.refused || other.refused,
             handover: self.handover || other.handover,
             failed: self.failed || other.failed,
+            requests: self.requests || other.requests,
         }
     }
 }
@@ -85,6 +90,7 @@ struct Life {
     conns: Vec<ConnId>,
     opened: BTreeSet<u64>,
     last_conn: u64,
+    requests: Requests,
     asks: Vec<TokenAsk>,
     stores: Vec<(StoreId, StoreChange)>,
     kept: Kept,
@@ -124,6 +130,7 @@ impl Life {
             conns: vec![],
             opened: BTreeSet::new(),
             last_conn: 0,
+            requests: Requests::default(),
             asks: vec![],
             stores: vec![],
             kept: Kept::default(),
@@ -141,7 +148,9 @@ impl Life {
 
     fn step(&mut self, bytes: &mut Bytes<'_>) {
         let now = self.now;
-        match bytes.byte() % 24 {
+        let action = bytes.byte();
+        match action % 24 {
+            _ if action >= 240 => self.respond(bytes),
             0 => self.open(),
             1 => self.close_conn(bytes),
             2..=7 => {
@@ -200,9 +209,20 @@ impl Life {
     }
 
     fn open(&mut self) {
-        if let Some(conn) = self.conns.last().copied() {
+        if let Some(request) = self.requests.opening() {
+            for part in self.requests.answer(request) {
+                self.client.handle(self.now, Input::Response { request, part });
+            }
+        } else if let Some(conn) = self.conns.last().copied() {
             self.opened.insert(conn.0);
             self.client.handle(self.now, Input::Opened { conn });
+        }
+    }
+
+    fn respond(&mut self, bytes: &mut Bytes<'_>) {
+        let (request, parts) = self.requests.respond(bytes);
+        for part in parts {
+            self.client.handle(self.now, Input::Response { request, part });
         }
     }
 
@@ -230,6 +250,11 @@ impl Life {
     fn receive(&mut self, text: &str) {
         if let Some(conn) = self.conns.iter().rev().copied().find(|conn| self.opened.contains(&conn.0)) {
             self.client.handle(self.now, Input::Received { conn, text });
+        } else if let Some(request) = self.requests.down() {
+            let line = format!("{text}\n");
+            self.client.handle(self.now, Input::Response { request, part: ResponsePart::Status(200) });
+            self.client
+                .handle(self.now, Input::Response { request, part: ResponsePart::Body(line.as_bytes()) });
         }
     }
 
@@ -429,6 +454,7 @@ impl Life {
         let seed = [[self.lives; 16], [255; 16]].concat().try_into().unwrap_or([0; 32]);
         self.client = Client::new(self.config.clone(), seed, self.now, restored);
         (self.conns, self.asks, self.stores) = (vec![], vec![], vec![]);
+        self.requests = Requests::default();
         self.opened.clear();
         self.applied.clear();
         self.last_conn = 0;
@@ -442,9 +468,8 @@ impl Life {
             outputs += 1;
             assert!(outputs <= OUTPUTS, "it never waits");
             match self.client.poll(self.now) {
-                Output::Open { conn, transport } => {
+                Output::Open { conn } => {
                     assert!(conn.0 > self.last_conn, "an attempt has a new name");
-                    assert!(self.config.transports.contains(&transport), "{transport:?} is not to be had");
                     self.last_conn = conn.0;
                     self.conns.push(conn);
                     self.reached.handover |= self.conns.len() == 2;
@@ -464,6 +489,13 @@ impl Life {
                     assert!(code == 1000 || code >= 4000, "a driver can't close with {code}");
                     self.conns.retain(|other| *other != conn);
                 }
+                Output::Request(request) => {
+                    assert!(self.config.transports.len() > 1, "there are sockets only");
+                    bytes += request.body.as_ref().map_or(0, String::len);
+                    assert!(bytes <= BYTES, "{bytes} bytes to send at once");
+                    self.requests.begin(request);
+                }
+                Output::Abort { request } => self.requests.abort(request),
                 Output::FetchToken { ask, .. } => self.asks.push(ask),
                 Output::Store { store, change } => self.stores.push((store, change)),
                 Output::Event(event) => self.tell(event),
@@ -478,6 +510,8 @@ impl Life {
                 assert!(status.waiting as usize <= 2 * OUTBOX, "{} wait", status.waiting);
                 self.status = status.state;
                 self.reached.online |= status.state == State::Online;
+                let over_requests = self.requests.down().is_some() && self.conns.is_empty();
+                self.reached.requests |= status.state == State::Online && over_requests;
                 self.reached.failed |= status.state == State::Failed;
             }
             Event::Received(event) => {

@@ -6,6 +6,7 @@ mod client;
 mod filter;
 mod history;
 mod machine;
+mod requests;
 mod tables;
 mod token;
 mod wire;

@@ -189,6 +189,7 @@ impl Life {
                         self.sid = frame["sid"].as_str().unwrap_or_default().to_owned();
                     }
                 }
+                Output::Request(_) | Output::Abort { .. } => panic!("there are sockets only"),
                 Output::Event(_) => {}
                 Output::Wait { until, .. } => {
                     assert!(until.is_none_or(|until| until > self.now.mono), "a wait for the past");

@@ -63,6 +63,7 @@ fn the_lives_of_clients_come_everywhere_that_matters() {
         refused: true,
         handover: true,
         failed: true,
+        requests: true,
     };
     assert_eq!(reached, everything);
     assert_eq!(client_reaches(&[]), Reached::default(), "by itself it comes nowhere");

@@ -57,7 +57,7 @@ function online(rows, keeps) {
   core.received(conn, JSON.stringify(WELCOME), ...now);
   core.received(conn, JSON.stringify(subscribed(CHANNEL, rows)), ...now);
   drain();
-  const shown = JSON.parse(core.command('{"c":"rows","dialog":"demo"}', ...now)).ok.length;
+  const shown = JSON.parse(core.command('{"c":"rows","dialog":"demo"}', ...now)).ok.rows.length;
   if (shown !== rows) throw new Error(`${shown} rows instead of ${rows}`);
   return { core, conn };
 }

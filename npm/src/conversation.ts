@@ -188,5 +188,6 @@ const applyChange = (rows: Row[], change: RowChange): Row[] =>
   changed(rows, change, toRow, (row, text) => ({ ...row, text: row.text + text }));
 
 function toRow(row: WireRow): Row {
-  return { ...row, offset: row.offset ?? null, code: row.code ?? null, retryAt: row.retryAt ?? null };
+  const { kind = "message", own = false, state = "sent", offset = null, code = null, retryAt = null } = row;
+  return { ...row, kind, own, state, offset, code, retryAt };
 }

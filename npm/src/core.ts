@@ -18,11 +18,15 @@ export const channelOf = (dialog: string): string => CHANNEL + dialog;
 /** One change of a dialog's rows. */
 export type RowChange = ListChange<WireRow>;
 
-/** A row as the core writes it: without `offset`, `code` and `retryAt` where there is none. */
-export type WireRow = Omit<Row, "offset" | "code" | "retryAt"> & {
-  readonly offset?: number;
-  readonly code?: string;
-  readonly retryAt?: number;
+/**
+ * A row as the core writes it: without `offset`, `code` and `retryAt` where there is none, and
+ * without what most have alike, `kind` of a message, `own` of somebody else's, `state` of one that
+ * is sent.
+ */
+export type WireRow = Pick<Row, "id" | "by" | "text" | "at"> & {
+  readonly [K in "kind" | "own" | "state"]?: Row[K];
+} & {
+  readonly [K in "offset" | "code" | "retryAt"]?: NonNullable<Row[K]>;
 };
 
 /** What the core tells the application. */

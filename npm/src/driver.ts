@@ -1,9 +1,9 @@
 import type { Command, CoreEvent } from "./core.ts";
 import { kindOf, ours } from "./given.ts";
+import { makeRequest } from "./http.ts";
 import { encode, reasonOf } from "./json.ts";
-import { openLater } from "./later.ts";
 import type { Hint } from "./lifecycle.ts";
-import type { Link, Transport } from "./link.ts";
+import type { Link, PlainRequest } from "./link.ts";
 import { openSocket } from "./socket.ts";
 import type { Storage, StoreChange } from "./storage.ts";
 import { report } from "./store.ts";
@@ -11,18 +11,26 @@ import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import type { CoreInstance } from "./wasm.ts";
 
-type Effect =
-  | { readonly t: "open"; readonly conn: number; readonly transport: Transport }
+/** What is still carried out while the last connection says goodbye. */
+type Farewell =
+  | { readonly t: "open"; readonly conn: number }
   | { readonly t: "transmit"; readonly conn: number; readonly text: string }
   | { readonly t: "close"; readonly conn: number; readonly code: number }
-  | { readonly t: "token"; readonly ask: number; readonly renew: boolean }
-  | { readonly t: "store"; readonly store: number; readonly change: StoreChange }
+  | ({ readonly t: "request"; readonly request: number } & PlainRequest)
+  | { readonly t: "abort"; readonly request: number }
   | { readonly t: "wait"; readonly until?: number };
+
+type Effect =
+  | Farewell
+  | { readonly t: "token"; readonly ask: number; readonly renew: boolean }
+  | { readonly t: "store"; readonly store: number; readonly change: StoreChange };
 
 type Input =
   | Hint
   | { readonly t: "opened"; readonly conn: number }
-  | { readonly t: "closed"; readonly conn: number; readonly code: number; readonly cause?: string }
+  | { readonly t: "closed"; readonly conn: number; readonly code: number }
+  | { readonly t: "response"; readonly request: number; readonly status: number }
+  | { readonly t: "response"; readonly request: number; readonly failed: boolean }
   | { readonly t: "token"; readonly ask: number; readonly token: string }
   | {
       readonly t: "token";
@@ -68,7 +76,12 @@ export class Driver {
   /** By the core's names: while one hands over to another there are two. */
   readonly #links = new Map<number, Link>();
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Requests under way, by the core's names. */
+  readonly #requests = new Map<number, AbortController>();
   #draining = false;
+  /** It takes no commands any more. */
+  #over = false;
+  /** There is no core any more. */
   #freed = false;
 
   constructor(parts: DriverParts) {
@@ -81,7 +94,7 @@ export class Driver {
    * about it comes too early.
    */
   command(command: Command, accepted?: (answer: unknown) => void): unknown {
-    if (this.#freed) throw new TidewireError("closed", "this client was closed", false);
+    if (this.#over) throw new TidewireError("closed", "this client was closed", false);
     // Outside of the guard: what can't be written is no fault of the core's.
     const written = encode(command);
     const text = this.#guard(() => this.#parts.core.command(written, monotonic(), Date.now()));
@@ -98,7 +111,7 @@ export class Driver {
 
   /** Hands on what the page or the network does. */
   hint(hint: Hint): void {
-    this.#handle(hint);
+    if (!this.#over) this.#handle(hint);
   }
 
   /** Looks whether something is due: timers of hidden pages are late. */
@@ -108,21 +121,30 @@ export class Driver {
 
   /** Whether it takes commands: it was neither closed nor did the core crash. */
   get isUsable(): boolean {
-    return !this.#freed;
+    return !this.#over;
   }
 
-  /** Ends everything; the driver is of no more use. */
+  /** Ends everything; the driver is of no more use. Requests that tell the server so may still be made. */
   close(): void {
-    if (this.#freed) return;
+    if (this.#over) return;
+    this.#over = true;
+    this.#guard(() => this.#parts.core.command('{"c":"close"}', monotonic(), Date.now()));
+    this.#drain();
     this.#stop();
-    this.#parts.core.free();
   }
 
   #stop(): void {
-    this.#freed = true;
-    clearTimeout(this.#timer);
+    this.#over = true;
     for (const conn of [...this.#links.keys()]) this.#close(conn, 1000);
     this.#parts.storage.close();
+  }
+
+  /** Frees the core once nothing needs it. */
+  #release(): void {
+    if (!this.#over || this.#freed || this.#draining || this.#requests.size > 0) return;
+    this.#freed = true;
+    clearTimeout(this.#timer);
+    this.#parts.core.free();
   }
 
   #handle(input: Input): void {
@@ -152,6 +174,7 @@ export class Driver {
     } finally {
       this.#draining = false;
     }
+    this.#release();
   }
 
   /**
@@ -162,6 +185,9 @@ export class Driver {
     try {
       return call();
     } catch (error) {
+      this.#freed = true;
+      clearTimeout(this.#timer);
+      for (const request of [...this.#requests.keys()]) this.#abort(request);
       this.#stop();
       report(error);
       this.#parts.event({ t: "status", state: "failed", attempt: 0, cause: "core_crashed", waiting: 0 });
@@ -172,7 +198,7 @@ export class Driver {
   #carryOut(output: Effect | CoreEvent): void {
     switch (output.t) {
       case "open":
-        this.#open(output.conn, output.transport);
+        this.#open(output.conn);
         break;
       case "transmit":
         this.#links.get(output.conn)?.transmit(output.text);
@@ -180,23 +206,59 @@ export class Driver {
       case "close":
         this.#close(output.conn, output.code);
         break;
+      case "request":
+        this.#request(output.request, output);
+        break;
+      case "abort":
+        this.#abort(output.request);
+        break;
+      case "wait":
+        this.#arm(output.until);
+        break;
+      default:
+        // One that was disposed of only ends its connections.
+        if (!this.#over) this.#serve(output);
+    }
+  }
+
+  #serve(output: Exclude<Effect, Farewell> | CoreEvent): void {
+    switch (output.t) {
       case "token":
         void this.#fetchToken(output.ask, output.renew);
         break;
       case "store":
         void this.#store(output.store, output.change);
         break;
-      case "wait":
-        this.#arm(output.until);
-        break;
       default:
         this.#parts.event(output);
     }
   }
 
-  #open(conn: number, transport: Transport): void {
-    const open = transport === "websocket" ? openSocket : openLater;
-    const link = open(this.#parts.base, transport, {
+  #request(request: number, asked: PlainRequest): void {
+    const controller = new AbortController();
+    this.#requests.set(request, controller);
+    void makeRequest(this.#parts.base, asked, controller.signal, {
+      status: (status) => {
+        if (this.#requests.has(request)) this.#handle({ t: "response", request, status });
+      },
+      received: (bytes) => {
+        if (!this.#requests.has(request)) return;
+        this.#guard(() => this.#parts.core.body(request, bytes, monotonic(), Date.now()));
+        this.#drain();
+      },
+      ended: (failed) => {
+        if (this.#requests.delete(request)) this.#handle({ t: "response", request, failed });
+      },
+    });
+  }
+
+  #abort(request: number): void {
+    this.#requests.get(request)?.abort();
+    this.#requests.delete(request);
+  }
+
+  #open(conn: number): void {
+    const link = openSocket(this.#parts.base, {
       opened: () => {
         if (this.#links.has(conn)) this.#handle({ t: "opened", conn });
       },
@@ -205,9 +267,8 @@ export class Driver {
         this.#guard(() => this.#parts.core.received(conn, text, monotonic(), Date.now()));
         this.#drain();
       },
-      closed: (code, cause) => {
-        if (!this.#links.delete(conn)) return;
-        this.#handle({ t: "closed", conn, code, ...(cause === undefined ? {} : { cause }) });
+      closed: (code) => {
+        if (this.#links.delete(conn)) this.#handle({ t: "closed", conn, code });
       },
     });
     this.#links.set(conn, link);

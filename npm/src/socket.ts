@@ -1,11 +1,11 @@
-import type { Link, LinkReports, Transport } from "./link.ts";
+import type { Link, LinkReports } from "./link.ts";
 import { ABNORMAL } from "./link.ts";
 
 /** Close code for data of a kind that is not accepted (RFC 6455, 7.4.1). */
 const UNSUPPORTED = 1003;
 
 /** A WebSocket to the server with this base. */
-export function openSocket(base: string, _: Transport, { opened, received, closed }: LinkReports): Link {
+export function openSocket(base: string, { opened, received, closed }: LinkReports): Link {
   let socket: WebSocket;
   try {
     socket = new WebSocket(`${base.replace("http", "ws")}/v1/ws`, ["tidewire.v1"]);

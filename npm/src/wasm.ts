@@ -6,6 +6,7 @@ import { TidewireError } from "./types.ts";
 /** The core as the WebAssembly module exports it: JSON texts in, JSON texts out. Times are ms. */
 export interface CoreInstance {
   received(conn: number, text: string, mono: number, wall: number): void;
+  body(request: number, bytes: Uint8Array, mono: number, wall: number): void;
   handle(input: string, mono: number, wall: number): boolean;
   command(command: string, mono: number, wall: number): string;
   poll(mono: number, wall: number): string;

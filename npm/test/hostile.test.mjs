@@ -238,7 +238,7 @@ for (const [how, end] of Object.entries(SETTLED_AFTER)) {
   });
 }
 
-test("what was written while the client was closed is told too when the client is disposed of", async () => {
+test("what was written while the client was disconnected is told too when it is closed", async () => {
   const { client, dialog } = await live();
   client.disconnect();
   const { acked } = dialog.send("into the drawer");

@@ -1,27 +1,33 @@
-// Connections over plain requests, with a server that does what it is told.
+// Connections over plain requests: the core and its driver, with a server that does what it is
+// told. What the core makes of each answer is tested in its own suite.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { afterEach, beforeEach, test } from "node:test";
-import { source } from "./bundle.mjs";
+import { source, wasm } from "./bundle.mjs";
+import { SUB_OK, WELCOME } from "./fake.mjs";
 
-const { openRequests } = await source("http.ts");
+const { Driver, createCore, loadCore, makeRequest } = await source("driver.ts", "wasm.ts", "http.ts");
+await loadCore(await wasm());
 
 let server;
 let origin;
-/** Every request, in the order of their coming: `{method, path, headers, body}`. */
+/** Every request, in the order of their coming: `{method, url, connection, seq, body}`. */
 let asked;
 /** What to answer, by path without the query; a function gets the response. */
 let answers;
+let drivers;
+/** What the driver told: `["status", state, cause]`, and the names of other events. */
 let told;
-/** Why connections ended, as far as it is known. */
-let causes;
 let refused;
+/** Requests whose client gave up. */
+let left;
 
 beforeEach(async () => {
   asked = [];
   told = [];
-  causes = [];
+  drivers = [];
   refused = [];
+  left = [];
   answers = {
     "/v1/http": (response) => response.writeHead(201).end('{"connection":"secret"}'),
     "/v1/http/up": (response) => response.writeHead(204).end(),
@@ -33,6 +39,7 @@ beforeEach(async () => {
     for await (const chunk of request) body += chunk;
     const one = { method, url, connection: headers["tidewire-connection"], seq: headers["tidewire-seq"], body };
     asked.push(one);
+    response.on("close", () => response.writableFinished || left.push(url));
     answers[url.split("?")[0]](response, one);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -42,6 +49,7 @@ beforeEach(async () => {
 
 afterEach(() => {
   process.off("unhandledRejection", unhandled);
+  for (const driver of drivers) driver.close();
   server.closeAllConnections();
   server.close();
   assert.deepEqual(refused, [], "no rejection is left to itself");
@@ -51,20 +59,31 @@ function unhandled(error) {
   refused.push(error);
 }
 
+/** A client that connects over this transport alone. */
 function open(transport) {
-  // What is still reported after a test is nobody's.
   const list = told;
-  return openRequests(origin, transport, {
-    opened: () => list.push("opened"),
-    received: (text) => list.push(text),
-    closed: (code, cause) => {
-      list.push(code);
-      causes.push(cause);
-    },
+  const restored = { ops: [], channels: [], tables: [] };
+  const core = createCore({ transports: [transport] }, restored, Math.floor(performance.now()), Date.now());
+  let frees = 0;
+  const free = core.free.bind(core);
+  core.free = () => {
+    frees += 1;
+    free();
+  };
+  const driver = new Driver({
+    core,
+    base: origin,
+    storage: { apply: async () => null, close() {} },
+    token: async () => "token",
+    event: (event) => list.push(event.t === "status" ? ["status", event.state, event.cause] : event.t),
   });
+  drivers.push(driver);
+  driver.command({ c: "connect" });
+  driver.command({ c: "open_dialog", dialog: "demo" });
+  return { driver, core, frees: () => frees };
 }
 
-async function until(check, limit = 4000) {
+async function until(check, limit = 5000) {
   const end = Date.now() + limit;
   while (!check()) {
     assert.ok(Date.now() < end, `${check}\n${JSON.stringify({ told, asked })}`);
@@ -75,14 +94,25 @@ async function until(check, limit = 4000) {
 const pass = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ups = () => asked.filter(({ url }) => url === "/v1/http/up");
 const downs = () => asked.filter(({ url }) => url.startsWith("/v1/http/down"));
+const state = () => told.findLast(([what]) => what === "status")?.slice(1);
+const lines = (...frames) => frames.map((frame) => `${JSON.stringify(frame)}\n`).join("");
+
+/** The first answer down is a welcome; `rest` gets the other requests. */
+function welcomes(rest = () => {}, ending = true) {
+  let first = true;
+  answers["/v1/http/down"] = (response) => {
+    if (!first) return rest(response);
+    first = false;
+    response.writeHead(200);
+    const text = lines(WELCOME, SUB_OK);
+    if (ending) response.end(text);
+    else response.write(text);
+  };
+}
 
 test("it is opened by a request, and its id is in a header only", async () => {
-  const link = open("stream");
-  assert.deepEqual(told, [], "nothing is told from inside the call");
-  await until(() => downs().length === 1);
-  link.transmit('{"t":"hello"}');
+  open("stream");
   await until(() => ups().length === 1);
-  assert.deepEqual(told, ["opened"]);
   assert.deepEqual(
     asked.map(({ method, url, connection, seq }) => [method, url, connection, seq]),
     [
@@ -91,187 +121,138 @@ test("it is opened by a request, and its id is in a header only", async () => {
       ["POST", "/v1/http/up", "secret", "1"],
     ],
   );
-  link.close(1000);
+  assert.equal(JSON.parse(ups()[0].body).t, "hello");
 });
 
-test("one message goes up at a time, and what comes meanwhile goes together", async () => {
-  const waiting = [];
-  answers["/v1/http/up"] = (response) => waiting.push(response);
-  const link = open("stream");
-  await until(() => told.length === 1);
-  link.transmit('{"n":1}');
-  await until(() => waiting.length === 1);
-  for (const text of ['{"n":2}', '[{"n":3},{"n":[4]}]', '{"n":"[5]"}']) link.transmit(text);
-  await pass(30);
-  assert.equal(waiting.length, 1);
-  waiting[0].writeHead(204).end();
-  await until(() => waiting.length === 2);
-  waiting[1].writeHead(204).end();
-  assert.deepEqual(
-    ups().map(({ seq, body }) => [seq, JSON.parse(body)]),
-    [
-      ["1", { n: 1 }],
-      ["2", [{ n: 2 }, { n: 3 }, { n: [4] }, { n: "[5]" }]],
-    ],
-  );
-  link.close(1000);
-});
-
-test("messages that go together stay below what a server takes, and each goes whole", async () => {
-  const link = open("stream");
-  await until(() => told.length === 1);
-  for (const size of [15_000, 9_000, 9_000, 9_000, 10, 21_000, 5]) link.transmit(`"${"漢".repeat(size)}"`);
-  await until(() => ups().length === 5);
-  await pass(20);
-  const lengths = ups().map(({ body }) => [JSON.parse(body)].flat().map((text) => text.length));
-  assert.deepEqual(lengths, [[15_000], [9_000, 9_000], [9_000, 10], [21_000], [5]]);
-  assert.ok(ups().every(({ body }) => Buffer.byteLength(body) < 65_536));
-  link.close(1000);
-});
-
-test("lines come one by one however the stream is cut, also in the middle of a character", async () => {
+test("messages come as they are streamed, also cut in the middle of a character", async () => {
   let stream;
   answers["/v1/http/down"] = (response) => {
     stream = response.writeHead(200);
     stream.flushHeaders();
   };
-  open("stream");
+  const { driver } = open("stream");
   await until(() => stream !== undefined);
-  const bytes = Buffer.from(
-    '{"a":"grüße"}\n{"b":1}\n[{"c":2}]\n{"t":"event","kind":"close"}\n{"t":"close","code":4000,"reason":"goaway"}\n',
-  );
-  for (const byte of bytes) {
+  stream.write(lines(WELCOME, SUB_OK));
+  await until(() => state()[0] === "online");
+  const body = { text: "grüße 漢" };
+  const by = { id: "user:2", name: "Bob", kind: "user" };
+  const id = "00000000-0000-7000-8000-000000000001";
+  const event = { t: "event", ch: "dialog:demo", offset: 1, id, kind: "message", at: Date.now(), by, body };
+  for (const byte of Buffer.from(lines(event))) {
     stream.write(Buffer.from([byte]));
     await pass(1);
   }
-  await until(() => told.at(-1) === 4000);
-  assert.deepEqual(told, ["opened", '{"a":"grüße"}', '{"b":1}', '[{"c":2}]', '{"t":"event","kind":"close"}', 4000]);
+  await until(() => told.includes("dialog"));
+  assert.deepEqual(
+    driver.command({ c: "rows", dialog: "demo" }).rows.map(({ text }) => text),
+    [body.text],
+  );
+  stream.end(lines({ t: "close", code: 4503, reason: "forbidden" }));
+  await until(() => state()[0] === "failed");
 });
 
-for (const [what, answer] of [
-  ["ends without saying why", (response) => response.writeHead(200).end('{"a":1}\n')],
-  ["ends within a line", (response) => response.writeHead(200).end('{"a":1}\n{"t":"close","code":4000')],
-  ["breaks", (response) => response.writeHead(200).write('{"a":1}\n', () => response.destroy())],
-]) {
-  test(`a stream that ${what} is over`, async () => {
-    answers["/v1/http/down"] = answer;
-    open("stream");
-    await until(() => told.includes(1006));
-    assert.deepEqual(told, ["opened", '{"a":1}', 1006]);
-  });
-}
-
 for (const path of ["/v1/http", "/v1/http/up", "/v1/http/down"]) {
-  for (const [what, answer] of [
-    ["is refused", (response) => response.writeHead(503).end('{"error":{"code":"goaway"}}')],
-    ["breaks", (response) => response.destroy()],
-    ["is sent elsewhere", (response) => response.writeHead(307, { location: "/elsewhere" }).end()],
+  for (const [what, answer, cause] of [
+    ["is refused", (response) => response.writeHead(503).end('{"error":{"code":"goaway"}}'), "http_503"],
+    ["breaks", (response) => response.destroy(), "connection_lost"],
+    ["is sent elsewhere", (response) => response.writeHead(307, { location: "/elsewhere" }).end(), "connection_lost"],
   ]) {
     test(`a request to ${path} that ${what} ends the connection`, async () => {
       answers[path] = answer;
-      const link = open("long_poll");
-      if (path === "/v1/http/up") {
-        await until(() => told.length > 0);
-        link.transmit("{}");
-        link.transmit("{}");
-      }
-      await until(() => told.includes(1006));
-      await pass(20);
-      assert.deepEqual(told, path === "/v1/http" ? [1006] : ["opened", 1006]);
-      assert.deepEqual(causes, [what === "is refused" ? "http_503" : undefined]);
+      open("long_poll");
+      await until(() => state()?.[0] === "reconnecting");
+      assert.deepEqual(state(), ["reconnecting", cause]);
       assert.ok(!asked.some(({ url }) => url === "/elsewhere"));
     });
   }
 }
 
-test("an answer to the opening that is no connection at all is a failed attempt", async () => {
-  answers["/v1/http"] = (response) => response.writeHead(200).end("<html>Log in to the hotel's network</html>");
-  open("poll");
-  await until(() => told.length > 0);
-  assert.deepEqual(told, [1006]);
-});
-
-test("a long poll asks again at once, and rests when nobody holds its question", async () => {
-  const waiting = [];
-  answers["/v1/http/down"] = (response) => waiting.push(response);
-  const link = open("long_poll");
-  await until(() => waiting.length === 1);
-  assert.equal(downs()[0].url, "/v1/http/down?mode=poll&wait=25000");
-  const since = Date.now();
-  for (const n of [1, 2, 3]) {
-    waiting.at(-1).writeHead(200).end(`{"n":${n}}\n`);
-    await until(() => waiting.length === n + 1);
-  }
-  assert.ok(Date.now() - since < 1000);
-  waiting.at(-1).writeHead(200).end();
-  await pass(300);
-  assert.equal(waiting.length, 4, "an empty answer at once is not asked for again at once");
-  await until(() => waiting.length === 5);
-  waiting.at(-1).writeHead(200).end('{"t":"close","code":4500,"reason":"x"}\n');
-  await until(() => told.at(-1) === 4500);
-  link.close(1000);
-  assert.deepEqual(told, ["opened", '{"n":1}', '{"n":2}', '{"n":3}', 4500]);
-});
-
-test("plain polling asks every three seconds", async () => {
-  answers["/v1/http/down"] = (response) => response.writeHead(200).end('{"n":1}\n');
-  const link = open("poll");
-  await pass(2500);
-  assert.equal(downs().length, 1);
-  assert.equal(downs()[0].url, "/v1/http/down?mode=poll&wait=0");
-  await until(() => downs().length === 2);
-  link.close(1000);
-  await pass(3200);
-  assert.equal(downs().length, 2);
+test("a response that breaks off ends the connection", async () => {
+  answers["/v1/http/down"] = (response) => response.writeHead(200).write("[", () => response.destroy());
+  open("stream");
+  await until(() => state()?.[0] === "reconnecting");
 });
 
 test("closing says goodbye where the server would not notice it, after what waits", async () => {
   const waiting = [];
-  let left = 0;
+  welcomes();
+  const { driver } = open("long_poll");
+  await until(() => state()?.[0] === "online");
   answers["/v1/http/up"] = (response) => waiting.push(response);
-  answers["/v1/http/down"] = (response) => response.on("close", () => left++);
-  const link = open("long_poll");
-  await until(() => told.length === 1);
-  link.transmit('{"n":1}');
+  driver.command({ c: "signal", channel: "dialog:demo", kind: "typing", body: {} });
   await until(() => waiting.length === 1);
-  link.transmit('{"n":2}');
-  link.close(1000);
+  driver.command({ c: "disconnect" });
   waiting[0].writeHead(204).end();
   await until(() => waiting.length === 2);
-  assert.deepEqual(JSON.parse(ups()[1].body), [{ n: 2 }, { t: "bye" }]);
-  assert.equal(left, 0);
+  assert.deepEqual(JSON.parse(ups().at(-1).body), { t: "bye" });
+  assert.deepEqual(left, []);
   waiting[1].writeHead(204).end();
-  await until(() => left === 1);
+  await until(() => left.length === 1);
 });
 
-test("a goodbye that was said is not said again, and a stream's end is one", async () => {
-  const polls = open("poll");
-  await until(() => told.length === 1);
-  polls.transmit('{"n":1}');
-  await until(() => ups().length === 1);
-  polls.transmit('{"t":"bye"}');
-  polls.close(1000);
-  await until(() => ups().length === 2);
-  const streams = open("stream");
-  let left = 0;
-  answers["/v1/http/down"] = (response) => response.on("close", () => left++);
-  await until(() => downs().length === 2);
-  streams.transmit('{"n":2}');
-  await until(() => ups().length === 3);
-  await pass(20);
-  streams.close(1000);
-  await until(() => left === 1);
-  assert.deepEqual(
-    ups().map(({ body }) => body),
-    ['{"n":1}', '{"t":"bye"}', '{"n":2}'],
-  );
+test("ending it says goodbye too, and frees the core when that is done", async () => {
+  const waiting = [];
+  welcomes();
+  const { driver, frees } = open("long_poll");
+  await until(() => state()?.[0] === "online" && downs().length === 2);
+  answers["/v1/http/up"] = (response) => waiting.push(response);
+  told.length = 0;
+  driver.close();
+  assert.equal(driver.isUsable, false);
+  assert.throws(() => driver.command({ c: "connect" }), { code: "closed" });
+  await until(() => waiting.length === 1);
+  assert.deepEqual([JSON.parse(ups().at(-1).body), frees()], [{ t: "bye" }, 0]);
+  waiting[0].writeHead(204).end();
+  await until(() => frees() === 1 && left.length === 1);
+  driver.close();
+  assert.deepEqual([frees(), told], [1, []]);
 });
 
-test("closing while it is being opened asks for nothing more", async () => {
+test("ending it while it is being opened asks for nothing more", async () => {
   answers["/v1/http"] = () => {};
-  const link = open("poll");
+  const { driver, frees } = open("poll");
   await until(() => asked.length === 1);
-  link.close(1000);
-  await pass(50);
+  driver.close();
+  assert.equal(frees(), 1);
+  await until(() => left.length === 1);
   assert.equal(asked.length, 1);
+});
+
+test("a core that traps gives its requests up", async () => {
+  let stream;
+  answers["/v1/http/down"] = (response) => {
+    stream = response.writeHead(200);
+    stream.flushHeaders();
+  };
+  globalThis.reportError = () => {};
+  const { core } = open("stream");
+  await until(() => stream !== undefined);
+  core.body = () => {
+    throw new WebAssembly.RuntimeError("unreachable");
+  };
+  stream.write("x");
+  await until(() => left.length === 1);
+  assert.deepEqual(state(), ["failed", "core_crashed"]);
+  delete globalThis.reportError;
+});
+
+test("a request that is given up ends, and whoever made it is told", async () => {
+  answers["/v1/http/down"] = (response) => response.writeHead(200).write("x");
+  const parts = [];
+  const given = new AbortController();
+  const report = {
+    status: (status) => parts.push(status),
+    received: (bytes) => parts.push(bytes.length),
+    ended: (failed) => parts.push(failed),
+  };
+  const request = { path: "/v1/http/down", method: "GET", headers: {}, keepalive: false };
+  const done = makeRequest(origin, request, given.signal, report);
+  await until(() => parts.length === 2);
+  given.abort();
+  await done;
+  assert.deepEqual(parts, [200, 1, true]);
+  await makeRequest("http://127.0.0.1:1", request, new AbortController().signal, report);
+  assert.equal(parts.length, 4);
+  await makeRequest(origin, request, AbortSignal.abort(), report);
+  assert.deepEqual(parts, [200, 1, true, true, true]);
 });

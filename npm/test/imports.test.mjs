@@ -11,7 +11,7 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 /** The layers, the lowest first. A file imports files of lower layers, and of its own. */
 const LAYERS = [
   ["vocabulary", /^(codes|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
-  ["parts", /^(address|given|glue\.d|http|indexeddb|json|kept|later|options|resolvers|socket|store|token|wasm)\.ts$/],
+  ["parts", /^(address|given|glue\.d|http|indexeddb|json|kept|options|resolvers|socket|store|token|wasm)\.ts$/],
   ["driver", /^driver\.ts$/],
   ["tabs", /^tabs\/(election|follower|leader|membership|messages|passenger|pending|tab|tabs)\.ts$/],
   ["what a client has", /^(conversation|dialog|own|tables|tables\/(ferry|ready|table|where))\.ts$/],

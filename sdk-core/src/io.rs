@@ -45,6 +45,10 @@ impl Transport {
     }
 }
 
+/// One plain request of a connection that has no WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
+
 /// One request for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenAsk(pub u64);
@@ -52,6 +56,22 @@ pub struct TokenAsk(pub u64);
 /// One change of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreId(pub u64);
+
+/// What comes of a request: a status, pieces of the body, the end. A failure may come at any time
+/// and is the last part.
+#[derive(Clone, Copy)]
+pub enum ResponsePart<'a> {
+    /// The response begins, with this HTTP status. Redirects must not be followed, because the
+    /// request's headers are secret.
+    Status(u16),
+    /// The next bytes of the body, cut anywhere.
+    Body(&'a [u8]),
+    /// The body is complete.
+    End,
+    /// The server was not reached, or the response broke off. With a code as in [`Input::Closed`],
+    /// where the driver knows one.
+    Failed(Option<&'a str>),
+}
 
 /// What happened outside. `Debug` shows no token and no text.
 pub enum Input<'a> {
@@ -76,6 +96,13 @@ pub enum Input<'a> {
         /// What the driver knows about why it could not connect: a stable code, such as `refused`,
         /// `dns`, `tls` or `http_404`.
         cause: Option<&'a str>,
+    },
+    /// A part of the response to [`Output::Request`] came.
+    Response {
+        /// To which request.
+        request: RequestId,
+        /// The part.
+        part: ResponsePart<'a>,
     },
     /// The application's token provider answered.
     Token {
@@ -174,13 +201,11 @@ pub enum Lifecycle {
 /// What to do next. [`Output::Wait`] comes only when nothing else is left. `E` is as in [`Event`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output<E = Infallible> {
-    /// Open a transport. While a connection is handed over, the one before stays open until the
+    /// Open a WebSocket. While a connection is handed over, the one before stays open until the
     /// core closes it: two at most.
     Open {
         /// The attempt's name in every report about it.
         conn: ConnId,
-        /// Which kind, out of [`crate::Config::transports`].
-        transport: Transport,
     },
     /// Send a text message.
     Transmit {
@@ -195,6 +220,14 @@ pub enum Output<E = Infallible> {
         conn: ConnId,
         /// With which close code: 1000, or from 4000 on.
         code: u16,
+    },
+    /// Make a plain request, and report what comes of it as [`Input::Response`]. The other
+    /// transports of [`crate::Config::transports`] consist of these.
+    Request(Request),
+    /// Give a request up; nothing more of it is wanted.
+    Abort {
+        /// Which request.
+        request: RequestId,
     },
     /// Ask the application for a token.
     FetchToken {
@@ -219,6 +252,51 @@ pub enum Output<E = Infallible> {
         /// Which timer asks for it, for logs.
         why: &'static str,
     },
+}
+
+/// A plain request to the server. `Debug` shows neither headers nor body, which are secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The connection that it belongs to: its requests may share sockets.
+    pub conn: ConnId,
+    /// Its name in the reports.
+    pub id: RequestId,
+    /// How it asks.
+    pub method: Method,
+    /// Path and query, below the path of the server.
+    pub path: &'static str,
+    /// Names and values, ready to be sent.
+    pub headers: Vec<(&'static str, String)>,
+    /// JSON to send.
+    pub body: Option<String>,
+    /// Whether it must go out even if the page that makes it is being left.
+    pub keepalive: bool,
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (conn, id, method) = (self.conn.0, self.id.0, self.method.as_str());
+        write!(f, "Request {id} of {conn}: {method} {}", self.path)
+    }
+}
+
+/// The method of a [`Request`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Without a body.
+    Get,
+    /// With a body or without.
+    Post,
+}
+
+impl Method {
+    /// As HTTP writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+        }
+    }
 }
 
 /// A text message to send. `Debug` shows its length only.

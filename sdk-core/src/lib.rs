@@ -18,7 +18,8 @@
 //! 1. It calls a command, or feeds an [`Input`] to [`Client::handle`].
 //! 2. It calls [`Client::poll`] until that says [`Output::Wait`], carrying out each [`Output`] in its order.
 //! 3. It sleeps until the time that `Wait` names, or until something happens, whichever comes first.
-//! 4. It reports what became of effects: the socket opened, a message arrived, a change was stored.
+//! 4. It reports what became of effects: the socket opened, a message arrived, a response began, a
+//!    change was stored.
 //! 5. It goes on with 2.
 //!
 //! ```
@@ -42,6 +43,9 @@
 //!         Output::Open { .. } => println!("open a WebSocket, report Opened or Closed"),
 //!         Output::Transmit { message, .. } => println!("send {} bytes", message.0.len()),
 //!         Output::Close { .. } => println!("drop the socket"),
+//!         // Where no WebSocket gets through, and `Config::transports` has others.
+//!         Output::Request(request) => println!("make {request:?}, report each part of its response"),
+//!         Output::Abort { .. } => println!("give the request up"),
 //!         // ... and hands these to the application.
 //!         Output::Event(Event::Dialog { changes, .. }) => row_seen |= !changes.is_empty(),
 //!         Output::Event(_) => {}
@@ -81,8 +85,8 @@ pub use delivery::{Draft, Lane};
 pub use error::{SendError, SubscribeError};
 pub use event::{ChannelState, Event, OpState, Row, RowKind, RowState, State, Status};
 pub use io::{
-    ConnId, Input, Lifecycle, Message, Network, Output, Restored, RestoredChannel, StoreChange, StoreError,
-    StoreId, TokenAsk, TokenError, Transport,
+    ConnId, Input, Lifecycle, Message, Method, Network, Output, Request, RequestId, ResponsePart, Restored,
+    RestoredChannel, StoreChange, StoreError, StoreId, TokenAsk, TokenError, Transport,
 };
 pub use journal::{Counters, Entry, Report};
 pub use list::Change;

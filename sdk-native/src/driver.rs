@@ -1,16 +1,18 @@
-//! The loop between the core and the world: drain, then wait for a socket, a token, the store, the
-//! timer or a command.
+//! The loop between the core and the world: drain, then wait for a socket, a response, a token, the
+//! store, the timer or a command.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_core::{ConnId, Input, Lifecycle, TokenAsk, TokenError};
+use tidewire_core::{ConnId, Input, Lifecycle, ResponsePart, TokenAsk, TokenError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
-use crate::carrier::{AbortOnDrop, Report};
+use crate::carrier::{AbortOnDrop, GOODBYE, Reply, Report};
 use crate::core::Output;
+use crate::requests::Requests;
 use crate::shared::Shared;
 use crate::socket::Socket;
 use crate::store::{Sqlite, StoreQueue, Stored};
@@ -28,12 +30,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 type TokenAnswer = (TokenAsk, Result<String, TokenError>);
 
-/// Owns the sockets, the store's queue and the token request.
+/// Owns the sockets, the requests, the store's queue and the token request.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     endpoint: Endpoint,
     provider: Arc<dyn TokenProvider>,
     sockets: HashMap<ConnId, Socket>,
+    requests: Requests,
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     answers: (mpsc::UnboundedSender<TokenAnswer>, mpsc::UnboundedReceiver<TokenAnswer>),
     asking: Option<JoinHandle<()>>,
@@ -53,12 +56,14 @@ impl Driver {
         store: Sqlite,
     ) -> std::io::Result<Driver> {
         let (report, stored) = mpsc::unbounded_channel();
+        let reports = mpsc::channel(REPORTS);
         Ok(Driver {
+            requests: Requests::new(endpoint.clone(), reports.0.clone()),
             shared,
             endpoint,
             provider,
             sockets: HashMap::new(),
-            reports: mpsc::channel(REPORTS),
+            reports,
             answers: mpsc::unbounded_channel(),
             asking: None,
             store: Some(StoreQueue::start(store, report)?),
@@ -67,21 +72,29 @@ impl Driver {
         })
     }
 
-    /// Runs until the client is closed and everything is stored.
+    /// Runs until the client is closed, the server was told so and everything is stored.
     pub(crate) async fn run(mut self) {
         let mut received = Vec::with_capacity(REPORTS);
+        let mut goodbye = None;
         loop {
             let work = self.shared.work();
             for effect in work.effects {
                 self.perform(effect);
             }
-            if work.closing && self.storing == 0 {
-                break;
+            // How long the server may still be told that the client closes.
+            let mut patience = None;
+            if work.closing {
+                let end = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
+                patience = Some(end).filter(|end| !self.requests.is_empty() && *end > Instant::now());
+                if patience.is_none() && self.storing == 0 {
+                    break;
+                }
             }
             let clock = self.shared.clock();
+            let wake = work.until.map(|until| clock.instant(until).into()).into_iter().chain(patience).min();
             let timer = async {
-                match work.until {
-                    Some(until) => tokio::time::sleep_until(clock.instant(until).into()).await,
+                match wake {
+                    Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
@@ -110,10 +123,12 @@ impl Driver {
 
     fn perform(&mut self, effect: Output) {
         match effect {
-            Output::Open { conn, transport } => {
-                let socket = Socket::dial(self.endpoint.clone(), conn, transport, self.reports.0.clone());
+            Output::Open { conn } => {
+                let socket = Socket::dial(self.endpoint.clone(), conn, self.reports.0.clone());
                 self.sockets.insert(conn, socket);
             }
+            Output::Request(request) => self.requests.begin(request),
+            Output::Abort { request } => self.requests.remove(request),
             Output::Transmit { conn, message } => {
                 if self.sockets.get(&conn).is_some_and(|socket| !socket.send(message.0)) {
                     self.sockets.remove(&conn);
@@ -155,8 +170,10 @@ impl Driver {
 
     fn report(&mut self, received: &mut Vec<Report>) {
         for report in received.iter() {
-            if let Report::Closed(conn, ..) = report {
-                self.sockets.remove(conn);
+            match report {
+                Report::Closed(conn, ..) => drop(self.sockets.remove(conn)),
+                Report::Response(id, Reply::End | Reply::Failed(_)) => self.requests.remove(*id),
+                _ => {}
             }
         }
         self.shared.feed(|core, now| {
@@ -168,6 +185,15 @@ impl Driver {
                     }
                     Report::Closed(conn, code, cause) => {
                         core.handle(now, Input::Closed { conn, code, cause: cause.as_deref() });
+                    }
+                    Report::Response(request, reply) => {
+                        let part = match &reply {
+                            Reply::Status(status) => ResponsePart::Status(*status),
+                            Reply::Body(bytes) => ResponsePart::Body(bytes),
+                            Reply::End => ResponsePart::End,
+                            Reply::Failed(cause) => ResponsePart::Failed(Some(cause)),
+                        };
+                        core.handle(now, Input::Response { request, part });
                     }
                 }
             }

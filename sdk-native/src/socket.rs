@@ -1,9 +1,8 @@
-//! One attempt at a connection: a task that dials, reports what arrives and sends what it is given.
-//! Here is the WebSocket's.
+//! One attempt at a WebSocket: a task that dials, reports what arrives and sends what it is given.
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tidewire_core::{ConnId, Transport};
+use tidewire_core::ConnId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -14,7 +13,6 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::carrier::{ABNORMAL, GOODBYE, MESSAGE_BYTES, Report};
-use crate::requests;
 use crate::transport::{Endpoint, Stream, Unreachable};
 
 /// Most messages that may wait to be written. The core keeps a few dozen under way, so a full queue
@@ -28,22 +26,10 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Dials in a new task. Nothing is reported after [`Socket::close`].
-    pub(crate) fn dial(
-        endpoint: Endpoint,
-        conn: ConnId,
-        transport: Transport,
-        reports: mpsc::Sender<Report>,
-    ) -> Socket {
+    pub(crate) fn dial(endpoint: Endpoint, conn: ConnId, reports: mpsc::Sender<Report>) -> Socket {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = oneshot::channel();
-        match transport {
-            Transport::WebSocket => {
-                tokio::spawn(run(endpoint, conn, reports, queue, closed));
-            }
-            Transport::Stream | Transport::LongPoll | Transport::Poll => {
-                tokio::spawn(requests::run(endpoint, conn, transport, reports, queue, closed));
-            }
-        }
+        tokio::spawn(run(endpoint, conn, reports, queue, closed));
         Socket { outgoing, closing }
     }
 

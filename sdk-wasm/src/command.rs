@@ -15,6 +15,10 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             client.connect(now);
             done()
         }
+        "close" => {
+            client.close(now);
+            done()
+        }
         "disconnect" => {
             client.disconnect(now);
             done()

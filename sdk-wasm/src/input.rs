@@ -3,8 +3,8 @@
 use crate::texts::texts;
 use tidewire_core::wire::json::{Object, validate_within};
 use tidewire_core::{
-    Config, ConnId, Input, Lifecycle, Network, Restored, RestoredChannel, StoreError, StoreId, TokenAsk,
-    TokenError, Transport,
+    Config, ConnId, Input, Lifecycle, Network, RequestId, ResponsePart, Restored, RestoredChannel,
+    StoreError, StoreId, TokenAsk, TokenError, Transport,
 };
 
 /// An object after its whole text was checked.
@@ -95,6 +95,14 @@ fn read<'a>(given: &Object<'_>, cause: Option<&'a str>) -> Option<Input<'a>> {
             code: given.u64("code")?.try_into().ok()?,
             cause,
         },
+        "response" => Input::Response {
+            request: RequestId(given.u64("request")?),
+            part: match given.u64("status") {
+                Some(status) => ResponsePart::Status(status.try_into().ok()?),
+                None if given.flag("failed") => ResponsePart::Failed(cause),
+                None => ResponsePart::End,
+            },
+        },
         "token" => Input::Token {
             ask: TokenAsk(given.u64("ask")?),
             result: match given.str("token") {
@@ -178,6 +186,14 @@ mod tests {
         ));
         let refused = r#"{"t":"closed","conn":3,"code":1006,"cause":"refused"}"#;
         assert!(reads!(refused, Input::Closed { cause: Some("refused"), .. }));
+        assert!(reads!(
+            r#"{"t":"response","request":4,"status":204}"#,
+            Input::Response { request: RequestId(4), part: ResponsePart::Status(204) }
+        ));
+        let failed = r#"{"t":"response","request":4,"failed":true}"#;
+        assert!(reads!(failed, Input::Response { part: ResponsePart::Failed(None), .. }));
+        let whole = r#"{"t":"response","request":4,"failed":false}"#;
+        assert!(reads!(whole, Input::Response { part: ResponsePart::End, .. }));
         assert!(
             reads!(r#"{"t":"token","ask":1,"token":"t"}"#, Input::Token { result: Ok(t), .. } if t == "t")
         );
@@ -209,6 +225,8 @@ mod tests {
             r#"{"t":"opened"}"#,
             r#"{"t":"opened","conn":-1}"#,
             r#"{"t":"closed","conn":1,"code":70000}"#,
+            r#"{"t":"response"}"#,
+            r#"{"t":"response","request":1,"status":70000}"#,
             r#"{"t":"token","ask":1}"#,
             r#"{"t":"network","state":"maybe"}"#,
             r#"{"t":"other"}"#,

@@ -1,9 +1,9 @@
 //! The core across WebAssembly's boundary: JSON texts in, JSON texts out, no decisions and no
 //! callbacks.
 //!
-//! A host calls [`Core::handle`], [`Core::received`] or [`Core::command`], then [`Core::poll`]
-//! until its answer ends in a `wait`. Nothing here calls back into the host, so no borrow is ever
-//! held while its code runs.
+//! A host calls [`Core::handle`], [`Core::received`], [`Core::body`] or [`Core::command`], then
+//! [`Core::poll`] until its answer ends in a `wait`. Nothing here calls back into the host, so no
+//! borrow is ever held while its code runs.
 //!
 //! What a page loads are the modules in `chat` and `tables`, which [`exports!`] makes of this: one
 //! for clients with channels and dialogs, one for clients with live tables as well.
@@ -19,7 +19,7 @@ pub use part::Crossing;
 
 use std::cell::RefCell;
 use tidewire_core::wire::json::Writer;
-use tidewire_core::{Client, ConnId, Input, Now, Output, Time};
+use tidewire_core::{Client, ConnId, Input, Now, Output, RequestId, ResponsePart, Time};
 
 /// Most outputs in one answer of [`Core::poll`]: what is left waits for the next call, so that no
 /// text grows without bound.
@@ -46,6 +46,12 @@ impl<T: Crossing> Core<T> {
     /// A text message arrived on connection `conn`.
     pub fn received(&self, conn: f64, text: &str, mono: f64, wall: f64) {
         let input = Input::Received { conn: ConnId(conn as u64), text };
+        self.client.borrow_mut().handle(now(mono, wall), input);
+    }
+
+    /// The next bytes of the response to a request came.
+    pub fn body(&self, request: f64, bytes: &[u8], mono: f64, wall: f64) {
+        let input = Input::Response { request: RequestId(request as u64), part: ResponsePart::Body(bytes) };
         self.client.borrow_mut().handle(now(mono, wall), input);
     }
 
@@ -105,6 +111,10 @@ macro_rules! exports {
 
             pub fn received(&self, conn: f64, text: &str, mono: f64, wall: f64) {
                 self.0.received(conn, text, mono, wall);
+            }
+
+            pub fn body(&self, request: f64, bytes: &[u8], mono: f64, wall: f64) {
+                self.0.body(request, bytes, mono, wall);
             }
 
             pub fn handle(&self, input: &str, mono: f64, wall: f64) -> bool {

@@ -2,17 +2,19 @@
 
 use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
-use tidewire_core::{Change, ChannelState, Entry, Event, OpState, Output, Report, Row, StoreChange};
+use tidewire_core::{
+    Change, ChannelState, Entry, Event, OpState, Output, Report, Request, Row, RowKind, RowState, StoreChange,
+};
 
 /// Writes an output as the next element of a list.
 pub(crate) fn encode<T: Crossing>(writer: Writer, output: &Output<T::Event>) -> Writer {
     let frame = |t: &str| writer.begin().str("t", t);
     match output {
-        Output::Open { conn, transport } => {
-            frame("open").u64("conn", conn.0).str("transport", transport.as_str())
-        }
+        Output::Open { conn } => frame("open").u64("conn", conn.0),
         Output::Transmit { conn, message } => frame("transmit").u64("conn", conn.0).str("text", &message.0),
         Output::Close { conn, code } => frame("close").u64("conn", conn.0).u64("code", u64::from(*code)),
+        Output::Request(asked) => request(frame("request"), asked),
+        Output::Abort { request } => frame("abort").u64("request", request.0),
         Output::FetchToken { ask, renew } => frame("token").u64("ask", ask.0).bool("renew", *renew),
         Output::Store { store, change: what } => {
             frame("store").u64("store", store.0).with("change", |writer| change(writer, what))
@@ -21,6 +23,18 @@ pub(crate) fn encode<T: Crossing>(writer: Writer, output: &Output<T::Event>) -> 
         Output::Wait { until, .. } => frame("wait").opt_u64("until", until.map(|until| until.0)),
     }
     .close()
+}
+
+fn request(frame: Writer, asked: &Request) -> Writer {
+    frame
+        .u64("request", asked.id.0)
+        .str("method", asked.method.as_str())
+        .str("path", asked.path)
+        .with("headers", |writer| {
+            asked.headers.iter().fold(writer.begin(), |writer, (name, value)| writer.str(name, value)).close()
+        })
+        .opt_str("body", asked.body.as_deref())
+        .bool("keepalive", asked.keepalive)
 }
 
 fn change(writer: Writer, change: &StoreChange) -> Writer {
@@ -137,18 +151,19 @@ pub(crate) fn list_change<R>(
     .close()
 }
 
-/// One row of a dialog.
+/// One row of a dialog. Members that most rows have alike are left out: `kind` of a message, `own`
+/// of somebody else's, `state` of one that is committed.
 pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
+    let kind = Some(row.kind).filter(|kind| *kind != RowKind::Message);
+    let state = Some(row.state).filter(|state| *state != RowState::Sent);
+    let writer = writer.begin().str("id", &row.id).opt_str("kind", kind.map(RowKind::as_str));
+    let writer = writer.raw("by", &row.by.encode());
+    let writer = if row.own { writer.bool("own", true) } else { writer };
     writer
-        .begin()
-        .str("id", &row.id)
-        .str("kind", row.kind.as_str())
-        .raw("by", &row.by.encode())
-        .bool("own", row.own)
         .str("text", &row.text)
         .u64("at", row.at)
         .opt_u64("offset", row.offset)
-        .str("state", row.state.as_str())
+        .opt_str("state", state.map(RowState::as_str))
         .opt_str("code", row.code.as_deref())
         .opt_u64("retryAt", row.retry_at)
         .close()

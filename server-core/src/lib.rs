@@ -20,6 +20,7 @@ mod engine;
 mod limits;
 mod lock;
 mod outgoing;
+pub mod requests;
 mod session;
 pub mod store;
 pub mod tables;

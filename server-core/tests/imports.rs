@@ -64,6 +64,7 @@ const LAYERS: [&str; 11] = [
     "limits",
     "store",
     "outgoing",
+    "requests",
     "dialog",
     "access",
     "connections",

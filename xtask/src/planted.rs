@@ -31,6 +31,7 @@ const FRAMES: &str = "sdk-core/src/client/frames.rs";
 const SENDING: &str = "sdk-core/src/client/sending.rs";
 const STORE: &str = "sdk-core/src/client/store.rs";
 const CONNECTION: &str = "sdk-core/src/link/connection.rs";
+const REQUESTS: &str = "sdk-core/src/link/requests.rs";
 const BACKOFF: &str = "sdk-core/src/link/backoff.rs";
 const RETRY: &str = "sdk-core/src/retry.rs";
 const HEARTBEAT: &str = "sdk-core/src/link/heartbeat.rs";
@@ -45,6 +46,7 @@ const PROGRESS: &str = "server-core/src/dialog/progress.rs";
 
 const TABLE_ROWS: &str = "sdk-core/src/tables/rows.rs";
 const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
+const TABLE_SORTED: &str = "sdk-core/src/tables/sorted.rs";
 const TABLE_LIVE: &str = "sdk-core/src/tables/live.rs";
 const TABLE_SOURCE: &str = "server-core/src/tables/source.rs";
 const TABLE_JUDGE: &str = "server-core/src/tables/judge.rs";
@@ -326,6 +328,25 @@ pub(crate) const PANEL: &[Planted] = &[
         CHANNEL,
         "want: Want { cursor: self.cursor.clone(), tail }",
         "want: Want { cursor: None, tail }",
+    ),
+    bug(
+        "requests up overtake each other",
+        REQUESTS,
+        "if self.up.is_none() && !self.id.0.is_empty()",
+        "if !self.id.0.is_empty()",
+    ),
+    bug("plain polling never rests", REQUESTS, "self.transport == Transport::Poll || (", "("),
+    bug(
+        "a response that broke off counts as whole",
+        REQUESTS,
+        "ResponsePart::End if *accepted && self.transport != Transport::Stream && lines.is_whole() => {",
+        "ResponsePart::End | ResponsePart::Failed(_) if *accepted && self.transport != Transport::Stream => {",
+    ),
+    table(
+        "the row after the one that comes into sight is shown",
+        TABLE_SORTED,
+        "self.entries.list().get(limit - 1)",
+        "self.entries.list().get(limit)",
     ),
     table(
         "a new snapshot leaves the old cursor",

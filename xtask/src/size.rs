@@ -3,7 +3,9 @@
 use crate::{build, progress, tools, unknown};
 
 /// Most bytes of core, glue and client together, brotli-11.
-const LIMIT: u64 = 59 * 1024;
+const LIMIT: u64 = 64 * 1024;
+/// The same with live tables.
+const TABLES_LIMIT: u64 = 102 * 1024;
 /// Most bytes of the widget on top of that.
 const WIDGET_LIMIT: u64 = 16 * 1024;
 
@@ -35,6 +37,8 @@ pub(crate) struct Sizes {
     json: String,
     /// Core, glue and client, brotli-11.
     total: u64,
+    /// The same with live tables.
+    with_tables: u64,
     /// The widget on top of that.
     widget: u64,
 }
@@ -49,14 +53,16 @@ impl Sizes {
         let json = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let missing = |what| format!("no {what} in {json}");
         let total = number_after(&json, "core_glue_client_brotli").ok_or_else(|| missing("total"))?;
+        let with_tables =
+            number_after(&json, "with_tables_brotli").ok_or_else(|| missing("total with tables"))?;
         let from = json.find("\"widget.js\"").ok_or_else(|| missing("widget"))?;
         let widget = number_after(&json[from..], "brotli").ok_or_else(|| missing("size of the widget"))?;
-        Ok(Sizes { json, total, widget })
+        Ok(Sizes { json, total, with_tables, widget })
     }
 
     /// Whether all that has a limit is below it.
     pub(crate) fn are_within(&self) -> bool {
-        self.total <= LIMIT && self.widget <= WIDGET_LIMIT
+        self.total <= LIMIT && self.with_tables <= TABLES_LIMIT && self.widget <= WIDGET_LIMIT
     }
 
     /// For people, in lines.
@@ -73,17 +79,14 @@ impl Sizes {
                 number("brotli")
             ));
         }
-        for (what, size, limit) in
-            [("core + glue + client", self.total, LIMIT), ("the widget on top", self.widget, WIDGET_LIMIT)]
-        {
+        for (what, size, limit) in [
+            ("core + glue + client", self.total, LIMIT),
+            ("the same with live tables", self.with_tables, TABLES_LIMIT),
+            ("the widget on top", self.widget, WIDGET_LIMIT),
+        ] {
             let note = format!("{what:<28}{size:>30}  (limit {limit})");
             lines.push(if size <= limit { progress::good(&note) } else { progress::bad(&note) });
         }
-        let with_tables = number_after(json, "with_tables_brotli").unwrap_or(0);
-        lines.push(format!(
-            "{:<28}{with_tables:>30}  (tables.wasm in the place of core.wasm)",
-            "the same with live tables"
-        ));
         lines.join("\n")
     }
 }

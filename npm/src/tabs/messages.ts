@@ -6,7 +6,7 @@ import type { Report } from "../types.ts";
  * The version of the messages. It is part of the names of the channel and the locks, so pages of
  * two releases share nothing.
  */
-const VERSION = 2;
+const VERSION = 3;
 
 /** The name of a scope's channel; the names of its locks begin with it. */
 export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${scope}`;

@@ -4,6 +4,7 @@ mod channels;
 mod drafts;
 mod frames;
 mod part;
+mod requests;
 mod sending;
 mod signals;
 mod store;
@@ -15,7 +16,7 @@ use crate::error::SubscribeError;
 use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreId};
 use crate::journal::{Journal, Report};
-use crate::link::Connection;
+use crate::link::{Connection, Requests};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
@@ -43,6 +44,7 @@ pub struct Client<T: Part = ()> {
     rng: Rng,
     uuids: Uuids,
     link: Connection,
+    requests: Requests,
     outbox: Outbox,
     signals: Signals,
     limiter: Limiter,
@@ -83,7 +85,12 @@ pub struct Client<T: Part = ()> {
 /// Lends the link what its transitions need.
 macro_rules! context {
     ($client:ident, $now:expr) => {
-        &mut $crate::link::Context { now: $now, rng: &mut $client.rng, out: &mut $client.out }
+        &mut $crate::link::Context {
+            now: $now,
+            rng: &mut $client.rng,
+            out: &mut $client.out,
+            requests: &mut $client.requests,
+        }
     };
 }
 use context;
@@ -125,6 +132,7 @@ impl<T: Part> Client<T> {
         let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
         let mut client = Client {
             link: Connection::new(&config),
+            requests: Requests::default(),
             outbox,
             signals: Signals::new(),
             limiter: Limiter::new(),
@@ -291,26 +299,13 @@ impl<T: Part> Client<T> {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let now = self.clamp(now);
         match input {
-            Input::Opened { conn } => {
-                if self.link.opened(now, conn) {
-                    self.hello(now, conn);
-                }
-            }
-            Input::Received { conn, text } => {
-                if self.link.is_current(conn) {
-                    self.link.heard(now);
-                    self.message(now, conn, text);
-                } else if self.link.is_successor(conn) {
-                    self.message(now, conn, text);
-                }
-            }
-            Input::Closed { conn, code, cause } => {
-                if self.link.is_current(conn) {
-                    let why = self.link.refusal().or(cause).unwrap_or("");
-                    self.journal.note(now.wall, "closed", why, u64::from(code));
-                }
-                self.link.closed(context!(self, now), conn, code, cause);
-            }
+            // A connection over requests has no socket.
+            Input::Opened { conn } | Input::Received { conn, .. } | Input::Closed { conn, .. }
+                if self.requests.carries(conn) => {}
+            Input::Opened { conn } => self.opened(now, conn),
+            Input::Received { conn, text } => self.received(now, conn, text),
+            Input::Closed { conn, code, cause } => self.closed(now, conn, code, cause),
+            Input::Response { request, part } => self.response(now, request, part),
             Input::Token { ask, result } => self.link.token(context!(self, now), ask, result),
             Input::Stored { store, result } => self.stored(store, result),
             Input::Network(hint) => self.link.network(context!(self, now), hint),
@@ -327,12 +322,12 @@ impl<T: Part> Client<T> {
 
     /// The next thing to do. Call it until it says [`Output::Wait`].
     pub fn poll(&mut self, now: Now) -> Output<T::Event> {
-        if let Some(output) = self.out.pop_front() {
+        if let Some(output) = self.next_output() {
             return output;
         }
         let now = self.clamp(now);
         self.settle(now);
-        if let Some(output) = self.out.pop_front() {
+        if let Some(output) = self.next_output().or_else(|| self.next_request(now)) {
             return output;
         }
         let (until, why) = match self.deadline(now) {
@@ -364,10 +359,11 @@ impl<T: Part> Client<T> {
 
     /// Fires what is due, sends what may go, and says what changed.
     fn settle(&mut self, now: Now) {
+        self.overdue(now);
         self.link.tick(context!(self, now));
         self.follow_link();
         self.expire(now);
-        if let Some(conn) = self.link.online() {
+        if let Some(conn) = self.ready() {
             self.pump(now, conn);
             self.follow_link();
         }
@@ -386,12 +382,13 @@ impl<T: Part> Client<T> {
                 earliest = Some((at, why));
             }
         };
+        consider(self.requests.deadline(), "request");
         consider(self.outbox.session_deadline(), "expiry");
         consider(self.part.deadline(), "tables");
         for channel in &self.channels {
             consider(channel.keeping.deadline(), "store");
         }
-        if self.link.online().is_some() {
+        if self.ready().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");
             }

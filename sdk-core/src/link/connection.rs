@@ -638,7 +638,11 @@ impl Connection {
         self.last_conn += 1;
         let conn = ConnId(self.last_conn);
         self.backoff.dialled(cx.now.mono);
-        cx.out.push_back(Output::Open { conn, transport });
+        if transport == Transport::WebSocket {
+            cx.out.push_back(Output::Open { conn });
+        } else {
+            cx.requests.open(conn, transport);
+        }
         Attempt { conn, transport, until: cx.now.mono.after(self.connect_timeout_ms), took_over: false }
     }
 

@@ -5,10 +5,13 @@ mod cause;
 mod connection;
 mod credential;
 mod heartbeat;
+mod lines;
+mod requests;
 mod transport;
 
 pub(crate) use cause::Cause;
 pub(crate) use connection::Connection;
+pub(crate) use requests::{ABNORMAL, Heard, Requests};
 
 use crate::io::Output;
 use crate::rng::Rng;
@@ -20,4 +23,5 @@ pub(crate) struct Context<'a, E> {
     pub(crate) now: Now,
     pub(crate) rng: &'a mut Rng,
     pub(crate) out: &'a mut VecDeque<Output<E>>,
+    pub(crate) requests: &'a mut Requests,
 }

@@ -205,6 +205,8 @@ every_code!(list);
 pub mod close {
     /// A normal end.
     pub const NORMAL: u16 = 1000;
+    /// RFC 6455 section 7.4.1: text that is not UTF-8.
+    pub const NOT_UTF8: u16 = 1007;
     /// RFC 6455 section 7.4.1: a message too big to process.
     pub const TOO_BIG: u16 = 1009;
     /// The server restarts.

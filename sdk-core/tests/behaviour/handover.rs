@@ -25,7 +25,7 @@ fn leaving() -> (Rig, ConnId) {
 }
 
 fn receive_on(rig: &mut Rig, conn: ConnId, frame: serde_json::Value) {
-    rig.feed(Input::Received { conn, text: &frame.to_string() });
+    rig.receive_on(conn, &frame.to_string());
 }
 
 #[test]

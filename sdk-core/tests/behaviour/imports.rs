@@ -235,7 +235,7 @@ fn no_files_import_each_other_in_a_circle() {
 }
 
 /// The parts of the simulator, from the lowest to the highest. Each imports only those before it.
-const SIMULATOR: [&str; 22] = [
+const SIMULATOR: [&str; 23] = [
     "dice",
     "script",
     "plan",
@@ -245,6 +245,7 @@ const SIMULATOR: [&str; 22] = [
     "world",
     "play::network",
     "play::sessions",
+    "play::responses",
     "play::application",
     "play::driver",
     "play::processes",

@@ -19,6 +19,7 @@ mod predicate;
 #[cfg(not(target_family = "wasm"))]
 mod protocol;
 mod readable;
+mod requests;
 mod restart;
 mod rig;
 mod store;

@@ -74,6 +74,11 @@ pub struct Rig {
     pub dials: Vec<(ConnId, Time)>,
     /// With what each was dialled.
     pub transports: Vec<Transport>,
+    /// Every request made, and those given up.
+    pub requests: Vec<Request>,
+    pub aborted: Vec<RequestId>,
+    /// Answer requests that open a connection, or that bring messages up, at once.
+    pub serves: bool,
     /// Frames sent, arrays taken apart.
     pub sent: VecDeque<Value>,
     pub closes: Vec<(ConnId, u16)>,
@@ -113,6 +118,9 @@ impl Rig {
             conn: None,
             dials: vec![],
             transports: vec![],
+            requests: vec![],
+            aborted: vec![],
+            serves: true,
             sent: VecDeque::new(),
             closes: vec![],
             events: vec![],
@@ -147,12 +155,17 @@ impl Rig {
         self.accept()
     }
 
-    /// The socket opens; returns `hello`.
+    /// The socket opens; returns `hello`. A connection over requests is open as soon as it is asked
+    /// for.
     pub fn accept(&mut self) -> Value {
-        self.sent.clear();
         let conn = self.conn.expect("a dial");
-        self.feed(Input::Opened { conn });
-        self.sent.pop_back().expect("hello")
+        if self.down(conn).is_none() {
+            self.sent.clear();
+            self.feed(Input::Opened { conn });
+        }
+        let hello = self.sent.pop_back().expect("hello");
+        self.sent.clear();
+        hello
     }
 
     pub fn welcome(&mut self) {
@@ -165,7 +178,14 @@ impl Rig {
 
     pub fn receive_text(&mut self, text: &str) {
         let conn = self.conn.expect("a connection");
-        self.feed(Input::Received { conn, text });
+        self.receive_on(conn, text);
+    }
+
+    pub fn receive_on(&mut self, conn: ConnId, text: &str) {
+        match self.down(conn) {
+            Some(request) => self.answer(request, ResponsePart::Body(format!("{text}\n").as_bytes())),
+            None => self.feed(Input::Received { conn, text }),
+        }
     }
 
     pub fn cut(&mut self) {
@@ -174,7 +194,71 @@ impl Rig {
 
     pub fn close_with(&mut self, code: u16) {
         let conn = self.conn.expect("a connection");
-        self.feed(Input::Closed { conn, code, cause: None });
+        match self.down(conn) {
+            Some(request) => self.answer(request, ResponsePart::Failed(None)),
+            None => self.feed(Input::Closed { conn, code, cause: None }),
+        }
+    }
+
+    /// The last request for messages of a connection over requests.
+    pub fn down(&self, conn: ConnId) -> Option<RequestId> {
+        let is_down = |request: &&Request| request.conn == conn && request.path.contains("/down");
+        self.requests.iter().rfind(is_down).map(|request| request.id)
+    }
+
+    pub fn answer(&mut self, request: RequestId, part: ResponsePart<'_>) {
+        self.feed(Input::Response { request, part });
+    }
+
+    fn asked(&mut self, request: Request) {
+        let (id, conn) = (request.id, request.conn);
+        let parts: &[ResponsePart<'_>] = match request.path {
+            "/v1/http" => {
+                self.conn = Some(conn);
+                self.dials.push((conn, self.now.mono));
+                &[
+                    ResponsePart::Status(201),
+                    ResponsePart::Body(br#"{"connection":"secret"}"#),
+                    ResponsePart::End,
+                ]
+            }
+            "/v1/http/up" => {
+                self.take(request.body.as_deref().expect("a message"));
+                &[ResponsePart::Status(204), ResponsePart::End]
+            }
+            down => {
+                if self.down(conn).is_none() {
+                    self.transports.push(match down {
+                        "/v1/http/down?mode=stream" => Transport::Stream,
+                        "/v1/http/down?mode=poll&wait=25000" => Transport::LongPoll,
+                        "/v1/http/down?mode=poll&wait=0" => Transport::Poll,
+                        other => panic!("{other}"),
+                    });
+                }
+                &[ResponsePart::Status(200)]
+            }
+        };
+        self.requests.push(request);
+        if self.serves {
+            for part in parts {
+                self.client.handle(self.now, Input::Response { request: id, part: *part });
+            }
+        }
+    }
+
+    fn take(&mut self, message: &str) {
+        match serde_json::from_str(message).expect("valid JSON") {
+            Value::Array(frames) => self.sent.extend(frames),
+            frame => self.sent.push_back(frame),
+        }
+    }
+
+    fn gave_up(&mut self, id: RequestId) {
+        self.aborted.push(id);
+        let request = self.requests.iter().find(|request| request.id == id).expect("a request");
+        if request.path.contains("/down") {
+            self.closes.push((request.conn, 1000));
+        }
     }
 
     pub fn feed(&mut self, input: Input<'_>) {
@@ -186,17 +270,14 @@ impl Rig {
     pub fn drain(&mut self) {
         for _ in 0..10_000 {
             match self.client.poll(self.now) {
-                Output::Open { conn, transport } => {
+                Output::Open { conn } => {
                     self.conn = Some(conn);
                     self.dials.push((conn, self.now.mono));
-                    self.transports.push(transport);
+                    self.transports.push(Transport::WebSocket);
                 }
-                Output::Transmit { message, .. } => {
-                    match serde_json::from_str(&message.0).expect("valid JSON") {
-                        Value::Array(frames) => self.sent.extend(frames),
-                        frame => self.sent.push_back(frame),
-                    }
-                }
+                Output::Transmit { message, .. } => self.take(&message.0),
+                Output::Request(request) => self.asked(request),
+                Output::Abort { request } => self.gave_up(request),
                 Output::Close { conn, code } => self.closes.push((conn, code)),
                 Output::FetchToken { ask, renew } => {
                     self.asks.push((ask, renew));

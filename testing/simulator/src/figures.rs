@@ -114,7 +114,7 @@ impl Figures {
 }
 
 /// Faults and rare branches, each of which enough seeds must reach.
-const EXPECTED: [&str; 85] = [
+const EXPECTED: [&str; 88] = [
     "cut",
     "half_open_up",
     "half_open_down",
@@ -157,6 +157,9 @@ const EXPECTED: [&str; 85] = [
     "transport:stream",
     "transport:long_poll",
     "transport:poll",
+    "request_lost",
+    "response_lost",
+    "out_of_order",
     "sub:resumed",
     "sub:fresh",
     "sub:reset",

@@ -136,9 +136,12 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
     let slow: Vec<LinkId> = world
         .links
         .iter()
-        .filter(|((process, _), link)| {
-            let online = world.processes[*process].as_ref().is_some_and(|one| one.state == State::Online);
+        .filter(|(id, link)| {
+            let online = world.processes[id.0].as_ref().is_some_and(|one| one.state == State::Online);
             let crawls = link.up.backlog(world.now).max(link.down.backlog(world.now)) > 5_000;
+            let trickles =
+                |id| world.exchanges.get(id).is_some_and(|exchange| exchange.down.backlog(world.now) > 5_000);
+            let crawls = crawls || world.exchanges_of(**id).iter().any(trickles);
             crawls || (!online && (link.up.lost || link.down.lost))
         })
         .map(|(link, _)| *link)

@@ -1,6 +1,6 @@
 //! The task that drives the session of one connection over plain requests.
 
-use super::link::{Inbox, Link, Word};
+use super::link::{Link, Word};
 use super::requests::{too_many, turned_away};
 use crate::app::App;
 use crate::clock;
@@ -9,20 +9,14 @@ use crate::transport::activity::Activity;
 use crate::transport::settling::settle;
 use crate::transport::writing::Bells;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
-use tidewire_core::wire::codes;
+use tidewire_server_core::requests::kept_ms;
 use tidewire_server_core::{Flow, Peer, Session};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
 /// Also when there are no random numbers for its id.
 const FULL: &str = "the server has all the connections it may have";
-/// How long an ended connection waits for its client to fetch the end: whoever polls comes every 3
-/// s.
-const TELL_TIME: Duration = Duration::from_secs(5);
-/// As [`TELL_TIME`], when it was the client who ended it.
-const BYE_TIME: Duration = Duration::from_millis(500);
 /// How long what was handed to a response may take to leave the process.
 const FLUSH_TIME: Duration = Duration::from_millis(50);
 
@@ -40,11 +34,11 @@ pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
         outgoing: session.outgoing().clone(),
         bells,
         activity: Activity::new(),
-        inbox: Mutex::new(Inbox { next: 1, words }),
+        inbox: Default::default(),
+        words: Mutex::new(words),
         reading: Mutex::default(),
         readers: watch::Sender::new(0),
         ended: watch::Sender::new(false),
-        queued: AtomicUsize::new(0),
         over: watch::Sender::new(false),
     });
     let id = app.links.add(&link).ok_or_else(|| too_many(FULL))?;
@@ -65,8 +59,8 @@ async fn drive(
     drop(inbox);
     link.ended.send_replace(true);
     let mut over = link.over.subscribe();
-    let left = link.outgoing.closing().is_some_and(|close| close.code == codes::close::NORMAL);
-    let _ = timeout(if left { BYE_TIME } else { TELL_TIME }, over.wait_for(|over| *over)).await;
+    let kept = Duration::from_millis(kept_ms(link.outgoing.closing()));
+    let _ = timeout(kept, over.wait_for(|over| *over)).await;
     app.links.remove(&id);
     link.outgoing.abandon();
     // The connection counts until then, so that a drain waits for it.

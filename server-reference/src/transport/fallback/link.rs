@@ -4,8 +4,8 @@ use crate::transport::activity::Activity;
 use crate::transport::writing::Bells;
 use axum::body::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use tidewire_server_core::Outgoing;
+use tidewire_server_core::requests::Inbox;
 use tokio::sync::{Mutex, mpsc, watch};
 
 /// What a request brought.
@@ -15,28 +15,21 @@ pub(super) enum Word {
     TooBig,
 }
 
-/// The messages of a client, in their order.
-pub(super) struct Inbox {
-    /// The number that the next message must have.
-    pub(super) next: u64,
-    pub(super) words: mpsc::Sender<Word>,
-}
-
 /// What the requests of a connection share with each other and with its task.
 pub(crate) struct Link {
     pub(super) outgoing: Arc<Outgoing>,
     pub(super) bells: Arc<Bells>,
     /// When the last request came.
     pub(super) activity: Activity,
-    pub(super) inbox: Mutex<Inbox>,
+    pub(super) inbox: parking_lot::Mutex<Inbox>,
+    /// Held by the request whose message is read.
+    pub(super) words: Mutex<mpsc::Sender<Word>>,
     /// Held by the response that takes what waits.
     pub(super) reading: Mutex<()>,
     /// Counts the requests that want to: the newest has it.
     pub(super) readers: watch::Sender<u64>,
     /// Whether it takes messages no more.
     pub(super) ended: watch::Sender<bool>,
-    /// How many messages wait for their turn to be read.
-    pub(super) queued: AtomicUsize,
     /// Whether the client was told the end, or can't be told any more.
     pub(super) over: watch::Sender<bool>,
 }

@@ -2,8 +2,11 @@
 
 use crate::play::{application, network, sessions};
 use crate::script::{DiskFault, WALL_MS};
-use crate::world::{LinkId, Task, World};
-use tidewire_core::{ConnId, Input, Output, StoreChange, StoreError, StoreId, TokenError, Transport};
+use crate::world::{ExchangeId, Link, LinkId, Reply, Task, World};
+use std::collections::BTreeMap;
+use tidewire_core::{
+    ConnId, Input, Output, RequestId, ResponsePart, StoreChange, StoreError, StoreId, TokenError, Transport,
+};
 
 /// More outputs than this without a wait are a loop.
 const OUTPUTS: u32 = 20_000;
@@ -16,17 +19,29 @@ pub(super) fn drain(world: &mut World, process: usize) {
         let now = world.devices[device].clock(world.now);
         let output = one.core.poll(now);
         match output {
-            Output::Open { conn, transport } => {
-                let open = world.links.range((process, 0)..=(process, u64::MAX)).count();
-                world.watch.dials(one, open, now.mono.0);
-                world.watch.mark(match transport {
-                    Transport::WebSocket => "transport:websocket",
-                    Transport::Stream => "transport:stream",
-                    Transport::LongPoll => "transport:long_poll",
-                    Transport::Poll => "transport:poll",
-                });
-                network::dial(world, process, conn, transport);
+            Output::Open { conn } => {
+                world.watch.dials(one, sockets(&world.links, process), now.mono.0);
+                world.watch.mark("transport:websocket");
+                network::dial(world, process, conn);
             }
+            Output::Request(request) => {
+                let (conn, path) = (request.conn.0, request.path);
+                if path == "/v1/http" {
+                    world.watch.dials(one, sockets(&world.links, process), now.mono.0);
+                } else if let Some(message) = &request.body {
+                    world.watch.sends(one, &mut world.devices[device], conn, message, now.mono.0);
+                } else if let Some(link) = world.links.get_mut(&(process, conn)) {
+                    link.opened = true;
+                }
+                world.watch.mark(match path {
+                    "/v1/http/down?mode=stream" => "transport:stream",
+                    "/v1/http/down?mode=poll&wait=25000" => "transport:long_poll",
+                    "/v1/http/down?mode=poll&wait=0" => "transport:poll",
+                    _ => "request",
+                });
+                network::request(world, process, &request);
+            }
+            Output::Abort { request } => network::give_up(world, process, request),
             Output::Transmit { conn, message } => {
                 world.watch.sends(one, &mut world.devices[device], conn.0, &message.0, now.mono.0);
                 network::send_up(world, process, conn, &message.0);
@@ -75,6 +90,12 @@ fn token(world: &World, device: usize, renew: bool) -> Result<String, TokenError
     let issued = if renew { world.now } else { oldest_good };
     let expires_s = (WALL_MS + world.now) / 1_000 + world.script.world.token_s;
     Ok(format!("{device}.{issued}.{expires_s}"))
+}
+
+/// How many WebSockets a process has open.
+fn sockets(links: &BTreeMap<LinkId, Link>, process: usize) -> usize {
+    let of_process = links.range((process, 0)..=(process, u64::MAX));
+    of_process.filter(|(_, link)| link.transport == Transport::WebSocket).count()
 }
 
 /// When the process last heard something on the connection it is online with.
@@ -158,7 +179,7 @@ pub(super) fn open(world: &mut World, id: LinkId) {
     let mono = world.devices[device].mono(world.now);
     if let Some(link) = world.links.get_mut(&id) {
         (link.opened, link.heard) = (true, mono);
-        if link.transport == Transport::WebSocket && world.devices[device].blocked_until > world.now {
+        if world.devices[device].blocked_until > world.now {
             let dies = world.now + 200;
             world.at(dies, Task::CloseAtClient { link: id, code: 1006 });
             world.at(dies, Task::CloseAtServer { link: id });
@@ -181,12 +202,51 @@ pub(super) fn receive(world: &mut World, id: LinkId, text: String) {
     feed(world, id.0, Input::Received { conn: ConnId(id.1), text: &text });
 }
 
+/// A part of a response reaches a client.
+pub(super) fn answer(world: &mut World, id: ExchangeId, reply: Reply) {
+    if let Some(later) = world.asleep(id.0) {
+        return world.at(later, Task::Respond { id, part: reply });
+    }
+    let Some(one) = world.processes[id.0].as_mut() else { return };
+    let Some(exchange) = world.exchanges.get_mut(&id) else { return };
+    let (link, mono) = (exchange.link, world.devices[one.device].mono(world.now));
+    if let Reply::Body(bytes) = &reply {
+        for line in exchange.lines(bytes) {
+            world.watch.trace(world.now, "client", &line);
+            world.watch.arrives(one, link.1, &line, mono, world.healed, &mut world.devices);
+            if let Some(link) = world.links.get_mut(&link) {
+                link.heard = mono;
+            }
+        }
+    }
+    if matches!(reply, Reply::End | Reply::Failed)
+        && let Some(exchange) = world.exchanges.remove(&id)
+        && (reply == Reply::Failed || (exchange.is_cut() && !exchange.is_opening))
+        && let Some(link) = world.links.get_mut(&link)
+    {
+        link.is_broken = true;
+    }
+    let part = match &reply {
+        Reply::Status(status) => ResponsePart::Status(*status),
+        Reply::Body(bytes) => ResponsePart::Body(bytes),
+        Reply::End => ResponsePart::End,
+        Reply::Failed => ResponsePart::Failed(None),
+    };
+    feed(world, id.0, Input::Response { request: RequestId(id.1), part });
+}
+
 /// A client hears that its connection is over.
 pub(super) fn close(world: &mut World, id: LinkId, code: u16) {
     if let Some(later) = world.asleep(id.0) {
         return world.at(later, Task::CloseAtClient { link: id, code });
     }
     let Some(link) = world.links.get_mut(&id).filter(|link| link.held) else { return };
+    if link.transport != Transport::WebSocket {
+        for exchange in world.exchanges_of(id) {
+            answer(world, exchange, Reply::Failed);
+        }
+        return;
+    }
     link.held = false;
     world.links.remove(&id);
     if let Some(one) = &mut world.processes[id.0] {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `network` | Messages, dials and closes go onto links, and arrive later or never |
 //! | `sessions` | The server's end of the connections hears, answers and ends |
+//! | `responses` | The server answers plain requests |
 //! | `application` | What an application does when its core notifies it |
 //! | `driver` | A core is polled and fed: its connections, its disk, its tokens |
 //! | `processes` | Clients' processes start, end and are given commands |
@@ -17,6 +18,7 @@ mod driver;
 mod network;
 pub(crate) mod operations;
 pub(crate) mod processes;
+mod responses;
 mod sessions;
 pub(crate) mod tasks;
 

@@ -1,15 +1,24 @@
 //! The network: what is sent goes onto a link, and arrives later, twice, in half or never.
 
-use crate::world::{Arrival, Link, LinkId, Task, World, half};
-use tidewire_core::{ConnId, Transport};
+use crate::world::{
+    Arrival, Call, Exchange, ExchangeId, Link, LinkId, Reply, Task, World, exchange_id, half,
+};
+use tidewire_core::{ConnId, Request, RequestId, Transport};
+
+/// Backlogs above this push back, in ms: what a link takes longer for stays in the queue.
+const BACKLOG_MS: u64 = 12_000;
+/// Where messages are doubled, so many times as seldom a request or its response is lost.
+const LOST_IN: u64 = 2;
+/// Where nothing is held open, a client asks no sooner again.
+const POLL_MS: u64 = 3_000;
 
 /// A client dials.
-pub(super) fn dial(world: &mut World, process: usize, conn: ConnId, transport: Transport) {
+pub(super) fn dial(world: &mut World, process: usize, conn: ConnId) {
     let Some(one) = &world.processes[process] else { return };
     let device = one.device;
     let mono = world.devices[device].mono(world.now);
     let link = (process, conn.0);
-    world.links.insert(link, Link::new(transport, mono));
+    world.links.insert(link, Link::new(Transport::WebSocket, mono));
     let takes = 1 + world.dice.below(2 * world.script.world.delay_ms);
     let reachable = world.devices[device].no_network_until <= world.now;
     world
@@ -79,6 +88,142 @@ fn delay(world: &mut World, process: usize, bytes: usize) -> u64 {
 fn is_doubled(world: &mut World) -> bool {
     let of = world.script.world.twice_in;
     of > 0 && !world.healed && world.dice.once_in(of)
+}
+
+// Plain requests.
+
+/// A client makes a request: it arrives, twice or in half if something between repeats it or
+/// breaks, or never.
+pub(super) fn request(world: &mut World, process: usize, request: &Request) {
+    let Some(one) = &world.processes[process] else { return };
+    let device = one.device;
+    let (id, link) = (exchange_id(process, request.id), (process, request.conn.0));
+    if request.path == "/v1/http" {
+        let mono = world.devices[device].mono(world.now);
+        world.links.insert(link, Link::new(Transport::Stream, mono));
+    }
+    let is_up = request.body.is_some();
+    if world.exchanges_of(link).iter().any(|id| world.exchanges[id].is_up == is_up) {
+        world.watch.broken("S2", format!("two requests at a time {}", if is_up { "up" } else { "down" }));
+    }
+    world.exchanges.insert(id, Exchange::new(link, request));
+    let mono = world.devices[device].mono(world.now);
+    if let Some(wires) = world.links.get_mut(&link) {
+        if wires.is_broken {
+            world.watch.broken("S2", "a request on a connection of which another broke".to_owned());
+        }
+        if request.path.ends_with("wait=0")
+            && wires.polled.replace(mono).is_some_and(|before| mono.saturating_sub(before) < POLL_MS)
+        {
+            world.watch.broken("S2", "polls without a rest".to_owned());
+        }
+    }
+    let mut call = Call::new(request);
+    let takes = delay(world, process, call.body.len());
+    let (twice, lost) = (is_doubled(world), is_lost(world));
+    let reachable = world.devices[device].no_network_until <= world.now;
+    let Some(wires) = world.links.get_mut(&link) else { return fail(world, id, takes) };
+    if wires.up.lost {
+        return;
+    }
+    let truncate = std::mem::take(&mut wires.up.truncate);
+    let twice = std::mem::take(&mut wires.up.twice) || twice;
+    if !reachable || lost {
+        world.watch.mark("request_lost");
+        return fail(world, id, takes);
+    }
+    if truncate {
+        call = Call { is_whole: false, ..call };
+        fail(world, id, takes);
+    }
+    if twice && !truncate {
+        let again = 1 + world.dice.below(2 * takes);
+        world.after(takes + again, Task::Request { id, link, call: call.clone() });
+    }
+    world.after(takes, Task::Request { id, link, call });
+}
+
+fn fail(world: &mut World, id: ExchangeId, takes: u64) {
+    world.after(takes, Task::Respond { id, part: Reply::Failed });
+}
+
+/// The server answers a request.
+pub(super) fn respond<const N: usize>(world: &mut World, id: ExchangeId, parts: [Reply; N]) {
+    for part in parts {
+        let bytes = if let Reply::Body(bytes) = &part { bytes.len() } else { 0 };
+        let (takes, lost) = (delay(world, id.0, bytes), is_lost(world));
+        let Some(exchange) = world.exchanges.get_mut(&id).filter(|exchange| !exchange.is_broken) else {
+            return;
+        };
+        let link = exchange.link;
+        let Some(wires) = world.links.get_mut(&link).filter(|wires| !wires.down.lost) else { return };
+        let at = exchange.down.arrival(world.now, takes);
+        let half = bytes > 0 && std::mem::take(&mut wires.down.truncate);
+        // What breaks may look as if it were complete.
+        let last = if half && world.dice.once_in(2) { Reply::End } else { Reply::Failed };
+        if !lost && !half {
+            let part = without_piece(wires, part);
+            world.at(at, Task::Respond { id, part });
+            continue;
+        }
+        exchange.is_broken = true;
+        if let Reply::Body(mut bytes) = part {
+            bytes.truncate(bytes.len() / 2);
+            world.at(at, Task::Respond { id, part: Reply::Body(bytes) });
+        }
+        world.watch.mark("response_lost");
+        world.at(at, Task::Respond { id, part: last });
+        return world.at(at, Task::Abandon { link, id });
+    }
+}
+
+/// Leaves out the next piece of an answer, if that is to happen.
+fn without_piece(wires: &mut Link, part: Reply) -> Reply {
+    match part {
+        Reply::Body(bytes) if wires.down.miss_piece => {
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+            let is_piece = |line: &&[u8]| String::from_utf8_lossy(line).contains(r#""t":"piece""#);
+            let (pieces, others): (Vec<&[u8]>, Vec<&[u8]>) = lines.partition(is_piece);
+            wires.down.miss_piece = pieces.is_empty();
+            Reply::Body(others.concat())
+        }
+        part => part,
+    }
+}
+
+fn is_lost(world: &mut World) -> bool {
+    let of = world.script.world.twice_in * LOST_IN;
+    of > 0 && !world.healed && world.dice.once_in(of)
+}
+
+/// A client gives a request up: the server hears of it, if anything still gets there.
+pub(super) fn give_up(world: &mut World, process: usize, request: RequestId) {
+    let id = exchange_id(process, request);
+    let takes = delay(world, process, 0);
+    let Some(Exchange { link, .. }) = world.exchanges.remove(&id) else { return };
+    if world.links.get(&link).is_some_and(|wires| !wires.up.lost) {
+        world.after(takes, Task::Abandon { link, id });
+    }
+}
+
+/// Whether the response takes nothing more for now.
+pub(super) fn pushes_back(world: &mut World, link: LinkId, id: ExchangeId) -> bool {
+    let backlog = world.exchanges.get(&id).map_or(0, |exchange| exchange.down.backlog(world.now));
+    is_full(world, link, backlog)
+}
+
+/// Whether a slow link pushes back: the queue fills, and its caps decide.
+pub(super) fn is_full(world: &mut World, id: LinkId, backlog: u64) -> bool {
+    let device = world.processes[id.0].as_ref().map_or(0, |one| one.device);
+    if backlog <= BACKLOG_MS || world.devices[device].slow.is_none() {
+        return false;
+    }
+    if let Some(link) = world.links.get_mut(&id).filter(|link| link.flush_at <= world.now) {
+        let later = world.now + backlog - (BACKLOG_MS - 1_000);
+        link.flush_at = later;
+        world.at(later, Task::Flush { link: id });
+    }
+    true
 }
 
 /// A client drops its connection: the server hears of it, if anything still gets there.

@@ -18,7 +18,7 @@ pub(crate) fn boot(world: &mut World, device: usize) {
     let now = world.devices[device].clock(world.now);
     let setup = &world.script.world;
     let config = Config {
-        transports: if setup.fallbacks { Transport::ALL.to_vec() } else { vec![Transport::WebSocket] },
+        transports: transports(setup.fallbacks, world.script.seed, device),
         batch_ms: setup.batch_ms,
         ..Config::default()
     };
@@ -30,6 +30,13 @@ pub(crate) fn boot(world: &mut World, device: usize) {
     process.begin(now);
     world.processes.push(Some(process));
     driver::drain(world, number);
+}
+
+/// Some clients live where no WebSocket gets through, and some where less does.
+fn transports(fallbacks: bool, seed: u64, device: usize) -> Vec<Transport> {
+    let lost = if fallbacks { (seed % 4) as usize * (device % 2) } else { 0 };
+    let most = if fallbacks { Transport::ALL.len() } else { 1 };
+    Transport::ALL[lost..most].to_vec()
 }
 
 /// A process ends and takes its sockets with it.
@@ -44,6 +51,7 @@ pub(super) fn kill(world: &mut World, process: usize) {
     for link in links {
         network::hang_up(world, link);
     }
+    world.exchanges.retain(|(owner, _), _| *owner != process);
 }
 
 /// Does something in the application of a device, if its process runs and is awake.

@@ -9,9 +9,6 @@ use tidewire_server_core::ToWrite;
 /// For so long after access was taken back an event may still be sent (S17), in ms.
 const REVOKED_MS: u64 = 5_000;
 
-/// Backlogs above this push back, in ms: what a link takes longer for stays in the queue.
-const BACKLOG_MS: u64 = 12_000;
-
 /// A connection reaches the server; false when none is there.
 pub(super) fn accept(world: &mut World, link: LinkId) -> bool {
     let Some((session, flow)) = world.server.accept(world.now, Arc::new(|_| ())) else { return false };
@@ -27,14 +24,14 @@ pub(super) fn hear(world: &mut World, link: LinkId, text: String) {
     serve(world, link);
 }
 
-fn serve(world: &mut World, link: LinkId) {
+pub(super) fn serve(world: &mut World, link: LinkId) {
     let Some(connection) = world.connections.get_mut(&link) else { return };
     connection.serve(world.now, &world.server, &mut world.watch);
     arm(world, link);
 }
 
 /// Wakes the session when it wants to look at the clock.
-fn arm(world: &mut World, link: LinkId) {
+pub(super) fn arm(world: &mut World, link: LinkId) {
     let armed = world.connections.get_mut(&link).and_then(|connection| connection.arm(world.now));
     if let Some((timer, at)) = armed {
         world.at(at, Task::Tick { link, timer });
@@ -56,25 +53,11 @@ pub(super) fn end(world: &mut World, link: LinkId) {
     }
 }
 
-/// Sends what all sessions have to say, as long as their links take it.
-pub(super) fn flush_all(world: &mut World) {
-    let links: Vec<LinkId> = world.connections.keys().copied().collect();
-    for link in links {
-        flush(world, link);
-    }
-}
-
-fn flush(world: &mut World, id: LinkId) {
-    while let Some(link) = world.links.get_mut(&id) {
+/// Sends what a session has to say, as long as its link takes it.
+pub(super) fn flush(world: &mut World, id: LinkId) {
+    while let Some(link) = world.links.get(&id) {
         let backlog = link.down.backlog(world.now);
-        // A slow link pushes back: the queue fills, and its caps decide.
-        let device = world.processes[id.0].as_ref().map_or(0, |one| one.device);
-        if backlog > BACKLOG_MS && world.devices[device].slow.is_some() {
-            if link.flush_at <= world.now {
-                let later = world.now + backlog - (BACKLOG_MS - 1_000);
-                link.flush_at = later;
-                world.at(later, Task::Flush { link: id });
-            }
+        if network::is_full(world, id, backlog) {
             return;
         }
         let Some(connection) = world.connections.get(&id) else { return };
@@ -94,6 +77,12 @@ fn flush(world: &mut World, id: LinkId) {
 }
 
 fn send(world: &mut World, link: LinkId, text: &str) {
+    checks(world, link, text);
+    network::send_down(world, link, text);
+}
+
+/// Looks whether the client may still see what it is sent.
+pub(super) fn checks(world: &mut World, link: LinkId, text: &str) {
     if let Some(one) = &world.processes[link.0]
         && let Some(at) = world.devices[one.device].revoked_at
         && world.now > at + REVOKED_MS
@@ -103,5 +92,4 @@ fn send(world: &mut World, link: LinkId, text: &str) {
             format!("u{} is sent an event {} ms after it was taken from it", one.device, world.now - at);
         world.watch.broken("S17", how);
     }
-    network::send_down(world, link, text);
 }

@@ -1,8 +1,8 @@
 //! Lets happen whatever is due, and after each task what the server has left to do.
 
 use crate::play::operations::Ending;
-use crate::play::{acts, driver, operations, processes, sessions};
-use crate::world::{Task, World};
+use crate::play::{acts, driver, operations, processes, responses, sessions};
+use crate::world::{Connection, LinkId, Task, World};
 use tidewire_core::{Input, Lifecycle, Network};
 
 /// No run has so many tasks.
@@ -36,7 +36,16 @@ fn carry_out(world: &mut World, task: Task) -> rusqlite::Result<()> {
         Task::ToServer { link, text } => sessions::hear(world, link, text),
         Task::ToClient { link, text } => driver::receive(world, link, text),
         Task::CloseAtClient { link, code } => driver::close(world, link, code),
-        Task::CloseAtServer { link } => sessions::end(world, link),
+        Task::CloseAtServer { link }
+            if world.connections.get(&link).is_some_and(Connection::is_over_requests) =>
+        {
+            responses::cut(world, link);
+        }
+        Task::CloseAtServer { link } | Task::Forget { link } => sessions::end(world, link),
+        Task::Request { id, link, call } => responses::arrive(world, id, link, call),
+        Task::Respond { id, part } => driver::answer(world, id, part),
+        Task::Abandon { link, id } => responses::abandon(world, link, id),
+        Task::EndPoll { link, id } => responses::end_poll(world, link, id),
         Task::Stored { device, process } => driver::stored(world, device, process),
         Task::Tick { link, timer } => sessions::tick(world, link, timer),
         // What follows each task does it.
@@ -96,5 +105,12 @@ fn serve(world: &mut World) {
         world.committing = true;
         world.after(takes, Task::Commit { generation: world.generation });
     }
-    sessions::flush_all(world);
+    let links: Vec<LinkId> = world.connections.keys().copied().collect();
+    for link in links {
+        if world.connections.get(&link).is_some_and(Connection::is_over_requests) {
+            responses::flush(world, link);
+        } else {
+            sessions::flush(world, link);
+        }
+    }
 }

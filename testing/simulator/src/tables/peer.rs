@@ -310,7 +310,8 @@ impl Peer {
                     touched = true;
                     self.told(world, view, update)?;
                 }
-                Output::Event(_) => {}
+                // It has the WebSocket alone.
+                Output::Request(_) | Output::Abort { .. } | Output::Event(_) => {}
                 Output::Wait { until, .. } => {
                     self.wakes = until;
                     break;

@@ -14,6 +14,10 @@ pub(crate) struct Link {
     pub(crate) opened: bool,
     /// When the client heard its last byte, by its own clock.
     pub(crate) heard: u64,
+    /// A request of it broke: the client must make no other one.
+    pub(crate) is_broken: bool,
+    /// When the client asked last, where nothing is held open, by its own clock.
+    pub(crate) polled: Option<u64>,
     /// When the server looks again whether the wire takes more.
     pub(crate) flush_at: u64,
 }
@@ -77,6 +81,8 @@ impl Link {
             opened: false,
             heard: mono,
             flush_at: 0,
+            is_broken: false,
+            polled: None,
         }
     }
 

@@ -2,10 +2,12 @@
 //! what is to happen.
 
 mod connection;
+mod exchange;
 mod link;
 mod schedule;
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, Reader};
+pub(crate) use exchange::{Call, Exchange, ExchangeId, Reply, exchange_id, name_of, named};
 pub(crate) use link::{Arrival, Link, Wire, half};
 pub(crate) use schedule::{LinkId, Task};
 
@@ -27,6 +29,8 @@ pub(crate) struct World {
     pub(crate) processes: Vec<Option<Process>>,
     /// Connections as the network and the clients have them.
     pub(crate) links: BTreeMap<LinkId, Link>,
+    /// Plain requests under way, as the clients have them.
+    pub(crate) exchanges: BTreeMap<ExchangeId, Exchange>,
     /// Connections as the server has them.
     pub(crate) connections: BTreeMap<LinkId, Connection>,
     pub(crate) server: Server,
@@ -55,6 +59,7 @@ impl World {
             devices: (0..script.devices).map(Device::new).collect(),
             processes: Vec::new(),
             links: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
             connections: BTreeMap::new(),
             server,
             generation: 0,
@@ -96,6 +101,12 @@ impl World {
     /// The links of a process, oldest first.
     pub(crate) fn links_of(&self, process: usize) -> impl DoubleEndedIterator<Item = (&LinkId, &Link)> {
         self.links.range((process, 0)..=(process, u64::MAX))
+    }
+
+    /// The plain requests of a link that are under way.
+    pub(crate) fn exchanges_of(&self, link: LinkId) -> Vec<ExchangeId> {
+        let of_process = self.exchanges.range((link.0, 0)..=(link.0, u64::MAX));
+        of_process.filter(|(_, exchange)| exchange.link == link).map(|(id, _)| *id).collect()
     }
 
     /// The newest link of the device's process, if it has one.

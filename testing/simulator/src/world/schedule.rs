@@ -1,6 +1,7 @@
 //! What is to happen, and when. What is due at the same time happens in the order in which it was
 //! scheduled.
 
+use crate::world::{Call, ExchangeId, Reply};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -34,6 +35,31 @@ pub(crate) enum Task {
     },
     /// The server hears that the connection is over.
     CloseAtServer {
+        link: LinkId,
+    },
+    /// A plain request reaches the server.
+    Request {
+        id: ExchangeId,
+        link: LinkId,
+        call: Call,
+    },
+    /// A part of a response reaches the client.
+    Respond {
+        id: ExchangeId,
+        part: Reply,
+    },
+    /// The server hears that nobody reads a response any more.
+    Abandon {
+        link: LinkId,
+        id: ExchangeId,
+    },
+    /// A response was held back for as long as its client wants.
+    EndPoll {
+        link: LinkId,
+        id: ExchangeId,
+    },
+    /// Nobody fetched the end of a connection.
+    Forget {
         link: LinkId,
     },
     /// The oldest change that waits for a client's disk is written.

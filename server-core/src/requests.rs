@@ -1,0 +1,223 @@
+//! A connection over plain requests (protocol section 11): which message of the client is the next,
+//! and what waits for it as the lines of a response. Who reads bodies and writes responses, and how
+//! long they wait, is the driver's.
+
+use crate::outgoing::{Close, Outgoing, ToWrite};
+use tidewire_core::wire::codes::{self, close};
+
+/// Longest time that a client may want a response to be held back, in ms.
+pub const MAX_WAIT_MS: u64 = 25_000;
+/// A response that ends takes no further message once it has so many bytes.
+pub const POLL_BYTES: usize = 256 * 1024;
+/// How long an ended connection is kept for its client to fetch the end, in ms: one that polls
+/// comes every 3 s.
+const TELL_MS: u64 = 5_000;
+/// As [`TELL_MS`], when it was the client that ended it.
+const BYE_MS: u64 = 500;
+/// Most messages of a connection that wait for their turn; a client sends one at a time.
+const MOST_WAITING: usize = 4;
+/// RFC 6455 section 7.4.1: a protocol error. The client connects again.
+const OUT_OF_ORDER: u16 = 1002;
+
+/// How a client wants its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In a response that stays open.
+    Stream,
+    /// In one that ends with what there is, at the latest after so many ms.
+    Poll {
+        /// Up to [`MAX_WAIT_MS`].
+        wait_ms: u64,
+    },
+}
+
+impl Mode {
+    /// Reads the query of a request; none if it is not one of these.
+    pub fn parse(query: &str) -> Option<Mode> {
+        let pairs: Vec<(&str, &str)> =
+            query.split('&').map(|pair| pair.split_once('=')).collect::<Option<_>>()?;
+        let once = |name: &str| pairs.iter().filter(|pair| pair.0 == name).count() == 1;
+        // One that is said twice, or that is not one of these, is a mistake of whoever asks.
+        if !pairs.iter().all(|(name, _)| matches!(*name, "mode" | "wait") && once(name)) {
+            return None;
+        }
+        let value = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1);
+        match value("mode")? {
+            "stream" if pairs.len() > 1 => None,
+            "stream" => Some(Mode::Stream),
+            "poll" => {
+                let wait_ms = value("wait").map_or(Ok(0), str::parse).ok()?;
+                (wait_ms <= MAX_WAIT_MS).then_some(Mode::Poll { wait_ms })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The messages of one client, in their order.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// How many messages were taken.
+    taken: u64,
+    /// How many wait for their turn to be read.
+    waiting: usize,
+}
+
+impl Inbox {
+    /// A request with a message came. Each that came [`Inbox::leave`]s.
+    pub fn enter(&mut self) -> Result<(), OutOfOrder> {
+        self.waiting += 1;
+        if self.waiting > MOST_WAITING { Err(OutOfOrder::Waiting) } else { Ok(()) }
+    }
+
+    /// A request was answered, or its client went away.
+    pub fn leave(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// Whether the message with this number is the next one.
+    pub fn check(&self, number: Option<u64>) -> Result<(), OutOfOrder> {
+        if number == self.taken.checked_add(1) { Ok(()) } else { Err(OutOfOrder::Number) }
+    }
+
+    /// The next message was read whole and stands in line.
+    pub fn take(&mut self) {
+        self.taken = self.taken.saturating_add(1);
+    }
+}
+
+/// Something between client and server lost a request, or sent one twice: the connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutOfOrder {
+    /// It is not the number after that of the last message.
+    Number,
+    /// Too many wait.
+    Waiting,
+}
+
+impl OutOfOrder {
+    /// For people.
+    pub fn message(self) -> &'static str {
+        match self {
+            OutOfOrder::Number => "each message needs a header Tidewire-Seq, one more than the one before",
+            OutOfOrder::Waiting => "a client sends its next message when the one before is answered",
+        }
+    }
+
+    /// Says so, and ends the connection.
+    pub fn refuse(self, outgoing: &Outgoing) {
+        outgoing.refuse(OUT_OF_ORDER, codes::BAD_REQUEST, self.message());
+    }
+}
+
+/// What was taken out of a queue for a response.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Whole lines.
+    pub bytes: Vec<u8>,
+    /// Whether the last one is the connection's: nothing comes after it.
+    pub last: bool,
+}
+
+impl Lines {
+    /// Takes what waits, until there are at least `most` bytes: one message with 1.
+    pub fn take(outgoing: &Outgoing, most: usize) -> Lines {
+        let mut lines = Lines::default();
+        while lines.bytes.len() < most && !lines.last {
+            match outgoing.take() {
+                Some(ToWrite::Write(text)) => lines.push(&text),
+                Some(ToWrite::Close(close)) => {
+                    lines.push(&last_line(close));
+                    lines.last = true;
+                }
+                None => break,
+            }
+        }
+        lines
+    }
+
+    /// White space between the tokens of a message may hold line breaks; within its strings they
+    /// are escaped.
+    fn push(&mut self, message: &str) {
+        self.bytes.reserve(message.len() + 1);
+        let in_line = |byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte };
+        self.bytes.extend(message.bytes().map(in_line));
+        self.bytes.push(b'\n');
+    }
+}
+
+fn last_line(close: Close) -> String {
+    // A reason is one of the protocol's words.
+    format!(r#"{{"t":"close","code":{},"reason":"{}"}}"#, close.code, close.reason)
+}
+
+/// How long a connection that ended so is kept for its client to fetch the end, in ms.
+pub fn kept_ms(close: Option<Close>) -> u64 {
+    if close.is_some_and(|close| close.code == close::NORMAL) { BYE_MS } else { TELL_MS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_message_is_one_line_whatever_white_space_it_has() {
+        let mut lines = Lines::default();
+        lines.push("{\"a\":\r\n1}");
+        lines.push("{}");
+        assert_eq!(String::from_utf8(lines.bytes).unwrap(), "{\"a\":  1}\n{}\n");
+    }
+
+    #[test]
+    fn the_end_is_the_last_line_after_all_that_waits() {
+        let outgoing = Outgoing::new(1, 1_000, 10, Arc::new(|_| ()));
+        outgoing.push("1".into());
+        assert_eq!(Lines::take(&outgoing, 1), Lines { bytes: b"1\n".to_vec(), last: false });
+        assert_eq!(Lines::take(&outgoing, 1), Lines::default());
+        outgoing.push("2".into());
+        outgoing.close(4000, "goaway");
+        let last = "2\n{\"t\":\"close\",\"code\":4000,\"reason\":\"goaway\"}\n";
+        assert_eq!(Lines::take(&outgoing, POLL_BYTES), Lines { bytes: last.into(), last: true });
+    }
+
+    #[test]
+    fn messages_come_one_after_the_other_and_few_wait() {
+        let mut inbox = Inbox::default();
+        for number in 1..4 {
+            assert_eq!(inbox.check(Some(number)), Ok(()));
+            inbox.take();
+            for other in [None, Some(number), Some(number + 2), Some(0)] {
+                assert_eq!(inbox.check(other), Err(OutOfOrder::Number), "{other:?}");
+            }
+        }
+        for _ in 0..4 {
+            assert_eq!(inbox.enter(), Ok(()));
+        }
+        assert_eq!(inbox.enter(), Err(OutOfOrder::Waiting));
+        inbox.leave();
+        inbox.leave();
+        assert_eq!(inbox.enter(), Ok(()));
+    }
+
+    #[test]
+    fn only_the_two_modes_and_sensible_times_are_taken() {
+        assert_eq!(Mode::parse("mode=stream"), Some(Mode::Stream));
+        assert_eq!(Mode::parse("mode=poll"), Some(Mode::Poll { wait_ms: 0 }));
+        assert_eq!(Mode::parse("wait=25000&mode=poll"), Some(Mode::Poll { wait_ms: 25_000 }));
+        for query in [
+            "",
+            "mode=",
+            "mode=socket",
+            "mode=poll&wait=25001",
+            "mode=poll&wait=-1",
+            "mode=poll&wait=",
+            "mode=poll&mode=poll",
+            "mode=poll&wait=1&wait=1",
+            "mode=stream&wait=1",
+            "mode=poll&token=x",
+        ] {
+            assert!(Mode::parse(query).is_none(), "{query}");
+        }
+    }
+}

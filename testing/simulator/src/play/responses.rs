@@ -1,0 +1,142 @@
+//! The server's end of connections over plain requests: what a request asks for, and what is
+//! answered when.
+
+use crate::play::{network, sessions};
+use crate::world::{Call, Connection, ExchangeId, LinkId, Reader, Reply, Task, World, name_of, named};
+use tidewire_server_core::requests::{Lines, Mode, POLL_BYTES, kept_ms};
+
+/// A request reaches the server.
+pub(super) fn arrive(world: &mut World, id: ExchangeId, link: LinkId, call: Call) {
+    if !world.server.is_up() {
+        return network::respond(world, id, [Reply::Failed]);
+    }
+    if call.path == "/v1/http" {
+        return open(world, id, link);
+    }
+    let known =
+        call.connection.as_deref().and_then(named).filter(|link| world.connections.contains_key(link));
+    let Some(link) = known else { return refuse(world, id, 404) };
+    if let Some(connection) = world.connections.get_mut(&link) {
+        connection.is_alive(world.now);
+    }
+    match call.path.split_once('?') {
+        None => up(world, id, link, call),
+        Some((_, query)) => match Mode::parse(query) {
+            Some(mode) => down(world, id, link, mode),
+            None => refuse(world, id, 400),
+        },
+    }
+}
+
+fn refuse(world: &mut World, id: ExchangeId, status: u16) {
+    network::respond(world, id, [Reply::Status(status), Reply::End]);
+}
+
+fn open(world: &mut World, id: ExchangeId, link: LinkId) {
+    // The second copy of a request opens a connection that nobody hears of.
+    if world.connections.contains_key(&link) {
+        return;
+    }
+    let Some(session) = world.server.try_accept(world.now) else { return refuse(world, id, 503) };
+    world.connections.insert(link, Connection::over_requests(session));
+    sessions::arm(world, link);
+    let body = format!(r#"{{"connection":"{}"}}"#, name_of(link));
+    network::respond(world, id, [Reply::Status(201), Reply::Body(body.into_bytes()), Reply::End]);
+}
+
+fn up(world: &mut World, id: ExchangeId, link: LinkId, call: Call) {
+    let Some(connection) = world.connections.get_mut(&link) else { return };
+    if let Err(why) = connection.inbox().check(call.seq) {
+        why.refuse(connection.session.outgoing());
+        world.watch.mark("out_of_order");
+        return refuse(world, id, 400);
+    }
+    // A body that breaks off is not taken and does not count.
+    if !call.is_whole {
+        return;
+    }
+    connection.inbox().take();
+    sessions::hear(world, link, call.body);
+    refuse(world, id, 204);
+}
+
+fn down(world: &mut World, id: ExchangeId, link: LinkId, mode: Mode) {
+    let Some(connection) = world.connections.get_mut(&link) else { return };
+    if let Some(before) = connection.read_by(Reader { id, mode }) {
+        end_empty(world, &before);
+    }
+    match mode {
+        Mode::Stream => network::respond(world, id, [Reply::Status(200)]),
+        Mode::Poll { wait_ms } => world.after(wait_ms, Task::EndPoll { link, id }),
+    }
+}
+
+/// A response ends with nothing in it, or nothing more.
+fn end_empty(world: &mut World, reader: &Reader) {
+    if reader.mode != Mode::Stream {
+        network::respond(world, reader.id, [Reply::Status(200)]);
+    }
+    network::respond(world, reader.id, [Reply::End]);
+}
+
+/// A response was held back for as long as its client wants.
+pub(super) fn end_poll(world: &mut World, link: LinkId, id: ExchangeId) {
+    flush(world, link);
+    if let Some(reader) = world.connections.get_mut(&link).and_then(|connection| connection.unread(id)) {
+        end_empty(world, &reader);
+    }
+}
+
+/// The server hears that a response reaches nobody. What a stream had taken is lost with it.
+pub(super) fn abandon(world: &mut World, link: LinkId, id: ExchangeId) {
+    let reader = world.connections.get_mut(&link).and_then(|connection| connection.unread(id));
+    if reader.is_some_and(|reader| reader.mode == Mode::Stream) {
+        sessions::end(world, link);
+    }
+}
+
+/// The network breaks under whatever response is under way.
+pub(super) fn cut(world: &mut World, link: LinkId) {
+    if let Some(reader) = world.connections.get(&link).and_then(Connection::reader) {
+        abandon(world, link, reader.id);
+    }
+}
+
+/// Sends what waits, if a response takes it.
+pub(super) fn flush(world: &mut World, link: LinkId) {
+    loop {
+        let Some(connection) = world.connections.get_mut(&link) else { return };
+        let outgoing = connection.session.outgoing().clone();
+        if outgoing.is_closing() && connection.keeps() {
+            world.after(kept_ms(outgoing.closing()), Task::Forget { link });
+        }
+        let Some(connection) = world.connections.get_mut(&link) else { return };
+        let Some(reader) = connection.reader() else { break };
+        let streams = reader.mode == Mode::Stream;
+        if streams && network::pushes_back(world, link, reader.id) {
+            break;
+        }
+        let lines = Lines::take(&outgoing, if streams { 1 } else { POLL_BYTES });
+        if lines.bytes.is_empty() {
+            break;
+        }
+        sessions::checks(world, link, &String::from_utf8_lossy(&lines.bytes));
+        if !streams {
+            network::respond(world, reader.id, [Reply::Status(200)]);
+        }
+        network::respond(world, reader.id, [Reply::Body(lines.bytes)]);
+        if !streams || lines.last {
+            network::respond(world, reader.id, [Reply::End]);
+            world.connections.get_mut(&link).and_then(|connection| connection.unread(reader.id));
+        }
+        if lines.last {
+            if let Some(close) = outgoing.closing() {
+                world.watch.mark(&format!("close:{}", close.code));
+            }
+            return sessions::end(world, link);
+        }
+    }
+    if world.connections.get(&link).is_some_and(Connection::waits_for_room) {
+        sessions::serve(world, link);
+    }
+}
