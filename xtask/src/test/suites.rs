@@ -83,7 +83,7 @@ pub(super) const SUITES: &[Suite] = &[
         depth: Depth::Quick,
         lane: Lane::Waiting,
         needs: &[Need::Node, Need::Web],
-        run: || node_test("npm", "test", &[]),
+        run: || node_test("npm", "test", 1, &[]),
     },
     Suite {
         name: "faults",
@@ -184,7 +184,9 @@ fn browser() -> Result<Ran, Trouble> {
         ("TIDEWIRE_FAULT_PROXY", build::program("tidewire-fault-proxy")),
         ("TIDEWIRE_HISTORY", build::program("tidewire-history")),
     ];
-    node_test("browser", "e2e", &variables)
+    // Two files at a time: most of them wait for what takes its time, such as a minute without a
+    // connection.
+    node_test("browser", "e2e", 2, &variables)
 }
 
 /// Runs tests of Rust's harness.
@@ -193,15 +195,23 @@ fn libtest(name: &str, command: &mut Command) -> Result<Ran, Trouble> {
     Ok(report::judge(name, &finished, report::libtest_counts(&finished.text)))
 }
 
-/// Runs the tests of Node's harness in a folder.
-fn node_test(name: &str, folder: &str, variables: &[(&str, PathBuf)]) -> Result<Ran, Trouble> {
+/// Runs the tests of Node's harness in a folder, so many files at a time.
+fn node_test(
+    name: &str,
+    folder: &str,
+    files_at_once: u32,
+    variables: &[(&str, PathBuf)],
+) -> Result<Ran, Trouble> {
     let trouble = |error: std::io::Error| Trouble::Failed(format!("npm/{folder}: {error}"));
     let entries = std::fs::read_dir(tools::npm().join(folder)).map_err(trouble)?;
     let mut files: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
     files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
     files.sort();
-    let mut command = tools::node(&["--test", "--test-reporter=tap", "--test-concurrency=1"]);
-    command.args(files).envs(variables.iter().map(|(name, path)| (name, path)));
+    let mut command = tools::node(&["--test", "--test-reporter=tap"]);
+    command
+        .arg(format!("--test-concurrency={files_at_once}"))
+        .args(files)
+        .envs(variables.iter().map(|(name, path)| (name, path)));
     let finished = watched(name, &mut command)?;
     Ok(report::judge(name, &finished, report::node_counts(&finished.text)))
 }
