@@ -77,7 +77,7 @@ function install() {
       /** Whether it has all up to this offset and nothing waits; `null` for a client that is to be left out. */
       isThere: (offset) => {
         const { status } = client.getState();
-        if (status.state === "disconnected" || status.state === "failed") return null;
+        if (["disconnected", "failed", "closed"].includes(status.state)) return null;
         const { status: dialogStatus, rows } = dialog.getState();
         const newest = rows.findLast(isCommitted)?.offset ?? 0;
         return status.state === "online" && status.waiting === 0 && dialogStatus === "live" && newest >= offset;
