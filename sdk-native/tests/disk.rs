@@ -24,7 +24,7 @@ struct Disk {
 
 impl Disk {
     fn new() -> Disk {
-        let library = build(&["-p", "tidewire-disk-fault"]).join("libtidewire_disk_fault.so");
+        let library = build(&["--lib"]).join("libtidewire_disk_fault.so");
         Disk { folder: tempfile::tempdir().expect("a folder"), library }
     }
 

@@ -45,7 +45,9 @@ fn library() -> &'static PathBuf {
                 command.env_remove(&name);
             }
         }
-        command.args(["build", "--quiet", "-p", "tidewire-disk-fault", "--target-dir"]);
+        // With the features of `cargo xtask test`, so that what that has built serves here too.
+        command.args(["build", "--quiet", "--workspace", "--features", "tidewire/bindgen", "--lib"]);
+        command.arg("--target-dir");
         assert!(command.arg(folder.parent().unwrap()).status().unwrap().success());
         library
     })

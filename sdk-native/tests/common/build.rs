@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Builds something of this workspace and returns the folder it is in. Whoever has built the whole
+/// Builds programs or libraries of this workspace, with the features of `cargo xtask test`, so that
+/// what that has built serves here too. Returns the folder they are in. Whoever has built the whole
 /// workspace says so with `TIDEWIRE_IS_BUILT`.
 pub fn build(arguments: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("this test is a program");
@@ -23,7 +24,7 @@ pub fn build(arguments: &[&str]) -> PathBuf {
         }
     }
     let status = command
-        .args(["build", "--quiet", "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--features", "tidewire/bindgen", "--target-dir"])
         .arg(target)
         .args(arguments)
         .status()
