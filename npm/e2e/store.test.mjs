@@ -151,13 +151,13 @@ test("a wiped store is empty, has another name for its content, and takes nothin
     const other = await window.store.openIndexedDb("wiped");
     await other.wipe(0);
     const failure = await first.apply({ t: "put_op", id: "b", record: "2" });
-    const { term, life, restored } = await other.lead(before.term);
-    return { failure, restored, sameLife: life === before.life, later: term > before.term + 1 };
+    const { term, storeId, restored } = await other.lead(before.term);
+    return { failure, restored, sameStore: storeId === before.storeId, later: term > before.term + 1 };
   };
   assert.deepEqual(await page.evaluate(run), {
     failure: "unavailable",
     restored: { ops: [], channels: [], tables: [] },
-    sameLife: false,
+    sameStore: false,
     later: true,
   });
 });

@@ -4,21 +4,20 @@ import type { CoreEvent } from "./core.ts";
 import { CHANNEL } from "./core.ts";
 import { Dialog } from "./dialog.ts";
 import { Driver, monotonic } from "./driver.ts";
-import { callable, text } from "./given.ts";
 import { openIndexedDb } from "./indexeddb.ts";
 import { reasonOf } from "./json.ts";
-import { forgetScope } from "./kept.ts";
-import type { Place } from "./options.ts";
-import { optionsOf, placeOf, TRANSPORTS } from "./options.ts";
+import { forgetScope } from "./localstorage.ts";
+import type { ServerScope } from "./options.ts";
+import { optionsOf, serverScopeOf, TRANSPORTS } from "./options.ts";
 import type { OwnConversation } from "./own.ts";
 import { withResolvers } from "./resolvers.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
 import type { LiveTables } from "./tables/ready.ts";
+import type { TabPort } from "./tabs/extension.ts";
 import type { Leadership } from "./tabs/leader.ts";
 import { canShare } from "./tabs/membership.ts";
-import type { Seat } from "./tabs/passenger.ts";
 import type { TabsHost } from "./tabs/tabs.ts";
 import { Tabs } from "./tabs/tabs.ts";
 import { guestToken } from "./token.ts";
@@ -33,6 +32,7 @@ import type {
   TokenProvider,
 } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { callable, text } from "./validate.ts";
 import { createCore, loadCore } from "./wasm.ts";
 
 const INITIAL: ClientState = {
@@ -53,9 +53,9 @@ export function createClient(options: ClientOptions & { tables: true }): Promise
 export function createClient(options: ClientOptions): Promise<Client>;
 export async function createClient(given: ClientOptions): Promise<Client> {
   const options = optionsOf(given);
-  const place = placeOf(options);
-  const [shared, add] = await Promise.all([isShared(options, place.scope), load(options)]);
-  const client = new Client(options, place, shared, add);
+  const server = serverScopeOf(options);
+  const [shared, add] = await Promise.all([isShared(options, server.scope), load(options)]);
+  const client = new Client(options, server, shared, add);
   try {
     await client.begin();
   } catch (error) {
@@ -101,7 +101,7 @@ interface OpenedStorage extends Omit<Leadership, "driver"> {
 /** One user's connection to a server. All methods are bound. */
 export class Client implements Store<ClientState> {
   readonly #options: ClientOptions;
-  readonly #place: Place;
+  readonly #server: ServerScope;
   readonly #scheduler = new Scheduler();
   readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
   readonly #dialogs = new Map<string, Conversation>();
@@ -124,11 +124,11 @@ export class Client implements Store<ClientState> {
   #keeps = false;
 
   /** @internal */
-  constructor(options: ClientOptions, place: Place, shared: boolean, tables: Tables | undefined) {
+  constructor(options: ClientOptions, server: ServerScope, shared: boolean, tables: Tables | undefined) {
     this.#options = options;
-    this.#place = place;
+    this.#server = server;
     this.#tables = tables;
-    const provider = options.token ?? guestToken(place.base, { ...options.guest, name: place.scope });
+    const provider = options.token ?? guestToken(server.base, { ...options.guest, name: server.scope });
     this.#token = async (why) => {
       const token = await provider(why);
       this.#lastToken = typeof token === "string" ? token : undefined;
@@ -147,8 +147,8 @@ export class Client implements Store<ClientState> {
       },
       idle: () => this.#drive(memoryStorage(null), NOTHING, () => {}),
     };
-    const board = tables && ((seat: Seat) => tables.board(seat, this, this.#scheduler));
-    this.#tabs = new Tabs(shared ? place.scope : null, host, board);
+    const extend = tables && ((port: TabPort) => tables.addTables(port, this, this.#scheduler));
+    this.#tabs = new Tabs(shared ? server.scope : null, host, extend);
     this.#host = {
       commands: this.#tabs,
       user: () => this.getState().user,
@@ -218,7 +218,7 @@ export class Client implements Store<ClientState> {
    * cause `logged_out`; `connect()` begins anew. Rejects with `storage_unavailable` if the browser could not wipe what it keeps.
    */
   readonly logout = async (): Promise<void> => {
-    const { scope } = this.#place;
+    const { scope } = this.#server;
     forgetScope(scope);
     this.#lastToken = undefined;
     await this.#tabs.logout(async (known) => {
@@ -276,7 +276,7 @@ export class Client implements Store<ClientState> {
   };
 
   #loadOwn(): Promise<OwnConversation> {
-    const { base, scope } = this.#place;
+    const { base, scope } = this.#server;
     const token: TokenProvider = async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why);
     this.#own ??= import("./own.ts").then(
       ({ OwnConversation }) => new OwnConversation({ base, scope, token, online: () => this.#whenOnline() }),
@@ -340,7 +340,7 @@ export class Client implements Store<ClientState> {
         monotonic(),
         Date.now(),
       ),
-      base: this.#place.base,
+      base: this.#server.base,
       storage,
       token: this.#token,
       event,
@@ -349,10 +349,10 @@ export class Client implements Store<ClientState> {
 
   /** The store of the options' choice, or, where the browser denies it, memory that says so for each message. */
   async #openStorage(shared: boolean, known: number): Promise<OpenedStorage> {
-    const nothing = { restored: NOTHING, term: known + 1, life: "" };
+    const nothing = { restored: NOTHING, term: known + 1, storeId: "" };
     if (this.#options.storage === "memory") return { ...nothing, storage: memoryStorage(null), failure: null };
     try {
-      const storage = await openIndexedDb(this.#place.scope);
+      const storage = await openIndexedDb(this.#server.scope);
       const opened = shared ? await storage.lead(known) : { ...nothing, restored: await storage.load() };
       // Only a core with tables knows when they are no longer this user's.
       if (this.#tables === undefined) {

@@ -1,12 +1,12 @@
 import type { Conversation, Handle } from "./conversation.ts";
 import { EMPTY } from "./conversation.ts";
 import { channelOf } from "./core.ts";
-import { callable, settings, text } from "./given.ts";
 import { plainObject } from "./json.ts";
 import type { Scheduler } from "./store.ts";
 import { report, StateStore } from "./store.ts";
 import type { DialogState, Listener, Outgoing, Row, SendOptions, Signal, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { callable, settings, text } from "./validate.ts";
 
 /**
  * A handle of one conversation: its rows, and what can be done in it. The conversation stays open

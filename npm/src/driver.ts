@@ -1,5 +1,4 @@
 import type { Command, CoreEvent } from "./core.ts";
-import { kindOf, ours } from "./given.ts";
 import { makeRequest } from "./http.ts";
 import { encode, reasonOf } from "./json.ts";
 import type { Hint } from "./lifecycle.ts";
@@ -9,6 +8,7 @@ import type { Storage, StoreChange } from "./storage.ts";
 import { report } from "./store.ts";
 import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { kindOf, ours } from "./validate.ts";
 import type { CoreInstance } from "./wasm.ts";
 
 /** What is still carried out while the last connection says goodbye. */

@@ -17,10 +17,13 @@ interface Waiting {
   readonly done: (failure: StorageFailure | null) => void;
 }
 
-/** What the store says of its leaders: how many there were, and a name for its content from one wiping to the next. */
+/**
+ * The leader that the store knows. The record has `life` in the place of `storeId`, the name that
+ * earlier releases gave it.
+ */
 interface Leader {
   readonly term: number;
-  readonly life: string;
+  readonly storeId: string;
 }
 
 /** A store in IndexedDB. Rejects if the browser denies it; later failures are reported for each change. */
@@ -75,7 +78,7 @@ export class IndexedDbStorage implements Storage {
     } catch (error) {
       if (failureOf(error) !== "full") throw error;
       // No room even for a leader's name: what is kept can be read all the same.
-      return { term: known + 1, life: "", restored: await this.load() };
+      return { term: known + 1, storeId: "", restored: await this.load() };
     }
   }
 
@@ -150,8 +153,8 @@ export class IndexedDbStorage implements Storage {
     try {
       const transaction = await this.#begin();
       if (this.#leader !== undefined) {
-        const { term, life } = this.#leader;
-        transaction.objectStore("leader").put({ [SLOT]: 0, life }, term);
+        const { term, storeId } = this.#leader;
+        transaction.objectStore("leader").put({ [SLOT]: 0, life: storeId }, term);
       }
       for (const { change } of batch) carryOut(transaction, change);
       // Nothing in it waits for an answer, so it ends even if this page is frozen meanwhile.
@@ -196,15 +199,15 @@ async function read(transaction: IDBTransaction): Promise<Restored> {
 /** Puts a new leader into the slot; the content gets another name if it is `anew`. */
 async function replaceLeader(transaction: IDBTransaction, known: number, anew: boolean): Promise<Leader> {
   const store = transaction.objectStore("leader");
-  const [terms, lives] = await Promise.all([
+  const [terms, records] = await Promise.all([
     result(store.getAllKeys()),
     result(store.getAll() as IDBRequest<{ life: string }[]>),
   ]);
   const term = Math.max(known, Number(terms[0] ?? 0)) + 1;
-  const life = (anew ? undefined : lives[0]?.life) ?? crypto.randomUUID();
+  const storeId = (anew ? undefined : records[0]?.life) ?? crypto.randomUUID();
   store.clear();
-  store.put({ [SLOT]: 0, life }, term);
-  return { term, life };
+  store.put({ [SLOT]: 0, life: storeId }, term);
+  return { term, storeId };
 }
 
 /** Whether a connection to the store is of no more use: iOS ends them in the background, some without a word. */

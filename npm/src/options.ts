@@ -1,7 +1,7 @@
 import { baseOf } from "./address.ts";
-import { list, settings, text, wrong } from "./given.ts";
 import type { Transport } from "./link.ts";
 import type { ClientOptions } from "./types.ts";
+import { list, settings, text, wrong } from "./validate.ts";
 
 const CODE = "bad_config";
 /** All that there are, the best first. */
@@ -76,14 +76,19 @@ export function optionsOf(given: ClientOptions): ClientOptions {
  * Where a client connects, and the name of all that it keeps and shares: nothing is ever shared
  * under another one.
  */
-export interface Place {
+export interface ServerScope {
   /** The server's base: see {@link baseOf}. */
   readonly base: string;
   readonly scope: string;
 }
 
 /** The place of a client with these options. */
-export function placeOf({ url, name, user, token }: Pick<ClientOptions, "url" | "name" | "user" | "token">): Place {
+export function serverScopeOf({
+  url,
+  name,
+  user,
+  token,
+}: Pick<ClientOptions, "url" | "name" | "user" | "token">): ServerScope {
   const base = baseOf(url, "createClient: url", CODE);
   const guest = token === undefined ? "guest" : "any";
   const whose = user === undefined ? guest : `user ${user}`;

@@ -1,9 +1,9 @@
-import { ours } from "./given.ts";
 import { reasonOf } from "./json.ts";
-import * as kept from "./kept.ts";
+import * as local from "./localstorage.ts";
 import { refusalOf } from "./token.ts";
 import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { ours } from "./validate.ts";
 
 const TIMEOUT = 15_000;
 /** First pause between attempts, and the longest, ms. */
@@ -35,12 +35,12 @@ export class OwnConversation {
 
   constructor(host: OwnHost) {
     this.#host = host;
-    this.#key = kept.keyOf("own", host.scope);
+    this.#key = local.keyOf("own", host.scope);
   }
 
   /** Its id, once it is there. Rejects with what the server refuses for good. */
   id(): Promise<string> {
-    const known = kept.get(this.#key);
+    const known = local.get(this.#key);
     if (known !== null) return Promise.resolve(known);
     this.#making ??= this.#make().finally(() => {
       this.#making = undefined;
@@ -50,7 +50,7 @@ export class OwnConversation {
 
   /** Forgets it: it is no longer this user's. The next one is another. */
   forget(id: string): void {
-    if (kept.get(this.#key) === id) kept.remove(this.#key);
+    if (local.get(this.#key) === id) local.remove(this.#key);
   }
 
   async #make(): Promise<string> {
@@ -60,9 +60,9 @@ export class OwnConversation {
       const made = await this.#ask(why);
       if (typeof made === "string") {
         // Another tab of a first visit may have been faster: both have the same one from here on.
-        const known = kept.get(this.#key);
+        const known = local.get(this.#key);
         if (known !== null) return known;
-        kept.set(this.#key, made);
+        local.set(this.#key, made);
         return made;
       }
       if (EXPIRED.includes(made.code) && why === "connect") why = "renew";

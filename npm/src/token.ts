@@ -1,9 +1,9 @@
 import { baseOf } from "./address.ts";
-import { settings, text } from "./given.ts";
 import { reasonOf } from "./json.ts";
-import * as kept from "./kept.ts";
+import * as local from "./localstorage.ts";
 import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { settings, text } from "./validate.ts";
 
 const TIMEOUT = 15_000;
 /** Statuses below 500 that are of the moment: time-out, too early, too many. */
@@ -78,7 +78,7 @@ export async function refusalOf(response: Response): Promise<TidewireError> {
 
 /** The name under which a guest's session is kept. */
 export function guestKey(scope: string): string {
-  return kept.keyOf("guest", scope);
+  return local.keyOf("guest", scope);
 }
 
 /** The kept token, if it is this server's: no other one ever sees it. */
@@ -94,5 +94,5 @@ function read(place: SessionPlace, base: string): string | undefined {
 }
 
 function browserPlace(key: string): SessionPlace {
-  return { get: () => kept.get(key), set: (value) => void kept.set(key, value) };
+  return { get: () => local.get(key), set: (value) => void local.set(key, value) };
 }

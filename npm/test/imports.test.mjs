@@ -11,10 +11,10 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 /** The layers, the lowest first. A file imports files of lower layers, and of its own. */
 const LAYERS = [
   ["vocabulary", /^(codes|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
-  ["parts", /^(address|given|glue\.d|http|indexeddb|json|kept|options|resolvers|socket|store|token|wasm)\.ts$/],
+  ["parts", /^(address|glue\.d|http|indexeddb|json|localstorage|options|resolvers|socket|store|token|validate|wasm)\.ts$/],
   ["driver", /^driver\.ts$/],
-  ["tabs", /^tabs\/(election|follower|leader|membership|messages|passenger|pending|tab|tabs)\.ts$/],
-  ["what a client has", /^(conversation|dialog|own|tables|tables\/(ferry|ready|table|where))\.ts$/],
+  ["tabs", /^tabs\/(election|extension|follower|leader|membership|messages|pending|tab|tabs)\.ts$/],
+  ["what a client has", /^(conversation|dialog|own|tables|tables\/(relay|ready|table|where))\.ts$/],
   ["client", /^(client|index)\.ts$/],
   ["widget", /^widget\/[a-z]+\.ts$/],
 ];
@@ -24,9 +24,9 @@ const APART = [
   // A page with a chat alone loads nothing of the tables, and the other way round.
   [/^(conversation|dialog)\.ts$/, /^(tables\.ts|tables\/)/],
   [/^(tables\.ts|tables\/)/, /^(conversation|dialog)\.ts$/],
-  // The election is pure, and the passengers and messages are known to both ends.
+  // The election is pure, and the extension and messages are known to both ends.
   [/^tabs\/election\.ts$/, /./],
-  [/^tabs\/(messages|passenger)\.ts$/, /^(tabs\/|driver\.ts)/],
+  [/^tabs\/(messages|extension)\.ts$/, /^(tabs\/|driver\.ts)/],
   // The roles know their tab, and neither each other nor what composes them.
   [/^tabs\/(leader|follower|pending|membership)\.ts$/, /^tabs\/(leader|follower|tabs)\.ts$/],
 ];

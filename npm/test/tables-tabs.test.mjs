@@ -5,7 +5,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
 import { World } from "./world.mjs";
 
-const { Tabs, Driver, Scheduler, board, createCore, loadCore } = await source(
+const { Tabs, Driver, Scheduler, addTables, createCore, loadCore } = await source(
   "tabs/tabs.ts",
   "driver.ts",
   "store.ts",
@@ -97,13 +97,13 @@ class Page {
         const kept = [...store.tables].map(([name, record]) => ({ name, record }));
         const restored = { ...EMPTY, tables: kept, ...(store.profile === undefined ? {} : { profile: store.profile }) };
         await new Promise((resolve) => world.later(this, resolve));
-        return { driver: drive(storageOf(this, term), restored, event), term, life: store.life, failure: null };
+        return { driver: drive(storageOf(this, term), restored, event), term, storeId: store.storeId, failure: null };
       },
       idle: () => drive({ apply: async () => null, close: () => {} }, EMPTY, () => {}),
     };
     world.as(this, () => {
       const scheduler = new Scheduler();
-      this.tabs = new Tabs("scope", host, tables ? (seat) => board(seat, this, scheduler) : undefined);
+      this.tabs = new Tabs("scope", host, tables ? (port) => addTables(port, this, scheduler) : undefined);
       void this.tabs.join();
     });
   }

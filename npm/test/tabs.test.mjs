@@ -77,10 +77,10 @@ class Page {
           store.term = term;
           const restored = { ops: [...store.ops.values()], channels: [], tables: [] };
           if (store.profile !== undefined) restored.profile = store.profile;
-          const { life } = store;
+          const { storeId } = store;
           // Reading takes a step.
           await new Promise((resolve) => world.later(this, resolve));
-          return { driver: drive(storageOf(this, term), restored, event), term, life, failure: null };
+          return { driver: drive(storageOf(this, term), restored, event), term, storeId, failure: null };
         },
         idle: () => drive({ apply: async () => null, close: () => {} }, EMPTY, () => {}),
       });
@@ -341,7 +341,7 @@ test("a logout that a sleeping tab did not hear of is found out when it hears of
   const [leader, follower] = await pair();
   follower.frozen = true;
   world.kill(leader);
-  world.store = { term: world.store.term + 1, life: "another", ops: new Map(), profile: undefined };
+  world.store = { term: world.store.term + 1, storeId: "another", ops: new Map(), profile: undefined };
   const next = new Page();
   await world.pass(20_000);
   assert.deepEqual([next.tabs.role, next.wiped], ["leader", 0]);

@@ -26,7 +26,7 @@ export class World {
   #channels = new Set();
   #saved = new Map();
   /** The store that all tabs share. */
-  store = { term: 0, life: "life", ops: new Map(), profile: undefined, tables: new Map() };
+  store = { term: 0, storeId: "store", ops: new Map(), profile: undefined, tables: new Map() };
   /** Writes that came from a tab that no longer leads. */
   fenced = 0;
   /** The server's log, and the sockets that are open. */

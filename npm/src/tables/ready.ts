@@ -1,4 +1,4 @@
-import { settings, text } from "../given.ts";
+import { settings, text } from "../validate.ts";
 import type { Table } from "./table.ts";
 import type { Column, OrderBy, TableEventName, TableOptions, TableRow } from "./types.ts";
 

@@ -1,10 +1,10 @@
 import type { TableUpdate, WireCells, WireChange } from "../core.ts";
-import { callable, settings, text, wrong } from "../given.ts";
 import { changed } from "../list.ts";
 import type { Scheduler } from "../store.ts";
 import { report } from "../store.ts";
 import type { Listener, Store } from "../types.ts";
 import { TidewireError } from "../types.ts";
+import { callable, settings, text, wrong } from "../validate.ts";
 import type { TableChange, TableEventName, TableRow, TableState, TableStatus } from "./types.ts";
 
 /** What a table asks of what serves it. */
@@ -46,7 +46,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   readonly name: string;
   readonly #parts: TableParts;
   readonly #listeners = new Map<symbol, { readonly listener: Listener<TableState<R>>; seen: TableState<R> }>();
-  readonly #told: Listeners<R> = { rows: new Set(), change: new Set(), commit: new Set() };
+  readonly #callbacks: Listeners<R> = { rows: new Set(), change: new Set(), commit: new Set() };
   readonly #waits = new Set<Wait>();
   #shown: TableState<R> = EMPTY;
   #rows: readonly R[] = EMPTY.rows;
@@ -56,7 +56,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
    * Another core serves from here on: until it is live the rows stay, and then they are compared
    * with its own, because it may be behind or ahead of the one before.
    */
-  #held: Held<R> | undefined;
+  #syncing: Syncing<R> | undefined;
   /** Calls of the application's code, in their order: none is made while the core is being drained. */
   #calls: (() => void)[] = [];
   #closed = false;
@@ -113,12 +113,12 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   on(event: "rows", listener: (rows: readonly R[]) => void): () => void;
   on(event: "change", listener: (change: TableChange<R>) => void): () => void;
   on(event: "commit", listener: (changes: readonly TableChange<R>[]) => void): () => void;
-  on(event: "rows" | "change" | "commit", listener: (told: never) => void): () => void {
+  on(event: "rows" | "change" | "commit", listener: (value: never) => void): () => void {
     callable(listener, "table.on: listener");
-    const known = Object.keys(this.#told);
+    const known = Object.keys(this.#callbacks);
     if (!known.includes(event)) wrong("table.on: event", known.join(" or "), event);
-    const all = this.#told[event] as Set<unknown>;
-    const own = (told: never) => listener(told);
+    const all = this.#callbacks[event] as Set<unknown>;
+    const own = (value: never) => listener(value);
     all.add(own);
     return () => {
       all.delete(own);
@@ -168,7 +168,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     if (this.#closed) return;
     this.#closed = true;
     this.end("closed");
-    for (const listeners of Object.values(this.#told)) listeners.clear();
+    for (const listeners of Object.values(this.#callbacks)) listeners.clear();
     this.#parts.host.close();
   };
 
@@ -183,7 +183,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /** @internal What the core told. */
-  hear(list: readonly TableUpdate[]): void {
+  update(list: readonly TableUpdate[]): void {
     if (this.#closed) return;
     for (const update of list) {
       switch (update.what) {
@@ -191,16 +191,18 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
           this.#follow(update);
           break;
         case "rows":
-          if (this.#held !== undefined) this.#held = { ...this.#held, rows: update.rows as unknown as R[], key: update.key };
+          if (this.#syncing !== undefined)
+            this.#syncing = { ...this.#syncing, rows: update.rows as unknown as R[], key: update.key };
           else {
             this.#rows = update.rows as unknown as R[];
             const all = [...update.rows, ...update.beyond] as unknown as R[];
-            if (this.#told.rows.size > 0) this.#call(() => this.#tell(this.#told.rows, all));
+            if (this.#callbacks.rows.size > 0) this.#call(() => this.#notify(this.#callbacks.rows, all));
           }
           break;
         case "changes":
-          if (this.#held?.rows !== undefined) this.#held = { ...this.#held, rows: listed(this.#held.rows, update) };
-          else if (this.#held === undefined) {
+          if (this.#syncing?.rows !== undefined)
+            this.#syncing = { ...this.#syncing, rows: listed(this.#syncing.rows, update) };
+          else if (this.#syncing === undefined) {
             if (update.list.length > 0) this.#rows = listed(this.#rows, update);
             this.#commit(
               update.changes.map((change) => ({ ...change, new: rowOf(change, update) })),
@@ -209,18 +211,18 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
           }
           break;
         case "seen":
-          if (this.#held === undefined) this.#seen(update.tx, update.code);
-          else this.#held.seen.push(update);
+          if (this.#syncing === undefined) this.#seen(update.tx, update.code);
+          else this.#syncing.seen.push(update);
       }
     }
     this.#changed();
   }
 
   /** @internal Another core serves from now on. */
-  hold(): void {
+  resync(): void {
     if (this.#closed) return;
     if (this.#status === "live" || this.#status === "stale") {
-      this.#held = { rows: undefined, key: [], seen: this.#held?.seen ?? [] };
+      this.#syncing = { rows: undefined, key: [], seen: this.#syncing?.seen ?? [] };
       this.#status = "stale";
     }
     this.#changed();
@@ -246,46 +248,46 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   clear(): void {
     if (this.#closed) return;
     this.#rows = [];
-    this.#held = undefined;
+    this.#syncing = undefined;
     this.#status = "loading";
     this.#error = null;
     this.#changed();
   }
 
   #follow({ status, code, message = "", at }: Extract<TableUpdate, { what: "status" }>): void {
-    const held = this.#held;
+    const syncing = this.#syncing;
     // One that says that it has no rows after it had some forgot them: another user signed in.
-    const over = status === "live" || status === "failed" || (status === "loading" && held?.rows !== undefined);
-    if (held !== undefined && !over) return;
+    const over = status === "live" || status === "failed" || (status === "loading" && syncing?.rows !== undefined);
+    if (syncing !== undefined && !over) return;
     this.#status = status;
     this.#error = code === undefined ? null : { code, message, at: at ?? null };
-    if (held === undefined) return;
-    this.#held = undefined;
+    if (syncing === undefined) return;
+    this.#syncing = undefined;
     const before = this.#rows;
-    this.#rows = held.rows ?? [];
+    this.#rows = syncing.rows ?? [];
     if (status === "live") {
-      this.#commit(difference(before, this.#rows, held.key, this.#parts.events), {});
+      this.#commit(difference(before, this.#rows, syncing.key, this.#parts.events), {});
       // What is beyond the limit was not compared.
       if (this.#parts.limit !== undefined) this.#parts.host.again();
     }
-    for (const { tx, code } of held.seen) this.#seen(tx, code);
+    for (const { tx, code } of syncing.seen) this.#seen(tx, code);
   }
 
-  #commit(told: readonly ToldChange[], { tx = null, at = null }: { tx?: string | null; at?: number | null }): void {
-    if (told.length === 0) return;
-    const changes = told.map(
+  #commit(list: readonly EmittedChange[], { tx = null, at = null }: { tx?: string | null; at?: number | null }): void {
+    if (list.length === 0) return;
+    const changes = list.map(
       ({ new: now, old, why, event }) =>
         ({ table: this.name, event: nameOf(event), new: now, old, why, tx, at }) as unknown as TableChange<R>,
     );
-    for (const change of changes) this.#call(() => this.#tell(this.#told.change, change));
-    this.#call(() => this.#tell(this.#told.commit, changes));
+    for (const change of changes) this.#call(() => this.#notify(this.#callbacks.change, change));
+    this.#call(() => this.#notify(this.#callbacks.commit, changes));
   }
 
-  #tell<T>(listeners: ReadonlySet<(told: T) => void>, told: T): void {
+  #notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
     for (const listener of [...listeners]) {
       if (!listeners.has(listener)) continue;
       try {
-        listener(told);
+        listener(value);
       } catch (error) {
         report(error);
       }
@@ -328,7 +330,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 }
 
 /** What a table waits for that another core is to serve. */
-interface Held<R> {
+interface Syncing<R> {
   /** Its rows; none before it told them. */
   readonly rows: readonly R[] | undefined;
   /** The names of the columns that tell them apart. */
@@ -338,7 +340,7 @@ interface Held<R> {
 }
 
 type Changes = Extract<TableUpdate, { what: "changes" }>;
-type ToldChange = Omit<WireChange, "new"> & { readonly new: unknown };
+type EmittedChange = Omit<WireChange, "new"> & { readonly new: unknown };
 
 /** A copy of the rows with the changes of the list. */
 function listed<R>(rows: readonly R[], { list }: Changes): readonly R[] {
@@ -358,7 +360,7 @@ function difference<R>(
   after: readonly R[],
   key: readonly string[],
   events: ReadonlySet<TableEventName>,
-): ToldChange[] {
+): EmittedChange[] {
   const named = (row: R) => JSON.stringify(key.map((column) => (row as WireCells)[column]));
   const old = new Map(before.map((row) => [named(row), row]));
   const now = new Map(after.map((row) => [named(row), row]));
@@ -371,7 +373,7 @@ function difference<R>(
   return [...gone, ...come].filter(({ event }) => events.has(nameOf(event)));
 }
 
-function resync(event: WireChange["event"], now: unknown, old: unknown): ToldChange {
+function resync(event: WireChange["event"], now: unknown, old: unknown): EmittedChange {
   return { event, new: now, old: old as WireCells | null, why: "resync" };
 }
 

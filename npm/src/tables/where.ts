@@ -1,6 +1,6 @@
-import { kindOf, ours, wrong } from "../given.ts";
 import { reasonOf, wellFormed } from "../json.ts";
 import { TidewireError } from "../types.ts";
+import { kindOf, ours, wrong } from "../validate.ts";
 import type { Conditions, Literal, OrderBy, Tests, Where } from "./types.ts";
 
 /** What the filter's grammar takes for a column. */

@@ -15,23 +15,23 @@ export const SPREAD = 300;
  * it waits for its own lock; `queued`: it follows, and waits for the leader's lock; `taking`: it
  * has the lock and reads the store; `leading`: it has the lock and the core.
  */
-export type Place = "out" | "parked" | "entering" | "queued" | "taking" | "leading";
+export type Phase = "out" | "parked" | "entering" | "queued" | "taking" | "leading";
 
 /** All that a tab knows of the election. */
 export interface Election {
-  readonly place: Place;
+  readonly phase: Phase;
   readonly shown: boolean;
   /** The term of the leader known last; 0 before the first. */
   readonly term: number;
   /** The lock request that was granted and not lost since; 0 if there is none. */
-  readonly turn: number;
+  readonly request: number;
   /** Whether a request of this tab waits in the lock's queue. */
   readonly inQueue: boolean;
   /**
    * What the leader's word is worth. `behind`: this tab took no part for a while, so it lacks what
-   * the leader told the others; `doubtful`: the leader has been silent too long.
+   * the leader told the others; `suspected`: the leader has been silent too long.
    */
-  readonly trust: "fresh" | "behind" | "doubtful";
+  readonly trust: "fresh" | "behind" | "suspected";
   /**
    * `open`: a question waits for its answer; `stealing`: so many did that the lock is stolen soon.
    */
@@ -41,7 +41,7 @@ export interface Election {
   /** When the one timer fires and an answer is due, ms; `null` if no timer runs. */
   readonly timer: number | null;
   /**
-   * The term of the last leader whose place was claimed because its core does not do for this tab.
+   * The term of the last leader that this tab replaced because that core has no live tables.
    */
   readonly claimed: number;
 }
@@ -53,15 +53,15 @@ export type Input =
   /** It has its own lock and hears the others. */
   | { readonly i: "entered" }
   /** A request for the leader's lock was granted; `steal`: one that did not queue. */
-  | { readonly i: "granted"; readonly turn: number; readonly steal: boolean }
+  | { readonly i: "granted"; readonly request: number; readonly steal: boolean }
   /** The lock that a request was granted was stolen. */
-  | { readonly i: "stolen"; readonly turn: number }
+  | { readonly i: "stolen"; readonly request: number }
   /** The store was read, and this tab has a core. */
   | { readonly i: "taken"; readonly term: number }
   /** A leader says that it is there. `fits`: its core does for this tab. */
   | { readonly i: "heard"; readonly term: number; readonly fits: boolean }
   /** This tab has told the leader something, and expects it to be there. */
-  | { readonly i: "told" }
+  | { readonly i: "posted" }
   /** The timer has fired. */
   | { readonly i: "timer" }
   /** The page's life. */
@@ -84,7 +84,7 @@ export type Output =
   /** Tell the leader all that this tab wants. */
   | "follow"
   /** Say that what is shown may be old. */
-  | "doubt"
+  | "suspect"
   /** Give up the core. */
   | "stepDown"
   /** Say goodbye, give up the core, then give back all locks and leave their queues. */
@@ -99,7 +99,7 @@ export interface At {
   /** Whether ops of this tab wait for a leader. */
   readonly pending: boolean;
   /** A random number, at least 0 and below 1. */
-  readonly luck: number;
+  readonly random: number;
 }
 
 /** The next state, and what to do. */
@@ -107,10 +107,10 @@ export type Step = readonly [next: Election, outputs: readonly Output[]];
 
 /** A tab before anything has happened. */
 export const OUT: Election = {
-  place: "out",
+  phase: "out",
   shown: true,
   term: 0,
-  turn: 0,
+  request: 0,
   inQueue: false,
   trust: "fresh",
   question: "none",
@@ -125,12 +125,12 @@ type Draft = { -readonly [K in keyof Election]: Election[K] };
 /** Changes the draft of the next state, and returns what to do. */
 type Transition<I extends Input = Input> = (next: Draft, input: I, at: At) => Output[];
 
-/** Every transition. An input that a place does not list changes nothing there. */
-export const TRANSITIONS: { readonly [P in Place]: { readonly [K in Kind]?: Transition<Of<K>> } } = {
+/** Every transition. An input that a phase does not list changes nothing there. */
+export const TRANSITIONS: { readonly [P in Phase]: { readonly [K in Kind]?: Transition<Of<K>> } } = {
   out: { join: enter },
   parked: { resumed: enter, shown: enter, leave: forget },
   entering: { entered: queue, frozen: park, leave },
-  queued: { granted: take, heard: hear, told: watch, timer: ask, shown: ask, frozen: park, leave },
+  queued: { granted: take, heard: hear, posted: watch, timer: ask, shown: ask, frozen: park, leave },
   taking: { granted: retake, stolen: lose, taken: lead, heard: hear, frozen: park, leave },
   leading: { granted: retake, stolen: lose, heard: yieldTo, frozen: park, leave },
 };
@@ -140,29 +140,29 @@ export function step(state: Election, input: Input, at: At): Step {
   const { i } = input;
   const next = { ...state };
   if (i === "shown" || i === "hidden") next.shown = i === "shown";
-  const transition = TRANSITIONS[next.place][i] as Transition | undefined;
+  const transition = TRANSITIONS[next.phase][i] as Transition | undefined;
   return [next, transition?.(next, input, at) ?? []];
 }
 
 function enter(next: Draft, input: Input): Output[] {
   // Where there is nobody to share with there is no lock either.
   const alone = input.i === "join" && !input.shared;
-  next.place = alone ? "taking" : "entering";
+  next.phase = alone ? "taking" : "entering";
   return [alone ? "take" : "enter"];
 }
 
 function queue(next: Draft, input: Input, at: At): Output[] {
   const outputs: Output[] = next.inQueue ? [] : ["queue"];
-  next.place = "queued";
-  next.turn = 0;
+  next.phase = "queued";
+  next.request = 0;
   next.inQueue = true;
   next.question = "none";
   return [...outputs, ...ask(next, input, at)];
 }
 
-function take(next: Draft, { turn, steal }: Of<"granted">): Output[] {
-  next.place = "taking";
-  next.turn = turn;
+function take(next: Draft, { request, steal }: Of<"granted">): Output[] {
+  next.phase = "taking";
+  next.request = request;
   // A request that steals leaves the one in the queue where it is.
   next.inQueue &&= steal;
   next.timer = null;
@@ -175,7 +175,7 @@ function retake(next: Draft, input: Of<"granted">): Output[] {
 }
 
 function lead(next: Draft, { term }: Of<"taken">): Output[] {
-  next.place = "leading";
+  next.phase = "leading";
   next.term = term;
   next.trust = "fresh";
   return [];
@@ -183,7 +183,7 @@ function lead(next: Draft, { term }: Of<"taken">): Output[] {
 
 /** Another tab took the lock: what it writes must not be mixed with what this one still would. */
 function lose(next: Draft, input: Of<"stolen">, at: At): Output[] {
-  return input.turn === next.turn ? ["stepDown", ...queue(next, input, at)] : [];
+  return input.request === next.request ? ["stepDown", ...queue(next, input, at)] : [];
 }
 
 function yieldTo(next: Draft, input: Of<"heard">, at: At): Output[] {
@@ -198,7 +198,7 @@ function hear(next: Draft, { term, fits }: Of<"heard">): Output[] {
   next.term = term;
   next.trust = "fresh";
   next.question = "none";
-  if (!fits && term > next.claimed && next.place === "queued") {
+  if (!fits && term > next.claimed && next.phase === "queued") {
     next.claimed = term;
     outputs.push("steal");
   }
@@ -213,7 +213,7 @@ function watch(next: Draft, input: Input, at: At): Output[] {
  * Asks whether the leader is there, and takes its place if it has been silent too long. Hidden tabs
  * ask only while they wait for something: their timers are held back, and nobody looks at them.
  */
-function ask(next: Draft, { i }: Input, { now, pending, luck }: At): Output[] {
+function ask(next: Draft, { i }: Input, { now, pending, random }: At): Output[] {
   const outputs: Output[] = [];
   const due = next.timer ?? now;
   if (next.question === "none" || (next.shown && now > due + LATE)) {
@@ -224,13 +224,13 @@ function ask(next: Draft, { i }: Input, { now, pending, luck }: At): Output[] {
   } else if (now >= due) {
     next.misses += 1;
   }
-  if (next.misses > 0 && next.trust !== "doubtful") {
-    next.trust = "doubtful";
-    outputs.push("doubt");
+  if (next.misses > 0 && next.trust !== "suspected") {
+    next.trust = "suspected";
+    outputs.push("suspect");
   }
   if (next.misses >= MISSES) {
     next.question = "stealing";
-    next.timer = now + luck * SPREAD;
+    next.timer = now + random * SPREAD;
     return outputs;
   }
   const waits = next.shown || pending;
@@ -240,8 +240,8 @@ function ask(next: Draft, { i }: Input, { now, pending, luck }: At): Output[] {
 }
 
 function leave(next: Draft): Output[] {
-  next.place = "out";
-  next.turn = 0;
+  next.phase = "out";
+  next.request = 0;
   next.inQueue = false;
   next.trust = "behind";
   next.timer = null;
@@ -251,11 +251,11 @@ function leave(next: Draft): Output[] {
 /** A page that sleeps must neither have a lock nor be waited for. */
 function park(next: Draft): Output[] {
   const outputs = leave(next);
-  next.place = "parked";
+  next.phase = "parked";
   return [...outputs, "park"];
 }
 
 function forget(next: Draft): Output[] {
-  next.place = "out";
+  next.phase = "out";
   return [];
 }

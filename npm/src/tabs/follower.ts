@@ -10,7 +10,7 @@ export class Follower implements Role {
   readonly driver: Driver;
   readonly #tab: Tab;
   /** Dialogs whose rows this leader has told: changes of others would lack their beginning. */
-  readonly #told = new Set<string>();
+  readonly #shown = new Set<string>();
   /** The core's report, as the leader told it last. */
   #report: Report | undefined;
 
@@ -44,7 +44,7 @@ export class Follower implements Role {
 
   close(dialog: string): void {
     this.driver.command({ c: "close_dialog", dialog });
-    this.#told.delete(dialog);
+    this.#shown.delete(dialog);
     this.changed();
   }
 
@@ -68,30 +68,30 @@ export class Follower implements Role {
   }
 
   leave(): void {
-    this.#told.clear();
+    this.#shown.clear();
     this.#report = undefined;
   }
 
   /** There is a leader that knows nothing of this tab. */
   follow(): void {
-    this.#told.clear();
+    this.#shown.clear();
     this.#tell(this.#tab.pending.commands, this.#tab.state().dialogs);
   }
 
   /** The leader tells what its core emitted. */
-  hear({ list, to, report }: Extract<Message, { t: "told" }>): void {
+  hear({ list, to, report }: Extract<Message, { t: "events" }>): void {
     this.#report = report ?? this.#report;
     for (const event of list) {
       if (event.t === "dialog") {
-        if (to !== undefined) this.#told.add(event.dialog);
-        else if (!this.#told.has(event.dialog)) continue;
+        if (to !== undefined) this.#shown.add(event.dialog);
+        else if (!this.#shown.has(event.dialog)) continue;
       }
       this.#tab.apply(event);
     }
   }
 
   /** The leader is silent, so nobody knows whether what is shown is still so: that must be seen. */
-  doubt(): void {
+  suspect(): void {
     const { connect, dialogs } = this.#tab.state();
     const waiting = this.#tab.pending.size;
     if (connect) {
@@ -103,6 +103,6 @@ export class Follower implements Role {
   #tell(run: readonly Command[], lacks: readonly string[] | null = null): void {
     const { membership } = this.#tab;
     membership.post({ t: "tab", term: membership.election.term, tab: this.#tab.state(), run, lacks });
-    membership.feed({ i: "told" });
+    membership.feed({ i: "posted" });
   }
 }

@@ -14,7 +14,7 @@ export interface Leadership {
   /** Counts leaders: a higher term ends a lower one. */
   readonly term: number;
   /** Names the store's content from one logout to the next. */
-  readonly life: string;
+  readonly storeId: string;
   /** Why the store does not work. */
   readonly failure: string | null;
 }
@@ -107,7 +107,7 @@ export class Leader implements Role {
     if (t === "channel") this.#last.set(event.channel, event);
     else if (t === "status" || t === "user" || t === "storage") this.#last.set(t, event);
     if (t === "status") this.#statusAt = monotonic();
-    if (this.#members.size > 0) this.#tab.membership.post({ t: "told", term: this.term, list: [event] });
+    if (this.#members.size > 0) this.#tab.membership.post({ t: "events", term: this.term, list: [event] });
     this.#tab.apply(event);
   }
 
@@ -185,7 +185,7 @@ export class Leader implements Role {
   }
 
   #tell(to: string, list: readonly CoreEvent[], report: Report): void {
-    this.#tab.membership.post({ t: "told", term: this.term, to, list, report });
+    this.#tab.membership.post({ t: "events", term: this.term, to, list, report });
   }
 
   /** A pause between attempts is shorter by now than when it began. */

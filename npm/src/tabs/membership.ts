@@ -1,7 +1,7 @@
 import { monotonic } from "../driver.ts";
 import type { Election, Input, Output } from "./election.ts";
 import { OUT, step } from "./election.ts";
-import type { Message, Said } from "./messages.ts";
+import type { Message, MessageBody } from "./messages.ts";
 import { nameOf } from "./messages.ts";
 
 /** What the election leaves to the tab. */
@@ -68,7 +68,7 @@ export class Membership {
 
   /** Something happened: takes the step and carries out all that follows. */
   feed(input: Input): void {
-    const at = { now: monotonic(), pending: this.#host.pending(), luck: Math.random() };
+    const at = { now: monotonic(), pending: this.#host.pending(), random: Math.random() };
     const [next, outputs] = step(this.#election, input, at);
     this.#election = next;
     this.#arm(next.timer, at.now);
@@ -76,8 +76,8 @@ export class Membership {
   }
 
   /** Says something to all other tabs. */
-  post(said: Said): void {
-    this.#channel?.postMessage({ from: this.id, ...said });
+  post(body: MessageBody): void {
+    this.#channel?.postMessage({ from: this.id, ...body });
   }
 
   /** Calls `gone` when a tab has ended, however it ended; aborting what it returns stops that. */
@@ -110,16 +110,16 @@ export class Membership {
 
   #request(options: LockOptions): void {
     this.#requests += 1;
-    const turn = this.#requests;
+    const request = this.#requests;
     const { signal } = this.#leaving;
     const left = this.#left;
     const granted = () => {
       if (signal.aborted) return;
-      this.feed({ i: "granted", turn, steal: options.steal === true });
+      this.feed({ i: "granted", request, steal: options.steal === true });
       return left;
     };
     // It fails when the lock is stolen, or when this tab leaves the queue.
-    this.#lock("leader", options, granted).catch(() => this.feed({ i: "stolen", turn }));
+    this.#lock("leader", options, granted).catch(() => this.feed({ i: "stolen", request }));
   }
 
   #arm(timer: number | null, now: number): void {

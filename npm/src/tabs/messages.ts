@@ -6,7 +6,7 @@ import type { Report } from "../types.ts";
  * The version of the messages. It is part of the names of the channel and the locks, so pages of
  * two releases share nothing.
  */
-const VERSION = 3;
+const VERSION = 4;
 
 /** The name of a scope's channel; the names of its locks begin with it. */
 export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${scope}`;
@@ -26,14 +26,14 @@ export interface Refusal {
 }
 
 /** A message, and the tab that it is from. */
-export type Message = { readonly from: string } & Said;
+export type Message = { readonly from: string } & MessageBody;
 
 /** What a message says. `term` is the leader's: tabs ignore messages of any other term. */
-export type Said =
+export type MessageBody =
   /** To the leader: are you there? */
   | { readonly t: "ask" }
   /** The answer, and a new leader's first word. `full`: its core has live tables too. */
-  | { readonly t: "lead"; readonly term: number; readonly life: string; readonly full: boolean }
+  | { readonly t: "lead"; readonly term: number; readonly storeId: string; readonly full: boolean }
   /**
    * To the leader: all that it must know of a tab, commands to carry out, and the dialogs whose
    * rows the tab lacks; `null`: it lacks nothing.
@@ -49,13 +49,13 @@ export type Said =
   | { readonly t: "ran"; readonly term: number; readonly to: string; readonly key: string; readonly error?: Refusal }
   /** To one tab or to all: what the core emitted. */
   | {
-      readonly t: "told";
+      readonly t: "events";
       readonly term: number;
       readonly to?: string;
       readonly list: readonly CoreEvent[];
       readonly report?: Report;
     }
-  /** A passenger's word, to one of another tab, or to the leader's. */
-  | { readonly t: "along"; readonly term: number; readonly to: string | undefined; readonly word: unknown }
+  /** To the extension of one tab, or without `to` of the leader: a message of another extension. */
+  | { readonly t: "extension"; readonly term: number; readonly to: string | undefined; readonly payload: unknown }
   /** The tab takes no part any more; the user was logged out. */
   | { readonly t: "bye" | "logout" };

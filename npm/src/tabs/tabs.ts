@@ -6,12 +6,12 @@ import { withResolvers } from "../resolvers.ts";
 import { report } from "../store.ts";
 import type { Outgoing, Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
+import type { TabExtension, TabPort } from "./extension.ts";
 import { Follower } from "./follower.ts";
 import type { Leadership } from "./leader.ts";
 import { Leader } from "./leader.ts";
 import { Membership } from "./membership.ts";
 import type { Message, Refusal, TabState } from "./messages.ts";
-import type { Passenger, Seat } from "./passenger.ts";
 import { Pending } from "./pending.ts";
 import type { Tab } from "./tab.ts";
 
@@ -46,15 +46,15 @@ export class Tabs {
   readonly #host: TabsHost;
   readonly #membership: Membership;
   readonly #tab: Tab;
-  readonly #passenger: Passenger | undefined;
+  readonly #extension: TabExtension | undefined;
   readonly #unwatch: () => void;
   #role: Leader | Follower;
-  #life = "";
+  #storeId = "";
   #online = true;
   /** Lets `join` return, or throw. */
   #settle: (error?: unknown) => void = () => {};
 
-  constructor(scope: string | null, host: TabsHost, board?: (seat: Seat) => Passenger) {
+  constructor(scope: string | null, host: TabsHost, extend?: (port: TabPort) => TabExtension) {
     this.#scope = scope;
     this.#host = host;
     this.#membership = new Membership(scope, {
@@ -63,11 +63,11 @@ export class Tabs {
       take: () => void this.#take().catch(this.#failed),
       follow: () => {
         this.#follower?.follow();
-        this.#passenger?.begin();
+        this.#extension?.begin();
       },
-      doubt: () => {
-        this.#passenger?.pause();
-        this.#follower?.doubt();
+      suspect: () => {
+        this.#extension?.pause();
+        this.#follower?.suspect();
       },
       stepDown: () => this.#stepDown(),
       leave: () => {
@@ -92,15 +92,15 @@ export class Tabs {
         if (this.pending.ran(key, refusal) && refusal !== undefined) host.refused(key, refusal);
       },
       gone: (tab) => {
-        this.#passenger?.gone(tab);
+        this.#extension?.gone(tab);
         this.#leader?.forget(tab);
       },
     };
     this.#role = new Follower(host.idle(), this.#tab);
-    this.#passenger = board?.({
+    this.#extension = extend?.({
       leads: () => this.#leader !== undefined,
       command: (command, accepted) => this.#role.driver.command(command, accepted),
-      post: (to, word) => this.#membership.post({ t: "along", term: this.#term, to, word }),
+      post: (to, payload) => this.#membership.post({ t: "extension", term: this.#term, to, payload }),
     });
     this.#unwatch = watchLifecycle((hint) => this.#hint(hint));
   }
@@ -125,7 +125,7 @@ export class Tabs {
   end(): void {
     this.#unwatch();
     this.#leave();
-    this.#passenger?.end("closed");
+    this.#extension?.end("closed");
     this.#role.driver.close();
   }
 
@@ -168,7 +168,7 @@ export class Tabs {
     if (!this.#role.driver.isUsable) {
       throw new TidewireError("closed", "this client is of no more use; reload the page", false);
     }
-    if (this.#membership.election.place === "out") this.join().catch(report);
+    if (this.#membership.election.phase === "out") this.join().catch(report);
     this.#role.connect();
   }
 
@@ -217,25 +217,25 @@ export class Tabs {
   };
 
   async #take(): Promise<void> {
-    const { turn } = this.#membership.election;
+    const { request } = this.#membership.election;
     const leadership = await this.#host.take(this.#term, (event) => this.#happened(event));
-    const { driver, term, life, failure } = leadership;
+    const { driver, term, storeId, failure } = leadership;
     // While the store was read the lock may have been stolen, or this tab may have left.
     const { election } = this.#membership;
-    if (election.place !== "taking" || election.turn !== turn) return driver.close();
+    if (election.phase !== "taking" || election.request !== request) return driver.close();
     this.#role.driver.close();
     const leader = new Leader(leadership, this.#tab);
     this.#role = leader;
     this.#membership.feed({ i: "taken", term });
-    if (!this.#isSameLife(life)) return this.#wiped();
+    if (!this.#isSameStore(storeId)) return this.#wiped();
     leader.begin(failure);
-    this.#passenger?.begin();
+    this.#extension?.begin();
     this.#announce();
     this.#settle();
   }
 
   #stepDown(): void {
-    this.#passenger?.pause();
+    this.#extension?.pause();
     const leader = this.#leader;
     if (leader === undefined) return;
     leader.end();
@@ -255,7 +255,7 @@ export class Tabs {
       this.#leave();
       this.#host.event(event);
     } else if (event.t === "table") {
-      this.#passenger?.told(event);
+      this.#extension?.happened(event);
     } else {
       this.#leader?.happened(event);
     }
@@ -265,23 +265,23 @@ export class Tabs {
    * False if the user was logged out meanwhile, without this tab hearing of it. A store that can't
    * be read says nothing.
    */
-  #isSameLife(life: string): boolean {
-    const before = this.#life;
-    if (life !== "") this.#life = life;
-    return before === "" || before === this.#life;
+  #isSameStore(storeId: string): boolean {
+    const before = this.#storeId;
+    if (storeId !== "") this.#storeId = storeId;
+    return before === "" || before === this.#storeId;
   }
 
   #wiped(): void {
     this.#leave();
-    this.#life = "";
-    this.#passenger?.end("logged_out");
+    this.#storeId = "";
+    this.#extension?.end("logged_out");
     this.#host.wiped();
     this.pending.clear();
   }
 
   #announce(): void {
     if (this.#leader === undefined) return;
-    this.#membership.post({ t: "lead", term: this.#term, life: this.#life, full: this.#passenger !== undefined });
+    this.#membership.post({ t: "lead", term: this.#term, storeId: this.#storeId, full: this.#extension !== undefined });
   }
 
   #hint(hint: Hint): void {
@@ -324,8 +324,8 @@ export class Tabs {
         break;
       case "lead":
         if (message.term < term) break;
-        if (!this.#isSameLife(message.life)) this.#wiped();
-        else this.#membership.feed({ i: "heard", term: message.term, fits: message.full || this.#passenger === undefined });
+        if (!this.#isSameStore(message.storeId)) this.#wiped();
+        else this.#membership.feed({ i: "heard", term: message.term, fits: message.full || this.#extension === undefined });
         break;
       case "tab":
         if (isOfTerm) leader?.hear(message);
@@ -333,14 +333,14 @@ export class Tabs {
       case "ran":
         if (isOfTerm && follower !== undefined && message.to === id) this.#tab.ran(message.key, message.error);
         break;
-      case "told":
+      case "events":
         if (!isOfTerm || follower === undefined || (message.to ?? id) !== id) break;
         follower.hear(message);
         if (message.to !== undefined) this.#settle();
         break;
-      case "along":
+      case "extension":
         if (isOfTerm && message.to === (leader === undefined ? id : undefined)) {
-          this.#passenger?.heard(message.from, message.word);
+          this.#extension?.receive(message.from, message.payload);
         }
         break;
       case "bye":

@@ -1,6 +1,6 @@
 import type { Client } from "../client.ts";
 import type { Dialog } from "../dialog.ts";
-import { keyOf, passingKey } from "../kept.ts";
+import { keyOf, transientKey } from "../localstorage.ts";
 import type { ConnectionState, DialogState, Row } from "../types.ts";
 import { Announcer } from "./announcer.ts";
 import { Composer } from "./composer.ts";
@@ -111,7 +111,7 @@ export class ChatView {
     const along = same && before?.dialog === whose.dialog && before.where === whose.where;
     const { scope, dialog, where, user } = whose;
     const key = (what: string): string =>
-      scope === null ? passingKey(what, where, user ?? "", dialog) : keyOf(what, scope, dialog);
+      scope === null ? transientKey(what, where, user ?? "", dialog) : keyOf(what, scope, dialog);
     this.#unsent.move(key("unsent"), along);
     const text = this.#draft.move(key("draft"), along);
     if (before === undefined || !along) this.#composer.text = text;

@@ -1,4 +1,4 @@
-import * as kept from "../kept.ts";
+import * as local from "../localstorage.ts";
 
 /**
  * What somebody began to write and has not sent: kept in this browser, apart for each conversation.
@@ -22,11 +22,11 @@ export class Draft {
   /** Keeps it. */
   set(text: string): void {
     if (this.#key === "") return;
-    if (text === "") kept.remove(this.#key);
-    else kept.set(this.#key, text);
+    if (text === "") local.remove(this.#key);
+    else local.set(this.#key, text);
   }
 
   get #text(): string {
-    return this.#key === "" ? "" : (kept.get(this.#key) ?? "");
+    return this.#key === "" ? "" : (local.get(this.#key) ?? "");
   }
 }

@@ -1,5 +1,5 @@
 import type { Dialog } from "../dialog.ts";
-import * as kept from "../kept.ts";
+import * as local from "../localstorage.ts";
 import type { Row } from "../types.ts";
 import { uuid } from "./uuid.ts";
 
@@ -40,7 +40,7 @@ export class Unsent {
     for (const [id] of mine) this.discard(id);
     this.#messages.clear();
     this.#place = place;
-    for (const key of kept.keys(`${place}:`)) this.#read(key);
+    for (const key of local.keys(`${place}:`)) this.#read(key);
     for (const [id, message] of mine) this.#put(id, message);
   }
 
@@ -110,7 +110,7 @@ export class Unsent {
   /** Gives a message up. */
   discard(id: string): void {
     this.#messages.delete(id);
-    kept.remove(`${this.#place}:${id}`);
+    local.remove(`${this.#place}:${id}`);
   }
 
   /** Gives all up. */
@@ -120,12 +120,12 @@ export class Unsent {
 
   #put(id: string, message: Message): void {
     this.#messages.set(id, message);
-    kept.set(`${this.#place}:${id}`, JSON.stringify({ text: message.text, at: message.at }));
+    local.set(`${this.#place}:${id}`, JSON.stringify({ text: message.text, at: message.at }));
   }
 
   #read(key: string): void {
     try {
-      const { text, at } = JSON.parse(kept.get(key) ?? "") as { text?: unknown; at?: unknown };
+      const { text, at } = JSON.parse(local.get(key) ?? "") as { text?: unknown; at?: unknown };
       if (typeof text !== "string" || typeof at !== "number") return;
       this.#messages.set(key.slice(this.#place.length + 1), { text, at, code: null, given: false });
     } catch {

@@ -1,5 +1,5 @@
 import type { Client } from "../client.ts";
-import { placeOf } from "../options.ts";
+import { serverScopeOf } from "../options.ts";
 import { report } from "../store.ts";
 import type { ClientOptions } from "../types.ts";
 import type { ChatClient, Whose } from "./chat.ts";
@@ -198,7 +198,7 @@ export class TidewireChat extends Base {
     // shown.
     if (this.#given === undefined && (this.#token === undefined || user !== null)) {
       try {
-        scope = placeOf(options).scope;
+        scope = serverScopeOf(options).scope;
       } catch {
         // The start says what is wrong.
       }

@@ -11,11 +11,11 @@ export function keyOf(what: string, scope: string, ...more: string[]): string {
 }
 
 /** The name of what must not outlive the page, because nobody knows whose it is. */
-export function passingKey(what: string, ...more: string[]): string {
+export function transientKey(what: string, ...more: string[]): string {
   return ["passing", what, ...more.map(encodeURIComponent)].join(":");
 }
 
-const isPassing = (key: string): boolean => key.startsWith("passing:");
+const isTransient = (key: string): boolean => key.startsWith("passing:");
 
 /** What is kept under a name. */
 export function get(key: string): string | null {
@@ -29,7 +29,7 @@ export function get(key: string): string | null {
 /** Keeps a text. False if only for as long as the page lives. */
 export function set(key: string, value: string): boolean {
   memory.set(key, value);
-  if (isPassing(key)) return false;
+  if (isTransient(key)) return false;
   try {
     localStorage.setItem(key, value);
     memory.delete(key);

@@ -1,35 +1,35 @@
 import type { Command, TableEvent, TableUpdate } from "../core.ts";
 import { report } from "../store.ts";
-import type { Passenger, Seat } from "../tabs/passenger.ts";
+import type { TabExtension, TabPort } from "../tabs/extension.ts";
 import { TidewireError } from "../types.ts";
 import type { TableHost } from "./table.ts";
 
 /** A table as far as it is carried: see the methods of a table. */
-export interface Passage {
+export interface RelayedTable {
   readonly waits: readonly string[];
-  hear(list: readonly TableUpdate[]): void;
-  hold(): void;
+  update(list: readonly TableUpdate[]): void;
+  resync(): void;
   pause(): void;
   end(code: string): void;
   clear(): void;
 }
 
 /** What ferries of two tabs say to each other. A tab names its tables by numbers of its own. */
-type Word =
+type RelayMessage =
   /**
    * To the leader: serve this, and wait for these transactions. Said again it asks for all rows
    * again.
    */
-  | { readonly w: "open"; readonly id: number; readonly command: Command; readonly waits: readonly string[] }
-  | { readonly w: "await"; readonly id: number; readonly tx: string }
-  | { readonly w: "again"; readonly id: number }
-  | { readonly w: "close"; readonly id: number }
+  | { readonly m: "open"; readonly id: number; readonly command: Command; readonly waits: readonly string[] }
+  | { readonly m: "await"; readonly id: number; readonly tx: string }
+  | { readonly m: "again"; readonly id: number }
+  | { readonly m: "close"; readonly id: number }
   /** From the leader: what happened; `first`: since it serves this. */
-  | { readonly w: "told"; readonly id: number; readonly list: readonly TableUpdate[]; readonly first: boolean };
+  | { readonly m: "updates"; readonly id: number; readonly list: readonly TableUpdate[]; readonly first: boolean };
 
 /** A table of this tab. */
 interface Own {
-  readonly table: Passage;
+  readonly table: RelayedTable;
   readonly command: Command;
   /** Whether the tab that leads has begun to tell of it. */
   served: boolean;
@@ -49,8 +49,8 @@ interface Served {
  * table of each tab is a view of it; views that ask the same share a subscription there. Everywhere
  * else tables hear of theirs by messages.
  */
-export class Ferry implements Passenger {
-  readonly #seat: Seat;
+export class TableRelay implements TabExtension {
+  readonly #port: TabPort;
   readonly #own = new Map<number, Own>();
   #last = 0;
   /** By the core's numbers; empty where the core is not. */
@@ -58,12 +58,12 @@ export class Ferry implements Passenger {
   /** What the core told and nobody has heard, because it is still being drained. */
   readonly #waiting = new Map<number, TableUpdate[]>();
 
-  constructor(seat: Seat) {
-    this.#seat = seat;
+  constructor(port: TabPort) {
+    this.#port = port;
   }
 
   /** Serves a table from now on. Throws what the core refuses. */
-  open<T extends Passage>(command: Command, make: (host: TableHost) => T): T {
+  open<T extends RelayedTable>(command: Command, make: (host: TableHost) => T): T {
     this.#last += 1;
     const id = this.#last;
     const table = make({
@@ -71,7 +71,7 @@ export class Ferry implements Passenger {
       again: () => this.#again(id),
       close: () => this.#close(id),
     });
-    if (this.#seat.leads()) {
+    if (this.#port.leads()) {
       this.#own.set(id, { table, command, served: false });
       try {
         this.#serve(undefined, id, command, []);
@@ -81,10 +81,10 @@ export class Ferry implements Passenger {
       }
     } else {
       // The core here checks it, and forgets it.
-      const view = this.#seat.command(command);
-      this.#seat.command({ c: "close_table", view });
+      const view = this.#port.command(command);
+      this.#port.command({ c: "close_table", view });
       this.#own.set(id, { table, command, served: false });
-      this.#seat.post(undefined, { w: "open", id, command, waits: [] } satisfies Word);
+      this.#port.post(undefined, { m: "open", id, command, waits: [] } satisfies RelayMessage);
     }
     return table;
   }
@@ -92,10 +92,10 @@ export class Ferry implements Passenger {
   begin(): void {
     for (const [id, own] of this.#own) {
       own.served = false;
-      own.table.hold();
+      own.table.resync();
       const { command, table } = own;
-      if (this.#seat.leads()) this.#serveOrFail(undefined, id, command, table.waits);
-      else this.#seat.post(undefined, { w: "open", id, command, waits: table.waits } satisfies Word);
+      if (this.#port.leads()) this.#serveOrFail(undefined, id, command, table.waits);
+      else this.#port.post(undefined, { m: "open", id, command, waits: table.waits } satisfies RelayMessage);
     }
   }
 
@@ -105,39 +105,39 @@ export class Ferry implements Passenger {
     for (const { table } of this.#own.values()) table.pause();
   }
 
-  told({ view, t: _, ...update }: TableEvent): void {
+  happened({ view, t: _, ...update }: TableEvent): void {
     if (this.#waiting.size === 0) queueMicrotask(() => this.#flush());
     const list = this.#waiting.get(view);
     if (list === undefined) this.#waiting.set(view, [update]);
     else list.push(update);
   }
 
-  heard(from: string, said: unknown): void {
-    const word = said as Word;
-    if (word.w === "told") {
-      const own = this.#own.get(word.id);
+  receive(from: string, payload: unknown): void {
+    const message = payload as RelayMessage;
+    if (message.m === "updates") {
+      const own = this.#own.get(message.id);
       // What comes before belongs to what was asked for before.
-      if (own === undefined || !(own.served || word.first)) return;
+      if (own === undefined || !(own.served || message.first)) return;
       own.served = true;
-      own.table.hear(word.list);
+      own.table.update(message.list);
       return;
     }
-    const found = this.#find(from, word.id);
+    const found = this.#find(from, message.id);
     if (found === undefined) {
-      if (word.w === "open") this.#serveOrFail(from, word.id, word.command, word.waits);
+      if (message.m === "open") this.#serveOrFail(from, message.id, message.command, message.waits);
       return;
     }
     const [view, served] = found;
-    switch (word.w) {
+    switch (message.m) {
       case "open":
         served.first = true;
-        this.#seat.command({ c: "tell_table", view });
+        this.#port.command({ c: "tell_table", view });
         break;
       case "again":
-        this.#seat.command({ c: "tell_table", view });
+        this.#port.command({ c: "tell_table", view });
         break;
       case "await":
-        this.#awaitHere(view, word.tx);
+        this.#awaitHere(view, message.tx);
         break;
       case "close":
         this.#leave(view);
@@ -158,18 +158,18 @@ export class Ferry implements Passenger {
   // A table of this tab.
 
   #await(id: number, tx: string): void {
-    if (this.#seat.leads()) this.#ask(id, { c: "await_tx", tx });
-    else this.#seat.post(undefined, { w: "await", id, tx } satisfies Word);
+    if (this.#port.leads()) this.#ask(id, { c: "await_tx", tx });
+    else this.#port.post(undefined, { m: "await", id, tx } satisfies RelayMessage);
   }
 
   #again(id: number): void {
-    if (this.#seat.leads()) this.#ask(id, { c: "tell_table" });
-    else this.#seat.post(undefined, { w: "again", id } satisfies Word);
+    if (this.#port.leads()) this.#ask(id, { c: "tell_table" });
+    else this.#port.post(undefined, { m: "again", id } satisfies RelayMessage);
   }
 
   #ask(id: number, command: Command): void {
     const found = this.#find(undefined, id);
-    if (found !== undefined) this.#seat.command({ ...command, view: found[0] });
+    if (found !== undefined) this.#port.command({ ...command, view: found[0] });
   }
 
   #close(id: number): void {
@@ -181,14 +181,14 @@ export class Ferry implements Passenger {
       // A core that crashed has no views any more.
       report(error);
     }
-    if (found === undefined && !this.#seat.leads()) this.#seat.post(undefined, { w: "close", id } satisfies Word);
+    if (found === undefined && !this.#port.leads()) this.#port.post(undefined, { m: "close", id } satisfies RelayMessage);
   }
 
   // The core's views.
 
   #serve(to: string | undefined, id: number, command: Command, waits: readonly string[]): void {
     let view = 0;
-    this.#seat.command(command, (answer) => {
+    this.#port.command(command, (answer) => {
       view = Number(answer);
       this.#served.set(view, { to, id, first: true });
     });
@@ -201,21 +201,21 @@ export class Ferry implements Passenger {
     } catch (error) {
       // All tabs together have more tables than a client may have.
       const { code, message } = error instanceof TidewireError ? error : { code: "internal", message: String(error) };
-      this.#tell({ to, id, first: true }, [{ what: "status", status: "failed", code, message }]);
+      this.#send({ to, id, first: true }, [{ what: "status", status: "failed", code, message }]);
     }
   }
 
   #awaitHere(view: number, tx: string): void {
     try {
-      this.#seat.command({ c: "await_tx", view, tx });
+      this.#port.command({ c: "await_tx", view, tx });
     } catch (error) {
-      this.told({ t: "table", view, what: "seen", tx, code: error instanceof TidewireError ? error.code : "internal" });
+      this.happened({ t: "table", view, what: "seen", tx, code: error instanceof TidewireError ? error.code : "internal" });
     }
   }
 
   #leave(view: number): void {
     this.#served.delete(view);
-    this.#seat.command({ c: "close_table", view });
+    this.#port.command({ c: "close_table", view });
   }
 
   #flush(): void {
@@ -223,21 +223,21 @@ export class Ferry implements Passenger {
     this.#waiting.clear();
     for (const [view, list] of waiting) {
       const served = this.#served.get(view);
-      if (served !== undefined) this.#tell(served, list);
+      if (served !== undefined) this.#send(served, list);
     }
   }
 
-  #tell(served: Served, list: readonly TableUpdate[]): void {
+  #send(served: Served, list: readonly TableUpdate[]): void {
     const { to, id, first } = served;
     served.first = false;
     if (to === undefined) {
-      this.#own.get(id)?.table.hear(list);
+      this.#own.get(id)?.table.update(list);
       return;
     }
     // Changes of rows that the tab lacks are of no use to it.
     const all = first ? list.findIndex(({ what }) => what === "rows") : -1;
-    const told = list.filter(({ what }, place) => place >= all || what !== "changes");
-    this.#seat.post(to, { w: "told", id, list: told, first } satisfies Word);
+    const updates = list.filter(({ what }, index) => index >= all || what !== "changes");
+    this.#port.post(to, { m: "updates", id, list: updates, first } satisfies RelayMessage);
   }
 
   #find(to: string | undefined, id: number): [view: number, served: Served] | undefined {
