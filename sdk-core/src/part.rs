@@ -39,8 +39,8 @@ pub trait Part: sealed::Sealed + Sized {
 pub enum Effect<E> {
     /// Send this frame.
     Send(String),
-    /// Tell the application.
-    Tell(E),
+    /// Hand this event to the application.
+    Emit(E),
     /// Keep this record under this name, or forget what is kept.
     Keep {
         /// The record's name.

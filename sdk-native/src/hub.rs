@@ -216,18 +216,20 @@ impl Hub {
                     }
                 }
                 ClientEvent::Channel { channel, state } => {
-                    self.tell(channel, ChannelItem::State(state.clone()))
+                    self.send_item(channel, ChannelItem::State(state.clone()))
                 }
                 ClientEvent::Table { view, update } => {
                     tables.entry(*view).or_insert_with(Vec::new).push(update);
                 }
-                ClientEvent::Received(frame) => self.tell(&frame.ch, ChannelItem::Event(Arc::clone(frame))),
+                ClientEvent::Received(frame) => {
+                    self.send_item(&frame.ch, ChannelItem::Event(Arc::clone(frame)))
+                }
                 _ => {}
             }
         }
         for (view, updates) in tables {
             if let Some(known) = self.tables.get_mut(&view) {
-                known.tell(&updates, || core.table_rows(view));
+                known.push(&updates, || core.table_rows(view));
             }
         }
         let now = Present { dialogs: &self.dialogs, core };
@@ -254,7 +256,7 @@ impl Hub {
         }
     }
 
-    fn tell(&self, channel: &str, item: ChannelItem) {
+    fn send_item(&self, channel: &str, item: ChannelItem) {
         if let Some(view) = self.channels.get(channel) {
             // An error means that there is no reader at this moment.
             let _ = view.items.send(item);

@@ -39,7 +39,7 @@ impl TableView {
     }
 
     /// Takes updates that come together; `rows` gives the rows after them.
-    pub(crate) fn tell(&mut self, updates: &[&TableUpdate], rows: impl FnOnce() -> TableRows) {
+    pub(crate) fn push(&mut self, updates: &[&TableUpdate], rows: impl FnOnce() -> TableRows) {
         for update in updates {
             let TableUpdate::Seen { tx, code } = update else { continue };
             for (_, seen) in self.waits.extract_if(.., |(other, _)| other == tx) {

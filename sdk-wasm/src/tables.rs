@@ -88,7 +88,7 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
 fn question(query: &TableQuery) -> String {
     let RowEvents { insert, update, delete } = query.events;
     let events = [("\"insert\"", insert), ("\"update\"", update), ("\"delete\"", delete)];
-    let events = events.into_iter().filter(|(_, told)| *told).map(|(event, _)| event);
+    let events = events.into_iter().filter(|(_, listed)| *listed).map(|(event, _)| event);
     let writer = Writer::object().str("table", &query.table).str("filter", &query.filter);
     writer.str("order", &query.order).array("events", events).end()
 }
@@ -112,17 +112,18 @@ fn refused(error: TableError) -> String {
 }
 
 /// What is told of a view.
-fn event(told: Writer, update: &TableUpdate) -> Writer {
+fn event(frame: Writer, update: &TableUpdate) -> Writer {
     match update {
-        TableUpdate::Status(known) => status(told.str("what", "status"), known),
+        TableUpdate::Status(known) => status(frame.str("what", "status"), known),
         TableUpdate::Rows(TableRows { key, rows, beyond }) => {
             let key: Vec<String> = key.iter().map(|name| string(name)).collect();
-            told.str("what", "rows")
+            frame
+                .str("what", "rows")
                 .array("key", key.iter().map(String::as_str))
                 .array("rows", rows.iter().map(|row| &**row))
                 .array("beyond", beyond.iter().map(|row| &**row))
         }
-        TableUpdate::Changes { list, changes, tx, at } => told
+        TableUpdate::Changes { list, changes, tx, at } => frame
             .str("what", "changes")
             .each("list", list, |writer, change| {
                 list_change(writer, change, |writer, row| writer.inside(row))
@@ -131,7 +132,7 @@ fn event(told: Writer, update: &TableUpdate) -> Writer {
             .opt_str("tx", tx.as_deref())
             .opt_u64("at", *at),
         TableUpdate::Seen { tx, code } => {
-            told.str("what", "seen").str("tx", tx).opt_str("code", code.as_deref())
+            frame.str("what", "seen").str("tx", tx).opt_str("code", code.as_deref())
         }
     }
 }
@@ -154,7 +155,7 @@ fn change_of_row(writer: Writer, change: &RowChange, list: &[Change<Arc<str>>]) 
     };
     let writer = writer.begin().str("event", change.event.as_str());
     let writer = match list.iter().position(is_same) {
-        Some(place) => writer.u64("new", place as u64),
+        Some(index) => writer.u64("new", index as u64),
         None => writer.raw("new", change.new.as_deref().unwrap_or("null")),
     };
     writer.raw("old", change.old.as_deref().unwrap_or("null")).str("why", change.why.as_str()).close()

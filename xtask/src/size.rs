@@ -54,9 +54,7 @@ pub(crate) fn print() -> Result<(), String> {
 /// Whether what is built is within its limits, brotli-11.
 pub(crate) fn is_within() -> Result<bool, String> {
     let text = measure()?;
-    Ok(total(&text)? <= LIMIT
-        && with_tables(&text)? <= TABLES_LIMIT
-        && widget(&text)? <= WIDGET_LIMIT)
+    Ok(total(&text)? <= LIMIT && with_tables(&text)? <= TABLES_LIMIT && widget(&text)? <= WIDGET_LIMIT)
 }
 
 fn measure() -> Result<String, String> {

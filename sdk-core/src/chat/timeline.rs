@@ -89,7 +89,7 @@ impl Timeline {
 
     /// Says what the rows that are not committed wait for: ids, codes and times by the wall clock
     /// of those that wait for something besides the connection, in the order of the rows.
-    pub(crate) fn hold<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
+    pub(crate) fn show_waits<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
         let mut waits = waits.peekable();
         for index in self.rows.uncommitted()..self.rows.len() {
             let row = self.rows.get(index);
@@ -271,7 +271,7 @@ mod tests {
                 _ => {
                     let id = self.pick(|walk| &walk.ops);
                     self.timeline.mark(&id, RowState::Failed, Some("code"));
-                    self.timeline.hold([(id.as_str(), "blocked", None)].into_iter());
+                    self.timeline.show_waits([(id.as_str(), "blocked", None)].into_iter());
                 }
             }
         }

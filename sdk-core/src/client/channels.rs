@@ -34,7 +34,7 @@ impl<T: Part> Client<T> {
                 self.channels[at].ask_again();
             }
             if with_rows && self.channels[at].timeline.is_none() {
-                self.held = None;
+                self.shown_waits = None;
                 let timeline = self.new_timeline(name, 0, &[], &[]);
                 self.channels[at].show_rows(timeline);
             }
@@ -44,7 +44,7 @@ impl<T: Part> Client<T> {
         if self.channels.len() >= MAX_CHANNELS {
             return Err(SubscribeError::TooMany);
         }
-        self.held = None;
+        self.shown_waits = None;
         let cached =
             self.cached.iter().position(|other| other.channel == name).map(|at| self.cached.remove(at));
         let cursor =

@@ -96,7 +96,7 @@ impl<T: Part> Client<T> {
                 .map(|offset| OpState::Acked { offset }),
         };
         match ended {
-            Some(state) => self.tell_op(draft.id.clone(), draft.channel.clone(), state),
+            Some(state) => self.emit_op(draft.id.clone(), draft.channel.clone(), state),
             None if known => {}
             None => return self.submit(now, draft),
         }

@@ -197,7 +197,7 @@ impl<T: Part> Client<T> {
     fn piece(&mut self, now: Now, piece: &Piece) {
         let Some(at) = self.channels.iter().position(|channel| channel.name == piece.ch) else { return };
         let step = self.channels[at].piece(piece);
-        self.channels[at].keeping.grown(now.mono);
+        self.channels[at].persistence.grown(now.mono);
         self.step(now, at, step);
     }
 
@@ -217,7 +217,7 @@ impl<T: Part> Client<T> {
     fn applied(&mut self, now: Now, at: usize, applied: Applied, runs: &[RunText], answered: bool) {
         let name = self.channels[at].name.clone();
         if applied.anew {
-            self.channels[at].keeping.begin_anew();
+            self.channels[at].persistence.reset();
         }
         if let Some(reason) = applied.reset {
             if let Some(timeline) = &mut self.channels[at].timeline {
@@ -235,12 +235,12 @@ impl<T: Part> Client<T> {
                 self.settle_op(&event.id, OpState::Acked { offset: event.offset });
             }
             self.journal.counters.unreadable += u64::from(event.kind == UNREADABLE);
-            let told = self.channels[at].tells(event.offset).then(|| event.clone());
+            let for_holders = self.channels[at].is_new_to_holders(event.offset).then(|| event.clone());
             if let Some(timeline) = &mut self.channels[at].timeline {
                 timeline.apply(&event);
                 kept.push((event.offset, Message(event.raw)));
             }
-            if let Some(event) = told {
+            if let Some(event) = for_holders {
                 self.out.push_back(Output::Event(Event::Received(event)));
             }
         }
@@ -252,7 +252,7 @@ impl<T: Part> Client<T> {
             if let Some(timeline) = &mut channel.timeline {
                 for run in runs {
                     timeline.snapshot(run);
-                    channel.keeping.grown(now.mono);
+                    channel.persistence.grown(now.mono);
                 }
             }
             let state = ChannelState::Live;
@@ -263,8 +263,8 @@ impl<T: Part> Client<T> {
 
     /// Puts the applied events and the cursor behind them into the store.
     fn keep(&mut self, at: usize, events: Vec<(u64, Message)>) {
-        self.channels[at].keeping.add(events, self.config.cached_events);
-        self.keep_on(at);
+        self.channels[at].persistence.add(events, self.config.cached_events);
+        self.persist_channel(at);
     }
 
     fn step(&mut self, now: Now, at: usize, step: Step) {

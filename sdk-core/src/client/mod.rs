@@ -73,7 +73,7 @@ pub struct Client<T: Part = ()> {
     undeleted: Vec<String>,
     /// Of which outbox, and whether online, the rows say what they wait for; none if there are rows
     /// that do not say it yet.
-    held: Option<(u64, bool)>,
+    shown_waits: Option<(u64, bool)>,
     last_store: u64,
     storage: Option<&'static str>,
     shown: Option<(Status, Option<Time>)>,
@@ -150,7 +150,7 @@ impl<T: Part> Client<T> {
             puts: Vec::new(),
             removals: Vec::new(),
             undeleted: Vec::new(),
-            held: None,
+            shown_waits: None,
             last_store: 0,
             storage: None,
             shown: None,
@@ -313,7 +313,7 @@ impl<T: Part> Client<T> {
                 self.link.lifecycle(context!(self, now), life);
                 if matches!(life, Lifecycle::Hidden | Lifecycle::Frozen) {
                     self.flush_part(now);
-                    self.keep_runs(now, true);
+                    self.persist_runs(now, true);
                 }
             }
         }
@@ -326,7 +326,7 @@ impl<T: Part> Client<T> {
             return output;
         }
         let now = self.clamp(now);
-        self.settle(now);
+        self.advance(now);
         if let Some(output) = self.next_output().or_else(|| self.next_request(now)) {
             return output;
         }
@@ -358,7 +358,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Fires what is due, sends what may go, and says what changed.
-    fn settle(&mut self, now: Now) {
+    fn advance(&mut self, now: Now) {
         self.overdue(now);
         self.link.tick(context!(self, now));
         self.follow_link();
@@ -368,9 +368,9 @@ impl<T: Part> Client<T> {
             self.follow_link();
         }
         self.tick_part(now);
-        self.keep_runs(now, false);
+        self.persist_runs(now, false);
         self.show_waits(now);
-        self.tell(now);
+        self.emit_changes(now);
     }
 
     fn deadline(&mut self, now: Now) -> Option<(Time, &'static str)> {
@@ -386,7 +386,7 @@ impl<T: Part> Client<T> {
         consider(self.outbox.session_deadline(), "expiry");
         consider(self.part.deadline(), "tables");
         for channel in &self.channels {
-            consider(channel.keeping.deadline(), "store");
+            consider(channel.persistence.deadline(), "store");
         }
         if self.ready().is_some() {
             for channel in &self.channels {
@@ -416,13 +416,13 @@ impl<T: Part> Client<T> {
                 self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
             }
             self.part_disconnected();
-            self.keep_runs(self.last, true);
+            self.persist_runs(self.last, true);
         }
         self.session = online;
     }
 
     /// Tells the application what changed since the last time.
-    fn tell(&mut self, now: Now) {
+    fn emit_changes(&mut self, now: Now) {
         for channel in &mut self.channels {
             if let Some(timeline) = &mut channel.timeline {
                 let changes = timeline.take_changes();
@@ -460,7 +460,7 @@ impl<T: Part> Client<T> {
         }
     }
 
-    fn tell_op(&mut self, id: String, channel: String, state: OpState) {
+    fn emit_op(&mut self, id: String, channel: String, state: OpState) {
         self.out.push_back(Output::Event(Event::Op { id, channel, state }));
     }
 }

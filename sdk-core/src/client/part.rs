@@ -50,7 +50,7 @@ impl<T: Part> Client<T> {
                         self.out.push_back(Output::Transmit { conn, message: Message(frame) });
                     }
                 }
-                Effect::Tell(told) => self.out.push_back(Output::Event(Event::Part(told))),
+                Effect::Emit(event) => self.out.push_back(Output::Event(Event::Part(event))),
                 Effect::Keep { name, record: Some(record) } => {
                     self.store(StoreChange::PutTable { name, record: Message(record) });
                 }

@@ -11,7 +11,7 @@ use crate::wire::json::array;
 use crate::wire::{self, ClientFrame, VERSION, codes};
 
 /// An op unanswered for this long asks whether the peer is alive.
-const DOUBT_MS: u64 = 5_000;
+const PROBE_AFTER_MS: u64 = 5_000;
 /// An op unanswered for this long, though the peer is alive, is sent again on a new connection.
 const UNANSWERED_MS: u64 = 30_000;
 /// Window of unanswered ops until a server says otherwise, and at most.
@@ -87,19 +87,19 @@ impl<T: Part> Client<T> {
     /// Has the rows of ops say what they wait for besides the connection, if that may have changed.
     pub(super) fn show_waits(&mut self, now: Now) {
         let online = self.session.is_some();
-        let held = (self.outbox.version(), online);
-        if self.held.replace(held) == Some(held) {
+        let waits_of = (self.outbox.version(), online);
+        if self.shown_waits.replace(waits_of) == Some(waits_of) {
             return;
         }
         let Client { outbox, limiter, channels, .. } = self;
         let waits = outbox
-            .waits(now.mono, |turn| Some(limiter.nth(now.mono, turn)).filter(|at| online && *at > now.mono));
+            .waits(now.mono, |nth| Some(limiter.nth(now.mono, nth)).filter(|at| online && *at > now.mono));
         for channel in channels {
             let Some(timeline) = &mut channel.timeline else { continue };
             let with_row = |wait: &&Wait<'_>| {
                 wait.entry.channel == channel.name && wait.entry.kind == wire::Message::KIND
             };
-            timeline.hold(waits.iter().filter(with_row).map(|wait| {
+            timeline.show_waits(waits.iter().filter(with_row).map(|wait| {
                 let until = wait.until.map(|at| now.wall.saturating_add(at.since(now.mono)));
                 (wait.entry.id.as_str(), wait.code, until)
             }));
@@ -139,7 +139,7 @@ impl<T: Part> Client<T> {
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, state, None);
         }
-        self.tell_op(id.to_owned(), channel, OpState::Sending);
+        self.emit_op(id.to_owned(), channel, OpState::Sending);
     }
 
     /// Silence after an op is a reason to doubt the peer before its heartbeat runs out.
@@ -148,7 +148,7 @@ impl<T: Part> Client<T> {
         let silent_ms = now.mono.since(oldest);
         if silent_ms >= UNANSWERED_MS {
             self.link.broken(context!(self, now), conn, codes::OP_TIMEOUT);
-        } else if silent_ms >= DOUBT_MS && !self.link.heard_since(oldest.after(DOUBT_MS)) {
+        } else if silent_ms >= PROBE_AFTER_MS && !self.link.heard_since(oldest.after(PROBE_AFTER_MS)) {
             self.link.probe(context!(self, now));
         }
     }
@@ -165,8 +165,8 @@ impl<T: Part> Client<T> {
             Next::Nothing => None,
         };
         let answer = self.outbox.oldest_sent().map(|oldest| {
-            if now.mono.since(oldest) < DOUBT_MS {
-                oldest.after(DOUBT_MS)
+            if now.mono.since(oldest) < PROBE_AFTER_MS {
+                oldest.after(PROBE_AFTER_MS)
             } else {
                 oldest.after(UNANSWERED_MS)
             }
@@ -188,7 +188,7 @@ impl<T: Part> Client<T> {
         if gone && let Some(timeline) = self.timeline(&entry.channel) {
             timeline.discard(id);
         }
-        self.tell_op(entry.id, entry.channel, state);
+        self.emit_op(entry.id, entry.channel, state);
     }
 
     /// The server refused an op for now.
@@ -224,7 +224,7 @@ impl<T: Part> Client<T> {
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, shown, Some(code));
         }
-        self.tell_op(id.to_owned(), channel, state);
+        self.emit_op(id.to_owned(), channel, state);
     }
 
     pub(super) fn leave_channel(&mut self, name: &str) {

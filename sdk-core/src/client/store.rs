@@ -70,20 +70,20 @@ impl<T: Part> Client<T> {
     }
 
     /// Gives the store the next change of a channel, unless one is under way.
-    pub(super) fn keep_on(&mut self, at: usize) {
-        let Channel { name, keeping, cursor, timeline, .. } = &mut self.channels[at];
+    pub(super) fn persist_channel(&mut self, at: usize) {
+        let Channel { name, persistence, cursor, timeline, .. } = &mut self.channels[at];
         let runs = || timeline.as_ref().map_or_else(|| String::from("[]"), Timeline::runs);
-        if let Some(change) = keeping.next(name, cursor.as_ref(), runs, self.config.cached_events) {
+        if let Some(change) = persistence.next(name, cursor.as_ref(), runs, self.config.cached_events) {
             let store = self.store(change);
-            self.channels[at].keeping.under_way(store);
+            self.channels[at].persistence.under_way(store);
         }
     }
 
     /// Gives the store what answers under way have said by now: at once, if nothing may follow.
-    pub(super) fn keep_runs(&mut self, now: Now, at_once: bool) {
+    pub(super) fn persist_runs(&mut self, now: Now, at_once: bool) {
         for at in 0..self.channels.len() {
-            if self.channels[at].keeping.is_due(now.mono, at_once) {
-                self.keep_on(at);
+            if self.channels[at].persistence.is_due(now.mono, at_once) {
+                self.persist_channel(at);
             }
         }
     }
@@ -112,8 +112,8 @@ impl<T: Part> Client<T> {
             self.out.push_back(Output::Event(Event::Storage { code }));
         }
         for at in 0..self.channels.len() {
-            if self.channels[at].keeping.stored(store, code.is_none()) {
-                self.keep_on(at);
+            if self.channels[at].persistence.stored(store, code.is_none()) {
+                self.persist_channel(at);
             }
         }
         if code.is_none()
@@ -129,7 +129,7 @@ impl<T: Part> Client<T> {
                 if let Some(timeline) = self.timeline(&channel) {
                     timeline.mark(&id, RowState::Queued, None);
                 }
-                self.tell_op(id, channel, OpState::Queued);
+                self.emit_op(id, channel, OpState::Queued);
             }
         }
         if works && failed_before {

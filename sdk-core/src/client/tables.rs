@@ -53,7 +53,7 @@ impl Client<Tables> {
     /// Tells a view's rows and status once more, for somebody who begins to follow it now.
     pub fn tell_table(&mut self, now: Now, view: u32) {
         self.clamp(now);
-        self.part.tell_again(view);
+        self.part.emit_again(view);
         self.follow_part();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::query::{TableError, TableQuery};
 use super::shape::Shape;
-use super::subscription::{Step, Subscription, Told, kept_at};
+use super::subscription::{Outcome, Step, Subscription, kept_at};
 use super::update::{TableEvent, TableRows, TableStatus, TableUpdate};
 use super::view::{View, changes_of};
 use crate::part::{Effect, Part};
@@ -84,7 +84,7 @@ impl Part for Tables {
         for subscription in &mut self.subscriptions {
             subscription.disconnected();
         }
-        self.tell_statuses();
+        self.emit_statuses();
     }
 
     fn forget_user(&mut self) {
@@ -98,7 +98,7 @@ impl Part for Tables {
         for at in 0..self.subscriptions.len() {
             self.fill_views(at);
         }
-        self.tell_statuses();
+        self.emit_statuses();
     }
 
     fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
@@ -119,7 +119,7 @@ impl Part for Tables {
             (0..self.subscriptions.len()).filter(|at| is_meant(&self.subscriptions[*at])).collect();
         for (at, frame) in meant.iter().zip(std::iter::repeat_n(frame, meant.len())) {
             let subscription = &mut self.subscriptions[*at];
-            let told = match frame {
+            let outcome = match frame {
                 TableFrame::Ok(ok) => subscription.ok(now, rng, ok),
                 TableFrame::Page { page, .. } => subscription.page(now, rng, page),
                 TableFrame::Tx(tx) => subscription.tx(now, rng, tx),
@@ -129,12 +129,12 @@ impl Part for Tables {
                 TableFrame::Err { problem, at, retryable, .. } => {
                     subscription.refuse(now, problem, at, retryable, rng)
                 }
-                TableFrame::Seen { .. } | TableFrame::Unknown => Told::Nothing,
+                TableFrame::Seen { .. } | TableFrame::Unknown => Outcome::Nothing,
             };
-            self.follow(now, *at, told);
+            self.follow(now, *at, outcome);
         }
         self.fail_waits();
-        self.tell_statuses();
+        self.emit_statuses();
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl Part for Tables {
                 self.out.push_back(keep(subscription.question.name(), record));
             }
         }
-        self.tell_statuses();
+        self.emit_statuses();
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -196,13 +196,13 @@ impl Tables {
             order,
             limit: query.limit,
             events: query.events,
-            told: None,
+            reported: None,
             sorted: None,
         };
         let rows = view.fill(subscription);
         self.views.push(view);
-        self.out.extend(rows.map(|rows| tell(self.last, rows)));
-        self.tell_statuses();
+        self.out.extend(rows.map(|rows| emit(self.last, rows)));
+        self.emit_statuses();
         Ok(self.last)
     }
 
@@ -249,11 +249,11 @@ impl Tables {
     }
 
     /// Tells a view's status and rows once more.
-    pub(crate) fn tell_again(&mut self, id: u32) {
+    pub(crate) fn emit_again(&mut self, id: u32) {
         let Some((view, subscription)) = self.view(id) else { return };
         let (status, rows) = (view.status(subscription), view.rows(subscription));
-        self.out.push_back(tell(id, TableUpdate::Rows(rows)));
-        self.out.push_back(tell(id, TableUpdate::Status(status)));
+        self.out.push_back(emit(id, TableUpdate::Rows(rows)));
+        self.out.push_back(emit(id, TableUpdate::Status(status)));
     }
 
     fn view(&self, id: u32) -> Option<(&View, &Subscription)> {
@@ -262,27 +262,27 @@ impl Tables {
     }
 
     /// Does what follows of what became of a frame.
-    fn follow(&mut self, now: Time, at: usize, told: Told) {
+    fn follow(&mut self, now: Time, at: usize, outcome: Outcome) {
         let subscription = &mut self.subscriptions[at];
-        match told {
-            Told::Nothing => return,
-            Told::More => {
+        match outcome {
+            Outcome::Nothing => return,
+            Outcome::More => {
                 self.out.push_back(send(&TableRequest::Next { sid: subscription.sid.clone() }));
                 return;
             }
-            Told::Reset | Told::Repair => {
-                let (about, missed) = (subscription.question.table.clone(), told == Told::Repair);
+            Outcome::Reset | Outcome::Repair => {
+                let (about, missed) = (subscription.question.table.clone(), outcome == Outcome::Repair);
                 self.out.push_back(Effect::Again { about, missed });
                 return;
             }
-            Told::Refused => {
+            Outcome::Refused => {
                 self.out.push_back(keep(subscription.question.name(), None));
                 self.fill_views(at);
                 return;
             }
-            Told::Live => {}
-            Told::First => self.fill_views(at),
-            Told::Changed(before, steps) => {
+            Outcome::Live => {}
+            Outcome::First => self.fill_views(at),
+            Outcome::Changed(before, steps) => {
                 for step in steps {
                     self.step(at, &before, &step);
                 }
@@ -295,7 +295,7 @@ impl Tables {
     fn fill_views(&mut self, at: usize) {
         let subscription = &self.subscriptions[at];
         for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
-            self.out.extend(view.fill(subscription).map(|rows| tell(view.id, rows)));
+            self.out.extend(view.fill(subscription).map(|rows| emit(view.id, rows)));
         }
     }
 
@@ -310,7 +310,7 @@ impl Tables {
             } else {
                 view.fill(subscription)
             };
-            self.out.extend(update.map(|update| tell(view.id, update)));
+            self.out.extend(update.map(|update| emit(view.id, update)));
         }
     }
 
@@ -319,7 +319,7 @@ impl Tables {
         let (seen, waits) =
             std::mem::take(&mut subscription.waits).into_iter().partition(|(_, other)| other == tx);
         subscription.waits = waits;
-        self.tell_seen(seen, code);
+        self.emit_seen(seen, code);
     }
 
     /// Nothing will come of a refused subscription.
@@ -328,26 +328,26 @@ impl Tables {
             let subscription = &mut self.subscriptions[place];
             let Some(code) = subscription.failure().map(|(code, ..)| code.to_owned()) else { continue };
             let waits = std::mem::take(&mut subscription.waits);
-            self.tell_seen(waits, Some(&code));
+            self.emit_seen(waits, Some(&code));
         }
     }
 
-    fn tell_seen(&mut self, waits: Vec<(u32, String)>, code: Option<&str>) {
+    fn emit_seen(&mut self, waits: Vec<(u32, String)>, code: Option<&str>) {
         for (view, tx) in waits {
             let code = code.map(str::to_owned);
-            self.out.push_back(tell(view, TableUpdate::Seen { tx, code }));
+            self.out.push_back(emit(view, TableUpdate::Seen { tx, code }));
         }
     }
 
-    fn tell_statuses(&mut self) {
+    fn emit_statuses(&mut self) {
         for view in &mut self.views {
             let Some(subscription) = self.subscriptions.iter().find(|other| other.sid == view.sid) else {
                 continue;
             };
             let status = view.status(subscription);
-            if view.told.as_ref() != Some(&status) {
-                view.told = Some(status.clone());
-                self.out.push_back(tell(view.id, TableUpdate::Status(status)));
+            if view.reported.as_ref() != Some(&status) {
+                view.reported = Some(status.clone());
+                self.out.push_back(emit(view.id, TableUpdate::Status(status)));
             }
         }
     }
@@ -357,8 +357,8 @@ fn send(request: &TableRequest) -> Effect<TableEvent> {
     Effect::Send(request.encode())
 }
 
-fn tell(view: u32, update: TableUpdate) -> Effect<TableEvent> {
-    Effect::Tell(TableEvent { view, update })
+fn emit(view: u32, update: TableUpdate) -> Effect<TableEvent> {
+    Effect::Emit(TableEvent { view, update })
 }
 
 fn keep(name: String, record: Option<String>) -> Effect<TableEvent> {

@@ -3,7 +3,7 @@
 use super::filter::MAX_COLUMN;
 use super::shape::Shape;
 use super::value::boolean;
-use super::{Numeric, Type, moment};
+use super::{Numeric, Type, datetime};
 use crate::wire::json;
 use std::cmp::Ordering;
 
@@ -142,9 +142,9 @@ impl Rank {
             Type::Int2 | Type::Int4 | Type::Int8 | Type::Numeric | Type::Float4 | Type::Float8 => {
                 Numeric::parse(&text).map(Rank::Number)
             }
-            Type::Date => moment::date(&text).map(Rank::Moment),
-            Type::Timestamp => moment::timestamp(&text, false).map(Rank::Moment),
-            Type::Timestamptz => moment::timestamp(&text, true).map(Rank::Moment),
+            Type::Date => datetime::date(&text).map(Rank::Moment),
+            Type::Timestamp => datetime::timestamp(&text, false).map(Rank::Moment),
+            Type::Timestamptz => datetime::timestamp(&text, true).map(Rank::Moment),
             // A UUID is written in lower case, so that its text orders as its bytes do.
             Type::Text | Type::Uuid => Some(Rank::Text(text.into_owned())),
             Type::Bytea | Type::Other => None,

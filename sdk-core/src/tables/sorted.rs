@@ -47,48 +47,48 @@ impl Sorted {
             self.entries = sorted(self.entries.order().clone(), rows);
             return vec![Change::Reset(self.objects(shape).0)];
         }
-        let mut told = Vec::new();
+        let mut shown = Vec::new();
         for (moved, object) in changes {
             let from = moved.old.as_ref().and_then(|old| self.entries.take(&moved.key, old));
             let put = |new: &Arc<str>| self.entries.put(Arc::clone(&moved.key), Arc::clone(new));
             let to = moved.new.as_ref().map(put);
-            self.tell(shape, moved.op, from, to.zip(object), &mut told);
+            self.push_shown(shape, moved.op, from, to.zip(object), &mut shown);
         }
-        told
+        shown
     }
 
     /// What a row that went from one place to another changed of what is shown: a row beyond the
     /// limit comes into sight for one that leaves, and one leaves for one that comes.
-    fn tell(
+    fn push_shown(
         &self,
         shape: &Shape,
         op: RowOp,
         from: Option<usize>,
         to: Option<(usize, &Arc<str>)>,
-        told: &mut Vec<Change<Arc<str>>>,
+        shown: &mut Vec<Change<Arc<str>>>,
     ) {
         let limit = self.limit;
         let to = to.map(|(index, object)| (index, Arc::clone(object)));
         match (from.filter(|from| *from < limit), to.filter(|(to, _)| *to < limit)) {
             (Some(from), Some((to, row))) => {
                 if from != to {
-                    told.push(Change::Move { from, to });
+                    shown.push(Change::Move { from, to });
                 }
-                told.push(Change::Update { index: to, row });
+                shown.push(Change::Update { index: to, row });
             }
             (Some(index), None) => {
-                told.push(Change::Remove { index });
+                shown.push(Change::Remove { index });
                 if let Some(entry) = self.entries.list().get(limit - 1) {
-                    told.push(Change::Insert { index: limit - 1, row: shape.object(&entry.row) });
+                    shown.push(Change::Insert { index: limit - 1, row: shape.object(&entry.row) });
                 }
             }
             (None, Some((index, row))) => {
                 // What was shown before this row came in.
                 let before = self.entries.list().len() - usize::from(op == RowOp::Insert);
                 if before >= limit {
-                    told.push(Change::Remove { index: limit - 1 });
+                    shown.push(Change::Remove { index: limit - 1 });
                 }
-                told.push(Change::Insert { index, row });
+                shown.push(Change::Insert { index, row });
             }
             (None, None) => {}
         }

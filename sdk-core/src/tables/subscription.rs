@@ -37,7 +37,7 @@ enum Phase {
 
 /// What became of a frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Outcome {
     /// Nothing that anybody sees.
     Nothing,
     /// The next page is to be asked for.
@@ -200,9 +200,9 @@ impl Subscription {
     }
 
     /// The subscription is on.
-    pub(crate) fn ok(&mut self, now: Time, rng: &mut Rng, ok: TableOk) -> Told {
+    pub(crate) fn ok(&mut self, now: Time, rng: &mut Rng, ok: TableOk) -> Outcome {
         if !matches!(self.phase, Phase::Asked { .. }) {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         let key = ok.key.iter().filter_map(|at| usize::try_from(*at).ok()).collect();
         let shape = Shape { columns: ok.columns, key };
@@ -213,7 +213,7 @@ impl Subscription {
             }
             self.cursor = ok.link.cursor.or(self.cursor.take());
             self.phase = Phase::Catching { until: now.after(ANSWER_MS) };
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         self.steady = false;
         let until = now.after(ANSWER_MS);
@@ -222,16 +222,16 @@ impl Subscription {
     }
 
     /// Rows of the snapshot.
-    pub(crate) fn page(&mut self, now: Time, rng: &mut Rng, page: TablePage) -> Told {
-        let Phase::Snapshot { rows, until, .. } = &mut self.phase else { return Told::Nothing };
+    pub(crate) fn page(&mut self, now: Time, rng: &mut Rng, page: TablePage) -> Outcome {
+        let Phase::Snapshot { rows, until, .. } = &mut self.phase else { return Outcome::Nothing };
         rows.extend(page.rows);
         *until = now.after(ANSWER_MS);
         if page.more {
-            return Told::More;
+            return Outcome::More;
         }
         let until = now.after(ANSWER_MS);
         let phase = std::mem::replace(&mut self.phase, Phase::Catching { until });
-        let Phase::Snapshot { shape, rows, cursor, .. } = phase else { return Told::Nothing };
+        let Phase::Snapshot { shape, rows, cursor, .. } = phase else { return Outcome::Nothing };
         let Ok(rows) = Rows::read(&shape, rows) else { return self.start_over(now, rng) };
         self.cursor = cursor;
         let changes = self
@@ -240,17 +240,17 @@ impl Subscription {
             .map(|(old_shape, old)| (old_shape.clone(), rows.changes_since(&shape, old, old_shape)));
         self.known = Some((shape, rows));
         match changes {
-            Some((old_shape, changes)) => Told::Changed(old_shape, vec![Step { tx: None, changes }]),
-            None => Told::First,
+            Some((old_shape, changes)) => Outcome::Changed(old_shape, vec![Step { tx: None, changes }]),
+            None => Outcome::First,
         }
     }
 
     /// Transactions, all of them or none.
-    pub(crate) fn tx(&mut self, now: Time, rng: &mut Rng, tx: TableTx) -> Told {
-        match self.place(now, &tx.link) {
-            Place::Next => {}
-            Place::Known => return Told::Nothing,
-            Place::Hole => return Told::Repair,
+    pub(crate) fn tx(&mut self, now: Time, rng: &mut Rng, tx: TableTx) -> Outcome {
+        match self.sequence(now, &tx.link) {
+            Sequence::Next => {}
+            Sequence::Duplicate => return Outcome::Nothing,
+            Sequence::Gap => return Outcome::Repair,
         }
         let Some((shape, rows)) = &mut self.known else { return self.start_over(now, rng) };
         let (mut steps, mut all) = (Vec::new(), Vec::new());
@@ -265,44 +265,44 @@ impl Subscription {
             tx: Some((tx, at)),
             changes: moved.by_ref().take(count).collect(),
         });
-        Told::Changed(shape, steps.collect())
+        Outcome::Changed(shape, steps.collect())
     }
 
     /// Nothing happened up to here.
-    pub(crate) fn mark(&mut self, now: Time, link: TableLink) -> Told {
-        match self.place(now, &link) {
-            Place::Next => self.stepped(now, link),
-            Place::Known => {}
-            Place::Hole => return Told::Repair,
+    pub(crate) fn mark(&mut self, now: Time, link: TableLink) -> Outcome {
+        match self.sequence(now, &link) {
+            Sequence::Next => self.stepped(now, link),
+            Sequence::Duplicate => {}
+            Sequence::Gap => return Outcome::Repair,
         }
-        Told::Nothing
+        Outcome::Nothing
     }
 
     /// All that was committed has come, and the rest comes by a feed.
-    pub(crate) fn live(&mut self, now: Time, feed: String, link: TableLink) -> Told {
+    pub(crate) fn live(&mut self, now: Time, feed: String, link: TableLink) -> Outcome {
         if self.is_taking_rows() || !self.is_asked() {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         // The feed counts its own places, so its last one may be below the one that was reached
         // here.
         if link.prev != self.pos {
-            return self.hole(now);
+            return self.repair(now);
         }
         self.stepped(now, link);
         self.feed = Some(feed);
         self.refusals = 0;
         self.steady = false;
         self.phase = Phase::Live;
-        Told::Live
+        Outcome::Live
     }
 
     /// The subscription is over at the server; the rows stay, to be compared.
-    pub(crate) fn reset(&mut self, now: Time, wait_ms: u64) -> Told {
+    pub(crate) fn reset(&mut self, now: Time, wait_ms: u64) -> Outcome {
         if self.is_asked() {
             self.cursor = None;
             self.idle(now.after(wait_ms));
         }
-        Told::Reset
+        Outcome::Reset
     }
 
     /// The server refused it.
@@ -313,9 +313,9 @@ impl Subscription {
         at: Option<u64>,
         retryable: bool,
         rng: &mut Rng,
-    ) -> Told {
+    ) -> Outcome {
         if !self.is_asked() {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         if problem.code == codes::NOT_SUBSCRIBED {
             return self.unknown(now);
@@ -326,24 +326,24 @@ impl Subscription {
         let delay_ms = RETRY.delay(self.refusals, problem.retry_after_ms.unwrap_or(0), rng);
         self.refusals = self.refusals.saturating_add(1);
         self.idle(now.after(delay_ms));
-        Told::Nothing
+        Outcome::Nothing
     }
 
     /// The server does not know it: the request crossed a reset. If it was asked for since, that
     /// question is answered as well.
-    fn unknown(&mut self, now: Time) -> Told {
+    fn unknown(&mut self, now: Time) -> Outcome {
         if matches!(self.phase, Phase::Asked { .. }) {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         self.idle(now);
-        Told::Reset
+        Outcome::Reset
     }
 
     /// Refused for good: what may not be read must not stay readable here.
-    fn fail(&mut self, code: String, message: String, at: Option<u64>) -> Told {
+    fn fail(&mut self, code: String, message: String, at: Option<u64>) -> Outcome {
         self.forget();
         self.phase = Phase::Failed { code, message, at };
-        Told::Refused
+        Outcome::Refused
     }
 
     fn is_taking_rows(&self) -> bool {
@@ -351,26 +351,26 @@ impl Subscription {
     }
 
     /// Where a frame stands in what was applied.
-    fn place(&mut self, now: Time, link: &TableLink) -> Place {
-        let Some(pos) = self.pos.filter(|_| self.is_asked()) else { return Place::Known };
+    fn sequence(&mut self, now: Time, link: &TableLink) -> Sequence {
+        let Some(pos) = self.pos.filter(|_| self.is_asked()) else { return Sequence::Duplicate };
         if link.pos <= pos {
-            return Place::Known;
+            return Sequence::Duplicate;
         }
         if link.prev == Some(pos) && !self.is_taking_rows() {
-            return Place::Next;
+            return Sequence::Next;
         }
-        self.hole(now);
-        Place::Hole
+        self.repair(now);
+        Sequence::Gap
     }
 
     /// Something was missed: asks again, with the cursor as long as that helps.
-    fn hole(&mut self, now: Time) -> Told {
+    fn repair(&mut self, now: Time) -> Outcome {
         self.repairs += 1;
         if self.repairs > REPAIRS {
             self.cursor = None;
         }
         self.idle(now);
-        Told::Repair
+        Outcome::Repair
     }
 
     fn stepped(&mut self, now: Time, link: TableLink) {
@@ -385,13 +385,13 @@ impl Subscription {
     }
 
     /// What came does not fit what is known.
-    fn start_over(&mut self, now: Time, rng: &mut Rng) -> Told {
+    fn start_over(&mut self, now: Time, rng: &mut Rng) -> Outcome {
         self.cursor = None;
         self.repairs += 1;
         // A server that keeps saying such things is not asked in a loop.
         let pause_ms = if self.repairs > REPAIRS { RETRY.delay(self.repairs, 0, rng) } else { 0 };
         self.idle(now.after(pause_ms));
-        Told::Repair
+        Outcome::Repair
     }
 
     /// What to keep for the next start, at this wall time; none while there is nothing that can be
@@ -426,13 +426,13 @@ impl Subscription {
     }
 }
 
-enum Place {
+enum Sequence {
     /// Right behind the last one.
     Next,
     /// Applied already, or of an earlier subscription.
-    Known,
+    Duplicate,
     /// Something between is missing.
-    Hole,
+    Gap,
 }
 
 impl Question {

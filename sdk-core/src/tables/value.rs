@@ -1,6 +1,6 @@
 //! Values of columns: how PostgreSQL's text forms are read, and how values compare.
 
-use super::{Numeric, moment};
+use super::{Numeric, datetime};
 use std::cmp::Ordering;
 
 /// A column's type, as far as filters tell types apart.
@@ -129,9 +129,9 @@ impl Value {
             // PostgreSQL's texts have no NUL.
             Type::Text => (!text.contains('\0')).then(|| Value::Text(text.to_owned())),
             Type::Uuid => uuid(text).map(Value::Uuid),
-            Type::Date => moment::date(plain).map(Value::Moment),
-            Type::Timestamp => moment::timestamp(plain, false).map(Value::Moment),
-            Type::Timestamptz => moment::timestamp(plain, true).map(Value::Moment),
+            Type::Date => datetime::date(plain).map(Value::Moment),
+            Type::Timestamp => datetime::timestamp(plain, false).map(Value::Moment),
+            Type::Timestamptz => datetime::timestamp(plain, true).map(Value::Moment),
             Type::Bytea => hex(text.strip_prefix("\\x")?).map(Value::Bytes),
             Type::Other => Some(Value::Opaque),
         }

@@ -18,7 +18,7 @@ pub(super) struct View {
     pub(super) limit: Option<usize>,
     pub(super) events: RowEvents,
     /// The status that was told last.
-    pub(super) told: Option<TableStatus>,
+    pub(super) reported: Option<TableStatus>,
     /// None while no rows are known, or if they can't be ordered so.
     pub(super) sorted: Option<Sorted>,
 }

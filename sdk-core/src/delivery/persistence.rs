@@ -11,7 +11,7 @@ use crate::wire::Cursor;
 const RUNS_MS: u64 = 1_000;
 
 #[derive(Default)]
-pub(crate) struct Keeping {
+pub(crate) struct Persistence {
     /// The change under way, and whether it clears the channel.
     waits: Option<(StoreId, bool)>,
     /// Applied events that are not in the store yet.
@@ -24,7 +24,7 @@ pub(crate) struct Keeping {
     runs_at: Option<Time>,
 }
 
-impl Keeping {
+impl Persistence {
     /// Adds events that were applied; the cursor is at the last one. At most `most` are kept.
     pub(crate) fn add(&mut self, events: Vec<(u64, Message)>, most: u64) {
         self.pending.extend(events);
@@ -60,7 +60,7 @@ impl Keeping {
     }
 
     /// The cursor was set to another place, or removed: the channel has to be cleared in the store.
-    pub(crate) fn begin_anew(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.pending.clear();
         self.broken = true;
     }
@@ -90,7 +90,7 @@ impl Keeping {
         })
     }
 
-    /// Notes the id of the change that [`Keeping::next`] returned.
+    /// Notes the id of the change that [`Persistence::next`] returned.
     pub(crate) fn under_way(&mut self, store: StoreId) {
         self.waits = Some((store, self.broken));
     }
