@@ -11,11 +11,17 @@ const CHANNEL = "dialog:";
 const EPOCH = "only";
 /** How long pages may take to come to the log's end: ms. */
 const PATIENCE = 60_000;
-/** The client's codes for ops that may be in the log all the same, and for one that the next connection sends. */
+/**
+ * The client's codes for ops that may be in the log all the same, and for one that the next
+ * connection sends.
+ */
 const GIVEN_UP = new Set(["discarded", "logged_out"]);
 const STILL_WAITS = "closed";
 
-/** Runs in the page: a function there that has all that a dialog's client shows and says told to the test. */
+/**
+ * Runs in the page: a function there that has all that a dialog's client shows and says told to the
+ * test.
+ */
 function install() {
   window.record = (client, dialog) => {
     /** The offset of each row that was told. */
@@ -34,8 +40,9 @@ function install() {
     const isCommitted = ({ offset }) => offset !== null;
     const shown = (row) => ({ what: "row", id: nameOf(row), offset: row.offset });
     /**
-     * How many rows are surely there with all before them. While the log is caught up with, the server's word that a message of one's own
-     * is in the log may come before what stands before it there; it stands below a hole then, and the dialog does not call itself live.
+     * How many rows are surely there with all before them. While the log is caught up with, the
+     * server's word that a message of one's own is in the log may come before what stands before it
+     * there; it stands below a hole then, and the dialog does not call itself live.
      */
     const dense = (dialogStatus, rows) =>
       dialogStatus === "live" ? rows.length : 1 + rows.findLastIndex((row) => isCommitted(row) && !row.own);
@@ -74,7 +81,10 @@ function install() {
     dialog.subscribe(look);
     look();
     window.recorded = {
-      /** Whether it has all up to this offset and nothing waits; `null` for a client that is to be left out. */
+      /**
+       * Whether it has all up to this offset and nothing waits; `null` for a client that is to be
+       * left out.
+       */
       isThere: (offset) => {
         const { status } = client.getState();
         if (status.state === "disconnected" || status.state === "failed") return null;
@@ -82,7 +92,10 @@ function install() {
         const newest = rows.findLast(isCommitted)?.offset ?? 0;
         return status.state === "online" && status.waiting === 0 && dialogStatus === "live" && newest >= offset;
       },
-      /** Tells all that is shown at the end. Resolves with the names of the views that must have everything. */
+      /**
+       * Tells all that is shown at the end. Resolves with the names of the views that must have
+       * everything.
+       */
       finish: async () => {
         look();
         ends += 1;
@@ -99,8 +112,8 @@ function install() {
 }
 
 /**
- * The history of one dialog in one test. Ops are named by their texts, which must differ: a test knows them before a page that may
- * crash has made an id.
+ * The history of one dialog in one test. Ops are named by their texts, which must differ: a test
+ * knows them before a page that may crash has made an id.
  */
 export class History {
   /** What was checked last. */
@@ -116,7 +129,10 @@ export class History {
     this.#dialog = dialog;
   }
 
-  /** Records a page from its next document on. `name` is the sender's, `outbox` names what it shares with other tabs of its user. */
+  /**
+   * Records a page from its next document on. `name` is the sender's, `outbox` names what it shares
+   * with other tabs of its user.
+   */
   async watch(page, name, outbox = name) {
     const sender = { name, outbox, gone: false, unsafe: new Set() };
     this.#senders.set(page, sender);
@@ -138,7 +154,10 @@ export class History {
     this.#push({ e: "send", client: name, id: text });
   }
 
-  /** The page's document ended, and with it what it sent and nothing called safe: that may be in the log or not. */
+  /**
+   * The page's document ended, and with it what it sent and nothing called safe: that may be in the
+   * log or not.
+   */
   ended(page) {
     const { name, unsafe } = this.#senders.get(page);
     for (const id of unsafe) this.#push({ e: "discard", client: name, id });
@@ -146,8 +165,8 @@ export class History {
   }
 
   /**
-   * Waits until every page that is there has everything, then holds what all of them were told against the server's log. Returns the log
-   * and the checker's report.
+   * Waits until every page that is there has everything, then holds what all of them were told
+   * against the server's log. Returns the log and the checker's report.
    */
   async check(server) {
     const end = Date.now() + PATIENCE;
@@ -250,7 +269,10 @@ async function isThere(page, offset) {
   return (await answer.jsonValue()) === "there";
 }
 
-/** Every event of a dialog, page by page, as a client without any browser reads it over plain requests. Nothing may be trimmed. */
+/**
+ * Every event of a dialog, page by page, as a client without any browser reads it over plain
+ * requests. Nothing may be trimmed.
+ */
 export async function readLog(server, dialog) {
   const ch = CHANNEL + dialog;
   const { token } = await server.token({ role: "operator", name: "Reader" });
@@ -287,7 +309,10 @@ export async function readLog(server, dialog) {
   }
 }
 
-/** Events that make no row, such as the end of an answer, count as applied with the row after them, or at the end. */
+/**
+ * Events that make no row, such as the end of an answer, count as applied with the row after them,
+ * or at the end.
+ */
 function withUnshown(events, log) {
   const unshown = new Map(log.filter((event) => !isShown(event)).map((event) => [event.offset, nameOf(event)]));
   const cursors = new Map();
@@ -305,7 +330,10 @@ function withUnshown(events, log) {
   });
 }
 
-/** The checker's report. Throws when a promise is broken or could not be checked; the history stays in a file then. */
+/**
+ * The checker's report. Throws when a promise is broken or could not be checked; the history stays
+ * in a file then.
+ */
 export async function judge(events) {
   const folder = await mkdtemp(join(tmpdir(), "tidewire-history-"));
   const file = join(folder, "history.jsonl");

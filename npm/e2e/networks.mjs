@@ -27,7 +27,10 @@ export async function startProxy(target, http = "off") {
   };
 }
 
-/** A proxy that knows no WebSocket, hands on whole responses only, and gives up on those that take longer than `patience` ms. */
+/**
+ * A proxy that knows no WebSocket, hands on whole responses only, and gives up on those that take
+ * longer than `patience` ms.
+ */
 export async function startImpatientProxy(target, patience = 400) {
   const server = createHttpServer((asked, response) => {
     const { method, url, headers } = asked;

@@ -6,7 +6,10 @@ import { launch, serveFiles, top } from "./browser.mjs";
 import { History, readLog } from "./history.mjs";
 import { Server } from "./server.mjs";
 
-/** A stage for the tests of a file: `chromium` are options of its start, `server` more arguments of the server's. */
+/**
+ * A stage for the tests of a file: `chromium` are options of its start, `server` more arguments of
+ * the server's.
+ */
 export function useStage({ chromium = {}, server = [] } = {}) {
   const stage = new Stage();
   before(() => stage.open(chromium));
@@ -89,7 +92,10 @@ class Stage {
     return `${this.origin}/site/tab.html?${query}`;
   }
 
-  /** Has what a page does with the dialog `demo` in the history, as a tab of a user's, who has one outbox in each profile. */
+  /**
+   * Has what a page does with the dialog `demo` in the history, as a tab of a user's, who has one
+   * outbox in each profile.
+   */
   async watch(page, user) {
     this.#tabs += 1;
     await this.history.watch(page, `${user}, tab ${this.#tabs}`, `${user} in ${this.#contexts.indexOf(page.context())}`);

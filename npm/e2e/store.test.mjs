@@ -32,7 +32,10 @@ beforeEach(async () => {
   page = await tab();
 });
 
-/** A tab that has the store's module as `store`, and remembers with which promise transactions were made. */
+/**
+ * A tab that has the store's module as `store`, and remembers with which promise transactions were
+ * made.
+ */
 async function tab() {
   const page = await context.newPage();
   await page.addInitScript(() => {

@@ -1,8 +1,9 @@
 import { TidewireError } from "./types.ts";
 
 /**
- * Where a server's endpoints begin: `http(s)://host[:port][/path]` without a slash at the end, so that a server below a path of
- * its site is reached there. A {@link TidewireError} of this code says what is wrong with an address that is none.
+ * Where a server's endpoints begin: `http(s)://host[:port][/path]` without a slash at the end, so
+ * that a server below a path of its site is reached there. A {@link TidewireError} of this code
+ * says what is wrong with an address that is none.
  */
 export function baseOf(address: string | URL, what: string, code: string): string {
   const refuse = (why: string): never => {

@@ -46,8 +46,9 @@ type Tables = typeof import("./tables.ts");
 export interface TablesClient extends Client, LiveTables {}
 
 /**
- * Loads the core and what this browser kept, then returns a client with which everything is synchronous. It connects by itself
- * unless `autoConnect` is `false`. Rejects only if the core can't be loaded or the options make no sense.
+ * Loads the core and what this browser kept, then returns a client with which everything is
+ * synchronous. It connects by itself unless `autoConnect` is `false`. Rejects only if the core
+ * can't be loaded or the options make no sense.
  */
 export function createClient(options: ClientOptions & { tables: true }): Promise<TablesClient>;
 export function createClient(options: ClientOptions): Promise<Client>;
@@ -79,8 +80,8 @@ async function load({ tables, wasm }: ClientOptions): Promise<Tables | undefined
 }
 
 /**
- * Whether this tab shares a connection with others: only where it is certain that they have the same user, and where the browser lets them keep
- * and tell each other anything.
+ * Whether this tab shares a connection with others: only where it is certain that they have the
+ * same user, and where the browser lets them keep and tell each other anything.
  */
 async function isShared(options: ClientOptions, scope: string): Promise<boolean> {
   if (options.storage === "memory" || (options.token !== undefined && options.user === undefined)) return false;
@@ -169,7 +170,10 @@ export class Client implements Store<ClientState> {
   readonly subscribe = (listener: Listener<ClientState>): (() => void) =>
     this.#store.subscribe(callable(listener, "client.subscribe: listener"));
 
-  /** Wants to be connected, from now on and whatever happens. Also the way out of `failed`, and at once out of a pause. */
+  /**
+   * Wants to be connected, from now on and whatever happens. Also the way out of `failed`, and at
+   * once out of a pause.
+   */
   readonly connect = (): void => {
     if (this.#rest === "closed") return;
     this.#rest = null;
@@ -177,7 +181,10 @@ export class Client implements Store<ClientState> {
     this.#tabs.connect();
   };
 
-  /** Tries now what waits for its next attempt: the connection, or a dialog that was refused for now. Nothing while this tab is closed. */
+  /**
+   * Tries now what waits for its next attempt: the connection, or a dialog that was refused for
+   * now. Nothing while this tab is closed.
+   */
   readonly retryNow = (): void => {
     if (this.#rest === null) this.#tabs.connect();
   };
@@ -214,8 +221,9 @@ export class Client implements Store<ClientState> {
   }
 
   /**
-   * Forgets this user on this device, in all tabs: what waits, what was read, a guest's session. All of their clients are `disconnected` with the
-   * cause `logged_out`; `connect()` begins anew. Rejects with `storage_unavailable` if the browser could not wipe what it keeps.
+   * Forgets this user on this device, in all tabs: what waits, what was read, a guest's session.
+   * All of their clients are `disconnected` with the cause `logged_out`; `connect()` begins anew.
+   * Rejects with `storage_unavailable` if the browser could not wipe what it keeps.
    */
   readonly logout = async (): Promise<void> => {
     const { scope } = this.#server;
@@ -233,15 +241,20 @@ export class Client implements Store<ClientState> {
     });
   };
 
-  /** Asks for a new token, because what the user may do has changed. The connection goes on with it. */
+  /**
+   * Asks for a new token, because what the user may do has changed. The connection goes on with it.
+   */
   readonly renewToken = (): void => this.#tabs.run({ c: "renew_token" });
 
-  /** What happened lately, and the counters: for a bug report. In a follower it is what the leader told it last; asking brings the next. */
+  /**
+   * What happened lately, and the counters: for a bug report. In a follower it is what the leader
+   * told it last; asking brings the next.
+   */
   readonly explain = (): Report => this.#tabs.explain();
 
   /**
-   * Opens a dialog: each call gives a handle of its own, to be closed when nobody looks any more. Throws a {@link TidewireError}: `bad_channel`,
-   * `too_many_subscriptions`.
+   * Opens a dialog: each call gives a handle of its own, to be closed when nobody looks any more.
+   * Throws a {@link TidewireError}: `bad_channel`, `too_many_subscriptions`.
    */
   readonly dialog = (id: string): Dialog => {
     const name = text(id, "client.dialog: id");
@@ -253,8 +266,9 @@ export class Client implements Store<ClientState> {
   };
 
   /**
-   * Opens the conversation that belongs to this user alone. The server makes it the first time, which takes a connection; from then on this
-   * browser knows it, and opens it without one. Rejects with a {@link TidewireError}: what the server refuses for good, `closed`, `logged_out`.
+   * Opens the conversation that belongs to this user alone. The server makes it the first time,
+   * which takes a connection; from then on this browser knows it, and opens it without one. Rejects
+   * with a {@link TidewireError}: what the server refuses for good, `closed`, `logged_out`.
    */
   readonly ownDialog = async (): Promise<Dialog> => {
     const ended = this.#ending();
@@ -347,7 +361,10 @@ export class Client implements Store<ClientState> {
     });
   }
 
-  /** The store of the options' choice, or, where the browser denies it, memory that says so for each message. */
+  /**
+   * The store of the options' choice, or, where the browser denies it, memory that says so for each
+   * message.
+   */
   async #openStorage(shared: boolean, known: number): Promise<OpenedStorage> {
     const nothing = { restored: NOTHING, term: known + 1, storeId: "" };
     if (this.#options.storage === "memory") return { ...nothing, storage: memoryStorage(null), failure: null };

@@ -165,7 +165,9 @@ export type Code =
   | "bad_config"
   /** What a package hands to the core can't be read: its parts are of different versions. */
   | "bad_input"
-  /** A package asks for a command that the core does not have: its parts are of different versions. */
+  /**
+   * A package asks for a command that the core does not have: its parts are of different versions.
+   */
   | "bad_command"
   /** The core could not be loaded. */
   | "core_unavailable"

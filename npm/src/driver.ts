@@ -67,9 +67,11 @@ export interface DriverParts {
 export const monotonic = (): number => Math.floor(performance.now());
 
 /**
- * The loop around a core: feed it, drain it, carry out its effects, arm one timer. It decides nothing.
+ * The loop around a core: feed it, drain it, carry out its effects, arm one timer. It decides
+ * nothing.
  *
- * No code of the application runs inside the loop: tokens are asked for later, and listeners hear of events with the next frame.
+ * No code of the application runs inside the loop: tokens are asked for later, and listeners hear
+ * of events with the next frame.
  */
 export class Driver {
   readonly #parts: DriverParts;
@@ -124,7 +126,10 @@ export class Driver {
     return !this.#over;
   }
 
-  /** Ends everything; the driver is of no more use. Requests that tell the server so may still be made. */
+  /**
+   * Ends everything; the driver is of no more use. Requests that tell the server so may still be
+   * made.
+   */
   close(): void {
     if (this.#over) return;
     this.#over = true;
@@ -178,8 +183,8 @@ export class Driver {
   }
 
   /**
-   * Calls the core. A trap inside it leaves it unusable: that is told once as a state that only a reload ends, instead of an
-   * exception from each call that follows. What is stored is safe.
+   * Calls the core. A trap inside it leaves it unusable: that is told once as a state that only a
+   * reload ends, instead of an exception from each call that follows. What is stored is safe.
    */
   #guard<T>(call: () => T): T | undefined {
     try {

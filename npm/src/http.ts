@@ -1,6 +1,8 @@
 import type { PlainRequest, ResponseReports } from "./link.ts";
 
-/** Makes a request to the server with this base. Whatever comes of it is reported; it never throws. */
+/**
+ * Makes a request to the server with this base. Whatever comes of it is reported; it never throws.
+ */
 export async function makeRequest(
   base: string,
   request: PlainRequest,

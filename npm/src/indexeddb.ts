@@ -26,7 +26,10 @@ interface Leader {
   readonly storeId: string;
 }
 
-/** A store in IndexedDB. Rejects if the browser denies it; later failures are reported for each change. */
+/**
+ * A store in IndexedDB. Rejects if the browser denies it; later failures are reported for each
+ * change.
+ */
 export async function openIndexedDb(scope: string): Promise<IndexedDbStorage> {
   const store = new IndexedDbStorage(`tidewire:${scope}`);
   await store.open();
@@ -34,8 +37,9 @@ export async function openIndexedDb(scope: string): Promise<IndexedDbStorage> {
 }
 
 /**
- * A store that several tabs may open. After `lead` it writes only until another tab's `lead` or `wipe`: each transaction puts the leader into
- * the one slot there is, and the slot's unique index aborts the whole transaction if somebody else is in it.
+ * A store that several tabs may open. After `lead` it writes only until another tab's `lead` or
+ * `wipe`: each transaction puts the leader into the one slot there is, and the slot's unique index
+ * aborts the whole transaction if somebody else is in it.
  */
 export class IndexedDbStorage implements Storage {
   readonly #name: string;
@@ -67,7 +71,10 @@ export class IndexedDbStorage implements Storage {
     return read(await this.#begin("readonly"));
   }
 
-  /** Makes this the only one that writes, with a term above `known`, and reads what all before it wrote. */
+  /**
+   * Makes this the only one that writes, with a term above `known`, and reads what all before it
+   * wrote.
+   */
   async lead(known: number): Promise<Leader & { readonly restored: Restored }> {
     try {
       const transaction = await this.#begin();
@@ -127,7 +134,10 @@ export class IndexedDbStorage implements Storage {
     );
   }
 
-  /** One transaction at a time, each with all that waits: one wait for the disk instead of many, and never out of order. */
+  /**
+   * One transaction at a time, each with all that waits: one wait for the disk instead of many, and
+   * never out of order.
+   */
   async #drain(): Promise<void> {
     if (this.#writing) return;
     this.#writing = true;
@@ -210,7 +220,10 @@ async function replaceLeader(transaction: IDBTransaction, known: number, anew: b
   return { term, storeId };
 }
 
-/** Whether a connection to the store is of no more use: iOS ends them in the background, some without a word. */
+/**
+ * Whether a connection to the store is of no more use: iOS ends them in the background, some
+ * without a word.
+ */
 function isOver(error: unknown): boolean {
   return error === null || (error instanceof DOMException && OVER.includes(error.name));
 }

@@ -3,7 +3,10 @@ export type Hint =
   | { t: "network"; state: "online" | "offline" | "changed" }
   | { t: "lifecycle"; state: "shown" | "hidden" | "frozen" | "resumed" };
 
-/** Reports what the page's life and the network do, beginning with what is not as usual. Returns what ends it. */
+/**
+ * Reports what the page's life and the network do, beginning with what is not as usual. Returns
+ * what ends it.
+ */
 export function watchLifecycle(report: (hint: Hint) => void): () => void {
   if (typeof window === "undefined" || typeof document === "undefined") return () => {};
   const controller = new AbortController();

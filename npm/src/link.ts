@@ -1,7 +1,10 @@
 /** The ways to reach a server, by the core's names. */
 export type Transport = "websocket" | "stream" | "long_poll" | "poll";
 
-/** What a link reports, later and never from inside the call that opens it. Who dropped it, or heard of its end, ignores the rest. */
+/**
+ * What a link reports, later and never from inside the call that opens it. Who dropped it, or heard
+ * of its end, ignores the rest.
+ */
 export interface LinkReports {
   opened(): void;
   received(text: string): void;
@@ -33,7 +36,9 @@ export interface ResponseReports {
   status(status: number): void;
   /** The next bytes of the body, cut anywhere. */
   received(bytes: Uint8Array): void;
-  /** The body is complete, or it `failed`: the server was not reached, or the response broke off. */
+  /**
+   * The body is complete, or it `failed`: the server was not reached, or the response broke off.
+   */
   ended(failed: boolean): void;
 }
 

@@ -24,8 +24,8 @@ export interface OwnHost {
 }
 
 /**
- * The conversation that belongs to this user alone. The server makes it the first time
- * (`POST /v1/dialogs`) and chooses its id, which is kept here. One whose answer was lost is empty, and
+ * The conversation that belongs to this user alone. The server makes it the first time (`POST
+ * /v1/dialogs`) and chooses its id, which is kept here. One whose answer was lost is empty, and
  * forgotten by the server.
  */
 export class OwnConversation {

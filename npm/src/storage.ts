@@ -41,13 +41,18 @@ export type StorageFailure = "full" | "unavailable";
 export interface Storage {
   /** Everything kept. */
   load(): Promise<Restored>;
-  /** Carries out a change after all changes given before; `null` once it is durable. Never rejects. */
+  /**
+   * Carries out a change after all changes given before; `null` once it is durable. Never rejects.
+   */
   apply(change: StoreChange): Promise<StorageFailure | null>;
   /** Lets go of what is held open. */
   close(): void;
 }
 
-/** Keeps nothing, because the application wants it so (`null`) or because there is no better place (the failure). */
+/**
+ * Keeps nothing, because the application wants it so (`null`) or because there is no better place
+ * (the failure).
+ */
 export function memoryStorage(failure: StorageFailure | null): Storage {
   return {
     load: () => Promise.resolve(NOTHING),

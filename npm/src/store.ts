@@ -78,7 +78,9 @@ export class StateStore<S> implements Store<S> {
   };
 }
 
-/** Shows an error of the application's code where such errors are looked for, without stopping ours. */
+/**
+ * Shows an error of the application's code where such errors are looked for, without stopping ours.
+ */
 export function report(error: unknown): void {
   if (typeof reportError === "function") reportError(error);
   else console.error(error);

@@ -26,8 +26,9 @@ export interface GuestOptions {
 }
 
 /**
- * Tokens of a guest session of the server's (`POST /v1/guest`). The session is kept in this browser under `name`, so that the
- * same guest comes back; with the old token, even an expired one, the server renews it.
+ * Tokens of a guest session of the server's (`POST /v1/guest`). The session is kept in this browser
+ * under `name`, so that the same guest comes back; with the old token, even an expired one, the
+ * server renews it.
  */
 export function guestToken(server: string | URL, given: GuestOptions = {}): TokenProvider {
   const options = settings<GuestOptions>(given, "guestToken", {
@@ -60,7 +61,10 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
   };
 }
 
-/** An endpoint's refusal. Only the server itself, by its own code, refuses for good: what stands before it may answer anything. */
+/**
+ * An endpoint's refusal. Only the server itself, by its own code, refuses for good: what stands
+ * before it may answer anything.
+ */
 export async function refusalOf(response: Response): Promise<TidewireError> {
   const { status } = response;
   let error: { code?: unknown; message?: unknown; retry_after_ms?: unknown } | null | undefined;

@@ -1,7 +1,10 @@
 import type { Code } from "./codes.ts";
 import type { Transport } from "./link.ts";
 
-/** Same shape as Zustand's read-only store, so that its `useStore` and React's `useSyncExternalStore` work as they are. */
+/**
+ * Same shape as Zustand's read-only store, so that its `useStore` and React's
+ * `useSyncExternalStore` work as they are.
+ */
 export interface Store<S> {
   /** The state now. It never changes in place. */
   getState(): S;
@@ -53,7 +56,10 @@ export interface ClientState {
   readonly status: Status;
   /** Who this client is, once the server said so. */
   readonly user: User | null;
-  /** Why messages are not kept across reloads: `storage_full`, `storage_unavailable`, or `null` if they are. */
+  /**
+   * Why messages are not kept across reloads: `storage_full`, `storage_unavailable`, or `null` if
+   * they are.
+   */
   readonly storage: string | null;
 }
 
@@ -72,7 +78,10 @@ export interface ReportEntry {
     | "reset"
     | "op_failed"
     | "storage";
-  /** The state, code or channel it is about; of `transport` and `handover` how the server is reached from then on. */
+  /**
+   * The state, code or channel it is about; of `transport` and `handover` how the server is reached
+   * from then on.
+   */
   readonly about: string;
   /** How often in a row; of `closed` the close code, of `asleep` how many ms. */
   readonly number: number;
@@ -80,7 +89,10 @@ export interface ReportEntry {
 
 /** What happened to a client lately, and counters since it was made. */
 export interface Report {
-  /** `leader`: this tab has the connection for all of this user's; `follower`: another one has; `alone`: tabs share nothing. */
+  /**
+   * `leader`: this tab has the connection for all of this user's; `follower`: another one has;
+   * `alone`: tabs share nothing.
+   */
   readonly tab: "leader" | "follower" | "alone";
   /** At most 200, oldest first. */
   readonly entries: readonly ReportEntry[];
@@ -134,8 +146,8 @@ export interface Row {
   readonly offset: number | null;
   readonly state: RowState;
   /**
-   * Why it failed, ended early, or still waits: a stable code. Of a `queued` row `blocked`, if a failed one stands before it, or
-   * `rate_limited`, if there were too many.
+   * Why it failed, ended early, or still waits: a stable code. Of a `queued` row `blocked`, if a
+   * failed one stands before it, or `rate_limited`, if there were too many.
    */
   readonly code: string | null;
   /** When a `queued` row is tried next, ms since the Unix epoch. */
@@ -147,8 +159,9 @@ export interface DialogState {
   /** In their order. Rows that did not change are the same objects as before. */
   readonly rows: readonly Row[];
   /**
-   * `local`: only what was stored; `syncing`: on the way to the head; `live`: there; `waiting`: refused for now, and tried again at
-   * `retryAt`; `failed`: refused, see `error`; `closed`: this handle was closed and hears nothing more.
+   * `local`: only what was stored; `syncing`: on the way to the head; `live`: there; `waiting`:
+   * refused for now, and tried again at `retryAt`; `failed`: refused, see `error`; `closed`: this
+   * handle was closed and hears nothing more.
    */
   readonly status: "local" | "syncing" | "live" | "waiting" | "failed" | "closed";
   /** Why the server refused the dialog. */
@@ -157,9 +170,15 @@ export interface DialogState {
   readonly retryAt: number | null;
   /** The id of the answer under way. */
   readonly run: string | null;
-  /** How many events were skipped since the dialog was opened, because the server no longer had them or they were too many. */
+  /**
+   * How many events were skipped since the dialog was opened, because the server no longer had them
+   * or they were too many.
+   */
   readonly missed: number;
-  /** Why the rows begin anew, behind what was here before: `trimmed`, `epoch`, `ahead`; `null` if nothing was skipped. */
+  /**
+   * Why the rows begin anew, behind what was here before: `trimmed`, `epoch`, `ahead`; `null` if
+   * nothing was skipped.
+   */
   readonly gap: string | null;
 }
 
@@ -176,13 +195,17 @@ export interface Signal {
 export interface Outgoing {
   /** The message's id; its row has the same. */
   readonly id: string;
-  /** Settles once: with the place in the log, or with a {@link TidewireError}. Nobody has to handle it. */
+  /**
+   * Settles once: with the place in the log, or with a {@link TidewireError}. Nobody has to handle
+   * it.
+   */
   readonly acked: Promise<{ readonly offset: number }>;
 }
 
 /**
- * Gets a token, a string. `null`: this user may not connect, ever. Throwing: it did not work this time, and is tried again, unless it
- * is a {@link TidewireError} that is not `retryable`; the status says its code and message.
+ * Gets a token, a string. `null`: this user may not connect, ever. Throwing: it did not work this
+ * time, and is tried again, unless it is a {@link TidewireError} that is not `retryable`; the
+ * status says its code and message.
  */
 export type TokenProvider = (why: "connect" | "renew") => Promise<string | null>;
 
@@ -192,8 +215,8 @@ export type WasmSource = URL | string | BufferSource | Response | PromiseLike<Re
 /** What may be said beside a message. */
 export interface SendOptions {
   /**
-   * The message's id, a UUID that the application chose; version 7 tells the message's age too. Sending the same id again sends nothing
-   * twice. Default: a new one.
+   * The message's id, a UUID that the application chose; version 7 tells the message's age too.
+   * Sending the same id again sends nothing twice. Default: a new one.
    */
   id?: string;
 }
@@ -207,20 +230,28 @@ export interface ClientOptions {
   /** What a guest is called. */
   guest?: { nickname?: string };
   /**
-   * A stable id of the signed-in user, for clients with `token`. With it, the user's tabs share one connection, and nothing that is stored or
-   * told between tabs is ever another user's. Without it each tab is alone, and what another user stored is wiped at the welcome.
-   * Guests need none: their tabs share.
+   * A stable id of the signed-in user, for clients with `token`. With it, the user's tabs share one
+   * connection, and nothing that is stored or told between tabs is ever another user's. Without it
+   * each tab is alone, and what another user stored is wiped at the welcome. Guests need none:
+   * their tabs share.
    */
   user?: string;
-  /** Separates what is stored and shared, as one application from another on the same site. Default `default`. */
+  /**
+   * Separates what is stored and shared, as one application from another on the same site. Default
+   * `default`.
+   */
   name?: string;
   /** Where messages wait. Default `indexeddb`. */
   storage?: "indexeddb" | "memory";
   /**
-   * `true`: the client has live tables, `client.table(…)`. Their code is loaded only then, and `tables.wasm` in the place of `core.wasm`.
+   * `true`: the client has live tables, `client.table(…)`. Their code is loaded only then, and
+   * `tables.wasm` in the place of `core.wasm`.
    */
   tables?: boolean;
-  /** Where `core.wasm` is, its bytes, or a response with them; with `tables`, the same of `tables.wasm`. Default: beside this module. */
+  /**
+   * Where `core.wasm` is, its bytes, or a response with them; with `tables`, the same of
+   * `tables.wasm`. Default: beside this module.
+   */
   wasm?: WasmSource;
   /** The ways to reach the server that may be tried, the best first. Default: all four. */
   transports?: readonly Transport[];
@@ -242,7 +273,10 @@ export class TidewireError extends Error {
   readonly retryable: boolean;
   /** Where in a table's filter, in bytes. */
   readonly at: number | undefined;
-  /** Not before so many ms, where that is known. A token provider that throws it is not asked sooner. */
+  /**
+   * Not before so many ms, where that is known. A token provider that throws it is not asked
+   * sooner.
+   */
   readonly retryAfterMs: number | undefined;
 
   constructor(code: string, message: string, retryable: boolean, at?: number, retryAfterMs?: number) {

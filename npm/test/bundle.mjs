@@ -7,8 +7,8 @@ import { build } from "esbuild";
 const npm = fileURLToPath(new URL("..", import.meta.url));
 
 /**
- * The modules of files in `src`, as one. At the end `{ tables: true }` for the glue of the module with live tables, or `{ glue }` for a file of
- * the tests in its place.
+ * The modules of files in `src`, as one. At the end `{ tables: true }` for the glue of the module
+ * with live tables, or `{ glue }` for a file of the tests in its place.
  */
 export async function source(...given) {
   const files = given.filter((file) => typeof file === "string");

@@ -144,7 +144,9 @@ function random(seed) {
   };
 }
 
-/** A browser around one election: it has the lock's queue, and other tabs that take what they like. */
+/**
+ * A browser around one election: it has the lock's queue, and other tabs that take what they like.
+ */
 class Browser {
   state = OUT;
   now = 1000;

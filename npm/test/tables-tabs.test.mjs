@@ -41,7 +41,9 @@ function storageOf(tab, term) {
   };
 }
 
-/** What an application that follows changes alone has: it must always be what a table's rows are. */
+/**
+ * What an application that follows changes alone has: it must always be what a table's rows are.
+ */
 class Follower {
   rows = new Map();
   told = [];

@@ -97,7 +97,10 @@ export class World {
     }
   }
 
-  /** A step of its own for a tab. A frozen tab takes no steps, one that is half asleep none but those for messages. */
+  /**
+   * A step of its own for a tab. A frozen tab takes no steps, one that is half asleep none but
+   * those for messages.
+   */
   later(tab, run, message = false) {
     this.#due.push({ tab, run, message });
   }
@@ -243,7 +246,10 @@ function committed(to, place, changes) {
   return { t: "tbl.tx", ...to, prev: place - 1, pos: place, cursor: `c${place}`, txs: [[`x${place}`, place, changes]] };
 }
 
-/** A WebSocket whose other end is the world's server: it keeps each op once and in order, as the protocol says. */
+/**
+ * A WebSocket whose other end is the world's server: it keeps each op once and in order, as the
+ * protocol says.
+ */
 function socketsOf(world) {
   const limits = {
     message_bytes: 65536,

@@ -20,13 +20,18 @@ type Ids = string | number | bigint;
 
 /** Tables that many applications have, with names that may be told otherwise. */
 export interface ReadyTables {
-  /** The messages of a session, `chat_messages` by `session_id`, in the order of `created_at`; new ones are told. */
+  /**
+   * The messages of a session, `chat_messages` by `session_id`, in the order of `created_at`; new
+   * ones are told.
+   */
   messages<R extends TableRow = Record<string, unknown>>(session: Ids, options?: ReadyOptions<R>): Table<R>;
   /** One session, `chat_sessions` by `id`; its changes are told. */
   session<R extends TableRow = Record<string, unknown>>(id: Ids, options?: ReadyOptions<R>): Table<R>;
   /** All rules of the context, `context_rules`; everything is told. */
   contextRules<R extends TableRow = Record<string, unknown>>(options?: Omit<ReadyOptions<R>, "column">): Table<R>;
-  /** A user's configurations of widgets, `widget_configurations` by `user_id`; everything is told. */
+  /**
+   * A user's configurations of widgets, `widget_configurations` by `user_id`; everything is told.
+   */
   widgetConfigurations<R extends TableRow = Record<string, unknown>>(user: Ids, options?: ReadyOptions<R>): Table<R>;
   /** A user's notifications, `notifications` by `user_id`, the newest first; new ones are told. */
   notifications<R extends TableRow = Record<string, unknown>>(user: Ids, options?: ReadyOptions<R>): Table<R>;

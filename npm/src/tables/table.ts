@@ -57,7 +57,9 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
    * with its own, because it may be behind or ahead of the one before.
    */
   #syncing: Syncing<R> | undefined;
-  /** Calls of the application's code, in their order: none is made while the core is being drained. */
+  /**
+   * Calls of the application's code, in their order: none is made while the core is being drained.
+   */
   #calls: (() => void)[] = [];
   #closed = false;
 
@@ -78,7 +80,10 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   readonly getInitialState = (): TableState<R> => EMPTY;
 
-  /** Calls `listener` after changes of the rows or the state, at most once a frame. Returns what ends it. */
+  /**
+   * Calls `listener` after changes of the rows or the state, at most once a frame. Returns what
+   * ends it.
+   */
   readonly subscribe = (listener: Listener<TableState<R>>): (() => void) => {
     callable(listener, "table.subscribe: listener");
     const key = Symbol();
@@ -126,10 +131,12 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /**
-   * Resolves once a transaction has been applied to these rows, its changes told: so who wrote something by another way knows when it can be read
-   * here. `tx` is what the database calls it: `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the change log in SQLite. Rejects with a
-   * {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`, `closed`, `logged_out`, or the code with which the table failed. Without a connection it
-   * waits for one, if `timeoutMs` does not end it.
+   * Resolves once a transaction has been applied to these rows, its changes told: so who wrote
+   * something by another way knows when it can be read here. `tx` is what the database calls it:
+   * `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the change log in SQLite. Rejects with a
+   * {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`, `closed`, `logged_out`, or the
+   * code with which the table failed. Without a connection it waits for one, if `timeoutMs` does
+   * not end it.
    */
   readonly awaitTx = (tx: string, options: { readonly timeoutMs?: number } = {}): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -163,7 +170,10 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
       }
     });
 
-  /** Ends the subscription: nothing is told any more but the state `closed`, and nothing of it is left at the server. The last rows can still be read. */
+  /**
+   * Ends the subscription: nothing is told any more but the state `closed`, and nothing of it is
+   * left at the server. The last rows can still be read.
+   */
   readonly close = (): void => {
     if (this.#closed) return;
     this.#closed = true;

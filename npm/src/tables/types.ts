@@ -6,11 +6,15 @@ export type TableStatus = "loading" | "live" | "stale" | "failed" | "closed";
 
 /** What is known of a table. */
 export interface TableState<R> {
-  /** In the order and up to the limit that was asked for. Rows that did not change are the same objects as before. */
+  /**
+   * In the order and up to the limit that was asked for. Rows that did not change are the same
+   * objects as before.
+   */
   readonly rows: readonly R[];
   /**
-   * `loading`: none are known yet; `live`: they are what the database has; `stale`: they are what it had, because there is no connection or they are
-   * just being compared; `failed`: refused, see `error`; `closed`: they are no longer followed.
+   * `loading`: none are known yet; `live`: they are what the database has; `stale`: they are what
+   * it had, because there is no connection or they are just being compared; `failed`: refused, see
+   * `error`; `closed`: they are no longer followed.
    */
   readonly status: TableStatus;
   /** Why it failed: a stable code, a text for people, and where in the filter, in bytes. */
@@ -27,8 +31,9 @@ interface ChangeOfRow {
   /** The table's name. */
   readonly table: string;
   /**
-   * `commit`: the database committed it; `moved_in`, `moved_out`: the row was there before or still is, and only came to belong to what was asked
-   * for, or no longer does; `resync`: found by comparing with all rows, after changes were missed.
+   * `commit`: the database committed it; `moved_in`, `moved_out`: the row was there before or still
+   * is, and only came to belong to what was asked for, or no longer does; `resync`: found by
+   * comparing with all rows, after changes were missed.
    */
   readonly why: "commit" | "moved_in" | "moved_out" | "resync";
   /** The transaction, as the database calls it; `null` of a `resync`. */
@@ -45,9 +50,15 @@ type RowsOfChange<R> =
 
 /** What to ask a table for. */
 export interface TableOptions<R> {
-  /** Which rows: an object, of which all must hold, an array of those, of which any must hold, or a filter's text. Default: all. */
+  /**
+   * Which rows: an object, of which all must hold, an array of those, of which any must hold, or a
+   * filter's text. Default: all.
+   */
   where?: Where<R> | string;
-  /** How they are ordered: `"created_at.desc"`, `{ created_at: "desc" }`, or several. Default: by the key. */
+  /**
+   * How they are ordered: `"created_at.desc"`, `{ created_at: "desc" }`, or several. Default: by
+   * the key.
+   */
   orderBy?: OrderBy<R>;
   /** Only the first so many rows; changes are told of all. */
   limit?: number;
@@ -63,7 +74,10 @@ export type Column<R> = keyof R & string;
 /** A value to compare with. Dates are moments; of others the database reads the text. */
 export type Literal = string | number | bigint | boolean | Date;
 
-/** Conditions on columns: `{ owner: "ada", age: { gte: 18 }, state: { in: ["open", "held"] }, deleted_at: null }`. */
+/**
+ * Conditions on columns: `{ owner: "ada", age: { gte: 18 }, state: { in: ["open", "held"] },
+ * deleted_at: null }`.
+ */
 export type Conditions<R> = { readonly [K in Column<R>]?: Literal | null | Tests };
 
 /** Conditions of which all must hold, or several of those, of which any must hold. */

@@ -57,7 +57,10 @@ function orderTerms(term: unknown): string | string[] {
   });
 }
 
-/** Terms with `between` between column and test, as the grammar has it outside and inside of parentheses. */
+/**
+ * Terms with `between` between column and test, as the grammar has it outside and inside of
+ * parentheses.
+ */
 function termsOf<R>(conditions: Conditions<R>, between: "=" | "."): string[] {
   if (!isTests(conditions)) throw refused("where", `${kindOf(conditions)} is no condition`);
   return Object.entries(conditions as Readonly<Record<string, unknown>>).flatMap(([name, test]) => {

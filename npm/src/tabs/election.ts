@@ -40,9 +40,7 @@ export interface Election {
   readonly misses: number;
   /** When the one timer fires and an answer is due, ms; `null` if no timer runs. */
   readonly timer: number | null;
-  /**
-   * The term of the last leader that this tab replaced because that core has no live tables.
-   */
+  /** The term of the last leader that this tab replaced because that core has no live tables. */
   readonly claimed: number;
 }
 

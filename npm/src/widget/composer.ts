@@ -134,7 +134,9 @@ export class Composer {
   }
 }
 
-/** Typing is nobody else's: pages have shortcuts of single keys. Ways out and combinations go on. */
+/**
+ * Typing is nobody else's: pages have shortcuts of single keys. Ways out and combinations go on.
+ */
 function keepInside(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (!/^(Escape|Tab|F\d+)$/.test(event.key)) event.stopPropagation();

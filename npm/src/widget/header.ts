@@ -4,7 +4,10 @@ import type { Line } from "./texts.ts";
 /** A pause shorter than this is not worth a click, ms. */
 const SOON = 1500;
 
-/** The heading with the line that says at every moment what goes on, and below it what a person should do about it. */
+/**
+ * The heading with the line that says at every moment what goes on, and below it what a person
+ * should do about it.
+ */
 export class Header {
   readonly element: HTMLElement;
   readonly notices: HTMLElement;
@@ -30,7 +33,10 @@ export class Header {
     this.#heading.textContent = text;
   }
 
-  /** Shows what `line` says, and again each second while a countdown runs to `until`; with `tryNow` people need not wait for that. */
+  /**
+   * Shows what `line` says, and again each second while a countdown runs to `until`; with `tryNow`
+   * people need not wait for that.
+   */
   show(line: (now: number) => Line, until: number | null, tryNow?: () => void): void {
     clearTimeout(this.#timer);
     const now = Date.now();

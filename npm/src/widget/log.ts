@@ -42,7 +42,10 @@ export class LogView {
     new ResizeObserver(() => this.#following && this.toEnd()).observe(this.#list);
   }
 
-  /** Shows these rows. `loading` tells an empty dialog from one that is not known yet, `gap` says what is not shown before them. */
+  /**
+   * Shows these rows. `loading` tells an empty dialog from one that is not known yet, `gap` says
+   * what is not shown before them.
+   */
   show(rows: readonly Row[], around: Around, loading: boolean, gap: string | null): void {
     const last = rows.at(-1);
     const news = last !== undefined && (last.id !== this.#last?.id || last.text !== this.#last.text);

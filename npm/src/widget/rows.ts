@@ -36,7 +36,10 @@ const MARKS: Partial<Record<Row["state"], IconName>> = {
   error: "alert",
 };
 
-/** One row on the page. It changes in place, so that focus, selection and screen readers keep their place. */
+/**
+ * One row on the page. It changes in place, so that focus, selection and screen readers keep their
+ * place.
+ */
 export class RowView {
   readonly element = el("div", { class: "row", part: "row" });
   readonly #day = el("div", { class: "day" });
