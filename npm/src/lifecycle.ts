@@ -1,11 +1,11 @@
-/** Hints about the network and the page. */
+/** A hint about the network or the page. */
 export type Hint =
   | { t: "network"; state: "online" | "offline" | "changed" }
   | { t: "lifecycle"; state: "shown" | "hidden" | "frozen" | "resumed" };
 
 /**
- * Reports what the page's life and the network do, beginning with what is not as usual. Returns
- * what ends it.
+ * Reports changes of the page's visibility and of the network. Reports at once if the page is
+ * hidden or offline. Returns a function that stops it.
  */
 export function watchLifecycle(report: (hint: Hint) => void): () => void {
   if (typeof window === "undefined" || typeof document === "undefined") return () => {};
@@ -27,7 +27,7 @@ export function watchLifecycle(report: (hint: Hint) => void): () => void {
   );
   document.addEventListener("freeze", () => lifecycle("frozen"), { signal });
   document.addEventListener("resume", () => lifecycle("resumed"), { signal });
-  // The page ends or goes to the back/forward cache; `persisted` says that it comes from there.
+  // The page ends or enters the back/forward cache. `persisted` says that it comes back from there.
   window.addEventListener("pagehide", () => lifecycle("frozen"), { signal });
   window.addEventListener("pageshow", (event) => event.persisted && lifecycle("resumed"), { signal });
 
