@@ -68,7 +68,7 @@ export interface ClientState {
 
 /** One entry of a report. Entries never hold a token or the text of a message. */
 export interface ReportEntry {
-  /** When it happened, When it was written, ms since the Unix epoch. */
+  /** When it happened, ms since the Unix epoch. */
   readonly at: number;
   readonly what:
     | "state"
@@ -153,7 +153,7 @@ export interface Row {
    * failed one is before it, `rate_limited` if too many were sent.
    */
   readonly code: string | null;
-  /** When a `queued` row is tried next, When it was written, ms since the Unix epoch. */
+  /** When a `queued` row is sent next, ms since the Unix epoch; `null` if that is not known. */
   readonly retryAt: number | null;
 }
 
@@ -169,7 +169,7 @@ export interface DialogState {
   readonly status: "local" | "syncing" | "live" | "waiting" | "failed" | "closed";
   /** Why the server refused the dialog; `null` if it did not. */
   readonly error: { readonly code: string; readonly message: string } | null;
-  /** When a refused dialog is tried again, When it was written, ms since the Unix epoch. */
+  /** When a refused dialog is tried again, ms since the Unix epoch. */
   readonly retryAt: number | null;
   /** The id of the answer under way; `null` if there is none. */
   readonly run: string | null;

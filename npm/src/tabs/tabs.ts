@@ -15,32 +15,32 @@ import type { Message, Refusal, TabState } from "./messages.ts";
 import { Pending } from "./pending.ts";
 import type { Tab } from "./tab.ts";
 
-/** Most time that a new tab waits for the first word of its leader, ms. */
+/** Longest time that a new tab waits for the first message of its leader, ms. */
 const PATIENCE = 1000;
 
-/** What tabs need of their client. */
+/** What this class uses of its client. */
 export interface TabsHost {
   wants(): Pick<TabState, "connect" | "dialogs">;
   event(event: CoreEvent): void;
-  /** The leader did not take an op. */
+  /** The leader refused an op. */
   refused(id: string, error: Refusal): void;
-  /** This user was logged out; everything of theirs goes. */
+  /** The user was logged out: the client must forget all of the user's data. */
   wiped(): void;
-  /**
-   * Takes the store, as the leader after the one of the term `known`, and starts a core with it.
-   */
+  /** Opens the store as a new leader, with a term above `known`, and starts a core with it. */
   take(known: number, event: (event: CoreEvent) => void): Promise<Leadership>;
-  /** A core without a store that never connects: for checks and ids. */
+  /**
+   * Makes a core without a store that never connects. Followers use it to check ops and to get ids.
+   */
   idle(): Driver;
 }
 
 /**
- * One of the tabs that share a core: the leader has it, the followers forward commands to it and
- * hear its events. Without a scope there is nobody to share with, and this tab leads from the
+ * This tab's part in sharing a core between tabs. The leader has the core; followers forward
+ * commands to it and get its events. Without a scope the tab shares nothing and leads from the
  * start.
  */
 export class Tabs {
-  /** What this tab sent and is not settled. */
+  /** The ops of this tab that are not settled. */
   readonly pending = new Pending();
   readonly #scope: string | null;
   readonly #host: TabsHost;
@@ -51,7 +51,7 @@ export class Tabs {
   #role: Leader | Follower;
   #storeId = "";
   #online = true;
-  /** Lets `join` return, or throw. */
+  /** Resolves or rejects the promise of `join`. */
   #settle: (error?: unknown) => void = () => {};
 
   constructor(scope: string | null, host: TabsHost, extend?: (port: TabPort) => TabExtension) {
@@ -105,13 +105,16 @@ export class Tabs {
     this.#unwatch = watchLifecycle((hint) => this.#hint(hint));
   }
 
-  /** How this tab takes part. */
+  /** This tab's role. */
   get role(): Report["tab"] {
     if (this.#scope === null) return "alone";
     return this.#role instanceof Leader ? "leader" : "follower";
   }
 
-  /** Takes part: resolves once this tab leads or follows, or has waited long enough. */
+  /**
+   * Joins the other tabs. Resolves once this tab leads or has got the first message of its leader,
+   * at the latest after {@link PATIENCE}.
+   */
   join(): Promise<void> {
     const { promise, resolve, reject } = withResolvers<void>();
     this.#settle = (error) => (error === undefined ? resolve() : reject(error));
@@ -121,7 +124,7 @@ export class Tabs {
     return promise;
   }
 
-  /** Takes no part in anything any more. */
+  /** Leaves the other tabs and closes the core for good. */
   end(): void {
     this.#unwatch();
     this.#leave();
@@ -134,7 +137,10 @@ export class Tabs {
     return this.#role.driver.command(command) as Draft;
   }
 
-  /** Sends an op. Throws what the core refuses, if the core is here; else the host hears of it. */
+  /**
+   * Sends an op. If the core is in this tab, this throws what the core refuses; otherwise
+   * `host.refused` is called later.
+   */
   send(draft: Draft): Outgoing {
     return this.pending.send(draft, () => this.#role.send(draft));
   }
@@ -145,25 +151,25 @@ export class Tabs {
   }
 
   /**
-   * Carries out an ephemeral command, which is lost if no leader hears it. Throws what the core
+   * Carries out an ephemeral command. It is lost if there is no leader. Throws what the core
    * refuses.
    */
   run(command: Command): void {
     this.#role.run(command);
   }
 
-  /** Opens a dialog that the host wants from now on. Throws what the core refuses. */
+  /** Opens a dialog. Throws what the core refuses. */
   open(dialog: string): void {
     this.#role.open(dialog);
   }
 
-  /** Closes a dialog that the host wants no longer. */
+  /** Closes a dialog. */
   close(dialog: string): void {
-    // A core that is gone has nothing open.
+    // A core that was closed or crashed has nothing open.
     if (this.#role.driver.isUsable) this.#role.close(dialog);
   }
 
-  /** The host wants to be connected, now. */
+  /** Connects, at once. Throws `closed` if the core was closed or has crashed. */
   connect(): void {
     if (!this.#role.driver.isUsable) {
       throw new TidewireError("closed", "this client is of no more use; reload the page", false);
@@ -172,19 +178,19 @@ export class Tabs {
     this.#role.connect();
   }
 
-  /** The host wants something else than before. */
+  /** What the host wants has changed: updates the core, or the leader. */
   changed(): void {
     this.#role.changed();
   }
 
-  /** What happened lately; in a follower as the leader told it last. */
+  /** The core's report; in a follower the leader's last one. */
   explain(): Report {
     return { ...this.#role.explain(), tab: this.role };
   }
 
   /**
-   * Ends every tab of this user, this one first; `erase` gets the term from which on the store is
-   * nobody's.
+   * Logs the user out in all tabs, this one first. `erase` then wipes the store; it gets the last
+   * known term.
    */
   async logout(erase: (known: number) => Promise<void>): Promise<void> {
     this.#membership.post({ t: "logout" });
@@ -200,7 +206,7 @@ export class Tabs {
     return this.#role instanceof Follower ? this.#role : undefined;
   }
 
-  /** The term of the leader known last. While this tab steps down it is still its own. */
+  /** The term of the last known leader. While this tab steps down it is still its own term. */
   get #term(): number {
     return this.#leader?.term ?? this.#membership.election.term;
   }
@@ -210,7 +216,7 @@ export class Tabs {
   }
 
   readonly #failed = (error: unknown): void => {
-    // What is stored can't be read: taking part again would not help.
+    // The stored data can't be read, and another attempt would fail too.
     this.#leave();
     this.#settle(error);
     this.#host.event({ t: "status", state: "failed", attempt: 0, cause: "bad_config", waiting: this.pending.size });
@@ -220,7 +226,7 @@ export class Tabs {
     const { request } = this.#membership.election;
     const leadership = await this.#host.take(this.#term, (event) => this.#happened(event));
     const { driver, term, storeId, failure } = leadership;
-    // While the store was read the lock may have been stolen, or this tab may have left.
+    // While this tab read the store it may have left, or another tab may have stolen the lock.
     const { election } = this.#membership;
     if (election.phase !== "taking" || election.request !== request) return driver.close();
     this.#role.driver.close();
@@ -239,7 +245,8 @@ export class Tabs {
     const leader = this.#leader;
     if (leader === undefined) return;
     leader.end();
-    // Where the core crashed none can be made again: what is called after that says so.
+    // After a crash no new core can be made. The crashed driver stays, so that later calls report
+    // it.
     const { driver } = leader;
     const crashed = !driver.isUsable;
     driver.close();
@@ -248,10 +255,10 @@ export class Tabs {
     for (const dialog of this.#host.wants().dialogs) this.#role.driver.command({ c: "open_dialog", dialog });
   }
 
-  /** The core emitted something. */
+  /** Handles an event that this tab's core emitted. */
   #happened(event: CoreEvent): void {
     if (!this.#role.driver.isUsable) {
-      // Another tab may fare better with what is stored.
+      // The core crashed. Another tab may be able to lead with the stored data.
       this.#leave();
       this.#host.event(event);
     } else if (event.t === "table") {
@@ -262,8 +269,8 @@ export class Tabs {
   }
 
   /**
-   * False if the user was logged out meanwhile, without this tab hearing of it. A store that can't
-   * be read says nothing.
+   * Whether the store still has the content that this tab knows. False if the user was logged out
+   * meanwhile. An empty id, of a store that can't be read, counts as the same.
    */
   #isSameStore(storeId: string): boolean {
     const before = this.#storeId;
@@ -316,10 +323,11 @@ export class Tabs {
     switch (message.t) {
       case "ask":
         if (leader === undefined) break;
-        // By way of a timer: a frozen page may still get messages, while its timers and sockets
-        // stand still.
+        // The answer goes through a timer: a frozen page may still get messages while its timers
+        // and sockets are stopped, and must not answer.
         setTimeout(() => this.#announce());
-        // A hidden leader's timers are late, the questions of visible tabs are not.
+        // Timers of a hidden leader are late. Questions of visible tabs are not, so they wake the
+        // core.
         leader.driver.wake();
         break;
       case "lead":
