@@ -1,4 +1,5 @@
-// Live tables: loaded beside the client only where they are asked for, with a core that has them.
+// Live tables. This module is loaded only by clients with `tables: true`, together with a core that
+// has them.
 
 import type { Scheduler } from "./store.ts";
 import type { LiveTables, OpenTable, ReadyQuery } from "./tables/ready.ts";
@@ -16,7 +17,7 @@ export { createCore } from "./wasm.ts";
 
 const EVENTS: readonly TableEventName[] = ["INSERT", "UPDATE", "DELETE"];
 
-/** An array of texts, or of some of those that there are. */
+/** Checks a list of strings; with `all`, that each is one of those. */
 function texts(value: unknown, what: string, all?: readonly string[]): string[] {
   const given = list(value);
   const known = (one: unknown) => typeof one === "string" && (all?.includes(one) ?? true);
@@ -28,7 +29,9 @@ function texts(value: unknown, what: string, all?: readonly string[]): string[] 
 export const loadTables = (source: WasmSource = new URL("./tables.wasm", import.meta.url)): Promise<void> =>
   loadCore(source);
 
-/** Gives a client its tables, and returns what carries them between tabs. */
+/**
+ * Adds the methods for live tables to a client. Returns the relay that carries them between tabs.
+ */
 export function addTables(port: TabPort, client: object, scheduler: Scheduler): TabExtension {
   const relay = new TableRelay(port);
   const table: OpenTable = <R extends TableRow>(given: string, options: TableOptions<R> = {}): Table<R> => {

@@ -4,7 +4,7 @@ import type { TabExtension, TabPort } from "../tabs/extension.ts";
 import { TidewireError } from "../types.ts";
 import type { TableHost } from "./table.ts";
 
-/** A table as far as it is carried: see the methods of a table. */
+/** What the relay uses of a table: see the methods of {@link Table}. */
 export interface RelayedTable {
   readonly waits: readonly string[];
   update(list: readonly TableUpdate[]): void;
@@ -14,55 +14,58 @@ export interface RelayedTable {
   clear(): void;
 }
 
-/** What ferries of two tabs say to each other. A tab names its tables by numbers of its own. */
+/** A message between the relays of two tabs. `id` is the number that a tab gave to its table. */
 type RelayMessage =
   /**
-   * To the leader: serve this, and wait for these transactions. Said again it asks for all rows
-   * again.
+   * To the leader: open a view for this table and wait for these transactions. Sent again, it asks
+   * for all rows again.
    */
   | { readonly m: "open"; readonly id: number; readonly command: Command; readonly waits: readonly string[] }
   | { readonly m: "await"; readonly id: number; readonly tx: string }
   | { readonly m: "again"; readonly id: number }
   | { readonly m: "close"; readonly id: number }
-  /** From the leader: what happened; `first`: since it serves this. */
+  /** From the leader: updates of the table. `first`: the first ones since it serves this table. */
   | { readonly m: "updates"; readonly id: number; readonly list: readonly TableUpdate[]; readonly first: boolean };
 
-/** A table of this tab. */
+/** A table that this tab has open. */
 interface Own {
   readonly table: RelayedTable;
   readonly command: Command;
-  /** Whether the tab that leads has begun to tell of it. */
+  /** Whether the first updates from the current leader have come. */
   served: boolean;
 }
 
-/** A view of the core's, and the table that it is for. */
+/** A view of this tab's core, and the table that it serves. */
 interface Served {
-  /** The tab; none if it is this one. */
+  /** The tab that has the table; `undefined` if it is this one. */
   readonly to: string | undefined;
   readonly id: number;
-  /** Whether the tab has not heard of it yet. */
+  /** Whether the tab has got no updates yet. */
   first: boolean;
 }
 
 /**
- * Carries live tables between the core and the tabs that look at them. Where the core is, each
- * table of each tab is a view of it; views that ask the same share a subscription there. Everywhere
- * else tables hear of theirs by messages.
+ * Carries live tables between the leader's core and the tabs that show them. In the leader each
+ * table of each tab is a view of the core; equal views share a subscription. Followers get the
+ * updates of their tables as messages.
  */
 export class TableRelay implements TabExtension {
   readonly #port: TabPort;
   readonly #own = new Map<number, Own>();
   #last = 0;
-  /** By the core's numbers; empty where the core is not. */
+  /** The views by the core's numbers; empty in a follower. */
   readonly #served = new Map<number, Served>();
-  /** What the core told and nobody has heard, because it is still being drained. */
+  /**
+   * Updates from the core that are not passed on yet. They are passed on in a microtask, because
+   * the core is still being drained.
+   */
   readonly #waiting = new Map<number, TableUpdate[]>();
 
   constructor(port: TabPort) {
     this.#port = port;
   }
 
-  /** Serves a table from now on. Throws what the core refuses. */
+  /** Opens a table. Throws what the core refuses. */
   open<T extends RelayedTable>(command: Command, make: (host: TableHost) => T): T {
     this.#last += 1;
     const id = this.#last;
@@ -80,7 +83,7 @@ export class TableRelay implements TabExtension {
         throw error;
       }
     } else {
-      // The core here checks it, and forgets it.
+      // The idle core only checks the command.
       const view = this.#port.command(command);
       this.#port.command({ c: "close_table", view });
       this.#own.set(id, { table, command, served: false });
@@ -116,7 +119,7 @@ export class TableRelay implements TabExtension {
     const message = payload as RelayMessage;
     if (message.m === "updates") {
       const own = this.#own.get(message.id);
-      // What comes before belongs to what was asked for before.
+      // Updates before the first ones of this leader belong to an earlier leader.
       if (own === undefined || !(own.served || message.first)) return;
       own.served = true;
       own.table.update(message.list);
@@ -155,7 +158,7 @@ export class TableRelay implements TabExtension {
     }
   }
 
-  // A table of this tab.
+  // Tables of this tab.
 
   #await(id: number, tx: string): void {
     if (this.#port.leads()) this.#ask(id, { c: "await_tx", tx });
@@ -178,13 +181,13 @@ export class TableRelay implements TabExtension {
     try {
       if (found !== undefined) this.#leave(found[0]);
     } catch (error) {
-      // A core that crashed has no views any more.
+      // A crashed core has no views any more.
       report(error);
     }
     if (found === undefined && !this.#port.leads()) this.#port.post(undefined, { m: "close", id } satisfies RelayMessage);
   }
 
-  // The core's views.
+  // Views of the core, in the leader.
 
   #serve(to: string | undefined, id: number, command: Command, waits: readonly string[]): void {
     let view = 0;
@@ -199,7 +202,7 @@ export class TableRelay implements TabExtension {
     try {
       this.#serve(to, id, command, waits);
     } catch (error) {
-      // All tabs together have more tables than a client may have.
+      // All tabs together have more tables than a client may have open.
       const { code, message } = error instanceof TidewireError ? error : { code: "internal", message: String(error) };
       this.#send({ to, id, first: true }, [{ what: "status", status: "failed", code, message }]);
     }
@@ -234,7 +237,7 @@ export class TableRelay implements TabExtension {
       this.#own.get(id)?.table.update(list);
       return;
     }
-    // Changes of rows that the tab lacks are of no use to it.
+    // The tab can't apply changes that come before the first full list of rows.
     const all = first ? list.findIndex(({ what }) => what === "rows") : -1;
     const updates = list.filter(({ what }, index) => index >= all || what !== "changes");
     this.#port.post(to, { m: "updates", id, list: updates, first } satisfies RelayMessage);

@@ -7,15 +7,15 @@ import { TidewireError } from "../types.ts";
 import { callable, settings, text, wrong } from "../validate.ts";
 import type { TableChange, TableEventName, TableRow, TableState, TableStatus } from "./types.ts";
 
-/** What a table asks of what serves it. */
+/** What a table asks of the relay. */
 export interface TableHost {
   awaitTx(tx: string): void;
-  /** Has all rows told once more. */
+  /** Asks for all rows again. */
   again(): void;
   close(): void;
 }
 
-/** How a table was asked for, as far as it matters on this side. */
+/** What a table is made of: the parts of its query that it needs itself, and what it uses. */
 export interface TableParts {
   readonly name: string;
   readonly limit: number | undefined;
@@ -40,7 +40,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 const EMPTY: TableState<never> = { rows: [], status: "loading", error: null };
 
-/** A live table: its rows as they are now, and what happens to them. All methods are bound. */
+/** A live table: its current rows and their changes. All methods but `on` are bound. */
 export class Table<R extends TableRow> implements Store<TableState<R>> {
   /** The table's name. */
   readonly name: string;
@@ -53,12 +53,13 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   #status: TableStatus = "loading";
   #error: TableState<R>["error"] = null;
   /**
-   * Another core serves from here on: until it is live the rows stay, and then they are compared
-   * with its own, because it may be behind or ahead of the one before.
+   * Set while another core begins to serve this table. The old rows stay until that core is live.
+   * Then they are compared with its rows, because it may be behind or ahead of the core before.
    */
   #syncing: Syncing<R> | undefined;
   /**
-   * Calls of the application's code, in their order: none is made while the core is being drained.
+   * Calls of the application's code, in order. They are made in a microtask, never while the core
+   * is being drained.
    */
   #calls: (() => void)[] = [];
   #closed = false;
@@ -69,7 +70,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#parts = parts;
   }
 
-  /** The rows and how far they can be trusted. The same object until something changes. */
+  /** The rows and the status. The same object until something changes. */
   readonly getState = (): TableState<R> => {
     const { rows, status, error } = this.#shown;
     if (rows !== this.#rows || status !== this.#status || error !== this.#error) {
@@ -81,8 +82,8 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   readonly getInitialState = (): TableState<R> => EMPTY;
 
   /**
-   * Calls `listener` after changes of the rows or the state, at most once a frame. Returns what
-   * ends it.
+   * Calls `listener` after changes of the rows or the status, at most once per animation frame.
+   * Returns a function that ends it.
    */
   readonly subscribe = (listener: Listener<TableState<R>>): (() => void) => {
     callable(listener, "table.subscribe: listener");
@@ -94,26 +95,26 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     };
   };
 
-  /** The rows, ordered and limited as asked for. */
+  /** The rows, ordered and limited as the options say. */
   get rows(): readonly R[] {
     return this.getState().rows;
   }
 
-  /** How far the rows can be trusted. */
+  /** The status of the table: see {@link TableState}. */
   get status(): TableStatus {
     return this.#status;
   }
 
-  /** Why it failed. */
+  /** Why the table failed; `null` if it did not. */
   get error(): TableState<R>["error"] {
     return this.#error;
   }
 
   /**
-   * Calls `listener` with each change as it comes (`change`), or with all changes of a transaction
-   * at once (`commit`); `rows` have them already. Or with all rows (`rows`), whatever the limit,
-   * once they are known and changes of them follow, and with none when they are another user's no
-   * longer. Returns what ends it.
+   * Calls `listener` for an event. `change`: one changed row. `commit`: all changed rows of a
+   * transaction. In both cases `rows` contain the change already. `rows`: a new full list of rows,
+   * whatever the limit; changes of these rows follow. The list is empty when another user has
+   * signed in. Returns a function that ends it.
    */
   on(event: "rows", listener: (rows: readonly R[]) => void): () => void;
   on(event: "change", listener: (change: TableChange<R>) => void): () => void;
@@ -131,12 +132,12 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /**
-   * Resolves once a transaction has been applied to these rows, its changes told: so who wrote
-   * something by another way knows when it can be read here. `tx` is what the database calls it:
-   * `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the change log in SQLite. Rejects with a
-   * {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`, `closed`, `logged_out`, or the
-   * code with which the table failed. Without a connection it waits for one, if `timeoutMs` does
-   * not end it.
+   * Resolves once a transaction of the database has been applied to these rows and its changes were
+   * emitted. So an application that writes to the database directly knows when its write is visible
+   * here. `tx` is the transaction's id: `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the
+   * change log in SQLite. Without a connection it waits, at most `timeoutMs` ms if that is set.
+   * Rejects with a {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`, `closed`,
+   * `logged_out`, or the code with which the table failed.
    */
   readonly awaitTx = (tx: string, options: { readonly timeoutMs?: number } = {}): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -171,8 +172,8 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     });
 
   /**
-   * Ends the subscription: nothing is told any more but the state `closed`, and nothing of it is
-   * left at the server. The last rows can still be read.
+   * Ends the subscription, here and at the server. The status becomes `closed`, and no events
+   * follow. The last rows can still be read.
    */
   readonly close = (): void => {
     if (this.#closed) return;
@@ -187,12 +188,12 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.close();
   }
 
-  /** @internal Transactions that are waited for. */
+  /** @internal The transactions that are waited for. */
   get waits(): readonly string[] {
     return [...this.#waits].map((wait) => wait.tx);
   }
 
-  /** @internal What the core told. */
+  /** @internal Applies updates from the core. */
   update(list: readonly TableUpdate[]): void {
     if (this.#closed) return;
     for (const update of list) {
@@ -228,7 +229,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#changed();
   }
 
-  /** @internal Another core serves from now on. */
+  /** @internal Another core serves the table from now on. */
   resync(): void {
     if (this.#closed) return;
     if (this.#status === "live" || this.#status === "stale") {
@@ -238,13 +239,13 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#changed();
   }
 
-  /** @internal There is nobody to ask, or what was told may be old. */
+  /** @internal There is no leader, or it is silent, so the rows may be old. */
   pause(): void {
     if (this.#status === "live") this.#status = "stale";
     this.#changed();
   }
 
-  /** @internal Nobody waits any more; `closed`: nothing more is heard either. */
+  /** @internal Rejects all waiting promises. With `closed` it also ends the table. */
   end(code: string): void {
     for (const wait of [...this.#waits]) wait.end(failed(code, "awaitTx"));
     if (code !== "closed") return;
@@ -254,7 +255,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#changed();
   }
 
-  /** @internal Nothing of this user's stays. */
+  /** @internal Forgets all rows, because the user was logged out. */
   clear(): void {
     if (this.#closed) return;
     this.#rows = [];
@@ -266,7 +267,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   #follow({ status, code, message = "", at }: Extract<TableUpdate, { what: "status" }>): void {
     const syncing = this.#syncing;
-    // One that says that it has no rows after it had some forgot them: another user signed in.
+    // A core that is loading after it had rows has forgotten them, because another user signed in.
     const over = status === "live" || status === "failed" || (status === "loading" && syncing?.rows !== undefined);
     if (syncing !== undefined && !over) return;
     this.#status = status;
@@ -277,7 +278,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#rows = syncing.rows ?? [];
     if (status === "live") {
       this.#commit(difference(before, this.#rows, syncing.key, this.#parts.events), {});
-      // What is beyond the limit was not compared.
+      // Rows beyond the limit were not compared, so all rows are requested.
       if (this.#parts.limit !== undefined) this.#parts.host.again();
     }
     for (const { tx, code } of syncing.seen) this.#seen(tx, code);
@@ -339,32 +340,35 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   };
 }
 
-/** What a table waits for that another core is to serve. */
+/** The state of a table while another core begins to serve it. */
 interface Syncing<R> {
-  /** Its rows; none before it told them. */
+  /** That core's rows; `undefined` until they come. */
   readonly rows: readonly R[] | undefined;
-  /** The names of the columns that tell them apart. */
+  /** The names of the key columns. */
   readonly key: readonly string[];
-  /** What may only be told once it is live. */
+  /** Transactions to report once the core is live. */
   readonly seen: Extract<TableUpdate, { what: "seen" }>[];
 }
 
 type Changes = Extract<TableUpdate, { what: "changes" }>;
 type EmittedChange = Omit<WireChange, "new"> & { readonly new: unknown };
 
-/** A copy of the rows with the changes of the list. */
+/** A copy of the rows with the changes applied. */
 function listed<R>(rows: readonly R[], { list }: Changes): readonly R[] {
   return list.reduce((all, change) => changed(all, change, (row) => row as unknown as R), [...rows]);
 }
 
-/** The row after a change. */
+/** The row after a change; `null` if it was deleted. */
 function rowOf({ new: now }: WireChange, { list }: Changes): WireCells | null {
   if (typeof now !== "number") return now;
   const change = list[now];
   return change !== undefined && "row" in change ? change.row : null;
 }
 
-/** What makes `after` of `before`, of these kinds: first what goes, then what comes or differs. */
+/**
+ * The changes from `before` to `after`, filtered by `events`: deletes first, then inserts and
+ * updates.
+ */
 function difference<R>(
   before: readonly R[],
   after: readonly R[],
