@@ -1,4 +1,4 @@
-//! All live tables of a client: what was opened, and the subscriptions that serve it.
+//! All live tables of a client: the opened views, and the subscriptions that serve them.
 
 use super::query::{TableError, TableQuery};
 use super::shape::Shape;
@@ -16,22 +16,22 @@ use std::collections::VecDeque;
 const MAX_TABLES: usize = 100;
 /// Most transactions that may be waited for at once.
 const MAX_WAITS: usize = 100;
-/// How long what changed may wait until it is stored, in ms.
+/// Longest delay between a change of rows and its write to the store, in ms.
 const KEEP_MS: u64 = 2_000;
-/// Most records that a start takes over; the newest.
+/// How many stored records a start takes over: the newest.
 const MAX_KEPT: usize = 100;
-/// How long a record is good, in ms: 30 days after the table was last followed.
+/// How long a stored record is valid, in ms: 30 days after the table was last followed.
 const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 
-/// The live tables of a client: what was opened, and the subscriptions that serve it.
+/// The live tables of a client: the opened views, and the subscriptions that serve them.
 pub struct Tables {
     views: Vec<View>,
     subscriptions: Vec<Subscription>,
-    /// What the store held, by name, until it is opened.
+    /// Stored records by name, until their tables are opened.
     kept: Vec<(String, String)>,
     last: u32,
     online: bool,
-    /// Longest record that is kept, in bytes.
+    /// Longest record that is stored, in bytes.
     kept_bytes: usize,
     out: VecDeque<Effect<TableEvent>>,
 }
@@ -53,7 +53,7 @@ impl Tables {
 impl Part for Tables {
     type Event = TableEvent;
 
-    /// What nobody opened for long is forgotten.
+    /// Takes over records from the store. Old ones are deleted.
     fn restore(&mut self, kept: Vec<(String, String)>, now: Now) {
         let mut dated: Vec<(u64, String, String)> = Vec::new();
         for (name, record) in kept {
@@ -64,7 +64,7 @@ impl Part for Tables {
                 self.out.push_back(keep(name, None));
             }
         }
-        // The oldest are forgotten first.
+        // The oldest are deleted first.
         while dated.len() > MAX_KEPT {
             let oldest = (0..dated.len()).min_by_key(|at| dated[*at].0).unwrap_or(0);
             self.out.push_back(keep(dated.swap_remove(oldest).1, None));
@@ -108,7 +108,7 @@ impl Part for Tables {
             return Ok(());
         }
         let Some(to) = frame.address() else { return Ok(()) };
-        // All that a server ends at once are asked for again within the same time.
+        // All subscriptions that the server resets together start again after the same delay.
         let spread_ms =
             if let TableFrame::Reset { spread_ms, .. } = &frame { rng.up_to(*spread_ms) } else { 0 };
         let is_meant = |subscription: &Subscription| match &to {
@@ -151,7 +151,8 @@ impl Part for Tables {
             }
             if subscription.keep_at.is_some_and(|at| at <= now || flush) {
                 subscription.keep_at = None;
-                // One that became too long leaves nothing that would be older than it.
+                // If the rows became too long, the stored record is deleted, because it would be
+                // out of date.
                 let record = subscription.record(wall, self.kept_bytes);
                 self.out.push_back(keep(subscription.question.name(), record));
             }
@@ -238,7 +239,7 @@ impl Tables {
         Ok(())
     }
 
-    /// All rows of a view as they are.
+    /// All rows of a view.
     pub(crate) fn rows(&self, view: u32) -> TableRows {
         let found = self.view(view);
         found.map_or_else(TableRows::default, |(view, subscription)| view.rows(subscription))
@@ -248,7 +249,7 @@ impl Tables {
         self.view(view).map(|(view, subscription)| view.status(subscription))
     }
 
-    /// Tells a view's status and rows once more.
+    /// Emits a view's rows and status again.
     pub(crate) fn emit_again(&mut self, id: u32) {
         let Some((view, subscription)) = self.view(id) else { return };
         let (status, rows) = (view.status(subscription), view.rows(subscription));
@@ -261,7 +262,7 @@ impl Tables {
         Some((view, self.subscriptions.iter().find(|other| other.sid == view.sid)?))
     }
 
-    /// Does what follows of what became of a frame.
+    /// Carries out the consequences of a frame's outcome.
     fn follow(&mut self, now: Time, at: usize, outcome: Outcome) {
         let subscription = &mut self.subscriptions[at];
         match outcome {
@@ -291,7 +292,7 @@ impl Tables {
         self.subscriptions[at].keep_at.get_or_insert(now.after(KEEP_MS));
     }
 
-    /// Gives the views of a subscription all of its rows.
+    /// Fills the views of a subscription with all of its rows.
     fn fill_views(&mut self, at: usize) {
         let subscription = &self.subscriptions[at];
         for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
@@ -304,7 +305,7 @@ impl Tables {
         let Some(known) = subscription.known() else { return };
         let changes = changes_of(&known.0, before, step);
         for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
-            // Of rows with other columns a view may need another order, or have none any more.
+            // With other columns the view's order may have to be set up again, or be invalid.
             let update = if known.0 == *before || view.fits(&known.0) {
                 view.step(known, step, &changes)
             } else {
@@ -322,7 +323,7 @@ impl Tables {
         self.emit_seen(seen, code);
     }
 
-    /// Nothing will come of a refused subscription.
+    /// Fails the waits for transactions of refused subscriptions.
     fn fail_waits(&mut self) {
         for place in 0..self.subscriptions.len() {
             let subscription = &mut self.subscriptions[place];

@@ -1,5 +1,5 @@
-//! Live tables: what a subscription to a table's rows asks for, which rows it is about, and how a
-//! client follows them.
+//! Live tables: the queries, filters and values, which the server uses too, and how a client
+//! follows the rows of a subscription.
 
 mod datetime;
 mod entries;

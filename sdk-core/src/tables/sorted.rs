@@ -1,4 +1,4 @@
-//! A view's rows in their order, and what changes in what is shown of them.
+//! A view's sorted rows, and the changes of the part that is shown.
 
 use super::entries::Entries;
 use super::order::Order;
@@ -8,10 +8,11 @@ use crate::list::Change;
 use crate::wire::RowOp;
 use std::sync::Arc;
 
-/// With more changes at once than this, and than a quarter of the rows, the rows are sorted anew.
+/// With more changes at once than this, and more than a quarter of the rows, all rows are sorted
+/// again.
 const FEW: usize = 64;
 
-/// Rows in their order, of which the first so many are shown.
+/// Sorted rows, of which the first `limit` are shown.
 pub(super) struct Sorted {
     entries: Entries,
     limit: usize,
@@ -35,8 +36,8 @@ impl Sorted {
         (shown, beyond)
     }
 
-    /// Takes changes of rows, all of which `rows` have already, and says what changed of what is
-    /// shown. `objects` are the rows after each change.
+    /// Applies changes, which `rows` contain already, and returns the changes of the rows that are
+    /// shown. Each change comes with the row after it as an object.
     pub(super) fn apply<'a>(
         &mut self,
         shape: &Shape,
@@ -57,8 +58,8 @@ impl Sorted {
         shown
     }
 
-    /// What a row that went from one place to another changed of what is shown: a row beyond the
-    /// limit comes into sight for one that leaves, and one leaves for one that comes.
+    /// Adds the changes of the shown rows when a row moved. If a row leaves the shown part, the
+    /// first one beyond the limit enters it; if one enters, the last one leaves it.
     fn push_shown(
         &self,
         shape: &Shape,
@@ -83,7 +84,7 @@ impl Sorted {
                 }
             }
             (None, Some((index, row))) => {
-                // What was shown before this row came in.
+                // The number of rows before this one was inserted.
                 let before = self.entries.list().len() - usize::from(op == RowOp::Insert);
                 if before >= limit {
                     shown.push(Change::Remove { index: limit - 1 });
