@@ -1,4 +1,4 @@
-//! What the core asks for and tells, written as JSON: one object with a `t` for each output.
+//! Encoding of the core's outputs as JSON: one object with a `t` for each output.
 
 use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
@@ -128,7 +128,7 @@ fn failed(frame: Writer, code: &str, message: &str) -> Writer {
     frame.str("state", "failed").str("code", code).str("message", message)
 }
 
-/// A change of a list of rows, each of which `row` writes as an object.
+/// Writes a change of a list of rows; `row` writes a row as an object.
 pub(crate) fn list_change<R>(
     writer: Writer,
     change: &Change<R>,
@@ -151,8 +151,8 @@ pub(crate) fn list_change<R>(
     .close()
 }
 
-/// One row of a dialog. Members that most rows have alike are left out: `kind` of a message, `own`
-/// of somebody else's, `state` of one that is committed.
+/// Writes one row of a dialog. Members with the most common value are left out: `kind` `message`,
+/// `own` `false`, `state` `sent`.
 pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
     let kind = Some(row.kind).filter(|kind| *kind != RowKind::Message);
     let state = Some(row.state).filter(|state| *state != RowState::Sent);
@@ -169,7 +169,7 @@ pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
         .close()
 }
 
-/// What happened lately, and the counters.
+/// Writes the report: entries and counters.
 pub(crate) fn report(report: &Report) -> String {
     let entry = |writer: Writer, entry: &Entry| {
         writer

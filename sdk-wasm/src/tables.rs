@@ -1,4 +1,4 @@
-//! Live tables across the boundary: their commands, what is told of them, and what is kept.
+//! Live tables across the boundary: commands, updates and stored records.
 
 use crate::output::list_change;
 use crate::part::Crossing;
@@ -84,7 +84,7 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
     Some(query)
 }
 
-/// A question, in the form in which it comes back.
+/// Writes a query as JSON.
 fn question(query: &TableQuery) -> String {
     let RowEvents { insert, update, delete } = query.events;
     let events = [("\"insert\"", insert), ("\"update\"", update), ("\"delete\"", delete)];
@@ -111,7 +111,7 @@ fn refused(error: TableError) -> String {
     Writer::object().raw("error", &error).end()
 }
 
-/// What is told of a view.
+/// Writes an update of a view.
 fn event(frame: Writer, update: &TableUpdate) -> Writer {
     match update {
         TableUpdate::Status(known) => status(frame.str("what", "status"), known),
@@ -147,7 +147,8 @@ fn status(writer: Writer, status: &TableStatus) -> Writer {
     }
 }
 
-/// A row that is in the change of the list too is not written again: its place there is.
+/// Writes a row's change. A new row that is also in a change of the list is written as its index
+/// there.
 fn change_of_row(writer: Writer, change: &RowChange, list: &[Change<Arc<str>>]) -> Writer {
     let is_same = |listed: &Change<Arc<str>>| match (listed, &change.new) {
         (Change::Insert { row, .. } | Change::Update { row, .. }, Some(new)) => Arc::ptr_eq(row, new),
