@@ -222,7 +222,7 @@ test("a newer release's tab is not kept waiting, and an older one says that it c
 
 test("a full disk refuses what does not fit, keeps the rest, can be read, and takes more when there is room", async () => {
   const protocol = await context.newCDPSession(page);
-  // Before the first write: the browser remembers for a while how much room there was.
+  // This is set before the first write, because the browser caches the available quota for a while.
   await protocol.send("Storage.overrideQuotaForOrigin", { origin: site.origin, quotaSize: 1_000_000 });
   await page.evaluate(async () => {
     window.first = await window.store.openIndexedDb("full");
@@ -234,7 +234,7 @@ test("a full disk refuses what does not fit, keeps the rest, can be read, and ta
   const together = page.evaluate(
     (big) =>
       Promise.all([
-        // The first one is under way alone, the others come together behind it.
+        // The first change is written alone; the others follow together in one transaction.
         window.first.apply({ t: "put_op", id: "b", record: "2" }),
         window.first.apply({ t: "put_op", id: "big", record: big }),
         window.first.apply({ t: "put_op", id: "c", record: "3" }),

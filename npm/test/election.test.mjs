@@ -1,4 +1,4 @@
-// The election as a table and as a walk: every input in every phase, and what always holds.
+// The election: every input in every phase by a table, and invariants in random walks.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { source } from "./bundle.mjs";
@@ -7,7 +7,7 @@ const { ASK, LATE, MISSES, OUT, SPREAD, step, TRANSITIONS } = await source("tabs
 
 const NOW = 50_000;
 const AT = { now: NOW, pending: false, random: 0.5 };
-/** A state of each phase, as it is after the usual way there. */
+/** A state for each phase, as it usually is. */
 const PHASES = {
   out: OUT,
   parked: { ...OUT, phase: "parked", trust: "behind", term: 5 },
@@ -36,7 +36,7 @@ const INPUTS = {
   resumed: { i: "resumed" },
   leave: { i: "leave" },
 };
-/** Where an input leads and what it has done; whatever is not here changes nothing. */
+/** The next phase and the outputs for each input. Inputs that are not listed change nothing. */
 const TABLE = {
   out: { join: ["entering", "enter"], joinAlone: ["taking", "take"] },
   parked: { resumed: ["entering", "enter"], shown: ["entering", "enter"], leave: ["out"] },
@@ -83,7 +83,7 @@ test("every input in every phase does what the table says", () => {
   }
 });
 
-/** Takes steps one after the other; returns the last state and all outputs. */
+/** Applies inputs one after the other. Returns the last state and all outputs. */
 function walk(state, ...steps) {
   const outputs = [];
   let now = state;
@@ -135,7 +135,7 @@ test("the place of a leader whose core does not do is claimed once", () => {
   assert.deepEqual(walk(PHASES.queued, ...steps)[1], ["follow", "steal"]);
 });
 
-/** Small, and the same in every run. */
+/** A small random generator with the same numbers in every run. */
 function random(seed) {
   let state = seed;
   return (below) => {
@@ -145,12 +145,13 @@ function random(seed) {
 }
 
 /**
- * A browser around one election: it has the lock's queue, and other tabs that take what they like.
+ * A browser around one election. It has the lock's queue and other tabs that may take the lock at
+ * any time.
  */
 class Browser {
   state = OUT;
   now = 1000;
-  /** Requests of this tab that wait, and the one that holds the lock. */
+  /** Waiting requests of this tab, and the holder of the lock. */
   waiting = [];
   holder = null;
   requests = 0;
@@ -177,13 +178,13 @@ class Browser {
     }
   }
 
-  /** What always holds. */
+  /** Checks the invariants. */
   check(why) {
     const { phase, request, timer, shown } = this.state;
     const holds = phase === "taking" || phase === "leading";
     if (this.core) assert.equal(phase, "leading", `${why}: a core only while it leads`);
     if (phase === "leading") assert.ok(this.core, `${why}: it leads with a core`);
-    // A lock that was stolen is known to be lost one message later.
+    // The tab learns of a stolen lock one message later.
     if (holds) assert.ok(this.holder?.request === request || this.robbed === request, `${why}: it leads with the lock`);
     if (!holds) assert.equal(request, 0, why);
     assert.ok(this.waiting.filter((one) => !one.steal).length <= 1, `${why}: it waits in the queue once`);
@@ -200,7 +201,7 @@ class Browser {
   }
 }
 
-/** What may happen, by the state of the browser. */
+/** The random events, as far as the browser's state allows them. */
 const EVENTS = {
   join: (b) => !b.asleep && b.state.phase === "out" && b.feed({ i: "join", shared: true }),
   enter: (b) => {
@@ -220,7 +221,7 @@ const EVENTS = {
     b.robbed = undefined;
   },
   take: (b) => b.state.phase === "taking" && b.feed({ i: "taken", term: ++b.term }),
-  /** Another tab steals, and its first message may come before the news. */
+  /** Another tab steals the lock. Its first message may come before the input `stolen`. */
   rob: (b, draw) => {
     if (b.holder === null) return;
     const { request } = b.holder;
@@ -245,7 +246,7 @@ const EVENTS = {
   show: (b) => !b.asleep && b.feed({ i: "shown" }),
   hide: (b) => b.feed({ i: "hidden" }),
   freeze: (b) => {
-    // The state machine is told before the page sleeps.
+    // The state machine gets its input before the page sleeps.
     b.feed({ i: "frozen" });
     b.asleep = true;
     b.check("asleep");
