@@ -134,10 +134,11 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   /**
    * Resolves once a transaction of the database has been applied to these rows and its changes were
    * emitted. So an application that writes to the database directly knows when its write is visible
-   * here. `tx` is the transaction's id: `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the
-   * change log in SQLite. Without a connection it waits, at most `timeoutMs` ms if that is set.
-   * Rejects with a {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`, `closed`,
-   * `logged_out`, or the code with which the table failed.
+   * here. Without a connection it waits, at most `timeoutMs` ms if that is set.
+   *
+   * `tx` is the transaction's id: `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the change
+   * log in SQLite. Rejects with a {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`,
+   * `closed`, `logged_out`, or the code with which the table failed.
    */
   readonly awaitTx = (tx: string, options: { readonly timeoutMs?: number } = {}): Promise<void> =>
     new Promise((resolve, reject) => {
