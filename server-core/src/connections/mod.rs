@@ -1,17 +1,17 @@
 //! The live connections: how many there are, and a way to reach them all.
 
 mod enforce;
-mod seats;
+mod subscriptions;
 
 use crate::access::Identity;
 use crate::lock::{Mutex, calls_out};
 use crate::outgoing::Outgoing;
 use crate::text::Text;
-pub(crate) use seats::Seats;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::sync::Arc;
+pub(crate) use subscriptions::Seats;
 use tidewire_core::wire::ServerFrame;
 use tidewire_core::wire::codes::{self, close};
 

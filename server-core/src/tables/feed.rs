@@ -22,12 +22,12 @@
 use super::cost::{JUDGING, encoding, work};
 use super::history::Entry;
 use super::index::Member;
-use super::judge::{Belongs, Pair};
 use super::limits::ENVELOPE;
 use super::log::Standing;
+use super::matching::{Belongs, Pair};
+use super::pending::Pending;
 use super::place;
 use super::plan::{Feed, News, Plan, What};
-use super::question::Pending;
 use super::ring::{Logged, Next};
 use super::state::{Phase, State, Sub, feed};
 use super::work::{OF_A_COMMIT, OF_A_SLICE};

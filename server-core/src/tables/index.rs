@@ -1,6 +1,6 @@
 //! Which groups a row may concern, found by the row's values instead of by asking each group.
 
-use super::judge::{Judge, View};
+use super::matching::{Judge, View};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};

@@ -3,7 +3,7 @@
 
 use super::Commit;
 use super::cursor::Cursor;
-use super::judge::{Belongs, Pair};
+use super::matching::{Belongs, Pair};
 use super::place;
 use super::ring::Logged;
 use super::shape::{Shape, Told};

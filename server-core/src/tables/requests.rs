@@ -3,7 +3,7 @@
 use super::Tables;
 use super::cursor::Cursor;
 use super::directory::{Full, Whereabouts};
-use super::lagging::Owner;
+use super::fair_queue::Owner;
 use super::refusal::{RETRY_MS, Refusal, too_many_unindexed, unavailable};
 use super::shape::{Misshapen, Shape};
 use super::state::{Phase, State, Sub, Wait};

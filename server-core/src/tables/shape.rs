@@ -1,7 +1,7 @@
 //! What equal subscriptions have in common, and what a commit is to them.
 
 use super::access::Permission;
-use super::judge::{Belongs, Judge, Pair, View};
+use super::matching::{Belongs, Judge, Pair, View};
 use super::{Cell, Change, Commit, Schema, cells, cursor};
 use std::collections::BTreeMap;
 use std::sync::Arc;

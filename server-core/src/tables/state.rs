@@ -1,12 +1,12 @@
 //! What changes of one table, under a lock of its own: its subscriptions and their groups.
 
+use super::fair_queue::{Lagging, Owner};
 use super::history::History;
 use super::index::Index;
-use super::lagging::{Lagging, Owner};
 use super::log::Standing;
 use super::pages::Pages;
+use super::pending::{Asked, Pending};
 use super::place;
-use super::question::{Asked, Pending};
 use super::refusal::{Refusal, too_many_unindexed};
 use super::registry::Rights;
 use super::shape::Shape;

@@ -1,7 +1,7 @@
 //! The database file: how it is opened, and what it says about itself.
 
 use super::error::OpenError;
-use super::life::Life;
+use super::incarnation::Life;
 use super::private;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::Path;

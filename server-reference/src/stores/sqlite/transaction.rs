@@ -1,7 +1,7 @@
 //! The writer's transaction: a batch of writes under the number of its commit.
 
-use super::doubt::{self, Faults};
-use super::life::Life;
+use super::in_doubt::{self, Faults};
+use super::incarnation::Life;
 use crate::clock;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use rusqlite::Connection;
@@ -40,11 +40,11 @@ fn attempt(
         fault = faults.take();
     }
     if fault == Some(false) {
-        return Err(doubt::sync_failed());
+        return Err(in_doubt::sync_failed());
     }
     log::commit(connection)?;
     if fault == Some(true) {
-        return Err(doubt::sync_failed());
+        return Err(in_doubt::sync_failed());
     }
     Ok(applied)
 }

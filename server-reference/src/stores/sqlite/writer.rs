@@ -1,9 +1,9 @@
 //! The one thread that writes, and the one that tells the results.
 
 use super::checkpoint::Checkpointer;
-use super::doubt::{self, Faults};
 use super::error::OpenError;
-use super::life::Life;
+use super::in_doubt::{self, Faults};
+use super::incarnation::Life;
 use super::read::Readers;
 use super::schema::Identity;
 use super::{schema, transaction};
@@ -274,7 +274,7 @@ impl Writer {
             return true;
         }
         let opened = schema::reopen(&self.path, &mut self.life).and_then(|connection| {
-            doubt::settle(&connection)?;
+            in_doubt::settle(&connection)?;
             Ok(connection)
         });
         match opened {

@@ -13,7 +13,7 @@
 mod assemble;
 mod catalog;
 mod check;
-mod narrow;
+mod condition;
 mod pgoutput;
 mod plan;
 mod reader;

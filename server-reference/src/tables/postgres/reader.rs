@@ -5,7 +5,7 @@ use super::assemble::Shape;
 use super::session::{Address, AddressError};
 use super::setup_error::told;
 use super::slot::{self, Health, Primary};
-use super::{SetupError, narrow, quoted_name, table_name};
+use super::{SetupError, condition, quoted_name, table_name};
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use std::pin::pin;
@@ -142,7 +142,7 @@ impl Reader {
             shape.schema.columns.iter().map(|column| quoted_name(&column.name)).collect();
         let conditions: Vec<String> = filters
             .iter()
-            .map(|filter| format!(" and {}", narrow::condition(filter, &shape.schema)))
+            .map(|filter| format!(" and {}", condition::condition(filter, &shape.schema)))
             .collect();
         let asked =
             format!("select {} from only {table} where true{}", columns.join(", "), conditions.concat());

@@ -1,14 +1,14 @@
 //! A SQLite file whose tables are watched: a thread that follows its log, and one that reads
 //! snapshots.
 
-mod answers;
-mod life;
+mod epoch_file;
+mod fair_scheduler;
+mod request_worker;
 mod stream;
-mod turns;
 mod writes;
 
-use answers::Answers;
-use life::Life;
+use epoch_file::Life;
+use request_worker::Answers;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -146,7 +146,7 @@ pub fn unwatch(path: &Path) -> Result<Vec<String>, SourceError> {
         return Ok(Vec::new());
     }
     let mut gone = sqlite::detach(&mut connection)?;
-    let beside = life::beside(path);
+    let beside = epoch_file::beside(path);
     if std::fs::remove_file(&beside).is_ok() {
         gone.push(beside.display().to_string());
     }

@@ -2,7 +2,7 @@
 //! turns.
 
 use super::connect;
-use super::turns::Turns;
+use super::fair_scheduler::Turns;
 use parking_lot::Mutex;
 use rusqlite::{Connection, InterruptHandle};
 use std::path::{Path, PathBuf};

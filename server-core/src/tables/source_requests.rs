@@ -2,7 +2,7 @@
 
 use super::limits::ENVELOPE;
 use super::pages::{Pages, TooGreat};
-use super::question::{Asked, Pending, QuestionId};
+use super::pending::{Asked, Pending, QuestionId};
 use super::refusal::{RETRY_MS, Refusal, unavailable};
 use super::shape::{Narrow, Shape};
 use super::state::{Phase, State};
