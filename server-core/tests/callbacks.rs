@@ -112,7 +112,7 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
             })
         };
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 3, wake));
-        let seat = channel.take_seat(7, 1).unwrap();
+        let subscriber = channel.subscribe(7, 1).unwrap();
         channel.send_page(&outgoing, 0, Vec::new(), |_, _| "page".to_owned());
         let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
         let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
@@ -123,6 +123,6 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
         }
         assert!(outgoing.is_closing());
         assert!(calls.load(Ordering::Relaxed) > 4);
-        drop(seat);
+        drop(subscriber);
     });
 }

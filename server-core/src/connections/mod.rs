@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::sync::Arc;
-pub(crate) use subscriptions::Seats;
+pub(crate) use subscriptions::Subscriptions;
 use tidewire_core::wire::ServerFrame;
 use tidewire_core::wire::codes::{self, close};
 
@@ -43,7 +43,7 @@ struct Table {
 /// A connection as others reach it.
 struct Member {
     outgoing: Arc<Outgoing>,
-    seats: Arc<Seats>,
+    subscriptions: Arc<Subscriptions>,
     /// None before `hello`.
     identity: Option<Arc<Identity>>,
     run: Option<ClientRun>,
@@ -57,7 +57,7 @@ pub(crate) struct ClientRun {
 }
 
 /// A connection's place; dropping it gives the place back.
-pub(crate) struct Place {
+pub(crate) struct Registration {
     connections: Arc<Connections>,
     id: u64,
     user: Option<String>,
@@ -90,12 +90,12 @@ impl Connections {
 
     /// A place; an error says what to tell the client of a connection that is one too many. It
     /// holds nothing then, or whoever is refused would keep others out.
-    pub(crate) fn enter(
+    pub(crate) fn register(
         self: &Arc<Self>,
         outgoing: &Arc<Outgoing>,
-        seats: &Arc<Seats>,
+        subscriptions: &Arc<Subscriptions>,
         address: IpAddr,
-    ) -> Result<Place, &'static str> {
+    ) -> Result<Registration, &'static str> {
         let mut table = self.table.lock();
         let of_address = table.by_address.get(&address).copied().unwrap_or_default();
         if self.most_per_address.is_some_and(|most| of_address >= most) {
@@ -105,7 +105,12 @@ impl Connections {
             return Err("the server has all the connections it may have");
         }
         let closing = table.closing;
-        let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), identity: None, run: None };
+        let member = Member {
+            outgoing: outgoing.clone(),
+            subscriptions: subscriptions.clone(),
+            identity: None,
+            run: None,
+        };
         table.by_id.insert(outgoing.id(), member);
         *table.by_address.entry(address).or_default() += 1;
         drop(table);
@@ -113,16 +118,16 @@ impl Connections {
             outgoing.close(code, reason);
         }
         self.counted();
-        Ok(Place { connections: self.clone(), id: outgoing.id(), user: None, address })
+        Ok(Registration { connections: self.clone(), id: outgoing.id(), user: None, address })
     }
 
     /// What others may reach of a user's connections.
-    pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Seats>, Arc<Outgoing>)> {
+    pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Subscriptions>, Arc<Outgoing>)> {
         let table = self.table.lock();
         let members = table.by_user.get(user).into_iter().flatten().filter_map(|id| table.by_id.get(id));
         members
             .filter_map(|member| {
-                Some((member.identity.clone()?, member.seats.clone(), member.outgoing.clone()))
+                Some((member.identity.clone()?, member.subscriptions.clone(), member.outgoing.clone()))
             })
             .collect()
     }
@@ -138,9 +143,9 @@ impl Connections {
     }
 
     /// What others may reach of all connections.
-    pub(crate) fn all(&self) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
+    pub(crate) fn all(&self) -> Vec<(Arc<Subscriptions>, Arc<Outgoing>)> {
         let table = self.table.lock();
-        table.by_id.values().map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
+        table.by_id.values().map(|member| (member.subscriptions.clone(), member.outgoing.clone())).collect()
     }
 
     /// A frame for everybody.
@@ -183,24 +188,24 @@ impl Table {
 
     /// The user's older connections of the same run, which is itself only once: they count no more,
     /// and are to be ended.
-    fn replaced(&mut self, user: &str, run: &ClientRun) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
+    fn replaced(&mut self, user: &str, run: &ClientRun) -> Vec<(Arc<Subscriptions>, Arc<Outgoing>)> {
         let is_older = |id: &u64| self.by_id.get(id).is_some_and(|member| member.run.as_ref() == Some(run));
         let older: Vec<u64> =
             self.by_user.get(user).into_iter().flatten().copied().filter(is_older).collect();
         older.iter().for_each(|id| self.discount(user, *id));
         let members = older.iter().filter_map(|id| self.by_id.get(id));
-        members.map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
+        members.map(|member| (member.subscriptions.clone(), member.outgoing.clone())).collect()
     }
 }
 
-fn end_replaced(seats: &Seats, outgoing: &Outgoing) {
+fn end_replaced(subscriptions: &Subscriptions, outgoing: &Outgoing) {
     tracing::info!(conn = outgoing.id(), "replaced");
-    seats.close();
+    subscriptions.close();
     let message = "a newer connection of the same session took this one's place";
     outgoing.refuse(close::REPLACED, codes::REPLACED, message);
 }
 
-impl Place {
+impl Registration {
     /// Counts the connection for its user, in the place of older ones of the same run; false when
     /// the user has too many.
     pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
@@ -216,7 +221,7 @@ impl Place {
             self.user = Some(user);
         }
         drop(table);
-        replaced.iter().for_each(|(seats, outgoing)| end_replaced(seats, outgoing));
+        replaced.iter().for_each(|(subscriptions, outgoing)| end_replaced(subscriptions, outgoing));
         fits
     }
 
@@ -228,7 +233,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = self.connections.table.lock();
         table.by_id.remove(&self.id);

@@ -1,7 +1,7 @@
 //! Who is let in: a connection gets its place, or is told why there is none and holds nothing.
 
 use super::{Engine, counted};
-use crate::connections::{Place, Seats};
+use crate::connections::{Registration, Subscriptions};
 use crate::limits::Budget;
 use crate::outgoing::Outgoing;
 use crate::text::Text;
@@ -54,9 +54,9 @@ impl Engine {
         &self,
         peer: Peer,
         outgoing: &Arc<Outgoing>,
-        seats: &Arc<Seats>,
+        subscriptions: &Arc<Subscriptions>,
         now: Time,
-    ) -> Result<Place, TurnedAway> {
+    ) -> Result<Registration, TurnedAway> {
         let address = counted(peer.address);
         if !peer.origin_allowed {
             return Err(TurnedAway::Origin);
@@ -67,7 +67,7 @@ impl Engine {
         if let Some(wait) = self.too_early(address, now) {
             return Err(TurnedAway::Early(wait));
         }
-        self.connections.enter(outgoing, seats, address).map_err(TurnedAway::Crowded)
+        self.connections.register(outgoing, subscriptions, address).map_err(TurnedAway::Crowded)
     }
 
     /// Whether a refusal of this address is worth a line in the log.
