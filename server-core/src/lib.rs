@@ -34,7 +34,7 @@ pub use dialog::{
 };
 pub use engine::{Engine, Peer, TurnedAway, counted};
 pub use limits::{Budget, Limiter, ServerLimits, Timeouts};
-pub use outgoing::{Close, Outgoing, Signal, ToWrite, Wake};
+pub use outgoing::{Close, Outgoing, QueueEvent, ToWrite, Wake};
 pub use session::{Answer, Flow, Session};
 pub use text::Text;
 pub use tidewire_core::{Now, Time};

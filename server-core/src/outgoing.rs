@@ -26,7 +26,7 @@ pub struct Close {
 
 /// What happened to a queue; its connection's driver is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
+pub enum QueueEvent {
     /// There is something to take.
     Work,
     /// Something was taken: there may be room again.
@@ -35,8 +35,8 @@ pub enum Signal {
     Closed,
 }
 
-/// Told of every [`Signal`], with no lock held.
-pub type Wake = Arc<dyn Fn(Signal) + Send + Sync>;
+/// Told of every [`QueueEvent`], with no lock held.
+pub type Wake = Arc<dyn Fn(QueueEvent) + Send + Sync>;
 
 /// What the writer does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +55,11 @@ pub(crate) type Refill = Box<dyn Fn() + Send + Sync>;
 /// gives them after it.
 #[derive(Default)]
 #[must_use = "the writers sleep until the signals are given"]
-pub(crate) struct Due(Vec<(Arc<Outgoing>, Signal)>);
+pub(crate) struct Due(Vec<(Arc<Outgoing>, QueueEvent)>);
 
 impl Due {
-    fn add(&mut self, outgoing: &Arc<Outgoing>, signal: Signal) {
-        let same = |(last, of): &(Arc<Outgoing>, Signal)| Arc::ptr_eq(last, outgoing) && *of == signal;
+    fn add(&mut self, outgoing: &Arc<Outgoing>, signal: QueueEvent) {
+        let same = |(last, of): &(Arc<Outgoing>, QueueEvent)| Arc::ptr_eq(last, outgoing) && *of == signal;
         if !self.0.last().is_some_and(same) {
             self.0.push((outgoing.clone(), signal));
         }
@@ -112,7 +112,7 @@ struct Queue {
     /// The writer is gone: nothing will be sent any more.
     dead: bool,
     /// An offer was refused: whoever made it waits for room.
-    wanted: bool,
+    refill_due: bool,
 }
 
 /// One that waits, and the row of the channel it tells of; none when it is the connection's own.
@@ -132,7 +132,7 @@ impl Outgoing {
         self.id
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: QueueEvent) {
         calls_out();
         (self.wake)(signal);
     }
@@ -141,10 +141,10 @@ impl Outgoing {
     pub fn push(&self, frame: Text) -> bool {
         let queued = self.queue(frame, None);
         if queued == Queued::Overflow {
-            self.signal(Signal::Closed);
+            self.signal(QueueEvent::Closed);
         }
         if queued != Queued::Over {
-            self.signal(Signal::Work);
+            self.signal(QueueEvent::Work);
         }
         queued == Queued::Yes
     }
@@ -161,10 +161,10 @@ impl Outgoing {
 
     fn note(self: &Arc<Self>, queued: Queued, due: &mut Due) -> bool {
         if queued == Queued::Overflow {
-            due.add(self, Signal::Closed);
+            due.add(self, QueueEvent::Closed);
         }
         if queued != Queued::Over {
-            due.add(self, Signal::Work);
+            due.add(self, QueueEvent::Work);
         }
         queued == Queued::Yes
     }
@@ -204,7 +204,7 @@ impl Outgoing {
         queue.bytes += frame.len();
         queue.frames.push_back(Frame { text: frame.clone(), of: Some(channel) });
         drop(queue);
-        due.add(self, Signal::Work);
+        due.add(self, QueueEvent::Work);
     }
 
     /// Sets who is told of room; the first one stays.
@@ -230,13 +230,13 @@ impl Outgoing {
             return Offered::Over;
         }
         if !fits(&queue) || (queue.frames.len() + 1) * 2 > self.max_frames {
-            queue.wanted = true;
+            queue.refill_due = true;
             return Offered::Full;
         }
         queue.bytes += frame.len();
         queue.frames.push_back(Frame { text: frame.clone(), of: None });
         drop(queue);
-        due.add(self, Signal::Work);
+        due.add(self, QueueEvent::Work);
         Offered::Queued
     }
 
@@ -257,8 +257,8 @@ impl Outgoing {
         if queue.close.is_none() {
             queue.close = Some(Close { code, reason });
             drop(queue);
-            self.signal(Signal::Work);
-            self.signal(Signal::Closed);
+            self.signal(QueueEvent::Work);
+            self.signal(QueueEvent::Closed);
         }
     }
 
@@ -315,13 +315,13 @@ impl Outgoing {
         match join(&mut queue) {
             Some(text) => {
                 let roomy = queue.bytes <= self.roomy() && queue.frames.len() * 4 <= self.max_frames;
-                let refill = roomy && std::mem::take(&mut queue.wanted);
+                let refill = roomy && std::mem::take(&mut queue.refill_due);
                 drop(queue);
                 if refill && let Some(refill) = self.refill.get() {
                     calls_out();
                     refill();
                 }
-                self.signal(Signal::Room);
+                self.signal(QueueEvent::Room);
                 Some(ToWrite::Write(text))
             }
             None => queue.close.map(ToWrite::Close),
@@ -336,8 +336,8 @@ impl Outgoing {
         queue.bytes = 0;
         queue.close.get_or_insert(Close { code: codes::close::NORMAL, reason: "" });
         drop(queue);
-        self.signal(Signal::Closed);
-        self.signal(Signal::Room);
+        self.signal(QueueEvent::Closed);
+        self.signal(QueueEvent::Room);
     }
 }
 

@@ -50,13 +50,13 @@ impl Subscriptions {
 
     /// Ends those whose channel is not wanted; their names and rows. It is asked with no lock inner:
     /// a seat that is taken meanwhile is for the one who takes it to look at.
-    pub(crate) fn retain(&self, wanted: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
+    pub(crate) fn retain(&self, keep: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
         let inner = self.inner.lock();
         let of = |(ch, subscriber): (&String, &Subscriber)| (ch.clone(), subscriber.channel.clone());
         let all: Vec<(String, Arc<Channel>)> = inner.by_channel.iter().map(of).collect();
         drop(inner);
-        let unwanted = all.into_iter().filter(|(_, channel)| !wanted(channel));
-        unwanted
+        let ended = all.into_iter().filter(|(_, channel)| !keep(channel));
+        ended
             .filter(|(ch, channel)| self.remove_if(ch, channel))
             .map(|(ch, channel)| (ch, channel.id))
             .collect()

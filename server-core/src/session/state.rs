@@ -35,7 +35,7 @@ pub enum Flow {
     /// The session needs this from the store before it takes the next message. Pass the reply to
     /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]) and pages
     /// ([`Read::Events`]) are read.
-    Ask(Read),
+    Read(Read),
     /// Wait until [`Outgoing::has_room`], then call [`Session::answered`] with [`Answer::Room`].
     Room,
     /// The session takes no more messages. Write what is still in the queue, up to its close.

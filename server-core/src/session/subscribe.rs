@@ -2,7 +2,7 @@
 //! subscribers (protocol section 5).
 
 use super::state::{Flow, Session};
-use super::waiting::{Waiting, Wanted};
+use super::waiting::{PageRequest, Waiting};
 use crate::access::{self, Denied, Identity};
 use crate::dialog::Channel;
 use crate::store::{Read, StoreError};
@@ -26,7 +26,7 @@ impl Session {
             None => {
                 let ask = Read::Channel(sub.ch.clone());
                 self.wait(Waiting::Sub(sub));
-                Flow::Ask(ask)
+                Flow::Read(ask)
             }
         }
     }
@@ -56,7 +56,7 @@ impl Session {
                         return Flow::Ready;
                     }
                 }
-                self.page(channel, Wanted::Sub(want))
+                self.page(channel, PageRequest::Sub(want))
             }
             Err(denied) => {
                 self.subscriptions().remove(&ch);
@@ -69,7 +69,7 @@ impl Session {
     /// Sends the events after an offset.
     pub(super) fn next_page(&mut self, ch: String, from: u64) -> Flow {
         match self.subscriptions().channel(&ch) {
-            Some(channel) => self.page(channel, Wanted::Next(from)),
+            Some(channel) => self.page(channel, PageRequest::Next(from)),
             None => {
                 self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
                 Flow::Ready

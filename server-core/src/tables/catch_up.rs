@@ -5,7 +5,7 @@ use super::history::Entry;
 use super::limits::ENVELOPE;
 use super::pages::Pages;
 use super::place;
-use super::shape::{Shape, Told};
+use super::shape::{Outcome, Shape};
 use super::state::Sub;
 use crate::text::Text;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub(super) struct Slice {
     /// Most bytes of a frame.
     pub(super) most: usize,
     pub(super) epoch: Option<Arc<str>>,
-    /// See [`super::state::State::life`].
-    pub(super) life: u64,
+    /// See [`super::state::State::generation`].
+    pub(super) generation: u64,
     /// It has its turn among much work.
     pub(super) in_turn: bool,
 }
@@ -51,8 +51,8 @@ pub(super) struct Batch {
 
 impl Slice {
     /// Whether the subscription is where it was.
-    pub(super) fn is_of(&self, sub: &Sub, life: u64) -> bool {
-        (sub.last, sub.applied) == self.from && life == self.life
+    pub(super) fn is_of(&self, sub: &Sub, generation: u64) -> bool {
+        (sub.last, sub.applied) == self.from && generation == self.generation
     }
 
     /// As much of it as fits into a frame.
@@ -65,18 +65,18 @@ impl Slice {
         for Entry { logged, number } in &self.entries {
             let commit = &logged.commit;
             let contained = self.pages.as_ref().is_some_and(|pages| pages.seen.contains(commit));
-            match if contained { Told::Nothing } else { self.shape.tell(commit, from, most) } {
-                Told::Nothing => {}
+            match if contained { Outcome::Nothing } else { self.shape.outcome(commit, from, most) } {
+                Outcome::Nothing => {}
                 // First what was before it.
-                Told::Reset(_) if !txs.is_empty() => {
+                Outcome::Reset(_) if !txs.is_empty() => {
                     more = true;
                     break;
                 }
-                Told::Reset(reason) => {
+                Outcome::Reset(reason) => {
                     reset = Some(reason);
                     break;
                 }
-                Told::Changes(changes) => {
+                Outcome::Changes(changes) => {
                     let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
                     if !txs.is_empty() && bytes + tx.len() > together {
                         more = true;

@@ -5,7 +5,7 @@ use super::ring::Logged;
 use super::shape::Shape;
 
 /// What judging takes however short the row is, in the measure of [`work`].
-pub(super) const JUDGING: usize = 64;
+pub(super) const MATCHING: usize = 64;
 
 /// About how much it is to judge a commit for a shape: the bytes that are looked at.
 pub(super) fn work(shape: &Shape, logged: &Logged) -> usize {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Where a subscription is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Whereabouts {
+pub(super) struct Location {
     /// The table, by its place.
     pub(super) table: usize,
     pub(super) sub: u64,
@@ -15,7 +15,7 @@ pub(super) struct Whereabouts {
 /// The subscriptions of all tables by connection and by the client's names for them.
 #[derive(Default)]
 pub(super) struct Directory {
-    connections: BTreeMap<u64, BTreeMap<String, Whereabouts>>,
+    connections: BTreeMap<u64, BTreeMap<String, Location>>,
     count: usize,
 }
 
@@ -32,12 +32,12 @@ impl Directory {
         self.count
     }
 
-    pub(super) fn find(&self, conn: u64, sid: &str) -> Option<Whereabouts> {
+    pub(super) fn find(&self, conn: u64, sid: &str) -> Option<Location> {
         self.connections.get(&conn)?.get(sid).copied()
     }
 
     /// All of a connection.
-    pub(super) fn of(&self, conn: u64) -> Vec<Whereabouts> {
+    pub(super) fn of(&self, conn: u64) -> Vec<Location> {
         self.connections.get(&conn).into_iter().flat_map(BTreeMap::values).copied().collect()
     }
 
@@ -45,7 +45,7 @@ impl Directory {
     pub(super) fn add(
         &mut self,
         (conn, sid): (u64, &str),
-        at: Whereabouts,
+        at: Location,
         limits: &TableLimits,
     ) -> Result<(), Full> {
         if self.connections.get(&conn).is_some_and(|sids| sids.len() >= limits.subscriptions) {

@@ -9,13 +9,13 @@ pub(crate) type Owner = Arc<str>;
 
 /// Subscriptions whose next work is not done at once, by who answers for it.
 #[derive(Default)]
-pub(super) struct Lagging {
+pub(super) struct FairQueue {
     by_owner: BTreeMap<Owner, VecDeque<u64>>,
     /// Whose turn was last.
     last: Option<Owner>,
 }
 
-impl Lagging {
+impl FairQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.by_owner.is_empty()
     }

@@ -3,7 +3,7 @@
 //! A commit takes three steps. Under the table's lock the index says which groups it may concern
 //! ([`State::begin`]). Without the lock rows are judged and frames encoded ([`Plan::work_out`]).
 //! Under it again the frames go to whoever is in the feeds then ([`State::hand_out`]), and the
-//! table's head moves ([`State::land`]).
+//! table's head moves ([`State::finish_flight`]).
 //!
 //! Nobody misses a commit by that, or gets one twice:
 //!
@@ -17,14 +17,14 @@
 //! - Whoever leaves a feed is not in it when the frames are handed out. Those who leave because
 //!   they have no room have all up to the head, and read the commit from the log.
 //! - What ends all subscriptions while a commit is in flight starts another life of the table
-//!   ([`State::life`]), and what was worked out in the one before is dropped.
+//!   ([`State::generation`]), and what was worked out in the one before is dropped.
 
-use super::cost::{JUDGING, encoding, work};
+use super::cost::{MATCHING, encoding, work};
 use super::history::Entry;
 use super::index::Member;
 use super::limits::ENVELOPE;
 use super::log::Standing;
-use super::matching::{Belongs, Pair};
+use super::matching::{Membership, RowChange};
 use super::pending::Pending;
 use super::place;
 use super::plan::{Feed, News, Plan, What};
@@ -48,7 +48,7 @@ const AT_A_TIME: usize = 512;
 struct Concern {
     group: u64,
     /// None if it has to be judged.
-    belongs: Belongs,
+    belongs: Membership,
 }
 
 /// How far the telling of a commit is.
@@ -58,7 +58,7 @@ enum Step<'a> {
     /// What these feeds are told has to be worked out; it is about so much work.
     Working(Plan<'a>, Vec<Feed>, usize),
     /// All were told.
-    Landed,
+    Finished,
     /// The driver has to do it.
     Left,
     /// Somebody else is at it, or it is no longer to be done.
@@ -75,7 +75,7 @@ enum Found {
 
 impl Tables {
     /// Tells a table of a commit that was just published, if it is next and little work.
-    pub(super) fn tell_now(&self, at: usize, logged: &Arc<Logged>, floor: u64) {
+    pub(super) fn publish_now(&self, at: usize, logged: &Arc<Logged>, floor: u64) {
         let most = Some(self.shared.limits.at_once);
         match self.try_with(at, |state| state.begin(logged, floor, most)) {
             Some((step, ready)) => {
@@ -88,7 +88,7 @@ impl Tables {
     }
 
     /// Tells a table of what is next for it, some ms of work; whether there may be more.
-    pub(super) fn tell_some(&self, at: usize) -> bool {
+    pub(super) fn publish_some(&self, at: usize) -> bool {
         let mut left = OF_A_SLICE * self.shared.limits.at_once;
         loop {
             let (logged, floor) = match self.with(at, State::find) {
@@ -115,7 +115,7 @@ impl Tables {
                     self.work_out(at, plan, feeds, floor);
                     return work;
                 }
-                Step::Landed | Step::Left | Step::Over => return 0,
+                Step::Finished | Step::Left | Step::Over => return 0,
             }
         }
     }
@@ -125,12 +125,12 @@ impl Tables {
         loop {
             let (news, last) = (plan.work_out(&mut feeds), feeds.len() == 0);
             let marks_due = self.with(at, |state| {
-                if plan.life != state.life {
+                if plan.generation != state.generation {
                     return None;
                 }
                 state.hand_out(&plan, news, last);
                 if last {
-                    state.land(&plan, floor);
+                    state.finish_flight(&plan, floor);
                 }
                 Some(last && std::mem::take(&mut state.marks_due))
             });
@@ -184,12 +184,12 @@ impl State {
             return Step::Left;
         }
         if logged.bytes_of(self.at) == 0 {
-            self.pass(logged, floor);
-            return Step::Landed;
+            self.move_head(logged, floor);
+            return Step::Finished;
         }
-        let number = self.take_off();
+        let number = self.begin_flight();
         let most_bytes = self.shared.limits.frame_bytes.saturating_sub(ENVELOPE);
-        let mut plan = Plan::new(logged, self.life, number, self.epoch.clone(), most_bytes);
+        let mut plan = Plan::new(logged, self.generation, number, self.epoch.clone(), most_bytes);
         if self.groups.is_empty() {
             plan.next = changes;
         }
@@ -198,14 +198,14 @@ impl State {
 
     /// Looks up whom some of the changes concern.
     fn look<'a>(&mut self, mut plan: Plan<'a>, floor: u64, most: Option<usize>) -> Step<'a> {
-        if plan.life != self.life {
+        if plan.generation != self.generation {
             return Step::Over;
         }
         let changes = plan.commit().changes.iter().enumerate().skip(plan.next);
         for (at, change) in changes.take(AT_A_TIME).filter(|(_, change)| change.table() == self.at) {
             let (groups, pair) = self.concerned(change);
             plan.found += groups.len();
-            if most.is_some_and(|most| plan.found * JUDGING > most) {
+            if most.is_some_and(|most| plan.found * MATCHING > most) {
                 return self.leave();
             }
             if let Some(pair) = pair.filter(|_| !groups.is_empty()) {
@@ -221,8 +221,8 @@ impl State {
         }
         let Some((feeds, work)) = self.feeds(&mut plan, most) else { return self.leave() };
         if feeds.is_empty() {
-            self.land(&plan, floor);
-            return Step::Landed;
+            self.finish_flight(&plan, floor);
+            return Step::Finished;
         }
         Step::Working(plan, feeds, work)
     }
@@ -247,9 +247,9 @@ impl State {
                 continue;
             }
             let judged = places.iter().any(|(_, belongs)| belongs.is_none());
-            let of_this = if judged { JUDGING + work(&group.shape, plan.logged) } else { 0 };
+            let of_this = if judged { MATCHING + work(&group.shape, plan.logged) } else { 0 };
             judging += of_this;
-            if of_this > at_once + JUDGING || judging > OF_A_COMMIT * at_once {
+            if of_this > at_once + MATCHING || judging > OF_A_COMMIT * at_once {
                 much.push(id);
                 continue;
             }
@@ -270,8 +270,8 @@ impl State {
     }
 
     /// The groups that a change may concern, ascending, and its row if it is about one.
-    fn concerned<'a>(&self, change: &'a Change) -> (Vec<Concern>, Option<Pair<'a>>) {
-        let Some(mut pair) = Pair::of(&self.rights.schema, change) else {
+    fn concerned<'a>(&self, change: &'a Change) -> (Vec<Concern>, Option<RowChange<'a>>) {
+        let Some(mut pair) = RowChange::of(&self.rights.schema, change) else {
             let groups = self.groups_where(|_| true).into_iter();
             return (groups.map(|group| Concern { group, belongs: None }).collect(), None);
         };
@@ -299,11 +299,11 @@ impl State {
     pub(super) fn reach(&self, change: &Change) -> usize {
         let (mut concerned, mut pair) = self.concerned(change);
         concerned.retain(|concern| {
-            let judge = |pair: &mut Pair<'_>| match self.groups.get(&concern.group) {
-                Some(group) => pair.judge(&group.shape.judge),
+            let matches = |pair: &mut RowChange<'_>| match self.groups.get(&concern.group) {
+                Some(group) => pair.matches(&group.shape.matcher),
                 None => Some((false, false)),
             };
-            concern.belongs.or_else(|| pair.as_mut().and_then(judge)) != Some((false, false))
+            concern.belongs.or_else(|| pair.as_mut().and_then(matches)) != Some((false, false))
         });
         concerned.len()
     }
@@ -326,7 +326,7 @@ impl State {
     }
 
     /// All feeds were told of the commit.
-    fn land(&mut self, plan: &Plan<'_>, floor: u64) {
+    fn finish_flight(&mut self, plan: &Plan<'_>, floor: u64) {
         let (commit, logged) = (plan.commit(), plan.logged.clone());
         for (at, change) in commit.changes.iter().enumerate() {
             if let Change::Lost { table, .. } = change
@@ -337,20 +337,20 @@ impl State {
         }
         self.flight = None;
         self.history.push(Entry { logged, number: plan.number });
-        self.pass(plan.logged, floor);
+        self.move_head(plan.logged, floor);
         // Somebody may have left the next one to us.
         self.after.work |= self.shared.log.lock().standing().end > self.next;
     }
 
     /// The table has been told of a commit.
-    fn pass(&mut self, logged: &Logged, floor: u64) {
+    fn move_head(&mut self, logged: &Logged, floor: u64) {
         let commit = &logged.commit;
         (self.head, self.next) = (commit.position, logged.seq + 1);
         self.history.trim(floor);
         for id in self.waiting.clone() {
             self.found(id, &commit.tx, commit.position);
         }
-        self.went_on();
+        self.head_moved();
     }
 
     /// Sends a frame to all in a feed. Who has no room falls out of it, with all up to `before`,
@@ -358,7 +358,7 @@ impl State {
     fn send(&mut self, id: u64, frame: &Text, place: u64, (before, head): (u64, u64)) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let last = std::mem::replace(&mut group.last, place);
-        group.told = (head, self.now);
+        group.notified = (head, self.now);
         let (mut slow, mut over) = (Vec::new(), Vec::new());
         for (conn, audience) in &group.live {
             match audience.outgoing.offer_live(frame, &mut self.after.due) {
@@ -384,15 +384,15 @@ impl State {
     pub(super) fn advance(&mut self, standing: Standing) {
         if self.flight.is_none() && self.next == standing.end && standing.head > self.head {
             self.head = standing.head;
-            self.went_on();
+            self.head_moved();
         }
     }
 
     /// The head moved: who waited for that goes on.
-    fn went_on(&mut self) {
+    fn head_moved(&mut self) {
         self.after.ready.extend(&self.early);
         for id in self.waiting.clone() {
-            self.settle(id);
+            self.answer_waits(id);
         }
     }
 
@@ -408,7 +408,7 @@ impl State {
 
     /// Ends what has taken too long.
     pub(super) fn expire(&mut self, now: Time) {
-        self.forget_the_slow();
+        self.reset_slow();
         let late =
             |sub: &u64| self.subs.get(sub).is_some_and(|sub| sub.waits.iter().any(|wait| wait.until <= now));
         let late: Vec<u64> = self.waiting.iter().copied().filter(late).collect();
@@ -425,7 +425,7 @@ impl State {
         }
         let (head, now) = (self.head, self.now);
         self.groups_where(|group| {
-            let (told, at) = group.told;
+            let (told, at) = group.notified;
             !group.live.is_empty() && told < head && now.since(at) >= MARK_MS
         })
     }
@@ -437,7 +437,9 @@ impl State {
             return;
         }
         for id in quiet {
-            let Some(group) = self.groups.get(id).filter(|group| group.told.0 < self.head) else { continue };
+            let Some(group) = self.groups.get(id).filter(|group| group.notified.0 < self.head) else {
+                continue;
+            };
             let (last, hash) = (group.last, group.shape.hash);
             let place = place::feed(self.take_number());
             let link = TableLink { prev: Some(last), pos: place, cursor: self.cursor(hash, self.head) };
@@ -448,7 +450,7 @@ impl State {
 
     /// Whoever reads a snapshot so slowly that the log went past it has to begin anew; until then
     /// its pages take memory.
-    pub(super) fn forget_the_slow(&mut self) {
+    pub(super) fn reset_slow(&mut self) {
         let floor = self.history.floor();
         let reading =
             |sub: &Sub| matches!(sub.phase, Phase::Reading { .. } | Phase::Behind(_)) && sub.applied < floor;
@@ -464,11 +466,11 @@ impl State {
         for wait in sub.waits.iter_mut().filter(|wait| wait.tx == tx && wait.position.is_none()) {
             wait.position = Some(position);
         }
-        self.settle(id);
+        self.answer_waits(id);
     }
 
     /// Tells a subscription of the transactions that it has waited for and that it has all of.
-    pub(super) fn settle(&mut self, id: u64) {
+    pub(super) fn answer_waits(&mut self, id: u64) {
         let Some(sub) = self.subs.get(&id) else { return };
         let done = match &sub.phase {
             Phase::Live => self.head,
@@ -478,7 +480,7 @@ impl State {
         let over = sub.waits.iter().filter(|wait| wait.position.is_some_and(|position| position <= done));
         let over: Vec<String> = over.map(|wait| wait.tx.clone()).collect();
         for tx in over {
-            self.seen(id, &tx, None);
+            self.answer_wait(id, &tx, None);
         }
     }
 
@@ -487,12 +489,12 @@ impl State {
         let late: Vec<String> =
             sub.waits.iter().filter(|wait| wait.until <= now).map(|wait| wait.tx.clone()).collect();
         for tx in late {
-            self.seen(id, &tx, Some(codes::TIMEOUT));
+            self.answer_wait(id, &tx, Some(codes::TIMEOUT));
         }
     }
 
     /// Ends the wait for a transaction.
-    pub(super) fn seen(&mut self, id: u64, tx: &str, code: Option<&str>) {
+    pub(super) fn answer_wait(&mut self, id: u64, tx: &str, code: Option<&str>) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         let waits = sub.waits.len();
         sub.waits.retain(|wait| wait.tx != tx);

@@ -1,6 +1,6 @@
 //! Which groups a row may concern, found by the row's values instead of by asking each group.
 
-use super::matching::{Judge, View};
+use super::matching::{Matcher, RowView};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
@@ -97,11 +97,11 @@ impl Index {
         &self.rest
     }
 
-    pub(super) fn add(&mut self, group: u64, judge: &Judge) {
-        match judge.indexable() {
+    pub(super) fn add(&mut self, group: u64, matcher: &Matcher) {
+        match matcher.indexable() {
             Some((column, values)) => {
                 let places = self.columns.entry(column).or_default();
-                let member = Member { group, sure: judge.is_equality() };
+                let member = Member { group, sure: matcher.is_equality() };
                 for value in values {
                     let members = places.entry(Key(value));
                     members.and_modify(|members| members.add(member)).or_insert(Members::One(member));
@@ -113,8 +113,8 @@ impl Index {
         }
     }
 
-    pub(super) fn remove(&mut self, group: u64, judge: &Judge) {
-        let Some((column, values)) = judge.indexable() else {
+    pub(super) fn remove(&mut self, group: u64, matcher: &Matcher) {
+        let Some((column, values)) = matcher.indexable() else {
             self.rest.remove(&group);
             return;
         };
@@ -134,7 +134,7 @@ impl Index {
     }
 
     /// Says the groups that a row may belong to, some perhaps twice.
-    pub(super) fn find(&self, row: &mut View<'_>, mut found: impl FnMut(Member)) {
+    pub(super) fn find(&self, row: &mut RowView<'_>, mut found: impl FnMut(Member)) {
         let unsure = |group: u64| Member { group, sure: false };
         self.rest.iter().for_each(|group| found(unsure(*group)));
         for (column, places) in &self.columns {

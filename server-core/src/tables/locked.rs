@@ -42,8 +42,8 @@ impl Tables {
     /// Wakes who is to be woken; the subscriptions that are ready for something.
     pub(super) fn carry_out(&self, at: usize, after: After) -> Vec<u64> {
         after.due.give();
-        if after.asks {
-            self.wake(Woken::Wanted);
+        if after.requests {
+            self.wake(Woken::Requests);
         }
         if after.work {
             self.wake(Woken::Work(at));

@@ -64,12 +64,12 @@ impl Log {
     }
 
     /// A snapshot was asked for.
-    pub(super) fn asked(&mut self) {
+    pub(super) fn snapshot_requested(&mut self) {
         self.snapshots += 1;
     }
 
     /// A snapshot was answered, or nobody waits for it any more.
-    pub(super) fn answered(&mut self) {
+    pub(super) fn snapshot_finished(&mut self) {
         self.snapshots = self.snapshots.saturating_sub(1);
     }
 

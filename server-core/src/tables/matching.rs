@@ -8,21 +8,21 @@ use tidewire_core::tables::{Type, Value};
 
 /// The predicates that must all hold.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct Matcher {
     predicates: Vec<Predicate>,
     columns: Vec<usize>,
 }
 
-impl Judge {
-    pub(super) fn new(predicates: Vec<Predicate>) -> Judge {
+impl Matcher {
+    pub(super) fn new(predicates: Vec<Predicate>) -> Matcher {
         let mut columns: Vec<usize> = predicates.iter().flat_map(Predicate::columns).collect();
         columns.sort_unstable();
         columns.dedup();
-        Judge { predicates, columns }
+        Matcher { predicates, columns }
     }
 
     /// Whether a row belongs; none if that depends on a cell that was not said.
-    pub(super) fn judge(&self, row: &mut View<'_>) -> Option<bool> {
+    pub(super) fn matches(&self, row: &mut RowView<'_>) -> Option<bool> {
         for column in &self.columns {
             row.value(*column)?;
         }
@@ -44,7 +44,7 @@ impl Judge {
 }
 
 /// A row whose cells are read when they are asked for.
-pub(super) struct View<'a> {
+pub(super) struct RowView<'a> {
     schema: Arc<Schema>,
     cells: &'a [Cell],
     /// The row before, which says what this one leaves out.
@@ -53,11 +53,11 @@ pub(super) struct View<'a> {
     read: Vec<bool>,
 }
 
-impl<'a> View<'a> {
-    pub(super) fn new(schema: &Arc<Schema>, cells: &'a [Cell], before: Option<&'a [Cell]>) -> View<'a> {
+impl<'a> RowView<'a> {
+    pub(super) fn new(schema: &Arc<Schema>, cells: &'a [Cell], before: Option<&'a [Cell]>) -> RowView<'a> {
         let width = schema.columns.len();
         let (values, read) = (vec![Value::Null; width], vec![false; width]);
-        View { schema: schema.clone(), cells, before, values, read }
+        RowView { schema: schema.clone(), cells, before, values, read }
     }
 
     /// A cell as far as it is known.
@@ -87,30 +87,30 @@ impl<'a> View<'a> {
 }
 
 /// Whether a row belonged before a change and belongs after it, if that is known.
-pub(super) type Belongs = Option<(bool, bool)>;
+pub(super) type Membership = Option<(bool, bool)>;
 
 /// A row before and after a change.
-pub(super) struct Pair<'a> {
+pub(super) struct RowChange<'a> {
     /// None of an insert.
-    pub(super) old: Option<View<'a>>,
+    pub(super) old: Option<RowView<'a>>,
     /// None of a delete.
-    pub(super) new: Option<View<'a>>,
+    pub(super) new: Option<RowView<'a>>,
 }
 
-impl<'a> Pair<'a> {
+impl<'a> RowChange<'a> {
     /// What a change does to a row; none of one that loses the whole table.
-    pub(super) fn of(schema: &Arc<Schema>, change: &'a Change) -> Option<Pair<'a>> {
+    pub(super) fn of(schema: &Arc<Schema>, change: &'a Change) -> Option<RowChange<'a>> {
         let Change::Row { old, new, .. } = change else { return None };
-        Some(Pair {
-            old: old.as_deref().map(|cells| View::new(schema, cells, None)),
-            new: new.as_deref().map(|cells| View::new(schema, cells, old.as_deref())),
+        Some(RowChange {
+            old: old.as_deref().map(|cells| RowView::new(schema, cells, None)),
+            new: new.as_deref().map(|cells| RowView::new(schema, cells, old.as_deref())),
         })
     }
 
     /// Whether the row belonged before and belongs after; none if that can't be told.
-    pub(super) fn judge(&mut self, judge: &Judge) -> Belongs {
-        let belongs = |row: &mut Option<View<'a>>| match row {
-            Some(row) => judge.judge(row),
+    pub(super) fn matches(&mut self, matcher: &Matcher) -> Membership {
+        let belongs = |row: &mut Option<RowView<'a>>| match row {
+            Some(row) => matcher.matches(row),
             None => Some(false),
         };
         Some((belongs(&mut self.old)?, belongs(&mut self.new)?))

@@ -1,6 +1,6 @@
 //! Live tables, protocol section 12: which subscription is about which change.
 //!
-//! A source tells of commits, in order, and answers what only it knows ([`Tables::take_wanted`]).
+//! A source tells of commits, in order, and answers what only it knows ([`Tables::take_requests`]).
 //! Equal subscriptions are a group, which an index finds by the values in a row; a commit is
 //! encoded once for each group. Whoever reads slowly falls out of the group's feed and reads the
 //! log instead, until there is room again; so a queue never holds what the log has.
@@ -45,13 +45,13 @@ pub use cells::push as push_cell;
 pub use cursor::hash;
 pub(crate) use fair_queue::Owner;
 pub use limits::TableLimits;
-pub use pending::QuestionId;
+pub use pending::RequestId;
 pub use registry::{TableConfig, TableError};
 pub(crate) use requests::Asker;
-pub use shape::Narrow;
+pub use shape::RequiredValues;
 use shared::Shared;
 pub use source::{Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError};
-pub use source_requests::{Wanted, WantedSnapshot};
+pub use source_requests::{SnapshotRequest, SourceRequest};
 use state::{After, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,8 +61,8 @@ use tidewire_core::Time;
 /// What a driver is woken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
-    /// [`Tables::take_wanted`] has something.
-    Wanted,
+    /// [`Tables::take_requests`] has something.
+    Requests,
     /// [`Tables::work`] has something to do for the table at this place.
     Work(usize),
 }
@@ -153,7 +153,7 @@ impl Tables {
         let standing = log.standing();
         drop(log);
         for state in &mut states {
-            state.begin_anew("epoch", standing);
+            state.restart("epoch", standing);
             (state.epoch, state.cut) = (Some(epoch.clone()), 0);
         }
         let left: Vec<After> = states.iter_mut().map(|state| std::mem::take(&mut state.after)).collect();
@@ -173,7 +173,7 @@ impl Tables {
         let standing = log.standing();
         drop(log);
         for at in 0..self.states.len() {
-            self.tell_now(at, &logged, standing.floor);
+            self.publish_now(at, &logged, standing.floor);
         }
     }
 
@@ -205,7 +205,7 @@ impl Tables {
     pub fn reshape(&self, table: usize, schema: Schema) {
         self.with(table, |state| {
             let standing = state.shared.log.lock().standing();
-            state.begin_anew("schema", standing);
+            state.restart("schema", standing);
             state.rights.reshape(schema);
             state.cut = standing.head;
         });

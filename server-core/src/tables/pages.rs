@@ -21,7 +21,7 @@ pub(super) struct Pages {
 
 /// Why a snapshot is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TooGreat {
+pub(super) enum TooLarge {
     /// More rows than a subscription may have.
     Rows,
     /// More bytes of them.
@@ -37,19 +37,19 @@ impl Pages {
         seen: Seen,
         (most_rows, most_bytes, most_row, page_rows): (usize, usize, usize, usize),
         held: &Arc<AtomicUsize>,
-    ) -> Result<Pages, TooGreat> {
+    ) -> Result<Pages, TooLarge> {
         let (mut pages, mut page, mut of_page) = (Vec::new(), Vec::new(), 0);
         let (mut count, mut bytes) = (0, 0);
         for row in rows.iter().filter_map(|row| shape.row(row)) {
             if row.len() > most_row {
-                return Err(TooGreat::Row);
+                return Err(TooLarge::Row);
             }
             (count, bytes) = (count + 1, bytes + row.len() + size_of::<String>());
             if count > most_rows {
-                return Err(TooGreat::Rows);
+                return Err(TooLarge::Rows);
             }
             if bytes > most_bytes {
-                return Err(TooGreat::Bytes);
+                return Err(TooLarge::Bytes);
             }
             if page.len() >= page_rows || !page.is_empty() && of_page + row.len() + 1 > PAGE_BYTES {
                 pages.push(std::mem::take(&mut page));

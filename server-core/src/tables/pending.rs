@@ -2,14 +2,14 @@
 
 /// Names a question; it goes back with the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QuestionId {
+pub struct RequestId {
     /// The table, by its place.
     pub(super) table: usize,
     pub(super) number: u64,
 }
 
 /// A question that the driver has not taken yet.
-pub(super) struct Asked {
+pub(super) struct Queued {
     pub(super) id: u64,
 }
 

@@ -3,10 +3,10 @@
 
 use super::Commit;
 use super::cursor::Cursor;
-use super::matching::{Belongs, Pair};
+use super::matching::{Membership, RowChange};
 use super::place;
 use super::ring::Logged;
-use super::shape::{Shape, Told};
+use super::shape::{Outcome, Shape};
 use super::state::feed;
 use crate::text::Text;
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ const BYTES: usize = 1 << 20;
 /// A commit on its way to a table's feeds.
 pub(super) struct Plan<'a> {
     pub(super) logged: &'a Arc<Logged>,
-    /// See [`super::state::State::life`].
-    pub(super) life: u64,
+    /// See [`super::state::State::generation`].
+    pub(super) generation: u64,
     pub(super) number: u64,
     epoch: Option<Arc<str>>,
     /// Most bytes of the changes in a frame.
@@ -31,8 +31,8 @@ pub(super) struct Plan<'a> {
     /// How many groups were found, those that were found for several changes as often.
     pub(super) found: usize,
     /// The groups that were found, and the changes that may concern them.
-    pub(super) concerned: BTreeMap<u64, Vec<(usize, Belongs)>>,
-    pub(super) pairs: BTreeMap<usize, Box<Pair<'a>>>,
+    pub(super) concerned: BTreeMap<u64, Vec<(usize, Membership)>>,
+    pub(super) pairs: BTreeMap<usize, Box<RowChange<'a>>>,
 }
 
 /// A feed that a commit may concern.
@@ -41,7 +41,7 @@ pub(super) struct Feed {
     pub(super) shape: Arc<Shape>,
     /// The place of its last frame.
     pub(super) last: u64,
-    pub(super) places: Vec<(usize, Belongs)>,
+    pub(super) places: Vec<(usize, Membership)>,
 }
 
 /// What a feed is told.
@@ -83,13 +83,13 @@ impl Frame {
 impl<'a> Plan<'a> {
     pub(super) fn new(
         logged: &'a Arc<Logged>,
-        life: u64,
+        generation: u64,
         number: u64,
         epoch: Option<Arc<str>>,
         most: usize,
     ) -> Plan<'a> {
         let (concerned, pairs) = (BTreeMap::new(), BTreeMap::new());
-        Plan { logged, life, number, epoch, most, next: 0, found: 0, concerned, pairs }
+        Plan { logged, generation, number, epoch, most, next: 0, found: 0, concerned, pairs }
     }
 
     pub(super) fn commit(&self) -> &'a Commit {
@@ -113,11 +113,11 @@ impl<'a> Plan<'a> {
 
     fn news(&mut self, of: &Feed) -> Option<What> {
         let commit = self.commit();
-        let told = of.shape.tell_of(commit, &mut self.pairs, of.places.iter().copied(), 0, self.most);
+        let told = of.shape.outcome_of(commit, &mut self.pairs, of.places.iter().copied(), 0, self.most);
         let changes = match told {
-            Told::Nothing => return None,
-            Told::Reset(reason) => return Some(What::Reset(reason)),
-            Told::Changes(changes) => changes,
+            Outcome::Nothing => return None,
+            Outcome::Reset(reason) => return Some(What::Reset(reason)),
+            Outcome::Changes(changes) => changes,
         };
         let cursor = self.epoch.as_deref();
         let cursor = cursor.map(|epoch| Cursor::encode(epoch, commit.position, of.shape.hash));

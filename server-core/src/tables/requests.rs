@@ -2,10 +2,10 @@
 
 use super::Tables;
 use super::cursor::Cursor;
-use super::directory::{Full, Whereabouts};
+use super::directory::{Full, Location};
 use super::fair_queue::Owner;
 use super::refusal::{RETRY_MS, Refusal, too_many_unindexed, unavailable};
-use super::shape::{Misshapen, Shape};
+use super::shape::{Shape, ShapeError};
 use super::state::{Phase, State, Sub, Wait};
 use crate::access::Identity;
 use crate::outgoing::Outgoing;
@@ -55,12 +55,12 @@ impl Tables {
     }
 
     /// The subscription that a client means by a name.
-    fn named(&self, conn: u64, sid: &str) -> Option<Whereabouts> {
+    fn named(&self, conn: u64, sid: &str) -> Option<Location> {
         self.shared.directory.lock().find(conn, sid)
     }
 
     /// All subscriptions of a connection.
-    fn all_of(&self, conn: u64) -> Vec<Whereabouts> {
+    fn all_of(&self, conn: u64) -> Vec<Location> {
         self.shared.directory.lock().of(conn)
     }
 
@@ -101,9 +101,9 @@ impl Tables {
         // Filters take a while to read; others must not wait for it.
         let shape = Shape::new((at, &table), &schema, permission, filter, select.as_deref());
         let shape = shape.map_err(|error| match error {
-            Misshapen::Column(message) => Refusal::new(codes::BAD_COLUMN, message),
-            Misshapen::Filter(error) => refused_filter(error),
-            Misshapen::Forbidden => forbidden(),
+            ShapeError::Column(message) => Refusal::new(codes::BAD_COLUMN, message),
+            ShapeError::Filter(error) => refused_filter(error),
+            ShapeError::Forbidden => forbidden(),
         })?;
         self.forget(asker.outgoing.id(), &sid);
         self.with(at, |state| {
@@ -155,7 +155,7 @@ impl State {
             return Err(unavailable());
         }
         let (id, limits) = (self.id(), &self.shared.limits);
-        let at = Whereabouts { table: self.at, sub: id };
+        let at = Location { table: self.at, sub: id };
         self.shared.directory.lock().add((conn, &sid), at, limits).map_err(|full| match full {
             Full::Connection => {
                 let most = limits.subscriptions;
@@ -191,7 +191,7 @@ impl State {
             return Ok(());
         }
         if asks {
-            self.want_snapshot(group, 1);
+            self.request_snapshot(group, 1);
         } else {
             self.after.ready.push(id);
         }
@@ -247,8 +247,8 @@ impl State {
         sub.waits.push(Wait { tx: tx.clone(), position, until: now.after(WAIT_MS) });
         self.waiting.insert(id);
         match position {
-            Some(_) => self.settle(id),
-            None => self.want_position(id, tx),
+            Some(_) => self.answer_waits(id),
+            None => self.request_position(id, tx),
         }
         true
     }

@@ -189,7 +189,7 @@ impl State {
             upto,
             most: self.shared.limits.frame_bytes,
             epoch: self.epoch.clone(),
-            life: self.life,
+            generation: self.generation,
             in_turn,
         })
     }
@@ -236,7 +236,7 @@ impl State {
 
     fn take_slice(&mut self, slice: &Slice, batch: Batch) {
         let Some(sub) = self.subs.get(&slice.sub) else { return };
-        if !matches!(sub.phase, Phase::Behind(_)) || !slice.is_of(sub, self.life) {
+        if !matches!(sub.phase, Phase::Behind(_)) || !slice.is_of(sub, self.generation) {
             // Somebody else read it meanwhile.
             return self.after.ready.push(slice.sub);
         }
@@ -289,7 +289,7 @@ impl State {
             // Nobody is there who would miss the places between.
             let (place, told) = (self.place_between(), (self.head, self.now));
             if let Some(group) = self.groups.get_mut(&group_id) {
-                (group.last, group.told) = (place, told);
+                (group.last, group.notified) = (place, told);
             }
         }
         let Some(group) = self.groups.get(&group_id) else { return };
@@ -299,7 +299,7 @@ impl State {
         if self.offer(id, &frame.encode().into()) {
             self.join(id);
         }
-        self.settle(id);
+        self.answer_waits(id);
     }
 
     fn join(&mut self, id: u64) {

@@ -1,7 +1,7 @@
 //! What equal subscriptions have in common, and what a commit is to them.
 
 use super::access::Permission;
-use super::matching::{Belongs, Judge, Pair, View};
+use super::matching::{Matcher, Membership, RowChange, RowView};
 use super::{Cell, Change, Commit, Schema, cells, cursor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tidewire_core::wire::{RowOp, TableChange, TableColumn};
 pub(super) struct Shape {
     pub(super) table: usize,
     pub(super) schema: Arc<Schema>,
-    pub(super) judge: Judge,
+    pub(super) matcher: Matcher,
     /// What the permission is; equal ones have equal texts.
     pub(super) permission: String,
     /// The same for all that are equal, and for no others.
@@ -28,7 +28,7 @@ pub(super) struct Shape {
 }
 
 /// Why there is no such shape.
-pub(super) enum Misshapen {
+pub(super) enum ShapeError {
     /// A column that is not there, or can't be compared.
     Column(String),
     /// The filter, and where.
@@ -39,7 +39,7 @@ pub(super) enum Misshapen {
 
 /// What a commit is to a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Outcome {
     /// Nothing.
     Nothing,
     /// Changes, as a JSON array.
@@ -50,7 +50,7 @@ pub(super) enum Told {
 
 /// A column and texts of the values one of which it must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Narrow {
+pub struct RequiredValues {
     /// By its place in the schema.
     pub column: usize,
     /// As the client or a token wrote them.
@@ -64,15 +64,15 @@ impl Shape {
         permission: Permission,
         filter: Option<Filter>,
         select: Option<&[String]>,
-    ) -> Result<Shape, Misshapen> {
+    ) -> Result<Shape, ShapeError> {
         let mut predicates = Vec::new();
-        predicates.extend(permission.predicate(schema).map_err(|()| Misshapen::Forbidden)?);
+        predicates.extend(permission.predicate(schema).map_err(|()| ShapeError::Forbidden)?);
         if let Some(filter) = &filter {
-            let predicate = filter.bind(&schema.filtered()).map_err(Misshapen::Filter)?;
+            let predicate = filter.bind(&schema.filtered()).map_err(ShapeError::Filter)?;
             let tracked = |column: &usize| schema.columns.get(*column).is_some_and(|column| column.tracked);
             if let Some(column) = predicate.columns().into_iter().find(|column| !tracked(column)) {
                 let name = schema.columns.get(column).map_or("", |column| column.name.as_str());
-                return Err(Misshapen::Column(format!(
+                return Err(ShapeError::Column(format!(
                     "rows can't be filtered by `{name}`: the database does not say what it was before an update"
                 )));
             }
@@ -92,7 +92,7 @@ impl Shape {
             table,
             name: format!("{table}\0{text}\0{}\0{}", permission.text, names.join("\0")),
             schema: schema.clone(),
-            judge: Judge::new(predicates),
+            matcher: Matcher::new(predicates),
             permission: permission.text,
             hash,
             selected,
@@ -123,31 +123,31 @@ impl Shape {
     /// A row of a snapshot, if it belongs: as JSON; none also if it can't be told, which no
     /// snapshot leaves open.
     pub(super) fn row(&self, row: &[Cell]) -> Option<String> {
-        let mut view = View::new(&self.schema, row, None);
-        self.judge.judge(&mut view)?.then(|| self.encode(&view).0)
+        let mut view = RowView::new(&self.schema, row, None);
+        self.matcher.matches(&mut view)?.then(|| self.encode(&view).0)
     }
 
     /// Whether a row belongs.
     pub(super) fn row_belongs(&self, row: &[Cell]) -> bool {
-        self.judge.judge(&mut View::new(&self.schema, row, None)) == Some(true)
+        self.matcher.matches(&mut RowView::new(&self.schema, row, None)) == Some(true)
     }
 
     /// What of a commit that lies after a position is to the group, in at most so many bytes.
-    pub(super) fn tell(&self, commit: &Commit, after: u64, most: usize) -> Told {
+    pub(super) fn outcome(&self, commit: &Commit, after: u64, most: usize) -> Outcome {
         let all = (0..commit.changes.len()).map(|at| (at, None));
-        self.tell_of(commit, &mut BTreeMap::new(), all, after, most)
+        self.outcome_of(commit, &mut BTreeMap::new(), all, after, most)
     }
 
     /// The same for some of its changes, of which it may be known what they are to the group, with
     /// rows that others may have read.
-    pub(super) fn tell_of<'a>(
+    pub(super) fn outcome_of<'a>(
         &self,
         commit: &'a Commit,
-        pairs: &mut BTreeMap<usize, Box<Pair<'a>>>,
-        places: impl Iterator<Item = (usize, Belongs)>,
+        pairs: &mut BTreeMap<usize, Box<RowChange<'a>>>,
+        places: impl Iterator<Item = (usize, Membership)>,
         after: u64,
         most: usize,
-    ) -> Told {
+    ) -> Outcome {
         let mut out = String::from("[");
         for (at, belongs) in places {
             let Some(change) = commit.changes.get(at).filter(|change| change.table() == self.table) else {
@@ -157,33 +157,33 @@ impl Shape {
                 continue;
             }
             if let Change::Lost { reason, .. } = change {
-                return Told::Reset(reason);
+                return Outcome::Reset(reason);
             }
             if let std::collections::btree_map::Entry::Vacant(place) = pairs.entry(at)
-                && let Some(pair) = Pair::of(&self.schema, change)
+                && let Some(pair) = RowChange::of(&self.schema, change)
             {
                 place.insert(Box::new(pair));
             }
             let Some(pair) = pairs.get_mut(&at) else { continue };
-            let Some((was, is)) = belongs.or_else(|| pair.judge(&self.judge)) else {
-                return Told::Reset("missed");
+            let Some((was, is)) = belongs.or_else(|| pair.matches(&self.matcher)) else {
+                return Outcome::Reset("missed");
             };
             if !self.change(&mut out, pair, was, is) {
-                return Told::Reset("missed");
+                return Outcome::Reset("missed");
             }
             if out.len() > most {
-                return Told::Reset("too_big");
+                return Outcome::Reset("too_big");
             }
         }
         if out.len() == 1 {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         out.push(']');
-        Told::Changes(out.into())
+        Outcome::Changes(out.into())
     }
 
     /// Appends what a change is to the group; false if the database did not say enough.
-    fn change(&self, out: &mut String, pair: &Pair<'_>, was: bool, is: bool) -> bool {
+    fn change(&self, out: &mut String, pair: &RowChange<'_>, was: bool, is: bool) -> bool {
         let old_key = pair.old.as_ref().map(|row| self.key_of(row));
         let new_key = pair.new.as_ref().map(|row| self.key_of(row));
         let existed = pair.old.is_some();
@@ -209,7 +209,7 @@ impl Shape {
     }
 
     /// A row's selected cells, and the places of those that were not said.
-    fn encode(&self, row: &View<'_>) -> (String, Vec<u64>) {
+    fn encode(&self, row: &RowView<'_>) -> (String, Vec<u64>) {
         let (mut out, mut same) = (String::from("["), Vec::new());
         for (place, at) in self.selected.iter().enumerate() {
             let Some(column) = self.schema.columns.get(*at) else { continue };
@@ -227,7 +227,7 @@ impl Shape {
     }
 
     /// The key's cells as JSON; none if one was not said.
-    fn key_of(&self, row: &View<'_>) -> Option<String> {
+    fn key_of(&self, row: &RowView<'_>) -> Option<String> {
         let mut out = String::from("[");
         for (place, at) in self.schema.key.iter().enumerate() {
             if place > 0 {
@@ -240,7 +240,7 @@ impl Shape {
     }
 
     /// What must hold of a row for it to belong, in the words that it came in.
-    pub(super) fn narrow(&self) -> Vec<Narrow> {
+    pub(super) fn required_values(&self) -> Vec<RequiredValues> {
         let mut found = Vec::new();
         for filter in &self.filters {
             match filter.root() {
@@ -253,13 +253,13 @@ impl Shape {
         found
     }
 
-    fn required(&self, node: &Node) -> Option<Narrow> {
+    fn required(&self, node: &Node) -> Option<RequiredValues> {
         let Node::Term(term) = node else { return None };
         let column = self.schema.columns.iter().position(|column| column.name == term.column)?;
         match &term.test {
             _ if term.negated => None,
-            Test::Compare(Compare::Eq, value) => Some(Narrow { column, values: vec![value.clone()] }),
-            Test::In(values) => Some(Narrow { column, values: values.clone() }),
+            Test::Compare(Compare::Eq, value) => Some(RequiredValues { column, values: vec![value.clone()] }),
+            Test::In(values) => Some(RequiredValues { column, values: values.clone() }),
             _ => None,
         }
     }
@@ -283,7 +283,7 @@ fn push(out: &mut String, change: TableChange) {
 }
 
 /// The places of the selected columns and of the key's, in order.
-fn select_columns(schema: &Schema, select: Option<&[String]>) -> Result<Vec<usize>, Misshapen> {
+fn select_columns(schema: &Schema, select: Option<&[String]>) -> Result<Vec<usize>, ShapeError> {
     let Some(names) = select else { return Ok((0..schema.columns.len()).collect()) };
     let mut selected = schema.key.clone();
     for name in names {
@@ -291,7 +291,7 @@ fn select_columns(schema: &Schema, select: Option<&[String]>) -> Result<Vec<usiz
             Some(at) => selected.push(at),
             None => {
                 let message = "a selected column is not one of the table that this subscription may see";
-                return Err(Misshapen::Column(message.to_owned()));
+                return Err(ShapeError::Column(message.to_owned()));
             }
         }
     }

@@ -186,7 +186,7 @@ pub enum SourceError {
     /// It took longer than one question may take.
     TooSlow,
     /// Nobody waits for it any more.
-    Unwanted,
+    Cancelled,
     /// The transaction is not known, or is too old to be.
     UnknownTx,
     /// The transaction was rolled back.

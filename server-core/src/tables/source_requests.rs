@@ -1,10 +1,10 @@
 //! What tables want of their source, and what they make of the answer.
 
 use super::limits::ENVELOPE;
-use super::pages::{Pages, TooGreat};
-use super::pending::{Asked, Pending, QuestionId};
+use super::pages::{Pages, TooLarge};
+use super::pending::{Pending, Queued, RequestId};
 use super::refusal::{RETRY_MS, Refusal, unavailable};
-use super::shape::{Narrow, Shape};
+use super::shape::{RequiredValues, Shape};
 use super::state::{Phase, State};
 use super::{Cell, Schema, Snapshot, SourceError, Tables};
 use std::sync::Arc;
@@ -18,15 +18,15 @@ const TRIES: u32 = 3;
 /// Something that only the source knows.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Wanted {
-    /// A snapshot; [`Tables::answered`] brings it.
-    Snapshot(WantedSnapshot),
+pub enum SourceRequest {
+    /// A snapshot; [`Tables::finish_snapshot`] brings it.
+    Snapshot(SnapshotRequest),
     /// The position that contains a transaction, or where the stream must have come for it to be
-    /// over; [`Tables::located`] brings it. Of a transaction that is still under way the answer
+    /// over; [`Tables::finish_locate`] brings it. Of a transaction that is still under way the answer
     /// comes when it is over, or not at all.
     Locate {
         /// Goes back with the answer.
-        id: QuestionId,
+        id: RequestId,
         /// What the database calls it.
         tx: String,
     },
@@ -34,9 +34,9 @@ pub enum Wanted {
 
 /// Rows of a table, all at one moment.
 #[derive(Debug)]
-pub struct WantedSnapshot {
+pub struct SnapshotRequest {
     /// Goes back with the answer.
-    pub id: QuestionId,
+    pub id: RequestId,
     /// The table, by its place in the registry.
     pub table: usize,
     /// Most rows; with more the answer is [`SourceError::TooManyRows`].
@@ -48,7 +48,7 @@ pub struct WantedSnapshot {
     shape: Arc<Shape>,
 }
 
-impl WantedSnapshot {
+impl SnapshotRequest {
     /// Whether the rows of a table with this schema can be an answer. If not, the table was another one when the question was asked,
     /// or the source has yet to be told of a change: the answer is [`SourceError::Unavailable`], and the question comes again.
     pub fn is_of(&self, schema: &Schema) -> bool {
@@ -68,52 +68,59 @@ impl WantedSnapshot {
     /// Conditions that all rows that are wanted meet, so that the database need not read the
     /// others. What it reads may be more, and never less: where its comparison is not exactly ours,
     /// it must not be used.
-    pub fn narrow(&self) -> Vec<Narrow> {
-        self.shape.narrow()
+    pub fn required_values(&self) -> Vec<RequiredValues> {
+        self.shape.required_values()
     }
 }
 
 impl State {
     /// Asks for a snapshot of a group, if that was not done.
-    pub(super) fn want_snapshot(&mut self, group: u64, tries: u32) {
+    pub(super) fn request_snapshot(&mut self, group: u64, tries: u32) {
         let (id, head) = (self.id(), self.head);
         let Some(group_state) = self.groups.get_mut(&group) else { return };
         if group_state.snapshot.is_some() {
             return;
         }
         group_state.snapshot = Some(id);
-        self.shared.log.lock().asked();
-        self.ask(id, Pending::Snapshot { group, head, tries });
+        self.shared.log.lock().snapshot_requested();
+        self.queue(id, Pending::Snapshot { group, head, tries });
     }
 
-    pub(super) fn want_position(&mut self, sub: u64, tx: String) {
-        self.ask(self.id(), Pending::Locate { sub, tx });
+    pub(super) fn request_position(&mut self, sub: u64, tx: String) {
+        self.queue(self.id(), Pending::Locate { sub, tx });
     }
 
-    fn ask(&mut self, id: u64, pending: Pending) {
+    fn queue(&mut self, id: u64, pending: Pending) {
         self.pending.insert(id, pending);
-        self.asked.push_back(Asked { id });
-        self.after.asks = true;
+        self.queued.push_back(Queued { id });
+        self.after.requests = true;
     }
 
-    fn take_wanted(&mut self) -> Vec<Wanted> {
-        let asked = std::mem::take(&mut self.asked);
+    fn take_requests(&mut self) -> Vec<SourceRequest> {
+        let queued = std::mem::take(&mut self.queued);
         let limits = &self.shared.limits;
         // What nobody waits for any more is not pending.
-        let wanted = asked.into_iter().filter_map(|Asked { id: number }| {
-            let (table, id) = (self.at, QuestionId { table: self.at, number });
+        let requests = queued.into_iter().filter_map(|Queued { id: number }| {
+            let (table, id) = (self.at, RequestId { table: self.at, number });
             match self.pending.get(&number)? {
                 Pending::Snapshot { group, .. } => {
                     let group = self.groups.get(group)?;
                     let (shape, owner) = (group.shape.clone(), group.owner.clone());
                     // A cell may take twice as much here as in JSON.
                     let (most, most_bytes) = (limits.rows, 2 * limits.snapshot_bytes);
-                    Some(Wanted::Snapshot(WantedSnapshot { id, table, most, most_bytes, owner, shape }))
+                    Some(SourceRequest::Snapshot(SnapshotRequest {
+                        id,
+                        table,
+                        most,
+                        most_bytes,
+                        owner,
+                        shape,
+                    }))
                 }
-                Pending::Locate { tx, .. } => Some(Wanted::Locate { id, tx: tx.clone() }),
+                Pending::Locate { tx, .. } => Some(SourceRequest::Locate { id, tx: tx.clone() }),
             }
         });
-        wanted.collect()
+        requests.collect()
     }
 
     /// The subscriptions of a group that wait for its snapshot.
@@ -143,24 +150,24 @@ impl State {
 impl Tables {
     /// What the source is to be asked. The driver takes it when it is woken, and answers each in
     /// its own time.
-    pub fn take_wanted(&self) -> Vec<Wanted> {
-        self.states.iter().flat_map(|state| state.lock().take_wanted()).collect()
+    pub fn take_requests(&self) -> Vec<SourceRequest> {
+        self.states.iter().flat_map(|state| state.lock().take_requests()).collect()
     }
 
     /// Whether somebody still waits for an answer; a source that takes long should look.
-    pub fn is_wanted(&self, id: QuestionId) -> bool {
+    pub fn is_pending(&self, id: RequestId) -> bool {
         let state = self.states.get(id.table);
         state.is_some_and(|state| state.lock().pending.contains_key(&id.number))
     }
 
-    /// The answer to a [`Wanted::Snapshot`]. Answers that nobody waits for any more do nothing.
-    pub fn answered(&self, id: QuestionId, answer: Result<Snapshot, SourceError>) {
+    /// The answer to a [`SourceRequest::Snapshot`]. Answers that nobody waits for any more do nothing.
+    pub fn finish_snapshot(&self, id: RequestId, answer: Result<Snapshot, SourceError>) {
         let Some(shape) = self.states.get(id.table).and_then(|state| state.lock().shape_of(id)) else {
             return;
         };
         // Encoding takes a while; commits and clients must not wait for it.
         let pages = self.pages(&shape, answer);
-        self.with(id.table, |state| state.answered(id, pages));
+        self.with(id.table, |state| state.finish_snapshot(id, pages));
     }
 
     fn pages(&self, shape: &Shape, answer: Result<Snapshot, SourceError>) -> Result<Arc<Pages>, Refusal> {
@@ -174,22 +181,22 @@ impl Tables {
             _ => unavailable(),
         })?;
         Pages::new(shape, &rows, seen, most, &self.shared.held).map(Arc::new).map_err(|error| match error {
-            TooGreat::Rows => too_many_rows(limits.rows),
-            TooGreat::Bytes => too_many_bytes(limits.snapshot_bytes),
-            TooGreat::Row => {
+            TooLarge::Rows => too_many_rows(limits.rows),
+            TooLarge::Bytes => too_many_bytes(limits.snapshot_bytes),
+            TooLarge::Row => {
                 Refusal::new(codes::TOO_BIG, "a row is greater than a frame may be; select fewer columns")
             }
         })
     }
 
-    /// The answer to a [`Wanted::Locate`].
-    pub fn located(&self, id: QuestionId, answer: Result<u64, SourceError>) {
+    /// The answer to a [`SourceRequest::Locate`].
+    pub fn finish_locate(&self, id: RequestId, answer: Result<u64, SourceError>) {
         self.with(id.table, |state| {
             let Some(Pending::Locate { sub, tx }) = state.pending.remove(&id.number) else { return };
             match answer {
                 Ok(position) => state.found(sub, &tx, position),
-                Err(SourceError::UnknownTx) => state.seen(sub, &tx, Some(codes::UNKNOWN_TX)),
-                Err(SourceError::AbortedTx) => state.seen(sub, &tx, Some(codes::ABORTED_TX)),
+                Err(SourceError::UnknownTx) => state.answer_wait(sub, &tx, Some(codes::UNKNOWN_TX)),
+                Err(SourceError::AbortedTx) => state.answer_wait(sub, &tx, Some(codes::ABORTED_TX)),
                 // The wait's own time-out tells.
                 Err(_) => {}
             }
@@ -199,19 +206,19 @@ impl Tables {
 
 impl State {
     /// The shape whose rows are asked for.
-    fn shape_of(&self, id: QuestionId) -> Option<Arc<Shape>> {
+    fn shape_of(&self, id: RequestId) -> Option<Arc<Shape>> {
         let Pending::Snapshot { group, .. } = self.pending.get(&id.number)? else { return None };
         Some(self.groups.get(group)?.shape.clone())
     }
 
     /// Gives a snapshot to those who wait for it, unless it lacks something that they would not get
     /// otherwise.
-    fn answered(&mut self, id: QuestionId, pages: Result<Arc<Pages>, Refusal>) {
+    fn finish_snapshot(&mut self, id: RequestId, pages: Result<Arc<Pages>, Refusal>) {
         let Some(Pending::Snapshot { group, head, tries }) = self.pending.remove(&id.number) else { return };
         if let Some(group) = self.groups.get_mut(&group) {
             group.snapshot = None;
         }
-        self.shared.log.lock().answered();
+        self.shared.log.lock().snapshot_finished();
         let pages = match pages {
             Ok(_) if self.shared.held.load(Ordering::Relaxed) > self.shared.limits.held_bytes => {
                 let message = "too many clients are reading snapshots; subscribe again later";
@@ -227,7 +234,7 @@ impl State {
         let missed = self.shared.log.lock().is_missed(&pages.seen);
         if missed || self.history.floor() > known || self.cut > applied {
             match tries < TRIES {
-                true => self.want_snapshot(group, tries + 1),
+                true => self.request_snapshot(group, tries + 1),
                 false => self.refuse_waiters(group, &unavailable()),
             }
             return;

@@ -1,11 +1,11 @@
 //! What changes of one table, under a lock of its own: its subscriptions and their groups.
 
-use super::fair_queue::{Lagging, Owner};
+use super::fair_queue::{FairQueue, Owner};
 use super::history::History;
 use super::index::Index;
 use super::log::Standing;
 use super::pages::Pages;
-use super::pending::{Asked, Pending};
+use super::pending::{Pending, Queued};
 use super::place;
 use super::refusal::{Refusal, too_many_unindexed};
 use super::registry::Rights;
@@ -28,7 +28,7 @@ pub(super) struct State {
     pub(super) epoch: Option<Arc<str>>,
     pub(super) now: Time,
     /// What is under way without the lock is of another life once this has changed.
-    pub(super) life: u64,
+    pub(super) generation: u64,
     /// Numbers commits and marks, see [`place`].
     pub(super) number: u64,
     /// Up to where its feeds were told. The log may be ahead of it.
@@ -51,8 +51,8 @@ pub(super) struct State {
     pub(super) early: BTreeSet<u64>,
     /// Those that wait for a transaction.
     pub(super) waiting: BTreeSet<u64>,
-    pub(super) lagging: Lagging,
-    pub(super) asked: VecDeque<Asked>,
+    pub(super) lagging: FairQueue,
+    pub(super) queued: VecDeque<Queued>,
     pub(super) pending: BTreeMap<u64, Pending>,
     /// What is left to do once the lock is given back.
     pub(super) after: After,
@@ -65,7 +65,7 @@ pub(super) struct After {
     /// Writers to wake.
     pub(super) due: Due,
     /// There are new questions.
-    pub(super) asks: bool,
+    pub(super) requests: bool,
     /// There is work for the driver.
     pub(super) work: bool,
     /// Subscriptions that may have something to be sent.
@@ -99,7 +99,7 @@ pub(super) struct Group {
     /// The place of the feed's last frame.
     pub(super) last: u64,
     /// Up to where the feed was told, and when.
-    pub(super) told: (u64, Time),
+    pub(super) notified: (u64, Time),
     /// The snapshot that was asked for.
     pub(super) snapshot: Option<u64>,
 }
@@ -160,7 +160,7 @@ impl State {
             rights,
             epoch: None,
             now: Time::default(),
-            life: 0,
+            generation: 0,
             number: 1,
             head: 0,
             next: 0,
@@ -174,15 +174,15 @@ impl State {
             subs: BTreeMap::new(),
             early: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            lagging: Lagging::default(),
-            asked: VecDeque::new(),
+            lagging: FairQueue::default(),
+            queued: VecDeque::new(),
             pending: BTreeMap::new(),
             after: After::default(),
         }
     }
 
     /// Ends all subscriptions, and goes on from where the log stands.
-    pub(super) fn begin_anew(&mut self, reason: &str, standing: Standing) {
+    pub(super) fn restart(&mut self, reason: &str, standing: Standing) {
         for group in self.groups_where(|_| true) {
             self.reset_group(group, reason, true);
         }
@@ -191,7 +191,7 @@ impl State {
 
     /// Goes on from a position; what is under way without the lock counts no more.
     fn skip_to(&mut self, position: u64, next: u64) {
-        self.life += 1;
+        self.generation += 1;
         (self.flight, self.head, self.next) = (None, position, next);
         self.history.restart(position);
     }
@@ -203,11 +203,11 @@ impl State {
         for group in self.groups_where(|group| !group.live.is_empty()) {
             self.reset_group(group, "trimmed", false);
         }
-        self.forget_the_slow();
+        self.reset_slow();
     }
 
     /// Begins to work a commit out; the number that it gets.
-    pub(super) fn take_off(&mut self) -> u64 {
+    pub(super) fn begin_flight(&mut self) -> u64 {
         let (number, newest) = (self.take_number(), self.shared.newest_id());
         self.flight = Some(Flight { number, newest, closed: BTreeSet::new() });
         number
@@ -246,10 +246,10 @@ impl State {
             return Some(*group);
         }
         let id = self.id();
-        if shape.judge.indexable().is_none() && !self.has_room(owner) {
+        if shape.matcher.indexable().is_none() && !self.has_room(owner) {
             return None;
         }
-        self.index.add(id, &shape.judge);
+        self.index.add(id, &shape.matcher);
         self.by_name.insert(shape.name.clone(), id);
         let group = Group {
             shape: Arc::new(shape),
@@ -257,7 +257,7 @@ impl State {
             members: BTreeSet::new(),
             live: BTreeMap::new(),
             last: 0,
-            told: (self.head, self.now),
+            notified: (self.head, self.now),
             snapshot: None,
         };
         self.groups.insert(id, group);
@@ -317,11 +317,11 @@ impl State {
     fn drop_group(&mut self, id: u64) {
         let Some(group) = self.groups.remove(&id) else { return };
         self.by_name.remove(&group.shape.name);
-        self.index.remove(id, &group.shape.judge);
+        self.index.remove(id, &group.shape.matcher);
         if let Some(snapshot) = group.snapshot
             && self.pending.remove(&snapshot).is_some()
         {
-            self.shared.log.lock().answered();
+            self.shared.log.lock().snapshot_finished();
         }
     }
 

@@ -72,8 +72,8 @@ impl Tables {
     /// calls it when it is woken for it, on a thread that may take its time, until it says no. Of
     /// two threads that do it for one table the second has nothing to do.
     pub fn work(&self, table: usize) -> bool {
-        let told = self.tell_some(table);
-        self.serve_slice(table) || told
+        let published = self.publish_some(table);
+        self.serve_slice(table) || published
     }
 
     /// Does some ms of the work of each table, for a driver with one thread; whether there is more.

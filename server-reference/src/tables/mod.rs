@@ -14,7 +14,7 @@ use tidewire_server_core::tables::{Schema, TableConfig, TableError, TableLimits,
 use tidewire_server_sqlite::tables::Watch;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use workers::{Bells, Workers};
+use workers::{Wakers, Workers};
 
 /// How long a start waits for a PostgreSQL; the server before this one may still have its slot.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -165,9 +165,9 @@ fn serve_sqlite(path: &Path, watch: &[WatchConfig], limits: TableLimits) -> Resu
         columns: watch.columns.clone(),
     });
     let source = sqlite::Source::start(path, watches.collect())?;
-    let (bells, (wanted, woken)) = (Bells::new(watch.len()), sqlite::bell());
-    let tables = Arc::new(Tables::new(named(watch, source.schemas()), limits, bells.wake(wanted))?);
-    let workers = bells.start(&tables)?;
+    let (wakers, (request, woken)) = (Wakers::new(watch.len()), sqlite::waker());
+    let tables = Arc::new(Tables::new(named(watch, source.schemas()), limits, wakers.wake(request))?);
+    let workers = wakers.start(&tables)?;
     let threads = source.run(tables.clone(), woken)?;
     Ok(Serving { tables, _source: Running::Sqlite { _threads: threads }, _workers: workers })
 }
@@ -214,7 +214,7 @@ pub async fn unwatch(config: &TablesConfig, database: &Path) -> Result<String, T
 }
 
 fn settings_of(settings: &PostgresConfig, watch: &[WatchConfig], limits: &TableLimits) -> postgres::Settings {
-    let wanted = watch.iter().map(|watch| {
+    let tables = watch.iter().map(|watch| {
         let table = watch.table.as_deref().unwrap_or(&watch.name);
         let (namespace, name) = table.split_once('.').unwrap_or(("public", table));
         let mut filtered = watch.filters.clone();
@@ -223,7 +223,7 @@ fn settings_of(settings: &PostgresConfig, watch: &[WatchConfig], limits: &TableL
                 columns_of(filter.root(), &mut filtered);
             }
         }
-        postgres::Wanted {
+        postgres::WatchedTable {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             columns: watch.columns.clone(),
@@ -235,7 +235,7 @@ fn settings_of(settings: &PostgresConfig, watch: &[WatchConfig], limits: &TableL
         ca: settings.ca.clone(),
         publication: settings.publication.clone(),
         slot: settings.slot.clone(),
-        tables: wanted.collect(),
+        tables: tables.collect(),
         commit_bytes: limits.log_bytes / 2,
     }
 }
@@ -247,11 +247,11 @@ async fn serve_postgres(
 ) -> Result<Serving, TablesError> {
     let settings = settings_of(settings, &watch, &limits);
     let source = postgres::Source::start(settings, PATIENCE).await?;
-    let (bells, woken) = (Bells::new(watch.len()), Arc::new(Notify::new()));
-    let wanted = woken.clone();
-    let wake = bells.wake(move || wanted.notify_one());
+    let (wakers, woken) = (Wakers::new(watch.len()), Arc::new(Notify::new()));
+    let request = woken.clone();
+    let wake = wakers.wake(move || request.notify_one());
     let tables = Arc::new(Tables::new(named(&watch, source.schemas()), limits, wake)?);
-    let workers = bells.start(&tables)?;
+    let workers = wakers.start(&tables)?;
     let task = tokio::spawn(source.run(tables.clone(), woken));
     Ok(Serving { tables, _source: Running::Postgres(task), _workers: workers })
 }

@@ -8,36 +8,36 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use tidewire_server_core::tables::{Tables, Wake, Woken};
 
-/// Bells that wake the threads. They are there before the tables are.
-pub(super) struct Bells {
-    bells: Vec<SyncSender<()>>,
+/// Wakers that wake the threads. They are there before the tables are.
+pub(super) struct Wakers {
+    wakers: Vec<SyncSender<()>>,
     /// What the threads listen to.
-    ears: Vec<Receiver<()>>,
+    receivers: Vec<Receiver<()>>,
 }
 
 /// The threads; dropping it ends them.
 pub(super) struct Workers {
     stop: Arc<AtomicBool>,
-    bells: Vec<SyncSender<()>>,
+    wakers: Vec<SyncSender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Bells {
+impl Wakers {
     /// For so many tables.
-    pub(super) fn new(tables: usize) -> Bells {
+    pub(super) fn new(tables: usize) -> Wakers {
         // One that was rung already need not be rung again.
-        let (bells, ears) = (0..tables).map(|_| sync_channel(1)).unzip();
-        Bells { bells, ears }
+        let (wakers, receivers) = (0..tables).map(|_| sync_channel(1)).unzip();
+        Wakers { wakers, receivers }
     }
 
     /// What the tables wake: their threads, or whoever answers questions.
-    pub(super) fn wake(&self, wanted: impl Fn() + Send + Sync + 'static) -> Wake {
-        let bells = self.bells.clone();
+    pub(super) fn wake(&self, request: impl Fn() + Send + Sync + 'static) -> Wake {
+        let wakers = self.wakers.clone();
         Arc::new(move |why| match why {
-            Woken::Wanted => wanted(),
+            Woken::Requests => request(),
             Woken::Work(table) => {
-                if let Some(bell) = bells.get(table) {
-                    ring(bell);
+                if let Some(waker) = wakers.get(table) {
+                    wake(waker);
                 }
             }
         })
@@ -50,8 +50,8 @@ impl Bells {
     /// Why the system gives none.
     pub(super) fn start(self, tables: &Arc<Tables>) -> io::Result<Workers> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut workers = Workers { stop: stop.clone(), bells: self.bells, threads: Vec::new() };
-        for (table, woken) in self.ears.into_iter().enumerate() {
+        let mut workers = Workers { stop: stop.clone(), wakers: self.wakers, threads: Vec::new() };
+        for (table, woken) in self.receivers.into_iter().enumerate() {
             let (tables, stop) = (tables.clone(), stop.clone());
             let thread = Builder::new().name(format!("table-{table}"));
             workers.threads.push(thread.spawn(move || work(&tables, table, &woken, &stop))?);
@@ -60,9 +60,9 @@ impl Bells {
     }
 }
 
-fn ring(bell: &SyncSender<()>) {
+fn wake(waker: &SyncSender<()>) {
     // It is full when it was rung, and gone when the server stops.
-    let _ = bell.try_send(());
+    let _ = waker.try_send(());
 }
 
 fn work(tables: &Tables, table: usize, woken: &Receiver<()>, stop: &AtomicBool) {
@@ -77,7 +77,7 @@ fn work(tables: &Tables, table: usize, woken: &Receiver<()>, stop: &AtomicBool) 
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.bells.iter().for_each(ring);
+        self.wakers.iter().for_each(wake);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

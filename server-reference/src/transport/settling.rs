@@ -24,8 +24,8 @@ pub(crate) async fn settle(
                 has_room(session, bells, activity).await;
                 Answer::Room
             }
-            Flow::Ask(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
-            Flow::Ask(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
+            Flow::Read(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
+            Flow::Read(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
         };
         flow = session.answered(clock::now(), answer);
     }

@@ -7,7 +7,7 @@ use futures_util::stream::SplitSink;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes;
-use tidewire_server_core::{Outgoing, Signal, Text, ToWrite, Wake};
+use tidewire_server_core::{Outgoing, QueueEvent, Text, ToWrite, Wake};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -30,9 +30,9 @@ impl Bells {
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
         let bells = self.clone();
         Arc::new(move |signal| match signal {
-            Signal::Work => bells.work.notify_one(),
-            Signal::Room => bells.room.notify_one(),
-            Signal::Closed => bells.closed.notify_one(),
+            QueueEvent::Work => bells.work.notify_one(),
+            QueueEvent::Room => bells.room.notify_one(),
+            QueueEvent::Closed => bells.closed.notify_one(),
         })
     }
 

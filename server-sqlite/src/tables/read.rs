@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use tidewire_core::tables::Type;
 use tidewire_server_core::tables::{
-    Cell, Change, Commit, Narrow, Row, Seen, Snapshot, SourceError, WantedSnapshot,
+    Cell, Change, Commit, RequiredValues, Row, Seen, Snapshot, SnapshotRequest, SourceError,
 };
 
 /// More changes, or bytes of them, at once are not told one by one.
@@ -207,14 +207,14 @@ impl From<rusqlite::Error> for NoRows {
 pub fn snapshot(
     connection: &mut Connection,
     tables: &[Described],
-    wanted: &WantedSnapshot,
+    request: &SnapshotRequest,
     pause: &mut dyn FnMut() -> Result<(), SourceError>,
 ) -> Result<Snapshot, SourceError> {
-    let Some(table) = tables.get(wanted.table) else { return Err(SourceError::Unavailable) };
-    if !wanted.is_of(&table.schema) {
+    let Some(table) = tables.get(request.table) else { return Err(SourceError::Unavailable) };
+    if !request.is_of(&table.schema) {
         return Err(SourceError::Unavailable);
     }
-    match rows(connection, table, wanted, pause) {
+    match rows(connection, table, request, pause) {
         Ok(snapshot) => Ok(snapshot),
         Err(NoRows::Said(error)) => Err(error),
         Err(NoRows::Database(error)) => {
@@ -229,7 +229,7 @@ pub fn snapshot(
 fn rows(
     connection: &mut Connection,
     table: &Described,
-    wanted: &WantedSnapshot,
+    request: &SnapshotRequest,
     pause: &mut dyn FnMut() -> Result<(), SourceError>,
 ) -> Result<Snapshot, NoRows> {
     let transaction = connection.transaction()?;
@@ -237,14 +237,14 @@ fn rows(
     let columns = table.schema.columns.iter().map(|column| format!("t.{}", triggers::quoted(&column.name)));
     let cells = triggers::row(columns, table.encoding);
     let mut sql = format!("SELECT {cells} FROM {} t", triggers::quoted(&table.table));
-    let (conditions, values) = conditions(table, &wanted.narrow());
+    let (conditions, values) = conditions(table, &request.required_values());
     if !conditions.is_empty() {
         sql.push_str(" WHERE ");
         sql.push_str(&conditions);
     }
     let mut statement = transaction.prepare(&sql)?;
     let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
-    let mut most_kept = KEPT_BYTES.min(wanted.most_bytes);
+    let mut most_kept = KEPT_BYTES.min(request.most_bytes);
     loop {
         let mut found = statement.query(values.as_slice())?;
         let (mut kept, mut count, mut bytes): (Vec<Row>, usize, usize) = (Vec::new(), 0, 0);
@@ -254,15 +254,15 @@ fn rows(
             let text = self::bytes(row, 0)?.unwrap_or_default();
             let size = text.len();
             let cells = columns::row(text, &table.schema, None);
-            let Some(row) = cells.and_then(|cells| keyed(table, cells)).filter(|row| wanted.keeps(row))
+            let Some(row) = cells.and_then(|cells| keyed(table, cells)).filter(|row| request.keeps(row))
             else {
                 continue;
             };
             (count, bytes) = (count + 1, bytes + size);
-            if count > wanted.most {
+            if count > request.most {
                 return Err(NoRows::Said(SourceError::TooManyRows));
             }
-            if bytes > wanted.most_bytes {
+            if bytes > request.most_bytes {
                 return Err(NoRows::Said(SourceError::TooBig));
             }
             if bytes > most_kept {
@@ -275,14 +275,14 @@ fn rows(
             return Ok(Snapshot { rows: kept, seen });
         }
         // All of it is within the limits: now it is worth its memory.
-        most_kept = wanted.most_bytes;
+        most_kept = request.most_bytes;
     }
 }
 
 /// What of the conditions means the same, or more, to SQLite: whole numbers and texts.
-fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSql>>) {
+fn conditions(table: &Described, required: &[RequiredValues]) -> (String, Vec<Box<dyn ToSql>>) {
     let (mut parts, mut values): (Vec<String>, Vec<Box<dyn ToSql>>) = (Vec::new(), Vec::new());
-    for Narrow { column, values: texts } in narrow {
+    for RequiredValues { column, values: texts } in required {
         let Some(column) = table.schema.columns.get(*column) else { continue };
         let literals: Option<Vec<Box<dyn ToSql>>> = texts
             .iter()

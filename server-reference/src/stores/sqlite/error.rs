@@ -26,7 +26,7 @@ pub enum OpenError {
     Sqlite(#[from] rusqlite::Error),
     /// The small file beside the database can't be written.
     #[error("can't write the file beside the database: {0}; check that the folder is writable")]
-    Life(std::io::Error),
+    Incarnation(std::io::Error),
     /// Nobody else may be kept from reading the database.
     #[error(
         "can't make {path} a file of the server's own: {reason}; check whose it is, and that the folder is writable"
@@ -57,7 +57,9 @@ impl OpenError {
             OpenError::Newer { .. } => "database_newer",
             OpenError::Replaced => "database_replaced",
             OpenError::InUse => "database_in_use",
-            OpenError::Sqlite(_) | OpenError::Life(_) | OpenError::Rights { .. } => "database_unavailable",
+            OpenError::Sqlite(_) | OpenError::Incarnation(_) | OpenError::Rights { .. } => {
+                "database_unavailable"
+            }
             OpenError::GuestKey { .. } => "guest_key_unreadable",
             OpenError::Random => "no_randomness",
         }

@@ -8,20 +8,20 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How often a checkpoint is tried that somebody else keeps from being made.
-const SETTLE_TRIES: usize = 20;
+const CHECKPOINT_TRIES: usize = 20;
 /// Pause between two such tries.
-const SETTLE_PAUSE: Duration = Duration::from_millis(5);
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Brings all that the database shows to the disk, and ends the write-ahead log in which a sync
 /// failed: the system may have dropped pages of it that it still shows, and a later sync would not
 /// bring them back.
-pub(super) fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    for _ in 0..SETTLE_TRIES {
+pub(super) fn checkpoint_all(connection: &Connection) -> rusqlite::Result<()> {
+    for _ in 0..CHECKPOINT_TRIES {
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
         match busy {
             Ok(0) => return Ok(()),
             // The other thread's checkpoint is not waited for by SQLite itself.
-            Ok(_) => std::thread::sleep(SETTLE_PAUSE),
+            Ok(_) => std::thread::sleep(CHECKPOINT_PAUSE),
             Err(error) => return Err(error),
         }
     }

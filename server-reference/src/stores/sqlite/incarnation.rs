@@ -23,7 +23,7 @@ const NONE: &str = "-";
 
 /// The present life.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct Incarnation {
     id: String,
     path: PathBuf,
     /// None when it can't be written; that was logged.
@@ -41,13 +41,13 @@ struct Note {
     commits: u64,
 }
 
-impl Life {
+impl Incarnation {
     /// Begins a life in the caller's transaction; the second value says why the log is another one
-    /// than before, if it is. Call [`Life::begun`] after the commit.
+    /// than before, if it is. Call [`Incarnation::begun`] after the commit.
     pub(super) fn begin(
         connection: &Connection,
         database: &Path,
-    ) -> Result<(Life, Option<&'static str>), OpenError> {
+    ) -> Result<(Incarnation, Option<&'static str>), OpenError> {
         let known = read_meta::<String>(connection, "life")?;
         let commits = read_meta::<i64>(connection, "commits")?.unwrap_or(0).cast_unsigned();
         let path = path_of(database);
@@ -69,21 +69,21 @@ impl Life {
         let id = format!("life-{}", crate::clock::random_id());
         // A crash before the commit must leave what was found: the same log, or another one.
         let before = if other.is_none() { known.unwrap_or_else(|| NONE.to_owned()) } else { id.clone() };
-        let life = Life { id, path, file: None, commits };
-        replace(&life.path, &life.text(&before))?;
-        write_meta(connection, "life", &life.id)?;
+        let incarnation = Incarnation { id, path, file: None, commits };
+        replace(&incarnation.path, &incarnation.text(&before))?;
+        write_meta(connection, "life", &incarnation.id)?;
         write_meta(connection, "commits", commits.cast_signed())?;
-        Ok((life, other))
+        Ok((incarnation, other))
     }
 
     /// The database knows the life now; a copy from the life before is another log from here on.
     pub(super) fn begun(&mut self) -> Result<(), OpenError> {
         replace(&self.path, &self.text(&self.id))?;
-        self.file = Some(File::options().write(true).open(&self.path).map_err(OpenError::Life)?);
+        self.file = Some(File::options().write(true).open(&self.path).map_err(OpenError::Incarnation)?);
         Ok(())
     }
 
-    /// The number that the next commit stores by [`Life::count`].
+    /// The number that the next commit stores by [`Incarnation::count`].
     pub(super) fn next(&self) -> u64 {
         self.commits + 1
     }
@@ -147,7 +147,7 @@ fn replace(path: &Path, text: &str) -> Result<(), OpenError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     };
-    write().map_err(OpenError::Life)
+    write().map_err(OpenError::Incarnation)
 }
 
 #[cfg(test)]
@@ -172,23 +172,23 @@ mod tests {
             self.folder.path().join("a.db")
         }
 
-        fn start(&self) -> (Life, bool) {
-            let (mut life, other) = Life::begin(&self.connection, &self.path()).unwrap();
-            life.begun().unwrap();
-            (life, other.is_some())
+        fn start(&self) -> (Incarnation, bool) {
+            let (mut incarnation, other) = Incarnation::begin(&self.connection, &self.path()).unwrap();
+            incarnation.begun().unwrap();
+            (incarnation, other.is_some())
         }
 
         /// A crash after the file was written and before the transaction is on disk.
         fn start_and_crash(&self) -> bool {
             self.connection.execute_batch("BEGIN").unwrap();
-            let (_, other) = Life::begin(&self.connection, &self.path()).unwrap();
+            let (_, other) = Incarnation::begin(&self.connection, &self.path()).unwrap();
             self.connection.execute_batch("ROLLBACK").unwrap();
             other.is_some()
         }
 
-        fn commit(&self, life: &mut Life) {
-            Life::count(&self.connection, life.next()).unwrap();
-            life.committed(life.next());
+        fn commit(&self, incarnation: &mut Incarnation) {
+            Incarnation::count(&self.connection, incarnation.next()).unwrap();
+            incarnation.committed(incarnation.next());
         }
     }
 
@@ -196,24 +196,24 @@ mod tests {
     fn starts_and_crashes_at_the_start_change_nothing() {
         let log = Log::new();
         assert!(!log.start_and_crash() && !log.start_and_crash());
-        let (mut life, other) = log.start();
+        let (mut incarnation, other) = log.start();
         assert!(!other);
-        log.commit(&mut life);
+        log.commit(&mut incarnation);
         assert!(!log.start_and_crash() && !log.start_and_crash());
         assert!(!log.start().1);
         // After the commit of the start, before the file is written again.
-        Life::begin(&log.connection, &log.path()).unwrap();
+        Incarnation::begin(&log.connection, &log.path()).unwrap();
         assert!(!log.start().1);
     }
 
     #[test]
     fn a_file_that_is_behind_is_the_same_log_and_one_that_is_ahead_another() {
         let log = Log::new();
-        let (life, _) = log.start();
-        Life::count(&log.connection, life.next()).unwrap();
-        let (mut life, other) = log.start();
+        let (incarnation, _) = log.start();
+        Incarnation::count(&log.connection, incarnation.next()).unwrap();
+        let (mut incarnation, other) = log.start();
         assert!(!other);
-        life.committed(9);
+        incarnation.committed(9);
         assert!(log.start_and_crash());
         assert!(log.start().1, "and still is after a crash");
         assert!(!log.start().1, "but only once");
@@ -244,14 +244,14 @@ mod tests {
     #[test]
     fn a_database_that_lost_commits_does_not_go_on() {
         let log = Log::new();
-        let (mut life, _) = log.start();
-        log.commit(&mut life);
-        assert!(life.goes_on(&log.connection).unwrap());
+        let (mut incarnation, _) = log.start();
+        log.commit(&mut incarnation);
+        assert!(incarnation.goes_on(&log.connection).unwrap());
         // A commit that reported an error and is there all the same.
-        Life::count(&log.connection, 2).unwrap();
-        assert!(life.goes_on(&log.connection).unwrap());
-        assert_eq!(life.next(), 3);
-        Life::count(&log.connection, 1).unwrap();
-        assert!(!life.goes_on(&log.connection).unwrap());
+        Incarnation::count(&log.connection, 2).unwrap();
+        assert!(incarnation.goes_on(&log.connection).unwrap());
+        assert_eq!(incarnation.next(), 3);
+        Incarnation::count(&log.connection, 1).unwrap();
+        assert!(!incarnation.goes_on(&log.connection).unwrap());
     }
 }

@@ -1,7 +1,7 @@
 //! The database file: how it is opened, and what it says about itself.
 
 use super::error::OpenError;
-use super::incarnation::Life;
+use super::incarnation::Incarnation;
 use super::private;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::Path;
@@ -42,13 +42,13 @@ pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
 pub(super) fn open_or_create(
     path: &Path,
     key_file: Option<&Path>,
-) -> Result<(Connection, Identity, Life), OpenError> {
+) -> Result<(Connection, Identity, Incarnation), OpenError> {
     private::make_all(path).map_err(|error| rights(path, &error))?;
     let mut connection = Connection::open(path)?;
     configure(&connection)?;
     migrate(&mut connection)?;
     let transaction = connection.transaction()?;
-    let (mut life, other) = Life::begin(&transaction, path)?;
+    let (mut incarnation, other) = Incarnation::begin(&transaction, path)?;
     if let Some(why) = other
         && read_meta::<String>(&transaction, "epoch")?.is_some()
     {
@@ -71,8 +71,8 @@ pub(super) fn open_or_create(
         transaction_log_without_it(&connection)?;
     }
     let identity = Identity { epoch, guest_key };
-    life.begun()?;
-    Ok((connection, identity, life))
+    incarnation.begun()?;
+    Ok((connection, identity, incarnation))
 }
 
 /// The letter keeps it from being stored as a number.
@@ -81,13 +81,13 @@ fn new_epoch() -> String {
 }
 
 /// Opens again after an error, and only the same database.
-pub(super) fn reopen(path: &Path, life: &mut Life) -> Result<Connection, OpenError> {
+pub(super) fn reopen(path: &Path, incarnation: &mut Incarnation) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
     )?;
     configure(&connection)?;
-    if life.goes_on(&connection)? { Ok(connection) } else { Err(OpenError::Replaced) }
+    if incarnation.goes_on(&connection)? { Ok(connection) } else { Err(OpenError::Replaced) }
 }
 
 /// Opens for reading.
@@ -162,10 +162,10 @@ mod tests {
     fn a_replaced_file_is_not_taken_for_the_same_log() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let (_, _, mut life) = open_or_create(&path, None).unwrap();
-        reopen(&path, &mut life).unwrap();
+        let (_, _, mut incarnation) = open_or_create(&path, None).unwrap();
+        reopen(&path, &mut incarnation).unwrap();
         let other = folder.path().join("b.db");
         open_or_create(&other, None).unwrap();
-        assert!(matches!(reopen(&other, &mut life), Err(OpenError::Replaced)));
+        assert!(matches!(reopen(&other, &mut incarnation), Err(OpenError::Replaced)));
     }
 }

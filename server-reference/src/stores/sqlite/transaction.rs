@@ -1,7 +1,7 @@
 //! The writer's transaction: a batch of writes under the number of its commit.
 
 use super::in_doubt::{self, Faults};
-use super::incarnation::Life;
+use super::incarnation::Incarnation;
 use crate::clock;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use rusqlite::Connection;
@@ -36,7 +36,7 @@ fn attempt(
     let applied = log::begin(connection, batch, &System { begun: Instant::now() })?;
     let mut fault = None;
     if applied.changed {
-        Life::count(connection, number)?;
+        Incarnation::count(connection, number)?;
         fault = faults.take();
     }
     if fault == Some(false) {

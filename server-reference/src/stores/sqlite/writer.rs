@@ -3,7 +3,7 @@
 use super::checkpoint::Checkpointer;
 use super::error::OpenError;
 use super::in_doubt::{self, Faults};
-use super::incarnation::Life;
+use super::incarnation::Incarnation;
 use super::read::Readers;
 use super::schema::Identity;
 use super::{schema, transaction};
@@ -66,7 +66,7 @@ impl Sqlite {
     /// `key_file` holds the key of the guests' tokens, if it is not beside the database.
     pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Sqlite, OpenError> {
         let exclusive = schema::lock_out_others(path)?;
-        let (connection, identity, life) = schema::open_or_create(path, key_file)?;
+        let (connection, identity, incarnation) = schema::open_or_create(path, key_file)?;
         let (jobs, inbox) = channel();
         let (results, outbox) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -75,7 +75,7 @@ impl Sqlite {
         let checkpointer = Checkpointer::start(path.to_owned(), failing.clone());
         let writer = Writer {
             path: path.to_owned(),
-            life,
+            incarnation,
             connection: Some(connection),
             file: file_of(path),
             in_doubt: false,
@@ -215,7 +215,7 @@ fn file_of(path: &Path) -> Option<(u64, u64)> {
 
 struct Writer {
     path: PathBuf,
-    life: Life,
+    incarnation: Incarnation,
     connection: Option<Connection>,
     /// Which file the connection has open.
     file: Option<(u64, u64)>,
@@ -273,8 +273,8 @@ impl Writer {
         if !self.in_doubt {
             return true;
         }
-        let opened = schema::reopen(&self.path, &mut self.life).and_then(|connection| {
-            in_doubt::settle(&connection)?;
+        let opened = schema::reopen(&self.path, &mut self.incarnation).and_then(|connection| {
+            in_doubt::checkpoint_all(&connection)?;
             Ok(connection)
         });
         match opened {
@@ -299,7 +299,7 @@ impl Writer {
         let file = file_of(&self.path);
         let connection = match self.connection.take().filter(|_| file == self.file) {
             Some(connection) => connection,
-            None => match schema::reopen(&self.path, &mut self.life) {
+            None => match schema::reopen(&self.path, &mut self.incarnation) {
                 Ok(connection) => connection,
                 Err(error) => {
                     tracing::error!(code = error.code(), "the database can't be opened again");
@@ -308,12 +308,12 @@ impl Writer {
             },
         };
         self.file = file;
-        let number = self.life.next();
+        let number = self.incarnation.next();
         let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
         match transaction::run(&connection, &writes, number, &self.faults) {
             Ok(applied) => {
                 if applied.changed {
-                    self.life.committed(number);
+                    self.incarnation.committed(number);
                 }
                 self.connection = Some(connection);
                 self.note(applied.answers.iter().any(Result::is_ok));

@@ -1,6 +1,6 @@
 //! What the database's catalog says of a table.
 
-use super::Wanted;
+use super::WatchedTable;
 use super::assemble::Shape;
 use super::setup_error::SetupError;
 use tidewire_core::tables::Type;
@@ -23,9 +23,9 @@ order by a.attnum";
 
 const DIGEST: &str = "
 select coalesce(md5(string_agg(concat_ws(' ', c.oid, a.attnum, a.attname, a.atttypid, a.attgenerated), ',' order by c.oid, a.attnum)), '')
-from unnest($1::text[], $2::text[]) wanted (namespace, name)
-join pg_namespace n on n.nspname = wanted.namespace
-join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name
+from unnest($1::text[], $2::text[]) watched (namespace, name)
+join pg_namespace n on n.nspname = watched.namespace
+join pg_class c on c.relnamespace = n.oid and c.relname = watched.name
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped";
 
 /// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have the
@@ -77,9 +77,9 @@ pub(super) struct DescribedColumn {
 }
 
 /// Looks a table up.
-pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Described, SetupError> {
-    let row = client.query_opt(TABLE, &[&wanted.namespace, &wanted.name]).await?;
-    let row = row.ok_or_else(|| SetupError::NoTable { table: wanted.to_string() })?;
+pub(super) async fn describe(client: &Client, watched: &WatchedTable) -> Result<Described, SetupError> {
+    let row = client.query_opt(TABLE, &[&watched.namespace, &watched.name]).await?;
+    let row = row.ok_or_else(|| SetupError::NoTable { table: watched.to_string() })?;
     let oid: u32 = row.try_get(0)?;
     let mut columns = Vec::new();
     for row in client.query(COLUMNS, &[&oid]).await? {
@@ -104,7 +104,7 @@ pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Describ
 
 /// Something that is another text as soon as one of the tables has other columns, or they have
 /// other types.
-pub(super) async fn digest(client: &Client, tables: &[Wanted]) -> Result<String, SetupError> {
+pub(super) async fn digest(client: &Client, tables: &[WatchedTable]) -> Result<String, SetupError> {
     let (namespaces, names): (Vec<&str>, Vec<&str>) =
         tables.iter().map(|table| (table.namespace.as_str(), table.name.as_str())).unzip();
     let row = client.query_one(DIGEST, &[&namespaces, &names]).await?;
@@ -114,29 +114,34 @@ pub(super) async fn digest(client: &Client, tables: &[Wanted]) -> Result<String,
 /// An index of the table that can be its replica identity as it is.
 pub(super) async fn usable_index(
     client: &Client,
-    wanted: &Wanted,
+    watched: &WatchedTable,
     described: &Described,
 ) -> Result<Option<String>, SetupError> {
     let names = |columns: Vec<&DescribedColumn>| -> Vec<String> {
         columns.into_iter().map(|column| column.name.clone()).collect()
     };
-    let (needed, published) = (names(described.needed(wanted)), names(described.visible(wanted)?));
-    let row = client.query_opt(INDEX, &[&wanted.namespace, &wanted.name, &needed, &published]).await?;
+    let (needed, published) = (names(described.needed(watched)), names(described.visible(watched)?));
+    let row = client.query_opt(INDEX, &[&watched.namespace, &watched.name, &needed, &published]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 impl Described {
     /// The columns that are wanted, in the table's order. Generated ones are not in the stream, so
     /// they are none of all.
-    pub(super) fn visible<'a>(&'a self, wanted: &Wanted) -> Result<Vec<&'a DescribedColumn>, SetupError> {
-        let Some(names) = &wanted.columns else {
+    pub(super) fn visible<'a>(
+        &'a self,
+        watched: &WatchedTable,
+    ) -> Result<Vec<&'a DescribedColumn>, SetupError> {
+        let Some(names) = &watched.columns else {
             return Ok(self.columns.iter().filter(|column| !column.generated).collect());
         };
         for name in names {
             match self.columns.iter().find(|column| column.name == *name) {
-                None => return Err(SetupError::NoColumn { table: wanted.to_string(), column: name.clone() }),
+                None => {
+                    return Err(SetupError::NoColumn { table: watched.to_string(), column: name.clone() });
+                }
                 Some(column) if column.generated => {
-                    return Err(SetupError::Generated { table: wanted.to_string(), column: name.clone() });
+                    return Err(SetupError::Generated { table: watched.to_string(), column: name.clone() });
                 }
                 Some(_) => {}
             }
@@ -145,9 +150,9 @@ impl Described {
     }
 
     /// What changes of the table must look like.
-    pub(super) fn shape(&self, wanted: &Wanted) -> Result<Shape, SetupError> {
-        let table = || wanted.to_string();
-        let columns = self.visible(wanted)?;
+    pub(super) fn shape(&self, watched: &WatchedTable) -> Result<Shape, SetupError> {
+        let table = || watched.to_string();
+        let columns = self.visible(watched)?;
         let place = |name: &str| columns.iter().position(|column| column.name == name);
         let mut key = Vec::new();
         for column in self.columns.iter().filter(|column| column.key) {
@@ -157,12 +162,12 @@ impl Described {
         if key.is_empty() {
             return Err(SetupError::NoKey { table: table() });
         }
-        for name in &wanted.filtered {
+        for name in &watched.filtered {
             place(name).ok_or_else(|| SetupError::NoColumn { table: table(), column: name.clone() })?;
         }
         Ok(Shape {
-            namespace: wanted.namespace.clone(),
-            name: wanted.name.clone(),
+            namespace: watched.namespace.clone(),
+            name: watched.name.clone(),
             kinds: columns.iter().map(|column| column.kind).collect(),
             schema: Schema {
                 columns: columns
@@ -190,21 +195,21 @@ impl Described {
     }
 
     /// The columns that old rows must say, the key's first.
-    pub(super) fn needed(&self, wanted: &Wanted) -> Vec<&DescribedColumn> {
-        let filtered = |column: &&DescribedColumn| !column.key && wanted.filtered.contains(&column.name);
+    pub(super) fn needed(&self, watched: &WatchedTable) -> Vec<&DescribedColumn> {
+        let filtered = |column: &&DescribedColumn| !column.key && watched.filtered.contains(&column.name);
         let (key, others) =
             (self.columns.iter().filter(|column| column.key), self.columns.iter().filter(filtered));
         key.chain(others).collect()
     }
 
     /// Those of them that they don't say.
-    pub(super) fn lacking(&self, wanted: &Wanted) -> Vec<&str> {
-        let needed = self.needed(wanted).into_iter().filter(|column| !self.identifies(column));
+    pub(super) fn lacking(&self, watched: &WatchedTable) -> Vec<&str> {
+        let needed = self.needed(watched).into_iter().filter(|column| !self.identifies(column));
         needed.map(|column| column.name.as_str()).collect()
     }
 }
 
-impl std::fmt::Display for Wanted {
+impl std::fmt::Display for WatchedTable {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&super::table_name(&self.namespace, &self.name))
     }

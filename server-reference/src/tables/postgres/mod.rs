@@ -53,7 +53,7 @@ pub struct Settings {
     /// How the slot's name begins.
     pub slot: String,
     /// The tables, in the order of the registry.
-    pub tables: Vec<Wanted>,
+    pub tables: Vec<WatchedTable>,
     /// Greatest size of a commit, in bytes, roughly: of a greater one only the tables are kept, and
     /// their rows are read anew.
     pub commit_bytes: usize,
@@ -73,7 +73,7 @@ impl std::fmt::Debug for Settings {
 
 /// A table to be watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WatchedTable {
     /// The schema that it is in.
     pub namespace: String,
     /// Its name in there.

@@ -8,7 +8,7 @@ use crate::clock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_server_core::tables::{QuestionId, Schema, SourceError, Tables, Wanted, WantedSnapshot};
+use tidewire_server_core::tables::{RequestId, Schema, SnapshotRequest, SourceError, SourceRequest, Tables};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -101,14 +101,14 @@ impl Source {
                     None => return tracing::error!("PostgreSQL is not read any more: restart the server"),
                 },
                 () = woken.notified() => {
-                    for wanted in tables.take_wanted() {
-                        match wanted {
-                            Wanted::Snapshot(wanted) => {
-                                let shape = state.shapes.get(wanted.table).cloned();
-                                let share = shares.of(&wanted.owner);
-                                tasks.spawn(snapshot(state.reader.clone(), tables.clone(), shape, wanted, share));
+                    for request in tables.take_requests() {
+                        match request {
+                            SourceRequest::Snapshot(request) => {
+                                let shape = state.shapes.get(request.table).cloned();
+                                let share = shares.of(&request.owner);
+                                tasks.spawn(snapshot(state.reader.clone(), tables.clone(), shape, request, share));
                             }
-                            Wanted::Locate { id, tx } => {
+                            SourceRequest::Locate { id, tx } => {
                                 tasks.spawn(locate(state.reader.clone(), tables.clone(), id, tx));
                             }
                             other => tracing::error!("a question that nobody answers: {other:?}"),
@@ -170,29 +170,29 @@ async fn snapshot(
     reader: Reader,
     tables: Arc<Tables>,
     shape: Option<Shape>,
-    wanted: WantedSnapshot,
+    request: SnapshotRequest,
     share: Arc<Semaphore>,
 ) {
     let read = async {
         let _share = share.acquire().await;
         let Some(shape) = &shape else { return Err(SourceError::Unavailable) };
-        let limits = (wanted.most, wanted.most_bytes);
-        let read = reader.snapshot(shape, wanted.filters(), limits, |row| wanted.keeps(row));
+        let limits = (request.most, request.most_bytes);
+        let read = reader.snapshot(shape, request.filters(), limits, |row| request.keeps(row));
         read.await.map_err(|error| {
             tracing::warn!("no snapshot: {error}");
             SourceError::from(&error)
         })
     };
     let gone = async {
-        while tables.is_wanted(wanted.id) {
+        while tables.is_pending(request.id) {
             tokio::time::sleep(LOOK).await;
         }
     };
     let answer = tokio::select! {
         answer = tokio::time::timeout(MOST_WAITED, read) => answer.unwrap_or(Err(SourceError::TooSlow)),
-        () = gone => Err(SourceError::Unwanted),
+        () = gone => Err(SourceError::Cancelled),
     };
-    tables.answered(wanted.id, answer);
+    tables.finish_snapshot(request.id, answer);
 }
 
 /// How many questions each owner may ask the database at a time.
@@ -206,7 +206,7 @@ impl Shares {
     }
 }
 
-async fn locate(reader: Reader, tables: Arc<Tables>, id: QuestionId, tx: String) {
+async fn locate(reader: Reader, tables: Arc<Tables>, id: RequestId, tx: String) {
     let until = Instant::now() + ASK_FOR;
     let mut again = ASK_AGAIN.0;
     let answer = loop {
@@ -219,7 +219,7 @@ async fn locate(reader: Reader, tables: Arc<Tables>, id: QuestionId, tx: String)
         }
         again = (again * 2).min(ASK_AGAIN.1);
     };
-    tables.located(id, answer);
+    tables.finish_locate(id, answer);
 }
 
 /// Warns of a slot that is about to be lost, or that may fill the disk.

@@ -22,7 +22,7 @@ const NOTE: &str =
 const NONE: &str = "----------------";
 
 /// The present life.
-pub(super) struct Life {
+pub(super) struct EpochFile {
     pub(super) epoch: String,
     path: PathBuf,
     file: Option<File>,
@@ -31,14 +31,14 @@ pub(super) struct Life {
     print: String,
 }
 
-impl Life {
+impl EpochFile {
     /// Goes on with the life of the database if it is the same, with all that was told of it;
     /// otherwise begins another. The second value says which.
     pub(super) fn begin(
         connection: &Connection,
         database: &Path,
         head: u64,
-    ) -> Result<(Life, bool), SourceError> {
+    ) -> Result<(EpochFile, bool), SourceError> {
         connection.execute_batch("CREATE TABLE IF NOT EXISTS _tidewire_life (id TEXT NOT NULL)")?;
         let known: Option<String> =
             connection.query_row("SELECT id FROM _tidewire_life", [], |row| row.get(0)).optional()?;
@@ -62,9 +62,9 @@ impl Life {
             }
         };
         let print = print_of(connection, head)?;
-        let mut life = Life { epoch, path, file: None, told: head, print };
-        life.create()?;
-        Ok((life, goes_on))
+        let mut epoch_file = EpochFile { epoch, path, file: None, told: head, print };
+        epoch_file.create()?;
+        Ok((epoch_file, goes_on))
     }
 
     fn create(&mut self) -> Result<(), SourceError> {
@@ -75,7 +75,7 @@ impl Life {
             file.sync_all()?;
             Ok(file)
         };
-        let failed = |error| SourceError::Life { path: self.path.display().to_string(), error };
+        let failed = |error| SourceError::EpochFile { path: self.path.display().to_string(), error };
         self.file = Some(write().map_err(failed)?);
         Ok(())
     }

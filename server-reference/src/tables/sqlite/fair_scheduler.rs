@@ -1,4 +1,4 @@
-//! Turns at reading: whoever asks much waits longer than who asks little.
+//! FairScheduler at reading: whoever asks much waits longer than who asks little.
 //!
 //! Snapshots are read on threads of their own, but only one of them reads at a time, for a few ms,
 //! and then the one goes on whose owner has read least of late. So what one user asks holds up that
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a turn lasts if another one waits.
-const TURN: Duration = Duration::from_millis(2);
+const TIME_SLICE: Duration = Duration::from_millis(2);
 /// What was read counts half after this time.
 const HALF: Duration = Duration::from_secs(2);
 /// How often somebody who waits looks whether it is still worth it.
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Who has read how much, and who reads.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct FairScheduler {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -54,8 +54,8 @@ impl State {
 }
 
 /// A reader among others.
-pub(super) struct Turn {
-    turns: Arc<Turns>,
+pub(super) struct Reader {
+    scheduler: Arc<FairScheduler>,
     owner: Arc<str>,
     id: u64,
     /// Since when it reads; none while it waits.
@@ -64,35 +64,35 @@ pub(super) struct Turn {
     read: Duration,
 }
 
-impl Turns {
+impl FairScheduler {
     /// How much an owner has read of late.
     pub(super) fn used(&self, owner: &Arc<str>) -> Duration {
         self.state.lock().used(owner, Instant::now())
     }
 
     /// A reader, whose turn has not come.
-    pub(super) fn reader(self: &Arc<Turns>, owner: Arc<str>) -> Turn {
+    pub(super) fn reader(self: &Arc<FairScheduler>, owner: Arc<str>) -> Reader {
         let mut state = self.state.lock();
         state.last += 1;
-        Turn { turns: self.clone(), owner, id: state.last, since: None, read: Duration::ZERO }
+        Reader { scheduler: self.clone(), owner, id: state.last, since: None, read: Duration::ZERO }
     }
 }
 
-impl Turn {
+impl Reader {
     /// Waits for its turn. It ends at once if `go_on` says so.
     pub(super) fn begin<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
-        let mut state = self.turns.state.lock();
+        let mut state = self.scheduler.state.lock();
         state.waiting.push((self.id, self.owner.clone()));
         let result = loop {
             if state.reading.is_none() && state.next(Instant::now()) == Some(self.id) {
                 state.reading = Some(self.id);
                 break Ok(());
             }
-            self.turns.changed.wait_for(&mut state, LOOK);
+            self.scheduler.changed.wait_for(&mut state, LOOK);
             drop(state);
             // Not under the lock: it may ask others.
             let result = go_on();
-            state = self.turns.state.lock();
+            state = self.scheduler.state.lock();
             if result.is_err() {
                 break result;
             }
@@ -102,16 +102,16 @@ impl Turn {
             self.since = Some(Instant::now());
         }
         drop(state);
-        self.turns.changed.notify_all();
+        self.scheduler.changed.notify_all();
         result
     }
 
     /// Lets others read if they wait and the turn is over.
     pub(super) fn pause<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
-        let Some(since) = self.since.filter(|since| since.elapsed() >= TURN) else { return Ok(()) };
+        let Some(since) = self.since.filter(|since| since.elapsed() >= TIME_SLICE) else { return Ok(()) };
         go_on()?;
         let now = Instant::now();
-        let mut state = self.turns.state.lock();
+        let mut state = self.scheduler.state.lock();
         state.add(&self.owner, now - since, now);
         self.read += now - since;
         self.since = Some(now);
@@ -121,7 +121,7 @@ impl Turn {
         state.reading = None;
         self.since = None;
         drop(state);
-        self.turns.changed.notify_all();
+        self.scheduler.changed.notify_all();
         self.begin(go_on)
     }
 
@@ -131,16 +131,16 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = self.turns.state.lock();
+        let mut state = self.scheduler.state.lock();
         if let Some(since) = self.since {
             let now = Instant::now();
             state.add(&self.owner, now - since, now);
             state.reading = None;
         }
         drop(state);
-        self.turns.changed.notify_all();
+        self.scheduler.changed.notify_all();
     }
 }
 
@@ -150,10 +150,10 @@ mod tests {
 
     #[test]
     fn whoever_reads_much_does_not_hold_up_who_reads_little() {
-        let turns = Arc::new(Turns::default());
+        let scheduler = Arc::new(FairScheduler::default());
         let stop = std::sync::atomic::AtomicBool::new(false);
         let busy = |owner: &str, most: Duration| {
-            let mut turn = turns.reader(owner.into());
+            let mut turn = scheduler.reader(owner.into());
             turn.begin(&|| Ok::<(), ()>(())).unwrap();
             while turn.read() < most && !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 turn.pause(&|| Ok::<(), ()>(())).unwrap();
@@ -172,16 +172,16 @@ mod tests {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(took < Duration::from_secs(5), "{took:?}");
         });
-        assert!(turns.used(&"mallory".into()) > turns.used(&"ada".into()));
+        assert!(scheduler.used(&"mallory".into()) > scheduler.used(&"ada".into()));
     }
 
     #[test]
     fn who_need_not_wait_any_more_leaves() {
-        let turns = Arc::new(Turns::default());
-        let mut first = turns.reader("ada".into());
+        let scheduler = Arc::new(FairScheduler::default());
+        let mut first = scheduler.reader("ada".into());
         first.begin(&|| Ok::<(), ()>(())).unwrap();
-        assert_eq!(turns.reader("bob".into()).begin(&|| Err("gone")), Err("gone"));
+        assert_eq!(scheduler.reader("bob".into()).begin(&|| Err("gone")), Err("gone"));
         drop(first);
-        turns.reader("bob".into()).begin(&|| Ok::<(), ()>(())).unwrap();
+        scheduler.reader("bob".into()).begin(&|| Ok::<(), ()>(())).unwrap();
     }
 }

@@ -7,8 +7,8 @@ mod request_worker;
 mod stream;
 mod writes;
 
-use epoch_file::Life;
-use request_worker::Answers;
+use epoch_file::EpochFile;
+use request_worker::RequestWorker;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub enum SourceError {
     },
     /// The file beside it can't be written.
     #[error("can't write {path}, which tells a restored database from the running one: {error}")]
-    Life {
+    EpochFile {
         /// Which.
         path: String,
         /// What the system says.
@@ -69,7 +69,7 @@ pub struct Source {
 struct Opened {
     connection: Connection,
     described: Vec<Described>,
-    life: Life,
+    epoch_file: EpochFile,
     /// Where the stream begins.
     from: u64,
 }
@@ -109,7 +109,7 @@ impl Source {
     pub fn run(self, tables: Arc<Tables>, woken: Receiver<()>) -> std::io::Result<Running> {
         let stop = Arc::new(AtomicBool::new(false));
         let described = Arc::new(parking_lot::Mutex::new(self.opened.described.clone()));
-        let answers = Answers::new(self.path.clone(), described.clone(), tables.clone(), stop.clone());
+        let requests = RequestWorker::new(self.path.clone(), described.clone(), tables.clone(), stop.clone());
         let mut stream = Stream::new(self.opened, self.path, self.watches, described, tables);
         // Before anybody subscribes, so that cursors from before a restart are not ahead of it.
         stream.begin();
@@ -117,7 +117,7 @@ impl Source {
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let stopped = stop.clone();
         running.threads.push(named("tables-stream").spawn(move || stream.run(&stopped))?);
-        running.threads.push(named("tables-answers").spawn(move || answers.run(&woken))?);
+        running.threads.push(named("tables-answers").spawn(move || requests.run(&woken))?);
         Ok(running)
     }
 }
@@ -154,7 +154,7 @@ pub fn unwatch(path: &Path) -> Result<Vec<String>, SourceError> {
 }
 
 /// A pair to wake the answering thread with.
-pub fn bell() -> (impl Fn() + Send + Sync + 'static, Receiver<()>) {
+pub fn waker() -> (impl Fn() + Send + Sync + 'static, Receiver<()>) {
     let (sender, receiver) = channel();
     let wake = move || {
         // Nobody listens any more once the server stops.
@@ -175,8 +175,8 @@ fn open(path: &Path, watches: &[Watch]) -> Result<Opened, SourceError> {
     let mut connection = connect(path)?;
     let described = sqlite::attach(&mut connection, watches)?;
     let log = Log::of(&connection)?;
-    let (life, goes_on) = Life::begin(&connection, path, log.head)?;
+    let (epoch_file, goes_on) = EpochFile::begin(&connection, path, log.head)?;
     // Of another life nobody has a cursor.
     let from = if goes_on { log.within(&connection, KEPT)? } else { log.head };
-    Ok(Opened { connection, described, life, from })
+    Ok(Opened { connection, described, epoch_file, from })
 }

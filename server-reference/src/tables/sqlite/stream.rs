@@ -87,7 +87,7 @@ impl Stream {
     pub(super) fn begin(&mut self) {
         self.told = self.opened.from;
         self.versions = versions(&self.opened.connection).ok();
-        self.tables.restart(&self.opened.life.epoch, self.told, &[]);
+        self.tables.restart(&self.opened.epoch_file.epoch, self.told, &[]);
         if let Err(error) = self.read_on() {
             tracing::warn!(%error, "the tables' database can't be read");
             // It is looked again.
@@ -163,18 +163,18 @@ impl Stream {
     /// Tells what was committed since. The result is the schema's version; none if it had to begin
     /// anew.
     fn read_on(&mut self) -> rusqlite::Result<Option<i64>> {
-        let Opened { connection, described, life, .. } = &mut self.opened;
+        let Opened { connection, described, epoch_file, .. } = &mut self.opened;
         // One for all: each is locks to take and to give back.
         let transaction = connection.unchecked_transaction()?;
         let schema = schema_version(&transaction)?;
-        if !life.goes_on(&transaction)? {
+        if !epoch_file.goes_on(&transaction)? {
             drop(transaction);
             self.reopen("it lost changes");
             return Ok(None);
         }
         let commit = sqlite::read(&transaction, described, self.told)?;
         if let Some(commit) = &commit {
-            life.tell(&transaction, commit.position)?;
+            epoch_file.tell(&transaction, commit.position)?;
         }
         drop(transaction);
         if let Some(commit) = commit {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tidewire_server_core::tables::{Commit, Tables, Wake, Woken};
-use tidewire_server_core::{Engine, Session, Signal};
+use tidewire_server_core::{Engine, QueueEvent, Session};
 
 /// So many different filters of the slow table meet each of its commits.
 const FILTERS: usize = 5_000;
@@ -34,7 +34,7 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     let mut reader = session_that_wakes(&engine, "reader", {
         let heard = heard.clone();
         Arc::new(move |signal| {
-            if signal == Signal::Work
+            if signal == QueueEvent::Work
                 && let Ok(mut heard) = heard.lock()
             {
                 *heard = Some(Instant::now());

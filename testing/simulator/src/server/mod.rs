@@ -153,7 +153,7 @@ impl Server {
 
     /// Reads for a session until it needs no more from the log.
     pub(crate) fn read(&self, now: u64, session: &mut Session, mut flow: Flow) -> Flow {
-        while let Flow::Ask(read) = &flow {
+        while let Flow::Read(read) = &flow {
             let Some(engine) = self.engine() else { return Flow::End };
             let answer = Answered::new(read, self.log.read(read), &engine.hub);
             flow = session.answered(clock(now), answer);

@@ -7,7 +7,7 @@ use crate::tables::figures::TableFigures;
 use std::sync::Arc;
 use tidewire_core::{Now, Time};
 use tidewire_server_core::Engine;
-use tidewire_server_core::tables::{SourceError, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{SourceError, TableLimits, Tables, SourceRequest};
 
 const WALL: u64 = 1_795_228_800_000;
 
@@ -23,7 +23,7 @@ pub(super) struct World {
     /// How many commits the source has delivered.
     delivered: usize,
     /// Snapshots under way, and when they are answered.
-    asked: Vec<(u64, Wanted)>,
+    asked: Vec<(u64, SourceRequest)>,
     pub(super) faults: bool,
     /// For so many steps nothing happens.
     pub(super) quiet: u64,
@@ -82,7 +82,7 @@ impl World {
             self.tables().advance(self.database.position());
         }
         while self.tables().catch_up() {}
-        for wanted in self.tables().take_wanted() {
+        for wanted in self.tables().take_requests() {
             let delay = if self.faults { self.dice.below(400) } else { 5 };
             self.asked.push((self.now + delay, wanted));
         }
@@ -90,7 +90,7 @@ impl World {
         self.asked = later;
         for (_, wanted) in due {
             match wanted {
-                Wanted::Snapshot(wanted) => {
+                SourceRequest::Snapshot(wanted) => {
                     let answer = if self.faults && self.dice.once_in(8) {
                         self.figures.mark("snapshot_fails");
                         Err(SourceError::Unavailable)
@@ -99,12 +99,12 @@ impl World {
                         snapshot.rows.retain(|row| wanted.keeps(row));
                         Ok(snapshot)
                     };
-                    self.tables().answered(wanted.id, answer);
+                    self.tables().finish_snapshot(wanted.id, answer);
                 }
-                Wanted::Locate { id, tx } => {
+                SourceRequest::Locate { id, tx } => {
                     let found = self.database.log.iter().find(|logged| logged.commit.tx == tx);
                     let answer = found.map(|logged| logged.commit.position).ok_or(SourceError::UnknownTx);
-                    self.tables().located(id, answer);
+                    self.tables().finish_locate(id, answer);
                 }
                 _ => {}
             }
