@@ -1,11 +1,11 @@
-//! Ends what live connections are no longer allowed.
+//! Ends the subscriptions and connections of users whose access was revoked.
 
 use super::Connections;
 use crate::access::{self, AuthError, Denied, Revocations};
 use tidewire_core::wire::codes;
 
 impl Connections {
-    /// Ends all subscriptions to the channel with this row.
+    /// Ends every subscription to the channel with this row id.
     pub(crate) fn expel(&self, row: i64) {
         for (subscriptions, outgoing) in self.all() {
             for (ch, channel) in subscriptions.retain(|channel| channel.id != row) {
@@ -15,7 +15,8 @@ impl Connections {
         }
     }
 
-    /// Ends what the user's live connections are no longer allowed.
+    /// Applies the revocations to the user's live connections: closes those whose token was
+    /// revoked, and ends subscriptions to channels that the user may no longer see.
     pub(crate) fn enforce(&self, user: &str, revocations: &Revocations) {
         for (identity, subscriptions, outgoing) in self.of_user(user) {
             if revocations.refuses(&identity) {
@@ -27,7 +28,7 @@ impl Connections {
             for (ch, channel) in
                 subscriptions.retain(|channel| access::may_see(&identity, channel, revocations))
             {
-                // What is waiting must not be sent any more either.
+                // Frames of the channel that are already queued must not be sent either.
                 outgoing.forget(channel);
                 outgoing.send(&Denied::Forbidden.sub_err(ch));
             }

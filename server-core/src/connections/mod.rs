@@ -1,4 +1,4 @@
-//! The live connections: how many there are, and a way to reach them all.
+//! The registry of live connections: it counts them, limits them, and reaches them all.
 
 mod enforce;
 mod subscriptions;
@@ -15,14 +15,14 @@ pub(crate) use subscriptions::Subscriptions;
 use tidewire_core::wire::ServerFrame;
 use tidewire_core::wire::codes::{self, close};
 
-/// Told after each change of [`Connections::count`], with no lock held.
+/// Called after each change of [`Connections::count`], with no lock held.
 pub type Counted = Box<dyn Fn() + Send + Sync>;
 
-/// All connections between upgrade and end.
+/// All connections from their upgrade to their end.
 pub struct Connections {
     most: usize,
     most_per_user: usize,
-    /// None for no limit.
+    /// `None` for no limit.
     most_per_address: Option<usize>,
     table: Mutex<Table>,
     counted: Counted,
@@ -32,31 +32,31 @@ pub struct Connections {
 struct Table {
     next: u64,
     closing: Option<(u16, &'static str)>,
-    /// What everybody is told who comes from now on, before they are sent away.
+    /// Sent to every connection that is made while the server is about to stop.
     goaway: Option<Text>,
     by_id: BTreeMap<u64, Member>,
-    /// Numbers of the connections that count for a user.
+    /// The ids of the connections that count against a user's limit.
     by_user: BTreeMap<String, BTreeSet<u64>>,
     by_address: BTreeMap<IpAddr, usize>,
 }
 
-/// A connection as others reach it.
+/// A connection, as others reach it.
 struct Member {
     outgoing: Arc<Outgoing>,
     subscriptions: Arc<Subscriptions>,
-    /// None before `hello`.
+    /// `None` before `hello`.
     identity: Option<Arc<Identity>>,
     run: Option<ClientRun>,
 }
 
-/// One run of a client core, as its `hello` names it.
+/// One run of a client, as its `hello` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientRun {
     pub(crate) client: String,
     pub(crate) session: String,
 }
 
-/// A connection's place; dropping it gives the place back.
+/// A connection's entry in the registry. Dropping it removes the entry.
 pub(crate) struct Registration {
     connections: Arc<Connections>,
     id: u64,
@@ -65,8 +65,8 @@ pub(crate) struct Registration {
 }
 
 impl Connections {
-    /// No connections yet; at most so many, so many of a user and of an address (none for no
-    /// limit).
+    /// An empty registry with limits for all connections, for those of one user, and for those of
+    /// one address (`None` for no limit).
     pub fn new(
         most: usize,
         most_per_user: usize,
@@ -76,20 +76,24 @@ impl Connections {
         Arc::new(Connections { most, most_per_user, most_per_address, table: Mutex::default(), counted })
     }
 
-    /// How many there are.
+    /// The number of registered connections.
     pub fn count(&self) -> usize {
         self.table.lock().by_id.len()
     }
 
-    /// A number for a connection, whether or not it gets a place.
+    /// A new connection id. Connections that are refused get one too.
     pub(crate) fn number(&self) -> u64 {
         let mut table = self.table.lock();
         table.next += 1;
         table.next
     }
 
-    /// A place; an error says what to tell the client of a connection that is one too many. It
-    /// holds nothing then, or whoever is refused would keep others out.
+    /// Registers a connection.
+    ///
+    /// # Errors
+    ///
+    /// The message for the client if a limit is reached. A refused connection leaves no entry, so
+    /// that refused clients can't keep others out.
     pub(crate) fn register(
         self: &Arc<Self>,
         outgoing: &Arc<Outgoing>,
@@ -121,7 +125,7 @@ impl Connections {
         Ok(Registration { connections: self.clone(), id: outgoing.id(), user: None, address })
     }
 
-    /// What others may reach of a user's connections.
+    /// The live connections of a user.
     pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Subscriptions>, Arc<Outgoing>)> {
         let table = self.table.lock();
         let members = table.by_user.get(user).into_iter().flatten().filter_map(|id| table.by_id.get(id));
@@ -132,8 +136,8 @@ impl Connections {
             .collect()
     }
 
-    /// Tells everybody that the server is about to stop; whoever connects later is told too, and
-    /// sent away at once.
+    /// Sends a `goaway` frame to all connections. Those that are made later get it too, and are
+    /// closed at once.
     pub fn announce(&self, goaway: &ServerFrame) {
         let text = Text::from(goaway.encode());
         self.table.lock().goaway = Some(text.clone());
@@ -142,13 +146,13 @@ impl Connections {
         }
     }
 
-    /// What others may reach of all connections.
+    /// All live connections.
     pub(crate) fn all(&self) -> Vec<(Arc<Subscriptions>, Arc<Outgoing>)> {
         let table = self.table.lock();
         table.by_id.values().map(|member| (member.subscriptions.clone(), member.outgoing.clone())).collect()
     }
 
-    /// A frame for everybody.
+    /// Sends a frame to all connections.
     pub fn tell_all(&self, frame: &ServerFrame) {
         let text = Text::from(frame.encode());
         for (_, outgoing) in self.all() {
@@ -156,12 +160,12 @@ impl Connections {
         }
     }
 
-    /// What a new connection is told while the server is about to stop.
+    /// The `goaway` frame for new connections, if the server is about to stop.
     pub(crate) fn goaway(&self) -> Option<Text> {
         self.table.lock().goaway.clone()
     }
 
-    /// Ends everybody's connection, later ones too.
+    /// Closes all connections, and those that are made later.
     pub fn close_all(&self, code: u16, reason: &'static str) {
         self.table.lock().closing = Some((code, reason));
         for (_, outgoing) in self.all() {
@@ -176,7 +180,7 @@ impl Connections {
 }
 
 impl Table {
-    /// The connection counts for the user no more.
+    /// Removes the connection from the user's count.
     fn discount(&mut self, user: &str, id: u64) {
         if let Some(ids) = self.by_user.get_mut(user) {
             ids.remove(&id);
@@ -186,8 +190,8 @@ impl Table {
         }
     }
 
-    /// The user's older connections of the same run, which is itself only once: they count no more,
-    /// and are to be ended.
+    /// Removes the user's older connections of the same client run from the count, and returns them
+    /// for closing. A run has one connection at a time.
     fn replaced(&mut self, user: &str, run: &ClientRun) -> Vec<(Arc<Subscriptions>, Arc<Outgoing>)> {
         let is_older = |id: &u64| self.by_id.get(id).is_some_and(|member| member.run.as_ref() == Some(run));
         let older: Vec<u64> =
@@ -206,8 +210,8 @@ fn end_replaced(subscriptions: &Subscriptions, outgoing: &Outgoing) {
 }
 
 impl Registration {
-    /// Counts the connection for its user, in the place of older ones of the same run; false when
-    /// the user has too many.
+    /// Counts the connection for its user and closes older ones of the same run; false if the user
+    /// has too many.
     pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
         let (id, user) = (self.id, identity.key());
         let mut table = self.connections.table.lock();
@@ -225,7 +229,7 @@ impl Registration {
         fits
     }
 
-    /// From now on a newer token of the same user counts.
+    /// Replaces the identity after the client sent a newer token of the same user.
     pub(crate) fn renew(&self, identity: &Arc<Identity>) {
         if let Some(member) = self.connections.table.lock().by_id.get_mut(&self.id) {
             member.identity = Some(identity.clone());

@@ -1,23 +1,23 @@
-//! Commits and the passing of time, as a table's feeds are told of them.
+//! How a table's feeds are sent commits, and marks while nothing happens.
 //!
-//! A commit takes three steps. Under the table's lock the index says which groups it may concern
-//! ([`State::begin`]). Without the lock rows are judged and frames encoded ([`Plan::work_out`]).
-//! Under it again the frames go to whoever is in the feeds then ([`State::hand_out`]), and the
-//! table's head moves ([`State::finish_flight`]).
+//! A commit takes three steps. Under the table's lock the index finds the groups that it may
+//! concern ([`State::begin`]). Without the lock rows are matched and frames encoded
+//! ([`Plan::work_out`]). Under the lock again the frames are queued for the feeds' subscribers of
+//! that time ([`State::hand_out`]), and the table's head moves ([`State::finish_flight`]).
 //!
-//! Nobody misses a commit by that, or gets one twice:
+//! Every subscriber gets each commit exactly once:
 //!
-//! - One commit of a table is in flight at a time, the one behind its head, so frames go out in the
-//!   order of the log. Until it has landed the head stays before it: whoever reads the log ends
-//!   there, and has yet to be told of it.
-//! - Whoever joins a feed has all up to the head. If the commit in flight is worked out for that
-//!   feed, they are in it when it is handed out, and get it once, by the feed. If it is not,
-//!   because the group is newer, or nobody was in its feed, or it was handed out already, they do
-//!   not join yet ([`super::state::Flight::covers`]): after the landing they read it from the log.
-//! - Whoever leaves a feed is not in it when the frames are handed out. Those who leave because
-//!   they have no room have all up to the head, and read the commit from the log.
-//! - What ends all subscriptions while a commit is in flight starts another life of the table
-//!   ([`State::generation`]), and what was worked out in the one before is dropped.
+//! - One commit of a table is in flight at a time, the one after its head, so frames are sent in
+//!   the order of the log. The head moves when the flight is finished. Until then a subscriber that
+//!   reads the log ends before this commit.
+//! - A subscriber that joins a feed has everything up to the head. If the flight covers the feed,
+//!   the subscriber gets the commit from the feed. Otherwise it does not join yet and reads the
+//!   commit from the log ([`super::state::Flight::covers`]). That is so if the group is newer than
+//!   the flight, its feed was empty, or its frames were queued already.
+//! - A subscriber that leaves a feed gets no frames from it. One that leaves because its queue is
+//!   full has everything up to the head, and reads the commit from the log.
+//! - Whatever ends all subscriptions during a flight begins a new generation of the table
+//!   ([`State::generation`]). Results of an earlier generation are dropped.
 
 use super::cost::{MATCHING, encoding, work};
 use super::history::Entry;
@@ -38,43 +38,45 @@ use std::sync::Arc;
 use tidewire_core::Time;
 use tidewire_core::wire::{TableAddress, TableFrame, TableLink, codes};
 
-/// A feed that was told nothing for so long is told how far it is, in ms. Ticks are a second apart
-/// at most, so it is less than ten.
+/// A feed without a frame for this long gets a mark with its position, in ms. With a tick every
+/// second, marks are less than ten seconds apart.
 const MARK_MS: u64 = 8_000;
-/// So many changes are looked up, and so many feeds marked, before others get the lock.
+/// Most changes that are looked up, or feeds that are marked, before the lock is released for
+/// others.
 const AT_A_TIME: usize = 512;
 
 /// A group that a change may concern.
 struct Concern {
     group: u64,
-    /// None if it has to be judged.
+    /// `None` if the change has to be matched.
     belongs: Membership,
 }
 
-/// How far the telling of a commit is.
+/// The state of a commit's flight.
 enum Step<'a> {
-    /// Not all of its changes have been looked up.
+    /// Some of its changes have not been looked up.
     Looking(Plan<'a>),
-    /// What these feeds are told has to be worked out; it is about so much work.
+    /// The frames of these feeds have to be encoded. The number is the estimated work, in bytes.
     Working(Plan<'a>, Vec<Feed>, usize),
-    /// All were told.
+    /// All feeds have the commit.
     Finished,
     /// The driver has to do it.
     Left,
-    /// Somebody else is at it, or it is no longer to be done.
+    /// Another thread does it, or it is no longer needed.
     Over,
 }
 
-/// What a table's driver finds.
+/// What the driver does next for a table.
 enum Found {
     Commit(Arc<Logged>, u64),
     Nothing,
-    /// Somebody else is at it.
+    /// Another thread has a commit in flight.
     Busy,
 }
 
 impl Tables {
-    /// Tells a table of a commit that was just published, if it is next and little work.
+    /// Sends a commit that was just published to a table's feeds, if it is the next one and little
+    /// work.
     pub(super) fn publish_now(&self, at: usize, logged: &Arc<Logged>, floor: u64) {
         let most = Some(self.shared.limits.at_once);
         match self.try_with(at, |state| state.begin(logged, floor, most)) {
@@ -82,12 +84,12 @@ impl Tables {
                 self.serve(at, ready);
                 self.fly(at, step, floor, most);
             }
-            // Other tables must not wait for whoever has it.
+            // Another thread has the lock; the other tables must not wait for it.
             None => self.wake(super::Woken::Work(at)),
         }
     }
 
-    /// Tells a table of what is next for it, some ms of work; whether there may be more.
+    /// Sends the next commits to a table's feeds for some ms; true if there may be more.
     pub(super) fn publish_some(&self, at: usize) -> bool {
         let mut left = OF_A_SLICE * self.shared.limits.at_once;
         loop {
@@ -103,7 +105,7 @@ impl Tables {
         }
     }
 
-    /// Goes on until the commit has landed; about how much work that was.
+    /// Runs a flight to its end, and returns the estimated work.
     fn fly(&self, at: usize, mut step: Step<'_>, floor: u64, most: Option<usize>) -> usize {
         loop {
             step = match step {
@@ -142,8 +144,7 @@ impl Tables {
         }
     }
 
-    /// Tells quiet feeds how far they are, unless a commit is in flight: then it is done when that
-    /// has landed.
+    /// Sends marks to quiet feeds. If a commit is in flight, this is done when it is finished.
     pub(super) fn mark_quiet(&self, at: usize) {
         let quiet = self.with(at, State::quiet).unwrap_or_default();
         for some in quiet.chunks(AT_A_TIME) {
@@ -153,7 +154,7 @@ impl Tables {
 }
 
 impl State {
-    /// What is next for the table.
+    /// Finds what comes next for the table.
     fn find(&mut self) -> Found {
         if self.flight.is_some() {
             return Found::Busy;
@@ -171,10 +172,10 @@ impl State {
         }
     }
 
-    /// Begins to tell of a commit. With `most` no more work is done than that.
+    /// Begins a commit's flight. With `most`, no more work than that is done here.
     fn begin<'a>(&mut self, logged: &'a Arc<Logged>, floor: u64, most: Option<usize>) -> Step<'a> {
         if self.flight.is_some() {
-            // Whoever is at it looks for what comes after.
+            // The other thread looks for the next commit when it is done.
             return Step::Over;
         }
         let changes = logged.commit.changes.len();
@@ -196,7 +197,7 @@ impl State {
         self.look(plan, floor, most)
     }
 
-    /// Looks up whom some of the changes concern.
+    /// Looks up the groups that some of the changes may concern.
     fn look<'a>(&mut self, mut plan: Plan<'a>, floor: u64, most: Option<usize>) -> Step<'a> {
         if plan.generation != self.generation {
             return Step::Over;
@@ -227,15 +228,16 @@ impl State {
         Step::Working(plan, feeds, work)
     }
 
-    /// Leaves the commit in flight to the driver, which looks it up again.
+    /// Leaves the commit to the driver, which begins again.
     fn leave<'a>(&mut self) -> Step<'a> {
         self.flight = None;
         self.after.work = true;
         Step::Left
     }
 
-    /// The feeds to tell, and about how much work that is; none if it is more than `most`. Those
-    /// for which it is much work to judge read it from the log, in their turn.
+    /// The feeds that get the commit, and the estimated work; `None` if that is more than `most`.
+    /// Groups that take much work to match leave their feed and read the commit from the log in
+    /// their turn.
     fn feeds(&mut self, plan: &mut Plan<'_>, most: Option<usize>) -> Option<(Vec<Feed>, usize)> {
         let at_once = self.shared.limits.at_once;
         let (mut feeds, mut much, mut empty) = (Vec::new(), Vec::new(), Vec::new());
@@ -253,7 +255,8 @@ impl State {
                 much.push(id);
                 continue;
             }
-            // Most of those that have to be judged turn out not to be concerned.
+            // Most groups that have to be matched turn out not to be concerned, so encoding is not
+            // counted for them.
             sum += if judged { of_this } else { encoding(&group.shape, plan.logged, places.len()) };
             feeds.push(Feed { group: id, shape: group.shape.clone(), last: group.last, places });
         }
@@ -269,7 +272,8 @@ impl State {
         Some((feeds, sum))
     }
 
-    /// The groups that a change may concern, ascending, and its row if it is about one.
+    /// The groups that a change may concern, ascending, and the row before and after it. A change
+    /// that loses the whole table has no row.
     fn concerned<'a>(&self, change: &'a Change) -> (Vec<Concern>, Option<RowChange<'a>>) {
         let Some(mut pair) = RowChange::of(&self.rights.schema, change) else {
             let groups = self.groups_where(|_| true).into_iter();
@@ -295,7 +299,7 @@ impl State {
         (found, Some(pair))
     }
 
-    /// How many groups a change reaches: those that had its row, and those that have it after.
+    /// How many groups a change concerns: those to which its row belonged or belongs.
     pub(super) fn reach(&self, change: &Change) -> usize {
         let (mut concerned, mut pair) = self.concerned(change);
         concerned.retain(|concern| {
@@ -308,7 +312,8 @@ impl State {
         concerned.len()
     }
 
-    /// Hands out what was worked out. After the last of it the commit lands at once.
+    /// Queues the encoded frames for the feeds' subscribers. With `last` set the flight is finished
+    /// right after.
     fn hand_out(&mut self, plan: &Plan<'_>, news: Vec<News>, last: bool) {
         for News { group: id, what } in news {
             if let Some(flight) = self.flight.as_mut().filter(|_| !last) {
@@ -325,7 +330,7 @@ impl State {
         }
     }
 
-    /// All feeds were told of the commit.
+    /// Finishes the flight: all feeds have the commit.
     fn finish_flight(&mut self, plan: &Plan<'_>, floor: u64) {
         let (commit, logged) = (plan.commit(), plan.logged.clone());
         for (at, change) in commit.changes.iter().enumerate() {
@@ -338,11 +343,11 @@ impl State {
         self.flight = None;
         self.history.push(Entry { logged, number: plan.number });
         self.move_head(plan.logged, floor);
-        // Somebody may have left the next one to us.
+        // Another thread may have left the next commit to this one.
         self.after.work |= self.shared.log.lock().standing().end > self.next;
     }
 
-    /// The table has been told of a commit.
+    /// Moves the head after a commit.
     fn move_head(&mut self, logged: &Logged, floor: u64) {
         let commit = &logged.commit;
         (self.head, self.next) = (commit.position, logged.seq + 1);
@@ -353,8 +358,8 @@ impl State {
         self.head_moved();
     }
 
-    /// Sends a frame to all in a feed. Who has no room falls out of it, with all up to `before`,
-    /// and comes back by way of the log.
+    /// Sends a frame to all subscribers of a feed. Subscribers whose queue is full leave the feed
+    /// with everything up to `before`, and catch up from the log.
     fn send(&mut self, id: u64, frame: &Text, place: u64, (before, head): (u64, u64)) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let last = std::mem::replace(&mut group.last, place);
@@ -380,7 +385,7 @@ impl State {
         }
     }
 
-    /// Up to where the source has told there is nothing, if the table was told all before it.
+    /// Moves the head to the source's position if the table has all commits before it.
     pub(super) fn advance(&mut self, standing: Standing) {
         if self.flight.is_none() && self.next == standing.end && standing.head > self.head {
             self.head = standing.head;
@@ -388,7 +393,7 @@ impl State {
         }
     }
 
-    /// The head moved: who waited for that goes on.
+    /// Called after the head moved: serves subscribers and answers waits that needed this.
     fn head_moved(&mut self) {
         self.after.ready.extend(&self.early);
         for id in self.waiting.clone() {
@@ -396,7 +401,7 @@ impl State {
         }
     }
 
-    /// Looks at the clock.
+    /// Notes the time, and trims the history.
     pub(super) fn tick(&mut self, now: Time) {
         self.now = now;
         let (next, standing) = self.shared.log.lock().next(self.next);
@@ -406,7 +411,7 @@ impl State {
         self.history.trim(standing.floor.min(self.head));
     }
 
-    /// Ends what has taken too long.
+    /// Ends waits and snapshots that took too long.
     pub(super) fn expire(&mut self, now: Time) {
         self.reset_slow();
         let late =
@@ -417,7 +422,7 @@ impl State {
         }
     }
 
-    /// The feeds that are to be told how far they are.
+    /// The feeds that need a mark.
     fn quiet(&mut self) -> Vec<u64> {
         self.marks_due = self.flight.is_some();
         if self.marks_due {
@@ -430,7 +435,7 @@ impl State {
         })
     }
 
-    /// Tells some quiet feeds how far they are.
+    /// Sends marks to some quiet feeds.
     fn mark(&mut self, quiet: &[u64]) {
         if self.flight.is_some() {
             self.marks_due = true;
@@ -448,8 +453,8 @@ impl State {
         }
     }
 
-    /// Whoever reads a snapshot so slowly that the log went past it has to begin anew; until then
-    /// its pages take memory.
+    /// Resets subscriptions that read a snapshot so slowly that the log no longer reaches back to
+    /// it. Otherwise its pages would stay in memory.
     pub(super) fn reset_slow(&mut self) {
         let floor = self.history.floor();
         let reading =
@@ -460,7 +465,7 @@ impl State {
         }
     }
 
-    /// A transaction that a subscription may wait for is at this position.
+    /// Notes the position of a transaction that a subscription may wait for.
     pub(super) fn found(&mut self, id: u64, tx: &str, position: u64) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         for wait in sub.waits.iter_mut().filter(|wait| wait.tx == tx && wait.position.is_none()) {
@@ -469,7 +474,7 @@ impl State {
         self.answer_waits(id);
     }
 
-    /// Tells a subscription of the transactions that it has waited for and that it has all of.
+    /// Answers a subscription's waits for transactions that it has been sent in full.
     pub(super) fn answer_waits(&mut self, id: u64) {
         let Some(sub) = self.subs.get(&id) else { return };
         let done = match &sub.phase {
@@ -493,7 +498,7 @@ impl State {
         }
     }
 
-    /// Ends the wait for a transaction.
+    /// Answers one wait for a transaction, with an error if there is a `code`.
     pub(super) fn answer_wait(&mut self, id: u64, tx: &str, code: Option<&str>) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         let waits = sub.waits.len();

@@ -1,12 +1,12 @@
-//! Whether a row belongs to a subscription: filter and permission together, and never a guess about
-//! what the database did not say.
+//! Whether a row belongs to a subscription, by its filter and permission. If the database left out
+//! a column that matters, the answer is "unknown", never a guess.
 
 use super::{Cell, Change, Schema};
 use std::sync::Arc;
 use tidewire_core::tables::filter::Predicate;
 use tidewire_core::tables::{Type, Value};
 
-/// The predicates that must all hold.
+/// Predicates that must all be true.
 #[derive(Debug)]
 pub(super) struct Matcher {
     predicates: Vec<Predicate>,
@@ -21,7 +21,7 @@ impl Matcher {
         Matcher { predicates, columns }
     }
 
-    /// Whether a row belongs; none if that depends on a cell that was not said.
+    /// Whether a row belongs; `None` if that depends on a cell that the database left out.
     pub(super) fn matches(&self, row: &mut RowView<'_>) -> Option<bool> {
         for column in &self.columns {
             row.value(*column)?;
@@ -29,25 +29,25 @@ impl Matcher {
         Some(self.predicates.iter().all(|predicate| predicate.holds(&row.values)))
     }
 
-    /// A column whose value must be one of few, if there is one: of several, the one with the
-    /// fewest.
+    /// A column that must have one of some values, with these values, if there is one. Of several,
+    /// the column with the fewest values.
     pub(super) fn indexable(&self) -> Option<(usize, Vec<Value>)> {
         let required = self.predicates.iter().flat_map(Predicate::required);
         let (column, values) = required.min_by_key(|(_, values)| values.len())?;
         Some((column, values.to_vec()))
     }
 
-    /// Whether that is all there is to say of a row.
+    /// Whether the matcher is nothing but that condition.
     pub(super) fn is_equality(&self) -> bool {
         matches!(&self.predicates[..], [only] if only.is_equality())
     }
 }
 
-/// A row whose cells are read when they are asked for.
+/// A row whose cells are decoded on first use.
 pub(super) struct RowView<'a> {
     schema: Arc<Schema>,
     cells: &'a [Cell],
-    /// The row before, which says what this one leaves out.
+    /// The row before the change, which has the cells that this one leaves out.
     before: Option<&'a [Cell]>,
     values: Vec<Value>,
     read: Vec<bool>,
@@ -60,19 +60,20 @@ impl<'a> RowView<'a> {
         RowView { schema: schema.clone(), cells, before, values, read }
     }
 
-    /// A cell as far as it is known.
+    /// A cell; `None` if it is not known.
     pub(super) fn cell(&self, column: usize) -> Option<&'a Cell> {
         let said = |cells: &'a [Cell]| cells.get(column).filter(|cell| **cell != Cell::Unchanged);
         said(self.cells).or_else(|| said(self.before?))
     }
 
-    /// A cell's value; none if it is not known. What is none of its column's type compares with
-    /// nothing, and is not null.
+    /// A cell's value; `None` if it is not known. Text that is not valid for the column's type
+    /// becomes a value that is not null and compares with nothing.
     pub(super) fn value(&mut self, column: usize) -> Option<&Value> {
         if !*self.read.get(column)? {
             let value = match self.cell(column)? {
                 Cell::Text(text) => match self.schema.columns.get(column)?.kind {
-                    // As it is: one with a NUL, which a literal can't have, is a text too.
+                    // Taken as it is, because `Value::parse` refuses a NUL, which SQLite's texts
+                    // may have.
                     Type::Text => Value::Text(text.to_string()),
                     kind => Value::parse(text, kind).unwrap_or(Value::Opaque),
                 },
@@ -86,19 +87,19 @@ impl<'a> RowView<'a> {
     }
 }
 
-/// Whether a row belonged before a change and belongs after it, if that is known.
+/// Whether a row belonged before a change, and whether it belongs after it; `None` if unknown.
 pub(super) type Membership = Option<(bool, bool)>;
 
 /// A row before and after a change.
 pub(super) struct RowChange<'a> {
-    /// None of an insert.
+    /// `None` for an insert.
     pub(super) old: Option<RowView<'a>>,
-    /// None of a delete.
+    /// `None` for a delete.
     pub(super) new: Option<RowView<'a>>,
 }
 
 impl<'a> RowChange<'a> {
-    /// What a change does to a row; none of one that loses the whole table.
+    /// The rows of a change; `None` for a change that loses the whole table.
     pub(super) fn of(schema: &Arc<Schema>, change: &'a Change) -> Option<RowChange<'a>> {
         let Change::Row { old, new, .. } = change else { return None };
         Some(RowChange {
@@ -107,7 +108,7 @@ impl<'a> RowChange<'a> {
         })
     }
 
-    /// Whether the row belonged before and belongs after; none if that can't be told.
+    /// Whether the row belonged before the change and belongs after it.
     pub(super) fn matches(&mut self, matcher: &Matcher) -> Membership {
         let belongs = |row: &mut Option<RowView<'a>>| match row {
             Some(row) => matcher.matches(row),

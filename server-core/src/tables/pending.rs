@@ -1,23 +1,23 @@
-//! Questions to the source that have no answer yet.
+//! Requests to the source that are not answered yet.
 
-/// Names a question; it goes back with the answer.
+/// The id of a request; it goes back with the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId {
-    /// The table, by its place.
+    /// The table's index.
     pub(super) table: usize,
     pub(super) number: u64,
 }
 
-/// A question that the driver has not taken yet.
+/// A request that the driver has not taken yet.
 pub(super) struct Queued {
     pub(super) id: u64,
 }
 
-/// A question without an answer.
+/// A request without an answer.
 pub(super) enum Pending {
     Snapshot {
         group: u64,
-        /// Up to where the table had been told when it was asked.
+        /// The table's head at the time of the request.
         head: u64,
         tries: u32,
     },

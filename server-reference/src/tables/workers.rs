@@ -1,5 +1,4 @@
-//! The threads that do the tables' work, one for each table: however much one has to do, the others
-//! don't wait for it.
+//! Worker threads, one for each table, so that a table with much work does not delay the others.
 
 use std::io;
 use std::sync::Arc;
@@ -8,10 +7,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use tidewire_server_core::tables::{Tables, Wake, Woken};
 
-/// Wakers that wake the threads. They are there before the tables are.
+/// Wakes the worker threads. Exists before the tables do, because the tables need it.
 pub(super) struct Wakers {
     wakers: Vec<SyncSender<()>>,
-    /// What the threads listen to.
+    /// What the threads wait on.
     receivers: Vec<Receiver<()>>,
 }
 
@@ -23,14 +22,15 @@ pub(super) struct Workers {
 }
 
 impl Wakers {
-    /// For so many tables.
+    /// Wakers for this many tables.
     pub(super) fn new(tables: usize) -> Wakers {
-        // One that was rung already need not be rung again.
+        // One pending wake-up is enough.
         let (wakers, receivers) = (0..tables).map(|_| sync_channel(1)).unzip();
         Wakers { wakers, receivers }
     }
 
-    /// What the tables wake: their threads, or whoever answers questions.
+    /// The callback for the tables: it wakes a table's thread, or calls `request` if the source has
+    /// requests to answer.
     pub(super) fn wake(&self, request: impl Fn() + Send + Sync + 'static) -> Wake {
         let wakers = self.wakers.clone();
         Arc::new(move |why| match why {
@@ -47,7 +47,7 @@ impl Wakers {
     ///
     /// # Errors
     ///
-    /// Why the system gives none.
+    /// The system can't start a thread.
     pub(super) fn start(self, tables: &Arc<Tables>) -> io::Result<Workers> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Workers { stop: stop.clone(), wakers: self.wakers, threads: Vec::new() };
@@ -61,14 +61,14 @@ impl Wakers {
 }
 
 fn wake(waker: &SyncSender<()>) {
-    // It is full when it was rung, and gone when the server stops.
+    // Full if a wake-up is pending already; closed once the server stops.
     let _ = waker.try_send(());
 }
 
 fn work(tables: &Tables, table: usize, woken: &Receiver<()>, stop: &AtomicBool) {
     while woken.recv().is_ok() && !stop.load(Ordering::Relaxed) {
         while tables.work(table) && !stop.load(Ordering::Relaxed) {
-            // Between two slices whoever waits for this processor may have it.
+            // Gives other threads the processor between two slices of work.
             std::thread::yield_now();
         }
     }

@@ -2,21 +2,24 @@
 //!
 //! What they have to withstand:
 //!
-//! - `REPLACE` deletes rows without a word to triggers, unless the connection that writes has `recursive_triggers` on, and each program
-//!   may write. So a BEFORE trigger notes the rows that a write conflicts with, by the key and by unique indexes, and the AFTER trigger
-//!   logs those that are gone: as the old row if the key is the same, otherwise as deleted. An upsert, and an insert that is ignored,
-//!   have conflicts too, but there nothing is gone.
-//! - The application's own triggers write to the same table, before or after ours have run. So the AFTER trigger logs the row that the
-//!   table has by then, not the one that was written; what several nested statements logged is put in order when it is read
-//!   ([`super::chain`]).
-//!   Rows that a BEFORE trigger writes may be replaced by the very statement that ran it, so where there are such triggers what is written
-//!   inside of another statement is noted too.
-//! - `ALTER TABLE … DROP COLUMN` fails if a trigger names the column. So nothing here names another column than those of the key and of
-//!   unique indexes, which can't be dropped. The others are named without a table in `t NATURAL LEFT JOIN` an empty table that has the
-//!   same names: a column that `t` has is meant first, one that it has no more is that of the empty table, and null. Such a name can't be
-//!   had of `OLD` and `NEW`, so the row before is noted too.
-//! - A statement may end between the two triggers: a conflict that is ignored, `RAISE(IGNORE)`. What is noted then stays, until a
-//!   statement that runs at another moment clears it: SQLite's clock stands still within one.
+//! - `REPLACE` deletes rows without a word to triggers, unless the connection that writes has
+//!   `recursive_triggers` on, and each program may write. So a BEFORE trigger notes the rows that a
+//!   write conflicts with, by the key and by unique indexes, and the AFTER trigger logs those that
+//!   are gone: as the old row if the key is the same, otherwise as deleted. An upsert, and an
+//!   insert that is ignored, have conflicts too, but there nothing is gone.
+//! - The application's own triggers write to the same table, before or after ours have run. So the
+//!   AFTER trigger logs the row that the table has by then, not the one that was written; what
+//!   several nested statements logged is put in order when it is read ([`super::chain`]). Rows that
+//!   a BEFORE trigger writes may be replaced by the very statement that ran it, so where there are
+//!   such triggers what is written inside of another statement is noted too.
+//! - `ALTER TABLE … DROP COLUMN` fails if a trigger names the column. So nothing here names another
+//!   column than those of the key and of unique indexes, which can't be dropped. The others are
+//!   named without a table in `t NATURAL LEFT JOIN` an empty table that has the same names: a
+//!   column that `t` has is meant first, one that it has no more is that of the empty table, and
+//!   null. Such a name can't be had of `OLD` and `NEW`, so the row before is noted too.
+//! - A statement may end between the two triggers: a conflict that is ignored, `RAISE(IGNORE)`.
+//!   What is noted then stays, until a statement that runs at another moment clears it: SQLite's
+//!   clock stands still within one.
 
 use super::{Described, Encoding, LOG};
 

@@ -108,8 +108,9 @@ impl History {
         History::default()
     }
 
-    /// Takes the next event and says at once if it contradicts what came before; the violation is counted in the report, and
-    /// the history can go on. What needs the whole history is found by [`finish`](History::finish).
+    /// Takes the next event and says at once if it contradicts what came before; the violation is
+    /// counted in the report, and the history can go on. What needs the whole history is found by
+    /// [`finish`](History::finish).
     pub fn push(&mut self, event: Event<'_>) -> Result<(), Violation> {
         let checked = match event {
             Event::Send { client, ch, lane, id } => self.send(&client, &ch, lane.as_deref(), &id),

@@ -116,8 +116,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`ReadError::TooManyRows`] and [`ReadError::TooBig`] if `keep` wants more rows or bytes than `limits`, [`ReadError::Changed`] if the table is not as its shape, or the
-    /// database's.
+    /// [`ReadError::TooManyRows`] and [`ReadError::TooBig`] if `keep` wants more rows or bytes than
+    /// `limits`, [`ReadError::Changed`] if the table is not as its shape, or the database's.
     pub async fn snapshot(
         &self,
         shape: &Shape,
@@ -177,8 +177,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`ReadError::UnknownTx`] if it is too old or there was none yet, [`ReadError::AbortedTx`] if it was rolled back, or the
-    /// database's.
+    /// [`ReadError::UnknownTx`] if it is too old or there was none yet, [`ReadError::AbortedTx`] if
+    /// it was rolled back, or the database's.
     pub async fn position_of(&self, tx: u64) -> Result<Option<u64>, ReadError> {
         let _permit = self.shared.permits.acquire().await;
         let client = self.client().await?;

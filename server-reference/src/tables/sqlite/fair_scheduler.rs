@@ -1,22 +1,22 @@
-//! FairScheduler at reading: whoever asks much waits longer than who asks little.
+//! Fair scheduling of snapshot reads between owners.
 //!
-//! Snapshots are read on threads of their own, but only one of them reads at a time, for a few ms,
-//! and then the one goes on whose owner has read least of late. So what one user asks holds up that
-//! user, and a database that is read all the time leaves room for chat.
+//! Snapshots are read on threads of their own, but only one thread reads at a time, for a few ms.
+//! The next one is the reader whose owner has read least recently. So a user with many requests
+//! delays mostly themselves, and reading leaves room for chat.
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a turn lasts if another one waits.
+/// How long a reader may go on while others wait.
 const TIME_SLICE: Duration = Duration::from_millis(2);
-/// What was read counts half after this time.
+/// The half-life of the time that an owner has used.
 const HALF: Duration = Duration::from_secs(2);
-/// How often somebody who waits looks whether it is still worth it.
+/// How often a waiting reader checks whether it is still needed.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Who has read how much, and who reads.
+/// How much each owner has read, and which reader reads now.
 #[derive(Default)]
 pub(super) struct FairScheduler {
     state: Mutex<State>,
@@ -41,11 +41,11 @@ impl State {
     fn add(&mut self, owner: &Arc<str>, more: Duration, now: Instant) {
         let used = self.used(owner, now) + more;
         self.used.insert(owner.clone(), (used, Some(now)));
-        // Of those that have not read for long nothing is left.
+        // After ten half-lives almost nothing is left.
         self.used.retain(|_, (_, at)| at.is_some_and(|at| now.saturating_duration_since(at) < 10 * HALF));
     }
 
-    /// Whose turn is next: the first of those whose owner has read least.
+    /// The next reader: the first one of the owner with the least recent use.
     fn next(&mut self, now: Instant) -> Option<u64> {
         let waiting = self.waiting.clone();
         let next = waiting.into_iter().min_by_key(|(id, owner)| (self.used(owner, now), *id));
@@ -53,24 +53,24 @@ impl State {
     }
 }
 
-/// A reader among others.
+/// One reader and its share of the time.
 pub(super) struct Reader {
     scheduler: Arc<FairScheduler>,
     owner: Arc<str>,
     id: u64,
-    /// Since when it reads; none while it waits.
+    /// When it began to read; `None` while it waits.
     since: Option<Instant>,
-    /// How long it has read in all.
+    /// How long it has read in all, without the present slice.
     read: Duration,
 }
 
 impl FairScheduler {
-    /// How much an owner has read of late.
+    /// How much an owner has read recently.
     pub(super) fn used(&self, owner: &Arc<str>) -> Duration {
         self.state.lock().used(owner, Instant::now())
     }
 
-    /// A reader, whose turn has not come.
+    /// A new reader, which does not read yet.
     pub(super) fn reader(self: &Arc<FairScheduler>, owner: Arc<str>) -> Reader {
         let mut state = self.state.lock();
         state.last += 1;
@@ -79,7 +79,7 @@ impl FairScheduler {
 }
 
 impl Reader {
-    /// Waits for its turn. It ends at once if `go_on` says so.
+    /// Waits until this reader may read. Returns the error of `go_on` as soon as it gives one.
     pub(super) fn begin<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
         let mut state = self.scheduler.state.lock();
         state.waiting.push((self.id, self.owner.clone()));
@@ -90,7 +90,7 @@ impl Reader {
             }
             self.scheduler.changed.wait_for(&mut state, LOOK);
             drop(state);
-            // Not under the lock: it may ask others.
+            // Called without the lock, because it may take other locks.
             let result = go_on();
             state = self.scheduler.state.lock();
             if result.is_err() {
@@ -106,7 +106,7 @@ impl Reader {
         result
     }
 
-    /// Lets others read if they wait and the turn is over.
+    /// Lets other readers go on if they wait and the time slice is over.
     pub(super) fn pause<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
         let Some(since) = self.since.filter(|since| since.elapsed() >= TIME_SLICE) else { return Ok(()) };
         go_on()?;

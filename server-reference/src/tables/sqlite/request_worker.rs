@@ -1,5 +1,5 @@
-//! The thread that answers what the tables want. Snapshots are read on threads of their own, in
-//! turns.
+//! The thread that answers requests of the tables. Each snapshot is read on a thread of its own,
+//! scheduled fairly between owners.
 
 use super::connect;
 use super::fair_scheduler::FairScheduler;
@@ -14,16 +14,16 @@ use std::time::{Duration, Instant};
 use tidewire_server_core::tables::{RequestId, SnapshotRequest, SourceError, SourceRequest, Tables};
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Log};
 
-/// How often it is looked whether a transaction has come, and whether snapshots are still wanted.
+/// How often it checks whether a transaction has come, and whether snapshots are still needed.
 const AGAIN: Duration = Duration::from_millis(20);
-/// How long it is looked for; no client waits longer.
+/// How long it looks for a transaction; no client waits longer.
 const LOOK_FOR: Duration = Duration::from_secs(15);
-/// How many snapshots are read at a time, each in its turn, and how many of one owner.
+/// Most snapshots that are read at a time, in all and for one owner.
 const READERS: usize = 16;
 const READERS_EACH: usize = 2;
-/// What each keeps of the file, in KiB as SQLite has it.
+/// SQLite's `cache_size` of each reader; negative values are KiB.
 const READER_CACHE: i32 = -512;
-/// How long one may take while others may read too, and by the clock.
+/// Most time that one snapshot may take: reading, and in all with waiting.
 const MOST_READ: Duration = Duration::from_secs(10);
 const MOST_WAITED: Duration = Duration::from_secs(60);
 
@@ -32,8 +32,7 @@ pub(super) struct RequestWorker {
     described: Arc<Mutex<Vec<Described>>>,
     tables: Arc<Tables>,
     stop: Arc<AtomicBool>,
-    /// Transactions that have not come: the question, the position, and until when it is looked
-    /// for.
+    /// Transactions that have not come: the request, the position, and until when it looks.
     open: Vec<(RequestId, u64, Instant)>,
     scheduler: Arc<FairScheduler>,
     queue: Vec<SnapshotRequest>,
@@ -60,14 +59,14 @@ impl RequestWorker {
         RequestWorker { path, described, tables, stop, open, scheduler: Arc::default(), queue, readers }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until `stop` is set.
     pub(super) fn run(mut self, woken: &Receiver<()>) {
         while !self.stop.load(Ordering::Relaxed) {
             match woken.recv_timeout(AGAIN) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            // One look is enough for all that woke it.
+            // One round handles all requests that woke it.
             while woken.try_recv().is_ok() {}
             for request in self.tables.take_requests() {
                 match request {
@@ -91,8 +90,8 @@ impl RequestWorker {
         }
     }
 
-    /// Forgets those that are done, and ends those that need not go on, also in the midst of a
-    /// statement.
+    /// Forgets finished readers, and interrupts those that are no longer needed or take too long,
+    /// even within a statement.
     fn end_readers(&mut self) {
         self.readers.retain(|reader| !reader.thread.is_finished());
         for reader in &self.readers {
@@ -102,7 +101,7 @@ impl RequestWorker {
         }
     }
 
-    /// Begins to read for those who have read least of late.
+    /// Starts readers, first for owners that have read least recently.
     fn begin_readers(&mut self) {
         self.queue.retain(|request| self.tables.is_pending(request.id));
         while self.readers.len() < READERS {
@@ -143,9 +142,9 @@ impl RequestWorker {
         }
     }
 
-    /// RequestWorker for the transactions that have come.
+    /// Answers requests for the position of transactions that have come.
     fn look(&mut self) {
-        // Each time anew, so that it is the file that the path names now.
+        // Connects each time, so that it reads the file that the path leads to now.
         let head = connect(&self.path).ok().and_then(|connection| Log::of(&connection).ok());
         let (head, now) = (head.map_or(0, |log| log.head), Instant::now());
         self.open.retain(|(id, position, until)| {
@@ -203,14 +202,14 @@ impl Reading {
         })
     }
 
-    /// Each time anew, so that it is the file that the path names now.
+    /// Connects each time, so that it reads the file that the path leads to now.
     fn connect(&self, path: &Path) -> Result<Connection, SourceError> {
         let unavailable = |error: super::SourceError| {
             tracing::warn!("{error}");
             SourceError::Unavailable
         };
         let connection = connect(path).map_err(unavailable)?;
-        // Rows are read once, and there may be many readers.
+        // Each row is read once, so a cache is of little use, and there may be many readers.
         connection
             .pragma_update(None, "cache_size", READER_CACHE)
             .map_err(|error| unavailable(error.into()))?;

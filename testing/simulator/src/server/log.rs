@@ -126,7 +126,8 @@ impl Log {
         Ok(())
     }
 
-    /// Replaces the database by the last backup, which begins another epoch; false if there is none.
+    /// Replaces the database by the last backup, which begins another epoch; false if there is
+    /// none.
     pub(super) fn restore(&mut self) -> rusqlite::Result<bool> {
         let Some(backup) = &self.backup else { return Ok(false) };
         rusqlite::backup::Backup::new(backup, &mut self.db)?.step(-1)?;

@@ -1,5 +1,5 @@
-//! All that there is in a run: the clients' machines and processes, the connections, the server, and
-//! what is to happen.
+//! All that there is in a run: the clients' machines and processes, the connections, the server,
+//! and what is to happen.
 
 mod connection;
 mod exchange;
