@@ -7,7 +7,7 @@ use crate::tables::figures::TableFigures;
 use std::sync::Arc;
 use tidewire_core::{Now, Time};
 use tidewire_server_core::Engine;
-use tidewire_server_core::tables::{SourceError, TableLimits, Tables, SourceRequest};
+use tidewire_server_core::tables::{SourceError, SourceRequest, TableLimits, Tables};
 
 const WALL: u64 = 1_795_228_800_000;
 
