@@ -33,7 +33,7 @@ fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-/// ms since the Unix epoch, also for a SQLite that is years old.
+/// The time in ms since the Unix epoch, in SQL that old versions of SQLite support.
 const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 
 /// What `_tidewire_own` says of a noted row: a write may replace it, or is about it, or it is none
@@ -48,7 +48,7 @@ const INSERTING: u8 = 2;
 const MOST_CONFLICTS: usize = 16;
 const MOST_NOTED: usize = 200;
 
-/// A value as one text, which `quote()` alone would end at the first NUL.
+/// A value as one text; `quote()` alone would end it at the first NUL.
 fn cell(value: &str, encoding: Encoding) -> String {
     let mark = encoding.mark();
     format!(
@@ -63,8 +63,8 @@ pub(super) fn row(values: impl Iterator<Item = String>, encoding: Encoding) -> S
     joined(&cells)
 }
 
-/// Texts with commas between them. The tree is balanced, because SQLite takes none that is deeper
-/// than 1,000.
+/// Concatenates texts with commas between them. The expression is a balanced tree, because SQLite
+/// limits its depth to 1,000.
 fn joined(texts: &[String]) -> String {
     match texts {
         [] => "''".to_owned(),
@@ -76,8 +76,8 @@ fn joined(texts: &[String]) -> String {
     }
 }
 
-/// Names and statements of everything that a table needs, in the order in which they are made.
-/// SQLite runs the triggers first that were made last.
+/// The names and statements of everything that a table needs, in the order of creation. SQLite runs
+/// the newest triggers first.
 pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     let names = Names::of(table);
     let Names { before, empty, columns, noted, .. } = &names;
@@ -122,10 +122,10 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     statements
 }
 
-/// What the statements name.
+/// The names that the statements use.
 struct Names {
     encoding: Encoding,
-    /// Whether triggers of the application may run inside of its statements.
+    /// Whether triggers of the application may run nested in its statements.
     nested: bool,
     tag: String,
     /// The watched table beside the one without rows: `t` and, where it lacks a column, null.
@@ -166,8 +166,8 @@ impl Names {
         parts.collect::<Vec<String>>().join(" AND ")
     }
 
-    /// Whether a row of the table has exactly the key of another, whatever its collation takes for
-    /// equal: the first part finds it by the index.
+    /// Whether a row of the table has exactly the same key as another row, regardless of
+    /// collations. The first part of the condition uses the index.
     fn has(&self, equal: &str, row: &str, of: &str) -> String {
         let parts = self.keys.iter().map(|(key, _)| {
             format!("{row}.{key} {equal} {of}.{key} AND {row}.{key} {equal} {of}.{key} COLLATE BINARY")
@@ -198,9 +198,9 @@ impl Names {
         row(self.columns.iter().cloned(), self.encoding)
     }
 
-    /// The row before an update beside the one after it: nothing stands for a cell that is the
-    /// same, so that an update of one column does not log all others twice. Those of the key are
-    /// always there.
+    /// The row before an update beside the row after it. Cells that did not change are left out, so
+    /// that an update of one column does not log all others twice. Those of the key are always
+    /// there.
     fn noted_beside_present(&self) -> String {
         let cells = self.columns.iter().zip(&self.noted).map(|(column, noted)| {
             let cell = cell(noted, self.encoding);
@@ -215,7 +215,7 @@ impl Names {
         joined(&cells.collect::<Vec<String>>())
     }
 
-    /// Forgets what statements have noted that are over.
+    /// Clears what statements have noted that are over.
     fn clear(&self) -> String {
         let before = &self.before;
         let over = format!("DELETE FROM {before} WHERE _tidewire_at <> {NOW}");
@@ -247,7 +247,8 @@ impl Names {
         format!("_tidewire_own = {CONFLICT} AND {replaced} OR _tidewire_own <> {INSERTING} AND NOT {there};")
     }
 
-    /// Notes the row that was written inside of another statement, which may replace it.
+    /// Notes a row that a nested statement wrote, because the statement around it may replace the
+    /// row.
     fn note_if_nested(&self) -> Option<String> {
         let is_new = self.has("=", "t", "NEW");
         let around = format!("EXISTS (SELECT 1 FROM {} WHERE _tidewire_own <> {CONFLICT})", self.before);
@@ -306,8 +307,8 @@ impl Names {
         )
     }
 
-    /// Whether the row before is one that is told of. Of those with a null in their key none is
-    /// known from another.
+    /// Whether the row before the change is published. Rows with a null in their key are not, as
+    /// they can't be told apart.
     fn told(&self) -> String {
         Names::all(self.keys.iter().map(|(key, _)| format!("OLD.{key} IS NOT NULL")))
     }
@@ -330,7 +331,7 @@ impl Names {
                 &self.present_row(),
                 &format!("FROM {source} CROSS JOIN {before} b WHERE {is_new} AND b.rowid = {own}"),
             ),
-            // Another trigger has deleted it.
+            // Another trigger has deleted the row.
             self.log(
                 &noted,
                 "NULL",
@@ -369,7 +370,7 @@ fn unique_columns(table: &Described) -> String {
     names.join(", ")
 }
 
-/// The rows of `t` that a write of `NEW` conflicts with, or more.
+/// The rows of `t` that may conflict with a write of `NEW`.
 fn conflict(table: &Described) -> String {
     let alternatives = table.unique.iter().map(|parts| {
         let parts = parts.iter().map(|part| {
