@@ -1,4 +1,4 @@
-//! Brings a session what it waits for: reads of the log, and room in its queue.
+//! Gives a session what its flow waits for: reads of the store, and room in its queue.
 
 use super::activity::Activity;
 use super::writing::Bells;
@@ -8,8 +8,8 @@ use tidewire_server_core::store::{Read, Reply};
 use tidewire_server_core::{Answer, Flow, Session};
 use tokio::time::sleep_until;
 
-/// Returns once the session takes the next message or has ended: frames that wait for the log or
-/// for room keep the next message waiting.
+/// Returns once the session takes the next message or has ended. Until then frames that wait for
+/// the store or for room delay the next message.
 pub(crate) async fn settle(
     app: &App,
     session: &mut Session,
@@ -31,7 +31,7 @@ pub(crate) async fn settle(
     }
 }
 
-/// Looks at the clock meanwhile: somebody who fetches nothing any more must be found out.
+/// Checks the time meanwhile, so that a client that takes nothing is noticed.
 async fn has_room(session: &mut Session, bells: &Bells, activity: &Activity) {
     let outgoing = session.outgoing().clone();
     loop {

@@ -1,4 +1,4 @@
-//! The driver of one session: its socket, its timer and its reads of the log.
+//! Drives one session over a WebSocket: its socket, its timer and its reads of the store.
 
 use super::activity::Activity;
 use super::settling::settle;
@@ -15,7 +15,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-/// So many messages are read after the end; whoever sends more is cut off.
+/// Most messages that are read after the end; a client that sends more is cut off.
 const MAX_LATE: usize = 1_000;
 /// How long the peer may take to answer a close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -33,14 +33,14 @@ pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer, activity
     if flow != Flow::End {
         run(&app, &mut session, &mut stream, &bells, &activity).await;
     }
-    // When the peer went first this lets the writer end; otherwise the earlier reason stays.
+    // If the peer closed first, this lets the writer end; otherwise the earlier reason stays.
     session.end();
     linger(&mut stream, writer).await;
     tracing::debug!(conn = session.outgoing().id(), "disconnected");
 }
 
-/// Reads on until the close frame is written and answered: closing a socket with unread bytes would
-/// tear the close frame away.
+/// Reads until the close frame is written and answered. Closing a socket with unread bytes would
+/// discard the close frame.
 async fn linger(stream: &mut SplitStream<WebSocket>, writer: tokio::task::JoinHandle<()>) {
     let abort = writer.abort_handle();
     let drained = async {
@@ -54,7 +54,7 @@ async fn linger(stream: &mut SplitStream<WebSocket>, writer: tokio::task::JoinHa
             let _ = timeout(CLOSE_TIME, drained).await;
         }
         () = &mut drained => {
-            // The peer is gone, or sends for ever: what is left to write has no reader.
+            // The peer is gone, or does not stop sending: nobody reads what is left to write.
             tokio::time::sleep(Duration::from_millis(50)).await;
             abort.abort();
         }
@@ -104,7 +104,7 @@ fn take(session: &mut Session, message: Message) -> Flow {
     }
 }
 
-/// Says what was wrong, unless the peer is simply gone.
+/// Sends the error, unless the peer is gone.
 fn refuse(session: &mut Session, error: axum::Error) {
     let error = error.into_inner();
     match error.downcast_ref::<tungstenite::Error>() {

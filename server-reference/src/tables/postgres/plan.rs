@@ -1,4 +1,4 @@
-//! What an administrator has to run once, as SQL.
+//! Writes the SQL that an administrator has to run once.
 
 use super::catalog::{Described, DescribedColumn, describe, usable_index};
 use super::session::{Address, AddressError};
@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The address is none.
+    /// The address is not valid.
     #[error("{0}")]
     Address(#[from] AddressError),
     /// A table can't be planned for.
@@ -19,14 +19,13 @@ pub enum PlanError {
     Setup(#[from] SetupError),
 }
 
-/// SQL that sets a database up for live tables, by what it has already: role, rights, replica
-/// identities and publication. `role` is the dedicated role; the address of the settings may be
-/// anybody's who can see the tables.
+/// SQL that sets the database up for live tables: role, rights, replica identities and publication,
+/// as far as they are missing. `role` is the dedicated role. The settings' address may use any role
+/// that can see the tables.
 ///
 /// # Errors
 ///
-/// If the database can't be reached, or a table or column is not there, or a table has no primary
-/// key.
+/// The database can't be reached, a table or column does not exist, or a table has no primary key.
 pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> {
     let address = Address::parse(settings)?;
     let (client, _) = address.connect().await?;
@@ -42,12 +41,12 @@ pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> 
     Ok(written(settings, role, &tables, lists)?)
 }
 
-/// Drops the slots that this server made, so that the database keeps its log for nobody, and says
+/// Drops the slots of this server, so that the database no longer keeps its log for them, and says
 /// what else an administrator may remove.
 ///
 /// # Errors
 ///
-/// If the database can't be reached, or a server still reads the slot.
+/// The database can't be reached, or a server is still reading the slot.
 pub async fn unwatch(settings: &Settings) -> Result<String, PlanError> {
     let address = Address::parse(settings)?;
     let (client, _) = address.connect().await?;
@@ -68,11 +67,11 @@ pub async fn unwatch(settings: &Settings) -> Result<String, PlanError> {
 struct Table<'a> {
     watched: &'a WatchedTable,
     described: Described,
-    /// An index that can be its replica identity as it is.
+    /// An existing index that can be its replica identity.
     index: Option<String>,
 }
 
-/// `lists` says whether publications can have lists of columns, as they can since PostgreSQL 15.
+/// `lists` says whether publications can have column lists, as they can since PostgreSQL 15.
 fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -> Result<String, SetupError> {
     let (role, publication) = (quoted_name(role), quoted_name(&settings.publication));
     let mut out = String::from(
@@ -98,9 +97,9 @@ fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -
         } else {
             described.replident == "f"
         };
-        // A list of columns keeps hidden ones out of the stream, but while it stands the type of
-        // none of them can be changed, and updates fail if it lacks a column of the replica
-        // identity. So only where something is hidden.
+        // A column list keeps hidden columns out of the stream. But the types of its columns can't
+        // be changed, and updates fail if it lacks a column of the replica identity. So it is used
+        // only where something is hidden.
         let hidden: Vec<&DescribedColumn> = described
             .columns
             .iter()
@@ -121,8 +120,8 @@ fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -
     Ok(out)
 }
 
-/// The cheapest replica identity that has the columns: the primary key, an index, or whole rows.
-/// Says whether it is whole rows.
+/// Writes the cheapest replica identity with the columns: the primary key, an index, or whole rows.
+/// True if it is whole rows.
 fn identity(out: &mut String, watched: &WatchedTable, described: &Described, index: Option<&str>) -> bool {
     let columns = described.needed(watched);
     let names = |columns: &[&DescribedColumn]| {
@@ -139,8 +138,8 @@ fn identity(out: &mut String, watched: &WatchedTable, described: &Described, ind
             format_args!("alter table {watched} replica identity using index {};\n", quoted_name(index)),
         );
     } else if nullable.is_empty() {
-        // What is asked for comes first, so that queries are served too, those of snapshots among
-        // them.
+        // Filtered columns come first, so that the index serves queries too, those of snapshots
+        // among them.
         let (key, filtered): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.key);
         let columns = [filtered.as_slice(), key.as_slice()].concat();
         // Names have 63 bytes at most.

@@ -1,4 +1,4 @@
-//! The task that drives the session of one connection over plain requests.
+//! Drives the session of one connection over plain requests.
 
 use super::link::{Link, Word};
 use super::requests::{too_many, turned_away};
@@ -15,20 +15,20 @@ use tidewire_server_core::{Flow, Peer, Session};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
-/// Also when there are no random numbers for its id.
+/// Also used if there are no random numbers for the id.
 const FULL: &str = "the server has all the connections it may have";
-/// How long what was handed to a response may take to leave the process.
+/// How long the last lines may take from the response to the network.
 const FLUSH_TIME: Duration = Duration::from_millis(50);
 
-/// Opens a connection; its id.
+/// Opens a connection, and returns its id.
 pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
-    // Before it counts as a handshake.
+    // Checked before it counts as a handshake.
     if app.links.is_full() {
         return Err(too_many(FULL));
     }
     let bells = Arc::new(Bells::default());
     let session = Session::try_open(&app.engine, peer, bells.wake(), clock::now()).map_err(turned_away)?;
-    // One message is handled, one waits; a client that sends more of them waits for its answer.
+    // One message is handled while one waits; requests with more of them wait for their response.
     let (words, inbox) = mpsc::channel(1);
     let link = Arc::new(Link {
         outgoing: session.outgoing().clone(),
@@ -46,7 +46,7 @@ pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
     Ok(id)
 }
 
-/// The one task of a connection.
+/// The task of a connection.
 async fn drive(
     app: Arc<App>,
     mut session: Session,
@@ -63,7 +63,7 @@ async fn drive(
     let _ = timeout(kept, over.wait_for(|over| *over)).await;
     app.links.remove(&id);
     link.outgoing.abandon();
-    // The connection counts until then, so that a drain waits for it.
+    // The connection is counted until then, so that a drain waits for it.
     sleep(FLUSH_TIME).await;
     tracing::debug!(conn = link.outgoing.id(), "disconnected");
 }
