@@ -1,8 +1,8 @@
 //! Drives one session over a WebSocket: its socket, its timer and its reads of the store.
 
 use super::activity::Activity;
-use super::settling::settle;
-use super::writing::Bells;
+use super::flow::complete;
+use super::writing::Notifiers;
 use crate::app::App;
 use crate::clock;
 use axum::extract::ws::{Message, WebSocket};
@@ -22,16 +22,16 @@ const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Serves one connection.
 pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer, activity: Activity) {
-    let bells = Arc::new(Bells::default());
-    let (mut session, flow) = Session::open(&app.engine, peer, bells.wake(), clock::now());
+    let notifiers = Arc::new(Notifiers::default());
+    let (mut session, flow) = Session::open(&app.engine, peer, notifiers.wake(), clock::now());
     let outgoing = session.outgoing().clone();
     let (sink, mut stream) = socket.split();
     let writer = tokio::spawn({
-        let (bells, write) = (bells.clone(), app.config.timeouts.write);
-        async move { bells.write(&outgoing, sink, write).await }
+        let (notifiers, write) = (notifiers.clone(), app.config.timeouts.write);
+        async move { notifiers.write(&outgoing, sink, write).await }
     });
     if flow != Flow::End {
-        run(&app, &mut session, &mut stream, &bells, &activity).await;
+        run(&app, &mut session, &mut stream, &notifiers, &activity).await;
     }
     // If the peer closed first, this lets the writer end; otherwise the earlier reason stays.
     session.end();
@@ -65,7 +65,7 @@ async fn run(
     app: &App,
     session: &mut Session,
     stream: &mut SplitStream<WebSocket>,
-    bells: &Bells,
+    notifiers: &Notifiers,
     activity: &Activity,
 ) {
     let outgoing = session.outgoing().clone();
@@ -73,7 +73,7 @@ async fn run(
         session.heard(activity.heard());
         let deadline = clock::instant(session.deadline(clock::now()));
         let flow = tokio::select! {
-            () = bells.closing(&outgoing) => return,
+            () = notifiers.closing(&outgoing) => return,
             message = stream.next() => match message {
                 Some(Ok(message)) => take(session, message),
                 Some(Err(error)) => {
@@ -88,7 +88,7 @@ async fn run(
                 continue;
             }
         };
-        if settle(app, session, bells, activity, flow).await == Flow::End {
+        if complete(app, session, notifiers, activity, flow).await == Flow::End {
             return;
         }
     }

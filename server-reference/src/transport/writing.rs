@@ -16,7 +16,7 @@ const CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// One notification for each waiter.
 #[derive(Default)]
-pub(crate) struct Bells {
+pub(crate) struct Notifiers {
     /// For the writer: there is something to do.
     work: Notify,
     /// For the session: there may be room again.
@@ -25,14 +25,14 @@ pub(crate) struct Bells {
     closed: Notify,
 }
 
-impl Bells {
+impl Notifiers {
     /// The callback that a queue calls.
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
-        let bells = self.clone();
+        let notifiers = self.clone();
         Arc::new(move |signal| match signal {
-            QueueEvent::Work => bells.work.notify_one(),
-            QueueEvent::Room => bells.room.notify_one(),
-            QueueEvent::Closed => bells.closed.notify_one(),
+            QueueEvent::Work => notifiers.work.notify_one(),
+            QueueEvent::Room => notifiers.room.notify_one(),
+            QueueEvent::Closed => notifiers.closed.notify_one(),
         })
     }
 

@@ -73,7 +73,7 @@ impl Turn {
 async fn polled(link: &Link, mut turn: Turn, wait: Duration) -> Vec<u8> {
     let ready = async {
         let reading = link.reading.lock().await;
-        link.bells.work(&link.outgoing).await;
+        link.notifiers.work(&link.outgoing).await;
         reading
     };
     // There is no `await` from the taking on: if the client went away before, it has lost nothing.
@@ -112,7 +112,7 @@ async fn stream(link: Arc<Link>, mut turn: Turn, lines: mpsc::Sender<Bytes>, wri
             biased;
             () = lines.closed() => return link.broken(),
             () = turn.over() => return,
-            () = link.bells.work(&link.outgoing) => {}
+            () = link.notifiers.work(&link.outgoing) => {}
         }
         let place = tokio::select! {
             biased;

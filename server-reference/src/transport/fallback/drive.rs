@@ -6,8 +6,8 @@ use crate::app::App;
 use crate::clock;
 use crate::http::error::HttpError;
 use crate::transport::activity::Activity;
-use crate::transport::settling::settle;
-use crate::transport::writing::Bells;
+use crate::transport::flow::complete;
+use crate::transport::writing::Notifiers;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_server_core::requests::kept_ms;
@@ -26,13 +26,14 @@ pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
     if app.links.is_full() {
         return Err(too_many(FULL));
     }
-    let bells = Arc::new(Bells::default());
-    let session = Session::try_open(&app.engine, peer, bells.wake(), clock::now()).map_err(turned_away)?;
+    let notifiers = Arc::new(Notifiers::default());
+    let session =
+        Session::try_open(&app.engine, peer, notifiers.wake(), clock::now()).map_err(turned_away)?;
     // One message is handled while one waits; requests with more of them wait for their response.
     let (words, inbox) = mpsc::channel(1);
     let link = Arc::new(Link {
         outgoing: session.outgoing().clone(),
-        bells,
+        notifiers,
         activity: Activity::new(),
         inbox: Default::default(),
         words: Mutex::new(words),
@@ -73,7 +74,7 @@ async fn run(app: &App, session: &mut Session, link: &Link, inbox: &mut mpsc::Re
         session.heard(link.activity.heard());
         let deadline = clock::instant(session.deadline(clock::now()));
         let flow = tokio::select! {
-            () = link.bells.closing(&link.outgoing) => return,
+            () = link.notifiers.closing(&link.outgoing) => return,
             word = inbox.recv() => match word {
                 Some(Word::Message(bytes)) => take(session, &bytes),
                 Some(Word::TooBig) => session.too_big(),
@@ -85,7 +86,7 @@ async fn run(app: &App, session: &mut Session, link: &Link, inbox: &mut mpsc::Re
                 continue;
             }
         };
-        if settle(app, session, &link.bells, &link.activity, flow).await == Flow::End {
+        if complete(app, session, &link.notifiers, &link.activity, flow).await == Flow::End {
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! State that a connection's requests share with its task.
 
 use crate::transport::activity::Activity;
-use crate::transport::writing::Bells;
+use crate::transport::writing::Notifiers;
 use axum::body::Bytes;
 use std::sync::Arc;
 use tidewire_server_core::Outgoing;
@@ -18,7 +18,7 @@ pub(super) enum Word {
 /// State that a connection's requests share with its task.
 pub(crate) struct Link {
     pub(super) outgoing: Arc<Outgoing>,
-    pub(super) bells: Arc<Bells>,
+    pub(super) notifiers: Arc<Notifiers>,
     /// When the last request came.
     pub(super) activity: Activity,
     pub(super) inbox: parking_lot::Mutex<Inbox>,

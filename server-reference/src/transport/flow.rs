@@ -1,7 +1,7 @@
 //! Gives a session what its flow waits for: reads of the store, and room in its queue.
 
 use super::activity::Activity;
-use super::writing::Bells;
+use super::writing::Notifiers;
 use crate::app::App;
 use crate::clock;
 use tidewire_server_core::store::{Read, Reply};
@@ -10,10 +10,10 @@ use tokio::time::sleep_until;
 
 /// Returns once the session takes the next message or has ended. Until then frames that wait for
 /// the store or for room delay the next message.
-pub(crate) async fn settle(
+pub(crate) async fn complete(
     app: &App,
     session: &mut Session,
-    bells: &Bells,
+    notifiers: &Notifiers,
     activity: &Activity,
     mut flow: Flow,
 ) -> Flow {
@@ -21,7 +21,7 @@ pub(crate) async fn settle(
         let answer = match flow {
             Flow::Ready | Flow::End => return flow,
             Flow::Room => {
-                has_room(session, bells, activity).await;
+                has_room(session, notifiers, activity).await;
                 Answer::Room
             }
             Flow::Read(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
@@ -32,13 +32,13 @@ pub(crate) async fn settle(
 }
 
 /// Checks the time meanwhile, so that a client that takes nothing is noticed.
-async fn has_room(session: &mut Session, bells: &Bells, activity: &Activity) {
+async fn has_room(session: &mut Session, notifiers: &Notifiers, activity: &Activity) {
     let outgoing = session.outgoing().clone();
     loop {
         session.heard(activity.heard());
         let deadline = clock::instant(session.deadline(clock::now()));
         tokio::select! {
-            () = bells.has_room(&outgoing) => return,
+            () = notifiers.has_room(&outgoing) => return,
             () = sleep_until(deadline) => {
                 session.heard(activity.heard());
                 session.tick(clock::now());
