@@ -1,4 +1,4 @@
-//! What the database's catalog says of a table.
+//! Reads descriptions of tables from the database's catalog.
 
 use super::WatchedTable;
 use super::assemble::Shape;
@@ -28,8 +28,8 @@ join pg_namespace n on n.nspname = watched.namespace
 join pg_class c on c.relnamespace = n.oid and c.relname = watched.name
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped";
 
-/// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have the
-/// columns that are needed, and none that is not published, the narrowest first.
+/// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have all
+/// columns that are needed and only published ones, with the fewest columns first.
 const INDEX: &str = "
 select x.relname::text
 from pg_index i
@@ -48,22 +48,22 @@ where n.nspname = $1 and c.relname = $2
 order by i.indnatts, x.relname
 limit 1";
 
-/// A table as the catalog has it.
+/// A table's description.
 #[derive(Debug)]
 pub(super) struct Described {
-    /// `r` of an ordinary one.
+    /// `r` for an ordinary table.
     pub(super) relkind: String,
     /// `d`efault, `n`othing, `f`ull or `i`ndex.
     pub(super) replident: String,
-    /// Whether it may be read as a whole, which is what it takes to lock it: a right to its columns
-    /// is not enough.
+    /// Whether the role may read all of the table. This is needed to lock it; rights to its columns
+    /// are not enough.
     pub(super) selectable: bool,
-    /// Whether row level security hides rows of it from us.
+    /// Whether row level security hides rows from the role.
     pub(super) secured: bool,
     pub(super) columns: Vec<DescribedColumn>,
 }
 
-/// A column of it.
+/// A column's description.
 #[derive(Debug)]
 pub(super) struct DescribedColumn {
     pub(super) name: String,
@@ -72,11 +72,11 @@ pub(super) struct DescribedColumn {
     pub(super) not_null: bool,
     pub(super) generated: bool,
     pub(super) key: bool,
-    /// Whether the index that is the replica identity has it.
+    /// Whether the index that is the replica identity includes it.
     pub(super) indexed: bool,
 }
 
-/// Looks a table up.
+/// Describes a table.
 pub(super) async fn describe(client: &Client, watched: &WatchedTable) -> Result<Described, SetupError> {
     let row = client.query_opt(TABLE, &[&watched.namespace, &watched.name]).await?;
     let row = row.ok_or_else(|| SetupError::NoTable { table: watched.to_string() })?;
@@ -102,8 +102,7 @@ pub(super) async fn describe(client: &Client, watched: &WatchedTable) -> Result<
     })
 }
 
-/// Something that is another text as soon as one of the tables has other columns, or they have
-/// other types.
+/// A text that changes when one of the tables gets other columns or other types.
 pub(super) async fn digest(client: &Client, tables: &[WatchedTable]) -> Result<String, SetupError> {
     let (namespaces, names): (Vec<&str>, Vec<&str>) =
         tables.iter().map(|table| (table.namespace.as_str(), table.name.as_str())).unzip();
@@ -111,7 +110,7 @@ pub(super) async fn digest(client: &Client, tables: &[WatchedTable]) -> Result<S
     Ok(row.try_get(0)?)
 }
 
-/// An index of the table that can be its replica identity as it is.
+/// An existing index that can be the table's replica identity.
 pub(super) async fn usable_index(
     client: &Client,
     watched: &WatchedTable,
@@ -126,8 +125,8 @@ pub(super) async fn usable_index(
 }
 
 impl Described {
-    /// The columns that are wanted, in the table's order. Generated ones are not in the stream, so
-    /// they are none of all.
+    /// The columns that clients may see, in the table's order. Without a list these are all but
+    /// generated ones, which are not in the stream.
     pub(super) fn visible<'a>(
         &'a self,
         watched: &WatchedTable,
@@ -149,7 +148,7 @@ impl Described {
         Ok(self.columns.iter().filter(|column| names.contains(&column.name)).collect())
     }
 
-    /// What changes of the table must look like.
+    /// The form that changes of the table must have.
     pub(super) fn shape(&self, watched: &WatchedTable) -> Result<Shape, SetupError> {
         let table = || watched.to_string();
         let columns = self.visible(watched)?;
@@ -184,7 +183,7 @@ impl Described {
         })
     }
 
-    /// Whether the replica identity has a column, so that old rows say it.
+    /// Whether the replica identity includes a column, so that old rows have it.
     pub(super) fn identifies(&self, column: &DescribedColumn) -> bool {
         match self.replident.as_str() {
             "f" => true,
@@ -194,7 +193,7 @@ impl Described {
         }
     }
 
-    /// The columns that old rows must say, the key's first.
+    /// The columns that old rows must have, the key's first.
     pub(super) fn needed(&self, watched: &WatchedTable) -> Vec<&DescribedColumn> {
         let filtered = |column: &&DescribedColumn| !column.key && watched.filtered.contains(&column.name);
         let (key, others) =
@@ -202,7 +201,7 @@ impl Described {
         key.chain(others).collect()
     }
 
-    /// Those of them that they don't say.
+    /// Those of them that old rows lack.
     pub(super) fn lacking(&self, watched: &WatchedTable) -> Vec<&str> {
         let needed = self.needed(watched).into_iter().filter(|column| !self.identifies(column));
         needed.map(|column| column.name.as_str()).collect()
