@@ -1,4 +1,4 @@
-//! The database, the server's tables over it, and the source between them.
+//! The database, the server's tables, and the source between them.
 
 use crate::dice::Dice;
 use crate::tables::database::Database;
@@ -20,12 +20,12 @@ pub(super) struct World {
     pub(super) engine: Arc<Engine>,
     limits: TableLimits,
     epoch: u64,
-    /// How many commits the source has delivered.
+    /// The number of commits that the source has delivered.
     delivered: usize,
-    /// Snapshots under way, and when they are answered.
+    /// Pending requests, and when they are answered.
     asked: Vec<(u64, SourceRequest)>,
     pub(super) faults: bool,
-    /// For so many steps nothing happens.
+    /// Steps for which nothing happens.
     pub(super) quiet: u64,
 }
 
@@ -69,7 +69,7 @@ impl World {
         Now { mono: Time(self.now), wall: WALL + self.now }
     }
 
-    /// The source delivers commits and answers what it was asked.
+    /// Delivers commits, and answers requests.
     pub(super) fn source(&mut self) {
         let most = if self.faults { self.dice.below(4) as usize } else { usize::MAX };
         let until = self.database.log.len().min(self.delivered.saturating_add(most));
@@ -78,7 +78,7 @@ impl World {
         }
         self.delivered = until;
         if until == self.database.log.len() && self.dice.once_in(3) {
-            // What comes later has a greater position.
+            // Later commits have a greater position.
             self.tables().advance(self.database.position());
         }
         while self.tables().catch_up() {}
@@ -112,7 +112,7 @@ impl World {
         self.tables().tick(Time(self.now));
     }
 
-    /// The server's process starts again; the source has kept everything after `oldest`.
+    /// The server's process restarts; the source has kept everything after `oldest`.
     pub(super) fn restart(&mut self, oldest: u64) {
         self.engine = engine(&self.limits);
         self.asked.clear();
@@ -120,7 +120,7 @@ impl World {
         self.delivered = self.database.log.partition_point(|logged| logged.commit.position <= oldest);
     }
 
-    /// What the source kept is gone: it begins where the database is.
+    /// What the source kept is lost: it begins at the database's present position.
     pub(super) fn lose_slot(&mut self) {
         self.figures.mark("slot_lost");
         self.epoch += 1;
