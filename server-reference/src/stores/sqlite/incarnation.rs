@@ -2,10 +2,11 @@
 //!
 //! A restored database gives new events at offsets that clients have seen already, so it needs a
 //! new epoch. Nothing inside the database shows this. A small file beside it does, because a backup
-//! of the database does not include the file. Each start writes the same new random id into both,
-//! the incarnation, and each commit has a number one higher than the last. The file is written
-//! after the commit and without a sync: a crash leaves it equal to the database or behind it, never
-//! ahead.
+//! of the database does not include the file.
+//!
+//! Each start writes the same new random id into both, the incarnation, and each commit has a
+//! number one higher than the last. The file is written after the commit and without a sync: a
+//! crash leaves it equal to the database or behind it, never ahead.
 
 use super::error::OpenError;
 use super::private;

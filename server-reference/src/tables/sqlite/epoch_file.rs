@@ -2,9 +2,11 @@
 //!
 //! A restored database may give other changes under positions that clients have seen, so their
 //! cursors must not be honoured. Nothing inside the database shows this. A small file beside it
-//! does, because a backup of the database does not include the file. It holds the epoch, which the
-//! database holds too, and the position and fingerprint of the newest change that was published. It
-//! is written before the change is published, so it is never behind what a client knows.
+//! does, because a backup of the database does not include the file.
+//!
+//! It holds the epoch, which the database holds too, and the position and fingerprint of the newest
+//! change that was published. It is written before the change is published, so it is never behind
+//! what a client knows.
 
 use super::SourceError;
 use rusqlite::{Connection, OptionalExtension};
