@@ -49,7 +49,7 @@ const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
 const TABLE_SORTED: &str = "sdk-core/src/tables/sorted.rs";
 const TABLE_LIVE: &str = "sdk-core/src/tables/live.rs";
 const TABLE_SOURCE: &str = "server-core/src/tables/source.rs";
-const TABLE_JUDGE: &str = "server-core/src/tables/judge.rs";
+const TABLE_MATCHING: &str = "server-core/src/tables/matching.rs";
 const TABLE_FEED: &str = "server-core/src/tables/feed.rs";
 const TABLE_REQUESTS: &str = "server-core/src/tables/requests.rs";
 const TABLE_RING: &str = "server-core/src/tables/ring.rs";
@@ -403,7 +403,7 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     table(
         "a row that leaves the filter is not taken away",
-        TABLE_JUDGE,
+        TABLE_MATCHING,
         "Some((belongs(&mut self.old)?, belongs(&mut self.new)?))",
         "let new = belongs(&mut self.new)?; Some((new && belongs(&mut self.old)?, new))",
     ),
