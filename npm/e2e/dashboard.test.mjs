@@ -200,7 +200,7 @@ test("who wrote something waits until it is here; what can't be asked or seen ha
     const column = window.client.table("context_rules", { where: { name: "x", colour: "red" } });
     const literal = window.client.table("context_rules", { where: { priority: { gt: "high" } } });
     const all = [unknown, column, literal];
-    while (all.some(({ state }) => state !== "failed")) await new Promise((resolve) => setTimeout(resolve, 10));
+    while (all.some(({ status }) => status !== "failed")) await new Promise((resolve) => setTimeout(resolve, 10));
     const seen = await window.rules.awaitTx("nonsense").catch((error) => error.code);
     return [...all.map(({ error }) => [error.code, error.at]), seen];
   };

@@ -87,7 +87,7 @@ function install() {
        */
       isThere: (offset) => {
         const { status } = client.getState();
-        if (status.state === "disconnected" || status.state === "failed") return null;
+        if (["disconnected", "failed", "closed"].includes(status.state)) return null;
         const { status: dialogStatus, rows } = dialog.getState();
         const newest = rows.findLast(isCommitted)?.offset ?? 0;
         return status.state === "online" && status.waiting === 0 && dialogStatus === "live" && newest >= offset;

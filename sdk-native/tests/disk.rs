@@ -24,7 +24,7 @@ struct Disk {
 
 impl Disk {
     fn new() -> Disk {
-        let library = build(&["-p", "tidewire-disk-fault"]).join("libtidewire_disk_fault.so");
+        let library = build(&["--lib"]).join("libtidewire_disk_fault.so");
         Disk { folder: tempfile::tempdir().expect("a folder"), library }
     }
 
@@ -82,6 +82,7 @@ async fn says_so_and_goes_on(fault: &str, code: &str) {
     until("the loss", || !peer.state().online).await;
     peer.send(&told, "offline in the fault");
     until("its waiting", || peer.state().waiting == 1).await;
+    // It never is; this long it would have been.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!peer.state().safe.contains("offline in the fault"), "{fault}: it is not in the store");
 

@@ -231,6 +231,7 @@ async fn a_token_that_runs_out_is_renewed_without_a_reconnect() {
     let mut status = ada.watch_status();
     status.mark_unchanged();
     until("the renewal", || tokens.load(std::sync::atomic::Ordering::SeqCst) == 2).await;
+    // The first token has run out by then.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert!(!status.has_changed().expect("open"), "the connection stayed");
     let dialog = ada.dialog("demo").expect("opened");

@@ -2,8 +2,8 @@
 //! languages:
 //!
 //! ```sh
-//! cargo test -p tidewire --features ffi --test foreign -- --ignored python   # Python 3.9 or newer
-//! cargo test -p tidewire --features ffi --test foreign -- --ignored kotlin   # a JDK and Maven
+//! cargo xtask test --only python   # Python 3.9 or newer
+//! cargo xtask test --only kotlin   # a JDK and Maven
 //! ```
 //!
 //! Each test builds the library, generates the bindings, starts the server and runs the program,
@@ -28,7 +28,7 @@ fn package() -> &'static Path {
 
 /// The library with its bindings beside it, in a folder of the language's own.
 fn generate(language: &str) -> PathBuf {
-    let built = build(&["-p", "tidewire", "--features", "bindgen", "--lib", "--bin", "uniffi-bindgen"]);
+    let built = build(&["--lib", "--bin", "uniffi-bindgen"]);
     let folder = built.join("bindings").join(language);
     std::fs::create_dir_all(&folder).expect("a folder");
     let name = format!("{}tidewire{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);

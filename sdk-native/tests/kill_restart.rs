@@ -243,7 +243,7 @@ impl Desktop {
 
 #[tokio::test]
 async fn a_client_killed_with_messages_waiting_sends_them_after_its_restart_once_and_in_order() {
-    let program = build(&["-p", "tidewire-desktop"]).join("tidewire-desktop");
+    let program = build(&["--bin", "tidewire-desktop"]).join("tidewire-desktop");
     let mut server = Server::with(&["--model", "off"]);
     let folder = TempDir::new().expect("a folder");
     let store = folder.path().join("store");

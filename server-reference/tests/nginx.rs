@@ -69,16 +69,16 @@ impl Nginx {
             .spawn()
             .unwrap();
         let nginx = Nginx { child, port, _folder: folder };
-        for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-                return nginx;
-            }
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(
+                Instant::now() < until,
+                "nginx does not listen: {}",
+                std::fs::read_to_string(nginx._folder.path().join("error")).unwrap()
+            );
             sleep(Duration::from_millis(20)).await;
         }
-        panic!(
-            "nginx does not listen: {}",
-            std::fs::read_to_string(nginx._folder.path().join("error")).unwrap()
-        );
+        nginx
     }
 
     fn base(&self) -> String {

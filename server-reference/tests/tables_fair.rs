@@ -128,13 +128,21 @@ async fn long_scans_hold_up_only_who_asked_for_them_and_end_when_they_leave() {
     for sid in 1..60 {
         mallory.send(sub(sid, "big", &format!("note=ilike.*x{sid}*"))).await;
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The pong shows that all that came before has been taken.
+    mallory.send(json!({"t": "ping", "n": "taken"})).await;
+    let mut answered = 0;
+    loop {
+        let frame = mallory.next().await;
+        answered += usize::from(frame["t"] == "tbl.ok");
+        if frame["t"] == "pong" {
+            break;
+        }
+    }
     for sid in 0..5 {
         let took = honest(&mut ada, sid).await;
         println!("{took:?}");
         assert!(took < SOON, "{took:?}");
     }
-    let mut answered = 0;
     while let Ok(frame) = timeout(Duration::from_millis(1), mallory.next()).await {
         answered += usize::from(frame["t"] == "tbl.ok");
     }

@@ -4,6 +4,8 @@ use crate::progress::{self, done};
 use crate::stamp::Stamp;
 use crate::tools;
 use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -33,14 +35,13 @@ const STACK: &str = "-Clink-arg=-zstack-size=262144";
 /// A module, and the crate that it is built from.
 struct Module {
     name: &'static str,
-    title: &'static str,
     package: &'static str,
 }
 
 /// What a page loads: the chat alone, or the chat with live tables.
 const MODULES: [Module; 2] = [
-    Module { name: "core", title: "WebAssembly module", package: "tidewire-wasm-chat" },
-    Module { name: "tables", title: "WebAssembly module with live tables", package: "tidewire-wasm-tables" },
+    Module { name: "core", package: "tidewire-wasm-chat" },
+    Module { name: "tables", package: "tidewire-wasm-tables" },
 ];
 
 /// Where the demo page is built.
@@ -56,32 +57,49 @@ pub(crate) fn web() -> Result<(), String> {
     // Whatever went wrong with the compiler, the other program must not outlive us.
     tools::finish_npm_install(installing)?;
     if let Some(stamp) = compiled? {
-        for module in &MODULES {
-            shrink(module)?;
+        let shrunk = thread::scope(|scope| {
+            let threads = MODULES.each_ref().map(|module| scope.spawn(|| shrink(module)));
+            threads.map(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".to_owned())))
+        });
+        for result in shrunk {
+            result?;
         }
         stamp.keep()?;
     }
     bundle()
 }
 
-/// The server's program for demo and tests.
+/// All that the tests on this machine start, and the tests themselves.
+pub(crate) fn workspace() -> Result<(), String> {
+    let mut command = cargo("build");
+    progress::run("programs and tests", command.arg("--all-targets"))?;
+    Ok(())
+}
+
+/// The server's program for the demo.
 pub(crate) fn server() -> Result<PathBuf, String> {
-    program("server", "tidewire-server")
+    progress::run("server", cargo("build").args(["--bin", "tidewire-server"]))?;
+    Ok(program("tidewire-server"))
 }
 
-/// The proxy that makes networks bad, for tests.
-pub(crate) fn fault_proxy() -> Result<PathBuf, String> {
-    program("fault proxy", "tidewire-fault-proxy")
+/// Where a program of this workspace is built.
+pub(crate) fn program(name: &str) -> PathBuf {
+    tools::target().join("debug").join(name)
 }
 
-/// What says whether a history keeps the promises, for tests.
-pub(crate) fn history_checker() -> Result<PathBuf, String> {
-    program("history checker", "tidewire-history")
+/// A command of cargo's for the whole workspace. Each crate is built with the features that all
+/// members together want, so that there is one build of it, whatever of it is asked for.
+pub(crate) fn cargo(command: &str) -> Command {
+    tools::cargo(&[command, "--workspace", "--features", "tidewire/bindgen"])
 }
 
-fn program(title: &str, package: &str) -> Result<PathBuf, String> {
-    progress::run(title, &mut tools::cargo(&["build", "--package", package]))?;
-    Ok(tools::target().join("debug").join(package))
+/// The core's tests in WebAssembly, or their build alone if `--no-run` is added.
+pub(crate) fn core_wasm_tests() -> Command {
+    let mut command = tools::cargo(&["test", "--package", "tidewire-core", "--target", "wasm32-wasip1"]);
+    command.args(["--no-fail-fast", "--lib", "--tests"]);
+    let runner = tools::top().join("xtask/wasi-runner.mjs");
+    command.env("CARGO_TARGET_WASM32_WASIP1_RUNNER", format!("node --no-warnings {}", runner.display()));
+    command
 }
 
 fn wasm_folder() -> PathBuf {
@@ -104,16 +122,16 @@ fn compile() -> Result<Option<Stamp>, String> {
         return Ok(None);
     }
     tools::need_target(WASM_TARGET)?;
-    progress::run("wasm-bindgen, the program", &mut tools::cargo(&["build", "--package", "xtask-bindgen"]))?;
+    progress::run("wasm-bindgen, the program", cargo("build").args(["--bin", "xtask-bindgen"]))?;
+    let mut command = tools::cargo(&["build", "--profile", "wasm", "--target", WASM_TARGET]);
+    command.args(MODULES.iter().flat_map(|module| ["--package", module.package]));
+    command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", STACK);
+    progress::run("WebAssembly modules", &mut command)?;
     for module in &MODULES {
-        let mut command = tools::cargo(&["build", "--package", module.package]);
-        command.args(["--profile", "wasm", "--target", WASM_TARGET]);
-        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", STACK);
-        let mut bindgen = std::process::Command::new(tools::target().join("debug/xtask-bindgen"));
+        let mut bindgen = Command::new(program("xtask-bindgen"));
         let compiled = format!("{WASM_TARGET}/wasm/{}.wasm", module.package.replace('-', "_"));
         bindgen.arg(tools::target().join(compiled)).arg(wasm_folder()).arg(module.name);
-        progress::run(module.title, &mut command)?;
-        progress::run("JavaScript glue", &mut bindgen)?;
+        progress::run(&format!("JavaScript glue of {}", module.name), &mut bindgen)?;
     }
     Ok(Some(stamp))
 }
@@ -122,7 +140,7 @@ fn shrink(module: &Module) -> Result<(), String> {
     let written = wasm_folder().join(format!("{}_bg.wasm", module.name));
     let mut command = tools::npm_program("wasm-opt");
     command.args(WASM_OPT).arg(&written).arg("-o").arg(wasm_folder().join(format!("{}.wasm", module.name)));
-    progress::run("wasm-opt", &mut command)?;
+    progress::run(&format!("wasm-opt of {}", module.name), &mut command)?;
     std::fs::remove_file(&written).map_err(|error| format!("{}: {error}", written.display()))
 }
 

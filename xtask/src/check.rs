@@ -1,7 +1,7 @@
 //! `check`: everything that is judged without running the product.
 
 use crate::progress::{self, seconds};
-use crate::tools;
+use crate::{build, tools};
 use std::process::Command;
 
 /// Runs the command.
@@ -13,25 +13,15 @@ pub(crate) fn run() -> Result<(), String> {
     tools::finish_npm_install(tools::start_npm_install())?;
     let deny = tools::need_cargo_deny()?;
 
-    let mut doc = tools::cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
-    doc.env("RUSTDOCFLAGS", "-Dwarnings");
+    let mut clippy = build::cargo("clippy");
+    clippy.args(["--all-targets", "--quiet", "--", "-Dwarnings"]);
+    let mut doc = build::cargo("doc");
+    doc.args(["--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-Dwarnings");
     let mut bans = Command::new(deny);
     bans.args(["--all-features", "check", "bans", "licenses", "sources"]).current_dir(tools::top());
     let mut steps = [
         ("format", tools::cargo(&["fmt", "--all", "--check"])),
-        (
-            "clippy",
-            tools::cargo(&[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--features",
-                "tidewire/ffi",
-                "--quiet",
-                "--",
-                "-Dwarnings",
-            ]),
-        ),
+        ("clippy", clippy),
         ("clippy for WebAssembly", wasm_clippy()),
         ("documentation", doc),
         ("licences, bans and sources of crates", bans),

@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod fuzz;
 mod planted;
+mod process;
 mod progress;
 mod sim;
 mod size;
@@ -26,7 +27,8 @@ cargo xtask COMMAND
   build    build the WebAssembly module, the npm package and the demo page
   size     build, and show the size of each shipped file: raw, gzip -9, brotli -11
            --json          as one JSON object; `core_glue_client_brotli` is what a page with the client loads
-  test     install what the tests need where that is possible, and run the suites that need minutes
+  test     install what the tests need where that is possible, build all of it, and run the suites that need
+           minutes, those that compute beside those that wait
            --deep          instead of them those that need longer: 10,000 seeds, killed processes,
                            WebAssembly, Python, Kotlin
            --all           both

@@ -1,17 +1,16 @@
 //! Running programs so that a person sees what goes on and how long it takes.
 //!
-//! On a terminal one line changes in place; elsewhere a line now and then says that the step is
-//! still alive.
+//! On a terminal one line changes in place and names all steps that run; elsewhere a line now and
+//! then says that a step is still alive.
 
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
-use std::process::{Command, Stdio};
+use crate::process::{Finished, Running};
+use std::io::{IsTerminal, Write};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How many of the last lines of a program that failed are shown.
-const SHOWN_LINES: usize = 60;
 /// How often a step says that it is alive where no line can change in place.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// Greatest width of the changing line: one that wraps can't be taken back.
@@ -19,6 +18,46 @@ const WIDTH: usize = 78;
 
 /// Whether everything here goes to the error stream, because the output is for a program.
 static ASIDE: AtomicBool = AtomicBool::new(false);
+
+/// What all threads write to.
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { steps: Vec::new(), is_drawn: false });
+
+struct Screen {
+    /// The steps that run, in the order in which they began.
+    steps: Vec<Shown>,
+    /// Whether the changing line stands there.
+    is_drawn: bool,
+}
+
+struct Shown {
+    title: String,
+    started: Instant,
+    line: String,
+}
+
+impl Screen {
+    fn lock() -> MutexGuard<'static, Screen> {
+        SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes text of whole lines, in the place of the changing one.
+    fn write(&mut self, text: &str) {
+        let clear = if std::mem::take(&mut self.is_drawn) { "\r\x1b[2K" } else { "" };
+        put(&format!("{clear}{text}"));
+    }
+
+    /// Shows all steps that run in the changing line.
+    fn draw(&mut self) {
+        self.write("");
+        let width = WIDTH / self.steps.len().max(1);
+        let steps = self.steps.iter().map(|step| {
+            let text = format!("{} {} {}", step.title, seconds(step.started.elapsed()), step.line);
+            text.chars().take(width - 3).collect::<String>()
+        });
+        put(&format!(".. {}", steps.collect::<Vec<_>>().join(" | ")));
+        self.is_drawn = true;
+    }
+}
 
 /// Keeps the output free for what a program reads.
 pub(crate) fn step_aside() {
@@ -30,7 +69,7 @@ fn aside() -> bool {
 }
 
 /// Writes and shows it at once. Nobody there to read is no reason to stop.
-fn write(text: &str) {
+fn put(text: &str) {
     let _ = if aside() {
         std::io::stderr().write_all(text.as_bytes())
     } else {
@@ -58,27 +97,14 @@ pub(crate) fn bad(text: &str) -> String {
     paint("31", text)
 }
 
+/// Writes lines that nothing of another thread's comes between.
+pub(crate) fn say(lines: &str) {
+    Screen::lock().write(&format!("{lines}\n"));
+}
+
 /// Says that a step is done, or was not needed.
 pub(crate) fn done(title: &str, note: &str) {
-    write(&format!("{} {title} {note}\n", good("ok")));
-}
-
-/// What a program said and how it ended.
-pub(crate) struct Finished {
-    /// Both streams, line by line as they came.
-    pub(crate) text: String,
-    /// Whether it ended with status 0.
-    pub(crate) success: bool,
-    /// How long it took.
-    pub(crate) took: Duration,
-}
-
-impl Finished {
-    /// Its last lines, for a report.
-    pub(crate) fn tail(&self) -> String {
-        let lines: Vec<&str> = self.text.lines().collect();
-        lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
-    }
+    say(&format!("{} {title} {note}", good("ok")));
 }
 
 /// Runs `command` under `title` and reports; an error holds its last lines.
@@ -97,39 +123,72 @@ pub(crate) fn watch(title: &str, command: &mut Command) -> Result<Finished, Stri
 }
 
 /// As [`watch`], but ends the program and all that it started when it takes longer than `limit`.
+///
+/// Threads may watch programs at the same time, under titles that differ.
 pub(crate) fn watch_for(title: &str, command: &mut Command, limit: Duration) -> Result<Finished, String> {
     let started = Instant::now();
     let running = Running::start(command)?;
-    let live = lively();
-    let mut told = Instant::now();
-    if !live {
-        write(&format!("-- {title}\n"));
-    }
+    let mut step = Step::begin(title, started);
     let mut ended = false;
     while !running.is_over() {
         if !ended && started.elapsed() > limit {
             ended = true;
             running.end_tree();
         }
-        thread::sleep(Duration::from_millis(if live { 120 } else { 50 }));
-        if live {
-            let line = format!("{title} {} {}", seconds(started.elapsed()), running.last_line());
-            let line: String = line.chars().take(WIDTH).collect();
-            write(&format!("\r\x1b[2K.. {line}"));
-        } else if told.elapsed() >= SIGN_OF_LIFE {
-            told = Instant::now();
-            write(&format!("   {title}: {} {}\n", seconds(started.elapsed()), running.last_line()));
-        }
+        thread::sleep(Duration::from_millis(if step.live { 120 } else { 50 }));
+        step.tell(|| running.last_line());
     }
-    if live {
-        write("\r\x1b[2K");
-    }
+    drop(step);
     let mut finished = running.finish(started)?;
     if ended {
         finished.success = false;
         finished.text.push_str(&format!("\nended by xtask: it took longer than {}\n", seconds(limit)));
     }
     Ok(finished)
+}
+
+/// A step that runs, on the screen until this is dropped.
+struct Step<'a> {
+    title: &'a str,
+    started: Instant,
+    live: bool,
+    told: Instant,
+}
+
+impl<'a> Step<'a> {
+    fn begin(title: &'a str, started: Instant) -> Step<'a> {
+        let live = lively();
+        if live {
+            Screen::lock().steps.push(Shown { title: title.to_owned(), started, line: String::new() });
+        } else {
+            say(&format!("-- {title}"));
+        }
+        Step { title, started, live, told: started }
+    }
+
+    /// Shows the line that it has come to, if it is time for that.
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        if self.live {
+            let mut screen = Screen::lock();
+            if let Some(shown) = screen.steps.iter_mut().find(|shown| shown.title == self.title) {
+                shown.line = line();
+            }
+            screen.draw();
+        } else if self.told.elapsed() >= SIGN_OF_LIFE {
+            self.told = Instant::now();
+            say(&format!("   {}: {} {}", self.title, seconds(self.started.elapsed()), line()));
+        }
+    }
+}
+
+impl Drop for Step<'_> {
+    fn drop(&mut self) {
+        if self.live {
+            let mut screen = Screen::lock();
+            screen.steps.retain(|shown| shown.title != self.title);
+            screen.write("");
+        }
+    }
 }
 
 /// A program that runs beside other steps.
@@ -158,86 +217,6 @@ impl Background {
         done(&title, &format!("({})", seconds(finished.took)));
         Ok(())
     }
-}
-
-struct Running {
-    child: Mutex<std::process::Child>,
-    lines: Arc<Mutex<String>>,
-    readers: Vec<JoinHandle<()>>,
-}
-
-impl Running {
-    fn start(command: &mut Command) -> Result<Running, String> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command.spawn().map_err(|error| format!("{program} can't be started: {error}"))?;
-        let lines = Arc::new(Mutex::new(String::new()));
-        let mut readers = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            readers.push(collect(stdout, Arc::clone(&lines)));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            readers.push(collect(stderr, Arc::clone(&lines)));
-        }
-        Ok(Running { child: Mutex::new(child), lines, readers })
-    }
-
-    fn is_over(&self) -> bool {
-        self.child.lock().is_ok_and(|mut child| !matches!(child.try_wait(), Ok(None)))
-    }
-
-    /// Ends the program and its descendants, each by its own number.
-    fn end_tree(&self) {
-        let Ok(child) = self.child.lock() else { return };
-        let mut family = vec![child.id()];
-        let parents = parents();
-        let mut next = 0;
-        while let Some(&parent) = family.get(next) {
-            family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
-            next += 1;
-        }
-        let numbers = family.iter().map(u32::to_string);
-        let _ = Command::new("kill").arg("-KILL").args(numbers).stderr(Stdio::null()).status();
-    }
-
-    fn last_line(&self) -> String {
-        let Ok(lines) = self.lines.lock() else { return String::new() };
-        lines.lines().next_back().unwrap_or_default().trim().to_owned()
-    }
-
-    fn finish(self, started: Instant) -> Result<Finished, String> {
-        let mut child = self.child.into_inner().map_err(|_| String::from("a watcher panicked"))?;
-        let status = child.wait().map_err(|error| error.to_string())?;
-        for reader in self.readers {
-            let _ = reader.join();
-        }
-        let text = self.lines.lock().map(|lines| lines.clone()).unwrap_or_default();
-        Ok(Finished { text, success: status.success(), took: started.elapsed() })
-    }
-}
-
-/// All processes with their parents, as far as the system tells: (process, parent).
-fn parents() -> Vec<(u32, u32)> {
-    let Ok(output) = Command::new("ps").args(["-eo", "pid=,ppid="]).output() else { return Vec::new() };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let pair = |line: &str| {
-        let mut numbers = line.split_whitespace().map(str::parse);
-        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-    };
-    text.lines().filter_map(pair).collect()
-}
-
-fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
-    thread::spawn(move || {
-        let mut reader = BufReader::new(stream);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            if let Ok(mut lines) = into.lock() {
-                lines.push_str(&String::from_utf8_lossy(&line));
-            }
-            line.clear();
-        }
-    })
 }
 
 /// A duration for people.

@@ -12,7 +12,8 @@ const WIDGET_LIMIT: u64 = 16 * 1024;
 /// Builds everything, and shows the sizes.
 pub(crate) fn build() -> Result<(), String> {
     build::web()?;
-    print()
+    println!("\n{}", Sizes::measure()?.table());
+    Ok(())
 }
 
 /// Runs the command.
@@ -27,55 +28,67 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     }
     progress::step_aside();
     build::web()?;
-    println!("{}", measure()?);
+    println!("{}", Sizes::measure()?.json);
     Ok(())
 }
 
-/// Shows the sizes as a table.
-pub(crate) fn print() -> Result<(), String> {
-    let text = measure()?;
-    println!("\n{:<28}{:>10}{:>10}{:>10}", "bytes", "raw", "gzip", "brotli");
-    for file in ["core.wasm", "index.js", "widget.js", "tables.wasm", "tables.js"] {
-        let from = text.find(&format!("\"{file}\"")).unwrap_or(0);
-        let number = |name| number_after(&text[from..], name).unwrap_or(0);
-        println!("{file:<28}{:>10}{:>10}{:>10}", number("raw"), number("gzip"), number("brotli"));
+/// The sizes of what is built, as `size.mjs` prints them.
+pub(crate) struct Sizes {
+    json: String,
+    /// Core, glue and client, brotli-11.
+    total: u64,
+    /// The same with live tables.
+    with_tables: u64,
+    /// The widget on top of that.
+    widget: u64,
+}
+
+impl Sizes {
+    /// Measures what is built.
+    pub(crate) fn measure() -> Result<Sizes, String> {
+        let output = tools::node(&["size.mjs"]).output().map_err(|error| format!("node: {error}"))?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let json = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let missing = |what| format!("no {what} in {json}");
+        let total = number_after(&json, "core_glue_client_brotli").ok_or_else(|| missing("total"))?;
+        let with_tables =
+            number_after(&json, "with_tables_brotli").ok_or_else(|| missing("total with tables"))?;
+        let from = json.find("\"widget.js\"").ok_or_else(|| missing("widget"))?;
+        let widget = number_after(&json[from..], "brotli").ok_or_else(|| missing("size of the widget"))?;
+        Ok(Sizes { json, total, with_tables, widget })
     }
-    for (what, size, limit) in [
-        ("core + glue + client", total(&text)?, LIMIT),
-        ("the same with live tables", with_tables(&text)?, TABLES_LIMIT),
-        ("the widget on top", widget(&text)?, WIDGET_LIMIT),
-    ] {
-        let note = format!("{what:<28}{size:>30}  (limit {limit})");
-        println!("{}", if size <= limit { progress::good(&note) } else { progress::bad(&note) });
+
+    /// Whether all that has a limit is below it.
+    pub(crate) fn are_within(&self) -> bool {
+        self.total <= LIMIT && self.with_tables <= TABLES_LIMIT && self.widget <= WIDGET_LIMIT
     }
-    Ok(())
-}
 
-/// Whether what is built is within its limits, brotli-11.
-pub(crate) fn is_within() -> Result<bool, String> {
-    let text = measure()?;
-    Ok(total(&text)? <= LIMIT && with_tables(&text)? <= TABLES_LIMIT && widget(&text)? <= WIDGET_LIMIT)
-}
-
-fn measure() -> Result<String, String> {
-    let output = tools::node(&["size.mjs"]).output().map_err(|error| format!("node: {error}"))?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    /// For people, in lines.
+    pub(crate) fn table(&self) -> String {
+        let json = &self.json;
+        let mut lines = vec![format!("{:<28}{:>10}{:>10}{:>10}", "bytes", "raw", "gzip", "brotli")];
+        for file in ["core.wasm", "index.js", "widget.js", "tables.wasm", "tables.js"] {
+            let from = json.find(&format!("\"{file}\"")).unwrap_or(0);
+            let number = |name| number_after(&json[from..], name).unwrap_or(0);
+            lines.push(format!(
+                "{file:<28}{:>10}{:>10}{:>10}",
+                number("raw"),
+                number("gzip"),
+                number("brotli")
+            ));
+        }
+        for (what, size, limit) in [
+            ("core + glue + client", self.total, LIMIT),
+            ("the same with live tables", self.with_tables, TABLES_LIMIT),
+            ("the widget on top", self.widget, WIDGET_LIMIT),
+        ] {
+            let note = format!("{what:<28}{size:>30}  (limit {limit})");
+            lines.push(if size <= limit { progress::good(&note) } else { progress::bad(&note) });
+        }
+        lines.join("\n")
     }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn total(text: &str) -> Result<u64, String> {
-    number_after(text, "core_glue_client_brotli").ok_or_else(|| format!("no total in {text}"))
-}
-
-fn with_tables(text: &str) -> Result<u64, String> {
-    number_after(text, "with_tables_brotli").ok_or_else(|| format!("no total with tables in {text}"))
-}
-
-fn widget(text: &str) -> Result<u64, String> {
-    let at = text.find("\"widget.js\"").ok_or_else(|| format!("no widget in {text}"))?;
-    number_after(&text[at..], "brotli").ok_or_else(|| format!("no size of the widget in {text}"))
 }
 
 fn number_after(text: &str, name: &str) -> Option<u64> {

@@ -139,5 +139,5 @@ fn listen(stdout: ChildStdout, told: &Told, state: &Mutex<PeerState>) {
 
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build(&["-p", "tidewire-peer"]).join("tidewire-peer"))
+    PROGRAM.get_or_init(|| build(&["--bin", "tidewire-peer"]).join("tidewire-peer"))
 }

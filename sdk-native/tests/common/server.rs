@@ -154,6 +154,6 @@ fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("TIDEWIRE_SERVER") {
         Some(path) => PathBuf::from(path),
-        None => build(&["-p", "tidewire-server", "--bin", "tidewire-server"]).join("tidewire-server"),
+        None => build(&["--bin", "tidewire-server"]).join("tidewire-server"),
     })
 }

@@ -1,20 +1,16 @@
 //! How many connections a dialog and an address may have.
 
 use crate::support::*;
-use serde_json::{Value, json};
-use std::time::Duration;
+use serde_json::json;
 
 async fn until_welcome(connect: impl AsyncFn() -> Client) {
     // The place is free once the server has seen the end.
-    for _ in 0..200 {
+    soon(async || {
         let mut client = connect().await;
         client.say_hello(&token("ada", json!({})), json!([])).await;
-        if client.next().await["t"] == "welcome" {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the place was not given back");
+        (client.next().await["t"] == "welcome").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -38,16 +34,11 @@ async fn a_dialog_has_a_most_of_connections_and_the_next_is_told_to_try_again() 
     third.send(json!({"t": "sub", "ch": "dialog:room"})).await;
     assert_eq!(third.next().await["t"], "sub_ok");
     drop(first);
-    let mut frame = Value::Null;
-    for _ in 0..200 {
+    soon(async || {
         second.send(json!({"t": "sub", "ch": "dialog:room"})).await;
-        frame = second.next().await;
-        if frame["t"] == "sub_ok" {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the place was not given back: {frame}");
+        (second.next().await["t"] == "sub_ok").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

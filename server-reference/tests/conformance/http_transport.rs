@@ -213,13 +213,7 @@ async fn count(server: &TestServer) -> u64 {
 
 /// Waits until the server has so many connections.
 async fn connections(server: &TestServer, expected: u64) {
-    for _ in 0..500 {
-        if count(server).await == expected {
-            return;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    panic!("never {expected} connections");
+    soon(async || (count(server).await == expected).then_some(())).await;
 }
 
 #[tokio::test]
@@ -441,6 +435,7 @@ async fn a_body_that_breaks_off_is_not_taken_and_the_connection_stays() {
     );
     broken.write_all(head.as_bytes()).await.unwrap();
     broken.write_all(&op.as_bytes()[..20]).await.unwrap();
+    // Time for the server to read the part before it hears of the end; nothing shows that it has.
     sleep(Duration::from_millis(50)).await;
     drop(broken);
     ada.send_text(op).await;
@@ -492,6 +487,7 @@ async fn a_drain_announces_itself_and_closes_in_every_mode() {
             assert_eq!(client.close, Some((4000, "goaway".to_owned())), "{mode:?}");
         }));
     }
+    // Time for their requests to arrive and wait, which nothing shows.
     sleep(Duration::from_millis(100)).await;
     timeout(PATIENCE, server.drain()).await.unwrap();
     for client in clients {
@@ -509,6 +505,7 @@ async fn a_second_request_takes_over_and_the_older_ends_empty() {
     for older in ["mode=stream", "mode=poll&wait=25000"] {
         let older = ada.down(older).send();
         let older = tokio::spawn(async move { older.await.unwrap().bytes().await.unwrap() });
+        // It arrives, and is not answered.
         sleep(Duration::from_millis(100)).await;
         assert!(!older.is_finished());
         let newer = ada.down("mode=poll&wait=25000").send();
@@ -559,6 +556,7 @@ async fn whoever_polls_no_more_is_given_up_after_ping_and_grace() {
         sleep(Duration::from_millis(100)).await;
         assert!(ada.is_known().await);
     }
+    // And silence, for longer than ping and grace.
     sleep(Duration::from_millis(900)).await;
     ada.waiting.clear();
     assert_eq!(ada.refusal().await, ("ping_timeout".to_owned(), 4001));
@@ -582,6 +580,7 @@ async fn whoever_asks_for_pages_and_fetches_none_is_given_up_too() {
         {"t": "hello", "v": 1, "client": id(), "token": token("ada", json!({})), "subs": []}, sub(), sub(), sub(), sub()
     ]))
     .await;
+    // Longer than ping and grace.
     sleep(Duration::from_millis(900)).await;
     let refusal = timeout(PATIENCE, ada.refusal()).await.expect("fetching would keep it alive");
     assert_eq!(refusal, ("ping_timeout".to_owned(), 4001));

@@ -12,6 +12,7 @@ mod migration;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::*;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -110,12 +111,7 @@ async fn its_log_holds_no_token_and_no_text_however_much_it_says() {
         let said = said();
         said.lines().find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
     };
-    let address = loop {
-        if let Some(address) = listening() {
-            break address;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let address = soon(async || listening()).await;
     let good = token("ada", json!({}));
     let mut client = Client::connect(address).await;
     client.hello(&good, json!([{"ch": "dialog:room"}])).await;
@@ -293,8 +289,10 @@ async fn acknowledged_messages_survive_kill_9_under_load() {
     let folder = tempfile::tempdir().unwrap();
     let mut running = run(folder.path(), &["--model", "off"]).await;
     let mut writers = Vec::new();
+    let count = std::sync::Arc::new(AtomicUsize::new(0));
     for n in 0..4 {
         let mut writer = client(running.address, &format!("writer{n}")).await;
+        let count = count.clone();
         writers.push(tokio::spawn(async move {
             let mut acknowledged = Vec::new();
             loop {
@@ -305,6 +303,7 @@ async fn acknowledged_messages_survive_kill_9_under_load() {
                         None => return acknowledged,
                         Some(frame) if frame["t"] == "ok" && frame["id"] == op => {
                             acknowledged.push((op, frame["offset"].as_u64().unwrap()));
+                            count.fetch_add(1, Ordering::SeqCst);
                             break;
                         }
                         // The budget is used up: that is enough.
@@ -315,13 +314,14 @@ async fn acknowledged_messages_survive_kill_9_under_load() {
             }
         }));
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // In the middle of it.
+    soon(async || (count.load(Ordering::SeqCst) > 100).then_some(())).await;
     running.child.kill().await.unwrap();
     let mut acknowledged = Vec::new();
     for writer in writers {
         acknowledged.extend(writer.await.unwrap());
     }
-    assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
     let running = run(folder.path(), &["--model", "off"]).await;
     let mut reader = client(running.address, "reader").await;
     let mut events = std::collections::HashMap::new();
@@ -464,9 +464,15 @@ async fn whoever_is_refused_again_and_again_fills_no_log() {
         }
     };
     let _first = Client::connect(address).await;
-    for _ in 0..20 {
-        assert_eq!(Client::connect(address).await.refusal().await.1, 4003);
-        assert_eq!(post(address, "/v1/http", None, &json!({})).await.0, 429);
+    // All at once: the first one holds its place for as long only as a hello may take.
+    let refused = (0..20).map(|_| {
+        tokio::spawn(async move {
+            assert_eq!(Client::connect(address).await.refusal().await.1, 4003);
+            assert_eq!(post(address, "/v1/http", None, &json!({})).await.0, 429);
+        })
+    });
+    for refused in refused.collect::<Vec<_>>() {
+        refused.await.unwrap();
     }
     let said = std::fs::read_to_string(&path).unwrap();
     let refusals = said.lines().filter(|line| line.contains("rate_limited")).count();

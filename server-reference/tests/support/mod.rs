@@ -9,12 +9,12 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tidewire_server::config::{Budget, KeyConfig, KeyMaterial, ModelConfig};
 use tidewire_server::{Config, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -53,6 +53,18 @@ impl TestServer {
         let mut client = Client::connect(self.address).await;
         client.hello(&token(user, json!({})), subs).await;
         client
+    }
+}
+
+/// Looks again and again until there is something; fails when it takes too long.
+pub async fn soon<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < until, "it did not come about");
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

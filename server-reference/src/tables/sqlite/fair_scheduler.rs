@@ -174,13 +174,14 @@ mod tests {
             }
             let took = begun.elapsed();
             // Nor is the owner who reads much shut out: they may be one slice behind at this moment.
-            while used("mallory") <= used("ada") && begun.elapsed() < Duration::from_secs(20) {
+            while used("mallory") <= used("ada") && begun.elapsed() < Duration::from_secs(30) {
                 std::thread::sleep(Duration::from_millis(1));
             }
+            let went_on = used("mallory") > used("ada");
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(went_on);
             assert!(took < Duration::from_secs(5), "{took:?}");
         });
-        assert!(scheduler.used(&"mallory".into()) > scheduler.used(&"ada".into()));
     }
 
     #[test]

@@ -1,11 +1,7 @@
 //! Live tables: going on from a cursor, slow readers, and what ends a subscription.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::tables::{Source, View, resume, rig, row, schema, sub, tables, tables_with, welcome};
-use rig::{Client, Rig};
+use crate::rig::tables::{Source, View, resume, rig, row, schema, sub, tables, tables_with, welcome};
+use crate::rig::{Client, Rig};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tidewire_core::wire::UserKind;
@@ -403,7 +399,8 @@ fn subscriptions_are_not_begun_faster_than_the_budget() {
 #[test]
 fn a_subscription_before_the_source_is_there_is_told_to_come_again() {
     let tables =
-        Tables::new(vec![rig::tables::config(&all())], TableLimits::default(), Arc::new(|_| ())).unwrap();
+        Tables::new(vec![crate::rig::tables::config(&all())], TableLimits::default(), Arc::new(|_| ()))
+            .unwrap();
     let tables = Arc::new(tables);
     let rig = rig(&tables);
     let mut ada = welcome(&rig, "ada");

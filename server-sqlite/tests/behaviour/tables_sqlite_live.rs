@@ -2,12 +2,8 @@
 //! triggers it has and however it changes its tables, after every commit a client's rows are those
 //! that the database has.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::tables::{View, sub, welcome};
-use rig::{Client, Rig};
+use crate::rig::tables::{View, sub, welcome};
+use crate::rig::{Client, Rig};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
@@ -92,7 +88,7 @@ impl World {
         };
         let tables = Arc::new(Tables::new(vec![config], TableLimits::default(), Arc::new(|_| ())).unwrap());
         tables.restart("e", 0, &[]);
-        let rig = rig::tables::rig(&tables);
+        let rig = crate::rig::tables::rig(&tables);
         let mut followers: Vec<Follower> = filters
             .iter()
             .map(|filter| Follower { filter: *filter, client: welcome(&rig, "ada"), view: View::default() })

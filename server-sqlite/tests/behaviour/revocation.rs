@@ -1,10 +1,6 @@
 //! Access that is taken back ends at once, for live connections and for those who come later.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::{Client, ROOM, Rig, hello, op};
+use crate::rig::{Client, ROOM, Rig, hello, op};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tidewire_server_core::store::{CreateDialog, Read, Revocation, Store, Write};
@@ -152,7 +148,7 @@ fn who_owned_the_dialog_loses_it_and_an_open_one_stays_open() {
     rig.pass(2_000);
     let mut again = rig.connect();
     let later = format!("bob|{}", rig.now.wall / 1000);
-    again.send(&rig, &rig::hello(&later, &json!([{"ch": SECRET}])));
+    again.send(&rig, &crate::rig::hello(&later, &json!([{"ch": SECRET}])));
     again.next("welcome");
     expect_forbidden(&mut again);
 }

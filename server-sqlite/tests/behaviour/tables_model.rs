@@ -1,12 +1,8 @@
 //! Live tables against a model: whatever happens to clients and to the source, each client's rows
 //! become those of the filtered table.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::tables::{Source, View, resume, row, sub, tables_with, welcome};
-use rig::{Client, Rig};
+use crate::rig::tables::{Source, View, resume, row, sub, tables_with, welcome};
+use crate::rig::{Client, Rig};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -119,7 +115,7 @@ impl Moments {
 
 /// What `SELECT` says.
 fn select(table: &Table, filter: &str, org: u64) -> BTreeMap<String, Value> {
-    let schema = rig::tables::tasks();
+    let schema = crate::rig::tables::tasks();
     let columns: Vec<Column<'_>> =
         schema.columns.iter().map(|column| Column { name: &column.name, kind: column.kind }).collect();
     let predicate = (!filter.is_empty()).then(|| Filter::parse(filter).unwrap().bind(&columns).unwrap());
@@ -369,7 +365,7 @@ fn the_index_finds_what_asking_everybody_finds() {
         ..TableLimits::default()
     };
     let tables = tables_with(&[(UserKind::User, "*")], limits);
-    let rig = rig::tables::rig(&tables);
+    let rig = crate::rig::tables::rig(&tables);
     let mut source = Source::new(&tables);
     let mut dice = Dice(7);
     let mut client = welcome(&rig, "ada");

@@ -1,10 +1,6 @@
 //! Sessions and answers over a log, in one thread.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::{ROOM, Rig, hello, op};
+use crate::rig::{ROOM, Rig, hello, op};
 use rusqlite::Connection;
 use serde_json::json;
 use std::sync::Arc;
@@ -148,7 +144,7 @@ fn a_log_in_memory_takes_a_batch_back() {
     log::migrate(&mut connection).unwrap();
     let write = Write::CreateDialog(CreateDialog { name: ROOM.to_owned(), owner: None });
     for committed in [false, true] {
-        let applied = log::begin(&connection, &[&write], &rig::Frozen(7)).unwrap();
+        let applied = log::begin(&connection, &[&write], &crate::rig::Frozen(7)).unwrap();
         assert!(applied.changed && matches!(applied.answers[0], Ok(Outcome::Created)));
         if committed { log::commit(&connection) } else { log::rollback(&connection) }.unwrap();
         let found = log::read(&connection, &Read::Channel(ROOM.to_owned())).unwrap().channel();
@@ -195,7 +191,7 @@ fn step(rig: &mut Rig, run: &mut Run) -> bool {
 }
 
 /// A dialog in which an answer has said "Hel" and "lo".
-fn answering(stopped: &Arc<AtomicBool>) -> (Rig, rig::Client, Run) {
+fn answering(stopped: &Arc<AtomicBool>) -> (Rig, crate::rig::Client, Run) {
     let mut rig = Rig::new();
     let mut ada = rig.member("ada");
     ada.send(&rig, &op(1, "hi"));

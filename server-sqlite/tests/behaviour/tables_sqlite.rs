@@ -1,7 +1,5 @@
 //! SQLite as a source of live tables: the log is the table's history, whatever statements wrote it.
 
-#![allow(clippy::unwrap_used)]
-
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,8 +111,8 @@ fn snapshot_of(server: &mut Connection, of: &[Described], table: usize, access: 
     });
     let tables = Arc::new(Tables::new(configs.collect(), TableLimits::default(), Arc::new(|_| ())).unwrap());
     tables.restart("e", 0, &[]);
-    let rig = rig::tables::rig(&tables);
-    let mut client = rig::tables::welcome(&rig, "ada");
+    let rig = crate::rig::tables::rig(&tables);
+    let mut client = crate::rig::tables::welcome(&rig, "ada");
     let name = &of[table].table;
     client.send(&rig, &serde_json::json!({"t": "tbl.sub", "sid": "s", "table": name}));
     let wanted = tables.take_requests();
@@ -123,8 +121,6 @@ fn snapshot_of(server: &mut Connection, of: &[Described], table: usize, access: 
     };
     sqlite::snapshot(server, of, wanted, &mut || Ok(())).ok().map(|snapshot| snapshot.rows)
 }
-
-mod rig;
 
 const SCHEMA: &str = "
     CREATE TABLE plain (id INTEGER PRIMARY KEY, a TEXT, u INTEGER UNIQUE, b REAL);

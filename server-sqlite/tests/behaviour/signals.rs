@@ -1,10 +1,6 @@
 //! Signals reach whoever is there now, once encoded, and harm nobody who is not.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::{Client, ROOM, Rig, hello, op};
+use crate::rig::{Client, ROOM, Rig, hello, op};
 use serde_json::{Value, json};
 
 fn signal(kind: &str) -> Value {

@@ -1,9 +1,7 @@
 //! A kind of one's own is one file: this one. Votes in a poll, which only users cast, and of which
 //! each has one of two answers.
 
-mod rig;
-
-use rig::{ROOM, Rig};
+use crate::rig::{ROOM, Rig};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,10 +1,6 @@
 //! A newer connection of the same run of a client takes the older one's place.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::{Client, ROOM, Rig, hello, hello_of, op};
+use crate::rig::{Client, ROOM, Rig, hello, hello_of, op};
 use serde_json::{Value, json};
 use tidewire_server_core::{Connections, Flow};
 

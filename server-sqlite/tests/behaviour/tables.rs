@@ -1,11 +1,7 @@
 //! Live tables, protocol section 12: what a client is sent.
 
-#![allow(clippy::unwrap_used)]
-
-mod rig;
-
-use rig::tables::{Source, View, rig, row, sub, tables, tables_with, welcome};
-use rig::{Client, Rig};
+use crate::rig::tables::{Source, View, rig, row, sub, tables, tables_with, welcome};
+use crate::rig::{Client, Rig};
 use serde_json::{Value, json};
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::tables::{Cell, Change, SourceError, SourceRequest, TableLimits};
@@ -196,7 +192,7 @@ fn new_claims_end_the_subscriptions_that_may_see_other_rows() {
     assert_eq!((&reset["sid"], &reset["reason"]), (&json!("s"), &json!("access")));
     source.put(row(2, 7, "x", "unseen")).commit();
     assert!(ada.heard_nothing());
-    ada.send(&rig, &rig::tables::resume("", &cursor));
+    ada.send(&rig, &crate::rig::tables::resume("", &cursor));
     source.answer();
     let ok = ada.next("tbl.ok");
     assert_eq!(
@@ -257,7 +253,7 @@ fn an_update_of_which_the_old_row_is_not_said_is_known_by_the_schema() {
     ada.next("tbl.ok");
     ada.next("tbl.live");
     let new = row(1, 7, "ada", "b");
-    let old = rig::tables::tasks().before(&new);
+    let old = crate::rig::tables::tasks().before(&new);
     assert_eq!(old[3], Cell::Unchanged);
     source.push(Change::Row { table: 0, old: Some(old), new: Some(new) }).commit();
     assert_eq!(ada.next("tbl.tx")["txs"][0][2][0]["op"], "update");
@@ -419,7 +415,7 @@ fn what_is_asked_wrongly_is_refused_with_its_reason() {
 
 #[test]
 fn a_server_without_tables_says_so() {
-    let rig = rig::Rig::new();
+    let rig = crate::rig::Rig::new();
     let mut ada = welcome(&rig, "ada");
     ada.send(&rig, &sub(""));
     assert_eq!(ada.next("tbl.err")["code"], "unknown_table");
@@ -523,7 +519,7 @@ fn what_is_much_work_is_told_later_and_all_of_it() {
 
 #[test]
 fn configurations_that_cannot_be_served_are_refused() {
-    use rig::tables::config;
+    use crate::rig::tables::config;
     use std::sync::Arc;
     use tidewire_server_core::tables::Tables;
     let refused = |text: &str| {
