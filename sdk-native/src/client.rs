@@ -246,7 +246,7 @@ impl Client {
     /// Opens a view of a table. Views with equal queries to the server share one subscription.
     ///
     /// # Errors
-    /// [`TableOpenError`]. If the server refuses the table, [`Table::state`] and [`Table::next`]
+    /// [`TableOpenError`]. If the server refuses the table, [`Table::status`] and [`Table::next`]
     /// report it.
     pub fn table(&self, query: &TableQuery) -> Result<Table, TableOpenError> {
         Table::open(self.shared(), query)
