@@ -1,6 +1,6 @@
-//! A whole life of a client, decided by bytes: a server that says anything, an application that
-//! asks for anything, a store, a network and clocks that do anything. It never panics, never waits
-//! for the past, and says no more than it was asked.
+//! Runs a client with a server, an application, a store, a network and clocks that do whatever the
+//! input says. The client must never panic, never ask to be woken in the past, and give no output
+//! that nothing asked for.
 
 use crate::Bytes;
 use crate::requests::Requests;
@@ -18,16 +18,16 @@ const OUTPUTS: usize = 2_000;
 /// Most bytes to send in one step.
 const BYTES: usize = 1024 * 1024;
 const OUTBOX: usize = 40;
-/// Most steps of a life, so that a long input is no slow one.
+/// Most steps of a run, so that long inputs stay fast.
 const STEPS: usize = 2_000;
 
-/// Plays one life.
+/// Runs one client.
 pub(crate) fn client(data: &[u8]) {
     client_reaches(data);
 }
 
-/// Plays one life, and says how far it came: a corpus whose lives never get online would be worth
-/// nothing.
+/// Runs one client, and returns how far it came. A corpus with which no client ever gets online
+/// would be of no use.
 pub fn client_reaches(data: &[u8]) -> Reached {
     let mut bytes = Bytes(data);
     let mut life = Life::begin(bytes.byte());
@@ -41,7 +41,7 @@ pub fn client_reaches(data: &[u8]) -> Reached {
     life.reached
 }
 
-/// What happened in a life.
+/// What happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
     /// It was welcomed.
@@ -50,7 +50,7 @@ pub struct Reached {
     pub live: bool,
     /// Events reached the application.
     pub events: bool,
-    /// It was told that its view begins anew.
+    /// Its view was reset.
     pub reset: bool,
     /// An op was acknowledged.
     pub acked: bool,
@@ -450,7 +450,7 @@ impl Life {
                 runs: junk,
             });
         }
-        // Another seed than the first life's, or ids would come twice.
+        // Another seed than the first run's, or ids would come twice.
         let seed = [[self.lives; 16], [255; 16]].concat().try_into().unwrap_or([0; 32]);
         self.client = Client::new(self.config.clone(), seed, self.now, restored);
         (self.conns, self.asks, self.stores) = (vec![], vec![], vec![]);

@@ -1,5 +1,5 @@
-//! The filter of a live table: any text is one or says where it is not, and what was read survives
-//! encoding.
+//! Filters of live tables: any text is parsed or refused at a position inside it, and a parsed
+//! filter survives encoding.
 
 use tidewire_core::tables::filter::{
     Filter, MAX_BYTES, MAX_COLUMN, MAX_DEPTH, MAX_TERMS, MAX_VALUES, Node, Test,
@@ -35,7 +35,7 @@ fn within_limits(node: &Node, depth: usize, terms: &mut usize) {
             }
         }
         Node::Group(group) => {
-            // The outermost may be the one that `&` makes.
+            // The outermost group may be the one that `&` makes.
             assert!(depth <= MAX_DEPTH && group.members.len() > 1);
             for member in &group.members {
                 within_limits(member, depth + 1, terms);

@@ -1,5 +1,5 @@
-//! Real clients, the server's decisions and every fault, all of it decided by bytes: no promise is
-//! broken.
+//! Runs the simulator, real clients and the server's decisions under every fault, with all choices
+//! made by the input: no guarantee may be violated.
 
 use tidewire_simulator::{plan, run};
 

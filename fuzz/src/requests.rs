@@ -1,10 +1,10 @@
-//! The requests of a client that has no WebSocket, and a server that answers them with anything.
+//! The requests of a client without a WebSocket, with arbitrary answers.
 
 use crate::Bytes;
 use std::collections::BTreeMap;
 use tidewire_core::{Request, RequestId, ResponsePart};
 
-/// What is under way.
+/// The requests under way.
 #[derive(Default)]
 pub(crate) struct Requests {
     under_way: Vec<Request>,
@@ -14,7 +14,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// A request is made.
+    /// The client makes a request.
     pub(crate) fn begin(&mut self, request: Request) {
         assert!(request.id.0 > self.last, "a request has a new name");
         self.last = request.id.0;
@@ -37,7 +37,7 @@ impl Requests {
         self.under_way.push(request);
     }
 
-    /// A request is given up.
+    /// The client aborts a request.
     pub(crate) fn abort(&mut self, id: RequestId) {
         assert!(self.remove(id), "{id:?} is not under way");
     }
@@ -48,12 +48,12 @@ impl Requests {
         self.under_way.len() < before
     }
 
-    /// The request that opens a connection, if one is under way.
+    /// The request under way that opens a connection.
     pub(crate) fn opening(&self) -> Option<RequestId> {
         self.find(|path| path == "/v1/http")
     }
 
-    /// The request that brings messages down, if one is under way.
+    /// The request under way that receives messages.
     pub(crate) fn down(&self) -> Option<RequestId> {
         self.find(|path| path.contains("/down"))
     }
@@ -62,7 +62,7 @@ impl Requests {
         self.under_way.iter().rfind(|request| is_it(request.path)).map(|request| request.id)
     }
 
-    /// The parts that answer a request as a server would.
+    /// The parts of a proper response to a request.
     pub(crate) fn answer(&mut self, id: RequestId) -> Vec<ResponsePart<'static>> {
         let Some(request) = self.under_way.iter().find(|request| request.id == id) else { return vec![] };
         let parts = match request.path {
@@ -78,7 +78,7 @@ impl Requests {
         parts
     }
 
-    /// Any answer to a request that is under way, or that is not.
+    /// An arbitrary answer, to a request that is under way or not.
     pub(crate) fn respond<'a>(&mut self, bytes: &mut Bytes<'a>) -> (RequestId, Vec<ResponsePart<'a>>) {
         let some = self.under_way.get(bytes.below(self.under_way.len().max(1))).map(|request| request.id);
         let id = match bytes.below(8) {

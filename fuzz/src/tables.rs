@@ -9,15 +9,15 @@ use tidewire_core::tables::{TableEvent, TableQuery, TableStatus, TableUpdate, Ta
 use tidewire_core::wire::RowOp;
 use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored, StoreChange, Time};
 
-/// Most steps of a life, so that a long input is no slow one.
+/// Most steps of a run, so that long inputs stay fast.
 const STEPS: usize = 600;
 
-/// Plays one life.
+/// Runs one client.
 pub(crate) fn tables(data: &[u8]) {
     tables_reach(data);
 }
 
-/// Plays one life, and says how far it came: lived, changed, compared.
+/// Runs one client, and counts how far it came: live, changed, compared.
 pub fn tables_reach(data: &[u8]) -> [bool; 3] {
     let now = Now { mono: Time(1_000), wall: 1_795_228_800_000 };
     let mut life = Life {

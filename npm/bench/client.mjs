@@ -46,8 +46,8 @@ async function tidewire() {
     open: async (channel) => {
       const dialog = client.dialog(channel.slice("dialog:".length));
       await new Promise((resolve) => {
-        const end = dialog.subscribe(({ rows: shown, sync }) => {
-          if (shown.length < rows || sync !== "live") return;
+        const end = dialog.subscribe(({ rows: shown, status }) => {
+          if (shown.length < rows || status !== "live") return;
           end();
           resolve();
         });

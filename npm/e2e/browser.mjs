@@ -41,25 +41,25 @@ async function pretendFocus(page, enabled) {
   await own.send("Emulation.setFocusEmulationEnabled", { enabled });
 }
 
-/** Lets a page be hidden. */
+/** Allows a page to be hidden. */
 export const hide = (page) => pretendFocus(page, false);
 
-/** Freezes a page, as the browser does with one that nobody looked at for a while. */
+/** Freezes a page, as the browser does with pages in the background. */
 export async function freeze(page) {
-  // One with the focus does not freeze.
+  // A page with the focus does not freeze.
   await hide(page);
   await (await protocol(page)).send("Page.setWebLifecycleState", { state: "frozen" });
   await until("it is hidden", () => page.evaluate(() => document.visibilityState === "hidden"));
 }
 
-/** Ends that. */
+/** Ends the freeze. */
 export async function thaw(page) {
   await (await protocol(page)).send("Page.setWebLifecycleState", { state: "active" });
   await pretendFocus(page, true);
   await page.bringToFront();
 }
 
-/** For pages that are not to hear of their freezing. */
+/** Keeps a page from getting the event that it is frozen. */
 export const withoutAWord = (page) =>
   page.addInitScript(() => {
     for (const type of ["freeze", "resume"]) {

@@ -1,4 +1,4 @@
-// What pages send, are told and show as a history, and the checker's word on it
+// Records what pages send, get and show as a history, and runs the checker on it
 // (`testing/history`).
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -7,24 +7,30 @@ import { join } from "node:path";
 
 const PROGRAM = process.env.TIDEWIRE_HISTORY;
 const CHANNEL = "dialog:";
-/** The one epoch of a test that does not change it: clients are not told its name. */
+/** The epoch of a test. Clients don't know its name, so it is a constant. */
 const EPOCH = "only";
 /** How long pages may take to come to the log's end: ms. */
 const PATIENCE = 60_000;
-/** The client's codes for ops that may be in the log all the same, and for one that the next connection sends. */
+/**
+ * The client's codes for ops that may be in the log all the same, and for one that the next
+ * connection sends.
+ */
 const GIVEN_UP = new Set(["discarded", "logged_out"]);
 const STILL_WAITS = "closed";
 
-/** Runs in the page: a function there that has all that a dialog's client shows and says told to the test. */
+/**
+ * Runs in the page: defines a function that reports all that a dialog's client shows and emits to
+ * the test.
+ */
 function install() {
   window.record = (client, dialog) => {
-    /** The offset of each row that was told. */
+    /** The offset of each row that was reported. */
     const places = new Map();
     const queued = new Set();
     let missed = 0;
     let told = Promise.resolve();
     let ends = 0;
-    // Each document begins with what it finds, so it is an observer of its own.
+    // Each document starts from the store, so it is an observer of its own.
     const view = `page of ${performance.timeOrigin}`;
     const tell = (list, seenBy = view) => {
       const said = window.tidewireTold({ view: seenBy, dialog: dialog.id, list });
@@ -34,8 +40,9 @@ function install() {
     const isCommitted = ({ offset }) => offset !== null;
     const shown = (row) => ({ what: "row", id: nameOf(row), offset: row.offset });
     /**
-     * How many rows are surely there with all before them. While the log is caught up with, the server's word that a message of one's own
-     * is in the log may come before what stands before it there; it stands below a hole then, and the dialog does not call itself live.
+     * How many rows have no gap before them. While the client catches up, one of its own messages
+     * may be acknowledged before earlier events have come. Its row then follows a gap, and the
+     * dialog is not `live`.
      */
     const dense = (dialogStatus, rows) =>
       dialogStatus === "live" ? rows.length : 1 + rows.findLastIndex((row) => isCommitted(row) && !row.own);
@@ -74,7 +81,10 @@ function install() {
     dialog.subscribe(look);
     look();
     window.recorded = {
-      /** Whether it has all up to this offset and nothing waits; `null` for a client that is to be left out. */
+      /**
+       * Whether the client has everything up to this offset and nothing waits; `null` for a client
+       * that is disconnected or failed.
+       */
       isThere: (offset) => {
         const { status } = client.getState();
         if (["disconnected", "failed", "closed"].includes(status.state)) return null;
@@ -82,7 +92,10 @@ function install() {
         const newest = rows.findLast(isCommitted)?.offset ?? 0;
         return status.state === "online" && status.waiting === 0 && dialogStatus === "live" && newest >= offset;
       },
-      /** Tells all that is shown at the end. Resolves with the names of the views that must have everything. */
+      /**
+       * Reports all that is shown at the end. Resolves with the names of the views that must be
+       * complete.
+       */
       finish: async () => {
         look();
         ends += 1;
@@ -99,8 +112,8 @@ function install() {
 }
 
 /**
- * The history of one dialog in one test. Ops are named by their texts, which must differ: a test knows them before a page that may
- * crash has made an id.
+ * The history of one dialog in one test. Ops are named by their texts, which must differ: a test
+ * knows them before a page that may crash has made an id.
  */
 export class History {
   /** What was checked last. */
@@ -109,14 +122,17 @@ export class History {
   #events = [];
   /** Senders by their pages, gone ones too. */
   #senders = new Map();
-  /** Who applied anything since it last began anew. */
+  /** Observers that applied anything since their last reset. */
   #observers = new Set();
 
   constructor(dialog = "demo") {
     this.#dialog = dialog;
   }
 
-  /** Records a page from its next document on. `name` is the sender's, `outbox` names what it shares with other tabs of its user. */
+  /**
+   * Records a page from its next document on. `name` is the sender's, `outbox` names what it shares
+   * with other tabs of its user.
+   */
   async watch(page, name, outbox = name) {
     const sender = { name, outbox, gone: false, unsafe: new Set() };
     this.#senders.set(page, sender);
@@ -138,7 +154,9 @@ export class History {
     this.#push({ e: "send", client: name, id: text });
   }
 
-  /** The page's document ended, and with it what it sent and nothing called safe: that may be in the log or not. */
+  /**
+   * The page's document ended. Messages that were not reported as stored may be in the log or not.
+   */
   ended(page) {
     const { name, unsafe } = this.#senders.get(page);
     for (const id of unsafe) this.#push({ e: "discard", client: name, id });
@@ -146,8 +164,8 @@ export class History {
   }
 
   /**
-   * Waits until every page that is there has everything, then holds what all of them were told against the server's log. Returns the log
-   * and the checker's report.
+   * Waits until every open page has everything, then checks what all pages got against the server's
+   * log. Returns the log and the checker's report.
    */
   async check(server) {
     const end = Date.now() + PATIENCE;
@@ -155,7 +173,7 @@ export class History {
       const log = await readLog(server, this.#dialog);
       const claims = await this.#finishPages(log.findLast(isShown)?.offset ?? 0);
       const events = [...this.#events, ...claims];
-      // What comes later, as an answer under way, belongs to neither.
+      // Later events, such as those of an answer under way, are left out.
       const { length } = await readLog(server, this.#dialog);
       if (length === log.length) {
         this.events = withUnshown([...events, ...log.flatMap((event) => this.#logged(event))], log);
@@ -165,7 +183,7 @@ export class History {
     }
   }
 
-  /** Waits for the pages that are there, and says what may be claimed of them. */
+  /** Waits for the open pages and returns the claims about them. */
   async #finishPages(head) {
     const claims = [];
     for (const [page, { name, outbox, gone }] of this.#senders) {
@@ -198,7 +216,7 @@ export class History {
     if (dialog !== this.#dialog) return;
     const observer = `${name}, ${view}`;
     for (const { what, id, offset, code } of list) {
-      // Any tab may say it of any other's.
+      // Any tab may report it for the op of another tab.
       if (what === "queued" || what === "row") for (const sender of this.#senders.values()) sender.unsafe.delete(id);
       else unsafe.delete(id);
       switch (what) {
@@ -234,7 +252,7 @@ function complete(event, ch) {
 /** Whether an event has a row of its own in a dialog. */
 const isShown = ({ kind }) => kind === "message" || kind === "answer.start";
 
-/** What rows, or the events without one, are called in the history. */
+/** The name of a row, or of an event without a row, in the history. */
 function nameOf({ kind, id, body }) {
   if (kind === "message") return body.text;
   return kind === "answer.start" ? `answer ${body.run}` : `${kind} ${id}`;
@@ -250,7 +268,10 @@ async function isThere(page, offset) {
   return (await answer.jsonValue()) === "there";
 }
 
-/** Every event of a dialog, page by page, as a client without any browser reads it over plain requests. Nothing may be trimmed. */
+/**
+ * Every event of a dialog, page by page, as a client without any browser reads it over plain
+ * requests. Nothing may be trimmed.
+ */
 export async function readLog(server, dialog) {
   const ch = CHANNEL + dialog;
   const { token } = await server.token({ role: "operator", name: "Reader" });
@@ -287,7 +308,10 @@ export async function readLog(server, dialog) {
   }
 }
 
-/** Events that make no row, such as the end of an answer, count as applied with the row after them, or at the end. */
+/**
+ * Events that make no row, such as the end of an answer, count as applied with the row after them,
+ * or at the end.
+ */
 function withUnshown(events, log) {
   const unshown = new Map(log.filter((event) => !isShown(event)).map((event) => [event.offset, nameOf(event)]));
   const cursors = new Map();
@@ -305,7 +329,10 @@ function withUnshown(events, log) {
   });
 }
 
-/** The checker's report. Throws when a promise is broken or could not be checked; the history stays in a file then. */
+/**
+ * The checker's report. Throws when a promise is broken or could not be checked; the history stays
+ * in a file then.
+ */
 export async function judge(events) {
   const folder = await mkdtemp(join(tmpdir(), "tidewire-history-"));
   const file = join(folder, "history.jsonl");

@@ -46,7 +46,10 @@ test("a history of pages is found right, and each way to tamper with it is found
 
 /** How long the faults last, ms. */
 const CHAOS = 40_000;
-/** Connections that each user's pages may lose to the network: with twelve attempts a minute they would spend the rest of it waiting. */
+/**
+ * Connections that each user's pages may lose to the network: with twelve attempts a minute they
+ * would spend the rest of it waiting.
+ */
 const CUTS = 8;
 const USERS = ["Ada", "Bob"];
 const TABS = 3;

@@ -1,4 +1,4 @@
-// What may stand between a browser and its server.
+// Proxies between a browser and its server.
 import { spawn } from "node:child_process";
 import { createServer as createHttpServer, request } from "node:http";
 import { connect, createServer } from "node:net";
@@ -27,7 +27,10 @@ export async function startProxy(target, http = "off") {
   };
 }
 
-/** A proxy that knows no WebSocket, hands on whole responses only, and gives up on those that take longer than `patience` ms. */
+/**
+ * A proxy without WebSockets that passes on complete responses only, and fails those that take
+ * longer than `patience` ms.
+ */
 export async function startImpatientProxy(target, patience = 400) {
   const server = createHttpServer((asked, response) => {
     const { method, url, headers } = asked;
@@ -65,7 +68,7 @@ export async function startImpatientProxy(target, patience = 400) {
   };
 }
 
-/** A relay that can say a frame to every open WebSocket as if the server had. */
+/** A proxy that can send a frame on every open WebSocket, as if the server had. */
 export async function startRelay(target) {
   const { hostname, port } = new URL(target);
   /** Functions that put bytes between two of the server's frames. */
@@ -98,7 +101,7 @@ export async function startRelay(target) {
         client.write(rest.subarray(0, head + 4));
         rest = rest.subarray(head + 4);
       }
-      // Whole frames only, so that there is a place between them.
+      // Passes on whole frames only, so that a frame can be inserted between them.
       for (let size = sizeOf(rest); size <= rest.length; size = sizeOf(rest)) {
         client.write(rest.subarray(0, size));
         rest = rest.subarray(size);

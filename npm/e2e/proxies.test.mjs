@@ -65,7 +65,10 @@ async function ask(page, text) {
   return page.evaluate(() => window.lengths);
 }
 
-/** A chat over what lets `transport` through, with an answer that grows, reloads, and messages written while it changes. */
+/**
+ * A chat over what lets `transport` through, with an answer that grows, reloads, and messages
+ * written while it changes.
+ */
 async function chats(page, transport, growth) {
   await send(page, "written before");
   await isLive(page);

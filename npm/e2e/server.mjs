@@ -7,7 +7,10 @@ import { join } from "node:path";
 
 const PROGRAM = process.env.TIDEWIRE_SERVER;
 const WEB = process.env.TIDEWIRE_WEB;
-/** What arguments may change. Without the application's key the demo's tokens would end with the process. */
+/**
+ * What arguments may change. Without the application's key the demo's tokens would end with the
+ * process.
+ */
 const SETTINGS = { TIDEWIRE_JWT_HS256_SECRET: "0123456789abcdef0123456789abcdef", TIDEWIRE_MODEL_PACE_MS: "60" };
 /** How long the server may take to start, ms. */
 const START_LIMIT = 15_000;

@@ -6,7 +6,10 @@ import { launch, serveFiles, top } from "./browser.mjs";
 import { History, readLog } from "./history.mjs";
 import { Server } from "./server.mjs";
 
-/** A stage for the tests of a file: `chromium` are options of its start, `server` more arguments of the server's. */
+/**
+ * A stage for the tests of a file: `chromium` are options of its start, `server` more arguments of
+ * the server's.
+ */
 export function useStage({ chromium = {}, server = [] } = {}) {
   const stage = new Stage();
   before(() => stage.open(chromium));
@@ -71,7 +74,7 @@ class Stage {
     return context;
   }
 
-  /** What stands between, until the test ends. */
+  /** Adds a proxy until the test ends. */
   async put(starting) {
     const one = await starting;
     this.#between.push(one);
@@ -89,7 +92,10 @@ class Stage {
     return `${this.origin}/site/tab.html?${query}`;
   }
 
-  /** Has what a page does with the dialog `demo` in the history, as a tab of a user's, who has one outbox in each profile. */
+  /**
+   * Records what a page does with the dialog `demo`, as a tab of a user. A user has one outbox in
+   * each profile.
+   */
   async watch(page, user) {
     this.#tabs += 1;
     await this.history.watch(page, `${user}, tab ${this.#tabs}`, `${user} in ${this.#contexts.indexOf(page.context())}`);
@@ -113,7 +119,7 @@ class Stage {
     return (await (await fetch(`${this.server.origin}/healthz`)).json()).connections;
   }
 
-  /** The texts in the server's log. What all tabs were told and show must fit it. */
+  /** The texts in the server's log. Checks that all tabs got and show what is in it. */
   async log() {
     const { log } = await this.history.check(this.server);
     return textsIn(log);

@@ -32,7 +32,10 @@ beforeEach(async () => {
   page = await tab();
 });
 
-/** A tab that has the store's module as `store`, and remembers with which promise transactions were made. */
+/**
+ * A tab that has the store's module as `store`, and remembers with which promise transactions were
+ * made.
+ */
 async function tab() {
   const page = await context.newPage();
   await page.addInitScript(() => {
@@ -151,13 +154,13 @@ test("a wiped store is empty, has another name for its content, and takes nothin
     const other = await window.store.openIndexedDb("wiped");
     await other.wipe(0);
     const failure = await first.apply({ t: "put_op", id: "b", record: "2" });
-    const { term, life, restored } = await other.lead(before.term);
-    return { failure, restored, sameLife: life === before.life, later: term > before.term + 1 };
+    const { term, storeId, restored } = await other.lead(before.term);
+    return { failure, restored, sameStore: storeId === before.storeId, later: term > before.term + 1 };
   };
   assert.deepEqual(await page.evaluate(run), {
     failure: "unavailable",
     restored: { ops: [], channels: [], tables: [] },
-    sameLife: false,
+    sameStore: false,
     later: true,
   });
 });
@@ -219,7 +222,7 @@ test("a newer release's tab is not kept waiting, and an older one says that it c
 
 test("a full disk refuses what does not fit, keeps the rest, can be read, and takes more when there is room", async () => {
   const protocol = await context.newCDPSession(page);
-  // Before the first write: the browser remembers for a while how much room there was.
+  // This is set before the first write, because the browser caches the available quota for a while.
   await protocol.send("Storage.overrideQuotaForOrigin", { origin: site.origin, quotaSize: 1_000_000 });
   await page.evaluate(async () => {
     window.first = await window.store.openIndexedDb("full");
@@ -231,7 +234,7 @@ test("a full disk refuses what does not fit, keeps the rest, can be read, and ta
   const together = page.evaluate(
     (big) =>
       Promise.all([
-        // The first one is under way alone, the others come together behind it.
+        // The first change is written alone; the others follow together in one transaction.
         window.first.apply({ t: "put_op", id: "b", record: "2" }),
         window.first.apply({ t: "put_op", id: "big", record: big }),
         window.first.apply({ t: "put_op", id: "c", record: "3" }),

@@ -155,8 +155,8 @@ test("a leader that froze without a word loses its place, and stops at once when
   const took = Date.now() - begun;
   assert.ok(took > 3000 && took < 12_000, `it took ${took} ms`);
   assert.equal(await roleOf(follower), "leader");
-  // The first thing that the old leader does is to write: its core is still there, its lock and its
-  // place in the store are not.
+  // The old leader writes first. It still has its core, but no longer the lock and the leader's
+  // record in the store.
   stage.history.sent(leader, "first word");
   await leader.evaluate(() => setTimeout(() => window.send("first word")) && undefined);
   await thaw(leader);
@@ -179,7 +179,7 @@ test("a leader too busy to answer is replaced, and what it writes afterwards arr
     .evaluate(() => {
       const end = Date.now() + 9000;
       while (Date.now() < end);
-      // Still in the same task: nothing told it yet that another tab leads.
+      // Still in the same task, so the tab does not know yet that another tab leads.
       window.send("after the long task");
     })
     .catch(() => {});
@@ -204,7 +204,7 @@ test("ten reloads of the leader with messages in both tabs: none is lost, none d
       sent[which].push(...texts);
       for (const text of texts) stage.history.sent(page, text);
       const loaded = page === leader ? page.waitForEvent("load") : undefined;
-      // The leader's page goes in the same moment in which it takes them.
+      // The leader's page is closed at the moment at which it takes the messages.
       const write = ({ texts, goes }) => {
         for (const text of texts) window.send(text);
         if (goes) location.reload();
@@ -415,7 +415,7 @@ test("a page that was kept for the back button takes part again", async () => {
   await leads(follower);
   await send(follower, "while it was away");
   await settled(follower, "while it was away");
-  // Nothing is loaded, so the driver would wait in vain.
+  // Nothing is loaded, so waiting for a load would never end.
   void leader.evaluate(() => history.back()).catch(() => {});
   await until("it is back", () => leader.evaluate(() => window.persisted !== undefined).catch(() => false));
   assert.deepEqual(await leader.evaluate(() => [window.mark, window.persisted]), ["the same page", true]);
@@ -470,7 +470,7 @@ test("what the leader's outbox has no room for fails in the follower's row, and 
   await until("it notices", async () => (await stateOf(leader)).status.state === "offline");
   for (const text of ["one", "two", "three", "four"]) await send(follower, text);
   for (const text of ["three", "four"]) assert.equal(await settled(follower, text), "outbox_full");
-  // Refusing takes no time, storing does.
+  // A refusal is immediate, storing takes time.
   await until("the others are stored", async () => (await rowsOf(follower)).every((row) => row.state !== "saving"));
   const rows = await rowsOf(follower);
   assert.deepEqual(

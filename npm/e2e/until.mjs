@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 
-/** Waits until `check` gives something true, and returns it; fails after `limit` ms with `what` was waited for. */
+/**
+ * Waits until `check` gives something true, and returns it; fails after `limit` ms with `what` was
+ * waited for.
+ */
 export async function until(what, check, limit = 15_000) {
   const end = Date.now() + limit;
   let last;

@@ -1,5 +1,4 @@
-// What a visitor is told, may do and is spared, in every state of a conversation, over a pretended
-// client.
+// What a visitor sees and can do in every state of a conversation, with a fake client.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { shoot } from "./browser.mjs";
@@ -161,7 +160,7 @@ test("typing stays inside, ways out and combinations go on", async () => {
 
 test("what was begun belongs to its conversation, and comes back with it", async () => {
   await open();
-  // A client that the page gives does not say whose it is: nothing is stored then.
+  // The user of a client that the page provides is not known, so nothing is stored.
   await field().fill("for the first");
   const dialog = (id) => page.evaluate((id) => window.chat.setAttribute("dialog", id), id);
   await dialog("other");

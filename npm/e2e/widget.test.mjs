@@ -1,4 +1,4 @@
-// The element in every state that a person may see, over a pretended client.
+// The element in every visible state, with a fake client.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { shoot } from "./browser.mjs";
@@ -29,7 +29,7 @@ test("every state of the connection is said in words", async () => {
   assert.equal(await status(), "Online · sending 1 message");
   await say("status", { state: "offline", waiting: 2 });
   assert.equal(await status(), "Offline: 2 messages waiting");
-  // In one go, and every word of it: the clock runs on while the test waits for the browser.
+  // All texts are read in one call, because the clock runs on while the test waits for the browser.
   const first = await page.evaluate(() => {
     const words = window.chat.shadowRoot.querySelector(".status .words");
     window.said = [];

@@ -1,8 +1,9 @@
 import { TidewireError } from "./types.ts";
 
 /**
- * Where a server's endpoints begin: `http(s)://host[:port][/path]` without a slash at the end, so that a server below a path of
- * its site is reached there. A {@link TidewireError} of this code says what is wrong with an address that is none.
+ * The base of a server's endpoints: `http(s)://host[:port][/path]` without a slash at the end. The
+ * path is kept, so a server may be below a path of a site. Throws a {@link TidewireError} with
+ * `code`, which names `what` and says what is wrong with the address.
  */
 export function baseOf(address: string | URL, what: string, code: string): string {
   const refuse = (why: string): never => {

@@ -4,21 +4,20 @@ import type { CoreEvent } from "./core.ts";
 import { CHANNEL } from "./core.ts";
 import { Dialog } from "./dialog.ts";
 import { Driver, monotonic } from "./driver.ts";
-import { callable, text } from "./given.ts";
 import { openIndexedDb } from "./indexeddb.ts";
 import { reasonOf } from "./json.ts";
-import { forgetScope } from "./kept.ts";
-import type { Place } from "./options.ts";
-import { optionsOf, placeOf, TRANSPORTS } from "./options.ts";
+import { forgetScope } from "./localstorage.ts";
+import type { ServerScope } from "./options.ts";
+import { optionsOf, serverScopeOf, TRANSPORTS } from "./options.ts";
 import type { OwnConversation } from "./own.ts";
 import { withResolvers } from "./resolvers.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
 import type { LiveTables } from "./tables/ready.ts";
+import type { TabPort } from "./tabs/extension.ts";
 import type { Leadership } from "./tabs/leader.ts";
 import { canShare } from "./tabs/membership.ts";
-import type { Seat } from "./tabs/passenger.ts";
 import type { TabsHost } from "./tabs/tabs.ts";
 import { Tabs } from "./tabs/tabs.ts";
 import { guestToken } from "./token.ts";
@@ -33,6 +32,7 @@ import type {
   TokenProvider,
 } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { callable, text } from "./validate.ts";
 import { createCore, loadCore } from "./wasm.ts";
 
 const INITIAL: ClientState = {
@@ -46,16 +46,17 @@ type Tables = typeof import("./tables.ts");
 export interface TablesClient extends Client, LiveTables {}
 
 /**
- * Loads the core and what this browser kept, then returns a client with which everything is synchronous. It connects by itself
- * unless `autoConnect` is `false`. Rejects only if the core can't be loaded or the options make no sense.
+ * Loads the core and the stored data, then resolves with a client. The client connects by itself
+ * unless `autoConnect` is `false`. Rejects with a {@link TidewireError} if the core can't be loaded
+ * (`core_unavailable`) or the options are wrong (`bad_config`).
  */
 export function createClient(options: ClientOptions & { tables: true }): Promise<TablesClient>;
 export function createClient(options: ClientOptions): Promise<Client>;
 export async function createClient(given: ClientOptions): Promise<Client> {
   const options = optionsOf(given);
-  const place = placeOf(options);
-  const [shared, add] = await Promise.all([isShared(options, place.scope), load(options)]);
-  const client = new Client(options, place, shared, add);
+  const server = serverScopeOf(options);
+  const [shared, add] = await Promise.all([isShared(options, server.scope), load(options)]);
+  const client = new Client(options, server, shared, add);
   try {
     await client.begin();
   } catch (error) {
@@ -79,8 +80,8 @@ async function load({ tables, wasm }: ClientOptions): Promise<Tables | undefined
 }
 
 /**
- * Whether this tab shares a connection with others: only where it is certain that they have the same user, and where the browser lets them keep
- * and tell each other anything.
+ * Whether this tab shares a connection with other tabs. It does if they surely have the same user,
+ * and if the browser offers IndexedDB, Web Locks and BroadcastChannel.
  */
 async function isShared(options: ClientOptions, scope: string): Promise<boolean> {
   if (options.storage === "memory" || (options.token !== undefined && options.user === undefined)) return false;
@@ -101,7 +102,7 @@ interface OpenedStorage extends Omit<Leadership, "driver"> {
 /** One user's connection to a server. All methods are bound. */
 export class Client implements Store<ClientState> {
   readonly #options: ClientOptions;
-  readonly #place: Place;
+  readonly #server: ServerScope;
   readonly #scheduler = new Scheduler();
   readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
   readonly #dialogs = new Map<string, Conversation>();
@@ -110,25 +111,27 @@ export class Client implements Store<ClientState> {
   readonly #host: ConversationHost;
   readonly #token: TokenProvider;
   #own: Promise<OwnConversation> | undefined;
-  /** The token that was fetched here last. */
+  /** The last token that this tab fetched. */
   #lastToken: string | undefined;
-  /** Reject what waits for something else than an answer. */
+  /** Each rejects a promise that waits for the connection or for an id. */
   readonly #endings = new Set<(error: TidewireError) => void>();
-  /** The shared connection, whether or not this tab wants it. */
+  /** The status of the shared connection, even if this tab is disconnected from it. */
   #status: Status = INITIAL.status;
-  /** What this tab says instead while it wants no connection. */
+  /**
+   * The state that this tab shows instead while it wants no connection; `null` while it wants one.
+   */
   #rest: "idle" | "disconnected" | "closed" | null = "idle";
-  /** Why it is of no more use. */
+  /** Why this client can't be used any more. */
   #over: TidewireError | undefined;
-  /** Whether there is anything on the device to be wiped. */
+  /** Whether a logout has a store to wipe. */
   #keeps = false;
 
   /** @internal */
-  constructor(options: ClientOptions, place: Place, shared: boolean, tables: Tables | undefined) {
+  constructor(options: ClientOptions, server: ServerScope, shared: boolean, tables: Tables | undefined) {
     this.#options = options;
-    this.#place = place;
+    this.#server = server;
     this.#tables = tables;
-    const provider = options.token ?? guestToken(place.base, { ...options.guest, name: place.scope });
+    const provider = options.token ?? guestToken(server.base, { ...options.guest, name: server.scope });
     this.#token = async (why) => {
       const token = await provider(why);
       this.#lastToken = typeof token === "string" ? token : undefined;
@@ -147,8 +150,8 @@ export class Client implements Store<ClientState> {
       },
       idle: () => this.#drive(memoryStorage(null), NOTHING, () => {}),
     };
-    const board = tables && ((seat: Seat) => tables.board(seat, this, this.#scheduler));
-    this.#tabs = new Tabs(shared ? place.scope : null, host, board);
+    const extend = tables && ((port: TabPort) => tables.addTables(port, this, this.#scheduler));
+    this.#tabs = new Tabs(shared ? server.scope : null, host, extend);
     this.#host = {
       commands: this.#tabs,
       user: () => this.getState().user,
@@ -169,7 +172,10 @@ export class Client implements Store<ClientState> {
   readonly subscribe = (listener: Listener<ClientState>): (() => void) =>
     this.#store.subscribe(callable(listener, "client.subscribe: listener"));
 
-  /** Wants to be connected, from now on and whatever happens. Also the way out of `failed`, and at once out of a pause. */
+  /**
+   * Connects, and keeps the client connected from now on. It also leaves the state `failed` and
+   * ends a pause between attempts.
+   */
   readonly connect = (): void => {
     if (this.#rest === "closed") return;
     this.#rest = null;
@@ -177,15 +183,18 @@ export class Client implements Store<ClientState> {
     this.#tabs.connect();
   };
 
-  /** Tries now what waits for its next attempt: the connection, or a dialog that was refused for now. Nothing while this tab is closed. */
+  /**
+   * Retries at once what waits for its next attempt: the connection, or a dialog that was refused
+   * temporarily. Does nothing while the client is disconnected or closed.
+   */
   readonly retryNow = (): void => {
     if (this.#rest === null) this.#tabs.connect();
   };
 
   /**
-   * Wants to be disconnected until {@link connect}. What waits stays stored; its promises are
-   * rejected with `closed`. Another tab of the same user stays connected, and what waits is sent
-   * there.
+   * Disconnects until {@link connect}. Waiting messages stay stored, and their promises are
+   * rejected with `closed`. Other tabs of the same user stay connected and send the waiting
+   * messages.
    */
   readonly disconnect = (): void => {
     if (this.#rest === "closed") return;
@@ -197,14 +206,14 @@ export class Client implements Store<ClientState> {
     );
   };
 
-  /** Ends the client for good, and frees its memory. What is stored is sent by the next one. */
+  /** Ends the client for good and frees its memory. The next client sends what is stored. */
   readonly close = (): void => {
     if (this.#rest === "closed") return;
     if (this.#rest !== "disconnected") this.disconnect();
     this.#rest = "closed";
     this.#show({ ...this.#status, state: "closed" });
     this.#tabs.end();
-    // Also what was written since it was disconnected.
+    // This also rejects messages that were written after `disconnect`.
     this.#finish(new TidewireError("closed", "the client was closed; what is stored is sent by the next one", true));
   };
 
@@ -214,11 +223,12 @@ export class Client implements Store<ClientState> {
   }
 
   /**
-   * Forgets this user on this device, in all tabs: what waits, what was read, a guest's session. All of their clients are `disconnected` with the
-   * cause `logged_out`; `connect()` begins anew. Rejects with `storage_unavailable` if the browser could not wipe what it keeps.
+   * Deletes this user's data on this device, in all tabs: waiting messages, stored rows, a guest's
+   * session. Their clients become `disconnected` with the cause `logged_out`; `connect()` starts
+   * again. Rejects with `storage_unavailable` if the browser could not wipe its store.
    */
   readonly logout = async (): Promise<void> => {
-    const { scope } = this.#place;
+    const { scope } = this.#server;
     forgetScope(scope);
     this.#lastToken = undefined;
     await this.#tabs.logout(async (known) => {
@@ -233,15 +243,21 @@ export class Client implements Store<ClientState> {
     });
   };
 
-  /** Asks for a new token, because what the user may do has changed. The connection goes on with it. */
+  /**
+   * Fetches a new token, for example after the user's rights have changed. The connection stays
+   * open and uses the new token.
+   */
   readonly renewToken = (): void => this.#tabs.run({ c: "renew_token" });
 
-  /** What happened lately, and the counters: for a bug report. In a follower it is what the leader told it last; asking brings the next. */
+  /**
+   * Recent events and counters, for a bug report. A follower returns the leader's last report and
+   * requests a new one.
+   */
   readonly explain = (): Report => this.#tabs.explain();
 
   /**
-   * Opens a dialog: each call gives a handle of its own, to be closed when nobody looks any more. Throws a {@link TidewireError}: `bad_channel`,
-   * `too_many_subscriptions`.
+   * Opens a dialog. Each call returns a handle of its own; close it when it is no longer needed.
+   * Throws a {@link TidewireError}: `bad_argument`, `bad_channel`, `too_many_subscriptions`.
    */
   readonly dialog = (id: string): Dialog => {
     const name = text(id, "client.dialog: id");
@@ -253,8 +269,9 @@ export class Client implements Store<ClientState> {
   };
 
   /**
-   * Opens the conversation that belongs to this user alone. The server makes it the first time, which takes a connection; from then on this
-   * browser knows it, and opens it without one. Rejects with a {@link TidewireError}: what the server refuses for good, `closed`, `logged_out`.
+   * Opens the dialog that belongs to this user alone. The first call needs a connection, because
+   * the server creates the dialog. Later calls use the stored id. Rejects with a {@link
+   * TidewireError}: `closed`, `logged_out`, or the server's code for a final refusal.
    */
   readonly ownDialog = async (): Promise<Dialog> => {
     const ended = this.#ending();
@@ -264,7 +281,7 @@ export class Client implements Store<ClientState> {
         const id = await own.id();
         const refused = this.#dialogs.get(id)?.state.error?.code;
         if (refused !== "forbidden" && refused !== "unknown_channel") return id;
-        // The guest that it was made for is gone.
+        // The guest session that the dialog was created for no longer exists.
         own.forget(id);
         return own.id();
       };
@@ -276,7 +293,7 @@ export class Client implements Store<ClientState> {
   };
 
   #loadOwn(): Promise<OwnConversation> {
-    const { base, scope } = this.#place;
+    const { base, scope } = this.#server;
     const token: TokenProvider = async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why);
     this.#own ??= import("./own.ts").then(
       ({ OwnConversation }) => new OwnConversation({ base, scope, token, online: () => this.#whenOnline() }),
@@ -300,7 +317,7 @@ export class Client implements Store<ClientState> {
     return conversation;
   }
 
-  /** Rejects when nothing more can be waited for. */
+  /** A promise that rejects when the client is disconnected, logged out or closed. */
   #ending(): { readonly promise: Promise<never>; cancel(): void } {
     const { promise, reject } = withResolvers<never>();
     promise.catch(() => {});
@@ -309,7 +326,7 @@ export class Client implements Store<ClientState> {
     return { promise, cancel: () => this.#endings.delete(reject) };
   }
 
-  /** Resolves when there is a connection. */
+  /** Resolves when the client is online. */
   async #whenOnline(): Promise<void> {
     const ended = this.#ending();
     let end = (): void => {};
@@ -340,21 +357,25 @@ export class Client implements Store<ClientState> {
         monotonic(),
         Date.now(),
       ),
-      base: this.#place.base,
+      base: this.#server.base,
       storage,
       token: this.#token,
       event,
     });
   }
 
-  /** The store of the options' choice, or, where the browser denies it, memory that says so for each message. */
+  /**
+   * Opens the store that the options ask for. If the browser denies IndexedDB, messages are kept in
+   * memory and each one reports that it is not stored.
+   */
   async #openStorage(shared: boolean, known: number): Promise<OpenedStorage> {
-    const nothing = { restored: NOTHING, term: known + 1, life: "" };
+    const nothing = { restored: NOTHING, term: known + 1, storeId: "" };
     if (this.#options.storage === "memory") return { ...nothing, storage: memoryStorage(null), failure: null };
     try {
-      const storage = await openIndexedDb(this.#place.scope);
+      const storage = await openIndexedDb(this.#server.scope);
       const opened = shared ? await storage.lead(known) : { ...nothing, restored: await storage.load() };
-      // Only a core with tables knows when they are no longer this user's.
+      // A core without tables can't delete them when another user signs in, so they are deleted
+      // now.
       if (this.#tables === undefined) {
         for (const { name } of opened.restored.tables) void storage.apply({ t: "clear_table", name });
       }
@@ -399,7 +420,7 @@ export class Client implements Store<ClientState> {
 
   #show(status: Status): void {
     this.#status = status;
-    // A crash is this tab's own, whatever it wants.
+    // A crashed core is shown even while this tab wants no connection.
     const shown =
       this.#rest === null || status.cause === "core_crashed" ? status : { ...status, state: this.#rest, retryAt: null };
     this.#store.set({ ...this.getState(), status: shown });
@@ -410,7 +431,7 @@ export class Client implements Store<ClientState> {
     }
   }
 
-  /** Nothing more comes, now or later. */
+  /** Rejects everything that waits, because nothing more will happen. */
   #finish(error: TidewireError): void {
     this.#over ??= error;
     this.#rejectAll(error);

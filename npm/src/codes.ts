@@ -11,27 +11,27 @@ export type Code =
   | "too_deep"
   /** The first frame was not `hello`. */
   | "hello_required"
-  /** No `hello` in time. */
+  /** No `hello` came in time. */
   | "hello_timeout"
   /** `hello.v` is not a version this server speaks. */
   | "unsupported_version"
   /** The token is not valid. */
   | "unauthorized"
-  /** The token was valid once. */
+  /** The token has expired. */
   | "token_expired"
   /** `auth` brought another user's token. */
   | "user_changed"
   /** The page's origin is not on the allow-list. */
   | "origin_not_allowed"
-  /** The server, the user or the dialog has all the connections it may have. */
+  /** The server, the user or the dialog has the most connections it may have. */
   | "too_many_connections"
-  /** The peer does not read what is sent to it. */
+  /** The peer reads too slowly. */
   | "slow_consumer"
   /** The peer does not follow the protocol. */
   | "bad_request"
   /** There is no such channel. */
   | "unknown_channel"
-  /** The channel is somebody else's. */
+  /** The channel belongs to somebody else. */
   | "forbidden"
   /** `limits.subscriptions` is reached. */
   | "too_many_subscriptions"
@@ -39,11 +39,11 @@ export type Code =
   | "not_subscribed"
   /** No such op kind. */
   | "unknown_kind"
-  /** The op's body does not fit its kind. */
+  /** The op's body is not valid for its kind. */
   | "bad_body"
   /** The op id is not a UUID. */
   | "bad_op_id"
-  /** The op id was used for something else. */
+  /** The op id was used for another op. */
   | "op_id_reused"
   /** The op that comes before this one is not committed. */
   | "blocked"
@@ -53,45 +53,45 @@ export type Code =
   | "run_not_found"
   /** The disk is full. */
   | "storage_full"
-  /** The store can't be written or read now. */
+  /** The store can't be read or written now. */
   | "store_unavailable"
-  /** A fault of the server. */
+  /** An internal error of the server. */
   | "internal"
   /** The server is going away. */
   | "goaway"
   /** A newer connection of the same session took this one's place. */
   | "replaced"
-  /** Nothing was heard in time. */
+  /** Nothing was received in time. */
   | "ping_timeout"
   /** There is no such table. */
   | "unknown_table"
-  /** A column that is not there, or that rows can't be filtered by. */
+  /** A column does not exist, or rows can't be filtered by it. */
   | "bad_column"
   /** More rows than a subscription may have. */
   | "too_many_rows"
-  /** A row, or a transaction, that is greater than a frame may be. */
+  /** A row or a transaction is larger than a frame may be. */
   | "too_big"
-  /** The table's database can't be asked now. */
+  /** The table's database can't be reached now. */
   | "table_unavailable"
   /** The database knows no such transaction. */
   | "unknown_tx"
   /** The transaction was rolled back. */
   | "aborted_tx"
-  /** A transaction that was waited for did not come in time. */
+  /** A transaction did not come within the time that the wait allows. */
   | "timeout"
-  /** The table's filter can't be read; the server's own words are behind it. */
+  /** The table's filter is not valid. */
   | "bad_filter"
-  /** A value in a filter is none of its column's type. */
+  /** A value in a filter is not of its column's type. */
   | "bad_literal"
-  /** A filter is longer than it may be. */
+  /** A filter is too long. */
   | "filter_too_long"
-  /** A filter has more terms than it may have. */
+  /** A filter has too many terms. */
   | "too_many_terms"
-  /** The model's service answered what can't be read. */
+  /** The answer of the model's service can't be read. */
   | "model_bad_response"
   /** The model's answer was cut off. */
   | "model_cut"
-  /** The model's service takes no more for now. */
+  /** The model's service is overloaded. */
   | "model_rate_limited"
   /** The model's service did not answer in time. */
   | "model_timeout"
@@ -99,13 +99,13 @@ export type Code =
   | "model_unauthorized"
   /** The model's service can't be reached. */
   | "model_unavailable"
-  /** The connection was lost without a word. */
+  /** The connection was lost without a close frame. */
   | "connection_lost"
   /** The connection was not made in time. */
   | "connect_timeout"
   /** An op was not answered in time. */
   | "op_timeout"
-  /** The peer said what is not in the protocol. */
+  /** The peer violated the protocol. */
   | "protocol"
   /** The system says that there is no network. */
   | "offline"
@@ -117,7 +117,7 @@ export type Code =
   | "unreachable"
   /** The TLS handshake failed. */
   | "tls"
-  /** What answers speaks another protocol. */
+  /** The server speaks another protocol. */
   | "bad_answer"
   /** The network failed. */
   | "network"
@@ -125,57 +125,57 @@ export type Code =
   | "token_timeout"
   /** The application's token provider failed. */
   | "token_unavailable"
-  /** What the application's token provider gave is no token. */
+  /** The value from the application's token provider is not a token. */
   | "bad_token"
-  /** The endpoint that gives tokens answered what can't be read. */
+  /** The answer of the token endpoint can't be read. */
   | "bad_response"
   /** The user was logged out on this device. */
   | "logged_out"
-  /** The channel's name is not one. */
+  /** The channel's name is not valid. */
   | "bad_channel"
   /** The text is empty. */
   | "empty"
-  /** All that may wait to be sent waits. */
+  /** The outbox is full. */
   | "outbox_full"
-  /** The op waited longer than it may. */
+  /** The op waited too long. */
   | "expired"
-  /** The application gave the op up. */
+  /** The application discarded the op. */
   | "discarded"
-  /** What was kept on the device can't be read. */
+  /** A stored record can't be read. */
   | "record_unreadable"
-  /** What the device keeps can't be read or written. */
+  /** The store on the device can't be read or written. */
   | "storage_unavailable"
   /** Another client uses the store. */
   | "store_in_use"
   /** A newer version wrote the store. */
   | "store_newer"
-  /** The table's name is not one. */
+  /** The table's name is not valid. */
   | "bad_table"
-  /** The columns that were selected are none. */
+  /** The list of selected columns is not valid. */
   | "bad_select"
-  /** The order names what rows can't be ordered by. */
+  /** The order is not valid. */
   | "bad_order"
-  /** The limit is no whole number. */
+  /** The limit is not a whole number. */
   | "bad_limit"
   /** The client, dialog or table was closed. */
   | "closed"
-  /** An argument makes no sense. */
+  /** An argument is not valid. */
   | "bad_argument"
-  /** A setting makes no sense. */
+  /** A setting is not valid. */
   | "bad_config"
-  /** What a package hands to the core can't be read: its parts are of different versions. */
+  /** The core can't read the package's input: their versions differ. */
   | "bad_input"
-  /** A package asks for a command that the core does not have: its parts are of different versions. */
+  /** The core does not have the command: the versions of package and core differ. */
   | "bad_command"
   /** The core could not be loaded. */
   | "core_unavailable"
-  /** The core crashed; the client is of no more use. */
+  /** The core crashed; the client can't be used any more. */
   | "core_crashed"
-  /** The address of the server is not one. */
+  /** The server's address is not valid. */
   | "bad_url"
   /** Neither a token provider nor a guest's name was given. */
   | "no_identity"
-  /** A guest's nickname is not one. */
+  /** The guest's nickname is not valid. */
   | "bad_nickname"
   /** The application's own code failed. */
   | "callback_failed";

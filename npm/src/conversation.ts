@@ -2,7 +2,7 @@ import type { Command, CoreEvent, Draft, RowChange, WireRow } from "./core.ts";
 import { changed } from "./list.ts";
 import type { DialogState, Outgoing, Row, Signal, User } from "./types.ts";
 
-/** What is known of a dialog before anything is. */
+/** The state of a dialog before anything is known. */
 export const EMPTY: DialogState = {
   rows: [],
   status: "local",
@@ -13,39 +13,45 @@ export const EMPTY: DialogState = {
   gap: null,
 };
 
-/** Where a conversation's commands go: to the core, in whichever tab it is. */
+/** Runs a conversation's commands in the core, in whichever tab it is. */
 export interface Commands {
   /** Checks an op and gives it its id. Throws what the core refuses. */
   draft(command: Command): Draft;
   send(draft: Draft): Outgoing;
-  /** Retries or discards an op; `likely` is the answer where the core is in another tab. */
+  /**
+   * Retries or discards an op. Returns whether the core did it; if the core is in another tab,
+   * `likely`.
+   */
   decide(command: Command & { readonly op: string }, likely: boolean): boolean;
   run(command: Command): void;
 }
 
-/** What a conversation needs of its client. */
+/** What a conversation uses of its client. */
 export interface ConversationHost {
   readonly commands: Commands;
   user(): User | null;
-  /** The last handle was closed. */
+  /** The last handle of the conversation was closed. */
   forget(id: string): void;
 }
 
-/** One handle of a conversation: the application's view of it. */
+/** One handle of a conversation, as the application has it. */
 export interface Handle {
   show(state: DialogState): void;
   signalled(signal: Signal): void;
 }
 
-/** One conversation of a client's, with all handles of it. */
+/** One conversation of a client, with all its handles. */
 export class Conversation {
   readonly id: string;
   readonly #host: ConversationHost;
   readonly #handles = new Set<Handle>();
   #state = EMPTY;
-  /** The rows as the core has them. */
+  /** The rows that the core has. */
   #rows: readonly Row[] = [];
-  /** What was written here and is not yet among them, because the core is in another tab. */
+  /**
+   * Messages written in this tab that are not among the core's rows yet, because the core is in
+   * another tab.
+   */
   readonly #own = new Map<string, { readonly draft: Draft; readonly row: Row }>();
 
   constructor(id: string, host: ConversationHost) {
@@ -57,12 +63,12 @@ export class Conversation {
     return this.#state;
   }
 
-  /** One more handle has it. */
+  /** Adds a handle. */
   hold(handle: Handle): void {
     this.#handles.add(handle);
   }
 
-  /** A handle was closed. */
+  /** Removes a handle that was closed. */
   release(handle: Handle): void {
     if (this.#handles.delete(handle) && this.#handles.size === 0) this.#host.forget(this.id);
   }
@@ -122,7 +128,7 @@ export class Conversation {
         this.#set({ ...state, status: event.state, ...refused });
         break;
       case "reset": {
-        // Another user's rows are not missing here.
+        // Rows of another user are not a gap in this user's.
         const gap = reason === "user" ? null : (reason ?? "trimmed");
         this.#set({
           ...state,
@@ -145,7 +151,7 @@ export class Conversation {
     for (const handle of [...this.#handles]) handle.signalled({ kind, key: key ?? null, body, by });
   }
 
-  /** The tab that leads did not take it. */
+  /** The leading tab refused a message. */
   refused(id: string, code: string): void {
     const own = this.#own.get(id);
     if (own === undefined) return;
@@ -153,12 +159,12 @@ export class Conversation {
     this.#show(this.#rows);
   }
 
-  /** It will never be among the core's rows. */
+  /** The message will never be among the core's rows. */
   dropped(id: string): void {
     if (this.#own.delete(id)) this.#show(this.#rows);
   }
 
-  /** Nothing of this user's stays. */
+  /** Forgets all rows, because the user was logged out. */
   clear(): void {
     this.#own.clear();
     this.#rows = [];
@@ -183,7 +189,7 @@ export class Conversation {
   }
 }
 
-/** Changes `rows`, which is a copy. */
+/** Applies a change to `rows`, which must be a copy. */
 const applyChange = (rows: Row[], change: RowChange): Row[] =>
   changed(rows, change, toRow, (row, text) => ({ ...row, text: row.text + text }));
 

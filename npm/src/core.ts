@@ -1,5 +1,5 @@
-// The core's vocabulary: the commands that it takes and the events that it emits. Only types and
-// names: whatever is written in terms of the core needs no driver for it.
+// The core's vocabulary: the commands that it takes and the events that it emits. It has types and
+// names only, so files that use it need no driver.
 import type { ListChange } from "./list.ts";
 import type { Row, Signal, User } from "./types.ts";
 
@@ -19,9 +19,8 @@ export const channelOf = (dialog: string): string => CHANNEL + dialog;
 export type RowChange = ListChange<WireRow>;
 
 /**
- * A row as the core writes it: without `offset`, `code` and `retryAt` where there is none, and
- * without what most have alike, `kind` of a message, `own` of somebody else's, `state` of one that
- * is sent.
+ * A row as the core writes it: members with the most common value are left out. Defaults: `kind`
+ * `message`, `own` `false`, `state` `sent`; `offset`, `code` and `retryAt` `null`.
  */
 export type WireRow = Pick<Row, "id" | "by" | "text" | "at"> & {
   readonly [K in "kind" | "own" | "state"]?: Row[K];
@@ -29,7 +28,7 @@ export type WireRow = Pick<Row, "id" | "by" | "text" | "at"> & {
   readonly [K in "offset" | "code" | "retryAt"]?: NonNullable<Row[K]>;
 };
 
-/** What the core tells the application. */
+/** An event that the core emits for the application. */
 export type CoreEvent =
   | {
       readonly t: "status";
@@ -74,16 +73,16 @@ export type CoreEvent =
   | { readonly t: "storage"; readonly code?: string }
   | { readonly t: "problem"; readonly code: string; readonly message: string };
 
-/** What the core tells of a view of a table. */
+/** An event of one view of a table. */
 export type TableEvent = { readonly t: "table"; readonly view: number } & TableUpdate;
 
 /** A row of a table as the core writes it. */
 export type WireCells = Readonly<Record<string, unknown>>;
 
 /**
- * What may happen to a view: its status changed; all of its rows are told anew, those that are
- * shown and those beyond the limit, with the names of the columns that tell them apart; some of
- * them changed; or a transaction that was waited for has arrived.
+ * An update of a view. `status`: its status changed. `rows`: all of its rows, those that are shown
+ * and those beyond the limit, with the names of the key columns. `changes`: some rows changed.
+ * `seen`: a transaction that the view waited for was applied, or failed with `code`.
  */
 export type TableUpdate =
   | {
@@ -101,7 +100,7 @@ export type TableUpdate =
     }
   | {
       readonly what: "changes";
-      /** Of the list of the rows that are shown. */
+      /** Changes of the list of the rows that are shown. */
       readonly list: readonly ListChange<WireCells>[];
       readonly changes: readonly WireChange[];
       readonly tx?: string;
@@ -112,7 +111,7 @@ export type TableUpdate =
 /** One row's change. */
 export interface WireChange {
   readonly event: "insert" | "update" | "delete";
-  /** The row, or the place in `list` of the change that has it. */
+  /** The row after the change, or the index of the change in `list` that has it. */
   readonly new: WireCells | number | null;
   readonly old: WireCells | null;
   readonly why: "commit" | "moved_in" | "moved_out" | "resync";

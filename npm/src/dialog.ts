@@ -1,16 +1,16 @@
 import type { Conversation, Handle } from "./conversation.ts";
 import { EMPTY } from "./conversation.ts";
 import { channelOf } from "./core.ts";
-import { callable, settings, text } from "./given.ts";
 import { plainObject } from "./json.ts";
 import type { Scheduler } from "./store.ts";
 import { report, StateStore } from "./store.ts";
 import type { DialogState, Listener, Outgoing, Row, SendOptions, Signal, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { callable, settings, text } from "./validate.ts";
 
 /**
- * A handle of one conversation: its rows, and what can be done in it. The conversation stays open
- * until the last of its handles is closed. All methods are bound.
+ * A handle of one dialog: its rows, and the methods that change it. The subscription stays open
+ * until the last handle is closed. All methods are bound.
  */
 export class Dialog implements Store<DialogState>, Handle {
   /** The dialog's id. */
@@ -36,31 +36,36 @@ export class Dialog implements Store<DialogState>, Handle {
     this.#store.subscribe(callable(listener, "dialog.subscribe: listener"));
 
   /**
-   * Takes a message, online or not; its row is there before this returns. Throws a {@link
-   * TidewireError} when it is refused: `empty`, `too_large`, `outbox_full`, `bad_op_id`; a full
-   * outbox in another tab makes the row `failed` instead.
+   * Sends a message, now or once the client is online. Its row is there before this returns. Throws
+   * a {@link TidewireError}: `empty`, `too_large`, `outbox_full`, `bad_op_id`, `bad_argument`,
+   * `closed`. If the core is in another tab and the outbox is full, the row becomes `failed`
+   * instead.
    */
   readonly send = (message: string, options: SendOptions = {}): Outgoing => {
     const { id } = settings<SendOptions>(options, "dialog.send: options", { id: text });
     return this.#open.send(text(message, "dialog.send: text"), id);
   };
 
-  /** Sends a failed message again. `false` if it is not a failed one. */
+  /** Sends a failed message again. Returns `false` if the message has not failed. */
   readonly retry = (id: string): boolean => this.#open.retry(text(id, "dialog.retry: id"));
 
   /**
-   * Gives up a message that waits or failed. `false` if it is on its way, or not known: then nobody
-   * can say whether it arrived. Where another tab leads, `true` says that it is asked for; the row
-   * stays if the message was on its way.
+   * Discards a message that waits or has failed. Returns `false` if the message is unknown or being
+   * sent, because then nobody can say whether it arrived. If another tab leads, `true` means that
+   * the leader was asked to discard it; the row stays if the message was already being sent.
    */
   readonly discard = (id: string): boolean => this.#open.discard(text(id, "dialog.discard: id"));
 
-  /** Asks for the end of the answer under way, whoever asked the question. */
+  /**
+   * Stops the answer under way, whoever asked the question. Throws `run_not_found` if there is
+   * none.
+   */
   readonly stop = (): Outgoing => this.#open.stop();
 
   /**
-   * Tells everybody else who has the dialog open, now or never; of signals of one kind and key only
-   * the newest matters. Throws a {@link TidewireError}: `bad_body`, `too_large`, `outbox_full`.
+   * Sends an ephemeral signal to everybody else who has the dialog open. It is not stored and may
+   * be lost. A signal replaces an earlier one of the same kind and key that was not sent yet.
+   * Throws a {@link TidewireError}: `bad_body`, `too_large`, `outbox_full`.
    */
   readonly signal = (kind: string, body: Signal["body"], key?: string): void => {
     const named = key === undefined ? {} : { key: text(key, "dialog.signal: key") };
@@ -68,7 +73,7 @@ export class Dialog implements Store<DialogState>, Handle {
     this.#open.run({ ...command, body: plainObject(body, "dialog.signal: body") });
   };
 
-  /** Calls `listener` with each signal of somebody else's. Returns what ends it. */
+  /** Calls `listener` with each signal that others send. Returns a function that ends it. */
   readonly onSignal = (listener: (signal: Signal) => void): (() => void) => {
     callable(listener, "dialog.onSignal: listener");
     const own = (signal: Signal) => listener(signal);
@@ -78,7 +83,7 @@ export class Dialog implements Store<DialogState>, Handle {
     };
   };
 
-  /** One row: its listeners hear of nothing else. */
+  /** A store of one row. Its listeners are called only when that row changes. */
   readonly row = (id: string): Store<Row | undefined> => {
     const known = text(id, "dialog.row: id");
     const find = (state: DialogState) => state.rows.find((row) => row.id === known);
@@ -96,8 +101,8 @@ export class Dialog implements Store<DialogState>, Handle {
   };
 
   /**
-   * Closes this handle, and with the last one the subscription. The rows can still be read; they
-   * are as they were.
+   * Closes this handle; closing the last one ends the subscription. The last rows can still be
+   * read.
    */
   readonly close = (): void => {
     if (this.#closed) return;

@@ -1,5 +1,4 @@
 import type { Command, CoreEvent } from "./core.ts";
-import { kindOf, ours } from "./given.ts";
 import { makeRequest } from "./http.ts";
 import { encode, reasonOf } from "./json.ts";
 import type { Hint } from "./lifecycle.ts";
@@ -9,9 +8,10 @@ import type { Storage, StoreChange } from "./storage.ts";
 import { report } from "./store.ts";
 import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { kindOf, ours } from "./validate.ts";
 import type { CoreInstance } from "./wasm.ts";
 
-/** What is still carried out while the last connection says goodbye. */
+/** Outputs that are still carried out after `close`, while the last connection ends. */
 type Farewell =
   | { readonly t: "open"; readonly conn: number }
   | { readonly t: "transmit"; readonly conn: number; readonly text: string }
@@ -42,7 +42,7 @@ type Input =
     }
   | { readonly t: "stored"; readonly store: number; readonly error?: string };
 
-/** Why the core refuses a command. */
+/** The core's refusal of a command. */
 interface Refused {
   readonly code: string;
   readonly retryable: boolean;
@@ -56,7 +56,7 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** What a driver needs around a core. */
 export interface DriverParts {
   readonly core: CoreInstance;
-  /** Where the server's endpoints begin. */
+  /** The server's base address: see {@link baseOf}. */
   readonly base: string;
   readonly storage: Storage;
   readonly token: TokenProvider;
@@ -67,21 +67,23 @@ export interface DriverParts {
 export const monotonic = (): number => Math.floor(performance.now());
 
 /**
- * The loop around a core: feed it, drain it, carry out its effects, arm one timer. It decides nothing.
+ * The loop around a core: feed it, drain it, carry out its effects, arm one timer. It decides
+ * nothing.
  *
- * No code of the application runs inside the loop: tokens are asked for later, and listeners hear of events with the next frame.
+ * No code of the application runs inside the loop: tokens are asked for later, and listeners hear
+ * of events with the next frame.
  */
 export class Driver {
   readonly #parts: DriverParts;
-  /** By the core's names: while one hands over to another there are two. */
+  /** Open links by the core's connection numbers. During a handover there are two. */
   readonly #links = new Map<number, Link>();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Requests under way, by the core's names. */
+  /** Requests under way, by the core's request numbers. */
   readonly #requests = new Map<number, AbortController>();
   #draining = false;
-  /** It takes no commands any more. */
+  /** The driver was closed, or the core crashed: it takes no commands. */
   #over = false;
-  /** There is no core any more. */
+  /** The core was freed. */
   #freed = false;
 
   constructor(parts: DriverParts) {
@@ -95,7 +97,7 @@ export class Driver {
    */
   command(command: Command, accepted?: (answer: unknown) => void): unknown {
     if (this.#over) throw new TidewireError("closed", "this client was closed", false);
-    // Outside of the guard: what can't be written is no fault of the core's.
+    // Outside of the guard, because an argument that has no JSON form is not the core's fault.
     const written = encode(command);
     const text = this.#guard(() => this.#parts.core.command(written, monotonic(), Date.now()));
     if (text === undefined) throw new TidewireError("core_crashed", "the core crashed; reload the page", false);
@@ -109,22 +111,27 @@ export class Driver {
     return answer.ok;
   }
 
-  /** Hands on what the page or the network does. */
+  /** Passes a hint about the page or the network to the core. */
   hint(hint: Hint): void {
     if (!this.#over) this.#handle(hint);
   }
 
-  /** Looks whether something is due: timers of hidden pages are late. */
+  /**
+   * Carries out what is due by now. Timers of hidden pages are late, so other events call this too.
+   */
   wake(): void {
     if (!this.#freed) this.#drain();
   }
 
-  /** Whether it takes commands: it was neither closed nor did the core crash. */
+  /** Whether it takes commands: the driver was not closed and the core has not crashed. */
   get isUsable(): boolean {
     return !this.#over;
   }
 
-  /** Ends everything; the driver is of no more use. Requests that tell the server so may still be made. */
+  /**
+   * Ends everything; the driver can't be used again. Requests that tell the server about the end
+   * are still made.
+   */
   close(): void {
     if (this.#over) return;
     this.#over = true;
@@ -157,8 +164,8 @@ export class Driver {
   }
 
   #drain(): void {
-    // An effect that reports at once must not start a second loop inside this one: this one sees
-    // what it left.
+    // An effect that reports at once must not start a second loop inside this one. The loop that
+    // already runs picks up what it caused.
     if (this.#draining) return;
     this.#draining = true;
     try {
@@ -178,8 +185,9 @@ export class Driver {
   }
 
   /**
-   * Calls the core. A trap inside it leaves it unusable: that is told once as a state that only a reload ends, instead of an
-   * exception from each call that follows. What is stored is safe.
+   * Calls the core. A trap inside the WebAssembly module makes the core unusable. That is reported
+   * once, as the state `failed`, which only a reload ends; later calls do not throw. What is stored
+   * is safe.
    */
   #guard<T>(call: () => T): T | undefined {
     try {
@@ -216,7 +224,7 @@ export class Driver {
         this.#arm(output.until);
         break;
       default:
-        // One that was disposed of only ends its connections.
+        // A closed driver only ends its connections.
         if (!this.#over) this.#serve(output);
     }
   }

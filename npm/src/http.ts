@@ -1,6 +1,9 @@
 import type { PlainRequest, ResponseReports } from "./link.ts";
 
-/** Makes a request to the server with this base. Whatever comes of it is reported; it never throws. */
+/**
+ * Makes a request to the server at `base` and reports the parts of the response. Never throws:
+ * failures are reported too.
+ */
 export async function makeRequest(
   base: string,
   request: PlainRequest,
@@ -15,7 +18,7 @@ export async function makeRequest(
     for (let chunk = await reader?.read(); chunk?.done === false; chunk = await reader?.read()) received(chunk.value);
     ended(false);
   } catch {
-    // What a browser says of a network that failed is its own, and none of our codes.
+    // A browser's error message for a failed network has no code of ours.
     ended(true);
   }
 }

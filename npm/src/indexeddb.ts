@@ -2,13 +2,15 @@ import type { Restored, Storage, StorageFailure, StoreChange } from "./storage.t
 
 const VERSION = 2;
 const STORES = ["ops", "channels", "events", "profile", "leader", "tables"];
-/** The one place for the one leader: a unique index allows no second. */
+/**
+ * The property of the leader's record with a unique index, so that there can't be a second record.
+ */
 const SLOT = "slot";
 /** How long another tab may block the opening, ms. */
 const BLOCKED_LIMIT = 3000;
-/** How long the opening may take at all: some browsers never answer. ms. */
+/** How long opening may take at all, ms: some browsers never answer. */
 const OPEN_LIMIT = 8000;
-/** What is thrown by a connection that was ended. */
+/** Names of the errors that a connection throws after the browser has ended it. */
 const OVER = ["InvalidStateError", "UnknownError", "AbortError", "TransactionInactiveError"];
 const PROFILE_KEY = "profile";
 
@@ -17,13 +19,19 @@ interface Waiting {
   readonly done: (failure: StorageFailure | null) => void;
 }
 
-/** What the store says of its leaders: how many there were, and a name for its content from one wiping to the next. */
+/**
+ * The leader that the store knows. The record has `life` in the place of `storeId`, the name that
+ * earlier releases gave it.
+ */
 interface Leader {
   readonly term: number;
-  readonly life: string;
+  readonly storeId: string;
 }
 
-/** A store in IndexedDB. Rejects if the browser denies it; later failures are reported for each change. */
+/**
+ * A store in IndexedDB. Opens a scope's database. Rejects if the browser denies access; later
+ * failures are reported for each change.
+ */
 export async function openIndexedDb(scope: string): Promise<IndexedDbStorage> {
   const store = new IndexedDbStorage(`tidewire:${scope}`);
   await store.open();
@@ -31,8 +39,9 @@ export async function openIndexedDb(scope: string): Promise<IndexedDbStorage> {
 }
 
 /**
- * A store that several tabs may open. After `lead` it writes only until another tab's `lead` or `wipe`: each transaction puts the leader into
- * the one slot there is, and the slot's unique index aborts the whole transaction if somebody else is in it.
+ * A store that several tabs may open. After `lead` it writes until another tab calls `lead` or
+ * `wipe`. Every transaction writes the leader's record, and the unique index aborts the whole
+ * transaction if another leader's record is there.
  */
 export class IndexedDbStorage implements Storage {
   readonly #name: string;
@@ -46,7 +55,9 @@ export class IndexedDbStorage implements Storage {
     this.#name = name;
   }
 
-  /** The connection; a new one if the browser or another tab ended the last. */
+  /**
+   * The connection to the database. Opens a new one if the browser or another tab ended the last.
+   */
   open(): Promise<IDBDatabase> {
     if (this.#database === undefined) {
       const opening = openDatabase(this.#name, () => {
@@ -64,7 +75,10 @@ export class IndexedDbStorage implements Storage {
     return read(await this.#begin("readonly"));
   }
 
-  /** Makes this the only one that writes, with a term above `known`, and reads what all before it wrote. */
+  /**
+   * Makes this tab the only one that writes, with a term above `known`, and reads what earlier
+   * leaders wrote.
+   */
   async lead(known: number): Promise<Leader & { readonly restored: Restored }> {
     try {
       const transaction = await this.#begin();
@@ -74,12 +88,13 @@ export class IndexedDbStorage implements Storage {
       return { ...leader, restored };
     } catch (error) {
       if (failureOf(error) !== "full") throw error;
-      // No room even for a leader's name: what is kept can be read all the same.
-      return { term: known + 1, life: "", restored: await this.load() };
+      // The quota is used up, so the leader's record can't be written. The stored data can still be
+      // read.
+      return { term: known + 1, storeId: "", restored: await this.load() };
     }
   }
 
-  /** Empties the store, and leaves it without anybody who writes. */
+  /** Empties the store. Its leader can't write any more. */
   async wipe(known: number): Promise<void> {
     const transaction = await this.#begin();
     for (const store of STORES) if (store !== "leader") transaction.objectStore(store).clear();
@@ -104,7 +119,7 @@ export class IndexedDbStorage implements Storage {
     });
   }
 
-  /** Writes what still waits, now, and lets go. */
+  /** Writes all waiting changes now, then closes the connection. */
   close(): void {
     const batch = this.#waiting;
     this.#waiting = [];
@@ -124,12 +139,15 @@ export class IndexedDbStorage implements Storage {
     );
   }
 
-  /** One transaction at a time, each with all that waits: one wait for the disk instead of many, and never out of order. */
+  /**
+   * One transaction at a time, each with all waiting changes. So changes stay in order and share
+   * one wait for the disk.
+   */
   async #drain(): Promise<void> {
     if (this.#writing) return;
     this.#writing = true;
-    // What is handed over in one go stays together: of a page that ends only the first transaction
-    // is sure to be carried out.
+    // Changes of one turn of the event loop go into one transaction: when a page ends, only the
+    // first transaction is sure to be carried out.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
@@ -138,7 +156,7 @@ export class IndexedDbStorage implements Storage {
       if (failure === null || batch.length === 1) {
         for (const one of batch) one.done(failure);
       } else {
-        // One of them may be at fault, so each gets its own answer.
+        // One change may have failed the whole batch, so each is tried by itself.
         for (const one of batch) one.done(await this.#write([one]));
       }
     }
@@ -150,26 +168,26 @@ export class IndexedDbStorage implements Storage {
     try {
       const transaction = await this.#begin();
       if (this.#leader !== undefined) {
-        const { term, life } = this.#leader;
-        transaction.objectStore("leader").put({ [SLOT]: 0, life }, term);
+        const { term, storeId } = this.#leader;
+        transaction.objectStore("leader").put({ [SLOT]: 0, life: storeId }, term);
       }
       for (const { change } of batch) carryOut(transaction, change);
-      // Nothing in it waits for an answer, so it ends even if this page is frozen meanwhile.
+      // No request of the transaction waits for a result, so it commits even if the page is frozen
+      // meanwhile.
       transaction.commit();
       await finished(transaction);
       return null;
     } catch (error) {
       if (error instanceof DOMException && error.name === "ConstraintError") this.#replaced = true;
       if (!again || !isOver(error)) return failureOf(error);
-      // All of it once more by another connection: what was written already is written over with
-      // the same.
+      // The whole batch is repeated on a new connection; writing the same data twice is harmless.
       this.#database = undefined;
       return this.#write(batch, false);
     }
   }
 }
 
-/** Everything kept. */
+/** Reads everything that is stored. */
 async function read(transaction: IDBTransaction): Promise<Restored> {
   const all = <T>(store: string) => result(transaction.objectStore(store).getAll() as IDBRequest<unknown>) as Promise<T>;
   const keys = (store: string) => result(transaction.objectStore(store).getAllKeys());
@@ -184,7 +202,7 @@ async function read(transaction: IDBTransaction): Promise<Restored> {
   ]);
   const channels = cursors.map((kept, index) => {
     const channel = String(names[index]);
-    // Another tab may have been further than the one that wrote its cursor last.
+    // Another tab may have stored events beyond the cursor that was written last.
     const known = events.filter((event) => event.channel === channel && event.offset <= kept.cursor);
     const { epoch, cursor, runs = "" } = kept;
     return { channel, epoch, cursor, runs, events: known.map((event) => event.text) };
@@ -193,21 +211,24 @@ async function read(transaction: IDBTransaction): Promise<Restored> {
   return { ...(profile === undefined ? {} : { profile }), ops, channels, tables };
 }
 
-/** Puts a new leader into the slot; the content gets another name if it is `anew`. */
+/** Writes a new leader's record. With `anew` the store gets a new id. */
 async function replaceLeader(transaction: IDBTransaction, known: number, anew: boolean): Promise<Leader> {
   const store = transaction.objectStore("leader");
-  const [terms, lives] = await Promise.all([
+  const [terms, records] = await Promise.all([
     result(store.getAllKeys()),
     result(store.getAll() as IDBRequest<{ life: string }[]>),
   ]);
   const term = Math.max(known, Number(terms[0] ?? 0)) + 1;
-  const life = (anew ? undefined : lives[0]?.life) ?? crypto.randomUUID();
+  const storeId = (anew ? undefined : records[0]?.life) ?? crypto.randomUUID();
   store.clear();
-  store.put({ [SLOT]: 0, life }, term);
-  return { term, life };
+  store.put({ [SLOT]: 0, life: storeId }, term);
+  return { term, storeId };
 }
 
-/** Whether a connection to the store is of no more use: iOS ends them in the background, some without a word. */
+/**
+ * Whether an error says that the connection was ended. iOS ends connections of background pages,
+ * some without an event.
+ */
 function isOver(error: unknown): boolean {
   return error === null || (error instanceof DOMException && OVER.includes(error.name));
 }
@@ -243,7 +264,7 @@ function carryOut(transaction: IDBTransaction, change: StoreChange): void {
     }
     case "clear_channel":
       store("channels").delete(change.channel);
-      // An array sorts after every number: this is the end of the channel's keys.
+      // An array sorts after every number, so this is the upper bound of the channel's keys.
       store("events").delete(IDBKeyRange.bound([change.channel], [change.channel, []]));
       break;
     case "put_table":
@@ -289,9 +310,9 @@ function openDatabase(name: string, lost: () => void): Promise<IDBDatabase> {
     request.onsuccess = () => {
       clearTimeout(timer);
       const database = request.result;
-      // Nobody waits for it any more.
+      // The opening has timed out: nobody waits for this connection.
       if (late) return database.close();
-      // Another tab wants a newer version: let it.
+      // Another tab wants to upgrade the database: close, so that it can.
       database.onversionchange = () => {
         database.close();
         lost();

@@ -1,20 +1,18 @@
 import { TidewireError } from "./types.ts";
 
-/** Most levels of what an application hands over (protocol, section 3). */
+/** Deepest nesting of a value from the application, in levels (protocol, section 3). */
 const DEEPEST = 24;
-/** Half of a pair that stands alone has no UTF-8 form. */
+/** Matches an unpaired surrogate, which has no UTF-8 form. */
 const LONE = /\p{Surrogate}/gu;
 
-/**
- * Text as it can travel: what is no Unicode becomes U+FFFD, as in everything that a browser sends.
- */
+/** The text with each unpaired surrogate replaced by U+FFFD, as browsers do when they send text. */
 export function wellFormed(text: string): string {
   return text.replace(LONE, "\uFFFD");
 }
 
 /**
- * The JSON text of plain data of ours. Unlike `JSON.stringify` it asks no `toJSON`: old libraries
- * give arrays one that makes texts of them.
+ * The JSON text of the library's own plain data. Unlike `JSON.stringify` it ignores `toJSON`,
+ * because old libraries add one to arrays that returns a string.
  */
 export function encode(value: unknown): string {
   return write(value, false, []) ?? "null";
@@ -22,8 +20,8 @@ export function encode(value: unknown): string {
 
 /**
  * An application's value as plain data, with `JSON.stringify`'s rules for what JSON lacks. Throws
- * `bad_body`, naming `what`, for all that has no JSON form: other things than objects, a bigint, a
- * circle, more than 24 levels, a `toJSON`, getter or proxy that throws.
+ * `bad_body`, naming `what`, if the value is not an object, holds a bigint or a circular reference,
+ * has more than 24 levels, or if a `toJSON`, getter or proxy throws.
  */
 export function plainObject(value: unknown, what: string): Readonly<Record<string, unknown>> {
   let text: string | undefined;
@@ -36,7 +34,7 @@ export function plainObject(value: unknown, what: string): Readonly<Record<strin
   return JSON.parse(text) as Readonly<Record<string, unknown>>;
 }
 
-/** What went wrong, in words, whatever was thrown. */
+/** A message for anything that may have been thrown. */
 export function reasonOf(error: unknown): string {
   try {
     return (error instanceof Error ? error.message : String(error)) || "unknown";

@@ -1,39 +1,47 @@
-/** The ways to reach a server, by the core's names. */
+/** The transports, by the core's names. */
 export type Transport = "websocket" | "stream" | "long_poll" | "poll";
 
-/** What a link reports, later and never from inside the call that opens it. Who dropped it, or heard of its end, ignores the rest. */
+/**
+ * What a link reports. Reports come later, never during the call that opens the link. After the
+ * link was dropped or has ended, further reports are to be ignored.
+ */
 export interface LinkReports {
   opened(): void;
   received(text: string): void;
-  /** It ended, or could not be opened. */
+  /** The link ended, or could not be opened. */
   closed(code: number): void;
 }
 
 /** One attempt to reach the server by a WebSocket. */
 export interface Link {
-  /** Sends, if it is still open; if it is not, its end was or will be reported. */
+  /** Sends a message. Does nothing if the link is no longer open; its end is reported anyway. */
   transmit(text: string): void;
-  /** Lets go at once: a goodbye may take minutes on a dead network. */
+  /**
+   * Drops the link at once. A closing handshake may take minutes on a dead network, so nothing
+   * waits for it.
+   */
   close(code: number): void;
 }
 
-/** A request of a connection without a WebSocket; apart from its path in the words of `fetch`. */
+/** A request of a connection without a WebSocket. All but `path` are options of `fetch`. */
 export interface PlainRequest {
-  /** Below the server's base, with the query. */
+  /** Path and query below the server's base. */
   readonly path: string;
   readonly method: string;
-  /** They name the connection, which is a secret. */
+  /** Secret: they hold the token or the connection's id. */
   readonly headers: Record<string, string>;
   readonly body?: string;
   readonly keepalive: boolean;
 }
 
-/** What comes of a request, later and in this order. */
+/** What a request reports, later and in this order. */
 export interface ResponseReports {
   status(status: number): void;
   /** The next bytes of the body, cut anywhere. */
   received(bytes: Uint8Array): void;
-  /** The body is complete, or it `failed`: the server was not reached, or the response broke off. */
+  /**
+   * The body is complete, or it `failed`: the server was not reached, or the response broke off.
+   */
   ended(failed: boolean): void;
 }
 

@@ -1,18 +1,18 @@
-// Changes of ordered lists of rows: the core's one vocabulary for dialogs and live tables.
+// Changes of ordered lists of rows, the same for dialogs and live tables.
 
 /** One change of a list. Indexes count from 0 in the list as the changes before left it. */
 export type ListChange<W> =
   | { readonly t: "reset"; readonly rows: readonly W[] }
   | { readonly t: "insert" | "update"; readonly index: number; readonly row: W }
   | { readonly t: "append"; readonly index: number; readonly text: string }
-  /** The row at `from` was taken out, and put before what stood at `to` then. */
+  /** The row at `from` was removed, then inserted at `to`. */
   | { readonly t: "move"; readonly from: number; readonly to: number }
   | { readonly t: "remove"; readonly index: number };
 
 /**
- * Makes a change in `rows`, and returns them, or others after a reset; `read` makes rows of what
- * the core writes, and `grown` a row of one that was appended to. Rows themselves are never
- * changed.
+ * Applies a change to the array `rows` and returns it; after a reset it returns a new array. `read`
+ * converts a row that the core wrote, `grown` makes a row with appended text. Row objects are never
+ * changed in place.
  */
 export function changed<W, R>(
   rows: R[],

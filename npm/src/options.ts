@@ -1,12 +1,12 @@
 import { baseOf } from "./address.ts";
-import { list, settings, text, wrong } from "./given.ts";
 import type { Transport } from "./link.ts";
 import type { ClientOptions } from "./types.ts";
+import { list, settings, text, wrong } from "./validate.ts";
 
 const CODE = "bad_config";
-/** All that there are, the best first. */
+/** All transports, the best first. */
 export const TRANSPORTS: readonly Transport[] = ["websocket", "stream", "long_poll", "poll"];
-/** The core's settings that are numbers. */
+/** The core's settings whose values are numbers. */
 const NUMBERS = [
   "connect_timeout_ms",
   "backoff_base_ms",
@@ -21,7 +21,7 @@ const NUMBERS = [
   "batch_ops",
   "cached_table_bytes",
 ];
-/** Longest name of a program that servers take. */
+/** Longest `agent` that servers accept, in characters. */
 const LONGEST_AGENT = 64;
 
 const flag = (value: unknown, what: string) =>
@@ -36,7 +36,9 @@ const whole = (value: unknown, what: string) => {
 const agent = (value: unknown, what: string) =>
   text(value, what, CODE).length <= LONGEST_AGENT ? value : wrong(what, `at most ${LONGEST_AGENT} characters`, value, CODE);
 
-/** Options as a client may use them. Throws `bad_config`, naming what is wrong. */
+/**
+ * Checks the options of a client. Throws `bad_config` with a message that names the wrong option.
+ */
 export function optionsOf(given: ClientOptions): ClientOptions {
   const options = settings(
     given,
@@ -68,22 +70,27 @@ export function optionsOf(given: ClientOptions): ClientOptions {
     CODE,
   );
   if (options.url === undefined) wrong("createClient: url", "an address such as https://chat.example.com", undefined, CODE);
-  // What is not kept need not be handed over.
+  // With nothing to store, the core need not emit events for the store.
   return options.storage === "memory" ? { ...options, config: { ...options.config, cached_events: 0 } } : options;
 }
 
 /**
- * Where a client connects, and the name of all that it keeps and shares: nothing is ever shared
- * under another one.
+ * A server's address, and the scope: the name under which a client stores data and shares it
+ * between tabs. Clients of different scopes share nothing.
  */
-export interface Place {
+export interface ServerScope {
   /** The server's base: see {@link baseOf}. */
   readonly base: string;
   readonly scope: string;
 }
 
-/** The place of a client with these options. */
-export function placeOf({ url, name, user, token }: Pick<ClientOptions, "url" | "name" | "user" | "token">): Place {
+/** The server scope of a client with these options. Throws `bad_config` for a wrong address. */
+export function serverScopeOf({
+  url,
+  name,
+  user,
+  token,
+}: Pick<ClientOptions, "url" | "name" | "user" | "token">): ServerScope {
   const base = baseOf(url, "createClient: url", CODE);
   const guest = token === undefined ? "guest" : "any";
   const whose = user === undefined ? guest : `user ${user}`;

@@ -1,32 +1,37 @@
-import { ours } from "./given.ts";
 import { reasonOf } from "./json.ts";
-import * as kept from "./kept.ts";
+import * as local from "./localstorage.ts";
 import { refusalOf } from "./token.ts";
 import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { ours } from "./validate.ts";
 
 const TIMEOUT = 15_000;
-/** First pause between attempts, and the longest, ms. */
+/** First and longest pause between attempts, ms. */
 const PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
-/** Longest floor of the server's that counts, ms. */
+/** Upper limit of a pause that the server asks for, ms. */
 const LONGEST_FLOOR = 3_600_000;
-/** A token that is refused so may have been good when it was fetched. */
+/**
+ * Codes for a token that may have expired since it was fetched: one attempt follows with a new one.
+ */
 const EXPIRED = ["token_expired", "unauthorized"];
 
-/** What the conversation of a user's own needs of their client. */
+/** What this module uses of the client. */
 export interface OwnHost {
   readonly base: string;
   readonly scope: string;
   readonly token: TokenProvider;
-  /** Resolves when there is a connection: before that the server can't be reached either. */
+  /**
+   * Resolves when the client is online. Before that the server can't be reached by a request
+   * either.
+   */
   online(): Promise<void>;
 }
 
 /**
- * The conversation that belongs to this user alone. The server makes it the first time
- * (`POST /v1/dialogs`) and chooses its id, which is kept here. One whose answer was lost is empty, and
- * forgotten by the server.
+ * The id of the dialog that belongs to this user alone. The server creates the dialog at the first
+ * call (`POST /v1/dialogs`) and chooses its id, which this browser stores. If the response is lost,
+ * an empty dialog is left behind, which the server deletes.
  */
 export class OwnConversation {
   readonly #host: OwnHost;
@@ -35,12 +40,15 @@ export class OwnConversation {
 
   constructor(host: OwnHost) {
     this.#host = host;
-    this.#key = kept.keyOf("own", host.scope);
+    this.#key = local.keyOf("own", host.scope);
   }
 
-  /** Its id, once it is there. Rejects with what the server refuses for good. */
+  /**
+   * The dialog's id, stored or created. Rejects with a {@link TidewireError} if the server refuses
+   * finally.
+   */
   id(): Promise<string> {
-    const known = kept.get(this.#key);
+    const known = local.get(this.#key);
     if (known !== null) return Promise.resolve(known);
     this.#making ??= this.#make().finally(() => {
       this.#making = undefined;
@@ -48,9 +56,11 @@ export class OwnConversation {
     return this.#making;
   }
 
-  /** Forgets it: it is no longer this user's. The next one is another. */
+  /**
+   * Forgets a stored id that is no longer this user's, so that the next call creates a new dialog.
+   */
   forget(id: string): void {
-    if (kept.get(this.#key) === id) kept.remove(this.#key);
+    if (local.get(this.#key) === id) local.remove(this.#key);
   }
 
   async #make(): Promise<string> {
@@ -59,16 +69,16 @@ export class OwnConversation {
       await this.#host.online();
       const made = await this.#ask(why);
       if (typeof made === "string") {
-        // Another tab of a first visit may have been faster: both have the same one from here on.
-        const known = kept.get(this.#key);
+        // Another tab may have stored an id meanwhile. Both tabs must use the same one.
+        const known = local.get(this.#key);
         if (known !== null) return known;
-        kept.set(this.#key, made);
+        local.set(this.#key, made);
         return made;
       }
       if (EXPIRED.includes(made.code) && why === "connect") why = "renew";
       else if (!made.retryable) throw made;
-      // Full jitter on top of the server's floor, as everywhere in the core: the floor is the same
-      // for all.
+      // Full jitter on top of the server's floor, as in the core: the floor is the same for all
+      // clients, so the jitter must not shrink with it.
       const floor = Math.min(Math.max(made.retryAfterMs ?? 0, 0), LONGEST_FLOOR);
       const wait = floor + pause * Math.random();
       await new Promise((resolve) => setTimeout(resolve, wait));

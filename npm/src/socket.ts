@@ -1,16 +1,16 @@
 import type { Link, LinkReports } from "./link.ts";
 import { ABNORMAL } from "./link.ts";
 
-/** Close code for data of a kind that is not accepted (RFC 6455, 7.4.1). */
+/** Close code for a message type that is not accepted, here binary (RFC 6455, 7.4.1). */
 const UNSUPPORTED = 1003;
 
-/** A WebSocket to the server with this base. */
+/** Opens a WebSocket to the server at `base`. */
 export function openSocket(base: string, { opened, received, closed }: LinkReports): Link {
   let socket: WebSocket;
   try {
     socket = new WebSocket(`${base.replace("http", "ws")}/v1/ws`, ["tidewire.v1"]);
   } catch {
-    // Blocked by a policy, or a URL that can't be dialled.
+    // The page's policy forbids the connection, or the URL is not valid.
     setTimeout(closed, 0, ABNORMAL);
     return { transmit() {}, close() {} };
   }

@@ -7,7 +7,10 @@ export type StoreChange =
       readonly channel: string;
       readonly epoch: string;
       readonly cursor: number;
-      /** What answers under way have said so far, in the place of what was kept before. */
+      /**
+       * The texts so far of answers under way, as the core encodes them. Replaces the value stored
+       * before.
+       */
       readonly runs: string;
       readonly events: readonly { readonly offset: number; readonly text: string }[];
       readonly trim_below: number;
@@ -17,7 +20,7 @@ export type StoreChange =
   | { readonly t: "clear_table"; readonly name: string }
   | { readonly t: "put_profile"; readonly record: string };
 
-/** What the store held: given to the core when it starts. */
+/** The content of the store, for a core that starts. */
 export interface Restored {
   readonly profile?: string;
   readonly ops: readonly string[];
@@ -31,23 +34,29 @@ export interface Restored {
   readonly tables: readonly { name: string; record: string }[];
 }
 
-/** What a store holds in which nothing was ever kept. */
+/** The content of an empty store. */
 export const NOTHING: Restored = { ops: [], channels: [], tables: [] };
 
-/** How a change failed. */
+/** Why a change failed. */
 export type StorageFailure = "full" | "unavailable";
 
-/** Where ops, cursors, events and tables are kept. */
+/** A store for ops, cursors, events and tables. */
 export interface Storage {
-  /** Everything kept. */
+  /** Reads everything that is stored. */
   load(): Promise<Restored>;
-  /** Carries out a change after all changes given before; `null` once it is durable. Never rejects. */
+  /**
+   * Carries out a change, after all changes given before. Resolves with `null` once it is durable,
+   * otherwise with the failure. Never rejects.
+   */
   apply(change: StoreChange): Promise<StorageFailure | null>;
-  /** Lets go of what is held open. */
+  /** Closes what the store holds open. */
   close(): void;
 }
 
-/** Keeps nothing, because the application wants it so (`null`) or because there is no better place (the failure). */
+/**
+ * A store that keeps nothing. With `null` the application asked for it and every change succeeds;
+ * with a failure the browser has no better store and every change reports that failure.
+ */
 export function memoryStorage(failure: StorageFailure | null): Storage {
   return {
     load: () => Promise.resolve(NOTHING),

@@ -1,15 +1,17 @@
 import type { Listener, Store } from "./types.ts";
 
-/** Longest delay of a notification when no frame comes, because the page is hidden: ms. */
+/** Longest delay of a notification while the page is hidden and gets no frames, ms. */
 const HIDDEN_DELAY = 50;
 
-/** Runs flushes at most once a frame, and soon when there are no frames. */
+/**
+ * Runs callbacks at most once per animation frame, or after a short delay when there are no frames.
+ */
 export class Scheduler {
   #pending = new Set<() => void>();
   #frame: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Calls `flush` with the next frame, once however often it is asked for. */
+  /** Calls `flush` with the next frame, once however often it was scheduled. */
   schedule(flush: () => void): void {
     this.#pending.add(flush);
     if (this.#timer !== undefined) return;
@@ -30,7 +32,7 @@ export class Scheduler {
   }
 }
 
-/** A store whose state changes at once and whose listeners hear of it at most once a frame. */
+/** A store whose state changes at once and whose listeners are called at most once per frame. */
 export class StateStore<S> implements Store<S> {
   readonly #initial: S;
   readonly #scheduler: Scheduler;
@@ -78,7 +80,9 @@ export class StateStore<S> implements Store<S> {
   };
 }
 
-/** Shows an error of the application's code where such errors are looked for, without stopping ours. */
+/**
+ * Reports an error of the application's code as an uncaught error, without interrupting the caller.
+ */
 export function report(error: unknown): void {
   if (typeof reportError === "function") reportError(error);
   else console.error(error);

@@ -1,21 +1,23 @@
-// Live tables: loaded beside the client only where they are asked for, with a core that has them.
-import { isList, list, settings, text, wrong } from "./given.ts";
+// Live tables. This module is loaded only by clients with `tables: true`, together with a core that
+// has them.
+
 import type { Scheduler } from "./store.ts";
-import { Ferry } from "./tables/ferry.ts";
 import type { LiveTables, OpenTable, ReadyQuery } from "./tables/ready.ts";
 import { readyTables } from "./tables/ready.ts";
+import { TableRelay } from "./tables/relay.ts";
 import { Table } from "./tables/table.ts";
 import type { TableEventName, TableOptions, TableRow } from "./tables/types.ts";
 import { filterOf, orderOf } from "./tables/where.ts";
-import type { Passenger, Seat } from "./tabs/passenger.ts";
+import type { TabExtension, TabPort } from "./tabs/extension.ts";
 import type { WasmSource } from "./types.ts";
+import { isList, list, settings, text, wrong } from "./validate.ts";
 import { loadCore } from "./wasm.ts";
 
 export { createCore } from "./wasm.ts";
 
 const EVENTS: readonly TableEventName[] = ["INSERT", "UPDATE", "DELETE"];
 
-/** An array of texts, or of some of those that there are. */
+/** Checks a list of strings; with `all`, that each is one of those. */
 function texts(value: unknown, what: string, all?: readonly string[]): string[] {
   const given = list(value);
   const known = (one: unknown) => typeof one === "string" && (all?.includes(one) ?? true);
@@ -27,9 +29,11 @@ function texts(value: unknown, what: string, all?: readonly string[]): string[] 
 export const loadTables = (source: WasmSource = new URL("./tables.wasm", import.meta.url)): Promise<void> =>
   loadCore(source);
 
-/** Gives a client its tables, and returns what carries them between tabs. */
-export function board(seat: Seat, client: object, scheduler: Scheduler): Passenger {
-  const ferry = new Ferry(seat);
+/**
+ * Adds the methods for live tables to a client. Returns the relay that carries them between tabs.
+ */
+export function addTables(port: TabPort, client: object, scheduler: Scheduler): TabExtension {
+  const relay = new TableRelay(port);
   const table: OpenTable = <R extends TableRow>(given: string, options: TableOptions<R> = {}): Table<R> => {
     const name = text(given, "client.table: name");
     const {
@@ -58,12 +62,12 @@ export function board(seat: Seat, client: object, scheduler: Scheduler): Passeng
       ...(limit === undefined ? {} : { limit }),
     };
     const parts = { name, limit, events: new Set(events), scheduler };
-    return ferry.open(command, (host) => new Table<R>({ ...parts, host }));
+    return relay.open(command, (host) => new Table<R>({ ...parts, host }));
   };
   const ask = (ready: string, of: string | undefined, column: string | undefined) => {
     const names = { ...(of === undefined ? {} : { of }), ...(column === undefined ? {} : { column }) };
-    return seat.command({ c: "ready_table", ready, ...names }) as ReadyQuery;
+    return port.command({ c: "ready_table", ready, ...names }) as ReadyQuery;
   };
   Object.assign(client, { table, tables: readyTables(table, ask) } satisfies LiveTables);
-  return ferry;
+  return relay;
 }

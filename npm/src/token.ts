@@ -1,33 +1,34 @@
 import { baseOf } from "./address.ts";
-import { settings, text } from "./given.ts";
 import { reasonOf } from "./json.ts";
-import * as kept from "./kept.ts";
+import * as local from "./localstorage.ts";
 import type { TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
+import { settings, text } from "./validate.ts";
 
 const TIMEOUT = 15_000;
-/** Statuses below 500 that are of the moment: time-out, too early, too many. */
+/** HTTP statuses below 500 after which a retry may work: timeout, too early, too many requests. */
 const PASSING = [408, 425, 429];
 
-/** Where a guest's session may be kept. */
+/** A place where a guest's session may be stored. */
 export interface SessionPlace {
   get(): string | null;
   set(value: string): void;
 }
 
-/** What {@link guestToken} may be told. */
+/** Options of {@link guestToken}. */
 export interface GuestOptions {
-  /** What the guest is called. */
+  /** The guest's name. */
   nickname?: string;
-  /** The name under which this browser keeps the session; by default the server's address. */
+  /** The name under which this browser stores the session. Default: the server's address. */
   name?: string;
-  /** Another place for it. */
+  /** Another place to store the session. Default: `localStorage`. */
   place?: SessionPlace;
 }
 
 /**
- * Tokens of a guest session of the server's (`POST /v1/guest`). The session is kept in this browser under `name`, so that the
- * same guest comes back; with the old token, even an expired one, the server renews it.
+ * A provider of guest tokens, which the server issues (`POST /v1/guest`). The session is stored in
+ * this browser, so that the guest stays the same after a reload. The server renews a session for
+ * its old token, even an expired one.
  */
 export function guestToken(server: string | URL, given: GuestOptions = {}): TokenProvider {
   const options = settings<GuestOptions>(given, "guestToken", {
@@ -45,22 +46,26 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
       signal: AbortSignal.timeout(TIMEOUT),
     });
 
-  // Asked even while a kept token would last: only the server knows whether it is still good.
+  // The server is asked even if the stored token has not expired, because only the server knows
+  // whether it is still valid.
   return async () => {
     const old = read(place, base);
     let response = await ask(old);
-    // The server no longer knows this guest: a new one is better than none.
+    // The server no longer knows this guest, so the visitor gets a new guest session.
     if (response.status === 401 && old !== undefined) response = await ask(undefined);
     if (!response.ok) throw await refusalOf(response);
     const token = ((await response.json()) as { token?: unknown } | null)?.token;
-    // A portal that stands in for the server answers everything with a page of its own.
+    // A captive portal answers every request with a page of its own.
     if (typeof token !== "string") throw new TidewireError("bad_response", "the server's answer holds no token", true);
     place.set(JSON.stringify({ server: base, token }));
     return token;
   };
 }
 
-/** An endpoint's refusal. Only the server itself, by its own code, refuses for good: what stands before it may answer anything. */
+/**
+ * The error for a refused request. It is final only if it has a code of the server's: a proxy in
+ * between may answer with any status.
+ */
 export async function refusalOf(response: Response): Promise<TidewireError> {
   const { status } = response;
   let error: { code?: unknown; message?: unknown; retry_after_ms?: unknown } | null | undefined;
@@ -76,12 +81,12 @@ export async function refusalOf(response: Response): Promise<TidewireError> {
   return new TidewireError(code, message, !known || status >= 500 || PASSING.includes(status), undefined, wait);
 }
 
-/** The name under which a guest's session is kept. */
+/** The name under which a guest's session is stored. */
 export function guestKey(scope: string): string {
-  return kept.keyOf("guest", scope);
+  return local.keyOf("guest", scope);
 }
 
-/** The kept token, if it is this server's: no other one ever sees it. */
+/** The stored token, if this server issued it. No other server ever gets it. */
 function read(place: SessionPlace, base: string): string | undefined {
   try {
     const value: unknown = JSON.parse(place.get() ?? "null");
@@ -94,5 +99,5 @@ function read(place: SessionPlace, base: string): string | undefined {
 }
 
 function browserPlace(key: string): SessionPlace {
-  return { get: () => kept.get(key), set: (value) => void kept.set(key, value) };
+  return { get: () => local.get(key), set: (value) => void local.set(key, value) };
 }

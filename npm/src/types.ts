@@ -1,20 +1,26 @@
 import type { Code } from "./codes.ts";
 import type { Transport } from "./link.ts";
 
-/** Same shape as Zustand's read-only store, so that its `useStore` and React's `useSyncExternalStore` work as they are. */
+/**
+ * A read-only store with the same shape as Zustand's, so that Zustand's `useStore` and React's
+ * `useSyncExternalStore` work with it.
+ */
 export interface Store<S> {
-  /** The state now. It never changes in place. */
+  /** The current state. It never changes in place. */
   getState(): S;
-  /** The state before anything happened, for rendering on a server. */
+  /** The initial state, for rendering on a server. */
   getInitialState(): S;
-  /** Calls `listener` after changes, at most once a frame. Returns what ends it. */
+  /**
+   * Calls `listener` after changes, at most once per animation frame. Returns a function that ends
+   * it.
+   */
   subscribe(listener: Listener<S>): () => void;
 }
 
-/** Called with the state now and the one that this listener was told before. */
+/** Called with the current state and the one that this listener got before. */
 export type Listener<S> = (state: S, previous: S) => void;
 
-/** Who wrote something. */
+/** The author of a row or a signal. */
 export interface User {
   readonly id: string;
   readonly name: string;
@@ -33,33 +39,36 @@ export type ConnectionState =
   | "closed"
   | "failed";
 
-/** The connection as people see it. */
+/** The state of the connection. */
 export interface Status {
   readonly state: ConnectionState;
-  /** Attempts that failed in a row. */
+  /** How many attempts have failed in a row. */
   readonly attempt: number;
-  /** When the next attempt is made, ms since the Unix epoch. */
+  /** When the next attempt is made, ms since the Unix epoch; `null` if none is planned. */
   readonly retryAt: number | null;
-  /** Why the connection is not there: a stable code. */
+  /** Why there is no connection: a stable code; `null` if there is one. */
   readonly cause: string | null;
-  /** The same in words, where the server, or what gets the tokens, gave some. */
+  /** A message about the cause, from the server or the token provider; `null` if there is none. */
   readonly message: string | null;
   /** How many messages are not yet acknowledged. */
   readonly waiting: number;
 }
 
-/** What a client knows. */
+/** The state of a client. */
 export interface ClientState {
   readonly status: Status;
-  /** Who this client is, once the server said so. */
+  /** The user that the server identified this client as; `null` until then. */
   readonly user: User | null;
-  /** Why messages are not kept across reloads: `storage_full`, `storage_unavailable`, or `null` if they are. */
+  /**
+   * Why messages are not kept across reloads: `storage_full`, `storage_unavailable`, or `null` if
+   * they are.
+   */
   readonly storage: string | null;
 }
 
-/** One thing that happened to a client. No entry holds a token or a text. */
+/** One entry of a report. Entries never hold a token or the text of a message. */
 export interface ReportEntry {
-  /** When, ms since the Unix epoch. */
+  /** When it happened, ms since the Unix epoch. */
   readonly at: number;
   readonly what:
     | "state"
@@ -72,26 +81,32 @@ export interface ReportEntry {
     | "reset"
     | "op_failed"
     | "storage";
-  /** The state, code or channel it is about; of `transport` and `handover` how the server is reached from then on. */
+  /**
+   * The state, code or channel that the entry is about. For `transport` and `handover`: the
+   * transport that is used from then on.
+   */
   readonly about: string;
-  /** How often in a row; of `closed` the close code, of `asleep` how many ms. */
+  /** How often it happened in a row. For `closed`: the close code. For `asleep`: how long, ms. */
   readonly number: number;
 }
 
-/** What happened to a client lately, and counters since it was made. */
+/** Recent events of a client, and counters since it was created. */
 export interface Report {
-  /** `leader`: this tab has the connection for all of this user's; `follower`: another one has; `alone`: tabs share nothing. */
+  /**
+   * `leader`: this tab has the connection for all of the user's tabs. `follower`: another tab has
+   * it. `alone`: this tab shares nothing with others.
+   */
   readonly tab: "leader" | "follower" | "alone";
   /** At most 200, oldest first. */
   readonly entries: readonly ReportEntry[];
   readonly counters: {
-    /** Welcomes after the first. */
+    /** Sessions after the first one. */
     readonly reconnects: number;
-    /** Messages sent again because their answer was lost. */
+    /** Messages that were sent again because no answer had come. */
     readonly resent: number;
-    /** Events that came a second time and were dropped. */
+    /** Events that came twice; the second one was dropped. */
     readonly duplicated: number;
-    /** Gaps that were noticed and asked for. */
+    /** Gaps in the events that were noticed and filled. */
     readonly repaired: number;
     /** Events that a reset skipped. */
     readonly lost: number;
@@ -104,7 +119,7 @@ export interface Report {
   };
 }
 
-/** How a row stands. */
+/** The state of a row. */
 export type RowState =
   | "saving"
   | "queued"
@@ -119,130 +134,151 @@ export type RowState =
 
 /** One row of a dialog. */
 export interface Row {
-  /** The message's id, or the answer's. It stays the same for the row's whole life. */
+  /** The message's id, or the answer's. It never changes. */
   readonly id: string;
-  /** `unreadable`: something is here that this version can't read; it has no text. */
+  /** `unreadable`: an event that this version can't read. Its row has no text. */
   readonly kind: "message" | "answer" | "unreadable";
   readonly by: User;
   /** Whether this client's user wrote it. */
   readonly own: boolean;
-  /** The text; an answer's grows while the state is `streaming`. */
+  /** The text. That of an answer grows while the state is `streaming`. */
   readonly text: string;
-  /** ms since the Unix epoch. */
+  /** When it was written, ms since the Unix epoch. */
   readonly at: number;
-  /** Its place in the log, once committed. */
+  /** Its offset in the log; `null` until it is committed. */
   readonly offset: number | null;
   readonly state: RowState;
   /**
-   * Why it failed, ended early, or still waits: a stable code. Of a `queued` row `blocked`, if a failed one stands before it, or
-   * `rate_limited`, if there were too many.
+   * Why it failed, ended early or still waits: a stable code. For a `queued` row: `blocked` if a
+   * failed one is before it, `rate_limited` if too many were sent.
    */
   readonly code: string | null;
-  /** When a `queued` row is tried next, ms since the Unix epoch. */
+  /** When a `queued` row is sent next, ms since the Unix epoch; `null` if that is not known. */
   readonly retryAt: number | null;
 }
 
-/** What is known of a dialog. */
+/** The state of a dialog. */
 export interface DialogState {
-  /** In their order. Rows that did not change are the same objects as before. */
+  /** The rows in order. Rows that did not change are the same objects as before. */
   readonly rows: readonly Row[];
   /**
-   * `local`: only what was stored; `syncing`: on the way to the head; `live`: there; `waiting`: refused for now, and tried again at
-   * `retryAt`; `failed`: refused, see `error`; `closed`: this handle was closed and hears nothing more.
+   * `local`: only stored rows. `syncing`: new events are being loaded. `live`: up to date; changes
+   * follow as they happen. `waiting`: refused temporarily, tried again at `retryAt`. `failed`:
+   * refused, see `error`. `closed`: this handle was closed and gets no more changes.
    */
   readonly status: "local" | "syncing" | "live" | "waiting" | "failed" | "closed";
-  /** Why the server refused the dialog. */
+  /** Why the server refused the dialog; `null` if it did not. */
   readonly error: { readonly code: string; readonly message: string } | null;
   /** When a refused dialog is tried again, ms since the Unix epoch. */
   readonly retryAt: number | null;
-  /** The id of the answer under way. */
+  /** The id of the answer under way; `null` if there is none. */
   readonly run: string | null;
-  /** How many events were skipped since the dialog was opened, because the server no longer had them or they were too many. */
+  /**
+   * How many events were skipped since the dialog was opened, because the server no longer had them
+   * or there were too many.
+   */
   readonly missed: number;
-  /** Why the rows begin anew, behind what was here before: `trimmed`, `epoch`, `ahead`; `null` if nothing was skipped. */
+  /**
+   * Why the rows were reset and earlier ones are missing: `trimmed`, `epoch`, `ahead` or `gap`;
+   * `null` if nothing was skipped.
+   */
   readonly gap: string | null;
 }
 
-/** Something of the moment, as typing or a cursor: it is never stored, and may be lost. */
+/**
+ * An ephemeral message, such as a typing notice or a cursor. It is never stored and may be lost.
+ */
 export interface Signal {
   readonly kind: string;
-  /** It takes the place of the one before with the same user, kind and key. */
+  /** A signal replaces the previous one with the same user, kind and key. */
   readonly key: string | null;
   readonly body: Readonly<Record<string, unknown>>;
   readonly by: User;
 }
 
-/** A message on its way. */
+/** A message that was sent. */
 export interface Outgoing {
-  /** The message's id; its row has the same. */
+  /** The message's id, which is also its row's. */
   readonly id: string;
-  /** Settles once: with the place in the log, or with a {@link TidewireError}. Nobody has to handle it. */
+  /**
+   * Resolves with the message's offset in the log, or rejects with a {@link TidewireError}. It need
+   * not be handled: an unhandled rejection is not reported.
+   */
   readonly acked: Promise<{ readonly offset: number }>;
 }
 
 /**
- * Gets a token, a string. `null`: this user may not connect, ever. Throwing: it did not work this time, and is tried again, unless it
- * is a {@link TidewireError} that is not `retryable`; the status says its code and message.
+ * Fetches a token. `null` means that this user may not connect. If it throws, the client tries
+ * again later, except after a {@link TidewireError} that is not `retryable`. The client's status
+ * then has the error's code and message.
  */
 export type TokenProvider = (why: "connect" | "renew") => Promise<string | null>;
 
-/** Where a WebAssembly module comes from. */
+/** The source of a WebAssembly module. */
 export type WasmSource = URL | string | BufferSource | Response | PromiseLike<Response>;
 
-/** What may be said beside a message. */
+/** Options of `send`. */
 export interface SendOptions {
   /**
-   * The message's id, a UUID that the application chose; version 7 tells the message's age too. Sending the same id again sends nothing
-   * twice. Default: a new one.
+   * The message's id, a UUID. One of version 7 also holds the message's time. Sending the same id
+   * again does not send the message twice. Default: a new id.
    */
   id?: string;
 }
 
 /** Settings of {@link createClient}. */
 export interface ClientOptions {
-  /** The server's origin, `https://…`. */
+  /** The server's address, `https://…`, with a path if it is below one. */
   url: string | URL;
-  /** Tokens of your own users. Without it, the server makes a guest session. */
+  /** Provides tokens of your own users. Without it the server creates a guest session. */
   token?: TokenProvider;
-  /** What a guest is called. */
+  /** The guest's name. */
   guest?: { nickname?: string };
   /**
-   * A stable id of the signed-in user, for clients with `token`. With it, the user's tabs share one connection, and nothing that is stored or
-   * told between tabs is ever another user's. Without it each tab is alone, and what another user stored is wiped at the welcome.
-   * Guests need none: their tabs share.
+   * A stable id of the signed-in user, for clients with `token`. With it the user's tabs share one
+   * connection, and each user's data is stored and shared separately. Without it each tab has its
+   * own connection, and another user's stored data is wiped once the server has identified the
+   * user. Guests need no id: their tabs share a connection.
    */
   user?: string;
-  /** Separates what is stored and shared, as one application from another on the same site. Default `default`. */
+  /** Separates the data of several applications on one site. Default `default`. */
   name?: string;
-  /** Where messages wait. Default `indexeddb`. */
+  /** Where waiting messages and rows are stored. Default `indexeddb`. */
   storage?: "indexeddb" | "memory";
   /**
-   * `true`: the client has live tables, `client.table(…)`. Their code is loaded only then, and `tables.wasm` in the place of `core.wasm`.
+   * `true`: the client has live tables, `client.table(…)`. It then loads `tables.js`, and
+   * `tables.wasm` instead of `core.wasm`.
    */
   tables?: boolean;
-  /** Where `core.wasm` is, its bytes, or a response with them; with `tables`, the same of `tables.wasm`. Default: beside this module. */
+  /**
+   * The address of `core.wasm`, its bytes, or a response with them; with `tables`, those of
+   * `tables.wasm`. Default: the file beside this module.
+   */
   wasm?: WasmSource;
-  /** The ways to reach the server that may be tried, the best first. Default: all four. */
+  /** The transports that may be used, the best first. Default: all four. */
   transports?: readonly Transport[];
   /** `false`: connect only when `connect()` is called. */
   autoConnect?: boolean;
-  /** Settings of the core by its names, such as `{ tail: 100 }`. */
+  /** Settings of the core, by the core's names, such as `{ tail: 100 }`. */
   config?: Readonly<Record<string, string | number>>;
 }
 
-/** Why something was refused or failed. `code` is stable and the same in every language. */
+/** An error of this package. `code` is stable and the same in every language. */
 export class TidewireError extends Error {
   override readonly name = "TidewireError";
   /**
-   * A stable code. A token provider may throw codes of its own, and an endpoint that gives tokens
-   * may make it `http_` with the HTTP status.
+   * A stable code. Token providers may throw codes of their own. If a request to the server fails
+   * without a code, it is `http_` with the HTTP status.
    */
   readonly code: Code | (string & {});
   /** Whether the same call may succeed later. */
   readonly retryable: boolean;
-  /** Where in a table's filter, in bytes. */
+  /** The position of the error in a table's filter, in bytes. */
   readonly at: number | undefined;
-  /** Not before so many ms, where that is known. A token provider that throws it is not asked sooner. */
+  /**
+   * Earliest retry, in ms from now, if that is known. A token provider that throws the error is not
+   * called sooner.
+   */
   readonly retryAfterMs: number | undefined;
 
   constructor(code: string, message: string, retryable: boolean, at?: number, retryAfterMs?: number) {

@@ -1,4 +1,4 @@
-// Where a server is, as an application writes it, and whose token goes where.
+// Server addresses from applications, and which server gets which token.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";

@@ -7,8 +7,8 @@ import { build } from "esbuild";
 const npm = fileURLToPath(new URL("..", import.meta.url));
 
 /**
- * The modules of files in `src`, as one. At the end `{ tables: true }` for the glue of the module with live tables, or `{ glue }` for a file of
- * the tests in its place.
+ * Bundles files of `src` into one module. The last argument may be `{ tables: true }` for the glue
+ * of the module with live tables, or `{ glue }` for a file of the tests instead of it.
  */
 export async function source(...given) {
   const files = given.filter((file) => typeof file === "string");

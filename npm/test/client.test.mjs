@@ -1,4 +1,4 @@
-// The client of the built package over a pretended socket.
+// The client of the built package over a fake socket.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { createClient, guestToken, TidewireError } from "../dist/index.js";
@@ -444,7 +444,7 @@ test("a guest session is kept, renewed with its old token, and replaced when the
         { status: 403, code: "origin_not_allowed" },
         { code: "origin_not_allowed", retryable: false },
       ],
-      // What stands before the server may say anything, for now.
+      // A proxy in front of the server may answer anything, temporarily.
       [{ status: 404 }, { code: "http_404", retryable: true }],
       [{ status: 200 }, { code: "bad_response", retryable: true }],
     ];

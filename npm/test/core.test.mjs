@@ -1,4 +1,4 @@
-// The WebAssembly boundary: what can't be read is refused with a word, and never breaks the core.
+// The WebAssembly boundary: unreadable input is refused with a code, and never breaks the core.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { source, wasm } from "./bundle.mjs";

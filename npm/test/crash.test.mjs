@@ -1,5 +1,5 @@
-// A core that traps, whichever call it is: the application is told once, every promise settles, and
-// nothing throws what is no error of ours.
+// A core that traps in any call: the application gets one event, every promise settles, and only
+// errors of the package are thrown.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -25,7 +25,7 @@ afterEach(() => {
   delete globalThis.trap;
 });
 
-/** What makes the core run into it. */
+/** How to reach each call that may trap. */
 const TRAPS = {
   command: ({ client }) => tried(() => client.explain()),
   poll: ({ client }) => tried(() => client.explain()),

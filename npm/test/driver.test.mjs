@@ -1,4 +1,4 @@
-// The loop around a pretended core: what is carried out, in which order, and what happens when the
+// The driver around a fake core: what it carries out, in which order, and what happens when the
 // core traps.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
@@ -24,7 +24,7 @@ afterEach(() => {
   delete globalThis.reportError;
 });
 
-/** A core that answers each poll with the next list, and remembers what it was told. */
+/** A fake core that answers each poll with the next list and records its inputs. */
 function fakeCore(...lists) {
   const inputs = [];
   return {

@@ -1,4 +1,4 @@
-// The election as a table and as a walk: every input in every place, and what always holds.
+// The election: every input in every phase by a table, and invariants in random walks.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { source } from "./bundle.mjs";
@@ -6,29 +6,29 @@ import { source } from "./bundle.mjs";
 const { ASK, LATE, MISSES, OUT, SPREAD, step, TRANSITIONS } = await source("tabs/election.ts");
 
 const NOW = 50_000;
-const AT = { now: NOW, pending: false, luck: 0.5 };
-/** A state of each place, as it is after the usual way there. */
-const PLACES = {
+const AT = { now: NOW, pending: false, random: 0.5 };
+/** A state for each phase, as it usually is. */
+const PHASES = {
   out: OUT,
-  parked: { ...OUT, place: "parked", trust: "behind", term: 5 },
-  entering: { ...OUT, place: "entering", term: 5 },
-  queued: { ...OUT, place: "queued", term: 5, inQueue: true, question: "open", timer: NOW + 500 },
-  taking: { ...OUT, place: "taking", term: 5, turn: 1 },
-  leading: { ...OUT, place: "leading", term: 5, turn: 1 },
+  parked: { ...OUT, phase: "parked", trust: "behind", term: 5 },
+  entering: { ...OUT, phase: "entering", term: 5 },
+  queued: { ...OUT, phase: "queued", term: 5, inQueue: true, question: "open", timer: NOW + 500 },
+  taking: { ...OUT, phase: "taking", term: 5, request: 1 },
+  leading: { ...OUT, phase: "leading", term: 5, request: 1 },
 };
 const INPUTS = {
   join: { i: "join", shared: true },
   joinAlone: { i: "join", shared: false },
   entered: { i: "entered" },
-  granted: { i: "granted", turn: 2, steal: false },
-  stolen: { i: "stolen", turn: 1 },
-  stolenBefore: { i: "stolen", turn: 0.5 },
+  granted: { i: "granted", request: 2, steal: false },
+  stolen: { i: "stolen", request: 1 },
+  stolenBefore: { i: "stolen", request: 0.5 },
   taken: { i: "taken", term: 6 },
   heardOld: { i: "heard", term: 4, fits: true },
   heardSame: { i: "heard", term: 5, fits: true },
   heardNext: { i: "heard", term: 6, fits: true },
   heardUnfit: { i: "heard", term: 6, fits: false },
-  told: { i: "told" },
+  posted: { i: "posted" },
   timer: { i: "timer" },
   shown: { i: "shown" },
   hidden: { i: "hidden" },
@@ -36,7 +36,7 @@ const INPUTS = {
   resumed: { i: "resumed" },
   leave: { i: "leave" },
 };
-/** Where an input leads and what it has done; whatever is not here changes nothing. */
+/** The next phase and the outputs for each input. Inputs that are not listed change nothing. */
 const TABLE = {
   out: { join: ["entering", "enter"], joinAlone: ["taking", "take"] },
   parked: { resumed: ["entering", "enter"], shown: ["entering", "enter"], leave: ["out"] },
@@ -70,20 +70,20 @@ const TABLE = {
   },
 };
 
-test("every input in every place does what the table says", () => {
-  assert.deepEqual(Object.keys(TRANSITIONS), Object.keys(PLACES));
-  for (const [place, state] of Object.entries(PLACES)) {
+test("every input in every phase does what the table says", () => {
+  assert.deepEqual(Object.keys(TRANSITIONS), Object.keys(PHASES));
+  for (const [phase, state] of Object.entries(PHASES)) {
     for (const [name, input] of Object.entries(INPUTS)) {
       const before = structuredClone(state);
       const [next, outputs] = step(state, input, AT);
-      const [to = place, ...expected] = TABLE[place][name] ?? [];
-      assert.deepEqual([next.place, ...outputs], [to, ...expected], `${name} while ${place}`);
+      const [to = phase, ...expected] = TABLE[phase][name] ?? [];
+      assert.deepEqual([next.phase, ...outputs], [to, ...expected], `${name} while ${phase}`);
       assert.deepEqual(state, before, "the state before is not changed");
     }
   }
 });
 
-/** Takes steps one after the other; returns the last state and all outputs. */
+/** Applies inputs one after the other. Returns the last state and all outputs. */
 function walk(state, ...steps) {
   const outputs = [];
   let now = state;
@@ -96,17 +96,17 @@ function walk(state, ...steps) {
 }
 
 test("a visible follower steals from a leader that left two questions without an answer, and not at once", () => {
-  const entered = walk(PLACES.entering, ["entered"])[0];
-  const [doubting, first] = walk(entered, ["timer", { now: NOW + ASK }]);
-  assert.deepEqual([first, doubting.trust], [["doubt", "ask"], "doubtful"]);
-  const [stealing, second] = walk(doubting, ["timer", { now: NOW + MISSES * ASK }]);
+  const entered = walk(PHASES.entering, ["entered"])[0];
+  const [suspecting, first] = walk(entered, ["timer", { now: NOW + ASK }]);
+  assert.deepEqual([first, suspecting.trust], [["suspect", "ask"], "suspected"]);
+  const [stealing, second] = walk(suspecting, ["timer", { now: NOW + MISSES * ASK }]);
   assert.deepEqual([second, stealing.timer], [[], NOW + MISSES * ASK + SPREAD / 2]);
   assert.deepEqual(walk(stealing, ["timer", { now: stealing.timer }])[1], ["steal", "ask"]);
   assert.deepEqual(walk(stealing, ["heardSame"], ["timer", { now: stealing.timer }])[1], ["follow", "ask"]);
 });
 
 test("a follower that was asleep itself blames nobody, whatever it was about to do", () => {
-  const entered = walk(PLACES.entering, ["entered"])[0];
+  const entered = walk(PHASES.entering, ["entered"])[0];
   const late = { now: NOW + 60_000 };
   assert.deepEqual(walk(entered, ["timer", late])[1], ["ask"]);
   const stealing = walk(entered, ["timer", { now: NOW + ASK }], ["timer", { now: NOW + 2 * ASK }])[0];
@@ -115,27 +115,27 @@ test("a follower that was asleep itself blames nobody, whatever it was about to 
 });
 
 test("a hidden follower asks only while it waits for something", () => {
-  const hidden = { ...PLACES.entering, shown: false };
+  const hidden = { ...PHASES.entering, shown: false };
   const [idle, asked] = walk(hidden, ["entered"]);
   assert.deepEqual([asked, idle.timer], [["queue", "ask"], null]);
-  assert.equal(walk(idle, ["told", { pending: true }])[0].timer, NOW + ASK);
+  assert.equal(walk(idle, ["posted", { pending: true }])[0].timer, NOW + ASK);
   assert.equal(walk(hidden, ["entered", { pending: true }])[0].timer, NOW + ASK);
   assert.equal(walk(idle, ["shown"])[0].timer, NOW + ASK);
 });
 
 test("a leader is followed again under the same term by a tab that doubted it or took no part", () => {
-  for (const trust of ["behind", "doubtful"]) {
-    const [next, outputs] = walk({ ...PLACES.queued, trust }, ["heardSame"]);
+  for (const trust of ["behind", "suspected"]) {
+    const [next, outputs] = walk({ ...PHASES.queued, trust }, ["heardSame"]);
     assert.deepEqual([outputs, next.trust], [["follow"], "fresh"]);
   }
 });
 
 test("the place of a leader whose core does not do is claimed once", () => {
   const steps = [["heardUnfit"], ["heardUnfit"], ["heardUnfit"]];
-  assert.deepEqual(walk(PLACES.queued, ...steps)[1], ["follow", "steal"]);
+  assert.deepEqual(walk(PHASES.queued, ...steps)[1], ["follow", "steal"]);
 });
 
-/** Small, and the same in every run. */
+/** A small random generator with the same numbers in every run. */
 function random(seed) {
   let state = seed;
   return (below) => {
@@ -144,11 +144,14 @@ function random(seed) {
   };
 }
 
-/** A browser around one election: it has the lock's queue, and other tabs that take what they like. */
+/**
+ * A browser around one election. It has the lock's queue and other tabs that may take the lock at
+ * any time.
+ */
 class Browser {
   state = OUT;
   now = 1000;
-  /** Requests of this tab that wait, and the one that holds the lock. */
+  /** Waiting requests of this tab, and the holder of the lock. */
   waiting = [];
   holder = null;
   requests = 0;
@@ -157,8 +160,8 @@ class Browser {
   asleep = false;
   inChannel = false;
 
-  feed(input, luck = 0.5) {
-    const [next, outputs] = step(this.state, input, { now: this.now, pending: false, luck });
+  feed(input, random = 0.5) {
+    const [next, outputs] = step(this.state, input, { now: this.now, pending: false, random });
     this.state = next;
     for (const output of outputs) this.carryOut(output);
     if (input.i === "taken") this.core = true;
@@ -166,7 +169,7 @@ class Browser {
   }
 
   carryOut(output) {
-    if (output === "queue" || output === "steal") this.waiting.push({ turn: ++this.requests, steal: output === "steal" });
+    if (output === "queue" || output === "steal") this.waiting.push({ request: ++this.requests, steal: output === "steal" });
     if (output === "stepDown" || output === "leave") this.core = false;
     if (output === "leave") {
       this.waiting = [];
@@ -175,34 +178,34 @@ class Browser {
     }
   }
 
-  /** What always holds. */
+  /** Checks the invariants. */
   check(why) {
-    const { place, turn, timer, shown } = this.state;
-    const holds = place === "taking" || place === "leading";
-    if (this.core) assert.equal(place, "leading", `${why}: a core only while it leads`);
-    if (place === "leading") assert.ok(this.core, `${why}: it leads with a core`);
-    // A lock that was stolen is known to be lost one message later.
-    if (holds) assert.ok(this.holder?.turn === turn || this.robbed === turn, `${why}: it leads with the lock`);
-    if (!holds) assert.equal(turn, 0, why);
+    const { phase, request, timer, shown } = this.state;
+    const holds = phase === "taking" || phase === "leading";
+    if (this.core) assert.equal(phase, "leading", `${why}: a core only while it leads`);
+    if (phase === "leading") assert.ok(this.core, `${why}: it leads with a core`);
+    // The tab learns of a stolen lock one message later.
+    if (holds) assert.ok(this.holder?.request === request || this.robbed === request, `${why}: it leads with the lock`);
+    if (!holds) assert.equal(request, 0, why);
     assert.ok(this.waiting.filter((one) => !one.steal).length <= 1, `${why}: it waits in the queue once`);
-    if (place === "queued")
+    if (phase === "queued")
       assert.ok(
         this.waiting.some((one) => !one.steal),
         `${why}: a follower is in the queue`,
       );
-    if (place !== "queued") assert.equal(timer, null, `${why}: a timer only while it follows`);
-    if (place === "queued" && shown) assert.ok(timer !== null && timer <= this.now + ASK, `${why}: it asks`);
-    if (this.asleep || place === "out" || place === "parked") {
+    if (phase !== "queued") assert.equal(timer, null, `${why}: a timer only while it follows`);
+    if (phase === "queued" && shown) assert.ok(timer !== null && timer <= this.now + ASK, `${why}: it asks`);
+    if (this.asleep || phase === "out" || phase === "parked") {
       assert.deepEqual([this.waiting, this.holder], [[], null], `${why}: asleep, it neither holds nor waits`);
     }
   }
 }
 
-/** What may happen, by the state of the browser. */
+/** The random events, as far as the browser's state allows them. */
 const EVENTS = {
-  join: (b) => !b.asleep && b.state.place === "out" && b.feed({ i: "join", shared: true }),
+  join: (b) => !b.asleep && b.state.phase === "out" && b.feed({ i: "join", shared: true }),
   enter: (b) => {
-    if (b.state.place !== "entering") return;
+    if (b.state.phase !== "entering") return;
     b.inChannel = true;
     b.feed({ i: "entered" });
   },
@@ -212,29 +215,29 @@ const EVENTS = {
     const [one] = b.waiting.splice(at, 1);
     const before = b.holder;
     b.holder = one;
-    if (before !== null) b.robbed = before.turn;
+    if (before !== null) b.robbed = before.request;
     b.feed({ i: "granted", ...one });
-    if (before !== null) b.feed({ i: "stolen", turn: before.turn });
+    if (before !== null) b.feed({ i: "stolen", request: before.request });
     b.robbed = undefined;
   },
-  take: (b) => b.state.place === "taking" && b.feed({ i: "taken", term: ++b.term }),
-  /** Another tab steals, and its first message may come before the news. */
+  take: (b) => b.state.phase === "taking" && b.feed({ i: "taken", term: ++b.term }),
+  /** Another tab steals the lock. Its first message may come before the input `stolen`. */
   rob: (b, draw) => {
     if (b.holder === null) return;
-    const { turn } = b.holder;
+    const { request } = b.holder;
     b.holder = null;
-    b.robbed = turn;
+    b.robbed = request;
     if (draw(2) === 0) b.feed({ i: "heard", term: ++b.term, fits: true });
-    b.feed({ i: "stolen", turn });
+    b.feed({ i: "stolen", request });
     b.robbed = undefined;
-    assert.ok(b.state.place !== "leading" && b.state.place !== "taking", "a lock that was stolen ends leading");
+    assert.ok(b.state.phase !== "leading" && b.state.phase !== "taking", "a lock that was stolen ends leading");
   },
   hear: (b, draw) => {
     if (!b.inChannel || b.holder !== null) return;
     b.term += draw(2);
     b.feed({ i: "heard", term: b.term - draw(2), fits: draw(4) > 0 });
   },
-  tell: (b) => b.feed({ i: "told" }),
+  tell: (b) => b.feed({ i: "posted" }),
   tick: (b, draw) => {
     if (b.asleep || b.state.timer === null) return;
     b.now = Math.max(b.now, b.state.timer) + (draw(10) === 0 ? 60_000 : draw(20));
@@ -243,7 +246,7 @@ const EVENTS = {
   show: (b) => !b.asleep && b.feed({ i: "shown" }),
   hide: (b) => b.feed({ i: "hidden" }),
   freeze: (b) => {
-    // The state machine is told before the page sleeps.
+    // The state machine gets its input before the page sleeps.
     b.feed({ i: "frozen" });
     b.asleep = true;
     b.check("asleep");
@@ -265,8 +268,8 @@ test("whatever happens in whichever order: no leading without the lock, no place
       const name = names[draw(names.length)];
       EVENTS[name](browser, draw);
       browser.now += draw(100);
-      seen.set(browser.state.place, (seen.get(browser.state.place) ?? 0) + 1);
+      seen.set(browser.state.phase, (seen.get(browser.state.phase) ?? 0) + 1);
     }
   }
-  for (const place of Object.keys(PLACES)) assert.ok(seen.get(place) > 1000, `${place}: ${seen.get(place)} steps`);
+  for (const phase of Object.keys(PHASES)) assert.ok(seen.get(phase) > 1000, `${phase}: ${seen.get(phase)} steps`);
 });

@@ -1,4 +1,5 @@
-// Whatever an application asks of live tables: an error of ours at the call, and the client lives.
+// Wrong arguments for live tables: the call throws an error of the package, and the client keeps
+// working.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { createClient, TidewireError } from "../dist/index.js";

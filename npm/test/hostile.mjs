@@ -1,5 +1,4 @@
-// What applications hand over by mistake: values that are run against every argument and option
-// there is.
+// Wrong values that applications may pass by mistake. They are tried for every argument and option.
 
 const circular = { name: "circle" };
 circular.self = circular;
@@ -12,7 +11,7 @@ const nested = (levels, make) => {
   return value;
 };
 
-/** Named, because many have no text of their own. */
+/** The values by name, because many can't be converted to text. */
 export const HOSTILE = new Map(
   Object.entries({
     undefined: undefined,
@@ -89,7 +88,7 @@ export const HOSTILE = new Map(
 );
 
 /**
- * Calls, and says what came of it: nothing but an error of ours may be thrown or be the reason of a
+ * Makes a call and returns its result. Only errors of the package may be thrown or reject a
  * promise.
  */
 export async function tried(call) {

@@ -1,5 +1,5 @@
-// Whatever an application hands over: an error of ours at the call, naming what is wrong, and the
-// client lives.
+// Wrong arguments: the call throws an error of the package that names what is wrong, and the client
+// keeps working.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { createClient, guestToken, TidewireError } from "../dist/index.js";
@@ -42,7 +42,7 @@ async function live(options) {
   return { client, dialog, socket: sockets.at(-1) };
 }
 
-/** It still does what it is for. */
+/** Checks that the client still works. */
 async function lives({ client, dialog, socket }) {
   assert.equal(client.getState().status.state, "online");
   const { id, acked } = dialog.send("still here");
@@ -60,7 +60,7 @@ function isOurs(error, where) {
   assert.notEqual(error.message, "", where);
 }
 
-/** What ends a client is not among them: see below. */
+/** Methods that end a client are tested below. */
 const CALLS = {
   "client.dialog": ({ client }, value) => client.dialog(value).close(),
   "client.subscribe": ({ client }, value) => client.subscribe(value)(),
@@ -167,7 +167,7 @@ test("options that make no sense are refused by name, whatever they are", async 
   for (const [name, value] of HOSTILE) {
     isOurs(await tried(() => createClient(value)), `createClient(${name})`);
     for (const option of OPTIONS) {
-      // A core that is loaded is loaded: what came first counts.
+      // The module is loaded once, so the first source counts.
       if (option === "tables" && value === true) continue;
       const error = await tried(async () => {
         const client = await connect({ autoConnect: false, [option]: value });
@@ -275,7 +275,7 @@ test("the writer of JSON says what JSON.stringify says of all that it takes", as
       await assert.rejects(async () => plainObject({ value }, "it"), { code: "bad_body" }, name);
       continue;
     }
-    // Deeper than ours goes.
+    // Deeper than the package's limit.
     if (/deep/.test(name)) continue;
     const wellFormed = expected.replaceAll(/(?<!\\)\\ud[89a-f]../g, "\ufffd");
     if (name === "boxed text" || name === "a toJSON that gives itself") continue;

@@ -1,5 +1,5 @@
-// Connections over plain requests: the core and its driver, with a server that does what it is
-// told. What the core makes of each answer is tested in its own suite.
+// Connections over HTTP requests: the core and its driver with a scripted server. How the core
+// handles each response is tested in its own suite.
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { afterEach, beforeEach, test } from "node:test";
@@ -11,15 +11,15 @@ await loadCore(await wasm());
 
 let server;
 let origin;
-/** Every request, in the order of their coming: `{method, url, connection, seq, body}`. */
+/** Every request, in the order in which they came: `{method, url, connection, seq, body}`. */
 let asked;
-/** What to answer, by path without the query; a function gets the response. */
+/** The responses by path without the query, or a function that gets the response object. */
 let answers;
 let drivers;
-/** What the driver told: `["status", state, cause]`, and the names of other events. */
+/** The driver's events: `["status", state, cause]`, and the names of others. */
 let told;
 let refused;
-/** Requests whose client gave up. */
+/** Requests that the client aborted. */
 let left;
 
 beforeEach(async () => {
@@ -59,7 +59,7 @@ function unhandled(error) {
   refused.push(error);
 }
 
-/** A client that connects over this transport alone. */
+/** A client that uses this transport only. */
 function open(transport) {
   const list = told;
   const restored = { ops: [], channels: [], tables: [] };
@@ -97,7 +97,7 @@ const downs = () => asked.filter(({ url }) => url.startsWith("/v1/http/down"));
 const state = () => told.findLast(([what]) => what === "status")?.slice(1);
 const lines = (...frames) => frames.map((frame) => `${JSON.stringify(frame)}\n`).join("");
 
-/** The first answer down is a welcome; `rest` gets the other requests. */
+/** The first response is a welcome; `rest` handles the later requests. */
 function welcomes(rest = () => {}, ending = true) {
   let first = true;
   answers["/v1/http/down"] = (response) => {

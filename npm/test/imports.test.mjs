@@ -1,5 +1,5 @@
-// The import rules of the package's sources: no circles, and no import that runs upwards. Imports
-// of types count, because a type says as much about who knows whom as a value.
+// The import rules of the package's sources: no circles, and no import of a higher layer. Imports
+// of types count too, because a type is a dependency like a value.
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -11,23 +11,25 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 /** The layers, the lowest first. A file imports files of lower layers, and of its own. */
 const LAYERS = [
   ["vocabulary", /^(codes|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
-  ["parts", /^(address|given|glue\.d|http|indexeddb|json|kept|options|resolvers|socket|store|token|wasm)\.ts$/],
+  ["parts", /^(address|glue\.d|http|indexeddb|json|localstorage|options|resolvers|socket|store|token|validate|wasm)\.ts$/],
   ["driver", /^driver\.ts$/],
-  ["tabs", /^tabs\/(election|follower|leader|membership|messages|passenger|pending|tab|tabs)\.ts$/],
-  ["what a client has", /^(conversation|dialog|own|tables|tables\/(ferry|ready|table|where))\.ts$/],
+  ["tabs", /^tabs\/(election|extension|follower|leader|membership|messages|pending|tab|tabs)\.ts$/],
+  ["what a client has", /^(conversation|dialog|own|tables|tables\/(relay|ready|table|where))\.ts$/],
   ["client", /^(client|index)\.ts$/],
   ["widget", /^widget\/[a-z]+\.ts$/],
 ];
 
-/** What may not be imported although its layer would allow it. */
+/** Imports that are forbidden although the layers would allow them. */
 const APART = [
-  // A page with a chat alone loads nothing of the tables, and the other way round.
+  // The code of chat and tables is independent, so that a page with a chat only loads no code of
+  // tables.
   [/^(conversation|dialog)\.ts$/, /^(tables\.ts|tables\/)/],
   [/^(tables\.ts|tables\/)/, /^(conversation|dialog)\.ts$/],
-  // The election is pure, and the passengers and messages are known to both ends.
+  // The election is pure. The extension's interface and the messages are shared, so they depend on
+  // no role.
   [/^tabs\/election\.ts$/, /./],
-  [/^tabs\/(messages|passenger)\.ts$/, /^(tabs\/|driver\.ts)/],
-  // The roles know their tab, and neither each other nor what composes them.
+  [/^tabs\/(messages|extension)\.ts$/, /^(tabs\/|driver\.ts)/],
+  // The roles use their tab, but neither each other nor the class that composes them.
   [/^tabs\/(leader|follower|pending|membership)\.ts$/, /^tabs\/(leader|follower|tabs)\.ts$/],
 ];
 
@@ -44,7 +46,7 @@ async function graph() {
   return imports;
 }
 
-/** A circle of files of which each imports the next, if there is one. */
+/** Finds a circle of files that import each other, if there is one. */
 function circleIn(imports) {
   const done = new Set();
   const visit = (file, path) => {

@@ -1,4 +1,4 @@
-// The conversation of a user's own: one, however often and from how many tabs it is asked for.
+// A user's own dialog: there is one, however often and from however many tabs it is requested.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source } from "./bundle.mjs";
@@ -109,7 +109,7 @@ test("a token that was good when it was fetched is fetched again, once; what els
 test("tabs of a first visit that do not know of each other have the same one in the end", async () => {
   const [one, other] = [make(), make()];
   const first = one.id();
-  // As if both had looked at the same moment.
+  // As if both tabs had looked at the same time.
   stored.clear();
   const second = other.id();
   online.open();

@@ -1,5 +1,5 @@
-// Refusals by whoever gets the tokens, and by the server: what can't heal ends at once and says
-// why, what can says when it is tried again.
+// Refusals by the token provider and the server: a final one ends the client with its code, a
+// temporary one shows the time of the next attempt.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { createClient, TidewireError } from "../dist/index.js";
@@ -8,7 +8,7 @@ import { FakeSocket, SUB_OK, settle, sockets, WELCOME } from "./fake.mjs";
 import { HOSTILE } from "./hostile.mjs";
 
 const bytes = await wasm();
-/** Attempts that are asked for are a little apart too, ms. */
+/** Shortest pause between attempts that the application requests, ms. */
 const SOON = 5000;
 const { performance: clock, fetch: network } = globalThis;
 let client;
@@ -35,7 +35,7 @@ const connect = async (options) => {
   return client.getState().status;
 };
 
-/** Time passes, and the core looks at its clock. */
+/** Lets time pass and wakes the core. */
 async function pass(ms) {
   ahead += ms;
   client.explain();
@@ -46,7 +46,7 @@ async function pass(ms) {
 test("a provider that gives no token ends it at once, with a word about what it gave, until the application says so", async () => {
   let asked = 0;
   for (const [name, value] of HOSTILE) {
-    // Looking whether it is a promise throws: so does the provider.
+    // Checking whether the value is a promise throws, which counts as a failure of the provider.
     if (name.includes("proxy") || (typeof value === "string" && value !== "")) continue;
     if (value === null || value instanceof Promise) continue;
     const { state, cause, message, retryAt } = await connect({

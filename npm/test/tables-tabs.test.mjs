@@ -1,11 +1,11 @@
-// Live tables of several tabs with the real core in virtual time: whoever leads, rows are those of
-// the database, and no change is told twice.
+// Live tables of several tabs with the real core in virtual time: whichever tab leads, rows are
+// those of the database, and no change is emitted twice.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
 import { World } from "./world.mjs";
 
-const { Tabs, Driver, Scheduler, board, createCore, loadCore } = await source(
+const { Tabs, Driver, Scheduler, addTables, createCore, loadCore } = await source(
   "tabs/tabs.ts",
   "driver.ts",
   "store.ts",
@@ -41,11 +41,14 @@ function storageOf(tab, term) {
   };
 }
 
-/** What an application that follows changes alone has: it must always be what a table's rows are. */
+/**
+ * The rows of an application that applies change events only. They must always equal the table's
+ * rows.
+ */
 class Follower {
   rows = new Map();
   told = [];
-  /** Changes of what it did not have, or had already. */
+  /** Changes that did not fit: of rows that it did not have, or inserts of rows that it had. */
   wrong = [];
 
   constructor(table) {
@@ -97,13 +100,13 @@ class Page {
         const kept = [...store.tables].map(([name, record]) => ({ name, record }));
         const restored = { ...EMPTY, tables: kept, ...(store.profile === undefined ? {} : { profile: store.profile }) };
         await new Promise((resolve) => world.later(this, resolve));
-        return { driver: drive(storageOf(this, term), restored, event), term, life: store.life, failure: null };
+        return { driver: drive(storageOf(this, term), restored, event), term, storeId: store.storeId, failure: null };
       },
       idle: () => drive({ apply: async () => null, close: () => {} }, EMPTY, () => {}),
     };
     world.as(this, () => {
       const scheduler = new Scheduler();
-      this.tabs = new Tabs("scope", host, tables ? (seat) => board(seat, this, scheduler) : undefined);
+      this.tabs = new Tabs("scope", host, tables ? (port) => addTables(port, this, scheduler) : undefined);
       void this.tabs.join();
     });
   }
@@ -126,7 +129,7 @@ const update = (id, name) => ({ op: "update", key: [id], row: [id, name] });
 const remove = (id) => ({ op: "delete", key: [id] });
 const objects = (rows) => [...rows.values()].map(([id, name]) => ({ id, name })).sort((a, b) => a.id - b.id);
 
-/** Everything a table and its follower show is what the database has. */
+/** Checks that the rows of a table and of its follower are those of the database. */
 function same(page, table, follower, note) {
   const rows = world.as(page, () => table.rows);
   assert.deepEqual([...rows], objects(world.tableAt()), note);

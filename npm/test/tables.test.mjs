@@ -1,4 +1,4 @@
-// Live tables of the built package over a pretended socket.
+// Live tables of the built package over a fake socket.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { createClient, TidewireError } from "../dist/index.js";
@@ -45,7 +45,7 @@ const receive = async (...frames) => {
   await settle();
 };
 
-/** Answers the latest subscription with a snapshot and makes it live at place 1. */
+/** Answers the latest subscription with a snapshot and makes it live at position 1. */
 async function answer(rows, more = {}) {
   const { sid } = subs().at(-1);
   await receive(

@@ -1,5 +1,5 @@
-// Several tabs with the real core in virtual time: whoever leads, and whenever they end, what was
-// sent arrives once and in order.
+// Several tabs with the real core in virtual time: whichever tab leads and whenever tabs end,
+// messages arrive once and in order.
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
@@ -17,13 +17,16 @@ beforeEach(() => {
 
 afterEach(() => world.end());
 
-/** The store that all tabs share, a change a step, behind the same fence as the real one. */
+/**
+ * The store that all tabs share. Each change is a step, and as in the real store only the current
+ * leader may write.
+ */
 function storageOf(tab, term) {
   const { store } = world;
   return {
     apply: (change) =>
       new Promise((resolve) => {
-        // Written by the browser, even if the page ends meanwhile; the answer is the page's.
+        // The browser writes even if the page ends meanwhile, but then nobody gets the answer.
         world.later(null, () => {
           if (store.term !== term) {
             world.fenced += 1;
@@ -40,7 +43,7 @@ function storageOf(tab, term) {
   };
 }
 
-/** A tab with one dialog, as far as tabs matter. */
+/** A tab with one dialog: only the parts that matter for tabs. */
 class Page {
   dead = false;
   frozen = false;
@@ -77,10 +80,10 @@ class Page {
           store.term = term;
           const restored = { ops: [...store.ops.values()], channels: [], tables: [] };
           if (store.profile !== undefined) restored.profile = store.profile;
-          const { life } = store;
-          // Reading takes a step.
+          const { storeId } = store;
+          // Reading the store takes a step.
           await new Promise((resolve) => world.later(this, resolve));
-          return { driver: drive(storageOf(this, term), restored, event), term, life, failure: null };
+          return { driver: drive(storageOf(this, term), restored, event), term, storeId, failure: null };
         },
         idle: () => drive({ apply: async () => null, close: () => {} }, EMPTY, () => {}),
       });
@@ -119,7 +122,7 @@ class Page {
     return world.as(this, () => call(this.tabs));
   }
 
-  /** The browser puts the page to sleep (`freeze`) or wakes it (`resume`), and tells it so. */
+  /** The browser freezes the page (`freeze`) or wakes it (`resume`), with the event for that. */
   hears(type) {
     world.as(this, () => this.document.dispatchEvent(new Event(type)));
   }
@@ -176,7 +179,7 @@ test("the leader dies at any step of a follower's messages: each arrives once, i
     let done = 0;
     while (done < steps && (await world.step(world.now))) done += 1;
     if (steps === 0) {
-      // How many there are at all, found out in a world of its own.
+      // Counts the steps in a world of its own.
       while (await world.step(world.now)) most += 1;
       continue;
     }
@@ -207,7 +210,7 @@ test("a leader freezes at any step and wakes up later: one leads, both tabs' mes
     };
     for (let done = 0; done < steps; done += 1) await world.step(world.now);
     leader.frozen = true;
-    // Written by a core that does not know yet that it is asleep.
+    // Written by a core that has not noticed yet that it slept.
     sent.leader.push(leader.send("l3"));
     await world.pass(10_000);
     assert.equal(follower.tabs.role, "leader", `after ${steps} steps`);
@@ -341,7 +344,7 @@ test("a logout that a sleeping tab did not hear of is found out when it hears of
   const [leader, follower] = await pair();
   follower.frozen = true;
   world.kill(leader);
-  world.store = { term: world.store.term + 1, life: "another", ops: new Map(), profile: undefined };
+  world.store = { term: world.store.term + 1, storeId: "another", ops: new Map(), profile: undefined };
   const next = new Page();
   await world.pass(20_000);
   assert.deepEqual([next.tabs.role, next.wiped], ["leader", 0]);

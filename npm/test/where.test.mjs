@@ -1,5 +1,4 @@
-// Conditions and orders as text, read by the core's own parser: what is asked is what was meant,
-// whatever the values say.
+// Conditions and orders as text, parsed by the core: values never change the meaning of a filter.
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { source, wasm } from "./bundle.mjs";

@@ -1,7 +1,7 @@
 // A browser with several tabs, and a server, in virtual time: every message, timer, lock, write and
 // frame is a step that a test may stop at.
 
-/** What the world keeps of the globals that it stands in for. */
+/** The original globals that the world replaces. */
 const NAMES = [
   "setTimeout",
   "clearTimeout",
@@ -26,7 +26,7 @@ export class World {
   #channels = new Set();
   #saved = new Map();
   /** The store that all tabs share. */
-  store = { term: 0, life: "life", ops: new Map(), profile: undefined, tables: new Map() };
+  store = { term: 0, storeId: "store", ops: new Map(), profile: undefined, tables: new Map() };
   /** Writes that came from a tab that no longer leads. */
   fenced = 0;
   /** The server's log, and the sockets that are open. */
@@ -34,13 +34,13 @@ export class World {
   sockets = new Set();
   /** The code with which the server refuses an op, or `null`. */
   refuses = () => null;
-  /** What the server was told beside all that it keeps. */
+  /** Frames that the server got and does not store. */
   heard = [];
-  /** The channels that were left. */
+  /** The channels that were unsubscribed. */
   left = [];
   /** Whether the server answers. */
   serving = true;
-  /** The one table: its transactions, and how many subscriptions to it were asked for and ended. */
+  /** The one table: its transactions, and how many subscriptions began and ended. */
   commits = [];
   subscribed = 0;
   ended = 0;
@@ -86,7 +86,7 @@ export class World {
     }
   }
 
-  /** Runs code as a tab's. */
+  /** Runs code as a tab. */
   as(tab, run) {
     const before = this.current;
     this.current = tab;
@@ -97,12 +97,15 @@ export class World {
     }
   }
 
-  /** A step of its own for a tab. A frozen tab takes no steps, one that is half asleep none but those for messages. */
+  /**
+   * Adds a step for a tab. A frozen tab takes no steps; one that is half asleep only those for
+   * messages.
+   */
   later(tab, run, message = false) {
     this.#due.push({ tab, run, message });
   }
 
-  /** One step; false if there is none before `until`. */
+  /** Takes one step. False if there is none before `until`. */
   async step(until) {
     const at = this.#due.findIndex(({ tab, message }) => !tab?.frozen && (message || !tab?.asleep));
     if (at >= 0) {
@@ -120,7 +123,7 @@ export class World {
     return true;
   }
 
-  /** Lets time pass, and all happen that is due in it. */
+  /** Lets time pass and takes all steps that are due. */
   async pass(ms) {
     const end = this.now + ms;
     while (await this.step(end));
@@ -216,14 +219,14 @@ export class World {
     return this.#held.keys();
   }
 
-  /** Another program commits changes of the table. */
+  /** Another program commits changes to the table. */
   commit(...changes) {
     this.commits.push(changes);
     const place = this.commits.length;
     for (const socket of this.sockets) if (socket.feeds) socket.say(committed({ feed: "f" }, place, changes));
   }
 
-  /** The table's rows by their ids, as they are at a place. */
+  /** The table's rows by their ids, at a position. */
   tableAt(place = this.commits.length) {
     const rows = new Map();
     for (const change of this.commits.slice(0, place).flat()) {
@@ -243,7 +246,10 @@ function committed(to, place, changes) {
   return { t: "tbl.tx", ...to, prev: place - 1, pos: place, cursor: `c${place}`, txs: [[`x${place}`, place, changes]] };
 }
 
-/** A WebSocket whose other end is the world's server: it keeps each op once and in order, as the protocol says. */
+/**
+ * A WebSocket to the world's server, which stores each op once and in order, as the protocol
+ * requires.
+ */
 function socketsOf(world) {
   const limits = {
     message_bytes: 65536,
@@ -261,7 +267,7 @@ function socketsOf(world) {
     readyState = 0;
     owner = world.current;
     #live = false;
-    /** Whether what is committed goes here. */
+    /** Whether this connection gets committed changes. */
     feeds = false;
 
     constructor() {
@@ -286,7 +292,7 @@ function socketsOf(world) {
       world.sockets.delete(this);
     }
 
-    /** What the server says by itself. */
+    /** Frames that the server sends by itself. */
     say(frame) {
       this.#say(frame);
     }

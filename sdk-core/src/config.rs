@@ -1,4 +1,4 @@
-//! What an application may set, and the defaults.
+//! The settings of a client, with their defaults.
 
 use crate::io::Transport;
 
@@ -24,21 +24,22 @@ pub struct Config {
     /// How long an op may wait before it fails as `expired`. Default 7 days: shorter than servers
     /// keep op ids.
     pub op_ttl_ms: u64,
-    /// How long an op of the session lane may wait before it fails as `expired`; one that was sent
-    /// and not answered goes on, until the server says what became of it. Default 60,000.
+    /// How long an op of the session lane may wait before it fails as `expired`. One that was sent
+    /// and is not answered waits for the server's answer. Default 60,000.
     pub session_ttl_ms: u64,
-    /// For how long after a sending ops gather to go together in one message. Default 0: each goes
-    /// at once.
+    /// For how long after a message further ops wait, to be sent together in the next one. Default
+    /// 0: each op is sent at once.
     pub batch_ms: u64,
-    /// So many ops never wait for others. Default 10.
+    /// As soon as this many ops wait, they are sent. Default 10.
     pub batch_ops: usize,
-    /// How many events of a channel are kept in the store for the next start. Default 200; with 0
-    /// the store is given neither events nor cursors, which is right where it keeps nothing.
+    /// How many events of a channel are stored for the next start. Default 200. With 0 neither
+    /// events nor cursors are stored, which suits a store that keeps nothing.
     pub cached_events: u64,
-    /// How long a table's rows may be, in bytes, to be kept in the store for the next start.
-    /// Default 256 KiB.
+    /// Tables whose rows are longer than this, in bytes, are not stored for the next start. Default
+    /// 256 KiB.
     pub cached_table_bytes: usize,
-    /// With how many of the newest events a channel starts. Default 50, at most 1,000.
+    /// How many of the newest events a channel without a cursor starts with. Default 50, at most
+    /// 1,000.
     pub tail: u64,
 }
 

@@ -3,7 +3,7 @@
 use crate::wire::codes;
 use thiserror::Error;
 
-/// Why an op was not taken.
+/// Why an op was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -13,7 +13,7 @@ pub enum SendError {
     /// The body is not a JSON object.
     #[error("the body is not a JSON object")]
     BadBody,
-    /// The body is nested deeper than the server takes: 24 levels.
+    /// The body is nested deeper than the server accepts: 24 levels.
     #[error("the body is nested deeper than 24 levels; make it flatter")]
     TooDeep,
     /// The op's id is not a UUID.
@@ -22,10 +22,10 @@ pub enum SendError {
     /// The text is empty.
     #[error("the text is empty")]
     Empty,
-    /// Longer than the server takes.
+    /// Longer than the server accepts.
     #[error("the message is longer than the server takes")]
     TooLarge,
-    /// The outbox holds all it may: 1,000 ops or 5 MiB.
+    /// The outbox is full; by default with 1,000 ops or 5 MiB.
     #[error("too much is waiting to be sent; try again once some of it has gone")]
     OutboxFull,
     /// No answer is under way.
@@ -54,14 +54,14 @@ impl SendError {
     }
 }
 
-/// Why a subscription was not taken.
+/// Why a subscription was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
     /// The channel's name is not 1 to 128 characters out of `a-z A-Z 0-9 : _ . -`.
     #[error("the channel name is not valid")]
     BadChannel,
-    /// This client has all the subscriptions it may have: 100.
+    /// This client has the most subscriptions it may have: 100.
     #[error("too many subscriptions; end one first")]
     TooMany,
 }

@@ -1,28 +1,27 @@
-//! What the core tells the application.
+//! The events that the core emits for the application.
 
 use crate::list::Change;
 use crate::wire::{EventFrame, Signal, User};
 use std::convert::Infallible;
 
-/// Something the application should know. `E` is what the client's part tells it
-/// ([`crate::Part`]).
+/// An event for the application. `E` is the type of events of the client's part ([`crate::Part`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<E = Infallible> {
     /// The connection's state, or the number of waiting ops, changed.
     Status(Status),
     /// The server said who this client is.
     User(User),
-    /// An op came further.
+    /// The state of an op changed.
     Op {
         /// The op.
         id: String,
         /// Its channel.
         channel: String,
-        /// How far.
+        /// Its new state.
         state: OpState,
     },
-    /// An op of the durable lane is in the store: from now on the end of this process does not lose
-    /// it, however far it is.
+    /// An op of the durable lane is stored. From now on it survives the end of this process,
+    /// whatever its state.
     Stored {
         /// The op.
         id: String,
@@ -31,29 +30,28 @@ pub enum Event<E = Infallible> {
     Channel {
         /// The channel.
         channel: String,
-        /// Into what.
+        /// Its new state.
         state: ChannelState,
     },
     /// An event of a channel that was subscribed without a timeline.
     Received(EventFrame),
-    /// Somebody signals something of the moment ([`crate::Client::signal`]).
+    /// Somebody sent an ephemeral signal ([`crate::Client::signal`]).
     Signal {
-        /// What it says.
+        /// The signal.
         signal: Signal,
-        /// Who.
+        /// The author.
         by: User,
     },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog {
         /// The dialog's id.
         dialog: String,
-        /// What changed.
+        /// The changes.
         changes: Vec<Change<Row>>,
         /// The newest answer under way, which [`crate::Client::stop`] ends.
         run: Option<String>,
     },
-    /// Something of what the client has besides channels and dialogs: of live tables,
-    /// [`crate::tables::TableEvent`].
+    /// An event of the client's part; for live tables a [`crate::tables::TableEvent`].
     Part(E),
     /// The store fails, or works again.
     Storage {
@@ -64,23 +62,23 @@ pub enum Event<E = Infallible> {
     Problem {
         /// Stable code, protocol section 9.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
     },
 }
 
-/// The connection as people see it.
+/// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The state.
     pub state: State,
-    /// Attempts that failed in a row.
+    /// How many attempts have failed in a row.
     pub attempt: u32,
     /// When the next attempt is made, in ms from this event.
     pub retry_in_ms: Option<u64>,
-    /// Why the connection is not there: a stable code.
+    /// Why there is no connection: a stable code.
     pub cause: Option<String>,
-    /// What the server or the application said about that, for people.
+    /// A message about the cause, from the server or the token provider.
     pub message: Option<String>,
     /// Durable ops not yet acknowledged.
     pub waiting: u32,
@@ -110,7 +108,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word that every binding uses.
+    /// The name in every language.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Idle => "idle",
@@ -126,7 +124,7 @@ impl State {
     }
 }
 
-/// How far an op came.
+/// The state of an op.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpState {
     /// It is in the durable store and survives a crash.
@@ -142,41 +140,42 @@ pub enum OpState {
     Failed {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
     },
-    /// The application gave it up.
+    /// The application discarded it.
     Discarded,
 }
 
-/// How a subscription stands.
+/// The state of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChannelState {
-    /// Not, or not yet again, at the head.
+    /// Not up to date: events are being loaded.
     Syncing,
-    /// Refused for now; it is asked for again.
+    /// Refused temporarily; the client tries again.
     Waiting {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
-        /// When, in ms from this event.
+        /// When the client tries again, in ms from this event.
         retry_in_ms: u64,
     },
-    /// At the head; events follow as they happen.
+    /// Up to date; events follow as they happen.
     Live,
-    /// The cursor could not be honoured: earlier events are forgotten and what follows starts anew.
+    /// The server could not resume from the cursor. Earlier events are forgotten; the events that
+    /// follow are a new beginning.
     Reset {
         /// `epoch`, `trimmed`, `ahead`, `user` or `gap`.
         reason: String,
-        /// How many events of the same log were skipped: nobody will see them here.
+        /// How many events of the same log were skipped. This client will not get them.
         missed: u64,
     },
-    /// Refused.
+    /// Refused for good.
     Failed {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
     },
 }
@@ -186,26 +185,27 @@ pub enum ChannelState {
 pub struct Row {
     /// The op's id for a message, the run's id for an answer.
     pub id: String,
-    /// What kind of row.
+    /// The kind of row.
     pub kind: RowKind,
-    /// Who.
+    /// The author.
     pub by: User,
     /// Whether this client's user wrote it.
     pub own: bool,
     /// The text; it grows while the state is [`RowState::Streaming`].
     pub text: String,
-    /// When, ms since the Unix epoch: the server's time, or the local one until it is committed.
+    /// When it was written, ms since the Unix epoch: the server's time, or the local time until it
+    /// is committed.
     pub at: u64,
-    /// Its place in the channel, once committed.
+    /// Its offset in the channel, once committed.
     pub offset: Option<u64>,
-    /// How it stands.
+    /// Its state.
     pub state: RowState,
-    /// Why it failed or ended early; of one that is queued, what it waits for besides the
+    /// Why it failed or ended early: a stable code. For a queued row, what it waits for besides the
     /// connection: `blocked` if one before it failed, `rate_limited`, or another code of the
-    /// server's.
+    /// server.
     pub code: Option<String>,
-    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this
-    /// device's clock.
+    /// When a queued row is sent next, if that is known, ms since the Unix epoch by this device's
+    /// clock.
     pub retry_at: Option<u64>,
 }
 
@@ -224,16 +224,16 @@ impl std::fmt::Debug for Row {
 /// Kinds of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowKind {
-    /// Somebody wrote it.
+    /// A message of a participant.
     Message,
-    /// The model answers.
+    /// An answer of the model.
     Answer,
-    /// Something that can't be read, with no text: it is there, and what follows goes on.
+    /// An event that can't be read. The row has no text, and later rows are not affected.
     Unreadable,
 }
 
 impl RowKind {
-    /// The word that every binding uses.
+    /// The name in every language.
     pub fn as_str(self) -> &'static str {
         match self {
             RowKind::Message => "message",
@@ -243,7 +243,7 @@ impl RowKind {
     }
 }
 
-/// How a row stands.
+/// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowState {
     /// Not yet in the durable store.
@@ -258,18 +258,18 @@ pub enum RowState {
     Failed,
     /// An answer that grows.
     Streaming,
-    /// An answer that is whole.
+    /// An answer that is complete.
     Done,
     /// An answer that somebody stopped.
     Stopped,
     /// An answer that the server could not finish.
     Interrupted,
-    /// An answer that the model failed.
+    /// An answer that ended with an error of the model.
     Error,
 }
 
 impl RowState {
-    /// The word that every binding uses.
+    /// The name in every language.
     pub fn as_str(self) -> &'static str {
         match self {
             RowState::Saving => "saving",

@@ -1,7 +1,8 @@
-//! A set of ids in their order, so that one is found without looking at all.
+//! A sorted set of ids, each with an offset.
 
-/// Ids, each with an offset: found and added with O(log n) comparisons. Ids of version 7 rise with
-/// time, so that nearly all that are new belong at the end: one comparison, and nothing is moved.
+/// Ids, each with an offset; finding and adding take O(log n) comparisons. Ids of version 7 rise
+/// with time, so nearly every new one belongs at the end, which takes one comparison and moves
+/// nothing.
 #[derive(Default)]
 pub(crate) struct Ids {
     list: Vec<(String, u64)>,
@@ -21,26 +22,27 @@ impl Ids {
         }
     }
 
-    /// Forgets an id.
+    /// Removes an id.
     pub(crate) fn remove(&mut self, id: &str) {
         if let Ok(at) = self.place(id) {
             self.list.remove(at);
         }
     }
 
-    /// Forgets the ids with a lower offset, all at once when there are twice as many as are of use.
+    /// Forgets the ids with a lower offset. They are removed together, once there are twice as many
+    /// ids as needed.
     pub(crate) fn forget_before(&mut self, offset: u64, of_use: usize) {
         if self.list.len() > 2 * of_use {
             self.list.retain(|(_, other)| *other >= offset);
         }
     }
 
-    /// Forgets all.
+    /// Removes all ids.
     pub(crate) fn clear(&mut self) {
         self.list.clear();
     }
 
-    /// Where an id stands, or where it belongs.
+    /// The index of an id, or where it would be inserted.
     fn place(&self, id: &str) -> Result<usize, usize> {
         if self.list.last().is_none_or(|(last, _)| last.as_str() < id) {
             return Err(self.list.len());

@@ -1,5 +1,5 @@
-//! What a driver feeds the core and what it drains from it. Effects are values; the driver carries
-//! them out.
+//! The inputs that a driver feeds to the core, and the outputs that it drains. Effects are values;
+//! the driver carries them out.
 
 use crate::event::Event;
 use crate::time::Time;
@@ -16,11 +16,11 @@ pub struct ConnId(pub u64);
 pub enum Transport {
     /// A WebSocket.
     WebSocket,
-    /// Requests up, one response that never ends down.
+    /// Requests to the server; one response from it that never ends.
     Stream,
-    /// Requests up, a response that waits for something to say down.
+    /// Requests to the server; responses that the server delays until it has something to send.
     LongPoll,
-    /// Requests up, and every 3 s a question down.
+    /// Requests to the server; a request for news every 3 s.
     Poll,
 }
 
@@ -29,7 +29,7 @@ impl Transport {
     pub const ALL: [Transport; 4] =
         [Transport::WebSocket, Transport::Stream, Transport::LongPoll, Transport::Poll];
 
-    /// The word that every binding uses.
+    /// The name in every language.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::WebSocket => "websocket",
@@ -39,7 +39,7 @@ impl Transport {
         }
     }
 
-    /// Reads the word.
+    /// Parses the name.
     pub fn parse(word: &str) -> Option<Transport> {
         Transport::ALL.into_iter().find(|transport| transport.as_str() == word)
     }
@@ -57,8 +57,8 @@ pub struct TokenAsk(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StoreId(pub u64);
 
-/// What comes of a request: a status, pieces of the body, the end. A failure may come at any time
-/// and is the last part.
+/// A part of a response: the status, then pieces of the body, then the end. A failure may come at
+/// any time and is the last part.
 #[derive(Clone, Copy)]
 pub enum ResponsePart<'a> {
     /// The response begins, with this HTTP status. Redirects must not be followed, because the
@@ -73,7 +73,7 @@ pub enum ResponsePart<'a> {
     Failed(Option<&'a str>),
 }
 
-/// What happened outside. `Debug` shows no token and no text.
+/// An input: something that happened outside of the core. `Debug` shows no token and no text.
 pub enum Input<'a> {
     /// The socket is open.
     Opened {
@@ -124,17 +124,17 @@ pub enum Input<'a> {
     Lifecycle(Lifecycle),
 }
 
-/// Why the application's provider, or the server's endpoint for guests, gave no token.
+/// Why the token provider failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenError {
     /// Stable code, which becomes the status's cause.
     pub code: String,
-    /// For people; empty if there is nothing to say.
+    /// A message for people; may be empty.
     pub message: String,
-    /// Whether asking again is pointless: the client then dials nothing until the application says
-    /// so.
+    /// Whether asking again is pointless. The client then makes no connection until the application
+    /// calls `connect`.
     pub terminal: bool,
-    /// Not before this many ms.
+    /// Earliest next attempt, in ms from now.
     pub retry_after_ms: Option<u64>,
 }
 
@@ -144,12 +144,12 @@ impl TokenError {
         TokenError { terminal: true, ..TokenError::new(codes::UNAUTHORIZED, message) }
     }
 
-    /// It did not work this time.
+    /// A temporary failure.
     pub fn unavailable(message: impl Into<String>) -> TokenError {
         TokenError::new(codes::TOKEN_UNAVAILABLE, message)
     }
 
-    /// It did not work this time, for a reason with a code of its own.
+    /// A temporary failure with a code of the provider's.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> TokenError {
         TokenError { code: code.into(), message: message.into(), terminal: false, retry_after_ms: None }
     }
@@ -160,7 +160,7 @@ impl TokenError {
 pub enum StoreError {
     /// No space left, or the quota is used up.
     Full,
-    /// Anything else: denied, broken, gone.
+    /// Any other failure: access denied, or the store is broken or missing.
     Unavailable,
 }
 
@@ -177,11 +177,11 @@ impl StoreError {
 /// What the system says about the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// There is one.
+    /// The device is online.
     Online,
-    /// There is none.
+    /// The device is offline.
     Offline,
-    /// It is another one than before.
+    /// The device changed to another network.
     Changed,
 }
 
@@ -194,11 +194,12 @@ pub enum Lifecycle {
     Hidden,
     /// About to be frozen, put into the back/forward cache, or suspended in the background.
     Frozen,
-    /// Back from that, or the machine woke up.
+    /// Resumed, or the machine woke up.
     Resumed,
 }
 
-/// What to do next. [`Output::Wait`] comes only when nothing else is left. `E` is as in [`Event`].
+/// An output: what to do next. [`Output::Wait`] comes only when nothing else is left. `E` is as in
+/// [`Event`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output<E = Infallible> {
     /// Open a WebSocket. While a connection is handed over, the one before stays open until the
@@ -221,10 +222,10 @@ pub enum Output<E = Infallible> {
         /// With which close code: 1000, or from 4000 on.
         code: u16,
     },
-    /// Make a plain request, and report what comes of it as [`Input::Response`]. The other
-    /// transports of [`crate::Config::transports`] consist of these.
+    /// Make an HTTP request and report the parts of its response as [`Input::Response`]. All
+    /// transports but the WebSocket consist of such requests.
     Request(Request),
-    /// Give a request up; nothing more of it is wanted.
+    /// Abort a request. Nothing more of it is to be reported.
     Abort {
         /// Which request.
         request: RequestId,
@@ -233,7 +234,8 @@ pub enum Output<E = Infallible> {
     FetchToken {
         /// The request's name in the answer.
         ask: TokenAsk,
-        /// Whether the last token was refused or runs out, so that a cached one won't do.
+        /// Whether the last token was refused or is about to expire, so that a cached one is of no
+        /// use.
         renew: bool,
     },
     /// Change the store. Changes must be carried out in their order, each whole or not at all.
@@ -243,13 +245,13 @@ pub enum Output<E = Infallible> {
         /// What to change.
         change: StoreChange,
     },
-    /// Tell the application.
+    /// Pass this event to the application.
     Event(Event<E>),
-    /// Nothing left to do: sleep until then, or until an input or a command.
+    /// Nothing is left to do: wait until this time, or until an input or a command.
     Wait {
         /// Later than now; `None` while closed.
         until: Option<Time>,
-        /// Which timer asks for it, for logs.
+        /// The name of the timer, for logs.
         why: &'static str,
     },
 }
@@ -261,7 +263,7 @@ pub struct Request {
     pub conn: ConnId,
     /// Its name in the reports.
     pub id: RequestId,
-    /// How it asks.
+    /// The HTTP method.
     pub method: Method,
     /// Path and query, below the path of the server.
     pub path: &'static str,
@@ -269,7 +271,7 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// JSON to send.
     pub body: Option<String>,
-    /// Whether it must go out even if the page that makes it is being left.
+    /// Whether the request must be sent even if the page is being closed.
     pub keepalive: bool,
 }
 
@@ -290,7 +292,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As HTTP writes it.
+    /// The name in HTTP.
     pub fn as_str(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -309,57 +311,56 @@ impl std::fmt::Debug for Message {
     }
 }
 
-/// A change of the store. Records and events are opaque JSON texts; a driver keeps them as they
-/// are.
+/// A change of the store. Records and events are opaque JSON texts, to be stored unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreChange {
-    /// Keep this op, replacing one with the same id.
+    /// Store this op, replacing one with the same id.
     PutOp {
         /// The op's id.
         id: String,
         /// What to give back in [`Restored::ops`].
         record: Message,
     },
-    /// Forget this op.
+    /// Delete this op.
     DeleteOp {
         /// The op's id.
         id: String,
     },
-    /// In one transaction: add these events to the channel, set its cursor, and forget its events
+    /// In one transaction: add these events to the channel, set its cursor, and delete its events
     /// below an offset.
     PutEvents {
         /// The channel.
         channel: String,
-        /// The log's life.
+        /// The log's epoch.
         epoch: String,
         /// The new cursor: the last offset applied.
         cursor: u64,
         /// Offsets and event texts, in order; may be empty.
         events: Vec<(u64, Message)>,
-        /// What answers under way have said so far, in the place of what was kept before: what to
-        /// give back in [`RestoredChannel::runs`].
+        /// The texts so far of the answers under way, replacing those stored before: what to give
+        /// back in [`RestoredChannel::runs`].
         runs: Message,
-        /// Events with a lower offset may go.
+        /// Events with a lower offset may be deleted.
         trim_below: u64,
     },
-    /// Forget the channel's events, cursor and answers under way.
+    /// Delete the channel's events, cursor and answers under way.
     ClearChannel {
         /// The channel.
         channel: String,
     },
-    /// Keep what is known of a table's rows, replacing a record with the same name.
+    /// Store a record of a table's rows, replacing one with the same name.
     PutTable {
         /// The record's name.
         name: String,
         /// What to give back in [`Restored::tables`].
         record: Message,
     },
-    /// Forget the record of a table's rows with this name.
+    /// Delete the record of a table's rows with this name.
     ClearTable {
         /// The record's name.
         name: String,
     },
-    /// Keep this profile, replacing the one before.
+    /// Store this profile, replacing the one before.
     PutProfile {
         /// What to give back in [`Restored::profile`].
         record: Message,
@@ -371,7 +372,7 @@ pub enum StoreChange {
 pub struct Restored {
     /// The last profile.
     pub profile: Option<String>,
-    /// The records of the ops kept, in any order.
+    /// The records of the stored ops, in any order.
     pub ops: Vec<String>,
     /// The channels with a cursor.
     pub channels: Vec<RestoredChannel>,
@@ -384,12 +385,12 @@ pub struct Restored {
 pub struct RestoredChannel {
     /// The channel.
     pub channel: String,
-    /// The log's life.
+    /// The log's epoch.
     pub epoch: String,
     /// The cursor.
     pub cursor: u64,
-    /// The events kept, in the order of their offsets.
+    /// The stored events, in the order of their offsets.
     pub events: Vec<String>,
-    /// What answers under way had said; empty if nothing was kept.
+    /// The texts of answers that were under way; empty if none were stored.
     pub runs: String,
 }

@@ -1,39 +1,39 @@
-//! What happened to a client lately, for whoever has to find out why.
+//! The client's recent history and counters, for diagnosing problems.
 
 use std::collections::VecDeque;
 
-/// Most entries kept.
+/// How many entries are kept.
 const ENTRIES: usize = 200;
 
-/// One thing that happened. No entry holds a token or a text.
+/// One entry. Entries never hold a token or the text of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// When, by the wall clock, ms since the Unix epoch.
+    /// When it happened, by the wall clock, ms since the Unix epoch.
     pub at: u64,
-    /// What: `state`, `closed`, `asleep`, `goaway`, `transport`, `handover`, `repair`, `reset`,
+    /// The kind: `state`, `closed`, `asleep`, `goaway`, `transport`, `handover`, `repair`, `reset`,
     /// `refused`, `unreadable`, `op_failed` or `storage`.
     pub what: &'static str,
-    /// The state, code or channel it is about.
+    /// The state, code or channel that the entry is about.
     pub about: String,
-    /// How often it happened in a row; of `closed` the close code, of `asleep` how many ms.
+    /// How often it happened in a row. For `closed`: the close code. For `asleep`: how long, in ms.
     pub number: u64,
 }
 
 /// Counters since the client was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Welcomes after the first.
+    /// Sessions after the first one.
     pub reconnects: u64,
     /// Ops that were sent again because their answer was lost.
     pub resent: u64,
-    /// Events that came a second time and were dropped.
+    /// Events that came twice; the second one was dropped.
     pub duplicated: u64,
-    /// Gaps that were noticed and asked for.
+    /// Gaps in the events that were noticed and filled.
     pub repaired: u64,
-    /// Events that a reset skipped: the server no longer had them, or they were too many. Each time
-    /// the application was told.
+    /// Events that a reset skipped, because the server no longer had them or there were too many.
+    /// The application got an event each time.
     pub lost: u64,
-    /// Events that could not be read, and stand in their dialog as such.
+    /// Events that could not be read; their rows are `unreadable`.
     pub unreadable: u64,
     /// Ops not yet acknowledged.
     pub waiting: u64,
@@ -57,7 +57,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Adds an entry, or counts the last one up if it says the same.
+    /// Adds an entry, or increments the last one if it is equal.
     pub(crate) fn note(&mut self, at: u64, what: &'static str, about: &str, number: u64) {
         if let Some(last) = self.entries.back_mut()
             && number == 1

@@ -1,4 +1,4 @@
-//! Tidewire's client as a state machine without I/O: it decides everything, and a driver carries it
+//! Tidewire's client as a state machine without I/O. It makes all decisions; a driver carries them
 //! out.
 //!
 //! What a user sends arrives exactly once and in order, or they are told why; what they see is
@@ -6,10 +6,10 @@
 //! desktops: when to dial, which token to bring, what to send again, which events to apply, which
 //! rows a dialog has.
 //!
-//! The core reads no clock, draws no randomness of its own, opens no socket, and is not async: time
-//! comes with every call, randomness from one seed, and sockets, storage and tokens are effects
-//! that a driver carries out. So a whole life of a client, reconnects and all, runs in a test in
-//! microseconds, the same way every time.
+//! The core reads no clock, draws no randomness of its own, opens no socket, and is not async. Time
+//! comes with every call and randomness from one seed. Sockets, storage and tokens are effects that
+//! a driver carries out. So a test runs hours of a client, reconnects included, in microseconds and
+//! with the same result every time.
 //!
 //! # The loop
 //!
@@ -18,9 +18,9 @@
 //! 1. It calls a command, or feeds an [`Input`] to [`Client::handle`].
 //! 2. It calls [`Client::poll`] until that says [`Output::Wait`], carrying out each [`Output`] in its order.
 //! 3. It sleeps until the time that `Wait` names, or until something happens, whichever comes first.
-//! 4. It reports what became of effects: the socket opened, a message arrived, a response began, a
+//! 4. It reports the results of effects: the socket opened, a message arrived, a response began, a
 //!    change was stored.
-//! 5. It goes on with 2.
+//! 5. It continues with 2.
 //!
 //! ```
 //! use tidewire_core::{Client, Config, Event, Input, Now, Output, Restored, Time};
@@ -57,8 +57,8 @@
 //! assert!(wake_at > Some(clock(0).mono));
 //! ```
 //!
-//! Rules that a driver keeps: a transport that the core closed is gone at once, and reports about
-//! it are harmless; changes of the store are carried out in their order; no code of the application
+//! Rules for a driver: a transport that the core closed is dropped at once, and late reports about
+//! it are harmless. Changes of the store are carried out in their order. No code of the application
 //! runs while the client is borrowed or locked.
 
 mod chat;

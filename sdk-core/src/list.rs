@@ -1,47 +1,47 @@
-//! Changes of an ordered list of rows: one vocabulary for dialogs and live tables.
+//! Changes of an ordered list of rows, the same for dialogs and live tables.
 
-/// One change of a list of rows: of a dialog's, or of a table's, whose rows are texts. Indexes
-/// count from 0 in the list as the changes before left it.
+/// One change of a list of rows, of a dialog or of a table. Indexes count from 0 in the list as the
+/// changes before left it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Change<R> {
     /// The list is now this.
     Reset(Vec<R>),
-    /// A row was inserted before what stood at `index`.
+    /// A row was inserted at `index`.
     Insert {
-        /// Where.
+        /// The index.
         index: usize,
         /// The row.
         row: R,
     },
     /// The row at `index` is now this.
     Update {
-        /// Where.
+        /// The index.
         index: usize,
         /// The row.
         row: R,
     },
     /// Text was added to the end of the row at `index`; only dialogs have such rows.
     Append {
-        /// Where.
+        /// The index.
         index: usize,
-        /// What was added.
+        /// The added text.
         text: String,
     },
-    /// The row at `from` was taken out, and put before what stood at `to` then.
+    /// The row at `from` was removed, then inserted at `to`.
     Move {
-        /// From where.
+        /// The old index.
         from: usize,
-        /// To where, in the list without the row.
+        /// The new index, in the list without the row.
         to: usize,
     },
-    /// The row at `index` is gone.
+    /// The row at `index` was removed.
     Remove {
-        /// Where.
+        /// The index.
         index: usize,
     },
 }
 
-/// Says where, and of no row what.
+/// Shows indexes, but no rows.
 impl<R> std::fmt::Debug for Change<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -58,9 +58,9 @@ impl<R> std::fmt::Debug for Change<R> {
 }
 
 impl<R> Change<R> {
-    /// Makes the change in a list that is as the changes before left it; `append` adds a text to
-    /// the end of a row. False, and nothing is done, where an index lies beyond the list: then
-    /// a change before this one was left out.
+    /// Applies the change to a list; `append` adds a text to the end of a row. If an index is
+    /// beyond the list, nothing is done and this returns false: then an earlier change was left
+    /// out.
     pub fn apply(self, rows: &mut Vec<R>, append: impl FnOnce(&mut R, &str)) -> bool {
         let length = rows.len();
         match self {
@@ -78,7 +78,7 @@ impl<R> Change<R> {
         true
     }
 
-    /// The same change of a list of other rows.
+    /// The same change with rows of another type.
     pub fn map<S>(self, mut row_of: impl FnMut(R) -> S) -> Change<S> {
         match self {
             Change::Reset(rows) => Change::Reset(rows.into_iter().map(row_of).collect()),

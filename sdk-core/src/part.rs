@@ -1,70 +1,70 @@
-//! What a client has besides channels and dialogs, chosen by its type.
+//! The optional part of a client besides channels and dialogs, chosen by type.
 
 use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::wire::DecodeError;
 use std::convert::Infallible;
 
-/// What a client has besides channels and dialogs: nothing, `()`, or live tables,
-/// [`crate::tables::Tables`]. It is chosen by type, so that a program does not carry the code of
-/// what its clients don't have. Only the core implements it.
+/// The optional part of a client besides channels and dialogs: nothing, `()`, or live tables,
+/// [`crate::tables::Tables`]. It is chosen by type, so that a program contains no code for parts
+/// that it does not use. Only the core implements it.
 pub trait Part: sealed::Sealed + Sized {
-    /// What it tells the application.
+    /// The events of this part.
     type Event: std::fmt::Debug + Clone + PartialEq;
 
-    /// Takes over what the store held, as names and records.
+    /// Restores names and records from the store.
     fn restore(&mut self, kept: Vec<(String, String)>, now: Now);
     /// A session begins.
     fn connected(&mut self);
-    /// The session is over.
+    /// The session has ended.
     fn disconnected(&mut self);
-    /// Another user signed in: nothing of the former one's may stay.
+    /// Another user signed in: forgets all data of the former one.
     fn forget_user(&mut self);
-    /// A frame of this session that is for it.
+    /// Handles a frame for this part.
     ///
     /// # Errors
     ///
     /// The frame can't be read.
     fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError>;
-    /// Does what is due; with `flush` also what could wait.
+    /// Does what is due; with `flush` also what is only due later.
     fn tick(&mut self, now: Now, flush: bool);
     /// When something is due next.
     fn deadline(&self) -> Option<Time>;
-    /// What is to be done next because of the calls before.
+    /// The next effect of the calls before.
     fn take(&mut self) -> Option<Effect<Self::Event>>;
 }
 
-/// What a part asks of its client.
+/// An effect that a part asks of its client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect<E> {
     /// Send this frame.
     Send(String),
-    /// Tell the application.
-    Tell(E),
-    /// Keep this record under this name, or forget what is kept.
+    /// Hand this event to the application.
+    Emit(E),
+    /// Store a record under a name, or delete it.
     Keep {
         /// The record's name.
         name: String,
-        /// The record; none to forget it.
+        /// The record; none to delete it.
         record: Option<String>,
     },
-    /// Something is asked for again: write it into the journal.
+    /// A subscription starts again: write it into the journal.
     Again {
-        /// What.
+        /// The table.
         about: String,
-        /// Whether something was missed, or the server ended it.
+        /// Whether the client missed something; otherwise the server ended the subscription.
         missed: bool,
     },
 }
 
 mod sealed {
-    /// Keeps [`super::Part`] to the core.
+    /// Allows only this crate to implement [`super::Part`].
     pub trait Sealed {}
     impl Sealed for () {}
     impl Sealed for crate::tables::Tables {}
 }
 
-/// A client with channels and dialogs alone.
+/// A client with channels and dialogs only.
 impl Part for () {
     type Event = Infallible;
 

@@ -1,19 +1,19 @@
-//! When to try again what failed or was refused for now: the one policy of the whole client.
+//! The retry policy of the whole client.
 
 use crate::rng::Rng;
 
-/// The longest floor and the highest ceiling that count, in ms: no hint of a server's and no
-/// setting keeps a client away for good.
+/// Upper limit of floors and ceilings, in ms, so that no hint of a server and no setting keeps a
+/// client away for good.
 pub(crate) const MOST_MS: u64 = 3_600_000;
-/// The lowest ceiling, in ms: no setting takes the jitter away.
+/// The lowest ceiling, in ms, so that no setting disables the jitter.
 const LEAST_CEILING_MS: u64 = 50;
 
 /// Capped exponential backoff with full jitter ("Exponential Backoff And Jitter", AWS Architecture
 /// Blog, 2015), on top of a floor: `floor + uniform(0, min(cap, base * 2^failures))`.
 ///
-/// The floor is what the server asked for. It is added and not compared with the jitter, because
-/// all clients get the same floor: where it lies beyond the ceiling, `max(floor, jitter)` would
-/// bring all of them back in the same millisecond.
+/// The floor is the pause that the server asked for. It is added to the jitter, because all clients
+/// get the same floor: with `max(floor, jitter)` and a floor beyond the ceiling, all of them would
+/// come back in the same millisecond.
 #[derive(Clone, Copy)]
 pub(crate) struct Retry {
     base_ms: u64,
@@ -26,8 +26,7 @@ impl Retry {
         Retry { base_ms, cap_ms }
     }
 
-    /// How long to wait, in ms, after this many failures before the latest one: at least
-    /// `floor_ms`.
+    /// The delay in ms after the latest failure, with `failures` before it: at least `floor_ms`.
     pub(crate) fn delay(self, failures: u32, floor_ms: u64, rng: &mut Rng) -> u64 {
         floor_ms.min(MOST_MS) + rng.up_to(self.ceiling(failures))
     }

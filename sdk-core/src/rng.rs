@@ -1,4 +1,4 @@
-//! Randomness from the seed that was given once, and the ids made with it.
+//! Random numbers from the client's seed, and the ids made with them.
 
 /// xoshiro256++ 1.0 (Blackman, Vigna: "Scrambled Linear Pseudorandom Number Generators", 2021):
 /// small, fast, and good for jitter and unique ids. Nothing secret is made with it.
@@ -15,7 +15,7 @@ impl Rng {
                 *word = *word << 8 | u64::from(*byte);
             }
         }
-        // The generator's one forbidden state.
+        // The generator does not work with an all-zero state.
         if state == [0; 4] {
             state[0] = 0x9E37_79B9_7F4A_7C15;
         }

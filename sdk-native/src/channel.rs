@@ -9,7 +9,8 @@ use crate::channel_item::ChannelItem;
 use crate::error::SubscribeError;
 use crate::shared::Shared;
 
-/// A subscription of a channel. Dropping the last one of a channel ends it at the server.
+/// A subscription to a channel. Dropping the last one of a channel ends the subscription at the
+/// server.
 pub struct Subscription {
     shared: Arc<Shared>,
     channel: String,
@@ -49,7 +50,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // A closed client has nothing to end.
+        // A closed client has no subscriptions.
         let _ = self.shared.command(|core, hub, now| {
             hub.remove_channel(&self.channel);
             core.unsubscribe(now, &self.channel);

@@ -1,4 +1,4 @@
-//! The client's handle.
+//! The client and its options.
 
 use std::sync::Arc;
 
@@ -23,10 +23,10 @@ use crate::table::Table;
 use crate::token::TokenProvider;
 use crate::transport::Endpoint;
 
-/// What servers see in their logs, unless the application says something else.
+/// The default `agent`, which servers write to their logs.
 const AGENT: &str = concat!("tidewire-rust/", env!("CARGO_PKG_VERSION"));
 
-/// What a client is opened with.
+/// The options of a client.
 #[derive(Clone)]
 pub struct ClientOptions {
     url: String,
@@ -71,27 +71,28 @@ impl ClientOptions {
         ClientOptions { url, identity, storage: Storage::Memory, storage_bytes: None, config, tls: None }
     }
 
-    /// Where to keep what must survive. Default [`Storage::Memory`].
+    /// Where waiting messages and rows are stored. Default [`Storage::Memory`].
     #[must_use]
     pub fn storage(mut self, storage: Storage) -> ClientOptions {
         self.storage = storage;
         self
     }
 
-    /// Caps the store's file at about this many bytes, at least what an empty one needs. What doesn't fit is still sent, but
-    /// does not survive; [`ClientEvent::Storage`](crate::ClientEvent::Storage) tells. Default: no cap.
+    /// Caps the store's file at about this many bytes, at least what an empty one needs. Messages
+    /// that don't fit are still sent, but don't survive the process; a
+    /// [`ClientEvent::Storage`](crate::ClientEvent::Storage) reports that. Default: no cap.
     #[must_use]
     pub fn storage_bytes(mut self, bytes: u64) -> ClientOptions {
         self.storage_bytes = Some(bytes);
         self
     }
 
-    /// What a client is made with, to change some of it: the core's defaults, and every transport.
+    /// The default settings, with every transport, to change some of them.
     pub fn default_config() -> Config {
         Config { transports: Transport::ALL.to_vec(), ..Config::default() }
     }
 
-    /// Settings of the core, in the place of [`ClientOptions::default_config`].
+    /// Settings of the core, instead of [`ClientOptions::default_config`].
     #[must_use]
     pub fn config(mut self, config: Config) -> ClientOptions {
         self.config = config;
@@ -106,14 +107,14 @@ impl ClientOptions {
     }
 }
 
-/// A client. Cheap to clone; it is closed with the last clone, dialogs and subscriptions not
-/// counted.
+/// A client. Cheap to clone. It is closed when the last clone is dropped, even if dialogs and
+/// subscriptions still exist.
 ///
 /// # What survives the end of the program
 /// With a store, a message is safe once [`Outgoing::stored`] resolves, or its row is `queued`. A
 /// runtime that is dropped in an orderly way, as at the end of `#[tokio::main]`, waits up to 2 s
-/// for the disk to take what was sent before. `std::process::exit` and a crash wait for nothing:
-/// await [`Client::close`] or [`Outgoing::stored`] before.
+/// for the disk to take what was sent before. `std::process::exit` and a crash don't wait: await
+/// [`Client::close`] or [`Outgoing::stored`] before.
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
@@ -130,8 +131,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Opens the store and starts the client, not yet connected. It lives on the tokio runtime this
-    /// is called in.
+    /// Opens the store and starts the client, not yet connected. It runs on the tokio runtime in
+    /// which this is called.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -144,7 +145,7 @@ impl Client {
         opened.unwrap_or_else(|failed| Err(StoreOpenError::Unavailable(failed.to_string()).into()))
     }
 
-    /// The same on a given runtime, blocking while the store is opened.
+    /// As [`Client::open`], on the given runtime. Blocks while the store is opened.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -179,22 +180,22 @@ impl Client {
         Ok(Client { handle: Arc::new(Handle { shared }) })
     }
 
-    /// Connects, and stays connected until told otherwise. Also leaves the state `failed`, and in a
-    /// pause between attempts tries at once.
+    /// Connects, and stays connected until [`Client::disconnect`]. It also leaves the state
+    /// `failed`, and ends a pause between attempts.
     pub fn connect(&self) {
-        // A closed client stays closed, which its status says.
+        // A closed client stays closed; its status shows that.
         let _ = self.shared().command(|core, hub, now| {
             hub.connects();
             core.connect(now);
         });
     }
 
-    /// Goes offline until [`Client::connect`]. What is sent meanwhile waits.
+    /// Disconnects until [`Client::connect`]. Messages sent meanwhile wait.
     pub fn disconnect(&self) {
         let _ = self.shared().command(|core, _, now| core.disconnect(now));
     }
 
-    /// Closes the client for good, and waits until its store is written and released.
+    /// Closes the client for good, and waits until its store is written and closed.
     pub async fn close(&self) {
         self.shared().close();
         self.shared().ended().await;
@@ -205,22 +206,22 @@ impl Client {
         self.shared().close();
     }
 
-    /// The connection as it is.
+    /// The current state of the connection.
     pub fn status(&self) -> Status {
         self.shared().status()
     }
 
-    /// The connection as it is, and a way to wait for a change.
+    /// The state of the connection, as a channel that also signals changes.
     pub fn watch_status(&self) -> watch::Receiver<Status> {
         self.shared().hub(|hub| hub.status.subscribe())
     }
 
-    /// Who this client is, once a server has said it.
+    /// The user that the server identified this client as; `None` until then.
     pub fn user(&self) -> Option<User> {
         self.shared().hub(|hub| hub.user.borrow().clone())
     }
 
-    /// What happened lately, and the counters.
+    /// Recent entries and the counters.
     pub fn explain(&self) -> Report {
         self.shared().look(Core::explain)
     }
@@ -228,12 +229,13 @@ impl Client {
     /// Opens a dialog. All handles to one dialog show the same rows.
     ///
     /// # Errors
-    /// [`SubscribeError`]. That the server refuses the dialog is told by [`Client::events`].
+    /// [`SubscribeError`]. If the server refuses the dialog, [`Dialog::state`] and
+    /// [`Client::events`] report it.
     pub fn dialog(&self, id: &str) -> Result<Dialog, SubscribeError> {
         Dialog::open(self.shared(), id)
     }
 
-    /// Subscribes a channel without a timeline.
+    /// Subscribes to a channel's events, without rows.
     ///
     /// # Errors
     /// [`SubscribeError`].
@@ -241,10 +243,11 @@ impl Client {
         Subscription::open(self.shared(), channel)
     }
 
-    /// Opens a view of a table. Views that ask the same of the server share one subscription.
+    /// Opens a view of a table. Views with equal queries to the server share one subscription.
     ///
     /// # Errors
-    /// [`TableOpenError`]. That the server refuses it is told by [`Table::state`] and [`Table::next`].
+    /// [`TableOpenError`]. If the server refuses the table, [`Table::status`] and [`Table::next`]
+    /// report it.
     pub fn table(&self, query: &TableQuery) -> Result<Table, TableOpenError> {
         Table::open(self.shared(), query)
     }
@@ -252,7 +255,7 @@ impl Client {
     /// Sends an op of any kind; `body` is the JSON text of an object.
     ///
     /// # Errors
-    /// [`SendError`]; the op is not taken then.
+    /// [`SendError`]; then the op is not sent.
     pub fn send(&self, channel: &str, kind: &str, body: &str) -> Result<Outgoing, SendError> {
         self.shared().command(|core, hub, now| {
             let id = core.send(now, channel, kind, body)?;
@@ -260,11 +263,10 @@ impl Client {
         })?
     }
 
-    /// As [`Client::send`], in a lane of the caller's choice: what means nothing later needs no
-    /// storage.
+    /// As [`Client::send`], in the given lane. Ops that are only of use now need no storage.
     ///
     /// # Errors
-    /// [`SendError`]; the op is not taken then.
+    /// [`SendError`]; then the op is not sent.
     pub fn send_in(&self, lane: Lane, channel: &str, kind: &str, body: &str) -> Result<Outgoing, SendError> {
         self.shared().command(|core, hub, now| {
             let id = core.send_in(now, lane, channel, kind, body)?;
@@ -272,9 +274,9 @@ impl Client {
         })?
     }
 
-    /// Tells whoever follows the channel now something of the moment: that somebody types, where a
-    /// cursor stands. See
-    /// [`tidewire_core::Client::signal`]; it arrives as [`ClientEvent::Signal`](crate::ClientEvent::Signal).
+    /// Sends an ephemeral signal to the current subscribers of a channel, such as a typing notice.
+    /// See [`tidewire_core::Client::signal`]; it arrives as
+    /// [`ClientEvent::Signal`](crate::ClientEvent::Signal).
     ///
     /// # Errors
     /// [`SendError`].
@@ -285,34 +287,35 @@ impl Client {
     /// Writes a message into a dialog, open or not: see [`Dialog::send`].
     ///
     /// # Errors
-    /// [`SendError`]; the message is not taken then.
+    /// [`SendError`]; then the message is not sent.
     pub fn send_text(&self, dialog: &str, text: &str) -> Result<Outgoing, SendError> {
         Outgoing::text(self.shared(), dialog, text)
     }
 
-    /// Sends a failed op again; false when there is no failed op of this id.
+    /// Sends a failed op again. False if there is no failed op with this id.
     pub fn retry(&self, id: &str) -> bool {
         self.shared().command(|core, _, now| core.retry(now, id)).unwrap_or(false)
     }
 
-    /// Gives an op up: see [`Dialog::discard`].
+    /// Discards an op: see [`Dialog::discard`].
     pub fn discard(&self, id: &str) -> bool {
         self.shared().command(|core, _, now| core.discard(now, id)).unwrap_or(false)
     }
 
-    /// Everything that happens from now on, for bindings and logs. The first call before [`Client::connect`] also brings
-    /// what happened since the client was opened, such as messages of an earlier run that failed.
+    /// A stream of all events from now on, for bindings and logs. If the first call is made before
+    /// [`Client::connect`], the stream begins with the events since the client was opened, such as
+    /// failed messages of an earlier run.
     pub fn events(&self) -> Events {
         Events::new(self.shared().hub(crate::hub::Hub::add_stream))
     }
 
-    /// Tells what the system says about the network: a hint that lets the client act sooner.
+    /// Passes on a hint of the system about the network, so that the client can act sooner.
     pub fn network(&self, network: Network) {
         let _ = self.shared().command(|core, _, now| core.handle(now, Input::Network(network)));
     }
 
-    /// Tells that the application goes to the background or comes back, or that the machine woke
-    /// up.
+    /// Passes on that the application goes to the background or comes back, or that the machine
+    /// woke up.
     pub fn lifecycle(&self, lifecycle: Lifecycle) {
         let _ = self.shared().command(|core, _, now| core.handle(now, Input::Lifecycle(lifecycle)));
     }

@@ -4,8 +4,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tidewire_core::{Now, Time};
 
-/// Counts from its making. The monotonic reading stands still while the machine sleeps, as the
-/// timers of tokio do; the core notices sleep by the wall clock running ahead of it.
+/// The clocks of a client. The monotonic one starts at 0 and stops while the machine sleeps, as
+/// tokio's timers do. The core notices sleep because the wall clock runs ahead of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
@@ -16,12 +16,12 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
-    /// Both readings.
+    /// Reads both clocks.
     pub(crate) fn now(&self) -> Now {
         Now { mono: Time(millis(self.start.elapsed())), wall: wall_ms() }
     }
 
-    /// When a time of the core comes. Times too far away for the platform come in a year.
+    /// Converts a time of the core. A time too far away for the platform becomes one in a year.
     pub(crate) fn instant(&self, time: Time) -> Instant {
         let year = std::time::Duration::from_secs(365 * 24 * 3_600);
         let wait = std::time::Duration::from_millis(time.0);
@@ -29,7 +29,7 @@ impl Clock {
     }
 }
 
-/// The wall clock, ms since the Unix epoch; 0 if it stands before that.
+/// The wall clock, ms since the Unix epoch; 0 if it is set before that.
 fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }

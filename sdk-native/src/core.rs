@@ -1,4 +1,4 @@
-//! The core as this package has it: with live tables.
+//! The core that this package uses: with live tables.
 
 use tidewire_core::tables::{TableEvent, Tables};
 

@@ -1,4 +1,4 @@
-//! A dialog: its rows, and what is written into it.
+//! A dialog: its rows, and the methods that write.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::hub::{Hub, Rows};
 use crate::promise::Promise;
 use crate::shared::{Closed, Shared};
 
-/// A dialog that is kept up to date for as long as a handle to it exists. Cheap to clone.
+/// A handle of a dialog, which is kept up to date as long as a handle exists. Cheap to clone.
 #[derive(Clone)]
 pub struct Dialog {
     handle: Arc<Handle>,
 }
 
-/// Open for the server as long as this lives.
+/// A holder of the dialog in the core; dropping it removes the holder.
 struct Handle {
     shared: Arc<Shared>,
     id: String,
@@ -45,37 +45,37 @@ impl Dialog {
         &self.handle.id
     }
 
-    /// The rows as they are. A message is among them when [`Dialog::send`] returns.
+    /// The current rows. They contain a message as soon as [`Dialog::send`] returns.
     pub fn rows(&self) -> Rows {
         self.handle.rows.borrow().clone()
     }
 
-    /// The newest rows, and a way to wait for newer ones. It ends when the client is closed.
+    /// The rows, as a channel that also signals changes. It ends when the client is closed.
     pub fn watch(&self) -> watch::Receiver<Rows> {
         self.handle.rows.clone()
     }
 
-    /// How the dialog stands: whether its rows are those of now, which answer is growing, what was
-    /// left out.
+    /// The state of the dialog: whether its rows are up to date, which answer is growing, how many
+    /// events were skipped.
     pub fn state(&self) -> DialogState {
         self.handle.state.borrow().clone()
     }
 
-    /// The newest state, and a way to wait for newer ones. It ends when the client is closed.
+    /// The state, as a channel that also signals changes. It ends when the client is closed.
     pub fn watch_state(&self) -> watch::Receiver<DialogState> {
         self.handle.state.clone()
     }
 
-    /// Writes a message. It is sent as soon as possible, after a restart of the process too if the
-    /// client has a store.
+    /// Sends a message, as soon as there is a connection. With a store it is sent even after a
+    /// restart of the process.
     ///
     /// # Errors
-    /// [`SendError`]; the message is not taken then.
+    /// [`SendError`]; then the message is not sent.
     pub fn send(&self, text: &str) -> Result<Outgoing, SendError> {
         Outgoing::text(&self.handle.shared, &self.handle.id, text)
     }
 
-    /// Asks the server to end the newest answer under way; what it said so far stays.
+    /// Stops the newest answer under way; its text so far stays.
     ///
     /// # Errors
     /// [`SendError`] with the code `run_not_found` if there is none.
@@ -86,13 +86,13 @@ impl Dialog {
         })?
     }
 
-    /// Sends a failed message again; false when there is no failed message of this id.
+    /// Sends a failed message again. False if there is no failed message with this id.
     pub fn retry(&self, id: &str) -> bool {
         self.handle.shared.command(|core, _, now| core.retry(now, id)).unwrap_or(false)
     }
 
-    /// Gives a message up that waits or failed. False when there is none of this id, or when it may
-    /// have reached the server: then nobody can say whether it arrived.
+    /// Discards a message that waits or has failed. False if there is none with this id, or if it
+    /// may have reached the server, so that nobody can say whether it arrived.
     pub fn discard(&self, id: &str) -> bool {
         self.handle.shared.command(|core, _, now| core.discard(now, id)).unwrap_or(false)
     }
@@ -100,7 +100,7 @@ impl Dialog {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // A closed client has nothing to end.
+        // A closed client has no dialogs.
         let _ = self.shared.command(|core, hub, now| {
             hub.remove_dialog(&self.id);
             core.close_dialog(now, &self.id);
@@ -108,8 +108,8 @@ impl Drop for Handle {
     }
 }
 
-/// A message on its way. Cheap to clone; each wait can be repeated, and dropping it changes nothing
-/// about the message.
+/// A message that was sent. Cheap to clone. Each wait can be repeated; dropping this does not
+/// affect the message.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     id: String,
@@ -128,26 +128,27 @@ impl Outgoing {
         })?
     }
 
-    /// Its id, which is its row's too.
+    /// The message's id, which is also its row's.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Waits until it can't be lost by the end of this program any more: it is in the store on
-    /// disk, or the server has it. With [`Storage::Memory`](crate::Storage::Memory), and for what
-    /// is sent in the session lane, only the latter counts.
+    /// Waits until the message survives the end of this program: it is in the store on disk, or the
+    /// server has committed it. With [`Storage::Memory`](crate::Storage::Memory), and in the
+    /// session lane, only the latter counts.
     ///
     /// # Errors
-    /// [`OpError`]: refused, discarded, or the client was closed before it was safe. While a disk is full it waits until
-    /// the message is stored or committed after all; the row says `saving` meanwhile.
+    /// [`OpError`]: refused, discarded, or the client was closed before the message was safe. While
+    /// the disk is full this waits until the message is stored or committed after all; the row is
+    /// `saving` meanwhile.
     pub async fn stored(&self) -> Result<(), OpError> {
         self.promise.stored().await
     }
 
-    /// Waits until the server has committed it, and returns its offset in the channel.
+    /// Waits until the server has committed the message, and returns its offset in the channel.
     ///
     /// # Errors
-    /// [`OpError`]: refused for now or for good, discarded, or not acknowledged before the client was closed.
+    /// [`OpError`]: refused, discarded, or not acknowledged before the client was closed.
     pub async fn acked(&self) -> Result<u64, OpError> {
         self.promise.settled().await
     }

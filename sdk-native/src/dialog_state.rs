@@ -1,42 +1,43 @@
-//! How a dialog stands, as a screen shows it above its rows.
+//! The state of a dialog, as a screen shows it above the rows.
 
 use tidewire_core::ChannelState;
 
-/// How a dialog stands.
+/// The state of a dialog.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DialogState {
-    /// Whether the rows are those of now.
+    /// Whether the rows are up to date.
     pub status: DialogStatus,
-    /// The newest answer that is still growing, if there is one.
+    /// The id of the newest answer under way, if there is one.
     pub run: Option<String>,
-    /// How many events were skipped since the dialog was opened: the server no longer had them, or
-    /// they were too many.
+    /// How many events were skipped since the dialog was opened, because the server no longer had
+    /// them or there were too many.
     pub missed: u64,
 }
 
-/// Whether a dialog's rows are those of now.
+/// Whether a dialog's rows are up to date.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum DialogStatus {
-    /// The rows are what this device knows; what the server has is not known, or not yet.
+    /// The rows are those stored on this device; newer ones are not loaded yet.
     #[default]
     Syncing,
-    /// The server refuses it for now; it is asked for again, or at once by [`Client::connect`](crate::Client::connect).
+    /// The server refused the dialog temporarily. The client tries again;
+    /// [`Client::connect`](crate::Client::connect) tries at once.
     Waiting {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
-        /// When, in ms from when it was told.
+        /// When the client tries again, in ms from this change.
         retry_in_ms: u64,
     },
-    /// The rows are the server's, and what happens is shown as it happens.
+    /// The rows are up to date, and changes follow as they happen.
     Live,
-    /// The server refuses it: there is no such dialog, or this user may not see it.
+    /// The server refused the dialog: there is no such dialog, or this user may not see it.
     Failed {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
     },
     /// The client is closed.
@@ -44,7 +45,7 @@ pub enum DialogStatus {
 }
 
 impl DialogState {
-    /// Takes over what the core says of the dialog's channel.
+    /// Applies a state of the dialog's channel.
     pub(crate) fn follow(&mut self, state: &ChannelState) {
         self.status = match state.clone() {
             ChannelState::Syncing => DialogStatus::Syncing,

@@ -1,5 +1,5 @@
-//! The loop between the core and the world: drain, then wait for a socket, a response, a token, the
-//! store, the timer or a command.
+//! The driver's loop: drains the core, then waits for a socket, a response, a token, the store, the
+//! timer or a command.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::store::{Sqlite, StoreQueue, Stored};
 use crate::token::TokenProvider;
 use crate::transport::Endpoint;
 
-/// How many reports of sockets wait for the driver before their sockets do.
+/// How many reports of sockets may wait for the driver. Then the sockets stop reading.
 const REPORTS: usize = 64;
-/// With how many bytes under way to the disk the driver stops reading from sockets until some are
+/// With this many bytes under way to the disk the driver stops reading from sockets until some are
 /// written.
 const STORE_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long the end of a runtime may wait for the disk.
+/// How long dropping a runtime may wait for the disk.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 type TokenAnswer = (TokenAsk, Result<String, TokenError>);
@@ -40,10 +40,10 @@ pub(crate) struct Driver {
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     answers: (mpsc::UnboundedSender<TokenAnswer>, mpsc::UnboundedReceiver<TokenAnswer>),
     asking: Option<JoinHandle<()>>,
-    /// Gone once the driver has ended.
+    /// `None` once the driver has ended.
     store: Option<StoreQueue>,
     stored: mpsc::UnboundedReceiver<Stored>,
-    /// Bytes that the store has not reported yet.
+    /// Bytes under way to the store.
     storing: usize,
 }
 
@@ -72,7 +72,7 @@ impl Driver {
         })
     }
 
-    /// Runs until the client is closed, the server was told so and everything is stored.
+    /// Runs until the client is closed, the close was sent to the server, and everything is stored.
     pub(crate) async fn run(mut self) {
         let mut received = Vec::with_capacity(REPORTS);
         let mut goodbye = None;
@@ -81,7 +81,7 @@ impl Driver {
             for effect in work.effects {
                 self.perform(effect);
             }
-            // How long the server may still be told that the client closes.
+            // The deadline for sending the close to the server.
             let mut patience = None;
             if work.closing {
                 let end = *goodbye.get_or_insert_with(|| Instant::now() + GOODBYE);
@@ -116,7 +116,7 @@ impl Driver {
         if let Some(asking) = self.asking.take() {
             asking.abort();
         }
-        // The end of the reports says that the file is closed and unlocked.
+        // The reports end when the file is closed and unlocked.
         drop(self.store.take());
         while self.stored.recv().await.is_some() {}
     }
@@ -151,8 +151,7 @@ impl Driver {
         }
     }
 
-    /// Asks for a token in a task of its own. The request before, if it is still under way, is
-    /// given up.
+    /// Fetches a token in a task of its own. An earlier request that is still under way is aborted.
     fn fetch(&mut self, ask: TokenAsk, renew: bool) {
         let (provider, answers) = (Arc::clone(&self.provider), self.answers.0.clone());
         let asked = tokio::spawn(async move {
@@ -160,7 +159,7 @@ impl Driver {
             let _dropped_with_this_task = AbortOnDrop(call.abort_handle());
             let result =
                 call.await.unwrap_or_else(|_| Err(TokenError::unavailable("the token provider panicked")));
-            // Nobody listens once the driver has ended.
+            // An error means that the driver has ended.
             let _ = answers.send((ask, result));
         });
         if let Some(before) = self.asking.replace(asked) {
@@ -202,8 +201,8 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// Also when the runtime shuts down under the driver's task: what was sent before goes to the
-    /// disk, and no promise is left open.
+    /// This also runs when the runtime shuts down: everything sent before is written to the disk,
+    /// and all promises are settled.
     fn drop(&mut self) {
         if let Some(queue) = self.store.take() {
             self.shared.feed(|core, now| core.handle(now, Input::Lifecycle(Lifecycle::Frozen)));

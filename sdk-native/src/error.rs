@@ -1,5 +1,5 @@
-//! What can go wrong in a call, one small enum per operation, each with the stable code that every
-//! language shows.
+//! The errors of calls: one small enum per operation, each with a stable code that is the same in
+//! every language.
 
 use thiserror::Error;
 
@@ -60,7 +60,7 @@ impl StoreOpenError {
     }
 }
 
-/// Why a message was not taken.
+/// Why a message was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -138,7 +138,7 @@ impl TableOpenError {
         }
     }
 
-    /// Where in the filter, in bytes, if it is about the filter.
+    /// The position in the filter, in bytes, if the error is about the filter.
     pub fn at(&self) -> Option<usize> {
         match self {
             TableOpenError::Closed => None,
@@ -157,11 +157,12 @@ pub enum AwaitTxError {
     /// The core refused it.
     #[error(transparent)]
     Refused(#[from] tidewire_core::tables::TableError),
-    /// The server does not know it, saw it rolled back, or did not see it in time; or the
-    /// subscription failed.
+    /// The server does not know the transaction, it was rolled back, it did not come in time, or
+    /// the subscription failed.
     #[error("the transaction was not seen: {code}")]
     NotSeen {
-        /// Stable code: `unknown_tx`, `aborted_tx`, `timeout`, or that of the failure.
+        /// Stable code: `unknown_tx`, `aborted_tx`, `timeout`, or the code with which the
+        /// subscription failed.
         code: String,
     },
 }
@@ -177,16 +178,17 @@ impl AwaitTxError {
     }
 }
 
-/// Why an op that was taken did not become an event.
+/// Why an op did not become an event.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpError {
-    /// It was refused, or waited too long. It blocks its channel until it is retried or discarded.
+    /// The op was refused or waited too long. It blocks its channel until it is retried or
+    /// discarded.
     #[error("the message was refused: {code}")]
     Failed {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
     },
     /// The application discarded it.

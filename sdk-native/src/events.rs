@@ -1,4 +1,4 @@
-//! Everything that happens in a client, as one bounded stream.
+//! All events of a client, as one bounded stream.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 
 use crate::core::Event;
 
-/// Most events that wait for a reader.
+/// Most events that may wait for a reader.
 const CAPACITY: usize = 1_024;
-/// Most bytes of text that wait for a reader.
+/// Most bytes of text that may wait for a reader.
 const CAPACITY_BYTES: usize = 4 * 1024 * 1024;
 
-/// Something that happened. `Debug` shows no text.
+/// An event of a client. `Debug` shows no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEvent {
@@ -24,16 +24,16 @@ pub enum ClientEvent {
     Status(Status),
     /// The server said who this client is.
     User(User),
-    /// A message came further.
+    /// The state of a message changed.
     Op {
         /// Its id.
         id: String,
         /// Its channel.
         channel: String,
-        /// How far.
+        /// Its new state.
         state: OpState,
     },
-    /// A message is in the store: the end of this process does not lose it any more.
+    /// A message is stored: from now on it survives the end of this process.
     Stored {
         /// Its id.
         id: String,
@@ -42,7 +42,7 @@ pub enum ClientEvent {
     Channel {
         /// The channel.
         channel: String,
-        /// Into what.
+        /// Its new state.
         state: ChannelState,
     },
     /// An event of a channel that was subscribed without a timeline.
@@ -51,14 +51,14 @@ pub enum ClientEvent {
     Dialog {
         /// The dialog's id.
         dialog: String,
-        /// What changed.
+        /// The changes.
         changes: Vec<Change<Row>>,
     },
-    /// Something about a view of a table.
+    /// An update of a view of a table.
     Table {
         /// The view's number.
         view: u32,
-        /// What it is.
+        /// The update.
         update: TableUpdate,
     },
     /// The store fails, or works again.
@@ -70,14 +70,14 @@ pub enum ClientEvent {
     Problem {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
     },
-    /// Somebody signals something of the moment.
+    /// Somebody sent an ephemeral signal.
     Signal {
-        /// What it says.
+        /// The signal.
         signal: Signal,
-        /// Who.
+        /// The author.
         by: User,
     },
     /// The reader was too slow: this many events were left out here. Rows and the status are never
@@ -85,7 +85,7 @@ pub enum ClientEvent {
     /// [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each view of a table, and the newest status,
     /// follow.
     Lagged {
-        /// How many.
+        /// How many events.
         missed: u64,
     },
 }
@@ -108,7 +108,7 @@ impl From<Event> for ClientEvent {
     }
 }
 
-/// The reading end, from [`Client::events`](crate::Client::events).
+/// The reader's end of the stream, from [`Client::events`](crate::Client::events).
 #[derive(Debug)]
 pub struct Events {
     queue: Arc<EventQueue>,
@@ -132,21 +132,21 @@ impl Events {
                     return batch;
                 }
             }
-            // A notification between the look and this line is kept for it.
+            // A notification between the check above and this line is not lost.
             self.queue.ready.notified().await;
         }
     }
 }
 
-/// What is known now.
+/// The current rows, for a reader that was too slow.
 pub(crate) trait Look {
-    /// A dialog's rows; none if it is not open.
+    /// A dialog's rows; `None` if it is not open.
     fn rows(&self, dialog: &str) -> Option<Vec<Row>>;
     /// A view's rows.
     fn table(&self, view: u32) -> TableRows;
 }
 
-/// The writing end.
+/// The writer's end of the stream.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     state: Mutex<State>,
@@ -161,15 +161,15 @@ struct State {
 }
 
 impl EventQueue {
-    /// Adds events. `present` is what is known after all of them, should the queue have to fold
-    /// into that.
+    /// Adds events. `present` gives the rows after all of them, for the case that the queue is full
+    /// and is replaced by them.
     pub(crate) fn push(&self, events: &[ClientEvent], present: &impl Look) {
         let mut state = self.lock();
         for event in events {
             state.bytes += weight(event);
             match (state.items.back_mut(), event) {
-                // Changes of one dialog in a row are one event: a stream of pieces stays small
-                // while nobody reads.
+                // Successive changes of one dialog are merged, so that a streaming answer takes
+                // little space while nobody reads.
                 (
                     Some(ClientEvent::Dialog { dialog, changes }),
                     ClientEvent::Dialog { dialog: same, changes: more },
@@ -196,7 +196,7 @@ impl EventQueue {
 }
 
 impl State {
-    /// Replaces everything by a lag marker and the present.
+    /// Replaces all waiting events by a lag marker, the current rows and the status.
     fn fold(&mut self, present: &impl Look) {
         let (mut missed, mut dialogs) = (0, BTreeSet::new());
         let (mut tables, mut seen) = (BTreeMap::new(), Vec::new());
@@ -228,7 +228,7 @@ impl State {
             self.items.extend(updates.map(|update| ClientEvent::Table { view, update }));
         }
         self.items.extend(seen);
-        // What can't be folded any further doesn't count against the next events.
+        // Events that can't be merged any further don't count against the limit.
         self.bytes = 0;
     }
 }

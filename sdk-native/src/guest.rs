@@ -1,5 +1,5 @@
-//! A guest: the server makes the user and the token, and this keeps both so that the same guest
-//! comes back.
+//! Guest sessions: the server creates the user and the token, and this stores them, so that the
+//! guest stays the same.
 
 use std::path::{Path, PathBuf};
 
@@ -17,15 +17,15 @@ use crate::transport::{Endpoint, Unreachable};
 
 /// The file's name in the store's folder.
 const FILE: &str = "guest.json";
-/// Longest answer read, in bytes.
+/// Longest response that is read, in bytes.
 const ANSWER_BYTES: usize = 64 * 1024;
 /// How long one request may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Gets guest tokens from the server's `/v1/guest`, protocol section 7.
+/// A provider of guest tokens, from the server's `/v1/guest` (protocol section 7).
 ///
-/// Every call asks the server: the client holds on to a token for as long as it is good, so a call
-/// means that another one is needed. The last token is kept only to show who asks.
+/// Every call asks the server, because the client itself keeps a token while it is valid. The last
+/// token is stored only to identify the guest.
 pub struct GuestSession {
     endpoint: Endpoint,
     nickname: String,
@@ -33,7 +33,7 @@ pub struct GuestSession {
     pass: Mutex<Option<Pass>>,
 }
 
-/// What is kept. It is only ever shown to the server that gave it.
+/// The stored session. It is sent only to the server that issued it.
 #[derive(Serialize, Deserialize)]
 struct Pass {
     server: String,
@@ -73,7 +73,7 @@ impl GuestSession {
         let mut kept = self.pass.lock().await;
         let old = kept.as_ref().map(|pass| pass.token.as_str());
         let answer = match self.ask(old).await {
-            // The server no longer knows this guest, or never did: be a new one.
+            // The server does not know this guest, so it creates a new one.
             Err(Refusal { status: Some(StatusCode::UNAUTHORIZED), .. }) if old.is_some() => {
                 self.ask(None).await
             }
@@ -84,7 +84,7 @@ impl GuestSession {
         if let Some(file) = self.file.as_deref()
             && let Err(error) = write(file, &pass)
         {
-            // This run works without it; the next one is another guest.
+            // This run works without the file; the next one will be another guest.
             tracing::warn!(kind = ?error.kind(), "the guest's token could not be kept");
         }
         let token = pass.token.clone();
@@ -102,7 +102,7 @@ impl GuestSession {
         Err(Refusal { status: Some(status), cause: Unreachable::Http(status.as_u16()), retry_after, said })
     }
 
-    /// One request: the status, the seconds of `Retry-After`, and the body.
+    /// Makes one request. Returns the status, the seconds of `Retry-After`, and the body.
     async fn post(&self, old: Option<&str>) -> Result<(StatusCode, Option<u64>, Bytes), Unreachable> {
         let body = serde_json::json!({ "nickname": self.nickname }).to_string();
         let mut request = Request::post(self.endpoint.path("/v1/guest"))
@@ -125,7 +125,8 @@ impl GuestSession {
             Ok((status, retry_after, body.to_bytes()))
         };
         tokio::pin!(talk, connection);
-        // The connection moves the bytes; when it ends first, what it brought is still read.
+        // The connection's future moves the bytes. If it ends first, the rest of the response is
+        // still read.
         tokio::select! {
             answer = &mut talk => answer,
             _ = &mut connection => talk.await,
@@ -133,7 +134,7 @@ impl GuestSession {
     }
 }
 
-/// Why there is no token: the server said no, or there is none that could.
+/// Why there is no token: the server refused, or could not be reached.
 struct Refusal {
     status: Option<StatusCode>,
     cause: Unreachable,
@@ -161,8 +162,7 @@ impl From<Unreachable> for Refusal {
 }
 
 impl Refusal {
-    /// What the server refuses once it refuses always, unless it is busy or what answers is another
-    /// server.
+    /// A refusal is final, unless the server is busy or the response is not from a Tidewire server.
     fn into_token_error(self) -> TokenError {
         let terminal = self.said.is_some()
             && self.status.is_some_and(|status| {
@@ -188,7 +188,7 @@ fn read(file: &Path) -> Option<Pass> {
     serde_json::from_slice(&std::fs::read(file).ok()?).ok()
 }
 
-/// Whole or not at all, readable by the owner only.
+/// Writes a file atomically, readable by its owner only.
 fn write(file: &Path, pass: &Pass) -> std::io::Result<()> {
     let fresh = file.with_extension("new");
     let mut options = std::fs::OpenOptions::new();

@@ -1,5 +1,5 @@
-//! Where the core's events go: the status, the dialogs' rows, the subscriptions, the promises and
-//! the event streams.
+//! Distributes the core's events: to the status, the rows of dialogs, subscriptions, promises and
+//! event streams.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -16,15 +16,15 @@ use crate::events::{ClientEvent, EventQueue, Look};
 use crate::promise::{Promise, Promised};
 use crate::table_queue::{Seen, TableQueue, TableView};
 
-/// A dialog's rows at one moment. Cheap to clone; rows that did not change are shared with the
+/// A snapshot of a dialog's rows. Cheap to clone; rows that did not change are shared with the
 /// snapshot before.
 pub type Rows = Arc<[Arc<Row>]>;
 
-/// How many items of a raw subscription wait for a slow reader.
+/// How many items of a subscription may wait for a slow reader.
 const CHANNEL_QUEUE: usize = 256;
 
-/// The application's side of the events. Nothing here calls the application: readers are woken, no
-/// more.
+/// The application's side of the events. It only wakes readers and never calls the application's
+/// code.
 pub(crate) struct Hub {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) user: watch::Sender<Option<User>>,
@@ -32,12 +32,12 @@ pub(crate) struct Hub {
     channels: HashMap<String, ChannelView>,
     tables: HashMap<u32, TableView>,
     promises: HashMap<String, Promised>,
-    /// Whether what is stored survives the process.
+    /// Whether the store survives the process.
     durable: bool,
-    /// What happened before anybody asked for events; until the client connects.
+    /// The events before the first reader of events, until the client connects.
     early: Option<Arc<EventQueue>>,
     streams: Vec<Weak<EventQueue>>,
-    /// Dialogs whose rows changed since the last publication, and what happened since.
+    /// Dialogs whose rows changed since the last publication, and the events since.
     dirty: HashSet<String>,
     news: Vec<ClientEvent>,
     ended: bool,
@@ -57,7 +57,7 @@ struct ChannelView {
 }
 
 impl Hub {
-    /// `durable` says whether what is stored survives the process.
+    /// `durable` says whether the store survives the process.
     pub(crate) fn new(durable: bool) -> Hub {
         let idle = Status {
             state: State::Idle,
@@ -83,9 +83,9 @@ impl Hub {
         }
     }
 
-    // Readers come and go.
+    // Readers.
 
-    /// One handle more on a dialog.
+    /// Adds a handle of a dialog.
     pub(crate) fn add_dialog(
         &mut self,
         dialog: &str,
@@ -101,7 +101,7 @@ impl Hub {
         (view.published.subscribe(), view.state.subscribe())
     }
 
-    /// One handle less.
+    /// Removes a handle of a dialog.
     pub(crate) fn remove_dialog(&mut self, dialog: &str) {
         if let Some(view) = self.dialogs.get_mut(dialog) {
             view.handles -= 1;
@@ -111,7 +111,7 @@ impl Hub {
         }
     }
 
-    /// One reader more on a channel.
+    /// Adds a reader of a channel.
     pub(crate) fn add_channel(&mut self, channel: &str) -> broadcast::Receiver<ChannelItem> {
         let view = self
             .channels
@@ -121,7 +121,7 @@ impl Hub {
         view.items.subscribe()
     }
 
-    /// One reader less.
+    /// Removes a reader of a channel.
     pub(crate) fn remove_channel(&mut self, channel: &str) {
         if let Some(view) = self.channels.get_mut(channel) {
             view.handles -= 1;
@@ -131,7 +131,7 @@ impl Hub {
         }
     }
 
-    /// The updates of a view.
+    /// The queue of a view's updates.
     pub(crate) fn add_table(&mut self, view: u32) -> Arc<TableQueue> {
         self.tables.entry(view).or_insert_with(TableView::new).queue()
     }
@@ -142,7 +142,7 @@ impl Hub {
         }
     }
 
-    /// Resolves once a view has a transaction of the database.
+    /// Resolves once a transaction has been applied to a view.
     pub(crate) fn add_wait(&mut self, view: u32, tx: &str) -> oneshot::Receiver<Seen> {
         self.tables.entry(view).or_insert_with(TableView::new).wait(tx)
     }
@@ -153,7 +153,7 @@ impl Hub {
         promise
     }
 
-    /// Whoever wants to hear of everything has asked for it by now.
+    /// The client connects: stops collecting events for a first reader.
     pub(crate) fn connects(&mut self) {
         self.early = None;
     }
@@ -168,9 +168,9 @@ impl Hub {
         queue
     }
 
-    // Events arrive.
+    // Events.
 
-    /// Takes one of the events that come together.
+    /// Takes one event of a batch.
     pub(crate) fn apply(&mut self, event: Event) {
         if let Event::Dialog { dialog, changes, run } = &event
             && let Some(view) = self.dialogs.get_mut(dialog)
@@ -192,8 +192,8 @@ impl Hub {
         self.news.push(event.into());
     }
 
-    /// Shows what changed, once for all events that come together. The rows go first: whoever is
-    /// woken by anything else finds them up to date.
+    /// Publishes the changes of a batch. Rows are published first, so that readers woken by other
+    /// events find them up to date.
     pub(crate) fn publish(&mut self, core: &Core) {
         for dialog in self.dirty.drain() {
             if let Some(view) = self.dialogs.get(&dialog) {
@@ -216,18 +216,20 @@ impl Hub {
                     }
                 }
                 ClientEvent::Channel { channel, state } => {
-                    self.tell(channel, ChannelItem::State(state.clone()))
+                    self.send_item(channel, ChannelItem::State(state.clone()))
                 }
                 ClientEvent::Table { view, update } => {
                     tables.entry(*view).or_insert_with(Vec::new).push(update);
                 }
-                ClientEvent::Received(frame) => self.tell(&frame.ch, ChannelItem::Event(Arc::clone(frame))),
+                ClientEvent::Received(frame) => {
+                    self.send_item(&frame.ch, ChannelItem::Event(Arc::clone(frame)))
+                }
                 _ => {}
             }
         }
         for (view, updates) in tables {
             if let Some(known) = self.tables.get_mut(&view) {
-                known.tell(&updates, || core.table_rows(view));
+                known.push(&updates, || core.table_rows(view));
             }
         }
         let now = Present { dialogs: &self.dialogs, core };
@@ -236,7 +238,7 @@ impl Hub {
         }
     }
 
-    /// Nothing follows: settles every promise and ends every stream.
+    /// The client is closed: settles every promise and ends every stream.
     pub(crate) fn end(&mut self) {
         self.ended = true;
         self.promises.clear();
@@ -254,9 +256,9 @@ impl Hub {
         }
     }
 
-    fn tell(&self, channel: &str, item: ChannelItem) {
+    fn send_item(&self, channel: &str, item: ChannelItem) {
         if let Some(view) = self.channels.get(channel) {
-            // An error means that there is no reader at this moment.
+            // An error means that there is no reader.
             let _ = view.items.send(item);
         }
     }
@@ -270,7 +272,7 @@ impl DialogView {
     }
 }
 
-/// What is known after the events that come together.
+/// The rows after a batch of events.
 struct Present<'a> {
     dialogs: &'a HashMap<String, DialogView>,
     core: &'a Core,

@@ -20,8 +20,8 @@
 //! # }
 //! ```
 //!
-//! Messages are taken while offline and wait in the store, if the client has one. All decisions are
-//! made in `tidewire-core`; this crate owns the sockets, the clock, the file and one task.
+//! Messages can be sent while offline; they wait in the store, if the client has one. All decisions
+//! are made in `tidewire-core`; this crate owns the sockets, the clock, the file and one task.
 
 mod carrier;
 mod channel;
@@ -74,7 +74,7 @@ pub use tidewire_core::{
 pub use token::{TokenError, TokenProvider};
 pub use tokio_rustls::rustls;
 
-/// The examples of the guide compile.
+/// Compiles the examples of the guide.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/tables.md")]
 struct TablesGuide;

@@ -1,18 +1,18 @@
-//! What is promised to whoever sends something: that it becomes safe, and how it ends.
+//! Promises for ops: when an op is stored, and how it is settled.
 
 use tidewire_core::OpState;
 use tokio::sync::watch;
 
 use crate::error::OpError;
 
-/// How far an op came.
+/// The progress of an op.
 #[derive(Debug, Clone, Default)]
 struct Progress {
     stored: bool,
     settled: Option<Result<u64, OpError>>,
 }
 
-/// The hub's end. Dropping it says that the client was closed.
+/// The hub's end. Dropping it means that the client was closed.
 pub(crate) struct Promised(watch::Sender<Progress>);
 
 /// The sender's end.
@@ -25,12 +25,12 @@ impl Promised {
         (Promised(sender), Promise(receiver))
     }
 
-    /// The op is on disk.
+    /// The op is stored.
     pub(crate) fn stored(&self) {
         self.0.send_modify(|progress| progress.stored = true);
     }
 
-    /// Takes over what the core says; true if nothing can follow.
+    /// Applies a state from the core. True if it is final.
     pub(crate) fn follow(&self, state: &OpState) -> bool {
         let settled = match state {
             OpState::Sending | OpState::Queued => return false,
@@ -46,14 +46,14 @@ impl Promised {
 }
 
 impl Promise {
-    /// Resolves when the op can't be lost by the end of this process, or is given up.
+    /// Resolves when the op survives the end of this process, or has failed.
     pub(crate) async fn stored(&self) -> Result<(), OpError> {
         let safe = |progress: &Progress| progress.stored || progress.settled.is_some();
         let progress = self.wait(safe).await?;
         if progress.stored { Ok(()) } else { progress.settled.unwrap_or(Err(OpError::Closed)).map(drop) }
     }
 
-    /// Resolves when the op is committed or given up.
+    /// Resolves when the op is committed or has failed.
     pub(crate) async fn settled(&self) -> Result<u64, OpError> {
         let progress = self.wait(|progress| progress.settled.is_some()).await?;
         progress.settled.unwrap_or(Err(OpError::Closed))

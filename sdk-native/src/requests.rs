@@ -1,5 +1,5 @@
-//! Plain requests, of which a connection without a WebSocket consists: makes them over as few
-//! sockets as possible, and reports what comes.
+//! The HTTP requests of a connection without a WebSocket. They share as few sockets as possible,
+//! and report the parts of their responses.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 use crate::carrier::{AbortOnDrop, Reply, Report};
 use crate::transport::{Endpoint, Unreachable};
 
-/// A socket that was idle for longer is not used again: servers close theirs after 5 s, and a
-/// request could cross that.
+/// A socket that was idle for longer is not used again: servers close idle sockets after 5 s, and a
+/// request could cross the close.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// The requests under way.
@@ -29,7 +29,7 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// None yet.
+    /// No requests yet.
     pub(crate) fn new(endpoint: Endpoint, reports: mpsc::Sender<Report>) -> Requests {
         let sockets = Sockets { endpoint: Arc::new(endpoint), idle: Arc::default() };
         Requests { sockets, reports, running: HashMap::new() }
@@ -52,18 +52,18 @@ impl Requests {
         self.running.insert(id, AbortOnDrop(task.abort_handle()));
     }
 
-    /// Gives a request up, or notes that it has ended.
+    /// Aborts a request, or removes one that has ended.
     pub(crate) fn remove(&mut self, id: RequestId) {
         self.running.remove(&id);
     }
 
-    /// Whether none is under way.
+    /// Whether no request is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
 }
 
-/// Sockets to the server.
+/// The sockets to the server.
 #[derive(Clone)]
 struct Sockets {
     endpoint: Arc<Endpoint>,
@@ -77,14 +77,14 @@ struct Idle {
     open: Open,
 }
 
-/// A socket to the server, and the task that moves its bytes.
+/// An HTTP/1.1 connection and the task that moves its bytes.
 struct Open {
     sender: SendRequest<Full<Bytes>>,
     _task: AbortOnDrop,
 }
 
 impl Sockets {
-    /// Makes a request, and reports all of its response but the end.
+    /// Makes a request and reports all parts of its response but the last.
     async fn carry_out(&self, request: Request, reports: &mpsc::Sender<Report>) -> Result<(), Unreachable> {
         let mut open = match self.kept(request.conn) {
             Some(open) => open,
@@ -131,7 +131,7 @@ impl Sockets {
         let stream = TokioIo::new(self.endpoint.connect().await?);
         let (sender, connection) = handshake(stream).await.map_err(|error| why(&error))?;
         let task = tokio::spawn(async move {
-            // Whoever waits for the response hears of the error.
+            // The error is reported to the request that waits for the response.
             let _ = connection.await;
         });
         Ok(Open { sender, _task: AbortOnDrop(task.abort_handle()) })

@@ -8,14 +8,14 @@ use crate::clock::Clock;
 use crate::core::{Core, Output};
 use crate::hub::Hub;
 
-/// What the handles and the driver share. Every use is: lock, one synchronous call, unlock, wake
-/// the driver.
+/// The state that the handles and the driver share. Every use locks it, makes one synchronous call,
+/// unlocks it, and wakes the driver.
 pub(crate) struct Shared {
     state: Mutex<State>,
     wake: Notify,
     clock: Clock,
     ended: watch::Sender<bool>,
-    /// The process that has the threads.
+    /// The process in which the threads run.
     process: u32,
 }
 
@@ -28,12 +28,12 @@ struct State {
     closing: bool,
 }
 
-/// What the driver has to do.
+/// The driver's next work.
 pub(crate) struct Work {
     pub(crate) effects: Vec<Output>,
-    /// When to come back at the latest.
+    /// When the driver must look again at the latest.
     pub(crate) until: Option<Time>,
-    /// The client is wanted no longer.
+    /// The client is being closed.
     pub(crate) closing: bool,
 }
 
@@ -41,11 +41,11 @@ pub(crate) struct Work {
 pub(crate) struct Closed;
 
 impl Shared {
-    /// `durable` says whether what is stored survives the process.
+    /// `durable` says whether the store survives the process.
     pub(crate) fn new(core: Core, clock: Clock, durable: bool) -> Shared {
         let hub = Hub::new(durable);
         let mut state = State { core, hub, effects: Vec::new(), until: None, closing: false };
-        // The first status is what an earlier run left, not a guess.
+        // The first status includes what an earlier run left in the store.
         state.drain(clock.now());
         Shared {
             state: Mutex::new(state),
@@ -56,8 +56,8 @@ impl Shared {
         }
     }
 
-    /// The connection as it is. In a forked process it is closed: the threads that would drive it
-    /// are the parent's.
+    /// The current state of the connection. In a forked process it is `closed`, because the threads
+    /// exist only in the parent.
     pub(crate) fn status(&self) -> Status {
         if self.is_forked() {
             let message = Some("this process is a fork; open a client of its own in it".to_owned());
@@ -68,14 +68,14 @@ impl Shared {
         self.lock().hub.status.borrow().clone()
     }
 
-    /// Whether this process is a child of the one that opened the client. The lock may be held
-    /// there for ever, so ask first.
+    /// Whether this process was forked from the one that opened the client. Check this before
+    /// locking: in the child the lock may be held for ever.
     fn is_forked(&self) -> bool {
         self.process != std::process::id()
     }
 
-    /// Carries out a command, unless the client was closed. What it changes is visible when this
-    /// returns.
+    /// Carries out a command, unless the client was closed. Its effects on rows and states are
+    /// visible when this returns.
     pub(crate) fn command<R>(&self, run: impl FnOnce(&mut Core, &mut Hub, Now) -> R) -> Result<R, Closed> {
         if self.is_forked() {
             return Err(Closed);
@@ -87,17 +87,17 @@ impl Shared {
         Ok(self.step(&mut state, run))
     }
 
-    /// Feeds the core, also while closing.
+    /// Feeds inputs to the core, also while closing.
     pub(crate) fn feed(&self, run: impl FnOnce(&mut Core, Now)) {
         self.step(&mut self.lock(), |core, _, now| run(core, now));
     }
 
-    /// Looks at the core.
+    /// Reads from the core.
     pub(crate) fn look<R>(&self, run: impl FnOnce(&Core) -> R) -> R {
         run(&self.lock().core)
     }
 
-    /// Looks at or changes what readers see.
+    /// Reads or changes the hub.
     pub(crate) fn hub<R>(&self, run: impl FnOnce(&mut Hub) -> R) -> R {
         run(&mut self.lock().hub)
     }
@@ -114,7 +114,7 @@ impl Shared {
         }
     }
 
-    /// The effects so far, in their order.
+    /// Takes the effects so far, in their order.
     pub(crate) fn work(&self) -> Work {
         let mut state = self.lock();
         let state = &mut *state;
@@ -122,13 +122,13 @@ impl Shared {
         Work { effects: std::mem::take(&mut state.effects), until: state.until, closing: state.closing }
     }
 
-    /// Resolves when somebody used the core since the last [`Shared::work`].
+    /// Resolves when the core was used since the last [`Shared::work`].
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
     }
 
-    /// The driver has ended, with the client or with its runtime: says so, and settles what is
-    /// left.
+    /// The driver has ended, with the client or with its runtime: settles what is left and signals
+    /// the end.
     pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.closing = true;

@@ -1,4 +1,4 @@
-//! One attempt at a WebSocket: a task that dials, reports what arrives and sends what it is given.
+//! One WebSocket: a task that connects, reports messages and sends those in its queue.
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -16,16 +16,16 @@ use crate::carrier::{ABNORMAL, GOODBYE, MESSAGE_BYTES, Report};
 use crate::transport::{Endpoint, Stream, Unreachable};
 
 /// Most messages that may wait to be written. The core keeps a few dozen under way, so a full queue
-/// is a dead peer.
+/// means a dead peer.
 const QUEUE: usize = 1_024;
-/// The driver's end of a socket's task. Dropping it ends the task without a goodbye.
+/// The driver's handle of a socket's task. Dropping it ends the task without a close frame.
 pub(crate) struct Socket {
     outgoing: mpsc::Sender<String>,
     closing: oneshot::Sender<u16>,
 }
 
 impl Socket {
-    /// Dials in a new task. Nothing is reported after [`Socket::close`].
+    /// Connects in a new task. Nothing is reported after [`Socket::close`].
     pub(crate) fn dial(endpoint: Endpoint, conn: ConnId, reports: mpsc::Sender<Report>) -> Socket {
         let (outgoing, queue) = mpsc::channel(QUEUE);
         let (closing, closed) = oneshot::channel();
@@ -33,12 +33,12 @@ impl Socket {
         Socket { outgoing, closing }
     }
 
-    /// Queues a message; false when the socket is over or its queue is full.
+    /// Queues a message. False if the socket has ended or its queue is full.
     pub(crate) fn send(&self, message: String) -> bool {
         self.outgoing.try_send(message).is_ok()
     }
 
-    /// Gives the socket up. What waits and a close frame are still written, in the background and
+    /// Closes the socket. Waiting messages and a close frame are still written in the background,
     /// within a second.
     pub(crate) fn close(self, code: u16) {
         // The receiver is gone when the task has ended by itself.
@@ -102,7 +102,7 @@ async fn dial(endpoint: &Endpoint) -> Result<WebSocketStream<Box<dyn Stream>>, U
     })
 }
 
-/// For tests of the WebSocket itself: the settings of every socket.
+/// The settings of every socket; public for tests of the WebSocket itself.
 #[doc(hidden)]
 pub fn websocket_config() -> WebSocketConfig {
     WebSocketConfig::default()
@@ -144,7 +144,8 @@ async fn read(
     }
 }
 
-/// Writes until it fails; then waits, so that the reader finds the close frame that explains why.
+/// Writes until an error. Then it waits, so that the reader can find the close frame that explains
+/// the error.
 async fn write(
     sink: &mut SplitSink<WebSocketStream<Box<dyn Stream>>, Message>,
     queue: &mut mpsc::Receiver<String>,
@@ -171,14 +172,14 @@ async fn goodbye(
         }
         sink.send(Message::Close(Some(frame))).await
     };
-    // Reading on until the peer closes keeps the system from resetting the connection under what
-    // was just written.
+    // Reading until the peer closes keeps the system from resetting the connection before the peer
+    // has read what was written.
     if wrote.await.is_ok() {
         while let Some(Ok(_)) = stream.next().await {}
     }
 }
 
-/// A word for logs: the library's messages may hold what a peer sent.
+/// A short text for logs. The library's own messages may contain data that the peer sent.
 fn kind(error: &Error) -> &'static str {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => "closed",

@@ -1,4 +1,4 @@
-//! A view of a table: its rows, how far they can be trusted, and what happens to them.
+//! A view of a table: its rows, its status and its updates.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::error::{AwaitTxError, TableOpenError};
 use crate::shared::{Closed, Shared};
 use crate::table_queue::TableQueue;
 
-/// A view of a table, open for as long as this lives.
+/// A view of a table. Dropping it closes the view.
 pub struct Table {
     shared: Arc<Shared>,
     view: u32,
@@ -30,27 +30,26 @@ impl Table {
         Ok(Table { shared: Arc::clone(shared), view, updates })
     }
 
-    /// The rows as they are, each the text of a JSON object, in the view's order and up to its
-    /// limit.
+    /// The current rows, each the text of a JSON object, in the view's order and up to its limit.
     pub fn rows(&self) -> Vec<Arc<str>> {
         self.shared.look(|core| core.table_rows(self.view)).rows
     }
 
-    /// How far the rows can be trusted.
+    /// The status of the view.
     pub fn status(&self) -> TableStatus {
         self.shared.look(|core| core.table_status(self.view)).unwrap_or(TableStatus::Loading)
     }
 
     /// Waits for the next update; `None` once the client is closed. Dropping the future loses
-    /// nothing. A reader that is too slow gets [`TableUpdate::Rows`] in the place of what was left
-    /// out.
+    /// nothing. A reader that is too slow gets [`TableUpdate::Rows`] instead of the updates that
+    /// were left out.
     pub async fn next(&mut self) -> Option<TableUpdate> {
         self.updates.next().await
     }
 
-    /// Waits until a transaction of the database has been applied here, so that who wrote by
-    /// another way can read it: see
-    /// [`tidewire_core::Client::await_tx`]. Offline it waits for a connection.
+    /// Waits until a transaction of the database has been applied here, so that a write made
+    /// directly to the database can be read: see [`tidewire_core::Client::await_tx`]. Offline it
+    /// waits for a connection.
     ///
     /// # Errors
     /// [`AwaitTxError`].
@@ -63,7 +62,7 @@ impl Table {
     }
 }
 
-/// For bindings, which hear of it by an event.
+/// Methods for bindings, which get the updates of a view as events.
 #[cfg(feature = "ffi")]
 impl Table {
     pub(crate) fn view(&self) -> i32 {
@@ -77,7 +76,7 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // A closed client has nothing to end.
+        // A closed client has no views.
         let _ = self.shared.command(|core, hub, now| {
             hub.remove_table(self.view);
             core.close_table(now, self.view);

@@ -1,4 +1,4 @@
-//! Updates of a view of a table on their way to its reader.
+//! The queue of a view's updates for its reader.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -9,12 +9,12 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::error::AwaitTxError;
 
-/// Most updates that wait for a reader.
+/// Most updates that may wait for a reader.
 const CAPACITY: usize = 1_024;
-/// Most bytes of rows that wait for a reader.
+/// Most bytes of rows that may wait for a reader.
 const CAPACITY_BYTES: usize = 4 * 1024 * 1024;
 
-/// What settles a wait for a transaction.
+/// The result of a wait for a transaction.
 pub(crate) type Seen = Result<(), AwaitTxError>;
 
 /// The hub's side of a view.
@@ -38,8 +38,8 @@ impl TableView {
         waits
     }
 
-    /// Takes updates that come together; `rows` gives the rows after them.
-    pub(crate) fn tell(&mut self, updates: &[&TableUpdate], rows: impl FnOnce() -> TableRows) {
+    /// Takes a batch of updates; `rows` gives the rows after them.
+    pub(crate) fn push(&mut self, updates: &[&TableUpdate], rows: impl FnOnce() -> TableRows) {
         for update in updates {
             let TableUpdate::Seen { tx, code } = update else { continue };
             for (_, seen) in self.waits.extract_if(.., |(other, _)| other == tx) {
@@ -100,7 +100,7 @@ impl TableQueue {
                     return None;
                 }
             }
-            // A notification between the look and this line is kept for it.
+            // A notification between the check above and this line is not lost.
             self.ready.notified().await;
         }
     }
@@ -111,17 +111,17 @@ impl TableQueue {
 }
 
 impl Waiting {
-    /// Replaces everything by the present: all rows, and the newest status.
+    /// Replaces all waiting updates by all rows and the newest status.
     fn fold(&mut self, rows: TableRows) {
         let status = self.updates.drain(..).rfind(|update| matches!(update, TableUpdate::Status(_)));
         self.updates.push_back(TableUpdate::Rows(rows));
         self.updates.extend(status);
-        // What can't be folded any further doesn't count against the next updates.
+        // Updates that can't be merged any further don't count against the limit.
         self.bytes = 0;
     }
 }
 
-/// About how many bytes an update holds.
+/// The approximate size of an update, in bytes.
 pub(crate) fn weight(update: &TableUpdate) -> usize {
     let length = |row: &Option<Arc<str>>| row.as_ref().map_or(0, |row| row.len());
     64 + match update {

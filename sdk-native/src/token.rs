@@ -1,4 +1,4 @@
-//! Where tokens come from.
+//! Token providers.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,16 +8,17 @@ pub use tidewire_core::TokenError;
 /// The answer of a [`TokenProvider`].
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<String, TokenError>> + Send + 'a>>;
 
-/// Gives the token that says who this client is.
+/// Provides the token that identifies this client's user.
 ///
-/// It is called in a task of its own, so it may take its time; what it did not answer when another
-/// token is wanted is dropped. A panic in it counts as [`TokenError::unavailable`].
+/// It is called in a task of its own, so it may take long. A call that is unfinished when another
+/// token is needed is dropped. A panic counts as [`TokenError::unavailable`].
 pub trait TokenProvider: Send + Sync + 'static {
-    /// A token. With `renew` the last one was refused or runs out, so one from a cache won't do.
+    /// Fetches a token. With `renew` the last one was refused or is about to expire, so a cached
+    /// one is of no use.
     fn token(&self, renew: bool) -> TokenFuture<'_>;
 }
 
-/// A provider made of an async function.
+/// Makes a provider from an async function.
 ///
 /// ```
 /// # use tidewire::token::{from_fn, TokenError};

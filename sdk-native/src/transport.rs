@@ -28,8 +28,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `http(s)://host[:port][/prefix]`, or the same with `ws(s)`. `None` when it is something else. Without `tls` the
-    /// server's certificate is checked against Mozilla's roots.
+    /// Reads `http(s)://host[:port][/prefix]`, or the same with `ws(s)`. `None` if it is something
+    /// else. Without `tls` the server's certificate is checked against Mozilla's roots.
     pub(crate) fn parse(url: &str, tls: Option<Arc<ClientConfig>>) -> Option<Endpoint> {
         let uri: Uri = url.parse().ok()?;
         let secure = match uri.scheme_str()? {
@@ -37,12 +37,12 @@ impl Endpoint {
             "https" | "wss" => true,
             _ => return None,
         };
-        // A token, or a user's name, has no place in an address.
+        // An address must not contain a token or a user's name.
         if uri.query().is_some() || uri.authority()?.as_str().contains('@') {
             return None;
         }
         let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_owned();
-        // The library takes a port that is none for no port.
+        // The library treats an invalid port as no port.
         let port = match uri.authority()?.as_str().strip_prefix(uri.host()?)?.strip_prefix(':') {
             Some(digits) => digits.parse().ok()?,
             None if secure => 443,
@@ -73,7 +73,7 @@ impl Endpoint {
         format!("{scheme}://{}{}", self.authority(), self.path("/v1/ws"))
     }
 
-    /// Connects, and shakes hands where the address asks for TLS.
+    /// Connects, with a TLS handshake if the address requires one.
     pub(crate) async fn connect(&self) -> Result<Box<dyn Stream>, Unreachable> {
         let found = lookup_host((self.host.as_str(), self.port)).await.map_err(|_| Unreachable::Dns)?;
         let addresses: Vec<SocketAddr> = found.collect();
@@ -92,21 +92,21 @@ impl Endpoint {
     }
 }
 
-/// Why there is no connection to a server, as far as this side can tell. The libraries' messages
-/// may hold what a peer sent, so none of them is kept.
+/// Why a connection to a server could not be made. The libraries' messages are dropped, because
+/// they may contain data that the peer sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreachable {
-    /// The host's name leads to no address.
+    /// The host's name can't be resolved.
     Dns,
-    /// Nothing listens there.
+    /// The connection was refused: nothing listens there.
     Refused,
-    /// No way to the host, or none that answers.
+    /// The host can't be reached or does not answer.
     NoRoute,
     /// The TLS handshake failed: another protocol, or a certificate that is not trusted.
     Tls,
-    /// Something answered that is no Tidewire server, with this HTTP status.
+    /// Something answered with this HTTP status that is not a Tidewire server.
     Http(u16),
-    /// Something answered that is no HTTP.
+    /// The answer was not HTTP.
     BadAnswer,
 }
 

@@ -6,7 +6,7 @@ use crate::part::Crossing;
 use tidewire_core::wire::json::{Writer, string};
 use tidewire_core::{Client, Draft, Lane, Now, SendError, SubscribeError};
 
-/// Runs a command and answers in JSON; nothing if it can't be read.
+/// Runs a command and returns the answer as JSON; none if the command can't be read.
 pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> Option<String> {
     let given = object(text)?;
     let name = given.str("c")?;

@@ -1,4 +1,4 @@
-//! What the host says, read from JSON: settings, the restored store, and inputs.
+//! Decoding of the host's JSON: settings, the restored store, and inputs.
 
 use crate::texts::texts;
 use tidewire_core::wire::json::{Object, validate_within};
@@ -7,13 +7,13 @@ use tidewire_core::{
     StoreError, StoreId, TokenAsk, TokenError, Transport,
 };
 
-/// An object after its whole text was checked.
+/// Parses an object after its whole text was checked.
 pub(crate) fn object(text: &str) -> Option<Object<'_>> {
-    // How deep a body may be is for the core to say, so that its error reaches the application.
+    // The core checks the depth of a body, so that its error reaches the application.
     Object::parse(validate_within(text, usize::MAX).ok()?).ok()
 }
 
-/// Settings by the core's names; what is missing keeps its default.
+/// Settings by the core's names. Missing ones keep their defaults.
 pub(crate) fn config(text: &str) -> Option<Config> {
     let given = object(text)?;
     let mut config = Config::default();
@@ -79,7 +79,7 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
     })
 }
 
-/// An input by its `t`, handed to `take` as long as the text lives; none if it makes no sense.
+/// Decodes an input by its `t` and passes it to `take`. None if it is not valid.
 pub(crate) fn input<R>(text: &str, take: impl FnOnce(Input<'_>) -> R) -> Option<R> {
     let given = object(text)?;
     let cause = given.str("cause");
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Whether the text is read as the input of this form.
+    /// Whether the text is decoded as an input that matches this pattern.
     macro_rules! reads {
         ($text:expr, $form:pat $(if $guard:expr)?) => {
             input($text, |read| matches!(read, $form $(if $guard)?)).unwrap_or(false)

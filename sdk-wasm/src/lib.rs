@@ -1,12 +1,12 @@
-//! The core across WebAssembly's boundary: JSON texts in, JSON texts out, no decisions and no
-//! callbacks.
+//! The core across WebAssembly's boundary: JSON texts in, JSON texts out. It makes no decisions and
+//! no callbacks.
 //!
 //! A host calls [`Core::handle`], [`Core::received`], [`Core::body`] or [`Core::command`], then
 //! [`Core::poll`] until its answer ends in a `wait`. Nothing here calls back into the host, so no
 //! borrow is ever held while its code runs.
 //!
-//! What a page loads are the modules in `chat` and `tables`, which [`exports!`] makes of this: one
-//! for clients with channels and dialogs, one for clients with live tables as well.
+//! Pages load the modules in `chat` and `tables`, which [`exports!`] makes of this crate: one for
+//! clients with channels and dialogs, one for clients that also have live tables.
 
 mod command;
 mod input;
@@ -21,14 +21,14 @@ use std::cell::RefCell;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::{Client, ConnId, Input, Now, Output, RequestId, ResponsePart, Time};
 
-/// Most outputs in one answer of [`Core::poll`]: what is left waits for the next call, so that no
-/// text grows without bound.
+/// Most outputs in one answer of [`Core::poll`]. The rest waits for the next call, so that texts
+/// have a bounded size.
 const MOST_OUTPUTS: usize = 256;
-/// What most answers of [`Core::poll`] fit into, so that a text that grows is seldom moved.
+/// The initial capacity of an answer of [`Core::poll`], in bytes: most answers fit into it.
 const ANSWER_BYTES: usize = 2_048;
 
-/// One client. Times are ms: `mono` of a monotonic clock, `wall` since the Unix epoch; a negative
-/// or absurd one counts as the nearest possible.
+/// One client. Times are ms: `mono` of a monotonic clock, `wall` since the Unix epoch; values out
+/// of range count as the nearest possible one.
 pub struct Core<T: Crossing> {
     client: RefCell<Client<T>>,
 }
@@ -55,7 +55,7 @@ impl<T: Crossing> Core<T> {
         self.client.borrow_mut().handle(now(mono, wall), input);
     }
 
-    /// Something else happened. False if `input` could not be read, and then nothing is done.
+    /// Feeds any other input. False if `input` could not be read; then nothing is done.
     pub fn handle(&self, input: &str, mono: f64, wall: f64) -> bool {
         input::input(input, |input| self.client.borrow_mut().handle(now(mono, wall), input)).is_some()
     }
@@ -69,8 +69,8 @@ impl<T: Crossing> Core<T> {
         })
     }
 
-    /// What to do next: an array of outputs in their order. If it does not end in a `wait`, call
-    /// again at once.
+    /// The next outputs, as an array in order. If it does not end in a `wait`, call this again at
+    /// once.
     pub fn poll(&self, mono: f64, wall: f64) -> String {
         let mut client = self.client.borrow_mut();
         let mut list = Writer::list(ANSWER_BYTES);

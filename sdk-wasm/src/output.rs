@@ -1,4 +1,4 @@
-//! What the core asks for and tells, written as JSON: one object with a `t` for each output.
+//! Encoding of the core's outputs as JSON: one object with a `t` for each output.
 
 use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
@@ -19,7 +19,7 @@ pub(crate) fn encode<T: Crossing>(writer: Writer, output: &Output<T::Event>) -> 
         Output::Store { store, change: what } => {
             frame("store").u64("store", store.0).with("change", |writer| change(writer, what))
         }
-        Output::Event(told) => event::<T>(frame, told),
+        Output::Event(emitted) => event::<T>(frame, emitted),
         Output::Wait { until, .. } => frame("wait").opt_u64("until", until.map(|until| until.0)),
     }
     .close()
@@ -72,30 +72,30 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             .u64("waiting", u64::from(status.waiting)),
         Event::User(user) => frame("user").raw("user", &user.encode()),
         Event::Op { id, channel, state } => {
-            let told = frame("op").str("id", id).str("channel", channel);
+            let frame = frame("op").str("id", id).str("channel", channel);
             match state {
-                OpState::Queued => told.str("state", "queued"),
-                OpState::Sending => told.str("state", "sending"),
-                OpState::Acked { offset } => told.str("state", "acked").u64("offset", *offset),
-                OpState::Failed { code, message } => failed(told, code, message),
-                OpState::Discarded => told.str("state", "discarded"),
+                OpState::Queued => frame.str("state", "queued"),
+                OpState::Sending => frame.str("state", "sending"),
+                OpState::Acked { offset } => frame.str("state", "acked").u64("offset", *offset),
+                OpState::Failed { code, message } => failed(frame, code, message),
+                OpState::Discarded => frame.str("state", "discarded"),
             }
         }
         Event::Stored { id } => frame("stored").str("id", id),
         Event::Channel { channel, state } => {
-            let told = frame("channel").str("channel", channel);
+            let frame = frame("channel").str("channel", channel);
             match state {
-                ChannelState::Syncing => told.str("state", "syncing"),
-                ChannelState::Live => told.str("state", "live"),
-                ChannelState::Waiting { code, message, retry_in_ms } => told
+                ChannelState::Syncing => frame.str("state", "syncing"),
+                ChannelState::Live => frame.str("state", "live"),
+                ChannelState::Waiting { code, message, retry_in_ms } => frame
                     .str("state", "waiting")
                     .str("code", code)
                     .str("message", message)
                     .u64("retry_in_ms", *retry_in_ms),
                 ChannelState::Reset { reason, missed } => {
-                    told.str("state", "reset").str("reason", reason).u64("missed", *missed)
+                    frame.str("state", "reset").str("reason", reason).u64("missed", *missed)
                 }
-                ChannelState::Failed { code, message } => failed(told, code, message),
+                ChannelState::Failed { code, message } => failed(frame, code, message),
             }
         }
         Event::Signal { signal, by } => frame("signal")
@@ -118,17 +118,17 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             .str("dialog", dialog)
             .each("changes", changes, |writer, change| list_change(writer, change, row))
             .opt_str("run", run.as_deref()),
-        Event::Part(told) => T::event(frame, told),
+        Event::Part(event) => T::event(frame, event),
         Event::Storage { code } => frame("storage").opt_str("code", *code),
         Event::Problem { code, message } => frame("problem").str("code", code).str("message", message),
     }
 }
 
-fn failed(told: Writer, code: &str, message: &str) -> Writer {
-    told.str("state", "failed").str("code", code).str("message", message)
+fn failed(frame: Writer, code: &str, message: &str) -> Writer {
+    frame.str("state", "failed").str("code", code).str("message", message)
 }
 
-/// A change of a list of rows, each of which `row` writes as an object.
+/// Writes a change of a list of rows; `row` writes a row as an object.
 pub(crate) fn list_change<R>(
     writer: Writer,
     change: &Change<R>,
@@ -151,8 +151,8 @@ pub(crate) fn list_change<R>(
     .close()
 }
 
-/// One row of a dialog. Members that most rows have alike are left out: `kind` of a message, `own`
-/// of somebody else's, `state` of one that is committed.
+/// Writes one row of a dialog. Members with the most common value are left out: `kind` `message`,
+/// `own` `false`, `state` `sent`.
 pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
     let kind = Some(row.kind).filter(|kind| *kind != RowKind::Message);
     let state = Some(row.state).filter(|state| *state != RowState::Sent);
@@ -169,7 +169,7 @@ pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
         .close()
 }
 
-/// What happened lately, and the counters.
+/// Writes the report: entries and counters.
 pub(crate) fn report(report: &Report) -> String {
     let entry = |writer: Writer, entry: &Entry| {
         writer

@@ -1,23 +1,23 @@
-//! What a client has besides channels and dialogs, across the boundary.
+//! The optional part of a client, across the boundary.
 
 use tidewire_core::wire::json::{Object, Writer};
 use tidewire_core::{Client, Config, Now, Part, Restored};
 
-/// How what a client has besides channels and dialogs is made, asked and told of in JSON. A module
-/// has one, and carries the code of no other.
+/// How the optional part of a client is created, commanded and encoded. A module has one, and
+/// contains no code of others.
 pub trait Crossing: Part {
-    /// A client that has it.
+    /// Makes a client with this part.
     fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client<Self>;
 
-    /// Carries out a command of its own; nothing if there is none of this name, or if it can't be
-    /// read.
+    /// Carries out a command of this part. None if there is no command with this name, or if it
+    /// can't be read.
     fn command(client: &mut Client<Self>, name: &str, given: &Object<'_>, now: Now) -> Option<String>;
 
-    /// Writes what it tells the application; `frame` begins an object of a kind.
+    /// Writes an event of this part; `frame` begins an object with a `t`.
     fn event(frame: impl FnOnce(&str) -> Writer, event: &Self::Event) -> Writer;
 }
 
-/// Nothing besides them.
+/// A client with channels and dialogs only.
 impl Crossing for () {
     fn client(config: Config, seed: [u8; 32], now: Now, restored: Restored) -> Client {
         Client::new(config, seed, now, restored)

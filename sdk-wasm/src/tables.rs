@@ -1,4 +1,4 @@
-//! Live tables across the boundary: their commands, what is told of them, and what is kept.
+//! Live tables across the boundary: commands, updates and stored records.
 
 use crate::output::list_change;
 use crate::part::Crossing;
@@ -84,11 +84,11 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
     Some(query)
 }
 
-/// A question, in the form in which it comes back.
+/// Writes a query as JSON.
 fn question(query: &TableQuery) -> String {
     let RowEvents { insert, update, delete } = query.events;
     let events = [("\"insert\"", insert), ("\"update\"", update), ("\"delete\"", delete)];
-    let events = events.into_iter().filter(|(_, told)| *told).map(|(event, _)| event);
+    let events = events.into_iter().filter(|(_, listed)| *listed).map(|(event, _)| event);
     let writer = Writer::object().str("table", &query.table).str("filter", &query.filter);
     writer.str("order", &query.order).array("events", events).end()
 }
@@ -111,18 +111,19 @@ fn refused(error: TableError) -> String {
     Writer::object().raw("error", &error).end()
 }
 
-/// What is told of a view.
-fn event(told: Writer, update: &TableUpdate) -> Writer {
+/// Writes an update of a view.
+fn event(frame: Writer, update: &TableUpdate) -> Writer {
     match update {
-        TableUpdate::Status(known) => status(told.str("what", "status"), known),
+        TableUpdate::Status(known) => status(frame.str("what", "status"), known),
         TableUpdate::Rows(TableRows { key, rows, beyond }) => {
             let key: Vec<String> = key.iter().map(|name| string(name)).collect();
-            told.str("what", "rows")
+            frame
+                .str("what", "rows")
                 .array("key", key.iter().map(String::as_str))
                 .array("rows", rows.iter().map(|row| &**row))
                 .array("beyond", beyond.iter().map(|row| &**row))
         }
-        TableUpdate::Changes { list, changes, tx, at } => told
+        TableUpdate::Changes { list, changes, tx, at } => frame
             .str("what", "changes")
             .each("list", list, |writer, change| {
                 list_change(writer, change, |writer, row| writer.inside(row))
@@ -131,7 +132,7 @@ fn event(told: Writer, update: &TableUpdate) -> Writer {
             .opt_str("tx", tx.as_deref())
             .opt_u64("at", *at),
         TableUpdate::Seen { tx, code } => {
-            told.str("what", "seen").str("tx", tx).opt_str("code", code.as_deref())
+            frame.str("what", "seen").str("tx", tx).opt_str("code", code.as_deref())
         }
     }
 }
@@ -146,7 +147,8 @@ fn status(writer: Writer, status: &TableStatus) -> Writer {
     }
 }
 
-/// A row that is in the change of the list too is not written again: its place there is.
+/// Writes a row's change. A new row that is also in a change of the list is written as its index
+/// there.
 fn change_of_row(writer: Writer, change: &RowChange, list: &[Change<Arc<str>>]) -> Writer {
     let is_same = |listed: &Change<Arc<str>>| match (listed, &change.new) {
         (Change::Insert { row, .. } | Change::Update { row, .. }, Some(new)) => Arc::ptr_eq(row, new),
@@ -154,7 +156,7 @@ fn change_of_row(writer: Writer, change: &RowChange, list: &[Change<Arc<str>>]) 
     };
     let writer = writer.begin().str("event", change.event.as_str());
     let writer = match list.iter().position(is_same) {
-        Some(place) => writer.u64("new", place as u64),
+        Some(index) => writer.u64("new", index as u64),
         None => writer.raw("new", change.new.as_deref().unwrap_or("null")),
     };
     writer.raw("old", change.old.as_deref().unwrap_or("null")).str("why", change.why.as_str()).close()

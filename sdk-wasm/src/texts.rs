@@ -1,8 +1,8 @@
-//! Arrays of texts in what JavaScript gives.
+//! Arrays of strings in JSON from JavaScript.
 
 use tidewire_core::wire::json::Object;
 
-/// The texts of a member; none if it is missing or has anything else in it.
+/// The strings of an array member; none if it is missing or holds anything else.
 pub(crate) fn texts(object: &Object<'_>, name: &str) -> Option<Vec<String>> {
     let mut texts = Vec::new();
     for raw in object.array(name)? {

@@ -5,9 +5,10 @@
 //! call, ids and tokens come from the driver, and what is kept is behind a trait.
 //! `server-reference` drives it with sockets and threads.
 //!
-//! How a message flows: [`Session::message`] decodes and checks, and hands an op to the [`store::Store`]. That commits it
-//! and calls its `done`, which applies the event to the [`Channel`]: the same bytes are queued for every subscriber, and
-//! the sender is answered. A [`Run`] is one answer of a model.
+//! How a message flows: [`Session::message`] decodes and checks, and hands an op to the
+//! [`store::Store`]. That commits it and calls its `done`, which applies the event to the
+//! [`Channel`]: the same bytes are queued for every subscriber, and the sender is answered. A
+//! [`Run`] is one answer of a model.
 //!
 //! A kind of event is a file in [`dialog::ops`].
 
@@ -34,7 +35,7 @@ pub use dialog::{
 };
 pub use engine::{Engine, Peer, TurnedAway, counted};
 pub use limits::{Budget, Limiter, ServerLimits, Timeouts};
-pub use outgoing::{Close, Outgoing, Signal, ToWrite, Wake};
+pub use outgoing::{Close, Outgoing, QueueEvent, ToWrite, Wake};
 pub use session::{Answer, Flow, Session};
 pub use text::Text;
 pub use tidewire_core::{Now, Time};

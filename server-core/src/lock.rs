@@ -1,8 +1,8 @@
-//! The locks of this crate, and the rule for them: what a driver or an application gave us is never
-//! called while one is held.
+//! The locks of this crate, and their rule: no code that a driver or an application gave us runs
+//! while one is held.
 //!
-//! In builds with assertions each thread counts the locks that it holds, and [`calls_out`] stands
-//! in front of every such call. So every test and every simulated run checks the rule.
+//! In builds with assertions each thread counts the locks that it holds, and [`calls_out`] checks
+//! the count before every such call. So every test and every simulated run checks the rule.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -11,13 +11,13 @@ thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A lock that is counted.
+/// A mutex that counts how many locks its thread holds.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
 
-/// What a lock guards, until it is dropped.
+/// Access to the guarded value. Dropping it unlocks.
 pub(crate) struct Guard<'a, T> {
-    // Unlocked first, then counted.
+    // Declared first, so that the lock is released before the count changes.
     inner: parking_lot::MutexGuard<'a, T>,
     _held: Held,
 }
@@ -33,7 +33,7 @@ impl<T> Mutex<T> {
         Guard { inner: self.0.lock(), _held: Held::new() }
     }
 
-    /// The same unless somebody has it.
+    /// Locks if nobody holds the lock; otherwise `None`.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         Some(Guard { inner: self.0.try_lock()?, _held: Held::new() })
     }
@@ -54,7 +54,7 @@ impl Drop for Held {
 
 fn count(change: impl FnOnce(usize) -> usize) {
     if cfg!(debug_assertions) {
-        // A thread that ends may unlock after its own variables are gone.
+        // A thread that ends may unlock after its thread-local variables are gone.
         let _ = HELD.try_with(|held| held.set(change(held.get())));
     }
 }
@@ -73,7 +73,8 @@ impl<T> DerefMut for Guard<'_, T> {
     }
 }
 
-/// Stands in front of every call of what is not ours.
+/// Call this before every call of foreign code. Panics in builds with assertions if this thread
+/// holds a lock.
 #[track_caller]
 pub(crate) fn calls_out() {
     let held = if cfg!(debug_assertions) { HELD.try_with(Cell::get).unwrap_or(0) } else { 0 };

@@ -1,8 +1,8 @@
-//! What waits to be written to one client.
+//! The queue of frames that wait to be written to one client.
 //!
-//! Whoever sends only pushes shared bytes into a capped queue, and never waits. The connection's
-//! writer takes everything that waits and joins it into few messages; a client that reads too
-//! slowly loses its connection, not its events: it resumes from its cursors.
+//! Sending pushes shared bytes into a queue with a limit, and never waits. The connection's writer
+//! takes what is queued and joins it into few messages. A client that reads too slowly loses its
+//! connection but no events: it resumes from its cursors.
 
 use crate::lock::{Mutex, calls_out};
 use crate::text::Text;
@@ -10,24 +10,24 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use tidewire_core::wire::{Problem, ServerFrame, codes};
 
-/// Frames are joined up to this size; a greater one goes alone.
+/// Frames are joined into messages of up to this size; a larger frame is sent alone.
 const JOIN_BYTES: usize = 128 * 1024;
-/// With no more than this waiting there is room for a page.
+/// There is room for a page while no more bytes than this are queued.
 const ROOM_BYTES: usize = 256 * 1024;
 
 /// A close code and its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Close {
-    /// Protocol section 8.
+    /// The close code of protocol section 8.
     pub code: u16,
-    /// The stable code string.
+    /// The stable code as text.
     pub reason: &'static str,
 }
 
-/// What happened to a queue; its connection's driver is told.
+/// What happened to a queue. The connection's driver is notified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// There is something to take.
+pub enum QueueEvent {
+    /// There is something to write.
     Work,
     /// Something was taken: there may be room again.
     Room,
@@ -35,37 +35,37 @@ pub enum Signal {
     Closed,
 }
 
-/// Told of every [`Signal`], with no lock held.
-pub type Wake = Arc<dyn Fn(Signal) + Send + Sync>;
+/// Called with every [`QueueEvent`], with no lock held.
+pub type Wake = Arc<dyn Fn(QueueEvent) + Send + Sync>;
 
 /// What the writer does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToWrite {
     /// Send this message.
     Write(Text),
-    /// Send the close, then end.
+    /// Send the close frame, then end.
     Close(Close),
 }
 
-/// Told that there is room again for whoever was refused. It is called without any lock held, and
-/// may queue frames.
+/// Called when there is room again after a refused offer. It is called with no lock held, and may
+/// queue frames.
 pub(crate) type Refill = Box<dyn Fn() + Send + Sync>;
 
-/// Signals that are due once no lock is held: whoever queues frames under a lock collects them, and
-/// gives them after it.
+/// Notifications to be sent once no lock is held. Code that queues frames under a lock collects
+/// them, and calls [`Due::give`] after unlocking.
 #[derive(Default)]
 #[must_use = "the writers sleep until the signals are given"]
-pub(crate) struct Due(Vec<(Arc<Outgoing>, Signal)>);
+pub(crate) struct Due(Vec<(Arc<Outgoing>, QueueEvent)>);
 
 impl Due {
-    fn add(&mut self, outgoing: &Arc<Outgoing>, signal: Signal) {
-        let same = |(last, of): &(Arc<Outgoing>, Signal)| Arc::ptr_eq(last, outgoing) && *of == signal;
+    fn add(&mut self, outgoing: &Arc<Outgoing>, signal: QueueEvent) {
+        let same = |(last, of): &(Arc<Outgoing>, QueueEvent)| Arc::ptr_eq(last, outgoing) && *of == signal;
         if !self.0.last().is_some_and(same) {
             self.0.push((outgoing.clone(), signal));
         }
     }
 
-    /// Wakes the writers.
+    /// Notifies the writers.
     pub(crate) fn give(self) {
         for (outgoing, signal) in self.0 {
             outgoing.signal(signal);
@@ -73,24 +73,24 @@ impl Due {
     }
 }
 
-/// What became of a frame that was offered.
+/// The result of offering a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offered {
     /// It is queued.
     Queued,
-    /// Too much is waiting; the [`Refill`] says when to try again.
+    /// Too much is queued. [`Refill`] is called when there is room again.
     Full,
     /// The connection is ending.
     Over,
 }
 
-/// What became of a frame that was pushed.
+/// The result of pushing a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Queued {
     Yes,
-    /// It did not fit: the connection ends.
+    /// The queue is full, so the connection ends.
     Overflow,
-    /// The connection was ending.
+    /// The connection was ending already.
     Over,
 }
 
@@ -109,62 +109,62 @@ struct Queue {
     frames: VecDeque<Frame>,
     bytes: usize,
     close: Option<Close>,
-    /// The writer is gone: nothing will be sent any more.
+    /// The writer has ended: nothing will be sent any more.
     dead: bool,
-    /// An offer was refused: whoever made it waits for room.
-    wanted: bool,
+    /// An offer was refused: [`Refill`] is to be called when there is room.
+    refill_due: bool,
 }
 
-/// One that waits, and the row of the channel it tells of; none when it is the connection's own.
+/// A queued frame, with the row id of its channel; none for a frame of the connection itself.
 struct Frame {
     text: Text,
     of: Option<i64>,
 }
 
 impl Outgoing {
-    /// A queue of at most so many bytes and frames.
+    /// A queue with a limit in bytes and in frames.
     pub fn new(id: u64, max_bytes: usize, max_frames: usize, wake: Wake) -> Outgoing {
         Outgoing { id, max_bytes, max_frames, queue: Mutex::default(), wake, refill: OnceLock::new() }
     }
 
-    /// The connection's number.
+    /// The connection's id.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: QueueEvent) {
         calls_out();
         (self.wake)(signal);
     }
 
-    /// Queues a frame; false when the connection is ending, or ends because of it.
+    /// Queues a frame; false if the connection is ending, or ends because the queue is full.
     pub fn push(&self, frame: Text) -> bool {
         let queued = self.queue(frame, None);
         if queued == Queued::Overflow {
-            self.signal(Signal::Closed);
+            self.signal(QueueEvent::Closed);
         }
         if queued != Queued::Over {
-            self.signal(Signal::Work);
+            self.signal(QueueEvent::Work);
         }
         queued == Queued::Yes
     }
 
-    /// The same under a lock: the signals are given later.
+    /// As [`Outgoing::push`], under a lock: notifications are added to `due`.
     pub(crate) fn put(self: &Arc<Self>, frame: Text, due: &mut Due) -> bool {
         self.note(self.queue(frame, None), due)
     }
 
-    /// The same for a frame that tells of the channel with this row.
+    /// As [`Outgoing::put`], for a frame of the channel with this row id.
     pub(crate) fn put_of(self: &Arc<Self>, channel: i64, frame: Text, due: &mut Due) -> bool {
         self.note(self.queue(frame, Some(channel)), due)
     }
 
     fn note(self: &Arc<Self>, queued: Queued, due: &mut Due) -> bool {
         if queued == Queued::Overflow {
-            due.add(self, Signal::Closed);
+            due.add(self, QueueEvent::Closed);
         }
         if queued != Queued::Over {
-            due.add(self, Signal::Work);
+            due.add(self, QueueEvent::Work);
         }
         queued == Queued::Yes
     }
@@ -193,7 +193,7 @@ impl Outgoing {
         Queued::Overflow
     }
 
-    /// Queues a frame that nobody misses, unless more than half of what may wait is waiting.
+    /// Queues a droppable frame; drops it if the queue is more than half full.
     pub(crate) fn put_if_light(self: &Arc<Self>, channel: i64, frame: &Text, due: &mut Due) {
         let mut queue = self.queue.lock();
         let light = (queue.bytes + frame.len()) * 2 <= self.max_bytes
@@ -204,22 +204,22 @@ impl Outgoing {
         queue.bytes += frame.len();
         queue.frames.push_back(Frame { text: frame.clone(), of: Some(channel) });
         drop(queue);
-        due.add(self, Signal::Work);
+        due.add(self, QueueEvent::Work);
     }
 
-    /// Sets who is told of room; the first one stays.
+    /// Sets what is called when there is room again. Only the first call has an effect.
     pub(crate) fn refill_by(&self, refill: Refill) {
         let _ = self.refill.set(refill);
     }
 
-    /// Queues a live frame that can be had again, unless more than half of what may wait is
-    /// waiting. The signals are given later.
+    /// Queues a live frame that the client can get again from the log; refuses it if the queue is
+    /// more than half full. Notifications are added to `due`.
     pub(crate) fn offer_live(self: &Arc<Self>, frame: &Text, due: &mut Due) -> Offered {
         self.offer_if(frame, due, |queue| (queue.bytes + frame.len()) * 2 <= self.max_bytes)
     }
 
-    /// Queues a frame of a page or a replay, if live frames are not crowded out by it. The signals
-    /// are given later.
+    /// Queues a frame of a page or a replay if it leaves enough room for live frames. Notifications
+    /// are added to `due`.
     pub(crate) fn offer(self: &Arc<Self>, frame: &Text, due: &mut Due) -> Offered {
         self.offer_if(frame, due, |queue| queue.bytes <= self.roomy())
     }
@@ -230,46 +230,45 @@ impl Outgoing {
             return Offered::Over;
         }
         if !fits(&queue) || (queue.frames.len() + 1) * 2 > self.max_frames {
-            queue.wanted = true;
+            queue.refill_due = true;
             return Offered::Full;
         }
         queue.bytes += frame.len();
         queue.frames.push_back(Frame { text: frame.clone(), of: None });
         drop(queue);
-        due.add(self, Signal::Work);
+        due.add(self, QueueEvent::Work);
         Offered::Queued
     }
 
-    /// With no more bytes than this waiting there is room for the greatest frame that can be
-    /// offered.
+    /// With at most this many bytes queued there is room for the largest frame that can be offered.
     fn roomy(&self) -> usize {
         ROOM_BYTES.min(self.max_bytes / 4)
     }
 
-    /// Queues a frame of the connection's own.
+    /// Queues a frame of the connection itself.
     pub fn send(&self, frame: &ServerFrame) {
         self.push(frame.encode().into());
     }
 
-    /// Ends the connection after what waits. The first close wins.
+    /// Closes the connection after the queued frames are written. Only the first close counts.
     pub fn close(&self, code: u16, reason: &'static str) {
         let mut queue = self.queue.lock();
         if queue.close.is_none() {
             queue.close = Some(Close { code, reason });
             drop(queue);
-            self.signal(Signal::Work);
-            self.signal(Signal::Closed);
+            self.signal(QueueEvent::Work);
+            self.signal(QueueEvent::Closed);
         }
     }
 
-    /// Says why, then ends the connection.
+    /// Sends an error frame, then closes the connection.
     pub fn refuse(&self, close: u16, code: &'static str, message: &str) {
         let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
         self.send(&ServerFrame::Error(problem));
         self.close(close, code);
     }
 
-    /// As [`Outgoing::refuse`], and what waits is not sent any more.
+    /// As [`Outgoing::refuse`], but drops the queued frames.
     pub(crate) fn cut(&self, close: u16, code: &'static str, message: &str) {
         {
             let mut queue = self.queue.lock();
@@ -279,14 +278,14 @@ impl Outgoing {
         self.refuse(close, code, message);
     }
 
-    /// Drops what waits of a channel.
+    /// Drops the queued frames of a channel.
     pub(crate) fn forget(&self, channel: i64) {
         let mut queue = self.queue.lock();
         queue.frames.retain(|frame| frame.of != Some(channel));
         queue.bytes = queue.frames.iter().map(|frame| frame.text.len()).sum();
     }
 
-    /// Whether there is something to take.
+    /// Whether there is something to write.
     pub fn has_work(&self) -> bool {
         let queue = self.queue.lock();
         !queue.frames.is_empty() || queue.close.is_some()
@@ -297,38 +296,38 @@ impl Outgoing {
         self.closing().is_some()
     }
 
-    /// How the connection ends, if it does.
+    /// The close code, if the connection is ending.
     pub fn closing(&self) -> Option<Close> {
         self.queue.lock().close
     }
 
-    /// Whether a page fits without crowding out live frames; also when nothing will be sent any
+    /// Whether there is room for a page beside live frames. Also true if nothing will be sent any
     /// more.
     pub fn has_room(&self) -> bool {
         let queue = self.queue.lock();
         queue.dead || queue.close.is_some() || queue.bytes <= ROOM_BYTES
     }
 
-    /// What to write next; none when nothing waits.
+    /// What to write next; `None` if nothing is queued.
     pub fn take(&self) -> Option<ToWrite> {
         let mut queue = self.queue.lock();
         match join(&mut queue) {
             Some(text) => {
                 let roomy = queue.bytes <= self.roomy() && queue.frames.len() * 4 <= self.max_frames;
-                let refill = roomy && std::mem::take(&mut queue.wanted);
+                let refill = roomy && std::mem::take(&mut queue.refill_due);
                 drop(queue);
                 if refill && let Some(refill) = self.refill.get() {
                     calls_out();
                     refill();
                 }
-                self.signal(Signal::Room);
+                self.signal(QueueEvent::Room);
                 Some(ToWrite::Write(text))
             }
             None => queue.close.map(ToWrite::Close),
         }
     }
 
-    /// The writer is gone: frees what waits, and ends the connection.
+    /// The writer has ended: drops the queued frames and ends the connection.
     pub fn abandon(&self) {
         let mut queue = self.queue.lock();
         queue.dead = true;
@@ -336,13 +335,13 @@ impl Outgoing {
         queue.bytes = 0;
         queue.close.get_or_insert(Close { code: codes::close::NORMAL, reason: "" });
         drop(queue);
-        self.signal(Signal::Closed);
-        self.signal(Signal::Room);
+        self.signal(QueueEvent::Closed);
+        self.signal(QueueEvent::Room);
     }
 }
 
-/// Takes what waits, up to [`JOIN_BYTES`], as one message: a frame alone stays bare, several become
-/// an array.
+/// Takes queued frames of up to [`JOIN_BYTES`] as one message: a single frame as it is, several as
+/// a JSON array.
 fn join(queue: &mut Queue) -> Option<Text> {
     let Frame { text: first, .. } = queue.frames.pop_front()?;
     queue.bytes = queue.bytes.saturating_sub(first.len());

@@ -1,30 +1,30 @@
-//! A connection over plain requests (protocol section 11): which message of the client is the next,
-//! and what waits for it as the lines of a response. Who reads bodies and writes responses, and how
-//! long they wait, is the driver's.
+//! A connection over plain requests (protocol section 11): the order of the client's messages, and
+//! queued messages as the lines of a response. Reading bodies, writing responses and waiting is
+//! left to the driver.
 
 use crate::outgoing::{Close, Outgoing, ToWrite};
 use tidewire_core::wire::codes::{self, close};
 
-/// Longest time that a client may want a response to be held back, in ms.
+/// Longest time for which a client may let a response wait, in ms.
 pub const MAX_WAIT_MS: u64 = 25_000;
-/// A response that ends takes no further message once it has so many bytes.
+/// A response that ends takes no further message once it has this many bytes.
 pub const POLL_BYTES: usize = 256 * 1024;
-/// How long an ended connection is kept for its client to fetch the end, in ms: one that polls
-/// comes every 3 s.
+/// How long an ended connection is kept, so that its client can fetch the close, in ms. A client
+/// that polls comes every 3 s.
 const TELL_MS: u64 = 5_000;
-/// As [`TELL_MS`], when it was the client that ended it.
+/// As [`TELL_MS`], if the client ended the connection.
 const BYE_MS: u64 = 500;
-/// Most messages of a connection that wait for their turn; a client sends one at a time.
+/// Most messages of a connection that wait to be read; a client sends one at a time.
 const MOST_WAITING: usize = 4;
 /// RFC 6455 section 7.4.1: a protocol error. The client connects again.
 const OUT_OF_ORDER: u16 = 1002;
 
-/// How a client wants its messages.
+/// How a client receives its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// In a response that stays open.
     Stream,
-    /// In one that ends with what there is, at the latest after so many ms.
+    /// In a response that ends with what is queued, after this time at the latest.
     Poll {
         /// Up to [`MAX_WAIT_MS`].
         wait_ms: u64,
@@ -32,12 +32,12 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Reads the query of a request; none if it is not one of these.
+    /// Reads the query of a request; `None` if it is not valid.
     pub fn parse(query: &str) -> Option<Mode> {
         let pairs: Vec<(&str, &str)> =
             query.split('&').map(|pair| pair.split_once('=')).collect::<Option<_>>()?;
         let once = |name: &str| pairs.iter().filter(|pair| pair.0 == name).count() == 1;
-        // One that is said twice, or that is not one of these, is a mistake of whoever asks.
+        // A parameter that is given twice or is unknown makes the query invalid.
         if !pairs.iter().all(|(name, _)| matches!(*name, "mode" | "wait") && once(name)) {
             return None;
         }
@@ -57,46 +57,47 @@ impl Mode {
 /// The messages of one client, in their order.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    /// How many messages were taken.
+    /// How many messages were accepted.
     taken: u64,
-    /// How many wait for their turn to be read.
+    /// How many messages wait to be read.
     waiting: usize,
 }
 
 impl Inbox {
-    /// A request with a message came. Each that came [`Inbox::leave`]s.
+    /// Counts a request with a message. Call [`Inbox::leave`] for each.
     pub fn enter(&mut self) -> Result<(), OutOfOrder> {
         self.waiting += 1;
         if self.waiting > MOST_WAITING { Err(OutOfOrder::Waiting) } else { Ok(()) }
     }
 
-    /// A request was answered, or its client went away.
+    /// Counts a request as done: it was answered, or its client has gone.
     pub fn leave(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// Whether the message with this number is the next one.
+    /// An error if the message with this number is not the next one.
     pub fn check(&self, number: Option<u64>) -> Result<(), OutOfOrder> {
         if number == self.taken.checked_add(1) { Ok(()) } else { Err(OutOfOrder::Number) }
     }
 
-    /// The next message was read whole and stands in line.
+    /// The next message was read completely and is queued for the session.
     pub fn take(&mut self) {
         self.taken = self.taken.saturating_add(1);
     }
 }
 
-/// Something between client and server lost a request, or sent one twice: the connection ends.
+/// A request was lost, repeated or sent too early on its way from the client, so the connection
+/// ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutOfOrder {
-    /// It is not the number after that of the last message.
+    /// The number does not follow that of the last message.
     Number,
-    /// Too many wait.
+    /// Too many messages wait.
     Waiting,
 }
 
 impl OutOfOrder {
-    /// For people.
+    /// The message for people.
     pub fn message(self) -> &'static str {
         match self {
             OutOfOrder::Number => "each message needs a header Tidewire-Seq, one more than the one before",
@@ -104,23 +105,23 @@ impl OutOfOrder {
         }
     }
 
-    /// Says so, and ends the connection.
+    /// Sends the error, and ends the connection.
     pub fn refuse(self, outgoing: &Outgoing) {
         outgoing.refuse(OUT_OF_ORDER, codes::BAD_REQUEST, self.message());
     }
 }
 
-/// What was taken out of a queue for a response.
+/// What a response takes from a queue.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Lines {
-    /// Whole lines.
+    /// Complete lines.
     pub bytes: Vec<u8>,
-    /// Whether the last one is the connection's: nothing comes after it.
+    /// Whether the connection ends with the last line.
     pub last: bool,
 }
 
 impl Lines {
-    /// Takes what waits, until there are at least `most` bytes: one message with 1.
+    /// Takes queued messages until there are at least `most` bytes; 1 takes a single message.
     pub fn take(outgoing: &Outgoing, most: usize) -> Lines {
         let mut lines = Lines::default();
         while lines.bytes.len() < most && !lines.last {
@@ -136,8 +137,8 @@ impl Lines {
         lines
     }
 
-    /// White space between the tokens of a message may hold line breaks; within its strings they
-    /// are escaped.
+    /// Appends a message without line breaks. These occur only as white space between tokens; in
+    /// JSON strings they are escaped.
     fn push(&mut self, message: &str) {
         self.bytes.reserve(message.len() + 1);
         let in_line = |byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte };
@@ -147,11 +148,11 @@ impl Lines {
 }
 
 fn last_line(close: Close) -> String {
-    // A reason is one of the protocol's words.
+    // A reason is one of the protocol's codes, which need no escaping.
     format!(r#"{{"t":"close","code":{},"reason":"{}"}}"#, close.code, close.reason)
 }
 
-/// How long a connection that ended so is kept for its client to fetch the end, in ms.
+/// How long an ended connection is kept, so that its client can fetch the close, in ms.
 pub fn kept_ms(close: Option<Close>) -> u64 {
     if close.is_some_and(|close| close.code == close::NORMAL) { BYE_MS } else { TELL_MS }
 }

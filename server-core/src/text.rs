@@ -1,9 +1,9 @@
-//! Encoded frames: made once, shared by everybody who is sent them.
+//! Encoded frames: encoded once and shared by all their receivers.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// The text of a frame or a message. A clone is another reference to the same bytes.
+/// The text of a frame or a message. Cloning shares the same bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text(Arc<String>);
 
@@ -14,7 +14,7 @@ impl Text {
     }
 }
 
-/// Only the length: texts stay out of logs.
+/// Shows only the length: texts stay out of logs.
 impl std::fmt::Debug for Text {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Text").field("bytes", &self.0.len()).finish()

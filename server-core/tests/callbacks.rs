@@ -12,7 +12,7 @@ use std::time::Duration;
 use tidewire_core::wire::{ServerFrame, User, UserKind};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::Stored;
-use tidewire_server_core::tables::{Seen, Snapshot, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{Seen, Snapshot, SourceRequest, TableLimits, Tables};
 use tidewire_server_core::{Channel, Engine, Extent, Outgoing, Wake};
 
 /// Fails if it does not end: a lock that is waited for by whoever has it.
@@ -63,10 +63,10 @@ fn whoever_is_woken_by_tables_or_connections_may_call_back() {
         let wake: Wake = Arc::new(move |_| of_client());
         let mut session = connect(&engine, "ada", wake.clone());
         let answer = || {
-            for wanted in tables.take_wanted() {
-                let Wanted::Snapshot(wanted) = wanted else { continue };
+            for wanted in tables.take_requests() {
+                let SourceRequest::Snapshot(wanted) = wanted else { continue };
                 let rows = vec![row(0, 0)];
-                tables.answered(wanted.id, Ok(Snapshot { rows, seen: Seen::UpTo(0) }));
+                tables.finish_snapshot(wanted.id, Ok(Snapshot { rows, seen: Seen::UpTo(0) }));
             }
         };
         for table in ["a", "b"] {
@@ -112,7 +112,7 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
             })
         };
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 3, wake));
-        let seat = channel.take_seat(7, 1).unwrap();
+        let subscriber = channel.subscribe(7, 1).unwrap();
         channel.send_page(&outgoing, 0, Vec::new(), |_, _| "page".to_owned());
         let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
         let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
@@ -123,6 +123,6 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
         }
         assert!(outgoing.is_closing());
         assert!(calls.load(Ordering::Relaxed) > 4);
-        drop(seat);
+        drop(subscriber);
     });
 }

@@ -9,7 +9,7 @@ use rig::counter::Counter;
 use rig::{NOW, config, connect, count_up, engine, frames, row};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
-use tidewire_server_core::tables::{Seen, Snapshot, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{Seen, Snapshot, SourceRequest, TableLimits, Tables};
 use tidewire_server_core::{Engine, Session, Wake};
 
 /// More feeds than are handed out in one go.
@@ -52,10 +52,10 @@ fn filter(feed: u64) -> String {
 }
 
 fn answer(tables: &Tables, position: u64) {
-    for wanted in tables.take_wanted() {
-        let Wanted::Snapshot(wanted) = wanted else { continue };
+    for wanted in tables.take_requests() {
+        let SourceRequest::Snapshot(wanted) = wanted else { continue };
         let (rows, seen) = (vec![row(0, position)], Seen::UpTo(position));
-        tables.answered(wanted.id, Ok(Snapshot { rows, seen }));
+        tables.finish_snapshot(wanted.id, Ok(Snapshot { rows, seen }));
     }
 }
 

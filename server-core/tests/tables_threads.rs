@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use tidewire_server_core::tables::{Seen, Snapshot, TableLimits, Tables, Wake, Wanted, Woken};
+use tidewire_server_core::tables::{Seen, Snapshot, SourceRequest, TableLimits, Tables, Wake, Woken};
 use tidewire_server_core::{Engine, Session};
 
 /// How often each client comes.
@@ -104,11 +104,11 @@ fn run(at_once: usize, queue_bytes: usize) {
         let (tables, over) = (tables.clone(), over.clone());
         thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                for wanted in tables.take_wanted() {
-                    let Wanted::Snapshot(wanted) = wanted else { continue };
+                for wanted in tables.take_requests() {
+                    let SourceRequest::Snapshot(wanted) = wanted else { continue };
                     let position = written.load(Ordering::SeqCst);
                     let (rows, seen) = (vec![row(0, position)], Seen::UpTo(position));
-                    tables.answered(wanted.id, Ok(Snapshot { rows, seen }));
+                    tables.finish_snapshot(wanted.id, Ok(Snapshot { rows, seen }));
                 }
                 thread::yield_now();
             }

@@ -1,18 +1,17 @@
-//! What a proxy says of a request that it passes on: which address it comes from, and by which name
-//! the server was asked for.
+//! Reads from proxies' headers which address a request comes from, and which host it was sent to.
 
 use crate::config::ForwardedHeader;
 use axum::http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// What trusted proxies say. Only one family of headers is read: a client can send the other one,
-/// and a proxy that does not know it passes it on.
+/// The trusted proxies. Only one family of headers is read: a client can send the other family, and
+/// a proxy that does not know it passes it on.
 pub(crate) struct Proxies {
     trusted: Vec<IpAddr>,
     header: ForwardedHeader,
 }
 
-/// By which name a client asked for the server, as the proxy nearest to it says.
+/// The host that a client asked for, according to the nearest proxy.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// Host and port.
@@ -31,8 +30,8 @@ impl Proxies {
         self.trusted.contains(&address.to_canonical())
     }
 
-    /// The client's address: the peer's own, unless the peer is a trusted proxy; then the last that
-    /// no trusted proxy has.
+    /// The client's address: the socket's peer, or, if that is a trusted proxy, the last address in
+    /// the header that is not a trusted proxy's.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -46,7 +45,7 @@ impl Proxies {
         };
         let mut last = peer;
         for name in named.iter().rev() {
-            // What is left of something unreadable was written by whoever liked to.
+            // The entries before an unreadable one can't be trusted.
             let Some(address) = address(name) else { break };
             last = address.to_canonical();
             if !self.trusts(last) {
@@ -56,7 +55,7 @@ impl Proxies {
         last
     }
 
-    /// By which name the client asked, if the peer is a trusted proxy that says so.
+    /// The host that the client asked for, if the peer is a trusted proxy that reports it.
     pub(crate) fn asked(&self, peer: IpAddr, headers: &HeaderMap) -> Asked {
         if !self.trusts(peer) {
             return Asked::default();

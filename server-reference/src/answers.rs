@@ -1,4 +1,4 @@
-//! The driver of answers: one task for each dialog that is being answered.
+//! Drives the answers of models: one task for each dialog that is being answered.
 
 use crate::clock::{self, TimeOrdered};
 use crate::loader::Loader;
@@ -14,10 +14,10 @@ use tidewire_server_core::{Answering, Channel, Ids, Run, Step, Time, Turn, left_
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-/// How long a drain waits for the ends of the answers.
+/// How long a drain waits for answers to end.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// What a model says, part by part.
+/// The text of a model's answer, part by part.
 type Stream = BoxStream<'static, Result<String, ModelError>>;
 
 /// Starts and ends answers.
@@ -28,7 +28,7 @@ pub(crate) struct Answers {
     ids: Arc<dyn Ids>,
     runtime: tokio::runtime::Handle,
     drain: watch::Sender<bool>,
-    /// Each task holds a receiver; a drain waits for the last.
+    /// Each task holds a receiver; a drain waits until all are dropped.
     tasks: watch::Sender<()>,
 }
 
@@ -49,12 +49,13 @@ impl Answers {
         })
     }
 
-    /// What sessions are given; none when messages are not answered at all.
+    /// The interface for sessions; `None` if messages are not answered.
     pub(crate) fn answering(self: &Arc<Self>) -> Option<Arc<dyn Answering>> {
         self.responder.as_ref().map(|_| self.clone() as Arc<dyn Answering>)
     }
 
-    /// Ends what a crash left without an end, then answers what still wants an answer.
+    /// Ends the runs that a crash left without an end, then answers messages that still want an
+    /// answer.
     pub(crate) async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
         for left in self.store.read(Read::Unfinished).await.and_then(Reply::unfinished)? {
             let channel = self.loader.channel(&left.name).await?;
@@ -76,7 +77,7 @@ impl Answers {
         Ok(())
     }
 
-    /// Ends all answers as interrupted and waits for their ends.
+    /// Interrupts all answers and waits until they have ended.
     pub(crate) async fn drain(&self) {
         self.drain.send_replace(true);
         if timeout(DRAIN, self.tasks.closed()).await.is_err() {
@@ -84,7 +85,8 @@ impl Answers {
         }
     }
 
-    /// One answer, from start to end; the offset of its start, or none when the server is draining.
+    /// Gives one answer, from start to end. The result is the offset of its start, or `None` if the
+    /// server is draining.
     async fn answer(&self, channel: &Arc<Channel>) -> Option<u64> {
         let (stop, stopped) = watch::channel(false);
         let stop = Arc::new(move || {
@@ -135,8 +137,8 @@ impl Answers {
         }
     }
 
-    /// Opens the model's stream. A fault in a responder must not leave a dialog with an answer that
-    /// never ends.
+    /// Opens the model's stream. A panic of a responder becomes an error, so that the answer gets
+    /// an end.
     fn ask(&self, turns: Vec<Turn>) -> Result<Stream, ModelError> {
         let Some(responder) = &self.responder else { return Err(ModelError::Unavailable) };
         catch_unwind(AssertUnwindSafe(|| responder.answer(turns))).map_err(|_| ModelError::BadResponse)
@@ -161,18 +163,18 @@ impl Answering for Answers {
     }
 }
 
-/// What the model says next; never returns without a stream.
+/// The next part of the model's answer; without a stream this never returns.
 async fn next(stream: &mut Option<Stream>) -> Option<Result<String, ModelError>> {
     let Some(open) = stream else { return std::future::pending().await };
     AssertUnwindSafe(open.next()).catch_unwind().await.unwrap_or(Some(Err(ModelError::BadResponse)))
 }
 
-/// Returns once the flag is up, or nobody can raise it any more.
+/// Returns once the flag is set, or its sender is gone.
 async fn raised(flag: &mut watch::Receiver<bool>) {
     let _ = flag.wait_for(|up| *up).await;
 }
 
-/// Returns at this time, or never without one.
+/// Returns at this time; without a time it never returns.
 async fn reached(time: Option<Time>) {
     match time {
         Some(time) => sleep_until(clock::instant(time)).await,

@@ -1,4 +1,4 @@
-//! What every connection and request shares.
+//! State shared by all connections and requests.
 
 use crate::address::Proxies;
 use crate::answers::Answers;
@@ -24,7 +24,7 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) auth: Arc<Auth>,
     pub(crate) store: AsyncStore,
-    /// The same, for what only this one has.
+    /// The database, for what only SQLite offers.
     pub(crate) database: Arc<Sqlite>,
     pub(crate) loader: Arc<Loader>,
     pub(crate) answers: Arc<Answers>,
@@ -34,18 +34,18 @@ pub(crate) struct App {
     pub(crate) gate: Gate,
     pub(crate) proxies: Proxies,
     pub(crate) origins: Origins,
-    /// What may stand before every path of a request.
+    /// The base path that may precede the path of a request.
     pub(crate) base: String,
     pub(crate) draining: watch::Sender<bool>,
-    /// Changes when there are more or fewer connections.
+    /// Changes with the number of connections.
     pub(crate) connections: watch::Receiver<()>,
 }
 
 /// Why an id is not exchanged for a guest.
 pub(crate) enum ExchangeError {
-    /// It was, before.
+    /// It was exchanged before.
     Used,
-    /// The store can't say.
+    /// The store failed.
     Store(StoreError),
 }
 
@@ -61,13 +61,13 @@ impl App {
         *self.draining.borrow()
     }
 
-    /// Whose page sends this request, whose peer is at this address.
+    /// The origin of the page that sends this request. `peer` is the socket's address.
     pub(crate) fn origin_of(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
         self.origins.check(headers, &self.proxies.asked(peer, headers))
     }
 
-    /// Takes back what a user's tokens allow: one dialog, or all. In force when this returns, even
-    /// if it could not be stored.
+    /// Revokes a user's access to one dialog, or all of it. It takes effect before this returns,
+    /// even if it could not be stored.
     pub(crate) async fn revoke(
         &self,
         kind: UserKind,
@@ -80,7 +80,7 @@ impl App {
         self.engine.revoke(
             revocation,
             Box::new(move |result| {
-                // Whoever asked may have gone away.
+                // The caller may have stopped waiting.
                 let _ = tell.send(result.map(drop));
             }),
         );
@@ -92,8 +92,8 @@ impl App {
         stored
     }
 
-    /// Gives an id that a client made for itself away for a guest of ours: whoever knows it is
-    /// taken for its maker, once.
+    /// Exchanges an id that a client made for itself for a guest of this server. The id is a
+    /// secret: whoever knows it is taken for the client, once.
     pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, ExchangeError> {
         let guest = guest::new_guest(nickname);
         let from = Identity::key_of(UserKind::Guest, previous);

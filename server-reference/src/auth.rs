@@ -1,4 +1,4 @@
-//! Who a token names, and whether to believe it (protocol section 7).
+//! Verifies tokens (protocol section 7).
 
 use crate::clock;
 use crate::config::{Config, ConfigError, KeyMaterial};
@@ -26,7 +26,7 @@ struct Key {
     algorithm: Algorithm,
     decoding: DecodingKey,
     issuer: String,
-    /// The guests' key vouches for guests only, and no other key for the server's guests.
+    /// This key is valid for guests only, and no other key is valid for the server's guests.
     guests: bool,
 }
 
@@ -37,17 +37,17 @@ pub(crate) struct Auth {
     operator_audience: String,
     issuer: String,
     guest_signer: EncodingKey,
-    /// Signs as the application's backend would, for the demo.
+    /// Signs tokens as the application's backend would, for the demo.
     application_signer: Option<(Option<String>, EncodingKey)>,
     /// The claims that permissions of tables name.
     table_claims: BTreeSet<String>,
-    /// What guests may not be called.
+    /// Names that guests may not have.
     reserved: Reserved,
 }
 
 impl Auth {
-    /// Checks the configured keys; `guest_key` is the server's own, and `table_claims` are kept of
-    /// tokens.
+    /// Checks the configured keys. `guest_key` is the server's own; `table_claims` are the claims
+    /// that identities keep.
     pub(crate) fn new(
         config: &Config,
         guest_key: &[u8],
@@ -112,7 +112,7 @@ impl Auth {
         })
     }
 
-    /// Whether guests may not be called so.
+    /// Whether guests may not have this name.
     pub(crate) fn is_reserved(&self, name: &str) -> bool {
         self.reserved.has(name)
     }
@@ -123,7 +123,7 @@ impl Auth {
         self.check(&claims, guests, LEEWAY_S, now_s)
     }
 
-    /// The guest of an earlier token, which may have ended, with a new nickname if one is given.
+    /// The guest of an earlier token, which may have expired, with a new nickname if one is given.
     pub(crate) fn renewed_guest(&self, token: &str, nickname: Option<String>) -> Result<Identity, AuthError> {
         let mut identity = self.verify_guest(token, guest::RENEWABLE_S)?;
         if let Some(nickname) = nickname {
@@ -140,12 +140,12 @@ impl Auth {
         }
     }
 
-    /// The claims, once a key vouches for them, and whether that key is the guests'.
+    /// The claims, after the signature was verified, and whether the key is the guests'.
     fn signed_claims(&self, token: &str) -> Result<(Map<String, Value>, bool), AuthError> {
         let header = jsonwebtoken::decode_header(token).or_else(|error| {
             use jsonwebtoken::errors::ErrorKind;
             match error.kind() {
-                // A header that is readable but names `none` or another unknown algorithm.
+                // A header that can be read but names `none` or another unknown algorithm.
                 ErrorKind::Json(_) | ErrorKind::InvalidAlgorithmName | ErrorKind::MissingAlgorithm => {
                     refused("algorithm: only HS256 and EdDSA are accepted")
                 }
@@ -161,7 +161,7 @@ impl Auth {
         }
         let mut candidates: Vec<&Key> = self.keys.iter().filter(named).collect();
         if candidates.is_empty() {
-            // Without a `kid`, or with one that no key carries, any key of the algorithm may vouch.
+            // Without a `kid`, or with an unknown one, any key of the algorithm is tried.
             candidates = self.keys.iter().collect();
         }
         candidates.retain(|key| key.algorithm == header.alg);
@@ -170,7 +170,8 @@ impl Auth {
         }
         for key in candidates {
             let mut validation = Validation::new(key.algorithm);
-            // Only the signature is checked there: the claims get messages of their own.
+            // Only the signature is verified here; the claims are checked below, with messages of
+            // their own.
             validation.required_spec_claims.clear();
             validation.validate_exp = false;
             validation.validate_aud = false;
@@ -202,7 +203,7 @@ impl Auth {
             return refused("not before: `nbf` lies in the future");
         }
         let issued_s = claims.get("iat").map(|iat| numeric_date(iat, "iat")).transpose()?;
-        // Else a revocation, which counts by this time, would not reach the token.
+        // A revocation compares with this time, so a token from the future would escape it.
         if issued_s.is_some_and(|issued| issued > now + LEEWAY_S) {
             return refused("issued at: `iat` lies in the future");
         }
@@ -230,20 +231,21 @@ impl Auth {
             Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             Some(_) => return refused("dialogs: `dialogs` must be an array of ids"),
         };
-        // Last, so that a token that is wrong in another way is never sent for a renewal.
+        // Checked last, so that a token that is invalid for another reason is never sent for a
+        // renewal.
         if expires_s.saturating_add(leeway_s) <= now {
             return Err(AuthError::Expired { at: expires_s });
         }
         let name = claims.get("name").and_then(Value::as_str).map(shown_name).filter(|name| !name.is_empty());
         let name = name.unwrap_or_else(|| id.clone());
-        // Also in a token from before the name was reserved.
+        // The token may be older than the reservation of the name.
         let name = if guests && self.is_reserved(&name) { NOBODY.to_owned() } else { name };
         let user = User { id, name, kind };
         Ok(Identity { user, dialogs, claims: self.claims_for_tables(claims), issued_s, expires_s })
     }
 
-    /// Of the claims that permissions of tables name those that are values or lists of values, as
-    /// texts.
+    /// The claims that permissions of tables name, as texts. Only values and lists of values are
+    /// kept.
     fn claims_for_tables(&self, claims: &Map<String, Value>) -> BTreeMap<String, Vec<String>> {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
@@ -280,13 +282,13 @@ impl Auth {
         Ok(())
     }
 
-    /// A token for a guest, as this server signs them.
+    /// A token for a guest, signed with this server's key.
     pub(crate) fn sign_guest(&self, user: &User, expires_s: u64) -> Option<String> {
         let claims = self.claims(user, guest::ISSUER, expires_s);
         sign(Some(guest::KEY_ID.to_owned()), &claims, &self.guest_signer)
     }
 
-    /// A token as the application's backend would sign it; none without an HS256 key.
+    /// A token as the application's backend would sign it; `None` without an HS256 key.
     pub(crate) fn sign_application(&self, user: &User, expires_s: u64) -> Option<String> {
         let (id, signer) = self.application_signer.as_ref()?;
         sign(id.clone(), &self.claims(user, &self.issuer, expires_s), signer)
@@ -320,7 +322,7 @@ fn sign(id: Option<String>, claims: &Value, key: &EncodingKey) -> Option<String>
     jsonwebtoken::encode(&header, claims, key).ok()
 }
 
-/// Whether the header has a `crit` (RFC 7515 section 4.1.11): none of its extensions is known here.
+/// Whether the header has a `crit` (RFC 7515 section 4.1.11): no extension is supported.
 fn is_critical(token: &str) -> bool {
     let header = token.split('.').next().unwrap_or_default();
     let header = URL_SAFE_NO_PAD.decode(header).ok();

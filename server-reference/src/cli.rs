@@ -127,7 +127,8 @@ struct Flags {
     /// Address of a proxy whose X-Forwarded-For, -Host and -Proto are believed; may be repeated
     #[arg(long, env = "TIDEWIRE_TRUSTED_PROXY", value_name = "IP", value_delimiter = ',')]
     trusted_proxy: Vec<IpAddr>,
-    /// In which headers trusted proxies say what they pass on: x-forwarded or forwarded (RFC 7239) [default: x-forwarded]
+    /// In which headers trusted proxies say what they pass on: x-forwarded or forwarded (RFC 7239)
+    /// [default: x-forwarded]
     #[arg(long, env = "TIDEWIRE_FORWARDED_HEADER", value_name = "WHICH")]
     forwarded_header: Option<String>,
     /// A name that guests may not have, such as an operator's; what looks like it counts too; may
@@ -159,7 +160,8 @@ struct Flags {
     /// What the model is told before the dialog
     #[arg(long, env = "TIDEWIRE_MODEL_SYSTEM", value_name = "TEXT")]
     model_system: Option<String>,
-    /// Where the tables are that clients may subscribe to: sqlite:FILE or postgres://… [default: the database file]
+    /// Where the tables are that clients may subscribe to: sqlite:FILE or postgres://… [default:
+    /// the database file]
     #[arg(
         long,
         env = "TIDEWIRE_TABLES_SOURCE",
@@ -171,7 +173,8 @@ struct Flags {
     /// Open a dialog `demo` and hand out tokens to anybody; for this machine only
     #[arg(long, env = "TIDEWIRE_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     demo: Option<bool>,
-    /// What is logged: error, warn, info, debug, trace, or a filter such as tidewire_server=debug [default: info]; other libraries say no more than info, for they would write out tokens
+    /// What is logged: error, warn, info, debug, trace, or a filter such as tidewire_server=debug
+    /// [default: info]; other libraries say no more than info, for they would write out tokens
     #[arg(long, env = "TIDEWIRE_LOG", value_name = "LEVEL")]
     log: Option<String>,
 }

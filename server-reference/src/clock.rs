@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidewire_server_core::{Ids, Now, Time};
 use uuid::Uuid;
 
-/// Where the monotonic clock begins.
+/// The zero of the monotonic clock.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Both clocks.
@@ -18,13 +18,14 @@ pub(crate) fn mono() -> Time {
     Time(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// When the monotonic clock shows this time; far away when that can't be said.
+/// The instant at which the monotonic clock shows this time; far in the future if it can't be
+/// computed.
 pub(crate) fn instant(time: Time) -> tokio::time::Instant {
     let instant = START.checked_add(Duration::from_millis(time.0));
     instant.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400)).into()
 }
 
-/// Milliseconds since the Unix epoch; 0 when the clock stands before it.
+/// Milliseconds since the Unix epoch; 0 if the clock is before it.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -40,7 +41,7 @@ pub(crate) fn random_id() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// Ids in order of time (RFC 9562, version 7), for what the server itself writes.
+/// Ids that ascend with time (RFC 9562, version 7), for events that the server writes.
 pub(crate) struct TimeOrdered;
 
 impl Ids for TimeOrdered {

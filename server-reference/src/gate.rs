@@ -1,5 +1,4 @@
-//! What one address may hold and ask for: sockets, counted before a byte of them is read, and
-//! requests.
+//! Limits per network address: sockets, counted before a byte of them is read, and requests.
 
 use crate::clock;
 use crate::config::AddressLimits;
@@ -10,26 +9,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_server_core::{Budget, Limiter, counted};
 
-/// When to come again while the address has all that it may have, in ms.
+/// When a client may try again while its address is at its limit, in ms.
 const CROWDED_RETRY_MS: u64 = 1_000;
 
-/// How many clients are taken to share an address where all of them do.
+/// How many clients are assumed to share an address where all clients have the same one.
 const SHARING: u64 = 10;
 
-/// What each address has now, of one kind of thing.
+/// How many things of one kind each address has open.
 #[derive(Default)]
 pub(crate) struct Held {
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One of the things that an address has; dropping it gives it back.
+/// One of the things that an address has open. Dropping it lowers the count.
 pub(crate) struct Ticket {
     held: Arc<Held>,
     address: IpAddr,
 }
 
 impl Held {
-    /// One more for this address, unless it has as many as it may have.
+    /// Counts one more for this address, unless it is at its limit.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Ticket> {
         let address = counted(address);
         let mut by_address = self.by_address.lock();
@@ -59,7 +58,7 @@ pub(crate) struct Gate {
     budget: Budget,
     sockets: Arc<Held>,
     requests: Arc<Held>,
-    /// Of its own, so that whoever opens sockets without end makes no session wait.
+    /// Separate from the sessions' limiter, so that a flood of sockets delays no session.
     limiter: Limiter,
 }
 
@@ -69,8 +68,8 @@ impl Gate {
         Gate { limits, budget, sockets, requests, limiter: Limiter::default() }
     }
 
-    /// A socket was accepted; an error when it is to be closed at once. A proxy's sockets are those
-    /// of its clients, which are counted by their requests.
+    /// Counts an accepted socket; an error if it is to be closed at once. Sockets of a trusted
+    /// proxy are not counted: its clients are counted by their requests.
     pub(crate) fn socket(&self, peer: IpAddr, is_proxy: bool) -> Result<Option<Ticket>, ()> {
         let Some(most) = self.limits.sockets.filter(|_| !is_proxy) else {
             return Ok(None);
@@ -81,8 +80,8 @@ impl Gate {
         self.sockets.take(peer, most).map(Some).ok_or(())
     }
 
-    /// Something that lasts is created from this address; an error says in how many ms it may
-    /// create one more. Where all clients share an address it may create ten times as much.
+    /// Limits the creation of lasting things by this address. The error is the wait in ms. Where
+    /// all clients share one address, the limit is ten times as high.
     pub(crate) fn creates(&self, what: &str, client: IpAddr, budget: Budget) -> Result<(), u64> {
         let times = if self.limits.connections.is_some() { 1 } else { SHARING };
         let budget = Budget {
@@ -93,7 +92,7 @@ impl Gate {
         self.limiter.take(&format!("{what}:{}", counted(client)), budget, clock::mono())
     }
 
-    /// A request came; an error says in how many ms it may come again.
+    /// Counts a request. The error is the wait in ms.
     pub(crate) fn request(&self, client: IpAddr) -> Result<Option<Ticket>, u64> {
         let Some(most) = self.limits.sockets else { return Ok(None) };
         self.limiter.take(&format!("request:{}", counted(client)), self.budget, clock::mono())?;

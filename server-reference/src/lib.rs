@@ -5,10 +5,10 @@
 //! other programs start a [`Server`] from a [`Config`] themselves.
 //!
 //! What it decides is in `tidewire-server-core`; here are the sockets, threads and timers that
-//! carry it out. How a message flows:
-//! [`Server`] accepts, `transport` hands what it reads to its session, whose ops go to the store's writer (`stores/sqlite`), which commits in
-//! groups; the publisher then has the event queued for every subscriber, and `transport` empties
-//! the queues. `answers` follows the dialogs with a [`responder::Responder`].
+//! carry it out. How a message flows: [`Server`] accepts, `transport` hands what it reads to its
+//! session, whose ops go to the store's writer (`stores/sqlite`), which commits in groups; the
+//! publisher then has the event queued for every subscriber, and `transport` empties the queues.
+//! `answers` follows the dialogs with a [`responder::Responder`].
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

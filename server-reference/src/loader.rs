@@ -1,15 +1,15 @@
-//! Loads channels from the database when somebody asks for one.
+//! Loads channels from the database on demand.
 
 use crate::stores::AsyncStore;
 use std::sync::Arc;
 use tidewire_server_core::store::{Read, Reply, StoreError};
 use tidewire_server_core::{Channel, Hub};
 
-/// Brings channels into the hub.
+/// Loads channels into the hub.
 pub(crate) struct Loader {
     store: AsyncStore,
     hub: Arc<Hub>,
-    /// One load at a time, so that none misses what is published meanwhile.
+    /// One load at a time, so that a load misses nothing that is published meanwhile.
     loading: tokio::sync::Mutex<()>,
 }
 
@@ -18,7 +18,7 @@ impl Loader {
         Loader { store, hub, loading: tokio::sync::Mutex::default() }
     }
 
-    /// The channel, if there is one.
+    /// The channel, loaded if necessary; `None` if it does not exist.
     pub(crate) async fn channel(&self, name: &str) -> Result<Option<Arc<Channel>>, StoreError> {
         if let Some(channel) = self.hub.loaded(name) {
             return Ok(Some(channel));
@@ -31,14 +31,14 @@ impl Loader {
         Ok(row.map(|row| self.hub.add(name, row)))
     }
 
-    /// Does something while no channel is being loaded: what was read before must not come in after
-    /// it.
+    /// Calls `act` while no channel is being loaded, so that nothing read earlier enters the hub
+    /// afterwards.
     pub(crate) async fn undisturbed(&self, act: impl FnOnce()) {
         let _one = self.loading.lock().await;
         act();
     }
 
-    /// The channel if somebody uses it, after whoever is just loading one. Blocks.
+    /// The channel, if it is in the hub. Waits for a load that is under way. Blocks.
     pub(crate) fn loaded_or_loading(&self, name: &str) -> Option<Arc<Channel>> {
         let _one = self.loading.blocking_lock();
         self.hub.loaded(name)

@@ -1,22 +1,22 @@
-//! Names that guests may not have, because others would take them for somebody else.
+//! Reserved names, which guests may not have because others would take them for somebody else.
 
 use std::collections::HashSet;
 use tidewire_server_core::AI_NAME;
 use unicode_security::skeleton;
 
-/// What no guest is called, besides the names of the configuration.
+/// Reserved in addition to the configured names.
 const ALWAYS: [&str; 3] = [AI_NAME, "System", "Operator"];
-/// What a guest is shown as whose name is reserved.
+/// The name that is shown for a guest whose name is reserved.
 pub(crate) const NOBODY: &str = "Guest";
 
-/// The reserved names, as their outlines.
+/// The reserved names in the form in which names are compared.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reserved {
     outlines: HashSet<String>,
 }
 
 impl Reserved {
-    /// Those of the configuration, and the server's own.
+    /// The configured names, and those that are always reserved.
     pub(crate) fn new(names: &[String]) -> Reserved {
         let names = ALWAYS.into_iter().chain(names.iter().map(String::as_str));
         Reserved { outlines: names.map(outline).filter(|outline| !outline.is_empty()).collect() }
@@ -28,12 +28,12 @@ impl Reserved {
     }
 }
 
-/// What is left of a name for the eye: look-alikes are the same (UTS 39 section 4), and case,
-/// spaces, accents and marks are nothing.
+/// The form in which names are compared: look-alikes are equal (UTS 39 section 4), and case,
+/// spaces, accents and marks are left out.
 fn outline(name: &str) -> String {
     let lower = name.to_lowercase();
     let bare = skeleton(&lower).flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric());
-    // Letters that UTS 39 tells apart in one case and not in the other.
+    // Letters that UTS 39 distinguishes in one case only.
     bare.map(|c| match c {
         'i' | '1' => 'l',
         '0' => 'o',
@@ -42,7 +42,7 @@ fn outline(name: &str) -> String {
     .collect()
 }
 
-/// Whether a character changes how others are shown without being seen itself.
+/// Whether a character is invisible but changes how others are shown.
 pub(crate) fn is_hidden(c: char) -> bool {
     let direction =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -1,4 +1,4 @@
-//! Which pages may use the server: those of its own address, and those of the configured origins.
+//! The pages that may use the server: those of its own origin, and those of configured origins.
 
 use crate::address::Asked;
 use crate::config::{Config, ConfigError};
@@ -9,27 +9,27 @@ use std::net::IpAddr;
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// From no page, or from one of this host.
+    /// No page, or a page of the server's own host.
     Own,
-    /// From a page on the list.
+    /// A page of a configured origin.
     Listed,
-    /// From any other.
+    /// Any other page.
     Foreign,
 }
 
-/// Told to whoever is not let in.
+/// The message for a page that is refused.
 pub(crate) const REFUSAL: &str = "this page's origin may not use the server: list it with --allowed-origin, or say \
     by which address the server is reached with --public-url";
 
 /// The origins that may use the server.
 #[derive(Debug)]
 pub(crate) struct Origins {
-    /// The server's own, if the configuration names it; then nothing else is its own.
+    /// The server's own origin, if it is configured. Then no other counts as its own.
     public: Option<String>,
     allowed: Vec<Allowed>,
-    /// Whether a page of any host that the request names is an own one. On a loopback address
-    /// without a proxy only addresses and `localhost` are: any name may be made to lead there (DNS
-    /// rebinding).
+    /// Whether a page of any host name in the request counts as its own. On a loopback address
+    /// without a proxy only addresses and `localhost` do, because any name can be made to resolve
+    /// there (DNS rebinding).
     names: bool,
 }
 
@@ -42,9 +42,9 @@ enum Allowed {
     Null,
     /// `file://`: files, whose origin is that or `null`.
     Files,
-    /// One, as browsers write it.
+    /// One origin, as browsers write it.
     Exact(String),
-    /// `https://*.example.com`: what stands before and behind the star.
+    /// `https://*.example.com`: the parts before and after the star.
     Below(String, String),
 }
 
@@ -60,8 +60,8 @@ impl Origins {
         })
     }
 
-    /// Whose page sends a request with these headers; `asked` is what a trusted proxy says.
-    /// Browsers always send `Origin` with a WebSocket and a cross-origin `POST`.
+    /// The origin of a request with these headers; `asked` is the host that a trusted proxy
+    /// reports. Browsers always send `Origin` with a WebSocket and a cross-origin `POST`.
     pub(crate) fn check(&self, headers: &HeaderMap, asked: &Asked) -> Origin {
         let Some(origin) = headers.get(header::ORIGIN) else { return Origin::Own };
         let Ok(origin) = origin.to_str() else { return Origin::Foreign };
@@ -97,7 +97,7 @@ impl Origins {
     }
 }
 
-/// Whether a host names no more than this machine or an address.
+/// Whether a host is this machine or an IP address.
 fn is_local(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -134,7 +134,7 @@ impl Allowed {
         }
         let Ok(url) = Url::parse(&format!("{scheme}://{place}/")) else { return refused("it can't be read") };
         let origin = match url.scheme() {
-            // With the host as browsers write it, and without the scheme's own port.
+            // Written as browsers do: the host normalised, and without the scheme's default port.
             "http" | "https" => url.origin().ascii_serialization(),
             "ws" | "wss" => return refused("pages have the scheme http or https"),
             _ => format!("{}://{}", url.scheme(), place.to_ascii_lowercase()),

@@ -1,4 +1,4 @@
-//! Compares channels in memory with the log whenever the store was in doubt about them.
+//! Compares channels in memory with the log after a commit was in doubt.
 
 use crate::loader::Loader;
 use crate::stores::{AsyncStore, Sqlite};
@@ -6,9 +6,9 @@ use std::sync::{Arc, Weak};
 use tidewire_server_core::Engine;
 use tidewire_server_core::reconcile;
 
-/// Does so from now on.
+/// Starts to watch for such commits.
 pub(crate) fn watch(database: &Sqlite, store: &AsyncStore, loader: &Arc<Loader>, engine: &Arc<Engine>) {
-    // The store must not keep itself alive.
+    // Weak references, because the store must not keep itself alive.
     let parts = (Arc::downgrade(store.shared()), Arc::downgrade(loader), Arc::downgrade(engine));
     database.on_doubt(move |name| {
         let upgraded = (Weak::upgrade(&parts.0), Weak::upgrade(&parts.1), Weak::upgrade(&parts.2));

@@ -1,4 +1,4 @@
-//! Retention: now and then the oldest events are trimmed, by age and by number.
+//! Retention: trims the oldest events regularly, by age and by number.
 
 use crate::clock;
 use crate::config::Retention;
@@ -10,19 +10,19 @@ use tidewire_server_core::Engine;
 use tidewire_server_core::store::{Outcome, Read, Reply, StoreError, Trim, Trimmed, Write};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-/// How long an op id is remembered at least. A client gives an op up after 7 days; a day more for
-/// clocks that differ.
+/// The least time for which op ids are remembered. A client gives an op up after 7 days; one more
+/// day allows for clocks that differ.
 const REMEMBER: Duration = Duration::from_secs(8 * 86_400);
-/// How long a revocation is remembered at least: a token that lasts longer than this is good again
-/// afterwards.
+/// The least time for which revocations are remembered. A token that is valid for longer is
+/// accepted again afterwards.
 const REMEMBER_REVOKED: Duration = Duration::from_secs(31 * 86_400);
-/// After this time a dialog in which nobody ever wrote is forgotten.
+/// A dialog in which nobody ever wrote is deleted after this time.
 const UNUSED: Duration = Duration::from_secs(86_400);
-/// Between two batches everybody else's writes have the writer for themselves.
+/// Pause between two batches, for other writes.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How many channels are looked up at once.
 const CHANNELS: usize = 500;
-/// How many ops are forgotten at once.
+/// How many op ids are forgotten at once.
 const OPS: usize = 256;
 
 /// Trims the log until it is dropped.
@@ -31,12 +31,12 @@ pub(crate) struct Trimmer {
     engine: Arc<Engine>,
     loader: Arc<Loader>,
     settings: Retention,
-    /// How long a revocation is remembered.
+    /// How long revocations are remembered.
     revoked: Duration,
 }
 
 impl Trimmer {
-    /// `guests` is how long a guest's token is of use, renewals included.
+    /// `guests` is how long a guest's token can be used, with renewals.
     pub(crate) fn new(
         store: AsyncStore,
         engine: Arc<Engine>,
@@ -53,14 +53,14 @@ impl Trimmer {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // A store that fails says so itself; the next round tries again.
+            // The store logs its own errors; the next round tries again.
             if let Ok(events @ 1..) = self.round().await {
                 tracing::info!(events, "trimmed");
             }
         }
     }
 
-    /// Trims all that has to go now; how many events went.
+    /// Trims everything that is due, and returns the number of events.
     pub(crate) async fn round(&self) -> Result<u64, StoreError> {
         let now = clock::now_ms();
         let before = |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
@@ -89,7 +89,7 @@ impl Trimmer {
         Ok(events)
     }
 
-    /// Dialogs that somebody created and nobody ever wrote in would be kept for ever.
+    /// Deletes dialogs that were created but never used; otherwise they would stay for ever.
     async fn forget_unused(&self, before_ms: u64) -> Result<(), StoreError> {
         let mut after = 0;
         loop {
@@ -98,7 +98,7 @@ impl Trimmer {
             let Some((last, _)) = unused.last() else { return Ok(()) };
             after = *last;
             for (_, name) in unused {
-                // Somebody may have had it open all the time.
+                // A client may have had it open all the time.
                 if self.engine.hub.loaded(&name).is_some_and(|channel| channel.is_followed()) {
                     continue;
                 }
@@ -116,7 +116,7 @@ impl Trimmer {
         loop {
             let outcome = self.store.write(Write::Trim(trim.clone())).await?;
             let Outcome::Trimmed(Trimmed { floor, events: gone, more }) = outcome else { return Ok(events) };
-            // Whoever reads before this is told so by the database.
+            // A read before this gets `Trimmed` from the database.
             if let Some(channel) = self.engine.hub.loaded(&trim.name) {
                 channel.trimmed(floor);
             }

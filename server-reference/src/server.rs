@@ -1,4 +1,4 @@
-//! A running server: started from a [`Config`], ended by a drain.
+//! A running server: it is started from a [`Config`] and ends with a drain.
 
 use crate::address::Proxies;
 use crate::answers::Answers;
@@ -36,9 +36,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Sockets beyond the connections, for requests.
+/// Sockets for requests, in addition to those of the connections.
 const SPARE_SOCKETS: usize = 256;
-/// How long a drain waits for the clients to answer the close.
+/// How long a drain waits for clients to answer the close.
 const CLOSE_TIME: Duration = Duration::from_millis(1_500);
 
 /// Why a server can't start.
@@ -57,18 +57,18 @@ pub enum StartError {
     /// Tables can't be served as they are configured.
     #[error(transparent)]
     Tables(#[from] TablesError),
-    /// Somebody else listens there.
+    /// Another program listens at the address.
     #[error("{0} is in use by another program; try --listen 127.0.0.1:0")]
     PortInUse(String),
-    /// The address can't be listened on.
+    /// The server can't listen at the address.
     #[error("can't listen on {address}: {reason}")]
     Listen {
-        /// Which.
+        /// The address.
         address: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
-    /// The model's client can't be made.
+    /// The HTTP client for the model can't be made.
     #[error("the model's client can't be made: {0}")]
     Model(String),
 }
@@ -100,7 +100,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the database, ends what a crash left open, and listens.
+    /// Opens the database, ends what a crash left unfinished, and listens.
     pub async fn start(config: Config) -> Result<Server, StartError> {
         let responder: Option<Arc<dyn Responder>> = match &config.model {
             ModelConfig::Off => None,
@@ -137,7 +137,7 @@ impl Server {
         let auth = Arc::new(Auth::new(&config, database.guest_key(), claims)?);
         for name in &open {
             let dialog = CreateDialog { name: name.clone(), owner: None };
-            // A dialog that exists already keeps its owner; it is open all the same.
+            // A dialog that exists already keeps its owner; it is open for all users anyway.
             store.write(Write::CreateDialog(dialog)).await?;
         }
         let hub = Arc::new(Hub::new(open));
@@ -210,41 +210,40 @@ impl Server {
         Ok(Server { app, address, accepting, trimmer, trimming, tasks, serving })
     }
 
-    /// The address it listens on, with the real port.
+    /// The address it listens at, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The settings in force, with what the demo added.
+    /// The settings in use, with those that the demo added.
     pub fn config(&self) -> &Config {
         &self.app.config
     }
 
-    /// Takes a user's access back: every token issued up to now is refused and live connections
-    /// end, or, with a dialog's id, tokens issued up to now give no access to it any more. In force
-    /// when this returns; an error says that a restart would forget it.
+    /// Revokes a user's access: all tokens issued so far are refused and live connections end. With
+    /// a dialog's id, these tokens only lose access to the dialog. It takes effect before this
+    /// returns; an error says that a restart would forget it.
     pub async fn revoke(&self, kind: UserKind, id: &str, dialog: Option<&str>) -> Result<(), StoreError> {
         self.app.revoke(kind, id, dialog).await
     }
 
-    /// Trims the log now instead of at the next turn; how many events went.
+    /// Trims the log now, and returns the number of events that were trimmed.
     pub async fn trim_now(&self) -> Result<u64, StoreError> {
         self.trimmer.round().await
     }
 
-    /// Limits the database to its present size and `pages` more, or lifts the limit with none.
+    /// Limits the database to its present size and `pages` more; `None` lifts the limit.
     pub async fn limit_database(&self, pages: Option<u32>) -> Result<(), StoreError> {
         self.app.store.write(Write::LimitPages(pages)).await.map(drop)
     }
 
-    /// Makes one more commit report an input or output error, whether or not it reaches the disk.
-    /// For tests.
+    /// Lets one more commit report an I/O error, whether or not it reaches the disk. For tests.
     pub fn fail_commit(&self, reaches_disk: bool) {
         self.app.database.fail_commit(reaches_disk);
     }
 
-    /// Stops in order: no new connections, `goaway` to all, answers interrupted, queues flushed,
-    /// close 4000, checkpoint.
+    /// Stops in an orderly way: no new connections, `goaway` to all, answers interrupted, queues
+    /// flushed, close 4000, checkpoint.
     pub async fn drain(self) {
         let times = &self.app.config.timeouts;
         tracing::info!(connections = self.app.engine.connections.count(), "draining");
@@ -256,28 +255,28 @@ impl Server {
             after_ms: ms(times.goaway),
             spread_ms: ms(times.spread),
         });
-        // The clients use the announced time to answer what is under way.
+        // Clients may use the announced time for what is under way.
         tokio::join!(self.app.answers.drain(), async {
             if self.app.engine.connections.count() > 0 {
                 tokio::time::sleep(times.goaway).await;
             }
         });
         self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
-        // Whoever is still there is cut off by the end of the process.
+        // Connections that are left then are cut off when the process ends.
         let mut connections = self.app.connections.clone();
         let engine = &self.app.engine;
         let _ = timeout(CLOSE_TIME, connections.wait_for(|()| engine.connections.count() == 0)).await;
-        // Until here, because whoever has no WebSocket needs new sockets to be told.
+        // Accepted sockets until here, because clients without a WebSocket need new ones to be
+        // notified.
         self.accepting.abort();
         self.tasks.send_replace(());
         let (database, serving) = (self.app.database.clone(), self.serving);
-        // A checkpoint that fails is made good by the next start.
+        // If the checkpoint fails, the next start makes it.
         let _ = tokio::task::spawn_blocking(move || (drop(serving), database.close())).await;
         tracing::info!("stopped");
     }
 
-    /// Stops without announcing it and without waiting for anybody; answers under way end at the
-    /// next start.
+    /// Stops without a warning and without waiting; answers under way are ended at the next start.
     pub async fn abort(self) {
         self.accepting.abort();
         self.trimming.abort();
@@ -288,8 +287,8 @@ impl Server {
     }
 }
 
-/// Checks what needs no database and completes what the demo needs; the names of the channels to
-/// open.
+/// Checks what needs no database, and completes the demo's settings. Returns the channels that are
+/// open for all users.
 fn prepare(config: &mut Config) -> Result<HashSet<String>, ConfigError> {
     if let Some(root) = &config.web_root
         && !root.is_dir()
@@ -324,10 +323,10 @@ async fn listen(address: &str) -> Result<TcpListener, StartError> {
     })
 }
 
-/// Accepts until it is aborted. Each socket has a place until it is closed, so that idle sockets
+/// Accepts sockets until it is aborted. Each has a permit until it is closed, so that idle sockets
 /// can't use up all of them.
 async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) {
-    // A connection without a WebSocket has a socket for each direction.
+    // A connection without a WebSocket has one socket in each direction.
     let places = Arc::new(Semaphore::new(app.config.limits.connections * 2 + SPARE_SOCKETS));
     let router = http::router(app.clone());
     let base: Arc<str> = Arc::from(app.base.as_str());
@@ -336,20 +335,20 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Most often too many open files: wait for some to close.
+                // Most often too many open files: wait until some are closed.
                 tracing::warn!(%error, "can't accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        // Closed without a word: whoever has this many reads none.
+        // Closed without a message: a client with this many sockets does not read any.
         let proxy = app.proxies.trusts(address.ip());
         let Ok(ticket) = app.gate.socket(address.ip(), proxy) else { continue };
-        // Small frames go out at once; joining them is the writer's work.
+        // Sends small frames at once; the writer joins frames itself.
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();
         let remote = Remote { address, activity: activity.clone() };
-        // Longer than a message may take, so that a connection ends with its reason.
+        // Longer than the time-out of a message, so that the connection can end with its reason.
         let patience = app.config.timeouts.write * 2;
         let pace = Pace::new(app.config.limits.read_bytes);
         let io = TokioIo::new(Watched::new(stream, (place, ticket), activity, patience, pace));

@@ -24,7 +24,7 @@ const fn table(name: &'static str, file: &'static str, find: &'static str, put: 
 const CHANNEL: &str = "sdk-core/src/delivery/channel.rs";
 const OUTBOX: &str = "sdk-core/src/delivery/outbox.rs";
 const LIMITER: &str = "sdk-core/src/delivery/limiter.rs";
-const KEEPING: &str = "sdk-core/src/delivery/keeping.rs";
+const PERSISTENCE: &str = "sdk-core/src/delivery/persistence.rs";
 const TIMELINE: &str = "sdk-core/src/chat/timeline.rs";
 const ANSWER_ROWS: &str = "sdk-core/src/chat/kinds/answer.rs";
 const FRAMES: &str = "sdk-core/src/client/frames.rs";
@@ -49,14 +49,19 @@ const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
 const TABLE_SORTED: &str = "sdk-core/src/tables/sorted.rs";
 const TABLE_LIVE: &str = "sdk-core/src/tables/live.rs";
 const TABLE_SOURCE: &str = "server-core/src/tables/source.rs";
-const TABLE_JUDGE: &str = "server-core/src/tables/judge.rs";
+const TABLE_MATCHING: &str = "server-core/src/tables/matching.rs";
 const TABLE_FEED: &str = "server-core/src/tables/feed.rs";
 const TABLE_REQUESTS: &str = "server-core/src/tables/requests.rs";
 const TABLE_RING: &str = "server-core/src/tables/ring.rs";
 
 /// The panel.
 pub(crate) const PANEL: &[Planted] = &[
-    bug("a gap in the events goes unnoticed", CHANNEL, "Some(_) => Place::Gap,", "Some(_) => Place::Next,"),
+    bug(
+        "a gap in the events goes unnoticed",
+        CHANNEL,
+        "Some(_) => Sequence::Gap,",
+        "Some(_) => Sequence::Next,",
+    ),
     bug(
         "the cursor stands one event behind",
         CHANNEL,
@@ -102,7 +107,7 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug(
         "the kept cursor is ahead of what was applied",
-        KEEPING,
+        PERSISTENCE,
         "cursor: cursor.offset,",
         "cursor: cursor.offset + 1,",
     ),
@@ -313,7 +318,7 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     bug(
         "events kept before a reset are shown again after a restart",
-        KEEPING,
+        PERSISTENCE,
         "        self.pending.clear();\n        self.broken = true;",
         "        self.pending.clear();",
     ),
@@ -398,7 +403,7 @@ pub(crate) const PANEL: &[Planted] = &[
     ),
     table(
         "a row that leaves the filter is not taken away",
-        TABLE_JUDGE,
+        TABLE_MATCHING,
         "Some((belongs(&mut self.old)?, belongs(&mut self.new)?))",
         "let new = belongs(&mut self.new)?; Some((new && belongs(&mut self.old)?, new))",
     ),

@@ -34,7 +34,7 @@ impl Chat {
             "/help" => Entered::Say(HELP.to_owned()),
             "/quit" => Entered::Quit,
             "/stop" => match self.dialog.stop() {
-                Ok(asked) => done(asked.is_some(), "no answer is under way"),
+                Ok(_) => Entered::Done,
                 Err(error) => Entered::Say(error.to_string()),
             },
             "/retry" => done(self.retry(), "nothing has failed"),

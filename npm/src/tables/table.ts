@@ -1,21 +1,21 @@
 import type { TableUpdate, WireCells, WireChange } from "../core.ts";
-import { callable, settings, text, wrong } from "../given.ts";
 import { changed } from "../list.ts";
 import type { Scheduler } from "../store.ts";
 import { report } from "../store.ts";
 import type { Listener, Store } from "../types.ts";
 import { TidewireError } from "../types.ts";
+import { callable, settings, text, wrong } from "../validate.ts";
 import type { TableChange, TableEventName, TableRow, TableState, TableStatus } from "./types.ts";
 
-/** What a table asks of what serves it. */
+/** What a table asks of the relay. */
 export interface TableHost {
   awaitTx(tx: string): void;
-  /** Has all rows told once more. */
+  /** Asks for all rows again. */
   again(): void;
   close(): void;
 }
 
-/** How a table was asked for, as far as it matters on this side. */
+/** What a table is made of: the parts of its query that it needs itself, and what it uses. */
 export interface TableParts {
   readonly name: string;
   readonly limit: number | undefined;
@@ -40,24 +40,27 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 const EMPTY: TableState<never> = { rows: [], status: "loading", error: null };
 
-/** A live table: its rows as they are now, and what happens to them. All methods are bound. */
+/** A live table: its current rows and their changes. All methods but `on` are bound. */
 export class Table<R extends TableRow> implements Store<TableState<R>> {
   /** The table's name. */
   readonly name: string;
   readonly #parts: TableParts;
   readonly #listeners = new Map<symbol, { readonly listener: Listener<TableState<R>>; seen: TableState<R> }>();
-  readonly #told: Listeners<R> = { rows: new Set(), change: new Set(), commit: new Set() };
+  readonly #callbacks: Listeners<R> = { rows: new Set(), change: new Set(), commit: new Set() };
   readonly #waits = new Set<Wait>();
   #shown: TableState<R> = EMPTY;
   #rows: readonly R[] = EMPTY.rows;
   #status: TableStatus = "loading";
   #error: TableState<R>["error"] = null;
   /**
-   * Another core serves from here on: until it is live the rows stay, and then they are compared
-   * with its own, because it may be behind or ahead of the one before.
+   * Set while another core begins to serve this table. The old rows stay until that core is live.
+   * Then they are compared with its rows, because it may be behind or ahead of the core before.
    */
-  #held: Held<R> | undefined;
-  /** Calls of the application's code, in their order: none is made while the core is being drained. */
+  #syncing: Syncing<R> | undefined;
+  /**
+   * Calls of the application's code, in order. They are made in a microtask, never while the core
+   * is being drained.
+   */
   #calls: (() => void)[] = [];
   #closed = false;
 
@@ -67,7 +70,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#parts = parts;
   }
 
-  /** The rows and how far they can be trusted. The same object until something changes. */
+  /** The rows and the status. The same object until something changes. */
   readonly getState = (): TableState<R> => {
     const { rows, status, error } = this.#shown;
     if (rows !== this.#rows || status !== this.#status || error !== this.#error) {
@@ -78,7 +81,10 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
 
   readonly getInitialState = (): TableState<R> => EMPTY;
 
-  /** Calls `listener` after changes of the rows or the state, at most once a frame. Returns what ends it. */
+  /**
+   * Calls `listener` after changes of the rows or the status, at most once per animation frame.
+   * Returns a function that ends it.
+   */
   readonly subscribe = (listener: Listener<TableState<R>>): (() => void) => {
     callable(listener, "table.subscribe: listener");
     const key = Symbol();
@@ -89,36 +95,36 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     };
   };
 
-  /** The rows, ordered and limited as asked for. */
+  /** The rows, ordered and limited as the options say. */
   get rows(): readonly R[] {
     return this.getState().rows;
   }
 
-  /** How far the rows can be trusted. */
+  /** The status of the table: see {@link TableState}. */
   get status(): TableStatus {
     return this.#status;
   }
 
-  /** Why it failed. */
+  /** Why the table failed; `null` if it did not. */
   get error(): TableState<R>["error"] {
     return this.#error;
   }
 
   /**
-   * Calls `listener` with each change as it comes (`change`), or with all changes of a transaction
-   * at once (`commit`); `rows` have them already. Or with all rows (`rows`), whatever the limit,
-   * once they are known and changes of them follow, and with none when they are another user's no
-   * longer. Returns what ends it.
+   * Calls `listener` for an event. `change`: one changed row. `commit`: all changed rows of a
+   * transaction. In both cases `rows` contain the change already. `rows`: a new full list of rows,
+   * whatever the limit; changes of these rows follow. The list is empty when another user has
+   * signed in. Returns a function that ends it.
    */
   on(event: "rows", listener: (rows: readonly R[]) => void): () => void;
   on(event: "change", listener: (change: TableChange<R>) => void): () => void;
   on(event: "commit", listener: (changes: readonly TableChange<R>[]) => void): () => void;
-  on(event: "rows" | "change" | "commit", listener: (told: never) => void): () => void {
+  on(event: "rows" | "change" | "commit", listener: (value: never) => void): () => void {
     callable(listener, "table.on: listener");
-    const known = Object.keys(this.#told);
+    const known = Object.keys(this.#callbacks);
     if (!known.includes(event)) wrong("table.on: event", known.join(" or "), event);
-    const all = this.#told[event] as Set<unknown>;
-    const own = (told: never) => listener(told);
+    const all = this.#callbacks[event] as Set<unknown>;
+    const own = (value: never) => listener(value);
     all.add(own);
     return () => {
       all.delete(own);
@@ -126,10 +132,13 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   }
 
   /**
-   * Resolves once a transaction has been applied to these rows, its changes told: so who wrote something by another way knows when it can be read
-   * here. `tx` is what the database calls it: `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the change log in SQLite. Rejects with a
-   * {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`, `closed`, `logged_out`, or the code with which the table failed. Without a connection it
-   * waits for one, if `timeoutMs` does not end it.
+   * Resolves once a transaction of the database has been applied to these rows and its changes were
+   * emitted. So an application that writes to the database directly knows when its write is visible
+   * here. Without a connection it waits, at most `timeoutMs` ms if that is set.
+   *
+   * `tx` is the transaction's id: `pg_current_xact_id()` in PostgreSQL, `max(seq)` of the change
+   * log in SQLite. Rejects with a {@link TidewireError}: `unknown_tx`, `aborted_tx`, `timeout`,
+   * `closed`, `logged_out`, or the code with which the table failed.
    */
   readonly awaitTx = (tx: string, options: { readonly timeoutMs?: number } = {}): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -163,12 +172,15 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
       }
     });
 
-  /** Ends the subscription: nothing is told any more but the state `closed`, and nothing of it is left at the server. The last rows can still be read. */
+  /**
+   * Ends the subscription, here and at the server. The status becomes `closed`, and no events
+   * follow. The last rows can still be read.
+   */
   readonly close = (): void => {
     if (this.#closed) return;
     this.#closed = true;
     this.end("closed");
-    for (const listeners of Object.values(this.#told)) listeners.clear();
+    for (const listeners of Object.values(this.#callbacks)) listeners.clear();
     this.#parts.host.close();
   };
 
@@ -177,13 +189,13 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.close();
   }
 
-  /** @internal Transactions that are waited for. */
+  /** @internal The transactions that are waited for. */
   get waits(): readonly string[] {
     return [...this.#waits].map((wait) => wait.tx);
   }
 
-  /** @internal What the core told. */
-  hear(list: readonly TableUpdate[]): void {
+  /** @internal Applies updates from the core. */
+  update(list: readonly TableUpdate[]): void {
     if (this.#closed) return;
     for (const update of list) {
       switch (update.what) {
@@ -191,16 +203,18 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
           this.#follow(update);
           break;
         case "rows":
-          if (this.#held !== undefined) this.#held = { ...this.#held, rows: update.rows as unknown as R[], key: update.key };
+          if (this.#syncing !== undefined)
+            this.#syncing = { ...this.#syncing, rows: update.rows as unknown as R[], key: update.key };
           else {
             this.#rows = update.rows as unknown as R[];
             const all = [...update.rows, ...update.beyond] as unknown as R[];
-            if (this.#told.rows.size > 0) this.#call(() => this.#tell(this.#told.rows, all));
+            if (this.#callbacks.rows.size > 0) this.#call(() => this.#notify(this.#callbacks.rows, all));
           }
           break;
         case "changes":
-          if (this.#held?.rows !== undefined) this.#held = { ...this.#held, rows: listed(this.#held.rows, update) };
-          else if (this.#held === undefined) {
+          if (this.#syncing?.rows !== undefined)
+            this.#syncing = { ...this.#syncing, rows: listed(this.#syncing.rows, update) };
+          else if (this.#syncing === undefined) {
             if (update.list.length > 0) this.#rows = listed(this.#rows, update);
             this.#commit(
               update.changes.map((change) => ({ ...change, new: rowOf(change, update) })),
@@ -209,30 +223,30 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
           }
           break;
         case "seen":
-          if (this.#held === undefined) this.#seen(update.tx, update.code);
-          else this.#held.seen.push(update);
+          if (this.#syncing === undefined) this.#seen(update.tx, update.code);
+          else this.#syncing.seen.push(update);
       }
     }
     this.#changed();
   }
 
-  /** @internal Another core serves from now on. */
-  hold(): void {
+  /** @internal Another core serves the table from now on. */
+  resync(): void {
     if (this.#closed) return;
     if (this.#status === "live" || this.#status === "stale") {
-      this.#held = { rows: undefined, key: [], seen: this.#held?.seen ?? [] };
+      this.#syncing = { rows: undefined, key: [], seen: this.#syncing?.seen ?? [] };
       this.#status = "stale";
     }
     this.#changed();
   }
 
-  /** @internal There is nobody to ask, or what was told may be old. */
+  /** @internal There is no leader, or it is silent, so the rows may be old. */
   pause(): void {
     if (this.#status === "live") this.#status = "stale";
     this.#changed();
   }
 
-  /** @internal Nobody waits any more; `closed`: nothing more is heard either. */
+  /** @internal Rejects all waiting promises. With `closed` it also ends the table. */
   end(code: string): void {
     for (const wait of [...this.#waits]) wait.end(failed(code, "awaitTx"));
     if (code !== "closed") return;
@@ -242,50 +256,50 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     this.#changed();
   }
 
-  /** @internal Nothing of this user's stays. */
+  /** @internal Forgets all rows, because the user was logged out. */
   clear(): void {
     if (this.#closed) return;
     this.#rows = [];
-    this.#held = undefined;
+    this.#syncing = undefined;
     this.#status = "loading";
     this.#error = null;
     this.#changed();
   }
 
   #follow({ status, code, message = "", at }: Extract<TableUpdate, { what: "status" }>): void {
-    const held = this.#held;
-    // One that says that it has no rows after it had some forgot them: another user signed in.
-    const over = status === "live" || status === "failed" || (status === "loading" && held?.rows !== undefined);
-    if (held !== undefined && !over) return;
+    const syncing = this.#syncing;
+    // A core that is loading after it had rows has forgotten them, because another user signed in.
+    const over = status === "live" || status === "failed" || (status === "loading" && syncing?.rows !== undefined);
+    if (syncing !== undefined && !over) return;
     this.#status = status;
     this.#error = code === undefined ? null : { code, message, at: at ?? null };
-    if (held === undefined) return;
-    this.#held = undefined;
+    if (syncing === undefined) return;
+    this.#syncing = undefined;
     const before = this.#rows;
-    this.#rows = held.rows ?? [];
+    this.#rows = syncing.rows ?? [];
     if (status === "live") {
-      this.#commit(difference(before, this.#rows, held.key, this.#parts.events), {});
-      // What is beyond the limit was not compared.
+      this.#commit(difference(before, this.#rows, syncing.key, this.#parts.events), {});
+      // Rows beyond the limit were not compared, so all rows are requested.
       if (this.#parts.limit !== undefined) this.#parts.host.again();
     }
-    for (const { tx, code } of held.seen) this.#seen(tx, code);
+    for (const { tx, code } of syncing.seen) this.#seen(tx, code);
   }
 
-  #commit(told: readonly ToldChange[], { tx = null, at = null }: { tx?: string | null; at?: number | null }): void {
-    if (told.length === 0) return;
-    const changes = told.map(
+  #commit(list: readonly EmittedChange[], { tx = null, at = null }: { tx?: string | null; at?: number | null }): void {
+    if (list.length === 0) return;
+    const changes = list.map(
       ({ new: now, old, why, event }) =>
         ({ table: this.name, event: nameOf(event), new: now, old, why, tx, at }) as unknown as TableChange<R>,
     );
-    for (const change of changes) this.#call(() => this.#tell(this.#told.change, change));
-    this.#call(() => this.#tell(this.#told.commit, changes));
+    for (const change of changes) this.#call(() => this.#notify(this.#callbacks.change, change));
+    this.#call(() => this.#notify(this.#callbacks.commit, changes));
   }
 
-  #tell<T>(listeners: ReadonlySet<(told: T) => void>, told: T): void {
+  #notify<T>(listeners: ReadonlySet<(value: T) => void>, value: T): void {
     for (const listener of [...listeners]) {
       if (!listeners.has(listener)) continue;
       try {
-        listener(told);
+        listener(value);
       } catch (error) {
         report(error);
       }
@@ -327,38 +341,41 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   };
 }
 
-/** What a table waits for that another core is to serve. */
-interface Held<R> {
-  /** Its rows; none before it told them. */
+/** The state of a table while another core begins to serve it. */
+interface Syncing<R> {
+  /** That core's rows; `undefined` until they come. */
   readonly rows: readonly R[] | undefined;
-  /** The names of the columns that tell them apart. */
+  /** The names of the key columns. */
   readonly key: readonly string[];
-  /** What may only be told once it is live. */
+  /** Transactions to report once the core is live. */
   readonly seen: Extract<TableUpdate, { what: "seen" }>[];
 }
 
 type Changes = Extract<TableUpdate, { what: "changes" }>;
-type ToldChange = Omit<WireChange, "new"> & { readonly new: unknown };
+type EmittedChange = Omit<WireChange, "new"> & { readonly new: unknown };
 
-/** A copy of the rows with the changes of the list. */
+/** A copy of the rows with the changes applied. */
 function listed<R>(rows: readonly R[], { list }: Changes): readonly R[] {
   return list.reduce((all, change) => changed(all, change, (row) => row as unknown as R), [...rows]);
 }
 
-/** The row after a change. */
+/** The row after a change; `null` if it was deleted. */
 function rowOf({ new: now }: WireChange, { list }: Changes): WireCells | null {
   if (typeof now !== "number") return now;
   const change = list[now];
   return change !== undefined && "row" in change ? change.row : null;
 }
 
-/** What makes `after` of `before`, of these kinds: first what goes, then what comes or differs. */
+/**
+ * The changes from `before` to `after`, filtered by `events`: deletes first, then inserts and
+ * updates.
+ */
 function difference<R>(
   before: readonly R[],
   after: readonly R[],
   key: readonly string[],
   events: ReadonlySet<TableEventName>,
-): ToldChange[] {
+): EmittedChange[] {
   const named = (row: R) => JSON.stringify(key.map((column) => (row as WireCells)[column]));
   const old = new Map(before.map((row) => [named(row), row]));
   const now = new Map(after.map((row) => [named(row), row]));
@@ -371,7 +388,7 @@ function difference<R>(
   return [...gone, ...come].filter(({ event }) => events.has(nameOf(event)));
 }
 
-function resync(event: WireChange["event"], now: unknown, old: unknown): ToldChange {
+function resync(event: WireChange["event"], now: unknown, old: unknown): EmittedChange {
   return { event, new: now, old: old as WireCells | null, why: "resync" };
 }
 

@@ -1,75 +1,95 @@
-/** A row: an object of its columns. What each column's type becomes is in docs/tables.md. */
+/**
+ * A row: an object with its columns. docs/tables.md lists the JavaScript type for each type of
+ * column.
+ */
 export type TableRow = object;
 
 /** How far a table's rows can be trusted. */
 export type TableStatus = "loading" | "live" | "stale" | "failed" | "closed";
 
-/** What is known of a table. */
+/** The state of a table. */
 export interface TableState<R> {
-  /** In the order and up to the limit that was asked for. Rows that did not change are the same objects as before. */
+  /**
+   * The rows, in the order and up to the limit of the options. Rows that did not change are the
+   * same objects as before.
+   */
   readonly rows: readonly R[];
   /**
-   * `loading`: none are known yet; `live`: they are what the database has; `stale`: they are what it had, because there is no connection or they are
-   * just being compared; `failed`: refused, see `error`; `closed`: they are no longer followed.
+   * `loading`: no rows are known yet. `live`: the rows follow the database. `stale`: the rows may
+   * be old, because there is no connection or they are being compared with new ones. `failed`:
+   * refused, see `error`. `closed`: the table was closed.
    */
   readonly status: TableStatus;
-  /** Why it failed: a stable code, a text for people, and where in the filter, in bytes. */
+  /**
+   * Why it failed: a stable code, a message, and the position in the filter in bytes, if there is
+   * one. `null` if it did not fail.
+   */
   readonly error: { readonly code: string; readonly message: string; readonly at: number | null } | null;
 }
 
 /** The kinds of changes. */
 export type TableEventName = "INSERT" | "UPDATE" | "DELETE";
 
-/** A row came, changed, or is gone. */
+/** A change of one row. */
 export type TableChange<R> = ChangeOfRow & RowsOfChange<R>;
 
 interface ChangeOfRow {
   /** The table's name. */
   readonly table: string;
   /**
-   * `commit`: the database committed it; `moved_in`, `moved_out`: the row was there before or still is, and only came to belong to what was asked
-   * for, or no longer does; `resync`: found by comparing with all rows, after changes were missed.
+   * `commit`: the row was inserted, updated or deleted in the database. `moved_in`: it existed
+   * before and now matches the filter. `moved_out`: it still exists and no longer matches.
+   * `resync`: found by comparing with all rows, after changes were missed.
    */
   readonly why: "commit" | "moved_in" | "moved_out" | "resync";
-  /** The transaction, as the database calls it; `null` of a `resync`. */
+  /** The transaction's id in the database; `null` for a `resync`. */
   readonly tx: string | null;
-  /** When it was committed, ms since the Unix epoch; `null` of a `resync`. */
+  /** When it was committed, ms since the Unix epoch; `null` for a `resync`. */
   readonly at: number | null;
 }
 
 type RowsOfChange<R> =
   | { readonly event: "INSERT"; readonly new: R; readonly old: null }
   | { readonly event: "UPDATE"; readonly new: R; readonly old: R }
-  /** `old` is what this client knew of it. */
+  /** `old` is the row as this client had it. */
   | { readonly event: "DELETE"; readonly new: null; readonly old: R };
 
-/** What to ask a table for. */
+/** The options of a table. */
 export interface TableOptions<R> {
-  /** Which rows: an object, of which all must hold, an array of those, of which any must hold, or a filter's text. Default: all. */
+  /**
+   * Which rows: an object of conditions that must all hold, an array of such objects of which one
+   * must hold, or a filter as text. Default: all.
+   */
   where?: Where<R> | string;
-  /** How they are ordered: `"created_at.desc"`, `{ created_at: "desc" }`, or several. Default: by the key. */
+  /**
+   * The order of the rows: `"created_at.desc"`, `{ created_at: "desc" }`, or several. Default: by
+   * the key.
+   */
   orderBy?: OrderBy<R>;
-  /** Only the first so many rows; changes are told of all. */
+  /** The maximum number of rows in `rows`. Change events come for all rows. */
   limit?: number;
-  /** Which columns, beside those of the key. Default: all that this user may see. */
+  /** Which columns, in addition to the key columns. Default: all that this user may see. */
   select?: readonly Column<R>[];
-  /** Which changes are told; `rows` follow all of them. Default: all. */
+  /** Which kinds of changes are emitted as events; `rows` contain all changes. Default: all. */
   events?: readonly TableEventName[];
 }
 
 /** A column's name. */
 export type Column<R> = keyof R & string;
 
-/** A value to compare with. Dates are moments; of others the database reads the text. */
+/** A value to compare with. A `Date` is a point in time; other values are passed on as text. */
 export type Literal = string | number | bigint | boolean | Date;
 
-/** Conditions on columns: `{ owner: "ada", age: { gte: 18 }, state: { in: ["open", "held"] }, deleted_at: null }`. */
+/**
+ * Conditions on columns: `{ owner: "ada", age: { gte: 18 }, state: { in: ["open", "held"] },
+ * deleted_at: null }`.
+ */
 export type Conditions<R> = { readonly [K in Column<R>]?: Literal | null | Tests };
 
-/** Conditions of which all must hold, or several of those, of which any must hold. */
+/** Conditions that must all hold, or several such objects of which one must hold. */
 export type Where<R> = Conditions<R> | readonly Conditions<R>[];
 
-/** Tests of one column; all must hold. */
+/** Tests of one column, which must all hold. */
 export interface Tests {
   readonly eq?: Literal | null;
   readonly neq?: Literal | null;
@@ -77,14 +97,14 @@ export interface Tests {
   readonly gte?: Literal;
   readonly lt?: Literal;
   readonly lte?: Literal;
-  /** `%` and `*` stand for any characters, `_` for one. */
+  /** A pattern: `%` and `*` match any characters, `_` matches one. */
   readonly like?: string;
-  /** As `like`, whatever the case. */
+  /** As `like`, but case-insensitive. */
   readonly ilike?: string;
   readonly in?: readonly Literal[];
 }
 
-/** Directions: nulls are greater than all else, if nothing is said of them. */
+/** A direction. By default nulls count as greater than all other values. */
 export type Direction = "asc" | "desc" | "asc.nullsfirst" | "asc.nullslast" | "desc.nullsfirst" | "desc.nullslast";
 
 /** An order by one column. */

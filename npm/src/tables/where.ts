@@ -1,19 +1,25 @@
-import { kindOf, ours, wrong } from "../given.ts";
 import { reasonOf, wellFormed } from "../json.ts";
 import { TidewireError } from "../types.ts";
+import { kindOf, ours, wrong } from "../validate.ts";
 import type { Conditions, Literal, OrderBy, Tests, Where } from "./types.ts";
 
-/** What the filter's grammar takes for a column. */
+/** A column's name, as the filter's grammar allows it. */
 const COLUMN = /^[A-Za-z_][A-Za-z0-9_$]{0,62}$/;
 const COMPARE = new Set(["eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike"]);
 
-/** The filter's text. Every value is quoted, so none of them can say anything but itself. */
+/**
+ * The filter's text. Every value is quoted, so a value can't change the filter's meaning. Throws
+ * `bad_filter` or `bad_column`.
+ */
 export function filterOf<R>(where: Where<R> | string | undefined): string {
   if (where === undefined || typeof where === "string") return wellFormed(where ?? "");
   return wellFormed(reading("where", "bad_filter", () => filterText(where)));
 }
 
-/** Reads what an application handed over: a getter or a proxy of it may throw anything. */
+/**
+ * Reads a value from the application. A getter or proxy of it may throw anything; this throws a
+ * {@link TidewireError} instead.
+ */
 function reading<T>(what: string, code: string, read: () => T): T {
   try {
     return read();
@@ -30,12 +36,12 @@ function filterText<R>(where: Where<R>): string {
     if (terms.length === 0) throw refused("where", "each of several `where`s needs a condition");
     return terms.length === 1 ? terms[0] : `and(${terms.join(",")})`;
   });
-  // "Any of none" would be no row, and is more likely a mistake than meant.
+  // An empty list of alternatives would match no row, which is more likely a mistake than meant.
   if (alternatives.length === 0) throw refused("where", "an empty list has no condition; leave `where` out for all rows");
   return `or=(${alternatives.join(",")})`;
 }
 
-/** The order's text. */
+/** The order's text. Throws `bad_order` or `bad_column`. */
 export function orderOf<R>(order: OrderBy<R> | undefined): string {
   if (order === undefined) return "";
   return wellFormed(
@@ -57,7 +63,10 @@ function orderTerms(term: unknown): string | string[] {
   });
 }
 
-/** Terms with `between` between column and test, as the grammar has it outside and inside of parentheses. */
+/**
+ * The terms of a condition. `between` separates column and test: `=` outside of parentheses, `.`
+ * inside.
+ */
 function termsOf<R>(conditions: Conditions<R>, between: "=" | "."): string[] {
   if (!isTests(conditions)) throw refused("where", `${kindOf(conditions)} is no condition`);
   return Object.entries(conditions as Readonly<Record<string, unknown>>).flatMap(([name, test]) => {
@@ -91,7 +100,8 @@ function list(values: unknown, name: string): string {
 
 function quoted(value: unknown, name: string): string {
   const text = textOf(value as Literal);
-  // Leaving a condition out because its value is missing would show more than was asked for.
+  // A condition without a value is an error: leaving it out would show more rows than were asked
+  // for.
   if (text === undefined)
     throw refused(name, `${value === undefined ? "undefined" : typeof value} is no value to compare with`);
   return `"${text.replace(/["\\]/g, "\\$&")}"`;

@@ -5,13 +5,18 @@ import type { Report } from "../types.ts";
 import type { Message } from "./messages.ts";
 import type { Role, Tab } from "./tab.ts";
 
-/** A tab without the core: tells the leader what it wants, and hears the core's events from it. */
+/**
+ * A tab without the core. It sends the leader what it wants, and gets the core's events from it.
+ */
 export class Follower implements Role {
   readonly driver: Driver;
   readonly #tab: Tab;
-  /** Dialogs whose rows this leader has told: changes of others would lack their beginning. */
-  readonly #told = new Set<string>();
-  /** The core's report, as the leader told it last. */
+  /**
+   * Dialogs of which this tab has got a snapshot from this leader. Changes of other dialogs are
+   * ignored, because they could not be applied.
+   */
+  readonly #shown = new Set<string>();
+  /** The leader's last report. */
   #report: Report | undefined;
 
   constructor(driver: Driver, tab: Tab) {
@@ -32,7 +37,7 @@ export class Follower implements Role {
   }
 
   run(command: Command): void {
-    // The core here checks it, and forgets it soon.
+    // The idle core only checks the command.
     this.driver.command(command);
     this.#tell([command]);
   }
@@ -44,7 +49,7 @@ export class Follower implements Role {
 
   close(dialog: string): void {
     this.driver.command({ c: "close_dialog", dialog });
-    this.#told.delete(dialog);
+    this.#shown.delete(dialog);
     this.changed();
   }
 
@@ -60,7 +65,7 @@ export class Follower implements Role {
     this.changed();
   }
 
-  /** As the leader told it last; asking brings the next. */
+  /** Returns the leader's last report and requests the next. */
   explain(): Report {
     const explain = { c: "explain" };
     this.#tell([explain]);
@@ -68,30 +73,33 @@ export class Follower implements Role {
   }
 
   leave(): void {
-    this.#told.clear();
+    this.#shown.clear();
     this.#report = undefined;
   }
 
-  /** There is a leader that knows nothing of this tab. */
+  /** There is a new leader, which knows nothing of this tab. */
   follow(): void {
-    this.#told.clear();
+    this.#shown.clear();
     this.#tell(this.#tab.pending.commands, this.#tab.state().dialogs);
   }
 
-  /** The leader tells what its core emitted. */
-  hear({ list, to, report }: Extract<Message, { t: "told" }>): void {
+  /** Handles events of the leader's core. */
+  hear({ list, to, report }: Extract<Message, { t: "events" }>): void {
     this.#report = report ?? this.#report;
     for (const event of list) {
       if (event.t === "dialog") {
-        if (to !== undefined) this.#told.add(event.dialog);
-        else if (!this.#told.has(event.dialog)) continue;
+        if (to !== undefined) this.#shown.add(event.dialog);
+        else if (!this.#shown.has(event.dialog)) continue;
       }
       this.#tab.apply(event);
     }
   }
 
-  /** The leader is silent, so nobody knows whether what is shown is still so: that must be seen. */
-  doubt(): void {
+  /**
+   * The leader is silent, so the data may be old: shows the client as reconnecting and its dialogs
+   * as syncing.
+   */
+  suspect(): void {
     const { connect, dialogs } = this.#tab.state();
     const waiting = this.#tab.pending.size;
     if (connect) {
@@ -103,6 +111,6 @@ export class Follower implements Role {
   #tell(run: readonly Command[], lacks: readonly string[] | null = null): void {
     const { membership } = this.#tab;
     membership.post({ t: "tab", term: membership.election.term, tab: this.#tab.state(), run, lacks });
-    membership.feed({ i: "told" });
+    membership.feed({ i: "posted" });
   }
 }

@@ -8,14 +8,14 @@ import type { Message, Refusal, TabState } from "./messages.ts";
 import { keyOf } from "./pending.ts";
 import type { Role, Tab } from "./tab.ts";
 
-/** A core that has the store to itself. */
+/** A core with exclusive use of the store. */
 export interface Leadership {
   readonly driver: Driver;
-  /** Counts leaders: a higher term ends a lower one. */
+  /** The number of this leader. A higher term ends a lower one. */
   readonly term: number;
-  /** Names the store's content from one logout to the next. */
-  readonly life: string;
-  /** Why the store does not work. */
+  /** Names the store's content from one logout to the next; empty if the store can't be read. */
+  readonly storeId: string;
+  /** Why the store does not work: a stable code; `null` if it works. */
   readonly failure: string | null;
 }
 
@@ -25,7 +25,8 @@ interface Member {
 }
 
 /**
- * A tab with the core, for one term: carries out what any tab wants, and tells all what happens.
+ * The leading tab, for one term. It has the core, carries out what any tab wants, and sends all
+ * tabs the core's events.
  */
 export class Leader implements Role {
   readonly driver: Driver;
@@ -37,7 +38,7 @@ export class Leader implements Role {
   /** The last event of each kind, and of each channel: what a new follower has missed. */
   readonly #last = new Map<string, CoreEvent>();
   #statusAt = 0;
-  // What the core was told.
+  // The hints and commands that the core was given last.
   #connect = false;
   #shown = true;
   #online = true;
@@ -48,7 +49,7 @@ export class Leader implements Role {
     this.#tab = tab;
   }
 
-  /** Takes up what this tab wants, and its pending commands. */
+  /** Starts with what this tab wants and with its pending commands. */
   begin(failure: string | null): void {
     this.happened({ t: "storage", ...(failure === null ? {} : { code: failure }) });
     this.changed();
@@ -56,7 +57,7 @@ export class Leader implements Role {
     for (const command of this.#tab.pending.commands) this.#run(undefined, command);
   }
 
-  /** Has the core no longer. */
+  /** Stops watching the other tabs, because this tab no longer leads. */
   end(): void {
     for (const { watching } of this.#members.values()) watching.abort();
   }
@@ -75,7 +76,8 @@ export class Leader implements Role {
 
   open(dialog: string): void {
     if (this.#open.has(dialog)) {
-      // Open for another tab: the core counts a user's tabs as one, so it emits nothing by itself.
+      // The dialog is open for another tab already, so the core emits nothing: this tab gets a
+      // snapshot.
       for (const event of this.#snapshot([dialog])) this.#tab.apply(event);
     } else {
       this.driver.command({ c: "open_dialog", dialog });
@@ -97,21 +99,21 @@ export class Leader implements Role {
   }
 
   leave(): void {
-    // What the core would store a little later must not go with it.
+    // Makes the core write what it would store a little later.
     this.driver.hint({ t: "lifecycle", state: "hidden" });
   }
 
-  /** The core emitted something: every tab hears it. */
+  /** Passes an event of the core to every tab. */
   happened(event: CoreEvent): void {
     const { t } = event;
     if (t === "channel") this.#last.set(event.channel, event);
     else if (t === "status" || t === "user" || t === "storage") this.#last.set(t, event);
     if (t === "status") this.#statusAt = monotonic();
-    if (this.#members.size > 0) this.#tab.membership.post({ t: "told", term: this.term, list: [event] });
+    if (this.#members.size > 0) this.#tab.membership.post({ t: "events", term: this.term, list: [event] });
     this.#tab.apply(event);
   }
 
-  /** A tab tells what it wants. */
+  /** Handles a follower's message. */
   hear({ from, tab, run, lacks }: Extract<Message, { t: "tab" }>): void {
     const known = this.#members.get(from);
     const watching = known?.watching ?? this.#tab.membership.watch(from, () => this.#tab.gone(from));
@@ -125,13 +127,13 @@ export class Leader implements Role {
     this.#tell(from, list, this.explain());
   }
 
-  /** A tab is gone, and wants nothing any more. */
+  /** Forgets a tab that has ended, and what it wanted. */
   forget(tab: string): void {
     this.#members.get(tab)?.watching.abort();
     if (this.#members.delete(tab)) this.changed();
   }
 
-  /** Wants what any tab wants: dialogs, the connection, to be seen. */
+  /** Applies to the core what the tabs want together: dialogs, a connection, being visible. */
   changed(): void {
     const tabs = [this.#tab.state(), ...[...this.#members.values()].map((member) => member.tab)];
     const dialogs = new Set(tabs.flatMap((tab) => tab.dialogs));
@@ -157,7 +159,8 @@ export class Leader implements Role {
   }
 
   /**
-   * What a tab says of the network counts when it changes: all tabs hear the same of the system.
+   * Passes a change of the network to the core. The last change counts, because all tabs get the
+   * same from the system.
    */
   listen(online: boolean): void {
     if (online === this.#online) return;
@@ -165,7 +168,7 @@ export class Leader implements Role {
     this.driver.hint({ t: "network", state: online ? "online" : "offline" });
   }
 
-  /** Carries out a command of a tab's; without `tab`, of this one's. */
+  /** Carries out a command of a follower; without `tab`, of this tab. */
   #run(tab: string | undefined, command: Command): void {
     const key = keyOf(command);
     if (command.c === "send" && this.#tab.pending.isDiscarded(key)) {
@@ -185,10 +188,10 @@ export class Leader implements Role {
   }
 
   #tell(to: string, list: readonly CoreEvent[], report: Report): void {
-    this.#tab.membership.post({ t: "told", term: this.term, to, list, report });
+    this.#tab.membership.post({ t: "events", term: this.term, to, list, report });
   }
 
-  /** A pause between attempts is shorter by now than when it began. */
+  /** An event as it would be emitted now: the pause until the next attempt has become shorter. */
   #asOfNow(event: CoreEvent): CoreEvent {
     if (event.t !== "status" || event.retry_in_ms === undefined) return event;
     return { ...event, retry_in_ms: Math.max(event.retry_in_ms - (monotonic() - this.#statusAt), 0) };
@@ -206,7 +209,10 @@ export class Leader implements Role {
     }
   }
 
-  /** Rows and state of dialogs as events: they contain all events before, and none after. */
+  /**
+   * A snapshot of dialogs, as events with their rows and state. It contains all events before this
+   * call.
+   */
   #snapshot(dialogs: readonly string[]): CoreEvent[] {
     return dialogs.flatMap((dialog) => {
       const { rows, ...run } = this.driver.command({ c: "rows", dialog }) as { rows: WireRow[]; run?: string };

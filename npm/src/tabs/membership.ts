@@ -1,39 +1,40 @@
 import { monotonic } from "../driver.ts";
 import type { Election, Input, Output } from "./election.ts";
 import { OUT, step } from "./election.ts";
-import type { Message, Said } from "./messages.ts";
+import type { Message, MessageBody } from "./messages.ts";
 import { nameOf } from "./messages.ts";
 
-/** What the election leaves to the tab. */
+/**
+ * What the tab does for the election: one method for each output that needs more than the browser.
+ */
 export interface MembershipHost extends Readonly<Record<Exclude<Output, Browser>, () => void>> {
   /** Whether ops of this tab wait for a leader. */
   pending(): boolean;
   hear(message: Message): void;
-  /** Says goodbye; see {@link Output} for the others. */
+  /** Gives up the core; see {@link Output} for the other methods. */
   leave(): void;
   /** This tab can't take part. */
   failed(error: unknown): void;
 }
 
-/** What is carried out by the browser alone. */
+/** Outputs that need the browser only. */
 type Browser = "enter" | "queue" | "steal" | "ask";
 
 /**
- * A tab's part in the election: carries out what `election.ts` decides, with two Web Locks, a
- * BroadcastChannel and one timer.
+ * Carries out what `election.ts` decides, with two Web Locks, a BroadcastChannel and one timer.
  *
- * Every tab holds a lock of its own, so that the leader hears of its end however it ends, and
- * requests the leader's lock, so that the browser names the next leader.
+ * Every tab holds a lock of its own: when the tab ends, however it ends, the leader is granted that
+ * lock. Every tab also queues for the leader's lock, so the browser chooses the next leader.
  */
 export class Membership {
   readonly #name: string;
   readonly #host: MembershipHost;
   readonly #outputs: { readonly [O in Output]: () => void };
   #election = OUT;
-  /** This tab's name among the others. */
+  /** This tab's id. It is new each time the tab enters. */
   id = "";
   #channel: BroadcastChannel | undefined;
-  /** Ends all that was requested of the browser; locks are held until `#left` resolves. */
+  /** Aborts all requests for locks; held locks are released when `#left` resolves. */
   #leaving = new AbortController();
   #left: Promise<unknown> | undefined;
   #requests = 0;
@@ -55,7 +56,7 @@ export class Membership {
         this.#channel?.close();
         this.#channel = undefined;
         host.leave();
-        // Last of all, so that the next leader finds what this one wrote.
+        // The locks are released last, so that the next leader finds what this one wrote.
         this.#leaving.abort();
       },
     };
@@ -66,21 +67,24 @@ export class Membership {
     return this.#election;
   }
 
-  /** Something happened: takes the step and carries out all that follows. */
+  /** Feeds an input to the election and carries out its outputs. */
   feed(input: Input): void {
-    const at = { now: monotonic(), pending: this.#host.pending(), luck: Math.random() };
+    const at = { now: monotonic(), pending: this.#host.pending(), random: Math.random() };
     const [next, outputs] = step(this.#election, input, at);
     this.#election = next;
     this.#arm(next.timer, at.now);
     for (const output of outputs) this.#outputs[output]();
   }
 
-  /** Says something to all other tabs. */
-  post(said: Said): void {
-    this.#channel?.postMessage({ from: this.id, ...said });
+  /** Sends a message to all other tabs. */
+  post(body: MessageBody): void {
+    this.#channel?.postMessage({ from: this.id, ...body });
   }
 
-  /** Calls `gone` when a tab has ended, however it ended; aborting what it returns stops that. */
+  /**
+   * Calls `gone` when a tab has ended, however it ended. Abort the returned controller to stop
+   * watching.
+   */
   watch(tab: string, gone: () => void): AbortController {
     const watching = new AbortController();
     this.#lock(tab, { signal: watching.signal }, gone).catch(() => {});
@@ -97,7 +101,7 @@ export class Membership {
     const { signal } = this.#leaving;
     const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
     this.#left = left;
-    // Held before the first message, and for as long as this tab takes part.
+    // The lock is held before the first message is sent, and as long as this tab takes part.
     const granted = () => {
       if (signal.aborted) return;
       this.#channel = new BroadcastChannel(this.#name);
@@ -110,16 +114,16 @@ export class Membership {
 
   #request(options: LockOptions): void {
     this.#requests += 1;
-    const turn = this.#requests;
+    const request = this.#requests;
     const { signal } = this.#leaving;
     const left = this.#left;
     const granted = () => {
       if (signal.aborted) return;
-      this.feed({ i: "granted", turn, steal: options.steal === true });
+      this.feed({ i: "granted", request, steal: options.steal === true });
       return left;
     };
-    // It fails when the lock is stolen, or when this tab leaves the queue.
-    this.#lock("leader", options, granted).catch(() => this.feed({ i: "stolen", turn }));
+    // The request rejects when the lock is stolen, or when this tab leaves the queue.
+    this.#lock("leader", options, granted).catch(() => this.feed({ i: "stolen", request }));
   }
 
   #arm(timer: number | null, now: number): void {
@@ -134,7 +138,7 @@ export class Membership {
   }
 }
 
-/** Whether the browser has what tabs need, and lets this page use it. */
+/** Whether the browser lets this page use Web Locks and BroadcastChannel. */
 export async function canShare(): Promise<boolean> {
   try {
     new BroadcastChannel("tidewire").close();

@@ -1,17 +1,17 @@
-// What tabs say to each other, over a BroadcastChannel as structured clones.
+// The messages between tabs. They travel over a BroadcastChannel as structured clones.
 import type { Command, CoreEvent } from "../core.ts";
 import type { Report } from "../types.ts";
 
 /**
  * The version of the messages. It is part of the names of the channel and the locks, so pages of
- * two releases share nothing.
+ * releases with other messages share nothing.
  */
-const VERSION = 3;
+const VERSION = 4;
 
-/** The name of a scope's channel; the names of its locks begin with it. */
+/** The name of a scope's channel, and the beginning of the names of its locks. */
 export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${scope}`;
 
-/** What a tab wants, and whether it is seen and has a network. */
+/** What a tab wants, and whether it is visible and online. */
 export interface TabState {
   readonly connect: boolean;
   readonly dialogs: readonly string[];
@@ -25,18 +25,20 @@ export interface Refusal {
   readonly retryable: boolean;
 }
 
-/** A message, and the tab that it is from. */
-export type Message = { readonly from: string } & Said;
+/** A message and the id of the tab that sent it. */
+export type Message = { readonly from: string } & MessageBody;
 
-/** What a message says. `term` is the leader's: tabs ignore messages of any other term. */
-export type Said =
+/** The body of a message. `term` is the leader's term: tabs ignore messages of other terms. */
+export type MessageBody =
   /** To the leader: are you there? */
   | { readonly t: "ask" }
-  /** The answer, and a new leader's first word. `full`: its core has live tables too. */
-  | { readonly t: "lead"; readonly term: number; readonly life: string; readonly full: boolean }
   /**
-   * To the leader: all that it must know of a tab, commands to carry out, and the dialogs whose
-   * rows the tab lacks; `null`: it lacks nothing.
+   * The answer to `ask`, and a new leader's first message. `full`: its core has live tables too.
+   */
+  | { readonly t: "lead"; readonly term: number; readonly storeId: string; readonly full: boolean }
+  /**
+   * To the leader: the state of a tab, commands to carry out, and the dialogs whose rows the tab
+   * lacks. `lacks` is `null` if the tab needs no snapshot.
    */
   | {
       readonly t: "tab";
@@ -45,17 +47,17 @@ export type Said =
       readonly run: readonly Command[];
       readonly lacks: readonly string[] | null;
     }
-  /** To one tab: its command was carried out, or refused. */
+  /** To one tab: its command was carried out, or refused with `error`. */
   | { readonly t: "ran"; readonly term: number; readonly to: string; readonly key: string; readonly error?: Refusal }
-  /** To one tab or to all: what the core emitted. */
+  /** To one tab or to all: events that the core emitted. */
   | {
-      readonly t: "told";
+      readonly t: "events";
       readonly term: number;
       readonly to?: string;
       readonly list: readonly CoreEvent[];
       readonly report?: Report;
     }
-  /** A passenger's word, to one of another tab, or to the leader's. */
-  | { readonly t: "along"; readonly term: number; readonly to: string | undefined; readonly word: unknown }
-  /** The tab takes no part any more; the user was logged out. */
+  /** To the extension of one tab, or without `to` of the leader: a message of another extension. */
+  | { readonly t: "extension"; readonly term: number; readonly to: string | undefined; readonly payload: unknown }
+  /** `bye`: the tab takes no part any more. `logout`: the user was logged out. */
   | { readonly t: "bye" | "logout" };

@@ -4,49 +4,49 @@ import type { Outgoing } from "../types.ts";
 import { TidewireError } from "../types.ts";
 import type { Refusal } from "./messages.ts";
 
-/** Most ids of discarded ops that are remembered. */
+/** How many ids of discarded ops are remembered. */
 const DISCARDED = 1000;
 
-/** A command of this tab that no core has settled yet. */
+/** A command of this tab that is not settled. */
 interface Entry {
   readonly command: Command;
-  /** The promise of an op that the application still waits for. */
+  /** The promise that the application has for an op, unless it was rejected already. */
   readonly acked: ReturnType<typeof withResolvers<{ offset: number }>> | undefined;
 }
 
 /**
- * The ops that this tab sent and its decisions about ops, in their order, until each is settled. A
- * new leader gets all of them again under the same ids. An op's promise is part of its entry.
+ * The ops that this tab sent and its decisions about ops (retry, discard), in order, until each is
+ * settled. A new leader gets all of them again under the same ids.
  */
 export class Pending {
   readonly #entries = new Map<string, Entry>();
-  /** Ops that were discarded in any tab: a tab that did not hear of it may still send them. */
+  /** Ops that were discarded in any tab. A tab that does not know of it may still send them. */
   readonly #discarded = new Set<string>();
 
-  /** How many there are. */
+  /** How many commands are pending. */
   get size(): number {
     return this.#entries.size;
   }
 
-  /** All of them, the oldest first. */
+  /** All pending commands, the oldest first. */
   get commands(): Command[] {
     return [...this.#entries.values()].map((entry) => entry.command);
   }
 
-  /** Adds an op while `send` hands it over, and gives it up if that throws. */
+  /** Adds an op and calls `send`. If `send` throws, the op is removed again and this throws. */
   send(draft: Draft, send: () => void): Outgoing {
     const { id } = draft;
     const before = this.#entries.get(id);
-    // The same op again has the same promise.
+    // An op that is sent again has the same promise.
     const acked = before?.acked ?? withResolvers<{ offset: number }>();
-    // The row shows a failure too, so nobody has to look at the promise.
+    // The row shows a failure too, so the application need not handle the promise.
     acked.promise.catch(() => {});
     const entry = { command: draft, acked };
     this.#entries.set(id, entry);
     try {
       send();
     } catch (error) {
-      // What was sent before under this id is as pending as it was.
+      // An op that was pending under this id before stays pending.
       if (before === undefined) this.#entries.delete(id);
       else if (this.#entries.get(id) === entry) this.#entries.set(id, before);
       throw error;
@@ -54,17 +54,17 @@ export class Pending {
     return { id, acked: acked.promise };
   }
 
-  /** Adds a decision: to retry or discard an op. */
+  /** Adds a decision to retry or discard an op. */
   decide(command: Command): void {
     this.#entries.set(keyOf(command), { command, acked: undefined });
   }
 
-  /** The core carried out a command, or refused it. Returns whether that ends an op. */
+  /** The core carried out a command, or refused it. Returns whether an op was removed by that. */
   ran(key: string, refusal: Refusal | undefined): boolean {
     const entry = this.#entries.get(key);
     if (entry === undefined) return false;
     const isOp = entry.command.c === "send";
-    // An op that was taken is settled by its event.
+    // An op that the core took is settled by a later event.
     if (isOp && refusal === undefined) return false;
     this.#entries.delete(key);
     if (refusal !== undefined)
@@ -72,7 +72,7 @@ export class Pending {
     return isOp;
   }
 
-  /** The core says how an op stands. */
+  /** Handles the core's event about the state of an op. */
   apply({ id, state, offset = 0, code = "internal", message = "" }: Extract<CoreEvent, { t: "op" }>): void {
     if (state === "queued" || state === "sending") return;
     const acked = this.#entries.get(id)?.acked;
@@ -87,12 +87,12 @@ export class Pending {
     }
   }
 
-  /** Whether an op was discarded lately. */
+  /** Whether an op was discarded recently. */
   isDiscarded(id: string): boolean {
     return this.#discarded.has(id);
   }
 
-  /** Rejects all promises; the commands stay, and are still sent. */
+  /** Rejects all promises. The commands stay and are still sent. */
   abandon(error: TidewireError): void {
     for (const [key, { command, acked }] of this.#entries) {
       acked?.reject(error);
@@ -106,7 +106,9 @@ export class Pending {
   }
 }
 
-/** An op's id, or what makes a command the same as another. */
+/**
+ * A command's key: an op's id, or for a decision its kind and op. Equal commands have equal keys.
+ */
 export function keyOf(command: Command): string {
   return String(command["id"] ?? `${command.c} ${command["op"] ?? ""}`);
 }

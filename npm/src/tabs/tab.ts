@@ -5,39 +5,42 @@ import type { Membership } from "./membership.ts";
 import type { Refusal, TabState } from "./messages.ts";
 import type { Pending } from "./pending.ts";
 
-/** What both roles use of their tab. */
+/** What a role uses of its tab. */
 export interface Tab {
   readonly membership: Membership;
   readonly pending: Pending;
   /** What this tab wants. */
   state(): TabState;
-  /** Hands an event of the core's to this tab's client. */
+  /** Passes an event of the core to this tab's client. */
   apply(event: CoreEvent): void;
-  /** A command of this tab's was carried out, or refused. */
+  /** A command of this tab was carried out, or refused. */
   ran(key: string, refusal: Refusal | undefined): void;
   /** Another tab has ended. */
   gone(tab: string): void;
 }
 
-/** What a tab does for its client, as the leader or as a follower. */
+/** What a tab does for its client, as leader or follower. */
 export interface Role {
-  /** The shared core, or an idle one that checks and names ops. */
+  /** The shared core, or in a follower an idle one that checks ops and gives them ids. */
   readonly driver: Driver;
   /** Sends an op. Throws what the core refuses, if the core is here. */
   send(draft: Draft): void;
-  /** Retries or discards an op. `likely` is the answer where the core is in another tab. */
+  /**
+   * Retries or discards an op. Returns whether the core did it; if the core is in another tab,
+   * `likely`.
+   */
   decide(command: Command & { readonly op: string }, likely: boolean): boolean;
   /** Carries out an ephemeral command. Throws what the core refuses. */
   run(command: Command): void;
-  /** Opens a dialog; its rows follow. Throws what the core refuses. */
+  /** Opens a dialog; events with its rows follow. Throws what the core refuses. */
   open(dialog: string): void;
-  /** This tab wants a dialog no longer. */
+  /** Closes a dialog in this tab. */
   close(dialog: string): void;
-  /** This tab wants to be connected, now. */
+  /** Connects, at once. */
   connect(): void;
-  /** This tab wants something else than before. */
+  /** What this tab wants has changed. */
   changed(): void;
-  /** What this tab says of the network has changed. */
+  /** This tab went online or offline. */
   listen(online: boolean): void;
   explain(): Report;
   /** The tab takes no part any more. */

@@ -6,55 +6,55 @@ import { withResolvers } from "../resolvers.ts";
 import { report } from "../store.ts";
 import type { Outgoing, Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
+import type { TabExtension, TabPort } from "./extension.ts";
 import { Follower } from "./follower.ts";
 import type { Leadership } from "./leader.ts";
 import { Leader } from "./leader.ts";
 import { Membership } from "./membership.ts";
 import type { Message, Refusal, TabState } from "./messages.ts";
-import type { Passenger, Seat } from "./passenger.ts";
 import { Pending } from "./pending.ts";
 import type { Tab } from "./tab.ts";
 
-/** Most time that a new tab waits for the first word of its leader, ms. */
+/** Longest time that a new tab waits for the first message of its leader, ms. */
 const PATIENCE = 1000;
 
-/** What tabs need of their client. */
+/** What this class uses of its client. */
 export interface TabsHost {
   wants(): Pick<TabState, "connect" | "dialogs">;
   event(event: CoreEvent): void;
-  /** The leader did not take an op. */
+  /** The leader refused an op. */
   refused(id: string, error: Refusal): void;
-  /** This user was logged out; everything of theirs goes. */
+  /** The user was logged out: the client must forget all of the user's data. */
   wiped(): void;
-  /**
-   * Takes the store, as the leader after the one of the term `known`, and starts a core with it.
-   */
+  /** Opens the store as a new leader, with a term above `known`, and starts a core with it. */
   take(known: number, event: (event: CoreEvent) => void): Promise<Leadership>;
-  /** A core without a store that never connects: for checks and ids. */
+  /**
+   * Makes a core without a store that never connects. Followers use it to check ops and to get ids.
+   */
   idle(): Driver;
 }
 
 /**
- * One of the tabs that share a core: the leader has it, the followers forward commands to it and
- * hear its events. Without a scope there is nobody to share with, and this tab leads from the
+ * This tab's part in sharing a core between tabs. The leader has the core; followers forward
+ * commands to it and get its events. Without a scope the tab shares nothing and leads from the
  * start.
  */
 export class Tabs {
-  /** What this tab sent and is not settled. */
+  /** The ops of this tab that are not settled. */
   readonly pending = new Pending();
   readonly #scope: string | null;
   readonly #host: TabsHost;
   readonly #membership: Membership;
   readonly #tab: Tab;
-  readonly #passenger: Passenger | undefined;
+  readonly #extension: TabExtension | undefined;
   readonly #unwatch: () => void;
   #role: Leader | Follower;
-  #life = "";
+  #storeId = "";
   #online = true;
-  /** Lets `join` return, or throw. */
+  /** Resolves or rejects the promise of `join`. */
   #settle: (error?: unknown) => void = () => {};
 
-  constructor(scope: string | null, host: TabsHost, board?: (seat: Seat) => Passenger) {
+  constructor(scope: string | null, host: TabsHost, extend?: (port: TabPort) => TabExtension) {
     this.#scope = scope;
     this.#host = host;
     this.#membership = new Membership(scope, {
@@ -63,11 +63,11 @@ export class Tabs {
       take: () => void this.#take().catch(this.#failed),
       follow: () => {
         this.#follower?.follow();
-        this.#passenger?.begin();
+        this.#extension?.begin();
       },
-      doubt: () => {
-        this.#passenger?.pause();
-        this.#follower?.doubt();
+      suspect: () => {
+        this.#extension?.pause();
+        this.#follower?.suspect();
       },
       stepDown: () => this.#stepDown(),
       leave: () => {
@@ -92,26 +92,29 @@ export class Tabs {
         if (this.pending.ran(key, refusal) && refusal !== undefined) host.refused(key, refusal);
       },
       gone: (tab) => {
-        this.#passenger?.gone(tab);
+        this.#extension?.gone(tab);
         this.#leader?.forget(tab);
       },
     };
     this.#role = new Follower(host.idle(), this.#tab);
-    this.#passenger = board?.({
+    this.#extension = extend?.({
       leads: () => this.#leader !== undefined,
       command: (command, accepted) => this.#role.driver.command(command, accepted),
-      post: (to, word) => this.#membership.post({ t: "along", term: this.#term, to, word }),
+      post: (to, payload) => this.#membership.post({ t: "extension", term: this.#term, to, payload }),
     });
     this.#unwatch = watchLifecycle((hint) => this.#hint(hint));
   }
 
-  /** How this tab takes part. */
+  /** This tab's role. */
   get role(): Report["tab"] {
     if (this.#scope === null) return "alone";
     return this.#role instanceof Leader ? "leader" : "follower";
   }
 
-  /** Takes part: resolves once this tab leads or follows, or has waited long enough. */
+  /**
+   * Joins the other tabs. Resolves once this tab leads or has got the first message of its leader,
+   * at the latest after {@link PATIENCE}.
+   */
   join(): Promise<void> {
     const { promise, resolve, reject } = withResolvers<void>();
     this.#settle = (error) => (error === undefined ? resolve() : reject(error));
@@ -121,11 +124,11 @@ export class Tabs {
     return promise;
   }
 
-  /** Takes no part in anything any more. */
+  /** Leaves the other tabs and closes the core for good. */
   end(): void {
     this.#unwatch();
     this.#leave();
-    this.#passenger?.end("closed");
+    this.#extension?.end("closed");
     this.#role.driver.close();
   }
 
@@ -134,7 +137,10 @@ export class Tabs {
     return this.#role.driver.command(command) as Draft;
   }
 
-  /** Sends an op. Throws what the core refuses, if the core is here; else the host hears of it. */
+  /**
+   * Sends an op. If the core is in this tab, this throws what the core refuses; otherwise
+   * `host.refused` is called later.
+   */
   send(draft: Draft): Outgoing {
     return this.pending.send(draft, () => this.#role.send(draft));
   }
@@ -145,46 +151,46 @@ export class Tabs {
   }
 
   /**
-   * Carries out an ephemeral command, which is lost if no leader hears it. Throws what the core
+   * Carries out an ephemeral command. It is lost if there is no leader. Throws what the core
    * refuses.
    */
   run(command: Command): void {
     this.#role.run(command);
   }
 
-  /** Opens a dialog that the host wants from now on. Throws what the core refuses. */
+  /** Opens a dialog. Throws what the core refuses. */
   open(dialog: string): void {
     this.#role.open(dialog);
   }
 
-  /** Closes a dialog that the host wants no longer. */
+  /** Closes a dialog. */
   close(dialog: string): void {
-    // A core that is gone has nothing open.
+    // A core that was closed or crashed has nothing open.
     if (this.#role.driver.isUsable) this.#role.close(dialog);
   }
 
-  /** The host wants to be connected, now. */
+  /** Connects, at once. Throws `closed` if the core was closed or has crashed. */
   connect(): void {
     if (!this.#role.driver.isUsable) {
       throw new TidewireError("closed", "this client is of no more use; reload the page", false);
     }
-    if (this.#membership.election.place === "out") this.join().catch(report);
+    if (this.#membership.election.phase === "out") this.join().catch(report);
     this.#role.connect();
   }
 
-  /** The host wants something else than before. */
+  /** What the host wants has changed: updates the core, or the leader. */
   changed(): void {
     this.#role.changed();
   }
 
-  /** What happened lately; in a follower as the leader told it last. */
+  /** The core's report; in a follower the leader's last one. */
   explain(): Report {
     return { ...this.#role.explain(), tab: this.role };
   }
 
   /**
-   * Ends every tab of this user, this one first; `erase` gets the term from which on the store is
-   * nobody's.
+   * Logs the user out in all tabs, this one first. `erase` then wipes the store; it gets the last
+   * known term.
    */
   async logout(erase: (known: number) => Promise<void>): Promise<void> {
     this.#membership.post({ t: "logout" });
@@ -200,7 +206,7 @@ export class Tabs {
     return this.#role instanceof Follower ? this.#role : undefined;
   }
 
-  /** The term of the leader known last. While this tab steps down it is still its own. */
+  /** The term of the last known leader. While this tab steps down it is still its own term. */
   get #term(): number {
     return this.#leader?.term ?? this.#membership.election.term;
   }
@@ -210,36 +216,37 @@ export class Tabs {
   }
 
   readonly #failed = (error: unknown): void => {
-    // What is stored can't be read: taking part again would not help.
+    // The stored data can't be read, and another attempt would fail too.
     this.#leave();
     this.#settle(error);
     this.#host.event({ t: "status", state: "failed", attempt: 0, cause: "bad_config", waiting: this.pending.size });
   };
 
   async #take(): Promise<void> {
-    const { turn } = this.#membership.election;
+    const { request } = this.#membership.election;
     const leadership = await this.#host.take(this.#term, (event) => this.#happened(event));
-    const { driver, term, life, failure } = leadership;
-    // While the store was read the lock may have been stolen, or this tab may have left.
+    const { driver, term, storeId, failure } = leadership;
+    // While this tab read the store it may have left, or another tab may have stolen the lock.
     const { election } = this.#membership;
-    if (election.place !== "taking" || election.turn !== turn) return driver.close();
+    if (election.phase !== "taking" || election.request !== request) return driver.close();
     this.#role.driver.close();
     const leader = new Leader(leadership, this.#tab);
     this.#role = leader;
     this.#membership.feed({ i: "taken", term });
-    if (!this.#isSameLife(life)) return this.#wiped();
+    if (!this.#isSameStore(storeId)) return this.#wiped();
     leader.begin(failure);
-    this.#passenger?.begin();
+    this.#extension?.begin();
     this.#announce();
     this.#settle();
   }
 
   #stepDown(): void {
-    this.#passenger?.pause();
+    this.#extension?.pause();
     const leader = this.#leader;
     if (leader === undefined) return;
     leader.end();
-    // Where the core crashed none can be made again: what is called after that says so.
+    // After a crash no new core can be made. The crashed driver stays, so that later calls report
+    // it.
     const { driver } = leader;
     const crashed = !driver.isUsable;
     driver.close();
@@ -248,40 +255,40 @@ export class Tabs {
     for (const dialog of this.#host.wants().dialogs) this.#role.driver.command({ c: "open_dialog", dialog });
   }
 
-  /** The core emitted something. */
+  /** Handles an event that this tab's core emitted. */
   #happened(event: CoreEvent): void {
     if (!this.#role.driver.isUsable) {
-      // Another tab may fare better with what is stored.
+      // The core crashed. Another tab may be able to lead with the stored data.
       this.#leave();
       this.#host.event(event);
     } else if (event.t === "table") {
-      this.#passenger?.told(event);
+      this.#extension?.happened(event);
     } else {
       this.#leader?.happened(event);
     }
   }
 
   /**
-   * False if the user was logged out meanwhile, without this tab hearing of it. A store that can't
-   * be read says nothing.
+   * Whether the store still has the content that this tab knows. False if the user was logged out
+   * meanwhile. An empty id, of a store that can't be read, counts as the same.
    */
-  #isSameLife(life: string): boolean {
-    const before = this.#life;
-    if (life !== "") this.#life = life;
-    return before === "" || before === this.#life;
+  #isSameStore(storeId: string): boolean {
+    const before = this.#storeId;
+    if (storeId !== "") this.#storeId = storeId;
+    return before === "" || before === this.#storeId;
   }
 
   #wiped(): void {
     this.#leave();
-    this.#life = "";
-    this.#passenger?.end("logged_out");
+    this.#storeId = "";
+    this.#extension?.end("logged_out");
     this.#host.wiped();
     this.pending.clear();
   }
 
   #announce(): void {
     if (this.#leader === undefined) return;
-    this.#membership.post({ t: "lead", term: this.#term, life: this.#life, full: this.#passenger !== undefined });
+    this.#membership.post({ t: "lead", term: this.#term, storeId: this.#storeId, full: this.#extension !== undefined });
   }
 
   #hint(hint: Hint): void {
@@ -316,16 +323,17 @@ export class Tabs {
     switch (message.t) {
       case "ask":
         if (leader === undefined) break;
-        // By way of a timer: a frozen page may still get messages, while its timers and sockets
-        // stand still.
+        // The answer goes through a timer: a frozen page may still get messages while its timers
+        // and sockets are stopped, and must not answer.
         setTimeout(() => this.#announce());
-        // A hidden leader's timers are late, the questions of visible tabs are not.
+        // Timers of a hidden leader are late. Questions of visible tabs are not, so they wake the
+        // core.
         leader.driver.wake();
         break;
       case "lead":
         if (message.term < term) break;
-        if (!this.#isSameLife(message.life)) this.#wiped();
-        else this.#membership.feed({ i: "heard", term: message.term, fits: message.full || this.#passenger === undefined });
+        if (!this.#isSameStore(message.storeId)) this.#wiped();
+        else this.#membership.feed({ i: "heard", term: message.term, fits: message.full || this.#extension === undefined });
         break;
       case "tab":
         if (isOfTerm) leader?.hear(message);
@@ -333,14 +341,14 @@ export class Tabs {
       case "ran":
         if (isOfTerm && follower !== undefined && message.to === id) this.#tab.ran(message.key, message.error);
         break;
-      case "told":
+      case "events":
         if (!isOfTerm || follower === undefined || (message.to ?? id) !== id) break;
         follower.hear(message);
         if (message.to !== undefined) this.#settle();
         break;
-      case "along":
+      case "extension":
         if (isOfTerm && message.to === (leader === undefined ? id : undefined)) {
-          this.#passenger?.heard(message.from, message.word);
+          this.#extension?.receive(message.from, message.payload);
         }
         break;
       case "bye":

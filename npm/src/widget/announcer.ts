@@ -1,18 +1,18 @@
 import type { DialogState, Row } from "../types.ts";
 import { el } from "./dom.ts";
 
-/** Tells screen readers what happened, once each: an answer is not read out piece by piece. */
+/** Announces events to screen readers, each once: an answer is not read out piece by piece. */
 export class Announcer {
   readonly element = el("div", { class: "unseen", "aria-live": "polite", "aria-atomic": "true" });
   #known: ReadonlyMap<string, Row> | undefined;
 
-  /** Says `text`. */
+  /** Announces `text`. */
   say(text: string): void {
-    // The same text again would not be read.
+    // A screen reader would not read the same text again, so the old one is removed first.
     this.element.textContent = this.element.textContent === text ? `${text}\u00a0` : text;
   }
 
-  /** Says what is new in a dialog; what was there at first is not news. */
+  /** Announces new rows of a dialog. Rows that are there at first are not announced. */
   follow(state: DialogState): void {
     const before = this.#known;
     if (before === undefined && state.status !== "live") return;

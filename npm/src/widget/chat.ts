@@ -1,6 +1,6 @@
 import type { Client } from "../client.ts";
 import type { Dialog } from "../dialog.ts";
-import { keyOf, passingKey } from "../kept.ts";
+import { keyOf, transientKey } from "../localstorage.ts";
 import type { ConnectionState, DialogState, Row } from "../types.ts";
 import { Announcer } from "./announcer.ts";
 import { Composer } from "./composer.ts";
@@ -11,37 +11,34 @@ import { LogView } from "./log.ts";
 import { dialogErrorText, gapText, refusalText, statusLine, storageText } from "./texts.ts";
 import { Unsent } from "./unsent.ts";
 
-/** What the view needs of a client, so that any object of this shape will do. */
+/** What the view uses of a client. Any object of this shape will do. */
 export type ChatClient = Pick<Client, "getState" | "subscribe" | "connect"> & {
   dialog(id: string): ChatDialog;
   retryNow?: Client["retryNow"];
   ownDialog?(): Promise<ChatDialog>;
 };
 
-/** What the view needs of a dialog. */
+/** What the view uses of a dialog. */
 export type ChatDialog = Pick<Dialog, "getState" | "subscribe" | "send" | "stop" | "retry" | "discard"> & {
   close?: Dialog["close"];
 };
 
-/** Whose conversation it is: what was written and not yet taken never gets into another one. */
+/** Identifies a conversation: unsent text of one never gets into another. */
 export interface Whose {
-  /**
-   * The scope of what this browser keeps; `null` if it may keep nothing, because nobody knows for
-   * whom.
-   */
+  /** The scope of stored data; `null` if nothing may be stored, because the user is not known. */
   readonly scope: string | null;
   /** The dialog's id, or `own`. */
   readonly dialog: string;
-  /** What tells users apart where they are told apart; `null` before somebody is named. */
+  /** The user, where users are distinguished; `null` before one is known. */
   readonly user: string | null;
-  /** Where it is: servers and names. */
+  /** The server's address and the client's name. */
   readonly where: string;
 }
 
-/** Refusals of a conversation that another one of the visitor's own may stand in for. */
+/** Codes after which a visitor's own conversation is replaced by a new one. */
 const GONE: readonly string[] = ["forbidden", "unknown_channel"];
 
-/** A dialog of a client on the page: it shows their states and passes on what people do. */
+/** Shows a client's dialog on the page: shows their states and passes on what people do. */
 export class ChatView {
   readonly element: HTMLElement;
   readonly #header = new Header();
@@ -57,11 +54,11 @@ export class ChatView {
   #said: ConnectionState = "idle";
   #loggedOut = false;
   #again: ReturnType<typeof setTimeout> | undefined;
-  /** Why there is no dialog, and what opens it again. */
+  /** Why there is no dialog, and a function that tries to open it again. */
   #trouble:
     | { readonly text: string | null; readonly again: (() => void) | undefined; readonly passing: boolean }
     | undefined;
-  /** Gets another conversation of the visitor's own, once, if the one that was kept is refused. */
+  /** Opens a new conversation of the visitor, once, if the stored one is refused. */
   #replace: (() => void) | undefined;
 
   constructor(locale: string | undefined) {
@@ -72,7 +69,7 @@ export class ChatView {
     this.#log = new LogView({ retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) }, formats);
     this.#composer = new Composer({
       send: (text) => this.#send(text),
-      // The answer may have ended since the button was drawn.
+      // The answer may have ended since the button was shown.
       stop: () => this.#dialog?.getState().run != null && this.#dialog.stop(),
       changed: (text) => this.#draft.set(text),
     });
@@ -92,7 +89,7 @@ export class ChatView {
     this.#header.heading = text;
   }
 
-  /** What tells it from other chats on the page. */
+  /** The accessible name, different from that of other chats on the page. */
   set label(text: string) {
     this.element.setAttribute("aria-label", text);
   }
@@ -102,29 +99,30 @@ export class ChatView {
     this.#composer.focus();
   }
 
-  /** Says whose conversation it is from now on. */
+  /** Sets whose conversation this is from now on. */
   belongTo(whose: Whose): void {
     const before = this.#whose;
     this.#whose = whose;
-    // Who is named now may be who wrote before; who was named before is somebody else.
+    // If the user was not known before, the new user may be the one who wrote. If another user was
+    // known, it is somebody else.
     const same = before === undefined || before.user === null || before.user === whose.user;
     const along = same && before?.dialog === whose.dialog && before.where === whose.where;
     const { scope, dialog, where, user } = whose;
     const key = (what: string): string =>
-      scope === null ? passingKey(what, where, user ?? "", dialog) : keyOf(what, scope, dialog);
+      scope === null ? transientKey(what, where, user ?? "", dialog) : keyOf(what, scope, dialog);
     this.#unsent.move(key("unsent"), along);
     const text = this.#draft.move(key("draft"), along);
     if (before === undefined || !along) this.#composer.text = text;
   }
 
-  /** Shows a dialog of this client from now on: the one with this id, or the user's own. */
+  /** Shows a dialog of this client: the one with this id, or the user's own. */
   attach(client: ChatClient, id: string | null): void {
     this.detach();
     this.#client = client;
     this.#ends = [client.subscribe(() => this.#show())];
     const failed = (error: unknown, again?: () => void): void => {
       const code = codeOf(error);
-      // What ended with the connection begins anew with the next one.
+      // Opening the dialog failed with the connection, so the next connection tries again.
       const passing = code === "closed" || code === "logged_out";
       this.#trouble = { text: passing ? null : dialogErrorText(code), again, passing };
       this.#show();
@@ -155,7 +153,7 @@ export class ChatView {
     this.#show();
   }
 
-  /** Lets go of the client. */
+  /** Closes the dialog and stops following the client. */
   detach(): void {
     for (const end of this.#ends) end();
     clearTimeout(this.#again);
@@ -172,14 +170,14 @@ export class ChatView {
     this.#composer.running = false;
   }
 
-  /** Nothing is there yet. */
+  /** Shows that the client is still loading. */
   waiting(): void {
     this.#header.show(() => ({ tone: "busy", text: "Starting…" }), null);
     this.#header.problem(null);
     this.#showLog(undefined, false);
   }
 
-  /** It could not even start. */
+  /** Shows that the client could not be started. */
   broken(text: string, retry?: () => void): void {
     this.#header.show(() => ({ tone: "bad", text: "Not available" }), null);
     this.#header.problem(text, retry === undefined ? undefined : { label: "Try again", run: retry });
@@ -212,7 +210,7 @@ export class ChatView {
     this.#decided();
   }
 
-  /** The buttons that had the focus go away. */
+  /** The button that had the focus disappears, so the focus moves to the text field. */
   #decided(): void {
     this.#refresh();
     this.#composer.focus();
@@ -260,7 +258,7 @@ export class ChatView {
     this.#announce(status.state);
   }
 
-  /** Shows the dialog's rows and behind them what it has not got. */
+  /** Shows the dialog's rows, followed by unsent messages. */
   #showLog(dialog: DialogState | undefined, connected: boolean): readonly Row[] {
     const known = dialog?.rows ?? [];
     const more = this.#unsent.rows(known);
@@ -268,12 +266,12 @@ export class ChatView {
     const now = Date.now();
     this.#log.show(rows, { connected, now }, dialog?.status !== "live", dialog === undefined ? null : gapText(dialog));
     clearTimeout(this.#again);
-    // What says when it is tried again counts down.
+    // The text about the next attempt counts down.
     if (rows.some((row) => row.retryAt != null && row.retryAt > now)) this.#again = setTimeout(() => this.#refresh(), 1000);
     return rows;
   }
 
-  /** Nothing that the user wrote stays. */
+  /** Deletes everything that the user wrote and did not send. */
   #forget(): void {
     this.#unsent.clear();
     this.#draft.set("");
@@ -281,7 +279,8 @@ export class ChatView {
   }
 
   /**
-   * Says the turning points only: a countdown read aloud each second would drown everything else.
+   * Announces changes of the state only: a countdown that is read out every second would drown
+   * everything else.
    */
   #announce(state: ConnectionState): void {
     if (state === this.#said) return;
@@ -297,7 +296,7 @@ export class ChatView {
   }
 }
 
-/** By its shape: the client may come from another copy of the package. */
+/** The shape is checked, not the class: the client may come from another copy of the package. */
 function codeOf(error: unknown): string {
   const { code } = error as { code?: unknown };
   return typeof code === "string" ? code : "internal";

@@ -1,21 +1,24 @@
 import { el, icon } from "./dom.ts";
 import { failureText } from "./texts.ts";
 
-/** Longest message that servers take, in bytes of UTF-8. */
+/** Longest message that servers accept, in bytes of UTF-8. */
 const MOST_BYTES = 16_384;
-/** From how many bytes on the length is shown. */
+/** The length is shown from so many bytes on. */
 const SHOWN_FROM = 14_000;
 
-/** What the composer asks for. */
+/** What the composer calls. */
 export interface ComposerActions {
-  /** Throws an error with a `code` to refuse. */
+  /** Sends a message. Throws an error with a `code` to refuse it. */
   send(text: string): void;
   stop(): unknown;
-  /** The text in the field is another one. */
+  /** The text in the field changed. */
   changed(text: string): void;
 }
 
-/** Where people write. Enter sends, Shift+Enter breaks the line, Escape leaves. */
+/**
+ * The text field with its buttons. Enter sends, Shift+Enter starts a new line, Escape leaves the
+ * field.
+ */
 export class Composer {
   readonly element: HTMLElement;
   readonly #input = el("textarea", {
@@ -35,7 +38,7 @@ export class Composer {
     el("span", { class: "word" }, "Stop"),
   );
   readonly #hint = el("div", { class: "hint", id: "hint" });
-  /** Says once what the hint says anew with each key. */
+  /** Announces a refusal once, although the hint is updated with each key. */
   readonly #alert = el("div", { class: "unseen", role: "alert" });
   readonly #actions: ComposerActions;
 
@@ -60,18 +63,18 @@ export class Composer {
     this.element = el("div", { class: "footer" }, this.#hint, this.#alert, form);
   }
 
-  /** Puts the cursor into the text. */
+  /** Puts the cursor into the text field. */
   focus(): void {
     this.#input.focus();
   }
 
-  /** What is written and not sent. */
+  /** The text that is not sent. */
   set text(text: string) {
     this.#input.value = text;
     this.#changed();
   }
 
-  /** Whether an answer is under way that may be stopped. */
+  /** Whether to show the button that stops the answer under way. */
   set running(running: boolean) {
     this.#stop.hidden = !running;
   }
@@ -94,7 +97,7 @@ export class Composer {
     try {
       this.#actions.send(text);
     } catch (error) {
-      // By its shape: the client may come from another copy of the package.
+      // The shape is checked, not the class: the error may come from another copy of the package.
       const { code } = error as { code?: unknown };
       this.#say(`Not sent: ${failureText(typeof code === "string" ? code : String(error))}.`, true);
       return;
@@ -123,7 +126,7 @@ export class Composer {
     this.#input.style.blockSize = `${this.#input.scrollHeight}px`;
   }
 
-  /** `alert` is read out once; without it the hint itself is, as it is a refusal. */
+  /** Shows a hint. Screen readers read out `alert` once, or without it the hint. */
   #say(text: string, bad: boolean, alert?: string): void {
     this.#hint.dataset["tone"] = bad ? "bad" : "warn";
     if (alert === undefined) this.#hint.setAttribute("role", "alert");
@@ -134,7 +137,10 @@ export class Composer {
   }
 }
 
-/** Typing is nobody else's: pages have shortcuts of single keys. Ways out and combinations go on. */
+/**
+ * Keeps typed keys from the page, which may have shortcuts of single keys. Escape, Tab and key
+ * combinations still reach the page.
+ */
 function keepInside(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (!/^(Escape|Tab|F\d+)$/.test(event.key)) event.stopPropagation();

@@ -1,6 +1,6 @@
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Makes an element without any markup text: nothing a message holds can become HTML. */
+/** Makes an element without parsing markup, so the text of a message can never become HTML. */
 export function el<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Readonly<Record<string, string>> = {},
@@ -23,10 +23,13 @@ const ICONS = {
   alert: "M12 8v5M12 16.5v.01M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18",
 } as const;
 
-/** Names of the drawings. */
+/** Names of the icons. */
 export type IconName = keyof typeof ICONS;
 
-/** A drawing in the colour of the text; words beside it say the same. */
+/**
+ * An icon in the colour of the text. It is hidden from screen readers, because a text beside it
+ * says the same.
+ */
 export function icon(name: IconName, size = 20): SVGElement {
   const svg = document.createElementNS(SVG, "svg");
   const set = (on: SVGElement, attributes: Record<string, string>) => {

@@ -1,14 +1,12 @@
-import * as kept from "../kept.ts";
+import * as local from "../localstorage.ts";
 
-/**
- * What somebody began to write and has not sent: kept in this browser, apart for each conversation.
- */
+/** The unsent text of the text field, stored in this browser for each conversation. */
 export class Draft {
   #key = "";
 
   /**
-   * Belongs to another conversation from now on; returns what was begun there. `along` takes the
-   * text with it.
+   * Switches to another conversation and returns its stored text. With `along` the current text
+   * moves to it.
    */
   move(key: string, along: boolean): string {
     if (key === this.#key) return this.#text;
@@ -19,14 +17,14 @@ export class Draft {
     return this.#text;
   }
 
-  /** Keeps it. */
+  /** Stores the text. */
   set(text: string): void {
     if (this.#key === "") return;
-    if (text === "") kept.remove(this.#key);
-    else kept.set(this.#key, text);
+    if (text === "") local.remove(this.#key);
+    else local.set(this.#key, text);
   }
 
   get #text(): string {
-    return this.#key === "" ? "" : (kept.get(this.#key) ?? "");
+    return this.#key === "" ? "" : (local.get(this.#key) ?? "");
   }
 }

@@ -1,10 +1,13 @@
 import { el, icon } from "./dom.ts";
 import type { Line } from "./texts.ts";
 
-/** A pause shorter than this is not worth a click, ms. */
+/** The button to retry is shown only if the next attempt is further away than this, ms. */
 const SOON = 1500;
 
-/** The heading with the line that says at every moment what goes on, and below it what a person should do about it. */
+/**
+ * The heading with a line about the current state, and below it a notice about what the person can
+ * do.
+ */
 export class Header {
   readonly element: HTMLElement;
   readonly notices: HTMLElement;
@@ -30,7 +33,10 @@ export class Header {
     this.#heading.textContent = text;
   }
 
-  /** Shows what `line` says, and again each second while a countdown runs to `until`; with `tryNow` people need not wait for that. */
+  /**
+   * Shows the text of `line`. Until the time `until` it is updated each second. `tryNow` adds a
+   * button that ends the wait.
+   */
   show(line: (now: number) => Line, until: number | null, tryNow?: () => void): void {
     clearTimeout(this.#timer);
     const now = Date.now();
@@ -39,18 +45,18 @@ export class Header {
     if (this.#words.textContent !== text) this.#words.textContent = text;
     const left = until === null ? 0 : until - now;
     this.#tryNow = tryNow;
-    // One that is about to go needs no button.
+    // A short wait needs no button.
     const offered = tryNow !== undefined && left > SOON;
     if (!this.#now.hidden || offered) this.#now.hidden = tryNow === undefined || left <= 0;
     if (left > 0) this.#timer = setTimeout(() => this.show(line, until, tryNow), (left % 1000) + 10);
   }
 
-  /** Shows what stopped everything, with a way out if there is one. */
+  /** Shows an error that stopped the chat, with a button to continue if there is one. */
   problem(text: string | null, action?: { readonly label: string; readonly run: () => void }): void {
     this.#problem.show(text, action);
   }
 
-  /** Shows that messages are not kept. */
+  /** Shows that messages are not stored on this device. */
   storage(text: string | null): void {
     this.#storage.show(text);
   }

@@ -3,10 +3,10 @@ import { el, icon } from "./dom.ts";
 import type { Around, Formats, RowActions } from "./rows.ts";
 import { RowView } from "./rows.ts";
 
-/** Nearer to the end than this counts as reading the newest, px. */
+/** A reader closer to the end than this counts as reading the newest rows, px. */
 const NEAR = 48;
 
-/** The list of rows. It follows the newest only while the reader is there. */
+/** The list of rows. It scrolls to new rows only while the reader is at the end. */
 export class LogView {
   readonly element: HTMLElement;
   readonly #list = el("div", { class: "log", part: "log", role: "log", "aria-live": "off", tabindex: "0" });
@@ -42,7 +42,10 @@ export class LogView {
     new ResizeObserver(() => this.#following && this.toEnd()).observe(this.#list);
   }
 
-  /** Shows these rows. `loading` tells an empty dialog from one that is not known yet, `gap` says what is not shown before them. */
+  /**
+   * Shows rows. `loading`: the rows are not known yet, so an empty list means nothing. `gap`: a
+   * text about rows before these that are missing.
+   */
   show(rows: readonly Row[], around: Around, loading: boolean, gap: string | null): void {
     const last = rows.at(-1);
     const news = last !== undefined && (last.id !== this.#last?.id || last.text !== this.#last.text);
@@ -93,7 +96,7 @@ export class LogView {
         this.#views.set(row.id, view);
       }
       view.show(row, rows[index - 1], around);
-      // Only what stands elsewhere moves: moving an element drops its focus.
+      // Only elements in the wrong position are moved, because a moved element loses its focus.
       if (view.element === next) next = next.nextElementSibling;
       else this.#list.insertBefore(view.element, next);
     }

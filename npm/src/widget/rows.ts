@@ -3,23 +3,23 @@ import type { IconName } from "./dom.ts";
 import { el, icon } from "./dom.ts";
 import { markText } from "./texts.ts";
 
-/** Rows of one author closer than this stand together, ms. */
+/** Rows of one author within this time are grouped, ms. */
 const GROUP = 5 * 60_000;
 
-/** What a person may do with a failed message. */
+/** What people can do with a failed message. */
 export interface RowActions {
   retry(id: string): void;
   discard(id: string): void;
 }
 
-/** What a row's words depend on beside the row. */
+/** What the texts of a row depend on besides the row. */
 export interface Around {
   readonly connected: boolean;
-  /** The moment, ms since the Unix epoch. */
+  /** The current time, ms since the Unix epoch. */
   readonly now: number;
 }
 
-/** How dates and times are written. */
+/** The locale for dates and times. */
 export interface Formats {
   readonly time: Intl.DateTimeFormat;
   readonly day: Intl.DateTimeFormat;
@@ -36,7 +36,10 @@ const MARKS: Partial<Record<Row["state"], IconName>> = {
   error: "alert",
 };
 
-/** One row on the page. It changes in place, so that focus, selection and screen readers keep their place. */
+/**
+ * One row on the page. It changes in place, so that focus, selection and screen readers keep their
+ * position.
+ */
 export class RowView {
   readonly element = el("div", { class: "row", part: "row" });
   readonly #day = el("div", { class: "day" });
@@ -61,11 +64,11 @@ export class RowView {
     this.element.dataset["id"] = row.id;
   }
 
-  /** Shows `row`, which stands after `before`. */
+  /** Shows `row`, which follows `before`. */
   show(row: Row, before: Row | undefined, { connected, now }: Around): void {
     const { element } = this;
     if (this.#text.data !== row.text) this.#text.data = row.text;
-    // Text grows many times a second; the rest changes rarely.
+    // The text of an answer grows many times a second; the rest changes rarely.
     const newDay = before === undefined || !sameDay(before.at, row.at);
     const grouped = !newDay && before.by.id === row.by.id && before.kind === row.kind && row.at - before.at < GROUP;
     const paused = row.state === "streaming" && !connected;
@@ -91,7 +94,7 @@ export class RowView {
   #showMark(row: Row, paused: boolean, text: string): void {
     const name = paused ? "clock" : MARKS[row.state];
     const drawing = name === undefined ? [] : [icon(name, 14)];
-    // "Sent" is the usual case: a check says it to the eye, and words to a screen reader.
+    // "Sent" is the usual case: shown as a check mark, with a text for screen readers.
     const words = el("span", row.state === "sent" ? { class: "unseen" } : {}, text);
     this.#mark.hidden = text === "" || (row.state === "sent" && !row.own);
     this.#mark.replaceChildren(...drawing, words);

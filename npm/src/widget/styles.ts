@@ -1,4 +1,7 @@
-/** The element's styles. A constructed sheet needs no `unsafe-inline` in a page's content security policy. */
+/**
+ * The element's styles. A constructed sheet needs no `unsafe-inline` in a page's content security
+ * policy.
+ */
 export const STYLES = `
 :host {
   --_accent: var(--tidewire-accent, light-dark(#0b6b8a, #56c4e4));

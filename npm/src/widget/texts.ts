@@ -1,9 +1,9 @@
 import type { DialogState, Row, Status } from "../types.ts";
 
-/** How a line is coloured. */
+/** The colour of a line. */
 export type Tone = "good" | "busy" | "warn" | "bad" | "quiet";
 
-/** What goes on, in words. */
+/** A text about the current state. */
 export interface Line {
   readonly tone: Tone;
   readonly text: string;
@@ -13,12 +13,12 @@ const messages = (count: number): string => (count === 1 ? "1 message" : `${coun
 
 const NO_ACCESS: Line = { tone: "warn", text: "Online · no access to this dialog" };
 
-/** Seconds until a moment, at least one. */
+/** Seconds until a time, at least one. */
 const seconds = (at: number, now: number): number => Math.max(Math.ceil((at - now) / 1000), 1);
 
 /**
- * The connection and the dialog, at the moment `now` (ms since the Unix epoch), with so many
- * messages of which nobody knows that they arrived.
+ * The text about the connection and the dialog at the time `now` (ms since the Unix epoch).
+ * `waiting` is the number of messages that are not acknowledged.
  */
 export function statusLine(
   status: Status,
@@ -66,12 +66,12 @@ function onlineLine(dialog: DialogState | undefined, waiting: number, now: numbe
   return dialog?.status === "live" ? { tone: "good", text: "Online" } : { tone: "busy", text: "Online · catching up…" };
 }
 
-/** Why a dialog can't be opened just now. */
+/** Why a dialog can't be opened now. */
 function busyText(code: string | undefined): string {
   return code === "too_many_connections" ? "the conversation is full" : "the conversation is not ready";
 }
 
-/** What is not shown before the rows; nothing if that is nothing. */
+/** The text about missing rows before the first one; empty if none are missing. */
 export function gapText({ gap, missed }: DialogState): string | null {
   if (gap == null && !(missed > 0)) return null;
   return gap === "epoch" || gap === "ahead"
@@ -79,14 +79,14 @@ export function gapText({ gap, missed }: DialogState): string | null {
     : "Some of the conversation before this is not shown: it went on for long while you were away.";
 }
 
-/** Why the chat could not even start: the page is wrong, or its code did not come. */
+/** Why the chat could not start: the page uses it wrongly, or its code could not be loaded. */
 export function startText(wrong: boolean): string {
   return wrong
     ? "This chat is not set up correctly. Whoever runs this page finds the reason in the browser's console."
     : "The chat could not be loaded. Check your connection; what you write here is kept.";
 }
 
-/** What a person can do about a connection that was refused for good. */
+/** What people can do about a connection that was refused finally. */
 export function refusalText(cause: string | null, message: string | null): string {
   switch (cause) {
     case "unauthorized":
@@ -107,21 +107,21 @@ export function refusalText(cause: string | null, message: string | null): strin
   }
 }
 
-/** Why the dialog can't be seen. */
+/** Why the dialog can't be shown. */
 export function dialogErrorText(code: string): string {
   if (code === "unknown_channel") return "This conversation does not exist.";
   if (code === "forbidden") return "This conversation belongs to somebody else.";
   return `This conversation can't be opened (${code}).`;
 }
 
-/** That messages would not survive a reload. */
+/** Says that messages are lost on reload. */
 export function storageText(code: string): string {
   return code === "storage_full"
     ? "This browser's storage is full: keep the page open until your messages are sent."
     : "This browser keeps nothing for this page: keep it open until your messages are sent.";
 }
 
-/** Why a message was not taken or did not go. */
+/** Why a message was refused or could not be sent. */
 export function failureText(code: string | null): string {
   switch (code) {
     case "too_large":
@@ -151,7 +151,7 @@ export function failureText(code: string | null): string {
   }
 }
 
-/** Why a message is not even tried. */
+/** Why a message is not sent at all. */
 function queuedText({ code, retryAt }: Row, now: number): string {
   if (code === "blocked") return "Waits: a message before it was not sent";
   if (code !== "rate_limited") return "Queued";
@@ -159,9 +159,7 @@ function queuedText({ code, retryAt }: Row, now: number): string {
   return `Many messages at once: sent ${when}`;
 }
 
-/**
- * What is said beside a row's time at the moment `now`; nothing if all is well and needs no words.
- */
+/** The text beside a row's time, at the time `now`; empty in the usual case. */
 export function markText(row: Row, connected: boolean, now: number): string {
   switch (row.state) {
     case "saving":

@@ -1,12 +1,12 @@
 import type { Dialog } from "../dialog.ts";
-import * as kept from "../kept.ts";
+import * as local from "../localstorage.ts";
 import type { Row } from "../types.ts";
 import { uuid } from "./uuid.ts";
 
-/** What takes the messages in the end. */
+/** The dialog that takes the messages. */
 export type Taker = Pick<Dialog, "getState" | "send">;
 
-/** States in which a row is in the client's hands for good: stored, in the log, or refused. */
+/** States of rows that the client has for good: stored, in the log, or refused. */
 const TAKEN: readonly Row["state"][] = ["queued", "sent", "failed"];
 const ME = { id: "", name: "", kind: "guest" } as const;
 
@@ -15,24 +15,24 @@ interface Message {
   readonly at: number;
   /** Why it was not taken. */
   code: string | null;
-  /** A client has it, but may not have stored it yet. */
+  /** The client got it, but may not have stored it yet. */
   given: boolean;
 }
 
 /**
- * Messages that people send before there is a client to take them. Each has its id from the start
- * and is kept in this browser until a client has stored it, so that it is sent once, however often
- * the page is loaded meanwhile.
+ * Messages that people send before the client is loaded. Each gets its id at once and is stored in
+ * this browser until a client has stored it. So it is sent exactly once, however often the page is
+ * reloaded.
  */
 export class Unsent {
-  /** What the names of what is kept begin with. */
+  /** The prefix of the keys in the browser's storage. */
   #place = "";
   readonly #messages = new Map<string, Message>();
 
   /**
-   * Belongs to another user or conversation from now on. What was written here goes along if
-   * `along`, because its writer and where it goes to are the same; else it stays for when that
-   * place is looked at again.
+   * Switches to another user or conversation. With `along` the messages move with it, because
+   * author and conversation are the same. Otherwise they stay stored until that conversation is
+   * shown again.
    */
   move(place: string, along: boolean): void {
     if (place === this.#place) return;
@@ -40,16 +40,16 @@ export class Unsent {
     for (const [id] of mine) this.discard(id);
     this.#messages.clear();
     this.#place = place;
-    for (const key of kept.keys(`${place}:`)) this.#read(key);
+    for (const key of local.keys(`${place}:`)) this.#read(key);
     for (const [id, message] of mine) this.#put(id, message);
   }
 
-  /** Takes a message. */
+  /** Adds a message. */
   add(text: string): void {
     this.#put(uuid(), { text, at: Date.now(), code: null, given: false });
   }
 
-  /** As rows, except for those that the dialog has. */
+  /** The messages as rows, without those that the dialog has. */
   rows(known: readonly Row[]): readonly Row[] {
     const ids = new Set(known.map((row) => row.id));
     return [...this.#messages].flatMap(([id, { text, at, code }]) =>
@@ -70,7 +70,9 @@ export class Unsent {
     );
   }
 
-  /** Gives all to a dialog that has not got them, and lets go of those that it has stored. */
+  /**
+   * Sends all messages to a dialog that does not have them, and removes those that it has stored.
+   */
   give(dialog: Taker): void {
     for (const [id, message] of [...this.#messages]) {
       if (message.given || message.code !== null) continue;
@@ -91,45 +93,45 @@ export class Unsent {
     }
   }
 
-  /** Whether a message is here. */
+  /** Whether a message is among these. */
   has(id: string): boolean {
     return this.#messages.get(id)?.given === false;
   }
 
-  /** Gives it to the dialog again, next time. */
+  /** Sends a message to the dialog again, next time. */
   retry(id: string): void {
     const message = this.#messages.get(id);
     if (message !== undefined) message.code = null;
   }
 
-  /** Another client is to have all. */
+  /** Sends all messages again, because there is another client. */
   again(): void {
     for (const message of this.#messages.values()) message.given = false;
   }
 
-  /** Gives a message up. */
+  /** Discards a message. */
   discard(id: string): void {
     this.#messages.delete(id);
-    kept.remove(`${this.#place}:${id}`);
+    local.remove(`${this.#place}:${id}`);
   }
 
-  /** Gives all up. */
+  /** Discards all messages. */
   clear(): void {
     for (const id of [...this.#messages.keys()]) this.discard(id);
   }
 
   #put(id: string, message: Message): void {
     this.#messages.set(id, message);
-    kept.set(`${this.#place}:${id}`, JSON.stringify({ text: message.text, at: message.at }));
+    local.set(`${this.#place}:${id}`, JSON.stringify({ text: message.text, at: message.at }));
   }
 
   #read(key: string): void {
     try {
-      const { text, at } = JSON.parse(kept.get(key) ?? "") as { text?: unknown; at?: unknown };
+      const { text, at } = JSON.parse(local.get(key) ?? "") as { text?: unknown; at?: unknown };
       if (typeof text !== "string" || typeof at !== "number") return;
       this.#messages.set(key.slice(this.#place.length + 1), { text, at, code: null, given: false });
     } catch {
-      // Not ours.
+      // The stored value was not written by this class.
     }
   }
 }

@@ -1,4 +1,4 @@
-/** The milliseconds of the last id, and its place among those of the same. */
+/** The time of the last id in ms, and a counter of the ids within that millisecond. */
 let last = 0;
 let count = 0;
 

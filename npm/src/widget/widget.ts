@@ -1,5 +1,5 @@
 import type { Client } from "../client.ts";
-import { placeOf } from "../options.ts";
+import { serverScopeOf } from "../options.ts";
 import { report } from "../store.ts";
 import type { ClientOptions } from "../types.ts";
 import type { ChatClient, Whose } from "./chat.ts";
@@ -9,14 +9,14 @@ import { startText } from "./texts.ts";
 
 export type { ChatClient, ChatDialog } from "./chat.ts";
 
-// On a server there are no elements; importing must still work there.
+// On a server there is no `HTMLElement`, and importing must still work.
 const Base: typeof HTMLElement = globalThis.HTMLElement ?? class {};
 
-/** Attributes that make another client or another dialog. */
+/** Attributes that, when changed, need another client or dialog. */
 const IDENTITY = ["server", "dialog", "name", "user", "nickname"];
 const TAG = "tidewire-chat";
 const HEADING = "Chat";
-/** First pause before the code is asked for again, and the longest, ms. */
+/** First and longest pause before the code is loaded again, ms. */
 const PAUSE = 2000;
 const LONGEST_PAUSE = 60_000;
 
@@ -28,11 +28,11 @@ let sheet: CSSStyleSheet | undefined;
  * Attributes: `server`, `dialog` (without it each visitor has a conversation of their own),
  * `nickname` (what a guest is called), `user` (a stable id of the signed-in user, beside the
  * property `token`), `name` (separates what is stored), `theme` (`auto`, `light`, `dark`),
- * `heading`. Set the property `client` to share a client that the page made; else the element makes
- * one and ends it when it leaves the page.
+ * `heading`. Set the property `client` to share a client of the page. Otherwise the element creates
+ * one, and closes it when it leaves the page.
  *
- * People can write from the first moment: what they send before the client is loaded is kept and
- * goes out with it.
+ * People can write at once: messages that they send before the client is loaded are stored and sent
+ * by it.
  */
 export class TidewireChat extends Base {
   static readonly observedAttributes = [...IDENTITY, "heading"];
@@ -41,7 +41,7 @@ export class TidewireChat extends Base {
   #given: ChatClient | undefined;
   #token: ClientOptions["token"];
   #own: Client | undefined;
-  /** Counts starts: an answer to an earlier one is of no more use. */
+  /** Counts starts, so that the result of an earlier start is ignored. */
   #start = 0;
   #planned = false;
   #pause = PAUSE;
@@ -57,7 +57,7 @@ export class TidewireChat extends Base {
     this.#plan();
   }
 
-  /** Where tokens of your own users come from; without it the visitor is a guest. */
+  /** Provides tokens of your own users. Without it the visitor is a guest. */
   get token(): ClientOptions["token"] {
     return this.#token;
   }
@@ -74,7 +74,8 @@ export class TidewireChat extends Base {
 
   connectedCallback(): void {
     if (this.#view === undefined) {
-      // What a page set before this class was there hides what the class has.
+      // A property that the page set before the element was defined hides the accessor of the
+      // class.
       for (const name of ["client", "token"] as const) this.#adopt(name);
       const root = this.attachShadow({ mode: "open", delegatesFocus: true });
       if (sheet === undefined) {
@@ -84,7 +85,7 @@ export class TidewireChat extends Base {
       root.adoptedStyleSheets = [sheet];
       this.#view = new ChatView(this.closest("[lang]")?.getAttribute("lang") ?? undefined);
       root.append(this.#view.element);
-      // Whoever writes before the start must already be somebody.
+      // People may write before the start, so the user must be known before.
       this.#view.belongTo(this.#whose());
     }
     this.#head();
@@ -108,7 +109,7 @@ export class TidewireChat extends Base {
     (this as Record<typeof name, unknown>)[name] = value;
   }
 
-  /** Chats on one page are told apart by more than their heading. */
+  /** Several chats with the same heading on one page get numbers in their labels. */
   #head(): void {
     const heading = this.getAttribute("heading") ?? HEADING;
     const all = [...this.ownerDocument.querySelectorAll(TAG)];
@@ -119,10 +120,7 @@ export class TidewireChat extends Base {
     this.#view.label = place > 0 ? `${heading} ${place + 1}` : heading;
   }
 
-  /**
-   * Begins anew once all changes of this moment are made: a page sets several attributes, or moves
-   * the element.
-   */
+  /** Restarts in a microtask, because a page may set several attributes or move the element. */
   #plan(): void {
     if (this.#planned) return;
     this.#planned = true;
@@ -165,12 +163,12 @@ export class TidewireChat extends Base {
   }
 
   /**
-   * The client and its core are asked for together: on a slow line one after the other would take
-   * twice as long.
+   * Loads the client's code and the core at the same time: one after the other would take twice as
+   * long on a slow connection.
    */
   async #make(): Promise<Client> {
     const wasm = fetch(new URL("./core.wasm", import.meta.url));
-    // Its failure is told where it is awaited, if it is.
+    // A failure is reported where the promise is awaited.
     wasm.catch(() => {});
     if (this.getAttribute("dialog") === null) import("../own.ts").catch(() => {});
     const { createClient } = await import("../index.ts");
@@ -181,7 +179,7 @@ export class TidewireChat extends Base {
     report(error);
     const { code } = error as { code?: unknown };
     const again = (): void => this.#plan();
-    // What is wrong with the page stays wrong.
+    // An error in the page's use of the element does not go away by itself.
     if (code !== "bad_config") {
       this.#timer = setTimeout(again, this.#pause);
       this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
@@ -194,13 +192,13 @@ export class TidewireChat extends Base {
     const { user = null } = this.#given === undefined ? options : {};
     const where = JSON.stringify([options.url, options.name]);
     let scope: string | null = null;
-    // Beside a token, or a client, that does not say whose it is, another user's words might be
-    // shown.
+    // With a token provider or a client but without a user's id nothing may be stored: another
+    // user's text might be shown.
     if (this.#given === undefined && (this.#token === undefined || user !== null)) {
       try {
-        scope = placeOf(options).scope;
+        scope = serverScopeOf(options).scope;
       } catch {
-        // The start says what is wrong.
+        // The start reports what is wrong.
       }
     }
     return { scope, dialog: this.getAttribute("dialog") ?? "own", user, where };

@@ -1,5 +1,5 @@
-//! A dialog's rows, kept here so that no platform keeps them anew. What the events of a kind make of
-//! them is one file in `kinds`.
+//! A dialog's rows, the same for every platform. Each kind of event has a file in `kinds`, which
+//! says how it changes the rows.
 
 mod kinds;
 mod rows;

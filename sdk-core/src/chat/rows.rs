@@ -1,26 +1,26 @@
-//! A dialog's rows in their order, found by id or offset, and what changed in them.
+//! A dialog's rows in order, with look-up by id or offset, and the changes to emit.
 
 use crate::event::{Row, RowState};
 use crate::ids::Ids;
 use crate::list::Change;
 
-/// Most rows kept; the oldest committed ones go first.
+/// How many rows are kept; the oldest committed ones are removed first.
 pub(super) const MAX_ROWS: usize = 2_000;
-/// Stands for the offset of a row that is not committed: behind all that are.
+/// The offset of a row that is not committed, so that it follows all committed ones.
 const UNCOMMITTED: u64 = u64::MAX;
 
-/// A row is found by its id, and its place by its offset, with O(log n) comparisons. The offsets
-/// rise but for a moment: rows that were acknowledged in a new log stand behind those of the old
-/// one until it goes.
+/// A dialog's rows. Finding a row by its id or offset takes O(log n) comparisons. Offsets rise from
+/// row to row, with one exception: after a change of the log, rows acknowledged in the new log
+/// follow rows of the old one until those are removed.
 #[derive(Default)]
 pub(super) struct Rows {
     #[expect(clippy::vec_box, reason = "a row that comes or goes moves what stands behind it: pointers")]
     list: Vec<Box<Row>>,
-    /// The rows' ids, with their offsets, and perhaps those of older rows that are gone.
+    /// The ids of the rows with their offsets, possibly with ids of rows that were removed.
     ids: Ids,
     /// How many answers are under way.
     streaming: usize,
-    /// What changed since the application was told.
+    /// Changes that are not emitted yet.
     changes: Vec<Change<Row>>,
 }
 
@@ -48,18 +48,18 @@ impl Rows {
         rows.iter().filter(|row| is_streaming(row)).map(|row| &**row)
     }
 
-    /// What changed since the last call.
+    /// Takes the changes since the last call.
     pub(super) fn take_changes(&mut self) -> Vec<Change<Row>> {
         std::mem::take(&mut self.changes)
     }
 
-    /// Says the whole list again, in place of the changes so far.
+    /// Replaces the pending changes by a reset with all rows.
     pub(super) fn announce(&mut self) {
         self.changes.clear();
         self.changes.push(Change::Reset(self.all()));
     }
 
-    /// Forgets every committed row.
+    /// Removes all committed rows.
     pub(super) fn reset(&mut self) {
         self.list.retain(|row| row.offset.is_none());
         self.streaming = 0;
@@ -71,35 +71,35 @@ impl Rows {
     pub(super) fn find(&self, id: &str) -> Option<usize> {
         let at = self.position(self.ids.get(id)?);
         let is = |index: &usize| self.list.get(*index).is_some_and(|row| row.id == id);
-        // What waits is acknowledged in its order, so it is the first there, too. What stands
-        // before is of an older log.
+        // Ops are acknowledged in their order, so the row is the first of its log. Rows before it
+        // belong to an older log.
         (at..self.list.len()).find(is).or_else(|| (0..at).find(is))
     }
 
-    /// The row of this id, if it is there and not committed.
+    /// The index of the row with this id, if it is there and not committed.
     pub(super) fn find_uncommitted(&self, id: &str) -> Option<usize> {
         self.find(id).filter(|index| self.list[*index].offset.is_none())
     }
 
-    /// Where a row with this offset belongs: behind all with a lower one.
+    /// The index for a row with this offset: after all rows with a lower one.
     pub(super) fn position(&self, offset: u64) -> usize {
         self.list.partition_point(|row| offset_of(row) < offset)
     }
 
-    /// Where the rows that are not committed begin.
+    /// The index of the first row that is not committed.
     pub(super) fn uncommitted(&self) -> usize {
         self.position(UNCOMMITTED)
     }
 
-    /// Adds a row where its offset belongs, or at the end if it has none.
+    /// Inserts a row by its offset, or at the end if it has none.
     pub(super) fn place(&mut self, row: Row) {
         let index = row.offset.map_or(self.list.len(), |offset| self.position(offset));
         self.insert(index, row);
     }
 
-    /// Puts a changed row before the one that is at `target` now.
+    /// Replaces a row and moves it before the one that is at `target` now.
     pub(super) fn relocate(&mut self, index: usize, target: usize, row: Row) {
-        // Taking it out first moves what stands behind it one down.
+        // Removing the row first moves the rows after it down by one.
         let target = if target > index { target - 1 } else { target };
         if target == index {
             self.update(index, row);
@@ -128,7 +128,7 @@ impl Rows {
         }
     }
 
-    /// Takes a row out that will not come again.
+    /// Removes a row and its id.
     pub(super) fn forget(&mut self, index: usize) {
         let id = std::mem::take(&mut self.list[index].id);
         self.ids.remove(&id);

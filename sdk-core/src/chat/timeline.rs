@@ -1,5 +1,5 @@
-//! A dialog's timeline: committed rows in the order of their offsets, then what is not committed
-//! yet in the order it was written.
+//! A dialog's timeline: committed rows in the order of their offsets, then uncommitted rows in the
+//! order in which they were written.
 
 use super::kinds::{self, answer, message};
 use super::rows::Rows;
@@ -7,14 +7,15 @@ use crate::event::{Row, RowState};
 use crate::list::Change;
 use crate::wire::{EventFrame, Piece, RunText, User};
 
-/// Two times that a waiting row is tried again at, this close together, are the same to people.
+/// If the time of a row's next attempt changes by no more than this, the row is not emitted again,
+/// in ms.
 const SAME_MS: u64 = 500;
 
-/// The rows of a dialog, and whose they are.
+/// The rows of a dialog, and the user who sees them.
 pub(crate) struct Timeline {
     rows: Rows,
     me: Option<User>,
-    /// The rows show what comes after this offset.
+    /// The rows show the events after this offset.
     since: u64,
 }
 
@@ -37,17 +38,17 @@ impl Timeline {
         self.rows.streaming().next_back().map(|row| row.id.as_str())
     }
 
-    /// What changed since the last call.
+    /// Takes the changes since the last call.
     pub(crate) fn take_changes(&mut self) -> Vec<Change<Row>> {
         self.rows.take_changes()
     }
 
-    /// Says the whole list again, in place of the changes so far.
+    /// Replaces the pending changes by a reset with all rows.
     pub(crate) fn announce(&mut self) {
         self.rows.announce();
     }
 
-    /// The server said who this is.
+    /// Sets the user, once the server has identified this client.
     pub(crate) fn signed_in(&mut self, me: &User) {
         if self.me.as_ref() == Some(me) {
             return;
@@ -63,12 +64,12 @@ impl Timeline {
         }
     }
 
-    /// Forgets every committed row; what waits to be sent stays.
+    /// Removes all committed rows. Rows that wait to be sent stay.
     pub(crate) fn reset(&mut self) {
         self.rows.reset();
     }
 
-    // What this client writes.
+    // Rows that this client writes.
 
     /// Adds a row for an op that is not committed.
     pub(crate) fn write(&mut self, id: &str, body: &str, at: u64, state: RowState, code: Option<String>) {
@@ -87,9 +88,10 @@ impl Timeline {
         }
     }
 
-    /// Says what the rows that are not committed wait for: ids, codes and times by the wall clock
-    /// of those that wait for something besides the connection, in the order of the rows.
-    pub(crate) fn hold<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
+    /// Sets what uncommitted rows show as the reason of their wait. `waits` has an id, a code and a
+    /// time by the wall clock for each row that waits for something besides the connection, in the
+    /// order of the rows.
+    pub(crate) fn show_waits<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
         let mut waits = waits.peekable();
         for index in self.rows.uncommitted()..self.rows.len() {
             let row = self.rows.get(index);
@@ -108,9 +110,8 @@ impl Timeline {
         }
     }
 
-    /// From here on the rows show what comes after this offset. What was committed before, of which
-    /// only the op's answer told, stands before it or in another epoch; if not, its event brings it
-    /// again.
+    /// From here on the rows show the events after this offset. Committed rows are removed: they
+    /// are before that offset or in another epoch, or their events will come again.
     pub(crate) fn begins_after(&mut self, offset: u64) {
         self.since = offset;
         if self.rows.has_committed() {
@@ -118,9 +119,9 @@ impl Timeline {
         }
     }
 
-    /// The server committed the op. One that stands before what is shown would stand there with a
-    /// hole behind it, so its row goes. Any other stands behind all that is shown: the events up to
-    /// it are still to come, or all of them again, if the log is another one by now.
+    /// The server committed an op. If its offset is before the rows that are shown, its row is
+    /// removed, because there would be a gap after it. Otherwise it follows all rows: the events
+    /// before it are still to come, or all events again if the log is another one by now.
     pub(crate) fn commit(&mut self, id: &str, offset: u64, at: u64) {
         let Some(index) = self.rows.find_uncommitted(id) else { return };
         if offset <= self.since {
@@ -135,26 +136,26 @@ impl Timeline {
         self.rows.relocate(index, self.rows.uncommitted(), row);
     }
 
-    /// The application gave the op up.
+    /// The application discarded an op: removes its row.
     pub(crate) fn discard(&mut self, id: &str) {
         if let Some(index) = self.rows.find_uncommitted(id) {
             self.rows.forget(index);
         }
     }
 
-    // What the channel brings.
+    // Events and pieces from the channel.
 
     pub(crate) fn apply(&mut self, event: &EventFrame) {
         kinds::apply(&mut self.rows, self.me.as_ref(), event);
         self.rows.trim();
     }
 
-    /// Adds a piece to its answer; false if one before it was missed.
+    /// Appends a piece to its answer. False if an earlier piece is missing.
     pub(crate) fn piece(&mut self, piece: &Piece) -> bool {
         answer::piece(&mut self.rows, piece)
     }
 
-    /// Takes the whole text so far of an answer under way.
+    /// Sets the text so far of an answer under way.
     pub(crate) fn snapshot(&mut self, run: &RunText) {
         answer::snapshot(&mut self.rows, run);
     }
@@ -198,7 +199,7 @@ mod tests {
     impl Walk {
         fn pick(&mut self, ids: fn(&Walk) -> &Vec<String>) -> String {
             let most = (ids(self).len() as u64).saturating_sub(1);
-            // Mostly a recent one.
+            // Recent ids are the most likely.
             let back =
                 if self.rng.up_to(9) == 0 { self.rng.up_to(most) } else { self.rng.up_to(most.min(5)) };
             ids(self).get((most - back) as usize).cloned().unwrap_or_default()
@@ -206,7 +207,7 @@ mod tests {
 
         fn id(&mut self) -> String {
             self.next += 1;
-            // In their order as ids of version 7 are, or not.
+            // Rising like ids of version 7, or in random order.
             let first = if self.rng.up_to(3) == 0 { self.rng.next() } else { self.next };
             let mut id = String::new();
             crate::wire::json::push_integer(&mut id, first % 100_000 + 100_000);
@@ -237,7 +238,7 @@ mod tests {
                 }
                 11 | 12 => {
                     let (id, ahead) = (self.pick(|walk| &walk.ops), self.rng.up_to(3));
-                    // Of a log that begins anew, now and then.
+                    // From time to time the log is reset.
                     let offset = if self.rng.up_to(9) == 0 { ahead } else { self.offset + ahead };
                     self.timeline.commit(&id, offset, 2);
                 }
@@ -271,7 +272,7 @@ mod tests {
                 _ => {
                     let id = self.pick(|walk| &walk.ops);
                     self.timeline.mark(&id, RowState::Failed, Some("code"));
-                    self.timeline.hold([(id.as_str(), "blocked", None)].into_iter());
+                    self.timeline.show_waits([(id.as_str(), "blocked", None)].into_iter());
                 }
             }
         }

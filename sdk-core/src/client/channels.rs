@@ -1,4 +1,4 @@
-//! Subscriptions as the application asks for them.
+//! The commands that open and close channels.
 
 use super::{Client, row_code, row_state};
 use crate::chat::{Timeline, read_runs};
@@ -29,12 +29,12 @@ impl<T: Part> Client<T> {
             return Err(SubscribeError::BadChannel);
         }
         if let Some(at) = self.channels.iter().position(|other| other.name == name) {
-            // A refusal may have been mended since.
+            // The reason of a refusal may be gone by now.
             if self.channels[at].has_failed() {
                 self.channels[at].ask_again();
             }
             if with_rows && self.channels[at].timeline.is_none() {
-                self.held = None;
+                self.shown_waits = None;
                 let timeline = self.new_timeline(name, 0, &[], &[]);
                 self.channels[at].show_rows(timeline);
             }
@@ -44,7 +44,7 @@ impl<T: Part> Client<T> {
         if self.channels.len() >= MAX_CHANNELS {
             return Err(SubscribeError::TooMany);
         }
-        self.held = None;
+        self.shown_waits = None;
         let cached =
             self.cached.iter().position(|other| other.channel == name).map(|at| self.cached.remove(at));
         let cursor =
@@ -54,7 +54,7 @@ impl<T: Part> Client<T> {
             .flat_map(|cached| &cached.events)
             .filter_map(|event| EventFrame::decode(event).ok())
             .collect();
-        // What was kept of the log may know more than what was kept of the outbox.
+        // The stored events may contain ops that the stored outbox has as unsettled.
         for event in &events {
             self.settle_op(&event.id, OpState::Acked { offset: event.offset });
         }
@@ -70,7 +70,7 @@ impl<T: Part> Client<T> {
         Ok(())
     }
 
-    /// The rows of what was kept after an offset, then of what waits to be sent.
+    /// A timeline with the rows of stored events after an offset, then those of waiting ops.
     fn new_timeline(&self, name: &str, begin: u64, events: &[EventFrame], runs: &[RunText]) -> Timeline {
         let mut timeline = Timeline::new(self.me.clone());
         timeline.begins_after(begin);
@@ -90,7 +90,7 @@ impl<T: Part> Client<T> {
         timeline
     }
 
-    /// A holder of the channel's rows or events is gone; what was subscribed for the last one ends.
+    /// Removes a holder of the channel's rows or events. The last one ends the subscription.
     pub(super) fn release_channel(&mut self, now: Now, name: &str, of_rows: bool) {
         self.clamp(now);
         let Some(at) = self.channels.iter().position(|other| other.name == name) else { return };

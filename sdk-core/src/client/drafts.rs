@@ -1,4 +1,4 @@
-//! What the application writes: checked, given an id, and put into the outbox.
+//! The commands that write: they check an op, give it an id, and put it into the outbox.
 
 use super::{Client, MESSAGE_BYTES, channel_of};
 use crate::delivery::{Draft, EntryState, Lane, NewOp};
@@ -9,18 +9,18 @@ use crate::time::Now;
 use crate::wire::json::{Writer, depth, validate_within};
 use crate::wire::{self, DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
 
-/// What an op frame needs besides its body, at most.
+/// Upper limit of an op frame's length without its body, in bytes.
 const OP_OVERHEAD: u64 = 512;
 
 impl<T: Part> Client<T> {
-    /// Writes a message into a dialog: its row is there at once. Returns the op's id.
+    /// Writes a message into a dialog. Its row is there at once. Returns the op's id.
     pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
         let draft = self.draft_text(now, dialog, text)?;
         self.submit(now, &draft)
     }
 
-    /// Asks to end the newest answer under way in a dialog that is open; what it said so far stays.
-    /// Returns the op's id.
+    /// Stops the newest answer under way in an open dialog; its text so far stays. Returns the op's
+    /// id.
     ///
     /// # Errors
     ///
@@ -30,7 +30,7 @@ impl<T: Part> Client<T> {
         self.submit(now, &draft)
     }
 
-    /// Asks to end this answer, which another client may show. Returns the op's id.
+    /// Stops this answer, which need not be in an open dialog. Returns the op's id.
     pub fn stop_run(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
         let draft = self.draft_stop(now, dialog, Some(run))?;
         self.submit(now, &draft)
@@ -41,8 +41,7 @@ impl<T: Part> Client<T> {
         self.send_in(now, Lane::Durable, channel, kind, body)
     }
 
-    /// As [`Client::send`], in a lane of the caller's choice. Ops of one lane and channel keep
-    /// their order.
+    /// As [`Client::send`], in the given lane. Ops of one lane and channel keep their order.
     pub fn send_in(
         &mut self,
         now: Now,
@@ -67,16 +66,16 @@ impl<T: Part> Client<T> {
         self.draft(now, Lane::Durable, &channel_of(dialog), wire::Message::KIND, &body)
     }
 
-    /// The op that [`Client::stop`] or, of this run, [`Client::stop_run`] would send.
+    /// The op that [`Client::stop`], or with a run [`Client::stop_run`], would send.
     pub fn draft_stop(&mut self, now: Now, dialog: &str, run: Option<&str>) -> Result<Draft, SendError> {
         let run = run.or_else(|| self.run(dialog)).ok_or(SendError::RunNotFound)?;
         let body = Writer::object().str("run", run).end();
         self.draft(now, Lane::Session, &channel_of(dialog), wire::CancelRun::KIND, &body)
     }
 
-    /// Sends a draft. One that is in the outbox is not added again, one whose row is committed is
-    /// not sent again, and how either ended is told once more. The age of an id of version 7 counts
-    /// as the op's.
+    /// Sends a draft. A draft that is in the outbox is not added again, and one whose row is
+    /// committed is not sent again; in both cases the final state of the op, if there is one, is
+    /// emitted again. The time in an id of version 7 counts as the op's time.
     pub fn send_draft(&mut self, now: Now, draft: &Draft) -> Result<String, SendError> {
         let now = self.clamp(now);
         if !is_uuid(&draft.id) {
@@ -96,7 +95,7 @@ impl<T: Part> Client<T> {
                 .map(|offset| OpState::Acked { offset }),
         };
         match ended {
-            Some(state) => self.tell_op(draft.id.clone(), draft.channel.clone(), state),
+            Some(state) => self.emit_op(draft.id.clone(), draft.channel.clone(), state),
             None if known => {}
             None => return self.submit(now, draft),
         }

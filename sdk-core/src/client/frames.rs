@@ -1,4 +1,4 @@
-//! What the server sends, frame by frame.
+//! Handles the frames from the server.
 
 use super::{Client, context};
 use crate::delivery::{Applied, EntryState, Step};
@@ -13,7 +13,7 @@ use crate::wire::{
 };
 
 impl<T: Part> Client<T> {
-    /// A message arrived on the current connection, or on the one that is to take over.
+    /// Handles a message of the current connection or of its successor in a handover.
     pub(super) fn message(&mut self, now: Now, conn: ConnId, text: &str) {
         match decode_server_message(text) {
             Ok(frames) => {
@@ -25,7 +25,7 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// What the server says can't be understood, so it can't be followed.
+    /// The server broke the protocol: ends the connection.
     pub(super) fn not_a_frame(&mut self, now: Now, conn: ConnId, error: DecodeError) {
         let (code, message) = (error.code().to_owned(), "the server sent what is not a frame".to_owned());
         self.out.push_back(Output::Event(Event::Problem { code, message }));
@@ -38,14 +38,14 @@ impl<T: Part> Client<T> {
             ServerFrame::Welcome(welcome) if self.link.awaits_welcome(conn) => {
                 self.welcome(now, conn, welcome);
             }
-            // What is said to a successor is no reason to doubt the connection that works.
+            // An error on the successor does not affect the connection that works.
             _ if self.link.is_successor(conn) => {}
             ServerFrame::Error(problem) => self.problem(problem),
             ServerFrame::Goaway { spread_ms, reason, .. } => {
                 self.journal.note(now.wall, "goaway", &reason, 1);
                 self.link.goaway(context!(self, now), spread_ms);
             }
-            // Everything else belongs to a session.
+            // All other frames are valid only within a session.
             frame => {
                 if self.session == Some(conn) {
                     self.session_frame(now, conn, frame);
@@ -101,8 +101,8 @@ impl<T: Part> Client<T> {
         self.part_connected();
     }
 
-    /// Another connection takes over from one that still works: nothing stops, so nobody is told.
-    /// What was under way on the old one is sent again on the new one, whose answers know it.
+    /// A connection takes over from one that still works. The application gets no event. What was
+    /// unanswered on the old one is sent again on the new one; the server recognizes repeated ops.
     fn hand_over(&mut self, now: Now) {
         self.outbox.disconnected();
         let asked = std::mem::take(&mut self.asked);
@@ -111,7 +111,7 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// From here on everything is this user's.
+    /// Sets the client's user.
     fn sign_in(&mut self, user: User) {
         let another = self.me.as_ref().is_some_and(|me| me.id != user.id);
         if another {
@@ -138,7 +138,7 @@ impl<T: Part> Client<T> {
         self.out.push_back(Output::Event(Event::User(user)));
     }
 
-    /// What the former user saw is not for this one.
+    /// Another user signed in: forgets what the former user saw.
     fn forget_user(&mut self) {
         let mut names: Vec<String> = self.cached.drain(..).map(|cached| cached.channel).collect();
         for channel in &mut self.channels {
@@ -163,7 +163,7 @@ impl<T: Part> Client<T> {
 
     fn sub_ok(&mut self, now: Now, sub: SubOk) {
         let Some(at) = self.channels.iter().position(|channel| channel.name == sub.page.ch) else {
-            // It ended while `hello` was under way.
+            // The channel was closed while `hello` was under way.
             return self.leave_channel(&sub.page.ch);
         };
         let mut sub = sub;
@@ -197,12 +197,12 @@ impl<T: Part> Client<T> {
     fn piece(&mut self, now: Now, piece: &Piece) {
         let Some(at) = self.channels.iter().position(|channel| channel.name == piece.ch) else { return };
         let step = self.channels[at].piece(piece);
-        self.channels[at].keeping.grown(now.mono);
+        self.channels[at].persistence.grown(now.mono);
         self.step(now, at, step);
     }
 
-    /// Something of a channel can't be read, perhaps not even of which: its server says it again in
-    /// a page, where its place is known.
+    /// A frame of a channel can't be read. The channel, or every channel if its name can't be read
+    /// either, asks for a page, in which the offset of the event is known.
     fn unreadable(&mut self, now: Now, ch: Option<&str>) {
         self.journal.note(now.wall, "unreadable", ch.unwrap_or(""), 1);
         for at in 0..self.channels.len() {
@@ -213,11 +213,11 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// Hands on what a channel applied, keeps it, and does what it asks.
+    /// Emits and stores what a channel applied, and carries out its next step.
     fn applied(&mut self, now: Now, at: usize, applied: Applied, runs: &[RunText], answered: bool) {
         let name = self.channels[at].name.clone();
         if applied.anew {
-            self.channels[at].keeping.begin_anew();
+            self.channels[at].persistence.reset();
         }
         if let Some(reason) = applied.reset {
             if let Some(timeline) = &mut self.channels[at].timeline {
@@ -235,12 +235,12 @@ impl<T: Part> Client<T> {
                 self.settle_op(&event.id, OpState::Acked { offset: event.offset });
             }
             self.journal.counters.unreadable += u64::from(event.kind == UNREADABLE);
-            let told = self.channels[at].tells(event.offset).then(|| event.clone());
+            let for_holders = self.channels[at].is_new_to_holders(event.offset).then(|| event.clone());
             if let Some(timeline) = &mut self.channels[at].timeline {
                 timeline.apply(&event);
                 kept.push((event.offset, Message(event.raw)));
             }
-            if let Some(event) = told {
+            if let Some(event) = for_holders {
                 self.out.push_back(Output::Event(Event::Received(event)));
             }
         }
@@ -252,7 +252,7 @@ impl<T: Part> Client<T> {
             if let Some(timeline) = &mut channel.timeline {
                 for run in runs {
                     timeline.snapshot(run);
-                    channel.keeping.grown(now.mono);
+                    channel.persistence.grown(now.mono);
                 }
             }
             let state = ChannelState::Live;
@@ -261,10 +261,10 @@ impl<T: Part> Client<T> {
         self.step(now, at, applied.step);
     }
 
-    /// Puts the applied events and the cursor behind them into the store.
+    /// Stores the applied events and the new cursor.
     fn keep(&mut self, at: usize, events: Vec<(u64, Message)>) {
-        self.channels[at].keeping.add(events, self.config.cached_events);
-        self.keep_on(at);
+        self.channels[at].persistence.add(events, self.config.cached_events);
+        self.persist_channel(at);
     }
 
     fn step(&mut self, now: Now, at: usize, step: Step) {
@@ -301,7 +301,7 @@ impl<T: Part> Client<T> {
             return;
         }
         self.channels[at].fail();
-        // What may no longer be read must not stay readable here.
+        // Data that may no longer be read must not stay on the device.
         if self.channels[at].forget() {
             self.store(StoreChange::ClearChannel { channel: ch.to_owned() });
         }

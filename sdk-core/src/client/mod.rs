@@ -1,4 +1,4 @@
-//! The composition: owns the parts and orders them, with no policy of its own.
+//! The client: owns the modules and calls them in order. It has no policy of its own.
 
 mod channels;
 mod drafts;
@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 
 /// The message limit until a server says otherwise.
 const MESSAGE_BYTES: u64 = 65_536;
-/// A wall clock that ran ahead of the monotonic one by more than this shows a sleep.
+/// If the wall clock ran ahead of the monotonic one by more than this, the machine slept, in ms.
 const SLEEP_MS: u64 = 5_000;
 
 /// The client: a state machine that a driver feeds with [`Input`]s and drains of [`Output`]s. See
@@ -33,7 +33,7 @@ const SLEEP_MS: u64 = 5_000;
 ///
 /// Methods come in three families. *Commands* may be called in any number and order and never fail
 /// because there is no connection; their outcome comes as an [`Event`] that carries the id.
-/// *Driver* methods are [`Client::handle`] and [`Client::poll`]. *Getters* look.
+/// *Driver* methods are [`Client::handle`] and [`Client::poll`]. *Getters* change nothing.
 ///
 /// The monotonic clock handed in must not go back; if it does, the latest reading counts.
 ///
@@ -55,25 +55,25 @@ pub struct Client<T: Part = ()> {
     me: Option<User>,
     /// Names this installation in `hello`.
     installation: String,
-    /// Names this run of the client in `hello`, so that the server lets go of its older connections
-    /// at once.
+    /// Names this run of the client in `hello`, so that the server closes its older connections at
+    /// once.
     run: String,
-    /// What the `hello` of a connection that is to take over asked for.
+    /// The channels in the `hello` of a connection that is to take over.
     asked: Vec<String>,
-    /// When ops were sent last.
+    /// When the last ops were sent.
     sent_at: Option<Time>,
     out: VecDeque<Output<T::Event>>,
     /// The connection that delivery runs on.
     session: Option<crate::io::ConnId>,
-    /// Changes of the store under way that keep an op.
+    /// Writes of ops to the store under way.
     puts: Vec<(StoreId, String)>,
-    /// Those that only remove, with the op that they remove.
+    /// Removals from the store under way, with the op that they remove.
     removals: Vec<(StoreId, Option<String>)>,
     /// Settled ops that the store could not forget.
     undeleted: Vec<String>,
-    /// Of which outbox, and whether online, the rows say what they wait for; none if there are rows
-    /// that do not say it yet.
-    held: Option<(u64, bool)>,
+    /// For which version of the outbox, and whether online, the rows show what they wait for. None
+    /// if new rows don't show it yet.
+    shown_waits: Option<(u64, bool)>,
     last_store: u64,
     storage: Option<&'static str>,
     shown: Option<(Status, Option<Time>)>,
@@ -82,7 +82,7 @@ pub struct Client<T: Part = ()> {
     journal: Journal,
 }
 
-/// Lends the link what its transitions need.
+/// The parts of the client that the link's transitions need.
 macro_rules! context {
     ($client:ident, $now:expr) => {
         &mut $crate::link::Context {
@@ -117,7 +117,7 @@ impl<T: Part> Client<T> {
                 }));
             }
         }
-        // What blocks a channel needs a decision, in this run too.
+        // Failed ops block their channels, so the application must hear of them in this run too.
         for entry in outbox.iter() {
             if let EntryState::Failed { code, message } = &entry.state {
                 let state = OpState::Failed { code: code.clone(), message: message.clone() };
@@ -150,7 +150,7 @@ impl<T: Part> Client<T> {
             puts: Vec::new(),
             removals: Vec::new(),
             undeleted: Vec::new(),
-            held: None,
+            shown_waits: None,
             last_store: 0,
             storage: None,
             shown: None,
@@ -168,9 +168,10 @@ impl<T: Part> Client<T> {
 
     // Commands.
 
-    /// Wants a connection. While one is there or being made this changes nothing; in a pause
-    /// between attempts it shortens the pause, and after a terminal refusal it tries again.
-    /// Subscriptions that the server refused for now are asked for again as soon as it allows.
+    /// Connects, and keeps the client connected. While a connection is there or being made this
+    /// changes nothing. It shortens a pause between attempts, and tries again after a terminal
+    /// refusal. Subscriptions that the server refused temporarily are retried as soon as the server
+    /// allows it.
     pub fn connect(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.connect(context!(self, now));
@@ -179,31 +180,31 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// Wants no connection until [`Client::connect`]. What is stored stays stored, and is sent then.
+    /// Disconnects until [`Client::connect`]. Waiting ops stay stored and are sent then.
     pub fn disconnect(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.disconnect(context!(self, now));
         self.follow_link();
     }
 
-    /// Ends the client for good: there is no connection any more, whatever is asked. What is stored
-    /// is sent by the next client with the same store.
+    /// Ends the client for good: it never connects again. Stored ops are sent by the next client
+    /// with the same store.
     pub fn close(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.close(context!(self, now));
         self.follow_link();
     }
 
-    /// Gets a new token, because what this user may do has changed: brought before the server at
-    /// once while online, else with the next connection. What was refused is asked for again by
-    /// opening it again.
+    /// Fetches a new token, for example after the user's rights have changed. While online it is
+    /// sent to the server at once, otherwise with the next connection. A channel that was refused
+    /// before must be opened again.
     pub fn renew_token(&mut self, now: Now) {
         let now = self.clamp(now);
         self.link.renew_token(context!(self, now));
     }
 
-    /// Opens a dialog: its rows come as [`Event::Dialog`], first those that are known already.
-    /// Whoever opens one that is open already holds it too, and finds its rows by [`Client::rows`].
+    /// Opens a dialog. Its rows come as [`Event::Dialog`], first those that are known already.
+    /// Opening an open dialog adds a holder and emits no rows; see [`Client::rows`].
     pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
         if dialog.is_empty() {
             return Err(SubscribeError::BadChannel);
@@ -211,25 +212,24 @@ impl<T: Part> Client<T> {
         self.add_channel(now, &channel_of(dialog), true)
     }
 
-    /// Lets go of a dialog, which closes with its last holder. What waits to be sent to it is still
-    /// sent.
+    /// Removes a holder of a dialog; the last one closes it. Waiting ops are still sent.
     pub fn close_dialog(&mut self, now: Now, dialog: &str) {
         self.release_channel(now, &channel_of(dialog), true);
     }
 
-    /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call holds the
-    /// subscription once.
+    /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call adds a
+    /// holder.
     pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
         self.add_channel(now, channel, false)
     }
 
-    /// Lets go of a subscription, which ends with its last holder.
+    /// Removes a holder of a subscription; the last one ends it.
     pub fn unsubscribe(&mut self, now: Now, channel: &str) {
         self.release_channel(now, channel, false);
     }
 
-    /// Sends an op again that failed. False if there is no such op, or if another user wrote it:
-    /// what a former user wrote never goes out in this one's name.
+    /// Sends a failed op again. False if there is no such op, or if another user wrote it: ops are
+    /// never sent in another user's name.
     pub fn retry(&mut self, now: Now, op: &str) -> bool {
         let now = self.clamp(now);
         let Some(entry) = self.outbox.get_mut(op) else { return false };
@@ -251,8 +251,8 @@ impl<T: Part> Client<T> {
         true
     }
 
-    /// Gives an op up that failed, or that is certainly not at the server. False if there is no
-    /// such op, or if it may be at the server already.
+    /// Discards an op that failed or that is certainly not at the server. False if there is no such
+    /// op, or if it may be at the server already.
     pub fn discard(&mut self, now: Now, op: &str) -> bool {
         self.clamp(now);
         let may = |entry: &crate::delivery::Entry| {
@@ -267,8 +267,7 @@ impl<T: Part> Client<T> {
 
     // Getters.
 
-    /// A dialog's rows, as the [`Event::Dialog`]s drained so far and those still to be drained make
-    /// them.
+    /// A dialog's rows, including changes whose [`Event::Dialog`] is not drained yet.
     pub fn rows(&self, dialog: &str) -> Vec<Row> {
         let name = channel_of(dialog);
         let channel = self.channels.iter().find(|channel| channel.name == name);
@@ -283,23 +282,23 @@ impl<T: Part> Client<T> {
         self.channels.iter().find(|channel| channel.name == name)?.timeline.as_ref()?.run()
     }
 
-    /// Whom the server, now or in an earlier run, said this client is.
+    /// The user that the server last identified this client as, possibly in an earlier run.
     pub fn user(&self) -> Option<&User> {
         self.me.as_ref()
     }
 
-    /// What happened lately, and the counters.
+    /// Recent entries and the counters.
     pub fn explain(&self) -> Report {
         self.journal.report(self.outbox.waiting() as u64)
     }
 
     // Driver.
 
-    /// Takes what happened outside.
+    /// Handles an input.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let now = self.clamp(now);
         match input {
-            // A connection over requests has no socket.
+            // A connection that consists of requests has no socket, so this input is stale.
             Input::Opened { conn } | Input::Received { conn, .. } | Input::Closed { conn, .. }
                 if self.requests.carries(conn) => {}
             Input::Opened { conn } => self.opened(now, conn),
@@ -313,25 +312,26 @@ impl<T: Part> Client<T> {
                 self.link.lifecycle(context!(self, now), life);
                 if matches!(life, Lifecycle::Hidden | Lifecycle::Frozen) {
                     self.flush_part(now);
-                    self.keep_runs(now, true);
+                    self.persist_runs(now, true);
                 }
             }
         }
         self.follow_link();
     }
 
-    /// The next thing to do. Call it until it says [`Output::Wait`].
+    /// The next output. Call it until it returns [`Output::Wait`].
     pub fn poll(&mut self, now: Now) -> Output<T::Event> {
         if let Some(output) = self.next_output() {
             return output;
         }
         let now = self.clamp(now);
-        self.settle(now);
+        self.advance(now);
         if let Some(output) = self.next_output().or_else(|| self.next_request(now)) {
             return output;
         }
         let (until, why) = match self.deadline(now) {
-            // What is due was just done, so a deadline that is not in the future could only spin.
+            // All that is due was just done, so a deadline that is not in the future would make the
+            // driver spin.
             Some((at, why)) => (Some(at.max(now.mono.after(1))), why),
             None => (None, "nothing"),
         };
@@ -357,8 +357,8 @@ impl<T: Part> Client<T> {
         now
     }
 
-    /// Fires what is due, sends what may go, and says what changed.
-    fn settle(&mut self, now: Now) {
+    /// Fires timers that are due, sends what may be sent, and emits what changed.
+    fn advance(&mut self, now: Now) {
         self.overdue(now);
         self.link.tick(context!(self, now));
         self.follow_link();
@@ -368,9 +368,9 @@ impl<T: Part> Client<T> {
             self.follow_link();
         }
         self.tick_part(now);
-        self.keep_runs(now, false);
+        self.persist_runs(now, false);
         self.show_waits(now);
-        self.tell(now);
+        self.emit_changes(now);
     }
 
     fn deadline(&mut self, now: Now) -> Option<(Time, &'static str)> {
@@ -386,7 +386,7 @@ impl<T: Part> Client<T> {
         consider(self.outbox.session_deadline(), "expiry");
         consider(self.part.deadline(), "tables");
         for channel in &self.channels {
-            consider(channel.keeping.deadline(), "store");
+            consider(channel.persistence.deadline(), "store");
         }
         if self.ready().is_some() {
             for channel in &self.channels {
@@ -397,7 +397,8 @@ impl<T: Part> Client<T> {
         earliest
     }
 
-    /// Delivery runs on the welcomed connection and nowhere else.
+    /// Makes the welcomed connection the one that delivery uses. If the old one was lost, channels
+    /// and ops return to their state without a connection.
     fn follow_link(&mut self) {
         let online = self.link.online();
         if self.session == online || self.link.is_taken_over() {
@@ -416,13 +417,13 @@ impl<T: Part> Client<T> {
                 self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
             }
             self.part_disconnected();
-            self.keep_runs(self.last, true);
+            self.persist_runs(self.last, true);
         }
         self.session = online;
     }
 
-    /// Tells the application what changed since the last time.
-    fn tell(&mut self, now: Now) {
+    /// Emits what changed since the last call: rows of dialogs and the status.
+    fn emit_changes(&mut self, now: Now) {
         for channel in &mut self.channels {
             if let Some(timeline) = &mut channel.timeline {
                 let changes = timeline.take_changes();
@@ -460,12 +461,12 @@ impl<T: Part> Client<T> {
         }
     }
 
-    fn tell_op(&mut self, id: String, channel: String, state: OpState) {
+    fn emit_op(&mut self, id: String, channel: String, state: OpState) {
         self.out.push_back(Output::Event(Event::Op { id, channel, state }));
     }
 }
 
-/// How an op's row looks.
+/// The state of an op's row.
 fn row_state(entry: &crate::delivery::Entry) -> RowState {
     match (&entry.state, entry.stored) {
         (EntryState::Failed { .. }, _) => RowState::Failed,

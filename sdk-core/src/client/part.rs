@@ -1,4 +1,4 @@
-//! What a client has besides channels and dialogs: hands it what concerns it, and does what it asks.
+//! Connects the client with its part: passes frames to it and carries out its effects.
 
 use super::Client;
 use crate::event::Event;
@@ -20,7 +20,8 @@ impl<T: Part> Client<T> {
         self.follow_part();
     }
 
-    /// Nothing follows that could be stored together with what is known now.
+    /// The session has ended. The part's pending writes are made at once, because the client may be
+    /// closed next.
     pub(super) fn part_disconnected(&mut self) {
         self.part.disconnected();
         self.flush_part(self.last);
@@ -36,7 +37,7 @@ impl<T: Part> Client<T> {
         self.follow_part();
     }
 
-    /// The page or app may end without another word.
+    /// Writes what the part would store later, because the page or app may end without notice.
     pub(super) fn flush_part(&mut self, now: Now) {
         self.part.tick(now, true);
         self.follow_part();
@@ -50,7 +51,7 @@ impl<T: Part> Client<T> {
                         self.out.push_back(Output::Transmit { conn, message: Message(frame) });
                     }
                 }
-                Effect::Tell(told) => self.out.push_back(Output::Event(Event::Part(told))),
+                Effect::Emit(event) => self.out.push_back(Output::Event(Event::Part(event))),
                 Effect::Keep { name, record: Some(record) } => {
                     self.store(StoreChange::PutTable { name, record: Message(record) });
                 }

@@ -1,4 +1,5 @@
-//! What happens on a connection, whatever carries it, and the requests of one without a WebSocket.
+//! Handles connection events for all transports, and the requests of a connection without a
+//! WebSocket.
 
 use super::{Client, MESSAGE_BYTES, context};
 use crate::io::{ConnId, Output, RequestId, ResponsePart};
@@ -30,7 +31,7 @@ impl<T: Part> Client<T> {
         self.link.closed(context!(self, now), conn, code, cause);
     }
 
-    /// A part of the response to a request.
+    /// Handles a part of a response.
     pub(super) fn response(&mut self, now: Now, request: RequestId, part: ResponsePart<'_>) {
         let Some((conn, heard)) = self.requests.response(now.mono, request, part, &mut self.out) else {
             return;
@@ -51,13 +52,15 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// The welcomed connection, unless what is sent on it would wait for a request before it: the
-    /// budget counts what leaves, and what has not left can still be taken back.
+    /// The welcomed connection, unless a request of it is under way that new messages would have to
+    /// wait for. Ops stay in the outbox meanwhile: the budget counts ops when they are sent, and
+    /// ops that are not sent can still be discarded.
     pub(super) fn ready(&self) -> Option<ConnId> {
         self.link.online().filter(|conn| !self.requests.is_busy(*conn))
     }
 
-    /// The next output that is not a connection's over requests.
+    /// The next output. Outputs for a connection that consists of requests go to its requests
+    /// instead.
     pub(super) fn next_output(&mut self) -> Option<Output<T::Event>> {
         while let Some(output) = self.out.pop_front() {
             let output = self.requests.carry(self.last.mono, output);
@@ -68,7 +71,7 @@ impl<T: Part> Client<T> {
         None
     }
 
-    /// The next request, or the end of one.
+    /// The next request, or the abort of one.
     pub(super) fn next_request(&mut self, now: Now) -> Option<Output<T::Event>> {
         let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
         self.requests.flush(now.mono, most.min(MESSAGE_BYTES) as usize, &mut self.out);

@@ -1,4 +1,4 @@
-//! What goes out: hello, subscriptions, and the outbox within its window and budget.
+//! Sends `hello`, subscriptions, and ops from the outbox within the window and the budget.
 
 use super::{Client, MESSAGE_BYTES, context, row_state};
 use crate::delivery::{Delay, EntryState, Lane, Next, Wait};
@@ -10,14 +10,15 @@ use crate::time::{Now, Time};
 use crate::wire::json::array;
 use crate::wire::{self, ClientFrame, VERSION, codes};
 
-/// An op unanswered for this long asks whether the peer is alive.
-const DOUBT_MS: u64 = 5_000;
-/// An op unanswered for this long, though the peer is alive, is sent again on a new connection.
+/// If an op is unanswered for this long, the client sends a ping, in ms.
+const PROBE_AFTER_MS: u64 = 5_000;
+/// If an op is unanswered for this long although the peer is alive, it is sent again on a new
+/// connection, in ms.
 const UNANSWERED_MS: u64 = 30_000;
-/// Window of unanswered ops until a server says otherwise, and at most.
+/// The window of unanswered ops: the default and the maximum.
 const INFLIGHT: u64 = 32;
 const INFLIGHT_BYTES: u64 = 262_144;
-/// When an op that was refused for now is sent again.
+/// The retry policy for ops that were refused temporarily.
 const RETRY: Retry = Retry::new(250, 30_000);
 
 impl<T: Part> Client<T> {
@@ -27,7 +28,7 @@ impl<T: Part> Client<T> {
         self.asked.clear();
         for channel in self.channels.iter_mut().filter(|channel| !channel.has_failed()) {
             if successor {
-                // The connection that still works goes on as it is.
+                // The old connection still works and stays as it is.
                 self.asked.push(channel.name.clone());
                 subs.push(channel.wish(tail));
             } else {
@@ -45,7 +46,7 @@ impl<T: Part> Client<T> {
         self.out.push_back(Output::Transmit { conn, message: Message(hello.encode()) });
     }
 
-    /// Sends what may go now.
+    /// Sends everything that may be sent now.
     pub(super) fn pump(&mut self, now: Now, conn: ConnId) {
         let mut frames = Vec::new();
         for channel in &mut self.channels {
@@ -84,29 +85,29 @@ impl<T: Part> Client<T> {
         self.watch_answers(now, conn);
     }
 
-    /// Has the rows of ops say what they wait for besides the connection, if that may have changed.
+    /// Updates what waiting rows show as the reason of their wait, if that may have changed.
     pub(super) fn show_waits(&mut self, now: Now) {
         let online = self.session.is_some();
-        let held = (self.outbox.version(), online);
-        if self.held.replace(held) == Some(held) {
+        let waits_of = (self.outbox.version(), online);
+        if self.shown_waits.replace(waits_of) == Some(waits_of) {
             return;
         }
         let Client { outbox, limiter, channels, .. } = self;
         let waits = outbox
-            .waits(now.mono, |turn| Some(limiter.nth(now.mono, turn)).filter(|at| online && *at > now.mono));
+            .waits(now.mono, |nth| Some(limiter.nth(now.mono, nth)).filter(|at| online && *at > now.mono));
         for channel in channels {
             let Some(timeline) = &mut channel.timeline else { continue };
             let with_row = |wait: &&Wait<'_>| {
                 wait.entry.channel == channel.name && wait.entry.kind == wire::Message::KIND
             };
-            timeline.hold(waits.iter().filter(with_row).map(|wait| {
+            timeline.show_waits(waits.iter().filter(with_row).map(|wait| {
                 let until = wait.until.map(|at| now.wall.saturating_add(at.since(now.mono)));
                 (wait.entry.id.as_str(), wait.code, until)
             }));
         }
     }
 
-    /// Whether ops wait a moment for others to go with them in one message.
+    /// Whether ops wait to be sent together with later ones in one message.
     fn is_gathering(&self, now: Now) -> bool {
         let Some(until) = self.gathered_at() else { return false };
         now.mono < until && self.outbox.ready() < self.config.batch_ops
@@ -116,7 +117,7 @@ impl<T: Part> Client<T> {
         self.sent_at.filter(|_| self.config.batch_ms > 0).map(|at| at.after(self.config.batch_ms))
     }
 
-    /// Gives up what outlived its time in the session lane.
+    /// Fails ops of the session lane that have expired.
     pub(super) fn expire(&mut self, now: Now) {
         while let Some(id) = self.outbox.expired_session_op(now.mono) {
             self.fail_op(&id, codes::EXPIRED, "it waited longer than it may");
@@ -139,16 +140,17 @@ impl<T: Part> Client<T> {
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, state, None);
         }
-        self.tell_op(id.to_owned(), channel, OpState::Sending);
+        self.emit_op(id.to_owned(), channel, OpState::Sending);
     }
 
-    /// Silence after an op is a reason to doubt the peer before its heartbeat runs out.
+    /// An unanswered op makes the client probe the connection, or end it, before the heartbeat
+    /// does.
     fn watch_answers(&mut self, now: Now, conn: ConnId) {
         let Some(oldest) = self.outbox.oldest_sent() else { return };
         let silent_ms = now.mono.since(oldest);
         if silent_ms >= UNANSWERED_MS {
             self.link.broken(context!(self, now), conn, codes::OP_TIMEOUT);
-        } else if silent_ms >= DOUBT_MS && !self.link.heard_since(oldest.after(DOUBT_MS)) {
+        } else if silent_ms >= PROBE_AFTER_MS && !self.link.heard_since(oldest.after(PROBE_AFTER_MS)) {
             self.link.probe(context!(self, now));
         }
     }
@@ -165,8 +167,8 @@ impl<T: Part> Client<T> {
             Next::Nothing => None,
         };
         let answer = self.outbox.oldest_sent().map(|oldest| {
-            if now.mono.since(oldest) < DOUBT_MS {
-                oldest.after(DOUBT_MS)
+            if now.mono.since(oldest) < PROBE_AFTER_MS {
+                oldest.after(PROBE_AFTER_MS)
             } else {
                 oldest.after(UNANSWERED_MS)
             }
@@ -177,25 +179,26 @@ impl<T: Part> Client<T> {
 
     // Answers.
 
-    /// An op is settled: committed, or given up.
+    /// Settles an op: it was committed, failed or discarded.
     pub(super) fn settle_op(&mut self, id: &str, state: OpState) {
         let Some(entry) = self.outbox.remove(id) else { return };
         if entry.lane == Lane::Durable {
             self.store(StoreChange::DeleteOp { id: id.to_owned() });
         }
-        // What nobody can decide about any more is no row either.
+        // An op that is gone without a commit has no row any more.
         let gone = state == OpState::Discarded || matches!(state, OpState::Failed { .. });
         if gone && let Some(timeline) = self.timeline(&entry.channel) {
             timeline.discard(id);
         }
-        self.tell_op(entry.id, entry.channel, state);
+        self.emit_op(entry.id, entry.channel, state);
     }
 
     /// The server refused an op for now.
     pub(super) fn delay_op(&mut self, now: Now, id: &str, code: &str, retry_after_ms: Option<u64>) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
-        // `blocked` is said after a look into the log. Another refusal may come before it, so it
-        // proves only that this sending was not taken.
+        // The server answers `blocked` only after it has looked up the op in the log, so the op is
+        // not there. Other refusals may come before that look-up: they prove only that this attempt
+        // did not commit it.
         entry.doubtful &= code != codes::BLOCKED && entry.tried > 1;
         let delay_ms = RETRY.delay(entry.tried, retry_after_ms.unwrap_or(0), &mut self.rng);
         let delay = Delay { until: now.mono.after(delay_ms), code: code.to_owned() };
@@ -206,12 +209,12 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// An op will not be taken: it blocks its channel until the application decides.
+    /// Marks an op as failed. It blocks its channel until the application retries or discards it.
     pub(super) fn fail_op(&mut self, id: &str, code: &str, message: &str) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         let state = OpState::Failed { code: code.to_owned(), message: message.to_owned() };
-        // Nobody decides later about what was meant for the moment, so it must not stand in the
-        // way.
+        // Ops of the session lane are only of use now, so a failed one is dropped and does not
+        // block its channel.
         if entry.lane == Lane::Session {
             self.settle_op(id, state);
             return;
@@ -224,7 +227,7 @@ impl<T: Part> Client<T> {
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, shown, Some(code));
         }
-        self.tell_op(id.to_owned(), channel, state);
+        self.emit_op(id.to_owned(), channel, state);
     }
 
     pub(super) fn leave_channel(&mut self, name: &str) {
@@ -235,7 +238,7 @@ impl<T: Part> Client<T> {
     }
 }
 
-/// The messages that carry these frames: as many in one as its size allows.
+/// Packs frames into messages, as many in each as the size limit allows.
 fn join(frames: Vec<String>, most: u64) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     let mut batch: Vec<String> = Vec::new();

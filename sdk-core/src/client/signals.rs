@@ -1,4 +1,4 @@
-//! Signals: what is of the moment, neither stored nor answered.
+//! Signals: ephemeral messages that are neither stored nor acknowledged.
 
 use super::Client;
 use super::drafts::check_body;
@@ -10,9 +10,9 @@ use crate::time::Now;
 use crate::wire::{MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User, is_channel_name};
 
 impl<T: Part> Client<T> {
-    /// Tells whoever follows the channel now something of the moment: that somebody types, where a
-    /// cursor stands. A newer signal of the same kind and key takes the place of one that still
-    /// waits. It is sent once the channel is live, within 3 s or not at all.
+    /// Sends an ephemeral signal to the current subscribers of a channel, such as a typing notice
+    /// or the position of a cursor. A newer signal of the same kind and key replaces one that still
+    /// waits. A signal is sent once the channel is live, within 3 s, or dropped.
     ///
     /// `kind` and `key` have up to 64 bytes, `body` is the JSON text of an object of up to 1,024.
     pub fn signal(

@@ -1,4 +1,4 @@
-//! What is kept for the next start.
+//! Writes to the store for the next start.
 
 use super::Client;
 use crate::chat::Timeline;
@@ -27,7 +27,7 @@ impl<T: Part> Client<T> {
 
     pub(super) fn put_op(&mut self, id: &str, record: Message) {
         if self.storage.is_some() {
-            // Were this one taken and an earlier one not, a restart would send them in the wrong
+            // If this op were stored and an earlier one not, a restart would send them in the wrong
             // order.
             self.put_again(Some(id));
         }
@@ -35,7 +35,7 @@ impl<T: Part> Client<T> {
         self.puts.push((store, id.to_owned()));
     }
 
-    /// Gives the store what it could not take, but for one op.
+    /// Stores ops again that could not be stored before, except for one op.
     fn put_again(&mut self, but: Option<&str>) {
         let is_missing = |entry: &&crate::delivery::Entry| {
             entry.lane == Lane::Durable
@@ -51,7 +51,7 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// Has the store forget what it could not forget before: a restart would take it for unsettled.
+    /// Deletes settled ops again that could not be deleted before. A restart would send them again.
     fn delete_again(&mut self) {
         for id in std::mem::take(&mut self.undeleted) {
             if self.outbox.get(&id).is_none() {
@@ -69,21 +69,21 @@ impl<T: Part> Client<T> {
         self.store(StoreChange::PutProfile { record: Message(record.end()) });
     }
 
-    /// Gives the store the next change of a channel, unless one is under way.
-    pub(super) fn keep_on(&mut self, at: usize) {
-        let Channel { name, keeping, cursor, timeline, .. } = &mut self.channels[at];
+    /// Stores the next change of a channel, unless one is under way.
+    pub(super) fn persist_channel(&mut self, at: usize) {
+        let Channel { name, persistence, cursor, timeline, .. } = &mut self.channels[at];
         let runs = || timeline.as_ref().map_or_else(|| String::from("[]"), Timeline::runs);
-        if let Some(change) = keeping.next(name, cursor.as_ref(), runs, self.config.cached_events) {
+        if let Some(change) = persistence.next(name, cursor.as_ref(), runs, self.config.cached_events) {
             let store = self.store(change);
-            self.channels[at].keeping.under_way(store);
+            self.channels[at].persistence.under_way(store);
         }
     }
 
-    /// Gives the store what answers under way have said by now: at once, if nothing may follow.
-    pub(super) fn keep_runs(&mut self, now: Now, at_once: bool) {
+    /// Stores the texts so far of answers under way, if they are due or `at_once` is set.
+    pub(super) fn persist_runs(&mut self, now: Now, at_once: bool) {
         for at in 0..self.channels.len() {
-            if self.channels[at].keeping.is_due(now.mono, at_once) {
-                self.keep_on(at);
+            if self.channels[at].persistence.is_due(now.mono, at_once) {
+                self.persist_channel(at);
             }
         }
     }
@@ -96,12 +96,12 @@ impl<T: Part> Client<T> {
         let removed = removal.is_some();
         if result.is_err() {
             self.undeleted.extend(removal.flatten());
-            // A store that never works again needs no memory of what it missed.
+            // The list is limited, because a broken store may never work again.
             let surplus = self.undeleted.len().saturating_sub(self.config.outbox_ops);
             self.undeleted.drain(..surplus);
         }
         let code = result.err().map(StoreError::code);
-        // Removing what was never there succeeds on a full disk too.
+        // Removals can succeed on a full disk too, so they don't show that the store works.
         let works = code.is_none() && !removed;
         if works {
             self.delete_again();
@@ -112,8 +112,8 @@ impl<T: Part> Client<T> {
             self.out.push_back(Output::Event(Event::Storage { code }));
         }
         for at in 0..self.channels.len() {
-            if self.channels[at].keeping.stored(store, code.is_none()) {
-                self.keep_on(at);
+            if self.channels[at].persistence.stored(store, code.is_none()) {
+                self.persist_channel(at);
             }
         }
         if code.is_none()
@@ -122,14 +122,14 @@ impl<T: Part> Client<T> {
         {
             entry.stored = true;
             self.out.push_back(Output::Event(Event::Stored { id: entry.id.clone() }));
-            // What was sent or refused meanwhile is further than queued.
+            // An op that was sent or refused meanwhile has a later state than `queued`.
             let is_queued = matches!(entry.state, EntryState::Ready { .. });
             let (id, channel) = (entry.id.clone(), entry.channel.clone());
             if is_queued {
                 if let Some(timeline) = self.timeline(&channel) {
                     timeline.mark(&id, RowState::Queued, None);
                 }
-                self.tell_op(id, channel, OpState::Queued);
+                self.emit_op(id, channel, OpState::Queued);
             }
         }
         if works && failed_before {

@@ -1,4 +1,4 @@
-//! Live tables as the application asks for them.
+//! The commands for live tables.
 
 use super::Client;
 use crate::config::Config;
@@ -12,8 +12,9 @@ impl Client<Tables> {
         Client::with_part(Tables::new(config.cached_table_bytes), config, seed, now, restored)
     }
 
-    /// Opens a view of a table; what happens comes as [`Event::Table`] with the number that this
-    /// gives. Views that ask the same of the server share one subscription.
+    /// Opens a view of a table and returns its number. Its updates come as
+    /// [`TableEvent`](crate::tables::TableEvent)s with that number. Views with equal queries to the
+    /// server share one subscription.
     pub fn open_table(&mut self, now: Now, query: &TableQuery) -> Result<u32, TableError> {
         self.clamp(now);
         let view = self.part.open(query);
@@ -21,17 +22,17 @@ impl Client<Tables> {
         view
     }
 
-    /// Closes a view. Nothing of it is left, here or at the server.
+    /// Closes a view, here and at the server.
     pub fn close_table(&mut self, now: Now, view: u32) {
         self.clamp(now);
         self.part.close(view);
         self.follow_part();
     }
 
-    /// Asks to be told, by [`crate::tables::TableUpdate::Seen`], once a transaction of the database
-    /// has been applied to a view. So who wrote something by another way knows when it can be read
-    /// here. `tx` is what the database calls the transaction: the text of `pg_current_xact_id()` in
-    /// PostgreSQL, `max(seq)` of the change log in SQLite (protocol section 12).
+    /// Requests a [`crate::tables::TableUpdate::Seen`] for when a transaction of the database has
+    /// been applied to a view. So an application that writes to the database directly knows when
+    /// its write is visible here. `tx` is the transaction's id: the text of `pg_current_xact_id()`
+    /// in PostgreSQL, `max(seq)` of the change log in SQLite (protocol section 12).
     pub fn await_tx(&mut self, now: Now, view: u32, tx: &str) -> Result<(), TableError> {
         self.clamp(now);
         let asked = self.part.wait_for(view, tx);
@@ -39,21 +40,21 @@ impl Client<Tables> {
         asked
     }
 
-    /// A view's rows, as the [`TableUpdate`](crate::tables::TableUpdate)s drained so far and those
-    /// still to be drained make them; none while it is loading or has failed.
+    /// A view's rows, including updates that are not drained yet; none while it is loading or has
+    /// failed.
     pub fn table_rows(&self, view: u32) -> TableRows {
         self.part.rows(view)
     }
 
-    /// How far a view's rows can be trusted; none if there is no such view.
+    /// A view's status; none if there is no such view.
     pub fn table_status(&self, view: u32) -> Option<TableStatus> {
         self.part.status(view)
     }
 
-    /// Tells a view's rows and status once more, for somebody who begins to follow it now.
+    /// Emits a view's rows and status again, for a new reader.
     pub fn tell_table(&mut self, now: Now, view: u32) {
         self.clamp(now);
-        self.part.tell_again(view);
+        self.part.emit_again(view);
         self.follow_part();
     }
 }

@@ -1,6 +1,6 @@
 //! A subscription: the cursor, the rule that offsets are applied densely, and the repair of gaps.
 
-use super::keeping::Keeping;
+use super::persistence::Persistence;
 use crate::chat::Timeline;
 use crate::ids::Ids;
 use crate::retry::{self, Retry};
@@ -64,13 +64,13 @@ pub(crate) struct Channel {
     pub(crate) cursor: Option<Cursor>,
     /// The rows, for a dialog.
     pub(crate) timeline: Option<Timeline>,
-    pub(crate) keeping: Keeping,
+    pub(crate) persistence: Persistence,
     /// How many holders follow the rows, and how many the events.
     row_holders: u32,
     raw_holders: u32,
     /// The cursor before it was given up to load the rows: holders of events have had the events up
     /// to it.
-    told: Option<Cursor>,
+    delivered: Option<Cursor>,
     /// The ids of the last events, with their offsets.
     seen: Ids,
     repairs: u8,
@@ -89,10 +89,10 @@ impl Channel {
             phase: Phase::Unsent,
             cursor,
             timeline,
-            keeping: Keeping::default(),
+            persistence: Persistence::default(),
             row_holders: of_rows,
             raw_holders: 1 - of_rows,
-            told: None,
+            delivered: None,
             seen: Ids::default(),
             repairs: 0,
             refusals: 0,
@@ -183,7 +183,7 @@ impl Channel {
     /// Follows the rows too, where only the events were followed. The channel is subscribed again
     /// without a cursor, to load what came before.
     pub(crate) fn show_rows(&mut self, timeline: Timeline) {
-        self.told = self.cursor.take();
+        self.delivered = self.cursor.take();
         self.timeline = Some(timeline);
         self.seen.clear();
         if self.phase != Phase::Failed {
@@ -207,10 +207,10 @@ impl Channel {
     }
 
     /// Whether the holders of events are to be notified of this one.
-    pub(crate) fn tells(&self, offset: u64) -> bool {
-        let told = self.told.as_ref().zip(self.cursor.as_ref());
+    pub(crate) fn is_new_to_holders(&self, offset: u64) -> bool {
+        let delivered = self.delivered.as_ref().zip(self.cursor.as_ref());
         self.raw_holders > 0
-            && !told.is_some_and(|(told, cursor)| told.epoch == cursor.epoch && offset <= told.offset)
+            && !delivered.is_some_and(|(last, cursor)| last.epoch == cursor.epoch && offset <= last.offset)
     }
 
     pub(crate) fn sub_ok(&mut self, sub: SubOk) -> Applied {
@@ -266,14 +266,14 @@ impl Channel {
         let mut events = Vec::new();
         let mut dense = true;
         for event in page.events {
-            match self.place(&event) {
-                Place::Next => {
+            match self.sequence(&event) {
+                Sequence::Next => {
                     if self.advance(&event) {
                         events.push(event);
                     }
                 }
-                Place::Past => {}
-                Place::Gap => {
+                Sequence::Duplicate => {}
+                Sequence::Gap => {
                     dense = false;
                     break;
                 }
@@ -297,8 +297,8 @@ impl Channel {
     /// Applies a live event.
     pub(crate) fn event(&mut self, event: EventFrame) -> Applied {
         let none = |step| Applied { events: Vec::new(), anew: false, reset: None, missed: 0, step };
-        match self.place(&event) {
-            Place::Next => {
+        match self.sequence(&event) {
+            Sequence::Next => {
                 let fresh = self.advance(&event);
                 Applied {
                     events: if fresh { vec![event] } else { Vec::new() },
@@ -308,9 +308,9 @@ impl Channel {
                     step: Step::None,
                 }
             }
-            Place::Past => none(Step::None),
-            Place::Gap if self.phase == Phase::Live => none(self.repair()),
-            Place::Gap => none(Step::None),
+            Sequence::Duplicate => none(Step::None),
+            Sequence::Gap if self.phase == Phase::Live => none(self.repair()),
+            Sequence::Gap => none(Step::None),
         }
     }
 
@@ -353,7 +353,7 @@ impl Channel {
             timeline.reset();
         }
         self.seen.clear();
-        self.keeping.begin_anew();
+        self.persistence.reset();
         self.cursor.take().is_some()
     }
 
@@ -366,11 +366,11 @@ impl Channel {
         self.phase = Phase::Unsent;
     }
 
-    fn place(&self, event: &EventFrame) -> Place {
+    fn sequence(&self, event: &EventFrame) -> Sequence {
         match event.offset.checked_sub(self.offset()) {
-            Some(1) if self.cursor.is_some() => Place::Next,
-            None | Some(0) => Place::Past,
-            Some(_) => Place::Gap,
+            Some(1) if self.cursor.is_some() => Sequence::Next,
+            None | Some(0) => Sequence::Duplicate,
+            Some(_) => Sequence::Gap,
         }
     }
 
@@ -390,8 +390,8 @@ impl Channel {
     }
 }
 
-enum Place {
-    Past,
+enum Sequence {
+    Duplicate,
     Next,
     Gap,
 }

@@ -1,9 +1,9 @@
 //! Delivery: the outbox, the op budget, and each channel's subscription and cursor.
 
 mod channel;
-mod keeping;
 mod limiter;
 mod outbox;
+mod persistence;
 mod signals;
 
 pub(crate) use channel::{Applied, Channel, Step};

@@ -1,18 +1,18 @@
-//! Rows in an order, found by binary search.
+//! Sorted rows, found by binary search.
 
 use super::order::{Order, Rank};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// A row: an array of cells, with its key and what it is compared by.
+/// A row (a JSON array of cells), its key, and the values that it is sorted by.
 pub(super) struct Entry {
     ranks: Vec<Rank>,
     pub(super) key: Arc<str>,
     pub(super) row: Arc<str>,
 }
 
-/// Rows in an order, and of rows that are equal in it, in that of their keys' texts. One is found
-/// with O(log n) comparisons; what stands behind one that comes or goes is moved by a place.
+/// Rows sorted by an order; rows that are equal in it are sorted by their keys' texts. Finding a
+/// row takes O(log n) comparisons; inserting or removing one moves the rows after it.
 #[derive(Default)]
 pub(super) struct Entries {
     order: Order,
@@ -41,24 +41,24 @@ impl Entries {
         &self.list
     }
 
-    /// Where a row is, or where it would be.
+    /// The index of a row, or where it would be inserted.
     fn place(&self, ranks: &[Rank], key: &str) -> Result<usize, usize> {
         self.list.binary_search_by(|entry| compare(&self.order, entry, ranks, key))
     }
 
-    /// The row of this key, whose cells are, as far as the order looks at them, those of `like`.
+    /// Finds the row with this key. `like` must have the same cells in the columns of the order.
     pub(super) fn get(&self, key: &str, like: &str) -> Option<&Entry> {
         Some(&self.list[self.place(&self.order.ranks(like), key).ok()?])
     }
 
-    /// Takes a row out, and says from where.
+    /// Removes a row and returns its index.
     pub(super) fn take(&mut self, key: &str, like: &str) -> Option<usize> {
         let at = self.place(&self.order.ranks(like), key).ok()?;
         self.list.remove(at);
         Some(at)
     }
 
-    /// Puts a row in, in the place of one that is equal to it, and says where.
+    /// Inserts a row, replacing one with the same key, and returns its index.
     pub(super) fn put(&mut self, key: Arc<str>, row: Arc<str>) -> usize {
         let ranks = self.order.ranks(&row);
         match self.place(&ranks, &key) {

@@ -1,8 +1,8 @@
-//! All live tables of a client: what was opened, and the subscriptions that serve it.
+//! All live tables of a client: the opened views, and the subscriptions that serve them.
 
 use super::query::{TableError, TableQuery};
 use super::shape::Shape;
-use super::subscription::{Step, Subscription, Told, kept_at};
+use super::subscription::{Outcome, Step, Subscription, kept_at};
 use super::update::{TableEvent, TableRows, TableStatus, TableUpdate};
 use super::view::{View, changes_of};
 use crate::part::{Effect, Part};
@@ -16,22 +16,22 @@ use std::collections::VecDeque;
 const MAX_TABLES: usize = 100;
 /// Most transactions that may be waited for at once.
 const MAX_WAITS: usize = 100;
-/// How long what changed may wait until it is stored, in ms.
+/// Longest delay between a change of rows and its write to the store, in ms.
 const KEEP_MS: u64 = 2_000;
-/// Most records that a start takes over; the newest.
+/// How many stored records a start takes over: the newest.
 const MAX_KEPT: usize = 100;
-/// How long a record is good, in ms: 30 days after the table was last followed.
+/// How long a stored record is valid, in ms: 30 days after the table was last followed.
 const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 
-/// The live tables of a client: what was opened, and the subscriptions that serve it.
+/// The live tables of a client: the opened views, and the subscriptions that serve them.
 pub struct Tables {
     views: Vec<View>,
     subscriptions: Vec<Subscription>,
-    /// What the store held, by name, until it is opened.
+    /// Stored records by name, until their tables are opened.
     kept: Vec<(String, String)>,
     last: u32,
     online: bool,
-    /// Longest record that is kept, in bytes.
+    /// Longest record that is stored, in bytes.
     kept_bytes: usize,
     out: VecDeque<Effect<TableEvent>>,
 }
@@ -53,7 +53,7 @@ impl Tables {
 impl Part for Tables {
     type Event = TableEvent;
 
-    /// What nobody opened for long is forgotten.
+    /// Takes over records from the store. Old ones are deleted.
     fn restore(&mut self, kept: Vec<(String, String)>, now: Now) {
         let mut dated: Vec<(u64, String, String)> = Vec::new();
         for (name, record) in kept {
@@ -64,7 +64,7 @@ impl Part for Tables {
                 self.out.push_back(keep(name, None));
             }
         }
-        // The oldest are forgotten first.
+        // The oldest are deleted first.
         while dated.len() > MAX_KEPT {
             let oldest = (0..dated.len()).min_by_key(|at| dated[*at].0).unwrap_or(0);
             self.out.push_back(keep(dated.swap_remove(oldest).1, None));
@@ -84,7 +84,7 @@ impl Part for Tables {
         for subscription in &mut self.subscriptions {
             subscription.disconnected();
         }
-        self.tell_statuses();
+        self.emit_statuses();
     }
 
     fn forget_user(&mut self) {
@@ -98,7 +98,7 @@ impl Part for Tables {
         for at in 0..self.subscriptions.len() {
             self.fill_views(at);
         }
-        self.tell_statuses();
+        self.emit_statuses();
     }
 
     fn frame(&mut self, now: Time, rng: &mut Rng, text: &str) -> Result<(), DecodeError> {
@@ -108,7 +108,7 @@ impl Part for Tables {
             return Ok(());
         }
         let Some(to) = frame.address() else { return Ok(()) };
-        // All that a server ends at once are asked for again within the same time.
+        // All subscriptions that the server resets together start again after the same delay.
         let spread_ms =
             if let TableFrame::Reset { spread_ms, .. } = &frame { rng.up_to(*spread_ms) } else { 0 };
         let is_meant = |subscription: &Subscription| match &to {
@@ -119,7 +119,7 @@ impl Part for Tables {
             (0..self.subscriptions.len()).filter(|at| is_meant(&self.subscriptions[*at])).collect();
         for (at, frame) in meant.iter().zip(std::iter::repeat_n(frame, meant.len())) {
             let subscription = &mut self.subscriptions[*at];
-            let told = match frame {
+            let outcome = match frame {
                 TableFrame::Ok(ok) => subscription.ok(now, rng, ok),
                 TableFrame::Page { page, .. } => subscription.page(now, rng, page),
                 TableFrame::Tx(tx) => subscription.tx(now, rng, tx),
@@ -129,12 +129,12 @@ impl Part for Tables {
                 TableFrame::Err { problem, at, retryable, .. } => {
                     subscription.refuse(now, problem, at, retryable, rng)
                 }
-                TableFrame::Seen { .. } | TableFrame::Unknown => Told::Nothing,
+                TableFrame::Seen { .. } | TableFrame::Unknown => Outcome::Nothing,
             };
-            self.follow(now, *at, told);
+            self.follow(now, *at, outcome);
         }
         self.fail_waits();
-        self.tell_statuses();
+        self.emit_statuses();
         Ok(())
     }
 
@@ -151,12 +151,13 @@ impl Part for Tables {
             }
             if subscription.keep_at.is_some_and(|at| at <= now || flush) {
                 subscription.keep_at = None;
-                // One that became too long leaves nothing that would be older than it.
+                // If the rows became too long, the stored record is deleted, because it would be
+                // out of date.
                 let record = subscription.record(wall, self.kept_bytes);
                 self.out.push_back(keep(subscription.question.name(), record));
             }
         }
-        self.tell_statuses();
+        self.emit_statuses();
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -196,13 +197,13 @@ impl Tables {
             order,
             limit: query.limit,
             events: query.events,
-            told: None,
+            reported: None,
             sorted: None,
         };
         let rows = view.fill(subscription);
         self.views.push(view);
-        self.out.extend(rows.map(|rows| tell(self.last, rows)));
-        self.tell_statuses();
+        self.out.extend(rows.map(|rows| emit(self.last, rows)));
+        self.emit_statuses();
         Ok(self.last)
     }
 
@@ -238,7 +239,7 @@ impl Tables {
         Ok(())
     }
 
-    /// All rows of a view as they are.
+    /// All rows of a view.
     pub(crate) fn rows(&self, view: u32) -> TableRows {
         let found = self.view(view);
         found.map_or_else(TableRows::default, |(view, subscription)| view.rows(subscription))
@@ -248,12 +249,12 @@ impl Tables {
         self.view(view).map(|(view, subscription)| view.status(subscription))
     }
 
-    /// Tells a view's status and rows once more.
-    pub(crate) fn tell_again(&mut self, id: u32) {
+    /// Emits a view's rows and status again.
+    pub(crate) fn emit_again(&mut self, id: u32) {
         let Some((view, subscription)) = self.view(id) else { return };
         let (status, rows) = (view.status(subscription), view.rows(subscription));
-        self.out.push_back(tell(id, TableUpdate::Rows(rows)));
-        self.out.push_back(tell(id, TableUpdate::Status(status)));
+        self.out.push_back(emit(id, TableUpdate::Rows(rows)));
+        self.out.push_back(emit(id, TableUpdate::Status(status)));
     }
 
     fn view(&self, id: u32) -> Option<(&View, &Subscription)> {
@@ -261,28 +262,28 @@ impl Tables {
         Some((view, self.subscriptions.iter().find(|other| other.sid == view.sid)?))
     }
 
-    /// Does what follows of what became of a frame.
-    fn follow(&mut self, now: Time, at: usize, told: Told) {
+    /// Carries out the consequences of a frame's outcome.
+    fn follow(&mut self, now: Time, at: usize, outcome: Outcome) {
         let subscription = &mut self.subscriptions[at];
-        match told {
-            Told::Nothing => return,
-            Told::More => {
+        match outcome {
+            Outcome::Nothing => return,
+            Outcome::More => {
                 self.out.push_back(send(&TableRequest::Next { sid: subscription.sid.clone() }));
                 return;
             }
-            Told::Reset | Told::Repair => {
-                let (about, missed) = (subscription.question.table.clone(), told == Told::Repair);
+            Outcome::Reset | Outcome::Repair => {
+                let (about, missed) = (subscription.question.table.clone(), outcome == Outcome::Repair);
                 self.out.push_back(Effect::Again { about, missed });
                 return;
             }
-            Told::Refused => {
+            Outcome::Refused => {
                 self.out.push_back(keep(subscription.question.name(), None));
                 self.fill_views(at);
                 return;
             }
-            Told::Live => {}
-            Told::First => self.fill_views(at),
-            Told::Changed(before, steps) => {
+            Outcome::Live => {}
+            Outcome::First => self.fill_views(at),
+            Outcome::Changed(before, steps) => {
                 for step in steps {
                     self.step(at, &before, &step);
                 }
@@ -291,11 +292,11 @@ impl Tables {
         self.subscriptions[at].keep_at.get_or_insert(now.after(KEEP_MS));
     }
 
-    /// Gives the views of a subscription all of its rows.
+    /// Fills the views of a subscription with all of its rows.
     fn fill_views(&mut self, at: usize) {
         let subscription = &self.subscriptions[at];
         for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
-            self.out.extend(view.fill(subscription).map(|rows| tell(view.id, rows)));
+            self.out.extend(view.fill(subscription).map(|rows| emit(view.id, rows)));
         }
     }
 
@@ -304,13 +305,13 @@ impl Tables {
         let Some(known) = subscription.known() else { return };
         let changes = changes_of(&known.0, before, step);
         for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
-            // Of rows with other columns a view may need another order, or have none any more.
+            // With other columns the view's order may have to be set up again, or be invalid.
             let update = if known.0 == *before || view.fits(&known.0) {
                 view.step(known, step, &changes)
             } else {
                 view.fill(subscription)
             };
-            self.out.extend(update.map(|update| tell(view.id, update)));
+            self.out.extend(update.map(|update| emit(view.id, update)));
         }
     }
 
@@ -319,35 +320,35 @@ impl Tables {
         let (seen, waits) =
             std::mem::take(&mut subscription.waits).into_iter().partition(|(_, other)| other == tx);
         subscription.waits = waits;
-        self.tell_seen(seen, code);
+        self.emit_seen(seen, code);
     }
 
-    /// Nothing will come of a refused subscription.
+    /// Fails the waits for transactions of refused subscriptions.
     fn fail_waits(&mut self) {
         for place in 0..self.subscriptions.len() {
             let subscription = &mut self.subscriptions[place];
             let Some(code) = subscription.failure().map(|(code, ..)| code.to_owned()) else { continue };
             let waits = std::mem::take(&mut subscription.waits);
-            self.tell_seen(waits, Some(&code));
+            self.emit_seen(waits, Some(&code));
         }
     }
 
-    fn tell_seen(&mut self, waits: Vec<(u32, String)>, code: Option<&str>) {
+    fn emit_seen(&mut self, waits: Vec<(u32, String)>, code: Option<&str>) {
         for (view, tx) in waits {
             let code = code.map(str::to_owned);
-            self.out.push_back(tell(view, TableUpdate::Seen { tx, code }));
+            self.out.push_back(emit(view, TableUpdate::Seen { tx, code }));
         }
     }
 
-    fn tell_statuses(&mut self) {
+    fn emit_statuses(&mut self) {
         for view in &mut self.views {
             let Some(subscription) = self.subscriptions.iter().find(|other| other.sid == view.sid) else {
                 continue;
             };
             let status = view.status(subscription);
-            if view.told.as_ref() != Some(&status) {
-                view.told = Some(status.clone());
-                self.out.push_back(tell(view.id, TableUpdate::Status(status)));
+            if view.reported.as_ref() != Some(&status) {
+                view.reported = Some(status.clone());
+                self.out.push_back(emit(view.id, TableUpdate::Status(status)));
             }
         }
     }
@@ -357,8 +358,8 @@ fn send(request: &TableRequest) -> Effect<TableEvent> {
     Effect::Send(request.encode())
 }
 
-fn tell(view: u32, update: TableUpdate) -> Effect<TableEvent> {
-    Effect::Tell(TableEvent { view, update })
+fn emit(view: u32, update: TableUpdate) -> Effect<TableEvent> {
+    Effect::Emit(TableEvent { view, update })
 }
 
 fn keep(name: String, record: Option<String>) -> Effect<TableEvent> {

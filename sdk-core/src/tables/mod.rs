@@ -1,10 +1,10 @@
-//! Live tables: what a subscription to a table's rows asks for, which rows it is about, and how a
-//! client follows them.
+//! Live tables: the queries, filters and values, which the server uses too, and how a client
+//! follows the rows of a subscription.
 
+mod datetime;
 mod entries;
 pub mod filter;
 mod live;
-mod moment;
 mod numeric;
 mod order;
 mod query;

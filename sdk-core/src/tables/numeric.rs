@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// Largest exponent of a literal. PostgreSQL's own limits, 131,072 digits before the point and
-/// 16,383 behind it, are further off.
+/// Largest exponent of a literal. PostgreSQL's own limits are larger: 131,072 digits before the
+/// point and 16,383 after it.
 const MAX_EXPONENT: i32 = 10_000;
 
 /// A number of any length. Equal numbers are equal however they were written: `1.50` is `1.5`.
@@ -18,7 +18,7 @@ enum Kind {
         negative: bool,
         /// How many digits stand before the point; negative when zeros follow it.
         point: i32,
-        /// From the first to the last that is not zero, each 0 to 9; none is zero.
+        /// The digits, each 0 to 9, from the first to the last that is not zero. Empty for zero.
         digits: Vec<u8>,
     },
     Infinite {
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 impl Numeric {
-    /// Reads what PostgreSQL 14 and later read, but for digits in other bases and separators
+    /// Reads the forms of PostgreSQL 14 and later, except digits in other bases and separators
     /// between digits.
     pub(crate) fn parse(text: &str) -> Option<Numeric> {
         let (negative, rest) = sign(text);
@@ -61,7 +61,7 @@ impl Numeric {
     }
 }
 
-/// A sign, if there is one, and the rest.
+/// Splits off a sign.
 fn sign(text: &str) -> (bool, &str) {
     match text.as_bytes().first() {
         Some(b'-') => (true, text.get(1..).unwrap_or("")),
@@ -86,7 +86,7 @@ impl Ord for Numeric {
                 Kind::Finite { negative, point, digits },
                 Kind::Finite { negative: other_negative, point: other_point, digits: other_digits },
             ) if negative == other_negative && !digits.is_empty() && !other_digits.is_empty() => {
-                // Digits of a fraction compare as texts do: what is missing at the end is zero.
+                // Digits compare from the left, and missing ones at the end are zeros.
                 let size = point.cmp(other_point).then_with(|| digits.cmp(other_digits));
                 if *negative { size.reverse() } else { size }
             }
@@ -96,7 +96,8 @@ impl Ord for Numeric {
 }
 
 impl Kind {
-    /// Groups that need no look at digits, in order.
+    /// The rank of −∞, negative numbers, zero, positive numbers, ∞ and `NaN`: it decides without
+    /// comparing digits.
     fn rank(&self) -> i8 {
         match self {
             Kind::Infinite { negative: true } => -2,

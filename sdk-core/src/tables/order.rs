@@ -1,16 +1,16 @@
-//! In which order rows are shown.
+//! The order of a view's rows.
 
 use super::filter::MAX_COLUMN;
 use super::shape::Shape;
 use super::value::boolean;
-use super::{Numeric, Type, moment};
+use super::{Numeric, Type, datetime};
 use crate::wire::json;
 use std::cmp::Ordering;
 
-/// Most columns by which rows are ordered.
+/// Most columns of an order.
 const MAX_ORDER: usize = 8;
 
-/// A column by which rows are ordered, as an application says it.
+/// A column of an order, with its direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OrderBy {
     column: String,
@@ -19,7 +19,7 @@ pub(super) struct OrderBy {
 }
 
 impl OrderBy {
-    /// PostgREST's `order`: columns, each with its direction and where nulls stand.
+    /// Parses PostgREST's `order`: columns, each with its direction and the position of nulls.
     pub(super) fn parse(text: &str) -> Option<Vec<OrderBy>> {
         let text = text.trim();
         if text.is_empty() {
@@ -34,7 +34,7 @@ impl OrderBy {
         let column = parts.next().filter(|name| (1..=MAX_COLUMN).contains(&name.len()))?.to_owned();
         let (mut descending, mut nulls_first, mut step) = (false, None, 0);
         for part in parts {
-            // The direction comes before what is said of nulls, each at most once.
+            // The direction comes before the position of nulls, each at most once.
             let at = match part {
                 "asc" | "desc" => 1,
                 "nullsfirst" | "nullslast" => 2,
@@ -51,12 +51,12 @@ impl OrderBy {
                 _ => {}
             }
         }
-        // PostgreSQL's defaults: nulls are greater than all else.
+        // PostgreSQL's default: nulls are greater than all other values.
         Some(OrderBy { column, descending, nulls_first: nulls_first.unwrap_or(descending) })
     }
 }
 
-/// The order of the rows of one shape; the default looks at no column.
+/// An order for rows of one shape. The default compares no columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Order {
     terms: Vec<Term>,
@@ -64,7 +64,7 @@ pub(super) struct Order {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Term {
-    /// The column's place.
+    /// The column's index.
     at: usize,
     kind: Type,
     descending: bool,
@@ -72,8 +72,8 @@ struct Term {
 }
 
 impl Order {
-    /// Rows that are equal in what was asked for are ordered by their keys. None if a column is not
-    /// there or can't be ordered.
+    /// The order of these columns, then of the key. None if a column does not exist or can't be
+    /// ordered.
     pub(super) fn of(shape: &Shape, by: &[OrderBy]) -> Option<Order> {
         let mut terms = Vec::with_capacity(by.len() + shape.key.len());
         for OrderBy { column, descending, nulls_first } in by {
@@ -91,14 +91,14 @@ impl Order {
         Some(Order { terms })
     }
 
-    /// What a row is compared by; `row` is an array of cells.
+    /// The values that a row is compared by; `row` is a JSON array of cells.
     pub(super) fn ranks(&self, row: &str) -> Vec<Rank> {
         let cells = json::elements(row).unwrap_or_default();
         let rank = |term: &Term| cells.get(term.at).map_or(Rank::Null, |cell| Rank::read(cell, term.kind));
         self.terms.iter().map(rank).collect()
     }
 
-    /// How two rows compare.
+    /// Compares two rows.
     pub(super) fn compare(&self, one: &[Rank], another: &[Rank]) -> Ordering {
         let nulls = |first: bool| if first { Ordering::Less } else { Ordering::Greater };
         let pairs = one.iter().zip(another);
@@ -113,25 +113,25 @@ impl Order {
     }
 }
 
-/// A cell's place in an order. Cells of one column that are no nulls are of one variant, but for
-/// those that can't be read.
+/// A cell as an order compares it. All cells of a column have the same variant, except nulls and
+/// cells that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     /// SQL's `NULL`.
     Null,
     Bool(bool),
-    /// Of every type of number: what databases write of a floating-point number, the shortest
-    /// decimal that is read as it, orders as the numbers do.
+    /// For all types of numbers. Databases write a floating-point number as the shortest decimal
+    /// that reads back as the same number, so the decimals have the same order.
     Number(Numeric),
-    /// Of dates and times.
+    /// For dates and times.
     Moment(i64),
     Text(String),
-    /// Of a key's column whose type can't be ordered, or a value that is none of its type.
+    /// For key columns of a type that can't be ordered, and for values that are not of their type.
     Opaque,
 }
 
 impl Rank {
-    /// Reads a cell as the protocol writes it.
+    /// Reads a cell in the form of the protocol.
     fn read(cell: &str, kind: Type) -> Rank {
         if cell == "null" {
             return Rank::Null;
@@ -142,9 +142,9 @@ impl Rank {
             Type::Int2 | Type::Int4 | Type::Int8 | Type::Numeric | Type::Float4 | Type::Float8 => {
                 Numeric::parse(&text).map(Rank::Number)
             }
-            Type::Date => moment::date(&text).map(Rank::Moment),
-            Type::Timestamp => moment::timestamp(&text, false).map(Rank::Moment),
-            Type::Timestamptz => moment::timestamp(&text, true).map(Rank::Moment),
+            Type::Date => datetime::date(&text).map(Rank::Moment),
+            Type::Timestamp => datetime::timestamp(&text, false).map(Rank::Moment),
+            Type::Timestamptz => datetime::timestamp(&text, true).map(Rank::Moment),
             // A UUID is written in lower case, so that its text orders as its bytes do.
             Type::Text | Type::Uuid => Some(Rank::Text(text.into_owned())),
             Type::Bytea | Type::Other => None,

@@ -1,36 +1,36 @@
-//! What an application asks of a table, and in which order it wants the rows.
+//! The query of a view: what an application asks of a table.
 
 use super::filter::{Filter, FilterError, MAX_COLUMN};
 use super::order::OrderBy;
 use crate::wire::{MAX_TABLE_COLUMNS, MAX_TABLE_NAME, codes};
 use thiserror::Error;
 
-/// What an application asks of a table.
+/// The query of a view.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TableQuery {
-    /// The table, by the name that the server gave it.
+    /// The table's name at the server.
     pub table: String,
-    /// Which rows ([`super::filter`]); empty for all that this user may see.
+    /// Which rows ([`super::filter`]); empty for all rows that this user may see.
     pub filter: String,
-    /// Which columns; none for all that this user may see.
+    /// Which columns; none for all columns that this user may see.
     pub select: Option<Vec<String>>,
     /// How the rows are ordered: PostgREST's `order`, such as `priority.desc,name.asc.nullsfirst`.
-    /// Those that are equal in it, and all if it is empty, by their keys.
+    /// Rows that are equal in it are ordered by their keys; if it is empty, all rows are.
     pub order: String,
-    /// Only the first so many rows in that order; changes are told of all.
+    /// The maximum number of rows in that order. Changes are emitted for all rows.
     pub limit: Option<usize>,
-    /// Which changes are told.
+    /// Which kinds of changes are emitted.
     pub events: RowEvents,
 }
 
-/// Which changes of rows are told. The default is all.
+/// Which kinds of changes are emitted. The default is all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowEvents {
-    /// New rows.
+    /// Inserted rows.
     pub insert: bool,
-    /// Rows with other values.
+    /// Updated rows.
     pub update: bool,
-    /// Rows that are gone.
+    /// Deleted rows.
     pub delete: bool,
 }
 
@@ -53,10 +53,10 @@ pub enum TableError {
     /// The order is not a list of columns.
     #[error("expected an order such as `priority.desc,name.asc.nullsfirst` of at most 8 columns")]
     BadOrder,
-    /// The filter is not one.
+    /// The filter is not valid.
     #[error(transparent)]
     Filter(FilterError),
-    /// This client has all the table subscriptions it may have: 100.
+    /// This client has the most table subscriptions it may have: 100.
     #[error("too many table subscriptions; end one first")]
     TooMany,
     /// There is no such view.
@@ -77,7 +77,7 @@ impl TableError {
         }
     }
 
-    /// Where in the filter, in bytes.
+    /// The position in the filter, in bytes.
     pub fn at(self) -> Option<usize> {
         match self {
             TableError::Filter(error) => Some(error.at),
@@ -86,7 +86,8 @@ impl TableError {
     }
 }
 
-/// What of a query the server is asked; queries that are equal in it share one subscription.
+/// The part of a query that the server answers. Queries with an equal question share one
+/// subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
     pub(crate) table: String,
@@ -95,7 +96,7 @@ pub(crate) struct Question {
 }
 
 impl TableQuery {
-    /// The parts for the server and for here.
+    /// Splits a query into the question for the server and the order, which is applied here.
     pub(super) fn check(&self) -> Result<(Question, Vec<OrderBy>), TableError> {
         if !(1..=MAX_TABLE_NAME).contains(&self.table.len()) {
             return Err(TableError::BadTable);

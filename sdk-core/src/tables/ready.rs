@@ -1,23 +1,22 @@
-//! Questions that many applications have.
+//! Ready-made queries for common tables.
 
 use super::filter::{Compare, Filter, FilterError, FilterFault, Node, Term, Test};
 use super::query::{RowEvents, TableError, TableQuery};
 
-/// Tables that many applications have, by the names that they mostly have.
+/// Tables that many applications have, by their usual names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadyTable {
-    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`;
-    /// new ones are told.
+    /// The messages of a session: `chat_messages` by `session_id`, ordered by `created_at`. Emits
+    /// inserts.
     Messages,
-    /// One session: `chat_sessions` by `id`; its changes are told.
+    /// One session: `chat_sessions` by `id`. Emits updates.
     Session,
-    /// All rules of the context: `context_rules`; everything is told.
+    /// All rules of the context: `context_rules`. Emits all changes.
     ContextRules,
-    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is
-    /// told.
+    /// A user's configurations of widgets: `widget_configurations` by `user_id`. Emits all changes.
     WidgetConfigurations,
-    /// A user's notifications: `notifications` by `user_id`, the newest first; new ones are told.
+    /// A user's notifications: `notifications` by `user_id`, the newest first. Emits inserts.
     Notifications,
 }
 
@@ -38,9 +37,9 @@ impl ReadyTable {
         })
     }
 
-    /// What to ask, of the session or user `of`, which nobody's rules need. `column` is the name of
-    /// the column that says whose the rows are, if it has another one. Whatever else is to be
-    /// different can be changed in the question.
+    /// The query for the rows of the session or user `of`; `ContextRules` ignores it. `column`
+    /// replaces the name of the column that `of` is compared with. Other parts can be changed in
+    /// the returned query.
     ///
     /// ```
     /// use tidewire_core::tables::{ReadyTable, TableQuery};
@@ -54,7 +53,7 @@ impl ReadyTable {
     ///
     /// # Errors
     ///
-    /// [`TableError::Filter`] if `column` is no column's name.
+    /// [`TableError::Filter`] if `column` can't be a column's name.
     pub fn query(self, of: &str, column: Option<&str>) -> Result<TableQuery, TableError> {
         let (table, by, order, events) = match self {
             ReadyTable::Messages => ("chat_messages", Some("session_id"), "created_at", INSERT),
@@ -82,7 +81,7 @@ fn equal(column: &str, value: &str) -> Result<String, TableError> {
     let test = Test::Compare(Compare::Eq, value.to_owned());
     let meant = Filter::of(Node::Term(Term { column: column.to_owned(), negated: false, test }));
     let text = meant.encode();
-    // What is no name would say something else.
+    // A text that is not a name could change the filter's meaning.
     match Filter::parse(&text) {
         Ok(read) if read.root() == meant.root() => Ok(text),
         Err(error) if error.fault == FilterFault::TooLong => Err(TableError::Filter(error)),

@@ -7,10 +7,10 @@ use crate::wire::json;
 use crate::wire::{DecodeError, RowOp, TableChange};
 use std::sync::Arc;
 
-/// The order of keys' texts looks at no cells.
+/// Keys are compared as texts, so this order compares no cells.
 const NO_CELLS: &str = "";
 
-/// What happened to one row; the texts are arrays of cells.
+/// A change of one row; the texts are JSON arrays of cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moved {
     pub(crate) op: RowOp,
@@ -21,7 +21,7 @@ pub(crate) struct Moved {
     pub(crate) moved: bool,
 }
 
-/// What the server said does not fit what the client has: it missed something.
+/// A change does not fit the client's rows, so the client missed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Misfit;
 
@@ -39,7 +39,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// The rows of a snapshot.
+    /// Reads the rows of a snapshot.
     pub(crate) fn read(shape: &Shape, rows: Vec<String>) -> Result<Rows, Misfit> {
         let mut keyed = Vec::with_capacity(rows.len());
         let mut bytes = 0;
@@ -53,7 +53,7 @@ impl Rows {
         if twice { Err(Misfit) } else { Ok(Rows { by_key, bytes }) }
     }
 
-    /// All of them, in the order of the keys' texts.
+    /// All rows, in the order of their keys' texts.
     pub(super) fn list(&self) -> &[Entry] {
         self.by_key.list()
     }
@@ -80,7 +80,7 @@ impl Rows {
         }
     }
 
-    /// Applies a transaction's changes, all or none.
+    /// Applies the changes of a transaction, all or none.
     pub(crate) fn apply(&mut self, shape: &Shape, changes: Vec<TableChange>) -> Result<Vec<Moved>, Misfit> {
         let mut done = Vec::with_capacity(changes.len());
         for change in changes {
@@ -109,7 +109,8 @@ impl Rows {
         };
         let key: Arc<str> = key.into();
         let old = self.get(&key).cloned();
-        // An insert of what is there, or a change of what is not, is the change of another state.
+        // Inserting a row that exists, or changing one that does not, means that something was
+        // missed.
         if old.is_some() != (op != RowOp::Insert) {
             return Err(Misfit);
         }
@@ -124,7 +125,7 @@ impl Rows {
         Ok(Moved { op, key, new, old, moved })
     }
 
-    /// What makes these rows of the others: first what goes, then what comes or differs.
+    /// The changes from other rows to these: deletes first, then inserts and updates.
     pub(crate) fn changes_since(&self, shape: &Shape, others: &Rows, other_shape: &Shape) -> Vec<Moved> {
         let comparable = shape.key_names() == other_shape.key_names();
         let there = |rows: &Rows, key: &Arc<str>| comparable.then(|| rows.get(key).cloned()).flatten();
@@ -148,7 +149,7 @@ impl Rows {
     }
 }
 
-/// The row with the cells that the database did not say taken from what was there.
+/// The new row, in which cells that the database left out are taken from the old row.
 fn merged(shape: &Shape, row: &str, same: &[u64], old: Option<&str>) -> Result<String, Misfit> {
     if same.is_empty() {
         return Ok(row.to_owned());

@@ -1,4 +1,4 @@
-//! What the rows of a subscription are made of.
+//! The columns and the key of a subscription's rows.
 
 use crate::wire::TableColumn;
 use crate::wire::json::{self, Writer};
@@ -8,12 +8,12 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) columns: Vec<TableColumn>,
-    /// Places of the key's columns.
+    /// The indexes of the key columns.
     pub(crate) key: Vec<usize>,
 }
 
 impl Shape {
-    /// The row as an object of its columns; empty where cells are missing.
+    /// The row as a JSON object of its columns; empty if cells are missing.
     pub(crate) fn object(&self, row: &str) -> Arc<str> {
         let cells = json::elements(row).unwrap_or_default();
         let mut writer = Writer::object();

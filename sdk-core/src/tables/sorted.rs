@@ -1,4 +1,4 @@
-//! A view's rows in their order, and what changes in what is shown of them.
+//! A view's sorted rows, and the changes of the part that is shown.
 
 use super::entries::Entries;
 use super::order::Order;
@@ -8,10 +8,11 @@ use crate::list::Change;
 use crate::wire::RowOp;
 use std::sync::Arc;
 
-/// With more changes at once than this, and than a quarter of the rows, the rows are sorted anew.
+/// With more changes at once than this, and more than a quarter of the rows, all rows are sorted
+/// again.
 const FEW: usize = 64;
 
-/// Rows in their order, of which the first so many are shown.
+/// Sorted rows, of which the first `limit` are shown.
 pub(super) struct Sorted {
     entries: Entries,
     limit: usize,
@@ -35,8 +36,8 @@ impl Sorted {
         (shown, beyond)
     }
 
-    /// Takes changes of rows, all of which `rows` have already, and says what changed of what is
-    /// shown. `objects` are the rows after each change.
+    /// Applies changes, which `rows` contain already, and returns the changes of the rows that are
+    /// shown. Each change comes with the row after it as an object.
     pub(super) fn apply<'a>(
         &mut self,
         shape: &Shape,
@@ -47,48 +48,48 @@ impl Sorted {
             self.entries = sorted(self.entries.order().clone(), rows);
             return vec![Change::Reset(self.objects(shape).0)];
         }
-        let mut told = Vec::new();
+        let mut shown = Vec::new();
         for (moved, object) in changes {
             let from = moved.old.as_ref().and_then(|old| self.entries.take(&moved.key, old));
             let put = |new: &Arc<str>| self.entries.put(Arc::clone(&moved.key), Arc::clone(new));
             let to = moved.new.as_ref().map(put);
-            self.tell(shape, moved.op, from, to.zip(object), &mut told);
+            self.push_shown(shape, moved.op, from, to.zip(object), &mut shown);
         }
-        told
+        shown
     }
 
-    /// What a row that went from one place to another changed of what is shown: a row beyond the
-    /// limit comes into sight for one that leaves, and one leaves for one that comes.
-    fn tell(
+    /// Adds the changes of the shown rows when a row moved. If a row leaves the shown part, the
+    /// first one beyond the limit enters it; if one enters, the last one leaves it.
+    fn push_shown(
         &self,
         shape: &Shape,
         op: RowOp,
         from: Option<usize>,
         to: Option<(usize, &Arc<str>)>,
-        told: &mut Vec<Change<Arc<str>>>,
+        shown: &mut Vec<Change<Arc<str>>>,
     ) {
         let limit = self.limit;
         let to = to.map(|(index, object)| (index, Arc::clone(object)));
         match (from.filter(|from| *from < limit), to.filter(|(to, _)| *to < limit)) {
             (Some(from), Some((to, row))) => {
                 if from != to {
-                    told.push(Change::Move { from, to });
+                    shown.push(Change::Move { from, to });
                 }
-                told.push(Change::Update { index: to, row });
+                shown.push(Change::Update { index: to, row });
             }
             (Some(index), None) => {
-                told.push(Change::Remove { index });
+                shown.push(Change::Remove { index });
                 if let Some(entry) = self.entries.list().get(limit - 1) {
-                    told.push(Change::Insert { index: limit - 1, row: shape.object(&entry.row) });
+                    shown.push(Change::Insert { index: limit - 1, row: shape.object(&entry.row) });
                 }
             }
             (None, Some((index, row))) => {
-                // What was shown before this row came in.
+                // The number of rows before this one was inserted.
                 let before = self.entries.list().len() - usize::from(op == RowOp::Insert);
                 if before >= limit {
-                    told.push(Change::Remove { index: limit - 1 });
+                    shown.push(Change::Remove { index: limit - 1 });
                 }
-                told.push(Change::Insert { index, row });
+                shown.push(Change::Insert { index, row });
             }
             (None, None) => {}
         }

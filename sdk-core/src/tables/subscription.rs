@@ -1,4 +1,4 @@
-//! One subscription at the server: how it is asked for, and how what comes is checked and applied.
+//! One subscription at the server: its requests, and how frames are checked and applied.
 
 use super::query::Question;
 use super::rows::{Moved, Rows};
@@ -12,55 +12,55 @@ use crate::wire::{
     Problem, TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction,
 };
 
-/// How long an answer may take before it is asked for again, in ms. A snapshot may be great.
+/// How long an answer may take before the request is repeated, in ms. A snapshot may be large.
 const ANSWER_MS: u64 = 60_000;
-/// When a refused subscription is asked for again.
+/// The retry policy for refused subscriptions.
 const RETRY: Retry = Retry::new(1_000, 30_000);
-/// Repairs in a row that may bring nothing before the cursor is given up.
+/// After this many repairs in a row without progress the client subscribes without its cursor.
 const REPAIRS: u32 = 3;
 
-/// How far a subscription is.
+/// The state of a subscription.
 enum Phase {
-    /// To be asked for, not before this.
+    /// To be requested, not before this time.
     Idle { not_before: Time },
-    /// Asked for; the answer should come by then.
+    /// Requested; the answer is due at `until`.
     Asked { until: Time },
-    /// The pages of a snapshot come.
+    /// The pages of a snapshot are coming.
     Snapshot { shape: Shape, rows: Vec<String>, cursor: Option<String>, until: Time },
-    /// The rows are those of a moment, and what was committed since comes.
+    /// The rows are a complete snapshot or were resumed, and later transactions are coming.
     Catching { until: Time },
-    /// All that was committed has come.
+    /// All committed transactions have come.
     Live,
     /// Refused for good.
     Failed { code: String, message: String, at: Option<u64> },
 }
 
-/// What became of a frame.
+/// The outcome of a frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Nothing that anybody sees.
+pub(crate) enum Outcome {
+    /// Nothing visible.
     Nothing,
-    /// The next page is to be asked for.
+    /// The next page is to be requested.
     More,
     /// The rows are known for the first time.
     First,
-    /// It was refused for good, and its rows are known no longer.
+    /// The subscription was refused for good; its rows are gone.
     Refused,
     /// Rows changed; the shape is that of the rows before.
     Changed(Shape, Vec<Step>),
     /// The subscription is live.
     Live,
-    /// The server ended it, and it is asked for again.
+    /// The server ended the subscription, and the client subscribes again.
     Reset,
-    /// The client missed something and asks again.
+    /// The client missed something and subscribes again.
     Repair,
 }
 
-/// Changes that are seen together.
+/// Changes that become visible together.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// The transaction that made them, and when, ms since the Unix epoch; none of what a new
-    /// snapshot brought.
+    /// The transaction's id and the time of its commit, ms since the Unix epoch; none for changes
+    /// by a new snapshot.
     pub(crate) tx: Option<(String, u64)>,
     pub(crate) changes: Vec<Moved>,
 }
@@ -72,16 +72,16 @@ pub(crate) struct Subscription {
     /// None before the first snapshot.
     known: Option<(Shape, Rows)>,
     cursor: Option<String>,
-    /// The place of the last frame applied on this connection.
+    /// The position of the last frame applied on this connection.
     pos: Option<u64>,
     feed: Option<String>,
-    /// It was live when another connection took over, and nothing since says that it is not.
+    /// The subscription was live when another connection took over, and it still counts as live.
     steady: bool,
     refusals: u32,
     repairs: u32,
-    /// Transactions that somebody waits for.
+    /// Transactions that views wait for: the view's number and the transaction's id.
     pub(crate) waits: Vec<(u32, String)>,
-    /// When what is known is to be given to the store.
+    /// When the rows are to be stored.
     pub(crate) keep_at: Option<Time>,
 }
 
@@ -116,7 +116,7 @@ impl Subscription {
         self.steady || matches!(self.phase, Phase::Live)
     }
 
-    /// Code, message and place of a refusal for good.
+    /// Code, message and position of a final refusal.
     pub(crate) fn failure(&self) -> Option<(&str, &str, Option<u64>)> {
         match &self.phase {
             Phase::Failed { code, message, at } => Some((code, message, *at)),
@@ -133,7 +133,7 @@ impl Subscription {
         self.feed.as_deref() == Some(feed)
     }
 
-    /// A refusal may have been mended since.
+    /// Tries again after a final refusal, whose reason may be gone.
     pub(crate) fn ask_again(&mut self) {
         if matches!(self.phase, Phase::Failed { .. }) {
             self.idle(Time(0));
@@ -147,14 +147,14 @@ impl Subscription {
         }
     }
 
-    /// A connection begins; it may take over from one that still worked.
+    /// A connection begins. It may take over from one that still works.
     pub(crate) fn connected(&mut self) {
         let live = self.is_live();
         self.disconnected();
         self.steady = live;
     }
 
-    /// Another user: nothing of the former one's stays, and what was refused may be allowed.
+    /// Another user signed in: forgets the rows, and tries again if the subscription was refused.
     pub(crate) fn forget(&mut self) {
         self.known = None;
         self.cursor = None;
@@ -182,7 +182,7 @@ impl Subscription {
         }
     }
 
-    /// What is to be asked now, if anything is.
+    /// The next request, if one is due.
     pub(crate) fn ask(&mut self, now: Time) -> Option<TableRequest> {
         match &self.phase {
             Phase::Idle { not_before } if *not_before <= now => {}
@@ -199,10 +199,10 @@ impl Subscription {
         Some(TableRequest::Sub(TableSub { sid: self.sid.clone(), table, filter, select, cursor }))
     }
 
-    /// The subscription is on.
-    pub(crate) fn ok(&mut self, now: Time, rng: &mut Rng, ok: TableOk) -> Told {
+    /// The server accepted the subscription.
+    pub(crate) fn ok(&mut self, now: Time, rng: &mut Rng, ok: TableOk) -> Outcome {
         if !matches!(self.phase, Phase::Asked { .. }) {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         let key = ok.key.iter().filter_map(|at| usize::try_from(*at).ok()).collect();
         let shape = Shape { columns: ok.columns, key };
@@ -213,7 +213,7 @@ impl Subscription {
             }
             self.cursor = ok.link.cursor.or(self.cursor.take());
             self.phase = Phase::Catching { until: now.after(ANSWER_MS) };
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         self.steady = false;
         let until = now.after(ANSWER_MS);
@@ -221,17 +221,17 @@ impl Subscription {
         self.page(now, rng, ok.page)
     }
 
-    /// Rows of the snapshot.
-    pub(crate) fn page(&mut self, now: Time, rng: &mut Rng, page: TablePage) -> Told {
-        let Phase::Snapshot { rows, until, .. } = &mut self.phase else { return Told::Nothing };
+    /// A page of the snapshot.
+    pub(crate) fn page(&mut self, now: Time, rng: &mut Rng, page: TablePage) -> Outcome {
+        let Phase::Snapshot { rows, until, .. } = &mut self.phase else { return Outcome::Nothing };
         rows.extend(page.rows);
         *until = now.after(ANSWER_MS);
         if page.more {
-            return Told::More;
+            return Outcome::More;
         }
         let until = now.after(ANSWER_MS);
         let phase = std::mem::replace(&mut self.phase, Phase::Catching { until });
-        let Phase::Snapshot { shape, rows, cursor, .. } = phase else { return Told::Nothing };
+        let Phase::Snapshot { shape, rows, cursor, .. } = phase else { return Outcome::Nothing };
         let Ok(rows) = Rows::read(&shape, rows) else { return self.start_over(now, rng) };
         self.cursor = cursor;
         let changes = self
@@ -240,17 +240,17 @@ impl Subscription {
             .map(|(old_shape, old)| (old_shape.clone(), rows.changes_since(&shape, old, old_shape)));
         self.known = Some((shape, rows));
         match changes {
-            Some((old_shape, changes)) => Told::Changed(old_shape, vec![Step { tx: None, changes }]),
-            None => Told::First,
+            Some((old_shape, changes)) => Outcome::Changed(old_shape, vec![Step { tx: None, changes }]),
+            None => Outcome::First,
         }
     }
 
-    /// Transactions, all of them or none.
-    pub(crate) fn tx(&mut self, now: Time, rng: &mut Rng, tx: TableTx) -> Told {
-        match self.place(now, &tx.link) {
-            Place::Next => {}
-            Place::Known => return Told::Nothing,
-            Place::Hole => return Told::Repair,
+    /// Transactions; all of them are applied, or none.
+    pub(crate) fn tx(&mut self, now: Time, rng: &mut Rng, tx: TableTx) -> Outcome {
+        match self.sequence(now, &tx.link) {
+            Sequence::Next => {}
+            Sequence::Duplicate => return Outcome::Nothing,
+            Sequence::Gap => return Outcome::Repair,
         }
         let Some((shape, rows)) = &mut self.known else { return self.start_over(now, rng) };
         let (mut steps, mut all) = (Vec::new(), Vec::new());
@@ -265,44 +265,43 @@ impl Subscription {
             tx: Some((tx, at)),
             changes: moved.by_ref().take(count).collect(),
         });
-        Told::Changed(shape, steps.collect())
+        Outcome::Changed(shape, steps.collect())
     }
 
-    /// Nothing happened up to here.
-    pub(crate) fn mark(&mut self, now: Time, link: TableLink) -> Told {
-        match self.place(now, &link) {
-            Place::Next => self.stepped(now, link),
-            Place::Known => {}
-            Place::Hole => return Told::Repair,
+    /// Nothing was committed up to this position.
+    pub(crate) fn mark(&mut self, now: Time, link: TableLink) -> Outcome {
+        match self.sequence(now, &link) {
+            Sequence::Next => self.stepped(now, link),
+            Sequence::Duplicate => {}
+            Sequence::Gap => return Outcome::Repair,
         }
-        Told::Nothing
+        Outcome::Nothing
     }
 
-    /// All that was committed has come, and the rest comes by a feed.
-    pub(crate) fn live(&mut self, now: Time, feed: String, link: TableLink) -> Told {
+    /// All committed transactions have come; later ones come in a feed.
+    pub(crate) fn live(&mut self, now: Time, feed: String, link: TableLink) -> Outcome {
         if self.is_taking_rows() || !self.is_asked() {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
-        // The feed counts its own places, so its last one may be below the one that was reached
-        // here.
+        // A feed has positions of its own, so they may be below the last position here.
         if link.prev != self.pos {
-            return self.hole(now);
+            return self.repair(now);
         }
         self.stepped(now, link);
         self.feed = Some(feed);
         self.refusals = 0;
         self.steady = false;
         self.phase = Phase::Live;
-        Told::Live
+        Outcome::Live
     }
 
-    /// The subscription is over at the server; the rows stay, to be compared.
-    pub(crate) fn reset(&mut self, now: Time, wait_ms: u64) -> Told {
+    /// The server ended the subscription. The rows stay, to be compared with the next snapshot.
+    pub(crate) fn reset(&mut self, now: Time, wait_ms: u64) -> Outcome {
         if self.is_asked() {
             self.cursor = None;
             self.idle(now.after(wait_ms));
         }
-        Told::Reset
+        Outcome::Reset
     }
 
     /// The server refused it.
@@ -313,9 +312,9 @@ impl Subscription {
         at: Option<u64>,
         retryable: bool,
         rng: &mut Rng,
-    ) -> Told {
+    ) -> Outcome {
         if !self.is_asked() {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         if problem.code == codes::NOT_SUBSCRIBED {
             return self.unknown(now);
@@ -326,51 +325,51 @@ impl Subscription {
         let delay_ms = RETRY.delay(self.refusals, problem.retry_after_ms.unwrap_or(0), rng);
         self.refusals = self.refusals.saturating_add(1);
         self.idle(now.after(delay_ms));
-        Told::Nothing
+        Outcome::Nothing
     }
 
-    /// The server does not know it: the request crossed a reset. If it was asked for since, that
-    /// question is answered as well.
-    fn unknown(&mut self, now: Time) -> Told {
+    /// The server does not know the subscription: a request crossed a reset. If the client has
+    /// subscribed again since, that request will be answered.
+    fn unknown(&mut self, now: Time) -> Outcome {
         if matches!(self.phase, Phase::Asked { .. }) {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         self.idle(now);
-        Told::Reset
+        Outcome::Reset
     }
 
-    /// Refused for good: what may not be read must not stay readable here.
-    fn fail(&mut self, code: String, message: String, at: Option<u64>) -> Told {
+    /// Refused for good: the rows are deleted, because this user may not read them.
+    fn fail(&mut self, code: String, message: String, at: Option<u64>) -> Outcome {
         self.forget();
         self.phase = Phase::Failed { code, message, at };
-        Told::Refused
+        Outcome::Refused
     }
 
     fn is_taking_rows(&self) -> bool {
         matches!(self.phase, Phase::Asked { .. } | Phase::Snapshot { .. })
     }
 
-    /// Where a frame stands in what was applied.
-    fn place(&mut self, now: Time, link: &TableLink) -> Place {
-        let Some(pos) = self.pos.filter(|_| self.is_asked()) else { return Place::Known };
+    /// How a frame continues what was applied. A gap starts a repair.
+    fn sequence(&mut self, now: Time, link: &TableLink) -> Sequence {
+        let Some(pos) = self.pos.filter(|_| self.is_asked()) else { return Sequence::Duplicate };
         if link.pos <= pos {
-            return Place::Known;
+            return Sequence::Duplicate;
         }
         if link.prev == Some(pos) && !self.is_taking_rows() {
-            return Place::Next;
+            return Sequence::Next;
         }
-        self.hole(now);
-        Place::Hole
+        self.repair(now);
+        Sequence::Gap
     }
 
-    /// Something was missed: asks again, with the cursor as long as that helps.
-    fn hole(&mut self, now: Time) -> Told {
+    /// Something was missed: subscribes again, at first with the cursor.
+    fn repair(&mut self, now: Time) -> Outcome {
         self.repairs += 1;
         if self.repairs > REPAIRS {
             self.cursor = None;
         }
         self.idle(now);
-        Told::Repair
+        Outcome::Repair
     }
 
     fn stepped(&mut self, now: Time, link: TableLink) {
@@ -384,18 +383,18 @@ impl Subscription {
         }
     }
 
-    /// What came does not fit what is known.
-    fn start_over(&mut self, now: Time, rng: &mut Rng) -> Told {
+    /// A frame does not fit the known rows: subscribes again without the cursor.
+    fn start_over(&mut self, now: Time, rng: &mut Rng) -> Outcome {
         self.cursor = None;
         self.repairs += 1;
-        // A server that keeps saying such things is not asked in a loop.
+        // A pause keeps a faulty server from causing a loop.
         let pause_ms = if self.repairs > REPAIRS { RETRY.delay(self.repairs, 0, rng) } else { 0 };
         self.idle(now.after(pause_ms));
-        Told::Repair
+        Outcome::Repair
     }
 
-    /// What to keep for the next start, at this wall time; none while there is nothing that can be
-    /// resumed, or it is longer than `most` bytes.
+    /// The record for the store, with this wall time. None if there is nothing that can be resumed,
+    /// or if the rows are longer than `most` bytes.
     pub(crate) fn record(&self, wall: u64, most: usize) -> Option<String> {
         let ((shape, rows), cursor) = (self.known.as_ref()?, self.cursor.as_ref()?);
         if rows.bytes() > most || matches!(self.phase, Phase::Asked { .. } | Phase::Snapshot { .. }) {
@@ -426,21 +425,21 @@ impl Subscription {
     }
 }
 
-enum Place {
-    /// Right behind the last one.
+enum Sequence {
+    /// It follows the last one.
     Next,
-    /// Applied already, or of an earlier subscription.
-    Known,
-    /// Something between is missing.
-    Hole,
+    /// It was applied already, or belongs to an earlier subscription.
+    Duplicate,
+    /// Frames in between are missing.
+    Gap,
 }
 
 impl Question {
-    /// One text for each question.
+    /// A text that identifies the question.
     pub(crate) fn name(&self) -> String {
         let mut name = self.table.clone();
-        // Neither is in a table's name, a filter's canonical text or a column's name in this way:
-        // the filter has no line break outside of quotes, and lengths tell the rest apart.
+        // The length says where the filter ends, so a line break in the filter can't be taken for a
+        // separator.
         name.push('\n');
         json::push_integer(&mut name, self.filter.len() as u64);
         name.push('\n');
@@ -453,7 +452,7 @@ impl Question {
     }
 }
 
-/// The wall time at which a record was made; 0 of what is none.
+/// The wall time of a record, ms since the Unix epoch; 0 if it can't be read.
 pub(crate) fn kept_at(record: &str) -> u64 {
     let object = json::validate(record).and_then(Object::parse);
     object.ok().and_then(|object| object.u64("at")).unwrap_or(0)

@@ -1,62 +1,62 @@
-//! What an application is told of a table that it opened.
+//! The updates of a view, for the application.
 
 use crate::list::Change;
 use crate::wire::RowOp;
 use std::sync::Arc;
 
-/// What is told of a view of a table.
+/// An update of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableEvent {
-    /// What [`crate::Client::open_table`] gave.
+    /// The number that [`crate::Client::open_table`] returned.
     pub view: u32,
-    /// What it is.
+    /// The update.
     pub update: TableUpdate,
 }
 
-/// Something that a view of a table should know.
+/// An update of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableUpdate {
-    /// How far the rows can be trusted changed.
+    /// The status changed.
     Status(TableStatus),
-    /// The rows are known from here on, or are known no longer, and then there are none: another
-    /// user signed in, or the server refused them.
+    /// All rows. They are empty after another user signed in or the server refused the table.
     Rows(TableRows),
-    /// Rows changed, all at once.
+    /// Rows changed together.
     Changes {
-        /// What changed in the list of the rows that are shown, in their order.
+        /// The changes of the list of shown rows, to be applied in order.
         list: Vec<Change<Arc<str>>>,
-        /// What happened to which row, whether it is shown or not; of the kinds that were asked
-        /// for.
+        /// The changed rows, whether they are shown or not, of the kinds in the query.
         changes: Vec<RowChange>,
-        /// The transaction, as the database calls it; none if it was found by comparing with a new
-        /// snapshot.
+        /// The transaction's id in the database; none if the changes were found by comparing with a
+        /// new snapshot.
         tx: Option<String>,
         /// When it was committed, ms since the Unix epoch.
         at: Option<u64>,
     },
-    /// A transaction that was waited for has been applied: its changes came before this.
+    /// A transaction that was waited for has been applied; its changes came before this. Or the
+    /// wait failed.
     Seen {
         /// The transaction.
         tx: String,
-        /// Why it was not: `unknown_tx`, `aborted_tx`, `timeout`, or the code with which the
+        /// Why the wait failed: `unknown_tx`, `aborted_tx`, `timeout`, or the code with which the
         /// subscription failed.
         code: Option<String>,
     },
 }
 
-/// The rows of a view, each the JSON text of an object of its columns. `Debug` says how many.
+/// The rows of a view, each the JSON text of an object of its columns. `Debug` shows their number
+/// only.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TableRows {
-    /// The names of the columns that tell rows apart, the table's primary key.
+    /// The names of the columns of the table's primary key.
     pub key: Vec<String>,
-    /// Those that are shown: in the view's order, up to its limit.
+    /// The rows that are shown, in the view's order and up to its limit.
     pub rows: Vec<Arc<str>>,
-    /// Those beyond the limit.
+    /// The rows beyond the limit.
     pub beyond: Vec<Arc<str>>,
 }
 
 impl TableRows {
-    /// All of them, whatever the limit.
+    /// All rows, whatever the limit.
     pub fn all(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rows.iter().chain(&self.beyond)
     }
@@ -72,28 +72,28 @@ impl std::fmt::Debug for TableRows {
     }
 }
 
-/// How far a view's rows can be trusted.
+/// The status of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableStatus {
-    /// None are known yet.
+    /// No rows are known yet.
     Loading,
-    /// They are what the database has; changes follow as they are committed.
+    /// The rows follow the database as changes are committed.
     Live,
-    /// They are what the database had: there is no connection, or they are just being compared.
+    /// The rows may be old: there is no connection, or they are being compared with a new snapshot.
     Stale,
-    /// Refused; there are none.
+    /// Refused; there are no rows.
     Failed {
         /// Stable code.
         code: String,
-        /// For people.
+        /// A message for people.
         message: String,
-        /// Where in the filter, in bytes of its canonical text.
+        /// The position in the filter, in bytes of its canonical text.
         at: Option<u64>,
     },
 }
 
 impl TableStatus {
-    /// The word that every binding uses.
+    /// The name in every language.
     pub fn as_str(&self) -> &'static str {
         match self {
             TableStatus::Loading => "loading",
@@ -107,13 +107,13 @@ impl TableStatus {
 /// One row's change. Rows are JSON objects of their columns. `Debug` leaves them out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RowChange {
-    /// What happened.
+    /// The kind of change.
     pub event: RowOp,
-    /// The row after it; none of a delete.
+    /// The row after the change; none for a delete.
     pub new: Option<Arc<str>>,
-    /// The row before it; none of an insert.
+    /// The row before the change; none for an insert.
     pub old: Option<Arc<str>>,
-    /// How it came about.
+    /// Why the row changed.
     pub why: Why,
 }
 
@@ -126,22 +126,21 @@ impl std::fmt::Debug for RowChange {
     }
 }
 
-/// How a row's change came about.
+/// Why a row changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// The database committed it.
+    /// The database committed the change.
     Commit,
-    /// The row was there before, and now belongs to what was asked for.
+    /// The row existed before and now matches the query.
     MovedIn,
-    /// The row is still there, and no longer belongs to what was asked for.
+    /// The row still exists and no longer matches the query.
     MovedOut,
-    /// It was found by comparing with a new snapshot; there may have been several changes, or none
-    /// for that row alone.
+    /// The change was found by comparing with a new snapshot. It may stand for several changes.
     Resync,
 }
 
 impl Why {
-    /// The word that every binding uses.
+    /// The name in every language.
     pub fn as_str(self) -> &'static str {
         match self {
             Why::Commit => "commit",

@@ -1,6 +1,6 @@
 //! Values of columns: how PostgreSQL's text forms are read, and how values compare.
 
-use super::{Numeric, moment};
+use super::{Numeric, datetime};
 use std::cmp::Ordering;
 
 /// A column's type, as far as filters tell types apart.
@@ -34,13 +34,13 @@ pub enum Type {
     Timestamptz,
     /// `bytea`.
     Bytea,
-    /// Anything else: `is.null` and `is.not_null` are all that can be asked of it.
+    /// Any other type. Its only tests are `is.null` and `is.not_null`.
     Other,
 }
 
 impl Type {
-    /// The type of a name as `format_type` gives it, without its modifiers: `character varying` for
-    /// `varchar(20)`.
+    /// The type for a name as PostgreSQL's `format_type` writes it without modifiers, such as
+    /// `character varying` for `varchar(20)`.
     pub fn named(name: &str) -> Type {
         match name {
             "boolean" => Type::Bool,
@@ -60,7 +60,7 @@ impl Type {
         }
     }
 
-    /// What a literal of the type looks like, for who got it wrong.
+    /// An example of a literal of the type, for error messages.
     pub(super) fn expected(self) -> &'static str {
         match self {
             Type::Bool => "expected true or false",
@@ -91,14 +91,14 @@ pub enum Value {
     Int(i64),
     /// A decimal number.
     Numeric(Numeric),
-    /// A floating-point number; one of `real` too, whose values are all among these.
+    /// A floating-point number. Every `real` is exactly a double.
     Float(f64),
     /// A text.
     Text(String),
     /// A UUID.
     Uuid(u128),
-    /// Days since 2000-01-01, or microseconds since its midnight; the least and the greatest number
-    /// are infinities.
+    /// Days since 2000-01-01, or microseconds since its midnight. The least and the greatest number
+    /// are the infinities.
     Moment(i64),
     /// Bytes.
     Bytes(Vec<u8>),
@@ -129,16 +129,16 @@ impl Value {
             // PostgreSQL's texts have no NUL.
             Type::Text => (!text.contains('\0')).then(|| Value::Text(text.to_owned())),
             Type::Uuid => uuid(text).map(Value::Uuid),
-            Type::Date => moment::date(plain).map(Value::Moment),
-            Type::Timestamp => moment::timestamp(plain, false).map(Value::Moment),
-            Type::Timestamptz => moment::timestamp(plain, true).map(Value::Moment),
+            Type::Date => datetime::date(plain).map(Value::Moment),
+            Type::Timestamp => datetime::timestamp(plain, false).map(Value::Moment),
+            Type::Timestamptz => datetime::timestamp(plain, true).map(Value::Moment),
             Type::Bytea => hex(text.strip_prefix("\\x")?).map(Value::Bytes),
             Type::Other => Some(Value::Opaque),
         }
     }
 
-    /// How two values of one type compare; `None`, SQL's unknown, if one is null or they can't be
-    /// compared.
+    /// Compares two values of one type. `None` is SQL's unknown: one value is null, or they can't
+    /// be compared.
     pub fn compare(&self, other: &Value) -> Option<Ordering> {
         match (self, other) {
             (Value::Bool(one), Value::Bool(another)) => Some(one.cmp(another)),
@@ -155,13 +155,13 @@ impl Value {
     }
 }
 
-/// `NaN` equals itself and is greater than all else; the two zeros are equal ("Numeric Types",
-/// section "Floating-Point Types").
+/// `NaN` equals itself and is greater than all other values; the two zeros are equal ("Numeric
+/// Types", section "Floating-Point Types").
 fn compare_floats(one: f64, another: f64) -> Ordering {
     one.partial_cmp(&another).unwrap_or_else(|| one.is_nan().cmp(&another.is_nan()))
 }
 
-/// Whether a number came out as it was written: not as an infinity or a zero that nobody wrote.
+/// Whether parsing did not overflow to infinity or underflow to zero.
 fn within(text: &str, infinite: bool, zero: bool) -> bool {
     let written = text.bytes().take_while(|byte| !matches!(byte, b'e' | b'E'));
     let (mut digit, mut not_zero) = (false, false);
@@ -172,8 +172,7 @@ fn within(text: &str, infinite: bool, zero: bool) -> bool {
     !(infinite && digit || zero && not_zero)
 }
 
-/// What PostgreSQL takes for a boolean: beginnings of words that can't be those of another
-/// ("Boolean Type").
+/// Reads a boolean as PostgreSQL does: unique prefixes of its words ("Boolean Type").
 pub(super) fn boolean(text: &str) -> Option<bool> {
     let text = text.to_ascii_lowercase();
     let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
@@ -186,7 +185,8 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Digits in either case, in braces or not, with a hyphen behind any group of four ("UUID Type").
+/// Reads a UUID as PostgreSQL does: digits in either case, optional braces, and optional hyphens
+/// after each group of four ("UUID Type").
 fn uuid(text: &str) -> Option<u128> {
     let inner = match text.strip_prefix('{') {
         Some(rest) => rest.strip_suffix('}')?,

@@ -1,4 +1,4 @@
-//! What an application opened: a subscription's rows in an order of its own, up to a limit.
+//! A view that an application opened: a subscription's rows in its own order, up to a limit.
 
 use super::order::{Order, OrderBy};
 use super::query::RowEvents;
@@ -9,22 +9,22 @@ use super::subscription::{Step, Subscription};
 use super::update::{RowChange, TableRows, TableStatus, TableUpdate, Why};
 use crate::wire::{RowOp, codes};
 
-/// A view. Views that ask the same of the server share a subscription.
+/// A view. Views with an equal question share a subscription.
 pub(super) struct View {
     pub(super) id: u32,
-    /// Of the subscription.
+    /// The id of its subscription.
     pub(super) sid: String,
     pub(super) order: Vec<OrderBy>,
     pub(super) limit: Option<usize>,
     pub(super) events: RowEvents,
-    /// The status that was told last.
-    pub(super) told: Option<TableStatus>,
-    /// None while no rows are known, or if they can't be ordered so.
+    /// The status that was emitted last.
+    pub(super) reported: Option<TableStatus>,
+    /// None while no rows are known, or if the order is not valid for them.
     pub(super) sorted: Option<Sorted>,
 }
 
 impl View {
-    /// Takes all rows anew. Nothing to tell if there were none and are none.
+    /// Takes all rows of the subscription again. No update if there were none and are none.
     pub(super) fn fill(&mut self, subscription: &Subscription) -> Option<TableUpdate> {
         let known = subscription.known();
         let order = known.and_then(|(shape, _)| Order::of(shape, &self.order));
@@ -33,7 +33,7 @@ impl View {
         (before.is_some() || self.sorted.is_some()).then(|| TableUpdate::Rows(self.rows(subscription)))
     }
 
-    /// All rows as they are.
+    /// All rows.
     pub(super) fn rows(&self, subscription: &Subscription) -> TableRows {
         let Some(((shape, _), sorted)) = subscription.known().zip(self.sorted.as_ref()) else {
             return TableRows::default();
@@ -42,7 +42,8 @@ impl View {
         TableRows { key: shape.key_names(), rows, beyond }
     }
 
-    /// Takes a step, which `rows` have already; `changes` are all that it told.
+    /// Applies a step, which `rows` contain already. `changes` are all its changes as the
+    /// application sees them.
     pub(super) fn step(
         &mut self,
         (shape, rows): &(Shape, Rows),
@@ -62,7 +63,7 @@ impl View {
         (!list.is_empty() || !changes.is_empty()).then_some(TableUpdate::Changes { list, changes, tx, at })
     }
 
-    /// Whether the rows have the order that they would have with this shape.
+    /// Whether the rows are still in the right order with this shape.
     pub(super) fn fits(&self, shape: &Shape) -> bool {
         let order = Order::of(shape, &self.order);
         self.sorted.as_ref().zip(order).is_some_and(|(sorted, order)| sorted.is_by(&order))
@@ -85,7 +86,7 @@ impl View {
     }
 }
 
-/// A step's changes as an application is told them; `before` is the shape of the rows before it.
+/// A step's changes as an application sees them; `before` is the shape of the rows before the step.
 pub(super) fn changes_of(shape: &Shape, before: &Shape, step: &Step) -> Vec<RowChange> {
     let change = |moved: &super::rows::Moved| RowChange {
         event: moved.op,

@@ -1,27 +1,26 @@
 //! The bodies that this version of the protocol defines (protocol sections 3 and 4): a type for each
 //! kind.
 //!
-//! Bodies travel as raw JSON. Whoever reads one asks for its [`Body`]; a kind that is not known
-//! here, and a known one whose body is not what the protocol says, is kept as it came.
+//! Bodies travel as raw JSON; [`Body`] is the parsed form. Unknown kinds, and bodies that are not
+//! valid for their kind, are kept as they came.
 
 use super::event::UNREADABLE;
 use super::json::{Object, Writer};
 
-/// An event's or op's body by its kind. `Debug` leaves texts out.
+/// The body of an event or op, by its kind. `Debug` leaves texts out.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Body {
-    /// Somebody says something.
+    /// A participant's message.
     Message(Message),
-    /// Somebody asks for the end of an answer.
+    /// A request to stop an answer.
     CancelRun(CancelRun),
     /// An answer begins.
     AnswerStart(AnswerStart),
     /// An answer ends.
     AnswerEnd(AnswerEnd),
-    /// Of one of these kinds, and not what the protocol says; or the server itself could not read
-    /// it, and says so in its place.
+    /// A body that is not valid for its kind, or an event that the server itself could not read.
     Unreadable,
-    /// Anything else: an application's own kind, or a later version's.
+    /// Any other kind: of an application, or of a later version.
     Other,
 }
 
@@ -55,15 +54,15 @@ impl std::fmt::Debug for Body {
     }
 }
 
-/// A text that must be there and not empty.
+/// A required member that is a text and not empty.
 fn present(body: &Object<'_>, name: &str) -> Option<String> {
     body.str(name).filter(|text| !text.is_empty()).map(|text| text.into_owned())
 }
 
-/// `message`: somebody says something.
+/// `message`: a participant's message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
-    /// What.
+    /// The text.
     pub text: String,
 }
 
@@ -71,7 +70,7 @@ impl Message {
     /// The kind.
     pub const KIND: &str = "message";
 
-    /// Reads the body; none when it lacks its text.
+    /// Reads the body; none if its text is missing.
     pub fn decode(body: &Object<'_>) -> Option<Message> {
         Some(Message { text: present(body, "text")? })
     }
@@ -82,7 +81,7 @@ impl Message {
     }
 }
 
-/// `run.cancel`: somebody asks for the end of an answer.
+/// `run.cancel`: a request to stop an answer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelRun {
     /// The answer.
@@ -93,7 +92,7 @@ impl CancelRun {
     /// The kind.
     pub const KIND: &str = "run.cancel";
 
-    /// Reads the body; none when it names no answer.
+    /// Reads the body; none if the answer's id is missing.
     pub fn decode(body: &Object<'_>) -> Option<CancelRun> {
         Some(CancelRun { run: body.str("run")?.into_owned() })
     }
@@ -110,7 +109,7 @@ impl AnswerStart {
     /// The kind.
     pub const KIND: &str = "answer.start";
 
-    /// Reads the body; none when it names no answer.
+    /// Reads the body; none if the answer's id is missing.
     pub fn decode(body: &Object<'_>) -> Option<AnswerStart> {
         Some(AnswerStart { run: present(body, "run")? })
     }
@@ -128,7 +127,7 @@ pub struct AnswerEnd {
     pub run: String,
     /// `done`, `stopped`, `interrupted` or `error`.
     pub status: String,
-    /// All of it.
+    /// The whole text.
     pub text: String,
     /// Why it failed, if it did.
     pub code: Option<String>,
@@ -138,7 +137,7 @@ impl AnswerEnd {
     /// The kind.
     pub const KIND: &str = "answer.end";
 
-    /// Reads the body; none when it names no answer. What else is missing is empty.
+    /// Reads the body; none if the answer's id is missing. Other missing members are empty.
     pub fn decode(body: &Object<'_>) -> Option<AnswerEnd> {
         let optional = |name| body.str(name).map(|value| value.into_owned());
         Some(AnswerEnd {

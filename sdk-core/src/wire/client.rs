@@ -12,13 +12,14 @@ pub enum ClientFrame {
         v: u64,
         /// The credential.
         token: Secret,
-        /// This installation.
+        /// The id of this installation.
         client: String,
-        /// This run of the client, so that its own older connections can be told from another's.
+        /// The id of this run of the client. It tells the client's older connections from those of
+        /// other clients.
         session: Option<String>,
-        /// Which library, for the server's logs.
+        /// The library's name and version, for the server's logs.
         agent: Option<String>,
-        /// What to subscribe to at once.
+        /// The first subscriptions.
         subs: Vec<Subscription>,
     },
     /// A newer token for the same user.
@@ -37,16 +38,16 @@ pub enum ClientFrame {
     Next {
         /// The channel.
         ch: String,
-        /// The last offset applied.
+        /// The offset of the last event applied.
         from: u64,
     },
-    /// A request that becomes one event.
+    /// An op, which becomes one event.
     Op(Op),
-    /// Something for whoever is there now: not stored, not answered.
+    /// An ephemeral message to the current subscribers: not stored, not acknowledged.
     Signal(Signal),
-    /// A probe; answered by a pong.
+    /// A ping; the answer is a pong.
     Ping {
-        /// What the pong repeats.
+        /// A text that the pong repeats.
         n: String,
     },
     /// The answer to a ping.
@@ -54,15 +55,15 @@ pub enum ClientFrame {
         /// The ping's `n`.
         n: String,
     },
-    /// Something about live tables.
+    /// A request about live tables.
     Table(TableRequest),
-    /// The client leaves.
+    /// The client ends its session.
     Bye,
     /// A type this version does not know; to be ignored.
     Unknown,
 }
 
-/// A token: readable by the code that sends or checks it, absent from every `Debug`.
+/// A token. `Debug` never shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -75,18 +76,18 @@ impl std::fmt::Debug for Secret {
 /// A position in a channel: the last event applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// The log's life.
+    /// The log's epoch.
     pub epoch: String,
     /// The last offset applied; 0 before the first event.
     pub offset: u64,
 }
 
-/// What a subscription wants to start from.
+/// Where a subscription starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
-    /// Where the client stands, if it was subscribed before.
+    /// The client's cursor, if it was subscribed before.
     pub cursor: Option<Cursor>,
-    /// How many of the newest events, when there is no usable cursor.
+    /// How many of the newest events to send if there is no usable cursor.
     pub tail: u64,
 }
 
@@ -102,11 +103,11 @@ pub struct Subscription {
 /// An `op` frame. `Debug` leaves the body out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Op {
-    /// The id the client made.
+    /// The id, which the client made.
     pub id: String,
     /// The channel.
     pub ch: String,
-    /// What kind of event it asks for.
+    /// The kind of the op and its event.
     pub kind: String,
     /// Raw JSON text of an object.
     pub body: String,
@@ -119,7 +120,7 @@ pub struct Op {
 pub struct Signal {
     /// The channel.
     pub ch: String,
-    /// What kind.
+    /// The kind.
     pub kind: String,
     /// A newer signal of the same kind and key replaces this one.
     pub key: Option<String>,
@@ -134,7 +135,7 @@ impl std::fmt::Debug for Signal {
 }
 
 impl Signal {
-    /// Writes the members.
+    /// Writes the members of the frame.
     pub(super) fn write(&self, writer: Writer) -> Writer {
         writer
             .str("ch", &self.ch)
@@ -286,9 +287,9 @@ pub(super) fn body(object: &Object<'_>) -> Result<String, DecodeError> {
 
 pub(super) fn nonce(object: &Object<'_>) -> Result<String, DecodeError> {
     let n = object.need_str("n")?;
-    // What has no UTF-8 form could not be repeated as it came.
+    // A text with an unpaired surrogate has no UTF-8 form, so it could not be repeated unchanged.
     let repeatable = object.raw("n").is_some_and(is_well_formed);
-    // Characters, by their first bytes.
+    // Counts characters by their first bytes.
     let length = n.bytes().filter(|byte| byte & 0xC0 != 0x80).count();
     if repeatable && length <= super::MAX_NONCE { Ok(n.into_owned()) } else { Err(DecodeError::Member("n")) }
 }

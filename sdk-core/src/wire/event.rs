@@ -4,24 +4,24 @@ use super::json::{Object, Writer};
 use super::user::{User, UserKind};
 use super::{DecodeError, json};
 
-/// An event. `raw` is the whole frame's JSON text, the same bytes for everybody.
+/// An event. `raw` is the JSON text of the whole frame, the same bytes for all subscribers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventFrame {
     /// The channel.
     pub ch: String,
-    /// Dense position in the channel.
+    /// The offset in the channel, without gaps.
     pub offset: u64,
-    /// The op's id, or the server's for what it wrote itself.
+    /// The op's id; for events that the server wrote itself, an id of the server's.
     pub id: String,
-    /// What kind.
+    /// The kind.
     pub kind: String,
     /// When it was committed, ms since the Unix epoch.
     pub at: u64,
-    /// Who.
+    /// The author.
     pub by: User,
-    /// Raw JSON text of an object.
+    /// The raw JSON text of the body, an object.
     pub body: String,
-    /// The frame as it was received; empty in one that was built to be encoded.
+    /// The frame as it was received; empty if the event was built to be encoded.
     pub raw: String,
 }
 
@@ -36,11 +36,11 @@ impl std::fmt::Debug for EventFrame {
     }
 }
 
-/// The kind of an event that can't be read: a client shows that it is there and goes on.
+/// The kind of an event that can't be read. A client shows a row without text for it.
 pub const UNREADABLE: &str = "unreadable";
 
 impl EventFrame {
-    /// Stands for an event of which nothing but its place can be read.
+    /// A stand-in for an event of which only channel and offset are known.
     pub fn unreadable(ch: &str, offset: u64) -> EventFrame {
         let mut id = String::from(UNREADABLE);
         id.push(':');
@@ -90,8 +90,8 @@ impl EventFrame {
         })
     }
 
-    /// Reads an event whose place is known from where it stands: what can't be read is there all
-    /// the same.
+    /// Reads an event whose offset is known. If it can't be read, returns a stand-in with this
+    /// offset.
     pub(super) fn read_at(text: &str, ch: &str, place: u64) -> EventFrame {
         let object = Object::parse(text).ok();
         let offset = object.as_ref().and_then(|object| object.u64("offset")).unwrap_or(place);

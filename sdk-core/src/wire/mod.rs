@@ -2,8 +2,8 @@
 //! crate.
 //!
 //! Both sides use it: a client encodes [`ClientFrame`]s and decodes [`ServerFrame`]s, a server the
-//! other way round. Bodies stay raw JSON text from end to end, so key order and big numbers of an
-//! application survive.
+//! other way round. Bodies stay raw JSON text from end to end, so the order of keys and big numbers
+//! are preserved.
 
 mod body;
 mod client;
@@ -32,19 +32,18 @@ pub use user::{User, UserKind};
 pub const VERSION: u64 = 1;
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "tidewire.v1";
-/// Greatest nesting of a message's JSON.
+/// Deepest nesting of a message's JSON, in levels.
 pub const MAX_DEPTH: usize = 32;
-/// Greatest nesting of what an application puts into a frame: a body, a signal's body, a table's
-/// cell. No frame stands more than 8 levels of its own around one, so whatever was accepted can be
-/// carried in every frame.
+/// Deepest nesting of a value from an application, in levels: a body, a signal's body, a cell of a
+/// table. Frames add at most 8 levels, so an accepted value fits every frame.
 pub const MAX_BODY_DEPTH: usize = 24;
 /// Greatest length of a channel name, in bytes.
 pub const MAX_CHANNEL: usize = 128;
 /// Greatest length of a message's text, in bytes.
 pub const MAX_TEXT: usize = 16_384;
-/// Greatest length of a guest's nickname, in characters; white space around it does not count.
+/// Greatest length of a guest's nickname, in characters, without white space around it.
 pub const MAX_NICKNAME: usize = 40;
-/// Greatest length of a token, in bytes: a `hello` with it and all its subscriptions fits a
+/// Greatest length of a token, in bytes. A `hello` with such a token and all subscriptions fits a
 /// message.
 pub const MAX_TOKEN: usize = 16_384;
 /// Greatest length of the `n` of a ping, in characters.
@@ -55,13 +54,14 @@ pub const MAX_SIGNAL_NAME: usize = 64;
 pub const MAX_SIGNAL_BODY: usize = 1_024;
 /// Most events in a page.
 pub const PAGE_EVENTS: usize = 256;
-/// Most bytes of events in a page; one event is always sent.
+/// Most bytes of events in a page. A page always has at least one event.
 pub const PAGE_BYTES: usize = 262_144;
-/// How many of the newest events a subscription without `tail` starts with.
+/// The default of `tail`: how many of the newest events a subscription without a cursor starts
+/// with.
 pub const DEFAULT_TAIL: u64 = 50;
 /// Greatest `tail`.
 pub const MAX_TAIL: u64 = 1_000;
-/// What a dialog's channel name begins with.
+/// The prefix of the names of dialogs' channels.
 pub const DIALOG_PREFIX: &str = "dialog:";
 
 /// Why a message could not be decoded.
@@ -71,19 +71,19 @@ pub enum DecodeError {
     /// Not JSON, or not an object (or array of objects) with a string `t`.
     #[error("not a frame: expected a JSON object with a string member `t`, at byte {at}")]
     Syntax {
-        /// Offset in the message, in bytes, as near to the fault as is known.
+        /// Approximate position of the error in the message, in bytes.
         at: usize,
     },
     /// Nested deeper than [`MAX_DEPTH`].
     #[error("nested deeper than 32 levels")]
     TooDeep,
-    /// A member is missing or has the wrong type or an impossible value.
+    /// A member is missing, or has a wrong type or value.
     #[error("member `{0}` is missing or invalid")]
     Member(&'static str),
 }
 
 impl DecodeError {
-    /// The stable code of the protocol, section 9.
+    /// The stable code (protocol section 9).
     pub fn code(&self) -> &'static str {
         match self {
             DecodeError::TooDeep => codes::TOO_DEEP,
@@ -92,14 +92,14 @@ impl DecodeError {
     }
 }
 
-/// Whether `name` is a channel name by the protocol, section 1.
+/// Whether `name` is a valid channel name (protocol section 1).
 pub fn is_channel_name(name: &str) -> bool {
     (1..=MAX_CHANNEL).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'.' | b'-'))
 }
 
-/// A guest's nickname without the white space around it, if a guest may be called so (protocol
-/// section 7).
+/// A guest's nickname without the white space around it; none if it is not valid (protocol section
+/// 7).
 pub fn nickname(text: &str) -> Option<&str> {
     let text = text.trim();
     let fits = (1..=MAX_NICKNAME).contains(&text.chars().count());

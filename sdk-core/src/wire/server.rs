@@ -13,18 +13,18 @@ pub enum ServerFrame {
     Welcome(Welcome),
     /// The answer to `auth`.
     AuthOk {
-        /// Whose token it is.
+        /// The token's user.
         user: User,
-        /// How long it still lasts, in ms.
+        /// How long the token is still valid, in ms.
         token_ttl_ms: u64,
     },
-    /// A subscription is on.
+    /// A subscription was accepted.
     SubOk(SubOk),
     /// A subscription was refused or ended.
     SubErr {
         /// The channel.
         ch: String,
-        /// Why.
+        /// The reason.
         problem: Problem,
         /// Whether to subscribe again later.
         retryable: bool,
@@ -35,11 +35,11 @@ pub enum ServerFrame {
     Event(EventFrame),
     /// A piece of an answer.
     Piece(Piece),
-    /// Something for whoever is there now.
+    /// An ephemeral message to the current subscribers.
     Signal {
-        /// What it says.
+        /// The signal.
         signal: Signal,
-        /// Who.
+        /// The author.
         by: User,
     },
     /// An op is committed.
@@ -59,14 +59,14 @@ pub enum ServerFrame {
     Nack {
         /// The op.
         id: String,
-        /// Why.
+        /// The reason.
         problem: Problem,
         /// Whether the same op may succeed later.
         retryable: bool,
     },
-    /// A probe; to be answered.
+    /// A ping, to be answered with a pong.
     Ping {
-        /// What the pong repeats.
+        /// A text that the pong repeats.
         n: String,
     },
     /// The answer to a ping.
@@ -76,39 +76,39 @@ pub enum ServerFrame {
     },
     /// The server will close soon.
     Goaway {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// When, ms from now.
+        /// When, in ms from now.
         after_ms: u64,
-        /// Over how many ms the clients should spread their return.
+        /// The time over which clients spread their reconnects, in ms.
         spread_ms: u64,
     },
-    /// Something was wrong with a frame, or the connection is about to close.
+    /// A frame was not valid, or the connection is about to close.
     Error(Problem),
-    /// Something about live tables: the frame's text, for [`super::TableFrame::decode`].
+    /// A frame of live tables: its text, for [`super::TableFrame::decode`].
     Table(String),
-    /// An event whose place can't be read, or a piece of an answer that can't: the channel has to
-    /// be asked for what it has.
+    /// An event whose offset can't be read, or a piece of an answer that can't be read. The client
+    /// has to request a page of the channel.
     Unreadable {
-        /// The channel, if at least that can be read.
+        /// The channel, if it can be read.
         ch: Option<String>,
     },
     /// A type this version does not know; to be ignored.
     Unknown,
 }
 
-/// What went wrong, as the server says it.
+/// The server's description of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// Stable code, protocol section 9.
     pub code: String,
-    /// For people.
+    /// A message for people.
     pub message: String,
-    /// Not before this many ms.
+    /// Earliest retry, in ms from now.
     pub retry_after_ms: Option<u64>,
 }
 
-/// What a client may ask of the server.
+/// The limits of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Longest message, in bytes.
@@ -119,11 +119,11 @@ pub struct Limits {
     pub inflight: u64,
     /// Most bytes of unanswered ops.
     pub inflight_bytes: u64,
-    /// Ops that the budget gains in `per_ms`.
+    /// The budget gains this many ops in `per_ms` ms.
     pub ops: u64,
     /// See `ops`.
     pub per_ms: u64,
-    /// Most ops the budget holds.
+    /// Most ops that the budget holds.
     pub burst: u64,
     /// Deepest body, in levels.
     pub body_depth: u64,
@@ -134,28 +134,28 @@ pub struct Limits {
 pub struct Welcome {
     /// This connection's id.
     pub conn: String,
-    /// Whom the token names.
+    /// The token's user.
     pub user: User,
     /// The server's clock, ms since the Unix epoch.
     pub now: u64,
-    /// How often the server pings.
+    /// The interval of the server's pings, in ms.
     pub ping_ms: u64,
-    /// How much longer than `ping_ms` silence may last.
+    /// How much longer than `ping_ms` the connection may be silent, in ms.
     pub grace_ms: u64,
-    /// How long the token still lasts.
+    /// How long the token is still valid, in ms.
     pub token_ttl_ms: u64,
-    /// What the client may ask.
+    /// The client's limits.
     pub limits: Limits,
 }
 
-/// What happened to a subscription's cursor.
+/// How a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The events continue the cursor.
+    /// The events continue from the cursor.
     Resumed,
     /// No cursor was given.
     Fresh,
-    /// The cursor can't be honoured: forget the rows.
+    /// The server can't resume from the cursor: the client must forget its rows.
     Reset,
 }
 
@@ -169,29 +169,29 @@ impl Mode {
     }
 }
 
-/// Events of a channel in order, and whether there are more.
+/// A page: events of a channel in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The channel.
     pub ch: String,
-    /// The offset that the first event continues.
+    /// The offset before the first event.
     pub from: u64,
     /// The newest committed offset.
     pub head: u64,
-    /// Dense, from `from` + 1 on.
+    /// The events, without gaps, from offset `from` + 1 on.
     pub events: Vec<EventFrame>,
-    /// Whether to ask `next`.
+    /// Whether there are more events, to be requested with `next`.
     pub more: bool,
     /// Answers under way, with their text so far; only where `more` is false.
     pub runs: Vec<RunText>,
 }
 
-/// An answer's text so far. `Debug` leaves the text out.
+/// The text so far of an answer under way. `Debug` leaves the text out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunText {
     /// The answer.
     pub run: String,
-    /// All of it so far.
+    /// The text so far.
     pub text: String,
 }
 
@@ -208,7 +208,7 @@ pub struct Piece {
     pub ch: String,
     /// The answer.
     pub run: String,
-    /// Where the text stands in the answer, in bytes of UTF-8.
+    /// The position of the text in the answer, in bytes of UTF-8.
     pub at: u64,
     /// The text.
     pub text: String,
@@ -241,12 +241,12 @@ impl Piece {
     }
 }
 
-/// A subscription is on.
+/// A subscription was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubOk {
-    /// The log's life.
+    /// The log's epoch.
     pub epoch: String,
-    /// What happened to the cursor.
+    /// How the subscription starts.
     pub mode: Mode,
     /// Why it was reset: `epoch`, `trimmed` or `ahead`.
     pub reason: Option<String>,
@@ -438,8 +438,8 @@ impl ServerFrame {
                 retryable: object.opt_flag("retryable")?,
             },
             "page" => ServerFrame::Page(Page::read(&object)?),
-            // What these carry is other people's: one that can't be read says nothing about the
-            // connection.
+            // These frames carry data of other people. One that can't be read is no reason to end
+            // the connection.
             "event" => match (EventFrame::read(&object, text), object.str("ch"), object.u64("offset")) {
                 (Ok(event), ..) => ServerFrame::Event(event),
                 (Err(_), Some(ch), Some(offset)) => ServerFrame::Event(EventFrame::unreadable(&ch, offset)),
@@ -483,9 +483,8 @@ impl ServerFrame {
 
 /// Decodes a message from the server into its frames.
 pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeError> {
-    // Whatever depth a server let through is read: the limit is what it may accept, not what can be
-    // shown. Splitting an object or an array reads all of it, so that what is not JSON is found on
-    // the way.
+    // The depth is not checked here: the limit is for what a server accepts. Splitting an object or
+    // an array reads all of it, so invalid JSON is found.
     let message = message.trim_matches([' ', '\t', '\n', '\r']);
     if message.starts_with('[') {
         elements(message)?.into_iter().map(ServerFrame::decode).collect()

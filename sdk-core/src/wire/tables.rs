@@ -13,21 +13,21 @@ pub const MAX_TABLE_CURSOR: usize = 256;
 /// Most columns that a subscription may select.
 pub const MAX_TABLE_COLUMNS: usize = 256;
 
-/// What a client asks about tables.
+/// A client's request about tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableRequest {
     /// Subscribe.
     Sub(TableSub),
-    /// The next page of a snapshot.
+    /// Request the next page of a snapshot.
     Next {
         /// The subscription.
         sid: String,
     },
-    /// Tell when a transaction has been applied.
+    /// Request a `tbl.seen` for when a transaction has been applied.
     Wait {
         /// The subscription.
         sid: String,
-        /// What the database calls the transaction.
+        /// The transaction's id in the database.
         tx: String,
     },
     /// End a subscription.
@@ -42,20 +42,20 @@ pub enum TableRequest {
 pub struct TableSub {
     /// The client's name for it, unique on its connection.
     pub sid: String,
-    /// The table, by the name that the server gave it.
+    /// The table's name at the server.
     pub table: String,
-    /// Which rows ([`crate::tables::filter`]); empty for all that may be seen.
+    /// Which rows ([`crate::tables::filter`]); empty for all rows that the user may see.
     pub filter: String,
-    /// Which columns; none for all that may be seen. Those of the key come always.
+    /// Which columns; none for all that the user may see. The key columns are always included.
     pub select: Option<Vec<String>>,
-    /// Where to go on.
+    /// The cursor to resume from.
     pub cursor: Option<String>,
 }
 
-/// What the server says about tables. Rows and cells are raw JSON texts.
+/// A frame of the server about tables. Rows and cells are raw JSON texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableFrame {
-    /// The subscription is on.
+    /// The subscription was accepted.
     Ok(TableOk),
     /// A page of a snapshot.
     Page {
@@ -64,49 +64,51 @@ pub enum TableFrame {
         /// Its rows.
         page: TablePage,
     },
-    /// All of some transactions that the subscription is about.
+    /// Transactions with changes for the subscription.
     Tx(TableTx),
-    /// Nothing happened up to here.
+    /// Nothing was committed for the subscription up to here.
     Mark {
-        /// Whom it is for.
+        /// The receivers.
         to: TableAddress,
-        /// Its place.
+        /// Its position.
         link: TableLink,
     },
-    /// From here on the subscription is part of a feed.
+    /// From here on the subscription follows a feed.
     Live {
         /// The subscription.
         sid: String,
         /// The feed.
         feed: String,
-        /// Its place.
+        /// Its position.
         link: TableLink,
     },
-    /// A transaction that was waited for has been applied: its changes came before this.
+    /// A transaction that was waited for has been applied; its changes came before this. Or the
+    /// wait failed.
     Seen {
         /// The subscription.
         sid: String,
         /// The transaction.
         tx: String,
-        /// Why it was not: `unknown_tx`, `aborted_tx` or `timeout`.
+        /// Why the wait failed: `unknown_tx`, `aborted_tx` or `timeout`.
         code: Option<String>,
     },
-    /// The subscription can't go on: what the client has is to be compared with a new snapshot.
+    /// The subscription can't continue. The client subscribes again and compares its rows with a
+    /// new snapshot.
     Reset {
-        /// Whom it is for.
+        /// The receivers.
         to: TableAddress,
-        /// Why: `trimmed`, `epoch`, `schema`, `access`, `truncated`, `too_big` or `missed`.
+        /// The reason: `trimmed`, `epoch`, `schema`, `access`, `truncated`, `too_big` or `missed`.
         reason: String,
-        /// Over how many ms the clients should spread their return.
+        /// The time over which clients spread their new subscriptions, in ms.
         spread_ms: u64,
     },
     /// The subscription was refused or has ended.
     Err {
         /// The subscription.
         sid: String,
-        /// Why.
+        /// The reason.
         problem: Problem,
-        /// Where in the filter, in bytes.
+        /// The position in the filter, in bytes.
         at: Option<u64>,
         /// Whether to subscribe again later.
         retryable: bool,
@@ -116,7 +118,7 @@ pub enum TableFrame {
 }
 
 impl TableFrame {
-    /// Whom the frame is for; nobody if this version does not know it.
+    /// The receivers of the frame; none if this version does not know the type.
     pub fn address(&self) -> Option<TableAddress> {
         let sid = match self {
             TableFrame::Ok(ok) => &ok.sid,
@@ -133,23 +135,25 @@ impl TableFrame {
     }
 }
 
-/// Whom a frame is for: one subscription, or all that follow a feed.
+/// The receivers of a frame: one subscription, or all that follow a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableAddress {
-    /// One, by its id.
+    /// One subscription, by its id.
     Sid(String),
-    /// All of this connection that are live in it.
+    /// All subscriptions of this connection that follow this feed.
     Feed(String),
 }
 
-/// A place in what a subscription is sent. Places ascend; `prev` makes a hole visible.
+/// The position of a frame among those of a subscription. Positions rise; `prev` makes a gap
+/// visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableLink {
-    /// The place before, of the frame that must have been applied; none in the first.
+    /// The position of the previous frame, which must have been applied; none in the first.
     pub prev: Option<u64>,
-    /// This place.
+    /// This frame's position.
     pub pos: u64,
-    /// Where a later subscription may go on; none while a snapshot's transactions still come.
+    /// The cursor from which a later subscription can resume; none while a snapshot's transactions
+    /// are still coming.
     pub cursor: Option<String>,
 }
 
@@ -158,21 +162,21 @@ pub struct TableLink {
 pub struct TableOk {
     /// The subscription.
     pub sid: String,
-    /// Whether what follows continues the cursor; otherwise a snapshot follows.
+    /// Whether the server resumes from the cursor; otherwise a snapshot follows.
     pub resumed: bool,
-    /// Why the cursor was not honoured: `epoch`, `trimmed` or `changed`.
+    /// Why the server did not resume from the cursor: `epoch`, `trimmed` or `changed`.
     pub reason: Option<String>,
     /// The columns, in the order of a row's cells.
     pub columns: Vec<TableColumn>,
-    /// The key's columns, by their places among `columns`.
+    /// The key columns, as indexes into `columns`.
     pub key: Vec<u64>,
-    /// The place of the snapshot, or of the cursor.
+    /// The position of the snapshot, or of the cursor.
     pub link: TableLink,
     /// The first rows of the snapshot.
     pub page: TablePage,
 }
 
-/// A column as clients see it.
+/// A column, as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableColumn {
     /// Its name.
@@ -181,50 +185,50 @@ pub struct TableColumn {
     pub kind: String,
 }
 
-/// Rows of a snapshot, in no order.
+/// Rows of a snapshot, in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TablePage {
-    /// Each a JSON array of cells.
+    /// The rows, each a JSON array of cells.
     pub rows: Vec<String>,
-    /// Whether to ask `tbl.next`.
+    /// Whether there are more rows, to be requested with `tbl.next`.
     pub more: bool,
 }
 
 /// Transactions, in the order in which they were committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableTx {
-    /// Whom they are for.
+    /// The receivers.
     pub to: TableAddress,
-    /// The place of the last one.
+    /// The position of the last one.
     pub link: TableLink,
-    /// Each of them.
+    /// The transactions.
     pub txs: Vec<Transaction>,
 }
 
-/// One transaction, as far as a subscription is about it.
+/// The part of a transaction that concerns a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
-    /// What the database calls it.
+    /// The transaction's id in the database.
     pub tx: String,
     /// When it was committed, ms since the Unix epoch.
     pub at: u64,
-    /// In the order in which they were made.
+    /// The changes, in the order in which they were made.
     pub changes: Vec<TableChange>,
 }
 
-/// What happened to a row.
+/// The kind of a row's change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOp {
-    /// It is new among the subscription's rows.
+    /// The row is new for the subscription.
     Insert,
-    /// It has other values.
+    /// The row has other values.
     Update,
-    /// It is no longer among the subscription's rows.
+    /// The row is no longer among the subscription's rows.
     Delete,
 }
 
 impl RowOp {
-    /// The protocol's word.
+    /// The name in the protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             RowOp::Insert => "insert",
@@ -233,7 +237,7 @@ impl RowOp {
         }
     }
 
-    /// Reads the word.
+    /// Parses the name.
     pub fn parse(word: &str) -> Option<RowOp> {
         [RowOp::Insert, RowOp::Update, RowOp::Delete].into_iter().find(|op| op.as_str() == word)
     }
@@ -242,14 +246,16 @@ impl RowOp {
 /// A change of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableChange {
-    /// What happened.
+    /// The kind of change.
     pub op: RowOp,
-    /// A JSON array of cells: the row after the change, which has the key that it had before; of a
-    /// `delete` the key's cells alone.
+    /// A JSON array of cells: the row after the change, with the same key as before; for a `delete`
+    /// only the key's cells.
     pub cells: String,
-    /// Columns whose cells are `null` because the database did not say them: they are as before.
+    /// Indexes of columns that the database left out. Their cells are `null` here and keep their
+    /// old values.
     pub same: Vec<u64>,
-    /// Whether the row was there before and only moved in or out of what the subscription is about.
+    /// Whether the row exists before and after the change, and only began or ceased to match the
+    /// subscription.
     pub moved: bool,
 }
 
@@ -519,7 +525,7 @@ impl TableFrame {
     }
 }
 
-/// A member that must be there, not empty and at most so many bytes.
+/// Reads a required member: not empty, and at most `most` bytes.
 fn short(object: &Object<'_>, name: &'static str, most: usize) -> Result<String, DecodeError> {
     let text = object.need_str(name)?;
     if (1..=most).contains(&text.len()) { Ok(text.into_owned()) } else { Err(DecodeError::Member(name)) }
@@ -534,12 +540,12 @@ fn read_strings(raws: &[&str], name: &'static str) -> Result<Vec<String>, Decode
     raws.iter().map(|raw| read_string(raw).ok_or(DecodeError::Member(name))).collect()
 }
 
-/// A text from its JSON; none of another value.
+/// Reads a JSON string; none for another value.
 fn read_string(raw: &str) -> Option<String> {
     raw.starts_with('"').then(|| super::json::unescape(raw).into_owned())
 }
 
-/// The member of a change that has its cells.
+/// The name of the member with a change's cells.
 fn cells_name(op: RowOp) -> &'static str {
     if op == RowOp::Delete { "key" } else { "row" }
 }

@@ -1,16 +1,16 @@
-//! Who takes part, protocol section 4.
+//! Participants, protocol section 4.
 
 use super::DecodeError;
 use super::json::{Object, Writer};
 
-/// What kind of participant.
+/// The kind of a participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserKind {
-    /// A visitor with a session of the server's.
+    /// A visitor with a guest session.
     Guest,
     /// A user of the application.
     User,
-    /// Somebody who answers for the application's owner.
+    /// A person who answers on behalf of the application's owner.
     Operator,
     /// The model.
     Ai,
@@ -19,7 +19,7 @@ pub enum UserKind {
 }
 
 impl UserKind {
-    /// The protocol's word.
+    /// The name in the protocol.
     pub fn as_str(self) -> &'static str {
         match self {
             UserKind::Guest => "guest",
@@ -30,7 +30,7 @@ impl UserKind {
         }
     }
 
-    /// Reads the protocol's word; an unknown one counts as a user.
+    /// Parses the name; an unknown one counts as a user.
     pub fn parse(word: &str) -> UserKind {
         match word {
             "guest" => UserKind::Guest,
@@ -47,9 +47,9 @@ impl UserKind {
 pub struct User {
     /// Stable id.
     pub id: String,
-    /// What others see.
+    /// The name that others see.
     pub name: String,
-    /// What kind.
+    /// The kind.
     pub kind: UserKind,
 }
 

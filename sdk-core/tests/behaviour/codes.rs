@@ -17,12 +17,12 @@ fn top() -> PathBuf {
 }
 
 fn sources(folder: &Path, ending: &str, found: &mut Vec<(PathBuf, String)>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
         if path.is_dir() {
             sources(&path, ending, found);
         } else if path.extension().is_some_and(|extension| extension == ending) {
-            let text = std::fs::read_to_string(&path).unwrap();
+            let text = std::fs::read_to_string(&path).expect("a text");
             found.push((path, text));
         }
     }

@@ -1,7 +1,5 @@
 //! The import rules of ARCHITECTURE.md.
 
-#![allow(clippy::disallowed_types, reason = "nothing of this is built for WebAssembly")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! The core's behaviour through its public surface, in virtual time: one program, so that it links
 //! once.
 
+#![allow(clippy::disallowed_types, reason = "no page loads this")]
+
 mod channels;
 mod codes;
 mod connection;

@@ -9,7 +9,7 @@ macro_rules! list {
             $($(#[doc = $doc])+ $variant,)+
         }
 
-        /// The code of this text; none of one that is not in the list.
+        /// Parses a code; none if it is not in the list.
         #[uniffi::export]
         pub fn code_of(text: String) -> Option<Code> {
             match text.as_str() {

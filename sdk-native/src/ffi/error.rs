@@ -1,4 +1,4 @@
-//! What Kotlin, Swift and Python catch.
+//! The errors for Kotlin, Swift and Python.
 
 use crate::error::{OpError, OpenError, SendError, SubscribeError};
 

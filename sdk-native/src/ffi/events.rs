@@ -10,7 +10,7 @@ use super::numbers::{large, small};
 use super::tables::TableUpdate;
 use crate::events::ClientEvent;
 
-/// An enum of plain words, mirrored.
+/// Mirrors an enum without fields.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident = $core:ident { $($(#[$about:meta])* $word:ident),+ $(,)? }) => {
         $(#[$doc])*
@@ -58,17 +58,17 @@ words! {
 words! {
     /// Kinds of rows.
     RowKind = CoreRowKind {
-        /// Somebody wrote it.
+        /// A message of a participant.
         Message,
-        /// The model answers.
+        /// An answer of the model.
         Answer,
-        /// Something that can't be read; what follows goes on.
+        /// An event that can't be read; later rows are not affected.
         Unreadable,
     }
 }
 
 words! {
-    /// How a row stands.
+    /// The state of a row.
     RowState = CoreRowState {
         /// Not yet stored.
         Saving,
@@ -82,13 +82,13 @@ words! {
         Failed,
         /// An answer that grows.
         Streaming,
-        /// An answer that is whole.
+        /// An answer that is complete.
         Done,
         /// An answer that somebody stopped.
         Stopped,
         /// An answer that the server could not finish.
         Interrupted,
-        /// An answer that the model failed.
+        /// An answer that ended with an error of the model.
         Error,
     }
 }
@@ -112,11 +112,11 @@ words! {
 words! {
     /// What the system says about the network.
     Network = CoreNetwork {
-        /// There is one.
+        /// The device is online.
         Online,
-        /// There is none.
+        /// The device is offline.
         Offline,
-        /// It is another one than before.
+        /// The device changed to another network.
         Changed,
     }
 }
@@ -130,7 +130,7 @@ words! {
         Hidden,
         /// About to be suspended.
         Frozen,
-        /// Back from that.
+        /// Resumed.
         Resumed,
     }
 }
@@ -141,25 +141,25 @@ words! {
 pub struct User {
     /// Stable id.
     pub id: String,
-    /// What others see.
+    /// The name that others see.
     pub name: String,
-    /// What kind.
+    /// The kind.
     pub kind: UserKind,
 }
 
-/// The connection as people see it.
+/// The state of the connection.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
 pub struct Status {
     /// The state.
     pub state: State,
-    /// Attempts that failed in a row.
+    /// How many attempts have failed in a row.
     pub attempt: i32,
     /// When the next attempt is made, in ms from this event.
     pub retry_in_ms: Option<i64>,
-    /// Why the connection is not there: a stable code.
+    /// Why there is no connection: a stable code.
     pub code: Option<String>,
-    /// What the server or the application said about that, for people.
+    /// A message about the cause, from the server or the token provider.
     pub detail: Option<String>,
     /// Messages not yet acknowledged.
     pub waiting: i32,
@@ -171,25 +171,25 @@ pub struct Status {
 pub struct Row {
     /// The message's id, or the run's for an answer.
     pub id: String,
-    /// What kind of row.
+    /// The kind of row.
     pub kind: RowKind,
-    /// Who.
+    /// The author.
     pub by: User,
     /// Whether this client's user wrote it.
     pub own: bool,
     /// The text; it grows while the row streams.
     pub text: String,
-    /// When, ms since the Unix epoch.
+    /// When it was written, ms since the Unix epoch.
     pub at_ms: i64,
-    /// Its place in the channel, once committed.
+    /// Its offset in the channel, once committed.
     pub offset: Option<i64>,
-    /// How it stands.
+    /// Its state.
     pub state: RowState,
-    /// Why it failed or ended early; of one that is queued, what it waits for: `blocked` or
-    /// `rate_limited`.
+    /// Why it failed or ended early: a stable code. For a queued row, what it waits for: `blocked`,
+    /// `rate_limited` or another code of the server.
     pub code: Option<String>,
-    /// When one that is queued is tried again, if that is known: ms since the Unix epoch by this
-    /// device's clock.
+    /// When a queued row is sent next, if that is known, ms since the Unix epoch by this device's
+    /// clock.
     pub retry_at_ms: Option<i64>,
 }
 
@@ -199,19 +199,19 @@ pub struct Row {
 pub enum Change {
     /// The list is now this.
     Reset { rows: Vec<Row> },
-    /// A row was inserted before what stood at `index`.
+    /// A row was inserted at `index`.
     Insert { index: i32, row: Row },
     /// The row at `index` is now this.
     Update { index: i32, row: Row },
     /// Text was added to the end of the row at `index`.
     Append { index: i32, text: String },
-    /// The row at `from_index` was taken out, and put before what stood at `to_index` then.
+    /// The row at `from_index` was removed, then inserted at `to_index`.
     Move { from_index: i32, to_index: i32 },
-    /// The row at `index` is gone.
+    /// The row at `index` was removed.
     Remove { index: i32 },
 }
 
-/// How far a message came.
+/// The state of a message.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum OpState {
@@ -223,50 +223,50 @@ pub enum OpState {
     Acked { offset: i64 },
     /// Refused; it blocks its channel until it is retried or discarded.
     Failed { code: String, detail: String },
-    /// The application gave it up.
+    /// The application discarded it.
     Discarded,
 }
 
-/// How a subscription stands.
+/// The state of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum ChannelState {
-    /// Not, or not yet again, at the head.
+    /// Not up to date: events are being loaded.
     Syncing,
-    /// Refused for now; it is asked for again.
+    /// Refused temporarily; the client tries again.
     Waiting { code: String, detail: String, retry_in_ms: i64 },
-    /// At the head.
+    /// Up to date.
     Live,
-    /// Earlier events are forgotten and what follows starts anew.
-    /// `missed` events of the same log were skipped.
+    /// Earlier events are forgotten; the events that follow are a new beginning. `missed` events of
+    /// the same log were skipped.
     Reset { reason: String, missed: i64 },
-    /// Refused.
+    /// Refused for good.
     Failed { code: String, detail: String },
 }
 
-/// How a dialog stands.
+/// The state of a dialog.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
 pub struct DialogState {
-    /// Whether the rows are those of now.
+    /// Whether the rows are up to date.
     pub status: DialogStatus,
-    /// The newest answer that is still growing, if there is one.
+    /// The id of the newest answer under way, if there is one.
     pub run: Option<String>,
     /// How many events were skipped since the dialog was opened.
     pub missed: i64,
 }
 
-/// Whether a dialog's rows are those of now.
+/// Whether a dialog's rows are up to date.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum DialogStatus {
-    /// The rows are what this device knows; what the server has is not known, or not yet.
+    /// The rows are those stored on this device; newer ones are not loaded yet.
     Syncing,
-    /// The server refuses it for now; it is asked for again, or at once by `connect`.
+    /// The server refused the dialog temporarily. The client tries again; `connect` tries at once.
     Waiting { code: String, detail: String, retry_in_ms: i64 },
-    /// The rows are the server's, and what happens is shown as it happens.
+    /// The rows are up to date, and changes follow as they happen.
     Live,
-    /// The server refuses it.
+    /// The server refused the dialog.
     Failed { code: String, detail: String },
     /// The client is closed.
     Closed,
@@ -289,7 +289,7 @@ impl From<crate::dialog_state::DialogState> for DialogState {
     }
 }
 
-/// Something that happened. As text it leaves out what people wrote.
+/// An event of a client. Its text form leaves out what people wrote.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum Event {
@@ -297,25 +297,26 @@ pub enum Event {
     Status { status: Status },
     /// The server said who this client is.
     User { user: User },
-    /// A message came further.
+    /// The state of a message changed.
     Op { id: String, channel: String, state: OpState },
-    /// A message is in the store: the end of this process does not lose it any more.
+    /// A message is stored: from now on it survives the end of this process.
     Stored { id: String },
     /// A subscription changed.
     Channel { channel: String, state: ChannelState },
     /// An event of a channel that was subscribed without a timeline; `json` is its frame.
     Received { channel: String, offset: i64, json: String },
-    /// Somebody signals something of the moment; `body` is the JSON text of an object.
+    /// Somebody sent an ephemeral signal; `body` is the JSON text of an object.
     Signal { channel: String, kind: String, key: Option<String>, body: String, by: User },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog { dialog: String, changes: Vec<Change> },
-    /// Something about a view of a table.
+    /// An update of a view of a table.
     Table { view: i32, update: TableUpdate },
-    /// The store fails with this code, or works again.
+    /// The store fails with this code, or without a code works again.
     Storage { code: Option<String> },
     /// The server complained about a frame.
     Problem { code: String, detail: String },
-    /// The reader was too slow and missed events; dialogs and the status are told anew right after.
+    /// The reader was too slow and missed events. The current rows of dialogs and tables and the
+    /// status follow.
     Lagged { missed: i64 },
 }
 

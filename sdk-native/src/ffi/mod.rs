@@ -1,7 +1,8 @@
-//! The surface for Kotlin, Swift and Python, through uniffi. It converts and forwards.
+//! The surface for Kotlin, Swift and Python, through uniffi. It only converts and forwards.
 //!
-//! Commands are synchronous and answer at once; everything that happens comes through [`Events::next_batch`]. Foreign code
-//! runs on the dispatcher's thread or on one made for a token, never on the threads that carry sockets.
+//! Commands are synchronous and return at once; all events come through [`Events::next_batch`].
+//! Foreign code runs on the dispatcher's thread or on a thread for a token request, never on the
+//! threads of the sockets.
 
 #![allow(unreachable_pub, reason = "what is public here is reached from other languages")]
 
@@ -34,7 +35,7 @@ use crate::error::{AwaitTxError, SendError};
 use crate::events::ClientEvent;
 use crate::table::Table;
 
-/// Most events handed over at once.
+/// Most events of one batch.
 const BATCH: usize = 256;
 /// How long [`close_all_blocking`] waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ pub fn sdk_version() -> String {
 }
 
 /// Closes every client, and waits up to 5 s until their stores are written. For Python's `atexit`:
-/// a thread of this library must not call into an interpreter that is going away.
+/// threads of this library must not call into an interpreter that is shutting down.
 #[uniffi::export]
 pub fn close_all_blocking() {
     let clients: Vec<_> = lock(&CLIENTS).drain(..).filter_map(|client| client.upgrade()).collect();
@@ -71,7 +72,7 @@ pub fn close_all_blocking() {
         });
     }
     drop(ended);
-    // Ends when the last sender is gone.
+    // The loop ends when the last sender is dropped.
     let _ = wait.recv_timeout(PATIENCE);
 }
 
@@ -79,19 +80,18 @@ pub fn close_all_blocking() {
 #[derive(uniffi::Object)]
 pub struct Client {
     client: crate::client::Client,
-    /// As often as each was opened.
+    /// The open dialogs, each as often as it was opened.
     dialogs: Mutex<HashMap<String, Vec<Dialog>>>,
     tables: Mutex<HashMap<i32, Table>>,
 }
 
-/// Everything that happens in a client. It does not keep the client open: it ends when that is
-/// closed or dropped.
+/// The events of a client. They do not keep the client open: they end when it is closed or dropped.
 #[derive(uniffi::Object)]
 pub struct Events {
     inbox: tokio::sync::Mutex<Inbox>,
 }
 
-/// A message on its way.
+/// A message that was sent.
 #[derive(uniffi::Object)]
 pub struct Outgoing {
     outgoing: crate::dialog::Outgoing,
@@ -99,34 +99,34 @@ pub struct Outgoing {
 
 #[uniffi::export]
 impl Outgoing {
-    /// The message's id, which is its row's too.
+    /// The message's id, which is also its row's.
     pub fn id(&self) -> String {
         self.outgoing.id().to_owned()
     }
 
-    /// Waits until the end of this program can't lose it any more: it is in the store on disk, or
-    /// the server has it.
+    /// Waits until the message survives the end of this program: it is in the store on disk, or the
+    /// server has committed it.
     pub async fn stored(&self) -> Result<(), TidewireError> {
         Ok(self.outgoing.stored().await?)
     }
 
-    /// Waits until the server has committed it, and returns its offset in the dialog.
+    /// Waits until the server has committed the message, and returns its offset in the dialog.
     pub async fn acked(&self) -> Result<i64, TidewireError> {
         Ok(large(self.outgoing.acked().await?))
     }
 }
 
-/// The reading end of the dispatcher.
+/// The reader's end of the dispatcher.
 struct Inbox {
     batches: mpsc::Receiver<Vec<ClientEvent>>,
-    /// What the last call did not take.
+    /// Events that the last call did not take.
     rest: VecDeque<ClientEvent>,
 }
 
 #[uniffi::export]
 impl Client {
-    /// Opens the store and starts a client that is not connected yet. Without a provider,
-    /// `guest_nickname` is needed.
+    /// Opens the store and starts a client, not yet connected. Without a token provider
+    /// `guest_nickname` is required.
     #[uniffi::constructor(default(provider = None))]
     pub fn new(
         options: ClientOptions,
@@ -140,8 +140,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Everything that happens from now on. The first call before `connect` also brings what
-    /// happened since the client was opened.
+    /// The events from now on. If the first call is made before `connect`, they begin with those
+    /// since the client was opened.
     pub fn events(&self) -> Result<Arc<Events>, TidewireError> {
         let (sender, batches) = mpsc::channel(1);
         let events = self.client.events();
@@ -155,13 +155,12 @@ impl Client {
         Ok(Arc::new(Events { inbox: tokio::sync::Mutex::new(Inbox { batches, rest: VecDeque::new() }) }))
     }
 
-    /// Connects, and stays connected until told otherwise. In a pause between attempts it tries at
-    /// once.
+    /// Connects, and stays connected until `disconnect`. It ends a pause between attempts.
     pub fn connect(&self) {
         self.client.connect();
     }
 
-    /// Goes offline until `connect`.
+    /// Disconnects until `connect`.
     pub fn disconnect(&self) {
         self.client.disconnect();
     }
@@ -171,24 +170,25 @@ impl Client {
         self.client.close_now();
     }
 
-    /// Closes the client for good, and waits until its store is written and released. Kotlin's name
+    /// Closes the client for good, and waits until its store is written and closed. Kotlin's name
     /// for it is `closeAndWait`, because `close` is `AutoCloseable`'s there.
     pub async fn close(&self) {
         let client = self.client.clone();
-        // In a task, so that this future is not woken by the one that drives the sockets.
+        // In a task of its own, so that this future is never woken by the task that drives the
+        // sockets.
         let _ = RUNTIME.spawn(async move { client.close().await }).await;
     }
 
-    /// Keeps a dialog up to date until `close_dialog` was called as often as this. Its rows come as
-    /// events, beginning with a reset; whoever opens one that is open already finds them by `rows`.
+    /// Opens a dialog until `close_dialog` was called as often as this. Its rows come as events,
+    /// beginning with a reset. For a dialog that is open already there is no reset; use `rows`.
     pub fn open_dialog(&self, dialog: String) -> Result<(), TidewireError> {
         let handle = self.client.dialog(&dialog)?;
         lock(&self.dialogs).entry(dialog).or_default().push(handle);
         Ok(())
     }
 
-    /// Lets go of a dialog, which closes with its last holder. Of one that is not open it does
-    /// nothing.
+    /// Removes a holder of a dialog; the last one closes it. Does nothing if the dialog is not
+    /// open.
     pub fn close_dialog(&self, dialog: String) {
         let mut dialogs = lock(&self.dialogs);
         let handle = dialogs.get_mut(&dialog).and_then(Vec::pop);
@@ -197,20 +197,20 @@ impl Client {
         drop(handle);
     }
 
-    /// How an open dialog stands; none of one that is not open.
+    /// The state of an open dialog; none if it is not open.
     pub fn dialog_state(&self, dialog: String) -> Option<DialogState> {
         Some(self.dialog(&dialog)?.state().into())
     }
 
-    /// Writes a message. It is sent as soon as possible, after a restart of the process too if the
-    /// client has a store.
+    /// Sends a message, as soon as there is a connection. With a store it is sent even after a
+    /// restart of the process.
     pub fn send_text(&self, dialog: String, text: String) -> Result<Arc<Outgoing>, TidewireError> {
         Ok(Arc::new(Outgoing { outgoing: self.client.send_text(&dialog, &text)? }))
     }
 
-    /// Tells whoever follows the dialog now something of the moment, like that somebody types;
-    /// `body` is the JSON text of an object. A newer signal of the same kind and key takes the
-    /// place of one that still waits.
+    /// Sends an ephemeral signal to the current readers of a dialog, such as a typing notice;
+    /// `body` is the JSON text of an object. A newer signal of the same kind and key replaces one
+    /// that still waits.
     pub fn signal(
         &self,
         dialog: String,
@@ -221,32 +221,32 @@ impl Client {
         Ok(self.client.signal(&format!("dialog:{dialog}"), &kind, key.as_deref(), &body)?)
     }
 
-    /// Sends a failed message again; false when there is no failed message of this id.
+    /// Sends a failed message again. False if there is no failed message with this id.
     pub fn retry(&self, id: String) -> bool {
         self.client.retry(&id)
     }
 
-    /// Gives a message up that waits or failed; false when there is none of this id, or when it may
-    /// have reached the server.
+    /// Discards a message that waits or has failed. False if there is none with this id, or if it
+    /// may have reached the server.
     pub fn discard(&self, id: String) -> bool {
         self.client.discard(&id)
     }
 
-    /// Asks the server to end the newest answer under way in an open dialog. The code is
-    /// `run_not_found` if there is none.
+    /// Stops the newest answer under way in an open dialog. Fails with `run_not_found` if there is
+    /// none.
     pub fn stop(&self, dialog: String) -> Result<(), TidewireError> {
         let none = SendError::Refused(tidewire_core::SendError::RunNotFound);
         self.dialog(&dialog).ok_or(none)?.stop()?;
         Ok(())
     }
 
-    /// The rows of an open dialog as they are.
+    /// The current rows of an open dialog.
     pub fn rows(&self, dialog: String) -> Vec<Row> {
         let rows = self.dialog(&dialog).map(|dialog| dialog.rows());
         rows.iter().flat_map(|rows| rows.iter()).map(|row| Row::from((**row).clone())).collect()
     }
 
-    /// Opens a view of a table and returns its number. What happens comes as events.
+    /// Opens a view of a table and returns its number. Its updates come as events.
     pub fn open_table(&self, query: TableQuery) -> Result<i32, TidewireError> {
         let table = self.client.table(&query.into())?;
         let view = table.view();
@@ -265,13 +265,13 @@ impl Client {
         lock(&self.tables).get(&view).map_or_else(Vec::new, |table| tables::texts(&table.rows()))
     }
 
-    /// How far a view's rows can be trusted; none if it is closed.
+    /// A view's status; none if the view is closed.
     pub fn table_status(&self, view: i32) -> Option<TableStatus> {
         lock(&self.tables).get(&view).map(|table| table.status().into())
     }
 
-    /// Asks to be told, by an event, once a transaction of the database has been applied to a view.
-    /// `tx` is what the database calls it.
+    /// Requests an event for when a transaction of the database has been applied to a view. `tx` is
+    /// the transaction's id in the database.
     pub fn await_tx(&self, view: i32, tx: String) -> Result<(), TidewireError> {
         match lock(&self.tables).get(&view) {
             Some(table) => Ok(table.ask_for_tx(&tx)?),
@@ -279,27 +279,27 @@ impl Client {
         }
     }
 
-    /// The connection as it is.
+    /// The current state of the connection.
     pub fn status(&self) -> Status {
         self.client.status().into()
     }
 
-    /// What happened lately, and the counters.
+    /// Recent entries and the counters.
     pub fn explain(&self) -> Report {
         self.client.explain().into()
     }
 
-    /// Who this client is, once a server has said it.
+    /// The user that the server identified this client as; none until then.
     pub fn user(&self) -> Option<User> {
         self.client.user().map(User::from)
     }
 
-    /// Tells what the system says about the network.
+    /// Passes on a hint of the system about the network.
     pub fn network(&self, network: Network) {
         self.client.network(network.into());
     }
 
-    /// Tells that the app goes to the background or comes back.
+    /// Passes on that the app goes to the background or comes back.
     pub fn lifecycle(&self, lifecycle: Lifecycle) {
         self.client.lifecycle(lifecycle.into());
     }
@@ -307,8 +307,8 @@ impl Client {
 
 #[uniffi::export]
 impl Events {
-    /// Waits for events and takes up to `max` of them, in their order; empty once the client is
-    /// closed and all were taken. One reader at a time. A call that is cancelled loses nothing.
+    /// Waits for events and returns up to `max` of them, in order. Empty once the client is closed
+    /// and all were taken. One reader at a time. A cancelled call loses no events.
     pub async fn next_batch(&self, max: i32) -> Vec<Event> {
         let mut inbox = self.inbox.lock().await;
         if inbox.rest.is_empty() {
@@ -328,11 +328,11 @@ impl Client {
     }
 }
 
-/// Hands events over as they are asked for; what the reader does not take piles up, bounded, in [`Events`]. Runs on a
-/// thread of its own, because waking a foreign reader runs foreign code.
+/// Passes events to the reader on request. Events that it does not take wait, up to a limit, in
+/// [`Events`]. Runs on a thread of its own, because waking a foreign reader runs foreign code.
 async fn dispatch(mut events: crate::events::Events, reader: mpsc::Sender<Vec<ClientEvent>>) {
     loop {
-        // First the reader's wish, so that a slow one finds the newest state.
+        // Waits for the reader's request first, so that a slow reader gets the newest state.
         let Ok(place) = reader.reserve().await else { return };
         let batch = events.next_batch(BATCH).await;
         if batch.is_empty() {

@@ -1,7 +1,7 @@
-//! Numbers as foreign languages take them.
+//! Conversions of numbers for foreign languages.
 
-/// Signed, because Kotlin's unsigned types can't be used from Java; the protocol's integers end at
-/// 2^53.
+/// A signed integer, because Kotlin's unsigned types can't be used from Java. The protocol's
+/// integers are at most 2^53.
 pub(super) fn large(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

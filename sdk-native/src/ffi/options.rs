@@ -1,4 +1,4 @@
-//! What a client is opened with, and the application's token provider.
+//! The options of a client, and the application's token provider.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,26 +10,27 @@ use super::error::TidewireError;
 use crate::store::Storage;
 use crate::token::{TokenError, TokenFuture};
 
-/// What a client is opened with.
+/// The options of a client.
 #[derive(uniffi::Record)]
 pub struct ClientOptions {
     /// The server: `https://host[:port][/prefix]`.
     pub url: String,
-    /// A folder of the client's own for what must survive; without one, messages that wait are lost
-    /// with the process.
+    /// A folder for this client's store. Without one, waiting messages are lost at the end of the
+    /// process.
     #[uniffi(default = None)]
     pub storage_dir: Option<String>,
-    /// Be a guest of this name, 1 to 40 characters, when there is no token provider.
+    /// The guest's name, 1 to 40 characters; used if there is no token provider.
     #[uniffi(default = None)]
     pub guest_nickname: Option<String>,
 }
 
-/// The application's source of tokens. It is called on a thread of its own; a call that is not
-/// wanted any more is cancelled.
+/// The application's token provider. It is called on a thread of its own; a call that is no longer
+/// needed is cancelled.
 #[uniffi::export(with_foreign)]
 #[async_trait::async_trait]
 pub trait TokenProvider: Send + Sync {
-    /// A token. With `renew` the last one was refused or runs out, so one from a cache won't do.
+    /// Fetches a token. With `renew` the last one was refused or is about to expire, so a cached
+    /// one is of no use.
     async fn token(&self, renew: bool) -> Result<String, TidewireError>;
 }
 
@@ -58,7 +59,7 @@ impl crate::token::TokenProvider for Foreign {
         Box::pin(async move {
             let (_wanted, unwanted) = oneshot::channel::<()>();
             let runtime = Handle::current();
-            // Foreign code may block, so it gets a thread that carries nothing else.
+            // Foreign code may block, so it gets a thread of its own.
             let call = tokio::task::spawn_blocking(move || {
                 runtime.block_on(async {
                     tokio::select! {

@@ -1,4 +1,4 @@
-//! What happened lately, as records.
+//! The report of a client, as records.
 
 /// The last entries, oldest first, and the counters.
 #[derive(uniffi::Record)]
@@ -9,29 +9,29 @@ pub struct Report {
     pub counters: Counters,
 }
 
-/// One thing that happened.
+/// One entry.
 #[derive(uniffi::Record)]
 pub struct Entry {
-    /// When, by the wall clock, ms since the Unix epoch.
+    /// When it happened, by the wall clock, ms since the Unix epoch.
     pub at_ms: i64,
     /// `state`, `closed`, `asleep`, `goaway`, `repair`, `reset`, `op_failed` or `storage`.
     pub what: String,
-    /// The state, code or channel it is about.
+    /// The state, code or channel that the entry is about.
     pub about: String,
-    /// How often in a row; of `closed` the close code, of `asleep` how many ms.
+    /// How often it happened in a row. For `closed`: the close code. For `asleep`: how long, in ms.
     pub number: i64,
 }
 
 /// Counters since the client was made.
 #[derive(uniffi::Record)]
 pub struct Counters {
-    /// Welcomes after the first.
+    /// Sessions after the first one.
     pub reconnects: i64,
     /// Ops that were sent again because their answer was lost.
     pub resent: i64,
-    /// Events that came a second time and were dropped.
+    /// Events that came twice; the second one was dropped.
     pub duplicated: i64,
-    /// Gaps that were noticed and asked for.
+    /// Gaps in the events that were noticed and filled.
     pub repaired: i64,
     /// Events that a reset skipped.
     pub lost: i64,

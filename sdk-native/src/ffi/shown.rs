@@ -1,5 +1,5 @@
-//! How records look as text, in `toString`, `str` and logs: never what people wrote (guarantee
-//! S20).
+//! The text forms of records, in `toString`, `str` and logs. They never contain what people wrote
+//! (guarantee S20).
 
 use std::fmt::{Debug, Display, Formatter, Result};
 
@@ -125,7 +125,7 @@ impl Debug for TableUpdate {
     }
 }
 
-/// As text they are what they are in a log.
+/// The text forms are the same as in logs.
 macro_rules! display {
     ($($name:ident),+ $(,)?) => {
         $(impl Display for $name {

@@ -9,54 +9,54 @@ use super::error::TidewireError;
 use super::numbers::{large, small};
 use crate::error::{AwaitTxError, TableOpenError};
 
-/// What to ask of a table.
+/// The query of a view of a table.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
 pub struct TableQuery {
-    /// The table, by the name that the server gave it.
+    /// The table's name at the server.
     pub table: String,
-    /// Which rows, such as `state=eq.open&priority=gt.3`; empty for all that this user may see.
+    /// Which rows, such as `state=eq.open&priority=gt.3`; empty for all rows that this user may
+    /// see.
     #[uniffi(default = "")]
     pub filter: String,
-    /// Which columns; none for all that this user may see.
+    /// Which columns; none for all columns that this user may see.
     #[uniffi(default = None)]
     pub select: Option<Vec<String>>,
-    /// How the rows are ordered, such as `priority.desc,name.asc.nullsfirst`; empty: by the key.
+    /// The order of the rows, such as `priority.desc,name.asc.nullsfirst`; empty: by the key.
     #[uniffi(default = "")]
     pub order: String,
-    /// Only the first so many rows in that order.
+    /// The maximum number of rows in that order.
     #[uniffi(default = None)]
     pub limit: Option<i32>,
-    /// Whether new rows are told.
+    /// Whether inserts are emitted.
     #[uniffi(default = true)]
     pub inserts: bool,
-    /// Whether rows with other values are told.
+    /// Whether updates are emitted.
     #[uniffi(default = true)]
     pub updates: bool,
-    /// Whether rows that are gone are told.
+    /// Whether deletes are emitted.
     #[uniffi(default = true)]
     pub deletes: bool,
 }
 
-/// Tables that many applications have, by the names that they mostly have.
+/// Tables that many applications have, by their usual names.
 #[derive(uniffi::Enum)]
 pub enum ReadyTable {
-    /// The messages of a session: `chat_messages` by `session_id`, in the order of `created_at`;
-    /// new ones are told.
+    /// The messages of a session: `chat_messages` by `session_id`, ordered by `created_at`. Emits
+    /// inserts.
     Messages,
-    /// One session: `chat_sessions` by `id`; its changes are told.
+    /// One session: `chat_sessions` by `id`. Emits updates.
     Session,
-    /// All rules of the context: `context_rules`; everything is told.
+    /// All rules of the context: `context_rules`. Emits all changes.
     ContextRules,
-    /// A user's configurations of widgets: `widget_configurations` by `user_id`; everything is
-    /// told.
+    /// A user's configurations of widgets: `widget_configurations` by `user_id`. Emits all changes.
     WidgetConfigurations,
-    /// A user's notifications: `notifications` by `user_id`, the newest first; new ones are told.
+    /// A user's notifications: `notifications` by `user_id`, the newest first. Emits inserts.
     Notifications,
 }
 
-/// What to ask of such a table, of the session or user `of`. `column` is the name of the column
-/// that says whose the rows are, if it has another one.
+/// The query of a ready-made table, for the session or user `of`. `column` replaces the name of the
+/// column that `of` is compared with.
 #[uniffi::export(default(column = None))]
 pub fn ready_table(
     ready: ReadyTable,
@@ -83,41 +83,41 @@ pub fn ready_table(
     })
 }
 
-/// How far a view's rows can be trusted.
+/// The status of a view.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum TableStatus {
-    /// None are known yet.
+    /// No rows are known yet.
     Loading,
-    /// They are what the database has.
+    /// The rows follow the database as changes are committed.
     Live,
-    /// They are what the database had: there is no connection, or they are just being compared.
+    /// The rows may be old: there is no connection, or they are being compared with a new snapshot.
     Stale,
-    /// Refused; there are none. `at` is a place in the filter, in bytes.
+    /// Refused; there are no rows. `at` is the position in the filter, in bytes.
     Failed { code: String, detail: String, at: Option<i32> },
 }
 
-/// What happened to a row.
+/// The kind of a row's change.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum RowEvent {
-    /// It is new.
+    /// The row is new.
     Insert,
-    /// It has other values.
+    /// The row has other values.
     Update,
-    /// It is gone.
+    /// The row was removed.
     Delete,
 }
 
-/// How a row's change came about.
+/// Why a row changed.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum RowWhy {
-    /// The database committed it.
+    /// The database committed the change.
     Commit,
-    /// The row was there before, and now belongs to what was asked for.
+    /// The row existed before and now matches the query.
     MovedIn,
-    /// The row is still there, and no longer belongs to what was asked for.
+    /// The row still exists and no longer matches the query.
     MovedOut,
-    /// It was found by comparing with a new snapshot.
+    /// The change was found by comparing with a new snapshot.
     Resync,
 }
 
@@ -125,13 +125,13 @@ pub enum RowWhy {
 #[derive(Clone, PartialEq, Eq, uniffi::Record)]
 #[uniffi::export(Debug, Display, Eq)]
 pub struct RowChange {
-    /// What happened.
+    /// The kind of change.
     pub event: RowEvent,
-    /// The row after it.
+    /// The row after the change; none for a delete.
     pub row: Option<String>,
-    /// The row before it.
+    /// The row before the change; none for an insert.
     pub before: Option<String>,
-    /// How it came about.
+    /// Why the row changed.
     pub why: RowWhy,
 }
 
@@ -142,28 +142,28 @@ pub struct RowChange {
 pub enum TableListChange {
     /// The list is now this.
     Reset { rows: Vec<String> },
-    /// A row was inserted before what stood at `index`.
+    /// A row was inserted at `index`.
     Insert { index: i32, row: String },
     /// The row at `index` is now this.
     Update { index: i32, row: String },
-    /// The row at `from_index` was taken out, and put before what stood at `to_index` then.
+    /// The row at `from_index` was removed, then inserted at `to_index`.
     Move { from_index: i32, to_index: i32 },
-    /// The row at `index` is gone.
+    /// The row at `index` was removed.
     Remove { index: i32 },
 }
 
-/// Something that a view of a table should know.
+/// An update of a view.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum TableUpdate {
-    /// How far the rows can be trusted changed.
+    /// The status changed.
     Status { status: TableStatus },
-    /// All rows anew: those that are shown, and those beyond the limit.
+    /// All rows: those that are shown, and those beyond the limit.
     Rows { key: Vec<String>, rows: Vec<String>, beyond: Vec<String> },
-    /// Rows changed, all at once: what changed in the list of those that are shown, and what
-    /// happened to which row. Without `tx` it was found by comparing with a new snapshot.
+    /// Rows changed together: the changes of the list of shown rows, and the changed rows. Without
+    /// `tx` they were found by comparing with a new snapshot.
     Changes { list: Vec<TableListChange>, changes: Vec<RowChange>, tx: Option<String>, at_ms: Option<i64> },
-    /// A transaction that was waited for has been applied, or not: then `code` says why.
+    /// A transaction that was waited for has been applied. If `code` is set, the wait failed.
     Seen { tx: String, code: Option<String> },
 }
 
@@ -217,7 +217,7 @@ pub(super) fn texts(rows: &[Arc<str>]) -> Vec<String> {
     rows.iter().map(|row| row.to_string()).collect()
 }
 
-/// None of what only rows of dialogs do.
+/// None for changes that only rows of dialogs have.
 fn list_change(change: tidewire_core::Change<Arc<str>>) -> Option<TableListChange> {
     Some(match change {
         tidewire_core::Change::Reset(rows) => TableListChange::Reset { rows: texts(&rows) },

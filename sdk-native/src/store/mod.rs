@@ -1,8 +1,8 @@
-//! What survives a crash: the outbox, the cached events with their cursors, the rows of tables, and
-//! the profile.
+//! The store, which survives a crash: the outbox, cached events with their cursors, rows of tables,
+//! and the profile.
 //!
 //! A [`Sqlite`] belongs to one thread, which carries out the core's changes in their order and
-//! reports each one once it is on disk. What has piled up meanwhile shares one transaction, so a
+//! reports each one once it is on disk. Changes that wait meanwhile share one transaction, so a
 //! slow disk costs latency, not throughput.
 
 mod sqlite;
@@ -19,22 +19,22 @@ pub use sqlite::Sqlite;
 /// Most changes in one transaction.
 const BATCH: usize = 256;
 
-/// Where a client keeps what must survive.
+/// Where a client stores its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Storage {
-    /// Nowhere: messages that wait are lost when the process ends.
+    /// In memory: waiting messages are lost when the process ends.
     Memory,
-    /// In a folder of the client's own, which is made where it is missing, readable by its owner
-    /// only. One client at a time.
+    /// In a folder for this client only. It is created if it is missing, readable by its owner
+    /// only. One client at a time can use it.
     Folder(PathBuf),
 }
 
-/// How one change went. The receiving end bounds how many are under way.
+/// The result of one change. The receiver limits how many changes are under way.
 pub(crate) type Stored = (StoreId, usize, Result<(), StoreError>);
 
 /// The queue to a store's thread. Dropping it ends the thread after everything queued is on disk;
-/// the end of its reports tells that the file is closed.
+/// its reports end when the file is closed.
 pub(crate) struct StoreQueue {
     changes: mpsc::Sender<(StoreId, StoreChange)>,
     /// Disconnected when the thread has ended.
@@ -57,14 +57,15 @@ impl StoreQueue {
     pub(crate) fn finish(self, patience: Duration) {
         let StoreQueue { changes, ended } = self;
         drop(changes);
-        // Nothing is ever sent: an error is the thread's end, or the end of the patience.
+        // Nothing is ever sent on this channel: an error means that the thread has ended or that
+        // `patience` is over.
         let _ = ended.recv_timeout(patience);
     }
 
     /// Queues a change and returns its weight in bytes.
     pub(crate) fn put(&self, id: StoreId, change: StoreChange) -> usize {
         let bytes = weight(&change);
-        // The thread ends only after this sender.
+        // The thread ends only after this sender is dropped, so this can't fail.
         let _ = self.changes.send((id, change));
         bytes
     }

@@ -1,4 +1,4 @@
-//! The store's file.
+//! The store's SQLite file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::error::StoreOpenError;
 const FILE: &str = "tidewire.db";
 /// The newest format this version reads, in SQLite's `user_version`.
 const FORMAT: i64 = 3;
-/// How long an open waits for a client that is just closing.
+/// How long opening waits for another client that is just closing.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 const SCHEMA: &str = "
@@ -23,10 +23,10 @@ const SCHEMA: &str = "
     CREATE TABLE events (channel TEXT NOT NULL, offset INTEGER NOT NULL, event TEXT NOT NULL,
         PRIMARY KEY (channel, offset)) WITHOUT ROWID;
 ";
-/// What format 2 has and format 1 has not.
+/// The changes from format 1 to format 2.
 const TABLES: &str = "CREATE TABLE tables (name TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;";
 
-/// What format 3 adds.
+/// The changes from format 2 to format 3.
 const RUNS: &str = "ALTER TABLE channels ADD COLUMN runs TEXT NOT NULL DEFAULT ''";
 
 /// A store in one SQLite database, locked for as long as it is open.
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the store and locks it; makes it where there is none.
+    /// Opens the store and locks it; creates it if there is none.
     ///
     /// # Errors
     /// [`StoreOpenError`]; a store that can't be opened is left as it was.
@@ -54,7 +54,7 @@ impl Sqlite {
             }
         };
         db.busy_timeout(PATIENCE).map_err(open_error)?;
-        // The lock keeps a second client out, and goes with the process however that ends.
+        // The lock keeps a second client out. It ends with the process, however that ends.
         db.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(open_error)?;
         let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(open_error)?;
         if found > FORMAT {
@@ -72,13 +72,15 @@ impl Sqlite {
         if found < 3 {
             transaction.execute_batch(RUNS).map_err(open_error)?;
         }
-        // Written every time: in exclusive mode the lock is taken by the first write and kept.
+        // Written at every start: in exclusive mode the first write takes the lock, which is then
+        // kept.
         transaction.pragma_update(None, "user_version", FORMAT).map_err(open_error)?;
         transaction.commit().map_err(open_error)?;
         Ok(Sqlite { db })
     }
 
-    /// Caps the file at about this many bytes; what doesn't fit fails as [`StoreError::Full`].
+    /// Caps the file at about this many bytes. Changes that don't fit fail with
+    /// [`StoreError::Full`].
     ///
     /// # Errors
     /// [`StoreOpenError::Unavailable`], when the cap could not be set.
@@ -89,7 +91,7 @@ impl Sqlite {
         self.db.pragma_update(None, "max_page_count", pages).map_err(open_error)
     }
 
-    /// Everything the store holds.
+    /// Reads everything in the store.
     ///
     /// # Errors
     /// [`StoreOpenError::Unavailable`], when it can't be read.
@@ -97,13 +99,13 @@ impl Sqlite {
         self.read().map_err(open_error)
     }
 
-    /// Carries out changes in their order, each whole or not at all, and says how each one went.
-    /// What is reported as done is on disk.
+    /// Carries out changes in order, each whole or not at all, and returns the result of each. A
+    /// change that succeeded is on disk.
     pub fn apply(&mut self, changes: &[StoreChange]) -> Vec<Result<(), StoreError>> {
         if self.apply_together(changes).is_ok() {
             return vec![Ok(()); changes.len()];
         }
-        // One of them fails: each for itself, so that it takes no other one with it.
+        // One change failed. Each is tried by itself, so that the others don't fail with it.
         changes
             .iter()
             .map(|change| self.apply_together(std::slice::from_ref(change)).map_err(store_error))
@@ -184,7 +186,7 @@ fn write(transaction: &Transaction<'_>, change: &StoreChange) -> rusqlite::Resul
     }
 }
 
-/// SQLite's integers are signed; the protocol's end at 2^53.
+/// SQLite's integers are signed; the protocol's integers are at most 2^53.
 fn number(value: u64) -> rusqlite::Result<i64> {
     i64::try_from(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }

@@ -1,4 +1,4 @@
-//! Who may see what: identities, revocations, and the one place that decides about a channel
+//! Access control: identities, revocations, and the one place that decides who may see a channel
 //! (protocol section 7).
 
 mod identity;
@@ -12,10 +12,11 @@ use crate::store::StoreError;
 use std::sync::Arc;
 use tidewire_core::wire::{DIALOG_PREFIX, Problem, ServerFrame, UserKind, codes};
 
-/// Why somebody does not get a channel.
+/// Why a user does not get a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// It is somebody else's, or there is none: nobody may find out which.
+    /// The channel belongs to somebody else or does not exist. The answer is the same, so that
+    /// nobody can find out which.
     Forbidden,
     /// The database can't be read.
     Store(StoreError),
@@ -40,14 +41,14 @@ impl Denied {
         matches!(self, Denied::Store(_))
     }
 
-    /// Tells that a subscription is refused, or over.
+    /// The frame that refuses or ends a subscription.
     pub(crate) fn sub_err(self, ch: String) -> ServerFrame {
         let problem = Problem { code: self.code().to_owned(), message: self.message(), retry_after_ms: None };
         ServerFrame::SubErr { ch, problem, retryable: self.is_retryable() }
     }
 }
 
-/// The channel that was found, if this user may see it.
+/// The loaded channel, if this user may see it.
 pub(crate) fn visible(
     found: Result<Option<Arc<Channel>>, StoreError>,
     identity: &Identity,

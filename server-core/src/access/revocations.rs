@@ -1,4 +1,4 @@
-//! Access that was taken back before its tokens ended (protocol section 7).
+//! Access that was revoked before its tokens expire (protocol section 7).
 
 use super::identity::{Identity, LEEWAY_S};
 use crate::lock::Mutex;
@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Default)]
 pub struct Revocations {
     by_user: Mutex<BTreeMap<String, Revoked>>,
-    /// How far the clocks of those who issue tokens are known to be ahead of this server's, in ms:
-    /// a token says when it was issued by such a clock, and so must a revocation.
+    /// How far the clocks of token issuers are known to be ahead of this server's, in ms. A token's
+    /// time of issue is by such a clock, so a revocation's must be too.
     ahead_ms: AtomicU64,
 }
 
-/// Up to when one user's tokens are refused, and up to when for which dialogs.
+/// Up to when a user's tokens are refused: all of them, and for single dialogs.
 #[derive(Default)]
 struct Revoked {
     all: Option<u64>,
@@ -23,14 +23,14 @@ struct Revoked {
 }
 
 impl Revocations {
-    /// Those that [`crate::store::Read::Revocations`] finds.
+    /// The revocations that [`crate::store::Read::Revocations`] returns.
     pub fn new(rows: Vec<Revocation>) -> Revocations {
         let revocations = Revocations::default();
         rows.iter().for_each(|row| revocations.add(row));
         revocations
     }
 
-    /// A token was good at this time, ms since the Unix epoch. If it was issued later than that,
+    /// Notes that a token was valid at this time, ms since the Unix epoch. If it was issued later,
     /// its issuer's clock is ahead.
     pub(crate) fn learn(&self, identity: &Identity, now_ms: u64) {
         let issued_ms = identity.issued_s.unwrap_or_default().saturating_mul(1000);
@@ -38,12 +38,12 @@ impl Revocations {
         self.ahead_ms.fetch_max(ahead_ms, Ordering::Relaxed);
     }
 
-    /// The time that tokens issued by now may have in them, ms since the Unix epoch.
+    /// The latest time of issue that a token issued by now may have, ms since the Unix epoch.
     pub(crate) fn by_their_clocks(&self, now_ms: u64) -> u64 {
         now_ms.saturating_add(self.ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// Drops those whose tokens have all ended.
+    /// Drops revocations whose tokens have all expired.
     pub fn forget(&self, before_ms: u64) {
         self.by_user.lock().retain(|_, revoked| {
             revoked.all = revoked.all.filter(|since| *since >= before_ms);
@@ -65,7 +65,7 @@ impl Revocations {
         }
     }
 
-    /// Whether the token is worth nothing any more.
+    /// Whether the token was revoked as a whole.
     pub(crate) fn refuses(&self, identity: &Identity) -> bool {
         let by_user = self.by_user.lock();
         let revoked = by_user.get(&identity.key());

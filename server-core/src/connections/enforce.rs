@@ -1,31 +1,34 @@
-//! Ends what live connections are no longer allowed.
+//! Ends the subscriptions and connections of users whose access was revoked.
 
 use super::Connections;
 use crate::access::{self, AuthError, Denied, Revocations};
 use tidewire_core::wire::codes;
 
 impl Connections {
-    /// Ends all subscriptions to the channel with this row.
+    /// Ends every subscription to the channel with this row id.
     pub(crate) fn expel(&self, row: i64) {
-        for (seats, outgoing) in self.all() {
-            for (ch, channel) in seats.retain(|channel| channel.id != row) {
+        for (subscriptions, outgoing) in self.all() {
+            for (ch, channel) in subscriptions.retain(|channel| channel.id != row) {
                 outgoing.forget(channel);
                 outgoing.send(&Denied::Forbidden.sub_err(ch));
             }
         }
     }
 
-    /// Ends what the user's live connections are no longer allowed.
+    /// Applies the revocations to the user's live connections: closes those whose token was
+    /// revoked, and ends subscriptions to channels that the user may no longer see.
     pub(crate) fn enforce(&self, user: &str, revocations: &Revocations) {
-        for (identity, seats, outgoing) in self.of_user(user) {
+        for (identity, subscriptions, outgoing) in self.of_user(user) {
             if revocations.refuses(&identity) {
-                seats.close();
+                subscriptions.close();
                 let message = AuthError::revoked().to_string();
                 outgoing.cut(codes::close::UNAUTHORIZED, codes::UNAUTHORIZED, &message);
                 continue;
             }
-            for (ch, channel) in seats.retain(|channel| access::may_see(&identity, channel, revocations)) {
-                // What is waiting must not be sent any more either.
+            for (ch, channel) in
+                subscriptions.retain(|channel| access::may_see(&identity, channel, revocations))
+            {
+                // Frames of the channel that are already queued must not be sent either.
                 outgoing.forget(channel);
                 outgoing.send(&Denied::Forbidden.sub_err(ch));
             }

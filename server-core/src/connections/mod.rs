@@ -1,28 +1,28 @@
-//! The live connections: how many there are, and a way to reach them all.
+//! The registry of live connections: it counts them, limits them, and reaches them all.
 
 mod enforce;
-mod seats;
+mod subscriptions;
 
 use crate::access::Identity;
 use crate::lock::{Mutex, calls_out};
 use crate::outgoing::Outgoing;
 use crate::text::Text;
-pub(crate) use seats::Seats;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
 use std::sync::Arc;
+pub(crate) use subscriptions::Subscriptions;
 use tidewire_core::wire::ServerFrame;
 use tidewire_core::wire::codes::{self, close};
 
-/// Told after each change of [`Connections::count`], with no lock held.
+/// Called after each change of [`Connections::count`], with no lock held.
 pub type Counted = Box<dyn Fn() + Send + Sync>;
 
-/// All connections between upgrade and end.
+/// All connections from their upgrade to their end.
 pub struct Connections {
     most: usize,
     most_per_user: usize,
-    /// None for no limit.
+    /// `None` for no limit.
     most_per_address: Option<usize>,
     table: Mutex<Table>,
     counted: Counted,
@@ -32,32 +32,32 @@ pub struct Connections {
 struct Table {
     next: u64,
     closing: Option<(u16, &'static str)>,
-    /// What everybody is told who comes from now on, before they are sent away.
+    /// Sent to every connection that is made while the server is about to stop.
     goaway: Option<Text>,
     by_id: BTreeMap<u64, Member>,
-    /// Numbers of the connections that count for a user.
+    /// The ids of the connections that count against a user's limit.
     by_user: BTreeMap<String, BTreeSet<u64>>,
     by_address: BTreeMap<IpAddr, usize>,
 }
 
-/// A connection as others reach it.
+/// A connection, as others reach it.
 struct Member {
     outgoing: Arc<Outgoing>,
-    seats: Arc<Seats>,
-    /// None before `hello`.
+    subscriptions: Arc<Subscriptions>,
+    /// `None` before `hello`.
     identity: Option<Arc<Identity>>,
     run: Option<ClientRun>,
 }
 
-/// One run of a client core, as its `hello` names it.
+/// One run of a client, as its `hello` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientRun {
     pub(crate) client: String,
     pub(crate) session: String,
 }
 
-/// A connection's place; dropping it gives the place back.
-pub(crate) struct Place {
+/// A connection's entry in the registry. Dropping it removes the entry.
+pub(crate) struct Registration {
     connections: Arc<Connections>,
     id: u64,
     user: Option<String>,
@@ -65,8 +65,8 @@ pub(crate) struct Place {
 }
 
 impl Connections {
-    /// No connections yet; at most so many, so many of a user and of an address (none for no
-    /// limit).
+    /// An empty registry with limits for all connections, for those of one user, and for those of
+    /// one address (`None` for no limit).
     pub fn new(
         most: usize,
         most_per_user: usize,
@@ -76,26 +76,30 @@ impl Connections {
         Arc::new(Connections { most, most_per_user, most_per_address, table: Mutex::default(), counted })
     }
 
-    /// How many there are.
+    /// The number of registered connections.
     pub fn count(&self) -> usize {
         self.table.lock().by_id.len()
     }
 
-    /// A number for a connection, whether or not it gets a place.
+    /// A new connection id. Connections that are refused get one too.
     pub(crate) fn number(&self) -> u64 {
         let mut table = self.table.lock();
         table.next += 1;
         table.next
     }
 
-    /// A place; an error says what to tell the client of a connection that is one too many. It
-    /// holds nothing then, or whoever is refused would keep others out.
-    pub(crate) fn enter(
+    /// Registers a connection.
+    ///
+    /// # Errors
+    ///
+    /// The message for the client if a limit is reached. A refused connection leaves no entry, so
+    /// that refused clients can't keep others out.
+    pub(crate) fn register(
         self: &Arc<Self>,
         outgoing: &Arc<Outgoing>,
-        seats: &Arc<Seats>,
+        subscriptions: &Arc<Subscriptions>,
         address: IpAddr,
-    ) -> Result<Place, &'static str> {
+    ) -> Result<Registration, &'static str> {
         let mut table = self.table.lock();
         let of_address = table.by_address.get(&address).copied().unwrap_or_default();
         if self.most_per_address.is_some_and(|most| of_address >= most) {
@@ -105,7 +109,12 @@ impl Connections {
             return Err("the server has all the connections it may have");
         }
         let closing = table.closing;
-        let member = Member { outgoing: outgoing.clone(), seats: seats.clone(), identity: None, run: None };
+        let member = Member {
+            outgoing: outgoing.clone(),
+            subscriptions: subscriptions.clone(),
+            identity: None,
+            run: None,
+        };
         table.by_id.insert(outgoing.id(), member);
         *table.by_address.entry(address).or_default() += 1;
         drop(table);
@@ -113,22 +122,22 @@ impl Connections {
             outgoing.close(code, reason);
         }
         self.counted();
-        Ok(Place { connections: self.clone(), id: outgoing.id(), user: None, address })
+        Ok(Registration { connections: self.clone(), id: outgoing.id(), user: None, address })
     }
 
-    /// What others may reach of a user's connections.
-    pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Seats>, Arc<Outgoing>)> {
+    /// The live connections of a user.
+    pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Subscriptions>, Arc<Outgoing>)> {
         let table = self.table.lock();
         let members = table.by_user.get(user).into_iter().flatten().filter_map(|id| table.by_id.get(id));
         members
             .filter_map(|member| {
-                Some((member.identity.clone()?, member.seats.clone(), member.outgoing.clone()))
+                Some((member.identity.clone()?, member.subscriptions.clone(), member.outgoing.clone()))
             })
             .collect()
     }
 
-    /// Tells everybody that the server is about to stop; whoever connects later is told too, and
-    /// sent away at once.
+    /// Sends a `goaway` frame to all connections. Those that are made later get it too, and are
+    /// closed at once.
     pub fn announce(&self, goaway: &ServerFrame) {
         let text = Text::from(goaway.encode());
         self.table.lock().goaway = Some(text.clone());
@@ -137,13 +146,13 @@ impl Connections {
         }
     }
 
-    /// What others may reach of all connections.
-    pub(crate) fn all(&self) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
+    /// All live connections.
+    pub(crate) fn all(&self) -> Vec<(Arc<Subscriptions>, Arc<Outgoing>)> {
         let table = self.table.lock();
-        table.by_id.values().map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
+        table.by_id.values().map(|member| (member.subscriptions.clone(), member.outgoing.clone())).collect()
     }
 
-    /// A frame for everybody.
+    /// Sends a frame to all connections.
     pub fn tell_all(&self, frame: &ServerFrame) {
         let text = Text::from(frame.encode());
         for (_, outgoing) in self.all() {
@@ -151,12 +160,12 @@ impl Connections {
         }
     }
 
-    /// What a new connection is told while the server is about to stop.
+    /// The `goaway` frame for new connections, if the server is about to stop.
     pub(crate) fn goaway(&self) -> Option<Text> {
         self.table.lock().goaway.clone()
     }
 
-    /// Ends everybody's connection, later ones too.
+    /// Closes all connections, and those that are made later.
     pub fn close_all(&self, code: u16, reason: &'static str) {
         self.table.lock().closing = Some((code, reason));
         for (_, outgoing) in self.all() {
@@ -171,7 +180,7 @@ impl Connections {
 }
 
 impl Table {
-    /// The connection counts for the user no more.
+    /// Removes the connection from the user's count.
     fn discount(&mut self, user: &str, id: u64) {
         if let Some(ids) = self.by_user.get_mut(user) {
             ids.remove(&id);
@@ -181,28 +190,28 @@ impl Table {
         }
     }
 
-    /// The user's older connections of the same run, which is itself only once: they count no more,
-    /// and are to be ended.
-    fn replaced(&mut self, user: &str, run: &ClientRun) -> Vec<(Arc<Seats>, Arc<Outgoing>)> {
+    /// Removes the user's older connections of the same client run from the count, and returns them
+    /// for closing. A run has one connection at a time.
+    fn replaced(&mut self, user: &str, run: &ClientRun) -> Vec<(Arc<Subscriptions>, Arc<Outgoing>)> {
         let is_older = |id: &u64| self.by_id.get(id).is_some_and(|member| member.run.as_ref() == Some(run));
         let older: Vec<u64> =
             self.by_user.get(user).into_iter().flatten().copied().filter(is_older).collect();
         older.iter().for_each(|id| self.discount(user, *id));
         let members = older.iter().filter_map(|id| self.by_id.get(id));
-        members.map(|member| (member.seats.clone(), member.outgoing.clone())).collect()
+        members.map(|member| (member.subscriptions.clone(), member.outgoing.clone())).collect()
     }
 }
 
-fn end_replaced(seats: &Seats, outgoing: &Outgoing) {
+fn end_replaced(subscriptions: &Subscriptions, outgoing: &Outgoing) {
     tracing::info!(conn = outgoing.id(), "replaced");
-    seats.close();
+    subscriptions.close();
     let message = "a newer connection of the same session took this one's place";
     outgoing.refuse(close::REPLACED, codes::REPLACED, message);
 }
 
-impl Place {
-    /// Counts the connection for its user, in the place of older ones of the same run; false when
-    /// the user has too many.
+impl Registration {
+    /// Counts the connection for its user and closes older ones of the same run; false if the user
+    /// has too many.
     pub(crate) fn claim(&mut self, identity: &Arc<Identity>, run: Option<ClientRun>) -> bool {
         let (id, user) = (self.id, identity.key());
         let mut table = self.connections.table.lock();
@@ -216,11 +225,11 @@ impl Place {
             self.user = Some(user);
         }
         drop(table);
-        replaced.iter().for_each(|(seats, outgoing)| end_replaced(seats, outgoing));
+        replaced.iter().for_each(|(subscriptions, outgoing)| end_replaced(subscriptions, outgoing));
         fits
     }
 
-    /// From now on a newer token of the same user counts.
+    /// Replaces the identity after the client sent a newer token of the same user.
     pub(crate) fn renew(&self, identity: &Arc<Identity>) {
         if let Some(member) = self.connections.table.lock().by_id.get_mut(&self.id) {
             member.identity = Some(identity.clone());
@@ -228,7 +237,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = self.connections.table.lock();
         table.by_id.remove(&self.id);

@@ -37,22 +37,22 @@ struct State {
     /// By the number of the connection: frames are sent in the order in which connections came.
     live: BTreeMap<u64, Arc<Outgoing>>,
     /// The connections that are subscribed, live or catching up.
-    seated: BTreeSet<u64>,
+    subscribers: BTreeSet<u64>,
     progress: Progress,
 }
 
 /// A connection's subscription; dropping it ends it.
-pub struct Seat {
+pub struct Subscriber {
     /// The channel.
     pub channel: Arc<Channel>,
     conn: u64,
 }
 
-impl Drop for Seat {
+impl Drop for Subscriber {
     fn drop(&mut self) {
         let mut state = self.channel.state.lock();
         state.live.remove(&self.conn);
-        state.seated.remove(&self.conn);
+        state.subscribers.remove(&self.conn);
     }
 }
 
@@ -79,20 +79,20 @@ impl Channel {
                 floor: extent.floor,
                 recent: Recent::default(),
                 live: BTreeMap::new(),
-                seated: BTreeSet::new(),
+                subscribers: BTreeSet::new(),
                 progress: Progress::default(),
             }),
         }
     }
 
     /// Makes a connection one of at most `most` subscribers; none when there are as many already.
-    pub fn take_seat(self: &Arc<Self>, conn: u64, most: usize) -> Option<Seat> {
+    pub fn subscribe(self: &Arc<Self>, conn: u64, most: usize) -> Option<Subscriber> {
         let mut state = self.state.lock();
-        if state.seated.len() >= most {
+        if state.subscribers.len() >= most {
             return None;
         }
-        state.seated.insert(conn);
-        Some(Seat { channel: self.clone(), conn })
+        state.subscribers.insert(conn);
+        Some(Subscriber { channel: self.clone(), conn })
     }
 
     /// Whether this user owns the dialog ([`crate::Identity::key`]).
@@ -118,14 +118,14 @@ impl Channel {
 
     /// Whether the channel has subscribers.
     pub fn is_followed(&self) -> bool {
-        !self.state.lock().seated.is_empty()
+        !self.state.lock().subscribers.is_empty()
     }
 
     /// The dialog was deleted: removes all subscribers, and ends an answer under way.
     pub(crate) fn dissolve(&self) -> Effects {
         let mut state = self.state.lock();
         state.live.clear();
-        state.seated.clear();
+        state.subscribers.clear();
         state.progress.dissolve()
     }
 
@@ -164,7 +164,7 @@ impl Channel {
         encode: impl FnOnce(Page, &[Text]) -> String,
     ) {
         let mut state = self.state.lock();
-        if !state.seated.contains(&outgoing.id()) {
+        if !state.subscribers.contains(&outgoing.id()) {
             return;
         }
         let mut last = from + events.len() as u64;
@@ -280,16 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn a_page_for_a_seat_that_was_lost_meanwhile_brings_nobody_to_life() {
+    fn a_page_for_a_subscription_that_was_lost_meanwhile_brings_nobody_to_life() {
         let extent = Extent { head: 0, floor: 0 };
         let channel = Arc::new(Channel::new(1, Arc::from("dialog:a"), None, true, extent));
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
         let page = || channel.send_page(&outgoing, 0, Vec::new(), |_, _| "page".to_owned());
-        let seat = channel.take_seat(7, 1).unwrap();
+        let subscriber = channel.subscribe(7, 1).unwrap();
         page();
         apply(&channel, 1);
         assert!(matches!(outgoing.take(), Some(crate::ToWrite::Write(text)) if text.as_str() == "[page,1]"));
-        drop(seat);
+        drop(subscriber);
         page();
         apply(&channel, 2);
         assert_eq!(outgoing.take(), None);

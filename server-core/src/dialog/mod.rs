@@ -10,7 +10,7 @@ mod recent;
 mod reconcile;
 mod run;
 
-pub use channel::{Channel, Extent, Seat};
+pub use channel::{Channel, Extent, Subscriber};
 pub use context::{ModelError, Role, Turn};
 pub use hub::Hub;
 pub use progress::{Effects, Progress, Stop};

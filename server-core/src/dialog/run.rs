@@ -210,7 +210,7 @@ impl Run {
         if self.busy {
             return Step::Wait(None);
         }
-        self.settle();
+        self.end_if_due();
         let due = now >= self.not_before;
         match &mut self.stage {
             // While draining its end may not be stored, so no other run follows.
@@ -325,7 +325,7 @@ impl Run {
     }
 
     /// Decides whether the answer has to end, after an input.
-    fn settle(&mut self) {
+    fn end_if_due(&mut self) {
         match self.stage {
             Stage::Start(_) if self.draining => self.stage = Stage::Over,
             Stage::Model(_) | Stage::Streaming if self.draining => self.end(End::Interrupted),

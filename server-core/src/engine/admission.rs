@@ -1,7 +1,8 @@
-//! Who is let in: a connection gets its place, or is told why there is none and holds nothing.
+//! Admission of new connections: each is registered, or refused with a reason. A refused connection
+//! holds no entry in the registry.
 
 use super::{Engine, counted};
-use crate::connections::{Place, Seats};
+use crate::connections::{Registration, Subscriptions};
 use crate::limits::Budget;
 use crate::outgoing::Outgoing;
 use crate::text::Text;
@@ -13,26 +14,26 @@ use tidewire_core::wire::codes;
 /// What the upgrade knows about a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer {
-    /// Whether its page may connect.
+    /// Whether its page's origin may connect.
     pub origin_allowed: bool,
-    /// Where it comes from.
+    /// Its network address.
     pub address: IpAddr,
 }
 
-/// So many refusals of an address are logged in a minute: whoever is refused again and again fills
-/// no disk.
+/// Logged refusals per address and minute. Without a limit, a client that is refused again and
+/// again would fill the disk.
 const LOGGED: Budget = Budget { ops: 6, per_ms: 60_000, burst: 6 };
 
-/// Why a connection is sent away as soon as it is there.
+/// Why a connection is closed right after it was made.
 #[derive(Debug)]
 pub enum TurnedAway {
-    /// Its page may not connect.
+    /// The origin of its page is not allowed.
     Origin,
-    /// The server is about to stop; the frame says so.
+    /// The server is about to stop; the `goaway` frame to send.
     GoingAway(Text),
-    /// Its address opened too many; it may come again in so many ms.
+    /// Its address made too many connections; it may try again in so many ms.
     Early(u64),
-    /// It is one too many: the text says of what.
+    /// A limit of the number of connections is reached; the message says which.
     Crowded(&'static str),
 }
 
@@ -49,14 +50,14 @@ impl TurnedAway {
 }
 
 impl Engine {
-    /// Lets a connection in, or says why not; then it holds no place.
+    /// Registers a connection, or says why it is refused. A refused one has no entry.
     pub(crate) fn admit(
         &self,
         peer: Peer,
         outgoing: &Arc<Outgoing>,
-        seats: &Arc<Seats>,
+        subscriptions: &Arc<Subscriptions>,
         now: Time,
-    ) -> Result<Place, TurnedAway> {
+    ) -> Result<Registration, TurnedAway> {
         let address = counted(peer.address);
         if !peer.origin_allowed {
             return Err(TurnedAway::Origin);
@@ -67,15 +68,15 @@ impl Engine {
         if let Some(wait) = self.too_early(address, now) {
             return Err(TurnedAway::Early(wait));
         }
-        self.connections.enter(outgoing, seats, address).map_err(TurnedAway::Crowded)
+        self.connections.register(outgoing, subscriptions, address).map_err(TurnedAway::Crowded)
     }
 
-    /// Whether a refusal of this address is worth a line in the log.
+    /// Whether a refusal of this address is to be logged.
     pub(crate) fn is_logged(&self, address: IpAddr, now: Time) -> bool {
         self.limiter.take(&format!("refused:{}", counted(address)), LOGGED, now).is_ok()
     }
 
-    /// Counts a handshake; in how many ms the address may come again when this was one too many.
+    /// Counts a handshake. If there were too many, in how many ms the address may try again.
     fn too_early(&self, address: IpAddr, now: Time) -> Option<u64> {
         let ops = self.handshakes?;
         let name = format!("handshake:{address}");

@@ -1,4 +1,4 @@
-//! What all sessions share.
+//! What all sessions of a server share.
 
 mod admission;
 mod revoke;
@@ -18,40 +18,40 @@ use tidewire_core::Time;
 
 /// The parts of a server that its sessions use.
 pub struct Engine {
-    /// What a connection may hold and send.
+    /// Limits of a connection.
     pub limits: ServerLimits,
     /// Heartbeat and time-outs.
     pub timeouts: Timeouts,
-    /// Handshakes of an address in a minute; none for no limit.
+    /// Handshakes that an address may make in a minute; none for no limit.
     pub handshakes: Option<u64>,
-    /// Names this life of the log.
+    /// The epoch of the log.
     pub epoch: String,
     /// Checks tokens.
     pub auth: Arc<dyn Verify>,
-    /// Where everything is kept.
+    /// The store of events, dialogs, runs and revocations.
     pub store: Arc<dyn Store>,
     /// The kinds of events.
     pub kinds: Kinds,
-    /// The channels in use.
+    /// The channels that are in memory.
     pub hub: Arc<Hub>,
-    /// Budgets by name.
+    /// Rate limits by name.
     pub limiter: Limiter,
     /// The live connections.
     pub connections: Arc<Connections>,
     /// Access that was taken back.
     pub revocations: Revocations,
-    /// Answers messages; none when nobody does.
+    /// Answers messages in dialogs; none if nothing does.
     pub answers: Option<Arc<dyn Answering>>,
-    /// The live tables; none when there are none.
+    /// The live tables; none if the server has none.
     pub tables: Option<Arc<Tables>>,
 }
 
-/// How many times as much as one user the users of one address may ask for.
+/// The budget of all users of one address, as a multiple of one user's.
 const USERS_PER_ADDRESS: u64 = 4;
 
 impl Engine {
-    /// Whether this user, and whoever shares their address, may ask for a page now; an error says
-    /// in how many ms.
+    /// Whether this user, and the users of this address together, may request a page now. The error
+    /// is the wait in ms.
     pub(crate) fn may_page(&self, user: &str, address: IpAddr, now: Time) -> Result<(), u64> {
         for (name, budget) in self.page_budgets(user, address) {
             self.limiter.look(&name, budget, now)?;
@@ -74,7 +74,8 @@ impl Engine {
             ..of_user
         };
         let user = (format!("pages:{user}"), of_user);
-        // Where handshakes are not counted by address, all clients share one.
+        // Without limits by address all clients may share one address, behind a proxy that is not
+        // trusted.
         let address = self.handshakes.map(|_| (format!("pages-of:{}", counted(address)), of_address));
         std::iter::once(user).chain(address)
     }

@@ -1,4 +1,4 @@
-//! Access is checked, and taken back from whoever is connected (protocol section 7).
+//! Checks access, and revokes it for live connections (protocol section 7).
 
 use super::Engine;
 use crate::access::{AuthError, Identity};
@@ -8,7 +8,11 @@ use tidewire_core::Now;
 use tidewire_core::wire::DIALOG_PREFIX;
 
 impl Engine {
-    /// Whom a token names, unless it was revoked.
+    /// The identity that a token stands for.
+    ///
+    /// # Errors
+    ///
+    /// The token is not valid, or was revoked.
     pub fn identify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         let identity = self.auth.verify(token, now)?;
         self.revocations.learn(&identity, now.wall);
@@ -16,20 +20,21 @@ impl Engine {
         Ok(identity)
     }
 
-    /// An error when the token was revoked.
+    /// An error if the token was revoked.
     pub fn not_revoked(&self, identity: &Identity) -> Result<(), AuthError> {
         if self.revocations.refuses(identity) { Err(AuthError::revoked()) } else { Ok(()) }
     }
 
-    /// A dialog in memory is this user's no longer. Call it again once the revocation is stored,
-    /// while no channel is being loaded: what was read before the commit still had the owner.
+    /// The user no longer owns this dialog, if it is in memory. Call it again once the revocation
+    /// is stored, while no channel is being loaded: a channel that was read before the commit still
+    /// has the old owner.
     pub fn disown(&self, dialog: &str, user: &str) {
         if let Some(channel) = self.hub.loaded(&format!("{DIALOG_PREFIX}{dialog}")) {
             channel.disown(user);
         }
     }
 
-    /// The dialog with this row is gone. Call it after the commit, while no channel is being
+    /// The dialog with this row id was deleted. Call it after the commit, while no channel is being
     /// loaded.
     pub fn dialog_deleted(&self, name: &str, row: i64) {
         if let Some((channel, effects)) = self.hub.forget(name, row) {
@@ -38,13 +43,14 @@ impl Engine {
         self.connections.expel(row);
     }
 
-    /// Takes access back: at once for live connections, and for good once `done` says that it is
-    /// stored. Its `since_ms` is by this server's clock.
+    /// Revokes access: at once for live connections, and permanently once `done` reports that it is
+    /// stored. `since_ms` is read from this server's clock.
     pub fn revoke(&self, revocation: Revocation, done: Done) {
         let since_ms = self.revocations.by_their_clocks(revocation.since_ms);
         let revocation = Revocation { since_ms, ..revocation };
         tracing::info!(user = revocation.user, dialog = revocation.dialog, "access revoked");
-        // First known, then looked for: whoever is just being let in finds it, or is found.
+        // Added to the list before the connections are searched, so that a connection made at this
+        // moment is found by one of the two.
         self.revocations.add(&revocation);
         if let Some(dialog) = &revocation.dialog {
             self.disown(dialog, &revocation.user);

@@ -5,7 +5,7 @@ use crate::lock::Mutex;
 use std::collections::HashMap;
 use tidewire_core::Time;
 
-/// With more buckets than this, those that are full again are dropped: a new bucket is full too.
+/// If there are more buckets than this, full ones are dropped, as a new bucket is full too.
 const SWEEP_AT: usize = 4_096;
 
 /// The buckets.
@@ -20,9 +20,9 @@ struct Buckets {
 
 /// One bucket.
 pub(crate) struct Bucket {
-    /// Thousandths of an op; below zero after a cost that was known only afterwards.
+    /// In thousandths of an op. Below zero after a cost that was known only afterwards.
     level: i64,
-    /// Until when the gain was paid out, in µs of the monotonic clock.
+    /// The time up to which the bucket was refilled, in µs of the monotonic clock.
     filled_us: u64,
     budget: Budget,
 }
@@ -34,17 +34,17 @@ impl Default for Limiter {
 }
 
 impl Limiter {
-    /// Takes one op out of the bucket, or says in how many ms there will be one.
+    /// Takes one op from the bucket. The error is the wait in ms.
     pub fn take(&self, name: &str, budget: Budget, now: Time) -> Result<(), u64> {
         self.with(name, budget, now, |bucket| bucket.take(now))
     }
 
-    /// Whether there is anything in the bucket, or in how many ms there will be.
+    /// An error if the bucket is empty: the wait in ms.
     pub(crate) fn look(&self, name: &str, budget: Budget, now: Time) -> Result<(), u64> {
         self.with(name, budget, now, |bucket| bucket.wait_for(1, now))
     }
 
-    /// Takes what something cost, though there be less: the bucket then has a debt.
+    /// Takes a cost that is known only afterwards; the level may become negative.
     pub(crate) fn charge(&self, name: &str, budget: Budget, cost: usize, now: Time) {
         self.with(name, budget, now, |bucket| bucket.charge(cost, now));
     }
@@ -73,14 +73,14 @@ impl Bucket {
         bucket
     }
 
-    /// Takes one out, or says in how many ms there will be one.
+    /// Takes one op. The error is the wait in ms.
     pub(crate) fn take(&mut self, now: Time) -> Result<(), u64> {
         self.wait_for(1000, now)?;
         self.level -= 1000;
         Ok(())
     }
 
-    /// In how many ms the level will be so many thousandths, if it is lower.
+    /// The error is the wait in ms until the level is reached.
     fn wait_for(&mut self, level: i64, now: Time) -> Result<(), u64> {
         self.refill(now);
         match u64::try_from(level - self.level) {
@@ -109,7 +109,7 @@ impl Bucket {
         if gained > 0 {
             let gained = i64::try_from(gained).unwrap_or(i64::MAX);
             self.level = self.level.saturating_add(gained).min(self.full_level());
-            // Only the time that was paid out is used up.
+            // Only the time that gave whole thousandths is used up.
             let used = gained.unsigned_abs().saturating_mul(self.budget.per_ms) / self.budget.ops.max(1);
             self.filled_us = self.filled_us.saturating_add(used).min(us(now));
         }

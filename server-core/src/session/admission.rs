@@ -24,10 +24,10 @@ impl Session {
     /// The same for a driver that reports the refusal to the client itself.
     pub fn try_open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Result<Session, TurnedAway> {
         let mut session = Session::new(engine, peer, wake, now);
-        match engine.admit(peer, session.outgoing(), session.seats(), now.mono) {
-            Ok(place) => {
+        match engine.admit(peer, session.outgoing(), session.subscriptions(), now.mono) {
+            Ok(registration) => {
                 tracing::debug!(conn = session.outgoing().id(), "connected");
-                session.enter(place);
+                session.register(registration);
                 Ok(session)
             }
             Err(reason) => {

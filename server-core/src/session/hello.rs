@@ -39,8 +39,8 @@ impl Session {
             client: client.to_ascii_lowercase(),
             session: session.to_ascii_lowercase(),
         });
-        let Some(place) = &mut self.place else { return self.lost() };
-        if !place.claim(&identity, run) {
+        let Some(registration) = &mut self.registration else { return self.lost() };
+        if !registration.claim(&identity, run) {
             return self.refuse(
                 close::TOO_MANY_CONNECTIONS,
                 codes::TOO_MANY_CONNECTIONS,
@@ -84,8 +84,8 @@ impl Session {
                 "the new token is for another user; open another connection",
             );
         }
-        if let Some(place) = &self.place {
-            place.renew(&identity);
+        if let Some(registration) = &self.registration {
+            registration.renew(&identity);
         }
         if let Err(error) = self.engine.not_revoked(&identity) {
             return self.refuse_token(&error);
@@ -93,7 +93,9 @@ impl Session {
         self.outgoing
             .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
         // Subscriptions that the new token does not allow end at once.
-        let lost = self.seats.retain(|channel| access::may_see(&identity, channel, &self.engine.revocations));
+        let lost = self
+            .subscriptions
+            .retain(|channel| access::may_see(&identity, channel, &self.engine.revocations));
         if let Some(tables) = &self.engine.tables {
             tables.renew(self.outgoing.id(), &identity);
         }

@@ -1,7 +1,7 @@
 //! Where a subscription starts, and the pages that bring it to the head (protocol section 5).
 
 use super::state::{Flow, Session};
-use super::waiting::{Paging, Start, Waiting, Wanted};
+use super::waiting::{PageRequest, Paging, Start, Waiting};
 use crate::access::Denied;
 use crate::dialog::{Channel, Extent};
 use crate::store::{Found, Read, StoreError};
@@ -12,9 +12,9 @@ use tidewire_core::wire::{DEFAULT_TAIL, Mode, Problem, ServerFrame, SubOk, Want,
 impl Session {
     /// Sends the first or the next page. Until the page that reaches the head is queued, the
     /// subscriber is not live.
-    pub(super) fn page(&mut self, channel: Arc<Channel>, wanted: Wanted) -> Flow {
+    pub(super) fn page(&mut self, channel: Arc<Channel>, request: PageRequest) -> Flow {
         channel.leave(self.outgoing().id());
-        self.page_with_room(Paging { channel, wanted, start: None })
+        self.page_with_room(Paging { channel, request, start: None })
     }
 
     /// Continues once the queue has room.
@@ -31,7 +31,7 @@ impl Session {
             return Flow::Room;
         }
         let (channel, extent) = (&paging.channel, paging.channel.extent());
-        let start = start(&paging.wanted, &self.engine().epoch, extent);
+        let start = start(&paging.request, &self.engine().epoch, extent);
         if channel.remembers(start.from) {
             self.send_page(channel, start, Vec::new());
             return Flow::Ready;
@@ -39,7 +39,7 @@ impl Session {
         let ask = Read::Events { channel: channel.id, from: start.from, to: extent.head };
         paging.start = Some(start);
         self.wait(Waiting::Page(paging));
-        Flow::Ask(ask)
+        Flow::Read(ask)
     }
 
     /// Continues with the events that were read from the log.
@@ -113,14 +113,14 @@ fn dense(channel: &Channel, from: u64, found: Vec<(u64, Text)>) -> Result<Vec<Te
     Ok(events)
 }
 
-fn start(wanted: &Wanted, epoch: &str, Extent { head, floor }: Extent) -> Start {
+fn start(request: &PageRequest, epoch: &str, Extent { head, floor }: Extent) -> Start {
     let newest = |tail: u64| head.saturating_sub(tail).max(floor);
     let reset = |reason, tail| Start { from: newest(tail), mode: Some((Mode::Reset, Some(reason))) };
-    match wanted {
-        Wanted::Sub(Want { cursor: None, tail }) => {
+    match request {
+        PageRequest::Sub(Want { cursor: None, tail }) => {
             Start { from: newest(*tail), mode: Some((Mode::Fresh, None)) }
         }
-        Wanted::Sub(Want { cursor: Some(cursor), tail }) => {
+        PageRequest::Sub(Want { cursor: Some(cursor), tail }) => {
             if cursor.epoch != epoch {
                 reset("epoch", *tail)
             } else if cursor.offset > head {
@@ -132,9 +132,9 @@ fn start(wanted: &Wanted, epoch: &str, Extent { head, floor }: Extent) -> Start 
             }
         }
         // A cursor outside of the log needs a reset, which a `page` can't express.
-        Wanted::Next(from) if *from > head => reset("ahead", DEFAULT_TAIL),
-        Wanted::Next(from) if *from < floor => reset("trimmed", DEFAULT_TAIL),
-        Wanted::Next(from) => Start { from: *from, mode: None },
+        PageRequest::Next(from) if *from > head => reset("ahead", DEFAULT_TAIL),
+        PageRequest::Next(from) if *from < floor => reset("trimmed", DEFAULT_TAIL),
+        PageRequest::Next(from) => Start { from: *from, mode: None },
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
 
     fn with_cursor(epoch: &str, offset: u64) -> Start {
         let cursor = Some(Cursor { epoch: epoch.to_owned(), offset });
-        start(&Wanted::Sub(Want { cursor, tail: 10 }), "e", EXTENT)
+        start(&PageRequest::Sub(Want { cursor, tail: 10 }), "e", EXTENT)
     }
 
     #[test]
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_long_tail_stops_at_what_was_trimmed() {
-        let start = start(&Wanted::Sub(Want { cursor: None, tail: 1000 }), "e", EXTENT);
+        let start = start(&PageRequest::Sub(Want { cursor: None, tail: 1000 }), "e", EXTENT);
         assert_eq!((start.from, start.mode), (20, Some((Mode::Fresh, None))));
     }
 }

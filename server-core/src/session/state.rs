@@ -7,7 +7,7 @@
 use super::inflight::Inflight;
 use super::waiting::Waiting;
 use crate::access::{AuthError, Denied, Identity};
-use crate::connections::{Place, Seats};
+use crate::connections::{Registration, Subscriptions};
 use crate::dialog::{Channel, Hub};
 use crate::engine::{Engine, Peer};
 use crate::limits::{Bucket, WINDOW_MS, Window};
@@ -35,7 +35,7 @@ pub enum Flow {
     /// The session needs this from the store before it takes the next message. Pass the reply to
     /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]) and pages
     /// ([`Read::Events`]) are read.
-    Ask(Read),
+    Read(Read),
     /// Wait until [`Outgoing::has_room`], then call [`Session::answered`] with [`Answer::Room`].
     Room,
     /// The session takes no more messages. Write what is still in the queue, up to its close.
@@ -77,11 +77,11 @@ pub struct Session {
     pub(super) outgoing: Arc<Outgoing>,
     inflight: Arc<Inflight>,
     /// None for a connection that was refused.
-    pub(super) place: Option<Place>,
+    pub(super) registration: Option<Registration>,
     /// The client's address.
     pub(super) address: IpAddr,
     pub(super) identity: Option<Arc<Identity>>,
-    pub(super) seats: Arc<Seats>,
+    pub(super) subscriptions: Arc<Subscriptions>,
     /// Frames of the last message that are still to be handled.
     pub(super) todo: VecDeque<ClientFrame>,
     waiting: Option<Waiting>,
@@ -126,8 +126,8 @@ impl Session {
             heard: now.mono,
             at: now.mono,
             outgoing,
-            seats: Arc::default(),
-            place: None,
+            subscriptions: Arc::default(),
+            registration: None,
             address: peer.address,
             identity: None,
             todo: VecDeque::new(),
@@ -254,7 +254,7 @@ impl Session {
     pub fn end(&mut self) {
         self.todo.clear();
         self.waiting = None;
-        self.seats.close();
+        self.subscriptions.close();
         self.outgoing.close(close::NORMAL, "");
         self.leave_tables();
     }
@@ -295,12 +295,12 @@ impl Session {
     }
 
     /// The session has its place among the connections.
-    pub(super) fn enter(&mut self, place: Place) {
-        self.place = Some(place);
+    pub(super) fn register(&mut self, registration: Registration) {
+        self.registration = Some(registration);
     }
 
-    pub(super) fn seats(&self) -> &Arc<Seats> {
-        &self.seats
+    pub(super) fn subscriptions(&self) -> &Arc<Subscriptions> {
+        &self.subscriptions
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -341,15 +341,15 @@ impl Session {
 
     /// The channel of a subscription.
     pub(super) fn subscribed(&self, ch: &str) -> Option<Arc<Channel>> {
-        self.seats.channel(ch)
+        self.subscriptions.channel(ch)
     }
 
     pub(super) fn is_subscribed(&self, ch: &str) -> bool {
-        self.seats.has(ch)
+        self.subscriptions.has(ch)
     }
 
     pub(super) fn unsubscribe(&mut self, ch: &str) {
-        self.seats.give_up(ch);
+        self.subscriptions.remove(ch);
     }
 
     fn too_large(&self) -> String {
@@ -375,7 +375,7 @@ impl Session {
             ClientFrame::Auth { token } => return self.auth(now, &identity, &token.0),
             ClientFrame::Sub(sub) => return self.subscribe(&identity, sub),
             ClientFrame::Unsub { ch } => {
-                self.seats.give_up(&ch);
+                self.subscriptions.remove(&ch);
             }
             ClientFrame::Next { ch, from } => return self.next_page(ch, from),
             ClientFrame::Op(op) => return self.submit(now, &identity, op),

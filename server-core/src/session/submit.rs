@@ -29,7 +29,7 @@ impl Session {
             None => {
                 let ask = Read::Channel(checked.op.ch.clone());
                 self.wait(Waiting::Op(checked));
-                Flow::Ask(ask)
+                Flow::Read(ask)
             }
         }
     }

@@ -2,7 +2,7 @@
 //! subscribers (protocol section 5).
 
 use super::state::{Flow, Session};
-use super::waiting::{Waiting, Wanted};
+use super::waiting::{PageRequest, Waiting};
 use crate::access::{self, Denied, Identity};
 use crate::dialog::Channel;
 use crate::store::{Read, StoreError};
@@ -16,7 +16,7 @@ impl Session {
     /// Reads the channel, unless the connection has all the subscriptions it may have.
     pub(super) fn subscribe(&mut self, identity: &Identity, sub: Subscription) -> Flow {
         let most = self.engine().limits.subscriptions;
-        if !self.seats().has(&sub.ch) && self.seats().count() >= most {
+        if !self.subscriptions().has(&sub.ch) && self.subscriptions().count() >= most {
             let message = format!("a connection may have at most {most} subscriptions");
             self.sub_err(sub.ch, codes::TOO_MANY_SUBSCRIPTIONS, message, false);
             return Flow::Ready;
@@ -26,7 +26,7 @@ impl Session {
             None => {
                 let ask = Read::Channel(sub.ch.clone());
                 self.wait(Waiting::Sub(sub));
-                Flow::Ask(ask)
+                Flow::Read(ask)
             }
         }
     }
@@ -40,26 +40,26 @@ impl Session {
     ) -> Flow {
         match access::visible(found, identity, &self.engine().revocations) {
             Ok(channel) => {
-                if !self.seats().has(&ch) {
+                if !self.subscriptions().has(&ch) {
                     let most = self.engine().limits.connections_per_dialog;
-                    let Some(seat) = channel.take_seat(self.outgoing().id(), most) else {
+                    let Some(subscriber) = channel.subscribe(self.outgoing().id(), most) else {
                         self.dialog_full(ch);
                         return Flow::Ready;
                     };
-                    self.seats().keep(ch.clone(), seat);
+                    self.subscriptions().insert(ch.clone(), subscriber);
                     // Checked again: a revocation that came after the first check did not find this
                     // subscription yet.
                     if !access::may_see(identity, &channel, &self.engine().revocations) {
-                        if self.seats().give_up(&ch) {
+                        if self.subscriptions().remove(&ch) {
                             self.sub_denied(ch, Denied::Forbidden);
                         }
                         return Flow::Ready;
                     }
                 }
-                self.page(channel, Wanted::Sub(want))
+                self.page(channel, PageRequest::Sub(want))
             }
             Err(denied) => {
-                self.seats().give_up(&ch);
+                self.subscriptions().remove(&ch);
                 self.sub_denied(ch, denied);
                 Flow::Ready
             }
@@ -68,8 +68,8 @@ impl Session {
 
     /// Sends the events after an offset.
     pub(super) fn next_page(&mut self, ch: String, from: u64) -> Flow {
-        match self.seats().channel(&ch) {
-            Some(channel) => self.page(channel, Wanted::Next(from)),
+        match self.subscriptions().channel(&ch) {
+            Some(channel) => self.page(channel, PageRequest::Next(from)),
             None => {
                 self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
                 Flow::Ready

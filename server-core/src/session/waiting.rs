@@ -23,7 +23,7 @@ pub(super) struct Checked {
 }
 
 /// What a page answers.
-pub(super) enum Wanted {
+pub(super) enum PageRequest {
     /// A subscription.
     Sub(Want),
     /// The events after this offset.
@@ -33,7 +33,7 @@ pub(super) enum Wanted {
 /// A page that is not queued yet.
 pub(super) struct Paging {
     pub(super) channel: Arc<Channel>,
-    pub(super) wanted: Wanted,
+    pub(super) request: PageRequest,
     /// Where it starts, once the events were requested from the log.
     pub(super) start: Option<Start>,
 }

@@ -1,21 +1,22 @@
-//! Who may see which rows of a table: a filter whose values may name what a token says.
+//! Permissions: which rows of a table a user may see. A permission is a filter with placeholders
+//! for what the user's token says.
 
 use super::Schema;
 use crate::access::Identity;
 use std::collections::BTreeSet;
 use tidewire_core::tables::filter::{self, Compare, Filter, Group, Node, Predicate, Term, Test};
 
-/// The text that lets all rows be seen.
+/// The permission to see all rows.
 const ALL: &str = "*";
 
-/// A permission as it is configured.
+/// A permission as it is configured, with placeholders.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
     /// None for all rows.
     filter: Option<Filter>,
 }
 
-/// A permission as it is for one user.
+/// A permission for one user.
 #[derive(Debug, Clone)]
 pub(super) struct Permission {
     /// Equal permissions have equal texts.
@@ -24,14 +25,14 @@ pub(super) struct Permission {
     pub(super) filter: Option<Filter>,
 }
 
-/// What stands in the place of a value.
+/// A placeholder in the place of a value.
 enum Named<'a> {
     Sub,
     Name,
     Claim(&'a str),
 }
 
-/// What a value names; none if it is just a value.
+/// The placeholder that a value stands for; `None` for an ordinary value.
 fn named(value: &str) -> Option<Result<Named<'_>, String>> {
     let inner = value.strip_prefix('{')?.strip_suffix('}')?;
     Some(match inner {
@@ -45,7 +46,7 @@ fn named(value: &str) -> Option<Result<Named<'_>, String>> {
 }
 
 impl Template {
-    /// Reads a permission and checks it against the table, as far as that is possible without a
+    /// Parses a permission and checks it against the table, as far as that is possible without a
     /// user.
     pub(super) fn parse(text: &str, schema: &Schema) -> Result<Template, String> {
         if text.trim() == ALL {
@@ -57,20 +58,20 @@ impl Template {
         Ok(Template { filter: Some(filter) })
     }
 
-    /// Whether it names the user's name, which is a claim too.
+    /// Whether it uses the user's name, which is a claim too.
     pub(super) fn names_name(&self) -> bool {
         self.filter.as_ref().is_some_and(|filter| node_names_name(filter.root()))
     }
 
-    /// The claims that it names.
+    /// Adds the claims that it uses.
     pub(super) fn claims(&self, into: &mut BTreeSet<String>) {
         if let Some(filter) = &self.filter {
             collect_claims(filter.root(), into);
         }
     }
 
-    /// What it allows this user; none if it names a claim that the token does not have: then it
-    /// allows nothing.
+    /// The permission for this user; `None` if the token lacks a claim that it uses. The user may
+    /// see no rows then.
     pub(super) fn bind(&self, identity: &Identity) -> Option<Permission> {
         let Some(template) = &self.filter else {
             return Some(Permission { text: ALL.to_owned(), filter: None });
@@ -80,7 +81,7 @@ impl Template {
     }
 }
 
-/// As deep as the tree, which has a limit.
+/// Recursion is as deep as the filter, which has a limit.
 fn node_names_name(node: &Node) -> bool {
     match node {
         Node::Group(group) => group.members.iter().any(node_names_name),
@@ -90,7 +91,7 @@ fn node_names_name(node: &Node) -> bool {
     }
 }
 
-/// As deep as the tree.
+/// Recursion is as deep as the filter.
 fn collect_claims(node: &Node, into: &mut BTreeSet<String>) {
     match node {
         Node::Group(group) => group.members.iter().for_each(|member| collect_claims(member, into)),
@@ -104,7 +105,7 @@ fn collect_claims(node: &Node, into: &mut BTreeSet<String>) {
     }
 }
 
-/// The same with what the user's token says in the place of what names it. As deep as the tree.
+/// Replaces the placeholders by what the user's token says. Recursion is as deep as the filter.
 fn bind(node: &Node, identity: &Identity) -> Option<Node> {
     let term = match node {
         Node::Group(group) => {
@@ -123,11 +124,11 @@ fn bind(node: &Node, identity: &Identity) -> Option<Node> {
             let bound: Option<Vec<Vec<String>>> =
                 values.iter().map(|value| values_for(value, identity)).collect();
             let mut bound = bound?.concat();
-            // Permissions that let the same through are equal, whatever order a token has.
+            // Sorted, so that tokens with the same values in another order give equal permissions.
             bound.sort_unstable();
             bound.dedup();
-            // Of more than a filter may have some would be left out, or all of them weigh on every
-            // change.
+            // With too many values the user may see nothing: leaving some out would be wrong, and
+            // all of them would slow down every change.
             (bound.len() <= filter::MAX_VALUES).then_some(Test::In(bound))?
         }
         Test::Is(is) => Test::Is(*is),
@@ -135,7 +136,7 @@ fn bind(node: &Node, identity: &Identity) -> Option<Node> {
     Some(Node::Term(Term { test, ..term.clone() }))
 }
 
-/// What stands for a value; none if the token does not have it.
+/// The values for a placeholder; `None` if the token lacks the claim.
 fn values_for(value: &str, identity: &Identity) -> Option<Vec<String>> {
     match named(value) {
         None => Some(vec![value.to_owned()]),
@@ -155,7 +156,8 @@ fn values_of(test: &Test) -> &[String] {
 }
 
 impl Permission {
-    /// Its predicate; an error if a claim is no value of its column, and then it allows nothing.
+    /// The predicate. An error if a claim's value does not fit its column; the user may see no rows
+    /// then.
     pub(super) fn predicate(&self, schema: &Schema) -> Result<Option<Predicate>, ()> {
         let Some(filter) = &self.filter else { return Ok(None) };
         let predicate = filter.bind(&schema.filtered()).map_err(|_| ())?;
@@ -163,7 +165,7 @@ impl Permission {
     }
 }
 
-/// Checks columns, and values that no token changes.
+/// Checks the columns, and the values that are not placeholders.
 fn check(node: &Node, schema: &Schema) -> Result<(), String> {
     let term = match node {
         Node::Group(group) => {
@@ -193,7 +195,7 @@ fn check(node: &Node, schema: &Schema) -> Result<(), String> {
     if names > 0 {
         return Ok(());
     }
-    // A filter of this term alone: its values are what can still be wrong.
+    // A filter with this term alone, to check its values.
     let alone = Node::Term(term.clone());
     Filter::of(alone)
         .bind(&[filter::Column { name: &column.name, kind: column.kind }])

@@ -1,61 +1,61 @@
-//! Commits from the log, as one subscription is sent them.
+//! Commits from the log for one subscription that catches up.
 
 use super::cursor::Cursor;
 use super::history::Entry;
 use super::limits::ENVELOPE;
 use super::pages::Pages;
 use super::place;
-use super::shape::{Shape, Told};
+use super::shape::{Outcome, Shape};
 use super::state::Sub;
 use crate::text::Text;
 use std::sync::Arc;
 use tidewire_core::wire::{TableAddress, TableLink, TableTx, Transaction};
 
-/// Commits are sent together up to so many bytes; a greater one goes alone.
+/// Most bytes of commits that are sent in one frame; a larger commit is sent alone.
 const BATCH_BYTES: usize = 32_768;
 
-/// Commits from the log that one subscription is to be sent: it is read without the table's lock.
+/// Commits from the log for one subscription. Encoding them needs no lock.
 pub(super) struct Slice {
     pub(super) sub: u64,
     pub(super) sid: String,
     pub(super) shape: Arc<Shape>,
-    /// The snapshot behind which they come.
+    /// The snapshot that was sent before them.
     pub(super) pages: Option<Arc<Pages>>,
     pub(super) entries: Vec<Entry>,
-    /// Where the subscription stands: the place of its last frame, and up to where it has all.
+    /// The place of its last frame, and the position up to which it has everything.
     pub(super) from: (u64, u64),
-    /// Up to where the slice reaches; none if there is more of the log behind it.
+    /// The position at which the slice ends; `None` if the log has more after it.
     pub(super) upto: Option<u64>,
     /// Most bytes of a frame.
     pub(super) most: usize,
     pub(super) epoch: Option<Arc<str>>,
-    /// See [`super::state::State::life`].
-    pub(super) life: u64,
-    /// It has its turn among much work.
+    /// See [`super::state::State::generation`].
+    pub(super) generation: u64,
+    /// The slice came from the fair queue of lagging subscriptions.
     pub(super) in_turn: bool,
 }
 
-/// What a slice is to its subscription.
+/// The frame for a slice, and where the subscription stands after it.
 pub(super) struct Batch {
-    /// None if there is nothing to send.
+    /// `None` if there is nothing to send.
     pub(super) frame: Option<Text>,
-    /// The place of its last frame then.
+    /// The place of its last frame after this one.
     pub(super) last: u64,
-    /// Up to where the log was read.
+    /// The position up to which the log was read.
     pub(super) applied: u64,
-    /// There is more behind it.
+    /// There is more to read.
     pub(super) more: bool,
-    /// The next commit ends the subscription, for this reason.
+    /// The next commit resets the subscription, for this reason.
     pub(super) reset: Option<&'static str>,
 }
 
 impl Slice {
-    /// Whether the subscription is where it was.
-    pub(super) fn is_of(&self, sub: &Sub, life: u64) -> bool {
-        (sub.last, sub.applied) == self.from && life == self.life
+    /// Whether the subscription has not changed since the slice was taken.
+    pub(super) fn is_of(&self, sub: &Sub, generation: u64) -> bool {
+        (sub.last, sub.applied) == self.from && generation == self.generation
     }
 
-    /// As much of it as fits into a frame.
+    /// Encodes as much of the slice as fits into a frame.
     pub(super) fn read(&self) -> Batch {
         let ((mut last, from), mut cursor) = (self.from, None);
         let (mut applied, mut more, mut reset) = (from, false, None);
@@ -65,18 +65,18 @@ impl Slice {
         for Entry { logged, number } in &self.entries {
             let commit = &logged.commit;
             let contained = self.pages.as_ref().is_some_and(|pages| pages.seen.contains(commit));
-            match if contained { Told::Nothing } else { self.shape.tell(commit, from, most) } {
-                Told::Nothing => {}
-                // First what was before it.
-                Told::Reset(_) if !txs.is_empty() => {
+            match if contained { Outcome::Nothing } else { self.shape.outcome(commit, from, most) } {
+                Outcome::Nothing => {}
+                // Sends the commits before it first.
+                Outcome::Reset(_) if !txs.is_empty() => {
                     more = true;
                     break;
                 }
-                Told::Reset(reason) => {
+                Outcome::Reset(reason) => {
                     reset = Some(reason);
                     break;
                 }
-                Told::Changes(changes) => {
+                Outcome::Changes(changes) => {
                     let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
                     if !txs.is_empty() && bytes + tx.len() > together {
                         more = true;
@@ -85,7 +85,8 @@ impl Slice {
                     bytes += tx.len();
                     txs.push(tx);
                     last = place::own(*number);
-                    // While commits may still come that lie before it, a position says too much.
+                    // The snapshot is ahead: earlier commits may still come, so a cursor at this
+                    // position would skip them.
                     let early = self.pages.as_ref().is_some_and(|pages| commit.position < pages.seen.end());
                     let go_on =
                         || Some(Cursor::encode(self.epoch.as_deref()?, commit.position, self.shape.hash));

@@ -6,10 +6,12 @@ use base64::engine::general_purpose::STANDARD;
 use tidewire_core::tables::{Type, Value};
 use tidewire_core::wire::json;
 
-/// Deepest JSON that is sent as it is: with the frame around it no message is nested too deep.
+/// Deepest JSON that is sent as JSON. With the frame around it, a message must not be nested too
+/// deep.
 const MAX_NESTING: usize = tidewire_core::wire::MAX_BODY_DEPTH;
 
-/// Appends a cell. What the database did not say is null, as protocol section 12 has it of `same`.
+/// Appends a cell as JSON. A cell that the database left out is null and listed in `same` (protocol
+/// section 12).
 pub fn push(out: &mut String, cell: &Cell, column: &Column) {
     match cell {
         Cell::Null | Cell::Unchanged => out.push_str("null"),
@@ -18,7 +20,7 @@ pub fn push(out: &mut String, cell: &Cell, column: &Column) {
     }
 }
 
-/// A value that is none of its column's type is a string.
+/// A value that is not valid for its column's type is sent as a string.
 fn push_text(out: &mut String, text: &str, column: &Column) {
     match column.kind {
         Type::Bool => match Value::parse(text, Type::Bool) {
@@ -51,8 +53,8 @@ fn is_number(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_digit() || first == '-') && json::validate(text) == Ok(text)
 }
 
-/// `2026-02-03 04:05:06.789+00` as `2026-02-03T04:05:06.789Z`. None of infinities, of years before
-/// Christ and of more digits than RFC 3339 has.
+/// `2026-02-03 04:05:06.789+00` as `2026-02-03T04:05:06.789Z`. `None` for infinities, years before
+/// Christ and years with more digits than RFC 3339 allows.
 fn rfc3339(text: &str, zoned: bool) -> Option<String> {
     let local = if zoned { text.strip_suffix("+00")? } else { text };
     let (date, time) = local.split_once(' ')?;
@@ -61,7 +63,7 @@ fn rfc3339(text: &str, zoned: bool) -> Option<String> {
     (four && plain).then(|| format!("{date}T{time}{}", if zoned { "Z" } else { "" }))
 }
 
-/// A JSON value that is not nested too deep.
+/// The text, if it is JSON that is not nested too deep.
 fn raw(text: &str) -> Option<&str> {
     let text = json::validate(text).ok()?;
     let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);

@@ -3,11 +3,11 @@
 /// A cursor, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// The life of the log.
+    /// The epoch of the log.
     pub(super) epoch: String,
     /// Every commit up to here was applied.
     pub(super) position: u64,
-    /// Of all that makes subscriptions equal.
+    /// The hash of the subscription's shape.
     pub(super) hash: u64,
 }
 
@@ -16,7 +16,7 @@ impl Cursor {
         format!("{epoch}.{position}.{hash:016x}")
     }
 
-    /// Reads what a client sent back; none if no server wrote it.
+    /// Parses a cursor that a client sent; `None` if no server wrote it.
     pub(super) fn parse(text: &str) -> Option<Cursor> {
         let (rest, hash) = text.rsplit_once('.')?;
         let (epoch, position) = rest.rsplit_once('.')?;
@@ -33,8 +33,8 @@ impl Cursor {
     }
 }
 
-/// FNV-1a of texts (draft-eastlake-fnv, section 2), each with its length, so that moving a boundary
-/// makes another hash.
+/// The FNV-1a hash of texts (draft-eastlake-fnv, section 2). Lengths are hashed too, so that moving
+/// a boundary between texts changes the hash.
 pub fn hash(texts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut add = |bytes: &[u8]| {

@@ -1,29 +1,29 @@
-//! Which subscription a connection's client means by a name, and how many there are. It is locked
-//! to look something up, and nothing else is done meanwhile.
+//! Finds subscriptions by connection and `sid`, and counts them. Its lock is held for look-ups
+//! only.
 
 use super::limits::TableLimits;
 use std::collections::BTreeMap;
 
-/// Where a subscription is.
+/// The table and id of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Whereabouts {
-    /// The table, by its place.
+pub(super) struct Location {
+    /// The table's index.
     pub(super) table: usize,
     pub(super) sub: u64,
 }
 
-/// The subscriptions of all tables by connection and by the client's names for them.
+/// The subscriptions of all tables, by connection and `sid`.
 #[derive(Default)]
 pub(super) struct Directory {
-    connections: BTreeMap<u64, BTreeMap<String, Whereabouts>>,
+    connections: BTreeMap<u64, BTreeMap<String, Location>>,
     count: usize,
 }
 
-/// Why there is no room for one more.
+/// Which limit is reached.
 pub(super) enum Full {
-    /// The connection has all that it may have.
+    /// The limit of the connection.
     Connection,
-    /// All have.
+    /// The limit of the server.
     Server,
 }
 
@@ -32,20 +32,20 @@ impl Directory {
         self.count
     }
 
-    pub(super) fn find(&self, conn: u64, sid: &str) -> Option<Whereabouts> {
+    pub(super) fn find(&self, conn: u64, sid: &str) -> Option<Location> {
         self.connections.get(&conn)?.get(sid).copied()
     }
 
-    /// All of a connection.
-    pub(super) fn of(&self, conn: u64) -> Vec<Whereabouts> {
+    /// All subscriptions of a connection.
+    pub(super) fn of(&self, conn: u64) -> Vec<Location> {
         self.connections.get(&conn).into_iter().flat_map(BTreeMap::values).copied().collect()
     }
 
-    /// Adds one, whose name is not in use.
+    /// Adds a subscription, whose `sid` must not be in use.
     pub(super) fn add(
         &mut self,
         (conn, sid): (u64, &str),
-        at: Whereabouts,
+        at: Location,
         limits: &TableLimits,
     ) -> Result<(), Full> {
         if self.connections.get(&conn).is_some_and(|sids| sids.len() >= limits.subscriptions) {
@@ -60,7 +60,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes one, unless its name has become another's.
+    /// Removes a subscription, unless its `sid` stands for another one now.
     pub(super) fn remove(&mut self, (conn, sid): (u64, &str), sub: u64) {
         let Some(sids) = self.connections.get_mut(&conn) else { return };
         if sids.get(sid).is_some_and(|at| at.sub == sub) {

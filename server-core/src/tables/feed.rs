@@ -1,33 +1,33 @@
-//! Commits and the passing of time, as a table's feeds are told of them.
+//! How a table's feeds are sent commits, and marks while nothing happens.
 //!
-//! A commit takes three steps. Under the table's lock the index says which groups it may concern
-//! ([`State::begin`]). Without the lock rows are judged and frames encoded ([`Plan::work_out`]).
-//! Under it again the frames go to whoever is in the feeds then ([`State::hand_out`]), and the
-//! table's head moves ([`State::land`]).
+//! A commit takes three steps. Under the table's lock the index finds the groups that it may
+//! concern ([`State::begin`]). Without the lock rows are matched and frames encoded
+//! ([`Plan::work_out`]). Under the lock again the frames are queued for the feeds' subscribers of
+//! that time ([`State::hand_out`]), and the table's head moves ([`State::finish_flight`]).
 //!
-//! Nobody misses a commit by that, or gets one twice:
+//! Every subscriber gets each commit exactly once:
 //!
-//! - One commit of a table is in flight at a time, the one behind its head, so frames go out in the
-//!   order of the log. Until it has landed the head stays before it: whoever reads the log ends
-//!   there, and has yet to be told of it.
-//! - Whoever joins a feed has all up to the head. If the commit in flight is worked out for that
-//!   feed, they are in it when it is handed out, and get it once, by the feed. If it is not,
-//!   because the group is newer, or nobody was in its feed, or it was handed out already, they do
-//!   not join yet ([`super::state::Flight::covers`]): after the landing they read it from the log.
-//! - Whoever leaves a feed is not in it when the frames are handed out. Those who leave because
-//!   they have no room have all up to the head, and read the commit from the log.
-//! - What ends all subscriptions while a commit is in flight starts another life of the table
-//!   ([`State::life`]), and what was worked out in the one before is dropped.
+//! - One commit of a table is in flight at a time, the one after its head, so frames are sent in
+//!   the order of the log. The head moves when the flight is finished. Until then a subscriber that
+//!   reads the log ends before this commit.
+//! - A subscriber that joins a feed has everything up to the head. If the flight covers the feed,
+//!   the subscriber gets the commit from the feed. Otherwise it does not join yet and reads the
+//!   commit from the log ([`super::state::Flight::covers`]). That is so if the group is newer than
+//!   the flight, its feed was empty, or its frames were queued already.
+//! - A subscriber that leaves a feed gets no frames from it. One that leaves because its queue is
+//!   full has everything up to the head, and reads the commit from the log.
+//! - Whatever ends all subscriptions during a flight begins a new generation of the table
+//!   ([`State::generation`]). Results of an earlier generation are dropped.
 
-use super::cost::{JUDGING, encoding, work};
+use super::cost::{MATCHING, encoding, work};
 use super::history::Entry;
 use super::index::Member;
-use super::judge::{Belongs, Pair};
 use super::limits::ENVELOPE;
 use super::log::Standing;
+use super::matching::{Membership, RowChange};
+use super::pending::Pending;
 use super::place;
 use super::plan::{Feed, News, Plan, What};
-use super::question::Pending;
 use super::ring::{Logged, Next};
 use super::state::{Phase, State, Sub, feed};
 use super::work::{OF_A_COMMIT, OF_A_SLICE};
@@ -38,57 +38,59 @@ use std::sync::Arc;
 use tidewire_core::Time;
 use tidewire_core::wire::{TableAddress, TableFrame, TableLink, codes};
 
-/// A feed that was told nothing for so long is told how far it is, in ms. Ticks are a second apart
-/// at most, so it is less than ten.
+/// A feed without a frame for this long gets a mark with its position, in ms. With a tick every
+/// second, marks are less than ten seconds apart.
 const MARK_MS: u64 = 8_000;
-/// So many changes are looked up, and so many feeds marked, before others get the lock.
+/// Most changes that are looked up, or feeds that are marked, before the lock is released for
+/// others.
 const AT_A_TIME: usize = 512;
 
 /// A group that a change may concern.
 struct Concern {
     group: u64,
-    /// None if it has to be judged.
-    belongs: Belongs,
+    /// `None` if the change has to be matched.
+    belongs: Membership,
 }
 
-/// How far the telling of a commit is.
+/// The state of a commit's flight.
 enum Step<'a> {
-    /// Not all of its changes have been looked up.
+    /// Some of its changes have not been looked up.
     Looking(Plan<'a>),
-    /// What these feeds are told has to be worked out; it is about so much work.
+    /// The frames of these feeds have to be encoded. The number is the estimated work, in bytes.
     Working(Plan<'a>, Vec<Feed>, usize),
-    /// All were told.
-    Landed,
+    /// All feeds have the commit.
+    Finished,
     /// The driver has to do it.
     Left,
-    /// Somebody else is at it, or it is no longer to be done.
+    /// Another thread does it, or it is no longer needed.
     Over,
 }
 
-/// What a table's driver finds.
+/// What the driver does next for a table.
 enum Found {
     Commit(Arc<Logged>, u64),
     Nothing,
-    /// Somebody else is at it.
+    /// Another thread has a commit in flight.
     Busy,
 }
 
 impl Tables {
-    /// Tells a table of a commit that was just published, if it is next and little work.
-    pub(super) fn tell_now(&self, at: usize, logged: &Arc<Logged>, floor: u64) {
+    /// Sends a commit that was just published to a table's feeds, if it is the next one and little
+    /// work.
+    pub(super) fn publish_now(&self, at: usize, logged: &Arc<Logged>, floor: u64) {
         let most = Some(self.shared.limits.at_once);
         match self.try_with(at, |state| state.begin(logged, floor, most)) {
             Some((step, ready)) => {
                 self.serve(at, ready);
                 self.fly(at, step, floor, most);
             }
-            // Other tables must not wait for whoever has it.
+            // Another thread has the lock; the other tables must not wait for it.
             None => self.wake(super::Woken::Work(at)),
         }
     }
 
-    /// Tells a table of what is next for it, some ms of work; whether there may be more.
-    pub(super) fn tell_some(&self, at: usize) -> bool {
+    /// Sends the next commits to a table's feeds for some ms; true if there may be more.
+    pub(super) fn publish_some(&self, at: usize) -> bool {
         let mut left = OF_A_SLICE * self.shared.limits.at_once;
         loop {
             let (logged, floor) = match self.with(at, State::find) {
@@ -103,7 +105,7 @@ impl Tables {
         }
     }
 
-    /// Goes on until the commit has landed; about how much work that was.
+    /// Runs a flight to its end, and returns the estimated work.
     fn fly(&self, at: usize, mut step: Step<'_>, floor: u64, most: Option<usize>) -> usize {
         loop {
             step = match step {
@@ -115,7 +117,7 @@ impl Tables {
                     self.work_out(at, plan, feeds, floor);
                     return work;
                 }
-                Step::Landed | Step::Left | Step::Over => return 0,
+                Step::Finished | Step::Left | Step::Over => return 0,
             }
         }
     }
@@ -125,12 +127,12 @@ impl Tables {
         loop {
             let (news, last) = (plan.work_out(&mut feeds), feeds.len() == 0);
             let marks_due = self.with(at, |state| {
-                if plan.life != state.life {
+                if plan.generation != state.generation {
                     return None;
                 }
                 state.hand_out(&plan, news, last);
                 if last {
-                    state.land(&plan, floor);
+                    state.finish_flight(&plan, floor);
                 }
                 Some(last && std::mem::take(&mut state.marks_due))
             });
@@ -142,8 +144,7 @@ impl Tables {
         }
     }
 
-    /// Tells quiet feeds how far they are, unless a commit is in flight: then it is done when that
-    /// has landed.
+    /// Sends marks to quiet feeds. If a commit is in flight, this is done when it is finished.
     pub(super) fn mark_quiet(&self, at: usize) {
         let quiet = self.with(at, State::quiet).unwrap_or_default();
         for some in quiet.chunks(AT_A_TIME) {
@@ -153,7 +154,7 @@ impl Tables {
 }
 
 impl State {
-    /// What is next for the table.
+    /// Finds what comes next for the table.
     fn find(&mut self) -> Found {
         if self.flight.is_some() {
             return Found::Busy;
@@ -171,10 +172,10 @@ impl State {
         }
     }
 
-    /// Begins to tell of a commit. With `most` no more work is done than that.
+    /// Begins a commit's flight. With `most`, no more work than that is done here.
     fn begin<'a>(&mut self, logged: &'a Arc<Logged>, floor: u64, most: Option<usize>) -> Step<'a> {
         if self.flight.is_some() {
-            // Whoever is at it looks for what comes after.
+            // The other thread looks for the next commit when it is done.
             return Step::Over;
         }
         let changes = logged.commit.changes.len();
@@ -184,28 +185,28 @@ impl State {
             return Step::Left;
         }
         if logged.bytes_of(self.at) == 0 {
-            self.pass(logged, floor);
-            return Step::Landed;
+            self.move_head(logged, floor);
+            return Step::Finished;
         }
-        let number = self.take_off();
+        let number = self.begin_flight();
         let most_bytes = self.shared.limits.frame_bytes.saturating_sub(ENVELOPE);
-        let mut plan = Plan::new(logged, self.life, number, self.epoch.clone(), most_bytes);
+        let mut plan = Plan::new(logged, self.generation, number, self.epoch.clone(), most_bytes);
         if self.groups.is_empty() {
             plan.next = changes;
         }
         self.look(plan, floor, most)
     }
 
-    /// Looks up whom some of the changes concern.
+    /// Looks up the groups that some of the changes may concern.
     fn look<'a>(&mut self, mut plan: Plan<'a>, floor: u64, most: Option<usize>) -> Step<'a> {
-        if plan.life != self.life {
+        if plan.generation != self.generation {
             return Step::Over;
         }
         let changes = plan.commit().changes.iter().enumerate().skip(plan.next);
         for (at, change) in changes.take(AT_A_TIME).filter(|(_, change)| change.table() == self.at) {
             let (groups, pair) = self.concerned(change);
             plan.found += groups.len();
-            if most.is_some_and(|most| plan.found * JUDGING > most) {
+            if most.is_some_and(|most| plan.found * MATCHING > most) {
                 return self.leave();
             }
             if let Some(pair) = pair.filter(|_| !groups.is_empty()) {
@@ -221,21 +222,22 @@ impl State {
         }
         let Some((feeds, work)) = self.feeds(&mut plan, most) else { return self.leave() };
         if feeds.is_empty() {
-            self.land(&plan, floor);
-            return Step::Landed;
+            self.finish_flight(&plan, floor);
+            return Step::Finished;
         }
         Step::Working(plan, feeds, work)
     }
 
-    /// Leaves the commit in flight to the driver, which looks it up again.
+    /// Leaves the commit to the driver, which begins again.
     fn leave<'a>(&mut self) -> Step<'a> {
         self.flight = None;
         self.after.work = true;
         Step::Left
     }
 
-    /// The feeds to tell, and about how much work that is; none if it is more than `most`. Those
-    /// for which it is much work to judge read it from the log, in their turn.
+    /// The feeds that get the commit, and the estimated work; `None` if that is more than `most`.
+    /// Groups that take much work to match leave their feed and read the commit from the log in
+    /// their turn.
     fn feeds(&mut self, plan: &mut Plan<'_>, most: Option<usize>) -> Option<(Vec<Feed>, usize)> {
         let at_once = self.shared.limits.at_once;
         let (mut feeds, mut much, mut empty) = (Vec::new(), Vec::new(), Vec::new());
@@ -247,13 +249,14 @@ impl State {
                 continue;
             }
             let judged = places.iter().any(|(_, belongs)| belongs.is_none());
-            let of_this = if judged { JUDGING + work(&group.shape, plan.logged) } else { 0 };
+            let of_this = if judged { MATCHING + work(&group.shape, plan.logged) } else { 0 };
             judging += of_this;
-            if of_this > at_once + JUDGING || judging > OF_A_COMMIT * at_once {
+            if of_this > at_once + MATCHING || judging > OF_A_COMMIT * at_once {
                 much.push(id);
                 continue;
             }
-            // Most of those that have to be judged turn out not to be concerned.
+            // Most groups that have to be matched turn out not to be concerned, so encoding is not
+            // counted for them.
             sum += if judged { of_this } else { encoding(&group.shape, plan.logged, places.len()) };
             feeds.push(Feed { group: id, shape: group.shape.clone(), last: group.last, places });
         }
@@ -269,9 +272,10 @@ impl State {
         Some((feeds, sum))
     }
 
-    /// The groups that a change may concern, ascending, and its row if it is about one.
-    fn concerned<'a>(&self, change: &'a Change) -> (Vec<Concern>, Option<Pair<'a>>) {
-        let Some(mut pair) = Pair::of(&self.rights.schema, change) else {
+    /// The groups that a change may concern, ascending, and the row before and after it. A change
+    /// that loses the whole table has no row.
+    fn concerned<'a>(&self, change: &'a Change) -> (Vec<Concern>, Option<RowChange<'a>>) {
+        let Some(mut pair) = RowChange::of(&self.rights.schema, change) else {
             let groups = self.groups_where(|_| true).into_iter();
             return (groups.map(|group| Concern { group, belongs: None }).collect(), None);
         };
@@ -295,20 +299,21 @@ impl State {
         (found, Some(pair))
     }
 
-    /// How many groups a change reaches: those that had its row, and those that have it after.
+    /// How many groups a change concerns: those to which its row belonged or belongs.
     pub(super) fn reach(&self, change: &Change) -> usize {
         let (mut concerned, mut pair) = self.concerned(change);
         concerned.retain(|concern| {
-            let judge = |pair: &mut Pair<'_>| match self.groups.get(&concern.group) {
-                Some(group) => pair.judge(&group.shape.judge),
+            let matches = |pair: &mut RowChange<'_>| match self.groups.get(&concern.group) {
+                Some(group) => pair.matches(&group.shape.matcher),
                 None => Some((false, false)),
             };
-            concern.belongs.or_else(|| pair.as_mut().and_then(judge)) != Some((false, false))
+            concern.belongs.or_else(|| pair.as_mut().and_then(matches)) != Some((false, false))
         });
         concerned.len()
     }
 
-    /// Hands out what was worked out. After the last of it the commit lands at once.
+    /// Queues the encoded frames for the feeds' subscribers. With `last` set the flight is finished
+    /// right after.
     fn hand_out(&mut self, plan: &Plan<'_>, news: Vec<News>, last: bool) {
         for News { group: id, what } in news {
             if let Some(flight) = self.flight.as_mut().filter(|_| !last) {
@@ -325,8 +330,8 @@ impl State {
         }
     }
 
-    /// All feeds were told of the commit.
-    fn land(&mut self, plan: &Plan<'_>, floor: u64) {
+    /// Finishes the flight: all feeds have the commit.
+    fn finish_flight(&mut self, plan: &Plan<'_>, floor: u64) {
         let (commit, logged) = (plan.commit(), plan.logged.clone());
         for (at, change) in commit.changes.iter().enumerate() {
             if let Change::Lost { table, .. } = change
@@ -337,28 +342,28 @@ impl State {
         }
         self.flight = None;
         self.history.push(Entry { logged, number: plan.number });
-        self.pass(plan.logged, floor);
-        // Somebody may have left the next one to us.
+        self.move_head(plan.logged, floor);
+        // Another thread may have left the next commit to this one.
         self.after.work |= self.shared.log.lock().standing().end > self.next;
     }
 
-    /// The table has been told of a commit.
-    fn pass(&mut self, logged: &Logged, floor: u64) {
+    /// Moves the head after a commit.
+    fn move_head(&mut self, logged: &Logged, floor: u64) {
         let commit = &logged.commit;
         (self.head, self.next) = (commit.position, logged.seq + 1);
         self.history.trim(floor);
         for id in self.waiting.clone() {
             self.found(id, &commit.tx, commit.position);
         }
-        self.went_on();
+        self.head_moved();
     }
 
-    /// Sends a frame to all in a feed. Who has no room falls out of it, with all up to `before`,
-    /// and comes back by way of the log.
+    /// Sends a frame to all subscribers of a feed. Subscribers whose queue is full leave the feed
+    /// with everything up to `before`, and catch up from the log.
     fn send(&mut self, id: u64, frame: &Text, place: u64, (before, head): (u64, u64)) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let last = std::mem::replace(&mut group.last, place);
-        group.told = (head, self.now);
+        group.notified = (head, self.now);
         let (mut slow, mut over) = (Vec::new(), Vec::new());
         for (conn, audience) in &group.live {
             match audience.outgoing.offer_live(frame, &mut self.after.due) {
@@ -380,23 +385,23 @@ impl State {
         }
     }
 
-    /// Up to where the source has told there is nothing, if the table was told all before it.
+    /// Moves the head to the source's position if the table has all commits before it.
     pub(super) fn advance(&mut self, standing: Standing) {
         if self.flight.is_none() && self.next == standing.end && standing.head > self.head {
             self.head = standing.head;
-            self.went_on();
+            self.head_moved();
         }
     }
 
-    /// The head moved: who waited for that goes on.
-    fn went_on(&mut self) {
+    /// Called after the head moved: serves subscribers and answers waits that needed this.
+    fn head_moved(&mut self) {
         self.after.ready.extend(&self.early);
         for id in self.waiting.clone() {
-            self.settle(id);
+            self.answer_waits(id);
         }
     }
 
-    /// Looks at the clock.
+    /// Notes the time, and trims the history.
     pub(super) fn tick(&mut self, now: Time) {
         self.now = now;
         let (next, standing) = self.shared.log.lock().next(self.next);
@@ -406,9 +411,9 @@ impl State {
         self.history.trim(standing.floor.min(self.head));
     }
 
-    /// Ends what has taken too long.
+    /// Ends waits and snapshots that took too long.
     pub(super) fn expire(&mut self, now: Time) {
-        self.forget_the_slow();
+        self.reset_slow();
         let late =
             |sub: &u64| self.subs.get(sub).is_some_and(|sub| sub.waits.iter().any(|wait| wait.until <= now));
         let late: Vec<u64> = self.waiting.iter().copied().filter(late).collect();
@@ -417,7 +422,7 @@ impl State {
         }
     }
 
-    /// The feeds that are to be told how far they are.
+    /// The feeds that need a mark.
     fn quiet(&mut self) -> Vec<u64> {
         self.marks_due = self.flight.is_some();
         if self.marks_due {
@@ -425,19 +430,21 @@ impl State {
         }
         let (head, now) = (self.head, self.now);
         self.groups_where(|group| {
-            let (told, at) = group.told;
+            let (told, at) = group.notified;
             !group.live.is_empty() && told < head && now.since(at) >= MARK_MS
         })
     }
 
-    /// Tells some quiet feeds how far they are.
+    /// Sends marks to some quiet feeds.
     fn mark(&mut self, quiet: &[u64]) {
         if self.flight.is_some() {
             self.marks_due = true;
             return;
         }
         for id in quiet {
-            let Some(group) = self.groups.get(id).filter(|group| group.told.0 < self.head) else { continue };
+            let Some(group) = self.groups.get(id).filter(|group| group.notified.0 < self.head) else {
+                continue;
+            };
             let (last, hash) = (group.last, group.shape.hash);
             let place = place::feed(self.take_number());
             let link = TableLink { prev: Some(last), pos: place, cursor: self.cursor(hash, self.head) };
@@ -446,9 +453,9 @@ impl State {
         }
     }
 
-    /// Whoever reads a snapshot so slowly that the log went past it has to begin anew; until then
-    /// its pages take memory.
-    pub(super) fn forget_the_slow(&mut self) {
+    /// Resets subscriptions that read a snapshot so slowly that the log no longer reaches back to
+    /// it. Otherwise its pages would stay in memory.
+    pub(super) fn reset_slow(&mut self) {
         let floor = self.history.floor();
         let reading =
             |sub: &Sub| matches!(sub.phase, Phase::Reading { .. } | Phase::Behind(_)) && sub.applied < floor;
@@ -458,17 +465,17 @@ impl State {
         }
     }
 
-    /// A transaction that a subscription may wait for is at this position.
+    /// Notes the position of a transaction that a subscription may wait for.
     pub(super) fn found(&mut self, id: u64, tx: &str, position: u64) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         for wait in sub.waits.iter_mut().filter(|wait| wait.tx == tx && wait.position.is_none()) {
             wait.position = Some(position);
         }
-        self.settle(id);
+        self.answer_waits(id);
     }
 
-    /// Tells a subscription of the transactions that it has waited for and that it has all of.
-    pub(super) fn settle(&mut self, id: u64) {
+    /// Answers a subscription's waits for transactions that it has been sent in full.
+    pub(super) fn answer_waits(&mut self, id: u64) {
         let Some(sub) = self.subs.get(&id) else { return };
         let done = match &sub.phase {
             Phase::Live => self.head,
@@ -478,7 +485,7 @@ impl State {
         let over = sub.waits.iter().filter(|wait| wait.position.is_some_and(|position| position <= done));
         let over: Vec<String> = over.map(|wait| wait.tx.clone()).collect();
         for tx in over {
-            self.seen(id, &tx, None);
+            self.answer_wait(id, &tx, None);
         }
     }
 
@@ -487,12 +494,12 @@ impl State {
         let late: Vec<String> =
             sub.waits.iter().filter(|wait| wait.until <= now).map(|wait| wait.tx.clone()).collect();
         for tx in late {
-            self.seen(id, &tx, Some(codes::TIMEOUT));
+            self.answer_wait(id, &tx, Some(codes::TIMEOUT));
         }
     }
 
-    /// Ends the wait for a transaction.
-    pub(super) fn seen(&mut self, id: u64, tx: &str, code: Option<&str>) {
+    /// Answers one wait for a transaction, with an error if there is a `code`.
+    pub(super) fn answer_wait(&mut self, id: u64, tx: &str, code: Option<&str>) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         let waits = sub.waits.len();
         sub.waits.retain(|wait| wait.tx != tx);

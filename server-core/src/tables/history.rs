@@ -1,5 +1,5 @@
-//! The newest commits that a table's feeds have been told of. A subscription that fell behind, or
-//! comes back, reads them from here.
+//! The newest commits that a table's feeds have been sent. Subscriptions that catch up or resume
+//! read them from here.
 
 use super::Seen;
 use super::ring::Logged;
@@ -20,7 +20,7 @@ impl Entry {
     }
 }
 
-/// The commits, which ascend.
+/// The commits, in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct History {
     entries: VecDeque<Entry>,
@@ -28,7 +28,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Nothing that lies before a position.
+    /// Empties the history and begins at a position.
     pub(super) fn restart(&mut self, position: u64) {
         self.entries.clear();
         self.floor = position;
@@ -43,7 +43,7 @@ impl History {
         self.entries.push_back(entry);
     }
 
-    /// Forgets what the log has forgotten.
+    /// Removes commits that the log has removed.
     pub(super) fn trim(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
         while self.entries.front().is_some_and(|entry| entry.position() <= self.floor) {
@@ -57,7 +57,7 @@ impl History {
         self.entries.range(at..)
     }
 
-    /// Where to begin reading after a snapshot: every commit up to there is in it.
+    /// The position from which to read after a snapshot: it contains every commit up to there.
     pub(super) fn behind(&self, seen: &Seen, head: u64) -> u64 {
         let first = self.entries.iter().find(|entry| !seen.contains(&entry.logged.commit));
         match (seen, first) {

@@ -1,6 +1,7 @@
-//! Which groups a row may concern, found by the row's values instead of by asking each group.
+//! An index of groups by the values that their filters require. It finds the groups that a row may
+//! concern without matching each of them.
 
-use super::judge::{Judge, View};
+use super::matching::{Matcher, RowView};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
@@ -9,9 +10,9 @@ use tidewire_core::tables::Value;
 /// The groups of one table.
 #[derive(Default)]
 pub(super) struct Index {
-    /// By a column and the value that it must have.
+    /// Groups by a column and the value that it must have.
     columns: BTreeMap<usize, HashMap<Key, Members>>,
-    /// Those whose predicates name no such value.
+    /// Groups that require no such value.
     rest: BTreeSet<u64>,
 }
 
@@ -19,11 +20,11 @@ pub(super) struct Index {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Member {
     pub(super) group: u64,
-    /// It does belong: the group asks for nothing else.
+    /// The row does belong: the group has no other condition.
     pub(super) sure: bool,
 }
 
-/// Groups that ask for the same value, mostly one; ascending.
+/// Groups that require the same value, ascending; usually one.
 enum Members {
     One(Member),
     Several(Vec<Member>),
@@ -60,14 +61,13 @@ impl Members {
     }
 }
 
-/// A value by the evaluator's own order, so that what is equal to a filter is one place here: `1.0`
-/// and `1.00`, both zeros, `NaN`.
+/// A value that is compared as filters compare it: `1.0` and `1.00`, both zeros, and `NaN` with
+/// itself are equal.
 struct Key(Value);
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        // The values of one column all have its type, and neither null nor opaque ones are looked
-        // up.
+        // All values of a column have its type, and null or opaque values are not looked up.
         self.0.compare(&other.0) == Some(Ordering::Equal)
     }
 }
@@ -82,7 +82,7 @@ impl Hash for Key {
             Value::Int(value) | Value::Moment(value) => value.hash(hasher),
             Value::Numeric(value) => value.hash(hasher),
             Value::Float(value) if value.is_nan() => f64::NAN.to_bits().hash(hasher),
-            // Adding makes of the negative zero the other one.
+            // Adding zero turns the negative zero into the positive one.
             Value::Float(value) => (value + 0.0).to_bits().hash(hasher),
             Value::Text(value) => value.hash(hasher),
             Value::Uuid(value) => value.hash(hasher),
@@ -92,16 +92,16 @@ impl Hash for Key {
 }
 
 impl Index {
-    /// The groups that must be asked about every row.
+    /// The groups that must be matched with every row.
     pub(super) fn unindexed(&self) -> &BTreeSet<u64> {
         &self.rest
     }
 
-    pub(super) fn add(&mut self, group: u64, judge: &Judge) {
-        match judge.indexable() {
+    pub(super) fn add(&mut self, group: u64, matcher: &Matcher) {
+        match matcher.indexable() {
             Some((column, values)) => {
                 let places = self.columns.entry(column).or_default();
-                let member = Member { group, sure: judge.is_equality() };
+                let member = Member { group, sure: matcher.is_equality() };
                 for value in values {
                     let members = places.entry(Key(value));
                     members.and_modify(|members| members.add(member)).or_insert(Members::One(member));
@@ -113,8 +113,8 @@ impl Index {
         }
     }
 
-    pub(super) fn remove(&mut self, group: u64, judge: &Judge) {
-        let Some((column, values)) = judge.indexable() else {
+    pub(super) fn remove(&mut self, group: u64, matcher: &Matcher) {
+        let Some((column, values)) = matcher.indexable() else {
             self.rest.remove(&group);
             return;
         };
@@ -133,8 +133,8 @@ impl Index {
         }
     }
 
-    /// Says the groups that a row may belong to, some perhaps twice.
-    pub(super) fn find(&self, row: &mut View<'_>, mut found: impl FnMut(Member)) {
+    /// Calls `found` with the groups that the row may belong to; a group may come twice.
+    pub(super) fn find(&self, row: &mut RowView<'_>, mut found: impl FnMut(Member)) {
         let unsure = |group: u64| Member { group, sure: false };
         self.rest.iter().for_each(|group| found(unsure(*group)));
         for (column, places) in &self.columns {
@@ -144,7 +144,8 @@ impl Index {
                     let members = places.get(&Key(value.clone()));
                     members.into_iter().flat_map(Members::as_slice).for_each(|member| found(*member));
                 }
-                // Not known: it may be any of them, and judging says so.
+                // The value is not known, so all groups of the column are found; matching then says
+                // that it does not know.
                 None => {
                     let members = places.values().flat_map(Members::as_slice);
                     members.for_each(|member| found(unsure(member.group)));

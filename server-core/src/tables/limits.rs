@@ -1,22 +1,22 @@
-//! What live tables may take, with the defaults.
+//! Limits of live tables, with their defaults.
 
-/// Limits of subscriptions, of snapshots and of the log that subscriptions share.
+/// Limits of subscriptions, of snapshots, and of the log that all tables share.
 #[derive(Debug, Clone)]
 pub struct TableLimits {
     /// Most subscriptions of a connection.
     pub subscriptions: usize,
-    /// Most subscriptions of all.
+    /// Most subscriptions of all connections.
     pub total: usize,
-    /// Most different filters of a table that name no value that a column must equal: each must be
-    /// asked about every change.
+    /// Most different filters of a table that require no value in any column: they must be matched
+    /// with every change.
     pub unindexed: usize,
-    /// Most of them of one user, or of all guests of an address.
+    /// Most of these for one user, or for all guests of one address.
     pub unindexed_each: usize,
-    /// Most bytes that are looked at for a subscription at once, and 16 times as many for a commit;
-    /// what is more is left to the driver ([`super::Tables::catch_up`]). A pattern counts as a look
-    /// at all of a row, all other conditions as one at a 16th.
+    /// Most bytes that are matched at once for a subscription; a commit may take 16 times as many.
+    /// More is left to the driver ([`super::Tables::work`]). A pattern counts the whole row, all
+    /// other conditions together a 16th of it.
     pub at_once: usize,
-    /// Most transactions that a subscription waits for at a time.
+    /// Most transactions that a subscription may wait for at a time.
     pub waits: usize,
     /// Most rows of a snapshot.
     pub rows: usize,
@@ -24,17 +24,17 @@ pub struct TableLimits {
     pub page_rows: usize,
     /// Most bytes of a snapshot, as it is sent.
     pub snapshot_bytes: usize,
-    /// Most bytes of all snapshots that clients are reading.
+    /// Most bytes of all snapshots that are being sent.
     pub held_bytes: usize,
-    /// Greatest frame, in bytes; at most half of what may wait for a client.
+    /// Largest frame, in bytes; at most half of what may be queued for a client.
     pub frame_bytes: usize,
     /// Most commits in the log.
     pub log_commits: usize,
-    /// Most bytes of them.
+    /// Most bytes of the log.
     pub log_bytes: usize,
-    /// How long they stay, in ms.
+    /// How long commits stay in the log, in ms.
     pub log_ms: u64,
-    /// Over how many ms clients spread their return when all of a table have to come back.
+    /// Resubscribe jitter when all subscriptions of a table are reset, in ms.
     pub spread_ms: u64,
 }
 
@@ -60,5 +60,5 @@ impl Default for TableLimits {
     }
 }
 
-/// For the envelope of a frame, in bytes.
+/// Reserved for the envelope of a frame, in bytes.
 pub(super) const ENVELOPE: usize = 1_024;

@@ -1,13 +1,13 @@
-//! A table's lock: what is left to do after it comes back as a value, and is done with no lock
-//! held.
+//! Access to a table's lock. What is left to do after a change comes back as a value and is done
+//! with no lock held.
 
 use super::state::{After, State};
 use super::{Tables, Woken};
 use crate::lock::{Guard, calls_out};
 
 impl Tables {
-    /// Does something to a table, then serves the subscriptions that are ready for it; none if
-    /// there is no table at this place.
+    /// Applies `act` to a table, then serves the subscriptions that became ready; `None` if there
+    /// is no table with this index.
     pub(super) fn with<T>(&self, at: usize, act: impl FnOnce(&mut State) -> T) -> Option<T> {
         let (done, ready) = self.only_with(at, act)?;
         if !ready.is_empty() {
@@ -16,13 +16,13 @@ impl Tables {
         Some(done)
     }
 
-    /// Does something to a table; the subscriptions that are ready for something then are left to
-    /// whoever asks.
+    /// Applies `act` to a table, and returns the subscriptions that became ready, for the caller to
+    /// serve.
     pub(super) fn only_with<T>(&self, at: usize, act: impl FnOnce(&mut State) -> T) -> Option<(T, Vec<u64>)> {
         Some(self.act(at, self.states.get(at)?.lock(), act))
     }
 
-    /// The same unless somebody has the lock.
+    /// As [`Tables::only_with`], unless another thread holds the lock.
     pub(super) fn try_with<T>(&self, at: usize, act: impl FnOnce(&mut State) -> T) -> Option<(T, Vec<u64>)> {
         Some(self.act(at, self.states.get(at)?.try_lock()?, act))
     }
@@ -39,11 +39,11 @@ impl Tables {
         (done, self.carry_out(at, after))
     }
 
-    /// Wakes who is to be woken; the subscriptions that are ready for something.
+    /// Sends notifications, and returns the subscriptions that became ready.
     pub(super) fn carry_out(&self, at: usize, after: After) -> Vec<u64> {
         after.due.give();
-        if after.asks {
-            self.wake(Woken::Wanted);
+        if after.requests {
+            self.wake(Woken::Requests);
         }
         if after.work {
             self.wake(Woken::Work(at));

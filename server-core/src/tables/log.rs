@@ -1,5 +1,5 @@
-//! What the source has told: its epoch, how far it is, and its newest commits. All tables read it,
-//! each under its own lock; nothing is worked out while this one is held.
+//! The log that all tables share: the source's epoch and position, and its newest commits. Its lock
+//! is held only for short look-ups.
 
 use super::limits::TableLimits;
 use super::ring::{Logged, Next, Ring};
@@ -7,15 +7,15 @@ use super::{Commit, Seen};
 use std::sync::Arc;
 use tidewire_core::Time;
 
-/// The stream of commits.
+/// The source's stream of commits.
 pub(super) struct Log {
-    /// Names this life of the source; none before it has told.
+    /// The source's epoch; `None` before the first restart.
     pub(super) epoch: Option<Arc<str>>,
-    /// Up to where the source has told.
+    /// The position up to which the source has published everything.
     pub(super) head: u64,
     pub(super) ring: Ring,
     now: Time,
-    /// Snapshots that were asked for and have not been answered.
+    /// The number of pending snapshot requests.
     snapshots: usize,
 }
 
@@ -25,20 +25,21 @@ impl Log {
         Log { epoch: None, head: 0, ring, now: Time::default(), snapshots: 0 }
     }
 
-    /// Whether the source goes on with what is here: the same epoch, and a position within it.
+    /// Whether the source continues what is here: the same epoch, and a position within the log.
     pub(super) fn goes_on(&self, epoch: &str, position: u64) -> bool {
         let within = position <= self.head && position >= self.ring.floor();
         self.epoch.as_deref() == Some(epoch) && within
     }
 
-    /// Begins anew at a position.
+    /// Begins a new epoch at a position.
     pub(super) fn restart(&mut self, epoch: Arc<str>, position: u64, unseen: &[u64]) {
         self.epoch = Some(epoch);
         self.head = position;
         self.ring.restart(position, unseen);
     }
 
-    /// Adds a commit; none if the source said it again, as after a new connection to its database.
+    /// Adds a commit; `None` if it is here already, as after the source connected to its database
+    /// again.
     pub(super) fn push(&mut self, commit: Commit) -> Option<Arc<Logged>> {
         if commit.position <= self.head {
             return None;
@@ -47,37 +48,39 @@ impl Log {
         Some(self.ring.push(commit, before, self.now))
     }
 
-    /// The next commit for a table that has all before this number, and what goes with it.
+    /// The commit with this sequence number, and the log's standing.
     pub(super) fn next(&self, seq: u64) -> (Next, Standing) {
         (self.ring.get(seq), self.standing())
     }
 
-    /// How the log stands.
+    /// The log's standing.
     pub(super) fn standing(&self) -> Standing {
         Standing { head: self.head, floor: self.ring.floor(), end: self.ring.end() }
     }
 
-    /// Looks at the clock.
+    /// Notes the time, and removes commits that are too old.
     pub(super) fn tick(&mut self, now: Time) {
         self.now = now;
         self.ring.trim(now);
     }
 
-    /// A snapshot was asked for.
-    pub(super) fn asked(&mut self) {
+    /// Counts a snapshot request.
+    pub(super) fn snapshot_requested(&mut self) {
         self.snapshots += 1;
     }
 
-    /// A snapshot was answered, or nobody waits for it any more.
-    pub(super) fn answered(&mut self) {
+    /// Counts a snapshot request as finished: it was answered, or is no longer needed.
+    pub(super) fn snapshot_finished(&mut self) {
         self.snapshots = self.snapshots.saturating_sub(1);
     }
 
-    /// Whether a snapshot lacks something that the log does not bring either. What this one shows,
-    /// later ones show too, so that is forgotten.
+    /// Whether a commit is neither in this snapshot nor in the log.
+    ///
+    /// If no other snapshot is pending, what this one contains is forgotten, as later ones contain
+    /// it too.
     pub(super) fn is_missed(&mut self, seen: &Seen) -> bool {
         let missed = self.ring.is_missed(seen);
-        // Others that were asked for may be older than this one.
+        // A pending snapshot may be older than this one.
         if self.snapshots == 0 {
             self.ring.saw(seen);
         }
@@ -85,13 +88,13 @@ impl Log {
     }
 }
 
-/// How the log stands at a moment.
+/// The log's positions and sequence number at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standing {
-    /// Up to where the source has told.
+    /// The position up to which the source has published everything.
     pub(super) head: u64,
     /// Every commit after this position is in the log.
     pub(super) floor: u64,
-    /// The number of the next commit.
+    /// The sequence number of the next commit.
     pub(super) end: u64,
 }

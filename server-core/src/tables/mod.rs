@@ -1,14 +1,13 @@
-//! Live tables, protocol section 12: which subscription is about which change.
+//! Live tables, protocol section 12: which subscription is sent which change.
 //!
-//! A source tells of commits, in order, and answers what only it knows ([`Tables::take_wanted`]).
-//! Equal subscriptions are a group, which an index finds by the values in a row; a commit is
-//! encoded once for each group. Whoever reads slowly falls out of the group's feed and reads the
-//! log instead, until there is room again; so a queue never holds what the log has.
+//! A source publishes commits in order, and answers the requests that only it can answer
+//! ([`Tables::take_requests`]). Identical subscriptions form a group, which an index finds by the
+//! values in a row. A commit is encoded once for each group. A slow consumer leaves the group's
+//! feed and reads the log until its queue has room again, so no queue holds what the log has.
 //!
-//! The log is one, and each table has a lock, a head and feeds of its own: it takes commits from
-//! the log, in their order, as fast as it can. So one that has much to do holds up nobody else.
-//! Rows are judged and frames encoded without any lock; `feed` says why nobody misses a commit by
-//! that, or gets one twice.
+//! There is one log. Each table has a lock, a head and feeds of its own, and reads the log at its
+//! own pace, so a table with much work delays no other. Rows are matched and frames encoded without
+//! any lock; `feed` explains why every subscriber still gets each commit exactly once.
 
 mod access;
 mod catch_up;
@@ -16,18 +15,18 @@ mod cells;
 mod cost;
 mod cursor;
 mod directory;
+mod fair_queue;
 mod feed;
 mod history;
 mod index;
-mod judge;
-mod lagging;
 mod limits;
 mod locked;
 mod log;
+mod matching;
 mod pages;
+mod pending;
 mod place;
 mod plan;
-mod question;
 mod refusal;
 mod registry;
 mod requests;
@@ -36,46 +35,46 @@ mod serve;
 mod shape;
 mod shared;
 mod source;
+mod source_requests;
 mod state;
-mod wanted;
 mod work;
 
 use crate::lock::Mutex;
 pub use cells::push as push_cell;
 pub use cursor::hash;
-pub(crate) use lagging::Owner;
+pub(crate) use fair_queue::Owner;
 pub use limits::TableLimits;
-pub use question::QuestionId;
+pub use pending::RequestId;
 pub use registry::{TableConfig, TableError};
 pub(crate) use requests::Asker;
-pub use shape::Narrow;
+pub use shape::RequiredValues;
 use shared::Shared;
 pub use source::{Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError};
+pub use source_requests::{SnapshotRequest, SourceRequest};
 use state::{After, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tidewire_core::Time;
-pub use wanted::{Wanted, WantedSnapshot};
 
-/// What a driver is woken for.
+/// Why a driver is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
-    /// [`Tables::take_wanted`] has something.
-    Wanted,
-    /// [`Tables::work`] has something to do for the table at this place.
+    /// [`Tables::take_requests`] has something.
+    Requests,
+    /// [`Tables::work`] has something to do for the table with this index.
     Work(usize),
 }
 
-/// Wakes the driver, with no lock held.
+/// Wakes the driver; called with no lock held.
 pub type Wake = Arc<dyn Fn(Woken) + Send + Sync>;
 
 /// The tables that clients may subscribe to, and all subscriptions.
 ///
 /// The driver says where its source begins ([`Tables::restart`]), then publishes commits in order.
-/// When it is woken it takes what is wanted, or does a table's work on a thread of that table's, so
-/// that tables don't wait for each other. It looks at the clock at least each second
-/// ([`Tables::tick`]).
+/// When it is woken it takes requests for the source, or does a table's work on that table's
+/// thread, so that tables don't wait for each other. It calls [`Tables::tick`] at least once a
+/// second.
 pub struct Tables {
     shared: Arc<Shared>,
     by_name: BTreeMap<String, usize>,
@@ -83,31 +82,31 @@ pub struct Tables {
     wake: Wake,
 }
 
-/// How much there is of what subscriptions need.
+/// Counts, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableCounts {
     /// Subscriptions.
     pub subscriptions: usize,
-    /// Groups of equal ones.
+    /// Groups of identical subscriptions.
     pub groups: usize,
-    /// Those of them that must be asked about every change.
+    /// Groups that must be matched with every change, because no index finds them.
     pub unindexed: usize,
-    /// Questions that the source has not answered.
+    /// Requests that the source has not answered.
     pub pending: usize,
     /// Transactions that clients wait for.
     pub waits: usize,
-    /// Bytes of snapshots that clients are reading.
+    /// Bytes of snapshots that are being sent.
     pub snapshot_bytes: usize,
     /// Bytes of the log.
     pub log_bytes: usize,
 }
 
 impl Tables {
-    /// Tables with these names, schemas and permissions; changes call them by their places here.
+    /// Tables with these names, schemas and permissions. Changes refer to them by their index here.
     ///
     /// # Errors
     ///
-    /// A permission that is not one for its table, two tables of one name, or a table without a
+    /// A permission that does not fit its table, two tables with one name, or a table without a
     /// key.
     pub fn new(configs: Vec<TableConfig>, limits: TableLimits, wake: Wake) -> Result<Tables, TableError> {
         let shared = Arc::new(Shared::new(limits));
@@ -127,22 +126,23 @@ impl Tables {
         self.states.len()
     }
 
-    /// The claims that permissions name: what [`crate::Identity::claims`] has to have.
+    /// The claims that permissions name: [`crate::Identity::claims`] must have these.
     pub fn claims(&self) -> BTreeSet<String> {
         let mut claims = BTreeSet::new();
         self.states.iter().for_each(|state| state.lock().rights.claims(&mut claims));
         claims
     }
 
-    /// The source begins, or begins anew, at a position: nothing before it can be gone on from, and
-    /// nothing of another epoch. Called again with the same epoch and where it stands, as after a
-    /// new connection to the same database, it changes nothing.
+    /// The source begins at a position, or begins again. Cursors from before the position or of
+    /// another epoch can't be resumed. Calling it again with the same epoch and a position within
+    /// the log changes nothing; this is usual after a new connection to the same database.
     ///
-    /// `unseen` are the numbers of transactions that may have been committed at or before the
-    /// position ([`Commit::xid`]) and that snapshots may not contain yet. They are not told, so a
-    /// snapshot without one of them is not given to anybody.
+    /// `unseen` are transaction ids ([`Commit::xid`]) that may have been committed at or before the
+    /// position and that snapshots may not contain yet. They are not published, so a snapshot that
+    /// lacks one of them is not used.
     pub fn restart(&self, epoch: &str, position: u64, unseen: &[u64]) {
-        // All tables at once: the log and what they were told of it are never of two epochs.
+        // All tables are locked at once, so that the log and the tables never have different
+        // epochs.
         let mut states: Vec<_> = self.states.iter().map(Mutex::lock).collect();
         let mut log = self.shared.log.lock();
         if log.goes_on(epoch, position) {
@@ -153,7 +153,7 @@ impl Tables {
         let standing = log.standing();
         drop(log);
         for state in &mut states {
-            state.begin_anew("epoch", standing);
+            state.restart("epoch", standing);
             (state.epoch, state.cut) = (Some(epoch.clone()), 0);
         }
         let left: Vec<After> = states.iter_mut().map(|state| std::mem::take(&mut state.after)).collect();
@@ -164,27 +164,25 @@ impl Tables {
         }
     }
 
-    /// A commit. Those at or before where the source has told are dropped, so after a new
-    /// connection it may begin earlier. What is little work for a table is done at once, and the
-    /// rest is left to its driver; so this takes about as long as the little work.
+    /// Publishes a commit. One at or before the head is ignored, so the source may repeat commits
+    /// after a new connection. Little work for a table is done at once, more is left to the driver.
     pub fn publish(&self, commit: Commit) {
         let mut log = self.shared.log.lock();
         let Some(logged) = log.push(commit) else { return };
         let standing = log.standing();
         drop(log);
         for at in 0..self.states.len() {
-            self.tell_now(at, &logged, standing.floor);
+            self.publish_now(at, &logged, standing.floor);
         }
     }
 
-    /// To how many groups of equal subscriptions a change would be told. It is told to none by
-    /// this.
+    /// How many groups a change would be sent to. Sends nothing.
     pub fn reach(&self, change: &Change) -> usize {
         let state = self.states.get(change.table());
         state.map_or(0, |state| state.lock().reach(change))
     }
 
-    /// Up to this position there is nothing more to tell.
+    /// There are no commits up to this position beyond those that were published.
     pub fn advance(&self, position: u64) {
         let mut log = self.shared.log.lock();
         if position <= log.head {
@@ -201,24 +199,24 @@ impl Tables {
         }
     }
 
-    /// A table has another schema from here on.
+    /// A table has another schema from this position on.
     pub fn reshape(&self, table: usize, schema: Schema) {
         self.with(table, |state| {
             let standing = state.shared.log.lock().standing();
-            state.begin_anew("schema", standing);
+            state.restart("schema", standing);
             state.rights.reshape(schema);
             state.cut = standing.head;
         });
     }
 
-    /// Where the source has to begin after a restart, so that subscriptions can go on: it must keep
-    /// what comes after.
+    /// The position from which the source must be able to continue after a restart of the server,
+    /// so that subscriptions can resume.
     pub fn oldest(&self) -> u64 {
         let log = self.shared.log.lock();
         log.ring.oldest(log.head)
     }
 
-    /// Looks at the clock; at least each second.
+    /// Notes the time, ends what took too long, and sends marks. Call it at least once a second.
     pub fn tick(&self, now: Time) {
         self.shared.log.lock().tick(now);
         for at in 0..self.states.len() {
@@ -228,7 +226,7 @@ impl Tables {
         }
     }
 
-    /// How much there is of what subscriptions need.
+    /// Counts, for metrics.
     pub fn counts(&self) -> TableCounts {
         let mut counts = TableCounts {
             subscriptions: self.shared.directory.lock().count(),

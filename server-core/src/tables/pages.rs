@@ -1,4 +1,4 @@
-//! A snapshot as its pages, encoded once for all that wait for it.
+//! A snapshot split into pages, encoded once for all subscriptions that wait for it.
 
 use super::shape::Shape;
 use super::{Row, Seen};
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidewire_core::wire::TablePage;
 
-/// Most bytes of them; one row is always sent.
+/// Most bytes of a page; it has at least one row anyway.
 const PAGE_BYTES: usize = 262_144;
 
-/// The pages of a snapshot. It counts for the memory of all snapshots until nobody needs it.
+/// The pages of a snapshot. Their bytes count as used memory until the snapshot is dropped.
 #[derive(Debug)]
 pub(super) struct Pages {
-    /// At least one, which may be empty.
+    /// At least one page, which may be empty.
     pages: Vec<Vec<String>>,
     pub(super) seen: Seen,
     bytes: usize,
@@ -21,12 +21,12 @@ pub(super) struct Pages {
 
 /// Why a snapshot is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TooGreat {
+pub(super) enum TooLarge {
     /// More rows than a subscription may have.
     Rows,
-    /// More bytes of them.
+    /// More bytes than a subscription may have.
     Bytes,
-    /// A row that is too great for a frame.
+    /// A row that is too large for a frame.
     Row,
 }
 
@@ -37,19 +37,19 @@ impl Pages {
         seen: Seen,
         (most_rows, most_bytes, most_row, page_rows): (usize, usize, usize, usize),
         held: &Arc<AtomicUsize>,
-    ) -> Result<Pages, TooGreat> {
+    ) -> Result<Pages, TooLarge> {
         let (mut pages, mut page, mut of_page) = (Vec::new(), Vec::new(), 0);
         let (mut count, mut bytes) = (0, 0);
         for row in rows.iter().filter_map(|row| shape.row(row)) {
             if row.len() > most_row {
-                return Err(TooGreat::Row);
+                return Err(TooLarge::Row);
             }
             (count, bytes) = (count + 1, bytes + row.len() + size_of::<String>());
             if count > most_rows {
-                return Err(TooGreat::Rows);
+                return Err(TooLarge::Rows);
             }
             if bytes > most_bytes {
-                return Err(TooGreat::Bytes);
+                return Err(TooLarge::Bytes);
             }
             if page.len() >= page_rows || !page.is_empty() && of_page + row.len() + 1 > PAGE_BYTES {
                 pages.push(std::mem::take(&mut page));
@@ -65,7 +65,7 @@ impl Pages {
         Ok(Pages { pages, seen, bytes, held: held.clone() })
     }
 
-    /// The page at a place; none beyond the last.
+    /// A page by its index; `None` after the last one.
     pub(super) fn page(&self, at: usize) -> Option<TablePage> {
         let rows = self.pages.get(at)?.clone();
         Some(TablePage { rows, more: at + 1 < self.pages.len() })

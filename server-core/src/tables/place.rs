@@ -1,17 +1,18 @@
-//! Places of frames (protocol section 12). A table numbers its commits and marks; each number has
-//! three places, so that those of a subscription ascend whichever way its frames come.
+//! Places of frames: `pos` in protocol section 12. A table numbers its commits and marks, and each
+//! number has three places. So the places of a subscription's frames ascend, whether they come from
+//! the log or from the feed.
 
-/// Of the frame with which a subscription joins a feed that nobody is in, before the commit.
+/// The place of the frame with which a subscription joins an empty feed, before the commit.
 pub(super) fn before(number: u64) -> u64 {
     number * 3
 }
 
-/// Of a subscription's own frame, read from the log.
+/// The place of a frame that is read from the log for one subscription.
 pub(super) fn own(number: u64) -> u64 {
     number * 3 + 1
 }
 
-/// Of the feed's frame.
+/// The place of the feed's frame.
 pub(super) fn feed(number: u64) -> u64 {
     number * 3 + 2
 }

@@ -1,50 +1,50 @@
-//! What a commit is to the feeds of a table: which it may concern is looked up under the table's
-//! lock, and what they are told of it is worked out without it.
+//! The plan of a commit's flight: the groups that it may concern, which are looked up under the
+//! table's lock, and their frames, which are encoded without it.
 
 use super::Commit;
 use super::cursor::Cursor;
-use super::judge::{Belongs, Pair};
+use super::matching::{Membership, RowChange};
 use super::place;
 use super::ring::Logged;
-use super::shape::{Shape, Told};
+use super::shape::{Outcome, Shape};
 use super::state::feed;
 use crate::text::Text;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::wire::{TableAddress, TableLink, TableTx, Transaction};
 
-/// What is worked out in one go, before it is handed out: so many feeds, or bytes of frames.
+/// Most feeds, and bytes of frames, that are encoded before they are queued.
 const FEEDS: usize = 256;
 const BYTES: usize = 1 << 20;
 
-/// A commit on its way to a table's feeds.
+/// A commit in flight.
 pub(super) struct Plan<'a> {
     pub(super) logged: &'a Arc<Logged>,
-    /// See [`super::state::State::life`].
-    pub(super) life: u64,
+    /// See [`super::state::State::generation`].
+    pub(super) generation: u64,
     pub(super) number: u64,
     epoch: Option<Arc<str>>,
     /// Most bytes of the changes in a frame.
     most: usize,
-    /// The change that is looked up next.
+    /// The index of the next change to look up.
     pub(super) next: usize,
-    /// How many groups were found, those that were found for several changes as often.
+    /// How many groups were found; a group counts once for each change.
     pub(super) found: usize,
     /// The groups that were found, and the changes that may concern them.
-    pub(super) concerned: BTreeMap<u64, Vec<(usize, Belongs)>>,
-    pub(super) pairs: BTreeMap<usize, Box<Pair<'a>>>,
+    pub(super) concerned: BTreeMap<u64, Vec<(usize, Membership)>>,
+    pub(super) pairs: BTreeMap<usize, Box<RowChange<'a>>>,
 }
 
-/// A feed that a commit may concern.
+/// A feed that the commit may concern.
 pub(super) struct Feed {
     pub(super) group: u64,
     pub(super) shape: Arc<Shape>,
     /// The place of its last frame.
     pub(super) last: u64,
-    pub(super) places: Vec<(usize, Belongs)>,
+    pub(super) places: Vec<(usize, Membership)>,
 }
 
-/// What a feed is told.
+/// What a feed is sent.
 pub(super) struct News {
     pub(super) group: u64,
     pub(super) what: What,
@@ -52,11 +52,11 @@ pub(super) struct News {
 
 pub(super) enum What {
     Frame(Frame),
-    /// Its subscriptions can't go on, for this reason.
+    /// Its subscribers are reset, for this reason.
     Reset(&'static str),
 }
 
-/// A transaction as a feed's frame.
+/// The frame of a transaction for a feed.
 pub(super) struct Frame {
     to: TableAddress,
     tx: String,
@@ -70,8 +70,8 @@ impl Frame {
         Frame { to, tx, link, text }
     }
 
-    /// The frame behind the one at this place. Mostly that is the one behind which it was encoded;
-    /// a feed that was empty meanwhile has another one.
+    /// The frame, linked to the one at this place. That is nearly always the one for which it was
+    /// encoded; a feed that was empty meanwhile has another one.
     pub(super) fn behind(self, last: u64) -> Text {
         if self.link.prev == Some(last) {
             return self.text;
@@ -83,20 +83,20 @@ impl Frame {
 impl<'a> Plan<'a> {
     pub(super) fn new(
         logged: &'a Arc<Logged>,
-        life: u64,
+        generation: u64,
         number: u64,
         epoch: Option<Arc<str>>,
         most: usize,
     ) -> Plan<'a> {
         let (concerned, pairs) = (BTreeMap::new(), BTreeMap::new());
-        Plan { logged, life, number, epoch, most, next: 0, found: 0, concerned, pairs }
+        Plan { logged, generation, number, epoch, most, next: 0, found: 0, concerned, pairs }
     }
 
     pub(super) fn commit(&self) -> &'a Commit {
         &self.logged.commit
     }
 
-    /// Works out what some of the feeds are told.
+    /// Encodes the frames of some of the feeds.
     pub(super) fn work_out(&mut self, feeds: &mut impl Iterator<Item = Feed>) -> Vec<News> {
         let (mut news, mut bytes) = (Vec::new(), 0);
         for feed in feeds.take(FEEDS) {
@@ -113,11 +113,11 @@ impl<'a> Plan<'a> {
 
     fn news(&mut self, of: &Feed) -> Option<What> {
         let commit = self.commit();
-        let told = of.shape.tell_of(commit, &mut self.pairs, of.places.iter().copied(), 0, self.most);
+        let told = of.shape.outcome_of(commit, &mut self.pairs, of.places.iter().copied(), 0, self.most);
         let changes = match told {
-            Told::Nothing => return None,
-            Told::Reset(reason) => return Some(What::Reset(reason)),
-            Told::Changes(changes) => changes,
+            Outcome::Nothing => return None,
+            Outcome::Reset(reason) => return Some(What::Reset(reason)),
+            Outcome::Changes(changes) => changes,
         };
         let cursor = self.epoch.as_deref();
         let cursor = cursor.map(|epoch| Cursor::encode(epoch, commit.position, of.shape.hash));

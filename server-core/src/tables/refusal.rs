@@ -3,7 +3,7 @@
 use crate::text::Text;
 use tidewire_core::wire::{Problem, TableFrame, codes};
 
-/// When to come again while the source can't be asked, in ms.
+/// When a client should try again while the source is unavailable, in ms.
 pub(super) const RETRY_MS: u64 = 1_000;
 
 /// Why a subscription is refused, or ends.
@@ -12,7 +12,7 @@ pub(super) struct Refusal {
     pub(super) code: &'static str,
     pub(super) message: String,
     pub(super) at: Option<u64>,
-    /// In how many ms to try again; none if that would not help.
+    /// When to try again, in ms; `None` if that would not help.
     pub(super) retry_ms: Option<u64>,
 }
 

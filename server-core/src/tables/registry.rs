@@ -1,4 +1,4 @@
-//! The tables that clients may subscribe to, and who may see what of them.
+//! The configured tables, and who may see which of their rows.
 
 use super::Schema;
 use super::access::{Permission, Template};
@@ -11,27 +11,27 @@ use tidewire_core::wire::{MAX_TABLE_NAME, UserKind};
 /// A table as it is configured.
 #[derive(Debug, Clone)]
 pub struct TableConfig {
-    /// What clients call it.
+    /// The name that clients use.
     pub name: String,
-    /// What the database says of it.
+    /// The schema that the database reports.
     pub schema: Schema,
-    /// Who may see which rows: `*`, or a filter in which `{sub}`, `{name}` and `{claim:NAME}` stand
-    /// for what the user's token says. Guests name themselves, so for them `{name}` is refused. A
-    /// kind of user that is missing may see none.
+    /// Which rows each kind of user may see: `*` for all, or a filter with the placeholders
+    /// `{sub}`, `{name}` and `{claim:NAME}` for values of the user's token. Guests choose their own
+    /// names, so `{name}` is refused for them. A kind that is missing may see no rows.
     pub access: Vec<(UserKind, String)>,
 }
 
-/// Why tables can't be served as they are configured.
+/// Why the tables can't be served with this configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("table `{table}`: {reason}")]
 pub struct TableError {
-    /// Which table.
+    /// The table.
     pub table: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and how to correct it.
     pub reason: String,
 }
 
-/// A table's columns, and who may see which of its rows.
+/// A table's schema, and who may see which of its rows.
 pub(super) struct Rights {
     name: String,
     pub(super) schema: Arc<Schema>,
@@ -54,7 +54,7 @@ impl Rights {
         Ok(Rights { name, schema, texts, access })
     }
 
-    /// The schema changed. Permissions that no longer fit it allow nothing.
+    /// Changes the schema. Permissions that no longer fit it allow nothing.
     pub(super) fn reshape(&mut self, schema: Schema) {
         self.access = templates(&self.texts, &schema).unwrap_or_else(|reason| {
             tracing::error!(table = self.name, reason, "the table changed: nobody may see it any more");
@@ -63,7 +63,7 @@ impl Rights {
         self.schema = Arc::new(schema);
     }
 
-    /// What a user may see; none if nothing.
+    /// The permission of a user; `None` if they may see no rows.
     pub(super) fn permission(&self, identity: &Identity) -> Option<Permission> {
         let (_, template) = self.access.iter().find(|(kind, _)| *kind == identity.user.kind)?;
         template.bind(identity)

@@ -1,11 +1,11 @@
-//! What clients ask of tables.
+//! The requests of clients about tables.
 
 use super::Tables;
 use super::cursor::Cursor;
-use super::directory::{Full, Whereabouts};
-use super::lagging::Owner;
+use super::directory::{Full, Location};
+use super::fair_queue::Owner;
 use super::refusal::{RETRY_MS, Refusal, too_many_unindexed, unavailable};
-use super::shape::{Misshapen, Shape};
+use super::shape::{Shape, ShapeError};
 use super::state::{Phase, State, Sub, Wait};
 use crate::access::Identity;
 use crate::outgoing::Outgoing;
@@ -16,10 +16,10 @@ use tidewire_core::wire::{TableFrame, TableRequest, TableSub, codes};
 
 /// How long a client waits for a transaction, in ms.
 const WAIT_MS: u64 = 10_000;
-/// Over how many ms a client spreads its return when only it must, in ms.
+/// Resubscribe jitter when a single subscription is reset, in ms.
 const SPREAD_MS: u64 = 1_000;
 
-/// Who asks.
+/// The connection and user that a request comes from.
 pub(crate) struct Asker<'a> {
     pub(crate) outgoing: &'a Arc<Outgoing>,
     pub(crate) identity: &'a Identity,
@@ -27,7 +27,7 @@ pub(crate) struct Asker<'a> {
 }
 
 impl Tables {
-    /// Handles what a connection's client asks.
+    /// Handles a request of a client.
     pub(crate) fn request(self: &Arc<Self>, asker: &Asker<'_>, now: Time, request: TableRequest) {
         let outgoing = asker.outgoing;
         match request {
@@ -40,7 +40,7 @@ impl Tables {
         }
     }
 
-    /// Does something to a subscription, or says that there is none.
+    /// Applies `act` to a subscription, or answers that there is none.
     fn of_subscription(
         &self,
         outgoing: &Arc<Outgoing>,
@@ -54,17 +54,17 @@ impl Tables {
         }
     }
 
-    /// The subscription that a client means by a name.
-    fn named(&self, conn: u64, sid: &str) -> Option<Whereabouts> {
+    /// The subscription that a connection's client calls `sid`.
+    fn named(&self, conn: u64, sid: &str) -> Option<Location> {
         self.shared.directory.lock().find(conn, sid)
     }
 
     /// All subscriptions of a connection.
-    fn all_of(&self, conn: u64) -> Vec<Whereabouts> {
+    fn all_of(&self, conn: u64) -> Vec<Location> {
         self.shared.directory.lock().of(conn)
     }
 
-    /// Ends a subscription, also one of which the client thinks that it is replaced.
+    /// Ends a subscription, also one that the client believes to be replaced.
     fn forget(&self, conn: u64, sid: &str) {
         if let Some(at) = self.named(conn, sid) {
             self.with(at.table, |state| state.remove(at.sub));
@@ -98,12 +98,12 @@ impl Tables {
             return Err(Refusal::new(codes::UNKNOWN_TABLE, "this server has no such table for clients"));
         };
         let permission = permission.ok_or_else(forbidden)?;
-        // Filters take a while to read; others must not wait for it.
+        // Filters take a while to compile, so this is done without the lock.
         let shape = Shape::new((at, &table), &schema, permission, filter, select.as_deref());
         let shape = shape.map_err(|error| match error {
-            Misshapen::Column(message) => Refusal::new(codes::BAD_COLUMN, message),
-            Misshapen::Filter(error) => refused_filter(error),
-            Misshapen::Forbidden => forbidden(),
+            ShapeError::Column(message) => Refusal::new(codes::BAD_COLUMN, message),
+            ShapeError::Filter(error) => refused_filter(error),
+            ShapeError::Forbidden => forbidden(),
         })?;
         self.forget(asker.outgoing.id(), &sid);
         self.with(at, |state| {
@@ -118,21 +118,22 @@ impl Tables {
         .unwrap_or(Ok(()))
     }
 
-    /// There is room in a connection's queue.
+    /// There is room again in a connection's queue.
     pub(crate) fn refill(&self, conn: u64) {
         for at in self.all_of(conn) {
             self.serve(at.table, vec![at.sub]);
         }
     }
 
-    /// A connection's user has other claims: what they may see has changed, or not.
+    /// The claims of a connection's user changed: ends subscriptions whose permission changed with
+    /// them.
     pub(crate) fn renew(&self, conn: u64, identity: &Identity) {
         for at in self.all_of(conn) {
             self.with(at.table, |state| state.renew(at.sub, identity));
         }
     }
 
-    /// A connection is over.
+    /// A connection has ended.
     pub(crate) fn leave(&self, conn: u64) {
         for at in self.all_of(conn) {
             self.with(at.table, |state| state.remove(at.sub));
@@ -155,7 +156,7 @@ impl State {
             return Err(unavailable());
         }
         let (id, limits) = (self.id(), &self.shared.limits);
-        let at = Whereabouts { table: self.at, sub: id };
+        let at = Location { table: self.at, sub: id };
         self.shared.directory.lock().add((conn, &sid), at, limits).map_err(|full| match full {
             Full::Connection => {
                 let most = limits.subscriptions;
@@ -185,20 +186,20 @@ impl State {
         let sub =
             Sub { owner, outgoing: outgoing.clone(), sid, group, phase, last: 0, applied, waits: Vec::new() };
         self.subs.insert(id, sub);
-        // Nobody would end it, if the connection ended before it was here.
+        // If the connection ended before this, nothing else would remove the subscription.
         if outgoing.is_closing() {
             self.remove(id);
             return Ok(());
         }
         if asks {
-            self.want_snapshot(group, 1);
+            self.request_snapshot(group, 1);
         } else {
             self.after.ready.push(id);
         }
         Ok(())
     }
 
-    /// Where a cursor goes on, or why it can't.
+    /// The position that a cursor resumes from, or the reason why it can't be resumed.
     fn resumable(&self, text: &str, shape: &Shape) -> Result<u64, &'static str> {
         let Some(cursor) = Cursor::parse(text) else { return Err("changed") };
         if self.epoch.as_deref() != Some(&cursor.epoch) {
@@ -207,8 +208,8 @@ impl State {
         if cursor.hash != shape.hash {
             return Err("changed");
         }
-        // Another connection may just have been told what this table has not been told of to the
-        // end.
+        // Compared with the log and not with this table's head: the cursor may come from another
+        // connection, to which a commit was sent that this table has not finished yet.
         if cursor.position > self.shared.log.lock().head {
             return Err("epoch");
         }
@@ -230,8 +231,8 @@ impl State {
         true
     }
 
-    /// Notes that a client waits for a transaction, and asks the source for it if the log does not
-    /// have it; false if there is no such subscription.
+    /// Begins to wait for a transaction. If the log does not have it, the source is asked for its
+    /// position. False if there is no such subscription.
     fn wait(&mut self, id: u64, now: Time, tx: String) -> bool {
         let position = self.shared.log.lock().ring.position_of(&tx);
         let most = self.shared.limits.waits;
@@ -247,13 +248,13 @@ impl State {
         sub.waits.push(Wait { tx: tx.clone(), position, until: now.after(WAIT_MS) });
         self.waiting.insert(id);
         match position {
-            Some(_) => self.settle(id),
-            None => self.want_position(id, tx),
+            Some(_) => self.answer_waits(id),
+            None => self.request_position(id, tx),
         }
         true
     }
 
-    /// Ends a subscription whose user may see other rows than it was begun with.
+    /// Resets a subscription if its user may now see other rows.
     fn renew(&mut self, id: u64, identity: &Identity) {
         let Some(group) = self.subs.get(&id).and_then(|sub| self.groups.get(&sub.group)) else { return };
         let allowed = self.rights.permission(identity);

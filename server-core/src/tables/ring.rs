@@ -1,5 +1,5 @@
-//! The newest commits of the source, numbered without a gap: each table takes them from here, in
-//! its own time.
+//! The source's newest commits, numbered without gaps. Each table reads them from here at its own
+//! pace.
 
 use super::{Cell, Change, Commit, Seen};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,22 +9,22 @@ use tidewire_core::Time;
 /// Most transactions that are remembered because a snapshot may lack them.
 const MOST_UNSEEN: usize = 100_000;
 
-/// A commit among the newest.
+/// A commit in the log.
 #[derive(Debug)]
 pub(super) struct Logged {
     pub(super) commit: Commit,
-    /// The first commit after a start has 0, the next one 1.
+    /// Sequence number, from 0 on.
     pub(super) seq: u64,
-    /// Where the stream stood before it.
+    /// The stream's position before it.
     pub(super) before: u64,
-    /// The tables that it changes, and about what the changes of each take in memory.
+    /// The tables that it changes, and roughly the bytes of each table's changes.
     tables: Vec<(usize, usize)>,
     bytes: usize,
     at: Time,
 }
 
 impl Logged {
-    /// About what its changes of a table take in memory; 0 if it has none.
+    /// Roughly the bytes of its changes to a table; 0 if there are none.
     pub(super) fn bytes_of(&self, table: usize) -> usize {
         self.tables.iter().find(|(of, _)| *of == table).map_or(0, |(_, bytes)| *bytes)
     }
@@ -34,24 +34,24 @@ impl Logged {
 #[derive(Debug)]
 pub(super) enum Next {
     Commit(Arc<Logged>),
-    /// Nothing yet.
+    /// There is no further commit.
     Nothing,
-    /// The log is past it, and goes on with the commit of this number.
+    /// The log no longer has the commit. It begins with this sequence number.
     Gone(u64),
 }
 
-/// At most so many commits, bytes and ms of them.
+/// The commits, limited in number, bytes and age.
 #[derive(Debug)]
 pub(super) struct Ring {
     commits: VecDeque<Arc<Logged>>,
-    /// The number of the first of them.
+    /// The sequence number of the first commit.
     first: u64,
     by_tx: BTreeMap<String, u64>,
     bytes: usize,
-    /// Every commit after this position is here.
+    /// Every commit after this position is in the log.
     floor: u64,
-    /// Transactions that may have been committed up to there, and that no snapshot may have seen
-    /// yet. A database logs a commit before it shows it, long before if it waits for a standby.
+    /// Transactions that may have been committed up to `floor` without being in every snapshot. A
+    /// database logs a commit before it becomes visible, long before if it waits for a standby.
     unseen: BTreeSet<u64>,
     most_commits: usize,
     most_bytes: usize,
@@ -64,8 +64,8 @@ impl Ring {
         Ring { commits, first: 0, by_tx, bytes: 0, floor: 0, unseen, most_commits, most_bytes, most_ms }
     }
 
-    /// Begins anew at a position. Of what was committed up to there, snapshots may lack these
-    /// transactions.
+    /// Empties the log and begins at a position. Snapshots may lack these transactions, which were
+    /// committed up to it.
     pub(super) fn restart(&mut self, position: u64, unseen: &[u64]) {
         self.first = self.end();
         self.commits.clear();
@@ -82,17 +82,17 @@ impl Ring {
         self.bytes
     }
 
-    /// What the source must keep: all after this is needed if the server starts again.
+    /// Everything after this position is needed if the server restarts, so the source must keep it.
     pub(super) fn oldest(&self, head: u64) -> u64 {
         self.commits.front().map_or(head, |first| first.before)
     }
 
-    /// The number of the next commit.
+    /// The sequence number of the next commit.
     pub(super) fn end(&self) -> u64 {
         self.first + self.commits.len() as u64
     }
 
-    /// The commit with a number.
+    /// The commit with a sequence number.
     pub(super) fn get(&self, seq: u64) -> Next {
         let Some(at) = seq.checked_sub(self.first) else { return Next::Gone(self.first) };
         let logged = usize::try_from(at).ok().and_then(|at| self.commits.get(at));
@@ -113,7 +113,7 @@ impl Ring {
         logged
     }
 
-    /// Forgets what is too much, and what is too old.
+    /// Removes the oldest commits while there are too many or they are too old.
     pub(super) fn trim(&mut self, now: Time) {
         while let Some(first) = self.commits.front() {
             let too_much = self.commits.len() > self.most_commits || self.bytes > self.most_bytes;
@@ -134,7 +134,7 @@ impl Ring {
         }
     }
 
-    /// Whether something is missing in a snapshot that the log does not bring either.
+    /// Whether a commit is neither in the snapshot nor in the log.
     pub(super) fn is_missed(&self, seen: &Seen) -> bool {
         match seen {
             Seen::UpTo(_) => false,
@@ -145,20 +145,20 @@ impl Ring {
         }
     }
 
-    /// No snapshot that is still to come was taken before this one.
+    /// Every later snapshot contains what this one contains, so that can be forgotten.
     pub(super) fn saw(&mut self, seen: &Seen) {
         if let Seen::Transactions { xmin, .. } = seen {
             self.unseen = self.unseen.split_off(xmin);
         }
     }
 
-    /// Where a transaction is, if it is here.
+    /// The position of a transaction that is in the log.
     pub(super) fn position_of(&self, tx: &str) -> Option<u64> {
         self.by_tx.get(tx).copied()
     }
 }
 
-/// About what a commit takes in memory, in bytes: its changes of each table, and all of it.
+/// Roughly the bytes that a commit takes in memory: the changes of each table, and everything.
 fn sizes(commit: &Commit) -> (Vec<(usize, usize)>, usize) {
     let cell = |cell: &Cell| match cell {
         Cell::Text(text) | Cell::Foreign(text) => size_of::<Cell>() + text.len(),

@@ -1,8 +1,8 @@
-//! One subscription from its first answer to its feed: pages of the snapshot, commits from the log,
-//! then `tbl.live`.
+//! How one subscription gets from its first answer to its feed: pages of a snapshot, commits from
+//! the log, then `tbl.live`.
 //!
-//! What it is sent next is found under the table's lock ([`State::step`]), encoded without it, and
-//! queued under it again if the subscription is where it was ([`State::take`]).
+//! The next frame is chosen under the table's lock ([`State::step`]), encoded without it, and
+//! queued under it again if the subscription has not changed meanwhile ([`State::take`]).
 
 use super::Tables;
 use super::catch_up::{Batch, Slice};
@@ -19,16 +19,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use tidewire_core::wire::{TableFrame, TableLink, TableOk, TablePage};
 
-/// A reset that concerns few, in ms.
+/// Resubscribe jitter when few subscriptions are reset, in ms.
 const SHORT_SPREAD_MS: u64 = 1_000;
 
-/// What a subscription is sent next, to be encoded.
+/// The next frame of a subscription, not encoded yet.
 enum Step {
-    /// That its cursor is good.
+    /// The answer that its cursor was resumed.
     Resumed(Answer),
-    /// A page of the snapshot.
+    /// A page of its snapshot.
     Page { answer: Answer, pages: Arc<Pages>, at: usize, reason: Option<&'static str> },
-    /// Commits.
+    /// Commits from the log.
     Commits(Box<Slice>),
 }
 
@@ -38,11 +38,11 @@ struct Answer {
     sid: String,
     shape: Arc<Shape>,
     epoch: Option<Arc<str>>,
-    /// Up to where it has all.
+    /// The position up to which it has everything.
     applied: u64,
 }
 
-/// The same, encoded.
+/// The next frame, encoded.
 enum Done {
     Resumed { sub: u64, applied: u64, frame: Text },
     Page { sub: u64, pages: Arc<Pages>, at: usize, more: bool, reason: Option<&'static str>, frame: Text },
@@ -50,8 +50,8 @@ enum Done {
 }
 
 impl Tables {
-    /// Sends subscriptions what they are to have and have room for. What is much work is left to
-    /// the driver.
+    /// Sends subscriptions what they need, as far as there is room in their queues. Much work is
+    /// left to the driver.
     pub(super) fn serve(&self, at: usize, ready: Vec<u64>) {
         let mut left = self.shared.limits.at_once;
         let mut ready = VecDeque::from(ready);
@@ -60,13 +60,13 @@ impl Tables {
             ready.extend(more);
             let Some(done) = step.and_then(Step::encode) else { continue };
             let Some(((), more)) = self.only_with(at, |state| state.take(done)) else { return };
-            // First the same one.
+            // The same subscription continues before the others.
             more.into_iter().rev().for_each(|sub| ready.push_front(sub));
         }
     }
 
-    /// Does a slice of what is much work for subscriptions, for each owner in turn; whether there
-    /// is more.
+    /// Does one slice of the work that was left to the driver, for each owner in turn; true if
+    /// there is more.
     pub(super) fn serve_slice(&self, at: usize) -> bool {
         let Some(Some(slice)) = self.with(at, State::next_slice) else { return false };
         let batch = slice.read();
@@ -79,7 +79,7 @@ impl Tables {
 }
 
 impl Step {
-    /// None if there is no such page.
+    /// `None` if there is no such page.
     fn encode(self) -> Option<Done> {
         match self {
             Step::Resumed(answer) => {
@@ -115,7 +115,7 @@ impl Answer {
             reason: reason.map(str::to_owned),
             columns: self.shape.columns(),
             key: self.shape.key(),
-            // Before all places of frames.
+            // Before the places of all other frames.
             link: TableLink { prev: None, pos: 0, cursor },
             page,
         });
@@ -124,8 +124,8 @@ impl Answer {
 }
 
 impl State {
-    /// What a subscription is sent next. It takes what it is about from the work that is `left`;
-    /// what is more is left to the driver.
+    /// The next frame of a subscription. Takes its estimated work from `left`; if there is too
+    /// little, it is left to the driver.
     fn step(&mut self, id: u64, left: &mut usize) -> Option<Step> {
         self.early.remove(&id);
         let sub = self.subs.get(&id)?;
@@ -142,7 +142,8 @@ impl State {
         }
     }
 
-    /// The commits that come next; none if it has all there are, and joins the feed then.
+    /// The next commits for a subscription. If it has all, it joins the feed and the result is
+    /// `None`.
     fn commits(&mut self, id: u64, left: &mut usize) -> Option<Step> {
         let sub = self.subs.get(&id)?;
         let shape = &self.groups.get(&sub.group)?.shape;
@@ -189,13 +190,13 @@ impl State {
             upto,
             most: self.shared.limits.frame_bytes,
             epoch: self.epoch.clone(),
-            life: self.life,
+            generation: self.generation,
             in_turn,
         })
     }
 
-    /// Queues what was encoded for a subscription, if that is where it was, and says that it is
-    /// ready for what comes after.
+    /// Queues an encoded frame, unless the subscription has changed since. The subscription is then
+    /// ready for the next one.
     fn take(&mut self, done: Done) {
         match done {
             Done::Resumed { sub: id, applied, frame } => {
@@ -226,7 +227,7 @@ impl State {
         }
     }
 
-    /// A subscription gets on, and may have something to be sent again.
+    /// Changes the phase; there may be a next frame.
     fn enter(&mut self, id: u64, phase: Phase) {
         if let Some(sub) = self.subs.get_mut(&id) {
             sub.phase = phase;
@@ -236,8 +237,8 @@ impl State {
 
     fn take_slice(&mut self, slice: &Slice, batch: Batch) {
         let Some(sub) = self.subs.get(&slice.sub) else { return };
-        if !matches!(sub.phase, Phase::Behind(_)) || !slice.is_of(sub, self.life) {
-            // Somebody else read it meanwhile.
+        if !matches!(sub.phase, Phase::Behind(_)) || !slice.is_of(sub, self.generation) {
+            // Another thread has sent it meanwhile.
             return self.after.ready.push(slice.sub);
         }
         if let Some(reason) = batch.reset {
@@ -255,7 +256,7 @@ impl State {
         }
     }
 
-    /// Offers a frame to a subscription; false if it has to wait, or is over.
+    /// Queues a frame; false if there is no room, or the connection is ending.
     fn offer(&mut self, id: u64, frame: &Text) -> bool {
         let Some(sub) = self.subs.get(&id) else { return false };
         match sub.outgoing.offer(frame, &mut self.after.due) {
@@ -273,8 +274,8 @@ impl State {
         Some(Cursor::encode(self.epoch.as_deref()?, position, hash))
     }
 
-    /// It has all that was told: it joins the feed, unless commits may still come that its snapshot
-    /// contains, or one is in flight that the feed does not tell it of.
+    /// Lets a subscription that has everything join its feed. It has to wait if its snapshot is
+    /// ahead of the head, or if a commit is in flight that the feed would not give it.
     fn go_live(&mut self, id: u64) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         let Phase::Behind(pages) = &sub.phase else { return };
@@ -286,10 +287,10 @@ impl State {
             return;
         }
         if self.groups.get(&group_id).is_some_and(|group| group.live.is_empty()) {
-            // Nobody is there who would miss the places between.
+            // The feed is empty, so nobody notices that places are skipped.
             let (place, told) = (self.place_between(), (self.head, self.now));
             if let Some(group) = self.groups.get_mut(&group_id) {
-                (group.last, group.told) = (place, told);
+                (group.last, group.notified) = (place, told);
             }
         }
         let Some(group) = self.groups.get(&group_id) else { return };
@@ -299,7 +300,7 @@ impl State {
         if self.offer(id, &frame.encode().into()) {
             self.join(id);
         }
-        self.settle(id);
+        self.answer_waits(id);
     }
 
     fn join(&mut self, id: u64) {

@@ -1,59 +1,59 @@
-//! What equal subscriptions have in common, and what a commit is to them.
+//! The shape shared by identical subscriptions, and the changes that a commit produces for it.
 
 use super::access::Permission;
-use super::judge::{Belongs, Judge, Pair, View};
+use super::matching::{Matcher, Membership, RowChange, RowView};
 use super::{Cell, Change, Commit, Schema, cells, cursor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::tables::filter::{Compare, Filter, Group, Join, Node, Test};
 use tidewire_core::wire::{RowOp, TableChange, TableColumn};
 
-/// Table, filter, columns and permission of a group.
+/// The table, filter, columns and permission of a group.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) table: usize,
     pub(super) schema: Arc<Schema>,
-    pub(super) judge: Judge,
-    /// What the permission is; equal ones have equal texts.
+    pub(super) matcher: Matcher,
+    /// The text of the permission; equal permissions have equal texts.
     pub(super) permission: String,
-    /// The same for all that are equal, and for no others.
+    /// Equal for equal shapes only.
     pub(super) name: String,
-    /// Stands in cursors for all that is here.
+    /// A hash of the whole shape, for cursors.
     pub(super) hash: u64,
-    /// The columns that are sent, in the schema's order; the key's are among them.
+    /// The indexes of the columns that are sent, ascending; those of the key are among them.
     selected: Vec<usize>,
     pub(super) filters: Vec<Filter>,
-    /// How many patterns a row is compared with.
+    /// How many patterns (`like`, `ilike`) each row is compared with.
     patterns: usize,
 }
 
-/// Why there is no such shape.
-pub(super) enum Misshapen {
-    /// A column that is not there, or can't be compared.
+/// Why a shape can't be made.
+pub(super) enum ShapeError {
+    /// A column that does not exist, or can't be filtered by.
     Column(String),
-    /// The filter, and where.
+    /// The filter is not valid.
     Filter(tidewire_core::tables::filter::FilterError),
-    /// The permission does not fit this user.
+    /// The permission does not fit this user's claims.
     Forbidden,
 }
 
-/// What a commit is to a group.
+/// What a commit means for a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Told {
-    /// Nothing.
+pub(super) enum Outcome {
+    /// It does not concern the group.
     Nothing,
     /// Changes, as a JSON array.
     Changes(Arc<str>),
-    /// Its subscriptions can't go on, for this reason.
+    /// The group's subscriptions are reset, for this reason.
     Reset(&'static str),
 }
 
-/// A column and texts of the values one of which it must have.
+/// A column, and the values of which it must have one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Narrow {
-    /// By its place in the schema.
+pub struct RequiredValues {
+    /// The column's index in the schema.
     pub column: usize,
-    /// As the client or a token wrote them.
+    /// The values as the client or the token wrote them.
     pub values: Vec<String>,
 }
 
@@ -64,15 +64,15 @@ impl Shape {
         permission: Permission,
         filter: Option<Filter>,
         select: Option<&[String]>,
-    ) -> Result<Shape, Misshapen> {
+    ) -> Result<Shape, ShapeError> {
         let mut predicates = Vec::new();
-        predicates.extend(permission.predicate(schema).map_err(|()| Misshapen::Forbidden)?);
+        predicates.extend(permission.predicate(schema).map_err(|()| ShapeError::Forbidden)?);
         if let Some(filter) = &filter {
-            let predicate = filter.bind(&schema.filtered()).map_err(Misshapen::Filter)?;
+            let predicate = filter.bind(&schema.filtered()).map_err(ShapeError::Filter)?;
             let tracked = |column: &usize| schema.columns.get(*column).is_some_and(|column| column.tracked);
             if let Some(column) = predicate.columns().into_iter().find(|column| !tracked(column)) {
                 let name = schema.columns.get(column).map_or("", |column| column.name.as_str());
-                return Err(Misshapen::Column(format!(
+                return Err(ShapeError::Column(format!(
                     "rows can't be filtered by `{name}`: the database does not say what it was before an update"
                 )));
             }
@@ -92,7 +92,7 @@ impl Shape {
             table,
             name: format!("{table}\0{text}\0{}\0{}", permission.text, names.join("\0")),
             schema: schema.clone(),
-            judge: Judge::new(predicates),
+            matcher: Matcher::new(predicates),
             permission: permission.text,
             hash,
             selected,
@@ -101,12 +101,12 @@ impl Shape {
         })
     }
 
-    /// How many patterns a row is compared with.
+    /// How many patterns each row is compared with.
     pub(super) fn patterns(&self) -> usize {
         self.patterns
     }
 
-    /// What clients are told of the columns.
+    /// The columns as clients are told them.
     pub(super) fn columns(&self) -> Vec<TableColumn> {
         let columns = self.selected.iter().filter_map(|at| self.schema.columns.get(*at));
         columns
@@ -114,40 +114,40 @@ impl Shape {
             .collect()
     }
 
-    /// The key's places among them.
+    /// The indexes of the key's columns among the selected ones.
     pub(super) fn key(&self) -> Vec<u64> {
         let place = |key: &usize| self.selected.iter().position(|at| at == key);
         self.schema.key.iter().filter_map(place).map(|place| place as u64).collect()
     }
 
-    /// A row of a snapshot, if it belongs: as JSON; none also if it can't be told, which no
-    /// snapshot leaves open.
+    /// A snapshot's row as JSON; `None` if it does not belong to the group.
     pub(super) fn row(&self, row: &[Cell]) -> Option<String> {
-        let mut view = View::new(&self.schema, row, None);
-        self.judge.judge(&mut view)?.then(|| self.encode(&view).0)
+        let mut view = RowView::new(&self.schema, row, None);
+        self.matcher.matches(&mut view)?.then(|| self.encode(&view).0)
     }
 
-    /// Whether a row belongs.
+    /// Whether a row belongs to the group.
     pub(super) fn row_belongs(&self, row: &[Cell]) -> bool {
-        self.judge.judge(&mut View::new(&self.schema, row, None)) == Some(true)
+        self.matcher.matches(&mut RowView::new(&self.schema, row, None)) == Some(true)
     }
 
-    /// What of a commit that lies after a position is to the group, in at most so many bytes.
-    pub(super) fn tell(&self, commit: &Commit, after: u64, most: usize) -> Told {
+    /// What the changes of a commit after a position mean for the group. More than `most` bytes of
+    /// JSON are a reset.
+    pub(super) fn outcome(&self, commit: &Commit, after: u64, most: usize) -> Outcome {
         let all = (0..commit.changes.len()).map(|at| (at, None));
-        self.tell_of(commit, &mut BTreeMap::new(), all, after, most)
+        self.outcome_of(commit, &mut BTreeMap::new(), all, after, most)
     }
 
-    /// The same for some of its changes, of which it may be known what they are to the group, with
-    /// rows that others may have read.
-    pub(super) fn tell_of<'a>(
+    /// As [`Shape::outcome`], for some of the changes. Their membership may be known already, and
+    /// decoded rows are shared between groups in `pairs`.
+    pub(super) fn outcome_of<'a>(
         &self,
         commit: &'a Commit,
-        pairs: &mut BTreeMap<usize, Box<Pair<'a>>>,
-        places: impl Iterator<Item = (usize, Belongs)>,
+        pairs: &mut BTreeMap<usize, Box<RowChange<'a>>>,
+        places: impl Iterator<Item = (usize, Membership)>,
         after: u64,
         most: usize,
-    ) -> Told {
+    ) -> Outcome {
         let mut out = String::from("[");
         for (at, belongs) in places {
             let Some(change) = commit.changes.get(at).filter(|change| change.table() == self.table) else {
@@ -157,33 +157,34 @@ impl Shape {
                 continue;
             }
             if let Change::Lost { reason, .. } = change {
-                return Told::Reset(reason);
+                return Outcome::Reset(reason);
             }
             if let std::collections::btree_map::Entry::Vacant(place) = pairs.entry(at)
-                && let Some(pair) = Pair::of(&self.schema, change)
+                && let Some(pair) = RowChange::of(&self.schema, change)
             {
                 place.insert(Box::new(pair));
             }
             let Some(pair) = pairs.get_mut(&at) else { continue };
-            let Some((was, is)) = belongs.or_else(|| pair.judge(&self.judge)) else {
-                return Told::Reset("missed");
+            let Some((was, is)) = belongs.or_else(|| pair.matches(&self.matcher)) else {
+                return Outcome::Reset("missed");
             };
             if !self.change(&mut out, pair, was, is) {
-                return Told::Reset("missed");
+                return Outcome::Reset("missed");
             }
             if out.len() > most {
-                return Told::Reset("too_big");
+                return Outcome::Reset("too_big");
             }
         }
         if out.len() == 1 {
-            return Told::Nothing;
+            return Outcome::Nothing;
         }
         out.push(']');
-        Told::Changes(out.into())
+        Outcome::Changes(out.into())
     }
 
-    /// Appends what a change is to the group; false if the database did not say enough.
-    fn change(&self, out: &mut String, pair: &Pair<'_>, was: bool, is: bool) -> bool {
+    /// Appends what a change means for the group; false if the database left out a column that is
+    /// needed.
+    fn change(&self, out: &mut String, pair: &RowChange<'_>, was: bool, is: bool) -> bool {
         let old_key = pair.old.as_ref().map(|row| self.key_of(row));
         let new_key = pair.new.as_ref().map(|row| self.key_of(row));
         let existed = pair.old.is_some();
@@ -202,14 +203,14 @@ impl Shape {
             push(out, TableChange { op: RowOp::Update, cells, same, moved: false });
             return true;
         }
-        // It is new to the subscriber, who has nothing that a cell could be the same as.
+        // The subscriber does not have the row, so no cell can be "the same as before".
         let moved = existed && !was;
         push(out, TableChange { op: RowOp::Insert, cells, same: Vec::new(), moved });
         same.is_empty()
     }
 
-    /// A row's selected cells, and the places of those that were not said.
-    fn encode(&self, row: &View<'_>) -> (String, Vec<u64>) {
+    /// The selected cells of a row as JSON, and the indexes of those that the database left out.
+    fn encode(&self, row: &RowView<'_>) -> (String, Vec<u64>) {
         let (mut out, mut same) = (String::from("["), Vec::new());
         for (place, at) in self.selected.iter().enumerate() {
             let Some(column) = self.schema.columns.get(*at) else { continue };
@@ -226,8 +227,8 @@ impl Shape {
         (out, same)
     }
 
-    /// The key's cells as JSON; none if one was not said.
-    fn key_of(&self, row: &View<'_>) -> Option<String> {
+    /// The key's cells as JSON; `None` if the database left one out.
+    fn key_of(&self, row: &RowView<'_>) -> Option<String> {
         let mut out = String::from("[");
         for (place, at) in self.schema.key.iter().enumerate() {
             if place > 0 {
@@ -239,8 +240,8 @@ impl Shape {
         Some(out)
     }
 
-    /// What must hold of a row for it to belong, in the words that it came in.
-    pub(super) fn narrow(&self) -> Vec<Narrow> {
+    /// Conditions that every row of the group meets, with the values as they were written.
+    pub(super) fn required_values(&self) -> Vec<RequiredValues> {
         let mut found = Vec::new();
         for filter in &self.filters {
             match filter.root() {
@@ -253,19 +254,19 @@ impl Shape {
         found
     }
 
-    fn required(&self, node: &Node) -> Option<Narrow> {
+    fn required(&self, node: &Node) -> Option<RequiredValues> {
         let Node::Term(term) = node else { return None };
         let column = self.schema.columns.iter().position(|column| column.name == term.column)?;
         match &term.test {
             _ if term.negated => None,
-            Test::Compare(Compare::Eq, value) => Some(Narrow { column, values: vec![value.clone()] }),
-            Test::In(values) => Some(Narrow { column, values: values.clone() }),
+            Test::Compare(Compare::Eq, value) => Some(RequiredValues { column, values: vec![value.clone()] }),
+            Test::In(values) => Some(RequiredValues { column, values: values.clone() }),
             _ => None,
         }
     }
 }
 
-/// As deep as the tree.
+/// Recursion is as deep as the filter, which has a limit.
 fn patterns(node: &Node) -> usize {
     match node {
         Node::Group(group) => group.members.iter().map(patterns).sum(),
@@ -282,8 +283,8 @@ fn push(out: &mut String, change: TableChange) {
     out.push_str(&change.encode());
 }
 
-/// The places of the selected columns and of the key's, in order.
-fn select_columns(schema: &Schema, select: Option<&[String]>) -> Result<Vec<usize>, Misshapen> {
+/// The indexes of the selected columns and of the key's, ascending.
+fn select_columns(schema: &Schema, select: Option<&[String]>) -> Result<Vec<usize>, ShapeError> {
     let Some(names) = select else { return Ok((0..schema.columns.len()).collect()) };
     let mut selected = schema.key.clone();
     for name in names {
@@ -291,7 +292,7 @@ fn select_columns(schema: &Schema, select: Option<&[String]>) -> Result<Vec<usiz
             Some(at) => selected.push(at),
             None => {
                 let message = "a selected column is not one of the table that this subscription may see";
-                return Err(Misshapen::Column(message.to_owned()));
+                return Err(ShapeError::Column(message.to_owned()));
             }
         }
     }

@@ -7,13 +7,13 @@ use crate::lock::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// What all tables share. Whoever holds the lock of a table may take one of these, never the other
-/// way round, and gives it back at once.
+/// What all tables share. These locks may be taken under the lock of a table, never the other way
+/// round, and are released at once.
 pub(super) struct Shared {
     pub(super) limits: TableLimits,
     pub(super) log: Mutex<Log>,
     pub(super) directory: Mutex<Directory>,
-    /// Bytes of snapshots that clients are reading.
+    /// Bytes of snapshots that are being sent.
     pub(super) held: Arc<AtomicUsize>,
     ids: AtomicU64,
 }
@@ -29,12 +29,13 @@ impl Shared {
         }
     }
 
-    /// One that was never given before: feeds of all tables go by it.
+    /// A new id, unique among all tables, as feeds are named by it.
     pub(super) fn id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The last one that was given. A table's lock orders it with the ids that were given under it.
+    /// The newest id. Reading it under a table's lock orders it with ids that were made under that
+    /// lock.
     pub(super) fn newest_id(&self) -> u64 {
         self.ids.load(Ordering::Relaxed)
     }

@@ -1,8 +1,8 @@
-//! What tables and a database that watches them say to each other.
+//! The interface between tables and the database that holds them, the source.
 //!
-//! A source gives commits in the order in which the database made them, and snapshots. Cells are
-//! texts as PostgreSQL writes them (`DateStyle` ISO, `TimeZone` UTC, `bytea_output` hex,
-//! `extra_float_digits` 1), whatever the database.
+//! A source publishes commits in the database's order, and reads snapshots. Cells are texts in
+//! PostgreSQL's format (`DateStyle` ISO, `TimeZone` UTC, `bytea_output` hex, `extra_float_digits`
+//! 1), whatever the database.
 
 use std::sync::Arc;
 use tidewire_core::tables::{Type, filter};
@@ -12,7 +12,7 @@ use tidewire_core::tables::{Type, filter};
 pub struct Schema {
     /// The columns that clients may see, in the order of a row's cells.
     pub columns: Vec<Column>,
-    /// The primary key's columns, by their places among `columns`; never empty.
+    /// The primary key's columns, as indexes in `columns`; never empty.
     pub key: Vec<usize>,
 }
 
@@ -23,8 +23,8 @@ impl Schema {
         columns.map(|column| filter::Column { name: &column.name, kind: column.kind }).collect()
     }
 
-    /// The row before an update that changed neither the key nor any tracked column, as far as
-    /// `new` says it.
+    /// The row before an update that changed neither the key nor any tracked column; the other
+    /// cells are unknown.
     pub fn before(&self, new: &[Cell]) -> Row {
         let known = |at: usize, column: &Column| column.tracked || self.key.contains(&at);
         let cells = self.columns.iter().enumerate().map(|(at, column)| match new.get(at) {
@@ -42,10 +42,10 @@ pub struct Column {
     pub name: String,
     /// Its type, as PostgreSQL's `format_type` writes it without modifiers.
     pub declared: String,
-    /// What filters make of it.
+    /// The type by which filters compare its values.
     pub kind: Type,
-    /// Whether old rows always say it. Only of such columns can it be told that a row left a
-    /// subscription, so filters and permissions may name no others.
+    /// Whether old rows always include it. Only such columns tell that a row left a subscription,
+    /// so filters and permissions may use no others.
     pub tracked: bool,
 }
 
@@ -56,17 +56,15 @@ pub enum Cell {
     Null,
     /// In PostgreSQL's text form.
     Text(Box<str>),
-    /// A value that the column's type does not have, which SQLite allows, as the JSON that is shown
-    /// of it: it equals nothing, whatever it looks like.
+    /// A value that does not fit the column's type, which SQLite allows, as the JSON that is shown
+    /// for it. It equals nothing.
     Foreign(Box<str>),
-    /// The database did not say it, because it is as it was before (PostgreSQL's "unchanged TOASTed
-    /// value").
+    /// The database left it out because it did not change (PostgreSQL's "unchanged TOASTed value").
     Unchanged,
 }
 
-/// A cell for each of the schema's columns. Of an old row the source may say only the key and the
-/// columns that are
-/// [`Column::tracked`]; the others are [`Cell::Unchanged`] then.
+/// One cell for each of the schema's columns. An old row may have only the key and the columns that
+/// are [`Column::tracked`]; its other cells are [`Cell::Unchanged`].
 pub type Row = Arc<[Cell]>;
 
 /// A change in a commit.
@@ -74,16 +72,15 @@ pub type Row = Arc<[Cell]>;
 pub enum Change {
     /// A row was inserted (no `old`), updated, or deleted (no `new`).
     Row {
-        /// The table, by its place in the registry.
+        /// The table, by its index in the registry.
         table: usize,
-        /// Before; none only of an insert. If the database says of an update no more than that key
-        /// and tracked columns are as they were, it is [`Schema::before`].
+        /// The row before; `None` only for an insert. If the database reports of an update only
+        /// that the key and the tracked columns did not change, use [`Schema::before`].
         old: Option<Row>,
-        /// After.
+        /// The row after; `None` only for a delete.
         new: Option<Row>,
     },
-    /// All rows are gone, or the commit is greater than the source may hold: what follows needs a
-    /// new snapshot.
+    /// All rows are gone, or the commit is too large for the source: a new snapshot is needed.
     Lost {
         /// The table.
         table: usize,
@@ -93,7 +90,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The table that it is about.
+    /// The table that it changes.
     pub(super) fn table(&self) -> usize {
         match self {
             Change::Row { table, .. } | Change::Lost { table, .. } => *table,
@@ -104,57 +101,56 @@ impl Change {
 /// A transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// Its place in the order of commits; they ascend, not densely.
+    /// Its position in the order of commits. Positions ascend, with gaps.
     pub position: u64,
-    /// The database's number of it, where snapshots are told apart by it.
+    /// The database's transaction id, if its snapshots are described by such ids.
     pub xid: Option<u64>,
-    /// What the database calls it towards applications.
+    /// The transaction's name towards applications.
     pub tx: String,
-    /// When, ms since the Unix epoch.
+    /// The time of the commit, ms since the Unix epoch.
     pub at: u64,
-    /// In the order in which they were made.
+    /// The changes in the order in which they were made.
     pub changes: Vec<Change>,
-    /// For a database that does not tell transactions apart, where these are several: the place of
-    /// each change, ascending up to `position`. A snapshot or a subscription may lie between two.
-    /// Otherwise empty.
+    /// For a source that can't separate transactions: the place of each change, ascending up to
+    /// `position`. A snapshot or a cursor may lie between two changes. Otherwise empty.
     pub places: Vec<u64>,
 }
 
 /// A table's rows at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Those that were wanted.
+    /// The requested rows.
     pub rows: Vec<Row>,
-    /// Which commits they contain.
+    /// The commits that they contain.
     pub seen: Seen,
 }
 
 /// Which commits a snapshot contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// All up to this position.
+    /// All commits up to this position.
     UpTo(u64),
-    /// Those that PostgreSQL's snapshot sees. Positions say nothing while commits become visible
-    /// after they are logged.
+    /// The transactions that are visible in PostgreSQL's snapshot. A position can't describe them,
+    /// as commits become visible some time after they are logged.
     Transactions {
-        /// All transactions below it are over.
+        /// All transactions below this id had ended.
         xmin: u64,
-        /// None from here on had begun to be over.
+        /// No transaction from this id on had ended.
         xmax: u64,
-        /// Those between the two that were still running.
+        /// Transactions between the two that were running.
         running: Vec<u64>,
-        /// From this position on no commit is contained.
+        /// No commit from this position on is contained.
         until: u64,
     },
 }
 
 impl Seen {
-    /// Whether it is told by a position.
+    /// Whether it is described by a position.
     pub(super) fn is_position(&self) -> bool {
         matches!(self, Seen::UpTo(_))
     }
 
-    /// From which position of the stream on the snapshot no longer matters.
+    /// The position from which on no commit is contained.
     pub(super) fn end(&self) -> u64 {
         match self {
             Seen::UpTo(position) => *position,
@@ -162,35 +158,35 @@ impl Seen {
         }
     }
 
-    /// Whether the snapshot contains a commit, all of it.
+    /// Whether the snapshot contains all of a commit.
     pub fn contains(&self, commit: &Commit) -> bool {
         match self {
             Seen::UpTo(position) => commit.position <= *position,
             Seen::Transactions { until, .. } if commit.position >= *until => false,
             Seen::Transactions { xmin, xmax, running, .. } => {
-                // A commit without a number can't be told apart; one twice is mended by the key,
-                // one less is not.
+                // Without an id this is not known. Sending a commit twice is harmless, because rows
+                // have keys; leaving one out is not.
                 commit.xid.is_some_and(|xid| xid < *xmin || xid < *xmax && !running.contains(&xid))
             }
         }
     }
 }
 
-/// Why a source could not say something.
+/// Why a source could not answer a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceError {
     /// More rows than a subscription may have.
     TooManyRows,
-    /// More bytes.
+    /// More bytes than a subscription may have.
     TooBig,
-    /// It took longer than one question may take.
+    /// It took longer than one request may take.
     TooSlow,
-    /// Nobody waits for it any more.
-    Unwanted,
-    /// The transaction is not known, or is too old to be.
+    /// The answer is no longer needed.
+    Cancelled,
+    /// The transaction is unknown, or too old.
     UnknownTx,
     /// The transaction was rolled back.
     AbortedTx,
-    /// The database can't be asked now.
+    /// The database is unavailable.
     Unavailable,
 }

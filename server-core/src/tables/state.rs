@@ -1,12 +1,12 @@
-//! What changes of one table, under a lock of its own: its subscriptions and their groups.
+//! The state of one table, under a lock of its own: its subscriptions and their groups.
 
+use super::fair_queue::{FairQueue, Owner};
 use super::history::History;
 use super::index::Index;
-use super::lagging::{Lagging, Owner};
 use super::log::Standing;
 use super::pages::Pages;
+use super::pending::{Pending, Queued};
 use super::place;
-use super::question::{Asked, Pending};
 use super::refusal::{Refusal, too_many_unindexed};
 use super::registry::Rights;
 use super::shape::Shape;
@@ -18,93 +18,96 @@ use std::sync::Arc;
 use tidewire_core::Time;
 use tidewire_core::wire::{TableAddress, TableFrame};
 
-/// Everything of a table that changes.
+/// Everything about a table that changes.
 pub(super) struct State {
-    /// The table's place in the registry.
+    /// The table's index in the registry.
     pub(super) at: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) rights: Rights,
-    /// The source's epoch, as far as this table was told.
+    /// The source's epoch, as of the last restart of this table.
     pub(super) epoch: Option<Arc<str>>,
     pub(super) now: Time,
-    /// What is under way without the lock is of another life once this has changed.
-    pub(super) life: u64,
-    /// Numbers commits and marks, see [`place`].
+    /// Counts the table's restarts. Work that was begun without the lock in an earlier generation
+    /// is dropped.
+    pub(super) generation: u64,
+    /// The last number of a commit or mark, see [`place`].
     pub(super) number: u64,
-    /// Up to where its feeds were told. The log may be ahead of it.
+    /// The position up to which its feeds have been sent everything. The log may be ahead of it.
     pub(super) head: u64,
-    /// The number of the commit that they are told next.
+    /// The sequence number of the commit that the feeds get next.
     pub(super) next: u64,
-    /// The commit that is being worked out, if one is.
+    /// The commit in flight, if there is one.
     pub(super) flight: Option<Flight>,
-    /// Quiet feeds are to be told how far they are, once no commit is in flight.
+    /// Quiet feeds need marks once no commit is in flight.
     pub(super) marks_due: bool,
     pub(super) history: History,
-    /// Where the table was last cut: no subscription goes on from before.
+    /// Where the table last lost its rows or changed its schema: no cursor from before can be
+    /// resumed.
     pub(super) cut: u64,
     pub(super) index: Index,
-    /// Every commit looks some up. Who goes through them does so in the order of [`State::groups_where`].
+    /// A hash map, because every commit looks groups up. To go through all of them, use
+    /// [`State::groups_where`], whose order is fixed.
     pub(super) groups: HashMap<u64, Group>,
     pub(super) by_name: BTreeMap<String, u64>,
     pub(super) subs: BTreeMap<u64, Sub>,
-    /// Those that have all that was told, and wait until they may join their feed.
+    /// Subscriptions that have everything up to the head, and wait until they can join their feed.
     pub(super) early: BTreeSet<u64>,
-    /// Those that wait for a transaction.
+    /// Subscriptions that wait for a transaction.
     pub(super) waiting: BTreeSet<u64>,
-    pub(super) lagging: Lagging,
-    pub(super) asked: VecDeque<Asked>,
+    pub(super) lagging: FairQueue,
+    pub(super) queued: VecDeque<Queued>,
     pub(super) pending: BTreeMap<u64, Pending>,
-    /// What is left to do once the lock is given back.
+    /// What is left to do once the lock is released.
     pub(super) after: After,
 }
 
-/// What is left to do once a table's lock is given back.
+/// What is left to do once a table's lock is released.
 #[derive(Default)]
 #[must_use]
 pub(super) struct After {
-    /// Writers to wake.
+    /// Writers to notify.
     pub(super) due: Due,
-    /// There are new questions.
-    pub(super) asks: bool,
+    /// There are new requests to the source.
+    pub(super) requests: bool,
     /// There is work for the driver.
     pub(super) work: bool,
     /// Subscriptions that may have something to be sent.
     pub(super) ready: Vec<u64>,
 }
 
-/// A commit that is worked out without the lock.
+/// A commit whose frames are worked out without the lock.
 pub(super) struct Flight {
     pub(super) number: u64,
-    /// Groups with a greater id are newer than it.
+    /// Groups with a greater id are newer than the flight.
     newest: u64,
-    /// Groups that it is not worked out for, or that have been told of it.
+    /// Groups that the flight leaves out, or whose frames were queued already.
     pub(super) closed: BTreeSet<u64>,
 }
 
 impl Flight {
-    /// Whether who joins a group's feed now is told of the commit by the feed.
+    /// Whether a subscriber that joins the group's feed now gets the commit from the feed.
     pub(super) fn covers(&self, group: u64) -> bool {
         group <= self.newest && !self.closed.contains(&group)
     }
 }
 
-/// Subscriptions that are sent the same.
+/// Subscriptions with the same shape, which are sent the same frames.
 pub(super) struct Group {
     pub(super) shape: Arc<Shape>,
-    /// Who asked first.
+    /// The owner of the first subscription.
     pub(super) owner: Owner,
     pub(super) members: BTreeSet<u64>,
-    /// Those of them in the feed, by connection: it is sent each frame once.
+    /// The subscribers of the feed, by connection: a connection is sent each frame once.
     pub(super) live: BTreeMap<u64, Audience>,
     /// The place of the feed's last frame.
     pub(super) last: u64,
-    /// Up to where the feed was told, and when.
-    pub(super) told: (u64, Time),
-    /// The snapshot that was asked for.
+    /// The position of the feed's last frame, and when it was sent.
+    pub(super) notified: (u64, Time),
+    /// The id of the pending snapshot request.
     pub(super) snapshot: Option<u64>,
 }
 
-/// A connection in a feed.
+/// The subscriptions of one connection to a feed.
 pub(super) struct Audience {
     pub(super) outgoing: Arc<Outgoing>,
     pub(super) subs: Vec<u64>,
@@ -117,37 +120,39 @@ pub(super) struct Sub {
     pub(super) sid: String,
     pub(super) group: u64,
     pub(super) phase: Phase,
-    /// The place of its last frame; not kept while it is in the feed.
+    /// The place of its last frame. Not kept while it is in the feed.
     pub(super) last: u64,
-    /// The commits up to here were sent, or are in its snapshot; not kept while it is in the feed.
+    /// The position up to which it has everything, from frames or its snapshot. Not kept while it
+    /// is in the feed.
     pub(super) applied: u64,
     pub(super) waits: Vec<Wait>,
 }
 
-/// How far a subscription is.
+/// The phase of a subscription.
 pub(super) enum Phase {
-    /// It needs a snapshot, because its cursor could not be honoured for this reason.
+    /// It needs a snapshot. The reason says why its cursor could not be resumed.
     Waiting(Option<&'static str>),
-    /// It goes on from its cursor, and is to be told so.
+    /// Its cursor can be resumed, which it has not been told yet.
     Resuming,
-    /// It reads a snapshot.
+    /// It is sent the pages of a snapshot.
     Reading {
         pages: Arc<Pages>,
         next: usize,
-        /// The client asked for the next page.
+        /// The client requested the next page.
         asked: bool,
         reason: Option<&'static str>,
     },
-    /// It is sent commits from the log; of a snapshot those that it does not contain.
+    /// It is sent commits from the log. After a snapshot these are the commits that the snapshot
+    /// does not contain.
     Behind(Option<Arc<Pages>>),
-    /// It is in the feed.
+    /// It is a subscriber of the feed.
     Live,
 }
 
 /// A transaction that a client waits for.
 pub(super) struct Wait {
     pub(super) tx: String,
-    /// Where it is, once that is known.
+    /// The transaction's position, once it is known.
     pub(super) position: Option<u64>,
     pub(super) until: Time,
 }
@@ -160,7 +165,7 @@ impl State {
             rights,
             epoch: None,
             now: Time::default(),
-            life: 0,
+            generation: 0,
             number: 1,
             head: 0,
             next: 0,
@@ -174,52 +179,52 @@ impl State {
             subs: BTreeMap::new(),
             early: BTreeSet::new(),
             waiting: BTreeSet::new(),
-            lagging: Lagging::default(),
-            asked: VecDeque::new(),
+            lagging: FairQueue::default(),
+            queued: VecDeque::new(),
             pending: BTreeMap::new(),
             after: After::default(),
         }
     }
 
-    /// Ends all subscriptions, and goes on from where the log stands.
-    pub(super) fn begin_anew(&mut self, reason: &str, standing: Standing) {
+    /// Resets all subscriptions, and continues from the log's present state.
+    pub(super) fn restart(&mut self, reason: &str, standing: Standing) {
         for group in self.groups_where(|_| true) {
             self.reset_group(group, reason, true);
         }
         self.skip_to(standing.head, standing.end);
     }
 
-    /// Goes on from a position; what is under way without the lock counts no more.
+    /// Continues from a position and begins a new generation.
     fn skip_to(&mut self, position: u64, next: u64) {
-        self.life += 1;
+        self.generation += 1;
         (self.flight, self.head, self.next) = (None, position, next);
         self.history.restart(position);
     }
 
-    /// The log has forgotten what the feeds were not told of yet: who has all that they were told
-    /// has to begin anew, and the others if it was forgotten before they read it.
+    /// The log no longer has commits that the feeds have not been sent. Subscribers of feeds are
+    /// reset, and so are those that have not read far enough.
     pub(super) fn overrun(&mut self, floor: u64, next: u64) {
         self.skip_to(floor, next);
         for group in self.groups_where(|group| !group.live.is_empty()) {
             self.reset_group(group, "trimmed", false);
         }
-        self.forget_the_slow();
+        self.reset_slow();
     }
 
-    /// Begins to work a commit out; the number that it gets.
-    pub(super) fn take_off(&mut self) -> u64 {
+    /// Begins the flight of a commit, and returns its number.
+    pub(super) fn begin_flight(&mut self) -> u64 {
         let (number, newest) = (self.take_number(), self.shared.newest_id());
         self.flight = Some(Flight { number, newest, closed: BTreeSet::new() });
         number
     }
 
-    /// A number after all before it.
+    /// The next number.
     pub(super) fn take_number(&mut self) -> u64 {
         self.number += 1;
         self.number
     }
 
-    /// A place after all that was told, and before all that is yet to be.
+    /// A place after all frames that were sent, and before all that will be sent.
     pub(super) fn place_between(&mut self) -> u64 {
         place::before(match &self.flight {
             Some(flight) => flight.number,
@@ -231,7 +236,7 @@ impl State {
         self.shared.id()
     }
 
-    /// The groups of which this is true, ascending.
+    /// The ids of the groups for which this is true, ascending.
     pub(super) fn groups_where(&self, is: impl Fn(&Group) -> bool) -> Vec<u64> {
         let mut found: Vec<u64> =
             self.groups.iter().filter(|(_, group)| is(group)).map(|(id, _)| *id).collect();
@@ -239,17 +244,17 @@ impl State {
         found
     }
 
-    /// The group of a shape, made if there is none; none of a new one if there are too many that no
-    /// index finds.
+    /// The group of a shape; a new one if there is none. `None` if the index can't find such a
+    /// group by a value and there are too many of that kind.
     pub(super) fn group(&mut self, shape: Shape, owner: &Owner) -> Option<u64> {
         if let Some(group) = self.by_name.get(&shape.name) {
             return Some(*group);
         }
         let id = self.id();
-        if shape.judge.indexable().is_none() && !self.has_room(owner) {
+        if shape.matcher.indexable().is_none() && !self.has_room(owner) {
             return None;
         }
-        self.index.add(id, &shape.judge);
+        self.index.add(id, &shape.matcher);
         self.by_name.insert(shape.name.clone(), id);
         let group = Group {
             shape: Arc::new(shape),
@@ -257,15 +262,16 @@ impl State {
             members: BTreeSet::new(),
             live: BTreeMap::new(),
             last: 0,
-            told: (self.head, self.now),
+            notified: (self.head, self.now),
             snapshot: None,
         };
         self.groups.insert(id, group);
         Some(id)
     }
 
-    /// Whether one more group may be asked about every change. Nobody may have more than a share of
-    /// them, and when all are taken whoever has most gives one to who has fewer.
+    /// Whether the owner may have one more group that must be matched with every change. An owner
+    /// has a limited share of them. If the table has no room, the owner with most of them loses its
+    /// newest one to an owner that has fewer.
     fn has_room(&mut self, owner: &Owner) -> bool {
         let unindexed = self.index.unindexed();
         let mut shares: BTreeMap<Owner, Vec<u64>> = BTreeMap::new();
@@ -290,7 +296,7 @@ impl State {
         true
     }
 
-    /// Ends a subscription and frees what only it needed.
+    /// Ends a subscription, and frees what only it needed.
     pub(super) fn remove(&mut self, id: u64) -> Option<Sub> {
         let sub = self.subs.remove(&id)?;
         let conn = sub.outgoing.id();
@@ -317,15 +323,15 @@ impl State {
     fn drop_group(&mut self, id: u64) {
         let Some(group) = self.groups.remove(&id) else { return };
         self.by_name.remove(&group.shape.name);
-        self.index.remove(id, &group.shape.judge);
+        self.index.remove(id, &group.shape.matcher);
         if let Some(snapshot) = group.snapshot
             && self.pending.remove(&snapshot).is_some()
         {
-            self.shared.log.lock().answered();
+            self.shared.log.lock().snapshot_finished();
         }
     }
 
-    /// Ends a subscription that can't go on.
+    /// Ends a subscription that can't continue; the client subscribes again.
     pub(super) fn reset(&mut self, id: u64, reason: &str, spread_ms: u64) {
         if let Some(sub) = self.remove(id) {
             let to = TableAddress::Sid(sub.sid);
@@ -334,7 +340,7 @@ impl State {
         }
     }
 
-    /// Ends all subscriptions of a group that are in its feed, or all of them.
+    /// Resets all subscriptions of a group that are in its feed, or, with `all`, every one.
     pub(super) fn reset_group(&mut self, id: u64, reason: &str, all: bool) {
         let spread_ms = self.shared.limits.spread_ms;
         let Some(group) = self.groups.get_mut(&id) else { return };

@@ -1,23 +1,23 @@
-//! The work of a table that is not done where it comes up.
+//! Work that is not done by the thread on which it arises.
 //!
-//! Whoever writes a filter decides how long it takes to judge a row, and whoever subscribes how
-//! many frames a commit makes. What takes little is done by whoever publishes. What takes more is
-//! left to the driver ([`Tables::work`]), which has a thread for each table. A subscription whose
-//! rows take much to judge leaves its feed and reads the log, as one does that reads slowly, in
-//! slices for each owner in turn.
+//! A filter decides how long matching a row takes, and the number of subscriptions how many frames
+//! a commit makes. Little work is done at once by the thread that publishes. More is left to the
+//! driver, which has a thread for each table ([`Tables::work`]). A subscription whose rows take
+//! much work to match leaves its feed and reads the log in slices, for each owner in turn, as a
+//! slow consumer does.
 
 use super::Tables;
 use super::catch_up::Slice;
 use super::cost::work;
 use super::state::{Phase, State};
 
-/// How many times as much work as for a subscription is judged at once for a commit, and for a
-/// slice: some ms.
+/// Limits of the matching for one commit, and for one slice, as multiples of the limit for one
+/// subscription: some ms.
 pub(super) const OF_A_COMMIT: usize = 16;
 pub(super) const OF_A_SLICE: usize = 16;
 
 impl State {
-    /// A subscription that reads the log goes on in its turn.
+    /// Puts a subscription that reads the log into the fair queue.
     pub(super) fn lag(&mut self, sub: u64) {
         if let Some(owner) = self.subs.get(&sub).map(|sub| sub.owner.clone()) {
             self.lagging.push(&owner, sub);
@@ -25,7 +25,7 @@ impl State {
         }
     }
 
-    /// A group's subscriptions leave the feed, with all up to `before`.
+    /// Lets a group's subscriptions leave the feed, with everything up to `before`.
     pub(super) fn lag_group(&mut self, group: u64, before: u64) {
         let Some(group) = self.groups.get_mut(&group) else { return };
         let last = group.last;
@@ -39,7 +39,7 @@ impl State {
         }
     }
 
-    /// Some of the log for whoever is next.
+    /// The next slice of the log, for the subscription whose turn it is.
     pub(super) fn next_slice(&mut self) -> Option<Slice> {
         let most = OF_A_SLICE * self.shared.limits.at_once;
         loop {
@@ -56,7 +56,7 @@ impl State {
                 entries.push(entry.clone());
             }
             if entries.is_empty() || sub.applied < self.history.floor() {
-                // Which makes it live, or resets it.
+                // It joins the feed, or is reset.
                 self.after.ready.push(id);
                 continue;
             }
@@ -68,15 +68,15 @@ impl State {
 }
 
 impl Tables {
-    /// Does some ms of a table's work that is not done at once; whether there is more. The driver
-    /// calls it when it is woken for it, on a thread that may take its time, until it says no. Of
-    /// two threads that do it for one table the second has nothing to do.
+    /// Does some ms of a table's work; true if there is more. The driver calls this when it is
+    /// woken for the table, until it returns false, on a thread that may take long. If two threads
+    /// do this for one table, the second finds nothing to do.
     pub fn work(&self, table: usize) -> bool {
-        let told = self.tell_some(table);
-        self.serve_slice(table) || told
+        let published = self.publish_some(table);
+        self.serve_slice(table) || published
     }
 
-    /// Does some ms of the work of each table, for a driver with one thread; whether there is more.
+    /// Does some ms of work for each table, for a driver with one thread; true if there is more.
     pub fn catch_up(&self) -> bool {
         let busy = (0..self.count()).filter(|table| self.work(*table));
         busy.count() > 0

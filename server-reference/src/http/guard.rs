@@ -1,4 +1,4 @@
-//! What stands before the endpoints: budgets of addresses, and foreign origins.
+//! Checks before the endpoints: rate limits of addresses, and origins.
 
 use super::error::HttpError;
 use super::request::Remote;
@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tidewire_core::wire::codes;
 
-/// Turns requests away that are too many, and says so when a connection ends because a body was not
-/// read.
+/// Refuses requests beyond the rate limit. If a body was not read, the response says that the
+/// connection ends.
 pub(super) async fn budgets(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
@@ -30,7 +30,7 @@ pub(super) async fn budgets(
         Err(wait) => {
             let message = "too many requests from this address; wait a little";
             let error = HttpError::new(StatusCode::TOO_MANY_REQUESTS, codes::RATE_LIMITED, message);
-            // Whoever sends requests without waiting for the answers has to begin again.
+            // A client that pipelines requests must connect again.
             return closing(error.after(wait).into_response());
         }
     };
@@ -47,7 +47,7 @@ fn closing(mut response: Response) -> Response {
     response
 }
 
-/// A request's body that notes when it was read to its end.
+/// A body that notes whether it was read to its end.
 struct Noted {
     inner: Body,
     read: Arc<AtomicBool>,
@@ -77,9 +77,9 @@ impl HttpBody for Noted {
     }
 }
 
-/// Answers pre-flights and keeps foreign pages away from the endpoints. A refusal can be read by
-/// the page that it is for, pre-flight included: else a browser shows it as a network that failed,
-/// and a client would try for ever.
+/// Answers pre-flights, and refuses requests of pages from other origins. The page can read the
+/// refusal, also of a pre-flight. Otherwise browsers show a network error, and a client would try
+/// again for ever.
 pub(super) async fn origins(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,

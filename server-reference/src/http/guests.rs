@@ -15,9 +15,9 @@ use std::sync::Arc;
 use tidewire_core::wire::{User, UserKind, codes};
 use tidewire_server_core::Budget;
 
-/// How long an id is that a client made for itself: whoever guesses one takes its maker's place.
+/// The length of an id that a client made for itself. Whoever guesses it is taken for the client.
 const PREVIOUS: std::ops::RangeInclusive<usize> = 16..=128;
-/// How often a guest's token may be renewed: each tab of theirs does it when it opens.
+/// How often a guest's token may be renewed: each of their tabs does so when it opens.
 const RENEWALS: Budget = Budget { ops: 30, per_ms: 60_000, burst: 30 };
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ pub(super) async fn guest(
     let user = match bearer(&headers) {
         Some(token) => {
             let identity = app.auth.renewed_guest(token, nickname)?;
-            // Not as a token that is of no use any more: the client would come back as a new guest.
+            // Not the code of an expired token: the client would come back as a new guest.
             app.engine.not_revoked(&identity).map_err(|_| {
                 let message = "this guest's access was taken back";
                 HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message)
@@ -97,7 +97,7 @@ struct DemoRequest {
     ttl_s: Option<u64>,
 }
 
-/// Plays the application's backend for the demo page: the same role and name are the same user.
+/// Acts as the application's backend for the demo page: the same role and name give the same user.
 pub(super) async fn demo_token(
     State(app): State<Arc<App>>,
     body: Result<Whole, HttpError>,

@@ -1,4 +1,4 @@
-//! What a request brings: who sends it, its body, its token.
+//! Reads requests: sender, body and token.
 
 use super::error::{HttpError, bad_request, too_many};
 use crate::app::App;
@@ -21,7 +21,7 @@ pub(crate) struct Remote {
     pub(crate) activity: Activity,
 }
 
-/// A request's body, which came whole and in time.
+/// A request's body that was received completely and in time.
 pub(crate) struct Whole(pub(crate) Bytes);
 
 impl FromRequest<Arc<App>> for Whole {
@@ -32,8 +32,7 @@ impl FromRequest<Arc<App>> for Whole {
     }
 }
 
-/// Reads a request's body. Whoever sends half of it is waited for as long as a silent connection
-/// is.
+/// Reads a request's body. An incomplete one is waited for as long as a silent connection.
 pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, BytesRejection>, HttpError> {
     let times = &app.config.timeouts;
     timeout(times.ping + times.grace, Bytes::from_request(request, &())).await.map_err(|_| {
@@ -43,7 +42,7 @@ pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, By
 }
 
 pub(crate) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, HttpError> {
-    // serde's messages may quote the body, which may hold what belongs in no log.
+    // serde's messages may quote the body, which must not be logged.
     serde_json::from_slice(body)
         .map_err(|_| bad_request("the body must be a JSON object with the right members"))
 }
@@ -65,7 +64,7 @@ pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, 
     Ok(app.engine.identify(token, clock::now())?)
 }
 
-/// Requests that write take from the budget of ops.
+/// Requests that write count against the op budget.
 pub(crate) fn within_budget(app: &App, identity: &Identity) -> Result<(), HttpError> {
     let budget = app.config.limits.budget(identity.user.kind);
     let taken = app.engine.limiter.take(&identity.key(), budget, clock::mono());

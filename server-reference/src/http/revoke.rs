@@ -1,4 +1,4 @@
-//! The endpoint that takes access back (protocol section 7).
+//! The endpoint that revokes access (protocol section 7).
 
 use super::error::{HttpError, bad_request};
 use super::request::{Whole, authenticated, read, within_budget};
@@ -21,7 +21,7 @@ struct RevokedUser {
     id: String,
 }
 
-/// An operator takes a user's access back.
+/// Lets an operator revoke a user's access.
 pub(super) async fn revoke(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

@@ -1,16 +1,16 @@
-//! The text of an answer out of its deltas, which may cut a character in two: as JSON writes it,
-//! half of a surrogate pair.
+//! Joins an answer's text from its deltas. A delta may end within a character, with half of a
+//! surrogate pair.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What stands for half a character that never got its other half.
+/// Replaces half a character whose other half never came.
 const LOST: char = '\u{fffd}';
 
 /// Joins deltas.
 #[derive(Default)]
 pub(super) struct Joined {
-    /// The first half of a character whose second one is still to come.
+    /// The first half of a character whose second half has not come yet.
     half: Option<u16>,
 }
 
@@ -28,8 +28,8 @@ struct Part<'a> {
 }
 
 impl Joined {
-    /// Adds the text of a delta's content: a string, a part, or a list of parts, of which those
-    /// that are no text are left out.
+    /// Adds the text of a delta's content: a string, a part, or a list of parts. Parts that are not
+    /// text are left out.
     pub(super) fn add(&mut self, content: &RawValue, to: &mut String) -> Result<(), NoText> {
         let raw = content.get();
         match raw.as_bytes().first() {
@@ -44,7 +44,7 @@ impl Joined {
         }
     }
 
-    /// The answer is over.
+    /// Ends the answer; returns the replacement for half a character.
     pub(super) fn finish(&mut self) -> Option<String> {
         self.half.take().map(|_| LOST.to_string())
     }
@@ -62,7 +62,7 @@ impl Joined {
         }
     }
 
-    /// Reads a JSON string (RFC 8259 section 7) whose form was checked.
+    /// Reads a JSON string (RFC 8259 section 7) that is known to be valid.
     fn unescape(&mut self, raw: &str, to: &mut String) -> Result<(), NoText> {
         let inner = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).ok_or(NoText)?;
         let mut chars = inner.chars();

@@ -1,4 +1,4 @@
-//! Who answers: the seam between the server and a model.
+//! The interface between the server and a model.
 
 mod joined;
 mod openai;

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Longest response, in bytes; it bounds what a server without line ends makes us hold.
+/// Longest response, in bytes. It limits the memory for a server that sends no line ends.
 const MAX_RESPONSE: usize = 8 << 20;
-/// Some servers begin with it, or put it before every event.
+/// The byte order mark, with which some servers begin the response or every event.
 const BOM: char = '\u{feff}';
 /// The same in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
-/// Waited before the one retry when the server says no time.
+/// Pause before the single retry if the server gives no time.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The client of such a server.
@@ -71,7 +71,7 @@ async fn advance(mut stage: Stage) -> Option<(Result<String, ModelError>, Stage)
     }
 }
 
-/// Sends the request, a second time when the model asks for patience.
+/// Sends the request, and once more if the model asks to try later.
 async fn open(client: Client, config: Arc<OpenAiConfig>, turns: Vec<Turn>) -> Result<Reading, ModelError> {
     let deadline = Instant::now() + config.total;
     let url = format!("{}/chat/completions", config.url.trim_end_matches('/'));
@@ -79,8 +79,7 @@ async fn open(client: Client, config: Arc<OpenAiConfig>, turns: Vec<Turn>) -> Re
     let mut retried = false;
     loop {
         let mut request = client.post(&url).header(header::ACCEPT, "text/event-stream").json(&body);
-        // Compressed all the same by some proxies, which is understood; but then pieces wait for
-        // each other.
+        // Some proxies compress the response anyway; it is decoded, but its parts are delayed.
         request = request.header(header::ACCEPT_ENCODING, "identity");
         if let Some(key) = &config.key {
             request = request.bearer_auth(key);
@@ -114,7 +113,7 @@ fn request_body(config: &OpenAiConfig, turns: &[Turn]) -> serde_json::Value {
     let system = config.system.iter().map(|text| serde_json::json!({"role": "system", "content": text}));
     let turns = turns.iter().map(|turn| {
         let role = match turn.role {
-            // For the model, who answers is one party, whether a human or a model wrote the words.
+            // To the model, people and models that answer are the same role.
             Role::Operator | Role::Assistant => "assistant",
             _ => "user",
         };
@@ -134,7 +133,7 @@ fn check(response: &Response) -> Result<(), ModelError> {
         _ => return Err(ModelError::BadResponse),
     }
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    // Some servers leave the type out; a document is no stream for certain.
+    // Some servers leave the content type out; a JSON document is certainly no stream.
     match kind {
         Some(kind) if kind.starts_with("application/json") || kind.starts_with("text/html") => {
             Err(ModelError::BadResponse)
@@ -150,7 +149,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Why the bytes ended.
+/// Why the response ended.
 #[derive(Debug)]
 enum Broken {
     Timeout,
@@ -169,13 +168,13 @@ struct Reading {
     text: Joined,
 }
 
-/// The parts of a chunk that matter here. Servers write null for what they have nothing to say of.
+/// The members of a chunk that are used. Servers write null for members without a value.
 #[derive(Deserialize)]
 struct Chunk<'a> {
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
     error: Option<serde_json::Value>,
-    /// `error` in what vLLM sends in a stream's middle.
+    /// vLLM sends an `error` object within a stream.
     object: Option<String>,
 }
 
@@ -189,10 +188,10 @@ struct Choice<'a> {
 
 #[derive(Deserialize)]
 struct Delta<'a> {
-    /// As it stands there: half a character in it is none that a `String` could hold.
+    /// Kept as raw JSON, because it may contain half of a surrogate pair.
     #[serde(borrow)]
     content: Option<&'a RawValue>,
-    /// Why the model does not answer, in its own words.
+    /// The error in the model's words.
     #[serde(borrow)]
     refusal: Option<&'a RawValue>,
 }
@@ -208,7 +207,7 @@ impl Reading {
             if !beginning {
                 return Ok(part);
             }
-            // The library stumbles over a mark of the byte order, which may come in parts too.
+            // The library does not accept a byte order mark, which may be split too.
             begun.extend_from_slice(&part);
             if begun.len() < MARK.len() && MARK.starts_with(&begun) {
                 return Ok(Bytes::new());
@@ -226,7 +225,7 @@ impl Reading {
         }
     }
 
-    /// The next text; none at a proper end.
+    /// The next text; `None` after a complete response.
     async fn next_text(&mut self) -> Result<Option<String>, ModelError> {
         loop {
             let until = (Instant::now() + self.idle).min(self.deadline);
@@ -246,7 +245,7 @@ impl Reading {
             };
             let data = event.data.trim_matches(|c: char| c.is_whitespace() || c == BOM);
             match data {
-                // Some servers keep a connection alive so.
+                // Some servers keep the connection alive with this.
                 "" => continue,
                 "[DONE]" => return Ok(self.text.finish()),
                 _ => {}

@@ -1,4 +1,4 @@
-//! Live tables: the databases that they are in, and what is configured of them.
+//! Live tables: their configuration, and the databases that they are in.
 
 pub mod postgres;
 pub mod sqlite;
@@ -14,20 +14,20 @@ use tidewire_server_core::tables::{Schema, TableConfig, TableError, TableLimits,
 use tidewire_server_sqlite::tables::Watch;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use workers::{Bells, Workers};
+use workers::{Wakers, Workers};
 
-/// How long a start waits for a PostgreSQL; the server before this one may still have its slot.
+/// How long a start waits for PostgreSQL. The previous server may still be reading its slot.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is configured of tables.
+/// The configuration of live tables.
 #[derive(Clone, Default)]
 pub struct TablesConfig {
-    /// Where they are; none for the server's own database file.
+    /// The database that they are in; `None` for the server's own file.
     pub source: Option<SourceConfig>,
-    /// Which.
+    /// The tables.
     pub watch: Vec<WatchConfig>,
-    /// What subscriptions may take. [`TableLimits::frame_bytes`] follows from what may wait for a
-    /// client.
+    /// Limits of subscriptions. [`TableLimits::frame_bytes`] is derived from the limit of a
+    /// client's queue.
     pub limits: TableLimits,
 }
 
@@ -37,34 +37,34 @@ pub struct TablesConfig {
 pub enum SourceConfig {
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL. `Debug` is left out on purpose: a password is part of it.
+    /// A PostgreSQL database. There is no `Debug`, because the address contains a password.
     Postgres(PostgresConfig),
 }
 
-/// How a PostgreSQL is reached; see [`postgres::Settings`].
+/// How to reach a PostgreSQL database; see [`postgres::Settings`].
 #[derive(Clone)]
 pub struct PostgresConfig {
     /// `postgres://user:password@host/database`.
     pub address: String,
-    /// A PEM file of who signs the database's certificate; none for who signs the web's.
+    /// A PEM file with the certificate authority of the database; none for the public ones.
     pub ca: Option<PathBuf>,
     /// The publication with the tables.
     pub publication: String,
-    /// How the replication slot's name begins.
+    /// The beginning of the replication slot's name.
     pub slot: String,
 }
 
 /// A table that clients may subscribe to.
 #[derive(Debug, Clone)]
 pub struct WatchConfig {
-    /// What clients call it.
+    /// The name that clients use.
     pub name: String,
-    /// What the database calls it; none for the same.
+    /// The name in the database, if it is another.
     pub table: Option<String>,
     /// The columns that clients may see; none for all.
     pub columns: Option<Vec<String>>,
-    /// The columns that clients' filters may name, besides the key's and those of permissions; only
-    /// of a PostgreSQL, which has to say what they were before an update.
+    /// The columns that clients' filters may use, besides the key's and those of permissions. For
+    /// PostgreSQL only, which has to report their old values.
     pub filters: Vec<String>,
     /// Who may see which rows: see [`TableConfig::access`].
     pub access: Vec<(UserKind, String)>,
@@ -74,7 +74,7 @@ pub struct WatchConfig {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TablesError {
-    /// One of them can't, as it is configured.
+    /// A table's configuration is wrong.
     #[error(transparent)]
     Table(#[from] TableError),
     /// Their SQLite file can't be watched.
@@ -83,13 +83,13 @@ pub enum TablesError {
     /// Their PostgreSQL can't be watched.
     #[error(transparent)]
     Postgres(#[from] postgres::StreamError),
-    /// There is no plan for it.
+    /// The set-up can't be planned.
     #[error(transparent)]
     Plan(#[from] postgres::PlanError),
-    /// There are none.
+    /// No tables are configured.
     #[error("no tables are configured; add [tables.watch.NAME] to the file that --config names")]
     Unplanned,
-    /// The system gives no thread.
+    /// The system can't start a thread.
     #[error("can't start a thread for tables: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -108,15 +108,15 @@ impl TablesError {
     }
 }
 
-/// Tables that are being served; dropping it ends that, and blocks until it has ended.
+/// Tables that are being served. Dropping this ends it, and blocks until it has ended.
 pub(crate) struct Serving {
     pub(crate) tables: Arc<Tables>,
-    // Ended first.
+    // Dropped first.
     _source: Running,
     _workers: Workers,
 }
 
-/// Whatever drives them.
+/// The driver of a source.
 enum Running {
     Sqlite { _threads: sqlite::Running },
     Postgres(JoinHandle<()>),
@@ -130,15 +130,15 @@ impl Drop for Running {
     }
 }
 
-/// Serves the configured tables; none if there are none. Ready once the source has begun. A frame
-/// may have at most half of `queue_bytes`.
+/// Serves the configured tables; `None` if there are none. Returns once the source has begun. A
+/// frame may have at most half of `queue_bytes`.
 pub(crate) async fn serve(
     config: &TablesConfig,
     database: &Path,
     queue_bytes: usize,
 ) -> Result<Option<Serving>, TablesError> {
     if config.watch.is_empty() {
-        // Triggers of an earlier start would go on to write to their log.
+        // Triggers of an earlier start would go on writing to their log.
         let path = database.to_owned();
         let left = tokio::task::spawn_blocking(move || sqlite::unwatch(&path));
         for name in left.await.map_err(std::io::Error::other)?? {
@@ -165,19 +165,21 @@ fn serve_sqlite(path: &Path, watch: &[WatchConfig], limits: TableLimits) -> Resu
         columns: watch.columns.clone(),
     });
     let source = sqlite::Source::start(path, watches.collect())?;
-    let (bells, (wanted, woken)) = (Bells::new(watch.len()), sqlite::bell());
-    let tables = Arc::new(Tables::new(named(watch, source.schemas()), limits, bells.wake(wanted))?);
-    let workers = bells.start(&tables)?;
+    let (wakers, (request, woken)) = (Wakers::new(watch.len()), sqlite::waker());
+    let tables = Arc::new(Tables::new(named(watch, source.schemas()), limits, wakers.wake(request))?);
+    let workers = wakers.start(&tables)?;
     let threads = source.run(tables.clone(), woken)?;
     Ok(Serving { tables, _source: Running::Sqlite { _threads: threads }, _workers: workers })
 }
 
-/// SQL that sets the configured database up for its tables, for an administrator to run; `role` is
-/// the one with which the server is to connect. A SQLite file needs none, which a comment says.
+/// The SQL that an administrator runs to set the configured database up. `role` is the role with
+/// which the server will connect. A SQLite file needs no set-up, and the result is a comment that
+/// says so.
 ///
 /// # Errors
 ///
-/// [`TablesError::Unplanned`] without tables, and why a PostgreSQL can't be planned for.
+/// [`TablesError::Unplanned`] without tables, or the reason why PostgreSQL's set-up can't be
+/// planned.
 pub async fn plan(config: &TablesConfig, role: &str) -> Result<String, TablesError> {
     if config.watch.is_empty() {
         return Err(TablesError::Unplanned);
@@ -190,12 +192,12 @@ pub async fn plan(config: &TablesConfig, role: &str) -> Result<String, TablesErr
     }
 }
 
-/// Removes what following tables has made in their database, and says what is gone, and what an
-/// administrator may remove. Whoever follows them again begins anew.
+/// Removes what watching tables has created in their database, and says what is gone and what an
+/// administrator may still remove. Watching them again begins a new epoch.
 ///
 /// # Errors
 ///
-/// Why the database can't be opened or written.
+/// The database can't be opened or written.
 pub async fn unwatch(config: &TablesConfig, database: &Path) -> Result<String, TablesError> {
     let path = match &config.source {
         Some(SourceConfig::Postgres(settings)) => {
@@ -214,7 +216,7 @@ pub async fn unwatch(config: &TablesConfig, database: &Path) -> Result<String, T
 }
 
 fn settings_of(settings: &PostgresConfig, watch: &[WatchConfig], limits: &TableLimits) -> postgres::Settings {
-    let wanted = watch.iter().map(|watch| {
+    let tables = watch.iter().map(|watch| {
         let table = watch.table.as_deref().unwrap_or(&watch.name);
         let (namespace, name) = table.split_once('.').unwrap_or(("public", table));
         let mut filtered = watch.filters.clone();
@@ -223,7 +225,7 @@ fn settings_of(settings: &PostgresConfig, watch: &[WatchConfig], limits: &TableL
                 columns_of(filter.root(), &mut filtered);
             }
         }
-        postgres::Wanted {
+        postgres::WatchedTable {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             columns: watch.columns.clone(),
@@ -235,7 +237,7 @@ fn settings_of(settings: &PostgresConfig, watch: &[WatchConfig], limits: &TableL
         ca: settings.ca.clone(),
         publication: settings.publication.clone(),
         slot: settings.slot.clone(),
-        tables: wanted.collect(),
+        tables: tables.collect(),
         commit_bytes: limits.log_bytes / 2,
     }
 }
@@ -247,16 +249,16 @@ async fn serve_postgres(
 ) -> Result<Serving, TablesError> {
     let settings = settings_of(settings, &watch, &limits);
     let source = postgres::Source::start(settings, PATIENCE).await?;
-    let (bells, woken) = (Bells::new(watch.len()), Arc::new(Notify::new()));
-    let wanted = woken.clone();
-    let wake = bells.wake(move || wanted.notify_one());
+    let (wakers, woken) = (Wakers::new(watch.len()), Arc::new(Notify::new()));
+    let request = woken.clone();
+    let wake = wakers.wake(move || request.notify_one());
     let tables = Arc::new(Tables::new(named(&watch, source.schemas()), limits, wake)?);
-    let workers = bells.start(&tables)?;
+    let workers = wakers.start(&tables)?;
     let task = tokio::spawn(source.run(tables.clone(), woken));
     Ok(Serving { tables, _source: Running::Postgres(task), _workers: workers })
 }
 
-/// Adds the columns that a filter names.
+/// Adds the columns that a filter uses.
 fn columns_of(node: &Node, into: &mut Vec<String>) {
     match node {
         Node::Group(group) => group.members.iter().for_each(|member| columns_of(member, into)),
@@ -265,7 +267,7 @@ fn columns_of(node: &Node, into: &mut Vec<String>) {
     }
 }
 
-/// The tables as clients call them.
+/// The tables with the names that clients use.
 fn named(watch: &[WatchConfig], schemas: Vec<Schema>) -> Vec<TableConfig> {
     let both = watch.iter().zip(schemas);
     both.map(|(watch, schema)| TableConfig { name: watch.name.clone(), schema, access: watch.access.clone() })

@@ -1,5 +1,4 @@
-//! The threads that do the tables' work, one for each table: however much one has to do, the others
-//! don't wait for it.
+//! Worker threads, one for each table, so that a table with much work does not delay the others.
 
 use std::io;
 use std::sync::Arc;
@@ -8,36 +7,37 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use tidewire_server_core::tables::{Tables, Wake, Woken};
 
-/// Bells that wake the threads. They are there before the tables are.
-pub(super) struct Bells {
-    bells: Vec<SyncSender<()>>,
-    /// What the threads listen to.
-    ears: Vec<Receiver<()>>,
+/// Wakes the worker threads. Exists before the tables do, because the tables need it.
+pub(super) struct Wakers {
+    wakers: Vec<SyncSender<()>>,
+    /// What the threads wait on.
+    receivers: Vec<Receiver<()>>,
 }
 
 /// The threads; dropping it ends them.
 pub(super) struct Workers {
     stop: Arc<AtomicBool>,
-    bells: Vec<SyncSender<()>>,
+    wakers: Vec<SyncSender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Bells {
-    /// For so many tables.
-    pub(super) fn new(tables: usize) -> Bells {
-        // One that was rung already need not be rung again.
-        let (bells, ears) = (0..tables).map(|_| sync_channel(1)).unzip();
-        Bells { bells, ears }
+impl Wakers {
+    /// Wakers for this many tables.
+    pub(super) fn new(tables: usize) -> Wakers {
+        // One pending wake-up is enough.
+        let (wakers, receivers) = (0..tables).map(|_| sync_channel(1)).unzip();
+        Wakers { wakers, receivers }
     }
 
-    /// What the tables wake: their threads, or whoever answers questions.
-    pub(super) fn wake(&self, wanted: impl Fn() + Send + Sync + 'static) -> Wake {
-        let bells = self.bells.clone();
+    /// The callback for the tables: it wakes a table's thread, or calls `request` if the source has
+    /// requests to answer.
+    pub(super) fn wake(&self, request: impl Fn() + Send + Sync + 'static) -> Wake {
+        let wakers = self.wakers.clone();
         Arc::new(move |why| match why {
-            Woken::Wanted => wanted(),
+            Woken::Requests => request(),
             Woken::Work(table) => {
-                if let Some(bell) = bells.get(table) {
-                    ring(bell);
+                if let Some(waker) = wakers.get(table) {
+                    wake(waker);
                 }
             }
         })
@@ -47,11 +47,11 @@ impl Bells {
     ///
     /// # Errors
     ///
-    /// Why the system gives none.
+    /// The system can't start a thread.
     pub(super) fn start(self, tables: &Arc<Tables>) -> io::Result<Workers> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut workers = Workers { stop: stop.clone(), bells: self.bells, threads: Vec::new() };
-        for (table, woken) in self.ears.into_iter().enumerate() {
+        let mut workers = Workers { stop: stop.clone(), wakers: self.wakers, threads: Vec::new() };
+        for (table, woken) in self.receivers.into_iter().enumerate() {
             let (tables, stop) = (tables.clone(), stop.clone());
             let thread = Builder::new().name(format!("table-{table}"));
             workers.threads.push(thread.spawn(move || work(&tables, table, &woken, &stop))?);
@@ -60,15 +60,15 @@ impl Bells {
     }
 }
 
-fn ring(bell: &SyncSender<()>) {
-    // It is full when it was rung, and gone when the server stops.
-    let _ = bell.try_send(());
+fn wake(waker: &SyncSender<()>) {
+    // Full if a wake-up is pending already; closed once the server stops.
+    let _ = waker.try_send(());
 }
 
 fn work(tables: &Tables, table: usize, woken: &Receiver<()>, stop: &AtomicBool) {
     while woken.recv().is_ok() && !stop.load(Ordering::Relaxed) {
         while tables.work(table) && !stop.load(Ordering::Relaxed) {
-            // Between two slices whoever waits for this processor may have it.
+            // Gives other threads the processor between two slices of work.
             std::thread::yield_now();
         }
     }
@@ -77,7 +77,7 @@ fn work(tables: &Tables, table: usize, woken: &Receiver<()>, stop: &AtomicBool) 
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.bells.iter().for_each(ring);
+        self.wakers.iter().for_each(wake);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

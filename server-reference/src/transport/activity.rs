@@ -1,5 +1,5 @@
-//! When a peer was last heard, and whether it still takes anything: any byte counts, also those of
-//! a message that is not complete yet.
+//! Liveness of a peer: when it was last heard, and whether it still takes anything. Every byte
+//! counts, also of an incomplete message.
 
 use super::pace::Pace;
 use crate::clock;
@@ -27,32 +27,31 @@ impl Activity {
         Activity { heard_ms: Arc::new(AtomicU64::new(clock::mono().0)) }
     }
 
-    /// When the last byte came.
+    /// The time of the last byte.
     pub(crate) fn heard(&self) -> Time {
         Time(self.heard_ms.load(Ordering::Relaxed))
     }
 
-    /// Something comes just now.
+    /// Notes that a byte was read now.
     pub(crate) fn note(&self) {
         self.heard_ms.store(clock::mono().0, Ordering::Relaxed);
     }
 }
 
-/// A socket that notes when something is read from it, and that fails when its peer takes nothing
-/// for too long.
+/// A socket that notes when something is read, and fails if its peer takes nothing for too long.
 pub(crate) struct Watched {
     stream: TcpStream,
-    /// What the socket counts as, for as long as there is one, whatever became of it since.
+    /// The socket's permits, held as long as the socket exists.
     _counts: Counts,
     pace: Pace,
     activity: Activity,
     /// How long a write may wait for the peer.
     patience: Duration,
-    /// Runs while one waits.
+    /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// A socket's places: among all, and among those of its address if they are counted.
+/// A socket's permits: among all sockets, and among those of its address if they are counted.
 pub(crate) type Counts = (OwnedSemaphorePermit, Option<Ticket>);
 
 impl Watched {

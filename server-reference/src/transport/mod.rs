@@ -2,8 +2,8 @@
 
 mod activity;
 pub(crate) mod fallback;
+mod flow;
 mod pace;
-mod settling;
 pub(crate) mod socket;
 mod writing;
 

@@ -1,5 +1,5 @@
-//! How fast a socket is read: what its peer sends faster waits in the network, and costs the server
-//! nothing.
+//! The reading rate of a socket. What its peer sends faster stays in the network and costs the
+//! server nothing.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,13 +7,14 @@ use std::time::Duration;
 use tidewire_server_core::Budget;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Read at once after a pause, in bytes: a pause for every byte would cost more than the bytes.
+/// Bytes that are read at once after a pause; a pause for every byte would cost more than the
+/// bytes.
 const STEP: i64 = 16 * 1024;
 
 /// A bucket of bytes.
 pub(crate) struct Pace {
     budget: Budget,
-    /// Below zero after a read that was greater than what was left.
+    /// Negative after a read of more than was left.
     left: i64,
     filled: Instant,
     /// Runs while nothing may be read.
@@ -42,11 +43,11 @@ impl Pace {
         let missing = to_u64(STEP.min(to_i64(self.budget.burst)).saturating_sub(self.left));
         let ms = missing.saturating_mul(self.budget.per_ms).div_ceil(self.budget.ops.max(1)).max(1);
         let pause = self.pause.insert(Box::pin(sleep(Duration::from_millis(ms))));
-        // Also to be woken by it.
+        // Polled, so that it wakes the task.
         pause.as_mut().poll(cx).map(|()| self.pause = None)
     }
 
-    /// So many bytes were read.
+    /// Counts bytes that were read.
     pub(crate) fn count(&mut self, bytes: usize) {
         self.left = self.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }

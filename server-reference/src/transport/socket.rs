@@ -1,8 +1,8 @@
-//! The driver of one session: its socket, its timer and its reads of the log.
+//! Drives one session over a WebSocket: its socket, its timer and its reads of the store.
 
 use super::activity::Activity;
-use super::settling::settle;
-use super::writing::Bells;
+use super::flow::complete;
+use super::writing::Notifiers;
 use crate::app::App;
 use crate::clock;
 use axum::extract::ws::{Message, WebSocket};
@@ -15,32 +15,32 @@ use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 
-/// So many messages are read after the end; whoever sends more is cut off.
+/// Most messages that are read after the end; a client that sends more is cut off.
 const MAX_LATE: usize = 1_000;
 /// How long the peer may take to answer a close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Serves one connection.
 pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer, activity: Activity) {
-    let bells = Arc::new(Bells::default());
-    let (mut session, flow) = Session::open(&app.engine, peer, bells.wake(), clock::now());
+    let notifiers = Arc::new(Notifiers::default());
+    let (mut session, flow) = Session::open(&app.engine, peer, notifiers.wake(), clock::now());
     let outgoing = session.outgoing().clone();
     let (sink, mut stream) = socket.split();
     let writer = tokio::spawn({
-        let (bells, write) = (bells.clone(), app.config.timeouts.write);
-        async move { bells.write(&outgoing, sink, write).await }
+        let (notifiers, write) = (notifiers.clone(), app.config.timeouts.write);
+        async move { notifiers.write(&outgoing, sink, write).await }
     });
     if flow != Flow::End {
-        run(&app, &mut session, &mut stream, &bells, &activity).await;
+        run(&app, &mut session, &mut stream, &notifiers, &activity).await;
     }
-    // When the peer went first this lets the writer end; otherwise the earlier reason stays.
+    // If the peer closed first, this lets the writer end; otherwise the earlier reason stays.
     session.end();
     linger(&mut stream, writer).await;
     tracing::debug!(conn = session.outgoing().id(), "disconnected");
 }
 
-/// Reads on until the close frame is written and answered: closing a socket with unread bytes would
-/// tear the close frame away.
+/// Reads until the close frame is written and answered. Closing a socket with unread bytes would
+/// discard the close frame.
 async fn linger(stream: &mut SplitStream<WebSocket>, writer: tokio::task::JoinHandle<()>) {
     let abort = writer.abort_handle();
     let drained = async {
@@ -54,7 +54,7 @@ async fn linger(stream: &mut SplitStream<WebSocket>, writer: tokio::task::JoinHa
             let _ = timeout(CLOSE_TIME, drained).await;
         }
         () = &mut drained => {
-            // The peer is gone, or sends for ever: what is left to write has no reader.
+            // The peer is gone, or does not stop sending: nobody reads what is left to write.
             tokio::time::sleep(Duration::from_millis(50)).await;
             abort.abort();
         }
@@ -65,7 +65,7 @@ async fn run(
     app: &App,
     session: &mut Session,
     stream: &mut SplitStream<WebSocket>,
-    bells: &Bells,
+    notifiers: &Notifiers,
     activity: &Activity,
 ) {
     let outgoing = session.outgoing().clone();
@@ -73,7 +73,7 @@ async fn run(
         session.heard(activity.heard());
         let deadline = clock::instant(session.deadline(clock::now()));
         let flow = tokio::select! {
-            () = bells.closing(&outgoing) => return,
+            () = notifiers.closing(&outgoing) => return,
             message = stream.next() => match message {
                 Some(Ok(message)) => take(session, message),
                 Some(Err(error)) => {
@@ -88,7 +88,7 @@ async fn run(
                 continue;
             }
         };
-        if settle(app, session, bells, activity, flow).await == Flow::End {
+        if complete(app, session, notifiers, activity, flow).await == Flow::End {
             return;
         }
     }
@@ -104,7 +104,7 @@ fn take(session: &mut Session, message: Message) -> Flow {
     }
 }
 
-/// Says what was wrong, unless the peer is simply gone.
+/// Sends the error, unless the peer is gone.
 fn refuse(session: &mut Session, error: axum::Error) {
     let error = error.into_inner();
     match error.downcast_ref::<tungstenite::Error>() {

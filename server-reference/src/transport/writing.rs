@@ -1,4 +1,4 @@
-//! Writes what waits in a connection's queue, and wakes whoever waits for the queue.
+//! Writes a connection's queue to its socket, and notifies those that wait for the queue.
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use bytes::Bytes;
@@ -7,16 +7,16 @@ use futures_util::stream::SplitSink;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes;
-use tidewire_server_core::{Outgoing, Signal, Text, ToWrite, Wake};
+use tidewire_server_core::{Outgoing, QueueEvent, Text, ToWrite, Wake};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// How long a close frame may take.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 
-/// One bell for each who waits.
+/// One notification for each waiter.
 #[derive(Default)]
-pub(crate) struct Bells {
+pub(crate) struct Notifiers {
     /// For the writer: there is something to do.
     work: Notify,
     /// For the session: there may be room again.
@@ -25,14 +25,14 @@ pub(crate) struct Bells {
     closed: Notify,
 }
 
-impl Bells {
-    /// Rings them for a queue.
+impl Notifiers {
+    /// The callback that a queue calls.
     pub(crate) fn wake(self: &Arc<Self>) -> Wake {
-        let bells = self.clone();
+        let notifiers = self.clone();
         Arc::new(move |signal| match signal {
-            Signal::Work => bells.work.notify_one(),
-            Signal::Room => bells.room.notify_one(),
-            Signal::Closed => bells.closed.notify_one(),
+            QueueEvent::Work => notifiers.work.notify_one(),
+            QueueEvent::Room => notifiers.room.notify_one(),
+            QueueEvent::Closed => notifiers.closed.notify_one(),
         })
     }
 
@@ -43,21 +43,21 @@ impl Bells {
         }
     }
 
-    /// Returns once there is something to take. For one waiter.
+    /// Returns once there is something to write. For one waiter.
     pub(crate) async fn work(&self, outgoing: &Outgoing) {
         while !outgoing.has_work() {
             self.work.notified().await;
         }
     }
 
-    /// Returns once a page fits without crowding out live frames. For one waiter.
+    /// Returns once there is room for a page. For one waiter.
     pub(crate) async fn has_room(&self, outgoing: &Outgoing) {
         while !outgoing.has_room() {
             self.room.notified().await;
         }
     }
 
-    /// Writes until the connection ends; `write` is how long one write may take.
+    /// Writes until the connection ends. `write` is the time-out of one write.
     pub(crate) async fn write(
         &self,
         outgoing: &Outgoing,

@@ -1,4 +1,4 @@
-//! Dialogs as rows: how they begin, change hands and end.
+//! Dialogs as rows: creating, disowning, handing over and deleting them.
 
 use super::Outside;
 use super::schema::{event_key, read_meta, write_meta};
@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::DIALOG_PREFIX;
 use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Refusal};
 
-/// The meta value that keeps a deleted channel's row number from being given to another: who still
-/// holds it must miss.
+/// The meta key of the highest row id of a deleted channel. Row ids are not reused, so that code
+/// that still holds one finds nothing.
 const LAST_ROW: &str = "last_channel";
 
-/// Creates a dialog, unless there is one of this name.
+/// Creates a dialog, unless one with this name exists.
 pub(super) fn create(
     connection: &Connection,
     dialog: &CreateDialog,
@@ -30,8 +30,8 @@ pub(super) fn create(
     let greatest: i64 =
         connection.query_row("SELECT coalesce(max(id), 0) FROM channels", [], |row| row.get(0))?;
     let row = greatest.max(read_meta(connection, LAST_ROW)?.unwrap_or(0)) + 1;
-    // One offset beyond the old end, so that a cursor from before is behind the floor, and its
-    // client begins again.
+    // Begins one offset after the old end, so that older cursors are before the floor and their
+    // clients are reset.
     let begin: Option<i64> = connection
         .prepare_cached("SELECT head + 1 FROM deleted WHERE name = ?")?
         .query_row([&dialog.name], |row| row.get(0))
@@ -45,8 +45,8 @@ pub(super) fn create(
     Ok(Outcome::Created)
 }
 
-/// Deletes a dialog with all that hangs on it; with a time, only if it was created before and
-/// nobody ever wrote in it.
+/// Deletes a dialog with all its data. With a time, only if it was created before and nobody ever
+/// wrote in it.
 pub(super) fn delete(
     connection: &Connection,
     name: &str,
@@ -83,7 +83,7 @@ pub(super) fn delete(
     Ok(Outcome::Deleted(row))
 }
 
-/// The dialog is this user's no longer, and nobody's.
+/// Removes the owner of a dialog if it is this user.
 pub(super) fn disown(connection: &Connection, dialog: &str, user: &str) -> rusqlite::Result<usize> {
     connection
         .prepare_cached(
@@ -93,10 +93,11 @@ pub(super) fn disown(connection: &Connection, dialog: &str, user: &str) -> rusql
         .execute(params![user, format!("{DIALOG_PREFIX}{dialog}")])
 }
 
-/// For so long the same secret gets the same guest, ms: an answer may be lost on its way.
+/// For this long the same secret gets the same guest again, in ms, because the reply may have been
+/// lost.
 const LOST_ANSWER_MS: u64 = 600_000;
 
-/// Gives a client's own id away for a guest, once.
+/// Exchanges a client's own id for a guest, once.
 pub(super) fn exchange(
     connection: &Connection,
     exchange: &Exchange,

@@ -1,8 +1,8 @@
-//! The log in SQLite: what is written to it and read from it, on a connection of the caller's.
+//! The log in SQLite, written and read on connections of the caller.
 //!
-//! A batch of writes is applied by [`begin`] inside a transaction that the caller commits or rolls
-//! back. Only then may anybody hear of it, in the order of the commits. Readers need a connection
-//! of their own, or they see what is not committed yet.
+//! [`begin`] applies a batch of writes inside a transaction, which the caller commits or rolls
+//! back. Outcomes may be published only after the commit, in the order of the commits. Readers need
+//! a connection of their own, otherwise they see uncommitted writes.
 
 mod dialogs;
 mod ops;
@@ -17,19 +17,18 @@ pub use transaction::{Applied, begin, commit, rollback};
 
 use tidewire_server_core::store::StoreError;
 
-/// What the log takes from outside.
+/// What the log needs from its driver.
 pub trait Outside {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
-    /// A keyed digest, the same for the same text in all lives of the database; none when it can't
-    /// be made.
+    /// A keyed digest that stays the same as long as the database exists; `None` if it can't be
+    /// made.
     fn digest(&self, text: &str) -> Option<String>;
-    /// Whether the trimming that began with this batch has kept everybody else's writes waiting for
-    /// long enough.
+    /// Whether the trim in this batch has delayed other writes for long enough.
     fn enough(&self) -> bool;
 }
 
-/// What SQLite's error is to those who use the store.
+/// The store's error for an error of SQLite.
 pub fn store_error(error: &rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,

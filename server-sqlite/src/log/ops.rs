@@ -1,4 +1,4 @@
-//! What the writer does inside its transaction, one function for each kind of write.
+//! The writes inside the writer's transaction, one function for each kind.
 
 use super::schema::{event_key, offset_of, write_meta};
 use super::{Outside, dialogs, retention};
@@ -11,7 +11,7 @@ use tidewire_server_core::store::{
 /// Size of a probe.
 const PROBE_BYTES: usize = 65_536;
 
-/// Applies one write. A refusal has written nothing.
+/// Applies one write. If it is refused, nothing was written.
 pub(super) fn apply(
     connection: &Connection,
     write: &Write,
@@ -36,7 +36,7 @@ pub(super) fn apply(
             .prepare_cached("DELETE FROM revocations WHERE since < ?")?
             .execute([before_ms.cast_signed()])
             .map(Outcome::Forgotten),
-        // As much as a long message needs: a disk with room for one page only is full all the same.
+        // As much as a long message: a disk with room for one page only counts as full.
         Write::Probe => write_meta(connection, "probe", vec![0u8; PROBE_BYTES]).map(|()| Outcome::Done),
         Write::LimitPages(pages) => {
             let size: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
@@ -84,7 +84,7 @@ fn append(connection: &Connection, event: &NewEvent, outside: &dyn Outside) -> r
     Ok(Outcome::Stored(stored))
 }
 
-/// What an op id that was seen before is worth.
+/// The outcome for an op id that was used before.
 fn earlier(event: &NewEvent, key: i64, frame: String) -> Outcome {
     match EventFrame::decode(&frame) {
         Ok(old) if old.kind == event.kind && old.body == event.body => {
@@ -101,7 +101,7 @@ fn find_op(connection: &Connection, op: &[u8], event: &NewEvent) -> rusqlite::Re
         .optional()
 }
 
-/// Gives the event its offset and stores it; none when the dialog is gone.
+/// Gives the event its offset and stores it; `None` if the dialog was deleted.
 fn insert(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Result<Option<Stored>> {
     let offset: Option<i64> = connection
         .prepare_cached(
@@ -128,14 +128,14 @@ fn insert(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Resul
 }
 
 fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Result<Outcome> {
-    // A start that was committed although its answer was lost must not be written twice.
+    // A resent start must not be written twice: it may be committed although its reply was lost.
     if let Some((key, frame)) = find_op(connection, start.event.op.as_bytes(), &start.event)? {
         return Ok(earlier(&start.event, key, frame));
     }
     let Some(stored) = insert(connection, &start.event, at)? else {
         return Ok(Outcome::Refused(Refusal::Forbidden));
     };
-    // The message it answers belongs to it.
+    // The message that it answers is part of the answer.
     connection
         .prepare_cached(
             "INSERT INTO runs (id, channel, first) SELECT ?1, ?2, min(?3, coalesce(wants_answer, ?3))
@@ -149,7 +149,7 @@ fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Re
 }
 
 fn store_piece(connection: &Connection, piece: &StorePiece) -> rusqlite::Result<Outcome> {
-    // Not of a run that went with its dialog.
+    // Stores nothing if the run was deleted with its dialog.
     let stored = connection
         .prepare_cached(
             "INSERT OR REPLACE INTO pieces (run, at, text)
@@ -160,7 +160,7 @@ fn store_piece(connection: &Connection, piece: &StorePiece) -> rusqlite::Result<
 }
 
 fn end_run(connection: &Connection, end: &EndRun, at: u64) -> rusqlite::Result<Outcome> {
-    // An end that was committed although its answer was lost must not be written twice.
+    // A resent end must not be written twice: it may be committed although its reply was lost.
     let open = connection.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([&end.run])?;
     if open == 0 {
         return Ok(Outcome::Refused(Refusal::RunNotFound));

@@ -1,4 +1,4 @@
-//! What is read from the log.
+//! Reads from the log.
 
 use super::schema::{event_key, offset_of};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -6,10 +6,10 @@ use tidewire_core::wire::{EventFrame, PAGE_BYTES, PAGE_EVENTS};
 use tidewire_server_core::Text;
 use tidewire_server_core::store::{ChannelRow, Found, Read, Reply, Revocation, UnfinishedRun};
 
-/// How far back the messages for an answer are looked for, in events.
+/// How many events back the messages for an answer are looked for.
 const CONTEXT_SCAN: u64 = 400;
 
-/// Answers a question. Blocks.
+/// Answers a read. Blocks.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<Chann
 /// The events after `from` up to `to`, at most as many as a page has, but at least one if there is
 /// one.
 fn page(connection: &Connection, channel: i64, from: u64, to: u64) -> rusqlite::Result<Found> {
-    // One snapshot, so that the floor is that of these very events.
+    // One read transaction, so that the floor belongs to the same state as the events.
     let snapshot = connection.unchecked_transaction()?;
     let floor: i64 = snapshot
         .prepare_cached("SELECT floor FROM channels WHERE id = ?")?
@@ -104,8 +104,7 @@ fn newest(
     Ok(found)
 }
 
-/// The next channels after the row `after` of which something may have to be trimmed, with their
-/// names.
+/// The next channels after row `after` that may have something to trim, with their names.
 fn to_trim(
     connection: &Connection,
     after: i64,
@@ -124,8 +123,8 @@ fn to_trim(
         .collect()
 }
 
-/// The next dialogs after the row `after` in which nobody ever wrote, created by somebody before
-/// this time, ms since the Unix epoch, with their names.
+/// The next dialogs after row `after` that a user created before this time (ms since the Unix
+/// epoch) and in which nobody ever wrote, with their names.
 fn unused(
     connection: &Connection,
     after: i64,
@@ -143,7 +142,7 @@ fn unused(
         .collect()
 }
 
-/// Names of the dialogs that want an answer, with the offset of the message.
+/// The names of dialogs that want an answer, each with the offset of the message.
 fn wanting(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
     connection
         .prepare(
@@ -154,7 +153,7 @@ fn wanting(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
         .collect()
 }
 
-/// The runs that a crash left without an end.
+/// The runs that have no end because of a crash.
 fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedRun>> {
     let mut pieces = connection.prepare("SELECT text FROM pieces WHERE run = ? ORDER BY at")?;
     connection
@@ -172,7 +171,7 @@ fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedRun>> {
         .collect()
 }
 
-/// Access that was taken back.
+/// The revocations.
 fn revocations(connection: &Connection) -> rusqlite::Result<Vec<Revocation>> {
     connection
         .prepare("SELECT user, dialog, since FROM revocations")?

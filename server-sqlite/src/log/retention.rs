@@ -1,8 +1,8 @@
-//! Trimming, inside the writer's transaction: the oldest events of a channel go and its floor rises
-//! with them.
+//! Trimming, inside the writer's transaction: the oldest events of a channel are deleted and its
+//! floor rises.
 //!
-//! An op id outlives its event, so that a client which comes back late still learns that its op was
-//! committed.
+//! An op id is remembered longer than its event, so that a client that returns late still learns
+//! that its op was committed.
 
 use super::Outside;
 use super::schema::{event_key, offset_of};
@@ -13,7 +13,7 @@ use tidewire_server_core::store::{Duplicate, NewEvent, Outcome, Refusal, Trim, T
 /// Most events in one batch.
 const BATCH: usize = 128;
 
-/// Takes one batch of the oldest events away.
+/// Deletes one batch of the oldest events.
 pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) -> rusqlite::Result<Trimmed> {
     let (head, floor, first) = extent(connection, trim.channel)?;
     let (mut last, mut oldest, mut more) = (floor, None, false);
@@ -25,7 +25,7 @@ pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) 
             statement.query(params![event_key(trim.channel, floor), event_key(trim.channel, head)])?;
         while let Some(row) = rows.next()? {
             let offset = offset_of(row.get(0)?);
-            // What can't be read is older than everything: it must not keep the rest.
+            // An event that can't be read counts as old, so that it does not stop the trimming.
             let event = EventFrame::decode(row.get_ref(3)?.as_str()?).ok();
             let at = event.as_ref().map_or(0, |event| event.at);
             oldest = Some(at);
@@ -37,7 +37,7 @@ pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) 
                 more = true;
                 break;
             }
-            // Nobody sends again what the server itself wrote.
+            // Only ops of clients are resent; the server's own events need no memory.
             if let Some(event) = event
                 && at >= trim.remember_ms
                 && !matches!(event.by.kind, UserKind::Ai | UserKind::System)
@@ -68,7 +68,7 @@ pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) 
     Ok(Trimmed { floor: last, events: last - floor, more })
 }
 
-/// Head, floor, and the first offset that an answer under way or still wanted needs.
+/// Head, floor, and the first offset that is still needed by an answer under way or wanted.
 fn extent(connection: &Connection, channel: i64) -> rusqlite::Result<(u64, u64, u64)> {
     connection
         .prepare_cached(
@@ -83,7 +83,7 @@ fn extent(connection: &Connection, channel: i64) -> rusqlite::Result<(u64, u64, 
         })
 }
 
-/// Forgets the oldest ops whose time is over; how many.
+/// Forgets the oldest expired op ids, and returns how many.
 pub(super) fn forget(connection: &Connection, before_ms: u64, most: usize) -> rusqlite::Result<usize> {
     connection
         .prepare_cached(
@@ -101,7 +101,7 @@ pub(super) struct TrimmedOp {
 }
 
 impl TrimmedOp {
-    /// What the op id is worth for this event.
+    /// The outcome of the op id for this event.
     pub(super) fn compare(&self, event: &NewEvent, outside: &dyn Outside) -> rusqlite::Result<Outcome> {
         Ok(if digest(&event.kind, &event.body, outside)? == self.digest {
             Outcome::Duplicate(Duplicate { offset: self.offset, at: self.at, frame: None })
@@ -111,7 +111,7 @@ impl TrimmedOp {
     }
 }
 
-/// An op of the event's author and channel whose own event was trimmed.
+/// A remembered op of the event's author and channel whose event was trimmed.
 pub(super) fn find(
     connection: &Connection,
     op: &[u8],
@@ -131,7 +131,7 @@ pub(super) fn find(
         .optional()
 }
 
-/// Tells one kind and body from another without keeping what somebody wrote.
+/// A digest of kind and body, which tells bodies apart without storing what somebody wrote.
 fn digest(kind: &str, body: &str, outside: &dyn Outside) -> rusqlite::Result<String> {
     outside
         .digest(&format!("{kind}\0{body}"))

@@ -4,7 +4,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
 
-/// One entry a version; entry `n` brings a database of version `n` to version `n + 1`.
+/// Entry `n` migrates a database from version `n` to version `n + 1`.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE channels (
         id INTEGER PRIMARY KEY,
@@ -104,29 +104,29 @@ pub(super) fn offset_of(key: i64) -> u64 {
     (key & ((1 << OFFSET_BITS) - 1)).cast_unsigned()
 }
 
-/// Why the tables can't be made what this server writes.
+/// Why the tables can't be migrated.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// A later server wrote it.
+    /// A newer server wrote it.
     #[error("the database has schema version {found}, this server knows {SCHEMA_VERSION}")]
     Newer {
         /// The version in the database.
         found: u32,
     },
-    /// SQLite refuses.
+    /// SQLite's error.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// How many prepared statements a connection keeps: more than there are different ones.
+/// How many prepared statements a connection caches: more than there are different ones.
 const STATEMENTS: usize = 64;
 
-/// What every connection to the log needs to be fast, for reading and for writing.
+/// Settings that every connection to the log needs for speed.
 pub fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Else each new value of a `LIMIT ?` has the statement prepared again, which costs more than a
-    // page's rows.
+    // Otherwise each new value of a `LIMIT ?` prepares the statement again, which costs more than
+    // reading a page.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }

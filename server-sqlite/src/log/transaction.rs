@@ -1,4 +1,5 @@
-//! One transaction for a batch of writes: each of them stands or falls alone, until the commit.
+//! One transaction for a batch of writes. Each write is applied or refused on its own; the commit
+//! covers all.
 
 use super::{Outside, ops, store_error};
 use rusqlite::Connection;
@@ -6,9 +7,9 @@ use tidewire_server_core::store::{Outcome, StoreError, Write};
 
 /// Writes that were applied and wait for [`commit`] or [`rollback`].
 pub struct Applied {
-    /// What becomes of each write, if the transaction is committed.
+    /// The outcome of each write if the transaction is committed.
     pub answers: Vec<Result<Outcome, StoreError>>,
-    /// Whether anything was written: what is answered from what is there already costs no write.
+    /// Whether anything was written. Duplicates and refusals write nothing.
     pub changed: bool,
 }
 
@@ -16,7 +17,7 @@ pub struct Applied {
 /// written.
 pub fn begin(connection: &Connection, batch: &[&Write], outside: &dyn Outside) -> rusqlite::Result<Applied> {
     let before = connection.total_changes();
-    // SQLite sets the limit only outside of a transaction's snapshot.
+    // SQLite applies the limit only outside of a read snapshot.
     for write in batch {
         if matches!(write, Write::LimitPages(_)) {
             ops::apply(connection, write, outside)?;
@@ -35,7 +36,7 @@ pub fn begin(connection: &Connection, batch: &[&Write], outside: &dyn Outside) -
                 statement(connection, "RELEASE one")?;
                 answers.push(Ok(outcome));
             }
-            // SQLite has rolled everything back by itself (full disk, I/O error).
+            // SQLite has rolled the transaction back itself (full disk, I/O error).
             Err(error) if connection.is_autocommit() => return Err(error),
             Err(error) => {
                 tracing::error!(%error, "one write of a batch failed");
@@ -48,12 +49,13 @@ pub fn begin(connection: &Connection, batch: &[&Write], outside: &dyn Outside) -
     Ok(Applied { answers, changed: connection.total_changes() != before })
 }
 
-/// Commits what [`begin`] applied; it is on disk when this returns, if the connection is set up so.
+/// Commits what [`begin`] applied. It is on disk when this returns, if the connection's
+/// `synchronous` is set so.
 pub fn commit(connection: &Connection) -> rusqlite::Result<()> {
     statement(connection, "COMMIT")
 }
 
-/// Takes back what [`begin`] applied, if it is not over already.
+/// Rolls back what [`begin`] applied, unless SQLite has done so already.
 pub fn rollback(connection: &Connection) -> rusqlite::Result<()> {
     if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("ROLLBACK") }
 }

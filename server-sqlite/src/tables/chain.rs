@@ -1,9 +1,10 @@
-//! The changes of each row as a chain: each begins where the one before it ended.
+//! Repairs the order of a row's changes, so that each begins with the state in which the one before
+//! it ended.
 //!
-//! Our triggers log a row when they run, and nested statements of the application's triggers have
-//! run by then, or run in between. So the rows after changes are right, the last one always, and
-//! those before them may not be. What changed a row more than once is mended here: a transaction is
-//! always read as a whole.
+//! Our triggers log a row when they run. Statements of the application's own triggers are nested,
+//! and may have run before ours or between ours. So the logged new rows are right, and the last one
+//! always is, but old rows may not be. Rows that one transaction changed more than once are
+//! repaired here, which is possible because a transaction is always read as a whole.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidewire_server_core::tables::{Cell, Row, Schema};
@@ -19,7 +20,7 @@ pub(super) struct Link {
 
 type Key = (usize, Vec<Cell>);
 
-/// Makes chains of changes that are in their order of places.
+/// The changes, repaired and in the order of their places.
 pub(super) fn mended<'a>(links: Vec<Link>, schema_of: impl Fn(usize) -> Option<&'a Schema>) -> Vec<Link> {
     let key_of = |table: usize, row: &Option<Row>| -> Option<Key> {
         let (schema, row) = (schema_of(table)?, row.as_ref()?);
@@ -44,7 +45,7 @@ pub(super) fn mended<'a>(links: Vec<Link>, schema_of: impl Fn(usize) -> Option<&
     }
     let chains = by_key.into_values().flat_map(HashMap::into_values);
     let mut mended: Vec<Link> = chains.flat_map(chain).collect();
-    // Of an update of a key what goes is first.
+    // When an update changes a key, the delete comes before the insert.
     mended.sort_by_key(|link| (link.place, link.new.is_some()));
     mended
 }
@@ -70,9 +71,10 @@ fn are_chains(links: &[Link], key_of: &impl Fn(usize, &Option<Row>) -> Option<Ke
     true
 }
 
-/// The changes of one row. Where one does not begin as the one before it ended, nested statements
-/// were logged before the one around them: if none of them begins with the state before, but one
-/// with a state that was not there so far, that was there before all.
+/// Repairs the changes of one row. If a change does not begin as the one before it ended, nested
+/// statements were logged before the statement around them. If no change begins with the present
+/// state, but one begins with a state that did not occur so far, that state was there before them
+/// all.
 fn chain(mut links: Vec<Link>) -> Vec<Link> {
     let Some(mut first) = links.first().map(|link| link.old.clone()) else { return links };
     let mut seen: HashSet<Option<Row>> = HashSet::from([first.clone()]);
@@ -93,7 +95,7 @@ fn chain(mut links: Vec<Link>) -> Vec<Link> {
     links.retain_mut(|link| {
         let as_logged = link.old == state;
         link.old = std::mem::replace(&mut state, link.new.clone());
-        // What is left of a nested one is no change of its own.
+        // A change that is empty after the repair is left out.
         as_logged && link.old.is_some() || link.old != link.new
     });
     links
@@ -104,7 +106,8 @@ mod tests {
     use super::*;
     use crate::tables::columns;
 
-    /// A row of key 1: `-` for none, otherwise its other column.
+    /// Changes of the row with key 1. `-` stands for no row, otherwise the value of its other
+    /// column.
     fn links(text: &str) -> Vec<Link> {
         let row = |text: &str| -> Option<Row> {
             (text != "-").then(|| Row::from([Cell::Text("1".into()), Cell::Text(text.into())]))
@@ -132,12 +135,13 @@ mod tests {
         for (logged, expected) in [
             ("a>b b>c", "a>b b>c"),
             ("a>a a>a", "a>a a>a"),
-            // Inside of an update, before our trigger: the row by then is logged of both.
+            // Nested inside an update, before our trigger: both changes are logged with the row of
+            // that time.
             ("b>c a>c", "a>c"),
             ("x>a b>c a>c", "x>a a>c"),
-            // The update inside was made before the one around it.
+            // The nested update was made before the one around it.
             ("a>b a>c", "a>b b>c"),
-            // Of an insert.
+            // Nested inside an insert.
             ("b>c ->c", "->c"),
             ("x>- b>c ->c", "x>- ->c"),
             ("b>- a>-", "a>-"),

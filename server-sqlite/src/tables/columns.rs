@@ -1,13 +1,13 @@
-//! Columns of SQLite as columns of PostgreSQL: its values have types of their own, whatever their
-//! columns declare.
+//! SQLite's values and columns as PostgreSQL's. In SQLite a value has a type of its own, whatever
+//! its column declares.
 
 use tidewire_core::tables::{Type, Value};
 use tidewire_core::wire::json;
 use tidewire_server_core::tables::{Cell, Column, Schema};
 
-/// What a declared type is to clients: SQLite's own rules of affinity ("Datatypes In SQLite",
-/// section 3.1), but for names that say more. `DATETIME` and `TIMESTAMP` are UTC, as SQLite's
-/// functions write them.
+/// The type that clients see for a declared type. It follows SQLite's rules of affinity ("Datatypes
+/// In SQLite", section 3.1), except for names that say more. `DATETIME` and `TIMESTAMP` are UTC, as
+/// SQLite's functions write them.
 pub(super) fn column(name: &str, declared: &str) -> Column {
     let upper = declared.to_ascii_uppercase();
     let word = upper.split(['(', ' ']).next().unwrap_or("");
@@ -34,19 +34,18 @@ pub(super) fn column(name: &str, declared: &str) -> Column {
     Column { name: name.to_owned(), kind: Type::named(&declared), declared, tracked: true }
 }
 
-/// A value as the log has it: as `quote()` writes it, or as the bytes of a text with a mark before
-/// them.
+/// A value in the log: as `quote()` writes it, or the bytes of a text after a mark.
 #[derive(Debug, Clone, PartialEq)]
 enum Literal {
     Null,
     Integer(String),
     Real(f64),
     Text(String),
-    /// A text that is none: its bytes, in hexadecimal.
+    /// A text that is not valid, as its bytes in hexadecimal.
     Broken(String),
     /// In hexadecimal.
     Blob(String),
-    /// Nothing: the value is as it is after the update.
+    /// Nothing: the value is the same as after the update.
     Same,
 }
 
@@ -71,7 +70,7 @@ fn hex_of(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads literals with commas between them; none if they are no such.
+/// Reads literals that are separated by commas; `None` if the text is not of this form.
 fn literals(mut text: &[u8]) -> Option<Vec<Literal>> {
     let mut found = Vec::new();
     loop {
@@ -124,7 +123,7 @@ fn hexadecimal(text: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(text.get(..end)?).ok()?, text.get(end + 1..)?))
 }
 
-/// A text behind its first quote.
+/// A text after its opening quote.
 fn quoted(mut rest: &[u8]) -> Option<(Literal, &[u8])> {
     let mut value = Vec::new();
     loop {
@@ -141,8 +140,8 @@ fn quoted(mut rest: &[u8]) -> Option<(Literal, &[u8])> {
     }
 }
 
-/// A row that was logged, as cells; none if it does not have these columns. Of a row before an
-/// update `after` is the one after it, which says the cells that this one leaves out.
+/// A logged row as cells; `None` if it has other columns. For a row before an update, `after` is
+/// the row after it, which has the cells that this one leaves out.
 pub(super) fn row(text: &[u8], schema: &Schema, after: Option<&[Cell]>) -> Option<Vec<Cell>> {
     let literals = literals(text)?;
     if literals.len() != schema.columns.len() {
@@ -156,8 +155,8 @@ pub(super) fn row(text: &[u8], schema: &Schema, after: Option<&[Cell]>) -> Optio
     cells.collect()
 }
 
-/// A value in PostgreSQL's text form if it is one of its column's type, by what it is and not by
-/// what it looks like. Keys that SQLite tells apart are told apart here too.
+/// A value in PostgreSQL's text form, if its own type fits the column's type; its spelling does not
+/// count. Keys that differ in SQLite differ here too.
 fn cell(literal: Literal, column: &Column, key: bool) -> Cell {
     let (kind, foreign) = (column.kind, |class, text: String| foreign(class, &text, key));
     let text = match literal {
@@ -191,8 +190,8 @@ fn cell(literal: Literal, column: &Column, key: bool) -> Cell {
                 _ => None,
             };
             match read {
-                // A key that has several spellings is the one that is written so; of a boolean it
-                // is a number.
+                // If a key's value has several spellings, the canonical one is the key; for a
+                // boolean that is the number.
                 Some(read)
                     if !key
                         || kind != Type::Bool
@@ -207,8 +206,8 @@ fn cell(literal: Literal, column: &Column, key: bool) -> Cell {
     Cell::Text(text.into())
 }
 
-/// What is shown of a value that is none of its column's type: a text. In a key it has the name of
-/// its own type, so that it is the same as no other.
+/// The text that is shown for a value that does not fit its column's type. In a key it is preceded
+/// by the name of its own type, so that it equals no other key.
 fn foreign(class: &str, text: &str, key: bool) -> Cell {
     let text = json::string(text);
     let shown = if key { format!("[\"{class}\",{text}]") } else { text };

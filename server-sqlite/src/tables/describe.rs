@@ -9,7 +9,7 @@ use tidewire_server_core::tables::{Column, Schema, TableError};
 ///
 /// # Errors
 ///
-/// [`SqliteError::Table`] for one that can't be watched, and why.
+/// [`SqliteError::Table`] if it can't be watched, with the reason.
 pub(super) fn describe(connection: &Connection, watch: &Watch) -> Result<Described, SqliteError> {
     let wrong = |reason: String| TableError { table: watch.table.clone(), reason };
     let kind: Option<(String, Option<String>)> = connection
@@ -74,7 +74,7 @@ pub(super) fn describe(connection: &Connection, watch: &Watch) -> Result<Describ
     Ok(Described { table: watch.table.clone(), schema, warnings, unique, any_update, encoding, triggered })
 }
 
-/// Whether what a unique index of a table holds depends on more than the columns that it names.
+/// Whether a unique index of the table depends on more than the columns that it names.
 fn depends_on_more(connection: &Connection, table: &str) -> Result<bool, rusqlite::Error> {
     let partial = "SELECT 1 FROM pragma_index_list(?1) WHERE \"unique\" = 1 AND partial = 1";
     let generated = "SELECT 1 FROM pragma_index_list(?1) list, pragma_index_xinfo(list.name) part, pragma_table_xinfo(?1) col \
@@ -82,7 +82,7 @@ fn depends_on_more(connection: &Connection, table: &str) -> Result<bool, rusqlit
     Ok(connection.prepare(partial)?.exists([table])? || connection.prepare(generated)?.exists([table])?)
 }
 
-/// The key and the unique indexes of a table, and what can't be known of them.
+/// The key and the unique indexes of a table, with warnings about what can't be seen of them.
 fn unique(
     connection: &Connection,
     table: &str,
@@ -94,7 +94,7 @@ fn unique(
         .collect::<Result<_, _>>()?;
     let (mut unique, mut warnings) = (Vec::new(), Vec::new());
     if !indexes.iter().any(|(_, origin)| origin == "pk") {
-        // The rowid itself.
+        // The key is the rowid itself.
         let key = schema.key.iter().filter_map(|at| schema.columns.get(*at));
         let part = |column: &Column| Part { column: column.name.clone(), collation: "BINARY".to_owned() };
         unique.push(key.map(part).collect());

@@ -1,27 +1,27 @@
-//! Taking away what watching a database has left in it.
+//! Removes what watching tables has created in a database.
 
 use super::{Described, LOG, triggers};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 
-/// Names the life of the log; the driver's.
+/// The driver's table, which holds the epoch of the log.
 const LIFE: &str = "_tidewire_life";
 
-/// Whether tables of a database are watched, or were.
+/// Whether the database's tables are or were watched.
 ///
 /// # Errors
 ///
-/// The database's.
+/// SQLite's error.
 pub fn is_attached(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare("SELECT 1 FROM sqlite_master WHERE name = ? AND type = 'table'")?.exists([LOG])
 }
 
-/// Removes all triggers and tables that watching has made, the log too: whoever watches again
-/// begins anew. The result names what is gone.
+/// Removes all triggers and tables that watching has created, with the log, and returns their
+/// names. Watching again begins a new epoch.
 ///
 /// # Errors
 ///
-/// The database's; then nothing has changed.
+/// SQLite's error; nothing has changed then.
 pub fn detach(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let mut gone = remove(&transaction, &BTreeSet::new())?;
@@ -36,7 +36,8 @@ pub fn detach(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
     Ok(gone)
 }
 
-/// Removes what belongs to other tables than these, which would go on to write to the log.
+/// Removes the triggers and tables of tables that are not in this list, as the triggers would go on
+/// writing to the log.
 pub(super) fn remove_others(connection: &Connection, tables: &[Described]) -> rusqlite::Result<()> {
     let needed = tables.iter().flat_map(triggers::statements).map(|(name, _)| name).collect();
     for name in remove(connection, &needed)? {

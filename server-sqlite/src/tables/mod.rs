@@ -1,12 +1,13 @@
-//! SQLite as a source: changes are logged by triggers, within the transactions that make them,
-//! whichever program does.
+//! SQLite as a source of live tables. Triggers log changes within the transactions that make them,
+//! whichever program writes.
 //!
-//! A hook of the library would miss other processes and see what is rolled back; a trigger does
-//! neither. Writers take turns, so the order of the log is that of the commits, and a reader's
-//! transaction sees all of a transaction or nothing of it. Where one ends the log does not say:
-//! what is read at once is told as one commit, with the place of each change.
+//! A hook of the SQLite library would miss other processes and see changes that are rolled back;
+//! triggers don't. SQLite has one writer at a time, so the order of the log is the order of the
+//! commits, and a reader's transaction sees all or nothing of another transaction. The log does not
+//! say where a transaction ends: everything that is read at once is published as one commit, with
+//! the place of each change.
 //!
-//! Rows whose key has a null, which SQLite allows in some tables, are not told of.
+//! Rows with a null in their key, which SQLite allows in some tables, are left out.
 
 mod chain;
 mod columns;
@@ -22,9 +23,9 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use tidewire_server_core::tables::{Schema, TableError, hash};
 
-/// The table of the log. Its sequence is the position: the next one is that of the newest row and
-/// one more, and the newest row stays ([`trim`]). `AUTOINCREMENT` would hold without that, but has
-/// each transaction write one more page.
+/// The log's table. Its rowid is the position: one more than that of the newest row, which is never
+/// deleted ([`trim`]). `AUTOINCREMENT` is not needed for that, and would write one more page in
+/// each transaction.
 const LOG: &str = "_tidewire_change";
 
 /// A table that is to be watched.
@@ -32,7 +33,7 @@ const LOG: &str = "_tidewire_change";
 pub struct Watch {
     /// Its name in the database.
     pub table: String,
-    /// The columns that clients may see; none for all. The key's must be among them.
+    /// The columns that clients may see, with those of the key; `None` for all.
     pub columns: Option<Vec<String>>,
 }
 
@@ -41,21 +42,22 @@ pub struct Watch {
 pub struct Described {
     /// Its name in the database.
     pub table: String,
-    /// What clients may see.
+    /// The columns that clients may see.
     pub schema: Schema,
-    /// What the triggers can't see, for the log.
+    /// Changes that the triggers can't see, as warnings for the server's log.
     pub warnings: Vec<String>,
-    /// The key and the unique indexes, by which a write may replace other rows.
+    /// The columns of the key and of unique indexes. A write that conflicts in one of these may
+    /// replace other rows.
     unique: Vec<Vec<Part>>,
-    /// Whether that may happen at an update of any column, not only of theirs: one of them is
-    /// partial, or on a generated column.
+    /// Whether an update of any column may conflict, because a unique index is partial or on a
+    /// generated column.
     any_update: bool,
     encoding: Encoding,
-    /// Whether the application has triggers on it.
+    /// Whether the application has triggers on the table.
     triggered: bool,
 }
 
-/// How a database keeps its texts, which a `CAST` to a blob shows.
+/// The encoding of a database's texts, which shows when a text is cast to a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
     Utf8,
@@ -73,7 +75,7 @@ impl Encoding {
         })
     }
 
-    /// Stands before the bytes of a text in the log.
+    /// The character that precedes the bytes of a text in the log.
     fn mark(self) -> char {
         match self {
             Encoding::Utf8 => 'T',
@@ -94,16 +96,16 @@ struct Part {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SqliteError {
-    /// One of them can't.
+    /// A table can't be watched.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The database says no.
+    /// SQLite reports an error.
     #[error("the tables' database: {0}")]
     Database(#[from] rusqlite::Error),
 }
 
 impl Described {
-    /// Names its rows in the log: those with other columns have another name.
+    /// The table's name in the log, with a hash of its columns: other columns give another name.
     fn tag(&self) -> String {
         let columns = self.schema.columns.iter();
         let texts = columns.flat_map(|column| [column.name.as_str(), column.declared.as_str()]);
@@ -112,13 +114,13 @@ impl Described {
     }
 }
 
-/// Describes the tables, and makes the log and the triggers where they are missing, were made for
-/// other columns or run too late: then changes may have been missed, and the log says so. What is
-/// left of tables that are watched no more is removed.
+/// Describes the tables, and creates the log and the triggers. Triggers that are missing, that were
+/// made for other columns or that run too late are made again; as changes may have been missed
+/// then, the log records this. What watching other tables has left is removed.
 ///
 /// # Errors
 ///
-/// A table that is not there, is a view, or has no primary key, or columns that it does not have.
+/// A table that does not exist, is a view or has no primary key, or a column that it does not have.
 /// Nothing is changed then.
 pub fn attach(connection: &mut Connection, watches: &[Watch]) -> Result<Vec<Described>, SqliteError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -134,13 +136,13 @@ pub fn attach(connection: &mut Connection, watches: &[Watch]) -> Result<Vec<Desc
     Ok(described)
 }
 
-/// The same after the schema has changed, for each table on its own: one that can't be watched any
-/// more does not keep the others from it. What belongs to other tables stays, as another server may
-/// watch them.
+/// As [`attach`], after the schema has changed, for each table on its own: one that can't be
+/// watched any more does not affect the others. Triggers of other tables stay, as another server
+/// may watch them.
 ///
 /// # Errors
 ///
-/// The database's.
+/// SQLite's error.
 pub fn reattach(
     connection: &mut Connection,
     watches: &[Watch],
@@ -161,7 +163,7 @@ pub fn reattach(
     Ok(found)
 }
 
-/// Makes what a table needs, if it is not there.
+/// Creates what a table needs and does not have.
 fn make(connection: &Connection, table: &Described) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "CREATE TABLE IF NOT EXISTS {LOG} (seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, old TEXT, new TEXT, at INTEGER)"
@@ -174,7 +176,7 @@ fn make(connection: &Connection, table: &Described) -> rusqlite::Result<()> {
     if statements.iter().all(|(name, sql)| known.get(name) == Some(sql)) && run_first(connection, table)? {
         return Ok(());
     }
-    // The triggers first: they name the tables.
+    // Triggers before the tables that they name.
     for (name, sql) in statements.iter().rev() {
         let kind = if sql.starts_with("CREATE TABLE") { "TABLE" } else { "TRIGGER" };
         connection.execute_batch(&format!("DROP {kind} IF EXISTS {}", triggers::quoted(name)))?;
@@ -182,13 +184,13 @@ fn make(connection: &Connection, table: &Described) -> rusqlite::Result<()> {
     for (_, sql) in &statements {
         connection.execute_batch(sql)?;
     }
-    // A change without a row: from here on, and not from before, nothing is missed.
+    // A log row without values: changes may be missing before it, but not after it.
     connection.execute(&format!("INSERT INTO {LOG} (tbl) VALUES (?)"), [table.tag()])?;
     Ok(())
 }
 
-/// Whether the triggers of a table were made after the application's: then they run before them.
-/// Behind one that ends a row's triggers with `RAISE(IGNORE)` they would not run at all.
+/// Whether our triggers on a table are newer than the application's. SQLite runs the newest first,
+/// and triggers behind one that uses `RAISE(IGNORE)` would not run.
 fn run_first(connection: &Connection, table: &Described) -> rusqlite::Result<bool> {
     let sql = "SELECT ifnull(max(rowid) FILTER (WHERE NOT name GLOB '_tidewire_*'), 0) \
                < min(rowid) FILTER (WHERE name GLOB '_tidewire_*') \

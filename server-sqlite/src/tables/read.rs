@@ -1,4 +1,4 @@
-//! Reading the log, and rows.
+//! Reads changes from the log, and rows for snapshots.
 
 use super::chain::{self, Link};
 use super::{Described, LOG, columns, triggers};
@@ -7,24 +7,25 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use tidewire_core::tables::Type;
 use tidewire_server_core::tables::{
-    Cell, Change, Commit, Narrow, Row, Seen, Snapshot, SourceError, WantedSnapshot,
+    Cell, Change, Commit, RequiredValues, Row, Seen, Snapshot, SnapshotRequest, SourceError,
 };
 
-/// More changes, or bytes of them, at once are not told one by one.
+/// With more changes, or bytes of them, at once, new snapshots are cheaper and the tables count as
+/// lost.
 const MOST_CHANGES: usize = 50_000;
 const MOST_BYTES: usize = 32 << 20;
 
-/// Where the log stands.
+/// The extent of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
-    /// The position of the newest change that ever was.
+    /// The position of the newest change ever made.
     pub head: u64,
-    /// All after this position is there.
+    /// All changes after this position are in the log.
     pub floor: u64,
 }
 
 impl Log {
-    /// Asks the database.
+    /// Reads it from the database.
     pub fn of(connection: &Connection) -> rusqlite::Result<Log> {
         let head = head(connection)?;
         let first: Option<i64> =
@@ -33,7 +34,8 @@ impl Log {
         Ok(Log { head, floor })
     }
 
-    /// The floor, or later if less than that is to be read: with at most so many changes after it.
+    /// The floor, or a later position if fewer than all changes are to be read: at most `most`
+    /// changes lie after it.
     pub fn within(self, connection: &Connection, most: u64) -> rusqlite::Result<u64> {
         let sql = format!("SELECT seq FROM {LOG} ORDER BY seq DESC LIMIT 1 OFFSET ?");
         let at: Option<i64> =
@@ -42,8 +44,8 @@ impl Log {
     }
 }
 
-/// A change at this position, as far as two databases can be told apart by it; none if it is not
-/// there.
+/// A fingerprint of the change at this position, to tell two databases apart; `None` if the log
+/// does not have it.
 pub fn fingerprint(connection: &Connection, position: u64) -> rusqlite::Result<Option<String>> {
     let sql = format!("SELECT tbl, old, new, at FROM {LOG} WHERE seq = ?");
     let read = |row: &rusqlite::Row<'_>| {
@@ -55,20 +57,20 @@ pub fn fingerprint(connection: &Connection, position: u64) -> rusqlite::Result<O
     connection.prepare_cached(&sql)?.query_row([position.cast_signed()], read).optional()
 }
 
-/// A text of the log as it is there, which need not be UTF-8: SQLite takes any bytes for one.
+/// A text of the log as bytes, because SQLite does not require texts to be UTF-8.
 fn bytes<'a>(row: &'a rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Option<&'a [u8]>> {
     Ok(row.get_ref(at)?.as_bytes_or_null()?)
 }
 
-/// The newest change is never trimmed.
+/// The newest change is never trimmed, so this is always known.
 fn head(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = format!("SELECT ifnull(max(seq), 0) FROM {LOG}");
     let head: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
     Ok(head.cast_unsigned())
 }
 
-/// What was committed after a position, as one commit; none if nothing was. `tables` are in the
-/// order of the registry. It is read within a transaction, which is the caller's if there is one.
+/// Reads everything that was committed after a position as one commit; `None` if there is nothing.
+/// `tables` are in the order of the registry. Uses the caller's transaction if there is one.
 pub fn read(connection: &Connection, tables: &[Described], after: u64) -> rusqlite::Result<Option<Commit>> {
     let _own = if connection.is_autocommit() { Some(connection.unchecked_transaction()?) } else { None };
     let position = head(connection)?;
@@ -115,7 +117,7 @@ pub fn read(connection: &Connection, tables: &[Described], after: u64) -> rusqli
     Ok(Some(commit))
 }
 
-/// So much that new snapshots are cheaper: each table that it concerns is lost.
+/// A commit that is too big: each table that it concerns is lost.
 fn too_big(
     connection: &Connection,
     tables: &[Described],
@@ -136,7 +138,7 @@ fn too_big(
     Ok(Commit { changes, places: Vec::new(), ..commit })
 }
 
-/// A row of the log; none of a table that is not watched any more.
+/// A change from a row of the log; `None` for a table that is no longer watched.
 fn change(
     tables: &[Described],
     tags: &[String],
@@ -145,7 +147,7 @@ fn change(
     new: Option<&[u8]>,
 ) -> Option<Change> {
     let Some(table) = tags.iter().position(|known| known == tag) else {
-        // It had other columns: what was known of its rows is of no use.
+        // Logged when the table had other columns, so the values can't be used.
         let name = tag.rsplit_once('#').map_or(tag, |(name, _)| name);
         let table = tables.iter().position(|table| table.table == name)?;
         return Some(Change::Lost { table, reason: "schema" });
@@ -176,17 +178,17 @@ fn change(
     }
 }
 
-/// A row, if its key has no null.
+/// A row, if no column of its key is null.
 fn keyed(table: &Described, cells: Vec<Cell>) -> Option<Row> {
     let null = table.schema.key.iter().any(|at| cells.get(*at).is_none_or(|cell| *cell == Cell::Null));
     (!null).then(|| cells.into())
 }
 
-/// So many bytes of a snapshot are kept while it is not known whether all of it is within the
-/// limits. One that is greater is read twice.
+/// Most bytes of a snapshot that are kept while it may still exceed the limits. A larger one is
+/// read twice.
 const KEPT_BYTES: usize = 2 << 20;
 
-/// Why there are no rows.
+/// Why a snapshot could not be read.
 enum NoRows {
     Database(rusqlite::Error),
     Said(SourceError),
@@ -198,27 +200,27 @@ impl From<rusqlite::Error> for NoRows {
     }
 }
 
-/// The rows that are wanted, all at one moment. Blocks. `pause` is called
-/// before each row: it may take its time, and its error ends the snapshot.
+/// The requested rows, all at one moment. Blocks. `pause` is called before each row: it may block,
+/// and its error ends the snapshot.
 ///
 /// # Errors
 ///
-/// More rows or bytes than are wanted, that the database can't be read, or what `pause` says.
+/// More rows or bytes than requested, a database that can't be read, or the error of `pause`.
 pub fn snapshot(
     connection: &mut Connection,
     tables: &[Described],
-    wanted: &WantedSnapshot,
+    request: &SnapshotRequest,
     pause: &mut dyn FnMut() -> Result<(), SourceError>,
 ) -> Result<Snapshot, SourceError> {
-    let Some(table) = tables.get(wanted.table) else { return Err(SourceError::Unavailable) };
-    if !wanted.is_of(&table.schema) {
+    let Some(table) = tables.get(request.table) else { return Err(SourceError::Unavailable) };
+    if !request.is_of(&table.schema) {
         return Err(SourceError::Unavailable);
     }
-    match rows(connection, table, wanted, pause) {
+    match rows(connection, table, request, pause) {
         Ok(snapshot) => Ok(snapshot),
         Err(NoRows::Said(error)) => Err(error),
         Err(NoRows::Database(error)) => {
-            // One that was interrupted says why here.
+            // If the query was interrupted, `pause` gives the reason.
             pause()?;
             tracing::warn!(%error, table = table.table, "can't read a snapshot");
             Err(SourceError::Unavailable)
@@ -229,7 +231,7 @@ pub fn snapshot(
 fn rows(
     connection: &mut Connection,
     table: &Described,
-    wanted: &WantedSnapshot,
+    request: &SnapshotRequest,
     pause: &mut dyn FnMut() -> Result<(), SourceError>,
 ) -> Result<Snapshot, NoRows> {
     let transaction = connection.transaction()?;
@@ -237,32 +239,32 @@ fn rows(
     let columns = table.schema.columns.iter().map(|column| format!("t.{}", triggers::quoted(&column.name)));
     let cells = triggers::row(columns, table.encoding);
     let mut sql = format!("SELECT {cells} FROM {} t", triggers::quoted(&table.table));
-    let (conditions, values) = conditions(table, &wanted.narrow());
+    let (conditions, values) = conditions(table, &request.required_values());
     if !conditions.is_empty() {
         sql.push_str(" WHERE ");
         sql.push_str(&conditions);
     }
     let mut statement = transaction.prepare(&sql)?;
     let values: Vec<&dyn ToSql> = values.iter().map(AsRef::as_ref).collect();
-    let mut most_kept = KEPT_BYTES.min(wanted.most_bytes);
+    let mut most_kept = KEPT_BYTES.min(request.most_bytes);
     loop {
         let mut found = statement.query(values.as_slice())?;
         let (mut kept, mut count, mut bytes): (Vec<Row>, usize, usize) = (Vec::new(), 0, 0);
         while let Some(row) = found.next()? {
-            // A row can be long, and its filter much work.
+            // Reading a long row and matching it may take a while.
             pause().map_err(NoRows::Said)?;
             let text = self::bytes(row, 0)?.unwrap_or_default();
             let size = text.len();
             let cells = columns::row(text, &table.schema, None);
-            let Some(row) = cells.and_then(|cells| keyed(table, cells)).filter(|row| wanted.keeps(row))
+            let Some(row) = cells.and_then(|cells| keyed(table, cells)).filter(|row| request.keeps(row))
             else {
                 continue;
             };
             (count, bytes) = (count + 1, bytes + size);
-            if count > wanted.most {
+            if count > request.most {
                 return Err(NoRows::Said(SourceError::TooManyRows));
             }
-            if bytes > wanted.most_bytes {
+            if bytes > request.most_bytes {
                 return Err(NoRows::Said(SourceError::TooBig));
             }
             if bytes > most_kept {
@@ -274,15 +276,16 @@ fn rows(
         if bytes <= most_kept {
             return Ok(Snapshot { rows: kept, seen });
         }
-        // All of it is within the limits: now it is worth its memory.
-        most_kept = wanted.most_bytes;
+        // The snapshot is within the limits, so all of it may be kept now.
+        most_kept = request.most_bytes;
     }
 }
 
-/// What of the conditions means the same, or more, to SQLite: whole numbers and texts.
-fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSql>>) {
+/// The conditions that let the same or more rows through in SQLite: those on whole numbers and
+/// texts.
+fn conditions(table: &Described, required: &[RequiredValues]) -> (String, Vec<Box<dyn ToSql>>) {
     let (mut parts, mut values): (Vec<String>, Vec<Box<dyn ToSql>>) = (Vec::new(), Vec::new());
-    for Narrow { column, values: texts } in narrow {
+    for RequiredValues { column, values: texts } in required {
         let Some(column) = table.schema.columns.get(*column) else { continue };
         let literals: Option<Vec<Box<dyn ToSql>>> = texts
             .iter()
@@ -303,8 +306,8 @@ fn conditions(table: &Described, narrow: &[Narrow]) -> (String, Vec<Box<dyn ToSq
     (parts.join(" AND "), values)
 }
 
-/// Forgets the log up to a position, but for so many of the newest changes, at least one: after it
-/// the next ones are numbered. How many went.
+/// Trims the log up to a position, except for the newest `keep` changes. At least one is kept,
+/// because positions continue from it. Returns how many were removed.
 pub fn trim(connection: &Connection, up_to: u64, keep: u64, most: u64) -> rusqlite::Result<usize> {
     let sql = format!(
         "DELETE FROM {LOG} WHERE seq IN (SELECT seq FROM {LOG} WHERE seq <= ? AND seq <= (SELECT max(seq) FROM {LOG}) - ? \

@@ -1,22 +1,23 @@
-//! The triggers that log changes, made for each table.
+//! The triggers that log changes, generated for each table. They have to cope with the following.
 //!
-//! What they have to withstand:
-//!
-//! - `REPLACE` deletes rows without a word to triggers, unless the connection that writes has `recursive_triggers` on, and each program
-//!   may write. So a BEFORE trigger notes the rows that a write conflicts with, by the key and by unique indexes, and the AFTER trigger
-//!   logs those that are gone: as the old row if the key is the same, otherwise as deleted. An upsert, and an insert that is ignored,
-//!   have conflicts too, but there nothing is gone.
-//! - The application's own triggers write to the same table, before or after ours have run. So the AFTER trigger logs the row that the
-//!   table has by then, not the one that was written; what several nested statements logged is put in order when it is read
-//!   ([`super::chain`]).
-//!   Rows that a BEFORE trigger writes may be replaced by the very statement that ran it, so where there are such triggers what is written
-//!   inside of another statement is noted too.
-//! - `ALTER TABLE … DROP COLUMN` fails if a trigger names the column. So nothing here names another column than those of the key and of
-//!   unique indexes, which can't be dropped. The others are named without a table in `t NATURAL LEFT JOIN` an empty table that has the
-//!   same names: a column that `t` has is meant first, one that it has no more is that of the empty table, and null. Such a name can't be
-//!   had of `OLD` and `NEW`, so the row before is noted too.
-//! - A statement may end between the two triggers: a conflict that is ignored, `RAISE(IGNORE)`. What is noted then stays, until a
-//!   statement that runs at another moment clears it: SQLite's clock stands still within one.
+//! - `REPLACE` deletes rows without running triggers, unless the writing connection has
+//!   `recursive_triggers` on, and any program may write. So a BEFORE trigger notes the rows that a
+//!   write conflicts with, by the key and by unique indexes. The AFTER trigger logs those that are
+//!   gone: as the old row if the key is the same, otherwise as deleted. Upserts and ignored inserts
+//!   have conflicts too, but delete nothing.
+//! - The application's own triggers write to the same table, before or after ours. So the AFTER
+//!   trigger logs the row that the table has by then, not the row that was written. Changes of
+//!   several nested statements are put in order when they are read ([`super::chain`]). A row that a
+//!   BEFORE trigger writes may be replaced by the very statement that ran the trigger. So where the
+//!   application has triggers, rows written by nested statements are noted too.
+//! - `ALTER TABLE … DROP COLUMN` fails if a trigger names the column. So only columns of the key
+//!   and of unique indexes are named, which can't be dropped. The others are named without a table
+//!   in `t NATURAL LEFT JOIN` an empty table with the same names: SQLite takes the column of `t` if
+//!   it exists, and otherwise the empty table's, which is null. This does not work for `OLD` and
+//!   `NEW`, so the row before is noted too.
+//! - A statement may end between the two triggers, by an ignored conflict or by `RAISE(IGNORE)`.
+//!   Its notes stay until a statement that runs at another time clears them. SQLite's clock stands
+//!   still within a statement, so the time tells statements apart.
 
 use super::{Described, Encoding, LOG};
 
@@ -30,22 +31,22 @@ fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-/// ms since the Unix epoch, also for a SQLite that is years old.
+/// The time in ms since the Unix epoch, in SQL that old versions of SQLite support.
 const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 
-/// What `_tidewire_own` says of a noted row: a write may replace it, or is about it, or it is none
-/// and an insert is under way.
+/// The kinds of noted rows in `_tidewire_own`: a row that a write may replace, the row that the
+/// write changes, or no row while an insert is under way.
 const CONFLICT: u8 = 0;
 const OWN: u8 = 1;
 const INSERTING: u8 = 2;
 
-/// Most rows that are kept which a write conflicted with, and most that are kept at all, if their
-/// statements ended in between. Each write looks at all of them. Where one that is cleared may
-/// still be needed, the table is told as lost.
+/// Most noted conflicts, and most notes in all, of statements that ended between the triggers. Each
+/// write looks at all of them. If a note that is removed may still be needed, the table counts as
+/// lost.
 const MOST_CONFLICTS: usize = 16;
 const MOST_NOTED: usize = 200;
 
-/// A value as one text, which `quote()` alone would end at the first NUL.
+/// A value as one text; `quote()` alone would end it at the first NUL.
 fn cell(value: &str, encoding: Encoding) -> String {
     let mark = encoding.mark();
     format!(
@@ -60,8 +61,8 @@ pub(super) fn row(values: impl Iterator<Item = String>, encoding: Encoding) -> S
     joined(&cells)
 }
 
-/// Texts with commas between them. The tree is balanced, because SQLite takes none that is deeper
-/// than 1,000.
+/// Concatenates texts with commas between them. The expression is a balanced tree, because SQLite
+/// limits its depth to 1,000.
 fn joined(texts: &[String]) -> String {
     match texts {
         [] => "''".to_owned(),
@@ -73,8 +74,8 @@ fn joined(texts: &[String]) -> String {
     }
 }
 
-/// Names and statements of everything that a table needs, in the order in which they are made.
-/// SQLite runs the triggers first that were made last.
+/// The names and statements of everything that a table needs, in the order of creation. SQLite runs
+/// the newest triggers first.
 pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     let names = Names::of(table);
     let Names { before, empty, columns, noted, .. } = &names;
@@ -119,21 +120,22 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     statements
 }
 
-/// What the statements name.
+/// The names that the statements use.
 struct Names {
     encoding: Encoding,
-    /// Whether triggers of the application may run inside of its statements.
+    /// Whether triggers of the application may run nested in its statements.
     nested: bool,
     tag: String,
-    /// The watched table beside the one without rows: `t` and, where it lacks a column, null.
+    /// The watched table joined with the empty one: the columns of `t`, and null where it lacks
+    /// one.
     source: String,
     table: String,
     before: String,
     empty: String,
-    /// The columns that clients may see, and those in which they are noted.
+    /// The columns that clients may see, and the names under which they are noted.
     columns: Vec<String>,
     noted: Vec<String>,
-    /// The key's among both.
+    /// The columns of the key, with both names.
     keys: Vec<(String, String)>,
 }
 
@@ -163,8 +165,8 @@ impl Names {
         parts.collect::<Vec<String>>().join(" AND ")
     }
 
-    /// Whether a row of the table has exactly the key of another, whatever its collation takes for
-    /// equal: the first part finds it by the index.
+    /// Whether a row of the table has exactly the same key as another row, regardless of
+    /// collations. The first part of the condition uses the index.
     fn has(&self, equal: &str, row: &str, of: &str) -> String {
         let parts = self.keys.iter().map(|(key, _)| {
             format!("{row}.{key} {equal} {of}.{key} AND {row}.{key} {equal} {of}.{key} COLLATE BINARY")
@@ -172,13 +174,13 @@ impl Names {
         Names::all(parts)
     }
 
-    /// Whether a noted row has exactly the key of another.
+    /// Whether a noted row has exactly the same key as another row.
     fn same(&self, of: &str) -> String {
         let parts = self.keys.iter();
         Names::all(parts.map(|(key, noted)| format!("{noted} IS {of}.{key} COLLATE BINARY")))
     }
 
-    /// Whether the row with the key of a noted one is there.
+    /// Whether the table has a row with the key of a noted one.
     fn there(&self) -> String {
         let parts = self
             .keys
@@ -195,9 +197,9 @@ impl Names {
         row(self.columns.iter().cloned(), self.encoding)
     }
 
-    /// The row before an update beside the one after it: nothing stands for a cell that is the
-    /// same, so that an update of one column does not log all others twice. Those of the key are
-    /// always there.
+    /// The row before an update beside the row after it. Cells that did not change are left out, so
+    /// that an update of one column does not log all others twice. Those of the key are always
+    /// there.
     fn noted_beside_present(&self) -> String {
         let cells = self.columns.iter().zip(&self.noted).map(|(column, noted)| {
             let cell = cell(noted, self.encoding);
@@ -212,19 +214,19 @@ impl Names {
         joined(&cells.collect::<Vec<String>>())
     }
 
-    /// Forgets what statements have noted that are over.
+    /// Clears what statements have noted that are over.
     fn clear(&self) -> String {
         let before = &self.before;
         let over = format!("DELETE FROM {before} WHERE _tidewire_at <> {NOW}");
         let all = format!("(SELECT count(*) FROM {before}) > {MOST_NOTED}");
         if !self.nested {
-            // Conflicts are those of statements that are over, if not of this one.
+            // These belong to statements that are over, unless they are this statement's own.
             let conflicts = format!("(SELECT count(*) FROM {before} WHERE _tidewire_own = {CONFLICT})");
             return format!(
                 "{over} OR _tidewire_own = {CONFLICT} AND {conflicts} > {MOST_CONFLICTS} OR {all};"
             );
         }
-        // A statement around this one may need them.
+        // A statement around this one may still need them.
         let lost = self.log("NULL", "NULL", &format!("WHERE {all}"));
         format!("{over}; {lost} DELETE FROM {before} WHERE {all};")
     }
@@ -238,21 +240,22 @@ impl Names {
         format!("INSERT INTO {LOG} (tbl, old, new, at) SELECT {}, {old}, {new}, {NOW} {of};", self.tag)
     }
 
-    /// What was noted for a row that is replaced, and all that is gone.
+    /// Removes the notes for a row that is replaced, and for all rows that are gone.
     fn unneeded(&self, replaced: &str) -> String {
         let there = self.there();
         format!("_tidewire_own = {CONFLICT} AND {replaced} OR _tidewire_own <> {INSERTING} AND NOT {there};")
     }
 
-    /// Notes the row that was written inside of another statement, which may replace it.
+    /// Notes a row that a nested statement wrote, because the statement around it may replace the
+    /// row.
     fn note_if_nested(&self) -> Option<String> {
         let is_new = self.has("=", "t", "NEW");
         let around = format!("EXISTS (SELECT 1 FROM {} WHERE _tidewire_own <> {CONFLICT})", self.before);
         self.nested.then(|| self.note(CONFLICT, &format!("{is_new} AND {around}")))
     }
 
-    /// A statement around this one, or one that has ended too early, has noted the row: from here
-    /// on it is told as it is now.
+    /// A note of the row by a statement around this one, or by one that ended early: from here on
+    /// it is noted in its present state.
     fn refresh(&self, same: &str) -> String {
         let (before, source) = (&self.before, &self.source);
         let (noted, columns) = (self.noted.join(", "), self.columns.join(", "));
@@ -293,8 +296,8 @@ impl Names {
         statements
     }
 
-    /// The place of what the statement itself noted of its row. A nested one may have noted a later
-    /// state of it.
+    /// The place of the statement's own note of its row. A nested statement may have noted a later
+    /// state.
     fn own(&self, which: &str) -> String {
         format!(
             "(SELECT {which}(rowid) FROM {} WHERE _tidewire_own = {OWN} AND {})",
@@ -303,8 +306,8 @@ impl Names {
         )
     }
 
-    /// Whether the row before is one that is told of. Of those with a null in their key none is
-    /// known from another.
+    /// Whether the row before the change is published. Rows with a null in their key are not, as
+    /// they can't be told apart.
     fn told(&self) -> String {
         Names::all(self.keys.iter().map(|(key, _)| format!("OLD.{key} IS NOT NULL")))
     }
@@ -327,7 +330,7 @@ impl Names {
                 &self.present_row(),
                 &format!("FROM {source} CROSS JOIN {before} b WHERE {is_new} AND b.rowid = {own}"),
             ),
-            // Another trigger has deleted it.
+            // Another trigger has deleted the row.
             self.log(
                 &noted,
                 "NULL",
@@ -366,7 +369,7 @@ fn unique_columns(table: &Described) -> String {
     names.join(", ")
 }
 
-/// The rows of `t` that a write of `NEW` conflicts with, or more.
+/// The rows of `t` that may conflict with a write of `NEW`.
 fn conflict(table: &Described) -> String {
     let alternatives = table.unique.iter().map(|parts| {
         let parts = parts.iter().map(|part| {

@@ -89,7 +89,7 @@ fn a_page_is_read_from_the_log_when_memory_does_not_reach_back() {
     let hello = hello("bob", &json!([{"ch": ROOM, "tail": 1000}]));
     bob.flow = bob.session.message(rig.now, &hello.to_string());
     let asked = Read::Events { channel: 1, from: 0, to: 70 };
-    assert_eq!(bob.flow, Flow::Ask(asked));
+    assert_eq!(bob.flow, Flow::Read(asked));
     bob.answer(&rig);
     bob.next("welcome");
     let page = bob.next("sub_ok");
@@ -157,7 +157,7 @@ fn a_message_before_the_last_one_is_done_ends_the_connection() {
     let rig = Rig::new();
     let mut ada = rig.connect();
     let hello = hello("ada", &json!([{"ch": ROOM}])).to_string();
-    assert_eq!(ada.session.message(rig.now, &hello), Flow::Ask(Read::Channel(ROOM.to_owned())));
+    assert_eq!(ada.session.message(rig.now, &hello), Flow::Read(Read::Channel(ROOM.to_owned())));
     ada.send(&rig, &json!({"t": "ping", "n": "1"}));
     assert_eq!(ada.flow, Flow::End);
     ada.next("welcome");

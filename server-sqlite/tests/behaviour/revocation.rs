@@ -166,7 +166,7 @@ fn a_page_that_was_being_read_is_not_sent_any_more() {
     let subs = json!([{"ch": SECRET, "tail": 1000}]);
     let token = token(&rig, "ada");
     ada.flow = ada.session.message(rig.now, &hello(&token, &subs).to_string());
-    assert!(matches!(ada.flow, Flow::Ask(_)));
+    assert!(matches!(ada.flow, Flow::Read(_)));
     revoke(&mut rig, "ada", Some("secret"));
     ada.answer(&rig);
     ada.next("welcome");

@@ -4,7 +4,7 @@ use crate::rig::tables::{Source, View, rig, row, sub, tables, tables_with, welco
 use crate::rig::{Client, Rig};
 use serde_json::{Value, json};
 use tidewire_core::wire::UserKind;
-use tidewire_server_core::tables::{Cell, Change, SourceError, TableLimits, Wanted};
+use tidewire_server_core::tables::{Cell, Change, SourceError, SourceRequest, TableLimits};
 
 #[test]
 fn a_subscription_gets_its_rows_and_then_every_change_of_them() {
@@ -344,9 +344,9 @@ fn a_transaction_that_is_waited_for_is_told_after_its_changes() {
     tables.advance(40);
     assert_eq!(ada.next("tbl.seen")["tx"], "x40");
     ada.send(&rig, &wait("gone"));
-    for wanted in tables.take_wanted() {
-        let Wanted::Locate { id, .. } = wanted else { panic!("a snapshot") };
-        tables.located(id, Err(SourceError::AbortedTx));
+    for wanted in tables.take_requests() {
+        let SourceRequest::Locate { id, .. } = wanted else { panic!("a snapshot") };
+        tables.finish_locate(id, Err(SourceError::AbortedTx));
     }
     assert_eq!(ada.next("tbl.seen")["code"], "aborted_tx");
     ada.send(&rig, &wait("x99990"));
@@ -433,8 +433,8 @@ fn a_source_that_fails_refuses_the_subscription() {
         (SourceError::Unavailable, "table_unavailable", true),
     ] {
         ada.send(&rig, &sub(""));
-        let [Wanted::Snapshot(wanted)] = &tables.take_wanted()[..] else { panic!("one snapshot") };
-        tables.answered(wanted.id, Err(error));
+        let [SourceRequest::Snapshot(wanted)] = &tables.take_requests()[..] else { panic!("one snapshot") };
+        tables.finish_snapshot(wanted.id, Err(error));
         let err = ada.next("tbl.err");
         assert_eq!((&err["code"], &err["retryable"]), (&json!(code), &json!(retryable)));
         assert_eq!(err["retry_after_ms"].is_u64(), retryable);

@@ -10,7 +10,7 @@ use tidewire_core::tables::Value as Cell;
 use tidewire_core::tables::filter::{Column, Filter};
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::ServerLimits;
-use tidewire_server_core::tables::{Commit, Seen, Snapshot, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{Commit, Seen, Snapshot, SourceRequest, TableLimits, Tables};
 
 /// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators").
 struct Dice(u64);
@@ -148,7 +148,7 @@ struct World {
     moments: Moments,
     epoch: u64,
     unpublished: Vec<Commit>,
-    answers: Vec<Wanted>,
+    answers: Vec<SourceRequest>,
     counter: u64,
 }
 
@@ -197,11 +197,11 @@ impl World {
     /// Takes a snapshot of now, in which the stream may be behind, or which sees commits out of
     /// order.
     fn answer(&mut self) {
-        self.answers.extend(self.tables.take_wanted());
+        self.answers.extend(self.tables.take_requests());
         if self.answers.is_empty() {
             return;
         }
-        let Wanted::Snapshot(wanted) = self.answers.remove(0) else { panic!("nobody waits") };
+        let SourceRequest::Snapshot(wanted) = self.answers.remove(0) else { panic!("nobody waits") };
         let numbers: BTreeSet<u64> = self.unpublished.iter().filter_map(|commit| commit.xid).collect();
         let next = self.source.position / 10 + 1;
         let mut rows = self.source.rows.clone();
@@ -225,7 +225,7 @@ impl World {
             };
         }
         let rows = rows.into_values().filter(|row| wanted.keeps(row)).collect();
-        self.tables.answered(wanted.id, Ok(Snapshot { rows, seen }));
+        self.tables.finish_snapshot(wanted.id, Ok(Snapshot { rows, seen }));
     }
 
     fn restart(&mut self) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::ServerLimits;
-use tidewire_server_core::tables::{Change, QuestionId, Seen, Snapshot, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{Change, RequestId, Seen, Snapshot, SourceRequest, TableLimits, Tables};
 
 fn all() -> Vec<(UserKind, &'static str)> {
     vec![(UserKind::User, "*")]
@@ -50,7 +50,7 @@ fn a_cursor_goes_on_without_a_gap_and_without_a_snapshot() {
     view.take("s", &ok);
     fold(&mut client, &mut view);
     assert_eq!(view.rows.keys().collect::<Vec<_>>(), ["[\"2\"]"]);
-    assert!(view.feed.is_some() && tables.take_wanted().is_empty());
+    assert!(view.feed.is_some() && tables.take_requests().is_empty());
     // Another spelling of the same filter.
     let (_, ok) = resumed(&rig, " room = 7 ", &view.cursor.unwrap());
     assert_eq!(ok["mode"], "resumed");
@@ -93,7 +93,7 @@ fn commits_that_a_snapshot_already_has_are_not_told_again() {
     let (rig, mut source) = (rig(&tables), Source::new(&tables));
     let mut ada = welcome(&rig, "ada");
     ada.send(&rig, &sub("room=eq.7"));
-    let [Wanted::Snapshot(wanted)] = &tables.take_wanted()[..] else { panic!("one snapshot") };
+    let [SourceRequest::Snapshot(wanted)] = &tables.take_requests()[..] else { panic!("one snapshot") };
     // Transaction 2 is in the snapshot and 1, which the stream has told, is not; the stream has not
     // come to 2.
     source.put(row(1, 7, "a", "first"));
@@ -104,7 +104,7 @@ fn commits_that_a_snapshot_already_has_are_not_told_again() {
     let third = source.next_commit();
     tables.publish(first);
     let seen = Seen::Transactions { xmin: 1, xmax: 3, running: vec![1], until: 25 };
-    tables.answered(wanted.id, Ok(Snapshot { rows: vec![row(2, 7, "a", "second")], seen }));
+    tables.finish_snapshot(wanted.id, Ok(Snapshot { rows: vec![row(2, 7, "a", "second")], seen }));
     assert_eq!(ada.next("tbl.ok")["rows"], json!([["2", "7", "a", "second"]]));
     let tx = ada.next("tbl.tx");
     assert_eq!(
@@ -127,11 +127,14 @@ fn a_snapshot_may_lie_between_two_transactions_that_come_as_one() {
     let (rig, mut source) = (rig(&tables), Source::new(&tables));
     let mut ada = welcome(&rig, "ada");
     ada.send(&rig, &sub(""));
-    let [Wanted::Snapshot(wanted)] = &tables.take_wanted()[..] else { panic!("one snapshot") };
+    let [SourceRequest::Snapshot(wanted)] = &tables.take_requests()[..] else { panic!("one snapshot") };
     source.put(row(1, 7, "a", "in it")).put(row(2, 7, "a", "not in it"));
     let mut commit = source.next_commit();
     commit.places = vec![9, 10];
-    tables.answered(wanted.id, Ok(Snapshot { rows: vec![row(1, 7, "a", "in it")], seen: Seen::UpTo(9) }));
+    tables.finish_snapshot(
+        wanted.id,
+        Ok(Snapshot { rows: vec![row(1, 7, "a", "in it")], seen: Seen::UpTo(9) }),
+    );
     ada.next("tbl.ok");
     assert!(ada.heard_nothing());
     tables.publish(commit);
@@ -431,8 +434,8 @@ fn seen_while(running: &[u64], next: u64, rows: Vec<tidewire_server_core::tables
     Snapshot { rows, seen: Seen::Transactions { xmin, xmax: next, running: running.to_vec(), until: 1_000 } }
 }
 
-fn wanted(tables: &Tables) -> QuestionId {
-    let [Wanted::Snapshot(wanted)] = &tables.take_wanted()[..] else { panic!("one snapshot") };
+fn wanted(tables: &Tables) -> RequestId {
+    let [SourceRequest::Snapshot(wanted)] = &tables.take_requests()[..] else { panic!("one snapshot") };
     wanted.id
 }
 
@@ -446,14 +449,15 @@ fn what_was_committed_before_the_source_began_and_is_not_seen_yet_is_waited_for(
         ada.send(&rig, &sub(""));
         // Number 3 was committed before, and is never told; number 4 was still running, and is
         // told.
-        tables.answered(wanted(&tables), Ok(seen_while(&running, next, vec![row(1, 7, "a", "before")])));
+        tables
+            .finish_snapshot(wanted(&tables), Ok(seen_while(&running, next, vec![row(1, 7, "a", "before")])));
         assert!(ada.heard_nothing(), "a snapshot without number 3");
         let mut source = Source::new(&tables);
         source.position = 30;
         source.put(row(4, 7, "a", "told"));
         tables.publish(source.next_commit());
         let rows = vec![row(1, 7, "a", "before"), row(3, 7, "a", "not told")];
-        tables.answered(wanted(&tables), Ok(seen_while(&[4], 5, rows)));
+        tables.finish_snapshot(wanted(&tables), Ok(seen_while(&[4], 5, rows)));
         tables.advance(1_000);
         fold(&mut ada, &mut view);
         assert!(view.feed.is_some());
@@ -470,12 +474,12 @@ fn while_what_is_not_told_is_not_seen_the_table_is_unavailable() {
     let mut ada = welcome(&rig, "ada");
     ada.send(&rig, &sub(""));
     for _ in 0..3 {
-        tables.answered(wanted(&tables), Ok(seen_while(&[3], 5, Vec::new())));
+        tables.finish_snapshot(wanted(&tables), Ok(seen_while(&[3], 5, Vec::new())));
     }
     let error = ada.next("tbl.err");
     assert_eq!((&error["code"], &error["retryable"]), (&json!("table_unavailable"), &json!(true)));
     ada.send(&rig, &sub(""));
-    tables.answered(wanted(&tables), Ok(seen_while(&[], 5, Vec::new())));
+    tables.finish_snapshot(wanted(&tables), Ok(seen_while(&[], 5, Vec::new())));
     assert_eq!(ada.next("tbl.ok")["mode"], "snapshot");
 }
 
@@ -493,11 +497,11 @@ fn a_commit_that_left_the_log_before_snapshots_see_it_is_waited_for() {
     let second = wanted(&tables);
     let rows = |ids: &[i64]| ids.iter().map(|id| row(*id, 7, "a", "b")).collect::<Vec<_>>();
     // The one that was asked for later was taken later, and is here earlier.
-    tables.answered(second, Ok(seen_while(&[], 4, rows(&[1, 2, 3]))));
+    tables.finish_snapshot(second, Ok(seen_while(&[], 4, rows(&[1, 2, 3]))));
     assert_eq!(bob.next("tbl.ok")["rows"].as_array().map(Vec::len), Some(3));
-    tables.answered(first, Ok(seen_while(&[1], 4, rows(&[2, 3]))));
+    tables.finish_snapshot(first, Ok(seen_while(&[1], 4, rows(&[2, 3]))));
     assert!(ada.heard_nothing(), "number 1 is neither in the snapshot nor in the log");
-    tables.answered(wanted(&tables), Ok(seen_while(&[3], 4, rows(&[1, 2]))));
+    tables.finish_snapshot(wanted(&tables), Ok(seen_while(&[3], 4, rows(&[1, 2]))));
     assert_eq!(ada.next("tbl.ok")["rows"].as_array().map(Vec::len), Some(2));
     tables.advance(1_000);
     assert_eq!(ada.next("tbl.tx")["txs"][0][2][0]["row"][0], "3");

@@ -115,8 +115,10 @@ fn snapshot_of(server: &mut Connection, of: &[Described], table: usize, access: 
     let mut client = crate::rig::tables::welcome(&rig, "ada");
     let name = &of[table].table;
     client.send(&rig, &serde_json::json!({"t": "tbl.sub", "sid": "s", "table": name}));
-    let wanted = tables.take_wanted();
-    let [tidewire_server_core::tables::Wanted::Snapshot(wanted)] = &wanted[..] else { panic!("{wanted:?}") };
+    let wanted = tables.take_requests();
+    let [tidewire_server_core::tables::SourceRequest::Snapshot(wanted)] = &wanted[..] else {
+        panic!("{wanted:?}")
+    };
     sqlite::snapshot(server, of, wanted, &mut || Ok(())).ok().map(|snapshot| snapshot.rows)
 }
 

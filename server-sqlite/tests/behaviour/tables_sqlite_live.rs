@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tidewire_core::wire::{MAX_TABLE_COLUMNS, UserKind};
-use tidewire_server_core::tables::{TableConfig, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{SourceRequest, TableConfig, TableLimits, Tables};
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Watch};
 
 /// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators").
@@ -142,11 +142,11 @@ impl World {
             self.tables.publish(commit);
         }
         for _ in 0..200 {
-            for wanted in self.tables.take_wanted() {
-                let Wanted::Snapshot(wanted) = wanted else { panic!("{wanted:?}") };
+            for wanted in self.tables.take_requests() {
+                let SourceRequest::Snapshot(wanted) = wanted else { panic!("{wanted:?}") };
                 self.snapshots += 1;
                 let answer = sqlite::snapshot(&mut self.server, &self.described, &wanted, &mut || Ok(()));
-                self.tables.answered(wanted.id, answer);
+                self.tables.finish_snapshot(wanted.id, answer);
             }
             let mut quiet = true;
             for at in 0..self.followers.len() {

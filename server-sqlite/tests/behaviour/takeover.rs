@@ -107,7 +107,7 @@ fn a_page_that_was_being_read_does_not_bring_the_replaced_one_back_to_life() {
     let mut old = rig.connect();
     let subs = json!([{"ch": ROOM, "tail": 1000}]);
     old.flow = old.session.message(rig.now, &hello_of("ada", 1, &subs).to_string());
-    assert!(matches!(old.flow, Flow::Ask(_)));
+    assert!(matches!(old.flow, Flow::Read(_)));
     let mut new = member_of(&rig, "ada", 1);
     old.answer(&rig);
     assert_eq!(old.flow, Flow::End);

@@ -1,4 +1,4 @@
-//! The disk alone: what a sync costs, and what SQLite makes of it with a commit for each row.
+//! Measures the disk alone: the time of a sync, and of SQLite with a commit for each row.
 
 use crate::figures::Part;
 use crate::{TEXT_BYTES, WARM_UP};
@@ -8,13 +8,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What is written before each sync: a page of SQLite's.
+/// What is written before each sync: a page of SQLite's size.
 const PAGE: [u8; 4096] = [7; 4096];
-/// How many of them there are: written over again and again, as SQLite does with its write-ahead
-/// log.
+/// The number of pages, which are overwritten again and again, as in SQLite's write-ahead log.
 const PAGES: u64 = 1_024;
 
-/// How long it takes to write a page of a file over and have it on the disk.
+/// Measures overwriting a page of a file and syncing it.
 pub(crate) fn syncs(folder: &Path, time: Duration) -> std::io::Result<Part> {
     let file = File::create(folder.join("sync"))?;
     for page in 0..PAGES {
@@ -29,7 +28,7 @@ pub(crate) fn syncs(folder: &Path, time: Duration) -> std::io::Result<Part> {
     Ok(alone(waits, time))
 }
 
-/// SQLite in the server's journal mode: a commit, and with it a sync, for each row.
+/// Measures SQLite in the server's journal mode with a commit, and so a sync, for each row.
 pub(crate) fn rows(folder: &Path, time: Duration) -> rusqlite::Result<Part> {
     let connection = Connection::open(folder.join("rows.db"))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -48,7 +47,7 @@ fn alone(waits: Vec<Duration>, time: Duration) -> Part {
     Part { waits, commits: writes, acked: writes, time }
 }
 
-/// How long each write took that ended within `time`, after a while in which nothing is counted.
+/// The duration of each write within `time`, after a warm-up.
 fn one_by_one<E>(time: Duration, mut write: impl FnMut() -> Result<(), E>) -> Result<Vec<Duration>, E> {
     let from = Instant::now() + WARM_UP;
     let mut waits = Vec::new();

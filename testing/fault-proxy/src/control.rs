@@ -1,4 +1,4 @@
-//! What the proxy tells its connections, and what it counts of them.
+//! The commands to the proxy's connections, and its counters.
 
 use crate::faults::Faults;
 use std::sync::atomic::AtomicU64;
@@ -15,11 +15,11 @@ pub(crate) struct Tally {
     pub(crate) down_bytes: AtomicU64,
 }
 
-/// What connections are told.
+/// The commands to connections.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Control {
     pub(crate) faults: Faults,
-    /// How often all connections were ended, by each means.
+    /// How often all connections were ended, for each way of ending them.
     pub(crate) cuts: u64,
     pub(crate) resets: u64,
 }

@@ -1,8 +1,8 @@
-//! What can go wrong.
+//! The faults.
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that goes wrong at a time. The default is nothing.
+/// The faults at a time. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
@@ -12,28 +12,27 @@ pub struct Faults {
     pub down: Direction,
     /// Nobody listens: new connections are refused by the operating system.
     pub refuse: bool,
-    /// What is done to HTTP, on connections accepted from now on.
+    /// What happens to HTTP, on connections that are accepted from now on.
     pub http: HttpMode,
 }
 
-/// What happens to the bytes of one direction, on connections that are open too.
+/// The faults of one direction. They strike open connections too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Direction {
-    /// How long bytes are under way, ms.
+    /// The delay of all bytes, in ms.
     pub delay_ms: u64,
-    /// At most this many ms come on top, at random; the bytes keep their order.
+    /// Most additional random delay, in ms; bytes keep their order.
     pub jitter_ms: u64,
     /// At most this many bytes a second.
     pub bytes_per_s: Option<u64>,
-    /// The connection ends once so many bytes went through after this was set, be it in the middle
-    /// of a frame.
+    /// The connection ends after this many bytes from now on, even within a frame.
     pub truncate_after: Option<u64>,
-    /// One chunk out of so many, at random, goes through twice. 1 repeats each. The peer must
-    /// notice that its stream is broken.
+    /// One chunk in this many is sent twice, at random; with 1 every chunk. The peer must notice
+    /// that its stream is broken.
     pub duplicate_one_in: Option<u32>,
-    /// Nothing goes through, the end of the connection neither; what was sent meanwhile arrives
-    /// when this ends, as after a retransmission.
+    /// Nothing passes, not even the end of a connection. What was sent meanwhile arrives when this
+    /// ends, as after a retransmission.
     pub black_hole: bool,
 }
 
@@ -41,7 +40,7 @@ pub struct Direction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HttpMode {
-    /// Bytes are bytes.
+    /// Bytes are passed on as they are.
     #[default]
     Off,
     /// A request for a WebSocket gets 502; others pass.

@@ -1,24 +1,24 @@
-//! As much of HTTP/1.1 as a middlebox looks at.
+//! The part of HTTP/1.1 that a middlebox looks at.
 
 use std::io;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// A longer head is not looked at.
+/// Longer heads are passed on unread.
 const LONGEST_HEAD: usize = 64 * 1024;
 
-/// What to answer instead of an upgrade.
+/// The response instead of an upgrade.
 pub(crate) const BAD_GATEWAY: &[u8] =
     b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// The first bytes of a connection, with the whole head of a request in them.
+/// The first bytes of a connection, including the head of a request.
 pub(crate) struct Request {
     pub(crate) bytes: Vec<u8>,
     pub(crate) wants_websocket: bool,
 }
 
-/// Reads the head of a request. A plain one is told to be the connection's last, so that each
-/// request comes to be looked at and the end of the response is the end of the connection.
+/// Reads the head of a request. An ordinary request gets `Connection: close`, so that the proxy
+/// sees each request, and the end of a response is the end of the connection.
 pub(crate) async fn request(client: &mut TcpStream) -> io::Result<Request> {
     let mut bytes = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! The listener, and the handle with which a test steers it.
+//! The listener, and the handle with which a test controls it.
 
 use crate::control::{Control, Tally};
 use crate::faults::Faults;
@@ -65,30 +65,30 @@ impl Proxy {
         Ok(Proxy { address, control, tally, task })
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What goes wrong from now on. `Faults::default()` heals.
+    /// Sets the faults. `Faults::default()` ends all faults.
     pub fn set(&self, faults: Faults) {
         self.control.send_modify(|control| control.faults = faults);
     }
 
-    /// Ends all connections on both sides with a FIN.
+    /// Ends all connections with a FIN to both sides.
     pub fn cut_all(&self) {
         self.control.send_modify(|control| control.cuts += 1);
     }
 
-    /// Ends all connections on both sides with a RST.
+    /// Ends all connections with a RST to both sides.
     pub fn reset_all(&self) {
         self.control.send_modify(|control| control.resets += 1);
     }
 
-    /// What happened so far.
+    /// The counters.
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
-        // Closed first: it never overtakes accepted.
+        // Read first, so that it is never greater than `accepted`.
         let closed = read(&self.tally.closed);
         let accepted = read(&self.tally.accepted);
         Counters {
@@ -120,7 +120,7 @@ struct Gate {
 impl Gate {
     async fn run(mut self, listener: TcpListener) {
         let mut listener = Some(listener);
-        // Dropped with this task, and all connections with it.
+        // Dropped with this task, which ends all connections.
         let mut connections = JoinSet::new();
         loop {
             let refuse = self.told.borrow_and_update().faults.refuse;
@@ -128,7 +128,7 @@ impl Gate {
                 (Some(_), true) => listener = None,
                 (None, false) => match TcpListener::bind(self.address).await {
                     Ok(bound) => listener = Some(bound),
-                    // Somebody else may hold the port for a moment.
+                    // Another program may hold the port for a moment.
                     Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
                 },
                 _ => {}
@@ -167,7 +167,7 @@ impl Gate {
     }
 }
 
-/// Counts a connection as closed, also when it is dropped in the middle.
+/// Counts a connection as closed when it is dropped.
 struct Closing(Arc<Tally>);
 
 impl Drop for Closing {

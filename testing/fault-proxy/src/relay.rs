@@ -1,4 +1,4 @@
-//! One connection: two pumps, and everything that can befall them.
+//! One connection: a pump for each direction, and the faults that may strike.
 
 use crate::control::{Control, Tally};
 use crate::faults::{Direction, HttpMode};
@@ -15,12 +15,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long a WebSocket lives with [`HttpMode::KillEarly`].
 const EARLY: Duration = Duration::from_millis(200);
-/// Most bytes that a held response may have.
+/// Largest response that is held back, in bytes.
 const MOST_HELD: usize = 64 * 1024 * 1024;
 const CHUNK: usize = 16 * 1024;
-/// Chunks that may be under way at once while bytes are delayed.
+/// Most chunks that are under way while bytes are delayed.
 const UNDER_WAY: usize = 256;
-/// In how many steps a second a slow direction moves.
+/// How often a second a slow direction passes bytes on.
 const STEPS: u64 = 20;
 
 /// How a connection ended.
@@ -30,7 +30,7 @@ pub(crate) enum End {
     Done,
     /// A fault, with a FIN to both sides.
     Cut,
-    /// A fault or a broken side, with a RST to both.
+    /// A fault or a failed side, with a RST to both sides.
     Reset,
 }
 
@@ -50,14 +50,14 @@ pub(crate) async fn relay(mut client: TcpStream, target: &str, told: Told, tally
         end = killed(told) => end,
     };
     if end == End::Reset {
-        // Without it dropping them would send a FIN. A side that is gone needs neither.
+        // Dropping a socket without this would send a FIN. A side that is gone needs neither.
         let _ = client.set_zero_linger();
         let _ = server.as_ref().map(TcpStream::set_zero_linger);
     }
     end
 }
 
-/// Comes when all connections are ended.
+/// Returns when all connections are ended.
 async fn killed(mut told: Told) -> End {
     let (cuts, resets) = {
         let now = told.borrow();
@@ -69,7 +69,7 @@ async fn killed(mut told: Told) -> End {
     }
 }
 
-/// An `Err` is a side that is gone without a FIN, or was never there.
+/// `Err` if a side failed, or was never reached.
 async fn carry(
     client: &mut TcpStream,
     server: &mut Option<TcpStream>,
@@ -123,7 +123,7 @@ async fn early(mut first_answer: watch::Receiver<bool>) {
 /// One direction.
 struct Pump<'a> {
     way: Way,
-    /// Whether nothing goes out before everything came in.
+    /// Whether everything is held back until it is complete.
     hold: bool,
     told: Told,
     tally: &'a Tally,
@@ -152,11 +152,11 @@ impl Pump<'_> {
             Way::Up => !control.faults.up.black_hole,
             Way::Down => !control.faults.down.black_hole,
         };
-        // The sender lives as long as the proxy, and this task no longer.
+        // The sender lives longer than this task.
         let _ = self.told.clone().wait_for(open).await;
     }
 
-    /// Reads until the end and gives each chunk the time at which it arrives.
+    /// Reads until the end, and gives each chunk its time of arrival.
     async fn read(
         &self,
         first: Vec<u8>,
@@ -243,7 +243,7 @@ impl Pump<'_> {
     }
 }
 
-/// How many bytes may go through before the connection ends.
+/// How many bytes may pass before the connection ends.
 #[derive(Default)]
 struct Budget {
     setting: Option<u64>,
@@ -257,7 +257,7 @@ impl Budget {
         }
     }
 
-    /// Whether it is used up.
+    /// Counts bytes; true if the limit is reached.
     fn spend(&mut self, bytes: u64) -> bool {
         self.left = self.left.map(|left| left.saturating_sub(bytes));
         self.left == Some(0)

@@ -1,11 +1,11 @@
-//! What only the whole history can tell.
+//! The checks that need the whole history.
 
 use crate::history::{Cursor, History, Life, Op, Origin, Stream};
 use crate::report::{Report, Violation, ViolationKind};
 use std::collections::HashMap;
 
 impl History {
-    /// Holds the end against the beginning. The history can go on afterwards.
+    /// Compares the end of the history with its beginning. The history can be continued afterwards.
     pub fn finish(&self) -> Report {
         let mut report = self.report.clone();
         for (number, op) in self.ops.iter().enumerate() {
@@ -23,7 +23,7 @@ impl History {
         report
     }
 
-    /// What was acknowledged, or has left a drained outbox, is in the log.
+    /// An op that was acknowledged, or that left a drained outbox, must be in the log.
     fn finish_op(&self, number: usize, op: &Op, report: &mut Report) {
         let Origin::Client { client, channel } = op.origin else { return };
         let log = &self.logs[channel];
@@ -40,7 +40,7 @@ impl History {
         };
         let logged = |(life, offset): &(usize, u64)| self.lives[*life].places[offset].logged;
         let Some((offset, _)) = acked else {
-            // Retention may have taken it, if it was ever seen.
+            // Retention may have removed it, if it was ever seen.
             if !op.places.iter().any(|place| logged(place) || place.1 <= self.lives[place.0].trimmed) {
                 note(
                     report,
@@ -53,7 +53,7 @@ impl History {
         let trimmed = offset <= self.lives[last].trimmed;
         match op.places.iter().rfind(|place| logged(place)) {
             Some((_, at)) if *at == offset => {}
-            // In one epoch it was said when it came.
+            // Within one epoch this was reported when it came.
             Some((_, at)) if log.lives.len() > 1 => {
                 let what =
                     format!("{id} of {sender} in {ch} was acknowledged at {offset}, but stands at {at}");
@@ -70,15 +70,15 @@ impl History {
     }
 
     fn finish_stream(&self, stream: &Stream, report: &mut Report) {
-        // The last one in each life.
+        // The last one in each epoch.
         let mut last: HashMap<usize, (u64, usize)> = HashMap::new();
         for op in &stream.ops {
             for (life, offset) in &self.ops[*op].places {
-                // What was given up is promised nothing.
+                // A discarded op has no guarantee.
                 if self.ops[*op].discarded {
                     continue;
                 }
-                // What a backup took away comes again late, if it comes.
+                // An op that a restored backup took away may come again late, or never.
                 let log = &self.logs[self.lives[*life].channel];
                 let was_acked_before =
                     self.ops[*op].acked.is_some_and(|(_, restores)| restores < log.restores);
@@ -99,7 +99,7 @@ impl History {
         }
     }
 
-    /// The log is dense, and holds everything that was ever seen.
+    /// The log must have no gaps, and must hold everything that was ever seen.
     fn finish_life(&self, life: &Life, report: &mut Report) {
         let ch = self.channels.name(life.channel);
         let mut offsets: Vec<(u64, bool)> =

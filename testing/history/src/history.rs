@@ -1,50 +1,50 @@
-//! The state of a history, and what can be said about each event as it comes.
+//! The state of a history, and the checks of each event as it comes.
 
 use crate::event::Event;
 use crate::names::Names;
 use crate::report::{Report, Violation, ViolationKind};
 use std::collections::HashMap;
 
-/// A history that is being told. Memory grows with the number of different ops and offsets (some
-/// 200 bytes each), not with the number of observers that apply them.
+/// A history that is being recorded. Its memory grows with the number of different ops and offsets
+/// (some 200 bytes each), not with the number of observers.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub(crate) clients: Names,
     pub(crate) observers: Names,
     pub(crate) channels: Names,
     pub(crate) ids: Names,
-    /// By the number of the id.
+    /// By the op's number.
     pub(crate) ops: Vec<Op>,
-    /// By the number of the channel.
+    /// By the channel's number.
     pub(crate) logs: Vec<Log>,
     pub(crate) lives: Vec<Life>,
     /// By observer and channel.
     pub(crate) cursors: Vec<Cursor>,
     cursor_of: HashMap<(usize, usize), usize>,
-    /// What keeps its order: by client, channel and lane.
+    /// The ops that must keep their order: by client, channel and lane.
     pub(crate) streams: Vec<Stream>,
     stream_of: HashMap<(usize, usize, Option<Box<str>>), usize>,
     server_prefixes: Vec<Box<str>>,
-    /// By the number of the client.
+    /// By the client's number.
     pub(crate) drained: Vec<bool>,
     pub(crate) report: Report,
 }
 
-/// Everything known about one op or server-made event.
+/// What is known about one op or one event of the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Op {
     pub(crate) origin: Origin,
     pub(crate) failed: bool,
     pub(crate) discarded: bool,
-    /// Its offset as the sender was told, with the number of restores of the channel before that.
+    /// The offset that its sender was told, and the number of restores of the channel before that.
     pub(crate) acked: Option<(u64, u32)>,
-    /// (life, offset), once for each life it was seen in.
+    /// An epoch and an offset for each epoch in which it was seen.
     pub(crate) places: Vec<(usize, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody spoke of it yet, or the violation is counted.
+    /// Nobody mentioned it yet, or the violation was counted.
     #[default]
     Unknown,
     Server,
@@ -54,12 +54,12 @@ pub(crate) enum Origin {
     },
 }
 
-/// One channel over all its epochs.
+/// One channel with all its epochs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
-    /// In the order in which they were first heard of.
+    /// In the order in which they were first mentioned.
     pub(crate) lives: Vec<usize>,
-    /// The life that [`Event::Log`] spoke of last.
+    /// The epoch of the last [`Event::Log`].
     pub(crate) last: Option<usize>,
     pub(crate) restores: u32,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Life {
     pub(crate) channel: usize,
     pub(crate) epoch: Box<str>,
     pub(crate) places: HashMap<u64, Place>,
-    /// How many places are in the log.
+    /// How many of its events are in the log.
     pub(crate) logged: u64,
     pub(crate) head: u64,
     pub(crate) trimmed: u64,
@@ -82,19 +82,19 @@ pub(crate) struct Place {
     pub(crate) logged: bool,
 }
 
-/// How far an observer is in a channel.
+/// The position of an observer in a channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
     pub(crate) observer: usize,
     pub(crate) channel: usize,
     pub(crate) life: Option<usize>,
-    /// Where it began in this life.
+    /// The offset at which it began in this epoch.
     since: u64,
     pub(crate) at: u64,
     pub(crate) caught_up: bool,
 }
 
-/// The ops of one client in one lane of one channel, as they were sent.
+/// The ops of one client in one lane of one channel, in the order of sending.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stream {
     pub(crate) ops: Vec<usize>,
@@ -108,8 +108,9 @@ impl History {
         History::default()
     }
 
-    /// Takes the next event and says at once if it contradicts what came before; the violation is counted in the report, and
-    /// the history can go on. What needs the whole history is found by [`finish`](History::finish).
+    /// Takes the next event and says at once if it contradicts what came before; the violation is
+    /// counted in the report, and the history can go on. What needs the whole history is found by
+    /// [`finish`](History::finish).
     pub fn push(&mut self, event: Event<'_>) -> Result<(), Violation> {
         let checked = match event {
             Event::Send { client, ch, lane, id } => self.send(&client, &ch, lane.as_deref(), &id),
@@ -209,8 +210,8 @@ impl History {
             (Some((acked, restores)), [(_, offset)])
                 if acked != *offset
                     && self.logs[channel].lives.len() == 1
-                    // An acknowledgement does not say its epoch: after a restore it may be one that
-                    // nobody has seen yet.
+                    // An acknowledgement does not name its epoch; after a restore it may be one
+                    // that nobody has seen yet.
                     && restores == 0 =>
             {
                 let what = format!("{id} in {ch} was acknowledged at {acked}, but stands at {offset}");
@@ -244,8 +245,7 @@ impl History {
         let known = self.lives[life].places.get(&offset).copied();
         let cursor = self.cursor(observer, ch);
         let before = *cursor;
-        // It goes on from here, so that one mistake is not counted again with every event that
-        // follows.
+        // Continues from here, so that one fault is not counted with every later event.
         cursor.life = Some(life);
         cursor.at = offset;
         let changed = before.life.is_some_and(|other| other != life);
@@ -282,7 +282,7 @@ impl History {
         self.place(ch, life, offset, id, true)
     }
 
-    /// Somebody saw `id` at this offset.
+    /// Notes that somebody saw `id` at this offset.
     fn place(&mut self, ch: &str, life: usize, offset: u64, id: &str, logged: bool) -> Checked {
         let op = self.op(id);
         let here = &mut self.lives[life];
@@ -310,7 +310,7 @@ impl History {
         let wrong = match known.origin {
             Origin::Server => return Ok(()),
             Origin::Unknown => {
-                // From here on it counts as known, so that it is counted once.
+                // Counts as known from now on, so that it is reported once.
                 known.origin = Origin::Server;
                 "nobody sent it"
             }

@@ -73,7 +73,7 @@ fn show(report: &Report, json: bool) -> ExitCode {
 
 fn check(files: &[String]) -> Result<Report, String> {
     let (mut history, mut events) = (History::new(), 0);
-    // Who sent what comes first, so that it does not matter whose file is read first.
+    // Events that name an op's author come first, so that the order of the files does not matter.
     for origins in [true, false] {
         for file in files {
             each(file, |event| {

@@ -1,38 +1,38 @@
-//! What a check found.
+//! The result of a check.
 
 use serde::Serialize;
 use std::fmt;
 
-/// How many violations of each kind are kept with their words.
+/// How many violations of each kind are kept as examples.
 const EXAMPLES: usize = 5;
 
-/// Which promise was broken.
+/// The kind of a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ViolationKind {
-    /// Acknowledged, or gone from a drained outbox, and not in the log.
+    /// An op was acknowledged, or left a drained outbox, and is not in the log.
     Lost,
     /// One op at two offsets, or an event applied again.
     Duplicated,
-    /// A client's ops stand in the log in another order than they were sent.
+    /// A client's ops are in the log in another order than they were sent.
     Reordered,
-    /// An observer or the log has a hole that nobody spoke of.
+    /// An observer or the log has a gap that nobody reported.
     Skipped,
     /// An observer went back, or into another epoch, without a reset.
     Nonmonotonic,
     /// There is an event that nobody sent, or one that was rejected.
     Invented,
-    /// Two accounts of the same offset or op differ.
+    /// Two statements about the same offset or op differ.
     Diverged,
 }
 
-/// One broken promise, with what is needed to find it in the history.
+/// One violation, with what is needed to find it in the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// Which promise.
     pub kind: ViolationKind,
-    /// Who, where, and what was there instead.
+    /// Who and where, and what was found instead.
     pub what: String,
 }
 

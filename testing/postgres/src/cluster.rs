@@ -64,7 +64,8 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// [`ClusterError::Missing`] without a PostgreSQL; otherwise what went wrong, with what its programs said.
+    /// [`ClusterError::Missing`] without a PostgreSQL; otherwise what went wrong, with what its
+    /// programs said.
     pub fn start(settings: &[(&str, &str)]) -> Result<Cluster, ClusterError> {
         let settings =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -58,7 +58,7 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
     if let Some(run) = world.server.overdue(world.now).first() {
         world.watch.broken("S19", format!("answer {run} goes on for ever"));
     }
-    // A connection that nobody uses keeps its seat for a while, so everybody needs one to spare.
+    // A connection that nobody uses stays registered for a while, so everybody needs one to spare.
     let crowded = world.script.world.seats <= world.devices.len();
     for device in 0..world.devices.len() {
         let name = world.devices[device].name();

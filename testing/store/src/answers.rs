@@ -1,4 +1,4 @@
-//! Answers: runs, their pieces, and what wants one.
+//! Cases about answers: runs, their pieces, and messages that want one.
 
 use crate::{Subject, message, stored};
 use tidewire_core::wire::{EventFrame, User, UserKind};

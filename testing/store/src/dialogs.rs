@@ -1,4 +1,4 @@
-//! Dialogs: how they begin, change hands and end; and what is taken back.
+//! Cases about dialogs: creating, handing over and deleting them, and revocations.
 
 use crate::{Subject, message};
 use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Read, Refusal, Revocation, Write};
@@ -36,7 +36,7 @@ pub fn a_deleted_dialog_leaves_nothing_and_its_place_is_not_used_again(subject: 
     assert_ne!(again, first);
     let row = subject.row("dialog:a").unwrap();
     assert!(row.head > 3 && row.floor == row.head, "a cursor from before is behind the floor");
-    // An op of before is new here.
+    // An earlier op is new here.
     assert_eq!(subject.stored(&message(again, "dialog:a", 1, "x")).offset, row.head + 1);
 }
 
@@ -69,7 +69,7 @@ pub fn a_secret_is_exchanged_once(subject: &Subject) {
     let first = subject.write(Write::Exchange(exchange("new")));
     assert!(matches!(first, Outcome::Exchanged(guest) if guest == "new"));
     assert_eq!(subject.row("dialog:a").unwrap().owner.as_deref(), Some("guest:new"));
-    // The answer may have been lost: for a while the same secret gets the same guest.
+    // The answer may have been lost, so for a while the same secret gets the same guest.
     let again = subject.write(Write::Exchange(exchange("another")));
     assert!(matches!(again, Outcome::Exchanged(guest) if guest == "new"));
     assert_eq!(subject.row("dialog:a").unwrap().owner.as_deref(), Some("guest:new"));

@@ -1,4 +1,4 @@
-//! Events: offsets, pages, ops that come again.
+//! Cases about events: offsets, pages, and ops that are sent again.
 
 use crate::{Subject, message, stored};
 use std::sync::{Arc, Mutex, mpsc};
@@ -53,7 +53,7 @@ pub fn an_op_that_is_sent_again_is_found_and_not_written(subject: &Subject) {
         _ => panic!("it was there"),
     }
     assert_eq!(subject.row("dialog:a").unwrap().head, 2);
-    // The same id of somebody else, or in another dialog, is another op.
+    // The same op id of another author, or in another dialog, is another op.
     let b = subject.dialog("dialog:b", None);
     assert_eq!(subject.stored(&message(b, "dialog:b", 1, "one")).offset, 1);
     let other = NewEvent { author: "user:bob".to_owned(), ..message(a, "dialog:a", 1, "one") };
@@ -91,7 +91,7 @@ pub fn who_may_not_write_only_learns_what_was_committed_before(subject: &Subject
     assert!(matches!(subject.append(&again), Outcome::Duplicate(_)));
     let new = NewEvent { forbidden: true, ..message(a, "dialog:a", 2, "two") };
     assert!(matches!(subject.append(&new), Outcome::Refused(Refusal::Forbidden)));
-    // A dialog that is not there is like one that is somebody else's.
+    // A dialog that does not exist is answered like somebody else's.
     let nowhere = message(a + 1_000, "dialog:nowhere", 3, "three");
     assert!(matches!(subject.append(&nowhere), Outcome::Refused(Refusal::Forbidden)));
 }

@@ -1,7 +1,7 @@
-//! The one suite that every store of the server has to pass.
+//! The test suite that every store has to pass.
 //!
-//! A store's crate makes it into tests with [`store_suite!`]; each case is given a store of its own
-//! that nobody has written to.
+//! A store's crate turns it into tests with [`store_suite!`]. Each case gets an empty store of its
+//! own.
 
 #![allow(clippy::unwrap_used, reason = "cases are tests")]
 
@@ -25,7 +25,8 @@ use tidewire_server_core::store::{
 };
 use uuid::Uuid;
 
-/// Makes a test of each case. `$fresh` is a function that gives a [`Subject`] with an empty store.
+/// Makes a test of each case. `$fresh` is a function that returns a [`Subject`] with an empty
+/// store.
 #[macro_export]
 macro_rules! store_suite {
     ($fresh:path) => {
@@ -67,17 +68,17 @@ macro_rules! store_suite {
     };
 }
 
-/// A store, and what has to live as long.
+/// A store, and what must live as long as it does.
 pub struct Subject {
     store: Arc<dyn Store>,
     _keeps: Box<dyn std::any::Any>,
 }
 
-/// How long a store may take for one thing.
+/// Time-out of one operation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Subject {
-    /// This store; `keeps` is dropped with it.
+    /// A subject for this store; `keeps` is dropped with it.
     pub fn new(store: Arc<dyn Store>, keeps: impl std::any::Any) -> Subject {
         Subject { store, _keeps: Box::new(keeps) }
     }
@@ -102,7 +103,7 @@ impl Subject {
         self.read(Read::Channel(name.to_owned())).channel().unwrap()
     }
 
-    /// The row of a dialog that is made now.
+    /// Creates a dialog, and returns its row id.
     fn dialog(&self, name: &str, owner: Option<&str>) -> i64 {
         let dialog = CreateDialog { name: name.to_owned(), owner: owner.map(str::to_owned) };
         assert!(matches!(self.write(Write::CreateDialog(dialog)), Outcome::Created));
@@ -126,7 +127,7 @@ impl Subject {
         }
     }
 
-    /// Trims until nothing is left to do.
+    /// Trims until nothing is left to trim.
     fn trim(&self, channel: i64, name: &str, keep: u64, before_ms: u64) -> u64 {
         loop {
             let trim = Trim { channel, name: Arc::from(name), before_ms, keep, remember_ms: 0 };
@@ -146,7 +147,7 @@ fn stored(outcome: Outcome) -> Stored {
     }
 }
 
-/// The n-th op of somebody, as a message.
+/// Somebody's n-th op, a message.
 fn message(channel: i64, name: &str, n: u128, text: &str) -> NewEvent {
     let op = Uuid::from_u128((7 << 76) | (2 << 62) | n);
     NewEvent {

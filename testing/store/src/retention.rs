@@ -1,4 +1,4 @@
-//! Retention: what goes, what stays, and what is remembered of it.
+//! Cases about retention: what is trimmed, what stays, and what is remembered.
 
 use crate::{Subject, message};
 use tidewire_server_core::store::{Found, NewEvent, Outcome, Read, Refusal, Write};
@@ -22,7 +22,7 @@ pub fn trimmed_events_are_gone_and_said_to_be(subject: &Subject) {
         let found = subject.read(Read::Events { channel: a, from, to: 300 }).events().unwrap();
         assert_eq!(found, Found::Trimmed(290));
     }
-    // By age: all, and what comes goes on from where it was.
+    // By age, everything is trimmed; later events continue the offsets.
     let at = subject.stored(&message(a, "dialog:a", 301, "x")).at;
     assert_eq!(subject.trim(a, "dialog:a", 0, at + 60_000), 301);
     assert_eq!(subject.stored(&message(a, "dialog:a", 302, "x")).offset, 302);

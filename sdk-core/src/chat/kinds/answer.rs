@@ -5,7 +5,7 @@ use crate::event::{Row, RowKind, RowState};
 use crate::wire::json::{self, Object, Writer};
 use crate::wire::{AnswerEnd, AnswerStart, EventFrame, Piece, RunText};
 
-/// Texts of answers under way are kept in the store up to this length in all, in bytes.
+/// Most bytes of texts of answers under way that are stored.
 const MAX_RUNS: usize = 262_144;
 
 /// An answer begins.
@@ -15,7 +15,7 @@ pub(super) fn start(rows: &mut Rows, event: &EventFrame, start: AnswerStart) {
     }
 }
 
-/// An answer ended. It keeps the place and the time of its start.
+/// An answer ended. Its row keeps the offset and the time of the start.
 pub(super) fn end(rows: &mut Rows, event: &EventFrame, end: AnswerEnd) {
     let state = match end.status.as_str() {
         "done" => RowState::Done,
@@ -50,7 +50,7 @@ fn row(event: &EventFrame, run: String, text: String, state: RowState) -> Row {
     }
 }
 
-/// Adds a piece to its answer; false if one before it was missed.
+/// Appends a piece to its answer. False if an earlier piece is missing.
 pub(in crate::chat) fn piece(rows: &mut Rows, piece: &Piece) -> bool {
     let Some(index) = rows.find(&piece.run) else { return false };
     let row = rows.get(index);
@@ -68,7 +68,7 @@ pub(in crate::chat) fn piece(rows: &mut Rows, piece: &Piece) -> bool {
     true
 }
 
-/// Takes the whole text so far of an answer under way.
+/// Sets the text so far of an answer under way.
 pub(in crate::chat) fn snapshot(rows: &mut Rows, run: &RunText) {
     let Some(index) = rows.find(&run.run) else { return };
     let row = rows.get(index);
@@ -86,7 +86,7 @@ pub(in crate::chat) fn snapshot(rows: &mut Rows, run: &RunText) {
     }
 }
 
-/// The texts so far of the answers under way, for the store: what [`read_runs`] reads.
+/// Encodes the texts so far of the answers under way for the store; see [`read_runs`].
 pub(in crate::chat) fn runs(rows: &Rows) -> String {
     let run = |row: &Row| Writer::object().str("run", &row.id).str("text", &row.text).end();
     let runs: Vec<String> = rows.streaming().filter(|row| !row.text.is_empty()).map(run).collect();
@@ -94,7 +94,7 @@ pub(in crate::chat) fn runs(rows: &Rows) -> String {
     if runs.len() <= MAX_RUNS { runs } else { String::from("[]") }
 }
 
-/// What [`runs`] wrote; nothing of what can't be read.
+/// Decodes what [`runs`] wrote. Entries that can't be read are left out.
 pub(crate) fn read_runs(record: &str) -> Vec<RunText> {
     let runs = json::validate(record).and_then(json::elements).unwrap_or_default();
     let read = |run: &str| {

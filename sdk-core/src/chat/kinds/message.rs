@@ -1,10 +1,10 @@
-//! `message`: somebody says something.
+//! `message`: a participant's message.
 
 use crate::chat::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
 use crate::wire::{EventFrame, Message, User, UserKind};
 
-/// A message was committed: it gets a row, or the row that this client wrote gets its place.
+/// A message was committed. It gets a row; if this client wrote it, its row gets the offset.
 pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, message: Message) {
     if let Some(index) = rows.find(&event.id) {
         let mut row = rows.get(index).clone();
@@ -31,7 +31,8 @@ pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, mess
     });
 }
 
-/// The row of an op that is not committed. An op whose body this version can't read has no text.
+/// The row of an op that is not committed. If this version can't read the op's body, the text is
+/// empty.
 pub(in crate::chat) fn written(id: &str, body: &str, me: Option<&User>, at: u64) -> Row {
     let nobody = || User { id: String::new(), name: String::new(), kind: UserKind::User };
     Row {

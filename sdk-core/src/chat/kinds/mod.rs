@@ -1,4 +1,4 @@
-//! What the events of each kind make of a dialog's rows: a file for each kind.
+//! How events change a dialog's rows: a file for each kind.
 
 pub(super) mod answer;
 pub(super) mod message;
@@ -7,8 +7,8 @@ mod unreadable;
 use super::rows::Rows;
 use crate::wire::{Body, EventFrame, User};
 
-/// Makes of the rows what an event says; `me` is this client's user. Kinds that are not of this
-/// protocol have no rows: applications read them from the channel's events.
+/// Applies an event to the rows; `me` is this client's user. Kinds of an application's own have no
+/// rows: applications read them from the channel's events.
 pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame) {
     match Body::decode(&event.kind, &event.body) {
         Body::Message(message) => message::apply(rows, me, event, message),

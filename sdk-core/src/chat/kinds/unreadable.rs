@@ -1,10 +1,10 @@
-//! What can't be shown.
+//! Events that can't be read.
 
 use crate::chat::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
 use crate::wire::EventFrame;
 
-/// Something stands here that can't be shown. A row of this client's own keeps what it says.
+/// An event can't be read: it gets a row without text. A row that this client wrote keeps its text.
 pub(super) fn apply(rows: &mut Rows, event: &EventFrame) {
     match rows.find(&event.id) {
         Some(index) => {

@@ -1,4 +1,5 @@
-//! The canonical text of a filter. It is never longer than a text without sugar that says the same.
+//! The canonical text of a filter. It is never longer than any other text without sugar for the
+//! same filter.
 
 use super::{Compare, Group, Is, Join, Node, Place, Term, Test, is_space};
 
@@ -26,7 +27,7 @@ fn node(out: &mut String, node: &Node, place: Place) {
     }
 }
 
-/// As deep as the tree, which has a limit.
+/// The recursion is limited by [`MAX_DEPTH`](super::MAX_DEPTH).
 fn group(out: &mut String, group: &Group, place: Place) {
     if group.negated {
         out.push_str("not.");

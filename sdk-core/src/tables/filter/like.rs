@@ -2,41 +2,41 @@
 
 use std::borrow::Cow;
 
-/// A pattern, read once.
+/// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    /// What stands between `%`.
+    /// The pieces between `%`.
     pieces: Vec<Piece>,
-    /// Whether it begins, and ends, with a `%`.
+    /// Whether the pattern begins with a `%`, and whether it ends with one.
     open: (bool, bool),
-    /// `ilike`: both sides in lower case, of ASCII's letters, as with `COLLATE "C"`.
+    /// `ilike`: both sides are compared in lower case, for ASCII letters only, as with `COLLATE
+    /// "C"`.
     folded: bool,
 }
 
-/// Characters that follow each other.
+/// A piece of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
-    /// These.
+    /// Exactly these characters.
     Text(String),
-    /// Some of them are `_`, any one.
+    /// Characters of which some are `_`.
     Masked(Masked),
 }
 
-/// Characters some of which may be any.
+/// A piece with wildcards for single characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Masked {
     chars: Vec<Option<char>>,
-    /// The places of those that may be any, as bits.
+    /// The positions of the `_`, as bits.
     any: Vec<u64>,
-    /// The places of each character that stands at many, as bits, and of the others, both by
-    /// character.
+    /// The positions of each character: as bits for characters at many positions, and a list for
+    /// the others, both sorted by character.
     dense: Vec<(char, Vec<u64>)>,
     sparse: Vec<(char, usize)>,
 }
 
 impl Pattern {
-    /// Reads a pattern; `None` if it ends with the backslash that says that the next character is
-    /// meant as it is.
+    /// Parses a pattern. `None` if it ends with an unfinished escape, a single backslash.
     pub(super) fn parse(text: &str, folded: bool) -> Option<Pattern> {
         let mut pieces = Vec::new();
         let mut piece: Vec<Option<char>> = Vec::new();
@@ -57,9 +57,9 @@ impl Pattern {
         Some(Pattern { pieces, open: (starts, ends), folded })
     }
 
-    /// Whether the whole text matches. It takes time in proportion to the text, and for a piece
-    /// with `_` in it to a 64th of the piece too: whoever writes filters decides how much work they
-    /// are.
+    /// Whether the whole text matches. The time is linear in the length of the text; for a piece
+    /// with `_` it is multiplied by a 64th of the piece's length. Authors of filters are not
+    /// trusted, so there is no backtracking.
     pub(super) fn matches(&self, text: &str) -> bool {
         let text = if self.folded { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
         self.matches_folded(&text).is_some()
@@ -73,13 +73,12 @@ impl Pattern {
         }
         if !ends {
             let Some((last, others)) = pieces.split_last() else {
-                // There was one piece, or none: with a `%` in between there were two, or it was at
-                // an end.
+                // There is one piece or none: with a `%` between pieces there would be two.
                 return rest.is_empty().then_some(());
             };
             (rest, pieces) = (last.strip_end(rest)?, others);
         }
-        // The first place of each leaves the most for those behind it.
+        // The first match of each piece leaves the most text for the later ones.
         for piece in pieces {
             rest = piece.behind(rest)?;
         }
@@ -88,7 +87,7 @@ impl Pattern {
 }
 
 impl Piece {
-    /// None of no characters.
+    /// None for an empty piece.
     fn of(chars: Vec<Option<char>>) -> Option<Piece> {
         if chars.is_empty() {
             return None;
@@ -99,7 +98,7 @@ impl Piece {
         })
     }
 
-    /// What follows the piece at a text's beginning.
+    /// The rest of a text that begins with this piece.
     fn strip_start<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Piece::Text(piece) => text.strip_prefix(piece.as_str()),
@@ -111,7 +110,7 @@ impl Piece {
         }
     }
 
-    /// What precedes the piece at a text's end.
+    /// The beginning of a text that ends with this piece.
     fn strip_end<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Piece::Text(piece) => text.strip_suffix(piece.as_str()),
@@ -124,7 +123,7 @@ impl Piece {
         }
     }
 
-    /// What follows the first place of the piece in a text.
+    /// The rest of a text after the first match of this piece.
     fn behind<'a>(&self, text: &'a str) -> Option<&'a str> {
         match self {
             Piece::Text(piece) => text.get(text.find(piece.as_str())? + piece.len()..),
@@ -168,8 +167,8 @@ impl Masked {
         Masked { chars, any, dense, sparse }
     }
 
-    /// R. Baeza-Yates, G. Gonnet, "A New Approach to Text Searching": bit n says that the first n +
-    /// 1 characters end here.
+    /// R. Baeza-Yates, G. Gonnet, "A New Approach to Text Searching": bit n is set if the first n +
+    /// 1 characters of the piece match up to here.
     fn behind<'a>(&self, text: &'a str) -> Option<&'a str> {
         let last = self.chars.len() - 1;
         let mut state = vec![0_u64; self.any.len()];
@@ -210,7 +209,7 @@ fn bit(bits: &[u64], at: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// What the words of SQL say, whatever it takes.
+    /// The definition in the SQL standard, without regard to time.
     fn slow(pattern: &[Option<Option<char>>], text: &[char]) -> bool {
         match pattern.split_first() {
             None => text.is_empty(),
@@ -274,7 +273,7 @@ mod tests {
             format!("{}b", "%a".repeat(2_000)),
             format!("{}b%", "%a_".repeat(1_300)),
         ] {
-            // One character after the other it would be minutes.
+            // A naive search would take minutes.
             assert!(!Pattern::parse(&pattern, true).expect("no backslash").matches(&text));
         }
     }

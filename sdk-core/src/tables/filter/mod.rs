@@ -18,7 +18,7 @@
 //! sugar    = column SP "=" value / column ( "!=" / ">" / ">=" / "<" / "<=" ) value
 //! ```
 //!
-//! Where it is not PostgREST's:
+//! Differences from PostgREST:
 //!
 //! - A value may be quoted everywhere. PostgREST takes the quotes of `a=eq."x"` for data, and only those inside parentheses for
 //!   quotes (its issue 1943), but has percent-encoding for the rest; here they are how a value gets an `&`.
@@ -61,16 +61,16 @@ pub const MAX_VALUES: usize = 100;
 /// Key Words").
 pub const MAX_COLUMN: usize = 63;
 
-/// A filter within all limits; only [`Filter::parse`] makes one, and parts of one are one. Filters
-/// are equal that have the same tree.
+/// A filter that respects all limits. [`Filter::parse`] makes one, and parts of one are filters
+/// too. Filters with the same tree are equal.
 #[derive(Debug, Clone)]
 pub struct Filter {
     root: Node,
-    /// Where the terms stand in the text, in the tree's order.
+    /// The positions of the terms in the text, in the tree's order.
     spots: Vec<Spot>,
 }
 
-/// Where a term's parts stand in the text, in bytes.
+/// The positions of a term's parts in the text, in bytes.
 #[derive(Debug, Clone)]
 struct Spot {
     column: usize,
@@ -89,15 +89,14 @@ impl Eq for Filter {}
 impl Filter {
     /// Reads a filter's text.
     ///
-    /// Values stay text: whether a column exists and takes them is for whoever has the schema.
-    /// Groups of one member become that member, so texts that say the same in the same order mostly
-    /// give the same tree.
+    /// Values stay text; [`Filter::bind`] checks them against a schema. Groups of one member become
+    /// that member, so equivalent texts mostly give the same tree.
     pub fn parse(text: &str) -> Result<Filter, FilterError> {
         parse::filter(text)
     }
 
     /// The canonical text: no sugar, `&` for the outermost `and`, quotes only where they are
-    /// needed. [`Filter::parse`] makes the same filter of it.
+    /// needed. [`Filter::parse`] reads it as the same filter.
     pub fn encode(&self) -> String {
         encode::filter(&self.root)
     }
@@ -107,21 +106,21 @@ impl Filter {
         &self.root
     }
 
-    /// The filter of a tree: a part of another filter's, or one with other values. A value is one
-    /// whatever its characters, so a text from elsewhere can't become a part of the filter. Errors
-    /// of [`Filter::bind`] tell no place in a text.
+    /// The filter of a tree, such as a part of another filter, or one with other values. Values are
+    /// not parsed, so a value can't change the filter's meaning. Errors of [`Filter::bind`] have no
+    /// position in a text.
     pub fn of(part: Node) -> Filter {
         Filter { root: part, spots: Vec::new() }
     }
 
-    /// The filter over a table's columns: each term's column is found and its values are read as
-    /// the column's type.
+    /// Binds the filter to a table's columns: finds each term's column and parses its values as the
+    /// column's type.
     ///
     /// # Errors
     ///
-    /// [`FilterFault::BadColumn`] for a column that is not there, [`FilterFault::BadFilter`] for an operator that its type does not
-    /// have, and [`FilterFault::BadLiteral`] for a value that is none of its type, each with the
-    /// place in the text.
+    /// [`FilterFault::BadColumn`] for a column that does not exist, [`FilterFault::BadFilter`] for
+    /// an operator that its type does not have, and [`FilterFault::BadLiteral`] for a value that is
+    /// not of the column's type, each with the position in the text.
     pub fn bind(&self, columns: &[Column<'_>]) -> Result<Predicate, FilterError> {
         predicate::bind(self, columns)
     }
@@ -141,16 +140,16 @@ pub enum Node {
 pub struct Term {
     /// An identifier as PostgreSQL writes it without quotes, in ASCII, its case kept.
     pub column: String,
-    /// Whether it is what `test` says that must not hold. SQL's `NOT`: of unknown it makes unknown.
+    /// Whether the test is negated. As SQL's `NOT`, which leaves unknown as unknown.
     pub negated: bool,
-    /// What must hold for the column's value.
+    /// The test of the column's value.
     pub test: Test,
 }
 
 /// Conditions joined by `and` or `or`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Whether the joined conditions must not hold. SQL's `NOT`: of unknown it makes unknown.
+    /// Whether the group is negated. As SQL's `NOT`, which leaves unknown as unknown.
     pub negated: bool,
     /// How they are joined.
     pub join: Join,
@@ -167,12 +166,12 @@ pub enum Join {
     Or,
 }
 
-/// What must hold for a column's value ("Horizontal Filtering", "Operators").
+/// A test of a column's value ("Horizontal Filtering", "Operators").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {
     /// A comparison with a value, as text.
     Compare(Compare, String),
-    /// `in`: equal to one of at most [`MAX_VALUES`] values; to none, if there are none.
+    /// `in`: equal to one of at most [`MAX_VALUES`] values. An empty list matches nothing.
     In(Vec<String>),
     /// `is`.
     Is(Is),
@@ -193,16 +192,15 @@ pub enum Compare {
     Lt,
     /// `lte`, SQL's `<=`.
     Lte,
-    /// `like`, SQL's `LIKE`. The value is a pattern in which each `*`, in quotes too, has become a
-    /// `%`.
+    /// `like`, SQL's `LIKE`. The value is a pattern; `*` was replaced by `%`, in quotes too.
     Like,
-    /// `ilike`, PostgreSQL's `ILIKE` with `COLLATE "C"`: only ASCII's letters are the same in
-    /// either case, so `é` does not match `É`, though it does for a database whose own collation
-    /// knows these. The value is a pattern as that of `like`.
+    /// `ilike`, PostgreSQL's `ILIKE` with `COLLATE "C"`: only ASCII letters are compared without
+    /// case, so `é` does not match `É`, unlike in databases with another collation. The value is a
+    /// pattern as for `like`.
     Ilike,
 }
 
-/// What `is` asks for; never unknown itself.
+/// The operands of `is`. Its result is never unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Is {
     /// `null`.
@@ -213,7 +211,7 @@ pub enum Is {
     True,
     /// `false`.
     False,
-    /// `unknown`: `null`, of a column that is a boolean.
+    /// `unknown`: `null`, for boolean columns.
     Unknown,
 }
 
@@ -240,13 +238,13 @@ impl Is {
     ];
 }
 
-/// Why a text is no filter, or not one for a table, and where.
+/// Why a text is not a valid filter, or not valid for a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{expected}, at byte {at}")]
 pub struct FilterError {
     /// What is wrong.
     pub fault: FilterFault,
-    /// Where, in bytes from the text's beginning: the start of a character, or the text's end.
+    /// The position in the text, in bytes: the start of a character, or the end of the text.
     pub at: usize,
     /// What should have been there.
     pub expected: &'static str,
@@ -263,11 +261,11 @@ impl FilterError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FilterFault {
-    /// It does not follow the grammar, or uses an operator that does not exist here.
+    /// Wrong syntax, or an operator that does not exist.
     BadFilter,
-    /// A column's name is missing or not one.
+    /// A column's name is missing or not valid.
     BadColumn,
-    /// A value is missing, or is quoted wrongly, or not one that `is` takes.
+    /// A value is missing, wrongly quoted, or not valid for `is`.
     BadLiteral,
     /// Longer than [`MAX_BYTES`].
     TooLong,
@@ -291,12 +289,12 @@ impl FilterFault {
     }
 }
 
-/// White space of the grammar; what else Unicode has is data.
+/// The grammar's white space. Other Unicode white space is data.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Where a value stands, which says what ends it if it is not quoted.
+/// The context of a value. It determines which characters end an unquoted value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In a parameter.
@@ -308,8 +306,7 @@ enum Place {
 }
 
 impl Place {
-    /// Whether `byte` ends an unquoted value. `&` does everywhere, as in a URL, where it ends the
-    /// parameter before PostgREST looks.
+    /// Whether `byte` ends an unquoted value. `&` ends it everywhere, as in a URL.
     fn ends_at(self, byte: u8) -> bool {
         byte == b'&' || self != Place::Outside && matches!(byte, b',' | b')')
     }

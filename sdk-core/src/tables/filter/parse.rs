@@ -1,4 +1,4 @@
-//! From a filter's text to its tree, in one pass.
+//! The parser of filters: from text to tree in one pass.
 
 use super::{
     Compare, Filter, FilterError, FilterFault, Group, Is, Join, MAX_BYTES, MAX_COLUMN, MAX_DEPTH, MAX_TERMS,
@@ -10,7 +10,7 @@ const COLUMN: &str =
 const OPERATOR: &str =
     "expected eq, neq, gt, gte, lt, lte, like, ilike, in or is and a `.`, or white space before the `=`";
 
-/// Reads a whole filter.
+/// Parses a whole filter.
 pub(super) fn filter(text: &str) -> Result<Filter, FilterError> {
     if text.len() > MAX_BYTES {
         let at = (0..=MAX_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -29,7 +29,7 @@ pub(super) fn filter(text: &str) -> Result<Filter, FilterError> {
         }
     }
     let filter = Filter { root: joined(false, Join::And, members), spots: parser.spots };
-    // Only the canonical form of sugar is longer than what it was read from.
+    // Only a text with sugar can be shorter than its canonical form.
     if parser.sugared && filter.encode().len() > MAX_BYTES {
         return Err(too_long(text.len()));
     }
@@ -40,7 +40,7 @@ fn too_long(at: usize) -> FilterError {
     FilterError { fault: FilterFault::TooLong, at, expected: "expected at most 4,096 bytes" }
 }
 
-/// A group, or its only member. In SQL's logic too, what is negated twice is as it was.
+/// A group, or its only member. A double negation cancels out, in SQL's logic too.
 fn joined(negated: bool, join: Join, mut members: Vec<Node>) -> Node {
     if members.len() != 1 {
         return Node::Group(Group { negated, join, members });
@@ -51,12 +51,11 @@ fn joined(negated: bool, join: Join, mut members: Vec<Node>) -> Node {
     }
 }
 
-/// A cursor over the text. What ends anything is ASCII, so it always stands at the start of a
-/// character.
+/// A cursor over the text. All delimiters are ASCII, so it is always at the start of a character.
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    /// Where the terms stand that there were so far.
+    /// The positions of the terms so far.
     spots: Vec<Spot>,
     /// Whether there was any sugar.
     sugared: bool,
@@ -79,14 +78,14 @@ impl<'a> Parser<'a> {
         self.take(is_space);
     }
 
-    /// Notes where a part of the latest term stands.
+    /// Records the position of a part of the latest term.
     fn spot(&mut self, note: impl FnOnce(&mut Spot)) {
         if let Some(spot) = self.spots.last_mut() {
             note(spot);
         }
     }
 
-    /// Bytes of ASCII while they are such.
+    /// Takes ASCII bytes while they satisfy a condition.
     fn take(&mut self, such: impl Fn(u8) -> bool) -> &'a str {
         let start = self.at;
         while self.peek().is_some_and(&such) {
@@ -107,7 +106,7 @@ impl<'a> Parser<'a> {
         if self.eat(word) { Ok(()) } else { Err(self.fault(FilterFault::BadFilter, expected)) }
     }
 
-    /// `and` or `or`, if `then` follows.
+    /// Takes `and` or `or`, if `then` follows.
     fn join(&mut self, then: &str) -> Option<Join> {
         for (word, join) in [("and", Join::And), ("or", Join::Or)] {
             if self.rest().strip_prefix(word).is_some_and(|rest| rest.starts_with(then)) {
@@ -118,8 +117,8 @@ impl<'a> Parser<'a> {
         None
     }
 
-    /// What stands between `&`s ("Horizontal Filtering", "Logical operators"). `and` is a column's
-    /// name too, unless `(` follows its `=`.
+    /// Parses a parameter ("Horizontal Filtering", "Logical operators"). `and` is a column's name
+    /// too, unless `(` follows its `=`.
     fn parameter(&mut self) -> Result<Node, FilterError> {
         let start = self.at;
         let negated = self.eat("not.");
@@ -152,7 +151,8 @@ impl<'a> Parser<'a> {
         self.test(column, Place::Member)
     }
 
-    /// What follows the `(` of the group that begins at `start`. It calls itself as often as [`MAX_DEPTH`] allows.
+    /// Parses what follows the `(` of the group that begins at `start`. It is recursive, up to
+    /// [`MAX_DEPTH`].
     fn group(&mut self, start: usize, negated: bool, join: Join, depth: usize) -> Result<Node, FilterError> {
         if depth > MAX_DEPTH {
             self.at = start;
@@ -170,7 +170,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A column, and with it a term.
+    /// Parses a column's name, which begins a term.
     fn column(&mut self) -> Result<&'a str, FilterError> {
         let start = self.at;
         let name = self.take(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$'));
@@ -191,7 +191,7 @@ impl<'a> Parser<'a> {
         Ok(name)
     }
 
-    /// What follows a column and its `=` or `.` ("Horizontal Filtering", "Operators").
+    /// Parses what follows a column and its `=` or `.` ("Horizontal Filtering", "Operators").
     fn test(&mut self, column: &str, place: Place) -> Result<Node, FilterError> {
         let negated = self.eat("not.");
         let start = self.at;
@@ -210,7 +210,7 @@ impl<'a> Parser<'a> {
         Ok(Node::Term(Term { column: column.to_owned(), negated, test }))
     }
 
-    /// What follows a column and is no operator by name.
+    /// Parses sugar: what follows a column and is not the name of an operator.
     fn sugar(&mut self, start: usize, column: &str) -> Result<Node, FilterError> {
         const OPERATORS: [(&str, Compare); 6] = [
             ("!=", Compare::Neq),
@@ -226,7 +226,7 @@ impl<'a> Parser<'a> {
                 "expected `=` and an operator such as `eq.`, or one of = != > >= < <=",
             ));
         };
-        // More likely somebody's `or = (…)` than a column with a name that SQL reserves.
+        // This is more likely a misspelt `or=(…)` than a column with a reserved name.
         if matches!(column, "and" | "or") {
             self.at = start;
             return Err(self.fault(FilterFault::BadColumn, "expected `=(` right behind `and` or `or`"));
@@ -249,8 +249,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The values of an `in`. Nothing between the parentheses is no value; nothing between two
-    /// commas is an empty one.
+    /// Parses the values of an `in`. Empty parentheses hold no value; two commas in a row hold an
+    /// empty one.
     fn list(&mut self) -> Result<Vec<String>, FilterError> {
         self.expect("(", "expected `(` and the values of `in`")?;
         let mut values = Vec::new();
@@ -283,7 +283,8 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// A value up to what ends it, which is left ("URL Grammar", "Reserved characters").
+    /// Parses a value up to its delimiter, which is not taken ("URL Grammar", "Reserved
+    /// characters").
     fn value(&mut self, place: Place) -> Result<String, FilterError> {
         self.space();
         let start = self.at;
@@ -311,7 +312,7 @@ impl<'a> Parser<'a> {
         found.get(..found.len() - spaces).unwrap_or("")
     }
 
-    /// A value in quotes. What follows a backslash is itself, whatever it is.
+    /// Parses a quoted value. A backslash takes the next character literally.
     fn quoted(&mut self) -> Result<String, FilterError> {
         let open = self.at;
         let mut value = String::new();
@@ -330,7 +331,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// `*` is `%` in patterns, wherever it stands ("Horizontal Filtering", "Operators").
+/// Replaces `*` by `%`, everywhere in a pattern ("Horizontal Filtering", "Operators").
 fn pattern(compare: Compare, value: String) -> String {
     match compare {
         Compare::Like | Compare::Ilike => {

@@ -1,4 +1,4 @@
-//! A filter over the columns of a table, and what it says of a row.
+//! A filter that is bound to the columns of a table, and its evaluation.
 
 use super::like::Pattern;
 use super::{Compare, Filter, FilterError, FilterFault, Group, Is, Join, Node, Spot, Term, Test};
@@ -14,7 +14,7 @@ pub struct Column<'a> {
     pub kind: Type,
 }
 
-/// A filter whose columns are known and whose values have been read; [`Filter::bind`] makes one.
+/// A filter with resolved columns and parsed values; [`Filter::bind`] makes one.
 ///
 /// ```
 /// use tidewire_core::tables::{Type, Value};
@@ -23,7 +23,7 @@ pub struct Column<'a> {
 /// let columns = [Column { name: "room", kind: Type::Int8 }, Column { name: "state", kind: Type::Text }];
 /// let predicate = Filter::parse("room=gte.7&state=neq.closed")?.bind(&columns)?;
 /// assert!(predicate.holds(&[Value::Int(7), Value::Text("open".into())]));
-/// // SQL's logic: of null nobody knows whether it is something else.
+/// // SQL's three-valued logic: a comparison with null is unknown.
 /// assert_eq!(predicate.judge(&[Value::Int(7), Value::Null]), None);
 /// # Ok::<(), tidewire_core::tables::filter::FilterError>(())
 /// ```
@@ -45,18 +45,18 @@ enum Check {
 }
 
 impl Predicate {
-    /// Whether a row is meant: whether the filter is true of it, neither false nor unknown. A row
-    /// has a value for each column that the filter was bound to, in that order.
+    /// Whether a row matches: the filter is true, neither false nor unknown. `row` has a value for
+    /// each column that the filter was bound to, in that order.
     pub fn holds(&self, row: &[Value]) -> bool {
         self.judge(row) == Some(true)
     }
 
-    /// What the filter says of a row in SQL's three-valued logic; `None` is unknown.
+    /// Evaluates the filter in SQL's three-valued logic; `None` is unknown.
     pub fn judge(&self, row: &[Value]) -> Option<bool> {
         self.0.judge(row)
     }
 
-    /// The columns that it looks at, by their places, each once and in order.
+    /// The indexes of the columns that the filter uses, sorted, each once.
     pub fn columns(&self) -> Vec<usize> {
         let mut columns = Vec::new();
         self.0.columns(&mut columns);
@@ -65,8 +65,8 @@ impl Predicate {
         columns
     }
 
-    /// What a row must have if the predicate holds: columns, each with the values one of which it
-    /// must equal. A row for which one of them does not hold need not be judged.
+    /// Necessary conditions: columns, each with values of which a matching row must have one. Rows
+    /// that fail one of them need not be evaluated.
     pub fn required(&self) -> Vec<(usize, &[Value])> {
         match &self.0 {
             Part::Group { negated: false, join: Join::And, members } => {
@@ -76,22 +76,22 @@ impl Predicate {
         }
     }
 
-    /// Whether [`Predicate::required`] says all: the predicate holds of exactly the rows that have
-    /// one of these values.
+    /// Whether [`Predicate::required`] is sufficient: exactly the rows with these values match.
     pub fn is_equality(&self) -> bool {
         self.0.required().is_some()
     }
 }
 
 impl Part {
-    /// As deep as the tree, which has a limit.
+    /// The recursion is limited by the depth of the tree.
     fn judge(&self, row: &[Value]) -> Option<bool> {
         let (negated, judged) = match self {
             Part::Term { column, negated, check } => {
                 (*negated, check.judge(row.get(*column).unwrap_or(&Value::Null)))
             }
             Part::Group { negated, join, members } => {
-                // `false` decides an `and`, `true` an `or`; else what is unknown makes all unknown.
+                // `false` decides an `and`, `true` an `or`; otherwise one unknown member makes the
+                // result unknown.
                 let decisive = *join == Join::Or;
                 let mut judged = Some(!decisive);
                 for member in members {
@@ -147,7 +147,7 @@ impl Check {
                 Value::Text(text) => Some(pattern.matches(text)),
                 _ => None,
             },
-            // PostgreSQL's `= ANY ('{}')`, which PostgREST makes of it, is false of null too.
+            // PostgREST translates an empty list to `= ANY ('{}')`, which is false for null too.
             Check::In(literals) if literals.is_empty() => Some(false),
             Check::In(literals) => match value {
                 Value::Null => None,
@@ -163,7 +163,7 @@ impl Check {
     }
 }
 
-/// Finds the columns of a filter and reads its values.
+/// Resolves the columns of a filter and parses its values.
 pub(super) fn bind(filter: &Filter, columns: &[Column<'_>]) -> Result<Predicate, FilterError> {
     let mut binder = Binder { columns, spots: filter.spots.iter() };
     Ok(Predicate(binder.node(&filter.root)?))
@@ -171,7 +171,7 @@ pub(super) fn bind(filter: &Filter, columns: &[Column<'_>]) -> Result<Predicate,
 
 struct Binder<'a> {
     columns: &'a [Column<'a>],
-    /// Of the terms that are still to come.
+    /// The positions of the remaining terms.
     spots: std::slice::Iter<'a, Spot>,
 }
 
@@ -188,7 +188,7 @@ impl Binder<'_> {
     }
 
     fn term(&mut self, term: &Term) -> Result<Part, FilterError> {
-        // As many as there are terms, and in their order.
+        // There is one position per term, in the same order.
         let (column_at, operator_at, values_at) = match self.spots.next() {
             Some(spot) => (spot.column, spot.operator, spot.values.as_slice()),
             None => (0, 0, [].as_slice()),

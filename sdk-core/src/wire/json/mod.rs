@@ -1,8 +1,8 @@
 //! A small JSON reader and writer (RFC 8259) over borrowed text.
 //!
-//! [`validate`] checks a whole text once, depth included; [`Object`] and [`elements`] then split one level into raw
-//! slices, so that a body is never copied or re-ordered. Numbers stay text until somebody asks for
-//! an integer. Nothing here recurses, so no depth of a text can exhaust the stack.
+//! [`validate`] checks a whole text once, depth included; [`Object`] and [`elements`] then split
+//! one level into raw slices, so that a body is never copied or re-ordered. Numbers stay text until
+//! they are read as integers. Nothing here recurses, so deep nesting can't exhaust the stack.
 
 mod escape;
 mod read;

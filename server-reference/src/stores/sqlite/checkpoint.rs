@@ -1,4 +1,4 @@
-//! Moves committed pages from the write-ahead log into the database file, on a thread and
+//! Moves committed pages from the write-ahead log into the database file. It has a thread and a
 //! connection of its own, so that no commit waits for it.
 
 use parking_lot::Mutex;
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 /// Pause between two checkpoints.
 const PAUSE: Duration = Duration::from_millis(500);
-/// From this size on the log is worth a checkpoint.
+/// The log size from which on a checkpoint is worth it.
 const WORTH_BYTES: u64 = 4 << 20;
-/// From this size on the log is emptied even if readers have to be waited for.
+/// The log size from which on it waits for readers, to empty the log.
 const URGENT_BYTES: u64 = 64 << 20;
 
 pub(super) struct Checkpointer {
@@ -23,7 +23,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// `failing` says whether the last write failed: then an empty log is room on the disk.
+    /// `failing` says whether the last write failed. Then emptying the log frees space on the disk.
     pub(super) fn start(path: PathBuf, failing: Arc<AtomicBool>) -> Checkpointer {
         let ended = Arc::new(AtomicBool::new(false));
         let handle = std::thread::spawn({
@@ -33,12 +33,12 @@ impl Checkpointer {
         Checkpointer { ended, thread: handle.thread().clone(), handle: Mutex::new(Some(handle)) }
     }
 
-    /// What to unpark after a commit.
+    /// The thread to unpark after a commit.
     pub(super) fn waker(&self) -> Thread {
         self.thread.clone()
     }
 
-    /// Moves everything and ends the thread. Blocks.
+    /// Makes a full checkpoint and ends the thread. Blocks.
     pub(super) fn close(&self) {
         self.ended.store(true, Ordering::Release);
         self.thread.unpark();
@@ -58,7 +58,7 @@ fn run(path: &Path, ended: &AtomicBool, failing: &AtomicBool) {
     let log = log_of(path);
     let mut connection = None;
     loop {
-        // The pause may have swallowed the wake-up of the end.
+        // The pause may have used up the wake-up that announces the end.
         if !ended.load(Ordering::Acquire) {
             std::thread::park();
         }
@@ -87,7 +87,7 @@ fn checkpoint(connection: &mut Option<Connection>, path: &Path, mode: &str) {
         *connection = Connection::open(path).ok();
     }
     let Some(open) = connection else { return };
-    // Another reader holding an old page is no fault: the next round goes on.
+    // A reader of an older page may block it; the next round continues.
     let done = open
         .busy_timeout(Duration::from_secs(1))
         .and_then(|()| open.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(())));

@@ -7,7 +7,7 @@ use tidewire_server_sqlite::log::{SCHEMA_VERSION, SchemaError};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// A later server wrote it.
+    /// A newer server wrote it.
     #[error(
         "the database has schema version {found}, this server knows {SCHEMA_VERSION}; start the newer server, or use another --database"
     )]
@@ -15,19 +15,19 @@ pub enum OpenError {
         /// The version in the file.
         found: u32,
     },
-    /// Another database stands at the path than the one that was opened first.
+    /// The path leads to another database than the one that was opened first.
     #[error("the database file was replaced while the server ran; restart the server")]
     Replaced,
     /// Another server has it open.
     #[error("another server uses this database; stop it first, or use another --database")]
     InUse,
-    /// SQLite refuses.
+    /// SQLite's error.
     #[error("can't open the database: {0}; check that the folder exists and is writable")]
     Sqlite(#[from] rusqlite::Error),
     /// The small file beside the database can't be written.
     #[error("can't write the file beside the database: {0}; check that the folder is writable")]
-    Life(std::io::Error),
-    /// Nobody else may be kept from reading the database.
+    Incarnation(std::io::Error),
+    /// The database's files can't be made readable by the server alone.
     #[error(
         "can't make {path} a file of the server's own: {reason}; check whose it is, and that the folder is writable"
     )]
@@ -37,7 +37,7 @@ pub enum OpenError {
         /// What the system says.
         reason: String,
     },
-    /// The key of the guests' tokens can't be had.
+    /// The key for guests' tokens can't be read or is not usable.
     #[error("can't use the guests' key in {path}: {reason}; make one with: openssl rand -base64 32")]
     GuestKey {
         /// Which file.
@@ -45,7 +45,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
-    /// No random numbers.
+    /// The system's random numbers are not available.
     #[error("the system gives no random numbers")]
     Random,
 }
@@ -57,7 +57,9 @@ impl OpenError {
             OpenError::Newer { .. } => "database_newer",
             OpenError::Replaced => "database_replaced",
             OpenError::InUse => "database_in_use",
-            OpenError::Sqlite(_) | OpenError::Life(_) | OpenError::Rights { .. } => "database_unavailable",
+            OpenError::Sqlite(_) | OpenError::Incarnation(_) | OpenError::Rights { .. } => {
+                "database_unavailable"
+            }
             OpenError::GuestKey { .. } => "guest_key_unreadable",
             OpenError::Random => "no_randomness",
         }

@@ -4,9 +4,9 @@
 //! on one thread, so whoever publishes from them publishes in log order.
 
 mod checkpoint;
-mod doubt;
 mod error;
-mod life;
+mod in_doubt;
+mod incarnation;
 mod private;
 mod read;
 mod schema;

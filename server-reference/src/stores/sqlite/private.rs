@@ -1,4 +1,4 @@
-//! Files that nobody else may read, and the one that holds the key of the guests' tokens.
+//! Files that only the server's user may read, and the file with the key for guests' tokens.
 
 use super::error::OpenError;
 use base64::Engine as _;
@@ -8,16 +8,15 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Nobody but the server's own user.
+/// File mode: read and write for the owner only.
 pub(super) const OWN: u32 = 0o600;
-/// Everybody else.
+/// The mode bits of all other users.
 const OTHERS: u32 = 0o007;
-/// Length of a key that is made, in bytes.
+/// Length of a new key, in bytes.
 const KEY_BYTES: usize = 32;
 
-/// Makes sure that the file exists and that nobody else may read it. What SQLite puts beside it has
-/// the same rights. A file that is shared with a group on purpose stays so: by itself the system
-/// gives rights to all or to nobody.
+/// Makes sure that the file exists and is closed to other users. SQLite gives the files beside it
+/// the same mode. A group's rights stay, because they are only there if somebody granted them.
 pub(super) fn make(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(OWN).open(path)?;
     let mode = file.metadata()?.permissions().mode();
@@ -27,7 +26,7 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same for files that a server of before left beside the database.
+/// The same for files of an earlier run beside the database.
 pub(super) fn make_all(database: &Path) -> io::Result<()> {
     make(database)?;
     for end in ["-wal", "-shm", "-life"] {
@@ -46,8 +45,8 @@ pub(super) fn beside(database: &Path, end: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// The key that signs guests' tokens: that in the file; else `earlier`, which the file then holds;
-/// else a new one. A file that the configuration names must be there, and is left as it is.
+/// The key for guests' tokens: the one in the file; otherwise `earlier`, which is then stored
+/// there; otherwise a new one. A configured file must exist, and is not changed.
 pub(super) fn guest_key(
     database: &Path,
     configured: Option<&Path>,
@@ -78,7 +77,7 @@ fn fault(path: &Path) -> impl Fn(io::Error) -> OpenError + use<> {
     move |error| OpenError::GuestKey { path: path.display().to_string(), reason: error.to_string() }
 }
 
-/// None when there is no such file.
+/// `None` if the file does not exist.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -89,7 +88,8 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if key.len() < KEY_BYTES { Err(wrong()) } else { Ok(Some(key)) }
 }
 
-/// As a whole, and on disk when this returns: guests whose key is lost are strangers.
+/// Writes the file atomically; it is on disk when this returns. If the key were lost, all guests
+/// would lose their dialogs.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let new = beside(path, ".new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(OWN).open(&new)?;

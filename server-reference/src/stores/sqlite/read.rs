@@ -1,4 +1,4 @@
-//! Reading beside the writer: a few connections, each used by one blocking task at a time.
+//! Reads beside the writer: a few connections, each used by one blocking task at a time.
 
 use super::schema::open_reader;
 use parking_lot::Mutex;
@@ -25,13 +25,13 @@ struct Pool {
 }
 
 impl Readers {
-    /// Reads on the blocking threads of the present runtime.
+    /// A pool that reads on the blocking threads of the current runtime.
     pub(super) fn new(path: PathBuf) -> Readers {
         let pool = Pool { path, idle: Mutex::default(), places: Semaphore::new(READERS) };
         Readers { pool: Arc::new(pool), runtime: tokio::runtime::Handle::current() }
     }
 
-    /// Closes the connections that nobody uses.
+    /// Closes the connections that are not in use.
     pub(super) fn close(&self) {
         self.pool.idle.lock().clear();
     }

@@ -1,31 +1,31 @@
-//! The database file: how it is opened, and what it says about itself.
+//! Opens the database file, and reads what it says about itself.
 
 use super::error::OpenError;
-use super::life::Life;
+use super::incarnation::Incarnation;
 use super::private;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 use tidewire_server_sqlite::log::{migrate, read_meta, tune, write_meta};
 
-/// Where a server of before kept the key of the guests' tokens.
+/// Where earlier servers kept the key for guests' tokens.
 const GUEST_KEY: &str = "guest_key";
 
 /// What the database says about itself.
 #[derive(Clone)]
 pub(crate) struct Identity {
-    /// Names this life of the log.
+    /// The epoch of the log.
     pub(crate) epoch: String,
     /// Signs guests' tokens.
     pub(crate) guest_key: Vec<u8>,
 }
 
-/// How long a start waits for a server that is just draining.
+/// How long a start waits for another server to finish its drain.
 const LOCK_TIME: Duration = Duration::from_secs(6);
 
-/// Keeps other servers away for as long as the connection lives: two would give the same offsets.
-/// The lock is on a file of its own, because an exclusive lock on the database would keep our own
-/// readers away too; a crash releases it.
+/// Locks other servers out as long as the connection lives; two servers would give the same
+/// offsets. The lock is on a separate file, because an exclusive lock on the database would block
+/// our own readers. A crash releases it.
 pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
     let file = private::beside(path, "-lock");
     private::make(&file).map_err(|error| rights(&file, &error))?;
@@ -38,17 +38,17 @@ pub(crate) fn lock_out_others(path: &Path) -> Result<Connection, OpenError> {
     }
 }
 
-/// Opens for writing, creates or migrates what is needed, and reads the identity.
+/// Opens the database for writing, creates or migrates it, and reads its identity.
 pub(super) fn open_or_create(
     path: &Path,
     key_file: Option<&Path>,
-) -> Result<(Connection, Identity, Life), OpenError> {
+) -> Result<(Connection, Identity, Incarnation), OpenError> {
     private::make_all(path).map_err(|error| rights(path, &error))?;
     let mut connection = Connection::open(path)?;
     configure(&connection)?;
     migrate(&mut connection)?;
     let transaction = connection.transaction()?;
-    let (mut life, other) = Life::begin(&transaction, path)?;
+    let (mut incarnation, other) = Incarnation::begin(&transaction, path)?;
     if let Some(why) = other
         && read_meta::<String>(&transaction, "epoch")?.is_some()
     {
@@ -63,7 +63,7 @@ pub(super) fn open_or_create(
     let earlier = read_meta::<Vec<u8>>(&transaction, GUEST_KEY)?;
     let guest_key = private::guest_key(path, key_file, earlier.clone())?;
     if earlier.is_some() {
-        // It is in a file of its own now, and a copy of the database must not tell it.
+        // The key has a file of its own now, and must not be in copies of the database.
         transaction.execute("DELETE FROM meta WHERE key = ?", [GUEST_KEY])?;
     }
     transaction.commit()?;
@@ -71,23 +71,23 @@ pub(super) fn open_or_create(
         transaction_log_without_it(&connection)?;
     }
     let identity = Identity { epoch, guest_key };
-    life.begun()?;
-    Ok((connection, identity, life))
+    incarnation.begun()?;
+    Ok((connection, identity, incarnation))
 }
 
-/// The letter keeps it from being stored as a number.
+/// Begins with a letter, so that SQLite does not store it as a number.
 fn new_epoch() -> String {
     format!("e{}", crate::clock::random_id())
 }
 
-/// Opens again after an error, and only the same database.
-pub(super) fn reopen(path: &Path, life: &mut Life) -> Result<Connection, OpenError> {
+/// Opens the database again after an error, if it is still the same one.
+pub(super) fn reopen(path: &Path, incarnation: &mut Incarnation) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI,
     )?;
     configure(&connection)?;
-    if life.goes_on(&connection)? { Ok(connection) } else { Err(OpenError::Replaced) }
+    if incarnation.goes_on(&connection)? { Ok(connection) } else { Err(OpenError::Replaced) }
 }
 
 /// Opens for reading.
@@ -104,16 +104,16 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // FULL: a commit returns only once it is on disk. Checkpoints have their own thread.
+    // FULL: a commit returns only once it is on disk. Checkpoints have a thread of their own.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What is deleted is written over, be it a key or what somebody wrote.
+    // Overwrites deleted data, which may be a key or people's messages.
     connection.pragma_update(None, "secure_delete", true)?;
     tune(connection)
 }
 
-/// What was deleted is still in the write-ahead log until its pages are written over.
+/// Deleted data is in the write-ahead log until its pages are overwritten.
 fn transaction_log_without_it(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
@@ -162,10 +162,10 @@ mod tests {
     fn a_replaced_file_is_not_taken_for_the_same_log() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let (_, _, mut life) = open_or_create(&path, None).unwrap();
-        reopen(&path, &mut life).unwrap();
+        let (_, _, mut incarnation) = open_or_create(&path, None).unwrap();
+        reopen(&path, &mut incarnation).unwrap();
         let other = folder.path().join("b.db");
         open_or_create(&other, None).unwrap();
-        assert!(matches!(reopen(&other, &mut life), Err(OpenError::Replaced)));
+        assert!(matches!(reopen(&other, &mut incarnation), Err(OpenError::Replaced)));
     }
 }

@@ -1,7 +1,7 @@
-//! The writer's transaction: a batch of writes under the number of its commit.
+//! The writer's transaction: it commits a batch of writes under one number.
 
-use super::doubt::{self, Faults};
-use super::life::Life;
+use super::in_doubt::{self, Faults};
+use super::incarnation::Incarnation;
 use crate::clock;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use rusqlite::Connection;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use tidewire_server_core::store::Write;
 use tidewire_server_sqlite::log::{self, Applied, Outside};
 
-/// A trimming ends early after this time: everybody else's writes wait for it.
+/// A trim ends early after this time, because all other writes wait for it.
 const TRIM_TIME: Duration = Duration::from_millis(1);
 
-/// Applies the writes and commits them under this number, all or, when it fails, none.
+/// Applies the writes and commits them under this number: all of them, or none if it fails.
 pub(super) fn run(
     connection: &Connection,
     batch: &[&Write],
@@ -21,7 +21,7 @@ pub(super) fn run(
 ) -> rusqlite::Result<Applied> {
     let result = attempt(connection, batch, number, faults);
     if result.is_err() {
-        // When this fails too the connection is dropped, which rolls back.
+        // If the rollback fails too, the connection is dropped, which rolls back.
         log::rollback(connection)?;
     }
     result
@@ -36,15 +36,15 @@ fn attempt(
     let applied = log::begin(connection, batch, &System { begun: Instant::now() })?;
     let mut fault = None;
     if applied.changed {
-        Life::count(connection, number)?;
+        Incarnation::count(connection, number)?;
         fault = faults.take();
     }
     if fault == Some(false) {
-        return Err(doubt::sync_failed());
+        return Err(in_doubt::sync_failed());
     }
     log::commit(connection)?;
     if fault == Some(true) {
-        return Err(doubt::sync_failed());
+        return Err(in_doubt::sync_failed());
     }
     Ok(applied)
 }
@@ -60,7 +60,7 @@ impl Outside for System {
     }
 
     fn digest(&self, text: &str) -> Option<String> {
-        // Databases in use hold what this key made.
+        // Existing databases hold digests made with this key, so it must not change.
         let key = EncodingKey::from_secret(b"tidewire trimmed op");
         crypto::sign(text.as_bytes(), &key, Algorithm::HS256).ok()
     }

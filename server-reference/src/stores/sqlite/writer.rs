@@ -1,9 +1,9 @@
-//! The one thread that writes, and the one that tells the results.
+//! The thread that writes, and the thread that publishes the outcomes.
 
 use super::checkpoint::Checkpointer;
-use super::doubt::{self, Faults};
 use super::error::OpenError;
-use super::life::Life;
+use super::in_doubt::{self, Faults};
+use super::incarnation::Incarnation;
 use super::read::Readers;
 use super::schema::Identity;
 use super::{schema, transaction};
@@ -23,14 +23,14 @@ use tidewire_server_sqlite::log;
 
 /// Most writes in one transaction.
 const BATCH: usize = 1024;
-/// Most writes waiting; a server that far behind its disk says so instead of queueing more.
+/// Most queued writes. A server that falls so far behind its disk refuses more of them.
 const QUEUE: usize = 20_000;
 
-/// How often a database is tried again whose last commit is in doubt.
+/// How often it tries to reopen a database with a commit in doubt.
 const REOPEN: Duration = Duration::from_millis(100);
 
-/// Called with the name of each channel whose last commit was in doubt, on the thread that
-/// publishes, in the order of the commits, once the database says what it has.
+/// Called with the name of each channel whose last commit was in doubt, once the database can be
+/// read again. It runs on the publishing thread, in the order of the commits.
 type OnDoubt = Box<dyn Fn(&str) + Send + Sync>;
 
 struct Job {
@@ -38,15 +38,15 @@ struct Job {
     done: Done,
 }
 
-/// What the writer tells the publisher.
+/// Messages from the writer to the publisher.
 enum News {
-    /// Of a batch.
+    /// The outcomes of a batch.
     Results(Vec<(Done, Result<Outcome, StoreError>)>),
-    /// After an error: names of channels.
+    /// Names of channels that were in doubt.
     Doubts(BTreeSet<Arc<str>>),
 }
 
-/// The log on disk. Dropping it lets the threads end.
+/// The log on disk. Its threads end after it is dropped.
 pub(crate) struct Sqlite {
     jobs: Mutex<Option<Sender<Job>>>,
     waiting: Arc<AtomicUsize>,
@@ -57,16 +57,16 @@ pub(crate) struct Sqlite {
     identity: Identity,
     on_doubt: Arc<OnceLock<OnDoubt>>,
     faults: Arc<Faults>,
-    /// Keeps other servers away.
+    /// The lock against other servers.
     exclusive: Mutex<Option<Connection>>,
 }
 
 impl Sqlite {
-    /// Opens the database and starts the threads.
-    /// `key_file` holds the key of the guests' tokens, if it is not beside the database.
+    /// Opens the database and starts the threads. `key_file` has the key for guests' tokens, if it
+    /// is not beside the database.
     pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Sqlite, OpenError> {
         let exclusive = schema::lock_out_others(path)?;
-        let (connection, identity, life) = schema::open_or_create(path, key_file)?;
+        let (connection, identity, incarnation) = schema::open_or_create(path, key_file)?;
         let (jobs, inbox) = channel();
         let (results, outbox) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -75,7 +75,7 @@ impl Sqlite {
         let checkpointer = Checkpointer::start(path.to_owned(), failing.clone());
         let writer = Writer {
             path: path.to_owned(),
-            life,
+            incarnation,
             connection: Some(connection),
             file: file_of(path),
             in_doubt: false,
@@ -106,7 +106,7 @@ impl Sqlite {
         })
     }
 
-    /// Names this life of the log.
+    /// The epoch of the log.
     pub(crate) fn epoch(&self) -> &str {
         &self.identity.epoch
     }
@@ -121,17 +121,19 @@ impl Sqlite {
         self.failing.load(Ordering::Relaxed)
     }
 
-    /// Sets what is called for a channel whose last commit is in doubt; once.
+    /// Sets the callback for channels whose last commit was in doubt. Only the first call has an
+    /// effect.
     pub(crate) fn on_doubt(&self, call: impl Fn(&str) + Send + Sync + 'static) {
         let _ = self.on_doubt.set(Box::new(call));
     }
 
-    /// Makes one more commit report an error.
+    /// Lets one more commit report an error.
     pub(crate) fn fail_commit(&self, reaches_disk: bool) {
         self.faults.add(reaches_disk);
     }
 
-    /// Hands a write in; `done` is called once, after the commit, on one thread, in commit order.
+    /// Queues a write. `done` is called once, after the commit, on one thread, in the order of the
+    /// commits.
     fn hand_in(&self, write: Write, done: Done) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -150,17 +152,15 @@ impl Sqlite {
         }
     }
 
-    /// Commits what was handed in, moves the log into the database file and ends the threads.
-    /// Blocks.
+    /// Commits queued writes, moves the log into the database file and ends the threads. Blocks.
     pub(crate) fn close(&self) {
         self.jobs.lock().take();
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
-            // A thread that panicked has reported it already.
+            // A thread that panicked has logged it already.
             let _ = thread.join();
         }
-        // The last connection that closes leaves a single file behind, so it must be one that may
-        // write.
+        // The last connection to close merges the log into the file, so it must not be read-only.
         self.readers.close();
         self.checkpointer.close();
         self.exclusive.lock().take();
@@ -201,23 +201,23 @@ fn publish(outbox: &Receiver<News>, on_doubt: &OnceLock<OnDoubt>) {
     }
 }
 
-/// One fault must not keep everybody else from ever hearing of a commit again.
+/// A panic in one callback must not end the publishing of commits.
 fn guarded(call: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(call)).is_err() {
         tracing::error!("publishing a commit failed");
     }
 }
 
-/// What tells one file from another at the same path: device and inode.
+/// Device and inode, which tell one file from another at the same path.
 fn file_of(path: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(path).ok().map(|data| (data.dev(), data.ino()))
 }
 
 struct Writer {
     path: PathBuf,
-    life: Life,
+    incarnation: Incarnation,
     connection: Option<Connection>,
-    /// Which file the connection has open.
+    /// The file that the connection has open.
     file: Option<(u64, u64)>,
     /// Whether a commit reported an error since the database was opened.
     in_doubt: bool,
@@ -261,20 +261,20 @@ impl Writer {
             if news.send(News::Results(batch)).is_err() {
                 return;
             }
-            // At once, for the sake of those who wait for events.
+            // At once, because subscribers wait for the events.
             self.clear_doubts(news);
             self.checkpoint.unpark();
         }
     }
 
-    /// Opens the database again after an error and tells how the channels in doubt stand; false
-    /// when it can't be.
+    /// Opens the database again after an error, and reports the channels in doubt; false if it
+    /// can't be opened.
     fn clear_doubts(&mut self, news: &Sender<News>) -> bool {
         if !self.in_doubt {
             return true;
         }
-        let opened = schema::reopen(&self.path, &mut self.life).and_then(|connection| {
-            doubt::settle(&connection)?;
+        let opened = schema::reopen(&self.path, &mut self.incarnation).and_then(|connection| {
+            in_doubt::checkpoint_all(&connection)?;
             Ok(connection)
         });
         match opened {
@@ -282,7 +282,7 @@ impl Writer {
                 self.file = file_of(&self.path);
                 self.connection = Some(connection);
                 self.in_doubt = false;
-                // When nobody hears it any more, nobody is subscribed either.
+                // Without a receiver there are no subscribers either.
                 let _ = news.send(News::Doubts(std::mem::take(&mut self.doubtful)));
                 true
             }
@@ -293,13 +293,13 @@ impl Writer {
         }
     }
 
-    /// One transaction for all of the batch.
+    /// Commits a batch in one transaction.
     fn commit(&mut self, batch: &[Job]) -> Vec<Result<Outcome, StoreError>> {
-        // Writing to a file that was moved away would succeed, and be lost with the process.
+        // Writing to a file that was moved away would succeed, and be lost.
         let file = file_of(&self.path);
         let connection = match self.connection.take().filter(|_| file == self.file) {
             Some(connection) => connection,
-            None => match schema::reopen(&self.path, &mut self.life) {
+            None => match schema::reopen(&self.path, &mut self.incarnation) {
                 Ok(connection) => connection,
                 Err(error) => {
                     tracing::error!(code = error.code(), "the database can't be opened again");
@@ -308,12 +308,12 @@ impl Writer {
             },
         };
         self.file = file;
-        let number = self.life.next();
+        let number = self.incarnation.next();
         let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
         match transaction::run(&connection, &writes, number, &self.faults) {
             Ok(applied) => {
                 if applied.changed {
-                    self.life.committed(number);
+                    self.incarnation.committed(number);
                 }
                 self.connection = Some(connection);
                 self.note(applied.answers.iter().any(Result::is_ok));
@@ -322,8 +322,8 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "a commit failed");
                 let error = log::store_error(&error);
-                // After a failed sync nothing that this connection holds in memory can be trusted;
-                // a full disk is an orderly refusal.
+                // After a failed sync this connection's memory can't be trusted. A full disk is an
+                // ordinary error.
                 if error == StoreError::Full {
                     self.connection = Some(connection);
                 } else {
@@ -335,7 +335,7 @@ impl Writer {
         }
     }
 
-    /// Remembers, and logs once, whether writing works.
+    /// Notes whether writing works, and logs changes.
     fn note(&self, works: bool) {
         let failed = self.failing.swap(!works, Ordering::Relaxed);
         match (failed, works) {

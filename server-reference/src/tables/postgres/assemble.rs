@@ -1,4 +1,4 @@
-//! From messages of the replication stream to commits.
+//! Assembles commits from messages of the replication stream.
 
 use super::pgoutput::{Datum, DecodeError, Message, Old, Relation};
 use std::collections::HashMap;
@@ -7,11 +7,11 @@ use tidewire_server_core::tables::{Cell, Change, Commit, Row, Schema};
 
 /// Milliseconds from 1970 to 2000, where PostgreSQL's times begin.
 const EPOCH_MS: i64 = 946_684_800_000;
-/// What a change and each of its cells take besides their texts, in bytes, roughly.
+/// Roughly the bytes of a change and of each of its cells, without their texts.
 const CHANGE_BYTES: usize = 96;
 const CELL_BYTES: usize = 24;
 
-/// Why the stream makes no sense.
+/// Why the stream is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum AssembleError {
     /// A message can't be read.
@@ -28,26 +28,26 @@ pub enum AssembleError {
     Width(u32),
 }
 
-/// A table as its changes must look for us to understand them.
+/// The form that a table's changes must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// The schema that it is in.
     pub namespace: String,
     /// Its name in there.
     pub name: String,
-    /// What clients are told of it.
+    /// The schema for clients.
     pub schema: Schema,
-    /// The columns' types, as numbers in `pg_type`.
+    /// The columns' types, by their oid in `pg_type`.
     pub kinds: Vec<u32>,
 }
 
-/// Puts commits together. It holds at most one, and no more of it than `cap` bytes.
+/// Assembles commits. It holds one at a time, and at most `cap` bytes of it.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     shapes: Vec<Shape>,
     relations: HashMap<u32, Described>,
     open: Option<Open>,
-    /// A transaction's number near all that come.
+    /// A recent transaction id, which extends the 32 bits of later ones.
     near_xid: u64,
     cap: usize,
 }
@@ -62,48 +62,48 @@ struct Described {
     target: Target,
 }
 
-/// What is done with a relation's changes.
+/// How a relation's changes are handled.
 #[derive(Debug)]
 enum Target {
-    /// Nobody watches it.
+    /// It is not watched.
     Ignored,
-    /// They become changes of a table: for each of its columns the place among the relation's.
+    /// They become changes of a table. `places` has each column's index in the relation.
     Watched { table: usize, places: Vec<usize> },
-    /// The table is not as it was described to us.
+    /// The table differs from its description.
     Changed { table: usize },
 }
 
-/// A transaction that has begun.
+/// An open transaction.
 #[derive(Debug)]
 struct Open {
     xid: u64,
     at: i64,
     changes: Vec<Change>,
     bytes: usize,
-    /// Tables of which something is lost, and why.
+    /// Tables that need a new snapshot, and the reasons.
     lost: Vec<(usize, &'static str)>,
-    /// Whether it is greater than we may hold.
+    /// Whether it is larger than `cap`.
     too_big: bool,
 }
 
 impl Assembler {
-    /// Begins with tables in the registry's order, the number of any recent transaction, and the
-    /// most bytes that a commit may have.
+    /// `shapes` are in the registry's order, `near_xid` is the id of any recent transaction, and
+    /// `cap` is the most bytes of a commit.
     pub(crate) fn new(shapes: Vec<Shape>, near_xid: u64, cap: usize) -> Assembler {
         Assembler { shapes, relations: HashMap::new(), open: None, near_xid, cap }
     }
 
-    /// Whether a transaction has begun and not ended.
+    /// Whether a transaction is open.
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
-    /// What a table's changes look like.
+    /// The form of a table's changes.
     pub(super) fn shape(&self, table: usize) -> Option<&Shape> {
         self.shapes.get(table)
     }
 
-    /// Takes a table as it is now, after changes of it were lost because it had changed.
+    /// Sets the new description of a table that had changed.
     pub(crate) fn adopt(&mut self, table: usize, shape: Shape) {
         let Some(place) = self.shapes.get_mut(table) else { return };
         *place = shape;
@@ -112,7 +112,7 @@ impl Assembler {
         }
     }
 
-    /// Takes a message; gives a commit at its end, if it has changed anything that is watched.
+    /// Takes a message. Returns a commit at its end, if it changed a watched table.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<Commit>, AssembleError> {
         match Message::decode(bytes)? {
             Message::Begin { at, xid, .. } => self.begin(xid, at)?,
@@ -131,7 +131,7 @@ impl Assembler {
         Ok(None)
     }
 
-    /// A transaction begins: its number's low half, and when it was committed, µs since 2000.
+    /// A transaction begins: the low half of its id, and the time of its commit in µs since 2000.
     pub(crate) fn begin(&mut self, xid: u32, at: i64) -> Result<(), AssembleError> {
         if self.open.is_some() {
             return Err(AssembleError::Order);
@@ -142,7 +142,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// The open transaction ends; its record ends at this position.
+    /// The open transaction ends; its commit record ends at this position.
     pub(crate) fn commit(&mut self, end: u64) -> Result<Option<Commit>, AssembleError> {
         let open = self.open.take().ok_or(AssembleError::Order)?;
         let lost = open.lost.iter().map(|(table, reason)| Change::Lost { table: *table, reason });
@@ -205,7 +205,7 @@ impl Assembler {
         if [values.map(Vec::len), new.map(<[_]>::len)].into_iter().flatten().any(|count| count != width) {
             return Err(AssembleError::Width(relation));
         }
-        // What is not part of the identity is given as null.
+        // Columns outside of the identity are sent as null.
         let said = |place: usize| full || described.columns.get(place).is_some_and(|column| column.2);
         let old = values.map(|values| {
             row(places, |place| if said(place) { cell(values.get(place)) } else { Cell::Unchanged })
@@ -217,7 +217,7 @@ impl Assembler {
             })
         });
         let old = match (&old, &new, self.shapes.get(table)) {
-            // Nothing that is tracked has changed.
+            // No tracked column has changed.
             (None, Some(new), Some(shape)) if is_update => Some(shape.schema.before(new)),
             _ => old,
         };
@@ -242,7 +242,7 @@ impl Assembler {
 }
 
 impl Open {
-    /// Of a table all is to be read anew, so what was said of it is of no use.
+    /// A table has to be read again, so its changes in this commit are dropped.
     fn lose(&mut self, table: usize, reason: &'static str) {
         self.changes.retain(|change| !matches!(change, Change::Row { table: other, .. } if *other == table));
         if !self.lost.iter().any(|(other, _)| *other == table) {
@@ -250,7 +250,7 @@ impl Open {
         }
     }
 
-    /// Forgets all changes so far and keeps which tables they were in.
+    /// Drops all changes so far, and keeps only which tables they were in.
     fn give_up(&mut self) {
         self.too_big = true;
         self.bytes = 0;
@@ -279,7 +279,7 @@ fn target(shapes: &[Shape], described: &Described) -> Target {
         })
         .collect();
     let Some(places) = places else { return Target::Changed { table } };
-    // What it tracks must be part of the replica identity still.
+    // The tracked columns must still be part of the replica identity.
     let tracked = shape.schema.columns.iter().zip(&places).filter(|(column, _)| column.tracked);
     let identified = |place: usize| described.columns.get(place).is_some_and(|column| column.2);
     if tracked.map(|(_, place)| *place).all(identified) {
@@ -296,21 +296,21 @@ fn row(places: &[usize], cell: impl Fn(usize) -> Cell) -> Row {
 fn cell(datum: Option<&Datum<'_>>) -> Cell {
     match datum {
         Some(Datum::Text(text)) => Cell::Text((*text).into()),
-        // We don't ask for binary values.
+        // Binary values are never requested.
         Some(Datum::Unchanged | Datum::Binary(_)) => Cell::Unchanged,
         Some(Datum::Null) | None => Cell::Null,
     }
 }
 
-/// What a row takes in memory, roughly.
+/// Roughly the bytes of a row in memory.
 fn size(row: Option<&Row>) -> usize {
     let cells = row.map_or([].as_slice(), |row| row);
     cells.iter().map(|cell| CELL_BYTES + if let Cell::Text(text) = cell { text.len() } else { 0 }).sum()
 }
 
-/// The whole number of a transaction from its low half: of all with that half the one next to a
-/// number that is near. Numbers in use are never further apart than half the range of the half
-/// ("Preventing Transaction ID Wraparound Failures").
+/// Extends the low half of a transaction id to 64 bits: the result is the one nearest to `near`.
+/// Ids in use are never further apart than half the range of 32 bits ("Preventing Transaction ID
+/// Wraparound Failures").
 pub(super) fn extended(near: u64, low: u32) -> u64 {
     let half = u32::try_from(near & u64::from(u32::MAX)).unwrap_or(0);
     let step = low.wrapping_sub(half).cast_signed();

@@ -1,6 +1,6 @@
-//! What the database's catalog says of a table.
+//! Reads descriptions of tables from the database's catalog.
 
-use super::Wanted;
+use super::WatchedTable;
 use super::assemble::Shape;
 use super::setup_error::SetupError;
 use tidewire_core::tables::Type;
@@ -23,13 +23,13 @@ order by a.attnum";
 
 const DIGEST: &str = "
 select coalesce(md5(string_agg(concat_ws(' ', c.oid, a.attnum, a.attname, a.atttypid, a.attgenerated), ',' order by c.oid, a.attnum)), '')
-from unnest($1::text[], $2::text[]) wanted (namespace, name)
-join pg_namespace n on n.nspname = wanted.namespace
-join pg_class c on c.relnamespace = n.oid and c.relname = wanted.name
+from unnest($1::text[], $2::text[]) watched (namespace, name)
+join pg_namespace n on n.nspname = watched.namespace
+join pg_class c on c.relnamespace = n.oid and c.relname = watched.name
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped";
 
-/// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have the
-/// columns that are needed, and none that is not published, the narrowest first.
+/// Indexes that may be a replica identity ("ALTER TABLE", `REPLICA IDENTITY USING INDEX`), have all
+/// columns that are needed and only published ones, with the fewest columns first.
 const INDEX: &str = "
 select x.relname::text
 from pg_index i
@@ -48,22 +48,22 @@ where n.nspname = $1 and c.relname = $2
 order by i.indnatts, x.relname
 limit 1";
 
-/// A table as the catalog has it.
+/// A table's description.
 #[derive(Debug)]
 pub(super) struct Described {
-    /// `r` of an ordinary one.
+    /// `r` for an ordinary table.
     pub(super) relkind: String,
     /// `d`efault, `n`othing, `f`ull or `i`ndex.
     pub(super) replident: String,
-    /// Whether it may be read as a whole, which is what it takes to lock it: a right to its columns
-    /// is not enough.
+    /// Whether the role may read all of the table. This is needed to lock it; rights to its columns
+    /// are not enough.
     pub(super) selectable: bool,
-    /// Whether row level security hides rows of it from us.
+    /// Whether row level security hides rows from the role.
     pub(super) secured: bool,
     pub(super) columns: Vec<DescribedColumn>,
 }
 
-/// A column of it.
+/// A column's description.
 #[derive(Debug)]
 pub(super) struct DescribedColumn {
     pub(super) name: String,
@@ -72,14 +72,14 @@ pub(super) struct DescribedColumn {
     pub(super) not_null: bool,
     pub(super) generated: bool,
     pub(super) key: bool,
-    /// Whether the index that is the replica identity has it.
+    /// Whether the index that is the replica identity includes it.
     pub(super) indexed: bool,
 }
 
-/// Looks a table up.
-pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Described, SetupError> {
-    let row = client.query_opt(TABLE, &[&wanted.namespace, &wanted.name]).await?;
-    let row = row.ok_or_else(|| SetupError::NoTable { table: wanted.to_string() })?;
+/// Describes a table.
+pub(super) async fn describe(client: &Client, watched: &WatchedTable) -> Result<Described, SetupError> {
+    let row = client.query_opt(TABLE, &[&watched.namespace, &watched.name]).await?;
+    let row = row.ok_or_else(|| SetupError::NoTable { table: watched.to_string() })?;
     let oid: u32 = row.try_get(0)?;
     let mut columns = Vec::new();
     for row in client.query(COLUMNS, &[&oid]).await? {
@@ -102,41 +102,45 @@ pub(super) async fn describe(client: &Client, wanted: &Wanted) -> Result<Describ
     })
 }
 
-/// Something that is another text as soon as one of the tables has other columns, or they have
-/// other types.
-pub(super) async fn digest(client: &Client, tables: &[Wanted]) -> Result<String, SetupError> {
+/// A text that changes when one of the tables gets other columns or other types.
+pub(super) async fn digest(client: &Client, tables: &[WatchedTable]) -> Result<String, SetupError> {
     let (namespaces, names): (Vec<&str>, Vec<&str>) =
         tables.iter().map(|table| (table.namespace.as_str(), table.name.as_str())).unzip();
     let row = client.query_one(DIGEST, &[&namespaces, &names]).await?;
     Ok(row.try_get(0)?)
 }
 
-/// An index of the table that can be its replica identity as it is.
+/// An existing index that can be the table's replica identity.
 pub(super) async fn usable_index(
     client: &Client,
-    wanted: &Wanted,
+    watched: &WatchedTable,
     described: &Described,
 ) -> Result<Option<String>, SetupError> {
     let names = |columns: Vec<&DescribedColumn>| -> Vec<String> {
         columns.into_iter().map(|column| column.name.clone()).collect()
     };
-    let (needed, published) = (names(described.needed(wanted)), names(described.visible(wanted)?));
-    let row = client.query_opt(INDEX, &[&wanted.namespace, &wanted.name, &needed, &published]).await?;
+    let (needed, published) = (names(described.needed(watched)), names(described.visible(watched)?));
+    let row = client.query_opt(INDEX, &[&watched.namespace, &watched.name, &needed, &published]).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
 impl Described {
-    /// The columns that are wanted, in the table's order. Generated ones are not in the stream, so
-    /// they are none of all.
-    pub(super) fn visible<'a>(&'a self, wanted: &Wanted) -> Result<Vec<&'a DescribedColumn>, SetupError> {
-        let Some(names) = &wanted.columns else {
+    /// The columns that clients may see, in the table's order. Without a list these are all but
+    /// generated ones, which are not in the stream.
+    pub(super) fn visible<'a>(
+        &'a self,
+        watched: &WatchedTable,
+    ) -> Result<Vec<&'a DescribedColumn>, SetupError> {
+        let Some(names) = &watched.columns else {
             return Ok(self.columns.iter().filter(|column| !column.generated).collect());
         };
         for name in names {
             match self.columns.iter().find(|column| column.name == *name) {
-                None => return Err(SetupError::NoColumn { table: wanted.to_string(), column: name.clone() }),
+                None => {
+                    return Err(SetupError::NoColumn { table: watched.to_string(), column: name.clone() });
+                }
                 Some(column) if column.generated => {
-                    return Err(SetupError::Generated { table: wanted.to_string(), column: name.clone() });
+                    return Err(SetupError::Generated { table: watched.to_string(), column: name.clone() });
                 }
                 Some(_) => {}
             }
@@ -144,10 +148,10 @@ impl Described {
         Ok(self.columns.iter().filter(|column| names.contains(&column.name)).collect())
     }
 
-    /// What changes of the table must look like.
-    pub(super) fn shape(&self, wanted: &Wanted) -> Result<Shape, SetupError> {
-        let table = || wanted.to_string();
-        let columns = self.visible(wanted)?;
+    /// The form that changes of the table must have.
+    pub(super) fn shape(&self, watched: &WatchedTable) -> Result<Shape, SetupError> {
+        let table = || watched.to_string();
+        let columns = self.visible(watched)?;
         let place = |name: &str| columns.iter().position(|column| column.name == name);
         let mut key = Vec::new();
         for column in self.columns.iter().filter(|column| column.key) {
@@ -157,12 +161,12 @@ impl Described {
         if key.is_empty() {
             return Err(SetupError::NoKey { table: table() });
         }
-        for name in &wanted.filtered {
+        for name in &watched.filtered {
             place(name).ok_or_else(|| SetupError::NoColumn { table: table(), column: name.clone() })?;
         }
         Ok(Shape {
-            namespace: wanted.namespace.clone(),
-            name: wanted.name.clone(),
+            namespace: watched.namespace.clone(),
+            name: watched.name.clone(),
             kinds: columns.iter().map(|column| column.kind).collect(),
             schema: Schema {
                 columns: columns
@@ -179,7 +183,7 @@ impl Described {
         })
     }
 
-    /// Whether the replica identity has a column, so that old rows say it.
+    /// Whether the replica identity includes a column, so that old rows have it.
     pub(super) fn identifies(&self, column: &DescribedColumn) -> bool {
         match self.replident.as_str() {
             "f" => true,
@@ -189,22 +193,22 @@ impl Described {
         }
     }
 
-    /// The columns that old rows must say, the key's first.
-    pub(super) fn needed(&self, wanted: &Wanted) -> Vec<&DescribedColumn> {
-        let filtered = |column: &&DescribedColumn| !column.key && wanted.filtered.contains(&column.name);
+    /// The columns that old rows must have, the key's first.
+    pub(super) fn needed(&self, watched: &WatchedTable) -> Vec<&DescribedColumn> {
+        let filtered = |column: &&DescribedColumn| !column.key && watched.filtered.contains(&column.name);
         let (key, others) =
             (self.columns.iter().filter(|column| column.key), self.columns.iter().filter(filtered));
         key.chain(others).collect()
     }
 
-    /// Those of them that they don't say.
-    pub(super) fn lacking(&self, wanted: &Wanted) -> Vec<&str> {
-        let needed = self.needed(wanted).into_iter().filter(|column| !self.identifies(column));
+    /// Those of them that old rows lack.
+    pub(super) fn lacking(&self, watched: &WatchedTable) -> Vec<&str> {
+        let needed = self.needed(watched).into_iter().filter(|column| !self.identifies(column));
         needed.map(|column| column.name.as_str()).collect()
     }
 }
 
-impl std::fmt::Display for Wanted {
+impl std::fmt::Display for WatchedTable {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(&super::table_name(&self.namespace, &self.name))
     }

@@ -1,21 +1,20 @@
-//! Whether the database is set up as the stream needs it. What is not is said with what mends it.
+//! Checks whether the database is set up for the stream. Each error says how to correct it.
 
 use super::assemble::Shape;
 use super::catalog::describe;
 use super::setup_error::SetupError;
-use super::{Settings, Wanted, quoted_name};
+use super::{Settings, WatchedTable, quoted_name};
 use tokio_postgres::Client;
 
-/// The first PostgreSQL whose `numeric` has infinities and whose `pgoutput` is what we read.
+/// The first PostgreSQL version with infinities in `numeric` and with the `pgoutput` that we read.
 const LEAST_VERSION: i32 = 140_000;
 
-/// Checks the database as a whole, then every table; gives the tables' shapes, or all that is
-/// wrong.
+/// Checks the database, then every table. Returns the tables' shapes, or all errors.
 pub(super) async fn check(client: &Client, settings: &Settings) -> Result<Vec<Shape>, Vec<SetupError>> {
     let role = whole(client, settings).await.map_err(|error| vec![error])?;
     let (mut shapes, mut wrong) = (Vec::new(), Vec::new());
-    for wanted in &settings.tables {
-        match table(client, settings, wanted, &role).await {
+    for watched in &settings.tables {
+        match table(client, settings, watched, &role).await {
             Ok(shape) => shapes.push(shape),
             Err(error) => wrong.push(error),
         }
@@ -23,7 +22,7 @@ pub(super) async fn check(client: &Client, settings: &Settings) -> Result<Vec<Sh
     if wrong.is_empty() { Ok(shapes) } else { Err(wrong) }
 }
 
-/// Checks what is not of one table; gives the role's name as SQL writes it.
+/// Checks everything but the tables. Returns the role's name as SQL writes it.
 async fn whole(client: &Client, settings: &Settings) -> Result<String, SetupError> {
     let asked = "select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
         current_setting('wal_level'), quote_ident(current_user), r.rolreplication or r.rolsuper
@@ -56,46 +55,46 @@ async fn whole(client: &Client, settings: &Settings) -> Result<String, SetupErro
     }
 }
 
-/// Checks one table; gives its shape.
+/// Checks one table, and returns its shape.
 pub(super) async fn table(
     client: &Client,
     settings: &Settings,
-    wanted: &Wanted,
+    watched: &WatchedTable,
     role: &str,
 ) -> Result<Shape, SetupError> {
-    let (table, role) = (wanted.to_string(), role.to_owned());
-    let described = describe(client, wanted).await?;
+    let (table, role) = (watched.to_string(), role.to_owned());
+    let described = describe(client, watched).await?;
     if described.relkind != "r" {
         return Err(SetupError::NotOrdinary { table });
     }
-    let shape = described.shape(wanted)?;
+    let shape = described.shape(watched)?;
     if !described.selectable {
         return Err(SetupError::NotReadable { table, role });
     }
     if described.secured {
         return Err(SetupError::RowSecurity { table, role });
     }
-    published(client, settings, wanted, &shape).await?;
-    let lacking = described.lacking(wanted);
+    published(client, settings, watched, &shape).await?;
+    let lacking = described.lacking(watched);
     if lacking.is_empty() {
         return Ok(shape);
     }
     Err(SetupError::Identity { table, columns: lacking.join(", ") })
 }
 
-/// Whether the publication has the table with all its rows and the columns of the shape.
+/// Whether the publication includes all rows of the table and the shape's columns.
 async fn published(
     client: &Client,
     settings: &Settings,
-    wanted: &Wanted,
+    watched: &WatchedTable,
     shape: &Shape,
 ) -> Result<(), SetupError> {
-    let (table, publication) = (wanted.to_string(), quoted_name(&settings.publication));
-    // The columns and the condition are there since PostgreSQL 15.
+    let (table, publication) = (watched.to_string(), quoted_name(&settings.publication));
+    // Column lists and row filters exist since PostgreSQL 15.
     let asked = "select to_jsonb(p)->>'rowfilter' is not null,
         (select array_agg(name) from jsonb_array_elements_text(to_jsonb(p)->'attnames') name)
         from pg_publication_tables p where pubname = $1 and schemaname = $2 and tablename = $3";
-    let row = client.query_opt(asked, &[&settings.publication, &wanted.namespace, &wanted.name]).await?;
+    let row = client.query_opt(asked, &[&settings.publication, &watched.namespace, &watched.name]).await?;
     let Some(row) = row else { return Err(SetupError::NotPublished { table, publication }) };
     if row.try_get(0)? {
         return Err(SetupError::RowFilter { table, publication });

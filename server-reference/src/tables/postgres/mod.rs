@@ -1,19 +1,22 @@
-//! A PostgreSQL whose tables are watched, by logical replication.
+//! Live tables of a PostgreSQL database, by logical replication.
 //!
-//! [`Source`] drives the tables of the server's core with two parts: [`Stream`] gives commits in their order, [`Reader`] a table's rows at
-//! one moment. [`plan`] says what an administrator has to
-//! set up, and the stream checks it whenever it connects. How a database's parts hang together:
+//! [`Source`] drives the tables of the server's core. It uses [`Stream`] for commits in their
+//! order, and [`Reader`] for snapshots of a table. [`plan`] writes the SQL with which an
+//! administrator sets the database up, and the stream checks the set-up whenever it connects. The
+//! parts in the database:
 //!
-//! - A slot keeps the log from being thrown away before we have read it. We make it ourselves; its name ends with when, so a new one is
-//!   told from an old one, and it is part of the epoch that cursors belong to.
-//! - A publication says which tables are in the stream. It has the tables' owner, so an administrator makes it.
-//! - A table's replica identity says which columns of old rows are in the stream. It must have those of the key, and those that filters and
-//!   permissions look at: else nobody could say which subscriptions a row has left.
+//! - A slot keeps the log until we have read it. The server creates it. Its name ends with the time
+//!   of its creation, which tells a new slot from an old one and is part of the epoch.
+//! - A publication says which tables are in the stream. An administrator creates it, because only
+//!   the tables' owner can.
+//! - A table's replica identity says which columns of old rows are in the stream. It must include
+//!   the key and the columns of filters and permissions; without them nobody could say which
+//!   subscriptions a row has left.
 
 mod assemble;
 mod catalog;
 mod check;
-mod narrow;
+mod condition;
 mod pgoutput;
 mod plan;
 mod reader;
@@ -39,29 +42,30 @@ pub use stream::{Event, Released, Stream, StreamError};
 
 use std::path::PathBuf;
 
-/// How a PostgreSQL is reached and what is watched in it.
+/// How to reach a PostgreSQL database, and what to watch in it.
 #[derive(Clone)]
 pub struct Settings {
-    /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the dedicated role. The connection is
-    /// TLS with a checked certificate, except on this machine or with `sslmode=disable`. Of several hosts, `host:port,host:port`, the
-    /// first that is no standby is taken, each time anew.
+    /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the
+    /// dedicated role. The connection is TLS with a checked certificate, except on this machine or
+    /// with `sslmode=disable`. Of several hosts, `host:port,host:port`, the first that is no
+    /// standby is taken, each time anew.
     pub address: String,
-    /// A PEM file of who signs the database's certificate; none for who signs the web's.
+    /// A PEM file with the certificate authority of the database; none for the public ones.
     pub ca: Option<PathBuf>,
     /// The publication.
     pub publication: String,
-    /// How the slot's name begins.
+    /// The beginning of the slot's name.
     pub slot: String,
     /// The tables, in the order of the registry.
-    pub tables: Vec<Wanted>,
-    /// Greatest size of a commit, in bytes, roughly: of a greater one only the tables are kept, and
-    /// their rows are read anew.
+    pub tables: Vec<WatchedTable>,
+    /// Roughly the largest commit whose changes are kept, in bytes. Of a larger one only the table
+    /// names are kept, and the rows are read again.
     pub commit_bytes: usize,
 }
 
 impl std::fmt::Debug for Settings {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The address may have a password.
+        // The address may contain a password.
         out.debug_struct("Settings")
             .field("publication", &self.publication)
             .field("slot", &self.slot)
@@ -73,8 +77,8 @@ impl std::fmt::Debug for Settings {
 
 /// A table to be watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The schema that it is in.
+pub struct WatchedTable {
+    /// The schema that the table is in.
     pub namespace: String,
     /// Its name in there.
     pub name: String,

@@ -1,21 +1,21 @@
-//! The messages of logical replication ("Logical Replication Message Formats"), protocol version 1,
-//! borrowed from what was received.
+//! Decodes the messages of logical replication ("Logical Replication Message Formats"), protocol
+//! version 1. They borrow from the received bytes.
 
 use thiserror::Error;
 
-/// Why bytes are no message.
+/// Why bytes are not a valid message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// They end too early.
+    /// The message is incomplete.
     #[error("a message of the replication stream ends within {0}")]
     Short(&'static str),
-    /// They go on behind the message's end.
+    /// There are bytes after the end of the message.
     #[error("a message of the replication stream goes on for {0} bytes behind its end")]
     Long(usize),
-    /// A byte that stands for a kind of something does not stand for one.
+    /// An unknown kind of message or value.
     #[error("a message of the replication stream has the unknown {0} {1:#04x}")]
     Unknown(&'static str, u8),
-    /// A text is none.
+    /// A text is not valid UTF-8.
     #[error("a text of the replication stream is not UTF-8: the connection must have client_encoding UTF8")]
     Encoding,
 }
@@ -23,27 +23,27 @@ pub enum DecodeError {
 /// A message.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Message<'a> {
-    /// A transaction begins; all until its `Commit` is its.
+    /// A transaction begins. Everything until its `Commit` belongs to it.
     Begin {
-        /// Where its commit's record begins.
+        /// Where its commit record begins.
         lsn: u64,
         /// When it was committed, µs since 2000.
         at: i64,
-        /// The low half of its number.
+        /// The low half of the transaction's id.
         xid: u32,
     },
-    /// It ends.
+    /// The transaction ends.
     Commit {
-        /// Where its commit's record begins.
+        /// Where its commit record begins.
         lsn: u64,
-        /// Where that ends.
+        /// Where the commit record ends.
         end: u64,
         /// When, µs since 2000.
         at: i64,
     },
-    /// Where the transaction was made first.
+    /// Where the transaction came from.
     Origin,
-    /// What a table looks like from here on.
+    /// The description of a table, valid from here on.
     Relation(Relation<'a>),
     /// A type that is not built in.
     Type,
@@ -55,7 +55,7 @@ pub(crate) enum Message<'a> {
     Delete { relation: u32, old: Old<'a> },
     /// Tables were emptied.
     Truncate { relations: Vec<u32> },
-    /// What an application wrote into the log.
+    /// A message that an application wrote into the log.
     Logical,
 }
 
@@ -74,14 +74,14 @@ pub(crate) struct RelationColumn<'a> {
     /// Whether it is part of the replica identity.
     pub(crate) identity: bool,
     pub(crate) name: &'a str,
-    /// The type's number in `pg_type`.
+    /// The type's oid in `pg_type`.
     pub(crate) kind: u32,
 }
 
-/// A row as it was, as far as it is said.
+/// A row before a change, as far as it is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Old<'a> {
-    /// Only the columns of the replica identity; the others are given as nulls.
+    /// Only the columns of the replica identity; the others are null.
     Identity(Vec<Datum<'a>>),
     /// All columns.
     Full(Vec<Datum<'a>>),
@@ -91,7 +91,7 @@ pub(crate) enum Old<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Datum<'a> {
     Null,
-    /// A big one that was stored elsewhere and stayed as it was.
+    /// A large value that is stored separately and did not change.
     Unchanged,
     Text(&'a str),
     Binary(&'a [u8]),
@@ -162,7 +162,7 @@ impl<'a> Message<'a> {
             b'T' => {
                 let count = reader.word("a number of tables")?;
                 reader.byte("its options")?;
-                // The count is not to be trusted with memory, what follows it is.
+                // The count alone must not reserve memory; the bytes that follow limit it.
                 let relations: Result<Vec<u32>, DecodeError> =
                     (0..count).map(|_| reader.word("a table's number")).collect();
                 Message::Truncate { relations: relations? }
@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
 
     fn tuple(&mut self) -> Result<Vec<Datum<'a>>, DecodeError> {
         let count = usize::from(self.short("a number of columns")?);
-        // Each takes a byte at least.
+        // Each takes at least one byte.
         let mut datums = Vec::with_capacity(count.min(self.0.len()));
         for _ in 0..count {
             datums.push(match self.byte("a value's kind")? {
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(Message::decode(b"I\0\0\0\x09K"), Err(DecodeError::Unknown("kind of row", b'K')));
         assert_eq!(Message::decode(b"I\0\0\0\x09N\0\x01x"), Err(DecodeError::Unknown("kind of value", b'x')));
         assert_eq!(Message::decode(b"I\0\0\0\x09N\0\x01t\0\0\0\x01\xff"), Err(DecodeError::Encoding));
-        // A count of four billion tables takes no memory.
+        // A count of four billion tables reserves no memory.
         assert_eq!(Message::decode(b"T\xff\xff\xff\xff\0"), Err(DecodeError::Short("a table's number")));
     }
 }

@@ -1,9 +1,9 @@
-//! What an administrator has to run once, as SQL.
+//! Writes the SQL that an administrator has to run once.
 
 use super::catalog::{Described, DescribedColumn, describe, usable_index};
 use super::session::{Address, AddressError};
 use super::setup_error::SetupError;
-use super::{Settings, Wanted, quoted_name, slot};
+use super::{Settings, WatchedTable, quoted_name, slot};
 use std::fmt::Write;
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// The address is none.
+    /// The address is not valid.
     #[error("{0}")]
     Address(#[from] AddressError),
     /// A table can't be planned for.
@@ -19,22 +19,21 @@ pub enum PlanError {
     Setup(#[from] SetupError),
 }
 
-/// SQL that sets a database up for live tables, by what it has already: role, rights, replica
-/// identities and publication. `role` is the dedicated role; the address of the settings may be
-/// anybody's who can see the tables.
+/// SQL that sets the database up for live tables: role, rights, replica identities and publication,
+/// as far as they are missing. `role` is the dedicated role. The settings' address may use any role
+/// that can see the tables.
 ///
 /// # Errors
 ///
-/// If the database can't be reached, or a table or column is not there, or a table has no primary
-/// key.
+/// The database can't be reached, a table or column does not exist, or a table has no primary key.
 pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> {
     let address = Address::parse(settings)?;
     let (client, _) = address.connect().await?;
     let mut tables = Vec::new();
-    for wanted in &settings.tables {
-        let described = describe(&client, wanted).await?;
-        let index = usable_index(&client, wanted, &described).await?;
-        tables.push(Table { wanted, described, index });
+    for watched in &settings.tables {
+        let described = describe(&client, watched).await?;
+        let index = usable_index(&client, watched, &described).await?;
+        tables.push(Table { watched, described, index });
     }
     let asked = "select current_setting('server_version_num')::int >= 150000";
     let lists =
@@ -42,12 +41,12 @@ pub async fn plan(settings: &Settings, role: &str) -> Result<String, PlanError> 
     Ok(written(settings, role, &tables, lists)?)
 }
 
-/// Drops the slots that this server made, so that the database keeps its log for nobody, and says
+/// Drops the slots of this server, so that the database no longer keeps its log for them, and says
 /// what else an administrator may remove.
 ///
 /// # Errors
 ///
-/// If the database can't be reached, or a server still reads the slot.
+/// The database can't be reached, or a server is still reading the slot.
 pub async fn unwatch(settings: &Settings) -> Result<String, PlanError> {
     let address = Address::parse(settings)?;
     let (client, _) = address.connect().await?;
@@ -66,13 +65,13 @@ pub async fn unwatch(settings: &Settings) -> Result<String, PlanError> {
 
 /// A table that is planned for.
 struct Table<'a> {
-    wanted: &'a Wanted,
+    watched: &'a WatchedTable,
     described: Described,
-    /// An index that can be its replica identity as it is.
+    /// An existing index that can be its replica identity.
     index: Option<String>,
 }
 
-/// `lists` says whether publications can have lists of columns, as they can since PostgreSQL 15.
+/// `lists` says whether publications can have column lists, as they can since PostgreSQL 15.
 fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -> Result<String, SetupError> {
     let (role, publication) = (quoted_name(role), quoted_name(&settings.publication));
     let mut out = String::from(
@@ -83,24 +82,24 @@ fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -
     );
     put(&mut out, format_args!("create role {role} login replication password '…';\n"));
     let mut published = Vec::new();
-    for Table { wanted, described, index } in tables {
-        let shape = described.shape(wanted)?;
+    for Table { watched, described, index } in tables {
+        let shape = described.shape(watched)?;
         let columns: Vec<String> =
             shape.schema.columns.iter().map(|column| quoted_name(&column.name)).collect();
         let columns = columns.join(", ");
-        put(&mut out, format_args!("\n-- {wanted}\n"));
-        put(&mut out, format_args!("grant usage on schema {} to {role};\n", quoted_name(&wanted.namespace)));
-        put(&mut out, format_args!("grant select on {wanted} to {role};\n"));
+        put(&mut out, format_args!("\n-- {watched}\n"));
+        put(&mut out, format_args!("grant usage on schema {} to {role};\n", quoted_name(&watched.namespace)));
+        put(&mut out, format_args!("grant select on {watched} to {role};\n"));
         let names: Vec<&str> = shape.schema.columns.iter().map(|column| column.name.as_str()).collect();
-        let lacks = !described.lacking(wanted).is_empty();
+        let lacks = !described.lacking(watched).is_empty();
         let full = if lacks {
-            identity(&mut out, wanted, described, index.as_deref())
+            identity(&mut out, watched, described, index.as_deref())
         } else {
             described.replident == "f"
         };
-        // A list of columns keeps hidden ones out of the stream, but while it stands the type of
-        // none of them can be changed, and updates fail if it lacks a column of the replica
-        // identity. So only where something is hidden.
+        // A column list keeps hidden columns out of the stream. But the types of its columns can't
+        // be changed, and updates fail if it lacks a column of the replica identity. So it is used
+        // only where something is hidden.
         let hidden: Vec<&DescribedColumn> = described
             .columns
             .iter()
@@ -109,7 +108,7 @@ fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -
         let identifies = |column: &&DescribedColumn| described.identifies(column) || column.key;
         let whole =
             full || !lists || hidden.is_empty() || hidden.into_iter().any(|column| identifies(&column));
-        published.push(if whole { wanted.to_string() } else { format!("{wanted} ({columns})") });
+        published.push(if whole { watched.to_string() } else { format!("{watched} ({columns})") });
     }
     put(
         &mut out,
@@ -121,28 +120,31 @@ fn written(settings: &Settings, role: &str, tables: &[Table<'_>], lists: bool) -
     Ok(out)
 }
 
-/// The cheapest replica identity that has the columns: the primary key, an index, or whole rows.
-/// Says whether it is whole rows.
-fn identity(out: &mut String, wanted: &Wanted, described: &Described, index: Option<&str>) -> bool {
-    let columns = described.needed(wanted);
+/// Writes the cheapest replica identity with the columns: the primary key, an index, or whole rows.
+/// True if it is whole rows.
+fn identity(out: &mut String, watched: &WatchedTable, described: &Described, index: Option<&str>) -> bool {
+    let columns = described.needed(watched);
     let names = |columns: &[&DescribedColumn]| {
         let names: Vec<String> = columns.iter().map(|column| quoted_name(&column.name)).collect();
         names.join(", ")
     };
     let nullable: Vec<&DescribedColumn> = columns.iter().filter(|column| !column.not_null).copied().collect();
     if columns.iter().all(|column| column.key) {
-        put(out, format_args!("alter table {wanted} replica identity default;\n"));
+        put(out, format_args!("alter table {watched} replica identity default;\n"));
     } else if let Some(index) = index {
         put(out, format_args!("-- This index has every column that old rows must say.\n"));
-        put(out, format_args!("alter table {wanted} replica identity using index {};\n", quoted_name(index)));
+        put(
+            out,
+            format_args!("alter table {watched} replica identity using index {};\n", quoted_name(index)),
+        );
     } else if nullable.is_empty() {
-        // What is asked for comes first, so that queries are served too, those of snapshots among
-        // them.
+        // Filtered columns come first, so that the index serves queries too, those of snapshots
+        // among them.
         let (key, filtered): (Vec<_>, Vec<_>) = columns.iter().partition(|column| column.key);
         let columns = [filtered.as_slice(), key.as_slice()].concat();
         // Names have 63 bytes at most.
-        let end = (0..=40).rev().find(|end| wanted.name.is_char_boundary(*end)).unwrap_or(0);
-        let index = quoted_name(&format!("{}_tidewire", wanted.name.get(..end).unwrap_or(&wanted.name)));
+        let end = (0..=40).rev().find(|end| watched.name.is_char_boundary(*end)).unwrap_or(0);
+        let index = quoted_name(&format!("{}_tidewire", watched.name.get(..end).unwrap_or(&watched.name)));
         // `cargo xtask bench tables` measures it as `pg_wal`.
         put(
             out,
@@ -154,9 +156,9 @@ fn identity(out: &mut String, wanted: &Wanted, described: &Described, index: Opt
         );
         put(
             out,
-            format_args!("create unique index concurrently {index} on {wanted} ({});\n", names(&columns)),
+            format_args!("create unique index concurrently {index} on {watched} ({});\n", names(&columns)),
         );
-        put(out, format_args!("alter table {wanted} replica identity using index {index};\n"));
+        put(out, format_args!("alter table {watched} replica identity using index {index};\n"));
     } else {
         let nullable = names(&nullable);
         put(
@@ -165,7 +167,7 @@ fn identity(out: &mut String, wanted: &Wanted, described: &Described, index: Opt
                 "-- Only because {nullable} may be null: made not null and planned again, an index does, with less log.\n"
             ),
         );
-        put(out, format_args!("alter table {wanted} replica identity full;\n"));
+        put(out, format_args!("alter table {watched} replica identity full;\n"));
         return true;
     }
     false

@@ -1,11 +1,10 @@
-//! Snapshots, and what became of transactions: all that is asked on ordinary connections beside the
-//! stream.
+//! Reads snapshots and the state of transactions, on ordinary connections beside the stream.
 
 use super::assemble::Shape;
 use super::session::{Address, AddressError};
 use super::setup_error::told;
 use super::slot::{self, Health, Primary};
-use super::{SetupError, narrow, quoted_name, table_name};
+use super::{SetupError, condition, quoted_name, table_name};
 use futures_util::TryStreamExt;
 use parking_lot::Mutex;
 use std::pin::pin;
@@ -17,40 +16,40 @@ use tokio::sync::Semaphore;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-/// How long a query for a snapshot may take, in ms.
+/// Time-out of a snapshot's query, in ms.
 const MOST_READ_MS: u32 = 10_000;
 
-/// Why there is no answer.
+/// Why a request could not be answered.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// More rows than were asked for.
+    /// More rows than requested.
     #[error("more than {0} rows match: narrow the filter")]
     TooManyRows(usize),
-    /// More bytes of them.
+    /// More bytes of rows than requested.
     #[error("the rows that match have more than {0} bytes: narrow the filter")]
     TooBig(usize),
-    /// The table is not as the shape says.
+    /// The table differs from its shape.
     #[error("the table has changed since it was described: its next change says how")]
     Changed,
-    /// The transaction is not known any more, or not yet.
+    /// The transaction is unknown: it is too old, or did not begin yet.
     #[error("the transaction is unknown: give what pg_current_xact_id() said in it, soon after it")]
     UnknownTx,
-    /// It was rolled back.
+    /// The transaction was rolled back.
     #[error("the transaction was rolled back: there is nothing to wait for")]
     AbortedTx,
-    /// The database does not answer as it should.
+    /// An error of the database.
     #[error("PostgreSQL: {}", told(.0))]
     Database(#[from] tokio_postgres::Error),
-    /// It answered with something else than was asked.
+    /// The database's answer has an unexpected form.
     #[error("PostgreSQL's answer lacks what was asked for")]
     Answer,
-    /// No host is the one whose stream is read.
+    /// No host is the server whose stream is read.
     #[error(
         "none of the database's hosts is the primary that is followed: what was asked is asked again once another one is"
     )]
     Elsewhere,
-    /// The set-up is not as it should be.
+    /// The set-up is wrong.
     #[error("{0}")]
     Setup(#[from] SetupError),
 }
@@ -70,11 +69,11 @@ impl From<&ReadError> for SourceError {
     }
 }
 
-/// Asks the database; a few questions at a time, the others wait.
+/// Reads from the database. A few requests run at a time; others wait.
 #[derive(Clone)]
 pub struct Reader {
     shared: Arc<Shared>,
-    /// Who has to answer; none for whoever does.
+    /// The server that must answer; `None` for any.
     primary: Option<Primary>,
 }
 
@@ -82,16 +81,16 @@ struct Shared {
     address: Address,
     slot: String,
     permits: Semaphore,
-    /// Connections that nobody uses.
+    /// Connections that are not in use.
     idle: Mutex<Vec<Client>>,
 }
 
 impl Reader {
-    /// For the database of some settings, with at most so many connections.
+    /// A reader for the database of these settings, with at most so many connections.
     ///
     /// # Errors
     ///
-    /// If its address is none.
+    /// The address is not valid.
     pub fn new(settings: &super::Settings, connections: usize) -> Result<Reader, AddressError> {
         Ok(Reader {
             shared: Arc::new(Shared {
@@ -104,20 +103,20 @@ impl Reader {
         })
     }
 
-    /// The same, that takes answers only of the server that the stream reads: another one may be at
-    /// the address by now, or the one from before at the end of a connection that is still open.
+    /// A reader that only accepts answers of the server whose stream is read. The address may lead
+    /// to another server by now, and open connections may lead to the previous one.
     #[must_use]
     pub fn of(&self, primary: Primary) -> Reader {
         Reader { shared: self.shared.clone(), primary: Some(primary) }
     }
 
-    /// The rows of a table that `keep` wants, at one moment. A filter of which all these hold
-    /// narrows what is read.
+    /// The rows of a table that `keep` accepts, at one moment. The database reads only rows that
+    /// meet all these filters.
     ///
     /// # Errors
     ///
-    /// [`ReadError::TooManyRows`] and [`ReadError::TooBig`] if `keep` wants more rows or bytes than `limits`, [`ReadError::Changed`] if the table is not as its shape, or the
-    /// database's.
+    /// [`ReadError::TooManyRows`] and [`ReadError::TooBig`] if `keep` accepts more than `limits`,
+    /// [`ReadError::Changed`] if the table differs from its shape, or an error of the database.
     pub async fn snapshot(
         &self,
         shape: &Shape,
@@ -128,8 +127,8 @@ impl Reader {
         let _permit = self.shared.permits.acquire().await;
         let client = self.client().await?;
         let table = table_name(&shape.namespace, &shape.name);
-        // Whoever wants to change the table's columns waits until the end, so what is checked here
-        // holds for the rows.
+        // The lock delays changes of the table's columns until the end, so this check holds for the
+        // rows.
         let begin = format!(
             "begin isolation level repeatable read read only; set local statement_timeout = {MOST_READ_MS}; lock table only {table} in access share mode"
         );
@@ -142,7 +141,7 @@ impl Reader {
             shape.schema.columns.iter().map(|column| quoted_name(&column.name)).collect();
         let conditions: Vec<String> = filters
             .iter()
-            .map(|filter| format!(" and {}", narrow::condition(filter, &shape.schema)))
+            .map(|filter| format!(" and {}", condition::condition(filter, &shape.schema)))
             .collect();
         let asked =
             format!("select {} from only {table} where true{}", columns.join(", "), conditions.concat());
@@ -153,7 +152,7 @@ impl Reader {
             let SimpleQueryMessage::Row(row) = message else { continue };
             let row: Row = (0..columns.len()).map(|place| cell(&row, place)).collect();
             if keep(&row) {
-                // The connection goes with its transaction, which is quicker than to read on.
+                // Dropping the connection with its transaction is quicker than reading to the end.
                 if rows.len() == most_rows {
                     return Err(ReadError::TooManyRows(most_rows));
                 }
@@ -164,27 +163,28 @@ impl Reader {
                 rows.push(row);
             }
         }
-        // All commits that the snapshot contains were logged before this: their records end here or
-        // earlier.
+        // The commits in the snapshot were logged before this, so their records end at this
+        // position or earlier.
         let until = ask(&client, "select pg_current_wal_insert_lsn()::text").await?;
         client.batch_execute("commit").await?;
         self.put_back(client);
         Ok(Snapshot { rows, seen: transactions(&seen, slot::position(Some(&until)))? })
     }
 
-    /// Where the log has come to with a transaction, by its number as `pg_current_xact_id()` gives
-    /// it: once the stream is there, all that it did was given. `None` while it is running.
+    /// A position of the log at which this transaction is over; the id is from
+    /// `pg_current_xact_id()`. Once the stream is there, everything that the transaction did was
+    /// published. `None` while it is running.
     ///
     /// # Errors
     ///
-    /// [`ReadError::UnknownTx`] if it is too old or there was none yet, [`ReadError::AbortedTx`] if it was rolled back, or the
-    /// database's.
+    /// [`ReadError::UnknownTx`] if it is too old or did not begin yet, [`ReadError::AbortedTx`] if
+    /// it was rolled back, or an error of the database.
     pub async fn position_of(&self, tx: u64) -> Result<Option<u64>, ReadError> {
         let _permit = self.shared.permits.acquire().await;
         let client = self.client().await?;
-        // In this order: its commit was logged before it was seen to be over.
+        // The state is read before the position: a commit is logged before it is visible.
         let status = match ask_or_null(&client, &format!("select pg_xact_status('{tx}'::xid8)")).await {
-            // It lies in the future.
+            // The id was not assigned yet.
             Err(ReadError::Database(error)) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
                 None
             }
@@ -203,11 +203,11 @@ impl Reader {
         found
     }
 
-    /// How the slot is doing; `None` if there is none.
+    /// The state of the slot; `None` if there is none.
     ///
     /// # Errors
     ///
-    /// The database's.
+    /// An error of the database.
     pub async fn health(&self) -> Result<Option<Health>, ReadError> {
         let _permit = self.shared.permits.acquire().await;
         let client = self.client().await?;
@@ -220,7 +220,7 @@ impl Reader {
         loop {
             let idle = self.shared.idle.lock().pop();
             match idle {
-                // One that has failed meanwhile is not the last word.
+                // An idle connection may have failed meanwhile; then a new one is made.
                 Some(client) if !client.is_closed() && self.is_it(&client).await.unwrap_or(false) => {
                     return Ok(client);
                 }
@@ -242,7 +242,7 @@ impl Reader {
         Err(failure.map_or(ReadError::Elsewhere, ReadError::from))
     }
 
-    /// Whether that is who has to answer.
+    /// Whether the connection is to the server that must answer.
     async fn is_it(&self, client: &Client) -> Result<bool, SetupError> {
         match &self.primary {
             None => Ok(true),
@@ -250,13 +250,13 @@ impl Reader {
         }
     }
 
-    /// Keeps a connection whose transaction has ended; one that failed midway is dropped instead.
+    /// Keeps a connection for later. One with an unfinished transaction is dropped instead.
     fn put_back(&self, client: Client) {
         self.shared.idle.lock().push(client);
     }
 }
 
-/// A table that is gone, or that somebody is changing right now, is not as it was described.
+/// A table that does not exist any more, or that is locked for a change, counts as changed.
 fn changed(error: tokio_postgres::Error) -> ReadError {
     match error.code() {
         Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::LOCK_NOT_AVAILABLE => {
@@ -266,7 +266,7 @@ fn changed(error: tokio_postgres::Error) -> ReadError {
     }
 }
 
-/// The only value of a query's only row.
+/// The single value of a query.
 async fn ask(client: &Client, query: &str) -> Result<String, ReadError> {
     ask_or_null(client, query).await?.ok_or(ReadError::Answer)
 }
@@ -280,7 +280,7 @@ async fn ask_or_null(client: &Client, query: &str) -> Result<Option<String>, Rea
     Err(ReadError::Answer)
 }
 
-/// Whether the table has the shape's columns, with their types.
+/// Whether the table has the shape's columns and types.
 async fn is_as_described(client: &Client, shape: &Shape) -> Result<bool, ReadError> {
     let asked = "select a.attname::text, a.atttypid from pg_attribute a join pg_class c on c.oid = a.attrelid
         join pg_namespace n on n.oid = c.relnamespace
@@ -304,8 +304,8 @@ fn cell(row: &SimpleQueryRow, place: usize) -> Cell {
     row.get(place).map_or(Cell::Null, |text| Cell::Text(text.into()))
 }
 
-/// A snapshot's text, `xmin:xmax:xip,…` ("pg_snapshot Components"), and the position at which the
-/// log was behind it.
+/// Parses a snapshot, `xmin:xmax:xip,…` ("pg_snapshot Components"). `until` is the position of the
+/// log after it was taken.
 fn transactions(text: &str, until: u64) -> Result<Seen, ReadError> {
     let mut parts = text.split(':');
     let mut number = || parts.next().and_then(|part| part.parse().ok()).ok_or(ReadError::Answer);
@@ -317,7 +317,7 @@ fn transactions(text: &str, until: u64) -> Result<Seen, ReadError> {
         .filter(|part| !part.is_empty())
         .map(|part| part.parse().map_err(|_| ReadError::Answer))
         .collect();
-    // A record that ends just there was still logged before.
+    // A record that ends exactly there was logged before.
     Ok(Seen::Transactions { xmin, xmax, running: running?, until: until + 1 })
 }
 

@@ -1,4 +1,4 @@
-//! Connections: all with the same settings, so that values look the same wherever they come from.
+//! Connections with the same settings, so that values have the same form everywhere.
 
 use super::Settings;
 use super::setup_error::SetupError;
@@ -11,23 +11,22 @@ use thiserror::Error;
 use tokio_postgres::config::{Host, SslMode as Wish};
 use tokio_postgres::{Client, Config, NoTls};
 
-/// Texts as the tables' contract has them; no row is hidden silently, and nobody is waited for for
-/// long who changes a table.
+/// Texts in the format that the tables need. No row is hidden silently, and locks of changes to a
+/// table are not waited for long.
 const OPTIONS: &str = "-c DateStyle=ISO,MDY -c IntervalStyle=postgres -c TimeZone=UTC -c bytea_output=hex \
     -c extra_float_digits=1 -c standard_conforming_strings=on -c row_security=off -c lock_timeout=10000";
-/// How long connecting may take, to each of several hosts.
+/// Time-out of connecting, for each of several hosts.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long what was sent may be without an acknowledgement, and how long a connection may be
-/// silent until its other end is asked for one: a machine that is gone says nothing, and the system
-/// waits a quarter of an hour.
+/// Time-outs for unacknowledged data, and for silence before a keepalive. A machine that is gone
+/// sends nothing, and the system's own time-out is a quarter of an hour.
 const UNANSWERED: Duration = Duration::from_secs(20);
-/// How often the server hears how far we are.
+/// Interval of reporting our position to the server.
 const STATUS: Duration = Duration::from_secs(1);
-/// How many messages wait between the socket and us; each may be a row of many megabytes.
+/// Most messages that wait between the socket and the reader. Each may be a row of many megabytes.
 const WAITING: usize = 256;
 const APPLICATION: &str = "tidewire";
 
-/// Why an address is none.
+/// Why an address is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -39,7 +38,7 @@ pub enum AddressError {
         "the database's address must name a host, a user and a database, and for several hosts one port or as many"
     )]
     Incomplete,
-    /// What is to be trusted can't be read.
+    /// The file with the trusted certificates can't be read.
     #[error("the file with who signs the database's certificate must hold certificates in PEM")]
     Authority,
 }
@@ -47,7 +46,7 @@ pub enum AddressError {
 /// Where the database is.
 #[derive(Clone)]
 pub(super) struct Address {
-    /// Its hosts: one, or those of which each may be the primary at some time.
+    /// Its hosts. If there are several, each may be the primary at some time.
     places: Vec<Place>,
 }
 
@@ -60,7 +59,7 @@ pub(super) struct Place {
     user: String,
     password: String,
     database: String,
-    /// None where nobody else can listen, or where that is wished for.
+    /// `None` where nobody else can listen, or if the address says so.
     tls: Option<Tls>,
     ca: Option<PathBuf>,
 }
@@ -82,8 +81,8 @@ impl Address {
         &self.places
     }
 
-    /// An ordinary connection, and to which host. Of several it is the first that is no standby; if
-    /// all that answer are, one of these.
+    /// An ordinary connection, and its host. Of several hosts it is the first that is no standby;
+    /// if all that answer are standbys, one of these.
     pub(super) async fn connect(&self) -> Result<(Client, &Place), SetupError> {
         let (mut standby, mut failure) = (None, None);
         for place in &self.places {
@@ -123,7 +122,7 @@ impl Place {
             || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         let plain = match all.get_ssl_mode() {
             Wish::Disable => true,
-            // What is said if nothing is.
+            // The default of `sslmode`.
             Wish::Prefer => here,
             _ => false,
         };
@@ -158,13 +157,13 @@ impl Place {
         }
     }
 
-    /// What a connection for the stream takes.
+    /// The settings of a connection for the stream.
     pub(super) fn replication(&self, settings: &Settings, slot: &str) -> ReplicationConfig {
         let (host, user, password) = (self.host.as_str(), self.user.as_str(), self.password.as_str());
         let publication = settings.publication.clone();
         let tls = match &self.tls {
             None => TlsConfig { mode: SslMode::Disable, ..TlsConfig::default() },
-            // Said twice, because an address of numbers is only checked so.
+            // Given twice, because an IP address as host is checked only this way.
             Some(_) => TlsConfig::verify_full(self.ca.clone()).with_sni_hostname(host),
         };
         ReplicationConfig::new(host, user, password, &self.database, slot, publication)
@@ -177,7 +176,7 @@ impl Place {
     }
 }
 
-/// What a connection's messages travel in, until it ends.
+/// Drives a connection until it ends.
 async fn carried<E: std::fmt::Display>(connection: impl Future<Output = Result<(), E>>) {
     if let Err(error) = connection.await {
         tracing::debug!("a connection to PostgreSQL ended: {error}");

@@ -1,45 +1,44 @@
-//! The replication slot: what keeps the database's log until we have read it.
+//! The replication slot, which keeps the database's log until we have read it.
 
 use super::quoted_text;
 use super::setup_error::SetupError;
 use pgwire_replication::Lsn;
 use tokio_postgres::Client;
 
-/// A slot that can be read from.
+/// A slot that can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
     pub(super) name: String,
-    /// What its name ends with: no two have the same.
+    /// The end of its name, unique for each slot.
     pub(super) generation: String,
-    /// Up to here it has been read; all commits behind come again.
+    /// The position up to which it was read. Later commits are sent again.
     pub(super) confirmed: u64,
 }
 
-/// The very server that the stream reads. A copy of it, such as a standby that was promoted, has
-/// other slots or at least another timeline; one that was the primary until then has the slot
-/// still.
+/// The server whose stream is read. A copy of it, such as a promoted standby, has other slots or at
+/// least another timeline. A former primary still has the slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Primary {
     pub(super) slot: String,
     pub(super) timeline: u32,
 }
 
-/// How a slot is doing.
+/// The state of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// `reserved`, `extended`, `unreserved` or `lost`, as in `pg_replication_slots`.
     pub status: String,
-    /// How much of the log it keeps that we have not confirmed, in bytes.
+    /// Bytes of log that it keeps and that are not confirmed.
     pub behind: u64,
-    /// How much may still be written before it is lost, in bytes; none without a limit, when it
-    /// fills the disk instead.
+    /// Bytes that may still be written before it is lost; `None` without a limit, when it would
+    /// fill the disk.
     pub left: Option<u64>,
 }
 
-/// The newest slot with a name that begins so and that still has its log; `None` if there is none.
-/// Those that lost theirs are dropped.
+/// The newest slot whose name has this prefix and that still has its log; `None` if there is none.
+/// Slots that lost their log are dropped.
 pub(super) async fn find(client: &Client, prefix: &str) -> Result<Option<Slot>, SetupError> {
-    // Why it is of no use has been in other columns in each version.
+    // Each version of PostgreSQL reports the reason in other columns.
     let asked = "select slot_name::text, confirmed_flush_lsn::text, active,
         coalesce(wal_status = 'lost' or (to_jsonb(s)->>'conflicting')::boolean or to_jsonb(s)->>'invalidation_reason' is not null, false)
         from pg_replication_slots s
@@ -60,16 +59,16 @@ pub(super) async fn find(client: &Client, prefix: &str) -> Result<Option<Slot>, 
     Ok(found)
 }
 
-/// Drops a slot that nobody reads.
+/// Drops a slot that is not being read.
 pub(super) async fn remove(client: &Client, name: &str) -> Result<(), SetupError> {
     client.batch_execute(&format!("select pg_drop_replication_slot({})", quoted_text(name))).await?;
     Ok(())
 }
 
-/// A new slot. It waits for all transactions that are running.
+/// Creates a slot. This waits for all running transactions.
 pub(super) async fn create(client: &Client, prefix: &str) -> Result<Slot, SetupError> {
-    // By the database's clock, so that of two the newer has the greater name; microseconds take 13
-    // digits of this base until 2112.
+    // By the database's clock, so that a newer slot has a greater name. Microseconds have 13 digits
+    // in this base until 2112.
     let asked = "select lpad(to_hex((extract(epoch from clock_timestamp()) * 1000000)::bigint), 14, '0')";
     let generation: String = client.query_one(asked, &[]).await?.try_get(0)?;
     let name = format!("{prefix}_{generation}");
@@ -78,7 +77,7 @@ pub(super) async fn create(client: &Client, prefix: &str) -> Result<Slot, SetupE
     Ok(Slot { name, generation, confirmed: position(at.as_deref()) })
 }
 
-/// Whether a connection is to that very server, and if so whether somebody reads the slot.
+/// Whether a connection is to that server, and if so whether the slot is being read.
 pub(super) async fn reading(client: &Client, primary: &Primary) -> Result<Option<bool>, SetupError> {
     let asked = "select active from pg_replication_slots where slot_name = $1 and case when pg_is_in_recovery() then false
         else left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) = $2 end";
@@ -89,7 +88,7 @@ pub(super) async fn reading(client: &Client, primary: &Primary) -> Result<Option
     }
 }
 
-/// How the newest slot is doing; `None` if there is none.
+/// The state of the newest slot; `None` if there is none.
 pub(super) async fn health(client: &Client, prefix: &str) -> Result<Option<Health>, SetupError> {
     let asked = "select coalesce(wal_status, 'lost'), greatest(0, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn))::bigint,
         safe_wal_size from pg_replication_slots
@@ -104,7 +103,7 @@ pub(super) async fn health(client: &Client, prefix: &str) -> Result<Option<Healt
     }))
 }
 
-/// A position from its text; 0, which is before all, if there is none.
+/// A position from its text; 0, which is before all others, without a text.
 pub(super) fn position(text: Option<&str>) -> u64 {
     text.and_then(|text| Lsn::parse(text).ok()).map_or(0, Lsn::as_u64)
 }

@@ -1,5 +1,5 @@
-//! What drives the tables of the server's core with a PostgreSQL: its commits go in, its answers to
-//! their questions too.
+//! Drives the tables of the server's core with a PostgreSQL database: publishes its commits, and
+//! answers the tables' requests.
 
 use super::slot::Primary;
 use super::stream::{Event, Released, Stream, StreamError};
@@ -8,33 +8,33 @@ use crate::clock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_server_core::tables::{QuestionId, Schema, SourceError, Tables, Wanted, WantedSnapshot};
+use tidewire_server_core::tables::{RequestId, Schema, SnapshotRequest, SourceError, SourceRequest, Tables};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-/// Connections for snapshots and other questions.
+/// Connections for snapshots and other requests.
 const CONNECTIONS: usize = 4;
-/// How many of them one owner may have for snapshots at a time.
+/// How many of them one owner may use for snapshots at a time.
 const CONNECTIONS_EACH: usize = 2;
-/// How long a snapshot may take, with the time until its turn comes, and how often it is looked
-/// whether it is still wanted.
+/// How long a snapshot may take, with its waiting time, and how often it checks whether it is still
+/// needed.
 const MOST_WAITED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
-/// How many events wait for the tables.
+/// Most events that wait for the tables.
 const WAITING: usize = 64;
-/// How often the clock is looked at.
+/// Interval of looking at the clock.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the slot is looked at.
+/// Interval of looking at the slot.
 const WATCH: Duration = Duration::from_secs(30);
-/// From here on a slot without a limit is worth a warning, in bytes.
+/// Bytes that a slot without a limit may keep before there is a warning.
 const UNLIMITED: u64 = 1 << 30;
-/// How often it is asked whether a transaction is over: at first, and at last.
+/// Shortest and longest interval of asking whether a transaction is over.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How long it is asked. Clients don't wait longer.
+/// How long it keeps asking. Clients don't wait longer.
 const ASK_FOR: Duration = Duration::from_secs(60);
 
-/// A PostgreSQL that is connected and checked.
+/// A database that is connected and checked.
 pub struct Source {
     stream: Stream,
     released: Released,
@@ -47,12 +47,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// Connects. A set-up that is wrong ends it at once; whatever else fails is tried again until
-    /// `patience` is over, because the server before this one may still have the slot.
+    /// Connects. An error in the set-up ends this at once. Other errors are retried until
+    /// `patience` is over, because the previous server may still be reading the slot.
     ///
     /// # Errors
     ///
-    /// The set-up's, or why it could not connect in time.
+    /// The set-up's errors, or the reason why it could not connect in time.
     pub async fn start(settings: Settings, patience: Duration) -> Result<Source, StreamError> {
         let until = Instant::now() + patience;
         let reader = Reader::new(&settings, CONNECTIONS)?;
@@ -74,18 +74,17 @@ impl Source {
         }
     }
 
-    /// What the tables are like, in the settings' order.
+    /// The schemas of the tables, in the settings' order.
     pub fn schemas(&self) -> Vec<Schema> {
         self.shapes.iter().map(|shape| shape.schema.clone()).collect()
     }
 
-    /// Drives the tables, for ever: dropped, it ends. `woken` is notified when the tables want
-    /// something.
+    /// Drives the tables until it is dropped. `woken` is notified when the tables have requests.
     pub async fn run(self, tables: Arc<Tables>, woken: Arc<Notify>) {
         let Source { mut stream, released, reader, shapes, epoch, from, unseen, primary } = self;
         tables.restart(&epoch, from, &unseen);
         let mut state = Followed { reader: reader.of(primary), shapes, epoch };
-        // On a task of its own, so that no other event makes it begin anew; it ends with this set.
+        // On tasks of their own, so that other events don't restart them. They end with this set.
         let mut tasks = JoinSet::new();
         let (sender, mut events) = mpsc::channel(WAITING);
         tasks.spawn(async move { while sender.send(stream.next().await).await.is_ok() {} });
@@ -101,14 +100,14 @@ impl Source {
                     None => return tracing::error!("PostgreSQL is not read any more: restart the server"),
                 },
                 () = woken.notified() => {
-                    for wanted in tables.take_wanted() {
-                        match wanted {
-                            Wanted::Snapshot(wanted) => {
-                                let shape = state.shapes.get(wanted.table).cloned();
-                                let share = shares.of(&wanted.owner);
-                                tasks.spawn(snapshot(state.reader.clone(), tables.clone(), shape, wanted, share));
+                    for request in tables.take_requests() {
+                        match request {
+                            SourceRequest::Snapshot(request) => {
+                                let shape = state.shapes.get(request.table).cloned();
+                                let share = shares.of(&request.owner);
+                                tasks.spawn(snapshot(state.reader.clone(), tables.clone(), shape, request, share));
                             }
-                            Wanted::Locate { id, tx } => {
+                            SourceRequest::Locate { id, tx } => {
                                 tasks.spawn(locate(state.reader.clone(), tables.clone(), id, tx));
                             }
                             other => tracing::error!("a question that nobody answers: {other:?}"),
@@ -128,7 +127,7 @@ impl Source {
     }
 }
 
-/// What is known of the database that is followed. It changes together with the tables' epoch.
+/// The database that is followed. Changes together with the tables' epoch.
 struct Followed {
     reader: Reader,
     shapes: Vec<Shape>,
@@ -170,32 +169,32 @@ async fn snapshot(
     reader: Reader,
     tables: Arc<Tables>,
     shape: Option<Shape>,
-    wanted: WantedSnapshot,
+    request: SnapshotRequest,
     share: Arc<Semaphore>,
 ) {
     let read = async {
         let _share = share.acquire().await;
         let Some(shape) = &shape else { return Err(SourceError::Unavailable) };
-        let limits = (wanted.most, wanted.most_bytes);
-        let read = reader.snapshot(shape, wanted.filters(), limits, |row| wanted.keeps(row));
+        let limits = (request.most, request.most_bytes);
+        let read = reader.snapshot(shape, request.filters(), limits, |row| request.keeps(row));
         read.await.map_err(|error| {
             tracing::warn!("no snapshot: {error}");
             SourceError::from(&error)
         })
     };
     let gone = async {
-        while tables.is_wanted(wanted.id) {
+        while tables.is_pending(request.id) {
             tokio::time::sleep(LOOK).await;
         }
     };
     let answer = tokio::select! {
         answer = tokio::time::timeout(MOST_WAITED, read) => answer.unwrap_or(Err(SourceError::TooSlow)),
-        () = gone => Err(SourceError::Unwanted),
+        () = gone => Err(SourceError::Cancelled),
     };
-    tables.answered(wanted.id, answer);
+    tables.finish_snapshot(request.id, answer);
 }
 
-/// How many questions each owner may ask the database at a time.
+/// How many requests each owner may have in the database at a time.
 #[derive(Default)]
 struct Shares(BTreeMap<Arc<str>, Arc<Semaphore>>);
 
@@ -206,7 +205,7 @@ impl Shares {
     }
 }
 
-async fn locate(reader: Reader, tables: Arc<Tables>, id: QuestionId, tx: String) {
+async fn locate(reader: Reader, tables: Arc<Tables>, id: RequestId, tx: String) {
     let until = Instant::now() + ASK_FOR;
     let mut again = ASK_AGAIN.0;
     let answer = loop {
@@ -219,7 +218,7 @@ async fn locate(reader: Reader, tables: Arc<Tables>, id: QuestionId, tx: String)
         }
         again = (again * 2).min(ASK_AGAIN.1);
     };
-    tables.located(id, answer);
+    tables.finish_locate(id, answer);
 }
 
 /// Warns of a slot that is about to be lost, or that may fill the disk.

@@ -1,4 +1,4 @@
-//! The stream of commits: it connects, checks, reads, confirms, and connects again.
+//! The stream of commits: it connects, checks the set-up, reads, confirms, and reconnects.
 
 use super::Settings;
 use super::assemble::{AssembleError, Assembler, Shape};
@@ -17,59 +17,58 @@ use tidewire_server_core::tables::{Change, Commit};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_postgres::Client;
 
-/// How long after a failure it is tried again: twice as long each time, from the first to the last.
+/// First and last pause after a failure; each is twice as long as the one before.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
-/// How long a table that is not as it was is left alone between two looks at it.
+/// Pause between two descriptions of a table that has changed.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether the database is still there; after how many looks without a word
-/// from it, it is asked, and how long it may take to answer.
+/// The interval of checking the connection, how many checks without data lead to a question, and
+/// its time-out.
 const LOOK: Duration = Duration::from_secs(1);
 const QUIET: u32 = 5;
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long it may take until a stream has begun, once the slot is there.
+/// How long starting the stream may take, once the slot is there.
 const BEGIN: Duration = Duration::from_secs(30);
 
-/// What the stream says.
+/// What happened.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// It is connected, all is set up, and what is committed from now on comes. A snapshot may be
-    /// taken from here on.
+    /// It is connected and the set-up is right; new commits follow. Snapshots may be taken from now
+    /// on.
     Up {
-        /// What cursors belong to: system, timeline and slot. Under another epoch than before
-        /// commits may be missing.
+        /// The epoch of cursors: system, timeline and slot. If it changes, commits may be missing.
         epoch: String,
-        /// All commits behind this position come, or have come.
+        /// All commits after this position follow, or were sent already.
         from: u64,
         /// Transactions that may have been committed up to there, and that snapshots may not
         /// contain yet.
         unseen: Vec<u64>,
         /// The tables, in the settings' order.
         shapes: Vec<Shape>,
-        /// Who is read: for [`Reader::of`](super::Reader::of).
+        /// The server that is read, for [`Reader::of`](super::Reader::of).
         primary: Primary,
     },
-    /// A commit. Positions ascend within an epoch, over every reconnect.
+    /// A commit. Within an epoch positions ascend, also over reconnects.
     Commit(Commit),
-    /// All commits up to this position have been given.
+    /// All commits up to this position were sent.
     Idle {
         /// The position.
         position: u64,
     },
-    /// A table that was lost because it changed is now as follows, or can't be watched.
+    /// A table that was lost because it changed now has this shape, or can't be watched.
     Table {
         /// The table.
         table: usize,
-        /// What it is like.
+        /// Its shape.
         shape: Result<Shape, SetupError>,
     },
-    /// It is not connected; it is tried again.
+    /// It is not connected, and will try again.
     Down {
         /// Why.
         error: StreamError,
-        /// How long until then.
+        /// The pause before the next try.
         retry: Duration,
     },
 }
@@ -78,7 +77,7 @@ pub enum Event {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The database's address is none.
+    /// The database's address is not valid.
     #[error("{0}")]
     Address(#[from] AddressError),
     /// The database is not set up for it.
@@ -87,7 +86,7 @@ pub enum StreamError {
     /// The connection failed or ended.
     #[error("replication: {0}")]
     Replication(#[from] PgWireError),
-    /// What came makes no sense.
+    /// The stream contained something that is not valid.
     #[error("{0}")]
     Assemble(#[from] AssembleError),
     /// The database ended the stream.
@@ -109,7 +108,7 @@ impl StreamError {
         }
     }
 
-    /// Whether it may pass without anybody doing anything.
+    /// Whether it may pass without anybody's help.
     pub fn is_retryable(&self) -> bool {
         match self {
             StreamError::Address(_) => false,
@@ -127,15 +126,14 @@ impl From<SetupError> for StreamError {
     }
 }
 
-/// How far commits are needed no more: those behind it come again after a restart, so a log of them
-/// can be refilled.
+/// Says up to where commits are no longer needed. Later ones are sent again after a restart, to
+/// fill a log of them.
 #[derive(Debug, Clone, Default)]
 pub struct Released(Arc<Mutex<(String, u64)>>);
 
 impl Released {
-    /// Commits up to and with this position of an epoch are not needed again. It never goes back.
-    /// Of an epoch that is over it says nothing: its positions may lie far ahead of those that are
-    /// to come.
+    /// Releases the commits of an epoch up to this position. The position never goes back. A
+    /// release of an earlier epoch is ignored, because its positions may be far ahead.
     pub fn up_to(&self, epoch: &str, position: u64) {
         let mut released = self.lock();
         if released.0 == epoch {
@@ -156,19 +154,19 @@ impl Released {
     }
 }
 
-/// The stream. Nothing happens unless [`Stream::next`] is called.
+/// The stream. It works only while [`Stream::next`] is being called.
 pub struct Stream {
     settings: Settings,
     address: Address,
     released: Released,
     link: Option<Link>,
     events: VecDeque<Event>,
-    /// The epoch of the latest connection, and the latest commit given in it.
+    /// The epoch of the latest connection, and the latest commit sent in it.
     epoch: String,
     last: u64,
-    /// The latest position at which there was nothing to give.
+    /// The latest position at which there was nothing to send.
     idle: u64,
-    /// When each table was last looked up again.
+    /// When each table was last described again.
     described: Vec<Option<Instant>>,
     retry: Duration,
     retry_at: Option<Instant>,
@@ -177,24 +175,24 @@ pub struct Stream {
 struct Link {
     client: ReplicationClient,
     assembler: Assembler,
-    /// An ordinary connection to the same server, for questions.
+    /// An ordinary connection to the same server, for checks.
     control: Client,
     primary: Primary,
-    /// When it is looked again, whether the server was heard since the last time, and how often it
-    /// was not, in a row.
+    /// When the next check is due, whether data came since the last one, and how many checks in a
+    /// row had none.
     look: Interval,
     heard: bool,
     quiet: u32,
-    /// What the tables' columns were when it was last looked.
+    /// The digest of the tables' columns at the last check.
     columns: Option<String>,
 }
 
 impl Stream {
-    /// A stream that is not connected yet, and how it is told what is needed no more.
+    /// A stream that is not connected yet, and the handle that releases commits.
     ///
     /// # Errors
     ///
-    /// If the database's address is none.
+    /// The database's address is not valid.
     pub fn new(settings: Settings) -> Result<(Stream, Released), AddressError> {
         let address = Address::parse(&settings)?;
         let released = Released::default();
@@ -215,8 +213,8 @@ impl Stream {
         Ok((stream, released))
     }
 
-    /// What happens next. It may be dropped while it waits; a connection that is being made is then
-    /// made anew.
+    /// The next event. The future may be dropped while it waits; a connection that is being made is
+    /// then made again.
     pub async fn next(&mut self) -> Event {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -260,7 +258,7 @@ impl Stream {
 
     async fn connect(&mut self) -> Result<(), StreamError> {
         let (control, place) = self.address.connect().await?;
-        // Before they are described, so that a change in between is seen later.
+        // Read before the descriptions, so that a change in between is noticed later.
         let columns = catalog::digest(&control, &self.settings.tables).await?;
         let shapes = check(&control, &self.settings).await.map_err(StreamError::Setup)?;
         let slot = match slot::find(&control, &self.settings.slot).await? {
@@ -287,7 +285,7 @@ impl Stream {
         let (client, system) =
             tokio::time::timeout(BEGIN, begun).await.map_err(|_| StreamError::Silent)??;
         let primary = Primary { slot: slot.name, timeline: system.timeline };
-        // A name may lead elsewhere than a moment ago.
+        // A host name may lead to another server than a moment ago.
         if slot::reading(&control, &primary).await? != Some(true) {
             return Err(StreamError::Silent);
         }
@@ -300,7 +298,7 @@ impl Stream {
         self.retry = RETRY.0;
         let assembler = Assembler::new(shapes.clone(), near_xid, self.settings.commit_bytes);
         let unseen = super::unseen::unseen(&control, near_xid).await.map_err(SetupError::from)?;
-        // It may have nothing to do for long.
+        // It may be idle for long.
         control.batch_execute("set idle_session_timeout = 0").await.map_err(SetupError::from)?;
         let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -309,14 +307,14 @@ impl Stream {
         let columns = Some(columns);
         self.link =
             Some(Link { client, assembler, control, primary: primary_now, look, heard, quiet, columns });
-        // What was given on an earlier connection comes no more, even if it was not released.
+        // Commits that an earlier connection sent are skipped, even if they were not released.
         let from = slot.confirmed.max(self.last).max(self.idle);
         self.events.push_back(Event::Up { epoch, from, unseen, shapes, primary });
         Ok(())
     }
 
-    /// Whether the database's log ends before what it has given, because a copy of its disk was put
-    /// back: then other commits are to get the positions of those that were given.
+    /// Whether the database's log ends before what was sent, because an older copy of its disk was
+    /// restored. Other commits would then get the same positions.
     async fn is_behind(&self, control: &Client, slot: &Slot) -> Result<bool, SetupError> {
         if !self.epoch.ends_with(&format!("-{}", slot.generation)) {
             return Ok(false);
@@ -336,7 +334,7 @@ impl Stream {
                 link.assembler.feed(&data)?;
             }
             ReplicationEvent::Commit { end_lsn, .. } => match link.assembler.commit(end_lsn.as_u64())? {
-                // It was given before the connection was lost.
+                // It was sent before the connection was lost.
                 Some(commit) if commit.position <= self.last => {}
                 Some(commit) => {
                     self.last = commit.position;
@@ -362,9 +360,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Tells the database what may go from its log: all up to what was released; if that is all
-    /// that was given, then all up to `reached`, because an idle publication in a busy database
-    /// would keep its log otherwise.
+    /// Confirms what the database may remove from its log: everything that was released. If that is
+    /// everything that was sent, it confirms up to `reached`, because an idle publication in a busy
+    /// database would otherwise keep its log.
     fn confirm(&self, reached: u64) {
         let Some(link) = &self.link else { return };
         let released = self.released.position();
@@ -372,8 +370,8 @@ impl Stream {
         link.client.update_applied_lsn(Lsn::from_u64(position));
     }
 
-    /// Looks whether a table has other columns: the stream says so only with its next change, and
-    /// rows that got a default are none.
+    /// Checks whether a table has other columns. The stream reports that only with the table's next
+    /// change, and new defaults in existing rows are no change.
     async fn look_at_columns(&mut self) -> Result<(), StreamError> {
         let Some(link) = self.link.as_mut() else { return Ok(()) };
         let asked = catalog::digest(&link.control, &self.settings.tables);
@@ -395,10 +393,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Looks a table up again that is not as it was.
+    /// Describes a table that has changed.
     async fn describe(&mut self, table: usize) -> Result<(), StreamError> {
         let Some(wanted) = self.settings.tables.get(table) else { return Ok(()) };
-        // One that can't be mended soon may change with every commit.
+        // A table that stays wrong for long may change with every commit.
         if let Some(at) = self.described.get_mut(table) {
             if at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
                 return Ok(());
@@ -419,9 +417,9 @@ impl Stream {
 }
 
 impl Link {
-    /// Whether the server is there, and reads its log for us. A machine that is gone does not end
-    /// its connections. And a database that is to stop ends the ordinary ones, but waits until all
-    /// of its log is confirmed by who reads it, which we may not do for long.
+    /// Whether the server is alive and still sends its log. A machine that is gone does not end its
+    /// connections. A database that shuts down ends ordinary connections, but waits for readers of
+    /// its log to confirm everything, which may take long with us.
     async fn is_there(&mut self) -> Result<(), StreamError> {
         if self.control.is_closed() {
             return Err(StreamError::Ended);

@@ -1,4 +1,4 @@
-//! TLS to the database, for ordinary connections; those for the stream have their own.
+//! TLS for ordinary connections to the database; the stream's library has its own.
 
 use std::future::Future;
 use std::io;
@@ -13,12 +13,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
-/// Makes connections whose certificate and host name have been checked.
+/// Makes connections after checking certificate and host name.
 #[derive(Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Trusts who signs according to a PEM file, or who signs the web's certificates.
+    /// Trusts the certificates of a PEM file, or the public authorities.
     pub(super) fn new(ca: Option<&Path>) -> io::Result<Tls> {
         let mut roots = RootCertStore::empty();
         match ca {
@@ -72,12 +72,12 @@ where
     }
 }
 
-/// A stream to a host that is who it says.
+/// A stream to a host whose certificate was checked.
 pub(super) struct Checked<S>(TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> tokio_postgres::tls::TlsStream for Checked<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        // The certificate was checked, which is what binding is for.
+        // The certificate was checked, so channel binding is not needed.
         ChannelBinding::none()
     }
 }

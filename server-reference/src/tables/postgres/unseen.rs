@@ -1,9 +1,9 @@
-//! Transactions whose commit is in the log, and that no snapshot contains yet.
+//! Transactions whose commit is in the log but not yet in any snapshot.
 //!
-//! PostgreSQL shows a commit after it has logged it: an instant later, or for as long as it waits
-//! for a standby (`synchronous_standby_names`). The stream gives it meanwhile. A server that begins
-//! behind it is not told of it again, so it must not take a snapshot without it for the whole
-//! table.
+//! PostgreSQL makes a commit visible after logging it: an instant later, or only when a standby has
+//! confirmed it (`synchronous_standby_names`). The stream delivers the commit before that. A server
+//! that starts behind such a commit does not get it from the stream again, so it must not use a
+//! snapshot without it.
 
 use super::assemble::extended;
 use std::collections::BTreeMap;
@@ -11,24 +11,25 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Error};
 
-/// How long a commit may take to be seen if it waits for no standby, and how often that is looked
-/// at. Transactions that take longer are taken for running, and are told when they are committed.
+/// How long a commit may take to become visible if it waits for no standby, and the polling
+/// interval. A transaction that takes longer is taken for still running; the stream will deliver
+/// it.
 const INSTANT: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Whoever has a number holds it until the transaction is seen to be over. What others wait for is
-/// told to members of `pg_read_all_stats` only, and of what is prepared to nobody.
+/// A transaction with an id holds a lock on it until it is visible as ended. Only members of
+/// `pg_read_all_stats` see what other sessions wait for, and prepared transactions have no session.
 const HELD: &str = "select l.transactionid::text, current_setting('synchronous_standby_names') <> ''
     and (a.state is null or a.wait_event = 'SyncRep')
     from pg_locks l left join pg_stat_activity a on a.pid = l.pid
     where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted";
 
-/// The numbers of those that may be committed by now and that snapshots may lack. `near` is a
-/// number near them all.
+/// The ids of transactions that may be committed by now although snapshots may lack them. `near` is
+/// an id near them all; it extends their 32 bits to 64.
 pub(super) async fn unseen(client: &Client, near: u64) -> Result<Vec<u64>, Error> {
     let mut began = held(client, near).await?;
     let until = Instant::now() + INSTANT;
-    // Those that wait for a standby may do so for long.
+    // Transactions that wait for a standby may do so for long, so they are not waited for.
     while began.values().any(|waits| !waits) && Instant::now() < until {
         tokio::time::sleep(LOOK).await;
         let now = held(client, near).await?;
@@ -44,7 +45,7 @@ pub(super) async fn unseen(client: &Client, near: u64) -> Result<Vec<u64>, Error
     Ok(unseen)
 }
 
-/// Who is not seen to be over, and whether it may be waiting for a standby.
+/// The transactions that are not visible as ended, and whether each may be waiting for a standby.
 async fn held(client: &Client, near: u64) -> Result<BTreeMap<u64, bool>, Error> {
     let mut held = BTreeMap::new();
     for row in client.query(HELD, &[]).await? {

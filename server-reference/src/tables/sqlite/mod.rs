@@ -1,14 +1,14 @@
-//! A SQLite file whose tables are watched: a thread that follows its log, and one that reads
-//! snapshots.
+//! Live tables of a SQLite file: one thread follows its change log, and one answers requests of the
+//! tables.
 
-mod answers;
-mod life;
+mod epoch_file;
+mod fair_scheduler;
+mod request_worker;
 mod stream;
-mod turns;
 mod writes;
 
-use answers::Answers;
-use life::Life;
+use epoch_file::EpochFile;
+use request_worker::RequestWorker;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,33 +21,33 @@ use thiserror::Error;
 use tidewire_server_core::tables::{Schema, Tables};
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Log, SqliteError, Watch};
 
-/// How many of the newest changes the log keeps on disk: so far back subscriptions go on after a
+/// How many of the newest changes the log on disk keeps. Subscriptions resume within these after a
 /// restart.
 const KEPT: u64 = 10_000;
-/// How long a write of ours waits for those of others.
+/// How long one of our writes waits for other writers.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Why a file can't be watched.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// A table can't, or the database says no.
+    /// A table can't be watched, or the database reports an error.
     #[error(transparent)]
     Sqlite(#[from] SqliteError),
     /// The file can't be opened.
     #[error("can't open the tables' database {path}: {error}")]
     Open {
-        /// Which.
+        /// The path.
         path: String,
-        /// What SQLite says.
+        /// SQLite's error.
         error: rusqlite::Error,
     },
     /// The file beside it can't be written.
     #[error("can't write {path}, which tells a restored database from the running one: {error}")]
-    Life {
-        /// Which.
+    EpochFile {
+        /// The path.
         path: String,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
 }
@@ -65,12 +65,12 @@ pub struct Source {
     watches: Vec<Watch>,
 }
 
-/// What opening a file gives.
+/// The result of opening a file.
 struct Opened {
     connection: Connection,
     described: Vec<Described>,
-    life: Life,
-    /// Where the stream begins.
+    epoch_file: EpochFile,
+    /// The position at which the stream begins.
     from: u64,
 }
 
@@ -99,25 +99,26 @@ impl Source {
         Ok(Source { opened, path: path.to_owned(), watches })
     }
 
-    /// What the tables are like, in the order in which they were named.
+    /// The schemas of the tables, in the order of the configuration.
     pub fn schemas(&self) -> Vec<Schema> {
         self.opened.described.iter().map(|table| table.schema.clone()).collect()
     }
 
-    /// Tells the tables what there is already, then drives them until the result is dropped.
-    /// `woken` has something when they want something.
+    /// Publishes the changes that are in the log already, then drives the tables until the result
+    /// is dropped. `woken` receives a message when the tables have requests.
     pub fn run(self, tables: Arc<Tables>, woken: Receiver<()>) -> std::io::Result<Running> {
         let stop = Arc::new(AtomicBool::new(false));
         let described = Arc::new(parking_lot::Mutex::new(self.opened.described.clone()));
-        let answers = Answers::new(self.path.clone(), described.clone(), tables.clone(), stop.clone());
+        let requests = RequestWorker::new(self.path.clone(), described.clone(), tables.clone(), stop.clone());
         let mut stream = Stream::new(self.opened, self.path, self.watches, described, tables);
-        // Before anybody subscribes, so that cursors from before a restart are not ahead of it.
+        // Done before clients subscribe, so that cursors from before a restart are not ahead of the
+        // tables.
         stream.begin();
         let mut running = Running { stop: stop.clone(), threads: Vec::new() };
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let stopped = stop.clone();
         running.threads.push(named("tables-stream").spawn(move || stream.run(&stopped))?);
-        running.threads.push(named("tables-answers").spawn(move || answers.run(&woken))?);
+        running.threads.push(named("tables-answers").spawn(move || requests.run(&woken))?);
         Ok(running)
     }
 }
@@ -131,12 +132,12 @@ impl Drop for Running {
     }
 }
 
-/// Removes what following a file's tables has made, in it and beside it; the result names what is
-/// gone. A file that is not there has nothing.
+/// Removes everything that watching a file's tables has created, in the file and beside it, and
+/// returns the names. Returns nothing if the file does not exist.
 ///
 /// # Errors
 ///
-/// Why it can't be opened or written.
+/// The file can't be opened or written.
 pub fn unwatch(path: &Path) -> Result<Vec<String>, SourceError> {
     if !path.exists() {
         return Ok(Vec::new());
@@ -146,18 +147,18 @@ pub fn unwatch(path: &Path) -> Result<Vec<String>, SourceError> {
         return Ok(Vec::new());
     }
     let mut gone = sqlite::detach(&mut connection)?;
-    let beside = life::beside(path);
+    let beside = epoch_file::beside(path);
     if std::fs::remove_file(&beside).is_ok() {
         gone.push(beside.display().to_string());
     }
     Ok(gone)
 }
 
-/// A pair to wake the answering thread with.
-pub fn bell() -> (impl Fn() + Send + Sync + 'static, Receiver<()>) {
+/// A waker for the thread that answers requests, and what that thread waits on.
+pub fn waker() -> (impl Fn() + Send + Sync + 'static, Receiver<()>) {
     let (sender, receiver) = channel();
     let wake = move || {
-        // Nobody listens any more once the server stops.
+        // The receiver is gone once the server stops.
         let _ = sender.send(());
     };
     (wake, receiver)
@@ -175,8 +176,8 @@ fn open(path: &Path, watches: &[Watch]) -> Result<Opened, SourceError> {
     let mut connection = connect(path)?;
     let described = sqlite::attach(&mut connection, watches)?;
     let log = Log::of(&connection)?;
-    let (life, goes_on) = Life::begin(&connection, path, log.head)?;
-    // Of another life nobody has a cursor.
+    let (epoch_file, goes_on) = EpochFile::begin(&connection, path, log.head)?;
+    // No client has a cursor of a new epoch, so older changes are not needed.
     let from = if goes_on { log.within(&connection, KEPT)? } else { log.head };
-    Ok(Opened { connection, described, life, from })
+    Ok(Opened { connection, described, epoch_file, from })
 }

@@ -1,4 +1,4 @@
-//! The thread that tells of commits.
+//! The thread that follows the change log and publishes commits.
 
 use super::writes::Writes;
 use super::{BUSY, KEPT, Opened, open};
@@ -13,43 +13,41 @@ use std::time::{Duration, Instant};
 use tidewire_server_core::tables::Tables;
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Watch};
 
-/// How often it is asked whether somebody committed if nothing is heard of a write: three
-/// microseconds of work each time.
+/// Pause between polls while no write was noticed. A poll takes about three microseconds.
 const POLL: Duration = Duration::from_millis(5);
-/// How soon it is asked again after a write was heard of, at the soonest. The commit can be seen
-/// only once the writer has synced it, however long its disk takes: so the steps get longer, by
-/// this part of the time since the write.
+/// Shortest pause between polls after a write was noticed. The commit is visible only after the
+/// writer has synced it, which depends on its disk. So the pause grows with the time since the
+/// write, as this fraction of it.
 const STEP: Duration = Duration::from_micros(30);
 const PART: u32 = 8;
-/// For so long after a commit was told it is not looked again. It gets longer, up to [`POLL`],
-/// while there is more each time: who commits all the time is followed many commits at a time.
+/// Minimum pause between polls after publishing a commit. It doubles, up to [`POLL`], while every
+/// poll finds more, so that many commits are read at a time under constant writes.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How often the clock and the file are looked at.
+/// Interval of looking at the clock and at the file's identity.
 const TICK: Duration = Duration::from_secs(1);
-/// The log on disk is trimmed after so many changes, or so long after the last time.
+/// The log on disk is trimmed after this many changes, or this long after the last time.
 const TRIM_CHANGES: u64 = 10_000;
 const TRIM: Duration = Duration::from_secs(30);
-/// How many changes go at a time, so that writers never wait long, nor those who want to hear of
-/// commits.
+/// Most changes that are trimmed at once, so that neither writers nor readers of the log wait long.
 const TRIM_AT_ONCE: u64 = 1_000;
 
 pub(super) struct Stream {
     opened: Opened,
     path: PathBuf,
     watches: Vec<Watch>,
-    /// For the thread that answers.
+    /// Shared with the thread that answers requests.
     described: Arc<Mutex<Vec<Described>>>,
     tables: Arc<Tables>,
     writes: Writes,
-    /// When a write was heard of whose commit was not seen yet.
+    /// When a write was noticed whose commit is not visible yet.
     written: Option<Instant>,
     pause: Duration,
-    /// Up to where it has told.
+    /// The position up to which changes were published.
     told: u64,
-    /// When the log was last trimmed, and how far it had told then.
+    /// When the log was last trimmed, and the published position then.
     trimmed: Instant,
     kept: u64,
-    /// `data_version` and `schema_version`, as they were last.
+    /// `data_version` and `schema_version` at the last poll.
     versions: Option<(i64, i64)>,
     file: Option<(u64, u64)>,
 }
@@ -83,19 +81,19 @@ impl Stream {
         stream
     }
 
-    /// Tells what there is.
+    /// Publishes the changes that are in the log already.
     pub(super) fn begin(&mut self) {
         self.told = self.opened.from;
         self.versions = versions(&self.opened.connection).ok();
-        self.tables.restart(&self.opened.life.epoch, self.told, &[]);
+        self.tables.restart(&self.opened.epoch_file.epoch, self.told, &[]);
         if let Err(error) = self.read_on() {
             tracing::warn!(%error, "the tables' database can't be read");
-            // It is looked again.
+            // Makes the next poll read again.
             self.versions = None;
         }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until `stop` is set.
     pub(super) fn run(mut self, stop: &AtomicBool) {
         let mut ticked = Instant::now();
         short_sleeps();
@@ -123,7 +121,7 @@ impl Stream {
         }
     }
 
-    /// Leaves the database alone for a while.
+    /// Pauses after a commit was published.
     fn pause(&mut self) {
         std::thread::sleep(self.pause);
         let more = self.writes.wait(Duration::ZERO);
@@ -131,19 +129,19 @@ impl Stream {
         self.written = more.then(Instant::now);
     }
 
-    /// Waits until it is worth to look.
+    /// Waits until the next poll.
     fn wait(&mut self) {
         let step = self.written.map_or(POLL, |written| written.elapsed() / PART);
         if step < POLL {
             std::thread::sleep(step.max(STEP));
-            // These are of the same commit, most likely.
+            // Further notices are most likely of the same commit.
             self.writes.forget();
         } else {
             self.written = self.writes.wait(POLL).then(Instant::now);
         }
     }
 
-    /// Looks whether there is something new; true if there is.
+    /// Reads new commits, if there are any; true if something changed.
     fn look(&mut self) -> rusqlite::Result<bool> {
         let data = data_version(&self.opened.connection)?;
         if self.versions.is_some_and(|(before, _)| before == data) {
@@ -151,7 +149,7 @@ impl Stream {
         }
         let Some(schema) = self.read_on()? else { return Ok(true) };
         let reshaped = self.versions.is_none_or(|(_, before)| before != schema);
-        // Until it could be attached to, a change of the schema stays new.
+        // If attaching fails, the next poll sees the change of the schema again.
         self.versions = None;
         if reshaped {
             self.attach()?;
@@ -160,21 +158,21 @@ impl Stream {
         Ok(true)
     }
 
-    /// Tells what was committed since. The result is the schema's version; none if it had to begin
-    /// anew.
+    /// Publishes what was committed since the last time. Returns the schema's version, or `None` if
+    /// the database was opened again.
     fn read_on(&mut self) -> rusqlite::Result<Option<i64>> {
-        let Opened { connection, described, life, .. } = &mut self.opened;
-        // One for all: each is locks to take and to give back.
+        let Opened { connection, described, epoch_file, .. } = &mut self.opened;
+        // One transaction for all reads, because each would take and release locks.
         let transaction = connection.unchecked_transaction()?;
         let schema = schema_version(&transaction)?;
-        if !life.goes_on(&transaction)? {
+        if !epoch_file.goes_on(&transaction)? {
             drop(transaction);
             self.reopen("it lost changes");
             return Ok(None);
         }
         let commit = sqlite::read(&transaction, described, self.told)?;
         if let Some(commit) = &commit {
-            life.tell(&transaction, commit.position)?;
+            epoch_file.tell(&transaction, commit.position)?;
         }
         drop(transaction);
         if let Some(commit) = commit {
@@ -184,14 +182,14 @@ impl Stream {
         Ok(Some(schema))
     }
 
-    /// The schema changed: the triggers may be gone, or tables have other columns.
+    /// The schema changed: attaches again, as triggers may be gone or columns may be different.
     fn attach(&mut self) -> rusqlite::Result<()> {
         let now = sqlite::reattach(&mut self.opened.connection, &self.watches)?;
         let mut described = Vec::new();
         for (table, (now, before)) in now.into_iter().zip(&self.opened.described).enumerate() {
             described.push(now.unwrap_or_else(|error| {
                 tracing::error!("{error}");
-                // Nobody is left to believe that nothing happens.
+                // Ends the subscriptions, so that no client takes silence for "no changes".
                 self.tables.reshape(table, before.schema.clone());
                 before.clone()
             }));
@@ -201,7 +199,7 @@ impl Stream {
     }
 
     fn reshape(&mut self, now: Vec<Described>) {
-        // First who answers: whoever is told that a table is another one asks for its rows at once.
+        // The shared description first: the restart of a table leads to snapshot requests at once.
         self.described.lock().clone_from(&now);
         for (table, (now, before)) in now.iter().zip(&self.opened.described).enumerate() {
             if now.schema != before.schema {
@@ -211,7 +209,7 @@ impl Stream {
         self.opened.described = now;
     }
 
-    /// Begins anew with what the path names now.
+    /// Opens the file that the path leads to now, and restarts the tables.
     fn reopen(&mut self, why: &str) {
         tracing::warn!(path = %self.path.display(), "the tables' database is opened again: {why}");
         match open(&self.path, &self.watches) {
@@ -223,7 +221,7 @@ impl Stream {
                 self.reshape(now);
                 self.begin();
             }
-            // It is tried again, as what led here is still so.
+            // It is tried again, as the reason for reopening is still there.
             Err(error) => {
                 tracing::error!("{error}");
                 std::thread::sleep(TICK);
@@ -231,17 +229,17 @@ impl Stream {
         }
     }
 
-    /// Which file the path names.
+    /// Device and inode of the file that the path leads to.
     fn file_now(&self) -> Option<(u64, u64)> {
         std::fs::metadata(&self.path).ok().map(|file| (file.dev(), file.ino()))
     }
 
-    /// Forgets some of the log on disk. What is left is looked at again after the next look.
+    /// Trims the log on disk by one batch. The next round continues if there is more.
     fn trim(&mut self) {
-        // Not the newest that was told: by it the log is known again.
+        // Keeps the newest published change: its fingerprint identifies the log.
         let up_to = self.tables.oldest().min(self.told.saturating_sub(1));
         let connection = &self.opened.connection;
-        // Writers are not waited for, unless they have left no gap for long.
+        // Does not wait for writers, unless they left no gap for a long time.
         let patience = if self.trimmed.elapsed() < 2 * TRIM { Duration::ZERO } else { BUSY };
         let trimmed = connection
             .busy_timeout(patience)
@@ -258,7 +256,7 @@ fn versions(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
     Ok((data_version(connection)?, schema_version(connection)?))
 }
 
-/// Another one after each commit of another connection.
+/// Changes with each commit of another connection.
 fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
@@ -267,8 +265,8 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
-/// Lets this thread sleep for less than the 50 microseconds by which the system makes sleeps
-/// longer, to save wake-ups.
+/// Allows this thread to sleep for less than 50 microseconds, the slack that Linux adds to sleeps
+/// to save wake-ups.
 fn short_sleeps() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1)) {

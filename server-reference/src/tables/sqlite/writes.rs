@@ -1,14 +1,13 @@
-//! Hears of writes to the database's files, whichever program makes them.
+//! Notices writes to the database's files by any program.
 //!
-//! It is a hint, and nothing depends on it: a file is written a while before the commit can be
-//! seen, not each write is a commit, and not each system tells of them. Who waits here looks a few
-//! times after a hint, and now and then without one.
+//! This is a hint, and correctness does not depend on it: a file is written some time before the
+//! commit is visible, not every write is a commit, and not every system reports writes. So the
+//! reader polls a few times after a hint, and now and then without one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The database's file, and the log that is written ahead of it: one of the two is written with
-/// each commit.
+/// Watches the database's file and its write-ahead log. Each commit writes one of the two.
 pub(super) struct Writes {
     paths: [PathBuf; 2],
     #[cfg(target_os = "linux")]
@@ -28,18 +27,18 @@ impl Writes {
         writes
     }
 
-    /// Hears of the files that are there now: the log may come and go. Those that it hears of
-    /// already stay.
+    /// Watches the files that exist now, as the write-ahead log comes and goes. Files that are
+    /// watched already stay so.
     pub(super) fn renew(&mut self) {
         use rustix::fs::inotify::{WatchFlags, add_watch};
         let Some(told) = &self.told else { return };
         for path in &self.paths {
-            // One that is missing is tried again.
+            // A missing file is tried again the next time.
             let _ = add_watch(told, path, WatchFlags::MODIFY);
         }
     }
 
-    /// Returns when something was written since the last time, or after a while; true if it was.
+    /// Waits until something was written since the last call, at most this long; true if it was.
     pub(super) fn wait(&mut self, most: Duration) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let Some(told) = &self.told else {
@@ -60,11 +59,11 @@ impl Writes {
         }
     }
 
-    /// What was written until now is known.
+    /// Discards the notices so far.
     pub(super) fn forget(&mut self) {
         let mut events = [0_u8; 4_096];
         let Some(told) = &self.told else { return };
-        // What they say is of no interest; an empty queue is an error.
+        // The content of the notices does not matter; reading an empty queue is an error.
         while rustix::io::read(told, &mut events).is_ok_and(|length| length > events.len() / 2) {}
     }
 }
@@ -86,7 +85,7 @@ impl Writes {
 }
 
 fn paths(database: &Path) -> [PathBuf; 2] {
-    // The log is beside the file itself, not beside a link to it.
+    // The write-ahead log is beside the file itself, not beside a link to it.
     let database = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");

@@ -1,8 +1,8 @@
-//! What waits for a client, as lines: each is a message, the last one of a connection says how it
-//! closed.
+//! Responses to a client, with one message in each line. The last line of a connection is its
+//! close.
 //!
-//! A response takes only what it has a place for, so that nothing is under way to nobody while
-//! another response could take it.
+//! A response takes only as much from the queue as it can write, so nothing is lost when another
+//! response takes over.
 
 use super::link::Link;
 use super::requests::find;
@@ -21,9 +21,9 @@ use tidewire_server_core::requests::{Lines, Mode, POLL_BYTES};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-/// Sends down what waits.
+/// Sends queued messages to the client.
 pub(super) async fn down(State(app): State<Arc<App>>, request: Request) -> Result<Response, HttpError> {
-    // The router takes a HEAD for a GET; it would throw away what it took.
+    // The router would treat a HEAD as a GET, and messages would be lost.
     if request.method() != Method::GET {
         let message = "this path does not take this method";
         return Err(HttpError::new(StatusCode::METHOD_NOT_ALLOWED, codes::BAD_REQUEST, message));
@@ -45,7 +45,7 @@ pub(super) async fn down(State(app): State<Arc<App>>, request: Request) -> Resul
     Ok((headers, body).into_response())
 }
 
-/// The right to take what waits: the newest request has it.
+/// The right to take from the queue: the newest request has it.
 struct Turn {
     readers: watch::Receiver<u64>,
     mine: u64,
@@ -61,22 +61,22 @@ impl Turn {
         Turn { readers: link.readers.subscribe(), mine }
     }
 
-    /// Returns once a newer request came.
+    /// Returns once a newer request has come.
     async fn over(&mut self) {
         let mine = self.mine;
-        // The link is in the hands of whoever waits, so the sender lives.
+        // The caller holds the link, so the sender exists.
         let _ = self.readers.wait_for(|newest| *newest != mine).await;
     }
 }
 
-/// A body that ends.
+/// The body of a response that ends.
 async fn polled(link: &Link, mut turn: Turn, wait: Duration) -> Vec<u8> {
     let ready = async {
         let reading = link.reading.lock().await;
-        link.bells.work(&link.outgoing).await;
+        link.notifiers.work(&link.outgoing).await;
         reading
     };
-    // From the taking on nothing is awaited: a client that went away before has lost nothing.
+    // There is no `await` from the taking on: if the client went away before, it has lost nothing.
     let _reading = tokio::select! {
         biased;
         () = turn.over() => return Vec::new(),
@@ -90,7 +90,7 @@ async fn polled(link: &Link, mut turn: Turn, wait: Duration) -> Vec<u8> {
     lines.bytes
 }
 
-/// A body that stays open.
+/// The body of a response that stays open.
 fn streamed(link: Arc<Link>, turn: Turn, write: Duration) -> Body {
     let (lines, mut taken) = mpsc::channel::<Bytes>(1);
     tokio::spawn(stream(link, turn, lines, write));
@@ -99,7 +99,7 @@ fn streamed(link: Arc<Link>, turn: Turn, write: Duration) -> Body {
     }))
 }
 
-/// Hands line after line to the response, as it is read.
+/// Passes lines to the response, as fast as it is read.
 async fn stream(link: Arc<Link>, mut turn: Turn, lines: mpsc::Sender<Bytes>, write: Duration) {
     let _reading = tokio::select! {
         biased;
@@ -112,7 +112,7 @@ async fn stream(link: Arc<Link>, mut turn: Turn, lines: mpsc::Sender<Bytes>, wri
             biased;
             () = lines.closed() => return link.broken(),
             () = turn.over() => return,
-            () = link.bells.work(&link.outgoing) => {}
+            () = link.notifiers.work(&link.outgoing) => {}
         }
         let place = tokio::select! {
             biased;

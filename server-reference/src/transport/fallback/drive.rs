@@ -1,4 +1,4 @@
-//! The task that drives the session of one connection over plain requests.
+//! Drives the session of one connection over plain requests.
 
 use super::link::{Link, Word};
 use super::requests::{too_many, turned_away};
@@ -6,8 +6,8 @@ use crate::app::App;
 use crate::clock;
 use crate::http::error::HttpError;
 use crate::transport::activity::Activity;
-use crate::transport::settling::settle;
-use crate::transport::writing::Bells;
+use crate::transport::flow::complete;
+use crate::transport::writing::Notifiers;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_server_core::requests::kept_ms;
@@ -15,24 +15,25 @@ use tidewire_server_core::{Flow, Peer, Session};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
-/// Also when there are no random numbers for its id.
+/// Also used if there are no random numbers for the id.
 const FULL: &str = "the server has all the connections it may have";
-/// How long what was handed to a response may take to leave the process.
+/// How long the last lines may take from the response to the network.
 const FLUSH_TIME: Duration = Duration::from_millis(50);
 
-/// Opens a connection; its id.
+/// Opens a connection, and returns its id.
 pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
-    // Before it counts as a handshake.
+    // Checked before it counts as a handshake.
     if app.links.is_full() {
         return Err(too_many(FULL));
     }
-    let bells = Arc::new(Bells::default());
-    let session = Session::try_open(&app.engine, peer, bells.wake(), clock::now()).map_err(turned_away)?;
-    // One message is handled, one waits; a client that sends more of them waits for its answer.
+    let notifiers = Arc::new(Notifiers::default());
+    let session =
+        Session::try_open(&app.engine, peer, notifiers.wake(), clock::now()).map_err(turned_away)?;
+    // One message is handled while one waits; requests with more of them wait for their response.
     let (words, inbox) = mpsc::channel(1);
     let link = Arc::new(Link {
         outgoing: session.outgoing().clone(),
-        bells,
+        notifiers,
         activity: Activity::new(),
         inbox: Default::default(),
         words: Mutex::new(words),
@@ -46,7 +47,7 @@ pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
     Ok(id)
 }
 
-/// The one task of a connection.
+/// The task of a connection.
 async fn drive(
     app: Arc<App>,
     mut session: Session,
@@ -63,7 +64,7 @@ async fn drive(
     let _ = timeout(kept, over.wait_for(|over| *over)).await;
     app.links.remove(&id);
     link.outgoing.abandon();
-    // The connection counts until then, so that a drain waits for it.
+    // The connection is counted until then, so that a drain waits for it.
     sleep(FLUSH_TIME).await;
     tracing::debug!(conn = link.outgoing.id(), "disconnected");
 }
@@ -73,7 +74,7 @@ async fn run(app: &App, session: &mut Session, link: &Link, inbox: &mut mpsc::Re
         session.heard(link.activity.heard());
         let deadline = clock::instant(session.deadline(clock::now()));
         let flow = tokio::select! {
-            () = link.bells.closing(&link.outgoing) => return,
+            () = link.notifiers.closing(&link.outgoing) => return,
             word = inbox.recv() => match word {
                 Some(Word::Message(bytes)) => take(session, &bytes),
                 Some(Word::TooBig) => session.too_big(),
@@ -85,7 +86,7 @@ async fn run(app: &App, session: &mut Session, link: &Link, inbox: &mut mpsc::Re
                 continue;
             }
         };
-        if settle(app, session, &link.bells, &link.activity, flow).await == Flow::End {
+        if complete(app, session, &link.notifiers, &link.activity, flow).await == Flow::End {
             return;
         }
     }

@@ -1,7 +1,7 @@
-//! What the requests of one connection share with each other and with its task.
+//! State that a connection's requests share with its task.
 
 use crate::transport::activity::Activity;
-use crate::transport::writing::Bells;
+use crate::transport::writing::Notifiers;
 use axum::body::Bytes;
 use std::sync::Arc;
 use tidewire_server_core::Outgoing;
@@ -11,32 +11,31 @@ use tokio::sync::{Mutex, mpsc, watch};
 /// What a request brought.
 pub(super) enum Word {
     Message(Bytes),
-    /// It was too long to be read.
+    /// A message that was too long to be read.
     TooBig,
 }
 
-/// What the requests of a connection share with each other and with its task.
+/// State that a connection's requests share with its task.
 pub(crate) struct Link {
     pub(super) outgoing: Arc<Outgoing>,
-    pub(super) bells: Arc<Bells>,
+    pub(super) notifiers: Arc<Notifiers>,
     /// When the last request came.
     pub(super) activity: Activity,
     pub(super) inbox: parking_lot::Mutex<Inbox>,
-    /// Held by the request whose message is read.
+    /// Locked by the request whose message is being read.
     pub(super) words: Mutex<mpsc::Sender<Word>>,
-    /// Held by the response that takes what waits.
+    /// Locked by the response that takes from the queue.
     pub(super) reading: Mutex<()>,
-    /// Counts the requests that want to: the newest has it.
+    /// Counts requests that want to take from the queue; the newest one may.
     pub(super) readers: watch::Sender<u64>,
-    /// Whether it takes messages no more.
+    /// Whether it takes no more messages.
     pub(super) ended: watch::Sender<bool>,
-    /// Whether the client was told the end, or can't be told any more.
+    /// Whether the client has been sent the close, or can't be any more.
     pub(super) over: watch::Sender<bool>,
 }
 
 impl Link {
-    /// Returns once the connection is ending: nothing more is taken from its client. For any number
-    /// of waiters.
+    /// Returns once the connection is ending and takes no more messages. For any number of waiters.
     pub(super) async fn ended(&self) {
         let mut ended = self.ended.subscribe();
         let _ = ended.wait_for(|ended| *ended).await;
@@ -47,8 +46,7 @@ impl Link {
         self.over.send_replace(true);
     }
 
-    /// The response that took what waited did not reach the client: what it had is lost, so the
-    /// connection is.
+    /// A response did not reach the client. The messages in it are lost, so the connection ends.
     pub(super) fn broken(&self) {
         self.outgoing.abandon();
         self.finish();

@@ -1,4 +1,4 @@
-//! All connections over plain requests, by the ids that only their clients know.
+//! All connections over plain requests, by their secret ids.
 
 use super::link::Link;
 use base64::Engine as _;
@@ -10,14 +10,14 @@ use std::sync::Arc;
 /// How long an id is, in bytes.
 const ID_BYTES: usize = 16;
 
-/// The connections, those included whose client has still to be told why they ended.
+/// The connections, with those that have ended but whose client has not fetched the close.
 pub(crate) struct Links {
     most: usize,
     by_id: Mutex<HashMap<String, Arc<Link>>>,
 }
 
 impl Links {
-    /// None yet, and never more than `most`: so many are kept, whatever arrives.
+    /// No connections; at most `most` are kept.
     pub(crate) fn new(most: usize) -> Links {
         Links { most, by_id: Mutex::default() }
     }
@@ -30,7 +30,7 @@ impl Links {
         self.by_id.lock().get(id).cloned()
     }
 
-    /// Keeps it under a new id; none when there are too many, or no random numbers.
+    /// Adds a connection under a new id; `None` if there are too many, or no random numbers.
     pub(super) fn add(&self, link: &Arc<Link>) -> Option<String> {
         let mut bytes = [0u8; ID_BYTES];
         getrandom::fill(&mut bytes).ok()?;

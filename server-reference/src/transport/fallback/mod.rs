@@ -1,9 +1,7 @@
-//! Connections over plain requests, for networks that let no WebSocket through (protocol section
-//! 11).
+//! Connections over plain requests, for networks that block WebSockets (protocol section 11).
 //!
-//! The session behind one is the same as behind a socket: messages come up as the bodies of
-//! requests, and go down as the lines of a response that stays open, or of one that waits until
-//! there is something to say.
+//! The session is the same as over a WebSocket. A client's messages come as bodies of requests. Its
+//! own come as lines of a response that stays open, or of one that waits until there is a message.
 
 mod down;
 mod drive;

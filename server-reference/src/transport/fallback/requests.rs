@@ -1,4 +1,4 @@
-//! Which connection a request is for, and why there is none.
+//! Finds the connection that a request belongs to.
 
 use super::link::Link;
 use crate::app::App;
@@ -11,12 +11,12 @@ use tidewire_server_core::TurnedAway;
 
 /// The header that carries a connection's id. It is a secret: never part of a URL or a log.
 const CONNECTION: &str = "tidewire-connection";
-/// When to come again while all connections are taken, in ms.
+/// When to try again while the server has no room for a connection, in ms.
 const CROWDED_RETRY_MS: u64 = 5_000;
-/// The header that numbers the messages of a client, from 1 on.
+/// The header with the number of a client's message, from 1 on.
 pub(super) const SEQ: &str = "tidewire-seq";
 
-/// The connection that a request is for. The request counts as a sign of life.
+/// The connection that a request belongs to. The request counts as activity.
 pub(super) fn find(app: &App, headers: &HeaderMap) -> Result<Arc<Link>, HttpError> {
     let id = headers.get(CONNECTION).and_then(|id| id.to_str().ok());
     let id = id.ok_or_else(|| bad_request("send the connection's id in the header Tidewire-Connection"))?;
@@ -30,7 +30,7 @@ pub(super) fn unknown() -> HttpError {
     HttpError::new(StatusCode::NOT_FOUND, "unknown_connection", message)
 }
 
-/// Says in a response why there is no place for a connection.
+/// The response that refuses a connection.
 pub(super) fn turned_away(reason: TurnedAway) -> HttpError {
     match reason {
         TurnedAway::GoingAway(_) => draining(),

@@ -13,9 +13,10 @@ use serde_json::json;
 use std::sync::Arc;
 use tidewire_server_core::Peer;
 
-/// The routes; the guard against foreign origins stands before them.
+/// The routes, without the check of origins, which comes before them.
 pub(crate) fn routes(message_bytes: usize) -> Router<Arc<App>> {
-    // As on a socket a message that is a little too long gets an answer instead of an end.
+    // As with a WebSocket, a message that is slightly too long gets an error instead of a cut
+    // connection.
     let up = post(up::up).layer(DefaultBodyLimit::max(message_bytes * 2));
     Router::new()
         .route("/v1/http", post(open))
@@ -23,7 +24,7 @@ pub(crate) fn routes(message_bytes: usize) -> Router<Arc<App>> {
         .route("/v1/http/down", get(down::down))
 }
 
-/// Opens a connection, unless it is one too many: then it holds nothing.
+/// Opens a connection. A refused one leaves nothing behind.
 async fn open(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,

@@ -1,4 +1,4 @@
-//! Messages from the client: one in the body of each request.
+//! Messages from the client, each in the body of a request.
 
 use super::link::{Link, Word};
 use super::requests::{SEQ, find, unknown};
@@ -13,12 +13,12 @@ use tidewire_core::wire::codes;
 use tidewire_server_core::requests::OutOfOrder;
 use tokio::sync::mpsc::Sender;
 
-/// Takes a message. Answered once it stands in line, not once it was handled.
+/// Takes a message. The response is sent when the message is queued, not when it is handled.
 pub(super) async fn up(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, HttpError> {
     let link = find(&app, request.headers())?;
     let number = number(request.headers());
     let _queued = Queued::new(&link)?;
-    // Whatever was read of a body goes with the connection.
+    // A body that was read in part is dropped with its connection.
     tokio::select! {
         biased;
         () = link.ended() => Err(unknown()),
@@ -26,7 +26,7 @@ pub(super) async fn up(State(app): State<Arc<App>>, request: Request) -> Result<
     }
 }
 
-/// Bodies are read one after the other, so that a connection holds one of them at most.
+/// Bodies are read one after the other, so that a connection never holds more than one.
 async fn take(
     app: &App,
     link: &Link,
@@ -46,7 +46,7 @@ async fn take(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A message that waits for its turn, or is being read.
+/// Counts a message that waits or is being read.
 struct Queued<'a>(&'a Link);
 
 impl Queued<'_> {
@@ -73,12 +73,12 @@ fn number(headers: &HeaderMap) -> Option<u64> {
     headers.get(SEQ)?.to_str().ok()?.parse().ok()
 }
 
-/// A message that could not be read; the connection ends with one that is far too long.
+/// Handles a message that could not be read. One that is far too long ends the connection.
 async fn unread(app: &App, words: &Sender<Word>, error: &BytesRejection) -> HttpError {
     if error.status() != StatusCode::PAYLOAD_TOO_LARGE {
         return bad_request("the body could not be read");
     }
-    // An error means that it has ended already.
+    // An error means that the connection has ended already.
     let _ = words.send(Word::TooBig).await;
     let message = format!("a message may have at most {} bytes", app.config.limits.message_bytes);
     HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, codes::TOO_LARGE, message)

@@ -234,7 +234,7 @@ impl Client {
 
     /// Reads for the session what it asks for.
     pub fn answer(&mut self, rig: &Rig) {
-        while let Flow::Ask(read) = &self.flow {
+        while let Flow::Read(read) = &self.flow {
             let answer = Answer::new(read, Ok(rig.read(read)), &rig.engine.hub);
             self.flow = self.session.answered(rig.now, answer);
         }

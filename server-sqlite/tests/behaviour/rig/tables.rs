@@ -8,8 +8,8 @@ use tidewire_core::tables::Type;
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::Budget;
 use tidewire_server_core::tables::{
-    Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError, TableConfig, TableLimits, Tables,
-    Wanted,
+    Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceError, SourceRequest, TableConfig,
+    TableLimits, Tables,
 };
 
 pub fn schema(columns: &[(&str, &str)]) -> Schema {
@@ -123,16 +123,16 @@ impl Source {
 
     /// Answers what was asked.
     pub fn answer(&self) {
-        for wanted in self.tables.take_wanted() {
+        for wanted in self.tables.take_requests() {
             match wanted {
-                Wanted::Snapshot(wanted) => {
+                SourceRequest::Snapshot(wanted) => {
                     let mut snapshot = self.snapshot();
                     snapshot.rows.retain(|row| wanted.keeps(row));
-                    self.tables.answered(wanted.id, Ok(snapshot));
+                    self.tables.finish_snapshot(wanted.id, Ok(snapshot));
                 }
-                Wanted::Locate { id, tx } => {
+                SourceRequest::Locate { id, tx } => {
                     let position = tx.strip_prefix('x').and_then(|position| position.parse().ok());
-                    self.tables.located(id, position.ok_or(SourceError::UnknownTx));
+                    self.tables.finish_locate(id, position.ok_or(SourceError::UnknownTx));
                 }
                 other => panic!("{other:?}"),
             }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tidewire_server_core::tables::{Commit, Tables, Wake, Woken};
-use tidewire_server_core::{Engine, Session, Signal};
+use tidewire_server_core::{Engine, QueueEvent, Session};
 
 /// So many different filters of the slow table meet each of its commits.
 const FILTERS: usize = 5_000;
@@ -21,11 +21,11 @@ const QUICK: usize = 1;
 
 pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     let rounds = if quick { 40 } else { 200 };
-    let (bells, ears): (Vec<_>, Vec<_>) = (0..2).map(|_| sync_channel(1)).unzip();
+    let (wakers, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| sync_channel(1)).unzip();
     let wake: Wake = Arc::new(move |why| {
         if let Woken::Work(table) = why {
-            // It is full if it was rung before.
-            let _ = bells.get(table).map(|bell| bell.try_send(()));
+            // Full if a wake-up is pending already.
+            let _ = wakers.get(table).map(|waker| waker.try_send(()));
         }
     });
     let engine = engine_of(&["slow", "quick"], wake)?;
@@ -34,7 +34,7 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     let mut reader = session_that_wakes(&engine, "reader", {
         let heard = heard.clone();
         Arc::new(move |signal| {
-            if signal == Signal::Work
+            if signal == QueueEvent::Work
                 && let Ok(mut heard) = heard.lock()
             {
                 *heard = Some(Instant::now());
@@ -72,8 +72,8 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
         drain(&slow)?;
     }
     // Both at once, with a thread for each and one for the source.
-    for (table, ear) in ears.into_iter().enumerate() {
-        worker(&tables, table, ear);
+    for (table, receiver) in receivers.into_iter().enumerate() {
+        worker(&tables, table, receiver);
     }
     let (source, began) = source(&tables);
     let mut asker = session(&engine, "asker");

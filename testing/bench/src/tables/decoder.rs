@@ -7,7 +7,7 @@ use crate::figure::{Aim, Figure};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tidewire_server::tables::postgres::{Event, Settings, Stream, Wanted};
+use tidewire_server::tables::postgres::{Event, Settings, Stream, WatchedTable};
 
 /// Rows in a transaction.
 const TOGETHER: u64 = 100;
@@ -150,7 +150,7 @@ async fn commits(database: &Database, round: usize, rows: u64) -> Result<Read, F
         ca: None,
         publication: "bench".to_owned(),
         slot,
-        tables: vec![Wanted {
+        tables: vec![WatchedTable {
             namespace: "public".to_owned(),
             name: "items".to_owned(),
             columns: None,

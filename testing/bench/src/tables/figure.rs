@@ -1,10 +1,10 @@
-//! A ratio, and what it should be.
+//! A measured ratio, and its target.
 
 use crate::Failure;
 use serde_json::{Value, json};
 use std::fmt;
 
-/// What a ratio should be.
+/// The target of a ratio.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Aim {
     /// At most this.
@@ -18,12 +18,12 @@ pub(crate) struct Figure {
     pub(crate) name: &'static str,
     pub(crate) value: f64,
     pub(crate) aim: Aim,
-    /// What was measured, with absolute figures of this machine.
+    /// What was measured, with this machine's absolute figures.
     pub(crate) how: String,
 }
 
 impl Figure {
-    /// Whether the aim is reached.
+    /// Whether the target is met.
     pub(crate) fn holds(&self) -> bool {
         match self.aim {
             Aim::Most(most) => self.value <= most,
@@ -49,7 +49,7 @@ impl fmt::Display for Figure {
     }
 }
 
-/// The one in the middle.
+/// The median.
 pub(crate) fn median(mut values: Vec<f64>) -> Result<f64, Failure> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().ok_or_else(|| "nothing was measured".into())

@@ -1,8 +1,8 @@
-//! How soon a client hears of a commit: a real server, a real client, and a writer that knows
-//! neither.
+//! Measures how soon a client is notified of a commit, with a real server, a real client, and a
+//! writer that knows neither.
 //!
-//! Counted from the moment at which the writer is told that it is committed. Both databases are
-//! measured, and a figure is that of the slower one.
+//! The time begins when the writer's commit returns. Both databases are measured, and a figure is
+//! that of the slower one.
 
 use crate::Failure;
 use crate::figure::{Aim, Figure, median};
@@ -23,8 +23,8 @@ use tidewire_postgres::Cluster;
 use tokio::runtime::Runtime;
 use tokio_postgres::NoTls;
 
-/// Between two commits, and how often whoever polls selects. The one is no part of the other, so
-/// the commits are spread over all of the time between two looks.
+/// Interval of commits, and of the polling that is compared. Neither is a multiple of the other, so
+/// commits fall at all times between two polls.
 const APART: Duration = Duration::from_micros(15_370);
 const POLL: Duration = Duration::from_millis(100);
 /// What is appended before the sync that a commit is compared with.
@@ -67,7 +67,7 @@ struct Times {
     called: f64,
     /// From the commit's beginning to the callback.
     whole: f64,
-    /// From the commit's end to the look of whoever polls.
+    /// From the commit's end to the first poll that sees it.
     polled: f64,
     /// Of an append and a sync.
     synced: f64,
@@ -115,7 +115,7 @@ fn postgres(runtime: &Runtime, commits: i64) -> Result<Times, Failure> {
     admin.run("CREATE TABLE items (id bigint PRIMARY KEY, body text NOT NULL)")?;
     let address = |user: &str| format!("postgres://{user}@127.0.0.1:{}/postgres", cluster.port());
     admin.run(&plan(&address("postgres"))?)?;
-    // Where the cluster is: its folder is its own.
+    // The cluster is beside it, in a folder of its own.
     let folder = tempfile::tempdir()?;
     let poller = Postgres::connect(&cluster)?;
     let body = "x".repeat(BODY);
@@ -132,7 +132,7 @@ fn postgres(runtime: &Runtime, commits: i64) -> Result<Times, Failure> {
     follow(runtime, "PostgreSQL", &address("tidewire"), commits, folder.path(), write, select)
 }
 
-/// A connection that is driven by the thread which uses it, so that no other has to be woken for an
+/// A connection that is driven by its user's thread, so that no other thread has to be woken for an
 /// answer.
 struct Postgres {
     runtime: Runtime,
@@ -177,7 +177,7 @@ fn plan(address: &str) -> Result<String, Failure> {
 
 const WATCH: &str = "[tables.watch.items]\naccess = { user = \"*\" }\n";
 
-/// Commits, and looks at when it is heard of.
+/// Commits, and measures when the commit is noticed.
 fn follow(
     runtime: &Runtime,
     database: &'static str,
@@ -200,7 +200,7 @@ fn follow(
             begun.insert(id, Instant::now());
             write(id)?;
             ended.insert(id, Instant::now());
-            // In the middle of the pause, so that the disk is as it is for a commit.
+            // In the middle of the pause, so that the disk is in the same state as for a commit.
             sleep_until(next + APART / 2);
             let at = Instant::now();
             file.write_all(&PAGE)?;
@@ -225,7 +225,7 @@ fn follow(
     })
 }
 
-/// Subscribes; the result has the ids of rows that are told, with when.
+/// Subscribes; the result gives the ids of changed rows and the time of their callback.
 async fn listen(server: &Server) -> Result<Receiver<(i64, Instant)>, Failure> {
     let now_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let claims = json!({"sub": "bench", "name": "Bench", "iss": "tidewire", "aud": "tidewire", "iat": now_s, "exp": now_s + 3_600});
@@ -247,7 +247,7 @@ async fn listen(server: &Server) -> Result<Receiver<(i64, Instant)>, Failure> {
     tokio::time::timeout(PATIENCE, live).await??;
     let (sender, receiver) = channel();
     tokio::spawn(async move {
-        // It is closed with its last handle.
+        // The client is closed with its last handle.
         let _client = client;
         while let Some(at) = changed(&mut table).await {
             if at.into_iter().any(|one| sender.send(one).is_err()) {
@@ -267,7 +267,7 @@ async fn changed(table: &mut Table) -> Option<Vec<(i64, Instant)>> {
     Some(changes.iter().filter_map(|change| Some((id(change.new.as_deref()?)?, at))).collect())
 }
 
-/// Selects what is new, again and again.
+/// Polls for new rows.
 fn poll(
     commits: i64,
     mut select: impl FnMut(i64) -> Result<Vec<i64>, Failure>,
@@ -289,7 +289,7 @@ fn poll(
     Ok(seen)
 }
 
-/// The median of how long after the one the other was, in ms.
+/// The median time from one to the other, in ms.
 fn between(one: &BTreeMap<i64, Instant>, other: &BTreeMap<i64, Instant>) -> Result<f64, Failure> {
     let mut times = Vec::new();
     for (id, from) in one {

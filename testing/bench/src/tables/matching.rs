@@ -1,4 +1,5 @@
-//! Which of many subscriptions a change is about: the server's index against asking each.
+//! Measures finding the subscriptions that a change concerns: the server's index against matching
+//! each subscription.
 
 use crate::Failure;
 use crate::figure::{Aim, Figure};
@@ -12,9 +13,9 @@ use tidewire_server_core::{Engine, Session};
 
 const SMALL: u64 = 100_000;
 const LARGE: u64 = 1_000_000;
-/// So many subscriptions share a connection.
+/// Subscriptions of one connection.
 const TOGETHER: u64 = 100;
-/// Rows are of owners that far apart, so that no cache knows the next one.
+/// Distance between the owners of successive rows, so that caches don't help.
 const STRIDE: u64 = 7_919;
 /// Rows that are matched in one go.
 const AT_ONCE: usize = 50;
@@ -45,15 +46,15 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     ])
 }
 
-/// Microseconds a change, the best of three rounds.
+/// Microseconds for each change, the best of three rounds.
 struct Cost {
-    /// To find whom it concerns.
+    /// Finding the groups.
     found: f64,
-    /// To tell them as well.
+    /// Finding the groups and sending them the change.
     told: f64,
 }
 
-/// Microseconds a change when each of the filters is asked.
+/// Microseconds for each change if every filter is matched.
 fn naive(changes: u64) -> Result<f64, Failure> {
     let columns = [
         Column { name: "id", kind: Type::Int8 },
@@ -103,7 +104,7 @@ fn find(engine: &Engine, subscriptions: u64, changes: u64) -> Result<f64, Failur
     let tables = tables(engine)?;
     let (mut took, mut found) = (Duration::ZERO, 0);
     for first in (0..changes).step_by(AT_ONCE) {
-        // A row that has just been read from the database is in the cache, as these are.
+        // In small batches, because a row that was just read from a database is in the cache too.
         let some: Vec<Change> = (first..changes.min(first + AT_ONCE as u64))
             .map(|change| {
                 let new = row(change, change * STRIDE % subscriptions, "body");

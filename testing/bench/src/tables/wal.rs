@@ -1,8 +1,7 @@
-//! What the set-up for live tables adds to a database's log.
+//! Measures what the set-up for live tables adds to a database's log.
 //!
-//! Compared are tables that are asked by owner and state, as snapshots of live tables are: one with
-//! an index for that, and one where the index of the set-up takes its place. What it is against a
-//! table without any such index is told as well.
+//! The compared tables are queried by owner and state, as snapshots are. One has an index for that;
+//! in the other the set-up's index takes its place. A table without such an index is reported too.
 
 use crate::Failure;
 use crate::database::Database;
@@ -17,8 +16,8 @@ const CHANGES: u64 = 10;
 const UPDATES: u64 = CHANGES - 2;
 /// How many of the updates change a column that is filtered by.
 const MOVING: u64 = 2;
-/// The tables: of an application that asks by owner and state, of one that never does, and as it is
-/// planned.
+/// The tables: of an application that queries by owner and state, of one that does not, and with
+/// the planned set-up.
 const TABLES: [&str; 3] = ["asked", "unasked", "watched"];
 
 pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
@@ -27,7 +26,7 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
 }
 
 async fn compare(transactions: u64) -> Result<Vec<Figure>, Failure> {
-    // The log then has changes only, whenever the last checkpoint was.
+    // Without full pages the log's size does not depend on the last checkpoint.
     let database = Database::start(&[("full_page_writes", "off")]).await?;
     let columns = "id bigint primary key, owner text not null, state text not null, priority int not null, body text not null";
     for table in TABLES {
@@ -79,7 +78,7 @@ async fn written(database: &Database, table: &str, transactions: u64) -> Result<
     database.run(&format!("insert into {table} {} from generate_series(1, {ROWS}) n", row("n"))).await?;
     database.run(&format!("vacuum analyze {table}")).await?;
     let before = database.logged().await?;
-    // At step i the rows from i + 1 are there.
+    // In step i the rows from i + 1 on exist.
     let updated = format!("id = i + 1 + (i::bigint * 7919 + j * 104729) % {}", ROWS - 1);
     database
         .run(&format!(

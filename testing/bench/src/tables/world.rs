@@ -10,7 +10,8 @@ use tidewire_core::{Now, Time};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{
-    Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, TableConfig, TableLimits, Tables, Wake, Wanted,
+    Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceRequest, TableConfig, TableLimits,
+    Tables, Wake,
 };
 use tidewire_server_core::{
     AuthError, Budget, Connections, Engine, Hub, Identity, Limiter, Peer, Revocations, ServerLimits, Session,
@@ -116,9 +117,9 @@ pub(crate) fn session_that_wakes(
 pub(crate) fn settle(engine: &Engine, session: &Session) -> Result<Vec<String>, Failure> {
     let tables = tables(engine)?;
     while tables.catch_up() {}
-    for wanted in tables.take_wanted() {
-        if let Wanted::Snapshot(wanted) = wanted {
-            tables.answered(wanted.id, Ok(Snapshot { rows: Vec::new(), seen: Seen::UpTo(0) }));
+    for wanted in tables.take_requests() {
+        if let SourceRequest::Snapshot(wanted) = wanted {
+            tables.finish_snapshot(wanted.id, Ok(Snapshot { rows: Vec::new(), seen: Seen::UpTo(0) }));
         }
     }
     Ok(written(session))

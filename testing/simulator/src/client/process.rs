@@ -30,8 +30,8 @@ pub(crate) struct Process {
     pub(crate) epoch: String,
     /// Whether the view of the second channel began.
     pub(crate) begun: bool,
-    /// The server's last answer to the second channel's subscription: its epoch, and the offset after
-    /// which it begins.
+    /// The server's last answer to the second channel's subscription: its epoch, and the offset
+    /// after which it begins.
     pub(crate) answered: Option<(String, u64)>,
     /// When it dialled in the last minute, by its own clock.
     pub(crate) dials: VecDeque<u64>,

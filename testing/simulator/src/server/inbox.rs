@@ -5,17 +5,17 @@ use crate::server::tokens::AllRules;
 use parking_lot::Mutex;
 use tidewire_server_core::store::{Done, Got, Read, Store, StoreError, Write};
 
-/// The store that the server's decisions are handed to: it gathers writes.
+/// A store that collects writes until the next commit.
 pub(super) struct Inbox {
     waiting: Mutex<Vec<Waiting>>,
     rules: AllRules,
 }
 
-/// A write and whom to tell of its outcome.
+/// A write, and the callback for its outcome.
 pub(super) struct Waiting {
     pub(super) write: Write,
     pub(super) done: Done,
-    /// Its author had no access when it came.
+    /// Its author had no access when it was queued.
     pub(super) barred: bool,
 }
 

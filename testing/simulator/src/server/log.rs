@@ -1,4 +1,4 @@
-//! The server's disk: a database in memory, its backup, and what is checked of its log.
+//! The server's disk: an in-memory database, its backup, and checks of its log.
 
 use crate::script::{CHANNELS, WALL_MS};
 use crate::server::log_watch::LogWatch;
@@ -7,14 +7,14 @@ use rusqlite::Connection;
 use tidewire_server_core::store::{ChannelRow, CreateDialog, Found, Outcome, Read, Reply, StoreError, Write};
 use tidewire_server_sqlite::log::{self, Outside};
 
-/// What must not be, found in the log: the guarantee's number, and how it showed.
+/// A violation found in the log: the guarantee's number, and what was found.
 pub(crate) type Fault = (&'static str, String);
 
 /// The database.
 pub(super) struct Log {
     db: Connection,
     backup: Option<Connection>,
-    /// Counts the epochs of the log.
+    /// The number of epochs so far.
     epochs: u64,
     watches: [LogWatch; 2],
 }
@@ -57,7 +57,7 @@ impl Log {
         format!("e{}", self.epochs)
     }
 
-    /// Commits writes in one transaction, `now` ms into the run; an outcome for each.
+    /// Commits writes in one transaction, `now` ms into the run; returns an outcome for each.
     pub(super) fn commit(
         &self,
         writes: &[&Write],
@@ -73,7 +73,7 @@ impl Log {
         log::read(&self.db, read).map_err(|error| log::store_error(&error))
     }
 
-    /// Asks for the simulator itself; a reply of another kind than the question's is an error.
+    /// Reads for the simulator itself. A reply of another kind than the read's is an error.
     pub(super) fn ask<T>(
         &self,
         read: &Read,
@@ -82,7 +82,7 @@ impl Log {
         reply(log::read(&self.db, read)?).map_err(|_| rusqlite::Error::InvalidQuery)
     }
 
-    /// What is stored of a channel itself.
+    /// A channel's row.
     pub(super) fn channel(&self, name: &str) -> rusqlite::Result<Option<ChannelRow>> {
         self.ask(&Read::Channel(name.to_owned()), Reply::channel)
     }
@@ -126,7 +126,7 @@ impl Log {
         Ok(())
     }
 
-    /// Replaces the database by the last backup, which begins another epoch; false if there is none.
+    /// Restores the last backup, which begins another epoch; false if there is none.
     pub(super) fn restore(&mut self) -> rusqlite::Result<bool> {
         let Some(backup) = &self.backup else { return Ok(false) };
         rusqlite::backup::Backup::new(backup, &mut self.db)?.step(-1)?;
@@ -138,7 +138,7 @@ impl Log {
         Ok(true)
     }
 
-    /// Reads what was committed since the last look, and checks it.
+    /// Reads and checks what was committed since the last call.
     pub(super) fn look(&mut self, now: u64) -> rusqlite::Result<Vec<Fault>> {
         let mut faults = Vec::new();
         for (at, name) in CHANNELS.iter().enumerate() {
@@ -161,12 +161,12 @@ impl Log {
         Ok(faults)
     }
 
-    /// Runs that have been under way for longer than any takes.
+    /// Runs that take longer than any should.
     pub(super) fn overdue(&self, now: u64) -> Vec<&str> {
         self.watches.iter().filter_map(|watch| watch.overdue(now)).collect()
     }
 
-    /// The channels in which a message waits for an answer that never began.
+    /// The channels in which a message still waits for an answer to start.
     pub(super) fn unanswered(&self) -> Vec<&'static str> {
         let waits = |(name, watch): (&&'static str, &LogWatch)| watch.waits().then_some(*name);
         CHANNELS.iter().zip(&self.watches).filter_map(waits).collect()

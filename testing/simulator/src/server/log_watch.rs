@@ -1,48 +1,48 @@
-//! What the log may hold, looked at after every commit: answers that begin once, to something, and
-//! end once; and nothing of somebody whose access was taken back before it came.
+//! Checks the log after every commit: an answer starts once, answers a message and ends once, and
+//! nobody writes after their access was revoked.
 
 use crate::server::logged::Logged;
 
-/// No answer takes longer while all is well: sixty words, and a commit for each.
+/// No answer takes longer without faults: sixty words with a commit for each.
 const LONGEST_MS: u64 = 40_000;
 
-/// One channel's log as it was read so far.
+/// What was read of one channel's log so far.
 #[derive(Debug, Default)]
 pub(super) struct LogWatch {
     /// The last offset read.
     seen: u64,
     /// A message came since the last answer began.
     asked: bool,
-    /// The answer under way.
+    /// The run under way.
     open: Option<String>,
-    /// When it began.
+    /// When it started.
     opened_at: u64,
-    /// What stood before was not read: a first start or end may belong to it.
+    /// Earlier events were not read, so the first start or end may belong to them.
     blind: bool,
 }
 
 impl LogWatch {
-    /// Where to read on.
+    /// The offset after which to read on.
     pub(super) fn seen(&self) -> u64 {
         self.seen
     }
 
-    /// The log begins again after `floor`, with events before it that nobody read.
+    /// The log begins after `floor`; events before that were not read.
     pub(super) fn begins_after(&mut self, floor: u64) {
         *self = LogWatch { seen: floor, asked: true, blind: floor > 0, ..LogWatch::default() };
     }
 
-    /// Whether a message waits for an answer that nobody began.
+    /// Whether a message still waits for an answer to start.
     pub(super) fn waits(&self) -> bool {
         self.asked && self.open.is_none() && !self.blind
     }
 
-    /// The answer that has been under way for longer than any takes.
+    /// The run that takes longer than any should.
     pub(super) fn overdue(&self, now: u64) -> Option<&str> {
         self.open.as_deref().filter(|_| now > self.opened_at + LONGEST_MS)
     }
 
-    /// Reads on; what must not be, if there is such a thing.
+    /// Checks the next event; returns the violation, if there is one.
     pub(super) fn read(&mut self, event: &Logged, now: u64) -> Option<String> {
         self.seen = event.offset;
         match event.kind.as_str() {

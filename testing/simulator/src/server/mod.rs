@@ -1,5 +1,5 @@
-//! The server's process: its decisions come from `tidewire-server-core`, its disk is a database in
-//! memory. Writes are committed together and later: until then a crash loses them.
+//! The server's process. `tidewire-server-core` makes its decisions, and its disk is an in-memory
+//! database. Writes are committed in groups after a delay; a crash before the commit loses them.
 
 mod inbox;
 mod log;
@@ -37,15 +37,15 @@ pub(crate) struct Server {
     rules: AllRules,
     setup: Setup,
     ids: Arc<CountedIds>,
-    /// None while it is down.
+    /// `None` while it is down.
     process: Option<Process>,
-    /// How its disk fails, and until when.
+    /// The fault of its disk, and its end.
     disk: Option<(DiskFault, u64)>,
     dice: Dice,
     faults: Vec<Fault>,
 }
 
-/// What a crash loses.
+/// The state that a crash loses.
 struct Process {
     engine: Arc<Engine>,
     inbox: Arc<Inbox>,
@@ -119,19 +119,19 @@ impl Server {
         Ok(self.log.channel(name)?.map(|row| engine.hub.add(name, row)))
     }
 
-    /// The process ends; what was not committed is gone.
+    /// Ends the process; uncommitted writes are lost.
     pub(crate) fn crash(&mut self) {
         self.process = None;
     }
 
-    /// No answer begins any more, and those under way end.
+    /// Starts no further answers, and ends those under way.
     pub(crate) fn drain(&mut self) {
         if let Some(process) = &mut self.process {
             process.runs.drain();
         }
     }
 
-    /// Lets the answers go on; when to do so again.
+    /// Drives the answers; returns when to do so again.
     pub(crate) fn answer(&mut self, now: u64) -> Option<u64> {
         let process = self.process.as_mut()?;
         process.runs.advance(now, &self.log, &process.inbox, &mut self.dice)
@@ -139,21 +139,21 @@ impl Server {
 
     // Sessions.
 
-    /// A new connection; none while the server is down.
+    /// A new connection; `None` while the server is down.
     pub(crate) fn accept(&self, now: u64, wake: Wake) -> Option<(Session, Flow)> {
         let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
         Some(Session::open(self.engine()?, peer, wake, clock(now)))
     }
 
-    /// A new connection over plain requests; none while there is no place for it.
+    /// A new connection over plain requests; `None` while there is no room for it.
     pub(crate) fn try_accept(&self, now: u64) -> Option<Session> {
         let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
         Session::try_open(self.engine()?, peer, Arc::new(|_| ()), clock(now)).ok()
     }
 
-    /// Reads for a session until it needs no more from the log.
+    /// Reads for a session until it needs nothing more from the log.
     pub(crate) fn read(&self, now: u64, session: &mut Session, mut flow: Flow) -> Flow {
-        while let Flow::Ask(read) = &flow {
+        while let Flow::Read(read) = &flow {
             let Some(engine) = self.engine() else { return Flow::End };
             let answer = Answered::new(read, self.log.read(read), &engine.hub);
             flow = session.answered(clock(now), answer);
@@ -163,12 +163,12 @@ impl Server {
 
     // Access.
 
-    /// What the backend thinks of the devices' tokens.
+    /// The backend's rules for the devices' tokens.
     pub(crate) fn rules(&self) -> MutexGuard<'_, Vec<Rules>> {
         self.rules.lock()
     }
 
-    /// Takes back what a device may see of the second channel.
+    /// Revokes a device's access to the second channel.
     pub(crate) fn revoke(&self, device: usize, now: u64) {
         let revocation =
             Revocation { user: self.user(device), dialog: Some("b".to_owned()), since_ms: WALL_MS + now };
@@ -188,7 +188,7 @@ impl Server {
         self.disk = Some((disk, until));
     }
 
-    /// Its disk works again.
+    /// Ends the fault of its disk.
     pub(crate) fn heal(&mut self) {
         self.disk = None;
     }
@@ -197,7 +197,7 @@ impl Server {
         self.log.take_backup()
     }
 
-    /// Replaces the database, which must be down, by its last backup; false if there is none.
+    /// Restores the database from its last backup while the server is down; false if there is none.
     pub(crate) fn restore(&mut self, now: u64) -> rusqlite::Result<bool> {
         let restored = self.log.restore()?;
         if restored {
@@ -206,7 +206,7 @@ impl Server {
         Ok(restored)
     }
 
-    /// Has all but the newest `keep` events of both channels trimmed.
+    /// Trims both channels to their newest `keep` events.
     pub(crate) fn trim(&mut self, keep: u64) -> rusqlite::Result<()> {
         for name in CHANNELS {
             let Some(row) = self.log.channel(name)? else { continue };
@@ -225,7 +225,7 @@ impl Server {
         Ok(())
     }
 
-    /// How long the next commit takes, if something waits to be committed.
+    /// How long the next commit takes, if there is something to commit.
     pub(crate) fn commit_takes(&mut self, now: u64) -> Option<u64> {
         if self.process.as_ref()?.inbox.is_empty() {
             return None;
@@ -234,7 +234,7 @@ impl Server {
         Some(1 + self.dice.below(if slow { 4_000 } else { self.setup.commit_ms }))
     }
 
-    /// Commits what waits, and tells the server's decisions of it.
+    /// Commits the pending writes, and publishes the outcomes.
     pub(crate) fn commit(&mut self, now: u64) -> rusqlite::Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
         let (mut writes, mut dones, mut barred) = (Vec::new(), Vec::new(), Vec::new());
@@ -272,19 +272,19 @@ impl Server {
         Ok(())
     }
 
-    /// A commit reported an error and was carried out all the same.
+    /// Handles a commit that reported an error but was carried out.
     fn reconcile(&self, doubtful: &BTreeSet<Arc<str>>) {
         let Some(process) = &self.process else { return };
         let engine = &process.engine;
         for channel in doubtful.iter().filter_map(|name| engine.hub.loaded(name)) {
-            // What can't be read is found with the next event.
+            // What can't be read now is found with the next event.
             let _ = reconcile(&channel, &engine.kinds, engine.answers.as_ref(), |read| self.log.read(&read));
         }
     }
 
     // What is in the log, for the checks.
 
-    /// What was found in the log since the last call and must not be there.
+    /// Violations found in the log since the last call.
     pub(crate) fn take_faults(&mut self) -> Vec<Fault> {
         std::mem::take(&mut self.faults)
     }
@@ -308,12 +308,12 @@ impl Server {
         self.log.epoch()
     }
 
-    /// Runs that have been under way for longer than any takes.
+    /// Runs that take longer than any should.
     pub(crate) fn overdue(&self, now: u64) -> Vec<&str> {
         self.log.overdue(now)
     }
 
-    /// The channels in which a message waits for an answer that never began.
+    /// The channels in which a message still waits for an answer to start.
     pub(crate) fn unanswered(&self) -> Vec<&'static str> {
         self.log.unanswered()
     }

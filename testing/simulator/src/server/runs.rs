@@ -1,4 +1,4 @@
-//! Answers of the model: those that were asked for begin, and those under way get their words.
+//! The model's answers: starts those that are requested, and gives those under way their words.
 
 use crate::dice::Dice;
 use crate::server::inbox::Inbox;
@@ -11,10 +11,10 @@ use tidewire_server_core::store::{Outcome, Reply, Store, StoreError, UnfinishedR
 use tidewire_server_core::{Answering, Channel, Ids, Run, Step, left_ended};
 use uuid::Uuid;
 
-/// Between two words of an answer.
+/// Time between two words of an answer, in ms.
 const WORD_MS: u64 = 120;
 
-/// Ids in order of time, with nothing random in them.
+/// Ids that ascend with time, without randomness.
 pub(super) struct CountedIds(AtomicU64);
 
 impl Default for CountedIds {
@@ -30,7 +30,7 @@ impl Ids for CountedIds {
     }
 }
 
-/// Channels in which an answer is to begin.
+/// The channels in which an answer is to start.
 #[derive(Default)]
 struct Requested {
     channels: Mutex<Vec<Arc<Channel>>>,
@@ -47,7 +47,7 @@ impl Answering for Requested {
     }
 }
 
-/// The runs of one process of the server.
+/// The runs of one server process.
 pub(super) struct Runs {
     requested: Arc<Requested>,
     active: Vec<ActiveRun>,
@@ -59,11 +59,11 @@ struct ActiveRun {
     run: Run,
     channel: Option<Arc<Channel>>,
     stop: Arc<AtomicBool>,
-    /// Outcomes of its writes that it has not heard of yet.
+    /// Outcomes of its writes that it has not been given yet.
     outcomes: Arc<Mutex<Vec<Result<Outcome, StoreError>>>>,
     words: u64,
     next_word: u64,
-    /// A crash left it open: it only ends.
+    /// A crash left it without an end, so it only ends.
     left: bool,
 }
 
@@ -72,7 +72,7 @@ impl Runs {
         Runs { requested: Arc::default(), active: Vec::new(), ids }
     }
 
-    /// Where the server asks for answers.
+    /// The interface through which the server requests answers.
     pub(super) fn answering(&self) -> Arc<dyn Answering> {
         self.requested.clone()
     }
@@ -90,13 +90,13 @@ impl Runs {
         });
     }
 
-    /// No answer begins any more, and those under way end.
+    /// Starts no further answers, and ends those under way.
     pub(super) fn drain(&mut self) {
         self.requested.draining.store(true, Ordering::Relaxed);
         self.active.iter_mut().for_each(|active| active.run.drain());
     }
 
-    /// Lets all runs go on; when to do so again.
+    /// Drives all runs; returns when to do so again.
     pub(super) fn advance(&mut self, now: u64, log: &Log, inbox: &Inbox, dice: &mut Dice) -> Option<u64> {
         for channel in std::mem::take(&mut *self.requested.channels.lock()) {
             self.active.push(ActiveRun::begin(&channel, &self.ids, dice, now));
@@ -161,7 +161,7 @@ impl ActiveRun {
         }
     }
 
-    /// Gives the run what happened to it, and a word if one is due.
+    /// Gives a run its outcomes, and a word if one is due.
     fn hear(&mut self, now: u64) {
         if self.stop.load(Ordering::Relaxed) {
             self.run.stop();

@@ -1,4 +1,4 @@
-//! Tokens, and what the application's backend thinks of them.
+//! Tokens, and the rules of the application's backend for them.
 
 use crate::script::WALL_MS;
 use parking_lot::Mutex;
@@ -8,25 +8,25 @@ use tidewire_core::Now;
 use tidewire_core::wire::{User, UserKind};
 use tidewire_server_core::{AuthError, Identity, Verify};
 
-/// What the backend thinks of one device's tokens. Times are ms since the beginning of the run.
+/// The backend's rules for one device's tokens. Times are ms since the beginning of the run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {
-    /// Older tokens have expired.
+    /// Tokens issued earlier have expired.
     pub(crate) expired_before: u64,
-    /// Older tokens are refused for good.
+    /// Tokens issued earlier are refused permanently.
     pub(crate) refused_before: u64,
-    /// When access was last given back: a token that the application keeps is not older.
+    /// When access was last granted again; the application keeps no older token.
     pub(crate) granted: u64,
     /// No access to the second channel.
     pub(crate) revoked: bool,
-    /// The server was told of it and has not forgotten: no op of the device may be taken there.
+    /// The server knows of the revocation, so it must accept no op of the device there.
     pub(crate) barred: bool,
 }
 
 /// The rules of all devices.
 pub(super) type AllRules = Arc<Mutex<Vec<Rules>>>;
 
-/// Reads tokens, which are `device.issued.expires`, in ms and s.
+/// Verifies tokens, which are `device.issued.expires`, in ms and s.
 pub(super) struct Tokens {
     pub(super) rules: AllRules,
     pub(super) kind: UserKind,

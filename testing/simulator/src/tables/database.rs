@@ -1,5 +1,5 @@
-//! A database as its source tells of it: commits in order, snapshots, and, if it is PostgreSQL,
-//! commits that are in the log before snapshots see them.
+//! A database as its source presents it: commits in order, and snapshots. As a PostgreSQL database
+//! it logs commits before snapshots show them.
 
 use crate::dice::Dice;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,9 +9,10 @@ use tidewire_server_core::tables::{Cell, Change, Column, Commit, Row, Schema, Se
 
 /// Keys of rows are below this.
 const KEYS: u64 = 12;
-/// A commit becomes visible to snapshots at most so long after it is in the log, in ms.
+/// Longest time from logging a commit to its visibility, in ms.
 const UNSEEN_MS: u64 = 40;
-/// And while it waits for a standby, as one of so many does, at most this much later.
+/// One of this many commits waits for a standby, and is visible later by at most the second number,
+/// in ms.
 const WAITS_IN: u64 = 50;
 const WAITS_MS: u64 = 2_000;
 
@@ -21,9 +22,9 @@ pub(super) type Cells = [Option<String>; 5];
 pub(super) type Rows = BTreeMap<u64, Cells>;
 
 pub(super) struct Database {
-    /// Whether it is PostgreSQL and not SQLite.
+    /// Whether it acts as PostgreSQL; otherwise as SQLite.
     postgres: bool,
-    /// All rows after each commit, the empty table first.
+    /// All rows after each commit, beginning with the empty table.
     pub(super) history: Vec<Rows>,
     pub(super) log: Vec<Logged>,
     position: u64,
@@ -31,10 +32,10 @@ pub(super) struct Database {
 
 pub(super) struct Logged {
     pub(super) commit: Commit,
-    /// What it made of the rows it touched.
+    /// The rows that it changed, with their new cells.
     written: Vec<(u64, Option<Cells>)>,
     truncated: bool,
-    /// From when on snapshots see it.
+    /// When it becomes visible to snapshots.
     visible_at: u64,
 }
 
@@ -63,7 +64,7 @@ impl Database {
         &self.history[self.history.len() - 1]
     }
 
-    /// Somebody commits a transaction; none if what it wants is locked.
+    /// Commits a random transaction; none if the rows that it needs are locked.
     pub(super) fn write(&mut self, now: u64, dice: &mut Dice) {
         let locked: BTreeSet<u64> = self
             .log
@@ -138,8 +139,8 @@ impl Database {
         written.push((key, row));
     }
 
-    /// A change as the source tells it: PostgreSQL's leaves out what does not identify the old row,
-    /// and long values that stay.
+    /// A change as the source reports it. PostgreSQL leaves out old cells that are not part of the
+    /// replica identity, and long values that did not change.
     fn change(&self, old: Option<&Cells>, new: Option<&Cells>, dice: &mut Dice) -> Change {
         let same = old.zip(new).is_some_and(|(old, new)| old[4] == new[4]);
         let short = self.postgres && same && dice.once_in(2);
@@ -158,13 +159,13 @@ impl Database {
         }
     }
 
-    /// The numbers of the transactions that are in the log and that a snapshot does not see yet.
+    /// The ids of logged transactions that a snapshot does not show yet.
     pub(super) fn unseen(&self, now: u64) -> Vec<u64> {
         let unseen = self.log.iter().filter(|logged| logged.visible_at > now);
         unseen.filter_map(|logged| logged.commit.xid).collect()
     }
 
-    /// What a snapshot sees now.
+    /// A snapshot of the present rows.
     pub(super) fn snapshot(&self, now: u64) -> Snapshot {
         let first_unseen = self.log.iter().position(|logged| logged.visible_at > now);
         let known = first_unseen.unwrap_or(self.log.len());

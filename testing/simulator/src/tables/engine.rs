@@ -30,7 +30,7 @@ impl Verify for Tokens {
     }
 }
 
-/// Nobody writes into dialogs here.
+/// A store for a server whose dialogs are not used.
 struct NoLog;
 
 impl Store for NoLog {

@@ -1,8 +1,8 @@
-//! Filters and permissions, and what a SELECT with them gives.
+//! Filters and permissions, with the rows that a SELECT would give for them.
 
 use crate::tables::database::{Cells, Rows};
 
-/// A filter, and what it says of a row.
+/// A filter, and its predicate in Rust.
 pub(super) struct Asked {
     pub(super) filter: &'static str,
     pub(super) holds: fn(&Cells) -> bool,
@@ -42,15 +42,15 @@ pub(super) const FILTERS: &[Asked] = &[
     },
 ];
 
-/// Who may see what: users the rows of the owner that their token names, and those that are open;
-/// operators all.
+/// The permissions: users see open rows, and rows of the owner that their token names; operators
+/// see all.
 pub(super) const ACCESS: &str = r#"or=(owner.eq."{claim:org}",state.eq.open)"#;
 
 fn may_see(claim: &str, row: &Cells) -> bool {
     claim == "*" || is(row[1].as_ref(), claim) || is(row[2].as_ref(), "open")
 }
 
-/// What a SELECT gives.
+/// The rows that a SELECT would give.
 pub(super) fn select<'a>(rows: &'a Rows, asked: &Asked, claim: &str) -> Vec<&'a Cells> {
     rows.values().filter(|row| (asked.holds)(row) && may_see(claim, row)).collect()
 }

@@ -18,9 +18,9 @@ use crate::watch::Broken;
 use peer::Peer;
 use world::World;
 
-/// How many steps have faults.
+/// Steps with faults.
 const STEPS: u64 = 220;
-/// How long it may take, after the faults, until all is well, in ms.
+/// Time limit for recovery after the faults, in ms.
 const HEAL_MS: u64 = 120_000;
 
 /// Plays the scenario of a seed.
@@ -43,7 +43,7 @@ pub fn play(seed: u64) -> (TableFigures, Option<Broken>) {
 fn step(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     world.now += 1 + world.dice.log_uniform(1, 600);
     if world.faults && world.quiet > 0 {
-        // Nobody does anything, and everybody is still to be told so.
+        // A quiet time, after which feeds must send marks.
         world.quiet -= 1;
         world.now += 700;
     } else if world.faults {
@@ -69,8 +69,8 @@ fn step(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The faults end: every view must be live with the rows that the database has, and then nothing
-/// may be left.
+/// Ends the faults: every view must become live with the database's rows, and then nothing may be
+/// left in the server.
 fn heal(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     world.faults = false;
     peers.iter_mut().for_each(|peer| peer.heal(world));
@@ -98,7 +98,7 @@ fn heal(world: &mut World, peers: &mut [Peer]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The server's process dies and starts; the source keeps what tables said they need.
+/// The server's process crashes and restarts. The source keeps what the tables said they need.
 fn crash(world: &mut World, peers: &mut [Peer]) {
     world.figures.mark("server_crash");
     let oldest = world.tables().oldest();

@@ -1,5 +1,5 @@
-//! A client with views of the table: its core, its link to the server, its disk, and what its
-//! application makes of what it is told.
+//! A client with views of the table: its core, its connection, its disk, and an application that
+//! follows its updates.
 
 use crate::tables::database::Cells;
 use crate::tables::filters::{Asked, FILTERS, select};
@@ -15,10 +15,10 @@ use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored,
 use tidewire_server_core::{Flow, Peer as From, Session, ToWrite};
 
 const OWNERS: [&str; 4] = ["ada", "bob", "eve", "*"];
-/// How long a client may read nothing, in ms.
+/// Longest time for which a client reads nothing, in ms.
 const SLOW_MS: u64 = 20_000;
-/// After a new token a view may still be what the one before allowed, for so long, in ms: the
-/// answer may wait behind what is not read.
+/// How long after a new token a view may still show what the previous token allowed, in ms. The
+/// server's answer may wait behind unread messages.
 const CLAIM_MS: u64 = SLOW_MS + 5_000;
 
 pub(super) struct Peer {
@@ -27,11 +27,10 @@ pub(super) struct Peer {
     kept: BTreeMap<String, String>,
     profile: Option<String>,
     link: Option<Link>,
-    /// When the core is polled next if nothing happens: what it did not ask to be woken for must
-    /// not happen.
+    /// When the core asked to be polled next. Nothing may happen earlier on its own.
     wakes: Option<Time>,
     views: Vec<View>,
-    /// What the newest token says, and what those before it said and until when.
+    /// The claim of the newest token, and those of earlier tokens with their ends.
     claim: &'static str,
     former: Vec<(&'static str, u64)>,
     /// The client reads nothing until then.
@@ -51,14 +50,14 @@ struct Link {
 struct View {
     id: u32,
     asked: &'static Asked,
-    /// The rows as what was told makes them.
+    /// The rows according to the updates.
     folded: BTreeMap<String, Value>,
-    /// The rows that are shown, as the changes of the list make them.
+    /// The shown rows according to the list's changes.
     list: Vec<Arc<str>>,
     status: TableStatus,
-    /// After how many commits the rows were as they are.
+    /// The index of the commit whose rows it shows.
     at: usize,
-    /// Transactions that are waited for, by their numbers.
+    /// Indexes of the transactions that it waits for.
     waits: Vec<usize>,
 }
 
@@ -92,7 +91,7 @@ impl Peer {
     }
 
     fn open_asked(&mut self, world: &mut World, asked: &'static Asked, at: usize) {
-        // Views of one question have limits of their own; the order of all is that of their keys.
+        // Views of the same subscription have different limits; all are ordered by key.
         let limit = [None, Some(0), Some(2), Some(5)][world.dice.below(4) as usize];
         let (table, filter) = ("rules".to_owned(), asked.filter.to_owned());
         let query = TableQuery { table, filter, limit, ..TableQuery::default() };
@@ -110,7 +109,7 @@ impl Peer {
         }
     }
 
-    /// Perhaps something goes wrong here, or the application does something.
+    /// Injects a random fault or action of the application.
     pub(super) fn fault(&mut self, world: &mut World) {
         if world.dice.once_in(25) {
             world.figures.mark("cut");
@@ -126,7 +125,7 @@ impl Peer {
         if world.dice.once_in(70) {
             world.figures.mark("claim");
             let claim = OWNERS[world.dice.below(4) as usize];
-            // Whether one is an operator is not said by a claim, but by who one is.
+            // Whether a user is an operator depends on the user, not on a claim.
             if (claim == "*") == (self.claim == "*") && claim != self.claim {
                 self.former.push((self.claim, world.now));
                 self.claim = claim;
@@ -160,7 +159,7 @@ impl Peer {
         }
     }
 
-    /// The process dies, and starts with what its disk holds.
+    /// The process crashes, and starts with what its disk has.
     fn crash(&mut self, world: &mut World) {
         world.figures.mark("crash");
         self.link = None;
@@ -176,7 +175,7 @@ impl Peer {
         self.core.connect(world.clock());
         self.touch();
         for view in std::mem::take(&mut self.views) {
-            // What is on the disk may be older than what was shown.
+            // The disk may be older than what was shown.
             self.open_asked(world, view.asked, 0);
         }
     }
@@ -201,7 +200,7 @@ impl Peer {
         self.drain_if_due(world)
     }
 
-    /// Something was asked of the core, or reported to it.
+    /// Called after each input to the core.
     fn touch(&mut self) {
         self.wakes = Some(Time(0));
     }
@@ -213,7 +212,7 @@ impl Peer {
         }
     }
 
-    /// What is under way arrives, and the session writes.
+    /// Delivers messages that are on their way, and lets the session write.
     fn travel(&mut self, world: &mut World) -> Result<(), Broken> {
         let now = world.clock();
         let Some(link) = &mut self.link else { return Ok(()) };
@@ -240,7 +239,7 @@ impl Peer {
         if session.deadline(now) <= now.mono {
             session.tick(now);
         }
-        // Who does not read lets what waits for it stay at the server.
+        // While the client does not read, its messages stay in the server's queue.
         let mut closed = None;
         while self.slow_until <= world.now && closed.is_none() {
             match session.outgoing().take() {
@@ -310,7 +309,7 @@ impl Peer {
                     touched = true;
                     self.told(world, view, update)?;
                 }
-                // It has the WebSocket alone.
+                // The table's clients use WebSockets only.
                 Output::Request(_) | Output::Abort { .. } | Output::Event(_) => {}
                 Output::Wait { until, .. } => {
                     self.wakes = until;
@@ -330,7 +329,7 @@ impl Peer {
         }
     }
 
-    /// The application folds what it is told.
+    /// The application applies an update.
     fn told(&mut self, world: &mut World, view: u32, update: TableUpdate) -> Result<(), Broken> {
         let Some(view) = self.views.iter_mut().find(|other| other.id == view) else { return Ok(()) };
         let wrong = |how: String| Broken { at: world.now, what: "impossible change".to_owned(), how };
@@ -382,7 +381,7 @@ impl Peer {
                 let number = tx.strip_prefix('x').and_then(|number| number.parse().ok()).unwrap_or(0);
                 view.waits.retain(|wait| *wait != number);
                 if code.is_none() {
-                    // From here on what is shown has it.
+                    // From here on the view must contain this commit.
                     view.at = view.at.max(number);
                 }
             }
@@ -390,7 +389,7 @@ impl Peer {
         Ok(())
     }
 
-    /// All that was to be told has been told: the views must hold.
+    /// After all events were handled: checks the views.
     fn check(&mut self, world: &World) -> Result<(), Broken> {
         for view in &mut self.views {
             let has = self.core.table_rows(view.id);
@@ -454,7 +453,7 @@ impl Peer {
     }
 }
 
-/// Marks what the server said.
+/// Counts what the server sent.
 fn note(world: &mut World, link: &mut Link, text: &str) {
     let frames = match serde_json::from_str(text).unwrap_or_default() {
         Value::Array(frames) => frames,

@@ -1,4 +1,4 @@
-//! The database, the server's tables over it, and the source between them.
+//! The database, the server's tables, and the source between them.
 
 use crate::dice::Dice;
 use crate::tables::database::Database;
@@ -7,7 +7,7 @@ use crate::tables::figures::TableFigures;
 use std::sync::Arc;
 use tidewire_core::{Now, Time};
 use tidewire_server_core::Engine;
-use tidewire_server_core::tables::{SourceError, TableLimits, Tables, Wanted};
+use tidewire_server_core::tables::{SourceError, SourceRequest, TableLimits, Tables};
 
 const WALL: u64 = 1_795_228_800_000;
 
@@ -20,12 +20,12 @@ pub(super) struct World {
     pub(super) engine: Arc<Engine>,
     limits: TableLimits,
     epoch: u64,
-    /// How many commits the source has delivered.
+    /// The number of commits that the source has delivered.
     delivered: usize,
-    /// Snapshots under way, and when they are answered.
-    asked: Vec<(u64, Wanted)>,
+    /// Pending requests, and when they are answered.
+    asked: Vec<(u64, SourceRequest)>,
     pub(super) faults: bool,
-    /// For so many steps nothing happens.
+    /// Steps for which nothing happens.
     pub(super) quiet: u64,
 }
 
@@ -69,7 +69,7 @@ impl World {
         Now { mono: Time(self.now), wall: WALL + self.now }
     }
 
-    /// The source delivers commits and answers what it was asked.
+    /// Delivers commits, and answers requests.
     pub(super) fn source(&mut self) {
         let most = if self.faults { self.dice.below(4) as usize } else { usize::MAX };
         let until = self.database.log.len().min(self.delivered.saturating_add(most));
@@ -78,11 +78,11 @@ impl World {
         }
         self.delivered = until;
         if until == self.database.log.len() && self.dice.once_in(3) {
-            // What comes later has a greater position.
+            // Later commits have a greater position.
             self.tables().advance(self.database.position());
         }
         while self.tables().catch_up() {}
-        for wanted in self.tables().take_wanted() {
+        for wanted in self.tables().take_requests() {
             let delay = if self.faults { self.dice.below(400) } else { 5 };
             self.asked.push((self.now + delay, wanted));
         }
@@ -90,7 +90,7 @@ impl World {
         self.asked = later;
         for (_, wanted) in due {
             match wanted {
-                Wanted::Snapshot(wanted) => {
+                SourceRequest::Snapshot(wanted) => {
                     let answer = if self.faults && self.dice.once_in(8) {
                         self.figures.mark("snapshot_fails");
                         Err(SourceError::Unavailable)
@@ -99,12 +99,12 @@ impl World {
                         snapshot.rows.retain(|row| wanted.keeps(row));
                         Ok(snapshot)
                     };
-                    self.tables().answered(wanted.id, answer);
+                    self.tables().finish_snapshot(wanted.id, answer);
                 }
-                Wanted::Locate { id, tx } => {
+                SourceRequest::Locate { id, tx } => {
                     let found = self.database.log.iter().find(|logged| logged.commit.tx == tx);
                     let answer = found.map(|logged| logged.commit.position).ok_or(SourceError::UnknownTx);
-                    self.tables().located(id, answer);
+                    self.tables().finish_locate(id, answer);
                 }
                 _ => {}
             }
@@ -112,7 +112,7 @@ impl World {
         self.tables().tick(Time(self.now));
     }
 
-    /// The server's process starts again; the source has kept everything after `oldest`.
+    /// The server's process restarts; the source has kept everything after `oldest`.
     pub(super) fn restart(&mut self, oldest: u64) {
         self.engine = engine(&self.limits);
         self.asked.clear();
@@ -120,7 +120,7 @@ impl World {
         self.delivered = self.database.log.partition_point(|logged| logged.commit.position <= oldest);
     }
 
-    /// What the source kept is gone: it begins where the database is.
+    /// What the source kept is lost: it begins at the database's present position.
     pub(super) fn lose_slot(&mut self) {
         self.figures.mark("slot_lost");
         self.epoch += 1;

@@ -1,4 +1,5 @@
-//! What applications see of channels: dense events, rows in order, and resets that are said.
+//! Checks what applications see of channels: events without gaps, rows in order, and resets that
+//! are reported.
 
 use crate::client::{Device, Process};
 use crate::script::CHANNELS;
@@ -22,7 +23,7 @@ impl Watch {
         }
     }
 
-    /// The application hears of the second channel's state.
+    /// The application is notified of the second channel's state.
     pub(crate) fn channel(&mut self, process: &mut Process, state: &ChannelState) {
         match state {
             ChannelState::Reset { reason, missed } => {
@@ -34,7 +35,7 @@ impl Watch {
             }
             ChannelState::Failed { code, .. } => {
                 self.mark(&format!("channel_failed:{code}"));
-                // What was seen is forgotten.
+                // The events that were seen are no longer known.
                 process.begun = false;
             }
             ChannelState::Waiting { code, .. } => self.mark(&format!("channel_waits:{code}")),
@@ -46,7 +47,7 @@ impl Watch {
     /// An event of the second channel reaches the application.
     pub(crate) fn received(&mut self, device: &Device, process: &mut Process, frame: &EventFrame) {
         if !process.begun {
-            // A view begins where the server said, and nowhere else.
+            // A view must begin where the server said.
             let Some((epoch, from)) = process.answered.clone() else {
                 return self.broken("S5", "an event before any answer to the subscription".to_owned());
             };
@@ -76,8 +77,9 @@ impl Watch {
         });
     }
 
-    /// What is called live stands in the log's order, what is not in it behind that. It has no
-    /// hole: what is between its rows is to be what has none, which the log tells at the end.
+    /// Checks a dialog that is reported as live. Its committed rows must be in the log's order,
+    /// with the others after them. Gaps between rows must be events that have no row; that is
+    /// checked against the log at the end.
     pub(crate) fn looks(&mut self, process: &mut Process) {
         if !process.live || !std::mem::take(&mut process.changed) {
             return;
@@ -101,7 +103,7 @@ impl Watch {
         }
     }
 
-    /// An answer only grows, and its end keeps what was shown.
+    /// An answer may only grow, and its end must keep what was shown.
     pub(crate) fn change(&mut self, process: &Process, change: &Change<Row>) {
         if let Change::Update { index, row } = change
             && let Some(before) = process.rows.get(*index)

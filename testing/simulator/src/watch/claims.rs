@@ -1,4 +1,4 @@
-//! What a client may say of itself at each moment, looked at whenever it waits.
+//! Checks what a client reports about itself, whenever it waits.
 
 use crate::client::{Device, Process};
 use crate::server::Server;
@@ -6,8 +6,8 @@ use crate::watch::Watch;
 use tidewire_core::{ChannelState, Lane, RowState, State};
 
 impl Watch {
-    /// Nothing is called live, or on its way, without a connection; what waits says why if it is
-    /// not for the connection.
+    /// Without a connection nothing may be reported as live or being sent, and whatever waits for
+    /// something else must say why.
     pub(crate) fn claims(&mut self, process: &Process) {
         if process.zombie {
             return;
@@ -23,14 +23,14 @@ impl Watch {
             }
         }
         let mut failed = false;
-        // What is in the session lane waits for nobody in the durable one.
+        // Ops of the session lane don't wait for the durable lane's.
         let durable = |id: &str| self.lanes.get(id) != Some(&Lane::Session);
         for row in process.rows.iter().filter(|row| row.offset.is_none() && durable(&row.id)) {
             failed |= row.state == RowState::Failed;
             let waits = matches!(row.state, RowState::Queued | RowState::Saving);
             let blocked = row.code.as_deref() == Some("blocked");
-            // The server says `blocked` too, of an op that came before the one that it names, and
-            // with a time.
+            // The server also answers `blocked` to an op that arrives before the one that it names;
+            // that op has a retry time.
             if blocked && !failed && row.retry_at.is_none() {
                 return self
                     .broken("rows", format!("u{device}: {} says that it is blocked, by nothing", row.id));
@@ -47,13 +47,14 @@ impl Watch {
         }
     }
 
-    /// A reset has a cause: another log, what was trimmed, or another user.
+    /// A reset must have a cause: another epoch, trimmed events, or another user.
     pub(crate) fn resets(&mut self, device: &Device, server: &Server, channel: &str, state: &ChannelState) {
         let ChannelState::Reset { reason, .. } = state else { return };
         let possible = match reason.as_str() {
             "epoch" | "ahead" => self.marks.contains_key("restored"),
             "trimmed" => self.marks.contains_key("trim") || server.floor(channel).unwrap_or(0) > 0,
-            // Nobody signs in as another user here, and three repairs in a row bring something.
+            // Nobody signs in as another user here, and of three repairs in a row one must bring
+            // something.
             _ => false,
         };
         if !possible {

@@ -1,4 +1,4 @@
-//! What goes over connections, and when clients dial, send, wait and give up.
+//! Checks connections: what is sent on them, and when clients dial, wait and give up.
 
 use crate::client::{Bucket, Device, Process};
 use crate::script::CHANNELS;
@@ -6,13 +6,13 @@ use crate::watch::Watch;
 use tidewire_core::State;
 use tidewire_core::wire::{ClientFrame, Mode, ServerFrame, decode_client_message, decode_server_message};
 
-/// Silence that a client may take for life: `ping_ms` and `grace_ms` of the server.
+/// Longest silence that a client accepts: the server's `ping_ms` and `grace_ms`.
 const SILENCE_MS: u64 = 35_000;
-/// What a probe waits for at least.
+/// Shortest time-out of a probe.
 const PROBE_MS: u64 = 3_000;
 
 impl Watch {
-    /// A message is about to be fed to the core.
+    /// A message is about to be given to the core.
     pub(crate) fn arrives(
         &mut self,
         process: &mut Process,
@@ -71,7 +71,7 @@ impl Watch {
                 ServerFrame::AuthOk { .. } => self.mark("auth_ok"),
                 ServerFrame::Piece(_) => self.mark("piece"),
                 ServerFrame::Event(event) => {
-                    // The event of an op says as much as its answer.
+                    // The event of an op counts as its acknowledgement.
                     lands(process, conn, &event.id);
                 }
                 ServerFrame::Ping { .. }
@@ -153,7 +153,7 @@ impl Watch {
                 self.broken("S14", format!("no timer while {:?}", process.state));
             }
             Some(until) if until <= mono => self.broken("S14", "a wait for the past".to_owned()),
-            // Late by the clocks' sleep the core asks before it gives up.
+            // A client that is late because it slept sends a probe before it gives up.
             Some(until)
                 if process.state == State::Online
                     && heard.is_some_and(|heard| until > heard.max(mono) + SILENCE_MS) =>

@@ -1,4 +1,4 @@
-//! What clients keep: nothing that was not applied.
+//! Checks what clients store: nothing that was not applied.
 
 use crate::client::Process;
 use crate::script::CHANNELS;
@@ -25,7 +25,7 @@ impl Watch {
             && !process.zombie
             && !process.settled.contains(id)
         {
-            // The core says what became of it right after.
+            // The core reports the outcome right after this.
             self.mark("deleted_before_told");
         }
     }

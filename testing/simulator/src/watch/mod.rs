@@ -1,4 +1,4 @@
-//! What must hold, checked as it happens; and a count of what happened.
+//! The guarantees, checked as things happen, and counts of what happened.
 
 mod channels;
 mod claims;
@@ -12,12 +12,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tidewire_core::{Event, Lane};
 use tidewire_history::{Event as Told, History, Violation};
 
-/// A promise that was broken.
+/// A violated guarantee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// The guarantee's number, or what else went wrong.
+    /// The guarantee's number, or another kind of fault.
     pub what: String,
-    /// How it showed.
+    /// What was observed.
     pub how: String,
     /// When, in ms of virtual time.
     pub at: u64,
@@ -31,7 +31,7 @@ pub(crate) struct Watch {
     /// Whether to print what happens.
     aloud: bool,
     now: u64,
-    /// How often each kind of action struck.
+    /// How often each kind of fault or action happened.
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// How often each rare thing happened.
     pub(crate) marks: BTreeMap<String, u64>,
@@ -39,17 +39,17 @@ pub(crate) struct Watch {
     channels: BTreeMap<String, String>,
     order: BTreeMap<String, usize>,
     lanes: BTreeMap<String, Lane>,
-    /// Acknowledged ops, with whose they are.
+    /// Acknowledged ops, with their clients.
     acked: BTreeMap<String, String>,
-    /// What rows that were called live left out, by epoch and offset, with who saw that first, and
-    /// when.
+    /// Offsets that live dialogs showed no row for, by epoch and offset, with the first client and
+    /// time.
     pub(crate) holes: BTreeMap<(String, u64), (usize, u64)>,
 }
 
 impl Watch {
     pub(crate) fn new(script: &Script) -> Watch {
         let mut history = History::new();
-        // What the server writes itself has ids of its own.
+        // Events that the server writes itself have ids of this form.
         let _ = history.push(Told::ServerPrefix { prefix: "00005e12-7e12".into() });
         Watch {
             history,
@@ -67,7 +67,7 @@ impl Watch {
         }
     }
 
-    /// A promise is broken: the first one counts.
+    /// Records a violation; the first one counts.
     pub(crate) fn broken(&mut self, what: &str, how: String) {
         let at = self.now;
         self.broken.get_or_insert(Broken { what: what.to_owned(), how, at });
@@ -77,17 +77,17 @@ impl Watch {
         self.broken.is_some()
     }
 
-    /// The first promise that was broken.
+    /// The first violation.
     pub(crate) fn verdict(&self) -> Option<Broken> {
         self.broken.clone()
     }
 
-    /// The same for the same run.
+    /// A hash of everything that happened, equal for equal runs.
     pub(crate) fn hash(&self) -> u64 {
         self.hash.finish()
     }
 
-    /// Counts a rare thing.
+    /// Counts a rare event.
     pub(crate) fn mark(&mut self, what: &str) {
         match self.marks.get_mut(what) {
             Some(count) => *count += 1,
@@ -95,7 +95,7 @@ impl Watch {
         }
     }
 
-    /// Counts an action that strikes now.
+    /// Counts an action that is carried out now.
     pub(crate) fn counts(&mut self, now: u64, action: &Action) {
         self.now = now;
         if self.aloud {
@@ -104,7 +104,7 @@ impl Watch {
         *self.faults.entry(action.name()).or_default() += 1;
     }
 
-    /// A message arrives.
+    /// Prints and hashes a message that arrives.
     pub(crate) fn trace(&mut self, now: u64, who: &str, text: &str) {
         self.now = now;
         (now, who, text).hash(&mut self.hash);
@@ -113,7 +113,7 @@ impl Watch {
         }
     }
 
-    /// An application is notified.
+    /// Prints and hashes a notification to an application.
     pub(crate) fn trace_event(&mut self, now: u64, event: &Event) {
         self.now = now;
         (now, std::mem::discriminant(event)).hash(&mut self.hash);
@@ -122,7 +122,7 @@ impl Watch {
         }
     }
 
-    /// Tells the checker of histories.
+    /// Adds an entry to the history that is checked at the end.
     pub(crate) fn record(&mut self, told: Told<'_>) {
         if let Err(Violation { kind, what }) = self.history.push(told) {
             self.broken(&format!("{kind:?}").to_lowercase(), what);

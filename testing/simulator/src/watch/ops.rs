@@ -1,4 +1,4 @@
-//! What becomes of ops: none is lost, doubled or overtaken, whatever crashes.
+//! Checks ops: none is lost, doubled or overtaken, whatever crashes.
 
 use crate::client::Device;
 use crate::script::CHANNELS;
@@ -23,8 +23,8 @@ impl Watch {
 
     pub(crate) fn acked(&mut self, device: &Device, server: &Server, id: &str, offset: u64) {
         let Some(ch) = self.channels.get(id).cloned() else { return };
-        // A failed op blocks what was written after it, until somebody decides; a crash may undo
-        // the decision on disk, after what stood behind it was sent.
+        // A failed op blocks later ones until the application decides. A crash may undo that
+        // decision on disk after a later op was sent.
         let blocks = |failed: &&String| {
             !device.person.given_up.contains(*failed)
                 && self.lanes.get(*failed) == Some(&Lane::Durable)
@@ -37,21 +37,20 @@ impl Watch {
                 .broken("S6", format!("{id} went past {failed}, which failed and was not decided about"));
         }
         let stands = server.at(&ch, offset).ok().flatten().is_some_and(|logged| logged.id == id);
-        // Retention may have been faster than the answer, and so may a backup.
+        // Retention or a restored backup may have removed it before the acknowledgement came.
         let gone = server.floor(&ch).unwrap_or(0) >= offset || self.marks.contains_key("restored");
         if !stands && !gone {
             return self.broken("S1", format!("{id} was acknowledged at {offset} and is not there"));
         }
         if !stands && self.marks.contains_key("restored") {
-            // The acknowledgement was under way when the backup took its place.
+            // The acknowledgement was on its way when the backup was restored.
             return self.record(Told::Discard { client: device.name().into(), id: id.into() });
         }
         self.acked.insert(id.to_owned(), device.name());
         self.record(Told::Ack { client: device.name().into(), ch: ch.into(), id: id.into(), offset });
     }
 
-    /// Told as failed. Of an op that was handed to the network and whose time ran out nobody knows
-    /// whether it arrived.
+    /// An op was reported as failed. If it was sent and timed out, nobody knows whether it arrived.
     pub(crate) fn failed(&mut self, device: &Device, id: &str, code: &str, sent: bool, found: bool) {
         if (code == "expired" && sent) || found || device.unreliable || self.marks.contains_key("restored") {
             self.record(Told::Discard { client: device.name().into(), id: id.into() });
@@ -73,7 +72,7 @@ impl Watch {
         self.record(Told::Discard { client: device.name().into(), id: id.into() });
     }
 
-    /// A crash: what was not on disk was promised to nobody.
+    /// A crash: what was not on disk was not promised.
     pub(crate) fn crashes(&mut self, device: &mut Device) {
         let promised = |id: &&String| !device.disk.has_op(id) && device.person.stored.contains(*id);
         if let Some(id) = device.person.open.keys().find(promised) {
@@ -90,8 +89,8 @@ impl Watch {
         self.forgets_failures(device);
     }
 
-    /// What was told as failed, or was given up afterwards, without the disk knowing yet, waits
-    /// again for whoever starts from the disk, and is sent again.
+    /// Failures and discards that the disk does not have are undone by a crash: a client that
+    /// starts from the disk sends these ops again.
     fn forgets_failures(&mut self, device: &mut Device) {
         let (disk, person) = (&device.disk, &mut device.person);
         let forgotten: BTreeSet<String> = person
@@ -106,11 +105,11 @@ impl Watch {
         }
     }
 
-    /// A new tab leads: what the old one had in memory only is submitted again, but for what means
-    /// nothing later.
+    /// A new tab leads. It submits again what the old one had in memory only, except ops that make
+    /// no sense later.
     pub(crate) fn hands_over(&mut self, device: &mut Device) {
-        // What the old tab's disk refused while it took something later of the same channel has
-        // lost its place.
+        // An op that the old tab's disk refused, while it stored a later op of the same channel,
+        // has lost its order.
         let person = &mut device.person;
         while let Some(at) = person.unsaved.iter().position(|draft| {
             let later = |other: &str| {
@@ -143,8 +142,8 @@ impl Watch {
         for channel in CHANNELS {
             self.record(Told::Restored { ch: channel.into() });
         }
-        // What was acknowledged before may be gone, and may come again if its client's disk did not
-        // take the news.
+        // What was acknowledged may be gone, and may be sent again if the client's disk did not
+        // store the acknowledgement.
         for (id, client) in std::mem::take(&mut self.acked) {
             self.record(Told::Discard { client: client.into(), id: id.into() });
         }

@@ -1,4 +1,4 @@
-//! A connection as the server has it: the real session, and what it has not handled yet.
+//! A connection on the server's side: the real session, and messages that it has not handled yet.
 
 use crate::server::{Server, clock};
 use crate::watch::Watch;
@@ -13,22 +13,22 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     flow: Flow,
     inbox: VecDeque<String>,
-    /// Counts armed timers: only the newest fires.
+    /// The number of the newest timer; older ones don't fire.
     pub(crate) timer: u64,
-    /// What there is of it without a WebSocket.
+    /// The state of a connection over plain requests; `None` for a WebSocket.
     requests: Option<Requests>,
 }
 
-/// What the requests of a connection share.
+/// State that a connection's requests share.
 #[derive(Default)]
 struct Requests {
     inbox: Inbox,
     reader: Option<Reader>,
-    /// Whether its end waits to be fetched.
+    /// Whether it is kept so that the client can fetch the close.
     keeps: bool,
 }
 
-/// The request whose response takes what waits.
+/// The request whose response takes from the queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader {
     pub(crate) id: ExchangeId,
@@ -50,7 +50,7 @@ impl Connection {
         self.requests.is_some()
     }
 
-    /// A request of it came.
+    /// A request has come, which counts as activity.
     pub(crate) fn is_alive(&mut self, now: u64) {
         self.session.heard(Time(now));
     }
@@ -60,33 +60,33 @@ impl Connection {
         &mut self.requests.get_or_insert_default().inbox
     }
 
-    /// The request that takes what waits.
+    /// The request whose response takes from the queue.
     pub(crate) fn reader(&self) -> Option<Reader> {
         self.requests.as_ref()?.reader
     }
 
-    /// A newer request takes what waits; the one before.
+    /// Makes a newer request the reader, and returns the previous one.
     pub(crate) fn read_by(&mut self, reader: Reader) -> Option<Reader> {
         self.requests.get_or_insert_default().reader.replace(reader)
     }
 
-    /// This request takes nothing more, if it is the one that does.
+    /// Removes the reader, if it is this request.
     pub(crate) fn unread(&mut self, id: ExchangeId) -> Option<Reader> {
         self.requests.as_mut()?.reader.take_if(|reader| reader.id == id)
     }
 
-    /// Its end waits to be fetched from now on; false if it did already.
+    /// Keeps the connection for fetching the close; false if it is kept already.
     pub(crate) fn keeps(&mut self) -> bool {
         self.requests.as_mut().is_some_and(|requests| !std::mem::replace(&mut requests.keeps, true))
     }
 
-    /// A message arrives.
+    /// A message has arrived.
     pub(crate) fn hear(&mut self, now: u64, text: String) {
         self.session.heard(Time(now));
         self.inbox.push_back(text);
     }
 
-    /// Lets the session handle what has arrived.
+    /// Lets the session handle the messages.
     pub(crate) fn serve(&mut self, now: u64, server: &Server, watch: &mut Watch) {
         loop {
             if self.waits_for_room() {
@@ -103,12 +103,12 @@ impl Connection {
         }
     }
 
-    /// Whether it stopped for a full queue that has room again.
+    /// Whether it waited for room in its queue, and there is some now.
     pub(crate) fn waits_for_room(&self) -> bool {
         self.flow == Flow::Room && self.session.outgoing().has_room()
     }
 
-    /// The next timer: its number, and when it fires; none when the session is about to close.
+    /// The next timer, with its number and time; `None` if the session is about to close.
     pub(crate) fn arm(&mut self, now: u64) -> Option<(u64, u64)> {
         if self.session.outgoing().is_closing() {
             return None;
@@ -117,7 +117,7 @@ impl Connection {
         Some((self.timer, self.session.deadline(clock(now)).0.max(now + 1)))
     }
 
-    /// The connection is over.
+    /// Ends the connection.
     pub(crate) fn end(mut self) {
         self.session.outgoing().abandon();
         self.session.end();

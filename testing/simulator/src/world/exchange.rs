@@ -1,20 +1,20 @@
-//! Plain requests: what a client asks, and what comes back.
+//! Plain requests: what a client sends, and what comes back.
 
 use crate::world::{LinkId, Wire};
 use tidewire_core::{Request, RequestId};
 
-/// A request: a process, and the number that its core gave the request.
+/// The id of a request: a process, and the core's number for the request.
 pub(crate) type ExchangeId = (usize, u64);
 
-/// What reaches the server of a request.
+/// What the server receives of a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Call {
     pub(crate) path: &'static str,
-    /// What the client says is its connection's name.
+    /// The connection that the client names.
     pub(crate) connection: Option<String>,
     pub(crate) seq: Option<u64>,
     pub(crate) body: String,
-    /// Whether all of the body came.
+    /// Whether the whole body arrived.
     pub(crate) is_whole: bool,
 }
 
@@ -38,22 +38,22 @@ pub(crate) enum Reply {
     Status(u16),
     Body(Vec<u8>),
     End,
-    /// It broke off, or nothing was reached.
+    /// It broke off, or the server was not reached.
     Failed,
 }
 
-/// A request under way, as its client has it.
+/// A request under way, on the client's side.
 pub(crate) struct Exchange {
     pub(crate) link: LinkId,
-    /// Whether it brings a message up.
+    /// Whether it carries a message.
     pub(crate) is_up: bool,
-    /// Whether it opens the connection: its response has no lines.
+    /// Whether it opens the connection; its response has no lines then.
     pub(crate) is_opening: bool,
-    /// On which the response comes: each has its own, so they overtake each other.
+    /// Carries the response. Each request has its own, so responses may overtake each other.
     pub(crate) down: Wire,
-    /// Nothing more of the response arrives.
+    /// Nothing more of the response will arrive.
     pub(crate) is_broken: bool,
-    /// What came of the line that has no end yet.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
 }
 
@@ -69,12 +69,12 @@ impl Exchange {
         }
     }
 
-    /// Whether a line is cut off here.
+    /// Whether the response is within a line.
     pub(crate) fn is_cut(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// The lines that become whole with these bytes.
+    /// The lines that these bytes complete.
     pub(crate) fn lines(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut whole = Vec::new();
         for byte in bytes {

@@ -1,5 +1,5 @@
-//! All that there is in a run: the clients' machines and processes, the connections, the server, and
-//! what is to happen.
+//! The state of a run: the clients' machines and processes, the connections, the server, and
+//! scheduled tasks.
 
 mod connection;
 mod exchange;
@@ -19,7 +19,7 @@ use crate::watch::Watch;
 use schedule::Schedule;
 use std::collections::BTreeMap;
 
-/// Everything. Times are ms since the beginning of the run.
+/// The state of a run. Times are ms since its beginning.
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) script: Script,
@@ -27,18 +27,18 @@ pub(crate) struct World {
     schedule: Schedule,
     pub(crate) devices: Vec<Device>,
     pub(crate) processes: Vec<Option<Process>>,
-    /// Connections as the network and the clients have them.
+    /// Connections, on the side of network and clients.
     pub(crate) links: BTreeMap<LinkId, Link>,
-    /// Plain requests under way, as the clients have them.
+    /// Plain requests under way, on the clients' side.
     pub(crate) exchanges: BTreeMap<ExchangeId, Exchange>,
-    /// Connections as the server has them.
+    /// Connections, on the server's side.
     pub(crate) connections: BTreeMap<LinkId, Connection>,
     pub(crate) server: Server,
-    /// Changes whenever the server's process starts or ends: what was scheduled before is void.
+    /// Changes when the server's process starts or ends; tasks of an earlier generation are void.
     pub(crate) generation: u64,
     /// Whether a commit is scheduled.
     pub(crate) committing: bool,
-    /// When answers go on next.
+    /// When to drive the answers next.
     pub(crate) answers_at: u64,
     /// Whether the faults have ended.
     pub(crate) healed: bool,
@@ -82,18 +82,18 @@ impl World {
         self.schedule.add(at, task);
     }
 
-    /// Takes the next task that is due up to this time, with its time.
+    /// Takes the next task that is due at or before this time.
     pub(crate) fn next_task(&mut self, until: u64) -> Option<(u64, Task)> {
         self.schedule.next(until)
     }
 
-    /// Until when nothing happens in this process; none if it is awake.
+    /// Until when the process sleeps; `None` if it is awake.
     pub(crate) fn asleep(&self, process: usize) -> Option<u64> {
         let until = self.devices[self.processes[process].as_ref()?.device].asleep_until;
         (until > self.now).then_some(until)
     }
 
-    /// The process that has a device's screen, if one runs.
+    /// The running process of a device's visible tab.
     pub(crate) fn process_of(&self, device: usize) -> Option<&Process> {
         self.devices[device].process.and_then(|process| self.processes[process].as_ref())
     }

@@ -1,14 +1,13 @@
-//! What is to happen, and when. What is due at the same time happens in the order in which it was
-//! scheduled.
+//! The schedule. Tasks that are due at the same time run in the order in which they were added.
 
 use crate::world::{Call, ExchangeId, Reply};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// A connection: a process, and the number that its core gave the connection.
+/// The id of a connection: a process, and the core's number for the connection.
 pub(crate) type LinkId = (usize, u64);
 
-/// Something that happens at its time.
+/// A task that is carried out at its time.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Task {
     /// A client's timer fires.

@@ -6,7 +6,7 @@ mod source;
 mod stream;
 mod unseen;
 
-use super::{Event, Reader, Released, Settings, Shape, Stream, Wanted, plan};
+use super::{Event, Reader, Released, Settings, Shape, Stream, WatchedTable, plan};
 use std::time::Duration;
 use tidewire_postgres::Cluster;
 use tidewire_server_core::tables::{Cell, Change, Commit, Row};
@@ -29,7 +29,7 @@ impl Rig {
         let table = "create table item (id int primary key, state text not null, n int, body text)";
         admin.batch_execute(table).await.unwrap();
         admin.batch_execute("create table other (id serial primary key, body text)").await.unwrap();
-        let item = Wanted {
+        let item = WatchedTable {
             namespace: "public".into(),
             name: "item".into(),
             columns: None,

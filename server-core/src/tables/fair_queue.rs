@@ -1,21 +1,21 @@
-//! Subscriptions that wait for their turn.
+//! A queue of subscriptions that is fair between their owners.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Who answers for the work that a subscription is: a user, or the address of a guest.
+/// Whose share of the server's time a subscription uses: a user, or the address of a guest.
 pub(crate) type Owner = Arc<str>;
 
-/// Subscriptions whose next work is not done at once, by who answers for it.
+/// Lagging subscriptions, by owner. Each owner has one turn after the other.
 #[derive(Default)]
-pub(super) struct Lagging {
+pub(super) struct FairQueue {
     by_owner: BTreeMap<Owner, VecDeque<u64>>,
-    /// Whose turn was last.
+    /// The owner that had the last turn.
     last: Option<Owner>,
 }
 
-impl Lagging {
+impl FairQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.by_owner.is_empty()
     }
@@ -27,7 +27,7 @@ impl Lagging {
         }
     }
 
-    /// The next one of the next owner.
+    /// Takes a subscription of the next owner.
     pub(super) fn pop(&mut self) -> Option<u64> {
         let after = self.last.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let mut later = self.by_owner.range::<Owner, _>((after, Bound::Unbounded));

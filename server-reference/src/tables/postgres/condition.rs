@@ -1,18 +1,19 @@
-//! A filter as a condition of SQL, so that the database sends fewer rows. Every row of which the
-//! filter holds meets it; which of those that meet it are meant is the core's to say.
+//! Filters as SQL conditions, so that the database sends fewer rows. Every row that the filter
+//! matches meets the condition. The condition may let more rows through; the core filters them
+//! exactly.
 
 use super::{quoted_name, quoted_text};
 use tidewire_core::tables::filter::{Compare, Filter, Group, Is, Join, Node, Term, Test};
 use tidewire_core::tables::{Type, Value};
 use tidewire_server_core::tables::Schema;
 
-/// The condition of a filter over a table; `true` for what has no counterpart.
+/// The condition for a filter; `true` if it has no counterpart in SQL.
 pub(super) fn condition(filter: &Filter, schema: &Schema) -> String {
     node(filter.root(), schema, false).unwrap_or_else(|| String::from("true"))
 }
 
-/// A node's condition, if it has one. `negated` says whether there is a `not` around it, so that
-/// less must not become more.
+/// A node's condition, if it has one. `negated` says whether the node is inside a `not`: there a
+/// weaker condition would exclude rows.
 fn node(of: &Node, schema: &Schema, negated: bool) -> Option<String> {
     match of {
         Node::Term(term) => {
@@ -26,8 +27,8 @@ fn node(of: &Node, schema: &Schema, negated: bool) -> Option<String> {
                 Join::And => " and ",
                 Join::Or => " or ",
             };
-            // Of all that must hold some may be left out, of what may hold nothing; inside a `not`
-            // it is the other way round.
+            // Leaving out a member of an `and` lets more rows through, which is allowed; for an
+            // `or` it is not. Inside a `not` it is the other way round.
             let may_leave_out = (*join == Join::And) != negated;
             let mut written = Vec::new();
             for member in members {
@@ -50,12 +51,12 @@ fn test(term: &Term, schema: &Schema, negated: bool) -> Option<String> {
     let column = schema.columns.iter().find(|column| column.name == term.column)?;
     let name = quoted_name(&column.name);
     let literal = |text: &String| {
-        // What the core takes PostgreSQL takes, and to the same value.
+        // PostgreSQL accepts every literal that the core accepts, and reads the same value.
         Value::parse(text, column.kind)?;
         Some(format!("{}::{}", quoted_text(text), column.declared))
     };
-    // Equal bytes are equal under any collation, and without one an index serves. Not so what is
-    // unequal.
+    // Equality of bytes does not depend on the collation, and without `collate` an index can be
+    // used. Inequality does depend on it.
     let bytes = if column.kind == Type::Text { " collate \"C\"" } else { "" };
     let equal = if negated { bytes } else { "" };
     match &term.test {

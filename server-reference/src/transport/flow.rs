@@ -1,19 +1,19 @@
-//! Brings a session what it waits for: reads of the log, and room in its queue.
+//! Gives a session what its flow waits for: reads of the store, and room in its queue.
 
 use super::activity::Activity;
-use super::writing::Bells;
+use super::writing::Notifiers;
 use crate::app::App;
 use crate::clock;
 use tidewire_server_core::store::{Read, Reply};
 use tidewire_server_core::{Answer, Flow, Session};
 use tokio::time::sleep_until;
 
-/// Returns once the session takes the next message or has ended: frames that wait for the log or
-/// for room keep the next message waiting.
-pub(crate) async fn settle(
+/// Returns once the session takes the next message or has ended. Until then frames that wait for
+/// the store or for room delay the next message.
+pub(crate) async fn complete(
     app: &App,
     session: &mut Session,
-    bells: &Bells,
+    notifiers: &Notifiers,
     activity: &Activity,
     mut flow: Flow,
 ) -> Flow {
@@ -21,24 +21,24 @@ pub(crate) async fn settle(
         let answer = match flow {
             Flow::Ready | Flow::End => return flow,
             Flow::Room => {
-                has_room(session, bells, activity).await;
+                has_room(session, notifiers, activity).await;
                 Answer::Room
             }
-            Flow::Ask(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
-            Flow::Ask(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
+            Flow::Read(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
+            Flow::Read(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
         };
         flow = session.answered(clock::now(), answer);
     }
 }
 
-/// Looks at the clock meanwhile: somebody who fetches nothing any more must be found out.
-async fn has_room(session: &mut Session, bells: &Bells, activity: &Activity) {
+/// Checks the time meanwhile, so that a client that takes nothing is noticed.
+async fn has_room(session: &mut Session, notifiers: &Notifiers, activity: &Activity) {
     let outgoing = session.outgoing().clone();
     loop {
         session.heard(activity.heard());
         let deadline = clock::instant(session.deadline(clock::now()));
         tokio::select! {
-            () = bells.has_room(&outgoing) => return,
+            () = notifiers.has_room(&outgoing) => return,
             () = sleep_until(deadline) => {
                 session.heard(activity.heard());
                 session.tick(clock::now());

@@ -1,27 +1,30 @@
-// What an application hands over, checked where it comes in: TypeScript's types hold nobody who
-// writes JavaScript.
+// Checks of arguments from the application. TypeScript's types don't protect callers who write
+// JavaScript.
 import { reasonOf, wellFormed } from "./json.ts";
 import { TidewireError } from "./types.ts";
 
-/** Throws that an argument is not what it must be. */
+/**
+ * Throws a {@link TidewireError} with this code: `what` must be `must`. The message does not show
+ * the value.
+ */
 export function wrong(what: string, must: string, given: unknown, code = "bad_argument"): never {
   throw new TidewireError(code, `${what} must be ${must}, not ${kindOf(given)}`, false);
 }
 
-/** A text. */
+/** Checks that a value is a string, and makes it well-formed Unicode. */
 export function text(given: unknown, what: string, code?: string): string {
   return typeof given === "string" ? wellFormed(given) : wrong(what, "a string", given, code);
 }
 
-/** Something to call. */
+/** Checks that a value is a function. */
 export function callable<F>(given: F, what: string): F {
   return typeof given === "function" ? given : wrong(what, "a function", given);
 }
 
 /**
- * The members of an object of settings, read once, so that what was checked is what is used.
- * Members that are `undefined` count as absent; others than those of `known` are refused, because a
- * misspelt one would be taken silently.
+ * Checks an object of settings and returns a copy. Each member is read once, so a getter can't
+ * return another value after the check. Members that are `undefined` count as absent. Members that
+ * are not in `known` throw, because a misspelt name would otherwise go unnoticed.
  */
 export function settings<T extends object>(
   given: T | undefined,
@@ -51,7 +54,7 @@ export function settings<T extends object>(
   return taken as T;
 }
 
-/** What a value is, without showing it: it may be a secret. */
+/** Describes the type of a value. It does not show the value, which may be a secret. */
 export function kindOf(given: unknown): string {
   if (given === null || given === undefined) return String(given);
   if (given === "") return "an empty string";
@@ -59,7 +62,7 @@ export function kindOf(given: unknown): string {
   return `a ${typeof given}`;
 }
 
-/** An error if it is one of ours; anything may be thrown. */
+/** The value if it is a {@link TidewireError}. Reading it never throws. */
 export function ours(error: unknown): TidewireError | undefined {
   try {
     return error instanceof TidewireError ? error : undefined;
@@ -68,7 +71,7 @@ export function ours(error: unknown): TidewireError | undefined {
   }
 }
 
-/** Whether it is an array; one that can't even say so is none. */
+/** Whether a value is an array. False for a revoked proxy, about which `Array.isArray` throws. */
 export function isList(given: unknown): given is unknown[] {
   try {
     return Array.isArray(given);
@@ -77,7 +80,7 @@ export function isList(given: unknown): given is unknown[] {
   }
 }
 
-/** The members of an array as they are now; none if it is no array or can't be read. */
+/** A copy of an array; empty if the value is no array or can't be read. */
 export function list(given: unknown): unknown[] {
   try {
     return isList(given) ? [...given] : [];

@@ -1,10 +1,12 @@
-//! Whether the database is the one that clients know, or an older copy of it that was put back.
+//! Detects a database that was restored from a backup.
 //!
-//! A copy goes on with other events at offsets that clients have seen already, so it needs a new
-//! epoch. Nothing within the database can tell; a small file beside it can, because a backup of the
-//! database leaves it behind. Each start gives both a new random id, and each commit a higher
-//! number. The file is written after the commit and without a sync: a crash leaves it equal or
-//! behind, never ahead.
+//! A restored database gives new events at offsets that clients have seen already, so it needs a
+//! new epoch. Nothing inside the database shows this. A small file beside it does, because a backup
+//! of the database does not include the file.
+//!
+//! Each start writes the same new random id into both, the incarnation, and each commit has a
+//! number one higher than the last. The file is written after the commit and without a sync: a
+//! crash leaves it equal to the database or behind it, never ahead.
 
 use super::error::OpenError;
 use super::private;
@@ -15,44 +17,44 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tidewire_server_sqlite::log::{read_meta, write_meta};
 
-/// The file's first line, for whoever finds it.
+/// The first line of the file, for people who find it.
 const NOTE: &str =
     "Tells a restored database from the running one. Move it with the database, keep it out of backups.";
-/// The life of a database that had none yet.
+/// Stands for the incarnation of a database that never had one.
 const NONE: &str = "-";
 
-/// The present life.
+/// The present incarnation.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct Incarnation {
     id: String,
     path: PathBuf,
-    /// None when it can't be written; that was logged.
+    /// `None` if it can't be written, which was logged.
     file: Option<File>,
     /// The number of the last commit.
     commits: u64,
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Note {
     id: String,
-    /// The life before, until the database knows the present one; otherwise the present one again.
+    /// The previous incarnation while the start is being committed; afterwards the same as `id`.
     before: String,
     commits: u64,
 }
 
-impl Life {
-    /// Begins a life in the caller's transaction; the second value says why the log is another one
-    /// than before, if it is. Call [`Life::begun`] after the commit.
+impl Incarnation {
+    /// Begins an incarnation within the caller's transaction. The second value says why this is not
+    /// the log of the previous run, if so. Call [`Incarnation::begun`] after the commit.
     pub(super) fn begin(
         connection: &Connection,
         database: &Path,
-    ) -> Result<(Life, Option<&'static str>), OpenError> {
+    ) -> Result<(Incarnation, Option<&'static str>), OpenError> {
         let known = read_meta::<String>(connection, "life")?;
         let commits = read_meta::<i64>(connection, "commits")?.unwrap_or(0).cast_unsigned();
         let path = path_of(database);
         let other = match (read(&path), &known) {
-            // A database that never had a life can't miss its file.
+            // A database that never had an incarnation has no file to miss.
             (None, None) => None,
             (None, Some(_)) => Some("the file beside it is missing"),
             (Some(note), known) => {
@@ -67,45 +69,47 @@ impl Life {
             }
         };
         let id = format!("life-{}", crate::clock::random_id());
-        // A crash before the commit must leave what was found: the same log, or another one.
+        // If the server crashes before the commit, the next start must come to the same result.
         let before = if other.is_none() { known.unwrap_or_else(|| NONE.to_owned()) } else { id.clone() };
-        let life = Life { id, path, file: None, commits };
-        replace(&life.path, &life.text(&before))?;
-        write_meta(connection, "life", &life.id)?;
+        let incarnation = Incarnation { id, path, file: None, commits };
+        replace(&incarnation.path, &incarnation.text(&before))?;
+        write_meta(connection, "life", &incarnation.id)?;
         write_meta(connection, "commits", commits.cast_signed())?;
-        Ok((life, other))
+        Ok((incarnation, other))
     }
 
-    /// The database knows the life now; a copy from the life before is another log from here on.
+    /// The database has the new incarnation on disk. From now on a copy with the previous one is a
+    /// restored backup.
     pub(super) fn begun(&mut self) -> Result<(), OpenError> {
         replace(&self.path, &self.text(&self.id))?;
-        self.file = Some(File::options().write(true).open(&self.path).map_err(OpenError::Life)?);
+        self.file = Some(File::options().write(true).open(&self.path).map_err(OpenError::Incarnation)?);
         Ok(())
     }
 
-    /// The number that the next commit stores by [`Life::count`].
+    /// The number of the next commit, to be stored with [`Incarnation::count`].
     pub(super) fn next(&self) -> u64 {
         self.commits + 1
     }
 
-    /// Stores a commit's number within it.
+    /// Stores the number of a commit, as part of that commit.
     pub(super) fn count(connection: &Connection, number: u64) -> rusqlite::Result<()> {
         write_meta(connection, "commits", number.cast_signed())
     }
 
-    /// That commit is on disk.
+    /// The commit with this number is on disk.
     pub(super) fn committed(&mut self, number: u64) {
         self.commits = number;
         let text = self.text(&self.id);
         let Some(file) = &self.file else { return };
-        // Always the same length, so that the file is never half old and half new in length.
+        // The length never changes, so a write that is cut off can't leave a file of another
+        // length.
         if let Err(error) = file.write_all_at(text.as_bytes(), 0) {
             tracing::warn!(%error, path = %self.path.display(), "can't write; a restored backup may not be noticed");
             self.file = None;
         }
     }
 
-    /// Whether this is still the same database, with all that was committed.
+    /// Whether this is the same database, and has all commits.
     pub(super) fn goes_on(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let commits = read_meta::<i64>(connection, "commits")?.unwrap_or(0).cast_unsigned();
         if read_meta::<String>(connection, "life")?.as_deref() != Some(&self.id) || commits < self.commits {
@@ -126,7 +130,7 @@ fn path_of(database: &Path) -> PathBuf {
     private::beside(database, "-life")
 }
 
-/// What can't be read is as good as missing.
+/// `None` also if the file can't be read.
 fn read(path: &Path) -> Option<Note> {
     let text = std::fs::read_to_string(path).ok()?;
     let mut words = text.lines().nth(1)?.split(' ');
@@ -134,7 +138,7 @@ fn read(path: &Path) -> Option<Note> {
     Some(Note { id: word()?, before: word()?, commits: word()?.parse().ok()? })
 }
 
-/// Replaces the file as a whole, on disk when this returns.
+/// Replaces the file atomically; it is on disk when this returns.
 fn replace(path: &Path, text: &str) -> Result<(), OpenError> {
     let write = || -> io::Result<()> {
         let mut new = path.as_os_str().to_owned();
@@ -147,7 +151,7 @@ fn replace(path: &Path, text: &str) -> Result<(), OpenError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     };
-    write().map_err(OpenError::Life)
+    write().map_err(OpenError::Incarnation)
 }
 
 #[cfg(test)]
@@ -172,23 +176,23 @@ mod tests {
             self.folder.path().join("a.db")
         }
 
-        fn start(&self) -> (Life, bool) {
-            let (mut life, other) = Life::begin(&self.connection, &self.path()).unwrap();
-            life.begun().unwrap();
-            (life, other.is_some())
+        fn start(&self) -> (Incarnation, bool) {
+            let (mut incarnation, other) = Incarnation::begin(&self.connection, &self.path()).unwrap();
+            incarnation.begun().unwrap();
+            (incarnation, other.is_some())
         }
 
-        /// A crash after the file was written and before the transaction is on disk.
+        /// Crashes after the file was written and before the transaction is on disk.
         fn start_and_crash(&self) -> bool {
             self.connection.execute_batch("BEGIN").unwrap();
-            let (_, other) = Life::begin(&self.connection, &self.path()).unwrap();
+            let (_, other) = Incarnation::begin(&self.connection, &self.path()).unwrap();
             self.connection.execute_batch("ROLLBACK").unwrap();
             other.is_some()
         }
 
-        fn commit(&self, life: &mut Life) {
-            Life::count(&self.connection, life.next()).unwrap();
-            life.committed(life.next());
+        fn commit(&self, incarnation: &mut Incarnation) {
+            Incarnation::count(&self.connection, incarnation.next()).unwrap();
+            incarnation.committed(incarnation.next());
         }
     }
 
@@ -196,24 +200,24 @@ mod tests {
     fn starts_and_crashes_at_the_start_change_nothing() {
         let log = Log::new();
         assert!(!log.start_and_crash() && !log.start_and_crash());
-        let (mut life, other) = log.start();
+        let (mut incarnation, other) = log.start();
         assert!(!other);
-        log.commit(&mut life);
+        log.commit(&mut incarnation);
         assert!(!log.start_and_crash() && !log.start_and_crash());
         assert!(!log.start().1);
-        // After the commit of the start, before the file is written again.
-        Life::begin(&log.connection, &log.path()).unwrap();
+        // A crash after the commit of the start, before the file is written again.
+        Incarnation::begin(&log.connection, &log.path()).unwrap();
         assert!(!log.start().1);
     }
 
     #[test]
     fn a_file_that_is_behind_is_the_same_log_and_one_that_is_ahead_another() {
         let log = Log::new();
-        let (life, _) = log.start();
-        Life::count(&log.connection, life.next()).unwrap();
-        let (mut life, other) = log.start();
+        let (incarnation, _) = log.start();
+        Incarnation::count(&log.connection, incarnation.next()).unwrap();
+        let (mut incarnation, other) = log.start();
         assert!(!other);
-        life.committed(9);
+        incarnation.committed(9);
         assert!(log.start_and_crash());
         assert!(log.start().1, "and still is after a crash");
         assert!(!log.start().1, "but only once");
@@ -244,14 +248,14 @@ mod tests {
     #[test]
     fn a_database_that_lost_commits_does_not_go_on() {
         let log = Log::new();
-        let (mut life, _) = log.start();
-        log.commit(&mut life);
-        assert!(life.goes_on(&log.connection).unwrap());
-        // A commit that reported an error and is there all the same.
-        Life::count(&log.connection, 2).unwrap();
-        assert!(life.goes_on(&log.connection).unwrap());
-        assert_eq!(life.next(), 3);
-        Life::count(&log.connection, 1).unwrap();
-        assert!(!life.goes_on(&log.connection).unwrap());
+        let (mut incarnation, _) = log.start();
+        log.commit(&mut incarnation);
+        assert!(incarnation.goes_on(&log.connection).unwrap());
+        // A commit that reported an error but is in the database.
+        Incarnation::count(&log.connection, 2).unwrap();
+        assert!(incarnation.goes_on(&log.connection).unwrap());
+        assert_eq!(incarnation.next(), 3);
+        Incarnation::count(&log.connection, 1).unwrap();
+        assert!(!incarnation.goes_on(&log.connection).unwrap());
     }
 }

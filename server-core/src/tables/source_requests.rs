@@ -1,10 +1,10 @@
-//! What tables want of their source, and what they make of the answer.
+//! Requests of the tables to their source, and what becomes of the answers.
 
 use super::limits::ENVELOPE;
-use super::pages::{Pages, TooGreat};
-use super::question::{Asked, Pending, QuestionId};
+use super::pages::{Pages, TooLarge};
+use super::pending::{Pending, Queued, RequestId};
 use super::refusal::{RETRY_MS, Refusal, unavailable};
-use super::shape::{Narrow, Shape};
+use super::shape::{RequiredValues, Shape};
 use super::state::{Phase, State};
 use super::{Cell, Schema, Snapshot, SourceError, Tables};
 use std::sync::Arc;
@@ -12,108 +12,117 @@ use std::sync::atomic::Ordering;
 use tidewire_core::tables::filter::Filter;
 use tidewire_core::wire::codes;
 
-/// A snapshot that took so long that the log was trimmed meanwhile is taken again, so many times.
+/// How often a snapshot is tried. It has to be read again if the log was trimmed meanwhile.
 const TRIES: u32 = 3;
 
-/// Something that only the source knows.
+/// A request that only the source can answer.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Wanted {
-    /// A snapshot; [`Tables::answered`] brings it.
-    Snapshot(WantedSnapshot),
-    /// The position that contains a transaction, or where the stream must have come for it to be
-    /// over; [`Tables::located`] brings it. Of a transaction that is still under way the answer
-    /// comes when it is over, or not at all.
+pub enum SourceRequest {
+    /// A snapshot; answer with [`Tables::finish_snapshot`].
+    Snapshot(SnapshotRequest),
+    /// The position of the commit of a transaction, or a position at which the transaction is over;
+    /// answer with [`Tables::finish_locate`]. A transaction that is still running is answered when
+    /// it is over, or never.
     Locate {
         /// Goes back with the answer.
-        id: QuestionId,
-        /// What the database calls it.
+        id: RequestId,
+        /// The database's name of the transaction.
         tx: String,
     },
 }
 
-/// Rows of a table, all at one moment.
+/// The rows of a table at one moment.
 #[derive(Debug)]
-pub struct WantedSnapshot {
+pub struct SnapshotRequest {
     /// Goes back with the answer.
-    pub id: QuestionId,
-    /// The table, by its place in the registry.
+    pub id: RequestId,
+    /// The table's index in the registry.
     pub table: usize,
-    /// Most rows; with more the answer is [`SourceError::TooManyRows`].
+    /// Most rows; answer [`SourceError::TooManyRows`] if there are more.
     pub most: usize,
-    /// Most bytes of them, roughly; with more the answer is [`SourceError::TooBig`].
+    /// Most bytes of the rows, roughly; answer [`SourceError::TooBig`] if there are more.
     pub most_bytes: usize,
-    /// Who answers for the work: nobody's questions should hold up those of others.
+    /// The owner of the work. Sources should share their time fairly between owners.
     pub owner: Arc<str>,
     shape: Arc<Shape>,
 }
 
-impl WantedSnapshot {
-    /// Whether the rows of a table with this schema can be an answer. If not, the table was another one when the question was asked,
-    /// or the source has yet to be told of a change: the answer is [`SourceError::Unavailable`], and the question comes again.
+impl SnapshotRequest {
+    /// Whether rows of a table with this schema can be the answer. If not, the table's schema has
+    /// changed since the request, or the tables don't know of a change yet: answer
+    /// [`SourceError::Unavailable`], and the client subscribes again.
     pub fn is_of(&self, schema: &Schema) -> bool {
         *self.shape.schema == *schema
     }
 
-    /// Whether a row is wanted. Rows beyond these may be in the answer too, but count for nothing.
+    /// Whether a row belongs to the answer. Other rows may be in it too, and are ignored.
     pub fn keeps(&self, row: &[Cell]) -> bool {
         self.shape.row_belongs(row)
     }
 
-    /// The filters that all rows that are wanted meet, for a database whose comparison is ours.
+    /// Filters that all rows of the answer match, for a database that compares exactly as ours
+    /// does.
     pub fn filters(&self) -> &[Filter] {
         &self.shape.filters
     }
 
-    /// Conditions that all rows that are wanted meet, so that the database need not read the
-    /// others. What it reads may be more, and never less: where its comparison is not exactly ours,
-    /// it must not be used.
-    pub fn narrow(&self) -> Vec<Narrow> {
-        self.shape.narrow()
+    /// Conditions that all rows of the answer meet, so that the database can read fewer rows. The
+    /// database may read more rows than these, never fewer: where it compares differently, don't
+    /// use the condition.
+    pub fn required_values(&self) -> Vec<RequiredValues> {
+        self.shape.required_values()
     }
 }
 
 impl State {
-    /// Asks for a snapshot of a group, if that was not done.
-    pub(super) fn want_snapshot(&mut self, group: u64, tries: u32) {
+    /// Requests a snapshot for a group, unless one is pending.
+    pub(super) fn request_snapshot(&mut self, group: u64, tries: u32) {
         let (id, head) = (self.id(), self.head);
         let Some(group_state) = self.groups.get_mut(&group) else { return };
         if group_state.snapshot.is_some() {
             return;
         }
         group_state.snapshot = Some(id);
-        self.shared.log.lock().asked();
-        self.ask(id, Pending::Snapshot { group, head, tries });
+        self.shared.log.lock().snapshot_requested();
+        self.queue(id, Pending::Snapshot { group, head, tries });
     }
 
-    pub(super) fn want_position(&mut self, sub: u64, tx: String) {
-        self.ask(self.id(), Pending::Locate { sub, tx });
+    pub(super) fn request_position(&mut self, sub: u64, tx: String) {
+        self.queue(self.id(), Pending::Locate { sub, tx });
     }
 
-    fn ask(&mut self, id: u64, pending: Pending) {
+    fn queue(&mut self, id: u64, pending: Pending) {
         self.pending.insert(id, pending);
-        self.asked.push_back(Asked { id });
-        self.after.asks = true;
+        self.queued.push_back(Queued { id });
+        self.after.requests = true;
     }
 
-    fn take_wanted(&mut self) -> Vec<Wanted> {
-        let asked = std::mem::take(&mut self.asked);
+    fn take_requests(&mut self) -> Vec<SourceRequest> {
+        let queued = std::mem::take(&mut self.queued);
         let limits = &self.shared.limits;
-        // What nobody waits for any more is not pending.
-        let wanted = asked.into_iter().filter_map(|Asked { id: number }| {
-            let (table, id) = (self.at, QuestionId { table: self.at, number });
+        // Requests that are no longer needed are not pending any more.
+        let requests = queued.into_iter().filter_map(|Queued { id: number }| {
+            let (table, id) = (self.at, RequestId { table: self.at, number });
             match self.pending.get(&number)? {
                 Pending::Snapshot { group, .. } => {
                     let group = self.groups.get(group)?;
                     let (shape, owner) = (group.shape.clone(), group.owner.clone());
-                    // A cell may take twice as much here as in JSON.
+                    // A cell may take twice as many bytes in memory as in JSON.
                     let (most, most_bytes) = (limits.rows, 2 * limits.snapshot_bytes);
-                    Some(Wanted::Snapshot(WantedSnapshot { id, table, most, most_bytes, owner, shape }))
+                    Some(SourceRequest::Snapshot(SnapshotRequest {
+                        id,
+                        table,
+                        most,
+                        most_bytes,
+                        owner,
+                        shape,
+                    }))
                 }
-                Pending::Locate { tx, .. } => Some(Wanted::Locate { id, tx: tx.clone() }),
+                Pending::Locate { tx, .. } => Some(SourceRequest::Locate { id, tx: tx.clone() }),
             }
         });
-        wanted.collect()
+        requests.collect()
     }
 
     /// The subscriptions of a group that wait for its snapshot.
@@ -141,26 +150,26 @@ impl State {
 }
 
 impl Tables {
-    /// What the source is to be asked. The driver takes it when it is woken, and answers each in
-    /// its own time.
-    pub fn take_wanted(&self) -> Vec<Wanted> {
-        self.states.iter().flat_map(|state| state.lock().take_wanted()).collect()
+    /// The new requests to the source. The driver takes them when it is woken, and may answer in
+    /// any order.
+    pub fn take_requests(&self) -> Vec<SourceRequest> {
+        self.states.iter().flat_map(|state| state.lock().take_requests()).collect()
     }
 
-    /// Whether somebody still waits for an answer; a source that takes long should look.
-    pub fn is_wanted(&self, id: QuestionId) -> bool {
+    /// Whether an answer is still needed. A source should check this while it works for long.
+    pub fn is_pending(&self, id: RequestId) -> bool {
         let state = self.states.get(id.table);
         state.is_some_and(|state| state.lock().pending.contains_key(&id.number))
     }
 
-    /// The answer to a [`Wanted::Snapshot`]. Answers that nobody waits for any more do nothing.
-    pub fn answered(&self, id: QuestionId, answer: Result<Snapshot, SourceError>) {
+    /// The answer to a [`SourceRequest::Snapshot`]. Does nothing if it is no longer needed.
+    pub fn finish_snapshot(&self, id: RequestId, answer: Result<Snapshot, SourceError>) {
         let Some(shape) = self.states.get(id.table).and_then(|state| state.lock().shape_of(id)) else {
             return;
         };
-        // Encoding takes a while; commits and clients must not wait for it.
+        // Encoding takes a while, so it is done without the lock.
         let pages = self.pages(&shape, answer);
-        self.with(id.table, |state| state.answered(id, pages));
+        self.with(id.table, |state| state.finish_snapshot(id, pages));
     }
 
     fn pages(&self, shape: &Shape, answer: Result<Snapshot, SourceError>) -> Result<Arc<Pages>, Refusal> {
@@ -174,23 +183,23 @@ impl Tables {
             _ => unavailable(),
         })?;
         Pages::new(shape, &rows, seen, most, &self.shared.held).map(Arc::new).map_err(|error| match error {
-            TooGreat::Rows => too_many_rows(limits.rows),
-            TooGreat::Bytes => too_many_bytes(limits.snapshot_bytes),
-            TooGreat::Row => {
+            TooLarge::Rows => too_many_rows(limits.rows),
+            TooLarge::Bytes => too_many_bytes(limits.snapshot_bytes),
+            TooLarge::Row => {
                 Refusal::new(codes::TOO_BIG, "a row is greater than a frame may be; select fewer columns")
             }
         })
     }
 
-    /// The answer to a [`Wanted::Locate`].
-    pub fn located(&self, id: QuestionId, answer: Result<u64, SourceError>) {
+    /// The answer to a [`SourceRequest::Locate`].
+    pub fn finish_locate(&self, id: RequestId, answer: Result<u64, SourceError>) {
         self.with(id.table, |state| {
             let Some(Pending::Locate { sub, tx }) = state.pending.remove(&id.number) else { return };
             match answer {
                 Ok(position) => state.found(sub, &tx, position),
-                Err(SourceError::UnknownTx) => state.seen(sub, &tx, Some(codes::UNKNOWN_TX)),
-                Err(SourceError::AbortedTx) => state.seen(sub, &tx, Some(codes::ABORTED_TX)),
-                // The wait's own time-out tells.
+                Err(SourceError::UnknownTx) => state.answer_wait(sub, &tx, Some(codes::UNKNOWN_TX)),
+                Err(SourceError::AbortedTx) => state.answer_wait(sub, &tx, Some(codes::ABORTED_TX)),
+                // The wait ends by its own time-out.
                 Err(_) => {}
             }
         });
@@ -198,20 +207,20 @@ impl Tables {
 }
 
 impl State {
-    /// The shape whose rows are asked for.
-    fn shape_of(&self, id: QuestionId) -> Option<Arc<Shape>> {
+    /// The shape of a pending snapshot request.
+    fn shape_of(&self, id: RequestId) -> Option<Arc<Shape>> {
         let Pending::Snapshot { group, .. } = self.pending.get(&id.number)? else { return None };
         Some(self.groups.get(group)?.shape.clone())
     }
 
-    /// Gives a snapshot to those who wait for it, unless it lacks something that they would not get
-    /// otherwise.
-    fn answered(&mut self, id: QuestionId, pages: Result<Arc<Pages>, Refusal>) {
+    /// Gives a snapshot to the subscriptions that wait for it, unless a commit is neither in it nor
+    /// in the log.
+    fn finish_snapshot(&mut self, id: RequestId, pages: Result<Arc<Pages>, Refusal>) {
         let Some(Pending::Snapshot { group, head, tries }) = self.pending.remove(&id.number) else { return };
         if let Some(group) = self.groups.get_mut(&group) {
             group.snapshot = None;
         }
-        self.shared.log.lock().answered();
+        self.shared.log.lock().snapshot_finished();
         let pages = match pages {
             Ok(_) if self.shared.held.load(Ordering::Relaxed) > self.shared.limits.held_bytes => {
                 let message = "too many clients are reading snapshots; subscribe again later";
@@ -222,12 +231,12 @@ impl State {
             Err(refusal) => return self.refuse_waiters(group, &refusal),
         };
         let applied = self.history.behind(&pages.seen, self.head);
-        // What was trimmed meanwhile may have been missing in the snapshot.
+        // A commit that was trimmed meanwhile may be missing in the snapshot.
         let known = if pages.seen.is_position() { applied } else { head };
         let missed = self.shared.log.lock().is_missed(&pages.seen);
         if missed || self.history.floor() > known || self.cut > applied {
             match tries < TRIES {
-                true => self.want_snapshot(group, tries + 1),
+                true => self.request_snapshot(group, tries + 1),
                 false => self.refuse_waiters(group, &unavailable()),
             }
             return;

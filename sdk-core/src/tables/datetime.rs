@@ -1,15 +1,16 @@
 //! Dates and times in PostgreSQL's range and precision ("Date/Time Types"): days, and microseconds
-//! in UTC, since 2000 as there, because from 1970 its last years are more than 64 bits away.
+//! in UTC. They count from 2000, as in PostgreSQL, because microseconds from 1970 to its last years
+//! don't fit 64 bits.
 //!
-//! Of the many forms that PostgreSQL reads these are the ones of ISO 8601 and RFC 3339, and all
-//! that it writes with `DateStyle = ISO`: years of more than four digits, ` BC`, and infinities.
+//! It reads the forms of ISO 8601 and RFC 3339, and all that PostgreSQL writes with `DateStyle =
+//! ISO`: years of more than four digits, ` BC`, and infinities. PostgreSQL reads more forms.
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
 /// The first and the last day that PostgreSQL's timestamps have: 4714-11-24 BC and 294276-12-31.
 const FIRST_DAY: i64 = -2_451_545;
 const LAST_DAY: i64 = 106_751_982;
-/// The last day of its dates: 5874897-12-31.
+/// The last day of PostgreSQL's dates: 5874897-12-31.
 const LAST_DATE: i64 = 2_145_031_948;
 
 /// Days since 2000-01-01; infinities are the least and the greatest number.
@@ -58,7 +59,7 @@ fn infinity(text: &str) -> Option<i64> {
     }
 }
 
-/// A text without its ` BC`, and whether it had one.
+/// Splits off a trailing ` BC`: the rest of the text, and whether it was there.
 fn era(text: &str) -> (&str, bool) {
     match text.len().checked_sub(3).and_then(|at| text.split_at_checked(at)) {
         Some((rest, end)) if end.eq_ignore_ascii_case(" bc") => (rest, true),
@@ -66,7 +67,7 @@ fn era(text: &str) -> (&str, bool) {
     }
 }
 
-/// Digits at the beginning as a number, between `least` and `most` of them, and the rest.
+/// Reads a number of `least` to `most` digits at the beginning of a text: the number and the rest.
 fn digits(text: &str, least: usize, most: usize) -> Option<(i64, &str)> {
     let count = text.bytes().take_while(u8::is_ascii_digit).count();
     if !(least..=most).contains(&count) {
@@ -76,8 +77,7 @@ fn digits(text: &str, least: usize, most: usize) -> Option<(i64, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
-/// `YYYY-MM-DD` as days since 2000-01-01 in the Gregorian calendar, also before it was made, and
-/// the rest.
+/// Reads `YYYY-MM-DD`: days since 2000-01-01 in the proleptic Gregorian calendar, and the rest.
 fn day(text: &str, before_christ: bool) -> Option<(i64, &str)> {
     let (year, rest) = digits(text, 4, 7)?;
     let (month, rest) = digits(rest.strip_prefix('-')?, 2, 2)?;
@@ -107,8 +107,8 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 730_425
 }
 
-/// `HH:MM[:SS[.f]]` as microseconds, and the rest. More than six digits of a second are rounded as
-/// PostgreSQL rounds them.
+/// Reads `HH:MM[:SS[.f]]`: microseconds, and the rest. Fractions of more than six digits are
+/// rounded as PostgreSQL rounds them.
 fn time(text: &str) -> Option<(i64, &str)> {
     let (hours, rest) = digits(text, 2, 2)?;
     let (minutes, rest) = digits(rest.strip_prefix(':')?, 2, 2)?;
@@ -124,7 +124,8 @@ fn time(text: &str) -> Option<(i64, &str)> {
             let (_, rest) = digits(fraction, 1, 9)?;
             let size = fraction.len() - rest.len();
             let (parts, scale) = (fraction.get(..size)?.parse::<u32>().ok()?, 10_u32.pow(size as u32));
-            // PostgreSQL reads the fraction as the nearest double, which this quotient is.
+            // PostgreSQL reads the fraction as the nearest double; this quotient is the same
+            // double.
             ((f64::from(parts) / f64::from(scale) * 1e6).round_ties_even() as i64, rest)
         }
         None => (0, rest),
@@ -132,8 +133,8 @@ fn time(text: &str) -> Option<(i64, &str)> {
     Some((((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + micros, rest))
 }
 
-/// `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS` as seconds east of Greenwich; less than 16 hours,
-/// as PostgreSQL has it.
+/// Reads `Z`, `±HH`, `±HHMM`, `±HH:MM` or `±HH:MM:SS`: seconds east of Greenwich, less than 16
+/// hours as in PostgreSQL.
 fn offset(text: &str) -> Option<i64> {
     if text.eq_ignore_ascii_case("z") {
         return Some(0);

@@ -1,11 +1,12 @@
-//! Whether the database is the one that subscriptions know, or an older copy of it that was put
-//! back.
+//! Detects a tables' database that was restored from a backup.
 //!
-//! Such a copy may get other changes under numbers that clients have seen, so cursors must not be
-//! honoured there. Nothing within it can tell; a small file beside it can, because a backup of the
-//! database leaves it behind. It names the life, which the database has too, and the newest change
-//! that was told, with a fingerprint. It is written before the change is told, so it is never
-//! behind what a client knows.
+//! A restored database may give other changes under positions that clients have seen, so their
+//! cursors must not be honoured. Nothing inside the database shows this. A small file beside it
+//! does, because a backup of the database does not include the file.
+//!
+//! It holds the epoch, which the database holds too, and the position and fingerprint of the newest
+//! change that was published. It is written before the change is published, so it is never behind
+//! what a client knows.
 
 use super::SourceError;
 use rusqlite::{Connection, OptionalExtension};
@@ -15,30 +16,30 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tidewire_server_sqlite::tables::fingerprint;
 
-/// The file's first line, for whoever finds it.
+/// The first line of the file, for people who find it.
 const NOTE: &str =
     "Tells a restored database from the running one. Move it with the database, keep it out of backups.";
-/// Instead of a fingerprint, where there is no change.
+/// Stands for a fingerprint where there is no change.
 const NONE: &str = "----------------";
 
-/// The present life.
-pub(super) struct Life {
+/// The epoch of the database, and the file that goes with it.
+pub(super) struct EpochFile {
     pub(super) epoch: String,
     path: PathBuf,
     file: Option<File>,
-    /// The newest change that was told, and its fingerprint.
+    /// The position of the newest published change, and its fingerprint.
     told: u64,
     print: String,
 }
 
-impl Life {
-    /// Goes on with the life of the database if it is the same, with all that was told of it;
-    /// otherwise begins another. The second value says which.
+impl EpochFile {
+    /// Continues the database's epoch if all published changes are still there; otherwise begins a
+    /// new one. The second value is true if the epoch continues.
     pub(super) fn begin(
         connection: &Connection,
         database: &Path,
         head: u64,
-    ) -> Result<(Life, bool), SourceError> {
+    ) -> Result<(EpochFile, bool), SourceError> {
         connection.execute_batch("CREATE TABLE IF NOT EXISTS _tidewire_life (id TEXT NOT NULL)")?;
         let known: Option<String> =
             connection.query_row("SELECT id FROM _tidewire_life", [], |row| row.get(0)).optional()?;
@@ -62,9 +63,9 @@ impl Life {
             }
         };
         let print = print_of(connection, head)?;
-        let mut life = Life { epoch, path, file: None, told: head, print };
-        life.create()?;
-        Ok((life, goes_on))
+        let mut epoch_file = EpochFile { epoch, path, file: None, told: head, print };
+        epoch_file.create()?;
+        Ok((epoch_file, goes_on))
     }
 
     fn create(&mut self) -> Result<(), SourceError> {
@@ -75,22 +76,23 @@ impl Life {
             file.sync_all()?;
             Ok(file)
         };
-        let failed = |error| SourceError::Life { path: self.path.display().to_string(), error };
+        let failed = |error| SourceError::EpochFile { path: self.path.display().to_string(), error };
         self.file = Some(write().map_err(failed)?);
         Ok(())
     }
 
     fn text(&self) -> String {
-        // Always the same length, so that the file is never half old and half new in length.
+        // The length never changes, so a write that is cut off can't leave a file of another
+        // length.
         format!("{NOTE}\n{} {:020} {}\n", self.epoch, self.told, self.print)
     }
 
-    /// Whether the newest change that was told is still the one that it was.
+    /// Whether the newest published change is still in the database, unchanged.
     pub(super) fn goes_on(&self, connection: &Connection) -> rusqlite::Result<bool> {
         Ok(print_of(connection, self.told)? == self.print)
     }
 
-    /// Changes up to this one are about to be told.
+    /// Records that changes up to this position are about to be published.
     pub(super) fn tell(&mut self, connection: &Connection, told: u64) -> rusqlite::Result<()> {
         (self.told, self.print) = (told, print_of(connection, told)?);
         let Some(file) = &self.file else { return Ok(()) };
@@ -102,7 +104,7 @@ impl Life {
     }
 }
 
-/// The file beside a database.
+/// The path of the file beside a database.
 pub(super) fn beside(database: &Path) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push("-tables");
@@ -113,7 +115,7 @@ fn print_of(connection: &Connection, position: u64) -> rusqlite::Result<String> 
     Ok(fingerprint(connection, position)?.unwrap_or_else(|| NONE.to_owned()))
 }
 
-/// What can't be read is as good as missing.
+/// `None` also if the file can't be read.
 fn read(path: &Path) -> Option<(String, u64, String)> {
     let text = std::fs::read_to_string(path).ok()?;
     let mut words = text.lines().nth(1)?.split(' ');

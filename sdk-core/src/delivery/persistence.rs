@@ -1,7 +1,7 @@
 //! Pending writes of one channel to the store.
 //!
-//! One change is under way at a time. If a second one were when the first fails, the store would
-//! have a hole below its cursor.
+//! One change is under way at a time. If a second one were under way when the first fails, events
+//! below the stored cursor would be missing.
 
 use crate::io::{Message, StoreChange, StoreId};
 use crate::time::Time;
@@ -11,7 +11,7 @@ use crate::wire::Cursor;
 const RUNS_MS: u64 = 1_000;
 
 #[derive(Default)]
-pub(crate) struct Keeping {
+pub(crate) struct Persistence {
     /// The change under way, and whether it clears the channel.
     waits: Option<(StoreId, bool)>,
     /// Applied events that are not in the store yet.
@@ -24,8 +24,8 @@ pub(crate) struct Keeping {
     runs_at: Option<Time>,
 }
 
-impl Keeping {
-    /// Adds events that were applied; the cursor is at the last one. At most `most` are kept.
+impl Persistence {
+    /// Adds events that were applied; the cursor is at the last one. At most `most` are pending.
     pub(crate) fn add(&mut self, events: Vec<(u64, Message)>, most: u64) {
         self.pending.extend(events);
         self.stale = true;
@@ -36,36 +36,36 @@ impl Keeping {
         }
     }
 
-    /// Notes that an answer under way has grown.
+    /// An answer under way has grown.
     pub(crate) fn grown(&mut self, now: Time) {
         self.runs_at = self.runs_at.or(Some(now.after(RUNS_MS)));
     }
 
-    /// When to write next because an answer has grown.
+    /// When to write the texts of answers, if one has grown and no change is under way.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.runs_at.filter(|_| self.waits.is_none())
     }
 
-    /// Whether the grown texts are to be written now, or at once if nothing may follow. If so they
+    /// Whether grown texts are to be written now; with `at_once` they need not be due. If so, they
     /// are part of the next change.
     pub(crate) fn is_due(&mut self, now: Time, at_once: bool) -> bool {
         let due = self.deadline().is_some_and(|at| at_once || at <= now);
         if due {
             self.stale = true;
-            // A write that fails is tried again when the answer has grown further, and not in a
-            // loop.
+            // A failed write is tried again when the answer has grown further, so there is no loop.
             self.runs_at = None;
         }
         due
     }
 
     /// The cursor was set to another place, or removed: the channel has to be cleared in the store.
-    pub(crate) fn begin_anew(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.pending.clear();
         self.broken = true;
     }
 
-    /// The next change; none while one is under way, or if no events are to be kept.
+    /// The next change; none while one is under way, or if no events are to be stored (`most` is
+    /// 0).
     pub(crate) fn next(
         &mut self,
         channel: &str,
@@ -90,12 +90,12 @@ impl Keeping {
         })
     }
 
-    /// Notes the id of the change that [`Keeping::next`] returned.
+    /// Sets the id of the change that [`Persistence::next`] returned.
     pub(crate) fn under_way(&mut self, store: StoreId) {
         self.waits = Some((store, self.broken));
     }
 
-    /// The store reported a change; true if it was this channel's and succeeded.
+    /// The store reported a change. True if it was this channel's and succeeded.
     pub(crate) fn stored(&mut self, store: StoreId, worked: bool) -> bool {
         match self.waits {
             Some((waits, clears)) if waits == store => {

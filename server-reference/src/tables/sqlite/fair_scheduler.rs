@@ -1,24 +1,24 @@
-//! Turns at reading: whoever asks much waits longer than who asks little.
+//! Fair scheduling of snapshot reads between owners.
 //!
-//! Snapshots are read on threads of their own, but only one of them reads at a time, for a few ms,
-//! and then the one goes on whose owner has read least of late. So what one user asks holds up that
-//! user, and a database that is read all the time leaves room for chat.
+//! Snapshots are read on threads of their own, but only one thread reads at a time, for a few ms.
+//! The next one is the reader whose owner has read least recently. So a user with many requests
+//! delays mostly themselves, and reading leaves room for chat.
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a turn lasts if another one waits.
-const TURN: Duration = Duration::from_millis(2);
-/// What was read counts half after this time.
+/// How long a reader may go on while others wait.
+const TIME_SLICE: Duration = Duration::from_millis(2);
+/// The half-life of the time that an owner has used.
 const HALF: Duration = Duration::from_secs(2);
-/// How often somebody who waits looks whether it is still worth it.
+/// How often a waiting reader checks whether it is still needed.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Who has read how much, and who reads.
+/// How much each owner has read, and which reader reads now.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct FairScheduler {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -41,11 +41,11 @@ impl State {
     fn add(&mut self, owner: &Arc<str>, more: Duration, now: Instant) {
         let used = self.used(owner, now) + more;
         self.used.insert(owner.clone(), (used, Some(now)));
-        // Of those that have not read for long nothing is left.
+        // After ten half-lives almost nothing is left.
         self.used.retain(|_, (_, at)| at.is_some_and(|at| now.saturating_duration_since(at) < 10 * HALF));
     }
 
-    /// Whose turn is next: the first of those whose owner has read least.
+    /// The next reader: the first one of the owner with the least recent use.
     fn next(&mut self, now: Instant) -> Option<u64> {
         let waiting = self.waiting.clone();
         let next = waiting.into_iter().min_by_key(|(id, owner)| (self.used(owner, now), *id));
@@ -53,46 +53,46 @@ impl State {
     }
 }
 
-/// A reader among others.
-pub(super) struct Turn {
-    turns: Arc<Turns>,
+/// One reader and its share of the time.
+pub(super) struct Reader {
+    scheduler: Arc<FairScheduler>,
     owner: Arc<str>,
     id: u64,
-    /// Since when it reads; none while it waits.
+    /// When it began to read; `None` while it waits.
     since: Option<Instant>,
-    /// How long it has read in all.
+    /// How long it has read in all, without the present slice.
     read: Duration,
 }
 
-impl Turns {
-    /// How much an owner has read of late.
+impl FairScheduler {
+    /// How much an owner has read recently.
     pub(super) fn used(&self, owner: &Arc<str>) -> Duration {
         self.state.lock().used(owner, Instant::now())
     }
 
-    /// A reader, whose turn has not come.
-    pub(super) fn reader(self: &Arc<Turns>, owner: Arc<str>) -> Turn {
+    /// A new reader, which does not read yet.
+    pub(super) fn reader(self: &Arc<FairScheduler>, owner: Arc<str>) -> Reader {
         let mut state = self.state.lock();
         state.last += 1;
-        Turn { turns: self.clone(), owner, id: state.last, since: None, read: Duration::ZERO }
+        Reader { scheduler: self.clone(), owner, id: state.last, since: None, read: Duration::ZERO }
     }
 }
 
-impl Turn {
-    /// Waits for its turn. It ends at once if `go_on` says so.
+impl Reader {
+    /// Waits until this reader may read. Returns the error of `go_on` as soon as it gives one.
     pub(super) fn begin<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
-        let mut state = self.turns.state.lock();
+        let mut state = self.scheduler.state.lock();
         state.waiting.push((self.id, self.owner.clone()));
         let result = loop {
             if state.reading.is_none() && state.next(Instant::now()) == Some(self.id) {
                 state.reading = Some(self.id);
                 break Ok(());
             }
-            self.turns.changed.wait_for(&mut state, LOOK);
+            self.scheduler.changed.wait_for(&mut state, LOOK);
             drop(state);
-            // Not under the lock: it may ask others.
+            // Called without the lock, because it may take other locks.
             let result = go_on();
-            state = self.turns.state.lock();
+            state = self.scheduler.state.lock();
             if result.is_err() {
                 break result;
             }
@@ -102,16 +102,16 @@ impl Turn {
             self.since = Some(Instant::now());
         }
         drop(state);
-        self.turns.changed.notify_all();
+        self.scheduler.changed.notify_all();
         result
     }
 
-    /// Lets others read if they wait and the turn is over.
+    /// Lets other readers go on if they wait and the time slice is over.
     pub(super) fn pause<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
-        let Some(since) = self.since.filter(|since| since.elapsed() >= TURN) else { return Ok(()) };
+        let Some(since) = self.since.filter(|since| since.elapsed() >= TIME_SLICE) else { return Ok(()) };
         go_on()?;
         let now = Instant::now();
-        let mut state = self.turns.state.lock();
+        let mut state = self.scheduler.state.lock();
         state.add(&self.owner, now - since, now);
         self.read += now - since;
         self.since = Some(now);
@@ -121,7 +121,7 @@ impl Turn {
         state.reading = None;
         self.since = None;
         drop(state);
-        self.turns.changed.notify_all();
+        self.scheduler.changed.notify_all();
         self.begin(go_on)
     }
 
@@ -131,16 +131,16 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = self.turns.state.lock();
+        let mut state = self.scheduler.state.lock();
         if let Some(since) = self.since {
             let now = Instant::now();
             state.add(&self.owner, now - since, now);
             state.reading = None;
         }
         drop(state);
-        self.turns.changed.notify_all();
+        self.scheduler.changed.notify_all();
     }
 }
 
@@ -150,10 +150,10 @@ mod tests {
 
     #[test]
     fn whoever_reads_much_does_not_hold_up_who_reads_little() {
-        let turns = Arc::new(Turns::default());
+        let scheduler = Arc::new(FairScheduler::default());
         let stop = std::sync::atomic::AtomicBool::new(false);
         let busy = |owner: &str, most: Duration| {
-            let mut turn = turns.reader(owner.into());
+            let mut turn = scheduler.reader(owner.into());
             turn.begin(&|| Ok::<(), ()>(())).unwrap();
             while turn.read() < most && !stop.load(std::sync::atomic::Ordering::Relaxed) {
                 turn.pause(&|| Ok::<(), ()>(())).unwrap();
@@ -164,18 +164,20 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| busy("mallory", Duration::from_secs(60)));
             }
+            let used = |owner: &str| scheduler.used(&owner.into());
+            while used("mallory").is_zero() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             let begun = Instant::now();
             for _ in 0..10 {
                 busy("ada", Duration::from_millis(2));
             }
             let took = begun.elapsed();
-            // Now nobody else waits, and the others go on.
-            let (ada, mallory) = ("ada".into(), "mallory".into());
-            let until = Instant::now() + Duration::from_secs(30);
-            while turns.used(&mallory) <= turns.used(&ada) && Instant::now() < until {
+            // Nor is the owner who reads much shut out: they may be one slice behind at this moment.
+            while used("mallory") <= used("ada") && begun.elapsed() < Duration::from_secs(30) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            let went_on = turns.used(&mallory) > turns.used(&ada);
+            let went_on = used("mallory") > used("ada");
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(went_on);
             assert!(took < Duration::from_secs(5), "{took:?}");
@@ -184,11 +186,11 @@ mod tests {
 
     #[test]
     fn who_need_not_wait_any_more_leaves() {
-        let turns = Arc::new(Turns::default());
-        let mut first = turns.reader("ada".into());
+        let scheduler = Arc::new(FairScheduler::default());
+        let mut first = scheduler.reader("ada".into());
         first.begin(&|| Ok::<(), ()>(())).unwrap();
-        assert_eq!(turns.reader("bob".into()).begin(&|| Err("gone")), Err("gone"));
+        assert_eq!(scheduler.reader("bob".into()).begin(&|| Err("gone")), Err("gone"));
         drop(first);
-        turns.reader("bob".into()).begin(&|| Ok::<(), ()>(())).unwrap();
+        scheduler.reader("bob".into()).begin(&|| Ok::<(), ()>(())).unwrap();
     }
 }

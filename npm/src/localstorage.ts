@@ -1,23 +1,23 @@
-// Small texts that this browser keeps: a guest's session, the name of a conversation, what was
-// written and not yet taken. Their names are `tidewire:WHAT:SCOPE`, and more behind another colon,
-// so that a logout finds all of a user's.
+// Short texts in `localStorage`: a guest's session, a dialog's id, unsent messages. Keys are
+// `tidewire:WHAT:SCOPE`, optionally with more parts after further colons, so that a logout finds
+// all keys of a scope.
 
-/** What is kept where the browser keeps nothing: until the page ends. */
+/** Values that `localStorage` does not hold. They last until the page ends. */
 const memory = new Map<string, string>();
 
-/** The name under which something of a scope is kept. */
+/** The key of a value that belongs to a scope. */
 export function keyOf(what: string, scope: string, ...more: string[]): string {
   return ["tidewire", what, scope, ...more.map(encodeURIComponent)].join(":");
 }
 
-/** The name of what must not outlive the page, because nobody knows whose it is. */
-export function passingKey(what: string, ...more: string[]): string {
+/** The key of a value that must not outlive the page, because its user is not known. */
+export function transientKey(what: string, ...more: string[]): string {
   return ["passing", what, ...more.map(encodeURIComponent)].join(":");
 }
 
-const isPassing = (key: string): boolean => key.startsWith("passing:");
+const isTransient = (key: string): boolean => key.startsWith("passing:");
 
-/** What is kept under a name. */
+/** The value of a key; `null` if there is none. */
 export function get(key: string): string | null {
   try {
     return memory.get(key) ?? localStorage.getItem(key);
@@ -26,10 +26,10 @@ export function get(key: string): string | null {
   }
 }
 
-/** Keeps a text. False if only for as long as the page lives. */
+/** Stores a value. Returns false if it lasts only until the page ends. */
 export function set(key: string, value: string): boolean {
   memory.set(key, value);
-  if (isPassing(key)) return false;
+  if (isTransient(key)) return false;
   try {
     localStorage.setItem(key, value);
     memory.delete(key);
@@ -39,17 +39,17 @@ export function set(key: string, value: string): boolean {
   }
 }
 
-/** Forgets it. */
+/** Removes a key. */
 export function remove(key: string): void {
   memory.delete(key);
   try {
     localStorage.removeItem(key);
   } catch {
-    // Denied: then nothing was kept there.
+    // The browser denies access, so nothing was stored.
   }
 }
 
-/** All names that begin with `prefix`, in their order. */
+/** All keys that begin with `prefix`, sorted. */
 export function keys(prefix: string): string[] {
   const found = new Set(memory.keys());
   try {
@@ -60,7 +60,7 @@ export function keys(prefix: string): string[] {
   return [...found].filter((key) => key.startsWith(prefix)).sort();
 }
 
-/** Forgets all of a scope's. */
+/** Removes all keys of a scope. */
 export function forgetScope(scope: string): void {
   for (const key of keys("tidewire:")) if (key.split(":")[2] === scope) remove(key);
 }

@@ -1,8 +1,8 @@
-//! The thread that answers what the tables want. Snapshots are read on threads of their own, in
-//! turns.
+//! The thread that answers requests of the tables. Each snapshot is read on a thread of its own,
+//! scheduled fairly between owners.
 
 use super::connect;
-use super::turns::Turns;
+use super::fair_scheduler::FairScheduler;
 use parking_lot::Mutex;
 use rusqlite::{Connection, InterruptHandle};
 use std::path::{Path, PathBuf};
@@ -11,70 +11,69 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tidewire_server_core::tables::{QuestionId, SourceError, Tables, Wanted, WantedSnapshot};
+use tidewire_server_core::tables::{RequestId, SnapshotRequest, SourceError, SourceRequest, Tables};
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Log};
 
-/// How often it is looked whether a transaction has come, and whether snapshots are still wanted.
+/// How often it checks whether a transaction has come, and whether snapshots are still needed.
 const AGAIN: Duration = Duration::from_millis(20);
-/// How long it is looked for; no client waits longer.
+/// How long it looks for a transaction; no client waits longer.
 const LOOK_FOR: Duration = Duration::from_secs(15);
-/// How many snapshots are read at a time, each in its turn, and how many of one owner.
+/// Most snapshots that are read at a time, in all and for one owner.
 const READERS: usize = 16;
 const READERS_EACH: usize = 2;
-/// What each keeps of the file, in KiB as SQLite has it.
+/// SQLite's `cache_size` of each reader; negative values are KiB.
 const READER_CACHE: i32 = -512;
-/// How long one may take while others may read too, and by the clock.
+/// Most time that one snapshot may take: reading, and in all with waiting.
 const MOST_READ: Duration = Duration::from_secs(10);
 const MOST_WAITED: Duration = Duration::from_secs(60);
 
-pub(super) struct Answers {
+pub(super) struct RequestWorker {
     path: PathBuf,
     described: Arc<Mutex<Vec<Described>>>,
     tables: Arc<Tables>,
     stop: Arc<AtomicBool>,
-    /// Transactions that have not come: the question, the position, and until when it is looked
-    /// for.
-    open: Vec<(QuestionId, u64, Instant)>,
-    turns: Arc<Turns>,
-    queue: Vec<WantedSnapshot>,
+    /// Transactions that have not come: the request, the position, and until when it looks.
+    open: Vec<(RequestId, u64, Instant)>,
+    scheduler: Arc<FairScheduler>,
+    queue: Vec<SnapshotRequest>,
     readers: Vec<Reader>,
 }
 
 /// A snapshot that is being read.
 struct Reader {
-    id: QuestionId,
+    id: RequestId,
     owner: Arc<str>,
     interrupt: Arc<Mutex<Option<InterruptHandle>>>,
     begun: Instant,
     thread: JoinHandle<()>,
 }
 
-impl Answers {
+impl RequestWorker {
     pub(super) fn new(
         path: PathBuf,
         described: Arc<Mutex<Vec<Described>>>,
         tables: Arc<Tables>,
         stop: Arc<AtomicBool>,
-    ) -> Answers {
+    ) -> RequestWorker {
         let (open, queue, readers) = (Vec::new(), Vec::new(), Vec::new());
-        Answers { path, described, tables, stop, open, turns: Arc::default(), queue, readers }
+        RequestWorker { path, described, tables, stop, open, scheduler: Arc::default(), queue, readers }
     }
 
-    /// Runs until it is told to stop.
+    /// Runs until `stop` is set.
     pub(super) fn run(mut self, woken: &Receiver<()>) {
         while !self.stop.load(Ordering::Relaxed) {
             match woken.recv_timeout(AGAIN) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            // One look is enough for all that woke it.
+            // One round handles all requests that woke it.
             while woken.try_recv().is_ok() {}
-            for wanted in self.tables.take_wanted() {
-                match wanted {
-                    Wanted::Snapshot(wanted) => self.queue.push(wanted),
-                    Wanted::Locate { id, tx } => match tx.parse() {
+            for request in self.tables.take_requests() {
+                match request {
+                    SourceRequest::Snapshot(request) => self.queue.push(request),
+                    SourceRequest::Locate { id, tx } => match tx.parse() {
                         Ok(position) => self.open.push((id, position, Instant::now() + LOOK_FOR)),
-                        Err(_) => self.tables.located(id, Err(SourceError::UnknownTx)),
+                        Err(_) => self.tables.finish_locate(id, Err(SourceError::UnknownTx)),
                     },
                     other => tracing::error!("a question that nobody answers: {other:?}"),
                 }
@@ -91,44 +90,44 @@ impl Answers {
         }
     }
 
-    /// Forgets those that are done, and ends those that need not go on, also in the midst of a
-    /// statement.
+    /// Forgets finished readers, and interrupts those that are no longer needed or take too long,
+    /// even within a statement.
     fn end_readers(&mut self) {
         self.readers.retain(|reader| !reader.thread.is_finished());
         for reader in &self.readers {
-            if !self.tables.is_wanted(reader.id) || reader.begun.elapsed() > MOST_WAITED {
+            if !self.tables.is_pending(reader.id) || reader.begun.elapsed() > MOST_WAITED {
                 reader.interrupt();
             }
         }
     }
 
-    /// Begins to read for those who have read least of late.
+    /// Starts readers, first for owners that have read least recently.
     fn begin_readers(&mut self) {
-        self.queue.retain(|wanted| self.tables.is_wanted(wanted.id));
+        self.queue.retain(|request| self.tables.is_pending(request.id));
         while self.readers.len() < READERS {
             let of = |owner: &Arc<str>| self.readers.iter().filter(|reader| reader.owner == *owner).count();
             let places = self.queue.iter().enumerate();
             let next = places
-                .filter(|(_, wanted)| of(&wanted.owner) < READERS_EACH)
-                .min_by_key(|(at, wanted)| (self.turns.used(&wanted.owner), *at))
+                .filter(|(_, request)| of(&request.owner) < READERS_EACH)
+                .min_by_key(|(at, request)| (self.scheduler.used(&request.owner), *at))
                 .map(|(at, _)| at);
             let Some(next) = next else { return };
-            let wanted = self.queue.remove(next);
-            self.begin(wanted);
+            let request = self.queue.remove(next);
+            self.begin(request);
         }
     }
 
-    fn begin(&mut self, wanted: WantedSnapshot) {
-        let (id, owner) = (wanted.id, wanted.owner.clone());
+    fn begin(&mut self, request: SnapshotRequest) {
+        let (id, owner) = (request.id, request.owner.clone());
         let interrupt = Arc::new(Mutex::new(None));
         let reading = Reading {
             path: self.path.clone(),
             described: self.described.lock().clone(),
             tables: self.tables.clone(),
             stop: self.stop.clone(),
-            turns: self.turns.clone(),
+            scheduler: self.scheduler.clone(),
             interrupt: interrupt.clone(),
-            wanted,
+            request,
             begun: Instant::now(),
         };
         match std::thread::Builder::new().name("tables-reader".to_owned()).spawn(move || reading.run()) {
@@ -138,20 +137,20 @@ impl Answers {
             }
             Err(error) => {
                 tracing::warn!(%error, "can't start a thread for a snapshot");
-                self.tables.answered(id, Err(SourceError::Unavailable));
+                self.tables.finish_snapshot(id, Err(SourceError::Unavailable));
             }
         }
     }
 
-    /// Answers for the transactions that have come.
+    /// Answers requests for the position of transactions that have come.
     fn look(&mut self) {
-        // Each time anew, so that it is the file that the path names now.
+        // Connects each time, so that it reads the file that the path leads to now.
         let head = connect(&self.path).ok().and_then(|connection| Log::of(&connection).ok());
         let (head, now) = (head.map_or(0, |log| log.head), Instant::now());
         self.open.retain(|(id, position, until)| {
             let there = *position <= head;
             if there {
-                self.tables.located(*id, Ok(*position));
+                self.tables.finish_locate(*id, Ok(*position));
             }
             !there && *until > now
         });
@@ -172,30 +171,30 @@ struct Reading {
     described: Vec<Described>,
     tables: Arc<Tables>,
     stop: Arc<AtomicBool>,
-    turns: Arc<Turns>,
+    scheduler: Arc<FairScheduler>,
     interrupt: Arc<Mutex<Option<InterruptHandle>>>,
-    wanted: WantedSnapshot,
+    request: SnapshotRequest,
     begun: Instant,
 }
 
 impl Reading {
     fn run(self) {
         let answer = self.read();
-        self.tables.answered(self.wanted.id, answer);
+        self.tables.finish_snapshot(self.request.id, answer);
     }
 
     fn read(&self) -> Result<tidewire_server_core::tables::Snapshot, SourceError> {
-        let mut turn = self.turns.reader(self.wanted.owner.clone());
+        let mut turn = self.scheduler.reader(self.request.owner.clone());
         let go_on = || {
-            if self.stop.load(Ordering::Relaxed) || !self.tables.is_wanted(self.wanted.id) {
-                return Err(SourceError::Unwanted);
+            if self.stop.load(Ordering::Relaxed) || !self.tables.is_pending(self.request.id) {
+                return Err(SourceError::Cancelled);
             }
             if self.begun.elapsed() > MOST_WAITED { Err(SourceError::TooSlow) } else { Ok(()) }
         };
         turn.begin(&go_on)?;
         let mut connection = self.connect(&self.path)?;
         *self.interrupt.lock() = Some(connection.get_interrupt_handle());
-        sqlite::snapshot(&mut connection, &self.described, &self.wanted, &mut || {
+        sqlite::snapshot(&mut connection, &self.described, &self.request, &mut || {
             if turn.read() > MOST_READ {
                 return Err(SourceError::TooSlow);
             }
@@ -203,14 +202,14 @@ impl Reading {
         })
     }
 
-    /// Each time anew, so that it is the file that the path names now.
+    /// Connects each time, so that it reads the file that the path leads to now.
     fn connect(&self, path: &Path) -> Result<Connection, SourceError> {
         let unavailable = |error: super::SourceError| {
             tracing::warn!("{error}");
             SourceError::Unavailable
         };
         let connection = connect(path).map_err(unavailable)?;
-        // Rows are read once, and there may be many readers.
+        // Each row is read once, so a cache is of little use, and there may be many readers.
         connection
             .pragma_update(None, "cache_size", READER_CACHE)
             .map_err(|error| unavailable(error.into()))?;

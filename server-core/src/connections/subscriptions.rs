@@ -1,0 +1,79 @@
+//! The subscriptions of one connection. They are shared, because a newer connection of the same
+//! client or a revocation may end them from outside.
+
+use crate::dialog::{Channel, Subscriber};
+use crate::lock::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A connection's subscriptions by the channels' names.
+#[derive(Default)]
+pub(crate) struct Subscriptions {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_channel: BTreeMap<String, Subscriber>,
+    /// The connection has ended: no subscription is added any more.
+    over: bool,
+}
+
+impl Subscriptions {
+    /// The channel with this name, if the connection is subscribed to it.
+    pub(crate) fn channel(&self, ch: &str) -> Option<Arc<Channel>> {
+        self.inner.lock().by_channel.get(ch).map(|subscriber| subscriber.channel.clone())
+    }
+
+    /// Whether the connection is subscribed to this channel.
+    pub(crate) fn has(&self, ch: &str) -> bool {
+        self.inner.lock().by_channel.contains_key(ch)
+    }
+
+    /// The number of subscriptions.
+    pub(crate) fn count(&self) -> usize {
+        self.inner.lock().by_channel.len()
+    }
+
+    /// Adds a subscription. Does nothing once the connection has ended.
+    pub(crate) fn insert(&self, ch: String, subscriber: Subscriber) {
+        let mut inner = self.inner.lock();
+        if !inner.over {
+            inner.by_channel.insert(ch, subscriber);
+        }
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub(crate) fn remove(&self, ch: &str) -> bool {
+        self.inner.lock().by_channel.remove(ch).is_some()
+    }
+
+    /// Ends the subscriptions for whose channel `keep` is false, and returns the channels' names
+    /// and row ids. `keep` is called with no lock held, so it does not see a subscription that is
+    /// added meanwhile: whoever adds one checks it.
+    pub(crate) fn retain(&self, keep: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
+        let inner = self.inner.lock();
+        let of = |(ch, subscriber): (&String, &Subscriber)| (ch.clone(), subscriber.channel.clone());
+        let all: Vec<(String, Arc<Channel>)> = inner.by_channel.iter().map(of).collect();
+        drop(inner);
+        let ended = all.into_iter().filter(|(_, channel)| !keep(channel));
+        ended
+            .filter(|(ch, channel)| self.remove_if(ch, channel))
+            .map(|(ch, channel)| (ch, channel.id))
+            .collect()
+    }
+
+    /// Ends the subscription if it is to this channel; false if it is not.
+    fn remove_if(&self, ch: &str, channel: &Arc<Channel>) -> bool {
+        let mut inner = self.inner.lock();
+        let is = inner.by_channel.get(ch).is_some_and(|subscriber| Arc::ptr_eq(&subscriber.channel, channel));
+        is && inner.by_channel.remove(ch).is_some()
+    }
+
+    /// Ends all subscriptions, and lets no new ones begin.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.over = true;
+        inner.by_channel.clear();
+    }
+}
