@@ -307,7 +307,7 @@ impl Tables {
         for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
             // With other columns the view's order may have to be set up again, or be invalid.
             let update = if known.0 == *before || view.fits(&known.0) {
-                view.step(known, step, &changes)
+                view.step(&known.0, step, &changes)
             } else {
                 view.fill(subscription)
             };

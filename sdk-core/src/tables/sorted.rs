@@ -8,8 +8,8 @@ use crate::list::Change;
 use crate::wire::RowOp;
 use std::sync::Arc;
 
-/// With more changes at once than this, and more than a quarter of the rows, all rows are sorted
-/// again.
+/// With more changes at once than this, and more than a quarter of the rows, the list is given as a
+/// whole.
 const FEW: usize = 64;
 
 /// Sorted rows, of which the first `limit` are shown.
@@ -20,7 +20,9 @@ pub(super) struct Sorted {
 
 impl Sorted {
     pub(super) fn new(order: Order, limit: Option<usize>, rows: &Rows) -> Sorted {
-        Sorted { entries: sorted(order, rows), limit: limit.unwrap_or(usize::MAX) }
+        let all = rows.list().iter();
+        let entries = Entries::new(order, all.map(|entry| (Arc::clone(&entry.key), Arc::clone(&entry.row))));
+        Sorted { entries, limit: limit.unwrap_or(usize::MAX) }
     }
 
     /// Whether the rows are in this order.
@@ -36,26 +38,25 @@ impl Sorted {
         (shown, beyond)
     }
 
-    /// Applies changes, which `rows` contain already, and returns the changes of the rows that are
-    /// shown. Each change comes with the row after it as an object.
+    /// Applies the changes of one step, and returns the changes of the rows that are shown. Each
+    /// change comes with the row after it as an object. The subscription's own rows can't be used
+    /// here: they are those after all steps that came together.
     pub(super) fn apply<'a>(
         &mut self,
         shape: &Shape,
-        rows: &Rows,
         changes: impl ExactSizeIterator<Item = (&'a Moved, Option<&'a Arc<str>>)>,
     ) -> Vec<Change<Arc<str>>> {
-        if changes.len() > FEW.max(self.entries.list().len() / 4) {
-            self.entries = sorted(self.entries.order().clone(), rows);
-            return vec![Change::Reset(self.objects(shape).0)];
-        }
+        let few = changes.len() <= FEW.max(self.entries.list().len() / 4);
         let mut shown = Vec::new();
         for (moved, object) in changes {
             let from = moved.old.as_ref().and_then(|old| self.entries.take(&moved.key, old));
             let put = |new: &Arc<str>| self.entries.put(Arc::clone(&moved.key), Arc::clone(new));
             let to = moved.new.as_ref().map(put);
-            self.push_shown(shape, moved.op, from, to.zip(object), &mut shown);
+            if few {
+                self.push_shown(shape, moved.op, from, to.zip(object), &mut shown);
+            }
         }
-        shown
+        if few { shown } else { vec![Change::Reset(self.objects(shape).0)] }
     }
 
     /// Adds the changes of the shown rows when a row moved. If a row leaves the shown part, the
@@ -94,9 +95,4 @@ impl Sorted {
             (None, None) => {}
         }
     }
-}
-
-fn sorted(order: Order, rows: &Rows) -> Entries {
-    let all = rows.list().iter();
-    Entries::new(order, all.map(|entry| (Arc::clone(&entry.key), Arc::clone(&entry.row))))
 }

@@ -2,7 +2,6 @@
 
 use super::order::{Order, OrderBy};
 use super::query::RowEvents;
-use super::rows::Rows;
 use super::shape::Shape;
 use super::sorted::Sorted;
 use super::subscription::{Step, Subscription};
@@ -42,17 +41,11 @@ impl View {
         TableRows { key: shape.key_names(), rows, beyond }
     }
 
-    /// Applies a step, which `rows` contain already. `changes` are all its changes as the
-    /// application sees them.
-    pub(super) fn step(
-        &mut self,
-        (shape, rows): &(Shape, Rows),
-        step: &Step,
-        changes: &[RowChange],
-    ) -> Option<TableUpdate> {
+    /// Applies a step. `changes` are all its changes as the application sees them.
+    pub(super) fn step(&mut self, shape: &Shape, step: &Step, changes: &[RowChange]) -> Option<TableUpdate> {
         let sorted = self.sorted.as_mut()?;
         let moved = step.changes.iter().zip(changes).map(|(moved, change)| (moved, change.new.as_ref()));
-        let list = sorted.apply(shape, rows, moved);
+        let list = sorted.apply(shape, moved);
         let wanted = |change: &&RowChange| match change.event {
             RowOp::Insert => self.events.insert,
             RowOp::Update => self.events.update,

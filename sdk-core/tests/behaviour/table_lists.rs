@@ -131,7 +131,13 @@ fn every_list_is_the_rows_in_its_order_up_to_its_limit() {
                 changes.push(json!({"op":"insert","row":new}));
                 rows.push(new);
             }
-            rig.receive(json!({"t":"tbl.tx","feed":"f","prev":pos - 1,"pos":pos,"txs":[["x",WALL,changes]]}));
+            // Mostly several transactions at once.
+            let mut txs: Vec<Value> = Vec::new();
+            while !changes.is_empty() {
+                let rest = changes.split_off((1 + dice.below(90)).min(changes.len()));
+                txs.push(json!(["x", WALL, std::mem::replace(&mut changes, rest)]));
+            }
+            rig.receive(json!({"t":"tbl.tx","feed":"f","prev":pos - 1,"pos":pos,"txs":txs}));
             for ((order, limit), view) in VIEWS.iter().zip(&views) {
                 let mut wanted: Vec<Value> =
                     rows.iter().map(|row| json!({"id":row[0],"size":row[1],"name":row[2]})).collect();
