@@ -350,8 +350,8 @@ pub(crate) const PANEL: &[Planted] = &[
     table(
         "the row after the one that comes into sight is shown",
         TABLE_SORTED,
-        "self.entries.list().get(limit - 1)",
-        "self.entries.list().get(limit)",
+        "self.entries.nth(limit - 1)",
+        "self.entries.nth(limit)",
     ),
     table(
         "a new snapshot leaves the old cursor",

@@ -11,66 +11,107 @@ pub(super) struct Entry {
     pub(super) row: Arc<str>,
 }
 
-/// Rows sorted by an order; rows that are equal in it are sorted by their keys' texts. Finding a
-/// row takes O(log n) comparisons; inserting or removing one moves the rows after it.
+/// Most entries of a chunk: adding or removing one moves those behind it in its chunk.
+const CHUNK: usize = 512;
+
+/// Rows in an order; rows that are equal in it are in the order of their keys' texts. A row is found
+/// with O(log n) comparisons. The rows are kept in chunks, so that a change moves few of them.
 #[derive(Default)]
 pub(super) struct Entries {
     order: Order,
-    list: Vec<Entry>,
+    /// None is empty.
+    chunks: Vec<Vec<Entry>>,
 }
 
-impl Entries {
-    /// Rows with their keys, in any order.
-    pub(super) fn new(order: Order, rows: impl Iterator<Item = (Arc<str>, Arc<str>)>) -> Entries {
-        let list = rows.map(|(key, row)| Entry { ranks: order.ranks(&row), key, row }).collect();
-        let mut entries = Entries { order, list };
-        entries.sort();
-        entries
-    }
+/// The place of an entry: its chunk, and where it is in that.
+type Place = (usize, usize);
 
-    fn sort(&mut self) {
-        let Entries { order, list } = self;
-        list.sort_unstable_by(|one, another| compare(order, one, &another.ranks, &another.key));
+impl Entries {
+    /// Sorts rows with their keys.
+    pub(super) fn new(order: Order, rows: impl Iterator<Item = (Arc<str>, Arc<str>)>) -> Entries {
+        let entry = |(key, row): (Arc<str>, Arc<str>)| Entry { ranks: order.ranks(&row), key, row };
+        let mut list: Vec<Entry> = rows.map(entry).collect();
+        list.sort_unstable_by(|one, another| compare(&order, one, &another.ranks, &another.key));
+        let (mut rest, mut chunks) = (list.into_iter(), Vec::new());
+        while rest.len() > 0 {
+            chunks.push(rest.by_ref().take(CHUNK).collect());
+        }
+        Entries { order, chunks }
     }
 
     pub(super) fn order(&self) -> &Order {
         &self.order
     }
 
-    pub(super) fn list(&self) -> &[Entry] {
-        &self.list
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks.iter().flatten()
     }
 
-    /// The index of a row, or where it would be inserted.
-    fn place(&self, ranks: &[Rank], key: &str) -> Result<usize, usize> {
-        self.list.binary_search_by(|entry| compare(&self.order, entry, ranks, key))
+    pub(super) fn len(&self) -> usize {
+        self.index((self.chunks.len(), 0))
     }
 
-    /// Finds the row with this key. `like` must have the same cells in the columns of the order.
-    pub(super) fn get(&self, key: &str, like: &str) -> Option<&Entry> {
-        Some(&self.list[self.place(&self.order.ranks(like), key).ok()?])
-    }
-
-    /// Removes a row and returns its index.
-    pub(super) fn take(&mut self, key: &str, like: &str) -> Option<usize> {
-        let at = self.place(&self.order.ranks(like), key).ok()?;
-        self.list.remove(at);
-        Some(at)
-    }
-
-    /// Inserts a row, replacing one with the same key, and returns its index.
-    pub(super) fn put(&mut self, key: Arc<str>, row: Arc<str>) -> usize {
-        let ranks = self.order.ranks(&row);
-        match self.place(&ranks, &key) {
-            Ok(at) => {
-                self.list[at].row = row;
-                at
-            }
-            Err(at) => {
-                self.list.insert(at, Entry { ranks, key, row });
-                at
+    /// The entry at this index.
+    pub(super) fn nth(&self, mut index: usize) -> Option<&Entry> {
+        for chunk in &self.chunks {
+            match chunk.get(index) {
+                Some(entry) => return Some(entry),
+                None => index -= chunk.len(),
             }
         }
+        None
+    }
+
+    fn index(&self, (chunk, at): Place) -> usize {
+        self.chunks.iter().take(chunk).map(Vec::len).sum::<usize>() + at
+    }
+
+    /// Where a row is, or where it would be.
+    fn place(&self, ranks: &[Rank], key: &str) -> Result<Place, Place> {
+        let compare = |entry: &Entry| compare(&self.order, entry, ranks, key);
+        let begins_before = |chunk: &Vec<Entry>| chunk.first().is_some_and(|first| compare(first).is_le());
+        let at = self.chunks.partition_point(begins_before).saturating_sub(1);
+        let Some(chunk) = self.chunks.get(at) else { return Err((0, 0)) };
+        chunk.binary_search_by(compare).map(|place| (at, place)).map_err(|place| (at, place))
+    }
+
+    /// The row with this key. `like` must have the row's cells in the columns of the order.
+    pub(super) fn get(&self, key: &str, like: &str) -> Option<&Entry> {
+        let (chunk, at) = self.place(&self.order.ranks(like), key).ok()?;
+        Some(&self.chunks[chunk][at])
+    }
+
+    /// Removes a row and returns its former index.
+    pub(super) fn take(&mut self, key: &str, like: &str) -> Option<usize> {
+        let place = self.place(&self.order.ranks(like), key).ok()?;
+        let index = self.index(place);
+        self.chunks[place.0].remove(place.1);
+        if self.chunks[place.0].is_empty() {
+            self.chunks.remove(place.0);
+        }
+        Some(index)
+    }
+
+    /// Inserts a row, or replaces the one that is equal to it, and returns its index.
+    pub(super) fn put(&mut self, key: Arc<str>, row: Arc<str>) -> usize {
+        let ranks = self.order.ranks(&row);
+        let place = self.place(&ranks, &key);
+        let (Ok(found) | Err(found)) = place;
+        let index = self.index(found);
+        if place.is_ok() {
+            self.chunks[found.0][found.1].row = row;
+            return index;
+        }
+        if self.chunks.is_empty() {
+            self.chunks.push(Vec::new());
+        }
+        let chunk = &mut self.chunks[found.0];
+        chunk.insert(found.1, Entry { ranks, key, row });
+        if chunk.len() > CHUNK {
+            let second = chunk.split_off(CHUNK / 2);
+            self.chunks.insert(found.0 + 1, second);
+        }
+        index
     }
 }
 

@@ -49,13 +49,13 @@ impl Rows {
             keyed.push((key.into(), row.into()));
         }
         let by_key = Entries::new(Order::default(), keyed.into_iter());
-        let twice = by_key.list().windows(2).any(|pair| pair[0].key == pair[1].key);
+        let twice = by_key.iter().zip(by_key.iter().skip(1)).any(|(one, next)| one.key == next.key);
         if twice { Err(Misfit) } else { Ok(Rows { by_key, bytes }) }
     }
 
     /// All rows, in the order of their keys' texts.
-    pub(super) fn list(&self) -> &[Entry] {
-        self.by_key.list()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.by_key.iter()
     }
 
     /// Length of all texts.
@@ -68,8 +68,8 @@ impl Rows {
     }
 
     fn put(&mut self, key: &Arc<str>, row: &Arc<str>) {
-        self.take(key);
-        self.bytes += key.len() + row.len();
+        let before = self.get(key).map_or(0, |row| key.len() + row.len());
+        self.bytes = self.bytes + key.len() + row.len() - before;
         self.by_key.put(Arc::clone(key), Arc::clone(row));
     }
 
@@ -130,14 +130,14 @@ impl Rows {
         let comparable = shape.key_names() == other_shape.key_names();
         let there = |rows: &Rows, key: &Arc<str>| comparable.then(|| rows.get(key).cloned()).flatten();
         let mut changes = Vec::new();
-        for Entry { key, row: old, .. } in others.list() {
+        for Entry { key, row: old, .. } in others.iter() {
             if there(self, key).is_none() {
                 let (key, old) = (Arc::clone(key), Some(Arc::clone(old)));
                 changes.push(Moved { op: RowOp::Delete, key, new: None, old, moved: false });
             }
         }
         let reshaped = shape != other_shape;
-        for Entry { key, row: new, .. } in self.list() {
+        for Entry { key, row: new, .. } in self.iter() {
             let old = there(others, key);
             let op = if old.is_some() { RowOp::Update } else { RowOp::Insert };
             if reshaped || old.as_ref() != Some(new) {

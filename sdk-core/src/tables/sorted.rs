@@ -20,7 +20,7 @@ pub(super) struct Sorted {
 
 impl Sorted {
     pub(super) fn new(order: Order, limit: Option<usize>, rows: &Rows) -> Sorted {
-        let all = rows.list().iter();
+        let all = rows.iter();
         let entries = Entries::new(order, all.map(|entry| (Arc::clone(&entry.key), Arc::clone(&entry.row))));
         Sorted { entries, limit: limit.unwrap_or(usize::MAX) }
     }
@@ -32,7 +32,7 @@ impl Sorted {
 
     /// The rows that are shown, and those beyond the limit, as objects.
     pub(super) fn objects(&self, shape: &Shape) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
-        let all = self.entries.list().iter();
+        let all = self.entries.iter();
         let mut shown: Vec<Arc<str>> = all.map(|entry| shape.object(&entry.row)).collect();
         let beyond = shown.split_off(self.limit.min(shown.len()));
         (shown, beyond)
@@ -46,7 +46,7 @@ impl Sorted {
         shape: &Shape,
         changes: impl ExactSizeIterator<Item = (&'a Moved, Option<&'a Arc<str>>)>,
     ) -> Vec<Change<Arc<str>>> {
-        let few = changes.len() <= FEW.max(self.entries.list().len() / 4);
+        let few = changes.len() <= FEW.max(self.entries.len() / 4);
         let mut shown = Vec::new();
         for (moved, object) in changes {
             let from = moved.old.as_ref().and_then(|old| self.entries.take(&moved.key, old));
@@ -80,13 +80,13 @@ impl Sorted {
             }
             (Some(index), None) => {
                 shown.push(Change::Remove { index });
-                if let Some(entry) = self.entries.list().get(limit - 1) {
+                if let Some(entry) = self.entries.nth(limit - 1) {
                     shown.push(Change::Insert { index: limit - 1, row: shape.object(&entry.row) });
                 }
             }
             (None, Some((index, row))) => {
                 // The number of rows before this one was inserted.
-                let before = self.entries.list().len() - usize::from(op == RowOp::Insert);
+                let before = self.entries.len() - usize::from(op == RowOp::Insert);
                 if before >= limit {
                     shown.push(Change::Remove { index: limit - 1 });
                 }

@@ -420,7 +420,7 @@ impl Subscription {
             .str("cursor", cursor)
             .array("columns", columns.iter().map(String::as_str))
             .array("key", key.iter().map(String::as_str))
-            .array("rows", rows.list().iter().map(|entry| &*entry.row));
+            .array("rows", rows.iter().map(|entry| &*entry.row));
         Some(writer.end())
     }
 }

@@ -103,14 +103,16 @@ fn every_list_is_the_rows_in_its_order_up_to_its_limit() {
         let mut rows: Vec<Value> = Vec::new();
         let mut ids = 0..;
         let mut first = Vec::new();
-        for _ in 0..dice.below(20) {
+        // One of many rows, so that they are in several chunks, and fewer steps.
+        let (start, steps) = if seed == 1 { (1_500, 12_usize) } else { (dice.below(20), 60) };
+        for _ in 0..start {
             first.push(cells(&mut dice, ids.next().unwrap_or(0)));
         }
         let columns = json!([{"name":"id","type":"integer"},{"name":"size","type":"double precision"},{"name":"name","type":"text"}]);
         rig.receive(json!({"t":"tbl.ok","sid":asked["sid"],"columns":columns,"key":[0],"mode":"snapshot","pos":0,"cursor":"c","rows":first,"more":false}));
         rig.receive(json!({"t":"tbl.live","sid":asked["sid"],"feed":"f","prev":0,"pos":0}));
         rows.extend(first);
-        for pos in 1..60_usize {
+        for pos in 1..steps {
             let mut changes = Vec::new();
             // Now and then so many that the rows are sorted anew.
             for _ in 0..if dice.below(12) == 0 { 80 } else { 1 + dice.below(4) } {
