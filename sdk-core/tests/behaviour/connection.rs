@@ -185,7 +185,7 @@ fn reports_about_an_attempt_that_is_over_are_ignored() {
 }
 
 #[test]
-fn close_says_bye_and_ends_everything() {
+fn disconnecting_says_bye_and_ends_everything() {
     let mut rig = Rig::online();
     rig.client.disconnect(rig.now);
     rig.drain();
@@ -195,7 +195,7 @@ fn close_says_bye_and_ends_everything() {
     rig.feed(Input::Network(Network::Online));
     rig.feed(Input::Lifecycle(Lifecycle::Shown));
     rig.pass(100_000);
-    assert_eq!(rig.dials.len(), 1, "nothing but connect() connects a client that was closed");
+    assert_eq!(rig.dials.len(), 1, "nothing but connect() connects a client that was disconnected");
 }
 
 #[test]
@@ -295,4 +295,22 @@ fn a_connection_closed_for_good_without_a_word_says_why_by_its_code() {
         rig.close_with(code);
         assert_eq!((rig.state(), rig.status().cause.as_deref()), (State::Failed, Some(cause)), "{code}");
     }
+}
+
+#[test]
+fn a_closed_client_stays_closed_whatever_is_asked_of_it() {
+    let mut rig = Rig::online();
+    let dials = rig.dials.len();
+    rig.client.close(rig.now);
+    rig.client.close(rig.now);
+    rig.client.disconnect(rig.now);
+    rig.client.connect(rig.now);
+    rig.client.renew_token(rig.now);
+    rig.feed(Input::Network(Network::Changed));
+    rig.feed(Input::Lifecycle(Lifecycle::Shown));
+    rig.pass(120_000);
+    assert_eq!((rig.state(), rig.dials.len()), (State::Closed, dials));
+    let id = rig.send("kept for the next client");
+    rig.pass(1_000);
+    assert_eq!(rig.op_states(&id), [OpState::Queued]);
 }
