@@ -463,18 +463,30 @@ async fn whoever_is_refused_again_and_again_fills_no_log() {
             break address.parse().unwrap();
         }
     };
-    let _first = Client::connect(address).await;
-    // All at once: the first one holds its place for as long only as a hello may take.
-    let refused = (0..20).map(|_| {
-        tokio::spawn(async move {
-            assert_eq!(Client::connect(address).await.refusal().await.1, 4003);
-            assert_eq!(post(address, "/v1/http", None, &json!({})).await.0, 429);
-        })
-    });
-    for refused in refused.collect::<Vec<_>>() {
-        refused.await.unwrap();
+    // The first one holds its place for only as long as a hello may take, 10 s. What a machine did
+    // not do within that time says nothing, and is done again.
+    let mut rounds = 0;
+    loop {
+        rounds += 1;
+        assert!(rounds < 6, "this machine is too busy");
+        let begun = Instant::now();
+        let _first = Client::connect(address).await;
+        let refused = (0..20).map(|_| {
+            tokio::spawn(async move {
+                let code = Client::connect(address).await.refusal().await.1;
+                (code, post(address, "/v1/http", None, &json!({})).await.0)
+            })
+        });
+        let mut answers = Vec::new();
+        for refused in refused.collect::<Vec<_>>() {
+            answers.push(refused.await.unwrap());
+        }
+        if begun.elapsed() < Duration::from_secs(9) {
+            assert_eq!(answers, [(4003, 429); 20]);
+            break;
+        }
     }
     let said = std::fs::read_to_string(&path).unwrap();
     let refusals = said.lines().filter(|line| line.contains("rate_limited")).count();
-    assert!((1..=8).contains(&refusals), "{refusals} of 40: {said}");
+    assert!((1..=8 * rounds).contains(&refusals), "{refusals} of {}: {said}", 40 * rounds);
 }
