@@ -64,7 +64,10 @@ mod tests {
             assert_eq!(ids.get(id), None);
             ids.set(id, Offset(offset as u64));
         }
-        assert_eq!(["", "a", "b", "m", "y", "z"].map(|id| ids.get(id)), [5, 1, 3, 0, 4, 2].map(|at| Some(Offset(at))));
+        assert_eq!(
+            ["", "a", "b", "m", "y", "z"].map(|id| ids.get(id)),
+            [5, 1, 3, 0, 4, 2].map(|at| Some(Offset(at)))
+        );
         ids.set("a", Offset(9));
         ids.remove("m");
         ids.remove("n");
@@ -79,7 +82,8 @@ mod tests {
             ids.forget_before(Offset(offset).minus(4), 5);
             assert!(ids.list.len() <= 10);
             assert!(
-                (offset.saturating_sub(4)..=offset).all(|known| ids.get(&known.to_string()) == Some(Offset(known)))
+                (offset.saturating_sub(4)..=offset)
+                    .all(|known| ids.get(&known.to_string()) == Some(Offset(known)))
             );
         }
     }

@@ -51,8 +51,7 @@ impl<T: Part> Client<T> {
         self.shown_waits = None;
         let cached =
             self.cached.iter().position(|other| *name == *other.channel).map(|at| self.cached.remove(at));
-        let cursor =
-            cached.as_ref().map(|cached| Cursor {
+        let cursor = cached.as_ref().map(|cached| Cursor {
             epoch: Epoch::from(cached.epoch.as_str()),
             offset: Offset(cached.cursor),
         });
@@ -78,7 +77,13 @@ impl<T: Part> Client<T> {
     }
 
     /// A timeline with the rows of stored events after an offset, then those of waiting ops.
-    fn new_timeline(&self, name: &ChannelName, begin: Offset, events: &[EventFrame], runs: &[RunText]) -> Timeline {
+    fn new_timeline(
+        &self,
+        name: &ChannelName,
+        begin: Offset,
+        events: &[EventFrame],
+        runs: &[RunText],
+    ) -> Timeline {
         let mut timeline = Timeline::new(self.me.clone());
         timeline.begins_after(begin);
         for event in events {

@@ -8,8 +8,8 @@ use crate::link::Cause;
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{
-    ChannelName, ClientFrame, DecodeError, EventFrame, Offset, OpId, Page, Piece, Problem, RunText, ServerFrame, SubOk, UNREADABLE,
-    User, Welcome, codes, decode_server_message,
+    ChannelName, ClientFrame, DecodeError, EventFrame, Offset, OpId, Page, Piece, Problem, RunText,
+    ServerFrame, SubOk, UNREADABLE, User, Welcome, codes, decode_server_message,
 };
 
 impl<T: Part> Client<T> {

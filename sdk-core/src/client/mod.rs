@@ -475,4 +475,3 @@ fn row_code(entry: &crate::delivery::Entry) -> Option<&str> {
         EntryState::Sent { .. } | EntryState::Ready { .. } => None,
     }
 }
-

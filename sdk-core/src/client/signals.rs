@@ -30,12 +30,7 @@ impl<T: Part> Client<T> {
         if body.len() > MAX_SIGNAL_BODY || longest > MAX_SIGNAL_NAME {
             return Err(SendError::TooLarge);
         }
-        let signal = Signal {
-            ch,
-            kind: kind.to_owned(),
-            key: key.map(str::to_owned),
-            body: body.to_owned(),
-        };
+        let signal = Signal { ch, kind: kind.to_owned(), key: key.map(str::to_owned), body: body.to_owned() };
         self.signals.put(now.mono, signal)
     }
 

@@ -7,8 +7,8 @@ use crate::event::{Event, OpState, RowState};
 use crate::io::{Message, Output, StoreChange, StoreError, StoreId};
 use crate::part::Part;
 use crate::time::Now;
-use crate::wire::{OpId, User};
 use crate::wire::json::{Object, Writer, validate};
+use crate::wire::{OpId, User};
 
 impl<T: Part> Client<T> {
     pub(super) fn store(&mut self, change: StoreChange) -> StoreId {

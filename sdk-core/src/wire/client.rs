@@ -2,7 +2,8 @@
 
 use super::json::{Object, Writer, is_well_formed};
 use super::{
-    ChannelName, DEFAULT_TAIL, DecodeError, Epoch, MAX_DEPTH, MAX_TAIL, Offset, OpId, TableRequest, frames, id,
+    ChannelName, DEFAULT_TAIL, DecodeError, Epoch, MAX_DEPTH, MAX_TAIL, Offset, OpId, TableRequest, frames,
+    id,
 };
 
 /// A frame from the client.
@@ -176,10 +177,7 @@ impl Subscription {
     fn read(object: &Object<'_>) -> Result<Subscription, DecodeError> {
         let cursor = match (object.opt("epoch"), object.opt("offset")) {
             (None, None) => None,
-            _ => Some(Cursor {
-                epoch: id::read(object, "epoch")?,
-                offset: id::offset(object, "offset")?,
-            }),
+            _ => Some(Cursor { epoch: id::read(object, "epoch")?, offset: id::offset(object, "offset")? }),
         };
         let tail = object.opt_u64("tail")?.unwrap_or(DEFAULT_TAIL).min(MAX_TAIL);
         Ok(Subscription { ch: id::channel(object)?, want: Want { cursor, tail } })

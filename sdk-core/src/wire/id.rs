@@ -191,6 +191,12 @@ impl Offset {
     }
 }
 
+impl PartialEq<u64> for Offset {
+    fn eq(&self, other: &u64) -> bool {
+        self.0 == *other
+    }
+}
+
 impl fmt::Debug for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)

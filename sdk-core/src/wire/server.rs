@@ -285,10 +285,7 @@ impl Page {
         let mut runs = Vec::new();
         for run in object.opt_array("runs")? {
             let run = Object::parse(run)?;
-            runs.push(RunText {
-                run: id::read(&run, "run")?,
-                text: run.need_str("text")?.into_owned(),
-            });
+            runs.push(RunText { run: id::read(&run, "run")?, text: run.need_str("text")?.into_owned() });
         }
         Ok(Page { ch, from, head: id::offset(object, "head")?, events, more: object.opt_flag("more")?, runs })
     }
@@ -440,13 +437,15 @@ impl ServerFrame {
             "page" => ServerFrame::Page(Page::read(&object)?),
             // These frames carry data of other people. One that can't be read is no reason to end
             // the connection.
-            "event" => match (EventFrame::read(&object, text), id::channel(&object).ok(), object.u64("offset")) {
-                (Ok(event), ..) => ServerFrame::Event(event),
-                (Err(_), Some(ch), Some(offset)) => {
-                    ServerFrame::Event(EventFrame::unreadable(&ch, Offset(offset)))
+            "event" => {
+                match (EventFrame::read(&object, text), id::channel(&object).ok(), object.u64("offset")) {
+                    (Ok(event), ..) => ServerFrame::Event(event),
+                    (Err(_), Some(ch), Some(offset)) => {
+                        ServerFrame::Event(EventFrame::unreadable(&ch, Offset(offset)))
+                    }
+                    (Err(_), ch, _) => ServerFrame::Unreadable { ch },
                 }
-                (Err(_), ch, _) => ServerFrame::Unreadable { ch },
-            },
+            }
             "piece" => match Piece::read(&object) {
                 Ok(piece) => ServerFrame::Piece(piece),
                 Err(_) => ServerFrame::Unreadable { ch: id::channel(&object).ok() },

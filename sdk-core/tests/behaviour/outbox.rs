@@ -149,8 +149,7 @@ fn messages_are_as_few_as_their_limit_allows() {
     for most in 1_100..1_250 {
         let mut rig = Rig::new();
         rig.client.open_dialog(rig.now, "demo").unwrap();
-        let ids: Vec<OpId> =
-            (0..12).map(|n| rig.send(&"x".repeat(1 + n * 17 % 5 * 20))).collect::<Vec<_>>();
+        let ids: Vec<OpId> = (0..12).map(|n| rig.send(&"x".repeat(1 + n * 17 % 5 * 20))).collect::<Vec<_>>();
         rig.connect();
         let conn = rig.conn.unwrap();
         let mut welcome = welcome("ada");

@@ -35,7 +35,9 @@ fn offset(of: &Value, name: &str) -> Offset {
 
 fn change(change: &Value) -> StoreChange {
     match change["t"].as_str().unwrap() {
-        "put_op" => StoreChange::PutOp { id: text(change, "id").into(), record: Message(text(change, "record")) },
+        "put_op" => {
+            StoreChange::PutOp { id: text(change, "id").into(), record: Message(text(change, "record")) }
+        }
         "delete_op" => StoreChange::DeleteOp { id: text(change, "id").into() },
         "put_events" => StoreChange::PutEvents {
             channel: ChannelName::parse(&text(change, "channel")).unwrap(),
@@ -48,7 +50,9 @@ fn change(change: &Value) -> StoreChange {
             runs: Message(text(change, "runs")),
             trim_below: offset(change, "trim_below"),
         },
-        "clear_channel" => StoreChange::ClearChannel { channel: ChannelName::parse(&text(change, "channel")).unwrap() },
+        "clear_channel" => {
+            StoreChange::ClearChannel { channel: ChannelName::parse(&text(change, "channel")).unwrap() }
+        }
         "put_table" => {
             StoreChange::PutTable { name: text(change, "name"), record: Message(text(change, "record")) }
         }

@@ -195,7 +195,10 @@ fn the_number_of_rows_is_bounded_and_the_newest_stay() {
         rig.receive(message(offset, &offset.to_string()));
     }
     let rows = rig.rows();
-    assert_eq!((rows.len(), rows[0].offset, rows[1_999].offset), (2_000, Some(Offset(101)), Some(Offset(2_100))));
+    assert_eq!(
+        (rows.len(), rows[0].offset, rows[1_999].offset),
+        (2_000, Some(Offset(101)), Some(Offset(2_100)))
+    );
 }
 
 #[test]

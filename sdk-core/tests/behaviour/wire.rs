@@ -174,7 +174,13 @@ fn depth_is_bounded_without_recursion_running_away() {
 
 #[test]
 fn integers_beyond_two_to_the_53_travel_as_strings() {
-    let big = ServerFrame::Ok { id: "i".into(), ch: channel("c"), offset: Offset(u64::MAX), at: 1 << 53, dup: false };
+    let big = ServerFrame::Ok {
+        id: "i".into(),
+        ch: channel("c"),
+        offset: Offset(u64::MAX),
+        at: 1 << 53,
+        dup: false,
+    };
     let text = big.encode();
     assert!(text.contains("\"offset\":\"18446744073709551615\"") && text.contains("\"at\":9007199254740992"));
     assert_eq!(decode_server_message(&text).unwrap(), [big]);
@@ -196,7 +202,9 @@ fn every_client_frame_survives_both_ways() {
         after: Some("h".into()),
     };
     let signal =
-        Signal { ch: channel("c"), kind: "typing".into(), key: Some("ö".into()), body: "{\"z\":1.0}".into() };
+        Signal {
+            ch: channel("c"), kind: "typing".into(), key: Some("ö".into()), body: "{\"z\":1.0}".into()
+        };
     let frames = [
         ClientFrame::Hello {
             v: 1,

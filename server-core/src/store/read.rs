@@ -2,27 +2,28 @@
 
 use super::{Revocation, StoreError};
 use crate::text::Text;
+use tidewire_core::wire::{ChannelName, Offset, RunId};
 
 /// A question about what is committed. Each has its own kind of [`Reply`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
     /// A channel by its name: [`Reply::Channel`].
-    Channel(String),
+    Channel(ChannelName),
     /// A page's events: [`Reply::Events`].
     Events {
         /// The channel's row.
         channel: i64,
         /// The events after this offset.
-        from: u64,
+        from: Offset,
         /// Up to this one; at most as many as a page has, but at least one if there is one.
-        to: u64,
+        to: Offset,
     },
     /// The newest events that a model is shown, oldest first: [`Reply::Frames`].
     Newest {
         /// The channel's row.
         channel: i64,
         /// Only events before this offset.
-        before: u64,
+        before: Offset,
         /// At most so many.
         most: usize,
         /// Only of these kinds.
@@ -66,9 +67,9 @@ pub enum Reply {
     /// Events' frames.
     Frames(Vec<Text>),
     /// Rows and names.
-    Channels(Vec<(i64, String)>),
+    Channels(Vec<(i64, ChannelName)>),
     /// Names, each with the offset of the newest message that no answer covers.
-    Wanting(Vec<(String, u64)>),
+    Wanting(Vec<(ChannelName, Offset)>),
     /// In the order of their channels.
     Unfinished(Vec<UnfinishedRun>),
     /// In no order.
@@ -81,9 +82,9 @@ pub struct ChannelRow {
     /// Its row.
     pub id: i64,
     /// Its newest offset.
-    pub head: u64,
+    pub head: Offset,
     /// Every event up to here was trimmed.
-    pub floor: u64,
+    pub floor: Offset,
     /// Whose dialog it is.
     pub owner: Option<String>,
 }
@@ -92,20 +93,20 @@ pub struct ChannelRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// With their offsets.
-    Events(Vec<(u64, Text)>),
+    Events(Vec<(Offset, Text)>),
     /// Retention passed the place to read from: every event up to here is gone.
-    Trimmed(u64),
+    Trimmed(Offset),
 }
 
 /// A run that has no end yet. `Debug` leaves the text out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UnfinishedRun {
     /// Its id.
-    pub run: String,
+    pub run: RunId,
     /// The channel's row.
     pub channel: i64,
     /// The channel's name.
-    pub name: String,
+    pub name: ChannelName,
     /// The stored pieces, joined.
     pub text: String,
 }
@@ -145,9 +146,9 @@ only! {
     /// The reply to [`Read::Newest`].
     frames: Frames(Vec<Text>);
     /// The reply to [`Read::ToTrim`] and [`Read::Unused`].
-    channels: Channels(Vec<(i64, String)>);
+    channels: Channels(Vec<(i64, ChannelName)>);
     /// The reply to [`Read::Wanting`].
-    wanting: Wanting(Vec<(String, u64)>);
+    wanting: Wanting(Vec<(ChannelName, Offset)>);
     /// The reply to [`Read::Unfinished`].
     unfinished: Unfinished(Vec<UnfinishedRun>);
     /// The reply to [`Read::Revocations`].

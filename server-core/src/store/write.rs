@@ -1,8 +1,7 @@
 //! What is written, and what becomes of it.
 
 use crate::text::Text;
-use std::sync::Arc;
-use tidewire_core::wire::User;
+use tidewire_core::wire::{ChannelName, Offset, OpId, RunId, User};
 use uuid::Uuid;
 
 /// An event to be stored.
@@ -11,7 +10,7 @@ pub struct NewEvent {
     /// The channel's row.
     pub channel: i64,
     /// The channel's name.
-    pub name: Arc<str>,
+    pub name: ChannelName,
     /// Whose op ids this one is compared with.
     pub author: String,
     /// As whom it is shown.
@@ -19,7 +18,7 @@ pub struct NewEvent {
     /// The op id.
     pub op: Uuid,
     /// The op id as the client wrote it.
-    pub id: String,
+    pub id: OpId,
     /// The event's kind.
     pub kind: String,
     /// Raw JSON of its body.
@@ -27,7 +26,7 @@ pub struct NewEvent {
     /// The op that must be committed before.
     pub after: Option<Uuid>,
     /// The run that must be under way.
-    pub needs_run: Option<String>,
+    pub needs_run: Option<RunId>,
     /// Whether the dialog wants an answer from then on.
     pub wants_answer: bool,
     /// Whether its author may not write here any more: only what was committed before is answered.
@@ -39,14 +38,14 @@ pub struct StartRun {
     /// Its `answer.start`.
     pub event: NewEvent,
     /// Its id.
-    pub run: String,
+    pub run: RunId,
 }
 
 /// A piece of an answer.
 #[derive(Clone)]
 pub struct StorePiece {
     /// The answer.
-    pub run: String,
+    pub run: RunId,
     /// Where the text stands, in bytes.
     pub at: u64,
     /// The text.
@@ -59,13 +58,13 @@ pub struct EndRun {
     /// Its `answer.end`.
     pub event: NewEvent,
     /// Its id.
-    pub run: String,
+    pub run: RunId,
 }
 
 /// A new dialog.
 pub struct CreateDialog {
     /// The channel's name.
-    pub name: String,
+    pub name: ChannelName,
     /// Whose it is; nobody's when the configuration opens it.
     pub owner: Option<String>,
 }
@@ -88,7 +87,7 @@ pub struct Trim {
     /// The channel's row.
     pub channel: i64,
     /// The channel's name.
-    pub name: Arc<str>,
+    pub name: ChannelName,
     /// Events committed before this time go, ms since the Unix epoch; 0 for none.
     pub before_ms: u64,
     /// So many of the newest events stay; 0 for all.
@@ -123,7 +122,7 @@ pub enum Write {
     /// A dialog goes, with all its events.
     DeleteDialog {
         /// The channel's name.
-        name: String,
+        name: ChannelName,
         /// Only if nobody ever wrote in it and it was created before this time, ms since the Unix
         /// epoch.
         unused_before_ms: Option<u64>,
@@ -157,7 +156,7 @@ pub enum Write {
 impl Write {
     /// The name of the channel that it changes, if that may be in memory then: after a commit in
     /// doubt it has to be compared.
-    pub fn channel(&self) -> Option<&Arc<str>> {
+    pub fn channel(&self) -> Option<&ChannelName> {
         match self {
             Write::Append(event) => Some(&event.name),
             Write::StartRun(start) => Some(&start.event.name),
@@ -172,7 +171,7 @@ impl Write {
 #[derive(Clone)]
 pub struct Stored {
     /// Its offset.
-    pub offset: u64,
+    pub offset: Offset,
     /// When, ms since the Unix epoch.
     pub at: u64,
     /// Its frame, for every subscriber.
@@ -183,7 +182,7 @@ pub struct Stored {
 #[derive(Clone)]
 pub struct Duplicate {
     /// Its offset.
-    pub offset: u64,
+    pub offset: Offset,
     /// When, ms since the Unix epoch.
     pub at: u64,
     /// Its event's frame, unless it was trimmed.
@@ -194,7 +193,7 @@ pub struct Duplicate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trimmed {
     /// Every event up to here is gone.
-    pub floor: u64,
+    pub floor: Offset,
     /// How many went.
     pub events: u64,
     /// Whether there is more to trim.
