@@ -210,19 +210,19 @@ pub enum Command {
     Print(String),
     /// Print the SQL of [`crate::tables::plan`].
     PlanTables {
-        /// With these settings.
+        /// The settings.
         config: Box<Config>,
         /// The role with which the server is to connect.
         role: String,
     },
     /// Remove what live tables have created in their database: [`crate::tables::unwatch`].
     UnwatchTables {
-        /// With these settings.
+        /// The settings.
         config: Box<Config>,
     },
     /// Serve.
     Serve {
-        /// With these settings.
+        /// The settings.
         config: Box<Config>,
         /// The log filter.
         log: String,

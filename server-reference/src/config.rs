@@ -235,17 +235,17 @@ pub enum ConfigError {
     /// A file of settings, or with a secret or a key, can't be read.
     #[error("can't read the configuration {path}: {reason}")]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
     /// The file is not TOML, or has an unknown member or one of a wrong type.
     #[error("the configuration {path} is not valid: {reason}")]
     Invalid {
-        /// Which file.
+        /// The file.
         path: String,
-        /// Where and what.
+        /// The line and the error.
         reason: String,
     },
     /// A secret was given as a flag.
@@ -261,9 +261,9 @@ pub enum ConfigError {
     /// A setting has an impossible value.
     #[error("{name} {reason}")]
     Value {
-        /// Which setting.
+        /// The setting.
         name: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong, and which values are valid.
         reason: String,
     },
     /// An HS256 secret has fewer than 32 bytes.
