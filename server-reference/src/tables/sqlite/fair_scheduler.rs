@@ -173,7 +173,7 @@ mod tests {
                 busy("ada", Duration::from_millis(2));
             }
             let took = begun.elapsed();
-            // Nor is the owner who reads much shut out: they may be one slice behind at this moment.
+            // Nor is the owner who reads much shut out: they may be one time slice behind now.
             while used("mallory") <= used("ada") && begun.elapsed() < Duration::from_secs(30) {
                 std::thread::sleep(Duration::from_millis(1));
             }
