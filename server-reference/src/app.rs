@@ -93,7 +93,7 @@ impl App {
     }
 
     /// Exchanges an id that a client made for itself for a guest of this server. The id is a
-    /// secret: whoever knows it is taken for the client, once.
+    /// secret: the first one who knows it gets the client's dialogs.
     pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, ExchangeError> {
         let guest = guest::new_guest(nickname);
         let from = Identity::key_of(UserKind::Guest, previous);

@@ -51,7 +51,7 @@ TIDEWIRE_MODEL_KEY stand in the environment, or in the files that TIDEWIRE_JWT_H
 Stop it with SIGTERM or Ctrl-C: clients are told, answers are ended and everything is on disk within 5 s.";
 
 const DAY_S: u64 = 86_400;
-/// Longer than this is for ever.
+/// Longest retention, in days.
 const MOST_DAYS: u64 = 36_500;
 
 /// The flags.
@@ -63,11 +63,11 @@ struct Flags {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, env = "TIDEWIRE_LISTEN", value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// The database file, created when it does not exist [default: tidewire.db]
+    /// The database file, created if it does not exist [default: tidewire.db]
     #[arg(long, env = "TIDEWIRE_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
-    /// The file with the key of the guests' tokens, in base64 [default: beside the database, made
-    /// when it is missing]
+    /// The file with the key that signs guests' tokens, in base64 [default: beside the database,
+    /// created if it does not exist]
     #[arg(long, env = "TIDEWIRE_GUEST_KEY_FILE", value_name = "FILE")]
     guest_key_file: Option<PathBuf>,
     /// A TOML file with settings
@@ -79,10 +79,12 @@ struct Flags {
     /// Id of a dialog that is open for all users; created at start; may be repeated
     #[arg(long, env = "TIDEWIRE_PUBLIC_DIALOG", value_name = "ID", value_delimiter = ',')]
     public_dialog: Vec<String>,
-    /// Address by which clients reach the server, such as https://example.com/chat/, if a proxy stands before it
+    /// Address by which clients reach the server, such as https://example.com/chat/, if it is
+    /// behind a proxy
     #[arg(long, env = "TIDEWIRE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
-    /// Origin of pages on another host that may connect: https://app.example.com, https://*.example.com, null, file://, or *; may be repeated
+    /// Origin of pages on another host that may connect: https://app.example.com,
+    /// https://*.example.com, null, file://, or *; may be repeated
     #[arg(long, env = "TIDEWIRE_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allowed_origin: Vec<String>,
     /// The `iss` of the application's tokens [default: tidewire]
@@ -100,39 +102,40 @@ struct Flags {
     /// How often connections are pinged, in ms [default: 25000]
     #[arg(long, env = "TIDEWIRE_PING_MS", value_name = "MS")]
     ping_ms: Option<u64>,
-    /// How much longer than that a client may be silent, in ms [default: 10000]
+    /// How much longer than --ping-ms a client may be silent, in ms [default: 10000]
     #[arg(long, env = "TIDEWIRE_GRACE_MS", value_name = "MS")]
     grace_ms: Option<u64>,
-    /// Over how many ms clients spread their return after a restart [default: 5000]
+    /// Time over which clients spread their reconnects when the server restarts, in ms [default:
+    /// 5000]
     #[arg(long, env = "TIDEWIRE_SPREAD_MS", value_name = "MS")]
     spread_ms: Option<u64>,
     /// Most connections at the same time [default: 10000]
     #[arg(long, env = "TIDEWIRE_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
-    /// Most connections that are subscribed to one dialog [default: 50]
+    /// Most connections subscribed to one dialog [default: 50]
     #[arg(long, env = "TIDEWIRE_MAX_DIALOG_CONNECTIONS", value_name = "N")]
     max_dialog_connections: Option<usize>,
-    /// Most connections of one address, 0 for no limit [default: 20; none on loopback without a
-    /// proxy, and in the demo]
+    /// Most connections of one client address, 0 for no limit [default: 20; none on loopback
+    /// without a proxy, and in the demo]
     #[arg(long, env = "TIDEWIRE_MAX_IP_CONNECTIONS", value_name = "N")]
     max_ip_connections: Option<usize>,
-    /// Most connections that one address opens in a minute, 0 for no limit [default: 10; none as
-    /// above]
+    /// Most connections that one client address opens in a minute, 0 for no limit [default: 10;
+    /// none as above]
     #[arg(long, env = "TIDEWIRE_MAX_IP_HANDSHAKES", value_name = "N")]
     max_ip_handshakes: Option<u64>,
-    /// Most open sockets of one address, of any kind, 0 for no limit [default: twice its
+    /// Most open sockets of one client address, of any kind, 0 for no limit [default: twice its
     /// connections and 24; none as above]
     #[arg(long, env = "TIDEWIRE_MAX_IP_SOCKETS", value_name = "N")]
     max_ip_sockets: Option<usize>,
-    /// Address of a proxy whose X-Forwarded-For, -Host and -Proto are believed; may be repeated
+    /// Address of a trusted proxy, whose headers about clients are believed; may be repeated
     #[arg(long, env = "TIDEWIRE_TRUSTED_PROXY", value_name = "IP", value_delimiter = ',')]
     trusted_proxy: Vec<IpAddr>,
-    /// In which headers trusted proxies say what they pass on: x-forwarded or forwarded (RFC 7239)
-    /// [default: x-forwarded]
+    /// The headers of trusted proxies: x-forwarded (X-Forwarded-For, -Host and -Proto) or forwarded
+    /// (RFC 7239) [default: x-forwarded]
     #[arg(long, env = "TIDEWIRE_FORWARDED_HEADER", value_name = "WHICH")]
     forwarded_header: Option<String>,
-    /// A name that guests may not have, such as an operator's; what looks like it counts too; may
-    /// be repeated
+    /// A name that guests may not have, such as an operator's, nor any that looks like it; may be
+    /// repeated
     #[arg(long, env = "TIDEWIRE_RESERVED_NAME", value_name = "NAME", value_delimiter = ',')]
     reserved_name: Vec<String>,
     /// Longest message from a client, in bytes [default: 65536]
@@ -141,11 +144,11 @@ struct Flags {
     /// Days after which events are trimmed; 0 keeps them for ever [default: 30]
     #[arg(long, env = "TIDEWIRE_RETENTION_DAYS", value_name = "DAYS")]
     retention_days: Option<u64>,
-    /// How many of its newest events a dialog keeps; 0 sets no limit [default: 0]
+    /// How many of its newest events a dialog keeps; 0 for no limit [default: 0]
     #[arg(long, env = "TIDEWIRE_RETENTION_EVENTS", value_name = "N")]
     retention_events: Option<u64>,
-    /// Who answers: scripted (built in), openai, or off [default: openai with a model URL, else
-    /// scripted]
+    /// What answers messages: scripted (built in), openai, or off [default: openai with a model
+    /// URL, else scripted]
     #[arg(long, env = "TIDEWIRE_MODEL", value_name = "WHO")]
     model: Option<String>,
     /// Pause between two words of the built-in model, in ms [default: 40]
@@ -157,10 +160,10 @@ struct Flags {
     /// The model's name
     #[arg(long, env = "TIDEWIRE_MODEL_NAME", value_name = "NAME")]
     model_name: Option<String>,
-    /// What the model is told before the dialog
+    /// System prompt of the model
     #[arg(long, env = "TIDEWIRE_MODEL_SYSTEM", value_name = "TEXT")]
     model_system: Option<String>,
-    /// Where the tables are that clients may subscribe to: sqlite:FILE or postgres://… [default:
+    /// Database of the tables that clients may subscribe to: sqlite:FILE or postgres://… [default:
     /// the database file]
     #[arg(
         long,
@@ -170,16 +173,16 @@ struct Flags {
         global = true
     )]
     tables_source: Option<String>,
-    /// Open a dialog `demo` and hand out tokens to anybody; for this machine only
+    /// Open a dialog `demo` and give tokens to anybody; for this machine only
     #[arg(long, env = "TIDEWIRE_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new())]
     demo: Option<bool>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as tidewire_server=debug
-    /// [default: info]; other libraries say no more than info, for they would write out tokens
+    /// [default: info]; other libraries log no more than info, as they would write out tokens
     #[arg(long, env = "TIDEWIRE_LOG", value_name = "LEVEL")]
     log: Option<String>,
 }
 
-/// What else it does than serve.
+/// What it does instead of serving.
 #[derive(Subcommand, Debug)]
 enum Action {
     /// Live tables
@@ -189,37 +192,37 @@ enum Action {
 
 #[derive(Subcommand, Debug)]
 enum TablesAction {
-    /// Print the SQL that sets a PostgreSQL up for the tables of the configuration; nothing is
+    /// Print the SQL that sets a PostgreSQL database up for the configured tables; nothing is
     /// changed
     Plan {
         /// The role with which the server is to connect
         #[arg(long, value_name = "NAME", default_value = "tidewire")]
         role: String,
     },
-    /// Remove from the database what following its tables has made there; stop the server first
+    /// Remove what live tables have created in the database; stop the server first
     Unwatch,
 }
 
 /// What the command line asks for.
 #[non_exhaustive]
 pub enum Command {
-    /// Print this and end well: `--help` or `--version`.
+    /// Print this text: `--help` or `--version`.
     Print(String),
-    /// Print how a database is set up for live tables: [`crate::tables::plan`].
+    /// Print the SQL of [`crate::tables::plan`].
     PlanTables {
-        /// With these settings.
+        /// The settings.
         config: Box<Config>,
         /// The role with which the server is to connect.
         role: String,
     },
-    /// Remove what following tables has made in their database: [`crate::tables::unwatch`].
+    /// Remove what live tables have created in their database: [`crate::tables::unwatch`].
     UnwatchTables {
-        /// With these settings.
+        /// The settings.
         config: Box<Config>,
     },
     /// Serve.
     Serve {
-        /// With these settings.
+        /// The settings.
         config: Box<Config>,
         /// The log filter.
         log: String,
@@ -227,6 +230,10 @@ pub enum Command {
 }
 
 /// Reads flags, environment and file. `args` begins with the program's name.
+///
+/// # Errors
+///
+/// The command line or a setting is not valid, a file can't be read, or a secret is a flag.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
     let args: Vec<OsString> = args.into_iter().collect();
     if let Some(secret) = SECRETS.into_iter().find(|secret| args.iter().any(|arg| secret.is_flag(arg))) {
@@ -256,7 +263,7 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigE
     }
 }
 
-/// `leaving` says that a source without tables is no mistake.
+/// With `leaving`, a source without tables is no mistake.
 fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     set(&mut config.listen, flags.listen.or(file.listen));
@@ -307,7 +314,7 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     }
     set(&mut config.retention.events, flags.retention_events.or(file.retention_events));
     check_limits(&config)?;
-    // Whatever address it listens on.
+    // Only validates the settings, for which the address does not matter.
     Origins::new(&config, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
     for key in file.keys {
         config.keys.push(key.read()?);
@@ -354,7 +361,7 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     Ok(config)
 }
 
-/// A setting that is no flag, because every process may read the flags of every other.
+/// A secret. It is no flag, because other processes can read a process's flags.
 struct Secret {
     flag: &'static str,
     variable: &'static str,
@@ -371,8 +378,8 @@ impl Secret {
     }
 }
 
-/// A secret of the environment: the variable itself, or the file that the variable with `_FILE`
-/// behind it names.
+/// Reads a secret from the environment: from the variable itself, or from the file that the
+/// variable with the suffix `_FILE` names.
 fn secret(secret: &Secret) -> Result<Option<String>, ConfigError> {
     if let Ok(value) = std::env::var(secret.variable) {
         return Ok(Some(value));
@@ -380,7 +387,7 @@ fn secret(secret: &Secret) -> Result<Option<String>, ConfigError> {
     std::env::var_os(format!("{}_FILE", secret.variable)).map(PathBuf::from).map(read_secret).transpose()
 }
 
-/// A file's text without the line end that an editor puts there.
+/// A file's text without the line ends that editors append.
 fn read_secret(path: PathBuf) -> Result<String, ConfigError> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
@@ -458,7 +465,7 @@ fn check_limits(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What the server tells at its start: the settings that matter, and no secret.
+/// The main settings, as printed at the start. It contains no secret.
 pub fn summary(config: &Config) -> String {
     let mut text = String::new();
     let list =

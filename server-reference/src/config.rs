@@ -1,4 +1,4 @@
-//! What a server is told: every setting with its default.
+//! The settings of a server, with their defaults.
 
 use crate::tables::TablesConfig;
 use std::net::IpAddr;
@@ -13,50 +13,50 @@ pub use tidewire_server_core::{Budget, ServerLimits, Timeouts};
 pub struct Config {
     /// Address to listen on; port 0 takes a free one.
     pub listen: String,
-    /// The database file; created when it does not exist.
+    /// The database file; created if it does not exist.
     pub database: PathBuf,
-    /// The file with the key of the guests' tokens, in base64; none for one beside the database,
-    /// made when it is missing.
+    /// The file with the key that signs guests' tokens, in base64; `None` for a file beside the
+    /// database, which is created if it does not exist.
     pub guest_key_file: Option<PathBuf>,
     /// Folder of static files served at `/`.
     pub web_root: Option<PathBuf>,
-    /// Ids of the dialogs that are open for every authenticated user; created at start.
+    /// Ids of the dialogs that are open for every authenticated user; created at the start.
     pub public_dialogs: Vec<String>,
     /// The address by which clients reach the server, if it is another than the one it listens on.
-    /// Its path may stand before every path of a request.
+    /// Requests may have its path as a prefix, or not.
     pub public_url: Option<String>,
-    /// Origins of pages on other hosts that may connect: as `https://app.example.com`, `https://*.example.com` for all below, the
-    /// word `null` or `file://`, or `*` for all.
+    /// Origins of pages on other hosts that may connect: `https://app.example.com`,
+    /// `https://*.example.com` for all hosts below, `null`, `file://`, or `*` for all.
     pub allowed_origins: Vec<String>,
-    /// Addresses of the proxies whose word for a client's address, and for the name it asked for,
-    /// is believed.
+    /// Addresses of the proxies whose headers are believed about a client's address, and about the
+    /// host that it asked for.
     pub trusted_proxies: Vec<IpAddr>,
-    /// In which headers they say so.
+    /// The headers in which they say it.
     pub forwarded_header: ForwardedHeader,
-    /// Names that guests may not have, nor what looks like them; "Assistant", "System" and
-    /// "Operator" always are.
+    /// Names that guests may not have, nor any that look like them. "Assistant", "System" and
+    /// "Operator" are always reserved.
     pub reserved_names: Vec<String>,
     /// Keys that verify the application's tokens.
     pub keys: Vec<KeyConfig>,
-    /// The `iss` that the application's tokens must carry.
+    /// The `iss` that the application's tokens must have.
     pub issuer: String,
-    /// The `aud` of users and guests.
+    /// The `aud` of users' and guests' tokens.
     pub audience: String,
-    /// The `aud` of operators.
+    /// The `aud` of operators' tokens.
     pub operator_audience: String,
     /// How long a guest's token lasts.
     pub guest_ttl: Duration,
     /// Heartbeat and time-outs.
     pub timeouts: Timeouts,
-    /// What a connection may hold and send.
+    /// Limits of connections, users and addresses.
     pub limits: ServerLimits,
     /// How long events are kept.
     pub retention: Retention,
-    /// Who answers messages.
+    /// What answers messages.
     pub model: ModelConfig,
     /// Tables that clients may subscribe to.
     pub tables: TablesConfig,
-    /// Whether the demo page's helpers are on.
+    /// Whether the demo's dialog is open and its endpoint gives tokens to anybody.
     pub demo: bool,
 }
 
@@ -89,13 +89,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What one address may have, on a server that listens at `listening`.
+    /// The limits of one client address, on a server that listens at `listening`. By default there
+    /// are none in the demo, and none on a loopback address without a trusted proxy.
     pub(crate) fn per_address(&self, listening: IpAddr) -> AddressLimits {
         let shared = self.demo || (listening.is_loopback() && self.trusted_proxies.is_empty());
         let (connections, handshakes) = if shared { (0, 0) } else { (20, 10) };
         let connections = self.limits.connections_per_ip.unwrap_or(connections);
         let handshakes = self.limits.handshakes_per_ip.unwrap_or(handshakes);
-        // A connection without a WebSocket has two, and a browser opens six for requests.
+        // A connection without a WebSocket uses two sockets, and a browser opens up to six for
+        // other requests.
         let sockets = if connections > 0 { connections * 2 + 24 } else { 0 };
         let sockets = self.limits.sockets_per_ip.unwrap_or(sockets);
         AddressLimits {
@@ -106,17 +108,18 @@ impl Config {
     }
 }
 
-/// What one address may have; none for no limit.
+/// Limits of one client address; `None` for no limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddressLimits {
     pub(crate) connections: Option<usize>,
-    /// Connections that it opens in a minute.
+    /// Connections opened in a minute.
     pub(crate) handshakes: Option<u64>,
-    /// Open ones, of any kind; also requests under way, where a proxy stands before the server.
+    /// Open sockets of any kind. Also the requests under way, because the sockets of a trusted
+    /// proxy are not counted.
     pub(crate) sockets: Option<usize>,
 }
 
-/// In which headers a proxy says what it passes on.
+/// The headers in which a proxy says what it passes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
@@ -129,9 +132,9 @@ pub enum ForwardedHeader {
 /// A key that verifies tokens.
 #[derive(Clone)]
 pub struct KeyConfig {
-    /// The `kid` that chooses it.
+    /// Its `kid`. A token that names it is verified only with keys that have it.
     pub id: Option<String>,
-    /// The one algorithm it serves.
+    /// Its algorithm and bytes.
     pub material: KeyMaterial,
 }
 
@@ -144,13 +147,13 @@ pub enum KeyMaterial {
     EdDsa(String),
 }
 
-/// How long events are kept. Op ids are kept for at least 8 days whatever stands here, a day longer
-/// than any client tries to send an op, so that no op becomes two events.
+/// How long events are kept. Op ids are remembered for at least 8 days in any case, a day longer
+/// than a client keeps trying to send an op, so that no op becomes two events.
 #[derive(Debug, Clone)]
 pub struct Retention {
-    /// Events older than this go; zero keeps them for ever.
+    /// Older events are trimmed; zero keeps them for ever.
     pub age: Duration,
-    /// So many of the newest events of a channel stay; 0 sets no limit.
+    /// The number of newest events that each channel keeps; 0 for no limit.
     pub events: u64,
     /// How often the log is trimmed.
     pub every: Duration,
@@ -162,12 +165,12 @@ impl Default for Retention {
     }
 }
 
-/// Who answers messages.
+/// What answers messages.
 #[derive(Clone)]
 pub enum ModelConfig {
-    /// Nobody: people write to each other.
+    /// Messages are not answered.
     Off,
-    /// The built-in model, one word each `pace`.
+    /// The built-in model, which needs no key.
     Scripted {
         /// Pause between two words.
         pace: Duration,
@@ -182,7 +185,7 @@ impl Default for ModelConfig {
     }
 }
 
-/// Where an OpenAI-compatible model is and how long it may take.
+/// An OpenAI-compatible model, with its time-outs.
 #[derive(Clone)]
 pub struct OpenAiConfig {
     /// Base URL; `/chat/completions` is appended.
@@ -191,17 +194,17 @@ pub struct OpenAiConfig {
     pub key: Option<String>,
     /// The model's name.
     pub name: String,
-    /// What the model is told first.
+    /// The system prompt.
     pub system: Option<String>,
-    /// To connect.
+    /// Time-out of connecting.
     pub connect: Duration,
-    /// To the first byte of the answer.
+    /// Time-out of each request, until its response begins.
     pub first_byte: Duration,
-    /// Between two events of the answer.
+    /// Time-out between two events of the answer.
     pub idle: Duration,
-    /// For all of it.
+    /// Time-out of the whole answer.
     pub total: Duration,
-    /// Longest `Retry-After` that is waited for.
+    /// The longest `Retry-After` to wait for; with a longer one the answer fails.
     pub longest_retry: Duration,
 }
 
@@ -226,26 +229,26 @@ impl OpenAiConfig {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A flag that does not exist, or without its value.
+    /// The command line is not valid.
     #[error("{0}; try --help")]
     Flag(String),
-    /// The file can't be read.
+    /// A file of settings, or with a secret or a key, can't be read.
     #[error("can't read the configuration {path}: {reason}")]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
-    /// The file is not TOML, or has a member that does not exist.
+    /// The file is not TOML, or has an unknown member or one of a wrong type.
     #[error("the configuration {path} is not valid: {reason}")]
     Invalid {
-        /// Which file.
+        /// The file.
         path: String,
-        /// Where and what.
+        /// The line and the error.
         reason: String,
     },
-    /// A secret among the flags.
+    /// A secret was given as a flag.
     #[error(
         "--{flag} would show the secret to everybody who lists processes; set {variable} in the environment, or use the file"
     )]
@@ -258,18 +261,18 @@ pub enum ConfigError {
     /// A setting has an impossible value.
     #[error("{name} {reason}")]
     Value {
-        /// Which setting.
+        /// The setting.
         name: &'static str,
-        /// What is wrong and what would be right.
+        /// What is wrong, and which values are valid.
         reason: String,
     },
-    /// A secret that can be guessed.
+    /// An HS256 secret has fewer than 32 bytes.
     #[error("an HS256 secret must have at least 32 bytes; make one with: openssl rand -base64 48")]
     WeakSecret,
     /// The folder of static files does not exist.
     #[error("the web root {0} is not a folder; give another --web-root, or leave it out")]
     MissingWebRoot(String),
-    /// The demo helpers hand out tokens, so they are for this machine only.
+    /// The demo gives tokens to anybody, so it is for this machine only.
     #[error(
         "--demo hands out tokens to anybody, so it needs a loopback address; try --listen 127.0.0.1:8080"
     )]

@@ -1,4 +1,4 @@
-//! Guests: visitors that the server itself vouches for.
+//! Guests: users without an account, whose tokens the server signs itself.
 
 use crate::clock;
 use crate::names;
@@ -8,18 +8,18 @@ use tidewire_core::wire::{self, User, UserKind};
 pub(crate) const ISSUER: &str = "tidewire-guest";
 /// The `kid` of the key that signs them.
 pub(crate) const KEY_ID: &str = "tidewire-guest";
-/// How long after its end a guest's token can still be renewed, in seconds.
+/// How long a guest's token can be renewed after it has expired, in seconds.
 pub(crate) const RENEWABLE_S: u64 = 30 * 24 * 3600;
-/// What the ids of the server's guests begin with.
+/// The prefix of the ids of this server's guests.
 pub(crate) const ID_PREFIX: &str = "guest:";
 
-/// A nickname without the white space around it, when it may be shown.
+/// The nickname without surrounding white space; `None` if it may not be shown.
 pub(crate) fn nickname(text: &str) -> Option<String> {
     let text = wire::nickname(text)?;
     (!text.chars().any(names::is_hidden)).then(|| text.to_owned())
 }
 
-/// A guest nobody has seen before.
+/// A guest with a new id.
 pub(crate) fn new_guest(nickname: String) -> User {
     User { id: format!("{ID_PREFIX}{}", clock::random_id()), name: nickname, kind: UserKind::Guest }
 }

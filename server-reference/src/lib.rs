@@ -1,14 +1,14 @@
 //! The reference server of Tidewire: durable dialogs over WebSocket, with answers that stream.
 //!
-//! It speaks `docs/protocol.md` and keeps everything in one SQLite file. The binary
-//! `tidewire-server` reads its settings from flags, environment and a file ([`cli`]); tests and
-//! other programs start a [`Server`] from a [`Config`] themselves.
+//! It speaks `docs/protocol.md` and keeps its log in one SQLite file. The binary `tidewire-server`
+//! reads its settings from flags, environment and a file ([`cli`]); tests and other programs start
+//! a [`Server`] from a [`Config`].
 //!
-//! What it decides is in `tidewire-server-core`; here are the sockets, threads and timers that
-//! carry it out. How a message flows: [`Server`] accepts, `transport` hands what it reads to its
-//! session, whose ops go to the store's writer (`stores/sqlite`), which commits in groups; the
-//! publisher then has the event queued for every subscriber, and `transport` empties the queues.
-//! `answers` follows the dialogs with a [`responder::Responder`].
+//! Decisions are made in `tidewire-server-core`; here are the sockets, threads and timers that
+//! carry them out. The path of a message: [`Server`] accepts a connection, and `transport` passes
+//! what it reads to the connection's session. Ops go to the store's writer (`stores/sqlite`), which
+//! commits in groups. The publisher then queues the event for every subscriber, and `transport`
+//! writes the queues to the sockets. `answers` has a [`responder::Responder`] answer messages.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -42,8 +42,8 @@ pub use tidewire_core::wire::UserKind;
 pub use tidewire_server_core::store::StoreError;
 pub use tidewire_server_sqlite::log::SCHEMA_VERSION;
 
-/// For fuzzing: the check that every connection's token goes through, with the time it is checked
-/// at in seconds.
+/// For fuzzing: the check of every connection's token. Its arguments are the token and the present
+/// time, in seconds since the Unix epoch.
 #[doc(hidden)]
 pub fn token_check(
     config: &Config,

@@ -1,4 +1,4 @@
-//! The binary: reads the settings, serves, and drains when it is told to stop.
+//! The binary: reads the settings, serves, and drains on SIGTERM or Ctrl-C.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// A drain that takes longer is cut off.
+/// Time-out of a drain, after which the process exits.
 const DRAIN: Duration = Duration::from_millis(4_800);
 
 fn main() -> ExitCode {
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
     let Ok(filter) = EnvFilter::try_new(&log) else {
         return failed("bad_value", "log must be error, warn, info, debug, trace or a filter");
     };
-    // Libraries that carry frames and requests write them out at their finest levels, tokens and
-    // texts included.
+    // Libraries that carry frames and requests log them at their finest levels, with tokens and
+    // texts.
     let filter =
         filter.and(filter_fn(|of| of.target().starts_with("tidewire") || *of.level() <= Level::INFO));
     let lines = tracing_subscriber::fmt::layer()
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     runtime.block_on(serve(config))
 }
 
-/// Each connection is an open file, and a shell allows few of them by itself.
+/// Each connection is an open file, and shells set a low limit for them.
 fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut files = getrlimit(Resource::Nofile);
@@ -57,7 +57,7 @@ fn raise_open_files() {
     }
 }
 
-/// Prints what an administrator has to run.
+/// Prints the SQL that an administrator has to run.
 fn plan(config: &Config, role: &str) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -72,7 +72,7 @@ fn plan(config: &Config, role: &str) -> ExitCode {
     }
 }
 
-/// Removes what following tables has made.
+/// Removes what live tables have created in the database.
 fn unwatch(config: &Config) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -88,7 +88,7 @@ fn unwatch(config: &Config) -> ExitCode {
 }
 
 async fn serve(config: Config) -> ExitCode {
-    // Before anything is announced, so that a signal right after the start drains too.
+    // Before the server starts, so that a signal right after its start drains too.
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {

@@ -47,7 +47,7 @@ impl Trimmer {
         Trimmer { store, engine, loader, settings, revoked: guests.max(REMEMBER_REVOKED) }
     }
 
-    /// Trims again and again.
+    /// Trims at the configured interval. Never returns.
     pub(crate) async fn run(&self) {
         let mut ticks = interval(self.settings.every.max(Duration::from_millis(10)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -100,7 +100,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the database, ends what a crash left unfinished, and listens.
+    /// Opens the database, ends answers that a crash left unfinished, and listens.
     pub async fn start(config: Config) -> Result<Server, StartError> {
         let responder: Option<Arc<dyn Responder>> = match &config.model {
             ModelConfig::Off => None,
@@ -114,8 +114,7 @@ impl Server {
         Server::start_with(config, responder).await
     }
 
-    /// As [`Server::start`], with a responder of one's own (or none) instead of the configured
-    /// model.
+    /// As [`Server::start`], with this responder, or none, instead of the configured model.
     pub async fn start_with(
         mut config: Config,
         responder: Option<Arc<dyn Responder>>,

@@ -1,5 +1,5 @@
-//! The real server on a disk that is full, or dying: a preloaded library has its writes and syncs
-//! fail when a file says so.
+//! The real server on a disk that is full or failing: a preloaded library makes its writes and
+//! syncs fail while a control file says so.
 //!
 //! `cargo test -p tidewire-server --test disk -- --nocapture` prints the figures.
 
@@ -25,10 +25,10 @@ use tokio::time::{sleep, timeout};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tidewire-server");
 const CONFIG: &str = "[limits]\nuser = { ops = 100000, per_ms = 1000, burst = 100000 }\n";
 const ROOM: &str = "dialog:room";
-/// The one epoch: a disk that fails is no other log.
+/// The history has one epoch, because a failing disk does not begin another log.
 const EPOCH: &str = "only";
 
-/// The preloaded library beside the server: built, unless `TIDEWIRE_IS_BUILT` says that it is.
+/// The path of the preloaded library, which is built unless `TIDEWIRE_IS_BUILT` says that it is.
 fn library() -> &'static PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -38,14 +38,14 @@ fn library() -> &'static PathBuf {
             return library;
         }
         let mut command = Command::new(env!("CARGO"));
-        // What cargo tells this test about itself would have build scripts run again.
+        // The variables that cargo sets for this test would make build scripts run again.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
                 command.env_remove(&name);
             }
         }
-        // With the features of `cargo xtask test`, so that what that has built serves here too.
+        // With the features of `cargo xtask test`, so that its build is reused.
         command.args(["build", "--quiet", "--workspace", "--features", "tidewire/bindgen", "--lib"]);
         command.arg("--target-dir");
         assert!(command.arg(folder.parent().unwrap()).status().unwrap().success());
@@ -68,7 +68,7 @@ impl Disk {
         disk
     }
 
-    /// `kill -9`, if it runs, and a start on the same address.
+    /// Kills the server with `kill -9` if it runs, and starts it on the same address.
     async fn restart(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill().await.unwrap();
@@ -102,7 +102,7 @@ impl Disk {
         self.server = Some(server);
     }
 
-    /// From now on these calls fail for the database's files, with this error.
+    /// From now on the named calls fail for the database's files, with the named error.
     fn fail(&self, fault: &str) {
         self.control(&format!("{fault} tidewire.db"));
     }
@@ -112,7 +112,7 @@ impl Disk {
     }
 
     fn control(&self, text: &str) {
-        // Renamed, so that nobody reads half of it.
+        // Renamed, so that the library never reads a part of it.
         let new = self.folder.path().join("control.new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.folder.path().join("control")).unwrap();
@@ -125,7 +125,7 @@ async fn join(address: SocketAddr, user: &str, subs: Value) -> Client {
     client
 }
 
-/// Sends an op until it is acknowledged; the offset, and the codes of the refusals before.
+/// Sends an op until it is acknowledged. Returns its offset, and the codes of the refusals before.
 async fn insist(client: &mut Client, op: &Value) -> (u64, Vec<String>) {
     let mut codes = Vec::new();
     loop {
@@ -157,7 +157,7 @@ fn applied(event: &Value) -> Event<'static> {
     }
 }
 
-/// The whole log, of whichever server runs.
+/// The whole log of the server at this address.
 async fn log(address: SocketAddr) -> Vec<Event<'static>> {
     let mut reader = join(address, "fresh", json!([{"ch": ROOM, "tail": 0}])).await;
     let epoch = reader.next_of("sub_ok").await["epoch"].clone();
@@ -178,8 +178,8 @@ async fn log(address: SocketAddr) -> Vec<Event<'static>> {
     }
 }
 
-/// What is refused with `code` while `fault` lasts commits once, in its place, when it is over; and
-/// all of it is still there after `kill -9`.
+/// While `fault` lasts, ops are refused with `code`. Afterwards each is committed once, in its
+/// place, and all of them survive `kill -9`.
 async fn refuses_and_recovers(fault: &str, code: &str) {
     let mut disk = Disk::start().await;
     let mut history = History::new();
@@ -208,7 +208,7 @@ async fn refuses_and_recovers(fault: &str, code: &str) {
         }
     }
     assert_eq!(get(disk.address, "/healthz").await.0, 503);
-    // Reading goes on.
+    // Reading still works.
     let mut late = join(disk.address, "late", json!([{"ch": ROOM}])).await;
     assert!(late.next_of("sub_ok").await["head"].as_u64().unwrap() >= 2);
 
@@ -252,7 +252,7 @@ async fn a_disk_that_fails_altogether_refuses_for_now_and_loses_nothing() {
     refuses_and_recovers("all EIO", "store_unavailable").await;
 }
 
-/// What the tasks of the random test share.
+/// State that the tasks of the random test share.
 struct Shared {
     history: Mutex<History>,
     address: Mutex<SocketAddr>,
@@ -265,7 +265,7 @@ impl Shared {
         self.history.lock().unwrap().push(event).unwrap();
     }
 
-    /// A connection, however long the server is gone.
+    /// Connects, however long the server is down.
     async fn join(&self, user: &str, subs: &Value) -> Client {
         loop {
             let address = *self.address.lock().unwrap();
@@ -329,7 +329,7 @@ async fn read_on(shared: Arc<Shared>) {
                 }
                 "page" => frame["events"].as_array().unwrap().clone(),
                 "event" => vec![frame.clone()],
-                // Subscribed again at once, as long as the disk can't be read.
+                // Subscribes again while the disk can't be read.
                 "sub_err" => {
                     assert_eq!(frame["retryable"], true, "{frame}");
                     sleep(Duration::from_millis(20)).await;
@@ -368,7 +368,7 @@ async fn a_disk_that_fails_again_and_again_under_load_and_kills_loses_nothing() 
         sleep(Duration::from_millis(20 + faults as u64 * 37 % 90)).await;
         faults += 1;
         if faults % 5 == 0 {
-            // In the middle of the fault; it can't start while that lasts.
+            // Killed during the fault, which must end before a start.
             disk.server.take().unwrap().kill().await.unwrap();
             kills += 1;
             disk.heal();

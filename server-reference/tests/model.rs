@@ -1,5 +1,4 @@
-//! The client of an OpenAI-compatible model, against a server of the test's own that speaks raw
-//! HTTP.
+//! The client of an OpenAI-compatible model, against a test server that speaks raw HTTP.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
 
-/// What the model's server does with a request.
+/// What the test server does with a request.
 #[derive(Clone)]
 enum Play {
     /// Sends these parts, then closes.
@@ -27,11 +26,11 @@ enum Play {
 struct Model {
     url: String,
     requests: Arc<Mutex<Vec<(String, Value)>>>,
-    /// Fires when a client closes a connection that hangs.
+    /// Notified when a client closes a connection that hangs.
     closed: Arc<tokio::sync::Notify>,
 }
 
-/// Plays one play for each request; the last one again and again.
+/// Plays one play for each request, and repeats the last one.
 async fn model(plays: Vec<Play>) -> Model {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -123,7 +122,7 @@ fn turns() -> Vec<Turn> {
         .to_vec()
 }
 
-/// The text that came, and the error, if one ended it.
+/// The text that was received, and the error if one ended it.
 async fn ask(model: &Model) -> (String, Option<ModelError>) {
     let mut stream = client(&model.url).answer(turns());
     let mut text = String::new();
@@ -291,7 +290,7 @@ async fn cancelling_closes_the_connection_to_the_model() {
     timeout(Duration::from_secs(2), model.closed.notified()).await.expect("the connection was kept");
 }
 
-/// A model's server that sends these bytes, so many at a time.
+/// Asks a test server that sends these bytes, `at_once` at a time.
 async fn sends(head: String, body: Vec<u8>, at_once: usize) -> (String, Option<ModelError>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -316,7 +315,7 @@ async fn sends(head: String, body: Vec<u8>, at_once: usize) -> (String, Option<M
     (text, None)
 }
 
-/// What servers send that call themselves compatible with OpenAI, and what it says.
+/// What various OpenAI-compatible servers send, and the text that it stands for.
 const STREAMS: &[(&str, &str, &str)] = &[
     (
         "OpenAI: a role first, usage last",

@@ -1,5 +1,4 @@
-//! A real nginx before the server: its defaults, a path before the server's own, and what it holds
-//! back.
+//! A real nginx as a proxy: its defaults, a base path, and its buffering.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,11 +13,11 @@ use support::*;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// What a WebSocket needs of nginx; all the rest is nginx's own.
+/// What a WebSocket needs of nginx; everything else is nginx's default.
 const UPGRADE: &str = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; \
     proxy_set_header Connection $upgrade; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";
 
-/// It ends with the test.
+/// An nginx that ends with the test.
 struct Nginx {
     child: Child,
     port: u16,
@@ -86,7 +85,7 @@ impl Nginx {
     }
 }
 
-/// A page of this origin says hello through nginx; the first frame.
+/// Sends a hello through nginx as a page of this origin; returns the first frame.
 async fn hello(port: u16, path: &str, origin: &str) -> Value {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
@@ -115,7 +114,8 @@ async fn a_server_that_knows_its_public_address_needs_no_header_of_nginx() {
         .await;
         let location = format!("location / {{ proxy_pass http://{}; {UPGRADE} }}", server.address);
         let nginx = Nginx::start(program, port, &location).await;
-        // nginx asks for the address that it passes on to, not for the one it was asked for.
+        // nginx's `Host` header is the address that it forwards to, not the one that the client
+        // requested.
         let first = hello(nginx.port, "/v1/ws", &public).await;
         assert_eq!(first["t"], expected, "{first}");
         if expected == "error" {
@@ -192,11 +192,10 @@ async fn plain_requests_go_through_an_nginx_of_which_nothing_was_set_and_nothing
         until(&format!("word {n}")).await;
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
-    // A WebSocket can't be had there, and the answer says what is wrong.
+    // This nginx forwards no WebSocket, and the response says what is wrong.
     let refused = http.get(format!("{}/v1/ws", nginx.base())).send().await.unwrap();
     assert_eq!(refused.status(), 400);
-    // The message that is too long for nginx (1 MiB by its default) is none that the server would
-    // take.
+    // A message that is too long for nginx (1 MiB by default) would be too long for the server too.
     let long = http.post(format!("{base}/up")).header("tidewire-connection", connection);
     assert_eq!(long.body("x".repeat(2 << 20)).send().await.unwrap().status(), 413);
 }

@@ -1,5 +1,4 @@
-//! Live tables of a SQLite file that other programs write, at a real server: also one that is
-//! killed.
+//! Live tables of a SQLite file that other programs write, on a real server that may be killed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -88,7 +87,7 @@ impl Life {
     }
 }
 
-/// What a subscription has.
+/// A subscription's rows.
 #[derive(Default)]
 struct Rows {
     rows: BTreeMap<String, Value>,
@@ -139,7 +138,7 @@ impl Rows {
         }
     }
 
-    /// Until it has what the table has.
+    /// Takes frames until the rows are the table's.
     async fn follow(&mut self, client: &mut Client, expected: &BTreeMap<String, Value>) {
         let result = timeout(PATIENCE, async {
             while self.rows != *expected || self.cursor.is_none() {
@@ -152,8 +151,7 @@ impl Rows {
     }
 }
 
-/// Why the subscription begins anew. What is still under way comes first: `tbl.live`, for one, may
-/// follow the change that made the rows equal.
+/// The reason of the next `tbl.reset`. Frames already under way come first, such as `tbl.live`.
 async fn reason_to_reset(client: &mut Client) -> Value {
     let reset = timeout(PATIENCE, async {
         loop {
@@ -196,7 +194,7 @@ async fn what_other_programs_write_is_followed() {
         app.execute_batch(statement).unwrap();
         rows.follow(&mut ada, &table(&app, "ada")).await;
     }
-    // Of its own transaction a writer knows the number.
+    // A writer knows the number of its own transaction.
     app.execute_batch("BEGIN; INSERT INTO tasks VALUES (9, 'ada', 'mine')").unwrap();
     let tx: i64 = app.query_row("SELECT max(seq) FROM _tidewire_change", [], |row| row.get(0)).unwrap();
     app.execute_batch("COMMIT").unwrap();
@@ -218,7 +216,7 @@ async fn a_server_that_is_killed_loses_no_change_and_no_subscription() {
             let owner = if (id + round) % 3 == 0 { "bob" } else { "ada" };
             app.execute(sql, (id, owner, format!("{round}.{id}"))).unwrap();
         }
-        // Also in the middle of it.
+        // In every other round the server is killed before the client has all changes.
         if round % 2 == 0 {
             rows.follow(&mut ada, &table(&app, "ada")).await;
         } else {
@@ -259,14 +257,14 @@ async fn a_database_that_was_put_back_is_another_one() {
     }
     std::fs::copy(&backup, life.path()).unwrap();
     let app = life.app();
-    // As many changes as before, and more: their numbers alone say nothing.
+    // As many changes as before, and more, so the positions alone don't show the difference.
     app.execute_batch("PRAGMA journal_mode = WAL; INSERT INTO tasks VALUES (7, 'ada', 'x'), (8, 'ada', 'y'), (9, 'ada', 'z')").unwrap();
     life.run().await;
     ada = connect(life.address, "ada").await;
     let ok = rows.subscribe(&mut ada).await;
     assert_eq!((&ok["mode"], &ok["reason"]), (&json!("snapshot"), &json!("epoch")));
     assert_eq!(rows.rows, table(&app, "ada"));
-    // And while it runs.
+    // The same while the server runs.
     rows.cursor = None;
     rows.follow(&mut ada, &table(&app, "ada")).await;
     drop(app);

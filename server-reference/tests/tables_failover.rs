@@ -16,7 +16,7 @@ use tidewire_server::tables::{PostgresConfig, SourceConfig, TablesConfig, WatchC
 use tidewire_server::{Server, UserKind};
 use tokio_postgres::NoTls;
 
-/// Long enough for a promotion on a loaded machine.
+/// Time-out; long enough for a promotion on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn connect(cluster: &Cluster) -> tokio_postgres::Client {
@@ -29,7 +29,7 @@ async fn ask(client: &tokio_postgres::Client, sql: &str) -> String {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// A primary with three tasks, set up as planned, and a standby that has them.
+/// A primary with three tasks, set up by the plan, and a standby with the same tasks.
 async fn pair() -> (Cluster, Cluster) {
     let primary = Cluster::start(&[]).unwrap();
     let admin = connect(&primary).await;
@@ -80,12 +80,12 @@ async fn serve(address: String) -> Serving {
     Serving { server: Server::start(config).await.unwrap(), _folder: folder }
 }
 
-/// A client that checks what it is told: changes must fit the rows before them.
+/// A client that checks its changes: each must fit the rows before it.
 struct Told {
     _client: Client,
     table: Table,
     rows: BTreeMap<String, Value>,
-    /// What happened to which row, and why.
+    /// The key of each changed row, the operation and the reason.
     changes: Vec<(String, RowOp, Why)>,
 }
 
@@ -130,7 +130,7 @@ impl Told {
         }
     }
 
-    /// Takes what is told until something is so.
+    /// Takes updates until a condition is met.
     async fn until(&mut self, what: &str, met: impl Fn(&Told) -> bool) {
         let until = Instant::now() + PATIENCE;
         while !met(self) {
@@ -141,7 +141,7 @@ impl Told {
         }
     }
 
-    /// Takes what is told until the rows are the database's, and they are live.
+    /// Takes updates until the rows are the database's and live.
     async fn has_all_of(&mut self, admin: &tokio_postgres::Client) {
         let sql = "select coalesce(jsonb_object_agg(id, jsonb_build_object('id', id::text, 'owner', owner, 'title', title)), '{}')::text from tasks";
         let wanted: BTreeMap<String, Value> = serde_json::from_str(&ask(admin, sql).await).unwrap();
@@ -172,8 +172,8 @@ async fn a_standby_that_takes_over_is_followed_and_the_difference_is_told() {
     assert_eq!(told.changes, [("1".to_owned(), RowOp::Update, Why::Commit)]);
     caught_up(&admin).await;
 
-    // What the standby does not get is lost with the primary, and whoever was told of it is told
-    // that.
+    // What the standby does not get is lost with the primary, and clients that saw it must be
+    // notified.
     let reader = connect(&standby).await;
     reader.batch_execute("alter system set primary_conninfo = ''").await.unwrap();
     reader.batch_execute("select pg_reload_conf()").await.unwrap();
@@ -191,7 +191,7 @@ async fn a_standby_that_takes_over_is_followed_and_the_difference_is_told() {
     told.changes.clear();
     primary.kill_hard().unwrap();
     standby.promote().unwrap();
-    // Some before the server comes, some after.
+    // Some of these commits come before the server connects, some after.
     reader.batch_execute("delete from tasks where id = 3").await.unwrap();
     for id in 100..200 {
         reader.batch_execute(&format!("insert into tasks values ({id}, 'ada', 'new')")).await.unwrap();
@@ -206,7 +206,7 @@ async fn a_standby_that_takes_over_is_followed_and_the_difference_is_told() {
     }
     assert_eq!(told.changes.iter().filter(|(_, event, _)| *event == RowOp::Insert).count(), 100);
 
-    // And it is live there: a writer can wait for its transaction.
+    // The new primary is followed live: a writer can wait for its transaction.
     told.changes.clear();
     reader.batch_execute("begin; update tasks set title = 'again' where id = 1").await.unwrap();
     let tx = ask(&reader, "select pg_current_xact_id()::text").await;
@@ -230,14 +230,14 @@ async fn a_standby_is_refused_and_nothing_is_read_of_it_until_it_is_promoted() {
     assert_eq!(error.code(), "postgres_standby");
     assert!(said.contains("the address of the primary") && said.contains("pg_promote()"), "{said}");
 
-    // Of several the primary is found, whichever comes first.
+    // Of several hosts the primary is found, in any order.
     let serving = serve(both(standby.port(), primary.port())).await;
     let mut told = Told::of(&serving).await;
     let admin = connect(&primary).await;
     admin.batch_execute("insert into tasks values (4, 'ada', 'four')").await.unwrap();
     told.has_all_of(&admin).await;
     caught_up(&admin).await;
-    // As planned, which must not wait for the server.
+    // A planned stop, which must not wait for the server.
     let stopping = tokio::task::spawn_blocking(move || primary.stop());
     tokio::time::timeout(Duration::from_secs(20), stopping).await.unwrap().unwrap().unwrap();
     let mut ada = Plain::connect(serving.server.address()).await;
@@ -265,7 +265,7 @@ async fn a_primary_that_does_not_know_that_it_is_one_no_more_is_not_read() {
     let old = connect(&primary).await;
     caught_up(&old).await;
     standby.promote().unwrap();
-    // The stream ends, nobody gets there any more, and connections that are there stay.
+    // The stream ends and new connections are refused, but open ones remain.
     proxy.set(Faults { refuse: true, ..Faults::default() });
     old.batch_execute("insert into tasks values (66, 'ada', 'ghost')").await.unwrap();
     let end = "select pg_terminate_backend(pid) from pg_stat_replication where application_name = 'tidewire'";

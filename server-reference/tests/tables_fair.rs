@@ -1,5 +1,5 @@
-//! What one user asks of live tables does not hold up the others, nor chat; and what following
-//! tables made can be removed.
+//! One user's requests for live tables delay neither other users nor chat; and everything that live
+//! tables have created can be removed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -28,7 +28,7 @@ const CONFIG: &str = "
 const TABLES: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;
     CREATE TABLE small (id INTEGER PRIMARY KEY, note TEXT); INSERT INTO small VALUES (1, 'one');
     CREATE TABLE big (id INTEGER PRIMARY KEY, note TEXT);";
-/// What an honest user may have to wait. It is less than what is asked beside it takes.
+/// The longest wait of an honest user. It is less than the work of the other users takes.
 const SOON: Duration = Duration::from_secs(3);
 
 struct Process {
@@ -81,7 +81,7 @@ impl Process {
         client
     }
 
-    /// The memory that it has, in bytes.
+    /// The server's resident memory, in bytes.
     fn memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -107,7 +107,7 @@ fn sub(sid: usize, table: &str, filter: &str) -> Value {
     json!({"t": "tbl.sub", "sid": format!("s{sid}"), "table": table, "filter": filter})
 }
 
-/// Asks for the small table, and says how long it took.
+/// Subscribes to the small table; returns how long that took.
 async fn honest(client: &mut Client, sid: usize) -> Duration {
     let begun = Instant::now();
     client.send(sub(sid, "small", &format!("id=lt.{}", 100 + sid))).await;
@@ -128,7 +128,7 @@ async fn long_scans_hold_up_only_who_asked_for_them_and_end_when_they_leave() {
     for sid in 1..60 {
         mallory.send(sub(sid, "big", &format!("note=ilike.*x{sid}*"))).await;
     }
-    // The pong shows that all that came before has been taken.
+    // The pong shows that the server has taken all frames before it.
     mallory.send(json!({"t": "ping", "n": "taken"})).await;
     let mut answered = 0;
     loop {
@@ -148,7 +148,7 @@ async fn long_scans_hold_up_only_who_asked_for_them_and_end_when_they_leave() {
     }
     assert!(answered < 60, "it was over before others asked");
     drop(mallory);
-    // Nothing of it is left to wait for.
+    // None of the scans delays the drain.
     process.drain().await;
 }
 

@@ -1,4 +1,4 @@
-//! Live tables of a real PostgreSQL, at a real server.
+//! Live tables of a real PostgreSQL, on a real server.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -13,7 +13,7 @@ use tidewire_server::tables::{PostgresConfig, SourceConfig, WatchConfig};
 use tidewire_server::{Server, UserKind};
 use tokio_postgres::NoTls;
 
-/// What the program says an administrator has to run.
+/// The SQL that the program prints for an administrator.
 fn plan(address: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.toml");
@@ -86,10 +86,11 @@ async fn a_subscription_follows_what_transactions_commit() {
     assert_eq!(ada.next().await, json!({"t": "tbl.seen", "sid": "s", "tx": tx}));
     admin.batch_execute("truncate tasks").await.unwrap();
     assert_eq!(ada.next().await["reason"], "truncated");
-    // What the database can't say the old values of can't be filtered by.
+    // Columns whose old values the database does not send can't be used in filters.
     ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "title=eq.one"})).await;
     assert_eq!(ada.next().await["code"], "bad_column");
-    // Rows that get a column are no changes, but not as they were.
+    // A new column changes no row in the stream, but the rows are different, so subscriptions are
+    // reset.
     ada.send(json!({"t": "tbl.sub", "sid": "s", "table": "tasks", "filter": "room=eq.7"})).await;
     assert_eq!(ada.next_of("tbl.ok").await["columns"].as_array().unwrap().len(), 4);
     admin.batch_execute("alter table tasks add column done boolean not null default false").await.unwrap();

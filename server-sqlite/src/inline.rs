@@ -13,11 +13,11 @@ pub struct Inline {
 }
 
 impl Inline {
-    /// A store in this database, whose tables are made or migrated.
+    /// A store in this database, whose tables are created or migrated.
     ///
     /// # Errors
     ///
-    /// A later version wrote the database, or SQLite refuses.
+    /// A later version wrote the database, or SQLite reports an error.
     pub fn new(
         mut connection: Connection,
         outside: impl Outside + Send + Sync + 'static,

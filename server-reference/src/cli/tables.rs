@@ -14,7 +14,7 @@ pub(super) struct Section {
     publication: Option<String>,
     slot: Option<String>,
     ca: Option<PathBuf>,
-    /// By what clients call them.
+    /// By the names that clients use.
     #[serde(default)]
     watch: BTreeMap<String, Watch>,
     max_rows: Option<usize>,
@@ -34,7 +34,7 @@ struct Watch {
     access: Access,
 }
 
-/// Who may see which rows.
+/// Which rows each kind of user may see.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Access {
@@ -43,8 +43,8 @@ struct Access {
     operator: Option<String>,
 }
 
-/// The settings of tables; the source that a flag names wins. Where they are only to be left, there
-/// need be none of them.
+/// Merges the settings of tables: `source` is the flag's and wins over the file. With `leaving`, a
+/// source without tables is no mistake.
 pub(super) fn read(
     source: Option<String>,
     section: Option<Section>,
@@ -122,7 +122,7 @@ fn read_sqlite(source: &str) -> Result<SourceConfig, ConfigError> {
     }
 }
 
-/// What the server tells of them at its start.
+/// The tables and their database, for the start-up summary.
 pub(super) fn summary(config: &Config) -> String {
     if config.tables.watch.is_empty() {
         return "none".to_owned();

@@ -1,4 +1,4 @@
-//! These give all settings by flags and files: the environment belongs to the whole process.
+//! These use flags and files only: all tests of a process share its environment.
 
 use super::*;
 

@@ -21,8 +21,8 @@ struct DialogRequest {
     id: Option<String>,
 }
 
-/// Creates a dialog. A guest does not choose its id: whoever took `order-1` first could read what
-/// its real owner writes there.
+/// Creates a dialog. Guests may not choose its id: one who takes `order-1` first could read what
+/// its rightful owner later writes there.
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
@@ -58,7 +58,7 @@ pub(crate) async fn create(
     }
 }
 
-/// Deletes a dialog with all that was written in it: its owner's right, and any operator's.
+/// Deletes a dialog with all its events. Only its owner and operators may.
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -83,12 +83,12 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A dialog lasts, so it costs more than a message.
+/// Creating a dialog has a budget of its own beside that for ops, because dialogs stay.
 fn within_quota(app: &App, identity: &Identity, address: IpAddr) -> Result<(), HttpError> {
     let budget = app.config.limits.new_dialogs;
     let refused = |wait| too_many("too many dialogs were created; wait a little", wait);
     match identity.user.kind {
-        // Anybody can be as many guests as they like.
+        // Counted by address, because anybody can become any number of guests.
         UserKind::Guest => app.gate.creates("dialog", address, budget).map_err(refused),
         _ => {
             let place = format!("dialogs:{}", identity.key());

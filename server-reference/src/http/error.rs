@@ -1,4 +1,4 @@
-//! What an endpoint answers when it refuses.
+//! Error responses of the endpoints.
 
 use axum::Json;
 use axum::extract::rejection::BytesRejection;
@@ -9,12 +9,12 @@ use tidewire_core::wire::codes;
 use tidewire_server_core::AuthError;
 use tidewire_server_core::store::StoreError;
 
-/// When to come again where nothing more exact is known, in ms.
+/// When to retry if nothing more exact is known, in ms.
 const RETRY_MS: u64 = 1_000;
 /// Longest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 16 * 1024;
 
-/// An endpoint's refusal: `{"error": {"code", "message"}}` with a fitting status.
+/// An error response: `{"error": {"code", "message"}}` with a status.
 pub(crate) struct HttpError {
     status: StatusCode,
     code: &'static str,
@@ -23,13 +23,13 @@ pub(crate) struct HttpError {
 }
 
 impl HttpError {
-    /// A refusal that says when to come again, if that is of use at all.
+    /// An error. It says when to retry if the status means that a retry may succeed.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> HttpError {
         let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         HttpError { status, code, message: message.into(), retry_after_ms: later.then_some(RETRY_MS) }
     }
 
-    /// The same with the time to wait, in ms.
+    /// Sets when to retry, in ms.
     pub(crate) fn after(self, wait_ms: u64) -> HttpError {
         HttpError { retry_after_ms: Some(wait_ms), ..self }
     }

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tidewire_core::wire::codes;
 
-/// Refuses requests beyond the rate limit. If a body was not read, the response says that the
-/// connection ends.
+/// Refuses requests beyond the rate limit. An error response closes the connection if the request's
+/// body was not read.
 pub(super) async fn budgets(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
@@ -77,9 +77,9 @@ impl HttpBody for Noted {
     }
 }
 
-/// Answers pre-flights, and refuses requests of pages from other origins. The page can read the
-/// refusal, also of a pre-flight. Otherwise browsers show a network error, and a client would try
-/// again for ever.
+/// Answers pre-flights, and refuses requests of pages from other origins. Their pre-flights
+/// succeed, so that the page can read the refusal. Otherwise browsers show a network error, and a
+/// client would try again for ever.
 pub(super) async fn origins(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,

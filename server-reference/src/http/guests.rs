@@ -15,15 +15,16 @@ use std::sync::Arc;
 use tidewire_core::wire::{User, UserKind, codes};
 use tidewire_server_core::Budget;
 
-/// The length of an id that a client made for itself. Whoever guesses it is taken for the client.
+/// The length of an id that a client made for itself, in bytes. It must be hard to guess: anybody
+/// who knows it is taken for the client.
 const PREVIOUS: std::ops::RangeInclusive<usize> = 16..=128;
-/// How often a guest's token may be renewed: each of their tabs does so when it opens.
+/// How often one guest's token may be renewed: each of the guest's tabs does so when it opens.
 const RENEWALS: Budget = Budget { ops: 30, per_ms: 60_000, burst: 30 };
 
 #[derive(Deserialize)]
 struct GuestRequest {
     nickname: Option<String>,
-    /// An id that the client made for itself before it knew this server.
+    /// An id that the client made for itself before it reached this server.
     previous: Option<String>,
 }
 
@@ -52,7 +53,8 @@ pub(super) async fn guest(
     let user = match bearer(&headers) {
         Some(token) => {
             let identity = app.auth.renewed_guest(token, nickname)?;
-            // Not the code of an expired token: the client would come back as a new guest.
+            // Not the code of an expired token, with which the client would come back as a new
+            // guest.
             app.engine.not_revoked(&identity).map_err(|_| {
                 let message = "this guest's access was taken back";
                 HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message)

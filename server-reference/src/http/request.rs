@@ -14,7 +14,7 @@ use tidewire_core::wire::codes;
 use tidewire_server_core::Identity;
 use tokio::time::timeout;
 
-/// Who is on the other side of a socket; set for each connection.
+/// The peer of a socket. An extension of each of its requests.
 #[derive(Clone)]
 pub(crate) struct Remote {
     pub(crate) address: SocketAddr,
@@ -32,7 +32,7 @@ impl FromRequest<Arc<App>> for Whole {
     }
 }
 
-/// Reads a request's body. An incomplete one is waited for as long as a silent connection.
+/// Reads a request's body. The time-out is that of a silent connection.
 pub(crate) async fn body(app: &App, request: Request) -> Result<Result<Bytes, BytesRejection>, HttpError> {
     let times = &app.config.timeouts;
     timeout(times.ping + times.grace, Bytes::from_request(request, &())).await.map_err(|_| {

@@ -18,19 +18,19 @@ use tidewire_core::wire::{SUBPROTOCOL, codes};
 use tidewire_server_core::Peer;
 use tidewire_server_core::store::Write;
 
-/// Small, because it is held for every connection.
+/// Small, because every connection has one.
 const READ_BUFFER: usize = 4 * 1024;
-/// The most that a client which does not read makes a socket hold besides its queue.
+/// Most bytes that a socket buffers for a client that does not read, in addition to its queue.
 const MAX_WRITE_BUFFER: usize = 1024 * 1024;
 
-/// The address of a request without what stands before every path, if it does: proxies pass a path
-/// on with it or without.
+/// A request's address without the base path; `None` if it does not begin with that. Proxies pass
+/// requests on with the base path or without it.
 pub(crate) fn below(uri: &Uri, base: &str) -> Option<Uri> {
     let rest = uri.path_and_query()?.as_str().strip_prefix(base).filter(|_| !base.is_empty())?;
     let rest = match rest.as_bytes().first() {
         Some(b'/') => rest.to_owned(),
         None | Some(b'?') => format!("/{rest}"),
-        // Another path that begins alike.
+        // A longer name, such as `/rtx` for the base `/rt`.
         Some(_) => return None,
     };
     rest.parse().ok()
@@ -80,10 +80,10 @@ async fn upgrade(
         .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
 }
 
-/// For tests of the WebSocket itself: the settings of every socket.
+/// The settings of every socket; public for tests of the WebSocket itself.
 #[doc(hidden)]
 pub fn websocket_settings(upgrade: WebSocketUpgrade, message_bytes: usize) -> WebSocketUpgrade {
-    // Twice the limit, so that a message that is a little too long gets an answer instead of a
+    // Twice the limit, so that a message that is slightly too long gets an error instead of a
     // close.
     let longest = message_bytes * 2;
     upgrade
@@ -98,7 +98,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
     if app.is_draining() {
         return draining().into_response();
     }
-    // While nothing is written nobody would notice that the disk has room again.
+    // Without a write nobody would notice that the disk has room again.
     if app.database.is_failing()
         && let Err(error) = app.store.write(Write::Probe).await
     {

@@ -1,8 +1,8 @@
 //! Static files of the web root, and the headers that every response carries.
 //!
 //! Below `/tidewire/` are the files that pages of other origins embed. Those with a hash in their
-//! name never change, so browsers keep them for a year; the others are asked for again each time.
-//! Where a compressed variant lies beside a file (`.br`, `.gz`) it is sent to whoever takes it.
+//! name never change, so browsers keep them for a year; browsers revalidate the others on each use.
+//! If a compressed variant (`.br`, `.gz`) is beside a file, clients that accept it get that one.
 
 use super::error::HttpError;
 use axum::Router;
@@ -15,20 +15,20 @@ use axum::routing::get;
 use std::path::Path;
 use tower_http::services::ServeDir;
 
-/// Scripts and styles of our own host only; `wasm-unsafe-eval` is what compiling WebAssembly needs.
+/// Scripts and styles of our own host only; compiling WebAssembly needs `wasm-unsafe-eval`.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
                       connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 
-/// What pages of other origins embed.
+/// The path of the files that pages of other origins embed.
 const EMBEDDED: &str = "/tidewire/";
-/// Digits of the hash that ends the stem of a file's name which never changes:
+/// Length of the hash that ends the stem of a constant file's name, as in
 /// `core-0123456789abcdef.wasm`.
 const HASH: usize = 16;
-/// For what never changes: a year, which is as long as caches take.
+/// For files that never change.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-/// Serves the folder; without one, or without its index, `/` says how to get it.
+/// Serves the folder. Without a folder or its index, `/` says how to get one.
 pub(crate) fn service(root: Option<&Path>) -> Router {
     match root {
         Some(root) if root.join("index.html").is_file() => {
@@ -48,8 +48,8 @@ fn folder(root: &Path) -> ServeDir {
     ServeDir::new(root).precompressed_br().precompressed_gzip()
 }
 
-/// Opens what is embedded to every page: a module script needs the header wherever it comes from,
-/// and nothing in these files is anybody's own.
+/// Lets pages of every origin use the embedded files, which contain nothing private. Module scripts
+/// always need the header.
 async fn embedded(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let embedded = path.starts_with(EMBEDDED);
@@ -71,7 +71,7 @@ fn is_answered(status: StatusCode) -> bool {
     matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT)
 }
 
-/// Whether a path names a file by its content.
+/// Whether a path's name contains a hash of the file's content.
 fn is_constant(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     let stem = name.split('.').next().unwrap_or_default();
@@ -102,8 +102,8 @@ fn explain(what: &str) -> Response {
     (StatusCode::NOT_FOUND, Html(page)).into_response()
 }
 
-/// Adds the headers. Pages and files are asked for again each time, and answered with 304 when
-/// nothing changed.
+/// Adds the security headers, and `no-cache` unless the response says otherwise: browsers
+/// revalidate it on each use.
 pub(crate) async fn secure(mut response: Response<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     for (name, value) in [

@@ -113,7 +113,7 @@ fn request_body(config: &OpenAiConfig, turns: &[Turn]) -> serde_json::Value {
     let system = config.system.iter().map(|text| serde_json::json!({"role": "system", "content": text}));
     let turns = turns.iter().map(|turn| {
         let role = match turn.role {
-            // To the model, people and models that answer are the same role.
+            // For the model, operators who answer have its own role.
             Role::Operator | Role::Assistant => "assistant",
             _ => "user",
         };
@@ -191,7 +191,7 @@ struct Delta<'a> {
     /// Kept as raw JSON, because it may contain half of a surrogate pair.
     #[serde(borrow)]
     content: Option<&'a RawValue>,
-    /// The error in the model's words.
+    /// A refusal in the model's words, shown as its answer.
     #[serde(borrow)]
     refusal: Option<&'a RawValue>,
 }

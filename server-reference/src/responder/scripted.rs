@@ -1,4 +1,4 @@
-//! A model without a model: answers that fit what was asked, for demos and tests that have no key.
+//! The built-in model: scripted answers that fit the message, for demos and tests without a key.
 
 use super::{ModelError, Responder, Turn};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -14,7 +14,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Speaks one word each `pace`.
+    /// A model that sends one word per `pace`.
     pub fn new(pace: Duration) -> Scripted {
         Scripted { pace }
     }

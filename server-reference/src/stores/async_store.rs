@@ -37,22 +37,22 @@ impl AsyncStore {
                 if let Ok(outcome) = &result {
                     then(outcome);
                 }
-                // Nobody waits any more: nobody needs to know.
+                // The caller may have stopped waiting.
                 let _ = sender.send(result);
             }),
         );
         receiver.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
-    /// Reads what is committed.
+    /// Reads committed data.
     pub(crate) async fn read(&self, read: Read) -> Result<Reply, StoreError> {
         let (sender, receiver) = oneshot::channel();
-        // Nobody waits any more: nobody needs to know.
+        // The caller may have stopped waiting.
         self.0.read(read, Box::new(move |reply| drop(sender.send(reply))));
         receiver.await.unwrap_or(Err(StoreError::Unavailable))
     }
 
-    /// The same on a thread that may block, and is none of the store's readers.
+    /// As [`AsyncStore::read`], but blocks. Not for threads on which the store itself reads.
     pub(crate) fn read_blocking(&self, read: Read) -> Result<Reply, StoreError> {
         let (sender, receiver) = mpsc::channel();
         self.0.read(read, Box::new(move |reply| drop(sender.send(reply))));

@@ -138,7 +138,7 @@ pub(crate) async fn serve(
     queue_bytes: usize,
 ) -> Result<Option<Serving>, TablesError> {
     if config.watch.is_empty() {
-        // Triggers of an earlier start would go on writing to their log.
+        // Triggers of an earlier start would still write to their log.
         let path = database.to_owned();
         let left = tokio::task::spawn_blocking(move || sqlite::unwatch(&path));
         for name in left.await.map_err(std::io::Error::other)?? {

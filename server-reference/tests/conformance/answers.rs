@@ -13,7 +13,7 @@ fn scripted(pace: u64) -> impl FnOnce(&mut Config) {
     move |config| config.model = ModelConfig::Scripted { pace: Duration::from_millis(pace) }
 }
 
-/// Reads pieces to the end of the run: their joined text and the `answer.end`.
+/// Reads pieces to the end of the run; returns their joined text and the `answer.end`.
 async fn to_the_end(client: &mut Client, run: &Value, so_far: &str) -> (String, Value) {
     let mut text = so_far.to_owned();
     loop {
@@ -76,7 +76,7 @@ async fn anybody_who_sees_the_dialog_can_stop_the_answer() {
     let end = ada.event("answer.end").await;
     assert_eq!((&end["body"]["status"], &end["body"]["run"]), (&json!("stopped"), &run));
     assert!(!end["body"]["text"].as_str().unwrap().is_empty());
-    // The same op again is a duplicate; a new one finds no run.
+    // The same op again is a duplicate; a new op finds no run.
     assert_eq!(bob.op(cancel.clone()).await["dup"], true);
     let mut late = cancel;
     late["id"] = json!(id());
@@ -97,7 +97,7 @@ async fn an_operators_message_starts_no_answer() {
     assert_eq!(client.event("answer.start").await["offset"], 3);
 }
 
-/// Notes what it was asked, and answers when it is let.
+/// Records the turns that it is given, and answers only when released.
 struct Held {
     asked: Mutex<Vec<Vec<Turn>>>,
     gate: tokio::sync::Semaphore,

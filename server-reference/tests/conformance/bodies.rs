@@ -1,4 +1,4 @@
-//! Protocol sections 1 and 3: what is accepted fits every frame, and what is malformed is named.
+//! Protocol sections 1 and 3: accepted bodies fit every frame, and errors name what is malformed.
 
 use crate::support::*;
 use futures_util::StreamExt;
@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 /// The deepest body, in levels.
 const DEEPEST: usize = 24;
 
-/// A message's body of so many levels.
+/// A message's body with this many levels.
 fn nested(levels: usize) -> Value {
     let mut inner = json!(1);
     for _ in 1..levels {
@@ -17,7 +17,7 @@ fn nested(levels: usize) -> Value {
     json!({"text": "deep", "x": inner})
 }
 
-/// What an op is answered with.
+/// The next `ok` or `nack`.
 async fn answer(client: &mut Client) -> Value {
     loop {
         let frame = client.next().await;
@@ -27,7 +27,7 @@ async fn answer(client: &mut Client) -> Value {
     }
 }
 
-/// The bytes of the next message with an event.
+/// The text of the next message with an event.
 async fn raw_event(client: &mut Client) -> String {
     loop {
         match client.socket.next().await {
@@ -57,7 +57,7 @@ async fn a_body_is_taken_up_to_its_depth_and_comes_whole_in_every_frame() {
     for levels in 2..=31 {
         let mut op = message(&id(), "");
         op["body"] = nested(levels);
-        // A frame of its own, and one of an array.
+        // As a frame of its own, and as one of an array.
         let frame = if levels % 2 == 0 { op.clone() } else { json!([op]) };
         if depth(&frame) > 32 {
             ada.send(frame).await;
@@ -121,7 +121,7 @@ async fn line_breaks_between_the_tokens_of_a_body_are_spaces_for_everybody() {
     assert_eq!(ada.next_of("ok").await["offset"], 1);
     let event = raw_event(&mut bob).await;
     assert!(event.contains("{ \"text\":  \"a\\nb\"}"), "{event}");
-    // The same op, however it is broken into lines.
+    // The same op with other white space.
     ada.send_text(frame("{ \"text\":  \"a\\nb\"}")).await;
     assert_eq!(ada.next_of("ok").await["dup"], true);
 }

@@ -1,4 +1,4 @@
-//! What a peer may ask for, and what it holds once it is refused.
+//! The budgets of peers, and what a peer still holds after it was refused.
 
 use crate::support::*;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ async fn whoever_is_refused_holds_no_place() {
     .await;
     let mut ada = server.client("ada", json!([])).await;
     let _bob = server.client("bob", json!([])).await;
-    // Each waits for the end of what it was told, and reads nothing of it.
+    // Each refused connection stays open, because its client does not read.
     let mut refused = Vec::new();
     for _ in 0..20 {
         refused.push(Client::connect(server.address).await);
@@ -106,7 +106,7 @@ async fn pages_have_a_budget_of_bytes_that_is_the_users_and_ends_no_connection()
     assert_eq!((&refused["code"], &refused["retryable"]), (&json!("rate_limited"), &json!(true)));
     let wait = refused["retry_after_ms"].as_u64().unwrap();
     assert!((1..5_000).contains(&wait), "{wait}");
-    // Another connection is no way around it; another user is not held up.
+    // The budget is the user's over all connections; another user is not affected.
     let mut again = server.client("ada", json!([{"ch": "dialog:room", "tail": 1}])).await;
     assert_eq!(again.next().await["code"], "rate_limited");
     let mut bob = server.client("bob", json!([{"ch": "dialog:room", "tail": 1}])).await;
@@ -159,7 +159,7 @@ async fn an_address_has_a_most_of_sockets_counted_before_they_say_anything() {
     let _ = timeout(PATIENCE, ninth.read_to_end(&mut rest)).await.unwrap();
     assert!(rest.is_empty() && begun.elapsed() < Duration::from_secs(2));
     held.clear();
-    // The places are free once the server has seen the ends.
+    // The sockets count until the server has seen their ends.
     soon(async || {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
@@ -168,7 +168,7 @@ async fn an_address_has_a_most_of_sockets_counted_before_they_say_anything() {
         answer.starts_with(b"HTTP/1.1 200").then_some(())
     })
     .await;
-    // A WebSocket is a socket still.
+    // WebSockets count as sockets too.
     let mut clients = Vec::new();
     for _ in 0..8 {
         clients.push(Client::connect(server.address).await);

@@ -1,10 +1,10 @@
-//! How many connections a dialog and an address may have.
+//! Limits of connections per dialog and per address.
 
 use crate::support::*;
 use serde_json::json;
 
 async fn until_welcome(connect: impl AsyncFn() -> Client) {
-    // The place is free once the server has seen the end.
+    // The connection counts until the server has seen its end.
     soon(async || {
         let mut client = connect().await;
         client.say_hello(&token("ada", json!({})), json!([])).await;
@@ -25,7 +25,7 @@ async fn a_dialog_has_a_most_of_connections_and_the_next_is_told_to_try_again() 
     let refused = third.next().await;
     assert_eq!((&refused["t"], &refused["code"]), (&json!("sub_err"), &json!("too_many_connections")));
     assert_eq!((&refused["retryable"], &refused["retry_after_ms"]), (&json!(true), &json!(5_000)));
-    // Writing needs no subscription, and subscribing again no second place.
+    // Writing needs no subscription, and subscribing again takes no second place.
     assert_eq!(third.say("from outside").await["t"], "ok");
     second.send(json!({"t": "sub", "ch": "dialog:room"})).await;
     assert_eq!(second.next_of("sub_ok").await["head"], 1);
@@ -78,7 +78,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_address() {
     hello(&mut one).await;
     let mut other = Client::connect_for(server.address, "198.51.100.2").await;
     hello(&mut other).await;
-    // What a client claims stands before what the proxy appends.
+    // An address that the client itself claims precedes the one that the proxy appends.
     let mut again = Client::connect_for(server.address, "203.0.113.1, 198.51.100.1").await;
     assert_eq!(again.refusal().await, ("too_many_connections".to_owned(), 4007));
 }

@@ -1,4 +1,4 @@
-//! Protocol section 7: whose a dialog is, and how it ends.
+//! Protocol section 7: who owns a dialog, and how it ends.
 
 use crate::support::*;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn a_guest_chooses_no_id() {
     assert!(status == 201 && id.len() >= 32, "{id}");
     let answer = first_answer(server.address, &guest, json!({"ch": format!("dialog:{id}")})).await;
     assert_eq!(answer["t"], "sub_ok");
-    // The id is then still free for whose it is.
+    // The id is still free for its rightful owner.
     let ada = token("ada", json!({}));
     assert_eq!(post(server.address, "/v1/dialogs", Some(&ada), &json!({"id": "order-1"})).await.0, 201);
 }
@@ -67,7 +67,7 @@ async fn guests_are_not_called_what_others_would_take_for_somebody_else() {
     let (guest, _) = guest(server.address, "Ada").await;
     let (status, _) = post(server.address, "/v1/guest", Some(&guest), &json!({"nickname": "Olga"})).await;
     assert_eq!(status, 400, "nor by a renewal");
-    // Operators are who they say they are: the application vouches for them.
+    // Operators may have reserved names, because the application vouches for them.
     let mut olga = Client::connect(server.address).await;
     let by = operator("olga");
     assert_eq!(olga.hello(&by, json!([])).await["user"]["name"], "olga");
@@ -156,7 +156,7 @@ async fn a_deleted_dialog_is_gone_for_everybody_and_one_of_its_name_is_another()
     assert_eq!(live.op(in_dialog("his", "three")).await["code"], "forbidden");
     let again = first_answer(address, &bob, json!({"ch": "dialog:his"})).await;
     assert_eq!(again["code"], "forbidden");
-    // Somebody else's now: no offset is given twice in an epoch.
+    // Another user's dialog now: no offset is used twice in an epoch.
     assert_eq!(post(address, "/v1/dialogs", Some(&eve), &json!({"id": "his"})).await.0, 201);
     let mut next = Client::connect(address).await;
     next.hello(&eve, json!([{"ch": "dialog:his"}])).await;
@@ -208,7 +208,7 @@ async fn a_dialog_is_deleted_under_an_answer_and_under_writers() {
         assert_eq!(deleted.await.unwrap(), 204);
         assert!(acked <= 20);
     }
-    // Nothing of them is left, and nothing tries again for ever.
+    // Nothing of the dialogs is left, and nothing keeps retrying.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let database = server.folder.path().join("tidewire.db");
     server.server.drain().await;
@@ -272,7 +272,7 @@ async fn an_id_that_a_client_made_for_itself_is_given_away_once_with_all_its_dia
     let server = Server::start(config(&folder)).await.unwrap();
     let address = server.address();
     let previous = "visitor-0193f1c2-7d21";
-    // As the application's backend brought it along.
+    // As the application's backend issued it.
     let old = token(previous, json!({"kind": "guest"}));
     let mut operator_ = Client::connect(address).await;
     operator_.hello(&operator("olga"), json!([])).await;
@@ -291,7 +291,7 @@ async fn an_id_that_a_client_made_for_itself_is_given_away_once_with_all_its_dia
     let fresh = ada["token"].as_str().unwrap();
     assert_eq!(first_answer(address, fresh, sub()).await["events"].as_array().unwrap().len(), 1);
     assert_eq!(first_answer(address, &old, sub()).await["code"], "forbidden", "the id is worth nothing now");
-    // The answer may have been lost: the same guest again, never another one.
+    // The response may have been lost, so a repetition gets the same guest, never another one.
     assert_eq!(ask(previous).await.1["user"]["id"], ada["user"]["id"]);
     let (status, body) = ask("too short").await;
     assert_eq!((status, &body["error"]["code"]), (400, &json!("bad_request")));

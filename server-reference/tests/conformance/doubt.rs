@@ -44,7 +44,7 @@ async fn an_event_that_did_not_reach_the_disk_is_neither_acknowledged_nor_publis
     assert_eq!(get(server.address, "/healthz").await.0, 200);
 }
 
-/// Sends an op again and again until it is acknowledged.
+/// Sends an op until it is acknowledged.
 async fn insist(client: &mut Client, op: Value) -> Value {
     loop {
         let answer = client.op(op.clone()).await;
@@ -90,7 +90,7 @@ async fn an_answer_whose_commits_report_errors_has_one_start_and_one_end() {
         let mut ada = Client::connect(server.address()).await;
         ada.hello(&token("ada", json!({})), json!([])).await;
         for text in ["1, 2, 3.", "1, 2."] {
-            // One for the message, the others for start, pieces and end.
+            // One fault for the message, the others for start, pieces and end.
             for _ in 0..4 {
                 server.fail_commit(reaches_disk);
             }

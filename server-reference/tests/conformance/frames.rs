@@ -1,4 +1,4 @@
-//! Protocol section 1: what is a frame, and what the connection survives.
+//! Protocol section 1: which frames are valid, and which errors a connection survives.
 
 use crate::support::*;
 use futures_util::SinkExt;

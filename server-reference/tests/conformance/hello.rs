@@ -1,4 +1,4 @@
-//! Protocol section 2: a connection's life.
+//! Protocol section 2: the life of a connection.
 
 use crate::support::*;
 use serde_json::json;
@@ -65,8 +65,8 @@ async fn a_silent_client_is_dropped_and_one_that_answers_stays() {
     .await;
     let mut lively = server.client("ada", json!([])).await;
     let mut silent = server.client("bob", json!([])).await;
-    // Twice as long as silence may last, with much room between two signs of life. `refusal`
-    // answers pings, so the silent one must not read meanwhile.
+    // For twice as long as silence may last, with short pauses between two signs of life. `refusal`
+    // answers pings, so the silent client must not read meanwhile.
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(lively.is_alive().await);
@@ -102,7 +102,7 @@ async fn connections_are_bounded_in_all_and_for_a_user() {
     let mut fourth = Client::connect(server.address).await;
     assert_eq!(fourth.refusal().await, ("too_many_connections".to_owned(), 4007));
     drop(first);
-    // The place is free once the server has seen the end.
+    // The connection counts until the server has seen its end.
     soon(async || {
         let mut again = Client::connect(server.address).await;
         again.say_hello(&token("ada", json!({})), json!([])).await;

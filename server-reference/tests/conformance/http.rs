@@ -1,4 +1,4 @@
-//! Protocol section 7's endpoints, health and static files.
+//! The endpoints of protocol section 7, health and static files.
 
 use crate::support::*;
 use serde_json::json;
@@ -256,10 +256,10 @@ async fn a_response_that_nobody_reads_does_not_hold_a_socket() {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(server.address).await.unwrap();
     stream.write_all(b"GET /great HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    // Nobody reads, for much longer than the server waits.
+    // Nothing is read for much longer than the server waits.
     sleep(Duration::from_secs(1)).await;
     let mut rest = Vec::new();
-    // What the system had taken still comes, and then the end or a reset.
+    // The data in the system's buffers still comes, then the end or a reset.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("the server waits");
     assert!(!rest.is_empty() && rest.len() < BYTES, "{}", rest.len());
 }

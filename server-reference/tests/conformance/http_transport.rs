@@ -93,7 +93,7 @@ impl Http {
         frame
     }
 
-    /// Reads more; false at the end of everything.
+    /// Reads more; false if the connection has ended.
     async fn read(&mut self) -> bool {
         if self.close.is_some() {
             return false;
@@ -145,7 +145,7 @@ impl Http {
         loop {
             match self.waiting.pop_front() {
                 Some(frame) if frame["t"] == "ping" => {
-                    // A server that closed already is found out by reading.
+                    // If the server has closed, reading shows it.
                     self.send_text(json!({"t": "pong", "n": frame["n"]}).to_string()).await;
                 }
                 Some(frame) => return Some(frame),
@@ -205,13 +205,13 @@ async fn code_of(response: Response) -> (StatusCode, String) {
     (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
 }
 
-/// How many connections the server has.
+/// The server's number of connections.
 async fn count(server: &TestServer) -> u64 {
     let (_, _, body) = get(server.address, "/healthz").await;
     serde_json::from_str::<Value>(&body).unwrap()["connections"].as_u64().unwrap()
 }
 
-/// Waits until the server has so many connections.
+/// Waits until the server has this many connections.
 async fn connections(server: &TestServer, expected: u64) {
     soon(async || (count(server).await == expected).then_some(())).await;
 }
@@ -226,7 +226,7 @@ async fn a_conversation_goes_both_ways_in_every_mode() {
         let welcome = ada.hello(&token("ada", json!({})), room()).await;
         assert_eq!(welcome["user"]["id"], "ada");
         assert_eq!(ada.next().await["mode"], "fresh");
-        // Order is kept, within a message and between messages.
+        // The order is kept within a message and between messages.
         for n in 0..5 {
             let (first, second) = (id(), id());
             let after = json!({"t": "op", "id": second, "ch": "dialog:room", "kind": "message", "body": {"text": "b"}, "after": first});
@@ -285,7 +285,7 @@ async fn a_foreign_page_is_refused_and_a_listed_one_may_send_the_headers() {
         assert!(head.contains("tidewire-connection, tidewire-seq"), "{head}");
         assert!(head.contains("access-control-allow-methods: get, post"), "{head}");
         assert!(head.contains("access-control-max-age"), "{head}");
-        // So that the refusal of what follows can be read, not so that it is let in.
+        // Allowed only so that the page can read the refusal of the request that follows.
         assert_eq!(request(server.address, &ask("https://evil.example.com")).await.0, 204);
     }
 }
@@ -375,7 +375,7 @@ async fn a_request_that_is_for_no_connection_is_told_so() {
         let found = code_of(send(method.clone(), path, id).await.unwrap()).await;
         assert_eq!(&found, expected, "{method} {path}");
     }
-    // A HEAD must not take what waits for a GET.
+    // A HEAD must not take messages that wait for a GET.
     let head = send(Method::HEAD, "/down?mode=poll", Some(&ada.id)).await.unwrap();
     assert_eq!(head.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
@@ -435,7 +435,7 @@ async fn a_body_that_breaks_off_is_not_taken_and_the_connection_stays() {
     );
     broken.write_all(head.as_bytes()).await.unwrap();
     broken.write_all(&op.as_bytes()[..20]).await.unwrap();
-    // Time for the server to read the part before it hears of the end; nothing shows that it has.
+    // Time for the server to read the part before it sees the end; nothing shows when it has.
     sleep(Duration::from_millis(50)).await;
     drop(broken);
     ada.send_text(op).await;
@@ -479,7 +479,7 @@ async fn a_drain_announces_itself_and_closes_in_every_mode() {
         clients.push(tokio::spawn(async move {
             let goaway = client.next().await;
             assert_eq!((&goaway["t"], &goaway["after_ms"]), (&json!("goaway"), &json!(300)), "{mode:?}");
-            // New sockets are let in until all know.
+            // New sockets are accepted until all clients were notified.
             client.client = browserless();
             let refused = client.client.post(&client.base).send().await.unwrap();
             assert_eq!(code_of(refused).await.1, "goaway");
@@ -487,7 +487,7 @@ async fn a_drain_announces_itself_and_closes_in_every_mode() {
             assert_eq!(client.close, Some((4000, "goaway".to_owned())), "{mode:?}");
         }));
     }
-    // Time for their requests to arrive and wait, which nothing shows.
+    // Time for the requests to arrive and wait; nothing shows when they do.
     sleep(Duration::from_millis(100)).await;
     timeout(PATIENCE, server.drain()).await.unwrap();
     for client in clients {
@@ -505,7 +505,7 @@ async fn a_second_request_takes_over_and_the_older_ends_empty() {
     for older in ["mode=stream", "mode=poll&wait=25000"] {
         let older = ada.down(older).send();
         let older = tokio::spawn(async move { older.await.unwrap().bytes().await.unwrap() });
-        // It arrives, and is not answered.
+        // Time for the request to arrive; it gets no response yet.
         sleep(Duration::from_millis(100)).await;
         assert!(!older.is_finished());
         let newer = ada.down("mode=poll&wait=25000").send();
@@ -551,12 +551,12 @@ async fn whoever_polls_no_more_is_given_up_after_ping_and_grace() {
     .await;
     let mut ada = Http::connect(server.address, Mode::Poll).await;
     ada.hello(&token("ada", json!({})), json!([])).await;
-    // Requests keep it alive, also without a pong.
+    // Requests keep the connection alive, also without a pong.
     for _ in 0..10 {
         sleep(Duration::from_millis(100)).await;
         assert!(ada.is_known().await);
     }
-    // And silence, for longer than ping and grace.
+    // Then silence, for longer than ping and grace.
     sleep(Duration::from_millis(900)).await;
     ada.waiting.clear();
     assert_eq!(ada.refusal().await, ("ping_timeout".to_owned(), 4001));
@@ -575,7 +575,7 @@ async fn whoever_asks_for_pages_and_fetches_none_is_given_up_too() {
     }
     let mut ada = Http::connect(server.address, Mode::Poll).await;
     let sub = || json!({"t": "sub", "ch": "dialog:room", "tail": 1000});
-    // After two pages there is no room for the next, so the session waits.
+    // After two pages the queue has no room for the next, so the session waits.
     ada.send(json!([
         {"t": "hello", "v": 1, "client": id(), "token": token("ada", json!({})), "subs": []}, sub(), sub(), sub(), sub()
     ]))
@@ -610,7 +610,7 @@ async fn who_fetches_nothing_loses_the_connection_and_is_told() {
 async fn a_stream_that_is_not_read_loses_the_connection() {
     let server = start(|config| {
         config.timeouts.write = Duration::from_millis(500);
-        // The queue must not be what ends it.
+        // The limits of the queue must not be what ends the connection.
         config.limits.queue_bytes = 64 << 20;
         config.limits.queue_messages = 100_000;
     })
@@ -639,7 +639,7 @@ async fn a_stream_that_is_not_read_loses_the_connection() {
     assert!(bob.is_alive().await);
 }
 
-/// Memory of this process, in bytes.
+/// The resident memory of this process, in bytes.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096

@@ -1,4 +1,4 @@
-//! What networks, proxies and browsers do that the protocol does not ask for.
+//! Behaviour of networks, proxies and browsers that the protocol does not require.
 
 use crate::support::*;
 use futures_util::StreamExt;
@@ -36,7 +36,7 @@ async fn what_is_no_websocket_message_closes_with_its_own_code() {
         client.socket.get_mut().write_all(&bytes).await.unwrap();
         assert_eq!(client.refusal().await, ("bad_frame".to_owned(), code), "{name}");
     }
-    // A peer that is simply gone is no fault of anybody's.
+    // A peer that disappears is no error.
     let client = server.client("ada", json!([])).await;
     drop(client);
     assert!(server.client("bob", json!([])).await.is_alive().await);
@@ -81,7 +81,7 @@ async fn a_refusal_before_the_body_was_read_says_that_the_connection_ends() {
         stream.write_all(text.as_bytes()).await.unwrap();
         let (mut answer, mut part) = (String::new(), [0; 4096]);
         let mut ended = false;
-        // An answer comes at once; the end of a connection too.
+        // A response comes at once, and so does the end of a connection.
         while let Ok(read) = timeout(Duration::from_millis(700), stream.read(&mut part)).await {
             match read {
                 Ok(count @ 1..) => answer.push_str(&String::from_utf8_lossy(&part[..count])),

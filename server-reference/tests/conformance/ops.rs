@@ -12,7 +12,7 @@ async fn an_op_becomes_one_event_with_the_same_bytes_for_everybody() {
     ada.next_of("sub_ok").await;
     bob.next_of("sub_ok").await;
     let op = id();
-    // Unknown members, order, spaces and escapes of the body are kept.
+    // The body's unknown members, order, spaces and escapes are kept.
     let body = "{ \"z\":1e2, \"text\" : \"h\\u00e9llo\", \"a\":12345678901234567890 }";
     ada.send_text(format!(
         "{{\"t\":\"op\",\"id\":\"{op}\",\"ch\":\"dialog:room\",\"kind\":\"message\",\"body\":{body}}}"
@@ -43,7 +43,7 @@ async fn a_resent_op_gets_its_first_answer_and_makes_no_second_event() {
     let other = message(op["id"].as_str().unwrap(), "twice");
     let nack = client.op(other).await;
     assert_eq!((&nack["code"], &nack["retryable"]), (&json!("op_id_reused"), &json!(false)));
-    // The same id of another user is another op.
+    // The same id from another user is another op.
     let mut bob = server.client("bob", json!([{"ch": "dialog:room"}])).await;
     assert_eq!(bob.next_of("sub_ok").await["head"], 1);
     let ok = bob.op(op).await;
@@ -78,7 +78,7 @@ async fn after_keeps_the_order_and_a_refused_op_stops_those_behind_it() {
         }
         op
     };
-    // The second is refused, so the third and fourth must wait; only the first gets through.
+    // The second op is refused, so the third and fourth are blocked; only the first is committed.
     client
         .send(json!([op(0, "0", None), op(1, "  ", Some(0)), op(2, "2", Some(1)), op(3, "3", Some(2))]))
         .await;

@@ -14,7 +14,7 @@ async fn fill(server: &TestServer, events: usize) {
     }
 }
 
-/// Follows a channel by the client's rule until `last`; the offsets as they were applied.
+/// Follows a channel by the client's rules until `last`; returns the offsets as they were applied.
 async fn follow(client: &mut Client, last: u64) -> Vec<u64> {
     let mut applied = Vec::new();
     let mut cursor = 0;
@@ -95,7 +95,7 @@ async fn next_on_a_live_channel_returns_to_catching_up() {
     let page = client.next_of("page").await;
     assert_eq!((&page["more"], &page["head"], &page["runs"]), (&json!(true), &json!(300), &json!([])));
     assert_eq!(page["events"].as_array().unwrap().len(), 256);
-    // Not live again, so the own event does not come before the next page.
+    // The subscription is not live again, so its own event does not come before the next page.
     assert_eq!(client.say("meanwhile").await["t"], "ok");
     client.send(json!({"t": "next", "ch": "dialog:room", "from": 256})).await;
     let page = client.next().await;
@@ -175,7 +175,7 @@ async fn a_next_from_outside_of_the_log_is_answered_by_a_reset() {
         writer.say("x").await;
     }
     server.drain().await;
-    // As retention would: the first four are gone.
+    // As retention would, this removes the first four events.
     let database = rusqlite::Connection::open(folder.path().join("tidewire.db")).unwrap();
     database.execute("DELETE FROM events WHERE key & 0xffffffff <= 4", []).unwrap();
     database.execute("UPDATE channels SET floor = 4", []).unwrap();

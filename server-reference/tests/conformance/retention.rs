@@ -1,4 +1,4 @@
-//! What is trimmed, what stays, and what clients notice of it.
+//! What is trimmed, what stays, and what clients notice.
 
 use crate::support::*;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Keeps so many events of a channel; nothing is trimmed but by `trim_now`.
+/// Keeps this many events of a channel; only `trim_now` trims.
 fn newest(events: u64) -> impl FnOnce(&mut Config) {
     move |config| {
         config.retention.events = events;
@@ -27,7 +27,7 @@ fn database(folder: &Path) -> Connection {
     database
 }
 
-/// Writes so many messages; their ops.
+/// Writes this many messages; returns their ops.
 async fn fill(client: &mut Client, events: usize) -> Vec<Value> {
     let mut ops = Vec::new();
     for n in 0..events {
@@ -154,7 +154,7 @@ async fn the_op_of_an_event_older_than_that_leaves_nothing() {
     assert_eq!(kept, 1);
 }
 
-/// Begins an answer and never ends it by itself.
+/// Begins an answer that never ends by itself.
 struct Endless;
 
 impl Responder for Endless {
@@ -210,7 +210,7 @@ async fn readers_and_writers_go_on_while_the_log_is_trimmed() {
             while cursor < 2_000 || asked {
                 let frame = client.next().await;
                 let events = match frame["t"].as_str().unwrap() {
-                    // Sent before the server saw what was asked.
+                    // Sent before the server read the request.
                     "event" if asked => continue,
                     "event" => vec![frame.clone()],
                     "page" => {
@@ -231,7 +231,7 @@ async fn readers_and_writers_go_on_while_the_log_is_trimmed() {
                 if frame["t"] != "event" {
                     asked = frame["more"] == true;
                     if !asked && returns < 100 {
-                        // Back to the edge of what is kept.
+                        // Goes back to about the oldest event that is kept.
                         (asked, returns) = (true, returns + 1);
                         cursor = cursor.saturating_sub(390);
                     }

@@ -1,10 +1,10 @@
-//! Protocol section 7: access that is taken back.
+//! Protocol section 7: revocation.
 
 use crate::support::*;
 use serde_json::{Value, json};
 use tidewire_server::{Server, UserKind};
 
-/// A token issued so many seconds ago.
+/// A token issued this many seconds ago.
 fn issued(user: &str, ago_s: u64, dialogs: &[&str]) -> String {
     token(user, json!({"iat": now_s() - ago_s, "dialogs": dialogs}))
 }
@@ -144,10 +144,10 @@ async fn nothing_written_after_a_revocation_reaches_who_was_just_being_let_in() 
     post(address, "/v1/dialogs", Some(&token("bob", json!({}))), &json!({"id": "secret"})).await;
     let mut bob = server.client("bob", json!([])).await;
     for round in 0..60_u64 {
-        // Each has a token that was good until now.
+        // Each round has a user whose token was valid until now.
         let user = format!("ada {round}");
         let old = issued(&user, 60, &["secret"]);
-        // Somewhere between the hello and the first page.
+        // The revocation comes at various times between the hello and the first page.
         let readers = tokio::spawn(async move {
             let mut readers = Vec::new();
             for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! What happens when the disk does not do its part.
+//! A full disk, and database files that are lost or can't be used.
 
 use crate::support::*;
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn a_full_disk_acknowledges_nothing_and_recovers_when_space_returns() {
     assert!(nack["retry_after_ms"].as_u64().is_some());
     let (status, _, body) = get(server.address, "/healthz").await;
     assert!(status == 503 && body.contains("storage_full"), "{body}");
-    // Reading goes on, and nothing was stored.
+    // Reading still works, and nothing was stored.
     client.send(json!({"t": "next", "ch": "dialog:room", "from": 0})).await;
     assert_eq!(client.next_of("page").await["head"], 1);
     server.server.limit_database(None).await.unwrap();

@@ -1,4 +1,4 @@
-//! Protocol section 7: which tokens are believed.
+//! Protocol section 7: which tokens are accepted.
 
 use crate::support::*;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -47,7 +47,7 @@ async fn each_failed_check_is_named() {
         (json!({"kind": "operator"}), "audience"),
         (json!({"aud": "tidewire-operator"}), "audience"),
         (json!({"dialogs": "all"}), "`dialogs`"),
-        // An expired token that is wrong in another way is not worth a renewal.
+        // A token that is expired and also invalid for another reason must not lead to a renewal.
         (json!({"exp": 1, "aud": "another"}), "audience"),
     ] {
         let (code, close, message) = refused(&server, &token("ada", other.clone())).await;
@@ -61,7 +61,7 @@ async fn an_expired_token_asks_for_a_new_one() {
     let server = start(|_| {}).await;
     let (code, close, _) = refused(&server, &token("ada", json!({"exp": now_s() - 31}))).await;
     assert_eq!((code.as_str(), close), ("token_expired", 4020));
-    // Within the leeway it is still good.
+    // Within the leeway the token is still valid.
     let mut client = Client::connect(server.address).await;
     client.hello(&token("ada", json!({"exp": now_s() - 10, "nbf": now_s() + 20})), json!([])).await;
 }
@@ -109,7 +109,7 @@ async fn eddsa_works_and_a_public_key_is_no_secret() {
         let header = Header { kid, ..Header::new(Algorithm::EdDSA) };
         Client::connect(server.address).await.hello(&signed(&header, &claims, &key), json!([])).await;
     }
-    // The classic confusion: the public key taken as an HMAC secret.
+    // The classic confusion of algorithms: the public key used as an HMAC secret.
     let header = Header { kid: Some("ed".to_owned()), ..Header::new(Algorithm::HS256) };
     let confused = signed(&header, &claims, &EncodingKey::from_secret(PUBLIC.as_bytes()));
     assert_eq!(refused(&server, &confused).await.0, "unauthorized");
@@ -147,7 +147,7 @@ async fn auth_renews_in_band_for_the_same_user_only() {
 #[tokio::test]
 async fn a_token_that_ends_while_connected_closes_the_connection() {
     let server = start(|_| {}).await;
-    // The leeway of 30 s is nearly used up already.
+    // Nearly the whole leeway of 30 s is over already.
     let mut client = Client::connect(server.address).await;
     client.hello(&token("ada", json!({"exp": now_s() - 28})), json!([])).await;
     let mut renewed = Client::connect(server.address).await;

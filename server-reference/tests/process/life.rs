@@ -13,7 +13,7 @@ async fn stop(mut running: Running) {
     timeout(PATIENCE, running.child.wait()).await.unwrap().unwrap();
 }
 
-/// The epoch and the head.
+/// The log's epoch and head.
 async fn log(running: &Running) -> (Value, u64) {
     let mut reader = client(running.address, "reader").await;
     let sub = reader.next_of("sub_ok").await;
@@ -27,7 +27,7 @@ async fn write(running: &Running, events: usize) {
     }
 }
 
-/// What a client that had seen everything of the first log is told.
+/// The response to a client that had seen all of the first log.
 async fn resume(running: &Running, (epoch, head): &(Value, u64)) -> Value {
     let mut reader = Client::connect(running.address).await;
     let subs = json!([{"ch": "dialog:room", "epoch": epoch, "offset": head, "tail": 10}]);
@@ -35,7 +35,7 @@ async fn resume(running: &Running, (epoch, head): &(Value, u64)) -> Value {
     reader.next_of("sub_ok").await
 }
 
-/// Copies the database, and only it.
+/// Copies the database without the file beside it.
 fn copy(from: &Path, to: &Path) {
     for end in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(to.join(format!("tidewire.db{end}")));
@@ -61,7 +61,7 @@ async fn a_backup_of_an_earlier_start_is_another_log() {
     stop(running).await;
     copy(backup.path(), folder.path());
     let running = run(folder.path(), OFF).await;
-    // Past the place where the client was: its cursor fits the number, but not the log.
+    // Past the client's position: its offset exists, but in another log.
     write(&running, 5).await;
     let reset = resume(&running, &seen).await;
     expect_another_log(&reset);
@@ -100,7 +100,7 @@ async fn twenty_crashes_leave_the_same_log() {
         assert_eq!(*first.get_or_insert(epoch.clone()), epoch, "round {round}");
         let mut writer = client(running.address, "writer").await;
         for _ in 0..3 {
-            // The last ones are cut off in the middle.
+            // The kill cuts the last ones off.
             writer.send(json!([message(&id(), "x"), message(&id(), "y"), message(&id(), "z")])).await;
         }
         writer.next_of("ok").await;
@@ -142,7 +142,7 @@ async fn a_file_that_lost_its_last_writes_is_the_same_log() {
     assert_ne!(std::fs::read(&life).unwrap(), before);
     let seen = log(&running).await;
     running.child.kill().await.unwrap();
-    // As after a power loss: the database was synced, the file was not.
+    // As after a power loss: the database was synced, the file beside it was not.
     std::fs::write(&life, before).unwrap();
     let running = run(folder.path(), OFF).await;
     assert_eq!(log(&running).await, seen);

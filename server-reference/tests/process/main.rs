@@ -1,4 +1,4 @@
-//! The real program: its messages, its signals, and a crash.
+//! The real program: its output, its signals, and crashes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -115,7 +115,7 @@ async fn its_log_holds_no_token_and_no_text_however_much_it_says() {
     let good = token("ada", json!({}));
     let mut client = Client::connect(address).await;
     client.hello(&good, json!([{"ch": "dialog:room"}])).await;
-    // The built-in model quotes what it was asked, so its pieces hold the word too.
+    // The built-in model quotes the message, so its pieces contain the word too.
     assert_eq!(client.say("canarytext").await["t"], "ok");
     assert!(client.event("answer.end").await["body"]["text"].as_str().unwrap().contains("canarytext"));
     let mut refused = Client::connect(address).await;
@@ -247,7 +247,7 @@ async fn a_crash_in_the_middle_of_an_answer_loses_nothing_that_was_shown() {
         assert_eq!(piece["at"], shown.len());
         shown.push_str(piece["text"].as_str().unwrap());
     }
-    // This one comes during the answer, so it still wants one when the crash comes.
+    // This message comes during the answer, so it has no answer yet at the crash.
     let second = message(&id(), "count to 3");
     assert_eq!(ada.op(second.clone()).await["offset"], 3);
     running.child.kill().await.unwrap();
@@ -280,7 +280,7 @@ async fn a_crash_in_the_middle_of_an_answer_loses_nothing_that_was_shown() {
         (&answered["body"]["status"], &answered["body"]["text"]),
         (&json!("done"), &json!("1, 2, 3."))
     );
-    // What was acknowledged before the crash is a duplicate after it.
+    // An op that was acknowledged before the crash is a duplicate after it.
     assert_eq!(ada.op(second).await["dup"], true);
 }
 
@@ -306,7 +306,7 @@ async fn acknowledged_messages_survive_kill_9_under_load() {
                             count.fetch_add(1, Ordering::SeqCst);
                             break;
                         }
-                        // The budget is used up: that is enough.
+                        // The budget is used up; these ops are enough.
                         Some(frame) if frame["t"] == "nack" => return acknowledged,
                         Some(_) => {}
                     }
@@ -314,7 +314,7 @@ async fn acknowledged_messages_survive_kill_9_under_load() {
             }
         }));
     }
-    // In the middle of it.
+    // Killed while all of them write.
     soon(async || (count.load(Ordering::SeqCst) > 100).then_some(())).await;
     running.child.kill().await.unwrap();
     let mut acknowledged = Vec::new();
@@ -341,7 +341,7 @@ async fn acknowledged_messages_survive_kill_9_under_load() {
     }
 }
 
-/// Who may do what with a file.
+/// A file's mode.
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -375,7 +375,8 @@ async fn nobody_else_reads_the_database_and_the_guests_key_is_not_in_it() {
         .query_row("SELECT count(*) FROM meta WHERE key = 'guest_key'", [], |row| row.get(0))
         .unwrap();
     assert_eq!(kept, 0);
-    // As a server of before left it: all may read it, and the key is in it.
+    // As an earlier server left it: everybody may read the files, and the database contains the
+    // key.
     use base64::Engine as _;
     let bytes = base64::engine::general_purpose::STANDARD.decode(key.trim()).unwrap();
     database.execute("INSERT INTO meta VALUES ('guest_key', ?)", [&bytes]).unwrap();
@@ -411,7 +412,7 @@ fn a_secret_among_the_flags_is_refused_without_being_shown() {
 async fn a_secret_may_stand_in_a_file_and_open_files_are_raised_to_what_is_allowed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), format!("{SECRET}\n")).unwrap();
-    // A shell's usual limit.
+    // The usual limit of a shell.
     let program = format!("ulimit -S -n 256; exec {PROGRAM} \"$@\"");
     let mut child = AsyncCommand::new("sh")
         .args(["-c", &program, "sh", "--listen", "127.0.0.1:0", "--database", "tidewire.db", "--log", "warn"])
@@ -463,8 +464,8 @@ async fn whoever_is_refused_again_and_again_fills_no_log() {
             break address.parse().unwrap();
         }
     };
-    // The first one holds its place for only as long as a hello may take, 10 s. What a machine did
-    // not do within that time says nothing, and is done again.
+    // The first connection counts only for the time-out of a hello, 10 s. A round that took about
+    // as long proves nothing and is repeated.
     let mut rounds = 0;
     loop {
         rounds += 1;

@@ -1,19 +1,19 @@
-//! What hostile peers cost the program.
+//! The memory that hostile peers cost the program.
 
 use crate::support::*;
 use crate::{Running, client, run};
 use serde_json::{Value, json};
 
 const PEERS: usize = 8;
-/// The least that the queue of a connection may be limited to: a page has to fit.
+/// The lowest limit of a connection's queue: a page has to fit.
 const QUEUE_BYTES: usize = 512 << 10;
-/// Frames are joined to messages of so many bytes; the socket has a second copy of the one that it
-/// writes.
+/// Frames are joined to messages of at most this size; the socket holds a second copy of the one
+/// that it writes.
 const JOINED_BYTES: usize = 128 << 10;
-/// Several times what the bound allows, and what the system's own buffers take.
+/// For each peer, several times what its queue and the system's buffers hold.
 const PUBLISHED_BYTES: usize = 32 << 20;
 
-/// The most of its memory that was ever resident, in bytes (`VmHWM` of `proc_pid_status(5)`).
+/// The highest resident memory so far, in bytes (`VmHWM` of `proc_pid_status(5)`).
 fn most(running: &Running) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", running.child.id().unwrap())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
@@ -43,7 +43,7 @@ async fn peers_that_never_read_cost_what_their_queues_may_hold_and_are_cut() {
     std::fs::write(folder.path().join("settings.toml"), settings).unwrap();
     let running = run(folder.path(), &["--model", "off", "--config", "settings.toml"]).await;
     let mut writer = client(running.address, "writer").await;
-    // Caches fill as well, with or without peers.
+    // Fills the caches first, which are not part of the cost of peers.
     publish(&mut writer, PUBLISHED_BYTES).await;
     let before = most(&running);
     let mut peers = Vec::new();

@@ -1,4 +1,4 @@
-//! A database of the first version is brought to the present one, whole or not at all.
+//! A database of the first version is migrated to the present one, completely or not at all.
 
 use crate::support::*;
 use crate::{client, run};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// As the first server wrote it.
+/// The schema of version 1.
 const VERSION_1: &str = "
     PRAGMA journal_mode = WAL;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) WITHOUT ROWID;
@@ -33,8 +33,8 @@ fn now_ms() -> u64 {
     now_s() * 1000
 }
 
-/// One channel with these kinds and bodies, a second apart, the newest written now; the ids of its
-/// ops.
+/// Writes a channel with these kinds and bodies, a second apart, the newest at the present time;
+/// returns the ids of its ops.
 fn write_channel(database: &Connection, channel: i64, name: &str, events: &[(&str, Value)]) -> Vec<String> {
     database
         .execute("INSERT INTO channels VALUES (?, ?, ?, 0)", params![channel, name, events.len() as i64])

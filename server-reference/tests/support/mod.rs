@@ -1,4 +1,4 @@
-//! A server of one's own for each test, and a client that speaks plain JSON.
+//! A server for each test, and a client that speaks plain JSON.
 
 // Each test program uses its own part of this.
 #![allow(dead_code, unreachable_pub)]
@@ -28,7 +28,7 @@ pub struct TestServer {
     pub address: SocketAddr,
 }
 
-/// Settings for tests: no model, no waiting for budgets, the dialog `room` open for all.
+/// Settings for tests: no model, generous budgets, and the dialog `room`, which is open for all.
 pub fn config(folder: &tempfile::TempDir) -> Config {
     let mut config = Config::default();
     config.listen = "127.0.0.1:0".to_owned();
@@ -56,7 +56,7 @@ impl TestServer {
     }
 }
 
-/// Looks again and again until there is something; fails when it takes too long.
+/// Calls `look` until it returns something; panics when that takes too long.
 pub async fn soon<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -76,7 +76,7 @@ pub fn id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// Claims of a good token; a member that is null in `other` is left out.
+/// Claims of a valid token; a member that is null in `other` is left out.
 pub fn claims(user: &str, other: Value) -> Value {
     let mut claims =
         json!({"sub": user, "name": user, "iss": "tidewire", "aud": "tidewire", "exp": now_s() + 3600});
@@ -107,7 +107,7 @@ pub struct Client {
     pub socket: WebSocketStream<TcpStream>,
     waiting: VecDeque<Value>,
     pub close: Option<(u16, String)>,
-    /// How many WebSocket messages came.
+    /// How many WebSocket messages were received.
     pub messages: usize,
 }
 
@@ -116,12 +116,12 @@ impl Client {
         Client::connect_with(address, None, None).await
     }
 
-    /// None when the server is gone, or goes in the middle of the handshake.
+    /// Connects; `None` if the server is not there, or ends during the handshake.
     pub async fn try_connect(address: SocketAddr) -> Option<Client> {
         Client::try_dial(address, &[], None).await.ok()
     }
 
-    /// As a proxy that serves this client.
+    /// Connects like a proxy, on behalf of this client.
     pub async fn connect_for(address: SocketAddr, client: &str) -> Client {
         Client::dial(address, &[("x-forwarded-for", client)], None).await
     }
@@ -172,11 +172,11 @@ impl Client {
     }
 
     pub async fn send_text(&mut self, text: String) {
-        // A server that closed already is found out by reading.
+        // If the server has closed, reading shows it.
         let _ = self.socket.send(Message::Text(text.into())).await;
     }
 
-    /// The next frame; none after the close. Pings are answered on the way.
+    /// The next frame; `None` after the close. Pings are answered.
     pub async fn try_next(&mut self) -> Option<Value> {
         loop {
             if let Some(frame) = self.waiting.pop_front() {
@@ -258,7 +258,7 @@ impl Client {
         false
     }
 
-    /// Reads to the end: the code of the last `error` frame and the close code.
+    /// Reads to the end; returns the code of the last `error` frame and the close code.
     pub async fn refusal(&mut self) -> (String, u16) {
         let mut code = String::new();
         while let Some(frame) = self.try_next().await {
@@ -270,7 +270,7 @@ impl Client {
     }
 }
 
-/// A plain request; status, head and body.
+/// Sends a plain HTTP request; returns status, head and body.
 pub async fn request(address: SocketAddr, request: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -93,8 +93,7 @@ pub(super) fn disown(connection: &Connection, dialog: &str, user: &str) -> rusql
         .execute(params![user, format!("{DIALOG_PREFIX}{dialog}")])
 }
 
-/// For this long the same secret gets the same guest again, in ms, because the reply may have been
-/// lost.
+/// How long the same secret gets the same guest again, in ms: the reply may have been lost.
 const LOST_ANSWER_MS: u64 = 600_000;
 
 /// Exchanges a client's own id for a guest, once.

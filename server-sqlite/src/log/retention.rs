@@ -101,7 +101,8 @@ pub(super) struct TrimmedOp {
 }
 
 impl TrimmedOp {
-    /// The outcome of the op id for this event.
+    /// The outcome for an event with the same op id: a duplicate only if kind and body are the
+    /// same.
     pub(super) fn compare(&self, event: &NewEvent, outside: &dyn Outside) -> rusqlite::Result<Outcome> {
         Ok(if digest(&event.kind, &event.body, outside)? == self.digest {
             Outcome::Duplicate(Duplicate { offset: self.offset, at: self.at, frame: None })

@@ -2,9 +2,10 @@
 //! it ended.
 //!
 //! Our triggers log a row when they run. Statements of the application's own triggers are nested,
-//! and may have run before ours or between ours. So the logged new rows are right, and the last one
-//! always is, but old rows may not be. Rows that one transaction changed more than once are
-//! repaired here, which is possible because a transaction is always read as a whole.
+//! and may have run before ours or between ours. So each logged new row is one that the table had,
+//! and the last one is the final row, but old rows may be wrong. Rows that one transaction changed
+//! more than once are repaired here, which is possible because a transaction is always read as a
+//! whole.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidewire_server_core::tables::{Cell, Row, Schema};
@@ -20,7 +21,8 @@ pub(super) struct Link {
 
 type Key = (usize, Vec<Cell>);
 
-/// The changes, repaired and in the order of their places.
+/// The changes in the order of their places, with old rows repaired. An update that changes a key
+/// may become a delete and an insert.
 pub(super) fn mended<'a>(links: Vec<Link>, schema_of: impl Fn(usize) -> Option<&'a Schema>) -> Vec<Link> {
     let key_of = |table: usize, row: &Option<Row>| -> Option<Key> {
         let (schema, row) = (schema_of(table)?, row.as_ref()?);
@@ -45,7 +47,7 @@ pub(super) fn mended<'a>(links: Vec<Link>, schema_of: impl Fn(usize) -> Option<&
     }
     let chains = by_key.into_values().flat_map(HashMap::into_values);
     let mut mended: Vec<Link> = chains.flat_map(chain).collect();
-    // When an update changes a key, the delete comes before the insert.
+    // The delete of an update that changes a key comes before its insert.
     mended.sort_by_key(|link| (link.place, link.new.is_some()));
     mended
 }
@@ -71,10 +73,10 @@ fn are_chains(links: &[Link], key_of: &impl Fn(usize, &Option<Row>) -> Option<Ke
     true
 }
 
-/// Repairs the changes of one row. If a change does not begin as the one before it ended, nested
-/// statements were logged before the statement around them. If no change begins with the present
-/// state, but one begins with a state that did not occur so far, that state was there before them
-/// all.
+/// Repairs the changes of one row. A change that does not begin with the state in which the one
+/// before it ended is of a statement whose nested statements were logged first. If its old row did
+/// not occur before, and no later change begins with the present state, then its old row is the
+/// state before all changes.
 fn chain(mut links: Vec<Link>) -> Vec<Link> {
     let Some(mut first) = links.first().map(|link| link.old.clone()) else { return links };
     let mut seen: HashSet<Option<Row>> = HashSet::from([first.clone()]);
@@ -95,7 +97,7 @@ fn chain(mut links: Vec<Link>) -> Vec<Link> {
     links.retain_mut(|link| {
         let as_logged = link.old == state;
         link.old = std::mem::replace(&mut state, link.new.clone());
-        // A change that is empty after the repair is left out.
+        // Leaves out a change that the repair has made empty.
         as_logged && link.old.is_some() || link.old != link.new
     });
     links
@@ -135,13 +137,13 @@ mod tests {
         for (logged, expected) in [
             ("a>b b>c", "a>b b>c"),
             ("a>a a>a", "a>a a>a"),
-            // Nested inside an update, before our trigger: both changes are logged with the row of
-            // that time.
+            // Nested in an update, before our trigger: both log the new row that the table has by
+            // then.
             ("b>c a>c", "a>c"),
             ("x>a b>c a>c", "x>a a>c"),
-            // The nested update was made before the one around it.
+            // The nested update ran before the one around it.
             ("a>b a>c", "a>b b>c"),
-            // Nested inside an insert.
+            // Nested in an insert.
             ("b>c ->c", "->c"),
             ("x>- b>c ->c", "x>- ->c"),
             ("b>- a>-", "a>-"),

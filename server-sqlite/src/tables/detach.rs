@@ -36,8 +36,8 @@ pub fn detach(connection: &mut Connection) -> rusqlite::Result<Vec<String>> {
     Ok(gone)
 }
 
-/// Removes the triggers and tables of tables that are not in this list, as the triggers would go on
-/// writing to the log.
+/// Removes the triggers and tables of tables that are not in this list, because the triggers would
+/// still write to the log.
 pub(super) fn remove_others(connection: &Connection, tables: &[Described]) -> rusqlite::Result<()> {
     let needed = tables.iter().flat_map(triggers::statements).map(|(name, _)| name).collect();
     for name in remove(connection, &needed)? {

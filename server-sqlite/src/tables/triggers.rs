@@ -16,8 +16,9 @@
 //!   it exists, and otherwise the empty table's, which is null. This does not work for `OLD` and
 //!   `NEW`, so the row before is noted too.
 //! - A statement may end between the two triggers, by an ignored conflict or by `RAISE(IGNORE)`.
-//!   Its notes stay until a statement that runs at another time clears them. SQLite's clock stands
-//!   still within a statement, so the time tells statements apart.
+//!   Its notes stay until they are too many, or until a statement that runs at another time clears
+//!   them: SQLite's clock stands still within a statement, so notes of another time are of
+//!   statements that are over.
 
 use super::{Described, Encoding, LOG};
 
@@ -34,15 +35,15 @@ fn text(value: &str) -> String {
 /// The time in ms since the Unix epoch, in SQL that old versions of SQLite support.
 const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 
-/// The kinds of noted rows in `_tidewire_own`: a row that a write may replace, the row that the
-/// write changes, or no row while an insert is under way.
+/// The kinds of notes in `_tidewire_own`: a row that a write may replace, the row that the write
+/// changes, or no row while an insert is under way.
 const CONFLICT: u8 = 0;
 const OWN: u8 = 1;
 const INSERTING: u8 = 2;
 
-/// Most noted conflicts, and most notes in all, of statements that ended between the triggers. Each
-/// write looks at all of them. If a note that is removed may still be needed, the table counts as
-/// lost.
+/// Most conflicts that stay noted if the application has no triggers, and most notes in all: each
+/// write reads all of them. Where a removed note may still be needed by a statement around this
+/// one, the table counts as lost.
 const MOST_CONFLICTS: usize = 16;
 const MOST_NOTED: usize = 200;
 
@@ -214,13 +215,14 @@ impl Names {
         joined(&cells.collect::<Vec<String>>())
     }
 
-    /// Clears what statements have noted that are over.
+    /// Removes notes of statements that are over, and notes beyond the limits.
     fn clear(&self) -> String {
         let before = &self.before;
         let over = format!("DELETE FROM {before} WHERE _tidewire_at <> {NOW}");
         let all = format!("(SELECT count(*) FROM {before}) > {MOST_NOTED}");
         if !self.nested {
-            // These belong to statements that are over, unless they are this statement's own.
+            // Beyond the limit all conflicts are removed, as almost always their rows are done.
+            // Those of an update itself are among them, because they are noted before this runs.
             let conflicts = format!("(SELECT count(*) FROM {before} WHERE _tidewire_own = {CONFLICT})");
             return format!(
                 "{over} OR _tidewire_own = {CONFLICT} AND {conflicts} > {MOST_CONFLICTS} OR {all};"
@@ -254,8 +256,8 @@ impl Names {
         self.nested.then(|| self.note(CONFLICT, &format!("{is_new} AND {around}")))
     }
 
-    /// A note of the row by a statement around this one, or by one that ended early: from here on
-    /// it is noted in its present state.
+    /// Updates notes of the row by statements around this one, or by ones that ended early, to the
+    /// row's present state.
     fn refresh(&self, same: &str) -> String {
         let (before, source) = (&self.before, &self.source);
         let (noted, columns) = (self.noted.join(", "), self.columns.join(", "));
@@ -296,8 +298,8 @@ impl Names {
         statements
     }
 
-    /// The place of the statement's own note of its row. A nested statement may have noted a later
-    /// state.
+    /// The rowid of the statement's own note of its row: with `min` the first one, as a nested
+    /// statement may have noted a later state.
     fn own(&self, which: &str) -> String {
         format!(
             "(SELECT {which}(rowid) FROM {} WHERE _tidewire_own = {OWN} AND {})",
@@ -306,8 +308,8 @@ impl Names {
         )
     }
 
-    /// Whether the row before the change is published. Rows with a null in their key are not, as
-    /// they can't be told apart.
+    /// Whether the row before the change is published. Rows with a null in their key are not,
+    /// because they can't be distinguished.
     fn told(&self) -> String {
         Names::all(self.keys.iter().map(|(key, _)| format!("OLD.{key} IS NOT NULL")))
     }

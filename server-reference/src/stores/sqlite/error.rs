@@ -32,15 +32,15 @@ pub enum OpenError {
         "can't make {path} a file of the server's own: {reason}; check whose it is, and that the folder is writable"
     )]
     Rights {
-        /// Which.
+        /// The file.
         path: String,
-        /// What the system says.
+        /// The system's error.
         reason: String,
     },
     /// The key for guests' tokens can't be read or is not usable.
     #[error("can't use the guests' key in {path}: {reason}; make one with: openssl rand -base64 32")]
     GuestKey {
-        /// Which file.
+        /// The file.
         path: String,
         /// What is wrong.
         reason: String,

@@ -1,7 +1,7 @@
 //! The log in an SQLite file: one writer that commits in groups, readers beside it.
 //!
-//! A write is answered after its transaction is on disk. Answers come in the order of the commits,
-//! on one thread, so whoever publishes from them publishes in log order.
+//! A write is answered after its transaction is on disk. Answers come on one thread, in the order
+//! of the commits, so that events published from them are in the log's order.
 
 mod checkpoint;
 mod error;

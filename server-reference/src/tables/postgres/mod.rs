@@ -10,7 +10,7 @@
 //! - A publication says which tables are in the stream. An administrator creates it, because only
 //!   the tables' owner can.
 //! - A table's replica identity says which columns of old rows are in the stream. It must include
-//!   the key and the columns of filters and permissions; without them nobody could say which
+//!   the key and the columns of filters and permissions; without them it would be unknown which
 //!   subscriptions a row has left.
 
 mod assemble;
@@ -46,9 +46,9 @@ use std::path::PathBuf;
 #[derive(Clone)]
 pub struct Settings {
     /// `postgres://user:password@host:port/database`, or `host=… user=… dbname=…`. The user is the
-    /// dedicated role. The connection is TLS with a checked certificate, except on this machine or
-    /// with `sslmode=disable`. Of several hosts, `host:port,host:port`, the first that is no
-    /// standby is taken, each time anew.
+    /// dedicated role. Connections are plain on this machine and TLS with a checked certificate
+    /// elsewhere, unless `sslmode` is `disable` or `require`. Of several hosts,
+    /// `host:port,host:port`, each connection is to the first that is no standby.
     pub address: String,
     /// A PEM file with the certificate authority of the database; none for the public ones.
     pub ca: Option<PathBuf>,

@@ -292,7 +292,7 @@ mod tests {
         [Datum::Text("é7"), Datum::Null, Datum::Unchanged, Datum::Binary(&[0, 255])];
     const TABLE: [u8; 4] = 9_u32.to_be_bytes();
 
-    /// One of each message, and what it says.
+    /// The bytes of one message of each kind, and the decoded message.
     fn all() -> Vec<(Vec<u8>, Message<'static>)> {
         let (seven, eight) = (7_u64.to_be_bytes(), 8_u64.to_be_bytes());
         let row = tuple(&ROW);

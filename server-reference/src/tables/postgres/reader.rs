@@ -86,7 +86,7 @@ struct Shared {
 }
 
 impl Reader {
-    /// A reader for the database of these settings, with at most so many connections.
+    /// A reader for the database of these settings, with at most this many connections.
     ///
     /// # Errors
     ///

@@ -59,7 +59,7 @@ pub(super) struct Place {
     user: String,
     password: String,
     database: String,
-    /// `None` where nobody else can listen, or if the address says so.
+    /// `None` for plain connections.
     tls: Option<Tls>,
     ca: Option<PathBuf>,
 }

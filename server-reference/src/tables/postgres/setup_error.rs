@@ -1,42 +1,42 @@
-//! What is wrong with a PostgreSQL's set-up.
+//! Errors in a PostgreSQL database's set-up. The messages say how to correct them.
 
 use thiserror::Error;
 
-/// What is wrong with the database's set-up.
+/// Why a database can't be followed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// It is too old.
+    /// The database is older than PostgreSQL 14.
     #[error("the database is PostgreSQL {0}; live tables need 14 or later")]
     TooOld(String),
-    /// It follows another one.
+    /// The database is a standby.
     #[error(
         "the database is a standby, which can't be followed: give the address of the primary, or those of all servers, as in \
          postgres://user@one,other/database, or promote it with pg_promote()"
     )]
     Standby,
-    /// Its log has too little in it.
+    /// The log lacks what logical replication needs.
     #[error("wal_level is {0}: run `alter system set wal_level = logical` and restart the database")]
     WalLevel(String),
-    /// The role may not read the log.
+    /// The role may not use replication.
     #[error("the role may not replicate: run `alter role {0} replication`")]
     NotReplication(String),
-    /// There is no such publication.
+    /// The publication does not exist.
     #[error(
         "there is no publication {publication}: run `create publication {publication} for table {tables}`"
     )]
     NoPublication {
         /// Its name, as SQL writes it.
         publication: String,
-        /// The tables that it should have.
+        /// The tables that it must have.
         tables: String,
     },
-    /// It leaves out some kinds of changes.
+    /// The publication leaves out kinds of changes.
     #[error(
         "the publication {0} leaves out changes: run `alter publication {0} set (publish = 'insert, update, delete, truncate')`"
     )]
     Operations(String),
-    /// A table is not in it.
+    /// A table is not in the publication.
     #[error(
         "{table} is not in the publication {publication}: run `alter publication {publication} add table {table}`"
     )]
@@ -67,22 +67,22 @@ pub enum SetupError {
         table: String,
         /// The publication.
         publication: String,
-        /// All that are needed.
+        /// All columns that it must have.
         columns: String,
     },
-    /// There is no such table.
+    /// A table does not exist.
     #[error("there is no table {table}: mend its name in the settings, or run `create table`")]
     NoTable {
         /// The table.
         table: String,
     },
-    /// It is a view, or has partitions.
+    /// A table is not an ordinary one, but for example a view or partitioned.
     #[error("{table} is not an ordinary table: name its partitions, or the table that the view is of")]
     NotOrdinary {
         /// The table.
         table: String,
     },
-    /// A column is not there, or not among those that clients may see.
+    /// A column does not exist, or is not among those that clients may see.
     #[error(
         "{table} has no column {column:?} that clients may see: mend the table's settings, or add the column"
     )]
@@ -92,7 +92,7 @@ pub enum SetupError {
         /// The column.
         column: String,
     },
-    /// A column is computed, and so not in the log.
+    /// A column is generated, and therefore not in the log.
     #[error(
         "the column {column:?} of {table} is generated, which replication leaves out: take it out of the settings"
     )]
@@ -108,7 +108,7 @@ pub enum SetupError {
         /// The table.
         table: String,
     },
-    /// The role may not read it.
+    /// The role may not read a table.
     #[error("the role may not read {table}: run `grant select on {table} to {role}`")]
     NotReadable {
         /// The table.
@@ -116,7 +116,7 @@ pub enum SetupError {
         /// The role.
         role: String,
     },
-    /// Snapshots would lack rows that the stream has.
+    /// Row level security applies to the role, so snapshots would lack rows that the stream has.
     #[error("row level security hides rows of {table} from the role: run `alter role {role} bypassrls`")]
     RowSecurity {
         /// The table.
@@ -124,7 +124,7 @@ pub enum SetupError {
         /// The role.
         role: String,
     },
-    /// Old rows would lack columns.
+    /// The replica identity leaves out columns, so old rows would lack them.
     #[error(
         "changes of {table} don't say the old values of {columns}: `tidewire-server tables plan` says how to give it a replica identity \
          that has them"
@@ -132,19 +132,19 @@ pub enum SetupError {
     Identity {
         /// The table.
         table: String,
-        /// What they lack.
+        /// The columns that it leaves out.
         columns: String,
     },
-    /// It says nothing.
+    /// The database did not answer in time.
     #[error("the database does not answer")]
     Silent,
-    /// The database can't be asked.
+    /// A connection or a query failed.
     #[error("PostgreSQL: {}", told(.0))]
     Database(#[from] tokio_postgres::Error),
 }
 
 impl SetupError {
-    /// The code.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             SetupError::TooOld(_) => "postgres_too_old",
@@ -169,7 +169,7 @@ impl SetupError {
     }
 }
 
-/// What a failure of the database says; by itself it only says that there was one.
+/// The text and code of the database's error, which the error's own text leaves out.
 pub(super) fn told(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(said) => format!("{} ({})", said.message(), said.code().code()),

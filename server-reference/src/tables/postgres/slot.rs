@@ -36,7 +36,7 @@ pub struct Health {
 }
 
 /// The newest slot whose name has this prefix and that still has its log; `None` if there is none.
-/// Slots that lost their log are dropped.
+/// Others that nobody is reading are dropped: they lost their log or were replaced.
 pub(super) async fn find(client: &Client, prefix: &str) -> Result<Option<Slot>, SetupError> {
     // Each version of PostgreSQL reports the reason in other columns.
     let asked = "select slot_name::text, confirmed_flush_lsn::text, active,

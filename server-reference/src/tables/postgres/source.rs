@@ -23,9 +23,9 @@ const MOST_WAITED: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// Most events that wait for the tables.
 const WAITING: usize = 64;
-/// Interval of looking at the clock.
+/// Interval of passing the time to the tables.
 const TICK: Duration = Duration::from_secs(1);
-/// Interval of looking at the slot.
+/// Interval of checking the slot.
 const WATCH: Duration = Duration::from_secs(30);
 /// Bytes that a slot without a limit may keep before there is a warning.
 const UNLIMITED: u64 = 1 << 30;
@@ -194,7 +194,8 @@ async fn snapshot(
     tables.finish_snapshot(request.id, answer);
 }
 
-/// How many requests each owner may have in the database at a time.
+/// The semaphore of each owner that has snapshot requests: it limits how many of them are read at a
+/// time.
 #[derive(Default)]
 struct Shares(BTreeMap<Arc<str>, Arc<Semaphore>>);
 

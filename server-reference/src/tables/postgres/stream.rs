@@ -17,14 +17,14 @@ use tidewire_server_core::tables::{Change, Commit};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_postgres::Client;
 
-/// First and last pause after a failure; each is twice as long as the one before.
+/// Shortest and longest pause after a failure; each is twice as long as the one before.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
-/// Pause between two descriptions of a table that has changed.
+/// Minimum pause between two descriptions of a changed table.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// The interval of checking the connection, how many checks without data lead to a question, and
-/// its time-out.
+/// The interval of checking the connection, the number of checks in a row without data after which
+/// the database is asked, and the time-out of its answers.
 const LOOK: Duration = Duration::from_secs(1);
 const QUIET: u32 = 5;
 const ANSWER: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub enum Event {
     Up {
         /// The epoch of cursors: system, timeline and slot. If it changes, commits may be missing.
         epoch: String,
-        /// All commits after this position follow, or were sent already.
+        /// All commits after this position follow.
         from: u64,
         /// Transactions that may have been committed up to there, and that snapshots may not
         /// contain yet.
@@ -57,9 +57,9 @@ pub enum Event {
         /// The position.
         position: u64,
     },
-    /// A table that was lost because it changed now has this shape, or can't be watched.
+    /// A table that has changed now has this shape, or can't be watched any more.
     Table {
-        /// The table.
+        /// Its place among the settings' tables.
         table: usize,
         /// Its shape.
         shape: Result<Shape, SetupError>,
@@ -80,25 +80,25 @@ pub enum StreamError {
     /// The database's address is not valid.
     #[error("{0}")]
     Address(#[from] AddressError),
-    /// The database is not set up for it.
+    /// The database's set-up is wrong, or could not be checked.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Setup(Vec<SetupError>),
     /// The connection failed or ended.
     #[error("replication: {0}")]
     Replication(#[from] PgWireError),
-    /// The stream contained something that is not valid.
+    /// The stream's content is not valid.
     #[error("{0}")]
     Assemble(#[from] AssembleError),
-    /// The database ended the stream.
+    /// The database ended the stream or an ordinary connection.
     #[error("replication: the database ended the stream")]
     Ended,
-    /// The database does not answer, or is not the primary any more.
+    /// The database does not answer, or is not the primary whose stream was read.
     #[error("replication: the database does not answer any more, or has lost the stream")]
     Silent,
 }
 
 impl StreamError {
-    /// The code.
+    /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
             StreamError::Address(_) => "postgres_address",
@@ -108,7 +108,7 @@ impl StreamError {
         }
     }
 
-    /// Whether it may pass without anybody's help.
+    /// Whether a retry may succeed without a change of the settings or the set-up.
     pub fn is_retryable(&self) -> bool {
         match self {
             StreamError::Address(_) => false,
@@ -126,8 +126,8 @@ impl From<SetupError> for StreamError {
     }
 }
 
-/// Says up to where commits are no longer needed. Later ones are sent again after a restart, to
-/// fill a log of them.
+/// Says up to which position commits are no longer needed. After a restart the database sends the
+/// later ones again.
 #[derive(Debug, Clone, Default)]
 pub struct Released(Arc<Mutex<(String, u64)>>);
 
@@ -161,7 +161,7 @@ pub struct Stream {
     released: Released,
     link: Option<Link>,
     events: VecDeque<Event>,
-    /// The epoch of the latest connection, and the latest commit sent in it.
+    /// The epoch of the latest connection, and the position of the latest commit sent in it.
     epoch: String,
     last: u64,
     /// The latest position at which there was nothing to send.
@@ -213,8 +213,8 @@ impl Stream {
         Ok((stream, released))
     }
 
-    /// The next event. The future may be dropped while it waits; a connection that is being made is
-    /// then made again.
+    /// The next event. The future may be dropped while it waits for one, or while it connects,
+    /// which then begins again.
     pub async fn next(&mut self) -> Event {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -285,7 +285,7 @@ impl Stream {
         let (client, system) =
             tokio::time::timeout(BEGIN, begun).await.map_err(|_| StreamError::Silent)??;
         let primary = Primary { slot: slot.name, timeline: system.timeline };
-        // A host name may lead to another server than a moment ago.
+        // The host name may have led the stream and `control` to different servers.
         if slot::reading(&control, &primary).await? != Some(true) {
             return Err(StreamError::Silent);
         }
@@ -298,7 +298,7 @@ impl Stream {
         self.retry = RETRY.0;
         let assembler = Assembler::new(shapes.clone(), near_xid, self.settings.commit_bytes);
         let unseen = super::unseen::unseen(&control, near_xid).await.map_err(SetupError::from)?;
-        // It may be idle for long.
+        // It is idle between checks.
         control.batch_execute("set idle_session_timeout = 0").await.map_err(SetupError::from)?;
         let mut look = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -334,7 +334,7 @@ impl Stream {
                 link.assembler.feed(&data)?;
             }
             ReplicationEvent::Commit { end_lsn, .. } => match link.assembler.commit(end_lsn.as_u64())? {
-                // It was sent before the connection was lost.
+                // An earlier connection sent it.
                 Some(commit) if commit.position <= self.last => {}
                 Some(commit) => {
                     self.last = commit.position;
@@ -370,8 +370,8 @@ impl Stream {
         link.client.update_applied_lsn(Lsn::from_u64(position));
     }
 
-    /// Checks whether a table has other columns. The stream reports that only with the table's next
-    /// change, and new defaults in existing rows are no change.
+    /// Checks whether a table's columns have changed. The stream reports that only with the table's
+    /// next change, and never reports that existing rows got a new column's default.
     async fn look_at_columns(&mut self) -> Result<(), StreamError> {
         let Some(link) = self.link.as_mut() else { return Ok(()) };
         let asked = catalog::digest(&link.control, &self.settings.tables);
@@ -396,7 +396,7 @@ impl Stream {
     /// Describes a table that has changed.
     async fn describe(&mut self, table: usize) -> Result<(), StreamError> {
         let Some(wanted) = self.settings.tables.get(table) else { return Ok(()) };
-        // A table that stays wrong for long may change with every commit.
+        // As long as a table is wrong, each commit to it leads here.
         if let Some(at) = self.described.get_mut(table) {
             if at.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
                 return Ok(());

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_postgres::{Client, Error};
 
 /// How long a commit may take to become visible if it waits for no standby, and the polling
-/// interval. A transaction that takes longer is taken for still running; the stream will deliver
-/// it.
+/// interval. A transaction that takes longer is assumed to be still running; the stream will
+/// deliver it.
 const INSTANT: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a reader may go on while others wait.
+/// How long a reader may keep reading while others wait.
 const TIME_SLICE: Duration = Duration::from_millis(2);
 /// The half-life of the time that an owner has used.
 const HALF: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ impl Reader {
         result
     }
 
-    /// Lets other readers go on if they wait and the time slice is over.
+    /// Lets another reader take over if one waits and the time slice is over.
     pub(super) fn pause<E>(&mut self, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
         let Some(since) = self.since.filter(|since| since.elapsed() >= TIME_SLICE) else { return Ok(()) };
         go_on()?;
@@ -173,7 +173,7 @@ mod tests {
                 busy("ada", Duration::from_millis(2));
             }
             let took = begun.elapsed();
-            // Nor is the owner who reads much shut out: they may be one slice behind at this moment.
+            // Nor is the owner who reads much shut out: they may be one time slice behind now.
             while used("mallory") <= used("ada") && begun.elapsed() < Duration::from_secs(30) {
                 std::thread::sleep(Duration::from_millis(1));
             }

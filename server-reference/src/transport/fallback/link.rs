@@ -8,7 +8,7 @@ use tidewire_server_core::Outgoing;
 use tidewire_server_core::requests::Inbox;
 use tokio::sync::{Mutex, mpsc, watch};
 
-/// What a request brought.
+/// A client's message.
 pub(super) enum Word {
     Message(Bytes),
     /// A message that was too long to be read.

@@ -1,4 +1,5 @@
-//! A snapshot and the commits that it does not contain are the table, whoever writes meanwhile.
+//! A snapshot and the commits that it does not contain make up the table, even if others write
+//! meanwhile.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ fn key(row: &Row) -> String {
     cells(Some(row)).split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// The table after a snapshot and all commits that it does not contain, and how many of these did
-/// not fit: an insert of what was there, a change of what was not.
+/// The table after a snapshot and all commits that it does not contain, and how many changes did
+/// not fit: inserts of rows that existed, changes of rows that did not.
 fn replayed(snapshot: &Snapshot, seen: &Seen, commits: &[Commit]) -> (Rows, usize) {
     let mut rows: Rows = snapshot.rows.iter().map(|row| (key(row), cells(Some(row)))).collect();
     let mut unfit = 0;
@@ -43,7 +44,7 @@ async fn write(client: Client, seed: u32, stop: Arc<AtomicBool>) -> u64 {
     let mut written = 0;
     while !stop.load(Ordering::Relaxed) {
         let mut statements = String::from("begin;");
-        // In the order of keys, so that no two wait for each other.
+        // In the order of keys, so that no two transactions wait for each other.
         let mut keys: Vec<u32> = (0..=random(2)).map(|_| random(KEYS)).collect();
         keys.sort_unstable();
         for id in keys {
@@ -64,7 +65,7 @@ async fn write(client: Client, seed: u32, stop: Arc<AtomicBool>) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_among_writers_and_the_stream_make_the_table() {
-    // Commits become visible after they are logged and synced, which is what makes gaps.
+    // Commits become visible only after they are logged and synced, which makes gaps possible.
     let rig = Rig::ready(&[("fsync", "on")]).await;
     let (mut stream, _released) = rig.stream();
     let (_, shapes) = up(&mut stream).await;
@@ -106,7 +107,7 @@ async fn snapshots_among_writers_and_the_stream_make_the_table() {
     for writer in writers {
         written += writer.await.unwrap();
     }
-    // One more, so that there is a commit behind all others.
+    // One more, so that there is a commit after all others.
     rig.run("insert into item values (1000, 'fresh', 1, null)").await;
     let asked = "select pg_current_xact_id()::text";
     let _: String = rig.admin.query_one(asked, &[]).await.unwrap().get(0);

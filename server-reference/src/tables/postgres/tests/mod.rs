@@ -12,7 +12,7 @@ use tidewire_postgres::Cluster;
 use tidewire_server_core::tables::{Cell, Change, Commit, Row};
 use tokio_postgres::{Client, NoTls};
 
-/// How long anything may take to come.
+/// Time-out of every wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A PostgreSQL with a table `item`, and the settings to watch it.
@@ -46,7 +46,7 @@ impl Rig {
         Rig { cluster, admin, settings }
     }
 
-    /// One that is set up by its plan.
+    /// A database that was set up by its plan.
     async fn ready(settings: &[(&str, &str)]) -> Rig {
         let mut rig = Rig::new(settings).await;
         rig.carry_out_plan().await;
@@ -87,7 +87,7 @@ async fn next(stream: &mut Stream) -> Event {
     tokio::time::timeout(PATIENCE, stream.next()).await.expect("an event in time")
 }
 
-/// The epoch and the shapes of a stream that connects, after failures or not.
+/// Waits until the stream connects, also after failures; its epoch and shapes.
 async fn up(stream: &mut Stream) -> (String, Vec<Shape>) {
     let mut failures = Vec::new();
     let connected = async {
@@ -126,7 +126,7 @@ fn cells(row: Option<&Row>) -> String {
     row.map_or(String::from("-"), |row| row.iter().map(said).collect::<Vec<_>>().join(" "))
 }
 
-/// What a commit changes, to be read.
+/// A commit's changes as texts.
 fn told(commit: &Commit) -> Vec<String> {
     let change = |change: &Change| match change {
         Change::Row { old, new, .. } => format!("{} > {}", cells(old.as_ref()), cells(new.as_ref())),

@@ -1,9 +1,9 @@
-//! What is wrong with a database's set-up is said, with what mends it.
+//! Errors in a database's set-up are reported, and how to correct them.
 
 use super::super::{PlanError, ReadError, StreamError};
 use super::*;
 
-/// The codes and texts of what the stream finds wrong.
+/// The codes and texts of the errors that the stream reports.
 async fn wrong(rig: &Rig) -> Vec<(&'static str, String)> {
     let mut stream = rig.stream().0;
     loop {
@@ -11,7 +11,7 @@ async fn wrong(rig: &Rig) -> Vec<(&'static str, String)> {
             Event::Down { error: StreamError::Setup(errors), .. } => {
                 return errors.iter().map(|error| (error.code(), error.to_string())).collect();
             }
-            // The stream before this one may still have the slot.
+            // An earlier stream may still be using the slot.
             Event::Down { error: StreamError::Replication(_), .. } => {}
             Event::Up { .. } => return Vec::new(),
             other => panic!("{other:?}"),
@@ -130,7 +130,7 @@ async fn a_plan_takes_the_cheapest_identity_that_has_the_columns() {
     assert!(planned.contains(r#"replica identity using index "item_tidewire""#), "{planned}");
     assert!(planned.contains(r#"for table "public"."item";"#), "{planned}");
     assert!(planned.contains(r#"on "public"."item" ("state", "id");"#), "{planned}");
-    // One that is there is taken, if it may be an identity and has nothing that is hidden.
+    // An existing index is used if it may be an identity and includes no hidden column.
     for (columns, more, taken) in [
         ("state", "", false),
         ("state, id", " where n > 1", false),
@@ -161,7 +161,7 @@ async fn a_plan_takes_the_cheapest_identity_that_has_the_columns() {
     rig.settings.tables[0].filtered = vec!["n".into()];
     let planned = plan(&rig.settings, "tidewire").await.unwrap();
     assert!(planned.contains(r#"alter table "public"."item" replica identity full"#), "{planned}");
-    // Lists of columns and full identities exclude each other.
+    // Column lists and full identities exclude each other.
     assert!(planned.contains(r#"for table "public"."item";"#), "{planned}");
     rig.settings.tables[0].filtered = Vec::new();
     let planned = plan(&rig.settings, "tidewire").await.unwrap();
@@ -191,7 +191,7 @@ async fn what_became_of_a_transaction_is_known() {
     up(&mut stream).await;
     rig.run("insert into item values (2, 'open', 1, null)").await;
     assert!(commit(&mut stream).await.position > position, "the slot is younger than the first");
-    // One that touched no table of ours is over when the stream has come to where it is.
+    // A transaction without a watched table is over once the stream has reached its position.
     other.batch_execute("begin; insert into other (body) values ('x')").await.unwrap();
     let tx: String = other.query_one(asked, &[]).await.unwrap().get(0);
     other.batch_execute("commit").await.unwrap();

@@ -1,4 +1,4 @@
-//! The tables of the server's core, driven by a database.
+//! The tables of the server's core, driven by a PostgreSQL database.
 
 use super::super::{Source, StreamError};
 use super::*;
@@ -7,7 +7,7 @@ use tidewire_core::wire::UserKind;
 use tidewire_server_core::tables::{TableConfig, TableLimits, Tables};
 use tokio::sync::Notify;
 
-/// Tables that a database drives, with a log of so many commits.
+/// Tables that a database drives, with a log of at most this many commits.
 async fn driven(rig: &Rig, log_commits: usize) -> (Arc<Tables>, tokio::task::JoinHandle<()>) {
     let source = Source::start(rig.settings.clone(), PATIENCE).await.unwrap();
     let schema = source.schemas().remove(0);

@@ -1,4 +1,4 @@
-//! What the stream says of what happens in a database.
+//! What the stream reports of events in a database.
 
 use super::super::{ReadError, SetupError, StreamError};
 use super::*;
@@ -6,7 +6,7 @@ use tidewire_core::tables::Value;
 use tidewire_core::tables::filter::{Column, Filter};
 use tidewire_fault_proxy::{Direction, Faults, Proxy};
 
-/// Why the stream is not connected any more, after whatever else it has to say.
+/// The reason why the stream is not connected, after any positions that it reports before.
 async fn down(stream: &mut Stream) -> StreamError {
     loop {
         match next(stream).await {
@@ -17,7 +17,7 @@ async fn down(stream: &mut Stream) -> StreamError {
     }
 }
 
-/// Stops a database while whoever reads it goes on, for it waits for them.
+/// Stops a database on another thread, because the database waits for readers of its log.
 fn stop(mut cluster: Cluster) -> tokio::task::JoinHandle<Cluster> {
     tokio::task::spawn_blocking(move || {
         cluster.stop().unwrap();
@@ -59,7 +59,7 @@ async fn a_long_value_that_did_not_change_is_not_sent_again() {
     assert_eq!(told(&commit(&mut stream).await), ["1 open ? ? > 1 open 2 ?"]);
     rig.run("update item set state = 'closed'").await;
     assert_eq!(told(&commit(&mut stream).await), ["1 open ? ? > 1 closed 2 ?"]);
-    // A full identity says it, as the old value.
+    // With a full identity the value is sent, as the old one.
     rig.run("alter publication tidewire set table item; alter table item replica identity full").await;
     rig.run("update item set n = 3").await;
     assert_eq!(told(&commit(&mut stream).await), ["1 closed 2 32000 bytes > 1 closed 3 32000 bytes"]);
@@ -86,7 +86,7 @@ async fn a_table_that_changes_is_described_anew_and_goes_on() {
     let (_, shapes) = up(&mut stream).await;
     rig.run("insert into item values (1, 'open', 1, 'a')").await;
     commit(&mut stream).await;
-    // One more column is nobody's business yet.
+    // A new column alone changes nothing yet.
     rig.run("alter table item add extra int default 5").await;
     rig.run("update item set n = 2").await;
     assert_eq!(told(&commit(&mut stream).await), ["1 open ? ? > 1 open 2 a"]);
@@ -102,8 +102,8 @@ async fn a_table_that_changes_is_described_anew_and_goes_on() {
     assert_eq!(cells(read.rows.first()), "1 open three a 5");
     rig.run("update item set n = 'four'").await;
     assert_eq!(told(&commit(&mut stream).await), ["1 open ? ? ? > 1 open four a 5"]);
-    // A table that can't be watched any more says why, and only it.
-    // It is looked at again only now and then.
+    // A table that can't be watched any more is reported with the reason, and other tables are not
+    // affected. It is described again only at intervals.
     rig.run("alter table item replica identity default").await;
     let error = loop {
         rig.run("update item set n = n || '!'").await;
@@ -127,7 +127,7 @@ async fn a_killed_database_is_gone_on_with_where_it_was() {
         for id in 0..25 {
             rig.run(&format!("insert into item values ({}, 'open', 1, null)", round * 25 + id)).await;
         }
-        // Some are read before it dies, some are not.
+        // Some commits are read before the database is killed, some are not.
         for _ in 0..10 {
             positions.push(commit(&mut stream).await.position);
         }
@@ -150,7 +150,7 @@ async fn a_killed_database_is_gone_on_with_where_it_was() {
         }
     }
     assert!(positions.is_sorted_by(|one, other| one < other), "a commit came twice");
-    // Another server, or this one after a restart, gets all that was not released.
+    // Another server, or this one after a restart, gets all commits that were not released.
     drop(stream);
     let (mut again, _released) = rig.stream();
     assert_eq!(up(&mut again).await.0, epoch);
@@ -166,13 +166,13 @@ async fn a_killed_database_is_gone_on_with_where_it_was() {
 #[tokio::test]
 async fn a_slot_that_lost_its_log_is_replaced_and_the_epoch_is_new() {
     let rig = Rig::ready(&[]).await;
-    // The plan has a limit that suits a disk, not a test.
+    // The plan sets a limit that is too high for a test.
     rig.run("alter system set max_slot_wal_keep_size = '1MB'").await;
     rig.run("select pg_reload_conf()").await;
     let (mut stream, released) = rig.stream();
     let (epoch, _) = up(&mut stream).await;
     rig.run("insert into item values (1, 'open', 1, null)").await;
-    // It is not released, so the slot must keep it.
+    // The commit is not released, so the slot must keep it.
     commit(&mut stream).await;
     for _ in 0..6 {
         rig.run("insert into other (body) values ('x'); select pg_switch_wal()").await;
@@ -185,7 +185,7 @@ async fn a_slot_that_lost_its_log_is_replaced_and_the_epoch_is_new() {
     rig.run("insert into item values (2, 'open', 1, null)").await;
     let given = commit(&mut stream).await;
     assert_eq!(told(&given), ["- > 2 open 1 null"]);
-    // What is said of the old epoch holds for no commit of the new one.
+    // A release of the old epoch has no effect on the new one.
     released.up_to(&epoch, given.position);
     let _ = tokio::time::timeout(Duration::from_secs(3), stream.next()).await;
     let asked = "select (confirmed_flush_lsn - '0/0')::text from pg_replication_slots where active";
@@ -220,7 +220,7 @@ async fn a_quiet_publication_keeps_no_log_of_a_busy_database() {
             assert!(tokio::time::Instant::now() < until, "{health:?}");
         }
     };
-    // Not released: it is kept for a restart, however long it takes.
+    // The commit is not released, so the log is kept for a restart, however long that takes.
     for _ in 0..20 {
         behind(&mut stream, 5_000_000, u64::MAX).await;
     }
@@ -352,7 +352,7 @@ async fn a_database_that_is_to_stop_does_not_wait_for_us() {
     let (mut stream, _released) = rig.stream();
     let (epoch, _) = up(&mut stream).await;
     rig.run("insert into item values (1, 'open', 1, null)").await;
-    // It is not released, and it is not lost.
+    // The commit is not released, and must not be lost.
     let given = commit(&mut stream).await;
     let started = std::time::Instant::now();
     let stopping = stop(rig.cluster);

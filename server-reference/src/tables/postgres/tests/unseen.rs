@@ -1,12 +1,12 @@
-//! Commits that are in the log and wait for a standby, so that nobody sees them.
+//! Commits that are in the log, but not visible because they wait for a standby.
 
 use super::*;
 use std::collections::BTreeSet;
 use tidewire_server_core::tables::Seen;
 
-/// What snapshots may lack, as a stream that connects says.
+/// The transactions that snapshots may lack, as reported when a stream connects.
 async fn unseen(rig: &Rig) -> BTreeSet<u64> {
-    // The one before may still have the slot.
+    // An earlier stream may still be using the slot.
     let (mut stream, _released) = rig.stream();
     let connected = async {
         loop {
@@ -41,12 +41,12 @@ async fn a_commit_that_waits_for_a_standby_is_given_and_known_to_be_unseen() {
     running.batch_execute(begin).await.unwrap();
     let now = "select pg_current_xact_id()::text";
     let other: u64 = running.query_one(now, &[]).await.unwrap().get::<_, String>(0).parse().unwrap();
-    // Who may not know what others wait for takes it that all may.
+    // A role that can't see what others wait for assumes that they all may wait for a standby.
     assert_eq!(unseen(&rig).await, BTreeSet::from([xid, other]));
     rig.run("grant pg_read_all_stats to tidewire").await;
     assert_eq!(unseen(&rig).await, BTreeSet::from([xid]));
 
-    // From here on it is seen.
+    // This ends the wait, so the commit is visible.
     cancel.cancel_query(NoTls).await.unwrap();
     waits.await.unwrap();
     assert_eq!(unseen(&rig).await, BTreeSet::new());
