@@ -1,11 +1,11 @@
 //! State shared by all connections and requests.
 
 use crate::address::Proxies;
+use crate::address_limiter::AddressLimiter;
 use crate::answers::Answers;
 use crate::auth::Auth;
 use crate::clock;
 use crate::config::Config;
-use crate::gate::Gate;
 use crate::guest;
 use crate::loader::Loader;
 use crate::origin::{Origin, Origins};
@@ -31,7 +31,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     /// Connections without a WebSocket.
     pub(crate) links: Arc<Links>,
-    pub(crate) gate: Gate,
+    pub(crate) address_limiter: AddressLimiter,
     pub(crate) proxies: Proxies,
     pub(crate) origins: Origins,
     /// The base path that may precede the path of a request.

@@ -13,13 +13,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod address;
+mod address_limiter;
 mod answers;
 mod app;
 mod auth;
 pub mod cli;
 mod clock;
 pub mod config;
-mod gate;
 mod guest;
 mod http;
 mod loader;

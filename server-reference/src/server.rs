@@ -1,11 +1,11 @@
 //! A running server: it is started from a [`Config`] and ends with a drain.
 
 use crate::address::Proxies;
+use crate::address_limiter::AddressLimiter;
 use crate::answers::Answers;
 use crate::app::App;
 use crate::auth::Auth;
 use crate::config::{Config, ConfigError, KeyConfig, KeyMaterial, ModelConfig};
-use crate::gate::Gate;
 use crate::guest;
 use crate::http;
 use crate::http::request::Remote;
@@ -192,7 +192,7 @@ impl Server {
             loader,
             answers,
             engine,
-            gate: Gate::new(of_address, limits.requests),
+            address_limiter: AddressLimiter::new(of_address, limits.requests),
             proxies: Proxies::new(config.trusted_proxies.clone(), config.forwarded_header),
             origins: Origins::new(&config, address.ip())?,
             base: config
@@ -341,7 +341,7 @@ async fn accept(listener: TcpListener, app: Arc<App>, tasks: watch::Sender<()>) 
         };
         // Closed without a message: a client with this many sockets does not read any.
         let proxy = app.proxies.trusts(address.ip());
-        let Ok(ticket) = app.gate.socket(address.ip(), proxy) else { continue };
+        let Ok(ticket) = app.address_limiter.socket(address.ip(), proxy) else { continue };
         // Sends small frames at once; the writer joins frames itself.
         let _ = stream.set_nodelay(true);
         let activity = Activity::new();

@@ -42,7 +42,7 @@ impl<T: Part> Client<T> {
                 let timeline = self.new_timeline(name, Offset::ZERO, &[], &[]);
                 self.channels[at].show_rows(timeline);
             }
-            self.channels[at].hold(with_rows);
+            self.channels[at].add_holder(with_rows);
             return Ok(());
         }
         if self.channels.len() >= MAX_CHANNELS {

@@ -254,7 +254,7 @@ impl<T: Part> Client<T> {
     pub fn discard(&mut self, now: Now, op: &OpId) -> bool {
         self.clamp(now);
         let may = |entry: &crate::delivery::Entry| {
-            matches!(entry.state, EntryState::Failed { .. }) || !entry.doubtful
+            matches!(entry.state, EntryState::Failed { .. }) || !entry.maybe_committed
         };
         if !self.outbox.get(op).is_some_and(may) {
             return false;

@@ -135,7 +135,7 @@ impl<T: Part> Client<T> {
         entry.state = EntryState::Sent { at: now.mono };
         self.journal.counters.resent += u64::from(std::mem::take(&mut entry.unanswered));
         entry.tried = entry.tried.saturating_add(1);
-        entry.doubtful = true;
+        entry.maybe_committed = true;
         let (channel, state) = (entry.channel.clone(), row_state(entry));
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, state, None);
@@ -199,7 +199,7 @@ impl<T: Part> Client<T> {
         // The server answers `blocked` only after it has looked up the op in the log, so the op is
         // not there. Other refusals may come before that look-up: they prove only that this attempt
         // did not commit it.
-        entry.doubtful &= code != codes::BLOCKED && entry.tried > 1;
+        entry.maybe_committed &= code != codes::BLOCKED && entry.tried > 1;
         let delay_ms = RETRY.delay(entry.tried, retry_after_ms.unwrap_or(0), &mut self.rng);
         let delay = Delay { until: now.mono.after(delay_ms), code: code.to_owned() };
         entry.state = EntryState::Ready { delay: Some(delay) };

@@ -175,7 +175,7 @@ impl Channel {
     // Holders.
 
     /// Adds a holder of the channel's rows or of its events.
-    pub(crate) fn hold(&mut self, rows: bool) {
+    pub(crate) fn add_holder(&mut self, rows: bool) {
         let holders = if rows { &mut self.row_holders } else { &mut self.raw_holders };
         *holders += 1;
     }

@@ -139,7 +139,7 @@ pub(crate) struct Entry {
     /// How often it was sent.
     pub(crate) tried: u32,
     /// Whether the server may have committed it without this client knowing.
-    pub(crate) doubtful: bool,
+    pub(crate) maybe_committed: bool,
     /// Whether the connection was lost before its answer came.
     pub(crate) unanswered: bool,
     /// Its place in the outbox, also after a restart.
@@ -191,7 +191,7 @@ impl Entry {
             stored: true,
             // It may have been sent before the crash.
             tried: 1,
-            doubtful: true,
+            maybe_committed: true,
             unanswered: false,
             seq: object.u64("seq")?,
         })
@@ -200,7 +200,7 @@ impl Entry {
     /// Whether it is discarded after a minute. An op that the server may have committed is not: it
     /// is sent again, and the answer says whether it was.
     fn may_lapse(&self) -> bool {
-        self.lane == Lane::Session && !self.is_sent() && !self.doubtful
+        self.lane == Lane::Session && !self.is_sent() && !self.maybe_committed
     }
 
     fn is_sent(&self) -> bool {
@@ -292,7 +292,7 @@ impl Outbox {
             state: EntryState::Ready { delay: None },
             stored: false,
             tried: 0,
-            doubtful: false,
+            maybe_committed: false,
             unanswered: false,
             seq: self.next_seq,
         };

@@ -1,10 +1,10 @@
 //! Commits from the log for one subscription that catches up.
 
 use super::cursor::Cursor;
+use super::frame_pos;
 use super::history::Entry;
 use super::limits::ENVELOPE;
 use super::pages::Pages;
-use super::place;
 use super::shape::{Outcome, Shape};
 use super::state::Sub;
 use crate::text::Text;
@@ -22,7 +22,7 @@ pub(super) struct Slice {
     /// The snapshot that was sent before them.
     pub(super) pages: Option<Arc<Pages>>,
     pub(super) entries: Vec<Entry>,
-    /// The place of its last frame, and the position up to which it has everything.
+    /// The `pos` of its last frame, and the position up to which it has everything.
     pub(super) from: (u64, u64),
     /// The position at which the slice ends; `None` if the log has more after it.
     pub(super) upto: Option<u64>,
@@ -39,7 +39,7 @@ pub(super) struct Slice {
 pub(super) struct Batch {
     /// `None` if there is nothing to send.
     pub(super) frame: Option<Text>,
-    /// The place of its last frame after this one.
+    /// The `pos` of its last frame after this one.
     pub(super) last: u64,
     /// The position up to which the log was read.
     pub(super) applied: u64,
@@ -84,7 +84,7 @@ impl Slice {
                     }
                     bytes += tx.len();
                     txs.push(tx);
-                    last = place::own(*number);
+                    last = frame_pos::own(*number);
                     // The snapshot is ahead: earlier commits may still come, so a cursor at this
                     // position would skip them.
                     let early = self.pages.as_ref().is_some_and(|pages| commit.position < pages.seen.end());

@@ -20,13 +20,13 @@
 //!   ([`State::generation`]). Results of an earlier generation are dropped.
 
 use super::cost::{MATCHING, encoding, work};
+use super::frame_pos;
 use super::history::Entry;
 use super::index::Member;
 use super::limits::ENVELOPE;
 use super::log::Standing;
 use super::matching::{Membership, RowChange};
 use super::pending::Pending;
-use super::place;
 use super::plan::{Feed, News, Plan, What};
 use super::ring::{Logged, Next};
 use super::state::{Phase, State, Sub, feed};
@@ -324,7 +324,7 @@ impl State {
                 What::Reset(reason) => self.reset_group(id, reason, false),
                 What::Frame(frame) => {
                     let frame = frame.behind(group.last);
-                    self.send(id, &frame, place::feed(plan.number), (self.head, plan.commit().position));
+                    self.send(id, &frame, frame_pos::feed(plan.number), (self.head, plan.commit().position));
                 }
             }
         }
@@ -360,9 +360,9 @@ impl State {
 
     /// Sends a frame to all subscribers of a feed. Subscribers whose queue is full leave the feed
     /// with everything up to `before`, and catch up from the log.
-    fn send(&mut self, id: u64, frame: &Text, place: u64, (before, head): (u64, u64)) {
+    fn send(&mut self, id: u64, frame: &Text, pos: u64, (before, head): (u64, u64)) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        let last = std::mem::replace(&mut group.last, place);
+        let last = std::mem::replace(&mut group.last, pos);
         group.notified = (head, self.now);
         let (mut slow, mut over) = (Vec::new(), Vec::new());
         for (conn, audience) in &group.live {
@@ -446,10 +446,10 @@ impl State {
                 continue;
             };
             let (last, hash) = (group.last, group.shape.hash);
-            let place = place::feed(self.take_number());
-            let link = TableLink { prev: Some(last), pos: place, cursor: self.cursor(hash, self.head) };
+            let pos = frame_pos::feed(self.take_number());
+            let link = TableLink { prev: Some(last), pos, cursor: self.cursor(hash, self.head) };
             let frame = TableFrame::Mark { to: TableAddress::Feed(feed(*id)), link };
-            self.send(*id, &frame.encode().into(), place, (self.head, self.head));
+            self.send(*id, &frame.encode().into(), pos, (self.head, self.head));
         }
     }
 

@@ -3,8 +3,8 @@
 
 use super::Commit;
 use super::cursor::Cursor;
+use super::frame_pos;
 use super::matching::{Membership, RowChange};
-use super::place;
 use super::ring::Logged;
 use super::shape::{Outcome, Shape};
 use super::state::feed;
@@ -39,7 +39,7 @@ pub(super) struct Plan<'a> {
 pub(super) struct Feed {
     pub(super) group: u64,
     pub(super) shape: Arc<Shape>,
-    /// The place of its last frame.
+    /// The `pos` of its last frame.
     pub(super) last: u64,
     pub(super) places: Vec<(usize, Membership)>,
 }
@@ -70,7 +70,7 @@ impl Frame {
         Frame { to, tx, link, text }
     }
 
-    /// The frame, linked to the one at this place. That is nearly always the one for which it was
+    /// The frame, linked to the one with this `pos`. That is nearly always the one for which it was
     /// encoded; a feed that was empty meanwhile has another one.
     pub(super) fn behind(self, last: u64) -> Text {
         if self.link.prev == Some(last) {
@@ -121,7 +121,7 @@ impl<'a> Plan<'a> {
         };
         let cursor = self.epoch.as_deref();
         let cursor = cursor.map(|epoch| Cursor::encode(epoch, commit.position, of.shape.hash));
-        let link = TableLink { prev: Some(of.last), pos: place::feed(self.number), cursor };
+        let link = TableLink { prev: Some(of.last), pos: frame_pos::feed(self.number), cursor };
         let tx = Transaction::encode_with(&commit.tx, commit.at, &changes);
         Some(What::Frame(Frame::new(TableAddress::Feed(feed(of.group)), tx, link)))
     }

@@ -115,7 +115,7 @@ impl Answer {
             reason: reason.map(str::to_owned),
             columns: self.shape.columns(),
             key: self.shape.key(),
-            // Before the places of all other frames.
+            // Before the `pos` of all other frames.
             link: TableLink { prev: None, pos: 0, cursor },
             page,
         });
@@ -287,10 +287,10 @@ impl State {
             return;
         }
         if self.groups.get(&group_id).is_some_and(|group| group.live.is_empty()) {
-            // The feed is empty, so nobody notices that places are skipped.
-            let (place, told) = (self.place_between(), (self.head, self.now));
+            // The feed is empty, so nobody notices that numbers are skipped.
+            let (pos, told) = (self.pos_between(), (self.head, self.now));
             if let Some(group) = self.groups.get_mut(&group_id) {
-                (group.last, group.notified) = (place, told);
+                (group.last, group.notified) = (pos, told);
             }
         }
         let Some(group) = self.groups.get(&group_id) else { return };

@@ -1,12 +1,12 @@
 //! The state of one table, under a lock of its own: its subscriptions and their groups.
 
 use super::fair_queue::{FairQueue, Owner};
+use super::frame_pos;
 use super::history::History;
 use super::index::Index;
 use super::log::Standing;
 use super::pages::Pages;
 use super::pending::{Pending, Queued};
-use super::place;
 use super::refusal::{Refusal, too_many_unindexed};
 use super::registry::Rights;
 use super::shape::Shape;
@@ -30,7 +30,7 @@ pub(super) struct State {
     /// Counts the table's restarts. Work that was begun without the lock in an earlier generation
     /// is dropped.
     pub(super) generation: u64,
-    /// The last number of a commit or mark, see [`place`].
+    /// The last number of a commit or mark, see [`frame_pos`].
     pub(super) number: u64,
     /// The position up to which its feeds have been sent everything. The log may be ahead of it.
     pub(super) head: u64,
@@ -99,7 +99,7 @@ pub(super) struct Group {
     pub(super) members: BTreeSet<u64>,
     /// The subscribers of the feed, by connection: a connection is sent each frame once.
     pub(super) live: BTreeMap<u64, Audience>,
-    /// The place of the feed's last frame.
+    /// The `pos` of the feed's last frame.
     pub(super) last: u64,
     /// The position of the feed's last frame, and when it was sent.
     pub(super) notified: (u64, Time),
@@ -120,7 +120,7 @@ pub(super) struct Sub {
     pub(super) sid: String,
     pub(super) group: u64,
     pub(super) phase: Phase,
-    /// The place of its last frame. Not kept while it is in the feed.
+    /// The `pos` of its last frame. Not kept while it is in the feed.
     pub(super) last: u64,
     /// The position up to which it has everything, from frames or its snapshot. Not kept while it
     /// is in the feed.
@@ -224,9 +224,9 @@ impl State {
         self.number
     }
 
-    /// A place after all frames that were sent, and before all that will be sent.
-    pub(super) fn place_between(&mut self) -> u64 {
-        place::before(match &self.flight {
+    /// A `pos` after those of all frames that were sent, and before all that will be sent.
+    pub(super) fn pos_between(&mut self) -> u64 {
+        frame_pos::before(match &self.flight {
             Some(flight) => flight.number,
             None => self.take_number(),
         })

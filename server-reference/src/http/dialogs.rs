@@ -89,7 +89,7 @@ fn within_quota(app: &App, identity: &Identity, address: IpAddr) -> Result<(), H
     let refused = |wait| too_many("too many dialogs were created; wait a little", wait);
     match identity.user.kind {
         // Counted by address, because anybody can become any number of guests.
-        UserKind::Guest => app.gate.creates("dialog", address, budget).map_err(refused),
+        UserKind::Guest => app.address_limiter.creates("dialog", address, budget).map_err(refused),
         _ => {
             let place = format!("dialogs:{}", identity.key());
             app.engine.limiter.take(&place, budget, clock::mono()).map_err(refused)

@@ -25,7 +25,7 @@ pub(super) async fn budgets(
     next: Next,
 ) -> Response {
     let client = app.proxies.client(remote.address.ip(), request.headers());
-    let ticket = match app.gate.request(client) {
+    let ticket = match app.address_limiter.request(client) {
         Ok(ticket) => ticket,
         Err(wait) => {
             let message = "too many requests from this address; wait a little";

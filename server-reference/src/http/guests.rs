@@ -69,7 +69,7 @@ pub(super) async fn guest(
         None => {
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
             let address = app.proxies.client(remote.address.ip(), &headers);
-            app.gate
+            app.address_limiter
                 .creates("guest", address, app.config.limits.new_guests)
                 .map_err(|wait| too_many("too many guests from this address; wait a little", wait))?;
             match &request.previous {

@@ -2,8 +2,8 @@
 //! counts, also of an incomplete message.
 
 use super::pace::Pace;
+use crate::address_limiter::AddressSlot;
 use crate::clock;
-use crate::gate::Ticket;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(crate) struct Watched {
 }
 
 /// A socket's permits: among all sockets, and among those of its address if they are counted.
-pub(crate) type Counts = (OwnedSemaphorePermit, Option<Ticket>);
+pub(crate) type Counts = (OwnedSemaphorePermit, Option<AddressSlot>);
 
 impl Watched {
     pub(crate) fn new(

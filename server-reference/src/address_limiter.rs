@@ -17,19 +17,19 @@ const SHARING: u64 = 10;
 
 /// How many things of one kind each address has open.
 #[derive(Default)]
-pub(crate) struct Held {
+pub(crate) struct OpenCounts {
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// One of the things that an address has open. Dropping it lowers the count.
-pub(crate) struct Ticket {
-    held: Arc<Held>,
+pub(crate) struct AddressSlot {
+    held: Arc<OpenCounts>,
     address: IpAddr,
 }
 
-impl Held {
+impl OpenCounts {
     /// Counts one more for this address, unless it is at its limit.
-    pub(crate) fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Ticket> {
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<AddressSlot> {
         let address = counted(address);
         let mut by_address = self.by_address.lock();
         let count = by_address.entry(address).or_default();
@@ -37,11 +37,11 @@ impl Held {
             return None;
         }
         *count += 1;
-        Some(Ticket { held: self.clone(), address })
+        Some(AddressSlot { held: self.clone(), address })
     }
 }
 
-impl Drop for Ticket {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.held.by_address.lock().entry(self.address) {
             *count.get_mut() -= 1;
@@ -53,24 +53,24 @@ impl Drop for Ticket {
 }
 
 /// Counts sockets and requests by address.
-pub(crate) struct Gate {
+pub(crate) struct AddressLimiter {
     limits: AddressLimits,
     budget: Budget,
-    sockets: Arc<Held>,
-    requests: Arc<Held>,
+    sockets: Arc<OpenCounts>,
+    requests: Arc<OpenCounts>,
     /// Separate from the sessions' limiter, so that a flood of sockets delays no session.
     limiter: Limiter,
 }
 
-impl Gate {
-    pub(crate) fn new(limits: AddressLimits, budget: Budget) -> Gate {
+impl AddressLimiter {
+    pub(crate) fn new(limits: AddressLimits, budget: Budget) -> AddressLimiter {
         let (sockets, requests) = (Arc::default(), Arc::default());
-        Gate { limits, budget, sockets, requests, limiter: Limiter::default() }
+        AddressLimiter { limits, budget, sockets, requests, limiter: Limiter::default() }
     }
 
     /// Counts an accepted socket; an error if it is to be closed at once. Sockets of a trusted
     /// proxy are not counted: its clients are counted by their requests.
-    pub(crate) fn socket(&self, peer: IpAddr, is_proxy: bool) -> Result<Option<Ticket>, ()> {
+    pub(crate) fn socket(&self, peer: IpAddr, is_proxy: bool) -> Result<Option<AddressSlot>, ()> {
         let Some(most) = self.limits.sockets.filter(|_| !is_proxy) else {
             return Ok(None);
         };
@@ -93,7 +93,7 @@ impl Gate {
     }
 
     /// Counts a request. The error is the wait in ms.
-    pub(crate) fn request(&self, client: IpAddr) -> Result<Option<Ticket>, u64> {
+    pub(crate) fn request(&self, client: IpAddr) -> Result<Option<AddressSlot>, u64> {
         let Some(most) = self.limits.sockets else { return Ok(None) };
         self.limiter.take(&format!("request:{}", counted(client)), self.budget, clock::mono())?;
         self.requests.take(client, most).map(Some).ok_or(CROWDED_RETRY_MS)
