@@ -173,7 +173,9 @@ fn make(connection: &Connection, table: &Described) -> rusqlite::Result<()> {
         .query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<String>>(1)?.unwrap_or_default())))?
         .collect::<Result<_, _>>()?;
     let statements = triggers::statements(table);
-    if statements.iter().all(|(name, sql)| known.get(name) == Some(sql)) && run_first(connection, table)? {
+    if statements.iter().all(|(name, sql)| known.get(name) == Some(sql))
+        && are_newest_in_order(connection, table, &statements)?
+    {
         return Ok(());
     }
     // Triggers before the tables that they name.
@@ -189,11 +191,18 @@ fn make(connection: &Connection, table: &Described) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether our triggers on a table are newer than the application's. SQLite runs the newest first,
-/// and triggers behind one that uses `RAISE(IGNORE)` would not run.
-fn run_first(connection: &Connection, table: &Described) -> rusqlite::Result<bool> {
-    let sql = "SELECT ifnull(max(rowid) FILTER (WHERE NOT name GLOB '_tidewire_*'), 0) \
-               < min(rowid) FILTER (WHERE name GLOB '_tidewire_*') \
-               FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE";
-    connection.query_row(sql, [&table.table], |row| Ok(row.get::<_, Option<bool>>(0)?.unwrap_or(false)))
+/// Whether a table's newest triggers are these, in the order of their creation. SQLite runs the
+/// newest first: triggers behind one of the application that uses `RAISE(IGNORE)` would not run,
+/// and ours rely on their order.
+fn are_newest_in_order(
+    connection: &Connection,
+    table: &Described,
+    statements: &[(String, String)],
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE ORDER BY rowid";
+    let triggers: Vec<String> =
+        connection.prepare(sql)?.query_map([&table.table], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let triggers: Vec<&String> = triggers.iter().collect();
+    let ours = statements.iter().filter(|(_, sql)| sql.starts_with("CREATE TRIGGER")).map(|(name, _)| name);
+    Ok(triggers.ends_with(&ours.collect::<Vec<_>>()))
 }

@@ -75,8 +75,8 @@ fn joined(texts: &[String]) -> String {
     }
 }
 
-/// The names and statements of everything that a table needs, in the order of creation. SQLite runs
-/// the newest triggers first.
+/// The names and statements of everything that a table needs, in the order of creation, which
+/// matters: SQLite runs the newest triggers first.
 pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     let names = Names::of(table);
     let Names { before, empty, columns, noted, .. } = &names;
@@ -103,14 +103,15 @@ pub(super) fn statements(table: &Described) -> Vec<(String, String)> {
     }
     trigger("bi", "BEFORE INSERT".to_owned(), inserting);
     trigger("ai", "AFTER INSERT".to_owned(), names.inserted());
+    let watched = if table.any_update { String::new() } else { format!(" OF {}", unique_columns(table)) };
+    let others = format!("({conflict}) AND NOT ({})", names.has("IS", "t", "OLD"));
+    // Older than the one that clears, so it runs after that: what it notes is not cleared.
+    trigger("bc", format!("BEFORE UPDATE{watched}"), vec![names.note(CONFLICT, &others)]);
     trigger(
         "bu",
         "BEFORE UPDATE".to_owned(),
         vec![names.clear(), names.note(OWN, &names.has("IS", "t", "OLD"))],
     );
-    let watched = if table.any_update { String::new() } else { format!(" OF {}", unique_columns(table)) };
-    let others = format!("({conflict}) AND NOT ({})", names.has("IS", "t", "OLD"));
-    trigger("bc", format!("BEFORE UPDATE{watched}"), vec![names.note(CONFLICT, &others)]);
     trigger("au", "AFTER UPDATE".to_owned(), names.updated());
     trigger(
         "bd",
@@ -221,8 +222,7 @@ impl Names {
         let over = format!("DELETE FROM {before} WHERE _tidewire_at <> {NOW}");
         let all = format!("(SELECT count(*) FROM {before}) > {MOST_NOTED}");
         if !self.nested {
-            // Beyond the limit all conflicts are removed, as almost always their rows are done.
-            // Those of an update itself are among them, because they are noted before this runs.
+            // They are of statements that are over: a statement notes its own after this.
             let conflicts = format!("(SELECT count(*) FROM {before} WHERE _tidewire_own = {CONFLICT})");
             return format!(
                 "{over} OR _tidewire_own = {CONFLICT} AND {conflicts} > {MOST_CONFLICTS} OR {all};"
