@@ -4,7 +4,7 @@
 use crate::io::Transport;
 use crate::time::Time;
 
-/// After so many failures in a row the next transport is used.
+/// After this many failures in a row the next transport is used.
 const STRIKES: u32 = 3;
 /// The same for a transport that worked before: probably the server is down, and the network has
 /// not changed.

@@ -1,4 +1,4 @@
-//! What filters say of rows, and which literals they take, against a real PostgreSQL.
+//! Which rows filters match, and which literals they accept, compared with a real PostgreSQL.
 
 use tidewire_core::tables::Type;
 use tidewire_core::tables::filter::{Column, Filter};
@@ -16,7 +16,7 @@ async fn filters_say_of_every_row_what_postgresql_says() {
     println!("figures: {}", report.to_string().lines().next().unwrap_or_default());
     assert!(report.differences.is_empty(), "{report}");
     assert!(report.comparisons() >= COMPARISONS, "{report}");
-    // Else it would hardly say anything.
+    // Each outcome must be frequent, or the comparison would prove little.
     assert!(report.judged.iter().all(|count| *count > COMPARISONS / 20), "{report}");
     assert!(report.literals > 10_000 && report.refused > 1_000, "{report}");
     assert!(report.beyond_us < report.literals / 20, "{report}");
