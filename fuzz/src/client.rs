@@ -7,7 +7,7 @@ use crate::requests::Requests;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::{
-    ChannelState, Client, Config, ConnId, Event, Input, Lifecycle, Network, Now, OpState, Output,
+    ChannelState, Client, Config, ConnId, Event, Input, Lifecycle, Network, Now, Offset, OpState, Output,
     ResponsePart, Restored, RestoredChannel, State, StoreChange, StoreError, StoreId, Time, TokenAsk,
     TokenError, Transport,
 };
@@ -96,7 +96,7 @@ struct Life {
     kept: Kept,
     ops: Vec<String>,
     /// The last offset that was applied in each channel without rows.
-    applied: BTreeMap<String, u64>,
+    applied: BTreeMap<String, Offset>,
     status: State,
     until: Option<Time>,
     lives: u8,
@@ -168,7 +168,7 @@ impl Life {
             10 | 11 => {
                 let text = "x".repeat(bytes.below(9) * bytes.below(40));
                 if let Ok(id) = self.client.send_text(now, dialog(bytes), &text) {
-                    self.ops.push(id);
+                    self.ops.push(id.into());
                 }
             }
             12 => match bytes.below(4) {
@@ -199,9 +199,9 @@ impl Life {
             22 => {
                 let id = self.ops.get(bytes.below(self.ops.len().max(1))).cloned().unwrap_or_default();
                 match bytes.below(3) {
-                    0 => drop(self.client.retry(now, &id)),
-                    1 => drop(self.client.discard(now, &id)),
-                    _ => drop(self.client.stop_run(now, dialog(bytes), &id)),
+                    0 => drop(self.client.retry(now, &id.into())),
+                    1 => drop(self.client.discard(now, &id.into())),
+                    _ => drop(self.client.stop_run(now, dialog(bytes), &id.into())),
                 }
             }
             _ => self.restart(bytes),
@@ -330,10 +330,7 @@ impl Life {
             }
             4 => page(bytes, json!({"t": "page", "ch": ch})),
             5 | 6 => {
-                let next = self
-                    .applied
-                    .get(ch)
-                    .map_or_else(|| u64::from(bytes.byte()), |last| last.saturating_add(1));
+                let next = self.applied.get(ch).map_or_else(|| u64::from(bytes.byte()), |last| last.next().0);
                 let offset = if bytes.below(4) == 0 { number(bytes) } else { next };
                 event(bytes, offset)
             }
@@ -399,7 +396,7 @@ impl Life {
         match change {
             StoreChange::PutOp { id, record } => {
                 kept.ops.retain(|(other, _)| *other != id);
-                kept.ops.push((id, record.0));
+                kept.ops.push((id.into(), record.0));
             }
             StoreChange::DeleteOp { id } => kept.ops.retain(|(other, _)| *other != id),
             // This client has no tables.
@@ -409,7 +406,13 @@ impl Life {
             StoreChange::PutEvents { channel, epoch, cursor, events, runs, .. } => {
                 kept.channels.retain(|other| other.channel != channel);
                 let events = events.into_iter().map(|(_, event)| event.0).collect();
-                kept.channels.push(RestoredChannel { channel, epoch, cursor, events, runs: runs.0 });
+                kept.channels.push(RestoredChannel {
+                    channel: channel.into(),
+                    epoch: epoch.into(),
+                    cursor: cursor.0,
+                    events,
+                    runs: runs.0,
+                });
             }
         }
     }
@@ -516,16 +519,16 @@ impl Life {
             }
             Event::Received(event) => {
                 self.reached.events = true;
-                let last = self.applied.insert(event.ch, event.offset);
+                let last = self.applied.insert(event.ch.into(), event.offset);
                 assert!(last.is_none_or(|last| last < event.offset), "{} after {last:?}", event.offset);
             }
             Event::Channel { channel, state: ChannelState::Reset { .. } } => {
                 self.reached.reset = true;
-                self.applied.remove(&channel);
+                self.applied.remove(channel.as_str());
             }
             // The client forgets a channel that was refused.
             Event::Channel { channel, state: ChannelState::Failed { .. } } => {
-                self.applied.remove(&channel);
+                self.applied.remove(channel.as_str());
             }
             Event::Channel { state: ChannelState::Live, .. } => self.reached.live = true,
             Event::Op { state: OpState::Acked { .. }, .. } => self.reached.acked = true,

@@ -1,7 +1,7 @@
 //! The events that the core emits for the application.
 
 use crate::list::Change;
-use crate::wire::{EventFrame, Signal, User};
+use crate::wire::{ChannelName, EventFrame, Offset, OpId, RunId, Signal, User};
 use std::convert::Infallible;
 
 /// An event for the application. `E` is the type of events of the client's part ([`crate::Part`]).
@@ -14,9 +14,9 @@ pub enum Event<E = Infallible> {
     /// The state of an op changed.
     Op {
         /// The op.
-        id: String,
+        id: OpId,
         /// Its channel.
-        channel: String,
+        channel: ChannelName,
         /// Its new state.
         state: OpState,
     },
@@ -24,12 +24,12 @@ pub enum Event<E = Infallible> {
     /// whatever its state.
     Stored {
         /// The op.
-        id: String,
+        id: OpId,
     },
     /// A subscription changed.
     Channel {
         /// The channel.
-        channel: String,
+        channel: ChannelName,
         /// Its new state.
         state: ChannelState,
     },
@@ -49,7 +49,7 @@ pub enum Event<E = Infallible> {
         /// The changes.
         changes: Vec<Change<Row>>,
         /// The newest answer under way, which [`crate::Client::stop`] ends.
-        run: Option<String>,
+        run: Option<RunId>,
     },
     /// An event of the client's part; for live tables a [`crate::tables::TableEvent`].
     Part(E),
@@ -134,7 +134,7 @@ pub enum OpState {
     /// It is committed at the server.
     Acked {
         /// Its event's offset.
-        offset: u64,
+        offset: Offset,
     },
     /// It was refused; it blocks its channel until it is retried or discarded.
     Failed {
@@ -197,7 +197,7 @@ pub struct Row {
     /// is committed.
     pub at: u64,
     /// Its offset in the channel, once committed.
-    pub offset: Option<u64>,
+    pub offset: Option<Offset>,
     /// Its state.
     pub state: RowState,
     /// Why it failed or ended early: a stable code. For a queued row, what it waits for besides the

@@ -3,7 +3,7 @@
 
 use crate::event::Event;
 use crate::time::Time;
-use crate::wire::codes;
+use crate::wire::{ChannelName, Epoch, Offset, OpId, codes};
 use std::convert::Infallible;
 
 /// One attempt at a transport. Reports about an attempt that is over are ignored.
@@ -317,36 +317,36 @@ pub enum StoreChange {
     /// Store this op, replacing one with the same id.
     PutOp {
         /// The op's id.
-        id: String,
+        id: OpId,
         /// What to give back in [`Restored::ops`].
         record: Message,
     },
     /// Delete this op.
     DeleteOp {
         /// The op's id.
-        id: String,
+        id: OpId,
     },
     /// In one transaction: add these events to the channel, set its cursor, and delete its events
     /// below an offset.
     PutEvents {
         /// The channel.
-        channel: String,
+        channel: ChannelName,
         /// The log's epoch.
-        epoch: String,
+        epoch: Epoch,
         /// The new cursor: the last offset applied.
-        cursor: u64,
+        cursor: Offset,
         /// Offsets and event texts, in order; may be empty.
-        events: Vec<(u64, Message)>,
+        events: Vec<(Offset, Message)>,
         /// The texts so far of the answers under way, replacing those stored before: what to give
         /// back in [`RestoredChannel::runs`].
         runs: Message,
         /// Events with a lower offset may be deleted.
-        trim_below: u64,
+        trim_below: Offset,
     },
     /// Delete the channel's events, cursor and answers under way.
     ClearChannel {
         /// The channel.
-        channel: String,
+        channel: ChannelName,
     },
     /// Store a record of a table's rows, replacing one with the same name.
     PutTable {

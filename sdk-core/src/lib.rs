@@ -92,3 +92,4 @@ pub use journal::{Counters, Entry, Report};
 pub use list::Change;
 pub use part::Part;
 pub use time::{Now, Time};
+pub use wire::{ChannelName, Epoch, Offset, OpId, RunId};

@@ -294,12 +294,12 @@ impl Client {
 
     /// Sends a failed op again. False if there is no failed op with this id.
     pub fn retry(&self, id: &str) -> bool {
-        self.shared().command(|core, _, now| core.retry(now, id)).unwrap_or(false)
+        self.shared().command(|core, _, now| core.retry(now, &id.into())).unwrap_or(false)
     }
 
     /// Discards an op: see [`Dialog::discard`].
     pub fn discard(&self, id: &str) -> bool {
-        self.shared().command(|core, _, now| core.discard(now, id)).unwrap_or(false)
+        self.shared().command(|core, _, now| core.discard(now, &id.into())).unwrap_or(false)
     }
 
     /// A stream of all events from now on, for bindings and logs. If the first call is made before

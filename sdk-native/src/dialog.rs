@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidewire_core::{Offset, OpId};
 use tokio::sync::watch;
 
 use crate::dialog_state::DialogState;
@@ -88,13 +89,13 @@ impl Dialog {
 
     /// Sends a failed message again. False if there is no failed message with this id.
     pub fn retry(&self, id: &str) -> bool {
-        self.handle.shared.command(|core, _, now| core.retry(now, id)).unwrap_or(false)
+        self.handle.shared.command(|core, _, now| core.retry(now, &id.into())).unwrap_or(false)
     }
 
     /// Discards a message that waits or has failed. False if there is none with this id, or if it
     /// may have reached the server, so that nobody can say whether it arrived.
     pub fn discard(&self, id: &str) -> bool {
-        self.handle.shared.command(|core, _, now| core.discard(now, id)).unwrap_or(false)
+        self.handle.shared.command(|core, _, now| core.discard(now, &id.into())).unwrap_or(false)
     }
 }
 
@@ -112,12 +113,12 @@ impl Drop for Handle {
 /// affect the message.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    id: String,
+    id: OpId,
     promise: Promise,
 }
 
 impl Outgoing {
-    pub(crate) fn new(hub: &mut Hub, id: String) -> Outgoing {
+    pub(crate) fn new(hub: &mut Hub, id: OpId) -> Outgoing {
         Outgoing { promise: hub.add_promise(&id), id }
     }
 
@@ -129,7 +130,7 @@ impl Outgoing {
     }
 
     /// The message's id, which is also its row's.
-    pub fn id(&self) -> &str {
+    pub fn id(&self) -> &OpId {
         &self.id
     }
 
@@ -149,7 +150,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`OpError`]: refused, discarded, or not acknowledged before the client was closed.
-    pub async fn acked(&self) -> Result<u64, OpError> {
+    pub async fn acked(&self) -> Result<Offset, OpError> {
         self.promise.settled().await
     }
 }

@@ -1,6 +1,6 @@
 //! The state of a dialog, as a screen shows it above the rows.
 
-use tidewire_core::ChannelState;
+use tidewire_core::{ChannelState, RunId};
 
 /// The state of a dialog.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -8,7 +8,7 @@ pub struct DialogState {
     /// Whether the rows are up to date.
     pub status: DialogStatus,
     /// The id of the newest answer under way, if there is one.
-    pub run: Option<String>,
+    pub run: Option<RunId>,
     /// How many events were skipped since the dialog was opened, because the server no longer had
     /// them or there were too many.
     pub missed: u64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidewire_core::tables::{TableEvent, TableRows, TableUpdate};
 use tidewire_core::wire::{EventFrame, Signal, User};
-use tidewire_core::{Change, ChannelState, OpState, Row, Status};
+use tidewire_core::{Change, ChannelName, ChannelState, OpId, OpState, Row, Status};
 use tokio::sync::Notify;
 
 use crate::core::Event;
@@ -27,21 +27,21 @@ pub enum ClientEvent {
     /// The state of a message changed.
     Op {
         /// Its id.
-        id: String,
+        id: OpId,
         /// Its channel.
-        channel: String,
+        channel: ChannelName,
         /// Its new state.
         state: OpState,
     },
     /// A message is stored: from now on it survives the end of this process.
     Stored {
         /// Its id.
-        id: String,
+        id: OpId,
     },
     /// A subscription changed.
     Channel {
         /// The channel.
-        channel: String,
+        channel: ChannelName,
         /// Its new state.
         state: ChannelState,
     },

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use tidewire_core::tables::TableRows;
-use tidewire_core::wire::{DIALOG_PREFIX, User};
+use tidewire_core::wire::{OpId, RunId, User};
 use tidewire_core::{OpState, Row, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -31,7 +31,7 @@ pub(crate) struct Hub {
     dialogs: HashMap<String, DialogView>,
     channels: HashMap<String, ChannelView>,
     tables: HashMap<u32, TableView>,
-    promises: HashMap<String, Promised>,
+    promises: HashMap<OpId, Promised>,
     /// Whether the store survives the process.
     durable: bool,
     /// The events before the first reader of events, until the client connects.
@@ -45,7 +45,7 @@ pub(crate) struct Hub {
 
 struct DialogView {
     rows: Vec<Arc<Row>>,
-    run: Option<String>,
+    run: Option<RunId>,
     published: watch::Sender<Rows>,
     state: watch::Sender<DialogState>,
     handles: usize,
@@ -147,9 +147,9 @@ impl Hub {
         self.tables.entry(view).or_insert_with(TableView::new).wait(tx)
     }
 
-    pub(crate) fn add_promise(&mut self, op: &str) -> Promise {
+    pub(crate) fn add_promise(&mut self, op: &OpId) -> Promise {
         let (promised, promise) = Promised::new();
-        self.promises.insert(op.to_owned(), promised);
+        self.promises.insert(op.clone(), promised);
         promise
     }
 
@@ -185,7 +185,7 @@ impl Hub {
             self.dirty.insert(dialog.clone());
         }
         if let Event::Channel { channel, state } = &event
-            && let Some(view) = channel.strip_prefix(DIALOG_PREFIX).and_then(|id| self.dialogs.get(id))
+            && let Some(view) = channel.dialog().and_then(|id| self.dialogs.get(id))
         {
             view.state.send_modify(|known| known.follow(state));
         }

@@ -1,6 +1,6 @@
 //! Promises for ops: when an op is stored, and how it is settled.
 
-use tidewire_core::OpState;
+use tidewire_core::{Offset, OpState};
 use tokio::sync::watch;
 
 use crate::error::OpError;
@@ -9,7 +9,7 @@ use crate::error::OpError;
 #[derive(Debug, Clone, Default)]
 struct Progress {
     stored: bool,
-    settled: Option<Result<u64, OpError>>,
+    settled: Option<Result<Offset, OpError>>,
 }
 
 /// The hub's end. Dropping it means that the client was closed.
@@ -54,7 +54,7 @@ impl Promise {
     }
 
     /// Resolves when the op is committed or has failed.
-    pub(crate) async fn settled(&self) -> Result<u64, OpError> {
+    pub(crate) async fn settled(&self) -> Result<Offset, OpError> {
         let progress = self.wait(|progress| progress.settled.is_some()).await?;
         progress.settled.unwrap_or(Err(OpError::Closed))
     }

@@ -286,7 +286,7 @@ async fn a_channel_read_without_a_timeline_is_dense_through_a_restart() {
     while next <= 12 {
         match soon("an item", log.next()).await.expect("open") {
             ChannelItem::Event(event) => {
-                assert_eq!(event.offset, next);
+                assert_eq!(event.offset, tidewire::Offset(next));
                 next += 1;
             }
             ChannelItem::State(ChannelState::Syncing | ChannelState::Live) => {}
@@ -324,7 +324,7 @@ async fn a_full_store_is_told_and_keeps_nothing_from_being_sent() {
     *token.lock().expect("unpoisoned") = server.token("Ada", 3_600).await;
     ada.connect();
     for (n, sent) in sent.into_iter().enumerate() {
-        assert_eq!(soon("the ack", sent.acked()).await, Ok(n as u64 + 1));
+        assert_eq!(soon("the ack", sent.acked()).await, Ok(tidewire::Offset(n as u64 + 1)));
     }
 }
 

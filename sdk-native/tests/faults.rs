@@ -108,7 +108,7 @@ fn write_on(name: &'static str, dialog: Dialog, told: Arc<Told>, mut dice: Dice)
             tokio::spawn(async move {
                 let id = outgoing.id().to_owned();
                 let offset = outgoing.acked().await.expect("nothing is refused");
-                told.acked(name, &id, offset);
+                told.acked(name, &id, offset.0);
             });
             tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
         }
@@ -125,9 +125,9 @@ fn read_on(name: &'static str, client: &Client, told: Arc<Told>) {
             match item {
                 ChannelItem::Event(event) => {
                     if let Some(reason) = why_anew.take() {
-                        told.reset(name, event.offset - 1, &reason);
+                        told.reset(name, event.offset.0 - 1, &reason);
                     }
-                    told.applied(name, event.offset, &event.id);
+                    told.applied(name, event.offset.0, &event.id);
                 }
                 ChannelItem::State(ChannelState::Reset { reason, .. }) => why_anew = Some(reason),
                 ChannelItem::State(ChannelState::Syncing | ChannelState::Live) => {}
@@ -185,7 +185,9 @@ async fn twenty_seconds_of_random_faults_lose_double_reorder_and_invent_nothing(
     let log = read_log(&server.url(), &server.token("fresh", 3_600).await, id_of).await;
     let head = log.last().map_or(0, |last| last.0);
     until("everybody at the head", || {
-        dialogs.iter().all(|(_, dialog)| dialog.rows().last().and_then(|row| row.offset) == Some(head))
+        dialogs.iter().all(|(_, dialog)| {
+            dialog.rows().last().and_then(|row| row.offset) == Some(tidewire::Offset(head))
+        })
     })
     .await;
     let all_there = healed.elapsed();
@@ -194,8 +196,8 @@ async fn twenty_seconds_of_random_faults_lose_double_reorder_and_invent_nothing(
         told.drained(name);
         let rows = dialog.rows();
         assert!(rows.iter().all(|row| row.state == RowState::Sent), "{rows:?}");
-        told.reset(name, rows.first().and_then(|row| row.offset).expect("committed") - 1, "at the end");
-        rows.iter().for_each(|row| told.applied(name, row.offset.expect("committed"), &row.id));
+        told.reset(name, rows.first().and_then(|row| row.offset).expect("committed").0 - 1, "at the end");
+        rows.iter().for_each(|row| told.applied(name, row.offset.expect("committed").0, &row.id));
         told.caught_up(name);
     }
     READERS.iter().for_each(|name| told.caught_up(name));

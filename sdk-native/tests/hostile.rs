@@ -32,11 +32,11 @@ async fn what_is_no_frame_costs_the_connection_and_nothing_else() {
     let (mut session, _) = fake.welcomed().await;
     session.empty("dialog:demo").await;
     let op = session.receive("op").await;
-    assert_eq!(op["id"], sent.id());
+    assert_eq!(op["id"], sent.id().as_str());
     session
         .send(&serde_json::json!({"t": "ok", "id": op["id"], "ch": "dialog:demo", "offset": 1, "at": 1}))
         .await;
-    assert_eq!(soon("the ack", sent.acked()).await, Ok(1));
+    assert_eq!(soon("the ack", sent.acked()).await, Ok(tidewire::Offset(1)));
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn a_slow_reader_of_a_channel_is_told_what_it_missed() {
         match soon("an item", subscription.next()).await.expect("open") {
             ChannelItem::Event(event) => {
                 assert!(event.offset == next || missed > 0, "{} after {next} without a marker", event.offset);
-                (seen, next) = (seen + 1, event.offset + 1);
+                (seen, next) = (seen + 1, event.offset.0 + 1);
             }
             ChannelItem::Lagged { missed: more } => missed += more,
             _ => {}

@@ -70,14 +70,14 @@ fn write_on(
                 let mut written = ledger.written.lock().expect("unpoisoned");
                 let text = format!("{name} {}", written.len());
                 let sent = dialog.send(&text).expect("taken");
-                written.push((sent.id().to_owned(), text));
+                written.push((sent.id().to_string(), text));
                 sent
             };
             let ledger = Arc::clone(&ledger);
             tokio::spawn(async move {
-                let id = sent.id().to_owned();
+                let id = sent.id().to_string();
                 let offset = sent.acked().await.expect("nothing is refused");
-                assert_eq!(ledger.acked.lock().expect("unpoisoned").insert(id, offset), None);
+                assert_eq!(ledger.acked.lock().expect("unpoisoned").insert(id, offset.0), None);
                 ledger.count.fetch_add(1, Ordering::SeqCst);
             });
             tokio::task::yield_now().await;
@@ -104,7 +104,7 @@ fn expected(ledgers: &[Arc<Ledger>]) -> Vec<(u64, String, String)> {
 fn seen(rows: &Rows) -> Vec<(u64, String, String)> {
     let entry = |row: &Arc<Row>| {
         assert_eq!(row.state, RowState::Sent, "{row:?}");
-        (row.offset.expect("committed"), row.id.clone(), row.text.clone())
+        (row.offset.expect("committed").0, row.id.clone(), row.text.clone())
     };
     rows.iter().map(entry).collect()
 }
@@ -136,7 +136,7 @@ async fn a_server_killed_in_the_middle_again_and_again_loses_and_doubles_nothing
                 ChannelItem::Event(event) => {
                     let mut read = reading.lock().expect("unpoisoned");
                     assert_eq!(event.offset, read.len() as u64 + 1, "dense");
-                    read.push((event.offset, event.id.clone()));
+                    read.push((event.offset.0, event.id.to_string()));
                 }
                 ChannelItem::State(ChannelState::Syncing | ChannelState::Live) => {}
                 item => panic!("{item:?}"),

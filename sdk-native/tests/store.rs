@@ -9,14 +9,14 @@ use store_cases::{cases, sorted};
 use tempfile::TempDir;
 use tidewire::error::StoreOpenError;
 use tidewire::store::{Sqlite, Storage};
-use tidewire_core::{Message, Restored, StoreChange, StoreError};
+use tidewire_core::{ChannelName, Message, Offset, Restored, StoreChange, StoreError};
 
 fn message(text: &str) -> Message {
     Message(text.to_owned())
 }
 
 fn put_op(id: &str, record: &str) -> StoreChange {
-    StoreChange::PutOp { id: id.to_owned(), record: message(record) }
+    StoreChange::PutOp { id: id.into(), record: message(record) }
 }
 
 fn ops(records: &[&str]) -> Restored {
@@ -71,15 +71,15 @@ fn a_change_that_fails_leaves_nothing_of_itself() {
     let folder = TempDir::new().expect("a folder");
     let mut store = in_folder(folder.path()).expect("opens");
     store.limit(256 * 1024).expect("a cap");
-    let mut events: Vec<_> = (1..=3).map(|offset| (offset, message("small"))).collect();
-    events.push((4, message(&"x".repeat(1024 * 1024))));
+    let mut events: Vec<_> = (1..=3).map(|offset| (Offset(offset), message("small"))).collect();
+    events.push((Offset(4), message(&"x".repeat(1024 * 1024))));
     let change = StoreChange::PutEvents {
-        channel: String::from("c"),
-        epoch: String::from("e1"),
-        cursor: 4,
+        channel: ChannelName::parse("c").unwrap(),
+        epoch: "e1".into(),
+        cursor: Offset(4),
         runs: message("[]"),
         events,
-        trim_below: 1,
+        trim_below: Offset(1),
     };
     assert_eq!(store.apply(&[change]), [Err(StoreError::Full)]);
     assert_eq!(holds(&store), Restored::default());
@@ -129,12 +129,12 @@ fn a_store_of_any_earlier_version_is_taken_over() {
         assert_eq!(holds(&store), ops(&["1"]));
         let table = StoreChange::PutTable { name: String::from("t"), record: Message(String::from("r")) };
         let events = StoreChange::PutEvents {
-            channel: String::from("c"),
-            epoch: String::from("e1"),
-            cursor: 1,
-            events: vec![(1, message("one"))],
+            channel: ChannelName::parse("c").unwrap(),
+            epoch: "e1".into(),
+            cursor: Offset(1),
+            events: vec![(Offset(1), message("one"))],
             runs: message("[]"),
-            trim_below: 1,
+            trim_below: Offset(1),
         };
         assert_eq!(store.apply(&[table, events]), [Ok(()), Ok(())]);
         drop(store);

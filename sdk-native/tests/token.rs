@@ -46,7 +46,7 @@ async fn an_expired_token_is_renewed_unnoticed() {
     session.empty("dialog:demo").await;
     let op = session.receive("op").await;
     session.send(&json!({"t": "ok", "id": op["id"], "ch": "dialog:demo", "offset": 1, "at": 1})).await;
-    assert_eq!(soon("the ack", sent.acked()).await, Ok(1));
+    assert_eq!(soon("the ack", sent.acked()).await, Ok(tidewire::Offset(1)));
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 

@@ -3,8 +3,8 @@
 use crate::input::object;
 use crate::output::{report, row};
 use crate::part::Crossing;
-use tidewire_core::wire::json::{Writer, string};
-use tidewire_core::{Client, Draft, Lane, Now, SendError, SubscribeError};
+use tidewire_core::wire::json::{Object, Writer, string};
+use tidewire_core::{Client, Draft, Lane, Now, OpId, RunId, SendError, SubscribeError};
 
 /// Runs a command and returns the answer as JSON; none if the command can't be read.
 pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> Option<String> {
@@ -35,7 +35,7 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
         "rows" => {
             let dialog = given.str("dialog")?;
             let known = Writer::object().each("rows", &client.rows(&dialog), row);
-            ok(&known.opt_str("run", client.run(&dialog)).end())
+            ok(&known.opt_str("run", client.run(&dialog).as_deref()).end())
         }
         "subscribe" => subscribed(client.subscribe(now, &given.str("channel")?)),
         "unsubscribe" => {
@@ -43,21 +43,19 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             done()
         }
         "draft_text" => drafted(client.draft_text(now, &given.str("dialog")?, &given.str("text")?)),
-        "draft_stop" => drafted(client.draft_stop(now, &given.str("dialog")?, given.str("run").as_deref())),
+        "draft_stop" => drafted(client.draft_stop(
+            now,
+            &given.str("dialog")?,
+            given.str("run").map(|run| RunId::from(&*run)).as_ref(),
+        )),
         "send" => {
             let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
             let lane = match given.str("lane") {
                 None => Lane::Durable,
                 Some(word) => Lane::parse(&word)?,
             };
-            let draft = Draft {
-                id: given.str("id")?.into_owned(),
-                lane,
-                channel: channel.into_owned(),
-                kind: kind.into_owned(),
-                body: body.to_owned(),
-            };
-            sent(client.send_draft(now, &draft))
+            let draft = Draft::new(&given.str("id")?, lane, &channel, &kind, body);
+            sent(draft.and_then(|draft| client.send_draft(now, &draft)))
         }
         "signal" => {
             let (key, kind) = (given.str("key"), given.str("kind")?);
@@ -65,11 +63,15 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             signalled(client.signal(now, &given.str("channel")?, &kind, key.as_deref(), body))
         }
         "explain" => ok(&report(&client.explain())),
-        "retry" => flag(client.retry(now, &given.str("op")?)),
-        "discard" => flag(client.discard(now, &given.str("op")?)),
+        "retry" => flag(client.retry(now, &op(&given)?)),
+        "discard" => flag(client.discard(now, &op(&given)?)),
         other => return T::command(client, other, &given, now),
     };
     Some(answer)
+}
+
+fn op(given: &Object<'_>) -> Option<OpId> {
+    given.str("op").map(|op| OpId::from(&*op))
 }
 
 fn done() -> String {
@@ -84,7 +86,7 @@ fn ok(raw: &str) -> String {
     Writer::object().raw("ok", raw).end()
 }
 
-fn sent(result: Result<String, SendError>) -> String {
+fn sent(result: Result<OpId, SendError>) -> String {
     match result {
         Ok(id) => ok(&string(&id)),
         Err(error) => refused(error.code(), error.is_retryable()),

@@ -45,12 +45,12 @@ fn change(writer: Writer, change: &StoreChange) -> Writer {
         StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => frame("put_events")
             .str("channel", channel)
             .str("epoch", epoch)
-            .u64("cursor", *cursor)
+            .u64("cursor", cursor.0)
             .each("events", events, |writer, (offset, text)| {
-                writer.begin().u64("offset", *offset).str("text", &text.0).close()
+                writer.begin().u64("offset", offset.0).str("text", &text.0).close()
             })
             .str("runs", &runs.0)
-            .u64("trim_below", *trim_below),
+            .u64("trim_below", trim_below.0),
         StoreChange::ClearChannel { channel } => frame("clear_channel").str("channel", channel),
         StoreChange::PutProfile { record } => frame("put_profile").str("record", &record.0),
         StoreChange::PutTable { name, record } => {
@@ -76,7 +76,7 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             match state {
                 OpState::Queued => frame.str("state", "queued"),
                 OpState::Sending => frame.str("state", "sending"),
-                OpState::Acked { offset } => frame.str("state", "acked").u64("offset", *offset),
+                OpState::Acked { offset } => frame.str("state", "acked").u64("offset", offset.0),
                 OpState::Failed { code, message } => failed(frame, code, message),
                 OpState::Discarded => frame.str("state", "discarded"),
             }
@@ -162,7 +162,7 @@ pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
     writer
         .str("text", &row.text)
         .u64("at", row.at)
-        .opt_u64("offset", row.offset)
+        .opt_u64("offset", row.offset.map(|offset| offset.0))
         .opt_str("state", state.map(RowState::as_str))
         .opt_str("code", row.code.as_deref())
         .opt_u64("retryAt", row.retry_at)

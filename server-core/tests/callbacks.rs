@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidewire_core::wire::{ServerFrame, User, UserKind};
+use tidewire_core::wire::{ChannelName, Offset, ServerFrame, User, UserKind};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::Stored;
 use tidewire_server_core::tables::{Seen, Snapshot, SourceRequest, TableLimits, Tables};
@@ -101,8 +101,8 @@ fn whoever_is_woken_by_tables_or_connections_may_call_back() {
 #[test]
 fn whoever_is_woken_by_a_channel_may_call_back() {
     ends(|| {
-        let extent = Extent { head: 0, floor: 0 };
-        let channel = Arc::new(Channel::new(1, Arc::from("dialog:a"), None, true, extent));
+        let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
+        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, true, extent));
         let calls = Arc::new(AtomicUsize::new(0));
         let wake: Wake = {
             let (channel, calls) = (channel.clone(), calls.clone());
@@ -113,12 +113,12 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
         };
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 3, wake));
         let subscriber = channel.subscribe(7, 1).unwrap();
-        channel.send_page(&outgoing, 0, Vec::new(), |_, _| "page".to_owned());
+        channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());
         let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
         let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
         // The last ones are more than may wait: the connection ends.
         for offset in 1..6 {
-            let stored = Stored { offset, at: 1, frame: offset.to_string().into() };
+            let stored = Stored { offset: Offset(offset), at: 1, frame: offset.to_string().into() };
             channel.apply(&stored, &by, op.as_ref()).carry_out(None, &channel);
         }
         assert!(outgoing.is_closing());

@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use tidewire_core::wire::Offset;
 use tidewire_server_core::store::{Read, Reply, StoreError};
 use tidewire_server_core::{Answering, Channel, Ids, Run, Step, Time, Turn, left_ended};
 use tokio::sync::watch;
@@ -87,7 +88,7 @@ impl Answers {
 
     /// Gives one answer, from start to end. The result is the offset of its start, or `None` if the
     /// server is draining.
-    async fn answer(&self, channel: &Arc<Channel>) -> Option<u64> {
+    async fn answer(&self, channel: &Arc<Channel>) -> Option<Offset> {
         let (stop, stopped) = watch::channel(false);
         let stop = Arc::new(move || {
             stop.send_replace(true);
@@ -95,7 +96,7 @@ impl Answers {
         self.drive(Run::new(channel, self.ids.clone(), stop), stopped).await
     }
 
-    async fn drive(&self, mut run: Run, mut stopped: watch::Receiver<bool>) -> Option<u64> {
+    async fn drive(&self, mut run: Run, mut stopped: watch::Receiver<bool>) -> Option<Offset> {
         let mut drain = self.drain.subscribe();
         let mut stream: Option<Stream> = None;
         let (mut draining, mut stopping) = (false, false);

@@ -14,7 +14,7 @@ use crate::transport::fallback::Links;
 use axum::http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tidewire_core::wire::{User, UserKind};
+use tidewire_core::wire::{ChannelName, User, UserKind};
 use tidewire_server_core::store::{Exchange, Outcome, Revocation, StoreError, Write};
 use tidewire_server_core::{Engine, Identity};
 use tokio::sync::{oneshot, watch};
@@ -114,7 +114,7 @@ impl App {
     }
 
     /// Deletes a dialog, and ends its subscriptions.
-    pub(crate) async fn delete_dialog(&self, name: String) -> Result<(), StoreError> {
+    pub(crate) async fn delete_dialog(&self, name: ChannelName) -> Result<(), StoreError> {
         let write = Write::DeleteDialog { name: name.clone(), unused_before_ms: None };
         if let Outcome::Deleted(row) = self.store.write(write).await? {
             self.loader.undisturbed(|| self.engine.dialog_deleted(&name, row)).await;

@@ -2,6 +2,7 @@
 
 use crate::stores::AsyncStore;
 use std::sync::Arc;
+use tidewire_core::wire::ChannelName;
 use tidewire_server_core::store::{Read, Reply, StoreError};
 use tidewire_server_core::{Channel, Hub};
 
@@ -19,7 +20,7 @@ impl Loader {
     }
 
     /// The channel, loaded if necessary; `None` if it does not exist.
-    pub(crate) async fn channel(&self, name: &str) -> Result<Option<Arc<Channel>>, StoreError> {
+    pub(crate) async fn channel(&self, name: &ChannelName) -> Result<Option<Arc<Channel>>, StoreError> {
         if let Some(channel) = self.hub.loaded(name) {
             return Ok(Some(channel));
         }
@@ -27,7 +28,7 @@ impl Loader {
         if let Some(channel) = self.hub.loaded(name) {
             return Ok(Some(channel));
         }
-        let row = self.store.read(Read::Channel(name.to_owned())).await.and_then(Reply::channel)?;
+        let row = self.store.read(Read::Channel(name.clone())).await.and_then(Reply::channel)?;
         Ok(row.map(|row| self.hub.add(name, row)))
     }
 

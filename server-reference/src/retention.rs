@@ -73,7 +73,6 @@ impl Trimmer {
             let Some((last, _)) = channels.last() else { break };
             after = *last;
             for (channel, name) in channels {
-                let name = Arc::from(name);
                 events += self.channel(Trim { channel, name, before_ms, keep, remember_ms }).await?;
             }
         }

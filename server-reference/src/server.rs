@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tidewire_core::wire::{DIALOG_PREFIX, ServerFrame, UserKind, codes, is_channel_name};
+use tidewire_core::wire::{ChannelName, ServerFrame, UserKind, codes};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
@@ -153,7 +153,7 @@ impl Server {
             limits: limits.clone(),
             timeouts: config.timeouts.clone(),
             handshakes: of_address.handshakes,
-            epoch: database.epoch().to_owned(),
+            epoch: database.epoch(),
             auth: auth.clone(),
             store: store.shared().clone(),
             kinds: Kinds::standard(),
@@ -289,7 +289,7 @@ impl Server {
 
 /// Checks what needs no database, and completes the demo's settings. Returns the channels that are
 /// open for all users.
-fn prepare(config: &mut Config) -> Result<HashSet<String>, ConfigError> {
+fn prepare(config: &mut Config) -> Result<HashSet<ChannelName>, ConfigError> {
     if let Some(root) = &config.web_root
         && !root.is_dir()
     {
@@ -306,11 +306,10 @@ fn prepare(config: &mut Config) -> Result<HashSet<String>, ConfigError> {
     }
     let mut open = HashSet::new();
     for id in &config.public_dialogs {
-        let name = format!("{DIALOG_PREFIX}{id}");
-        if id.is_empty() || !is_channel_name(&name) {
+        let Some(name) = ChannelName::of_dialog(id) else {
             let reason = format!("`{id}` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -");
             return Err(ConfigError::Value { name: "public-dialog", reason });
-        }
+        };
         open.insert(name);
     }
     Ok(open)

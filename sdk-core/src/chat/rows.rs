@@ -3,11 +3,12 @@
 use crate::event::{Row, RowState};
 use crate::ids::Ids;
 use crate::list::Change;
+use crate::wire::Offset;
 
 /// How many rows are kept; the oldest committed ones are removed first.
 pub(super) const MAX_ROWS: usize = 2_000;
 /// The offset of a row that is not committed, so that it follows all committed ones.
-const UNCOMMITTED: u64 = u64::MAX;
+const UNCOMMITTED: Offset = Offset(u64::MAX);
 
 /// A dialog's rows. Finding a row by its id or offset takes O(log n) comparisons. Offsets rise from
 /// row to row, with one exception: after a change of the log, rows acknowledged in the new log
@@ -82,7 +83,7 @@ impl Rows {
     }
 
     /// The index for a row with this offset: after all rows with a lower one.
-    pub(super) fn position(&self, offset: u64) -> usize {
+    pub(super) fn position(&self, offset: Offset) -> usize {
         self.list.partition_point(|row| offset_of(row) < offset)
     }
 
@@ -160,7 +161,7 @@ impl Rows {
     }
 }
 
-fn offset_of(row: &Row) -> u64 {
+fn offset_of(row: &Row) -> Offset {
     row.offset.unwrap_or(UNCOMMITTED)
 }
 

@@ -5,7 +5,7 @@ use super::kinds::{self, answer, message};
 use super::rows::Rows;
 use crate::event::{Row, RowState};
 use crate::list::Change;
-use crate::wire::{EventFrame, Piece, RunText, User};
+use crate::wire::{EventFrame, Offset, OpId, Piece, RunId, RunText, User};
 
 /// If the time of a row's next attempt changes by no more than this, the row is not emitted again,
 /// in ms.
@@ -16,12 +16,12 @@ pub(crate) struct Timeline {
     rows: Rows,
     me: Option<User>,
     /// The rows show the events after this offset.
-    since: u64,
+    since: Offset,
 }
 
 impl Timeline {
     pub(crate) fn new(me: Option<User>) -> Timeline {
-        Timeline { rows: Rows::default(), me, since: 0 }
+        Timeline { rows: Rows::default(), me, since: Offset::ZERO }
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
@@ -29,13 +29,13 @@ impl Timeline {
     }
 
     /// The offset of the row with this id, if it is there and committed.
-    pub(crate) fn committed(&self, id: &str) -> Option<u64> {
+    pub(crate) fn committed(&self, id: &OpId) -> Option<Offset> {
         self.rows.get(self.rows.find(id)?).offset
     }
 
     /// The newest answer under way.
-    pub(crate) fn run(&self) -> Option<&str> {
-        self.rows.streaming().next_back().map(|row| row.id.as_str())
+    pub(crate) fn run(&self) -> Option<RunId> {
+        self.rows.streaming().next_back().map(|row| RunId::from(row.id.as_str()))
     }
 
     /// Takes the changes since the last call.
@@ -72,13 +72,13 @@ impl Timeline {
     // Rows that this client writes.
 
     /// Adds a row for an op that is not committed.
-    pub(crate) fn write(&mut self, id: &str, body: &str, at: u64, state: RowState, code: Option<String>) {
+    pub(crate) fn write(&mut self, id: &OpId, body: &str, at: u64, state: RowState, code: Option<String>) {
         let written = message::written(id, body, self.me.as_ref(), at);
         self.rows.place(Row { state, code, ..written });
     }
 
     /// Changes the state of a row that is not committed.
-    pub(crate) fn mark(&mut self, id: &str, state: RowState, code: Option<&str>) {
+    pub(crate) fn mark(&mut self, id: &OpId, state: RowState, code: Option<&str>) {
         if let Some(index) = self.rows.find_uncommitted(id) {
             let mut row = self.rows.get(index).clone();
             row.state = state;
@@ -91,11 +91,11 @@ impl Timeline {
     /// Sets what uncommitted rows show as the reason of their wait. `waits` has an id, a code and a
     /// time by the wall clock for each row that waits for something besides the connection, in the
     /// order of the rows.
-    pub(crate) fn show_waits<'a>(&mut self, waits: impl Iterator<Item = (&'a str, &'a str, Option<u64>)>) {
+    pub(crate) fn show_waits<'a>(&mut self, waits: impl Iterator<Item = (&'a OpId, &'a str, Option<u64>)>) {
         let mut waits = waits.peekable();
         for index in self.rows.uncommitted()..self.rows.len() {
             let row = self.rows.get(index);
-            let wait = waits.next_if(|(id, ..)| *id == row.id);
+            let wait = waits.next_if(|(id, ..)| **id == *row.id);
             if !matches!(row.state, RowState::Queued | RowState::Saving) {
                 continue;
             }
@@ -112,7 +112,7 @@ impl Timeline {
 
     /// From here on the rows show the events after this offset. Committed rows are removed: they
     /// are before that offset or in another epoch, or their events will come again.
-    pub(crate) fn begins_after(&mut self, offset: u64) {
+    pub(crate) fn begins_after(&mut self, offset: Offset) {
         self.since = offset;
         if self.rows.has_committed() {
             self.reset();
@@ -122,7 +122,7 @@ impl Timeline {
     /// The server committed an op. If its offset is before the rows that are shown, its row is
     /// removed, because there would be a gap after it. Otherwise it follows all rows: the events
     /// before it are still to come, or all events again if the log is another one by now.
-    pub(crate) fn commit(&mut self, id: &str, offset: u64, at: u64) {
+    pub(crate) fn commit(&mut self, id: &OpId, offset: Offset, at: u64) {
         let Some(index) = self.rows.find_uncommitted(id) else { return };
         if offset <= self.since {
             return self.rows.forget(index);
@@ -137,7 +137,7 @@ impl Timeline {
     }
 
     /// The application discarded an op: removes its row.
-    pub(crate) fn discard(&mut self, id: &str) {
+    pub(crate) fn discard(&mut self, id: &OpId) {
         if let Some(index) = self.rows.find_uncommitted(id) {
             self.rows.forget(index);
         }
@@ -172,7 +172,7 @@ mod tests {
     use crate::chat::rows::MAX_ROWS;
     use crate::rng::Rng;
     use crate::wire::json::Writer;
-    use crate::wire::{UNREADABLE, UserKind};
+    use crate::wire::{ChannelName, UNREADABLE, UserKind};
 
     fn user(id: u64) -> User {
         User { id: id.to_string(), name: String::new(), kind: UserKind::User }
@@ -180,8 +180,8 @@ mod tests {
 
     fn event(kind: &str, id: &str, offset: u64, body: String) -> EventFrame {
         let (by, at) = (user(offset % 3), offset);
-        let (ch, raw) = (String::from("dialog:demo"), String::new());
-        EventFrame { ch, offset, id: id.to_owned(), kind: kind.to_owned(), at, by, body, raw }
+        let (ch, raw) = (ChannelName::of_dialog("demo").unwrap(), String::new());
+        EventFrame { ch, offset: Offset(offset), id: id.into(), kind: kind.to_owned(), at, by, body, raw }
     }
 
     /// A walk through everything that can happen to a timeline, events and acknowledgements of
@@ -228,7 +228,7 @@ mod tests {
                 5..=7 => {
                     let id = self.id();
                     self.ops.push(id.clone());
-                    self.timeline.write(&id, r#"{"text":"mine"}"#, 1, RowState::Queued, None);
+                    self.timeline.write(&id.into(), r#"{"text":"mine"}"#, 1, RowState::Queued, None);
                 }
                 8..=10 => {
                     let (id, kind) = (self.pick(|walk| &walk.ops), ["message", UNREADABLE]);
@@ -240,11 +240,11 @@ mod tests {
                     let (id, ahead) = (self.pick(|walk| &walk.ops), self.rng.up_to(3));
                     // From time to time the log is reset.
                     let offset = if self.rng.up_to(9) == 0 { ahead } else { self.offset + ahead };
-                    self.timeline.commit(&id, offset, 2);
+                    self.timeline.commit(&id.into(), Offset(offset), 2);
                 }
                 13 => {
                     let id = self.pick(|walk| &walk.ops);
-                    self.timeline.discard(&id);
+                    self.timeline.discard(&id.into());
                 }
                 14 => {
                     let run = self.id();
@@ -260,19 +260,19 @@ mod tests {
                 }
                 16 | 17 => {
                     let (run, at) = (self.pick(|walk| &walk.runs), self.rng.up_to(20));
-                    let ch = String::new();
+                    let (ch, run) = (ChannelName::of_dialog("demo").unwrap(), RunId::from(run));
                     self.timeline.piece(&Piece { ch, run: run.clone(), at, text: String::from("piece ") });
                     self.timeline.snapshot(&RunText { run, text: String::from("piece of a snapshot") });
                 }
                 18 => self.timeline.signed_in(&user(self.offset % 3)),
                 19 if self.rng.up_to(20) == 0 => {
                     self.offset = self.rng.up_to(self.offset);
-                    self.timeline.begins_after(self.offset);
+                    self.timeline.begins_after(Offset(self.offset));
                 }
                 _ => {
-                    let id = self.pick(|walk| &walk.ops);
+                    let id = OpId::from(self.pick(|walk| &walk.ops));
                     self.timeline.mark(&id, RowState::Failed, Some("code"));
-                    self.timeline.show_waits([(id.as_str(), "blocked", None)].into_iter());
+                    self.timeline.show_waits([(&id, "blocked", None)].into_iter());
                 }
             }
         }
@@ -313,8 +313,8 @@ mod tests {
             timeline.apply(&event("message", &id, offset, body));
             let expected = if offset as usize > MAX_ROWS { 2 } else { 1 };
             assert_eq!(timeline.take_changes().len(), expected, "and one less at the limit");
-            assert_eq!(timeline.committed(&id), Some(offset));
+            assert_eq!(timeline.committed(&id.into()), Some(Offset(offset)));
         }
-        assert_eq!((timeline.rows.len(), timeline.committed("3000")), (MAX_ROWS, None));
+        assert_eq!((timeline.rows.len(), timeline.committed(&"3000".into())), (MAX_ROWS, None));
     }
 }

@@ -1,20 +1,20 @@
 //! The commands that write: they check an op, give it an id, and put it into the outbox.
 
-use super::{Client, MESSAGE_BYTES, channel_of};
+use super::{Client, MESSAGE_BYTES};
 use crate::delivery::{Draft, EntryState, Lane, NewOp};
 use crate::error::SendError;
 use crate::event::{OpState, RowState};
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::json::{Writer, depth, validate_within};
-use crate::wire::{self, DIALOG_PREFIX, MAX_BODY_DEPTH, MAX_TEXT, is_channel_name, is_uuid};
+use crate::wire::{self, ChannelName, MAX_BODY_DEPTH, MAX_TEXT, OpId, RunId, is_uuid};
 
 /// Upper limit of an op frame's length without its body, in bytes.
 const OP_OVERHEAD: u64 = 512;
 
 impl<T: Part> Client<T> {
     /// Writes a message into a dialog. Its row is there at once. Returns the op's id.
-    pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<String, SendError> {
+    pub fn send_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<OpId, SendError> {
         let draft = self.draft_text(now, dialog, text)?;
         self.submit(now, &draft)
     }
@@ -25,19 +25,19 @@ impl<T: Part> Client<T> {
     /// # Errors
     ///
     /// [`SendError::RunNotFound`] if none is under way.
-    pub fn stop(&mut self, now: Now, dialog: &str) -> Result<String, SendError> {
+    pub fn stop(&mut self, now: Now, dialog: &str) -> Result<OpId, SendError> {
         let draft = self.draft_stop(now, dialog, None)?;
         self.submit(now, &draft)
     }
 
     /// Stops this answer, which need not be in an open dialog. Returns the op's id.
-    pub fn stop_run(&mut self, now: Now, dialog: &str, run: &str) -> Result<String, SendError> {
+    pub fn stop_run(&mut self, now: Now, dialog: &str, run: &RunId) -> Result<OpId, SendError> {
         let draft = self.draft_stop(now, dialog, Some(run))?;
         self.submit(now, &draft)
     }
 
     /// Sends an op of any kind; `body` is the JSON text of an object. Returns the op's id.
-    pub fn send(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<String, SendError> {
+    pub fn send(&mut self, now: Now, channel: &str, kind: &str, body: &str) -> Result<OpId, SendError> {
         self.send_in(now, Lane::Durable, channel, kind, body)
     }
 
@@ -49,8 +49,8 @@ impl<T: Part> Client<T> {
         channel: &str,
         kind: &str,
         body: &str,
-    ) -> Result<String, SendError> {
-        let draft = self.draft(now, lane, channel, kind, body)?;
+    ) -> Result<OpId, SendError> {
+        let draft = self.draft(now, lane, ChannelName::parse(channel), kind, body)?;
         self.submit(now, &draft)
     }
 
@@ -63,20 +63,20 @@ impl<T: Part> Client<T> {
             return Err(SendError::TooLarge);
         }
         let body = Writer::object().str("text", text).end();
-        self.draft(now, Lane::Durable, &channel_of(dialog), wire::Message::KIND, &body)
+        self.draft(now, Lane::Durable, ChannelName::of_dialog(dialog), wire::Message::KIND, &body)
     }
 
     /// The op that [`Client::stop`], or with a run [`Client::stop_run`], would send.
-    pub fn draft_stop(&mut self, now: Now, dialog: &str, run: Option<&str>) -> Result<Draft, SendError> {
-        let run = run.or_else(|| self.run(dialog)).ok_or(SendError::RunNotFound)?;
-        let body = Writer::object().str("run", run).end();
-        self.draft(now, Lane::Session, &channel_of(dialog), wire::CancelRun::KIND, &body)
+    pub fn draft_stop(&mut self, now: Now, dialog: &str, run: Option<&RunId>) -> Result<Draft, SendError> {
+        let run = run.cloned().or_else(|| self.run(dialog)).ok_or(SendError::RunNotFound)?;
+        let body = Writer::object().str("run", &run).end();
+        self.draft(now, Lane::Session, ChannelName::of_dialog(dialog), wire::CancelRun::KIND, &body)
     }
 
     /// Sends a draft. A draft that is in the outbox is not added again, and one whose row is
     /// committed is not sent again; in both cases the final state of the op, if there is one, is
     /// emitted again. The time in an id of version 7 counts as the op's time.
-    pub fn send_draft(&mut self, now: Now, draft: &Draft) -> Result<String, SendError> {
+    pub fn send_draft(&mut self, now: Now, draft: &Draft) -> Result<OpId, SendError> {
         let now = self.clamp(now);
         if !is_uuid(&draft.id) {
             return Err(SendError::BadOpId);
@@ -106,23 +106,24 @@ impl<T: Part> Client<T> {
         &mut self,
         now: Now,
         lane: Lane,
-        channel: &str,
+        channel: Option<ChannelName>,
         kind: &str,
         body: &str,
     ) -> Result<Draft, SendError> {
         let now = self.clamp(now);
-        self.check(channel, body)?;
+        let channel = channel.ok_or(SendError::BadChannel)?;
+        self.check(&channel, body)?;
         Ok(Draft {
-            id: self.uuids.next(now.wall, &mut self.rng),
+            id: OpId::from(self.uuids.next(now.wall, &mut self.rng)),
             lane,
-            channel: channel.to_owned(),
+            channel,
             kind: kind.to_owned(),
             body: body.to_owned(),
         })
     }
 
-    fn check(&self, channel: &str, body: &str) -> Result<(), SendError> {
-        if !is_channel_name(channel) || channel == DIALOG_PREFIX {
+    fn check(&self, channel: &ChannelName, body: &str) -> Result<(), SendError> {
+        if channel.dialog() == Some("") {
             return Err(SendError::BadChannel);
         }
         check_body(body)?;
@@ -134,7 +135,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Puts a checked op into the outbox and its row into the dialog.
-    fn submit(&mut self, now: Now, draft: &Draft) -> Result<String, SendError> {
+    fn submit(&mut self, now: Now, draft: &Draft) -> Result<OpId, SendError> {
         let now = self.clamp(now);
         let made_at = uuid_time(&draft.id).map_or(now.wall, |made| made.min(now.wall));
         let user = self.me.as_ref().map(|me| me.id.clone());

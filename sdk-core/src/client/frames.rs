@@ -8,8 +8,8 @@ use crate::link::Cause;
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{
-    ClientFrame, DecodeError, EventFrame, Page, Piece, Problem, RunText, ServerFrame, SubOk, UNREADABLE,
-    User, Welcome, codes, decode_server_message,
+    ChannelName, ClientFrame, DecodeError, EventFrame, Offset, OpId, Page, Piece, Problem, RunText,
+    ServerFrame, SubOk, UNREADABLE, User, Welcome, codes, decode_server_message,
 };
 
 impl<T: Part> Client<T> {
@@ -62,7 +62,7 @@ impl<T: Part> Client<T> {
             ServerFrame::Page(page) => self.page(now, page),
             ServerFrame::Event(event) => self.event(now, event),
             ServerFrame::Piece(piece) => self.piece(now, &piece),
-            ServerFrame::Unreadable { ch } => self.unreadable(now, ch.as_deref()),
+            ServerFrame::Unreadable { ch } => self.unreadable(now, ch.as_ref()),
             ServerFrame::Signal { signal, by } => self.signalled(signal, by),
             ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, &id, &ch, offset, at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
@@ -140,7 +140,8 @@ impl<T: Part> Client<T> {
 
     /// Another user signed in: forgets what the former user saw.
     fn forget_user(&mut self) {
-        let mut names: Vec<String> = self.cached.drain(..).map(|cached| cached.channel).collect();
+        let mut names: Vec<ChannelName> =
+            self.cached.drain(..).filter_map(|cached| ChannelName::parse(&cached.channel)).collect();
         for channel in &mut self.channels {
             if channel.forget() {
                 let state = ChannelState::Reset { reason: "user".to_owned(), missed: 0 };
@@ -203,10 +204,10 @@ impl<T: Part> Client<T> {
 
     /// A frame of a channel can't be read. The channel, or every channel if its name can't be read
     /// either, asks for a page, in which the offset of the event is known.
-    fn unreadable(&mut self, now: Now, ch: Option<&str>) {
-        self.journal.note(now.wall, "unreadable", ch.unwrap_or(""), 1);
+    fn unreadable(&mut self, now: Now, ch: Option<&ChannelName>) {
+        self.journal.note(now.wall, "unreadable", ch.map_or("", ChannelName::as_str), 1);
         for at in 0..self.channels.len() {
-            if ch.is_none_or(|ch| ch == self.channels[at].name) {
+            if ch.is_none_or(|ch| *ch == self.channels[at].name) {
                 let step = self.channels[at].unreadable();
                 self.step(now, at, step);
             }
@@ -262,7 +263,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Stores the applied events and the new cursor.
-    fn keep(&mut self, at: usize, events: Vec<(u64, Message)>) {
+    fn keep(&mut self, at: usize, events: Vec<(Offset, Message)>) {
         self.channels[at].persistence.add(events, self.config.cached_events);
         self.persist_channel(at);
     }
@@ -289,29 +290,29 @@ impl<T: Part> Client<T> {
         }
     }
 
-    fn sub_err(&mut self, now: Now, ch: &str, problem: Problem, retryable: bool) {
-        let Some(at) = self.channels.iter().position(|channel| channel.name == ch) else { return };
+    fn sub_err(&mut self, now: Now, ch: &ChannelName, problem: Problem, retryable: bool) {
+        let Some(at) = self.channels.iter().position(|channel| channel.name == *ch) else { return };
         if retryable {
             let floor = problem.retry_after_ms.unwrap_or(0);
             let again = self.channels[at].refused(now.mono, floor, &mut self.rng);
             self.journal.note(now.wall, "refused", &problem.code, 1);
             let Problem { code, message, .. } = problem;
             let state = ChannelState::Waiting { code, message, retry_in_ms: again.since(now.mono) };
-            self.out.push_back(Output::Event(Event::Channel { channel: ch.to_owned(), state }));
+            self.out.push_back(Output::Event(Event::Channel { channel: ch.clone(), state }));
             return;
         }
         self.channels[at].fail();
         // Data that may no longer be read must not stay on the device.
         if self.channels[at].forget() {
-            self.store(StoreChange::ClearChannel { channel: ch.to_owned() });
+            self.store(StoreChange::ClearChannel { channel: ch.clone() });
         }
         let state = ChannelState::Failed { code: problem.code, message: problem.message };
-        self.out.push_back(Output::Event(Event::Channel { channel: ch.to_owned(), state }));
+        self.out.push_back(Output::Event(Event::Channel { channel: ch.clone(), state }));
     }
 
     // Ops.
 
-    fn committed(&mut self, now: Now, id: &str, ch: &str, offset: u64, at: u64) {
+    fn committed(&mut self, now: Now, id: &OpId, ch: &ChannelName, offset: Offset, at: u64) {
         let Some(entry) = self.outbox.get(id) else { return };
         if let EntryState::Sent { at } = entry.state {
             self.journal.counters.round_trip_ms = now.mono.since(at);
@@ -322,7 +323,7 @@ impl<T: Part> Client<T> {
         self.settle_op(id, OpState::Acked { offset });
     }
 
-    fn nack(&mut self, now: Now, id: &str, problem: Problem, retryable: bool) {
+    fn nack(&mut self, now: Now, id: &OpId, problem: Problem, retryable: bool) {
         if !retryable {
             self.fail_op(id, &problem.code, &problem.message);
             return;

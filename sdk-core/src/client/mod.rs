@@ -10,6 +10,7 @@ mod signals;
 mod store;
 mod tables;
 
+use crate::chat::Timeline;
 use crate::config::Config;
 use crate::delivery::{Channel, EntryState, Limiter, Outbox, Signals};
 use crate::error::SubscribeError;
@@ -20,7 +21,7 @@ use crate::link::{Connection, Requests};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::{DIALOG_PREFIX, Limits, User, codes};
+use crate::wire::{ChannelName, Limits, OpId, RunId, User, codes};
 use std::collections::VecDeque;
 
 /// The message limit until a server says otherwise.
@@ -59,18 +60,18 @@ pub struct Client<T: Part = ()> {
     /// once.
     run: String,
     /// The channels in the `hello` of a connection that is to take over.
-    asked: Vec<String>,
+    asked: Vec<ChannelName>,
     /// When the last ops were sent.
     sent_at: Option<Time>,
     out: VecDeque<Output<T::Event>>,
     /// The connection that delivery runs on.
     session: Option<crate::io::ConnId>,
     /// Writes of ops to the store under way.
-    puts: Vec<(StoreId, String)>,
+    puts: Vec<(StoreId, OpId)>,
     /// Removals from the store under way, with the op that they remove.
-    removals: Vec<(StoreId, Option<String>)>,
+    removals: Vec<(StoreId, Option<OpId>)>,
     /// Settled ops that the store could not forget.
-    undeleted: Vec<String>,
+    undeleted: Vec<OpId>,
     /// For which version of the outbox, and whether online, the rows show what they wait for. None
     /// if new rows don't show it yet.
     shown_waits: Option<(u64, bool)>,
@@ -206,31 +207,28 @@ impl<T: Part> Client<T> {
     /// Opens a dialog. Its rows come as [`Event::Dialog`], first those that are known already.
     /// Opening an open dialog adds a holder and emits no rows; see [`Client::rows`].
     pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
-        if dialog.is_empty() {
-            return Err(SubscribeError::BadChannel);
-        }
-        self.add_channel(now, &channel_of(dialog), true)
+        self.add_channel(now, ChannelName::of_dialog(dialog), true)
     }
 
     /// Removes a holder of a dialog; the last one closes it. Waiting ops are still sent.
     pub fn close_dialog(&mut self, now: Now, dialog: &str) {
-        self.release_channel(now, &channel_of(dialog), true);
+        self.release_channel(now, ChannelName::of_dialog(dialog), true);
     }
 
     /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call adds a
     /// holder.
     pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
-        self.add_channel(now, channel, false)
+        self.add_channel(now, ChannelName::parse(channel), false)
     }
 
     /// Removes a holder of a subscription; the last one ends it.
     pub fn unsubscribe(&mut self, now: Now, channel: &str) {
-        self.release_channel(now, channel, false);
+        self.release_channel(now, ChannelName::parse(channel), false);
     }
 
     /// Sends a failed op again. False if there is no such op, or if another user wrote it: ops are
     /// never sent in another user's name.
-    pub fn retry(&mut self, now: Now, op: &str) -> bool {
+    pub fn retry(&mut self, now: Now, op: &OpId) -> bool {
         let now = self.clamp(now);
         let Some(entry) = self.outbox.get_mut(op) else { return false };
         let mine = match (&entry.user, &self.me) {
@@ -253,7 +251,7 @@ impl<T: Part> Client<T> {
 
     /// Discards an op that failed or that is certainly not at the server. False if there is no such
     /// op, or if it may be at the server already.
-    pub fn discard(&mut self, now: Now, op: &str) -> bool {
+    pub fn discard(&mut self, now: Now, op: &OpId) -> bool {
         self.clamp(now);
         let may = |entry: &crate::delivery::Entry| {
             matches!(entry.state, EntryState::Failed { .. }) || !entry.doubtful
@@ -269,17 +267,12 @@ impl<T: Part> Client<T> {
 
     /// A dialog's rows, including changes whose [`Event::Dialog`] is not drained yet.
     pub fn rows(&self, dialog: &str) -> Vec<Row> {
-        let name = channel_of(dialog);
-        let channel = self.channels.iter().find(|channel| channel.name == name);
-        channel
-            .and_then(|channel| channel.timeline.as_ref())
-            .map_or_else(Vec::new, |timeline| timeline.rows())
+        self.dialog(dialog).map_or_else(Vec::new, Timeline::rows)
     }
 
     /// The newest answer under way in a dialog, which [`Client::stop`] ends.
-    pub fn run(&self, dialog: &str) -> Option<&str> {
-        let name = channel_of(dialog);
-        self.channels.iter().find(|channel| channel.name == name)?.timeline.as_ref()?.run()
+    pub fn run(&self, dialog: &str) -> Option<RunId> {
+        self.dialog(dialog)?.run()
     }
 
     /// The user that the server last identified this client as, possibly in an earlier run.
@@ -428,8 +421,8 @@ impl<T: Part> Client<T> {
             if let Some(timeline) = &mut channel.timeline {
                 let changes = timeline.take_changes();
                 if !changes.is_empty() {
-                    let dialog = channel.name.strip_prefix(DIALOG_PREFIX).unwrap_or(&channel.name).to_owned();
-                    let run = timeline.run().map(str::to_owned);
+                    let dialog = channel.name.dialog().unwrap_or(&channel.name).to_owned();
+                    let run = timeline.run();
                     self.out.push_back(Output::Event(Event::Dialog { dialog, changes, run }));
                 }
             }
@@ -461,7 +454,7 @@ impl<T: Part> Client<T> {
         }
     }
 
-    fn emit_op(&mut self, id: String, channel: String, state: OpState) {
+    fn emit_op(&mut self, id: OpId, channel: ChannelName, state: OpState) {
         self.out.push_back(Output::Event(Event::Op { id, channel, state }));
     }
 }
@@ -481,10 +474,4 @@ fn row_code(entry: &crate::delivery::Entry) -> Option<&str> {
         EntryState::Failed { code, .. } => Some(code),
         EntryState::Sent { .. } | EntryState::Ready { .. } => None,
     }
-}
-
-fn channel_of(dialog: &str) -> String {
-    let mut name = String::from(DIALOG_PREFIX);
-    name.push_str(dialog);
-    name
 }

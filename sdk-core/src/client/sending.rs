@@ -8,7 +8,7 @@ use crate::part::Part;
 use crate::retry::Retry;
 use crate::time::{Now, Time};
 use crate::wire::json::array;
-use crate::wire::{self, ClientFrame, VERSION, codes};
+use crate::wire::{self, ChannelName, ClientFrame, OpId, VERSION, codes};
 
 /// If an op is unanswered for this long, the client sends a ping, in ms.
 const PROBE_AFTER_MS: u64 = 5_000;
@@ -102,7 +102,7 @@ impl<T: Part> Client<T> {
             };
             timeline.show_waits(waits.iter().filter(with_row).map(|wait| {
                 let until = wait.until.map(|at| now.wall.saturating_add(at.since(now.mono)));
-                (wait.entry.id.as_str(), wait.code, until)
+                (&wait.entry.id, wait.code, until)
             }));
         }
     }
@@ -130,7 +130,7 @@ impl<T: Part> Client<T> {
         })
     }
 
-    fn sent(&mut self, now: Now, id: &str) {
+    fn sent(&mut self, now: Now, id: &OpId) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         entry.state = EntryState::Sent { at: now.mono };
         self.journal.counters.resent += u64::from(std::mem::take(&mut entry.unanswered));
@@ -140,7 +140,7 @@ impl<T: Part> Client<T> {
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, state, None);
         }
-        self.emit_op(id.to_owned(), channel, OpState::Sending);
+        self.emit_op(id.clone(), channel, OpState::Sending);
     }
 
     /// An unanswered op makes the client probe the connection, or end it, before the heartbeat
@@ -180,10 +180,10 @@ impl<T: Part> Client<T> {
     // Answers.
 
     /// Settles an op: it was committed, failed or discarded.
-    pub(super) fn settle_op(&mut self, id: &str, state: OpState) {
+    pub(super) fn settle_op(&mut self, id: &OpId, state: OpState) {
         let Some(entry) = self.outbox.remove(id) else { return };
         if entry.lane == Lane::Durable {
-            self.store(StoreChange::DeleteOp { id: id.to_owned() });
+            self.store(StoreChange::DeleteOp { id: id.clone() });
         }
         // An op that is gone without a commit has no row any more.
         let gone = state == OpState::Discarded || matches!(state, OpState::Failed { .. });
@@ -194,7 +194,7 @@ impl<T: Part> Client<T> {
     }
 
     /// The server refused an op for now.
-    pub(super) fn delay_op(&mut self, now: Now, id: &str, code: &str, retry_after_ms: Option<u64>) {
+    pub(super) fn delay_op(&mut self, now: Now, id: &OpId, code: &str, retry_after_ms: Option<u64>) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         // The server answers `blocked` only after it has looked up the op in the log, so the op is
         // not there. Other refusals may come before that look-up: they prove only that this attempt
@@ -210,7 +210,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Marks an op as failed. It blocks its channel until the application retries or discards it.
-    pub(super) fn fail_op(&mut self, id: &str, code: &str, message: &str) {
+    pub(super) fn fail_op(&mut self, id: &OpId, code: &str, message: &str) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         let state = OpState::Failed { code: code.to_owned(), message: message.to_owned() };
         // Ops of the session lane are only of use now, so a failed one is dropped and does not
@@ -223,16 +223,16 @@ impl<T: Part> Client<T> {
         self.journal.note(self.last.wall, "op_failed", code, 1);
         let (record, channel) = (entry.record(), entry.channel.clone());
         let shown = row_state(entry);
-        self.store(StoreChange::PutOp { id: id.to_owned(), record });
+        self.store(StoreChange::PutOp { id: id.clone(), record });
         if let Some(timeline) = self.timeline(&channel) {
             timeline.mark(id, shown, Some(code));
         }
-        self.emit_op(id.to_owned(), channel, state);
+        self.emit_op(id.clone(), channel, state);
     }
 
-    pub(super) fn leave_channel(&mut self, name: &str) {
+    pub(super) fn leave_channel(&mut self, name: &ChannelName) {
         if let Some(conn) = self.session {
-            let frame = ClientFrame::Unsub { ch: name.to_owned() };
+            let frame = ClientFrame::Unsub { ch: name.clone() };
             self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
         }
     }

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::io::Output;
 use crate::part::Part;
 use crate::time::Now;
-use crate::wire::{MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User, is_channel_name};
+use crate::wire::{ChannelName, MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User};
 
 impl<T: Part> Client<T> {
     /// Sends an ephemeral signal to the current subscribers of a channel, such as a typing notice
@@ -24,20 +24,13 @@ impl<T: Part> Client<T> {
         body: &str,
     ) -> Result<(), SendError> {
         let now = self.clamp(now);
-        if !is_channel_name(channel) {
-            return Err(SendError::BadChannel);
-        }
+        let ch = ChannelName::parse(channel).ok_or(SendError::BadChannel)?;
         check_body(body)?;
         let longest = kind.len().max(key.map_or(0, str::len));
         if body.len() > MAX_SIGNAL_BODY || longest > MAX_SIGNAL_NAME {
             return Err(SendError::TooLarge);
         }
-        let signal = Signal {
-            ch: channel.to_owned(),
-            kind: kind.to_owned(),
-            key: key.map(str::to_owned),
-            body: body.to_owned(),
-        };
+        let signal = Signal { ch, kind: kind.to_owned(), key: key.map(str::to_owned), body: body.to_owned() };
         self.signals.put(now.mono, signal)
     }
 

@@ -7,8 +7,8 @@ use crate::event::{Event, OpState, RowState};
 use crate::io::{Message, Output, StoreChange, StoreError, StoreId};
 use crate::part::Part;
 use crate::time::Now;
-use crate::wire::User;
 use crate::wire::json::{Object, Writer, validate};
+use crate::wire::{OpId, User};
 
 impl<T: Part> Client<T> {
     pub(super) fn store(&mut self, change: StoreChange) -> StoreId {
@@ -25,22 +25,22 @@ impl<T: Part> Client<T> {
         store
     }
 
-    pub(super) fn put_op(&mut self, id: &str, record: Message) {
+    pub(super) fn put_op(&mut self, id: &OpId, record: Message) {
         if self.storage.is_some() {
             // If this op were stored and an earlier one not, a restart would send them in the wrong
             // order.
             self.put_again(Some(id));
         }
-        let store = self.store(StoreChange::PutOp { id: id.to_owned(), record });
-        self.puts.push((store, id.to_owned()));
+        let store = self.store(StoreChange::PutOp { id: id.clone(), record });
+        self.puts.push((store, id.clone()));
     }
 
     /// Stores ops again that could not be stored before, except for one op.
-    fn put_again(&mut self, but: Option<&str>) {
+    fn put_again(&mut self, but: Option<&OpId>) {
         let is_missing = |entry: &&crate::delivery::Entry| {
             entry.lane == Lane::Durable
                 && !entry.stored
-                && Some(entry.id.as_str()) != but
+                && Some(&entry.id) != but
                 && !self.puts.iter().any(|(_, id)| *id == entry.id)
         };
         let missing: Vec<_> =

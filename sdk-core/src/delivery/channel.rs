@@ -6,7 +6,7 @@ use crate::ids::Ids;
 use crate::retry::{self, Retry};
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::wire::{Cursor, EventFrame, Mode, Page, Piece, SubOk, Subscription, Want};
+use crate::wire::{ChannelName, Cursor, EventFrame, Mode, Offset, Page, Piece, SubOk, Subscription, Want};
 
 /// After this many repairs in a row without progress the client subscribes again without a cursor.
 const REPAIRS: u8 = 3;
@@ -59,7 +59,7 @@ pub(crate) struct Applied {
 }
 
 pub(crate) struct Channel {
-    pub(crate) name: String,
+    pub(crate) name: ChannelName,
     pub(crate) phase: Phase,
     pub(crate) cursor: Option<Cursor>,
     /// The rows, for a dialog.
@@ -82,10 +82,10 @@ pub(crate) struct Channel {
 impl Channel {
     /// A channel with its first holder: of its rows if there is a timeline, otherwise of its
     /// events.
-    pub(crate) fn new(name: &str, cursor: Option<Cursor>, timeline: Option<Timeline>) -> Channel {
+    pub(crate) fn new(name: &ChannelName, cursor: Option<Cursor>, timeline: Option<Timeline>) -> Channel {
         let of_rows = u32::from(timeline.is_some());
         Channel {
-            name: name.to_owned(),
+            name: name.clone(),
             phase: Phase::Unsent,
             cursor,
             timeline,
@@ -120,13 +120,13 @@ impl Channel {
     }
 
     /// The offset for `next`; it counts as sent from now on.
-    pub(crate) fn ask_next(&mut self, now: Time) -> u64 {
+    pub(crate) fn ask_next(&mut self, now: Time) -> Offset {
         self.phase = Phase::Asked { since: now };
         self.offset()
     }
 
-    pub(crate) fn offset(&self) -> u64 {
-        self.cursor.as_ref().map_or(0, |cursor| cursor.offset)
+    pub(crate) fn offset(&self) -> Offset {
+        self.cursor.as_ref().map_or(Offset::ZERO, |cursor| cursor.offset)
     }
 
     /// The connection is gone.
@@ -207,7 +207,7 @@ impl Channel {
     }
 
     /// Whether the holders of events are to be notified of this one.
-    pub(crate) fn is_new_to_holders(&self, offset: u64) -> bool {
+    pub(crate) fn is_new_to_holders(&self, offset: Offset) -> bool {
         let delivered = self.delivered.as_ref().zip(self.cursor.as_ref());
         self.raw_holders > 0
             && !delivered.is_some_and(|(last, cursor)| last.epoch == cursor.epoch && offset <= last.offset)
@@ -256,7 +256,7 @@ impl Channel {
     /// How many events of the same log lie between the cursor and the beginning of this answer.
     pub(crate) fn skipped(&self, sub: &SubOk) -> u64 {
         match &self.cursor {
-            Some(cursor) if cursor.epoch == sub.epoch => sub.page.from.saturating_sub(cursor.offset),
+            Some(cursor) if cursor.epoch == sub.epoch => sub.page.from.since(cursor.offset),
             _ => 0,
         }
     }
@@ -367,10 +367,10 @@ impl Channel {
     }
 
     fn sequence(&self, event: &EventFrame) -> Sequence {
-        match event.offset.checked_sub(self.offset()) {
-            Some(1) if self.cursor.is_some() => Sequence::Next,
-            None | Some(0) => Sequence::Duplicate,
-            Some(_) => Sequence::Gap,
+        match event.offset.since(self.offset()) {
+            0 => Sequence::Duplicate,
+            1 if self.cursor.is_some() => Sequence::Next,
+            _ => Sequence::Gap,
         }
     }
 
@@ -380,7 +380,7 @@ impl Channel {
             cursor.offset = event.offset;
         }
         self.repairs = 0;
-        let oldest = event.offset.saturating_sub(REMEMBERED);
+        let oldest = event.offset.minus(REMEMBERED);
         if self.seen.get(&event.id).is_some_and(|offset| offset >= oldest) {
             return false;
         }

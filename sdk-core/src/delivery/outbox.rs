@@ -5,7 +5,7 @@ use crate::error::SendError;
 use crate::io::Message;
 use crate::time::Time;
 use crate::wire::json::{Object, Writer};
-use crate::wire::{Op, codes};
+use crate::wire::{ChannelName, Op, OpId, codes, is_uuid};
 
 /// Most ops in the session lane.
 const SESSION_OPS: usize = 100;
@@ -42,15 +42,36 @@ impl Lane {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The op's id, a UUID.
-    pub id: String,
+    pub id: OpId,
     /// How it is kept.
     pub lane: Lane,
     /// The channel.
-    pub channel: String,
+    pub channel: ChannelName,
     /// What kind of event it asks for.
     pub kind: String,
     /// The JSON text of an object.
     pub body: String,
+}
+
+impl Draft {
+    /// An op that the application made, or another client's [`Draft`], from its parts.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::BadOpId`] if the id is not a UUID, [`SendError::BadChannel`] if the channel's
+    /// name is not valid. The body is checked when the draft is sent.
+    pub fn new(id: &str, lane: Lane, channel: &str, kind: &str, body: &str) -> Result<Draft, SendError> {
+        if !is_uuid(id) {
+            return Err(SendError::BadOpId);
+        }
+        Ok(Draft {
+            id: OpId::from(id),
+            lane,
+            channel: ChannelName::parse(channel).ok_or(SendError::BadChannel)?,
+            kind: kind.to_owned(),
+            body: body.to_owned(),
+        })
+    }
 }
 
 impl std::fmt::Debug for Draft {
@@ -101,9 +122,9 @@ pub(crate) struct Wait<'a> {
 
 /// An op that is not yet settled.
 pub(crate) struct Entry {
-    pub(crate) id: String,
+    pub(crate) id: OpId,
     pub(crate) lane: Lane,
-    pub(crate) channel: String,
+    pub(crate) channel: ChannelName,
     pub(crate) kind: String,
     pub(crate) body: String,
     /// When it was made, by the monotonic clock; 0 if it was restored.
@@ -155,10 +176,10 @@ impl Entry {
         let object = Object::parse(crate::wire::json::validate(record).ok()?).ok()?;
         let text = |name: &str| object.str(name).map(|text| text.into_owned());
         Some(Entry {
-            id: text("id")?,
+            id: OpId::from(text("id")?),
             lane: Lane::Durable,
             since: Time(0),
-            channel: text("ch")?,
+            channel: ChannelName::parse(&text("ch")?)?,
             kind: text("kind")?,
             body: object.raw("body")?.to_owned(),
             made_at: object.u64("made_at")?,
@@ -248,13 +269,13 @@ impl Outbox {
         self.entries.iter()
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.id == id)
+    pub(crate) fn get(&self, id: &OpId) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.id == *id)
     }
 
-    pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Entry> {
+    pub(crate) fn get_mut(&mut self, id: &OpId) -> Option<&mut Entry> {
         self.version += 1;
-        self.entries.iter_mut().find(|entry| entry.id == id)
+        self.entries.iter_mut().find(|entry| entry.id == *id)
     }
 
     /// Adds an op at the end.
@@ -290,8 +311,8 @@ impl Outbox {
     }
 
     /// Removes an op that is settled.
-    pub(crate) fn remove(&mut self, id: &str) -> Option<Entry> {
-        let at = self.entries.iter().position(|entry| entry.id == id)?;
+    pub(crate) fn remove(&mut self, id: &OpId) -> Option<Entry> {
+        let at = self.entries.iter().position(|entry| entry.id == *id)?;
         let entry = self.entries.remove(at);
         self.version += 1;
         self.bytes -= entry.bytes();
@@ -334,7 +355,7 @@ impl Outbox {
     }
 
     /// An op of the session lane that has expired.
-    pub(crate) fn expired_session_op(&self, now: Time) -> Option<String> {
+    pub(crate) fn expired_session_op(&self, now: Time) -> Option<OpId> {
         let is_over = |entry: &&Entry| entry.may_lapse() && entry.since.after(self.session_ttl_ms) <= now;
         self.entries.iter().find(is_over).map(|entry| entry.id.clone())
     }
@@ -409,7 +430,7 @@ impl Outbox {
     }
 
     /// An op that waits to be sent and has expired.
-    pub(crate) fn expired(&self, wall: u64) -> Option<String> {
+    pub(crate) fn expired(&self, wall: u64) -> Option<OpId> {
         let is_over = |entry: &&Entry| {
             matches!(entry.state, EntryState::Ready { .. })
                 && wall.saturating_sub(entry.made_at) > self.ttl_ms
@@ -419,8 +440,8 @@ impl Outbox {
 
     /// The frame for an op, naming the op right before it in its lane and channel if that one is
     /// still unsettled.
-    pub(crate) fn frame(&self, id: &str) -> Option<Op> {
-        let at = self.entries.iter().position(|entry| entry.id == id)?;
+    pub(crate) fn frame(&self, id: &OpId) -> Option<Op> {
+        let at = self.entries.iter().position(|entry| entry.id == *id)?;
         let entry = &self.entries[at];
         let before = self.entries[..at]
             .iter()
@@ -437,7 +458,7 @@ impl Outbox {
     /// The user is known now, and may be another one than before: ops of the earlier user must not
     /// be sent in the new one's name. Returns the ids of the ops that are to be stored as this
     /// user's, and of those of another user.
-    pub(crate) fn sign_in(&mut self, user: &str) -> (Vec<String>, Vec<String>) {
+    pub(crate) fn sign_in(&mut self, user: &str) -> (Vec<OpId>, Vec<OpId>) {
         self.version += 1;
         let (mut adopted, mut foreign) = (Vec::new(), Vec::new());
         for entry in &mut self.entries {
@@ -464,7 +485,7 @@ impl Outbox {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// This op may be sent.
-    Send(String),
+    Send(OpId),
     /// Nothing before this time.
     At(Time),
     /// Nothing until something else changes.

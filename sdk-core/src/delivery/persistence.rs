@@ -5,7 +5,7 @@
 
 use crate::io::{Message, StoreChange, StoreId};
 use crate::time::Time;
-use crate::wire::Cursor;
+use crate::wire::{ChannelName, Cursor, Offset};
 
 /// How long after an answer's text grew it is written, unless an event is written before, in ms.
 const RUNS_MS: u64 = 1_000;
@@ -15,7 +15,7 @@ pub(crate) struct Persistence {
     /// The change under way, and whether it clears the channel.
     waits: Option<(StoreId, bool)>,
     /// Applied events that are not in the store yet.
-    pending: Vec<(u64, Message)>,
+    pending: Vec<(Offset, Message)>,
     /// The cursor or the text of an answer is newer than what the store has.
     stale: bool,
     /// The events in the store don't connect to the pending ones, so the channel must be cleared
@@ -28,7 +28,7 @@ pub(crate) struct Persistence {
 impl Persistence {
     /// Adds events that were applied; the cursor is at the last one. At most `most` are pending:
     /// the oldest ones beyond that are dropped.
-    pub(crate) fn add(&mut self, events: Vec<(u64, Message)>, most: u64) {
+    pub(crate) fn add(&mut self, events: Vec<(Offset, Message)>, most: u64) {
         self.pending.extend(events);
         self.stale = true;
         let over = self.pending.len().saturating_sub(most as usize);
@@ -71,13 +71,13 @@ impl Persistence {
     /// a cursor, and if no events are to be stored (`most` is 0).
     pub(crate) fn next(
         &mut self,
-        channel: &str,
+        channel: &ChannelName,
         cursor: Option<&Cursor>,
         runs: impl FnOnce() -> String,
         most: u64,
     ) -> Option<StoreChange> {
         let cursor = cursor.filter(|_| most > 0 && self.stale && self.waits.is_none())?;
-        let channel = channel.to_owned();
+        let channel = channel.clone();
         if self.broken {
             return Some(StoreChange::ClearChannel { channel });
         }
@@ -89,7 +89,7 @@ impl Persistence {
             cursor: cursor.offset,
             events: std::mem::take(&mut self.pending),
             runs: Message(runs()),
-            trim_below: cursor.offset.saturating_add(1).saturating_sub(most),
+            trim_below: cursor.offset.next().minus(most),
         })
     }
 

@@ -62,7 +62,7 @@ mod tests {
 
     fn signal(key: &str, body: &str) -> Signal {
         Signal {
-            ch: "dialog:a".to_owned(),
+            ch: crate::wire::ChannelName::parse("dialog:a").unwrap(),
             kind: "typing".to_owned(),
             key: Some(key.to_owned()),
             body: body.to_owned(),

@@ -4,6 +4,7 @@
 //! Bodies travel as raw JSON; [`Body`] is the parsed form. Unknown kinds, and bodies that are not
 //! valid for their kind, are kept as they came.
 
+use super::RunId;
 use super::event::UNREADABLE;
 use super::json::{Object, Writer};
 
@@ -85,7 +86,7 @@ impl Message {
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelRun {
     /// The answer.
-    pub run: String,
+    pub run: RunId,
 }
 
 impl CancelRun {
@@ -94,7 +95,7 @@ impl CancelRun {
 
     /// Reads the body; none if the answer's id is missing.
     pub fn decode(body: &Object<'_>) -> Option<CancelRun> {
-        Some(CancelRun { run: body.str("run")?.into_owned() })
+        Some(CancelRun { run: RunId::from(&*body.str("run")?) })
     }
 }
 
@@ -102,7 +103,7 @@ impl CancelRun {
 #[derive(Clone, PartialEq, Eq)]
 pub struct AnswerStart {
     /// The answer.
-    pub run: String,
+    pub run: RunId,
 }
 
 impl AnswerStart {
@@ -111,7 +112,7 @@ impl AnswerStart {
 
     /// Reads the body; none if the answer's id is missing.
     pub fn decode(body: &Object<'_>) -> Option<AnswerStart> {
-        Some(AnswerStart { run: present(body, "run")? })
+        Some(AnswerStart { run: RunId::from(present(body, "run")?) })
     }
 
     /// The body.
@@ -124,7 +125,7 @@ impl AnswerStart {
 #[derive(Clone, PartialEq, Eq)]
 pub struct AnswerEnd {
     /// The answer.
-    pub run: String,
+    pub run: RunId,
     /// `done`, `stopped`, `interrupted` or `error`.
     pub status: String,
     /// The whole text.
@@ -141,7 +142,7 @@ impl AnswerEnd {
     pub fn decode(body: &Object<'_>) -> Option<AnswerEnd> {
         let optional = |name| body.str(name).map(|value| value.into_owned());
         Some(AnswerEnd {
-            run: present(body, "run")?,
+            run: RunId::from(present(body, "run")?),
             status: optional("status").unwrap_or_default(),
             text: optional("text").unwrap_or_default(),
             code: optional("code"),
@@ -166,13 +167,13 @@ mod tests {
     #[test]
     fn each_kind_is_read_and_what_is_not_one_is_kept_as_it_came() {
         let end = AnswerEnd {
-            run: "r".to_owned(),
+            run: RunId::from("r"),
             status: "error".to_owned(),
             text: "a \"b\"".to_owned(),
             code: Some("model_cut".to_owned()),
         };
         assert_eq!(Body::decode("answer.end", &end.encode()), Body::AnswerEnd(end));
-        let start = AnswerStart { run: "r".to_owned() };
+        let start = AnswerStart { run: RunId::from("r") };
         assert_eq!(Body::decode("answer.start", &start.encode()), Body::AnswerStart(start));
         let text = Message { text: "x".to_owned() };
         assert_eq!(Body::decode("message", r#"{"more":1,"text":"x"}"#), Body::Message(text));

@@ -1,7 +1,10 @@
 //! Frames from the client, protocol section 3.
 
 use super::json::{Object, Writer, is_well_formed};
-use super::{DEFAULT_TAIL, DecodeError, MAX_DEPTH, MAX_TAIL, TableRequest, frames, is_channel_name};
+use super::{
+    ChannelName, DEFAULT_TAIL, DecodeError, Epoch, MAX_DEPTH, MAX_TAIL, Offset, OpId, TableRequest, frames,
+    id,
+};
 
 /// A frame from the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +35,14 @@ pub enum ClientFrame {
     /// End a subscription.
     Unsub {
         /// The channel.
-        ch: String,
+        ch: ChannelName,
     },
     /// The next page of a channel.
     Next {
         /// The channel.
-        ch: String,
+        ch: ChannelName,
         /// The offset of the last event applied.
-        from: u64,
+        from: Offset,
     },
     /// An op, which becomes one event.
     Op(Op),
@@ -77,9 +80,9 @@ impl std::fmt::Debug for Secret {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// The log's epoch.
-    pub epoch: String,
+    pub epoch: Epoch,
     /// The last offset applied; 0 before the first event.
-    pub offset: u64,
+    pub offset: Offset,
 }
 
 /// Where a subscription starts.
@@ -95,7 +98,7 @@ pub struct Want {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// The channel.
-    pub ch: String,
+    pub ch: ChannelName,
     /// Where to start.
     pub want: Want,
 }
@@ -104,22 +107,22 @@ pub struct Subscription {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Op {
     /// The id, which the client made.
-    pub id: String,
+    pub id: OpId,
     /// The channel.
-    pub ch: String,
+    pub ch: ChannelName,
     /// The kind of the op and its event.
     pub kind: String,
     /// Raw JSON text of an object.
     pub body: String,
     /// The op that must be committed before this one.
-    pub after: Option<String>,
+    pub after: Option<OpId>,
 }
 
 /// A signal: typing, a cursor, a presence. `Debug` leaves the body out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signal {
     /// The channel.
-    pub ch: String,
+    pub ch: ChannelName,
     /// The kind.
     pub kind: String,
     /// A newer signal of the same kind and key replaces this one.
@@ -146,7 +149,7 @@ impl Signal {
 
     pub(super) fn read(object: &Object<'_>) -> Result<Signal, DecodeError> {
         Ok(Signal {
-            ch: channel(object)?,
+            ch: id::channel(object)?,
             kind: object.need_str("kind")?.into_owned(),
             key: object.opt_str("key")?.map(|key| key.into_owned()),
             body: body(object)?,
@@ -165,7 +168,7 @@ impl Subscription {
     fn write(&self, writer: Writer) -> Writer {
         let writer = writer.str("ch", &self.ch);
         let writer = match &self.want.cursor {
-            Some(cursor) => writer.str("epoch", &cursor.epoch).u64("offset", cursor.offset),
+            Some(cursor) => writer.str("epoch", &cursor.epoch).u64("offset", cursor.offset.0),
             None => writer,
         };
         writer.u64("tail", self.want.tail)
@@ -174,13 +177,10 @@ impl Subscription {
     fn read(object: &Object<'_>) -> Result<Subscription, DecodeError> {
         let cursor = match (object.opt("epoch"), object.opt("offset")) {
             (None, None) => None,
-            _ => Some(Cursor {
-                epoch: object.need_str("epoch")?.into_owned(),
-                offset: object.need_u64("offset")?,
-            }),
+            _ => Some(Cursor { epoch: id::read(object, "epoch")?, offset: id::offset(object, "offset")? }),
         };
         let tail = object.opt_u64("tail")?.unwrap_or(DEFAULT_TAIL).min(MAX_TAIL);
-        Ok(Subscription { ch: channel(object)?, want: Want { cursor, tail } })
+        Ok(Subscription { ch: id::channel(object)?, want: Want { cursor, tail } })
     }
 }
 
@@ -215,7 +215,7 @@ impl ClientFrame {
             ClientFrame::Auth { token } => Writer::frame("auth").str("token", &token.0).end(),
             ClientFrame::Sub(sub) => sub.write(Writer::frame("sub")).end(),
             ClientFrame::Unsub { ch } => Writer::frame("unsub").str("ch", ch).end(),
-            ClientFrame::Next { ch, from } => Writer::frame("next").str("ch", ch).u64("from", *from).end(),
+            ClientFrame::Next { ch, from } => Writer::frame("next").str("ch", ch).u64("from", from.0).end(),
             ClientFrame::Op(op) => op.encode(),
             ClientFrame::Signal(signal) => signal.write(Writer::frame("signal")).end(),
             ClientFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
@@ -245,14 +245,14 @@ impl ClientFrame {
             }
             "auth" => ClientFrame::Auth { token: token(&object)? },
             "sub" => ClientFrame::Sub(Subscription::read(&object)?),
-            "unsub" => ClientFrame::Unsub { ch: channel(&object)? },
-            "next" => ClientFrame::Next { ch: channel(&object)?, from: object.need_u64("from")? },
+            "unsub" => ClientFrame::Unsub { ch: id::channel(&object)? },
+            "next" => ClientFrame::Next { ch: id::channel(&object)?, from: id::offset(&object, "from")? },
             "op" => ClientFrame::Op(Op {
-                id: object.need_str("id")?.into_owned(),
-                ch: channel(&object)?,
+                id: id::read(&object, "id")?,
+                ch: id::channel(&object)?,
                 kind: object.need_str("kind")?.into_owned(),
                 body: body(&object)?,
-                after: object.opt_str("after")?.map(|after| after.into_owned()),
+                after: object.opt_str("after")?.map(|after| OpId::from(&*after)),
             }),
             "signal" => ClientFrame::Signal(Signal::read(&object)?),
             "ping" => ClientFrame::Ping { n: nonce(&object)? },
@@ -273,11 +273,6 @@ pub fn decode_client_message(message: &str) -> Result<Vec<ClientFrame>, DecodeEr
 
 fn token(object: &Object<'_>) -> Result<Secret, DecodeError> {
     object.need_str("token").map(|token| Secret(token.into_owned()))
-}
-
-fn channel(object: &Object<'_>) -> Result<String, DecodeError> {
-    let ch = object.need_str("ch")?;
-    if is_channel_name(&ch) { Ok(ch.into_owned()) } else { Err(DecodeError::Member("ch")) }
 }
 
 pub(super) fn body(object: &Object<'_>) -> Result<String, DecodeError> {

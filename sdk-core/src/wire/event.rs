@@ -2,17 +2,17 @@
 
 use super::json::{Object, Writer};
 use super::user::{User, UserKind};
-use super::{DecodeError, json};
+use super::{ChannelName, DecodeError, Offset, OpId, id, json};
 
 /// An event. `raw` is the JSON text of the whole frame, the same bytes for all subscribers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventFrame {
     /// The channel.
-    pub ch: String,
+    pub ch: ChannelName,
     /// The offset in the channel, without gaps.
-    pub offset: u64,
+    pub offset: Offset,
     /// The op's id; for events that the server wrote itself, an id of the server's.
-    pub id: String,
+    pub id: OpId,
     /// The kind.
     pub kind: String,
     /// When it was committed, ms since the Unix epoch.
@@ -41,14 +41,14 @@ pub const UNREADABLE: &str = "unreadable";
 
 impl EventFrame {
     /// A stand-in for an event of which only channel and offset are known.
-    pub fn unreadable(ch: &str, offset: u64) -> EventFrame {
+    pub fn unreadable(ch: &ChannelName, offset: Offset) -> EventFrame {
         let mut id = String::from(UNREADABLE);
         id.push(':');
-        json::push_integer(&mut id, offset);
+        json::push_integer(&mut id, offset.0);
         let mut event = EventFrame {
-            ch: ch.to_owned(),
+            ch: ch.clone(),
             offset,
-            id,
+            id: OpId::from(id),
             kind: UNREADABLE.to_owned(),
             at: 0,
             by: User { id: String::new(), name: String::new(), kind: UserKind::System },
@@ -63,7 +63,7 @@ impl EventFrame {
     pub fn encode(&self) -> String {
         Writer::frame("event")
             .str("ch", &self.ch)
-            .u64("offset", self.offset)
+            .u64("offset", self.offset.0)
             .str("id", &self.id)
             .str("kind", &self.kind)
             .u64("at", self.at)
@@ -79,9 +79,9 @@ impl EventFrame {
 
     pub(super) fn read(object: &Object<'_>, text: &str) -> Result<EventFrame, DecodeError> {
         Ok(EventFrame {
-            ch: object.need_str("ch")?.into_owned(),
-            offset: object.need_u64("offset")?,
-            id: object.need_str("id")?.into_owned(),
+            ch: id::channel(object)?,
+            offset: id::offset(object, "offset")?,
+            id: id::read(object, "id")?,
             kind: object.need_str("kind")?.into_owned(),
             at: object.need_u64("at")?,
             by: User::read(&object.need_object("by")?)?,
@@ -92,9 +92,9 @@ impl EventFrame {
 
     /// Reads an event whose offset is known. If it can't be read, returns a stand-in with this
     /// offset.
-    pub(super) fn read_at(text: &str, ch: &str, place: u64) -> EventFrame {
+    pub(super) fn read_at(text: &str, ch: &ChannelName, expected: Offset) -> EventFrame {
         let object = Object::parse(text).ok();
-        let offset = object.as_ref().and_then(|object| object.u64("offset")).unwrap_or(place);
+        let offset = object.as_ref().and_then(|object| object.u64("offset")).map_or(expected, Offset);
         let read = object.and_then(|object| EventFrame::read(&object, text).ok());
         read.unwrap_or_else(|| EventFrame::unreadable(ch, offset))
     }

@@ -9,6 +9,7 @@ mod body;
 mod client;
 pub mod codes;
 mod event;
+mod id;
 pub mod json;
 mod server;
 mod tables;
@@ -17,6 +18,7 @@ mod user;
 pub use body::{AnswerEnd, AnswerStart, Body, CancelRun, Message};
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use event::{EventFrame, UNREADABLE};
+pub use id::{ChannelName, Epoch, Offset, OpId, RunId};
 pub use server::{
     Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, Welcome, decode_server_message,
 };
@@ -90,12 +92,6 @@ impl DecodeError {
             DecodeError::Syntax { .. } | DecodeError::Member(_) => codes::BAD_FRAME,
         }
     }
-}
-
-/// Whether `name` is a valid channel name (protocol section 1).
-pub fn is_channel_name(name: &str) -> bool {
-    (1..=MAX_CHANNEL).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'.' | b'-'))
 }
 
 /// A guest's nickname without the white space around it; none if it is not valid (protocol section

@@ -1,10 +1,10 @@
 //! Frames from the server, protocol section 4.
 
-use super::DecodeError;
 use super::client::{Signal, nonce};
 use super::event::EventFrame;
 use super::json::{Object, Writer, elements};
 use super::user::User;
+use super::{ChannelName, DecodeError, Epoch, Offset, OpId, RunId, id};
 
 /// A frame from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum ServerFrame {
     /// A subscription was refused or ended.
     SubErr {
         /// The channel.
-        ch: String,
+        ch: ChannelName,
         /// The reason.
         problem: Problem,
         /// Whether to subscribe again later.
@@ -45,11 +45,11 @@ pub enum ServerFrame {
     /// An op is committed.
     Ok {
         /// The op.
-        id: String,
+        id: OpId,
         /// The channel.
-        ch: String,
+        ch: ChannelName,
         /// The event's offset.
-        offset: u64,
+        offset: Offset,
         /// When it was committed, ms since the Unix epoch.
         at: u64,
         /// Whether it had been committed before.
@@ -58,7 +58,7 @@ pub enum ServerFrame {
     /// An op is refused.
     Nack {
         /// The op.
-        id: String,
+        id: OpId,
         /// The reason.
         problem: Problem,
         /// Whether the same op may succeed later.
@@ -91,7 +91,7 @@ pub enum ServerFrame {
     /// has to request a page of the channel.
     Unreadable {
         /// The channel, if it can be read.
-        ch: Option<String>,
+        ch: Option<ChannelName>,
     },
     /// A type this version does not know; to be ignored.
     Unknown,
@@ -173,11 +173,11 @@ impl Mode {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// The channel.
-    pub ch: String,
+    pub ch: ChannelName,
     /// The offset before the first event.
-    pub from: u64,
+    pub from: Offset,
     /// The newest committed offset.
-    pub head: u64,
+    pub head: Offset,
     /// The events, without gaps, from offset `from` + 1 on.
     pub events: Vec<EventFrame>,
     /// Whether there are more events, to be requested with `next`.
@@ -190,7 +190,7 @@ pub struct Page {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunText {
     /// The answer.
-    pub run: String,
+    pub run: RunId,
     /// The text so far.
     pub text: String,
 }
@@ -205,9 +205,9 @@ impl std::fmt::Debug for RunText {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Piece {
     /// The channel.
-    pub ch: String,
+    pub ch: ChannelName,
     /// The answer.
-    pub run: String,
+    pub run: RunId,
     /// The position of the text in the answer, in bytes of UTF-8.
     pub at: u64,
     /// The text.
@@ -223,8 +223,8 @@ impl std::fmt::Debug for Piece {
 impl Piece {
     fn read(object: &Object<'_>) -> Result<Piece, DecodeError> {
         Ok(Piece {
-            ch: object.need_str("ch")?.into_owned(),
-            run: object.need_str("run")?.into_owned(),
+            ch: id::channel(object)?,
+            run: id::read(object, "run")?,
             at: object.need_u64("at")?,
             text: object.need_str("text")?.into_owned(),
         })
@@ -245,7 +245,7 @@ impl Piece {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubOk {
     /// The log's epoch.
-    pub epoch: String,
+    pub epoch: Epoch,
     /// How the subscription starts.
     pub mode: Mode,
     /// Why it was reset: `epoch`, `trimmed` or `ahead`.
@@ -264,8 +264,8 @@ impl Page {
             .map(|run| Writer::object().str("run", &run.run).str("text", &run.text).end())
             .collect();
         writer
-            .u64("from", self.from)
-            .u64("head", self.head)
+            .u64("from", self.from.0)
+            .u64("head", self.head.0)
             .array("events", events)
             .bool("more", self.more)
             .array("runs", runs.iter().map(String::as_str))
@@ -278,19 +278,16 @@ impl Page {
     }
 
     fn read(object: &Object<'_>) -> Result<Page, DecodeError> {
-        let (ch, from) = (object.need_str("ch")?.into_owned(), object.need_u64("from")?);
-        let place = |nth: usize| from.saturating_add(1 + nth as u64);
+        let (ch, from) = (id::channel(object)?, id::offset(object, "from")?);
+        let offset = |nth: usize| from.plus(1 + nth as u64);
         let events = object.need_array("events")?.into_iter().enumerate();
-        let events = events.map(|(nth, event)| EventFrame::read_at(event, &ch, place(nth))).collect();
+        let events = events.map(|(nth, event)| EventFrame::read_at(event, &ch, offset(nth))).collect();
         let mut runs = Vec::new();
         for run in object.opt_array("runs")? {
             let run = Object::parse(run)?;
-            runs.push(RunText {
-                run: run.need_str("run")?.into_owned(),
-                text: run.need_str("text")?.into_owned(),
-            });
+            runs.push(RunText { run: id::read(&run, "run")?, text: run.need_str("text")?.into_owned() });
         }
-        Ok(Page { ch, from, head: object.need_u64("head")?, events, more: object.opt_flag("more")?, runs })
+        Ok(Page { ch, from, head: id::offset(object, "head")?, events, more: object.opt_flag("more")?, runs })
     }
 }
 
@@ -385,7 +382,7 @@ impl ServerFrame {
             }
             ServerFrame::Ok { id, ch, offset, at, dup } => {
                 let writer =
-                    Writer::frame("ok").str("id", id).str("ch", ch).u64("offset", *offset).u64("at", *at);
+                    Writer::frame("ok").str("id", id).str("ch", ch).u64("offset", offset.0).u64("at", *at);
                 if *dup { writer.bool("dup", true).end() } else { writer.end() }
             }
             ServerFrame::Nack { id, problem, retryable } => {
@@ -422,7 +419,7 @@ impl ServerFrame {
                 ServerFrame::AuthOk { user: user()?, token_ttl_ms: object.need_u64("token_ttl_ms")? }
             }
             "sub_ok" => ServerFrame::SubOk(SubOk {
-                epoch: owned("epoch")?,
+                epoch: id::read(&object, "epoch")?,
                 mode: match owned("mode")?.as_str() {
                     "resumed" => Mode::Resumed,
                     "fresh" => Mode::Fresh,
@@ -433,21 +430,25 @@ impl ServerFrame {
                 page: Page::read(&object)?,
             }),
             "sub_err" => ServerFrame::SubErr {
-                ch: owned("ch")?,
+                ch: id::channel(&object)?,
                 problem: Problem::read(&object)?,
                 retryable: object.opt_flag("retryable")?,
             },
             "page" => ServerFrame::Page(Page::read(&object)?),
             // These frames carry data of other people. One that can't be read is no reason to end
             // the connection.
-            "event" => match (EventFrame::read(&object, text), object.str("ch"), object.u64("offset")) {
-                (Ok(event), ..) => ServerFrame::Event(event),
-                (Err(_), Some(ch), Some(offset)) => ServerFrame::Event(EventFrame::unreadable(&ch, offset)),
-                (Err(_), ch, _) => ServerFrame::Unreadable { ch: ch.map(|ch| ch.into_owned()) },
-            },
+            "event" => {
+                match (EventFrame::read(&object, text), id::channel(&object).ok(), object.u64("offset")) {
+                    (Ok(event), ..) => ServerFrame::Event(event),
+                    (Err(_), Some(ch), Some(offset)) => {
+                        ServerFrame::Event(EventFrame::unreadable(&ch, Offset(offset)))
+                    }
+                    (Err(_), ch, _) => ServerFrame::Unreadable { ch },
+                }
+            }
             "piece" => match Piece::read(&object) {
                 Ok(piece) => ServerFrame::Piece(piece),
-                Err(_) => ServerFrame::Unreadable { ch: object.str("ch").map(|ch| ch.into_owned()) },
+                Err(_) => ServerFrame::Unreadable { ch: id::channel(&object).ok() },
             },
             "signal" => {
                 match (Signal::read(&object), object.need_object("by").and_then(|by| User::read(&by))) {
@@ -456,14 +457,14 @@ impl ServerFrame {
                 }
             }
             "ok" => ServerFrame::Ok {
-                id: owned("id")?,
-                ch: owned("ch")?,
-                offset: object.need_u64("offset")?,
+                id: id::read(&object, "id")?,
+                ch: id::channel(&object)?,
+                offset: id::offset(&object, "offset")?,
                 at: object.need_u64("at")?,
                 dup: object.opt_flag("dup")?,
             },
             "nack" => ServerFrame::Nack {
-                id: owned("id")?,
+                id: id::read(&object, "id")?,
                 problem: Problem::read(&object)?,
                 retryable: object.opt_flag("retryable")?,
             },

@@ -68,7 +68,7 @@ fn an_op_under_way_on_the_first_goes_again_on_the_second() {
     assert_eq!((again.len(), again[0]["id"].as_str()), (1, Some(id.as_str())));
     rig.receive(sub_ok("resumed", 0, 1, vec![own(1, &id, "one")]));
     rig.ok(&id, 1);
-    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 1 }));
+    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: Offset(1) }));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn the_server_ends_the_first_at_the_hello_of_the_second_and_nobody_is_told() {
     rig.welcome();
     rig.receive(sub_ok("resumed", 0, 0, vec![]));
     rig.ok(&id, 1);
-    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 1 }));
+    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: Offset(1) }));
     assert!(!rig.channel_states().contains(&ChannelState::Syncing));
     let is_other = |event: &Event<TableEvent>| matches!(event, Event::Status(status) if status.state != State::Online || status.cause.is_some());
     assert!(!rig.events.iter().any(is_other), "{:?}", rig.events);

@@ -7,7 +7,7 @@ use tidewire_core::*;
 
 fn received(rig: &Rig) -> Vec<u64> {
     let offset = |event: &Event<TableEvent>| match event {
-        Event::Received(frame) => Some(frame.offset),
+        Event::Received(frame) => Some(frame.offset.0),
         _ => None,
     };
     rig.events.iter().filter_map(offset).collect()

@@ -67,6 +67,6 @@ fn a_kind_of_ones_own_is_sent_told_and_counted_and_is_no_row() {
     rig.receive(event(4, KIND, "eve", json!({"answer":["yes"]})));
     rig.receive(message(5, "that is all"));
     assert_eq!((Poll::of(&rig).votes.len(), Poll::of(&rig).yes()), (2, 1));
-    assert_eq!(rig.op_states(&vote).last(), Some(&OpState::Acked { offset: 1 }));
+    assert_eq!(rig.op_states(&vote).last(), Some(&OpState::Acked { offset: Offset(1) }));
     assert_eq!(rig.shown(), ["that is all:sent"], "the dialog goes on without rows for them");
 }

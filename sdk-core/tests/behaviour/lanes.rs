@@ -5,7 +5,7 @@ use serde_json::json;
 use tidewire_core::tables::TableEvent;
 use tidewire_core::*;
 
-fn cancel(rig: &mut Rig) -> String {
+fn cancel(rig: &mut Rig) -> OpId {
     let id = rig
         .client
         .send_in(rig.now, Lane::Session, "dialog:demo", "run.cancel", r#"{"run":"r"}"#)
@@ -36,7 +36,7 @@ fn a_session_op_overtakes_the_durable_ones_and_keeps_its_own_order() {
     rig.welcome();
     let ops = rig.ops();
     let ids: Vec<&str> = ops.iter().map(|op| op["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, [&session[0], &session[1], &durable[0], &durable[1]]);
+    assert_eq!(ids, [&session[0], &session[1], &durable[0], &durable[1]].map(|id| id.as_str()));
     let after: Vec<Option<&str>> = ops.iter().map(|op| op["after"].as_str()).collect();
     assert_eq!(after, [None, Some(session[0].as_str()), None, Some(durable[0].as_str())]);
 }

@@ -135,7 +135,7 @@ fn an_op_that_a_living_server_never_answers_is_sent_again_elsewhere() {
     assert_eq!(rig.status().cause.as_deref(), Some("op_timeout"));
     rig.redial(2_000);
     rig.welcome();
-    assert_eq!(rig.ops()[0]["id"], id);
+    assert_eq!(rig.ops()[0]["id"], id.as_str());
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn an_op_is_queued_only_after_it_is_stored_and_forgotten_only_after_its_acknowle
             .iter()
             .any(|(_, change)| matches!(change, StoreChange::DeleteOp { id: other } if *other == id))
     );
-    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 1 }));
+    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: Offset(1) }));
 }
 
 #[test]
@@ -45,9 +45,9 @@ fn what_was_written_offline_is_sent_once_in_order_after_a_restart() {
     let ops = rig.ops();
     assert_eq!((ops[0]["id"].as_str(), ops[1]["id"].as_str()), (Some(one.as_str()), Some(two.as_str())));
     assert_eq!(ops[0].get("after"), None);
-    assert_eq!(ops[1]["after"], one);
+    assert_eq!(ops[1]["after"], one.as_str());
     let three = rig.send("three");
-    assert_eq!(rig.ops()[0]["after"], two);
+    assert_eq!(rig.ops()[0]["after"], two.as_str());
     for (offset, id) in [(1, one), (2, two), (3, three)] {
         rig.ok(&id, offset);
     }
@@ -94,7 +94,7 @@ fn an_answer_to_an_op_nobody_knows_is_ignored() {
 #[test]
 fn at_most_thirty_two_ops_are_unanswered() {
     let mut rig = Rig::online();
-    let ids: Vec<String> = (0..40).map(|n| rig.send(&n.to_string())).collect();
+    let ids: Vec<OpId> = (0..40).map(|n| rig.send(&n.to_string())).collect();
     assert_eq!(rig.ops().len(), 32);
     rig.ok(&ids[0], 1);
     rig.ok(&ids[1], 2);
@@ -149,8 +149,7 @@ fn messages_are_as_few_as_their_limit_allows() {
     for most in 1_100..1_250 {
         let mut rig = Rig::new();
         rig.client.open_dialog(rig.now, "demo").unwrap();
-        let ids: Vec<String> =
-            (0..12).map(|n| rig.send(&"x".repeat(1 + n * 17 % 5 * 20))).collect::<Vec<_>>();
+        let ids: Vec<OpId> = (0..12).map(|n| rig.send(&"x".repeat(1 + n * 17 % 5 * 20))).collect::<Vec<_>>();
         rig.connect();
         let conn = rig.conn.unwrap();
         let mut welcome = welcome("ada");
@@ -175,7 +174,7 @@ fn the_budget_is_kept_across_reconnects() {
     let mut rig = Rig::online();
     let mut sent_at = vec![];
     let mut offset = 0;
-    let ids: Vec<String> = (0..200).map(|n| rig.send(&n.to_string())).collect();
+    let ids: Vec<OpId> = (0..200).map(|n| rig.send(&n.to_string())).collect();
     for step in 0..4_000 {
         for op in rig.ops() {
             assert_eq!(op["id"], ids[offset as usize].as_str());
@@ -217,8 +216,8 @@ fn an_op_refused_for_now_waits_and_those_behind_it_wait_too() {
     rig.pass(2_001);
     let ops = rig.ops();
     let ids: Vec<_> = ops.iter().map(|op| op["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, [&one, &two]);
-    assert_eq!(ops[1]["after"], one);
+    assert_eq!(ids, [one.as_str(), two.as_str()]);
+    assert_eq!(ops[1]["after"], one.as_str());
 }
 
 #[test]
@@ -324,7 +323,7 @@ fn an_op_that_waited_longer_than_it_may_says_so() {
 #[test]
 fn a_cancellation_that_came_too_late_stands_in_nobodys_way() {
     let mut rig = Rig::online();
-    let stop = rig.client.stop_run(rig.now, "demo", "run-1").unwrap();
+    let stop = rig.client.stop_run(rig.now, "demo", &"run-1".into()).unwrap();
     rig.drain();
     rig.nack(&stop, "run_not_found", false, None);
     assert!(matches!(rig.op_states(&stop).last(), Some(OpState::Failed { .. })));
@@ -468,7 +467,7 @@ fn a_record_that_can_not_be_read_is_reported_and_the_others_are_sent() {
     assert_eq!(rig.events.iter().filter(unreadable).count(), 5);
     rig.connect();
     rig.welcome();
-    assert_eq!(rig.ops()[0]["id"], good);
+    assert_eq!(rig.ops()[0]["id"], good.as_str());
 }
 
 #[test]
@@ -626,7 +625,7 @@ fn an_op_sent_again_under_its_own_id_is_not_added_twice_and_how_it_ended_is_told
     rig.ok(&draft.id, 1);
     rig.ops();
     send(&mut rig);
-    assert_eq!(rig.op_states(&draft.id).last(), Some(&OpState::Acked { offset: 1 }));
+    assert_eq!(rig.op_states(&draft.id).last(), Some(&OpState::Acked { offset: Offset(1) }));
     assert_eq!((rig.ops().len(), rig.rows().len(), rig.status().waiting), (0, 1, 0));
     assert!(rig.store.ops.is_empty());
 }
@@ -657,7 +656,7 @@ fn a_draft_is_checked_like_a_message_and_sends_nothing() {
     assert_eq!(rig.client.draft_text(now, "demo", " ").err(), Some(SendError::Empty));
     assert_eq!(rig.client.draft_text(now, "demo", &"x".repeat(16_385)).err(), Some(SendError::TooLarge));
     assert_eq!(rig.client.draft_text(now, "no spaces", "x").err(), Some(SendError::BadChannel));
-    let stop = rig.client.draft_stop(now, "demo", Some("run")).unwrap();
+    let stop = rig.client.draft_stop(now, "demo", Some(&"run".into())).unwrap();
     assert_eq!((stop.kind.as_str(), stop.body.as_str()), ("run.cancel", r#"{"run":"run"}"#));
     rig.drain();
     assert!(rig.ops().is_empty() && rig.rows().is_empty() && rig.status().waiting == 0);
@@ -667,9 +666,10 @@ fn a_draft_is_checked_like_a_message_and_sends_nothing() {
 fn an_op_with_an_id_of_its_own_is_refused_if_it_makes_no_sense_and_has_the_age_of_its_id() {
     let mut rig = Rig::online();
     let mut send = |id: &str, channel: &str, body: &str| {
-        let sent = rig.client.send_draft(rig.now, &draft(id, channel, body));
+        let draft = Draft::new(id, Lane::Durable, channel, "message", body);
+        let sent = draft.and_then(|draft| rig.client.send_draft(rig.now, &draft));
         rig.drain();
-        sent.map_err(SendError::code)
+        sent.map(String::from).map_err(SendError::code)
     };
     let id = "0190a000-0000-7000-8000-000000000001";
     assert_eq!(send("one", "dialog:demo", r#"{"text":"x"}"#), Err("bad_op_id"));
@@ -684,14 +684,10 @@ fn an_op_with_an_id_of_its_own_is_refused_if_it_makes_no_sense_and_has_the_age_o
     // Any other version says nothing about its age, and a clock that was ahead makes nothing
     // younger than now.
     for id in ["0190a000-0000-4000-8000-000000000001", "fff0a000-0000-7000-8000-000000000001"] {
-        rig.client.discard(rig.now, "0190a000-0000-7000-8000-000000000001");
-        rig.client.send_draft(rig.now, &draft(id, "dialog:other", r#"{"text":"x"}"#)).unwrap();
+        rig.client.discard(rig.now, &"0190a000-0000-7000-8000-000000000001".into());
+        let draft = Draft::new(id, Lane::Durable, "dialog:other", "message", r#"{"text":"x"}"#).unwrap();
+        rig.client.send_draft(rig.now, &draft).unwrap();
         rig.drain();
         assert_eq!(rig.ops().len(), 1, "{id}");
     }
-}
-
-fn draft(id: &str, channel: &str, body: &str) -> Draft {
-    let (kind, lane) = ("message".to_owned(), Lane::Durable);
-    Draft { id: id.to_owned(), lane, channel: channel.to_owned(), kind, body: body.to_owned() }
 }

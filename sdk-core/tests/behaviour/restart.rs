@@ -28,7 +28,7 @@ fn an_op_whose_event_is_kept_is_settled_and_has_one_row() {
     again.client.open_dialog(again.now, "demo").unwrap();
     again.drain();
     assert_eq!(again.shown(), ["hello:sent"]);
-    assert_eq!(again.op_states(&id), [OpState::Acked { offset: 1 }]);
+    assert_eq!(again.op_states(&id), [OpState::Acked { offset: Offset(1) }]);
     again.connect();
     again.welcome();
     assert!(again.ops().is_empty(), "it is not sent again");
@@ -42,9 +42,9 @@ fn an_op_that_was_committed_before_what_is_shown_leaves_no_row_behind() {
     rig.connect();
     rig.welcome();
     rig.receive(sub_ok("fresh", 10, 12, vec![message(11, "eleven"), message(12, "twelve")]));
-    rig.receive(json!({"t":"ok","id":id,"ch":"dialog:demo","offset":3,"at":WALL,"dup":true}));
+    rig.receive(json!({"t":"ok","id":id.as_str(),"ch":"dialog:demo","offset":3,"at":WALL,"dup":true}));
     assert_eq!(rig.shown(), ["eleven:sent", "twelve:sent"]);
-    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: 3 }));
+    assert_eq!(rig.op_states(&id).last(), Some(&OpState::Acked { offset: Offset(3) }));
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_record_that_is_there_twice_is_one_op() {
     );
     again.connect();
     again.welcome();
-    assert_eq!(again.ops().iter().map(|op| op["id"].clone()).collect::<Vec<_>>(), [json!(id)]);
+    assert_eq!(again.ops().iter().map(|op| op["id"].clone()).collect::<Vec<_>>(), [json!(id.as_str())]);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_store_that_works_again_gets_what_it_refused_in_order() {
     rig.disk = Some(Ok(()));
     let third = rig.send("three");
     let order: Vec<&str> = rig.store.ops.iter().map(|(id, _)| id.as_str()).collect();
-    assert_eq!(order, [&first, &second, &third]);
+    assert_eq!(order, [first.as_str(), second.as_str(), third.as_str()]);
     assert_eq!(rig.op_states(&first), [OpState::Queued]);
     assert!(puts(&rig, &third) == 1);
 }

@@ -22,28 +22,28 @@ impl Store {
     pub fn apply(&mut self, change: &StoreChange) {
         match change {
             StoreChange::PutOp { id, record } => {
-                self.ops.retain(|(other, _)| other != id);
-                self.ops.push((id.clone(), record.0.clone()));
+                self.ops.retain(|(other, _)| *id != *other);
+                self.ops.push((id.to_string(), record.0.clone()));
             }
             StoreChange::DeleteOp { id } => self.ops.retain(|(other, _)| other != id),
             StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
                 if !self.channels.iter().any(|c| &c.channel == channel) {
                     self.channels.push(RestoredChannel {
-                        channel: channel.clone(),
-                        epoch: epoch.clone(),
+                        channel: channel.to_string(),
+                        epoch: epoch.to_string(),
                         cursor: 0,
                         events: vec![],
                         runs: String::new(),
                     });
                 }
                 let kept = self.channels.iter_mut().find(|c| &c.channel == channel).unwrap();
-                kept.epoch.clone_from(epoch);
-                kept.cursor = *cursor;
+                kept.epoch = epoch.to_string();
+                kept.cursor = cursor.0;
                 kept.runs.clone_from(&runs.0);
                 kept.events.extend(events.iter().map(|(_, text)| text.0.clone()));
                 kept.events.retain(|text| {
                     let event: Value = serde_json::from_str(text).unwrap();
-                    event["offset"].as_u64().unwrap() >= *trim_below
+                    event["offset"].as_u64().unwrap() >= trim_below.0
                 });
             }
             StoreChange::ClearChannel { channel } => self.channels.retain(|c| &c.channel != channel),
@@ -360,7 +360,7 @@ impl Rig {
         self.accept()
     }
 
-    pub fn send(&mut self, text: &str) -> String {
+    pub fn send(&mut self, text: &str) -> OpId {
         let id = self.client.send_text(self.now, "demo", text).unwrap();
         self.drain();
         id

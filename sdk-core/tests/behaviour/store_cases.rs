@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 use serde_json::Value;
-use tidewire_core::{Message, Restored, RestoredChannel, StoreChange};
+use tidewire_core::{ChannelName, Message, Offset, Restored, RestoredChannel, StoreChange};
 
 pub struct Case {
     pub name: String,
@@ -29,22 +29,30 @@ pub fn sorted(mut restored: Restored) -> Restored {
     restored
 }
 
+fn offset(of: &Value, name: &str) -> Offset {
+    Offset(of[name].as_u64().unwrap())
+}
+
 fn change(change: &Value) -> StoreChange {
     match change["t"].as_str().unwrap() {
-        "put_op" => StoreChange::PutOp { id: text(change, "id"), record: Message(text(change, "record")) },
-        "delete_op" => StoreChange::DeleteOp { id: text(change, "id") },
+        "put_op" => {
+            StoreChange::PutOp { id: text(change, "id").into(), record: Message(text(change, "record")) }
+        }
+        "delete_op" => StoreChange::DeleteOp { id: text(change, "id").into() },
         "put_events" => StoreChange::PutEvents {
-            channel: text(change, "channel"),
-            epoch: text(change, "epoch"),
-            cursor: change["cursor"].as_u64().unwrap(),
+            channel: ChannelName::parse(&text(change, "channel")).unwrap(),
+            epoch: text(change, "epoch").into(),
+            cursor: offset(change, "cursor"),
             events: list(change, "events")
                 .iter()
-                .map(|event| (event["offset"].as_u64().unwrap(), Message(text(event, "text"))))
+                .map(|event| (offset(event, "offset"), Message(text(event, "text"))))
                 .collect(),
             runs: Message(text(change, "runs")),
-            trim_below: change["trim_below"].as_u64().unwrap(),
+            trim_below: offset(change, "trim_below"),
         },
-        "clear_channel" => StoreChange::ClearChannel { channel: text(change, "channel") },
+        "clear_channel" => {
+            StoreChange::ClearChannel { channel: ChannelName::parse(&text(change, "channel")).unwrap() }
+        }
         "put_table" => {
             StoreChange::PutTable { name: text(change, "name"), record: Message(text(change, "record")) }
         }

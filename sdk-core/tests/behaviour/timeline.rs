@@ -2,7 +2,7 @@
 
 use crate::rig::*;
 use serde_json::json;
-use tidewire_core::RowKind;
+use tidewire_core::{Offset, OpId, RowKind};
 
 #[test]
 fn a_row_is_there_before_send_returns() {
@@ -75,7 +75,7 @@ fn an_answer_grows_and_ends_once() {
     assert_eq!(rig.shown(), ["The tide comes in.:streaming"]);
     rig.receive(end(2, "r", "done", "The tide comes in."));
     assert_eq!(rig.shown(), ["The tide comes in.:done"]);
-    assert_eq!(rig.rows()[0].offset, Some(1), "it keeps the place of its start");
+    assert_eq!(rig.rows()[0].offset, Some(Offset(1)), "it keeps the place of its start");
     rig.receive(piece("r", 18, " late"));
     assert_eq!(rig.shown(), ["The tide comes in.:done"]);
     assert_eq!(rig.folded(), rig.rows());
@@ -195,7 +195,10 @@ fn the_number_of_rows_is_bounded_and_the_newest_stay() {
         rig.receive(message(offset, &offset.to_string()));
     }
     let rows = rig.rows();
-    assert_eq!((rows.len(), rows[0].offset, rows[1_999].offset), (2_000, Some(101), Some(2_100)));
+    assert_eq!(
+        (rows.len(), rows[0].offset, rows[1_999].offset),
+        (2_000, Some(Offset(101)), Some(Offset(2_100)))
+    );
 }
 
 #[test]
@@ -204,7 +207,7 @@ fn the_changes_always_fold_to_the_rows() {
     let mut rig = Rig::online();
     let mut state = 12345u64;
     let mut offset = 0;
-    let mut mine: Vec<String> = vec![];
+    let mut mine: Vec<OpId> = vec![];
     let mut run: Option<(String, u64)> = None;
     for step in 0..800 {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -245,7 +248,7 @@ fn the_changes_always_fold_to_the_rows() {
         if step % 100 == 0 {
             assert_eq!(rig.folded(), rig.rows(), "step {step}");
         }
-        let offsets: Vec<u64> = rig.rows().iter().filter_map(|row| row.offset).collect();
+        let offsets: Vec<u64> = rig.rows().iter().filter_map(|row| Some(row.offset?.0)).collect();
         assert!(offsets.windows(2).all(|pair| pair[0] < pair[1]));
     }
     assert!(rig.rows().len() > 200);
@@ -261,7 +264,7 @@ fn an_event_whose_id_comes_again_much_later_moves_its_row_and_adds_none() {
     again["id"] = "event-1".into();
     rig.receive(again);
     let rows = rig.rows();
-    assert_eq!((rows.len(), rows[0].offset, rows[299].offset), (300, Some(2), Some(301)));
+    assert_eq!((rows.len(), rows[0].offset, rows[299].offset), (300, Some(Offset(2)), Some(Offset(301))));
     assert_eq!(rig.folded(), rows);
 }
 
@@ -315,7 +318,7 @@ fn a_dialog_opened_late_shows_what_waits_for_it_and_nothing_else() {
     let mut rig = Rig::new();
     rig.send("waits");
     rig.client.send_text(rig.now, "other", "elsewhere").unwrap();
-    rig.client.stop_run(rig.now, "demo", "r").unwrap();
+    rig.client.stop_run(rig.now, "demo", &"r".into()).unwrap();
     rig.client.open_dialog(rig.now, "demo").unwrap();
     rig.drain();
     assert_eq!(rig.shown(), ["waits:queued"]);

@@ -86,7 +86,7 @@ fn what_ends_an_answer_is_no_message_that_waits() {
     let mut rig = Rig::online();
     rig.receive(start(1, "r"));
     rig.cut();
-    rig.client.stop_run(rig.now, "demo", "r").unwrap();
+    rig.client.stop_run(rig.now, "demo", &"r".into()).unwrap();
     rig.drain();
     assert_eq!(rig.status().waiting, 0);
 }

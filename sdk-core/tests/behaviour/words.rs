@@ -28,7 +28,7 @@ fn only_a_full_outbox_is_worth_another_try() {
 fn debug_output_says_what_it_is_of() {
     let mut rig = Rig::online();
     let draft = rig.client.draft_text(rig.now, "demo", "text").unwrap();
-    assert!(format!("{draft:?}").contains(&draft.id));
+    assert!(format!("{draft:?}").contains(draft.id.as_str()));
     rig.send("text");
     let row = rig.rows().remove(0);
     assert!(format!("{row:?}").contains(&row.id));

@@ -285,7 +285,7 @@ impl From<crate::dialog_state::DialogState> for DialogState {
             }
             crate::dialog_state::DialogStatus::Closed => DialogStatus::Closed,
         };
-        DialogState { status, run: state.run, missed: large(state.missed) }
+        DialogState { status, run: state.run.map(String::from), missed: large(state.missed) }
     }
 }
 
@@ -348,7 +348,7 @@ impl From<tidewire_core::Row> for Row {
             own: row.own,
             text: row.text,
             at_ms: large(row.at),
-            offset: row.offset.map(large),
+            offset: row.offset.map(|offset| large(offset.0)),
             state: row.state.into(),
             code: row.code,
             retry_at_ms: row.retry_at.map(large),
@@ -382,7 +382,7 @@ impl From<tidewire_core::OpState> for OpState {
         match state {
             tidewire_core::OpState::Queued => OpState::Queued,
             tidewire_core::OpState::Sending => OpState::Sending,
-            tidewire_core::OpState::Acked { offset } => OpState::Acked { offset: large(offset) },
+            tidewire_core::OpState::Acked { offset } => OpState::Acked { offset: large(offset.0) },
             tidewire_core::OpState::Failed { code, message } => OpState::Failed { code, detail: message },
             tidewire_core::OpState::Discarded => OpState::Discarded,
         }
@@ -412,16 +412,20 @@ impl From<ClientEvent> for Event {
         match event {
             ClientEvent::Status(status) => Event::Status { status: status.into() },
             ClientEvent::User(user) => Event::User { user: user.into() },
-            ClientEvent::Op { id, channel, state } => Event::Op { id, channel, state: state.into() },
-            ClientEvent::Stored { id } => Event::Stored { id },
-            ClientEvent::Channel { channel, state } => Event::Channel { channel, state: state.into() },
+            ClientEvent::Op { id, channel, state } => {
+                Event::Op { id: id.into(), channel: channel.into(), state: state.into() }
+            }
+            ClientEvent::Stored { id } => Event::Stored { id: id.into() },
+            ClientEvent::Channel { channel, state } => {
+                Event::Channel { channel: channel.into(), state: state.into() }
+            }
             ClientEvent::Received(frame) => Event::Received {
-                channel: frame.ch.clone(),
-                offset: large(frame.offset),
+                channel: frame.ch.to_string(),
+                offset: large(frame.offset.0),
                 json: frame.raw.clone(),
             },
             ClientEvent::Signal { signal, by } => Event::Signal {
-                channel: signal.ch,
+                channel: signal.ch.into(),
                 kind: signal.kind,
                 key: signal.key,
                 body: signal.body,

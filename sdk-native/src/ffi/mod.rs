@@ -101,7 +101,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// The message's id, which is also its row's.
     pub fn id(&self) -> String {
-        self.outgoing.id().to_owned()
+        self.outgoing.id().to_string()
     }
 
     /// Waits until the message survives the end of this program: it is in the store on disk, or the
@@ -112,7 +112,7 @@ impl Outgoing {
 
     /// Waits until the server has committed the message, and returns its offset in the dialog.
     pub async fn acked(&self) -> Result<i64, TidewireError> {
-        Ok(large(self.outgoing.acked().await?))
+        Ok(large(self.outgoing.acked().await?.0))
     }
 }
 

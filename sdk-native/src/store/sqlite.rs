@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
-use tidewire_core::{Restored, RestoredChannel, StoreChange, StoreError};
+use tidewire_core::{Offset, Restored, RestoredChannel, StoreChange, StoreError};
 
 use super::Storage;
 use crate::error::StoreOpenError;
@@ -153,28 +153,28 @@ fn write(transaction: &Transaction<'_>, change: &StoreChange) -> rusqlite::Resul
     };
     match change {
         StoreChange::PutOp { id, record } => {
-            run("INSERT OR REPLACE INTO ops (id, record) VALUES (?1, ?2)", params![id, record.0])
+            run("INSERT OR REPLACE INTO ops (id, record) VALUES (?1, ?2)", params![id.as_str(), record.0])
         }
-        StoreChange::DeleteOp { id } => run("DELETE FROM ops WHERE id = ?1", params![id]),
+        StoreChange::DeleteOp { id } => run("DELETE FROM ops WHERE id = ?1", params![id.as_str()]),
         StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
             for (offset, event) in events {
                 run(
                     "INSERT OR REPLACE INTO events (channel, offset, event) VALUES (?1, ?2, ?3)",
-                    params![channel, number(*offset)?, event.0],
+                    params![channel.as_str(), number(*offset)?, event.0],
                 )?;
             }
             run(
                 "INSERT OR REPLACE INTO channels (channel, epoch, cursor, runs) VALUES (?1, ?2, ?3, ?4)",
-                params![channel, epoch, number(*cursor)?, runs.0],
+                params![channel.as_str(), epoch.as_str(), number(*cursor)?, runs.0],
             )?;
             run(
                 "DELETE FROM events WHERE channel = ?1 AND offset < ?2",
-                params![channel, number(*trim_below)?],
+                params![channel.as_str(), number(*trim_below)?],
             )
         }
         StoreChange::ClearChannel { channel } => {
-            run("DELETE FROM events WHERE channel = ?1", params![channel])?;
-            run("DELETE FROM channels WHERE channel = ?1", params![channel])
+            run("DELETE FROM events WHERE channel = ?1", params![channel.as_str()])?;
+            run("DELETE FROM channels WHERE channel = ?1", params![channel.as_str()])
         }
         StoreChange::PutTable { name, record } => {
             run("INSERT OR REPLACE INTO tables (name, record) VALUES (?1, ?2)", params![name, record.0])
@@ -187,7 +187,7 @@ fn write(transaction: &Transaction<'_>, change: &StoreChange) -> rusqlite::Resul
 }
 
 /// SQLite's integers are signed; the protocol's integers are at most 2^53.
-fn number(value: u64) -> rusqlite::Result<i64> {
+fn number(Offset(value): Offset) -> rusqlite::Result<i64> {
     i64::try_from(value).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 

@@ -10,7 +10,7 @@ pub use revocations::Revocations;
 use crate::dialog::Channel;
 use crate::store::StoreError;
 use std::sync::Arc;
-use tidewire_core::wire::{DIALOG_PREFIX, Problem, ServerFrame, UserKind, codes};
+use tidewire_core::wire::{ChannelName, Problem, ServerFrame, UserKind, codes};
 
 /// Why a user does not get a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Denied {
     }
 
     /// The frame that refuses or ends a subscription.
-    pub(crate) fn sub_err(self, ch: String) -> ServerFrame {
+    pub(crate) fn sub_err(self, ch: ChannelName) -> ServerFrame {
         let problem = Problem { code: self.code().to_owned(), message: self.message(), retry_after_ms: None };
         ServerFrame::SubErr { ch, problem, retryable: self.is_retryable() }
     }
@@ -68,6 +68,6 @@ pub(crate) fn may_see(identity: &Identity, channel: &Channel, revocations: &Revo
         || channel.is_owned_by(&identity.key())
         || channel
             .name
-            .strip_prefix(DIALOG_PREFIX)
+            .dialog()
             .is_some_and(|id| identity.dialogs.contains(id) && !revocations.refuses_dialog(identity, id))
 }

@@ -5,6 +5,7 @@ use crate::dialog::{Channel, Subscriber};
 use crate::lock::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tidewire_core::wire::ChannelName;
 
 /// A connection's subscriptions by the channels' names.
 #[derive(Default)]
@@ -14,7 +15,7 @@ pub(crate) struct Subscriptions {
 
 #[derive(Default)]
 struct Inner {
-    by_channel: BTreeMap<String, Subscriber>,
+    by_channel: BTreeMap<ChannelName, Subscriber>,
     /// The connection has ended: no subscription is added any more.
     over: bool,
 }
@@ -36,7 +37,7 @@ impl Subscriptions {
     }
 
     /// Adds a subscription. Does nothing once the connection has ended.
-    pub(crate) fn insert(&self, ch: String, subscriber: Subscriber) {
+    pub(crate) fn insert(&self, ch: ChannelName, subscriber: Subscriber) {
         let mut inner = self.inner.lock();
         if !inner.over {
             inner.by_channel.insert(ch, subscriber);
@@ -51,10 +52,10 @@ impl Subscriptions {
     /// Ends the subscriptions for whose channel `keep` is false, and returns the channels' names
     /// and row ids. `keep` is called with no lock held, so it does not see a subscription that is
     /// added meanwhile: whoever adds one checks it.
-    pub(crate) fn retain(&self, keep: impl Fn(&Channel) -> bool) -> Vec<(String, i64)> {
+    pub(crate) fn retain(&self, keep: impl Fn(&Channel) -> bool) -> Vec<(ChannelName, i64)> {
         let inner = self.inner.lock();
-        let of = |(ch, subscriber): (&String, &Subscriber)| (ch.clone(), subscriber.channel.clone());
-        let all: Vec<(String, Arc<Channel>)> = inner.by_channel.iter().map(of).collect();
+        let of = |(ch, subscriber): (&ChannelName, &Subscriber)| (ch.clone(), subscriber.channel.clone());
+        let all: Vec<(ChannelName, Arc<Channel>)> = inner.by_channel.iter().map(of).collect();
         drop(inner);
         let ended = all.into_iter().filter(|(_, channel)| !keep(channel));
         ended

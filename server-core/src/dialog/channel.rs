@@ -13,14 +13,14 @@ use crate::store::Stored;
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidewire_core::wire::{PAGE_BYTES, PAGE_EVENTS, Page, Piece, User};
+use tidewire_core::wire::{ChannelName, Offset, PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunId, User};
 
 /// A channel in memory.
 pub struct Channel {
     /// Its row in the database.
     pub id: i64,
     /// Its name.
-    pub name: Arc<str>,
+    pub name: ChannelName,
     /// Whether the configuration opens it to everybody.
     pub open: bool,
     state: Mutex<State>,
@@ -31,8 +31,8 @@ struct State {
     owner: Option<String>,
     /// The channel's row.
     id: i64,
-    head: u64,
-    floor: u64,
+    head: Offset,
+    floor: Offset,
     recent: Recent,
     /// By the number of the connection: frames are sent in the order in which connections came.
     live: BTreeMap<u64, Arc<Outgoing>>,
@@ -60,14 +60,14 @@ impl Drop for Subscriber {
 #[derive(Clone, Copy)]
 pub struct Extent {
     /// The newest published offset.
-    pub head: u64,
+    pub head: Offset,
     /// Every event up to here was trimmed.
-    pub floor: u64,
+    pub floor: Offset,
 }
 
 impl Channel {
     /// A channel as the database has it.
-    pub fn new(id: i64, name: Arc<str>, owner: Option<String>, open: bool, extent: Extent) -> Channel {
+    pub fn new(id: i64, name: ChannelName, owner: Option<String>, open: bool, extent: Extent) -> Channel {
         Channel {
             id,
             name,
@@ -136,13 +136,13 @@ impl Channel {
     }
 
     /// Whether the events after `from` are all in memory.
-    pub fn remembers(&self, from: u64) -> bool {
+    pub fn remembers(&self, from: Offset) -> bool {
         let state = self.state.lock();
-        from >= state.head || state.recent.first().is_some_and(|first| first <= from + 1)
+        from >= state.head || state.recent.first().is_some_and(|first| first <= from.next())
     }
 
     /// Notes that every event up to `floor` was trimmed.
-    pub fn trimmed(&self, floor: u64) {
+    pub fn trimmed(&self, floor: Offset) {
         let mut state = self.state.lock();
         state.floor = state.floor.max(floor);
     }
@@ -159,7 +159,7 @@ impl Channel {
     pub fn send_page(
         &self,
         outgoing: &Arc<Outgoing>,
-        from: u64,
+        from: Offset,
         mut events: Vec<Text>,
         encode: impl FnOnce(Page, &[Text]) -> String,
     ) {
@@ -167,20 +167,20 @@ impl Channel {
         if !state.subscribers.contains(&outgoing.id()) {
             return;
         }
-        let mut last = from + events.len() as u64;
+        let mut last = from.plus(events.len() as u64);
         let mut bytes: usize = events.iter().map(|event| event.len() + 1).sum();
         while last < state.head && events.len() < PAGE_EVENTS {
-            let Some(event) = state.recent.get(last + 1) else { break };
+            let Some(event) = state.recent.get(last.next()) else { break };
             if bytes + event.len() + 1 > PAGE_BYTES && !events.is_empty() {
                 break;
             }
             bytes += event.len() + 1;
             events.push(event.clone());
-            last += 1;
+            last = last.next();
         }
         let more = last < state.head;
         let runs = if more { Vec::new() } else { state.progress.runs() };
-        let page = Page { ch: self.name.to_string(), from, head: state.head, events: Vec::new(), more, runs };
+        let page = Page { ch: self.name.clone(), from, head: state.head, events: Vec::new(), more, runs };
         let mut due = Due::default();
         let sent = outgoing.put_of(self.id, encode(page, &events).into(), &mut due);
         if sent && !more {
@@ -207,12 +207,12 @@ impl Channel {
     }
 
     /// Sends a stored piece of the answer under way to every live subscriber.
-    pub fn publish_piece(&self, run: &str, at: u64, text: &str) {
+    pub fn publish_piece(&self, run: &RunId, at: u64, text: &str) {
         let mut state = self.state.lock();
         if !state.progress.piece(run, at, text) {
             return;
         }
-        let piece = Piece { ch: self.name.to_string(), run: run.to_owned(), at, text: text.to_owned() };
+        let piece = Piece { ch: self.name.clone(), run: run.clone(), at, text: text.to_owned() };
         let due = state.send(&piece.encode().into());
         drop(state);
         due.give();
@@ -229,7 +229,7 @@ impl Channel {
     }
 
     /// Notes how to end an answer that is about to begin.
-    pub(super) fn will_run(&self, run: &str, stop: Stop) {
+    pub(super) fn will_run(&self, run: &RunId, stop: Stop) {
         self.state.lock().progress.will_run(run, stop);
     }
 
@@ -240,13 +240,13 @@ impl Channel {
     }
 
     /// A message that was committed before this server started still needs an answer.
-    pub fn want_answer(&self, offset: u64) -> Effects {
+    pub fn want_answer(&self, offset: Offset) -> Effects {
         self.state.lock().progress.want_answer(offset)
     }
 
     /// Whether a message after offset `covered` needs an answer; if not, the task that answers this
     /// dialog ends.
-    pub fn wants_another(&self, covered: u64) -> bool {
+    pub fn wants_another(&self, covered: Offset) -> bool {
         self.state.lock().progress.wants_another(covered)
     }
 }
@@ -272,7 +272,7 @@ mod tests {
     use tidewire_core::wire::UserKind;
 
     fn apply(channel: &Channel, offset: u64) {
-        let stored = Stored { offset, at: 1, frame: offset.to_string().into() };
+        let stored = Stored { offset: Offset(offset), at: 1, frame: offset.to_string().into() };
         let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
         let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
         let effects = channel.apply(&stored, &by, op.as_ref());
@@ -281,10 +281,10 @@ mod tests {
 
     #[test]
     fn a_page_for_a_subscription_that_was_lost_meanwhile_brings_nobody_to_life() {
-        let extent = Extent { head: 0, floor: 0 };
-        let channel = Arc::new(Channel::new(1, Arc::from("dialog:a"), None, true, extent));
+        let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
+        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, true, extent));
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
-        let page = || channel.send_page(&outgoing, 0, Vec::new(), |_, _| "page".to_owned());
+        let page = || channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());
         let subscriber = channel.subscribe(7, 1).unwrap();
         page();
         apply(&channel, 1);

@@ -3,7 +3,7 @@
 use crate::text::Text;
 use std::collections::BTreeMap;
 use thiserror::Error;
-use tidewire_core::wire::{AnswerEnd, AnswerStart, Body, EventFrame, Message, UserKind};
+use tidewire_core::wire::{AnswerEnd, AnswerStart, Body, EventFrame, Message, Offset, RunId, UserKind};
 
 /// How many messages the model gets.
 const CONTEXT: usize = 10;
@@ -84,8 +84,8 @@ pub(crate) const CONTEXT_KINDS: &[&str] = &[Message::KIND, AnswerStart::KIND, An
 /// The newest [`CONTEXT`] messages of these events. An answer has the place of its start: messages
 /// that were written during it are not answered yet, and must come last.
 pub(crate) fn turns(frames: &[Text]) -> Vec<Turn> {
-    let mut starts: BTreeMap<String, u64> = BTreeMap::new();
-    let mut placed: Vec<(u64, Turn)> = Vec::new();
+    let mut starts: BTreeMap<RunId, Offset> = BTreeMap::new();
+    let mut placed: Vec<(Offset, Turn)> = Vec::new();
     for event in frames.iter().filter_map(|frame| EventFrame::decode(frame).ok()) {
         let (place, role, text) = match (Body::decode(&event.kind, &event.body), event.by.kind) {
             (Body::AnswerStart(start), _) => {

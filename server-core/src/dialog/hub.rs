@@ -6,6 +6,7 @@ use crate::lock::Mutex;
 use crate::store::ChannelRow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use tidewire_core::wire::ChannelName;
 
 /// With more channels than this in memory, those that are not in use are dropped.
 const SWEEP_AT: usize = 1_000;
@@ -13,18 +14,18 @@ const SWEEP_AT: usize = 1_000;
 /// All channels in memory.
 pub struct Hub {
     /// Names of the channels that the configuration opens to everybody.
-    open: HashSet<String>,
+    open: HashSet<ChannelName>,
     channels: Mutex<Channels>,
 }
 
 struct Channels {
-    by_name: HashMap<Arc<str>, Arc<Channel>>,
+    by_name: HashMap<ChannelName, Arc<Channel>>,
     sweep_at: usize,
 }
 
 impl Hub {
     /// No channels yet; those with these names are open to everybody.
-    pub fn new(open: HashSet<String>) -> Hub {
+    pub fn new(open: HashSet<ChannelName>) -> Hub {
         Hub { open, channels: Mutex::new(Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT }) }
     }
 
@@ -52,21 +53,20 @@ impl Hub {
     /// Adds the channel with this row, or returns the one that is in memory already. The driver
     /// must read and add one row at a time: otherwise a row could be older than events that were
     /// published meanwhile.
-    pub fn add(&self, name: &str, row: ChannelRow) -> Arc<Channel> {
+    pub fn add(&self, name: &ChannelName, row: ChannelRow) -> Arc<Channel> {
         let mut channels = self.channels.lock();
         if let Some(channel) = channels.by_name.get(name) {
             return channel.clone();
         }
-        let name: Arc<str> = Arc::from(name);
         let extent = Extent { head: row.head, floor: row.floor };
-        let open = self.open.contains(name.as_ref());
+        let open = self.open.contains(name);
         let channel = Arc::new(Channel::new(row.id, name.clone(), row.owner, open, extent));
         if channels.by_name.len() >= channels.sweep_at {
             // Subscribers, writes under way and answers each hold a reference.
             channels.by_name.retain(|_, channel| Arc::strong_count(channel) > 1);
             channels.sweep_at = SWEEP_AT.max(channels.by_name.len() * 2);
         }
-        channels.by_name.insert(name, channel.clone());
+        channels.by_name.insert(name.clone(), channel.clone());
         channel
     }
 }

@@ -1,7 +1,7 @@
 //! The state of a dialog besides its events: the answer under way, and whether one is needed.
 
 use std::sync::Arc;
-use tidewire_core::wire::RunText;
+use tidewire_core::wire::{Offset, RunId, RunText};
 
 /// Tells the task of an answer to end it, with no lock held.
 pub type Stop = Arc<dyn Fn() + Send + Sync>;
@@ -12,15 +12,15 @@ pub struct Progress {
     /// The answer under way.
     run: Option<LiveRun>,
     /// The answer's id and how to end it; it may not have begun yet.
-    stop: Option<(String, Stop)>,
+    stop: Option<(RunId, Stop)>,
     /// Offset of the newest message that needs an answer.
-    wanted: u64,
+    unanswered: Offset,
     /// Whether a task is answering this dialog.
     answering: bool,
 }
 
 struct LiveRun {
-    id: String,
+    id: RunId,
     text: String,
 }
 
@@ -44,25 +44,25 @@ impl Effects {
 
 impl Progress {
     /// The message at this offset needs an answer.
-    pub fn want_answer(&mut self, offset: u64) -> Effects {
-        self.wanted = self.wanted.max(offset);
+    pub fn want_answer(&mut self, offset: Offset) -> Effects {
+        self.unanswered = self.unanswered.max(offset);
         Effects { answer: !std::mem::replace(&mut self.answering, true), stop: None }
     }
 
     /// An answer begins.
-    pub fn begin_run(&mut self, run: &str) {
-        self.run = Some(LiveRun { id: run.to_owned(), text: String::new() });
+    pub fn begin_run(&mut self, run: &RunId) {
+        self.run = Some(LiveRun { id: run.clone(), text: String::new() });
     }
 
     /// A user asks to end an answer.
-    pub fn stop_run(&self, run: &str) -> Effects {
-        let live = self.run.as_ref().is_some_and(|live| live.id == run);
+    pub fn stop_run(&self, run: &RunId) -> Effects {
+        let live = self.run.as_ref().is_some_and(|live| live.id == *run);
         Effects { stop: self.stop_of(run).filter(|_| live), answer: false }
     }
 
     /// An answer ends.
-    pub fn end_run(&mut self, run: &str) {
-        if self.run.as_ref().is_some_and(|live| live.id == run) {
+    pub fn end_run(&mut self, run: &RunId) {
+        if self.run.as_ref().is_some_and(|live| live.id == *run) {
             self.run = None;
         }
         if self.stop.as_ref().is_some_and(|(id, _)| id == run) {
@@ -71,8 +71,8 @@ impl Progress {
     }
 
     /// Notes how to end an answer that is about to begin.
-    pub(super) fn will_run(&mut self, run: &str, stop: Stop) {
-        self.stop = Some((run.to_owned(), stop));
+    pub(super) fn will_run(&mut self, run: &RunId, stop: Stop) {
+        self.stop = Some((run.clone(), stop));
     }
 
     /// The dialog was deleted: ends an answer under way.
@@ -81,8 +81,8 @@ impl Progress {
     }
 
     /// Adds a stored piece of an answer; false when it is not the next one of the answer under way.
-    pub(super) fn piece(&mut self, run: &str, at: u64, text: &str) -> bool {
-        let live = self.run.as_mut().filter(|live| live.id == run && live.text.len() as u64 == at);
+    pub(super) fn piece(&mut self, run: &RunId, at: u64, text: &str) -> bool {
+        let live = self.run.as_mut().filter(|live| live.id == *run && live.text.len() as u64 == at);
         live.map(|live| live.text.push_str(text)).is_some()
     }
 
@@ -99,12 +99,12 @@ impl Progress {
 
     /// Whether a message after offset `covered` needs an answer; if not, the task that answers the
     /// dialog has ended.
-    pub(super) fn wants_another(&mut self, covered: u64) -> bool {
-        self.answering = self.wanted > covered;
+    pub(super) fn wants_another(&mut self, covered: Offset) -> bool {
+        self.answering = self.unanswered > covered;
         self.answering
     }
 
-    fn stop_of(&self, run: &str) -> Option<Stop> {
+    fn stop_of(&self, run: &RunId) -> Option<Stop> {
         self.stop.as_ref().filter(|(id, _)| id == run).map(|(_, stop)| stop.clone())
     }
 }

@@ -35,7 +35,7 @@ fn catch_up(
     effects: &mut Effects,
     mut read: impl FnMut(Read) -> Result<Reply, StoreError>,
 ) -> Result<(), StoreError> {
-    let row = read(Read::Channel(channel.name.to_string()))?.channel()?;
+    let row = read(Read::Channel(channel.name.clone()))?.channel()?;
     // Another dialog may have its name by now.
     let Some(row) = row.filter(|row| row.id == channel.id) else { return Ok(()) };
     channel.trimmed(row.floor);
@@ -48,7 +48,7 @@ fn catch_up(
         let Found::Events(events) = page else { return Ok(()) };
         for (offset, frame) in events {
             let event = EventFrame::decode(&frame).map_err(|_| StoreError::Unavailable)?;
-            tracing::warn!(channel = channel.id, offset, "published late: its commit had reported an error");
+            tracing::warn!(channel = channel.id, %offset, "published late: its commit had reported an error");
             let op = kinds.read(&event.kind, &event.body);
             let stored = Stored { offset, at: event.at, frame };
             effects.add(channel.apply(&stored, &event.by, op.as_ref()));

@@ -30,7 +30,7 @@ use crate::store::{
 use crate::text::Text;
 use std::sync::Arc;
 use tidewire_core::Time;
-use tidewire_core::wire::{AnswerEnd, AnswerStart, User, UserKind};
+use tidewire_core::wire::{AnswerEnd, AnswerStart, ChannelName, Offset, OpId, RunId, User, UserKind};
 use uuid::Uuid;
 
 /// Least time between two pieces, in ms.
@@ -58,7 +58,7 @@ pub trait Answering: Send + Sync {
 
 /// An answer that a crash left open has ended: messages that came meanwhile may be answered now.
 pub fn left_ended(answering: Arc<dyn Answering>, channel: &Arc<Channel>) {
-    if channel.wants_another(0) && !answering.is_draining() {
+    if channel.wants_another(Offset::ZERO) && !answering.is_draining() {
         answering.start(channel);
     }
 }
@@ -105,7 +105,7 @@ pub enum Step {
     Wait(Option<Time>),
     /// The run is over. It has the offset of its start, or none when the server is about to stop
     /// and no other run follows.
-    Done(Option<u64>),
+    Done(Option<Offset>),
 }
 
 /// Why an answer ended.
@@ -129,17 +129,17 @@ enum Stage {
 /// One answer, from its start to its end.
 pub struct Run {
     row: i64,
-    name: Arc<str>,
+    name: ChannelName,
     /// None when a crash left the run open and the channel was deleted.
     channel: Option<Arc<Channel>>,
     ids: Arc<dyn Ids>,
-    id: String,
+    id: RunId,
     stage: Stage,
     /// Whether a write or a read is under way.
     busy: bool,
     not_before: Time,
     /// Offset of its start.
-    start: Option<u64>,
+    start: Option<Offset>,
     stopped: bool,
     draining: bool,
     ended: Option<End>,
@@ -155,7 +155,7 @@ impl Run {
     /// A new answer in this channel. `stop` is called when a user asks to end it; the driver then
     /// calls [`Run::stop`].
     pub fn new(channel: &Arc<Channel>, ids: Arc<dyn Ids>, stop: Stop) -> Run {
-        let id = ids.next().hyphenated().to_string();
+        let id = RunId::from(ids.next().hyphenated().to_string());
         let body = AnswerStart { run: id.clone() }.encode();
         let event = own_event(ids.as_ref(), channel.id, channel.name.clone(), AnswerStart::KIND, body);
         channel.will_run(&id, stop);
@@ -166,7 +166,7 @@ impl Run {
     /// A run that a crash left without an end: it only writes its end. Until then no other run
     /// begins in the dialog; call [`left_ended`] afterwards.
     pub fn left(left: UnfinishedRun, channel: Option<Arc<Channel>>, ids: Arc<dyn Ids>) -> Run {
-        tracing::info!(run = left.run, "an answer was interrupted by the last stop");
+        tracing::info!(run = %left.run, "an answer was interrupted by the last stop");
         if let Some(channel) = &channel {
             channel.answers_still();
         }
@@ -179,10 +179,10 @@ impl Run {
     /// A run at this stage, of which this text is stored and sent.
     fn at(
         row: i64,
-        name: Arc<str>,
+        name: ChannelName,
         channel: Option<Arc<Channel>>,
         ids: Arc<dyn Ids>,
-        id: String,
+        id: RunId,
         stage: Stage,
         text: String,
     ) -> Run {
@@ -255,7 +255,7 @@ impl Run {
             Stage::Start(_) if matches!(result, Ok(Outcome::Refused(_))) => self.stage = Stage::Over,
             Stage::Start(_) => match result.ok().and_then(|outcome| outcome.event()) {
                 Some(stored) => {
-                    tracing::info!(channel = self.row, run = self.id, "answer started");
+                    tracing::info!(channel = self.row, run = %self.id, "answer started");
                     self.start = Some(stored.offset);
                     self.stage = Stage::Context;
                 }
@@ -360,7 +360,7 @@ impl Run {
             End::Error(error) => ("error", Some(error.code())),
         };
         let (run, bytes) = (self.id.clone(), self.text.len());
-        tracing::info!(channel = self.row, run, status, code, bytes, "answer ended");
+        tracing::info!(channel = self.row, %run, status, code, bytes, "answer ended");
         let end = AnswerEnd {
             run: run.clone(),
             status: status.to_owned(),
@@ -392,7 +392,7 @@ fn ai() -> User {
     User { id: "ai".to_owned(), name: AI_NAME.to_owned(), kind: UserKind::Ai }
 }
 
-fn own_event(ids: &dyn Ids, channel: i64, name: Arc<str>, kind: &str, body: String) -> NewEvent {
+fn own_event(ids: &dyn Ids, channel: i64, name: ChannelName, kind: &str, body: String) -> NewEvent {
     let op = ids.next();
     NewEvent {
         channel,
@@ -400,7 +400,7 @@ fn own_event(ids: &dyn Ids, channel: i64, name: Arc<str>, kind: &str, body: Stri
         author: "ai:ai".to_owned(),
         by: ai(),
         op,
-        id: op.hyphenated().to_string(),
+        id: OpId::from(op.hyphenated().to_string()),
         kind: kind.to_owned(),
         body,
         after: None,

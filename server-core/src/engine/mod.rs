@@ -15,6 +15,7 @@ use crate::tables::Tables;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use tidewire_core::Time;
+use tidewire_core::wire::Epoch;
 
 /// The parts of a server that its sessions use.
 pub struct Engine {
@@ -25,7 +26,7 @@ pub struct Engine {
     /// Handshakes that an address may make in a minute; none for no limit.
     pub handshakes: Option<u64>,
     /// The epoch of the log.
-    pub epoch: String,
+    pub epoch: Epoch,
     /// Checks tokens.
     pub auth: Arc<dyn Verify>,
     /// The store of events, dialogs, runs and revocations.

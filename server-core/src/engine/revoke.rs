@@ -5,7 +5,7 @@ use crate::access::{AuthError, Identity};
 use crate::lock::calls_out;
 use crate::store::{Done, Revocation, Write};
 use tidewire_core::Now;
-use tidewire_core::wire::DIALOG_PREFIX;
+use tidewire_core::wire::ChannelName;
 
 impl Engine {
     /// The identity that a token stands for.
@@ -29,7 +29,8 @@ impl Engine {
     /// is stored, while no channel is being loaded: a channel that was read before the commit still
     /// has the old owner.
     pub fn disown(&self, dialog: &str, user: &str) {
-        if let Some(channel) = self.hub.loaded(&format!("{DIALOG_PREFIX}{dialog}")) {
+        let name = ChannelName::of_dialog(dialog);
+        if let Some(channel) = name.and_then(|name| self.hub.loaded(&name)) {
             channel.disown(user);
         }
     }

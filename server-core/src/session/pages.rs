@@ -7,7 +7,9 @@ use crate::dialog::{Channel, Extent};
 use crate::store::{Found, Read, StoreError};
 use crate::text::Text;
 use std::sync::Arc;
-use tidewire_core::wire::{DEFAULT_TAIL, Mode, Problem, ServerFrame, SubOk, Want, codes};
+use tidewire_core::wire::{
+    ChannelName, DEFAULT_TAIL, Epoch, Mode, Offset, Problem, ServerFrame, SubOk, Want, codes,
+};
 
 impl Session {
     /// Sends the first or the next page. Until the page that reaches the head is queued, the
@@ -64,7 +66,7 @@ impl Session {
             Ok((start, events)) => self.send_page(channel, start, events),
             Err(error) => {
                 self.unsubscribe(&channel.name);
-                self.sub_denied(channel.name.to_string(), Denied::Store(error));
+                self.sub_denied(channel.name.clone(), Denied::Store(error));
             }
         }
         Flow::Ready
@@ -72,14 +74,14 @@ impl Session {
 
     /// The user's budget for pages is used up: the subscription ends, and the client begins it
     /// again from its cursor.
-    fn page_later(&mut self, ch: &str, wait_ms: u64) {
+    fn page_later(&mut self, ch: &ChannelName, wait_ms: u64) {
         self.unsubscribe(ch);
         let problem = Problem {
             code: codes::RATE_LIMITED.to_owned(),
             message: "too many pages were asked for; wait a little".to_owned(),
             retry_after_ms: Some(wait_ms),
         };
-        self.outgoing().send(&ServerFrame::SubErr { ch: ch.to_owned(), problem, retryable: true });
+        self.outgoing().send(&ServerFrame::SubErr { ch: ch.clone(), problem, retryable: true });
     }
 
     fn send_page(&self, channel: &Channel, start: Start, events: Vec<Text>) {
@@ -101,11 +103,11 @@ impl Session {
 }
 
 /// The frames, after a check that none is missing.
-fn dense(channel: &Channel, from: u64, found: Vec<(u64, Text)>) -> Result<Vec<Text>, StoreError> {
+fn dense(channel: &Channel, from: Offset, found: Vec<(Offset, Text)>) -> Result<Vec<Text>, StoreError> {
     let mut events = Vec::with_capacity(found.len());
     for (offset, frame) in found {
-        if offset != from + 1 + events.len() as u64 {
-            tracing::error!(channel = channel.id, offset, "the log has a hole");
+        if offset != from.plus(1 + events.len() as u64) {
+            tracing::error!(channel = channel.id, %offset, "the log has a hole");
             return Err(StoreError::Unavailable);
         }
         events.push(frame);
@@ -113,15 +115,15 @@ fn dense(channel: &Channel, from: u64, found: Vec<(u64, Text)>) -> Result<Vec<Te
     Ok(events)
 }
 
-fn start(request: &PageRequest, epoch: &str, Extent { head, floor }: Extent) -> Start {
-    let newest = |tail: u64| head.saturating_sub(tail).max(floor);
+fn start(request: &PageRequest, epoch: &Epoch, Extent { head, floor }: Extent) -> Start {
+    let newest = |tail: u64| head.minus(tail).max(floor);
     let reset = |reason, tail| Start { from: newest(tail), mode: Some((Mode::Reset, Some(reason))) };
     match request {
         PageRequest::Sub(Want { cursor: None, tail }) => {
             Start { from: newest(*tail), mode: Some((Mode::Fresh, None)) }
         }
         PageRequest::Sub(Want { cursor: Some(cursor), tail }) => {
-            if cursor.epoch != epoch {
+            if cursor.epoch != *epoch {
                 reset("epoch", *tail)
             } else if cursor.offset > head {
                 reset("ahead", *tail)
@@ -143,18 +145,18 @@ mod tests {
     use super::*;
     use tidewire_core::wire::Cursor;
 
-    const EXTENT: Extent = Extent { head: 100, floor: 20 };
+    const EXTENT: Extent = Extent { head: Offset(100), floor: Offset(20) };
 
     fn with_cursor(epoch: &str, offset: u64) -> Start {
-        let cursor = Some(Cursor { epoch: epoch.to_owned(), offset });
-        start(&PageRequest::Sub(Want { cursor, tail: 10 }), "e", EXTENT)
+        let cursor = Some(Cursor { epoch: epoch.into(), offset: Offset(offset) });
+        start(&PageRequest::Sub(Want { cursor, tail: 10 }), &"e".into(), EXTENT)
     }
 
     #[test]
     fn a_good_cursor_is_resumed_where_it_stands() {
         for offset in [20, 50, 100] {
             let start = with_cursor("e", offset);
-            assert_eq!((start.from, start.mode), (offset, Some((Mode::Resumed, None))));
+            assert_eq!((start.from, start.mode), (Offset(offset), Some((Mode::Resumed, None))));
         }
     }
 
@@ -162,13 +164,13 @@ mod tests {
     fn a_cursor_that_cannot_be_honoured_is_reset_with_its_reason() {
         for (epoch, offset, reason) in [("x", 50, "epoch"), ("e", 101, "ahead"), ("e", 19, "trimmed")] {
             let start = with_cursor(epoch, offset);
-            assert_eq!((start.from, start.mode), (90, Some((Mode::Reset, Some(reason)))));
+            assert_eq!((start.from, start.mode), (Offset(90), Some((Mode::Reset, Some(reason)))));
         }
     }
 
     #[test]
     fn a_long_tail_stops_at_what_was_trimmed() {
-        let start = start(&PageRequest::Sub(Want { cursor: None, tail: 1000 }), "e", EXTENT);
-        assert_eq!((start.from, start.mode), (20, Some((Mode::Fresh, None))));
+        let start = start(&PageRequest::Sub(Want { cursor: None, tail: 1000 }), &"e".into(), EXTENT);
+        assert_eq!((start.from, start.mode), (Offset(20), Some((Mode::Fresh, None))));
     }
 }

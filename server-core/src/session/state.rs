@@ -18,7 +18,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes::{self, close};
-use tidewire_core::wire::{ClientFrame, Problem, ServerFrame, TableRequest, decode_client_message};
+use tidewire_core::wire::{
+    ChannelName, ClientFrame, Problem, ServerFrame, TableRequest, decode_client_message,
+};
 use tidewire_core::{Now, Time};
 
 /// Longest pause between two checks of a token's end, in ms, because the wall clock may be set.
@@ -396,11 +398,11 @@ impl Session {
         Flow::Ready
     }
 
-    pub(super) fn sub_denied(&self, ch: String, denied: Denied) {
+    pub(super) fn sub_denied(&self, ch: ChannelName, denied: Denied) {
         self.outgoing.send(&denied.sub_err(ch));
     }
 
-    pub(super) fn sub_err(&self, ch: String, code: &str, message: String, retryable: bool) {
+    pub(super) fn sub_err(&self, ch: ChannelName, code: &str, message: String, retryable: bool) {
         let problem = Problem { code: code.to_owned(), message, retry_after_ms: None };
         self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable });
     }

@@ -9,7 +9,7 @@ use crate::lock::calls_out;
 use crate::store::{Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
 use std::sync::Arc;
 use tidewire_core::Now;
-use tidewire_core::wire::{MAX_BODY_DEPTH, Op, Problem, ServerFrame, codes, json};
+use tidewire_core::wire::{MAX_BODY_DEPTH, Op, OpId, Problem, ServerFrame, codes, json};
 use uuid::Uuid;
 
 impl Session {
@@ -174,7 +174,7 @@ fn of_store(error: StoreError) -> Refused {
     Refused::for_now(error.code(), error.to_string(), 1_000)
 }
 
-fn nack(id: String, refused: Refused) -> ServerFrame {
+fn nack(id: OpId, refused: Refused) -> ServerFrame {
     let problem = Problem {
         code: refused.code.to_owned(),
         message: refused.message,

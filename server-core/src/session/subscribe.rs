@@ -7,7 +7,7 @@ use crate::access::{self, Denied, Identity};
 use crate::dialog::Channel;
 use crate::store::{Read, StoreError};
 use std::sync::Arc;
-use tidewire_core::wire::{Problem, ServerFrame, Subscription, codes};
+use tidewire_core::wire::{ChannelName, Offset, Problem, ServerFrame, Subscription, codes};
 
 /// When a client may try again if a dialog has all the connections it may have, in ms.
 const FULL_RETRY_MS: u64 = 5_000;
@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// Sends the events after an offset.
-    pub(super) fn next_page(&mut self, ch: String, from: u64) -> Flow {
+    pub(super) fn next_page(&mut self, ch: ChannelName, from: Offset) -> Flow {
         match self.subscriptions().channel(&ch) {
             Some(channel) => self.page(channel, PageRequest::Next(from)),
             None => {
@@ -77,7 +77,7 @@ impl Session {
         }
     }
 
-    fn dialog_full(&self, ch: String) {
+    fn dialog_full(&self, ch: ChannelName) {
         let problem = Problem {
             code: codes::TOO_MANY_CONNECTIONS.to_owned(),
             message: "this dialog has all the connections it may have".to_owned(),

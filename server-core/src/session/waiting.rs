@@ -3,7 +3,7 @@
 use crate::dialog::Channel;
 use crate::dialog::ops::Op as ParsedOp;
 use std::sync::Arc;
-use tidewire_core::wire::{Mode, Op, Subscription, Want};
+use tidewire_core::wire::{Mode, Offset, Op, Subscription, Want};
 use uuid::Uuid;
 
 /// What a session continues with once its answer is there.
@@ -27,7 +27,7 @@ pub(super) enum PageRequest {
     /// A subscription.
     Sub(Want),
     /// The events after this offset.
-    Next(u64),
+    Next(Offset),
 }
 
 /// A page that is not queued yet.
@@ -41,7 +41,7 @@ pub(super) struct Paging {
 /// Where a page starts.
 #[derive(Clone, Copy)]
 pub(super) struct Start {
-    pub(super) from: u64,
+    pub(super) from: Offset,
     /// None for the answer to a `next`.
     pub(super) mode: Option<(Mode, Option<&'static str>)>,
 }

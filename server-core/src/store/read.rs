@@ -2,28 +2,29 @@
 
 use super::{Revocation, StoreError};
 use crate::text::Text;
+use tidewire_core::wire::{ChannelName, Offset, RunId};
 
 /// A read of what is committed. Each names the kind of its [`Reply`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
     /// A channel by its name: [`Reply::Channel`].
-    Channel(String),
+    Channel(ChannelName),
     /// A page's events: [`Reply::Events`].
     Events {
         /// The channel's row.
         channel: i64,
         /// Only events after this offset.
-        from: u64,
+        from: Offset,
         /// Only events up to this offset, and no more than fit in a page. If there are any, at
         /// least one is returned, however long.
-        to: u64,
+        to: Offset,
     },
     /// The newest events, to be shown to a model, oldest first: [`Reply::Frames`].
     Newest {
         /// The channel's row.
         channel: i64,
         /// Only events before this offset. The store may look only at the last few hundred of them.
-        before: u64,
+        before: Offset,
         /// Maximum number of events.
         most: usize,
         /// Only events of these kinds.
@@ -68,9 +69,9 @@ pub enum Reply {
     /// The events' frames.
     Frames(Vec<Text>),
     /// The channels' rows and names, in the order of the rows.
-    Channels(Vec<(i64, String)>),
+    Channels(Vec<(i64, ChannelName)>),
     /// The channels' names, each with the offset of the newest message that no answer covers.
-    Wanting(Vec<(String, u64)>),
+    Wanting(Vec<(ChannelName, Offset)>),
     /// The runs, in the order of their channels.
     Unfinished(Vec<UnfinishedRun>),
     /// The revocations, in no order.
@@ -83,9 +84,9 @@ pub struct ChannelRow {
     /// The row's id.
     pub id: i64,
     /// The newest offset.
-    pub head: u64,
+    pub head: Offset,
     /// Every event up to this offset was trimmed.
-    pub floor: u64,
+    pub floor: Offset,
     /// The dialog's owner ([`crate::Identity::key`]).
     pub owner: Option<String>,
 }
@@ -94,20 +95,20 @@ pub struct ChannelRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// The events' offsets and frames, oldest first.
-    Events(Vec<(u64, Text)>),
+    Events(Vec<(Offset, Text)>),
     /// Events after the requested offset were trimmed; this is the channel's floor.
-    Trimmed(u64),
+    Trimmed(Offset),
 }
 
 /// A run that has no end yet. `Debug` leaves the text out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UnfinishedRun {
     /// The run's id.
-    pub run: String,
+    pub run: RunId,
     /// The channel's row.
     pub channel: i64,
     /// The channel's name.
-    pub name: String,
+    pub name: ChannelName,
     /// The stored pieces, joined.
     pub text: String,
 }
@@ -148,9 +149,9 @@ only! {
     /// The reply to [`Read::Newest`].
     frames: Frames(Vec<Text>);
     /// The reply to [`Read::ToTrim`] and [`Read::Unused`].
-    channels: Channels(Vec<(i64, String)>);
+    channels: Channels(Vec<(i64, ChannelName)>);
     /// The reply to [`Read::Wanting`].
-    wanting: Wanting(Vec<(String, u64)>);
+    wanting: Wanting(Vec<(ChannelName, Offset)>);
     /// The reply to [`Read::Unfinished`].
     unfinished: Unfinished(Vec<UnfinishedRun>);
     /// The reply to [`Read::Revocations`].

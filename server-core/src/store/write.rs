@@ -1,8 +1,7 @@
 //! Writes, and their outcomes.
 
 use crate::text::Text;
-use std::sync::Arc;
-use tidewire_core::wire::User;
+use tidewire_core::wire::{ChannelName, Offset, OpId, RunId, User};
 use uuid::Uuid;
 
 /// An event to be stored.
@@ -11,7 +10,7 @@ pub struct NewEvent {
     /// The channel's row.
     pub channel: i64,
     /// The channel's name.
-    pub name: Arc<str>,
+    pub name: ChannelName,
     /// The author ([`crate::Identity::key`] for a client's op). Op ids are unique per author and
     /// channel.
     pub author: String,
@@ -20,7 +19,7 @@ pub struct NewEvent {
     /// The op id.
     pub op: Uuid,
     /// The op id as the client wrote it.
-    pub id: String,
+    pub id: OpId,
     /// The event's kind.
     pub kind: String,
     /// The body, as raw JSON.
@@ -28,7 +27,7 @@ pub struct NewEvent {
     /// The author's op that must be committed before this one.
     pub after: Option<Uuid>,
     /// The run that must be under way.
-    pub needs_run: Option<String>,
+    pub needs_run: Option<RunId>,
     /// Whether the dialog wants an answer to this event.
     pub wants_answer: bool,
     /// Whether the author may no longer write here: then only an op that was committed before is
@@ -41,14 +40,14 @@ pub struct StartRun {
     /// The `answer.start` event.
     pub event: NewEvent,
     /// The run's id.
-    pub run: String,
+    pub run: RunId,
 }
 
 /// A piece of an answer.
 #[derive(Clone)]
 pub struct StorePiece {
     /// The run's id.
-    pub run: String,
+    pub run: RunId,
     /// Where the piece begins in the answer's text, in bytes.
     pub at: u64,
     /// The piece's text.
@@ -61,13 +60,13 @@ pub struct EndRun {
     /// The `answer.end` event.
     pub event: NewEvent,
     /// The run's id.
-    pub run: String,
+    pub run: RunId,
 }
 
 /// A new dialog.
 pub struct CreateDialog {
     /// The channel's name.
-    pub name: String,
+    pub name: ChannelName,
     /// The owner ([`crate::Identity::key`]); `None` if the configuration opens the dialog to
     /// everybody.
     pub owner: Option<String>,
@@ -92,7 +91,7 @@ pub struct Trim {
     /// The channel's row.
     pub channel: i64,
     /// The channel's name.
-    pub name: Arc<str>,
+    pub name: ChannelName,
     /// Deletes events committed before this time, ms since the Unix epoch; 0 for none.
     pub before_ms: u64,
     /// Deletes all but this many of the newest events; 0 for no limit.
@@ -129,7 +128,7 @@ pub enum Write {
     /// Deletes a dialog, with all its events.
     DeleteDialog {
         /// The channel's name.
-        name: String,
+        name: ChannelName,
         /// Only if nobody ever wrote in it and it was created before this time, ms since the Unix
         /// epoch.
         unused_before_ms: Option<u64>,
@@ -162,7 +161,7 @@ pub enum Write {
 impl Write {
     /// The name of the channel whose state in memory the write changes. After a commit in doubt
     /// that state is compared with the log.
-    pub fn channel(&self) -> Option<&Arc<str>> {
+    pub fn channel(&self) -> Option<&ChannelName> {
         match self {
             Write::Append(event) => Some(&event.name),
             Write::StartRun(start) => Some(&start.event.name),
@@ -177,7 +176,7 @@ impl Write {
 #[derive(Clone)]
 pub struct Stored {
     /// Its offset.
-    pub offset: u64,
+    pub offset: Offset,
     /// When it was committed, ms since the Unix epoch.
     pub at: u64,
     /// The frame that every subscriber is sent.
@@ -188,7 +187,7 @@ pub struct Stored {
 #[derive(Clone)]
 pub struct Duplicate {
     /// Its offset.
-    pub offset: u64,
+    pub offset: Offset,
     /// When it was committed, ms since the Unix epoch.
     pub at: u64,
     /// The frame of its event; `None` if the event was trimmed.
@@ -199,7 +198,7 @@ pub struct Duplicate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trimmed {
     /// The channel's floor: every event up to this offset is trimmed.
-    pub floor: u64,
+    pub floor: Offset,
     /// How many events were deleted.
     pub events: u64,
     /// Whether another batch is left to trim.

@@ -68,7 +68,7 @@ pub(crate) fn engine(tables: &Arc<Tables>, queue_bytes: usize, counted: Counted)
         },
         timeouts: Timeouts::default(),
         handshakes: None,
-        epoch: "log".to_owned(),
+        epoch: "log".into(),
         auth: Arc::new(Trusting),
         store: Arc::new(NoLog),
         kinds: Kinds::standard(),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tidewire_core::wire::{DIALOG_PREFIX, UserKind, codes, is_channel_name};
+use tidewire_core::wire::{ChannelName, UserKind, codes};
 use tidewire_server_core::Identity;
 use tidewire_server_core::store::{CreateDialog, Outcome, Refusal, Write};
 
@@ -33,7 +33,7 @@ pub(crate) async fn create(
     let Whole(body) = body?;
     let request: DialogRequest = if body.is_empty() { DialogRequest { id: None } } else { read(&body)? };
     if let Some(id) = &request.id {
-        channel(id).ok_or_else(bad_id)?;
+        ChannelName::of_dialog(id).ok_or_else(bad_id)?;
         if app.config.public_dialogs.contains(id) {
             return Ok(Json(json!({"id": id})).into_response());
         }
@@ -46,7 +46,7 @@ pub(crate) async fn create(
     let address = app.proxies.client(remote.address.ip(), &headers);
     within_quota(&app, &identity, address)?;
     let id = request.id.unwrap_or_else(clock::random_id);
-    let name = channel(&id).ok_or_else(bad_id)?;
+    let name = ChannelName::of_dialog(&id).ok_or_else(bad_id)?;
     let owner = Some(identity.key());
     match app.store.write(Write::CreateDialog(CreateDialog { name, owner })).await? {
         Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
@@ -65,7 +65,7 @@ pub(crate) async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, HttpError> {
     let identity = authenticated(&app, &headers)?;
-    let name = channel(&id).ok_or_else(bad_id)?;
+    let name = ChannelName::of_dialog(&id).ok_or_else(bad_id)?;
     if app.config.public_dialogs.contains(&id) {
         let message = "the configuration holds this dialog open; take it out there first";
         return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
@@ -95,11 +95,6 @@ fn within_quota(app: &App, identity: &Identity, address: IpAddr) -> Result<(), H
             app.engine.limiter.take(&place, budget, clock::mono()).map_err(refused)
         }
     }
-}
-
-fn channel(id: &str) -> Option<String> {
-    let name = format!("{DIALOG_PREFIX}{id}");
-    (!id.is_empty() && is_channel_name(&name)).then_some(name)
 }
 
 fn bad_id() -> HttpError {

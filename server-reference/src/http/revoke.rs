@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
-use tidewire_core::wire::{DIALOG_PREFIX, UserKind, codes, is_channel_name};
+use tidewire_core::wire::{ChannelName, UserKind, codes};
 
 #[derive(Deserialize)]
 struct RevokeRequest {
@@ -47,7 +47,7 @@ pub(super) async fn revoke(
         Some(_) if kind == UserKind::Operator => {
             return Err(bad_request("operators see every dialog; leave `dialog` out"));
         }
-        Some(id) if id.is_empty() || !is_channel_name(&format!("{DIALOG_PREFIX}{id}")) => {
+        Some(id) if ChannelName::of_dialog(id).is_none() => {
             return Err(bad_request("`dialog` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -"));
         }
         _ => {}

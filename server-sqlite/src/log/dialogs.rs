@@ -3,7 +3,7 @@
 use super::Outside;
 use super::schema::{event_key, read_meta, write_meta};
 use rusqlite::{Connection, OptionalExtension, params};
-use tidewire_core::wire::DIALOG_PREFIX;
+use tidewire_core::wire::{DIALOG_PREFIX, Offset};
 use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Refusal};
 
 /// The meta key of the highest row id of a deleted channel. Row ids are not reused, so that code
@@ -20,7 +20,7 @@ pub(super) fn create(
         .prepare_cached(
             "SELECT owner FROM channels JOIN dialogs ON dialogs.channel = channels.id WHERE name = ?",
         )?
-        .query_row([&dialog.name], |row| row.get(0))
+        .query_row([dialog.name.as_str()], |row| row.get(0))
         .optional()?;
     match owner {
         Some(owner) if owner == dialog.owner => return Ok(Outcome::Done),
@@ -34,11 +34,11 @@ pub(super) fn create(
     // clients are reset.
     let begin: Option<i64> = connection
         .prepare_cached("SELECT head + 1 FROM deleted WHERE name = ?")?
-        .query_row([&dialog.name], |row| row.get(0))
+        .query_row([dialog.name.as_str()], |row| row.get(0))
         .optional()?;
     connection
         .prepare_cached("INSERT INTO channels (id, name, head, floor) VALUES (?1, ?2, ?3, ?3)")?
-        .execute(params![row, dialog.name, begin.unwrap_or(0)])?;
+        .execute(params![row, dialog.name.as_str(), begin.unwrap_or(0)])?;
     connection
         .prepare_cached("INSERT INTO dialogs (channel, owner, created) VALUES (?, ?, ?)")?
         .execute(params![row, dialog.owner, now_ms.cast_signed()])?;
@@ -72,7 +72,7 @@ pub(super) fn delete(
     }
     connection
         .prepare_cached("DELETE FROM events WHERE key > ? AND key < ?")?
-        .execute(params![event_key(row, 0), event_key(row + 1, 0)])?;
+        .execute(params![event_key(row, Offset::ZERO), event_key(row + 1, Offset::ZERO)])?;
     connection.prepare_cached("DELETE FROM channels WHERE id = ?")?.execute([row])?;
     if head > 0 {
         connection
@@ -131,6 +131,7 @@ pub(super) fn exchange(
 mod tests {
     use super::super::migrate;
     use super::*;
+    use tidewire_core::wire::ChannelName;
     use tidewire_server_core::store::Read;
 
     fn database() -> Connection {
@@ -140,7 +141,7 @@ mod tests {
     }
 
     fn made(connection: &Connection, name: &str, owner: &str, at: u64) -> i64 {
-        let dialog = CreateDialog { name: name.to_owned(), owner: Some(owner.to_owned()) };
+        let dialog = CreateDialog { name: ChannelName::parse(name).unwrap(), owner: Some(owner.to_owned()) };
         assert!(matches!(create(connection, &dialog, at).unwrap(), Outcome::Created));
         row(connection, name).unwrap()
     }
@@ -182,12 +183,13 @@ mod tests {
         database.execute("UPDATE channels SET head = 1, floor = 1 WHERE id = ?", [written]).unwrap();
         made(&database, "dialog:new", "ada", 10);
         made(&database, "dialog:old", "ada", 9);
-        create(&database, &CreateDialog { name: "dialog:open".to_owned(), owner: None }, 1).unwrap();
+        create(&database, &CreateDialog { name: ChannelName::parse("dialog:open").unwrap(), owner: None }, 1)
+            .unwrap();
         let unused =
             super::super::read(&database, &Read::Unused { after: 0, before_ms: 10, most: 5 }).unwrap();
         assert_eq!(
             unused.channels().unwrap(),
-            [(row(&database, "dialog:old").unwrap(), "dialog:old".to_owned())]
+            [(row(&database, "dialog:old").unwrap(), ChannelName::parse("dialog:old").unwrap())]
         );
         for name in ["dialog:written", "dialog:new", "dialog:nowhere"] {
             assert!(matches!(delete(&database, name, Some(10)).unwrap(), Outcome::Done), "{name}");
@@ -201,7 +203,8 @@ mod tests {
         made(&database, "dialog:a", "guest:g", 1);
         assert_eq!(disown(&database, "a", "user:eve").unwrap(), 0);
         assert_eq!(disown(&database, "a", "guest:g").unwrap(), 1);
-        let mut dialog = CreateDialog { name: "dialog:a".to_owned(), owner: Some("guest:g".to_owned()) };
+        let mut dialog =
+            CreateDialog { name: ChannelName::parse("dialog:a").unwrap(), owner: Some("guest:g".to_owned()) };
         for owner in ["guest:g", "user:ada"] {
             dialog.owner = Some(owner.to_owned());
             let outcome = create(&database, &dialog, 2).unwrap();

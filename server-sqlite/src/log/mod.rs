@@ -4,6 +4,7 @@
 //! back. Outcomes may be published only after the commit, in the order of the commits. Readers need
 //! a connection of their own, otherwise they see uncommitted writes.
 
+mod columns;
 mod dialogs;
 mod ops;
 mod read;

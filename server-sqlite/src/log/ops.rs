@@ -1,5 +1,6 @@
 //! The writes inside the writer's transaction, one function for each kind.
 
+use super::columns::{self, number};
 use super::schema::{event_key, offset_of, write_meta};
 use super::{Outside, dialogs, retention};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -68,7 +69,7 @@ fn append(connection: &Connection, event: &NewEvent, outside: &dyn Outside) -> r
     if let Some(run) = &event.needs_run {
         let known = connection
             .prepare_cached("SELECT 1 FROM runs WHERE id = ? AND channel = ?")?
-            .exists(params![run, event.channel])?;
+            .exists(params![run.as_str(), event.channel])?;
         if !known {
             return Ok(Outcome::Refused(Refusal::RunNotFound));
         }
@@ -79,7 +80,7 @@ fn append(connection: &Connection, event: &NewEvent, outside: &dyn Outside) -> r
     if event.wants_answer {
         connection
             .prepare_cached("UPDATE dialogs SET wants_answer = ? WHERE channel = ?")?
-            .execute(params![stored.offset.cast_signed(), event.channel])?;
+            .execute(params![number(stored.offset), event.channel])?;
     }
     Ok(Outcome::Stored(stored))
 }
@@ -103,15 +104,15 @@ fn find_op(connection: &Connection, op: &[u8], event: &NewEvent) -> rusqlite::Re
 
 /// Gives the event its offset and stores it; `None` if the dialog was deleted.
 fn insert(connection: &Connection, event: &NewEvent, at: u64) -> rusqlite::Result<Option<Stored>> {
-    let offset: Option<i64> = connection
+    let offset = connection
         .prepare_cached(
             "UPDATE channels SET head = head + 1, oldest = coalesce(oldest, ?2) WHERE id = ?1 RETURNING head",
         )?
-        .query_row(params![event.channel, at.cast_signed()], |row| row.get(0))
+        .query_row(params![event.channel, at.cast_signed()], |row| columns::offset(row, 0))
         .optional()?;
-    let Some(offset) = offset.map(i64::cast_unsigned) else { return Ok(None) };
+    let Some(offset) = offset else { return Ok(None) };
     let frame = EventFrame {
-        ch: event.name.to_string(),
+        ch: event.name.clone(),
         offset,
         id: event.id.clone(),
         kind: event.kind.clone(),
@@ -141,7 +142,7 @@ fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Re
             "INSERT INTO runs (id, channel, first) SELECT ?1, ?2, min(?3, coalesce(wants_answer, ?3))
              FROM dialogs WHERE channel = ?2",
         )?
-        .execute(params![start.run, start.event.channel, stored.offset.cast_signed()])?;
+        .execute(params![start.run.as_str(), start.event.channel, number(stored.offset)])?;
     connection
         .prepare_cached("UPDATE dialogs SET wants_answer = NULL WHERE channel = ?")?
         .execute([start.event.channel])?;
@@ -155,17 +156,17 @@ fn store_piece(connection: &Connection, piece: &StorePiece) -> rusqlite::Result<
             "INSERT OR REPLACE INTO pieces (run, at, text)
              SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1)",
         )?
-        .execute(params![piece.run, piece.at.cast_signed(), piece.text])?;
+        .execute(params![piece.run.as_str(), piece.at.cast_signed(), piece.text])?;
     Ok(if stored > 0 { Outcome::Done } else { Outcome::Refused(Refusal::RunNotFound) })
 }
 
 fn end_run(connection: &Connection, end: &EndRun, at: u64) -> rusqlite::Result<Outcome> {
     // A resent end must not be written twice: it may be committed although its reply was lost.
-    let open = connection.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([&end.run])?;
+    let open = connection.prepare_cached("DELETE FROM runs WHERE id = ?")?.execute([end.run.as_str()])?;
     if open == 0 {
         return Ok(Outcome::Refused(Refusal::RunNotFound));
     }
-    connection.prepare_cached("DELETE FROM pieces WHERE run = ?")?.execute([&end.run])?;
+    connection.prepare_cached("DELETE FROM pieces WHERE run = ?")?.execute([end.run.as_str()])?;
     let stored = insert(connection, &end.event, at)?;
     Ok(stored.map_or(Outcome::Refused(Refusal::RunNotFound), Outcome::Stored))
 }

@@ -1,8 +1,9 @@
 //! Reads from the log.
 
+use super::columns::{channel_name, offset};
 use super::schema::{event_key, offset_of};
 use rusqlite::{Connection, OptionalExtension, params};
-use tidewire_core::wire::{EventFrame, PAGE_BYTES, PAGE_EVENTS};
+use tidewire_core::wire::{ChannelName, EventFrame, Offset, PAGE_BYTES, PAGE_EVENTS, RunId};
 use tidewire_server_core::Text;
 use tidewire_server_core::store::{ChannelRow, Found, Read, Reply, Revocation, UnfinishedRun};
 
@@ -43,8 +44,8 @@ fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<Chann
         .query_row([name], |row| {
             Ok(ChannelRow {
                 id: row.get(0)?,
-                head: row.get::<_, i64>(1)?.cast_unsigned(),
-                floor: row.get::<_, i64>(2)?.cast_unsigned(),
+                head: offset(row, 1)?,
+                floor: offset(row, 2)?,
                 owner: row.get(3)?,
             })
         })
@@ -53,14 +54,14 @@ fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<Chann
 
 /// The events after `from` up to `to`, at most as many as a page has, but at least one if there is
 /// one.
-fn page(connection: &Connection, channel: i64, from: u64, to: u64) -> rusqlite::Result<Found> {
+fn page(connection: &Connection, channel: i64, from: Offset, to: Offset) -> rusqlite::Result<Found> {
     // One read transaction, so that the floor belongs to the same state as the events.
     let snapshot = connection.unchecked_transaction()?;
-    let floor: i64 = snapshot
+    let floor = snapshot
         .prepare_cached("SELECT floor FROM channels WHERE id = ?")?
-        .query_row([channel], |row| row.get(0))?;
-    if floor.cast_unsigned() > from {
-        return Ok(Found::Trimmed(floor.cast_unsigned()));
+        .query_row([channel], |row| offset(row, 0))?;
+    if floor > from {
+        return Ok(Found::Trimmed(floor));
     }
     let mut statement = connection
         .prepare_cached("SELECT key, frame FROM events WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")?;
@@ -83,13 +84,13 @@ fn page(connection: &Connection, channel: i64, from: u64, to: u64) -> rusqlite::
 fn newest(
     connection: &Connection,
     channel: i64,
-    before: u64,
+    before: Offset,
     most: usize,
     kinds: &[&str],
 ) -> rusqlite::Result<Vec<Text>> {
     let mut statement =
         connection.prepare_cached("SELECT frame FROM events WHERE key >= ? AND key < ? ORDER BY key DESC")?;
-    let oldest = before.saturating_sub(CONTEXT_SCAN).max(1);
+    let oldest = before.minus(CONTEXT_SCAN).max(Offset(1));
     let mut rows = statement.query(params![event_key(channel, oldest), event_key(channel, before)])?;
     let mut found = Vec::new();
     while found.len() < most
@@ -111,14 +112,14 @@ fn to_trim(
     before_ms: u64,
     keep: u64,
     most: usize,
-) -> rusqlite::Result<Vec<(i64, String)>> {
+) -> rusqlite::Result<Vec<(i64, ChannelName)>> {
     connection
         .prepare_cached(
             "SELECT id, name FROM channels
              WHERE id > ?1 AND (oldest < ?2 OR (?3 > 0 AND head - floor > ?3)) ORDER BY id LIMIT ?4",
         )?
         .query_map(params![after, before_ms.cast_signed(), keep.cast_signed(), most as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, channel_name(row, 1)?))
         })?
         .collect()
 }
@@ -130,26 +131,26 @@ fn unused(
     after: i64,
     before_ms: u64,
     most: usize,
-) -> rusqlite::Result<Vec<(i64, String)>> {
+) -> rusqlite::Result<Vec<(i64, ChannelName)>> {
     connection
         .prepare_cached(
             "SELECT id, name FROM channels JOIN dialogs ON dialogs.channel = channels.id
              WHERE head = 0 AND id > ? AND created < ? AND owner IS NOT NULL ORDER BY id LIMIT ?",
         )?
         .query_map(params![after, before_ms.cast_signed(), most as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get(0)?, channel_name(row, 1)?))
         })?
         .collect()
 }
 
 /// The names of dialogs that want an answer, each with the offset of the message.
-fn wanting(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+fn wanting(connection: &Connection) -> rusqlite::Result<Vec<(ChannelName, Offset)>> {
     connection
         .prepare(
             "SELECT name, wants_answer FROM dialogs JOIN channels ON channels.id = dialogs.channel
              WHERE wants_answer IS NOT NULL ORDER BY channel",
         )?
-        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?
+        .query_map([], |row| Ok((channel_name(row, 0)?, offset(row, 1)?)))?
         .collect()
 }
 
@@ -161,12 +162,12 @@ fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedRun>> {
             "SELECT runs.id, channel, name FROM runs JOIN channels ON channels.id = runs.channel
              ORDER BY channel, runs.id",
         )?
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, channel_name(row, 2)?)))?
         .map(|row| {
             let (run, channel, name) = row?;
             let text: rusqlite::Result<String> =
                 pieces.query_map([&run], |row| row.get::<_, String>(0))?.collect();
-            Ok(UnfinishedRun { text: text?, run, channel, name })
+            Ok(UnfinishedRun { text: text?, run: RunId::from(run), channel, name })
         })
         .collect()
 }

@@ -5,9 +5,10 @@
 //! that its op was committed.
 
 use super::Outside;
+use super::columns::{self, number};
 use super::schema::{event_key, offset_of};
 use rusqlite::{Connection, OptionalExtension, params};
-use tidewire_core::wire::{EventFrame, UserKind};
+use tidewire_core::wire::{EventFrame, Offset, UserKind};
 use tidewire_server_core::store::{Duplicate, NewEvent, Outcome, Refusal, Trim, Trimmed};
 
 /// Most events in one batch.
@@ -29,11 +30,11 @@ pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) 
             let event = EventFrame::decode(row.get_ref(3)?.as_str()?).ok();
             let at = event.as_ref().map_or(0, |event| event.at);
             oldest = Some(at);
-            let surplus = trim.keep > 0 && head - offset >= trim.keep;
+            let surplus = trim.keep > 0 && head.since(offset) >= trim.keep;
             if offset >= first || !(surplus || at < trim.before_ms) {
                 break;
             }
-            if last - floor >= BATCH as u64 || (last > floor && outside.enough()) {
+            if last.since(floor) >= BATCH as u64 || (last > floor && outside.enough()) {
                 more = true;
                 break;
             }
@@ -49,7 +50,7 @@ pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) 
                         op,
                         author,
                         trim.channel,
-                        offset.cast_signed(),
+                        number(offset),
                         at.cast_signed(),
                         digest(&event.kind, &event.body, outside)?
                     ])?;
@@ -63,13 +64,13 @@ pub(super) fn trim(connection: &Connection, trim: &Trim, outside: &dyn Outside) 
             .execute(params![event_key(trim.channel, floor), event_key(trim.channel, last)])?;
         connection
             .prepare_cached("UPDATE channels SET floor = ?, oldest = ? WHERE id = ?")?
-            .execute(params![last.cast_signed(), oldest.map(u64::cast_signed), trim.channel])?;
+            .execute(params![number(last), oldest.map(u64::cast_signed), trim.channel])?;
     }
-    Ok(Trimmed { floor: last, events: last - floor, more })
+    Ok(Trimmed { floor: last, events: last.since(floor), more })
 }
 
 /// Head, floor, and the first offset that is still needed by an answer under way or wanted.
-fn extent(connection: &Connection, channel: i64) -> rusqlite::Result<(u64, u64, u64)> {
+fn extent(connection: &Connection, channel: i64) -> rusqlite::Result<(Offset, Offset, Offset)> {
     connection
         .prepare_cached(
             "SELECT head, floor, min(
@@ -78,8 +79,7 @@ fn extent(connection: &Connection, channel: i64) -> rusqlite::Result<(u64, u64, 
              ) FROM channels WHERE id = ?1",
         )?
         .query_row([channel], |row| {
-            let offset = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-            Ok((offset(0)?, offset(1)?, offset(2)?))
+            Ok((columns::offset(row, 0)?, columns::offset(row, 1)?, columns::offset(row, 2)?))
         })
 }
 
@@ -95,7 +95,7 @@ pub(super) fn forget(connection: &Connection, before_ms: u64, most: usize) -> ru
 
 /// An op whose event was trimmed.
 pub(super) struct TrimmedOp {
-    offset: u64,
+    offset: Offset,
     at: u64,
     digest: String,
 }
@@ -123,7 +123,7 @@ pub(super) fn find(
         )?
         .query_row(params![op, event.author, event.channel], |row| {
             Ok(TrimmedOp {
-                offset: row.get::<_, i64>(0)?.cast_unsigned(),
+                offset: columns::offset(row, 0)?,
                 at: row.get::<_, i64>(1)?.cast_unsigned(),
                 digest: row.get(2)?,
             })

@@ -1,8 +1,10 @@
 //! The database's tables and their migrations.
 
+use super::columns::number;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, params};
 use thiserror::Error;
+use tidewire_core::wire::Offset;
 
 /// Entry `n` migrates a database from version `n` to version `n + 1`.
 const MIGRATIONS: &[&str] = &["
@@ -95,13 +97,13 @@ pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
 const OFFSET_BITS: u32 = 40;
 
 /// The key of the event at `offset` of `channel`.
-pub(super) fn event_key(channel: i64, offset: u64) -> i64 {
-    (channel << OFFSET_BITS) | offset.cast_signed()
+pub(super) fn event_key(channel: i64, offset: Offset) -> i64 {
+    (channel << OFFSET_BITS) | number(offset)
 }
 
 /// The offset within an event's key.
-pub(super) fn offset_of(key: i64) -> u64 {
-    (key & ((1 << OFFSET_BITS) - 1)).cast_unsigned()
+pub(super) fn offset_of(key: i64) -> Offset {
+    Offset((key & ((1 << OFFSET_BITS) - 1)).cast_unsigned())
 }
 
 /// Why the tables can't be migrated.
@@ -188,8 +190,8 @@ mod tests {
 
     #[test]
     fn a_key_keeps_channel_and_offset_apart() {
-        assert_eq!(offset_of(event_key(7, 12)), 12);
-        assert!(event_key(7, (1 << OFFSET_BITS) - 1) < event_key(8, 0));
+        assert_eq!(offset_of(event_key(7, Offset(12))), 12);
+        assert!(event_key(7, Offset((1 << OFFSET_BITS) - 1)) < event_key(8, Offset::ZERO));
     }
 
     #[test]
@@ -219,7 +221,7 @@ mod tests {
                 "INSERT INTO channels VALUES (3, 'dialog:a', 5, 4);
                  INSERT INTO events VALUES ({}, x'01', 'ai:ai', '{frame}');
                  INSERT INTO runs VALUES ('r1', 3), ('lost', 3);",
-                event_key(3, 5)
+                event_key(3, Offset(5))
             ))
             .unwrap();
         connection.execute_batch(MIGRATIONS[1]).unwrap();

@@ -1,10 +1,11 @@
 //! Sessions and answers over a log, in one thread.
 
-use crate::rig::{ROOM, Rig, hello, op};
+use crate::rig::{ROOM, Rig, hello, op, room};
 use rusqlite::Connection;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tidewire_core::wire::Offset;
 use tidewire_server_core::store::{CreateDialog, Outcome, Read, Store, StoreError, Write};
 use tidewire_server_core::{Answer, Flow, Run, Step, Text};
 use tidewire_server_sqlite::log;
@@ -66,7 +67,7 @@ fn whoever_reads_does_not_see_what_is_not_committed() {
     let mut ada = rig.member("ada");
     ada.send(&rig, &op(1, "hi"));
     rig.apply();
-    assert_eq!(rig.read(&Read::Channel(ROOM.to_owned())).channel().unwrap().unwrap().head, 0);
+    assert_eq!(rig.read(&Read::Channel(room())).channel().unwrap().unwrap().head, 0);
     let mut bob = rig.connect();
     bob.send(&rig, &hello("bob", &json!([{"ch": ROOM}])));
     bob.next("welcome");
@@ -88,7 +89,7 @@ fn a_page_is_read_from_the_log_when_memory_does_not_reach_back() {
     let mut bob = rig.connect();
     let hello = hello("bob", &json!([{"ch": ROOM, "tail": 1000}]));
     bob.flow = bob.session.message(rig.now, &hello.to_string());
-    let asked = Read::Events { channel: 1, from: 0, to: 70 };
+    let asked = Read::Events { channel: 1, from: Offset::ZERO, to: Offset(70) };
     assert_eq!(bob.flow, Flow::Read(asked));
     bob.answer(&rig);
     bob.next("welcome");
@@ -142,12 +143,12 @@ fn an_answer_nobody_asked_for_ends_the_connection() {
 fn a_log_in_memory_takes_a_batch_back() {
     let mut connection = Connection::open_in_memory().unwrap();
     log::migrate(&mut connection).unwrap();
-    let write = Write::CreateDialog(CreateDialog { name: ROOM.to_owned(), owner: None });
+    let write = Write::CreateDialog(CreateDialog { name: room(), owner: None });
     for committed in [false, true] {
         let applied = log::begin(&connection, &[&write], &crate::rig::Frozen(7)).unwrap();
         assert!(applied.changed && matches!(applied.answers[0], Ok(Outcome::Created)));
         if committed { log::commit(&connection) } else { log::rollback(&connection) }.unwrap();
-        let found = log::read(&connection, &Read::Channel(ROOM.to_owned())).unwrap().channel();
+        let found = log::read(&connection, &Read::Channel(room())).unwrap().channel();
         assert_eq!(found.unwrap().is_some(), committed);
     }
 }
@@ -157,7 +158,7 @@ fn a_message_before_the_last_one_is_done_ends_the_connection() {
     let rig = Rig::new();
     let mut ada = rig.connect();
     let hello = hello("ada", &json!([{"ch": ROOM}])).to_string();
-    assert_eq!(ada.session.message(rig.now, &hello), Flow::Read(Read::Channel(ROOM.to_owned())));
+    assert_eq!(ada.session.message(rig.now, &hello), Flow::Read(Read::Channel(room())));
     ada.send(&rig, &json!({"t": "ping", "n": "1"}));
     assert_eq!(ada.flow, Flow::End);
     ada.next("welcome");
@@ -223,7 +224,7 @@ fn an_answer_ends_with_all_of_its_text() {
     while step(&mut rig, &mut run) {}
     let end = ada.next("event");
     assert_eq!((&end["body"]["status"], &end["body"]["text"]), (&json!("done"), &json!("Hello!")));
-    assert!(matches!(run.poll(rig.now.mono), Step::Done(Some(2))));
+    assert!(matches!(run.poll(rig.now.mono), Step::Done(Some(Offset(2)))));
     assert!(rig.read(&Read::Unfinished).unfinished().unwrap().is_empty());
 }
 
@@ -234,7 +235,7 @@ fn a_cancel_reaches_the_run() {
     let unfinished = rig.read(&Read::Unfinished).unfinished().unwrap();
     let mut cancel = op(2, "");
     cancel["kind"] = json!("run.cancel");
-    cancel["body"] = json!({"run": unfinished[0].run});
+    cancel["body"] = json!({"run": unfinished[0].run.as_str()});
     ada.send(&rig, &cancel);
     rig.commit();
     assert!(stopped.load(Ordering::Relaxed));

@@ -3,6 +3,7 @@
 use crate::rig::{Client, ROOM, Rig, hello, op};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tidewire_core::wire::ChannelName;
 use tidewire_server_core::store::{CreateDialog, Read, Revocation, Store, Write};
 use tidewire_server_core::{Flow, Revocations};
 
@@ -11,7 +12,8 @@ const SECRET: &str = "dialog:secret";
 /// With a dialog of Bob's beside the room.
 fn rig() -> Rig {
     let mut rig = Rig::new();
-    let secret = CreateDialog { name: SECRET.to_owned(), owner: Some("user:bob".to_owned()) };
+    let secret =
+        CreateDialog { name: ChannelName::parse(SECRET).unwrap(), owner: Some("user:bob".to_owned()) };
     rig.inbox.write(Write::CreateDialog(secret), Box::new(|result| assert!(result.is_ok())));
     rig.commit();
     rig

@@ -13,7 +13,8 @@ use clap::Parser;
 use serde_json::{Value, json};
 use tidewire::token::from_fn;
 use tidewire::{
-    ChannelItem, ChannelState, Client, ClientEvent, ClientOptions, Config, Dialog, OpState, Rows, Storage,
+    ChannelItem, ChannelState, Client, ClientEvent, ClientOptions, Config, Dialog, OpId, OpState, Rows,
+    Storage,
 };
 use tidewire_history::Event;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -94,7 +95,7 @@ async fn write(client: &Client, args: &Args) -> Result<(), Box<dyn std::error::E
                 None => return Ok(()),
                 Some(text) => {
                     let sent = dialog.send(&text)?;
-                    texts.insert(sent.id().to_owned(), text);
+                    texts.insert(sent.id().clone(), text);
                 }
             },
             batch = events.next_batch(64) => for event in batch {
@@ -117,7 +118,7 @@ async fn read(client: &Client, args: &Args) -> Result<(), Box<dyn std::error::Er
             },
             item = items.next() => match item {
                 None => return Ok(()),
-                Some(ChannelItem::Event(event)) => seen.apply(event.offset, &text_of(&event.body))?,
+                Some(ChannelItem::Event(event)) => seen.apply(event.offset.0, &text_of(&event.body))?,
                 Some(ChannelItem::State(ChannelState::Live)) => note(&json!({"p": "live"}))?,
                 Some(ChannelItem::State(ChannelState::Syncing)) => {}
                 // The gap is reported, so the next event may have any offset.
@@ -131,7 +132,7 @@ async fn read(client: &Client, args: &Args) -> Result<(), Box<dyn std::error::Er
 fn tell(
     args: &Args,
     dialog: &Dialog,
-    texts: &mut HashMap<String, String>,
+    texts: &mut HashMap<OpId, String>,
     event: ClientEvent,
 ) -> std::io::Result<()> {
     match event {
@@ -146,7 +147,7 @@ fn tell(
             match state {
                 OpState::Queued => note(&json!({"p": "queued", "id": text})),
                 OpState::Sending | OpState::Discarded => Ok(()),
-                OpState::Acked { offset } => line(&Event::Ack { client, ch, id, offset }),
+                OpState::Acked { offset } => line(&Event::Ack { client, ch, id, offset: offset.0 }),
                 OpState::Failed { code, .. } => line(&Event::Fail { client, ch, id, code: code.into() }),
             }
         }
@@ -182,7 +183,11 @@ impl Seen<'_> {
 
     fn rows(&mut self, rows: &Rows) -> std::io::Result<()> {
         for row in rows.iter() {
-            let Some(offset) = row.offset.filter(|offset| self.last.is_none_or(|last| *offset > last)) else {
+            let Some(offset) = row
+                .offset
+                .map(|offset| offset.0)
+                .filter(|offset| self.last.is_none_or(|last| *offset > last))
+            else {
                 continue;
             };
             if row.state != tidewire::RowState::Sent {

@@ -5,7 +5,7 @@ use crate::script::CHANNELS;
 use crate::server::Logged;
 use crate::world::World;
 use std::collections::BTreeMap;
-use tidewire_core::{Row, RowState, State};
+use tidewire_core::{Offset, Row, RowState, State};
 use tidewire_history::Event as Told;
 
 /// All clients are online (L1).
@@ -150,17 +150,19 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
     // An answer whose start is not in view has the offset of its end.
     let headless = |row: &&Row| {
         events.iter().any(|event| {
-            event.kind == "answer.end" && Some(event.offset) == row.offset && event.run() == row.id
+            event.kind == "answer.end"
+                && row.offset.is_some_and(|offset| offset == event.offset)
+                && event.run() == row.id
         })
     };
     let rows: Vec<_> = one.rows.iter().filter(|row| row.offset.is_some() && !headless(row)).collect();
     let waiting = one.rows.iter().filter(|row| row.offset.is_none() && row.state != RowState::Failed).count();
-    let first = rows.first().and_then(|row| row.offset).unwrap_or(u64::MAX);
+    let first = rows.first().and_then(|row| row.offset).map_or(u64::MAX, |offset| offset.0);
     // Retention removes events from the log, but not their rows from the screen.
     let oldest = expected.first().map_or(u64::MAX, |(offset, ..)| *offset);
     let expected: Vec<_> = expected.into_iter().filter(|(offset, ..)| *offset >= first).collect();
     let rows: Vec<_> =
-        rows.into_iter().filter(|row| row.offset.is_some_and(|offset| offset >= oldest)).collect();
+        rows.into_iter().filter(|row| row.offset.is_some_and(|offset| offset.0 >= oldest)).collect();
     let mut wrong = None;
     if waiting > 0 {
         wrong = Some(format!("{waiting} rows of {name} wait for nothing"));
@@ -169,7 +171,7 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
             Some(format!("{name} shows {} rows, the log has {} from {first}", rows.len(), expected.len()));
     } else {
         for (row, (offset, id, text)) in rows.iter().zip(&expected) {
-            let same = row.offset == Some(*offset)
+            let same = row.offset == Some(Offset(*offset))
                 && row.id == *id
                 && text.as_ref().is_none_or(|text| *text == row.text);
             if !same {

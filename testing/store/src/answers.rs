@@ -1,7 +1,7 @@
 //! Cases about answers: runs, their pieces, and messages that want one.
 
 use crate::{Subject, message, stored};
-use tidewire_core::wire::{EventFrame, User, UserKind};
+use tidewire_core::wire::{EventFrame, Offset, User, UserKind};
 use tidewire_server_core::store::{EndRun, NewEvent, Outcome, Read, Refusal, StartRun, StorePiece, Write};
 
 fn of_run(channel: i64, n: u128, kind: &str, run: &str) -> NewEvent {
@@ -16,16 +16,16 @@ fn of_run(channel: i64, n: u128, kind: &str, run: &str) -> NewEvent {
 
 fn start(subject: &Subject, channel: i64, n: u128, run: &str) -> Outcome {
     let event = of_run(channel, n, "answer.start", run);
-    subject.write(Write::StartRun(StartRun { event, run: run.to_owned() }))
+    subject.write(Write::StartRun(StartRun { event, run: run.into() }))
 }
 
 fn piece(subject: &Subject, run: &str, at: u64, text: &str) -> Outcome {
-    subject.write(Write::Piece(StorePiece { run: run.to_owned(), at, text: text.to_owned() }))
+    subject.write(Write::Piece(StorePiece { run: run.into(), at, text: text.to_owned() }))
 }
 
 fn end(subject: &Subject, channel: i64, n: u128, run: &str) -> Outcome {
     let event = of_run(channel, n, "answer.end", run);
-    subject.write(Write::EndRun(EndRun { event, run: run.to_owned() }))
+    subject.write(Write::EndRun(EndRun { event, run: run.into() }))
 }
 
 /// Case.
@@ -59,7 +59,7 @@ pub fn a_cancellation_needs_a_run(subject: &Subject) {
     let cancel = |n, run: &str| NewEvent {
         kind: "run.cancel".to_owned(),
         body: format!("{{\"run\":\"{run}\"}}"),
-        needs_run: Some(run.to_owned()),
+        needs_run: Some(run.into()),
         ..message(a, "dialog:a", n, "")
     };
     assert!(matches!(subject.append(&cancel(1, "r")), Outcome::Refused(Refusal::RunNotFound)));
@@ -82,7 +82,7 @@ pub fn a_message_wants_an_answer_until_one_begins(subject: &Subject) {
     for n in 2..=3 {
         subject.stored(&NewEvent { wants_answer: true, ..message(a, "dialog:a", n, "yes") });
     }
-    assert_eq!(wanting(), [("dialog:a".to_owned(), 3)]);
+    assert_eq!(wanting(), [(crate::channel("dialog:a"), Offset(3))]);
     start(subject, a, 1, "r");
     assert!(wanting().is_empty());
 }
@@ -95,6 +95,7 @@ pub fn the_newest_events_are_found_by_their_kinds(subject: &Subject) {
         subject.stored(&NewEvent { kind: kind.to_owned(), ..message(a, "dialog:a", n, "x") });
     }
     let offsets = |before, most, kinds| {
+        let before = Offset(before);
         let frames = subject.read(Read::Newest { channel: a, before, most, kinds }).frames().unwrap();
         frames.iter().map(|frame| EventFrame::decode(frame).unwrap().offset).collect::<Vec<_>>()
     };

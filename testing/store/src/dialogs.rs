@@ -1,15 +1,16 @@
 //! Cases about dialogs: creating, handing over and deleting them, and revocations.
 
-use crate::{Subject, message};
+use crate::{Subject, channel, message};
+use tidewire_core::wire::Offset;
 use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Read, Refusal, Revocation, Write};
 
 fn create(subject: &Subject, name: &str, owner: Option<&str>) -> Outcome {
-    let dialog = CreateDialog { name: name.to_owned(), owner: owner.map(str::to_owned) };
+    let dialog = CreateDialog { name: channel(name), owner: owner.map(str::to_owned) };
     subject.write(Write::CreateDialog(dialog))
 }
 
 fn delete(subject: &Subject, name: &str) -> Outcome {
-    subject.write(Write::DeleteDialog { name: name.to_owned(), unused_before_ms: None })
+    subject.write(Write::DeleteDialog { name: channel(name), unused_before_ms: None })
 }
 
 /// Case.
@@ -35,9 +36,9 @@ pub fn a_deleted_dialog_leaves_nothing_and_its_place_is_not_used_again(subject: 
     let again = subject.dialog("dialog:a", Some("user:bob"));
     assert_ne!(again, first);
     let row = subject.row("dialog:a").unwrap();
-    assert!(row.head > 3 && row.floor == row.head, "a cursor from before is behind the floor");
+    assert!(row.head > Offset(3) && row.floor == row.head, "a cursor from before is behind the floor");
     // An earlier op is new here.
-    assert_eq!(subject.stored(&message(again, "dialog:a", 1, "x")).offset, row.head + 1);
+    assert_eq!(subject.stored(&message(again, "dialog:a", 1, "x")).offset, row.head.next());
 }
 
 /// Case.
@@ -47,11 +48,11 @@ pub fn only_dialogs_that_were_never_written_in_are_unused(subject: &Subject) {
     let unused = subject.dialog("dialog:unused", Some("user:ada"));
     subject.dialog("dialog:open", None);
     let find = |before_ms| subject.read(Read::Unused { after: 0, before_ms, most: 10 }).channels().unwrap();
-    assert_eq!(find(at + 60_000), [(unused, "dialog:unused".to_owned())]);
+    assert_eq!(find(at + 60_000), [(unused, channel("dialog:unused"))]);
     assert!(find(at.saturating_sub(60_000)).is_empty());
     let forget = |name: &str| {
         let unused_before_ms = Some(at + 60_000);
-        subject.write(Write::DeleteDialog { name: name.to_owned(), unused_before_ms })
+        subject.write(Write::DeleteDialog { name: channel(name), unused_before_ms })
     };
     assert!(matches!(forget("dialog:written"), Outcome::Done));
     assert!(matches!(forget("dialog:unused"), Outcome::Deleted(_)));

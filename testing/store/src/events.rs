@@ -13,7 +13,7 @@ pub fn offsets_are_dense_and_pages_hold_what_was_written(subject: &Subject) {
         assert_eq!(stored.offset, n as u64);
         assert_eq!(subject.stored(&message(b, "dialog:b", n, "b")).offset, n as u64);
         let event = EventFrame::decode(&stored.frame).unwrap();
-        assert_eq!((event.offset, event.at, &*event.ch), (n as u64, stored.at, "dialog:a"));
+        assert_eq!((event.offset.0, event.at, &*event.ch), (n as u64, stored.at, "dialog:a"));
         assert_eq!(event.body, format!("{{\"text\":\"a{n}\"}}"));
     }
     assert_eq!(subject.row("dialog:a").unwrap().head, 5);
@@ -121,8 +121,8 @@ pub fn what_was_told_can_be_read(subject: &Subject) {
     let a = subject.dialog("dialog:a", None);
     for n in 1..=50 {
         let stored = subject.stored(&message(a, "dialog:a", n, "x"));
-        let page = subject.page(a, stored.offset - 1, stored.offset);
-        assert_eq!(page, [(stored.offset, stored.frame.as_str().to_owned())]);
+        let page = subject.page(a, stored.offset.0 - 1, stored.offset.0);
+        assert_eq!(page, [(stored.offset.0, stored.frame.as_str().to_owned())]);
     }
 }
 

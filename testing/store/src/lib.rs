@@ -15,10 +15,9 @@ pub use dialogs::*;
 pub use events::*;
 pub use retention::*;
 
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
-use tidewire_core::wire::{User, UserKind};
+use tidewire_core::wire::{ChannelName, Offset, User, UserKind};
 use tidewire_server_core::store::{
     ChannelRow, CreateDialog, Found, NewEvent, Outcome, Read, Reply, Store, StoreError, Stored, Trim,
     Trimmed, Write,
@@ -100,12 +99,12 @@ impl Subject {
     }
 
     fn row(&self, name: &str) -> Option<ChannelRow> {
-        self.read(Read::Channel(name.to_owned())).channel().unwrap()
+        self.read(Read::Channel(channel(name))).channel().unwrap()
     }
 
     /// Creates a dialog, and returns its row id.
     fn dialog(&self, name: &str, owner: Option<&str>) -> i64 {
-        let dialog = CreateDialog { name: name.to_owned(), owner: owner.map(str::to_owned) };
+        let dialog = CreateDialog { name: channel(name), owner: owner.map(str::to_owned) };
         assert!(matches!(self.write(Write::CreateDialog(dialog)), Outcome::Created));
         self.row(name).unwrap().id
     }
@@ -119,25 +118,30 @@ impl Subject {
     }
 
     fn page(&self, channel: i64, from: u64, to: u64) -> Vec<(u64, String)> {
+        let (from, to) = (Offset(from), Offset(to));
         match self.read(Read::Events { channel, from, to }).events().unwrap() {
             Found::Events(events) => {
-                events.into_iter().map(|(offset, frame)| (offset, frame.as_str().to_owned())).collect()
+                events.into_iter().map(|(offset, frame)| (offset.0, frame.as_str().to_owned())).collect()
             }
             Found::Trimmed(floor) => panic!("trimmed up to {floor}"),
         }
     }
 
     /// Trims until nothing is left to trim.
-    fn trim(&self, channel: i64, name: &str, keep: u64, before_ms: u64) -> u64 {
+    fn trim(&self, row: i64, name: &str, keep: u64, before_ms: u64) -> u64 {
         loop {
-            let trim = Trim { channel, name: Arc::from(name), before_ms, keep, remember_ms: 0 };
+            let trim = Trim { channel: row, name: channel(name), before_ms, keep, remember_ms: 0 };
             match self.write(Write::Trim(trim)) {
-                Outcome::Trimmed(Trimmed { floor, more: false, .. }) => return floor,
+                Outcome::Trimmed(Trimmed { floor, more: false, .. }) => return floor.0,
                 Outcome::Trimmed(_) => {}
                 _ => panic!("a trim is answered as one"),
             }
         }
     }
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name).expect("a valid name")
 }
 
 fn stored(outcome: Outcome) -> Stored {
@@ -148,15 +152,15 @@ fn stored(outcome: Outcome) -> Stored {
 }
 
 /// Somebody's n-th op, a message.
-fn message(channel: i64, name: &str, n: u128, text: &str) -> NewEvent {
+fn message(row: i64, name: &str, n: u128, text: &str) -> NewEvent {
     let op = Uuid::from_u128((7 << 76) | (2 << 62) | n);
     NewEvent {
-        channel,
-        name: Arc::from(name),
+        channel: row,
+        name: channel(name),
         author: "user:ada".to_owned(),
         by: User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User },
         op,
-        id: op.hyphenated().to_string(),
+        id: op.hyphenated().to_string().into(),
         kind: "message".to_owned(),
         body: format!("{{\"text\":\"{text}\"}}"),
         after: None,

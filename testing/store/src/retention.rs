@@ -1,6 +1,7 @@
 //! Cases about retention: what is trimmed, what stays, and what is remembered.
 
-use crate::{Subject, message};
+use crate::{Subject, channel, message};
+use tidewire_core::wire::Offset;
 use tidewire_server_core::store::{Found, NewEvent, Outcome, Read, Refusal, Write};
 
 fn filled(subject: &Subject, events: u128) -> i64 {
@@ -16,11 +17,12 @@ pub fn trimmed_events_are_gone_and_said_to_be(subject: &Subject) {
     let a = filled(subject, 300);
     assert_eq!(subject.trim(a, "dialog:a", 10, 0), 290);
     let row = subject.row("dialog:a").unwrap();
-    assert_eq!((row.head, row.floor), (300, 290));
+    assert_eq!((row.head, row.floor), (Offset(300), Offset(290)));
     assert_eq!(subject.page(a, 290, 300).len(), 10);
     for from in [0, 289] {
-        let found = subject.read(Read::Events { channel: a, from, to: 300 }).events().unwrap();
-        assert_eq!(found, Found::Trimmed(290));
+        let found =
+            subject.read(Read::Events { channel: a, from: Offset(from), to: Offset(300) }).events().unwrap();
+        assert_eq!(found, Found::Trimmed(Offset(290)));
     }
     // By age, everything is trimmed; later events continue the offsets.
     let at = subject.stored(&message(a, "dialog:a", 301, "x")).at;
@@ -67,7 +69,7 @@ pub fn what_has_to_be_trimmed_is_found(subject: &Subject) {
     let find = |after, before_ms, keep, most| {
         subject.read(Read::ToTrim { after, before_ms, keep, most }).channels().unwrap()
     };
-    let (of_a, of_b) = ((a, "dialog:a".to_owned()), (b, "dialog:b".to_owned()));
+    let (of_a, of_b) = ((a, channel("dialog:a")), (b, channel("dialog:b")));
     assert_eq!(find(0, 0, 3, 10), std::slice::from_ref(&of_a));
     assert_eq!(find(0, at + 60_000, 0, 10), [of_a.clone(), of_b.clone()]);
     assert_eq!(find(0, at + 60_000, 0, 1), [of_a]);

@@ -3,7 +3,7 @@
 use crate::chat::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
 use crate::wire::json::{self, Object, Writer};
-use crate::wire::{AnswerEnd, AnswerStart, EventFrame, Piece, RunText};
+use crate::wire::{AnswerEnd, AnswerStart, EventFrame, Piece, RunId, RunText};
 
 /// Most bytes of texts of answers under way that are stored.
 const MAX_RUNS: usize = 262_144;
@@ -35,9 +35,9 @@ pub(super) fn end(rows: &mut Rows, event: &EventFrame, end: AnswerEnd) {
     }
 }
 
-fn row(event: &EventFrame, run: String, text: String, state: RowState) -> Row {
+fn row(event: &EventFrame, run: RunId, text: String, state: RowState) -> Row {
     Row {
-        id: run,
+        id: run.into(),
         kind: RowKind::Answer,
         by: event.by.clone(),
         own: false,
@@ -99,7 +99,7 @@ pub(crate) fn read_runs(record: &str) -> Vec<RunText> {
     let runs = json::validate(record).and_then(json::elements).unwrap_or_default();
     let read = |run: &str| {
         let object = Object::parse(run).ok()?;
-        Some(RunText { run: object.str("run")?.into_owned(), text: object.str("text")?.into_owned() })
+        Some(RunText { run: RunId::from(&*object.str("run")?), text: object.str("text")?.into_owned() })
     };
     runs.into_iter().filter_map(read).collect()
 }

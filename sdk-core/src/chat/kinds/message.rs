@@ -2,7 +2,7 @@
 
 use crate::chat::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
-use crate::wire::{EventFrame, Message, User, UserKind};
+use crate::wire::{EventFrame, Message, OpId, User, UserKind};
 
 /// A message was committed. It gets a row; if this client wrote it, its row gets the offset.
 pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, message: Message) {
@@ -18,7 +18,7 @@ pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, mess
         return;
     }
     rows.place(Row {
-        id: event.id.clone(),
+        id: event.id.to_string(),
         kind: RowKind::Message,
         own: me.is_some_and(|me| me.id == event.by.id),
         by: event.by.clone(),
@@ -33,10 +33,10 @@ pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, mess
 
 /// The row of an op that is not committed. If this version can't read the op's body, the text is
 /// empty.
-pub(in crate::chat) fn written(id: &str, body: &str, me: Option<&User>, at: u64) -> Row {
+pub(in crate::chat) fn written(id: &OpId, body: &str, me: Option<&User>, at: u64) -> Row {
     let nobody = || User { id: String::new(), name: String::new(), kind: UserKind::User };
     Row {
-        id: id.to_owned(),
+        id: id.to_string(),
         kind: RowKind::Message,
         by: me.cloned().unwrap_or_else(nobody),
         own: true,

@@ -16,7 +16,7 @@ pub(super) fn apply(rows: &mut Rows, event: &EventFrame) {
             rows.relocate(index, rows.position(event.offset), row);
         }
         None => rows.place(Row {
-            id: event.id.clone(),
+            id: event.id.to_string(),
             kind: RowKind::Unreadable,
             by: event.by.clone(),
             own: false,

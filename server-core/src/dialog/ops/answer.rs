@@ -4,7 +4,7 @@ use super::{Kind, Op, Refused};
 use crate::dialog::progress::{Effects, Progress};
 use crate::store::Stored;
 use tidewire_core::wire::json::Object;
-use tidewire_core::wire::{AnswerEnd, AnswerStart, User, codes};
+use tidewire_core::wire::{AnswerEnd, AnswerStart, RunId, User, codes};
 
 /// The kind of starts.
 pub(super) struct Starts;
@@ -12,21 +12,21 @@ pub(super) struct Starts;
 pub(super) struct Ends;
 
 struct Started {
-    run: String,
+    run: RunId,
 }
 
 struct Ended {
-    run: String,
+    run: RunId,
 }
 
 /// The start of this run.
-pub(crate) fn started(run: &str) -> Box<dyn Op> {
-    Box::new(Started { run: run.to_owned() })
+pub(crate) fn started(run: &RunId) -> Box<dyn Op> {
+    Box::new(Started { run: run.clone() })
 }
 
 /// The end of this run.
-pub(crate) fn ended(run: &str) -> Box<dyn Op> {
-    Box::new(Ended { run: run.to_owned() })
+pub(crate) fn ended(run: &RunId) -> Box<dyn Op> {
+    Box::new(Ended { run: run.clone() })
 }
 
 impl Kind for Starts {

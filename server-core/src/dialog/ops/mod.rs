@@ -13,7 +13,7 @@ use super::progress::{Effects, Progress};
 use crate::store::Stored;
 use std::collections::BTreeMap;
 use tidewire_core::wire::json::Object;
-use tidewire_core::wire::{User, codes};
+use tidewire_core::wire::{RunId, User, codes};
 
 /// A kind of event: reads the bodies of its ops.
 pub trait Kind: Send + Sync {
@@ -62,7 +62,7 @@ pub trait Op: Send + Sync {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The run that must be under way.
-    pub needs_run: Option<String>,
+    pub needs_run: Option<RunId>,
     /// Whether the dialog needs an answer from then on.
     pub wants_answer: bool,
 }

@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tidewire_core::wire::{ChannelName, Epoch};
 use tidewire_server_core::store::{Done, Got, Outcome, Read, Store, StoreError, Write};
 use tidewire_server_sqlite::log;
 
@@ -43,7 +44,7 @@ enum News {
     /// The outcomes of a batch.
     Results(Vec<(Done, Result<Outcome, StoreError>)>),
     /// Names of channels that were in doubt.
-    Doubts(BTreeSet<Arc<str>>),
+    Doubts(BTreeSet<ChannelName>),
 }
 
 /// The log on disk. Its threads end after it is dropped.
@@ -107,8 +108,8 @@ impl Sqlite {
     }
 
     /// The epoch of the log.
-    pub(crate) fn epoch(&self) -> &str {
-        &self.identity.epoch
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch::from(self.identity.epoch.as_str())
     }
 
     /// The key that signs guests' tokens.
@@ -222,7 +223,7 @@ struct Writer {
     /// Whether a commit reported an error since the database was opened.
     in_doubt: bool,
     /// The channels of such commits.
-    doubtful: BTreeSet<Arc<str>>,
+    doubtful: BTreeSet<ChannelName>,
     faults: Arc<Faults>,
     failing: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,

@@ -12,7 +12,7 @@ use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tidewire_core::wire::{User, UserKind};
+use tidewire_core::wire::{ChannelName, User, UserKind};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{CreateDialog, Done, Got, Read, Reply, Store, StoreError, Write};
 use tidewire_server_core::{
@@ -23,6 +23,10 @@ use tidewire_server_sqlite::log::{self, Applied, Outside};
 use uuid::Uuid;
 
 pub const ROOM: &str = "dialog:room";
+
+pub fn room() -> ChannelName {
+    ChannelName::parse(ROOM).unwrap()
+}
 
 /// A token is a user's id, or `id|issued|dialog|claim=value`; that of a guest begins with `guest`.
 struct Trusting;
@@ -146,11 +150,11 @@ impl Rig {
             limits: ServerLimits::default(),
             timeouts: Timeouts::default(),
             handshakes: None,
-            epoch: "e1".to_owned(),
+            epoch: "e1".into(),
             auth: Arc::new(Trusting),
             store: inbox.clone(),
             kinds: Kinds::standard(),
-            hub: Arc::new(Hub::new(HashSet::from([ROOM.to_owned()]))),
+            hub: Arc::new(Hub::new(HashSet::from([room()]))),
             limiter: Limiter::default(),
             connections: Connections::new(10, 10, None, Box::new(|| ())),
             revocations: Revocations::default(),
@@ -161,7 +165,7 @@ impl Rig {
         let now = Now { mono: Time(1_000), wall: 1_800_000_000_000 };
         let (engine, ids) = (Arc::new(engine), Arc::default());
         let mut rig = Rig { now, engine, begun, ids, inbox, reader, writer, applied: None, _folder: folder };
-        let room = CreateDialog { name: ROOM.to_owned(), owner: None };
+        let room = CreateDialog { name: room(), owner: None };
         rig.inbox.write(Write::CreateDialog(room), Box::new(|result| assert!(result.is_ok())));
         rig.commit();
         rig

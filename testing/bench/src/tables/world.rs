@@ -78,7 +78,7 @@ pub(crate) fn engine_of(names: &[&str], wake: Wake) -> Result<Arc<Engine>, Failu
         },
         timeouts: Timeouts::default(),
         handshakes: None,
-        epoch: "log".to_owned(),
+        epoch: "log".into(),
         auth: Arc::new(Anybody),
         store: Arc::new(NoLog),
         kinds: Kinds::standard(),

@@ -26,17 +26,19 @@ pub(crate) type Unsynced = VecDeque<(StoreId, StoreChange)>;
 impl Disk {
     pub(crate) fn apply(&mut self, change: &StoreChange) {
         match change {
-            StoreChange::PutOp { id, record } => drop(self.ops.insert(id.clone(), record.0.clone())),
-            StoreChange::DeleteOp { id } => drop(self.ops.remove(id)),
-            StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
-                let kept = self.channels.entry(channel.clone()).or_default();
-                kept.epoch.clone_from(epoch);
-                kept.cursor = *cursor;
-                kept.runs.clone_from(&runs.0);
-                kept.events.extend(events.iter().map(|(offset, text)| (*offset, text.0.clone())));
-                kept.events = kept.events.split_off(trim_below);
+            StoreChange::PutOp { id, record } => {
+                self.ops.insert(id.to_string(), record.0.clone());
             }
-            StoreChange::ClearChannel { channel } => drop(self.channels.remove(channel)),
+            StoreChange::DeleteOp { id } => drop(self.ops.remove(id.as_str())),
+            StoreChange::PutEvents { channel, epoch, cursor, events, runs, trim_below } => {
+                let kept = self.channels.entry(channel.to_string()).or_default();
+                kept.epoch = epoch.to_string();
+                kept.cursor = cursor.0;
+                kept.runs.clone_from(&runs.0);
+                kept.events.extend(events.iter().map(|(offset, text)| (offset.0, text.0.clone())));
+                kept.events = kept.events.split_off(&trim_below.0);
+            }
+            StoreChange::ClearChannel { channel } => drop(self.channels.remove(channel.as_str())),
             StoreChange::PutTable { name, record } => {
                 self.tables.insert(name.clone(), record.0.clone());
             }

@@ -153,11 +153,9 @@ fn write(world: &mut World, on: usize, channel: &str, lane: Lane) {
     if let Ok(id) = sent {
         let person = &mut world.devices[on].person;
         person.written += 1;
-        person.open.insert(id.clone(), false);
-        let draft =
-            Draft { id: id.clone(), lane, channel: channel.to_owned(), kind: "message".to_owned(), body };
+        person.open.insert(id.to_string(), false);
         if lane == Lane::Durable {
-            person.unsaved.push_back(draft);
+            person.unsaved.extend(Draft::new(&id, lane, channel, "message", &body));
         }
         world.watch.sent(&world.devices[on], &id, channel, lane);
     } else {
@@ -171,11 +169,11 @@ fn stop(world: &mut World, on: usize) {
     command(world, on, |one, now| {
         let growing = one.rows.iter().rev().find(|row| row.state == RowState::Streaming);
         if let Some(run) = growing.map(|row| row.id.clone()) {
-            sent = one.core.stop_run(now, "a", &run).ok();
+            sent = one.core.stop_run(now, "a", &run.into()).ok();
         }
     });
     if let Some(id) = sent {
-        world.devices[on].person.open.insert(id.clone(), false);
+        world.devices[on].person.open.insert(id.to_string(), false);
         world.watch.sent(&world.devices[on], &id, CHANNELS[0], Lane::Session);
     }
 }
@@ -207,9 +205,9 @@ pub(super) fn decide(world: &mut World, on: usize, id: &str) {
     }
     command(world, on, |one, now| {
         known = true;
-        retried = if gives_up { false } else { one.core.retry(now, id) };
+        retried = if gives_up { false } else { one.core.retry(now, &id.into()) };
         if gives_up {
-            one.core.discard(now, id);
+            one.core.discard(now, &id.into());
         }
     });
     if known {

@@ -27,7 +27,7 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
                 world.after(thinks, Task::Connect { device: number });
             }
         }
-        Event::Op { id, state, .. } => op(world, process, id, state),
+        Event::Op { id, state, .. } => op(world, process, id.into(), state),
         Event::Channel { channel, state } if channel == CHANNELS[1] => {
             world.watch.resets(device, &world.server, &channel, &state);
             world.watch.channel(one, &state);
@@ -53,7 +53,7 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
         Event::Storage { code } => world.watch.mark(code.unwrap_or("storage_works")),
         Event::Signal { .. } => world.watch.mark("signal"),
         Event::Stored { id } => {
-            if !device.disk.has_op(&id) && device.person.open.contains_key(&id) {
+            if !device.disk.has_op(&id) && device.person.open.contains_key(id.as_str()) {
                 world.watch.broken("S9", format!("{id} is said to be safe and is not on disk"));
             }
         }
@@ -83,7 +83,7 @@ fn op(world: &mut World, process: usize, id: String, state: OpState) {
             device.person.unsaved.retain(|draft| draft.id != id);
             device.person.failed.remove(&id);
             if device.person.open.remove(&id).is_some() {
-                world.watch.acked(device, &world.server, &id, offset);
+                world.watch.acked(device, &world.server, &id, offset.0);
             }
         }
         OpState::Failed { code, message } => {

@@ -4,6 +4,7 @@ use crate::script::{CHANNELS, WALL_MS};
 use crate::server::log_watch::LogWatch;
 use crate::server::logged::Logged;
 use rusqlite::Connection;
+use tidewire_core::wire::{ChannelName, Offset};
 use tidewire_server_core::store::{ChannelRow, CreateDialog, Found, Outcome, Read, Reply, StoreError, Write};
 use tidewire_server_sqlite::log::{self, Outside};
 
@@ -46,7 +47,8 @@ impl Log {
         log::migrate(&mut db).map_err(|_| rusqlite::Error::InvalidQuery)?;
         let dialogs: Vec<Write> = CHANNELS
             .iter()
-            .map(|name| Write::CreateDialog(CreateDialog { name: (*name).to_owned(), owner: None }))
+            .filter_map(|name| ChannelName::parse(name))
+            .map(|name| Write::CreateDialog(CreateDialog { name, owner: None }))
             .collect();
         let log = Log { db, backup: None, epochs: 1, watches: Default::default() };
         log.commit(&dialogs.iter().collect::<Vec<_>>(), 0)?;
@@ -84,10 +86,11 @@ impl Log {
 
     /// A channel's row.
     pub(super) fn channel(&self, name: &str) -> rusqlite::Result<Option<ChannelRow>> {
-        self.ask(&Read::Channel(name.to_owned()), Reply::channel)
+        let name = ChannelName::parse(name).ok_or(rusqlite::Error::InvalidQuery)?;
+        self.ask(&Read::Channel(name), Reply::channel)
     }
 
-    fn page(&self, channel: i64, from: u64, to: u64) -> rusqlite::Result<Found> {
+    fn page(&self, channel: i64, from: Offset, to: Offset) -> rusqlite::Result<Found> {
         self.ask(&Read::Events { channel, from, to }, Reply::events)
     }
 
@@ -107,13 +110,13 @@ impl Log {
                 _ => break,
             }
         }
-        Ok((row.floor, events))
+        Ok((row.floor.0, events))
     }
 
     /// The event at this offset.
     pub(super) fn at(&self, channel: &str, offset: u64) -> rusqlite::Result<Option<Logged>> {
         let Some(row) = self.channel(channel)? else { return Ok(None) };
-        match self.page(row.id, offset.saturating_sub(1), offset)? {
+        match self.page(row.id, Offset(offset).minus(1), Offset(offset))? {
             Found::Events(found) => Ok(found.first().and_then(|(_, frame)| Logged::read(frame))),
             Found::Trimmed(_) => Ok(None),
         }
@@ -132,7 +135,7 @@ impl Log {
         rusqlite::backup::Backup::new(backup, &mut self.db)?.step(-1)?;
         self.epochs += 1;
         for (at, name) in CHANNELS.iter().enumerate() {
-            let floor = self.channel(name)?.map_or(0, |row| row.floor);
+            let floor = self.channel(name)?.map_or(0, |row| row.floor.0);
             self.watches[at].begins_after(floor);
         }
         Ok(true)
@@ -143,12 +146,12 @@ impl Log {
         let mut faults = Vec::new();
         for (at, name) in CHANNELS.iter().enumerate() {
             let Some(row) = self.channel(name)? else { continue };
-            if self.watches[at].seen() < row.floor {
-                self.watches[at].begins_after(row.floor);
+            if self.watches[at].seen() < row.floor.0 {
+                self.watches[at].begins_after(row.floor.0);
             }
-            while self.watches[at].seen() < row.head {
+            while self.watches[at].seen() < row.head.0 {
                 let before = self.watches[at].seen();
-                let Found::Events(events) = self.page(row.id, before, row.head)? else { break };
+                let Found::Events(events) = self.page(row.id, Offset(before), row.head)? else { break };
                 for event in events.iter().filter_map(|(_, frame)| Logged::read(frame)) {
                     let fault = self.watches[at].read(&event, now);
                     faults.extend(fault.map(|how| ("S19", format!("{name}: {how}"))));

@@ -16,7 +16,7 @@ impl Logged {
     /// Reads an `event` frame; none if it is not one.
     pub(super) fn read(frame: &str) -> Option<Logged> {
         let event = EventFrame::decode(frame).ok()?;
-        Some(Logged { offset: event.offset, id: event.id, kind: event.kind, body: event.body })
+        Some(Logged { offset: event.offset.0, id: event.id.into(), kind: event.kind, body: event.body })
     }
 
     /// The run that the body names; empty if it names none.

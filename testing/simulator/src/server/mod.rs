@@ -21,7 +21,7 @@ use runs::{CountedIds, Runs};
 use std::collections::{BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use tidewire_core::wire::UserKind;
+use tidewire_core::wire::{ChannelName, UserKind};
 use tidewire_core::{Now, Time};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{Outcome, Read, Reply, Revocation, Store, StoreError, Trim, Write};
@@ -89,7 +89,7 @@ impl Server {
             limits: ServerLimits { connections_per_dialog: self.setup.seats, ..ServerLimits::default() },
             timeouts: Timeouts::default(),
             handshakes: (self.setup.handshakes > 0).then_some(self.setup.handshakes),
-            epoch: self.log.epoch(),
+            epoch: self.log.epoch().into(),
             auth: Arc::new(Tokens { rules: self.rules.clone(), kind }),
             store: inbox.clone(),
             kinds: Kinds::standard(),
@@ -115,7 +115,7 @@ impl Server {
         Ok(())
     }
 
-    fn load(&self, engine: &Arc<Engine>, name: &str) -> rusqlite::Result<Option<Arc<Channel>>> {
+    fn load(&self, engine: &Arc<Engine>, name: &ChannelName) -> rusqlite::Result<Option<Arc<Channel>>> {
         Ok(self.log.channel(name)?.map(|row| engine.hub.add(name, row)))
     }
 
@@ -212,7 +212,8 @@ impl Server {
             let Some(row) = self.log.channel(name)? else { continue };
             let Some(process) = &self.process else { continue };
             let channel = process.engine.hub.loaded(name);
-            let trim = Trim { channel: row.id, name: Arc::from(name), before_ms: 0, keep, remember_ms: 0 };
+            let Some(name) = ChannelName::parse(name) else { continue };
+            let trim = Trim { channel: row.id, name, before_ms: 0, keep, remember_ms: 0 };
             process.inbox.write(
                 Write::Trim(trim),
                 Box::new(move |result| {
@@ -262,7 +263,7 @@ impl Server {
         match error {
             None => dones.into_iter().zip(outcomes).for_each(|(done, outcome)| done(outcome)),
             Some(error) => {
-                let doubtful: BTreeSet<Arc<str>> =
+                let doubtful: BTreeSet<ChannelName> =
                     writes.iter().filter_map(Write::channel).cloned().collect();
                 dones.into_iter().for_each(|done| done(Err(error)));
                 self.reconcile(&doubtful);
@@ -273,7 +274,7 @@ impl Server {
     }
 
     /// Handles a commit that reported an error but was carried out.
-    fn reconcile(&self, doubtful: &BTreeSet<Arc<str>>) {
+    fn reconcile(&self, doubtful: &BTreeSet<ChannelName>) {
         let Some(process) = &self.process else { return };
         let engine = &process.engine;
         for channel in doubtful.iter().filter_map(|name| engine.hub.loaded(name)) {
@@ -301,7 +302,7 @@ impl Server {
 
     /// Every event up to here was trimmed.
     pub(crate) fn floor(&self, channel: &str) -> rusqlite::Result<u64> {
-        Ok(self.log.channel(channel)?.map_or(0, |row| row.floor))
+        Ok(self.log.channel(channel)?.map_or(0, |row| row.floor.0))
     }
 
     pub(crate) fn epoch(&self) -> String {

@@ -52,7 +52,7 @@ pub(super) fn engine(limits: &TableLimits) -> Arc<Engine> {
         limits,
         timeouts: Timeouts::default(),
         handshakes: None,
-        epoch: "log".to_owned(),
+        epoch: "log".into(),
         auth: Arc::new(Tokens),
         store: Arc::new(NoLog),
         kinds: Kinds::standard(),

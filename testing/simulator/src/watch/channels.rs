@@ -66,13 +66,13 @@ impl Watch {
         {
             return self.broken("S7", "another epoch without a reset".to_owned());
         }
-        process.applied = frame.offset;
+        process.applied = frame.offset.0;
         let epoch = process.epoch.clone();
         self.record(Told::Apply {
             observer: device.name().into(),
             ch: CHANNELS[1].into(),
             epoch: epoch.into(),
-            offset: frame.offset,
+            offset: frame.offset.0,
             id: frame.id.as_str().into(),
         });
     }
@@ -84,7 +84,7 @@ impl Watch {
         if !process.live || !std::mem::take(&mut process.changed) {
             return;
         }
-        let mut rows = process.rows.iter().map(|row| row.offset);
+        let mut rows = process.rows.iter().map(|row| row.offset.map(|offset| offset.0));
         let Some(mut before) = rows.next() else { return };
         for place in rows {
             match (before, place) {

@@ -48,9 +48,9 @@ impl Watch {
                     }
                     sub.page.events.iter().for_each(|event| lands(process, conn, &event.id));
                     if sub.page.ch == CHANNELS[1] {
-                        process.answered = Some((sub.epoch, sub.page.from));
+                        process.answered = Some((sub.epoch.into(), sub.page.from.0));
                     } else {
-                        process.told = sub.epoch;
+                        process.told = sub.epoch.into();
                     }
                 }
                 ServerFrame::SubErr { problem, .. } => self.mark(&format!("sub_err:{}", problem.code)),
@@ -119,11 +119,11 @@ impl Watch {
         };
         for frame in frames {
             if let ClientFrame::Op(op) = frame {
-                if let Some(sent) = device.person.open.get_mut(&op.id) {
+                if let Some(sent) = device.person.open.get_mut(op.id.as_str()) {
                     *sent = true;
                 }
                 let flying = process.flying.entry(conn).or_default();
-                flying.insert(op.id, op.body.len());
+                flying.insert(op.id.into(), op.body.len());
                 let bytes: usize = flying.values().sum();
                 let count = flying.len();
                 if count > 32 || (count > 1 && bytes > 262_144) {

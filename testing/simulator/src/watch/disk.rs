@@ -11,7 +11,7 @@ impl Watch {
             && channel == CHANNELS[1]
             && process.begun
             && *epoch == process.epoch
-            && *cursor > process.applied
+            && cursor.0 > process.applied
         {
             self.broken(
                 "S7",
@@ -23,7 +23,7 @@ impl Watch {
     pub(crate) fn stores(&mut self, process: &Process, change: &StoreChange) {
         if let StoreChange::DeleteOp { id } = change
             && !process.zombie
-            && !process.settled.contains(id)
+            && !process.settled.contains(id.as_str())
         {
             // The core reports the outcome right after this.
             self.mark("deleted_before_told");

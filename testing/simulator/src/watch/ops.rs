@@ -113,8 +113,8 @@ impl Watch {
         let person = &mut device.person;
         while let Some(at) = person.unsaved.iter().position(|draft| {
             let later = |other: &str| {
-                self.order.get(other) > self.order.get(&draft.id)
-                    && self.channels.get(other) == Some(&draft.channel)
+                self.order.get(other) > self.order.get(draft.id.as_str())
+                    && self.channels.get(other).is_some_and(|channel| draft.channel == *channel)
             };
             person.open.keys().any(|other| device.disk.has_op(other) && later(other))
         }) {
