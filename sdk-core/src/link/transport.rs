@@ -102,7 +102,7 @@ impl Ladder {
     }
 
     /// The network has changed: what was learnt about the old one no longer counts, so the best
-    /// transport is used first again. A session over another transport goes on until the best one
+    /// transport is used first again. A session over another transport continues until the best one
     /// has been tried.
     pub(super) fn forget(&mut self, now: Time) {
         for rung in &mut self.rungs {
