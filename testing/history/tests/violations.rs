@@ -295,8 +295,8 @@ fn only_the_first_examples_are_kept_and_all_are_counted() {
     assert_eq!((early.len(), report.invented, report.examples.len()), (100, 100, 5));
 }
 
-/// Five clients, seven observers that are reset and see some events again, events of the server, and
-/// a trimmed log.
+/// Five clients, seven observers that are reset and see some events again, events of the server,
+/// and a trimmed log.
 fn long(events: u64) -> History {
     let clients = ["a", "b", "c", "d", "e"];
     let observers = ["o", "p", "q", "r", "s", "t", "u"];
