@@ -1,6 +1,6 @@
 //! Runs a client with a server, an application, a store, a network and clocks that do whatever the
 //! input says. The client must never panic, never ask to be woken in the past, and give no output
-//! that nothing asked for.
+//! without a cause.
 
 use crate::Bytes;
 use crate::requests::Requests;
@@ -13,12 +13,12 @@ use tidewire_core::{
 };
 
 const WALL: u64 = 1_795_228_800_000;
-/// Most outputs of one step: a page has 256 events, an outbox 40 ops.
+/// Maximum number of outputs of one step: a page has 256 events, an outbox 40 ops.
 const OUTPUTS: usize = 2_000;
-/// Most bytes to send in one step.
+/// Maximum number of bytes to send in one step.
 const BYTES: usize = 1024 * 1024;
 const OUTBOX: usize = 40;
-/// Most steps of a run, so that long inputs stay fast.
+/// Maximum number of steps of a run, so that long inputs stay fast.
 const STEPS: usize = 2_000;
 
 /// Runs one client.
@@ -26,8 +26,8 @@ pub(crate) fn client(data: &[u8]) {
     client_reaches(data);
 }
 
-/// Runs one client, and returns how far it came. A corpus with which no client ever gets online
-/// would be of no use.
+/// Runs one client, and returns how far it came, because a corpus in which no client gets online
+/// would be useless.
 pub fn client_reaches(data: &[u8]) -> Reached {
     let mut bytes = Bytes(data);
     let mut life = Life::begin(bytes.byte());
@@ -44,13 +44,13 @@ pub fn client_reaches(data: &[u8]) -> Reached {
 /// What happened in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// It was welcomed.
+    /// The client was welcomed.
     pub online: bool,
     /// A subscription was at the head.
     pub live: bool,
     /// Events reached the application.
     pub events: bool,
-    /// Its view was reset.
+    /// A subscription was reset.
     pub reset: bool,
     /// An op was acknowledged.
     pub acked: bool,
@@ -58,14 +58,14 @@ pub struct Reached {
     pub refused: bool,
     /// One connection was handed over to another.
     pub handover: bool,
-    /// A terminal refusal.
+    /// The server refused the client permanently.
     pub failed: bool,
-    /// It was welcomed on a connection over plain requests.
+    /// The client was welcomed on a connection over plain requests.
     pub requests: bool,
 }
 
 impl Reached {
-    /// What happened in either.
+    /// What happened in either run.
     #[must_use]
     pub fn or(self, other: Reached) -> Reached {
         Reached {
@@ -86,7 +86,7 @@ struct Life {
     client: Client,
     config: Config,
     now: Now,
-    /// Open or being opened; at most two, while one is handed over to the other.
+    /// The connections that are open or being opened; at most two, during a handover.
     conns: Vec<ConnId>,
     opened: BTreeSet<u64>,
     last_conn: u64,
@@ -103,11 +103,11 @@ struct Life {
     reached: Reached,
 }
 
-/// What the store holds.
+/// The content of the store.
 #[derive(Clone, Default)]
 struct Kept {
     profile: Option<String>,
-    /// By id.
+    /// Ids and records.
     ops: Vec<(String, String)>,
     channels: Vec<RestoredChannel>,
 }
@@ -238,7 +238,7 @@ impl Life {
         self.client.handle(self.now, Input::Closed { conn, code, cause: None });
     }
 
-    /// One that is open, or any other.
+    /// A connection that is open, or any other id.
     fn some_conn(&self, bytes: &mut Bytes<'_>) -> ConnId {
         match bytes.below(4) {
             0 => ConnId(u64::from(bytes.byte())),
@@ -258,7 +258,7 @@ impl Life {
         }
     }
 
-    /// A frame of the right form, with anything in it.
+    /// A frame of a valid form, with arbitrary contents.
     fn frame(&self, bytes: &mut Bytes<'_>) -> Value {
         let ch = channel(bytes);
         let number = |bytes: &mut Bytes<'_>| match bytes.byte() {
@@ -364,7 +364,7 @@ impl Life {
         }
     }
 
-    /// Sleeps, leaps and clocks that go back.
+    /// Moves the clocks: sleeps, jumps, and steps back.
     fn clocks(&mut self, bytes: &mut Bytes<'_>) {
         let ms = 1_u64 << bytes.below(42);
         match bytes.below(4) {
@@ -390,7 +390,7 @@ impl Life {
         }
     }
 
-    /// As a driver would.
+    /// Changes the store as a driver would.
     fn keep(&mut self, change: StoreChange) {
         let kept = &mut self.kept;
         match change {
@@ -399,7 +399,7 @@ impl Life {
                 kept.ops.push((id.into(), record.0));
             }
             StoreChange::DeleteOp { id } => kept.ops.retain(|(other, _)| *other != id),
-            // This client has none.
+            // This client has no tables.
             StoreChange::PutTable { .. } | StoreChange::ClearTable { .. } => {}
             StoreChange::PutProfile { record } => kept.profile = Some(record.0),
             StoreChange::ClearChannel { channel } => kept.channels.retain(|other| other.channel != channel),
@@ -430,7 +430,7 @@ impl Life {
         self.client.handle(self.now, Input::Token { ask, result });
     }
 
-    /// A crash, and a start with what the store holds; or with what another program left there.
+    /// A crash, and a start with the content of the store, sometimes with junk added to it.
     fn restart(&mut self, bytes: &mut Bytes<'_>) {
         if self.lives == 5 {
             return;
@@ -453,7 +453,7 @@ impl Life {
                 runs: junk,
             });
         }
-        // Another seed than the first run's, or ids would come twice.
+        // The seed differs from that of earlier starts, so that no id is used twice.
         let seed = [[self.lives; 16], [255; 16]].concat().try_into().unwrap_or([0; 32]);
         self.client = Client::new(self.config.clone(), seed, self.now, restored);
         (self.conns, self.asks, self.stores) = (vec![], vec![], vec![]);
@@ -464,7 +464,7 @@ impl Life {
         self.client.connect(self.now);
     }
 
-    /// Carries out what the client wants, and checks it.
+    /// Carries out the client's outputs, and checks them.
     fn drain(&mut self) {
         let (mut outputs, mut bytes) = (0, 0);
         loop {
@@ -526,7 +526,7 @@ impl Life {
                 self.reached.reset = true;
                 self.applied.remove(channel.as_str());
             }
-            // Refused, it is forgotten.
+            // The client forgets a channel that was refused.
             Event::Channel { channel, state: ChannelState::Failed { .. } } => {
                 self.applied.remove(channel.as_str());
             }
@@ -548,7 +548,7 @@ impl Life {
     }
 }
 
-/// A wait lies in the future, or it would be a loop.
+/// A wait must end in the future, or the driver would loop.
 fn assert_wait(now: Time, until: Option<Time>) {
     assert!(until.is_none_or(|until| until > now), "a wait until {until:?} at {now:?}");
 }

@@ -35,7 +35,7 @@ fn within_limits(node: &Node, depth: usize, terms: &mut usize) {
             }
         }
         Node::Group(group) => {
-            // The outermost group may be the one that `&` makes.
+            // The outermost group may be the one that stands for `&`.
             assert!(depth <= MAX_DEPTH && group.members.len() > 1);
             for member in &group.members {
                 within_limits(member, depth + 1, terms);

@@ -1,5 +1,5 @@
-//! The checker of histories: lines of any kind are read or refused, and its counts and examples fit
-//! together.
+//! The checker of histories: any lines are read or refused, and the report's counts agree with its
+//! examples.
 
 use tidewire_history::{Event, History};
 

@@ -1,6 +1,5 @@
-//! What must hold for any input whatsoever. Each target is a plain function that panics when it
-//! does not; the corpora beside it are replayed by an ordinary test, and `cargo xtask fuzz` grows
-//! them.
+//! Properties that must hold for any input. Each target is a plain function that panics if one does
+//! not. An ordinary test replays the corpora, and `cargo xtask fuzz` grows them.
 
 mod client;
 mod filter;
@@ -14,10 +13,10 @@ mod wire;
 pub use client::{Reached, client_reaches};
 pub use tables::tables_reach;
 
-/// A function that takes any bytes, and panics when something does not hold for them.
+/// A function that takes any bytes, and panics if a property does not hold for them.
 pub type Target = fn(&[u8]);
 
-/// All of them, by the names of their corpora.
+/// All targets, with the names of their corpora.
 pub const TARGETS: &[(&str, Target)] = &[
     ("wire_client", wire::wire_client),
     ("wire_server", wire::wire_server),
@@ -29,12 +28,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tables", tables::tables),
 ];
 
-/// The target of this name.
+/// The target with this name.
 pub fn target(name: &str) -> Option<Target> {
     TARGETS.iter().find(|(other, _)| *other == name).map(|(_, target)| *target)
 }
 
-/// Bytes that decide something, and then zeros.
+/// The input that decides what happens; zeros follow it.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -60,7 +59,7 @@ impl<'a> Bytes<'a> {
         u16::from_be_bytes([self.byte(), self.byte()])
     }
 
-    /// As many as a length in front of them says.
+    /// Some bytes, with their number in front of them.
     pub(crate) fn some(&mut self) -> &'a [u8] {
         let length = usize::from(self.short()).min(self.0.len());
         let (some, rest) = self.0.split_at(length);

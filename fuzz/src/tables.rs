@@ -1,5 +1,5 @@
-//! A client's live tables, decided by bytes: a server that says anything about them. It never
-//! panics, and folding what an application is told gives the rows that the client has.
+//! A client's live tables, with a server that sends what the input says. The client never panics,
+//! and applying its updates gives the rows that it has.
 
 use crate::Bytes;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use tidewire_core::tables::{TableEvent, TableQuery, TableStatus, TableUpdate, Ta
 use tidewire_core::wire::RowOp;
 use tidewire_core::{Client, Config, ConnId, Event, Input, Now, Output, Restored, StoreChange, Time};
 
-/// Most steps of a run, so that long inputs stay fast.
+/// Maximum number of steps of a run, so that long inputs stay fast.
 const STEPS: usize = 600;
 
 /// Runs one client.
@@ -17,7 +17,7 @@ pub(crate) fn tables(data: &[u8]) {
     tables_reach(data);
 }
 
-/// Runs one client, and counts how far it came: live, changed, compared.
+/// Runs one client, and returns how far it came: live, changed, compared.
 pub fn tables_reach(data: &[u8]) -> [bool; 3] {
     let now = Now { mono: Time(1_000), wall: 1_795_228_800_000 };
     let mut life = Life {
@@ -51,7 +51,7 @@ struct Life {
     conn: Option<ConnId>,
     views: Vec<View>,
     kept: BTreeMap<String, String>,
-    /// The subscription asked for last, and the place of its last frame.
+    /// The last subscription, and the place of its last frame.
     sid: String,
     pos: u64,
     reached: [bool; 3],
@@ -97,7 +97,7 @@ impl Life {
         }
     }
 
-    /// Mostly what a server may say next.
+    /// Mostly a frame that a server could send next.
     fn frame(&mut self, bytes: &mut Bytes<'_>) -> Value {
         let mut frame = match bytes.below(12) {
             0 => json!({"t":"tbl.ok","mode":(["snapshot", "resumed"][usize::from(bytes.below(4) == 0)]),

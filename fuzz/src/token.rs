@@ -1,5 +1,5 @@
-//! The check of tokens: it never panics, and whatever it lets in is let in by a second reading of
-//! the protocol too.
+//! The check of tokens: it never panics, and a second implementation of the protocol accepts every
+//! token that it accepts.
 
 use crate::Bytes;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -11,13 +11,13 @@ use tidewire_server_core::{AuthError, Identity, LEEWAY_S};
 
 const SECRET: &str = "the application's key of the fuzz target";
 const GUESTS: &[u8] = b"the guests' key of the fuzz target";
-/// When all of this happens, seconds since the Unix epoch.
+/// The time of the check, in seconds since the Unix epoch.
 const NOW_S: u64 = 1_795_228_800;
 
 type Check = Box<dyn Fn(&str, u64) -> Result<Identity, AuthError> + Send + Sync>;
 
-/// The first byte says who signs what follows: nobody (it is a whole token), the application, or
-/// the server for its guests.
+/// The first byte chooses the signature of what follows: none (the input is a whole token), that of
+/// the application, or that of the server for its guests.
 pub(crate) fn token(data: &[u8]) {
     let mut bytes = Bytes(data);
     let token = match bytes.byte() % 3 {
@@ -44,7 +44,7 @@ fn check(token: &str) -> Result<Identity, AuthError> {
     check(token, NOW_S)
 }
 
-/// Header and claims of any form under a good signature.
+/// A token with arbitrary header and claims, and a valid signature.
 fn signed(bytes: &mut Bytes<'_>, key: &[u8]) -> String {
     let header = base64(bytes.some());
     let message = format!("{header}.{}", base64(bytes.0));
@@ -56,7 +56,7 @@ fn signature(message: &str, key: &[u8]) -> String {
     jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).expect("HS256 signs everything")
 }
 
-/// Section 7 of the protocol, read once more.
+/// Checks an accepted token by section 7 of the protocol, independently of the server's code.
 fn believe(token: &str, identity: &Identity) {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, claims, signature_of_it] = parts[..] else { panic!("three parts") };

@@ -1,5 +1,5 @@
-//! The decoder: it agrees with serde_json on what JSON is and what it says, and what it decoded
-//! survives encoding.
+//! The decoder: it agrees with serde_json on which texts are JSON and on their values, and decoded
+//! frames survive encoding.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -33,7 +33,7 @@ pub(crate) fn wire_server(data: &[u8]) {
     }
 }
 
-/// The text as it was received is not what is encoded.
+/// Removes the texts as they were received, which encoding may change.
 fn without_raw(mut frame: ServerFrame) -> ServerFrame {
     let events = match &mut frame {
         ServerFrame::SubOk(sub) => sub.page.events.as_mut_slice(),
@@ -66,7 +66,7 @@ fn agrees_with_serde(text: &str) {
     }
 }
 
-/// Greatest number of brackets that are open at once, those in strings left out.
+/// The greatest number of brackets that are open at once, not counting those in strings.
 fn depth(text: &str) -> usize {
     let (mut open, mut most, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in text.bytes() {

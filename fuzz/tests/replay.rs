@@ -1,12 +1,13 @@
-//! Everything that a fuzzer ever found worth keeping, once more.
+//! Replays the corpora.
 
 use std::path::{Path, PathBuf};
 use tidewire_fuzz::{Reached, TARGETS, client_reaches, tables_reach};
 
-/// Most files of a corpus, and most bytes of all of them.
+/// Maximum number of files of a corpus.
 const FILES: usize = 200;
-/// Each file of this one is minutes of several clients and a server.
+/// Fewer files of this corpus: each simulates minutes of several clients and a server.
 const MACHINE: (&str, usize) = ("machine", 60);
+/// Maximum size of a corpus, in bytes.
 const BYTES: u64 = 300 * 1024;
 
 fn corpus(name: &str) -> Vec<PathBuf> {

@@ -1,4 +1,5 @@
-//! `autobahn`: the WebSockets of the server and of the native client before Autobahn|Testsuite.
+//! `autobahn`: tests the WebSockets of the server and of the native client with
+//! Autobahn|Testsuite.
 
 use crate::progress;
 use crate::tools;
@@ -7,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The suite, which is a program for Python 2.7 and brings the versions of all that it needs.
+/// The suite, a program for Python 2.7 whose package pins the versions of its dependencies.
 const SUITE: &str = "autobahntestsuite==25.10.1";
-/// Compression is not offered.
+/// Cases of compression, which is not offered.
 const COMPRESSION: &[&str] = &["12.*", "13.*"];
-/// Messages longer than the server takes (128 KiB).
+/// Cases with longer messages than the server accepts (128 KiB).
 const TOO_LONG_FOR_SERVER: &[&str] = &[
     "9.1.2", "9.1.3", "9.1.4", "9.1.5", "9.1.6", "9.2.2", "9.2.3", "9.2.4", "9.2.5", "9.2.6", "9.3.*",
     "9.4.*", "9.5.*", "9.6.*",
 ];
-/// Messages longer than the client takes (2 MiB).
+/// Cases with longer messages than the client accepts (2 MiB).
 const TOO_LONG_FOR_CLIENT: &[&str] =
     &["9.1.4", "9.1.5", "9.1.6", "9.2.4", "9.2.5", "9.2.6", "9.3.*", "9.4.*"];
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -141,12 +142,12 @@ impl Suite {
     }
 }
 
-/// Ended with the test.
+/// A program that is killed when this is dropped.
 struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // Fails if it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -180,7 +181,8 @@ fn candidates() -> Vec<PathBuf> {
     found
 }
 
-/// A shim of pyenv is a file too, so it has to say so itself.
+/// Whether a program is Python 2.7. It is run to find out, because a shim of pyenv exists even if
+/// the version does not.
 fn is_python_2_7(path: &Path) -> bool {
     let code = "import sys; sys.exit(0 if sys.version_info[:2] == (2, 7) else 1)";
     let mut command = Command::new(path);
@@ -193,7 +195,7 @@ fn list(cases: &[&[&str]]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
-/// What the report says.
+/// The results in a report.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Judged {
     good: usize,

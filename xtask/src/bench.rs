@@ -75,8 +75,7 @@ fn with_files(name: &str, rest: &[String]) -> Command {
 }
 
 fn measure(command: &mut Command) -> Result<(), String> {
-    // Beside what is built, for that is on a disk. What a run that was stopped midway left of it is
-    // of no use.
+    // Beside the build, which is on a disk. An aborted run may have left files there.
     let folder = tools::target().join("bench");
     let _ = std::fs::remove_dir_all(&folder);
     let status = command.arg("--folder").arg(folder).status().map_err(|error| format!("sh: {error}"))?;

@@ -9,11 +9,11 @@ use std::thread;
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-/// What the engines of all supported browsers know. Never `--all-features`: that emits what no
-/// browser accepts.
+/// Options for wasm-opt, with the features that all supported browsers have. `--all-features` would
+/// emit code that no browser accepts.
 const WASM_OPT: [&str; 13] = [
     "-Oz",
-    // Larger before compression, smaller after it: brotli likes functions that stay apart.
+    // Without inlining the module is larger before compression and smaller after it.
     "--one-caller-inline-max-function-size=0",
     "--skip-pass=local-cse",
     "--converge",
@@ -54,7 +54,7 @@ pub(crate) fn web() -> Result<(), String> {
     tools::need_node()?;
     let installing = tools::start_npm_install();
     let compiled = compile();
-    // Whatever went wrong with the compiler, the other program must not outlive us.
+    // Waits for npm even if the compiler failed, because it must not outlive this program.
     tools::finish_npm_install(installing)?;
     if let Some(stamp) = compiled? {
         let shrunk = thread::scope(|scope| {
@@ -69,7 +69,7 @@ pub(crate) fn web() -> Result<(), String> {
     bundle()
 }
 
-/// All that the tests on this machine start, and the tests themselves.
+/// Builds the tests of this machine, and all programs that they start.
 pub(crate) fn workspace() -> Result<(), String> {
     let mut command = cargo("build");
     progress::run("programs and tests", command.arg("--all-targets"))?;
@@ -82,13 +82,13 @@ pub(crate) fn server() -> Result<PathBuf, String> {
     Ok(program("tidewire-server"))
 }
 
-/// Where a program of this workspace is built.
+/// The path of a program of this workspace after its build.
 pub(crate) fn program(name: &str) -> PathBuf {
     tools::target().join("debug").join(name)
 }
 
-/// A command of cargo's for the whole workspace. Each crate is built with the features that all
-/// members together want, so that there is one build of it, whatever of it is asked for.
+/// A cargo command for the whole workspace. Each crate is built with the features that all members
+/// together need, so that there is one build of it, whichever crates are tested.
 pub(crate) fn cargo(command: &str) -> Command {
     tools::cargo(&[command, "--workspace", "--features", "tidewire/bindgen"])
 }
@@ -106,7 +106,7 @@ fn wasm_folder() -> PathBuf {
     tools::npm().join("wasm")
 }
 
-/// Compiles the modules and makes their glue, if their sources changed; they still have to shrink.
+/// Compiles the modules and makes their glue, if their sources changed. They are not optimised yet.
 fn compile() -> Result<Option<Stamp>, String> {
     let top = tools::top();
     let inputs =

@@ -1,4 +1,4 @@
-//! `check`: everything that is judged without running the product.
+//! `check`: all checks that don't run the product.
 
 use crate::progress::{self, seconds};
 use crate::{build, tools};

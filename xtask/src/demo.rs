@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PORT: u16 = 8080;
-/// The key that signs the demo's tokens. Without one they end with the server, and a restart would
-/// throw the operator out.
+/// The variable with the key that signs the demo's tokens. Without a key they would be invalid
+/// after a restart of the server, and the operator would be signed out.
 const SECRET: &str = "TIDEWIRE_JWT_HS256_SECRET";
 
-/// What SQLite and the server put beside a database.
+/// The endings of the files that SQLite and the server put beside a database.
 const ENDINGS: [&str; 6] = ["", "-wal", "-shm", "-life", "-key", "-journal"];
-/// What the dashboard shows at once.
+/// A change that the dashboard shows at once.
 const TRY: &str = "UPDATE context_rules SET priority = 40, enabled = 1 WHERE name = 'holidays'";
 
 /// Runs the command; only an error returns.
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             other => return Err(crate::unknown(other)),
         }
     }
-    // Before some minutes of work, not after them.
+    // Checked first, because the build may take minutes.
     free(port)?;
     tools::need_node()?;
     println!("Building the demo; the first time takes some minutes, later only seconds.");
@@ -83,13 +83,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         command.arg("--config").arg(examples().join("server.toml"));
         command.arg("--tables-source").arg(format!("sqlite:{}", tables.display()));
     }
-    // The server takes this process's place, so that signals and its exit status need no passing
-    // on.
+    // The server replaces this process, so signals and its exit status need not be passed on.
     Err(format!("the server can't be started: {}", command.exec()))
 }
 
 /// Starts the page of another origin on a port of its own, and returns its address. It ends with
-/// this process, whatever that becomes.
+/// this process, even after the server has replaced it.
 fn elsewhere(port: u16, chat: &str) -> Option<String> {
     let next = port.checked_add(1).filter(|next| free(*next).is_ok())?;
     let script = examples().join("elsewhere/serve.mjs");
@@ -116,7 +115,7 @@ fn examples() -> PathBuf {
     tools::top().join("examples/demo")
 }
 
-/// A path as somebody in this folder would type it.
+/// A path, relative to the current folder if it is below it.
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()

@@ -1,4 +1,4 @@
-//! `fuzz`: grows the corpora with libFuzzer, minimises them, and says what was found.
+//! `fuzz`: grows the corpora with libFuzzer, minimises them, and reports failing inputs.
 
 use crate::progress::{self, seconds};
 use crate::{tools, unknown};
@@ -6,20 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a fuzzer needs to see which parts of the code an input reaches. These are options of stable
-/// compilers: no sanitizer is asked for, because what is fuzzed has no unsafe code.
+/// Compiler options that show a fuzzer which code an input reaches. They work with stable
+/// compilers. No sanitizer is used, because the fuzzed code has no unsafe code.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions -Coverflow-checks";
-/// What the replay of a corpus allows: so many files, and so many bytes of all of them.
+/// Maximum number of files of a corpus, as in the test that replays them.
 const FILES: usize = 200;
-/// Each file of this one is minutes of several clients and a server, so it has fewer.
+/// Fewer files of this corpus: each simulates minutes of several clients and a server.
 const MACHINE: (&str, usize) = ("machine", 60);
+/// Maximum size of a corpus, in bytes.
 const BYTES: u64 = 300 * 1024;
 /// Longest input, in bytes.
 const LONGEST: &str = "-max_len=4096";
 
-/// How long what was found is made shorter.
+/// Time limit for shortening a failing input.
 const SHORTENING: Duration = Duration::from_secs(20);
 
 /// Runs the command.
@@ -61,7 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     Err(format!("{} inputs were found", found.len()))
 }
 
-/// Each has a corpus.
+/// The names of the targets, which are those of the corpora.
 fn targets() -> Result<Vec<String>, String> {
     let entries = std::fs::read_dir(corpora()).map_err(|error| format!("fuzz/corpus: {error}"))?;
     let mut names: Vec<String> =
@@ -74,7 +75,7 @@ fn corpora() -> PathBuf {
     tools::top().join("fuzz/corpus")
 }
 
-/// Where everything is that does not belong into the repository.
+/// The folder for files that don't belong into the repository.
 fn work() -> PathBuf {
     tools::target().join("fuzz")
 }
@@ -95,7 +96,7 @@ fn build() -> Result<PathBuf, String> {
         "libfuzzer",
         "--bin",
         "libfuzzer",
-        // Named, so that build scripts are left alone.
+        // With an explicit target the options don't apply to build scripts.
         "--target",
         &host,
     ]);
@@ -106,7 +107,7 @@ fn build() -> Result<PathBuf, String> {
     Ok(work().join(host).join("release/libfuzzer"))
 }
 
-/// Fuzzes one target; what it found.
+/// Fuzzes one target, and returns the failing inputs.
 fn one(fuzzer: &Path, target: &str, limit: u64) -> Result<Vec<PathBuf>, String> {
     let trouble = |error: std::io::Error| format!("{target}: {error}");
     let (grown, found, kept) =
@@ -122,7 +123,7 @@ fn one(fuzzer: &Path, target: &str, limit: u64) -> Result<Vec<PathBuf>, String> 
     let log = work().join(format!("{target}.log"));
     let file = std::fs::File::create(&log).map_err(trouble)?;
     let copy = file.try_clone().map_err(trouble)?;
-    // It ends by itself when its time is over.
+    // It ends when its time is over.
     let status = command.stdout(Stdio::from(copy)).stderr(Stdio::from(file)).status().map_err(trouble)?;
     let said = std::fs::read_to_string(&log).map_err(trouble)?;
     let new: Vec<PathBuf> =
@@ -153,8 +154,8 @@ fn libfuzzer(fuzzer: &Path, target: &str) -> Command {
     command
 }
 
-/// Makes what was found shorter, for as long as it fails: half of it is left out, then a quarter,
-/// down to single bytes.
+/// Shortens a failing input while it still fails: half of it is left out, then a quarter, down to
+/// single bytes.
 fn shorten(fuzzer: &Path, target: &str, path: &Path) -> Result<PathBuf, String> {
     let trouble = |error: std::io::Error| format!("{target}: {error}");
     let (tried, short) = (path.with_extension("tried"), path.with_extension("short"));
@@ -198,8 +199,8 @@ fn shortened<E>(
     Ok(input)
 }
 
-/// Keeps the smallest inputs that together reach what all of them reach, within the limits of a
-/// corpus.
+/// Keeps the smallest inputs that together reach the same code as all inputs, within the limits of
+/// a corpus.
 fn keep(fuzzer: &Path, target: &str, grown: &Path, kept: &Path) -> Result<(usize, u64), String> {
     let trouble = |error: std::io::Error| format!("{target}: {error}");
     let merged = work().join("merged").join(target);
@@ -238,8 +239,8 @@ fn keep(fuzzer: &Path, target: &str, grown: &Path, kept: &Path) -> Result<(usize
     Ok((count, bytes))
 }
 
-/// In the order in which they are kept. Small ones first would keep none of those that get far:
-/// small and large ones alternate.
+/// The order in which inputs are kept: large and small ones alternate, because with small ones
+/// first no large input, which reaches more code, would be kept.
 fn choose(mut sized: Vec<(u64, PathBuf)>) -> Vec<(u64, PathBuf)> {
     sized.sort();
     let middle = sized.len() / 2;

@@ -103,7 +103,7 @@ fn filter_diff(rest: &[String]) -> Result<(), String> {
     progress::run("build the comparison", tools::cargo(&["build", "--release"]).args(package))?;
     let mut command = std::process::Command::new(tools::target().join("release/tidewire-filter-diff"));
     let status = command.args(rest).status().map_err(|error| format!("tidewire-filter-diff: {error}"))?;
-    // It has said where they differ.
+    // The program has printed the differences.
     if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
 }
 

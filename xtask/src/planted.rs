@@ -1,14 +1,14 @@
-//! Bugs that the simulator must find: each is a change of a few characters to a copy of the
-//! sources, of the kind that people make.
+//! Bugs that the simulator must find. Each is a realistic mistake: a change of a few characters in
+//! a copy of the sources.
 
-/// A bug.
+/// A planted bug.
 pub(crate) struct Planted {
     pub(crate) name: &'static str,
     pub(crate) file: &'static str,
-    /// Text that stands in the file, and what stands there instead; all places.
+    /// A text in the file, and its replacement, at all places.
     pub(crate) find: &'static str,
     pub(crate) put: &'static str,
-    /// Whether it is the scenarios of live tables that must find it.
+    /// Whether the scenarios of live tables must find it, instead of the other runs.
     pub(crate) tables: bool,
 }
 
@@ -54,7 +54,7 @@ const TABLE_FEED: &str = "server-core/src/tables/feed.rs";
 const TABLE_REQUESTS: &str = "server-core/src/tables/requests.rs";
 const TABLE_RING: &str = "server-core/src/tables/ring.rs";
 
-/// The panel.
+/// All planted bugs.
 pub(crate) const PANEL: &[Planted] = &[
     bug(
         "a gap in the events goes unnoticed",

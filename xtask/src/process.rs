@@ -1,4 +1,4 @@
-//! Programs that run beside us: what they say is kept, and one that hangs is ended with all that it
+//! Running programs: their output is kept, and one that hangs is ended with all programs that it
 //! started.
 
 use std::io::{BufRead, BufReader, Read};
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 /// How many of the last lines of a program that failed are shown.
 const SHOWN_LINES: usize = 60;
 
-/// What a program said and how it ended.
+/// The output of a program, and how it ended.
 pub(crate) struct Finished {
-    /// Both streams, line by line as they came.
+    /// Both output streams, with their lines in the order in which they came.
     pub(crate) text: String,
     /// Whether it ended with status 0.
     pub(crate) success: bool,
@@ -28,8 +28,8 @@ impl Finished {
     }
 }
 
-/// A program that was started. Ctrl-C on the terminal reaches it as well, because it stays in our
-/// process group.
+/// A running program. Ctrl-C in the terminal reaches it too, because it is in the same process
+/// group.
 pub(crate) struct Running {
     child: Mutex<std::process::Child>,
     lines: Arc<Mutex<String>>,
@@ -37,7 +37,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it without an input.
+    /// Starts a program with an empty input.
     pub(crate) fn start(command: &mut Command) -> Result<Running, String> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let program = command.get_program().to_string_lossy().into_owned();
@@ -57,7 +57,7 @@ impl Running {
         self.child.lock().is_ok_and(|mut child| !matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Ends the program and its descendants, each by its own number.
+    /// Ends the program and its descendants, each by its process id.
     pub(crate) fn end_tree(&self) {
         let Ok(child) = self.child.lock() else { return };
         let mut family = vec![child.id()];
@@ -71,12 +71,12 @@ impl Running {
         let _ = Command::new("kill").arg("-KILL").args(numbers).stderr(Stdio::null()).status();
     }
 
-    /// What it said last that is worth showing.
+    /// The last line of its output that is worth showing.
     pub(crate) fn last_line(&self) -> String {
         self.lines.lock().map(|lines| last_line(&lines).to_owned()).unwrap_or_default()
     }
 
-    /// Waits for its end.
+    /// Waits for the program's end.
     pub(crate) fn finish(self, started: Instant) -> Result<Finished, String> {
         let mut child = self.child.into_inner().map_err(|_| String::from("a watcher panicked"))?;
         let status = child.wait().map_err(|error| error.to_string())?;
@@ -88,7 +88,7 @@ impl Running {
     }
 }
 
-/// All processes with their parents, as far as the system tells: (process, parent).
+/// All processes and their parents, as far as the system shows them: (process, parent).
 fn parents() -> Vec<(u32, u32)> {
     let Ok(output) = Command::new("ps").args(["-eo", "pid=,ppid="]).output() else { return Vec::new() };
     let text = String::from_utf8_lossy(&output.stdout);
@@ -112,7 +112,7 @@ fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> Join
     })
 }
 
-/// The last line, but none of the details that Node's tests give below each test, two spaces in.
+/// The last line that is not one of the indented details that Node prints below each test.
 fn last_line(text: &str) -> &str {
     let is_detail = |line: &str| line.starts_with("  ") && !line.starts_with("   ");
     text.lines().rev().find(|line| !is_detail(line)).unwrap_or_default().trim()

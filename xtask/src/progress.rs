@@ -1,7 +1,7 @@
-//! Running programs so that a person sees what goes on and how long it takes.
+//! Runs programs, and shows what is happening and how long it takes.
 //!
-//! On a terminal one line changes in place and names all steps that run; elsewhere a line now and
-//! then says that a step is still alive.
+//! On a terminal one line changes in place and names all running steps. Elsewhere a line is printed
+//! from time to time for each step that is still running.
 
 use crate::process::{Finished, Running};
 use std::io::{IsTerminal, Write};
@@ -11,21 +11,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often a step says that it is alive where no line can change in place.
+/// Interval of the lines for a running step where no line can change in place.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
-/// Greatest width of the changing line: one that wraps can't be taken back.
+/// Maximum width of the changing line: a line that wraps can't be replaced.
 const WIDTH: usize = 78;
 
 /// Whether everything here goes to the error stream, because the output is for a program.
 static ASIDE: AtomicBool = AtomicBool::new(false);
 
-/// What all threads write to.
+/// The terminal, which all threads write to.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { steps: Vec::new(), is_drawn: false });
 
 struct Screen {
-    /// The steps that run, in the order in which they began.
+    /// The running steps, in the order in which they began.
     steps: Vec<Shown>,
-    /// Whether the changing line stands there.
+    /// Whether the changing line is on the screen.
     is_drawn: bool,
 }
 
@@ -40,13 +40,13 @@ impl Screen {
         SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes text of whole lines, in the place of the changing one.
+    /// Writes whole lines, in the place of the changing line.
     fn write(&mut self, text: &str) {
         let clear = if std::mem::take(&mut self.is_drawn) { "\r\x1b[2K" } else { "" };
         put(&format!("{clear}{text}"));
     }
 
-    /// Shows all steps that run in the changing line.
+    /// Shows all running steps in the changing line.
     fn draw(&mut self) {
         self.write("");
         let width = WIDTH / self.steps.len().max(1);
@@ -59,7 +59,7 @@ impl Screen {
     }
 }
 
-/// Keeps the output free for what a program reads.
+/// Keeps the output free of progress, because a program reads it.
 pub(crate) fn step_aside() {
     ASIDE.store(true, Ordering::Relaxed);
 }
@@ -68,7 +68,7 @@ fn aside() -> bool {
     ASIDE.load(Ordering::Relaxed)
 }
 
-/// Writes and shows it at once. Nobody there to read is no reason to stop.
+/// Writes a text, and shows it at once. Errors are ignored: nobody may be reading.
 fn put(text: &str) {
     let _ = if aside() {
         std::io::stderr().write_all(text.as_bytes())
@@ -87,22 +87,22 @@ fn paint(code: &str, text: &str) -> String {
     if lively() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// `text` as something that went well.
+/// `text`, marked as good news.
 pub(crate) fn good(text: &str) -> String {
     paint("32", text)
 }
 
-/// `text` as something that went wrong.
+/// `text`, marked as bad news.
 pub(crate) fn bad(text: &str) -> String {
     paint("31", text)
 }
 
-/// Writes lines that nothing of another thread's comes between.
+/// Writes lines, without lines of other threads between them.
 pub(crate) fn say(lines: &str) {
     Screen::lock().write(&format!("{lines}\n"));
 }
 
-/// Says that a step is done, or was not needed.
+/// Prints that a step is done, or was not needed.
 pub(crate) fn done(title: &str, note: &str) {
     say(&format!("{} {title} {note}", good("ok")));
 }
@@ -117,12 +117,13 @@ pub(crate) fn run(title: &str, command: &mut Command) -> Result<Finished, String
     Err(format!("{title} failed after {}:\n{}", seconds(finished.took), finished.tail()))
 }
 
-/// As [`run`], without saying how it went: the caller does.
+/// As [`run`], without a report of the result, which the caller prints.
 pub(crate) fn watch(title: &str, command: &mut Command) -> Result<Finished, String> {
     watch_for(title, command, Duration::MAX)
 }
 
-/// As [`watch`], but ends the program and all that it started when it takes longer than `limit`.
+/// As [`watch`], but if the program takes longer than `limit`, it is ended with all programs that
+/// it started.
 ///
 /// Threads may watch programs at the same time, under titles that differ.
 pub(crate) fn watch_for(title: &str, command: &mut Command, limit: Duration) -> Result<Finished, String> {
@@ -147,7 +148,7 @@ pub(crate) fn watch_for(title: &str, command: &mut Command, limit: Duration) -> 
     Ok(finished)
 }
 
-/// A step that runs, on the screen until this is dropped.
+/// A running step, on the screen until this is dropped.
 struct Step<'a> {
     title: &'a str,
     started: Instant,
@@ -166,7 +167,7 @@ impl<'a> Step<'a> {
         Step { title, started, live, told: started }
     }
 
-    /// Shows the line that it has come to, if it is time for that.
+    /// Shows the program's current line, if it is time for that.
     fn tell(&mut self, line: impl FnOnce() -> String) {
         if self.live {
             let mut screen = Screen::lock();
@@ -198,7 +199,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Starts it without a word.
+    /// Starts a program without printing anything.
     pub(crate) fn start(title: &str, mut command: Command) -> Background {
         let thread = thread::spawn(move || {
             let started = Instant::now();
@@ -207,7 +208,7 @@ impl Background {
         Background { title: title.to_owned(), thread }
     }
 
-    /// Waits for its end and reports.
+    /// Waits for the program's end, and reports the result.
     pub(crate) fn finish(self) -> Result<(), String> {
         let title = self.title;
         let finished = self.thread.join().map_err(|_| format!("{title}: its thread panicked"))??;

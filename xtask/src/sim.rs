@@ -1,4 +1,4 @@
-//! `sim`: the simulator, and the panel of bugs that it must find.
+//! `sim`: the simulator, and the planted bugs that it must find.
 
 use crate::planted::{PANEL, Planted};
 use crate::progress::{bad, good};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// How many seeds a planted bug may survive: a tenth of what CI runs.
+/// Number of seeds within which a planted bug must be found: a tenth of those that CI runs.
 const BUDGET: &str = "1000";
 
 /// Runs the command.
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
 }
 
-/// Builds the simulator; where it is.
+/// Builds the simulator, and returns its path.
 pub(crate) fn build() -> Result<PathBuf, String> {
     progress::run(
         "build the simulator",
@@ -76,7 +76,7 @@ fn planted(rest: &[&str]) -> Result<(), String> {
     if missed.is_empty() { Ok(()) } else { Err(format!("missed: {}", missed.join("; "))) }
 }
 
-/// A copy of the sources in which bugs may grow.
+/// A copy of the sources, in which bugs are planted.
 struct Garden {
     top: PathBuf,
 }
@@ -111,20 +111,20 @@ impl Garden {
             text.split_once("[workspace.package]").ok_or("the workspace's manifest has another form")?;
         let members = "[workspace]\nresolver = \"3\"\nmembers = [\"sdk-core\", \"testing/simulator\", \"server-core\", \
                        \"server-sqlite\", \"testing/history\", \"testing/store\"]\n\n";
-        // Built often, and run briefly.
+        // The simulator is built often, and runs briefly.
         let profile = "\n[profile.planted]\ninherits = \"release\"\nopt-level = 1\nincremental = true\ncodegen-units = 16\n\n[profile.planted.package.\"*\"]\nopt-level = 2\n";
         write(&top.join("Cargo.toml"), &format!("{members}[workspace.package]{rest}{profile}"))?;
         let garden = Garden { top };
-        // What a run that was stopped midway left of them may not link.
+        // The builds of an aborted run may not link.
         garden.forget_builds();
-        // Without a bug nothing may be found, or finding something says nothing.
+        // Without a planted bug nothing may be found.
         match garden.look("300", false)?.or(garden.look("300", true)?) {
             None => Ok(garden),
             Some(how) => Err(format!("the simulator finds something although no bug is planted: {how}")),
         }
     }
 
-    /// Has our own crates built anew, and those of others not.
+    /// Deletes the builds of the workspace's own crates, but not of their dependencies.
     fn forget_builds(&self) {
         let built = self.top.join("target/planted");
         let _ = fs::remove_dir_all(built.join("incremental"));
@@ -136,7 +136,7 @@ impl Garden {
         }
     }
 
-    /// What the simulator says about this bug; none when it does not find it.
+    /// The simulator's report of this bug; `None` if it does not find it.
     fn catches(&self, bug: &Planted) -> Result<Option<String>, String> {
         let path = self.top.join(bug.file);
         let before = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", bug.file))?;
@@ -170,7 +170,7 @@ impl Garden {
         let said = String::from_utf8_lossy(&ran.stdout);
         match ran.status.code() {
             Some(0) => Ok(None),
-            // A panic is a find as well.
+            // A panic counts as a find too.
             Some(1 | 101) => {
                 let line = said
                     .lines()
@@ -184,7 +184,7 @@ impl Garden {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
-    // What did not change is not built again.
+    // A file that is not written again is not built again.
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
@@ -194,7 +194,8 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Copies a file or a folder of texts. What is no longer in the folder goes from its copy as well.
+/// Copies a file or a folder of texts. Files that are no longer in the folder are deleted from its
+/// copy.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     if !from.is_dir() {
         let text = fs::read_to_string(from).map_err(|error| format!("{}: {error}", from.display()))?;

@@ -1,12 +1,12 @@
-//! `size`: what a visitor's browser downloads.
+//! `size`: how much a visitor's browser downloads.
 
 use crate::{build, progress, tools, unknown};
 
-/// Most bytes of core, glue and client together, brotli-11.
+/// Maximum size of core, glue and client together, in bytes after brotli -11.
 const LIMIT: u64 = 64 * 1024;
 /// The same with live tables.
 const TABLES_LIMIT: u64 = 102 * 1024;
-/// Most bytes of the widget on top of that.
+/// Maximum size of the widget on top of that.
 const WIDGET_LIMIT: u64 = 16 * 1024;
 
 /// Builds everything, and shows the sizes.
@@ -60,7 +60,7 @@ impl Sizes {
         Ok(Sizes { json, total, with_tables, widget })
     }
 
-    /// Whether all that has a limit is below it.
+    /// Whether no size is above its limit.
     pub(crate) fn are_within(&self) -> bool {
         self.total <= LIMIT && self.with_tables <= TABLES_LIMIT && self.widget <= WIDGET_LIMIT
     }

@@ -10,8 +10,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The state now of the files and folders `inputs` and of `words`, things that are no files,
-    /// such as versions.
+    /// The current state of the files and folders `inputs`, and of `words`: inputs that are not
+    /// files, such as versions.
     pub(crate) fn of(file: PathBuf, inputs: &[PathBuf], words: &str) -> Stamp {
         let mut hasher = DefaultHasher::new();
         words.hash(&mut hasher);
@@ -27,7 +27,7 @@ impl Stamp {
             && std::fs::read_to_string(&self.file).is_ok_and(|kept| kept == self.hash)
     }
 
-    /// Keeps that the step succeeded.
+    /// Records that the step succeeded.
     pub(crate) fn keep(&self) -> Result<(), String> {
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;

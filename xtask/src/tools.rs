@@ -1,4 +1,5 @@
-//! Finding what a command needs, installing what can be installed, and saying what is missing.
+//! Finds the tools that a command needs, installs those that can be installed, and reports those
+//! that are missing.
 
 use crate::progress::{self, Background};
 use crate::stamp::Stamp;
@@ -9,15 +10,15 @@ const LEAST_NODE: u32 = 20;
 
 /// The repository's top folder.
 pub(crate) fn top() -> PathBuf {
-    // Cargo sets this for the programs it runs; a binary started by hand looks upwards from where
-    // it is.
+    // Cargo sets this for the programs that it runs. A program that is started by hand searches
+    // upwards from its own folder.
     let start =
         std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).or_else(|| std::env::current_dir().ok());
     let start = start.unwrap_or_default();
     start.ancestors().find(|folder| folder.join("Cargo.lock").exists()).unwrap_or(&start).to_path_buf()
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target folder.
 pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => std::path::absolute(&folder).unwrap_or_else(|_| PathBuf::from(folder)),
@@ -39,7 +40,8 @@ pub(crate) fn npm() -> PathBuf {
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(top());
-    // What cargo says of xtask's own package would have build scripts of others run again.
+    // Cargo's variables about xtask's own package would make build scripts of other crates run
+    // again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -63,7 +65,7 @@ pub(crate) fn npm_program(name: &str) -> Command {
     command
 }
 
-/// What a program prints, or nothing if it can't be started or fails.
+/// The output of a program; `None` if it can't be started or fails.
 pub(crate) fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -107,8 +109,8 @@ pub(crate) fn need_target(target: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A component of the toolchain, added by rustup if it is not there. `command` is what it gives
-/// cargo.
+/// A component of the toolchain, added by rustup if it is not there. `command` is the cargo command
+/// that it provides.
 pub(crate) fn need_component(component: &str, command: &str) -> Result<(), String> {
     if cargo(&[command, "--version"]).output().is_ok_and(|output| output.status.success()) {
         return Ok(());
@@ -129,7 +131,7 @@ pub(crate) fn start_npm_install() -> Option<Background> {
     }
     let mut command = Command::new("npm");
     command.args(["ci", "--no-audit", "--no-fund"]).current_dir(npm());
-    // The lockfile holds no addresses, so that everybody's own registry serves.
+    // The lockfile has no addresses, so that it works with any registry.
     command.env("npm_config_omit_lockfile_registry_resolved", "true");
     Some(Background::start("npm packages", command))
 }
@@ -223,7 +225,7 @@ pub(crate) fn need_cargo_deny() -> Result<PathBuf, String> {
         command.arg(&folder).args(locked).env("CARGO_TARGET_DIR", folder.join("build"));
         progress::run("building cargo-deny (some minutes, once)", &mut command)
     };
-    // A lockfile may name versions that were taken back since.
+    // The lockfile may name versions that have been yanked.
     if install(&["--locked"]).is_err() {
         install(&[])?;
     }

@@ -7,7 +7,7 @@ use crate::io::{Message, StoreChange, StoreId};
 use crate::time::Time;
 use crate::wire::{ChannelName, Cursor, Offset};
 
-/// Shortest pause between two writes of the text of an answer under way, in ms.
+/// How long after an answer's text grew it is written, unless an event is written before, in ms.
 const RUNS_MS: u64 = 1_000;
 
 #[derive(Default)]
@@ -16,16 +16,18 @@ pub(crate) struct Persistence {
     waits: Option<(StoreId, bool)>,
     /// Applied events that are not in the store yet.
     pending: Vec<(Offset, Message)>,
-    /// The cursor or the text of an answer changed since the last write.
+    /// The cursor or the text of an answer is newer than what the store has.
     stale: bool,
-    /// The events in the store don't connect to the pending ones: they must be cleared first.
+    /// The events in the store don't connect to the pending ones, so the channel must be cleared
+    /// before the next events are stored.
     broken: bool,
-    /// When the texts of answers under way are to be written, if they changed.
+    /// When the texts of answers under way are to be written, if one has grown.
     runs_at: Option<Time>,
 }
 
 impl Persistence {
-    /// Adds events that were applied; the cursor is at the last one. At most `most` are pending.
+    /// Adds events that were applied; the cursor is at the last one. At most `most` are pending:
+    /// the oldest ones beyond that are dropped.
     pub(crate) fn add(&mut self, events: Vec<(Offset, Message)>, most: u64) {
         self.pending.extend(events);
         self.stale = true;
@@ -52,7 +54,8 @@ impl Persistence {
         let due = self.deadline().is_some_and(|at| at_once || at <= now);
         if due {
             self.stale = true;
-            // A failed write is tried again when the answer has grown further, so there is no loop.
+            // If the write fails, the next attempt is due when an answer has grown further, so
+            // there is no loop.
             self.runs_at = None;
         }
         due
@@ -64,8 +67,8 @@ impl Persistence {
         self.broken = true;
     }
 
-    /// The next change; none while one is under way, or if no events are to be stored (`most` is
-    /// 0).
+    /// The next change, if there is something to store. `None` while a change is under way, without
+    /// a cursor, and if no events are to be stored (`most` is 0).
     pub(crate) fn next(
         &mut self,
         channel: &ChannelName,
@@ -95,12 +98,14 @@ impl Persistence {
         self.waits = Some((store, self.broken));
     }
 
-    /// The store reported a change. True if it was this channel's and succeeded.
+    /// The store reported the result of a change. True if it was this channel's and succeeded.
     pub(crate) fn stored(&mut self, store: StoreId, worked: bool) -> bool {
         match self.waits {
             Some((waits, clears)) if waits == store => {
                 self.waits = None;
-                // The next event causes another attempt; there is no loop while the store fails.
+                // The events of a failed write are lost, so the channel must be cleared. The next
+                // event or a grown answer causes the next attempt: there is no loop while the store
+                // fails.
                 self.broken = if clears { self.broken && !worked } else { self.broken || !worked };
                 self.stale |= !worked;
                 worked

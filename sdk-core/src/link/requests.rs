@@ -19,7 +19,7 @@ pub(crate) const ABNORMAL: u16 = 1006;
 const POLL_MS: u64 = 3_000;
 /// An empty response that comes sooner was not held back: to ask again at once would never stop.
 const HELD_MS: u64 = 1_000;
-/// How long a request up may take: what is sent meanwhile waits for it.
+/// Time-out of a request up, in ms. Messages that are sent during it wait for it.
 const UP_MS: u64 = 30_000;
 /// How long the last messages may take after a connection was closed.
 const GOODBYE_MS: u64 = 5_000;
@@ -186,8 +186,8 @@ impl Exchange {
         self.queue.push_back(message);
     }
 
-    /// What waits still goes up. Where nothing is held open, the server would not notice the end
-    /// for long, so it is told.
+    /// Queued messages are still sent. Without a streamed response the server would not notice the
+    /// end for a long time, so `bye` is sent too.
     fn close(&mut self, now: Time) {
         if self.transport != Transport::Stream && self.seq > 0 && !self.said_bye {
             self.transmit(ClientFrame::Bye.encode());

@@ -4,7 +4,7 @@
 use crate::io::Transport;
 use crate::time::Time;
 
-/// After so many failures in a row the next transport is used.
+/// After this many failures in a row the next transport is used.
 const STRIKES: u32 = 3;
 /// The same for a transport that worked before: probably the server is down, and the network has
 /// not changed.
@@ -102,7 +102,7 @@ impl Ladder {
     }
 
     /// The network has changed: what was learnt about the old one no longer counts, so the best
-    /// transport is used first again. A session over another transport goes on until the best one
+    /// transport is used first again. A session over another transport continues until the best one
     /// has been tried.
     pub(super) fn forget(&mut self, now: Time) {
         for rung in &mut self.rungs {

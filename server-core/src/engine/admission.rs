@@ -31,7 +31,7 @@ pub enum TurnedAway {
     Origin,
     /// The server is about to stop; the `goaway` frame to send.
     GoingAway(Text),
-    /// Its address made too many connections; it may try again in so many ms.
+    /// Its address made too many connections; the time after which it may try again, in ms.
     Early(u64),
     /// A limit of the number of connections is reached; the message says which.
     Crowded(&'static str),

@@ -5,22 +5,23 @@ use crate::lock::Mutex;
 use std::collections::HashMap;
 use tidewire_core::Time;
 
-/// If there are more buckets than this, full ones are dropped, as a new bucket is full too.
+/// From this number of buckets on, full ones are dropped: a new bucket would be full too.
 const SWEEP_AT: usize = 4_096;
 
-/// The buckets.
+/// Token buckets, each with a name.
 pub struct Limiter {
     buckets: Mutex<Buckets>,
 }
 
 struct Buckets {
     by_name: HashMap<String, Bucket>,
+    /// At this number of buckets, full ones are dropped.
     sweep_at: usize,
 }
 
-/// One bucket.
+/// One token bucket.
 pub(crate) struct Bucket {
-    /// In thousandths of an op. Below zero after a cost that was known only afterwards.
+    /// In thousandths of an op. Negative after a charge that was more than the bucket held.
     level: i64,
     /// The time up to which the bucket was refilled, in µs of the monotonic clock.
     filled_us: u64,
@@ -34,12 +35,13 @@ impl Default for Limiter {
 }
 
 impl Limiter {
-    /// Takes one op from the bucket. The error is the wait in ms.
+    /// Takes one op from the bucket with this name, which begins full with this budget. The error
+    /// is the wait in ms until one op can be taken.
     pub fn take(&self, name: &str, budget: Budget, now: Time) -> Result<(), u64> {
         self.with(name, budget, now, |bucket| bucket.take(now))
     }
 
-    /// An error if the bucket is empty: the wait in ms.
+    /// Whether the bucket has anything left. The error is the wait in ms until it has.
     pub(crate) fn look(&self, name: &str, budget: Budget, now: Time) -> Result<(), u64> {
         self.with(name, budget, now, |bucket| bucket.wait_for(1, now))
     }
@@ -80,7 +82,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// The error is the wait in ms until the level is reached.
+    /// Whether the bucket holds this level, in thousandths of an op. The error is the wait in ms.
     fn wait_for(&mut self, level: i64, now: Time) -> Result<(), u64> {
         self.refill(now);
         match u64::try_from(level - self.level) {
@@ -104,12 +106,12 @@ impl Bucket {
 
     fn refill(&mut self, now: Time) {
         let elapsed = us(now).saturating_sub(self.filled_us);
-        // ops per per_ms = thousandths of an op per per_ms µs.
+        // `ops` in `per_ms` ms are `ops` thousandths of an op in `per_ms` µs.
         let gained = elapsed.saturating_mul(self.budget.ops) / self.budget.per_ms.max(1);
         if gained > 0 {
             let gained = i64::try_from(gained).unwrap_or(i64::MAX);
             self.level = self.level.saturating_add(gained).min(self.full_level());
-            // Only the time that gave whole thousandths is used up.
+            // The time that gave only a part of a thousandth counts towards the next refill.
             let used = gained.unsigned_abs().saturating_mul(self.budget.per_ms) / self.budget.ops.max(1);
             self.filled_us = self.filled_us.saturating_add(used).min(us(now));
         }
@@ -143,7 +145,7 @@ mod tests {
         let (limiter, now) = (Limiter::default(), Time(7));
         assert_eq!(limiter.look("a", BUDGET, now), Ok(()));
         limiter.charge("a", BUDGET, 5, now);
-        // Two ops of debt, and a thousandth of one more: one op is 3 s.
+        // The bucket is two ops in debt, and needs a thousandth of a third: an op takes 3 s.
         assert_eq!(limiter.look("a", BUDGET, now), Err(6_003));
         assert!(limiter.take("a", BUDGET, now).is_err());
         assert_eq!(limiter.look("a", BUDGET, now.after(6_003)), Ok(()));

@@ -1,4 +1,4 @@
-//! Limits and budgets.
+//! Limits, budgets and time-outs of the server.
 
 mod limiter;
 mod settings;

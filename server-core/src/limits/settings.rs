@@ -1,4 +1,4 @@
-//! What a server is told about time-outs and limits, with the defaults.
+//! The settings for time-outs and limits, with their defaults.
 
 use std::time::Duration;
 use tidewire_core::wire::{Limits, MAX_BODY_DEPTH, UserKind};
@@ -6,20 +6,20 @@ use tidewire_core::wire::{Limits, MAX_BODY_DEPTH, UserKind};
 /// Heartbeat and time-outs.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// How often the server pings.
+    /// How often the server sends a ping.
     pub ping: Duration,
-    /// How much longer than `ping` silence may last.
+    /// A connection on which nothing was received for `ping` and `grace` together is closed.
     pub grace: Duration,
-    /// From the upgrade to `hello`.
+    /// Maximum time from the opening of a connection to its `hello`.
     pub hello: Duration,
-    /// A request's header.
+    /// Maximum time for reading a request's header.
     pub header: Duration,
-    /// One message to a client. Of a response that is not part of a connection nothing may be taken
-    /// for twice as long.
+    /// Maximum time for sending one message to a client. A socket that takes no bytes for twice as
+    /// long is closed, whatever is sent on it.
     pub write: Duration,
-    /// From `goaway` to the close.
+    /// Time from `goaway` to the close.
     pub goaway: Duration,
-    /// Over how long clients should spread their return after a `goaway`.
+    /// The interval within which clients pick a random time to return after a `goaway`.
     pub spread: Duration,
 }
 
@@ -37,73 +37,78 @@ impl Default for Timeouts {
     }
 }
 
-/// So many in so long, and so many at once.
+/// The rate and size of a token bucket. The field that it is for says what it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// What the bucket gains in `per_ms`.
+    /// How many the bucket gains in `per_ms`.
     pub ops: u64,
-    /// See `ops`.
+    /// The interval for `ops`, in ms.
     pub per_ms: u64,
-    /// What the bucket holds.
+    /// How many a full bucket holds.
     pub burst: u64,
 }
 
-/// What a connection may hold and send.
+/// Limits and budgets.
 #[derive(Debug, Clone)]
 pub struct ServerLimits {
     /// Longest message from a client, in bytes.
     pub message_bytes: usize,
-    /// Most subscriptions of a connection.
+    /// Maximum number of subscriptions of a connection.
     pub subscriptions: usize,
-    /// Most unanswered ops of a connection.
+    /// Maximum number of unanswered ops of a connection.
     pub inflight: usize,
-    /// Most bytes of them.
+    /// Maximum size of the bodies of these ops together, in bytes.
     pub inflight_bytes: usize,
     /// Ops of a user or operator, over all connections.
     pub user: Budget,
     /// Ops of a guest, over all connections.
     pub guest: Budget,
-    /// Signals of a connection.
+    /// Signals of a connection. Those beyond it are dropped.
     pub signals: Budget,
-    /// Subscriptions to tables that a connection begins: each may read all of the log.
+    /// Table subscriptions of a connection. They are limited because each may read the whole log.
     pub table_subs: Budget,
-    /// Guests that one address may create.
+    /// Guests that may be created from one address; ten times as many where `connections_per_ip` is
+    /// unlimited.
     pub new_guests: Budget,
-    /// Dialogs that a user may create; guests of one address share one budget.
+    /// Dialogs that a user may create. All guests of one address share a budget, with the same
+    /// exception as `new_guests`.
     pub new_dialogs: Budget,
-    /// Frames of a connection that no other budget counts: all but ops and signals within their
-    /// budgets.
+    /// Frames of a connection that no other budget counts, such as subscriptions to channels, and
+    /// signals beyond their budget. A connection that sends more is closed.
     pub frames: Budget,
-    /// Bytes of events that a user, over all connections, may ask for in pages; what comes live is
-    /// not counted.
+    /// Bytes of events that a user may request in pages, over all connections. Live events are not
+    /// counted.
     pub page_bytes: Budget,
-    /// Bytes that the server reads from one socket; what comes faster waits in the network.
+    /// Bytes that the server reads from one socket. More than that waits in the network.
     pub read_bytes: Budget,
-    /// HTTP requests of one address, where addresses are limited.
+    /// HTTP requests from one address and, in a second bucket, its new sockets. Only used where
+    /// `sockets_per_ip` is limited.
     pub requests: Budget,
-    /// Most connections at the same time.
+    /// Maximum number of connections at the same time.
     pub connections: usize,
-    /// Most connections of a user.
+    /// Maximum number of connections of a user.
     pub connections_per_user: usize,
-    /// Most connections that are subscribed to a dialog.
+    /// Maximum number of connections that are subscribed to a dialog.
     pub connections_per_dialog: usize,
-    /// Most connections of an address (in IPv6, of a /64); 0 for no limit. None is 20, but no limit
-    /// where all clients share an address: on a loopback address without a trusted proxy, and in
-    /// the demo.
+    /// Maximum number of connections of an address (in IPv6, of a /64); 0 for no limit. `None`
+    /// means 20, but no limit where all clients share an address: on a loopback address without a
+    /// trusted proxy, and in the demo.
     pub connections_per_ip: Option<usize>,
-    /// Most handshakes of an address in a minute; 0 for no limit. None is 10, with the same
-    /// exceptions.
+    /// Maximum number of handshakes of an address per minute; 0 for no limit. `None` means 10, with
+    /// the same exceptions.
     pub handshakes_per_ip: Option<u64>,
-    /// Most sockets of an address, of any kind; 0 for no limit. None is twice its connections and
-    /// 24.
+    /// Maximum number of open sockets of an address, of any kind; 0 for no limit. `None` means 24
+    /// more than twice its connections, and no limit if these are unlimited.
     pub sockets_per_ip: Option<usize>,
-    /// Most bytes waiting for a client that reads slowly.
+    /// Maximum size of the frames queued for a connection, in bytes. With more, the client is a
+    /// slow consumer.
     pub queue_bytes: usize,
-    /// Most messages waiting for it.
+    /// Maximum number of frames queued for a connection.
     pub queue_messages: usize,
-    /// Most bad frames of a connection within 10 s.
+    /// Maximum number of bad frames of a connection within 10 s. With more, it is closed.
     pub bad_frames: usize,
-    /// Most pings and unasked pongs of a connection within 10 s.
+    /// Maximum number of pings, and pongs that were not asked for, of a connection within 10 s.
+    /// With more, it is closed.
     pub control_frames: usize,
 }
 
@@ -147,7 +152,7 @@ impl ServerLimits {
         }
     }
 
-    /// What `welcome` announces to a user with this budget.
+    /// The limits that `welcome` announces to a user with this op budget.
     pub(crate) fn announced(&self, budget: Budget) -> Limits {
         Limits {
             message_bytes: self.message_bytes as u64,

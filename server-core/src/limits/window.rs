@@ -1,12 +1,12 @@
-//! Counting within a sliding window.
+//! Limiting events within a sliding window.
 
 use std::collections::VecDeque;
 use tidewire_core::Time;
 
-/// How long something counts, in ms.
+/// Length of the window, in ms.
 pub(crate) const WINDOW_MS: u64 = 10_000;
 
-/// Counts events within the last [`WINDOW_MS`].
+/// Allows at most `most` events within any [`WINDOW_MS`].
 pub(crate) struct Window {
     most: usize,
     times: VecDeque<Time>,
@@ -17,7 +17,7 @@ impl Window {
         Window { most, times: VecDeque::new() }
     }
 
-    /// Counts one; false when it is one too many.
+    /// Counts an event. If there are too many, it is not counted and this returns false.
     pub(crate) fn counts(&mut self, now: Time) -> bool {
         while self.times.front().is_some_and(|first| now.since(*first) >= WINDOW_MS) {
             self.times.pop_front();

@@ -1,8 +1,7 @@
-//! What is stored, as requests and replies: a server keeps its log behind [`Store`], whichever
-//! database that is.
+//! The interface to the database that keeps the log: [`Store`].
 //!
-//! [`Write`]s become [`Outcome`]s, in the order in which they are handed in, each once its fate is
-//! certain. [`Read`]s see what is committed and become [`Reply`]s.
+//! A [`Write`] is answered with an [`Outcome`] once it is certain whether it was committed, in the
+//! order of the commits. A [`Read`] sees only what is committed and is answered with a [`Reply`].
 
 mod read;
 mod write;
@@ -16,27 +15,27 @@ pub use write::{
 use thiserror::Error;
 use tidewire_core::wire::codes;
 
-/// Where events, dialogs, answers under way and revocations are kept.
+/// Keeps events, dialogs, answers under way and revocations.
 pub trait Store: Send + Sync {
-    /// Hands a write in. `done` is called once, when the write's fate is certain; all of them are
-    /// called one after the other, in the order of the commits.
+    /// Submits a write. `done` is called once, when it is certain whether the write was committed.
+    /// Calls never overlap and come in the order of the commits.
     fn write(&self, write: Write, done: Done);
 
-    /// Asks something of what is committed. `got` is called once, on any thread.
+    /// Reads what is committed. `got` is called once, on any thread.
     fn read(&self, read: Read, got: Got);
 }
 
-/// Called with what became of a write.
+/// Called with the outcome of a write.
 pub type Done = Box<dyn FnOnce(Result<Outcome, StoreError>) + Send>;
 
-/// Called with what was read.
+/// Called with the reply to a read.
 pub type Got = Box<dyn FnOnce(Result<Reply, StoreError>) + Send>;
 
 /// Why the store could not write or read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// No room is left.
+    /// The disk is full.
     #[error("the server's disk is full; nothing was stored, try again later")]
     Full,
     /// Any other fault.

@@ -1,10 +1,10 @@
-//! What is read, and what comes of it.
+//! Reads, and their replies.
 
 use super::{Revocation, StoreError};
 use crate::text::Text;
 use tidewire_core::wire::{ChannelName, Offset, RunId};
 
-/// A question about what is committed. Each has its own kind of [`Reply`].
+/// A read of what is committed. Each names the kind of its [`Reply`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
     /// A channel by its name: [`Reply::Channel`].
@@ -13,95 +13,97 @@ pub enum Read {
     Events {
         /// The channel's row.
         channel: i64,
-        /// The events after this offset.
+        /// Only events after this offset.
         from: Offset,
-        /// Up to this one; at most as many as a page has, but at least one if there is one.
+        /// Only events up to this offset, and no more than fit in a page. If there are any, at
+        /// least one is returned, however long.
         to: Offset,
     },
-    /// The newest events that a model is shown, oldest first: [`Reply::Frames`].
+    /// The newest events, to be shown to a model, oldest first: [`Reply::Frames`].
     Newest {
         /// The channel's row.
         channel: i64,
-        /// Only events before this offset.
+        /// Only events before this offset. The store may look only at the last few hundred of them.
         before: Offset,
-        /// At most so many.
+        /// Maximum number of events.
         most: usize,
-        /// Only of these kinds.
+        /// Only events of these kinds.
         kinds: &'static [&'static str],
     },
-    /// The next channels of which something may have to be trimmed: [`Reply::Channels`].
+    /// The next channels that may have events to trim, by age or by number: [`Reply::Channels`].
     ToTrim {
-        /// Those after this row.
+        /// Only channels after this row.
         after: i64,
-        /// With events committed before this time, ms since the Unix epoch; 0 for none.
+        /// Channels with events committed before this time, ms since the Unix epoch; 0 for none.
         before_ms: u64,
-        /// Or with more events than this; 0 for no limit.
+        /// Channels with more events than this; 0 for no limit.
         keep: u64,
-        /// At most so many.
+        /// Maximum number of channels.
         most: usize,
     },
-    /// The next dialogs in which nobody ever wrote: [`Reply::Channels`].
+    /// The next dialogs that a user created and in which nobody ever wrote: [`Reply::Channels`].
     Unused {
-        /// Those after this row.
+        /// Only dialogs after this row.
         after: i64,
-        /// Created by somebody before this time, ms since the Unix epoch.
+        /// Only dialogs created before this time, ms since the Unix epoch.
         before_ms: u64,
-        /// At most so many.
+        /// Maximum number of dialogs.
         most: usize,
     },
-    /// The dialogs that want an answer: [`Reply::Wanting`].
+    /// All dialogs that want an answer: [`Reply::Wanting`].
     Wanting,
-    /// The runs that a crash left without an end: [`Reply::Unfinished`].
+    /// All runs without an end, which after a start means that a crash cut them off:
+    /// [`Reply::Unfinished`].
     Unfinished,
-    /// Access that was taken back: [`Reply::Revocations`].
+    /// All revocations: [`Reply::Revocations`].
     Revocations,
 }
 
-/// What came of a [`Read`].
+/// The reply to a [`Read`].
 #[derive(Debug)]
 pub enum Reply {
-    /// None when there is no such channel.
+    /// The channel; `None` if it does not exist.
     Channel(Option<ChannelRow>),
     /// A page's events.
     Events(Found),
-    /// Events' frames.
+    /// The events' frames.
     Frames(Vec<Text>),
-    /// Rows and names.
+    /// The channels' rows and names, in the order of the rows.
     Channels(Vec<(i64, ChannelName)>),
-    /// Names, each with the offset of the newest message that no answer covers.
+    /// The channels' names, each with the offset of the newest message that no answer covers.
     Wanting(Vec<(ChannelName, Offset)>),
-    /// In the order of their channels.
+    /// The runs, in the order of their channels.
     Unfinished(Vec<UnfinishedRun>),
-    /// In no order.
+    /// The revocations, in no order.
     Revocations(Vec<Revocation>),
 }
 
-/// A channel as the store knows it.
+/// A channel's row in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRow {
-    /// Its row.
+    /// The row's id.
     pub id: i64,
-    /// Its newest offset.
+    /// The newest offset.
     pub head: Offset,
-    /// Every event up to here was trimmed.
+    /// Every event up to this offset was trimmed.
     pub floor: Offset,
-    /// Whose dialog it is.
+    /// The dialog's owner ([`crate::Identity::key`]).
     pub owner: Option<String>,
 }
 
-/// A page's events, as the store has them.
+/// The result of reading a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// With their offsets.
+    /// The events' offsets and frames, oldest first.
     Events(Vec<(Offset, Text)>),
-    /// Retention passed the place to read from: every event up to here is gone.
+    /// Events after the requested offset were trimmed; this is the channel's floor.
     Trimmed(Offset),
 }
 
 /// A run that has no end yet. `Debug` leaves the text out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UnfinishedRun {
-    /// Its id.
+    /// The run's id.
     pub run: RunId,
     /// The channel's row.
     pub channel: i64,
@@ -117,7 +119,8 @@ impl std::fmt::Debug for UnfinishedRun {
     }
 }
 
-/// A store that gives another kind of reply than the question has is broken, and said to be so.
+/// Unwraps each kind of reply. A reply of another kind is a fault of the store, which then counts
+/// as unavailable.
 macro_rules! only {
     ($(#[$doc:meta] $name:ident: $variant:ident($of:ty);)*) => {
         impl Reply {
@@ -126,7 +129,7 @@ macro_rules! only {
                 ///
                 /// # Errors
                 ///
-                /// The reply is of another kind.
+                /// [`StoreError::Unavailable`] if the reply is of another kind.
                 pub fn $name(self) -> Result<$of, StoreError> {
                     match self {
                         Reply::$variant(found) => Ok(found),

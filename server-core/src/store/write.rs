@@ -1,4 +1,4 @@
-//! What is written, and what becomes of it.
+//! Writes, and their outcomes.
 
 use crate::text::Text;
 use tidewire_core::wire::{ChannelName, Offset, OpId, RunId, User};
@@ -11,9 +11,10 @@ pub struct NewEvent {
     pub channel: i64,
     /// The channel's name.
     pub name: ChannelName,
-    /// Whose op ids this one is compared with.
+    /// The author ([`crate::Identity::key`] for a client's op). Op ids are unique per author and
+    /// channel.
     pub author: String,
-    /// As whom it is shown.
+    /// The author as readers see it.
     pub by: User,
     /// The op id.
     pub op: Uuid,
@@ -21,43 +22,44 @@ pub struct NewEvent {
     pub id: OpId,
     /// The event's kind.
     pub kind: String,
-    /// Raw JSON of its body.
+    /// The body, as raw JSON.
     pub body: String,
-    /// The op that must be committed before.
+    /// The author's op that must be committed before this one.
     pub after: Option<Uuid>,
     /// The run that must be under way.
     pub needs_run: Option<RunId>,
-    /// Whether the dialog wants an answer from then on.
+    /// Whether the dialog wants an answer to this event.
     pub wants_answer: bool,
-    /// Whether its author may not write here any more: only what was committed before is answered.
+    /// Whether the author may no longer write here: then only an op that was committed before is
+    /// found, and any other is refused.
     pub forbidden: bool,
 }
 
-/// The begin of an answer.
+/// The start of an answer.
 pub struct StartRun {
-    /// Its `answer.start`.
+    /// The `answer.start` event.
     pub event: NewEvent,
-    /// Its id.
+    /// The run's id.
     pub run: RunId,
 }
 
 /// A piece of an answer.
 #[derive(Clone)]
 pub struct StorePiece {
-    /// The answer.
+    /// The run's id.
     pub run: RunId,
-    /// Where the text stands, in bytes.
+    /// Where the piece begins in the answer's text, in bytes.
     pub at: u64,
-    /// The text.
+    /// The piece's text.
     pub text: String,
 }
 
-/// The end of an answer; its pieces go with it.
+/// The end of an answer, whose pieces are deleted with it.
 #[derive(Clone)]
 pub struct EndRun {
-    /// Its `answer.end`.
+    /// The `answer.end` event.
     pub event: NewEvent,
-    /// Its id.
+    /// The run's id.
     pub run: RunId,
 }
 
@@ -65,61 +67,65 @@ pub struct EndRun {
 pub struct CreateDialog {
     /// The channel's name.
     pub name: ChannelName,
-    /// Whose it is; nobody's when the configuration opens it.
+    /// The owner ([`crate::Identity::key`]); `None` if the configuration opens the dialog to
+    /// everybody.
     pub owner: Option<String>,
 }
 
-/// An id that a client made for itself, against a guest of the server's.
+/// Turns an id that a client made up for itself into a guest of the server.
 pub struct Exchange {
-    /// Whoever knows it is taken for its maker, once.
+    /// The client's id, which only that client knows. It can be exchanged once.
     pub secret: String,
-    /// Whose dialogs become the guest's ([`crate::Identity::key`]).
+    /// The owner of the dialogs that become the guest's ([`crate::Identity::key`]).
     pub from: String,
-    /// The id of the guest.
+    /// The guest's id.
     pub guest: String,
     /// The guest's [`crate::Identity::key`].
     pub to: String,
 }
 
-/// What retention wants gone from a channel: one small batch of it.
+/// Deletes one small batch of a channel's oldest events. Events that an answer under way or wanted
+/// still needs stay.
 #[derive(Clone)]
 pub struct Trim {
     /// The channel's row.
     pub channel: i64,
     /// The channel's name.
     pub name: ChannelName,
-    /// Events committed before this time go, ms since the Unix epoch; 0 for none.
+    /// Deletes events committed before this time, ms since the Unix epoch; 0 for none.
     pub before_ms: u64,
-    /// So many of the newest events stay; 0 for all.
+    /// Deletes all but this many of the newest events; 0 for no limit.
     pub keep: u64,
-    /// Op ids of events committed since this time are remembered.
+    /// Ids of clients' ops committed at this time or later are remembered after their events are
+    /// deleted, ms since the Unix epoch.
     pub remember_ms: u64,
 }
 
-/// What a user's tokens no longer allow.
+/// Takes access back from tokens that a user already has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
-    /// Whose ([`crate::Identity::key`]).
+    /// The user ([`crate::Identity::key`]).
     pub user: String,
-    /// The dialog that tokens no longer give access to; none when they are worth nothing at all.
+    /// The dialog that the tokens no longer give access to; `None` if they are no longer valid at
+    /// all.
     pub dialog: Option<String>,
-    /// Tokens issued up to here are meant, ms since the Unix epoch.
+    /// Applies to tokens issued up to this time, ms since the Unix epoch.
     pub since_ms: u64,
 }
 
-/// Something the writer does.
+/// A write.
 pub enum Write {
-    /// An op becomes an event.
+    /// Stores an op as an event.
     Append(NewEvent),
-    /// An answer begins.
+    /// Starts an answer.
     StartRun(StartRun),
-    /// An answer goes on.
+    /// Stores a piece of an answer.
     Piece(StorePiece),
-    /// An answer ends.
+    /// Ends an answer.
     EndRun(EndRun),
-    /// A dialog is created.
+    /// Creates a dialog.
     CreateDialog(CreateDialog),
-    /// A dialog goes, with all its events.
+    /// Deletes a dialog, with all its events.
     DeleteDialog {
         /// The channel's name.
         name: ChannelName,
@@ -127,35 +133,34 @@ pub enum Write {
         /// epoch.
         unused_before_ms: Option<u64>,
     },
-    /// The oldest events of a channel go.
+    /// Deletes the oldest events of a channel.
     Trim(Trim),
-    /// Forgets so many of the trimmed ops that were committed before this time, ms since the Unix
-    /// epoch.
+    /// Forgets the ids of ops whose events were trimmed, oldest first.
     ForgetOps {
-        /// See above.
+        /// Only ops committed before this time, ms since the Unix epoch.
         before_ms: u64,
-        /// At most so many.
+        /// Maximum number of ops.
         most: usize,
     },
-    /// An id that a client made for itself, a secret, is given away for a guest: their dialogs
-    /// become the guest's.
+    /// Turns a client's own id into a guest, to whom the client's dialogs then belong.
     Exchange(Exchange),
-    /// Access is taken back.
+    /// Stores a revocation. If it names a dialog of which the user is the owner, the dialog has no
+    /// owner from then on.
     Revoke(Revocation),
-    /// Forgets revocations from before this time, ms since the Unix epoch.
+    /// Forgets old revocations.
     ForgetRevocations {
-        /// See above.
+        /// Only revocations from before this time, ms since the Unix epoch.
         before_ms: u64,
     },
-    /// Finds out whether writing works.
+    /// Checks that the database can be written.
     Probe,
-    /// Limits the database to its present size and so many pages, or lifts the limit.
+    /// Limits the database to this many pages more than it has now; `None` lifts the limit.
     LimitPages(Option<u32>),
 }
 
 impl Write {
-    /// The name of the channel that it changes, if that may be in memory then: after a commit in
-    /// doubt it has to be compared.
+    /// The name of the channel whose state in memory the write changes. After a commit in doubt
+    /// that state is compared with the log.
     pub fn channel(&self) -> Option<&ChannelName> {
         match self {
             Write::Append(event) => Some(&event.name),
@@ -172,59 +177,59 @@ impl Write {
 pub struct Stored {
     /// Its offset.
     pub offset: Offset,
-    /// When, ms since the Unix epoch.
+    /// When it was committed, ms since the Unix epoch.
     pub at: u64,
-    /// Its frame, for every subscriber.
+    /// The frame that every subscriber is sent.
     pub frame: Text,
 }
 
-/// Where an op stands that was committed before.
+/// An op that was committed before.
 #[derive(Clone)]
 pub struct Duplicate {
     /// Its offset.
     pub offset: Offset,
-    /// When, ms since the Unix epoch.
+    /// When it was committed, ms since the Unix epoch.
     pub at: u64,
-    /// Its event's frame, unless it was trimmed.
+    /// The frame of its event; `None` if the event was trimmed.
     pub frame: Option<Text>,
 }
 
-/// What a [`Trim`] did.
+/// The result of a [`Trim`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trimmed {
-    /// Every event up to here is gone.
+    /// The channel's floor: every event up to this offset is trimmed.
     pub floor: Offset,
-    /// How many went.
+    /// How many events were deleted.
     pub events: u64,
-    /// Whether there is more to trim.
+    /// Whether another batch is left to trim.
     pub more: bool,
 }
 
-/// What became of a write that the database did not fail.
+/// The outcome of a write, unless the database failed.
 pub enum Outcome {
     /// An event was committed.
     Stored(Stored),
     /// The same op was committed before.
     Duplicate(Duplicate),
-    /// The dialog is new.
+    /// The dialog was created.
     Created,
-    /// The guest with this id stands for the secret now, or stood for it a moment ago already: the
-    /// answer may have been lost.
+    /// The id of the guest for whom the secret was exchanged. An exchange that is repeated soon
+    /// gets the same guest, because its reply may have been lost.
     Exchanged(String),
-    /// The dialog with this row is gone.
+    /// The dialog with this row was deleted.
     Deleted(i64),
-    /// So far the channel is trimmed now.
+    /// The channel was trimmed.
     Trimmed(Trimmed),
-    /// So many trimmed ops or revocations were forgotten.
+    /// This many trimmed ops or revocations were forgotten.
     Forgotten(usize),
-    /// Done, or there was nothing to do.
+    /// The write was done, or there was nothing to do.
     Done,
     /// Nothing was written.
     Refused(Refusal),
 }
 
 impl Outcome {
-    /// The event that was committed, now or before.
+    /// The event that was committed, by this write or before; `None` if it was trimmed.
     pub fn event(&self) -> Option<Stored> {
         match self {
             Outcome::Stored(stored) => Some(stored.clone()),
@@ -239,16 +244,16 @@ impl Outcome {
 /// Why a write was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// `after` is not committed.
+    /// The op named by `after` is not committed.
     Blocked,
-    /// The op id stands for something else.
+    /// The author has used the op id for another kind or body.
     OpIdReused,
-    /// Its author may not write here, or the dialog is gone.
+    /// The author may not write here, or the dialog was deleted.
     Forbidden,
-    /// No such run.
+    /// The run does not exist, has ended, or was deleted with its dialog.
     RunNotFound,
-    /// The dialog belongs to somebody else.
+    /// The dialog exists and has another owner.
     DialogTaken,
-    /// The secret was given away before.
+    /// The secret was exchanged before.
     Exchanged,
 }

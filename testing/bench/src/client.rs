@@ -1,4 +1,4 @@
-//! Clients that speak the protocol and do nothing else, so that they cost as little as they can.
+//! Clients that speak the protocol and do nothing else, so that they cost little.
 
 use crate::Failure;
 use crate::figures::Part;
@@ -18,7 +18,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-/// How long a frame may take to come.
+/// Time-out for a frame.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A socket after the upgrade.
@@ -30,7 +30,7 @@ pub(crate) struct Client {
     channel: String,
 }
 
-/// What matters of a frame.
+/// The members of a frame that are read.
 #[derive(Deserialize)]
 struct Frame {
     t: String,
@@ -67,7 +67,7 @@ pub(crate) async fn load(
     Ok(part)
 }
 
-/// Clients that wait, each of a user and in a dialog of its own.
+/// Connects clients, each with a user and a dialog of its own.
 pub(crate) async fn connect(server: &Server, clients: u32) -> Result<Vec<Client>, Failure> {
     let mut connected = Vec::new();
     for number in 0..clients {
@@ -76,16 +76,17 @@ pub(crate) async fn connect(server: &Server, clients: u32) -> Result<Vec<Client>
     Ok(connected)
 }
 
-/// What a client wrote.
+/// The ops that a client wrote.
 pub(crate) struct Written {
-    /// How long each op took that was acknowledged in the time that counts.
+    /// How long each op took that was acknowledged within the measured time.
     waits: Vec<Duration>,
-    /// How many were acknowledged in all.
+    /// How many ops were acknowledged in all.
     acked: u64,
 }
 
 impl Client {
-    /// A user with this number in a dialog; `receive` makes the socket's buffer that small.
+    /// Connects the user with the number `user`, subscribed to the dialog with the number `of`.
+    /// `receive` is the size of the socket's receive buffer, in bytes.
     pub(crate) async fn connect(
         address: SocketAddr,
         user: u32,
@@ -101,8 +102,8 @@ impl Client {
         Ok(client)
     }
 
-    /// Writes texts of so many bytes until then, at most so many, and waits until all are
-    /// acknowledged.
+    /// Writes texts of `bytes` bytes until `until`, at most `most` of them and `inflight` at a
+    /// time, and waits until all are acknowledged. Time is measured from `from` on.
     pub(crate) async fn write(
         mut self,
         bytes: usize,
@@ -143,8 +144,8 @@ impl Client {
         }
     }
 
-    /// Reads to the end, which has to come soon; the close code, or none when the socket ended
-    /// without one.
+    /// Waits for the end of the connection, and returns the close code; `None` if it ended without
+    /// one.
     pub(crate) async fn end(mut self) -> Result<Option<u16>, Failure> {
         timeout(PATIENCE, async {
             let mut code = None;
@@ -172,7 +173,7 @@ impl Client {
     }
 }
 
-/// A WebSocket; `receive` makes the socket's buffer that small.
+/// Opens a WebSocket. `receive` is the size of the socket's receive buffer, in bytes.
 pub(crate) async fn dial(address: SocketAddr, receive: Option<u32>) -> Result<Socket, Failure> {
     let socket = TcpSocket::new_v4()?;
     if let Some(bytes) = receive {

@@ -1,10 +1,10 @@
-//! What is measured, and how it is told.
+//! The measured figures, and how they are printed.
 
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The figures of `--json`, for `--help`. A test holds it to what is printed.
+/// The figures of `--json`, for `--help`. A test compares it with what is printed.
 pub(crate) const KEYS: &str = "\
 FIGURES of --json; times in ms, memory in bytes, as the system counts it (VmHWM, VmRSS)
   clients, inflight, seconds, connections, text_bytes, cores
@@ -40,7 +40,7 @@ FIGURES of --json; times in ms, memory in bytes, as the system counts it (VmHWM,
 
 It fails when a row is missing or too many, when hostile peers exceed their bound, or when one is not cut off.";
 
-/// All of it.
+/// All figures.
 pub(crate) struct Figures {
     pub(crate) fsync: Rate,
     pub(crate) sqlite: Rate,
@@ -51,14 +51,14 @@ pub(crate) struct Figures {
     pub(crate) client: ClientMemory,
 }
 
-/// Writes of some time.
+/// The writes of a measured time.
 #[derive(Default)]
 pub(crate) struct Part {
-    /// How long each one took that was acknowledged within the time.
+    /// How long each write took that was acknowledged within the time.
     pub(crate) waits: Vec<Duration>,
-    /// Transactions within the time.
+    /// The number of transactions within the time.
     pub(crate) commits: u64,
-    /// Writes that were acknowledged, before and after it too.
+    /// The number of writes that were acknowledged, including before and after the time.
     pub(crate) acked: u64,
     pub(crate) time: Duration,
 }
@@ -72,40 +72,40 @@ pub(crate) struct Rate {
     pub(crate) p99_ms: f64,
 }
 
-/// What clients wrote to a server.
+/// The writes of clients to a server.
 pub(crate) struct Load {
     pub(crate) rate: Rate,
-    /// Ops that were acknowledged, those outside of the measured time included.
+    /// The number of ops that were acknowledged, including outside of the measured time.
     pub(crate) acked: u64,
-    /// Events that the database holds then.
+    /// The number of events in the database afterwards.
     pub(crate) stored: u64,
 }
 
 /// The server's resident memory with friendly clients, in bytes.
 pub(crate) struct Memory {
-    /// The most of a server that nobody used yet.
+    /// The peak of a server without any connection.
     pub(crate) idle: u64,
-    /// The most of the same server after the load.
+    /// The peak of the same server after the load.
     pub(crate) loaded: u64,
-    /// The most of another one with idle connections.
+    /// The peak of another server with idle connections.
     pub(crate) connected: u64,
-    /// What each of them added.
+    /// What each idle connection added.
     pub(crate) each: u64,
 }
 
-/// What one kind of hostile peers made of the server.
+/// The effect of one kind of hostile peers on the server.
 pub(crate) struct Hostile {
     pub(crate) kind: &'static str,
     pub(crate) peers: u32,
-    /// How much it grew at most, in bytes.
+    /// How much its memory grew at most, in bytes.
     pub(crate) rss: u64,
-    /// How much it may grow, in bytes.
+    /// How much its memory may grow, in bytes.
     pub(crate) bound: u64,
-    /// How many of the peers it is rid of afterwards.
+    /// How many peers it has disconnected afterwards.
     pub(crate) cut: u32,
 }
 
-/// The most that a native client's process took, in bytes.
+/// The peak of the memory of a native client's process, in bytes.
 pub(crate) struct ClientMemory {
     pub(crate) idle: u64,
     pub(crate) outbox: u64,
@@ -113,7 +113,7 @@ pub(crate) struct ClientMemory {
 }
 
 impl Part {
-    /// Adds the writes of another time.
+    /// Adds the writes of another measured time.
     pub(crate) fn add(&mut self, mut other: Part) {
         self.waits.append(&mut other.waits);
         self.commits += other.commits;
@@ -139,7 +139,7 @@ impl Part {
 }
 
 impl Load {
-    /// What was written, with the number of events that are stored.
+    /// The load of these writes, with the number of events that are stored.
     pub(crate) fn of(part: Part, stored: u64) -> Load {
         Load { acked: part.acked, rate: part.rate(), stored }
     }
@@ -152,7 +152,7 @@ impl Hostile {
 }
 
 impl Figures {
-    /// What must not be, one after the other; none when all is well.
+    /// Descriptions of all faults; empty if there are none.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, Load { acked, stored, .. }) in [("single", &self.single), ("group", &self.group)] {
@@ -176,7 +176,7 @@ impl Figures {
         self.hostile.iter().max_by(|a, b| a.share().total_cmp(&b.share()))
     }
 
-    /// As one object, the settings included.
+    /// The figures as one JSON object, which includes the settings.
     pub(crate) fn in_json(&self, settings: Value) -> Value {
         let Figures { fsync, sqlite, single, group, memory, client, .. } = self;
         let mut hostile = Map::new();
@@ -218,8 +218,8 @@ impl Figures {
         }
     }
 
-    /// As tables; `many` names the load of many clients, `connections` is how many idle ones there
-    /// were.
+    /// The figures as tables. `many` names the load of many clients, `connections` is the number of
+    /// idle connections.
     pub(crate) fn in_text(&self, many: &str, connections: u32) -> String {
         let Figures { fsync, sqlite, single, group, memory, client, .. } = self;
         let mut text =
@@ -231,7 +231,7 @@ impl Figures {
             (many, &group.rate),
         ] {
             let Rate { ops_per_s, ops_per_commit, p50_ms, p99_ms } = rate;
-            // Writing to a text can't fail.
+            // Writing to a string can't fail.
             let _ = writeln!(
                 text,
                 "{name:<38}{ops_per_s:>10.0}{ops_per_commit:>12.1}{p50_ms:>10.2}{p99_ms:>10.2}"
@@ -275,7 +275,7 @@ fn mib(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// More digits than can be trusted are only in the way.
+/// Rounds to three decimal places.
 fn round(figure: f64) -> f64 {
     (figure * 1_000.0).round() / 1_000.0
 }

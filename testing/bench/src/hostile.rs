@@ -1,9 +1,7 @@
-//! Peers that mean harm, and how much of the server's memory they get at the limits that it has by
-//! default.
+//! Hostile peers, and how much of the server's memory they can take at its default limits.
 //!
-//! Each kind has a server of its own, so that its high-water mark is of this kind. A bound is the
-//! sum of what the limits let a peer hold; what the server itself may hold comes on top
-//! ([`CACHES`]).
+//! Each kind has a server of its own, so that the peak of the memory is due to this kind. The bound
+//! is the sum of what the limits let each peer hold, and of the server's own caches ([`CACHES`]).
 
 use crate::client::{Client, Socket};
 use crate::figures::Hostile;
@@ -21,34 +19,35 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Peers of each kind, but of those that send half a request.
+/// Number of peers of each kind, except of those that send half a request.
 const PEERS: u32 = 20;
 /// A receive buffer so small that the server has to keep what it can't send.
 const SMALL: Option<u32> = Some(4_096);
-/// Events for those who don't read: without a limit, this would be kept for them.
+/// Size of all events for peers that don't read. Without a limit the server would queue all of it.
 const OFFERED_BYTES: u64 = 64 << 20;
-/// Text of such an event; the longest is 16,384 bytes.
+/// Size of such an event's text, which may have at most 16,384 bytes.
 const EVENT_BYTES: usize = 16_000;
 /// SQLite's page caches: 2 MiB for each of the server's seven connections to its database.
 const CACHES: u64 = 7 * (2 << 20);
-/// Frames are joined to messages of so many bytes. The socket has a second copy of the one that it
-/// writes.
+/// Size of the messages that frames are joined into. The socket has a second copy of the message
+/// that it writes.
 const JOINED: u64 = 128 << 10;
-/// A page that is queued, and that the writer has as well: its events, and their envelope.
+/// Largest size of a page: its events, and the rest of the frame. The queue may hold one, and the
+/// writer another.
 const PAGE: u64 = PAGE_BYTES as u64 + (32 << 10);
-/// What a byte of a message may become: the shortest frame has 9 bytes with its comma and is kept
-/// in 136.
+/// How many bytes of memory a byte of a message may take: the shortest frame has 9 bytes with its
+/// comma, and takes 136.
 const DECODED: u64 = 16;
-/// A request's header and body, at most.
+/// Largest size of a request's header and body.
 const REQUEST: u64 = (32 << 10) + (16 << 10);
-/// Time-outs that make a silent peer's end come soon: after `ping_ms` and `grace_ms`. A header has
-/// 5 s, as always.
+/// Short time-outs, so that a silent peer is soon disconnected: after `ping_ms` and `grace_ms`
+/// together. The time-out of a header stays at 5 s.
 const SETTINGS: &str = "ping_ms = 3000\ngrace_ms = 3000\n";
-/// How long peers have until they are cut off: the longest of the time-outs is the 10 s of a write.
+/// Time after which all peers must be disconnected: the longest time-out is the 10 s of a write.
 const CUT: Duration = Duration::from_secs(13);
 
-/// Lets all kinds loose. `each` is what an idle connection costs, `sockets` how many send half a
-/// request, `noise` for how long garbage is sent.
+/// Runs all kinds of peers. `each` is what an idle connection costs in bytes, `sockets` is how many
+/// send half a request, and `noise` is how long garbage is sent.
 pub(crate) async fn all(
     program: &Path,
     top: &Path,
@@ -65,7 +64,7 @@ pub(crate) async fn all(
     Ok(vec![silent?, greedy?, noisy?, half?])
 }
 
-/// Subscribers who never read, while others write.
+/// Subscribers that never read, while others write.
 async fn silent(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failure> {
     let (server, idle) = start(program, top).await?;
     let mut peers = Vec::new();
@@ -78,20 +77,20 @@ async fn silent(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failur
     let rss = grown(&server.process, &idle)?;
     let mut cut = 0;
     for peer in peers {
-        // A peer that is cut in the middle of a message gets no close frame.
+        // A peer that is disconnected in the middle of a message gets no close frame.
         cut += u32::from(matches!(peer.end().await?, None | Some(4002)));
     }
     Ok(Hostile { kind: "silent", peers: PEERS, rss, bound, cut })
 }
 
-/// Subscribers who ask for page after page and never read one.
+/// Subscribers that request page after page and never read one.
 async fn greedy(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failure> {
     let (server, _) = start(program, top).await?;
     fill(&server, 4 << 20).await?;
     let idle = server.process.memory()?;
     let limits = ServerLimits::default();
-    // More pages than the system's own buffers take, and what makes the most of a message's bytes
-    // while it waits.
+    // More pages than fit in the system's buffers, and frames that take as much memory as possible
+    // for their bytes while they wait.
     let next = format!(r#"{{"t":"next","ch":"dialog:{}","from":0}},"#, dialog(0)).repeat(60);
     let frames = vec![r#"{"t":""}"#; (limits.message_bytes - next.len() - 2) / 9].join(",");
     let mut peers = Vec::new();
@@ -113,7 +112,7 @@ async fn greedy(program: &Path, top: &Path, each: u64) -> Result<Hostile, Failur
 }
 
 /// Peers that send the longest messages, half messages, arrays of the shortest frames, floods of
-/// pings and garbage as fast as they can, read nothing, and come back when they are cut off.
+/// pings and garbage as fast as they can, read nothing, and reconnect when they are disconnected.
 async fn noisy(program: &Path, top: &Path, each: u64, time: Duration) -> Result<Hostile, Failure> {
     let (server, idle) = start(program, top).await?;
     let until = Instant::now() + time;
@@ -123,7 +122,7 @@ async fn noisy(program: &Path, top: &Path, each: u64, time: Duration) -> Result<
         tasks.spawn(async move {
             let mut rounds = 0;
             while Instant::now() < until {
-                // Being cut off is what is expected.
+                // Fails when the server disconnects it, which is expected.
                 let _ = timeout(REST, noise(address, user, rounds)).await;
                 rounds += 1;
             }
@@ -144,7 +143,7 @@ async fn noisy(program: &Path, top: &Path, each: u64, time: Duration) -> Result<
     Ok(Hostile { kind: "noisy", peers: rounds, rss, bound, cut: rounds.saturating_sub(left) })
 }
 
-/// One kind of noise after the other, until the server has enough.
+/// Sends one kind of garbage, which `user` and `round` choose.
 async fn noise(address: SocketAddr, user: u32, round: u32) -> Result<(), Failure> {
     let limit = ServerLimits::default().message_bytes;
     let mut peer = Client::connect(address, user, 0, SMALL).await?.socket;
@@ -156,7 +155,7 @@ async fn noise(address: SocketAddr, user: u32, round: u32) -> Result<(), Failure
         }
         2 => flood(&mut peer, &Message::Ping(vec![0; 125].into())).await,
         3 => {
-            // A text message that is not final, and of which the last byte is missing.
+            // A text frame that is not final, and of which the last byte is missing.
             let mut half = vec![0x01, 0xff];
             half.extend((limit as u64 * 2).to_be_bytes());
             half.resize(half.len() + 3 + limit * 2, 0);
@@ -208,7 +207,7 @@ async fn half(program: &Path, top: &Path, each: u64, sockets: u32) -> Result<Hos
 }
 
 async fn start(program: &Path, top: &Path) -> Result<(Server, Resident), Failure> {
-    // Of ops, and of what is read from a socket: else it takes half a minute to fill a queue.
+    // With the default budgets of ops and of bytes it would take half a minute to fill a queue.
     let budgets = "[limits]\nuser = { ops = 1000000, per_ms = 1000, burst = 1000000 }\n\
         read_bytes = { ops = 1000000000, per_ms = 1000, burst = 1000000000 }\n";
     let server = Server::start(program, top, 1, &format!("{SETTINGS}{budgets}")).await?;
@@ -217,19 +216,19 @@ async fn start(program: &Path, top: &Path) -> Result<(Server, Resident), Failure
     Ok((server, idle))
 }
 
-/// Writes so many bytes into the dialog.
+/// Writes this many bytes into the dialog.
 async fn fill(server: &Server, bytes: u64) -> Result<(), Failure> {
     let writer = Client::connect(server.address, 0, 0, None).await?;
     let (now, ever) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
     writer.write(EVENT_BYTES, 8, now, ever, bytes / EVENT_BYTES as u64).await.map(drop)
 }
 
-/// How far the high-water mark is above what there was.
+/// How far the peak is above what the process used when it was idle, in bytes.
 fn grown(process: &Process, idle: &Resident) -> Result<u64, Failure> {
     Ok(process.memory()?.most.saturating_sub(idle.now))
 }
 
-/// How many connections the server says that it has.
+/// The number of connections, as the server reports it.
 async fn connections(server: &Server) -> Result<u32, Failure> {
     let mut stream = TcpStream::connect(server.address).await?;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").await?;

@@ -1,13 +1,13 @@
-//! `cargo xtask bench commit`: what group commit is worth, and what memory is needed. The real
-//! server on fresh databases, with many clients and many ops in flight against one op at a time;
-//! then with idle connections, and with peers that mean harm.
+//! `cargo xtask bench commit`: the effect of group commit, and the memory that is needed. The real
+//! server runs on fresh databases, with many clients and many ops in flight, and with one op at a
+//! time; then with idle connections, and with hostile peers.
 
 mod client;
 mod disk;
 mod figures;
 mod hostile;
 mod native;
-// The other benches look at more of it.
+// The other benches use more of it.
 #[allow(dead_code)]
 mod process;
 
@@ -21,14 +21,14 @@ use std::time::Duration;
 
 /// Bytes of a message's text.
 const TEXT_BYTES: usize = 100;
-/// For so long nothing is counted at the beginning of a round.
+/// Time at the beginning of a round in which nothing is counted.
 const WARM_UP: Duration = Duration::from_millis(250);
-/// In so many rounds all ways of writing take turns.
+/// Number of rounds, in which all ways of writing take turns.
 const ROUNDS: u32 = 4;
-/// How long memory is left to come to rest.
+/// Pause before memory is measured.
 const REST: Duration = Duration::from_secs(1);
 
-/// What stops a bench; it is shown and nothing else.
+/// An error that ends the bench, and is only printed.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The server's group commit against one write at a time on the same disk, and the memory of server
@@ -108,7 +108,7 @@ async fn measure(args: &Args) -> Result<Figures, Failure> {
     Ok(Figures { fsync, sqlite, single, group, memory, hostile, client })
 }
 
-/// What writing showed, with the most of a server's memory before and after it.
+/// The figures of writing, with the peak of a server's memory before and after it.
 struct Writing {
     fsync: Rate,
     sqlite: Rate,
@@ -118,8 +118,7 @@ struct Writing {
     loaded: u64,
 }
 
-/// Measures all ways of writing by turns, because a disk that is shared is not the same disk a
-/// moment later.
+/// Measures all ways of writing in turns, because the speed of a shared disk changes over time.
 async fn writing(args: &Args) -> Result<Writing, Failure> {
     let &Args { clients, inflight, seconds, .. } = args;
     let time = Duration::from_secs(seconds.into()) / ROUNDS;
@@ -151,7 +150,7 @@ async fn writing(args: &Args) -> Result<Writing, Failure> {
     })
 }
 
-/// Settings with an op budget that stands in nobody's way.
+/// Settings with an op budget that no client exceeds.
 fn unlimited(inflight: u32) -> String {
     format!(
         "[limits]\ninflight = {}\ninflight_bytes = 16777216\nuser = {{ ops = 1000000, per_ms = 1000, burst = 1000000 }}\n",
@@ -159,7 +158,7 @@ fn unlimited(inflight: u32) -> String {
     )
 }
 
-/// The most of a server's memory with idle connections, and what each of them added.
+/// The peak of a server's memory with idle connections, and what each of them added, in bytes.
 async fn connections(args: &Args) -> Result<(u64, u64), Failure> {
     let server = Server::start(&args.server, &args.folder, args.connections, "").await?;
     tokio::time::sleep(REST).await;
@@ -171,7 +170,7 @@ async fn connections(args: &Args) -> Result<(u64, u64), Failure> {
     Ok((after.most, after.now.saturating_sub(before) / u64::from(args.connections)))
 }
 
-/// Shows what goes on, away from the figures.
+/// Prints progress to the error stream, apart from the figures.
 fn say(what: &str) {
     eprintln!(".. {what}");
 }

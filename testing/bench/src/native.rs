@@ -1,4 +1,5 @@
-//! How much memory a native client takes: `tidewire-peer` on its own, with what it holds at most.
+//! How much memory a native client needs: `tidewire-peer` when it is idle, with a full outbox, and
+//! with a long history.
 
 use crate::Failure;
 use crate::client::{Client, token};
@@ -10,9 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// One less than the outbox takes, so that none is refused.
+/// One less than fit in the outbox, so that none is refused.
 const MESSAGES: u64 = 999;
-/// So long that all of them nearly fill its bytes (5 MiB).
+/// So long that all of them nearly reach the outbox's limit of 5 MiB.
 const MESSAGE_BYTES: usize = 4_900;
 /// Events of the history, and the length of their texts.
 const EVENTS: u64 = 1_000;
@@ -20,7 +21,7 @@ const EVENT_BYTES: usize = 1_000;
 
 /// Starts a client for each figure.
 pub(crate) async fn memory(peer: &Path, server: &Path, top: &Path) -> Result<ClientMemory, Failure> {
-    // Nobody listens there.
+    // No server listens there.
     let nowhere = "http://127.0.0.1:9";
     let stores = tempfile::tempdir_in(top)?;
     let start = |server: &str, name: &str| start(peer, server, &stores.path().join(name));

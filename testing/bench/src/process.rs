@@ -1,4 +1,4 @@
-//! The programs that are measured, as an operator or a user would start them.
+//! The measured programs, started as an operator or a user would start them.
 
 use crate::Failure;
 use rusqlite::{Connection, OpenFlags};
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 
 /// Signs the tokens.
 pub(crate) const SECRET: &str = "a secret of the benchmark, 32 bytes or more";
-/// Where SQLite counts transactions in the file that its connections share: the third number of the
-/// WAL index's header ("WAL-mode File Format", §2.1, `iChange`).
+/// Where SQLite counts transactions in the file that its connections share, in bytes: the third
+/// number of the WAL index's header ("WAL-mode File Format", §2.1, `iChange`).
 const CHANGES_AT: u64 = 8;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,8 +28,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it with `settings` in its file besides so many public dialogs. `top` has to be on a
-    /// disk: a file system in memory syncs nothing.
+    /// Starts it with `settings` in its file, and this many public dialogs. `top` has to be on a
+    /// disk, because an in-memory file system does not sync.
     pub(crate) async fn start(
         program: &Path,
         top: &Path,
@@ -39,7 +39,8 @@ impl Server {
         Server::start_beside(program, top, dialogs, settings, |_| Ok(())).await
     }
 
-    /// The same, after `prepare` has put what the settings speak of into its folder.
+    /// As [`Server::start`], after `prepare` has put the files that the settings name into its
+    /// folder.
     pub(crate) async fn start_beside(
         program: &Path,
         top: &Path,
@@ -69,22 +70,21 @@ impl Server {
         self.folder.path().join(name)
     }
 
-    /// How many transactions were committed, modulo 2^32; only the difference of two means
-    /// something.
+    /// The number of committed transactions, modulo 2^32. Only differences are meaningful.
     pub(crate) fn commits(&self) -> std::io::Result<u32> {
         let mut number = [0; 4];
         File::open(self.database.with_extension("db-shm"))?.read_exact_at(&mut number, CHANGES_AT)?;
         Ok(u32::from_ne_bytes(number))
     }
 
-    /// How many events its database holds.
+    /// The number of events in its database.
     pub(crate) fn events(&self) -> rusqlite::Result<u64> {
         let reader = Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         reader.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, u32>(0)).map(u64::from)
     }
 }
 
-/// A program under way; it is killed when this is dropped.
+/// A running program. It is killed when this is dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
     lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
@@ -95,12 +95,12 @@ pub(crate) struct Process {
 pub(crate) struct Resident {
     /// `VmRSS` of `proc_pid_status(5)`.
     pub(crate) now: u64,
-    /// `VmHWM`: the most there ever was.
+    /// `VmHWM`: the peak.
     pub(crate) most: u64,
 }
 
 impl Process {
-    /// Starts it with its output at hand.
+    /// Starts a program, with its output read by this one.
     pub(crate) fn start(command: &mut Command) -> Result<Process, Failure> {
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let id = child.id().ok_or("it ended at once")?;
@@ -108,7 +108,7 @@ impl Process {
         Ok(Process { child, lines, id })
     }
 
-    /// Reads on to a line that begins like this; the rest of it.
+    /// Reads until a line that begins with `start`, and returns the rest of that line.
     pub(crate) async fn line_after(&mut self, start: &str) -> Result<String, Failure> {
         timeout(PATIENCE, async {
             while let Some(line) = self.lines.next_line().await? {
@@ -121,12 +121,12 @@ impl Process {
         .await?
     }
 
-    /// From now on the most is counted anew (`clear_refs` of `proc_pid_clear_refs(5)`).
+    /// Resets the peak (`proc_pid_clear_refs(5)`).
     pub(crate) fn forget_most(&self) -> std::io::Result<()> {
         std::fs::write(format!("/proc/{}/clear_refs", self.id), "5")
     }
 
-    /// Its resident memory.
+    /// The program's resident memory.
     pub(crate) fn memory(&self) -> Result<Resident, Failure> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id))
             .map_err(|error| format!("memory is read from /proc, as Linux has it: {error}"))?;

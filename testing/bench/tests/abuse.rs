@@ -1,5 +1,5 @@
-//! `cargo xtask bench abuse` as a command: that it starts, attacks and says what it saw. Its marks
-//! of time and memory are for optimised programs on a quiet machine, and not looked at here.
+//! `cargo xtask bench abuse` as a program: it starts, attacks and prints what it saw. Its limits of
+//! time and memory are for optimised programs on a quiet machine, and are not checked here.
 
 #[path = "../../../sdk-native/tests/common/build.rs"]
 #[allow(unreachable_pub, reason = "the native client's tests share it")]

@@ -1,20 +1,19 @@
-//! A full or dying disk for a program that knows nothing of it: preloaded with `LD_PRELOAD`, this
-//! library stands in front of the C library's `write`, `pwrite`, `pwrite64`, `fsync` and
-//! `fdatasync`.
+//! Simulates a full or failing disk for an unchanged program: preloaded with `LD_PRELOAD`, this
+//! library replaces the C library's `write`, `pwrite`, `pwrite64`, `fsync` and `fdatasync`.
 //!
-//! `TIDEWIRE_DISK_FAULT` names a control file, which is read with every call. It is empty or
-//! missing while all is well, else it holds three words:
+//! `TIDEWIRE_DISK_FAULT` names a control file, which is read at every call. It is empty or missing
+//! while there is no fault. Otherwise it has three words:
 //!
 //! ```text
 //! write ENOSPC server.db
 //! ```
 //!
-//! The first says which calls fail: `write`, `sync` or `all`. The second says with what: `ENOSPC`
-//! or `EIO`. The third is part of the path of the files concerned. A failing call does nothing
-//! else: no byte is written.
+//! The first says which calls fail: `write`, `sync` or `all`. The second is the error: `ENOSPC` or
+//! `EIO`. The third is part of the path of the files concerned. A failing call has no other effect:
+//! no byte is written.
 //!
-//! Linux only; elsewhere the library is empty. The only crate with unsafe code: what stands in for
-//! the C library has its interface.
+//! Linux only; elsewhere the library is empty. This is the only crate with unsafe code, which the
+//! interface of the C library requires.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "these functions take the place of the C library's")]
@@ -23,7 +22,7 @@ use std::ffi::{c_int, c_long, c_void};
 
 /// The environment's name for the control file.
 const CONTROL: &std::ffi::CStr = c"TIDEWIRE_DISK_FAULT";
-/// Longest control file and path that are looked at.
+/// Longest control file and path that are read, in bytes.
 const MOST: usize = 4096;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -98,7 +97,7 @@ fn sync(number: c_long, fd: c_int) -> c_int {
     unsafe { libc::syscall(number, fd) as c_int }
 }
 
-/// What a failing call answers.
+/// The result of a failing call.
 fn fail(error: c_int) -> c_long {
     // SAFETY: the C library gives each thread a valid place for its errno.
     unsafe { *libc::__errno_location() = error };

@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
 async fn server() -> Result<(), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    // Ends with whoever started it, however that ended.
+    // Ends with the program that started it, even if that was killed.
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
@@ -71,7 +71,7 @@ async fn client(address: &str) -> Result<(), Failure> {
     let count = socket.next().await.ok_or("no count came")??.into_text()?;
     let count: u32 = count.parse()?;
     for case in 1..=count {
-        // A case that ends badly is for Autobahn to judge.
+        // Autobahn decides whether a case that ends with an error has failed.
         let _ = play(address, case).await;
     }
     let mut socket = open(address, &format!("updateReports?agent={AGENT}")).await?;

@@ -3,7 +3,7 @@
 use crate::faults::Faults;
 use std::sync::atomic::AtomicU64;
 
-/// How much there was.
+/// Counts of what happened.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) accepted: AtomicU64,

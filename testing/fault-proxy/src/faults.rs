@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The faults at a time. The default has none.
+/// The current faults. The default has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
@@ -10,7 +10,7 @@ pub struct Faults {
     pub up: Direction,
     /// From the server to the client.
     pub down: Direction,
-    /// Nobody listens: new connections are refused by the operating system.
+    /// The proxy does not listen: the operating system refuses new connections.
     pub refuse: bool,
     /// What happens to HTTP, on connections that are accepted from now on.
     pub http: HttpMode,
@@ -22,7 +22,7 @@ pub struct Faults {
 pub struct Direction {
     /// The delay of all bytes, in ms.
     pub delay_ms: u64,
-    /// Most additional random delay, in ms; bytes keep their order.
+    /// Maximum additional random delay, in ms. Bytes keep their order.
     pub jitter_ms: u64,
     /// At most this many bytes a second.
     pub bytes_per_s: Option<u64>,
@@ -31,7 +31,7 @@ pub struct Direction {
     /// One chunk in this many is sent twice, at random; with 1 every chunk. The peer must notice
     /// that its stream is broken.
     pub duplicate_one_in: Option<u32>,
-    /// Nothing passes, not even the end of a connection. What was sent meanwhile arrives when this
+    /// Nothing passes, not even the end of a connection. Bytes that were sent arrive when this
     /// ends, as after a retransmission.
     pub black_hole: bool,
 }

@@ -1,6 +1,6 @@
-//! A TCP proxy that does to connections what bad networks and bad middleboxes do: delay, trickle,
-//! cut in the middle of a frame, repeat bytes, swallow one direction, refuse, and the treatment
-//! that WebSockets get from proxies of companies.
+//! A TCP proxy that does to connections what bad networks and middleboxes do: it delays and slows
+//! down bytes, cuts in the middle of a frame, repeats bytes, swallows one direction, refuses
+//! connections, and treats WebSockets as companies' proxies do.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {

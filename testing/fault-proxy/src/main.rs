@@ -1,5 +1,5 @@
-//! `tidewire-fault-proxy --target HOST:PORT`: the proxy for tests in other languages, steered over
-//! its standard input.
+//! `tidewire-fault-proxy --target HOST:PORT`: the proxy for tests in other languages, controlled
+//! over its standard input.
 
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;

@@ -46,7 +46,7 @@ impl Proxy {
     /// Listens on a free port of this machine in front of `target`, `host:port`.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// If there is no free port.
     pub async fn start(target: &str) -> io::Result<Proxy> {
         Proxy::start_on("127.0.0.1:0", target, 1).await
     }
@@ -54,7 +54,7 @@ impl Proxy {
     /// As [`start`](Proxy::start), listening on `listen`. `seed` decides what happens at random.
     ///
     /// # Errors
-    /// When the address can't be had.
+    /// If it can't listen on the address.
     pub async fn start_on(listen: &str, target: &str, seed: u64) -> io::Result<Proxy> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;

@@ -18,7 +18,7 @@ const EARLY: Duration = Duration::from_millis(200);
 /// Largest response that is held back, in bytes.
 const MOST_HELD: usize = 64 * 1024 * 1024;
 const CHUNK: usize = 16 * 1024;
-/// Most chunks that are under way while bytes are delayed.
+/// Maximum number of chunks under way while bytes are delayed.
 const UNDER_WAY: usize = 256;
 /// How often a second a slow direction passes bytes on.
 const STEPS: u64 = 20;

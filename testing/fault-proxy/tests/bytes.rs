@@ -1,4 +1,4 @@
-//! What befalls bytes, in front of a server that echoes.
+//! Faults of bytes, with a server that echoes.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Long enough to see that nothing comes.
+/// How long nothing must arrive to count as silence.
 const SILENCE: Duration = Duration::from_millis(200);
 
 async fn echo() -> String {
@@ -46,7 +46,7 @@ async fn read(client: &mut TcpStream, bytes: usize) -> Vec<u8> {
     buffer
 }
 
-/// Everything up to the end, and how that looked.
+/// Everything up to the end of the connection, and how it ended.
 async fn rest(client: &mut TcpStream) -> (Vec<u8>, Result<(), ErrorKind>) {
     let mut buffer = Vec::new();
     let end = timeout(PATIENCE, client.read_to_end(&mut buffer)).await.expect("in time");
@@ -148,7 +148,7 @@ async fn a_hole_swallows_one_direction_until_it_heals() {
         assert!(is_silent(&mut client).await);
         let after = proxy.counters();
         assert_eq!(after.down_bytes, before.down_bytes);
-        // The other direction goes on.
+        // The other direction continues.
         assert_eq!(after.up_bytes - before.up_bytes, reach_the_server);
         proxy.set(Faults::default());
         assert_eq!(read(&mut client, 5).await, b"lost?");

@@ -1,4 +1,4 @@
-//! What middleboxes do to HTTP, in front of a small server that streams a response, and upgrades.
+//! What middleboxes do to HTTP, with a small server that streams a response, and upgrades.
 
 use std::time::{Duration, Instant};
 use tidewire_fault_proxy::{Faults, HttpMode, Proxy};
@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(20);
 const SLOW: Duration = Duration::from_millis(300);
 
-/// Answers `/slow` in two halves, anything else at once, and echoes on what is upgraded. Keeps
-/// connections open, as long as it isn't told otherwise.
+/// Answers `/slow` in two halves, anything else at once, and echoes after an upgrade. Keeps
+/// connections open unless a request says otherwise.
 async fn server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();

@@ -1,4 +1,4 @@
-//! The program, steered by lines.
+//! The program, controlled by lines of JSON.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};

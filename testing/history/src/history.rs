@@ -36,7 +36,7 @@ pub(crate) struct Op {
     pub(crate) origin: Origin,
     pub(crate) failed: bool,
     pub(crate) discarded: bool,
-    /// The offset that its sender was told, and the number of restores of the channel before that.
+    /// The offset of its acknowledgement, and the number of restores of the channel before that.
     pub(crate) acked: Option<(u64, u32)>,
     /// An epoch and an offset for each epoch in which it was seen.
     pub(crate) places: Vec<(usize, u64)>,
@@ -44,7 +44,7 @@ pub(crate) struct Op {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody mentioned it yet, or the violation was counted.
+    /// Not mentioned yet, or the violation was counted.
     #[default]
     Unknown,
     Server,
@@ -108,9 +108,9 @@ impl History {
         History::default()
     }
 
-    /// Takes the next event and says at once if it contradicts what came before; the violation is
-    /// counted in the report, and the history can go on. What needs the whole history is found by
-    /// [`finish`](History::finish).
+    /// Adds the next event. If it contradicts earlier ones this returns the violation, which is
+    /// counted in the report, and the history can be continued. [`finish`](History::finish) finds
+    /// violations that need the whole history.
     pub fn push(&mut self, event: Event<'_>) -> Result<(), Violation> {
         let checked = match event {
             Event::Send { client, ch, lane, id } => self.send(&client, &ch, lane.as_deref(), &id),
@@ -203,15 +203,15 @@ impl History {
         }
     }
 
-    /// In a channel that has had one epoch only, an op stands where its sender was told.
+    /// In a channel that has had one epoch only, an op has the offset of its acknowledgement.
     fn ack_fits(&self, ch: &str, id: &str) -> Checked {
         let (Some(op), Some(channel)) = (self.ids.find(id), self.channels.find(ch)) else { return Ok(()) };
         match (self.ops[op].acked, self.ops[op].places.as_slice()) {
             (Some((acked, restores)), [(_, offset)])
                 if acked != *offset
                     && self.logs[channel].lives.len() == 1
-                    // An acknowledgement does not name its epoch; after a restore it may be one
-                    // that nobody has seen yet.
+                    // An acknowledgement does not name its epoch. After a restore it may be an
+                    // epoch of which no event was seen yet.
                     && restores == 0 =>
             {
                 let what = format!("{id} in {ch} was acknowledged at {acked}, but stands at {offset}");
@@ -282,7 +282,7 @@ impl History {
         self.place(ch, life, offset, id, true)
     }
 
-    /// Notes that somebody saw `id` at this offset.
+    /// Records that `id` was seen at this offset.
     fn place(&mut self, ch: &str, life: usize, offset: u64, id: &str, logged: bool) -> Checked {
         let op = self.op(id);
         let here = &mut self.lives[life];

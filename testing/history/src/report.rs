@@ -17,11 +17,11 @@ pub enum ViolationKind {
     Duplicated,
     /// A client's ops are in the log in another order than they were sent.
     Reordered,
-    /// An observer or the log has a gap that nobody reported.
+    /// An observer skipped events without a reset, or the log has a gap.
     Skipped,
     /// An observer went back, or into another epoch, without a reset.
     Nonmonotonic,
-    /// There is an event that nobody sent, or one that was rejected.
+    /// There is an event that no client sent and the server did not write, or one that was refused.
     Invented,
     /// Two statements about the same offset or op differ.
     Diverged,
@@ -30,9 +30,9 @@ pub enum ViolationKind {
 /// One violation, with what is needed to find it in the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
-    /// Which promise.
+    /// The kind.
     pub kind: ViolationKind,
-    /// Who and where, and what was found instead.
+    /// Client or observer, channel, and what was found.
     pub what: String,
 }
 
@@ -54,13 +54,13 @@ pub struct Report {
     pub sent: u64,
     /// Of these, acknowledged.
     pub acked: u64,
-    /// Of these, rejected for good.
+    /// Of these, refused for good.
     pub failed: u64,
     /// Events that observers applied.
     pub applied: u64,
     /// Events of the logs.
     pub logged: u64,
-    /// Acknowledged ops and claims to be caught up in channels whose log the history lacks.
+    /// Acknowledged ops and caught-up observers in channels whose log the history lacks.
     pub unverified: u64,
     pub lost: u64,
     pub duplicated: u64,
@@ -74,7 +74,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether no promise was broken.
+    /// Whether there is no violation.
     pub fn is_clean(&self) -> bool {
         self.examples.is_empty()
     }

@@ -42,7 +42,7 @@ fn drained(client: &'static str) -> Event<'static> {
     Event::Drained { client: client.into() }
 }
 
-/// The kinds that were said at once, and the report.
+/// The kinds that were returned at once, and the report.
 fn told(events: impl IntoIterator<Item = Event<'static>>) -> (Vec<ViolationKind>, Report) {
     let mut history = History::new();
     let at_once = events.into_iter().filter_map(|event| history.push(event).err()).map(|it| it.kind);
@@ -102,7 +102,7 @@ fn an_acknowledged_op_that_the_log_lacks_is_lost() {
 #[test]
 fn what_left_a_drained_outbox_and_is_not_in_the_log_is_lost() {
     at_last(ViolationKind::Lost, vec![send("a", "1"), send("a", "2"), drained("a"), log(1, "1")]);
-    // Unless it was rejected or given up.
+    // Unless it was refused or discarded.
     let discard = Event::Discard { client: "a".into(), id: "2".into() };
     clean(vec![send("a", "1"), send("a", "2"), discard, drained("a"), log(1, "1")]);
     clean(vec![send("a", "1"), send("a", "2"), fail("a", "2"), drained("a"), log(1, "1")]);
@@ -164,7 +164,7 @@ fn an_observer_that_is_not_at_the_head_has_skipped_its_end() {
     clean(begin());
     at_last(ViolationKind::Skipped, [begin(), vec![caught_up("b")]].concat());
     clean([begin(), vec![apply("b", 2, "2"), caught_up("b")]].concat());
-    // One that saw nothing at all, and one in another epoch.
+    // An observer that saw nothing at all, and one in another epoch.
     at_last(ViolationKind::Skipped, [begin(), vec![caught_up("c")]].concat());
     at_last(ViolationKind::Skipped, [begin(), vec![reset("c", "older", 2), caught_up("c")]].concat());
 }
@@ -295,8 +295,8 @@ fn only_the_first_examples_are_kept_and_all_are_counted() {
     assert_eq!((early.len(), report.invented, report.examples.len()), (100, 100, 5));
 }
 
-/// Five clients, seven observers that are now and then reset and told again, answers in between, a
-/// trimmed log.
+/// Five clients, seven observers that are reset and see some events again, events of the server,
+/// and a trimmed log.
 fn long(events: u64) -> History {
     let clients = ["a", "b", "c", "d", "e"];
     let observers = ["o", "p", "q", "r", "s", "t", "u"];

@@ -1,7 +1,8 @@
-//! A native client that tests start, kill and start again. Each line of its standard input is a
-//! message to send, unlike any other; what it is told and sees goes to its standard output, one
-//! JSON object a line: events of a history (their `id` is the message's text), and notes with a
-//! member `p`. It ends with its input.
+//! A native client that tests start, kill and start again.
+//!
+//! Each line of its standard input is a message to send; no two are equal. What happens goes to its
+//! standard output, one JSON object per line: events of a history (their `id` is the message's
+//! text), and notes with a member `p`. It ends with its input.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -18,7 +19,7 @@ use tidewire::{
 use tidewire_history::Event;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// The one epoch of a test that does not change it: clients are not told its name.
+/// The epoch of all events. Applications are not told its name, and tests do not change it.
 const EPOCH: &str = "only";
 
 #[derive(Parser)]
@@ -62,7 +63,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         async move { Ok(token) }
     });
     let storage = args.store.clone().map_or(Storage::Memory, Storage::Folder);
-    // Returns soon, and wastes none of the twelve attempts a minute on a server that is still
+    // Reconnects soon, but does not use up its twelve attempts per minute on a server that is still
     // starting.
     let config = Config {
         backoff_base_ms: 500,
@@ -120,7 +121,7 @@ async fn read(client: &Client, args: &Args) -> Result<(), Box<dyn std::error::Er
                 Some(ChannelItem::Event(event)) => seen.apply(event.offset.0, &text_of(&event.body))?,
                 Some(ChannelItem::State(ChannelState::Live)) => note(&json!({"p": "live"}))?,
                 Some(ChannelItem::State(ChannelState::Syncing)) => {}
-                // It is told, so it may begin anywhere again.
+                // The gap is reported, so the next event may have any offset.
                 Some(ChannelItem::Lagged { .. }) => seen.begin_anew("lagged"),
                 Some(other) => note(&json!({"p": "surprise", "what": format!("{other:?}")}))?,
             },
@@ -136,7 +137,7 @@ fn tell(
 ) -> std::io::Result<()> {
     match event {
         ClientEvent::Op { id, state, .. } => {
-            // What an earlier start left in the outbox is known by its row.
+            // An op that an earlier start left in the outbox is found by its row.
             let row = || dialog.rows().iter().find(|row| row.id == id).map(|row| row.text.clone());
             let Some(text) = texts.get(&id).cloned().or_else(row) else {
                 return note(&json!({"p": "surprise", "what": format!("{id} has no row")}));
@@ -163,7 +164,7 @@ fn tell(
     }
 }
 
-/// How far this observer is.
+/// The position of this observer.
 struct Seen<'a> {
     args: &'a Args,
     last: Option<u64>,
@@ -201,7 +202,7 @@ impl Seen<'_> {
         let observer = || self.args.observer.as_str().into();
         let (ch, id) = (channel(self.args), text);
         if self.last.is_none() {
-            // It may begin anywhere; from there on it is dense.
+            // The first event may have any offset; from there on there are no gaps.
             let (from, reason) = (offset - 1, self.why_anew.into());
             line(&Event::Reset {
                 observer: observer(),

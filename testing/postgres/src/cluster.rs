@@ -1,5 +1,5 @@
-//! A private PostgreSQL: its data in a temporary folder, its port on the loopback interface, gone
-//! with its owner.
+//! A private PostgreSQL, with its data in a temporary folder and its port on the loopback
+//! interface. It ends with its owner.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,19 +13,19 @@ use thiserror::Error;
 
 /// How long the server may take to be ready.
 const READY: Duration = Duration::from_secs(60);
-/// How long between two looks at a server that starts or ends.
+/// Pause between two checks of a server that starts or stops.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Why there is no PostgreSQL.
+/// Why PostgreSQL could not be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ClusterError {
-    /// Its programs are not here.
+    /// PostgreSQL is not installed.
     #[error(
         "PostgreSQL is missing: install the Debian package `postgresql`, or put its `pg_config` on the PATH"
     )]
     Missing,
-    /// It refuses to run as root, and there is nobody else.
+    /// PostgreSQL refuses to run as root, and no other user was found.
     #[error(
         "PostgreSQL does not run as root, and /etc/passwd has neither a user `postgres` nor a user `nobody`"
     )]
@@ -33,12 +33,12 @@ pub enum ClusterError {
     /// A program failed.
     #[error("{program} failed: {said}")]
     Failed {
-        /// Which.
+        /// The program.
         program: &'static str,
-        /// What it said.
+        /// What it printed.
         said: String,
     },
-    /// A file or a process of it.
+    /// A file or a process failed.
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -48,7 +48,7 @@ pub enum ClusterError {
 #[derive(Debug)]
 pub struct Cluster {
     programs: PathBuf,
-    /// Who it runs as, if not as whoever runs the test: user and group.
+    /// The user and group that it runs as, if not those of the test.
     owner: Option<(u32, u32)>,
     folder: TempDir,
     port: u16,
@@ -59,13 +59,13 @@ pub struct Cluster {
 impl Cluster {
     /// Makes a database cluster and starts it, with settings as in `postgresql.conf`.
     ///
-    /// Nothing is synced to disk unless `fsync` is set: killed processes lose nothing by that, only
-    /// killed machines do.
+    /// Nothing is synced to disk unless `fsync` is set. Only a machine that fails would lose data
+    /// by that, not a process that is killed.
     ///
     /// # Errors
     ///
-    /// [`ClusterError::Missing`] without a PostgreSQL; otherwise what went wrong, with what its
-    /// programs said.
+    /// [`ClusterError::Missing`] if PostgreSQL is not installed; otherwise the fault, with what the
+    /// programs printed.
     pub fn start(settings: &[(&str, &str)]) -> Result<Cluster, ClusterError> {
         let settings =
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -75,9 +75,9 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// A standby that follows this one, on a port of its own: it has what this one had when it was
-    /// called, what comes later reaches it soon, and it can be read. It needs a server that runs,
-    /// and has its settings.
+    /// Starts a standby that follows this server, on a port of its own and with the same settings.
+    /// It can be read, has everything that this server had at the time of the call, and receives
+    /// later changes soon. This server must be running.
     ///
     /// # Errors
     ///
@@ -98,38 +98,38 @@ impl Cluster {
         Ok(standby)
     }
 
-    /// Makes a primary of a standby. It is one when this returns.
+    /// Promotes a standby. It is a primary when this returns.
     ///
     /// # Errors
     ///
-    /// If it is none, or takes too long.
+    /// If it is not a standby, or takes too long.
     pub fn promote(&self) -> Result<(), ClusterError> {
         let mut command = self.command("pg_ctl");
         command.args(["promote", "--wait", "--pgdata"]).arg(self.data());
         succeed("pg_ctl", command)
     }
 
-    /// Where it listens, on 127.0.0.1. It stays the same over [`Cluster::start_again`].
+    /// The port, on 127.0.0.1. It stays the same after [`Cluster::start_again`].
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How `tokio-postgres` connects to it as a user, to the database `postgres`.
+    /// The address for `tokio-postgres`: the database `postgres`, as this user.
     pub fn address(&self, user: &str) -> String {
         format!("host=127.0.0.1 port={} user={user} dbname=postgres", self.port)
     }
 
-    /// Kills all of its processes at once, as the kernel does when memory is short.
+    /// Kills all of its processes at once, as the kernel does when memory runs out.
     ///
     /// # Errors
     ///
     /// If `kill` can't be run.
     pub fn kill_hard(&mut self) -> Result<(), ClusterError> {
         let Some(mut server) = self.server.take() else { return Ok(()) };
-        // Each of its processes has a session of its own, so the group is not enough.
+        // Each of its processes has a session of its own, so killing the group is not enough.
         let children =
             fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).unwrap_or_default();
-        // Some may be gone by now, which is what is wanted.
+        // Fails if some have ended already, which does no harm.
         let _ = signal("KILL", children.split_whitespace().chain([server.id().to_string().as_str()]));
         server.wait()?;
         let gone = |pid: &str| !Path::new("/proc").join(pid).exists();
@@ -140,8 +140,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops it as for a restart of the machine: clients are cut off, everything is written, the
-    /// next start has nothing to repair.
+    /// Stops it as for a restart of the machine: clients are disconnected, everything is written,
+    /// and the next start has nothing to recover.
     ///
     /// # Errors
     ///
@@ -150,8 +150,8 @@ impl Cluster {
         self.end("INT")
     }
 
-    /// Starts it on what was left, after [`Cluster::kill_hard`] or [`Cluster::stop`], on the same
-    /// port.
+    /// Starts it again with its data and on the same port, after [`Cluster::kill_hard`] or
+    /// [`Cluster::stop`].
     ///
     /// # Errors
     ///
@@ -163,20 +163,21 @@ impl Cluster {
         self.launch()
     }
 
-    /// Copies its data aside, while it is stopped; once.
+    /// Makes a copy of its data. Call it while the server is stopped, and only once.
     ///
     /// # Errors
     ///
-    /// If they can't be copied.
+    /// If the data can't be copied.
     pub fn save(&self) -> Result<(), ClusterError> {
         self.copy("data", "saved")
     }
 
-    /// Puts back what was copied aside, while it is stopped: as when a copy of a disk is put back.
+    /// Puts the copy that [`Cluster::save`] made in the place of its data. Call it while the server
+    /// is stopped.
     ///
     /// # Errors
     ///
-    /// If it can't be copied, or nothing was.
+    /// If the copy can't be copied, or there is none.
     pub fn restore(&self) -> Result<(), ClusterError> {
         fs::remove_dir_all(self.data())?;
         self.copy("saved", "data")
@@ -194,8 +195,8 @@ impl Cluster {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Writes a file into its data folder, for it alone to read: its certificate, or who may
-    /// connect. A restart makes it read it.
+    /// Writes a file into its data folder that only its user can read, such as a certificate or
+    /// `pg_hba.conf`. The server reads it when it restarts.
     ///
     /// # Errors
     ///
@@ -210,16 +211,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// What the server has logged.
+    /// The text of the server's log file.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// One with a folder and nothing in it.
+    /// A cluster with an empty folder.
     fn empty(settings: Vec<(String, String)>) -> Result<Cluster, ClusterError> {
         let programs = programs().ok_or(ClusterError::Missing)?;
         let folder = tempfile::Builder::new().prefix("tidewire-postgres-").tempdir()?;
-        // Whoever makes a file owns it, so this says who we are.
+        // A new file belongs to the user of this process.
         let owner = if fs::metadata(folder.path())?.uid() == 0 { Some(unprivileged()?) } else { None };
         if let Some((user, group)) = owner {
             chown(folder.path(), Some(user), Some(group))?;
@@ -231,14 +232,14 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
-    /// One of PostgreSQL's programs, such as `pg_recvlogical`, as the user that the server runs as.
-    /// How it connects is left to the caller's arguments.
+    /// A command that runs one of PostgreSQL's programs, such as `pg_recvlogical`, as the server's
+    /// user. The caller adds the arguments for the connection.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
         if let Some((user, group)) = self.owner {
             command.uid(user).gid(group);
         }
-        // Where it is started from may not be readable for that user.
+        // That user may not be able to read the current folder.
         command.current_dir(self.folder.path()).env_remove("PGDATA").env("LC_ALL", "C").env("TZ", "UTC");
         command.stdin(Stdio::null());
         command
@@ -247,7 +248,7 @@ impl Cluster {
     fn init(&self) -> Result<(), ClusterError> {
         let mut command = self.command("initdb");
         command.arg("--pgdata").arg(self.data());
-        // Trust is for the loopback interface, which is all that it listens on.
+        // No passwords are needed, because it only listens on the loopback interface.
         command.args([
             "--username=postgres",
             "--auth=trust",
@@ -258,7 +259,7 @@ impl Cluster {
         succeed("initdb", command)
     }
 
-    /// Starts the server; on a port that was free a moment ago, the first time.
+    /// Starts the server. The first time, it picks a free port.
     fn launch(&mut self) -> Result<(), ClusterError> {
         let mut attempts = if self.port == 0 { 5 } else { 1 };
         loop {
@@ -290,7 +291,7 @@ impl Cluster {
         for (name, value) in ours.into_iter().chain(theirs) {
             command.arg("-c").arg(format!("{name}={value}"));
         }
-        // So that Ctrl-C in a terminal reaches the test alone, and the test ends the server.
+        // Ctrl-C in a terminal must only reach the test, which then ends the server.
         command.process_group(0).stdout(log.try_clone()?).stderr(log);
         let mut server = command.spawn()?;
         let until = Instant::now() + READY;
@@ -315,7 +316,8 @@ impl Cluster {
         Err(ClusterError::Failed { program: "postgres", said: format!("{failed}\n{}", tail.join("\n")) })
     }
 
-    /// Whether this very server takes connections: the last line of its lock file says so.
+    /// Whether the server with this process id accepts connections, by the last line of its lock
+    /// file.
     fn is_ready(&self, pid: u32) -> bool {
         let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         let mut lines = file.lines();
@@ -335,12 +337,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Nobody is left to be told, and the folder goes either way.
+        // The folder is deleted in any case.
         let _ = self.end("QUIT");
     }
 }
 
-/// Runs a program that must end well.
+/// Runs a program that must succeed.
 fn succeed(program: &'static str, mut command: Command) -> Result<(), ClusterError> {
     let output = command.output()?;
     if output.status.success() {
@@ -354,8 +356,8 @@ fn signal<'a>(name: &str, pids: impl IntoIterator<Item = &'a str>) -> Result<(),
     Ok(())
 }
 
-/// The folder of the newest PostgreSQL's programs: Debian keeps each version's in one of its own,
-/// off the PATH.
+/// The folder with the programs of the newest PostgreSQL. Debian has a folder for each version,
+/// which is not on the PATH.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
     let newest = versions
@@ -372,7 +374,7 @@ fn programs() -> Option<PathBuf> {
     folder.join("initdb").is_file().then_some(folder)
 }
 
-/// User and group of whom the server may run as.
+/// A user and group that the server may run as.
 fn unprivileged() -> Result<(u32, u32), ClusterError> {
     let users = fs::read_to_string("/etc/passwd")?;
     let ids = |name: &str| {

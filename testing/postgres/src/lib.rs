@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own, and the comparison of filters with it.
+//! A PostgreSQL for a single test, and the comparison of filters with it.
 //!
 //! ```no_run
 //! let cluster = tidewire_postgres::Cluster::start(&[("max_slot_wal_keep_size", "16MB")])?;

@@ -1,4 +1,4 @@
-//! `cargo xtask filter-diff`: compares filters with PostgreSQL, as often as it is told to.
+//! `cargo xtask filter-diff`: compares random filters with PostgreSQL.
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! What filters say of rows, and which literals they take, against a real PostgreSQL.
+//! Which rows filters match, and which literals they accept, compared with a real PostgreSQL.
 
 use tidewire_core::tables::Type;
 use tidewire_core::tables::filter::{Column, Filter};
@@ -16,7 +16,7 @@ async fn filters_say_of_every_row_what_postgresql_says() {
     println!("figures: {}", report.to_string().lines().next().unwrap_or_default());
     assert!(report.differences.is_empty(), "{report}");
     assert!(report.comparisons() >= COMPARISONS, "{report}");
-    // Else it would hardly say anything.
+    // Each outcome must be frequent, or the comparison would prove little.
     assert!(report.judged.iter().all(|count| *count > COMPARISONS / 20), "{report}");
     assert!(report.literals > 10_000 && report.refused > 1_000, "{report}");
     assert!(report.beyond_us < report.literals / 20, "{report}");
@@ -32,7 +32,7 @@ async fn a_pattern_that_ends_with_a_lone_backslash_is_refused_where_postgresql_f
     for (pattern, valid) in [(r"a\", false), (r"a\\", true), (r"%\\\", false), (r"\a", true)] {
         let filter = Filter::parse(&format!("te=like.{pattern}")).expect(pattern);
         assert_eq!(filter.bind(&columns).is_ok(), valid, "{pattern}");
-        // PostgreSQL says so of a row that gets it as far as the backslash.
+        // PostgreSQL only reports it for a row that matches up to the backslash.
         let asked = format!(r"select E'a\\a' like '{pattern}', 'aa' like '{pattern}', 'a' like '{pattern}'");
         assert!(valid || client.simple_query(&asked).await.is_err(), "{pattern}");
     }

@@ -6,23 +6,24 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use tidewire_core::{Client, Config, ConnId, Input, Now, Output, Restored, Time};
 
-/// How a crowd came back.
+/// How a crowd of clients came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Return {
-    /// Arrivals in each second after the restart was announced.
+    /// Arrivals in each second after the restart was announced; for [`after_a_crash`] in each 20
+    /// ms.
     pub per_second: Vec<u64>,
-    /// The bound: 1.5·N/W + 3·√(N/W), W the spread in s.
+    /// The bound for each: 1.5·N/W + 3·√(N/W), with N clients and a spread of W s.
     pub bound: u64,
 }
 
 impl Return {
-    /// Most arrivals in any second.
+    /// The most arrivals in any of them.
     pub fn most(&self) -> u64 {
         self.per_second.iter().copied().max().unwrap_or(0)
     }
 }
 
-/// Has `clients` come back after a `goaway` with this spread, in ms.
+/// Lets `clients` come back after a `goaway` with this spread, in ms.
 pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
     let mut dice = Dice::new(seed);
     let clock = |at: u64| Now { mono: Time(at), wall: WALL_MS + at };
@@ -45,7 +46,7 @@ pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
         let conn = one.1.unwrap_or(ConnId(0));
         one.0.handle(clock(announced), Input::Received { conn, text: &goaway });
         drain(one, clock(announced), &mut wakes, number);
-        // The process ends before it can take anybody: who tried is drawn anew.
+        // The process ends before it accepts a connection, so clients that dialled dial again.
         one.0.handle(clock(announced + 500), Input::Closed { conn, code: 4000, cause: None });
         drain(one, clock(announced + 500), &mut wakes, number);
     }
@@ -70,9 +71,9 @@ pub fn come_back(clients: usize, spread_ms: u64, seed: u64) -> Return {
     Return { per_second, bound: (1.5 * rate + 3.0 * rate.sqrt()) as u64 }
 }
 
-/// Has `clients` lose their connections at one moment, all told to stay away for `floor_ms`: from
-/// then on their first dials must fill the half second of the first backoff evenly. The counts are
-/// of 20 ms each, and the bound is that of [`come_back`] for such a slice.
+/// Lets `clients` lose their connections at the same time, all asked to wait for `floor_ms`. After
+/// that, their first dials must spread evenly over the half second of the first backoff. They are
+/// counted in slices of 20 ms, and the bound is that of [`come_back`] for such a slice.
 pub fn after_a_crash(clients: usize, floor_ms: u64, seed: u64) -> Return {
     let mut dice = Dice::new(seed);
     let clock = |at: u64| Now { mono: Time(at), wall: WALL_MS + at };

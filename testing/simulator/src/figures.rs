@@ -1,4 +1,4 @@
-//! What many runs together showed.
+//! The figures of many runs.
 
 use crate::run::Outcome;
 use serde::Serialize;
@@ -9,25 +9,25 @@ const YEAR_MS: f64 = 365.25 * 86_400_000.0;
 /// Sums over runs.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Figures {
-    /// Runs.
+    /// Number of runs.
     pub seeds: u64,
-    /// Virtual time in which clients ran.
+    /// Virtual time for which clients ran, in years.
     pub client_years: f64,
     /// How often each fault struck.
     pub faults: BTreeMap<String, u64>,
-    /// Acknowledged ops that were not in the log, or that an outbox lost.
+    /// Runs in which an acknowledged op was not in the log, or an outbox lost an op.
     pub lost: u64,
-    /// Ops or events that were there twice.
+    /// Runs in which an op or event was there twice.
     pub duplicated: u64,
-    /// Ops in another order than they were written.
+    /// Runs in which ops were in another order than they were written.
     pub reordered: u64,
-    /// Offsets that were skipped without a word.
+    /// Runs in which an offset was skipped, or a view went back, without a reset.
     pub gaps: u64,
-    /// Runs that did not come to rest in time.
+    /// Runs that did not come to rest.
     pub stuck: u64,
-    /// Runs that broke another promise.
+    /// Runs that violated another guarantee.
     pub broken: u64,
-    /// Runs whose second run was another one.
+    /// Runs that differed when they were repeated.
     pub nondeterministic: u64,
     /// Runs that were run twice.
     pub run_twice: u64,
@@ -85,7 +85,7 @@ impl Figures {
         }
     }
 
-    /// Whether every promise was kept.
+    /// Whether every guarantee held.
     pub fn is_clean(&self) -> bool {
         self.lost
             + self.duplicated
@@ -97,7 +97,7 @@ impl Figures {
             == 0
     }
 
-    /// What should have happened and never did.
+    /// The expected things that never happened.
     pub fn never(&self) -> Vec<&'static str> {
         EXPECTED
             .iter()

@@ -1,9 +1,9 @@
 //! A simulator of Tidewire: N real client cores and the real server's decisions and log, in one
 //! thread on one virtual clock, under every fault that a script names.
 //!
-//! A seed makes a script ([`plan`]); a script makes a run ([`run`]), always the same one. Every
-//! promise is checked as it is made ([`Broken`]); then the faults end and everything must come to
-//! rest in bounded time. A run that breaks a promise is cut down to the few actions that do it
+//! A seed determines a script ([`plan`]), and a script a run ([`run`]). Every guarantee is checked
+//! as things happen ([`Broken`]); then the faults end, and everything must come to rest in bounded
+//! time. The script of a run that violates a guarantee is cut down to the few actions that it takes
 //! ([`shrink`]).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]

@@ -1,5 +1,5 @@
-//! What must be true when the faults have ended: everybody is online, everything is settled and
-//! seen, and then it stays calm.
+//! Checks after the faults have ended: clients come online, ops are settled, everybody sees all
+//! events, and connections then stay up.
 
 use crate::script::CHANNELS;
 use crate::server::Logged;
@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use tidewire_core::{Offset, Row, RowState, State};
 use tidewire_history::Event as Told;
 
-/// Everybody that should be is online (L1).
+/// All clients are online (L1).
 pub(crate) fn everybody_is_online(world: &mut World) {
     if world.script.world.handshakes > 0 {
-        // The server's own hints may ask for more patience.
+        // The server may ask clients to wait longer.
         return;
     }
     for device in 0..world.devices.len() {
         let process = world.process_of(device);
         let state = process.map(|one| one.state);
-        // A client that has dialled as often as it may in a minute waits for the next one: the
-        // server's protection comes first.
+        // A client that has dialled as often as it may in a minute has to wait, which protects the
+        // server.
         let spent = process.is_some_and(|one| one.dials.len() >= 12);
         if state != Some(State::Online) && !spent {
             let cause = process.and_then(|one| {
@@ -30,7 +30,7 @@ pub(crate) fn everybody_is_online(world: &mut World) {
     }
 }
 
-/// Everything that was written is in the log or was settled, and everybody sees all of it.
+/// All ops are settled, and all clients see everything that is in the log.
 pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
     let epoch = world.server.epoch();
     for channel in CHANNELS {
@@ -58,7 +58,7 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
     if let Some(run) = world.server.overdue(world.now).first() {
         world.watch.broken("S19", format!("answer {run} goes on for ever"));
     }
-    // A connection that nobody uses stays registered for a while, so everybody needs one to spare.
+    // A dead connection stays registered for a while, so there must be seats to spare.
     let crowded = world.script.world.seats <= world.devices.len();
     for device in 0..world.devices.len() {
         let name = world.devices[device].name();
@@ -75,7 +75,7 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
         }
         world.watch.record(Told::Drained { client: name.as_str().into() });
         if crowded {
-            // Not everybody has a place.
+            // This client may have no seat.
             continue;
         }
         let Some(one) = &world.processes[process] else { continue };
@@ -91,7 +91,7 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What was called live left nothing out that has a row.
+/// No dialog that was reported as live lacked a row that the log has.
 fn no_holes(world: &mut World, epoch: &str, events: &[Logged]) {
     let rows = events.iter().filter(|event| matches!(event.kind.as_str(), "message" | "answer.start"));
     for event in rows {
@@ -119,7 +119,7 @@ fn one_end_each(world: &mut World, events: &[Logged]) {
     }
     let newest = events.iter().rfind(|event| event.kind == "answer.start").map(|event| event.run());
     for (run, ends) in open {
-        // The newest may still be under way.
+        // The newest answer may still be under way.
         if ends != 1 && Some(&run) != newest.as_ref() {
             world.watch.broken("S19", format!("answer {run} has {ends} ends"));
         }
@@ -147,7 +147,7 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
             _ => None,
         })
         .collect();
-    // An answer whose start is out of view stands where it ended.
+    // An answer whose start is not in view has the offset of its end.
     let headless = |row: &&Row| {
         events.iter().any(|event| {
             event.kind == "answer.end"
@@ -158,7 +158,7 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
     let rows: Vec<_> = one.rows.iter().filter(|row| row.offset.is_some() && !headless(row)).collect();
     let waiting = one.rows.iter().filter(|row| row.offset.is_none() && row.state != RowState::Failed).count();
     let first = rows.first().and_then(|row| row.offset).map_or(u64::MAX, |offset| offset.0);
-    // A row older than the log is what retention took from the server but not from the screen.
+    // Retention removes events from the log, but not their rows from the screen.
     let oldest = expected.first().map_or(u64::MAX, |(offset, ..)| *offset);
     let expected: Vec<_> = expected.into_iter().filter(|(offset, ..)| *offset >= first).collect();
     let rows: Vec<_> =
@@ -189,12 +189,12 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
     Ok(())
 }
 
-/// Nobody connected more often than calm clients do (L3).
+/// No client connects again and again (L3).
 pub(crate) fn everybody_is_calm(world: &mut World) {
     for device in 0..world.devices.len() {
         let welcomes = world.devices[device].person.welcomes_healed;
-        // The first may have been made before the faults ended; a token that ends renews in-band.
-        // Transports that are tried again are handovers.
+        // The first one may have been dialled before the faults ended. Tokens are renewed without a
+        // new connection; trying a better transport again takes one.
         let most = if world.script.world.fallbacks { 4 } else { 3 };
         if welcomes > most
             && world.script.world.handshakes == 0

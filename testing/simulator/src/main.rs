@@ -10,7 +10,7 @@ use std::time::Instant;
 use tidewire_simulator::tables::{self, TableFigures};
 use tidewire_simulator::{Broken, Figures, Script, crowd, plan, run, shrink};
 
-/// One seed in so many is run twice, to see that it is the same run.
+/// One seed in this many is run twice, to check that both runs are the same.
 const TWICE: u64 = 20;
 
 /// Real clients and the real server's decisions on one virtual clock, under every fault.
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Scenarios of live tables.
+/// Runs scenarios of live tables.
 fn tables(args: &Args) -> ExitCode {
     let started = Instant::now();
     let (first, count) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
@@ -132,7 +132,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// One script, with everything there is to see.
+/// Runs one script, and prints everything about it.
 fn one(script: &Script) -> ExitCode {
     let outcome = match run(script) {
         Ok(outcome) => outcome,
@@ -232,7 +232,7 @@ fn many(args: &Args) -> ExitCode {
     if !covered {
         println!("never happened: {}", never.join(", "));
     }
-    // Whether the server asks for a pause or not.
+    // Without and with a pause that the server asks for.
     let crashes = [0, 90_000].map(|floor_ms| crowd::after_a_crash(10_000, floor_ms, args.from));
     let [crash, told] = &crashes;
     let crowded = returned.most() > returned.bound || crashes.iter().any(|crash| crash.most() > crash.bound);

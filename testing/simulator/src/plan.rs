@@ -1,6 +1,6 @@
-//! From a seed, or from bytes, to a script. In each run only some kinds of faults strike, with
-//! strengths over several orders of magnitude: what always strikes together hides what only happens
-//! alone ("Swarm Testing", Groce et al., ISSTA 2012).
+//! Makes a script from a seed, or from bytes. In each run only some kinds of faults strike, with
+//! strengths over several orders of magnitude: faults that always strike together hide what only
+//! happens without one of them ("Swarm Testing", Groce et al., ISSTA 2012).
 
 use crate::dice::Dice;
 use crate::script::{Action, DiskFault, FAULTS_MS, Script, Setup, Way};
@@ -37,7 +37,7 @@ pub fn of_seed(seed: u64) -> Script {
     Script { seed, devices, world, trace: false, actions }
 }
 
-/// A script out of any bytes: eight for the set-up, then five for each action.
+/// A script from any bytes: eight for the set-up, then five for each action.
 pub fn of_bytes(bytes: &[u8]) -> Script {
     let (head, rest) = bytes.split_at(bytes.len().min(8));
     let mut seed = [0; 8];
@@ -135,7 +135,7 @@ fn fault(dice: &mut Dice, kind: usize, on: usize) -> Action {
         31 => Action::NoToken { on, ms },
         32 => Action::Revoke { on, ms },
         33 => Action::MissPiece { on },
-        // Often back before the answer to what was asked before.
+        // Often so short that the server's earlier answers are still on their way.
         34 => Action::Leave { on, ms: dice.log_uniform(1, 5_000) },
         35 => Action::SecondScreen { on, ms },
         _ => match dice.below(2) {

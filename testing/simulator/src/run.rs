@@ -1,4 +1,4 @@
-//! A whole run: faults, then their end, then what must be true in bounded time.
+//! A whole run: the faults, their end, and what must be true in bounded time afterwards.
 
 use crate::liveness::{everybody_is_calm, everybody_is_online, everything_is_settled};
 use crate::play::processes::{boot, command, report};
@@ -10,27 +10,28 @@ use crate::world::{LinkId, Task, World};
 use std::collections::BTreeMap;
 use tidewire_core::{Input, Lifecycle, Network, State};
 
-/// After the faults everybody is online within this (L1).
+/// Time after the faults within which all clients are online, in ms (L1).
 const ONLINE_MS: u64 = 40_000;
-/// And has sent and seen everything within this, and what a backlog takes at its pace (L2).
+/// Time after the faults within which all clients have sent and seen everything, in ms, besides the
+/// time that the op budget needs for a backlog (L2).
 const SETTLED_MS: u64 = 60_000;
-/// For so long connections are watched afterwards (L3).
+/// How long connections are watched after that, in ms (L3).
 const CALM_MS: u64 = 300_000;
 
-/// What a run was.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The first promise that was broken.
+    /// The first guarantee that was violated.
     pub broken: Option<Broken>,
-    /// The same for the same script.
+    /// A hash of everything that happened, equal for equal scripts.
     pub hash: u64,
     /// How often each kind of action struck.
     pub faults: BTreeMap<&'static str, u64>,
     /// How often each rare thing happened.
     pub marks: BTreeMap<String, u64>,
-    /// For how long clients ran, in ms.
+    /// How long clients ran, in ms.
     pub client_ms: u64,
-    /// How many things happened.
+    /// How many tasks were carried out.
     pub steps: u64,
     /// Events in the log at the end.
     pub events: u64,
@@ -38,7 +39,7 @@ pub struct Outcome {
     pub acked: u64,
 }
 
-/// Runs a script. An error is a fault of the simulator's own database.
+/// Runs a script. An error means that the simulator's own database failed.
 pub fn run(script: &Script) -> Result<Outcome, String> {
     let mut world = begin(script).map_err(|error| error.to_string())?;
     let ended = phases(&mut world).map_err(|error| error.to_string())?;
@@ -70,7 +71,7 @@ fn begin(script: &Script) -> rusqlite::Result<World> {
     Ok(world)
 }
 
-/// False when something was broken on the way.
+/// Plays all phases of a run; false if a guarantee was violated.
 fn phases(world: &mut World) -> rusqlite::Result<bool> {
     if !run_until(world, FAULTS_MS)? {
         return Ok(false);
@@ -91,7 +92,7 @@ fn phases(world: &mut World) -> rusqlite::Result<bool> {
     Ok(!world.watch.is_broken())
 }
 
-/// Faults end. How long the backlog may take, in ms.
+/// Ends the faults, and returns how long the backlog may take, in ms.
 fn heal(world: &mut World) -> rusqlite::Result<u64> {
     world.healed = true;
     world.server.heal();
@@ -117,7 +118,7 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
             one.holders += u32::from(one.core.open_dialog(now, "a").is_ok());
             let _ = one.core.subscribe(now, CHANNELS[1]);
         });
-        // One more word from everybody shows the others what they missed.
+        // An event from every client shows the others that they missed something.
         let last = Action::Write { on: device, channel: device % 2 };
         acts::carry_out(world, &last)?;
         let failed: Vec<String> = world.devices[device].person.failed.iter().cloned().collect();
@@ -126,13 +127,13 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
         }
         let waiting = world.devices[device].person.open.len() as u64 + 5;
         let per_op = if world.script.world.guests { 3_000 } else { 50 };
-        // Half the pace while a backlog drains; an empty bucket first.
+        // Allows for half the pace of the budget, and for an empty bucket at the beginning.
         backlog_ms =
             backlog_ms.max(2 * waiting * per_op + if world.script.world.guests { 60_000 } else { 2_000 });
     }
-    // What crawls through a bad network when it heals is as good as lost, and a dial into nothing
-    // ends as a dial does: two time-outs of 10 s and a backoff of up to 30 s would be more than L1
-    // has.
+    // Links with a long backlog are cut, and those that lose everything while a client is not
+    // online yet: two time-outs of 10 s and a backoff of up to 30 s would take longer than L1
+    // allows.
     let slow: Vec<LinkId> = world
         .links
         .iter()
@@ -149,6 +150,6 @@ fn heal(world: &mut World) -> rusqlite::Result<u64> {
     for link in slow {
         cut(world, link);
     }
-    // Connections that vanish into nothing don't come back; what is found out is that they did.
+    // Other links that lose everything stay so: clients have to detect it.
     Ok(backlog_ms)
 }

@@ -1,5 +1,5 @@
-//! What happens in a run: how the world is set up, and at which time which fault strikes. A script
-//! is a text that can be replayed.
+//! The script of a run: its set-up, and which action happens when. It can be written as text and
+//! replayed.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub(crate) const CHANNELS: [&str; 2] = ["dialog:a", "dialog:b"];
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
-    /// For what no action decides: delays, ids, the clients' own randomness.
+    /// The seed for delays, ids and the clients' own randomness.
     pub seed: u64,
     /// How many clients there are.
     pub devices: usize,
@@ -22,7 +22,7 @@ pub struct Script {
     /// Whether to print what happens.
     #[serde(skip)]
     pub trace: bool,
-    /// When, in ms, what happens.
+    /// The actions, with their times in ms.
     pub actions: Vec<(u64, Action)>,
 }
 
@@ -45,11 +45,11 @@ pub struct Setup {
     pub seats: usize,
     /// Whether clients have other transports than the WebSocket.
     pub fallbacks: bool,
-    /// For how long ops gather, in ms.
+    /// How long clients collect ops for one message, in ms.
     pub batch_ms: u64,
     /// Whether messages are answered.
     pub answers: bool,
-    /// Once in so many messages each direction carries one twice; 0 for never.
+    /// One message in this many arrives twice; 0 for none.
     pub twice_in: u64,
 }
 
@@ -57,7 +57,7 @@ pub struct Setup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiskFault {
-    /// It takes seconds.
+    /// A change takes up to seconds.
     Slow,
     /// It is full.
     Full,
@@ -79,60 +79,60 @@ pub enum Way {
     Both,
 }
 
-/// Something that happens. `on` is the client's number; `ms` is how long it lasts.
+/// Something that users do, or a fault. `on` is the client's number; `ms` is how long it lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "do")]
-#[allow(missing_docs)] // The members are said above.
+#[allow(missing_docs)] // The comment above explains the members.
 pub enum Action {
-    /// Somebody writes, into one of the two channels.
+    /// A user writes a message into one of the two channels.
     Write { on: usize, channel: usize },
-    /// Somebody sends an op that means nothing later.
+    /// A user sends an op of the session lane.
     Nudge { on: usize },
-    /// Somebody types.
+    /// A user types, which is sent as a signal.
     Signal { on: usize },
-    /// Somebody ends the newest answer.
+    /// A user stops the newest answer.
     Stop { on: usize },
-    /// The connection breaks, and both sides hear of it.
+    /// The connection breaks, and both sides are notified.
     Cut { on: usize },
     /// Messages vanish for as long as this connection lasts.
     HalfOpen { on: usize, way: Way },
-    /// The link carries few bytes a second.
+    /// Links carry only this many bytes per second.
     Slow { on: usize, ms: u64, bytes_per_s: u64 },
     /// Messages take this much longer.
     Lag { on: usize, ms: u64, delay_ms: u64 },
-    /// The next message comes twice.
+    /// The next message arrives twice.
     Twice { on: usize, way: Way },
-    /// The next message comes in half.
+    /// The next message is cut in half.
     Truncate { on: usize, way: Way },
-    /// The next piece of an answer does not come, and everything else does.
+    /// The next piece of an answer is lost, and nothing else.
     MissPiece { on: usize },
-    /// WebSockets die soon after they opened.
+    /// WebSockets break soon after they opened.
     BlockSockets { on: usize, ms: u64 },
-    /// Nothing can be dialled; the system may say so.
+    /// There is no network. If `hinted`, the system reports it.
     NoNetwork { on: usize, ms: u64, hinted: bool },
-    /// The client is on another network.
+    /// The client changes to another network.
     OtherNetwork { on: usize },
     /// The server's process ends; its sockets are reset.
     ServerCrash { ms: u64 },
-    /// The server's machine ends; its clients hear nothing.
+    /// The server's machine loses its power; its clients are not notified.
     PowerLoss { ms: u64 },
-    /// The server drains and starts again.
+    /// The server drains and restarts.
     Drain { ms: u64 },
-    /// The server sends its clients elsewhere, but takes new connections.
+    /// The server sends its clients to other nodes, but accepts new connections.
     Goaway { spread_ms: u64 },
-    /// The server's disk.
+    /// The server's disk fails.
     ServerDisk { ms: u64, disk: DiskFault },
-    /// A backup is taken.
+    /// A backup is made.
     Backup,
-    /// The server comes back with the last backup.
+    /// The server restarts with the last backup.
     Restore { ms: u64 },
-    /// Retention leaves so many events.
+    /// Retention removes all but this many events of each channel.
     Trim { keep: u64 },
-    /// The client's process ends: what its disk has not is lost.
+    /// The client's process ends: what is not on its disk is lost.
     Crash { on: usize, ms: u64 },
-    /// The client's disk.
+    /// The client's disk fails.
     ClientDisk { on: usize, ms: u64, disk: DiskFault },
-    /// The wall clock jumps, back if `back`.
+    /// The wall clock jumps by `ms`: back if `back`, otherwise ahead.
     Clock { on: usize, ms: u64, back: bool },
     /// The machine sleeps: no timer fires, the monotonic clock stands still, and the wall clock
     /// shows `asleep_ms` more afterwards.
@@ -141,15 +141,15 @@ pub enum Action {
     Freeze { on: usize, ms: u64 },
     /// The page is hidden.
     Hide { on: usize, ms: u64 },
-    /// Tokens made before now are refused as expired.
+    /// Tokens issued before now are refused as expired.
     Expire { on: usize },
-    /// Tokens made before now are refused for good, as after a change of keys.
+    /// Tokens issued before now are refused permanently, as after a change of keys.
     Rekey { on: usize },
     /// The application has no token.
     NoToken { on: usize, ms: u64 },
     /// The client may no longer see the second channel.
     Revoke { on: usize, ms: u64 },
-    /// Another tab takes over while this one goes on for a while.
+    /// Another tab becomes the leader, and this one runs on for a while.
     Handover { on: usize, ms: u64 },
     /// The application goes offline.
     Close { on: usize, ms: u64 },
@@ -208,7 +208,7 @@ impl Action {
         }
     }
 
-    /// Whether it is what people do, and no fault.
+    /// Whether it is something that users do, and not a fault.
     pub fn is_use(&self) -> bool {
         matches!(
             self,

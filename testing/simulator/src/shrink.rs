@@ -1,13 +1,13 @@
-//! Cuts a script that breaks a promise down to what it takes ("Simplifying and Isolating
-//! Failure-Inducing Input", Zeller and Hildebrandt, IEEE TSE 2002).
+//! Cuts a script that violates a guarantee down to the actions that it takes ("Simplifying and
+//! Isolating Failure-Inducing Input", Zeller and Hildebrandt, IEEE TSE 2002).
 
 use crate::run::run;
 use crate::script::Script;
 
-/// Most runs that are tried.
+/// Maximum number of runs.
 const TRIES: usize = 400;
 
-/// A script with as few actions as can be found that still breaks the same promise.
+/// A script with as few actions as can be found that still violates the same guarantee.
 pub fn shrink(script: &Script) -> Script {
     let breaks =
         |script: &Script| run(script).ok().and_then(|outcome| outcome.broken).map(|broken| broken.what);

@@ -1,7 +1,7 @@
 //! Makes the JavaScript beside a compiled module: `xtask-bindgen INPUT.wasm FOLDER NAME`.
 //!
-//! A library call instead of the `wasm-bindgen` program, so that the version always matches the
-//! crate's and nobody has to install anything.
+//! It calls a library instead of the `wasm-bindgen` program, so that the version always matches the
+//! crate's, and nothing has to be installed.
 
 use std::process::ExitCode;
 use wasm_bindgen_cli_support::Bindgen;

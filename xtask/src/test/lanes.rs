@@ -1,4 +1,4 @@
-//! Two lanes of suites beside each other, and what each suite said in one piece.
+//! Runs two lanes of suites at the same time, and prints the output of each suite in one piece.
 
 use super::needs::Ready;
 use super::outcome::{Outcome, Ran, Trouble};
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 /// Runs the suites: those of a lane one after another, the two lanes at the same time, and then
-/// those that want the machine for themselves. The outcomes come in the order of the suites.
+/// those that need the machine for themselves. The outcomes are in the order of the suites.
 pub(super) fn run(suites: &[&'static Suite], ready: &Ready) -> Vec<Outcome> {
     run_with(suites, |suite| {
         let started = Instant::now();
@@ -38,7 +38,7 @@ fn run_with<T: Send>(suites: &[&'static Suite], one: impl Fn(&'static Suite) -> 
     done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// What a suite said, under its name.
+/// The output of a suite, under its name.
 fn told(outcome: &Outcome) -> String {
     let name = outcome.name;
     let took = seconds(outcome.took);
@@ -75,7 +75,7 @@ mod tests {
         let outcomes = run_with(&suites, |suite| {
             let others = running.fetch_add(1, Ordering::SeqCst);
             if both.contains(&suite.name) {
-                // Neither gets further unless the other one runs too.
+                // Neither continues before the other one runs too.
                 meet.wait();
             }
             assert!(suite.lane != Lane::Alone || others == 0, "{}", suite.name);

@@ -1,8 +1,8 @@
 //! `test`: all suites of the repository, one table, and a last line that machines read.
 //!
-//! What the chosen suites need is installed and built first, each thing once. Then they run in two
-//! lanes beside each other, one for suites that compute and one for suites that mostly wait, so
-//! that neither the processor nor cargo's lock is what they wait for.
+//! Everything that the chosen suites need is installed and built first, once. Then they run in two
+//! lanes at the same time, one for suites that compute and one for suites that mostly wait, so that
+//! they rarely wait for the processor or for cargo's lock.
 
 mod lanes;
 mod needs;
@@ -95,7 +95,7 @@ impl Table {
         let Counts { passed, failed } = self.total;
         let skipped = if allow_missing { format!(", {} skipped", self.skipped) } else { String::new() };
         println!("\n{passed} passed, {failed} failed{skipped}");
-        // Nothing may follow the line above, so the status alone says how it went.
+        // Nothing may follow the line above, so only the exit status reports the result.
         if failed > 0 || passed == 0 { std::process::exit(1) } else { Ok(()) }
     }
 }

@@ -1,12 +1,11 @@
-//! What suites need before they run: tools that are installed where that is possible, and what is
-//! built.
+//! What suites need before they run: tools, which are installed if possible, and builds.
 
 use super::outcome::Trouble;
 use crate::{build, progress, tools};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Something that suites need. The order is the one in which it is made: tools first, so that one
-/// that is missing is told of before minutes of work.
+/// Something that suites need, in the order in which it is made: tools come first, so that a
+/// missing one is reported before minutes of work.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Need {
     Node,
@@ -15,7 +14,7 @@ pub(super) enum Need {
     Nginx,
     Python,
     Maven,
-    /// What compiles for WebAssembly outside of browsers.
+    /// The compilation target for WebAssembly outside of browsers.
     WasiTarget,
     /// All programs and tests of this machine.
     Workspace,
@@ -32,7 +31,7 @@ impl Need {
             Need::Chromium => tools::need_chromium().map(drop).map_err(Trouble::Missing),
             Need::Postgres => tools::need_postgres().map_err(Trouble::Missing),
             Need::Nginx => {
-                // The tests with it say that they were skipped.
+                // Without it, the tests that use it report that they were skipped.
                 let _ = tools::need_nginx();
                 Ok(())
             }
@@ -59,7 +58,7 @@ fn programs(names: &[&str], packages: &[&str]) -> Result<(), Trouble> {
     tools::apt_install(packages).map_err(Trouble::Missing)
 }
 
-/// What became of all that suites need.
+/// The results of making what suites need.
 pub(super) struct Ready {
     made: BTreeMap<Need, Result<(), Trouble>>,
 }
@@ -80,7 +79,7 @@ impl Ready {
                 continue;
             }
             let result = make(need).map_err(|trouble| match trouble {
-                // Told once, not with each suite.
+                // Reported once, not with each suite.
                 Trouble::Failed(why) => {
                     progress::say(&progress::bad(&why));
                     Trouble::Failed(String::from("what it needs could not be built, see above"))
@@ -92,7 +91,7 @@ impl Ready {
         ready
     }
 
-    /// An error if anything of these was tried and is not there.
+    /// An error if one of these could not be made.
     pub(super) fn has_all_of(&self, needs: &[Need]) -> Result<(), Trouble> {
         let mut needed = needs.iter().filter_map(|need| self.made.get(need));
         needed.find(|result| result.is_err()).cloned().unwrap_or(Ok(()))

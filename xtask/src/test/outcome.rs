@@ -12,8 +12,7 @@ pub(super) struct Counts {
 /// A suite that ran.
 pub(super) struct Ran {
     pub(super) counts: Counts,
-    /// What people want to read about it: figures, failures. In whole lines, without the last end
-    /// of line.
+    /// The text to show: figures and failures, in whole lines, without the last end of line.
     pub(super) text: String,
 }
 
@@ -22,7 +21,7 @@ pub(super) struct Ran {
 pub(super) enum Trouble {
     /// A tool is missing and can't be installed here.
     Missing(String),
-    /// It was built or started, and that failed.
+    /// It could not be built or started.
     Failed(String),
 }
 

@@ -3,8 +3,8 @@
 use super::outcome::{Counts, Ran};
 use crate::process::Finished;
 
-/// What is said of a suite: the figures and what failed. A suite that ended badly without a count,
-/// or ran nothing, has failed too.
+/// The result of a suite: its figures and failures. A suite that failed without a count, or ran no
+/// test, has failed too.
 pub(super) fn judge(name: &str, finished: &Finished, mut counts: Counts) -> Ran {
     let mut lines: Vec<String> =
         finished.text.lines().filter_map(figures).map(|line| format!("  {line}")).collect();
@@ -41,13 +41,13 @@ pub(super) fn node_counts(text: &str) -> Counts {
     Counts { passed: number("# pass "), failed: number("# fail ") + number("# cancelled ") }
 }
 
-/// What a test wants to be seen.
+/// The figure in a line, if a test printed one to be shown.
 fn figures(line: &str) -> Option<&str> {
     line.find("figures: ").map(|at| &line[at + "figures: ".len()..])
 }
 
-/// What the harness says about the tests that failed: Node's `not ok` with its details, or
-/// libtest's `failures:`.
+/// The harness's report of the tests that failed: Node's `not ok` with its details, or libtest's
+/// `failures:`.
 fn failures(text: &str) -> String {
     let mut told = Vec::new();
     let mut until: Option<&str> = None;

@@ -1,4 +1,4 @@
-//! The suites: what each needs, and how it runs once that is there.
+//! The suites: what each needs, and how it runs.
 
 use super::needs::Need;
 use super::outcome::{Counts, Ran, Trouble};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How long a suite may take: one that hangs must not hold up a build machine for hours.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// A part of the tests that can be asked for by name.
+/// A part of the tests, which can be run by its name.
 pub(super) struct Suite {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
@@ -23,7 +23,7 @@ pub(super) struct Suite {
     pub(super) run: fn() -> Result<Ran, Trouble>,
 }
 
-/// When a suite runs unless it is asked for by name.
+/// When a suite runs, unless it is named.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Depth {
     /// With every `test`.
@@ -32,14 +32,14 @@ pub(super) enum Depth {
     Deep,
 }
 
-/// Beside which other suites a suite runs.
+/// The lane of a suite.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lane {
     /// It keeps the processor busy.
     Computing,
     /// It mostly waits.
     Waiting,
-    /// It loads the machine, and what it measures should be its own.
+    /// It loads the machine, and its measurements must not be disturbed.
     Alone,
 }
 
@@ -134,30 +134,30 @@ fn native() -> Result<Ran, Trouble> {
 fn faults() -> Result<Ran, Trouble> {
     let mut command = cargo_test();
     command.args(["--test", "kills", "--test", "faults"]);
-    // One after the other, for the same reason for which the suite runs alone.
+    // One after the other, so that measurements are not disturbed.
     command.args(["--", "--ignored", "--nocapture", "--test-threads=1"]);
     libtest("faults", &mut command)
 }
 
-/// Runs the round trip of one language: it makes the bindings and plays through a restart.
+/// Runs the round trip of one language: makes the bindings, and plays through a restart.
 fn foreign(language: &str) -> Result<Ran, Trouble> {
     libtest(language, cargo_test().args(["--test", "foreign", "--", "--ignored", language]))
 }
 
-/// Tests of the workspace, which tells them that the programs they start are built.
+/// A command for tests of the workspace, which are told that the programs they start are built.
 fn cargo_test() -> Command {
     let mut command = build::cargo("test");
     command.env("TIDEWIRE_IS_BUILT", "1");
     command
 }
 
-/// Runs so many seeds, and so many scenarios of live tables.
+/// Runs the simulator with this many seeds and scenarios of live tables.
 fn simulate(name: &str, seeds: &str, scenarios: &str) -> Result<Ran, Trouble> {
     let mut counts = Counts::default();
     let mut text = String::new();
     for arguments in [&["--seeds", seeds][..], &["--seeds", scenarios, "--tables"]] {
-        // Its clock is virtual, so it can let those go first that wait for a real one. The build is
-        // that of the tests: optimised, and with assertions.
+        // With a low priority, because its clock is virtual and that of other suites is not. The
+        // build is that of the tests: optimised, and with assertions.
         let mut command = Command::new("nice");
         command.arg(build::program("tidewire-simulator")).args(arguments);
         let finished = progress::watch_for(name, &mut command, LIMIT).map_err(Trouble::Failed)?;
@@ -184,18 +184,17 @@ fn browser() -> Result<Ran, Trouble> {
         ("TIDEWIRE_FAULT_PROXY", build::program("tidewire-fault-proxy")),
         ("TIDEWIRE_HISTORY", build::program("tidewire-history")),
     ];
-    // Two files at a time: most of them wait for what takes its time, such as a minute without a
-    // connection.
+    // Two files at a time, because most of them wait, such as for a minute without a connection.
     node_test("browser", "e2e", 2, &variables)
 }
 
-/// Runs tests of Rust's harness.
+/// Runs tests with Rust's harness.
 fn libtest(name: &str, command: &mut Command) -> Result<Ran, Trouble> {
     let finished = watched(name, command)?;
     Ok(report::judge(name, &finished, report::libtest_counts(&finished.text)))
 }
 
-/// Runs the tests of Node's harness in a folder, so many files at a time.
+/// Runs the tests in a folder with Node's harness, this many files at a time.
 fn node_test(
     name: &str,
     folder: &str,
@@ -216,7 +215,7 @@ fn node_test(
     Ok(report::judge(name, &finished, report::node_counts(&finished.text)))
 }
 
-/// Runs a suite's program and keeps what it said.
+/// Runs a suite's program, and keeps its output.
 fn watched(name: &str, command: &mut Command) -> Result<Finished, Trouble> {
     let finished = progress::watch_for(name, command, LIMIT).map_err(Trouble::Failed)?;
     let folder = tools::top().join("test-output/logs");

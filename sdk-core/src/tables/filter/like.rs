@@ -1,4 +1,4 @@
-//! SQL's `LIKE` ("Pattern Matching", section "LIKE").
+//! SQL's `LIKE`, as PostgreSQL defines it (documentation, "Pattern Matching", section "LIKE").
 
 use std::borrow::Cow;
 
@@ -57,9 +57,9 @@ impl Pattern {
         Some(Pattern { pieces, open: (starts, ends), folded })
     }
 
-    /// Whether the whole text matches. The time is linear in the length of the text; for a piece
-    /// with `_` it is multiplied by a 64th of the piece's length. Authors of filters are not
-    /// trusted, so there is no backtracking.
+    /// Whether the whole text matches. The time is linear in the length of the text; while a piece
+    /// with `_` is searched, it is multiplied by a 64th of the piece's length, rounded up. Authors
+    /// of filters are not trusted, so there is no backtracking.
     pub(super) fn matches(&self, text: &str) -> bool {
         let text = if self.folded { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
         self.matches_folded(&text).is_some()
@@ -73,7 +73,7 @@ impl Pattern {
         }
         if !ends {
             let Some((last, others)) = pieces.split_last() else {
-                // There is one piece or none: with a `%` between pieces there would be two.
+                // The pattern has no `%`, so its only piece must be the whole text.
                 return rest.is_empty().then_some(());
             };
             (rest, pieces) = (last.strip_end(rest)?, others);
@@ -167,8 +167,9 @@ impl Masked {
         Masked { chars, any, dense, sparse }
     }
 
-    /// R. Baeza-Yates, G. Gonnet, "A New Approach to Text Searching": bit n is set if the first n +
-    /// 1 characters of the piece match up to here.
+    /// As [`Piece::behind`], with the algorithm of R. Baeza-Yates and G. Gonnet, "A New Approach to
+    /// Text Searching": bit n of `state` is set if the first n + 1 characters of the piece match
+    /// the n + 1 characters of the text that were read last.
     fn behind<'a>(&self, text: &'a str) -> Option<&'a str> {
         let last = self.chars.len() - 1;
         let mut state = vec![0_u64; self.any.len()];
@@ -209,7 +210,7 @@ fn bit(bits: &[u64], at: usize) -> bool {
 mod tests {
     use super::*;
 
-    /// The definition in the SQL standard, without regard to time.
+    /// The definition, with backtracking. `None` is a `%`, `Some(None)` a `_`.
     fn slow(pattern: &[Option<Option<char>>], text: &[char]) -> bool {
         match pattern.split_first() {
             None => text.is_empty(),

@@ -4,13 +4,13 @@ use super::super::{DecodeError, MAX_DEPTH};
 use super::escape::must_be_escaped;
 use std::borrow::Cow;
 
-/// Checks that `text` is exactly one JSON value of at most [`MAX_DEPTH`] levels and returns it
-/// without the white space around.
+/// Checks that `text` is exactly one JSON value of at most [`MAX_DEPTH`] levels, and returns it
+/// without the white space around it.
 pub fn validate(text: &str) -> Result<&str, DecodeError> {
     validate_within(text, MAX_DEPTH)
 }
 
-/// As [`validate`], with another limit: `levels` arrays and objects may be open at once.
+/// As [`validate`], with another limit: arrays and objects may be nested `levels` deep.
 pub fn validate_within(text: &str, levels: usize) -> Result<&str, DecodeError> {
     let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels };
     scan.space();
@@ -21,8 +21,8 @@ pub fn validate_within(text: &str, levels: usize) -> Result<&str, DecodeError> {
     if scan.at == text.len() { Ok(part(text, start, end)) } else { Err(scan.fault()) }
 }
 
-/// The raw texts of an array's elements. All of it is read, so that it needs no [`validate`]
-/// before.
+/// The raw texts of an array's elements. The whole text is checked, with no limit on its depth, so
+/// it need not have passed [`validate`].
 pub fn elements(array: &str) -> Result<Vec<&str>, DecodeError> {
     let mut scan = Scan { bytes: array.as_bytes(), at: 0, levels: usize::MAX };
     let mut found = Vec::new();
@@ -41,15 +41,15 @@ pub fn elements(array: &str) -> Result<Vec<&str>, DecodeError> {
     Ok(found)
 }
 
-/// One level of an object: its members' names and raw values, in their order.
+/// One level of an object: its members' names and raw values, in the order of the text.
 #[derive(Debug)]
 pub struct Object<'a> {
     members: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> Object<'a> {
-    /// Splits `text`, which must be an object and nothing else. All of it is read, so that it needs
-    /// no [`validate`] before.
+    /// Splits `text`, which must be an object and nothing else. The whole text is checked, with no
+    /// limit on its depth, so it need not have passed [`validate`].
     pub fn parse(text: &'a str) -> Result<Object<'a>, DecodeError> {
         let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels: usize::MAX };
         let mut members = Vec::new();
@@ -74,12 +74,12 @@ impl<'a> Object<'a> {
         Ok(Object { members })
     }
 
-    /// The raw JSON text of a member; of several with the same name, the last.
+    /// The raw JSON text of a member. If several have this name, the last one counts.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
         self.members.iter().rev().find(|(n, _)| n == name).map(|(_, value)| *value)
     }
 
-    // Members of a record that this crate wrote itself: one of another type counts as absent.
+    // Members of a record that this crate wrote itself: a member of another type counts as absent.
 
     /// A member that is a string, unescaped.
     pub fn str(&self, name: &str) -> Option<Cow<'a, str>> {
@@ -91,7 +91,7 @@ impl<'a> Object<'a> {
         integer(self.raw(name)?)
     }
 
-    /// A member that is `true`; anything else, and nothing, is false.
+    /// Whether a member is `true`. Any other value, and an absent member, is false.
     pub fn flag(&self, name: &str) -> bool {
         self.raw(name) == Some("true")
     }
@@ -106,8 +106,8 @@ impl<'a> Object<'a> {
         Object::parse(self.raw(name)?).ok()
     }
 
-    // Members of a frame (protocol section 1): one that is absent or null is none, one of another
-    // type is an error that names it.
+    // Members of a frame (protocol section 1): an optional member may be absent or null; a member
+    // of another type is an error that names it.
 
     /// The raw JSON text of a member that is there and not null.
     pub fn opt(&self, name: &str) -> Option<&'a str> {
@@ -170,13 +170,13 @@ impl<'a> Object<'a> {
     }
 }
 
-/// `text[from..to]`. The bounds are always right here; a slice that can't panic keeps the panic's
-/// formatting, 3 KB, out of WASM.
+/// `text[from..to]`. The bounds are always right here. Slicing without a panic keeps the code that
+/// formats panics, 3 KB, out of WASM.
 pub(super) fn part(text: &str, from: usize, to: usize) -> &str {
     text.get(from..to).unwrap_or("")
 }
 
-/// Reads an unsigned integer that may stand in quotes: digits without leading zeros, sign, fraction
+/// Reads an unsigned integer, with or without quotes: digits without leading zeros, sign, fraction
 /// or exponent.
 fn integer(raw: &str) -> Option<u64> {
     let digits = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).unwrap_or(raw);
@@ -187,14 +187,14 @@ fn integer(raw: &str) -> Option<u64> {
     digits.bytes().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
-/// How many levels of arrays and objects a JSON text that [`validate`] accepted has; 0 of a plain
-/// value.
+/// How deeply arrays and objects are nested in a JSON text that [`validate`] accepted; 0 for a
+/// value that is neither.
 pub fn depth(text: &str) -> usize {
     let mut scan = Scan { bytes: text.as_bytes(), at: 0, levels: usize::MAX };
     let (mut open, mut deepest) = (0_usize, 0);
     while scan.at < text.len() {
         match scan.peek() {
-            // One that is not a string can't follow: the text was accepted.
+            // In an accepted text a quote always begins a string.
             b'"' if scan.string().is_ok() => continue,
             b'[' | b'{' => {
                 open += 1;
@@ -208,23 +208,23 @@ pub fn depth(text: &str) -> usize {
     deepest
 }
 
-/// A JSON text that [`validate`] accepted, with a space for each line break between its tokens: a
-/// transport whose messages end with a line feed carries the same bytes as any other.
+/// A JSON text that [`validate`] accepted, with each line break between its tokens replaced by a
+/// space, so that transports that end messages with a line feed carry the same bytes as the others.
 pub fn on_one_line(text: &str) -> Cow<'_, str> {
-    // Within a string a line break can't stand unescaped (RFC 8259 section 7).
+    // Strings contain no unescaped line breaks (RFC 8259 section 7).
     if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
 }
 
-/// Whether a raw JSON string has a UTF-8 form: no half of a surrogate pair stands alone in it (RFC
-/// 8259 section 8.2).
+/// Whether a raw JSON string can be encoded in UTF-8: it has no unpaired surrogate (RFC 8259
+/// section 8.2).
 pub fn is_well_formed(raw: &str) -> bool {
     let mut whole = true;
     unescape_noting(raw, &mut whole);
     whole
 }
 
-/// The text of a raw JSON string that [`validate`] accepted, quotes included. Half of a surrogate
-/// pair becomes U+FFFD.
+/// The text of a raw JSON string, quotes included, that [`validate`] accepted. An unpaired
+/// surrogate becomes U+FFFD.
 pub fn unescape(raw: &str) -> Cow<'_, str> {
     unescape_noting(raw, &mut true)
 }
@@ -274,11 +274,11 @@ fn hex4(text: &str, at: usize) -> u32 {
     })
 }
 
-/// A cursor over the bytes; at the end it reads zeros, which no grammar rule accepts.
+/// A cursor over the bytes. At the end it reads zeros, which no grammar rule accepts.
 struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// How many arrays and objects may be open at once.
+    /// How deeply arrays and objects may be nested.
     levels: usize,
 }
 
@@ -312,7 +312,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Whether another element or member follows.
+    /// Reads a comma, if one follows; false if not.
     fn comma(&mut self) -> bool {
         self.space();
         let more = self.peek() == b',';
@@ -320,16 +320,16 @@ impl Scan<'_> {
         more
     }
 
-    /// The bracket that ends the text.
+    /// Reads the bracket that ends the text.
     fn last(&mut self, bracket: u8) -> Result<(), DecodeError> {
         self.expect(bracket)?;
         self.space();
         if self.at == self.bytes.len() { Ok(()) } else { Err(self.fault()) }
     }
 
-    /// One value, with all that is in it.
+    /// Reads one value, with everything nested in it.
     fn value(&mut self) -> Result<(), DecodeError> {
-        // The closing brackets that are awaited, the innermost last.
+        // The closing brackets that are still to come, the innermost last.
         let mut open: Vec<u8> = Vec::new();
         loop {
             let begun = match self.peek() {
@@ -342,7 +342,7 @@ impl Scan<'_> {
                         return Err(DecodeError::TooDeep);
                     }
                     self.at += 1;
-                    // In ASCII the closing bracket of both kinds stands two after the opening one.
+                    // In ASCII the closing bracket of both kinds is two after the opening one.
                     open.push(bracket + 2);
                     true
                 }
@@ -357,7 +357,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Goes on to where the next value begins; false if the outermost one has ended. `begun` says
+    /// Moves to where the next value begins; false if the outermost value has ended. `begun` says
     /// that a bracket was just opened.
     fn follow(&mut self, open: &mut Vec<u8>, mut begun: bool) -> Result<bool, DecodeError> {
         while let Some(&close) = open.last() {
@@ -386,7 +386,7 @@ impl Scan<'_> {
     fn string(&mut self) -> Result<(), DecodeError> {
         self.expect(b'"')?;
         loop {
-            // Nearly all of a message is this.
+            // Most of a message is such bytes, so they are skipped at once.
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             self.at += rest.iter().take_while(|byte| !must_be_escaped(**byte)).count();
             match self.next() {

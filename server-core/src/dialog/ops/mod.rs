@@ -49,9 +49,9 @@ pub trait Op: Send + Sync {
         Conditions::default()
     }
 
-    /// Changes the dialog's state in memory, after the event was committed by whomever. Called
-    /// once, in the order of the commits, while the dialog is locked. What calls other code goes
-    /// into the [`Effects`].
+    /// Changes the dialog's state in memory after the event was committed. Called once for each
+    /// event, in the order of the commits, while the dialog is locked. Everything that calls other
+    /// code goes into the [`Effects`].
     fn applied(&self, progress: &mut Progress, by: &User, event: &Stored) -> Effects {
         let _ = (progress, by, event);
         Effects::default()

@@ -1,4 +1,4 @@
-//! What one hostile address does, as fast as it can.
+//! The attacks of one hostile address, each as fast as it can.
 
 use super::seen::{FROM, Seen, end};
 use crate::Failure;
@@ -14,12 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-/// How many do it at the same time.
+/// Number of sockets that attack at the same time.
 const AT_ONCE: usize = 32;
-/// Pause before the next socket after one that was closed: a flood of the network itself is not
-/// what is measured.
+/// Pause before each new socket, because a flood of the network itself is not measured.
 const AGAIN: Duration = Duration::from_millis(10);
-/// How many sockets an attack by their number opens.
+/// Number of sockets of attacks that send half requests.
 const SOCKETS: usize = 1_400;
 
 /// The attacks.
@@ -78,7 +77,7 @@ impl Attack {
         }
     }
 
-    /// Whether it is live tables that it is about.
+    /// Whether the attack is on live tables.
     pub(crate) fn is_about_tables(self) -> bool {
         use Attack::{TableFilters, TableRows, TableScans, TableUnindexed};
         matches!(self, TableScans | TableFilters | TableRows | TableUnindexed)
@@ -89,7 +88,7 @@ impl Attack {
     }
 }
 
-/// What has to be there before: something to read.
+/// Prepares an attack: fills a dialog with events for it to read.
 pub(crate) async fn prepare(attack: Attack, address: SocketAddr) -> Result<(), Failure> {
     if attack != Attack::Pages {
         return Ok(());
@@ -104,7 +103,7 @@ pub(crate) async fn prepare(attack: Attack, address: SocketAddr) -> Result<(), F
     Ok(())
 }
 
-/// Attacks for this time.
+/// Attacks for this long.
 pub(crate) async fn run(attack: Attack, address: SocketAddr, time: Duration) -> Result<Seen, Failure> {
     let until = Instant::now() + time;
     let ch = format!("dialog:{}", dialog(0));
@@ -162,7 +161,7 @@ fn head(path: &str, length: usize, more: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-length: {length}{more}")
 }
 
-/// Requests one after the other without waiting for an answer, on many sockets.
+/// Sends requests without waiting for responses, on many sockets.
 async fn pipelined(address: SocketAddr, until: Instant, request: String) -> Result<Seen, Failure> {
     let begun = Instant::now();
     let many = request.repeat(100);
@@ -200,7 +199,7 @@ async fn pipelined(address: SocketAddr, until: Instant, request: String) -> Resu
     Ok(first(tasks.join_all().await))
 }
 
-/// Handshakes, each held until the server ends it.
+/// Opens connections without a `hello`, and keeps each until the server closes it.
 async fn upgrades(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -227,7 +226,7 @@ async fn upgrades(address: SocketAddr, until: Instant) -> Result<Seen, Failure> 
     Ok(first(tasks.join_all().await))
 }
 
-/// Sockets with half a request each, held as long as the server holds them.
+/// Sends half a request on each of many sockets, and keeps them until the server closes them.
 async fn half(address: SocketAddr, until: Instant, text: String) -> Result<Seen, Failure> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -254,8 +253,8 @@ async fn half(address: SocketAddr, until: Instant, text: String) -> Result<Seen,
     Ok(first(tasks.join_all().await))
 }
 
-/// One connection that sends messages without end and reads all that comes; it comes back when it
-/// is sent away.
+/// Sends messages without pause on one connection, and reads everything. Reconnects when the server
+/// closes it.
 async fn frames(
     address: SocketAddr,
     until: Instant,
@@ -298,11 +297,11 @@ async fn frames(
     Ok(seen)
 }
 
-/// A message that never ends, in parts that hold nothing.
+/// Sends a message that never ends, in empty fragments.
 async fn fragments(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let (begun, mut seen) = (Instant::now(), Seen { ended: "paced".to_owned(), ..Seen::default() });
     let mut client = Client::welcome(address, FROM, "eve", json!([])).await?;
-    // A text that is not final, then continuations, each masked and empty.
+    // A text frame that is not final, then continuation frames, each masked and empty.
     let stream = client.socket.get_mut();
     stream.write_all(&[0x01, 0x80, 0, 0, 0, 0]).await?;
     let many = [0x00, 0x80, 0, 0, 0, 0].repeat(2_000);
@@ -319,7 +318,7 @@ async fn fragments(address: SocketAddr, until: Instant) -> Result<Seen, Failure>
     Ok(seen)
 }
 
-/// Guests, and dialogs of each.
+/// Creates guests, and dialogs for each of them.
 async fn guests(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
@@ -350,7 +349,7 @@ fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-/// The first end of all, and all tries.
+/// The first end of them all, with the sum of their tries.
 fn first(all: Vec<Seen>) -> Seen {
     let tries = all.iter().map(|seen| seen.tries).sum();
     let first = all.into_iter().min_by_key(|seen| seen.after_ms.unwrap_or(u64::MAX)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Clients that mean no harm: some write all the time, and now and then another one comes.
+//! Honest clients: some write all the time, and others arrive.
 
 use crate::Failure;
 use crate::process::dialog;
@@ -11,34 +11,35 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-/// How many write.
+/// Number of clients that write.
 const WRITERS: u8 = 4;
-/// How often each of them does.
+/// Interval of each writer's messages.
 const PAUSE: Duration = Duration::from_millis(60);
-/// How often somebody new comes.
+/// Interval at which other clients arrive.
 const ARRIVES: Duration = Duration::from_millis(500);
 
-/// They, and where.
+/// The honest clients of a server.
 pub(crate) struct Honest {
     address: SocketAddr,
     writers: Vec<Client>,
     arrived: u8,
-    /// Whether those who come ask for a table's rows.
+    /// Whether arriving clients subscribe to a table.
     of_tables: bool,
     /// The database that the application writes long rows to.
     app: Option<PathBuf>,
 }
 
-/// What they noticed.
+/// What the clients noticed.
 #[derive(Default)]
 pub(crate) struct Noticed {
     waits: Vec<Duration>,
-    /// How many of those who came were not let in.
+    /// How many arriving clients the server refused.
     pub(crate) refused: u32,
 }
 
 impl Noticed {
-    /// In how many ms 99 of 100 messages were acknowledged, and subscriptions to tables live.
+    /// The 99th percentile of the time until a message was acknowledged, or a table's subscription
+    /// was live, in ms.
     pub(crate) fn p99_ms(&self) -> f64 {
         let mut waits = self.waits.clone();
         waits.sort_unstable();
@@ -48,7 +49,7 @@ impl Noticed {
 }
 
 impl Honest {
-    /// Each from an address of its own.
+    /// Connects the writers, each from an address of its own.
     pub(crate) async fn connect(address: SocketAddr, of_tables: bool) -> Result<Honest, Failure> {
         let mut writers = Vec::new();
         for n in 0..WRITERS {
@@ -58,12 +59,12 @@ impl Honest {
         Ok(Honest { address, writers, arrived: 0, of_tables, app: None })
     }
 
-    /// From now on the application goes on writing to this database whenever they write.
+    /// From now on the application writes to this database while the clients write.
     pub(crate) fn application_writes(&mut self, app: PathBuf) {
         self.app = Some(app);
     }
 
-    /// Lets them write for this time.
+    /// Lets the clients write for this long.
     pub(crate) async fn write(&mut self, time: Duration) -> Result<Noticed, Failure> {
         let until = Instant::now() + time;
         let app = self.app.clone();
@@ -74,7 +75,7 @@ impl Honest {
         let mut tasks = JoinSet::new();
         let first = tokio::time::Instant::now();
         for (n, writer) in (0..).zip(self.writers.drain(..)) {
-            // One after the other, and so they stay: one slow commit is to be one slow message.
+            // Writers take turns, so that a slow commit makes only one message slow.
             tasks.spawn(write(writer, first + PAUSE / u32::from(WRITERS) * n, until));
         }
         let mut noticed = Noticed::default();

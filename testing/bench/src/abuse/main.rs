@@ -1,5 +1,5 @@
-//! `cargo xtask bench abuse`: what one address that means harm costs the others. The real server at
-//! its default limits; each attack comes from a process of its own while honest clients from other
+//! `cargo xtask bench abuse`: what a hostile address costs the others. The real server runs at its
+//! default limits. Each attack comes from a process of its own while honest clients from other
 //! addresses write, and others arrive.
 
 mod attacks;
@@ -23,16 +23,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// What stops a bench; it is shown and nothing else.
+/// An error that ends the bench, and is only printed.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// How much the server may grow under an attack, in bytes.
 const MOST_GROWN: u64 = 8 << 20;
-/// How much later than on a quiet server 99 of 100 honest messages may be acknowledged.
+/// How many times higher than on a quiet server the 99th percentile may be.
 const MOST_SLOWER: f64 = 2.0;
-/// A quiet time shorter than this says more about the machine than about the server, in ms.
+/// A lower 99th percentile on a quiet server counts as this, in ms, because it depends more on the
+/// machine than on the server.
 const LEAST_QUIET_MS: f64 = 5.0;
-/// What every address but a loopback one is limited to by default: here all are loopback.
+/// The default limits of an address. They don't apply to loopback addresses, so they must be set
+/// here.
 const SETTINGS: &str = "max_ip_connections = 20\nmax_ip_handshakes = 10\n";
 
 /// One hostile address against the server's default limits, and what the others notice of it.
@@ -65,9 +67,9 @@ struct Args {
     against: Option<SocketAddr>,
 }
 
-/// What an attack came to.
+/// The outcome of an attack.
 struct Outcome {
-    /// By how many bytes the server grew beyond what the same time without an attack added.
+    /// How much more the server's memory grew than in the same time without an attack, in bytes.
     grown: u64,
     seen: Seen,
     quiet_ms: f64,
@@ -80,8 +82,7 @@ fn main() -> ExitCode {
     if args.quick {
         args.seconds = 3;
     }
-    // One thread: an attacker has a machine of its own, and must not take ours away from the
-    // server.
+    // One thread, because a real attacker would not use the server's own machine.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(Failure::from).and_then(|runtime| match (&args.attack, args.against) {
         (Some(name), Some(address)) => runtime.block_on(attack(name, address, &args)).map(|()| true),
@@ -97,7 +98,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The attacker's process: what it saw is its one line.
+/// The attacker's process. It prints what it saw as one line.
 async fn attack(name: &str, address: SocketAddr, args: &Args) -> Result<(), Failure> {
     let attack = Attack::named(name).ok_or("no such attack")?;
     let seen = attacks::run(attack, address, Duration::from_secs(args.seconds.into())).await?;
@@ -105,7 +106,7 @@ async fn attack(name: &str, address: SocketAddr, args: &Args) -> Result<(), Fail
     Ok(())
 }
 
-/// All attacks, one after the other; false when one cost more than it may.
+/// Runs the chosen attacks one after the other; false if one cost more than it may.
 async fn battery(args: &Args) -> Result<bool, Failure> {
     let mut faults = Vec::new();
     if !args.json {
@@ -172,7 +173,7 @@ async fn measure(args: &Args, attack: Attack) -> Result<Outcome, Failure> {
     if attack == Attack::TableFilters {
         honest.application_writes(server.beside("app.db"));
     }
-    // Caches fill, with or without an attack.
+    // Fills caches first, which grow without an attack too.
     honest.write(Duration::from_secs(1)).await?;
     let before = start_measuring(&server)?;
     let quiet = honest.write(time).await?;
@@ -192,13 +193,13 @@ async fn measure(args: &Args, attack: Attack) -> Result<Outcome, Failure> {
     Ok(Outcome { grown, seen, quiet_ms: quiet.p99_ms(), under_ms: under.p99_ms(), refused })
 }
 
-/// Forgets the server's peak, and says what it takes now, in bytes.
+/// Resets the peak of the server's memory, and returns what it uses now, in bytes.
 fn start_measuring(server: &Server) -> Result<u64, Failure> {
     server.process.forget_most()?;
     Ok(server.process.memory()?.now)
 }
 
-/// How far its peak since then was above that.
+/// How far the peak since then was above `before`, in bytes.
 fn grown_since(server: &Server, before: u64) -> Result<u64, Failure> {
     Ok(server.process.memory()?.most.saturating_sub(before))
 }

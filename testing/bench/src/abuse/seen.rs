@@ -1,4 +1,4 @@
-//! The attacker: where it comes from, and what it sees.
+//! The attacker's address, and what the attacker sees.
 
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -9,15 +9,16 @@ pub(crate) const FROM: u8 = 66;
 /// What the attacker saw.
 #[derive(Serialize, Deserialize, Default)]
 pub(crate) struct Seen {
-    /// A close code, a status, or `reset` for a socket that was closed without a word.
+    /// The first end: a close code, a status, an error's code, or `reset` for a socket that was
+    /// closed without one.
     pub(crate) ended: String,
-    /// How long after the first connection.
+    /// When that was, in ms since the attack began.
     pub(crate) after_ms: Option<u64>,
-    /// How often it tried, in what is its own unit.
+    /// The number of requests, frames or sockets, whichever the attack counts.
     pub(crate) tries: u64,
 }
 
-/// Notes the first end.
+/// Records an end, if it is the first one.
 pub(crate) fn end(seen: &mut Seen, ended: &str, begun: Instant) {
     if seen.after_ms.is_none() {
         seen.ended = ended.to_owned();

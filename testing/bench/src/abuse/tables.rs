@@ -1,5 +1,5 @@
-//! What one address asks of live tables, so that the others wait: long scans, filters that are much
-//! work, rows that are too much, and filters that no index helps.
+//! Attacks on live tables: long scans, filters that are expensive to match, snapshots that are too
+//! large, and filters that no index finds.
 
 use super::seen::{FROM, Seen, end};
 use crate::Failure;
@@ -12,19 +12,20 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// What the server follows, in its file of settings.
+/// The tables in the server's settings.
 pub(crate) const SETTINGS: &str = "[tables]\nsource = \"sqlite:app.db\"\n\
     [tables.watch.small]\naccess = { user = \"*\" }\n\
     [tables.watch.long]\naccess = { user = \"*\" }\n\
     [tables.watch.wide]\naccess = { user = \"*\" }\n";
 
-/// Rows of 2 KB that a scan reads, and rows of 50 KB that nobody may have at once.
+/// Number of rows of 2 KB that a scan reads, and of rows of 50 KB, too many for one snapshot.
 const LONG: u32 = 60_000;
 const WIDE: u32 = 15_000;
-/// How many filters a connection asks for.
+/// Number of subscriptions of a connection.
 const FILTERS: usize = 100;
 
-/// The application's database, before the server starts. What no attack is about is not filled.
+/// Makes the application's database, before the server starts. Tables that the attack does not need
+/// stay empty.
 pub(crate) fn prepare(folder: &Path, long: bool, wide: bool) -> Result<(), Failure> {
     let app = Connection::open(folder.join("app.db"))?;
     app.execute_batch(
@@ -45,13 +46,13 @@ pub(crate) fn prepare(folder: &Path, long: bool, wide: bool) -> Result<(), Failu
     Ok(())
 }
 
-/// Scans of many long rows, a hundred at a time, by patterns that match late or never.
+/// Scans of many long rows, a hundred at a time, with patterns that match late or never.
 pub(crate) async fn scans(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let pattern = format!("note=ilike.{}", "*x*y".repeat(40));
     asking(address, until, "eve", move |n| sub(n, "long", &format!("{pattern}&id=gt.{}", n % 7))).await
 }
 
-/// Filters of fifteen patterns each, on rows that somebody goes on writing.
+/// Filters of fifteen patterns each, for a table that is written to all the time.
 pub(crate) async fn filters(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let term = |n: usize, k: usize| format!("note.ilike.*{}x{k}y{n}*", "a*".repeat(8));
     asking(address, until, "eve", move |n| {
@@ -61,12 +62,12 @@ pub(crate) async fn filters(address: SocketAddr, until: Instant) -> Result<Seen,
     .await
 }
 
-/// Subscriptions to all rows of a table that has too many bytes.
+/// Subscriptions to nearly all rows of a table, which are too many bytes.
 pub(crate) async fn wide_rows(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     asking(address, until, "eve", |n| sub(n, "wide", &format!("id=gt.{}", n % 3))).await
 }
 
-/// Filters that no value of a column narrows down, by three users.
+/// Filters that compare no column with a value for equality, by three users.
 pub(crate) async fn unindexed(address: SocketAddr, until: Instant) -> Result<Seen, Failure> {
     let mut tasks = JoinSet::new();
     for user in ["eve", "mallory", "trudy"] {
@@ -84,8 +85,7 @@ fn sub(n: usize, table: &str, filter: &str) -> Value {
     json!({"t": "tbl.sub", "sid": format!("s{}", n % FILTERS), "table": table, "filter": filter})
 }
 
-/// Asks for one subscription after the other, and for new ones in the place of old ones, without
-/// waiting for answers.
+/// Subscribes again and again without waiting for answers; new subscriptions replace old ones.
 async fn asking(
     address: SocketAddr,
     until: Instant,
@@ -100,8 +100,7 @@ async fn asking(
             continue;
         };
         while Instant::now() < until {
-            // As many as one connection is given, then one by one: what is beyond its budget is
-            // refused, and asked again. One that the server has closed takes nothing more.
+            // Fails if the server has closed the connection.
             if client.send(&ask(asked)).await.is_err() {
                 break;
             }
@@ -124,7 +123,7 @@ async fn asking(
     Ok(seen)
 }
 
-/// What the application goes on doing meanwhile: three long rows at a time. Blocks.
+/// Writes three long rows at a time, as the application. Blocks.
 pub(crate) fn write_long_rows(app: &Path, until: Instant) -> Result<(), Failure> {
     let app = Connection::open(app)?;
     app.busy_timeout(Duration::from_secs(10))?;

@@ -1,4 +1,4 @@
-//! Sockets from an address of one's own, and just enough of HTTP and WebSocket.
+//! Sockets from a chosen address, with a minimum of HTTP and WebSocket.
 
 use crate::Failure;
 use crate::process::SECRET;
@@ -14,7 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-/// How long a frame may take to come.
+/// Time-out for a frame or a response.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A socket from 127.0.0.`from`.
@@ -43,7 +43,7 @@ impl Client {
         Ok(Client { socket, waiting: Vec::new(), close: None })
     }
 
-    /// One that was welcomed.
+    /// Connects, and waits for the welcome.
     pub(crate) async fn welcome(
         address: SocketAddr,
         from: u8,
@@ -61,7 +61,7 @@ impl Client {
         Ok(self.socket.send(Message::text(frame.to_string())).await?)
     }
 
-    /// The next frame; none at the end.
+    /// The next frame that is not a ping; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Value>, Failure> {
         loop {
             if !self.waiting.is_empty() {
@@ -84,7 +84,7 @@ impl Client {
         }
     }
 
-    /// Reads on to a frame of this type.
+    /// Reads until a frame of this type.
     pub(crate) async fn until(&mut self, t: &str) -> Result<Value, Failure> {
         while let Some(frame) = self.next().await? {
             if frame["t"] == t {
@@ -98,7 +98,7 @@ impl Client {
     }
 }
 
-/// A request on a socket of its own; its status and body.
+/// Makes a request on a socket of its own; returns status and body.
 pub(crate) async fn post(
     address: SocketAddr,
     from: u8,

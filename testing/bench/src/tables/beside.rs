@@ -1,5 +1,5 @@
-//! What a quick table has to wait for a slow one beside it: commits of both come at the same
-//! moment, the slow one's first.
+//! Measures how long a quick table waits for a slow one: commits of both come at the same time, the
+//! slow table's first.
 
 use crate::Failure;
 use crate::figure::{Aim, Figure, median};
@@ -10,9 +10,9 @@ use std::time::Instant;
 use tidewire_server_core::tables::{Commit, Tables, Wake, Woken};
 use tidewire_server_core::{Engine, QueueEvent, Session};
 
-/// So many different filters of the slow table meet each of its commits.
+/// Number of different filters of the slow table, which are all evaluated for each of its commits.
 const FILTERS: usize = 5_000;
-/// So many of them share a connection.
+/// Number of subscriptions of one connection.
 const TOGETHER: usize = 100;
 /// Bytes of the slow table's rows.
 const WIDE: usize = 1_000;
@@ -24,7 +24,7 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     let (wakers, receivers): (Vec<_>, Vec<_>) = (0..2).map(|_| sync_channel(1)).unzip();
     let wake: Wake = Arc::new(move |why| {
         if let Woken::Work(table) = why {
-            // Full if a wake-up is pending already.
+            // Fails if a wake-up is pending already.
             let _ = wakers.get(table).map(|waker| waker.try_send(()));
         }
     });
@@ -117,7 +117,7 @@ fn source(tables: &Arc<Tables>) -> (Sender<[Commit; 2]>, Receiver<Instant>) {
     let tables = tables.clone();
     std::thread::spawn(move || {
         for some in commits {
-            // Nobody is left to hear it at the end.
+            // Fails if the bench has ended.
             let _ = begins.send(Instant::now());
             some.into_iter().for_each(|commit| tables.publish(commit));
         }

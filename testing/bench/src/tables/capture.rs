@@ -1,4 +1,4 @@
-//! What SQLite's writers pay for the log of changes: the triggers, in their own transactions.
+//! Measures what the log of changes costs SQLite's writers: triggers in their own transactions.
 
 use crate::Failure;
 use crate::figure::{Aim, Figure, median};
@@ -9,16 +9,16 @@ use std::path::Path;
 use std::time::Duration;
 use tidewire_server_sqlite::tables::{self as sqlite, Log, Watch};
 
-/// A row's size, about.
+/// Size of a row's text, in bytes.
 const BODY: usize = 280;
-/// So many rows after it was inserted a row is updated, and then deleted.
+/// A row is updated this many inserts after its own, and deleted as many later.
 const LATER: i64 = 500;
 
 pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     let (rounds, rows) = if quick { (21, 900) } else { (51, 1_500) };
     let top = tempfile::tempdir_in(place::folder()?)?;
     let one = compared(top.path(), "one", "NORMAL", rounds, rows, 1)?;
-    // Each is a sync, which may take milliseconds.
+    // Fewer rows, because each transaction is a sync, which may take milliseconds.
     let full = compared(top.path(), "full", "FULL", rounds / 2, rows / 10, 1)?;
     let many = compared(top.path(), "many", "NORMAL", rounds, rows * 4, 100)?;
     Ok(vec![Figure {
@@ -68,9 +68,9 @@ fn compared(
     for _ in 0..rounds {
         let (one, other) = (without.round(rows, together)?, with.round(rows, together)?);
         let head = Log::of(&with.connection)?.head;
-        // As the server does, so that the log stays as long as it would be.
+        // Trims as the server does, so that the log has its usual length.
         sqlite::trim(&with.connection, head, 10_000, 100_000)?;
-        // Each change is a row of it.
+        // Each change must be a row of the log.
         if head != changes + rows.unsigned_abs() {
             return Err(format!("{} changes of {rows} rows were logged", head - changes).into());
         }
@@ -100,12 +100,13 @@ impl Writer {
         Ok(Writer { connection, next: 0, body: "x".repeat(BODY) })
     }
 
-    /// CPU microseconds for so many rows, a third of them new, a third changed, a third deleted.
+    /// Writes this many rows, a third each by inserts, updates and deletes, and returns the CPU
+    /// microseconds of them all.
     fn round(&mut self, rows: i64, together: i64) -> Result<f64, Failure> {
         let begun = cpu();
         let mut written = 0;
         while written < rows {
-            // A transaction of one row needs no more than its statement.
+            // A statement alone is a transaction.
             if together > 1 {
                 self.connection.execute_batch("BEGIN IMMEDIATE")?;
             }

@@ -1,4 +1,4 @@
-//! A PostgreSQL of a figure's own.
+//! A PostgreSQL for a single figure.
 
 use crate::Failure;
 use tidewire_postgres::Cluster;
@@ -11,7 +11,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// A new one; what it would do by itself at some time or other is off.
+    /// Starts a new database, without background work at random times.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Result<Database, Failure> {
         let settings = [&[("autovacuum", "off"), ("max_wal_size", "8GB")], settings].concat();
         let cluster = Cluster::start(&settings)?;
@@ -24,18 +24,18 @@ impl Database {
         self.admin.batch_execute(sql).await.map_err(|error| told(sql, error))
     }
 
-    /// The only value of the only row.
+    /// The value of a query that returns one row with one column.
     pub(crate) async fn ask(&self, sql: &str) -> Result<String, Failure> {
         Ok(self.admin.query_one(sql, &[]).await.map_err(|error| told(sql, error))?.try_get(0)?)
     }
 
-    /// Where the next record of the log goes, in bytes since its beginning.
+    /// The position of the log's next record, in bytes since its beginning.
     pub(crate) async fn logged(&self) -> Result<u64, Failure> {
         Ok(self.ask("select (pg_current_wal_insert_lsn() - '0/0')::text").await?.parse()?)
     }
 }
 
-/// By itself an error only says that there was one.
+/// Adds the statement and the server's message, which the text of a server's error lacks.
 fn told(sql: &str, error: tokio_postgres::Error) -> Failure {
     match error.as_db_error() {
         Some(said) => format!("{sql}: {}", said.message()).into(),

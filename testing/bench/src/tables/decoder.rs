@@ -1,5 +1,5 @@
-//! Reading a replication stream as commits of live tables, against PostgreSQL's own client, which
-//! writes it into nothing.
+//! Measures reading a replication stream as commits of live tables, against PostgreSQL's own
+//! client, whose output is discarded.
 
 use crate::Failure;
 use crate::database::Database;
@@ -13,13 +13,13 @@ use tidewire_server::tables::postgres::{Event, Settings, Stream, WatchedTable};
 const TOGETHER: u64 = 100;
 /// Bytes of a row's text.
 const BODY: usize = 320;
-/// Where `proc_pid_stat(5)` has the time of a process and the time of its children that have ended,
-/// counted behind its name.
+/// The fields of `proc_pid_stat(5)` with the CPU time of a process, and of its children that have
+/// ended. Fields are counted from 0 after the name.
 const SELF: usize = 11;
 const CHILDREN: usize = 13;
-/// A tick of `proc_pid_stat(5)`, in microseconds: the same on all machines for long.
+/// A tick of `proc_pid_stat(5)` in microseconds, the same on all common machines.
 const TICK_US: f64 = 10_000.0;
-/// How long a stream may take.
+/// Time-out for reading a stream.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
@@ -27,16 +27,16 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
     tokio::runtime::Runtime::new()?.block_on(compare(rows, rounds))
 }
 
-/// One reading of all rows.
+/// The time of reading all rows once.
 struct Read {
-    /// From when the stream began, so without what a connection and its checks take.
+    /// Since the beginning of the stream, so without the connection and its checks.
     seconds: f64,
-    /// Of the reader, from when it was started; the database's is not in it.
+    /// CPU time of the reader since its start, without the database's.
     cpu_us: f64,
 }
 
 impl Read {
-    /// One that ends now.
+    /// A reading that ends now.
     fn of(begun: Instant, field: usize, before: u64) -> Result<Read, Failure> {
         let seconds = begun.elapsed().as_secs_f64();
         Ok(Read { seconds, cpu_us: (ticks(field)? - before) as f64 * TICK_US })
@@ -62,12 +62,12 @@ async fn compare(rows: u64, rounds: usize) -> Result<Vec<Figure>, Failure> {
         ))
         .await?;
     let end = database.ask("select pg_current_wal_insert_lsn()::text").await?;
-    // What is behind the end says that it is reached.
+    // A change behind the rows shows that all of them were read.
     database.run("create table behind ()").await?;
     let (mut theirs, mut ours) = (Vec::new(), Vec::new());
-    // The first round brings the log into memory, and shows that their client reads everything.
+    // The first round reads the log into memory, and checks that their client reads everything.
     for round in 0..=rounds {
-        // Each goes first as often.
+        // They take turns in going first.
         if round % 2 == 1 {
             ours.push(commits(&database, round, rows).await?);
         }
@@ -82,7 +82,7 @@ async fn compare(rows: u64, rounds: usize) -> Result<Vec<Figure>, Failure> {
         }
     }
     let (theirs, ours) = (theirs.split_off(1), ours.split_off(1));
-    // What else the machine does is much the same for two neighbours.
+    // Ratios of successive readings, during which the machine is in a similar state.
     let ratio = median(theirs.iter().zip(&ours).map(|(theirs, ours)| theirs.seconds / ours.seconds));
     let count = rows as f64;
     let told = |reads: &[Read]| {
@@ -102,7 +102,7 @@ async fn compare(rows: u64, rounds: usize) -> Result<Vec<Figure>, Failure> {
     }])
 }
 
-/// Reads everything with PostgreSQL's client; says how many bytes came, if they are kept.
+/// Reads everything with PostgreSQL's client, and returns the number of bytes if they are kept.
 async fn recvlogical(
     database: &Database,
     round: usize,
@@ -142,7 +142,7 @@ async fn recvlogical(
 
 /// Reads everything as the server does.
 async fn commits(database: &Database, round: usize, rows: u64) -> Result<Read, Failure> {
-    // The stream takes a slot whose name begins so.
+    // The stream uses a slot whose name begins with this.
     let slot = format!("ours_{round}");
     copy_slot(database, &format!("{slot}_0")).await?;
     let settings = Settings {
@@ -187,7 +187,7 @@ async fn commits(database: &Database, round: usize, rows: u64) -> Result<Read, F
     Ok(read)
 }
 
-/// A slot that is where the first one is, before all rows.
+/// Makes a slot at the position of the first one, before all rows.
 async fn copy_slot(database: &Database, name: &str) -> Result<(), Failure> {
     database.ask(&format!("select lsn::text from pg_copy_logical_replication_slot('all', '{name}')")).await?;
     Ok(())
@@ -199,7 +199,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Time in user mode and in the kernel.
+/// CPU time in user mode and in the kernel, in ticks.
 fn ticks(field: usize) -> Result<u64, Failure> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?;

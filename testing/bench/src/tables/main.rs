@@ -9,7 +9,7 @@ mod figure;
 mod latency;
 mod matching;
 mod place;
-// Of the other bench, which looks at more of it.
+// The other benches use more of it.
 #[path = "../process.rs"]
 #[allow(dead_code)]
 mod process;
@@ -21,7 +21,7 @@ use clap::Parser;
 use figure::Figure;
 use std::process::ExitCode;
 
-/// What stops a bench; it is shown and nothing else.
+/// An error that ends the bench, and is only printed.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What live tables cost, as ratios of two ways of doing the same in one run.
@@ -39,7 +39,7 @@ struct Args {
     only: Option<String>,
 }
 
-/// One that measures some figures; their names, so that it need not run for others.
+/// Measures some figures. Their names are known before, so that it runs only if one is wanted.
 struct Part {
     names: &'static [&'static str],
     measure: fn(quick: bool) -> Result<Vec<Figure>, Failure>,

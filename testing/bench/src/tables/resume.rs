@@ -1,13 +1,13 @@
-//! What a client that comes back is sent, against what it missed.
+//! Measures how many bytes a client is sent that resumes, against the bytes that it missed.
 
 use crate::Failure;
 use crate::figure::{Aim, Figure};
 use crate::world::{NOW, commit, engine, row, session, settle, tables, written};
 use serde_json::Value;
 
-/// Missed changes of rows of this size, in bytes.
+/// Size of a row's text, in bytes.
 const BODY: usize = 300;
-/// One change of so many is one that the client follows.
+/// One change in this many is of a row that the client sees.
 const OTHERS: u64 = 50;
 
 pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
@@ -34,7 +34,7 @@ pub(crate) fn measure(quick: bool) -> Result<Vec<Figure>, Failure> {
         let owner = if position % OTHERS == 0 { 3 } else { 100 + position };
         let body = format!("{position:0BODY$}");
         if owner == 3 {
-            // The row itself, as it goes over the wire.
+            // The row as it is sent.
             rows += serde_json::json!([position.to_string(), "3", body]).to_string().len();
         }
         tables.publish(commit(position, None, row(position, owner, &body)));

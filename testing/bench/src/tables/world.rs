@@ -95,12 +95,12 @@ pub(crate) fn tables(engine: &Engine) -> Result<&Arc<Tables>, Failure> {
     engine.tables.as_ref().ok_or_else(|| "there are no tables".into())
 }
 
-/// A client that is welcome.
+/// A session after its welcome.
 pub(crate) fn session(engine: &Arc<Engine>, name: &str) -> Session {
     session_that_wakes(engine, name, Arc::new(|_| ()))
 }
 
-/// The same, with something that hears when there is something for it.
+/// As [`session`], with a callback for when frames are queued.
 pub(crate) fn session_that_wakes(
     engine: &Arc<Engine>,
     name: &str,
@@ -125,7 +125,7 @@ pub(crate) fn settle(engine: &Engine, session: &Session) -> Result<Vec<String>, 
     Ok(written(session))
 }
 
-/// What waits for the client.
+/// Takes the messages that are queued for the client.
 pub(crate) fn written(session: &Session) -> Vec<String> {
     let mut texts = Vec::new();
     while let Some(ToWrite::Write(text)) = session.outgoing().take() {
@@ -143,7 +143,7 @@ pub(crate) fn commit(position: u64, old: Option<Row>, new: Row) -> Commit {
     commit_of(0, position, old, new)
 }
 
-/// The same of the table at this place.
+/// As above, of the table with this index.
 pub(crate) fn commit_of(table: usize, position: u64, old: Option<Row>, new: Row) -> Commit {
     Commit {
         position,

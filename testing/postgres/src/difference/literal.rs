@@ -1,9 +1,9 @@
-//! Literals of every type, good and bad, and which of PostgreSQL's we don't read.
+//! Random literals of every type, valid and invalid, and the forms that only PostgreSQL accepts.
 
 use super::rng::Rng;
 use tidewire_core::tables::Type;
 
-/// A literal that is mostly one of the type.
+/// A literal that is mostly valid for the type.
 pub(super) fn random(rng: &mut Rng, kind: Type) -> String {
     let mut text = match kind {
         Type::Bool => word(
@@ -68,7 +68,7 @@ pub(super) fn random(rng: &mut Rng, kind: Type) -> String {
     if rng.chance(12) { damaged(rng, &text) } else { text }
 }
 
-/// A text without `*`, in which `LIKE` finds something to do.
+/// A text without `*`, with characters that are special for `LIKE` and for comparisons.
 pub(super) fn wording(rng: &mut Rng) -> String {
     // Letters whose case is changed differently by ASCII's rule, by Unicode's and by Turkish ones,
     // and what sorts differently in bytes, in UTF-16 and in a dictionary.
@@ -87,8 +87,8 @@ pub(super) fn wording(rng: &mut Rng) -> String {
     (0..rng.below(6)).map(|_| CHARS[rng.below(few)]).collect()
 }
 
-/// Whether PostgreSQL reads this and we don't, on purpose. Of a text of which this is false we must
-/// say what PostgreSQL says.
+/// Whether this is a form that PostgreSQL accepts and the core refuses on purpose. For any other
+/// text both must agree.
 pub(super) fn is_beyond_us(kind: Type, text: &str) -> bool {
     let plain = text.trim_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     let lower = plain.to_ascii_lowercase();
@@ -105,7 +105,7 @@ pub(super) fn is_beyond_us(kind: Type, text: &str) -> bool {
                 || size.is_ok_and(|size| size > 10_000)
                 || exponent.starts_with(|char: char| char.is_ascii_whitespace())
         }
-        // What the C library's `strtod` reads besides.
+        // Forms that the C library's `strtod` reads.
         Type::Float4 | Type::Float8 => unsigned.starts_with("0x") || unsigned.starts_with("nan("),
         Type::Date | Type::Timestamp | Type::Timestamptz => !is_iso(kind, plain),
         // The escape format, and white space between digits.
@@ -114,8 +114,8 @@ pub(super) fn is_beyond_us(kind: Type, text: &str) -> bool {
     }
 }
 
-/// Whether a text has one of the forms of dates and times that we read, if not always their values:
-/// `24:00` and `:60` are PostgreSQL's alone.
+/// Whether a text has a form of dates and times that the core reads. It may still refuse the value:
+/// only PostgreSQL accepts `24:00` and `:60`.
 fn is_iso(kind: Type, text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     if lower == "infinity" || lower == "-infinity" {

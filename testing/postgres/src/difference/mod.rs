@@ -1,9 +1,10 @@
-//! Filters judged twice: by the core, and by a real PostgreSQL that is asked the same in SQL.
+//! Evaluates filters twice: in the core, and in a real PostgreSQL with the same condition in SQL.
 //!
-//! Random literals come first. What PostgreSQL takes for a value and what we do must agree, and so
-//! must the value, except where we refuse a form on purpose (`literal::is_beyond_us`). From those
-//! that both take come random rows and random filters, and each filter must say the same of each
-//! row: true, false or unknown. Texts are compared with `COLLATE "C"`, which is the core's rule.
+//! Random literals come first. The core and PostgreSQL must agree on which are valid and on their
+//! values, except where the core refuses a form on purpose (`literal::is_beyond_us`). From those
+//! that both accept come random rows and random filters, and each filter must have the same result
+//! for each row: true, false or unknown. Texts are compared with `COLLATE "C"`, which is the core's
+//! rule.
 
 mod literal;
 mod rng;
@@ -18,15 +19,15 @@ use tidewire_core::tables::{Type, Value};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tree::{COLUMNS, Column, Maker, quoted};
 
-/// Of each batch.
+/// Number of literals in a batch.
 const LITERALS: usize = 24;
 const ROWS: usize = 100;
 const FILTERS: usize = 40;
-/// After so many differences a run ends: they mostly have one cause.
+/// A run ends after this many differences, which mostly have one cause.
 const ENOUGH: usize = 5;
 
-/// Says what PostgreSQL makes of a literal: its text form, or of a date or time its microseconds
-/// since 2000; null if it refuses it.
+/// Reads a literal in PostgreSQL: returns its text form, or for a date or time its microseconds
+/// since 2000; null if PostgreSQL refuses it.
 const READS: &str = "
 create function reads(literal text, kind text) returns text language plpgsql as $$
 declare said text; at numeric; moment timestamp;
@@ -51,25 +52,25 @@ exception when others then
     return null;
 end $$";
 
-/// What a run found.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Where its randomness began.
+    /// The seed of its randomness.
     pub seed: u64,
-    /// Filters judged over rows: by outcome, true, false and unknown.
+    /// How often a filter was evaluated for a row, by outcome: true, false and unknown.
     pub judged: [u64; 3],
-    /// Literals that were read by both.
+    /// Number of literals that were given to both.
     pub literals: u64,
     /// Of these, how many both refused.
     pub refused: u64,
-    /// Of these, how many only PostgreSQL took, in forms that we don't read on purpose.
+    /// Of these, how many only PostgreSQL accepted, in forms that the core refuses on purpose.
     pub beyond_us: u64,
-    /// Where the two disagreed, each with all that it takes to see it again.
+    /// The differences, each with everything that is needed to reproduce it.
     pub differences: Vec<String>,
 }
 
 impl Report {
-    /// How many times a filter was judged over a row.
+    /// How often a filter was evaluated for a row.
     pub fn comparisons(&self) -> u64 {
         self.judged.iter().sum()
     }
@@ -93,24 +94,24 @@ impl fmt::Display for Report {
     }
 }
 
-/// Why a run came to no end.
+/// Why a run could not be finished.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DifferenceError {
-    /// PostgreSQL refused what it should take, or went away.
+    /// PostgreSQL refused a statement, or disconnected.
     #[error("PostgreSQL: {0}{source}", source = .0.as_db_error().map(|error| format!(": {error}")).unwrap_or_default())]
     Postgres(#[from] tokio_postgres::Error),
-    /// It answered with less than it was asked for.
+    /// A row or a column is missing in PostgreSQL's answer.
     #[error("PostgreSQL's answer lacks a row or a column of what was asked for")]
     Answer,
 }
 
-/// Compares at least so many times, or until there are a few differences, in the PostgreSQL at
-/// `address`.
+/// Compares at least this many times with the PostgreSQL at `address`, or until there are a few
+/// differences.
 ///
 /// # Errors
 ///
-/// If PostgreSQL fails; that it disagrees is in the [`Report`].
+/// If PostgreSQL fails. Differences are no errors: they are in the [`Report`].
 pub async fn run(address: &str, comparisons: u64, seed: u64) -> Result<Report, DifferenceError> {
     let (client, connection) = tokio_postgres::connect(address, NoTls).await?;
     let connection = tokio::spawn(connection);
@@ -146,7 +147,7 @@ impl Batch {
         self.filters(&for_filters, &rows).await
     }
 
-    /// Literals of a type that PostgreSQL takes, and those of them that we take too.
+    /// Literals of a type that PostgreSQL accepts, and those that the core accepts too.
     async fn literals(&mut self, column: &Column) -> Result<(Vec<String>, Vec<String>), DifferenceError> {
         if column.kind == Type::Other {
             return Ok((vec![String::from("[1]")], Vec::new()));
@@ -190,7 +191,7 @@ impl Batch {
         Ok((theirs, both))
     }
 
-    /// New rows in the table: their values as PostgreSQL writes them.
+    /// Puts new rows into the table, and returns their values as PostgreSQL writes them.
     async fn rows(&mut self, literals: &[Vec<String>]) -> Result<Vec<Vec<Option<String>>>, DifferenceError> {
         let rng = &mut self.rng;
         let rows: Vec<String> = (0..ROWS)
@@ -220,7 +221,7 @@ impl Batch {
         while filters.len() < FILTERS {
             let parameters = Maker { rng: &mut self.rng, literals }.filter();
             let text = tree::text(&mut self.rng, &parameters);
-            // Without its sugar it is a little longer.
+            // The filter without shorthand is a little longer.
             if text.len() <= filter::MAX_BYTES - 200 {
                 filters.push((text, tree::sql(&parameters)));
             }
@@ -267,7 +268,7 @@ impl Batch {
         Ok(())
     }
 
-    /// The rows as the core reads them. It must be able to read all that PostgreSQL writes.
+    /// The rows as the core reads them, which must accept everything that PostgreSQL writes.
     fn values(&mut self, rows: &[Vec<Option<String>>]) -> Vec<Vec<Value>> {
         let report = &mut self.report;
         let mut read = |(column, text): (&Column, &Option<String>)| match text {
@@ -283,7 +284,7 @@ impl Batch {
         rows.iter().map(|row| COLUMNS.iter().zip(row).map(&mut read).collect()).collect()
     }
 
-    /// The rows that a query gives, as text.
+    /// The rows of a query, as text.
     async fn ask(&self, query: &str) -> Result<Vec<Vec<Option<String>>>, DifferenceError> {
         let mut rows = Vec::new();
         for message in self.client.simple_query(query).await? {
@@ -295,7 +296,7 @@ impl Batch {
     }
 }
 
-/// Whether our reading of a literal is what PostgreSQL made of it.
+/// Whether the core's value of a literal equals PostgreSQL's.
 fn is_value(ours: &Value, said: &str, kind: Type) -> bool {
     if let Value::Moment(at) = ours {
         return match said {
@@ -311,7 +312,7 @@ fn is_value(ours: &Value, said: &str, kind: Type) -> bool {
     Value::parse(said, kind).is_some_and(|said| ours.compare(&said) == Some(std::cmp::Ordering::Equal))
 }
 
-/// The values of a row that a filter looks at.
+/// The values of a row that a filter uses.
 fn told<'a>(row: &'a [Option<String>], columns: &[usize]) -> BTreeMap<&'static str, Option<&'a str>> {
     columns.iter().filter_map(|at| Some((COLUMNS.get(*at)?.name, row.get(*at)?.as_deref()))).collect()
 }

@@ -32,7 +32,7 @@ pub(super) const COLUMNS: [Column; 15] = [
     Column { name: "js", sql: "jsonb", kind: Type::Other },
 ];
 
-/// Operators by name, as sugar, and in SQL.
+/// Operators: their names, their shorthand, and in SQL.
 const COMPARISONS: [(&str, &str, &str); 6] = [
     ("eq", "=", "="),
     ("neq", "!=", "<>"),
@@ -49,7 +49,7 @@ pub(super) enum Tree {
 }
 
 pub(super) enum Test {
-    /// A place in `COMPARISONS`, and a literal.
+    /// An index in `COMPARISONS`, and a literal.
     Compare(usize, String),
     /// `ilike` or `like`, and a pattern.
     Like(bool, String),
@@ -57,10 +57,10 @@ pub(super) enum Test {
     Is(&'static str),
 }
 
-/// Makes filters over the literals that may stand in them.
+/// Makes filters with these literals.
 pub(super) struct Maker<'a> {
     pub(super) rng: &'a mut Rng,
-    /// Of each column.
+    /// The literals for each column.
     pub(super) literals: &'a [Vec<String>],
 }
 
@@ -180,8 +180,8 @@ fn term(rng: &mut Rng, column: &str, negated: bool, test: &Test, outside: bool) 
             format!("{name}.{value}")
         }
         Test::Like(folded, pattern) => {
-            // Both stand for any characters, also behind a backslash, where PostgreSQL then sees an
-            // escaped `%`.
+            // In a filter `*` means `%`. Behind a backslash too, so that the SQL has an escaped `%`
+            // for either.
             let pattern: String =
                 pattern.chars().map(|char| if char == '%' && rng.chance(40) { '*' } else { char }).collect();
             format!("{}.{}", if *folded { "ilike" } else { "like" }, value(rng, &pattern, false))
@@ -195,7 +195,7 @@ fn term(rng: &mut Rng, column: &str, negated: bool, test: &Test, outside: bool) 
     format!("{column}{joint}{not}{test}")
 }
 
-/// A value, in quotes if it must have them, or may.
+/// A value, in quotes if it needs them, and sometimes if it does not.
 fn value(rng: &mut Rng, literal: &str, listed: bool) -> String {
     let space = |char: char| char.is_ascii_whitespace();
     let quotes = literal.contains(['&', ',', '(', ')', '"', '{'])

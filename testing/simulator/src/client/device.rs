@@ -1,4 +1,4 @@
-//! A client's machine: its disk, its clocks, its network, and the person in front of it.
+//! A client's machine: its disk, its clocks, its network, and its user.
 
 use crate::client::disk::{Disk, Unsynced};
 use crate::script::{DiskFault, WALL_MS};
@@ -10,43 +10,43 @@ pub(crate) struct Device {
     pub(crate) number: usize,
     pub(crate) disk: Disk,
     pub(crate) unsynced: Unsynced,
-    /// The process that has the disk and the screen; none while it is down.
+    /// The process that has the disk and the screen; `None` while none is running.
     pub(crate) process: Option<usize>,
-    /// By how much the wall clock is ahead of the world's, in ms.
+    /// How far the wall clock is ahead of the run's, in ms.
     pub(crate) wall_ahead: i64,
-    /// For how long the machine slept so far: its monotonic clock stood still.
+    /// How long the machine has slept in all, in ms: its monotonic clock stood still meanwhile.
     pub(crate) slept: u64,
     pub(crate) asleep_until: u64,
-    /// Whether its monotonic clock stands still meanwhile.
+    /// Whether the monotonic clock stands still during this sleep.
     pub(crate) stands_still: bool,
-    /// How many bytes a second its links carry, and until when.
+    /// How many bytes per second its links carry, and until when.
     pub(crate) slow: Option<(u64, u64)>,
-    /// By how many ms its messages are late, and until when.
+    /// How much longer its messages take, in ms, and until when.
     pub(crate) lag: Option<(u64, u64)>,
-    /// Until then its WebSockets die soon after they opened.
+    /// Until then its WebSockets break soon after they opened.
     pub(crate) blocked_until: u64,
     pub(crate) no_network_until: u64,
     pub(crate) no_token_until: u64,
-    /// When the second channel was taken from it.
+    /// When its access to the second channel was revoked.
     pub(crate) revoked_at: Option<u64>,
-    /// Its disk refused changes once: what a restart finds there may be older than what was told.
+    /// Its disk has failed before: a restart may find an older state than what was reported.
     pub(crate) unreliable: bool,
     pub(crate) disk_fault: Option<(DiskFault, u64)>,
     pub(crate) person: Person,
 }
 
-/// What the person did and was told.
+/// What the user did, and what the application reported to them.
 #[derive(Default)]
 pub(crate) struct Person {
     /// Drafts in the order they were written, until they are known to be on disk or settled.
     pub(crate) unsaved: VecDeque<Draft>,
-    /// Ops whose fate is not yet known, with whether they were ever handed to the network.
+    /// Ops that are not settled and have not failed, and whether they were ever sent.
     pub(crate) open: BTreeMap<String, bool>,
-    /// Ops that were said to be stored.
+    /// Ops that were reported as stored.
     pub(crate) stored: BTreeSet<String>,
     /// Ops that failed and wait for a decision.
     pub(crate) failed: BTreeSet<String>,
-    /// Ops that the person gave up: a crash may bring them back, and the decision stays.
+    /// Ops that the user discarded. If a crash brings one back, it is discarded again.
     pub(crate) given_up: BTreeSet<String>,
     /// How many messages were written.
     pub(crate) written: u64,
@@ -81,7 +81,7 @@ impl Device {
         format!("u{}", self.number)
     }
 
-    /// Its clocks at this time of the world.
+    /// Its clocks at this time of the run.
     pub(crate) fn clock(&self, now: u64) -> Now {
         let wall = i64::try_from(WALL_MS + now).unwrap_or(i64::MAX).saturating_add(self.wall_ahead);
         Now { mono: Time(self.mono(now)), wall: u64::try_from(wall).unwrap_or(0) }
@@ -92,7 +92,7 @@ impl Device {
         at - self.slept
     }
 
-    /// Ends a sleep before its time.
+    /// Ends a sleep early.
     pub(crate) fn wakes(&mut self, now: u64) {
         let left = self.asleep_until.saturating_sub(now);
         if self.stands_still {
@@ -101,7 +101,7 @@ impl Device {
         self.asleep_until = self.asleep_until.min(now);
     }
 
-    /// No fault touches it any more.
+    /// Ends its faults.
     pub(crate) fn heal(&mut self) {
         (self.slow, self.lag, self.disk_fault) = (None, None, None);
         (self.blocked_until, self.no_network_until, self.no_token_until) = (0, 0, 0);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use tidewire_core::{Restored, RestoredChannel, StoreChange, StoreId};
 
-/// What survives a crash.
+/// The state that survives a crash.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     profile: Option<String>,
@@ -51,12 +51,12 @@ impl Disk {
         self.ops.contains_key(id)
     }
 
-    /// Whether it knows that the op failed.
+    /// Whether the op is stored as failed.
     pub(crate) fn has_failed(&self, id: &str) -> bool {
         self.ops.get(id).is_some_and(|record| record.contains(",\"failed\":\""))
     }
 
-    /// The cursor that a restart begins with.
+    /// The cursor that a restart begins with: an epoch and an offset.
     pub(crate) fn cursor(&self, channel: &str) -> Option<(&str, u64)> {
         self.channels.get(channel).map(|kept| (kept.epoch.as_str(), kept.cursor))
     }

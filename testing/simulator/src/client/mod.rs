@@ -1,4 +1,4 @@
-//! The clients: what a machine keeps, and what a process on it has in memory.
+//! The clients: the state of a machine, and of a process on it.
 
 mod device;
 mod disk;

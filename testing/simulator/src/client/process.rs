@@ -1,4 +1,4 @@
-//! A process of a client: the real core, and what its application shows.
+//! A client's process: the real core, and what its application shows.
 
 use crate::script::CHANNELS;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,27 +8,27 @@ use tidewire_core::{Change, Client, Now, Row, State};
 pub(crate) struct Process {
     pub(crate) device: usize,
     pub(crate) core: Client,
-    /// Counts armed timers: only the newest fires.
+    /// The number of the newest timer; older ones don't fire.
     pub(crate) timer: u64,
-    /// A tab that lost the lead and has not noticed: it has neither disk nor screen.
+    /// A tab that is no longer the leader and has not noticed: it has neither disk nor screen.
     pub(crate) zombie: bool,
     pub(crate) state: State,
     /// Whether the application wants to be connected.
     pub(crate) wants: bool,
-    /// The rows of the first channel as the changes make them.
+    /// The rows of the first channel according to the changes.
     pub(crate) rows: Vec<Row>,
-    /// How often the first channel is open.
+    /// The number of holders of the first channel.
     pub(crate) holders: u32,
-    /// The first channel's epoch, by the server's last answer to its subscription.
+    /// The first channel's epoch, according to the server's last answer to its subscription.
     pub(crate) told: String,
-    /// Whether the client calls the first channel live.
+    /// Whether the client reports the first channel as live.
     pub(crate) live: bool,
     /// Whether what it shows has changed since it was checked.
     pub(crate) changed: bool,
-    /// The offset up to which the second channel's events were applied, in this epoch.
+    /// The offset up to which the second channel's events were applied, in `epoch`.
     pub(crate) applied: u64,
     pub(crate) epoch: String,
-    /// Whether the view of the second channel began.
+    /// Whether the application has seen where its view of the second channel begins.
     pub(crate) begun: bool,
     /// The server's last answer to the second channel's subscription: its epoch, and the offset
     /// after which it begins.
@@ -36,13 +36,13 @@ pub(crate) struct Process {
     /// When it dialled in the last minute, by its own clock.
     pub(crate) dials: VecDeque<u64>,
     pub(crate) budget: Option<Bucket>,
-    /// Ops sent on each connection and not answered there, with the length of their bodies.
+    /// Ops sent on each connection and not answered there, with the size of their bodies in bytes.
     pub(crate) flying: BTreeMap<u64, BTreeMap<String, usize>>,
-    /// Ops that the application was told the outcome of.
+    /// Ops whose outcome the application was notified of.
     pub(crate) settled: BTreeSet<String>,
 }
 
-/// The op budget as the server announced it, checked from outside.
+/// The op budget that the server announced, to check the client against.
 pub(crate) struct Bucket {
     pub(crate) ops: u64,
     pub(crate) per_ms: u64,
@@ -56,7 +56,7 @@ impl Bucket {
         Bucket { ops, per_ms, burst, level: burst * per_ms, at }
     }
 
-    /// Takes one op; false when there was none.
+    /// Takes one op; false if the bucket held less.
     pub(crate) fn take(&mut self, now: u64) -> bool {
         self.level = (self.level + (now - self.at) * self.ops).min(self.burst * self.per_ms);
         self.at = now;
@@ -98,7 +98,7 @@ impl Process {
         self.core.connect(now);
     }
 
-    /// Makes the rows what a change says; false when the change does not fit.
+    /// Applies a change to the rows; false if it does not fit them.
     pub(crate) fn fold(&mut self, change: Change<Row>) -> bool {
         change.apply(&mut self.rows, |row, text| row.text.push_str(text))
     }

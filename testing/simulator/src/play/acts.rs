@@ -7,7 +7,7 @@ use crate::script::{Action, CHANNELS, DiskFault, Way};
 use crate::world::{Task, Wire, World};
 use tidewire_core::{Draft, Input, Lane, Lifecycle, Network, RowState, Transport};
 
-/// Carries one out.
+/// Carries out one action.
 pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<()> {
     world.watch.counts(world.now, action);
     let now = world.now;
@@ -43,8 +43,8 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             if hinted {
                 report(world, on, Input::Network(Network::Offline));
             }
-            // Without the hint about the end a client that believes the first one would wait for a
-            // minute.
+            // Reported even without the first hint: a client that believes to be offline would wait
+            // for a minute.
             world.after(ms, Task::Online { device: on });
         }
         Action::OtherNetwork { on } => {
@@ -109,7 +109,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             world.server.rules()[on].revoked = true;
             world.devices[on].revoked_at = world.server.is_up().then_some(now);
             world.server.revoke(on, now);
-            // A token of the very second is no newer.
+            // Tokens count in seconds, so one of the second of the revocation would be revoked too.
             world.after(ms.max(1_500), Task::Permit { device: on });
         }
         Action::Handover { on, ms } => handover(world, on, ms),
@@ -190,7 +190,7 @@ pub(super) fn permit(world: &mut World, on: usize) {
     world.after(1_000, Task::Subscribe { device: on });
 }
 
-/// The person looks at what failed and tries again, or gives it up.
+/// The person looks at an op that failed, and retries or discards it.
 pub(super) fn decide(world: &mut World, on: usize, id: &str) {
     if !world.devices[on].person.failed.contains(id) {
         return;
@@ -216,18 +216,18 @@ pub(super) fn decide(world: &mut World, on: usize, id: &str) {
             world.devices[on].person.open.entry(id.to_owned()).or_insert(true);
             world.watch.retried(&name, id);
         } else if !gives_up {
-            // An op of the session lane is gone already.
+            // Ops of the session lane are not kept for a retry.
             world.devices[on].person.failed.remove(id);
             world.devices[on].person.open.remove(id);
         }
     } else {
-        // Nobody is there to decide.
+        // No process is running and awake.
         world.after(1_000, Task::Decide { device: on, id: id.to_owned() });
     }
 }
 
-/// Another tab takes the lead, with what the disk has; the one before goes on for a while before it
-/// notices. What was written and is not known to be stored is submitted again under the same ids.
+/// Another tab becomes the leader, with what the disk has. The old one runs on for `ms` before it
+/// notices. Messages that are not known to be stored are submitted again under the same ids.
 fn handover(world: &mut World, on: usize, ms: u64) {
     let Some(old) = world.devices[on].process else { return };
     if world.devices[on].asleep_until > world.now {

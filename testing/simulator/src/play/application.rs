@@ -1,5 +1,4 @@
-//! What an application does when its core notifies it, and what the person in front of it does
-//! next.
+//! What an application does when its core notifies it, and what its user does next.
 
 use crate::script::CHANNELS;
 use crate::world::{Task, World};
@@ -21,7 +20,7 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
             one.state = status.state;
             world.watch.mark(status.state.as_str());
             if status.state == State::Failed {
-                // Somebody presses the button.
+                // The user presses the button to connect again.
                 let number = one.device;
                 one.wants = false;
                 let thinks = 500 + world.dice.below(3_000);
@@ -88,8 +87,8 @@ fn op(world: &mut World, process: usize, id: String, state: OpState) {
             }
         }
         OpState::Failed { code, message } => {
-            // What a start finds on the disk may be older than what was told: a retry may be under
-            // way.
+            // A failure that a start finds on disk may be older than what was reported: a retry may
+            // be under way.
             let found = message.is_empty();
             one.settled.insert(id.clone());
             world.watch.mark(&format!("failed:{code}"));

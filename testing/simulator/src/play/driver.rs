@@ -1,4 +1,4 @@
-//! The driver of a client: carries out what its core wants, and feeds it what happens.
+//! The driver of a client: carries out its core's outputs, and feeds it inputs.
 
 use crate::play::{application, network, sessions};
 use crate::script::{DiskFault, WALL_MS};
@@ -11,7 +11,7 @@ use tidewire_core::{
 /// More outputs than this without a wait are a loop.
 const OUTPUTS: u32 = 20_000;
 
-/// Carries out everything until the core waits.
+/// Carries out outputs until the core waits.
 pub(super) fn drain(world: &mut World, process: usize) {
     for _ in 0..OUTPUTS {
         let Some(one) = &mut world.processes[process] else { return };
@@ -80,7 +80,8 @@ pub(super) fn drain(world: &mut World, process: usize) {
     world.watch.broken("stuck", "the client never waits".to_owned());
 }
 
-/// What the application's token provider gives: the same token until it is asked to renew it.
+/// The result of the application's token provider: the oldest good token, unless it is asked to
+/// renew it.
 fn token(world: &World, device: usize, renew: bool) -> Result<String, TokenError> {
     if world.devices[device].no_token_until > world.now {
         return Err(TokenError::unavailable(""));
@@ -98,12 +99,12 @@ fn sockets(links: &BTreeMap<LinkId, Link>, process: usize) -> usize {
     of_process.filter(|(_, link)| link.transport == Transport::WebSocket).count()
 }
 
-/// When the process last heard something on the connection it is online with.
+/// When the process last received something on an open connection.
 fn last_heard(world: &World, process: usize) -> Option<u64> {
     world.links_of(process).filter(|(_, link)| link.opened).map(|(_, link)| link.heard).max()
 }
 
-/// Feeds a core, and carries out what it wants.
+/// Gives a core an input, and carries out its outputs.
 pub(super) fn feed(world: &mut World, process: usize, input: Input<'_>) {
     if let Some(one) = &mut world.processes[process] {
         let now = world.devices[one.device].clock(world.now);
@@ -124,12 +125,12 @@ pub(super) fn wake(world: &mut World, process: usize, timer: u64) {
 
 // The disk.
 
-/// A change goes to the disk, and is there later.
+/// Starts to write a change, which takes a while.
 fn keep(world: &mut World, process: usize, store: StoreId, change: StoreChange) {
     let Some(one) = &world.processes[process] else { return };
     let device = one.device;
     if one.zombie {
-        // The lead is lost, and the store with it.
+        // A tab that is no longer the leader can't use the store.
         return feed(world, process, Input::Stored { store, result: Err(StoreError::Unavailable) });
     }
     world.devices[device].unsynced.push_back((store, change));
@@ -139,7 +140,7 @@ fn keep(world: &mut World, process: usize, store: StoreId, change: StoreChange) 
     world.after(takes, Task::Stored { device, process });
 }
 
-/// The oldest change is on the disk, or the disk fails.
+/// The oldest pending change is written, or the disk fails.
 pub(super) fn stored(world: &mut World, device: usize, process: usize) {
     if world.devices[device].process != Some(process) {
         return;
@@ -164,7 +165,7 @@ pub(super) fn stored(world: &mut World, device: usize, process: usize) {
 
 // Connections.
 
-/// A dialled connection opens at both ends, or is refused.
+/// A connection opens at both ends, or is refused.
 pub(super) fn open(world: &mut World, id: LinkId) {
     if !world.links.get(&id).is_some_and(|link| link.held) {
         return;
@@ -235,7 +236,7 @@ pub(super) fn answer(world: &mut World, id: ExchangeId, reply: Reply) {
     feed(world, id.0, Input::Response { request: RequestId(id.1), part });
 }
 
-/// A client hears that its connection is over.
+/// A client is notified that its connection is closed.
 pub(super) fn close(world: &mut World, id: LinkId, code: u16) {
     if let Some(later) = world.asleep(id.0) {
         return world.at(later, Task::CloseAtClient { link: id, code });

@@ -1,15 +1,16 @@
-//! The network: what is sent goes onto a link, and arrives later, twice, in half or never.
+//! The network: messages travel over links, and arrive late, twice, cut in half or never.
 
 use crate::world::{
     Arrival, Call, Exchange, ExchangeId, Link, LinkId, Reply, Task, World, exchange_id, half,
 };
 use tidewire_core::{ConnId, Request, RequestId, Transport};
 
-/// Backlogs above this push back, in ms: what a link takes longer for stays in the queue.
+/// A slow link with a backlog longer than this takes no more, in ms: frames stay in the server's
+/// queue.
 const BACKLOG_MS: u64 = 12_000;
-/// Where messages are doubled, so many times as seldom a request or its response is lost.
+/// How much more rarely a request or a part of a response is lost than a message is doubled.
 const LOST_IN: u64 = 2;
-/// Where nothing is held open, a client asks no sooner again.
+/// Minimum pause between two polls that the server answers at once, in ms.
 const POLL_MS: u64 = 3_000;
 
 /// A client dials.
@@ -31,8 +32,7 @@ pub(super) fn send_up(world: &mut World, process: usize, conn: ConnId, text: &st
     let takes = delay(world, process, text.len());
     let twice = is_doubled(world);
     let Some(link) = world.links.get_mut(&id).filter(|link| link.held && link.opened) else {
-        // A core that slept sends when it wakes up, and hears afterwards that the socket is gone:
-        // what it sent goes nowhere.
+        // A core that wakes up may send before it is notified that the socket is closed.
         return;
     };
     link.up.twice |= twice;
@@ -66,7 +66,7 @@ fn arrive(world: &mut World, arrival: Arrival, text: &str, task: impl Fn(String)
     }
 }
 
-/// How long a message is on its way.
+/// How long a message travels, in ms.
 fn delay(world: &mut World, process: usize, bytes: usize) -> u64 {
     let mut takes = 1 + world.dice.below(world.script.world.delay_ms);
     if let Some(one) = &world.processes[process] {
@@ -92,8 +92,7 @@ fn is_doubled(world: &mut World) -> bool {
 
 // Plain requests.
 
-/// A client makes a request: it arrives, twice or in half if something between repeats it or
-/// breaks, or never.
+/// A client makes a request. It arrives once, twice (a proxy may repeat it), cut in half, or never.
 pub(super) fn request(world: &mut World, process: usize, request: &Request) {
     let Some(one) = &world.processes[process] else { return };
     let device = one.device;
@@ -159,7 +158,7 @@ pub(super) fn respond<const N: usize>(world: &mut World, id: ExchangeId, parts: 
         let Some(wires) = world.links.get_mut(&link).filter(|wires| !wires.down.lost) else { return };
         let at = exchange.down.arrival(world.now, takes);
         let half = bytes > 0 && std::mem::take(&mut wires.down.truncate);
-        // What breaks may look as if it were complete.
+        // A response that broke off may look complete.
         let last = if half && world.dice.once_in(2) { Reply::End } else { Reply::Failed };
         if !lost && !half {
             let part = without_piece(wires, part);
@@ -177,7 +176,7 @@ pub(super) fn respond<const N: usize>(world: &mut World, id: ExchangeId, parts: 
     }
 }
 
-/// Leaves out the next piece of an answer, if that is to happen.
+/// Leaves out the next piece of an answer, if the link is to miss one.
 fn without_piece(wires: &mut Link, part: Reply) -> Reply {
     match part {
         Reply::Body(bytes) if wires.down.miss_piece => {
@@ -196,7 +195,7 @@ fn is_lost(world: &mut World) -> bool {
     of > 0 && !world.healed && world.dice.once_in(of)
 }
 
-/// A client gives a request up: the server hears of it, if anything still gets there.
+/// A client aborts a request. The server is notified, unless the link loses everything.
 pub(super) fn give_up(world: &mut World, process: usize, request: RequestId) {
     let id = exchange_id(process, request);
     let takes = delay(world, process, 0);
@@ -206,13 +205,13 @@ pub(super) fn give_up(world: &mut World, process: usize, request: RequestId) {
     }
 }
 
-/// Whether the response takes nothing more for now.
+/// Whether a response takes nothing more for now.
 pub(super) fn pushes_back(world: &mut World, link: LinkId, id: ExchangeId) -> bool {
     let backlog = world.exchanges.get(&id).map_or(0, |exchange| exchange.down.backlog(world.now));
     is_full(world, link, backlog)
 }
 
-/// Whether a slow link pushes back: the queue fills, and its caps decide.
+/// Whether a slow link takes nothing more for now, so that the server's queue fills.
 pub(super) fn is_full(world: &mut World, id: LinkId, backlog: u64) -> bool {
     let device = world.processes[id.0].as_ref().map_or(0, |one| one.device);
     if backlog <= BACKLOG_MS || world.devices[device].slow.is_none() {
@@ -226,7 +225,7 @@ pub(super) fn is_full(world: &mut World, id: LinkId, backlog: u64) -> bool {
     true
 }
 
-/// A client drops its connection: the server hears of it, if anything still gets there.
+/// A client closes its connection. The server is notified, unless the link loses everything.
 pub(super) fn drop_link(world: &mut World, process: usize, conn: ConnId) {
     if let Some(one) = &mut world.processes[process] {
         one.flying.remove(&conn.0);
@@ -256,7 +255,7 @@ pub(super) fn close_down(world: &mut World, id: LinkId, code: u16) {
     }
 }
 
-/// A connection breaks, and both ends hear of it.
+/// A connection breaks, and both ends are notified.
 pub(crate) fn cut(world: &mut World, link: LinkId) {
     let takes = world.dice.below(50);
     world.after(takes, Task::CloseAtClient { link, code: 1006 });

@@ -1,4 +1,4 @@
-//! The server's process: it starts, stops, drains and sends clients away.
+//! The server's process: starting, stopping, draining, and sending clients away.
 
 use crate::world::{LinkId, Task, World};
 use tidewire_core::wire::ServerFrame;
@@ -13,12 +13,12 @@ pub(crate) fn start(world: &mut World, restore: bool) -> rusqlite::Result<()> {
     world.server.start(world.now)
 }
 
-/// How a process ends, for its clients.
+/// What clients see of the end of the server's process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Its sockets are reset.
+    /// Their sockets are reset.
     Reset,
-    /// They hear nothing any more.
+    /// Nothing: their sockets stay open, and silent.
     Silent,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn stop(world: &mut World, ms: u64, ending: Ending, restore: bool) {
     world.after(ms, Task::StartServer { generation: world.generation, restore });
 }
 
-/// The server drains, and is then away for `ms`.
+/// The server drains, and is then down for `ms`.
 pub(super) fn drain(world: &mut World, ms: u64) {
     if !world.server.is_up() {
         return;
@@ -54,7 +54,7 @@ pub(super) fn drain(world: &mut World, ms: u64) {
     world.after(700, Task::StopServer { generation: world.generation, ms });
 }
 
-/// The server asks its clients to go elsewhere; here another node would take them.
+/// The server sends its clients to another node, which here is the same server.
 pub(super) fn rebalance(world: &mut World, spread_ms: u64) {
     send_away(world, "rebalance", spread_ms + 5_000, spread_ms);
 }
@@ -66,7 +66,7 @@ fn send_away(world: &mut World, reason: &str, after_ms: u64, spread_ms: u64) {
     world.after(after_ms, Task::CloseAll { links });
 }
 
-/// The server closes the connections that were there at a `goaway`.
+/// The server closes the connections that were open at a `goaway`.
 pub(super) fn close_all(world: &World, links: &[LinkId]) {
     for connection in links.iter().filter_map(|link| world.connections.get(link)) {
         connection.session.outgoing().close(4000, "goaway");

@@ -1,4 +1,4 @@
-//! Clients' processes: they start, end, and are given commands.
+//! Clients' processes: starting and ending them, and giving them commands.
 
 use crate::client::Process;
 use crate::play::{driver, network};
@@ -32,14 +32,14 @@ pub(crate) fn boot(world: &mut World, device: usize) {
     driver::drain(world, number);
 }
 
-/// Some clients live where no WebSocket gets through, and some where less does.
+/// The transports of a client. For some no WebSocket gets through, and for some even less.
 fn transports(fallbacks: bool, seed: u64, device: usize) -> Vec<Transport> {
     let lost = if fallbacks { (seed % 4) as usize * (device % 2) } else { 0 };
     let most = if fallbacks { Transport::ALL.len() } else { 1 };
     Transport::ALL[lost..most].to_vec()
 }
 
-/// A process ends and takes its sockets with it.
+/// A process ends, and its sockets with it.
 pub(super) fn kill(world: &mut World, process: usize) {
     let Some(one) = world.processes[process].take() else { return };
     let device = &mut world.devices[one.device];
@@ -54,7 +54,7 @@ pub(super) fn kill(world: &mut World, process: usize) {
     world.exchanges.retain(|(owner, _), _| *owner != process);
 }
 
-/// Does something in the application of a device, if its process runs and is awake.
+/// Does something in the application of a device, if its process is running and awake.
 pub(crate) fn command(world: &mut World, device: usize, act: impl FnOnce(&mut Process, Now)) {
     let now = world.devices[device].clock(world.now);
     if let Some(process) = world.devices[device].process
@@ -79,7 +79,8 @@ pub(crate) fn connect(world: &mut World, device: usize) {
     });
 }
 
-/// One more holder of the first channel's rows; false where nothing runs that could open it.
+/// Opens the first channel's rows once more. False if no process is running and awake, or its core
+/// refuses.
 pub(super) fn open_dialog(world: &mut World, device: usize) -> bool {
     let mut opened = false;
     command(world, device, |one, now| {
@@ -89,12 +90,12 @@ pub(super) fn open_dialog(world: &mut World, device: usize) -> bool {
     opened
 }
 
-/// One holder less, if there is one.
+/// Closes one holder of the first channel's rows, if there is one.
 pub(super) fn close_dialog(world: &mut World, device: usize) {
     command(world, device, |one, now| {
         one.core.close_dialog(now, "a");
         one.holders = one.holders.saturating_sub(1);
-        // What one of several holders leaves goes on for the others.
+        // The other holders keep the subscription and the rows.
         if one.holders == 0 {
             one.live = false;
             one.rows.clear();

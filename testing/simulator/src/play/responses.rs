@@ -1,5 +1,4 @@
-//! The server's end of connections over plain requests: what a request asks for, and what is
-//! answered when.
+//! The server's end of connections over plain requests: it handles requests and sends responses.
 
 use crate::play::{network, sessions};
 use crate::world::{Call, Connection, ExchangeId, LinkId, Reader, Reply, Task, World, name_of, named};
@@ -33,7 +32,7 @@ fn refuse(world: &mut World, id: ExchangeId, status: u16) {
 }
 
 fn open(world: &mut World, id: ExchangeId, link: LinkId) {
-    // The second copy of a request opens a connection that nobody hears of.
+    // The second copy of a request: a server would open another connection, which no client knows.
     if world.connections.contains_key(&link) {
         return;
     }
@@ -51,7 +50,7 @@ fn up(world: &mut World, id: ExchangeId, link: LinkId, call: Call) {
         world.watch.mark("out_of_order");
         return refuse(world, id, 400);
     }
-    // A body that breaks off is not taken and does not count.
+    // A body that breaks off is not handled, and its number stays unused.
     if !call.is_whole {
         return;
     }
@@ -71,7 +70,7 @@ fn down(world: &mut World, id: ExchangeId, link: LinkId, mode: Mode) {
     }
 }
 
-/// A response ends with nothing in it, or nothing more.
+/// Ends a poll's response without a message, or a stream's.
 fn end_empty(world: &mut World, reader: &Reader) {
     if reader.mode != Mode::Stream {
         network::respond(world, reader.id, [Reply::Status(200)]);
@@ -79,7 +78,7 @@ fn end_empty(world: &mut World, reader: &Reader) {
     network::respond(world, reader.id, [Reply::End]);
 }
 
-/// A response was held back for as long as its client wants.
+/// A poll was held for as long as its client asked for.
 pub(super) fn end_poll(world: &mut World, link: LinkId, id: ExchangeId) {
     flush(world, link);
     if let Some(reader) = world.connections.get_mut(&link).and_then(|connection| connection.unread(id)) {
@@ -87,7 +86,8 @@ pub(super) fn end_poll(world: &mut World, link: LinkId, id: ExchangeId) {
     }
 }
 
-/// The server hears that a response reaches nobody. What a stream had taken is lost with it.
+/// The server is notified that a response broke. Frames that a stream's response took from the
+/// queue may be lost, so the connection ends.
 pub(super) fn abandon(world: &mut World, link: LinkId, id: ExchangeId) {
     let reader = world.connections.get_mut(&link).and_then(|connection| connection.unread(id));
     if reader.is_some_and(|reader| reader.mode == Mode::Stream) {
@@ -95,14 +95,14 @@ pub(super) fn abandon(world: &mut World, link: LinkId, id: ExchangeId) {
     }
 }
 
-/// The network breaks under whatever response is under way.
+/// The network breaks the response under way, if there is one.
 pub(super) fn cut(world: &mut World, link: LinkId) {
     if let Some(reader) = world.connections.get(&link).and_then(Connection::reader) {
         abandon(world, link, reader.id);
     }
 }
 
-/// Sends what waits, if a response takes it.
+/// Sends queued frames, if a response takes them.
 pub(super) fn flush(world: &mut World, link: LinkId) {
     loop {
         let Some(connection) = world.connections.get_mut(&link) else { return };

@@ -1,4 +1,4 @@
-//! The server's end of the connections: sessions hear, answer and end.
+//! The server's end of the connections: sessions open, receive, send and close.
 
 use crate::play::network;
 use crate::server::clock;
@@ -6,10 +6,10 @@ use crate::world::{Connection, LinkId, Task, World};
 use std::sync::Arc;
 use tidewire_server_core::ToWrite;
 
-/// For so long after access was taken back an event may still be sent (S17), in ms.
+/// How long after a revocation an event may still be sent, in ms (S17).
 const REVOKED_MS: u64 = 5_000;
 
-/// A connection reaches the server; false when none is there.
+/// A connection reaches the server; false if the server does not accept it.
 pub(super) fn accept(world: &mut World, link: LinkId) -> bool {
     let Some((session, flow)) = world.server.accept(world.now, Arc::new(|_| ())) else { return false };
     world.connections.insert(link, Connection::new(session, flow));
@@ -30,7 +30,7 @@ pub(super) fn serve(world: &mut World, link: LinkId) {
     arm(world, link);
 }
 
-/// Wakes the session when it wants to look at the clock.
+/// Schedules the session's timer.
 pub(super) fn arm(world: &mut World, link: LinkId) {
     let armed = world.connections.get_mut(&link).and_then(|connection| connection.arm(world.now));
     if let Some((timer, at)) = armed {
@@ -46,14 +46,14 @@ pub(super) fn tick(world: &mut World, link: LinkId, timer: u64) {
     }
 }
 
-/// The server hears that a connection is over.
+/// The server is notified that a connection is closed.
 pub(super) fn end(world: &mut World, link: LinkId) {
     if let Some(connection) = world.connections.remove(&link) {
         connection.end();
     }
 }
 
-/// Sends what a session has to say, as long as its link takes it.
+/// Sends a session's queued frames, as long as its link takes them.
 pub(super) fn flush(world: &mut World, id: LinkId) {
     while let Some(link) = world.links.get(&id) {
         let backlog = link.down.backlog(world.now);
@@ -81,7 +81,7 @@ fn send(world: &mut World, link: LinkId, text: &str) {
     network::send_down(world, link, text);
 }
 
-/// Looks whether the client may still see what it is sent.
+/// Checks that the client may still see what it is sent (S17).
 pub(super) fn checks(world: &mut World, link: LinkId, text: &str) {
     if let Some(one) = &world.processes[link.0]
         && let Some(at) = world.devices[one.device].revoked_at

@@ -1,14 +1,14 @@
-//! Lets happen whatever is due, and after each task what the server has left to do.
+//! Carries out the tasks that are due, and after each one the work that is left for the server.
 
 use crate::play::operations::Ending;
 use crate::play::{acts, driver, operations, processes, responses, sessions};
 use crate::world::{Connection, LinkId, Task, World};
 use tidewire_core::{Input, Lifecycle, Network};
 
-/// No run has so many tasks.
+/// A run with more tasks than this is in a loop.
 const STEPS: u64 = 300_000;
 
-/// Lets happen what is due up to this time; false when a promise was broken.
+/// Carries out the tasks that are due up to this time; false if a guarantee was violated.
 pub(crate) fn run_until(world: &mut World, until: u64) -> rusqlite::Result<bool> {
     while let Some((at, task)) = world.next_task(until) {
         world.now = at;
@@ -48,7 +48,7 @@ fn carry_out(world: &mut World, task: Task) -> rusqlite::Result<()> {
         Task::EndPoll { link, id } => responses::end_poll(world, link, id),
         Task::Stored { device, process } => driver::stored(world, device, process),
         Task::Tick { link, timer } => sessions::tick(world, link, timer),
-        // What follows each task does it.
+        // `serve`, which follows each task, does their work.
         Task::Flush { .. } | Task::Answer => {}
         Task::Act { at } => {
             let action = world.script.actions[at].1.clone();
@@ -87,7 +87,7 @@ fn carry_out(world: &mut World, task: Task) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What the server does after every task: answers go on, commits are scheduled, sessions send.
+/// What the server does after every task: it continues answers, schedules a commit, and sends.
 fn serve(world: &mut World) {
     let wake = world.server.answer(world.now);
     for (what, how) in world.server.take_faults() {

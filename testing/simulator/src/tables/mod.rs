@@ -1,9 +1,9 @@
 //! Live tables: real cores, the real server's tables and sessions, and a database that commits,
 //! under faults of both.
 //!
-//! Whenever a view says that it is live its rows must be what a SELECT with its filter and
-//! permission would have given after some commit, never an earlier one than before; folding what it
-//! was told must give the same rows; and no change may be impossible.
+//! Whenever a view is reported as live, its rows must be what a SELECT with its filter and
+//! permission would have given after some commit, never an earlier one than before. Applying its
+//! updates must give the same rows, and every change must fit the rows before it.
 
 mod database;
 mod engine;

@@ -27,12 +27,12 @@ pub(crate) enum Task {
         link: LinkId,
         text: String,
     },
-    /// The client hears that the connection is over.
+    /// The client is notified that the connection is closed.
     CloseAtClient {
         link: LinkId,
         code: u16,
     },
-    /// The server hears that the connection is over.
+    /// The server is notified that the connection is closed.
     CloseAtServer {
         link: LinkId,
     },
@@ -47,17 +47,17 @@ pub(crate) enum Task {
         id: ExchangeId,
         part: Reply,
     },
-    /// The server hears that nobody reads a response any more.
+    /// The server is notified that a response broke or was aborted.
     Abandon {
         link: LinkId,
         id: ExchangeId,
     },
-    /// A response was held back for as long as its client wants.
+    /// A poll was held for as long as its client asked for.
     EndPoll {
         link: LinkId,
         id: ExchangeId,
     },
-    /// Nobody fetched the end of a connection.
+    /// The server forgets a connection whose close was not fetched.
     Forget {
         link: LinkId,
     },
@@ -75,13 +75,13 @@ pub(crate) enum Task {
     Flush {
         link: LinkId,
     },
-    /// The server commits what waits, unless another process of it runs.
+    /// The server commits pending writes, unless its process has ended since.
     Commit {
         generation: u64,
     },
-    /// Answers under way go on.
+    /// The server drives the answers under way.
     Answer,
-    /// The script's action at this place strikes.
+    /// The script's action with this index is carried out.
     Act {
         at: usize,
     },
@@ -97,7 +97,7 @@ pub(crate) enum Task {
     CloseAll {
         links: Vec<LinkId>,
     },
-    /// The device's machine, page or process goes on.
+    /// The device's machine wakes up, or its page is no longer frozen.
     Resume {
         device: usize,
     },
@@ -123,7 +123,7 @@ pub(crate) enum Task {
     OpenDialog {
         device: usize,
     },
-    /// Unless the screen's process is gone.
+    /// The device closes a holder of the first channel, unless the process has ended.
     CloseDialog {
         device: usize,
         process: Option<usize>,
@@ -136,14 +136,14 @@ pub(crate) enum Task {
     Permit {
         device: usize,
     },
-    /// The person decides about an op that failed.
+    /// The user decides about an op that failed.
     Decide {
         device: usize,
         id: String,
     },
 }
 
-/// What is to happen.
+/// The tasks that are not carried out yet.
 #[derive(Default)]
 pub(crate) struct Schedule {
     count: u64,
