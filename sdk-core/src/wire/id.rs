@@ -6,15 +6,14 @@ use super::{DIALOG_PREFIX, DecodeError, MAX_CHANNEL};
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
-/// Text types that read like a `str`. Cloning one allocates nothing.
+/// Text types that read like a `str`.
 macro_rules! text_types {
     ($($(#[$doc:meta])* $name:ident;)*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-            pub struct $name(Arc<str>);
+            pub struct $name(String);
 
             impl $name {
                 /// The text.
@@ -39,7 +38,7 @@ macro_rules! text_types {
 
             impl fmt::Debug for $name {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    fmt::Debug::fmt(&*self.0, f)
+                    fmt::Debug::fmt(&self.0, f)
                 }
             }
 
@@ -51,19 +50,19 @@ macro_rules! text_types {
 
             impl From<$name> for String {
                 fn from(name: $name) -> String {
-                    name.as_str().to_owned()
+                    name.0
                 }
             }
 
             impl PartialEq<String> for $name {
                 fn eq(&self, other: &String) -> bool {
-                    *self.0 == **other
+                    self.0 == *other
                 }
             }
 
             impl PartialEq<$name> for String {
                 fn eq(&self, other: &$name) -> bool {
-                    **self == *other.0
+                    *self == other.0
                 }
             }
 
@@ -75,7 +74,7 @@ macro_rules! text_types {
 
             impl PartialEq<&str> for $name {
                 fn eq(&self, other: &&str) -> bool {
-                    *self.0 == **other
+                    self.0 == *other
                 }
             }
         )*
@@ -88,13 +87,13 @@ macro_rules! any_text {
         $(
             impl From<&str> for $name {
                 fn from(text: &str) -> $name {
-                    $name(Arc::from(text))
+                    $name(text.to_owned())
                 }
             }
 
             impl From<String> for $name {
                 fn from(text: String) -> $name {
-                    $name(Arc::from(text))
+                    $name(text)
                 }
             }
         )*
@@ -121,7 +120,7 @@ impl ChannelName {
     pub fn parse(name: &str) -> Option<ChannelName> {
         let valid = (1..=MAX_CHANNEL).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'_' | b'.' | b'-'));
-        valid.then(|| ChannelName(Arc::from(name)))
+        valid.then(|| ChannelName(name.to_owned()))
     }
 
     /// The channel of the dialog with this id; none if the id is empty or not valid.
