@@ -59,14 +59,14 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "a gap in the events goes unnoticed",
         CHANNEL,
-        "Some(_) => Sequence::Gap,",
-        "Some(_) => Sequence::Next,",
+        "            _ => Sequence::Gap,",
+        "            _ => Sequence::Next,",
     ),
     bug(
         "the cursor stands one event behind",
         CHANNEL,
         "cursor.offset = event.offset;",
-        "cursor.offset = event.offset - 1;",
+        "cursor.offset = event.offset.minus(1);",
     ),
     bug(
         "what was acknowledged before the view began stands in it with a hole behind",
@@ -109,7 +109,7 @@ pub(crate) const PANEL: &[Planted] = &[
         "the kept cursor is ahead of what was applied",
         PERSISTENCE,
         "cursor: cursor.offset,",
-        "cursor: cursor.offset + 1,",
+        "cursor: cursor.offset.next(),",
     ),
     bug(
         "a piece that does not fit is appended",
@@ -204,8 +204,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "pieces are shown but not stored",
         OPS,
-        ".execute(params![piece.run, piece.at.cast_signed(), piece.text])?;",
-        ".execute(params![piece.run, piece.at.cast_signed(), \"\"])?;",
+        ".execute(params![piece.run.as_str(), piece.at.cast_signed(), piece.text])?;",
+        ".execute(params![piece.run.as_str(), piece.at.cast_signed(), \"\"])?;",
     ),
     bug(
         "live events reach nobody",
@@ -265,8 +265,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "what came during an answer gets none of its own",
         PROGRESS,
-        "self.answering = self.wanted > covered;",
-        "self.answering = self.wanted > covered + 1_000;",
+        "self.answering = self.unanswered > covered;",
+        "self.answering = self.unanswered > covered.plus(1_000);",
     ),
     bug(
         "a dialog ends with any of its holders",
@@ -313,8 +313,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "a message is said to be safe before the disk has it",
         STORE,
-        "        self.puts.push((store, id.to_owned()));\n    }",
-        "        self.puts.push((store, id.to_owned()));\n        self.out.push_back(Output::Event(Event::Stored { id: id.to_owned() }));\n    }",
+        "        self.puts.push((store, id.clone()));\n    }",
+        "        self.puts.push((store, id.clone()));\n        self.out.push_back(Output::Event(Event::Stored { id: id.clone() }));\n    }",
     ),
     bug(
         "events kept before a reset are shown again after a restart",
