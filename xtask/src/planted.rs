@@ -218,7 +218,7 @@ pub(crate) const PANEL: &[Planted] = &[
         "an op that is repeated is acknowledged with the place of the next",
         OPS,
         "Outcome::Duplicate(Duplicate { offset: offset_of(key), at: old.at, frame",
-        "Outcome::Duplicate(Duplicate { offset: offset_of(key) + 1, at: old.at, frame",
+        "Outcome::Duplicate(Duplicate { offset: offset_of(key).next(), at: old.at, frame",
     ),
     bug(
         "the server does not ping",
