@@ -22,6 +22,7 @@ mod limits;
 mod lock;
 mod outgoing;
 pub mod requests;
+pub mod rules;
 mod session;
 pub mod store;
 pub mod tables;

@@ -102,7 +102,7 @@ fn whoever_is_woken_by_tables_or_connections_may_call_back() {
 fn whoever_is_woken_by_a_channel_may_call_back() {
     ends(|| {
         let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
-        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, true, extent));
+        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, extent, None));
         let calls = Arc::new(AtomicUsize::new(0));
         let wake: Wake = {
             let (channel, calls) = (channel.clone(), calls.clone());

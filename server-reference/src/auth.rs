@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::wire::{User, UserKind};
 use tidewire_server_core::{AuthError, Identity, LEEWAY_S, Now, Verify};
 
@@ -39,19 +39,19 @@ pub(crate) struct Auth {
     guest_signer: EncodingKey,
     /// Signs tokens as the application's backend would, for the demo.
     application_signer: Option<(Option<String>, EncodingKey)>,
-    /// The claims that permissions of tables name.
-    table_claims: BTreeSet<String>,
+    /// The claims that identities keep.
+    named: BTreeSet<String>,
     /// Names that guests may not have.
     reserved: Reserved,
 }
 
 impl Auth {
-    /// Checks the configured keys. `guest_key` is the server's own; `table_claims` are the claims
-    /// that identities keep.
+    /// Checks the configured keys. `guest_key` is the server's own; `named` are the claims that
+    /// identities keep, because permissions of tables or rules of channels name them.
     pub(crate) fn new(
         config: &Config,
         guest_key: &[u8],
-        table_claims: BTreeSet<String>,
+        named: BTreeSet<String>,
     ) -> Result<Auth, ConfigError> {
         if config.audience == config.operator_audience {
             return Err(ConfigError::Value {
@@ -107,7 +107,7 @@ impl Auth {
             issuer: config.issuer.clone(),
             guest_signer: EncodingKey::from_secret(guest_key),
             application_signer,
-            table_claims,
+            named,
             reserved: Reserved::new(&config.reserved_names),
         })
     }
@@ -226,10 +226,13 @@ impl Auth {
         if kind == UserKind::Guest && !guests && id.starts_with(guest::ID_PREFIX) {
             return refused("subject: only this server names guests with `guest:` at the beginning of `sub`");
         }
-        let dialogs = match claims.get("dialogs") {
-            None => HashSet::new(),
-            Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            Some(_) => return refused("dialogs: `dialogs` must be an array of ids"),
+        if claims.get("dialogs").is_some_and(|dialogs| !dialogs.is_array()) {
+            return refused("dialogs: `dialogs` must be an array of ids");
+        }
+        let roles = match claims.get("roles") {
+            None => BTreeSet::new(),
+            Some(Value::Array(roles)) => roles.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            Some(_) => return refused("roles: `roles` must be an array of names"),
         };
         // Checked last, so that a token that is invalid for another reason is never sent for a
         // renewal.
@@ -241,18 +244,18 @@ impl Auth {
         // The token may be older than the reservation of the name.
         let name = if guests && self.is_reserved(&name) { NOBODY.to_owned() } else { name };
         let user = User { id, name, kind };
-        Ok(Identity { user, dialogs, claims: self.claims_for_tables(claims), issued_s, expires_s })
+        Ok(Identity { user, roles, claims: self.named_claims(claims), issued_s, expires_s })
     }
 
-    /// The claims that permissions of tables name, as texts. Only values and lists of values are
-    /// kept.
-    fn claims_for_tables(&self, claims: &Map<String, Value>) -> BTreeMap<String, Vec<String>> {
+    /// The claims that permissions of tables and rules of channels name, as texts. Only values and
+    /// lists of values are kept.
+    fn named_claims(&self, claims: &Map<String, Value>) -> BTreeMap<String, Vec<String>> {
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
             Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
             _ => None,
         };
-        let named = self.table_claims.iter().filter_map(|name| {
+        let named = self.named.iter().filter_map(|name| {
             let values: Option<Vec<String>> = match claims.get(name)? {
                 Value::Array(values) => values.iter().map(text).collect(),
                 value => text(value).map(|text| vec![text]),

@@ -1,6 +1,7 @@
 //! Settings from flags, environment and a file: a flag wins over the environment, which wins over
 //! the file.
 
+mod channels;
 mod file;
 mod tables;
 
@@ -8,6 +9,7 @@ use crate::config::{
     Config, ConfigError, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
 };
 use crate::origin::Origins;
+use channels::ChannelTable;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use file::File;
@@ -275,6 +277,8 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     config.guest_key_file = flags.guest_key_file.or(file.guest_key_file);
     config.web_root = flags.web_root.or(file.web_root);
     config.public_dialogs = several(flags.public_dialog, file.public_dialog);
+    let channels = file.channel.unwrap_or_default().into_iter();
+    config.channels = channels.map(ChannelTable::read).collect::<Result<_, _>>()?;
     config.reserved_names = several(flags.reserved_name, file.reserved_name);
     config.allowed_origins = several(flags.allowed_origin, file.allowed_origin);
     config.public_url = flags.public_url.or(file.public_url);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
+use tidewire_server_core::rules::Rule;
 pub use tidewire_server_core::{Budget, ServerLimits, Timeouts};
 
 /// All settings of a server. `Debug` is left out on purpose: keys are among them.
@@ -22,6 +23,9 @@ pub struct Config {
     pub web_root: Option<PathBuf>,
     /// Ids of the dialogs that are open for every authenticated user; created at the start.
     pub public_dialogs: Vec<String>,
+    /// Rules of channels, before those of the protocol for dialogs. The first one that matches a
+    /// channel holds for it.
+    pub channels: Vec<Rule>,
     /// The address by which clients reach the server, if it is another than the one it listens on.
     /// Requests may have its path as a prefix, or not.
     pub public_url: Option<String>,
@@ -68,6 +72,7 @@ impl Default for Config {
             guest_key_file: None,
             web_root: None,
             public_dialogs: Vec::new(),
+            channels: Vec::new(),
             public_url: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),

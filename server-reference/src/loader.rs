@@ -3,7 +3,7 @@
 use crate::stores::AsyncStore;
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
-use tidewire_server_core::store::{Read, Reply, StoreError};
+use tidewire_server_core::store::{CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Channel, Hub};
 
 /// Loads channels into the hub.
@@ -30,6 +30,13 @@ impl Loader {
         }
         let row = self.store.read(Read::Channel(name.clone())).await.and_then(Reply::channel)?;
         Ok(row.map(|row| self.hub.add(name, row)))
+    }
+
+    /// The channel, which is created without an owner if it does not exist.
+    pub(crate) async fn open(&self, name: &ChannelName) -> Result<Option<Arc<Channel>>, StoreError> {
+        let channel = CreateDialog { name: name.clone(), owner: None };
+        self.store.write(Write::CreateDialog(channel)).await?;
+        self.channel(name).await
     }
 
     /// Calls `act` while no channel is being loaded, so that nothing read earlier enters the hub

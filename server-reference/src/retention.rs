@@ -83,7 +83,7 @@ impl Trimmer {
         }
         self.forget_unused(before(UNUSED)).await?;
         let before_ms = before(self.revoked);
-        self.engine.revocations.forget(before_ms);
+        self.engine.access.revocations.forget(before_ms);
         self.store.write(Write::ForgetRevocations { before_ms }).await?;
         Ok(events)
     }

@@ -28,7 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tidewire_core::wire::{ChannelName, ServerFrame, UserKind, codes};
+use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::rules::Rules;
 use tidewire_server_core::store::{CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
 use tokio::net::TcpListener;
@@ -119,7 +121,9 @@ impl Server {
         mut config: Config,
         responder: Option<Arc<dyn Responder>>,
     ) -> Result<Server, StartError> {
-        let open = prepare(&mut config)?;
+        let public = prepare(&mut config)?;
+        let rules = Rules::new(public.iter().cloned(), config.channels.clone())
+            .map_err(|error| ConfigError::Value { name: "channel", reason: error.to_string() })?;
         let listener = listen(&config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen {
             address: config.listen.clone(),
@@ -132,14 +136,15 @@ impl Server {
         let store = AsyncStore::new(database.clone());
         let queue_bytes = config.limits.queue_bytes;
         let serving = tables::serve(&config.tables, &config.database, queue_bytes).await?;
-        let claims = serving.as_ref().map(|serving| serving.tables.claims()).unwrap_or_default();
+        let mut claims = serving.as_ref().map(|serving| serving.tables.claims()).unwrap_or_default();
+        claims.extend(rules.claims());
         let auth = Arc::new(Auth::new(&config, database.guest_key(), claims)?);
-        for name in &open {
+        for name in &public {
             let dialog = CreateDialog { name: name.clone(), owner: None };
             // A dialog that exists already keeps its owner; it is open for all users anyway.
             store.write(Write::CreateDialog(dialog)).await?;
         }
-        let hub = Arc::new(Hub::new(open));
+        let hub = Arc::new(Hub::new(rules));
         let loader = Arc::new(Loader::new(store.clone(), hub.clone()));
         let answers = Answers::new(store.clone(), loader.clone(), responder);
         answers.recover().await?;
@@ -166,7 +171,7 @@ impl Server {
                     changed.send_replace(());
                 }),
             ),
-            revocations,
+            access: Access { revocations },
             answers: answers.answering(),
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
         });
@@ -303,15 +308,15 @@ fn prepare(config: &mut Config) -> Result<HashSet<ChannelName>, ConfigError> {
             config.keys.push(KeyConfig { id: Some("demo".to_owned()), material: KeyMaterial::Hs256(secret) });
         }
     }
-    let mut open = HashSet::new();
+    let mut public = HashSet::new();
     for id in &config.public_dialogs {
         let Some(name) = ChannelName::of_dialog(id) else {
             let reason = format!("`{id}` must have 1 to 121 characters out of a-z A-Z 0-9 : _ . -");
             return Err(ConfigError::Value { name: "public-dialog", reason });
         };
-        open.insert(name);
+        public.insert(name);
     }
-    Ok(open)
+    Ok(public)
 }
 
 async fn listen(address: &str) -> Result<TcpListener, StartError> {

@@ -1,7 +1,7 @@
 //! The identity that a token stands for, and what it allows (protocol section 7). Drivers verify
 //! tokens.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tidewire_core::Now;
 use tidewire_core::wire::{User, UserKind, codes};
@@ -14,10 +14,10 @@ pub const LEEWAY_S: u64 = 30;
 pub struct Identity {
     /// The user as others see them.
     pub user: User,
-    /// Ids of dialogs the token gives access to.
-    pub dialogs: HashSet<String>,
-    /// The values of other claims that permissions of tables name
-    /// ([`crate::tables::Tables::claims`]). Numbers and booleans are given as text.
+    /// The roles that the token gives.
+    pub roles: BTreeSet<String>,
+    /// The values of claims that permissions of tables ([`crate::tables::Tables::claims`]) and rules
+    /// of channels ([`crate::access::Rules::claims`]) name. Numbers and booleans are given as text.
     pub claims: BTreeMap<String, Vec<String>>,
     /// When the token was issued, seconds since the Unix epoch; `None` if the token does not say.
     pub issued_s: Option<u64>,
@@ -34,6 +34,11 @@ impl Identity {
     /// As [`Identity::key`], from its parts.
     pub fn key_of(kind: UserKind, id: &str) -> String {
         format!("{}:{id}", kind.as_str())
+    }
+
+    /// Whether a claim of the token is a list with this value.
+    pub(crate) fn lists(&self, claim: &str, value: &str) -> bool {
+        self.claims.get(claim).is_some_and(|values| values.iter().any(|other| other == value))
     }
 
     /// The time until the token expires, in ms.

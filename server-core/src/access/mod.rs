@@ -1,5 +1,5 @@
-//! Access control: identities, revocations, and the one place that decides who may see a channel
-//! (protocol section 7).
+//! Access control: identities, revocations, and the one place that decides
+//! who may do what in which channel (protocol section 7).
 
 mod identity;
 mod revocations;
@@ -8,6 +8,7 @@ pub use identity::{AuthError, Identity, LEEWAY_S, Verify};
 pub use revocations::Revocations;
 
 use crate::dialog::Channel;
+use crate::rules::{Matched, Rule, Who};
 use crate::store::StoreError;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, Problem, ServerFrame, UserKind, codes};
@@ -32,7 +33,7 @@ impl Denied {
 
     pub(crate) fn message(self) -> String {
         match self {
-            Denied::Forbidden => "there is no such dialog, or not for this user".to_owned(),
+            Denied::Forbidden => "there is no such channel, or not for this user".to_owned(),
             Denied::Store(error) => error.to_string(),
         }
     }
@@ -48,26 +49,81 @@ impl Denied {
     }
 }
 
-/// The loaded channel, if this user may see it.
-pub(crate) fn visible(
-    found: Result<Option<Arc<Channel>>, StoreError>,
-    identity: &Identity,
-    revocations: &Revocations,
-) -> Result<Arc<Channel>, Denied> {
-    match found {
-        Err(error) => Err(Denied::Store(error)),
-        Ok(Some(channel)) if may_see(identity, &channel, revocations) => Ok(channel),
-        Ok(_) => Err(Denied::Forbidden),
+/// Whether a rule's word selects this user. `part` is what the pattern's placeholder stands for;
+/// `is_owner` says whether the user is the channel's owner.
+fn is_one_of(who: &Who, identity: &Identity, part: &str, is_owner: bool) -> bool {
+    match who {
+        Who::Everyone => true,
+        Who::Kind(kind) => identity.user.kind == *kind,
+        Who::Role(role) => identity.roles.contains(role),
+        Who::Owner => is_owner,
+        Who::Itself => identity.user.kind == UserKind::User && identity.user.id == part,
+        Who::Claim(name) => identity.lists(name, part),
     }
 }
 
-/// Whether this user may see the channel now (protocol section 7).
-pub(crate) fn may_see(identity: &Identity, channel: &Channel, revocations: &Revocations) -> bool {
-    identity.user.kind == UserKind::Operator
-        || channel.open
-        || channel.is_owned_by(&identity.key())
-        || channel
-            .name
-            .dialog()
-            .is_some_and(|id| identity.dialogs.contains(id) && !revocations.refuses_dialog(identity, id))
+/// Decides who may do what, by the rules of channels, and by the access that was revoked.
+#[derive(Default)]
+pub struct Access {
+    /// Access that was revoked before its tokens expire.
+    pub revocations: Revocations,
+}
+
+impl Access {
+    /// The loaded channel, if this user may read it.
+    pub(crate) fn visible(
+        &self,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+        identity: &Identity,
+    ) -> Result<Arc<Channel>, Denied> {
+        match found {
+            Err(error) => Err(Denied::Store(error)),
+            Ok(Some(channel)) if self.may_read(identity, &channel) => Ok(channel),
+            Ok(_) => Err(Denied::Forbidden),
+        }
+    }
+
+    /// Whether this user may read the channel now.
+    pub(crate) fn may_read(&self, identity: &Identity, channel: &Channel) -> bool {
+        self.allows(identity, channel, |rule| &rule.read)
+    }
+
+    /// Whether this user, who may read the channel, may write ops of this kind now.
+    pub(crate) fn may_write(&self, identity: &Identity, channel: &Channel, kind: &str) -> bool {
+        self.allows(identity, channel, |rule| rule.writers(kind))
+    }
+
+    /// Whether this user, who may read the channel, may send signals now.
+    pub(crate) fn may_signal(&self, identity: &Identity, channel: &Channel) -> bool {
+        self.allows(identity, channel, |rule| &rule.write)
+    }
+
+    /// Whether a channel by this rule, which does not exist, comes into being because this user
+    /// asks for it.
+    pub(crate) fn opens(&self, identity: &Identity, name: &ChannelName, matched: &Matched) -> bool {
+        matched.rule.open && self.selects(identity, name, matched, false, &matched.rule.read)
+    }
+
+    fn allows(&self, identity: &Identity, channel: &Channel, who: impl FnOnce(&Rule) -> &[Who]) -> bool {
+        let Some(matched) = channel.rule() else { return false };
+        let is_owner = channel.is_owned_by(&identity.key());
+        self.selects(identity, &channel.name, &matched, is_owner, who(&matched.rule))
+    }
+
+    /// Whether one of these words of a channel's rule selects this user, and that access was not
+    /// revoked.
+    fn selects(
+        &self,
+        identity: &Identity,
+        name: &ChannelName,
+        matched: &Matched,
+        is_owner: bool,
+        who: &[Who],
+    ) -> bool {
+        let refused = |who: &Who| {
+            matches!(who, Who::Claim(_))
+                && name.dialog().is_some_and(|id| self.revocations.refuses_dialog(identity, id))
+        };
+        who.iter().any(|who| is_one_of(who, identity, &matched.part, is_owner) && !refused(who))
+    }
 }

@@ -85,12 +85,11 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
     use tidewire_core::wire::{User, UserKind};
 
     fn issued(issued_s: Option<u64>) -> Identity {
         let user = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User };
-        Identity { user, dialogs: HashSet::new(), claims: Default::default(), issued_s, expires_s: 9_999 }
+        Identity { user, roles: Default::default(), claims: Default::default(), issued_s, expires_s: 9_999 }
     }
 
     fn all(since_ms: u64) -> Revocation {

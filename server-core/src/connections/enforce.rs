@@ -1,7 +1,7 @@
 //! Ends the subscriptions and connections of users whose access was revoked.
 
 use super::Connections;
-use crate::access::{self, AuthError, Denied, Revocations};
+use crate::access::{Access, AuthError, Denied};
 use tidewire_core::wire::codes;
 
 impl Connections {
@@ -17,17 +17,15 @@ impl Connections {
 
     /// Applies the revocations to the user's live connections: closes those whose token was
     /// revoked, and ends subscriptions to channels that the user may no longer see.
-    pub(crate) fn enforce(&self, user: &str, revocations: &Revocations) {
+    pub(crate) fn enforce(&self, user: &str, access: &Access) {
         for (identity, subscriptions, outgoing) in self.of_user(user) {
-            if revocations.refuses(&identity) {
+            if access.revocations.refuses(&identity) {
                 subscriptions.close();
                 let message = AuthError::revoked().to_string();
                 outgoing.cut(codes::close::UNAUTHORIZED, codes::UNAUTHORIZED, &message);
                 continue;
             }
-            for (ch, channel) in
-                subscriptions.retain(|channel| access::may_see(&identity, channel, revocations))
-            {
+            for (ch, channel) in subscriptions.retain(|channel| access.may_read(&identity, channel)) {
                 // Frames of the channel that are already queued must not be sent either.
                 outgoing.forget(channel);
                 outgoing.send(&Denied::Forbidden.sub_err(ch));

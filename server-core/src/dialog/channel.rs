@@ -9,6 +9,7 @@ use super::progress::{Effects, Progress, Stop};
 use super::recent::Recent;
 use crate::lock::Mutex;
 use crate::outgoing::{Due, Outgoing};
+use crate::rules::Matched;
 use crate::store::Stored;
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +22,14 @@ pub struct Channel {
     pub id: i64,
     /// Its name.
     pub name: ChannelName,
-    /// Whether the configuration opens it to everybody.
-    pub open: bool,
     state: Mutex<State>,
 }
 
 struct State {
     /// The dialog's owner ([`crate::Identity::key`]).
     owner: Option<String>,
+    /// None if no rule matches the channel's name, so nobody may do anything in it.
+    rule: Option<Matched>,
     /// The channel's row.
     id: i64,
     head: Offset,
@@ -67,20 +68,27 @@ pub struct Extent {
 
 impl Channel {
     /// A channel as the database has it.
-    pub fn new(id: i64, name: ChannelName, owner: Option<String>, open: bool, extent: Extent) -> Channel {
+    pub fn new(
+        id: i64,
+        name: ChannelName,
+        owner: Option<String>,
+        extent: Extent,
+        rule: Option<Matched>,
+    ) -> Channel {
+        let answers = rule.as_ref().is_some_and(|matched| matched.rule.answers);
         Channel {
             id,
             name,
-            open,
             state: Mutex::new(State {
                 owner,
+                rule,
                 id,
                 head: extent.head,
                 floor: extent.floor,
                 recent: Recent::default(),
                 live: BTreeMap::new(),
                 subscribers: BTreeSet::new(),
-                progress: Progress::default(),
+                progress: Progress::new(answers),
             }),
         }
     }
@@ -93,6 +101,11 @@ impl Channel {
         }
         state.subscribers.insert(conn);
         Some(Subscriber { channel: self.clone(), conn })
+    }
+
+    /// The rule that holds for the channel.
+    pub fn rule(&self) -> Option<Matched> {
+        self.state.lock().rule.clone()
     }
 
     /// Whether this user owns the dialog ([`crate::Identity::key`]).
@@ -114,6 +127,11 @@ impl Channel {
         if state.owner.as_deref() == Some(from) {
             state.owner = Some(to.to_owned());
         }
+    }
+
+    /// Whether the server's model answers messages here.
+    pub fn is_answered(&self) -> bool {
+        self.state.lock().rule.as_ref().is_some_and(|matched| matched.rule.answers)
     }
 
     /// Whether the channel has subscribers.
@@ -282,7 +300,7 @@ mod tests {
     #[test]
     fn a_page_for_a_subscription_that_was_lost_meanwhile_brings_nobody_to_life() {
         let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
-        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, true, extent));
+        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, extent, None));
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
         let page = || channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());
         let subscriber = channel.subscribe(7, 1).unwrap();

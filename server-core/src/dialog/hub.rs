@@ -3,18 +3,18 @@
 use super::channel::{Channel, Extent};
 use super::progress::Effects;
 use crate::lock::Mutex;
+use crate::rules::Rules;
 use crate::store::ChannelRow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
 
 /// With more channels than this in memory, those that are not in use are dropped.
 const SWEEP_AT: usize = 1_000;
 
-/// All channels in memory.
+/// All channels in memory, and the rules in force.
 pub struct Hub {
-    /// Names of the channels that the configuration opens to everybody.
-    open: HashSet<ChannelName>,
+    rules: Mutex<Arc<Rules>>,
     channels: Mutex<Channels>,
 }
 
@@ -24,9 +24,15 @@ struct Channels {
 }
 
 impl Hub {
-    /// No channels yet; those with these names are open to everybody.
-    pub fn new(open: HashSet<ChannelName>) -> Hub {
-        Hub { open, channels: Mutex::new(Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT }) }
+    /// No channels yet; these rules hold for them.
+    pub fn new(rules: Rules) -> Hub {
+        let channels = Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT };
+        Hub { rules: Mutex::new(Arc::new(rules)), channels: Mutex::new(channels) }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.lock().clone()
     }
 
     /// The channel, if it is in memory.
@@ -58,9 +64,9 @@ impl Hub {
         if let Some(channel) = channels.by_name.get(name) {
             return channel.clone();
         }
+        let rule = self.rules().of(name);
         let extent = Extent { head: row.head, floor: row.floor };
-        let open = self.open.contains(name);
-        let channel = Arc::new(Channel::new(row.id, name.clone(), row.owner, open, extent));
+        let channel = Arc::new(Channel::new(row.id, name.clone(), row.owner, extent, rule));
         if channels.by_name.len() >= channels.sweep_at {
             // Subscribers, writes under way and answers each hold a reference.
             channels.by_name.retain(|_, channel| Arc::strong_count(channel) > 1);

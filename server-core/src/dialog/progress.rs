@@ -7,8 +7,9 @@ use tidewire_core::wire::{Offset, RunId, RunText};
 pub type Stop = Arc<dyn Fn() + Send + Sync>;
 
 /// The part of a dialog's state that events change. It is behind the dialog's lock.
-#[derive(Default)]
 pub struct Progress {
+    /// Whether the server's model answers messages here.
+    answered: bool,
     /// The answer under way.
     run: Option<LiveRun>,
     /// The answer's id and how to end it; it may not have begun yet.
@@ -43,8 +44,16 @@ impl Effects {
 }
 
 impl Progress {
+    /// Nothing is under way. `answered` says whether the server's model answers messages.
+    pub(super) fn new(answered: bool) -> Progress {
+        Progress { answered, run: None, stop: None, unanswered: Offset::ZERO, answering: false }
+    }
+
     /// The message at this offset needs an answer.
     pub fn want_answer(&mut self, offset: Offset) -> Effects {
+        if !self.answered {
+            return Effects::default();
+        }
         self.unanswered = self.unanswered.max(offset);
         Effects { answer: !std::mem::replace(&mut self.answering, true), stop: None }
     }

@@ -5,7 +5,7 @@ mod revoke;
 
 pub use admission::{Peer, TurnedAway};
 
-use crate::access::{Revocations, Verify};
+use crate::access::{Access, Verify};
 use crate::connections::Connections;
 use crate::dialog::ops::Kinds;
 use crate::dialog::{Answering, Hub};
@@ -39,8 +39,8 @@ pub struct Engine {
     pub limiter: Limiter,
     /// The live connections.
     pub connections: Arc<Connections>,
-    /// Access that was taken back.
-    pub revocations: Revocations,
+    /// Who may do what.
+    pub access: Access,
     /// Answers messages in dialogs; none if nothing does.
     pub answers: Option<Arc<dyn Answering>>,
     /// The live tables; none if the server has none.

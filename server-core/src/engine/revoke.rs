@@ -15,14 +15,14 @@ impl Engine {
     /// The token is not valid, or was revoked.
     pub fn identify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         let identity = self.auth.verify(token, now)?;
-        self.revocations.learn(&identity, now.wall);
+        self.access.revocations.learn(&identity, now.wall);
         self.not_revoked(&identity)?;
         Ok(identity)
     }
 
     /// An error if the token was revoked.
     pub fn not_revoked(&self, identity: &Identity) -> Result<(), AuthError> {
-        if self.revocations.refuses(identity) { Err(AuthError::revoked()) } else { Ok(()) }
+        if self.access.revocations.refuses(identity) { Err(AuthError::revoked()) } else { Ok(()) }
     }
 
     /// The user no longer owns this dialog, if it is in memory. Call it again once the revocation
@@ -47,16 +47,16 @@ impl Engine {
     /// Revokes access: at once for live connections, and permanently once `done` reports that it is
     /// stored. `since_ms` is read from this server's clock.
     pub fn revoke(&self, revocation: Revocation, done: Done) {
-        let since_ms = self.revocations.by_their_clocks(revocation.since_ms);
+        let since_ms = self.access.revocations.by_their_clocks(revocation.since_ms);
         let revocation = Revocation { since_ms, ..revocation };
         tracing::info!(user = revocation.user, dialog = revocation.dialog, "access revoked");
         // Added to the list before the connections are searched, so that a connection made at this
         // moment is found by one of the two.
-        self.revocations.add(&revocation);
+        self.access.revocations.add(&revocation);
         if let Some(dialog) = &revocation.dialog {
             self.disown(dialog, &revocation.user);
         }
-        self.connections.enforce(&revocation.user, &self.revocations);
+        self.connections.enforce(&revocation.user, &self.access);
         calls_out();
         self.store.write(Write::Revoke(revocation), done);
     }

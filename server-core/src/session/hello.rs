@@ -1,7 +1,7 @@
 //! A connection's first frame, and the tokens that follow (protocol sections 2 and 7).
 
 use super::state::{Flow, Session, ms};
-use crate::access::{self, Denied, Identity};
+use crate::access::{Denied, Identity};
 use crate::connections::ClientRun;
 use std::sync::Arc;
 use tidewire_core::Now;
@@ -93,9 +93,7 @@ impl Session {
         self.outgoing
             .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
         // Subscriptions that the new token does not allow end at once.
-        let lost = self
-            .subscriptions
-            .retain(|channel| access::may_see(&identity, channel, &self.engine.revocations));
+        let lost = self.subscriptions.retain(|channel| self.engine.access.may_read(&identity, channel));
         if let Some(tables) = &self.engine.tables {
             tables.renew(self.outgoing.id(), &identity);
         }

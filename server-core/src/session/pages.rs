@@ -7,9 +7,7 @@ use crate::dialog::{Channel, Extent};
 use crate::store::{Found, Read, StoreError};
 use crate::text::Text;
 use std::sync::Arc;
-use tidewire_core::wire::{
-    ChannelName, DEFAULT_TAIL, Epoch, Mode, Offset, Problem, ServerFrame, SubOk, Want, codes,
-};
+use tidewire_core::wire::{ChannelName, DEFAULT_TAIL, Epoch, Mode, Offset, SubOk, Want, codes};
 
 impl Session {
     /// Sends the first or the next page. Until the page that reaches the head is queued, the
@@ -76,12 +74,8 @@ impl Session {
     /// again from its cursor.
     fn page_later(&mut self, ch: &ChannelName, wait_ms: u64) {
         self.unsubscribe(ch);
-        let problem = Problem {
-            code: codes::RATE_LIMITED.to_owned(),
-            message: "too many pages were asked for; wait a little".to_owned(),
-            retry_after_ms: Some(wait_ms),
-        };
-        self.outgoing().send(&ServerFrame::SubErr { ch: ch.clone(), problem, retryable: true });
+        let message = "too many pages were asked for; wait a little";
+        self.not_yet(ch.clone(), codes::RATE_LIMITED, message, wait_ms);
     }
 
     fn send_page(&self, channel: &Channel, start: Start, events: Vec<Text>) {

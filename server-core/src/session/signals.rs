@@ -36,6 +36,13 @@ impl Session {
             return self.flooded(now).unwrap_or(Flow::Ready);
         }
         match self.subscribed(&signal.ch) {
+            Some(channel) if !self.engine().access.may_signal(identity, &channel) => {
+                self.outgoing().send(&ServerFrame::Error(Problem {
+                    code: codes::FORBIDDEN.to_owned(),
+                    message: "this user may not send signals to this channel".to_owned(),
+                    retry_after_ms: None,
+                }));
+            }
             Some(channel) => {
                 signal.body = json::on_one_line(&signal.body).into_owned();
                 let frame = ServerFrame::Signal { signal, by: identity.user.clone() };

@@ -38,6 +38,9 @@ pub enum Flow {
     /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]) and pages
     /// ([`Read::Events`]) are read.
     Read(Read),
+    /// As with [`Read::Channel`], but the channel is created first, unless it exists by then
+    /// ([`crate::store::Write::CreateDialog`], without an owner). Answer with [`Answer::Channel`].
+    Open(ChannelName),
     /// Wait until [`Outgoing::has_room`], then call [`Session::answered`] with [`Answer::Room`].
     Room,
     /// The session takes no more messages. Write what is still in the queue, up to its close.
@@ -238,8 +241,8 @@ impl Session {
             return self.over(Flow::End);
         }
         let flow = match (self.waiting.take(), self.identity.clone(), answer) {
-            (Some(Waiting::Sub(sub)), Some(identity), Answer::Channel(found)) => {
-                self.subscribe_to(&identity, sub, found)
+            (Some(Waiting::Sub(sub, opened)), Some(identity), Answer::Channel(found)) => {
+                self.subscribe_to(&identity, sub, found, opened)
             }
             (Some(Waiting::Op(checked)), Some(identity), Answer::Channel(found)) => {
                 self.submit_to(&identity, checked, found)
@@ -332,6 +335,11 @@ impl Session {
     pub(super) fn may_page(&self) -> Result<(), u64> {
         let Some(identity) = &self.identity else { return Ok(()) };
         self.engine.may_page(&identity.key(), self.address, self.at)
+    }
+
+    /// When the message or answer that is being handled came.
+    pub(super) fn at(&self) -> Time {
+        self.at
     }
 
     /// Counts the bytes of a page that was sent.

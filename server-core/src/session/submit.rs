@@ -2,7 +2,7 @@
 
 use super::state::{Flow, Session};
 use super::waiting::{Checked, Waiting};
-use crate::access::{self, Denied, Identity};
+use crate::access::{Denied, Identity};
 use crate::dialog::Channel;
 use crate::dialog::ops::Refused;
 use crate::lock::calls_out;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::{MAX_BODY_DEPTH, Op, OpId, Problem, ServerFrame, codes, json};
 use uuid::Uuid;
+
+/// Why an op is refused whose author may only read the channel.
+const NOT_WRITTEN_BY: &str = "this user may not write this kind of event in this channel";
 
 impl Session {
     /// Checks an op and hands it to the writer; the answer comes after the commit.
@@ -42,6 +45,23 @@ impl Session {
         found: Result<Option<Arc<Channel>>, StoreError>,
     ) -> Flow {
         let id = checked.op.id.clone();
+        if let Ok(None) = &found
+            && !checked.opened
+            && self.opens(identity, &checked.op.ch)
+        {
+            if let Err(wait) = self.may_open(identity) {
+                let refused = Refused::for_now(
+                    codes::RATE_LIMITED,
+                    "too many channels were opened; wait a little",
+                    wait,
+                );
+                self.outgoing().send(&nack(id, refused));
+                return Flow::Ready;
+            }
+            let ch = checked.op.ch.clone();
+            self.wait(Waiting::Op(Checked { opened: true, ..checked }));
+            return Flow::Open(ch);
+        }
         if let Err(refused) = self.hand_in(identity, checked, found) {
             self.outgoing().send(&nack(id, refused));
         }
@@ -64,24 +84,35 @@ impl Session {
             let message = format!("`body` may be nested {MAX_BODY_DEPTH} levels deep");
             return Err(Refused::new(codes::TOO_DEEP, message));
         }
-        let read = self.engine().kinds.parse(&op.kind, &op.body)?;
+        let kinds = &self.engine().kinds;
+        let read = match kinds.has(&op.kind) || !self.names_kind(&op) {
+            true => kinds.parse(&op.kind, &op.body)?,
+            false => kinds.read(&op.kind, &op.body),
+        };
         read.authorize(&identity.user)?;
-        Ok(Checked { op, id, after, read })
+        Ok(Checked { op, id, after, read, opened: false })
+    }
+
+    /// Whether the rule of the op's channel names its kind.
+    fn names_kind(&self, op: &Op) -> bool {
+        let matched = self.engine().hub.rules().of(&op.ch);
+        matched.is_some_and(|matched| matched.rule.kinds.contains_key(&op.kind))
     }
 
     fn hand_in(
         &mut self,
         identity: &Identity,
-        Checked { op, id: uuid, after, read }: Checked,
+        Checked { op, id: uuid, after, read, .. }: Checked,
         found: Result<Option<Arc<Channel>>, StoreError>,
     ) -> Result<(), Refused> {
+        let access = &self.engine().access;
         let named = found.as_ref().ok().cloned().flatten();
-        let (channel, forbidden) = match (access::visible(found, identity, &self.engine().revocations), named)
-        {
-            (Ok(channel), _) => (channel, false),
-            // An op that was committed while it was allowed must not be refused now: only the log
-            // knows.
-            (Err(Denied::Forbidden), Some(channel)) => (channel, true),
+        // An op that was committed while it was allowed must not be refused now: only the log
+        // knows.
+        let (channel, forbidden) = match (access.visible(found, identity), named) {
+            (Ok(channel), _) if access.may_write(identity, &channel, &op.kind) => (channel, None),
+            (Ok(channel), _) => (channel, Some(NOT_WRITTEN_BY.to_owned())),
+            (Err(Denied::Forbidden), Some(channel)) => (channel, Some(Denied::Forbidden.message())),
             (Err(denied), _) => {
                 return Err(Refused {
                     code: denied.code(),
@@ -107,8 +138,8 @@ impl Session {
             body: json::on_one_line(&op.body).into_owned(),
             after,
             needs_run: conditions.needs_run,
-            wants_answer: conditions.wants_answer && self.engine().answers.is_some(),
-            forbidden,
+            wants_answer: conditions.wants_answer && self.engine().answers.is_some() && channel.is_answered(),
+            forbidden: forbidden.is_some(),
         };
         let (outgoing, inflight) = (self.outgoing().clone(), self.inflight().clone());
         let (answers, id, ch, by) = (self.engine().answers.clone(), op.id, op.ch, identity.user.clone());
@@ -132,6 +163,10 @@ impl Session {
                             apply(&channel, &Stored { offset, at, frame });
                         }
                         ServerFrame::Ok { id, ch, offset, at, dup: true }
+                    }
+                    Ok(Outcome::Refused(Refusal::Forbidden)) => {
+                        let message = forbidden.unwrap_or_else(|| Denied::Forbidden.message());
+                        nack(id, Refused::new(codes::FORBIDDEN, message))
                     }
                     Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal)),
                     Ok(_) => nack(id, Refused::new(codes::INTERNAL, "no event")),
@@ -162,9 +197,8 @@ fn of_refusal(refusal: Refusal) -> Refused {
         Refusal::OpIdReused => {
             Refused::new(codes::OP_ID_REUSED, "this op id was used for another op; make a new one")
         }
-        Refusal::Forbidden => Refused::new(codes::FORBIDDEN, Denied::Forbidden.message()),
         Refusal::RunNotFound => Refused::new(codes::RUN_NOT_FOUND, "no such answer is under way"),
-        Refusal::DialogTaken | Refusal::Exchanged => {
+        Refusal::Forbidden | Refusal::DialogTaken | Refusal::Exchanged => {
             Refused::new(codes::FORBIDDEN, Denied::Forbidden.message())
         }
     }

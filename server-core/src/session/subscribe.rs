@@ -3,13 +3,13 @@
 
 use super::state::{Flow, Session};
 use super::waiting::{PageRequest, Waiting};
-use crate::access::{self, Denied, Identity};
+use crate::access::{Denied, Identity};
 use crate::dialog::Channel;
 use crate::store::{Read, StoreError};
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, Offset, Problem, ServerFrame, Subscription, codes};
 
-/// When a client may try again if a dialog has all the connections it may have, in ms.
+/// When a client may try again if a channel has all the connections it may have, in ms.
 const FULL_RETRY_MS: u64 = 5_000;
 
 impl Session {
@@ -22,10 +22,10 @@ impl Session {
             return Flow::Ready;
         }
         match self.engine().hub.loaded(&sub.ch) {
-            Some(channel) => self.subscribe_to(identity, sub, Ok(Some(channel))),
+            Some(channel) => self.subscribe_to(identity, sub, Ok(Some(channel)), false),
             None => {
                 let ask = Read::Channel(sub.ch.clone());
-                self.wait(Waiting::Sub(sub));
+                self.wait(Waiting::Sub(sub, false));
                 Flow::Read(ask)
             }
         }
@@ -37,19 +37,34 @@ impl Session {
         identity: &Identity,
         Subscription { ch, want }: Subscription,
         found: Result<Option<Arc<Channel>>, StoreError>,
+        opened: bool,
     ) -> Flow {
-        match access::visible(found, identity, &self.engine().revocations) {
+        if let Ok(None) = &found
+            && !opened
+            && self.opens(identity, &ch)
+        {
+            if let Err(wait) = self.may_open(identity) {
+                self.not_yet(ch, codes::RATE_LIMITED, "too many channels were opened; wait a little", wait);
+                return Flow::Ready;
+            }
+            self.wait(Waiting::Sub(Subscription { ch: ch.clone(), want }, true));
+            return Flow::Open(ch);
+        }
+        let access = &self.engine().access;
+        match access.visible(found, identity) {
             Ok(channel) => {
                 if !self.subscriptions().has(&ch) {
-                    let most = self.engine().limits.connections_per_dialog;
+                    let most = channel.rule().and_then(|matched| matched.rule.connections);
+                    let most = most.unwrap_or(self.engine().limits.connections_per_dialog);
                     let Some(subscriber) = channel.subscribe(self.outgoing().id(), most) else {
-                        self.dialog_full(ch);
+                        let message = "this channel has all the connections it may have";
+                        self.not_yet(ch, codes::TOO_MANY_CONNECTIONS, message, FULL_RETRY_MS);
                         return Flow::Ready;
                     };
                     self.subscriptions().insert(ch.clone(), subscriber);
                     // Checked again: a revocation that came after the first check did not find this
                     // subscription yet.
-                    if !access::may_see(identity, &channel, &self.engine().revocations) {
+                    if !self.engine().access.may_read(identity, &channel) {
                         if self.subscriptions().remove(&ch) {
                             self.sub_denied(ch, Denied::Forbidden);
                         }
@@ -77,12 +92,23 @@ impl Session {
         }
     }
 
-    fn dialog_full(&self, ch: ChannelName) {
-        let problem = Problem {
-            code: codes::TOO_MANY_CONNECTIONS.to_owned(),
-            message: "this dialog has all the connections it may have".to_owned(),
-            retry_after_ms: Some(FULL_RETRY_MS),
-        };
+    /// Whether a channel that does not exist comes into being because this user asks for it.
+    pub(super) fn opens(&self, identity: &Identity, name: &ChannelName) -> bool {
+        let matched = self.engine().hub.rules().of(name);
+        matched.is_some_and(|matched| self.engine().access.opens(identity, name, &matched))
+    }
+
+    /// Takes the opening of a channel out of the user's budget; the error is the time to wait, in
+    /// ms.
+    pub(super) fn may_open(&self, identity: &Identity) -> Result<(), u64> {
+        let budget = self.engine().limits.new_dialogs;
+        self.engine().limiter.take(&format!("channels:{}", identity.key()), budget, self.at())
+    }
+
+    /// Refuses a subscription for some time.
+    pub(super) fn not_yet(&self, ch: ChannelName, code: &str, message: &str, wait_ms: u64) {
+        let problem =
+            Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: Some(wait_ms) };
         self.outgoing().send(&ServerFrame::SubErr { ch, problem, retryable: true });
     }
 }

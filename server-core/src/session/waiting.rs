@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 /// What a session continues with once its answer is there.
 pub(super) enum Waiting {
-    Sub(Subscription),
+    /// A subscription, and whether its channel was to be opened for it.
+    Sub(Subscription, bool),
     Op(Checked),
     Page(Paging),
 }
@@ -20,6 +21,8 @@ pub(super) struct Checked {
     pub(super) after: Option<Uuid>,
     /// Its body, parsed.
     pub(super) read: Box<dyn ParsedOp>,
+    /// Whether its channel was to be opened for it.
+    pub(super) opened: bool,
 }
 
 /// What a page answers.

@@ -6,17 +6,19 @@
 pub(crate) mod counter;
 
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tidewire_core::tables::Type;
 use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::rules::Rules;
 use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{Cell, Change, Column, Commit, Row, Schema, TableConfig, Tables};
 use tidewire_server_core::{
-    AuthError, Budget, Connections, Counted, Engine, Hub, Identity, Limiter, Now, Peer, Revocations,
-    ServerLimits, Session, Time, Timeouts, ToWrite, Verify, Wake,
+    AuthError, Budget, Connections, Counted, Engine, Hub, Identity, Limiter, Now, Peer, ServerLimits,
+    Session, Time, Timeouts, ToWrite, Verify, Wake,
 };
 
 pub(crate) const NOW: Now = Now { mono: Time(1_000), wall: 1_800_000_000_000 };
@@ -27,7 +29,7 @@ impl Verify for Trusting {
     fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         Ok(Identity {
             user: User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User },
-            dialogs: HashSet::new(),
+            roles: Default::default(),
             claims: BTreeMap::new(),
             issued_s: None,
             expires_s: now.wall / 1000 + 86_400,
@@ -72,10 +74,10 @@ pub(crate) fn engine(tables: &Arc<Tables>, queue_bytes: usize, counted: Counted)
         auth: Arc::new(Trusting),
         store: Arc::new(NoLog),
         kinds: Kinds::standard(),
-        hub: Arc::new(Hub::new(HashSet::new())),
+        hub: Arc::new(Hub::new(Rules::of_dialogs())),
         limiter: Limiter::default(),
         connections: Connections::new(10_000, 10_000, None, counted),
-        revocations: Revocations::default(),
+        access: Access::default(),
         answers: None,
         tables: Some(tables.clone()),
     })

@@ -1,5 +1,6 @@
 //! The TOML file.
 
+use super::channels::ChannelTable;
 use super::tables;
 use crate::config::{Budget, ConfigError, KeyConfig, KeyMaterial, ServerLimits};
 use serde::Deserialize;
@@ -15,6 +16,7 @@ pub(super) struct File {
     pub(super) web_root: Option<PathBuf>,
     pub(super) guest_key_file: Option<PathBuf>,
     pub(super) public_dialog: Option<Vec<String>>,
+    pub(super) channel: Option<Vec<ChannelTable>>,
     pub(super) public_url: Option<String>,
     pub(super) forwarded_header: Option<String>,
     pub(super) allowed_origin: Option<Vec<String>>,

@@ -25,6 +25,7 @@ pub(crate) async fn complete(
                 Answer::Room
             }
             Flow::Read(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
+            Flow::Open(name) => Answer::Channel(app.loader.open(&name).await),
             Flow::Read(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
         };
         flow = session.answered(clock::now(), answer);

@@ -7,6 +7,7 @@ mod driving;
 mod kinds;
 mod revocation;
 mod rig;
+mod rules;
 mod signals;
 mod tables;
 mod tables_model;

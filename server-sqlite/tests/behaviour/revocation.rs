@@ -195,7 +195,7 @@ fn what_was_stored_is_in_force_after_a_restart_until_it_is_forgotten() {
     assert_eq!(stored.len(), 2);
     let restart = |rig: &mut Rig| {
         let stored = Revocations::new(rig.read(&Read::Revocations).revocations().unwrap());
-        Arc::get_mut(&mut rig.engine).unwrap().revocations = stored;
+        Arc::get_mut(&mut rig.engine).unwrap().access.revocations = stored;
     };
     restart(&mut rig);
     let mut ada = connect(&rig, &old[0]);

@@ -117,6 +117,11 @@ impl Kinds {
         self
     }
 
+    /// Whether the kind is one of these.
+    pub fn has(&self, kind: &str) -> bool {
+        self.by_name.contains_key(kind)
+    }
+
     /// Parses the body of an op.
     ///
     /// # Errors

@@ -8,16 +8,18 @@ pub mod tables;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tidewire_core::wire::{ChannelName, User, UserKind};
+use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::rules::Rules;
 use tidewire_server_core::store::{CreateDialog, Done, Got, Read, Reply, Store, StoreError, Write};
 use tidewire_server_core::{
     Answer, Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Now, Peer,
-    Revocations, ServerLimits, Session, Time, Timeouts, ToWrite, Verify,
+    ServerLimits, Session, Time, Timeouts, ToWrite, Verify,
 };
 use tidewire_server_sqlite::log::{self, Applied, Outside};
 use uuid::Uuid;
@@ -37,13 +39,16 @@ impl Verify for Trusting {
         let id = parts.next().unwrap_or_default().to_owned();
         let issued_s = parts.next().and_then(|issued| issued.parse().ok());
         let (claims, dialogs): (Vec<&str>, Vec<&str>) = parts.partition(|part| part.contains('='));
-        let dialogs = dialogs.into_iter().map(str::to_owned).collect();
+        let dialogs: Vec<String> = dialogs.into_iter().map(str::to_owned).collect();
         let claims = claims.into_iter().filter_map(|claim| claim.split_once('='));
         let values = |value: &str| value.split('+').map(str::to_owned).collect();
-        let claims = claims.map(|(name, value)| (name.to_owned(), values(value))).collect();
+        let claims = claims.map(|(name, value)| (name.to_owned(), values(value)));
+        let mut claims: BTreeMap<String, Vec<String>> = claims.collect();
+        let roles = claims.remove("roles").unwrap_or_default().into_iter().collect();
+        claims.insert("dialogs".to_owned(), dialogs);
         let kind = if id.starts_with("guest") { UserKind::Guest } else { UserKind::User };
         let user = User { name: id.clone(), id, kind };
-        Ok(Identity { user, dialogs, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
+        Ok(Identity { user, roles, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
     }
 }
 
@@ -146,6 +151,7 @@ impl Rig {
         log::migrate(&mut writer).unwrap();
         let reader = Connection::open(&path).unwrap();
         let (inbox, begun) = (Arc::new(Inbox::default()), Arc::new(Begun::default()));
+        let rules = Rules::new([room()], Vec::new()).unwrap();
         let mut engine = Engine {
             limits: ServerLimits::default(),
             timeouts: Timeouts::default(),
@@ -154,10 +160,10 @@ impl Rig {
             auth: Arc::new(Trusting),
             store: inbox.clone(),
             kinds: Kinds::standard(),
-            hub: Arc::new(Hub::new(HashSet::from([room()]))),
+            hub: Arc::new(Hub::new(rules)),
             limiter: Limiter::default(),
             connections: Connections::new(10, 10, None, Box::new(|| ())),
-            revocations: Revocations::default(),
+            access: Access::default(),
             answers: Some(begun.clone()),
             tables: None,
         };
@@ -242,6 +248,18 @@ impl Client {
             let answer = Answer::new(read, Ok(rig.read(read)), &rig.engine.hub);
             self.flow = self.session.answered(rig.now, answer);
         }
+    }
+
+    /// Opens the channel for the session that it asks for.
+    pub fn open(&mut self, rig: &mut Rig) {
+        let Flow::Open(name) = &self.flow else { panic!("it asks for {:?}", self.flow) };
+        let channel = CreateDialog { name: name.clone(), owner: None };
+        rig.inbox.write(Write::CreateDialog(channel), Box::new(|result| assert!(result.is_ok())));
+        let read = Read::Channel(name.clone());
+        rig.commit();
+        let answer = Answer::new(&read, Ok(rig.read(&read)), &rig.engine.hub);
+        self.flow = self.session.answered(rig.now, answer);
+        self.answer(rig);
     }
 
     fn read(&mut self) {

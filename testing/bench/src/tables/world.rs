@@ -1,21 +1,23 @@
 //! The server's tables and sessions in this thread, without sockets.
 
 use crate::Failure;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tidewire_core::tables::Type;
 use tidewire_core::wire::{User, UserKind};
 use tidewire_core::{Now, Time};
+use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::rules::Rules;
 use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{
     Cell, Change, Column, Commit, Row, Schema, Seen, Snapshot, SourceRequest, TableConfig, TableLimits,
     Tables, Wake,
 };
 use tidewire_server_core::{
-    AuthError, Budget, Connections, Engine, Hub, Identity, Limiter, Peer, Revocations, ServerLimits, Session,
-    Timeouts, ToWrite, Verify,
+    AuthError, Budget, Connections, Engine, Hub, Identity, Limiter, Peer, ServerLimits, Session, Timeouts,
+    ToWrite, Verify,
 };
 
 pub(crate) const NOW: Now = Now { mono: Time(1), wall: 1_795_228_800_000 };
@@ -26,7 +28,7 @@ impl Verify for Anybody {
     fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         Ok(Identity {
             user: User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User },
-            dialogs: HashSet::new(),
+            roles: Default::default(),
             claims: BTreeMap::new(),
             issued_s: None,
             expires_s: now.wall / 1000 + 86_400,
@@ -82,10 +84,10 @@ pub(crate) fn engine_of(names: &[&str], wake: Wake) -> Result<Arc<Engine>, Failu
         auth: Arc::new(Anybody),
         store: Arc::new(NoLog),
         kinds: Kinds::standard(),
-        hub: Arc::new(Hub::new(HashSet::new())),
+        hub: Arc::new(Hub::new(Rules::of_dialogs())),
         limiter: Limiter::default(),
         connections: Connections::new(20_000, 20_000, None, Box::new(|| ())),
-        revocations: Revocations::default(),
+        access: Access::default(),
         answers: None,
         tables: Some(Arc::new(tables)),
     }))

@@ -18,11 +18,12 @@ use inbox::Inbox;
 use log::Log;
 use parking_lot::{Mutex, MutexGuard};
 use runs::{CountedIds, Runs};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, UserKind};
 use tidewire_core::{Now, Time};
+use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{Outcome, Read, Reply, Revocation, Store, StoreError, Trim, Write};
 use tidewire_server_core::{
@@ -93,10 +94,10 @@ impl Server {
             auth: Arc::new(Tokens { rules: self.rules.clone(), kind }),
             store: inbox.clone(),
             kinds: Kinds::standard(),
-            hub: Arc::new(Hub::new(HashSet::new())),
+            hub: Arc::new(Hub::new(tidewire_server_core::rules::Rules::of_dialogs())),
             limiter: Limiter::default(),
             connections: Connections::new(1_000, 1_000, None, Box::new(|| ())),
-            revocations: Revocations::new(known),
+            access: Access { revocations: Revocations::new(known) },
             answers: self.setup.answers.then(|| runs.answering()),
             tables: None,
         });

@@ -2,7 +2,7 @@
 
 use crate::script::WALL_MS;
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::{User, UserKind};
@@ -46,14 +46,14 @@ impl Verify for Tokens {
         }
         let issued_s = Some((WALL_MS + issued) / 1000);
         let id = format!("u{device}");
-        let mut dialogs = HashSet::from(["a".to_owned()]);
+        let mut dialogs = vec!["a".to_owned()];
         if !rules.revoked {
-            dialogs.insert("b".to_owned());
+            dialogs.push("b".to_owned());
         }
         Ok(Identity {
             user: User { name: id.clone(), id, kind: self.kind },
-            dialogs,
-            claims: Default::default(),
+            roles: Default::default(),
+            claims: BTreeMap::from([("dialogs".to_owned(), dialogs)]),
             issued_s,
             expires_s,
         })

@@ -2,15 +2,17 @@
 
 use crate::tables::database::Database;
 use crate::tables::filters::ACCESS;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::rules::Rules;
 use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{TableConfig, TableLimits, Tables};
 use tidewire_server_core::{
-    AuthError, Connections, Engine, Hub, Identity, Limiter, Revocations, ServerLimits, Timeouts, Verify,
+    AuthError, Connections, Engine, Hub, Identity, Limiter, ServerLimits, Timeouts, Verify,
 };
 
 /// A token is `user|claim`.
@@ -22,7 +24,7 @@ impl Verify for Tokens {
         let kind = if claim == "*" { UserKind::Operator } else { UserKind::User };
         Ok(Identity {
             user: User { id: id.to_owned(), name: id.to_owned(), kind },
-            dialogs: HashSet::new(),
+            roles: Default::default(),
             claims: BTreeMap::from([("org".to_owned(), vec![claim.to_owned()])]),
             issued_s: Some(now.wall / 1000),
             expires_s: now.wall / 1000 + 864_000,
@@ -56,10 +58,10 @@ pub(super) fn engine(limits: &TableLimits) -> Arc<Engine> {
         auth: Arc::new(Tokens),
         store: Arc::new(NoLog),
         kinds: Kinds::standard(),
-        hub: Arc::new(Hub::new(HashSet::new())),
+        hub: Arc::new(Hub::new(Rules::of_dialogs())),
         limiter: Limiter::default(),
         connections: Connections::new(100, 100, None, Box::new(|| ())),
-        revocations: Revocations::default(),
+        access: Access::default(),
         answers: None,
         tables: Some(Arc::new(tables)),
     })
