@@ -48,12 +48,13 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             &given.str("dialog")?,
             given.str("run").map(|run| RunId::from(&*run)).as_ref(),
         )),
+        "draft_op" => {
+            let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
+            drafted(client.draft_op(now, lane(&given)?, &channel, &kind, body))
+        }
         "send" => {
             let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
-            let lane = match given.str("lane") {
-                None => Lane::Durable,
-                Some(word) => Lane::parse(&word)?,
-            };
+            let lane = lane(&given)?;
             let draft = Draft::new(&given.str("id")?, lane, &channel, &kind, body);
             sent(draft.and_then(|draft| client.send_draft(now, &draft)))
         }
@@ -72,6 +73,11 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
 
 fn op(given: &Object<'_>) -> Option<OpId> {
     given.str("op").map(|op| OpId::from(&*op))
+}
+
+/// The lane of an op; the durable one, unless it says otherwise.
+fn lane(given: &Object<'_>) -> Option<Lane> {
+    given.str("lane").map_or(Some(Lane::Durable), |word| Lane::parse(&word))
 }
 
 fn done() -> String {

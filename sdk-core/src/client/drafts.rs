@@ -50,8 +50,20 @@ impl<T: Part> Client<T> {
         kind: &str,
         body: &str,
     ) -> Result<OpId, SendError> {
-        let draft = self.draft(now, lane, ChannelName::parse(channel), kind, body)?;
+        let draft = self.draft_op(now, lane, channel, kind, body)?;
         self.submit(now, &draft)
+    }
+
+    /// The op that [`Client::send_in`] would send.
+    pub fn draft_op(
+        &mut self,
+        now: Now,
+        lane: Lane,
+        channel: &str,
+        kind: &str,
+        body: &str,
+    ) -> Result<Draft, SendError> {
+        self.draft(now, lane, ChannelName::parse(channel), kind, body)
     }
 
     /// The op that [`Client::send_text`] would send.

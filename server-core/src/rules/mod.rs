@@ -10,7 +10,10 @@ pub use who::{Who, WhoError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
-use tidewire_core::wire::{ChannelName, DIALOG_PREFIX, UserKind};
+use tidewire_core::wire::{AnswerEnd, AnswerStart, ChannelName, DIALOG_PREFIX, UNREADABLE, UserKind};
+
+/// Longest name of a kind, in bytes.
+const MAX_KIND: usize = 64;
 
 /// What holds for the channels that a pattern matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +87,16 @@ pub enum RulesError {
         /// The pattern before it.
         by: Pattern,
     },
+    /// A rule names a kind that nobody can write.
+    #[error("the rule for `{of}` names the kind `{kind}`, but {reason}")]
+    Kind {
+        /// The rule's pattern.
+        of: Pattern,
+        /// The kind.
+        kind: String,
+        /// Why not.
+        reason: &'static str,
+    },
 }
 
 impl Rules {
@@ -95,6 +108,11 @@ impl Rules {
             if let Some(by) = own[..at].iter().find(|earlier| earlier.pattern.covers(&rule.pattern)) {
                 let (shadowed, by) = (rule.pattern.clone(), by.pattern.clone());
                 return Err(RulesError::Shadowed { shadowed, by });
+            }
+            for kind in rule.kinds.keys() {
+                if let Some(reason) = unwritable(kind) {
+                    return Err(RulesError::Kind { of: rule.pattern.clone(), kind: kind.clone(), reason });
+                }
             }
         }
         let of_everyone = |name: ChannelName| Rule {
@@ -134,6 +152,16 @@ impl Rules {
     }
 }
 
+/// Why no client can write ops of this kind, if that is so.
+fn unwritable(kind: &str) -> Option<&'static str> {
+    match kind {
+        AnswerStart::KIND | AnswerEnd::KIND => Some("only the server writes it"),
+        UNREADABLE => Some("it stands for events that can't be read"),
+        _ if !(1..=MAX_KIND).contains(&kind.len()) => Some("a kind has 1 to 64 bytes"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,11 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_no_channel_reaches_is_refused() {
+    fn rules_that_make_no_sense_are_refused() {
         let error = Rules::new([], vec![rule("guild:{id}"), rule("guild:7")]).unwrap_err();
         let text = "the rule for `guild:7` is never used: the one for `guild:{id}` comes before it and matches all of its channels";
         assert_eq!(error.to_string(), text);
         assert!(Rules::new([], vec![rule("a"), rule("a")]).is_err());
+        for kind in ["", "answer.start", "answer.end", "unreadable", &"k".repeat(65)] {
+            let kinds = BTreeMap::from([(kind.to_owned(), vec![])]);
+            let error = Rules::new([], vec![Rule { kinds, ..rule("a") }]).unwrap_err();
+            assert!(matches!(error, RulesError::Kind { .. }), "{kind}");
+        }
         // The application may say otherwise about all dialogs.
         assert!(Rules::new([name("dialog:demo")], vec![rule("dialog:{rest}")]).is_ok());
     }

@@ -51,6 +51,54 @@ fn mistakes_are_named_by_stable_codes() {
 }
 
 #[test]
+fn rules_of_channels_are_read_from_the_file_in_their_order() {
+    let text = r#"
+        [[channel]]
+        name = "guild:{id}"
+        read = ["claim:guilds", "role:admin"]
+        write = ["claim:guilds"]
+        open = true
+        connections = 200
+        [channel.kinds]
+        "poll.vote" = ["claim:guilds"]
+
+        [[channel]]
+        name = "admins"
+        read = ["role:admin"]
+    "#;
+    let [guild, admins] = with_file(text, &[]).unwrap().channels.try_into().unwrap();
+    assert_eq!(
+        (guild.pattern.to_string(), guild.open, guild.answers),
+        ("guild:{id}".to_owned(), true, false)
+    );
+    assert_eq!((guild.connections, guild.kinds.len()), (Some(200), 1));
+    assert_eq!(admins.write, admins.read, "who reads writes, unless the rule says otherwise");
+}
+
+#[test]
+fn mistakes_in_rules_of_channels_are_named() {
+    for (text, part) in [
+        (r#"{ name = "a b", read = [] }"#, "`a b`: name must have 1 to 128 characters"),
+        (r#"{ name = "{id}{id}", read = [] }"#, "name may have one `{id}`, or `{rest}` at its end"),
+        (r#"{ name = "a", read = ["all"] }"#, "`a`: read: `all` names nobody; it must be everyone"),
+        (r#"{ name = "a", read = [], write = ["role:"] }"#, "`a`: write: `role:` names nobody"),
+        (r#"{ name = "a", read = [], kinds = { x = ["me"] } }"#, "`a`: kinds.x: `me` names nobody"),
+        (r#"{ name = "a", read = [], connections = 0 }"#, "`a`: connections must be at least 1"),
+    ] {
+        let error = with_file(&format!("channel = [{text}]"), &[]).err().unwrap();
+        assert!(error.code() == "bad_value" && error.to_string().contains(part), "{error}");
+    }
+    for text in [
+        r#"{ name = "a" }"#,
+        "{ read = [] }",
+        r#"{ name = "a", read = "everyone" }"#,
+        r#"{ name = "a", read = [], x = 1 }"#,
+    ] {
+        assert_eq!(code(with_file(&format!("channel = [{text}]"), &[])), "config_invalid", "{text}");
+    }
+}
+
+#[test]
 fn limits_are_read_from_the_file() {
     let text = "[limits]\nsubscriptions = 3\nguest = { ops = 1, per_ms = 2, burst = 3 }";
     let limits = with_file(text, &[]).unwrap().limits;
