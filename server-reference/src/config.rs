@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
-use tidewire_server_core::rules::Rule;
+pub use tidewire_server_core::rules::{Pattern, Rule, Who};
 pub use tidewire_server_core::{Budget, ServerLimits, Timeouts};
 
 /// All settings of a server. `Debug` is left out on purpose: keys are among them.

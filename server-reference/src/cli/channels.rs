@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use tidewire_core::wire::DIALOG_PREFIX;
 use tidewire_server_core::rules::{Pattern, Rule, Who};
 
 /// One `[[channel]]`.
@@ -41,7 +42,8 @@ impl ChannelTable {
             return Err(refused("connections", "must be at least 1".to_owned()));
         }
         Ok(Rule {
-            open: self.open.unwrap_or_default(),
+            // Dialogs are created by their owner, or belong to nobody.
+            open: self.open.unwrap_or(!self.name.starts_with(DIALOG_PREFIX)),
             answers: self.answers.unwrap_or_default(),
             connections: self.connections,
             ..rule

@@ -57,7 +57,6 @@ fn rules_of_channels_are_read_from_the_file_in_their_order() {
         name = "guild:{id}"
         read = ["claim:guilds", "role:admin"]
         write = ["claim:guilds"]
-        open = true
         connections = 200
         [channel.kinds]
         "poll.vote" = ["claim:guilds"]
@@ -65,14 +64,19 @@ fn rules_of_channels_are_read_from_the_file_in_their_order() {
         [[channel]]
         name = "admins"
         read = ["role:admin"]
+
+        [[channel]]
+        name = "dialog:{id}:notes"
+        read = ["operators"]
     "#;
-    let [guild, admins] = with_file(text, &[]).unwrap().channels.try_into().unwrap();
+    let [guild, admins, notes] = with_file(text, &[]).unwrap().channels.try_into().unwrap();
     assert_eq!(
         (guild.pattern.to_string(), guild.open, guild.answers),
         ("guild:{id}".to_owned(), true, false)
     );
     assert_eq!((guild.connections, guild.kinds.len()), (Some(200), 1));
     assert_eq!(admins.write, admins.read, "who reads writes, unless the rule says otherwise");
+    assert!(!notes.open, "dialogs are created");
 }
 
 #[test]

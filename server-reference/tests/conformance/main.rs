@@ -10,6 +10,7 @@ mod answers;
 mod bodies;
 mod budgets;
 mod caps;
+mod channels;
 mod dialogs;
 mod doubt;
 mod frames;

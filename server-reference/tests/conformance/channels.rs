@@ -1,0 +1,97 @@
+//! Channels by rule: protocol section 7 and `docs/channels.md`.
+
+use crate::support::*;
+use serde_json::{Value, json};
+use tidewire_server::Server;
+use tidewire_server::config::{Pattern, Rule, Who};
+
+fn rule(pattern: &str, read: &[&str], kinds: &[&str]) -> Rule {
+    let who: Vec<Who> = read.iter().map(|word| Who::parse(word).unwrap()).collect();
+    let kinds = kinds.iter().map(|kind| ((*kind).to_owned(), who.clone())).collect();
+    Rule { kinds, open: true, ..Rule::new(Pattern::parse(pattern).unwrap(), who) }
+}
+
+fn vote(op: &str, channel: &str) -> Value {
+    json!({"t": "op", "id": op, "ch": channel, "kind": "poll.vote", "body": {"option": "b"}})
+}
+
+#[tokio::test]
+async fn a_channel_by_rule_is_there_when_it_is_asked_for_and_after_a_restart() {
+    let rules = vec![rule("guild:{id}", &["claim:guilds"], &["poll.vote"])];
+    let server = start(|config| config.channels = rules.clone()).await;
+    let connect = async |server: &TestServer, user: &str| {
+        let mut client = Client::connect(server.address).await;
+        client.hello(&token(user, json!({"guilds": ["7"]})), json!([{"ch": "guild:7"}])).await;
+        client
+    };
+    let (mut ada, mut bob) = (connect(&server, "ada").await, connect(&server, "bob").await);
+    assert_eq!(ada.next_of("sub_ok").await["head"], 0);
+    bob.next_of("sub_ok").await;
+    let op = id();
+    assert_eq!(ada.op(vote(&op, "guild:7")).await["offset"], 1);
+    let event = bob.next_of("event").await;
+    assert_eq!((&event["kind"], &event["body"]), (&json!("poll.vote"), &json!({"option": "b"})));
+    let mut eve = server.client("eve", json!([{"ch": "guild:7"}])).await;
+    assert_eq!(eve.next_of("sub_err").await["code"], "forbidden");
+    assert_eq!(eve.op(vote(&id(), "guild:7")).await["code"], "forbidden");
+    // It is in the log, whoever asks again.
+    let TestServer { server: running, folder, .. } = server;
+    running.drain().await;
+    let mut config = config(&folder);
+    config.channels = rules;
+    let running = Server::start(config).await.unwrap();
+    let server = TestServer { address: running.address(), server: running, folder };
+    let mut ada = connect(&server, "ada").await;
+    assert_eq!(ada.next_of("sub_ok").await["events"][0]["id"], op.as_str());
+    assert_eq!(ada.op(vote(&op, "guild:7")).await["dup"], true);
+}
+
+#[tokio::test]
+async fn a_member_who_leaves_hears_nothing_of_the_guild_from_then_on() {
+    let rules = vec![rule("guild:{id}", &["claim:guilds"], &["poll.vote"])];
+    let server = start(|config| config.channels = rules).await;
+    let member = token("ada", json!({"guilds": ["7", "8"]}));
+    let mut ada = Client::connect(server.address).await;
+    ada.hello(&member, json!([{"ch": "guild:7"}, {"ch": "guild:8"}])).await;
+    for _ in 0..2 {
+        ada.next_of("sub_ok").await;
+    }
+    let mut bob = Client::connect(server.address).await;
+    bob.hello(&token("bob", json!({"guilds": [7, 8]})), json!([])).await;
+    ada.send(json!({"t": "auth", "token": token("ada", json!({"guilds": ["8"]}))})).await;
+    ada.next_of("auth_ok").await;
+    let lost = ada.next_of("sub_err").await;
+    assert_eq!((&lost["ch"], &lost["code"]), (&json!("guild:7"), &json!("forbidden")));
+    for channel in ["guild:7", "guild:8"] {
+        assert_eq!(bob.op(vote(&id(), channel)).await["t"], "ok", "numbers count as their texts");
+    }
+    assert_eq!(ada.next_of("event").await["ch"], "guild:8");
+}
+
+#[tokio::test]
+async fn rules_that_make_no_sense_end_the_start() {
+    for (rules, part) in [
+        (vec![rule("a:{id}", &[], &[]), rule("a:b", &[], &[])], "`a:b` is never used"),
+        (vec![rule("a", &[], &["answer.end"])], "only the server writes it"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(&folder);
+        config.channels = rules;
+        let error = Server::start(config).await.err().unwrap();
+        assert!(error.code() == "bad_value" && error.to_string().contains(part), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn roles_that_are_no_list_are_a_wrong_token() {
+    let server = start(|_| {}).await;
+    for roles in [json!("admin"), json!({"admin": true}), json!(1), json!(null)] {
+        let mut client = Client::connect(server.address).await;
+        let mut claims = claims("ada", json!({}));
+        claims["roles"] = roles.clone();
+        client
+            .send(json!({"t": "hello", "v": 1, "client": id(), "token": signed(&claims), "subs": []}))
+            .await;
+        assert_eq!(client.next().await["code"], "unauthorized", "{roles}");
+    }
+}
