@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tidewire_core::wire::{ChannelName, Offset, ServerFrame, User, UserKind};
 use tidewire_server_core::dialog::ops::Kinds;
-use tidewire_server_core::store::Stored;
+use tidewire_server_core::store::{Account, Stored};
 use tidewire_server_core::tables::{Seen, Snapshot, SourceRequest, TableLimits, Tables};
 use tidewire_server_core::{Channel, Engine, Extent, Outgoing, Wake};
 
@@ -102,7 +102,14 @@ fn whoever_is_woken_by_tables_or_connections_may_call_back() {
 fn whoever_is_woken_by_a_channel_may_call_back() {
     ends(|| {
         let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
-        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, extent, None));
+        let channel = Arc::new(Channel::new(
+            1,
+            ChannelName::parse("dialog:a").unwrap(),
+            None,
+            Account::Own,
+            extent,
+            None,
+        ));
         let calls = Arc::new(AtomicUsize::new(0));
         let wake: Wake = {
             let (channel, calls) = (channel.clone(), calls.clone());

@@ -15,7 +15,7 @@ use axum::http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, User, UserKind};
-use tidewire_server_core::store::{Exchange, Outcome, Revocation, StoreError, Write};
+use tidewire_server_core::store::{Account, Exchange, Outcome, Revocation, StoreError, Write};
 use tidewire_server_core::{Engine, Identity};
 use tokio::sync::{oneshot, watch};
 
@@ -66,16 +66,21 @@ impl App {
         self.origins.check(headers, &self.proxies.asked(peer, headers))
     }
 
-    /// Revokes a user's access to one dialog, or all of it. It takes effect before this returns,
+    /// Revokes the access of an account's user to one dialog, or all of it. It takes effect before this returns,
     /// even if it could not be stored.
     pub(crate) async fn revoke(
         &self,
+        account: Account,
         kind: UserKind,
         id: &str,
         dialog: Option<&str>,
     ) -> Result<(), StoreError> {
-        let user = Identity::key_of(kind, id);
-        let revocation = Revocation { user, dialog: dialog.map(str::to_owned), since_ms: clock::now_ms() };
+        let revocation = Revocation {
+            user: Identity::key_of(kind, id),
+            dialog: dialog.map(str::to_owned),
+            account: account.clone(),
+            since_ms: clock::now_ms(),
+        };
         let (tell, told) = oneshot::channel();
         self.engine.revoke(
             revocation,
@@ -87,7 +92,7 @@ impl App {
         let stored = told.await.unwrap_or(Err(StoreError::Unavailable));
         if let Some(dialog) = dialog {
             let user = Identity::key_of(kind, id);
-            self.loader.undisturbed(|| self.engine.disown(dialog, &user)).await;
+            self.loader.undisturbed(|| self.engine.disown(dialog, &user, &account)).await;
         }
         stored
     }

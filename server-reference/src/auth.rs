@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::store::Account;
 use tidewire_server_core::{AuthError, Identity, LEEWAY_S, Now, Verify};
 
 /// Shortest HS256 secret (RFC 7518 section 3.2), in bytes.
@@ -39,6 +40,8 @@ pub(crate) struct Auth {
     guest_signer: EncodingKey,
     /// Signs tokens as the application's backend would, for the demo.
     application_signer: Option<(Option<String>, EncodingKey)>,
+    /// The name of the server's own account.
+    account: String,
     /// The claims that identities keep.
     named: BTreeSet<String>,
     /// Names that guests may not have.
@@ -107,6 +110,7 @@ impl Auth {
             issuer: config.issuer.clone(),
             guest_signer: EncodingKey::from_secret(guest_key),
             application_signer,
+            account: config.account.clone(),
             named,
             reserved: Reserved::new(&config.reserved_names),
         })
@@ -234,6 +238,14 @@ impl Auth {
             Some(Value::Array(roles)) => roles.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             Some(_) => return refused("roles: `roles` must be an array of names"),
         };
+        let named = claims.get("account").filter(|account| !account.is_null());
+        let account = match named.map(|account| account.as_str().unwrap_or_default()) {
+            // Operators see the dialogs of others, so their token must say whose.
+            None => (kind != UserKind::Operator).then_some(Account::Own),
+            Some(name) if name == self.account => Some(Account::Own),
+            Some(name) if (1..=128).contains(&name.len()) => Some(Account::Named(name.to_owned())),
+            Some(_) => return refused("account: `account` must be a string of 1 to 128 bytes"),
+        };
         // Checked last, so that a token that is invalid for another reason is never sent for a
         // renewal.
         if expires_s.saturating_add(leeway_s) <= now {
@@ -244,7 +256,7 @@ impl Auth {
         // The token may be older than the reservation of the name.
         let name = if guests && self.is_reserved(&name) { NOBODY.to_owned() } else { name };
         let user = User { id, name, kind };
-        Ok(Identity { user, roles, claims: self.named_claims(claims), issued_s, expires_s })
+        Ok(Identity { user, account, roles, claims: self.named_claims(claims), issued_s, expires_s })
     }
 
     /// The claims that permissions of tables and rules of channels name, as texts. Only values and
@@ -302,7 +314,10 @@ impl Auth {
             UserKind::Operator => &self.operator_audience,
             _ => &self.audience,
         };
+        // Others are of the server's own account by default, whatever it will be called.
+        let account = (user.kind == UserKind::Operator).then_some(&self.account);
         serde_json::json!({
+            "account": account,
             "sub": user.id,
             "name": user.name,
             "kind": user.kind.as_str(),

@@ -98,6 +98,10 @@ struct Flags {
     /// The `aud` of operators [default: tidewire-operator]
     #[arg(long, env = "TIDEWIRE_OPERATOR_AUDIENCE", value_name = "NAME")]
     operator_audience: Option<String>,
+    /// Name of the server's own account: users whose token names no account belong to it, and
+    /// operators name it in the claim `account` [default: default]
+    #[arg(long, env = "TIDEWIRE_ACCOUNT", value_name = "NAME")]
+    account: Option<String>,
     /// How long a guest's token lasts, in seconds [default: 86400]
     #[arg(long, env = "TIDEWIRE_GUEST_TTL_S", value_name = "SECONDS")]
     guest_ttl_s: Option<u64>,
@@ -273,6 +277,11 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     set(&mut config.issuer, flags.issuer.or(file.issuer));
     set(&mut config.audience, flags.audience.or(file.audience));
     set(&mut config.operator_audience, flags.operator_audience.or(file.operator_audience));
+    set(&mut config.account, flags.account.or(file.account));
+    if !(1..=128).contains(&config.account.len()) {
+        let reason = "must have 1 to 128 bytes".to_owned();
+        return Err(ConfigError::Value { name: "account", reason });
+    }
     set(&mut config.demo, flags.demo.or(file.demo));
     config.guest_key_file = flags.guest_key_file.or(file.guest_key_file);
     config.web_root = flags.web_root.or(file.web_root);

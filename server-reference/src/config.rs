@@ -23,6 +23,9 @@ pub struct Config {
     pub web_root: Option<PathBuf>,
     /// Ids of the dialogs that are open for every authenticated user; created at the start.
     pub public_dialogs: Vec<String>,
+    /// The server's own account: the one of users whose token names none, and of dialogs that no
+    /// other account created. Operators have to name it in their token.
+    pub account: String,
     /// Rules of channels, before those of the protocol for dialogs. The first one that matches a
     /// channel holds for it.
     pub channels: Vec<Rule>,
@@ -72,6 +75,7 @@ impl Default for Config {
             guest_key_file: None,
             web_root: None,
             public_dialogs: Vec::new(),
+            account: "default".to_owned(),
             channels: Vec::new(),
             public_url: None,
             allowed_origins: Vec::new(),

@@ -39,7 +39,7 @@ pub use http::websocket_settings;
 pub use server::{Server, StartError};
 pub use stores::OpenError;
 pub use tidewire_core::wire::UserKind;
-pub use tidewire_server_core::store::StoreError;
+pub use tidewire_server_core::store::{Account, StoreError};
 pub use tidewire_server_sqlite::log::SCHEMA_VERSION;
 
 /// For fuzzing: the check of every connection's token. Its arguments are the token and the present

@@ -3,7 +3,7 @@
 use crate::stores::AsyncStore;
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
-use tidewire_server_core::store::{CreateDialog, Read, Reply, StoreError, Write};
+use tidewire_server_core::store::{Account, CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Channel, Hub};
 
 /// Loads channels into the hub.
@@ -32,9 +32,13 @@ impl Loader {
         Ok(row.map(|row| self.hub.add(name, row)))
     }
 
-    /// The channel, which is created without an owner if it does not exist.
-    pub(crate) async fn open(&self, name: &ChannelName) -> Result<Option<Arc<Channel>>, StoreError> {
-        let channel = CreateDialog { name: name.clone(), owner: None };
+    /// The channel, which is created in this account and without an owner if it does not exist.
+    pub(crate) async fn open(
+        &self,
+        name: &ChannelName,
+        account: Account,
+    ) -> Result<Option<Arc<Channel>>, StoreError> {
+        let channel = CreateDialog { name: name.clone(), owner: None, account };
         self.store.write(Write::CreateDialog(channel)).await?;
         self.channel(name).await
     }

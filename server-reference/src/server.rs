@@ -31,7 +31,7 @@ use tidewire_core::wire::{ChannelName, ServerFrame, UserKind, codes};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::rules::Rules;
-use tidewire_server_core::store::{CreateDialog, Read, Reply, StoreError, Write};
+use tidewire_server_core::store::{Account, CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -140,7 +140,7 @@ impl Server {
         claims.extend(rules.claims());
         let auth = Arc::new(Auth::new(&config, database.guest_key(), claims)?);
         for name in &public {
-            let dialog = CreateDialog { name: name.clone(), owner: None };
+            let dialog = CreateDialog { name: name.clone(), owner: None, account: Account::Own };
             // A dialog that exists already keeps its owner; it is open for all users anyway.
             store.write(Write::CreateDialog(dialog)).await?;
         }
@@ -224,11 +224,17 @@ impl Server {
         &self.app.config
     }
 
-    /// Revokes a user's access: all tokens issued so far are refused and live connections end. With
+    /// Revokes the access of an account's user: all tokens issued so far are refused and live connections end. With
     /// a dialog's id, these tokens only lose access to the dialog. It takes effect before this
     /// returns; an error says that a restart would forget it.
-    pub async fn revoke(&self, kind: UserKind, id: &str, dialog: Option<&str>) -> Result<(), StoreError> {
-        self.app.revoke(kind, id, dialog).await
+    pub async fn revoke(
+        &self,
+        account: Account,
+        kind: UserKind,
+        id: &str,
+        dialog: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.app.revoke(account, kind, id, dialog).await
     }
 
     /// Trims the log now, and returns the number of events that were trimmed.

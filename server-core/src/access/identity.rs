@@ -1,6 +1,7 @@
 //! The identity that a token stands for, and what it allows (protocol section 7). Drivers verify
 //! tokens.
 
+use crate::store::Account;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tidewire_core::Now;
@@ -14,6 +15,9 @@ pub const LEEWAY_S: u64 = 30;
 pub struct Identity {
     /// The user as others see them.
     pub user: User,
+    /// The account that the token names; the server's own if a user's or guest's token names none.
+    /// An operator whose token names none has none, and sees nothing.
+    pub account: Option<Account>,
     /// The roles that the token gives.
     pub roles: BTreeSet<String>,
     /// The values of claims that permissions of tables ([`crate::tables::Tables::claims`]) and rules

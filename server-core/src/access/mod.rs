@@ -101,13 +101,18 @@ impl Access {
     /// Whether a channel by this rule, which does not exist, comes into being because this user
     /// asks for it.
     pub(crate) fn opens(&self, identity: &Identity, name: &ChannelName, matched: &Matched) -> bool {
-        matched.rule.open && self.selects(identity, name, matched, false, &matched.rule.read)
+        // The channel will belong to this user's account.
+        matched.rule.open
+            && identity.account.is_some()
+            && self.selects(identity, name, matched, false, &matched.rule.read)
     }
 
     fn allows(&self, identity: &Identity, channel: &Channel, who: impl FnOnce(&Rule) -> &[Who]) -> bool {
         let Some(matched) = channel.rule() else { return false };
         let is_owner = channel.is_owned_by(&identity.key());
-        self.selects(identity, &channel.name, &matched, is_owner, who(&matched.rule))
+        let is_inside =
+            identity.user.kind != UserKind::Operator || identity.account.as_ref() == Some(&channel.account);
+        is_inside && self.selects(identity, &channel.name, &matched, is_owner, who(&matched.rule))
     }
 
     /// Whether one of these words of a channel's rule selects this user, and that access was not

@@ -2,14 +2,15 @@
 
 use super::identity::{Identity, LEEWAY_S};
 use crate::lock::Mutex;
-use crate::store::Revocation;
+use crate::store::{Account, Revocation};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All revocations in force.
 #[derive(Default)]
 pub struct Revocations {
-    by_user: Mutex<BTreeMap<String, Revoked>>,
+    /// By account and user.
+    by_user: Mutex<BTreeMap<(Account, String), Revoked>>,
     /// How far the clocks of token issuers are known to be ahead of this server's, in ms. A token's
     /// time of issue is by such a clock, so a revocation's must be too.
     ahead_ms: AtomicU64,
@@ -54,7 +55,7 @@ impl Revocations {
 
     pub(crate) fn add(&self, revocation: &Revocation) {
         let mut by_user = self.by_user.lock();
-        let revoked = by_user.entry(revocation.user.clone()).or_default();
+        let revoked = by_user.entry((revocation.account.clone(), revocation.user.clone())).or_default();
         let since = revocation.since_ms;
         match &revocation.dialog {
             None => revoked.all = revoked.all.max(Some(since)),
@@ -68,18 +69,23 @@ impl Revocations {
     /// Whether the token was revoked as a whole.
     pub(crate) fn refuses(&self, identity: &Identity) -> bool {
         let by_user = self.by_user.lock();
-        let revoked = by_user.get(&identity.key());
+        let revoked = keys(identity).and_then(|keys| by_user.get(&keys));
         revoked.and_then(|revoked| revoked.all).is_some_and(|since| identity.is_issued_by(since))
     }
 
     /// Whether the token no longer gives access to the dialog.
     pub(crate) fn refuses_dialog(&self, identity: &Identity, dialog: &str) -> bool {
         let by_user = self.by_user.lock();
-        let revoked = by_user.get(&identity.key());
+        let revoked = keys(identity).and_then(|keys| by_user.get(&keys));
         revoked
             .and_then(|revoked| revoked.dialogs.get(dialog))
             .is_some_and(|since| identity.is_issued_by(*since))
     }
+}
+
+/// Under what an identity's revocations are kept.
+fn keys(identity: &Identity) -> Option<(Account, String)> {
+    Some((identity.account.clone()?, identity.key()))
 }
 
 #[cfg(test)]
@@ -89,11 +95,18 @@ mod tests {
 
     fn issued(issued_s: Option<u64>) -> Identity {
         let user = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User };
-        Identity { user, roles: Default::default(), claims: Default::default(), issued_s, expires_s: 9_999 }
+        Identity {
+            user,
+            account: Some(Account::Own),
+            roles: Default::default(),
+            claims: Default::default(),
+            issued_s,
+            expires_s: 9_999,
+        }
     }
 
     fn all(since_ms: u64) -> Revocation {
-        Revocation { user: "user:ada".to_owned(), dialog: None, since_ms }
+        Revocation { user: "user:ada".to_owned(), dialog: None, account: Account::Own, since_ms }
     }
 
     #[test]
@@ -105,6 +118,9 @@ mod tests {
         let mut guest = issued(Some(1));
         guest.user.kind = UserKind::Guest;
         assert!(!revocations.refuses(&guest), "another user with the same id");
+        let other = Some(Account::Named("other".to_owned()));
+        let elsewhere = Identity { account: other, ..issued(Some(1)) };
+        assert!(!revocations.refuses(&elsewhere), "a user of another account");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::recent::Recent;
 use crate::lock::Mutex;
 use crate::outgoing::{Due, Outgoing};
 use crate::rules::Matched;
-use crate::store::Stored;
+use crate::store::{Account, Stored};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub struct Channel {
     pub id: i64,
     /// Its name.
     pub name: ChannelName,
+    /// The account that it belongs to.
+    pub account: Account,
     state: Mutex<State>,
 }
 
@@ -72,6 +74,7 @@ impl Channel {
         id: i64,
         name: ChannelName,
         owner: Option<String>,
+        account: Account,
         extent: Extent,
         rule: Option<Matched>,
     ) -> Channel {
@@ -79,6 +82,7 @@ impl Channel {
         Channel {
             id,
             name,
+            account,
             state: Mutex::new(State {
                 owner,
                 rule,
@@ -300,7 +304,14 @@ mod tests {
     #[test]
     fn a_page_for_a_subscription_that_was_lost_meanwhile_brings_nobody_to_life() {
         let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
-        let channel = Arc::new(Channel::new(1, ChannelName::parse("dialog:a").unwrap(), None, extent, None));
+        let channel = Arc::new(Channel::new(
+            1,
+            ChannelName::parse("dialog:a").unwrap(),
+            None,
+            Account::Own,
+            extent,
+            None,
+        ));
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
         let page = || channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());
         let subscriber = channel.subscribe(7, 1).unwrap();

@@ -66,7 +66,7 @@ impl Hub {
         }
         let rule = self.rules().of(name);
         let extent = Extent { head: row.head, floor: row.floor };
-        let channel = Arc::new(Channel::new(row.id, name.clone(), row.owner, extent, rule));
+        let channel = Arc::new(Channel::new(row.id, name.clone(), row.owner, row.account, extent, rule));
         if channels.by_name.len() >= channels.sweep_at {
             // Subscribers, writes under way and answers each hold a reference.
             channels.by_name.retain(|_, channel| Arc::strong_count(channel) > 1);

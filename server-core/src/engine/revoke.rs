@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::access::{AuthError, Identity};
 use crate::lock::calls_out;
-use crate::store::{Done, Revocation, Write};
+use crate::store::{Account, Done, Revocation, Write};
 use tidewire_core::Now;
 use tidewire_core::wire::ChannelName;
 
@@ -28,9 +28,10 @@ impl Engine {
     /// The user no longer owns this dialog, if it is in memory. Call it again once the revocation
     /// is stored, while no channel is being loaded: a channel that was read before the commit still
     /// has the old owner.
-    pub fn disown(&self, dialog: &str, user: &str) {
+    pub fn disown(&self, dialog: &str, user: &str, account: &Account) {
         let name = ChannelName::of_dialog(dialog);
-        if let Some(channel) = name.and_then(|name| self.hub.loaded(&name)) {
+        let channel = name.and_then(|name| self.hub.loaded(&name));
+        if let Some(channel) = channel.filter(|channel| channel.account == *account) {
             channel.disown(user);
         }
     }
@@ -54,7 +55,7 @@ impl Engine {
         // moment is found by one of the two.
         self.access.revocations.add(&revocation);
         if let Some(dialog) = &revocation.dialog {
-            self.disown(dialog, &revocation.user);
+            self.disown(dialog, &revocation.user, &revocation.account);
         }
         self.connections.enforce(&revocation.user, &self.access);
         calls_out();

@@ -12,7 +12,7 @@ use crate::dialog::{Channel, Hub};
 use crate::engine::{Engine, Peer};
 use crate::limits::{Bucket, WINDOW_MS, Window};
 use crate::outgoing::{Outgoing, Wake};
-use crate::store::{Found, Read, Reply, StoreError};
+use crate::store::{Account, Found, Read, Reply, StoreError};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,8 +39,9 @@ pub enum Flow {
     /// ([`Read::Events`]) are read.
     Read(Read),
     /// As with [`Read::Channel`], but the channel is created first, unless it exists by then
-    /// ([`crate::store::Write::CreateDialog`], without an owner). Answer with [`Answer::Channel`].
-    Open(ChannelName),
+    /// ([`crate::store::Write::CreateDialog`], without an owner, in this account). Answer with
+    /// [`Answer::Channel`].
+    Open(ChannelName, Account),
     /// Wait until [`Outgoing::has_room`], then call [`Session::answered`] with [`Answer::Room`].
     Room,
     /// The session takes no more messages. Write what is still in the queue, up to its close.

@@ -6,7 +6,7 @@ use crate::access::{Denied, Identity};
 use crate::dialog::Channel;
 use crate::dialog::ops::Refused;
 use crate::lock::calls_out;
-use crate::store::{Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
+use crate::store::{Account, Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
 use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::{MAX_BODY_DEPTH, Op, OpId, Problem, ServerFrame, codes, json};
@@ -60,7 +60,7 @@ impl Session {
             }
             let ch = checked.op.ch.clone();
             self.wait(Waiting::Op(Checked { opened: true, ..checked }));
-            return Flow::Open(ch);
+            return Flow::Open(ch, identity.account.clone().unwrap_or(Account::Own));
         }
         if let Err(refused) = self.hand_in(identity, checked, found) {
             self.outgoing().send(&nack(id, refused));

@@ -5,7 +5,7 @@ use super::state::{Flow, Session};
 use super::waiting::{PageRequest, Waiting};
 use crate::access::{Denied, Identity};
 use crate::dialog::Channel;
-use crate::store::{Read, StoreError};
+use crate::store::{Account, Read, StoreError};
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, Offset, Problem, ServerFrame, Subscription, codes};
 
@@ -48,7 +48,7 @@ impl Session {
                 return Flow::Ready;
             }
             self.wait(Waiting::Sub(Subscription { ch: ch.clone(), want }, true));
-            return Flow::Open(ch);
+            return Flow::Open(ch, identity.account.clone().unwrap_or(Account::Own));
         }
         let access = &self.engine().access;
         match access.visible(found, identity) {

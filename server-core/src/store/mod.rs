@@ -8,8 +8,8 @@ mod write;
 
 pub use read::{ChannelRow, Found, Read, Reply, UnfinishedRun};
 pub use write::{
-    CreateDialog, Duplicate, EndRun, Exchange, NewEvent, Outcome, Refusal, Revocation, StartRun, StorePiece,
-    Stored, Trim, Trimmed, Write,
+    Account, CreateDialog, Duplicate, EndRun, Exchange, NewEvent, Outcome, Refusal, Revocation, StartRun,
+    StorePiece, Stored, Trim, Trimmed, Write,
 };
 
 use thiserror::Error;

@@ -1,6 +1,6 @@
 //! Reads, and their replies.
 
-use super::{Revocation, StoreError};
+use super::{Account, Revocation, StoreError};
 use crate::text::Text;
 use tidewire_core::wire::{ChannelName, Offset, RunId};
 
@@ -89,6 +89,8 @@ pub struct ChannelRow {
     pub floor: Offset,
     /// The dialog's owner ([`crate::Identity::key`]).
     pub owner: Option<String>,
+    /// The account that it belongs to.
+    pub account: Account,
 }
 
 /// The result of reading a page.

@@ -63,6 +63,16 @@ pub struct EndRun {
     pub run: RunId,
 }
 
+/// Whom channels, users and operators belong to: one application, or one customer of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Account {
+    /// The server's own, which its configuration names. What belongs to no other account belongs to
+    /// it.
+    Own,
+    /// Another one, by its name.
+    Named(String),
+}
+
 /// A new dialog.
 pub struct CreateDialog {
     /// The channel's name.
@@ -70,6 +80,8 @@ pub struct CreateDialog {
     /// The owner ([`crate::Identity::key`]); `None` if the configuration opens the dialog to
     /// everybody.
     pub owner: Option<String>,
+    /// The account that it belongs to.
+    pub account: Account,
 }
 
 /// Turns an id that a client made up for itself into a guest of the server.
@@ -109,6 +121,8 @@ pub struct Revocation {
     /// The dialog that the tokens no longer give access to; `None` if they are no longer valid at
     /// all.
     pub dialog: Option<String>,
+    /// The account whose tokens are meant.
+    pub account: Account,
     /// Applies to tokens issued up to this time, ms since the Unix epoch.
     pub since_ms: u64,
 }

@@ -14,7 +14,7 @@ use tidewire_core::wire::{User, UserKind};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::rules::Rules;
-use tidewire_server_core::store::{Done, Got, Read, Store, Write};
+use tidewire_server_core::store::{Account, Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{Cell, Change, Column, Commit, Row, Schema, TableConfig, Tables};
 use tidewire_server_core::{
     AuthError, Budget, Connections, Counted, Engine, Hub, Identity, Limiter, Now, Peer, ServerLimits,
@@ -29,6 +29,7 @@ impl Verify for Trusting {
     fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         Ok(Identity {
             user: User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User },
+            account: Some(Account::Own),
             roles: Default::default(),
             claims: BTreeMap::new(),
             issued_s: None,

@@ -1,7 +1,7 @@
 //! The endpoints that create and delete dialogs (protocol section 7).
 
 use super::error::{HttpError, bad_request, too_many};
-use super::request::{Remote, Whole, authenticated, read, within_budget};
+use super::request::{Remote, Whole, account_of, authenticated, read, within_budget};
 use crate::app::App;
 use crate::clock;
 use axum::Json;
@@ -48,7 +48,8 @@ pub(crate) async fn create(
     let id = request.id.unwrap_or_else(clock::random_id);
     let name = ChannelName::of_dialog(&id).ok_or_else(bad_id)?;
     let owner = Some(identity.key());
-    match app.store.write(Write::CreateDialog(CreateDialog { name, owner })).await? {
+    let account = account_of(&identity)?;
+    match app.store.write(Write::CreateDialog(CreateDialog { name, owner, account })).await? {
         Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
         Outcome::Refused(Refusal::DialogTaken) => {
             let message = "this id is not for this user; choose another, or leave `id` out";
@@ -72,8 +73,10 @@ pub(crate) async fn remove(
     }
     within_budget(&app, &identity)?;
     let found = app.loader.channel(&name).await?;
-    let may = identity.user.kind == UserKind::Operator
-        || found.as_ref().is_some_and(|channel| channel.is_owned_by(&identity.key()));
+    let may = found.as_ref().is_some_and(|channel| match identity.user.kind {
+        UserKind::Operator => identity.account.as_ref() == Some(&channel.account),
+        _ => channel.is_owned_by(&identity.key()),
+    });
     if !may {
         let message = "there is no such dialog, or not for this user";
         return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tidewire_core::wire::codes;
 use tidewire_server_core::Identity;
+use tidewire_server_core::store::Account;
 use tokio::time::timeout;
 
 /// The peer of a socket. An extension of each of its requests.
@@ -62,6 +63,14 @@ pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, 
         )
     })?;
     Ok(app.engine.identify(token, clock::now())?)
+}
+
+/// The account in whose name a user acts.
+pub(crate) fn account_of(identity: &Identity) -> Result<Account, HttpError> {
+    identity.account.clone().ok_or_else(|| {
+        let message = "an operator's token must name an account in `account`";
+        HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message)
+    })
 }
 
 /// Requests that write count against the op budget.

@@ -1,7 +1,7 @@
 //! The endpoint that revokes access (protocol section 7).
 
 use super::error::{HttpError, bad_request};
-use super::request::{Whole, authenticated, read, within_budget};
+use super::request::{Whole, account_of, authenticated, read, within_budget};
 use crate::app::App;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -32,6 +32,7 @@ pub(super) async fn revoke(
         let message = "only operators may take access back";
         return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
     }
+    let account = account_of(&identity)?;
     let Whole(body) = body?;
     let request: RevokeRequest = read(&body)?;
     let kind = match request.user.kind.as_str() {
@@ -53,6 +54,6 @@ pub(super) async fn revoke(
         _ => {}
     }
     within_budget(&app, &identity)?;
-    app.revoke(kind, &request.user.id, request.dialog.as_deref()).await?;
+    app.revoke(account, kind, &request.user.id, request.dialog.as_deref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -25,7 +25,7 @@ pub(crate) async fn complete(
                 Answer::Room
             }
             Flow::Read(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
-            Flow::Open(name) => Answer::Channel(app.loader.open(&name).await),
+            Flow::Open(name, account) => Answer::Channel(app.loader.open(&name, account).await),
             Flow::Read(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
         };
         flow = session.answered(clock::now(), answer);

@@ -3,7 +3,7 @@
 use crate::support::*;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use tidewire_server::{Server, UserKind};
+use tidewire_server::{Account, Server, UserKind};
 
 async fn delete(address: SocketAddr, id: &str, token: &str) -> u16 {
     let text = format!(
@@ -261,7 +261,7 @@ async fn what_was_never_written_in_is_forgotten_after_a_day_unless_somebody_has_
 async fn a_guest_that_was_sent_away_is_not_taken_for_a_new_one() {
     let server = start(|_| {}).await;
     let (old, id) = guest(server.address, "Ada").await;
-    server.server.revoke(UserKind::Guest, &id, None).await.unwrap();
+    server.server.revoke(Account::Own, UserKind::Guest, &id, None).await.unwrap();
     let (status, body) = post(server.address, "/v1/guest", Some(&old), &json!({"nickname": "Ada"})).await;
     assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")));
 }

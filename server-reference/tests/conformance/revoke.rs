@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use serde_json::{Value, json};
-use tidewire_server::{Server, UserKind};
+use tidewire_server::{Account, Server, UserKind};
 
 /// A token issued this many seconds ago.
 fn issued(user: &str, ago_s: u64, dialogs: &[&str]) -> String {
@@ -38,7 +38,7 @@ async fn a_revoked_guest_is_not_renewed() {
     let server = start(|_| {}).await;
     let (_, guest) = post(server.address, "/v1/guest", None, &json!({"nickname": "Ada"})).await;
     let id = guest["user"]["id"].as_str().unwrap();
-    server.server.revoke(UserKind::Guest, id, None).await.unwrap();
+    server.server.revoke(Account::Own, UserKind::Guest, id, None).await.unwrap();
     let old = guest["token"].as_str();
     let (status, body) = post(server.address, "/v1/guest", old, &json!({})).await;
     assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "not as if it were new");
@@ -55,7 +55,7 @@ async fn a_dialog_is_taken_back_from_live_subscribers_and_after_a_restart() {
     let mut ada = Client::connect(address).await;
     ada.hello(&old, subs()).await;
     assert_eq!(ada.next().await["t"], "sub_ok");
-    server.revoke(UserKind::User, "ada", Some("secret")).await.unwrap();
+    server.revoke(Account::Own, UserKind::User, "ada", Some("secret")).await.unwrap();
     let lost = ada.next().await;
     assert_eq!(
         (&lost["t"], &lost["code"], &lost["retryable"]),
@@ -78,8 +78,8 @@ async fn a_dialog_is_taken_back_from_live_subscribers_and_after_a_restart() {
 async fn a_revocation_is_forgotten_once_its_tokens_must_have_ended() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(config(&folder)).await.unwrap();
-    server.revoke(UserKind::User, "ada", None).await.unwrap();
-    server.revoke(UserKind::User, "bob", None).await.unwrap();
+    server.revoke(Account::Own, UserKind::User, "ada", None).await.unwrap();
+    server.revoke(Account::Own, UserKind::User, "bob", None).await.unwrap();
     server.drain().await;
     let database = rusqlite::Connection::open(folder.path().join("tidewire.db")).unwrap();
     let days = |days: u64| (now_s() - days * 86_400).cast_signed() * 1000;
@@ -159,7 +159,7 @@ async fn nothing_written_after_a_revocation_reaches_who_was_just_being_let_in() 
         });
         tokio::time::sleep(std::time::Duration::from_micros(round * 100)).await;
         let dialog = (round % 2 == 0).then_some("secret");
-        server.server.revoke(UserKind::User, &user, dialog).await.unwrap();
+        server.server.revoke(Account::Own, UserKind::User, &user, dialog).await.unwrap();
         let text = format!("after {round}");
         let op =
             json!({"t": "op", "id": id(), "ch": "dialog:secret", "kind": "message", "body": {"text": text}});

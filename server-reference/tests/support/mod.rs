@@ -101,7 +101,7 @@ pub fn signed(claims: &Value) -> String {
 }
 
 pub fn operator(user: &str) -> String {
-    token(user, json!({"kind": "operator", "aud": "tidewire-operator"}))
+    token(user, json!({"kind": "operator", "aud": "tidewire-operator", "account": "default"}))
 }
 
 pub fn message(op: &str, text: &str) -> Value {

@@ -2,6 +2,7 @@
 
 use rusqlite::{Row, types::Type};
 use tidewire_core::wire::{ChannelName, Offset};
+use tidewire_server_core::store::Account;
 
 /// An offset for SQL, whose integers are signed. Offsets stay far below 2^63: a client can't make
 /// one.
@@ -25,6 +26,20 @@ pub(super) fn channel_name(row: &Row<'_>, column: usize) -> rusqlite::Result<Cha
         let error = format!("`{}` is not a channel name", name.escape_debug());
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
     })
+}
+
+/// An account for SQL: none for the server's own.
+pub(super) fn account_text(account: &Account) -> Option<&str> {
+    match account {
+        Account::Own => None,
+        Account::Named(name) => Some(name),
+    }
+}
+
+/// The account in a column: the server's own for none, or an empty text.
+pub(super) fn account(row: &Row<'_>, column: usize) -> rusqlite::Result<Account> {
+    let name = row.get::<_, Option<String>>(column)?.filter(|name| !name.is_empty());
+    Ok(name.map_or(Account::Own, Account::Named))
 }
 
 #[cfg(test)]

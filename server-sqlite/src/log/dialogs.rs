@@ -1,10 +1,11 @@
 //! Dialogs as rows: creating, disowning, handing over and deleting them.
 
 use super::Outside;
+use super::columns::account_text;
 use super::schema::{event_key, read_meta, write_meta};
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::{DIALOG_PREFIX, Offset};
-use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Refusal};
+use tidewire_server_core::store::{Account, CreateDialog, Exchange, Outcome, Refusal};
 
 /// The meta key of the highest row id of a deleted channel. Row ids are not reused, so that code
 /// that still holds one finds nothing.
@@ -40,8 +41,8 @@ pub(super) fn create(
         .prepare_cached("INSERT INTO channels (id, name, head, floor) VALUES (?1, ?2, ?3, ?3)")?
         .execute(params![row, dialog.name.as_str(), begin.unwrap_or(0)])?;
     connection
-        .prepare_cached("INSERT INTO dialogs (channel, owner, created) VALUES (?, ?, ?)")?
-        .execute(params![row, dialog.owner, now_ms.cast_signed()])?;
+        .prepare_cached("INSERT INTO dialogs (channel, owner, created, account) VALUES (?, ?, ?, ?)")?
+        .execute(params![row, dialog.owner, now_ms.cast_signed(), account_text(&dialog.account)])?;
     Ok(Outcome::Created)
 }
 
@@ -84,13 +85,18 @@ pub(super) fn delete(
 }
 
 /// Removes the owner of a dialog if it is this user.
-pub(super) fn disown(connection: &Connection, dialog: &str, user: &str) -> rusqlite::Result<usize> {
+pub(super) fn disown(
+    connection: &Connection,
+    dialog: &str,
+    user: &str,
+    account: &Account,
+) -> rusqlite::Result<usize> {
     connection
         .prepare_cached(
             "UPDATE dialogs SET owner = NULL
-             WHERE owner = ?1 AND channel = (SELECT id FROM channels WHERE name = ?2)",
+             WHERE owner = ?1 AND account IS ?3 AND channel = (SELECT id FROM channels WHERE name = ?2)",
         )?
-        .execute(params![user, format!("{DIALOG_PREFIX}{dialog}")])
+        .execute(params![user, format!("{DIALOG_PREFIX}{dialog}"), account_text(account)])
 }
 
 /// How long the same secret gets the same guest again, in ms: the reply may have been lost.
@@ -140,7 +146,11 @@ mod tests {
     }
 
     fn made(connection: &Connection, name: &str, owner: &str, at: u64) -> i64 {
-        let dialog = CreateDialog { name: ChannelName::parse(name).unwrap(), owner: Some(owner.to_owned()) };
+        let dialog = CreateDialog {
+            name: ChannelName::parse(name).unwrap(),
+            owner: Some(owner.to_owned()),
+            account: Account::Own,
+        };
         assert!(matches!(create(connection, &dialog, at).unwrap(), Outcome::Created));
         row(connection, name).unwrap()
     }
@@ -182,8 +192,16 @@ mod tests {
         database.execute("UPDATE channels SET head = 1, floor = 1 WHERE id = ?", [written]).unwrap();
         made(&database, "dialog:new", "ada", 10);
         made(&database, "dialog:old", "ada", 9);
-        create(&database, &CreateDialog { name: ChannelName::parse("dialog:open").unwrap(), owner: None }, 1)
-            .unwrap();
+        create(
+            &database,
+            &CreateDialog {
+                name: ChannelName::parse("dialog:open").unwrap(),
+                owner: None,
+                account: Account::Own,
+            },
+            1,
+        )
+        .unwrap();
         let unused =
             super::super::read(&database, &Read::Unused { after: 0, before_ms: 10, most: 5 }).unwrap();
         assert_eq!(
@@ -200,10 +218,14 @@ mod tests {
     fn a_dialog_that_was_taken_back_is_nobodys() {
         let database = database();
         made(&database, "dialog:a", "guest:g", 1);
-        assert_eq!(disown(&database, "a", "user:eve").unwrap(), 0);
-        assert_eq!(disown(&database, "a", "guest:g").unwrap(), 1);
-        let mut dialog =
-            CreateDialog { name: ChannelName::parse("dialog:a").unwrap(), owner: Some("guest:g".to_owned()) };
+        assert_eq!(disown(&database, "a", "user:eve", &Account::Own).unwrap(), 0);
+        assert_eq!(disown(&database, "a", "guest:g", &Account::Named("other".to_owned())).unwrap(), 0);
+        assert_eq!(disown(&database, "a", "guest:g", &Account::Own).unwrap(), 1);
+        let mut dialog = CreateDialog {
+            name: ChannelName::parse("dialog:a").unwrap(),
+            owner: Some("guest:g".to_owned()),
+            account: Account::Own,
+        };
         for owner in ["guest:g", "user:ada"] {
             dialog.owner = Some(owner.to_owned());
             let outcome = create(&database, &dialog, 2).unwrap();

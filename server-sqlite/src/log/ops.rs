@@ -174,16 +174,17 @@ fn end_run(connection: &Connection, end: &EndRun, at: u64) -> rusqlite::Result<O
 fn revoke(connection: &Connection, revocation: &Revocation) -> rusqlite::Result<Outcome> {
     connection
         .prepare_cached(
-            "INSERT INTO revocations (user, dialog, since) VALUES (?1, ?2, ?3)
+            "INSERT INTO revocations (user, dialog, since, account) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET since = max(since, ?3)",
         )?
         .execute(params![
             revocation.user,
             revocation.dialog.as_deref().unwrap_or_default(),
-            revocation.since_ms.cast_signed()
+            revocation.since_ms.cast_signed(),
+            columns::account_text(&revocation.account).unwrap_or_default(),
         ])?;
     if let Some(dialog) = &revocation.dialog {
-        dialogs::disown(connection, dialog, &revocation.user)?;
+        dialogs::disown(connection, dialog, &revocation.user, &revocation.account)?;
     }
     Ok(Outcome::Done)
 }

@@ -1,6 +1,6 @@
 //! Reads from the log.
 
-use super::columns::{channel_name, offset};
+use super::columns::{self, channel_name, offset};
 use super::schema::{event_key, offset_of};
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::{ChannelName, EventFrame, Offset, PAGE_BYTES, PAGE_EVENTS, RunId};
@@ -38,7 +38,7 @@ pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
 fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<ChannelRow>> {
     connection
         .prepare_cached(
-            "SELECT id, head, floor, owner FROM channels
+            "SELECT id, head, floor, owner, account FROM channels
              JOIN dialogs ON dialogs.channel = channels.id WHERE name = ?",
         )?
         .query_row([name], |row| {
@@ -47,6 +47,7 @@ fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<Chann
                 head: offset(row, 1)?,
                 floor: offset(row, 2)?,
                 owner: row.get(3)?,
+                account: columns::account(row, 4)?,
             })
         })
         .optional()
@@ -175,12 +176,13 @@ fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedRun>> {
 /// The revocations.
 fn revocations(connection: &Connection) -> rusqlite::Result<Vec<Revocation>> {
     connection
-        .prepare("SELECT user, dialog, since FROM revocations")?
+        .prepare("SELECT user, dialog, since, account FROM revocations")?
         .query_map([], |row| {
             Ok(Revocation {
                 user: row.get(0)?,
                 dialog: row.get::<_, Option<String>>(1)?.filter(|dialog| !dialog.is_empty()),
                 since_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+                account: columns::account(row, 3)?,
             })
         })?
         .collect()

@@ -88,6 +88,20 @@ const MIGRATIONS: &[&str] = &["
         guest TEXT NOT NULL,
         at INTEGER NOT NULL
     ) WITHOUT ROWID;
+", "
+    -- The account; none for the server's own.
+    ALTER TABLE dialogs ADD COLUMN account TEXT;
+    -- As before, by account; an empty text for the server's own.
+    CREATE TABLE revoked (
+        account TEXT NOT NULL,
+        user TEXT NOT NULL,
+        dialog TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (account, user, dialog)
+    ) WITHOUT ROWID;
+    INSERT INTO revoked SELECT '', user, dialog, since FROM revocations;
+    DROP TABLE revocations;
+    ALTER TABLE revoked RENAME TO revocations;
 "];
 
 /// The version this server writes.

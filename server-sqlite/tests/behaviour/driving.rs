@@ -6,7 +6,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tidewire_core::wire::Offset;
-use tidewire_server_core::store::{CreateDialog, Outcome, Read, Store, StoreError, Write};
+use tidewire_server_core::store::{Account, CreateDialog, Outcome, Read, Store, StoreError, Write};
 use tidewire_server_core::{Answer, Flow, Run, Step, Text};
 use tidewire_server_sqlite::log;
 
@@ -143,7 +143,7 @@ fn an_answer_nobody_asked_for_ends_the_connection() {
 fn a_log_in_memory_takes_a_batch_back() {
     let mut connection = Connection::open_in_memory().unwrap();
     log::migrate(&mut connection).unwrap();
-    let write = Write::CreateDialog(CreateDialog { name: room(), owner: None });
+    let write = Write::CreateDialog(CreateDialog { name: room(), owner: None, account: Account::Own });
     for committed in [false, true] {
         let applied = log::begin(&connection, &[&write], &crate::rig::Frozen(7)).unwrap();
         assert!(applied.changed && matches!(applied.answers[0], Ok(Outcome::Created)));

@@ -4,7 +4,7 @@ use crate::rig::{Client, ROOM, Rig, hello, op};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
-use tidewire_server_core::store::{CreateDialog, Read, Revocation, Store, Write};
+use tidewire_server_core::store::{Account, CreateDialog, Read, Revocation, Store, Write};
 use tidewire_server_core::{Flow, Revocations};
 
 const SECRET: &str = "dialog:secret";
@@ -12,8 +12,11 @@ const SECRET: &str = "dialog:secret";
 /// With a dialog of Bob's beside the room.
 fn rig() -> Rig {
     let mut rig = Rig::new();
-    let secret =
-        CreateDialog { name: ChannelName::parse(SECRET).unwrap(), owner: Some("user:bob".to_owned()) };
+    let secret = CreateDialog {
+        name: ChannelName::parse(SECRET).unwrap(),
+        owner: Some("user:bob".to_owned()),
+        account: Account::Own,
+    };
     rig.inbox.write(Write::CreateDialog(secret), Box::new(|result| assert!(result.is_ok())));
     rig.commit();
     rig
@@ -45,7 +48,8 @@ fn secret_op(n: u128) -> Value {
 
 fn revoke(rig: &mut Rig, user: &str, dialog: Option<&str>) {
     let dialog = dialog.map(str::to_owned);
-    let revocation = Revocation { user: format!("user:{user}"), dialog, since_ms: rig.now.wall };
+    let revocation =
+        Revocation { user: format!("user:{user}"), dialog, account: Account::Own, since_ms: rig.now.wall };
     rig.engine.revoke(revocation, Box::new(|result| assert!(result.is_ok())));
 }
 
@@ -101,7 +105,8 @@ fn a_connection_with_a_newer_token_stays() {
     let newer = token(&rig, "ada");
     ada.send(&rig, &json!({"t": "auth", "token": newer}));
     ada.next("auth_ok");
-    let revocation = Revocation { user: "user:ada".to_owned(), dialog: None, since_ms };
+    let revocation =
+        Revocation { user: "user:ada".to_owned(), dialog: None, account: Account::Own, since_ms };
     rig.engine.revoke(revocation, Box::new(|_| ()));
     assert!(ada.heard_nothing());
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
 use tidewire_server_core::rules::{Pattern, Rule, Rules, Who};
-use tidewire_server_core::store::{CreateDialog, Read, Store, Write};
+use tidewire_server_core::store::{Account, CreateDialog, Read, Store, Write};
 use tidewire_server_core::{Budget, Flow, Hub};
 use uuid::Uuid;
 
@@ -24,7 +24,6 @@ fn rig() -> Rig {
         kinds: BTreeMap::from([
             ("poll.vote".to_owned(), who(&["claim:guilds"])),
             ("notice".to_owned(), who(&["role:admin"])),
-            ("answer.end".to_owned(), who(&["everyone"])),
         ]),
         connections: Some(2),
         ..rule("guild:{id}", &["claim:guilds", "role:admin"], &["claim:guilds"])
@@ -55,7 +54,7 @@ fn connect(rig: &Rig, token: &str) -> Client {
 /// The answer to a subscription, for which the channel is opened if the session asks for that.
 fn subscribe(rig: &mut Rig, client: &mut Client, ch: &str) -> Value {
     client.send(rig, &json!({"t": "sub", "ch": ch}));
-    if matches!(client.flow, Flow::Open(_)) {
+    if matches!(client.flow, Flow::Open(..)) {
         client.open(rig);
     }
     client.try_next().unwrap()
@@ -68,7 +67,7 @@ fn op(n: u128, ch: &str, kind: &str, body: &Value) -> Value {
 /// What becomes of an op: its code, or `ok`.
 fn write(rig: &mut Rig, client: &mut Client, op: &Value) -> String {
     client.send(rig, op);
-    if matches!(client.flow, Flow::Open(_)) {
+    if matches!(client.flow, Flow::Open(..)) {
         client.open(rig);
     }
     rig.commit();
@@ -205,7 +204,7 @@ fn a_channel_is_opened_once_for_two_who_ask_at_the_same_time() {
     let (mut ada, mut bob) = (connect(&rig, ADA), connect(&rig, "bob||guilds=7"));
     for client in [&mut ada, &mut bob] {
         client.send(&rig, &json!({"t": "sub", "ch": "guild:7"}));
-        assert_eq!(client.flow, Flow::Open(ChannelName::parse("guild:7").unwrap()));
+        assert_eq!(client.flow, Flow::Open(ChannelName::parse("guild:7").unwrap(), Account::Own));
     }
     for client in [&mut ada, &mut bob] {
         client.open(&mut rig);
@@ -267,7 +266,8 @@ fn a_rule_says_how_many_connections_a_channel_has() {
 fn a_channel_that_is_not_open_is_there_once_it_was_created() {
     let mut rig = rig();
     let mut ada = connect(&rig, ADA);
-    let channel = CreateDialog { name: ChannelName::parse("closed:1").unwrap(), owner: None };
+    let channel =
+        CreateDialog { name: ChannelName::parse("closed:1").unwrap(), owner: None, account: Account::Own };
     rig.inbox.write(Write::CreateDialog(channel), Box::new(|result| assert!(result.is_ok())));
     rig.commit();
     assert_eq!(subscribe(&mut rig, &mut ada, "closed:1")["t"], "sub_ok");

@@ -2,10 +2,12 @@
 
 use crate::{Subject, channel, message};
 use tidewire_core::wire::Offset;
-use tidewire_server_core::store::{CreateDialog, Exchange, Outcome, Read, Refusal, Revocation, Write};
+use tidewire_server_core::store::{
+    Account, CreateDialog, Exchange, Outcome, Read, Refusal, Revocation, Write,
+};
 
 fn create(subject: &Subject, name: &str, owner: Option<&str>) -> Outcome {
-    let dialog = CreateDialog { name: channel(name), owner: owner.map(str::to_owned) };
+    let dialog = CreateDialog { name: channel(name), owner: owner.map(str::to_owned), account: Account::Own };
     subject.write(Write::CreateDialog(dialog))
 }
 
@@ -77,7 +79,7 @@ pub fn a_secret_is_exchanged_once(subject: &Subject) {
 }
 
 fn revoked(user: &str, dialog: Option<&str>, since_ms: u64) -> Revocation {
-    Revocation { user: user.to_owned(), dialog: dialog.map(str::to_owned), since_ms }
+    Revocation { user: user.to_owned(), dialog: dialog.map(str::to_owned), account: Account::Own, since_ms }
 }
 
 /// Case.
@@ -104,6 +106,26 @@ pub fn revocations_are_kept_and_forgotten(subject: &Subject) {
     let forgotten = subject.write(Write::ForgetRevocations { before_ms: 20 });
     assert!(matches!(forgotten, Outcome::Forgotten(1)));
     assert_eq!(found(), all[1..]);
+}
+
+/// Case.
+pub fn dialogs_and_revocations_keep_their_account(subject: &Subject) {
+    let other = Account::Named("acme".to_owned());
+    for (name, account) in [("dialog:own", Account::Own), ("dialog:acme", other.clone())] {
+        let owner = Some("user:ada".to_owned());
+        let dialog = CreateDialog { name: channel(name), owner, account: account.clone() };
+        assert!(matches!(subject.write(Write::CreateDialog(dialog)), Outcome::Created));
+        assert_eq!(subject.row(name).unwrap().account, account);
+    }
+    let of =
+        |account: &Account| Revocation { account: account.clone(), ..revoked("user:ada", Some("acme"), 10) };
+    subject.write(Write::Revoke(of(&Account::Own)));
+    assert!(subject.row("dialog:acme").unwrap().owner.is_some(), "it belongs to another account");
+    subject.write(Write::Revoke(of(&other)));
+    assert!(subject.row("dialog:acme").unwrap().owner.is_none());
+    let mut found = subject.read(Read::Revocations).revocations().unwrap();
+    found.sort_by_key(|row| row.account.clone());
+    assert_eq!(found, [of(&Account::Own), of(&other)]);
 }
 
 /// Case.

@@ -19,8 +19,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tidewire_core::wire::{ChannelName, Offset, User, UserKind};
 use tidewire_server_core::store::{
-    ChannelRow, CreateDialog, Found, NewEvent, Outcome, Read, Reply, Store, StoreError, Stored, Trim,
-    Trimmed, Write,
+    Account, ChannelRow, CreateDialog, Found, NewEvent, Outcome, Read, Reply, Store, StoreError, Stored,
+    Trim, Trimmed, Write,
 };
 use uuid::Uuid;
 
@@ -46,6 +46,7 @@ macro_rules! store_suite {
             a_secret_is_exchanged_once,
             revocations_are_kept_and_forgotten,
             a_dialog_that_was_taken_back_is_nobodys,
+            dialogs_and_revocations_keep_their_account,
             a_run_has_one_start_and_one_end,
             pieces_of_a_run_that_a_crash_left_are_joined,
             a_cancellation_needs_a_run,
@@ -104,7 +105,8 @@ impl Subject {
 
     /// Creates a dialog, and returns its row id.
     fn dialog(&self, name: &str, owner: Option<&str>) -> i64 {
-        let dialog = CreateDialog { name: channel(name), owner: owner.map(str::to_owned) };
+        let dialog =
+            CreateDialog { name: channel(name), owner: owner.map(str::to_owned), account: Account::Own };
         assert!(matches!(self.write(Write::CreateDialog(dialog)), Outcome::Created));
         self.row(name).unwrap().id
     }

@@ -16,7 +16,7 @@ use tidewire_core::wire::{ChannelName, User, UserKind};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::rules::Rules;
-use tidewire_server_core::store::{CreateDialog, Done, Got, Read, Reply, Store, StoreError, Write};
+use tidewire_server_core::store::{Account, CreateDialog, Done, Got, Read, Reply, Store, StoreError, Write};
 use tidewire_server_core::{
     Answer, Answering, AuthError, Channel, Connections, Engine, Flow, Hub, Identity, Ids, Limiter, Now, Peer,
     ServerLimits, Session, Time, Timeouts, ToWrite, Verify,
@@ -46,9 +46,21 @@ impl Verify for Trusting {
         let mut claims: BTreeMap<String, Vec<String>> = claims.collect();
         let roles = claims.remove("roles").unwrap_or_default().into_iter().collect();
         claims.insert("dialogs".to_owned(), dialogs);
-        let kind = if id.starts_with("guest") { UserKind::Guest } else { UserKind::User };
+        let kind = if id.starts_with("guest") {
+            UserKind::Guest
+        } else if id.starts_with("op") {
+            UserKind::Operator
+        } else {
+            UserKind::User
+        };
+        let named = claims.remove("account").and_then(|mut names| names.pop());
+        let account = match named.as_deref() {
+            None => (kind != UserKind::Operator).then_some(Account::Own),
+            Some("own") => Some(Account::Own),
+            Some(name) => Some(Account::Named(name.to_owned())),
+        };
         let user = User { name: id.clone(), id, kind };
-        Ok(Identity { user, roles, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
+        Ok(Identity { user, account, roles, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
     }
 }
 
@@ -171,7 +183,7 @@ impl Rig {
         let now = Now { mono: Time(1_000), wall: 1_800_000_000_000 };
         let (engine, ids) = (Arc::new(engine), Arc::default());
         let mut rig = Rig { now, engine, begun, ids, inbox, reader, writer, applied: None, _folder: folder };
-        let room = CreateDialog { name: room(), owner: None };
+        let room = CreateDialog { name: room(), owner: None, account: Account::Own };
         rig.inbox.write(Write::CreateDialog(room), Box::new(|result| assert!(result.is_ok())));
         rig.commit();
         rig
@@ -252,8 +264,8 @@ impl Client {
 
     /// Opens the channel for the session that it asks for.
     pub fn open(&mut self, rig: &mut Rig) {
-        let Flow::Open(name) = &self.flow else { panic!("it asks for {:?}", self.flow) };
-        let channel = CreateDialog { name: name.clone(), owner: None };
+        let Flow::Open(name, account) = &self.flow else { panic!("it asks for {:?}", self.flow) };
+        let channel = CreateDialog { name: name.clone(), owner: None, account: account.clone() };
         rig.inbox.write(Write::CreateDialog(channel), Box::new(|result| assert!(result.is_ok())));
         let read = Read::Channel(name.clone());
         rig.commit();

@@ -5,7 +5,9 @@ use crate::server::log_watch::LogWatch;
 use crate::server::logged::Logged;
 use rusqlite::Connection;
 use tidewire_core::wire::{ChannelName, Offset};
-use tidewire_server_core::store::{ChannelRow, CreateDialog, Found, Outcome, Read, Reply, StoreError, Write};
+use tidewire_server_core::store::{
+    Account, ChannelRow, CreateDialog, Found, Outcome, Read, Reply, StoreError, Write,
+};
 use tidewire_server_sqlite::log::{self, Outside};
 
 /// A violation found in the log: the guarantee's number, and what was found.
@@ -48,7 +50,7 @@ impl Log {
         let dialogs: Vec<Write> = CHANNELS
             .iter()
             .filter_map(|name| ChannelName::parse(name))
-            .map(|name| Write::CreateDialog(CreateDialog { name, owner: None }))
+            .map(|name| Write::CreateDialog(CreateDialog { name, owner: None, account: Account::Own }))
             .collect();
         let log = Log { db, backup: None, epochs: 1, watches: Default::default() };
         log.commit(&dialogs.iter().collect::<Vec<_>>(), 0)?;

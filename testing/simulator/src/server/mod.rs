@@ -25,7 +25,9 @@ use tidewire_core::wire::{ChannelName, UserKind};
 use tidewire_core::{Now, Time};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
-use tidewire_server_core::store::{Outcome, Read, Reply, Revocation, Store, StoreError, Trim, Write};
+use tidewire_server_core::store::{
+    Account, Outcome, Read, Reply, Revocation, Store, StoreError, Trim, Write,
+};
 use tidewire_server_core::{
     Answer as Answered, Channel, Connections, Engine, Flow, Hub, Limiter, Peer, Revocations, ServerLimits,
     Session, Timeouts, Wake, reconcile,
@@ -171,8 +173,12 @@ impl Server {
 
     /// Revokes a device's access to the second channel.
     pub(crate) fn revoke(&self, device: usize, now: u64) {
-        let revocation =
-            Revocation { user: self.user(device), dialog: Some("b".to_owned()), since_ms: WALL_MS + now };
+        let revocation = Revocation {
+            user: self.user(device),
+            dialog: Some("b".to_owned()),
+            account: Account::Own,
+            since_ms: WALL_MS + now,
+        };
         if let Some(engine) = self.engine() {
             engine.revoke(revocation, Box::new(|_| ()));
             self.rules.lock()[device].barred = true;

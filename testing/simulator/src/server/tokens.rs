@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::store::Account;
 use tidewire_server_core::{AuthError, Identity, Verify};
 
 /// The backend's rules for one device's tokens. Times are ms since the beginning of the run.
@@ -52,6 +53,7 @@ impl Verify for Tokens {
         }
         Ok(Identity {
             user: User { name: id.clone(), id, kind: self.kind },
+            account: Some(Account::Own),
             roles: Default::default(),
             claims: BTreeMap::from([("dialogs".to_owned(), dialogs)]),
             issued_s,

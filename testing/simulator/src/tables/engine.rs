@@ -9,7 +9,7 @@ use tidewire_core::wire::{User, UserKind};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::rules::Rules;
-use tidewire_server_core::store::{Done, Got, Read, Store, Write};
+use tidewire_server_core::store::{Account, Done, Got, Read, Store, Write};
 use tidewire_server_core::tables::{TableConfig, TableLimits, Tables};
 use tidewire_server_core::{
     AuthError, Connections, Engine, Hub, Identity, Limiter, ServerLimits, Timeouts, Verify,
@@ -24,6 +24,7 @@ impl Verify for Tokens {
         let kind = if claim == "*" { UserKind::Operator } else { UserKind::User };
         Ok(Identity {
             user: User { id: id.to_owned(), name: id.to_owned(), kind },
+            account: Some(Account::Own),
             roles: Default::default(),
             claims: BTreeMap::from([("org".to_owned(), vec![claim.to_owned()])]),
             issued_s: Some(now.wall / 1000),
