@@ -38,7 +38,12 @@ pub(crate) fn now_s() -> u64 {
 
 /// An id that nobody can guess.
 pub(crate) fn random_id() -> String {
-    Uuid::new_v4().simple().to_string()
+    random_uuid().simple().to_string()
+}
+
+/// As [`random_id`], for what has to be a UUID.
+pub(crate) fn random_uuid() -> Uuid {
+    Uuid::new_v4()
 }
 
 /// Ids that ascend with time (RFC 9562, version 7), for events that the server writes.

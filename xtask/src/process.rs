@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How many of the last lines of a program that failed are shown.
 const SHOWN_LINES: usize = 60;
 
+/// How long the output is waited for of a program that has ended.
+const LEFT_RUNNING: Duration = Duration::from_secs(10);
+
 /// The output of a program, and how it ended.
 pub(crate) struct Finished {
     /// Both output streams, with their lines in the order in which they came.
@@ -80,8 +83,10 @@ impl Running {
     pub(crate) fn finish(self, started: Instant) -> Result<Finished, String> {
         let mut child = self.child.into_inner().map_err(|_| String::from("a watcher panicked"))?;
         let status = child.wait().map_err(|error| error.to_string())?;
-        for reader in self.readers {
-            let _ = reader.join();
+        // The pipes end with the program, unless it has left another one running that holds them.
+        let patience = Instant::now() + LEFT_RUNNING;
+        while self.readers.iter().any(|reader| !reader.is_finished()) && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(20));
         }
         let text = self.lines.lock().map(|lines| lines.clone()).unwrap_or_default();
         Ok(Finished { text, success: status.success(), took: started.elapsed() })

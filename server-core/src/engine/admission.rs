@@ -18,6 +18,9 @@ pub struct Peer {
     pub origin_allowed: bool,
     /// Its network address.
     pub address: IpAddr,
+    /// Whether the session serves a single request, whose driver limits how many of those an address
+    /// makes. Otherwise it counts as one of the address's handshakes.
+    pub is_request: bool,
 }
 
 /// Logged refusals per address and minute. Without a limit, a client that is refused again and
@@ -65,7 +68,9 @@ impl Engine {
         if let Some(goaway) = self.connections.goaway() {
             return Err(TurnedAway::GoingAway(goaway));
         }
-        if let Some(wait) = self.too_early(address, now) {
+        if !peer.is_request
+            && let Some(wait) = self.too_early(address, now)
+        {
             return Err(TurnedAway::Early(wait));
         }
         self.connections.register(outgoing, subscriptions, address).map_err(TurnedAway::Crowded)

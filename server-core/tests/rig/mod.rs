@@ -86,7 +86,7 @@ pub(crate) fn engine(tables: &Arc<Tables>, queue_bytes: usize, counted: Counted)
 
 /// A client's connection, which is welcome.
 pub(crate) fn connect(engine: &Arc<Engine>, user: &str, wake: Wake) -> Session {
-    let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_request: false };
     let (mut session, _) = Session::open(engine, peer, wake, NOW);
     let client = "00000000-0000-7000-8000-000000000007";
     let hello = json!({"t": "hello", "v": 1, "token": user, "client": client, "subs": []});

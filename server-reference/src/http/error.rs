@@ -5,6 +5,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use std::borrow::Cow;
 use tidewire_core::wire::codes;
 use tidewire_server_core::AuthError;
 use tidewire_server_core::store::StoreError;
@@ -17,7 +18,7 @@ pub(super) const MAX_BODY: usize = 16 * 1024;
 /// An error response: `{"error": {"code", "message"}}` with a status.
 pub(crate) struct HttpError {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     retry_after_ms: Option<u64>,
 }
@@ -26,7 +27,38 @@ impl HttpError {
     /// An error. It says when to retry if the status means that a retry may succeed.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> HttpError {
         let later = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        HttpError { status, code, message: message.into(), retry_after_ms: later.then_some(RETRY_MS) }
+        HttpError {
+            status,
+            code: code.into(),
+            message: message.into(),
+            retry_after_ms: later.then_some(RETRY_MS),
+        }
+    }
+
+    /// The error for a code of a frame (protocol section 9).
+    pub(super) fn of_code(code: &str, message: &str) -> HttpError {
+        let status = match code {
+            codes::UNAUTHORIZED | codes::TOKEN_EXPIRED => StatusCode::UNAUTHORIZED,
+            codes::FORBIDDEN => StatusCode::FORBIDDEN,
+            codes::RUN_NOT_FOUND => StatusCode::NOT_FOUND,
+            codes::OP_ID_REUSED | codes::BLOCKED => StatusCode::CONFLICT,
+            codes::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+            codes::RATE_LIMITED => StatusCode::TOO_MANY_REQUESTS,
+            codes::STORAGE_FULL
+            | codes::STORE_UNAVAILABLE
+            | codes::TOO_MANY_CONNECTIONS
+            | codes::GOAWAY
+            | codes::SLOW_CONSUMER
+            | codes::PING_TIMEOUT => StatusCode::SERVICE_UNAVAILABLE,
+            codes::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        HttpError { code: code.to_owned().into(), ..HttpError::new(status, codes::INTERNAL, message) }
+    }
+
+    /// Sets when to retry, if that is known, in ms.
+    pub(super) fn after_if(self, wait_ms: Option<u64>) -> HttpError {
+        HttpError { retry_after_ms: wait_ms.or(self.retry_after_ms), ..self }
     }
 
     /// Sets when to retry, in ms.

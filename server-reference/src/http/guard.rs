@@ -102,7 +102,7 @@ pub(super) async fn origins(
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("authorization, content-type, tidewire-connection, tidewire-seq"),
+            HeaderValue::from_static("authorization, content-type, idempotency-key, last-event-id, tidewire-connection, tidewire-seq"),
         );
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("retry-after"));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

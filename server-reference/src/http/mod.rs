@@ -1,5 +1,6 @@
 //! The HTTP side: the routes, the endpoints of protocol section 7, health and static files.
 
+mod channels;
 mod dialogs;
 pub(crate) mod error;
 mod guard;

@@ -2,7 +2,7 @@
 
 use super::error::{HttpError, MAX_BODY, draining};
 use super::request::Remote;
-use super::{dialogs, guard, guests, revoke, statics};
+use super::{channels, dialogs, guard, guests, revoke, statics};
 use crate::app::App;
 use crate::origin::Origin;
 use crate::transport::{fallback, socket};
@@ -42,6 +42,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/guest", post(guests::guest))
         .route("/v1/dialogs", post(dialogs::create))
         .route("/v1/dialogs/{id}", delete(dialogs::remove))
+        .route("/v1/channels/{name}/events", get(channels::read).post(channels::publish))
         .route("/v1/revoke", post(revoke::revoke));
     if app.config.demo {
         api = api.route("/demo/token", post(guests::demo_token));
@@ -74,7 +75,7 @@ async fn upgrade(
     };
     let origin_allowed = app.origin_of(remote.address.ip(), &headers) != Origin::Foreign;
     let address = app.proxies.client(remote.address.ip(), &headers);
-    let peer = Peer { origin_allowed, address };
+    let peer = Peer { origin_allowed, address, is_request: false };
     websocket_settings(upgrade, app.config.limits.message_bytes)
         .protocols([SUBPROTOCOL])
         .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))

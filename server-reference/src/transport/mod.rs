@@ -4,6 +4,7 @@ mod activity;
 pub(crate) mod fallback;
 mod flow;
 mod pace;
+pub(crate) mod single;
 pub(crate) mod socket;
 mod writing;
 

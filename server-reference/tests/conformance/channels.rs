@@ -69,6 +69,63 @@ async fn a_member_who_leaves_hears_nothing_of_the_guild_from_then_on() {
 }
 
 #[tokio::test]
+async fn an_operator_of_another_account_finds_nothing_by_any_path() {
+    let server = start(|_| {}).await;
+    let of = |user: &str, account: Value| {
+        token(user, json!({"kind": "operator", "aud": "tidewire-operator", "account": account}))
+    };
+    let (own, acme, none) = (of("own", json!("default")), of("acme", json!("acme")), of("none", Value::Null));
+    let ada = token("ada", json!({"account": "acme"}));
+    assert_eq!(post(server.address, "/v1/dialogs", Some(&ada), &json!({"id": "hers"})).await.0, 201);
+    let bob = token("bob", json!({}));
+    assert_eq!(post(server.address, "/v1/dialogs", Some(&bob), &json!({"id": "his"})).await.0, 201);
+    for (token, hers, his) in [(&own, false, true), (&acme, true, false), (&none, false, false)] {
+        for (dialog, sees) in [("dialog:hers", hers), ("dialog:his", his)] {
+            let mut client = Client::connect(server.address).await;
+            client.hello(token, json!([{"ch": dialog}])).await;
+            let t = if sees { "sub_ok" } else { "sub_err" };
+            assert_eq!(client.next().await["t"], t, "{dialog}");
+        }
+    }
+    // Nor can they delete it, or take access to it back.
+    let delete = async |token: &str, id: &str| {
+        let head = format!("DELETE /v1/dialogs/{id} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        request(server.address, &format!("{head}authorization: Bearer {token}\r\n\r\n")).await.0
+    };
+    assert_eq!(delete(&own, "hers").await, 403);
+    assert_eq!(delete(&none, "his").await, 403);
+    let revoke = async |token: &str| {
+        let body = json!({"user": {"kind": "user", "id": "ada"}});
+        post(server.address, "/v1/revoke", Some(token), &body).await
+    };
+    let mut client = Client::connect(server.address).await;
+    client.hello(&ada, json!([{"ch": "dialog:hers"}])).await;
+    client.next_of("sub_ok").await;
+    assert_eq!(revoke(&none).await.0, 403);
+    assert_eq!(revoke(&own).await.0, 204, "it says nothing about whether there is such a user");
+    assert_eq!(client.op(json!({"t": "op", "id": id(), "ch": "dialog:hers", "kind": "message", "body": {"text": "here"}})).await["t"], "ok");
+    assert_eq!(revoke(&acme).await.0, 204);
+    assert_eq!(client.next_of("error").await["code"], "unauthorized");
+    assert_eq!(delete(&acme, "hers").await, 204);
+    // An account of its own for a dialog: an operator without one makes none.
+    let (status, answer) = post(server.address, "/v1/dialogs", Some(&none), &json!({})).await;
+    assert_eq!((status, &answer["error"]["code"]), (403, &json!("forbidden")), "{answer}");
+}
+
+#[tokio::test]
+async fn accounts_that_are_no_names_are_a_wrong_token() {
+    let server = start(|_| {}).await;
+    for account in [json!(""), json!(7), json!(["a"]), json!({}), json!("x".repeat(129))] {
+        let mut client = Client::connect(server.address).await;
+        let token = token("ada", json!({"account": account}));
+        client.send(json!({"t": "hello", "v": 1, "client": id(), "token": token, "subs": []})).await;
+        let error = client.next().await;
+        assert_eq!(error["code"], "unauthorized", "{account}");
+        assert!(error["message"].as_str().unwrap().contains("account"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn rules_that_make_no_sense_end_the_start() {
     for (rules, part) in [
         (vec![rule("a:{id}", &[], &[]), rule("a:b", &[], &[])], "`a:b` is never used"),

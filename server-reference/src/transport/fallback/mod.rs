@@ -12,4 +12,5 @@ mod routes;
 mod up;
 
 pub(crate) use links::Links;
+pub(crate) use requests::turned_away;
 pub(crate) use routes::routes;

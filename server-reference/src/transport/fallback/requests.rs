@@ -31,7 +31,7 @@ pub(super) fn unknown() -> HttpError {
 }
 
 /// The response that refuses a connection.
-pub(super) fn turned_away(reason: TurnedAway) -> HttpError {
+pub(crate) fn turned_away(reason: TurnedAway) -> HttpError {
     match reason {
         TurnedAway::GoingAway(_) => draining(),
         TurnedAway::Crowded(who) => too_many(who),

@@ -31,7 +31,7 @@ async fn open(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     let address = app.proxies.client(remote.address.ip(), &headers);
-    let peer = Peer { origin_allowed: true, address };
+    let peer = Peer { origin_allowed: true, address, is_request: false };
     let id = drive::open(&app, peer)?;
     let body = Json(json!({"connection": id}));
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())

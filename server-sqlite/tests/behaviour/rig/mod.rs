@@ -232,7 +232,7 @@ impl Rig {
     }
 
     pub fn connect(&self) -> Client {
-        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_request: false };
         let (session, flow) = Session::open(&self.engine, peer, Arc::new(|_| ()), self.now);
         Client { session, flow, frames: VecDeque::new(), close: None }
     }

@@ -109,7 +109,7 @@ pub(crate) fn session_that_wakes(
     name: &str,
     wake: tidewire_server_core::Wake,
 ) -> Session {
-    let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_request: false };
     let (mut session, _) = Session::open(engine, peer, wake, NOW);
     let hello = serde_json::json!({"t":"hello","v":1,"token":name,"client":"00000000-0000-7000-8000-000000000007","subs":[]});
     session.message(NOW, &hello.to_string());

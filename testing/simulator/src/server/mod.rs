@@ -144,13 +144,13 @@ impl Server {
 
     /// A new connection; `None` while the server is down.
     pub(crate) fn accept(&self, now: u64, wake: Wake) -> Option<(Session, Flow)> {
-        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_request: false };
         Some(Session::open(self.engine()?, peer, wake, clock(now)))
     }
 
     /// A new connection over plain requests; `None` while there is no room for it.
     pub(crate) fn try_accept(&self, now: u64) -> Option<Session> {
-        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        let peer = Peer { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_request: false };
         Session::try_open(self.engine()?, peer, Arc::new(|_| ()), clock(now)).ok()
     }
 

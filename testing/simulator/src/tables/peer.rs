@@ -220,7 +220,8 @@ impl Peer {
             if link.opens_at > world.now {
                 return Ok(());
             }
-            let peer = From { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+            let peer =
+                From { origin_allowed: true, address: IpAddr::V4(Ipv4Addr::LOCALHOST), is_request: false };
             let (session, _) = Session::open(&world.engine, peer, Arc::new(|_| ()), now);
             link.session = Some(session);
             self.core.handle(now, Input::Opened { conn: link.conn });
