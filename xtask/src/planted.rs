@@ -230,12 +230,12 @@ pub(crate) const PANEL: &[Planted] = &[
         "an op is acknowledged although its commit failed",
         SUBMIT,
         "Err(error) => nack(id, of_store(error)),",
-        "Err(error) => {\n                        let _ = of_store(error);\n                        ServerFrame::Ok { id, ch, offset: 1, at: 0, dup: false }\n                    }",
+        "Err(error) => {\n                        let _ = of_store(error);\n                        ServerFrame::Ok { id, ch, offset: tidewire_core::Offset(1), at: 0, dup: false }\n                    }",
     ),
     bug(
         "access that is taken back stays until the next token",
         REVOKE,
-        "        self.connections.enforce(&revocation.user, &self.revocations);\n",
+        "        self.connections.enforce(&revocation.user, &self.access);\n",
         "",
     ),
     bug(
@@ -432,3 +432,16 @@ pub(crate) const PANEL: &[Planted] = &[
         "        let _ = unseen;\n        self.unseen.clear();",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::PANEL;
+
+    #[test]
+    fn every_bug_has_its_place_in_the_sources() {
+        for bug in PANEL {
+            let text = std::fs::read_to_string(crate::tools::top().join(bug.file)).expect("a source");
+            assert!(text.contains(bug.find), "`{}`: {} has no `{}`", bug.name, bug.file, bug.find);
+        }
+    }
+}

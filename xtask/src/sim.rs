@@ -55,7 +55,11 @@ fn planted(rest: &[&str]) -> Result<(), String> {
     let mut missed = Vec::new();
     for bug in &chosen {
         let started = Instant::now();
-        let how = garden.catches(bug)?;
+        // One that can't be planted is as good as missed, and no reason not to try the others.
+        let how = garden.catches(bug).unwrap_or_else(|why| {
+            eprintln!("{why}");
+            None
+        });
         let seconds = started.elapsed().as_secs_f64();
         match &how {
             Some(how) if !json => println!("{} {} ({seconds:.0} s): {how}", good("caught"), bug.name),
