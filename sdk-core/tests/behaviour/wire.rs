@@ -5,7 +5,7 @@ use tidewire_core::wire::json::{Object, Writer, elements, string, unescape, vali
 use tidewire_core::wire::*;
 
 fn channel(name: &str) -> ChannelName {
-    ChannelName::parse(name).unwrap()
+    ChannelName::parse(name).expect("a valid name")
 }
 
 /// Texts that RFC 8259 accepts or refuses, many after the cases of the JSON parsing test suites.

@@ -170,7 +170,7 @@ impl Run {
         if let Some(channel) = &channel {
             channel.answers_still();
         }
-        let (row, name) = (left.channel, left.name.into());
+        let (row, name) = (left.channel, left.name);
         let mut run = Run::at(row, name, channel, ids, left.run, Stage::Streaming, left.text);
         run.end(End::Interrupted);
         run

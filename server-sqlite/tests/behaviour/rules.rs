@@ -216,7 +216,7 @@ fn a_channel_is_opened_once_for_two_who_ask_at_the_same_time() {
 
 #[test]
 fn a_channel_that_cannot_be_opened_ends_the_subscription_and_is_not_asked_for_again() {
-    let mut rig = rig();
+    let rig = rig();
     let mut ada = connect(&rig, ADA);
     ada.send(&rig, &json!({"t": "sub", "ch": "guild:7"}));
     // Somebody has deleted it at once.
