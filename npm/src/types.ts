@@ -24,7 +24,7 @@ export type Listener<S> = (state: S, previous: S) => void;
 export interface User {
   readonly id: string;
   readonly name: string;
-  readonly kind: "guest" | "user" | "operator" | "ai" | "system";
+  readonly kind: "guest" | "user" | "operator" | "service" | "ai" | "system";
 }
 
 /** States of the connection. `failed` is final until `connect()` is called: `cause` says why. */

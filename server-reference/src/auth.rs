@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::wire::{User, UserKind};
+use tidewire_server_core::access::Scope;
 use tidewire_server_core::store::Account;
 use tidewire_server_core::{AuthError, Identity, LEEWAY_S, Now, Verify};
 
@@ -36,6 +37,7 @@ pub(crate) struct Auth {
     keys: Vec<Key>,
     audience: String,
     operator_audience: String,
+    service_audience: String,
     issuer: String,
     guest_signer: EncodingKey,
     /// Signs tokens as the application's backend would, for the demo.
@@ -60,6 +62,12 @@ impl Auth {
             return Err(ConfigError::Value {
                 name: "operator-audience",
                 reason: "must differ from the users' audience".to_owned(),
+            });
+        }
+        if [&config.audience, &config.operator_audience].contains(&&config.service_audience) {
+            return Err(ConfigError::Value {
+                name: "service-audience",
+                reason: "must differ from the users' and the operators' audience".to_owned(),
             });
         }
         if config.issuer == guest::ISSUER {
@@ -107,6 +115,7 @@ impl Auth {
             keys,
             audience: config.audience.clone(),
             operator_audience: config.operator_audience.clone(),
+            service_audience: config.service_audience.clone(),
             issuer: config.issuer.clone(),
             guest_signer: EncodingKey::from_secret(guest_key),
             application_signer,
@@ -216,7 +225,8 @@ impl Auth {
             None | Some("user") => UserKind::User,
             Some("guest") => UserKind::Guest,
             Some("operator") => UserKind::Operator,
-            Some(_) => return refused("kind: `kind` must be user, guest or operator"),
+            Some("service") => UserKind::Service,
+            Some(_) => return refused("kind: `kind` must be user, guest, operator or service"),
         };
         if guests && kind != UserKind::Guest {
             return refused("kind: the guests' key signs guests only");
@@ -240,11 +250,25 @@ impl Auth {
         };
         let named = claims.get("account").filter(|account| !account.is_null());
         let account = match named.map(|account| account.as_str().unwrap_or_default()) {
-            // Operators see the dialogs of others, so their token must say whose.
-            None => (kind != UserKind::Operator).then_some(Account::Own),
+            // They see the dialogs of others, so their token must say whose.
+            None => (!matches!(kind, UserKind::Operator | UserKind::Service)).then_some(Account::Own),
             Some(name) if name == self.account => Some(Account::Own),
             Some(name) if (1..=128).contains(&name.len()) => Some(Account::Named(name.to_owned())),
             Some(_) => return refused("account: `account` must be a string of 1 to 128 bytes"),
+        };
+        let scopes = match claims.get("scopes") {
+            None => BTreeSet::new(),
+            Some(_) if kind != UserKind::Service => {
+                return refused("scopes: only a service's token has `scopes`");
+            }
+            Some(Value::Array(words)) => {
+                let scopes = words.iter().map(|word| Scope::parse(word.as_str().unwrap_or_default()));
+                match scopes.collect::<Option<_>>() {
+                    Some(scopes) => scopes,
+                    None => return refused("scopes: `scopes` may have read, publish, dialogs and revoke"),
+                }
+            }
+            Some(_) => return refused("scopes: `scopes` must be an array of words"),
         };
         // Checked last, so that a token that is invalid for another reason is never sent for a
         // renewal.
@@ -256,7 +280,7 @@ impl Auth {
         // The token may be older than the reservation of the name.
         let name = if guests && self.is_reserved(&name) { NOBODY.to_owned() } else { name };
         let user = User { id, name, kind };
-        Ok(Identity { user, account, roles, claims: self.named_claims(claims), issued_s, expires_s })
+        Ok(Identity { user, account, scopes, roles, claims: self.named_claims(claims), issued_s, expires_s })
     }
 
     /// The claims that permissions of tables and rules of channels name, as texts. Only values and
@@ -284,17 +308,25 @@ impl Auth {
             Some(_) => return refused("audience: `aud` must be a string or an array of strings"),
             None => return refused("missing claim: `aud`"),
         };
-        let (expected, other) = match kind {
-            UserKind::Operator => (&self.operator_audience, &self.audience),
-            _ => (&self.audience, &self.operator_audience),
-        };
-        if !audiences.contains(&expected.as_str()) {
+        let expected = self.audience_of(kind);
+        if !audiences.contains(&expected) {
             return refused(format!("audience: `aud` is not the one for kind {}", kind.as_str()));
         }
-        if audiences.contains(&other.as_str()) {
-            return refused("audience: `aud` names both the users' and the operators' audience");
+        // A token that is good for two kinds could be used as the other one.
+        let all = [UserKind::User, UserKind::Operator, UserKind::Service].map(|kind| self.audience_of(kind));
+        if all.into_iter().any(|other| other != expected && audiences.contains(&other)) {
+            return refused("audience: `aud` names the audiences of two kinds");
         }
         Ok(())
+    }
+
+    /// The `aud` of a kind's tokens.
+    fn audience_of(&self, kind: UserKind) -> &str {
+        match kind {
+            UserKind::Operator => &self.operator_audience,
+            UserKind::Service => &self.service_audience,
+            _ => &self.audience,
+        }
     }
 
     /// A token for a guest, signed with this server's key.
@@ -310,12 +342,9 @@ impl Auth {
     }
 
     fn claims(&self, user: &User, issuer: &str, expires_s: u64) -> Value {
-        let audience = match user.kind {
-            UserKind::Operator => &self.operator_audience,
-            _ => &self.audience,
-        };
+        let audience = self.audience_of(user.kind);
         // Others are of the server's own account by default, whatever it will be called.
-        let account = (user.kind == UserKind::Operator).then_some(&self.account);
+        let account = matches!(user.kind, UserKind::Operator | UserKind::Service).then_some(&self.account);
         serde_json::json!({
             "account": account,
             "sub": user.id,

@@ -98,6 +98,9 @@ struct Flags {
     /// The `aud` of operators [default: tidewire-operator]
     #[arg(long, env = "TIDEWIRE_OPERATOR_AUDIENCE", value_name = "NAME")]
     operator_audience: Option<String>,
+    /// The `aud` of services, which is what the application's backend is [default: tidewire-service]
+    #[arg(long, env = "TIDEWIRE_SERVICE_AUDIENCE", value_name = "NAME")]
+    service_audience: Option<String>,
     /// Name of the server's own account: users whose token names no account belong to it, and
     /// operators name it in the claim `account` [default: default]
     #[arg(long, env = "TIDEWIRE_ACCOUNT", value_name = "NAME")]
@@ -277,6 +280,7 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     set(&mut config.issuer, flags.issuer.or(file.issuer));
     set(&mut config.audience, flags.audience.or(file.audience));
     set(&mut config.operator_audience, flags.operator_audience.or(file.operator_audience));
+    set(&mut config.service_audience, flags.service_audience.or(file.service_audience));
     set(&mut config.account, flags.account.or(file.account));
     if !(1..=128).contains(&config.account.len()) {
         let reason = "must have 1 to 128 bytes".to_owned();
@@ -515,7 +519,11 @@ pub fn summary(config: &Config) -> String {
     );
     let _ = writeln!(text, "  allowed origins  {}", list(&config.allowed_origins, "own host only"));
     let _ = writeln!(text, "  token keys       {}", list(&keys, "none: guests only"));
-    let _ = writeln!(text, "  audiences        {} / {}", config.audience, config.operator_audience);
+    let _ = writeln!(
+        text,
+        "  audiences        {} / {} / {}",
+        config.audience, config.operator_audience, config.service_audience
+    );
     let _ = writeln!(text, "  events are kept  {}", kept(&config.retention));
     let _ = writeln!(text, "  tables           {}", tables::summary(config));
     let _ = writeln!(text, "  model            {model}");

@@ -51,6 +51,8 @@ pub struct Config {
     pub audience: String,
     /// The `aud` of operators' tokens.
     pub operator_audience: String,
+    /// The `aud` of services' tokens.
+    pub service_audience: String,
     /// How long a guest's token lasts.
     pub guest_ttl: Duration,
     /// Heartbeat and time-outs.
@@ -86,6 +88,7 @@ impl Default for Config {
             issuer: "tidewire".to_owned(),
             audience: "tidewire".to_owned(),
             operator_audience: "tidewire-operator".to_owned(),
+            service_audience: "tidewire-service".to_owned(),
             guest_ttl: Duration::from_secs(24 * 3600),
             timeouts: Timeouts::default(),
             limits: ServerLimits::default(),

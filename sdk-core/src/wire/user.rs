@@ -12,6 +12,8 @@ pub enum UserKind {
     User,
     /// A person who answers on behalf of the application's owner.
     Operator,
+    /// The application's backend.
+    Service,
     /// The model.
     Ai,
     /// The server itself.
@@ -25,6 +27,7 @@ impl UserKind {
             UserKind::Guest => "guest",
             UserKind::User => "user",
             UserKind::Operator => "operator",
+            UserKind::Service => "service",
             UserKind::Ai => "ai",
             UserKind::System => "system",
         }
@@ -35,6 +38,7 @@ impl UserKind {
         match word {
             "guest" => UserKind::Guest,
             "operator" => UserKind::Operator,
+            "service" => UserKind::Service,
             "ai" => UserKind::Ai,
             "system" => UserKind::System,
             _ => UserKind::User,

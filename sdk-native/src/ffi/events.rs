@@ -102,6 +102,8 @@ words! {
         User,
         /// An operator.
         Operator,
+        /// The application's backend.
+        Service,
         /// The model.
         Ai,
         /// The system.

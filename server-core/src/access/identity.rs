@@ -16,8 +16,10 @@ pub struct Identity {
     /// The user as others see them.
     pub user: User,
     /// The account that the token names; the server's own if a user's or guest's token names none.
-    /// An operator whose token names none has none, and sees nothing.
+    /// An operator or service whose token names none has none, and sees nothing.
     pub account: Option<Account>,
+    /// What a service may do ([`Scope`]); empty for everybody else.
+    pub scopes: BTreeSet<Scope>,
     /// The roles that the token gives.
     pub roles: BTreeSet<String>,
     /// The values of claims that permissions of tables ([`crate::tables::Tables::claims`]) and rules
@@ -27,6 +29,39 @@ pub struct Identity {
     pub issued_s: Option<u64>,
     /// When the token ends, seconds since the Unix epoch.
     pub expires_s: u64,
+}
+
+/// Something that the application's backend may do, everywhere in its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// `read`: read every channel.
+    Read,
+    /// `publish`: write in every channel, and send signals.
+    Publish,
+    /// `dialogs`: create dialogs for others, and delete them.
+    Dialogs,
+    /// `revoke`: take access back.
+    Revoke,
+}
+
+impl Scope {
+    /// All scopes.
+    pub const ALL: [Scope; 4] = [Scope::Read, Scope::Publish, Scope::Dialogs, Scope::Revoke];
+
+    /// The word in a token.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Publish => "publish",
+            Scope::Dialogs => "dialogs",
+            Scope::Revoke => "revoke",
+        }
+    }
+
+    /// Parses the word.
+    pub fn parse(word: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
 }
 
 impl Identity {

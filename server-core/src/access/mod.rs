@@ -4,12 +4,13 @@
 mod identity;
 mod revocations;
 
-pub use identity::{AuthError, Identity, LEEWAY_S, Verify};
+pub use identity::{AuthError, Identity, LEEWAY_S, Scope, Verify};
 pub use revocations::Revocations;
 
 use crate::dialog::Channel;
 use crate::rules::{Matched, Rule, Who};
 use crate::store::StoreError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, Problem, ServerFrame, UserKind, codes};
 
@@ -85,17 +86,30 @@ impl Access {
 
     /// Whether this user may read the channel now.
     pub(crate) fn may_read(&self, identity: &Identity, channel: &Channel) -> bool {
-        self.allows(identity, channel, |rule| &rule.read)
+        self.allows(identity, channel, Scope::Read, |rule| &rule.read)
+    }
+
+    /// The loaded channel, if this user may know that it exists, to write in it.
+    pub(crate) fn writable(
+        &self,
+        found: Result<Option<Arc<Channel>>, StoreError>,
+        identity: &Identity,
+    ) -> Result<Arc<Channel>, Denied> {
+        match found {
+            // A service may write what it may not read.
+            Ok(Some(channel)) if self.allows(identity, &channel, Scope::Publish, |_| &[]) => Ok(channel),
+            found => self.visible(found, identity),
+        }
     }
 
     /// Whether this user, who may read the channel, may write ops of this kind now.
     pub(crate) fn may_write(&self, identity: &Identity, channel: &Channel, kind: &str) -> bool {
-        self.allows(identity, channel, |rule| rule.writers(kind))
+        self.allows(identity, channel, Scope::Publish, |rule| rule.writers(kind))
     }
 
     /// Whether this user, who may read the channel, may send signals now.
     pub(crate) fn may_signal(&self, identity: &Identity, channel: &Channel) -> bool {
-        self.allows(identity, channel, |rule| &rule.write)
+        self.allows(identity, channel, Scope::Publish, |rule| &rule.write)
     }
 
     /// Whether a channel by this rule, which does not exist, comes into being because this user
@@ -104,15 +118,33 @@ impl Access {
         // The channel will belong to this user's account.
         matched.rule.open
             && identity.account.is_some()
-            && self.selects(identity, name, matched, false, &matched.rule.read)
+            && match identity.user.kind {
+                UserKind::Service => {
+                    !identity.scopes.is_disjoint(&BTreeSet::from([Scope::Read, Scope::Publish]))
+                }
+                _ => self.selects(identity, name, matched, false, &matched.rule.read),
+            }
     }
 
-    fn allows(&self, identity: &Identity, channel: &Channel, who: impl FnOnce(&Rule) -> &[Who]) -> bool {
+    /// Whether the channel's rule lets this user do something; a service needs the scope instead.
+    /// Operators and services are in channels of their account only.
+    fn allows(
+        &self,
+        identity: &Identity,
+        channel: &Channel,
+        scope: Scope,
+        who: impl FnOnce(&Rule) -> &[Who],
+    ) -> bool {
         let Some(matched) = channel.rule() else { return false };
-        let is_owner = channel.is_owned_by(&identity.key());
-        let is_inside =
-            identity.user.kind != UserKind::Operator || identity.account.as_ref() == Some(&channel.account);
-        is_inside && self.selects(identity, &channel.name, &matched, is_owner, who(&matched.rule))
+        let is_inside = identity.account.as_ref() == Some(&channel.account);
+        match identity.user.kind {
+            UserKind::Service => is_inside && identity.scopes.contains(&scope),
+            UserKind::Operator if !is_inside => false,
+            _ => {
+                let is_owner = channel.is_owned_by(&identity.key());
+                self.selects(identity, &channel.name, &matched, is_owner, who(&matched.rule))
+            }
+        }
     }
 
     /// Whether one of these words of a channel's rule selects this user, and that access was not

@@ -98,6 +98,7 @@ mod tests {
         Identity {
             user,
             account: Some(Account::Own),
+            scopes: Default::default(),
             roles: Default::default(),
             claims: Default::default(),
             issued_s,

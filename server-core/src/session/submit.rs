@@ -109,7 +109,7 @@ impl Session {
         let named = found.as_ref().ok().cloned().flatten();
         // An op that was committed while it was allowed must not be refused now: only the log
         // knows.
-        let (channel, forbidden) = match (access.visible(found, identity), named) {
+        let (channel, forbidden) = match (access.writable(found, identity), named) {
             (Ok(channel), _) if access.may_write(identity, &channel, &op.kind) => (channel, None),
             (Ok(channel), _) => (channel, Some(NOT_WRITTEN_BY.to_owned())),
             (Err(Denied::Forbidden), Some(channel)) => (channel, Some(Denied::Forbidden.message())),

@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) operator_audience: Option<String>,
+    pub(super) service_audience: Option<String>,
     pub(super) account: Option<String>,
     pub(super) guest_ttl_s: Option<u64>,
     pub(super) ping_ms: Option<u64>,

@@ -14,11 +14,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, UserKind, codes};
 use tidewire_server_core::Identity;
+use tidewire_server_core::access::Scope;
 use tidewire_server_core::store::{CreateDialog, Outcome, Refusal, Write};
 
 #[derive(Deserialize)]
 struct DialogRequest {
     id: Option<String>,
+    owner: Option<Owner>,
+}
+
+/// Whose a dialog is that a service creates.
+#[derive(Deserialize)]
+struct Owner {
+    kind: String,
+    id: String,
 }
 
 /// Creates a dialog. Guests may not choose its id: one who takes `order-1` first could read what
@@ -31,7 +40,8 @@ pub(crate) async fn create(
 ) -> Result<Response, HttpError> {
     let identity = authenticated(&app, &headers)?;
     let Whole(body) = body?;
-    let request: DialogRequest = if body.is_empty() { DialogRequest { id: None } } else { read(&body)? };
+    let request: DialogRequest =
+        if body.is_empty() { DialogRequest { id: None, owner: None } } else { read(&body)? };
     if let Some(id) = &request.id {
         ChannelName::of_dialog(id).ok_or_else(bad_id)?;
         if app.config.public_dialogs.contains(id) {
@@ -42,12 +52,12 @@ pub(crate) async fn create(
             return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
         }
     }
+    let owner = owner_of(&identity, request.owner)?;
     within_budget(&app, &identity)?;
     let address = app.proxies.client(remote.address.ip(), &headers);
     within_quota(&app, &identity, address)?;
     let id = request.id.unwrap_or_else(clock::random_id);
     let name = ChannelName::of_dialog(&id).ok_or_else(bad_id)?;
-    let owner = Some(identity.key());
     let account = account_of(&identity)?;
     match app.store.write(Write::CreateDialog(CreateDialog { name, owner, account })).await? {
         Outcome::Created => Ok((StatusCode::CREATED, Json(json!({"id": id}))).into_response()),
@@ -75,6 +85,9 @@ pub(crate) async fn remove(
     let found = app.loader.channel(&name).await?;
     let may = found.as_ref().is_some_and(|channel| match identity.user.kind {
         UserKind::Operator => identity.account.as_ref() == Some(&channel.account),
+        UserKind::Service => {
+            identity.account.as_ref() == Some(&channel.account) && identity.scopes.contains(&Scope::Dialogs)
+        }
         _ => channel.is_owned_by(&identity.key()),
     });
     if !may {
@@ -97,6 +110,30 @@ fn within_quota(app: &App, identity: &Identity, address: IpAddr) -> Result<(), H
             let place = format!("dialogs:{}", identity.key());
             app.engine.limiter.take(&place, budget, clock::mono()).map_err(refused)
         }
+    }
+}
+
+/// Whose a new dialog is: its creator's. A service says whose, or it is nobody's.
+fn owner_of(identity: &Identity, owner: Option<Owner>) -> Result<Option<String>, HttpError> {
+    let forbidden = |message| HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message);
+    match (identity.user.kind, owner) {
+        (UserKind::Service, _) if !identity.scopes.contains(&Scope::Dialogs) => {
+            Err(forbidden("this service's token lacks the scope `dialogs`"))
+        }
+        (UserKind::Service, None) => Ok(None),
+        (UserKind::Service, Some(Owner { kind, id })) => {
+            let kind = match kind.as_str() {
+                "guest" => UserKind::Guest,
+                "user" => UserKind::User,
+                _ => return Err(bad_request("`owner.kind` must be guest or user")),
+            };
+            if !(1..=128).contains(&id.len()) {
+                return Err(bad_request("`owner.id` must have 1 to 128 bytes"));
+            }
+            Ok(Some(Identity::key_of(kind, &id)))
+        }
+        (_, Some(_)) => Err(forbidden("only a service creates dialogs for others; leave `owner` out")),
+        (_, None) => Ok(Some(identity.key())),
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, UserKind, codes};
+use tidewire_server_core::access::Scope;
 
 #[derive(Deserialize)]
 struct RevokeRequest {
@@ -28,8 +29,8 @@ pub(super) async fn revoke(
     body: Result<Whole, HttpError>,
 ) -> Result<StatusCode, HttpError> {
     let identity = authenticated(&app, &headers)?;
-    if identity.user.kind != UserKind::Operator {
-        let message = "only operators may take access back";
+    if identity.user.kind != UserKind::Operator && !identity.scopes.contains(&Scope::Revoke) {
+        let message = "only operators, and services with the scope `revoke`, may take access back";
         return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));
     }
     let account = account_of(&identity)?;

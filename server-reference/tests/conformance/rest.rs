@@ -238,6 +238,68 @@ async fn a_stream_brings_every_event_once_and_goes_on_where_its_reader_was() {
 }
 
 #[tokio::test]
+async fn a_backend_creates_dialogs_for_others_writes_in_them_and_takes_them_away() {
+    let server = start(|_| {}).await;
+    let service = |scopes: Value, other: Value| {
+        let mut claims =
+            json!({"kind": "service", "aud": "tidewire-service", "account": "default", "scopes": scopes});
+        for (name, value) in other.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        token("backend", claims)
+    };
+    let all = service(json!(["read", "publish", "dialogs", "revoke"]), json!({}));
+    let ada = token("ada", json!({}));
+    let made = json!({"id": "order-1", "owner": {"kind": "user", "id": "ada"}});
+    assert_eq!(post(server.address, "/v1/dialogs", Some(&all), &made).await.0, 201);
+    assert_eq!(post(server.address, "/v1/dialogs", Some(&all), &made).await.0, 200);
+    let path = "/v1/channels/dialog:order-1/events";
+    let (status, ok) = post(server.address, path, Some(&all), &says(&id(), "it is on its way")).await;
+    assert_eq!((status, &ok["offset"]), (201, &json!(1)));
+    let mut client = Client::connect(server.address).await;
+    client.hello(&ada, json!([{"ch": "dialog:order-1"}])).await;
+    assert_eq!(client.next_of("sub_ok").await["events"][0]["by"]["kind"], "service");
+    let revoked = json!({"user": {"kind": "user", "id": "ada"}, "dialog": "order-1"});
+    assert_eq!(post(server.address, "/v1/revoke", Some(&all), &revoked).await.0, 204);
+    assert_eq!(client.next_of("sub_err").await["code"], "forbidden");
+    // Without the scope, for somebody else's account, or by somebody who is no service.
+    for (token, status) in [
+        (service(json!(["read", "publish"]), json!({})), 403),
+        (service(json!(["dialogs"]), json!({"account": Value::Null})), 403),
+        (ada.clone(), 403),
+        (operator("op"), 403),
+    ] {
+        let made = json!({"id": "order-2", "owner": {"kind": "user", "id": "eve"}});
+        let (got, answer) = post(server.address, "/v1/dialogs", Some(&token), &made).await;
+        assert_eq!((got, &answer["error"]["code"]), (status, &json!("forbidden")), "{answer}");
+    }
+    for owner in [
+        json!({"kind": "operator", "id": "x"}),
+        json!({"kind": "user", "id": ""}),
+        json!({"kind": "user"}),
+        json!("ada"),
+    ] {
+        let made = json!({"id": "order-3", "owner": owner});
+        assert_eq!(post(server.address, "/v1/dialogs", Some(&all), &made).await.0, 400, "{owner}");
+    }
+    // Tokens that are not what a service's token is.
+    for (claims, part) in [
+        (json!({"scopes": "read"}), "scopes"),
+        (json!({"scopes": ["read", "everything"]}), "scopes"),
+        (json!({"scopes": [1]}), "scopes"),
+        (json!({"aud": "tidewire"}), "audience"),
+        (json!({"aud": ["tidewire-service", "tidewire-operator"]}), "audience"),
+        (json!({"kind": "user", "aud": "tidewire"}), "scopes"),
+        (json!({"kind": "admin"}), "kind"),
+    ] {
+        let (status, answer) =
+            publish(server.address, &service(json!(["publish"]), claims.clone()), &says(&id(), "x")).await;
+        assert_eq!((status, &answer["error"]["code"]), (401, &json!("unauthorized")), "{claims}");
+        assert!(answer["error"]["message"].as_str().unwrap().contains(part), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn requests_are_no_handshakes_and_leave_no_connection() {
     let server = start(|config| {
         config.limits.handshakes_per_ip = Some(3);

@@ -30,7 +30,7 @@ async fn each_failed_check_is_named() {
     for (other, part) in [
         (json!({"aud": "another"}), "audience"),
         (json!({"aud": null}), "`aud`"),
-        (json!({"aud": ["tidewire", "tidewire-operator"]}), "both"),
+        (json!({"aud": ["tidewire", "tidewire-operator"]}), "two kinds"),
         (json!({"iss": "another"}), "issuer"),
         (json!({"iss": null}), "`iss`"),
         (json!({"iss": "tidewire-guest"}), "issuer"),

@@ -9,6 +9,7 @@ mod kinds;
 mod revocation;
 mod rig;
 mod rules;
+mod services;
 mod signals;
 mod tables;
 mod tables_model;

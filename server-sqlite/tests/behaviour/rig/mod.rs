@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tidewire_core::wire::{ChannelName, User, UserKind};
-use tidewire_server_core::access::Access;
+use tidewire_server_core::access::{Access, Scope};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::rules::Rules;
 use tidewire_server_core::store::{Account, CreateDialog, Done, Got, Read, Reply, Store, StoreError, Write};
@@ -45,22 +45,26 @@ impl Verify for Trusting {
         let claims = claims.map(|(name, value)| (name.to_owned(), values(value)));
         let mut claims: BTreeMap<String, Vec<String>> = claims.collect();
         let roles = claims.remove("roles").unwrap_or_default().into_iter().collect();
+        let scopes = claims.remove("scopes").unwrap_or_default();
+        let scopes = scopes.iter().map(|word| Scope::parse(word).unwrap()).collect();
         claims.insert("dialogs".to_owned(), dialogs);
         let kind = if id.starts_with("guest") {
             UserKind::Guest
         } else if id.starts_with("op") {
             UserKind::Operator
+        } else if id.starts_with("svc") {
+            UserKind::Service
         } else {
             UserKind::User
         };
         let named = claims.remove("account").and_then(|mut names| names.pop());
         let account = match named.as_deref() {
-            None => (kind != UserKind::Operator).then_some(Account::Own),
+            None => (!matches!(kind, UserKind::Operator | UserKind::Service)).then_some(Account::Own),
             Some("own") => Some(Account::Own),
             Some(name) => Some(Account::Named(name.to_owned())),
         };
         let user = User { name: id.clone(), id, kind };
-        Ok(Identity { user, account, roles, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
+        Ok(Identity { user, account, scopes, roles, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
     }
 }
 

@@ -29,6 +29,7 @@ impl Verify for Anybody {
         Ok(Identity {
             user: User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User },
             account: Some(Account::Own),
+            scopes: Default::default(),
             roles: Default::default(),
             claims: BTreeMap::new(),
             issued_s: None,

@@ -54,6 +54,7 @@ impl Verify for Tokens {
         Ok(Identity {
             user: User { name: id.clone(), id, kind: self.kind },
             account: Some(Account::Own),
+            scopes: Default::default(),
             roles: Default::default(),
             claims: BTreeMap::from([("dialogs".to_owned(), dialogs)]),
             issued_s,

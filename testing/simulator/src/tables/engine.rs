@@ -25,6 +25,7 @@ impl Verify for Tokens {
         Ok(Identity {
             user: User { id: id.to_owned(), name: id.to_owned(), kind },
             account: Some(Account::Own),
+            scopes: Default::default(),
             roles: Default::default(),
             claims: BTreeMap::from([("org".to_owned(), vec![claim.to_owned()])]),
             issued_s: Some(now.wall / 1000),
