@@ -35,6 +35,8 @@ export type Code =
   | "forbidden"
   /** `limits.subscriptions` is reached. */
   | "too_many_subscriptions"
+  /** The user is a member of all the channels that a user may be a member of. */
+  | "too_many_memberships"
   /** `next` for a channel without a subscription. */
   | "not_subscribed"
   /** No such op kind. */

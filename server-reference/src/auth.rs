@@ -265,7 +265,11 @@ impl Auth {
                 let scopes = words.iter().map(|word| Scope::parse(word.as_str().unwrap_or_default()));
                 match scopes.collect::<Option<_>>() {
                     Some(scopes) => scopes,
-                    None => return refused("scopes: `scopes` may have read, publish, dialogs and revoke"),
+                    None => {
+                        return refused(
+                            "scopes: `scopes` may have read, publish, dialogs, members and revoke",
+                        );
+                    }
                 }
             }
             Some(_) => return refused("scopes: `scopes` must be an array of words"),

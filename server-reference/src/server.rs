@@ -171,7 +171,7 @@ impl Server {
                     changed.send_replace(());
                 }),
             ),
-            access: Access { revocations },
+            access: Access { revocations, ..Access::default() },
             answers: answers.answering(),
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
         });

@@ -40,13 +40,15 @@ pub enum Scope {
     Publish,
     /// `dialogs`: create dialogs for others, and delete them.
     Dialogs,
+    /// `members`: say who the members of channels are.
+    Members,
     /// `revoke`: take access back.
     Revoke,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Scope; 4] = [Scope::Read, Scope::Publish, Scope::Dialogs, Scope::Revoke];
+    pub const ALL: [Scope; 5] = [Scope::Read, Scope::Publish, Scope::Dialogs, Scope::Members, Scope::Revoke];
 
     /// The word in a token.
     pub fn as_str(self) -> &'static str {
@@ -54,6 +56,7 @@ impl Scope {
             Scope::Read => "read",
             Scope::Publish => "publish",
             Scope::Dialogs => "dialogs",
+            Scope::Members => "members",
             Scope::Revoke => "revoke",
         }
     }

@@ -2,9 +2,11 @@
 //! who may do what in which channel (protocol section 7).
 
 mod identity;
+mod memberships;
 mod revocations;
 
 pub use identity::{AuthError, Identity, LEEWAY_S, Scope, Verify};
+pub use memberships::Memberships;
 pub use revocations::Revocations;
 
 use crate::dialog::Channel;
@@ -50,24 +52,13 @@ impl Denied {
     }
 }
 
-/// Whether a rule's word selects this user. `part` is what the pattern's placeholder stands for;
-/// `is_owner` says whether the user is the channel's owner.
-fn is_one_of(who: &Who, identity: &Identity, part: &str, is_owner: bool) -> bool {
-    match who {
-        Who::Everyone => true,
-        Who::Kind(kind) => identity.user.kind == *kind,
-        Who::Role(role) => identity.roles.contains(role),
-        Who::Owner => is_owner,
-        Who::Itself => identity.user.kind == UserKind::User && identity.user.id == part,
-        Who::Claim(name) => identity.lists(name, part),
-    }
-}
-
 /// Decides who may do what, by the rules of channels, and by the access that was revoked.
 #[derive(Default)]
 pub struct Access {
     /// Access that was revoked before its tokens expire.
     pub revocations: Revocations,
+    /// In which channels users are members.
+    pub memberships: Memberships,
 }
 
 impl Access {
@@ -147,8 +138,8 @@ impl Access {
         }
     }
 
-    /// Whether one of these words of a channel's rule selects this user, and that access was not
-    /// revoked.
+    /// Whether one of these words of a channel's rule selects this user. `is_owner` says whether the
+    /// user is the channel's owner.
     fn selects(
         &self,
         identity: &Identity,
@@ -157,10 +148,17 @@ impl Access {
         is_owner: bool,
         who: &[Who],
     ) -> bool {
-        let refused = |who: &Who| {
-            matches!(who, Who::Claim(_))
-                && name.dialog().is_some_and(|id| self.revocations.refuses_dialog(identity, id))
-        };
-        who.iter().any(|who| is_one_of(who, identity, &matched.part, is_owner) && !refused(who))
+        who.iter().any(|who| match who {
+            Who::Everyone => true,
+            Who::Kind(kind) => identity.user.kind == *kind,
+            Who::Role(role) => identity.roles.contains(role),
+            Who::Members => self.memberships.has(&identity.key(), name),
+            Who::Owner => is_owner,
+            Who::Itself => identity.user.kind == UserKind::User && identity.user.id == matched.part,
+            Who::Claim(claim) => {
+                let revoked = |id| self.revocations.refuses_dialog(identity, id);
+                identity.lists(claim, &matched.part) && !name.dialog().is_some_and(revoked)
+            }
+        })
     }
 }

@@ -3,7 +3,8 @@
 use super::Engine;
 use crate::access::{AuthError, Identity};
 use crate::lock::calls_out;
-use crate::store::{Account, Done, Revocation, Write};
+use crate::store::{Account, Done, Outcome, Revocation, SetMember, Write};
+use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::ChannelName;
 
@@ -43,6 +44,26 @@ impl Engine {
             effects.carry_out(None, &channel);
         }
         self.connections.expel(row);
+    }
+
+    /// Makes a user a member of a channel, or ends that. Before `done` is called it has taken
+    /// effect for live connections.
+    pub fn set_member(self: &Arc<Self>, set: SetMember, done: Done) {
+        let engine = self.clone();
+        let SetMember { channel, user, member, .. } = set.clone();
+        calls_out();
+        self.store.write(
+            Write::SetMember(set),
+            Box::new(move |result| {
+                if matches!(result, Ok(Outcome::Done)) {
+                    engine.access.memberships.set(&user, &channel, member);
+                    if !member {
+                        engine.connections.enforce(&user, &engine.access);
+                    }
+                }
+                done(result);
+            }),
+        );
     }
 
     /// Revokes access: at once for live connections, and permanently once `done` reports that it is

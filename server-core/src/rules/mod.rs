@@ -141,14 +141,22 @@ impl Rules {
 
     /// The claims that rules name: identities have to keep them.
     pub fn claims(&self) -> BTreeSet<String> {
-        let of = |rule: &Arc<Rule>| -> Vec<Who> {
-            rule.read.iter().chain(&rule.write).chain(rule.kinds.values().flatten()).cloned().collect()
-        };
-        let claim = |who| match who {
-            Who::Claim(name) => Some(name),
+        let claim = |who: &Who| match who {
+            Who::Claim(name) => Some(name.clone()),
             _ => None,
         };
-        self.rules.iter().flat_map(of).filter_map(claim).collect()
+        self.words().filter_map(claim).collect()
+    }
+
+    /// Whether a rule names members: those of connected users have to be known.
+    pub fn names_members(&self) -> bool {
+        self.words().any(|who| *who == Who::Members)
+    }
+
+    fn words(&self) -> impl Iterator<Item = &Who> {
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.read.iter().chain(&rule.write).chain(rule.kinds.values().flatten()))
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Who {
     Kind(UserKind),
     /// `role:NAME`: whose token has the role in its claim `roles`.
     Role(String),
+    /// `members`: users who were made members of the channel.
+    Members,
     /// `owner`: who created the dialog.
     Owner,
     /// `self`: the user whose id the pattern's placeholder stands for. Guests are others.
@@ -24,7 +26,7 @@ pub enum Who {
 /// A text that names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` names nobody; it must be everyone, guests, users, operators, owner, self, role:NAME or claim:NAME"
+    "`{0}` names nobody; it must be everyone, guests, users, operators, members, owner, self, role:NAME or claim:NAME"
 )]
 pub struct WhoError(pub String);
 
@@ -36,6 +38,7 @@ impl Who {
             "guests" => Who::Kind(UserKind::Guest),
             "users" => Who::Kind(UserKind::User),
             "operators" => Who::Kind(UserKind::Operator),
+            "members" => Who::Members,
             "owner" => Who::Owner,
             "self" => Who::Itself,
             _ => match text.split_once(':') {

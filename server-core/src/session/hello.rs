@@ -1,12 +1,14 @@
 //! A connection's first frame, and the tokens that follow (protocol sections 2 and 7).
 
 use super::state::{Flow, Session, ms};
+use super::waiting::{Greeting, Waiting};
 use crate::access::{Denied, Identity};
 use crate::connections::ClientRun;
+use crate::store::{Read, StoreError};
 use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::codes::{self, close};
-use tidewire_core::wire::{ClientFrame, ServerFrame, VERSION, Welcome, is_uuid};
+use tidewire_core::wire::{ChannelName, ClientFrame, ServerFrame, VERSION, Welcome, is_uuid};
 
 impl Session {
     pub(super) fn first_frame(&mut self, now: Now, frame: ClientFrame) -> Flow {
@@ -52,6 +54,37 @@ impl Session {
         if let Err(error) = self.engine.not_revoked(&identity) {
             return self.refuse_token(&error);
         }
+        let greeting = Greeting { identity, agent, subs };
+        if !self.engine.hub.rules().names_members() {
+            return self.greet(now, greeting);
+        }
+        let user = greeting.identity.key();
+        let unknown = self.engine.access.memberships.enter(&user);
+        self.member = Some(user.clone());
+        if !unknown {
+            return self.greet(now, greeting);
+        }
+        self.wait(Waiting::Hello(greeting));
+        Flow::Read(Read::Memberships(user))
+    }
+
+    /// Continues once the user's memberships were read.
+    pub(super) fn greet_member(
+        &mut self,
+        now: Now,
+        greeting: Greeting,
+        found: Result<Vec<ChannelName>, StoreError>,
+    ) -> Flow {
+        match found {
+            Ok(channels) => {
+                self.engine.access.memberships.loaded(&greeting.identity.key(), channels);
+                self.greet(now, greeting)
+            }
+            Err(error) => self.refuse(close::INTERNAL, error.code(), &error.to_string()),
+        }
+    }
+
+    fn greet(&mut self, now: Now, Greeting { identity, agent, subs }: Greeting) -> Flow {
         let conn = self.outgoing.id();
         tracing::info!(conn, user = identity.user.id, kind = identity.user.kind.as_str(), agent, "hello");
         let budget = self.engine.limits.budget(identity.user.kind);

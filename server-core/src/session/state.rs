@@ -35,8 +35,8 @@ pub enum Flow {
     /// The session takes the next message.
     Ready,
     /// The session needs this from the store before it takes the next message. Pass the reply to
-    /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]) and pages
-    /// ([`Read::Events`]) are read.
+    /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]), pages
+    /// ([`Read::Events`]) and memberships ([`Read::Memberships`]) are read.
     Read(Read),
     /// As with [`Read::Channel`], but the channel is created first, unless it exists by then
     /// ([`crate::store::Write::CreateDialog`], without an owner, in this account). Answer with
@@ -54,6 +54,8 @@ pub enum Answer {
     Channel(Result<Option<Arc<Channel>>, StoreError>),
     /// The reply to [`Read::Events`].
     Events(Result<Found, StoreError>),
+    /// The reply to [`Read::Memberships`].
+    Memberships(Result<Vec<ChannelName>, StoreError>),
     /// The queue has room ([`Flow::Room`]).
     Room,
 }
@@ -67,6 +69,7 @@ impl Answer {
                 let row = reply.and_then(Reply::channel);
                 Answer::Channel(row.map(|row| row.map(|row| hub.add(name, row))))
             }
+            Read::Memberships(_) => Answer::Memberships(reply.and_then(Reply::names)),
             _ => Answer::Events(reply.and_then(Reply::events)),
         }
     }
@@ -87,6 +90,8 @@ pub struct Session {
     /// The client's address.
     pub(super) address: IpAddr,
     pub(super) identity: Option<Arc<Identity>>,
+    /// The user whose memberships it uses, if rules name members.
+    pub(super) member: Option<String>,
     pub(super) subscriptions: Arc<Subscriptions>,
     /// Frames of the last message that are still to be handled.
     pub(super) todo: VecDeque<ClientFrame>,
@@ -136,6 +141,7 @@ impl Session {
             registration: None,
             address: peer.address,
             identity: None,
+            member: None,
             todo: VecDeque::new(),
             waiting: None,
             pings: 0,
@@ -247,6 +253,9 @@ impl Session {
             }
             (Some(Waiting::Op(checked)), Some(identity), Answer::Channel(found)) => {
                 self.submit_to(&identity, checked, found)
+            }
+            (Some(Waiting::Hello(greeting)), _, Answer::Memberships(found)) => {
+                self.greet_member(now, greeting, found)
             }
             (Some(Waiting::Page(paging)), _, Answer::Events(found)) => self.page_found(paging, found),
             (Some(Waiting::Page(paging)), _, Answer::Room) => self.page_with_room(paging),
@@ -466,6 +475,9 @@ impl Drop for Session {
         // From here on nothing starts for this connection that would have to be ended.
         self.outgoing.close(close::NORMAL, "");
         self.leave_tables();
+        if let Some(user) = &self.member {
+            self.engine.access.memberships.leave(user);
+        }
     }
 }
 

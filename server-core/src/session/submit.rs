@@ -198,7 +198,7 @@ fn of_refusal(refusal: Refusal) -> Refused {
             Refused::new(codes::OP_ID_REUSED, "this op id was used for another op; make a new one")
         }
         Refusal::RunNotFound => Refused::new(codes::RUN_NOT_FOUND, "no such answer is under way"),
-        Refusal::Forbidden | Refusal::DialogTaken | Refusal::Exchanged => {
+        Refusal::Forbidden | Refusal::DialogTaken | Refusal::Exchanged | Refusal::TooManyMemberships => {
             Refused::new(codes::FORBIDDEN, Denied::Forbidden.message())
         }
     }

@@ -1,5 +1,6 @@
 //! What a session continues with once it has what it waits for.
 
+use crate::access::Identity;
 use crate::dialog::Channel;
 use crate::dialog::ops::Op as ParsedOp;
 use std::sync::Arc;
@@ -11,7 +12,16 @@ pub(super) enum Waiting {
     /// A subscription, and whether its channel was to be opened for it.
     Sub(Subscription, bool),
     Op(Checked),
+    /// A hello that was accepted.
+    Hello(Greeting),
     Page(Paging),
+}
+
+/// A hello whose user is known, and whose memberships are not.
+pub(super) struct Greeting {
+    pub(super) identity: Arc<Identity>,
+    pub(super) agent: Option<String>,
+    pub(super) subs: Vec<Subscription>,
 }
 
 /// An op whose form is right; its channel is not read yet.

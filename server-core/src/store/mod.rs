@@ -8,8 +8,8 @@ mod write;
 
 pub use read::{ChannelRow, Found, Read, Reply, UnfinishedRun};
 pub use write::{
-    Account, CreateDialog, Duplicate, EndRun, Exchange, NewEvent, Outcome, Refusal, Revocation, StartRun,
-    StorePiece, Stored, Trim, Trimmed, Write,
+    Account, CreateDialog, Duplicate, EndRun, Exchange, MAX_MEMBERSHIPS, NewEvent, Outcome, Refusal,
+    Revocation, SetMember, StartRun, StorePiece, Stored, Trim, Trimmed, Write,
 };
 
 use thiserror::Error;

@@ -55,6 +55,17 @@ pub enum Read {
     /// All runs without an end, which after a start means that a crash cut them off:
     /// [`Reply::Unfinished`].
     Unfinished,
+    /// The channels that a user ([`crate::Identity::key`]) is a member of: [`Reply::Names`].
+    Memberships(String),
+    /// The members of a channel, as [`crate::Identity::key`]s in their order: [`Reply::Users`].
+    Members {
+        /// The channel's name.
+        channel: ChannelName,
+        /// Only members after this one; empty for all.
+        after: String,
+        /// Maximum number of members.
+        most: usize,
+    },
     /// All revocations: [`Reply::Revocations`].
     Revocations,
 }
@@ -74,6 +85,10 @@ pub enum Reply {
     Wanting(Vec<(ChannelName, Offset)>),
     /// The runs, in the order of their channels.
     Unfinished(Vec<UnfinishedRun>),
+    /// Names of channels, in no order.
+    Names(Vec<ChannelName>),
+    /// Users ([`crate::Identity::key`]).
+    Users(Vec<String>),
     /// The revocations, in no order.
     Revocations(Vec<Revocation>),
 }
@@ -156,6 +171,10 @@ only! {
     wanting: Wanting(Vec<(ChannelName, Offset)>);
     /// The reply to [`Read::Unfinished`].
     unfinished: Unfinished(Vec<UnfinishedRun>);
+    /// The reply to [`Read::Memberships`].
+    names: Names(Vec<ChannelName>);
+    /// The reply to [`Read::Members`].
+    users: Users(Vec<String>);
     /// The reply to [`Read::Revocations`].
     revocations: Revocations(Vec<Revocation>);
 }

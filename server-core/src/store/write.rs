@@ -113,6 +113,23 @@ pub struct Trim {
     pub remember_ms: u64,
 }
 
+/// Most channels that a user is a member of. All of them are in memory while the user is connected.
+pub const MAX_MEMBERSHIPS: usize = 10_000;
+
+/// A user's membership in a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetMember {
+    /// The channel's name.
+    pub channel: ChannelName,
+    /// The user ([`crate::Identity::key`]).
+    pub user: String,
+    /// Whether the user is a member from then on.
+    pub member: bool,
+    /// The account of whoever says so: a channel of another one is refused as
+    /// [`Refusal::Forbidden`].
+    pub account: Account,
+}
+
 /// Takes access back from tokens that a user already has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
@@ -158,6 +175,8 @@ pub enum Write {
     },
     /// Turns a client's own id into a guest, to whom the client's dialogs then belong.
     Exchange(Exchange),
+    /// Makes a user a member of a channel, or ends that. The channel need not exist yet.
+    SetMember(SetMember),
     /// Stores a revocation. If it names a dialog of which the user is the owner, the dialog has no
     /// owner from then on.
     Revoke(Revocation),
@@ -270,4 +289,6 @@ pub enum Refusal {
     DialogTaken,
     /// The secret was exchanged before.
     Exchanged,
+    /// The user is a member of [`MAX_MEMBERSHIPS`] channels.
+    TooManyMemberships,
 }

@@ -5,6 +5,7 @@ mod dialogs;
 pub(crate) mod error;
 mod guard;
 mod guests;
+mod members;
 pub(crate) mod request;
 mod revoke;
 mod router;

@@ -2,7 +2,7 @@
 
 use super::error::{HttpError, MAX_BODY, draining};
 use super::request::Remote;
-use super::{channels, dialogs, guard, guests, revoke, statics};
+use super::{channels, dialogs, guard, guests, members, revoke, statics};
 use crate::app::App;
 use crate::origin::Origin;
 use crate::transport::{fallback, socket};
@@ -10,7 +10,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, delete, get, post, put};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/dialogs", post(dialogs::create))
         .route("/v1/dialogs/{id}", delete(dialogs::remove))
         .route("/v1/channels/{name}/events", get(channels::read).post(channels::publish))
+        .route("/v1/channels/{name}/members", get(members::list))
+        .route("/v1/channels/{name}/members/{kind}/{id}", put(members::set).delete(members::set))
         .route("/v1/revoke", post(revoke::revoke));
     if app.config.demo {
         api = api.route("/demo/token", post(guests::demo_token));

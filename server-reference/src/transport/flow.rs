@@ -4,7 +4,7 @@ use super::activity::Activity;
 use super::writing::Notifiers;
 use crate::app::App;
 use crate::clock;
-use tidewire_server_core::store::{Read, Reply};
+use tidewire_server_core::store::Read;
 use tidewire_server_core::{Answer, Flow, Session};
 use tokio::time::sleep_until;
 
@@ -26,7 +26,10 @@ pub(crate) async fn complete(
             }
             Flow::Read(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
             Flow::Open(name, account) => Answer::Channel(app.loader.open(&name, account).await),
-            Flow::Read(read) => Answer::Events(app.store.read(read).await.and_then(Reply::events)),
+            Flow::Read(read) => {
+                let reply = app.store.read(read.clone()).await;
+                Answer::new(&read, reply, &app.engine.hub)
+            }
         };
         flow = session.answered(clock::now(), answer);
     }

@@ -4,7 +4,7 @@ use crate::support::*;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tidewire_server::config::Budget;
+use tidewire_server::config::{Budget, Pattern, Rule, Who};
 use tidewire_server::{Account, UserKind};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -296,6 +296,57 @@ async fn a_backend_creates_dialogs_for_others_writes_in_them_and_takes_them_away
             publish(server.address, &service(json!(["publish"]), claims.clone()), &says(&id(), "x")).await;
         assert_eq!((status, &answer["error"]["code"]), (401, &json!("unauthorized")), "{claims}");
         assert!(answer["error"]["message"].as_str().unwrap().contains(part), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_says_who_the_members_are() {
+    let rule = Rule { open: true, ..Rule::new(Pattern::parse("team:{id}").unwrap(), vec![Who::Members]) };
+    let server = start(|config| config.channels = vec![rule]).await;
+    let service = |account: &str, scopes: Value| {
+        let claims =
+            json!({"kind": "service", "aud": "tidewire-service", "account": account, "scopes": scopes});
+        token("backend", claims)
+    };
+    let backend = service("default", json!(["members"]));
+    let ask = async |method: &str, path: &str, token: &str| {
+        let head = format!("{method} /v1/channels/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n");
+        let (status, _, body) = request(
+            server.address,
+            &format!("{head}authorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n"),
+        )
+        .await;
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    };
+    let ada = token("ada", json!({}));
+    let mut client = Client::connect(server.address).await;
+    client.hello(&ada, json!([{"ch": "team:1"}])).await;
+    assert_eq!(client.next_of("sub_err").await["code"], "forbidden");
+    for member in ["user/ada", "user/bob", "guest/cyd", "user/a:b%20c"] {
+        assert_eq!(ask("PUT", &format!("team:1/members/{member}"), &backend).await.0, 204, "{member}");
+    }
+    let (status, list) = ask("GET", "team:1/members", &backend).await;
+    let ids: Vec<&str> =
+        list["members"].as_array().unwrap().iter().map(|member| member["id"].as_str().unwrap()).collect();
+    assert_eq!((status, ids, &list["after"]), (200, vec!["cyd", "a:b c", "ada", "bob"], &Value::Null));
+    client.send(json!({"t": "sub", "ch": "team:1"})).await;
+    client.next_of("sub_ok").await;
+    assert_eq!(ask("DELETE", "team:1/members/user/ada", &backend).await.0, 204);
+    assert_eq!(client.next_of("sub_err").await["code"], "forbidden");
+    let other = service("acme", json!(["members"]));
+    for (method, path, token, status) in [
+        ("PUT", "team:1/members/operator/x", &backend, 400),
+        ("PUT", "team:1/members/user/%20%20", &backend, 204),
+        ("PUT", "te%20am/members/user/x", &backend, 400),
+        ("PUT", "team:1/members/user/x", &other, 403),
+        ("GET", "team:1/members", &other, 403),
+        ("GET", "team:1/members?since=1", &backend, 400),
+        ("PUT", "team:1/members/user/x", &service("default", json!(["publish"])), 403),
+        ("PUT", "team:1/members/user/x", &ada, 403),
+        ("GET", "team:1/members", &operator("op"), 403),
+    ] {
+        let (got, answer) = ask(method, path, token).await;
+        assert_eq!(got, status, "{method} {path}: {answer}");
     }
 }
 

@@ -74,6 +74,7 @@ pub(super) fn delete(
     connection
         .prepare_cached("DELETE FROM events WHERE key > ? AND key < ?")?
         .execute(params![event_key(row, Offset::ZERO), event_key(row + 1, Offset::ZERO)])?;
+    connection.prepare_cached("DELETE FROM members WHERE channel = ?")?.execute([name])?;
     connection.prepare_cached("DELETE FROM channels WHERE id = ?")?.execute([row])?;
     if head > 0 {
         connection
@@ -128,6 +129,9 @@ pub(super) fn exchange(
         .execute(params![digest, exchange.guest, now.cast_signed()])?;
     connection
         .prepare_cached("UPDATE dialogs SET owner = ? WHERE owner = ?")?
+        .execute([&exchange.to, &exchange.from])?;
+    connection
+        .prepare_cached("UPDATE OR IGNORE members SET user = ? WHERE user = ?")?
         .execute([&exchange.to, &exchange.from])?;
     Ok(Outcome::Exchanged(exchange.guest.clone()))
 }

@@ -6,6 +6,7 @@
 
 mod columns;
 mod dialogs;
+mod members;
 mod ops;
 mod read;
 mod retention;

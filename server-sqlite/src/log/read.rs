@@ -30,6 +30,10 @@ pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
         }
         Read::Wanting => wanting(connection).map(Reply::Wanting),
         Read::Unfinished => unfinished(connection).map(Reply::Unfinished),
+        Read::Memberships(user) => memberships(connection, user).map(Reply::Names),
+        Read::Members { channel, after, most } => {
+            members(connection, channel, after, *most).map(Reply::Users)
+        }
         Read::Revocations => revocations(connection).map(Reply::Revocations),
     }
 }
@@ -170,6 +174,27 @@ fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<UnfinishedRun>> {
                 pieces.query_map([&run], |row| row.get::<_, String>(0))?.collect();
             Ok(UnfinishedRun { text: text?, run: RunId::from(run), channel, name })
         })
+        .collect()
+}
+
+/// The channels that a user is a member of.
+fn memberships(connection: &Connection, user: &str) -> rusqlite::Result<Vec<ChannelName>> {
+    connection
+        .prepare_cached("SELECT channel FROM members WHERE user = ?")?
+        .query_map([user], |row| channel_name(row, 0))?
+        .collect()
+}
+
+/// The members of a channel after one of them, in their order.
+fn members(
+    connection: &Connection,
+    channel: &ChannelName,
+    after: &str,
+    most: usize,
+) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare_cached("SELECT user FROM members WHERE channel = ? AND user > ? ORDER BY user LIMIT ?")?
+        .query_map(params![channel.as_str(), after, most as i64], |row| row.get(0))?
         .collect()
 }
 

@@ -102,6 +102,13 @@ const MIGRATIONS: &[&str] = &["
     INSERT INTO revoked SELECT '', user, dialog, since FROM revocations;
     DROP TABLE revocations;
     ALTER TABLE revoked RENAME TO revocations;
+    -- By names, because a channel may get members before it exists.
+    CREATE TABLE members (
+        user TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        PRIMARY KEY (user, channel)
+    ) WITHOUT ROWID;
+    CREATE INDEX members_by_channel ON members (channel, user);
 "];
 
 /// The version this server writes.

@@ -6,6 +6,7 @@
 mod accounts;
 mod driving;
 mod kinds;
+mod members;
 mod revocation;
 mod rig;
 mod rules;

@@ -3,7 +3,7 @@
 use crate::{Subject, channel, message};
 use tidewire_core::wire::Offset;
 use tidewire_server_core::store::{
-    Account, CreateDialog, Exchange, Outcome, Read, Refusal, Revocation, Write,
+    Account, CreateDialog, Exchange, MAX_MEMBERSHIPS, Outcome, Read, Refusal, Revocation, SetMember, Write,
 };
 
 fn create(subject: &Subject, name: &str, owner: Option<&str>) -> Outcome {
@@ -126,6 +126,52 @@ pub fn dialogs_and_revocations_keep_their_account(subject: &Subject) {
     let mut found = subject.read(Read::Revocations).revocations().unwrap();
     found.sort_by_key(|row| row.account.clone());
     assert_eq!(found, [of(&Account::Own), of(&other)]);
+}
+
+/// Case.
+pub fn memberships_are_kept_counted_and_gone_with_their_dialog(subject: &Subject) {
+    let set = |user: &str, name: &str, member, account| {
+        let set = SetMember { channel: channel(name), user: user.to_owned(), member, account };
+        subject.write(Write::SetMember(set))
+    };
+    let of = |user: &str| {
+        let mut names = subject.read(Read::Memberships(user.to_owned())).names().unwrap();
+        names.sort();
+        names
+    };
+    // Before the channel is there, and more than once.
+    for name in ["team:1", "team:2", "team:1", "dialog:a"] {
+        assert!(matches!(set("user:ada", name, true, Account::Own), Outcome::Done));
+    }
+    assert!(matches!(set("guest:bob", "team:1", true, Account::Own), Outcome::Done));
+    assert_eq!(of("user:ada"), ["dialog:a", "team:1", "team:2"].map(channel));
+    let members = |after: &str, most| {
+        let after = after.to_owned();
+        subject.read(Read::Members { channel: channel("team:1"), after, most }).users().unwrap()
+    };
+    assert_eq!(members("", 9), ["guest:bob", "user:ada"]);
+    assert_eq!(
+        (members("", 1), members("guest:bob", 9)),
+        (vec!["guest:bob".to_owned()], vec!["user:ada".to_owned()])
+    );
+    assert!(matches!(set("user:ada", "team:2", false, Account::Own), Outcome::Done));
+    assert!(matches!(set("user:ada", "team:2", false, Account::Own), Outcome::Done), "again");
+    assert_eq!(of("user:ada"), ["dialog:a", "team:1"].map(channel));
+    subject.dialog("dialog:a", Some("user:eve"));
+    let other = Account::Named("acme".to_owned());
+    for member in [true, false] {
+        let outcome = set("user:ada", "dialog:a", member, other.clone());
+        assert!(matches!(outcome, Outcome::Refused(Refusal::Forbidden)), "of another account");
+    }
+    delete(subject, "dialog:a");
+    assert_eq!(of("user:ada"), [channel("team:1")]);
+    for n in 0..MAX_MEMBERSHIPS - 1 {
+        assert!(matches!(set("user:ada", &format!("more:{n}"), true, Account::Own), Outcome::Done));
+    }
+    let outcome = set("user:ada", "one:more", true, Account::Own);
+    assert!(matches!(outcome, Outcome::Refused(Refusal::TooManyMemberships)));
+    assert!(matches!(set("user:ada", "team:1", true, Account::Own), Outcome::Done), "that is none more");
+    assert_eq!(of("user:ada").len(), MAX_MEMBERSHIPS);
 }
 
 /// Case.

@@ -47,6 +47,7 @@ macro_rules! store_suite {
             revocations_are_kept_and_forgotten,
             a_dialog_that_was_taken_back_is_nobodys,
             dialogs_and_revocations_keep_their_account,
+            memberships_are_kept_counted_and_gone_with_their_dialog,
             a_run_has_one_start_and_one_end,
             pieces_of_a_run_that_a_crash_left_are_joined,
             a_cancellation_needs_a_run,

@@ -99,7 +99,7 @@ impl Server {
             hub: Arc::new(Hub::new(tidewire_server_core::rules::Rules::of_dialogs())),
             limiter: Limiter::default(),
             connections: Connections::new(1_000, 1_000, None, Box::new(|| ())),
-            access: Access { revocations: Revocations::new(known) },
+            access: Access { revocations: Revocations::new(known), ..Access::default() },
             answers: self.setup.answers.then(|| runs.answering()),
             tables: None,
         });
