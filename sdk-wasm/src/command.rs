@@ -37,7 +37,13 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             let known = Writer::object().each("rows", &client.rows(&dialog), row);
             ok(&known.opt_str("run", client.run(&dialog).as_deref()).end())
         }
-        "subscribe" => subscribed(client.subscribe(now, &given.str("channel")?)),
+        "subscribe" => match client.open_channel(now, &given.str("channel")?) {
+            Ok(stored) => {
+                let frames = stored.iter().map(|event| event.raw.as_str());
+                Writer::object().array("ok", frames).end()
+            }
+            Err(error) => refused(error.code(), false),
+        },
         "unsubscribe" => {
             client.unsubscribe(now, &given.str("channel")?);
             done()

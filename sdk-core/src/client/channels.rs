@@ -10,6 +10,17 @@ use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{self, ChannelName, Cursor, Epoch, EventFrame, Offset, RunText};
 
+/// What a new holder of a channel follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// The rows of a dialog.
+    Rows,
+    /// The events after the stored cursor.
+    Events,
+    /// The newest events, and those that follow.
+    Newest,
+}
+
 /// Most subscriptions of a client.
 const MAX_CHANNELS: usize = 100;
 
@@ -28,9 +39,10 @@ impl<T: Part> Client<T> {
         &mut self,
         now: Now,
         name: Option<ChannelName>,
-        with_rows: bool,
-    ) -> Result<(), SubscribeError> {
+        follows: Follows,
+    ) -> Result<Vec<EventFrame>, SubscribeError> {
         self.clamp(now);
+        let with_rows = follows == Follows::Rows;
         let name = &name.ok_or(SubscribeError::BadChannel)?;
         if let Some(at) = self.channels.iter().position(|other| other.name == *name) {
             // The reason of a refusal may be gone by now.
@@ -41,9 +53,12 @@ impl<T: Part> Client<T> {
                 self.shown_waits = None;
                 let timeline = self.new_timeline(name, Offset::ZERO, &[], &[]);
                 self.channels[at].show_rows(timeline);
+            } else if follows == Follows::Newest && self.channels[at].load_events() {
+                let state = ChannelState::Syncing;
+                self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
             }
             self.channels[at].add_holder(with_rows);
-            return Ok(());
+            return Ok(Vec::new());
         }
         if self.channels.len() >= MAX_CHANNELS {
             return Err(SubscribeError::TooMany);
@@ -70,10 +85,12 @@ impl<T: Part> Client<T> {
             let runs = cached.as_ref().map_or_else(Vec::new, |cached| read_runs(&cached.runs));
             self.new_timeline(name, begin, &events, &runs)
         });
-        self.channels.push(Channel::new(name, cursor, timeline));
+        let mut channel = Channel::new(name, cursor, timeline);
+        channel.keeps_events |= follows == Follows::Newest;
+        self.channels.push(channel);
         let state = ChannelState::Syncing;
         self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
-        Ok(())
+        Ok(if follows == Follows::Newest { events } else { Vec::new() })
     }
 
     /// A timeline with the rows of stored events after an offset, then those of waiting ops.

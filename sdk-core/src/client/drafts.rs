@@ -7,7 +7,7 @@ use crate::event::{OpState, RowState};
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::json::{Writer, depth, validate_within};
-use crate::wire::{self, ChannelName, MAX_BODY_DEPTH, MAX_TEXT, OpId, RunId, is_uuid};
+use crate::wire::{self, ChannelName, MAX_BODY_DEPTH, MAX_KIND, MAX_TEXT, OpId, RunId, is_uuid};
 
 /// Upper limit of an op frame's length without its body, in bytes.
 const OP_OVERHEAD: u64 = 512;
@@ -93,7 +93,7 @@ impl<T: Part> Client<T> {
         if !is_uuid(&draft.id) {
             return Err(SendError::BadOpId);
         }
-        self.check(&draft.channel, &draft.body)?;
+        self.check(&draft.channel, &draft.kind, &draft.body)?;
         let entry = self.outbox.get(&draft.id);
         let known = entry.is_some();
         let ended = match entry.map(|entry| &entry.state) {
@@ -124,7 +124,7 @@ impl<T: Part> Client<T> {
     ) -> Result<Draft, SendError> {
         let now = self.clamp(now);
         let channel = channel.ok_or(SendError::BadChannel)?;
-        self.check(&channel, body)?;
+        self.check(&channel, kind, body)?;
         Ok(Draft {
             id: OpId::from(self.uuids.next(now.wall, &mut self.rng)),
             lane,
@@ -134,13 +134,13 @@ impl<T: Part> Client<T> {
         })
     }
 
-    fn check(&self, channel: &ChannelName, body: &str) -> Result<(), SendError> {
+    fn check(&self, channel: &ChannelName, kind: &str, body: &str) -> Result<(), SendError> {
         if channel.dialog() == Some("") {
             return Err(SendError::BadChannel);
         }
         check_body(body)?;
         let most = self.limits.as_ref().map_or(MESSAGE_BYTES, |limits| limits.message_bytes);
-        if body.len() as u64 + OP_OVERHEAD > most {
+        if body.len() as u64 + OP_OVERHEAD > most || kind.len() > MAX_KIND {
             return Err(SendError::TooLarge);
         }
         Ok(())

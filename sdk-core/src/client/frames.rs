@@ -239,6 +239,8 @@ impl<T: Part> Client<T> {
             let for_holders = self.channels[at].is_new_to_holders(event.offset).then(|| event.clone());
             if let Some(timeline) = &mut self.channels[at].timeline {
                 timeline.apply(&event);
+            }
+            if self.channels[at].keeps_events {
                 kept.push((event.offset, Message(event.raw)));
             }
             if let Some(event) = for_holders {

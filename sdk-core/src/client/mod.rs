@@ -21,7 +21,8 @@ use crate::link::{Connection, Requests};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::{ChannelName, Limits, OpId, RunId, User, codes};
+use crate::wire::{ChannelName, EventFrame, Limits, OpId, RunId, User, codes};
+use channels::Follows;
 use std::collections::VecDeque;
 
 /// The message limit until a server says otherwise.
@@ -207,7 +208,7 @@ impl<T: Part> Client<T> {
     /// Opens a dialog. Its rows come as [`Event::Dialog`], first those that are known already.
     /// Opening an open dialog adds a holder and emits no rows; see [`Client::rows`].
     pub fn open_dialog(&mut self, now: Now, dialog: &str) -> Result<(), SubscribeError> {
-        self.add_channel(now, ChannelName::of_dialog(dialog), true)
+        self.add_channel(now, ChannelName::of_dialog(dialog), Follows::Rows).map(drop)
     }
 
     /// Removes a holder of a dialog; the last one closes it. Waiting ops are still sent.
@@ -218,7 +219,15 @@ impl<T: Part> Client<T> {
     /// Subscribes to a channel's events, which come as [`Event::Received`]. Each call adds a
     /// holder.
     pub fn subscribe(&mut self, now: Now, channel: &str) -> Result<(), SubscribeError> {
-        self.add_channel(now, ChannelName::parse(channel), false)
+        self.add_channel(now, ChannelName::parse(channel), Follows::Events).map(drop)
+    }
+
+    /// As [`Client::subscribe`], for an application that shows a channel's newest events: it begins
+    /// with those that are stored, which are returned, or if there are none with the newest ones of
+    /// the server. From then on events are stored for the next start. If the events are followed
+    /// already, nothing is returned, and nothing comes again.
+    pub fn open_channel(&mut self, now: Now, channel: &str) -> Result<Vec<EventFrame>, SubscribeError> {
+        self.add_channel(now, ChannelName::parse(channel), Follows::Newest)
     }
 
     /// Removes a holder of a subscription; the last one ends it.

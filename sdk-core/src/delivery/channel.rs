@@ -65,6 +65,8 @@ pub(crate) struct Channel {
     /// The rows, for a dialog.
     pub(crate) timeline: Option<Timeline>,
     pub(crate) persistence: Persistence,
+    /// Whether the events are stored for the next start, and not the cursor alone.
+    pub(crate) keeps_events: bool,
     /// How many holders follow the rows, and how many the events.
     row_holders: u32,
     raw_holders: u32,
@@ -90,6 +92,7 @@ impl Channel {
             cursor,
             timeline,
             persistence: Persistence::default(),
+            keeps_events: of_rows > 0,
             row_holders: of_rows,
             raw_holders: 1 - of_rows,
             delivered: None,
@@ -185,6 +188,24 @@ impl Channel {
     pub(crate) fn show_rows(&mut self, timeline: Timeline) {
         self.delivered = self.cursor.take();
         self.timeline = Some(timeline);
+        self.begin_again();
+    }
+
+    /// Follows the events too, where only the rows were followed; false if the events were followed
+    /// already. The channel is subscribed again without a cursor, to load what came before.
+    pub(crate) fn load_events(&mut self) -> bool {
+        if self.raw_holders > 0 {
+            return false;
+        }
+        self.delivered = None;
+        self.cursor = None;
+        self.begin_again();
+        true
+    }
+
+    /// Stores all events from here on, and subscribes again.
+    fn begin_again(&mut self) {
+        self.keeps_events = true;
         self.seen.clear();
         if self.phase != Phase::Failed {
             self.phase = Phase::Unsent;
@@ -230,11 +251,14 @@ impl Channel {
                 return Applied { events: Vec::new(), anew: false, reset: None, missed: 0, step: Step::Anew };
             }
             Mode::Fresh | Mode::Reset => {
-                let had_rows = self.cursor.is_some() || self.gave_up;
+                // Holders of events that had others before have to know that these don't follow.
+                let left = self.delivered.take_if(|last| last.epoch != sub.epoch || last.offset < sub.page.from);
+                let had_rows = self.cursor.is_some() || self.gave_up || left.is_some();
                 if had_rows {
                     let reason = if self.gave_up { None } else { sub.reason };
                     // In the same log events were skipped; in another one nothing is connected.
-                    let silent = if self.gave_up || known.is_some() { "gap" } else { "epoch" };
+                    let same = known.is_some() || left.is_some_and(|last| last.epoch == sub.epoch);
+                    let silent = if self.gave_up || same { "gap" } else { "epoch" };
                     reset = Some(reason.unwrap_or_else(|| silent.to_owned()));
                 }
                 if let Some(timeline) = &mut self.timeline {
@@ -354,6 +378,7 @@ impl Channel {
         }
         self.seen.clear();
         self.persistence.reset();
+        self.delivered = None;
         self.cursor.take().is_some()
     }
 

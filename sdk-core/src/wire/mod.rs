@@ -50,6 +50,8 @@ pub const MAX_NICKNAME: usize = 40;
 pub const MAX_TOKEN: usize = 16_384;
 /// Greatest length of the `n` of a ping, in characters.
 pub const MAX_NONCE: usize = 64;
+/// Greatest length of an op's kind, in bytes.
+pub const MAX_KIND: usize = 64;
 /// Greatest length of a signal's kind and key, in bytes.
 pub const MAX_SIGNAL_NAME: usize = 64;
 /// Greatest length of a signal's body, in bytes.

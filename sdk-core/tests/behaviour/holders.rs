@@ -77,3 +77,71 @@ fn events_followed_beside_rows_come_from_then_on() {
     assert_eq!(received(&rig), [2]);
     assert_eq!(rig.shown(), ["one:sent", "two:sent"]);
 }
+
+#[test]
+fn a_channel_that_is_shown_begins_with_what_is_stored_and_goes_on_from_there() {
+    let mut rig = Rig::new();
+    assert!(rig.client.open_channel(rig.now, "dialog:demo").unwrap().is_empty());
+    rig.connect();
+    rig.welcome();
+    rig.receive(sub_ok("fresh", 0, 1, vec![message(1, "one")]));
+    rig.receive(message(2, "two"));
+    assert_eq!(received(&rig), [1, 2]);
+    let mut rig = Rig::restored(rig.store.clone());
+    let stored = rig.client.open_channel(rig.now, "dialog:demo").unwrap();
+    assert_eq!(stored.iter().map(|event| event.offset.0).collect::<Vec<_>>(), [1, 2]);
+    let hello = rig.connect();
+    assert_eq!(hello["subs"][0], json!({"ch":"dialog:demo","epoch":"e1","offset":2,"tail":50}));
+    rig.welcome();
+    rig.receive(sub_ok("resumed", 2, 3, vec![message(3, "three")]));
+    assert_eq!(received(&rig), [3]);
+    // A second holder gets nothing again.
+    assert!(rig.client.open_channel(rig.now, "dialog:demo").unwrap().is_empty());
+    rig.drain();
+    assert_eq!(received(&rig), [3]);
+}
+
+#[test]
+fn events_shown_beside_rows_begin_with_what_came_before_and_the_rows_stay_as_they_are() {
+    let mut rig = Rig::online();
+    rig.receive(message(1, "one"));
+    rig.client.open_channel(rig.now, "dialog:demo").unwrap();
+    rig.drain();
+    assert_eq!(rig.sent.back(), Some(&json!({"t":"sub","ch":"dialog:demo","tail":50})));
+    rig.receive(sub_ok("fresh", 0, 2, vec![message(1, "one"), message(2, "two")]));
+    rig.receive(message(3, "three"));
+    assert_eq!(received(&rig), [1, 2, 3]);
+    assert_eq!(rig.shown(), ["one:sent", "two:sent", "three:sent"]);
+    let reset =
+        |event: &Event<TableEvent>| matches!(event, Event::Channel { state: ChannelState::Reset { .. }, .. });
+    assert!(!rig.events.iter().any(reset));
+}
+
+#[test]
+fn holders_of_events_are_told_when_what_loads_the_rows_does_not_follow_theirs() {
+    for (epoch, from, reason) in [("e1", 3, "gap"), ("e2", 0, "epoch")] {
+        let mut rig = Rig::new();
+        rig.client.subscribe(rig.now, "dialog:demo").unwrap();
+        rig.connect();
+        rig.welcome();
+        rig.receive(sub_ok("fresh", 0, 1, vec![message(1, "one")]));
+        rig.client.open_dialog(rig.now, "demo").unwrap();
+        rig.drain();
+        let mut answer = sub_ok("fresh", from, from + 1, vec![message(from + 1, "later")]);
+        answer["epoch"] = epoch.into();
+        rig.receive(answer);
+        assert_eq!(received(&rig), [1, from + 1]);
+        let told = rig.events.iter().find_map(|event| match event {
+            Event::Channel { state: ChannelState::Reset { reason, .. }, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        assert_eq!(told.as_deref(), Some(reason));
+    }
+}
+
+#[test]
+fn an_op_of_a_kind_with_too_long_a_name_is_refused_at_once() {
+    let mut rig = Rig::online();
+    assert_eq!(rig.client.send(rig.now, "news", &"k".repeat(65), "{}").unwrap_err().code(), "too_large");
+    assert!(rig.client.send(rig.now, "news", &"k".repeat(64), "{}").is_ok());
+}
