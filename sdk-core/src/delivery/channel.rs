@@ -252,7 +252,8 @@ impl Channel {
             }
             Mode::Fresh | Mode::Reset => {
                 // Holders of events that had others before have to know that these don't follow.
-                let left = self.delivered.take_if(|last| last.epoch != sub.epoch || last.offset < sub.page.from);
+                let left =
+                    self.delivered.take_if(|last| last.epoch != sub.epoch || last.offset < sub.page.from);
                 let had_rows = self.cursor.is_some() || self.gave_up || left.is_some();
                 if had_rows {
                     let reason = if self.gave_up { None } else { sub.reason };
@@ -279,7 +280,7 @@ impl Channel {
 
     /// How many events of the same log lie between the cursor and the beginning of this answer.
     pub(crate) fn skipped(&self, sub: &SubOk) -> u64 {
-        match &self.cursor {
+        match self.cursor.as_ref().or(self.delivered.as_ref()) {
             Some(cursor) if cursor.epoch == sub.epoch => sub.page.from.since(cursor.offset),
             _ => 0,
         }
@@ -386,7 +387,10 @@ impl Channel {
     pub(crate) fn give_up(&mut self) {
         // Without a cursor this view has nothing that it could lose, so the next answer is no
         // reset.
-        self.gave_up |= self.cursor.take().is_some();
+        if self.cursor.take().is_some() {
+            self.gave_up = true;
+            self.delivered = None;
+        }
         self.repairs = 0;
         self.phase = Phase::Unsent;
     }

@@ -119,7 +119,7 @@ fn events_shown_beside_rows_begin_with_what_came_before_and_the_rows_stay_as_the
 
 #[test]
 fn holders_of_events_are_told_when_what_loads_the_rows_does_not_follow_theirs() {
-    for (epoch, from, reason) in [("e1", 3, "gap"), ("e2", 0, "epoch")] {
+    for (epoch, from, reason, missed) in [("e1", 3, "gap", 2), ("e2", 0, "epoch", 0)] {
         let mut rig = Rig::new();
         rig.client.subscribe(rig.now, "dialog:demo").unwrap();
         rig.connect();
@@ -132,10 +132,12 @@ fn holders_of_events_are_told_when_what_loads_the_rows_does_not_follow_theirs() 
         rig.receive(answer);
         assert_eq!(received(&rig), [1, from + 1]);
         let told = rig.events.iter().find_map(|event| match event {
-            Event::Channel { state: ChannelState::Reset { reason, .. }, .. } => Some(reason.clone()),
+            Event::Channel { state: ChannelState::Reset { reason, missed }, .. } => {
+                Some((reason.clone(), *missed))
+            }
             _ => None,
         });
-        assert_eq!(told.as_deref(), Some(reason));
+        assert_eq!(told, Some((reason.to_owned(), missed)));
     }
 }
 

@@ -10,7 +10,9 @@ pub use who::{Who, WhoError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
-use tidewire_core::wire::{AnswerEnd, AnswerStart, ChannelName, DIALOG_PREFIX, MAX_KIND, UNREADABLE, UserKind};
+use tidewire_core::wire::{
+    AnswerEnd, AnswerStart, ChannelName, DIALOG_PREFIX, MAX_KIND, UNREADABLE, UserKind,
+};
 
 /// What holds for the channels that a pattern matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
