@@ -1,9 +1,11 @@
+import { Channel } from "./channel.ts";
 import type { ConversationHost } from "./conversation.ts";
 import { Conversation } from "./conversation.ts";
 import type { CoreEvent } from "./core.ts";
 import { CHANNEL } from "./core.ts";
 import { Dialog } from "./dialog.ts";
 import { Driver, monotonic } from "./driver.ts";
+import { Events } from "./events.ts";
 import { openIndexedDb } from "./indexeddb.ts";
 import { reasonOf } from "./json.ts";
 import { forgetScope } from "./localstorage.ts";
@@ -20,11 +22,15 @@ import type { Leadership } from "./tabs/leader.ts";
 import { canShare } from "./tabs/membership.ts";
 import type { TabsHost } from "./tabs/tabs.ts";
 import { Tabs } from "./tabs/tabs.ts";
+import type { View } from "./tabs/views.ts";
+import { eventsOf, rowsOf } from "./tabs/views.ts";
 import { guestToken } from "./token.ts";
 import type {
+  Bodies,
   ClientOptions,
   ClientState,
   ConnectionState,
+  Kinds,
   Listener,
   Report,
   Status,
@@ -106,6 +112,7 @@ export class Client implements Store<ClientState> {
   readonly #scheduler = new Scheduler();
   readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
   readonly #dialogs = new Map<string, Conversation>();
+  readonly #channels = new Map<string, Events>();
   readonly #tabs: Tabs;
   readonly #tables: Tables | undefined;
   readonly #host: ConversationHost;
@@ -138,7 +145,10 @@ export class Client implements Store<ClientState> {
       return token;
     };
     const host: TabsHost = {
-      wants: () => ({ connect: this.#rest === null, dialogs: [...this.#dialogs.keys()] }),
+      wants: () => ({
+        connect: this.#rest === null,
+        views: [...[...this.#channels.keys()].map(eventsOf), ...[...this.#dialogs.keys()].map(rowsOf)],
+      }),
       event: (event) => this.#apply(event),
       refused: (id, { code }) => {
         for (const dialog of this.#dialogs.values()) dialog.refused(id, code);
@@ -152,13 +162,7 @@ export class Client implements Store<ClientState> {
     };
     const extend = tables && ((port: TabPort) => tables.addTables(port, this, this.#scheduler));
     this.#tabs = new Tabs(shared ? server.scope : null, host, extend);
-    this.#host = {
-      commands: this.#tabs,
-      user: () => this.getState().user,
-      forget: (id) => {
-        if (this.#dialogs.delete(id)) this.#tabs.close(id);
-      },
-    };
+    this.#host = { commands: this.#tabs, user: () => this.getState().user };
     this.#keeps = shared;
   }
 
@@ -184,8 +188,8 @@ export class Client implements Store<ClientState> {
   };
 
   /**
-   * Retries at once what waits for its next attempt: the connection, or a dialog that was refused
-   * temporarily. Does nothing while the client is disconnected or closed.
+   * Retries at once what waits for its next attempt: the connection, or a dialog or channel that was
+   * refused temporarily. Does nothing while the client is disconnected or closed.
    */
   readonly retryNow = (): void => {
     if (this.#rest === null) this.#tabs.connect();
@@ -262,10 +266,21 @@ export class Client implements Store<ClientState> {
   readonly dialog = (id: string): Dialog => {
     const name = text(id, "client.dialog: id");
     if (name === "") throw new TidewireError("bad_channel", "client.dialog: id must not be empty", false);
-    const conversation = this.#dialogs.get(name) ?? this.#openDialog(name);
-    const dialog = new Dialog(conversation, this.#scheduler);
-    conversation.hold(dialog);
-    return dialog;
+    const make = (ended: () => void) => new Conversation(name, this.#host, ended);
+    return new Dialog(this.#opened(this.#dialogs, name, rowsOf(name), make), this.#scheduler);
+  };
+
+  /**
+   * Opens a channel that the server's configuration has a rule for. `E` maps the kinds of its
+   * events to the types of their bodies: `client.channel<{ "poll.vote": { option: string } }>(…)`.
+   * Each call returns a handle of its own; close it when it is no longer needed. A dialog's channel
+   * may be open as a dialog too. Throws a {@link TidewireError}: `bad_argument`, `bad_channel`,
+   * `too_many_subscriptions`.
+   */
+  readonly channel = <E extends Bodies<E> = Kinds>(name: string): Channel<E> => {
+    const known = text(name, "client.channel: name");
+    const make = (ended: () => void) => new Events(known, this.#tabs, ended);
+    return new Channel<E>(this.#opened(this.#channels, known, eventsOf(known), make), this.#scheduler);
   };
 
   /**
@@ -305,16 +320,21 @@ export class Client implements Store<ClientState> {
     return this.#own;
   }
 
-  #openDialog(id: string): Conversation {
-    const conversation = new Conversation(id, this.#host);
-    this.#dialogs.set(id, conversation);
+  /** The subscription in `all` with this name. The first time it is made, and its view opened. */
+  #opened<T>(all: Map<string, T>, name: string, view: View, make: (ended: () => void) => T): T {
+    const known = all.get(name);
+    if (known !== undefined) return known;
+    const made = make(() => {
+      if (all.delete(name)) this.#tabs.close(view);
+    });
+    all.set(name, made);
     try {
-      this.#tabs.open(id);
+      this.#tabs.open(view);
     } catch (error) {
-      this.#dialogs.delete(id);
+      all.delete(name);
       throw error;
     }
-    return conversation;
+    return made;
   }
 
   /** A promise that rejects when the client is disconnected, logged out or closed. */
@@ -409,13 +429,25 @@ export class Client implements Store<ClientState> {
       case "dialog":
         this.#dialogs.get(event.dialog)?.apply(event);
         break;
+      case "received":
+        this.#channels.get(event.event.ch)?.add([event.event]);
+        break;
+      case "recent":
+        this.#channels.get(event.channel)?.recent(event.events);
+        break;
       case "signal":
-        void this.#dialogs.get(event.channel.slice(CHANNEL.length))?.signalled(event);
+        for (const one of this.#about(event.channel)) void one.signalled(event);
         break;
       case "channel":
-        if (event.channel.startsWith(CHANNEL)) this.#dialogs.get(event.channel.slice(CHANNEL.length))?.apply(event);
+        for (const one of this.#about(event.channel)) one.follow(event);
         break;
     }
+  }
+
+  /** What this client has open of a channel. */
+  #about(channel: string): Pick<Events, "follow" | "signalled">[] {
+    const dialog = channel.startsWith(CHANNEL) ? channel.slice(CHANNEL.length) : "";
+    return [this.#channels.get(channel) ?? [], this.#dialogs.get(dialog) ?? []].flat();
   }
 
   #show(status: Status): void {
@@ -447,7 +479,7 @@ export class Client implements Store<ClientState> {
     this.#rest = "disconnected";
     this.#status = { ...INITIAL.status, state: "disconnected", cause: "logged_out" };
     this.#store.set({ ...this.getState(), user: null, status: this.#status });
-    for (const dialog of this.#dialogs.values()) dialog.clear();
+    for (const one of [...this.#dialogs.values(), ...this.#channels.values()]) one.clear();
     this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));
   }
 }

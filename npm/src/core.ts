@@ -12,6 +12,9 @@ export type Draft = Command & { readonly c: "send"; readonly id: string; readonl
 /** What the names of dialogs' channels begin with. */
 export const CHANNEL = "dialog:";
 
+/** The kind of the events that dialogs show as messages. */
+export const MESSAGE = "message";
+
 /** The channel of a dialog. */
 export const channelOf = (dialog: string): string => CHANNEL + dialog;
 
@@ -27,6 +30,20 @@ export type WireRow = Pick<Row, "id" | "by" | "text" | "at"> & {
 } & {
   readonly [K in "offset" | "code" | "retryAt"]?: NonNullable<Row[K]>;
 };
+
+/** An event of a channel, as the server sent it. */
+export interface WireEvent {
+  readonly ch: string;
+  readonly offset: number;
+  readonly id: string;
+  readonly kind: string;
+  readonly at: number;
+  readonly by: User;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+/** How many of the newest events of a channel are kept. */
+export const NEWEST = 200;
 
 /** An event that the core emits for the application. */
 export type CoreEvent =
@@ -67,7 +84,12 @@ export type CoreEvent =
       readonly body: Signal["body"];
       readonly by: User;
     }
-  | { readonly t: "received"; readonly event: unknown }
+  | { readonly t: "received"; readonly event: WireEvent }
+  /**
+   * Not from the core but from the leader, to a tab that lacks them: the newest events of a
+   * channel.
+   */
+  | { readonly t: "recent"; readonly channel: string; readonly events: readonly WireEvent[] }
   | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[]; readonly run?: string }
   | TableEvent
   | { readonly t: "storage"; readonly code?: string }

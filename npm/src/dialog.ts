@@ -1,39 +1,26 @@
-import type { Conversation, Handle } from "./conversation.ts";
+import type { Conversation } from "./conversation.ts";
 import { EMPTY } from "./conversation.ts";
 import { channelOf } from "./core.ts";
-import { plainObject } from "./json.ts";
+import { Handle } from "./handle.ts";
 import type { Scheduler } from "./store.ts";
-import { report, StateStore } from "./store.ts";
-import type { DialogState, Listener, Outgoing, Row, SendOptions, Signal, Store } from "./types.ts";
-import { TidewireError } from "./types.ts";
+import type { DialogState, Outgoing, Row, SendOptions, Store } from "./types.ts";
 import { callable, settings, text } from "./validate.ts";
 
 /**
  * A handle of one dialog: its rows, and the methods that change it. The subscription stays open
  * until the last handle is closed. All methods are bound.
  */
-export class Dialog implements Store<DialogState>, Handle {
+export class Dialog extends Handle<DialogState> {
   /** The dialog's id. */
   readonly id: string;
   readonly #conversation: Conversation;
-  readonly #store: StateStore<DialogState>;
-  readonly #signals = new Set<(signal: Signal) => void>();
-  #closed = false;
 
   /** @internal */
   constructor(conversation: Conversation, scheduler: Scheduler) {
+    super("dialog", channelOf(conversation.id), conversation, EMPTY, scheduler);
     this.id = conversation.id;
     this.#conversation = conversation;
-    this.#store = new StateStore(EMPTY, scheduler);
-    this.#store.set(conversation.state);
   }
-
-  readonly getState = (): DialogState => this.#store.getState();
-
-  readonly getInitialState = (): DialogState => EMPTY;
-
-  readonly subscribe = (listener: Listener<DialogState>): (() => void) =>
-    this.#store.subscribe(callable(listener, "dialog.subscribe: listener"));
 
   /**
    * Sends a message, now or once the client is online. Its row is there before this returns. Throws
@@ -62,27 +49,6 @@ export class Dialog implements Store<DialogState>, Handle {
    */
   readonly stop = (): Outgoing => this.#open.stop();
 
-  /**
-   * Sends an ephemeral signal to everybody else who has the dialog open. It is not stored and may
-   * be lost. A signal replaces an earlier one of the same kind and key that was not sent yet.
-   * Throws a {@link TidewireError}: `bad_body`, `too_large`, `outbox_full`.
-   */
-  readonly signal = (kind: string, body: Signal["body"], key?: string): void => {
-    const named = key === undefined ? {} : { key: text(key, "dialog.signal: key") };
-    const command = { c: "signal", channel: channelOf(this.id), kind: text(kind, "dialog.signal: kind"), ...named };
-    this.#open.run({ ...command, body: plainObject(body, "dialog.signal: body") });
-  };
-
-  /** Calls `listener` with each signal that others send. Returns a function that ends it. */
-  readonly onSignal = (listener: (signal: Signal) => void): (() => void) => {
-    callable(listener, "dialog.onSignal: listener");
-    const own = (signal: Signal) => listener(signal);
-    if (!this.#closed) this.#signals.add(own);
-    return () => {
-      this.#signals.delete(own);
-    };
-  };
-
   /** A store of one row. Its listeners are called only when that row changes. */
   readonly row = (id: string): Store<Row | undefined> => {
     const known = text(id, "dialog.row: id");
@@ -100,41 +66,8 @@ export class Dialog implements Store<DialogState>, Handle {
     };
   };
 
-  /**
-   * Closes this handle; closing the last one ends the subscription. The last rows can still be
-   * read.
-   */
-  readonly close = (): void => {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#signals.clear();
-    this.#store.set({ ...this.getState(), status: "closed", error: null, retryAt: null });
-    this.#conversation.release(this);
-  };
-
-  /** As {@link close}: for `using`. */
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  /** @internal */
-  show(state: DialogState): void {
-    this.#store.set(state);
-  }
-
-  /** @internal */
-  signalled(signal: Signal): void {
-    for (const listener of [...this.#signals]) {
-      try {
-        listener(signal);
-      } catch (error) {
-        report(error);
-      }
-    }
-  }
-
   get #open(): Conversation {
-    if (!this.#closed) return this.#conversation;
-    throw new TidewireError("closed", "this dialog was closed; client.dialog(id) opens it again", false);
+    this.assertOpen();
+    return this.#conversation;
   }
 }

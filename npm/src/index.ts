@@ -1,3 +1,4 @@
+export type { Channel } from "./channel.ts";
 export type { Client, TablesClient } from "./client.ts";
 export { createClient } from "./client.ts";
 export type { Code } from "./codes.ts";
@@ -22,10 +23,15 @@ export type {
 export type { GuestOptions, SessionPlace } from "./token.ts";
 export { guestToken } from "./token.ts";
 export type {
+  AnyEvent,
+  Bodies,
+  ChannelEvent,
+  ChannelState,
   ClientOptions,
   ClientState,
   ConnectionState,
   DialogState,
+  Kinds,
   Listener,
   Outgoing,
   Report,

@@ -20,7 +20,7 @@ export interface Store<S> {
 /** Called with the current state and the one that this listener got before. */
 export type Listener<S> = (state: S, previous: S) => void;
 
-/** The author of a row or a signal. */
+/** The author of a row, an event or a signal. */
 export interface User {
   readonly id: string;
   readonly name: string;
@@ -185,6 +185,59 @@ export interface DialogState {
   readonly gap: string | null;
 }
 
+/** The kinds of a channel's events, each with the type of its body: here any kinds and bodies. */
+export type Kinds = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** What an application's own kinds must be: their bodies are objects. */
+export type Bodies<E> = { readonly [K in keyof E]: object };
+
+/** An event of a channel. */
+export interface ChannelEvent<K extends string = string, B = Readonly<Record<string, unknown>>> {
+  readonly kind: K;
+  readonly body: B;
+  /** The id under which it was published. */
+  readonly id: string;
+  /** Its place in the channel. It grows from event to event until the channel is reset. */
+  readonly offset: number;
+  /** When it was committed, ms since the Unix epoch. */
+  readonly at: number;
+  readonly by: User;
+}
+
+/** An event of one of these kinds: its `kind` tells the type of its `body`. */
+export type AnyEvent<E extends Bodies<E> = Kinds> = {
+  [K in keyof E & string]: ChannelEvent<K, Readonly<E[K]>>;
+}[keyof E & string];
+
+/** The state of a channel. */
+export interface ChannelState<E extends Bodies<E> = Kinds> {
+  /**
+   * The newest events, the oldest first, at most 200. Those that did not change are the same
+   * objects as before.
+   */
+  readonly events: readonly AnyEvent<E>[];
+  /**
+   * `syncing`: new events are being loaded. `live`: up to date; events follow as they happen.
+   * `waiting`: refused temporarily, tried again at `retryAt`. `failed`: refused, see `error`.
+   * `closed`: this handle was closed and gets no more events.
+   */
+  readonly status: "syncing" | "live" | "waiting" | "failed" | "closed";
+  /** Why the server refused the channel; `null` if it did not. */
+  readonly error: { readonly code: string; readonly message: string } | null;
+  /** When a refused channel is tried again, ms since the Unix epoch. */
+  readonly retryAt: number | null;
+  /**
+   * How many events were skipped since the channel was opened, because the server no longer had
+   * them or there were too many.
+   */
+  readonly missed: number;
+  /**
+   * Why the events were reset and earlier ones are missing: `trimmed`, `epoch`, `ahead` or `gap`;
+   * `null` if nothing was skipped.
+   */
+  readonly gap: string | null;
+}
+
 /**
  * An ephemeral message, such as a typing notice or a cursor. It is never stored and may be lost.
  */
@@ -196,12 +249,12 @@ export interface Signal {
   readonly by: User;
 }
 
-/** A message that was sent. */
+/** A message or an event that was sent. */
 export interface Outgoing {
-  /** The message's id, which is also its row's. */
+  /** Its id, which is also its row's or its event's. */
   readonly id: string;
   /**
-   * Resolves with the message's offset in the log, or rejects with a {@link TidewireError}. It need
+   * Resolves with its offset in the log, or rejects with a {@link TidewireError}. It need
    * not be handled: an unhandled rejection is not reported.
    */
   readonly acked: Promise<{ readonly offset: number }>;
@@ -217,7 +270,7 @@ export type TokenProvider = (why: "connect" | "renew") => Promise<string | null>
 /** The source of a WebAssembly module. */
 export type WasmSource = URL | string | BufferSource | Response | PromiseLike<Response>;
 
-/** Options of `send`. */
+/** Options of `send` and `publish`. */
 export interface SendOptions {
   /**
    * The message's id, a UUID. One of version 7 also holds the message's time. Sending the same id

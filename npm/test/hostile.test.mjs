@@ -35,16 +35,18 @@ async function connect(options = {}) {
 async function live(options) {
   const client = await connect(options);
   const dialog = client.dialog("demo");
+  const channel = client.channel("guild:7");
   while (sockets.length === 0) await settle();
   sockets.at(-1).open();
-  sockets.at(-1).receive(WELCOME, SUB_OK);
+  sockets.at(-1).receive(WELCOME, SUB_OK, { ...SUB_OK, ch: "guild:7" });
   await settle();
-  return { client, dialog, socket: sockets.at(-1) };
+  return { client, dialog, channel, socket: sockets.at(-1) };
 }
 
 /** Checks that the client still works. */
-async function lives({ client, dialog, socket }) {
+async function lives({ client, dialog, channel, socket }) {
   assert.equal(client.getState().status.state, "online");
+  assert.equal(channel?.getState().status ?? "live", "live");
   const { id, acked } = dialog.send("still here");
   await settle();
   socket.receive({ t: "ok", id, ch: "dialog:demo", offset: 1, at: 5 });
@@ -60,9 +62,15 @@ function isOurs(error, where) {
   assert.notEqual(error.message, "", where);
 }
 
+/** The server refuses an event, which then is discarded: the next one is not blocked by it. */
+function discarded({ socket }, { id }) {
+  socket.receive({ t: "nack", id, code: "unknown_kind", message: "no", retryable: false });
+}
+
 /** Methods that end a client are tested below. */
 const CALLS = {
   "client.dialog": ({ client }, value) => client.dialog(value).close(),
+  "client.channel": ({ client }, value) => client.channel(value).close(),
   "client.subscribe": ({ client }, value) => client.subscribe(value)(),
   "dialog.send": ({ dialog }, value) => dialog.discard(dialog.send(value).id),
   "dialog.send, options": ({ dialog }, value) => dialog.discard(dialog.send("x", value).id),
@@ -77,6 +85,18 @@ const CALLS = {
   "dialog.subscribe": ({ dialog }, value) => dialog.subscribe(value)(),
   "dialog.row": ({ dialog }, value) => dialog.row(value).getState(),
   "dialog.row, listener": ({ dialog }, value) => dialog.row("x").subscribe(value)(),
+  "channel.publish, kind": (all, value) => discarded(all, all.channel.publish(value, {})),
+  "channel.publish, body": (all, value) => discarded(all, all.channel.publish("vote", value)),
+  "channel.publish, member": (all, value) => discarded(all, all.channel.publish("vote", { value })),
+  "channel.publish, options": (all, value) => discarded(all, all.channel.publish("vote", {}, value)),
+  "channel.publish, id": (all, value) => discarded(all, all.channel.publish("vote", {}, { id: value })),
+  "channel.on, kind": ({ channel }, value) => channel.on(value, () => {})(),
+  "channel.on, listener": ({ channel }, value) => channel.on("vote", value)(),
+  "channel.signal, kind": ({ channel }, value) => channel.signal(value, {}),
+  "channel.signal, body": ({ channel }, value) => channel.signal("cursor", value),
+  "channel.signal, key": ({ channel }, value) => channel.signal("cursor", {}, value),
+  "channel.onSignal": ({ channel }, value) => channel.onSignal(value)(),
+  "channel.subscribe": ({ channel }, value) => channel.subscribe(value)(),
 };
 
 test("no argument of any method harms the client, and what is refused names the argument", async () => {
@@ -85,7 +105,8 @@ test("no argument of any method harms the client, and what is refused names the 
     for (const [name, value] of HOSTILE) {
       const error = await tried(() => run(all, value));
       isOurs(error, `${call} with ${name}`);
-      if (error?.code === "bad_argument") assert.match(error.message, /^(client|dialog)\.\w+: \w+/, `${call} with ${name}`);
+      if (error?.code === "bad_argument")
+        assert.match(error.message, /^(client|dialog|channel)\.\w+: \w+/, `${call} with ${name}`);
     }
     assert.equal(all.client.getState().status.cause, null, call);
   }
@@ -95,7 +116,7 @@ test("no argument of any method harms the client, and what is refused names the 
 });
 
 test("what has a meaning is not refused, and what has none is", async () => {
-  const { dialog, client, socket } = await live();
+  const { dialog, channel, client, socket } = await live();
   const refused = (code, ...calls) => {
     for (const call of calls) assert.throws(call, { name: "TidewireError", code, retryable: false }, String(call));
   };
@@ -107,6 +128,14 @@ test("what has a meaning is not refused, and what has none is", async () => {
     () => client.subscribe(null),
     () => dialog.send("x", { idd: "y" }),
     () => dialog.retry({}),
+    () => client.channel(null),
+    () => channel.publish(5, {}),
+    () => channel.publish("vote", {}, { idd: "y" }),
+    () => channel.on("vote"),
+    () => channel.on(() => {}),
+    () => channel.onSignal(null),
+    () => channel.subscribe({}),
+    () => channel.signal(undefined, {}),
   );
   refused(
     "bad_body",
@@ -116,9 +145,32 @@ test("what has a meaning is not refused, and what has none is", async () => {
     () => dialog.signal("cursor", HOSTILE.get("30 arrays deep")),
     () => dialog.signal("cursor", ["an array"]),
     () => dialog.signal("cursor", undefined),
+    () => channel.signal("cursor", []),
+    () => channel.publish("vote", undefined),
+    () => channel.publish("vote", "text"),
+    () => channel.publish("vote", ["an array"]),
+    () => channel.publish("vote", { x: 10n }),
+    () => channel.publish("vote", HOSTILE.get("a throwing getter")),
+    () => channel.publish("vote", HOSTILE.get("30 objects deep")),
   );
-  refused("bad_op_id", () => dialog.send("x", { id: "not a UUID" }));
-  refused("bad_channel", () => client.dialog(""));
+  refused(
+    "too_large",
+    () => channel.publish("k".repeat(65), {}),
+    () => channel.publish("vote", { text: "x".repeat(70_000) }),
+    () => channel.signal("cursor", { text: "x".repeat(2000) }),
+  );
+  refused(
+    "bad_op_id",
+    () => dialog.send("x", { id: "not a UUID" }),
+    () => channel.publish("vote", {}, { id: "not a UUID" }),
+  );
+  refused(
+    "bad_channel",
+    () => client.dialog(""),
+    () => client.channel(""),
+    () => client.channel("no spaces here"),
+    () => client.channel("x".repeat(129)),
+  );
   const body = { n: Number.NaN, at: new Date(0), no: undefined, half: "a\ud83d", list: [undefined], zero: -0 };
   dialog.signal("cursor", body);
   await settle();
@@ -215,19 +267,24 @@ const SETTLED_AFTER = {
 
 for (const [how, end] of Object.entries(SETTLED_AFTER)) {
   test(`every promise settles after ${how}, whatever is asked before and after it`, async () => {
-    const { client, dialog, socket } = await live();
+    const { client, dialog, channel, socket } = await live();
     const own = client.ownDialog();
     own.catch(() => {});
     const before = dialog.send("before").acked;
+    const published = channel.publish("vote", {}).acked;
     end(client, socket);
     const late = tried(() => dialog.send("after").acked);
     client.close();
     assert.ok((await late) instanceof TidewireError);
+    assert.ok((await tried(() => published)) instanceof TidewireError);
     const all = await Promise.allSettled([before, own, client.ownDialog(), client.logout()]);
     for (const { reason } of all.slice(0, 3)) assert.ok(reason instanceof TidewireError, String(reason));
     for (const call of [
       () => dialog.send("x"),
       () => client.dialog("other"),
+      () => client.channel("other"),
+      () => channel.publish("vote", {}),
+      () => channel.signal("x", {}),
       () => client.connect(),
       () => dialog.signal("x", {}),
     ]) {

@@ -13,8 +13,11 @@ const LAYERS = [
   ["vocabulary", /^(codes|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
   ["parts", /^(address|glue\.d|http|indexeddb|json|localstorage|options|resolvers|socket|store|token|validate|wasm)\.ts$/],
   ["driver", /^driver\.ts$/],
-  ["tabs", /^tabs\/(election|extension|follower|leader|membership|messages|pending|tab|tabs)\.ts$/],
-  ["what a client has", /^(conversation|dialog|own|tables|tables\/(relay|ready|table|where))\.ts$/],
+  ["tabs", /^tabs\/(election|extension|follower|leader|membership|messages|pending|tab|tabs|views)\.ts$/],
+  [
+    "what a client has",
+    /^(channel|conversation|dialog|events|handle|own|subscription|tables|tables\/(relay|ready|table|where))\.ts$/,
+  ],
   ["client", /^(client|index)\.ts$/],
   ["widget", /^widget\/[a-z]+\.ts$/],
 ];
@@ -23,12 +26,12 @@ const LAYERS = [
 const APART = [
   // The code of chat and tables is independent, so that a page with a chat only loads no code of
   // tables.
-  [/^(conversation|dialog)\.ts$/, /^(tables\.ts|tables\/)/],
-  [/^(tables\.ts|tables\/)/, /^(conversation|dialog)\.ts$/],
-  // The election is pure. The extension's interface and the messages are shared, so they depend on
-  // no role.
+  [/^(channel|conversation|dialog|events|handle|subscription)\.ts$/, /^(tables\.ts|tables\/)/],
+  [/^(tables\.ts|tables\/)/, /^(channel|conversation|dialog|events|handle|subscription)\.ts$/],
+  // The election is pure. The extension's interface, the messages and the views are shared, so they
+  // depend on no role.
   [/^tabs\/election\.ts$/, /./],
-  [/^tabs\/(messages|extension)\.ts$/, /^(tabs\/|driver\.ts)/],
+  [/^tabs\/(messages|extension|views)\.ts$/, /^(tabs\/(?!views)|driver\.ts)/],
   // The roles use their tab, but neither each other nor the class that composes them.
   [/^tabs\/(leader|follower|pending|membership)\.ts$/, /^tabs\/(leader|follower|tabs)\.ts$/],
 ];

@@ -87,7 +87,7 @@ class Page {
         event,
       });
     const host = {
-      wants: () => ({ connect: true, dialogs: [] }),
+      wants: () => ({ connect: true, views: [] }),
       event: (event) => {
         if (event.t === "status") this.status = event.state;
       },

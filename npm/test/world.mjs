@@ -26,12 +26,16 @@ export class World {
   #channels = new Set();
   #saved = new Map();
   /** The store that all tabs share. */
-  store = { term: 0, storeId: "store", ops: new Map(), profile: undefined, tables: new Map() };
+  store = { term: 0, storeId: "store", ops: new Map(), profile: undefined, tables: new Map(), channels: new Map() };
   /** Writes that came from a tab that no longer leads. */
   fenced = 0;
-  /** The server's log, and the sockets that are open. */
+  /** The server's log of all channels, and the sockets that are open. */
   log = [];
   sockets = new Set();
+  /** The epoch of the log. */
+  epoch = "e";
+  /** Whether the server says that more pages follow. It has none. */
+  more = false;
   /** The code with which the server refuses an op, or `null`. */
   refuses = () => null;
   /** Frames that the server got and does not store. */
@@ -219,6 +223,15 @@ export class World {
     return this.#held.keys();
   }
 
+  /** Adds an event to the log, and sends it to everybody. */
+  append({ id, ch, kind, body }, by) {
+    const offset = this.log.filter((event) => event.ch === ch).length + 1;
+    const event = { t: "event", ch, offset, id, kind, at: 1, by, body };
+    this.log.push(event);
+    for (const socket of this.sockets) if (socket.live) socket.say(event);
+    return event;
+  }
+
   /** Another program commits changes to the table. */
   commit(...changes) {
     this.commits.push(changes);
@@ -266,7 +279,8 @@ function socketsOf(world) {
     static OPEN = 1;
     readyState = 0;
     owner = world.current;
-    #live = false;
+    /** Whether this connection gets events. */
+    live = false;
     /** Whether this connection gets committed changes. */
     feeds = false;
 
@@ -318,20 +332,16 @@ function socketsOf(world) {
         this.#say({ t: "nack", id: frame.id, code, message: "no", retryable: false });
         return;
       }
-      let at = world.log.findIndex((event) => event.id === frame.id);
-      const dup = at >= 0;
+      let stored = world.log.find((event) => event.id === frame.id);
+      const dup = stored !== undefined;
       if (!dup) {
         if (frame.after !== undefined && !world.log.some((event) => event.id === frame.after)) {
           this.#say({ t: "nack", id: frame.id, code: "blocked", message: "", retryable: true });
           return;
         }
-        at = world.log.length;
-        const { id, ch, kind, body } = frame;
-        const event = { t: "event", ch, offset: at + 1, id, kind, at: 1, by: user, body };
-        world.log.push(event);
-        for (const socket of world.sockets) if (socket.#live) socket.#say(event);
+        stored = world.append(frame, user);
       }
-      this.#say({ t: "ok", id: frame.id, ch: frame.ch, offset: at + 1, at: 1, dup });
+      this.#say({ t: "ok", id: frame.id, ch: frame.ch, offset: stored.offset, at: 1, dup });
     }
 
     #serveTable({ t, sid, cursor, tx }) {
@@ -358,12 +368,16 @@ function socketsOf(world) {
       }
     }
 
-    #subscribe({ ch, offset }) {
-      this.#live = true;
-      const from = offset ?? 0;
-      const events = world.log.slice(from);
-      const mode = offset === undefined ? "fresh" : "resumed";
-      return { t: "sub_ok", ch, epoch: "e", mode, from, head: world.log.length, events, more: false, runs: [] };
+    #subscribe({ ch, epoch, offset, tail = 50 }) {
+      this.live = true;
+      const { epoch: now } = world;
+      const log = world.log.filter((event) => event.ch === ch);
+      const resumes = epoch === now && offset <= log.length;
+      const from = resumes ? offset : Math.max(log.length - tail, 0);
+      const mode = resumes ? "resumed" : epoch === undefined ? "fresh" : "reset";
+      const reason = mode === "reset" ? { reason: "epoch" } : {};
+      const events = log.slice(from);
+      return { t: "sub_ok", ch, epoch: now, mode, ...reason, from, head: log.length, events, more: world.more, runs: [] };
     }
   };
 }

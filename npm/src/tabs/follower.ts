@@ -1,9 +1,10 @@
 import type { Command, Draft } from "../core.ts";
-import { channelOf } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import type { Report } from "../types.ts";
 import type { Message } from "./messages.ts";
 import type { Role, Tab } from "./tab.ts";
+import type { View } from "./views.ts";
+import { channelIn, closing, opening, viewOf } from "./views.ts";
 
 /**
  * A tab without the core. It sends the leader what it wants, and gets the core's events from it.
@@ -12,10 +13,10 @@ export class Follower implements Role {
   readonly driver: Driver;
   readonly #tab: Tab;
   /**
-   * Dialogs of which this tab has got a snapshot from this leader. Changes of other dialogs are
+   * Views of which this tab has got a snapshot from this leader. Changes of other views are
    * ignored, because they could not be applied.
    */
-  readonly #shown = new Set<string>();
+  readonly #shown = new Set<View>();
   /** The leader's last report. */
   #report: Report | undefined;
 
@@ -42,14 +43,14 @@ export class Follower implements Role {
     this.#tell([command]);
   }
 
-  open(dialog: string): void {
-    this.driver.command({ c: "open_dialog", dialog });
-    this.#tell([], [dialog]);
+  open(view: View): void {
+    this.driver.command(opening(view));
+    this.#tell([], [view]);
   }
 
-  close(dialog: string): void {
-    this.driver.command({ c: "close_dialog", dialog });
-    this.#shown.delete(dialog);
+  close(view: View): void {
+    this.driver.command(closing(view));
+    this.#shown.delete(view);
     this.changed();
   }
 
@@ -80,35 +81,36 @@ export class Follower implements Role {
   /** There is a new leader, which knows nothing of this tab. */
   follow(): void {
     this.#shown.clear();
-    this.#tell(this.#tab.pending.commands, this.#tab.state().dialogs);
+    this.#tell(this.#tab.pending.commands, this.#tab.state().views);
   }
 
   /** Handles events of the leader's core. */
   hear({ list, to, report }: Extract<Message, { t: "events" }>): void {
     this.#report = report ?? this.#report;
     for (const event of list) {
-      if (event.t === "dialog") {
-        if (to !== undefined) this.#shown.add(event.dialog);
-        else if (!this.#shown.has(event.dialog)) continue;
+      const view = viewOf(event);
+      if (view !== undefined) {
+        if (to !== undefined) this.#shown.add(view);
+        else if (!this.#shown.has(view)) continue;
       }
       this.#tab.apply(event);
     }
   }
 
   /**
-   * The leader is silent, so the data may be old: shows the client as reconnecting and its dialogs
-   * as syncing.
+   * The leader is silent, so the data may be old: shows the client as reconnecting and its views as
+   * syncing.
    */
   suspect(): void {
-    const { connect, dialogs } = this.#tab.state();
+    const { connect, views } = this.#tab.state();
     const waiting = this.#tab.pending.size;
     if (connect) {
       this.#tab.apply({ t: "status", state: "reconnecting", attempt: 0, cause: "leader_silent", waiting });
     }
-    for (const dialog of dialogs) this.#tab.apply({ t: "channel", channel: channelOf(dialog), state: "syncing" });
+    for (const channel of new Set(views.map(channelIn))) this.#tab.apply({ t: "channel", channel, state: "syncing" });
   }
 
-  #tell(run: readonly Command[], lacks: readonly string[] | null = null): void {
+  #tell(run: readonly Command[], lacks: readonly View[] | null = null): void {
     const { membership } = this.#tab;
     membership.post({ t: "tab", term: membership.election.term, tab: this.#tab.state(), run, lacks });
     membership.feed({ i: "posted" });

@@ -1,5 +1,5 @@
-import type { Command, CoreEvent, Draft, RowChange, WireRow } from "../core.ts";
-import { channelOf } from "../core.ts";
+import type { Command, CoreEvent, Draft, RowChange, WireEvent, WireRow } from "../core.ts";
+import { NEWEST } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import { monotonic } from "../driver.ts";
 import type { Report } from "../types.ts";
@@ -7,6 +7,8 @@ import { TidewireError } from "../types.ts";
 import type { Message, Refusal, TabState } from "./messages.ts";
 import { keyOf } from "./pending.ts";
 import type { Role, Tab } from "./tab.ts";
+import type { View } from "./views.ts";
+import { channelIn, closing, dialogIn, eventsOf, opening } from "./views.ts";
 
 /** A core with exclusive use of the store. */
 export interface Leadership {
@@ -33,8 +35,8 @@ export class Leader implements Role {
   readonly term: number;
   readonly #tab: Tab;
   readonly #members = new Map<string, Member>();
-  /** The dialogs that the core has open. */
-  readonly #open = new Set<string>();
+  /** The views that the core has open. For those of events: the newest ones. */
+  readonly #open = new Map<View, readonly WireEvent[]>();
   /** The last event of each kind, and of each channel: what a new follower has missed. */
   readonly #last = new Map<string, CoreEvent>();
   #statusAt = 0;
@@ -74,14 +76,13 @@ export class Leader implements Role {
     this.driver.command(command);
   }
 
-  open(dialog: string): void {
-    if (this.#open.has(dialog)) {
-      // The dialog is open for another tab already, so the core emits nothing: this tab gets a
+  open(view: View): void {
+    if (this.#open.has(view)) {
+      // The view is open for another tab already, so the core emits nothing: this tab gets a
       // snapshot.
-      for (const event of this.#snapshot([dialog])) this.#tab.apply(event);
+      for (const event of this.#snapshot([view])) this.#tab.apply(event);
     } else {
-      this.driver.command({ c: "open_dialog", dialog });
-      this.#open.add(dialog);
+      this.#openHere(view);
     }
   }
 
@@ -106,7 +107,8 @@ export class Leader implements Role {
   /** Passes an event of the core to every tab. */
   happened(event: CoreEvent): void {
     const { t } = event;
-    if (t === "channel") this.#last.set(event.channel, event);
+    if (t === "channel") this.#follow(event);
+    else if (t === "received") this.#keep(event.event);
     else if (t === "status" || t === "user" || t === "storage") this.#last.set(t, event);
     if (t === "status") this.#statusAt = monotonic();
     if (this.#members.size > 0) this.#tab.membership.post({ t: "events", term: this.term, list: [event] });
@@ -133,18 +135,20 @@ export class Leader implements Role {
     if (this.#members.delete(tab)) this.changed();
   }
 
-  /** Applies to the core what the tabs want together: dialogs, a connection, being visible. */
+  /** Applies to the core what the tabs want together: views, a connection, being visible. */
   changed(): void {
     const tabs = [this.#tab.state(), ...[...this.#members.values()].map((member) => member.tab)];
-    const dialogs = new Set(tabs.flatMap((tab) => tab.dialogs));
-    for (const dialog of this.#open) {
-      if (dialogs.has(dialog)) continue;
-      this.#open.delete(dialog);
-      this.#last.delete(channelOf(dialog));
-      this.driver.command({ c: "close_dialog", dialog });
+    const views = new Set(tabs.flatMap((tab) => tab.views));
+    for (const view of this.#open.keys()) {
+      if (views.has(view)) continue;
+      this.#open.delete(view);
+      this.#forgetState(channelIn(view));
+      this.driver.command(closing(view));
     }
-    for (const dialog of dialogs) {
-      if (!this.#open.has(dialog)) this.#openOrFail(dialog);
+    // Sorted, so that events are opened before the rows of the same channel: then the core goes on
+    // with the events from where the store has them.
+    for (const view of [...views].sort()) {
+      if (!this.#open.has(view)) this.#openOrFail(view);
     }
     const connect = tabs.some((tab) => tab.connect);
     if (connect !== this.#connect) {
@@ -197,27 +201,58 @@ export class Leader implements Role {
     return { ...event, retry_in_ms: Math.max(event.retry_in_ms - (monotonic() - this.#statusAt), 0) };
   }
 
-  #openOrFail(dialog: string): void {
+  #openHere(view: View): void {
+    const stored = this.driver.command(opening(view));
+    this.#open.set(view, []);
+    // The core emits a dialog's rows; the stored events of a channel are its answer.
+    if (dialogIn(view) !== undefined) return;
+    for (const event of stored as WireEvent[]) this.#keep(event);
+    this.#tab.apply(this.#content(view));
+  }
+
+  /** Keeps an event for tabs that open its channel later. */
+  #keep(event: WireEvent): void {
+    const view = eventsOf(event.ch);
+    const kept = this.#open.get(view);
+    if (kept !== undefined) this.#open.set(view, [...kept, event].slice(-NEWEST));
+  }
+
+  #follow(event: Extract<CoreEvent, { t: "channel" }>): void {
+    const { t, channel, state } = event;
+    const view = eventsOf(channel);
+    if ((state === "reset" || state === "failed") && this.#open.has(view)) this.#open.set(view, []);
+    // A tab that comes later begins after the reset.
+    this.#last.set(channel, state === "reset" ? { t, channel, state: "syncing" } : event);
+  }
+
+  #forgetState(channel: string): void {
+    if (![...this.#open.keys()].some((view) => channelIn(view) === channel)) this.#last.delete(channel);
+  }
+
+  #openOrFail(view: View): void {
     try {
-      this.driver.command({ c: "open_dialog", dialog });
-      this.#open.add(dialog);
+      this.#openHere(view);
     } catch (error) {
-      // All tabs together have more dialogs than a client may have.
+      // All tabs together have more channels than a client may have.
       const { code, message } = error as TidewireError;
-      const channel = channelOf(dialog);
+      const channel = channelIn(view);
       if (this.#last.get(channel) === undefined) this.happened({ t: "channel", channel, state: "failed", code, message });
     }
   }
 
   /**
-   * A snapshot of dialogs, as events with their rows and state. It contains all events before this
+   * A snapshot of views, as events with their content and state. It contains all events before this
    * call.
    */
-  #snapshot(dialogs: readonly string[]): CoreEvent[] {
-    return dialogs.flatMap((dialog) => {
-      const { rows, ...run } = this.driver.command({ c: "rows", dialog }) as { rows: WireRow[]; run?: string };
-      const changes: RowChange[] = [{ t: "reset", rows }];
-      return [{ t: "dialog" as const, dialog, changes, ...run }, this.#last.get(channelOf(dialog)) ?? []].flat();
-    });
+  #snapshot(views: readonly View[]): CoreEvent[] {
+    return views.flatMap((view) => [this.#content(view), this.#last.get(channelIn(view)) ?? []].flat());
+  }
+
+  #content(view: View): CoreEvent {
+    const dialog = dialogIn(view);
+    if (dialog === undefined) return { t: "recent", channel: channelIn(view), events: this.#open.get(view) ?? [] };
+    const { rows, ...run } = this.driver.command({ c: "rows", dialog }) as { rows: WireRow[]; run?: string };
+    const changes: RowChange[] = [{ t: "reset", rows }];
+    return { t: "dialog", dialog, changes, ...run };
   }
 }

@@ -1,12 +1,13 @@
 // The messages between tabs. They travel over a BroadcastChannel as structured clones.
 import type { Command, CoreEvent } from "../core.ts";
 import type { Report } from "../types.ts";
+import type { View } from "./views.ts";
 
 /**
  * The version of the messages. It is part of the names of the channel and the locks, so pages of
  * releases with other messages share nothing.
  */
-const VERSION = 4;
+const VERSION = 5;
 
 /** The name of a scope's channel, and the beginning of the names of its locks. */
 export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${scope}`;
@@ -14,7 +15,7 @@ export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${s
 /** What a tab wants, and whether it is visible and online. */
 export interface TabState {
   readonly connect: boolean;
-  readonly dialogs: readonly string[];
+  readonly views: readonly View[];
   readonly shown: boolean;
   readonly online: boolean;
 }
@@ -37,7 +38,7 @@ export type MessageBody =
    */
   | { readonly t: "lead"; readonly term: number; readonly storeId: string; readonly full: boolean }
   /**
-   * To the leader: the state of a tab, commands to carry out, and the dialogs whose rows the tab
+   * To the leader: the state of a tab, commands to carry out, and the views whose content the tab
    * lacks. `lacks` is `null` if the tab needs no snapshot.
    */
   | {
@@ -45,7 +46,7 @@ export type MessageBody =
       readonly term: number;
       readonly tab: TabState;
       readonly run: readonly Command[];
-      readonly lacks: readonly string[] | null;
+      readonly lacks: readonly View[] | null;
     }
   /** To one tab: its command was carried out, or refused with `error`. */
   | { readonly t: "ran"; readonly term: number; readonly to: string; readonly key: string; readonly error?: Refusal }

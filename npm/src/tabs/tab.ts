@@ -4,6 +4,7 @@ import type { Report } from "../types.ts";
 import type { Membership } from "./membership.ts";
 import type { Refusal, TabState } from "./messages.ts";
 import type { Pending } from "./pending.ts";
+import type { View } from "./views.ts";
 
 /** What a role uses of its tab. */
 export interface Tab {
@@ -32,10 +33,10 @@ export interface Role {
   decide(command: Command & { readonly op: string }, likely: boolean): boolean;
   /** Carries out an ephemeral command. Throws what the core refuses. */
   run(command: Command): void;
-  /** Opens a dialog; events with its rows follow. Throws what the core refuses. */
-  open(dialog: string): void;
-  /** Closes a dialog in this tab. */
-  close(dialog: string): void;
+  /** Opens a view; events with its content follow. Throws what the core refuses. */
+  open(view: View): void;
+  /** Closes a view in this tab. */
+  close(view: View): void;
   /** Connects, at once. */
   connect(): void;
   /** What this tab wants has changed. */

@@ -1,4 +1,5 @@
 import type { Command, CoreEvent, Draft } from "../core.ts";
+import { CHANNEL, MESSAGE } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import type { Hint } from "../lifecycle.ts";
 import { watchLifecycle } from "../lifecycle.ts";
@@ -14,13 +15,15 @@ import { Membership } from "./membership.ts";
 import type { Message, Refusal, TabState } from "./messages.ts";
 import { Pending } from "./pending.ts";
 import type { Tab } from "./tab.ts";
+import type { View } from "./views.ts";
+import { opening } from "./views.ts";
 
 /** Longest time that a new tab waits for the first message of its leader, ms. */
 const PATIENCE = 1000;
 
 /** What this class uses of its client. */
 export interface TabsHost {
-  wants(): Pick<TabState, "connect" | "dialogs">;
+  wants(): Pick<TabState, "connect" | "views">;
   event(event: CoreEvent): void;
   /** The leader refused an op. */
   refused(id: string, error: Refusal): void;
@@ -85,8 +88,9 @@ export class Tabs {
       pending: this.pending,
       state: () => ({ ...host.wants(), shown: this.#membership.election.shown, online: this.#online }),
       apply: (event) => {
-        if (event.t === "op") this.pending.apply(event);
+        const command = event.t === "op" ? this.pending.apply(event) : undefined;
         host.event(event);
+        if (event.t === "op" && event.state === "failed") this.#giveUp(event.id, event.channel, command);
       },
       ran: (key, refusal) => {
         if (this.pending.ran(key, refusal) && refusal !== undefined) host.refused(key, refusal);
@@ -158,15 +162,15 @@ export class Tabs {
     this.#role.run(command);
   }
 
-  /** Opens a dialog. Throws what the core refuses. */
-  open(dialog: string): void {
-    this.#role.open(dialog);
+  /** Opens a view. Throws what the core refuses. */
+  open(view: View): void {
+    this.#role.open(view);
   }
 
-  /** Closes a dialog. */
-  close(dialog: string): void {
+  /** Closes a view. */
+  close(view: View): void {
     // A core that was closed or crashed has nothing open.
-    if (this.#role.driver.isUsable) this.#role.close(dialog);
+    if (this.#role.driver.isUsable) this.#role.close(view);
   }
 
   /** Connects, at once. Throws `closed` if the core was closed or has crashed. */
@@ -252,7 +256,17 @@ export class Tabs {
     driver.close();
     this.#role = new Follower(crashed ? driver : this.#host.idle(), this.#tab);
     if (crashed) return;
-    for (const dialog of this.#host.wants().dialogs) this.#role.driver.command({ c: "open_dialog", dialog });
+    for (const view of this.#host.wants().views) this.#role.driver.command(opening(view));
+  }
+
+  /**
+   * Discards a refused op that has no row, because nobody could retry or discard it, and it would
+   * block its channel. In a dialog these are ops of this tab that are no messages; in other
+   * channels all are.
+   */
+  #giveUp(op: string, channel: string, command: Command | undefined): void {
+    const own = (command?.["kind"] ?? MESSAGE) !== MESSAGE;
+    if (channel.startsWith(CHANNEL) ? own : this.#leader !== undefined) this.decide({ c: "discard", op }, true);
   }
 
   /** Handles an event that this tab's core emitted. */

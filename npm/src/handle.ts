@@ -1,0 +1,106 @@
+import { plainObject } from "./json.ts";
+import type { Scheduler } from "./store.ts";
+import { report, StateStore } from "./store.ts";
+import type { Held, Subscription } from "./subscription.ts";
+import type { ChannelState, DialogState, Listener, Signal, Store } from "./types.ts";
+import { TidewireError } from "./types.ts";
+import { callable, text } from "./validate.ts";
+
+/** What a handle of a dialog and one of a channel have in common. All methods are bound. */
+export abstract class Handle<S extends DialogState | ChannelState> implements Store<S> {
+  /** @internal */
+  readonly what: "dialog" | "channel";
+  /** @internal */
+  readonly channel: string;
+  readonly #subscription: Subscription<S>;
+  readonly #initial: S;
+  readonly #store: StateStore<S>;
+  readonly #signals = new Set<(signal: Signal) => void>();
+  #closed = false;
+
+  /** @internal */
+  constructor(what: "dialog" | "channel", channel: string, subscription: Subscription<S>, initial: S, scheduler: Scheduler) {
+    this.what = what;
+    this.channel = channel;
+    this.#subscription = subscription;
+    this.#initial = initial;
+    this.#store = new StateStore(initial, scheduler);
+    this.#store.set(subscription.state);
+    subscription.hold(this as Held<S>);
+  }
+
+  readonly getState = (): S => this.#store.getState();
+
+  readonly getInitialState = (): S => this.#initial;
+
+  readonly subscribe = (listener: Listener<S>): (() => void) =>
+    this.#store.subscribe(callable(listener, `${this.what}.subscribe: listener`));
+
+  /**
+   * Sends an ephemeral signal to everybody else who has the channel open. It is not stored and may
+   * be lost. A signal replaces an earlier one of the same kind and key that was not sent yet.
+   * Throws a {@link TidewireError}: `bad_argument`, `bad_body`, `too_large`, `outbox_full`,
+   * `closed`.
+   */
+  readonly signal = (kind: string, body: Signal["body"], key?: string): void => {
+    const { what, channel } = this;
+    const named = key === undefined ? {} : { key: text(key, `${what}.signal: key`) };
+    const command = { c: "signal", channel, kind: text(kind, `${what}.signal: kind`), ...named };
+    this.assertOpen();
+    this.#subscription.commands.run({ ...command, body: plainObject(body, `${what}.signal: body`) });
+  };
+
+  /** Calls `listener` with each signal that others send. Returns a function that ends it. */
+  readonly onSignal = (listener: (signal: Signal) => void): (() => void) => {
+    callable(listener, `${this.what}.onSignal: listener`);
+    const own = (signal: Signal) => listener(signal);
+    if (!this.#closed) this.#signals.add(own);
+    return () => {
+      this.#signals.delete(own);
+    };
+  };
+
+  /**
+   * Closes this handle; closing the last one ends the subscription. The last state can still be
+   * read.
+   */
+  readonly close = (): void => {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#signals.clear();
+    this.#store.set({ ...this.getState(), status: "closed", error: null, retryAt: null });
+    this.#subscription.release(this as Held<S>);
+  };
+
+  /** As {@link close}: for `using`. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** @internal */
+  show(state: S): void {
+    this.#store.set(state);
+  }
+
+  /** @internal */
+  signalled(signal: Signal): void {
+    for (const listener of [...this.#signals]) {
+      try {
+        listener(signal);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+
+  /** @internal */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** @internal Throws `closed` if this handle was closed. */
+  assertOpen(): void {
+    if (!this.#closed) return;
+    throw new TidewireError("closed", `this ${this.what} was closed; client.${this.what}() opens it again`, false);
+  }
+}
