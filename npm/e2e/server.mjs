@@ -7,11 +7,10 @@ import { join } from "node:path";
 
 const PROGRAM = process.env.TIDEWIRE_SERVER;
 const WEB = process.env.TIDEWIRE_WEB;
-/**
- * What arguments may change. Without the application's key the demo's tokens would end with the
- * process.
- */
-const SETTINGS = { TIDEWIRE_JWT_HS256_SECRET: "0123456789abcdef0123456789abcdef", TIDEWIRE_MODEL_PACE_MS: "60" };
+/** The application's key. Without it the demo's tokens would end with the process. */
+export const SECRET = "0123456789abcdef0123456789abcdef";
+/** What arguments may change. */
+const SETTINGS = { TIDEWIRE_JWT_HS256_SECRET: SECRET, TIDEWIRE_MODEL_PACE_MS: "60" };
 /** How long the server may take to start, ms. */
 const START_LIMIT = 15_000;
 

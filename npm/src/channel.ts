@@ -42,8 +42,9 @@ export class Channel<E extends Bodies<E> = Kinds> extends Handle<ChannelState<E>
 
   /**
    * Calls `listener` with each event of this kind that joins the state's `events` from now on, once
-   * and in order, whichever tab leads; with `*`, with each of any kind. So a listener that is added
-   * right after `getState().events` was read misses none. Returns a function that ends it.
+   * and in order, whichever tab leads; with `*`, with each of any kind. What the channel begins with
+   * may be in the state already or join later, so `getState().events` right before this call and
+   * what the listener gets are each event once. Returns a function that ends it.
    */
   readonly on = <K extends (keyof E & string) | "*">(
     kind: K,
