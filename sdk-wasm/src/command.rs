@@ -52,7 +52,7 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
         "draft_stop" => drafted(client.draft_stop(
             now,
             &given.str("dialog")?,
-            given.str("run").map(|run| RunId::from(&*run)).as_ref(),
+            given.text("run").map(RunId::from).as_ref(),
         )),
         "draft_op" => {
             let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
@@ -78,7 +78,7 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
 }
 
 fn op(given: &Object<'_>) -> Option<OpId> {
-    given.str("op").map(|op| OpId::from(&*op))
+    given.text("op").map(OpId::from)
 }
 
 /// The lane of an op; the durable one, unless it says otherwise.

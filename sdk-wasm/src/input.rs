@@ -17,8 +17,8 @@ pub(crate) fn object(text: &str) -> Option<Object<'_>> {
 pub(crate) fn config(text: &str) -> Option<Config> {
     let given = object(text)?;
     let mut config = Config::default();
-    if let Some(agent) = given.str("agent") {
-        config.agent = agent.into_owned();
+    if let Some(agent) = given.text("agent") {
+        config.agent = agent;
     }
     let number = |name: &str, target: &mut u64| {
         if let Some(value) = given.u64(name) {
@@ -59,24 +59,19 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
     for raw in given.array("channels")? {
         let channel = Object::parse(raw).ok()?;
         channels.push(RestoredChannel {
-            channel: channel.str("channel")?.into_owned(),
-            epoch: channel.str("epoch")?.into_owned(),
+            channel: channel.text("channel")?,
+            epoch: channel.text("epoch")?,
             cursor: channel.u64("cursor")?,
             events: texts(&channel, "events")?,
-            runs: channel.str("runs").unwrap_or_default().into_owned(),
+            runs: channel.text("runs").unwrap_or_default(),
         });
     }
     let mut tables = Vec::new();
     for raw in given.array("tables")? {
         let table = Object::parse(raw).ok()?;
-        tables.push((table.str("name")?.into_owned(), table.str("record")?.into_owned()));
+        tables.push((table.text("name")?, table.text("record")?));
     }
-    Some(Restored {
-        profile: given.str("profile").map(|profile| profile.into_owned()),
-        ops: texts(&given, "ops")?,
-        channels,
-        tables,
-    })
+    Some(Restored { profile: given.text("profile"), ops: texts(&given, "ops")?, channels, tables })
 }
 
 /// Decodes an input by its `t` and passes it to `take`. None if it is not valid.
@@ -105,11 +100,11 @@ fn read<'a>(given: &Object<'_>, cause: Option<&'a str>) -> Option<Input<'a>> {
         },
         "token" => Input::Token {
             ask: TokenAsk(given.u64("ask")?),
-            result: match given.str("token") {
-                Some(token) => Ok(token.into_owned()),
+            result: match given.text("token") {
+                Some(token) => Ok(token),
                 None => Err(TokenError {
-                    code: given.str("error")?.into_owned(),
-                    message: given.str("message").unwrap_or_default().into_owned(),
+                    code: given.text("error")?,
+                    message: given.text("message").unwrap_or_default(),
                     terminal: given.flag("terminal"),
                     retry_after_ms: given.u64("retry_after_ms"),
                 }),

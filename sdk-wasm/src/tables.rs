@@ -57,9 +57,9 @@ fn run(client: &mut Client<Tables>, name: &str, given: &Object<'_>, now: Now) ->
 }
 
 fn query(given: &Object<'_>) -> Option<TableQuery> {
-    let text = |name| given.str(name).map_or_else(String::new, |text| text.into_owned());
+    let text = |name| given.text(name).unwrap_or_default();
     let mut query = TableQuery {
-        table: given.str("table")?.into_owned(),
+        table: given.text("table")?,
         filter: text("filter"),
         order: text("order"),
         ..TableQuery::default()

@@ -142,5 +142,5 @@ impl<T: Part> Client<T> {
 pub(super) fn read_profile(record: &str) -> Option<(String, Option<User>)> {
     let object = Object::parse(validate(record).ok()?).ok()?;
     let me = object.object("user").and_then(|user| User::read(&user).ok());
-    Some((object.str("client")?.into_owned(), me))
+    Some((object.text("client")?, me))
 }

@@ -174,17 +174,16 @@ impl Entry {
 
     fn restore(record: &str) -> Option<Entry> {
         let object = Object::parse(crate::wire::json::validate(record).ok()?).ok()?;
-        let text = |name: &str| object.str(name).map(|text| text.into_owned());
         Some(Entry {
-            id: OpId::from(text("id")?),
+            id: OpId::from(object.text("id")?),
             lane: Lane::Durable,
             since: Time(0),
-            channel: ChannelName::parse(&text("ch")?)?,
-            kind: text("kind")?,
+            channel: ChannelName::parse(&object.str("ch")?)?,
+            kind: object.text("kind")?,
             body: object.raw("body")?.to_owned(),
             made_at: object.u64("made_at")?,
-            user: text("user"),
-            state: match text("failed") {
+            user: object.text("user"),
+            state: match object.text("failed") {
                 Some(code) => EntryState::Failed { code, message: String::new() },
                 None => EntryState::Ready { delay: None },
             },

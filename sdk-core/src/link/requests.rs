@@ -377,7 +377,7 @@ fn frames(message: &str) -> &str {
 /// The id of a new connection, if it can stand in a header.
 fn connection_id(body: &[u8]) -> Option<Secret> {
     let text = std::str::from_utf8(body).ok()?;
-    let id = Object::parse(validate(text).ok()?).ok()?.str("connection")?.into_owned();
+    let id = Object::parse(validate(text).ok()?).ok()?.text("connection")?;
     let usable = (1..=ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     usable.then_some(Secret(id))
 }

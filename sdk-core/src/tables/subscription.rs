@@ -466,15 +466,12 @@ fn read_record(record: &str, question: &Question) -> Option<(Shape, Rows, String
     let mut columns = Vec::new();
     for column in object.array("columns")? {
         let column = Object::parse(column).ok()?;
-        columns.push(TableColumn {
-            name: column.str("name")?.into_owned(),
-            kind: column.str("type")?.into_owned(),
-        });
+        columns.push(TableColumn { name: column.text("name")?, kind: column.text("type")? });
     }
     let key: Option<Vec<usize>> = object.array("key")?.into_iter().map(|at| at.parse().ok()).collect();
     let key = key.filter(|key| !key.is_empty() && key.iter().all(|at| *at < columns.len()))?;
     let shape = Shape { columns, key };
     let rows = object.array("rows")?.into_iter().map(str::to_owned).collect();
     let rows = Rows::read(&shape, rows).ok()?;
-    Some((shape, rows, object.str("cursor")?.into_owned()))
+    Some((shape, rows, object.text("cursor")?))
 }

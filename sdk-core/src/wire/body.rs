@@ -57,7 +57,7 @@ impl std::fmt::Debug for Body {
 
 /// A required member that is a text and not empty.
 fn present(body: &Object<'_>, name: &str) -> Option<String> {
-    body.str(name).filter(|text| !text.is_empty()).map(|text| text.into_owned())
+    body.text(name).filter(|text| !text.is_empty())
 }
 
 /// `message`: a participant's message.
@@ -95,7 +95,7 @@ impl CancelRun {
 
     /// Reads the body; none if the answer's id is missing.
     pub fn decode(body: &Object<'_>) -> Option<CancelRun> {
-        Some(CancelRun { run: RunId::from(&*body.str("run")?) })
+        Some(CancelRun { run: RunId::from(body.text("run")?) })
     }
 }
 
@@ -140,12 +140,11 @@ impl AnswerEnd {
 
     /// Reads the body; none if the answer's id is missing. Other missing members are empty.
     pub fn decode(body: &Object<'_>) -> Option<AnswerEnd> {
-        let optional = |name| body.str(name).map(|value| value.into_owned());
         Some(AnswerEnd {
             run: RunId::from(present(body, "run")?),
-            status: optional("status").unwrap_or_default(),
-            text: optional("text").unwrap_or_default(),
-            code: optional("code"),
+            status: body.text("status").unwrap_or_default(),
+            text: body.text("text").unwrap_or_default(),
+            code: body.text("code"),
         })
     }
 

@@ -150,8 +150,8 @@ impl Signal {
     pub(super) fn read(object: &Object<'_>) -> Result<Signal, DecodeError> {
         Ok(Signal {
             ch: id::channel(object)?,
-            kind: object.need_str("kind")?.into_owned(),
-            key: object.opt_str("key")?.map(|key| key.into_owned()),
+            kind: object.need_text("kind")?,
+            key: object.opt_text("key")?,
             body: body(object)?,
         })
     }
@@ -237,9 +237,9 @@ impl ClientFrame {
                 ClientFrame::Hello {
                     v: object.need_u64("v")?,
                     token: token(&object)?,
-                    client: object.need_str("client")?.into_owned(),
-                    session: object.opt_str("session")?.map(|session| session.into_owned()),
-                    agent: object.opt_str("agent")?.map(|agent| agent.chars().take(64).collect()),
+                    client: object.need_text("client")?,
+                    session: object.opt_text("session")?,
+                    agent: object.opt_text("agent")?.map(|agent| agent.chars().take(64).collect()),
                     subs,
                 }
             }
@@ -250,9 +250,9 @@ impl ClientFrame {
             "op" => ClientFrame::Op(Op {
                 id: id::read(&object, "id")?,
                 ch: id::channel(&object)?,
-                kind: object.need_str("kind")?.into_owned(),
+                kind: object.need_text("kind")?,
                 body: body(&object)?,
-                after: object.opt_str("after")?.map(|after| OpId::from(&*after)),
+                after: object.opt_text("after")?.map(OpId::from),
             }),
             "signal" => ClientFrame::Signal(Signal::read(&object)?),
             "ping" => ClientFrame::Ping { n: nonce(&object)? },
@@ -272,7 +272,7 @@ pub fn decode_client_message(message: &str) -> Result<Vec<ClientFrame>, DecodeEr
 }
 
 fn token(object: &Object<'_>) -> Result<Secret, DecodeError> {
-    object.need_str("token").map(|token| Secret(token.into_owned()))
+    object.need_text("token").map(Secret)
 }
 
 pub(super) fn body(object: &Object<'_>) -> Result<String, DecodeError> {
@@ -281,10 +281,10 @@ pub(super) fn body(object: &Object<'_>) -> Result<String, DecodeError> {
 }
 
 pub(super) fn nonce(object: &Object<'_>) -> Result<String, DecodeError> {
-    let n = object.need_str("n")?;
+    let n = object.need_text("n")?;
     // A text with an unpaired surrogate has no UTF-8 form, so it could not be repeated unchanged.
     let repeatable = object.raw("n").is_some_and(is_well_formed);
     // Counts characters by their first bytes.
     let length = n.bytes().filter(|byte| byte & 0xC0 != 0x80).count();
-    if repeatable && length <= super::MAX_NONCE { Ok(n.into_owned()) } else { Err(DecodeError::Member("n")) }
+    if repeatable && length <= super::MAX_NONCE { Ok(n) } else { Err(DecodeError::Member("n")) }
 }

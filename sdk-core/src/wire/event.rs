@@ -82,7 +82,7 @@ impl EventFrame {
             ch: id::channel(object)?,
             offset: id::offset(object, "offset")?,
             id: id::read(object, "id")?,
-            kind: object.need_str("kind")?.into_owned(),
+            kind: object.need_text("kind")?,
             at: object.need_u64("at")?,
             by: User::read(&object.need_object("by")?)?,
             body: super::client::body(object)?,

@@ -140,11 +140,8 @@ impl ChannelName {
 }
 
 /// The required member `name` of a frame.
-pub(super) fn read<T: for<'a> From<&'a str>>(
-    object: &Object<'_>,
-    name: &'static str,
-) -> Result<T, DecodeError> {
-    Ok(T::from(&object.need_str(name)?))
+pub(super) fn read<T: From<String>>(object: &Object<'_>, name: &'static str) -> Result<T, DecodeError> {
+    object.need_text(name).map(T::from)
 }
 
 /// The required channel name `ch` of a frame.

@@ -226,7 +226,7 @@ impl Piece {
             ch: id::channel(object)?,
             run: id::read(object, "run")?,
             at: object.need_u64("at")?,
-            text: object.need_str("text")?.into_owned(),
+            text: object.need_text("text")?,
         })
     }
 
@@ -285,7 +285,7 @@ impl Page {
         let mut runs = Vec::new();
         for run in object.opt_array("runs")? {
             let run = Object::parse(run)?;
-            runs.push(RunText { run: id::read(&run, "run")?, text: run.need_str("text")?.into_owned() });
+            runs.push(RunText { run: id::read(&run, "run")?, text: run.need_text("text")? });
         }
         Ok(Page { ch, from, head: id::offset(object, "head")?, events, more: object.opt_flag("more")?, runs })
     }
@@ -313,8 +313,8 @@ impl Problem {
 
     pub(super) fn read(object: &Object<'_>) -> Result<Problem, DecodeError> {
         Ok(Problem {
-            code: object.need_str("code")?.into_owned(),
-            message: object.opt_str("message")?.unwrap_or_default().into_owned(),
+            code: object.need_text("code")?,
+            message: object.opt_text("message")?.unwrap_or_default(),
             retry_after_ms: object.opt_u64("retry_after_ms")?,
         })
     }
@@ -404,10 +404,9 @@ impl ServerFrame {
     fn decode(text: &str) -> Result<ServerFrame, DecodeError> {
         let object = Object::parse(text)?;
         let user = || User::read(&object.need_object("user")?);
-        let owned = |name: &'static str| object.need_str(name).map(|text| text.into_owned());
         Ok(match object.need_str("t")?.as_ref() {
             "welcome" => ServerFrame::Welcome(Welcome {
-                conn: owned("conn")?,
+                conn: object.need_text("conn")?,
                 user: user()?,
                 now: object.need_u64("now")?,
                 ping_ms: object.need_u64("ping_ms")?,
@@ -420,13 +419,13 @@ impl ServerFrame {
             }
             "sub_ok" => ServerFrame::SubOk(SubOk {
                 epoch: id::read(&object, "epoch")?,
-                mode: match owned("mode")?.as_str() {
+                mode: match object.need_text("mode")?.as_str() {
                     "resumed" => Mode::Resumed,
                     "fresh" => Mode::Fresh,
                     "reset" => Mode::Reset,
                     _ => return Err(DecodeError::Member("mode")),
                 },
-                reason: object.opt_str("reason")?.map(|reason| reason.into_owned()),
+                reason: object.opt_text("reason")?,
                 page: Page::read(&object)?,
             }),
             "sub_err" => ServerFrame::SubErr {
@@ -471,7 +470,7 @@ impl ServerFrame {
             "ping" => ServerFrame::Ping { n: nonce(&object)? },
             "pong" => ServerFrame::Pong { n: nonce(&object)? },
             "goaway" => ServerFrame::Goaway {
-                reason: owned("reason")?,
+                reason: object.need_text("reason")?,
                 after_ms: object.need_u64("after_ms")?,
                 spread_ms: object.need_u64("spread_ms")?,
             },

@@ -285,14 +285,14 @@ impl TableRequest {
             "tbl.sub" => TableRequest::Sub(TableSub {
                 sid: sid()?,
                 table: short(object, "table", MAX_TABLE_NAME)?,
-                filter: object.opt_str("filter")?.unwrap_or_default().into_owned(),
+                filter: object.opt_text("filter")?.unwrap_or_default(),
                 select: match object.opt("select").map(|_| object.need_array("select")).transpose()? {
                     Some(names) if names.len() <= MAX_TABLE_COLUMNS => Some(read_strings(&names, "select")?),
                     Some(_) => return Err(DecodeError::Member("select")),
                     None => None,
                 },
-                cursor: match object.opt_str("cursor")? {
-                    Some(cursor) if cursor.len() <= MAX_TABLE_CURSOR => Some(cursor.into_owned()),
+                cursor: match object.opt_text("cursor")? {
+                    Some(cursor) if cursor.len() <= MAX_TABLE_CURSOR => Some(cursor),
                     Some(_) => return Err(DecodeError::Member("cursor")),
                     None => None,
                 },
@@ -314,9 +314,9 @@ impl TableAddress {
     }
 
     fn read(object: &Object<'_>) -> Result<TableAddress, DecodeError> {
-        Ok(match object.opt_str("feed")? {
-            Some(feed) => TableAddress::Feed(feed.into_owned()),
-            None => TableAddress::Sid(object.need_str("sid")?.into_owned()),
+        Ok(match object.opt_text("feed")? {
+            Some(feed) => TableAddress::Feed(feed),
+            None => TableAddress::Sid(object.need_text("sid")?),
         })
     }
 }
@@ -330,7 +330,7 @@ impl TableLink {
         Ok(TableLink {
             prev: object.opt_u64("prev")?,
             pos: object.need_u64("pos")?,
-            cursor: object.opt_str("cursor")?.map(|cursor| cursor.into_owned()),
+            cursor: object.opt_text("cursor")?,
         })
     }
 }
@@ -369,23 +369,20 @@ impl TableOk {
         let mut columns = Vec::new();
         for column in object.need_array("columns")? {
             let column = Object::parse(column)?;
-            columns.push(TableColumn {
-                name: column.need_str("name")?.into_owned(),
-                kind: column.need_str("type")?.into_owned(),
-            });
+            columns.push(TableColumn { name: column.need_text("name")?, kind: column.need_text("type")? });
         }
         let key = read_integers(object, "key")?;
         if key.is_empty() || key.iter().any(|place| *place >= columns.len() as u64) {
             return Err(DecodeError::Member("key"));
         }
         Ok(TableOk {
-            sid: object.need_str("sid")?.into_owned(),
+            sid: object.need_text("sid")?,
             resumed: match object.need_str("mode")?.as_ref() {
                 "resumed" => true,
                 "snapshot" => false,
                 _ => return Err(DecodeError::Member("mode")),
             },
-            reason: object.opt_str("reason")?.map(|reason| reason.into_owned()),
+            reason: object.opt_text("reason")?,
             columns,
             key,
             link: TableLink::read(object)?,
@@ -493,29 +490,30 @@ impl TableFrame {
     /// Reads one frame, the text of a [`super::ServerFrame::Table`].
     pub fn decode(text: &str) -> Result<TableFrame, DecodeError> {
         let object = Object::parse(text)?;
-        let owned = |name: &'static str| object.need_str(name).map(|text| text.into_owned());
         Ok(match object.need_str("t")?.as_ref() {
             "tbl.ok" => TableFrame::Ok(TableOk::read(&object)?),
-            "tbl.page" => TableFrame::Page { sid: owned("sid")?, page: TablePage::read(&object)? },
+            "tbl.page" => TableFrame::Page { sid: object.need_text("sid")?, page: TablePage::read(&object)? },
             "tbl.tx" => TableFrame::Tx(TableTx::read(&object)?),
             "tbl.mark" => {
                 TableFrame::Mark { to: TableAddress::read(&object)?, link: TableLink::read(&object)? }
             }
-            "tbl.live" => {
-                TableFrame::Live { sid: owned("sid")?, feed: owned("feed")?, link: TableLink::read(&object)? }
-            }
+            "tbl.live" => TableFrame::Live {
+                sid: object.need_text("sid")?,
+                feed: object.need_text("feed")?,
+                link: TableLink::read(&object)?,
+            },
             "tbl.seen" => TableFrame::Seen {
-                sid: owned("sid")?,
-                tx: owned("tx")?,
-                code: object.opt_str("code")?.map(|code| code.into_owned()),
+                sid: object.need_text("sid")?,
+                tx: object.need_text("tx")?,
+                code: object.opt_text("code")?,
             },
             "tbl.reset" => TableFrame::Reset {
                 to: TableAddress::read(&object)?,
-                reason: owned("reason")?,
+                reason: object.need_text("reason")?,
                 spread_ms: object.opt_u64("spread_ms")?.unwrap_or(0),
             },
             "tbl.err" => TableFrame::Err {
-                sid: owned("sid")?,
+                sid: object.need_text("sid")?,
                 problem: Problem::read(&object)?,
                 at: object.opt_u64("at")?,
                 retryable: object.opt_flag("retryable")?,
@@ -527,8 +525,8 @@ impl TableFrame {
 
 /// Reads a required member: not empty, and at most `most` bytes.
 fn short(object: &Object<'_>, name: &'static str, most: usize) -> Result<String, DecodeError> {
-    let text = object.need_str(name)?;
-    if (1..=most).contains(&text.len()) { Ok(text.into_owned()) } else { Err(DecodeError::Member(name)) }
+    let text = object.need_text(name)?;
+    if (1..=most).contains(&text.len()) { Ok(text) } else { Err(DecodeError::Member(name)) }
 }
 
 fn strings(texts: &[String]) -> String {

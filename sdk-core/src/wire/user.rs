@@ -66,8 +66,8 @@ impl User {
     /// Reads an object of `id`, `name`, `kind`.
     pub fn read(object: &Object<'_>) -> Result<User, DecodeError> {
         Ok(User {
-            id: object.need_str("id")?.into_owned(),
-            name: object.need_str("name")?.into_owned(),
+            id: object.need_text("id")?,
+            name: object.need_text("name")?,
             kind: UserKind::parse(&object.need_str("kind")?),
         })
     }

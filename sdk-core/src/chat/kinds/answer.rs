@@ -99,7 +99,7 @@ pub(crate) fn read_runs(record: &str) -> Vec<RunText> {
     let runs = json::validate(record).and_then(json::elements).unwrap_or_default();
     let read = |run: &str| {
         let object = Object::parse(run).ok()?;
-        Some(RunText { run: RunId::from(&*object.str("run")?), text: object.str("text")?.into_owned() })
+        Some(RunText { run: RunId::from(object.text("run")?), text: object.text("text")? })
     };
     runs.into_iter().filter_map(read).collect()
 }

@@ -86,6 +86,11 @@ impl<'a> Object<'a> {
         self.raw(name).filter(|raw| raw.starts_with('"')).map(unescape)
     }
 
+    /// As [`Object::str`], as a text of its own.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.str(name).map(Cow::into_owned)
+    }
+
     /// A member that is an unsigned integer, as a number or as a string of digits.
     pub fn u64(&self, name: &str) -> Option<u64> {
         integer(self.raw(name)?)
@@ -115,8 +120,8 @@ impl<'a> Object<'a> {
     }
 
     /// An optional string.
-    pub fn opt_str(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        self.optional(name, || self.str(name))
+    pub fn opt_text(&self, name: &'static str) -> Result<Option<String>, DecodeError> {
+        self.optional(name, || self.text(name))
     }
 
     /// An optional unsigned integer.
@@ -152,6 +157,11 @@ impl<'a> Object<'a> {
     /// A member that must be a string.
     pub fn need_str(&self, name: &'static str) -> Result<Cow<'a, str>, DecodeError> {
         self.str(name).ok_or(DecodeError::Member(name))
+    }
+
+    /// As [`Object::need_str`], as a text of its own.
+    pub fn need_text(&self, name: &'static str) -> Result<String, DecodeError> {
+        self.text(name).ok_or(DecodeError::Member(name))
     }
 
     /// A member that must be an unsigned integer.
