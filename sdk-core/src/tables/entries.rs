@@ -27,16 +27,9 @@ pub(super) struct Entries {
 type Place = (usize, usize);
 
 impl Entries {
-    /// Sorts rows with their keys.
-    pub(super) fn new(order: Order, rows: impl Iterator<Item = (Arc<str>, Arc<str>)>) -> Entries {
-        let entry = |(key, row): (Arc<str>, Arc<str>)| Entry { ranks: order.ranks(&row), key, row };
-        let mut list: Vec<Entry> = rows.map(entry).collect();
-        list.sort_unstable_by(|one, another| compare(&order, one, &another.ranks, &another.key));
-        let (mut rest, mut chunks) = (list.into_iter(), Vec::new());
-        while rest.len() > 0 {
-            chunks.push(rest.by_ref().take(CHUNK).collect());
-        }
-        Entries { order, chunks }
+    /// Without rows yet.
+    pub(super) fn new(order: Order) -> Entries {
+        Entries { order, chunks: Vec::new() }
     }
 
     pub(super) fn order(&self) -> &Order {

@@ -1,7 +1,6 @@
 //! The rows of a subscription as the client has them.
 
 use super::entries::{Entries, Entry};
-use super::order::Order;
 use super::shape::Shape;
 use crate::wire::json;
 use crate::wire::{DecodeError, RowOp, TableChange};
@@ -41,16 +40,14 @@ pub(crate) struct Rows {
 impl Rows {
     /// Reads the rows of a snapshot.
     pub(crate) fn read(shape: &Shape, rows: Vec<String>) -> Result<Rows, Misfit> {
-        let mut keyed = Vec::with_capacity(rows.len());
-        let mut bytes = 0;
+        let (count, mut read) = (rows.len(), Rows::default());
         for row in rows {
             let key = shape.key_of(&json::elements(&row)?).ok_or(Misfit)?;
-            bytes += key.len() + row.len();
-            keyed.push((key.into(), row.into()));
+            read.bytes += key.len() + row.len();
+            read.by_key.put(key.into(), row.into());
         }
-        let by_key = Entries::new(Order::default(), keyed.into_iter());
-        let twice = by_key.iter().zip(by_key.iter().skip(1)).any(|(one, next)| one.key == next.key);
-        if twice { Err(Misfit) } else { Ok(Rows { by_key, bytes }) }
+        // A key that comes twice replaces a row.
+        if read.by_key.len() == count { Ok(read) } else { Err(Misfit) }
     }
 
     /// All rows, in the order of their keys' texts.

@@ -20,8 +20,10 @@ pub(super) struct Sorted {
 
 impl Sorted {
     pub(super) fn new(order: Order, limit: Option<usize>, rows: &Rows) -> Sorted {
-        let all = rows.iter();
-        let entries = Entries::new(order, all.map(|entry| (Arc::clone(&entry.key), Arc::clone(&entry.row))));
+        let mut entries = Entries::new(order);
+        for entry in rows.iter() {
+            entries.put(Arc::clone(&entry.key), Arc::clone(&entry.row));
+        }
         Sorted { entries, limit: limit.unwrap_or(usize::MAX) }
     }
 
