@@ -79,11 +79,11 @@ impl ReadyTable {
 /// The filter of rows that have this value in a column.
 fn equal(column: &str, value: &str) -> Result<String, TableError> {
     let test = Test::Compare(Compare::Eq, value.to_owned());
-    let meant = Filter::of(Node::Term(Term { column: column.to_owned(), negated: false, test }));
-    let text = meant.encode();
+    let term = Term { column: column.to_owned(), negated: false, test };
+    let text = Filter::of(Node::Term(term)).encode();
     // A text that is not a name could change the filter's meaning.
     match Filter::parse(&text) {
-        Ok(read) if read.root() == meant.root() => Ok(text),
+        Ok(read) if matches!(read.root(), Node::Term(term) if term.column == column) => Ok(text),
         Err(error) if error.fault == FilterFault::TooLong => Err(TableError::Filter(error)),
         _ => Err(TableError::Filter(FilterError {
             fault: FilterFault::BadColumn,
