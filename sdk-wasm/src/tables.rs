@@ -104,7 +104,7 @@ fn ok(raw: &str) -> String {
 fn refused(error: TableError) -> String {
     let error = Writer::object()
         .str("code", error.code())
-        .str("message", &error.to_string())
+        .str("message", &error.message())
         .opt_u64("at", error.at().map(|at| at as u64))
         .bool("retryable", false)
         .end();

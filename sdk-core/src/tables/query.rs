@@ -42,25 +42,20 @@ impl Default for RowEvents {
 
 /// Why a table was not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum TableError {
     /// The name is empty or too long.
-    #[error("the table's name must have 1 to 127 bytes")]
     BadTable,
     /// A selected column's name is empty or too long, or there are too many.
-    #[error("a selected column's name must have 1 to 63 bytes, and at most 256 may be selected")]
     BadSelect,
     /// The order is not a list of columns.
-    #[error("expected an order such as `priority.desc,name.asc.nullsfirst` of at most 8 columns")]
     BadOrder,
     /// The filter is not valid.
-    #[error(transparent)]
     Filter(FilterError),
     /// This client has the most table subscriptions it may have: 100.
-    #[error("too many table subscriptions; end one first")]
     TooMany,
     /// There is no such view.
-    #[error("this view of a table was closed")]
     Closed,
 }
 
@@ -75,6 +70,23 @@ impl TableError {
             TableError::TooMany => codes::TOO_MANY_SUBSCRIPTIONS,
             TableError::Closed => codes::CLOSED,
         }
+    }
+
+    /// The message for people.
+    pub fn message(self) -> String {
+        let text = match self {
+            TableError::BadTable => "the table's name must have 1 to 127 bytes",
+            TableError::BadSelect => {
+                "a selected column's name must have 1 to 63 bytes, and at most 256 may be selected"
+            }
+            TableError::BadOrder => {
+                "expected an order such as `priority.desc,name.asc.nullsfirst` of at most 8 columns"
+            }
+            TableError::Filter(error) => return error.message(),
+            TableError::TooMany => "too many table subscriptions; end one first",
+            TableError::Closed => "this view of a table was closed",
+        };
+        text.to_owned()
     }
 
     /// The position in the filter, in bytes.

@@ -47,6 +47,7 @@ mod predicate;
 pub use predicate::{Column, Predicate};
 
 use crate::wire::codes;
+use crate::wire::json::push_integer;
 use thiserror::Error;
 
 /// Greatest length of a filter's text, in bytes; also of its canonical form.
@@ -240,7 +241,7 @@ impl Is {
 
 /// Why a text is not a valid filter, or not valid for a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{expected}, at byte {at}")]
+#[error("{}", self.message())]
 pub struct FilterError {
     /// What is wrong.
     pub fault: FilterFault,
@@ -251,6 +252,14 @@ pub struct FilterError {
 }
 
 impl FilterError {
+    /// The message for people, made without the formatting machinery, which is 2 KB in WASM.
+    pub fn message(self) -> String {
+        let mut message = String::from(self.expected);
+        message.push_str(", at byte ");
+        push_integer(&mut message, self.at as u64);
+        message
+    }
+
     /// The code, the same string in every language.
     pub fn code(self) -> &'static str {
         self.fault.code()
