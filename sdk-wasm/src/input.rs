@@ -1,6 +1,5 @@
 //! Decoding of the host's JSON: settings, the restored store, and inputs.
 
-use crate::texts::texts;
 use tidewire_core::wire::json::{Object, validate_within};
 use tidewire_core::{
     Config, ConnId, Input, Lifecycle, Network, RequestId, ResponsePart, Restored, RestoredChannel,
@@ -44,7 +43,7 @@ pub(crate) fn config(text: &str) -> Option<Config> {
     size("cached_table_bytes", &mut config.cached_table_bytes);
     if given.raw("transports").is_some() {
         config.transports = Vec::new();
-        for word in texts(&given, "transports")? {
+        for word in given.texts("transports")? {
             config.transports.push(Transport::parse(&word)?);
         }
     }
@@ -62,7 +61,7 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
             channel: channel.text("channel")?,
             epoch: channel.text("epoch")?,
             cursor: channel.u64("cursor")?,
-            events: texts(&channel, "events")?,
+            events: channel.texts("events")?,
             runs: channel.text("runs").unwrap_or_default(),
         });
     }
@@ -71,7 +70,7 @@ pub(crate) fn restored(text: &str) -> Option<Restored> {
         let table = Object::parse(raw).ok()?;
         tables.push((table.text("name")?, table.text("record")?));
     }
-    Some(Restored { profile: given.text("profile"), ops: texts(&given, "ops")?, channels, tables })
+    Some(Restored { profile: given.text("profile"), ops: given.texts("ops")?, channels, tables })
 }
 
 /// Decodes an input by its `t` and passes it to `take`. None if it is not valid.

@@ -13,7 +13,6 @@ mod input;
 mod output;
 mod part;
 mod tables;
-mod texts;
 
 pub use part::Crossing;
 

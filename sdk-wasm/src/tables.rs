@@ -2,13 +2,12 @@
 
 use crate::output::list_change;
 use crate::part::Crossing;
-use crate::texts::texts;
 use std::sync::Arc;
 use tidewire_core::tables::{
     ReadyTable, RowChange, RowEvents, TableError, TableEvent, TableQuery, TableRows, TableStatus,
     TableUpdate, Tables,
 };
-use tidewire_core::wire::json::{Object, Writer, string};
+use tidewire_core::wire::json::{Object, Writer};
 use tidewire_core::{Change, Client, Config, Now, Restored};
 
 impl Crossing for Tables {
@@ -65,14 +64,14 @@ fn query(given: &Object<'_>) -> Option<TableQuery> {
         ..TableQuery::default()
     };
     if given.raw("select").is_some() {
-        query.select = Some(texts(given, "select")?);
+        query.select = Some(given.texts("select")?);
     }
     if given.raw("limit").is_some() {
         query.limit = Some(given.u64("limit")?.try_into().unwrap_or(usize::MAX));
     }
     if given.raw("events").is_some() {
         query.events = RowEvents { insert: false, update: false, delete: false };
-        for event in texts(given, "events")? {
+        for event in given.texts("events")? {
             match event.as_str() {
                 "insert" => query.events.insert = true,
                 "update" => query.events.update = true,
@@ -115,14 +114,11 @@ fn refused(error: TableError) -> String {
 fn event(frame: Writer, update: &TableUpdate) -> Writer {
     match update {
         TableUpdate::Status(known) => status(frame.str("what", "status"), known),
-        TableUpdate::Rows(TableRows { key, rows, beyond }) => {
-            let key: Vec<String> = key.iter().map(|name| string(name)).collect();
-            frame
-                .str("what", "rows")
-                .array("key", key.iter().map(String::as_str))
-                .array("rows", rows.iter().map(|row| &**row))
-                .array("beyond", beyond.iter().map(|row| &**row))
-        }
+        TableUpdate::Rows(TableRows { key, rows, beyond }) => frame
+            .str("what", "rows")
+            .texts("key", key)
+            .array("rows", rows.iter().map(|row| &**row))
+            .array("beyond", beyond.iter().map(|row| &**row)),
         TableUpdate::Changes { list, changes, tx, at } => frame
             .str("what", "changes")
             .each("list", list, |writer, change| {

@@ -1,7 +1,6 @@
 //! All live tables of a client: the opened views, and the subscriptions that serve them.
 
 use super::query::{TableError, TableQuery};
-use super::shape::Shape;
 use super::subscription::{Outcome, Step, Subscription, kept_at};
 use super::update::{TableEvent, TableRows, TableStatus, TableUpdate};
 use super::view::{View, changes_of};
@@ -9,7 +8,7 @@ use crate::part::{Effect, Part};
 use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::wire::json;
-use crate::wire::{DecodeError, TableAddress, TableFrame, TableRequest};
+use crate::wire::{DecodeError, TableAddress, TableFrame, TableRequest, TableShape};
 use std::collections::VecDeque;
 
 /// Most subscriptions of a client.
@@ -300,7 +299,7 @@ impl Tables {
         }
     }
 
-    fn step(&mut self, at: usize, before: &Shape, step: &Step) {
+    fn step(&mut self, at: usize, before: &TableShape, step: &Step) {
         let subscription = &self.subscriptions[at];
         let Some(known) = subscription.known() else { return };
         let changes = changes_of(&known.0, before, step);

@@ -1,10 +1,9 @@
 //! The order of a view's rows.
 
 use super::filter::MAX_COLUMN;
-use super::shape::Shape;
 use super::value::boolean;
 use super::{Numeric, Type, datetime};
-use crate::wire::json;
+use crate::wire::{TableShape, json};
 use std::cmp::Ordering;
 
 /// Most columns of an order.
@@ -74,7 +73,7 @@ struct Term {
 impl Order {
     /// The order of these columns, then of the key. None if a column does not exist or can't be
     /// ordered.
-    pub(super) fn of(shape: &Shape, by: &[OrderBy]) -> Option<Order> {
+    pub(super) fn of(shape: &TableShape, by: &[OrderBy]) -> Option<Order> {
         let mut terms = Vec::with_capacity(by.len() + shape.key.len());
         for OrderBy { column, descending, nulls_first } in by {
             let at = shape.columns.iter().position(|other| other.name == *column)?;

@@ -1,9 +1,8 @@
 //! The rows of a subscription as the client has them.
 
 use super::entries::{Entries, Entry};
-use super::shape::Shape;
 use crate::wire::json;
-use crate::wire::{DecodeError, RowOp, TableChange};
+use crate::wire::{DecodeError, RowOp, TableChange, TableShape};
 use std::sync::Arc;
 
 /// Keys are compared as texts, so this order compares no cells.
@@ -39,7 +38,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// Reads the rows of a snapshot.
-    pub(crate) fn read(shape: &Shape, rows: Vec<String>) -> Result<Rows, Misfit> {
+    pub(crate) fn read(shape: &TableShape, rows: Vec<String>) -> Result<Rows, Misfit> {
         let (count, mut read) = (rows.len(), Rows::default());
         for row in rows {
             let key = shape.key_of(&json::elements(&row)?).ok_or(Misfit)?;
@@ -78,7 +77,11 @@ impl Rows {
     }
 
     /// Applies the changes of a transaction, all or none.
-    pub(crate) fn apply(&mut self, shape: &Shape, changes: Vec<TableChange>) -> Result<Vec<Moved>, Misfit> {
+    pub(crate) fn apply(
+        &mut self,
+        shape: &TableShape,
+        changes: Vec<TableChange>,
+    ) -> Result<Vec<Moved>, Misfit> {
         let mut done = Vec::with_capacity(changes.len());
         for change in changes {
             match self.apply_one(shape, change) {
@@ -97,7 +100,7 @@ impl Rows {
         Ok(done)
     }
 
-    fn apply_one(&mut self, shape: &Shape, change: TableChange) -> Result<Moved, Misfit> {
+    fn apply_one(&mut self, shape: &TableShape, change: TableChange) -> Result<Moved, Misfit> {
         let TableChange { op, cells: text, same, moved } = change;
         let cells = json::elements(&text)?;
         let key = match op {
@@ -123,7 +126,12 @@ impl Rows {
     }
 
     /// The changes from other rows to these: deletes first, then inserts and updates.
-    pub(crate) fn changes_since(&self, shape: &Shape, others: &Rows, other_shape: &Shape) -> Vec<Moved> {
+    pub(crate) fn changes_since(
+        &self,
+        shape: &TableShape,
+        others: &Rows,
+        other_shape: &TableShape,
+    ) -> Vec<Moved> {
         let comparable = shape.key_names() == other_shape.key_names();
         let there = |rows: &Rows, key: &Arc<str>| comparable.then(|| rows.get(key).cloned()).flatten();
         let mut changes = Vec::new();
@@ -147,15 +155,14 @@ impl Rows {
 }
 
 /// The new row, in which cells that the database left out are taken from the old row.
-fn merged(shape: &Shape, row: &str, same: &[u64], old: Option<&str>) -> Result<String, Misfit> {
+fn merged(shape: &TableShape, row: &str, same: &[usize], old: Option<&str>) -> Result<String, Misfit> {
     if same.is_empty() {
         return Ok(row.to_owned());
     }
     let (mut cells, before) = (json::elements(row)?, json::elements(old.ok_or(Misfit)?)?);
     for at in same {
-        let at = usize::try_from(*at).map_err(|_| Misfit)?;
-        match (cells.get_mut(at), before.get(at)) {
-            (Some(cell), Some(before)) if at < shape.columns.len() && !shape.key.contains(&at) => {
+        match (cells.get_mut(*at), before.get(*at)) {
+            (Some(cell), Some(before)) if *at < shape.columns.len() && !shape.key.contains(at) => {
                 *cell = before
             }
             _ => return Err(Misfit),

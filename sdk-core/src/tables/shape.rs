@@ -1,18 +1,10 @@
-//! The columns and the key of a subscription's rows.
+//! What the columns and the key say about a row.
 
-use crate::wire::TableColumn;
+use crate::wire::TableShape;
 use crate::wire::json::{self, Writer};
 use std::sync::Arc;
 
-/// Columns and key of a subscription's rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) columns: Vec<TableColumn>,
-    /// The indexes of the key columns.
-    pub(crate) key: Vec<usize>,
-}
-
-impl Shape {
+impl TableShape {
     /// The row as a JSON object of its columns; empty if cells are missing.
     pub(crate) fn object(&self, row: &str) -> Arc<str> {
         let cells = json::elements(row).unwrap_or_default();

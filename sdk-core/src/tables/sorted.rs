@@ -3,9 +3,8 @@
 use super::entries::Entries;
 use super::order::Order;
 use super::rows::{Moved, Rows};
-use super::shape::Shape;
 use crate::list::Change;
-use crate::wire::RowOp;
+use crate::wire::{RowOp, TableShape};
 use std::sync::Arc;
 
 /// With more changes at once than this, and more than a quarter of the rows, the list is given as a
@@ -33,7 +32,7 @@ impl Sorted {
     }
 
     /// The rows that are shown, and those beyond the limit, as objects.
-    pub(super) fn objects(&self, shape: &Shape) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    pub(super) fn objects(&self, shape: &TableShape) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
         let all = self.entries.iter();
         let mut shown: Vec<Arc<str>> = all.map(|entry| shape.object(&entry.row)).collect();
         let beyond = shown.split_off(self.limit.min(shown.len()));
@@ -45,7 +44,7 @@ impl Sorted {
     /// here: they are those after all steps that came together.
     pub(super) fn apply<'a>(
         &mut self,
-        shape: &Shape,
+        shape: &TableShape,
         changes: impl ExactSizeIterator<Item = (&'a Moved, Option<&'a Arc<str>>)>,
     ) -> Vec<Change<Arc<str>>> {
         let few = changes.len() <= FEW.max(self.entries.len() / 4);
@@ -65,7 +64,7 @@ impl Sorted {
     /// first one beyond the limit enters it; if one enters, the last one leaves it.
     fn push_shown(
         &self,
-        shape: &Shape,
+        shape: &TableShape,
         op: RowOp,
         from: Option<usize>,
         to: Option<(usize, &Arc<str>)>,

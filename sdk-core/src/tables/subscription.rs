@@ -2,14 +2,13 @@
 
 use super::query::Question;
 use super::rows::{Moved, Rows};
-use super::shape::Shape;
 use crate::retry::Retry;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::wire::codes;
 use crate::wire::json::{self, Object, Writer};
 use crate::wire::{
-    Problem, TableColumn, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction,
+    Problem, TableLink, TableOk, TablePage, TableRequest, TableShape, TableSub, TableTx, Transaction,
 };
 
 /// How long an answer may take before the request is repeated, in ms. A snapshot may be large.
@@ -26,7 +25,7 @@ enum Phase {
     /// Requested; the answer is due at `until`.
     Asked { until: Time },
     /// The pages of a snapshot are coming.
-    Snapshot { shape: Shape, rows: Vec<String>, cursor: Option<String>, until: Time },
+    Snapshot { shape: TableShape, rows: Vec<String>, cursor: Option<String>, until: Time },
     /// The rows are a complete snapshot or were resumed, and later transactions are coming.
     Catching { until: Time },
     /// All committed transactions have come.
@@ -47,7 +46,7 @@ pub(crate) enum Outcome {
     /// The subscription was refused for good; its rows are gone.
     Refused,
     /// Rows changed; the shape is that of the rows before.
-    Changed(Shape, Vec<Step>),
+    Changed(TableShape, Vec<Step>),
     /// The subscription is live.
     Live,
     /// The server ended the subscription, and the client subscribes again.
@@ -70,7 +69,7 @@ pub(crate) struct Subscription {
     pub(crate) question: Question,
     phase: Phase,
     /// None before the first snapshot.
-    known: Option<(Shape, Rows)>,
+    known: Option<(TableShape, Rows)>,
     cursor: Option<String>,
     /// The position of the last frame applied on this connection.
     pos: Option<u64>,
@@ -108,7 +107,7 @@ impl Subscription {
         }
     }
 
-    pub(crate) fn known(&self) -> Option<&(Shape, Rows)> {
+    pub(crate) fn known(&self) -> Option<&(TableShape, Rows)> {
         self.known.as_ref()
     }
 
@@ -204,8 +203,7 @@ impl Subscription {
         if !matches!(self.phase, Phase::Asked { .. }) {
             return Outcome::Nothing;
         }
-        let key = ok.key.iter().filter_map(|at| usize::try_from(*at).ok()).collect();
-        let shape = Shape { columns: ok.columns, key };
+        let shape = ok.shape;
         self.pos = Some(ok.link.pos);
         if ok.resumed {
             if self.known.as_ref().is_none_or(|(known, _)| *known != shape) {
@@ -400,28 +398,9 @@ impl Subscription {
         if rows.bytes() > most || matches!(self.phase, Phase::Asked { .. } | Phase::Snapshot { .. }) {
             return None;
         }
-        let columns: Vec<String> = shape
-            .columns
-            .iter()
-            .map(|column| Writer::object().str("name", &column.name).str("type", &column.kind).end())
-            .collect();
-        let key: Vec<String> = shape
-            .key
-            .iter()
-            .map(|at| {
-                let mut text = String::new();
-                json::push_integer(&mut text, *at as u64);
-                text
-            })
-            .collect();
-        let writer = Writer::object()
-            .str("question", &self.question.name())
-            .u64("at", wall)
-            .str("cursor", cursor)
-            .array("columns", columns.iter().map(String::as_str))
-            .array("key", key.iter().map(String::as_str))
-            .array("rows", rows.iter().map(|entry| &*entry.row));
-        Some(writer.end())
+        let writer =
+            Writer::object().str("question", &self.question.name()).u64("at", wall).str("cursor", cursor);
+        Some(shape.write(writer).array("rows", rows.iter().map(|entry| &*entry.row)).end())
     }
 }
 
@@ -458,19 +437,12 @@ pub(crate) fn kept_at(record: &str) -> u64 {
     object.ok().and_then(|object| object.u64("at")).unwrap_or(0)
 }
 
-fn read_record(record: &str, question: &Question) -> Option<(Shape, Rows, String)> {
+fn read_record(record: &str, question: &Question) -> Option<(TableShape, Rows, String)> {
     let object = Object::parse(json::validate(record).ok()?).ok()?;
     if object.str("question")? != question.name() {
         return None;
     }
-    let mut columns = Vec::new();
-    for column in object.array("columns")? {
-        let column = Object::parse(column).ok()?;
-        columns.push(TableColumn { name: column.text("name")?, kind: column.text("type")? });
-    }
-    let key: Option<Vec<usize>> = object.array("key")?.into_iter().map(|at| at.parse().ok()).collect();
-    let key = key.filter(|key| !key.is_empty() && key.iter().all(|at| *at < columns.len()))?;
-    let shape = Shape { columns, key };
+    let shape = TableShape::read(&object).ok()?;
     let rows = object.array("rows")?.into_iter().map(str::to_owned).collect();
     let rows = Rows::read(&shape, rows).ok()?;
     Some((shape, rows, object.text("cursor")?))

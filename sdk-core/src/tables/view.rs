@@ -2,11 +2,10 @@
 
 use super::order::{Order, OrderBy};
 use super::query::RowEvents;
-use super::shape::Shape;
 use super::sorted::Sorted;
 use super::subscription::{Step, Subscription};
 use super::update::{RowChange, TableRows, TableStatus, TableUpdate, Why};
-use crate::wire::{RowOp, codes};
+use crate::wire::{RowOp, TableShape, codes};
 
 /// A view. Views with an equal question share a subscription.
 pub(super) struct View {
@@ -42,7 +41,12 @@ impl View {
     }
 
     /// Applies a step. `changes` are all its changes as the application sees them.
-    pub(super) fn step(&mut self, shape: &Shape, step: &Step, changes: &[RowChange]) -> Option<TableUpdate> {
+    pub(super) fn step(
+        &mut self,
+        shape: &TableShape,
+        step: &Step,
+        changes: &[RowChange],
+    ) -> Option<TableUpdate> {
         let sorted = self.sorted.as_mut()?;
         let moved = step.changes.iter().zip(changes).map(|(moved, change)| (moved, change.new.as_ref()));
         let list = sorted.apply(shape, moved);
@@ -57,7 +61,7 @@ impl View {
     }
 
     /// Whether the rows are still in the right order with this shape.
-    pub(super) fn fits(&self, shape: &Shape) -> bool {
+    pub(super) fn fits(&self, shape: &TableShape) -> bool {
         let order = Order::of(shape, &self.order);
         self.sorted.as_ref().zip(order).is_some_and(|(sorted, order)| sorted.is_by(&order))
     }
@@ -80,7 +84,7 @@ impl View {
 }
 
 /// A step's changes as an application sees them; `before` is the shape of the rows before the step.
-pub(super) fn changes_of(shape: &Shape, before: &Shape, step: &Step) -> Vec<RowChange> {
+pub(super) fn changes_of(shape: &TableShape, before: &TableShape, step: &Step) -> Vec<RowChange> {
     let change = |moved: &super::rows::Moved| RowChange {
         event: moved.op,
         new: moved.new.as_deref().map(|row| shape.object(row)),

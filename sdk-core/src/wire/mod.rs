@@ -25,7 +25,8 @@ pub use server::{
 
 pub use tables::{
     MAX_TABLE_COLUMNS, MAX_TABLE_CURSOR, MAX_TABLE_ID, MAX_TABLE_NAME, RowOp, TableAddress, TableChange,
-    TableColumn, TableFrame, TableLink, TableOk, TablePage, TableRequest, TableSub, TableTx, Transaction,
+    TableColumn, TableFrame, TableLink, TableOk, TablePage, TableRequest, TableShape, TableSub, TableTx,
+    Transaction,
 };
 use thiserror::Error;
 pub use user::{User, UserKind};

@@ -1,6 +1,6 @@
 //! Frames of live tables, protocol section 12.
 
-use super::json::{Object, Writer};
+use super::json::{Object, Writer, read_number, read_string};
 use super::{DecodeError, Problem};
 
 /// Greatest length of a table subscription's id, of a feed's and of a transaction's token, in
@@ -166,14 +166,21 @@ pub struct TableOk {
     pub resumed: bool,
     /// Why the server did not resume from the cursor: `epoch`, `trimmed` or `changed`.
     pub reason: Option<String>,
-    /// The columns, in the order of a row's cells.
-    pub columns: Vec<TableColumn>,
-    /// The key columns, as indexes into `columns`.
-    pub key: Vec<u64>,
+    /// The columns and the key.
+    pub shape: TableShape,
     /// The position of the snapshot, or of the cursor.
     pub link: TableLink,
     /// The first rows of the snapshot.
     pub page: TablePage,
+}
+
+/// The columns and the key of a subscription's rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableShape {
+    /// The columns, in the order of a row's cells.
+    pub columns: Vec<TableColumn>,
+    /// The key columns, as indexes into `columns`.
+    pub key: Vec<usize>,
 }
 
 /// A column, as clients see it.
@@ -253,7 +260,7 @@ pub struct TableChange {
     pub cells: String,
     /// Indexes of columns that the database left out. Their cells are `null` here and keep their
     /// old values.
-    pub same: Vec<u64>,
+    pub same: Vec<usize>,
     /// Whether the row exists before and after the change, and only began or ceased to match the
     /// subscription.
     pub moved: bool,
@@ -267,7 +274,7 @@ impl TableRequest {
                 let writer = Writer::frame("tbl.sub").str("sid", &sub.sid).str("table", &sub.table);
                 let writer = if sub.filter.is_empty() { writer } else { writer.str("filter", &sub.filter) };
                 let writer = match &sub.select {
-                    Some(names) => writer.raw("select", &strings(names)),
+                    Some(names) => writer.texts("select", names),
                     None => writer,
                 };
                 writer.opt_str("cursor", sub.cursor.as_deref()).end()
@@ -286,8 +293,8 @@ impl TableRequest {
                 sid: sid()?,
                 table: short(object, "table", MAX_TABLE_NAME)?,
                 filter: object.opt_text("filter")?.unwrap_or_default(),
-                select: match object.opt("select").map(|_| object.need_array("select")).transpose()? {
-                    Some(names) if names.len() <= MAX_TABLE_COLUMNS => Some(read_strings(&names, "select")?),
+                select: match object.opt_texts("select")? {
+                    Some(names) if names.len() <= MAX_TABLE_COLUMNS => Some(names),
                     Some(_) => return Err(DecodeError::Member("select")),
                     None => None,
                 },
@@ -349,32 +356,41 @@ impl TablePage {
     }
 }
 
-impl TableOk {
-    fn write(&self) -> String {
-        let columns: Vec<String> = self
-            .columns
-            .iter()
-            .map(|column| Writer::object().str("name", &column.name).str("type", &column.kind).end())
-            .collect();
-        let writer = Writer::frame("tbl.ok")
-            .str("sid", &self.sid)
-            .str("mode", if self.resumed { "resumed" } else { "snapshot" })
-            .opt_str("reason", self.reason.as_deref())
-            .array("columns", columns.iter().map(String::as_str))
-            .raw("key", &integers(&self.key));
-        self.page.write(self.link.write(writer)).end()
+impl TableShape {
+    /// Writes the members of a frame or a record.
+    pub(crate) fn write(&self, writer: Writer) -> Writer {
+        writer
+            .each("columns", &self.columns, |writer, column| {
+                writer.begin().str("name", &column.name).str("type", &column.kind).close()
+            })
+            .indexes("key", &self.key)
     }
 
-    fn read(object: &Object<'_>) -> Result<TableOk, DecodeError> {
+    /// Reads what [`TableShape::write`] wrote.
+    pub(crate) fn read(object: &Object<'_>) -> Result<TableShape, DecodeError> {
         let mut columns = Vec::new();
         for column in object.need_array("columns")? {
             let column = Object::parse(column)?;
             columns.push(TableColumn { name: column.need_text("name")?, kind: column.need_text("type")? });
         }
-        let key = read_integers(object, "key")?;
-        if key.is_empty() || key.iter().any(|place| *place >= columns.len() as u64) {
+        let key = object.opt_indexes("key")?;
+        if key.is_empty() || key.iter().any(|at| *at >= columns.len()) {
             return Err(DecodeError::Member("key"));
         }
+        Ok(TableShape { columns, key })
+    }
+}
+
+impl TableOk {
+    fn write(&self) -> String {
+        let writer = Writer::frame("tbl.ok")
+            .str("sid", &self.sid)
+            .str("mode", if self.resumed { "resumed" } else { "snapshot" })
+            .opt_str("reason", self.reason.as_deref());
+        self.page.write(self.link.write(self.shape.write(writer))).end()
+    }
+
+    fn read(object: &Object<'_>) -> Result<TableOk, DecodeError> {
         Ok(TableOk {
             sid: object.need_text("sid")?,
             resumed: match object.need_str("mode")?.as_ref() {
@@ -383,8 +399,7 @@ impl TableOk {
                 _ => return Err(DecodeError::Member("mode")),
             },
             reason: object.opt_text("reason")?,
-            columns,
-            key,
+            shape: TableShape::read(object)?,
             link: TableLink::read(object)?,
             page: TablePage::read(object)?,
         })
@@ -395,7 +410,7 @@ impl TableChange {
     /// The change's JSON text.
     pub fn encode(&self) -> String {
         let writer = Writer::object().str("op", self.op.as_str()).raw(cells_name(self.op), &self.cells);
-        let writer = if self.same.is_empty() { writer } else { writer.raw("same", &integers(&self.same)) };
+        let writer = if self.same.is_empty() { writer } else { writer.indexes("same", &self.same) };
         if self.moved { writer.bool("moved", true).end() } else { writer.end() }
     }
 
@@ -406,7 +421,7 @@ impl TableChange {
         Ok(TableChange {
             op,
             cells: cells.to_owned(),
-            same: read_integers(object, "same")?,
+            same: object.opt_indexes("same")?,
             moved: object.opt_flag("moved")?,
         })
     }
@@ -429,8 +444,8 @@ impl Transaction {
         let [tx, at, changes] = super::json::elements(text)?.try_into().map_err(|_| malformed())?;
         let changes = super::json::elements(changes)?.into_iter();
         Ok(Transaction {
-            tx: read_string(tx).ok_or_else(malformed)?,
-            at: at.parse().map_err(|_| malformed())?,
+            tx: read_string(tx).ok_or_else(malformed)?.into_owned(),
+            at: read_number(at).ok_or_else(malformed)?,
             changes: changes
                 .map(|change| TableChange::read(&Object::parse(change)?))
                 .collect::<Result<_, _>>()?,
@@ -529,31 +544,7 @@ fn short(object: &Object<'_>, name: &'static str, most: usize) -> Result<String,
     if (1..=most).contains(&text.len()) { Ok(text) } else { Err(DecodeError::Member(name)) }
 }
 
-fn strings(texts: &[String]) -> String {
-    let texts: Vec<String> = texts.iter().map(|text| super::json::string(text)).collect();
-    super::json::array(texts.iter().map(String::as_str))
-}
-
-fn read_strings(raws: &[&str], name: &'static str) -> Result<Vec<String>, DecodeError> {
-    raws.iter().map(|raw| read_string(raw).ok_or(DecodeError::Member(name))).collect()
-}
-
-/// Reads a JSON string; none for another value.
-fn read_string(raw: &str) -> Option<String> {
-    raw.starts_with('"').then(|| super::json::unescape(raw).into_owned())
-}
-
 /// The name of the member with a change's cells.
 fn cells_name(op: RowOp) -> &'static str {
     if op == RowOp::Delete { "key" } else { "row" }
-}
-
-fn integers(numbers: &[u64]) -> String {
-    let texts: Vec<String> = numbers.iter().map(u64::to_string).collect();
-    super::json::array(texts.iter().map(String::as_str))
-}
-
-fn read_integers(object: &Object<'_>, name: &'static str) -> Result<Vec<u64>, DecodeError> {
-    let raws = object.opt_array(name)?;
-    raws.iter().map(|raw| raw.parse().map_err(|_| DecodeError::Member(name))).collect()
 }

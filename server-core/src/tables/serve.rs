@@ -17,7 +17,7 @@ use crate::outgoing::Offered;
 use crate::text::Text;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tidewire_core::wire::{TableFrame, TableLink, TableOk, TablePage};
+use tidewire_core::wire::{TableFrame, TableLink, TableOk, TablePage, TableShape};
 
 /// Resubscribe jitter when few subscriptions are reset, in ms.
 const SHORT_SPREAD_MS: u64 = 1_000;
@@ -113,8 +113,7 @@ impl Answer {
             sid: self.sid.clone(),
             resumed,
             reason: reason.map(str::to_owned),
-            columns: self.shape.columns(),
-            key: self.shape.key(),
+            shape: TableShape { columns: self.shape.columns(), key: self.shape.key() },
             // Before the `pos` of all other frames.
             link: TableLink { prev: None, pos: 0, cursor },
             page,

@@ -115,9 +115,9 @@ impl Shape {
     }
 
     /// The indexes of the key's columns among the selected ones.
-    pub(super) fn key(&self) -> Vec<u64> {
+    pub(super) fn key(&self) -> Vec<usize> {
         let place = |key: &usize| self.selected.iter().position(|at| at == key);
-        self.schema.key.iter().filter_map(place).map(|place| place as u64).collect()
+        self.schema.key.iter().filter_map(place).collect()
     }
 
     /// A snapshot's row as JSON; `None` if it does not belong to the group.
@@ -210,7 +210,7 @@ impl Shape {
     }
 
     /// The selected cells of a row as JSON, and the indexes of those that the database left out.
-    fn encode(&self, row: &RowView<'_>) -> (String, Vec<u64>) {
+    fn encode(&self, row: &RowView<'_>) -> (String, Vec<usize>) {
         let (mut out, mut same) = (String::from("["), Vec::new());
         for (place, at) in self.selected.iter().enumerate() {
             let Some(column) = self.schema.columns.get(*at) else { continue };
@@ -219,7 +219,7 @@ impl Shape {
             }
             let cell = row.cell(*at).unwrap_or(&Cell::Unchanged);
             if *cell == Cell::Unchanged {
-                same.push(place as u64);
+                same.push(place);
             }
             cells::push(&mut out, cell, column);
         }

@@ -83,7 +83,7 @@ impl<'a> Object<'a> {
 
     /// A member that is a string, unescaped.
     pub fn str(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.raw(name).filter(|raw| raw.starts_with('"')).map(unescape)
+        string(self.raw(name)?)
     }
 
     /// As [`Object::str`], as a text of its own.
@@ -104,6 +104,24 @@ impl<'a> Object<'a> {
     /// A member that is an array, as raw elements.
     pub fn array(&self, name: &str) -> Option<Vec<&'a str>> {
         elements(self.raw(name).filter(|raw| raw.starts_with('['))?).ok()
+    }
+
+    /// A member that is an array of strings.
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let mut texts = Vec::new();
+        for raw in self.array(name)? {
+            texts.push(string(raw)?.into_owned());
+        }
+        Some(texts)
+    }
+
+    /// A member that is an array of indexes: unsigned integers.
+    pub fn indexes(&self, name: &str) -> Option<Vec<usize>> {
+        let mut indexes = Vec::new();
+        for raw in self.array(name)? {
+            indexes.push(number(raw)?.try_into().ok()?);
+        }
+        Some(indexes)
     }
 
     /// A member that is an object, split.
@@ -141,6 +159,16 @@ impl<'a> Object<'a> {
     /// An optional array, as raw elements; empty if absent.
     pub fn opt_array(&self, name: &'static str) -> Result<Vec<&'a str>, DecodeError> {
         self.optional(name, || self.array(name)).map(Option::unwrap_or_default)
+    }
+
+    /// An optional array of strings.
+    pub fn opt_texts(&self, name: &'static str) -> Result<Option<Vec<String>>, DecodeError> {
+        self.optional(name, || self.texts(name))
+    }
+
+    /// An optional array of indexes; empty if absent.
+    pub fn opt_indexes(&self, name: &'static str) -> Result<Vec<usize>, DecodeError> {
+        self.optional(name, || self.indexes(name)).map(Option::unwrap_or_default)
     }
 
     fn optional<T>(
@@ -186,10 +214,18 @@ pub(super) fn part(text: &str, from: usize, to: usize) -> &str {
     text.get(from..to).unwrap_or("")
 }
 
-/// Reads an unsigned integer, with or without quotes: digits without leading zeros, sign, fraction
-/// or exponent.
+/// Reads a string.
+pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
+    raw.starts_with('"').then(|| unescape(raw))
+}
+
+/// Reads an unsigned integer, with or without quotes.
 fn integer(raw: &str) -> Option<u64> {
-    let digits = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).unwrap_or(raw);
+    number(raw.strip_prefix('"').and_then(|r| r.strip_suffix('"')).unwrap_or(raw))
+}
+
+/// Reads an unsigned integer: digits without leading zeros, sign, fraction or exponent.
+pub(crate) fn number(digits: &str) -> Option<u64> {
     let padded = digits.len() > 1 && digits.starts_with('0');
     if digits.is_empty() || padded || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

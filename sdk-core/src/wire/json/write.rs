@@ -104,6 +104,24 @@ impl Writer {
         self.raw(name, &array(values))
     }
 
+    /// An array member of strings.
+    pub fn texts(self, name: &str, texts: &[String]) -> Writer {
+        let texts: Vec<String> = texts.iter().map(|text| string(text)).collect();
+        self.array(name, texts.iter().map(String::as_str))
+    }
+
+    /// An array member of indexes.
+    pub fn indexes(self, name: &str, indexes: &[usize]) -> Writer {
+        let mut list = String::from("[");
+        for index in indexes {
+            if list.len() > 1 {
+                list.push(',');
+            }
+            push_integer(&mut list, *index as u64);
+        }
+        self.name(name).put(&list).put("]")
+    }
+
     /// A member whose value `write` writes.
     pub fn with(self, name: &str, write: impl FnOnce(Writer) -> Writer) -> Writer {
         write(self.name(name))
