@@ -134,7 +134,8 @@ fn subscribed(result: Result<(), SubscribeError>) -> String {
     }
 }
 
-fn refused(code: &str, retryable: bool) -> String {
-    let error = Writer::object().str("code", code).bool("retryable", retryable).end();
-    Writer::object().raw("error", &error).end()
+/// The answer to a command that was refused.
+pub(crate) fn refused(code: &str, retryable: bool) -> String {
+    let error = |writer: Writer| writer.begin().str("code", code).bool("retryable", retryable).close();
+    Writer::object().with("error", error).end()
 }

@@ -62,10 +62,8 @@ impl<T: Crossing> Core<T> {
     /// Carries out a command; answers `{"ok": …}` or `{"error": {"code", "retryable"}}`, with
     /// `message` and `at` where a table was refused.
     pub fn command(&self, command: &str, mono: f64, wall: f64) -> String {
-        command::run(&mut self.client.borrow_mut(), command, now(mono, wall)).unwrap_or_else(|| {
-            let error = Writer::object().str("code", "bad_command").bool("retryable", false).end();
-            Writer::object().raw("error", &error).end()
-        })
+        command::run(&mut self.client.borrow_mut(), command, now(mono, wall))
+            .unwrap_or_else(|| command::refused("bad_command", false))
     }
 
     /// The next outputs, as an array in order. If it does not end in a `wait`, call this again at

@@ -70,7 +70,7 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             .opt_str("cause", status.cause.as_deref())
             .opt_str("message", status.message.as_deref())
             .u64("waiting", u64::from(status.waiting)),
-        Event::User(user) => frame("user").raw("user", &user.encode()),
+        Event::User(user) => frame("user").with("user", |writer| user.write(writer)),
         Event::Op { id, channel, state } => {
             let frame = frame("op").str("id", id).str("channel", channel);
             match state {
@@ -103,7 +103,7 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             .str("kind", &signal.kind)
             .opt_str("key", signal.key.as_deref())
             .raw("body", &signal.body)
-            .raw("by", &by.encode()),
+            .with("by", |writer| by.write(writer)),
         Event::Received(event) => {
             let built;
             let text = if event.raw.is_empty() {
@@ -157,7 +157,7 @@ pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
     let kind = Some(row.kind).filter(|kind| *kind != RowKind::Message);
     let state = Some(row.state).filter(|state| *state != RowState::Sent);
     let writer = writer.begin().str("id", &row.id).opt_str("kind", kind.map(RowKind::as_str));
-    let writer = writer.raw("by", &row.by.encode());
+    let writer = writer.with("by", |writer| row.by.write(writer));
     let writer = if row.own { writer.bool("own", true) } else { writer };
     writer
         .str("text", &row.text)
@@ -180,15 +180,18 @@ pub(crate) fn report(report: &Report) -> String {
             .u64("number", entry.number)
             .close()
     };
-    let counters = Writer::object()
-        .u64("reconnects", report.counters.reconnects)
-        .u64("resent", report.counters.resent)
-        .u64("duplicated", report.counters.duplicated)
-        .u64("repaired", report.counters.repaired)
-        .u64("lost", report.counters.lost)
-        .u64("unreadable", report.counters.unreadable)
-        .u64("waiting", report.counters.waiting)
-        .u64("roundTripMs", report.counters.round_trip_ms)
-        .end();
-    Writer::object().each("entries", &report.entries, entry).raw("counters", &counters).end()
+    let counters = |writer: Writer| {
+        writer
+            .begin()
+            .u64("reconnects", report.counters.reconnects)
+            .u64("resent", report.counters.resent)
+            .u64("duplicated", report.counters.duplicated)
+            .u64("repaired", report.counters.repaired)
+            .u64("lost", report.counters.lost)
+            .u64("unreadable", report.counters.unreadable)
+            .u64("waiting", report.counters.waiting)
+            .u64("roundTripMs", report.counters.round_trip_ms)
+            .close()
+    };
+    Writer::object().each("entries", &report.entries, entry).with("counters", counters).end()
 }

@@ -101,13 +101,16 @@ fn ok(raw: &str) -> String {
 }
 
 fn refused(error: TableError) -> String {
-    let error = Writer::object()
-        .str("code", error.code())
-        .str("message", &error.message())
-        .opt_u64("at", error.at().map(|at| at as u64))
-        .bool("retryable", false)
-        .end();
-    Writer::object().raw("error", &error).end()
+    let error = |writer: Writer| {
+        writer
+            .begin()
+            .str("code", error.code())
+            .str("message", &error.message())
+            .opt_u64("at", error.at().map(|at| at as u64))
+            .bool("retryable", false)
+            .close()
+    };
+    Writer::object().with("error", error).end()
 }
 
 /// Writes an update of a view.

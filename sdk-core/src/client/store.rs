@@ -63,7 +63,7 @@ impl<T: Part> Client<T> {
     pub(super) fn put_profile(&mut self) {
         let record = Writer::object().str("client", &self.installation);
         let record = match &self.me {
-            Some(me) => record.raw("user", &me.encode()),
+            Some(me) => record.with("user", |writer| me.write(writer)),
             None => record,
         };
         self.store(StoreChange::PutProfile { record: Message(record.end()) });

@@ -201,17 +201,14 @@ impl ClientFrame {
     /// The frame's JSON text.
     pub fn encode(&self) -> String {
         match self {
-            ClientFrame::Hello { v, token, client, session, agent, subs } => {
-                let subs: Vec<String> = subs.iter().map(|sub| sub.write(Writer::object()).end()).collect();
-                Writer::frame("hello")
-                    .u64("v", *v)
-                    .str("token", &token.0)
-                    .str("client", client)
-                    .opt_str("session", session.as_deref())
-                    .opt_str("agent", agent.as_deref())
-                    .array("subs", subs.iter().map(String::as_str))
-                    .end()
-            }
+            ClientFrame::Hello { v, token, client, session, agent, subs } => Writer::frame("hello")
+                .u64("v", *v)
+                .str("token", &token.0)
+                .str("client", client)
+                .opt_str("session", session.as_deref())
+                .opt_str("agent", agent.as_deref())
+                .each("subs", subs, |writer, sub| sub.write(writer.begin()).close())
+                .end(),
             ClientFrame::Auth { token } => Writer::frame("auth").str("token", &token.0).end(),
             ClientFrame::Sub(sub) => sub.write(Writer::frame("sub")).end(),
             ClientFrame::Unsub { ch } => Writer::frame("unsub").str("ch", ch).end(),

@@ -67,7 +67,7 @@ impl EventFrame {
             .str("id", &self.id)
             .str("kind", &self.kind)
             .u64("at", self.at)
-            .raw("by", &self.by.encode())
+            .with("by", |writer| self.by.write(writer))
             .raw("body", &self.body)
             .end()
     }

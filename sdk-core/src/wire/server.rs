@@ -354,16 +354,17 @@ impl ServerFrame {
         match self {
             ServerFrame::Welcome(welcome) => Writer::frame("welcome")
                 .str("conn", &welcome.conn)
-                .raw("user", &welcome.user.encode())
+                .with("user", |writer| welcome.user.write(writer))
                 .u64("now", welcome.now)
                 .u64("ping_ms", welcome.ping_ms)
                 .u64("grace_ms", welcome.grace_ms)
                 .u64("token_ttl_ms", welcome.token_ttl_ms)
                 .raw("limits", &welcome.limits.encode())
                 .end(),
-            ServerFrame::AuthOk { user, token_ttl_ms } => {
-                Writer::frame("auth_ok").raw("user", &user.encode()).u64("token_ttl_ms", *token_ttl_ms).end()
-            }
+            ServerFrame::AuthOk { user, token_ttl_ms } => Writer::frame("auth_ok")
+                .with("user", |writer| user.write(writer))
+                .u64("token_ttl_ms", *token_ttl_ms)
+                .end(),
             ServerFrame::SubOk(sub) => {
                 let events: Vec<String> = sub.page.events.iter().map(EventFrame::encode).collect();
                 sub.encode_with(events.iter().map(String::as_str))
@@ -378,7 +379,7 @@ impl ServerFrame {
             ServerFrame::Event(event) => event.encode(),
             ServerFrame::Piece(piece) => piece.encode(),
             ServerFrame::Signal { signal, by } => {
-                signal.write(Writer::frame("signal")).raw("by", &by.encode()).end()
+                signal.write(Writer::frame("signal")).with("by", |writer| by.write(writer)).end()
             }
             ServerFrame::Ok { id, ch, offset, at, dup } => {
                 let writer =

@@ -58,9 +58,9 @@ pub struct User {
 }
 
 impl User {
-    /// The JSON text.
-    pub fn encode(&self) -> String {
-        Writer::object().str("id", &self.id).str("name", &self.name).str("kind", self.kind.as_str()).end()
+    /// Writes an object of `id`, `name`, `kind`.
+    pub fn write(&self, writer: Writer) -> Writer {
+        writer.begin().str("id", &self.id).str("name", &self.name).str("kind", self.kind.as_str()).close()
     }
 
     /// Reads an object of `id`, `name`, `kind`.

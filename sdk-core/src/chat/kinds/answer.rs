@@ -88,9 +88,11 @@ pub(in crate::chat) fn snapshot(rows: &mut Rows, run: &RunText) {
 
 /// Encodes the texts so far of the answers under way for the store; see [`read_runs`].
 pub(in crate::chat) fn runs(rows: &Rows) -> String {
-    let run = |row: &Row| Writer::object().str("run", &row.id).str("text", &row.text).end();
-    let runs: Vec<String> = rows.streaming().filter(|row| !row.text.is_empty()).map(run).collect();
-    let runs = json::array(runs.iter().map(String::as_str));
+    let mut list = Writer::list(0);
+    for row in rows.streaming().filter(|row| !row.text.is_empty()) {
+        list = list.begin().str("run", &row.id).str("text", &row.text).close();
+    }
+    let runs = list.end_list();
     if runs.len() <= MAX_RUNS { runs } else { String::from("[]") }
 }
 
