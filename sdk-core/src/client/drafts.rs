@@ -68,7 +68,7 @@ impl<T: Part> Client<T> {
 
     /// The op that [`Client::send_text`] would send.
     pub fn draft_text(&mut self, now: Now, dialog: &str, text: &str) -> Result<Draft, SendError> {
-        if text.trim().is_empty() {
+        if text.chars().all(char::is_whitespace) {
             return Err(SendError::Empty);
         }
         if text.len() > MAX_TEXT {

@@ -20,7 +20,7 @@ pub(super) struct OrderBy {
 impl OrderBy {
     /// Parses PostgREST's `order`: columns, each with its direction and the position of nulls.
     pub(super) fn parse(text: &str) -> Option<Vec<OrderBy>> {
-        let text = text.trim();
+        let text = json::trim(text);
         if text.is_empty() {
             return Some(Vec::new());
         }
@@ -29,7 +29,7 @@ impl OrderBy {
     }
 
     fn parse_one(text: &str) -> Option<OrderBy> {
-        let mut parts = text.trim().split('.');
+        let mut parts = json::trim(text).split('.');
         let column = parts.next().filter(|name| (1..=MAX_COLUMN).contains(&name.len()))?.to_owned();
         let (mut descending, mut nulls_first, mut step) = (false, None, 0);
         for part in parts {

@@ -2,7 +2,7 @@
 
 use super::filter::{Filter, FilterError, MAX_COLUMN};
 use super::order::OrderBy;
-use crate::wire::{MAX_TABLE_COLUMNS, MAX_TABLE_NAME, codes};
+use crate::wire::{MAX_TABLE_COLUMNS, MAX_TABLE_NAME, codes, json};
 use thiserror::Error;
 
 /// The query of a view.
@@ -119,7 +119,7 @@ impl TableQuery {
                 return Err(TableError::BadSelect);
             }
         }
-        let filter = match self.filter.trim_matches([' ', '\t', '\n', '\r']) {
+        let filter = match json::trim(&self.filter) {
             "" => String::new(),
             _ => Filter::parse(&self.filter).map_err(TableError::Filter)?.encode(),
         };

@@ -2,7 +2,7 @@
 
 use super::client::{Signal, nonce};
 use super::event::EventFrame;
-use super::json::{Object, Writer, elements};
+use super::json::{Object, Writer, elements, trim};
 use super::user::User;
 use super::{ChannelName, DecodeError, Epoch, Offset, OpId, RunId, id};
 
@@ -486,7 +486,7 @@ impl ServerFrame {
 pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeError> {
     // The depth is not checked here: the limit is for what a server accepts. Splitting an object or
     // an array reads all of it, so invalid JSON is found.
-    let message = message.trim_matches([' ', '\t', '\n', '\r']);
+    let message = trim(message);
     if message.starts_with('[') {
         elements(message)?.into_iter().map(ServerFrame::decode).collect()
     } else {

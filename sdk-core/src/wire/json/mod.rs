@@ -9,6 +9,6 @@ mod read;
 mod write;
 
 pub use read::{Object, depth, elements, is_well_formed, on_one_line, unescape, validate, validate_within};
-pub(crate) use read::{number as read_number, string as read_string};
+pub(crate) use read::{number as read_number, string as read_string, trim};
 pub(crate) use write::push_integer;
 pub use write::{Writer, array, string};

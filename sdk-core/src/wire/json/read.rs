@@ -208,6 +208,17 @@ impl<'a> Object<'a> {
     }
 }
 
+/// A text without the white space around it (RFC 8259, section 2).
+pub(crate) fn trim(text: &str) -> &str {
+    let start = text.bytes().take_while(|byte| is_space(*byte)).count();
+    let spaces = text.bytes().rev().take_while(|byte| is_space(*byte)).count();
+    part(text, start, text.len() - spaces)
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
 /// `text[from..to]`. The bounds are always right here. Slicing without a panic keeps the code that
 /// formats panics, 3 KB, out of WASM.
 pub(super) fn part(text: &str, from: usize, to: usize) -> &str {
@@ -277,12 +288,13 @@ pub fn unescape(raw: &str) -> Cow<'_, str> {
 
 fn unescape_noting<'a>(raw: &'a str, whole: &mut bool) -> Cow<'a, str> {
     let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or("");
-    if !inner.contains('\\') {
+    let escape = |text: &str| text.bytes().position(|byte| byte == b'\\');
+    if escape(inner).is_none() {
         return Cow::Borrowed(inner);
     }
     let mut text = String::with_capacity(inner.len());
     let mut rest = inner;
-    while let Some(at) = rest.find('\\') {
+    while let Some(at) = escape(rest) {
         text.push_str(part(rest, 0, at));
         let escape = rest.as_bytes().get(at + 1).copied().unwrap_or(b'\\');
         let mut used = at + 2;
@@ -353,7 +365,7 @@ impl Scan<'_> {
     }
 
     fn space(&mut self) {
-        while matches!(self.peek(), b' ' | b'\t' | b'\n' | b'\r') {
+        while is_space(self.peek()) {
             self.at += 1;
         }
     }
