@@ -1,7 +1,5 @@
 //! The client's recent history and counters, for diagnosing problems.
 
-use std::collections::VecDeque;
-
 /// How many entries are kept.
 const ENTRIES: usize = 200;
 
@@ -52,14 +50,14 @@ pub struct Report {
 
 #[derive(Default)]
 pub(crate) struct Journal {
-    entries: VecDeque<Entry>,
+    entries: Vec<Entry>,
     pub(crate) counters: Counters,
 }
 
 impl Journal {
     /// Adds an entry, or increments the last one if it is equal.
     pub(crate) fn note(&mut self, at: u64, what: &'static str, about: &str, number: u64) {
-        if let Some(last) = self.entries.back_mut()
+        if let Some(last) = self.entries.last_mut()
             && number == 1
             && (last.what, last.about.as_str()) == (what, about)
         {
@@ -68,13 +66,13 @@ impl Journal {
             return;
         }
         if self.entries.len() == ENTRIES {
-            self.entries.pop_front();
+            self.entries.remove(0);
         }
-        self.entries.push_back(Entry { at, what, about: about.to_owned(), number });
+        self.entries.push(Entry { at, what, about: about.to_owned(), number });
     }
 
     pub(crate) fn report(&self, waiting: u64) -> Report {
         let counters = Counters { waiting, ..self.counters };
-        Report { entries: self.entries.iter().cloned().collect(), counters }
+        Report { entries: self.entries.clone(), counters }
     }
 }
