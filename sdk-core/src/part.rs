@@ -30,8 +30,8 @@ pub trait Part: sealed::Sealed + Sized {
     fn tick(&mut self, now: Now, flush: bool);
     /// When something is due next.
     fn deadline(&self) -> Option<Time>;
-    /// The next effect of the calls before.
-    fn take(&mut self) -> Option<Effect<Self::Event>>;
+    /// The effects of the calls before, in order.
+    fn take(&mut self) -> Vec<Effect<Self::Event>>;
 }
 
 /// An effect that a part asks of its client.
@@ -79,7 +79,7 @@ impl Part for () {
     fn deadline(&self) -> Option<Time> {
         None
     }
-    fn take(&mut self) -> Option<Effect<Infallible>> {
-        None
+    fn take(&mut self) -> Vec<Effect<Infallible>> {
+        Vec::new()
     }
 }

@@ -44,7 +44,7 @@ impl<T: Part> Client<T> {
     }
 
     pub(super) fn follow_part(&mut self) {
-        while let Some(effect) = self.part.take() {
+        for effect in self.part.take() {
             match effect {
                 Effect::Send(frame) => {
                     if let Some(conn) = self.session {

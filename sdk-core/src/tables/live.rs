@@ -9,7 +9,6 @@ use crate::rng::Rng;
 use crate::time::{Now, Time};
 use crate::wire::json;
 use crate::wire::{DecodeError, TableAddress, TableFrame, TableRequest, TableShape};
-use std::collections::VecDeque;
 
 /// Most subscriptions of a client.
 const MAX_TABLES: usize = 100;
@@ -32,7 +31,7 @@ pub struct Tables {
     online: bool,
     /// Longest record that is stored, in bytes.
     kept_bytes: usize,
-    out: VecDeque<Effect<TableEvent>>,
+    out: Vec<Effect<TableEvent>>,
 }
 
 impl Tables {
@@ -44,7 +43,7 @@ impl Tables {
             last: 0,
             online: false,
             kept_bytes,
-            out: VecDeque::new(),
+            out: Vec::new(),
         }
     }
 }
@@ -60,13 +59,13 @@ impl Part for Tables {
             if now.wall.saturating_sub(at) <= KEPT_MS {
                 dated.push((at, name, record));
             } else {
-                self.out.push_back(keep(name, None));
+                self.out.push(keep(name, None));
             }
         }
         // The oldest are deleted first.
         while dated.len() > MAX_KEPT {
             let oldest = (0..dated.len()).min_by_key(|at| dated[*at].0).unwrap_or(0);
-            self.out.push_back(keep(dated.swap_remove(oldest).1, None));
+            self.out.push(keep(dated.swap_remove(oldest).1, None));
         }
         self.kept.extend(dated.into_iter().map(|(_, name, record)| (name, record)));
     }
@@ -88,11 +87,11 @@ impl Part for Tables {
 
     fn forget_user(&mut self) {
         for (name, _) in std::mem::take(&mut self.kept) {
-            self.out.push_back(keep(name, None));
+            self.out.push(keep(name, None));
         }
         for subscription in &mut self.subscriptions {
             subscription.forget();
-            self.out.push_back(keep(subscription.question.name(), None));
+            self.out.push(keep(subscription.question.name(), None));
         }
         for at in 0..self.subscriptions.len() {
             self.fill_views(at);
@@ -142,10 +141,10 @@ impl Part for Tables {
             if self.online
                 && let Some(request) = subscription.ask(now)
             {
-                self.out.push_back(send(&request));
+                self.out.push(send(&request));
                 for (_, tx) in &subscription.waits {
                     let (sid, tx) = (subscription.sid.clone(), tx.clone());
-                    self.out.push_back(send(&TableRequest::Wait { sid, tx }));
+                    self.out.push(send(&TableRequest::Wait { sid, tx }));
                 }
             }
             if subscription.keep_at.is_some_and(|at| at <= now || flush) {
@@ -153,7 +152,7 @@ impl Part for Tables {
                 // If the rows became too long, the stored record is deleted, because it would be
                 // out of date.
                 let record = subscription.record(wall, self.kept_bytes);
-                self.out.push_back(keep(subscription.question.name(), record));
+                self.out.push(keep(subscription.question.name(), record));
             }
         }
         self.emit_statuses();
@@ -166,8 +165,8 @@ impl Part for Tables {
             .min()
     }
 
-    fn take(&mut self) -> Option<Effect<TableEvent>> {
-        self.out.pop_front()
+    fn take(&mut self) -> Vec<Effect<TableEvent>> {
+        std::mem::take(&mut self.out)
     }
 }
 
@@ -217,9 +216,9 @@ impl Tables {
         }
         let gone = self.subscriptions.remove(at);
         if gone.is_asked() {
-            self.out.push_back(send(&TableRequest::Unsub { sid }));
+            self.out.push(send(&TableRequest::Unsub { sid }));
         }
-        self.out.push_back(keep(gone.question.name(), None));
+        self.out.push(keep(gone.question.name(), None));
     }
 
     pub(crate) fn wait_for(&mut self, view: u32, tx: &str) -> Result<(), TableError> {
@@ -232,7 +231,7 @@ impl Tables {
         subscription.waits.push((view, tx.to_owned()));
         if subscription.is_asked() {
             let (sid, tx) = (subscription.sid.clone(), tx.to_owned());
-            self.out.push_back(send(&TableRequest::Wait { sid, tx }));
+            self.out.push(send(&TableRequest::Wait { sid, tx }));
         }
         self.fail_waits();
         Ok(())
@@ -252,8 +251,8 @@ impl Tables {
     pub(crate) fn emit_again(&mut self, id: u32) {
         let Some((view, subscription)) = self.view(id) else { return };
         let (status, rows) = (view.status(subscription), view.rows(subscription));
-        self.out.push_back(emit(id, TableUpdate::Rows(rows)));
-        self.out.push_back(emit(id, TableUpdate::Status(status)));
+        self.out.push(emit(id, TableUpdate::Rows(rows)));
+        self.out.push(emit(id, TableUpdate::Status(status)));
     }
 
     fn view(&self, id: u32) -> Option<(&View, &Subscription)> {
@@ -267,16 +266,16 @@ impl Tables {
         match outcome {
             Outcome::Nothing => return,
             Outcome::More => {
-                self.out.push_back(send(&TableRequest::Next { sid: subscription.sid.clone() }));
+                self.out.push(send(&TableRequest::Next { sid: subscription.sid.clone() }));
                 return;
             }
             Outcome::Reset | Outcome::Repair => {
                 let (about, missed) = (subscription.question.table.clone(), outcome == Outcome::Repair);
-                self.out.push_back(Effect::Again { about, missed });
+                self.out.push(Effect::Again { about, missed });
                 return;
             }
             Outcome::Refused => {
-                self.out.push_back(keep(subscription.question.name(), None));
+                self.out.push(keep(subscription.question.name(), None));
                 self.fill_views(at);
                 return;
             }
@@ -335,7 +334,7 @@ impl Tables {
     fn emit_seen(&mut self, waits: Vec<(u32, String)>, code: Option<&str>) {
         for (view, tx) in waits {
             let code = code.map(str::to_owned);
-            self.out.push_back(emit(view, TableUpdate::Seen { tx, code }));
+            self.out.push(emit(view, TableUpdate::Seen { tx, code }));
         }
     }
 
@@ -347,7 +346,7 @@ impl Tables {
             let status = view.status(subscription);
             if view.reported.as_ref() != Some(&status) {
                 view.reported = Some(status.clone());
-                self.out.push_back(emit(view.id, TableUpdate::Status(status)));
+                self.out.push(emit(view.id, TableUpdate::Status(status)));
             }
         }
     }
