@@ -4,8 +4,8 @@ use super::{Client, row_code, row_state};
 use crate::chat::{Timeline, read_runs};
 use crate::delivery::Channel;
 use crate::error::SubscribeError;
-use crate::event::{ChannelState, Event, OpState};
-use crate::io::{Output, StoreChange};
+use crate::event::{ChannelState, OpState};
+use crate::io::StoreChange;
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{self, ChannelName, Cursor, Epoch, EventFrame, Offset, RunText};
@@ -25,14 +25,20 @@ pub(super) enum Follows {
 const MAX_CHANNELS: usize = 100;
 
 impl<T: Part> Client<T> {
+    /// The place of a channel among those that are followed.
+    pub(super) fn place(&self, name: &ChannelName) -> Option<usize> {
+        self.channels.iter().position(|channel| channel.name == *name)
+    }
+
     pub(super) fn timeline(&mut self, channel: &ChannelName) -> Option<&mut Timeline> {
-        self.channels.iter_mut().find(|other| other.name == *channel)?.timeline.as_mut()
+        let at = self.place(channel)?;
+        self.channels[at].timeline.as_mut()
     }
 
     /// The timeline of an open dialog.
     pub(super) fn dialog(&self, id: &str) -> Option<&Timeline> {
-        let name = ChannelName::of_dialog(id)?;
-        self.channels.iter().find(|other| other.name == name)?.timeline.as_ref()
+        let at = self.place(&ChannelName::of_dialog(id)?)?;
+        self.channels[at].timeline.as_ref()
     }
 
     pub(super) fn add_channel(
@@ -44,7 +50,7 @@ impl<T: Part> Client<T> {
         self.clamp(now);
         let with_rows = follows == Follows::Rows;
         let name = &name.ok_or(SubscribeError::BadChannel)?;
-        if let Some(at) = self.channels.iter().position(|other| other.name == *name) {
+        if let Some(at) = self.place(name) {
             // The reason of a refusal may be gone by now.
             if self.channels[at].has_failed() {
                 self.channels[at].ask_again();
@@ -88,8 +94,7 @@ impl<T: Part> Client<T> {
         let mut channel = Channel::new(name, cursor, timeline);
         channel.keeps_events |= follows == Follows::Newest;
         self.channels.push(channel);
-        let state = ChannelState::Syncing;
-        self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
+        self.emit_channel(name, ChannelState::Syncing);
         Ok(if follows == Follows::Newest { events } else { Vec::new() })
     }
 
@@ -122,7 +127,7 @@ impl<T: Part> Client<T> {
     /// Removes a holder of the channel's rows or events. The last one ends the subscription.
     pub(super) fn release_channel(&mut self, now: Now, name: Option<ChannelName>, of_rows: bool) {
         self.clamp(now);
-        let Some(at) = name.and_then(|name| self.channels.iter().position(|other| other.name == name)) else {
+        let Some(at) = name.and_then(|name| self.place(&name)) else {
             return;
         };
         if !self.channels[at].release(of_rows) || self.channels[at].is_held() {

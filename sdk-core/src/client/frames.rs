@@ -3,7 +3,7 @@
 use super::{Client, context};
 use crate::delivery::{Applied, EntryState, Step};
 use crate::event::{ChannelState, Event, OpState};
-use crate::io::{ConnId, Message, Output, StoreChange};
+use crate::io::{ConnId, Message, StoreChange};
 use crate::link::Cause;
 use crate::part::Part;
 use crate::time::Now;
@@ -28,7 +28,7 @@ impl<T: Part> Client<T> {
     /// The server broke the protocol: ends the connection.
     pub(super) fn not_a_frame(&mut self, now: Now, conn: ConnId, error: DecodeError) {
         let (code, message) = (error.code().to_owned(), "the server sent what is not a frame".to_owned());
-        self.out.push_back(Output::Event(Event::Problem { code, message }));
+        self.emit(Event::Problem { code, message });
         self.link.broken(context!(self, now), conn, codes::PROTOCOL);
         self.follow_link();
     }
@@ -68,8 +68,7 @@ impl<T: Part> Client<T> {
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
             ServerFrame::Table(text) => self.part_frame(now, conn, &text),
             ServerFrame::Ping { n } => {
-                let message = Message(ClientFrame::Pong { n }.encode());
-                self.out.push_back(Output::Transmit { conn, message });
+                self.transmit(conn, &ClientFrame::Pong { n });
             }
             ServerFrame::Welcome(_)
             | ServerFrame::Error(_)
@@ -135,19 +134,20 @@ impl<T: Part> Client<T> {
             self.me = Some(user.clone());
             self.put_profile();
         }
-        self.out.push_back(Output::Event(Event::User(user)));
+        self.emit(Event::User(user));
     }
 
     /// Another user signed in: forgets what the former user saw.
     fn forget_user(&mut self) {
         let mut names: Vec<ChannelName> =
             self.cached.drain(..).filter_map(|cached| ChannelName::parse(&cached.channel)).collect();
-        for channel in &mut self.channels {
-            if channel.forget() {
+        for at in 0..self.channels.len() {
+            let name = self.channels[at].name.clone();
+            if self.channels[at].forget() {
                 let state = ChannelState::Reset { reason: "user".to_owned(), missed: 0 };
-                self.out.push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
+                self.emit_channel(&name, state);
             }
-            names.push(channel.name.clone());
+            names.push(name);
         }
         for channel in names {
             self.store(StoreChange::ClearChannel { channel });
@@ -157,13 +157,13 @@ impl<T: Part> Client<T> {
 
     fn problem(&mut self, problem: Problem) {
         self.link.refused(Cause::new(&problem.code, &problem.message), problem.retry_after_ms);
-        self.out.push_back(Output::Event(Event::Problem { code: problem.code, message: problem.message }));
+        self.emit(Event::Problem { code: problem.code, message: problem.message });
     }
 
     // Channels.
 
     fn sub_ok(&mut self, now: Now, sub: SubOk) {
-        let Some(at) = self.channels.iter().position(|channel| channel.name == sub.page.ch) else {
+        let Some(at) = self.place(&sub.page.ch) else {
             // The channel was closed while `hello` was under way.
             return self.leave_channel(&sub.page.ch);
         };
@@ -177,7 +177,7 @@ impl<T: Part> Client<T> {
     }
 
     fn page(&mut self, now: Now, page: Page) {
-        let Some(at) = self.channels.iter().position(|channel| channel.name == page.ch) else { return };
+        let Some(at) = self.place(&page.ch) else { return };
         let mut page = page;
         let runs = std::mem::take(&mut page.runs);
         let applied = self.channels[at].page(page);
@@ -185,7 +185,7 @@ impl<T: Part> Client<T> {
     }
 
     fn event(&mut self, now: Now, event: EventFrame) {
-        let Some(at) = self.channels.iter().position(|channel| channel.name == event.ch) else { return };
+        let Some(at) = self.place(&event.ch) else { return };
         let offset = event.offset;
         let past = offset <= self.channels[at].offset();
         let applied = self.channels[at].event(event);
@@ -196,7 +196,7 @@ impl<T: Part> Client<T> {
     }
 
     fn piece(&mut self, now: Now, piece: &Piece) {
-        let Some(at) = self.channels.iter().position(|channel| channel.name == piece.ch) else { return };
+        let Some(at) = self.place(&piece.ch) else { return };
         let step = self.channels[at].piece(piece);
         self.channels[at].persistence.grown(now.mono);
         self.step(now, at, step);
@@ -226,7 +226,7 @@ impl<T: Part> Client<T> {
             }
             self.journal.note(now.wall, "reset", &reason, 1);
             let state = ChannelState::Reset { reason, missed: applied.missed };
-            self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
+            self.emit_channel(&name, state);
         }
         let mut kept = Vec::new();
         let news = !applied.events.is_empty();
@@ -244,7 +244,7 @@ impl<T: Part> Client<T> {
                 kept.push((event.offset, Message(event.raw)));
             }
             if let Some(event) = for_holders {
-                self.out.push_back(Output::Event(Event::Received(event)));
+                self.emit(Event::Received(event));
             }
         }
         if news || answered {
@@ -258,8 +258,7 @@ impl<T: Part> Client<T> {
                     channel.persistence.grown(now.mono);
                 }
             }
-            let state = ChannelState::Live;
-            self.out.push_back(Output::Event(Event::Channel { channel: name, state }));
+            self.emit_channel(&name, ChannelState::Live);
         }
         self.step(now, at, applied.step);
     }
@@ -274,17 +273,15 @@ impl<T: Part> Client<T> {
         match step {
             Step::None | Step::Live => {}
             Step::Next => {
-                let channel = &mut self.channels[at];
-                if channel.is_live() {
-                    self.journal.note(now.wall, "repair", &channel.name, 1);
+                let ch = self.channels[at].name.clone();
+                if self.channels[at].is_live() {
+                    self.journal.note(now.wall, "repair", &ch, 1);
                     self.journal.counters.repaired += 1;
-                    let state = ChannelState::Syncing;
-                    self.out
-                        .push_back(Output::Event(Event::Channel { channel: channel.name.clone(), state }));
+                    self.emit_channel(&ch, ChannelState::Syncing);
                 }
-                let frame = ClientFrame::Next { ch: channel.name.clone(), from: channel.ask_next(now.mono) };
+                let from = self.channels[at].ask_next(now.mono);
                 if let Some(conn) = self.session {
-                    self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
+                    self.transmit(conn, &ClientFrame::Next { ch, from });
                 }
             }
             // The next pump subscribes without a cursor.
@@ -293,14 +290,14 @@ impl<T: Part> Client<T> {
     }
 
     fn sub_err(&mut self, now: Now, ch: &ChannelName, problem: Problem, retryable: bool) {
-        let Some(at) = self.channels.iter().position(|channel| channel.name == *ch) else { return };
+        let Some(at) = self.place(ch) else { return };
         if retryable {
             let floor = problem.retry_after_ms.unwrap_or(0);
             let again = self.channels[at].refused(now.mono, floor, &mut self.rng);
             self.journal.note(now.wall, "refused", &problem.code, 1);
             let Problem { code, message, .. } = problem;
             let state = ChannelState::Waiting { code, message, retry_in_ms: again.since(now.mono) };
-            self.out.push_back(Output::Event(Event::Channel { channel: ch.clone(), state }));
+            self.emit_channel(ch, state);
             return;
         }
         self.channels[at].fail();
@@ -309,7 +306,7 @@ impl<T: Part> Client<T> {
             self.store(StoreChange::ClearChannel { channel: ch.clone() });
         }
         let state = ChannelState::Failed { code: problem.code, message: problem.message };
-        self.out.push_back(Output::Event(Event::Channel { channel: ch.clone(), state }));
+        self.emit_channel(ch, state);
     }
 
     // Ops.

@@ -459,12 +459,20 @@ impl<T: Part> Client<T> {
                 self.journal.note(now.wall, "state", &about, 1);
             }
             self.shown = Some(shown);
-            self.out.push_back(Output::Event(Event::Status(status)));
+            self.emit(Event::Status(status));
         }
     }
 
+    fn emit(&mut self, event: Event<T::Event>) {
+        self.out.push_back(Output::Event(event));
+    }
+
     fn emit_op(&mut self, id: OpId, channel: ChannelName, state: OpState) {
-        self.out.push_back(Output::Event(Event::Op { id, channel, state }));
+        self.emit(Event::Op { id, channel, state });
+    }
+
+    fn emit_channel(&mut self, name: &ChannelName, state: ChannelState) {
+        self.emit(Event::Channel { channel: name.clone(), state });
     }
 }
 

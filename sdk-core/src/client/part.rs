@@ -51,7 +51,7 @@ impl<T: Part> Client<T> {
                         self.out.push_back(Output::Transmit { conn, message: Message(frame) });
                     }
                 }
-                Effect::Emit(event) => self.out.push_back(Output::Event(Event::Part(event))),
+                Effect::Emit(event) => self.emit(Event::Part(event)),
                 Effect::Keep { name, record: Some(record) } => {
                     self.store(StoreChange::PutTable { name, record: Message(record) });
                 }

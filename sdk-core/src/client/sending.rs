@@ -43,7 +43,7 @@ impl<T: Part> Client<T> {
             agent: Some(self.config.agent.clone()),
             subs,
         };
-        self.out.push_back(Output::Transmit { conn, message: Message(hello.encode()) });
+        self.transmit(conn, &hello);
     }
 
     /// Sends everything that may be sent now.
@@ -230,10 +230,14 @@ impl<T: Part> Client<T> {
         self.emit_op(id.clone(), channel, state);
     }
 
+    /// Sends a frame on this connection.
+    pub(super) fn transmit(&mut self, conn: ConnId, frame: &ClientFrame) {
+        self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
+    }
+
     pub(super) fn leave_channel(&mut self, name: &ChannelName) {
         if let Some(conn) = self.session {
-            let frame = ClientFrame::Unsub { ch: name.clone() };
-            self.out.push_back(Output::Transmit { conn, message: Message(frame.encode()) });
+            self.transmit(conn, &ClientFrame::Unsub { ch: name.clone() });
         }
     }
 }

@@ -4,7 +4,6 @@ use super::Client;
 use super::drafts::check_body;
 use crate::error::SendError;
 use crate::event::Event;
-use crate::io::Output;
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{ChannelName, MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Signal, User};
@@ -35,8 +34,8 @@ impl<T: Part> Client<T> {
     }
 
     pub(super) fn signalled(&mut self, signal: Signal, by: User) {
-        if self.channels.iter().any(|channel| channel.name == signal.ch) {
-            self.out.push_back(Output::Event(Event::Signal { signal, by }));
+        if self.place(&signal.ch).is_some() {
+            self.emit(Event::Signal { signal, by });
         }
     }
 }

@@ -109,7 +109,7 @@ impl<T: Part> Client<T> {
         if code != self.storage && (works || code.is_some()) {
             self.storage = code;
             self.journal.note(self.last.wall, "storage", code.unwrap_or("works"), 1);
-            self.out.push_back(Output::Event(Event::Storage { code }));
+            self.emit(Event::Storage { code });
         }
         for at in 0..self.channels.len() {
             if self.channels[at].persistence.stored(store, code.is_none()) {
@@ -121,10 +121,10 @@ impl<T: Part> Client<T> {
             && !entry.stored
         {
             entry.stored = true;
-            self.out.push_back(Output::Event(Event::Stored { id: entry.id.clone() }));
             // An op that was sent or refused meanwhile has a later state than `queued`.
             let is_queued = matches!(entry.state, EntryState::Ready { .. });
             let (id, channel) = (entry.id.clone(), entry.channel.clone());
+            self.emit(Event::Stored { id: id.clone() });
             if is_queued {
                 if let Some(timeline) = self.timeline(&channel) {
                     timeline.mark(&id, RowState::Queued, None);
