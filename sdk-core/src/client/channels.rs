@@ -76,14 +76,13 @@ impl<T: Part> Client<T> {
             epoch: Epoch::from(cached.epoch.as_str()),
             offset: Offset(cached.cursor),
         });
-        let events: Vec<EventFrame> = cached
-            .iter()
-            .flat_map(|cached| &cached.events)
-            .filter_map(|event| EventFrame::decode(event).ok())
-            .collect();
-        // The stored events may contain ops that the stored outbox has as unsettled.
-        for event in &events {
-            self.settle_op(&event.id, OpState::Acked { offset: event.offset });
+        let mut events = Vec::new();
+        for event in cached.iter().flat_map(|cached| &cached.events) {
+            if let Ok(event) = EventFrame::decode(event) {
+                // It may be an op that the stored outbox has as unsettled.
+                self.settle_op(&event.id, OpState::Acked { offset: event.offset });
+                events.push(event);
+            }
         }
         let timeline = with_rows.then(|| {
             let first = events.first().map(|event| event.offset.minus(1));

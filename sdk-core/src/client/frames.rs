@@ -139,8 +139,10 @@ impl<T: Part> Client<T> {
 
     /// Another user signed in: forgets what the former user saw.
     fn forget_user(&mut self) {
-        let mut names: Vec<ChannelName> =
-            self.cached.drain(..).filter_map(|cached| ChannelName::parse(&cached.channel)).collect();
+        let mut names = Vec::new();
+        for cached in std::mem::take(&mut self.cached) {
+            names.extend(ChannelName::parse(&cached.channel));
+        }
         for at in 0..self.channels.len() {
             let name = self.channels[at].name.clone();
             if self.channels[at].forget() {

@@ -266,13 +266,14 @@ impl Exchange {
             Down::Opening { request, .. } | Down::Fetching { request, .. } => Some(*request),
             Down::New | Down::Resting { .. } => None,
         };
-        down.into_iter().chain(self.up.as_ref().map(|up| up.request))
+        [down, self.up.as_ref().map(|up| up.request)].into_iter().flatten()
     }
 
     /// Gives up the requests under way, but not the one that ended by itself.
     fn abort<E>(&self, ended: Option<RequestId>, out: &mut VecDeque<Output<E>>) {
-        let under_way = self.requests().filter(|request| Some(*request) != ended);
-        out.extend(under_way.map(|request| Output::Abort { request }));
+        for request in self.requests().filter(|request| Some(*request) != ended) {
+            out.push_back(Output::Abort { request });
+        }
     }
 
     fn deadline(&self) -> Option<Time> {

@@ -279,9 +279,10 @@ impl Page {
 
     fn read(object: &Object<'_>) -> Result<Page, DecodeError> {
         let (ch, from) = (id::channel(object)?, id::offset(object, "from")?);
-        let offset = |nth: usize| from.plus(1 + nth as u64);
-        let events = object.need_array("events")?.into_iter().enumerate();
-        let events = events.map(|(nth, event)| EventFrame::read_at(event, &ch, offset(nth))).collect();
+        let mut events = Vec::new();
+        for event in object.need_array("events")? {
+            events.push(EventFrame::read_at(event, &ch, from.plus(1 + events.len() as u64)));
+        }
         let mut runs = Vec::new();
         for run in object.opt_array("runs")? {
             let run = Object::parse(run)?;
@@ -490,6 +491,6 @@ pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeEr
     if message.starts_with('[') {
         elements(message)?.into_iter().map(ServerFrame::decode).collect()
     } else {
-        Ok(vec![ServerFrame::decode(message)?])
+        ServerFrame::decode(message).map(|frame| vec![frame])
     }
 }
