@@ -63,7 +63,9 @@ impl<T: Part> Client<T> {
             if !self.limiter.take(now.mono) {
                 break;
             }
-            frames.extend(self.outbox.frame(&id).map(|op| op.encode()));
+            if let Some(op) = self.outbox.frame(&id) {
+                frames.push(op.encode());
+            }
             self.sent(now, &id);
             ops += 1;
         }

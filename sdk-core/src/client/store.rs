@@ -43,8 +43,10 @@ impl<T: Part> Client<T> {
                 && Some(&entry.id) != but
                 && !self.puts.iter().any(|(_, id)| *id == entry.id)
         };
-        let missing: Vec<_> =
-            self.outbox.iter().filter(is_missing).map(|entry| (entry.id.clone(), entry.record())).collect();
+        let mut missing = Vec::new();
+        for entry in self.outbox.iter().filter(is_missing) {
+            missing.push((entry.id.clone(), entry.record()));
+        }
         for (id, record) in missing {
             let store = self.store(StoreChange::PutOp { id: id.clone(), record });
             self.puts.push((store, id));

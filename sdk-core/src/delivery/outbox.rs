@@ -368,24 +368,25 @@ impl Outbox {
             count += 1;
             bytes += entry.bytes() as u64;
         }
-        let mut blocked: Vec<(Lane, &str)> = Vec::new();
         let mut wake: Option<Time> = None;
-        let of = |lane| self.entries.iter().filter(move |entry| entry.lane == lane);
-        for entry in of(Lane::Session).chain(of(Lane::Durable)) {
-            let channel = (entry.lane, entry.channel.as_str());
-            match &entry.state {
-                _ if blocked.contains(&channel) => {}
-                EntryState::Sent { .. } => {}
-                EntryState::Failed { .. } => blocked.push(channel),
-                EntryState::Ready { delay: Some(delay) } if delay.until > now => {
-                    wake = Some(wake.map_or(delay.until, |at| at.min(delay.until)));
-                    blocked.push(channel);
-                }
-                EntryState::Ready { .. } => {
-                    // A single op is always sent, however long it is.
-                    let fits =
-                        count == 0 || count < inflight && bytes + entry.bytes() as u64 <= inflight_bytes;
-                    return if fits { Next::Send(entry.id.clone()) } else { Next::Nothing };
+        for lane in [Lane::Session, Lane::Durable] {
+            let mut blocked: Vec<&str> = Vec::new();
+            for entry in self.entries.iter().filter(|entry| entry.lane == lane) {
+                let channel = entry.channel.as_str();
+                match &entry.state {
+                    _ if blocked.contains(&channel) => {}
+                    EntryState::Sent { .. } => {}
+                    EntryState::Failed { .. } => blocked.push(channel),
+                    EntryState::Ready { delay: Some(delay) } if delay.until > now => {
+                        wake = Some(wake.map_or(delay.until, |at| at.min(delay.until)));
+                        blocked.push(channel);
+                    }
+                    EntryState::Ready { .. } => {
+                        // A single op is always sent, however long it is.
+                        let fits =
+                            count == 0 || count < inflight && bytes + entry.bytes() as u64 <= inflight_bytes;
+                        return if fits { Next::Send(entry.id.clone()) } else { Next::Nothing };
+                    }
                 }
             }
         }

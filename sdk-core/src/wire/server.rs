@@ -488,9 +488,10 @@ pub fn decode_server_message(message: &str) -> Result<Vec<ServerFrame>, DecodeEr
     // The depth is not checked here: the limit is for what a server accepts. Splitting an object or
     // an array reads all of it, so invalid JSON is found.
     let message = trim(message);
-    if message.starts_with('[') {
-        elements(message)?.into_iter().map(ServerFrame::decode).collect()
-    } else {
-        ServerFrame::decode(message).map(|frame| vec![frame])
+    let texts = if message.starts_with('[') { elements(message)? } else { vec![message] };
+    let mut frames = Vec::new();
+    for text in texts {
+        frames.push(ServerFrame::decode(text)?);
     }
+    Ok(frames)
 }

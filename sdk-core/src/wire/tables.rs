@@ -348,11 +348,14 @@ impl TablePage {
     }
 
     fn read(object: &Object<'_>) -> Result<TablePage, DecodeError> {
-        let rows = object.opt_array("rows")?;
-        if rows.iter().any(|row| !row.starts_with('[')) {
-            return Err(DecodeError::Member("rows"));
+        let mut rows = Vec::new();
+        for row in object.opt_array("rows")? {
+            if !row.starts_with('[') {
+                return Err(DecodeError::Member("rows"));
+            }
+            rows.push(row.to_owned());
         }
-        Ok(TablePage { rows: rows.into_iter().map(str::to_owned).collect(), more: object.opt_flag("more")? })
+        Ok(TablePage { rows, more: object.opt_flag("more")? })
     }
 }
 
@@ -442,13 +445,14 @@ impl Transaction {
     fn read(text: &str) -> Result<Transaction, DecodeError> {
         let malformed = || DecodeError::Member("txs");
         let [tx, at, changes] = super::json::elements(text)?.try_into().map_err(|_| malformed())?;
-        let changes = super::json::elements(changes)?.into_iter();
+        let (raws, mut changes) = (super::json::elements(changes)?, Vec::new());
+        for change in raws {
+            changes.push(TableChange::read(&Object::parse(change)?)?);
+        }
         Ok(Transaction {
             tx: read_string(tx).ok_or_else(malformed)?.into_owned(),
             at: read_number(at).ok_or_else(malformed)?,
-            changes: changes
-                .map(|change| TableChange::read(&Object::parse(change)?))
-                .collect::<Result<_, _>>()?,
+            changes,
         })
     }
 }
@@ -464,12 +468,11 @@ impl TableTx {
     }
 
     fn read(object: &Object<'_>) -> Result<TableTx, DecodeError> {
-        let txs = object.need_array("txs")?;
-        Ok(TableTx {
-            to: TableAddress::read(object)?,
-            link: TableLink::read(object)?,
-            txs: txs.into_iter().map(Transaction::read).collect::<Result<_, _>>()?,
-        })
+        let mut txs = Vec::new();
+        for tx in object.need_array("txs")? {
+            txs.push(Transaction::read(tx)?);
+        }
+        Ok(TableTx { to: TableAddress::read(object)?, link: TableLink::read(object)?, txs })
     }
 }
 

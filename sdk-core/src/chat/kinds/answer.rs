@@ -99,9 +99,14 @@ pub(in crate::chat) fn runs(rows: &Rows) -> String {
 /// Decodes what [`runs`] wrote. Entries that can't be read are left out.
 pub(crate) fn read_runs(record: &str) -> Vec<RunText> {
     let runs = json::validate(record).and_then(json::elements).unwrap_or_default();
-    let read = |run: &str| {
-        let object = Object::parse(run).ok()?;
-        Some(RunText { run: RunId::from(object.text("run")?), text: object.text("text")? })
-    };
-    runs.into_iter().filter_map(read).collect()
+    let mut read = Vec::new();
+    for run in runs {
+        read.extend(read_run(run));
+    }
+    read
+}
+
+fn read_run(record: &str) -> Option<RunText> {
+    let object = Object::parse(record).ok()?;
+    Some(RunText { run: RunId::from(object.text("run")?), text: object.text("text")? })
 }
