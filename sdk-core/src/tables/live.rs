@@ -67,7 +67,9 @@ impl Part for Tables {
             let oldest = (0..dated.len()).min_by_key(|at| dated[*at].0).unwrap_or(0);
             self.out.push(keep(dated.swap_remove(oldest).1, None));
         }
-        self.kept.extend(dated.into_iter().map(|(_, name, record)| (name, record)));
+        for (_, name, record) in dated {
+            self.kept.push((name, record));
+        }
     }
 
     fn connected(&mut self) {
@@ -200,7 +202,9 @@ impl Tables {
         };
         let rows = view.fill(subscription);
         self.views.push(view);
-        self.out.extend(rows.map(|rows| emit(self.last, rows)));
+        if let Some(rows) = rows {
+            self.out.push(emit(self.last, rows));
+        }
         self.emit_statuses();
         Ok(self.last)
     }
@@ -294,7 +298,9 @@ impl Tables {
     fn fill_views(&mut self, at: usize) {
         let subscription = &self.subscriptions[at];
         for view in self.views.iter_mut().filter(|view| view.sid == subscription.sid) {
-            self.out.extend(view.fill(subscription).map(|rows| emit(view.id, rows)));
+            if let Some(rows) = view.fill(subscription) {
+                self.out.push(emit(view.id, rows));
+            }
         }
     }
 
@@ -309,7 +315,9 @@ impl Tables {
             } else {
                 view.fill(subscription)
             };
-            self.out.extend(update.map(|update| emit(view.id, update)));
+            if let Some(update) = update {
+                self.out.push(emit(view.id, update));
+            }
         }
     }
 
