@@ -115,11 +115,12 @@ impl Part for Tables {
             TableAddress::Sid(sid) => subscription.sid == *sid,
             TableAddress::Feed(feed) => subscription.follows(feed),
         };
-        let meant: Vec<usize> =
-            (0..self.subscriptions.len()).filter(|at| is_meant(&self.subscriptions[*at])).collect();
-        for (at, frame) in meant.iter().zip(std::iter::repeat_n(frame, meant.len())) {
-            let subscription = &mut self.subscriptions[*at];
-            let outcome = match frame {
+        for at in 0..self.subscriptions.len() {
+            let subscription = &mut self.subscriptions[at];
+            if !is_meant(subscription) {
+                continue;
+            }
+            let outcome = match &frame {
                 TableFrame::Ok(ok) => subscription.ok(now, rng, ok),
                 TableFrame::Page { page, .. } => subscription.page(now, rng, page),
                 TableFrame::Tx(tx) => subscription.tx(now, rng, tx),
@@ -127,11 +128,11 @@ impl Part for Tables {
                 TableFrame::Live { feed, link, .. } => subscription.live(now, feed, link),
                 TableFrame::Reset { .. } => subscription.reset(now, spread_ms),
                 TableFrame::Err { problem, at, retryable, .. } => {
-                    subscription.refuse(now, problem, at, retryable, rng)
+                    subscription.refuse(now, problem, *at, *retryable, rng)
                 }
                 TableFrame::Seen { .. } | TableFrame::Unknown => Outcome::Nothing,
             };
-            self.follow(now, *at, outcome);
+            self.follow(now, at, outcome);
         }
         self.fail_waits();
         self.emit_statuses();

@@ -77,12 +77,12 @@ impl Rows {
     }
 
     /// Applies the changes of a transaction, all or none.
-    pub(crate) fn apply(
+    pub(crate) fn apply<'a>(
         &mut self,
         shape: &TableShape,
-        changes: Vec<TableChange>,
+        changes: impl Iterator<Item = &'a TableChange>,
     ) -> Result<Vec<Moved>, Misfit> {
-        let mut done = Vec::with_capacity(changes.len());
+        let mut done = Vec::new();
         for change in changes {
             match self.apply_one(shape, change) {
                 Ok(one) => done.push(one),
@@ -100,9 +100,10 @@ impl Rows {
         Ok(done)
     }
 
-    fn apply_one(&mut self, shape: &TableShape, change: TableChange) -> Result<Moved, Misfit> {
+    fn apply_one(&mut self, shape: &TableShape, change: &TableChange) -> Result<Moved, Misfit> {
         let TableChange { op, cells: text, same, moved } = change;
-        let cells = json::elements(&text)?;
+        let (op, moved) = (*op, *moved);
+        let cells = json::elements(text)?;
         let key = match op {
             RowOp::Delete => json::array(cells.into_iter()),
             RowOp::Insert | RowOp::Update => shape.key_of(&cells).ok_or(Misfit)?,
@@ -116,7 +117,7 @@ impl Rows {
         }
         let new = match op {
             RowOp::Delete => None,
-            RowOp::Insert | RowOp::Update => Some(merged(shape, &text, &same, old.as_deref())?.into()),
+            RowOp::Insert | RowOp::Update => Some(merged(shape, text, same, old.as_deref())?.into()),
         };
         match &new {
             Some(row) => self.put(&key, row),

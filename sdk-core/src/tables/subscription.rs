@@ -199,30 +199,30 @@ impl Subscription {
     }
 
     /// The server accepted the subscription.
-    pub(crate) fn ok(&mut self, now: Time, rng: &mut Rng, ok: TableOk) -> Outcome {
+    pub(crate) fn ok(&mut self, now: Time, rng: &mut Rng, ok: &TableOk) -> Outcome {
         if !matches!(self.phase, Phase::Asked { .. }) {
             return Outcome::Nothing;
         }
-        let shape = ok.shape;
         self.pos = Some(ok.link.pos);
         if ok.resumed {
-            if self.known.as_ref().is_none_or(|(known, _)| *known != shape) {
+            if self.known.as_ref().is_none_or(|(known, _)| *known != ok.shape) {
                 return self.start_over(now, rng);
             }
-            self.cursor = ok.link.cursor.or(self.cursor.take());
+            self.cursor = ok.link.cursor.clone().or(self.cursor.take());
             self.phase = Phase::Catching { until: now.after(ANSWER_MS) };
             return Outcome::Nothing;
         }
         self.steady = false;
         let until = now.after(ANSWER_MS);
-        self.phase = Phase::Snapshot { shape, rows: Vec::new(), cursor: ok.link.cursor, until };
-        self.page(now, rng, ok.page)
+        let (shape, cursor) = (ok.shape.clone(), ok.link.cursor.clone());
+        self.phase = Phase::Snapshot { shape, rows: Vec::new(), cursor, until };
+        self.page(now, rng, &ok.page)
     }
 
     /// A page of the snapshot.
-    pub(crate) fn page(&mut self, now: Time, rng: &mut Rng, page: TablePage) -> Outcome {
+    pub(crate) fn page(&mut self, now: Time, rng: &mut Rng, page: &TablePage) -> Outcome {
         let Phase::Snapshot { rows, until, .. } = &mut self.phase else { return Outcome::Nothing };
-        rows.extend(page.rows);
+        rows.extend_from_slice(&page.rows);
         *until = now.after(ANSWER_MS);
         if page.more {
             return Outcome::More;
@@ -244,31 +244,27 @@ impl Subscription {
     }
 
     /// Transactions; all of them are applied, or none.
-    pub(crate) fn tx(&mut self, now: Time, rng: &mut Rng, tx: TableTx) -> Outcome {
+    pub(crate) fn tx(&mut self, now: Time, rng: &mut Rng, tx: &TableTx) -> Outcome {
         match self.sequence(now, &tx.link) {
             Sequence::Next => {}
             Sequence::Duplicate => return Outcome::Nothing,
             Sequence::Gap => return Outcome::Repair,
         }
         let Some((shape, rows)) = &mut self.known else { return self.start_over(now, rng) };
-        let (mut steps, mut all) = (Vec::new(), Vec::new());
-        for Transaction { tx, at, changes } in tx.txs {
-            steps.push((tx, at, changes.len()));
-            all.extend(changes);
-        }
-        let Ok(moved) = rows.apply(shape, all) else { return self.start_over(now, rng) };
+        let changes = tx.txs.iter().flat_map(|tx| &tx.changes);
+        let Ok(moved) = rows.apply(shape, changes) else { return self.start_over(now, rng) };
         let (shape, mut moved) = (shape.clone(), moved.into_iter());
-        self.stepped(now, tx.link);
-        let steps = steps.into_iter().map(|(tx, at, count)| Step {
-            tx: Some((tx, at)),
-            changes: moved.by_ref().take(count).collect(),
+        self.stepped(now, &tx.link);
+        let steps = tx.txs.iter().map(|Transaction { tx, at, changes }| Step {
+            tx: Some((tx.clone(), *at)),
+            changes: moved.by_ref().take(changes.len()).collect(),
         });
         Outcome::Changed(shape, steps.collect())
     }
 
     /// Nothing was committed up to this position.
-    pub(crate) fn mark(&mut self, now: Time, link: TableLink) -> Outcome {
-        match self.sequence(now, &link) {
+    pub(crate) fn mark(&mut self, now: Time, link: &TableLink) -> Outcome {
+        match self.sequence(now, link) {
             Sequence::Next => self.stepped(now, link),
             Sequence::Duplicate => {}
             Sequence::Gap => return Outcome::Repair,
@@ -277,7 +273,7 @@ impl Subscription {
     }
 
     /// All committed transactions have come; later ones come in a feed.
-    pub(crate) fn live(&mut self, now: Time, feed: String, link: TableLink) -> Outcome {
+    pub(crate) fn live(&mut self, now: Time, feed: &str, link: &TableLink) -> Outcome {
         if self.is_taking_rows() || !self.is_asked() {
             return Outcome::Nothing;
         }
@@ -286,7 +282,7 @@ impl Subscription {
             return self.repair(now);
         }
         self.stepped(now, link);
-        self.feed = Some(feed);
+        self.feed = Some(feed.to_owned());
         self.refusals = 0;
         self.steady = false;
         self.phase = Phase::Live;
@@ -306,7 +302,7 @@ impl Subscription {
     pub(crate) fn refuse(
         &mut self,
         now: Time,
-        problem: Problem,
+        problem: &Problem,
         at: Option<u64>,
         retryable: bool,
         rng: &mut Rng,
@@ -318,7 +314,7 @@ impl Subscription {
             return self.unknown(now);
         }
         if !retryable {
-            return self.fail(problem.code, problem.message, at);
+            return self.fail(problem.code.clone(), problem.message.clone(), at);
         }
         let delay_ms = RETRY.delay(self.refusals, problem.retry_after_ms.unwrap_or(0), rng);
         self.refusals = self.refusals.saturating_add(1);
@@ -370,14 +366,14 @@ impl Subscription {
         Outcome::Repair
     }
 
-    fn stepped(&mut self, now: Time, link: TableLink) {
+    fn stepped(&mut self, now: Time, link: &TableLink) {
         self.pos = Some(link.pos);
         self.repairs = 0;
         if let Phase::Catching { until } = &mut self.phase {
             *until = now.after(ANSWER_MS);
         }
         if link.cursor.is_some() {
-            self.cursor = link.cursor;
+            self.cursor.clone_from(&link.cursor);
         }
     }
 
