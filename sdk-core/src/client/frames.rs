@@ -17,7 +17,7 @@ impl<T: Part> Client<T> {
     pub(super) fn message(&mut self, now: Now, conn: ConnId, text: &str) {
         match decode_server_message(text) {
             Ok(frames) => {
-                for frame in frames {
+                for frame in &frames {
                     self.frame(now, conn, frame);
                 }
             }
@@ -33,7 +33,7 @@ impl<T: Part> Client<T> {
         self.follow_link();
     }
 
-    fn frame(&mut self, now: Now, conn: ConnId, frame: ServerFrame) {
+    fn frame(&mut self, now: Now, conn: ConnId, frame: &ServerFrame) {
         match frame {
             ServerFrame::Welcome(welcome) if self.link.awaits_welcome(conn) => {
                 self.welcome(now, conn, welcome);
@@ -42,8 +42,8 @@ impl<T: Part> Client<T> {
             _ if self.link.is_successor(conn) => {}
             ServerFrame::Error(problem) => self.problem(problem),
             ServerFrame::Goaway { spread_ms, reason, .. } => {
-                self.journal.note(now.wall, "goaway", &reason, 1);
-                self.link.goaway(context!(self, now), spread_ms);
+                self.journal.note(now.wall, "goaway", reason, 1);
+                self.link.goaway(context!(self, now), *spread_ms);
             }
             // All other frames are valid only within a session.
             frame => {
@@ -54,21 +54,21 @@ impl<T: Part> Client<T> {
         }
     }
 
-    fn session_frame(&mut self, now: Now, conn: ConnId, frame: ServerFrame) {
+    fn session_frame(&mut self, now: Now, conn: ConnId, frame: &ServerFrame) {
         match frame {
-            ServerFrame::AuthOk { token_ttl_ms, .. } => self.link.token_lasts(now, token_ttl_ms),
+            ServerFrame::AuthOk { token_ttl_ms, .. } => self.link.token_lasts(now, *token_ttl_ms),
             ServerFrame::SubOk(sub) => self.sub_ok(now, sub),
-            ServerFrame::SubErr { ch, problem, retryable } => self.sub_err(now, &ch, problem, retryable),
+            ServerFrame::SubErr { ch, problem, retryable } => self.sub_err(now, ch, problem, *retryable),
             ServerFrame::Page(page) => self.page(now, page),
             ServerFrame::Event(event) => self.event(now, event),
-            ServerFrame::Piece(piece) => self.piece(now, &piece),
+            ServerFrame::Piece(piece) => self.piece(now, piece),
             ServerFrame::Unreadable { ch } => self.unreadable(now, ch.as_ref()),
-            ServerFrame::Signal { signal, by } => self.signalled(signal, by),
-            ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, &id, &ch, offset, at),
-            ServerFrame::Nack { id, problem, retryable } => self.nack(now, &id, problem, retryable),
-            ServerFrame::Table(text) => self.part_frame(now, conn, &text),
+            ServerFrame::Signal { signal, by } => self.signalled(signal.clone(), by.clone()),
+            ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, id, ch, *offset, *at),
+            ServerFrame::Nack { id, problem, retryable } => self.nack(now, id, problem, *retryable),
+            ServerFrame::Table(text) => self.part_frame(now, conn, text),
             ServerFrame::Ping { n } => {
-                self.transmit(conn, &ClientFrame::Pong { n });
+                self.transmit(conn, &ClientFrame::Pong { n: n.clone() });
             }
             ServerFrame::Welcome(_)
             | ServerFrame::Error(_)
@@ -80,9 +80,9 @@ impl<T: Part> Client<T> {
 
     // The connection.
 
-    fn welcome(&mut self, now: Now, conn: ConnId, welcome: Welcome) {
+    fn welcome(&mut self, now: Now, conn: ConnId, welcome: &Welcome) {
         let handover = self.session.is_some();
-        self.link.welcomed(context!(self, now), conn, &welcome);
+        self.link.welcomed(context!(self, now), conn, welcome);
         if handover {
             self.hand_over(now);
         } else {
@@ -95,8 +95,8 @@ impl<T: Part> Client<T> {
         self.session = self.link.online();
         self.limiter.advertised(now.mono, &welcome.limits);
         self.limiter.draining(now.mono, self.outbox.waiting() > 0);
-        self.limits = Some(welcome.limits);
-        self.sign_in(welcome.user);
+        self.limits = Some(welcome.limits.clone());
+        self.sign_in(&welcome.user);
         self.part_connected();
     }
 
@@ -111,7 +111,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Sets the client's user.
-    fn sign_in(&mut self, user: User) {
+    fn sign_in(&mut self, user: &User) {
         let another = self.me.as_ref().is_some_and(|me| me.id != user.id);
         if another {
             self.forget_user();
@@ -127,14 +127,14 @@ impl<T: Part> Client<T> {
         }
         for channel in &mut self.channels {
             if let Some(timeline) = &mut channel.timeline {
-                timeline.signed_in(&user);
+                timeline.signed_in(user);
             }
         }
-        if self.me.as_ref() != Some(&user) {
+        if self.me.as_ref() != Some(user) {
             self.me = Some(user.clone());
             self.put_profile();
         }
-        self.emit(Event::User(user));
+        self.emit(Event::User(user.clone()));
     }
 
     /// Another user signed in: forgets what the former user saw.
@@ -157,36 +157,32 @@ impl<T: Part> Client<T> {
         self.forget_part();
     }
 
-    fn problem(&mut self, problem: Problem) {
+    fn problem(&mut self, problem: &Problem) {
         self.link.refused(Cause::new(&problem.code, &problem.message), problem.retry_after_ms);
-        self.emit(Event::Problem { code: problem.code, message: problem.message });
+        self.emit(Event::Problem { code: problem.code.clone(), message: problem.message.clone() });
     }
 
     // Channels.
 
-    fn sub_ok(&mut self, now: Now, sub: SubOk) {
+    fn sub_ok(&mut self, now: Now, sub: &SubOk) {
         let Some(at) = self.place(&sub.page.ch) else {
             // The channel was closed while `hello` was under way.
             return self.leave_channel(&sub.page.ch);
         };
-        let mut sub = sub;
-        let runs = std::mem::take(&mut sub.page.runs);
-        let missed = self.channels[at].skipped(&sub);
+        let missed = self.channels[at].skipped(sub);
         self.journal.counters.lost += missed;
         let mut applied = self.channels[at].sub_ok(sub);
         applied.missed = missed;
-        self.applied(now, at, applied, &runs, true);
+        self.applied(now, at, applied, &sub.page.runs, true);
     }
 
-    fn page(&mut self, now: Now, page: Page) {
+    fn page(&mut self, now: Now, page: &Page) {
         let Some(at) = self.place(&page.ch) else { return };
-        let mut page = page;
-        let runs = std::mem::take(&mut page.runs);
         let applied = self.channels[at].page(page);
-        self.applied(now, at, applied, &runs, false);
+        self.applied(now, at, applied, &page.runs, false);
     }
 
-    fn event(&mut self, now: Now, event: EventFrame) {
+    fn event(&mut self, now: Now, event: &EventFrame) {
         let Some(at) = self.place(&event.ch) else { return };
         let offset = event.offset;
         let past = offset <= self.channels[at].offset();
@@ -217,7 +213,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Emits and stores what a channel applied, and carries out its next step.
-    fn applied(&mut self, now: Now, at: usize, applied: Applied, runs: &[RunText], answered: bool) {
+    fn applied(&mut self, now: Now, at: usize, applied: Applied<'_>, runs: &[RunText], answered: bool) {
         let name = self.channels[at].name.clone();
         if applied.anew {
             self.channels[at].persistence.reset();
@@ -238,15 +234,14 @@ impl<T: Part> Client<T> {
                 self.settle_op(&event.id, OpState::Acked { offset: event.offset });
             }
             self.journal.counters.unreadable += u64::from(event.kind == UNREADABLE);
-            let for_holders = self.channels[at].is_new_to_holders(event.offset).then(|| event.clone());
             if let Some(timeline) = &mut self.channels[at].timeline {
-                timeline.apply(&event);
+                timeline.apply(event);
             }
             if self.channels[at].keeps_events {
-                kept.push((event.offset, Message(event.raw)));
+                kept.push((event.offset, Message(event.raw.clone())));
             }
-            if let Some(event) = for_holders {
-                self.emit(Event::Received(event));
+            if self.channels[at].is_new_to_holders(event.offset) {
+                self.emit(Event::Received(event.clone()));
             }
         }
         if news || answered {
@@ -291,13 +286,13 @@ impl<T: Part> Client<T> {
         }
     }
 
-    fn sub_err(&mut self, now: Now, ch: &ChannelName, problem: Problem, retryable: bool) {
+    fn sub_err(&mut self, now: Now, ch: &ChannelName, problem: &Problem, retryable: bool) {
         let Some(at) = self.place(ch) else { return };
         if retryable {
             let floor = problem.retry_after_ms.unwrap_or(0);
             let again = self.channels[at].refused(now.mono, floor, &mut self.rng);
             self.journal.note(now.wall, "refused", &problem.code, 1);
-            let Problem { code, message, .. } = problem;
+            let Problem { code, message, .. } = problem.clone();
             let state = ChannelState::Waiting { code, message, retry_in_ms: again.since(now.mono) };
             self.emit_channel(ch, state);
             return;
@@ -307,7 +302,7 @@ impl<T: Part> Client<T> {
         if self.channels[at].forget() {
             self.store(StoreChange::ClearChannel { channel: ch.clone() });
         }
-        let state = ChannelState::Failed { code: problem.code, message: problem.message };
+        let state = ChannelState::Failed { code: problem.code.clone(), message: problem.message.clone() };
         self.emit_channel(ch, state);
     }
 
@@ -324,7 +319,7 @@ impl<T: Part> Client<T> {
         self.settle_op(id, OpState::Acked { offset });
     }
 
-    fn nack(&mut self, now: Now, id: &OpId, problem: Problem, retryable: bool) {
+    fn nack(&mut self, now: Now, id: &OpId, problem: &Problem, retryable: bool) {
         if !retryable {
             self.fail_op(id, &problem.code, &problem.message);
             return;

@@ -46,8 +46,8 @@ pub(crate) enum Step {
 }
 
 /// The events that a frame applied, in order, and whether the rows before them no longer count.
-pub(crate) struct Applied {
-    pub(crate) events: Vec<EventFrame>,
+pub(crate) struct Applied<'a> {
+    pub(crate) events: Vec<&'a EventFrame>,
     /// Whether the cursor was set to another place: events that were kept from before don't connect
     /// to these.
     pub(crate) anew: bool,
@@ -234,7 +234,7 @@ impl Channel {
             && !delivered.is_some_and(|(last, cursor)| last.epoch == cursor.epoch && offset <= last.offset)
     }
 
-    pub(crate) fn sub_ok(&mut self, sub: SubOk) -> Applied {
+    pub(crate) fn sub_ok<'a>(&mut self, sub: &'a SubOk) -> Applied<'a> {
         let mut reset = None;
         let known =
             self.cursor.as_ref().filter(|cursor| cursor.epoch == sub.epoch).map(|cursor| cursor.offset);
@@ -256,7 +256,7 @@ impl Channel {
                     self.delivered.take_if(|last| last.epoch != sub.epoch || last.offset < sub.page.from);
                 let had_rows = self.cursor.is_some() || self.gave_up || left.is_some();
                 if had_rows {
-                    let reason = if self.gave_up { None } else { sub.reason };
+                    let reason = if self.gave_up { None } else { sub.reason.clone() };
                     // In the same log events were skipped; in another one nothing is connected.
                     let same = known.is_some() || left.is_some_and(|last| last.epoch == sub.epoch);
                     let silent = if self.gave_up || same { "gap" } else { "epoch" };
@@ -265,14 +265,14 @@ impl Channel {
                 if let Some(timeline) = &mut self.timeline {
                     timeline.begins_after(sub.page.from);
                 }
-                self.cursor = Some(Cursor { epoch: sub.epoch, offset: sub.page.from });
+                self.cursor = Some(Cursor { epoch: sub.epoch.clone(), offset: sub.page.from });
                 self.seen.clear();
                 self.gave_up = false;
             }
         }
         self.refusals = 0;
         let anew = sub.mode != Mode::Resumed && !joins_on;
-        let mut applied = self.page(sub.page);
+        let mut applied = self.page(&sub.page);
         applied.anew = anew;
         applied.reset = reset;
         applied
@@ -286,14 +286,14 @@ impl Channel {
         }
     }
 
-    pub(crate) fn page(&mut self, page: Page) -> Applied {
+    pub(crate) fn page<'a>(&mut self, page: &'a Page) -> Applied<'a> {
         let before = self.offset();
         let mut events = Vec::new();
         let mut dense = true;
-        for event in page.events {
-            match self.sequence(&event) {
+        for event in &page.events {
+            match self.sequence(event) {
                 Sequence::Next => {
-                    if self.advance(&event) {
+                    if self.advance(event) {
                         events.push(event);
                     }
                 }
@@ -320,11 +320,11 @@ impl Channel {
     }
 
     /// Applies a live event.
-    pub(crate) fn event(&mut self, event: EventFrame) -> Applied {
+    pub(crate) fn event<'a>(&mut self, event: &'a EventFrame) -> Applied<'a> {
         let none = |step| Applied { events: Vec::new(), anew: false, reset: None, missed: 0, step };
-        match self.sequence(&event) {
+        match self.sequence(event) {
             Sequence::Next => {
-                let fresh = self.advance(&event);
+                let fresh = self.advance(event);
                 Applied {
                     events: if fresh { vec![event] } else { Vec::new() },
                     anew: false,
