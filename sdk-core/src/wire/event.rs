@@ -84,7 +84,7 @@ impl EventFrame {
             id: id::read(object, "id")?,
             kind: object.need_text("kind")?,
             at: object.need_u64("at")?,
-            by: User::read(&object.need_object("by")?)?,
+            by: id::user(object, "by")?,
             body: super::client::body(object)?,
             raw: text.to_owned(),
         })

@@ -2,7 +2,7 @@
 //! be passed in the place of another.
 
 use super::json::Object;
-use super::{DIALOG_PREFIX, DecodeError, MAX_CHANNEL};
+use super::{DIALOG_PREFIX, DecodeError, MAX_CHANNEL, User};
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
@@ -147,6 +147,11 @@ pub(super) fn read<T: From<String>>(object: &Object<'_>, name: &'static str) -> 
 /// The required channel name `ch` of a frame.
 pub(super) fn channel(object: &Object<'_>) -> Result<ChannelName, DecodeError> {
     ChannelName::parse(&object.need_str("ch")?).ok_or(DecodeError::Member("ch"))
+}
+
+/// The required participant `name` of a frame.
+pub(super) fn user(object: &Object<'_>, name: &'static str) -> Result<User, DecodeError> {
+    User::read(&object.need_object(name)?)
 }
 
 /// The required offset `name` of a frame.

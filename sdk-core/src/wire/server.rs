@@ -405,20 +405,20 @@ impl ServerFrame {
 
     fn decode(text: &str) -> Result<ServerFrame, DecodeError> {
         let object = Object::parse(text)?;
-        let user = || User::read(&object.need_object("user")?);
         Ok(match object.need_str("t")?.as_ref() {
             "welcome" => ServerFrame::Welcome(Welcome {
                 conn: object.need_text("conn")?,
-                user: user()?,
+                user: id::user(&object, "user")?,
                 now: object.need_u64("now")?,
                 ping_ms: object.need_u64("ping_ms")?,
                 grace_ms: object.need_u64("grace_ms")?,
                 token_ttl_ms: object.need_u64("token_ttl_ms")?,
                 limits: Limits::read(&object.need_object("limits")?)?,
             }),
-            "auth_ok" => {
-                ServerFrame::AuthOk { user: user()?, token_ttl_ms: object.need_u64("token_ttl_ms")? }
-            }
+            "auth_ok" => ServerFrame::AuthOk {
+                user: id::user(&object, "user")?,
+                token_ttl_ms: object.need_u64("token_ttl_ms")?,
+            },
             "sub_ok" => ServerFrame::SubOk(SubOk {
                 epoch: id::read(&object, "epoch")?,
                 mode: match object.need_text("mode")?.as_str() {
@@ -438,25 +438,23 @@ impl ServerFrame {
             "page" => ServerFrame::Page(Page::read(&object)?),
             // These frames carry data of other people. One that can't be read is no reason to end
             // the connection.
-            "event" => {
-                match (EventFrame::read(&object, text), id::channel(&object).ok(), object.u64("offset")) {
-                    (Ok(event), ..) => ServerFrame::Event(event),
-                    (Err(_), Some(ch), Some(offset)) => {
+            "event" => match EventFrame::read(&object, text) {
+                Ok(event) => ServerFrame::Event(event),
+                Err(_) => match (id::channel(&object).ok(), object.u64("offset")) {
+                    (Some(ch), Some(offset)) => {
                         ServerFrame::Event(EventFrame::unreadable(&ch, Offset(offset)))
                     }
-                    (Err(_), ch, _) => ServerFrame::Unreadable { ch },
-                }
-            }
+                    (ch, _) => ServerFrame::Unreadable { ch },
+                },
+            },
             "piece" => match Piece::read(&object) {
                 Ok(piece) => ServerFrame::Piece(piece),
                 Err(_) => ServerFrame::Unreadable { ch: id::channel(&object).ok() },
             },
-            "signal" => {
-                match (Signal::read(&object), object.need_object("by").and_then(|by| User::read(&by))) {
-                    (Ok(signal), Ok(by)) => ServerFrame::Signal { signal, by },
-                    _ => ServerFrame::Unknown,
-                }
-            }
+            "signal" => match (Signal::read(&object), id::user(&object, "by")) {
+                (Ok(signal), Ok(by)) => ServerFrame::Signal { signal, by },
+                _ => ServerFrame::Unknown,
+            },
             "ok" => ServerFrame::Ok {
                 id: id::read(&object, "id")?,
                 ch: id::channel(&object)?,
