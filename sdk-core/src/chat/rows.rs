@@ -98,6 +98,16 @@ impl Rows {
         self.insert(index, row);
     }
 
+    /// A row that waits to be sent, as it is once its op is committed.
+    pub(super) fn committed(&self, index: usize, offset: Offset) -> Row {
+        let mut row = self.get(index).clone();
+        row.offset = Some(offset);
+        row.state = RowState::Sent;
+        row.code = None;
+        row.retry_at = None;
+        row
+    }
+
     /// Replaces a row and moves it before the one that is at `target` now.
     pub(super) fn relocate(&mut self, index: usize, target: usize, row: Row) {
         // Removing the row first moves the rows after it down by one.

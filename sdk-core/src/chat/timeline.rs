@@ -127,12 +127,8 @@ impl Timeline {
         if offset <= self.since {
             return self.rows.forget(index);
         }
-        let mut row = self.rows.get(index).clone();
-        row.offset = Some(offset);
+        let mut row = self.rows.committed(index, offset);
         row.at = at;
-        row.state = RowState::Sent;
-        row.code = None;
-        row.retry_at = None;
         self.rows.relocate(index, self.rows.uncommitted(), row);
     }
 

@@ -1,5 +1,6 @@
 //! `answer.start`, pieces, `answer.end`: the model answers.
 
+use super::row;
 use crate::chat::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
 use crate::wire::json::{self, Object, Writer};
@@ -11,7 +12,7 @@ const MAX_RUNS: usize = 262_144;
 /// An answer begins.
 pub(super) fn start(rows: &mut Rows, event: &EventFrame, start: AnswerStart) {
     if rows.find(&start.run).is_none() {
-        rows.place(row(event, start.run, String::new(), RowState::Streaming));
+        rows.place(answer(event, start.run, String::new(), RowState::Streaming));
     }
 }
 
@@ -23,7 +24,7 @@ pub(super) fn end(rows: &mut Rows, event: &EventFrame, end: AnswerEnd) {
         "error" => RowState::Error,
         _ => RowState::Interrupted,
     };
-    let mut row = row(event, end.run, end.text, state);
+    let mut row = answer(event, end.run, end.text, state);
     row.code = end.code.filter(|code| !code.is_empty());
     match rows.find(&row.id) {
         Some(index) => {
@@ -35,19 +36,12 @@ pub(super) fn end(rows: &mut Rows, event: &EventFrame, end: AnswerEnd) {
     }
 }
 
-fn row(event: &EventFrame, run: RunId, text: String, state: RowState) -> Row {
-    Row {
-        id: run.into(),
-        kind: RowKind::Answer,
-        by: event.by.clone(),
-        own: false,
-        text,
-        at: event.at,
-        offset: Some(event.offset),
-        state,
-        code: None,
-        retry_at: None,
-    }
+fn answer(event: &EventFrame, run: RunId, text: String, state: RowState) -> Row {
+    let mut row = row(event, RowKind::Answer);
+    row.id = run.into();
+    row.text = text;
+    row.state = state;
+    row
 }
 
 /// Appends a piece to its answer. False if an earlier piece is missing.

@@ -1,5 +1,6 @@
 //! `message`: a participant's message.
 
+use super::row;
 use crate::chat::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
 use crate::wire::{EventFrame, Message, OpId, User, UserKind};
@@ -7,28 +8,16 @@ use crate::wire::{EventFrame, Message, OpId, User, UserKind};
 /// A message was committed. It gets a row; if this client wrote it, its row gets the offset.
 pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, message: Message) {
     if let Some(index) = rows.find(&event.id) {
-        let mut row = rows.get(index).clone();
+        let mut row = rows.committed(index, event.offset);
         row.by = event.by.clone();
         row.at = event.at;
-        row.offset = Some(event.offset);
-        row.state = RowState::Sent;
-        row.code = None;
-        row.retry_at = None;
         rows.relocate(index, rows.position(event.offset), row);
         return;
     }
-    rows.place(Row {
-        id: event.id.to_string(),
-        kind: RowKind::Message,
-        own: me.is_some_and(|me| me.id == event.by.id),
-        by: event.by.clone(),
-        text: message.text,
-        at: event.at,
-        offset: Some(event.offset),
-        state: RowState::Sent,
-        code: None,
-        retry_at: None,
-    });
+    let mut row = row(event, RowKind::Message);
+    row.own = me.is_some_and(|me| me.id == event.by.id);
+    row.text = message.text;
+    rows.place(row);
 }
 
 /// The row of an op that is not committed. If this version can't read the op's body, the text is

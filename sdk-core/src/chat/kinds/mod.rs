@@ -5,6 +5,7 @@ pub(super) mod message;
 mod unreadable;
 
 use super::rows::Rows;
+use crate::event::{Row, RowKind, RowState};
 use crate::wire::{Body, EventFrame, User};
 
 /// Applies an event to the rows; `me` is this client's user. Kinds of an application's own have no
@@ -16,5 +17,21 @@ pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame) {
         Body::AnswerEnd(end) => answer::end(rows, event, end),
         Body::Unreadable => unreadable::apply(rows, event),
         Body::CancelRun(_) | Body::Other => {}
+    }
+}
+
+/// The row of an event, without a text.
+fn row(event: &EventFrame, kind: RowKind) -> Row {
+    Row {
+        id: event.id.as_str().to_owned(),
+        kind,
+        by: event.by.clone(),
+        own: false,
+        text: String::new(),
+        at: event.at,
+        offset: Some(event.offset),
+        state: RowState::Sent,
+        code: None,
+        retry_at: None,
     }
 }
