@@ -99,8 +99,9 @@ impl<T: Part> Client<T> {
         if result.is_err() {
             self.undeleted.extend(removal.flatten());
             // The list is limited, because a broken store may never work again.
-            let surplus = self.undeleted.len().saturating_sub(self.config.outbox_ops);
-            self.undeleted.drain(..surplus);
+            while self.undeleted.len() > self.config.outbox_ops {
+                self.undeleted.remove(0);
+            }
         }
         let code = result.err().map(StoreError::code);
         // Removals can succeed on a full disk too, so they don't show that the store works.

@@ -31,9 +31,8 @@ impl Persistence {
     pub(crate) fn add(&mut self, events: Vec<(Offset, Message)>, most: u64) {
         self.pending.extend(events);
         self.stale = true;
-        let over = self.pending.len().saturating_sub(most as usize);
-        if over > 0 {
-            self.pending.drain(..over);
+        while self.pending.len() > most as usize {
+            self.pending.remove(0);
             self.broken = true;
         }
     }
