@@ -43,11 +43,16 @@ impl Numeric {
             None => (rest, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all = whole.bytes().chain(fraction.bytes());
-        if whole.len() + fraction.len() == 0 || !all.clone().all(|byte| byte.is_ascii_digit()) {
+        let mut digits = Vec::new();
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            if !byte.is_ascii_digit() {
+                return None;
+            }
+            digits.push(byte - b'0');
+        }
+        if digits.is_empty() {
             return None;
         }
-        let mut digits: Vec<u8> = all.map(|byte| byte - b'0').collect();
         while digits.last() == Some(&0) {
             digits.pop();
         }

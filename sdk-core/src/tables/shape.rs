@@ -20,8 +20,11 @@ impl TableShape {
         if cells.len() != self.columns.len() {
             return None;
         }
-        let key: Option<Vec<&str>> = self.key.iter().map(|at| cells.get(*at).copied()).collect();
-        Some(json::array(key?.into_iter()))
+        let mut key = Vec::new();
+        for at in &self.key {
+            key.push(*cells.get(*at)?);
+        }
+        Some(json::array(key.into_iter()))
     }
 
     /// The names of the key's columns.
