@@ -24,8 +24,11 @@ impl OrderBy {
         if text.is_empty() {
             return Some(Vec::new());
         }
-        let terms: Option<Vec<OrderBy>> = text.split(',').map(OrderBy::parse_one).collect();
-        terms.filter(|terms| terms.len() <= MAX_ORDER)
+        let mut terms = Vec::new();
+        for term in text.split(',') {
+            terms.push(OrderBy::parse_one(term)?);
+        }
+        (terms.len() <= MAX_ORDER).then_some(terms)
     }
 
     fn parse_one(text: &str) -> Option<OrderBy> {
