@@ -60,8 +60,7 @@ impl<T: Part> Client<T> {
                 let timeline = self.new_timeline(name, Offset::ZERO, &[], &[]);
                 self.channels[at].show_rows(timeline);
             } else if follows == Follows::Newest && self.channels[at].load_events() {
-                let state = ChannelState::Syncing;
-                self.out.push_back(Output::Event(Event::Channel { channel: name.clone(), state }));
+                self.emit_channel(name, ChannelState::Syncing);
             }
             self.channels[at].add_holder(with_rows);
             return Ok(Vec::new());
