@@ -23,7 +23,7 @@ pub struct Identity {
     /// The roles that the token gives.
     pub roles: BTreeSet<String>,
     /// The values of claims that permissions of tables ([`crate::tables::Tables::claims`]) and rules
-    /// of channels ([`crate::access::Rules::claims`]) name. Numbers and booleans are given as text.
+    /// of channels ([`crate::rules::Rules::claims`]) name. Numbers and booleans are given as text.
     pub claims: BTreeMap<String, Vec<String>>,
     /// When the token was issued, seconds since the Unix epoch; `None` if the token does not say.
     pub issued_s: Option<u64>,
