@@ -435,6 +435,9 @@ export class Client implements Store<ClientState> {
       case "recent":
         this.#channels.get(event.channel)?.recent(event.events);
         break;
+      case "older":
+        for (const one of this.#about(event.channel)) one.older(event);
+        break;
       case "signal":
         for (const one of this.#about(event.channel)) void one.signalled(event);
         break;
@@ -445,7 +448,7 @@ export class Client implements Store<ClientState> {
   }
 
   /** What this client has open of a channel. */
-  #about(channel: string): Pick<Events, "follow" | "signalled">[] {
+  #about(channel: string): Pick<Events, "follow" | "older" | "signalled">[] {
     const dialog = channel.startsWith(CHANNEL) ? channel.slice(CHANNEL.length) : "";
     return [this.#channels.get(channel) ?? [], this.#dialogs.get(dialog) ?? []].flat();
   }

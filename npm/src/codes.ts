@@ -37,7 +37,7 @@ export type Code =
   | "too_many_subscriptions"
   /** The user is a member of all the channels that a user may be a member of. */
   | "too_many_memberships"
-  /** `next` for a channel without a subscription. */
+  /** `next` or `prev` for a channel without a subscription. */
   | "not_subscribed"
   /** No such op kind. */
   | "unknown_kind"

@@ -1,7 +1,7 @@
 import type { CoreEvent, Draft, RowChange, WireRow } from "./core.ts";
-import { MESSAGE } from "./core.ts";
+import { channelOf, MESSAGE } from "./core.ts";
 import { changed } from "./list.ts";
-import type { Commands } from "./subscription.ts";
+import type { Commands, Older } from "./subscription.ts";
 import { Subscription } from "./subscription.ts";
 import type { DialogState, Outgoing, Row, User } from "./types.ts";
 
@@ -12,6 +12,7 @@ export const EMPTY: DialogState = {
   error: null,
   retryAt: null,
   run: null,
+  hasOlder: false,
   missed: 0,
   gap: null,
 };
@@ -36,7 +37,7 @@ export class Conversation extends Subscription<DialogState> {
 
   /** `ended` is called when the last handle was closed. */
   constructor(id: string, host: ConversationHost, ended: () => void) {
-    super(EMPTY, host.commands, ended);
+    super(channelOf(id), EMPTY, host.commands, ended);
     this.id = id;
     this.#host = host;
   }
@@ -79,8 +80,8 @@ export class Conversation extends Subscription<DialogState> {
   }
 
   /** Applies the core's changes of the rows. */
-  apply({ changes, run }: Extract<CoreEvent, { t: "dialog" }>): void {
-    this.#show(changes.reduce(applyChange, [...this.#rows]), run ?? null);
+  apply({ changes, run, older = false }: Extract<CoreEvent, { t: "dialog" }>): void {
+    this.#show(changes.reduce(applyChange, [...this.#rows]), run ?? null, older);
   }
 
   /** The leading tab refused a message. */
@@ -96,18 +97,25 @@ export class Conversation extends Subscription<DialogState> {
     if (this.#own.delete(id)) this.#show(this.#rows);
   }
 
-  /** Forgets all rows, because the user was logged out. */
-  clear(): void {
+  override clear(): void {
+    super.clear();
     this.#own.clear();
     this.#rows = [];
     this.set(EMPTY);
   }
 
-  #show(rows: readonly Row[], run = this.state.run): void {
+  // The core knows which rows it has.
+  protected override before(): undefined {}
+
+  protected override joins({ joined, events, more }: Older): boolean {
+    return joined || (events.length === 0 && more);
+  }
+
+  #show(rows: readonly Row[], run = this.state.run, hasOlder = this.state.hasOlder): void {
     this.#rows = rows;
     for (const id of [...this.#own.keys()]) if (rows.some((row) => row.id === id)) this.#own.delete(id);
     const shown = this.#own.size === 0 ? rows : [...rows, ...[...this.#own.values()].map((own) => own.row)];
-    if (shown !== this.state.rows) this.set({ ...this.state, rows: shown, run });
+    if (shown !== this.state.rows) this.set({ ...this.state, rows: shown, run, hasOlder });
   }
 
   #is(id: string, ...states: Row["state"][]): boolean {

@@ -90,7 +90,26 @@ export type CoreEvent =
    * channel.
    */
   | { readonly t: "recent"; readonly channel: string; readonly events: readonly WireEvent[] }
-  | { readonly t: "dialog"; readonly dialog: string; readonly changes: readonly RowChange[]; readonly run?: string }
+  | {
+      readonly t: "dialog";
+      readonly dialog: string;
+      readonly changes: readonly RowChange[];
+      readonly run?: string;
+      /** Whether there may be rows before the first one. */
+      readonly older?: boolean;
+    }
+  /**
+   * The events just before an offset that was asked for. `joined`: a dialog's rows begin with them
+   * now. `more` without events: the request was dropped.
+   */
+  | {
+      readonly t: "older";
+      readonly channel: string;
+      readonly before: number;
+      readonly events: readonly WireEvent[];
+      readonly joined: boolean;
+      readonly more: boolean;
+    }
   | TableEvent
   | { readonly t: "storage"; readonly code?: string }
   | { readonly t: "problem"; readonly code: string; readonly message: string };

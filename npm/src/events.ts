@@ -1,7 +1,7 @@
 import type { CoreEvent, WireEvent } from "./core.ts";
 import { NEWEST } from "./core.ts";
 import { report } from "./store.ts";
-import type { Commands, Held } from "./subscription.ts";
+import type { Commands, Held, Older } from "./subscription.ts";
 import { Subscription } from "./subscription.ts";
 import type { ChannelEvent, ChannelState, Outgoing } from "./types.ts";
 
@@ -11,6 +11,7 @@ export const NO_EVENTS: ChannelState = {
   status: "syncing",
   error: null,
   retryAt: null,
+  hasOlder: false,
   missed: 0,
   gap: null,
 };
@@ -28,7 +29,6 @@ interface Listening {
 
 /** The events of one channel, with all its handles and the listeners. */
 export class Events extends Subscription<ChannelState> {
-  readonly channel: string;
   readonly #listening = new Set<Listening>();
   /** Events that the listeners have not heard of yet. */
   #unheard: ChannelEvent[] = [];
@@ -36,11 +36,14 @@ export class Events extends Subscription<ChannelState> {
   #count = 0;
   /** The offset of the last event since the last reset. */
   #last = 0;
+  /** How many of the newest events are kept. */
+  #kept = NEWEST;
+  /** No event before this offset can be loaded. */
+  #oldest = 1;
 
   /** `ended` is called when the last handle was closed. */
   constructor(channel: string, commands: Commands, ended: () => void) {
-    super(NO_EVENTS, commands, ended);
-    this.channel = channel;
+    super(channel, NO_EVENTS, commands, ended);
   }
 
   publish(kind: string, body: object, id: string | undefined): Outgoing {
@@ -73,7 +76,7 @@ export class Events extends Subscription<ChannelState> {
     // Listeners must not run while the core is being drained.
     if (this.#unheard.length === 0) queueMicrotask(() => this.#tell());
     this.#unheard.push(...fresh);
-    this.set({ ...this.state, events: [...this.state.events, ...fresh].slice(-NEWEST) });
+    this.#show([...this.state.events, ...fresh].slice(-this.#kept));
   }
 
   /**
@@ -90,17 +93,42 @@ export class Events extends Subscription<ChannelState> {
   }
 
   override follow(event: Extract<CoreEvent, { t: "channel" }>): void {
-    if (event.state === "reset") this.#last = 0;
+    if (event.state === "reset") this.#begin();
     // After a refusal the events may not be shown any more, but they still have been heard of.
-    if (event.state === "reset" || event.state === "failed") this.set({ ...this.state, events: [] });
+    if (event.state === "reset" || event.state === "failed") this.#show([]);
     super.follow(event);
   }
 
-  /** Forgets all events, because the user was logged out. */
-  clear(): void {
+  override clear(): void {
+    super.clear();
     this.#unheard = [];
-    this.#last = 0;
+    this.#begin();
     this.set(NO_EVENTS);
+  }
+
+  protected override before(): number | undefined {
+    return this.state.events[0]?.offset;
+  }
+
+  protected override joins({ before, events, more }: Older): boolean {
+    const first = this.before();
+    if (events.length === 0 && more) return true;
+    if (before !== first) return false;
+    this.#kept += events.length;
+    if (!more) this.#oldest = events[0]?.offset ?? first;
+    this.#show([...events.map(toEvent), ...this.state.events]);
+    return true;
+  }
+
+  /** The log is another one. */
+  #begin(): void {
+    this.#last = 0;
+    this.#kept = NEWEST;
+    this.#oldest = 1;
+  }
+
+  #show(events: readonly ChannelEvent[]): void {
+    this.set({ ...this.state, events, hasOlder: (events[0]?.offset ?? 0) > this.#oldest });
   }
 
   #tell(): void {

@@ -4,7 +4,10 @@ import { report, StateStore } from "./store.ts";
 import type { Held, Subscription } from "./subscription.ts";
 import type { ChannelState, DialogState, Listener, Signal, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
-import { callable, text } from "./validate.ts";
+import { callable, text, whole } from "./validate.ts";
+
+/** Most events that one request for older ones brings. */
+const MOST_OLDER = 256;
 
 /** What a handle of a dialog and one of a channel have in common. All methods are bound. */
 export abstract class Handle<S extends DialogState | ChannelState> implements Store<S> {
@@ -48,6 +51,18 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
     const command = { c: "signal", channel, kind: text(kind, `${what}.signal: kind`), ...named };
     this.assertOpen();
     this.#subscription.commands.run({ ...command, body: plainObject(body, `${what}.signal: body`) });
+  };
+
+  /**
+   * Loads about `count` events, by default 50 and at most 256, from before those that are shown; see
+   * `hasOlder`. What is shown stays as it is, so an interface can keep its place. Resolves once they
+   * are there, or once it is certain that they will not come; while offline it waits. Throws a
+   * {@link TidewireError}: `bad_argument`, `closed`.
+   */
+  readonly loadOlder = (count = 50): Promise<void> => {
+    const known = whole(count, `${this.what}.loadOlder: count`, 1, MOST_OLDER);
+    this.assertOpen();
+    return this.#subscription.loadOlder(known);
   };
 
   /** Calls `listener` with each signal that others send. Returns a function that ends it. */

@@ -1,4 +1,5 @@
 import type { Command, CoreEvent, Draft } from "./core.ts";
+import { withResolvers } from "./resolvers.ts";
 import type { ChannelState, DialogState, Outgoing, Signal } from "./types.ts";
 
 /** Runs commands in the core, in whichever tab it is. */
@@ -20,15 +21,23 @@ export interface Held<S> {
   signalled(signal: Signal): void;
 }
 
+/** The core's answer to a request for older content. */
+export type Older = Extract<CoreEvent, { t: "older" }>;
+
 /** One subscription of a client, with all its handles and the state that they show. */
-export class Subscription<S extends DialogState | ChannelState> {
+export abstract class Subscription<S extends DialogState | ChannelState> {
   readonly commands: Commands;
+  /** The channel's name. */
+  readonly channel: string;
   readonly #ended: () => void;
   readonly #handles = new Set<Held<S>>();
+  /** The request for older content that is not answered yet. */
+  #loading: { readonly count: number; readonly promise: Promise<void>; resolve(): void } | undefined;
   #state: S;
 
   /** `ended` is called when the last handle was closed. */
-  constructor(state: S, commands: Commands, ended: () => void) {
+  constructor(channel: string, state: S, commands: Commands, ended: () => void) {
+    this.channel = channel;
     this.#state = state;
     this.commands = commands;
     this.#ended = ended;
@@ -50,7 +59,56 @@ export class Subscription<S extends DialogState | ChannelState> {
 
   /** Removes a handle that was closed. */
   release(handle: Held<S>): void {
-    if (this.#handles.delete(handle) && this.#handles.size === 0) this.#ended();
+    if (!this.#handles.delete(handle) || this.#handles.size > 0) return;
+    this.#loaded();
+    this.#ended();
+  }
+
+  /**
+   * Requests content from before what is shown. Resolves once it is there, or once it is certain
+   * that it will not come.
+   */
+  loadOlder(count: number): Promise<void> {
+    if (!this.#state.hasOlder) return Promise.resolve();
+    if (this.#loading === undefined) {
+      const { promise, resolve } = withResolvers<void>();
+      this.#loading = { count, promise, resolve: () => resolve() };
+      this.#request();
+    }
+    return this.#loading?.promise ?? Promise.resolve();
+  }
+
+  /** Takes older content, if this subscription waits for it. */
+  older(event: Older): void {
+    if (this.#loading !== undefined && this.joins(event)) this.#loaded();
+  }
+
+  /** The offset before which content is requested; `undefined` if the core knows it. */
+  protected abstract before(): number | undefined;
+
+  /** Adds older content; false if it is the answer to another request. */
+  protected abstract joins(event: Older): boolean;
+
+  /** Forgets everything, because the user was logged out. */
+  clear(): void {
+    this.#loaded();
+  }
+
+  #request(): void {
+    const { channel } = this;
+    const before = this.before();
+    const most = this.#loading?.count;
+    try {
+      this.commands.run({ c: "load_older", channel, most, ...(before !== undefined && { before }) });
+    } catch (error) {
+      this.#loaded();
+      throw error;
+    }
+  }
+
+  #loaded(): void {
+    this.#loading?.resolve();
+    this.#loading = undefined;
   }
 
   /** Shows what the core says about the channel. */
@@ -68,6 +126,9 @@ export class Subscription<S extends DialogState | ChannelState> {
       missed: before.missed + missed,
       gap: now === "reset" ? reset : before.gap,
     });
+    if (now === "failed") this.#loaded();
+    // The request may have been lost with another tab, or with a connection.
+    if (now === "live" && this.#loading !== undefined) this.#request();
   }
 
   async signalled({ kind, key, body, by }: Extract<CoreEvent, { t: "signal" }>): Promise<void> {

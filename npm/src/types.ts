@@ -173,6 +173,8 @@ export interface DialogState {
   readonly retryAt: number | null;
   /** The id of the answer under way; `null` if there is none. */
   readonly run: string | null;
+  /** Whether `loadOlder` may find rows before the first one. */
+  readonly hasOlder: boolean;
   /**
    * How many events were skipped since the dialog was opened, because the server no longer had them
    * or there were too many.
@@ -212,8 +214,8 @@ export type AnyEvent<E extends Bodies<E> = Kinds> = {
 /** The state of a channel. */
 export interface ChannelState<E extends Bodies<E> = Kinds> {
   /**
-   * The newest events, the oldest first, at most 200. Those that did not change are the same
-   * objects as before.
+   * The newest events, the oldest first, at most 200 and those that `loadOlder` added. Those that did
+   * not change are the same objects as before.
    */
   readonly events: readonly AnyEvent<E>[];
   /**
@@ -226,6 +228,8 @@ export interface ChannelState<E extends Bodies<E> = Kinds> {
   readonly error: { readonly code: string; readonly message: string } | null;
   /** When a refused channel is tried again, ms since the Unix epoch. */
   readonly retryAt: number | null;
+  /** Whether `loadOlder` may find events before the first one. */
+  readonly hasOlder: boolean;
   /**
    * How many events were skipped since the channel was opened, because the server no longer had
    * them or there were too many.

@@ -16,6 +16,14 @@ export function text(given: unknown, what: string, code?: string): string {
   return typeof given === "string" ? wellFormed(given) : wrong(what, "a string", given, code);
 }
 
+/** Checks that a value is a whole number in a range. */
+export function whole(given: unknown, what: string, least: number, most: number): number {
+  const fits = Number.isInteger(given) && (given as number) >= least && (given as number) <= most;
+  if (fits) return given as number;
+  const must = `a whole number from ${least} to ${most}`;
+  return wrong(what, must, given);
+}
+
 /** Checks that a value is a function. */
 export function callable<F>(given: F, what: string): F {
   return typeof given === "function" ? given : wrong(what, "a function", given);

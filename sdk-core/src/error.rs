@@ -61,6 +61,9 @@ pub enum SubscribeError {
     /// The channel's name is not 1 to 128 characters out of `a-z A-Z 0-9 : _ . -`.
     #[error("the channel name is not valid")]
     BadChannel,
+    /// The channel is not open.
+    #[error("the channel is not open; open it first")]
+    NotOpen,
     /// This client has the most subscriptions it may have: 100.
     #[error("too many subscriptions; end one first")]
     TooMany,
@@ -71,6 +74,7 @@ impl SubscribeError {
     pub fn code(self) -> &'static str {
         match self {
             SubscribeError::BadChannel => codes::BAD_CHANNEL,
+            SubscribeError::NotOpen => codes::NOT_SUBSCRIBED,
             SubscribeError::TooMany => codes::TOO_MANY_SUBSCRIPTIONS,
         }
     }

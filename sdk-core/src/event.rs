@@ -50,6 +50,22 @@ pub enum Event<E = Infallible> {
         changes: Vec<Change<Row>>,
         /// The newest answer under way, which [`crate::Client::stop`] ends.
         run: Option<RunId>,
+        /// Whether [`crate::Client::load_older`] may find rows before the first one.
+        has_older: bool,
+    },
+    /// The answer to [`crate::Client::load_older`].
+    Older {
+        /// The channel.
+        channel: ChannelName,
+        /// The offset that [`crate::Client::load_older`] returned.
+        before: Offset,
+        /// The events just before that offset, the oldest first.
+        events: Vec<EventFrame>,
+        /// Whether a dialog's rows begin with them now; the rows were emitted before this.
+        joined: bool,
+        /// Whether the log may have events before these. True without events: the request was
+        /// dropped, because the channel begins anew or may not be read.
+        more: bool,
     },
     /// An event of the client's part; for live tables a [`crate::tables::TableEvent`].
     Part(E),

@@ -4,7 +4,7 @@ use crate::input::object;
 use crate::output::{report, row};
 use crate::part::Crossing;
 use tidewire_core::wire::json::{Object, Writer, string};
-use tidewire_core::{Client, Draft, Lane, Now, OpId, RunId, SendError, SubscribeError};
+use tidewire_core::{Client, Draft, Lane, Now, Offset, OpId, RunId, SendError, SubscribeError};
 
 /// Runs a command and returns the answer as JSON; none if the command can't be read.
 pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> Option<String> {
@@ -35,7 +35,8 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
         "rows" => {
             let dialog = given.str("dialog")?;
             let known = Writer::object().each("rows", &client.rows(&dialog), row);
-            ok(&known.opt_str("run", client.run(&dialog).as_deref()).end())
+            let known = known.opt_str("run", client.run(&dialog).as_deref());
+            ok(&known.bool("older", client.has_older(&dialog)).end())
         }
         "subscribe" => match client.open_channel(now, &given.str("channel")?) {
             Ok(stored) => {
@@ -44,6 +45,13 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             }
             Err(error) => refused(error.code(), false),
         },
+        "load_older" => {
+            let (before, most) = (given.u64("before").map(Offset), given.u64("most")?);
+            match client.load_older(now, &given.str("channel")?, before, most) {
+                Ok(_) => done(),
+                Err(error) => refused(error.code(), false),
+            }
+        }
         "unsubscribe" => {
             client.unsubscribe(now, &given.str("channel")?);
             done()

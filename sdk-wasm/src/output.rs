@@ -114,10 +114,17 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             };
             frame("received").raw("event", text)
         }
-        Event::Dialog { dialog, changes, run } => frame("dialog")
+        Event::Dialog { dialog, changes, run, has_older } => frame("dialog")
             .str("dialog", dialog)
             .each("changes", changes, |writer, change| list_change(writer, change, row))
-            .opt_str("run", run.as_deref()),
+            .opt_str("run", run.as_deref())
+            .bool("older", *has_older),
+        Event::Older { channel, before, events, joined, more } => frame("older")
+            .str("channel", channel)
+            .u64("before", before.0)
+            .array("events", events.iter().map(|event| event.raw.as_str()))
+            .bool("joined", *joined)
+            .bool("more", *more),
         Event::Part(event) => T::event(frame, event),
         Event::Storage { code } => frame("storage").opt_str("code", *code),
         Event::Problem { code, message } => frame("problem").str("code", code).str("message", message),

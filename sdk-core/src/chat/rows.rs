@@ -16,18 +16,26 @@ const UNCOMMITTED: Offset = Offset(u64::MAX);
 #[derive(Default)]
 pub(super) struct Rows {
     #[expect(clippy::vec_box, reason = "a row that comes or goes moves what stands behind it: pointers")]
-    list: Vec<Box<Row>>,
+    list: Vec<Box<Placed>>,
     /// The ids of the rows with their offsets, possibly with ids of rows that were removed.
     ids: Ids,
     /// How many answers are under way.
     streaming: usize,
+    /// How many rows were added because somebody asked for older ones: so many more are kept.
+    older: usize,
     /// Changes that are not emitted yet.
     changes: Vec<Change<Row>>,
 }
 
+/// A row, and the offset of the last event that changed it.
+struct Placed {
+    row: Row,
+    last: Offset,
+}
+
 impl Rows {
     pub(super) fn all(&self) -> Vec<Row> {
-        self.list.iter().map(|row| Row::clone(row)).collect()
+        self.list.iter().map(|placed| placed.row.clone()).collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -35,18 +43,18 @@ impl Rows {
     }
 
     pub(super) fn get(&self, index: usize) -> &Row {
-        &self.list[index]
+        &self.list[index].row
     }
 
     /// Whether any row is committed.
     pub(super) fn has_committed(&self) -> bool {
-        self.list.iter().any(|row| row.offset.is_some())
+        self.list.iter().any(|placed| placed.row.offset.is_some())
     }
 
     /// The answers under way, the oldest first.
     pub(super) fn streaming(&self) -> impl DoubleEndedIterator<Item = &Row> {
         let rows = if self.streaming > 0 { self.list.as_slice() } else { &[] };
-        rows.iter().filter(|row| is_streaming(row)).map(|row| &**row)
+        rows.iter().map(|placed| &placed.row).filter(|row| is_streaming(row))
     }
 
     /// Takes the changes since the last call.
@@ -62,16 +70,17 @@ impl Rows {
 
     /// Removes all committed rows.
     pub(super) fn reset(&mut self) {
-        self.list.retain(|row| row.offset.is_none());
+        self.list.retain(|placed| placed.row.offset.is_none());
         self.streaming = 0;
+        self.older = 0;
         self.ids.clear();
-        self.list.iter().for_each(|row| self.ids.set(&row.id, UNCOMMITTED));
+        self.list.iter().for_each(|placed| self.ids.set(&placed.row.id, UNCOMMITTED));
         self.announce();
     }
 
     pub(super) fn find(&self, id: &str) -> Option<usize> {
         let at = self.position(self.ids.get(id)?);
-        let is = |index: &usize| self.list.get(*index).is_some_and(|row| row.id == id);
+        let is = |index: &usize| self.list.get(*index).is_some_and(|placed| placed.row.id == id);
         // Ops are acknowledged in their order, so the row is the first of its log. Rows before it
         // belong to an older log.
         (at..self.list.len()).find(is).or_else(|| (0..at).find(is))
@@ -79,12 +88,17 @@ impl Rows {
 
     /// The index of the row with this id, if it is there and not committed.
     pub(super) fn find_uncommitted(&self, id: &str) -> Option<usize> {
-        self.find(id).filter(|index| self.list[*index].offset.is_none())
+        self.find(id).filter(|index| self.get(*index).offset.is_none())
+    }
+
+    /// Whether the row is committed at a later offset than this one.
+    pub(super) fn is_later(&self, index: usize, offset: Offset) -> bool {
+        self.get(index).offset.is_some_and(|later| later > offset)
     }
 
     /// The index for a row with this offset: after all rows with a lower one.
     pub(super) fn position(&self, offset: Offset) -> usize {
-        self.list.partition_point(|row| offset_of(row) < offset)
+        self.list.partition_point(|placed| offset_of(&placed.row) < offset)
     }
 
     /// The index of the first row that is not committed.
@@ -125,35 +139,44 @@ impl Rows {
     fn insert(&mut self, index: usize, row: Row) {
         self.ids.set(&row.id, offset_of(&row));
         self.streaming += usize::from(is_streaming(&row));
-        self.list.insert(index, Box::new(row.clone()));
+        let last = row.offset.unwrap_or_default();
+        self.list.insert(index, Box::new(Placed { row: row.clone(), last }));
         self.changes.push(Change::Insert { index, row });
     }
 
     pub(super) fn update(&mut self, index: usize, row: Row) {
-        if *self.list[index] != row {
+        let placed = &mut self.list[index];
+        if placed.row != row {
             self.ids.set(&row.id, offset_of(&row));
             self.streaming += usize::from(is_streaming(&row));
-            self.streaming -= usize::from(is_streaming(&self.list[index]));
-            *self.list[index] = row.clone();
+            self.streaming -= usize::from(is_streaming(&placed.row));
+            placed.last = placed.last.max(row.offset.unwrap_or_default());
+            placed.row = row.clone();
             self.changes.push(Change::Update { index, row });
         }
     }
 
+    /// Replaces a row because of the event with this offset.
+    pub(super) fn update_by(&mut self, index: usize, row: Row, event: Offset) {
+        self.list[index].last = event;
+        self.update(index, row);
+    }
+
     /// Removes a row and its id.
     pub(super) fn forget(&mut self, index: usize) {
-        let id = std::mem::take(&mut self.list[index].id);
+        let id = std::mem::take(&mut self.list[index].row.id);
         self.ids.remove(&id);
         self.remove(index);
     }
 
     fn remove(&mut self, index: usize) {
-        self.streaming -= usize::from(is_streaming(&self.list.remove(index)));
+        self.streaming -= usize::from(is_streaming(&self.list.remove(index).row));
         self.changes.push(Change::Remove { index });
     }
 
     /// Adds text to the end of a row.
     pub(super) fn append(&mut self, index: usize, added: &str) {
-        self.list[index].text.push_str(added);
+        self.list[index].row.text.push_str(added);
         if let Some(Change::Append { index: last, text }) = self.changes.last_mut()
             && *last == index
         {
@@ -163,11 +186,25 @@ impl Rows {
         }
     }
 
-    pub(super) fn trim(&mut self) {
-        while self.list.len() > MAX_ROWS && self.list[0].offset.is_some() {
+    /// From now on this many rows more are kept.
+    pub(super) fn keep_more(&mut self, rows: usize) {
+        self.older += rows;
+    }
+
+    /// Removes the oldest rows beyond those that are kept. The rows that are left show exactly the
+    /// events after the returned offset: a row takes those with it that begin before its last event.
+    pub(super) fn trim(&mut self, since: Offset) -> Offset {
+        let (most, mut since) = (MAX_ROWS + self.older, since);
+        while let Some(first) = self.list.first()
+            && let Some(offset) = first.row.offset
+            && (self.list.len() > most || offset <= since)
+        {
+            since = since.max(first.last);
             self.remove(0);
-            self.ids.forget_before(offset_of(&self.list[0]), MAX_ROWS);
+            self.ids
+                .forget_before(self.list.first().map_or(UNCOMMITTED, |placed| offset_of(&placed.row)), most);
         }
+        since
     }
 }
 

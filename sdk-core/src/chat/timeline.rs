@@ -5,7 +5,7 @@ use super::kinds::{self, answer, message};
 use super::rows::Rows;
 use crate::event::{Row, RowState};
 use crate::list::Change;
-use crate::wire::{EventFrame, Offset, OpId, Piece, RunId, RunText, User};
+use crate::wire::{EventFrame, Offset, OpId, Page, Piece, RunId, RunText, User};
 
 /// If the time of a row's next attempt changes by no more than this, the row is not emitted again,
 /// in ms.
@@ -17,11 +17,13 @@ pub(crate) struct Timeline {
     me: Option<User>,
     /// The rows show the events after this offset.
     since: Offset,
+    /// What the application knows about [`Timeline::has_older`].
+    told_older: bool,
 }
 
 impl Timeline {
     pub(crate) fn new(me: Option<User>) -> Timeline {
-        Timeline { rows: Rows::default(), me, since: Offset::ZERO }
+        Timeline { rows: Rows::default(), me, since: Offset::ZERO, told_older: false }
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
@@ -38,9 +40,22 @@ impl Timeline {
         self.rows.streaming().next_back().map(|row| RunId::from(row.id.as_str()))
     }
 
-    /// Takes the changes since the last call.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change<Row>> {
-        self.rows.take_changes()
+    /// The rows show the events after this offset.
+    pub(crate) fn since(&self) -> Offset {
+        self.since
+    }
+
+    /// Whether the log has, or had, events before those that the rows show.
+    pub(crate) fn has_older(&self) -> bool {
+        self.since > Offset::ZERO
+    }
+
+    /// Takes the changes since the last call; none if nothing changed that the application sees.
+    pub(crate) fn take_changes(&mut self) -> Option<Vec<Change<Row>>> {
+        let changes = self.rows.take_changes();
+        let told = self.told_older;
+        self.told_older = self.has_older();
+        (!changes.is_empty() || told != self.told_older).then_some(changes)
     }
 
     /// Replaces the pending changes by a reset with all rows.
@@ -143,7 +158,21 @@ impl Timeline {
 
     pub(crate) fn apply(&mut self, event: &EventFrame) {
         kinds::apply(&mut self.rows, self.me.as_ref(), event);
-        self.rows.trim();
+        self.since = self.rows.trim(self.since);
+    }
+
+    /// Events from before those that the rows show; false if they don't join on, and were left out.
+    pub(crate) fn apply_older(&mut self, page: &Page) -> bool {
+        if page.from.plus(page.events.len() as u64) != self.since {
+            return false;
+        }
+        let before = self.rows.len();
+        for event in &page.events {
+            kinds::apply(&mut self.rows, self.me.as_ref(), event);
+        }
+        self.rows.keep_more(self.rows.len() - before);
+        self.since = if page.more { page.from } else { Offset::ZERO };
+        true
     }
 
     /// Appends a piece to its answer. False if an earlier piece is missing.
@@ -282,7 +311,7 @@ mod tests {
             let mut rows = Vec::new();
             for step in 0..400 {
                 walk.step();
-                walk.timeline.take_changes().into_iter().for_each(|change| {
+                walk.timeline.take_changes().into_iter().flatten().for_each(|change| {
                     assert!(change.apply(&mut rows, |row, text| row.text.push_str(text)));
                 });
                 let timeline = &walk.timeline;
@@ -301,6 +330,81 @@ mod tests {
         }
     }
 
+    /// A log with messages, answers that overlap, and events without a row; and the rows that show
+    /// all of it, as (id, offset, text, state).
+    fn log(rng: &mut Rng, length: u64) -> (Vec<EventFrame>, Vec<(String, u64, String, RowState)>) {
+        let (mut log, mut rows) = (Vec::new(), Vec::new());
+        let mut open: Vec<usize> = Vec::new();
+        for offset in 1..=length {
+            let id = String::from(crate::wire::UNREADABLE) + &offset.to_string();
+            let body =
+                |run: &str| Writer::object().str("run", run).str("text", "said").str("status", "done").end();
+            match rng.up_to(9) {
+                0 | 1 => {
+                    open.push(rows.len());
+                    log.push(event("answer.start", &id, offset, body(&id)));
+                    rows.push((id, offset, String::new(), RowState::Streaming));
+                }
+                2 | 3 if !open.is_empty() => {
+                    let at = open.swap_remove(rng.up_to(open.len() as u64 - 1) as usize);
+                    log.push(event("answer.end", &id, offset, body(&rows[at].0)));
+                    (rows[at].2, rows[at].3) = (String::from("said"), RowState::Done);
+                }
+                4 => log.push(event("poll.vote", &id, offset, String::from("{}"))),
+                _ => {
+                    log.push(event("message", &id, offset, String::from(r#"{"text":"x"}"#)));
+                    rows.push((id, offset, String::from("x"), RowState::Sent));
+                }
+            }
+        }
+        (log, rows)
+    }
+
+    #[test]
+    fn older_events_make_the_rows_that_all_events_make_wherever_the_rows_began_and_were_cut() {
+        for seed in 0..30 {
+            let mut rng = Rng::new([seed; 32]);
+            // Some logs have more rows than are kept.
+            let length = [60, 400, 3_500][seed as usize % 3];
+            let (log, expected) = log(&mut rng, length);
+            let page = |from: u64, to: u64| Page {
+                ch: ChannelName::of_dialog("demo").unwrap(),
+                from: Offset(from),
+                head: Offset(length),
+                events: log[from as usize..to as usize].to_vec(),
+                more: from > 0,
+                runs: Vec::new(),
+            };
+            let mut timeline = Timeline::new(None);
+            let begin = rng.up_to(length - 1);
+            timeline.begins_after(Offset(begin));
+            let (mut rows, mut next) = (Vec::new(), begin);
+            while timeline.has_older() || next < length {
+                if next < length && rng.up_to(3) > 0 {
+                    for event in &log[next as usize..(next + 1 + rng.up_to(99)).min(length) as usize] {
+                        timeline.apply(event);
+                        next += 1;
+                    }
+                } else if timeline.has_older() {
+                    let (since, most) = (timeline.since().0, 1 + rng.up_to(99));
+                    let (before, ids) = (timeline.rows(), |row: &Row| row.id.clone());
+                    assert!(timeline.apply_older(&page(since.saturating_sub(most), since)), "seed {seed}");
+                    let now: Vec<String> = timeline.rows().iter().map(ids).collect();
+                    assert!(before.iter().all(|row| now.contains(&row.id)), "no row goes, seed {seed}");
+                    // An answer of which only the end was there may move; all else stays in order.
+                    assert!(!timeline.apply_older(&page(since.saturating_sub(most), since)), "joins once");
+                }
+                timeline.take_changes().into_iter().flatten().for_each(|change| {
+                    assert!(change.apply(&mut rows, |row: &mut Row, text| row.text.push_str(text)));
+                });
+                assert!(rows == timeline.rows(), "seed {seed}");
+            }
+            let seen = |row: Row| (row.id, row.offset.unwrap().0, row.text, row.state);
+            let seen: Vec<_> = timeline.rows().into_iter().map(seen).collect();
+            assert!(seen == expected, "seed {seed}: {} and {}", seen.len(), expected.len());
+        }
+    }
+
     #[test]
     fn one_row_more_is_one_change_however_many_there_are() {
         let mut timeline = Timeline::new(None);
@@ -308,7 +412,8 @@ mod tests {
             let (id, body) = (offset.to_string(), String::from(r#"{"text":"x"}"#));
             timeline.apply(&event("message", &id, offset, body));
             let expected = if offset as usize > MAX_ROWS { 2 } else { 1 };
-            assert_eq!(timeline.take_changes().len(), expected, "and one less at the limit");
+            let changes = timeline.take_changes().expect("one row more");
+            assert_eq!(changes.len(), expected, "and one less at the limit");
             assert_eq!(timeline.committed(&id.into()), Some(Offset(offset)));
         }
         assert_eq!((timeline.rows.len(), timeline.committed(&"3000".into())), (MAX_ROWS, None));

@@ -4,7 +4,7 @@ use super::{Client, row_code, row_state};
 use crate::chat::{Timeline, read_runs};
 use crate::delivery::Channel;
 use crate::error::SubscribeError;
-use crate::event::{ChannelState, OpState};
+use crate::event::{ChannelState, Event, OpState};
 use crate::io::StoreChange;
 use crate::part::Part;
 use crate::time::Now;
@@ -120,6 +120,15 @@ impl<T: Part> Client<T> {
         }
         timeline.announce();
         timeline
+    }
+
+    /// Ends all requests for older events of a channel, without events.
+    pub(super) fn drop_older(&mut self, at: usize) {
+        let channel = self.channels[at].name.clone();
+        for before in self.channels[at].drop_older() {
+            let (channel, events) = (channel.clone(), Vec::new());
+            self.emit(Event::Older { channel, before, events, joined: false, more: true });
+        }
     }
 
     /// Removes a holder of the channel's rows or events. The last one ends the subscription.

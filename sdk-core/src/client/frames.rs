@@ -8,7 +8,7 @@ use crate::link::Cause;
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{
-    ChannelName, ClientFrame, DecodeError, EventFrame, Offset, OpId, Page, Piece, Problem, RunText,
+    ChannelName, ClientFrame, DecodeError, EventFrame, Offset, OpId, Page, Past, Piece, Problem, RunText,
     ServerFrame, SubOk, UNREADABLE, User, Welcome, codes, decode_server_message,
 };
 
@@ -60,6 +60,7 @@ impl<T: Part> Client<T> {
             ServerFrame::SubOk(sub) => self.sub_ok(now, sub),
             ServerFrame::SubErr { ch, problem, retryable } => self.sub_err(now, ch, problem, *retryable),
             ServerFrame::Page(page) => self.page(now, page),
+            ServerFrame::Past(past) => self.past(now, past),
             ServerFrame::Event(event) => self.event(now, event),
             ServerFrame::Piece(piece) => self.piece(now, piece),
             ServerFrame::Unreadable { ch } => self.unreadable(now, ch.as_ref()),
@@ -145,6 +146,7 @@ impl<T: Part> Client<T> {
         }
         for at in 0..self.channels.len() {
             let name = self.channels[at].name.clone();
+            self.drop_older(at);
             if self.channels[at].forget() {
                 let state = ChannelState::Reset { reason: "user".to_owned(), missed: 0 };
                 self.emit_channel(&name, state);
@@ -180,6 +182,21 @@ impl<T: Part> Client<T> {
         let Some(at) = self.place(&page.ch) else { return };
         let applied = self.channels[at].page(page);
         self.applied(now, at, applied, &page.runs, false);
+    }
+
+    fn past(&mut self, now: Now, Past { page, retry_after_ms }: &Past) {
+        let Some(at) = self.place(&page.ch) else { return };
+        let before = page.from.plus(1 + page.events.len() as u64);
+        // An answer with a hole is as good as none: the request is sent again.
+        let is_dense = page.events.iter().zip(page.from.0 + 1..).all(|(event, at)| event.offset == at);
+        if !is_dense || !self.channels[at].answered_older(now.mono, before, *retry_after_ms) {
+            return;
+        }
+        let timeline = self.channels[at].timeline.as_mut();
+        let joined = timeline.is_some_and(|timeline| timeline.apply_older(page));
+        self.emit_rows(at);
+        let (channel, events, more) = (page.ch.clone(), page.events.clone(), page.more);
+        self.emit(Event::Older { channel, before, events, joined, more });
     }
 
     fn event(&mut self, now: Now, event: &EventFrame) {
@@ -223,6 +240,7 @@ impl<T: Part> Client<T> {
                 timeline.reset();
             }
             self.journal.note(now.wall, "reset", &reason, 1);
+            self.drop_older(at);
             let state = ChannelState::Reset { reason, missed: applied.missed };
             self.emit_channel(&name, state);
         }
@@ -288,7 +306,8 @@ impl<T: Part> Client<T> {
 
     fn sub_err(&mut self, now: Now, ch: &ChannelName, problem: &Problem, retryable: bool) {
         let Some(at) = self.place(ch) else { return };
-        if retryable {
+        // Not subscribed: the subscription ended while a request for a page was under way.
+        if retryable || problem.code == codes::NOT_SUBSCRIBED {
             let floor = problem.retry_after_ms.unwrap_or(0);
             let again = self.channels[at].refused(now.mono, floor, &mut self.rng);
             self.journal.note(now.wall, "refused", &problem.code, 1);
@@ -298,6 +317,7 @@ impl<T: Part> Client<T> {
             return;
         }
         self.channels[at].fail();
+        self.drop_older(at);
         // Data that may no longer be read must not stay on the device.
         if self.channels[at].forget() {
             self.store(StoreChange::ClearChannel { channel: ch.clone() });

@@ -21,7 +21,7 @@ use crate::link::{Connection, Requests};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::{ChannelName, EventFrame, Limits, OpId, RunId, User, codes};
+use crate::wire::{ChannelName, EventFrame, Limits, Offset, OpId, RunId, User, codes};
 use channels::Follows;
 use std::collections::VecDeque;
 
@@ -235,6 +235,37 @@ impl<T: Part> Client<T> {
         self.release_channel(now, ChannelName::parse(channel), false);
     }
 
+    /// Requests at most `most` events (1 to 256) before this offset, by default before those that the
+    /// rows show or, for a channel's events, the newest ones. They come as [`Event::Older`] with the
+    /// offset that is returned, as soon as the channel is live; a dialog's rows keep their identity.
+    /// A request for the same offset that is under way answers this one too.
+    ///
+    /// # Errors
+    ///
+    /// The channel is not open.
+    pub fn load_older(
+        &mut self,
+        now: Now,
+        channel: &str,
+        before: Option<Offset>,
+        most: u64,
+    ) -> Result<Offset, SubscribeError> {
+        let now = self.clamp(now);
+        let name = ChannelName::parse(channel).ok_or(SubscribeError::BadChannel)?;
+        let at = self.place(&name).ok_or(SubscribeError::NotOpen)?;
+        let channel = &mut self.channels[at];
+        let end = channel.offset().plus(1);
+        let since = channel.timeline.as_ref().map(|timeline| timeline.since().plus(1));
+        let before = before.or(since).map_or(end, |before| before.min(end));
+        if before <= Offset(1) {
+            let (channel, joined) = (name, channel.timeline.is_some());
+            self.emit(Event::Older { channel, before, events: Vec::new(), joined, more: false });
+        } else {
+            channel.want_older(now.mono, before, most);
+        }
+        Ok(before)
+    }
+
     /// Sends a failed op again. False if there is no such op, or if another user wrote it: ops are
     /// never sent in another user's name.
     pub fn retry(&mut self, now: Now, op: &OpId) -> bool {
@@ -282,6 +313,11 @@ impl<T: Part> Client<T> {
     /// The newest answer under way in a dialog, which [`Client::stop`] ends.
     pub fn run(&self, dialog: &str) -> Option<RunId> {
         self.dialog(dialog)?.run()
+    }
+
+    /// Whether [`Client::load_older`] may find rows of a dialog before the first one.
+    pub fn has_older(&self, dialog: &str) -> bool {
+        self.dialog(dialog).is_some_and(Timeline::has_older)
     }
 
     /// The user that the server last identified this client as, possibly in an earlier run.
@@ -426,15 +462,8 @@ impl<T: Part> Client<T> {
 
     /// Emits what changed since the last call: rows of dialogs and the status.
     fn emit_changes(&mut self, now: Now) {
-        for channel in &mut self.channels {
-            if let Some(timeline) = &mut channel.timeline {
-                let changes = timeline.take_changes();
-                if !changes.is_empty() {
-                    let dialog = channel.name.dialog().unwrap_or(&channel.name).to_owned();
-                    let run = timeline.run();
-                    self.out.push_back(Output::Event(Event::Dialog { dialog, changes, run }));
-                }
-            }
+        for at in 0..self.channels.len() {
+            self.emit_rows(at);
         }
         let retry_at = self.link.retry_at();
         let cause = self.link.cause();
@@ -460,6 +489,16 @@ impl<T: Part> Client<T> {
             }
             self.shown = Some(shown);
             self.emit(Event::Status(status));
+        }
+    }
+
+    /// Emits what changed of a dialog's rows since the last call.
+    fn emit_rows(&mut self, at: usize) {
+        let Channel { name, timeline: Some(timeline), .. } = &mut self.channels[at] else { return };
+        if let Some(changes) = timeline.take_changes() {
+            let dialog = name.dialog().unwrap_or(name).to_owned();
+            let (run, has_older) = (timeline.run(), timeline.has_older());
+            self.emit(Event::Dialog { dialog, changes, run, has_older });
         }
     }
 

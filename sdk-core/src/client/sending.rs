@@ -53,6 +53,9 @@ impl<T: Part> Client<T> {
             if channel.is_due(now.mono) {
                 frames.push(ClientFrame::Sub(channel.ask(now.mono, self.config.tail)).encode());
             }
+            while let Some((before, most)) = channel.ask_older(now.mono) {
+                frames.push(ClientFrame::Prev { ch: channel.name.clone(), before, most }.encode());
+            }
         }
         while let Some(id) = self.outbox.expired(now.wall) {
             self.fail_op(&id, codes::EXPIRED, "it waited longer than it may");

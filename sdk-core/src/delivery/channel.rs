@@ -32,6 +32,14 @@ pub(crate) enum Phase {
     Failed,
 }
 
+/// A request for events before those that are here, until its answer comes.
+struct Older {
+    before: Offset,
+    most: u64,
+    /// When to send it, again if it was sent before.
+    at: Time,
+}
+
 /// What the client has to do about a channel after a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -73,6 +81,8 @@ pub(crate) struct Channel {
     /// The cursor before it was given up to load the rows: holders of events have had the events up
     /// to it.
     delivered: Option<Cursor>,
+    /// Requests for older events.
+    older: Vec<Older>,
     /// The ids of the last events, with their offsets.
     seen: Ids,
     repairs: u8,
@@ -96,6 +106,7 @@ impl Channel {
             row_holders: of_rows,
             raw_holders: 1 - of_rows,
             delivered: None,
+            older: Vec::new(),
             seen: Ids::default(),
             repairs: 0,
             refusals: 0,
@@ -120,6 +131,7 @@ impl Channel {
             self.phase = if asked { Phase::Asked { since: now } } else { Phase::Unsent };
         }
         self.repairs = 0;
+        self.ask_older_again();
     }
 
     /// The offset for `next`; it counts as sent from now on.
@@ -138,6 +150,7 @@ impl Channel {
             self.phase = Phase::Unsent;
         }
         self.repairs = 0;
+        self.ask_older_again();
     }
 
     /// When to look at this channel again.
@@ -145,13 +158,59 @@ impl Channel {
         match self.phase {
             Phase::Asked { since } => Some(since.after(ANSWER_MS)),
             Phase::Retry { at, .. } => Some(at),
-            Phase::Unsent | Phase::Live | Phase::Failed => None,
+            Phase::Live => self.older.iter().map(|older| older.at).min(),
+            Phase::Unsent | Phase::Failed => None,
         }
     }
 
     /// Whether it is time to subscribe (again).
     pub(crate) fn is_due(&self, now: Time) -> bool {
-        self.phase == Phase::Unsent || self.deadline().is_some_and(|at| at <= now)
+        let due = || self.deadline().is_some_and(|at| at <= now);
+        self.phase == Phase::Unsent || (self.phase != Phase::Live && due())
+    }
+
+    // Older events.
+
+    /// Requests at most so many events before an offset.
+    pub(crate) fn want_older(&mut self, now: Time, before: Offset, most: u64) {
+        match self.older.iter_mut().find(|older| older.before == before) {
+            Some(older) => older.most = older.most.max(most),
+            None => self.older.push(Older { before, most, at: now }),
+        }
+    }
+
+    /// A request for older events that is due; it counts as sent from now on.
+    pub(crate) fn ask_older(&mut self, now: Time) -> Option<(Offset, u64)> {
+        if self.phase != Phase::Live {
+            return None;
+        }
+        let older = self.older.iter_mut().find(|older| older.at <= now)?;
+        older.at = now.after(ANSWER_MS);
+        Some((older.before, older.most))
+    }
+
+    /// The answer to the request for events before an offset came; false if there is none, or if it
+    /// is to be sent again in `retry_ms` ms.
+    pub(crate) fn answered_older(&mut self, now: Time, before: Offset, retry_ms: Option<u64>) -> bool {
+        let Some(at) = self.older.iter().position(|older| older.before == before) else { return false };
+        match retry_ms {
+            Some(retry_ms) => self.older[at].at = now.after(retry_ms.clamp(1, retry::MOST_MS)),
+            None => drop(self.older.remove(at)),
+        }
+        retry_ms.is_none()
+    }
+
+    /// Drops all requests for older events, because the log is another one or nobody may read it.
+    /// Returns the offset of each.
+    pub(crate) fn drop_older(&mut self) -> Vec<Offset> {
+        let dropped = std::mem::take(&mut self.older);
+        dropped.iter().map(|older| older.before).collect()
+    }
+
+    fn ask_older_again(&mut self) {
+        for older in &mut self.older {
+            older.at = Time::default();
+        }
     }
 
     /// The server refused the subscription for now; returns when to try again.

@@ -44,6 +44,15 @@ pub enum ClientFrame {
         /// The offset of the last event applied.
         from: Offset,
     },
+    /// The events before those that the client has.
+    Prev {
+        /// The channel.
+        ch: ChannelName,
+        /// The offset of the client's first event.
+        before: Offset,
+        /// Maximum number of events.
+        most: u64,
+    },
     /// An op, which becomes one event.
     Op(Op),
     /// An ephemeral message to the current subscribers: not stored, not acknowledged.
@@ -213,6 +222,9 @@ impl ClientFrame {
             ClientFrame::Sub(sub) => sub.write(Writer::frame("sub")).end(),
             ClientFrame::Unsub { ch } => Writer::frame("unsub").str("ch", ch).end(),
             ClientFrame::Next { ch, from } => Writer::frame("next").str("ch", ch).u64("from", from.0).end(),
+            ClientFrame::Prev { ch, before, most } => {
+                Writer::frame("prev").str("ch", ch).u64("before", before.0).u64("most", *most).end()
+            }
             ClientFrame::Op(op) => op.encode(),
             ClientFrame::Signal(signal) => signal.write(Writer::frame("signal")).end(),
             ClientFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
@@ -244,6 +256,11 @@ impl ClientFrame {
             "sub" => ClientFrame::Sub(Subscription::read(&object)?),
             "unsub" => ClientFrame::Unsub { ch: id::channel(&object)? },
             "next" => ClientFrame::Next { ch: id::channel(&object)?, from: id::offset(&object, "from")? },
+            "prev" => ClientFrame::Prev {
+                ch: id::channel(&object)?,
+                before: id::offset(&object, "before")?,
+                most: object.opt_u64("most")?.unwrap_or(DEFAULT_TAIL),
+            },
             "op" => ClientFrame::Op(Op {
                 id: id::read(&object, "id")?,
                 ch: id::channel(&object)?,

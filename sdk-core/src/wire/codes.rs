@@ -42,7 +42,7 @@ macro_rules! every_code {
             TooManySubscriptions, TOO_MANY_SUBSCRIPTIONS, "too_many_subscriptions";
             /// The user is a member of all the channels that a user may be a member of.
             TooManyMemberships, TOO_MANY_MEMBERSHIPS, "too_many_memberships";
-            /// `next` for a channel without a subscription.
+            /// `next` or `prev` for a channel without a subscription.
             NotSubscribed, NOT_SUBSCRIBED, "not_subscribed";
             /// No such op kind.
             UnknownKind, UNKNOWN_KIND, "unknown_kind";

@@ -20,7 +20,7 @@ pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, de
 pub use event::{EventFrame, UNREADABLE};
 pub use id::{ChannelName, Epoch, Offset, OpId, RunId};
 pub use server::{
-    Limits, Mode, Page, Piece, Problem, RunText, ServerFrame, SubOk, Welcome, decode_server_message,
+    Limits, Mode, Page, Past, Piece, Problem, RunText, ServerFrame, SubOk, Welcome, decode_server_message,
 };
 
 pub use tables::{

@@ -31,6 +31,8 @@ pub enum ServerFrame {
     },
     /// The answer to `next`.
     Page(Page),
+    /// The answer to `prev`.
+    Past(Past),
     /// An event.
     Event(EventFrame),
     /// A piece of an answer.
@@ -186,6 +188,17 @@ pub struct Page {
     pub runs: Vec<RunText>,
 }
 
+/// Events before those that a client has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The events, up to the one before the requested offset. `more` says whether the log has events
+    /// before them; `runs` is empty.
+    pub page: Page,
+    /// There are no events in this answer, because the server has no time for it: request them
+    /// again in this time, in ms.
+    pub retry_after_ms: Option<u64>,
+}
+
 /// The text so far of an answer under way. `Debug` leaves the text out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunText {
@@ -292,6 +305,14 @@ impl Page {
     }
 }
 
+impl Past {
+    /// The frame's JSON text with these already encoded events.
+    pub fn encode_with<'a>(&self, events: impl Iterator<Item = &'a str>) -> String {
+        let writer = Writer::frame("past").str("ch", &self.page.ch);
+        self.page.write(writer.opt_u64("retry_after_ms", self.retry_after_ms), events)
+    }
+}
+
 impl SubOk {
     /// The frame's JSON text with these already encoded events.
     pub fn encode_with<'a>(&self, events: impl Iterator<Item = &'a str>) -> String {
@@ -377,6 +398,10 @@ impl ServerFrame {
                 let events: Vec<String> = page.events.iter().map(EventFrame::encode).collect();
                 page.encode_with(events.iter().map(String::as_str))
             }
+            ServerFrame::Past(past) => {
+                let events: Vec<String> = past.page.events.iter().map(EventFrame::encode).collect();
+                past.encode_with(events.iter().map(String::as_str))
+            }
             ServerFrame::Event(event) => event.encode(),
             ServerFrame::Piece(piece) => piece.encode(),
             ServerFrame::Signal { signal, by } => {
@@ -436,6 +461,10 @@ impl ServerFrame {
                 retryable: object.opt_flag("retryable")?,
             },
             "page" => ServerFrame::Page(Page::read(&object)?),
+            "past" => ServerFrame::Past(Past {
+                page: Page::read(&object)?,
+                retry_after_ms: object.opt_u64("retry_after_ms")?,
+            }),
             // These frames carry data of other people. One that can't be read is no reason to end
             // the connection.
             "event" => match EventFrame::read(&object, text) {

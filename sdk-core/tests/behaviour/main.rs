@@ -16,6 +16,7 @@ mod imports;
 mod kinds;
 mod lanes;
 mod liveness;
+mod older;
 mod outbox;
 mod predicate;
 #[cfg(not(target_family = "wasm"))]

@@ -1,6 +1,7 @@
 //! One client's connection, from its first frame to its close code.
 
 mod admission;
+mod earlier;
 mod hello;
 mod inflight;
 mod pages;

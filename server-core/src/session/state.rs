@@ -259,6 +259,8 @@ impl Session {
             }
             (Some(Waiting::Page(paging)), _, Answer::Events(found)) => self.page_found(paging, found),
             (Some(Waiting::Page(paging)), _, Answer::Room) => self.page_with_room(paging),
+            (Some(Waiting::Earlier(earlier)), _, Answer::Events(found)) => self.earlier_found(earlier, found),
+            (Some(Waiting::Earlier(earlier)), _, Answer::Room) => self.earlier_with_room(earlier),
             _ => self.lost(),
         };
         if flow == Flow::Ready { self.go_on(now) } else { self.over(flow) }
@@ -398,6 +400,7 @@ impl Session {
                 self.subscriptions.remove(&ch);
             }
             ClientFrame::Next { ch, from } => return self.next_page(ch, from),
+            ClientFrame::Prev { ch, before, most } => return self.earlier(ch, before, most),
             ClientFrame::Op(op) => return self.submit(now, &identity, op),
             ClientFrame::Signal(signal) => return self.signal(now, &identity, signal),
             ClientFrame::Ping { n } => {

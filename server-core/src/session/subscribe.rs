@@ -85,11 +85,13 @@ impl Session {
     pub(super) fn next_page(&mut self, ch: ChannelName, from: Offset) -> Flow {
         match self.subscriptions().channel(&ch) {
             Some(channel) => self.page(channel, PageRequest::Next(from)),
-            None => {
-                self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
-                Flow::Ready
-            }
+            None => self.not_subscribed(ch),
         }
+    }
+
+    pub(super) fn not_subscribed(&mut self, ch: ChannelName) -> Flow {
+        self.sub_err(ch, codes::NOT_SUBSCRIBED, "subscribe first".to_owned(), false);
+        Flow::Ready
     }
 
     /// Whether a channel that does not exist comes into being because this user asks for it.

@@ -15,6 +15,7 @@ pub(super) enum Waiting {
     /// A hello that was accepted.
     Hello(Greeting),
     Page(Paging),
+    Earlier(Earlier),
 }
 
 /// A hello whose user is known, and whose memberships are not.
@@ -49,6 +50,15 @@ pub(super) struct Paging {
     pub(super) request: PageRequest,
     /// Where it starts, once the events were requested from the log.
     pub(super) start: Option<Start>,
+}
+
+/// Events before those that the client has, not queued yet.
+pub(super) struct Earlier {
+    pub(super) channel: Arc<Channel>,
+    /// Only events before this offset.
+    pub(super) before: Offset,
+    /// Maximum number of events.
+    pub(super) most: u64,
 }
 
 /// Where a page starts.

@@ -19,6 +19,16 @@ pub enum Read {
         /// least one is returned, however long.
         to: Offset,
     },
+    /// The newest of some events, oldest first: [`Reply::Events`], never [`Found::Trimmed`].
+    Earlier {
+        /// The channel's row.
+        channel: i64,
+        /// Only events after this offset.
+        from: Offset,
+        /// Only events up to this offset, and no more than fit in a page. If there are any, at
+        /// least one is returned, however long.
+        to: Offset,
+    },
     /// The newest events, to be shown to a model, oldest first: [`Reply::Frames`].
     Newest {
         /// The channel's row.

@@ -2,7 +2,7 @@
 
 use super::columns::{self, channel_name, offset};
 use super::schema::{event_key, offset_of};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tidewire_core::wire::{ChannelName, EventFrame, Offset, PAGE_BYTES, PAGE_EVENTS, RunId};
 use tidewire_server_core::Text;
 use tidewire_server_core::store::{ChannelRow, Found, Read, Reply, Revocation, UnfinishedRun};
@@ -19,6 +19,7 @@ pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
     match read {
         Read::Channel(name) => channel(connection, name).map(Reply::Channel),
         Read::Events { channel, from, to } => page(connection, *channel, *from, *to).map(Reply::Events),
+        Read::Earlier { channel, from, to } => earlier(connection, *channel, *from, *to).map(Reply::Events),
         Read::Newest { channel, before, most, kinds } => {
             newest(connection, *channel, *before, *most, kinds).map(Reply::Frames)
         }
@@ -68,8 +69,29 @@ fn page(connection: &Connection, channel: i64, from: Offset, to: Offset) -> rusq
     if floor > from {
         return Ok(Found::Trimmed(floor));
     }
-    let mut statement = connection
+    let statement = snapshot
         .prepare_cached("SELECT key, frame FROM events WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")?;
+    events_of_a_page(statement, channel, from, to).map(Found::Events)
+}
+
+/// The newest of the events after `from` up to `to`, oldest first, at most as many as a page has,
+/// but at least one if there is one.
+fn earlier(connection: &Connection, channel: i64, from: Offset, to: Offset) -> rusqlite::Result<Found> {
+    let statement = connection.prepare_cached(
+        "SELECT key, frame FROM events WHERE key > ? AND key <= ? ORDER BY key DESC LIMIT ?",
+    )?;
+    let mut found = events_of_a_page(statement, channel, from, to)?;
+    found.reverse();
+    Ok(Found::Events(found))
+}
+
+/// The events in the order of the statement, until a page is full.
+fn events_of_a_page(
+    mut statement: CachedStatement<'_>,
+    channel: i64,
+    from: Offset,
+    to: Offset,
+) -> rusqlite::Result<Vec<(Offset, Text)>> {
     let mut rows =
         statement.query(params![event_key(channel, from), event_key(channel, to), PAGE_EVENTS as i64])?;
     let mut found = Vec::new();
@@ -82,7 +104,7 @@ fn page(connection: &Connection, channel: i64, from: Offset, to: Offset) -> rusq
         }
         found.push((offset_of(row.get(0)?), Text::from(frame)));
     }
-    Ok(Found::Events(found))
+    Ok(found)
 }
 
 /// The frames of the newest events before `before` of these kinds, oldest first, at most `most`.

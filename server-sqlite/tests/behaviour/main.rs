@@ -5,6 +5,7 @@
 
 mod accounts;
 mod driving;
+mod earlier;
 mod kinds;
 mod members;
 mod revocation;

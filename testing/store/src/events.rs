@@ -38,6 +38,12 @@ pub fn pages_end_at_their_limits_and_hold_at_least_one_event(subject: &Subject) 
     }
     let page = subject.page(wide, 0, 3);
     assert_eq!(page.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [1]);
+    // Of earlier events the newest ones come, oldest first.
+    let newest: Vec<u64> = (11..=count as u64).collect();
+    assert_eq!(subject.earlier(many, 0, count as u64), newest);
+    assert_eq!(subject.earlier(many, 2, 5), [3, 4, 5]);
+    assert_eq!(subject.earlier(wide, 0, 3), [3]);
+    assert!(subject.earlier(many, 5, 5).is_empty());
 }
 
 /// Case.

@@ -130,6 +130,15 @@ impl Subject {
         }
     }
 
+    /// The offsets of the newest events after `from` up to `to`.
+    fn earlier(&self, channel: i64, from: u64, to: u64) -> Vec<u64> {
+        let read = Read::Earlier { channel, from: Offset(from), to: Offset(to) };
+        match self.read(read).events().unwrap() {
+            Found::Events(events) => events.into_iter().map(|(offset, _)| offset.0).collect(),
+            Found::Trimmed(floor) => panic!("trimmed up to {floor}"),
+        }
+    }
+
     /// Trims until nothing is left to trim.
     fn trim(&self, row: i64, name: &str, keep: u64, before_ms: u64) -> u64 {
         loop {

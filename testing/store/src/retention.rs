@@ -24,6 +24,7 @@ pub fn trimmed_events_are_gone_and_said_to_be(subject: &Subject) {
             subject.read(Read::Events { channel: a, from: Offset(from), to: Offset(300) }).events().unwrap();
         assert_eq!(found, Found::Trimmed(Offset(290)));
     }
+    assert_eq!(subject.earlier(a, 280, 293), [291, 292, 293], "what is left of them");
     // By age, everything is trimmed; later events continue the offsets.
     let at = subject.stored(&message(a, "dialog:a", 301, "x")).at;
     assert_eq!(subject.trim(a, "dialog:a", 0, at + 60_000), 301);

@@ -9,10 +9,17 @@ use crate::wire::{AnswerEnd, AnswerStart, EventFrame, Piece, RunId, RunText};
 /// Most bytes of texts of answers under way that are stored.
 const MAX_RUNS: usize = 262_144;
 
-/// An answer begins.
+/// An answer begins. If only its end was known, its row gets the offset and time of the start.
 pub(super) fn start(rows: &mut Rows, event: &EventFrame, start: AnswerStart) {
-    if rows.find(&start.run).is_none() {
-        rows.place(answer(event, start.run, String::new(), RowState::Streaming));
+    match rows.find(&start.run) {
+        None => rows.place(answer(event, start.run, String::new(), RowState::Streaming)),
+        Some(index) if rows.is_later(index, event.offset) => {
+            let mut row = rows.get(index).clone();
+            row.offset = Some(event.offset);
+            row.at = event.at;
+            rows.relocate(index, rows.position(event.offset), row);
+        }
+        Some(_) => {}
     }
 }
 
@@ -30,7 +37,7 @@ pub(super) fn end(rows: &mut Rows, event: &EventFrame, end: AnswerEnd) {
         Some(index) => {
             row.offset = rows.get(index).offset;
             row.at = rows.get(index).at;
-            rows.update(index, row);
+            rows.update_by(index, row, event.offset);
         }
         None => rows.place(row),
     }

@@ -8,6 +8,10 @@ use crate::wire::{EventFrame, Message, OpId, User, UserKind};
 /// A message was committed. It gets a row; if this client wrote it, its row gets the offset.
 pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, message: Message) {
     if let Some(index) = rows.find(&event.id) {
+        // An event that came under two offsets counts under the one that came first.
+        if rows.is_later(index, event.offset) {
+            return;
+        }
         let mut row = rows.committed(index, event.offset);
         row.by = event.by.clone();
         row.at = event.at;
