@@ -338,6 +338,6 @@ async fn without_a_server_everything_waits_and_nothing_fails() {
     ada.connect();
     status_where(&ada, "failures", |status| status.attempt >= 2).await;
     assert_eq!((ada.status().state, ada.status().waiting), (State::Reconnecting, 1));
-    assert_eq!(dialog.rows()[0].state, RowState::Queued);
+    rows_where(&dialog, "a stored row", |rows| rows[0].state == RowState::Queued).await;
     soon("the end", ada.close()).await;
 }

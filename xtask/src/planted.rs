@@ -283,8 +283,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "an answer to an earlier view is a reset of this one",
         CHANNEL,
-        "self.gave_up |= self.cursor.take().is_some();",
-        "self.cursor = None;\n        self.gave_up = true;",
+        "if self.cursor.take().is_some() {\n            self.gave_up = true;",
+        "self.cursor = None;\n        {\n            self.gave_up = true;",
     ),
     bug(
         "what stands behind a failed message does not say so",
