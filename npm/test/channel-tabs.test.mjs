@@ -106,9 +106,12 @@ class Page {
     if (event.t === "received") this.channels.get(event.event.ch)?.add([event.event]);
     if (event.t === "recent") this.channels.get(event.channel)?.recent(event.events);
     if (event.t === "dialog") this.dialogs.get(event.dialog)?.apply(event);
-    if (event.t !== "channel") return;
-    this.channels.get(event.channel)?.follow(event);
-    this.dialogs.get(event.channel.replace("dialog:", ""))?.follow(event);
+    if (event.t !== "channel" && event.t !== "older") return;
+    const { channel } = event;
+    for (const one of [this.channels.get(channel), this.dialogs.get(channel.replace("dialog:", ""))]) {
+      if (event.t === "older") one?.older(event);
+      else one?.follow(event);
+    }
   }
 
   #opened(all, name, view, make) {
@@ -193,6 +196,95 @@ test("every tab gets each event once, whoever published it, and one that comes l
   await world.pass(100);
   assert.deepEqual([late.heard.at(-1), late.heard.length, world.sockets.size], [251, 201, 1]);
   assert.equal(channels[0].state.events[0], kept, "the same object as before");
+});
+
+/** The server's log begins with votes that the tabs don't have. */
+function before(count, ch = "guild:7") {
+  for (let n = 0; n < count; n += 1) vote(ch);
+}
+
+test("older events come into the tab that asks for them, until there are none, and the listeners hear of none", async () => {
+  before(120);
+  const { pages, channels } = await pair();
+  assert.deepEqual([offsetsOf(channels[1]), channels[1].state.hasOlder], [to(120, 71), true]);
+  const [kept] = channels[1].state.events;
+  const heard = [...pages[1].heard];
+  for (const [first, hasOlder] of [
+    [31, true],
+    [1, false],
+  ]) {
+    const [one, other] = [channels[1].loadOlder(40), channels[1].loadOlder(40)];
+    assert.equal(one, other, "the same request");
+    vote();
+    await world.pass(100);
+    await one;
+    assert.deepEqual([channels[1].state.events[0].offset, channels[1].state.hasOlder], [first, hasOlder]);
+  }
+  await channels[1].loadOlder(40);
+  assert.deepEqual(offsetsOf(channels[1]), to(122));
+  assert.equal(channels[1].state.events[70], kept, "the same object as before");
+  assert.deepEqual(pages[1].heard, [...heard, 121, 122]);
+  assert.deepEqual(offsetsOf(channels[0]), to(122, 71), "the other tab did not ask");
+  for (let n = 0; n < 150; n += 1) vote();
+  await world.pass(1000);
+  assert.deepEqual(offsetsOf(channels[1]), to(272, 3), "as many more as were loaded are kept");
+  assert.equal(channels[1].state.hasOlder, true);
+});
+
+test("older rows come into every tab of a dialog, and their objects stay", async () => {
+  for (let n = 1; n <= 90; n += 1) {
+    world.append({ id: randomUUID(), ch: "dialog:d", kind: "message", body: { text: `${n}` } }, BOB);
+  }
+  const pages = [new Page(), new Page()];
+  const dialogs = pages.map((page) => page.dialog("d"));
+  await world.pass(2000);
+  const texts = (dialog) => dialog.state.rows.map(({ text }) => Number(text));
+  assert.deepEqual(dialogs.map(texts), [to(90, 41), to(90, 41)]);
+  const [, , kept] = dialogs[1].state.rows;
+  const asked = dialogs[1].loadOlder(256);
+  await world.pass(100);
+  await asked;
+  assert.deepEqual([dialogs.map(texts), dialogs[1].state.hasOlder], [[to(90), to(90)], false]);
+  assert.equal(dialogs[1].state.rows[42], kept);
+  const late = new Page().dialog("d");
+  await world.pass(1000);
+  assert.deepEqual([texts(late), late.state.hasOlder], [to(90), false]);
+});
+
+test("the leader dies at any step of a request for older events: they come once, from the next leader", async () => {
+  for (let steps = 0; steps <= 25; steps += 1) {
+    world.end();
+    world = new World();
+    before(120);
+    const { pages, channels } = await pair();
+    let done = false;
+    void channels[1].loadOlder(30).then(() => {
+      done = true;
+    });
+    for (let taken = 0; taken < steps; taken += 1) await world.step(world.now);
+    world.kill(pages[0]);
+    await world.pass(20_000);
+    assert.deepEqual([done, offsetsOf(channels[1])], [true, to(120, 41)], `after ${steps} steps`);
+  }
+});
+
+test("a request for older events ends with the handle, the channel's refusal or a reset, without events", async () => {
+  before(120);
+  const { pages, channels } = await pair();
+  world.remembers = false;
+  let ended = 0;
+  const count = () => {
+    ended += 1;
+  };
+  for (const channel of channels) void channel.loadOlder(30).then(count);
+  await world.pass(100);
+  assert.equal(ended, 0, "it waits for the answer");
+  pages[0].close(channels[0]);
+  await world.pass(100);
+  assert.equal(ended, 1);
+  for (const socket of world.sockets) socket.say({ t: "sub_err", ch: "guild:7", code: "forbidden", message: "", retryable: false });
+  await world.pass(100);
+  assert.deepEqual([ended, channels[1].state.status, channels[1].state.hasOlder], [2, "failed", false]);
 });
 
 test("the leader dies at any step of votes: each other tab hears of each once and in order", async () => {

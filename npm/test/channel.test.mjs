@@ -44,7 +44,15 @@ const subs = (socket, t) => socket.sent.filter((frame) => frame.t === t).map((fr
 test("the state begins with the newest events and grows; what did not change is the same object", async () => {
   const { channel, socket } = await live(vote(1), vote(2));
   const { getState, getInitialState } = channel;
-  assert.deepEqual(getInitialState(), { events: [], status: "syncing", error: null, retryAt: null, missed: 0, gap: null });
+  assert.deepEqual(getInitialState(), {
+    events: [],
+    status: "syncing",
+    error: null,
+    retryAt: null,
+    hasOlder: false,
+    missed: 0,
+    gap: null,
+  });
   const before = getState();
   const { ch: _, t: __, ...first } = vote(1, { at: before.events[0].at });
   assert.deepEqual([before.status, before.events[0]], ["live", first]);
@@ -137,7 +145,7 @@ test("a reset drops the events before it and says what is missing; a refusal sho
   sockets[1].receive(WELCOME, reset);
   await settle();
   const { events, ...rest } = channel.getState();
-  assert.deepEqual(rest, { status: "live", error: null, retryAt: null, missed: 5, gap: "trimmed" });
+  assert.deepEqual(rest, { status: "live", error: null, retryAt: null, hasOlder: true, missed: 5, gap: "trimmed" });
   assert.deepEqual([offsetsOf(channel), heard], [[8], [8]]);
   sockets[1].receive({ t: "sub_err", ch, code: "forbidden", message: "no longer", retryable: false });
   const { status, error } = channel.getState();

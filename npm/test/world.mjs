@@ -44,6 +44,8 @@ export class World {
   left = [];
   /** Whether the server answers. */
   serving = true;
+  /** Whether the server answers requests for older events. */
+  remembers = true;
   /** The one table: its transactions, and how many subscriptions began and ended. */
   commits = [];
   subscribed = 0;
@@ -322,6 +324,7 @@ function socketsOf(world) {
     #serve(frame) {
       if (frame.t === "hello") this.#say(welcome, ...frame.subs.map((sub) => this.#subscribe(sub)));
       if (frame.t === "sub") this.#say(this.#subscribe(frame));
+      if (frame.t === "prev" && world.remembers) this.#say(this.#before(frame));
       if (frame.t === "unsub") world.left.push(frame.ch);
       if (frame.t === "signal" || frame.t === "auth") world.heard.push(frame);
       if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
@@ -366,6 +369,13 @@ function socketsOf(world) {
         world.ended += 1;
         this.feeds = false;
       }
+    }
+
+    #before({ ch, before, most }) {
+      const log = world.log.filter((event) => event.ch === ch);
+      const from = Math.max(before - 1 - most, 0);
+      const events = log.slice(from, before - 1);
+      return { t: "past", ch, from, head: log.length, events, more: from > 0, runs: [] };
     }
 
     #subscribe({ ch, epoch, offset, tail = 50 }) {

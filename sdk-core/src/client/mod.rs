@@ -257,9 +257,10 @@ impl<T: Part> Client<T> {
         let end = channel.offset().plus(1);
         let since = channel.timeline.as_ref().map(|timeline| timeline.since().plus(1));
         let before = before.or(since).map_or(end, |before| before.min(end));
-        if before <= Offset(1) {
-            let (channel, joined) = (name, channel.timeline.is_some());
-            self.emit(Event::Older { channel, before, events: Vec::new(), joined, more: false });
+        let failed = channel.has_failed();
+        if failed || before <= Offset(1) {
+            let joined = !failed && channel.timeline.is_some();
+            self.emit(Event::Older { channel: name, before, events: Vec::new(), joined, more: failed });
         } else {
             channel.want_older(now.mono, before, most);
         }

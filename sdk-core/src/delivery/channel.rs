@@ -434,7 +434,7 @@ impl Channel {
     /// Forgets all events and the cursor; false if there was none.
     pub(crate) fn forget(&mut self) -> bool {
         if let Some(timeline) = &mut self.timeline {
-            timeline.reset();
+            timeline.begins_after(Offset::ZERO);
         }
         self.seen.clear();
         self.persistence.reset();

@@ -98,6 +98,9 @@ fn a_request_ends_without_events_when_the_log_is_another_one_or_may_not_be_read(
     // An answer that nobody waits for any more changes nothing.
     rig.receive(past(5, vec![message(6, "6"), message(7, "7")], true));
     assert_eq!((texts(&rig).len(), answers(&mut rig).len()), (0, 0));
+    assert!(!rig.client.has_older("demo"));
+    let before = load(&mut rig, Some(5), 50);
+    assert_eq!(answers(&mut rig), [(before, false, 0, true)], "nobody may read it");
 
     let mut rig = online();
     load(&mut rig, None, 50);
