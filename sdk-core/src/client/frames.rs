@@ -192,6 +192,9 @@ impl<T: Part> Client<T> {
         if !is_dense || !self.channels[at].answered_older(now.mono, before, *retry_after_ms) {
             return;
         }
+        for event in &page.events {
+            self.settle_by(event);
+        }
         let timeline = self.channels[at].timeline.as_mut();
         let joined = timeline.is_some_and(|timeline| timeline.apply_older(page));
         self.emit_rows(at);
@@ -247,10 +250,7 @@ impl<T: Part> Client<T> {
         let mut kept = Vec::new();
         let news = !applied.events.is_empty();
         for event in applied.events {
-            // The event of an own op says that it is committed, whether or not its answer arrives.
-            if self.outbox.get(&event.id).is_some() {
-                self.settle_op(&event.id, OpState::Acked { offset: event.offset });
-            }
+            self.settle_by(event);
             self.journal.counters.unreadable += u64::from(event.kind == UNREADABLE);
             if let Some(timeline) = &mut self.channels[at].timeline {
                 timeline.apply(event);
@@ -276,6 +276,13 @@ impl<T: Part> Client<T> {
             self.emit_channel(&name, ChannelState::Live);
         }
         self.step(now, at, applied.step);
+    }
+
+    /// The event of an own op says that it is committed, whether or not its answer arrives.
+    fn settle_by(&mut self, event: &EventFrame) {
+        if self.outbox.get(&event.id).is_some() {
+            self.settle_op(&event.id, OpState::Acked { offset: event.offset });
+        }
     }
 
     /// Stores the applied events and the new cursor.

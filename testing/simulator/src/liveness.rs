@@ -164,7 +164,13 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
     let rows: Vec<_> =
         rows.into_iter().filter(|row| row.offset.is_some_and(|offset| offset.0 >= oldest)).collect();
     let mut wrong = None;
-    if waiting > 0 {
+    if !one.core.has_older("a")
+        && first != u64::MAX
+        && first > oldest
+        && rows.first().is_some_and(|row| !headless(row))
+    {
+        wrong = Some(format!("{name} says that nothing is older than {first}, the log begins at {oldest}"));
+    } else if waiting > 0 {
         wrong = Some(format!("{waiting} rows of {name} wait for nothing"));
     } else if rows.len() != expected.len() || (rows.is_empty() && oldest != u64::MAX) {
         wrong =

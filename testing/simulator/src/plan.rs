@@ -82,6 +82,7 @@ fn use_of(dice: &mut Dice, on: usize) -> Action {
         1 => Action::Nudge { on },
         2 => Action::Stop { on },
         3 => Action::Backup,
+        4 => Action::LookBack { on, most: dice.log_uniform(1, 60) },
         n => Action::Write { on, channel: (n % 2) as usize },
     }
 }

@@ -157,6 +157,8 @@ pub enum Action {
     Leave { on: usize, ms: u64 },
     /// Another screen of the application shows the dialog for a while.
     SecondScreen { on: usize, ms: u64 },
+    /// A person looks at older rows of the dialog.
+    LookBack { on: usize, most: u64 },
 }
 
 impl Action {
@@ -205,6 +207,7 @@ impl Action {
             Action::Close { .. } => "close",
             Action::Leave { .. } => "leave",
             Action::SecondScreen { .. } => "second_screen",
+            Action::LookBack { .. } => "look_back",
         }
     }
 
@@ -216,6 +219,7 @@ impl Action {
                 | Action::Nudge { .. }
                 | Action::Signal { .. }
                 | Action::Stop { .. }
+                | Action::LookBack { .. }
                 | Action::Backup
         )
     }

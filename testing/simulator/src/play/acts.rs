@@ -124,6 +124,9 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             close_dialog(world, on);
             world.after(ms, Task::OpenDialog { device: on });
         }
+        Action::LookBack { on, most } => command(world, on, |one, now| {
+            let _ = one.core.load_older(now, CHANNELS[0], None, most);
+        }),
         Action::SecondScreen { on, ms } => {
             let process = world.devices[on].process;
             if open_dialog(world, on) {

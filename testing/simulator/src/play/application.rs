@@ -49,6 +49,10 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
                 world.watch.broken("rows", "the changes don't make the rows".to_owned());
             }
         }
+        Event::Older { before, events, joined, more, .. } => {
+            world.watch.older(one, &world.server, before.0, &events, more);
+            world.watch.mark(if joined { "older" } else { "older:none" });
+        }
         Event::Problem { code, .. } => world.watch.mark(&format!("problem:{code}")),
         Event::Storage { code } => world.watch.mark(code.unwrap_or("storage_works")),
         Event::Signal { .. } => world.watch.mark("signal"),

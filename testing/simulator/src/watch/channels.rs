@@ -3,6 +3,7 @@
 
 use crate::client::{Device, Process};
 use crate::script::CHANNELS;
+use crate::server::Server;
 use crate::watch::Watch;
 use tidewire_core::wire::EventFrame;
 use tidewire_core::{Change, ChannelState, Row, RowState};
@@ -75,6 +76,34 @@ impl Watch {
             offset: frame.offset.0,
             id: frame.id.as_str().into(),
         });
+    }
+
+    /// Older events reach the application: they must be those of the log, up to the one before
+    /// `before`, and if there are no more, from its beginning on.
+    pub(crate) fn older(
+        &mut self,
+        process: &Process,
+        server: &Server,
+        before: u64,
+        events: &[EventFrame],
+        more: bool,
+    ) {
+        let first = before.saturating_sub(events.len() as u64);
+        if events.iter().zip(first..).any(|(event, at)| event.offset != at) {
+            return self.broken("S5", format!("older events before {before} have a hole"));
+        }
+        if process.told != server.epoch() {
+            return;
+        }
+        let Ok((floor, log)) = server.log(CHANNELS[0]) else { return };
+        for event in events {
+            if log.iter().any(|logged| logged.offset == event.offset.0 && event.id != *logged.id) {
+                return self.broken("S5", format!("the older event {} is not the log's", event.offset));
+            }
+        }
+        if !more && first > floor + 1 && !log.is_empty() {
+            self.broken("S5", format!("nothing before {first}, but the log begins after {floor}"));
+        }
     }
 
     /// Checks a dialog that is reported as live. Its committed rows must be in the log's order,

@@ -58,6 +58,10 @@ impl Watch {
                     page.events.iter().for_each(|event| lands(process, conn, &event.id));
                     self.mark("page");
                 }
+                ServerFrame::Past(past) => {
+                    past.page.events.iter().for_each(|event| lands(process, conn, &event.id));
+                    self.mark(if past.retry_after_ms.is_some() { "past:later" } else { "past" });
+                }
                 ServerFrame::Ok { id, dup, .. } => {
                     self.mark(if dup { "ok:dup" } else { "ok" });
                     lands(process, conn, &id);
