@@ -127,6 +127,28 @@ def code_of(call):
     return None
 
 
+async def items(channel):
+    """The items of a channel as an async iterator: three lines are all that Python's own style needs."""
+    while (item := await channel.next()) is not None:
+        yield item
+
+
+async def first(channel, condition):
+    """The first item that is as wanted."""
+    async for item in items(channel):
+        if condition(item):
+            return item
+    return None
+
+
+async def failure_of(outgoing):
+    try:
+        await asyncio.wait_for(outgoing.acked(), PATIENCE_S)
+    except tw.TidewireError as error:
+        return error.code
+    return None
+
+
 def options(**more):
     return tw.ClientOptions(url=more.pop("url", SERVER), **more)
 
@@ -162,6 +184,26 @@ async def main():
     await view.until("the answer ends", lambda: [row.state for row in answers()] == [tw.RowState.DONE])
     await view.until("rows and events agree", lambda: client.rows("demo") == view.rows)
 
+    guild = client.channel("guild:7")
+    heard = []
+
+    async def hear():
+        async for item in items(guild):
+            heard.append(item)
+
+    hearing = asyncio.create_task(hear())
+    vote = guild.publish("poll.vote", '{"option":1}')
+    check("a channel takes an event", await asyncio.wait_for(vote.acked(), PATIENCE_S) == 1)
+    code = await failure_of(guild.publish("notice", "{}"))
+    check("an event that may not be written is refused", code == "forbidden", code)
+    codes = [
+        code_of(lambda: client.channel("no channel")),
+        code_of(lambda: guild.publish("poll.vote", "[]")),
+        code_of(lambda: guild.publish("k" * 65, "{}")),
+        code_of(lambda: guild.signal("k" * 65, None, "{}")),
+    ]
+    check("what is no event has a code", codes == ["bad_channel", "bad_body", "too_large", "too_large"], codes)
+
     await runner("stop")
     await view.until("the loss is noticed", lambda: view.states[-1] == tw.State.RECONNECTING)
     sent = client.send_text("demo", "hello from offline")
@@ -170,6 +212,7 @@ async def main():
     check("what is sent without a connection is safe", True)
     state = lambda id: next((row.state for row in view.rows if row.id == id), None)
     await view.until("a message waits", lambda: state(offline) == tw.RowState.QUEUED)
+    second = guild.publish("poll.vote", '{"option":2}')
     await runner("start")
     await view.until("it arrives after the restart", lambda: offline in view.acked)
     check("and committed", await asyncio.wait_for(sent.acked(), PATIENCE_S) > 0)
@@ -181,6 +224,19 @@ async def main():
     shown = f"{row} {row!r} {tw.Event.DIALOG('demo', [tw.Change.INSERT(0, row)])}"
     check("a row as text hides what was written", "count to 12" not in shown and row.id in shown, shown)
     check("a row is not None, and no error", (row == None, row != None) == (False, True))  # noqa: E711
+
+    check("an event is published after the restart", await asyncio.wait_for(second.acked(), PATIENCE_S) == 2)
+    again = client.channel("guild:7")
+    check("a channel has a name", again.name() == "guild:7")
+    last = again.publish("poll.vote", '{"option":3}')
+    event = await asyncio.wait_for(first(again, lambda item: item.is_event() and item.offset == 3), PATIENCE_S)
+    check("another handle gets what comes from then on", (event.id, event.by, event.at_ms > 0) == (last.id(), client.user(), True), event)
+    check("an event as text hides what was written", "option" not in f"{event} {event!r}" and event.id in f"{event}", event)
+    again.close()
+    again.close()
+    check("a closed channel has no items", await asyncio.wait_for(again.next(), PATIENCE_S) is None)
+    code = code_of(lambda: again.publish("poll.vote", "{}"))
+    check("and takes no event", code == "closed", code)
 
     child = os.fork()
     if child == 0:
@@ -224,6 +280,22 @@ async def main():
     ]
     await other_view.until("a user whose provider failed once sees the same", lambda: tokens.calls == 2 and same())
 
+    others = other.channel("guild:7")
+    await asyncio.wait_for(first(others, lambda item: item.is_state() and item.state.is_live()), PATIENCE_S)
+    others.signal("pointer", "p", '{"x":1}')
+    ended = asyncio.create_task(first(others, lambda item: False))
+    is_signal = lambda item: item.is_signal() and (item.kind, item.key, item.body, item.by) == ("pointer", "p", '{"x":1}', other.user())
+    for _ in range(PATIENCE_S * 10):
+        if any(map(is_signal, heard)):
+            break
+        await asyncio.sleep(0.1)
+    check("a signal reaches a channel", any(map(is_signal, heard)), heard)
+    others.close()
+    check("closing a channel ends a wait for its items", await asyncio.wait_for(ended, PATIENCE_S) is None)
+    votes = [(item.offset, item.kind, json.loads(item.body)) for item in heard if item.is_event()]
+    wanted = [(n, "poll.vote", {"option": n}) for n in (1, 2, 3)]
+    check("a channel's events come once and in order", votes == wanted, votes)
+
     refused = tw.Client(options(), Refusing())
     refused_view = View(refused)
     refused.connect()
@@ -237,6 +309,8 @@ async def main():
     await client.close()
     await asyncio.wait_for(view.reader, PATIENCE_S)
     check("the events end with the client", True)
+    await asyncio.wait_for(hearing, PATIENCE_S)
+    check("and so do a channel's", True)
     check("a closed client says so", code_of(lambda: client.send_text("demo", "x")) == "closed")
     # The others are left to atexit.
     print("DONE", flush=True)

@@ -1,46 +1,140 @@
-//! Reading a channel's events without a timeline.
+//! A channel: its events as they come, and the methods that write.
 
 use std::sync::Arc;
 
+use serde::Serialize;
+use tidewire_core::wire::Message;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::channel_item::ChannelItem;
-use crate::error::SubscribeError;
+use crate::dialog::Outgoing;
+use crate::error::{SendError, SubscribeError};
 use crate::shared::Shared;
 
-/// A subscription to a channel. Dropping the last one of a channel ends the subscription at the
-/// server.
-pub struct Subscription {
+/// A handle of a channel. Dropping the last one of a channel ends the subscription.
+///
+/// The first handle begins after the last event that the client's store knows of, otherwise with
+/// the newest events of the channel ([`Config::tail`](crate::Config::tail)). Another handle gets
+/// what comes after it was opened. With a store, the place in the channel is kept until the next
+/// start if the client is closed before the handle is dropped.
+///
+/// ```no_run
+/// # async fn example(client: tidewire::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use tidewire::ChannelItem;
+///
+/// let mut channel = client.channel("guild:7")?;
+/// channel.publish("poll.vote", r#"{"option":"red"}"#)?.acked().await?;
+/// while let Some(item) = channel.next().await {
+///     if let ChannelItem::Event(event) = item {
+///         println!("{} {} {}: {}", event.offset, event.kind, event.by.name, event.body);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Channel {
+    holder: Holder,
+    items: Items,
+}
+
+/// A holder of the subscription in the core; dropping it removes the holder.
+pub(crate) struct Holder {
     shared: Arc<Shared>,
-    channel: String,
-    items: broadcast::Receiver<ChannelItem>,
+    name: String,
 }
 
-impl std::fmt::Debug for Subscription {
+/// The items of a channel from when it was opened.
+pub(crate) struct Items(broadcast::Receiver<ChannelItem>);
+
+impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subscription").field("channel", &self.channel).finish_non_exhaustive()
+        f.debug_struct("Channel").field("name", &self.holder.name).finish_non_exhaustive()
     }
 }
 
-impl Subscription {
-    pub(crate) fn open(shared: &Arc<Shared>, channel: &str) -> Result<Subscription, SubscribeError> {
+impl Channel {
+    pub(crate) fn open(shared: &Arc<Shared>, name: &str) -> Result<Channel, SubscribeError> {
         let items = shared.command(|core, hub, now| {
-            core.subscribe(now, channel)?;
-            Ok::<_, SubscribeError>(hub.add_channel(channel))
+            core.subscribe(now, name)?;
+            Ok::<_, SubscribeError>(hub.add_channel(name))
         })??;
-        Ok(Subscription { shared: Arc::clone(shared), channel: channel.to_owned(), items })
+        let holder = Holder { shared: Arc::clone(shared), name: name.to_owned() };
+        Ok(Channel { holder, items: Items(items) })
     }
 
-    /// The channel.
-    pub fn channel(&self) -> &str {
-        &self.channel
+    /// The channel's name.
+    pub fn name(&self) -> &str {
+        self.holder.name()
     }
 
     /// Waits for the next item; `None` once the client is closed. Dropping the future loses
     /// nothing.
     pub async fn next(&mut self) -> Option<ChannelItem> {
-        match self.items.recv().await {
+        self.items.next().await
+    }
+
+    /// Publishes an event, as soon as there is a connection; `body` is the JSON text of an object.
+    /// With a store it is sent even after a restart of the process, and it is committed once. If
+    /// the server refuses it, [`Outgoing::acked`] reports why, and it is discarded; in a dialog, a
+    /// refused `message` has a row that can be retried.
+    ///
+    /// # Errors
+    /// [`SendError`]; then the event is not sent.
+    pub fn publish(&self, kind: &str, body: &str) -> Result<Outgoing, SendError> {
+        self.holder.publish(kind, body)
+    }
+
+    /// As [`Channel::publish`], with a value that serde writes as a JSON object.
+    ///
+    /// # Errors
+    /// [`SendError`], with the code `bad_body` for a value that is no JSON object.
+    pub fn publish_json<T: Serialize>(&self, kind: &str, body: &T) -> Result<Outgoing, SendError> {
+        let bad = |_| SendError::Refused(tidewire_core::SendError::BadBody);
+        self.publish(kind, &serde_json::to_string(body).map_err(bad)?)
+    }
+
+    /// Sends an ephemeral signal to the current subscribers, who get it as
+    /// [`ChannelItem::Signal`]: see [`tidewire_core::Client::signal`].
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn signal(&self, kind: &str, key: Option<&str>, body: &str) -> Result<(), SendError> {
+        self.holder.signal(kind, key, body)
+    }
+}
+
+/// Bindings read from one thread and write from others.
+#[cfg(feature = "ffi")]
+impl Channel {
+    pub(crate) fn into_parts(self) -> (Holder, Items) {
+        (self.holder, self.items)
+    }
+}
+
+impl Holder {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn publish(&self, kind: &str, body: &str) -> Result<Outgoing, SendError> {
+        self.shared.command(|core, hub, now| {
+            let id = core.send(now, &self.name, kind, body)?;
+            if kind != Message::KIND {
+                hub.add_rowless(&id);
+            }
+            Ok(Outgoing::new(hub, id))
+        })?
+    }
+
+    pub(crate) fn signal(&self, kind: &str, key: Option<&str>, body: &str) -> Result<(), SendError> {
+        Ok(self.shared.command(|core, _, now| core.signal(now, &self.name, kind, key, body))??)
+    }
+}
+
+impl Items {
+    pub(crate) async fn next(&mut self) -> Option<ChannelItem> {
+        match self.0.recv().await {
             Ok(item) => Some(item),
             Err(RecvError::Lagged(missed)) => Some(ChannelItem::Lagged { missed }),
             Err(RecvError::Closed) => None,
@@ -48,12 +142,12 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for Holder {
     fn drop(&mut self) {
         // A closed client has no subscriptions.
         let _ = self.shared.command(|core, hub, now| {
-            hub.remove_channel(&self.channel);
-            core.unsubscribe(now, &self.channel);
+            hub.remove_channel(&self.name);
+            core.unsubscribe(now, &self.name);
         });
     }
 }

@@ -1,11 +1,11 @@
-//! The items that a reader of a channel's events gets.
+//! The items that a reader of a channel gets.
 
 use std::sync::Arc;
 
 use tidewire_core::ChannelState;
-use tidewire_core::wire::EventFrame;
+use tidewire_core::wire::{EventFrame, Signal, User};
 
-/// An item of a [`crate::Subscription`].
+/// An item of a [`crate::Channel`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelItem {
@@ -14,6 +14,13 @@ pub enum ChannelItem {
     Event(Arc<EventFrame>),
     /// The subscription changed.
     State(ChannelState),
+    /// Somebody sent an ephemeral signal.
+    Signal {
+        /// The signal.
+        signal: Signal,
+        /// The author.
+        by: User,
+    },
     /// The reader was too slow: this many items were left out here.
     Lagged {
         /// How many items.

@@ -9,7 +9,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
 
-use crate::channel::Subscription;
+use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::dialog::{Dialog, Outgoing};
@@ -108,7 +108,7 @@ impl ClientOptions {
 }
 
 /// A client. Cheap to clone. It is closed when the last clone is dropped, even if dialogs and
-/// subscriptions still exist.
+/// channels still exist.
 ///
 /// # What survives the end of the program
 /// With a store, a message is safe once [`Outgoing::stored`] resolves, or its row is `queued`. A
@@ -235,12 +235,14 @@ impl Client {
         Dialog::open(self.shared(), id)
     }
 
-    /// Subscribes to a channel's events, without rows.
+    /// Opens a channel: its events, and what is published to it. `dialog:` and an id is the channel
+    /// of a dialog's events.
     ///
     /// # Errors
-    /// [`SubscribeError`].
-    pub fn subscribe(&self, channel: &str) -> Result<Subscription, SubscribeError> {
-        Subscription::open(self.shared(), channel)
+    /// [`SubscribeError`]. If the server refuses the channel, [`Channel::next`] and
+    /// [`Client::events`] report it.
+    pub fn channel(&self, name: &str) -> Result<Channel, SubscribeError> {
+        Channel::open(self.shared(), name)
     }
 
     /// Opens a view of a table. Views with equal queries to the server share one subscription.
@@ -252,7 +254,9 @@ impl Client {
         Table::open(self.shared(), query)
     }
 
-    /// Sends an op of any kind; `body` is the JSON text of an object.
+    /// Sends an op of any kind to a channel, open or not; `body` is the JSON text of an object. In a
+    /// dialog, a refused op waits for [`Client::retry`] or [`Client::discard`]; in other channels it
+    /// is discarded.
     ///
     /// # Errors
     /// [`SendError`]; then the op is not sent.
@@ -276,7 +280,8 @@ impl Client {
 
     /// Sends an ephemeral signal to the current subscribers of a channel, such as a typing notice.
     /// See [`tidewire_core::Client::signal`]; it arrives as
-    /// [`ClientEvent::Signal`](crate::ClientEvent::Signal).
+    /// [`ClientEvent::Signal`](crate::ClientEvent::Signal) and
+    /// [`ChannelItem::Signal`](crate::ChannelItem::Signal).
     ///
     /// # Errors
     /// [`SendError`].

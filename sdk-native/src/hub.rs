@@ -1,5 +1,5 @@
-//! Distributes the core's events: to the status, the rows of dialogs, subscriptions, promises and
-//! event streams.
+//! Distributes the core's events: to the status, the rows of dialogs, channels, promises and event
+//! streams.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
@@ -20,7 +20,7 @@ use crate::table_queue::{Seen, TableQueue, TableView};
 /// snapshot before.
 pub type Rows = Arc<[Arc<Row>]>;
 
-/// How many items of a subscription may wait for a slow reader.
+/// How many items of a channel may wait for a slow reader.
 const CHANNEL_QUEUE: usize = 256;
 
 /// The application's side of the events. It only wakes readers and never calls the application's
@@ -32,6 +32,8 @@ pub(crate) struct Hub {
     channels: HashMap<String, ChannelView>,
     tables: HashMap<u32, TableView>,
     promises: HashMap<OpId, Promised>,
+    /// Published ops that are no messages.
+    rowless: HashSet<OpId>,
     /// Whether the store survives the process.
     durable: bool,
     /// The events before the first reader of events, until the client connects.
@@ -74,6 +76,7 @@ impl Hub {
             channels: HashMap::new(),
             tables: HashMap::new(),
             promises: HashMap::new(),
+            rowless: HashSet::new(),
             durable,
             early: Some(Arc::default()),
             streams: Vec::new(),
@@ -153,6 +156,11 @@ impl Hub {
         promise
     }
 
+    /// An op that was published will never have a row.
+    pub(crate) fn add_rowless(&mut self, op: &OpId) {
+        self.rowless.insert(op.clone());
+    }
+
     /// The client connects: stops collecting events for a first reader.
     pub(crate) fn connects(&mut self) {
         self.early = None;
@@ -169,6 +177,14 @@ impl Hub {
     }
 
     // Events.
+
+    /// The op that this event says was refused, if it has no row: it is to be discarded, because
+    /// nobody could retry or discard it, and it would block its channel. In a dialog these are ops
+    /// that were published and are no messages; in other channels all are.
+    pub(crate) fn refused_rowless(&self, event: &Event) -> Option<OpId> {
+        let Event::Op { id, channel, state: OpState::Failed { .. } } = event else { return None };
+        (channel.dialog().is_none() || self.rowless.contains(id)).then(|| id.clone())
+    }
 
     /// Takes one event of a batch.
     pub(crate) fn apply(&mut self, event: Event) {
@@ -224,6 +240,12 @@ impl Hub {
                 ClientEvent::Received(frame) => {
                     self.send_item(&frame.ch, ChannelItem::Event(Arc::clone(frame)))
                 }
+                ClientEvent::Signal { signal, by } => {
+                    self.send_item(
+                        &signal.ch,
+                        ChannelItem::Signal { signal: signal.clone(), by: by.clone() },
+                    );
+                }
                 _ => {}
             }
         }
@@ -242,6 +264,7 @@ impl Hub {
     pub(crate) fn end(&mut self) {
         self.ended = true;
         self.promises.clear();
+        self.rowless.clear();
         self.tables.drain().for_each(|(_, view)| view.end());
         self.channels.clear();
         for (_, view) in self.dialogs.drain() {
@@ -253,6 +276,7 @@ impl Hub {
     fn settle(&mut self, op: &str, state: &OpState) {
         if self.promises.get(op).is_some_and(|promise| promise.follow(state)) {
             self.promises.remove(op);
+            self.rowless.remove(op);
         }
     }
 

@@ -48,7 +48,7 @@ mod table_queue;
 pub mod token;
 mod transport;
 
-pub use channel::Subscription;
+pub use channel::Channel;
 pub use channel_item::ChannelItem;
 pub use client::{Client, ClientOptions};
 pub use dialog::{Dialog, Outgoing};

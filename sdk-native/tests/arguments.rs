@@ -73,10 +73,11 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
             codes.push(code.to_owned());
         }
     };
+    let guild = client.channel("guild:7").expect("a valid name");
     for text in &texts() {
         let (text, key) = (text.as_str(), Some(text.as_str()));
         note(client.dialog(text).err().map(|error| error.code()), "dialog", text);
-        note(client.subscribe(text).err().map(|error| error.code()), "subscribe", text);
+        note(client.channel(text).err().map(|error| error.code()), "channel", text);
         note(client.send_text(text, "hi").err().map(|error| error.code()), "send_text to", text);
         note(client.send_text("demo", text).err().map(|error| error.code()), "send_text", text);
         note(client.send(text, "note", "{}").err().map(|error| error.code()), "send to", text);
@@ -91,6 +92,11 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
             text,
         );
         note(client.signal("dialog:demo", "k", None, text).err().map(|error| error.code()), "signal", text);
+        note(guild.publish(text, "{}").err().map(|error| error.code()), "publish of", text);
+        note(guild.publish("note", text).err().map(|error| error.code()), "publish", text);
+        note(guild.publish_json("note", &text).err().map(|error| error.code()), "publish_json", text);
+        note(guild.signal(text, key, "{}").err().map(|error| error.code()), "a channel's signal of", text);
+        note(guild.signal("k", None, text).err().map(|error| error.code()), "a channel's signal", text);
         for query in [
             TableQuery { table: text.to_owned(), ..TableQuery::default() },
             TableQuery { table: String::from("t"), filter: text.to_owned(), ..TableQuery::default() },
@@ -123,4 +129,6 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
     }
     assert_eq!(client.send_text("demo", "late").expect_err("closed").code(), "closed");
     assert_eq!(client.dialog("demo").expect_err("closed").code(), "closed");
+    assert_eq!(client.channel("guild:7").expect_err("closed").code(), "closed");
+    assert_eq!(guild.publish("note", "{}").expect_err("closed").code(), "closed");
 }

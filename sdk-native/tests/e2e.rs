@@ -242,9 +242,9 @@ async fn a_token_that_runs_out_is_renewed_without_a_reconnect() {
 async fn a_dialog_that_does_not_exist_is_refused_by_name() {
     let server = Server::with(&["--model", "off"]);
     let ada = guest(&server, "Ada").await;
-    let mut subscription = ada.subscribe("dialog:nowhere").expect("a valid name");
+    let mut channel = ada.channel("dialog:nowhere").expect("a valid name");
     loop {
-        match soon("the refusal", subscription.next()).await.expect("open") {
+        match soon("the refusal", channel.next()).await.expect("open") {
             ChannelItem::State(ChannelState::Failed { code, .. }) => {
                 assert_eq!(code, "forbidden");
                 break;
@@ -274,7 +274,7 @@ async fn a_message_refused_by_the_server_can_be_discarded_and_blocks_nobody_afte
 async fn a_channel_read_without_a_timeline_is_dense_through_a_restart() {
     let mut server = Server::with(&["--model", "off"]);
     let (ada, bob) = (guest(&server, "Ada").await, guest(&server, "Bob").await);
-    let mut log = bob.subscribe("dialog:demo").expect("subscribed");
+    let mut log = bob.channel("dialog:demo").expect("opened");
     let dialog = ada.dialog("demo").expect("opened");
     for n in 1..=12 {
         if n == 6 {

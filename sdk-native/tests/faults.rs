@@ -118,7 +118,7 @@ fn write_on(name: &'static str, dialog: Dialog, told: Arc<Told>, mut dice: Dice)
 
 /// Applies what comes, for as long as the client lives.
 fn read_on(name: &'static str, client: &Client, told: Arc<Told>) {
-    let mut items = client.subscribe(CHANNEL).expect("subscribed");
+    let mut items = client.channel(CHANNEL).expect("opened");
     tokio::spawn(async move {
         let mut why_anew = Some("start".to_owned());
         while let Some(item) = items.next().await {
@@ -232,7 +232,7 @@ async fn twenty_seconds_of_random_faults_lose_double_reorder_and_invent_nothing(
 const CROWD: usize = 100;
 
 /// One client's way back: how long it took from the cut until its subscription was live again.
-async fn back(client: &Client, items: &mut tidewire::Subscription, cut: Instant) -> Duration {
+async fn back(client: &Client, items: &mut tidewire::Channel, cut: Instant) -> Duration {
     let live = async {
         let mut gone = false;
         loop {
@@ -258,7 +258,7 @@ async fn after_a_cut_all_clients_are_live_again_soon() {
         // Everything as an application would have it.
         let name = format!("user {number}");
         let client = client(&server, &proxy, &name, Storage::Memory, Config::default()).await;
-        let mut items = client.subscribe(CHANNEL).expect("subscribed");
+        let mut items = client.channel(CHANNEL).expect("opened");
         while soon("live", items.next()).await.expect("open") != ChannelItem::State(ChannelState::Live) {}
         clients.push((client, items));
     }

@@ -50,7 +50,16 @@ fn generate(language: &str) -> PathBuf {
 const SQL: &str = "PRAGMA journal_mode = WAL;
     CREATE TABLE rules (id INTEGER PRIMARY KEY, owner TEXT, priority INTEGER);
     INSERT INTO rules VALUES (1, 'Ada', 5), (2, 'Ada', 7), (3, 'Ada', 1), (4, 'Bob', 9)";
-const TABLES: &str = "[tables.watch.rules]\naccess = { guest = \"owner=eq.Ada\" }\n";
+const TABLES: &str = r#"
+    [tables.watch.rules]
+    access = { guest = "owner=eq.Ada" }
+    [[channel]]
+    name = "guild:{id}"
+    read = ["everyone"]
+    [channel.kinds]
+    "poll.vote" = ["everyone"]
+    "notice" = ["operators"]
+"#;
 
 /// Runs a program and serves its wishes until it is done.
 async fn prove(mut command: Command) {

@@ -140,7 +140,7 @@ async fn what_answers_with_something_other_than_a_websocket_is_tried_again() {
 async fn a_slow_reader_of_a_channel_is_told_what_it_missed() {
     let fake = Fake::start().await;
     let client = client(&fake, eager()).await;
-    let mut subscription = client.subscribe("news").expect("subscribed");
+    let mut channel = client.channel("news").expect("opened");
     let dialog = client.dialog("demo").expect("opened");
     let (mut session, _) = fake.welcomed().await;
     session.empty("news").await;
@@ -152,7 +152,7 @@ async fn a_slow_reader_of_a_channel_is_told_what_it_missed() {
     rows_where(&dialog, "the last event", |rows| rows.len() == 1).await;
     let (mut seen, mut missed, mut next) = (0, 0, 1);
     while next <= 1_000 {
-        match soon("an item", subscription.next()).await.expect("open") {
+        match soon("an item", channel.next()).await.expect("open") {
             ChannelItem::Event(event) => {
                 assert!(event.offset == next || missed > 0, "{} after {next} without a marker", event.offset);
                 (seen, next) = (seen + 1, event.offset.0 + 1);

@@ -127,7 +127,7 @@ async fn a_server_killed_in_the_middle_again_and_again_loses_and_doubles_nothing
     }
     // A reader of the bare channel, for which every event counts: no gap, no repetition, no reset.
     let reader = user(&server, "reader", Storage::Memory).await;
-    let mut log = reader.subscribe("dialog:demo").expect("subscribed");
+    let mut log = reader.channel("dialog:demo").expect("opened");
     let read = Arc::new(Mutex::new(Vec::new()));
     let reading = Arc::clone(&read);
     let reading = tokio::spawn(async move {

@@ -1,11 +1,12 @@
 //! The surface for Kotlin, Swift and Python, through uniffi. It only converts and forwards.
 //!
-//! Commands are synchronous and return at once; all events come through [`Events::next_batch`].
-//! Foreign code runs on the dispatcher's thread or on a thread for a token request, never on the
-//! threads of the sockets.
+//! Commands are synchronous and return at once; all events come through [`Events::next_batch`], and
+//! those of one channel through [`Channel::next`]. Foreign code runs on a dispatcher's thread or on a
+//! thread for a token request, never on the threads of the sockets.
 
 #![allow(unreachable_pub, reason = "what is public here is reached from other languages")]
 
+mod channel;
 mod codes;
 mod error;
 mod events;
@@ -24,6 +25,7 @@ use tidewire_core::tables::TableError;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
+use self::channel::Channel;
 use self::error::TidewireError;
 use self::events::{DialogState, Event, Lifecycle, Network, Row, Status, User};
 use self::numbers::large;
@@ -110,7 +112,7 @@ impl Outgoing {
         Ok(self.outgoing.stored().await?)
     }
 
-    /// Waits until the server has committed the message, and returns its offset in the dialog.
+    /// Waits until the server has committed the message, and returns its offset in the channel.
     pub async fn acked(&self) -> Result<i64, TidewireError> {
         Ok(large(self.outgoing.acked().await?.0))
     }
@@ -200,6 +202,12 @@ impl Client {
     /// The state of an open dialog; none if it is not open.
     pub fn dialog_state(&self, dialog: String) -> Option<DialogState> {
         Some(self.dialog(&dialog)?.state().into())
+    }
+
+    /// Opens a channel: its events, and what is published to it. `dialog:` and an id is the channel
+    /// of a dialog's events. Each call gives another handle.
+    pub fn channel(&self, name: String) -> Result<Arc<Channel>, TidewireError> {
+        Ok(Arc::new(Channel::new(self.client.channel(&name)?)))
     }
 
     /// Sends a message, as soon as there is a connection. With a store it is sent even after a

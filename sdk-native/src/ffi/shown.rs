@@ -3,6 +3,7 @@
 
 use std::fmt::{Debug, Display, Formatter, Result};
 
+use super::channel::ChannelItem;
 use super::events::{Change, ChannelState, DialogState, DialogStatus, Event, OpState, Row, Status, User};
 use super::tables::{RowChange, TableListChange, TableQuery, TableStatus, TableUpdate};
 
@@ -93,6 +94,27 @@ impl Debug for Event {
     }
 }
 
+impl Debug for ChannelItem {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            ChannelItem::Event { kind, id, offset, body, .. } => f
+                .debug_struct("Event")
+                .field("kind", kind)
+                .field("id", id)
+                .field("offset", offset)
+                .field("bytes", &body.len())
+                .finish_non_exhaustive(),
+            ChannelItem::State { state } => f.debug_struct("State").field("state", state).finish(),
+            ChannelItem::Signal { kind, body, .. } => f
+                .debug_struct("Signal")
+                .field("kind", kind)
+                .field("bytes", &body.len())
+                .finish_non_exhaustive(),
+            ChannelItem::Lagged { missed } => f.debug_struct("Lagged").field("missed", missed).finish(),
+        }
+    }
+}
+
 impl Debug for RowChange {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("RowChange")
@@ -138,6 +160,7 @@ macro_rules! display {
 
 display!(
     Change,
+    ChannelItem,
     ChannelState,
     DialogState,
     DialogStatus,

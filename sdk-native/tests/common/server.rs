@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -12,15 +13,21 @@ use tempfile::TempDir;
 
 use super::build::build;
 
+const SECRET: &str = "only for tests, and long enough for HS256";
+
 /// A key, so that tokens outlive the process, and limits that stand in nobody's way.
-const CONFIG: &str = r#"
+fn config() -> String {
+    format!(
+        r#"
     [[keys]]
     id = "tests"
     alg = "HS256"
-    secret = "only for tests, and long enough for HS256"
+    secret = "{SECRET}"
     [limits]
-    user = { ops = 1000, per_ms = 1000, burst = 1000 }
-"#;
+    user = {{ ops = 1000, per_ms = 1000, burst = 1000 }}
+"#
+    )
+}
 
 pub struct Server {
     child: Option<Child>,
@@ -36,10 +43,15 @@ impl Server {
     }
 
     pub fn with(options: &[&str]) -> Server {
+        Server::configured("", options)
+    }
+
+    /// One with more in its configuration file.
+    pub fn configured(more: &str, options: &[&str]) -> Server {
         let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let folder = TempDir::new().expect("a folder");
-        std::fs::write(folder.path().join("server.toml"), CONFIG).expect("written");
+        std::fs::write(folder.path().join("server.toml"), config() + more).expect("written");
         let mut server = Server { child: None, port, folder, options };
         server.restart();
         server
@@ -51,7 +63,7 @@ impl Server {
         let mut server = Server::with(options);
         server.app().execute_batch(sql).expect("made");
         let source =
-            format!("{CONFIG}[tables]\nsource = \"sqlite:{}\"\n{tables}", server.app_path().display());
+            format!("{}[tables]\nsource = \"sqlite:{}\"\n{tables}", config(), server.app_path().display());
         std::fs::write(server.folder.path().join("server.toml"), source).expect("written");
         server.restart();
         server
@@ -116,6 +128,18 @@ impl Server {
             let _ = std::fs::remove_file(self.folder.path().join(format!("server.db{suffix}")));
         }
         self.restart();
+    }
+
+    /// A token for a user with these claims.
+    pub fn token_with(&self, user: &str, claims: &Value) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let mut all =
+            json!({"sub": user, "name": user, "iss": "tidewire", "aud": "tidewire", "exp": now + 3_600});
+        for (name, value) in claims.as_object().expect("an object") {
+            all[name] = value.clone();
+        }
+        let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &all, &key).expect("signed")
     }
 
     /// A token for a user of this name.

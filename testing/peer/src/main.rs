@@ -108,7 +108,7 @@ async fn write(client: &Client, args: &Args) -> Result<(), Box<dyn std::error::E
 
 /// Reads the bare channel.
 async fn read(client: &Client, args: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    let mut items = client.subscribe(&channel(args))?;
+    let mut items = client.channel(&channel(args))?;
     let mut seen = Seen::new(args);
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     loop {

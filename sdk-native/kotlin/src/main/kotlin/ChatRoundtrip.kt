@@ -8,12 +8,16 @@
 package dev.tidewire.roundtrip
 
 import dev.tidewire.Change
+import dev.tidewire.Channel
+import dev.tidewire.ChannelItem
+import dev.tidewire.ChannelState
 import dev.tidewire.Client
 import dev.tidewire.ClientOptions
 import dev.tidewire.DialogStatus
 import dev.tidewire.Event
 import dev.tidewire.Events
 import dev.tidewire.OpState
+import dev.tidewire.Outgoing
 import dev.tidewire.ReadyTable
 import dev.tidewire.Row
 import dev.tidewire.RowEvent
@@ -38,6 +42,7 @@ import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.filterIsInstance
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
@@ -107,6 +112,14 @@ private fun Events.flow(): Flow<Event> = flow {
     }
 }
 
+/** The items of a channel as a flow. */
+private val Channel.items: Flow<ChannelItem>
+    get() = flow { while (true) emit(next() ?: return@flow) }
+
+/** Its events alone. */
+private val Channel.events: Flow<ChannelItem.Event>
+    get() = items.filterIsInstance()
+
 private class Watched(val client: Client, scope: CoroutineScope) {
     val view = MutableStateFlow(View())
     private val events = client.events()
@@ -133,7 +146,7 @@ private object Refusing : TokenProvider {
     override suspend fun token(renew: Boolean): String = throw TidewireException.Unauthorized("unauthorized", "banned")
 }
 
-private fun codeOf(call: () -> Unit): String? = try {
+private inline fun codeOf(call: () -> Unit): String? = try {
     call()
     null
 } catch (error: TidewireException) {
@@ -146,6 +159,9 @@ private fun codeOf(call: () -> Unit): String? = try {
         is TidewireException.Callback -> error.code
     }
 }
+
+/** Where an event was committed; none if that takes too long. */
+private suspend fun offsetOf(sent: Outgoing): Long? = withTimeoutOrNull(patience) { sent.acked() }
 
 private suspend fun prove(scope: CoroutineScope) {
     check("version", sdkVersion().count { it == '.' } == 2)
@@ -171,18 +187,45 @@ private suspend fun prove(scope: CoroutineScope) {
     ada.until("the answer ends") { it.answers() == listOf(RowState.DONE) }
     ada.until("rows and events agree") { it.rows == client.rows("demo") }
 
+    val guild = client.channel("guild:7")
+    val heard = MutableStateFlow(emptyList<ChannelItem>())
+    val hearing = scope.launch { guild.items.collect { heard.value += it } }
+    check("a channel takes an event", offsetOf(guild.publish("poll.vote", "{\"option\":1}")) == 1L)
+    val forbidden = codeOf { offsetOf(guild.publish("notice", "{}")) }
+    check("an event that may not be written is refused", forbidden == "forbidden", forbidden)
+    val wrongs = listOf(
+        codeOf { client.channel("no channel") },
+        codeOf { guild.publish("poll.vote", "[]") },
+        codeOf { guild.publish("k".repeat(65), "{}") },
+        codeOf { guild.signal("k".repeat(65), null, "{}") },
+    )
+    check("what is no event has a code", wrongs == listOf("bad_channel", "bad_body", "too_large", "too_large"), wrongs)
+
     runner("stop")
     ada.until("the loss is noticed") { it.states.last() == State.RECONNECTING }
     val sent = client.sendText("demo", "hello from offline")
     val offline = sent.id()
     check("what is sent without a connection is safe", withTimeoutOrNull(patience) { sent.stored() } != null)
     ada.until("a message waits") { view -> view.rows.any { it.id == offline && it.state == RowState.QUEUED } }
+    val vote = guild.publish("poll.vote", "{\"option\":2}")
     runner("start")
     ada.until("it arrives after the restart") { offline in it.acked }
     check("and committed", withTimeoutOrNull(patience) { sent.acked() } != null)
     ada.until("its answer ends") { it.answers() == listOf(RowState.DONE, RowState.DONE) }
     val row = client.rows("demo").first()
     check("a row as text hides what was written", "count to 12" !in "$row" && row.id in "$row", row)
+    check("an event is published after the restart", offsetOf(vote) == 2L)
+    client.channel("guild:7").use { again ->
+        check("a channel has a name", again.name() == "guild:7")
+        val last = again.publish("poll.vote", "{\"option\":3}").id()
+        val event = withTimeoutOrNull(patience) { again.events.first() }
+        check("another handle gets what comes from then on", event?.id == last && event.by == client.user(), event)
+        check("an event as text hides what was written", "option" !in "$event" && last in "$event", event)
+        again.closeNow()
+        again.closeNow()
+        check("a closed channel has no items", withTimeoutOrNull(patience) { again.items.collect {} } != null)
+        check("and takes no event", codeOf { again.publish("poll.vote", "{}") } == "closed")
+    }
     client.openDialog("demo")
     client.closeDialog("demo")
     val state = client.dialogState("demo")
@@ -217,6 +260,22 @@ private suspend fun prove(scope: CoroutineScope) {
     grace.until("a user whose provider failed once sees the same") {
         tokens.calls.get() == 2 && log(it.rows) == log(ada.view.value.rows)
     }
+    val others = grace.client.channel("guild:7")
+    val live = withTimeoutOrNull(patience) {
+        others.items.first { it is ChannelItem.State && it.state is ChannelState.Live }
+    }
+    check("a channel is live", live != null)
+    others.signal("pointer", "p", "{\"x\":1}")
+    val pointer = ChannelItem.Signal("pointer", "p", "{\"x\":1}", grace.client.user()!!)
+    check("a signal reaches a channel", withTimeoutOrNull(patience) { heard.first { pointer in it } } != null, heard.value)
+    val ending = scope.launch { others.items.collect {} }
+    others.closeNow()
+    check("closing a channel ends a wait for its items", withTimeoutOrNull(patience) { ending.join() } != null)
+    others.destroy()
+    val votes = heard.value.filterIsInstance<ChannelItem.Event>().map { Triple(it.offset, it.kind, it.body) }
+    val wanted = (1L..3L).map { Triple(it, "poll.vote", "{\"option\":$it}") }
+    check("a channel's events come once and in order", votes == wanted, votes)
+
     val refused = Watched(Client(ClientOptions(server), Refusing), scope)
     refused.client.connect()
     refused.until("a refused user is told") { it.states.lastOrNull() == State.FAILED }
@@ -225,6 +284,8 @@ private suspend fun prove(scope: CoroutineScope) {
     listOf(ada, grace, refused).forEach { it.client.closeAndWait() }
     val ended = withTimeoutOrNull(patience) { listOf(ada, grace, refused).forEach { it.reader.join() } }
     check("the events end with the client", ended != null)
+    check("and so do a channel's", withTimeoutOrNull(patience) { hearing.join() } != null)
+    guild.destroy()
     check("a closed client says so", codeOf { client.sendText("demo", "x") } == "closed")
     listOf(ada, grace, refused).forEach { it.client.destroy() }
     println("DONE")

@@ -1,0 +1,140 @@
+//! A channel as an object: its items one by one, and the methods that write.
+
+use parking_lot::Mutex;
+use std::sync::{Arc, LazyLock};
+
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::Outgoing;
+use super::error::TidewireError;
+use super::events::{ChannelState, User};
+use super::numbers::large;
+use crate::channel::{Holder, Items};
+
+/// The thread that wakes foreign readers, which runs foreign code, for all channels.
+static DISPATCH: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("tidewire-channels")
+        .build()
+        .unwrap_or_else(|error| panic!("the system gives no threads: {error}"))
+});
+
+/// A handle of a channel. Closing or dropping the last one ends the subscription. It does not keep
+/// the client open.
+#[derive(uniffi::Object)]
+pub struct Channel {
+    name: String,
+    /// None once it is closed.
+    holder: Mutex<Option<Holder>>,
+    inbox: tokio::sync::Mutex<mpsc::Receiver<crate::ChannelItem>>,
+    dispatch: AbortHandle,
+}
+
+/// An item of a channel. Its text form leaves out what people wrote.
+#[derive(Clone, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::export(Debug, Display, Eq)]
+pub enum ChannelItem {
+    /// The next event; `body` is the JSON text of an object. Its offset is that of the event before
+    /// plus one, unless a reset or a lag is between them. `at_ms` is when it was committed, ms since
+    /// the Unix epoch.
+    Event { kind: String, body: String, id: String, offset: i64, at_ms: i64, by: User },
+    /// The subscription changed.
+    State { state: ChannelState },
+    /// Somebody sent an ephemeral signal; `body` is the JSON text of an object.
+    Signal { kind: String, key: Option<String>, body: String, by: User },
+    /// The reader was too slow: this many items were left out here.
+    Lagged { missed: i64 },
+}
+
+#[uniffi::export]
+impl Channel {
+    /// The channel's name.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    /// Waits for the next item; none once the channel or the client is closed. One reader at a
+    /// time. A cancelled call loses no items.
+    pub async fn next(&self) -> Option<ChannelItem> {
+        let item = self.inbox.lock().await.recv().await?;
+        self.holder.lock().is_some().then(|| item.into())
+    }
+
+    /// Publishes an event, as soon as there is a connection; `body` is the JSON text of an object.
+    /// With a store it is sent even after a restart of the process, and it is committed once. If the
+    /// server refuses it, `acked` fails, and it is discarded; in a dialog, a refused `message` has a
+    /// row that can be retried.
+    pub fn publish(&self, kind: String, body: String) -> Result<Arc<Outgoing>, TidewireError> {
+        let holder = self.holder.lock();
+        let outgoing = holder.as_ref().ok_or_else(closed)?.publish(&kind, &body)?;
+        Ok(Arc::new(Outgoing { outgoing }))
+    }
+
+    /// Sends an ephemeral signal to the current readers of the channel; `body` is the JSON text of
+    /// an object. A newer signal of the same kind and key replaces one that still waits.
+    pub fn signal(&self, kind: String, key: Option<String>, body: String) -> Result<(), TidewireError> {
+        let holder = self.holder.lock();
+        Ok(holder.as_ref().ok_or_else(closed)?.signal(&kind, key.as_deref(), &body)?)
+    }
+
+    /// Closes this handle: `next` gives none from then on. Closing it again does nothing. Kotlin's
+    /// name for it is `closeNow`, because `close` is `AutoCloseable`'s there.
+    pub fn close(&self) {
+        let holder = self.holder.lock().take();
+        drop(holder);
+        self.dispatch.abort();
+    }
+}
+
+impl Channel {
+    pub(super) fn new(channel: crate::channel::Channel) -> Channel {
+        let (holder, items) = channel.into_parts();
+        let (sender, inbox) = mpsc::channel(1);
+        let dispatch = DISPATCH.spawn(dispatch(items, sender)).abort_handle();
+        let (name, inbox) = (holder.name().to_owned(), tokio::sync::Mutex::new(inbox));
+        Channel { name, holder: Mutex::new(Some(holder)), inbox, dispatch }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Passes items to the reader, one ahead. The reader is not woken by whoever made the item: that is
+/// the task that drives the sockets.
+async fn dispatch(mut items: Items, reader: mpsc::Sender<crate::ChannelItem>) {
+    while let Ok(place) = reader.reserve().await
+        && let Some(item) = items.next().await
+    {
+        place.send(item);
+    }
+}
+
+fn closed() -> TidewireError {
+    TidewireError::Closed { code: String::from("closed"), detail: String::from("the channel is closed") }
+}
+
+impl From<crate::ChannelItem> for ChannelItem {
+    fn from(item: crate::ChannelItem) -> ChannelItem {
+        match item {
+            crate::ChannelItem::Event(frame) => ChannelItem::Event {
+                kind: frame.kind.clone(),
+                body: frame.body.clone(),
+                id: frame.id.to_string(),
+                offset: large(frame.offset.0),
+                at_ms: large(frame.at),
+                by: frame.by.clone().into(),
+            },
+            crate::ChannelItem::State(state) => ChannelItem::State { state: state.into() },
+            crate::ChannelItem::Signal { signal, by } => {
+                ChannelItem::Signal { kind: signal.kind, key: signal.key, body: signal.body, by: by.into() }
+            }
+            crate::ChannelItem::Lagged { missed } => ChannelItem::Lagged { missed: large(missed) },
+        }
+    }
+}
