@@ -133,7 +133,7 @@ async def items(channel):
         yield item
 
 
-async def first(channel, condition):
+async def first_item(channel, condition):
     """The first item that is as wanted."""
     async for item in items(channel):
         if condition(item):
@@ -229,7 +229,7 @@ async def main():
     again = client.channel("guild:7")
     check("a channel has a name", again.name() == "guild:7")
     last = again.publish("poll.vote", '{"option":3}')
-    event = await asyncio.wait_for(first(again, lambda item: item.is_event() and item.offset == 3), PATIENCE_S)
+    event = await asyncio.wait_for(first_item(again, lambda item: item.is_event() and item.offset == 3), PATIENCE_S)
     check("another handle gets what comes from then on", (event.id, event.by, event.at_ms > 0) == (last.id(), client.user(), True), event)
     check("an event as text hides what was written", "option" not in f"{event} {event!r}" and event.id in f"{event}", event)
     again.close()
@@ -281,9 +281,9 @@ async def main():
     await other_view.until("a user whose provider failed once sees the same", lambda: tokens.calls == 2 and same())
 
     others = other.channel("guild:7")
-    await asyncio.wait_for(first(others, lambda item: item.is_state() and item.state.is_live()), PATIENCE_S)
+    await asyncio.wait_for(first_item(others, lambda item: item.is_state() and item.state.is_live()), PATIENCE_S)
     others.signal("pointer", "p", '{"x":1}')
-    ended = asyncio.create_task(first(others, lambda item: False))
+    ended = asyncio.create_task(first_item(others, lambda item: False))
     is_signal = lambda item: item.is_signal() and (item.kind, item.key, item.body, item.by) == ("pointer", "p", '{"x":1}', other.user())
     for _ in range(PATIENCE_S * 10):
         if any(map(is_signal, heard)):
