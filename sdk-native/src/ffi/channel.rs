@@ -1,26 +1,16 @@
 //! A channel as an object: its items one by one, and the methods that write.
 
 use parking_lot::Mutex;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::Outgoing;
 use super::error::TidewireError;
 use super::events::{ChannelState, User};
 use super::numbers::large;
+use super::{DISPATCH, Outgoing};
 use crate::channel::{Holder, Items};
-
-/// The thread that wakes foreign readers, which runs foreign code, for all channels.
-static DISPATCH: LazyLock<Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("tidewire-channels")
-        .build()
-        .unwrap_or_else(|error| panic!("the system gives no threads: {error}"))
-});
 
 /// A handle of a channel. Closing or dropping the last one ends the subscription. It does not keep
 /// the client open.

@@ -33,7 +33,7 @@ use self::options::{ClientOptions, TokenProvider};
 use self::report::Report;
 use self::tables::{TableQuery, TableStatus};
 use crate::dialog::Dialog;
-use crate::error::{AwaitTxError, SendError};
+use crate::error::{AwaitTxError, OpError, SendError};
 use crate::events::ClientEvent;
 use crate::table::Table;
 
@@ -47,6 +47,15 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .worker_threads(2)
         .thread_name("tidewire")
         .enable_all()
+        .build()
+        .unwrap_or_else(|error| panic!("the system gives no threads: {error}"))
+});
+
+/// The thread that wakes foreign code which waits for an item or a message: that runs some of it.
+static DISPATCH: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("tidewire-wake")
         .build()
         .unwrap_or_else(|error| panic!("the system gives no threads: {error}"))
 });
@@ -109,12 +118,14 @@ impl Outgoing {
     /// Waits until the message survives the end of this program: it is in the store on disk, or the
     /// server has committed it.
     pub async fn stored(&self) -> Result<(), TidewireError> {
-        Ok(self.outgoing.stored().await?)
+        let outgoing = self.outgoing.clone();
+        Ok(apart(async move { outgoing.stored().await }).await?)
     }
 
     /// Waits until the server has committed the message, and returns its offset in the channel.
     pub async fn acked(&self) -> Result<i64, TidewireError> {
-        Ok(large(self.outgoing.acked().await?.0))
+        let outgoing = self.outgoing.clone();
+        Ok(large(apart(async move { outgoing.acked().await }).await?.0))
     }
 }
 
@@ -348,6 +359,13 @@ async fn dispatch(mut events: crate::events::Events, reader: mpsc::Sender<Vec<Cl
         }
         place.send(batch);
     }
+}
+
+/// Waits on the dispatcher's thread, because the task that drives the sockets settles messages.
+async fn apart<T: Send + 'static>(
+    wait: impl Future<Output = Result<T, OpError>> + Send + 'static,
+) -> Result<T, OpError> {
+    DISPATCH.spawn(wait).await.unwrap_or(Err(OpError::Closed))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
