@@ -229,9 +229,12 @@ async def main():
     again = client.channel("guild:7")
     check("a channel has a name", again.name() == "guild:7")
     last = again.publish("poll.vote", '{"option":3}')
-    event = await asyncio.wait_for(first_item(again, lambda item: item.is_event() and item.offset == 3), PATIENCE_S)
+    event = await asyncio.wait_for(first_item(again, lambda item: item.is_event() and item.event.offset == 3), PATIENCE_S)
     check("another handle gets what comes from then on", (event.id, event.by, event.at_ms > 0) == (last.id(), client.user(), True), event)
     check("an event as text hides what was written", "option" not in f"{event} {event!r}" and event.id in f"{event}", event)
+    check("older events are before the newest", again.load_older(None, 2) == 4)
+    older = await asyncio.wait_for(first_item(again, lambda item: item.is_older()), PATIENCE_S)
+    check("and come as asked", ([event.offset for event in older.events], older.more) == ([2, 3], True), older)
     again.close()
     again.close()
     check("a closed channel has no items", await asyncio.wait_for(again.next(), PATIENCE_S) is None)
@@ -292,7 +295,8 @@ async def main():
     check("a signal reaches a channel", any(map(is_signal, heard)), heard)
     others.close()
     check("closing a channel ends a wait for its items", await asyncio.wait_for(ended, PATIENCE_S) is None)
-    votes = [(item.offset, item.kind, json.loads(item.body)) for item in heard if item.is_event()]
+    events = [item.event for item in heard if item.is_event()]
+    votes = [(event.offset, event.kind, json.loads(event.body)) for event in events]
     wanted = [(n, "poll.vote", {"option": n}) for n in (1, 2, 3)]
     check("a channel's events come once and in order", votes == wanted, votes)
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use tidewire_core::Offset;
 use tidewire_core::wire::Message;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -94,6 +95,16 @@ impl Channel {
         self.publish(kind, &serde_json::to_string(body).map_err(bad)?)
     }
 
+    /// Requests at most `most` events (1 to 256) from before an offset, by default before the newest
+    /// ones that this client knows of. They come as [`ChannelItem::Older`] with the offset that is
+    /// returned, as soon as there is a connection.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn load_older(&self, before: Option<Offset>, most: u64) -> Result<Offset, SubscribeError> {
+        self.holder.load_older(before, most)
+    }
+
     /// Sends an ephemeral signal to the current subscribers, who get it as
     /// [`ChannelItem::Signal`]: see [`tidewire_core::Client::signal`].
     ///
@@ -125,6 +136,10 @@ impl Holder {
             }
             Ok(Outgoing::new(hub, id))
         })?
+    }
+
+    pub(crate) fn load_older(&self, before: Option<Offset>, most: u64) -> Result<Offset, SubscribeError> {
+        Ok(self.shared.command(|core, _, now| core.load_older(now, &self.name, before, most))??)
     }
 
     pub(crate) fn signal(&self, kind: &str, key: Option<&str>, body: &str) -> Result<(), SendError> {

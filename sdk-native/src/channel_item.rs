@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tidewire_core::ChannelState;
 use tidewire_core::wire::{EventFrame, Signal, User};
+use tidewire_core::{ChannelState, Offset};
 
 /// An item of a [`crate::Channel`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,16 @@ pub enum ChannelItem {
     Event(Arc<EventFrame>),
     /// The subscription changed.
     State(ChannelState),
+    /// The answer to [`crate::Channel::load_older`].
+    Older {
+        /// The offset before which events were requested.
+        before: Offset,
+        /// The events just before that offset, the oldest first.
+        events: Arc<[EventFrame]>,
+        /// Whether the log may have events before these. True without events: the request was
+        /// dropped, because the channel begins anew or may not be read.
+        more: bool,
+    },
     /// Somebody sent an ephemeral signal.
     Signal {
         /// The signal.

@@ -87,6 +87,18 @@ impl Dialog {
         })?
     }
 
+    /// Requests older rows, of at most `most` events (1 to 256). They come before the first row, and
+    /// the rows that are shown stay as they are; [`DialogState::has_older`] says whether there may
+    /// be any.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn load_older(&self, most: u64) -> Result<(), SubscribeError> {
+        let channel = format!("dialog:{}", self.handle.id);
+        self.handle.shared.command(|core, _, now| core.load_older(now, &channel, None, most))??;
+        Ok(())
+    }
+
     /// Sends a failed message again. False if there is no failed message with this id.
     pub fn retry(&self, id: &str) -> bool {
         self.handle.shared.command(|core, _, now| core.retry(now, &id.into())).unwrap_or(false)

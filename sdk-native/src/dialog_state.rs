@@ -9,6 +9,8 @@ pub struct DialogState {
     pub status: DialogStatus,
     /// The id of the newest answer under way, if there is one.
     pub run: Option<RunId>,
+    /// Whether [`Dialog::load_older`](crate::Dialog::load_older) may find rows before the first one.
+    pub has_older: bool,
     /// How many events were skipped since the dialog was opened, because the server no longer had
     /// them or there were too many.
     pub missed: u64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidewire_core::tables::{TableEvent, TableRows, TableUpdate};
 use tidewire_core::wire::{EventFrame, Signal, User};
-use tidewire_core::{Change, ChannelName, ChannelState, OpId, OpState, Row, Status};
+use tidewire_core::{Change, ChannelName, ChannelState, Offset, OpId, OpState, Row, Status};
 use tokio::sync::Notify;
 
 use crate::core::Event;
@@ -53,6 +53,19 @@ pub enum ClientEvent {
         dialog: String,
         /// The changes.
         changes: Vec<Change<Row>>,
+    },
+    /// The answer to [`Dialog::load_older`](crate::Dialog::load_older) or
+    /// [`Channel::load_older`](crate::Channel::load_older).
+    Older {
+        /// The channel.
+        channel: ChannelName,
+        /// The offset before which events were requested.
+        before: Offset,
+        /// The events just before that offset, the oldest first.
+        events: Arc<[EventFrame]>,
+        /// Whether the log may have events before these. True without events: the request was
+        /// dropped, because the channel begins anew or may not be read.
+        more: bool,
     },
     /// An update of a view of a table.
     Table {
@@ -101,6 +114,9 @@ impl From<Event> for ClientEvent {
             Event::Received(frame) => ClientEvent::Received(Arc::new(frame)),
             Event::Signal { signal, by } => ClientEvent::Signal { signal, by },
             Event::Dialog { dialog, changes, .. } => ClientEvent::Dialog { dialog, changes },
+            Event::Older { channel, before, events, more, .. } => {
+                ClientEvent::Older { channel, before, events: events.into(), more }
+            }
             Event::Part(TableEvent { view, update }) => ClientEvent::Table { view, update },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },
@@ -236,6 +252,9 @@ impl State {
 fn weight(event: &ClientEvent) -> usize {
     64 + match event {
         ClientEvent::Received(frame) => frame.raw.len() + frame.body.len(),
+        ClientEvent::Older { events, .. } => {
+            events.iter().map(|event| event.raw.len() + event.body.len()).sum()
+        }
         ClientEvent::Dialog { changes, .. } => changes.iter().map(change_weight).sum(),
         ClientEvent::Table { update, .. } => crate::table_queue::weight(update),
         _ => 0,

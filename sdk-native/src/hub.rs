@@ -48,6 +48,7 @@ pub(crate) struct Hub {
 struct DialogView {
     rows: Vec<Arc<Row>>,
     run: Option<RunId>,
+    has_older: bool,
     published: watch::Sender<Rows>,
     state: watch::Sender<DialogState>,
     handles: usize,
@@ -96,6 +97,7 @@ impl Hub {
         let view = self.dialogs.entry(dialog.to_owned()).or_insert_with(|| DialogView {
             rows: Vec::new(),
             run: None,
+            has_older: false,
             published: watch::Sender::new(Arc::from([])),
             state: watch::Sender::new(DialogState::default()),
             handles: 0,
@@ -188,7 +190,7 @@ impl Hub {
 
     /// Takes one event of a batch.
     pub(crate) fn apply(&mut self, event: Event) {
-        if let Event::Dialog { dialog, changes, run } = &event
+        if let Event::Dialog { dialog, changes, run, has_older } = &event
             && let Some(view) = self.dialogs.get_mut(dialog)
         {
             for change in changes {
@@ -198,6 +200,7 @@ impl Hub {
                 debug_assert!(fits, "a change beyond the rows");
             }
             view.run.clone_from(run);
+            view.has_older = *has_older;
             self.dirty.insert(dialog.clone());
         }
         if let Event::Channel { channel, state } = &event
@@ -239,6 +242,10 @@ impl Hub {
                 }
                 ClientEvent::Received(frame) => {
                     self.send_item(&frame.ch, ChannelItem::Event(Arc::clone(frame)))
+                }
+                ClientEvent::Older { channel, before, events, more } => {
+                    let (before, events, more) = (*before, Arc::clone(events), *more);
+                    self.send_item(channel, ChannelItem::Older { before, events, more });
                 }
                 ClientEvent::Signal { signal, by } => {
                     self.send_item(
@@ -291,8 +298,11 @@ impl Hub {
 impl DialogView {
     fn publish(&self) {
         self.published.send_replace(self.rows.clone().into());
-        let run = &self.run;
-        self.state.send_if_modified(|known| std::mem::replace(&mut known.run, run.clone()) != *run);
+        let (run, has_older) = (&self.run, self.has_older);
+        self.state.send_if_modified(|known| {
+            let another_run = std::mem::replace(&mut known.run, run.clone()) != *run;
+            std::mem::replace(&mut known.has_older, has_older) != has_older || another_run
+        });
     }
 }
 

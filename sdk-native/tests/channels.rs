@@ -5,7 +5,7 @@ mod common;
 use std::sync::Arc;
 
 use common::server::Server;
-use common::{eager, online, soon, status_where};
+use common::{eager, online, rows_where, soon, status_where};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidewire::token::from_fn;
@@ -102,6 +102,43 @@ async fn two_members_get_each_event_once_and_in_order_through_a_restart_of_the_s
     while let Some(item) = soon("the end of the channel", his.next()).await {
         assert!(matches!(item, ChannelItem::State(_)), "{item:?}");
     }
+}
+
+#[tokio::test]
+async fn what_was_before_comes_when_asked_for_as_events_and_as_rows() {
+    let server = guilds();
+    let ada = member(&server, "ada").await;
+    let channel = ada.channel("guild:7").expect("opened");
+    for n in 1..=12 {
+        let body = format!("{{\"text\":\"{n}\"}}");
+        publish(&channel, if n % 2 == 0 { "poll.vote" } else { "message" }, &body).await.expect("committed");
+    }
+    let bob = member(&server, "bob").await;
+    let mut his = bob.channel("guild:7").expect("opened");
+    live(&mut his).await;
+    assert_eq!(his.load_older(Some(Offset(11)), 4), Ok(Offset(11)));
+    let (before, offsets, more) = loop {
+        if let Some(ChannelItem::Older { before, events, more }) = soon("the answer", his.next()).await {
+            break (before, events.iter().map(|event| event.offset.0).collect::<Vec<_>>(), more);
+        }
+    };
+    assert_eq!((before, offsets, more), (Offset(11), vec![7, 8, 9, 10], true));
+
+    // The rows of a dialog begin with the newest 50 events.
+    let sent = 55;
+    let room = ada.dialog("demo").expect("opened");
+    for n in 1..=sent {
+        soon("the ack", room.send(&n.to_string()).expect("taken").acked()).await.expect("committed");
+    }
+    let his = bob.dialog("demo").expect("opened");
+    rows_where(&his, "the newest", |rows| rows.len() == 50).await;
+    assert!(his.state().has_older);
+    let first = his.rows()[0].clone();
+    his.load_older(256).expect("open");
+    let rows = rows_where(&his, "all", |rows| rows.len() == sent).await;
+    assert!(rows.iter().enumerate().all(|(at, row)| row.text == (at + 1).to_string()));
+    assert_eq!((rows[5].clone(), his.state().has_older), (first, false));
+    assert_eq!(ada.dialog("no name").map(|_| ()).map_err(|error| error.code()), Err("bad_channel"));
 }
 
 #[tokio::test]

@@ -3,12 +3,14 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 
+use tidewire_core::Offset;
+use tidewire_core::wire::EventFrame;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::error::TidewireError;
 use super::events::{ChannelState, User};
-use super::numbers::large;
+use super::numbers::{count, large};
 use super::{DISPATCH, Outgoing};
 use crate::channel::{Holder, Items};
 
@@ -23,14 +25,35 @@ pub struct Channel {
     dispatch: AbortHandle,
 }
 
+/// An event of a channel. Its text form leaves out what people wrote.
+#[derive(Clone, PartialEq, Eq, uniffi::Record)]
+#[uniffi::export(Debug, Display, Eq)]
+pub struct ChannelEvent {
+    /// The kind.
+    pub kind: String,
+    /// The JSON text of an object.
+    pub body: String,
+    /// The id under which it was published.
+    pub id: String,
+    /// Its place in the channel.
+    pub offset: i64,
+    /// When it was committed, ms since the Unix epoch.
+    pub at_ms: i64,
+    /// The author.
+    pub by: User,
+}
+
 /// An item of a channel. Its text form leaves out what people wrote.
 #[derive(Clone, PartialEq, Eq, uniffi::Enum)]
 #[uniffi::export(Debug, Display, Eq)]
 pub enum ChannelItem {
-    /// The next event; `body` is the JSON text of an object. Its offset is that of the event before
-    /// plus one, unless a reset or a lag is between them. `at_ms` is when it was committed, ms since
-    /// the Unix epoch.
-    Event { kind: String, body: String, id: String, offset: i64, at_ms: i64, by: User },
+    /// The next event. Its offset is that of the event before plus one, unless a reset or a lag is
+    /// between them.
+    Event { event: ChannelEvent },
+    /// The answer to `load_older`: the events just before this offset, the oldest first, and whether
+    /// there may be more before them. True without events: the request was dropped, because the
+    /// channel begins anew or may not be read.
+    Older { before: i64, events: Vec<ChannelEvent>, more: bool },
     /// The subscription changed.
     State { state: ChannelState },
     /// Somebody sent an ephemeral signal; `body` is the JSON text of an object.
@@ -61,6 +84,14 @@ impl Channel {
         let holder = self.holder.lock();
         let outgoing = holder.as_ref().ok_or_else(closed)?.publish(&kind, &body)?;
         Ok(Arc::new(Outgoing { outgoing }))
+    }
+
+    /// Requests at most `most` events (1 to 256) from before an offset, by default before the newest
+    /// ones that this client knows of. They come as `Older` with the offset that is returned.
+    pub fn load_older(&self, before: Option<i64>, most: i64) -> Result<i64, TidewireError> {
+        let before = before.map(|before| Offset(count(before)));
+        let holder = self.holder.lock();
+        Ok(large(holder.as_ref().ok_or_else(closed)?.load_older(before, count(most))?.0))
     }
 
     /// Sends an ephemeral signal to the current readers of the channel; `body` is the JSON text of
@@ -109,16 +140,27 @@ fn closed() -> TidewireError {
     TidewireError::Closed { code: String::from("closed"), detail: String::from("the channel is closed") }
 }
 
+impl From<&EventFrame> for ChannelEvent {
+    fn from(frame: &EventFrame) -> ChannelEvent {
+        ChannelEvent {
+            kind: frame.kind.clone(),
+            body: frame.body.clone(),
+            id: frame.id.to_string(),
+            offset: large(frame.offset.0),
+            at_ms: large(frame.at),
+            by: frame.by.clone().into(),
+        }
+    }
+}
+
 impl From<crate::ChannelItem> for ChannelItem {
     fn from(item: crate::ChannelItem) -> ChannelItem {
         match item {
-            crate::ChannelItem::Event(frame) => ChannelItem::Event {
-                kind: frame.kind.clone(),
-                body: frame.body.clone(),
-                id: frame.id.to_string(),
-                offset: large(frame.offset.0),
-                at_ms: large(frame.at),
-                by: frame.by.clone().into(),
+            crate::ChannelItem::Event(frame) => ChannelItem::Event { event: (&*frame).into() },
+            crate::ChannelItem::Older { before, events, more } => ChannelItem::Older {
+                before: large(before.0),
+                events: events.iter().map(ChannelEvent::from).collect(),
+                more,
             },
             crate::ChannelItem::State(state) => ChannelItem::State { state: state.into() },
             crate::ChannelItem::Signal { signal, by } => {

@@ -254,6 +254,8 @@ pub struct DialogState {
     pub status: DialogStatus,
     /// The id of the newest answer under way, if there is one.
     pub run: Option<String>,
+    /// Whether `load_older` may find rows before the first one.
+    pub has_older: bool,
     /// How many events were skipped since the dialog was opened.
     pub missed: i64,
 }
@@ -287,7 +289,12 @@ impl From<crate::dialog_state::DialogState> for DialogState {
             }
             crate::dialog_state::DialogStatus::Closed => DialogStatus::Closed,
         };
-        DialogState { status, run: state.run.map(String::from), missed: large(state.missed) }
+        DialogState {
+            status,
+            run: state.run.map(String::from),
+            has_older: state.has_older,
+            missed: large(state.missed),
+        }
     }
 }
 
@@ -311,6 +318,10 @@ pub enum Event {
     Signal { channel: String, kind: String, key: Option<String>, body: String, by: User },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog { dialog: String, changes: Vec<Change> },
+    /// The answer to `load_older`: how many events came from just before this offset, and whether
+    /// there may be more before them. True without events: the request was dropped, because the
+    /// channel begins anew or may not be read.
+    Older { channel: String, before: i64, count: i64, more: bool },
     /// An update of a view of a table.
     Table { view: i32, update: TableUpdate },
     /// The store fails with this code, or without a code works again.
@@ -436,6 +447,12 @@ impl From<ClientEvent> for Event {
             ClientEvent::Dialog { dialog, changes } => {
                 Event::Dialog { dialog, changes: changes.into_iter().map(Change::from).collect() }
             }
+            ClientEvent::Older { channel, before, events, more } => Event::Older {
+                channel: channel.into(),
+                before: large(before.0),
+                count: large(events.len() as u64),
+                more,
+            },
             ClientEvent::Table { view, update } => Event::Table { view: small(view), update: update.into() },
             ClientEvent::Storage { code } => Event::Storage { code: code.map(str::to_owned) },
             ClientEvent::Problem { code, message } => Event::Problem { code, detail: message },

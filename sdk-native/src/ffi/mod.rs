@@ -28,12 +28,12 @@ use tokio::sync::mpsc;
 use self::channel::Channel;
 use self::error::TidewireError;
 use self::events::{DialogState, Event, Lifecycle, Network, Row, Status, User};
-use self::numbers::large;
+use self::numbers::{count, large};
 use self::options::{ClientOptions, TokenProvider};
 use self::report::Report;
 use self::tables::{TableQuery, TableStatus};
 use crate::dialog::Dialog;
-use crate::error::{AwaitTxError, OpError, SendError};
+use crate::error::{AwaitTxError, OpError, SendError, SubscribeError};
 use crate::events::ClientEvent;
 use crate::table::Table;
 
@@ -213,6 +213,13 @@ impl Client {
     /// The state of an open dialog; none if it is not open.
     pub fn dialog_state(&self, dialog: String) -> Option<DialogState> {
         Some(self.dialog(&dialog)?.state().into())
+    }
+
+    /// Requests older rows of an open dialog, of at most `most` events (1 to 256). They come before
+    /// the first row; `has_older` of the dialog's state says whether there may be any.
+    pub fn load_older(&self, dialog: String, most: i64) -> Result<(), TidewireError> {
+        let none = SubscribeError::Refused(tidewire_core::SubscribeError::NotOpen);
+        Ok(self.dialog(&dialog).ok_or(none)?.load_older(count(most))?)
     }
 
     /// Opens a channel: its events, and what is published to it. `dialog:` and an id is the channel

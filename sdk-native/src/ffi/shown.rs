@@ -3,7 +3,7 @@
 
 use std::fmt::{Debug, Display, Formatter, Result};
 
-use super::channel::ChannelItem;
+use super::channel::{ChannelEvent, ChannelItem};
 use super::events::{Change, ChannelState, DialogState, DialogStatus, Event, OpState, Row, Status, User};
 use super::tables::{RowChange, TableListChange, TableQuery, TableStatus, TableUpdate};
 
@@ -82,6 +82,13 @@ impl Debug for Event {
             Event::Dialog { dialog, changes } => {
                 f.debug_struct("Dialog").field("dialog", dialog).field("changes", changes).finish()
             }
+            Event::Older { channel, before, count, more } => f
+                .debug_struct("Older")
+                .field("channel", channel)
+                .field("before", before)
+                .field("count", count)
+                .field("more", more)
+                .finish(),
             Event::Table { view, update } => {
                 f.debug_struct("Table").field("view", view).field("update", update).finish()
             }
@@ -94,16 +101,27 @@ impl Debug for Event {
     }
 }
 
+impl Debug for ChannelEvent {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("ChannelEvent")
+            .field("kind", &self.kind)
+            .field("id", &self.id)
+            .field("offset", &self.offset)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Debug for ChannelItem {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            ChannelItem::Event { kind, id, offset, body, .. } => f
-                .debug_struct("Event")
-                .field("kind", kind)
-                .field("id", id)
-                .field("offset", offset)
-                .field("bytes", &body.len())
-                .finish_non_exhaustive(),
+            ChannelItem::Event { event } => f.debug_struct("Event").field("event", event).finish(),
+            ChannelItem::Older { before, events, more } => f
+                .debug_struct("Older")
+                .field("before", before)
+                .field("count", &events.len())
+                .field("more", more)
+                .finish(),
             ChannelItem::State { state } => f.debug_struct("State").field("state", state).finish(),
             ChannelItem::Signal { kind, body, .. } => f
                 .debug_struct("Signal")
@@ -160,6 +178,7 @@ macro_rules! display {
 
 display!(
     Change,
+    ChannelEvent,
     ChannelItem,
     ChannelState,
     DialogState,

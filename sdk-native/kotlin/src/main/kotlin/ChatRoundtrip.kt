@@ -9,6 +9,7 @@ package dev.tidewire.roundtrip
 
 import dev.tidewire.Change
 import dev.tidewire.Channel
+import dev.tidewire.ChannelEvent
 import dev.tidewire.ChannelItem
 import dev.tidewire.ChannelState
 import dev.tidewire.Client
@@ -44,6 +45,7 @@ import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.filterIsInstance
 import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.map
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withContext
@@ -117,8 +119,8 @@ private val Channel.items: Flow<ChannelItem>
     get() = flow { while (true) emit(next() ?: return@flow) }
 
 /** Its events alone. */
-private val Channel.events: Flow<ChannelItem.Event>
-    get() = items.filterIsInstance()
+private val Channel.events: Flow<ChannelEvent>
+    get() = items.filterIsInstance<ChannelItem.Event>().map { it.event }
 
 private class Watched(val client: Client, scope: CoroutineScope) {
     val view = MutableStateFlow(View())
@@ -221,6 +223,9 @@ private suspend fun prove(scope: CoroutineScope) {
         val event = withTimeoutOrNull(patience) { again.events.first() }
         check("another handle gets what comes from then on", event?.id == last && event.by == client.user(), event)
         check("an event as text hides what was written", "option" !in "$event" && last in "$event", event)
+        check("older events are before the newest", again.loadOlder(null, 2) == 4L)
+        val older = withTimeoutOrNull(patience) { again.items.filterIsInstance<ChannelItem.Older>().first() }
+        check("and come as asked", older?.events?.map { it.offset } == listOf(2L, 3L) && older.more, older)
         again.closeNow()
         again.closeNow()
         check("a closed channel has no items", withTimeoutOrNull(patience) { again.items.collect {} } != null)
@@ -272,7 +277,7 @@ private suspend fun prove(scope: CoroutineScope) {
     others.closeNow()
     check("closing a channel ends a wait for its items", withTimeoutOrNull(patience) { ending.join() } != null)
     others.destroy()
-    val votes = heard.value.filterIsInstance<ChannelItem.Event>().map { Triple(it.offset, it.kind, it.body) }
+    val votes = heard.value.filterIsInstance<ChannelItem.Event>().map { (event) -> Triple(event.offset, event.kind, event.body) }
     val wanted = (1L..3L).map { Triple(it, "poll.vote", "{\"option\":$it}") }
     check("a channel's events come once and in order", votes == wanted, votes)
 
