@@ -17,13 +17,15 @@ pub(crate) struct Timeline {
     me: Option<User>,
     /// The rows show the events after this offset.
     since: Offset,
+    /// Whether the log has no events up to `since`.
+    is_whole: bool,
     /// What the application knows about [`Timeline::has_older`].
     told_older: bool,
 }
 
 impl Timeline {
     pub(crate) fn new(me: Option<User>) -> Timeline {
-        Timeline { rows: Rows::default(), me, since: Offset::ZERO, told_older: false }
+        Timeline { rows: Rows::default(), me, since: Offset::ZERO, is_whole: false, told_older: false }
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
@@ -47,7 +49,7 @@ impl Timeline {
 
     /// Whether the log has, or had, events before those that the rows show.
     pub(crate) fn has_older(&self) -> bool {
-        self.since > Offset::ZERO
+        self.since > Offset::ZERO && !self.is_whole
     }
 
     /// Takes the changes since the last call; none if nothing changed that the application sees.
@@ -129,6 +131,7 @@ impl Timeline {
     /// are before that offset or in another epoch, or their events will come again.
     pub(crate) fn begins_after(&mut self, offset: Offset) {
         self.since = offset;
+        self.is_whole = false;
         if self.rows.has_committed() {
             self.reset();
         }
@@ -158,7 +161,9 @@ impl Timeline {
 
     pub(crate) fn apply(&mut self, event: &EventFrame) {
         kinds::apply(&mut self.rows, self.me.as_ref(), event);
-        self.since = self.rows.trim(self.since);
+        let since = self.rows.trim(self.since);
+        self.is_whole &= since == self.since;
+        self.since = since;
     }
 
     /// Events from before those that the rows show; false if they don't join on, and were left out.
@@ -171,7 +176,8 @@ impl Timeline {
             kinds::apply(&mut self.rows, self.me.as_ref(), event);
         }
         self.rows.keep_more(self.rows.len() - before);
-        self.since = if page.more { page.from } else { Offset::ZERO };
+        self.since = page.from;
+        self.is_whole = !page.more;
         true
     }
 

@@ -127,7 +127,7 @@ impl<T: Part> Client<T> {
         let channel = self.channels[at].name.clone();
         for before in self.channels[at].drop_older() {
             let (channel, events) = (channel.clone(), Vec::new());
-            self.emit(Event::Older { channel, before, events, joined: false, more: true });
+            self.after_rows.push(Event::Older { channel, before, events, joined: false, more: true });
         }
     }
 

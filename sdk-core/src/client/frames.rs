@@ -197,9 +197,8 @@ impl<T: Part> Client<T> {
         }
         let timeline = self.channels[at].timeline.as_mut();
         let joined = timeline.is_some_and(|timeline| timeline.apply_older(page));
-        self.emit_rows(at);
         let (channel, events, more) = (page.ch.clone(), page.events.clone(), page.more);
-        self.emit(Event::Older { channel, before, events, joined, more });
+        self.after_rows.push(Event::Older { channel, before, events, joined, more });
     }
 
     fn event(&mut self, now: Now, event: &EventFrame) {

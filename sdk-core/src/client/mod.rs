@@ -65,6 +65,8 @@ pub struct Client<T: Part = ()> {
     /// When the last ops were sent.
     sent_at: Option<Time>,
     out: VecDeque<Output<T::Event>>,
+    /// Events that are emitted after the changes of the rows.
+    after_rows: Vec<Event<T::Event>>,
     /// The connection that delivery runs on.
     session: Option<crate::io::ConnId>,
     /// Writes of ops to the store under way.
@@ -148,6 +150,7 @@ impl<T: Part> Client<T> {
             asked: Vec::new(),
             sent_at: None,
             out,
+            after_rows: Vec::new(),
             session: None,
             puts: Vec::new(),
             removals: Vec::new(),
@@ -256,11 +259,18 @@ impl<T: Part> Client<T> {
         let channel = &mut self.channels[at];
         let end = channel.offset().plus(1);
         let since = channel.timeline.as_ref().map(|timeline| timeline.since().plus(1));
+        let nothing = before.is_none() && channel.timeline.as_ref().is_some_and(|rows| !rows.has_older());
         let before = before.or(since).map_or(end, |before| before.min(end));
         let failed = channel.has_failed();
-        if failed || before <= Offset(1) {
+        if failed || nothing || before <= Offset(1) {
             let joined = !failed && channel.timeline.is_some();
-            self.emit(Event::Older { channel: name, before, events: Vec::new(), joined, more: failed });
+            self.after_rows.push(Event::Older {
+                channel: name,
+                before,
+                events: Vec::new(),
+                joined,
+                more: failed,
+            });
         } else {
             channel.want_older(now.mono, before, most);
         }
@@ -463,8 +473,17 @@ impl<T: Part> Client<T> {
 
     /// Emits what changed since the last call: rows of dialogs and the status.
     fn emit_changes(&mut self, now: Now) {
-        for at in 0..self.channels.len() {
-            self.emit_rows(at);
+        for channel in &mut self.channels {
+            if let Some(timeline) = &mut channel.timeline
+                && let Some(changes) = timeline.take_changes()
+            {
+                let dialog = channel.name.dialog().unwrap_or(&channel.name).to_owned();
+                let (run, has_older) = (timeline.run(), timeline.has_older());
+                self.out.push_back(Output::Event(Event::Dialog { dialog, changes, run, has_older }));
+            }
+        }
+        for event in std::mem::take(&mut self.after_rows) {
+            self.emit(event);
         }
         let retry_at = self.link.retry_at();
         let cause = self.link.cause();
@@ -490,16 +509,6 @@ impl<T: Part> Client<T> {
             }
             self.shown = Some(shown);
             self.emit(Event::Status(status));
-        }
-    }
-
-    /// Emits what changed of a dialog's rows since the last call.
-    fn emit_rows(&mut self, at: usize) {
-        let Channel { name, timeline: Some(timeline), .. } = &mut self.channels[at] else { return };
-        if let Some(changes) = timeline.take_changes() {
-            let dialog = name.dialog().unwrap_or(name).to_owned();
-            let (run, has_older) = (timeline.run(), timeline.has_older());
-            self.emit(Event::Dialog { dialog, changes, run, has_older });
         }
     }
 

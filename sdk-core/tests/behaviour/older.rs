@@ -61,7 +61,7 @@ fn older_rows_come_before_those_that_are_shown_until_there_are_none() {
     assert!(!rig.client.has_older("demo"), "what was before was trimmed");
     rig.sent.clear();
     load(&mut rig, None, 50);
-    assert_eq!((answers(&mut rig), rig.sent.len()), (vec![(1, true, 0, false)], 0));
+    assert_eq!((answers(&mut rig), rig.sent.len()), (vec![(3, true, 0, false)], 0));
 }
 
 #[test]
