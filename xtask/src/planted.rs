@@ -40,6 +40,7 @@ const ANSWERS: &str = "server-core/src/dialog/run.rs";
 const OPS: &str = "server-sqlite/src/log/ops.rs";
 const SERVER_CHANNEL: &str = "server-core/src/dialog/channel.rs";
 const SUBMIT: &str = "server-core/src/session/submit.rs";
+const EARLIER: &str = "server-core/src/session/earlier.rs";
 const SESSION: &str = "server-core/src/session/state.rs";
 const REVOKE: &str = "server-core/src/engine/revoke.rs";
 const PROGRESS: &str = "server-core/src/dialog/progress.rs";
@@ -63,6 +64,12 @@ pub(crate) const PANEL: &[Planted] = &[
         "            _ => Sequence::Next,",
     ),
     bug(
+        "the oldest of the earlier events are sent, and not the newest",
+        EARLIER,
+        "let from = to.minus(earlier.most).max(earlier.channel.extent().floor);",
+        "let from = earlier.channel.extent().floor;\n        let to = from.plus(earlier.most).min(to);",
+    ),
+    bug(
         "the cursor stands one event behind",
         CHANNEL,
         "cursor.offset = event.offset;",
@@ -73,6 +80,24 @@ pub(crate) const PANEL: &[Planted] = &[
         TIMELINE,
         "if self.rows.has_committed() {",
         "if self.rows.len() == 0 {",
+    ),
+    bug(
+        "older rows begin where the newest ended",
+        TIMELINE,
+        "        self.since = page.from;\n        self.is_whole",
+        "        self.is_whole",
+    ),
+    bug(
+        "older rows are said to be all that there are",
+        TIMELINE,
+        "self.is_whole = !page.more;",
+        "self.is_whole = true;",
+    ),
+    bug(
+        "an answer of which only the end was there stays at its end",
+        ANSWER_ROWS,
+        "Some(index) if rows.is_later(index, event.offset) => {",
+        "Some(index) if rows.is_later(index, event.offset) && rows.len() == 0 => {",
     ),
     bug(
         "another epoch begins without a word",

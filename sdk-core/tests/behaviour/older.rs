@@ -136,6 +136,25 @@ fn hostile_requests_are_refused_or_bounded() {
 }
 
 #[test]
+fn an_answer_that_began_before_the_rows_asks_for_nothing_until_its_start_is_loaded() {
+    let mut rig = online();
+    rig.receive(piece("run-1", 4, "more"));
+    assert_eq!((rig.sent.len(), rig.channel_states().last()), (0, Some(&ChannelState::Live)));
+    load(&mut rig, None, 1);
+    rig.sent.clear();
+    rig.receive(past(6, vec![start(7, "run-1")], true));
+    assert_eq!(rig.rows()[0].state, RowState::Streaming);
+    // The text so far comes with a page.
+    rig.receive(piece("run-1", 8, "and more"));
+    assert_eq!(rig.sent, [json!({"t":"next","ch":"dialog:demo","from":9})]);
+    let runs = json!([{"run":"run-1","text":"all of it"}]);
+    rig.receive(
+        json!({"t":"page","ch":"dialog:demo","from":9,"head":9,"events":[],"more":false,"runs":runs}),
+    );
+    assert_eq!(rig.rows()[0].text, "all of it");
+}
+
+#[test]
 fn a_subscription_that_ended_while_a_page_was_under_way_begins_again() {
     let mut rig = online();
     rig.receive(sub_err("rate_limited", true));

@@ -190,6 +190,8 @@ const EXPECTED: [&str; 88] = [
     "error:unauthorized",
     "error:rate_limited",
     "error:ping_timeout",
+    "older",
+    "past",
     "error:bad_frame",
     "close:4000",
     "close:4001",

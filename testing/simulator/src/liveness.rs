@@ -82,6 +82,9 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
         if one.begun && one.answered.as_ref().is_none_or(|(told, _)| *told == epoch) && one.epoch == epoch {
             world.watch.record(Told::CaughtUp { observer: name.as_str().into(), ch: CHANNELS[1].into() });
         }
+        if let Some(before) = one.looks_back.first() {
+            world.watch.broken("L9", format!("{name} never got an answer about what is before {before}"));
+        }
         sees_all(world, process, &name)?;
     }
     let report = world.watch.history.finish();

@@ -51,9 +51,10 @@ fn answer(event: &EventFrame, run: RunId, text: String, state: RowState) -> Row 
     row
 }
 
-/// Appends a piece to its answer. False if an earlier piece is missing.
+/// Appends a piece to its answer. False if an earlier piece is missing. An answer that has no row
+/// began before those that are shown.
 pub(in crate::chat) fn piece(rows: &mut Rows, piece: &Piece) -> bool {
-    let Some(index) = rows.find(&piece.run) else { return false };
+    let Some(index) = rows.find(&piece.run) else { return true };
     let row = rows.get(index);
     if row.state != RowState::Streaming {
         return true;

@@ -25,6 +25,8 @@ pub(crate) struct Process {
     pub(crate) live: bool,
     /// Whether what it shows has changed since it was checked.
     pub(crate) changed: bool,
+    /// The requests for older rows that were not answered yet, by their offsets.
+    pub(crate) looks_back: BTreeSet<u64>,
     /// The offset up to which the second channel's events were applied, in `epoch`.
     pub(crate) applied: u64,
     pub(crate) epoch: String,
@@ -77,6 +79,7 @@ impl Process {
             wants: true,
             rows: Vec::new(),
             holders: 0,
+            looks_back: BTreeSet::new(),
             told: String::new(),
             live: false,
             changed: false,

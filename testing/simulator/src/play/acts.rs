@@ -125,7 +125,9 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             world.after(ms, Task::OpenDialog { device: on });
         }
         Action::LookBack { on, most } => command(world, on, |one, now| {
-            let _ = one.core.load_older(now, CHANNELS[0], None, most);
+            if let Ok(before) = one.core.load_older(now, CHANNELS[0], None, most) {
+                one.looks_back.insert(before.0);
+            }
         }),
         Action::SecondScreen { on, ms } => {
             let process = world.devices[on].process;

@@ -50,6 +50,7 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
             }
         }
         Event::Older { before, events, joined, more, .. } => {
+            one.looks_back.remove(&before.0);
             world.watch.older(one, &world.server, before.0, &events, more);
             world.watch.mark(if joined { "older" } else { "older:none" });
         }

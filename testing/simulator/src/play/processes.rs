@@ -99,6 +99,7 @@ pub(super) fn close_dialog(world: &mut World, device: usize) {
         if one.holders == 0 {
             one.live = false;
             one.rows.clear();
+            one.looks_back.clear();
         }
     });
 }
