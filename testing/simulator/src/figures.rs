@@ -114,7 +114,7 @@ impl Figures {
 }
 
 /// Faults and rare branches, each of which enough seeds must reach.
-const EXPECTED: [&str; 88] = [
+const EXPECTED: [&str; 90] = [
     "cut",
     "half_open_up",
     "half_open_down",
