@@ -21,6 +21,7 @@ export type ChatClient = Pick<Client, "getState" | "subscribe" | "connect"> & {
 /** What the view uses of a dialog. */
 export type ChatDialog = Pick<Dialog, "getState" | "subscribe" | "send" | "stop" | "retry" | "discard"> & {
   close?: Dialog["close"];
+  loadOlder?: Dialog["loadOlder"];
 };
 
 /** Identifies a conversation: unsent text of one never gets into another. */
@@ -66,7 +67,11 @@ export class ChatView {
       time: new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" }),
       day: new Intl.DateTimeFormat(locale, { dateStyle: "long" }),
     };
-    this.#log = new LogView({ retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) }, formats);
+    this.#log = new LogView(
+      { retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) },
+      formats,
+      async () => this.#dialog?.loadOlder?.(),
+    );
     this.#composer = new Composer({
       send: (text) => this.#send(text),
       // The answer may have ended since the button was shown.
@@ -264,7 +269,8 @@ export class ChatView {
     const more = this.#unsent.rows(known);
     const rows = more.length === 0 ? known : [...known, ...more];
     const now = Date.now();
-    this.#log.show(rows, { connected, now }, dialog?.status !== "live", dialog === undefined ? null : gapText(dialog));
+    const gap = dialog === undefined ? null : gapText(dialog);
+    this.#log.show(rows, { connected, now }, dialog?.status !== "live", gap, dialog?.hasOlder ?? false);
     clearTimeout(this.#again);
     // The text about the next attempt counts down.
     if (rows.some((row) => row.retryAt != null && row.retryAt > now)) this.#again = setTimeout(() => this.#refresh(), 1000);

@@ -5,22 +5,32 @@ import { RowView } from "./rows.ts";
 
 /** A reader closer to the end than this counts as reading the newest rows, px. */
 const NEAR = 48;
+/** A reader closer to the beginning than this gets earlier rows, px. */
+const EARLY = 160;
 
-/** The list of rows. It scrolls to new rows only while the reader is at the end. */
+/**
+ * The list of rows. It scrolls to new rows only while the reader is at the end. Earlier rows come as
+ * the reader gets near the first one, and what the reader looks at stays where it is.
+ */
 export class LogView {
   readonly element: HTMLElement;
   readonly #list = el("div", { class: "log", part: "log", role: "log", "aria-live": "off", tabindex: "0" });
   readonly #empty: HTMLElement;
+  readonly #earlier = el("button", { type: "button", class: "small earlier", part: "earlier" });
   readonly #gap = el("div", { class: "gap", part: "gap", role: "note" });
   readonly #jump = el("button", { type: "button", class: "jump", part: "jump" }, "New messages", icon("down", 16));
   readonly #views = new Map<string, RowView>();
   readonly #actions: RowActions;
   readonly #formats: Formats;
+  readonly #older: () => Promise<void>;
   #following = true;
+  #loading = false;
   #last: Row | undefined;
 
-  constructor(actions: RowActions, formats: Formats) {
+  /** `older` loads earlier rows; it resolves once they were shown, or will not come. */
+  constructor(actions: RowActions, formats: Formats, older: () => Promise<void>) {
     this.#actions = actions;
+    this.#older = older;
     this.#formats = formats;
     this.#list.setAttribute("aria-label", "Messages");
     this.#empty = el(
@@ -32,9 +42,11 @@ export class LogView {
     );
     this.#jump.hidden = true;
     this.#gap.hidden = true;
-    this.#list.append(this.#empty, this.#gap);
+    this.#earlier.hidden = true;
+    this.#list.append(this.#empty, this.#earlier, this.#gap);
     this.element = el("div", { class: "stage" }, this.#list, this.#jump);
     this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.#earlier.addEventListener("click", () => void this.#load());
     this.#jump.addEventListener("click", () => {
       this.toEnd();
       this.#list.focus({ preventScroll: true });
@@ -44,9 +56,9 @@ export class LogView {
 
   /**
    * Shows rows. `loading`: the rows are not known yet, so an empty list means nothing. `gap`: a
-   * text about rows before these that are missing.
+   * text about rows before these that are missing. `hasOlder`: there may be rows to load.
    */
-  show(rows: readonly Row[], around: Around, loading: boolean, gap: string | null): void {
+  show(rows: readonly Row[], around: Around, loading: boolean, gap: string | null, hasOlder: boolean): void {
     const last = rows.at(-1);
     const news = last !== undefined && (last.id !== this.#last?.id || last.text !== this.#last.text);
     const mine = news && last.own && last.id !== this.#last?.id;
@@ -54,9 +66,13 @@ export class LogView {
     this.#empty.hidden = rows.length > 0 || loading || gap !== null;
     this.#gap.hidden = gap === null;
     if (this.#gap.textContent !== gap) this.#gap.textContent = gap;
+    this.#earlier.hidden = !hasOlder || rows.length === 0;
+    this.#earlier.textContent = this.#loading ? "Loading…" : "Earlier messages";
+    const [held, at] = this.#held();
     this.#place(rows, around);
-    if (this.#following || mine) this.toEnd();
-    else if (news) this.#jump.hidden = false;
+    if (this.#following || mine) return this.toEnd();
+    if (held?.isConnected) this.#list.scrollTop += held.getBoundingClientRect().top - at;
+    if (news) this.#jump.hidden = false;
   }
 
   /** Forgets everything, for another dialog. */
@@ -79,6 +95,22 @@ export class LogView {
     const list = this.#list;
     this.#following = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR;
     if (this.#following) this.#jump.hidden = true;
+    if (list.scrollTop < EARLY && !this.#earlier.hidden) void this.#load();
+  }
+
+  async #load(): Promise<void> {
+    if (this.#loading) return;
+    this.#loading = true;
+    this.#earlier.textContent = "Loading…";
+    await this.#older().catch(() => {});
+    this.#loading = false;
+    this.#earlier.textContent = "Earlier messages";
+  }
+
+  /** The first row of all, as a mark for what the reader looks at, and where it stands on the screen. */
+  #held(): readonly [HTMLElement | undefined, number] {
+    const first = this.#gap.nextElementSibling as HTMLElement | null;
+    return [first ?? undefined, first?.getBoundingClientRect().top ?? 0];
   }
 
   #place(rows: readonly Row[], around: Around): void {

@@ -128,6 +128,8 @@ h2 { margin: 0; font-size: calc(1 * var(--_size)); font-weight: 650; line-height
 button { font: inherit; color: inherit; cursor: pointer; }
 .small { min-block-size: 26px; padding: 2px 11px; border: 1px solid var(--_border); border-radius: 999px; background: var(--_bg); color: var(--_fg); font-size: calc(0.75 * var(--_size)); font-weight: 600; }
 .small:hover { background: var(--_raised); }
+.earlier { display: block; margin: 0 auto 12px; }
+.earlier[hidden] { display: none; }
 .jump { position: absolute; inset-block-end: 12px; inset-inline: 0; margin-inline: auto; inline-size: fit-content; display: flex; align-items: center; gap: 6px; min-block-size: 32px; padding: 4px 15px; border: 0; border-radius: 999px; color: var(--_on-accent); background: var(--_accent); font-size: calc(0.8125 * var(--_size)); font-weight: 600; box-shadow: 0 4px 16px rgb(0 0 0 / 0.22); }
 .footer { padding: 10px 12px 12px; border-block-start: 1px solid var(--_border); }
 .hint { padding: 0 8px 8px; font-size: calc(0.8125 * var(--_size)); color: var(--_warn); }

@@ -336,9 +336,12 @@ mod tests {
         }
     }
 
+    /// What the test below compares of a row: id, offset, text, state.
+    type Seen = (String, u64, String, RowState);
+
     /// A log with messages, answers that overlap, and events without a row; and the rows that show
-    /// all of it, as (id, offset, text, state).
-    fn log(rng: &mut Rng, length: u64) -> (Vec<EventFrame>, Vec<(String, u64, String, RowState)>) {
+    /// all of it.
+    fn log(rng: &mut Rng, length: u64) -> (Vec<EventFrame>, Vec<Seen>) {
         let (mut log, mut rows) = (Vec::new(), Vec::new());
         let mut open: Vec<usize> = Vec::new();
         for offset in 1..=length {
