@@ -33,13 +33,17 @@ test("earlier rows come as one scrolls up, and the row that one looks at stays w
   const rows = page.locator("tidewire-chat .row");
   const texts = () => rows.locator(".bubble").allTextContents();
   const numbers = (from) => Array.from({ length: COUNT - from + 1 }, (_, index) => `message ${from + index}`);
-  await page.waitForFunction(() => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 50);
+  await page.waitForFunction(
+    () => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 50,
+  );
   assert.deepEqual(await texts(), numbers(81));
   const scroll = (top) => page.locator("tidewire-chat .log").evaluate((log, top) => log.scrollTo({ top }), top);
   const placeOf = (text) => rows.filter({ hasText: text }).evaluate((row) => Math.round(row.getBoundingClientRect().top));
   await scroll(120);
   const before = await placeOf("message 81");
-  await page.waitForFunction(() => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 100);
+  await page.waitForFunction(
+    () => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 100,
+  );
   assert.ok(Math.abs((await placeOf("message 81")) - before) <= 2, "it did not move");
   await shoot(page, "older-middle");
   // By keyboard, from the button.
@@ -47,7 +51,9 @@ test("earlier rows come as one scrolls up, and the row that one looks at stays w
   const button = page.getByRole("button", { name: "Earlier messages" });
   await button.focus();
   await page.keyboard.press("Enter");
-  await page.waitForFunction(() => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 130);
+  await page.waitForFunction(
+    () => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 130,
+  );
   assert.deepEqual(await texts(), numbers(1));
   await button.waitFor({ state: "hidden" });
   assert.deepEqual(problems, []);
@@ -58,7 +64,9 @@ test("a request made offline is answered once the connection is back", async () 
   const context = await stage.profile({ viewport: { width: 460, height: 640 } });
   const page = await context.newPage();
   await page.goto(stage.server.origin);
-  await page.waitForFunction(() => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 50);
+  await page.waitForFunction(
+    () => document.querySelector("tidewire-chat").shadowRoot.querySelectorAll(".row").length === 50,
+  );
   await context.setOffline(true);
   await page.getByText("Offline").first().waitFor();
   await page.locator("tidewire-chat .log").evaluate((log) => log.scrollTo({ top: 0 }));

@@ -282,7 +282,8 @@ test("a request for older events ends with the handle, the channel's refusal or 
   pages[0].close(channels[0]);
   await world.pass(100);
   assert.equal(ended, 1);
-  for (const socket of world.sockets) socket.say({ t: "sub_err", ch: "guild:7", code: "forbidden", message: "", retryable: false });
+  for (const socket of world.sockets)
+    socket.say({ t: "sub_err", ch: "guild:7", code: "forbidden", message: "", retryable: false });
   await world.pass(100);
   assert.deepEqual([ended, channels[1].state.status, channels[1].state.hasOlder], [2, "failed", false]);
 });

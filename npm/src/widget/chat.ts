@@ -67,10 +67,8 @@ export class ChatView {
       time: new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" }),
       day: new Intl.DateTimeFormat(locale, { dateStyle: "long" }),
     };
-    this.#log = new LogView(
-      { retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) },
-      formats,
-      async () => this.#dialog?.loadOlder?.(),
+    this.#log = new LogView({ retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) }, formats, async () =>
+      this.#dialog?.loadOlder?.(),
     );
     this.#composer = new Composer({
       send: (text) => this.#send(text),

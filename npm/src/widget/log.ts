@@ -70,9 +70,12 @@ export class LogView {
     this.#earlier.textContent = this.#loading ? "Loading…" : "Earlier messages";
     const [held, at] = this.#held();
     this.#place(rows, around);
-    if (this.#following || mine) return this.toEnd();
-    if (held?.isConnected) this.#list.scrollTop += held.getBoundingClientRect().top - at;
-    if (news) this.#jump.hidden = false;
+    if (this.#following || mine) {
+      this.toEnd();
+    } else {
+      if (held?.isConnected) this.#list.scrollTop += held.getBoundingClientRect().top - at;
+      if (news) this.#jump.hidden = false;
+    }
   }
 
   /** Forgets everything, for another dialog. */
