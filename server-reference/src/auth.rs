@@ -7,6 +7,7 @@ use crate::names::{self, NOBODY, Reserved};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use parking_lot::RwLock;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::wire::{User, UserKind};
@@ -45,7 +46,7 @@ pub(crate) struct Auth {
     /// The name of the server's own account.
     account: String,
     /// The claims that identities keep.
-    named: BTreeSet<String>,
+    named: RwLock<BTreeSet<String>>,
     /// Names that guests may not have.
     reserved: Reserved,
 }
@@ -120,7 +121,7 @@ impl Auth {
             guest_signer: EncodingKey::from_secret(guest_key),
             application_signer,
             account: config.account.clone(),
-            named,
+            named: RwLock::new(named),
             reserved: Reserved::new(&config.reserved_names),
         })
     }
@@ -287,6 +288,11 @@ impl Auth {
         Ok(Identity { user, account, scopes, roles, claims: self.named_claims(claims), issued_s, expires_s })
     }
 
+    /// From now on identities keep these claims.
+    pub(crate) fn set_named(&self, named: BTreeSet<String>) {
+        *self.named.write() = named;
+    }
+
     /// The claims that permissions of tables and rules of channels name, as texts. Only values and
     /// lists of values are kept.
     fn named_claims(&self, claims: &Map<String, Value>) -> BTreeMap<String, Vec<String>> {
@@ -295,7 +301,8 @@ impl Auth {
             Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
             _ => None,
         };
-        let named = self.named.iter().filter_map(|name| {
+        let named = self.named.read();
+        let named = named.iter().filter_map(|name| {
             let values: Option<Vec<String>> = match claims.get(name)? {
                 Value::Array(values) => values.iter().map(text).collect(),
                 value => text(value).map(|text| vec![text]),

@@ -9,7 +9,7 @@ use crate::config::{
     Config, ConfigError, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
 };
 use crate::origin::Origins;
-use channels::ChannelTable;
+pub use channels::ChannelsFile;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use file::File;
@@ -235,6 +235,8 @@ pub enum Command {
         config: Box<Config>,
         /// The log filter.
         log: String,
+        /// The file that the rules of channels came from, if there is one.
+        channels: Option<ChannelsFile>,
     },
 }
 
@@ -252,13 +254,14 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigE
         Ok(mut flags) => {
             let action = flags.action.take();
             let file = flags.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+            let channels = flags.config.clone().map(ChannelsFile::new);
             let log = flags.log.clone().or(file.log.clone()).unwrap_or_else(|| "info".to_owned());
             let leaving = matches!(action, Some(Action::Tables(TablesAction::Unwatch)));
             let config = Box::new(merge(flags, file, leaving)?);
             match action {
                 Some(Action::Tables(TablesAction::Unwatch)) => Ok(Command::UnwatchTables { config }),
                 Some(Action::Tables(TablesAction::Plan { role })) => Ok(Command::PlanTables { config, role }),
-                None => Ok(Command::Serve { config, log }),
+                None => Ok(Command::Serve { config, log, channels }),
             }
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -290,8 +293,7 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     config.guest_key_file = flags.guest_key_file.or(file.guest_key_file);
     config.web_root = flags.web_root.or(file.web_root);
     config.public_dialogs = several(flags.public_dialog, file.public_dialog);
-    let channels = file.channel.unwrap_or_default().into_iter();
-    config.channels = channels.map(ChannelTable::read).collect::<Result<_, _>>()?;
+    config.channels = channels::rules(file.channel)?;
     config.reserved_names = several(flags.reserved_name, file.reserved_name);
     config.allowed_origins = several(flags.allowed_origin, file.allowed_origin);
     config.public_url = flags.public_url.or(file.public_url);

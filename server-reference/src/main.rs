@@ -1,9 +1,10 @@
 //! The binary: reads the settings, serves, and drains on SIGTERM or Ctrl-C.
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
-use tidewire_server::cli::{self, Command};
+use tidewire_server::cli::{self, ChannelsFile, Command};
 use tidewire_server::{Config, Server, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
@@ -16,12 +17,12 @@ use tracing_subscriber::{EnvFilter, Layer};
 const DRAIN: Duration = Duration::from_millis(4_800);
 
 fn main() -> ExitCode {
-    let (config, log) = match cli::read(std::env::args_os()) {
+    let (config, log, channels) = match cli::read(std::env::args_os()) {
         Ok(Command::Print(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
         }
-        Ok(Command::Serve { config, log }) => (*config, log),
+        Ok(Command::Serve { config, log, channels }) => (*config, log, channels),
         Ok(Command::PlanTables { config, role }) => return plan(&config, &role),
         Ok(Command::UnwatchTables { config }) => return unwatch(&config),
         Ok(_) => return ExitCode::SUCCESS,
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed("runtime", &error.to_string()),
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, channels))
 }
 
 /// Each connection is an open file, and shells set a low limit for them.
@@ -87,7 +88,7 @@ fn unwatch(config: &Config) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> ExitCode {
+async fn serve(config: Config, channels: Option<ChannelsFile>) -> ExitCode {
     // Before the server starts, so that a signal right after its start drains too.
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -105,6 +106,7 @@ async fn serve(config: Config) -> ExitCode {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        never = follow(&server, channels) => match never {},
     }
     tokio::select! {
         () = server.drain() => ExitCode::SUCCESS,
@@ -114,6 +116,19 @@ async fn serve(config: Config) -> ExitCode {
         }
         _ = terminate.recv() => std::process::exit(1),
         _ = interrupt.recv() => std::process::exit(1),
+    }
+}
+
+/// Puts the rules of channels in force each time that their file has changed.
+async fn follow(server: &Server, channels: Option<ChannelsFile>) -> Infallible {
+    let Some(mut channels) = channels else { return std::future::pending().await };
+    loop {
+        match channels.changed().await.and_then(|rules| server.set_channels(rules)) {
+            Ok(()) => tracing::info!("the rules of channels were read again"),
+            Err(error) => {
+                tracing::error!(code = error.code(), %error, "the rules of channels stay as they were");
+            }
+        }
     }
 }
 

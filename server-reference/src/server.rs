@@ -30,7 +30,7 @@ use thiserror::Error;
 use tidewire_core::wire::{ChannelName, ServerFrame, UserKind, codes};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
-use tidewire_server_core::rules::Rules;
+use tidewire_server_core::rules::{Rule, Rules};
 use tidewire_server_core::store::{Account, CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
 use tokio::net::TcpListener;
@@ -40,6 +40,8 @@ use tokio::time::timeout;
 
 /// Sockets for requests, in addition to those of the connections.
 const SPARE_SOCKETS: usize = 256;
+/// Over which time clients connect anew after a change of the rules of channels, in ms.
+const RULES_SPREAD_MS: u64 = 2_000;
 /// How long a drain waits for clients to answer the close.
 const CLOSE_TIME: Duration = Duration::from_millis(1_500);
 
@@ -122,8 +124,7 @@ impl Server {
         responder: Option<Arc<dyn Responder>>,
     ) -> Result<Server, StartError> {
         let public = prepare(&mut config)?;
-        let rules = Rules::new(public.iter().cloned(), config.channels.clone())
-            .map_err(|error| ConfigError::Value { name: "channel", reason: error.to_string() })?;
+        let rules = rules(&public, config.channels.clone())?;
         let listener = listen(&config.listen).await?;
         let address = listener.local_addr().map_err(|error| StartError::Listen {
             address: config.listen.clone(),
@@ -237,6 +238,24 @@ impl Server {
         self.app.revoke(account, kind, id, dialog).await
     }
 
+    /// Puts other rules of channels in force, before those of the protocol for dialogs. Before this
+    /// returns, live connections have lost what the rules no longer allow; what they allow for the
+    /// first time holds within 3 s.
+    ///
+    /// # Errors
+    ///
+    /// The rules make no sense together; those in force stay.
+    pub fn set_channels(&self, channels: Vec<Rule>) -> Result<(), ConfigError> {
+        let public = public_dialogs(&self.app.config)?;
+        let rules = rules(&public, channels)?;
+        let engine = &self.app.engine;
+        let mut claims = engine.tables.as_ref().map(|tables| tables.claims()).unwrap_or_default();
+        claims.extend(rules.claims());
+        self.app.auth.set_named(claims);
+        engine.set_rules(rules, RULES_SPREAD_MS);
+        Ok(())
+    }
+
     /// Trims the log now, and returns the number of events that were trimmed.
     pub async fn trim_now(&self) -> Result<u64, StoreError> {
         self.trimmer.round().await
@@ -314,6 +333,11 @@ fn prepare(config: &mut Config) -> Result<HashSet<ChannelName>, ConfigError> {
             config.keys.push(KeyConfig { id: Some("demo".to_owned()), material: KeyMaterial::Hs256(secret) });
         }
     }
+    public_dialogs(config)
+}
+
+/// The channels that are open for all users.
+fn public_dialogs(config: &Config) -> Result<HashSet<ChannelName>, ConfigError> {
     let mut public = HashSet::new();
     for id in &config.public_dialogs {
         let Some(name) = ChannelName::of_dialog(id) else {
@@ -323,6 +347,12 @@ fn prepare(config: &mut Config) -> Result<HashSet<ChannelName>, ConfigError> {
         public.insert(name);
     }
     Ok(public)
+}
+
+/// The rules in force, with the configured ones.
+fn rules(public: &HashSet<ChannelName>, channels: Vec<Rule>) -> Result<Rules, ConfigError> {
+    Rules::new(public.iter().cloned(), channels)
+        .map_err(|error| ConfigError::Value { name: "channel", reason: error.to_string() })
 }
 
 async fn listen(address: &str) -> Result<TcpListener, StartError> {

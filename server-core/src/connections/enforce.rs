@@ -1,6 +1,6 @@
 //! Ends the subscriptions and connections of users whose access was revoked.
 
-use super::Connections;
+use super::{Connections, SignedIn};
 use crate::access::{Access, AuthError, Denied};
 use tidewire_core::wire::codes;
 
@@ -18,7 +18,16 @@ impl Connections {
     /// Applies the revocations to the user's live connections: closes those whose token was
     /// revoked, and ends subscriptions to channels that the user may no longer see.
     pub(crate) fn enforce(&self, user: &str, access: &Access) {
-        for (identity, subscriptions, outgoing) in self.of_user(user) {
+        self.enforce_on(self.of_user(user), access);
+    }
+
+    /// As [`Connections::enforce`], for the connections of all users.
+    pub(crate) fn enforce_all(&self, access: &Access) {
+        self.enforce_on(self.of_all_users(), access);
+    }
+
+    fn enforce_on(&self, members: Vec<SignedIn>, access: &Access) {
+        for (identity, subscriptions, outgoing) in members {
             if access.revocations.refuses(&identity) {
                 subscriptions.close();
                 let message = AuthError::revoked().to_string();

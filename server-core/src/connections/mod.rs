@@ -64,6 +64,9 @@ pub(crate) struct Registration {
     address: IpAddr,
 }
 
+/// A connection whose user is known.
+pub(crate) type SignedIn = (Arc<Identity>, Arc<Subscriptions>, Arc<Outgoing>);
+
 impl Connections {
     /// An empty registry with limits for all connections, for those of one user, and for those of
     /// one address (`None` for no limit).
@@ -126,14 +129,15 @@ impl Connections {
     }
 
     /// The live connections of a user.
-    pub(crate) fn of_user(&self, user: &str) -> Vec<(Arc<Identity>, Arc<Subscriptions>, Arc<Outgoing>)> {
+    pub(crate) fn of_user(&self, user: &str) -> Vec<SignedIn> {
         let table = self.table.lock();
         let members = table.by_user.get(user).into_iter().flatten().filter_map(|id| table.by_id.get(id));
-        members
-            .filter_map(|member| {
-                Some((member.identity.clone()?, member.subscriptions.clone(), member.outgoing.clone()))
-            })
-            .collect()
+        members.filter_map(Member::signed_in).collect()
+    }
+
+    /// The live connections of all users.
+    pub(crate) fn of_all_users(&self) -> Vec<SignedIn> {
+        self.table.lock().by_id.values().filter_map(Member::signed_in).collect()
     }
 
     /// Sends a `goaway` frame to all connections. Those that are made later get it too, and are
@@ -176,6 +180,12 @@ impl Connections {
     fn counted(&self) {
         calls_out();
         (self.counted)();
+    }
+}
+
+impl Member {
+    fn signed_in(&self) -> Option<SignedIn> {
+        Some((self.identity.clone()?, self.subscriptions.clone(), self.outgoing.clone()))
     }
 }
 

@@ -112,6 +112,13 @@ impl Channel {
         self.state.lock().rule.clone()
     }
 
+    /// Another rule holds for the channel from now on.
+    pub(super) fn set_rule(&self, rule: Option<Matched>) {
+        let mut state = self.state.lock();
+        state.progress.set_answered(rule.as_ref().is_some_and(|matched| matched.rule.answers));
+        state.rule = rule;
+    }
+
     /// Whether this user owns the dialog ([`crate::Identity::key`]).
     pub fn is_owned_by(&self, user: &str) -> bool {
         self.state.lock().owner.as_deref() == Some(user)

@@ -35,6 +35,17 @@ impl Hub {
         self.rules.lock().clone()
     }
 
+    /// Puts other rules in force, for the channels in memory too. It does not end what they no longer
+    /// allow: [`crate::Engine::set_rules`] does.
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        let channels = self.channels.lock();
+        let rules = Arc::new(rules);
+        *self.rules.lock() = rules.clone();
+        for (name, channel) in &channels.by_name {
+            channel.set_rule(rules.of(name));
+        }
+    }
+
     /// The channel, if it is in memory.
     pub fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
         self.channels.lock().by_name.get(name).cloned()

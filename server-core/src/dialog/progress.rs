@@ -49,6 +49,11 @@ impl Progress {
         Progress { answered, run: None, stop: None, unanswered: Offset::ZERO, answering: false }
     }
 
+    /// From now on the server's model answers messages, or does not. An answer under way goes on.
+    pub(super) fn set_answered(&mut self, answered: bool) {
+        self.answered = answered;
+    }
+
     /// The message at this offset needs an answer.
     pub fn want_answer(&mut self, offset: Offset) -> Effects {
         if !self.answered {

@@ -3,10 +3,11 @@
 use super::Engine;
 use crate::access::{AuthError, Identity};
 use crate::lock::calls_out;
+use crate::rules::Rules;
 use crate::store::{Account, Done, Outcome, Revocation, SetMember, Write};
 use std::sync::Arc;
 use tidewire_core::Now;
-use tidewire_core::wire::ChannelName;
+use tidewire_core::wire::{ChannelName, ServerFrame};
 
 impl Engine {
     /// The identity that a token stands for.
@@ -44,6 +45,22 @@ impl Engine {
             effects.carry_out(None, &channel);
         }
         self.connections.expel(row);
+    }
+
+    /// Puts other rules of channels in force. Before this returns, live connections have lost what
+    /// the rules no longer allow. If they ask for something that identities were not kept with, such
+    /// as a claim that no rule named before, clients are told to connect anew within `spread_ms` ms:
+    /// until then they have less than the rules allow, never more.
+    pub fn set_rules(&self, rules: Rules, spread_ms: u64) {
+        let before = self.hub.rules();
+        let is_known =
+            rules.claims().is_subset(&before.claims()) && (before.names_members() || !rules.names_members());
+        self.hub.set_rules(rules);
+        self.connections.enforce_all(&self.access);
+        if !is_known {
+            let reason = "rules".to_owned();
+            self.connections.tell_all(&ServerFrame::Goaway { reason, after_ms: spread_ms, spread_ms });
+        }
     }
 
     /// Makes a user a member of a channel, or ends that. Before `done` is called it has taken

@@ -98,10 +98,21 @@ struct BudgetTable {
 
 impl File {
     pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
+        File::parse(path, &File::text(path)?)
+    }
+
+    /// The file's content.
+    pub(super) fn text(path: &Path) -> Result<String, ConfigError> {
+        let unreadable = |error: std::io::Error| ConfigError::Unreadable {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        std::fs::read_to_string(path).map_err(unreadable)
+    }
+
+    pub(super) fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: shown.clone(), reason: error.to_string() })?;
-        toml::from_str(&text).map_err(|error| {
+        toml::from_str(text).map_err(|error| {
             let line =
                 error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             // The first line of the message only: the rest of it may quote a secret.

@@ -69,6 +69,30 @@ async fn a_member_who_leaves_hears_nothing_of_the_guild_from_then_on() {
 }
 
 #[tokio::test]
+async fn rules_may_change_while_the_server_runs() {
+    let guild = rule("guild:{id}", &["claim:guilds"], &["poll.vote"]);
+    let server = start(|config| config.channels = vec![guild.clone()]).await;
+    let member = token("ada", json!({"guilds": ["7"], "teams": ["1"]}));
+    let mut ada = Client::connect(server.address).await;
+    ada.hello(&member, json!([{"ch": "guild:7"}])).await;
+    ada.next_of("sub_ok").await;
+    // Rules that make no sense change nothing.
+    let refused = server.server.set_channels(vec![guild.clone(), rule("guild:7", &["everyone"], &[])]);
+    assert_eq!(refused.unwrap_err().code(), "bad_value");
+    assert_eq!(ada.op(vote(&id(), "guild:7")).await["t"], "ok");
+    server.server.set_channels(vec![rule("team:{id}", &["claim:teams"], &["poll.vote"])]).unwrap();
+    assert_eq!(ada.next_of("sub_err").await["ch"], "guild:7");
+    assert_eq!(ada.next_of("goaway").await["reason"], "rules");
+    assert_eq!(ada.op(vote(&id(), "guild:7")).await["code"], "unknown_kind", "no rule names it");
+    // The connection is as good as before; the next one has the claim.
+    assert!(ada.is_alive().await);
+    let mut again = Client::connect(server.address).await;
+    again.hello(&member, json!([{"ch": "team:1"}, {"ch": "team:2"}])).await;
+    again.next_of("sub_ok").await;
+    assert_eq!(again.next_of("sub_err").await["ch"], "team:2");
+}
+
+#[tokio::test]
 async fn an_operator_of_another_account_finds_nothing_by_any_path() {
     let server = start(|_| {}).await;
     let of = |user: &str, account: Value| {

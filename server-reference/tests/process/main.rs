@@ -172,6 +172,32 @@ async fn mistakes_end_it_with_one_line_and_code_2() {
 }
 
 #[tokio::test]
+async fn rules_of_channels_are_read_again_when_their_file_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("server.toml");
+    let put = |rules: &str| std::fs::write(&file, rules).unwrap();
+    let news = "[[channel]]\nname = \"news\"\nread = [\"everyone\"]\n";
+    put("");
+    let running = run(folder.path(), &["--model", "off", "--config", file.to_str().unwrap()]).await;
+    let subscribe = async || {
+        let mut reader = Client::connect(running.address).await;
+        reader.hello(&token("reader", json!({})), json!([{"ch": "news"}])).await;
+        let answer = reader.next().await;
+        (answer["t"].as_str().unwrap().to_owned(), reader)
+    };
+    assert_eq!(subscribe().await.0, "sub_err");
+    put(news);
+    let mut reader = soon(async || Some(subscribe().await).filter(|(t, _)| t == "sub_ok")).await.1;
+    // A file that is not valid changes nothing.
+    put("[[channel]]\nname = \"news\"\nread = [\"nobody at all\"]\n");
+    // The file is looked at each second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    assert_eq!(subscribe().await.0, "sub_ok");
+    put("");
+    assert_eq!(reader.next_of("sub_err").await["code"], "forbidden");
+}
+
+#[tokio::test]
 async fn settings_come_from_the_environment_too() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");

@@ -117,6 +117,41 @@ fn whom_a_rule_does_not_let_read_it_answers_as_if_there_were_no_channel() {
 }
 
 #[test]
+fn other_rules_hold_before_the_next_event_and_for_what_waits() {
+    let mut rig = rig();
+    let (mut ada, mut admin) = (connect(&rig, ADA), connect(&rig, ADMIN));
+    for ch in ["guild:7", "news"] {
+        for client in [&mut ada, &mut admin] {
+            assert_eq!(subscribe(&mut rig, client, ch)["t"], "sub_ok");
+        }
+    }
+    // Applied and not committed while the rules change: its author may not see it any more.
+    ada.send(&rig, &op(1, "guild:7", "poll.vote", &json!({})));
+    rig.apply();
+    let others = vec![rule("guild:{id}", &["role:admin"], &["role:admin"]), rule("news", &["everyone"], &[])];
+    rig.engine.set_rules(Rules::new([], others.clone()).unwrap(), 2_000);
+    rig.commit();
+    let lost = ada.next("sub_err");
+    assert_eq!(
+        (&lost["ch"], &lost["code"], &lost["retryable"]),
+        (&json!("guild:7"), &json!("forbidden"), &json!(false))
+    );
+    assert_eq!(ada.next("ok")["offset"], 1, "it was committed while it was allowed");
+    assert_eq!(admin.next("event")["offset"], 1);
+    assert_eq!(subscribe(&mut rig, &mut ada, "guild:7")["code"], "forbidden");
+    let text = |n, ch| op(n, ch, "message", &json!({"text": "x"}));
+    assert_eq!(write(&mut rig, &mut ada, &text(2, "guild:7")), "forbidden");
+    assert_eq!(write(&mut rig, &mut ada, &text(3, "news")), "forbidden");
+    assert_eq!(write(&mut rig, &mut admin, &text(4, "guild:7")), "ok");
+    assert!(ada.heard_nothing(), "nobody has to connect anew");
+    // A claim that identities were not kept with: clients connect anew.
+    let teams = [others, vec![rule("team:{id}", &["claim:teams"], &[])]].concat();
+    rig.engine.set_rules(Rules::new([], teams).unwrap(), 2_000);
+    let goaway = ada.next("goaway");
+    assert_eq!((&goaway["reason"], &goaway["spread_ms"]), (&json!("rules"), &json!(2_000)));
+}
+
+#[test]
 fn a_kind_is_written_by_those_whom_the_rule_names_for_it() {
     let object = json!({"any": [1, {"deep": null}]});
     let text = json!({"text": "hi"});
