@@ -229,7 +229,8 @@ async def main():
     again = client.channel("guild:7")
     check("a channel has a name", again.name() == "guild:7")
     last = again.publish("poll.vote", '{"option":3}')
-    event = await asyncio.wait_for(first_item(again, lambda item: item.is_event() and item.event.offset == 3), PATIENCE_S)
+    item = await asyncio.wait_for(first_item(again, lambda item: item.is_event() and item.event.offset == 3), PATIENCE_S)
+    event = item.event
     check("another handle gets what comes from then on", (event.id, event.by, event.at_ms > 0) == (last.id(), client.user(), True), event)
     check("an event as text hides what was written", "option" not in f"{event} {event!r}" and event.id in f"{event}", event)
     check("older events are before the newest", again.load_older(None, 2) == 4)
