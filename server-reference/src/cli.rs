@@ -2,6 +2,7 @@
 //! the file.
 
 mod channels;
+mod channels_file;
 mod file;
 mod tables;
 
@@ -9,7 +10,7 @@ use crate::config::{
     Config, ConfigError, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
 };
 use crate::origin::Origins;
-pub use channels::ChannelsFile;
+pub use channels_file::ChannelsFile;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use file::File;
