@@ -171,6 +171,10 @@ impl<T: Part> Client<T> {
             // The channel was closed while `hello` was under way.
             return self.leave_channel(&sub.page.ch);
         };
+        if self.channels[at].is_unsent() {
+            // The answer to a subscription that has ended, and the server's end of it is on its way.
+            return;
+        }
         let missed = self.channels[at].skipped(sub);
         self.journal.counters.lost += missed;
         let mut applied = self.channels[at].sub_ok(sub);
@@ -179,7 +183,7 @@ impl<T: Part> Client<T> {
     }
 
     fn page(&mut self, now: Now, page: &Page) {
-        let Some(at) = self.place(&page.ch) else { return };
+        let Some(at) = self.place(&page.ch).filter(|at| !self.channels[*at].is_unsent()) else { return };
         let applied = self.channels[at].page(page);
         self.applied(now, at, applied, &page.runs, false);
     }

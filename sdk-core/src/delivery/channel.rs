@@ -417,6 +417,11 @@ impl Channel {
         self.phase == Phase::Live
     }
 
+    /// Whether the client has to subscribe, and has not asked yet.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.phase == Phase::Unsent
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.phase == Phase::Failed
     }

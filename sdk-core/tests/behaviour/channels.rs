@@ -375,3 +375,19 @@ fn a_subscription_refused_for_now_is_asked_for_less_and_less_often() {
     assert!(waits[..2].iter().all(|waited| *waited <= 2_050), "{waits:?}");
     assert!(waits[5..].iter().any(|waited| *waited > 4_000), "{waits:?}");
 }
+
+#[test]
+fn the_late_answer_to_a_subscription_that_ended_is_not_taken_for_the_next_ones() {
+    let mut rig = welcomed();
+    rig.client.close_dialog(rig.now, "demo");
+    rig.drain();
+    rig.sent.clear();
+    // Opened again; before the subscription goes out the answer to the former one comes.
+    rig.client.open_dialog(rig.now, "demo").expect("a valid name");
+    rig.receive(sub_ok("fresh", 0, 1, vec![message(1, "a")]));
+    assert_ne!(rig.channel_states().last(), Some(&ChannelState::Live));
+    assert_eq!(rig.sent.iter().filter(|frame| frame["t"] == "sub").count(), 1);
+    rig.receive(sub_ok("fresh", 0, 2, vec![message(1, "a"), message(2, "b")]));
+    assert_eq!(texts(&rig), ["a", "b"]);
+    assert_eq!(rig.channel_states().last(), Some(&ChannelState::Live));
+}
