@@ -94,9 +94,8 @@ pub enum ClientEvent {
         by: User,
     },
     /// The reader was too slow: this many events were left out here. Rows and the status are never
-    /// missed: a
-    /// [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each view of a table, and the newest status,
-    /// follow.
+    /// missed: a [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each
+    /// view of a table, and the newest status, follow.
     Lagged {
         /// How many events.
         missed: u64,

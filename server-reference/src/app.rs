@@ -66,8 +66,8 @@ impl App {
         self.origins.check(headers, &self.proxies.asked(peer, headers))
     }
 
-    /// Revokes the access of an account's user to one dialog, or all of it. It takes effect before this returns,
-    /// even if it could not be stored.
+    /// Revokes the access of an account's user to one dialog, or all of it. It takes effect before
+    /// this returns, even if it could not be stored.
     pub(crate) async fn revoke(
         &self,
         account: Account,

@@ -225,9 +225,9 @@ impl Server {
         &self.app.config
     }
 
-    /// Revokes the access of an account's user: all tokens issued so far are refused and live connections end. With
-    /// a dialog's id, these tokens only lose access to the dialog. It takes effect before this
-    /// returns; an error says that a restart would forget it.
+    /// Revokes the access of an account's user: all tokens issued so far are refused and live
+    /// connections end. With a dialog's id, these tokens only lose access to the dialog. It takes
+    /// effect before this returns; an error says that a restart would forget it.
     pub async fn revoke(
         &self,
         account: Account,
