@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tidewire_core::Offset;
-use tidewire_core::wire::Message;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -131,9 +130,6 @@ impl Holder {
     pub(crate) fn publish(&self, kind: &str, body: &str) -> Result<Outgoing, SendError> {
         self.shared.command(|core, hub, now| {
             let id = core.send(now, &self.name, kind, body)?;
-            if kind != Message::KIND {
-                hub.add_rowless(&id);
-            }
             Ok(Outgoing::new(hub, id))
         })?
     }

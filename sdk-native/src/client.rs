@@ -254,9 +254,9 @@ impl Client {
         Table::open(self.shared(), query)
     }
 
-    /// Sends an op of any kind to a channel, open or not; `body` is the JSON text of an object. In a
-    /// dialog, a refused op waits for [`Client::retry`] or [`Client::discard`]; in other channels it
-    /// is discarded.
+    /// Sends an op of any kind to a channel, open or not; `body` is the JSON text of an object. A
+    /// refused `message` of a dialog waits for [`Client::retry`] or [`Client::discard`]; every other
+    /// refused op is dropped.
     ///
     /// # Errors
     /// [`SendError`]; then the op is not sent.

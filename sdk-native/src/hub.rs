@@ -32,8 +32,6 @@ pub(crate) struct Hub {
     channels: HashMap<String, ChannelView>,
     tables: HashMap<u32, TableView>,
     promises: HashMap<OpId, Promised>,
-    /// Published ops that are no messages.
-    rowless: HashSet<OpId>,
     /// Whether the store survives the process.
     durable: bool,
     /// The events before the first reader of events, until the client connects.
@@ -77,7 +75,6 @@ impl Hub {
             channels: HashMap::new(),
             tables: HashMap::new(),
             promises: HashMap::new(),
-            rowless: HashSet::new(),
             durable,
             early: Some(Arc::default()),
             streams: Vec::new(),
@@ -158,11 +155,6 @@ impl Hub {
         promise
     }
 
-    /// An op that was published will never have a row.
-    pub(crate) fn add_rowless(&mut self, op: &OpId) {
-        self.rowless.insert(op.clone());
-    }
-
     /// The client connects: stops collecting events for a first reader.
     pub(crate) fn connects(&mut self) {
         self.early = None;
@@ -179,14 +171,6 @@ impl Hub {
     }
 
     // Events.
-
-    /// The op that this event says was refused, if it has no row: it is to be discarded, because
-    /// nobody could retry or discard it, and it would block its channel. In a dialog these are ops
-    /// that were published and are no messages; in other channels all are.
-    pub(crate) fn refused_rowless(&self, event: &Event) -> Option<OpId> {
-        let Event::Op { id, channel, state: OpState::Failed { .. } } = event else { return None };
-        (channel.dialog().is_none() || self.rowless.contains(id)).then(|| id.clone())
-    }
 
     /// Takes one event of a batch.
     pub(crate) fn apply(&mut self, event: Event) {
@@ -271,7 +255,6 @@ impl Hub {
     pub(crate) fn end(&mut self) {
         self.ended = true;
         self.promises.clear();
-        self.rowless.clear();
         self.tables.drain().for_each(|(_, view)| view.end());
         self.channels.clear();
         for (_, view) in self.dialogs.drain() {
@@ -283,7 +266,6 @@ impl Hub {
     fn settle(&mut self, op: &str, state: &OpState) {
         if self.promises.get(op).is_some_and(|promise| promise.follow(state)) {
             self.promises.remove(op);
-            self.rowless.remove(op);
         }
     }
 

@@ -165,13 +165,7 @@ impl State {
     fn drain(&mut self, now: Now) {
         loop {
             match self.core.poll(now) {
-                Output::Event(event) => {
-                    let refused = self.hub.refused_rowless(&event);
-                    self.hub.apply(event);
-                    if let Some(op) = refused {
-                        self.core.discard(now, &op);
-                    }
-                }
+                Output::Event(event) => self.hub.apply(event),
                 Output::Wait { until, .. } => {
                     self.until = until;
                     break;

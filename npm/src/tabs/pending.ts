@@ -72,10 +72,10 @@ export class Pending {
     return isOp;
   }
 
-  /** Handles the core's event about the state of an op. Returns the command of one that is settled. */
-  apply({ id, state, offset = 0, code = "internal", message = "" }: Extract<CoreEvent, { t: "op" }>): Command | undefined {
-    if (state === "queued" || state === "sending") return undefined;
-    const { command, acked } = this.#entries.get(id) ?? {};
+  /** Handles the core's event about the state of an op. */
+  apply({ id, state, offset = 0, code = "internal", message = "" }: Extract<CoreEvent, { t: "op" }>): void {
+    if (state === "queued" || state === "sending") return;
+    const acked = this.#entries.get(id)?.acked;
     this.#entries.delete(id);
     if (state === "acked") acked?.resolve({ offset });
     else if (state === "failed") acked?.reject(new TidewireError(code, message, true));
@@ -85,7 +85,6 @@ export class Pending {
       if (this.#discarded.size >= DISCARDED && oldest !== undefined) this.#discarded.delete(oldest);
       this.#discarded.add(id);
     }
-    return command;
   }
 
   /** Whether an op was discarded recently. */

@@ -1,5 +1,4 @@
 import type { Command, CoreEvent, Draft } from "../core.ts";
-import { CHANNEL, MESSAGE } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import type { Hint } from "../lifecycle.ts";
 import { watchLifecycle } from "../lifecycle.ts";
@@ -88,9 +87,8 @@ export class Tabs {
       pending: this.pending,
       state: () => ({ ...host.wants(), shown: this.#membership.election.shown, online: this.#online }),
       apply: (event) => {
-        const command = event.t === "op" ? this.pending.apply(event) : undefined;
+        if (event.t === "op") this.pending.apply(event);
         host.event(event);
-        if (event.t === "op" && event.state === "failed") this.#giveUp(event.id, event.channel, command);
       },
       ran: (key, refusal) => {
         if (this.pending.ran(key, refusal) && refusal !== undefined) host.refused(key, refusal);
@@ -257,16 +255,6 @@ export class Tabs {
     this.#role = new Follower(crashed ? driver : this.#host.idle(), this.#tab);
     if (crashed) return;
     for (const view of this.#host.wants().views) this.#role.driver.command(opening(view));
-  }
-
-  /**
-   * Discards a refused op that has no row, because nobody could retry or discard it, and it would
-   * block its channel. In a dialog these are ops of this tab that are no messages; in other
-   * channels all are.
-   */
-  #giveUp(op: string, channel: string, command: Command | undefined): void {
-    const own = (command?.["kind"] ?? MESSAGE) !== MESSAGE;
-    if (channel.startsWith(CHANNEL) ? own : this.#leader !== undefined) this.decide({ c: "discard", op }, true);
   }
 
   /** Handles an event that this tab's core emitted. */

@@ -8,7 +8,7 @@ use crate::event::{ChannelState, Event, OpState};
 use crate::io::StoreChange;
 use crate::part::Part;
 use crate::time::Now;
-use crate::wire::{self, ChannelName, Cursor, Epoch, EventFrame, Offset, RunText};
+use crate::wire::{ChannelName, Cursor, Epoch, EventFrame, Offset, RunText};
 
 /// What a new holder of a channel follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,9 +112,7 @@ impl<T: Part> Client<T> {
         for run in runs {
             timeline.snapshot(run);
         }
-        for entry in
-            self.outbox.iter().filter(|entry| entry.channel == *name && entry.kind == wire::Message::KIND)
-        {
+        for entry in self.outbox.iter().filter(|entry| entry.channel == *name && entry.has_row()) {
             let code = row_code(entry).map(str::to_owned);
             timeline.write(&entry.id, &entry.body, entry.made_at, row_state(entry), code);
         }

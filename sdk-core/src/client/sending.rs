@@ -214,13 +214,13 @@ impl<T: Part> Client<T> {
         }
     }
 
-    /// Marks an op as failed. It blocks its channel until the application retries or discards it.
+    /// Marks an op as failed. A message of a dialog blocks its channel until the application retries
+    /// or discards it. Other ops have no row where that could be done: they are dropped.
     pub(super) fn fail_op(&mut self, id: &OpId, code: &str, message: &str) {
         let Some(entry) = self.outbox.get_mut(id) else { return };
         let state = OpState::Failed { code: code.to_owned(), message: message.to_owned() };
-        // Ops of the session lane are only of use now, so a failed one is dropped and does not
-        // block its channel.
-        if entry.lane == Lane::Session {
+        // Ops of the session lane are only of use now.
+        if entry.lane == Lane::Session || !entry.has_row() {
             self.settle_op(id, state);
             return;
         }

@@ -5,7 +5,7 @@ use crate::error::SendError;
 use crate::io::Message;
 use crate::time::Time;
 use crate::wire::json::{Object, Writer};
-use crate::wire::{ChannelName, Op, OpId, codes, is_uuid};
+use crate::wire::{self, ChannelName, Op, OpId, codes, is_uuid};
 
 /// Most ops in the session lane.
 const SESSION_OPS: usize = 100;
@@ -150,6 +150,11 @@ impl Entry {
     fn bytes(&self) -> usize {
         // The members' names and punctuation of an op frame come on top.
         self.id.len() * 2 + self.channel.len() + self.kind.len() + self.body.len() + 64
+    }
+
+    /// Whether a dialog shows it as a row, where people can retry or discard it.
+    pub(crate) fn has_row(&self) -> bool {
+        self.kind == wire::Message::KIND && self.channel.dialog().is_some()
     }
 
     /// The record for the store.

@@ -691,3 +691,23 @@ fn an_op_with_an_id_of_its_own_is_refused_if_it_makes_no_sense_and_has_the_age_o
         assert_eq!(rig.ops().len(), 1, "{id}");
     }
 }
+
+#[test]
+fn a_refused_op_without_a_row_is_dropped_and_blocks_nothing() {
+    for (channel, kind) in [("guild:7", "poll.vote"), ("guild:7", "message"), ("dialog:demo", "poll.vote")] {
+        let mut rig = Rig::online();
+        let [first, second] =
+            [1, 2].map(|_| rig.client.send(rig.now, channel, kind, r#"{"text":"x"}"#).expect("taken"));
+        rig.drain();
+        rig.nack(&first, "forbidden", false, None);
+        assert!(matches!(rig.op_states(&first).last(), Some(OpState::Failed { .. })), "{channel} {kind}");
+        assert!(rig.store.ops.iter().all(|(id, _)| *id != *first), "it is not there after a restart");
+        assert!(!rig.client.retry(rig.now, &first));
+        // What was behind it goes again, behind nothing.
+        rig.nack(&second, "blocked", true, None);
+        rig.sent.clear();
+        rig.pass(5_000);
+        let again = rig.sent.iter().find(|frame| frame["id"] == second.as_str()).expect("sent again");
+        assert!(again.get("after").is_none(), "{again}");
+    }
+}
