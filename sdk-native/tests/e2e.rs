@@ -258,16 +258,20 @@ async fn a_dialog_that_does_not_exist_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_message_refused_by_the_server_can_be_discarded_and_blocks_nobody_after() {
+async fn what_the_server_refuses_says_why_and_blocks_nobody_once_it_is_gone() {
     let server = Server::with(&["--model", "off"]);
     let ada = guest(&server, "Ada").await;
+    // An op without a row is dropped.
     let failed = ada.send("dialog:demo", "no.such.kind", "{}").expect("taken");
-    let (id, dialog) = (failed.id().to_owned(), ada.dialog("demo").expect("opened"));
-    let behind = dialog.send("behind it").expect("taken");
+    let behind = ada.dialog("demo").expect("opened").send("behind it").expect("taken");
     assert_eq!(soon("the refusal", failed.acked()).await.expect_err("refused").code(), "unknown_kind");
-    assert!(ada.discard(&id));
     soon("the ack", behind.acked()).await.expect("committed");
-    assert!(!ada.discard(&id) && !ada.retry(&id));
+    assert!(!ada.discard(failed.id()) && !ada.retry(failed.id()));
+    // A message stays until somebody decides.
+    let failed = ada.send_text("nowhere", "hello").expect("taken");
+    assert_eq!(soon("the refusal", failed.acked()).await.expect_err("refused").code(), "forbidden");
+    assert!(ada.discard(failed.id()));
+    assert!(!ada.discard(failed.id()) && !ada.retry(failed.id()));
 }
 
 #[tokio::test]
