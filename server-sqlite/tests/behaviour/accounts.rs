@@ -1,13 +1,12 @@
 //! Accounts: an operator sees what belongs to their account, and nothing else.
 
-use crate::rig::{Client, Rig, hello};
-use serde_json::{Value, json};
+use crate::rig::{Client, Rig, message};
+use serde_json::json;
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
+use tidewire_server_core::Hub;
 use tidewire_server_core::rules::{Pattern, Rule, Rules, Who};
 use tidewire_server_core::store::{Account, CreateDialog, Revocation, Store, Write};
-use tidewire_server_core::{Flow, Hub};
-use uuid::Uuid;
 
 fn acme() -> Account {
     Account::Named("acme".to_owned())
@@ -33,26 +32,10 @@ fn rig() -> Rig {
     rig
 }
 
-fn connect(rig: &Rig, token: &str) -> Client {
-    let mut client = rig.connect();
-    client.send(rig, &hello(token, &json!([])));
-    client.next("welcome");
-    client
-}
-
 /// `ok`, or the code with which it is refused.
 fn subscribe(rig: &mut Rig, client: &mut Client, ch: &str) -> String {
-    client.send(rig, &json!({"t": "sub", "ch": ch}));
-    if matches!(client.flow, Flow::Open(..)) {
-        client.open(rig);
-    }
-    let answer = client.try_next().unwrap();
+    let answer = client.subscribe(rig, ch);
     if answer["t"] == "sub_ok" { "ok".to_owned() } else { answer["code"].as_str().unwrap().to_owned() }
-}
-
-fn message(n: u128, ch: &str) -> Value {
-    let id = Uuid::from_u128(0xabc0 + n).to_string();
-    json!({"t": "op", "id": id, "ch": ch, "kind": "message", "body": {"text": "hi"}})
 }
 
 #[test]
@@ -68,7 +51,7 @@ fn an_operator_reads_and_writes_in_their_account_alone() {
         ("bob||account=acme", "forbidden", "forbidden"),
     ] {
         let mut rig = rig();
-        let mut client = connect(&rig, token);
+        let mut client = rig.welcomed(token);
         for (n, (ch, code)) in [("dialog:own", own), ("dialog:acme", of_acme)].into_iter().enumerate() {
             assert_eq!(subscribe(&mut rig, &mut client, ch), code, "{token} {ch}");
             client.send(&rig, &message(n as u128, ch));
@@ -101,7 +84,7 @@ fn a_channel_belongs_to_the_account_of_the_one_who_opened_it() {
         (member, "room:3", "ok"),
         (own, "room:3", "ok"),
     ] {
-        let mut client = connect(&rig, token);
+        let mut client = rig.welcomed(token);
         assert_eq!(subscribe(&mut rig, &mut client, ch), code, "{token} {ch}");
     }
 }
@@ -109,12 +92,12 @@ fn a_channel_belongs_to_the_account_of_the_one_who_opened_it() {
 #[test]
 fn an_operator_whose_token_names_another_account_from_now_on_loses_what_they_saw() {
     let mut rig = rig();
-    let mut op = connect(&rig, "op||account=own");
+    let mut op = rig.welcomed("op||account=own");
     assert_eq!(subscribe(&mut rig, &mut op, "dialog:own"), "ok");
     op.send(&rig, &json!({"t": "auth", "token": "op||account=acme"}));
     op.next("auth_ok");
     assert_eq!(op.next("sub_err")["code"], "forbidden");
-    let mut ada = connect(&rig, "ada");
+    let mut ada = rig.welcomed("ada");
     ada.send(&rig, &message(1, "dialog:own"));
     rig.commit();
     assert!(op.heard_nothing());
@@ -124,7 +107,7 @@ fn an_operator_whose_token_names_another_account_from_now_on_loses_what_they_saw
 fn a_revocation_is_of_one_account() {
     for (account, closes) in [(Account::Own, false), (acme(), true)] {
         let rig = rig();
-        let mut bob = connect(&rig, &format!("bob|{}|account=acme", rig.now.wall / 1000));
+        let mut bob = rig.welcomed(&format!("bob|{}|account=acme", rig.now.wall / 1000));
         let revocation =
             Revocation { user: "user:bob".to_owned(), dialog: None, account, since_ms: rig.now.wall };
         rig.engine.revoke(revocation, Box::new(|_| ()));

@@ -1,14 +1,13 @@
 //! Members of channels: whom the application's backend made one reads, and from the moment on that
 //! it ends that, no longer.
 
-use crate::rig::{Client, Rig, hello};
-use serde_json::{Value, json};
+use crate::rig::{Rig, hello, message};
+use serde_json::json;
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
 use tidewire_server_core::rules::{Pattern, Rule, Rules, Who};
 use tidewire_server_core::store::{Account, Read, SetMember, StoreError};
 use tidewire_server_core::{Answer, Flow, Hub};
-use uuid::Uuid;
 
 fn rig() -> Rig {
     let members = vec![Who::parse("members").unwrap()];
@@ -28,39 +27,19 @@ fn set(rig: &Rig, user: &str, channel: &str, member: bool) {
     rig.engine.set_member(set, Box::new(|result| assert!(result.is_ok())));
 }
 
-fn connect(rig: &Rig, user: &str) -> Client {
-    let mut client = rig.connect();
-    client.send(rig, &hello(user, &json!([])));
-    client.next("welcome");
-    client
-}
-
-fn subscribe(rig: &mut Rig, client: &mut Client, ch: &str) -> Value {
-    client.send(rig, &json!({"t": "sub", "ch": ch}));
-    if matches!(client.flow, Flow::Open(..)) {
-        client.open(rig);
-    }
-    client.try_next().unwrap()
-}
-
-fn message(n: u128, ch: &str) -> Value {
-    let id = Uuid::from_u128(0xabc0 + n).to_string();
-    json!({"t": "op", "id": id, "ch": ch, "kind": "message", "body": {"text": "hi"}})
-}
-
 #[test]
 fn members_read_and_write_and_nobody_else_does() {
     let mut rig = rig();
     set(&rig, "ada", "team:1", true);
     rig.commit();
-    let (mut ada, mut bob) = (connect(&rig, "ada"), connect(&rig, "bob"));
-    assert_eq!(subscribe(&mut rig, &mut ada, "team:1")["t"], "sub_ok");
-    assert_eq!(subscribe(&mut rig, &mut ada, "team:2")["code"], "forbidden");
-    assert_eq!(subscribe(&mut rig, &mut bob, "team:1")["code"], "forbidden");
+    let (mut ada, mut bob) = (rig.welcomed("ada"), rig.welcomed("bob"));
+    assert_eq!(ada.subscribe(&mut rig, "team:1")["t"], "sub_ok");
+    assert_eq!(ada.subscribe(&mut rig, "team:2")["code"], "forbidden");
+    assert_eq!(bob.subscribe(&mut rig, "team:1")["code"], "forbidden");
     // While he is connected.
     set(&rig, "bob", "team:1", true);
     rig.commit();
-    assert_eq!(subscribe(&mut rig, &mut bob, "team:1")["t"], "sub_ok");
+    assert_eq!(bob.subscribe(&mut rig, "team:1")["t"], "sub_ok");
     ada.send(&rig, &message(1, "team:1"));
     rig.commit();
     assert_eq!(bob.next("event")["by"]["id"], "ada");
@@ -73,9 +52,9 @@ fn whoever_is_no_member_any_more_hears_nothing_of_the_next_event() {
         set(&rig, user, "team:1", true);
     }
     rig.commit();
-    let (mut ada, mut bob) = (connect(&rig, "ada"), connect(&rig, "bob"));
+    let (mut ada, mut bob) = (rig.welcomed("ada"), rig.welcomed("bob"));
     for client in [&mut ada, &mut bob] {
-        assert_eq!(subscribe(&mut rig, client, "team:1")["t"], "sub_ok");
+        assert_eq!(client.subscribe(&mut rig, "team:1")["t"], "sub_ok");
     }
     // In one transaction: a message that Bob may read, the end, a message that he may not.
     ada.send(&rig, &message(1, "team:1"));
@@ -89,8 +68,8 @@ fn whoever_is_no_member_any_more_hears_nothing_of_the_next_event() {
     rig.commit();
     assert_eq!(bob.next("nack")["code"], "forbidden");
     // After a reconnect too.
-    let mut bob = connect(&rig, "bob");
-    assert_eq!(subscribe(&mut rig, &mut bob, "team:1")["code"], "forbidden");
+    let mut bob = rig.welcomed("bob");
+    assert_eq!(bob.subscribe(&mut rig, "team:1")["code"], "forbidden");
 }
 
 #[test]

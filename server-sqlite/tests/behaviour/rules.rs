@@ -1,7 +1,7 @@
 //! Rules of channels: who may read and write what, and channels that exist as soon as somebody asks
 //! for them.
 
-use crate::rig::{Client, Rig, hello};
+use crate::rig::{Client, Rig};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,23 +42,6 @@ fn rig() -> Rig {
 
 const ADA: &str = "ada||guilds=7+8";
 const ADMIN: &str = "eve||roles=admin";
-
-/// A welcomed connection.
-fn connect(rig: &Rig, token: &str) -> Client {
-    let mut client = rig.connect();
-    client.send(rig, &hello(token, &json!([])));
-    client.next("welcome");
-    client
-}
-
-/// The answer to a subscription, for which the channel is opened if the session asks for that.
-fn subscribe(rig: &mut Rig, client: &mut Client, ch: &str) -> Value {
-    client.send(rig, &json!({"t": "sub", "ch": ch}));
-    if matches!(client.flow, Flow::Open(..)) {
-        client.open(rig);
-    }
-    client.try_next().unwrap()
-}
 
 fn op(n: u128, ch: &str, kind: &str, body: &Value) -> Value {
     json!({"t": "op", "id": Uuid::from_u128(0xabc0 + n).to_string(), "ch": ch, "kind": kind, "body": body})
@@ -102,8 +85,8 @@ fn whom_a_rule_does_not_let_read_it_answers_as_if_there_were_no_channel() {
         ("bob||guilds=", "guild:7", false),
     ] {
         let mut rig = rig();
-        let mut client = connect(&rig, token);
-        let answer = subscribe(&mut rig, &mut client, ch);
+        let mut client = rig.welcomed(token);
+        let answer = client.subscribe(&mut rig, ch);
         if may {
             assert_eq!((&answer["t"], &answer["mode"]), (&json!("sub_ok"), &json!("fresh")), "{token} {ch}");
         } else {
@@ -119,10 +102,10 @@ fn whom_a_rule_does_not_let_read_it_answers_as_if_there_were_no_channel() {
 #[test]
 fn other_rules_hold_before_the_next_event_and_for_what_waits() {
     let mut rig = rig();
-    let (mut ada, mut admin) = (connect(&rig, ADA), connect(&rig, ADMIN));
+    let (mut ada, mut admin) = (rig.welcomed(ADA), rig.welcomed(ADMIN));
     for ch in ["guild:7", "news"] {
         for client in [&mut ada, &mut admin] {
-            assert_eq!(subscribe(&mut rig, client, ch)["t"], "sub_ok");
+            assert_eq!(client.subscribe(&mut rig, ch)["t"], "sub_ok");
         }
     }
     // Applied and not committed while the rules change: its author may not see it any more.
@@ -138,7 +121,7 @@ fn other_rules_hold_before_the_next_event_and_for_what_waits() {
     );
     assert_eq!(ada.next("ok")["offset"], 1, "it was committed while it was allowed");
     assert_eq!(admin.next("event")["offset"], 1);
-    assert_eq!(subscribe(&mut rig, &mut ada, "guild:7")["code"], "forbidden");
+    assert_eq!(ada.subscribe(&mut rig, "guild:7")["code"], "forbidden");
     let text = |n, ch| op(n, ch, "message", &json!({"text": "x"}));
     assert_eq!(write(&mut rig, &mut ada, &text(2, "guild:7")), "forbidden");
     assert_eq!(write(&mut rig, &mut ada, &text(3, "news")), "forbidden");
@@ -174,7 +157,7 @@ fn a_kind_is_written_by_those_whom_the_rule_names_for_it() {
         (ADA, "closed:1", "message", &text, "forbidden"),
     ] {
         let mut rig = rig();
-        let mut client = connect(&rig, token);
+        let mut client = rig.welcomed(token);
         let became = write(&mut rig, &mut client, &op(1, ch, kind, body));
         assert_eq!(became, code, "{token} {ch} {kind}");
     }
@@ -183,10 +166,10 @@ fn a_kind_is_written_by_those_whom_the_rule_names_for_it() {
 #[test]
 fn an_event_of_a_kind_of_ones_own_reaches_subscribers_as_it_was_written_and_calls_no_model() {
     let mut rig = rig();
-    let mut ada = connect(&rig, ADA);
-    let mut bob = connect(&rig, "bob||guilds=7");
+    let mut ada = rig.welcomed(ADA);
+    let mut bob = rig.welcomed("bob||guilds=7");
     for client in [&mut ada, &mut bob] {
-        assert_eq!(subscribe(&mut rig, client, "guild:7")["t"], "sub_ok");
+        assert_eq!(client.subscribe(&mut rig, "guild:7")["t"], "sub_ok");
     }
     let body = json!({"option": "b", "weights": [1, 2.50]});
     assert_eq!(write(&mut rig, &mut ada, &op(1, "guild:7", "poll.vote", &body)), "ok");
@@ -203,8 +186,8 @@ fn an_event_of_a_kind_of_ones_own_reaches_subscribers_as_it_was_written_and_call
 #[test]
 fn an_op_that_was_committed_while_it_was_allowed_is_acknowledged_afterwards() {
     let mut rig = rig();
-    let mut ada = connect(&rig, ADA);
-    assert_eq!(subscribe(&mut rig, &mut ada, "guild:7")["t"], "sub_ok");
+    let mut ada = rig.welcomed(ADA);
+    assert_eq!(ada.subscribe(&mut rig, "guild:7")["t"], "sub_ok");
     let vote = op(1, "guild:7", "poll.vote", &json!({"option": "a"}));
     assert_eq!(write(&mut rig, &mut ada, &vote), "ok");
     // She leaves the guild.
@@ -220,10 +203,10 @@ fn an_op_that_was_committed_while_it_was_allowed_is_acknowledged_afterwards() {
 #[test]
 fn signals_are_for_those_who_write() {
     let mut rig = rig();
-    let mut ada = connect(&rig, ADA);
-    let mut eve = connect(&rig, ADMIN);
+    let mut ada = rig.welcomed(ADA);
+    let mut eve = rig.welcomed(ADMIN);
     for client in [&mut ada, &mut eve] {
-        assert_eq!(subscribe(&mut rig, client, "guild:7")["t"], "sub_ok");
+        assert_eq!(client.subscribe(&mut rig, "guild:7")["t"], "sub_ok");
     }
     let signal = json!({"t": "signal", "ch": "guild:7", "kind": "typing", "body": {}});
     ada.send(&rig, &signal);
@@ -236,7 +219,7 @@ fn signals_are_for_those_who_write() {
 #[test]
 fn a_channel_is_opened_once_for_two_who_ask_at_the_same_time() {
     let mut rig = rig();
-    let (mut ada, mut bob) = (connect(&rig, ADA), connect(&rig, "bob||guilds=7"));
+    let (mut ada, mut bob) = (rig.welcomed(ADA), rig.welcomed("bob||guilds=7"));
     for client in [&mut ada, &mut bob] {
         client.send(&rig, &json!({"t": "sub", "ch": "guild:7"}));
         assert_eq!(client.flow, Flow::Open(ChannelName::parse("guild:7").unwrap(), Account::Own));
@@ -252,7 +235,7 @@ fn a_channel_is_opened_once_for_two_who_ask_at_the_same_time() {
 #[test]
 fn a_channel_that_cannot_be_opened_ends_the_subscription_and_is_not_asked_for_again() {
     let rig = rig();
-    let mut ada = connect(&rig, ADA);
+    let mut ada = rig.welcomed(ADA);
     ada.send(&rig, &json!({"t": "sub", "ch": "guild:7"}));
     // Somebody has deleted it at once.
     let answer = tidewire_server_core::Answer::Channel(Ok(None));
@@ -264,10 +247,10 @@ fn a_channel_that_cannot_be_opened_ends_the_subscription_and_is_not_asked_for_ag
 fn nobody_opens_channels_without_end() {
     let mut rig = rig();
     rig.pass(0);
-    let mut eve = connect(&rig, ADMIN);
+    let mut eve = rig.welcomed(ADMIN);
     let mut opened = 0;
     let refused = loop {
-        let answer = subscribe(&mut rig, &mut eve, &format!("guild:{opened}"));
+        let answer = eve.subscribe(&mut rig, &format!("guild:{opened}"));
         if answer["t"] != "sub_ok" {
             break answer;
         }
@@ -281,16 +264,16 @@ fn nobody_opens_channels_without_end() {
     let wait = refused["retry_after_ms"].as_u64().unwrap();
     // Those that exist are no matter of this budget.
     eve.send(&rig, &json!({"t": "unsub", "ch": "guild:3"}));
-    assert_eq!(subscribe(&mut rig, &mut eve, "guild:3")["t"], "sub_ok");
+    assert_eq!(eve.subscribe(&mut rig, "guild:3")["t"], "sub_ok");
     rig.pass(wait);
-    assert_eq!(subscribe(&mut rig, &mut eve, "guild:more")["t"], "sub_ok");
+    assert_eq!(eve.subscribe(&mut rig, "guild:more")["t"], "sub_ok");
 }
 
 #[test]
 fn a_rule_says_how_many_connections_a_channel_has() {
     let mut rig = rig();
-    let mut clients = ["ada", "bob", "cid"].map(|user| connect(&rig, &format!("{user}||guilds=7")));
-    let answers = clients.each_mut().map(|client| subscribe(&mut rig, client, "guild:7"));
+    let mut clients = ["ada", "bob", "cid"].map(|user| rig.welcomed(&format!("{user}||guilds=7")));
+    let answers = clients.each_mut().map(|client| client.subscribe(&mut rig, "guild:7"));
     assert_eq!(
         answers.map(|answer| answer["code"].clone()),
         [json!(null), json!(null), json!("too_many_connections")]
@@ -300,10 +283,10 @@ fn a_rule_says_how_many_connections_a_channel_has() {
 #[test]
 fn a_channel_that_is_not_open_is_there_once_it_was_created() {
     let mut rig = rig();
-    let mut ada = connect(&rig, ADA);
+    let mut ada = rig.welcomed(ADA);
     let channel =
         CreateDialog { name: ChannelName::parse("closed:1").unwrap(), owner: None, account: Account::Own };
     rig.inbox.write(Write::CreateDialog(channel), Box::new(|result| assert!(result.is_ok())));
     rig.commit();
-    assert_eq!(subscribe(&mut rig, &mut ada, "closed:1")["t"], "sub_ok");
+    assert_eq!(ada.subscribe(&mut rig, "closed:1")["t"], "sub_ok");
 }

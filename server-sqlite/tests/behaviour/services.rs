@@ -1,7 +1,7 @@
 //! Services: the application's backend, which may do in its account what the scopes of its token
 //! say, whatever the rules of the channels.
 
-use crate::rig::{Client, Rig, hello};
+use crate::rig::{Client, Rig};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
@@ -27,13 +27,6 @@ fn rig() -> Rig {
     }
     rig.commit();
     rig
-}
-
-fn connect(rig: &Rig, token: &str) -> Client {
-    let mut client = rig.connect();
-    client.send(rig, &hello(token, &json!([])));
-    client.next("welcome");
-    client
 }
 
 /// What the answer of this type says: its code, or `ok`.
@@ -79,7 +72,7 @@ fn a_service_does_what_its_scopes_say_and_nothing_else() {
         ("svc||account=own|roles=admin", "status:1", "notice", NO, NO),
     ] {
         let mut rig = rig();
-        let mut client = connect(&rig, token);
+        let mut client = rig.welcomed(token);
         let sub = json!({"t": "sub", "ch": ch});
         assert_eq!(said(&mut rig, &mut client, &sub, ["sub_ok", "sub_err"]), reads, "{token} reads {ch}");
         let op = op(ch, kind);
@@ -90,10 +83,10 @@ fn a_service_does_what_its_scopes_say_and_nothing_else() {
 #[test]
 fn what_a_service_writes_says_that_a_service_wrote_it_and_calls_no_model() {
     let mut rig = rig();
-    let mut ada = connect(&rig, "ada");
+    let mut ada = rig.welcomed("ada");
     ada.send(&rig, &json!({"t": "sub", "ch": "dialog:hers"}));
     ada.next("sub_ok");
-    let mut service = connect(&rig, "svc||account=own|scopes=publish");
+    let mut service = rig.welcomed("svc||account=own|scopes=publish");
     service.send(&rig, &op("dialog:hers", "message"));
     rig.commit();
     assert_eq!(ada.next("event")["by"], json!({"id": "svc", "name": "svc", "kind": "service"}));

@@ -1,6 +1,7 @@
 //! Live tables against a model: whatever happens to clients and to the source, each client's rows
 //! become those of the filtered table.
 
+use crate::rig::dice::Dice;
 use crate::rig::tables::{Source, View, resume, row, sub, tables_with, welcome};
 use crate::rig::{Client, Rig};
 use serde_json::{Value, json};
@@ -11,23 +12,6 @@ use tidewire_core::tables::filter::{Column, Filter};
 use tidewire_core::wire::UserKind;
 use tidewire_server_core::ServerLimits;
 use tidewire_server_core::tables::{Commit, Seen, Snapshot, SourceRequest, TableLimits, Tables};
-
-/// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators").
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[usize::try_from(self.roll(of.len() as u64)).unwrap()]
-    }
-}
 
 const FILTERS: [&str; 8] = [
     "",

@@ -2,6 +2,7 @@
 //! triggers it has and however it changes its tables, after every commit a client's rows are those
 //! that the database has.
 
+use crate::rig::dice::Dice;
 use crate::rig::tables::{View, sub, welcome};
 use crate::rig::{Client, Rig};
 use rusqlite::types::ValueRef;
@@ -13,23 +14,6 @@ use tempfile::TempDir;
 use tidewire_core::wire::{MAX_TABLE_COLUMNS, UserKind};
 use tidewire_server_core::tables::{SourceRequest, TableConfig, TableLimits, Tables};
 use tidewire_server_sqlite::tables::{self as sqlite, Described, Watch};
-
-/// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators").
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[usize::try_from(self.roll(of.len() as u64)).unwrap()]
-    }
-}
 
 /// A client's filter, and the same in the database's own words: a value that is none of its
 /// column's type equals nothing, and neither does a text that is none, which here ends with a byte

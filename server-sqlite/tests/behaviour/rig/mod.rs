@@ -4,6 +4,7 @@
 // Each test program uses its own part of this.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod dice;
 pub mod tables;
 
 use rusqlite::Connection;
@@ -241,6 +242,14 @@ impl Rig {
         Client { session, flow, frames: VecDeque::new(), close: None }
     }
 
+    /// A client that is welcome, with this token.
+    pub fn welcomed(&self, token: &str) -> Client {
+        let mut client = self.connect();
+        client.send(self, &hello(token, &json!([])));
+        client.next("welcome");
+        client
+    }
+
     /// A client that is welcome and subscribed to the room.
     pub fn member(&self, user: &str) -> Client {
         let mut client = self.connect();
@@ -276,6 +285,15 @@ impl Client {
         let answer = Answer::new(&read, Ok(rig.read(&read)), &rig.engine.hub);
         self.flow = self.session.answered(rig.now, answer);
         self.answer(rig);
+    }
+
+    /// The answer to a subscription, for which the channel is opened if the session asks for that.
+    pub fn subscribe(&mut self, rig: &mut Rig, ch: &str) -> Value {
+        self.send(rig, &json!({"t": "sub", "ch": ch}));
+        if matches!(self.flow, Flow::Open(..)) {
+            self.open(rig);
+        }
+        self.try_next().unwrap()
     }
 
     fn read(&mut self) {
@@ -319,6 +337,12 @@ pub fn hello_of(user: &str, session: u128, subs: &Value) -> Value {
 
 pub fn hello(user: &str, subs: &Value) -> Value {
     json!({"t": "hello", "v": 1, "client": Uuid::from_u128(9).to_string(), "token": user, "subs": subs})
+}
+
+/// A message to a channel.
+pub fn message(n: u128, ch: &str) -> Value {
+    let id = Uuid::from_u128(0xabc0 + n).to_string();
+    json!({"t": "op", "id": id, "ch": ch, "kind": "message", "body": {"text": "hi"}})
 }
 
 pub fn op(n: u128, text: &str) -> Value {
