@@ -20,11 +20,14 @@
 //!
 //! Differences from PostgREST:
 //!
-//! - A value may be quoted everywhere. PostgREST takes the quotes of `a=eq."x"` for data, and only those inside parentheses for
-//!   quotes (its issue 1943), but has percent-encoding for the rest; here they are how a value gets an `&`.
-//! - What begins with a quote must be a whole quoted value. PostgREST reads it as unquoted if it is not.
+//! - A value may be quoted everywhere. PostgREST takes the quotes of `a=eq."x"` for data, and only
+//!   those inside parentheses for quotes (its issue 1943), but has percent-encoding for the rest;
+//!   here they are how a value gets an `&`.
+//! - What begins with a quote must be a whole quoted value. PostgREST reads it as unquoted if it is
+//!   not.
 //! - White space around a value is not part of it, unless it is inside the quotes.
-//! - Inside `and` and `or` a value that begins with `{` must be quoted. PostgREST reads an array there, commas and all.
+//! - Inside `and` and `or` a value that begins with `{` must be quoted. PostgREST reads an array
+//!   there, commas and all.
 //! - A column is a plain identifier: not quoted, no path into JSON, no embedded resource.
 //!
 //! The sugar's `=` has white space before it, so what follows is always data. Without it an
