@@ -5,7 +5,7 @@ import { createHmac } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, test } from "./limits.mjs";
 import { SECRET } from "./server.mjs";
 import { isReady, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";

@@ -4,8 +4,8 @@ import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, beforeEach, test } from "node:test";
 import { shoot, top } from "./browser.mjs";
+import { after, before, beforeEach, test } from "./limits.mjs";
 import { isLive, send, settled, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";
 

@@ -2,8 +2,8 @@
 // click.
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { test } from "node:test";
 import { serveFiles, shoot, top } from "./browser.mjs";
+import { test } from "./limits.mjs";
 import { useStage } from "./stage.mjs";
 import { until } from "./until.mjs";
 

@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
 import { shoot, top } from "./browser.mjs";
+import { after, before, test } from "./limits.mjs";
 import { useStage } from "./stage.mjs";
 import { until } from "./until.mjs";
 

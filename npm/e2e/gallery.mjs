@@ -1,8 +1,8 @@
 // What tests of the element over a pretended client begin with: the gallery's page, and rows to
 // show there.
 import { join } from "node:path";
-import { after, before } from "node:test";
 import { launch, serveFiles, top } from "./browser.mjs";
+import { after, before } from "./limits.mjs";
 
 let browser;
 let site;

@@ -1,9 +1,9 @@
 // Histories of browsers: what a checker says of them, and a long one under every fault that a page
 // and its network can have.
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { crash, freeze, thaw, withoutAWord } from "./browser.mjs";
 import { BrokenPromises, figures, judge } from "./history.mjs";
+import { test } from "./limits.mjs";
 import { startProxy } from "./networks.mjs";
 import { isReady, send, settled, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";

@@ -2,8 +2,8 @@
 // scroll up or press the button, and what they look at stays where it is.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { test } from "node:test";
 import { shoot } from "./browser.mjs";
+import { test } from "./limits.mjs";
 import { useStage } from "./stage.mjs";
 
 const stage = useStage({ server: ["--model", "off"] });

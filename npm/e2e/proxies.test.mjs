@@ -1,8 +1,8 @@
 // Networks that let no WebSocket through, or not for long: real Chromium, the real server, and what
 // stands between them.
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { shoot } from "./browser.mjs";
+import { test } from "./limits.mjs";
 import { startImpatientProxy, startProxy, startRelay } from "./networks.mjs";
 import { rowsOf, send, settled, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";

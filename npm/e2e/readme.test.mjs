@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 import { top } from "./browser.mjs";
+import { after, before, test } from "./limits.mjs";
 import { Server } from "./server.mjs";
 
 const server = new Server();

@@ -1,9 +1,9 @@
 // What most browser tests begin with: Chromium, a server, a site that is not the server's, and tabs
 // there that have a client.
 import { join } from "node:path";
-import { after, afterEach, before, beforeEach } from "node:test";
 import { launch, serveFiles, top } from "./browser.mjs";
 import { History, readLog } from "./history.mjs";
+import { after, afterEach, before, beforeEach } from "./limits.mjs";
 import { Server } from "./server.mjs";
 
 /**

@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, beforeEach, test } from "node:test";
 import { build } from "esbuild";
 import { launch, serveFiles, top } from "./browser.mjs";
+import { after, before, beforeEach, test } from "./limits.mjs";
 
 let browser;
 let site;

@@ -1,7 +1,7 @@
 // Several tabs of one user over one connection, in real Chromium with the real server.
 import assert from "node:assert/strict";
-import { test } from "node:test";
 import { crash, freeze, hide, launch, thaw, withoutAWord } from "./browser.mjs";
+import { test } from "./limits.mjs";
 import { isLive, isReady, rowsOf, send, settled, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";
 

@@ -1,8 +1,8 @@
 // What a visitor sees and can do in every state of a conversation, with a fake client.
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
 import { shoot } from "./browser.mjs";
 import { ADA, AI, close, OLIVIA, open, page, row, say, status } from "./gallery.mjs";
+import { afterEach, test } from "./limits.mjs";
 import { until } from "./until.mjs";
 
 afterEach(close);

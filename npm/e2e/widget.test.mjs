@@ -1,8 +1,8 @@
 // The element in every visible state, with a fake client.
 import assert from "node:assert/strict";
-import { afterEach, test } from "node:test";
 import { shoot } from "./browser.mjs";
 import { ADA, AI, close, OLIVIA, open, page, row, say, status } from "./gallery.mjs";
+import { afterEach, test } from "./limits.mjs";
 
 afterEach(close);
 

@@ -120,8 +120,8 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "a failed op blocks nobody",
         SENDING,
-        "if entry.lane == Lane::Session {\n            self.settle_op(id, state);",
-        "if entry.lane == Lane::Session || entry.id.len() == 36 {\n            self.settle_op(id, state);",
+        "if entry.lane == Lane::Session || !entry.has_row() {",
+        "if entry.lane == Lane::Session || entry.id.len() == 36 {",
     ),
     bug("the window is one op wider", OUTBOX, "count < inflight &&", "count <= inflight &&"),
     bug(

@@ -83,7 +83,7 @@ pub(super) const SUITES: &[Suite] = &[
         depth: Depth::Quick,
         lane: Lane::Waiting,
         needs: &[Need::Node, Need::Web],
-        run: || node_test("npm", "test", 1, &[]),
+        run: || node_test("npm", "test", &["--test-concurrency=1"], &[]),
     },
     Suite {
         name: "faults",
@@ -185,7 +185,8 @@ fn browser() -> Result<Ran, Trouble> {
         ("TIDEWIRE_HISTORY", build::program("tidewire-history")),
     ];
     // Two files at a time, because most of them wait, such as for a minute without a connection.
-    node_test("browser", "e2e", 2, &variables)
+    // A file ends with its last test, even if a browser is still there that does not end.
+    node_test("browser", "e2e", &["--test-concurrency=2", "--test-force-exit"], &variables)
 }
 
 /// Runs tests with Rust's harness.
@@ -194,11 +195,11 @@ fn libtest(name: &str, command: &mut Command) -> Result<Ran, Trouble> {
     Ok(report::judge(name, &finished, report::libtest_counts(&finished.text)))
 }
 
-/// Runs the tests in a folder with Node's harness, this many files at a time.
+/// Runs the tests in a folder with Node's harness, started with these flags.
 fn node_test(
     name: &str,
     folder: &str,
-    files_at_once: u32,
+    flags: &[&str],
     variables: &[(&str, PathBuf)],
 ) -> Result<Ran, Trouble> {
     let trouble = |error: std::io::Error| Trouble::Failed(format!("npm/{folder}: {error}"));
@@ -207,10 +208,7 @@ fn node_test(
     files.retain(|file| file.to_string_lossy().ends_with(".test.mjs"));
     files.sort();
     let mut command = tools::node(&["--test", "--test-reporter=tap"]);
-    command
-        .arg(format!("--test-concurrency={files_at_once}"))
-        .args(files)
-        .envs(variables.iter().map(|(name, path)| (name, path)));
+    command.args(flags).args(files).envs(variables.iter().map(|(name, path)| (name, path)));
     let finished = watched(name, &mut command)?;
     Ok(report::judge(name, &finished, report::node_counts(&finished.text)))
 }
