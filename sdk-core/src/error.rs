@@ -28,6 +28,15 @@ pub enum SendError {
     /// The outbox is full; by default with 1,000 ops or 5 MiB.
     #[error("too much is waiting to be sent; try again once some of it has gone")]
     OutboxFull,
+    /// The channel is not open.
+    #[error("the channel is not open; open it first")]
+    NotOpen,
+    /// The kind is empty, or one that the protocol keeps for itself.
+    #[error("the kind is empty or reserved; choose another name")]
+    BadKind,
+    /// This client holds all the leases in the channel that it may hold: 8.
+    #[error("too many leases in this channel; give one up first")]
+    TooManyLeases,
     /// No answer is under way.
     #[error("no answer is under way")]
     RunNotFound,
@@ -44,6 +53,9 @@ impl SendError {
             SendError::Empty => codes::EMPTY,
             SendError::TooLarge => codes::TOO_LARGE,
             SendError::OutboxFull => codes::OUTBOX_FULL,
+            SendError::NotOpen => codes::NOT_SUBSCRIBED,
+            SendError::BadKind => codes::BAD_KIND,
+            SendError::TooManyLeases => codes::TOO_MANY_LEASES,
             SendError::RunNotFound => codes::RUN_NOT_FOUND,
         }
     }

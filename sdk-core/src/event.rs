@@ -1,7 +1,7 @@
 //! The events that the core emits for the application.
 
 use crate::list::Change;
-use crate::wire::{ChannelName, EventFrame, Offset, OpId, RunId, Signal, User};
+use crate::wire::{ChannelName, EventFrame, Offset, OpId, Person, RunId, Signal, User};
 use std::convert::Infallible;
 
 /// An event for the application. `E` is the type of events of the client's part ([`crate::Part`]).
@@ -41,6 +41,18 @@ pub enum Event<E = Infallible> {
         signal: Signal,
         /// The author.
         by: User,
+    },
+    /// Who is in a channel changed, or what they are doing there
+    /// ([`crate::Client::watch_people`]). Apply the changes in their order.
+    People {
+        /// The channel.
+        channel: ChannelName,
+        /// The changes of the list.
+        changes: Vec<Change<Person>>,
+        /// How far the list can be relied on.
+        status: PeopleStatus,
+        /// How many users are there.
+        count: u64,
     },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog {
@@ -194,6 +206,36 @@ pub enum ChannelState {
         /// A message for people.
         message: String,
     },
+}
+
+/// How far the list of a channel's people can be relied on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PeopleStatus {
+    /// It is as of earlier: the server has not answered yet, or there is no connection.
+    #[default]
+    Syncing,
+    /// It is up to date.
+    Live,
+    /// There are too many people to be listed; the count is up to date.
+    Crowded,
+    /// The server does not tell.
+    Refused {
+        /// Stable code: `people_off` if the channel's rule does not have people, or why the channel
+        /// can't be read.
+        code: String,
+    },
+}
+
+impl PeopleStatus {
+    /// The name in every language.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            PeopleStatus::Syncing => "syncing",
+            PeopleStatus::Live => "live",
+            PeopleStatus::Crowded => "crowded",
+            PeopleStatus::Refused { .. } => "refused",
+        }
+    }
 }
 
 /// One row of a dialog. `Debug` leaves the text out.

@@ -21,6 +21,7 @@ mod engine;
 mod limits;
 mod lock;
 mod outgoing;
+mod people;
 pub mod requests;
 pub mod rules;
 mod session;
@@ -37,6 +38,7 @@ pub use dialog::{
 pub use engine::{Engine, Peer, TurnedAway, counted};
 pub use limits::{Budget, Limiter, ServerLimits, Timeouts};
 pub use outgoing::{Close, Outgoing, QueueEvent, ToWrite, Wake};
+pub use people::Agenda;
 pub use session::{Answer, Flow, Session};
 pub use text::Text;
 pub use tidewire_core::{Now, Time};

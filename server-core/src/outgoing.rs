@@ -193,18 +193,19 @@ impl Outgoing {
         Queued::Overflow
     }
 
-    /// Queues a droppable frame; drops it if the queue is more than half full.
-    pub(crate) fn put_if_light(self: &Arc<Self>, channel: i64, frame: &Text, due: &mut Due) {
+    /// Queues a droppable frame; drops it if the queue is more than half full. False if it was dropped.
+    pub(crate) fn put_if_light(self: &Arc<Self>, channel: i64, frame: &Text, due: &mut Due) -> bool {
         let mut queue = self.queue.lock();
         let light = (queue.bytes + frame.len()) * 2 <= self.max_bytes
             && (queue.frames.len() + 1) * 2 <= self.max_frames;
         if !light || queue.close.is_some() {
-            return;
+            return false;
         }
         queue.bytes += frame.len();
         queue.frames.push_back(Frame { text: frame.clone(), of: Some(channel) });
         drop(queue);
         due.add(self, QueueEvent::Work);
+        true
     }
 
     /// Sets what is called when there is room again. Only the first call has an effect.

@@ -109,6 +109,7 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
             Account::Own,
             extent,
             None,
+            &Arc::default(),
         ));
         let calls = Arc::new(AtomicUsize::new(0));
         let wake: Wake = {

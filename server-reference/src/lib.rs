@@ -25,6 +25,7 @@ mod http;
 mod loader;
 mod names;
 mod origin;
+mod people;
 mod reconcile;
 pub mod responder;
 mod retention;

@@ -11,6 +11,7 @@ use crate::http;
 use crate::http::request::Remote;
 use crate::loader::Loader;
 use crate::origin::{Origins, PublicUrl};
+use crate::people;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
@@ -99,6 +100,7 @@ pub struct Server {
     accepting: JoinHandle<()>,
     trimmer: Arc<Trimmer>,
     trimming: JoinHandle<()>,
+    telling: JoinHandle<()>,
     tasks: watch::Sender<()>,
     serving: Option<Serving>,
 }
@@ -189,6 +191,7 @@ impl Server {
             let trimmer = trimmer.clone();
             async move { trimmer.run().await }
         });
+        let telling = tokio::spawn(people::tell(engine.hub.clone()));
         let app = Arc::new(App {
             draining: watch::Sender::new(false),
             connections,
@@ -212,7 +215,7 @@ impl Server {
         });
         let tasks = watch::Sender::new(());
         let accepting = tokio::spawn(accept(listener, app.clone(), tasks.clone()));
-        Ok(Server { app, address, accepting, trimmer, trimming, tasks, serving })
+        Ok(Server { app, address, accepting, trimmer, trimming, telling, tasks, serving })
     }
 
     /// The address it listens at, with the actual port.
@@ -298,6 +301,7 @@ impl Server {
         // Accepted sockets until here, because clients without a WebSocket need new ones to be
         // notified.
         self.accepting.abort();
+        self.telling.abort();
         self.tasks.send_replace(());
         let (database, serving) = (self.app.database.clone(), self.serving);
         // If the checkpoint fails, the next start makes it.
@@ -309,6 +313,7 @@ impl Server {
     pub async fn abort(self) {
         self.accepting.abort();
         self.trimming.abort();
+        self.telling.abort();
         self.tasks.send_replace(());
         self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
         let (database, serving) = (self.app.database.clone(), self.serving);

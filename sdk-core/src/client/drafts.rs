@@ -156,6 +156,11 @@ impl<T: Part> Client<T> {
             self.put_op(&draft.id, record);
         }
         if draft.kind == wire::Message::KIND
+            && let Some(at) = self.place(&draft.channel)
+        {
+            self.channels[at].leases.said();
+        }
+        if draft.kind == wire::Message::KIND
             && let Some(timeline) = self.timeline(&draft.channel)
         {
             timeline.write(&draft.id, &draft.body, made_at, RowState::Saving, None);

@@ -65,6 +65,7 @@ impl<T: Part> Client<T> {
             ServerFrame::Piece(piece) => self.piece(now, piece),
             ServerFrame::Unreadable { ch } => self.unreadable(now, ch.as_ref()),
             ServerFrame::Signal { signal, by } => self.signalled(signal.clone(), by.clone()),
+            ServerFrame::People(people) => self.people_frame(now, people),
             ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, id, ch, *offset, *at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, id, problem, *retryable),
             ServerFrame::Table(text) => self.part_frame(now, conn, text),
@@ -108,6 +109,8 @@ impl<T: Part> Client<T> {
         let asked = std::mem::take(&mut self.asked);
         for channel in &mut self.channels {
             channel.handed_over(now.mono, asked.contains(&channel.name));
+            channel.people.handed_over();
+            channel.leases.disconnected();
         }
     }
 
@@ -147,6 +150,8 @@ impl<T: Part> Client<T> {
         for at in 0..self.channels.len() {
             let name = self.channels[at].name.clone();
             self.drop_older(at);
+            self.channels[at].people.forget();
+            self.channels[at].leases.forget();
             if self.channels[at].forget() {
                 let state = ChannelState::Reset { reason: "user".to_owned(), missed: 0 };
                 self.emit_channel(&name, state);
@@ -327,6 +332,7 @@ impl<T: Part> Client<T> {
             return;
         }
         self.channels[at].fail();
+        self.channels[at].people.refuse(&problem.code);
         self.drop_older(at);
         // Data that may no longer be read must not stay on the device.
         if self.channels[at].forget() {

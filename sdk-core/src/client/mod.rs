@@ -4,6 +4,7 @@ mod channels;
 mod drafts;
 mod frames;
 mod part;
+mod people;
 mod requests;
 mod sending;
 mod signals;
@@ -436,6 +437,7 @@ impl<T: Part> Client<T> {
         consider(self.part.deadline(), "tables");
         for channel in &self.channels {
             consider(channel.persistence.deadline(), "store");
+            consider(channel.people.deadline(), "people");
         }
         if self.ready().is_some() {
             for channel in &self.channels {
@@ -457,6 +459,8 @@ impl<T: Part> Client<T> {
             self.outbox.disconnected();
             for channel in &mut self.channels {
                 channel.disconnected();
+                channel.people.disconnected();
+                channel.leases.disconnected();
                 if let Some(timeline) = &mut channel.timeline {
                     for entry in self.outbox.iter().filter(|entry| entry.channel == channel.name) {
                         timeline.mark(&entry.id, row_state(entry), row_code(entry));
@@ -485,6 +489,7 @@ impl<T: Part> Client<T> {
         for event in std::mem::take(&mut self.after_rows) {
             self.emit(event);
         }
+        self.emit_people(now);
         let retry_at = self.link.retry_at();
         let cause = self.link.cause();
         let status = Status {

@@ -75,6 +75,7 @@ impl<T: Part> Client<T> {
         if ops > 0 {
             self.sent_at = Some(now.mono);
         }
+        self.pump_people(now, &mut frames);
         let Client { channels, signals, .. } = self;
         let live = |name: &str| channels.iter().any(|channel| channel.name == name && channel.is_live());
         while let Some(signal) = signals.next(now.mono, live) {
@@ -179,7 +180,9 @@ impl<T: Part> Client<T> {
             }
         });
         let signal = self.signals.deadline(now.mono);
-        [next, answer, signal].into_iter().flatten().min()
+        let waits = self.channels.iter().any(|channel| channel.is_live() && channel.leases.wait());
+        let lease = waits.then(|| self.signals.may_send_at(now.mono));
+        [next, answer, signal, lease].into_iter().flatten().min()
     }
 
     // Answers.

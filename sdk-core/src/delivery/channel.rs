@@ -3,6 +3,7 @@
 use super::persistence::Persistence;
 use crate::chat::Timeline;
 use crate::ids::Ids;
+use crate::people::{Leases, Roster};
 use crate::retry::{self, Retry};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -73,6 +74,10 @@ pub(crate) struct Channel {
     /// The rows, for a dialog.
     pub(crate) timeline: Option<Timeline>,
     pub(crate) persistence: Persistence,
+    /// Who is there.
+    pub(crate) people: Roster,
+    /// What this client's user is doing there.
+    pub(crate) leases: Leases,
     /// Whether the events are stored for the next start, and not the cursor alone.
     pub(crate) keeps_events: bool,
     /// How many holders follow the rows, and how many the events.
@@ -102,6 +107,8 @@ impl Channel {
             cursor,
             timeline,
             persistence: Persistence::default(),
+            people: Roster::default(),
+            leases: Leases::default(),
             keeps_events: of_rows > 0,
             row_holders: of_rows,
             raw_holders: 1 - of_rows,

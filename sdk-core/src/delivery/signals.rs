@@ -44,6 +44,17 @@ impl Signals {
         self.budget.take(now).then(|| self.waiting.remove(at).1)
     }
 
+    /// Takes something else that is told to those who are there, such as a lease, out of the budget;
+    /// false if it has to wait.
+    pub(crate) fn may_send(&mut self, now: Time) -> bool {
+        self.budget.take(now)
+    }
+
+    /// When [`Signals::may_send`] is true again.
+    pub(crate) fn may_send_at(&mut self, now: Time) -> Time {
+        self.budget.next(now).max(now.after(1))
+    }
+
     /// When [`Signals::next`] has something to do.
     pub(crate) fn deadline(&mut self, now: Time) -> Option<Time> {
         let (first, _) = self.waiting.first()?;

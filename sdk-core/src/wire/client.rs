@@ -2,8 +2,8 @@
 
 use super::json::{Object, Writer, is_well_formed};
 use super::{
-    ChannelName, DEFAULT_TAIL, DecodeError, Epoch, MAX_DEPTH, MAX_TAIL, Offset, OpId, TableRequest, frames,
-    id,
+    ChannelName, DEFAULT_TAIL, DecodeError, Epoch, LeaseRequest, MAX_DEPTH, MAX_TAIL, Offset, OpId,
+    TableRequest, frames, id,
 };
 
 /// A frame from the client.
@@ -57,6 +57,18 @@ pub enum ClientFrame {
     Op(Op),
     /// An ephemeral message to the current subscribers: not stored, not acknowledged.
     Signal(Signal),
+    /// Tell who is in a channel, from now on.
+    Watch {
+        /// The channel.
+        ch: ChannelName,
+    },
+    /// Don't tell it any more.
+    Unwatch {
+        /// The channel.
+        ch: ChannelName,
+    },
+    /// Hold a lease, or give it up.
+    Lease(LeaseRequest),
     /// A ping; the answer is a pong.
     Ping {
         /// A text that the pong repeats.
@@ -227,6 +239,9 @@ impl ClientFrame {
             }
             ClientFrame::Op(op) => op.encode(),
             ClientFrame::Signal(signal) => signal.write(Writer::frame("signal")).end(),
+            ClientFrame::Watch { ch } => Writer::frame("watch").str("ch", ch).end(),
+            ClientFrame::Unwatch { ch } => Writer::frame("unwatch").str("ch", ch).end(),
+            ClientFrame::Lease(lease) => lease.encode(),
             ClientFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
             ClientFrame::Pong { n } => Writer::frame("pong").str("n", n).end(),
             ClientFrame::Table(request) => request.encode(),
@@ -269,6 +284,9 @@ impl ClientFrame {
                 after: object.opt_text("after")?.map(OpId::from),
             }),
             "signal" => ClientFrame::Signal(Signal::read(&object)?),
+            "watch" => ClientFrame::Watch { ch: id::channel(&object)? },
+            "unwatch" => ClientFrame::Unwatch { ch: id::channel(&object)? },
+            "lease" => ClientFrame::Lease(LeaseRequest::read(&object)?),
             "ping" => ClientFrame::Ping { n: nonce(&object)? },
             "pong" => ClientFrame::Pong { n: nonce(&object)? },
             "bye" => ClientFrame::Bye,

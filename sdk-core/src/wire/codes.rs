@@ -44,6 +44,10 @@ macro_rules! every_code {
             TooManyMemberships, TOO_MANY_MEMBERSHIPS, "too_many_memberships";
             /// `next` or `prev` for a channel without a subscription.
             NotSubscribed, NOT_SUBSCRIBED, "not_subscribed";
+            /// The channel's rule does not have people.
+            PeopleOff, PEOPLE_OFF, "people_off";
+            /// The user holds all the leases in the channel that a user may hold.
+            TooManyLeases, TOO_MANY_LEASES, "too_many_leases";
             /// No such op kind.
             UnknownKind, UNKNOWN_KIND, "unknown_kind";
             /// The op's body is not valid for its kind.
@@ -142,6 +146,8 @@ macro_rules! every_code {
             // Codes that a client itself uses.
             /// The channel's name is not valid.
             BadChannel, BAD_CHANNEL, "bad_channel";
+            /// The kind is empty or reserved.
+            BadKind, BAD_KIND, "bad_kind";
             /// The text is empty.
             Empty, EMPTY, "empty";
             /// The outbox is full.

@@ -11,6 +11,7 @@ pub mod codes;
 mod event;
 mod id;
 pub mod json;
+mod people;
 mod server;
 mod tables;
 mod user;
@@ -19,6 +20,9 @@ pub use body::{AnswerEnd, AnswerStart, Body, CancelRun, Message};
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use event::{EventFrame, UNREADABLE};
 pub use id::{ChannelName, Epoch, Offset, OpId, RunId};
+pub use people::{
+    HERE, Lease, LeaseRequest, MAX_LEASE_BODY, MAX_LEASE_KIND, MAX_LEASE_MS, People, Person, TYPING,
+};
 pub use server::{
     Limits, Mode, Page, Past, Piece, Problem, RunText, ServerFrame, SubOk, Welcome, decode_server_message,
 };

@@ -3,6 +3,7 @@
 use super::client::{Signal, nonce};
 use super::event::EventFrame;
 use super::json::{Object, Writer, elements, trim};
+use super::people::People;
 use super::user::User;
 use super::{ChannelName, DecodeError, Epoch, Offset, OpId, RunId, id};
 
@@ -44,6 +45,8 @@ pub enum ServerFrame {
         /// The author.
         by: User,
     },
+    /// Who is in a channel, or what changed.
+    People(People),
     /// An op is committed.
     Ok {
         /// The op.
@@ -407,6 +410,7 @@ impl ServerFrame {
             ServerFrame::Signal { signal, by } => {
                 signal.write(Writer::frame("signal")).with("by", |writer| by.write(writer)).end()
             }
+            ServerFrame::People(people) => people.encode(),
             ServerFrame::Ok { id, ch, offset, at, dup } => {
                 let writer =
                     Writer::frame("ok").str("id", id).str("ch", ch).u64("offset", offset.0).u64("at", *at);
@@ -482,6 +486,15 @@ impl ServerFrame {
             },
             "signal" => match (Signal::read(&object), id::user(&object, "by")) {
                 (Ok(signal), Ok(by)) => ServerFrame::Signal { signal, by },
+                _ => ServerFrame::Unknown,
+            },
+            "people" => match (People::read(&object), id::channel(&object)) {
+                (Ok(people), _) => ServerFrame::People(people),
+                // Without it nobody knows who is there.
+                (Err(_), Ok(ch)) => ServerFrame::People(People {
+                    refused: Some(super::codes::PROTOCOL.to_owned()),
+                    ..People::new(ch, 0)
+                }),
                 _ => ServerFrame::Unknown,
             },
             "ok" => ServerFrame::Ok {

@@ -29,7 +29,7 @@ impl Connections {
     fn enforce_on(&self, members: Vec<SignedIn>, access: &Access) {
         for (identity, subscriptions, outgoing) in members {
             if access.revocations.refuses(&identity) {
-                subscriptions.close();
+                subscriptions.leave_all();
                 let message = AuthError::revoked().to_string();
                 outgoing.cut(codes::close::UNAUTHORIZED, codes::UNAUTHORIZED, &message);
                 continue;
@@ -39,6 +39,7 @@ impl Connections {
                 outgoing.forget(channel);
                 outgoing.send(&Denied::Forbidden.sub_err(ch));
             }
+            subscriptions.release(outgoing.id(), |channel| access.may_signal(&identity, channel));
         }
     }
 }

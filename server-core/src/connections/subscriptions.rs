@@ -1,10 +1,12 @@
 //! The subscriptions of one connection. They are shared, because a newer connection of the same
 //! client or a revocation may end them from outside.
 
+use crate::access::Identity;
 use crate::dialog::{Channel, Subscriber};
 use crate::lock::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tidewire_core::Now;
 use tidewire_core::wire::ChannelName;
 
 /// A connection's subscriptions by the channels' names.
@@ -44,9 +46,33 @@ impl Subscriptions {
         }
     }
 
-    /// Ends a subscription; false if there was none.
-    pub(crate) fn remove(&self, ch: &str) -> bool {
-        self.inner.lock().by_channel.remove(ch).is_some()
+    /// The user is in a channel that the connection is subscribed to.
+    pub(crate) fn enter(&self, ch: &str, conn: u64, identity: &Identity, now: Now) {
+        // Under the lock, because whoever ends the subscription meanwhile makes the user leave.
+        if let Some(subscriber) = self.inner.lock().by_channel.get(ch) {
+            subscriber.channel.people.enter(conn, &identity.key(), &identity.user, now);
+        }
+    }
+
+    /// Ends the leases of the connection in channels where `may_hold` is false.
+    pub(crate) fn release(&self, conn: u64, may_hold: impl Fn(&Channel) -> bool) {
+        let inner = self.inner.lock();
+        let all: Vec<Arc<Channel>> =
+            inner.by_channel.values().map(|subscriber| subscriber.channel.clone()).collect();
+        drop(inner);
+        for channel in all.iter().filter(|channel| !may_hold(channel)) {
+            channel.people.may_not_hold(conn);
+        }
+    }
+
+    /// Ends a subscription that the client will begin again.
+    pub(crate) fn end(&self, ch: &str) {
+        self.inner.lock().by_channel.remove(ch);
+    }
+
+    /// Ends a subscription, because the user leaves or may not be there; false if there was none.
+    pub(crate) fn leave(&self, ch: &str) -> bool {
+        self.inner.lock().by_channel.remove(ch).map(Subscriber::leave).is_some()
     }
 
     /// Ends the subscriptions for whose channel `keep` is false, and returns the channels' names
@@ -68,7 +94,14 @@ impl Subscriptions {
     fn remove_if(&self, ch: &str, channel: &Arc<Channel>) -> bool {
         let mut inner = self.inner.lock();
         let is = inner.by_channel.get(ch).is_some_and(|subscriber| Arc::ptr_eq(&subscriber.channel, channel));
-        is && inner.by_channel.remove(ch).is_some()
+        is && inner.by_channel.remove(ch).map(Subscriber::leave).is_some()
+    }
+
+    /// Ends all subscriptions, because the user leaves or may be nowhere, and lets no new ones begin.
+    pub(crate) fn leave_all(&self) {
+        let mut inner = self.inner.lock();
+        inner.over = true;
+        std::mem::take(&mut inner.by_channel).into_values().for_each(Subscriber::leave);
     }
 
     /// Ends all subscriptions, and lets no new ones begin.

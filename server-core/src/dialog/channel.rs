@@ -7,8 +7,10 @@
 use super::ops::Op;
 use super::progress::{Effects, Progress, Stop};
 use super::recent::Recent;
+use crate::access::Identity;
 use crate::lock::Mutex;
 use crate::outgoing::{Due, Outgoing};
+use crate::people::{Agenda, Leaving, People};
 use crate::rules::Matched;
 use crate::store::{Account, Stored};
 use crate::text::Text;
@@ -24,6 +26,8 @@ pub struct Channel {
     pub name: ChannelName,
     /// The account that it belongs to.
     pub account: Account,
+    /// Who is there.
+    pub(crate) people: Arc<People>,
     state: Mutex<State>,
 }
 
@@ -44,11 +48,18 @@ struct State {
     progress: Progress,
 }
 
-/// A connection's subscription; dropping it ends it.
+/// A connection's subscription; dropping it ends it, as if the connection were lost.
 pub struct Subscriber {
     /// The channel.
     pub channel: Arc<Channel>,
     conn: u64,
+}
+
+impl Subscriber {
+    /// Ends it, because the user leaves the channel or may not be there any more.
+    pub(crate) fn leave(self) {
+        self.channel.people.leave(self.conn, Leaving::Left);
+    }
 }
 
 impl Drop for Subscriber {
@@ -56,6 +67,8 @@ impl Drop for Subscriber {
         let mut state = self.channel.state.lock();
         state.live.remove(&self.conn);
         state.subscribers.remove(&self.conn);
+        drop(state);
+        self.channel.people.leave(self.conn, Leaving::Lost);
     }
 }
 
@@ -77,12 +90,16 @@ impl Channel {
         account: Account,
         extent: Extent,
         rule: Option<Matched>,
+        agenda: &Arc<Agenda>,
     ) -> Channel {
+        let has_people = rule.as_ref().is_some_and(|matched| matched.rule.people);
+        let people = People::new(id, name.clone(), has_people, agenda);
         let answers = rule.as_ref().is_some_and(|matched| matched.rule.answers);
         Channel {
             id,
             name,
             account,
+            people,
             state: Mutex::new(State {
                 owner,
                 rule,
@@ -112,11 +129,16 @@ impl Channel {
         self.state.lock().rule.clone()
     }
 
-    /// Another rule holds for the channel from now on.
-    pub(super) fn set_rule(&self, rule: Option<Matched>) {
+    /// Another rule holds for the channel from now on. False if it has people, and it is not known who
+    /// is there.
+    pub(super) fn set_rule(&self, rule: Option<Matched>) -> bool {
         let mut state = self.state.lock();
         state.progress.set_answered(rule.as_ref().is_some_and(|matched| matched.rule.answers));
+        let has_people = rule.as_ref().is_some_and(|matched| matched.rule.people);
         state.rule = rule;
+        let is_followed = !state.subscribers.is_empty();
+        drop(state);
+        !self.people.set_on(has_people) || !is_followed
     }
 
     /// Whether this user owns the dialog ([`crate::Identity::key`]).
@@ -232,6 +254,9 @@ impl Channel {
         let due = state.publish(event);
         drop(state);
         due.give();
+        if effects.said {
+            self.people.has_said(&Identity::key_of(by.kind, &by.id));
+        }
         effects
     }
 
@@ -318,6 +343,7 @@ mod tests {
             Account::Own,
             extent,
             None,
+            &Arc::default(),
         ));
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
         let page = || channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());

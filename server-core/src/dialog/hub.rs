@@ -3,6 +3,7 @@
 use super::channel::{Channel, Extent};
 use super::progress::Effects;
 use crate::lock::Mutex;
+use crate::people::Agenda;
 use crate::rules::Rules;
 use crate::store::ChannelRow;
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ const SWEEP_AT: usize = 1_000;
 
 /// All channels in memory, and the rules in force.
 pub struct Hub {
+    agenda: Arc<Agenda>,
     rules: Mutex<Arc<Rules>>,
     channels: Mutex<Channels>,
 }
@@ -27,7 +29,12 @@ impl Hub {
     /// No channels yet; these rules hold for them.
     pub fn new(rules: Rules) -> Hub {
         let channels = Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT };
-        Hub { rules: Mutex::new(Arc::new(rules)), channels: Mutex::new(channels) }
+        Hub { agenda: Arc::default(), rules: Mutex::new(Arc::new(rules)), channels: Mutex::new(channels) }
+    }
+
+    /// Where the people of channels wait for the time to tell of them.
+    pub fn agenda(&self) -> &Agenda {
+        &self.agenda
     }
 
     /// The rules in force.
@@ -36,14 +43,14 @@ impl Hub {
     }
 
     /// Puts other rules in force, for the channels in memory too. It does not end what they no longer
-    /// allow: [`crate::Engine::set_rules`] does.
-    pub(crate) fn set_rules(&self, rules: Rules) {
+    /// allow: [`crate::Engine::set_rules`] does. False if a channel has people from now on, so that it
+    /// is not known who is there.
+    pub(crate) fn set_rules(&self, rules: Rules) -> bool {
         let channels = self.channels.lock();
         let rules = Arc::new(rules);
         *self.rules.lock() = rules.clone();
-        for (name, channel) in &channels.by_name {
-            channel.set_rule(rules.of(name));
-        }
+        let all = channels.by_name.iter();
+        all.fold(true, |known, (name, channel)| channel.set_rule(rules.of(name)) && known)
     }
 
     /// The channel, if it is in memory.
@@ -77,7 +84,9 @@ impl Hub {
         }
         let rule = self.rules().of(name);
         let extent = Extent { head: row.head, floor: row.floor };
-        let channel = Arc::new(Channel::new(row.id, name.clone(), row.owner, row.account, extent, rule));
+        let ChannelRow { id, owner, account, .. } = row;
+        let channel = Channel::new(id, name.clone(), owner, account, extent, rule, &self.agenda);
+        let channel = Arc::new(channel);
         if channels.by_name.len() >= channels.sweep_at {
             // Subscribers, writes under way and answers each hold a reference.
             channels.by_name.retain(|_, channel| Arc::strong_count(channel) > 1);

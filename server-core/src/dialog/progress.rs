@@ -33,6 +33,8 @@ pub struct Effects {
     pub(super) answer: bool,
     /// How to end the answer under way, if it is to end.
     pub(super) stop: Option<Stop>,
+    /// Whether the author has written what they were writing.
+    pub(super) said: bool,
 }
 
 impl Effects {
@@ -40,6 +42,7 @@ impl Effects {
     pub(super) fn add(&mut self, later: Effects) {
         self.answer |= later.answer;
         self.stop = later.stop.or(self.stop.take());
+        self.said |= later.said;
     }
 }
 
@@ -60,7 +63,7 @@ impl Progress {
             return Effects::default();
         }
         self.unanswered = self.unanswered.max(offset);
-        Effects { answer: !std::mem::replace(&mut self.answering, true), stop: None }
+        Effects { answer: !std::mem::replace(&mut self.answering, true), ..Effects::default() }
     }
 
     /// An answer begins.
@@ -71,7 +74,7 @@ impl Progress {
     /// A user asks to end an answer.
     pub fn stop_run(&self, run: &RunId) -> Effects {
         let live = self.run.as_ref().is_some_and(|live| live.id == *run);
-        Effects { stop: self.stop_of(run).filter(|_| live), answer: false }
+        Effects { stop: self.stop_of(run).filter(|_| live), ..Effects::default() }
     }
 
     /// An answer ends.
@@ -91,7 +94,8 @@ impl Progress {
 
     /// The dialog was deleted: ends an answer under way.
     pub(super) fn dissolve(&self) -> Effects {
-        Effects { stop: self.run.as_ref().and_then(|live| self.stop_of(&live.id)), answer: false }
+        let stop = self.run.as_ref().and_then(|live| self.stop_of(&live.id));
+        Effects { stop, ..Effects::default() }
     }
 
     /// Adds a stored piece of an answer; false when it is not the next one of the answer under way.

@@ -48,16 +48,16 @@ impl Engine {
     }
 
     /// Puts other rules of channels in force. Before this returns, live connections have lost what
-    /// the rules no longer allow. If they ask for something that identities were not kept with, such
-    /// as a claim that no rule named before, clients are told to connect anew within `spread_ms` ms:
+    /// the rules no longer allow. If they ask for something that was not known before, such as a claim
+    /// that no rule named or who is in a channel, clients are told to connect anew within `spread_ms` ms:
     /// until then they have less than the rules allow, never more.
     pub fn set_rules(&self, rules: Rules, spread_ms: u64) {
         let before = self.hub.rules();
         let is_known =
             rules.claims().is_subset(&before.claims()) && (before.names_members() || !rules.names_members());
-        self.hub.set_rules(rules);
+        let who_is_there = self.hub.set_rules(rules);
         self.connections.enforce_all(&self.access);
-        if !is_known {
+        if !is_known || !who_is_there {
             let reason = "rules".to_owned();
             self.connections.tell_all(&ServerFrame::Goaway { reason, after_ms: spread_ms, spread_ms });
         }

@@ -31,6 +31,8 @@ pub struct Rule {
     pub open: bool,
     /// Whether the server's model answers messages.
     pub answers: bool,
+    /// Whether those who read a channel are told who else is there and what they are doing.
+    pub people: bool,
     /// Maximum number of connections that are subscribed to a channel; `None` for the server's
     /// limit.
     pub connections: Option<usize>,
@@ -46,6 +48,7 @@ impl Rule {
             kinds: BTreeMap::new(),
             open: false,
             answers: false,
+            people: false,
             connections: None,
         }
     }
@@ -116,6 +119,7 @@ impl Rules {
         }
         let of_everyone = |name: ChannelName| Rule {
             answers: true,
+            people: true,
             ..Rule::new(Pattern::exactly(&name), vec![Who::Everyone])
         };
         let Rules { rules: of_dialogs } = Rules::of_dialogs();
@@ -127,7 +131,7 @@ impl Rules {
     pub fn of_dialogs() -> Rules {
         let insiders = vec![Who::Owner, Who::Claim("dialogs".to_owned()), Who::Kind(UserKind::Operator)];
         let dialogs = Pattern::starting_with(DIALOG_PREFIX);
-        Rules { rules: vec![Arc::new(Rule { answers: true, ..Rule::new(dialogs, insiders) })] }
+        Rules { rules: vec![Arc::new(Rule { answers: true, people: true, ..Rule::new(dialogs, insiders) })] }
     }
 
     /// The rule of a channel; none if no rule matches.

@@ -126,7 +126,9 @@ impl Session {
         self.outgoing
             .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
         // Subscriptions that the new token does not allow end at once.
-        let lost = self.subscriptions.retain(|channel| self.engine.access.may_read(&identity, channel));
+        let access = &self.engine.access;
+        let lost = self.subscriptions.retain(|channel| access.may_read(&identity, channel));
+        self.subscriptions.release(self.outgoing.id(), |channel| access.may_signal(&identity, channel));
         if let Some(tables) = &self.engine.tables {
             tables.renew(self.outgoing.id(), &identity);
         }

@@ -5,6 +5,7 @@ mod earlier;
 mod hello;
 mod inflight;
 mod pages;
+mod people;
 mod signals;
 mod state;
 mod submit;

@@ -4,7 +4,7 @@ use super::state::{Flow, Session};
 use crate::access::Identity;
 use tidewire_core::Now;
 use tidewire_core::wire::{
-    MAX_BODY_DEPTH, MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, Problem, ServerFrame, Signal, codes, json,
+    MAX_BODY_DEPTH, MAX_SIGNAL_BODY, MAX_SIGNAL_NAME, ServerFrame, Signal, codes, json,
 };
 
 /// Why a signal is refused: a code and a message.
@@ -37,22 +37,17 @@ impl Session {
         }
         match self.subscribed(&signal.ch) {
             Some(channel) if !self.engine().access.may_signal(identity, &channel) => {
-                self.outgoing().send(&ServerFrame::Error(Problem {
-                    code: codes::FORBIDDEN.to_owned(),
-                    message: "this user may not send signals to this channel".to_owned(),
-                    retry_after_ms: None,
-                }));
+                self.complain(codes::FORBIDDEN, "this user may not send signals to this channel", None);
             }
             Some(channel) => {
                 signal.body = json::on_one_line(&signal.body).into_owned();
                 let frame = ServerFrame::Signal { signal, by: identity.user.clone() };
                 channel.signal(self.outgoing().id(), &frame.encode().into());
             }
-            None => self.outgoing().send(&ServerFrame::Error(Problem {
-                code: codes::NOT_SUBSCRIBED.to_owned(),
-                message: "subscribe to a channel before sending signals to it".to_owned(),
-                retry_after_ms: None,
-            })),
+            None => {
+                let message = "subscribe to a channel before sending signals to it";
+                self.complain(codes::NOT_SUBSCRIBED, message, None);
+            }
         }
         Flow::Ready
     }

@@ -89,6 +89,8 @@ pub struct Session {
     pub(super) registration: Option<Registration>,
     /// The client's address.
     pub(super) address: IpAddr,
+    /// Whether it serves a single request, so that its user counts nowhere as being there.
+    pub(super) is_request: bool,
     pub(super) identity: Option<Arc<Identity>>,
     /// The user whose memberships it uses, if rules name members.
     pub(super) member: Option<String>,
@@ -99,7 +101,7 @@ pub struct Session {
     opened: Time,
     heard: Time,
     /// When the message or answer that is being handled came.
-    at: Time,
+    at: Now,
     pub(super) next_ping: Time,
     pings: u64,
     /// How many pongs the client still has to send; these are not counted as control frames.
@@ -135,11 +137,12 @@ impl Session {
             next_ping: now.mono.after(ms(engine.timeouts.ping)),
             opened: now.mono,
             heard: now.mono,
-            at: now.mono,
+            at: now,
             outgoing,
             subscriptions: Arc::default(),
             registration: None,
             address: peer.address,
+            is_request: peer.is_request,
             identity: None,
             member: None,
             todo: VecDeque::new(),
@@ -192,7 +195,7 @@ impl Session {
 
     /// Handles a text message.
     pub fn message(&mut self, now: Now, text: &str) -> Flow {
-        self.at = now.mono;
+        self.at = now;
         if self.outgoing.is_closing() {
             return self.over(Flow::End);
         }
@@ -242,7 +245,7 @@ impl Session {
 
     /// Continues with what the session waited for.
     pub fn answered(&mut self, now: Now, answer: Answer) -> Flow {
-        self.at = now.mono;
+        self.at = now;
         if self.outgoing.is_closing() {
             self.waiting = None;
             return self.over(Flow::End);
@@ -346,18 +349,23 @@ impl Session {
     /// Whether the user may have a page now; the error is the time to wait, in ms.
     pub(super) fn may_page(&self) -> Result<(), u64> {
         let Some(identity) = &self.identity else { return Ok(()) };
-        self.engine.may_page(&identity.key(), self.address, self.at)
+        self.engine.may_page(&identity.key(), self.address, self.at.mono)
     }
 
     /// When the message or answer that is being handled came.
     pub(super) fn at(&self) -> Time {
+        self.at.mono
+    }
+
+    /// As [`Session::at`], by both clocks.
+    pub(super) fn now(&self) -> Now {
         self.at
     }
 
     /// Counts the bytes of a page that was sent.
     pub(super) fn paged(&self, bytes: usize) {
         if let Some(identity) = &self.identity {
-            self.engine.paged(&identity.key(), self.address, bytes, self.at);
+            self.engine.paged(&identity.key(), self.address, bytes, self.at.mono);
         }
     }
 
@@ -370,8 +378,9 @@ impl Session {
         self.subscriptions.has(ch)
     }
 
+    /// Ends a subscription that the client will begin again.
     pub(super) fn unsubscribe(&mut self, ch: &str) {
-        self.subscriptions.remove(ch);
+        self.subscriptions.end(ch);
     }
 
     fn too_large(&self) -> String {
@@ -384,6 +393,7 @@ impl Session {
             frame,
             ClientFrame::Op(_)
                 | ClientFrame::Signal(_)
+                | ClientFrame::Lease(_)
                 | ClientFrame::Table(TableRequest::Sub(_))
                 | ClientFrame::Bye
         );
@@ -397,12 +407,15 @@ impl Session {
             ClientFrame::Auth { token } => return self.auth(now, &identity, &token.0),
             ClientFrame::Sub(sub) => return self.subscribe(&identity, sub),
             ClientFrame::Unsub { ch } => {
-                self.subscriptions.remove(&ch);
+                self.subscriptions.leave(&ch);
             }
             ClientFrame::Next { ch, from } => return self.next_page(ch, from),
             ClientFrame::Prev { ch, before, most } => return self.earlier(ch, before, most),
             ClientFrame::Op(op) => return self.submit(now, &identity, op),
             ClientFrame::Signal(signal) => return self.signal(now, &identity, signal),
+            ClientFrame::Watch { ch } => self.watch(&ch),
+            ClientFrame::Unwatch { ch } => self.unwatch(&ch),
+            ClientFrame::Lease(request) => return self.lease(now, &identity, request),
             ClientFrame::Ping { n } => {
                 self.outgoing.send(&ServerFrame::Pong { n });
                 return self.control_frame(now);
@@ -410,6 +423,7 @@ impl Session {
             ClientFrame::Pong { .. } if self.owed_pongs > 0 => self.owed_pongs -= 1,
             ClientFrame::Pong { .. } => return self.control_frame(now),
             ClientFrame::Bye => {
+                self.subscriptions.leave_all();
                 self.outgoing.close(close::NORMAL, "bye");
                 return Flow::End;
             }
@@ -428,10 +442,15 @@ impl Session {
         self.outgoing.send(&ServerFrame::SubErr { ch, problem, retryable });
     }
 
+    /// Tells the client what is wrong with something that has no answer of its own.
+    pub(super) fn complain(&self, code: &str, message: &str, retry_after_ms: Option<u64>) {
+        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms };
+        self.outgoing.send(&ServerFrame::Error(problem));
+    }
+
     /// Reports a wrong frame. Too many of them end the connection.
     pub(super) fn bad_frame(&mut self, now: Now, code: &str, message: &str) -> Flow {
-        let problem = Problem { code: code.to_owned(), message: message.to_owned(), retry_after_ms: None };
-        self.outgoing.send(&ServerFrame::Error(problem));
+        self.complain(code, message, None);
         if self.bad.counts(now.mono) {
             return Flow::Ready;
         }
@@ -446,12 +465,7 @@ impl Session {
     }
 
     pub(super) fn rate_limited(&self, message: &str, wait_ms: u64) -> Flow {
-        let problem = Problem {
-            code: codes::RATE_LIMITED.to_owned(),
-            message: message.to_owned(),
-            retry_after_ms: Some(wait_ms),
-        };
-        self.outgoing.send(&ServerFrame::Error(problem));
+        self.complain(codes::RATE_LIMITED, message, Some(wait_ms));
         self.outgoing.close(close::RATE_LIMITED, codes::RATE_LIMITED);
         Flow::End
     }

@@ -7,7 +7,7 @@ use crate::access::{Denied, Identity};
 use crate::dialog::Channel;
 use crate::store::{Account, Read, StoreError};
 use std::sync::Arc;
-use tidewire_core::wire::{ChannelName, Offset, Problem, ServerFrame, Subscription, codes};
+use tidewire_core::wire::{ChannelName, Offset, Problem, ServerFrame, Subscription, UserKind, codes};
 
 /// When a client may try again if a channel has all the connections it may have, in ms.
 const FULL_RETRY_MS: u64 = 5_000;
@@ -65,16 +65,19 @@ impl Session {
                     // Checked again: a revocation that came after the first check did not find this
                     // subscription yet.
                     if !self.engine().access.may_read(identity, &channel) {
-                        if self.subscriptions().remove(&ch) {
+                        if self.subscriptions().leave(&ch) {
                             self.sub_denied(ch, Denied::Forbidden);
                         }
                         return Flow::Ready;
+                    }
+                    if !self.is_request && identity.user.kind != UserKind::Service {
+                        self.subscriptions().enter(&ch, self.outgoing().id(), identity, self.now());
                     }
                 }
                 self.page(channel, PageRequest::Sub(want))
             }
             Err(denied) => {
-                self.subscriptions().remove(&ch);
+                self.subscriptions().leave(&ch);
                 self.sub_denied(ch, denied);
                 Flow::Ready
             }

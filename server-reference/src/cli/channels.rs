@@ -21,6 +21,7 @@ pub(super) struct ChannelTable {
     kinds: Option<BTreeMap<String, Vec<String>>>,
     open: Option<bool>,
     answers: Option<bool>,
+    people: Option<bool>,
     connections: Option<usize>,
 }
 
@@ -50,6 +51,7 @@ impl ChannelTable {
             // Dialogs are created by their owner, or belong to nobody.
             open: self.open.unwrap_or(!self.name.starts_with(DIALOG_PREFIX)),
             answers: self.answers.unwrap_or_default(),
+            people: self.people.unwrap_or(self.name.starts_with(DIALOG_PREFIX)),
             connections: self.connections,
             ..rule
         })

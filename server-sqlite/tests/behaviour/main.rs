@@ -8,6 +8,7 @@ mod driving;
 mod earlier;
 mod kinds;
 mod members;
+mod people;
 mod revocation;
 mod rig;
 mod rules;

@@ -38,7 +38,8 @@ impl Op for Says {
     }
 
     fn applied(&self, progress: &mut Progress, by: &User, event: &Stored) -> Effects {
-        if wants_answer(by) { progress.want_answer(event.offset) } else { Effects::default() }
+        let effects = if wants_answer(by) { progress.want_answer(event.offset) } else { Effects::default() };
+        Effects { said: true, ..effects }
     }
 }
 
