@@ -18,6 +18,7 @@ mod lanes;
 mod liveness;
 mod older;
 mod outbox;
+mod people;
 mod predicate;
 #[cfg(not(target_family = "wasm"))]
 mod protocol;
