@@ -54,11 +54,13 @@ impl Mode {
     }
 }
 
-/// The messages of one client, in their order.
+/// The messages of one client, in their order, and how many were sent to it.
 #[derive(Debug, Default)]
 pub struct Inbox {
     /// How many messages were accepted.
     taken: u64,
+    /// How many lines responses have taken.
+    told: u64,
     /// How many messages wait to be read.
     waiting: usize,
 }
@@ -80,6 +82,18 @@ impl Inbox {
         if number == self.taken.checked_add(1) { Ok(()) } else { Err(OutOfOrder::Number) }
     }
 
+    /// An error if a client that has had so many lines has lost some: a request for lines was
+    /// repeated on its way, and the client does not read the response to the other one. A client
+    /// that does not say is not checked.
+    pub fn check_told(&self, number: Option<u64>) -> Result<(), OutOfOrder> {
+        if number.is_none_or(|number| number == self.told) { Ok(()) } else { Err(OutOfOrder::Lost) }
+    }
+
+    /// A response has taken lines.
+    pub fn tells(&mut self, lines: &Lines) {
+        self.told = self.told.saturating_add(lines.count);
+    }
+
     /// The next message was read completely and is queued for the session.
     pub fn take(&mut self) {
         self.taken = self.taken.saturating_add(1);
@@ -87,13 +101,15 @@ impl Inbox {
 }
 
 /// A request was lost, repeated or sent too early on its way from the client, so the connection
-/// ends.
+/// ends. So it does when lines were lost on the way to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutOfOrder {
     /// The number does not follow that of the last message.
     Number,
     /// Too many messages wait.
     Waiting,
+    /// The client has not had all lines.
+    Lost,
 }
 
 impl OutOfOrder {
@@ -101,6 +117,7 @@ impl OutOfOrder {
     pub fn message(self) -> &'static str {
         match self {
             OutOfOrder::Number => "each message needs a header Tidewire-Seq, one more than the one before",
+            OutOfOrder::Lost => "messages to this client were lost; it resumes from its cursors",
             OutOfOrder::Waiting => "a client sends its next message when the one before is answered",
         }
     }
@@ -116,6 +133,8 @@ impl OutOfOrder {
 pub struct Lines {
     /// Complete lines.
     pub bytes: Vec<u8>,
+    /// How many.
+    pub count: u64,
     /// Whether the connection ends with the last line.
     pub last: bool,
 }
@@ -144,6 +163,7 @@ impl Lines {
         let in_line = |byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte };
         self.bytes.extend(message.bytes().map(in_line));
         self.bytes.push(b'\n');
+        self.count += 1;
     }
 }
 
@@ -174,12 +194,12 @@ mod tests {
     fn the_end_is_the_last_line_after_all_that_waits() {
         let outgoing = Outgoing::new(1, 1_000, 10, Arc::new(|_| ()));
         outgoing.push("1".into());
-        assert_eq!(Lines::take(&outgoing, 1), Lines { bytes: b"1\n".to_vec(), last: false });
+        assert_eq!(Lines::take(&outgoing, 1), Lines { bytes: b"1\n".to_vec(), count: 1, last: false });
         assert_eq!(Lines::take(&outgoing, 1), Lines::default());
         outgoing.push("2".into());
         outgoing.close(4000, "goaway");
         let last = "2\n{\"t\":\"close\",\"code\":4000,\"reason\":\"goaway\"}\n";
-        assert_eq!(Lines::take(&outgoing, POLL_BYTES), Lines { bytes: last.into(), last: true });
+        assert_eq!(Lines::take(&outgoing, POLL_BYTES), Lines { bytes: last.into(), count: 2, last: true });
     }
 
     #[test]
@@ -191,6 +211,12 @@ mod tests {
             for other in [None, Some(number), Some(number + 2), Some(0)] {
                 assert_eq!(inbox.check(other), Err(OutOfOrder::Number), "{other:?}");
             }
+        }
+        assert_eq!(inbox.check_told(Some(0)), Ok(()));
+        inbox.tells(&Lines { count: 3, ..Lines::default() });
+        assert_eq!((inbox.check_told(Some(3)), inbox.check_told(None)), (Ok(()), Ok(())));
+        for other in [0, 2, 4] {
+            assert_eq!(inbox.check_told(Some(other)), Err(OutOfOrder::Lost), "{other}");
         }
         for _ in 0..4 {
             assert_eq!(inbox.enter(), Ok(()));

@@ -442,6 +442,7 @@ impl<T: Part> Client<T> {
         if self.ready().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");
+                consider(channel.people.ask_at().filter(|_| channel.is_live()), "people");
             }
             consider(self.sending_deadline(now), "outbox");
         }

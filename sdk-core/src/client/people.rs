@@ -92,7 +92,7 @@ impl<T: Part> Client<T> {
     pub(super) fn pump_people(&mut self, now: Now, frames: &mut Vec<String>) {
         let Client { channels, signals, .. } = self;
         for channel in channels.iter_mut().filter(|channel| channel.is_live()) {
-            if channel.people.ask() {
+            if channel.people.ask(now.mono) {
                 frames.push(ClientFrame::Watch { ch: channel.name.clone() }.encode());
             }
             while channel.leases.wait() && signals.may_send(now.mono) {

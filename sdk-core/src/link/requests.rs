@@ -64,6 +64,8 @@ struct Exchange {
     queue: VecDeque<String>,
     /// Number of the last message that went up.
     seq: u64,
+    /// How many lines came down.
+    had: u64,
     said_bye: bool,
     /// It was closed: until when what waits may still go up.
     leaving: Option<Time>,
@@ -107,6 +109,7 @@ impl Requests {
             up: None,
             queue: VecDeque::new(),
             seq: 0,
+            had: 0,
             said_bye: false,
             leaving: None,
         });
@@ -205,7 +208,7 @@ impl Exchange {
         }
         match self.down {
             Down::New => {
-                let request = self.request(last, Method::Post, "/v1/http", None, out);
+                let request = self.request(last, Method::Post, "/v1/http", None, None, out);
                 self.down = Down::Opening { request, accepted: false, body: Vec::new() };
             }
             Down::Resting { until } if until <= now && self.leaving.is_none() => {
@@ -214,7 +217,7 @@ impl Exchange {
                     Transport::Poll => "/v1/http/down?mode=poll&wait=0",
                     Transport::WebSocket | Transport::Stream => "/v1/http/down?mode=stream",
                 };
-                let request = self.request(last, Method::Get, path, None, out);
+                let request = self.request(last, Method::Get, path, Some(self.had), None, out);
                 self.down = Down::Fetching { request, accepted: false, asked: now, lines: Lines::default() };
             }
             _ => {}
@@ -222,7 +225,7 @@ impl Exchange {
         if self.up.is_none() && !self.id.0.is_empty() && !self.queue.is_empty() {
             let body = join(&mut self.queue, most);
             self.seq += 1;
-            let request = self.request(last, Method::Post, "/v1/http/up", Some(body), out);
+            let request = self.request(last, Method::Post, "/v1/http/up", Some(self.seq), Some(body), out);
             self.up = Some(Up { request, accepted: false, until: now.after(UP_MS) });
         }
         true
@@ -233,6 +236,7 @@ impl Exchange {
         last: &mut u64,
         method: Method,
         path: &'static str,
+        number: Option<u64>,
         body: Option<String>,
         out: &mut VecDeque<Output<E>>,
     ) -> RequestId {
@@ -241,9 +245,9 @@ impl Exchange {
         if !self.id.0.is_empty() {
             headers.push((CONNECTION, self.id.0.clone()));
         }
-        if body.is_some() {
+        if let Some(number) = number {
             let mut seq = String::new();
-            push_integer(&mut seq, self.seq);
+            push_integer(&mut seq, number);
             headers.push((SEQ, seq));
         }
         let id = RequestId(*last);
@@ -333,6 +337,7 @@ impl Exchange {
                 ResponsePart::Body(bytes) if *accepted => {
                     for line in lines.split(bytes) {
                         let line = line.map_err(|code| (code, None))?;
+                        self.had += 1;
                         if let Some(code) = close_code(&line) {
                             return Err((code, None));
                         }

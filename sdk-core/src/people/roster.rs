@@ -5,12 +5,17 @@ use crate::list::Change;
 use crate::time::Time;
 use crate::wire::{HERE, People, Person, UserKind};
 
+/// How long the server may take to answer, in ms.
+const ANSWER_MS: u64 = 15_000;
+
 /// The people of a channel, in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Roster {
     watchers: u32,
-    /// Whether this connection's server was asked to tell.
-    asked: bool,
+    /// When this connection's server was asked to tell.
+    asked: Option<Time>,
+    /// The number of its last frame.
+    last: u64,
     status: PeopleStatus,
     /// As the server last counted them.
     counted: u64,
@@ -43,19 +48,29 @@ impl Roster {
         if !was_last {
             return false;
         }
-        let asked = self.asked;
+        let asked = self.asked.is_some();
         *self = Roster::default();
         asked
     }
 
     /// Whether the server is to be asked now; it counts as asked from now on.
-    pub(crate) fn ask(&mut self) -> bool {
-        self.watchers > 0 && !std::mem::replace(&mut self.asked, true)
+    pub(crate) fn ask(&mut self, now: Time) -> bool {
+        let is_due = self.watchers > 0 && self.ask_at().is_none_or(|at| at <= now);
+        if is_due {
+            self.asked = Some(now);
+        }
+        is_due
+    }
+
+    /// When to ask again, once the server was asked; never if it has answered.
+    pub(crate) fn ask_at(&self) -> Option<Time> {
+        let waits = self.status == PeopleStatus::Syncing || self.incomplete;
+        self.asked.map(|asked| if waits { asked.after(ANSWER_MS) } else { Time(u64::MAX) })
     }
 
     /// The connection is gone. Who was there is still shown, as of then.
     pub(crate) fn disconnected(&mut self) {
-        self.asked = false;
+        self.handed_over();
         self.settles = None;
         if self.status != PeopleStatus::Syncing {
             self.status = PeopleStatus::Syncing;
@@ -65,7 +80,7 @@ impl Roster {
 
     /// Another connection takes over; what is shown stays until its server has answered.
     pub(crate) fn handed_over(&mut self) {
-        self.asked = false;
+        (self.asked, self.last) = (None, 0);
     }
 
     /// Nothing may be shown any more, for this reason.
@@ -79,7 +94,7 @@ impl Roster {
     pub(crate) fn forget(&mut self) {
         self.clear();
         self.counted = 0;
-        self.asked = false;
+        self.handed_over();
         self.status = PeopleStatus::Syncing;
     }
 
@@ -91,6 +106,20 @@ impl Roster {
         if let Some(code) = &frame.refused {
             return self.refuse(code);
         }
+        let goes_on = self.incomplete && frame.n == self.last;
+        if frame.n < self.last || (frame.n == self.last && !frame.full && !goes_on) {
+            // It came before, on its own or in a list.
+            return;
+        }
+        if !frame.full && !goes_on && (self.incomplete || frame.n > self.last + 1) {
+            // One before it is missing: a new list is needed, unless one is on its way.
+            if self.incomplete || self.status != PeopleStatus::Syncing {
+                (self.asked, self.incomplete) = (None, false);
+            }
+            self.status = PeopleStatus::Syncing;
+            return;
+        }
+        self.last = frame.n;
         self.counted = frame.count;
         if frame.crowded {
             self.clear();

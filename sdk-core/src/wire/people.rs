@@ -80,6 +80,9 @@ impl Person {
 pub struct People {
     /// The channel.
     pub ch: ChannelName,
+    /// The number of the frame, one more than that of the one before. A list has that of the last
+    /// frame whose changes are in it.
+    pub n: u64,
     /// How many users are there: those with a lease of the kind [`HERE`].
     pub count: u64,
     /// Whether the list begins anew with this frame.
@@ -159,9 +162,10 @@ impl Lease {
 
 impl People {
     /// A frame in which nobody came, changed or went.
-    pub fn new(ch: ChannelName, count: u64) -> People {
+    pub fn new(ch: ChannelName, n: u64, count: u64) -> People {
         People {
             ch,
+            n,
             count,
             full: false,
             more: false,
@@ -176,7 +180,7 @@ impl People {
     /// The frame's JSON text with these already encoded people.
     pub fn encode_with<'a>(&self, people: impl Iterator<Item = &'a str>) -> String {
         let flag = |writer: Writer, name, is: bool| if is { writer.bool(name, true) } else { writer };
-        let writer = Writer::frame("people").str("ch", &self.ch).u64("count", self.count);
+        let writer = Writer::frame("people").str("ch", &self.ch).u64("n", self.n).u64("count", self.count);
         let writer = flag(writer, "full", self.full);
         let writer = flag(writer, "more", self.more).opt_u64("settle_ms", self.settle_ms);
         let writer = flag(writer, "crowded", self.crowded).opt_str("refused", self.refused.as_deref());
@@ -194,7 +198,8 @@ impl People {
     }
 
     pub(super) fn read(object: &Object<'_>) -> Result<People, DecodeError> {
-        let mut frame = People::new(id::channel(object)?, object.need_u64("count")?);
+        let (n, count) = (object.need_u64("n")?, object.need_u64("count")?);
+        let mut frame = People::new(id::channel(object)?, n, count);
         frame.full = object.opt_flag("full")?;
         frame.more = object.opt_flag("more")?;
         frame.settle_ms = object.opt_u64("settle_ms")?;

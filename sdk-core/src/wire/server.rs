@@ -493,7 +493,7 @@ impl ServerFrame {
                 // Without it nobody knows who is there.
                 (Err(_), Ok(ch)) => ServerFrame::People(People {
                     refused: Some(super::codes::PROTOCOL.to_owned()),
-                    ..People::new(ch, 0)
+                    ..People::new(ch, 0, 0)
                 }),
                 _ => ServerFrame::Unknown,
             },

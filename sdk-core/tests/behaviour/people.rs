@@ -2,6 +2,7 @@
 
 use crate::rig::*;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use tidewire_core::tables::TableEvent;
 use tidewire_core::wire::Person;
 use tidewire_core::*;
@@ -20,15 +21,27 @@ fn person(id: &str, kinds: &[&str]) -> Value {
     json!({"user": user(id), "leases": leases})
 }
 
-fn frame(people: &[Value], gone: &[&str]) -> Value {
-    let gone: Vec<Value> = gone.iter().map(|id| json!({"kind": "guest", "id": id})).collect();
-    json!({"t": "people", "ch": CH, "count": people.len(), "people": people, "gone": gone})
+thread_local! {
+    /// The number of the last frame with changes.
+    static LAST: Cell<u64> = const { Cell::new(7) };
 }
 
+/// The next frame with changes.
+fn next(mut frame: Value) -> Value {
+    LAST.set(LAST.get() + 1);
+    frame["n"] = LAST.get().into();
+    frame
+}
+
+fn frame(people: &[Value], gone: &[&str]) -> Value {
+    let gone: Vec<Value> = gone.iter().map(|id| json!({"kind": "guest", "id": id})).collect();
+    next(json!({"t": "people", "ch": CH, "count": people.len(), "people": people, "gone": gone}))
+}
+
+/// A list, which has the number of the last frame.
 fn list(people: &[Value]) -> Value {
-    let mut list = frame(people, &[]);
-    list["full"] = true.into();
-    list
+    let n = LAST.get();
+    json!({"t": "people", "ch": CH, "n": n, "count": people.len(), "full": true, "people": people})
 }
 
 /// The list as the changes told so far make it, with the last status and count.
@@ -63,7 +76,7 @@ fn sent(rig: &mut Rig, t: &str) -> Vec<Value> {
 /// An online client that watches, and was sent this list.
 fn watching(people: &[Value]) -> Rig {
     let mut rig = Rig::online();
-    rig.client.watch_people(rig.now, CH).unwrap();
+    rig.client.watch_people(rig.now, CH).expect("valid");
     rig.drain();
     assert_eq!(sent(&mut rig, "watch"), [json!({"t": "watch", "ch": CH})]);
     rig.receive(list(people));
@@ -84,7 +97,8 @@ fn the_list_begins_with_a_frame_and_follows_the_changes() {
     assert_eq!(shown(&rig), (vec!["ada: here".to_owned(), "bob: here".to_owned()], "live", 2));
     rig.receive(frame(&[person("bob", &["here", "typing"]), person("eve", &["here", "status"])], &[]));
     assert_eq!(shown(&rig).0, ["ada: here", "bob: here typing", "eve: here status"]);
-    let Some(status) = rig.client.people(CH).unwrap().0[2].lease("status").cloned() else { panic!() };
+    let (all, ..) = rig.client.people(CH).expect("it watches");
+    let status = all[2].lease("status").expect("a lease");
     assert_eq!((status.body.as_str(), status.since, status.brief), (r#"{"active":true}"#, 5, false));
     rig.receive(frame(&[], &["ada", "nobody"]));
     assert_eq!(shown(&rig), (vec!["bob: here typing".to_owned(), "eve: here status".to_owned()], "live", 2));
@@ -97,7 +111,7 @@ fn the_list_begins_with_a_frame_and_follows_the_changes() {
 #[test]
 fn it_is_asked_for_once_while_anybody_watches_and_again_on_each_connection() {
     let mut rig = watching(&[person("bob", &["here"])]);
-    rig.client.watch_people(rig.now, CH).unwrap();
+    rig.client.watch_people(rig.now, CH).expect("valid");
     rig.drain();
     assert!(rig.sent.is_empty());
     reconnect(&mut rig);
@@ -113,7 +127,7 @@ fn it_is_asked_for_once_while_anybody_watches_and_again_on_each_connection() {
     rig.receive(frame(&[person("eve", &["here"])], &[]));
     assert_eq!(told(&rig), before, "nobody watches");
     // Who watches anew begins anew.
-    rig.client.watch_people(rig.now, CH).unwrap();
+    rig.client.watch_people(rig.now, CH).expect("valid");
     rig.events.clear();
     rig.drain();
     rig.receive(list(&[person("eve", &["here"])]));
@@ -160,33 +174,64 @@ fn a_list_in_several_frames_is_one_list() {
     rig.receive(first);
     assert_eq!(shown(&rig).0, ["bob: here", "eve: here", "zoe: here"], "nobody is gone before its end");
     assert_eq!(shown(&rig).1, "syncing");
-    let mut last = frame(&[person("eve", &["here"])], &[]);
-    last["count"] = 2.into();
+    let mut last = list(&[person("eve", &["here"])]);
+    (last["full"], last["count"]) = (Value::Null, 2.into());
     rig.receive(last);
     assert_eq!(shown(&rig), (vec!["eve: here".to_owned(), "zoe: here".to_owned()], "live", 2));
 }
 
 #[test]
+fn a_frame_that_comes_twice_changes_nothing_and_one_that_is_missing_is_noticed() {
+    let mut rig = watching(&[person("bob", &["here"])]);
+    let (gone, back) = (frame(&[], &["bob"]), frame(&[person("bob", &["here"])], &[]));
+    rig.receive(gone.clone());
+    rig.receive(back.clone());
+    let before = told(&rig);
+    for stale in [&gone, &back, &gone] {
+        rig.receive(stale.clone());
+    }
+    assert_eq!((told(&rig), shown(&rig).0), (before, vec!["bob: here".to_owned()]));
+    frame(&[person("eve", &["here"])], &[]);
+    rig.receive(frame(&[person("zoe", &["here"])], &[]));
+    assert_eq!(shown(&rig), (vec!["bob: here".to_owned()], "syncing", 1));
+    assert_eq!(sent(&mut rig, "watch").len(), 1, "a new list is asked for");
+    // The answer is lost too, and so are changes until it comes.
+    rig.receive(frame(&[person("may", &["here"])], &[]));
+    assert!(rig.sent.is_empty());
+    rig.pass(14_900);
+    assert!(rig.sent.is_empty());
+    rig.pass(200);
+    assert_eq!(sent(&mut rig, "watch").len(), 1, "again after 15 s");
+    rig.receive(list(&[person("eve", &["here"]), person("zoe", &["here"])]));
+    assert_eq!(shown(&rig), (vec!["eve: here".to_owned(), "zoe: here".to_owned()], "live", 2));
+    rig.pass(60_000);
+    assert_eq!(sent(&mut rig, "watch").len(), 0);
+}
+
+#[test]
 fn a_crowd_has_a_count_and_a_refusal_a_code() {
     let mut rig = watching(&[person("bob", &["here"])]);
-    rig.receive(json!({"t": "people", "ch": CH, "count": 201, "full": true, "crowded": true, "people": []}));
+    let crowd = json!({"t": "people", "ch": CH, "count": 201, "full": true, "crowded": true, "people": []});
+    rig.receive(next(crowd));
     assert_eq!(shown(&rig), (vec![], "crowded", 201));
-    rig.receive(json!({"t": "people", "ch": CH, "count": 202, "crowded": true}));
+    rig.receive(next(json!({"t": "people", "ch": CH, "count": 202, "crowded": true})));
     assert_eq!(shown(&rig), (vec![], "crowded", 202));
     rig.receive(list(&[person("bob", &["here"])]));
     assert_eq!(shown(&rig), (vec!["bob: here".to_owned()], "live", 1));
-    rig.receive(json!({"t": "people", "ch": CH, "count": 0, "full": true, "refused": "people_off"}));
+    rig.receive(next(json!({"t": "people", "ch": CH, "count": 0, "full": true, "refused": "people_off"})));
     assert_eq!(shown(&rig), (vec![], "refused", 0));
     // A frame that can't be read leaves nobody shown as if they were there.
     for broken in [
         json!({"t": "people", "ch": CH, "count": 1, "full": true, "people": [{"user": 1}]}),
         json!({"t": "people", "ch": CH, "count": 1, "people": [{"user": user("a"), "leases": [{"kind": "a"}]}]}),
         json!({"t": "people", "ch": CH, "count": -1}),
+        json!({"t": "people", "ch": CH}),
         json!({"t": "people", "ch": CH, "count": 1, "gone": ["ada"]}),
     ] {
         rig.receive(list(&[person("bob", &["here"])]));
-        rig.receive(broken.clone());
-        assert_eq!(shown(&rig), (vec![], "refused", 0), "{broken}");
+        let text = broken.to_string();
+        rig.receive(next(broken));
+        assert_eq!(shown(&rig), (vec![], "refused", 0), "{text}");
         assert_eq!(rig.state(), State::Online);
     }
     rig.receive(json!({"t": "people", "count": 1}));
@@ -200,7 +245,7 @@ fn a_channel_that_may_not_be_read_any_more_shows_nobody() {
     rig.receive(json!({"t": "sub_err", "ch": CH, "code": "forbidden", "message": "no", "retryable": false}));
     assert_eq!(shown(&rig), (vec![], "refused", 0));
     let mut rig = watching(&[person("bob", &["here"])]);
-    rig.client.set_lease(rig.now, CH, "status", Some("{}")).unwrap();
+    rig.client.set_lease(rig.now, CH, "status", Some("{}")).expect("valid");
     rig.cut();
     rig.redial(60_000);
     rig.receive(welcome("eve"));
@@ -212,21 +257,21 @@ fn a_channel_that_may_not_be_read_any_more_shows_nobody() {
 #[test]
 fn leases_are_held_on_every_connection_until_they_are_given_up() {
     let mut rig = Rig::online();
-    rig.client.set_lease(rig.now, CH, "status", Some(r#"{"n":1}"#)).unwrap();
-    rig.client.set_lease(rig.now, CH, "status", Some(r#"{"n":2}"#)).unwrap();
+    rig.client.set_lease(rig.now, CH, "status", Some(r#"{"n":1}"#)).expect("valid");
+    rig.client.set_lease(rig.now, CH, "status", Some(r#"{"n":2}"#)).expect("valid");
     rig.drain();
     let held = json!({"t": "lease", "ch": CH, "kind": "status", "body": {"n": 2}});
-    assert_eq!(sent(&mut rig, "lease"), [held.clone()], "the newest counts");
-    rig.client.set_lease(rig.now, CH, "status", Some(r#"{"n":2}"#)).unwrap();
+    assert_eq!(sent(&mut rig, "lease"), std::slice::from_ref(&held), "the newest counts");
+    rig.client.set_lease(rig.now, CH, "status", Some(r#"{"n":2}"#)).expect("valid");
     rig.drain();
     assert!(rig.sent.is_empty(), "the same again says nothing");
     for _ in 0..3 {
         reconnect(&mut rig);
-        assert_eq!(sent(&mut rig, "lease"), [held.clone()]);
+        assert_eq!(sent(&mut rig, "lease"), std::slice::from_ref(&held));
     }
     // Given up without a connection: the server may still have it, so it is told.
     rig.cut();
-    rig.client.set_lease(rig.now, CH, "status", None).unwrap();
+    rig.client.set_lease(rig.now, CH, "status", None).expect("valid");
     rig.redial(60_000);
     rig.welcome();
     rig.receive(sub_ok("resumed", 0, 0, vec![]));
@@ -241,25 +286,25 @@ fn who_writes_says_so_at_most_every_three_seconds() {
     let begin = json!({"t": "lease", "ch": CH, "kind": "typing", "body": {}, "for_ms": 6_000});
     let end = json!({"t": "lease", "ch": CH, "kind": "typing"});
     let typing = |rig: &mut Rig, on: bool| {
-        rig.client.typing(rig.now, CH, on).unwrap();
+        rig.client.typing(rig.now, CH, on).expect("valid");
         rig.drain();
         sent(rig, "lease")
     };
-    assert_eq!(typing(&mut rig, true), [begin.clone()]);
+    assert_eq!(typing(&mut rig, true), std::slice::from_ref(&begin));
     for _ in 0..29 {
         rig.pass(100);
         assert_eq!(typing(&mut rig, true), [Value::Null; 0]);
     }
     rig.pass(100);
-    assert_eq!(typing(&mut rig, true), [begin.clone()]);
-    assert_eq!(typing(&mut rig, false), [end.clone()]);
+    assert_eq!(typing(&mut rig, true), std::slice::from_ref(&begin));
+    assert_eq!(typing(&mut rig, false), std::slice::from_ref(&end));
     assert_eq!(typing(&mut rig, false), [Value::Null; 0], "the end is said once");
-    assert_eq!(typing(&mut rig, true), [begin.clone()], "a new beginning is said at once");
+    assert_eq!(typing(&mut rig, true), std::slice::from_ref(&begin), "a new beginning is said at once");
     // A message ends it at the server, so nothing is said, and the next letter counts anew.
     rig.send("hello");
     assert_eq!(sent(&mut rig, "lease"), [Value::Null; 0]);
     assert_eq!(typing(&mut rig, false), [Value::Null; 0]);
-    assert_eq!(typing(&mut rig, true), [begin.clone()]);
+    assert_eq!(typing(&mut rig, true), std::slice::from_ref(&begin));
     // After six seconds of silence the server has ended it.
     rig.pass(6_000);
     assert_eq!(typing(&mut rig, false), [Value::Null; 0]);
@@ -278,7 +323,7 @@ fn many_changes_of_a_lease_are_said_within_the_budget_and_the_last_one_is() {
     let mut rig = Rig::online();
     let mut said = Vec::new();
     for n in 0..500 {
-        rig.client.set_lease(rig.now, CH, "status", Some(&format!(r#"{{"n":{n}}}"#))).unwrap();
+        rig.client.set_lease(rig.now, CH, "status", Some(&format!(r#"{{"n":{n}}}"#))).expect("valid");
         rig.drain();
         said.extend(sent(&mut rig, "lease"));
         rig.pass(10);
@@ -287,13 +332,13 @@ fn many_changes_of_a_lease_are_said_within_the_budget_and_the_last_one_is() {
     rig.pass(1_000);
     said.extend(sent(&mut rig, "lease"));
     assert!((50..=75).contains(&said.len()), "{} in 6 s", said.len());
-    assert_eq!(said.last().unwrap()["body"]["n"], 499);
+    assert_eq!(said.last().expect("valid")["body"]["n"], 499);
 }
 
 #[test]
 fn a_handover_keeps_the_list_and_says_the_leases_again() {
     let mut rig = watching(&[person("bob", &["here", "typing"])]);
-    rig.client.set_lease(rig.now, CH, "status", Some("{}")).unwrap();
+    rig.client.set_lease(rig.now, CH, "status", Some("{}")).expect("valid");
     rig.drain();
     rig.pass(15_000);
     rig.receive(json!({"t": "goaway", "reason": "restart", "after_ms": 5_000, "spread_ms": 4_000}));
@@ -327,21 +372,27 @@ fn arguments_that_are_not_valid_are_refused_with_a_code() {
         (CH, "a", deep.as_str(), "too_deep"),
         (CH, "a", big.as_str(), "too_large"),
     ] {
-        let refused = rig.client.set_lease(rig.now, channel, kind, Some(body)).unwrap_err();
+        let refused = rig.client.set_lease(rig.now, channel, kind, Some(body)).expect_err("refused");
         assert_eq!((refused.code(), refused.is_retryable()), (code, false), "{channel} {kind} {body}");
     }
     for n in 0..8 {
-        rig.client.set_lease(rig.now, CH, &format!("k{n}"), Some("{}")).unwrap();
+        rig.client.set_lease(rig.now, CH, &format!("k{n}"), Some("{}")).expect("valid");
     }
-    let refused = rig.client.set_lease(rig.now, CH, "k8", Some("{}")).unwrap_err();
+    let refused = rig.client.set_lease(rig.now, CH, "k8", Some("{}")).expect_err("refused");
     assert_eq!(refused.code(), "too_many_leases");
-    rig.client.set_lease(rig.now, CH, "k0", None).unwrap();
-    rig.client.set_lease(rig.now, CH, "k8", Some("{}")).unwrap();
-    rig.client.set_lease(rig.now, CH, "unknown", None).unwrap();
-    assert_eq!(rig.client.typing(rig.now, "dialog:other", true).unwrap_err().code(), "not_subscribed");
-    assert_eq!(rig.client.typing(rig.now, "", true).unwrap_err().code(), "bad_channel");
-    assert_eq!(rig.client.watch_people(rig.now, "dialog:other").unwrap_err().code(), "not_subscribed");
-    assert_eq!(rig.client.watch_people(rig.now, " ").unwrap_err().code(), "bad_channel");
+    rig.client.set_lease(rig.now, CH, "k0", None).expect("valid");
+    rig.client.set_lease(rig.now, CH, "k8", Some("{}")).expect("valid");
+    rig.client.set_lease(rig.now, CH, "unknown", None).expect("valid");
+    assert_eq!(
+        rig.client.typing(rig.now, "dialog:other", true).expect_err("refused").code(),
+        "not_subscribed"
+    );
+    assert_eq!(rig.client.typing(rig.now, "", true).expect_err("refused").code(), "bad_channel");
+    assert_eq!(
+        rig.client.watch_people(rig.now, "dialog:other").expect_err("refused").code(),
+        "not_subscribed"
+    );
+    assert_eq!(rig.client.watch_people(rig.now, " ").expect_err("refused").code(), "bad_channel");
     rig.client.unwatch_people(rig.now, " ");
     rig.client.unwatch_people(rig.now, "dialog:other");
     rig.client.unwatch_people(rig.now, CH);

@@ -64,6 +64,8 @@ pub(super) struct Roster {
     changed: BTreeSet<String>,
     watchers: BTreeMap<u64, Watcher>,
     arrivals: u64,
+    /// The number of the last frame with changes.
+    frame: u64,
     /// How many are here.
     here: usize,
     crowded: bool,
@@ -100,6 +102,7 @@ impl Roster {
             changed: BTreeSet::new(),
             watchers: BTreeMap::new(),
             arrivals: 0,
+            frame: 0,
             here: 0,
             crowded: false,
             told_count: 0,
@@ -293,7 +296,8 @@ impl Roster {
             return Some(at);
         }
         (self.told_count, self.counted_at) = (self.here, Some(now));
-        let frame = Frame { crowded: true, ..Frame::new(self.name.clone(), self.here as u64) };
+        self.frame += 1;
+        let frame = Frame { crowded: true, ..self.frame() };
         self.send(&[frame.encode_with(std::iter::empty()).into()], now, due);
         None
     }
@@ -319,7 +323,7 @@ impl Roster {
         if people.is_empty() && gone.is_empty() {
             return;
         }
-        let frames = self.frames(people, gone, |_| ());
+        let frames = self.frames(people, gone, false, |_| ());
         self.send(&frames, now, due);
     }
 
@@ -348,7 +352,7 @@ impl Roster {
 
     /// The frames with which the list begins.
     fn list(&mut self, now: Time, started: Time) -> Vec<Text> {
-        let base = Frame { full: true, ..Frame::new(self.name.clone(), self.here as u64) };
+        let base = Frame { full: true, ..self.frame() };
         if !self.on {
             let frame = Frame { refused: Some(codes::PEOPLE_OFF.to_owned()), ..base };
             return vec![frame.encode_with(std::iter::empty()).into()];
@@ -364,21 +368,28 @@ impl Roster {
             people.push((present.place, text));
         }
         let settles = started.after(GRACE_MS).since(now);
-        self.frames(people, Vec::new(), |frame| {
+        self.frames(people, Vec::new(), true, |frame| {
             frame.full = true;
             frame.settle_ms = Some(settles).filter(|ms| *ms > 0);
         })
     }
 
-    /// Frames of a bounded size with these people, in the order of their numbers. `first` completes the first one.
+    fn frame(&self) -> Frame {
+        Frame::new(self.name.clone(), self.frame, self.here as u64)
+    }
+
+    /// Frames of a bounded size with these people, in the order of their numbers: those of a list, or
+    /// with changes. `first` completes the first one.
     fn frames(
-        &self,
+        &mut self,
         mut people: Vec<(u64, String)>,
         gone: Vec<(UserKind, String)>,
+        is_list: bool,
         first: impl FnOnce(&mut Frame),
     ) -> Vec<Text> {
         let mut frames = Vec::new();
-        let mut frame = Frame { gone, ..Frame::new(self.name.clone(), self.here as u64) };
+        self.frame += u64::from(!is_list);
+        let mut frame = Frame { gone, ..self.frame() };
         first(&mut frame);
         people.sort();
         let mut rest = people.as_slice();
@@ -396,7 +407,8 @@ impl Roster {
                 return frames;
             }
             // What the list's first frame says of its end, the last one says again.
-            frame = Frame { settle_ms: frame.settle_ms, ..Frame::new(self.name.clone(), self.here as u64) };
+            self.frame += u64::from(!is_list);
+            frame = Frame { settle_ms: frame.settle_ms, ..self.frame() };
             rest = later;
         }
     }

@@ -69,15 +69,17 @@ fn a_newcomer_gets_the_list_and_everybody_who_watches_the_changes() {
     let user = json!({"id": "ada", "name": "ada", "kind": "user"});
     assert_eq!(
         list,
-        json!({"t": "people", "ch": ROOM, "count": 1, "full": true,
+        json!({"t": "people", "ch": ROOM, "n": 1, "count": 1, "full": true,
                "people": [{"user": user, "leases": here}], "gone": []})
     );
     let mut bob = rig.member("bob");
     pass(&mut rig, 100);
     let change = ada.next("people");
     assert_eq!((told(&change), &change["count"]), (vec!["bob: here".to_owned()], &json!(2)));
+    assert_eq!(change["n"], 2);
     assert!(bob.heard_nothing(), "who does not watch is told nothing");
-    assert_eq!(told(&watch(&mut rig, &mut bob)), ["ada: here", "bob: here"]);
+    let list = watch(&mut rig, &mut bob);
+    assert_eq!((told(&list), &list["n"]), (vec!["ada: here".to_owned(), "bob: here".to_owned()], &json!(2)));
     assert!(ada.heard_nothing(), "the list is for the newcomer");
 
     bob.send(&rig, &lease("status", &json!({"active": true, "task": "search"})));

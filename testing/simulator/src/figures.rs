@@ -114,7 +114,15 @@ impl Figures {
 }
 
 /// Faults and rare branches, each of which enough seeds must reach.
-const EXPECTED: [&str; 90] = [
+const EXPECTED: [&str; 98] = [
+    "lines_lost",
+    "type",
+    "hold",
+    "people:gone",
+    "people:typing",
+    "people:list",
+    "people:settles",
+    "people:dropped",
     "cut",
     "half_open_up",
     "half_open_down",

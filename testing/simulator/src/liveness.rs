@@ -3,9 +3,11 @@
 
 use crate::script::CHANNELS;
 use crate::server::Logged;
+use crate::watch::device_of;
 use crate::world::World;
 use std::collections::BTreeMap;
-use tidewire_core::{Offset, Row, RowState, State};
+use tidewire_core::wire::{HERE, Person, TYPING};
+use tidewire_core::{Offset, PeopleStatus, Row, RowState, State};
 use tidewire_history::Event as Told;
 
 /// All clients are online (L1).
@@ -86,6 +88,7 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
             world.watch.broken("L9", format!("{name} never got an answer about what is before {before}"));
         }
         sees_all(world, process, &name)?;
+        sees_everybody(world, process, &name);
     }
     let report = world.watch.history.finish();
     if let Some(first) = report.examples.first() {
@@ -196,6 +199,38 @@ fn sees_all(world: &mut World, process: usize, name: &str) -> rusqlite::Result<(
         world.watch.broken("S3", wrong);
     }
     Ok(())
+}
+
+/// The list of people has everybody who shows the dialog, and what they hold (P1, P4).
+fn sees_everybody(world: &mut World, process: usize, name: &str) {
+    let Some(one) = &world.processes[process] else { return };
+    if one.holders == 0 || one.state != State::Online {
+        return;
+    }
+    let mut expected = BTreeMap::new();
+    for device in &world.devices {
+        let Some(other) = device.process.and_then(|process| world.processes[process].as_ref()) else {
+            continue;
+        };
+        if other.state != State::Online && !other.dials.is_empty() {
+            // Nobody knows when its last connection was lost.
+            return;
+        }
+        if other.holders > 0 {
+            let body = other.holds.map(|number| format!("{{\"n\":{number}}}"));
+            expected.insert(device.number, (true, false, body));
+        }
+    }
+    let state = |person: &Person| {
+        let body = person.lease("status").map(|lease| lease.body.clone());
+        let state = (person.lease(HERE).is_some(), person.lease(TYPING).is_some(), body);
+        (device_of(&person.user.id), state)
+    };
+    let shown: BTreeMap<_, _> = one.people.iter().map(state).collect();
+    if one.people_status != PeopleStatus::Live || shown != expected {
+        let how = format!("{name} shows {shown:?} ({:?}), there are {expected:?}", one.people_status);
+        world.watch.broken("P1", how);
+    }
 }
 
 /// No client connects again and again (L3).

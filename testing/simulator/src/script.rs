@@ -90,6 +90,10 @@ pub enum Action {
     Nudge { on: usize },
     /// A user types, which is sent as a signal.
     Signal { on: usize },
+    /// A user writes a letter of a message, or takes the last one away.
+    Type { on: usize, ends: bool },
+    /// A user holds a lease with this number, or gives it up.
+    Hold { on: usize, number: Option<u64> },
     /// A user stops the newest answer.
     Stop { on: usize },
     /// The connection breaks, and both sides are notified.
@@ -168,6 +172,8 @@ impl Action {
             Action::Write { .. } => "write",
             Action::Nudge { .. } => "nudge",
             Action::Signal { .. } => "signal",
+            Action::Type { .. } => "type",
+            Action::Hold { .. } => "hold",
             Action::Stop { .. } => "stop",
             Action::Cut { .. } => "cut",
             Action::HalfOpen { way: Way::Up, .. } => "half_open_up",
@@ -218,6 +224,8 @@ impl Action {
             Action::Write { .. }
                 | Action::Nudge { .. }
                 | Action::Signal { .. }
+                | Action::Type { .. }
+                | Action::Hold { .. }
                 | Action::Stop { .. }
                 | Action::LookBack { .. }
                 | Action::Backup

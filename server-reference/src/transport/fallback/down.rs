@@ -5,7 +5,7 @@
 //! response takes over.
 
 use super::link::Link;
-use super::requests::find;
+use super::requests::{find, number};
 use crate::app::App;
 use crate::http::error::{HttpError, bad_request};
 use axum::body::{Body, Bytes};
@@ -32,6 +32,10 @@ pub(super) async fn down(State(app): State<Arc<App>>, request: Request) -> Resul
         bad_request("ask for mode=stream, or for mode=poll and wait=0 to wait=25000 milliseconds")
     })?;
     let link = find(&app, request.headers())?;
+    if let Err(why) = link.inbox.lock().check_told(number(request.headers())) {
+        // This response brings the error and the close.
+        why.refuse(&link.outgoing);
+    }
     let turn = Turn::next(&link);
     let body = match mode {
         Mode::Stream => streamed(link, turn, app.config.timeouts.write),
@@ -84,6 +88,7 @@ async fn polled(link: &Link, mut turn: Turn, wait: Duration) -> Vec<u8> {
         () = sleep(wait) => return Vec::new(),
     };
     let lines = Lines::take(&link.outgoing, POLL_BYTES);
+    link.inbox.lock().tells(&lines);
     if lines.last {
         link.finish();
     }
@@ -129,6 +134,7 @@ async fn stream(link: Arc<Link>, mut turn: Turn, lines: mpsc::Sender<Bytes>, wri
             }
         };
         let lines = Lines::take(&link.outgoing, 1);
+        link.inbox.lock().tells(&lines);
         if !lines.bytes.is_empty() {
             place.send(lines.bytes.into());
         }

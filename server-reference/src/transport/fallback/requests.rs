@@ -13,8 +13,8 @@ use tidewire_server_core::TurnedAway;
 const CONNECTION: &str = "tidewire-connection";
 /// When to try again while the server has no room for a connection, in ms.
 const CROWDED_RETRY_MS: u64 = 5_000;
-/// The header with the number of a client's message, from 1 on.
-pub(super) const SEQ: &str = "tidewire-seq";
+/// The header with the number of a client's message, from 1 on, or of the lines that it has had.
+const SEQ: &str = "tidewire-seq";
 
 /// The connection that a request belongs to. The request counts as activity.
 pub(super) fn find(app: &App, headers: &HeaderMap) -> Result<Arc<Link>, HttpError> {
@@ -23,6 +23,11 @@ pub(super) fn find(app: &App, headers: &HeaderMap) -> Result<Arc<Link>, HttpErro
     let link = app.links.find(id).ok_or_else(unknown)?;
     link.activity.note();
     Ok(link)
+}
+
+/// The number that a request carries.
+pub(super) fn number(headers: &HeaderMap) -> Option<u64> {
+    headers.get(SEQ)?.to_str().ok()?.parse().ok()
 }
 
 pub(super) fn unknown() -> HttpError {

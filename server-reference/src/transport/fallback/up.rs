@@ -1,7 +1,7 @@
 //! Messages from the client, each in the body of a request.
 
 use super::link::{Link, Word};
-use super::requests::{SEQ, find, unknown};
+use super::requests::{find, number, unknown};
 use crate::app::App;
 use crate::http::error::{HttpError, bad_request};
 use crate::http::request::body;
@@ -67,10 +67,6 @@ impl Drop for Queued<'_> {
 fn out_of_order(link: &Link, why: OutOfOrder) -> HttpError {
     why.refuse(&link.outgoing);
     bad_request(why.message())
-}
-
-fn number(headers: &HeaderMap) -> Option<u64> {
-    headers.get(SEQ)?.to_str().ok()?.parse().ok()
 }
 
 /// Handles a message that could not be read. One that is far too long ends the connection.

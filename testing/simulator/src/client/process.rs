@@ -2,7 +2,8 @@
 
 use crate::script::CHANNELS;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use tidewire_core::{Change, Client, Now, Row, State};
+use tidewire_core::wire::Person;
+use tidewire_core::{Change, Client, Now, PeopleStatus, Row, State};
 
 /// A process, from its start to its end.
 pub(crate) struct Process {
@@ -27,6 +28,15 @@ pub(crate) struct Process {
     pub(crate) changed: bool,
     /// The requests for older rows that were not answered yet, by their offsets.
     pub(crate) looks_back: BTreeSet<u64>,
+    /// Who is in the first channel according to the changes.
+    pub(crate) people: Vec<Person>,
+    pub(crate) people_status: PeopleStatus,
+    /// Whom the message that came last said to be gone, or did not list.
+    pub(crate) told_gone: BTreeSet<usize>,
+    /// The connection that it came on.
+    pub(crate) told_by: u64,
+    /// The number in the body of the lease that the user holds.
+    pub(crate) holds: Option<u64>,
     /// The offset up to which the second channel's events were applied, in `epoch`.
     pub(crate) applied: u64,
     pub(crate) epoch: String,
@@ -80,6 +90,11 @@ impl Process {
             rows: Vec::new(),
             holders: 0,
             looks_back: BTreeSet::new(),
+            people: Vec::new(),
+            people_status: PeopleStatus::Syncing,
+            told_gone: BTreeSet::new(),
+            told_by: 0,
+            holds: None,
             told: String::new(),
             live: false,
             changed: false,
@@ -96,9 +111,20 @@ impl Process {
 
     /// Opens both channels and connects.
     pub(crate) fn begin(&mut self, now: Now) {
-        self.holders += u32::from(self.core.open_dialog(now, "a").is_ok());
+        self.open(now);
         let _ = self.core.subscribe(now, CHANNELS[1]);
         self.core.connect(now);
+    }
+
+    /// Opens the first channel's rows once more, the first time with its people. False if the core
+    /// refuses.
+    pub(crate) fn open(&mut self, now: Now) -> bool {
+        let opened = self.core.open_dialog(now, "a").is_ok();
+        if opened && self.holders == 0 {
+            let _ = self.core.watch_people(now, CHANNELS[0]);
+        }
+        self.holders += u32::from(opened);
+        opened
     }
 
     /// Applies a change to the rows; false if it does not fit them.

@@ -18,6 +18,15 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             let _ = one.core.signal(now, CHANNELS[0], "typing", None, "{}");
         }),
         Action::Stop { on } => stop(world, on),
+        Action::Type { on, ends } => command(world, on, |one, now| {
+            let _ = one.core.typing(now, CHANNELS[0], !ends);
+        }),
+        Action::Hold { on, number } => command(world, on, |one, now| {
+            let body = number.map(|number| format!("{{\"n\":{number}}}"));
+            if one.core.set_lease(now, CHANNELS[0], "status", body.as_deref()).is_ok() {
+                one.holds = number;
+            }
+        }),
         Action::Cut { on } => {
             if let Some(link) = world.link_of(on) {
                 network::cut(world, link);

@@ -1,8 +1,10 @@
 //! What an application does when its core notifies it, and what its user does next.
 
 use crate::script::CHANNELS;
+use crate::watch::device_of;
 use crate::world::{Task, World};
-use tidewire_core::{ChannelState, Event, OpState, State};
+use tidewire_core::wire::Person;
+use tidewire_core::{Change, ChannelState, Event, OpState, PeopleStatus, State};
 
 /// A core notifies its application.
 pub(super) fn notify(world: &mut World, process: usize, event: Event) {
@@ -54,6 +56,7 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
             world.watch.older(one, &world.server, before.0, &events, more);
             world.watch.mark(if joined { "older" } else { "older:none" });
         }
+        Event::People { changes, status, .. } => people(world, process, changes, status),
         Event::Problem { code, .. } => world.watch.mark(&format!("problem:{code}")),
         Event::Storage { code } => world.watch.mark(code.unwrap_or("storage_works")),
         Event::Signal { .. } => world.watch.mark("signal"),
@@ -63,6 +66,26 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
             }
         }
         Event::User(_) => {}
+    }
+}
+
+/// Who is in the first channel changed.
+fn people(world: &mut World, process: usize, changes: Vec<Change<Person>>, status: PeopleStatus) {
+    let Some(one) = &mut world.processes[process] else { return };
+    for change in changes {
+        if let Change::Remove { index } = &change
+            && let Some(person) = one.people.get(*index)
+            && !one.told_gone.contains(&device_of(&person.user.id))
+        {
+            world.watch.drops(world.now, (process, one.told_by), &person.user.id);
+        }
+        if !change.apply(&mut one.people, |_, _| ()) {
+            world.watch.broken("people", "a change does not fit the list before it".to_owned());
+        }
+    }
+    one.people_status = status.clone();
+    if one.core.people(CHANNELS[0]).is_some_and(|(all, now, _)| (&all, &now) != (&one.people, &status)) {
+        world.watch.broken("people", "the changes don't make the list".to_owned());
     }
 }
 

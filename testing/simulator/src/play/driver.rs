@@ -111,6 +111,9 @@ pub(super) fn feed(world: &mut World, process: usize, input: Input<'_>) {
         one.core.handle(now, input);
         drain(world, process);
     }
+    if let Some(one) = &mut world.processes[process] {
+        one.told_gone.clear();
+    }
 }
 
 /// A client's timer fires.
@@ -191,7 +194,9 @@ pub(super) fn open(world: &mut World, id: LinkId) {
 
 /// A message reaches a client.
 pub(super) fn receive(world: &mut World, id: LinkId, text: String) {
-    if let Some(later) = world.asleep(id.0) {
+    let asleep = world.asleep(id.0);
+    let now = world.now;
+    if let Some(later) = world.links.get_mut(&id).and_then(|link| link.down.holds_back(now, asleep)) {
         return world.at(later, Task::ToClient { link: id, text });
     }
     let Some(one) = world.processes[id.0].as_mut() else { return };
@@ -205,7 +210,9 @@ pub(super) fn receive(world: &mut World, id: LinkId, text: String) {
 
 /// A part of a response reaches a client.
 pub(super) fn answer(world: &mut World, id: ExchangeId, reply: Reply) {
-    if let Some(later) = world.asleep(id.0) {
+    let asleep = world.asleep(id.0);
+    let now = world.now;
+    if let Some(later) = world.exchanges.get_mut(&id).and_then(|one| one.down.holds_back(now, asleep)) {
         return world.at(later, Task::Respond { id, part: reply });
     }
     let Some(one) = world.processes[id.0].as_mut() else { return };
@@ -238,7 +245,9 @@ pub(super) fn answer(world: &mut World, id: ExchangeId, reply: Reply) {
 
 /// A client is notified that its connection is closed.
 pub(super) fn close(world: &mut World, id: LinkId, code: u16) {
-    if let Some(later) = world.asleep(id.0) {
+    let asleep = world.asleep(id.0);
+    let now = world.now;
+    if let Some(later) = world.links.get_mut(&id).and_then(|link| link.down.holds_back(now, asleep)) {
         return world.at(later, Task::CloseAtClient { link: id, code });
     }
     let Some(link) = world.links.get_mut(&id).filter(|link| link.held) else { return };

@@ -10,6 +10,7 @@ pub(crate) fn start(world: &mut World, restore: bool) -> rusqlite::Result<()> {
     if restore && world.server.restore(world.now)? {
         world.watch.restored();
     }
+    world.watch.server_starts(world.now);
     world.server.start(world.now)
 }
 
@@ -28,6 +29,7 @@ pub(super) fn stop(world: &mut World, ms: u64, ending: Ending, restore: bool) {
         return;
     }
     world.server.crash();
+    world.watch.server_starts(world.now);
     world.generation += 1;
     world.committing = false;
     world.connections.clear();

@@ -4,7 +4,7 @@ use crate::client::Process;
 use crate::play::{driver, network};
 use crate::script::CHANNELS;
 use crate::world::{LinkId, Task, World};
-use tidewire_core::{Client, Config, Input, Now, Transport};
+use tidewire_core::{Client, Config, Input, Now, PeopleStatus, Transport};
 
 /// Starts a process on a device that has none, with what its disk holds.
 pub(crate) fn boot(world: &mut World, device: usize) {
@@ -29,6 +29,7 @@ pub(crate) fn boot(world: &mut World, device: usize) {
     world.watch.boots(&world.devices[device], &mut process);
     process.begin(now);
     world.processes.push(Some(process));
+    world.owners.push(device);
     driver::drain(world, number);
 }
 
@@ -84,8 +85,7 @@ pub(crate) fn connect(world: &mut World, device: usize) {
 pub(super) fn open_dialog(world: &mut World, device: usize) -> bool {
     let mut opened = false;
     command(world, device, |one, now| {
-        opened = one.core.open_dialog(now, "a").is_ok();
-        one.holders += u32::from(opened);
+        opened = one.open(now);
     });
     opened
 }
@@ -100,6 +100,9 @@ pub(super) fn close_dialog(world: &mut World, device: usize) {
             one.live = false;
             one.rows.clear();
             one.looks_back.clear();
+            one.people.clear();
+            one.people_status = PeopleStatus::Syncing;
+            one.holds = None;
         }
     });
 }

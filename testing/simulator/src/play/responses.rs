@@ -21,7 +21,7 @@ pub(super) fn arrive(world: &mut World, id: ExchangeId, link: LinkId, call: Call
     match call.path.split_once('?') {
         None => up(world, id, link, call),
         Some((_, query)) => match Mode::parse(query) {
-            Some(mode) => down(world, id, link, mode),
+            Some(mode) => down(world, id, link, mode, call.seq),
             None => refuse(world, id, 400),
         },
     }
@@ -38,6 +38,8 @@ fn open(world: &mut World, id: ExchangeId, link: LinkId) {
     }
     let Some(session) = world.server.try_accept(world.now) else { return refuse(world, id, 503) };
     world.connections.insert(link, Connection::over_requests(session));
+    // It takes what is queued when its client asks.
+    world.watch.server_stalls(link, true);
     sessions::arm(world, link);
     let body = format!(r#"{{"connection":"{}"}}"#, name_of(link));
     network::respond(world, id, [Reply::Status(201), Reply::Body(body.into_bytes()), Reply::End]);
@@ -59,8 +61,12 @@ fn up(world: &mut World, id: ExchangeId, link: LinkId, call: Call) {
     refuse(world, id, 204);
 }
 
-fn down(world: &mut World, id: ExchangeId, link: LinkId, mode: Mode) {
+fn down(world: &mut World, id: ExchangeId, link: LinkId, mode: Mode, had: Option<u64>) {
     let Some(connection) = world.connections.get_mut(&link) else { return };
+    if let Err(why) = connection.inbox().check_told(had) {
+        why.refuse(connection.session.outgoing());
+        world.watch.mark("lines_lost");
+    }
     if let Some(before) = connection.read_by(Reader { id, mode }) {
         end_empty(world, &before);
     }
@@ -120,7 +126,12 @@ pub(super) fn flush(world: &mut World, link: LinkId) {
         if lines.bytes.is_empty() {
             break;
         }
-        sessions::checks(world, link, &String::from_utf8_lossy(&lines.bytes));
+        if let Some(connection) = world.connections.get_mut(&link) {
+            connection.inbox().tells(&lines);
+        }
+        for line in String::from_utf8_lossy(&lines.bytes).lines() {
+            sessions::checks(world, link, line);
+        }
         if !streams {
             network::respond(world, reader.id, [Reply::Status(200)]);
         }

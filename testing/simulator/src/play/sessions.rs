@@ -3,6 +3,7 @@
 use crate::play::network;
 use crate::server::clock;
 use crate::world::{Connection, LinkId, Task, World};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidewire_server_core::ToWrite;
 
@@ -19,7 +20,9 @@ pub(super) fn accept(world: &mut World, link: LinkId) -> bool {
 
 /// A message reaches the server.
 pub(super) fn hear(world: &mut World, link: LinkId, text: String) {
+    let device = world.device_of(link);
     let Some(connection) = world.connections.get_mut(&link) else { return };
+    world.watch.server_hears(world.now, link, device, &text);
     connection.hear(world.now, text);
     serve(world, link);
 }
@@ -49,19 +52,30 @@ pub(super) fn tick(world: &mut World, link: LinkId, timer: u64) {
 /// The server is notified that a connection is closed.
 pub(super) fn end(world: &mut World, link: LinkId) {
     if let Some(connection) = world.connections.remove(&link) {
+        world.watch.server_loses(world.now, link, world.device_of(link));
         connection.end();
     }
 }
 
 /// Sends a session's queued frames, as long as its link takes them.
 pub(super) fn flush(world: &mut World, id: LinkId) {
+    if !world.links.contains_key(&id) {
+        world.watch.server_stalls(id, true);
+        // Nobody reads any more, so that the writing fails.
+        if world.connections.get(&id).is_some_and(|one| one.session.outgoing().is_closing()) {
+            return end(world, id);
+        }
+    }
     while let Some(link) = world.links.get(&id) {
         let backlog = link.down.backlog(world.now);
         if network::is_full(world, id, backlog) {
-            return;
+            return world.watch.server_stalls(id, true);
         }
         let Some(connection) = world.connections.get(&id) else { return };
-        let Some(next) = connection.session.outgoing().take() else { break };
+        let Some(next) = connection.session.outgoing().take() else {
+            world.watch.server_stalls(id, false);
+            break;
+        };
         match next {
             ToWrite::Write(text) => send(world, id, &text),
             ToWrite::Close(close) => {
@@ -83,6 +97,9 @@ fn send(world: &mut World, link: LinkId, text: &str) {
 
 /// Checks that the client may still see what it is sent (S17).
 pub(super) fn checks(world: &mut World, link: LinkId, text: &str) {
+    let (device, connected) = (world.device_of(link), world.connections.keys().copied());
+    let connected: BTreeSet<usize> = connected.map(|link| world.device_of(link)).collect();
+    world.watch.server_says(world.now, link, device, text, |device| connected.contains(&device));
     if let Some(one) = &world.processes[link.0]
         && let Some(at) = world.devices[one.device].revoked_at
         && world.now > at + REVOKED_MS

@@ -49,7 +49,7 @@ fn carry_out(world: &mut World, task: Task) -> rusqlite::Result<()> {
         Task::Stored { device, process } => driver::stored(world, device, process),
         Task::Tick { link, timer } => sessions::tick(world, link, timer),
         // `serve`, which follows each task, does their work.
-        Task::Flush { .. } | Task::Answer => {}
+        Task::Flush { .. } | Task::Answer | Task::Tell => {}
         Task::Act { at } => {
             let action = world.script.actions[at].1.clone();
             if !world.healed || action.is_use() {
@@ -99,6 +99,13 @@ fn serve(world: &mut World) {
         world.answers_at = at;
         world.at(at, Task::Answer);
     }
+    if let Some(at) = world.server.tell_people(world.now)
+        && (world.tells_at <= world.now || at < world.tells_at)
+    {
+        world.tells_at = at;
+        world.at(at, Task::Tell);
+    }
+    world.watch.nobody_writes_for_ever(world.now);
     if !world.committing
         && let Some(takes) = world.server.commit_takes(world.now)
     {

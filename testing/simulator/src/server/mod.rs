@@ -103,6 +103,7 @@ impl Server {
             answers: self.setup.answers.then(|| runs.answering()),
             tables: None,
         });
+        engine.hub.agenda().tick(Time(now));
         for left in self.log.ask(&Read::Unfinished, Reply::unfinished)? {
             let channel = self.load(&engine, &left.name)?;
             runs.take_up(left, channel, now);
@@ -132,6 +133,15 @@ impl Server {
         if let Some(process) = &mut self.process {
             process.runs.drain();
         }
+    }
+
+    /// Tells who is in channels; returns when to do so again.
+    pub(crate) fn tell_people(&self, now: u64) -> Option<u64> {
+        let agenda = self.engine()?.hub.agenda();
+        if agenda.deadline()?.0 <= now {
+            agenda.tick(Time(now));
+        }
+        agenda.deadline().map(|at| at.0)
     }
 
     /// Drives the answers; returns when to do so again.

@@ -2,7 +2,7 @@
 
 use crate::client::{Bucket, Device, Process};
 use crate::script::CHANNELS;
-use crate::watch::Watch;
+use crate::watch::{Watch, device_of};
 use tidewire_core::State;
 use tidewire_core::wire::{ClientFrame, Mode, ServerFrame, decode_client_message, decode_server_message};
 
@@ -52,6 +52,16 @@ impl Watch {
                     } else {
                         process.told = sub.epoch.into();
                     }
+                }
+                ServerFrame::People(people) => {
+                    process.told_gone.extend(people.gone.iter().map(|(_, id)| device_of(id)));
+                    if people.full && people.settle_ms.is_none() {
+                        let listed = |device: &usize| {
+                            people.people.iter().any(|person| device_of(&person.user.id) == *device)
+                        };
+                        process.told_gone.extend((0..devices.len()).filter(|device| !listed(device)));
+                    }
+                    process.told_by = conn;
                 }
                 ServerFrame::SubErr { problem, .. } => self.mark(&format!("sub_err:{}", problem.code)),
                 ServerFrame::Page(page) => {

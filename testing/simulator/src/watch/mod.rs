@@ -5,8 +5,11 @@ mod claims;
 mod connection;
 mod disk;
 mod ops;
+mod people;
 
 use crate::script::{Action, Script};
+use people::PeopleWatch;
+pub(crate) use people::device_of;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidewire_core::{Event, Lane};
@@ -44,6 +47,7 @@ pub(crate) struct Watch {
     /// Offsets that live dialogs showed no row for, by epoch and offset, with the first client and
     /// time.
     pub(crate) holes: BTreeMap<(String, u64), (usize, u64)>,
+    people: PeopleWatch,
 }
 
 impl Watch {
@@ -64,6 +68,7 @@ impl Watch {
             lanes: BTreeMap::new(),
             acked: BTreeMap::new(),
             holes: BTreeMap::new(),
+            people: PeopleWatch::default(),
         }
     }
 

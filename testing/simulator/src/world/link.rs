@@ -27,6 +27,9 @@ pub(crate) struct Link {
 pub(crate) struct Wire {
     /// When the last message arrives: none overtakes another.
     last: u64,
+    /// Until then what has arrived waits for a client that sleeps. A client that is woken earlier
+    /// gets nothing that came later before it.
+    waits_until: u64,
     pub(crate) lost: bool,
     pub(crate) twice: bool,
     pub(crate) truncate: bool,
@@ -44,6 +47,12 @@ pub(crate) enum Arrival {
 }
 
 impl Wire {
+    /// When what arrives now is delivered, if not at once. `asleep` says until when the client sleeps.
+    pub(crate) fn holds_back(&mut self, now: u64, asleep: Option<u64>) -> Option<u64> {
+        self.waits_until = self.waits_until.max(asleep.unwrap_or_default());
+        (self.waits_until > now).then_some(self.waits_until)
+    }
+
     /// Sends a message that takes so long on its own.
     pub(crate) fn send(&mut self, now: u64, takes: u64) -> Arrival {
         if self.lost {

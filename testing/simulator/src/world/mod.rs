@@ -27,6 +27,8 @@ pub(crate) struct World {
     schedule: Schedule,
     pub(crate) devices: Vec<Device>,
     pub(crate) processes: Vec<Option<Process>>,
+    /// The device of each process, also of those that have ended.
+    pub(crate) owners: Vec<usize>,
     /// Connections, on the side of network and clients.
     pub(crate) links: BTreeMap<LinkId, Link>,
     /// Plain requests under way, on the clients' side.
@@ -40,6 +42,8 @@ pub(crate) struct World {
     pub(crate) committing: bool,
     /// When to drive the answers next.
     pub(crate) answers_at: u64,
+    /// When to tell who is in channels next.
+    pub(crate) tells_at: u64,
     /// Whether the faults have ended.
     pub(crate) healed: bool,
     pub(crate) watch: Watch,
@@ -58,6 +62,7 @@ impl World {
             schedule: Schedule::default(),
             devices: (0..script.devices).map(Device::new).collect(),
             processes: Vec::new(),
+            owners: Vec::new(),
             links: BTreeMap::new(),
             exchanges: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -65,6 +70,7 @@ impl World {
             generation: 0,
             committing: false,
             answers_at: 0,
+            tells_at: 0,
             healed: false,
             watch: Watch::new(script),
             steps: 0,
@@ -85,6 +91,11 @@ impl World {
     /// Takes the next task that is due at or before this time.
     pub(crate) fn next_task(&mut self, until: u64) -> Option<(u64, Task)> {
         self.schedule.next(until)
+    }
+
+    /// The device of a link's process; `usize::MAX` once the process has ended and nobody knows.
+    pub(crate) fn device_of(&self, link: LinkId) -> usize {
+        self.owners.get(link.0).copied().unwrap_or(usize::MAX)
     }
 
     /// Until when the process sleeps; `None` if it is awake.

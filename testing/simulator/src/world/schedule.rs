@@ -81,6 +81,8 @@ pub(crate) enum Task {
     },
     /// The server drives the answers under way.
     Answer,
+    /// The server tells who is in channels.
+    Tell,
     /// The script's action with this index is carried out.
     Act {
         at: usize,
