@@ -140,7 +140,8 @@ fn types() -> (BTreeSet<String>, BTreeSet<String>) {
         // One of a type that it does not know is no error.
         decode_client_message(&format!(r#"{{"t":"{t}"}}"#)) != Ok(vec![ClientFrame::Unknown])
     };
-    let (requests, answers): (BTreeSet<_>, BTreeSet<_>) = of("tables.rs").into_iter().partition(is_request);
+    let both = of("tables.rs").into_iter().chain(of("people.rs"));
+    let (requests, answers): (BTreeSet<_>, BTreeSet<_>) = both.partition(is_request);
     let client = of("client.rs").into_iter().chain(requests).collect();
     let server = of("server.rs").into_iter().chain(of("event.rs")).chain(answers);
     // What an unknown frame is written as.

@@ -106,7 +106,7 @@ fn a_connection_is_opened_by_a_request_and_its_id_is_in_a_header_only() {
         let id = ("tidewire-connection", "s3cret".to_owned());
         assert_eq!(rig.requests[0].headers, []);
         assert_eq!(rig.requests[0].body, None);
-        assert_eq!(rig.requests[1].headers, std::slice::from_ref(&id));
+        assert_eq!(rig.requests[1].headers, [id.clone(), ("tidewire-seq", "0".to_owned())]);
         assert_eq!(rig.requests[2].headers, [id, ("tidewire-seq", "1".to_owned())]);
         assert_eq!(kinds(&rig.requests[2]), ["hello"]);
         assert!(rig.requests.iter().all(|request| !request.keepalive));

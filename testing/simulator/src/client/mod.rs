@@ -5,4 +5,4 @@ mod disk;
 mod process;
 
 pub(crate) use device::Device;
-pub(crate) use process::{Bucket, Process};
+pub(crate) use process::{Bucket, LinkId, Process};

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidewire_core::wire::Person;
 use tidewire_core::{Change, Client, Now, PeopleStatus, Row, State};
 
+/// The id of a connection: a process, and the core's number for the connection.
+pub(crate) type LinkId = (usize, u64);
+
 /// A process, from its start to its end.
 pub(crate) struct Process {
     pub(crate) device: usize,

@@ -1,9 +1,9 @@
 //! Checks who is said to be in the first channel: nobody who is there is said to be gone, nobody who
 //! is gone is said to be there, and nobody writes for ever.
 
+use crate::client::LinkId;
 use crate::script::CHANNELS;
 use crate::watch::Watch;
-use crate::world::LinkId;
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::wire::{
     ClientFrame, HERE, People, ServerFrame, TYPING, decode_client_message, decode_server_message,

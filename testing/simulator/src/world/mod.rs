@@ -9,8 +9,9 @@ mod schedule;
 pub(crate) use connection::{Connection, Reader};
 pub(crate) use exchange::{Call, Exchange, ExchangeId, Reply, exchange_id, name_of, named};
 pub(crate) use link::{Arrival, Link, Wire, half};
-pub(crate) use schedule::{LinkId, Task};
+pub(crate) use schedule::Task;
 
+pub(crate) use crate::client::LinkId;
 use crate::client::{Device, Process};
 use crate::dice::Dice;
 use crate::script::Script;

@@ -1,11 +1,9 @@
 //! The schedule. Tasks that are due at the same time run in the order in which they were added.
 
+use crate::client::LinkId;
 use crate::world::{Call, ExchangeId, Reply};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-
-/// The id of a connection: a process, and the core's number for the connection.
-pub(crate) type LinkId = (usize, u64);
 
 /// A task that is carried out at its time.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
