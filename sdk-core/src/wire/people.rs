@@ -104,7 +104,7 @@ pub struct People {
 
 impl LeaseRequest {
     /// The frame's JSON text.
-    pub(super) fn encode(&self) -> String {
+    pub fn encode(&self) -> String {
         let writer = Writer::frame("lease").str("ch", &self.ch).str("kind", &self.kind);
         let writer = match &self.body {
             Some(body) => writer.raw("body", body),

@@ -19,6 +19,10 @@ use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, LeaseRequest, User};
 use tidewire_core::{Now, Time};
 
+/// Stands for all requests, which hold leases without a connection: it is never lost, and their
+/// leases end by time.
+pub(crate) const NOBODY: u64 = 0;
+
 /// How a connection leaves a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leaving {

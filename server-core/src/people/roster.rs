@@ -1,7 +1,7 @@
 //! Who is in one channel, and what its watchers were told.
 
-use super::Leaving;
 use super::leases::{GRACE_MS, Present};
+use super::{Leaving, NOBODY};
 use crate::outgoing::{Due, Outgoing};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,7 +157,9 @@ impl Roster {
         present.user.clone_from(user);
         let held = present.hold(conn, kind, body, until, now.wall);
         self.here += usize::from(!was_here && present.is_here());
-        self.conns.insert(conn, key.to_owned());
+        if conn != NOBODY {
+            self.conns.insert(conn, key.to_owned());
+        }
         self.note(key);
         held
     }

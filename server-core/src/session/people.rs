@@ -3,6 +3,7 @@
 use super::state::{Flow, Session};
 use crate::access::Identity;
 use crate::limits::WINDOW_MS;
+use crate::people::NOBODY;
 use tidewire_core::Now;
 use tidewire_core::wire::{
     ChannelName, HERE, LeaseRequest, MAX_BODY_DEPTH, MAX_LEASE_BODY, MAX_LEASE_KIND, codes, json,
@@ -60,7 +61,11 @@ impl Session {
             self.complain(codes::FORBIDDEN, "this user may not hold leases in this channel", None);
             return Flow::Ready;
         }
-        let conn = self.outgoing().id();
+        // A single request holds nothing after its end but what has an end of its own.
+        let conn = if self.is_request { NOBODY } else { self.outgoing().id() };
+        if self.is_request && request.body.is_some() && request.for_ms.is_none() {
+            return self.bad_frame(now, codes::BAD_FRAME, "a lease of a single request needs `for_ms`");
+        }
         if let Err(refusal) = channel.people.hold(conn, &identity.key(), &identity.user, request, now) {
             self.complain(refusal.code(), refusal.message(), None);
         }

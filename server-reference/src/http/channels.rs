@@ -4,10 +4,10 @@
 //! costs the same.
 
 use super::error::HttpError;
-use super::request::{Remote, Whole, bearer};
+use super::request::{Remote, Whole};
+use super::session::{channel, json_text, open, over, parsed, refused, subscribe};
 use crate::app::App;
 use crate::clock;
-use crate::transport::fallback::turned_away;
 use crate::transport::single::Single;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
@@ -21,8 +21,7 @@ use serde_json::value::RawValue;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::wire::json::{Object, validate};
-use tidewire_core::wire::{ChannelName, Op, OpId, codes};
+use tidewire_core::wire::{ChannelName, Op, OpId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -122,41 +121,22 @@ pub(super) async fn read(
         let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
         let place = last.and_then(cursor).unwrap_or(place);
         let mut session = open(&app, &remote, &headers).await?;
-        let first = subscribe(&mut session, &name, &place).await?;
+        let first = subscribe_at(&mut session, &name, &place).await?;
         return Ok(follow(session, name, first));
     }
     let until = Instant::now() + Duration::from_millis(place.wait_ms.unwrap_or(0));
     let mut session = open(&app, &remote, &headers).await?;
-    let mut page = subscribe(&mut session, &name, &place).await?;
+    let mut page = subscribe_at(&mut session, &name, &place).await?;
     if is_empty(&page)? && timeout_at(until, event(&mut session)).await.is_ok_and(|came| came) {
         // Read again, because the event is one of the page's now.
         session.send(&json!({"t": "unsub", "ch": name.as_str()})).await;
-        page = subscribe(&mut session, &name, &cursor_of(&page)?).await?;
+        page = subscribe_at(&mut session, &name, &cursor_of(&page)?).await?;
     }
     Ok(json_text(page).into_response())
 }
 
-/// A session for the token of a request.
-async fn open(app: &Arc<App>, remote: &Remote, headers: &HeaderMap) -> Result<Single, HttpError> {
-    let token = bearer(headers).ok_or_else(|| {
-        HttpError::new(
-            StatusCode::UNAUTHORIZED,
-            codes::UNAUTHORIZED,
-            "send Authorization: Bearer with a token",
-        )
-    })?;
-    let address = app.proxies.client(remote.address.ip(), headers);
-    let mut session = Single::open(app, address, token).await.map_err(turned_away)?;
-    let first = session.next().await.ok_or_else(over)?;
-    let object = parsed(&first)?;
-    match object.str("t").as_deref() {
-        Some("welcome") => Ok(session),
-        _ => Err(refused(&object)),
-    }
-}
-
-/// Subscribes, and returns the `sub_ok` frame.
-async fn subscribe(session: &mut Single, name: &ChannelName, place: &Place) -> Result<String, HttpError> {
+/// Subscribes at a place, and returns the `sub_ok` frame.
+async fn subscribe_at(session: &mut Single, name: &ChannelName, place: &Place) -> Result<String, HttpError> {
     let mut sub = json!({"t": "sub", "ch": name.as_str()});
     match (&place.epoch, place.after) {
         (Some(epoch), Some(after)) => {
@@ -169,16 +149,7 @@ async fn subscribe(session: &mut Single, name: &ChannelName, place: &Place) -> R
     if let Some(tail) = place.tail {
         sub["tail"] = tail.into();
     }
-    session.send(&sub).await;
-    loop {
-        let frame = session.next().await.ok_or_else(over)?;
-        let object = parsed(&frame)?;
-        match object.str("t").as_deref() {
-            Some("sub_ok") => return Ok(frame),
-            Some("sub_err" | "error") => return Err(refused(&object)),
-            _ => {}
-        }
-    }
+    subscribe(session, &sub).await
 }
 
 /// Waits for an event; false if the session has ended.
@@ -285,36 +256,6 @@ fn cursor_of(page: &str) -> Result<Place, HttpError> {
 
 fn is_empty(page: &str) -> Result<bool, HttpError> {
     Ok(parsed(page)?.opt_array("events").unwrap_or_default().is_empty())
-}
-
-fn parsed(frame: &str) -> Result<Object<'_>, HttpError> {
-    validate(frame).and_then(Object::parse).map_err(|_| internal())
-}
-
-fn json_text(text: String) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], text)
-}
-
-fn channel(name: &str) -> Result<ChannelName, HttpError> {
-    ChannelName::parse(name).ok_or_else(|| {
-        super::error::bad_request("a channel's name has 1 to 128 characters out of a-z A-Z 0-9 : _ . -")
-    })
-}
-
-/// The response for a frame that refuses something.
-fn refused(frame: &Object<'_>) -> HttpError {
-    let code = frame.str("code").unwrap_or_default();
-    let message = frame.str("message").unwrap_or_default();
-    HttpError::of_code(&code, &message).after_if(frame.u64("retry_after_ms"))
-}
-
-fn internal() -> HttpError {
-    HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, codes::INTERNAL, "the server lost its place")
-}
-
-/// The session ended without an answer.
-fn over() -> HttpError {
-    HttpError::new(StatusCode::SERVICE_UNAVAILABLE, codes::GOAWAY, "the server ended the request")
 }
 
 #[cfg(test)]

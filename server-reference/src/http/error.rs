@@ -39,9 +39,9 @@ impl HttpError {
     pub(super) fn of_code(code: &str, message: &str) -> HttpError {
         let status = match code {
             codes::UNAUTHORIZED | codes::TOKEN_EXPIRED => StatusCode::UNAUTHORIZED,
-            codes::FORBIDDEN => StatusCode::FORBIDDEN,
+            codes::FORBIDDEN | codes::PEOPLE_OFF => StatusCode::FORBIDDEN,
             codes::RUN_NOT_FOUND => StatusCode::NOT_FOUND,
-            codes::OP_ID_REUSED | codes::BLOCKED => StatusCode::CONFLICT,
+            codes::OP_ID_REUSED | codes::BLOCKED | codes::TOO_MANY_LEASES => StatusCode::CONFLICT,
             codes::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
             codes::RATE_LIMITED => StatusCode::TOO_MANY_REQUESTS,
             codes::STORAGE_FULL

@@ -6,9 +6,11 @@ pub(crate) mod error;
 mod guard;
 mod guests;
 mod members;
+mod people;
 pub(crate) mod request;
 mod revoke;
 mod router;
+mod session;
 mod statics;
 
 pub use router::websocket_settings;

@@ -20,6 +20,7 @@ mod http_transport;
 mod network;
 mod ops;
 mod pages;
+mod people;
 mod rest;
 mod retention;
 mod revoke;

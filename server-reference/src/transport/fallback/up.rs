@@ -7,7 +7,7 @@ use crate::http::error::{HttpError, bad_request};
 use crate::http::request::body;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use std::sync::Arc;
 use tidewire_core::wire::codes;
 use tidewire_server_core::requests::OutOfOrder;
