@@ -346,6 +346,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn people_that_nobody_reads_are_the_newest_ones_and_never_missed() {
+        let people = |count| {
+            let channel = ChannelName::parse("dialog:demo").expect("a name");
+            ClientEvent::People { channel, state: PeopleState { count, ..PeopleState::default() } }
+        };
+        let queue = Arc::new(EventQueue::default());
+        queue.push(&[people(1), people(2), problem(), people(3)], &Demo);
+        let mut events = Events::new(Arc::clone(&queue));
+        assert_eq!(events.next_batch(10).await, [people(2), problem(), people(3)]);
+        for count in 0..CAPACITY as u64 {
+            queue.push(&[problem(), people(count)], &Demo);
+        }
+        queue.end();
+        let mut last = None;
+        for event in events.next_batch(10_000).await {
+            match event {
+                ClientEvent::People { state, .. } => last = Some(state.count),
+                ClientEvent::Lagged { .. } | ClientEvent::Problem { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(last, Some(CAPACITY as u64 - 1));
+    }
+
+    #[tokio::test]
     async fn batches_keep_the_order_and_take_no_more_than_asked_for() {
         let queue = Arc::new(EventQueue::default());
         for n in 0..5 {
