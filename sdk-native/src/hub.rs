@@ -48,7 +48,7 @@ pub(crate) struct Hub {
     /// Dialogs whose rows changed since the last publication, channels whose people did, and the
     /// events since.
     dirty: HashSet<String>,
-    stirred: BTreeSet<ChannelName>,
+    dirty_people: BTreeSet<ChannelName>,
     news: Vec<ClientEvent>,
     ended: bool,
 }
@@ -92,7 +92,7 @@ impl Hub {
             early: Some(Arc::default()),
             streams: Vec::new(),
             dirty: HashSet::new(),
-            stirred: BTreeSet::new(),
+            dirty_people: BTreeSet::new(),
             news: Vec::new(),
             ended: false,
         }
@@ -260,7 +260,7 @@ impl Hub {
             Event::People { channel, changes, status, count } => {
                 if let Some(view) = self.people.get_mut(&*channel) {
                     view.take(changes, status, count);
-                    self.stirred.insert(channel);
+                    self.dirty_people.insert(channel);
                 }
             }
             event => self.news.extend(ClientEvent::of(event)),
@@ -276,7 +276,7 @@ impl Hub {
             }
         }
         let mut news = std::mem::take(&mut self.news);
-        for channel in std::mem::take(&mut self.stirred) {
+        for channel in std::mem::take(&mut self.dirty_people) {
             if let Some(view) = self.people.get_mut(&*channel) {
                 let state = view.publish(core.user());
                 news.push(ClientEvent::People { channel, state });

@@ -127,8 +127,7 @@ impl PeopleState {
 impl People {
     pub(super) fn new(people: crate::people::People) -> Arc<People> {
         let (watcher, states) = people.into_parts();
-        let (sender, mut inbox) = watch::channel(states.state());
-        inbox.mark_changed();
+        let (sender, inbox) = watch::channel(states.state());
         let dispatch = DISPATCH.spawn(dispatch(states.clone(), sender)).abort_handle();
         let (watcher, inbox) = (Mutex::new(Some(watcher)), tokio::sync::Mutex::new(inbox));
         Arc::new(People { watcher, states, inbox, dispatch })
