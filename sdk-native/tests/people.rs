@@ -10,10 +10,10 @@ use common::{eager, online, soon, status_where, until};
 use serde_json::{Value, json};
 use tidewire::token::from_fn;
 use tidewire::{
-    Channel, Client, ClientEvent, ClientOptions, Dialog, People, PeopleState, PeopleStatus, Person,
+    Channel, Client, ClientEvent, ClientOptions, Config, Dialog, People, PeopleState, PeopleStatus, Person,
     SendError, State,
 };
-use tidewire_fault_proxy::Proxy;
+use tidewire_fault_proxy::{Faults, Proxy};
 use tokio::task::JoinHandle;
 
 const RULES: &str = r#"
@@ -35,20 +35,20 @@ fn guilds() -> Server {
     Server::configured(RULES, &["--model", "off"])
 }
 
-async fn client_at(url: &str, server: &Server, name: &str) -> Client {
+async fn client_at(url: &str, server: &Server, name: &str, config: Config) -> Client {
     let token = server.token_with(name, &json!({"guilds": ["7"]}));
     let provider = from_fn(move |_| {
         let token = token.clone();
         async move { Ok(token) }
     });
-    let options = ClientOptions::new(url, provider).config(eager());
+    let options = ClientOptions::new(url, provider).config(config);
     let client = Client::open(options).await.expect("opens");
     client.connect();
     client
 }
 
 async fn member(server: &Server, name: &str) -> Client {
-    client_at(&server.url(), server, name).await
+    client_at(&server.url(), server, name, eager()).await
 }
 
 /// Waits until the people are as wanted.
@@ -281,7 +281,9 @@ async fn a_connection_that_is_lost_within_the_grace_changes_nothing_for_others()
     let server = guilds();
     let proxy = Proxy::start(server.url().strip_prefix("http://").expect("http")).await.expect("a proxy");
     let ada = member(&server, "ada").await;
-    let bob = client_at(&format!("http://{}", proxy.address()), &server, "bob").await;
+    // So rarely that the twelve attempts of a minute are enough.
+    let config = Config { backoff_base_ms: 500, backoff_cap_ms: 1_000, ..eager() };
+    let bob = client_at(&format!("http://{}", proxy.address()), &server, "bob", config).await;
     let hers = ada.channel("guild:7").expect("opened");
     let mut seen = hers.people().expect("open");
     let his = bob.channel("guild:7").expect("opened");
@@ -289,8 +291,12 @@ async fn a_connection_that_is_lost_within_the_grace_changes_nothing_for_others()
     let has_status = |state: &PeopleState| body(state, "bob", "status").is_some();
     people_where(&mut seen, "him", has_status).await;
     let recorder = Recorder::new(seen);
-    for loss in 1..=3 {
+    for loss in 1..=2 {
+        proxy.set(Faults { refuse: true, ..Faults::default() });
         proxy.cut_all();
+        // The server looks ten times a second at who is gone: this is long enough for it to tell.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        proxy.set(Faults::default());
         until("him to be back", || {
             bob.explain().counters.reconnects >= loss && bob.status().state == State::Online
         })
