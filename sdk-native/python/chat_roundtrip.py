@@ -141,6 +141,96 @@ async def first_item(channel, condition):
     return None
 
 
+async def states(people):
+    """The states of a channel's people as an async iterator."""
+    while (state := await people.next()) is not None:
+        yield state
+
+
+async def people_until(name, people, condition):
+    """The first state that is as wanted, the present one included."""
+
+    async def wait():
+        if condition(people.state()):
+            return people.state()
+        async for state in states(people):
+            if condition(state):
+                return state
+
+    try:
+        found = await asyncio.wait_for(wait(), PATIENCE_S)
+    except asyncio.TimeoutError:
+        found = None
+    check(name, found is not None, people.state())
+    return found
+
+
+async def prove_people(client, other):
+    """Two users see each other in a channel; one writes, says something and leaves."""
+    room, their_room = client.channel("guild:8"), other.channel("guild:8")
+    seen, their_seen = room.people(), their_room.people()
+    me, them = client.user(), other.user()
+    found = lambda state: {(person.user.id, person.own, person.here) for person in state.people}
+    both = lambda state: state.status.is_live() and state.count == 2 and len(state.people) == 2
+    state = await people_until("a user sees another one", seen, both)
+    check("and themselves", found(state) == {(me.id, True, True), (them.id, False, True)}, state)
+    state = await people_until("the other one does too", their_seen, both)
+    check("from their side", found(state) == {(me.id, False, True), (them.id, True, True)}, state)
+    check("with the time", all(person.since_ms > 0 for person in state.people), state)
+
+    their_room.typing(True)
+    state = await people_until("typing appears", seen, lambda state: state.typing() == [them])
+    check("as a lease that ends by itself", [lease.brief for person in state.people for lease in person.leases] == [True], state)
+    check("and for nobody's own eyes", seen.typing() == [them] and their_seen.typing() == [])
+    their_room.hold("status", '{"text":"away"}')
+    leases = lambda state: [(lease.kind, lease.body) for person in state.people for lease in person.leases]
+    status = ("status", '{"text":"away"}')
+    state = await people_until("what somebody holds is seen", seen, lambda state: status in leases(state))
+    check("and hidden in the text", "away" not in f"{state} {state!r}" and them.id in f"{state}", state)
+    await asyncio.wait_for(their_room.publish("message", '{"text":"hello"}').acked(), PATIENCE_S)
+    await people_until("typing ends with the message", seen, lambda state: leases(state) == [status])
+    their_room.release("status")
+    await people_until("what is released is gone", seen, lambda state: leases(state) == [])
+    codes = [
+        code_of(lambda: room.hold("", "{}")),
+        code_of(lambda: room.hold("here", "{}")),
+        code_of(lambda: room.release("typing")),
+        code_of(lambda: room.hold("k" * 65, "{}")),
+        code_of(lambda: room.hold("status", "[]")),
+        code_of(lambda: client.people("other")),
+        code_of(lambda: client.hold("other", "status", "{}")),
+    ]
+    wanted = ["bad_kind", "bad_kind", "bad_kind", "too_large", "bad_body", "not_subscribed", "not_subscribed"]
+    check("what can't be held has a code", codes == wanted, codes)
+
+    their_room.close()
+    await people_until("who leaves is gone", seen, lambda state: found(state) == {(me.id, True, True)})
+    check("and sees nobody", await asyncio.wait_for(last(their_seen), PATIENCE_S) is None)
+    check("nor does anything", code_of(lambda: their_room.typing(True)) == "closed")
+    ending = asyncio.create_task(last(seen))
+    seen.close()
+    seen.close()
+    check("closing ends a wait for people", await asyncio.wait_for(ending, PATIENCE_S) is None)
+    room.close()
+
+    in_dialog = other.people("demo")
+    client.hold("demo", "viewing", '{"page":1}')
+    client.typing("demo", True)
+    await people_until("the same in a dialog", in_dialog, lambda state: sorted(kind for kind, _ in leases(state)) == ["typing", "viewing"])
+    check("who is writing", in_dialog.typing() == [me], in_dialog.state())
+    client.typing("demo", False)
+    client.release("demo", "viewing")
+    await people_until("and their end", in_dialog, lambda state: leases(state) == [])
+    in_dialog.close()
+
+
+async def last(people):
+    """What comes after all states: nothing."""
+    async for _ in states(people):
+        pass
+    return await people.next()
+
+
 async def failure_of(outgoing):
     try:
         await asyncio.wait_for(outgoing.acked(), PATIENCE_S)
@@ -300,6 +390,8 @@ async def main():
     votes = [(event.offset, event.kind, json.loads(event.body)) for event in events]
     wanted = [(n, "poll.vote", {"option": n}) for n in (1, 2, 3)]
     check("a channel's events come once and in order", votes == wanted, votes)
+
+    await prove_people(client, other)
 
     refused = tw.Client(options(), Refusing())
     refused_view = View(refused)

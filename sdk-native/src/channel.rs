@@ -10,6 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::channel_item::ChannelItem;
 use crate::dialog::Outgoing;
 use crate::error::{SendError, SubscribeError};
+use crate::people::{People, Presence};
 use crate::shared::Shared;
 
 /// A handle of a channel. Dropping the last one of a channel ends the subscription.
@@ -41,7 +42,7 @@ pub struct Channel {
 /// A holder of the subscription in the core; dropping it removes the holder.
 pub(crate) struct Holder {
     shared: Arc<Shared>,
-    name: String,
+    presence: Presence,
 }
 
 /// The items of a channel from when it was opened.
@@ -49,17 +50,18 @@ pub(crate) struct Items(broadcast::Receiver<ChannelItem>);
 
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channel").field("name", &self.holder.name).finish_non_exhaustive()
+        f.debug_struct("Channel").field("name", &self.holder.name()).finish_non_exhaustive()
     }
 }
 
 impl Channel {
     pub(crate) fn open(shared: &Arc<Shared>, name: &str) -> Result<Channel, SubscribeError> {
-        let items = shared.command(|core, hub, now| {
+        let (number, items) = shared.command(|core, hub, now| {
             core.subscribe(now, name)?;
-            Ok::<_, SubscribeError>(hub.add_channel(name))
+            Ok::<_, SubscribeError>((hub.number(), hub.add_channel(name)))
         })??;
-        let holder = Holder { shared: Arc::clone(shared), name: name.to_owned() };
+        let presence = Presence::new(shared, name.to_owned(), number);
+        let holder = Holder { shared: Arc::clone(shared), presence };
         Ok(Channel { holder, items: Items(items) })
     }
 
@@ -112,6 +114,46 @@ impl Channel {
     pub fn signal(&self, kind: &str, key: Option<&str>, body: &str) -> Result<(), SendError> {
         self.holder.signal(kind, key, body)
     }
+
+    /// Follows who is in the channel and what they do there. Several followers may exist at a time.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]. If the channel's rule has no people, [`People::state`] says so with the
+    /// code `people_off`.
+    pub fn people(&self) -> Result<People, SubscribeError> {
+        self.holder.presence.people()
+    }
+
+    /// Says that this client's user is writing, or has stopped; others see it as a lease `typing`.
+    /// Call it with each change of the text: it is told at most every 3 s, and after 6 s without
+    /// another call, or with the user's next message, it ends. Without a connection it does nothing.
+    ///
+    /// # Errors
+    /// [`SendError`] with the code `closed`.
+    pub fn typing(&self, on: bool) -> Result<(), SendError> {
+        self.holder.presence.typing(on)
+    }
+
+    /// Holds a lease: something of the application's own that the user is or does here, such as
+    /// `status` or `viewing`, which others see. `kind` has 1 to 64 bytes and is neither `here` nor
+    /// `typing`; `body` is the JSON text of an object of up to 1,024 bytes, and a newer one replaces
+    /// it. The lease lasts until each handle that holds it has released it or is gone, also over
+    /// lost connections. A client holds up to 8 in a channel.
+    ///
+    /// # Errors
+    /// [`SendError`]; then nothing changes.
+    pub fn hold(&self, kind: &str, body: &str) -> Result<(), SendError> {
+        self.holder.presence.hold(kind, body)
+    }
+
+    /// Gives a lease up, unless another handle of the channel holds it. Does nothing if this handle
+    /// does not hold it.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn release(&self, kind: &str) -> Result<(), SendError> {
+        self.holder.presence.release(kind)
+    }
 }
 
 /// Bindings read from one thread and write from others.
@@ -124,22 +166,27 @@ impl Channel {
 
 impl Holder {
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.presence.channel()
+    }
+
+    #[cfg(feature = "ffi")]
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     pub(crate) fn publish(&self, kind: &str, body: &str) -> Result<Outgoing, SendError> {
         self.shared.command(|core, hub, now| {
-            let id = core.send(now, &self.name, kind, body)?;
+            let id = core.send(now, self.name(), kind, body)?;
             Ok(Outgoing::new(hub, id))
         })?
     }
 
     pub(crate) fn load_older(&self, before: Option<Offset>, most: u64) -> Result<Offset, SubscribeError> {
-        Ok(self.shared.command(|core, _, now| core.load_older(now, &self.name, before, most))??)
+        Ok(self.shared.command(|core, _, now| core.load_older(now, self.name(), before, most))??)
     }
 
     pub(crate) fn signal(&self, kind: &str, key: Option<&str>, body: &str) -> Result<(), SendError> {
-        Ok(self.shared.command(|core, _, now| core.signal(now, &self.name, kind, key, body))??)
+        Ok(self.shared.command(|core, _, now| core.signal(now, self.name(), kind, key, body))??)
     }
 }
 
@@ -157,8 +204,8 @@ impl Drop for Holder {
     fn drop(&mut self) {
         // A closed client has no subscriptions.
         let _ = self.shared.command(|core, hub, now| {
-            hub.remove_channel(&self.name);
-            core.unsubscribe(now, &self.name);
+            hub.remove_channel(self.name());
+            core.unsubscribe(now, self.name());
         });
     }
 }

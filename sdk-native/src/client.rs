@@ -278,8 +278,8 @@ impl Client {
         })?
     }
 
-    /// Sends an ephemeral signal to the current subscribers of a channel, such as a typing notice.
-    /// See [`tidewire_core::Client::signal`]; it arrives as
+    /// Sends an ephemeral signal to the current subscribers of a channel, such as a pointer's place;
+    /// for typing there is [`Dialog::typing`]. See [`tidewire_core::Client::signal`]; it arrives as
     /// [`ClientEvent::Signal`](crate::ClientEvent::Signal) and
     /// [`ChannelItem::Signal`](crate::ChannelItem::Signal).
     ///

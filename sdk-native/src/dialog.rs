@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use tidewire_core::wire::DIALOG_PREFIX;
 use tidewire_core::{Offset, OpId};
 use tokio::sync::watch;
 
 use crate::dialog_state::DialogState;
 use crate::error::{OpError, SendError, SubscribeError};
 use crate::hub::{Hub, Rows};
+use crate::people::{People, Presence};
 use crate::promise::Promise;
 use crate::shared::{Closed, Shared};
 
@@ -21,6 +23,7 @@ pub struct Dialog {
 struct Handle {
     shared: Arc<Shared>,
     id: String,
+    presence: Presence,
     rows: watch::Receiver<Rows>,
     state: watch::Receiver<DialogState>,
 }
@@ -33,11 +36,12 @@ impl std::fmt::Debug for Dialog {
 
 impl Dialog {
     pub(crate) fn open(shared: &Arc<Shared>, id: &str) -> Result<Dialog, SubscribeError> {
-        let (rows, state) = shared.command(|core, hub, now| {
+        let (number, (rows, state)) = shared.command(|core, hub, now| {
             core.open_dialog(now, id)?;
-            Ok::<_, SubscribeError>(hub.add_dialog(id))
+            Ok::<_, SubscribeError>((hub.number(), hub.add_dialog(id)))
         })??;
-        let handle = Handle { shared: Arc::clone(shared), id: id.to_owned(), rows, state };
+        let presence = Presence::new(shared, format!("{DIALOG_PREFIX}{id}"), number);
+        let handle = Handle { shared: Arc::clone(shared), id: id.to_owned(), presence, rows, state };
         Ok(Dialog { handle: Arc::new(handle) })
     }
 
@@ -94,9 +98,49 @@ impl Dialog {
     /// # Errors
     /// [`SubscribeError`].
     pub fn load_older(&self, most: u64) -> Result<(), SubscribeError> {
-        let channel = format!("dialog:{}", self.handle.id);
-        self.handle.shared.command(|core, _, now| core.load_older(now, &channel, None, most))??;
+        let channel = self.handle.presence.channel();
+        self.handle.shared.command(|core, _, now| core.load_older(now, channel, None, most))??;
         Ok(())
+    }
+
+    /// Follows who is in the dialog and what they do there. Several followers may exist at a time.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]. If the channel's rule has no people, [`People::state`] says so with the
+    /// code `people_off`.
+    pub fn people(&self) -> Result<People, SubscribeError> {
+        self.handle.presence.people()
+    }
+
+    /// Says that this client's user is writing, or has stopped; others see it as a lease `typing`.
+    /// Call it with each change of the text: it is told at most every 3 s, and after 6 s without
+    /// another call, or with the user's next message, it ends. Without a connection it does nothing.
+    ///
+    /// # Errors
+    /// [`SendError`] with the code `closed`.
+    pub fn typing(&self, on: bool) -> Result<(), SendError> {
+        self.handle.presence.typing(on)
+    }
+
+    /// Holds a lease: something of the application's own that the user is or does here, such as
+    /// `status` or `viewing`, which others see. `kind` has 1 to 64 bytes and is neither `here` nor
+    /// `typing`; `body` is the JSON text of an object of up to 1,024 bytes, and a newer one replaces
+    /// it. The lease lasts until each handle that holds it has released it or is gone, also over
+    /// lost connections. A client holds up to 8 in a channel.
+    ///
+    /// # Errors
+    /// [`SendError`]; then nothing changes.
+    pub fn hold(&self, kind: &str, body: &str) -> Result<(), SendError> {
+        self.handle.presence.hold(kind, body)
+    }
+
+    /// Gives a lease up, unless another handle of the dialog holds it. Does nothing if this handle
+    /// does not hold it.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn release(&self, kind: &str) -> Result<(), SendError> {
+        self.handle.presence.release(kind)
     }
 
     /// Sends a failed message again. False if there is no failed message with this id.

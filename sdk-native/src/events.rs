@@ -10,6 +10,7 @@ use tidewire_core::{Change, ChannelName, ChannelState, Offset, OpId, OpState, Ro
 use tokio::sync::Notify;
 
 use crate::core::Event;
+use crate::people_state::{PeopleState, Person};
 
 /// Most events that may wait for a reader.
 const CAPACITY: usize = 1_024;
@@ -93,18 +94,27 @@ pub enum ClientEvent {
         /// The author.
         by: User,
     },
-    /// The reader was too slow: this many events were left out here. Rows and the status are never
-    /// missed: a [`Change::Reset`] of each dialog that had changed, [`TableUpdate::Rows`] of each
-    /// view of a table, and the newest status, follow.
+    /// Who is in a watched channel changed, or what they do there; see
+    /// [`Dialog::people`](crate::Dialog::people).
+    People {
+        /// The channel.
+        channel: ChannelName,
+        /// Who is there now.
+        state: PeopleState,
+    },
+    /// The reader was too slow: this many events were left out here. Rows, people and the status
+    /// are never missed: a [`Change::Reset`] of each dialog that had changed,
+    /// [`TableUpdate::Rows`] of each view of a table, and the newest people and status, follow.
     Lagged {
         /// How many events.
         missed: u64,
     },
 }
 
-impl From<Event> for ClientEvent {
-    fn from(event: Event) -> ClientEvent {
-        match event {
+impl ClientEvent {
+    /// The event, unless it is about people, of whom the hub tells whole states.
+    pub(crate) fn of(event: Event) -> Option<ClientEvent> {
+        Some(match event {
             Event::Status(status) => ClientEvent::Status(status),
             Event::User(user) => ClientEvent::User(user),
             Event::Op { id, channel, state } => ClientEvent::Op { id, channel, state },
@@ -119,7 +129,8 @@ impl From<Event> for ClientEvent {
             Event::Part(TableEvent { view, update }) => ClientEvent::Table { view, update },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },
-        }
+            Event::People { .. } => return None,
+        })
     }
 }
 
@@ -189,6 +200,11 @@ impl EventQueue {
                     Some(ClientEvent::Dialog { dialog, changes }),
                     ClientEvent::Dialog { dialog: same, changes: more },
                 ) if dialog == same => changes.extend_from_slice(more),
+                // A newer state of the same people replaces one that nobody has read.
+                (
+                    Some(ClientEvent::People { channel, state }),
+                    ClientEvent::People { channel: same, state: newer },
+                ) if channel == same => state.clone_from(newer),
                 (_, event) => state.items.push_back(event.clone()),
             }
         }
@@ -214,7 +230,7 @@ impl State {
     /// Replaces all waiting events by a lag marker, the current rows and the status.
     fn fold(&mut self, present: &impl Look) {
         let (mut missed, mut dialogs) = (0, BTreeSet::new());
-        let (mut tables, mut seen) = (BTreeMap::new(), Vec::new());
+        let (mut tables, mut seen, mut people) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         let (mut status, mut user, mut storage) = (None, None, None);
         for event in self.items.drain(..) {
             match event {
@@ -225,6 +241,7 @@ impl State {
                     tables.insert(view, Some(status));
                 }
                 ClientEvent::Table { view, .. } => drop(tables.entry(view).or_insert(None)),
+                ClientEvent::People { channel, state } => drop(people.insert(channel, state)),
                 ClientEvent::Status(_) => status = Some(event),
                 ClientEvent::User(_) => user = Some(event),
                 ClientEvent::Storage { .. } => storage = Some(event),
@@ -242,6 +259,7 @@ impl State {
             let updates = std::iter::once(TableUpdate::Rows(present.table(view))).chain(status);
             self.items.extend(updates.map(|update| ClientEvent::Table { view, update }));
         }
+        self.items.extend(people.into_iter().map(|(channel, state)| ClientEvent::People { channel, state }));
         self.items.extend(seen);
         // Events that can't be merged any further don't count against the limit.
         self.bytes = 0;
@@ -256,8 +274,13 @@ fn weight(event: &ClientEvent) -> usize {
         }
         ClientEvent::Dialog { changes, .. } => changes.iter().map(change_weight).sum(),
         ClientEvent::Table { update, .. } => crate::table_queue::weight(update),
+        ClientEvent::People { state, .. } => state.people.iter().map(|person| person_weight(person)).sum(),
         _ => 0,
     }
+}
+
+fn person_weight(person: &Person) -> usize {
+    128 + person.leases.iter().map(|lease| 64 + lease.kind.len() + lease.body.len()).sum::<usize>()
 }
 
 fn change_weight(change: &Change<Row>) -> usize {
@@ -320,6 +343,31 @@ mod tests {
         }
         assert_eq!(queue.lock().items.len(), 2);
         assert!(queue.lock().bytes <= CAPACITY_BYTES);
+    }
+
+    #[tokio::test]
+    async fn people_that_nobody_reads_are_the_newest_ones_and_never_missed() {
+        let people = |count| {
+            let channel = ChannelName::parse("dialog:demo").expect("a name");
+            ClientEvent::People { channel, state: PeopleState { count, ..PeopleState::default() } }
+        };
+        let queue = Arc::new(EventQueue::default());
+        queue.push(&[people(1), people(2), problem(), people(3)], &Demo);
+        let mut events = Events::new(Arc::clone(&queue));
+        assert_eq!(events.next_batch(10).await, [people(2), problem(), people(3)]);
+        for count in 0..CAPACITY as u64 {
+            queue.push(&[problem(), people(count)], &Demo);
+        }
+        queue.end();
+        let mut last = None;
+        for event in events.next_batch(10_000).await {
+            match event {
+                ClientEvent::People { state, .. } => last = Some(state.count),
+                ClientEvent::Lagged { .. } | ClientEvent::Problem { .. } => {}
+                event => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(last, Some(CAPACITY as u64 - 1));
     }
 
     #[tokio::test]

@@ -1,11 +1,11 @@
-//! Distributes the core's events: to the status, the rows of dialogs, channels, promises and event
-//! streams.
+//! Distributes the core's events: to the status, the rows of dialogs, channels, their people,
+//! promises and event streams.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use tidewire_core::tables::TableRows;
-use tidewire_core::wire::{OpId, RunId, User};
+use tidewire_core::wire::{ChannelName, DIALOG_PREFIX, OpId, RunId, User};
 use tidewire_core::{OpState, Row, State, Status};
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -13,6 +13,8 @@ use crate::channel_item::ChannelItem;
 use crate::core::{Core, Event};
 use crate::dialog_state::{DialogState, DialogStatus};
 use crate::events::{ClientEvent, EventQueue, Look};
+use crate::people_state::PeopleState;
+use crate::people_view::{LeaseHolders, PeopleView};
 use crate::promise::{Promise, Promised};
 use crate::table_queue::{Seen, TableQueue, TableView};
 
@@ -30,6 +32,12 @@ pub(crate) struct Hub {
     pub(crate) user: watch::Sender<Option<User>>,
     dialogs: HashMap<String, DialogView>,
     channels: HashMap<String, ChannelView>,
+    /// By the channel's name, as long as somebody watches.
+    people: HashMap<String, PeopleView>,
+    /// By the channel's name, as long as a handle holds something.
+    leases: HashMap<String, LeaseHolders>,
+    /// Numbers handles and watchers.
+    serial: u64,
     tables: HashMap<u32, TableView>,
     promises: HashMap<OpId, Promised>,
     /// Whether the store survives the process.
@@ -37,8 +45,10 @@ pub(crate) struct Hub {
     /// The events before the first reader of events, until the client connects.
     early: Option<Arc<EventQueue>>,
     streams: Vec<Weak<EventQueue>>,
-    /// Dialogs whose rows changed since the last publication, and the events since.
+    /// Dialogs whose rows changed since the last publication, channels whose people did, and the
+    /// events since.
     dirty: HashSet<String>,
+    dirty_people: BTreeSet<ChannelName>,
     news: Vec<ClientEvent>,
     ended: bool,
 }
@@ -73,12 +83,16 @@ impl Hub {
             user: watch::Sender::new(None),
             dialogs: HashMap::new(),
             channels: HashMap::new(),
+            people: HashMap::new(),
+            leases: HashMap::new(),
+            serial: 0,
             tables: HashMap::new(),
             promises: HashMap::new(),
             durable,
             early: Some(Arc::default()),
             streams: Vec::new(),
             dirty: HashSet::new(),
+            dirty_people: BTreeSet::new(),
             news: Vec::new(),
             ended: false,
         }
@@ -109,6 +123,7 @@ impl Hub {
             view.handles -= 1;
             if view.handles == 0 {
                 self.dialogs.remove(dialog);
+                self.end_people(&format!("{DIALOG_PREFIX}{dialog}"));
             }
         }
     }
@@ -129,8 +144,57 @@ impl Hub {
             view.handles -= 1;
             if view.handles == 0 {
                 self.channels.remove(channel);
+                self.end_people(channel);
             }
         }
+    }
+
+    /// A number that no other handle has.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Adds a watcher of a channel's people, which the core has added too.
+    pub(crate) fn add_watcher(&mut self, channel: &str, core: &Core) -> (u64, watch::Receiver<PeopleState>) {
+        let watcher = self.number();
+        let view = self.people.entry(channel.to_owned()).or_insert_with(|| PeopleView::new(channel, core));
+        (watcher, view.add(watcher))
+    }
+
+    /// Removes a watcher of a channel's people; false if it ended before, with the channel.
+    pub(crate) fn remove_watcher(&mut self, channel: &str, watcher: u64) -> bool {
+        let Some(view) = self.people.get_mut(channel) else { return false };
+        let was = view.remove(watcher);
+        if !view.is_watched() {
+            self.people.remove(channel);
+        }
+        was
+    }
+
+    /// A handle holds a lease of a channel from now on.
+    pub(crate) fn add_lease(&mut self, channel: &str, kind: &str, handle: u64) {
+        self.leases.entry(channel.to_owned()).or_default().add(kind, handle);
+    }
+
+    /// A handle holds a lease no more. True if no other one does.
+    pub(crate) fn remove_lease(&mut self, channel: &str, kind: &str, handle: u64) -> bool {
+        let Some(holders) = self.leases.get_mut(channel) else { return true };
+        let is_free = holders.remove(kind, handle);
+        if holders.is_empty() {
+            self.leases.remove(channel);
+        }
+        is_free
+    }
+
+    /// A handle is gone. Returns the kinds of leases that only it held.
+    pub(crate) fn remove_leases(&mut self, channel: &str, handle: u64) -> Vec<String> {
+        let Some(holders) = self.leases.get_mut(channel) else { return Vec::new() };
+        let free = holders.remove_all(handle);
+        if holders.is_empty() {
+            self.leases.remove(channel);
+        }
+        free
     }
 
     /// The queue of a view's updates.
@@ -192,7 +256,15 @@ impl Hub {
         {
             view.state.send_modify(|known| known.follow(state));
         }
-        self.news.push(event.into());
+        match event {
+            Event::People { channel, changes, status, count } => {
+                if let Some(view) = self.people.get_mut(&*channel) {
+                    view.take(changes, status, count);
+                    self.dirty_people.insert(channel);
+                }
+            }
+            event => self.news.extend(ClientEvent::of(event)),
+        }
     }
 
     /// Publishes the changes of a batch. Rows are published first, so that readers woken by other
@@ -203,7 +275,13 @@ impl Hub {
                 view.publish();
             }
         }
-        let news = std::mem::take(&mut self.news);
+        let mut news = std::mem::take(&mut self.news);
+        for channel in std::mem::take(&mut self.dirty_people) {
+            if let Some(view) = self.people.get_mut(&*channel) {
+                let state = view.publish(core.user());
+                news.push(ClientEvent::People { channel, state });
+            }
+        }
         if news.is_empty() {
             return;
         }
@@ -257,10 +335,22 @@ impl Hub {
         self.promises.clear();
         self.tables.drain().for_each(|(_, view)| view.end());
         self.channels.clear();
+        self.people.clear();
+        self.leases.clear();
         for (_, view) in self.dialogs.drain() {
             view.state.send_modify(|known| known.status = DialogStatus::Closed);
         }
         self.streams.drain(..).filter_map(|stream| stream.upgrade()).for_each(|stream| stream.end());
+    }
+
+    /// Ends the watchers and the leases of a channel that is no longer open: the core has dropped
+    /// them with it.
+    fn end_people(&mut self, channel: &str) {
+        let dialog = channel.strip_prefix(DIALOG_PREFIX);
+        if !self.channels.contains_key(channel) && !dialog.is_some_and(|id| self.dialogs.contains_key(id)) {
+            self.people.remove(channel);
+            self.leases.remove(channel);
+        }
     }
 
     fn settle(&mut self, op: &str, state: &OpState) {

@@ -38,6 +38,9 @@ mod events;
 mod ffi;
 mod guest;
 mod hub;
+mod people;
+mod people_state;
+mod people_view;
 mod promise;
 mod requests;
 mod shared;
@@ -59,6 +62,8 @@ pub use error::{
 pub use events::{ClientEvent, Events};
 pub use guest::GuestSession;
 pub use hub::Rows;
+pub use people::People;
+pub use people_state::{PeopleState, Person, PersonLease};
 #[doc(hidden)]
 pub use socket::websocket_config;
 pub use store::Storage;
@@ -69,7 +74,7 @@ pub use tidewire_core::tables::{
 pub use tidewire_core::wire::{EventFrame, RowOp, Signal, User, UserKind};
 pub use tidewire_core::{
     Change, ChannelName, ChannelState, Config, Counters, Entry, Epoch, Lane, Lifecycle, Network, Offset,
-    OpId, OpState, Report, Row, RowKind, RowState, RunId, State, Status, Transport,
+    OpId, OpState, PeopleStatus, Report, Row, RowKind, RowState, RunId, State, Status, Transport,
 };
 pub use token::{TokenError, TokenProvider};
 pub use tokio_rustls::rustls;

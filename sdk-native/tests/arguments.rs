@@ -4,7 +4,7 @@
 mod common;
 
 use common::fake::Fake;
-use common::{eager, online};
+use common::{eager, online, soon};
 use tidewire::token::from_fn;
 use tidewire::{Client, ClientOptions, Lane, TableQuery};
 
@@ -74,6 +74,8 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
         }
     };
     let guild = client.channel("guild:7").expect("a valid name");
+    let room = client.dialog("demo").expect("a valid name");
+    let mut people = room.people().expect("open");
     for text in &texts() {
         let (text, key) = (text.as_str(), Some(text.as_str()));
         note(client.dialog(text).err().map(|error| error.code()), "dialog", text);
@@ -97,6 +99,16 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
         note(guild.publish_json("note", &text).err().map(|error| error.code()), "publish_json", text);
         note(guild.signal(text, key, "{}").err().map(|error| error.code()), "a channel's signal of", text);
         note(guild.signal("k", None, text).err().map(|error| error.code()), "a channel's signal", text);
+        for (call, result) in [
+            ("hold of", room.hold(text, "{}")),
+            ("hold", room.hold("status", text)),
+            ("release", room.release(text)),
+            ("a channel's hold of", guild.hold(text, "{}")),
+            ("a channel's hold", guild.hold("status", text)),
+            ("a channel's release", guild.release(text)),
+        ] {
+            note(result.err().map(|error| error.code()), call, text);
+        }
         for query in [
             TableQuery { table: text.to_owned(), ..TableQuery::default() },
             TableQuery { table: String::from("t"), filter: text.to_owned(), ..TableQuery::default() },
@@ -115,7 +127,7 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
         }
         assert!(!client.retry(text) && !client.discard(text), "{text:?} is no op");
     }
-    for code in ["bad_channel", "bad_body", "too_deep", "too_large", "empty", "bad_filter"] {
+    for code in ["bad_channel", "bad_body", "too_deep", "too_large", "empty", "bad_filter", "bad_kind"] {
         assert!(codes.iter().any(|found| found == code), "nothing was {code}");
     }
     client.connect();
@@ -131,4 +143,10 @@ async fn every_call_answers_with_a_code_and_the_client_goes_on() {
     assert_eq!(client.dialog("demo").expect_err("closed").code(), "closed");
     assert_eq!(client.channel("guild:7").expect_err("closed").code(), "closed");
     assert_eq!(guild.publish("note", "{}").expect_err("closed").code(), "closed");
+    for result in [room.typing(true), room.hold("status", "{}"), room.release("status"), guild.typing(false)]
+    {
+        assert_eq!(result.expect_err("closed").code(), "closed");
+    }
+    assert_eq!(room.people().expect_err("closed").code(), "closed");
+    while soon("the end of the people", people.next()).await.is_some() {}
 }

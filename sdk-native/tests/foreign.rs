@@ -56,6 +56,7 @@ const TABLES: &str = r#"
     [[channel]]
     name = "guild:{id}"
     read = ["everyone"]
+    people = true
     [channel.kinds]
     "poll.vote" = ["everyone"]
     "notice" = ["operators"]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use common::fake::{Fake, event};
 use common::{eager, online, rows_where, soon, status_where};
+use serde_json::json;
 use tidewire::token::from_fn;
-use tidewire::{ChannelItem, Client, ClientOptions, Config, State};
+use tidewire::{ChannelItem, Client, ClientOptions, Config, PeopleStatus, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -162,6 +163,59 @@ async fn a_slow_reader_of_a_channel_is_told_what_it_missed() {
         }
     }
     assert!(missed > 0 && seen > 0 && seen <= 256, "{seen} seen, {missed} missed");
+}
+
+#[tokio::test]
+async fn what_is_told_of_people_may_make_no_sense_and_harms_nothing() {
+    let fake = Fake::start().await;
+    let client = client(&fake, eager()).await;
+    let dialog = client.dialog("demo").expect("opened");
+    let mut people = dialog.people().expect("open");
+    let (mut session, _) = fake.welcomed().await;
+    session.empty("dialog:demo").await;
+    session.receive("watch").await;
+    let person = |id: u64, leases: serde_json::Value| json!({"user": {"id": format!("user:{id}"), "name": "", "kind": "user"}, "leases": leases});
+    let here = json!([{"kind": "here", "since": 1}]);
+    let odd =
+        json!([{"kind": "", "since": 0, "body": {"a": [null]}}, {"kind": "typing", "since": u64::MAX >> 11}]);
+    let bob = json!({"kind": "user", "id": "user:2"});
+    let nobody = json!({"kind": "of a later version", "id": ""});
+    let crowd: Vec<_> = (10..2_010).map(|id| person(id, here.clone())).collect();
+    for frame in [
+        // Changes before there is a list, and of a channel that nobody watches.
+        json!({"t": "people", "ch": "dialog:demo", "count": 7, "people": [person(2, odd.clone())]}),
+        json!({"t": "people", "ch": "dialog:other", "count": 1, "full": true, "people": [person(2, here.clone())]}),
+        // The same person twice, gone at the same time, gone without having been there.
+        json!({"t": "people", "ch": "dialog:demo", "count": 0, "full": true, "more": true,
+            "people": [person(2, here.clone()), person(2, odd)], "gone": [bob, bob, nobody]}),
+        json!({"t": "people", "ch": "dialog:demo", "count": 1, "crowded": true, "people": [person(3, json!([]))]}),
+        json!({"t": "people", "ch": "dialog:demo", "count": 1, "refused": "of_a_later_version"}),
+        json!({"t": "people", "ch": "dialog:demo", "count": 3, "full": true, "settle_ms": 0, "people": crowd}),
+    ] {
+        session.send(&frame).await;
+    }
+    let all = async {
+        loop {
+            let state = people.next().await.expect("open");
+            if state.status == PeopleStatus::Live && state.people.len() == 2_000 {
+                return state;
+            }
+        }
+    };
+    let state = soon("the crowd", all).await;
+    assert!(state.people.iter().all(|person| person.here && !person.own && person.leases.is_empty()));
+    assert!(people.typing().is_empty());
+    online(&client).await;
+    // One that can't be read costs what is known of the people, and neither the connection nor rows.
+    session.text(r#"{"t":"people","ch":"dialog:demo","people":7}"#).await;
+    session.send(&event("dialog:demo", 1, "still here")).await;
+    rows_where(&dialog, "the row", |rows| rows.len() == 1).await;
+    let code = String::from("protocol");
+    assert_eq!(people.state().status, PeopleStatus::Refused { code });
+    session.send(&json!({"t": "people", "ch": "dialog:demo", "count": 0, "full": true})).await;
+    while people.state().status != PeopleStatus::Live {
+        soon("another list", people.next()).await;
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::error::TidewireError;
 use super::events::{ChannelState, User};
 use super::numbers::{count, large};
+use super::people::People;
 use super::{DISPATCH, Outgoing};
 use crate::channel::{Holder, Items};
 
@@ -99,6 +100,35 @@ impl Channel {
     pub fn signal(&self, kind: String, key: Option<String>, body: String) -> Result<(), TidewireError> {
         let holder = self.holder.lock();
         Ok(holder.as_ref().ok_or_else(closed)?.signal(&kind, key.as_deref(), &body)?)
+    }
+
+    /// Follows who is in the channel and what they do there. Each call gives another handle.
+    pub fn people(&self) -> Result<Arc<People>, TidewireError> {
+        let holder = self.holder.lock();
+        Ok(People::new(holder.as_ref().ok_or_else(closed)?.presence().people()?))
+    }
+
+    /// Says that this client's user is writing, or has stopped. Call it with each change of the
+    /// text: others are told at most every 3 s, and after 6 s without another call, or with the
+    /// user's next message, it ends. Without a connection it does nothing.
+    pub fn typing(&self, on: bool) -> Result<(), TidewireError> {
+        let holder = self.holder.lock();
+        Ok(holder.as_ref().ok_or_else(closed)?.presence().typing(on)?)
+    }
+
+    /// Holds a lease: something of the application's own that the user is or does there, such
+    /// as `status`, which others see. `kind` has 1 to 64 bytes and is neither `here` nor `typing`;
+    /// `body` is the JSON text of an object of up to 1,024 bytes, and a newer one replaces it. It
+    /// lasts until `release`, or until this handle is closed.
+    pub fn hold(&self, kind: String, body: String) -> Result<(), TidewireError> {
+        let holder = self.holder.lock();
+        Ok(holder.as_ref().ok_or_else(closed)?.presence().hold(&kind, &body)?)
+    }
+
+    /// Gives a lease up, unless another handle of the channel holds it.
+    pub fn release(&self, kind: String) -> Result<(), TidewireError> {
+        let holder = self.holder.lock();
+        Ok(holder.as_ref().ok_or_else(closed)?.presence().release(&kind)?)
     }
 
     /// Closes this handle: `next` gives none from then on. Closing it again does nothing. Kotlin's

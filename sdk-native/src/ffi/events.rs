@@ -7,6 +7,7 @@ use tidewire_core::{
 };
 
 use super::numbers::{large, small};
+use super::people::PeopleState;
 use super::tables::TableUpdate;
 use crate::events::ClientEvent;
 
@@ -324,12 +325,14 @@ pub enum Event {
     Older { channel: String, before: i64, count: i64, more: bool },
     /// An update of a view of a table.
     Table { view: i32, update: TableUpdate },
+    /// Who is in a watched channel changed, or what they do there.
+    People { channel: String, state: PeopleState },
     /// The store fails with this code, or without a code works again.
     Storage { code: Option<String> },
     /// The server complained about a frame.
     Problem { code: String, detail: String },
-    /// The reader was too slow and missed events. The current rows of dialogs and tables and the
-    /// status follow.
+    /// The reader was too slow and missed events. The current rows of dialogs and tables, the
+    /// people and the status follow.
     Lagged { missed: i64 },
 }
 
@@ -454,6 +457,9 @@ impl From<ClientEvent> for Event {
                 more,
             },
             ClientEvent::Table { view, update } => Event::Table { view: small(view), update: update.into() },
+            ClientEvent::People { channel, state } => {
+                Event::People { channel: channel.into(), state: state.into() }
+            }
             ClientEvent::Storage { code } => Event::Storage { code: code.map(str::to_owned) },
             ClientEvent::Problem { code, message } => Event::Problem { code, detail: message },
             ClientEvent::Lagged { missed } => Event::Lagged { missed: large(missed) },

@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod numbers;
 mod options;
+mod people;
 mod report;
 mod shown;
 mod tables;
@@ -30,6 +31,7 @@ use self::error::TidewireError;
 use self::events::{DialogState, Event, Lifecycle, Network, Row, Status, User};
 use self::numbers::{count, large};
 use self::options::{ClientOptions, TokenProvider};
+use self::people::People;
 use self::report::Report;
 use self::tables::{TableQuery, TableStatus};
 use crate::dialog::Dialog;
@@ -234,8 +236,7 @@ impl Client {
         Ok(Arc::new(Outgoing { outgoing: self.client.send_text(&dialog, &text)? }))
     }
 
-    /// Sends an ephemeral signal to the current readers of a dialog, such as a typing notice;
-    /// `body` is the JSON text of an object. A newer signal of the same kind and key replaces one
+    /// Sends an ephemeral signal to the current readers of a dialog; `body` is the JSON text of an object. A newer signal of the same kind and key replaces one
     /// that still waits.
     pub fn signal(
         &self,
@@ -245,6 +246,32 @@ impl Client {
         body: String,
     ) -> Result<(), TidewireError> {
         Ok(self.client.signal(&format!("dialog:{dialog}"), &kind, key.as_deref(), &body)?)
+    }
+
+    /// Follows who is in an open dialog and what they do there. Each call gives another handle.
+    pub fn people(&self, dialog: String) -> Result<Arc<People>, TidewireError> {
+        let none = SubscribeError::Refused(tidewire_core::SubscribeError::NotOpen);
+        Ok(People::new(self.dialog(&dialog).ok_or(none)?.people()?))
+    }
+
+    /// Says that this client's user is writing in an open dialog, or has stopped. Call it with each change of the
+    /// text: others are told at most every 3 s, and after 6 s without another call, or with the
+    /// user's next message, it ends. Without a connection it does nothing.
+    pub fn typing(&self, dialog: String, on: bool) -> Result<(), TidewireError> {
+        Ok(self.first_handle(&dialog)?.typing(on)?)
+    }
+
+    /// Holds a lease in an open dialog: something of the application's own that the user is or does there, such
+    /// as `status`, which others see. `kind` has 1 to 64 bytes and is neither `here` nor `typing`;
+    /// `body` is the JSON text of an object of up to 1,024 bytes, and a newer one replaces it. It
+    /// lasts until `release`, or until the dialog is closed.
+    pub fn hold(&self, dialog: String, kind: String, body: String) -> Result<(), TidewireError> {
+        Ok(self.first_handle(&dialog)?.hold(&kind, &body)?)
+    }
+
+    /// Gives a lease up that is held in an open dialog.
+    pub fn release(&self, dialog: String, kind: String) -> Result<(), TidewireError> {
+        Ok(self.first_handle(&dialog)?.release(&kind)?)
     }
 
     /// Sends a failed message again. False if there is no failed message with this id.
@@ -349,6 +376,12 @@ impl Events {
 }
 
 impl Client {
+    /// The handle that is closed last, so that what it holds lasts as long as the dialog is open.
+    fn first_handle(&self, dialog: &str) -> Result<Dialog, SendError> {
+        let none = SendError::Refused(tidewire_core::SendError::NotOpen);
+        lock(&self.dialogs).get(dialog).and_then(|handles| handles.first()).cloned().ok_or(none)
+    }
+
     fn dialog(&self, dialog: &str) -> Option<Dialog> {
         lock(&self.dialogs).get(dialog)?.last().cloned()
     }

@@ -5,6 +5,7 @@ use std::fmt::{Debug, Display, Formatter, Result};
 
 use super::channel::{ChannelEvent, ChannelItem};
 use super::events::{Change, ChannelState, DialogState, DialogStatus, Event, OpState, Row, Status, User};
+use super::people::{PeopleState, PeopleStatus, Person, PersonLease};
 use super::tables::{RowChange, TableListChange, TableQuery, TableStatus, TableUpdate};
 
 impl Debug for Row {
@@ -92,6 +93,9 @@ impl Debug for Event {
             Event::Table { view, update } => {
                 f.debug_struct("Table").field("view", view).field("update", update).finish()
             }
+            Event::People { channel, state } => {
+                f.debug_struct("People").field("channel", channel).field("state", state).finish()
+            }
             Event::Storage { code } => f.debug_struct("Storage").field("code", code).finish(),
             Event::Problem { code, .. } => {
                 f.debug_struct("Problem").field("code", code).finish_non_exhaustive()
@@ -130,6 +134,17 @@ impl Debug for ChannelItem {
                 .finish_non_exhaustive(),
             ChannelItem::Lagged { missed } => f.debug_struct("Lagged").field("missed", missed).finish(),
         }
+    }
+}
+
+impl Debug for PersonLease {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("PersonLease")
+            .field("kind", &self.kind)
+            .field("bytes", &self.body.len())
+            .field("since_ms", &self.since_ms)
+            .field("brief", &self.brief)
+            .finish()
     }
 }
 
@@ -185,6 +200,10 @@ display!(
     DialogStatus,
     Event,
     OpState,
+    PeopleState,
+    PeopleStatus,
+    Person,
+    PersonLease,
     Row,
     RowChange,
     Status,

@@ -19,6 +19,10 @@ import dev.tidewire.Event
 import dev.tidewire.Events
 import dev.tidewire.OpState
 import dev.tidewire.Outgoing
+import dev.tidewire.People
+import dev.tidewire.PeopleState
+import dev.tidewire.PeopleStatus
+import dev.tidewire.PersonLease
 import dev.tidewire.ReadyTable
 import dev.tidewire.Row
 import dev.tidewire.RowEvent
@@ -122,6 +126,17 @@ private val Channel.items: Flow<ChannelItem>
 private val Channel.events: Flow<ChannelEvent>
     get() = items.filterIsInstance<ChannelItem.Event>().map { it.event }
 
+/** The states of a channel's people as a flow; it begins with the present one. */
+private val People.states: Flow<PeopleState>
+    get() = flow { while (true) emit(next() ?: return@flow) }
+
+/** The first state that is as wanted, the present one included. */
+private suspend fun People.until(name: String, condition: (PeopleState) -> Boolean): PeopleState {
+    val found = state().takeIf(condition) ?: withTimeoutOrNull(patience) { states.first(condition) }
+    check(name, found != null, state())
+    return checkNotNull(found)
+}
+
 private class Watched(val client: Client, scope: CoroutineScope) {
     val view = MutableStateFlow(View())
     private val events = client.events()
@@ -164,6 +179,64 @@ private inline fun codeOf(call: () -> Unit): String? = try {
 
 /** Where an event was committed; none if that takes too long. */
 private suspend fun offsetOf(sent: Outgoing): Long? = withTimeoutOrNull(patience) { sent.acked() }
+
+/** Two users see each other in a channel; one writes, says something and leaves. */
+private suspend fun provePeople(client: Client, other: Client, scope: CoroutineScope) {
+    val (room, theirRoom) = client.channel("guild:8") to other.channel("guild:8")
+    val (seen, theirSeen) = room.people() to theirRoom.people()
+    val (me, them) = checkNotNull(client.user()) to checkNotNull(other.user())
+    val found = { state: PeopleState -> state.people.map { Triple(it.user.id, it.own, it.here) }.toSet() }
+    val both = { state: PeopleState -> state.status is PeopleStatus.Live && state.count == 2L && state.people.size == 2 }
+    val mine = seen.until("a user sees another one", both)
+    check("and themselves", found(mine) == setOf(Triple(me.id, true, true), Triple(them.id, false, true)), mine)
+    val theirs = theirSeen.until("the other one does too", both)
+    check("from their side", found(theirs) == setOf(Triple(me.id, false, true), Triple(them.id, true, true)), theirs)
+
+    theirRoom.typing(true)
+    seen.until("typing appears") { it.typing() == listOf(them) }
+    check("and for nobody's own eyes", seen.typing() == listOf(them) && theirSeen.typing().isEmpty())
+    theirRoom.hold("status", "{\"text\":\"away\"}")
+    val leases = { state: PeopleState -> state.people.flatMap { it.leases } }
+    val isStatus = { lease: PersonLease -> lease.kind == "status" && lease.body == "{\"text\":\"away\"}" && !lease.brief }
+    val away = seen.until("what somebody holds is seen") { leases(it).any(isStatus) }
+    check("and hidden in the text", "away" !in "$away" && them.id in "$away", away)
+    check("a message is taken", offsetOf(theirRoom.publish("message", "{\"text\":\"hello\"}")) != null)
+    seen.until("typing ends with the message") { leases(it).singleOrNull()?.let(isStatus) == true }
+    theirRoom.release("status")
+    seen.until("what is released is gone") { leases(it).isEmpty() }
+    val codes = listOf(
+        codeOf { room.hold("", "{}") },
+        codeOf { room.hold("here", "{}") },
+        codeOf { room.release("typing") },
+        codeOf { room.hold("k".repeat(65), "{}") },
+        codeOf { room.hold("status", "[]") },
+        codeOf { client.people("other") },
+        codeOf { client.hold("other", "status", "{}") },
+    )
+    val wanted = listOf("bad_kind", "bad_kind", "bad_kind", "too_large", "bad_body", "not_subscribed", "not_subscribed")
+    check("what can't be held has a code", codes == wanted, codes)
+
+    theirRoom.closeNow()
+    seen.until("who leaves is gone") { found(it) == setOf(Triple(me.id, true, true)) }
+    check("and sees nobody", withTimeoutOrNull(patience) { theirSeen.states.collect {} } != null)
+    check("nor does anything", codeOf { theirRoom.typing(true) } == "closed")
+    val ending = scope.launch { seen.states.collect {} }
+    seen.closeNow()
+    seen.closeNow()
+    check("closing ends a wait for people", withTimeoutOrNull(patience) { ending.join() } != null)
+    listOf(seen, theirSeen).forEach { it.destroy() }
+    listOf(room, theirRoom).forEach { it.destroy() }
+
+    other.people("demo").use { inDialog ->
+        client.hold("demo", "viewing", "{\"page\":1}")
+        client.typing("demo", true)
+        inDialog.until("the same in a dialog") { state -> leases(state).map { it.kind } == listOf("typing", "viewing") }
+        check("who is writing", inDialog.typing() == listOf(me), inDialog.state())
+        client.typing("demo", false)
+        client.release("demo", "viewing")
+        inDialog.until("and their end") { leases(it).isEmpty() }
+    }
+}
 
 private suspend fun prove(scope: CoroutineScope) {
     check("version", sdkVersion().count { it == '.' } == 2)
@@ -280,6 +353,8 @@ private suspend fun prove(scope: CoroutineScope) {
     val votes = heard.value.filterIsInstance<ChannelItem.Event>().map { (event) -> Triple(event.offset, event.kind, event.body) }
     val wanted = (1L..3L).map { Triple(it, "poll.vote", "{\"option\":$it}") }
     check("a channel's events come once and in order", votes == wanted, votes)
+
+    provePeople(ada.client, grace.client, scope)
 
     val refused = Watched(Client(ClientOptions(server), Refusing), scope)
     refused.client.connect()
