@@ -12,6 +12,7 @@ const BENCHES: &[(&str, &str)] = &[
         "client",
         "what a received message costs the core in WebAssembly and a whole client, beside other libraries",
     ),
+    ("people", "who is in a channel: what a crowd and a team are told, and what it costs the server"),
     ("tables", "live tables: matching, resuming, sources, as ratios"),
 ];
 
@@ -28,6 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         progress::step_aside();
     }
     match name.as_str() {
+        "people" => people(rest),
         "tables" => tables(rest),
         "abuse" => abuse(rest),
         "client" => client(rest),
@@ -41,6 +43,16 @@ fn tables(rest: &[String]) -> Result<(), String> {
     progress::run("build the programs", build.args(["-p", "tidewire-bench", "-p", "tidewire-server"]))?;
     let mut command = Command::new(program("tidewire-bench-tables"));
     let status = command.args(rest).status().map_err(|error| format!("tidewire-bench-tables: {error}"))?;
+    // It has said what is wrong.
+    if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
+}
+
+fn people(rest: &[String]) -> Result<(), String> {
+    let mut build = tools::cargo(&["build", "--release"]);
+    build.args(["-p", "tidewire-bench", "--bin", "tidewire-bench-people"]);
+    progress::run("build the program", &mut build)?;
+    let mut command = Command::new(program("tidewire-bench-people"));
+    let status = command.args(rest).status().map_err(|error| format!("tidewire-bench-people: {error}"))?;
     // It has said what is wrong.
     if status.success() { Ok(()) } else { std::process::exit(status.code().unwrap_or(1)) }
 }

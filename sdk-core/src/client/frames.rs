@@ -324,6 +324,8 @@ impl<T: Part> Client<T> {
         // Not subscribed: the subscription ended while a request for a page was under way.
         if retryable || problem.code == codes::NOT_SUBSCRIBED {
             let floor = problem.retry_after_ms.unwrap_or(0);
+            self.channels[at].people.disconnected();
+            self.channels[at].leases.disconnected();
             let again = self.channels[at].refused(now.mono, floor, &mut self.rng);
             self.journal.note(now.wall, "refused", &problem.code, 1);
             let Problem { code, message, .. } = problem.clone();
@@ -332,7 +334,8 @@ impl<T: Part> Client<T> {
             return;
         }
         self.channels[at].fail();
-        self.channels[at].people.refuse(&problem.code);
+        self.channels[at].people.ended(&problem.code);
+        self.channels[at].leases.disconnected();
         self.drop_older(at);
         // Data that may no longer be read must not stay on the device.
         if self.channels[at].forget() {

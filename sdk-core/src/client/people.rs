@@ -76,7 +76,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Who is known to be in a channel, with how far that can be relied on, and how many they are;
-    /// none if nobody watches.
+    /// none if the channel is not open. Without a watcher nobody is known.
     pub fn people(&self, channel: &str) -> Option<(Vec<Person>, PeopleStatus, u64)> {
         let people = &self.channels[self.place(&ChannelName::parse(channel)?)?].people;
         Some((people.people(), people.status().clone(), people.count()))

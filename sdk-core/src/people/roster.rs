@@ -49,7 +49,12 @@ impl Roster {
             return false;
         }
         let asked = self.asked.is_some();
-        *self = Roster::default();
+        // Why nothing may be shown still holds.
+        let status = match &self.status {
+            PeopleStatus::Refused { .. } => std::mem::take(&mut self.status),
+            _ => PeopleStatus::Syncing,
+        };
+        *self = Roster { status, ..Roster::default() };
         asked
     }
 
@@ -83,6 +88,13 @@ impl Roster {
         (self.asked, self.last) = (None, 0);
     }
 
+    /// The channel may not be read any more, for this reason. Once it can be subscribed again the
+    /// server is asked again.
+    pub(crate) fn ended(&mut self, code: &str) {
+        self.handed_over();
+        self.refuse(code);
+    }
+
     /// Nothing may be shown any more, for this reason.
     pub(crate) fn refuse(&mut self, code: &str) {
         self.clear();
@@ -105,6 +117,9 @@ impl Roster {
         }
         if let Some(code) = &frame.refused {
             return self.refuse(code);
+        }
+        if matches!(self.status, PeopleStatus::Refused { .. }) && !frame.full {
+            return;
         }
         let goes_on = self.incomplete && frame.n == self.last;
         if frame.n < self.last || (frame.n == self.last && !frame.full && !goes_on) {

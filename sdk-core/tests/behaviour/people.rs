@@ -220,6 +220,8 @@ fn a_crowd_has_a_count_and_a_refusal_a_code() {
     assert_eq!(shown(&rig), (vec!["bob: here".to_owned()], "live", 1));
     rig.receive(next(json!({"t": "people", "ch": CH, "count": 0, "full": true, "refused": "people_off"})));
     assert_eq!(shown(&rig), (vec![], "refused", 0));
+    rig.receive(frame(&[person("eve", &["here"])], &[]));
+    assert_eq!(shown(&rig), (vec![], "refused", 0), "changes of a list that nobody has");
     // A frame that can't be read leaves nobody shown as if they were there.
     for broken in [
         json!({"t": "people", "ch": CH, "count": 1, "full": true, "people": [{"user": 1}]}),
@@ -252,6 +254,37 @@ fn a_channel_that_may_not_be_read_any_more_shows_nobody() {
     assert_eq!(shown(&rig), (vec![], "syncing", 0), "another user signed in");
     rig.receive(sub_ok("fresh", 0, 0, vec![]));
     assert_eq!(sent(&mut rig, "lease"), [Value::Null; 0], "what ada did is not said in eve's name");
+}
+
+#[test]
+fn a_subscription_that_ended_and_begins_again_is_watched_again_and_says_its_leases_again() {
+    for (code, retryable) in [("store_unavailable", true), ("forbidden", false)] {
+        let mut rig = watching(&[person("bob", &["here", "typing"])]);
+        rig.client.set_lease(rig.now, CH, "status", Some("{}")).expect("valid");
+        rig.drain();
+        rig.sent.clear();
+        let refused =
+            json!({"t": "sub_err", "ch": CH, "code": code, "message": "no", "retryable": retryable});
+        rig.receive(refused);
+        let status = if retryable { "syncing" } else { "refused" };
+        assert_eq!(shown(&rig).1, status, "{code}");
+        if !retryable {
+            // Another watcher does not make it better, opening it again does.
+            rig.client.unwatch_people(rig.now, CH);
+            rig.client.watch_people(rig.now, CH).expect("open");
+            rig.drain();
+            assert_eq!(rig.client.people(CH).expect("open").1.as_str(), "refused");
+            rig.client.open_dialog(rig.now, "demo").expect("valid");
+        }
+        rig.drain();
+        rig.pass(2_000);
+        rig.receive(sub_ok("fresh", 0, 0, vec![]));
+        let kinds: Vec<Value> = rig.sent.drain(..).map(|frame| frame["t"].clone()).collect();
+        assert!(kinds.ends_with(&[json!("watch"), json!("lease")]), "{code}: {kinds:?}");
+        rig.receive(list(&[person("bob", &["here"])]));
+        let (people, status, _) = rig.client.people(CH).expect("open");
+        assert_eq!((people.len(), status.as_str()), (1, "live"), "{code}");
+    }
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::Time;
-use tidewire_core::wire::{HERE, Lease, Person, User};
+use tidewire_core::wire::{HERE, Lease, Person, TYPING, User};
 
 /// How long a user stays after the last connection was lost, in ms.
 pub(super) const GRACE_MS: u64 = 15_000;
-/// Most leases of a user in a channel, besides `here`.
+/// Most leases of a user in a channel, besides `here` and `typing`.
 pub(super) const MOST: usize = 8;
 
 /// A user in a channel.
@@ -69,8 +69,8 @@ impl Present {
             (held.body, held.until, held.ends) = (body, until, None);
             return true;
         }
-        let own = self.leases.len() - usize::from(self.is_here());
-        if kind != HERE && own >= MOST {
+        let is_own = |kind: &str| kind != HERE && kind != TYPING;
+        if is_own(kind) && self.leases.keys().filter(|kind| is_own(kind)).count() >= MOST {
             return false;
         }
         let holders = BTreeSet::from([conn]);

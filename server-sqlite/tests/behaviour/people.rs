@@ -329,6 +329,9 @@ fn what_is_not_valid_or_not_allowed_is_said_and_changes_nothing() {
     }
     ada.send(&rig, &lease("9", &json!({})));
     assert_eq!(ada.next("error")["code"], "too_many_leases");
+    ada.send(&rig, &typing(true));
+    ada.send(&rig, &typing(false));
+    assert!(ada.heard_nothing(), "writing is always possible");
     // Any length of time is brought into its bounds.
     ada.send(&rig, &json!({"t": "lease", "ch": ROOM, "kind": "1", "body": {}, "for_ms": 1_u64 << 53}));
     pass(&mut rig, 100);
