@@ -39,6 +39,10 @@ export type Code =
   | "too_many_memberships"
   /** `next` or `prev` for a channel without a subscription. */
   | "not_subscribed"
+  /** The channel's rule does not have people. */
+  | "people_off"
+  /** The user holds all the leases in the channel that a user may hold. */
+  | "too_many_leases"
   /** No such op kind. */
   | "unknown_kind"
   /** The op's body is not valid for its kind. */
@@ -135,6 +139,8 @@ export type Code =
   | "logged_out"
   /** The channel's name is not valid. */
   | "bad_channel"
+  /** The kind is empty or reserved. */
+  | "bad_kind"
   /** The text is empty. */
   | "empty"
   /** The outbox is full. */

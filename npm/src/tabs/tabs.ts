@@ -4,7 +4,7 @@ import type { Hint } from "../lifecycle.ts";
 import { watchLifecycle } from "../lifecycle.ts";
 import { withResolvers } from "../resolvers.ts";
 import { report } from "../store.ts";
-import type { Outgoing, Report } from "../types.ts";
+import type { JsonObject, Outgoing, Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
 import type { TabExtension, TabPort } from "./extension.ts";
 import { Follower } from "./follower.ts";
@@ -22,7 +22,7 @@ const PATIENCE = 1000;
 
 /** What this class uses of its client. */
 export interface TabsHost {
-  wants(): Pick<TabState, "connect" | "views">;
+  wants(): Pick<TabState, "connect" | "views" | "leases">;
   event(event: CoreEvent): void;
   /** The leader refused an op. */
   refused(id: string, error: Refusal): void;
@@ -160,6 +160,19 @@ export class Tabs {
     this.#role.run(command);
   }
 
+  /**
+   * Has this tab's core check a lease before the host wants it. Throws what the core refuses.
+   */
+  checkLease(channel: string, kind: string, body: JsonObject): void {
+    this.#role.driver.command({ c: "set_lease", channel, kind, body });
+  }
+
+  /** The host wants other leases. */
+  leasesChanged(): void {
+    // A core that was closed or crashed holds nothing.
+    if (this.#role.driver.isUsable) this.#role.changed();
+  }
+
   /** Opens a view. Throws what the core refuses. */
   open(view: View): void {
     this.#role.open(view);
@@ -251,7 +264,8 @@ export class Tabs {
     // it.
     const { driver } = leader;
     const crashed = !driver.isUsable;
-    driver.close();
+    // Others must not see the user leave and come back.
+    driver.close(leader.isFollowed || this.#membership.election.phase !== "out");
     this.#role = new Follower(crashed ? driver : this.#host.idle(), this.#tab);
     if (crashed) return;
     for (const view of this.#host.wants().views) this.#role.driver.command(opening(view));

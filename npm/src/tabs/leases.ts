@@ -1,0 +1,51 @@
+import type { Driver } from "../driver.ts";
+import { encode } from "../json.ts";
+import type { Lease } from "./messages.ts";
+
+/** The leases that tabs hold together, as a core was told. */
+export class Leases {
+  readonly #driver: Driver;
+  /** By channel and kind. */
+  readonly #told = new Map<string, Lease>();
+
+  constructor(driver: Driver) {
+    this.#driver = driver;
+  }
+
+  /**
+   * Tells the core to hold these leases and no others: of each kind in a channel the one with the
+   * newest body. One that the core refuses is tried again with the next call.
+   */
+  hold(leases: readonly Lease[]): void {
+    const wanted = new Map<string, Lease>();
+    for (const lease of leases) {
+      const key = keyOf(lease);
+      const other = wanted.get(key);
+      if (other === undefined || other.at <= lease.at) wanted.set(key, lease);
+    }
+    for (const [key, { channel, kind }] of this.#told) {
+      if (wanted.has(key)) continue;
+      this.#told.delete(key);
+      this.#tell({ channel, kind });
+    }
+    for (const [key, lease] of wanted) {
+      const { channel, kind, body } = lease;
+      const told = this.#told.get(key);
+      if (told !== undefined && encode(told.body) === encode(body)) continue;
+      if (this.#tell({ channel, kind, body })) this.#told.set(key, lease);
+    }
+  }
+
+  /** Whether the core took it. A channel that was closed, or could not be opened, has no leases. */
+  #tell(lease: Pick<Lease, "channel" | "kind"> & Partial<Lease>): boolean {
+    try {
+      this.#driver.command({ c: "set_lease", ...lease });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Names of channels have no spaces. */
+const keyOf = ({ channel, kind }: Lease): string => `${channel} ${kind}`;
