@@ -156,7 +156,8 @@ export class Client implements Store<ClientState> {
           ...[...this.#dialogs.keys()].map(rowsOf),
           ...[...this.#rosters.values()].filter((roster) => roster.isWatched).map(({ channel }) => whoOf(channel)),
         ],
-        leases: [...this.#rosters.values()].flatMap(({ leases }) => leases),
+        // Who is disconnected does nothing that others see.
+        leases: this.#rest === null ? [...this.#rosters.values()].flatMap(({ leases }) => leases) : [],
       }),
       event: (event) => this.#apply(event),
       refused: (id, { code }) => {

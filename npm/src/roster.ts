@@ -17,7 +17,7 @@ const TYPING = "typing";
 
 /** What a roster uses of its client. */
 export interface RosterHost {
-  readonly tabs: Pick<Tabs, "run" | "open" | "close" | "checkLease" | "leasesChanged">;
+  readonly tabs: Pick<Tabs, "run" | "open" | "close" | "takeLease" | "leasesChanged">;
   readonly scheduler: Scheduler;
   user(): User | null;
 }
@@ -95,10 +95,10 @@ export class Roster {
 
   /** Holds a lease for a handle. Throws what the core refuses. */
   hold(handle: object, kind: string, body: JsonObject): void {
-    const { channel } = this;
-    this.#host.tabs.checkLease(channel, kind, body);
     this.#heldAt = Math.max(this.#heldAt + 1, Date.now());
-    this.#handles.get(handle)?.set(kind, { channel, kind, body, at: this.#heldAt });
+    const lease = { channel: this.channel, kind, body, at: this.#heldAt };
+    this.#host.tabs.takeLease(lease);
+    this.#handles.get(handle)?.set(kind, lease);
     this.#host.tabs.leasesChanged();
   }
 

@@ -226,6 +226,28 @@ test("a lease is held as long as one handle holds it, with the newest body, and 
   assert.equal(said().length, count, "all end with the channel");
 });
 
+test("a client that is disconnected holds nothing; what it held and was given meanwhile is said when it connects", async () => {
+  const { people } = await live();
+  people.hold("viewing", { page: 1 });
+  await settle();
+  client.disconnect();
+  people.hold("status", { page: 2 });
+  client.connect();
+  await until(() => sockets.length === 2);
+  sockets[1].open();
+  sockets[1].receive(WELCOME, { ...SUB_OK, ch, mode: "resumed" });
+  await settle();
+  assert.deepEqual(
+    sent(sockets[1], "lease")
+      .map(({ kind, body }) => [kind, body.page])
+      .sort(),
+    [
+      ["status", 2],
+      ["viewing", 1],
+    ],
+  );
+});
+
 test("writing is said now and then, its end by whoever wrote, and a closed handle says nothing", async () => {
   const { channel, people, socket } = await live();
   const again = client.channel(ch);

@@ -82,13 +82,11 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             client.unwatch_people(now, &given.str("channel")?);
             done()
         }
-        "people" => match client.people(&given.str("channel")?) {
-            Some((people, status, count)) => {
-                let known = Writer::object().each("people", &people, person);
-                ok(&people_status(known, &status, count).end())
-            }
-            None => subscribed(Err(SubscribeError::NotOpen)),
-        },
+        "people" => {
+            let (people, status, count) = client.people(&given.str("channel")?).unwrap_or_default();
+            let known = Writer::object().each("people", &people, person);
+            ok(&people_status(known, &status, count).end())
+        }
         "set_lease" => {
             let (channel, kind) = (given.str("channel")?, given.str("kind")?);
             done_unless(client.set_lease(now, &channel, &kind, given.raw("body")))

@@ -2,7 +2,7 @@ import type { Command, Draft } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import type { Report } from "../types.ts";
 import { Leases } from "./leases.ts";
-import type { Message } from "./messages.ts";
+import type { Lease, Message } from "./messages.ts";
 import type { Role, Tab } from "./tab.ts";
 import type { View } from "./views.ts";
 import { channelIn, closing, opening, viewOf } from "./views.ts";
@@ -69,6 +69,10 @@ export class Follower implements Role {
 
   listen(): void {
     this.changed();
+  }
+
+  takeLease(lease: Lease): void {
+    this.#leases.take(lease);
   }
 
   /** Returns the leader's last report and requests the next. */

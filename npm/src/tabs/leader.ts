@@ -5,7 +5,7 @@ import { monotonic } from "../driver.ts";
 import type { Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
 import { Leases } from "./leases.ts";
-import type { Message, Refusal, TabState } from "./messages.ts";
+import type { Lease, Message, Refusal, TabState } from "./messages.ts";
 import { keyOf } from "./pending.ts";
 import type { Role, Tab } from "./tab.ts";
 import type { View } from "./views.ts";
@@ -101,6 +101,10 @@ export class Leader implements Role {
   connect(): void {
     this.changed();
     this.run({ c: "connect" });
+  }
+
+  takeLease(lease: Lease): void {
+    this.#leases.take(lease);
   }
 
   explain(): Report {

@@ -12,6 +12,13 @@ export class Leases {
     this.#driver = driver;
   }
 
+  /** Has the core take a lease that a tab is about to hold. Throws what it refuses. */
+  take(lease: Lease): void {
+    const { channel, kind, body } = lease;
+    this.#driver.command({ c: "set_lease", channel, kind, body });
+    this.#told.set(keyOf(lease), lease);
+  }
+
   /**
    * Tells the core to hold these leases and no others: of each kind in a channel the one with the
    * newest body. One that the core refuses is tried again with the next call.
@@ -26,24 +33,22 @@ export class Leases {
     for (const [key, { channel, kind }] of this.#told) {
       if (wanted.has(key)) continue;
       this.#told.delete(key);
-      this.#tell({ channel, kind });
+      tried(() => this.#driver.command({ c: "set_lease", channel, kind }));
     }
     for (const [key, lease] of wanted) {
-      const { channel, kind, body } = lease;
       const told = this.#told.get(key);
-      if (told !== undefined && encode(told.body) === encode(body)) continue;
-      if (this.#tell({ channel, kind, body })) this.#told.set(key, lease);
+      if (told !== undefined && encode(told.body) === encode(lease.body)) continue;
+      tried(() => this.take(lease));
     }
   }
+}
 
-  /** Whether the core took it. A channel that was closed, or could not be opened, has no leases. */
-  #tell(lease: Pick<Lease, "channel" | "kind"> & Partial<Lease>): boolean {
-    try {
-      this.#driver.command({ c: "set_lease", ...lease });
-      return true;
-    } catch {
-      return false;
-    }
+/** Does what fails if the channel was closed or could not be opened: then it has no leases. */
+function tried(call: () => void): void {
+  try {
+    call();
+  } catch {
+    // The handles of the channel show why.
   }
 }
 

@@ -4,14 +4,14 @@ import type { Hint } from "../lifecycle.ts";
 import { watchLifecycle } from "../lifecycle.ts";
 import { withResolvers } from "../resolvers.ts";
 import { report } from "../store.ts";
-import type { JsonObject, Outgoing, Report } from "../types.ts";
+import type { Outgoing, Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
 import type { TabExtension, TabPort } from "./extension.ts";
 import { Follower } from "./follower.ts";
 import type { Leadership } from "./leader.ts";
 import { Leader } from "./leader.ts";
 import { Membership } from "./membership.ts";
-import type { Message, Refusal, TabState } from "./messages.ts";
+import type { Lease, Message, Refusal, TabState } from "./messages.ts";
 import { Pending } from "./pending.ts";
 import type { Tab } from "./tab.ts";
 import type { View } from "./views.ts";
@@ -160,11 +160,9 @@ export class Tabs {
     this.#role.run(command);
   }
 
-  /**
-   * Has this tab's core check a lease before the host wants it. Throws what the core refuses.
-   */
-  checkLease(channel: string, kind: string, body: JsonObject): void {
-    this.#role.driver.command({ c: "set_lease", channel, kind, body });
+  /** Has the core take a lease that the host is about to want. Throws what the core refuses. */
+  takeLease(lease: Lease): void {
+    this.#role.takeLease(lease);
   }
 
   /** The host wants other leases. */
