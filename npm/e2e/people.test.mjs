@@ -1,5 +1,6 @@
 // Who is in a dialog and what they are doing there, in real Chromium with the real server.
 import assert from "node:assert/strict";
+import { shoot } from "./browser.mjs";
 import { test } from "./limits.mjs";
 import { isLive, send, settled, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";
@@ -207,4 +208,53 @@ test("a server that is killed and starts again within the grace is no leave; wit
   assert.equal(namesIn(await stateOf(ada)), "Ada,Bob");
   await ada.context().setOffline(false);
   await shows(ada, "Ada,Bob", 30_000);
+});
+
+test("the element shows who is writing, and tells the others when its person does", async () => {
+  tokens.clear();
+  const ada = await tab(await stage.profile(), "Ada");
+  const bob = await tab(await stage.profile(), "Bob");
+  for (const colorScheme of ["light", "dark"]) {
+    const context = await stage.profile({ colorScheme, viewport: { width: 460, height: 640 } });
+    const page = await context.newPage();
+    const problems = [];
+    page.on("pageerror", (error) => problems.push(String(error)));
+    await page.goto(`${stage.origin}/site/index.html`);
+    await page.evaluate(
+      ([server, token]) => {
+        const chat = document.createElement("tidewire-chat");
+        for (const [name, value] of Object.entries({ server, dialog: "demo", user: "eve" })) chat.setAttribute(name, value);
+        chat.token = async () => token;
+        document.body.append(chat);
+      },
+      [stage.server.origin, await tokenOf("Eve")],
+    );
+    await shows(ada, "Ada,Bob,Eve");
+    await send(ada, `hello, ${colorScheme}`);
+    await page.getByText(`hello, ${colorScheme}`, { exact: true }).first().waitFor();
+    const line = page.locator("tidewire-chat .typing");
+    assert.equal(await line.isVisible(), false);
+    await bob.evaluate(() => window.people.typing());
+    await page.getByText("Bob is typing…").first().waitFor();
+    await shoot(page, `people-typing-${colorScheme}`);
+    await ada.evaluate(() => window.people.typing());
+    await until("both are shown", async () => /^(Ada and Bob|Bob and Ada) are typing…$/.test(await line.textContent()));
+    for (const one of [ada, bob]) await one.evaluate(() => window.people.typing(false));
+    await line.waitFor({ state: "hidden" });
+
+    const input = page.getByRole("textbox", { name: "Message" });
+    await input.pressSequentially("hi");
+    await writing(ada, "Eve");
+    assert.equal(await line.isVisible(), false, "not to herself");
+    await input.fill("");
+    await writing(ada, "");
+    await input.pressSequentially(`from Eve, ${colorScheme}`);
+    await writing(ada, "Eve");
+    await input.press("Enter");
+    await writing(ada, "");
+    // The element leaves the page, and its client ends.
+    await page.evaluate(() => document.querySelector("tidewire-chat").remove());
+    await shows(ada, "Ada,Bob", 5000);
+    assert.deepEqual(problems, []);
+  }
 });
