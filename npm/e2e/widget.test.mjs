@@ -155,6 +155,75 @@ test("a message that the client refuses stays in the field, with the reason", as
   assert.equal(await input.inputValue(), "one more");
 });
 
+const BOB = { id: "user:2", name: "Bob", kind: "user" };
+
+for (const scheme of ["light", "dark"]) {
+  for (const width of [360, 460]) {
+    test(`who is writing is said under the rows, and nothing moves, ${scheme}, ${width} px`, async () => {
+      await open({ colorScheme: scheme, viewport: { width, height: 600 } });
+      await say("status", online);
+      await say("show", { rows: conversation(), status: "live" });
+      const line = page.locator("tidewire-chat .typing");
+      const place = () => page.evaluate(() => window.chat.shadowRoot.querySelector(".log").getBoundingClientRect().bottom);
+      assert.equal(await line.isVisible(), false);
+      const before = await place();
+      for (const [users, words] of [
+        [[OLIVIA], "Olivia is typing…"],
+        [[OLIVIA, BOB], "Olivia and Bob are typing…"],
+        [[OLIVIA, BOB, AI], "Several people are typing…"],
+        [
+          [{ ...BOB, name: "A name that is far too long for one line of a small window ".repeat(2) }],
+          "A name that is far too… is typing…",
+        ],
+      ]) {
+        await say("write", users);
+        assert.equal(await line.textContent(), words);
+        assert.equal(await place(), before, "nothing moves");
+        await shoot(page, `widget-typing-${users.length}${users[0] === OLIVIA ? "" : "-long"}-${scheme}-${width}`);
+      }
+      const sideways = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+      assert.equal(sideways, false, "nothing scrolls sideways");
+      await say("write", []);
+      assert.equal(await line.isVisible(), false);
+      assert.deepEqual(page.problems, []);
+    });
+  }
+}
+
+test("those who write are announced once, not each time; the dots stand still for who wants no motion", async () => {
+  await open({ reducedMotion: "reduce" });
+  await say("status", online);
+  await say("show", { rows: [], status: "live" });
+  await page.evaluate(() => {
+    window.heard = [];
+    const region = window.chat.shadowRoot.querySelector("[aria-live=polite]");
+    new MutationObserver(() => window.heard.push(region.textContent)).observe(region, { childList: true });
+  });
+  for (const users of [[OLIVIA], [OLIVIA, BOB], [BOB], [], [BOB], []]) await say("write", users);
+  assert.deepEqual(await page.evaluate(() => window.heard), ["Olivia is typing…"]);
+  await say("write", [OLIVIA]);
+  const moves = await page.evaluate(
+    () => window.chat.shadowRoot.querySelector(".dots").getAnimations({ subtree: true }).length,
+  );
+  assert.equal(moves, 0);
+});
+
+test("typing is told with each change of the text, its end when the field is empty, and nothing of a draft", async () => {
+  await open();
+  await say("status", online);
+  await say("show", { status: "live" });
+  const input = page.getByRole("textbox", { name: "Message" });
+  const typed = () => page.evaluate(() => window.client.typed.splice(0));
+  assert.deepEqual(await typed(), []);
+  await input.pressSequentially("ab");
+  await input.press("Backspace");
+  await input.press("Backspace");
+  assert.deepEqual(await typed(), [true, true, true, false]);
+  await input.pressSequentially("a");
+  await input.press("Enter");
+  assert.deepEqual(await typed(), [true, false]);
+});
+
 test("a failed message can be retried and discarded", async () => {
   await open();
   const failed = row(ADA, "x", "failed", { code: "forbidden" });

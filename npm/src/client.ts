@@ -2,7 +2,7 @@ import { Channel } from "./channel.ts";
 import type { ConversationHost } from "./conversation.ts";
 import { Conversation } from "./conversation.ts";
 import type { CoreEvent } from "./core.ts";
-import { CHANNEL } from "./core.ts";
+import { CHANNEL, channelOf } from "./core.ts";
 import { Dialog } from "./dialog.ts";
 import { Driver, monotonic } from "./driver.ts";
 import { Events } from "./events.ts";
@@ -13,6 +13,8 @@ import type { ServerScope } from "./options.ts";
 import { optionsOf, serverScopeOf, TRANSPORTS } from "./options.ts";
 import type { OwnConversation } from "./own.ts";
 import { withResolvers } from "./resolvers.ts";
+import type { RosterHost } from "./roster.ts";
+import { Roster } from "./roster.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
 import { Scheduler, StateStore } from "./store.ts";
@@ -23,7 +25,7 @@ import { canShare } from "./tabs/membership.ts";
 import type { TabsHost } from "./tabs/tabs.ts";
 import { Tabs } from "./tabs/tabs.ts";
 import type { View } from "./tabs/views.ts";
-import { eventsOf, rowsOf } from "./tabs/views.ts";
+import { eventsOf, rowsOf, whoOf } from "./tabs/views.ts";
 import { guestToken } from "./token.ts";
 import type {
   Bodies,
@@ -113,9 +115,11 @@ export class Client implements Store<ClientState> {
   readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
   readonly #dialogs = new Map<string, Conversation>();
   readonly #channels = new Map<string, Events>();
+  /** By channel: a dialog and its channel have the same. */
+  readonly #rosters = new Map<string, Roster>();
   readonly #tabs: Tabs;
   readonly #tables: Tables | undefined;
-  readonly #host: ConversationHost;
+  readonly #host: ConversationHost & RosterHost;
   readonly #token: TokenProvider;
   #own: Promise<OwnConversation> | undefined;
   /** The last token that this tab fetched. */
@@ -147,7 +151,13 @@ export class Client implements Store<ClientState> {
     const host: TabsHost = {
       wants: () => ({
         connect: this.#rest === null,
-        views: [...[...this.#channels.keys()].map(eventsOf), ...[...this.#dialogs.keys()].map(rowsOf)],
+        views: [
+          ...[...this.#channels.keys()].map(eventsOf),
+          ...[...this.#dialogs.keys()].map(rowsOf),
+          ...[...this.#rosters.values()].filter((roster) => roster.isWatched).map(({ channel }) => whoOf(channel)),
+        ],
+        // Who is disconnected does nothing that others see.
+        leases: this.#rest === null ? [...this.#rosters.values()].flatMap(({ leases }) => leases) : [],
       }),
       event: (event) => this.#apply(event),
       refused: (id, { code }) => {
@@ -162,7 +172,12 @@ export class Client implements Store<ClientState> {
     };
     const extend = tables && ((port: TabPort) => tables.addTables(port, this, this.#scheduler));
     this.#tabs = new Tabs(shared ? server.scope : null, host, extend);
-    this.#host = { commands: this.#tabs, user: () => this.getState().user };
+    this.#host = {
+      commands: this.#tabs,
+      tabs: this.#tabs,
+      scheduler: this.#scheduler,
+      user: () => this.getState().user,
+    };
     this.#keeps = shared;
   }
 
@@ -267,7 +282,8 @@ export class Client implements Store<ClientState> {
     const name = text(id, "client.dialog: id");
     if (name === "") throw new TidewireError("bad_channel", "client.dialog: id must not be empty", false);
     const make = (ended: () => void) => new Conversation(name, this.#host, ended);
-    return new Dialog(this.#opened(this.#dialogs, name, rowsOf(name), make), this.#scheduler);
+    const conversation = this.#opened(this.#dialogs, name, rowsOf(name), make);
+    return new Dialog(conversation, this.#scheduler, this.#roster(channelOf(name)));
   };
 
   /**
@@ -280,7 +296,8 @@ export class Client implements Store<ClientState> {
   readonly channel = <E extends Bodies<E> = Kinds>(name: string): Channel<E> => {
     const known = text(name, "client.channel: name");
     const make = (ended: () => void) => new Events(known, this.#tabs, ended);
-    return new Channel<E>(this.#opened(this.#channels, known, eventsOf(known), make), this.#scheduler);
+    const events = this.#opened(this.#channels, known, eventsOf(known), make);
+    return new Channel<E>(events, this.#scheduler, this.#roster(known));
   };
 
   /**
@@ -334,6 +351,14 @@ export class Client implements Store<ClientState> {
       all.delete(name);
       throw error;
     }
+    return made;
+  }
+
+  #roster(channel: string): Roster {
+    const known = this.#rosters.get(channel);
+    if (known !== undefined) return known;
+    const made = new Roster(channel, this.#host, () => this.#rosters.delete(channel));
+    this.#rosters.set(channel, made);
     return made;
   }
 
@@ -418,6 +443,7 @@ export class Client implements Store<ClientState> {
       }
       case "user":
         this.#store.set({ ...state, user: event.user });
+        for (const roster of this.#rosters.values()) roster.identified();
         break;
       case "storage":
         this.#store.set({ ...state, storage: event.code ?? null });
@@ -434,6 +460,9 @@ export class Client implements Store<ClientState> {
         break;
       case "recent":
         this.#channels.get(event.channel)?.recent(event.events);
+        break;
+      case "people":
+        this.#rosters.get(event.channel)?.apply(event);
         break;
       case "older":
         for (const one of this.#about(event.channel)) one.older(event);
@@ -482,7 +511,8 @@ export class Client implements Store<ClientState> {
     this.#rest = "disconnected";
     this.#status = { ...INITIAL.status, state: "disconnected", cause: "logged_out" };
     this.#store.set({ ...this.getState(), user: null, status: this.#status });
-    for (const one of [...this.#dialogs.values(), ...this.#channels.values()]) one.clear();
+    const all = [...this.#dialogs.values(), ...this.#channels.values(), ...this.#rosters.values()];
+    for (const one of all) one.clear();
     this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));
   }
 }

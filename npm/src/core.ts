@@ -1,7 +1,7 @@
 // The core's vocabulary: the commands that it takes and the events that it emits. It has types and
 // names only, so files that use it need no driver.
 import type { ListChange } from "./list.ts";
-import type { Row, Signal, User } from "./types.ts";
+import type { JsonObject, PeopleState, Row, Signal, User } from "./types.ts";
 
 /** A command by the core's name and its arguments. */
 export type Command = { readonly c: string; readonly [member: string]: unknown };
@@ -40,6 +40,20 @@ export interface WireEvent {
   readonly at: number;
   readonly by: User;
   readonly body: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * A person as the core writes them, with at least one lease. Members with the most common value are
+ * left out. Defaults: `body` `{}`, `brief` `false`.
+ */
+export interface WirePerson {
+  readonly user: User;
+  readonly leases: readonly {
+    readonly kind: string;
+    readonly since: number;
+    readonly brief?: boolean;
+    readonly body?: JsonObject;
+  }[];
 }
 
 /** How many of the newest events of a channel are kept. */
@@ -109,6 +123,17 @@ export type CoreEvent =
       readonly events: readonly WireEvent[];
       readonly joined: boolean;
       readonly more: boolean;
+    }
+  /**
+   * Who is in a channel changed. Default: `status` `live`. Without `count` only the status changed.
+   */
+  | {
+      readonly t: "people";
+      readonly channel: string;
+      readonly changes?: readonly ListChange<WirePerson>[];
+      readonly status?: PeopleState["status"];
+      readonly code?: string;
+      readonly count?: number;
     }
   | TableEvent
   | { readonly t: "storage"; readonly code?: string }

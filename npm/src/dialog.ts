@@ -2,6 +2,7 @@ import type { Conversation } from "./conversation.ts";
 import { EMPTY } from "./conversation.ts";
 import { channelOf } from "./core.ts";
 import { Handle } from "./handle.ts";
+import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";
 import type { DialogState, Outgoing, Row, SendOptions, Store } from "./types.ts";
 import { callable, settings, text } from "./validate.ts";
@@ -16,8 +17,8 @@ export class Dialog extends Handle<DialogState> {
   readonly #conversation: Conversation;
 
   /** @internal */
-  constructor(conversation: Conversation, scheduler: Scheduler) {
-    super("dialog", channelOf(conversation.id), conversation, EMPTY, scheduler);
+  constructor(conversation: Conversation, scheduler: Scheduler, roster: Roster) {
+    super("dialog", channelOf(conversation.id), conversation, EMPTY, scheduler, roster);
     this.id = conversation.id;
     this.#conversation = conversation;
   }

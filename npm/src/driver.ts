@@ -130,12 +130,17 @@ export class Driver {
 
   /**
    * Ends everything; the driver can't be used again. Requests that tell the server about the end
-   * are still made.
+   * are still made. `returns`: the user is expected back at once, with another tab or page, so the
+   * server is not told that they leave.
    */
-  close(): void {
+  close(returns = false): void {
     if (this.#over) return;
     this.#over = true;
-    this.#guard(() => this.#parts.core.command('{"c":"close"}', monotonic(), Date.now()));
+    this.#guard(() => {
+      // A core that is asleep has dropped its connection without a word.
+      if (returns) this.#parts.core.handle('{"t":"lifecycle","state":"frozen"}', monotonic(), Date.now());
+      this.#parts.core.command('{"c":"close"}', monotonic(), Date.now());
+    });
     this.#drain();
     this.#stop();
   }

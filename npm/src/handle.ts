@@ -1,4 +1,6 @@
 import { plainObject } from "./json.ts";
+import { People } from "./people.ts";
+import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";
 import { report, StateStore } from "./store.ts";
 import type { Held, Subscription } from "./subscription.ts";
@@ -15,6 +17,8 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
   readonly what: "dialog" | "channel";
   /** @internal */
   readonly channel: string;
+  /** Who is here, and what they are doing. */
+  readonly people: People;
   readonly #subscription: Subscription<S>;
   readonly #initial: S;
   readonly #store: StateStore<S>;
@@ -22,9 +26,17 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
   #closed = false;
 
   /** @internal */
-  constructor(what: "dialog" | "channel", channel: string, subscription: Subscription<S>, initial: S, scheduler: Scheduler) {
+  constructor(
+    what: "dialog" | "channel",
+    channel: string,
+    subscription: Subscription<S>,
+    initial: S,
+    scheduler: Scheduler,
+    roster: Roster,
+  ) {
     this.what = what;
     this.channel = channel;
+    this.people = new People(this, roster);
     this.#subscription = subscription;
     this.#initial = initial;
     this.#store = new StateStore(initial, scheduler);
@@ -83,6 +95,7 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
     if (this.#closed) return;
     this.#closed = true;
     this.#signals.clear();
+    this.people.end();
     this.#store.set({ ...this.getState(), status: "closed", error: null, retryAt: null });
     this.#subscription.release(this as Held<S>);
   };

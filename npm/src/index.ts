@@ -4,6 +4,7 @@ export { createClient } from "./client.ts";
 export type { Code } from "./codes.ts";
 export type { Dialog } from "./dialog.ts";
 export type { Transport } from "./link.ts";
+export type { People } from "./people.ts";
 export type { OpenTable, ReadyOptions, ReadyTables } from "./tables/ready.ts";
 export type { Table } from "./tables/table.ts";
 export type {
@@ -31,9 +32,13 @@ export type {
   ClientState,
   ConnectionState,
   DialogState,
+  JsonObject,
   Kinds,
   Listener,
   Outgoing,
+  PeopleState,
+  Person,
+  PersonLease,
   Report,
   ReportEntry,
   Row,

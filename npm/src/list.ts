@@ -1,4 +1,4 @@
-// Changes of ordered lists of rows, the same for dialogs and live tables.
+// Changes of ordered lists of rows, the same for dialogs, people and live tables.
 
 /** One change of a list. Indexes count from 0 in the list as the changes before left it. */
 export type ListChange<W> =

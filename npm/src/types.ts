@@ -20,7 +20,10 @@ export interface Store<S> {
 /** Called with the current state and the one that this listener got before. */
 export type Listener<S> = (state: S, previous: S) => void;
 
-/** The author of a row, an event or a signal. */
+/** A JSON object. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** The author of a row, an event or a signal, or who is in a channel. */
 export interface User {
   readonly id: string;
   readonly name: string;
@@ -251,6 +254,52 @@ export interface Signal {
   readonly key: string | null;
   readonly body: Readonly<Record<string, unknown>>;
   readonly by: User;
+}
+
+/** What a person is or does in a channel at the moment. */
+export interface PersonLease {
+  readonly body: JsonObject;
+  /** Since when, ms since the Unix epoch by the server's clock. */
+  readonly since: number;
+  /** Whether it ends by itself unless it is renewed. */
+  readonly brief: boolean;
+}
+
+/** A user who is in a channel, or does something there. */
+export interface Person {
+  readonly user: User;
+  /** Whether it is this client's user. */
+  readonly own: boolean;
+  /** Whether a client of theirs has the channel open. */
+  readonly here: boolean;
+  /** The beginning of their oldest lease, ms since the Unix epoch by the server's clock. */
+  readonly since: number;
+  /**
+   * What they are or do, by kind: `here`, `typing`, and the application's own kinds. The object has
+   * no prototype, so any kind may be looked up.
+   */
+  readonly leases: Readonly<Record<string, PersonLease>>;
+}
+
+/** Who is in a channel. */
+export interface PeopleState {
+  /**
+   * `syncing`: the list is as of earlier, because the server has not answered yet, there is no
+   * connection, or nobody subscribes. `live`: up to date. `crowded`: too many to be listed; `count`
+   * is up to date. `refused`: the server does not tell, see `code`.
+   */
+  readonly status: "syncing" | "live" | "crowded" | "refused";
+  /**
+   * Why the server does not tell: `people_off` if the channel's rule does not have people, or why the
+   * channel can't be read; otherwise `null`.
+   */
+  readonly code: string | null;
+  /** How many users are here. */
+  readonly count: number;
+  /** The people in the order in which they came. Those who did not change are the same objects. */
+  readonly people: readonly Person[];
+  /** The others who are writing. The same array as before if they are the same. */
+  readonly typing: readonly User[];
 }
 
 /** A message or an event that was sent. */

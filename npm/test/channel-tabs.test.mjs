@@ -84,6 +84,7 @@ class Page {
         wants: () => ({
           connect: true,
           views: [...[...this.dialogs.keys()].map(rowsOf), ...[...this.channels.keys()].map(eventsOf)],
+          leases: [],
         }),
         event: (event) => this.apply(event),
         refused: () => {},

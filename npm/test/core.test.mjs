@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { source, wasm } from "./bundle.mjs";
+import { ME, SUB_OK, WELCOME } from "./fake.mjs";
 
 const { createCore, loadCore } = await source("wasm.ts");
 await loadCore(await wasm());
@@ -74,5 +75,65 @@ test("every answer of poll ends in a wait or asks for another call", () => {
   } while (outputs.at(-1).t !== "wait");
   assert.equal(outputs.filter((output) => output.t === "wait").length, 1);
   assert.ok(outputs.some((output) => output.t === "token"));
+  core.free();
+});
+
+test("people cross the boundary without what is usual", () => {
+  const core = make();
+  const command = (asked) => JSON.parse(core.command(JSON.stringify(asked), ...at));
+  const events = () => JSON.parse(core.poll(...at)).filter(({ t }) => t === "people");
+  const channel = "guild:7";
+  const refused = (code) => ({ error: { code, retryable: false } });
+  assert.deepEqual(command({ c: "people", channel }), { ok: { people: [], status: "syncing", count: 0 } });
+  assert.deepEqual(command({ c: "watch_people", channel }), refused("not_subscribed"));
+  assert.deepEqual(command({ c: "watch_people", channel: "no channel" }), refused("bad_channel"));
+  assert.deepEqual(command({ c: "set_lease", channel, kind: "status", body: {} }), refused("not_subscribed"));
+  assert.deepEqual(command({ c: "typing", channel, on: true }), refused("not_subscribed"));
+  command({ c: "connect" });
+  command({ c: "subscribe", channel });
+  for (const asked of [
+    { c: "watch_people", channel },
+    { c: "set_lease", channel, kind: "status", body: { task: "x" } },
+    { c: "set_lease", channel, kind: "status" },
+    { c: "typing", channel, on: false },
+  ]) {
+    assert.deepEqual(command(asked), { ok: null }, asked.c);
+  }
+  assert.deepEqual(command({ c: "set_lease", channel, kind: "here", body: {} }), refused("bad_kind"));
+  assert.deepEqual(command({ c: "set_lease", channel, kind: "k", body: "text" }), refused("bad_body"));
+  for (const bad of [{ c: "watch_people" }, { c: "set_lease", channel }, { c: "typing" }, { c: "people", channel: 5 }]) {
+    assert.deepEqual(command(bad), refused("bad_command"), bad.c);
+  }
+  assert.deepEqual(events(), [{ t: "people", channel, status: "syncing", count: 0 }]);
+
+  core.handle('{"t":"token","ask":1,"token":"x"}', ...at);
+  const conn = JSON.parse(core.poll(...at)).find(({ t }) => t === "open")?.conn ?? 1;
+  core.handle(JSON.stringify({ t: "opened", conn }), ...at);
+  const say = (frame) => core.received(conn, JSON.stringify(frame), ...at);
+  say(WELCOME);
+  say({ ...SUB_OK, ch: channel });
+  core.poll(...at);
+  const lease = { kind: "here", since: 5 };
+  const typing = { kind: "typing", since: 6, brief: true };
+  const status = { kind: "status", since: 7, body: { task: "x" } };
+  const frame = { t: "people", ch: channel, count: 1, gone: [] };
+  say({ ...frame, full: true, people: [{ user: ME, leases: [{ ...lease, body: {}, brief: false }] }] });
+  const row = { user: ME, leases: [lease] };
+  assert.deepEqual(events(), [{ t: "people", channel, changes: [{ t: "insert", index: 0, row }], count: 1 }]);
+  say({ ...frame, people: [{ user: ME, leases: [lease, typing, status] }] });
+  const known = { user: ME, leases: [lease, typing, status] };
+  assert.deepEqual(events(), [{ t: "people", channel, changes: [{ t: "update", index: 0, row: known }], count: 1 }]);
+  assert.deepEqual(command({ c: "people", channel }), { ok: { people: [known], count: 1 } });
+  say({ ...frame, count: 0, full: true, people: [], refused: "people_off" });
+  const [end] = events();
+  assert.deepEqual(end, {
+    t: "people",
+    channel,
+    changes: [{ t: "reset", rows: [] }],
+    status: "refused",
+    code: "people_off",
+    count: 0,
+  });
+  assert.deepEqual(command({ c: "unwatch_people", channel }), { ok: null });
   core.free();
 });

@@ -67,6 +67,12 @@ function discarded({ socket }, { id }) {
   socket.receive({ t: "nack", id, code: "unknown_kind", message: "no", retryable: false });
 }
 
+/** What is held is given up again, because a user may hold eight leases. */
+function held({ people }, kind, body) {
+  people.hold(kind, body);
+  people.release(kind);
+}
+
 /** Methods that end a client are tested below. */
 const CALLS = {
   "client.dialog": ({ client }, value) => client.dialog(value).close(),
@@ -96,6 +102,13 @@ const CALLS = {
   "channel.signal, body": ({ channel }, value) => channel.signal("cursor", value),
   "channel.signal, key": ({ channel }, value) => channel.signal("cursor", {}, value),
   "channel.onSignal": ({ channel }, value) => channel.onSignal(value)(),
+  "dialog.people.subscribe": ({ dialog }, value) => dialog.people.subscribe(value)(),
+  "dialog.people.typing": ({ dialog }, value) => dialog.people.typing(value),
+  "dialog.people.hold, kind": ({ dialog }, value) => held(dialog, value, {}),
+  "dialog.people.hold, body": ({ dialog }, value) => held(dialog, "status", value),
+  "dialog.people.hold, member": ({ dialog }, value) => held(dialog, "status", { value }),
+  "channel.people.hold, kind": ({ channel }, value) => held(channel, value, {}),
+  "channel.people.release": ({ channel }, value) => channel.people.release(value),
   "channel.subscribe": ({ channel }, value) => channel.subscribe(value)(),
 };
 
@@ -106,7 +119,7 @@ test("no argument of any method harms the client, and what is refused names the 
       const error = await tried(() => run(all, value));
       isOurs(error, `${call} with ${name}`);
       if (error?.code === "bad_argument")
-        assert.match(error.message, /^(client|dialog|channel)\.\w+: \w+/, `${call} with ${name}`);
+        assert.match(error.message, /^(client|dialog|channel)(\.people)?\.\w+: \w+/, `${call} with ${name}`);
     }
     assert.equal(all.client.getState().status.cause, null, call);
   }
@@ -136,6 +149,11 @@ test("what has a meaning is not refused, and what has none is", async () => {
     () => channel.onSignal(null),
     () => channel.subscribe({}),
     () => channel.signal(undefined, {}),
+    () => channel.people.subscribe(),
+    () => channel.people.typing(null),
+    () => channel.people.typing(1),
+    () => channel.people.hold(),
+    () => channel.people.release(7),
   );
   refused(
     "bad_body",
@@ -152,13 +170,19 @@ test("what has a meaning is not refused, and what has none is", async () => {
     () => channel.publish("vote", { x: 10n }),
     () => channel.publish("vote", HOSTILE.get("a throwing getter")),
     () => channel.publish("vote", HOSTILE.get("30 objects deep")),
+    () => channel.people.hold("status", "text"),
+    () => channel.people.hold("status", null),
+    () => channel.people.hold("status", HOSTILE.get("circular")),
   );
   refused(
     "too_large",
     () => channel.publish("k".repeat(65), {}),
     () => channel.publish("vote", { text: "x".repeat(70_000) }),
     () => channel.signal("cursor", { text: "x".repeat(2000) }),
+    () => channel.people.hold("k".repeat(65)),
+    () => channel.people.hold("status", { text: "x".repeat(1100) }),
   );
+  refused("bad_kind", ...["", "here", "typing"].map((kind) => () => channel.people.hold(kind)));
   refused(
     "bad_op_id",
     () => dialog.send("x", { id: "not a UUID" }),
@@ -287,6 +311,10 @@ for (const [how, end] of Object.entries(SETTLED_AFTER)) {
       () => channel.signal("x", {}),
       () => client.connect(),
       () => dialog.signal("x", {}),
+      () => dialog.people.typing(),
+      () => dialog.people.hold("status"),
+      () => dialog.people.release("status"),
+      () => dialog.people.subscribe(() => {}),
     ]) {
       isOurs(await tried(call), String(call));
     }

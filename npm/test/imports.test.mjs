@@ -13,10 +13,10 @@ const LAYERS = [
   ["vocabulary", /^(codes|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
   ["parts", /^(address|glue\.d|http|indexeddb|json|localstorage|options|resolvers|socket|store|token|validate|wasm)\.ts$/],
   ["driver", /^driver\.ts$/],
-  ["tabs", /^tabs\/(election|extension|follower|leader|membership|messages|pending|tab|tabs|views)\.ts$/],
+  ["tabs", /^tabs\/(election|extension|follower|leader|leases|membership|messages|pending|tab|tabs|views)\.ts$/],
   [
     "what a client has",
-    /^(channel|conversation|dialog|events|handle|own|subscription|tables|tables\/(relay|ready|table|where))\.ts$/,
+    /^(channel|conversation|dialog|events|handle|own|people|roster|subscription|tables|tables\/(relay|ready|table|where))\.ts$/,
   ],
   ["client", /^(client|index)\.ts$/],
   ["widget", /^widget\/[a-z]+\.ts$/],

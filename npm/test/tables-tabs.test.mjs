@@ -87,7 +87,7 @@ class Page {
         event,
       });
     const host = {
-      wants: () => ({ connect: true, views: [] }),
+      wants: () => ({ connect: true, views: [], leases: [] }),
       event: (event) => {
         if (event.t === "status") this.status = event.state;
       },

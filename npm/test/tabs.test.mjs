@@ -52,7 +52,7 @@ class Page {
   outcomes = new Map();
   events = [];
   wiped = 0;
-  wants = { connect: true, views: [rowsOf("demo")] };
+  wants = { connect: true, views: [rowsOf("demo")], leases: [] };
   window = new EventTarget();
   document = Object.assign(new EventTarget(), { visibilityState: "visible" });
 
@@ -72,7 +72,7 @@ class Page {
         refused: (id, error) => this.outcomes.set(id, error.code),
         wiped: () => {
           this.wiped += 1;
-          this.wants = { connect: false, views: [] };
+          this.wants = { connect: false, views: [], leases: [] };
         },
         take: async (known, event) => {
           const { store } = world;
@@ -303,15 +303,15 @@ test("all hidden is hidden, any shown is shown; dialogs are open while any tab h
   const [leader, follower] = await pair();
   const subs = () => world.as(leader, () => leader.ask((tabs) => tabs.explain()).tab);
   assert.equal(subs(), "leader");
-  follower.wants = { connect: true, views: [rowsOf("demo"), rowsOf("other")] };
+  follower.wants = { connect: true, views: [rowsOf("demo"), rowsOf("other")], leases: [] };
   follower.ask((tabs) => tabs.open(rowsOf("other")));
   await world.pass(100);
   assert.ok(
     leader.events.some((event) => event.t === "channel" && event.channel === "dialog:other" && event.state === "live"),
   );
-  follower.wants = { connect: true, views: [rowsOf("demo")] };
+  follower.wants = { connect: true, views: [rowsOf("demo")], leases: [] };
   follower.ask((tabs) => tabs.close(rowsOf("other")));
-  leader.wants = { connect: true, views: [] };
+  leader.wants = { connect: true, views: [], leases: [] };
   leader.ask((tabs) => tabs.close(rowsOf("demo")));
   await world.pass(100);
   const { length } = world.log;
@@ -323,15 +323,15 @@ test("all hidden is hidden, any shown is shown; dialogs are open while any tab h
 
 test("connected while any tab wants it", async () => {
   const [leader, follower] = await pair();
-  leader.wants = { connect: false, views: [rowsOf("demo")] };
+  leader.wants = { connect: false, views: [rowsOf("demo")], leases: [] };
   leader.ask((tabs) => tabs.changed());
   await world.pass(100);
   assert.equal(world.sockets.size, 1);
-  follower.wants = { connect: false, views: [rowsOf("demo")] };
+  follower.wants = { connect: false, views: [rowsOf("demo")], leases: [] };
   follower.ask((tabs) => tabs.changed());
   await world.pass(100);
   assert.equal(world.sockets.size, 0);
-  follower.wants = { connect: true, views: [rowsOf("demo")] };
+  follower.wants = { connect: true, views: [rowsOf("demo")], leases: [] };
   follower.ask((tabs) => tabs.connect());
   await world.pass(1000);
   assert.deepEqual([world.sockets.size, follower.status], [1, "online"]);
@@ -462,18 +462,18 @@ test("a tab that leaves while it takes the lead leads nothing", async () => {
 
 test("a dialog that another tab has open shows its rows at once where the core is, and is left with the last tab", async () => {
   const [leader, follower] = await pair();
-  leader.wants = { connect: true, views: [] };
+  leader.wants = { connect: true, views: [], leases: [] };
   leader.ask((tabs) => tabs.close(rowsOf("demo")));
   follower.send("hello");
   await world.pass(1000);
   leader.rows = [];
-  leader.wants = { connect: true, views: [rowsOf("demo")] };
+  leader.wants = { connect: true, views: [rowsOf("demo")], leases: [] };
   leader.ask((tabs) => tabs.open(rowsOf("demo")));
   assert.deepEqual(leader.texts, ["hello"]);
   world.kill(follower);
   await world.pass(1000);
   assert.deepEqual(world.left, []);
-  leader.wants = { connect: true, views: [] };
+  leader.wants = { connect: true, views: [], leases: [] };
   leader.ask((tabs) => tabs.close(rowsOf("demo")));
   await world.pass(1000);
   assert.deepEqual(world.left, ["dialog:demo"]);

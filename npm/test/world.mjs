@@ -46,6 +46,8 @@ export class World {
   serving = true;
   /** Whether the server answers requests for older events. */
   remembers = true;
+  /** Who is in a channel when somebody begins to watch. */
+  people = [];
   /** The one table: its transactions, and how many subscriptions began and ended. */
   commits = [];
   subscribed = 0;
@@ -234,6 +236,11 @@ export class World {
     return event;
   }
 
+  /** Tells those who watch what changed about the people. */
+  tell(change) {
+    for (const socket of this.sockets) if (socket.watches !== undefined) socket.say(peopleOf(socket.watches, change));
+  }
+
   /** Another program commits changes to the table. */
   commit(...changes) {
     this.commits.push(changes);
@@ -256,6 +263,8 @@ export class World {
     return [...this.#held].find(([name]) => name.endsWith("/leader"))?.[1].tab;
   }
 }
+
+const peopleOf = (ch, more) => ({ t: "people", ch, people: [], gone: [], ...more });
 
 function committed(to, place, changes) {
   return { t: "tbl.tx", ...to, prev: place - 1, pos: place, cursor: `c${place}`, txs: [[`x${place}`, place, changes]] };
@@ -285,6 +294,8 @@ function socketsOf(world) {
     live = false;
     /** Whether this connection gets committed changes. */
     feeds = false;
+    /** The channel whose people this connection watches. */
+    watches;
 
     constructor() {
       world.sockets.add(this);
@@ -300,7 +311,11 @@ function socketsOf(world) {
     }
 
     send(text) {
-      for (const frame of [JSON.parse(text)].flat()) world.later(null, () => world.sockets.has(this) && this.#serve(frame));
+      for (const frame of [JSON.parse(text)].flat()) {
+        // A socket that is closed sends what it was given before.
+        const counts = () => frame.t === "bye" || world.sockets.has(this);
+        world.later(null, () => counts() && this.#serve(frame));
+      }
     }
 
     close() {
@@ -326,7 +341,10 @@ function socketsOf(world) {
       if (frame.t === "sub") this.#say(this.#subscribe(frame));
       if (frame.t === "prev" && world.remembers) this.#say(this.#before(frame));
       if (frame.t === "unsub") world.left.push(frame.ch);
-      if (frame.t === "signal" || frame.t === "auth") world.heard.push(frame);
+      if (["signal", "auth", "lease", "watch", "unwatch", "bye"].includes(frame.t)) world.heard.push(frame);
+      if (frame.t === "watch")
+        this.#say(peopleOf(frame.ch, { full: true, count: world.people.length, people: world.people }));
+      if (frame.t === "watch") this.watches = frame.ch;
       if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
       if (frame.t.startsWith("tbl.")) this.#serveTable(frame);
       if (frame.t !== "op") return;

@@ -1,7 +1,7 @@
 //! The application's commands, read from JSON: `{"c": name, …}` with the core's names.
 
 use crate::input::object;
-use crate::output::{report, row};
+use crate::output::{people_status, person, report, row};
 use crate::part::Crossing;
 use tidewire_core::wire::json::{Object, Writer, string};
 use tidewire_core::{Client, Draft, Lane, Now, Offset, OpId, RunId, SendError, SubscribeError};
@@ -75,8 +75,23 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
         "signal" => {
             let (key, kind) = (given.str("key"), given.str("kind")?);
             let body = given.raw("body")?;
-            signalled(client.signal(now, &given.str("channel")?, &kind, key.as_deref(), body))
+            done_unless(client.signal(now, &given.str("channel")?, &kind, key.as_deref(), body))
         }
+        "watch_people" => subscribed(client.watch_people(now, &given.str("channel")?)),
+        "unwatch_people" => {
+            client.unwatch_people(now, &given.str("channel")?);
+            done()
+        }
+        "people" => {
+            let (people, status, count) = client.people(&given.str("channel")?).unwrap_or_default();
+            let known = Writer::object().each("people", &people, person);
+            ok(&people_status(known, &status, count).end())
+        }
+        "set_lease" => {
+            let (channel, kind) = (given.str("channel")?, given.str("kind")?);
+            done_unless(client.set_lease(now, &channel, &kind, given.raw("body")))
+        }
+        "typing" => done_unless(client.typing(now, &given.str("channel")?, given.flag("on"))),
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &op(&given)?)),
         "discard" => flag(client.discard(now, &op(&given)?)),
@@ -113,7 +128,7 @@ fn sent(result: Result<OpId, SendError>) -> String {
     }
 }
 
-fn signalled(result: Result<(), SendError>) -> String {
+fn done_unless(result: Result<(), SendError>) -> String {
     match result {
         Ok(()) => done(),
         Err(error) => refused(error.code(), error.is_retryable()),

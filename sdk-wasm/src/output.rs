@@ -1,9 +1,11 @@
 //! Encoding of the core's outputs as JSON: one object with a `t` for each output.
 
 use crate::part::Crossing;
+use tidewire_core::wire::Person;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::{
-    Change, ChannelState, Entry, Event, OpState, Output, Report, Request, Row, RowKind, RowState, StoreChange,
+    Change, ChannelState, Entry, Event, OpState, Output, PeopleStatus, Report, Request, Row, RowKind,
+    RowState, StoreChange,
 };
 
 /// Writes an output as the next element of a list.
@@ -114,6 +116,16 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             };
             frame("received").raw("event", text)
         }
+        Event::People { channel, changes, status, count } => {
+            let frame = frame("people").str("channel", channel);
+            let frame = match &changes[..] {
+                [] => frame,
+                changes => {
+                    frame.each("changes", changes, |writer, change| list_change(writer, change, person))
+                }
+            };
+            people_status(frame, status, *count)
+        }
         Event::Dialog { dialog, changes, run, has_older } => frame("dialog")
             .str("dialog", dialog)
             .each("changes", changes, |writer, change| list_change(writer, change, row))
@@ -174,6 +186,22 @@ pub(crate) fn row(writer: Writer, row: &Row) -> Writer {
         .opt_str("code", row.code.as_deref())
         .opt_u64("retryAt", row.retry_at)
         .close()
+}
+
+/// Writes a person as the protocol does: what a lease usually is, is left out.
+pub(crate) fn person(writer: Writer, person: &Person) -> Writer {
+    writer.inside(&person.encode())
+}
+
+/// Writes how far a list of people can be relied on, and how many they are. The usual status, `live`,
+/// is left out.
+pub(crate) fn people_status(writer: Writer, status: &PeopleStatus, count: u64) -> Writer {
+    let code = match status {
+        PeopleStatus::Refused { code } => Some(code.as_str()),
+        _ => None,
+    };
+    let word = Some(status).filter(|status| **status != PeopleStatus::Live);
+    writer.opt_str("status", word.map(PeopleStatus::as_str)).opt_str("code", code).u64("count", count)
 }
 
 /// Writes the report: entries and counters.

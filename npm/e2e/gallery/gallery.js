@@ -21,9 +21,11 @@ function store(initial) {
 
 export function fakeClient() {
   const calls = [];
+  const typed = [];
   const status = { state: "idle", attempt: 0, retryAt: null, cause: null, message: null, waiting: 0 };
   const client = store({ status, user: null, storage: null });
   const dialog = store({ rows: [], sync: "local", error: null, retryAt: null, run: null, missed: 0, gap: null });
+  const people = store({ status: "live", code: null, count: 0, people: [], typing: [] });
   const call = (name) => (argument) => {
     calls.push([name, argument]);
     return { id: "x", acked: Promise.resolve({ offset: 1 }) };
@@ -33,10 +35,12 @@ export function fakeClient() {
     ...client,
     connect: call("connect"),
     retryNow: call("retryNow"),
-    dialog: () => ({ ...dialog, ...parts }),
+    dialog: () => ({ ...dialog, ...parts, people: { ...people, typing: (on) => typed.push(on) } }),
     status: (next) => client.set({ status: { ...status, ...next } }),
     state: client.set,
     show: dialog.set,
+    write: (...typing) => people.set({ typing: typing.flat() }),
+    typed,
     calls,
   };
 }

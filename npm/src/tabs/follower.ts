@@ -1,7 +1,8 @@
 import type { Command, Draft } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import type { Report } from "../types.ts";
-import type { Message } from "./messages.ts";
+import { Leases } from "./leases.ts";
+import type { Lease, Message } from "./messages.ts";
 import type { Role, Tab } from "./tab.ts";
 import type { View } from "./views.ts";
 import { channelIn, closing, opening, viewOf } from "./views.ts";
@@ -17,12 +18,15 @@ export class Follower implements Role {
    * ignored, because they could not be applied.
    */
   readonly #shown = new Set<View>();
+  /** What the idle core was told, so that it refuses what is too many. */
+  readonly #leases: Leases;
   /** The leader's last report. */
   #report: Report | undefined;
 
   constructor(driver: Driver, tab: Tab) {
     this.driver = driver;
     this.#tab = tab;
+    this.#leases = new Leases(driver);
   }
 
   send(draft: Draft): void {
@@ -59,11 +63,16 @@ export class Follower implements Role {
   }
 
   changed(): void {
+    this.#leases.hold(this.#tab.state().leases);
     this.#tell([]);
   }
 
   listen(): void {
     this.changed();
+  }
+
+  takeLease(lease: Lease): void {
+    this.#leases.take(lease);
   }
 
   /** Returns the leader's last report and requests the next. */
@@ -107,7 +116,10 @@ export class Follower implements Role {
     if (connect) {
       this.#tab.apply({ t: "status", state: "reconnecting", attempt: 0, cause: "leader_silent", waiting });
     }
-    for (const channel of new Set(views.map(channelIn))) this.#tab.apply({ t: "channel", channel, state: "syncing" });
+    for (const channel of new Set(views.map(channelIn))) {
+      this.#tab.apply({ t: "channel", channel, state: "syncing" });
+      this.#tab.apply({ t: "people", channel, status: "syncing" });
+    }
   }
 
   #tell(run: readonly Command[], lacks: readonly View[] | null = null): void {

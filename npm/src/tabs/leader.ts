@@ -1,14 +1,15 @@
-import type { Command, CoreEvent, Draft, RowChange, WireEvent, WireRow } from "../core.ts";
+import type { Command, CoreEvent, Draft, RowChange, WireEvent, WirePerson, WireRow } from "../core.ts";
 import { NEWEST } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import { monotonic } from "../driver.ts";
 import type { Report } from "../types.ts";
 import { TidewireError } from "../types.ts";
-import type { Message, Refusal, TabState } from "./messages.ts";
+import { Leases } from "./leases.ts";
+import type { Lease, Message, Refusal, TabState } from "./messages.ts";
 import { keyOf } from "./pending.ts";
 import type { Role, Tab } from "./tab.ts";
 import type { View } from "./views.ts";
-import { channelIn, closing, dialogIn, eventsOf, opening } from "./views.ts";
+import { channelIn, closing, dialogIn, eventsOf, isOfEvents, opening } from "./views.ts";
 
 /** A core with exclusive use of the store. */
 export interface Leadership {
@@ -37,6 +38,7 @@ export class Leader implements Role {
   readonly #members = new Map<string, Member>();
   /** The views that the core has open. For those of events: the newest ones. */
   readonly #open = new Map<View, readonly WireEvent[]>();
+  readonly #leases: Leases;
   /** The last event of each kind, and of each channel: what a new follower has missed. */
   readonly #last = new Map<string, CoreEvent>();
   #statusAt = 0;
@@ -49,6 +51,12 @@ export class Leader implements Role {
     this.driver = driver;
     this.term = term;
     this.#tab = tab;
+    this.#leases = new Leases(driver);
+  }
+
+  /** Whether other tabs follow this one. */
+  get isFollowed(): boolean {
+    return this.#members.size > 0;
   }
 
   /** Starts with what this tab wants and with its pending commands. */
@@ -95,6 +103,10 @@ export class Leader implements Role {
     this.run({ c: "connect" });
   }
 
+  takeLease(lease: Lease): void {
+    this.#leases.take(lease);
+  }
+
   explain(): Report {
     return this.driver.command({ c: "explain" }) as Report;
   }
@@ -111,7 +123,7 @@ export class Leader implements Role {
     else if (t === "received") this.#keep(event.event);
     else if (t === "status" || t === "user" || t === "storage") this.#last.set(t, event);
     if (t === "status") this.#statusAt = monotonic();
-    if (this.#members.size > 0) this.#tab.membership.post({ t: "events", term: this.term, list: [event] });
+    if (this.isFollowed) this.#tab.membership.post({ t: "events", term: this.term, list: [event] });
     this.#tab.apply(event);
   }
 
@@ -135,7 +147,7 @@ export class Leader implements Role {
     if (this.#members.delete(tab)) this.changed();
   }
 
-  /** Applies to the core what the tabs want together: views, a connection, being visible. */
+  /** Applies to the core what the tabs want together: views, leases, a connection, being visible. */
   changed(): void {
     const tabs = [this.#tab.state(), ...[...this.#members.values()].map((member) => member.tab)];
     const views = new Set(tabs.flatMap((tab) => tab.views));
@@ -146,10 +158,11 @@ export class Leader implements Role {
       this.driver.command(closing(view));
     }
     // Sorted, so that events are opened before the rows of the same channel: then the core goes on
-    // with the events from where the store has them.
+    // with the events from where the store has them. Who is in a channel comes after both.
     for (const view of [...views].sort()) {
       if (!this.#open.has(view)) this.#openOrFail(view);
     }
+    this.#leases.hold(tabs.flatMap((tab) => tab.leases));
     const connect = tabs.some((tab) => tab.connect);
     if (connect !== this.#connect) {
       this.#connect = connect;
@@ -204,9 +217,10 @@ export class Leader implements Role {
   #openHere(view: View): void {
     const stored = this.driver.command(opening(view));
     this.#open.set(view, []);
-    // The core emits a dialog's rows; the stored events of a channel are its answer.
+    // The core emits a dialog's rows; the stored events of a channel are its answer. Of people it
+    // emits changes only.
     if (dialogIn(view) !== undefined) return;
-    for (const event of stored as WireEvent[]) this.#keep(event);
+    if (isOfEvents(view)) for (const event of stored as WireEvent[]) this.#keep(event);
     this.#tab.apply(this.#content(view));
   }
 
@@ -250,7 +264,12 @@ export class Leader implements Role {
 
   #content(view: View): CoreEvent {
     const dialog = dialogIn(view);
-    if (dialog === undefined) return { t: "recent", channel: channelIn(view), events: this.#open.get(view) ?? [] };
+    const channel = channelIn(view);
+    if (isOfEvents(view)) return { t: "recent", channel, events: this.#open.get(view) ?? [] };
+    if (dialog === undefined) {
+      const { people, ...rest } = this.driver.command({ c: "people", channel }) as { people: WirePerson[]; count: number };
+      return { t: "people", channel, changes: [{ t: "reset", rows: people }], ...rest };
+    }
     const { rows, ...run } = this.driver.command({ c: "rows", dialog }) as { rows: WireRow[]; run?: string };
     const changes: RowChange[] = [{ t: "reset", rows }];
     return { t: "dialog", dialog, changes, ...run };

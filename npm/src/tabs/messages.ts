@@ -1,21 +1,31 @@
 // The messages between tabs. They travel over a BroadcastChannel as structured clones.
 import type { Command, CoreEvent } from "../core.ts";
-import type { Report } from "../types.ts";
+import type { JsonObject, Report } from "../types.ts";
 import type { View } from "./views.ts";
 
 /**
  * The version of the messages. It is part of the names of the channel and the locks, so pages of
  * releases with other messages share nothing.
  */
-const VERSION = 6;
+const VERSION = 7;
 
 /** The name of a scope's channel, and the beginning of the names of its locks. */
 export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${scope}`;
+
+/** A lease that a tab holds in a channel that it has open. */
+export interface Lease {
+  readonly channel: string;
+  readonly kind: string;
+  readonly body: JsonObject;
+  /** When the tab got this body, ms since the Unix epoch: of two tabs' bodies the newer one counts. */
+  readonly at: number;
+}
 
 /** What a tab wants, and whether it is visible and online. */
 export interface TabState {
   readonly connect: boolean;
   readonly views: readonly View[];
+  readonly leases: readonly Lease[];
   readonly shown: boolean;
   readonly online: boolean;
 }

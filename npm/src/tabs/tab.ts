@@ -2,7 +2,7 @@ import type { Command, CoreEvent, Draft } from "../core.ts";
 import type { Driver } from "../driver.ts";
 import type { Report } from "../types.ts";
 import type { Membership } from "./membership.ts";
-import type { Refusal, TabState } from "./messages.ts";
+import type { Lease, Refusal, TabState } from "./messages.ts";
 import type { Pending } from "./pending.ts";
 import type { View } from "./views.ts";
 
@@ -37,6 +37,8 @@ export interface Role {
   open(view: View): void;
   /** Closes a view in this tab. */
   close(view: View): void;
+  /** Has the core take a lease that is about to be in the tab's state. Throws what it refuses. */
+  takeLease(lease: Lease): void;
   /** Connects, at once. */
   connect(): void;
   /** What this tab wants has changed. */

@@ -11,7 +11,7 @@ import { Follower } from "./follower.ts";
 import type { Leadership } from "./leader.ts";
 import { Leader } from "./leader.ts";
 import { Membership } from "./membership.ts";
-import type { Message, Refusal, TabState } from "./messages.ts";
+import type { Lease, Message, Refusal, TabState } from "./messages.ts";
 import { Pending } from "./pending.ts";
 import type { Tab } from "./tab.ts";
 import type { View } from "./views.ts";
@@ -22,7 +22,7 @@ const PATIENCE = 1000;
 
 /** What this class uses of its client. */
 export interface TabsHost {
-  wants(): Pick<TabState, "connect" | "views">;
+  wants(): Pick<TabState, "connect" | "views" | "leases">;
   event(event: CoreEvent): void;
   /** The leader refused an op. */
   refused(id: string, error: Refusal): void;
@@ -160,6 +160,17 @@ export class Tabs {
     this.#role.run(command);
   }
 
+  /** Has the core take a lease that the host is about to want. Throws what the core refuses. */
+  takeLease(lease: Lease): void {
+    this.#role.takeLease(lease);
+  }
+
+  /** The host wants other leases. */
+  leasesChanged(): void {
+    // A core that was closed or crashed holds nothing.
+    if (this.#role.driver.isUsable) this.#role.changed();
+  }
+
   /** Opens a view. Throws what the core refuses. */
   open(view: View): void {
     this.#role.open(view);
@@ -251,7 +262,8 @@ export class Tabs {
     // it.
     const { driver } = leader;
     const crashed = !driver.isUsable;
-    driver.close();
+    // Others must not see the user leave and come back.
+    driver.close(leader.isFollowed || this.#membership.election.phase !== "out");
     this.#role = new Follower(crashed ? driver : this.#host.idle(), this.#tab);
     if (crashed) return;
     for (const view of this.#host.wants().views) this.#role.driver.command(opening(view));

@@ -1,11 +1,12 @@
-// The views of a tab, each of one channel: the rows of a dialog, or a channel's events.
+// The views of a tab, each of one channel: the rows of a dialog, a channel's events, or who is there.
 import type { Command, CoreEvent } from "../core.ts";
 import { CHANNEL } from "../core.ts";
 
 /** A view. It is its own key: equal views are equal texts. */
-export type View = `${"rows" | "events"} ${string}`;
+export type View = `${"rows" | "events" | "who"} ${string}`;
 
 const ROWS = `rows ${CHANNEL}`;
+const WHO = "who ";
 
 /** The view of a dialog's rows. */
 export const rowsOf = (dialog: string): View => `${ROWS}${dialog}`;
@@ -13,21 +14,28 @@ export const rowsOf = (dialog: string): View => `${ROWS}${dialog}`;
 /** The view of a channel's events. */
 export const eventsOf = (channel: string): View => `events ${channel}`;
 
-/** The dialog whose rows a view has; `undefined` for a view of events. */
+/** The view of who is in a channel. It is open together with one of the channel's content. */
+export const whoOf = (channel: string): View => `${WHO}${channel}`;
+
+/** The dialog whose rows a view has; `undefined` for other views. */
 export const dialogIn = (view: View): string | undefined => (view.startsWith(ROWS) ? view.slice(ROWS.length) : undefined);
+
+/** Whether a view has a channel's events. */
+export const isOfEvents = (view: View): boolean => view.startsWith("events ");
 
 /** The channel that a view is about. */
 export const channelIn = (view: View): string => view.slice(view.indexOf(" ") + 1);
 
 /** The command that opens a view. Of events, the core answers with those that are stored. */
-export const opening = (view: View): Command => command(view, "subscribe", "open_dialog");
+export const opening = (view: View): Command => command(view, "subscribe", "open_dialog", "watch_people");
 
 /** The command that closes a view. */
-export const closing = (view: View): Command => command(view, "unsubscribe", "close_dialog");
+export const closing = (view: View): Command => command(view, "unsubscribe", "close_dialog", "unwatch_people");
 
-function command(view: View, ofEvents: string, ofRows: string): Command {
+function command(view: View, ofEvents: string, ofRows: string, ofPeople: string): Command {
   const dialog = dialogIn(view);
-  return dialog === undefined ? { c: ofEvents, channel: channelIn(view) } : { c: ofRows, dialog };
+  if (dialog !== undefined) return { c: ofRows, dialog };
+  return { c: view.startsWith(WHO) ? ofPeople : ofEvents, channel: channelIn(view) };
 }
 
 /** The view whose content an event is. */
@@ -35,6 +43,8 @@ export function viewOf(event: CoreEvent): View | undefined {
   switch (event.t) {
     case "dialog":
       return rowsOf(event.dialog);
+    case "people":
+      return whoOf(event.channel);
     case "recent":
       return eventsOf(event.channel);
     case "received":

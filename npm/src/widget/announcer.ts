@@ -1,10 +1,16 @@
 import type { DialogState, Row } from "../types.ts";
 import { el } from "./dom.ts";
 
+/** After a notice that somebody is writing there is none for so long, ms. */
+const QUIET = 30_000;
+
 /** Announces events to screen readers, each once: an answer is not read out piece by piece. */
 export class Announcer {
   readonly element = el("div", { class: "unseen", "aria-live": "polite", "aria-atomic": "true" });
   #known: ReadonlyMap<string, Row> | undefined;
+  #typing = false;
+  /** When somebody was said to be writing. */
+  #typingSaid = Number.NEGATIVE_INFINITY;
 
   /** Announces `text`. */
   say(text: string): void {
@@ -31,8 +37,23 @@ export class Announcer {
     else if (news.length > 0) this.say(news.join(". "));
   }
 
+  /**
+   * Announces that somebody begins to write, but neither who joins them nor the end, nor those who
+   * begin again and again.
+   */
+  typing(text: string): void {
+    const begins = text !== "" && !this.#typing;
+    this.#typing = text !== "";
+    const now = performance.now();
+    if (!begins || now - this.#typingSaid < QUIET) return;
+    this.#typingSaid = now;
+    this.say(text);
+  }
+
   /** Forgets the dialog. */
   clear(): void {
+    this.#typing = false;
+    this.#typingSaid = Number.NEGATIVE_INFINITY;
     this.#known = undefined;
   }
 }

@@ -1,6 +1,7 @@
 import type { Client } from "../client.ts";
 import type { Dialog } from "../dialog.ts";
 import { keyOf, transientKey } from "../localstorage.ts";
+import type { People } from "../people.ts";
 import type { ConnectionState, DialogState, Row } from "../types.ts";
 import { Announcer } from "./announcer.ts";
 import { Composer } from "./composer.ts";
@@ -9,6 +10,7 @@ import { Draft } from "./draft.ts";
 import { Header } from "./header.ts";
 import { LogView } from "./log.ts";
 import { dialogErrorText, gapText, refusalText, statusLine, storageText } from "./texts.ts";
+import { TypingView } from "./typing.ts";
 import { Unsent } from "./unsent.ts";
 
 /** What the view uses of a client. Any object of this shape will do. */
@@ -22,6 +24,7 @@ export type ChatClient = Pick<Client, "getState" | "subscribe" | "connect"> & {
 export type ChatDialog = Pick<Dialog, "getState" | "subscribe" | "send" | "stop" | "retry" | "discard"> & {
   close?: Dialog["close"];
   loadOlder?: Dialog["loadOlder"];
+  people?: Pick<People, "getState" | "subscribe" | "typing">;
 };
 
 /** Identifies a conversation: unsent text of one never gets into another. */
@@ -46,6 +49,7 @@ export class ChatView {
   readonly #announcer = new Announcer();
   readonly #composer: Composer;
   readonly #log: LogView;
+  readonly #typing = new TypingView();
   readonly #unsent = new Unsent();
   readonly #draft = new Draft();
   #whose: Whose | undefined;
@@ -75,6 +79,7 @@ export class ChatView {
       // The answer may have ended since the button was shown.
       stop: () => this.#dialog?.getState().run != null && this.#dialog.stop(),
       changed: (text) => this.#draft.set(text),
+      typing: (on) => this.#dialog?.people?.typing(on),
     });
     this.element = el(
       "section",
@@ -82,6 +87,7 @@ export class ChatView {
       this.#header.element,
       this.#header.notices,
       this.#log.element,
+      this.#typing.element,
       this.#composer.element,
       this.#announcer.element,
     );
@@ -169,6 +175,7 @@ export class ChatView {
     this.#unsent.again();
     this.#header.stop();
     this.#announcer.clear();
+    this.#typing.show([]);
     this.#log.clear();
     this.#composer.running = false;
   }
@@ -191,6 +198,9 @@ export class ChatView {
     this.#dialog?.close?.();
     this.#dialog = dialog;
     this.#ends.push(dialog.subscribe(() => this.#show()));
+    const typing = (): void => this.#announcer.typing(this.#typing.show(dialog.people?.getState().typing ?? []));
+    this.#ends.push(dialog.people?.subscribe(typing) ?? (() => {}));
+    typing();
     this.#show();
     this.#log.toEnd();
   }

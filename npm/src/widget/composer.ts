@@ -13,6 +13,8 @@ export interface ComposerActions {
   stop(): unknown;
   /** The text in the field changed. */
   changed(text: string): void;
+  /** The person writes, or has emptied the field. */
+  typing(on: boolean): void;
 }
 
 /**
@@ -57,7 +59,10 @@ export class Composer {
       this.#actions.stop();
       this.#input.focus();
     });
-    this.#input.addEventListener("input", () => this.#changed());
+    this.#input.addEventListener("input", () => {
+      this.#changed();
+      this.#actions.typing(this.#input.value.trim() !== "");
+    });
     this.#input.addEventListener("keydown", (event) => this.#key(event));
     for (const type of ["keydown", "keypress", "keyup"] as const) form.addEventListener(type, keepInside);
     this.element = el("div", { class: "footer" }, this.#hint, this.#alert, form);
@@ -104,6 +109,7 @@ export class Composer {
     }
     this.#input.value = "";
     this.#changed();
+    this.#actions.typing(false);
   }
 
   #changed(): void {

@@ -85,7 +85,7 @@ h2 { margin: 0; font-size: calc(1 * var(--_size)); font-weight: 650; line-height
 .notice[data-tone="bad"] { background: color-mix(in srgb, var(--_bad) 12%, var(--_bg)); }
 .notice .words { flex: 1; }
 .stage { position: relative; flex: 1; min-block-size: 0; }
-.log { block-size: 100%; overflow-y: auto; overscroll-behavior: contain; padding: 14px 18px 18px; scrollbar-width: thin; scrollbar-color: var(--_border) transparent; }
+.log { block-size: 100%; overflow-y: auto; overscroll-behavior: contain; padding: 14px 18px 12px; scrollbar-width: thin; scrollbar-color: var(--_border) transparent; }
 .empty { block-size: 100%; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 6px; text-align: center; text-wrap: balance; color: var(--_muted); padding: 24px; }
 .empty strong { color: var(--_fg); font-weight: 600; font-size: calc(1.0625 * var(--_size)); }
 .empty svg { inline-size: 34px; block-size: 34px; color: var(--_accent); margin-block-end: 6px; }
@@ -131,6 +131,13 @@ button { font: inherit; color: inherit; cursor: pointer; }
 .earlier { display: block; margin: 0 auto 12px; }
 .earlier[hidden] { display: none; }
 .jump { position: absolute; inset-block-end: 12px; inset-inline: 0; margin-inline: auto; inline-size: fit-content; display: flex; align-items: center; gap: 6px; min-block-size: 32px; padding: 4px 15px; border: 0; border-radius: 999px; color: var(--_on-accent); background: var(--_accent); font-size: calc(0.8125 * var(--_size)); font-weight: 600; box-shadow: 0 4px 16px rgb(0 0 0 / 0.22); }
+.below { min-block-size: 26px; padding: 0 22px 4px; font-size: calc(0.8125 * var(--_size)); color: var(--_muted); }
+.typing { display: flex; align-items: center; gap: 8px; }
+.typing .words { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.dots { flex: none; display: flex; gap: 3px; }
+.dots i { inline-size: 5px; block-size: 5px; border-radius: 50%; background: var(--_accent); animation: pulse 1.4s ease-in-out infinite; }
+.dots i:nth-child(2) { animation-delay: 0.2s; }
+.dots i:nth-child(3) { animation-delay: 0.4s; }
 .footer { padding: 10px 12px 12px; border-block-start: 1px solid var(--_border); }
 .hint { padding: 0 8px 8px; font-size: calc(0.8125 * var(--_size)); color: var(--_warn); }
 .hint[data-tone="bad"] { color: var(--_bad); }
@@ -154,6 +161,7 @@ textarea:focus-visible { outline: none; }
   .header { padding-inline: 14px; }
   .log { padding-inline: 12px; }
   .notice { padding-inline: 14px; }
+  .below { padding-inline: 16px; }
   .bubble { max-inline-size: 92%; }
   .stop { padding-inline: 11px; }
   .stop .word { display: none; }
@@ -165,6 +173,7 @@ textarea:focus-visible { outline: none; }
   .bubble, .composer, .small, .round, .jump { border: 1px solid ButtonText; }
   .composer:focus-within { outline: 2px solid Highlight; outline-offset: 2px; }
   .status .dot { forced-color-adjust: none; }
+  .dots i { background: CanvasText; }
   .row[data-state="streaming"] .bubble::after { background: CanvasText; }
 }
 `;

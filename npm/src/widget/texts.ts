@@ -1,4 +1,4 @@
-import type { DialogState, Row, Status } from "../types.ts";
+import type { DialogState, Row, Status, User } from "../types.ts";
 
 /** The colour of a line. */
 export type Tone = "good" | "busy" | "warn" | "bad" | "quiet";
@@ -77,6 +77,28 @@ export function gapText({ gap, missed }: DialogState): string | null {
   return gap === "epoch" || gap === "ahead"
     ? "The conversation begins anew here: the server no longer has what was before."
     : "Some of the conversation before this is not shown: it went on for long while you were away.";
+}
+
+/** Longest name in a line with other words, in characters. */
+const LONGEST_NAME = 24;
+
+/** The name, or its beginning if it would leave no place for the words after it. */
+function shortName({ name }: User): string {
+  const letters = [...name];
+  return letters.length > LONGEST_NAME
+    ? `${letters
+        .slice(0, LONGEST_NAME - 1)
+        .join("")
+        .trimEnd()}…`
+    : name;
+}
+
+/** Says who is writing; empty if nobody is. */
+export function typingText(users: readonly User[]): string {
+  const [first, second] = users.map(shortName);
+  if (first === undefined) return "";
+  if (second === undefined) return `${first} is typing…`;
+  return users.length === 2 ? `${first} and ${second} are typing…` : "Several people are typing…";
 }
 
 /** Why the chat could not start: the page uses it wrongly, or its code could not be loaded. */

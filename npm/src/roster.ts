@@ -1,0 +1,203 @@
+import type { CoreEvent, WirePerson } from "./core.ts";
+import { encode } from "./json.ts";
+import { changed } from "./list.ts";
+import type { Scheduler } from "./store.ts";
+import { StateStore } from "./store.ts";
+import type { Lease } from "./tabs/messages.ts";
+import type { Tabs } from "./tabs/tabs.ts";
+import { whoOf } from "./tabs/views.ts";
+import type { JsonObject, Listener, PeopleState, Person, PersonLease, User } from "./types.ts";
+
+/** The state before anything is known. */
+export const NOBODY: PeopleState = { status: "syncing", code: null, count: 0, people: [], typing: [] };
+
+/** The kinds that the protocol keeps for itself. */
+const HERE = "here";
+const TYPING = "typing";
+
+/** What a roster uses of its client. */
+export interface RosterHost {
+  readonly tabs: Pick<Tabs, "run" | "open" | "close" | "takeLease" | "leasesChanged">;
+  readonly scheduler: Scheduler;
+  user(): User | null;
+}
+
+/** Who is in one channel, for all its handles, and the leases that those hold. */
+export class Roster {
+  readonly channel: string;
+  readonly #host: RosterHost;
+  readonly #ended: () => void;
+  readonly #store: StateStore<PeopleState>;
+  /** The handles, each with its leases by kind. */
+  readonly #handles = new Map<object, Map<string, Lease>>();
+  #listeners = 0;
+  /** The list that the core has. */
+  #listed: Person[] = [];
+  /** The user that the leases are of. */
+  #user: User | null;
+  /** When a lease got its body last. */
+  #heldAt = 0;
+
+  /** `ended` is called when the last handle was closed. */
+  constructor(channel: string, host: RosterHost, ended: () => void) {
+    this.channel = channel;
+    this.#host = host;
+    this.#ended = ended;
+    this.#store = new StateStore(NOBODY, host.scheduler);
+    this.#user = host.user();
+  }
+
+  get state(): PeopleState {
+    return this.#store.getState();
+  }
+
+  /** Whether anybody listens. */
+  get isWatched(): boolean {
+    return this.#listeners > 0;
+  }
+
+  /** The leases of all handles: of each kind the one with the newest body. */
+  get leases(): Lease[] {
+    const newest = new Map<string, Lease>();
+    for (const lease of [...this.#handles.values()].flatMap((held) => [...held.values()])) {
+      if ((newest.get(lease.kind)?.at ?? 0) < lease.at) newest.set(lease.kind, lease);
+    }
+    return [...newest.values()];
+  }
+
+  /** Adds a handle. */
+  add(handle: object): void {
+    this.#handles.set(handle, new Map());
+  }
+
+  /** Removes a handle that was closed, with its leases. */
+  remove(handle: object): void {
+    const held = this.#handles.get(handle)?.size ?? 0;
+    if (!this.#handles.delete(handle)) return;
+    if (held > 0) this.#host.tabs.leasesChanged();
+    if (this.#handles.size === 0) this.#ended();
+  }
+
+  /** Adds a listener; the first one begins to watch. Returns a function that ends it, once. */
+  listen(listener: Listener<PeopleState>): () => void {
+    const end = this.#store.subscribe(listener);
+    this.#listeners += 1;
+    if (this.#listeners === 1) this.#watch();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      end();
+      this.#listeners -= 1;
+      if (this.#listeners === 0) this.#unwatch();
+    };
+  }
+
+  /** Holds a lease for a handle. Throws what the core refuses. */
+  hold(handle: object, kind: string, body: JsonObject): void {
+    this.#heldAt = Math.max(this.#heldAt + 1, Date.now());
+    const lease = { channel: this.channel, kind, body, at: this.#heldAt };
+    this.#host.tabs.takeLease(lease);
+    this.#handles.get(handle)?.set(kind, lease);
+    this.#host.tabs.leasesChanged();
+  }
+
+  /** Gives up a lease of a handle. */
+  release(handle: object, kind: string): void {
+    if (this.#handles.get(handle)?.delete(kind)) this.#host.tabs.leasesChanged();
+  }
+
+  /** Says that the user is writing, or has stopped. It is lost while nobody can take it. */
+  typing(on: boolean): void {
+    try {
+      this.#host.tabs.run({ c: "typing", channel: this.channel, on });
+    } catch {
+      // It is said with each key, so there is nobody who could do anything about it.
+    }
+  }
+
+  /** Applies what the core says. */
+  apply({ changes = [], status = "live", code, count }: Extract<CoreEvent, { t: "people" }>): void {
+    // Without listeners this tab has no list that changes could be applied to.
+    if (!this.isWatched) return;
+    const read = (row: WirePerson): Person => this.#read(row);
+    this.#listed = changes.reduce((list, change) => changed(list, change, read), [...this.#listed]);
+    // A new leader's core has nobody until the server has answered.
+    const keeps = count === undefined || (status === "syncing" && this.#listed.length === 0);
+    const shown = { ...this.state, status, code: code ?? null };
+    this.#show(keeps ? shown : { ...shown, count, people: this.#listed });
+  }
+
+  /** The server said who the user is. */
+  identified(): void {
+    const before = this.#user;
+    this.#user = this.#host.user();
+    if (before !== null && before.id !== this.#user?.id) this.clear();
+    this.#listed = this.#listed.map((person) => this.#owned(person));
+    this.#show({ ...this.state, people: this.state.people.map((person) => this.#owned(person)) });
+  }
+
+  /** Forgets everybody, and what the user did, because it was another user. */
+  clear(): void {
+    const held = this.leases.length;
+    for (const leases of this.#handles.values()) leases.clear();
+    this.#listed = [];
+    this.#show(NOBODY);
+    if (held > 0) this.#host.tabs.leasesChanged();
+  }
+
+  #watch(): void {
+    try {
+      this.#host.tabs.open(whoOf(this.channel));
+    } catch {
+      // The channel itself could not be opened, which its handles show. Once it is, so is this.
+    }
+  }
+
+  #unwatch(): void {
+    this.#listed = [];
+    this.#show({ ...this.state, status: "syncing", code: null });
+    this.#host.tabs.close(whoOf(this.channel));
+  }
+
+  /** Shows a state. What is the same as before stays the same object. */
+  #show(state: PeopleState): void {
+    const before = this.state;
+    const { status, code, count } = state;
+    const people = kept(before.people, state.people);
+    const others = status === "live" ? people.filter(({ own, leases }) => !own && leases[TYPING] !== undefined) : [];
+    const typing = kept(
+      before.typing,
+      others.map(({ user }) => user),
+    );
+    const same = before.status === status && before.code === code && before.count === count;
+    if (same && people === before.people && typing === before.typing) return;
+    this.#store.set({ status, code, count, people, typing });
+  }
+
+  /** A person that the core wrote: the object that is shown already, if nothing changed. */
+  #read({ user, leases }: WirePerson): Person {
+    const held: Record<string, PersonLease> = Object.create(null);
+    for (const { kind, since, brief = false, body = {} } of leases) held[kind] = { body, since, brief };
+    const since = Math.min(...leases.map((lease) => lease.since));
+    const known = this.state.people.find((person) => isSame(person.user, user));
+    const same = known !== undefined && known.user.name === user.name ? known.user : user;
+    const person = { user: same, own: this.#isOwn(user), here: held[HERE] !== undefined, since, leases: held };
+    return known !== undefined && encode(known) === encode(person) ? known : person;
+  }
+
+  #isOwn(user: User): boolean {
+    return this.#user !== null && isSame(user, this.#user);
+  }
+
+  #owned(person: Person): Person {
+    const own = this.#isOwn(person.user);
+    return own === person.own ? person : { ...person, own };
+  }
+}
+
+const isSame = (one: User, other: User): boolean => one.id === other.id && one.kind === other.kind;
+
+/** The new list, or the one before if it has the same items. */
+const kept = <T>(before: readonly T[], now: readonly T[]): readonly T[] =>
+  before.length === now.length && before.every((item, index) => item === now[index]) ? before : now;
