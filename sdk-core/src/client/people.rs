@@ -48,7 +48,7 @@ impl<T: Part> Client<T> {
         kind: &str,
         body: Option<&str>,
     ) -> Result<(), SendError> {
-        self.clamp(now);
+        let now = self.clamp(now);
         let name = ChannelName::parse(channel).ok_or(SendError::BadChannel)?;
         if let Some(body) = body {
             check_body(body)?;
@@ -60,7 +60,7 @@ impl<T: Part> Client<T> {
             return Err(SendError::BadKind);
         }
         let at = self.place(&name).ok_or(SendError::NotOpen)?;
-        self.channels[at].leases.set(kind, body)
+        self.channels[at].leases.set(now.mono, kind, body)
     }
 
     /// Says that this client's user is writing in an open channel, or has stopped. Call it with each
@@ -96,7 +96,7 @@ impl<T: Part> Client<T> {
                 frames.push(ClientFrame::Watch { ch: channel.name.clone() }.encode());
             }
             while channel.leases.wait() && signals.may_send(now.mono) {
-                let lease = channel.leases.next(&channel.name);
+                let lease = channel.leases.next(now.mono, &channel.name);
                 frames.extend(lease.map(|lease| ClientFrame::Lease(lease).encode()));
             }
         }

@@ -11,6 +11,9 @@ const TYPING_AGAIN_MS: u64 = 3_000;
 /// Who has not said for this long that they are writing no longer is, in ms.
 const TYPING_MS: u64 = 6_000;
 
+/// How long ago a lease was set is told from this on, in ms.
+const AGED_MS: u64 = 1_000;
+
 /// What is held, and what the server is to be told about it.
 #[derive(Default)]
 pub(crate) struct Leases {
@@ -22,6 +25,8 @@ struct Held {
     kind: String,
     /// None once it is given up, until the server was told.
     body: Option<String>,
+    /// When it was set.
+    since: Time,
     /// Whether this connection's server was told.
     told: bool,
 }
@@ -36,11 +41,11 @@ struct Typing {
 
 impl Leases {
     /// Holds a lease with this body, or gives it up.
-    pub(crate) fn set(&mut self, kind: &str, body: Option<&str>) -> Result<(), SendError> {
+    pub(crate) fn set(&mut self, now: Time, kind: &str, body: Option<&str>) -> Result<(), SendError> {
         let body = body.map(str::to_owned);
         if let Some(held) = self.held.iter_mut().find(|held| held.kind == kind) {
             if held.body != body {
-                (held.body, held.told) = (body, false);
+                (held.body, held.since, held.told) = (body, now, false);
             }
             return Ok(());
         }
@@ -50,7 +55,7 @@ impl Leases {
         if self.held.iter().filter(|held| held.body.is_some()).count() >= MOST {
             return Err(SendError::TooManyLeases);
         }
-        self.held.push(Held { kind: kind.to_owned(), body, told: false });
+        self.held.push(Held { kind: kind.to_owned(), body, since: now, told: false });
         Ok(())
     }
 
@@ -84,14 +89,21 @@ impl Leases {
     }
 
     /// What the server is to be told next; it counts as told from now on.
-    pub(crate) fn next(&mut self, ch: &ChannelName) -> Option<LeaseRequest> {
-        let request =
-            |kind: &str, body, for_ms| LeaseRequest { ch: ch.clone(), kind: kind.to_owned(), body, for_ms };
+    pub(crate) fn next(&mut self, now: Time, ch: &ChannelName) -> Option<LeaseRequest> {
+        let request = |kind: &str, body, for_ms| LeaseRequest {
+            ch: ch.clone(),
+            kind: kind.to_owned(),
+            body,
+            for_ms,
+            age_ms: None,
+        };
         if let Some(on) = self.typing.tell.take() {
             return Some(request(TYPING, on.then(|| "{}".to_owned()), on.then_some(TYPING_MS)));
         }
         let at = self.held.iter().position(|held| !held.told)?;
-        let told = request(&self.held[at].kind, self.held[at].body.clone(), None);
+        let mut told = request(&self.held[at].kind, self.held[at].body.clone(), None);
+        let age_ms = now.since(self.held[at].since);
+        told.age_ms = Some(age_ms).filter(|age_ms| *age_ms >= AGED_MS && told.body.is_some());
         match told.body {
             Some(_) => self.held[at].told = true,
             None => drop(self.held.remove(at)),

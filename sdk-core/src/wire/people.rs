@@ -27,6 +27,8 @@ pub struct LeaseRequest {
     pub body: Option<String>,
     /// How long it lasts without being renewed, in ms; none for as long as the connection.
     pub for_ms: Option<u64>,
+    /// How long ago it was said first, in ms, if it is said again.
+    pub age_ms: Option<u64>,
 }
 
 impl std::fmt::Debug for LeaseRequest {
@@ -110,7 +112,7 @@ impl LeaseRequest {
             Some(body) => writer.raw("body", body),
             None => writer,
         };
-        writer.opt_u64("for_ms", self.for_ms).end()
+        writer.opt_u64("for_ms", self.for_ms).opt_u64("age_ms", self.age_ms).end()
     }
 
     pub(super) fn read(object: &Object<'_>) -> Result<LeaseRequest, DecodeError> {
@@ -119,6 +121,7 @@ impl LeaseRequest {
             kind: object.need_text("kind")?,
             body: object.opt("body").map(|_| client::body(object)).transpose()?,
             for_ms: object.opt_u64("for_ms")?,
+            age_ms: object.opt_u64("age_ms")?,
         })
     }
 }

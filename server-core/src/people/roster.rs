@@ -1,6 +1,6 @@
 //! Who is in one channel, and what its watchers were told.
 
-use super::leases::{GRACE_MS, Present};
+use super::leases::{GRACE_MS, Present, Said};
 use super::{Leaving, NOBODY};
 use crate::outgoing::{Due, Outgoing};
 use crate::text::Text;
@@ -114,7 +114,8 @@ impl Roster {
 
     pub(super) fn enter(&mut self, conn: u64, key: &str, user: &User, now: Now) {
         if self.on {
-            self.holds(conn, key, user, HERE, "{}".to_owned(), None, now);
+            let said = Said { body: "{}".to_owned(), at: now.mono, until: None };
+            self.holds(conn, key, user, HERE, said, now);
         }
     }
 
@@ -134,28 +135,19 @@ impl Roster {
             return Ok(());
         };
         let until = request.for_ms.map(|for_ms| now.mono.after(for_ms.clamp(LEAST_MS, MAX_LEASE_MS)));
-        let body = json::on_one_line(&body).into_owned();
-        let held = self.holds(conn, key, user, &request.kind, body, until, now);
+        let at = Time(now.mono.0.saturating_sub(request.age_ms.unwrap_or_default()));
+        let said = Said { body: json::on_one_line(&body).into_owned(), at, until };
+        let held = self.holds(conn, key, user, &request.kind, said, now);
         if held { Ok(()) } else { Err(Refusal::TooMany) }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "who, what, until when")]
-    fn holds(
-        &mut self,
-        conn: u64,
-        key: &str,
-        user: &User,
-        kind: &str,
-        body: String,
-        until: Option<Time>,
-        now: Now,
-    ) -> bool {
+    fn holds(&mut self, conn: u64, key: &str, user: &User, kind: &str, said: Said, now: Now) -> bool {
         let place = self.arrivals;
         let present = self.users.entry(key.to_owned()).or_insert_with(|| Present::new(user.clone(), place));
         self.arrivals += u64::from(present.place == place);
         let was_here = present.is_here();
         present.user.clone_from(user);
-        let held = present.hold(conn, kind, body, until, now.wall);
+        let held = present.hold(conn, kind, said, now.wall);
         self.here += usize::from(!was_here && present.is_here());
         if conn != NOBODY {
             self.conns.insert(conn, key.to_owned());

@@ -103,7 +103,7 @@ async fn lease(
     let ch = channel(name)?;
     let mut session = open(app, remote, headers).await?;
     subscribe(&mut session, &json!({"t": "sub", "ch": ch.as_str(), "tail": 0})).await?;
-    session.send_text(&LeaseRequest { ch, kind, body, for_ms }.encode()).await;
+    session.send_text(&LeaseRequest { ch, kind, body, for_ms, age_ms: None }.encode()).await;
     // A lease has no answer, and answers come in order.
     session.send(&json!({"t": "ping", "n": TAKEN})).await;
     loop {

@@ -181,6 +181,33 @@ fn a_lease_lasts_while_any_connection_of_the_user_holds_it() {
 }
 
 #[test]
+fn the_body_that_was_said_last_is_shown_and_goes_with_the_one_who_said_it() {
+    let mut rig = rig();
+    let mut ada = watcher(&mut rig, "ada");
+    let (mut one, mut two) = (rig.member("bob"), rig.member("bob"));
+    let number = |rig: &mut Rig, ada: &mut Client| {
+        pass(rig, 100);
+        ada.next("people")["people"][0]["leases"][1]["body"]["n"].clone()
+    };
+    one.send(&rig, &lease("status", &json!({"n": 1})));
+    assert_eq!(number(&mut rig, &mut ada), 1);
+    rig.pass(1_000);
+    two.send(&rig, &lease("status", &json!({"n": 2})));
+    assert_eq!(number(&mut rig, &mut ada), 2);
+    // The first one connects anew and says what it said before.
+    rig.pass(5_000);
+    one.session.end();
+    let mut one = rig.member("bob");
+    let mut again = lease("status", &json!({"n": 1}));
+    again["age_ms"] = 6_000.into();
+    one.send(&rig, &again);
+    pass(&mut rig, 100);
+    assert!(ada.heard_nothing());
+    two.send(&rig, &json!({"t": "bye"}));
+    assert_eq!(number(&mut rig, &mut ada), 1);
+}
+
+#[test]
 fn who_writes_stops_by_a_message_by_saying_so_and_by_silence() {
     let mut rig = rig();
     let mut ada = watcher(&mut rig, "ada");

@@ -223,9 +223,8 @@ fn measure(people: usize) -> Result<Figures, Failure> {
                 lost.push_back((room.now.mono.after(5_000), room.users));
             }
         }
-        while let Some((_, user)) = lost.pop_front_if(|(at, _)| *at <= room.now.mono) {
-            room.enter(user);
-        }
+        let back = lost.iter().take_while(|(at, _)| *at <= room.now.mono).count();
+        lost.drain(..back).for_each(|(_, user)| room.enter(user));
         let half = room.sessions.len() / 2;
         for nth in 0..due(tick, 2) {
             let at = (half + nth * 7 + tick as usize * 13) % room.sessions.len();

@@ -40,6 +40,8 @@ pub(crate) struct Process {
     pub(crate) told_by: u64,
     /// The number in the body of the lease that the user holds.
     pub(crate) holds: Option<u64>,
+    /// Whether the server may not know of it.
+    pub(crate) unsure: bool,
     /// The offset up to which the second channel's events were applied, in `epoch`.
     pub(crate) applied: u64,
     pub(crate) epoch: String,
@@ -98,6 +100,7 @@ impl Process {
             told_gone: BTreeSet::new(),
             told_by: 0,
             holds: None,
+            unsure: false,
             told: String::new(),
             live: false,
             changed: false,

@@ -24,7 +24,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
         Action::Hold { on, number } => command(world, on, |one, now| {
             let body = number.map(|number| format!("{{\"n\":{number}}}"));
             if one.core.set_lease(now, CHANNELS[0], "status", body.as_deref()).is_ok() {
-                one.holds = number;
+                (one.holds, one.unsure) = (number, false);
             }
         }),
         Action::Cut { on } => {

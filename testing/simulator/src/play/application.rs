@@ -3,7 +3,7 @@
 use crate::script::CHANNELS;
 use crate::watch::device_of;
 use crate::world::{Task, World};
-use tidewire_core::wire::Person;
+use tidewire_core::wire::{Person, codes};
 use tidewire_core::{Change, ChannelState, Event, OpState, PeopleStatus, State};
 
 /// A core notifies its application.
@@ -57,7 +57,11 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
             world.watch.mark(if joined { "older" } else { "older:none" });
         }
         Event::People { changes, status, .. } => people(world, process, changes, status),
-        Event::Problem { code, .. } => world.watch.mark(&format!("problem:{code}")),
+        Event::Problem { code, .. } => {
+            // A message of its was damaged, and a lease in it is not said again.
+            one.unsure |= code == codes::BAD_FRAME;
+            world.watch.mark(&format!("problem:{code}"));
+        }
         Event::Storage { code } => world.watch.mark(code.unwrap_or("storage_works")),
         Event::Signal { .. } => world.watch.mark("signal"),
         Event::Stored { id } => {

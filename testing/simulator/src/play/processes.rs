@@ -102,7 +102,7 @@ pub(super) fn close_dialog(world: &mut World, device: usize) {
             one.looks_back.clear();
             one.people.clear();
             one.people_status = PeopleStatus::Syncing;
-            one.holds = None;
+            (one.holds, one.unsure) = (None, false);
         }
     });
 }
