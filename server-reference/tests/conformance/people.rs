@@ -67,8 +67,12 @@ async fn a_backend_reads_who_is_there_and_tells_what_an_agent_is_doing() {
     let server = start(|_| {}).await;
     let mut ada = watcher(&server, "ada").await;
     ada.next_of("people").await;
-    let service =
-        |scopes: &[&str]| token("agent", json!({"kind": "service", "account": "default", "scopes": scopes}));
+    let service = |scopes: &[&str]| {
+        token(
+            "agent",
+            json!({"kind": "service", "aud": "tidewire-service", "account": "default", "scopes": scopes}),
+        )
+    };
     let agent = service(&["read", "publish"]);
     let lease = format!("{ROOM}/leases/status");
     let body = r#"{"body": {"active": true, "task": "search"}, "for_ms": 1000}"#;
@@ -101,7 +105,7 @@ async fn a_backend_reads_who_is_there_and_tells_what_an_agent_is_doing() {
         ("DELETE", "dialog:room/people", &agent, "", 405, "bad_request"),
     ] {
         let (got, answer) = http(server.address, method, path, token, body).await;
-        assert_eq!((got, answer["code"].as_str()), (status, Some(code)), "{method} {path} {body}");
+        assert_eq!((got, answer["error"]["code"].as_str()), (status, Some(code)), "{method} {path} {body}");
     }
 }
 
@@ -114,6 +118,6 @@ async fn a_rule_without_people_has_none_over_http_either() {
         [("GET", "guild:7/people", ""), ("PUT", "guild:7/leases/a", r#"{"body": {}, "for_ms": 1000}"#)]
     {
         let (status, answer) = http(server.address, method, path, &ada, body).await;
-        assert_eq!((status, &answer["code"]), (403, &json!("people_off")), "{method}");
+        assert_eq!((status, &answer["error"]["code"]), (403, &json!("people_off")), "{method}");
     }
 }
