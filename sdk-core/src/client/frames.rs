@@ -321,6 +321,9 @@ impl<T: Part> Client<T> {
 
     fn sub_err(&mut self, now: Now, ch: &ChannelName, problem: &Problem, retryable: bool) {
         let Some(at) = self.place(ch) else { return };
+        // With the subscription the server forgot who watches, and what they hold.
+        self.channels[at].people.disconnected();
+        self.channels[at].leases.disconnected();
         // Not subscribed: the subscription ended while a request for a page was under way.
         if retryable || problem.code == codes::NOT_SUBSCRIBED {
             let floor = problem.retry_after_ms.unwrap_or(0);

@@ -255,6 +255,30 @@ fn a_channel_that_may_not_be_read_any_more_shows_nobody() {
 }
 
 #[test]
+fn a_subscription_that_begins_again_on_the_same_connection_is_watched_and_held_again() {
+    // With the subscription the server forgot who watches and what they hold.
+    for (code, retryable) in [("rate_limited", true), ("not_subscribed", false), ("forbidden", false)] {
+        let mut rig = watching(&[person("bob", &["here"])]);
+        rig.client.set_lease(rig.now, CH, "status", Some("{}")).expect("valid");
+        rig.drain();
+        assert_eq!(sent(&mut rig, "lease").len(), 1);
+        rig.receive(json!({"t": "sub_err", "ch": CH, "code": code, "message": "no", "retryable": retryable}));
+        assert_ne!(shown(&rig).1, "live", "{code}: nobody tells what changes");
+        rig.pass(5_000);
+        if code == "forbidden" {
+            rig.client.open_dialog(rig.now, "demo").expect("valid");
+            rig.drain();
+        }
+        assert_eq!(sent(&mut rig, "sub").len(), 1, "{code}");
+        rig.receive(sub_ok(if code == "forbidden" { "fresh" } else { "resumed" }, 0, 0, vec![]));
+        let kinds: Vec<Value> = rig.sent.drain(..).map(|frame| frame["t"].clone()).collect();
+        assert_eq!(kinds, ["watch", "lease"], "{code}");
+        rig.receive(list(&[person("eve", &["here"])]));
+        assert_eq!(shown(&rig), (vec!["eve: here".to_owned()], "live", 1), "{code}");
+    }
+}
+
+#[test]
 fn leases_are_held_on_every_connection_until_they_are_given_up() {
     let mut rig = Rig::online();
     rig.client.set_lease(rig.now, CH, "status", Some(r#"{"n":1}"#)).expect("valid");
@@ -382,6 +406,8 @@ fn arguments_that_are_not_valid_are_refused_with_a_code() {
     assert_eq!(refused.code(), "too_many_leases");
     rig.client.set_lease(rig.now, CH, "k0", None).expect("valid");
     rig.client.set_lease(rig.now, CH, "k8", Some("{}")).expect("valid");
+    let refused = rig.client.set_lease(rig.now, CH, "k0", Some("{}")).expect_err("refused");
+    assert_eq!(refused.code(), "too_many_leases", "also if the server was not told of its end yet");
     rig.client.set_lease(rig.now, CH, "unknown", None).expect("valid");
     assert_eq!(
         rig.client.typing(rig.now, "dialog:other", true).expect_err("refused").code(),
