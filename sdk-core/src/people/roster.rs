@@ -72,10 +72,8 @@ impl Roster {
     pub(crate) fn disconnected(&mut self) {
         self.handed_over();
         self.settles = None;
-        if self.status != PeopleStatus::Syncing {
-            self.status = PeopleStatus::Syncing;
-            self.end_brief();
-        }
+        self.status = PeopleStatus::Syncing;
+        self.end_brief();
     }
 
     /// Another connection takes over; what is shown stays until its server has answered.

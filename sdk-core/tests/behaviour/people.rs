@@ -206,6 +206,12 @@ fn a_frame_that_comes_twice_changes_nothing_and_one_that_is_missing_is_noticed()
     assert_eq!(shown(&rig), (vec!["eve: here".to_owned(), "zoe: here".to_owned()], "live", 2));
     rig.pass(60_000);
     assert_eq!(sent(&mut rig, "watch").len(), 0);
+    // The connection is lost before the new list comes: what is brief ends all the same.
+    let mut rig = watching(&[person("bob", &["here", "typing"])]);
+    frame(&[person("eve", &["here"])], &[]);
+    rig.receive(frame(&[person("zoe", &["here"])], &[]));
+    rig.cut();
+    assert_eq!(shown(&rig), (vec!["bob: here".to_owned()], "syncing", 1));
 }
 
 #[test]
@@ -302,6 +308,14 @@ fn leases_are_held_on_every_connection_until_they_are_given_up() {
     assert_eq!(sent(&mut rig, "lease"), [json!({"t": "lease", "ch": CH, "kind": "status"})]);
     reconnect(&mut rig);
     assert_eq!(sent(&mut rig, "lease"), [Value::Null; 0]);
+    // So it is if another connection comes and goes before it can be told.
+    rig.client.set_lease(rig.now, CH, "status", Some("{}")).expect("valid");
+    rig.cut();
+    rig.client.set_lease(rig.now, CH, "status", None).expect("valid");
+    rig.redial(60_000);
+    rig.welcome();
+    reconnect(&mut rig);
+    assert_eq!(sent(&mut rig, "lease"), [json!({"t": "lease", "ch": CH, "kind": "status"})]);
 }
 
 #[test]
