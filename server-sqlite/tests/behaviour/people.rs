@@ -101,7 +101,9 @@ fn a_newcomer_gets_the_list_and_everybody_who_watches_the_changes() {
     ada.send(&rig, &json!({"t": "unsub", "ch": ROOM}));
     pass(&mut rig, 100);
     assert!(ada.heard_nothing() && bob.heard_nothing());
-    assert_eq!(told(&watch(&mut rig, &mut bob)), ["bob: here"]);
+    bob.send(&rig, &lease("status", &json!({})));
+    pass(&mut rig, 100);
+    assert_eq!(told(&watch(&mut rig, &mut bob)), ["bob: here status"], "what changed while nobody watched");
 }
 
 #[test]
