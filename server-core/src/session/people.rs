@@ -62,9 +62,9 @@ impl Session {
         }
         let conn = self.outgoing().id();
         let ch = request.ch.clone();
-        let held = self.subscriptions().within(&ch, |channel| {
-            channel.people.hold(conn, &identity.key(), &identity.user, request, now)
-        });
+        let held = self
+            .subscriptions()
+            .within(&ch, |channel| channel.people.hold(conn, &identity.key(), &identity.user, request, now));
         if let Some(Err(refusal)) = held {
             self.complain(refusal.code(), refusal.message(), None);
         }
