@@ -44,6 +44,11 @@ const EARLIER: &str = "server-core/src/session/earlier.rs";
 const SESSION: &str = "server-core/src/session/state.rs";
 const REVOKE: &str = "server-core/src/engine/revoke.rs";
 const PROGRESS: &str = "server-core/src/dialog/progress.rs";
+const LEASES: &str = "server-core/src/people/leases.rs";
+const ROSTER: &str = "server-core/src/people/roster.rs";
+const AGENDA: &str = "server-core/src/people/agenda.rs";
+const OWN_LEASES: &str = "sdk-core/src/people/leases.rs";
+const LIST: &str = "sdk-core/src/people/roster.rs";
 
 const TABLE_ROWS: &str = "sdk-core/src/tables/rows.rs";
 const TABLE_SUBSCRIPTION: &str = "sdk-core/src/tables/subscription.rs";
@@ -371,6 +376,115 @@ pub(crate) const PANEL: &[Planted] = &[
         REQUESTS,
         "ResponsePart::End if *accepted && self.transport != Transport::Stream && lines.is_whole() => {",
         "ResponsePart::End | ResponsePart::Failed(_) if *accepted && self.transport != Transport::Stream => {",
+    ),
+    bug(
+        "the end of an earlier grace stays although the user came back",
+        LEASES,
+        "(held.body, held.until, held.ends) = (body, until, None);",
+        "(held.body, held.until) = (body, until);",
+    ),
+    bug(
+        "a connection that is lost takes the user's others with it",
+        LEASES,
+        "held.holders.remove(&conn) && held.holders.is_empty();",
+        "held.holders.remove(&conn);\n            if was_last {\n                held.holders.clear();\n            }",
+    ),
+    bug(
+        "nobody looks for the end of a grace",
+        LEASES,
+        "held.until.is_some() || held.holders.is_empty()",
+        "held.until.is_some()",
+    ),
+    bug(
+        "who says bye counts as lost",
+        SESSION,
+        "                self.subscriptions.leave_all();\n",
+        "                self.subscriptions.close();\n",
+    ),
+    bug(
+        "who is lost counts as one who left",
+        SERVER_CHANNEL,
+        "self.channel.people.leave(self.conn, Leaving::Lost);",
+        "self.channel.people.leave(self.conn, Leaving::Left);\n        let _ = Leaving::Lost;",
+    ),
+    bug(
+        "who wrote a message goes on writing",
+        SERVER_CHANNEL,
+        "        if effects.said {\n            self.people",
+        "        if effects.said && by.id.is_empty() {\n            self.people",
+    ),
+    bug(
+        "what was told first counts as told for ever",
+        ROSTER,
+        "                present.told = Some(text.clone());\n                people.push",
+        "                present.told.get_or_insert_with(|| text.clone());\n                people.push",
+    ),
+    bug(
+        "what ends later is forgotten",
+        ROSTER,
+        "            next.extend(end);\n",
+        "            drop(end);\n",
+    ),
+    bug(
+        "what changes just after something was told is forgotten",
+        ROSTER,
+        "            Some(at) if self.has_news() => next.push(at),\n",
+        "",
+    ),
+    bug(
+        "who went while nobody watched is listed",
+        ROSTER,
+        "                _ => drop(self.users.remove(&key)),",
+        "                _ => {}",
+    ),
+    bug(
+        "a list tells what was so before nobody watched",
+        ROSTER,
+        "Some(present) if !present.is_gone() => present.told = None,",
+        "Some(present) if !present.is_gone() => {}",
+    ),
+    bug(
+        "a user who left is not counted away",
+        ROSTER,
+        "self.here -= usize::from(was_here && !present.is_here());",
+        "let _ = was_here;",
+    ),
+    bug(
+        "a server that started says that it knows everybody",
+        ROSTER,
+        "frame.settle_ms = Some(settles).filter(|ms| *ms > 0);",
+        "frame.settle_ms = Some(settles).filter(|ms| *ms > GRACE_MS);",
+    ),
+    bug(
+        "the server has always just started",
+        AGENDA,
+        "let started = *self.started.get_or_init(|| now);",
+        "let started = now;\n        let _ = self.started.get_or_init(|| now);",
+    ),
+    bug(
+        "a server that just started is believed that others are gone",
+        LIST,
+        "Some(settle_ms) => self.settles = Some(now.after(settle_ms)),",
+        "Some(_) => self.end_unconfirmed(),",
+    ),
+    bug("who wrote when the connection was lost goes on writing", LIST, "        self.end_brief();\n", ""),
+    bug(
+        "the numbers of the former connection go on",
+        LIST,
+        "(self.asked, self.last) = (None, 0);",
+        "self.asked = None;",
+    ),
+    bug(
+        "people are not asked for after a handover",
+        FRAMES,
+        "            channel.people.handed_over();\n",
+        "",
+    ),
+    bug(
+        "leases are not said again on a new connection",
+        OWN_LEASES,
+        "self.held.iter_mut().for_each(|held| held.told = false);",
+        "",
     ),
     table(
         "the row after the one that comes into sight is shown",

@@ -321,11 +321,12 @@ impl<T: Part> Client<T> {
 
     fn sub_err(&mut self, now: Now, ch: &ChannelName, problem: &Problem, retryable: bool) {
         let Some(at) = self.place(ch) else { return };
+        // With the subscription the server forgot who watches, and what they hold.
+        self.channels[at].people.disconnected();
+        self.channels[at].leases.disconnected();
         // Not subscribed: the subscription ended while a request for a page was under way.
         if retryable || problem.code == codes::NOT_SUBSCRIBED {
             let floor = problem.retry_after_ms.unwrap_or(0);
-            self.channels[at].people.disconnected();
-            self.channels[at].leases.disconnected();
             let again = self.channels[at].refused(now.mono, floor, &mut self.rng);
             self.journal.note(now.wall, "refused", &problem.code, 1);
             let Problem { code, message, .. } = problem.clone();
@@ -334,8 +335,7 @@ impl<T: Part> Client<T> {
             return;
         }
         self.channels[at].fail();
-        self.channels[at].people.ended(&problem.code);
-        self.channels[at].leases.disconnected();
+        self.channels[at].people.refuse(&problem.code);
         self.drop_older(at);
         // Data that may no longer be read must not stay on the device.
         if self.channels[at].forget() {

@@ -43,19 +43,18 @@ impl Leases {
     /// Holds a lease with this body, or gives it up.
     pub(crate) fn set(&mut self, now: Time, kind: &str, body: Option<&str>) -> Result<(), SendError> {
         let body = body.map(str::to_owned);
-        if let Some(held) = self.held.iter_mut().find(|held| held.kind == kind) {
-            if held.body != body {
-                (held.body, held.since, held.told) = (body, now, false);
-            }
-            return Ok(());
-        }
-        if body.is_none() {
-            return Ok(());
-        }
-        if self.held.iter().filter(|held| held.body.is_some()).count() >= MOST {
+        let at = self.held.iter().position(|held| held.kind == kind);
+        // One that was given up, and of which the server was not told, is held no more.
+        let is_new = body.is_some() && at.is_none_or(|at| self.held[at].body.is_none());
+        if is_new && self.held.iter().filter(|held| held.body.is_some()).count() >= MOST {
             return Err(SendError::TooManyLeases);
         }
-        self.held.push(Held { kind: kind.to_owned(), body, since: now, told: false });
+        match at.map(|at| &mut self.held[at]) {
+            Some(held) if held.body == body => {}
+            Some(held) => (held.body, held.since, held.told) = (body, now, false),
+            None if is_new => self.held.push(Held { kind: kind.to_owned(), body, since: now, told: false }),
+            None => {}
+        }
         Ok(())
     }
 

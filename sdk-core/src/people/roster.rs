@@ -77,22 +77,13 @@ impl Roster {
     pub(crate) fn disconnected(&mut self) {
         self.handed_over();
         self.settles = None;
-        if self.status != PeopleStatus::Syncing {
-            self.status = PeopleStatus::Syncing;
-            self.end_brief();
-        }
+        self.status = PeopleStatus::Syncing;
+        self.end_brief();
     }
 
     /// Another connection takes over; what is shown stays until its server has answered.
     pub(crate) fn handed_over(&mut self) {
         (self.asked, self.last) = (None, 0);
-    }
-
-    /// The channel may not be read any more, for this reason. Once it can be subscribed again the
-    /// server is asked again.
-    pub(crate) fn ended(&mut self, code: &str) {
-        self.handed_over();
-        self.refuse(code);
     }
 
     /// Nothing may be shown any more, for this reason.

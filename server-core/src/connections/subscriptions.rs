@@ -54,6 +54,12 @@ impl Subscriptions {
         }
     }
 
+    /// Does something in a channel that the connection is subscribed to; none if it is not.
+    pub(crate) fn within<R>(&self, ch: &str, act: impl FnOnce(&Channel) -> R) -> Option<R> {
+        // Under the lock, because whoever ends the subscription meanwhile ends what is held by it.
+        self.inner.lock().by_channel.get(ch).map(|subscriber| act(&subscriber.channel))
+    }
+
     /// Ends the leases of the connection in channels where `may_hold` is false.
     pub(crate) fn release(&self, conn: u64, may_hold: impl Fn(&Channel) -> bool) {
         let inner = self.inner.lock();

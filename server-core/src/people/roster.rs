@@ -69,8 +69,8 @@ pub(super) struct Roster {
     /// How many are here.
     here: usize,
     crowded: bool,
-    /// How many a crowd was told to be, and when.
-    told_count: usize,
+    /// How many a crowd was told to be, and when; none if not all watchers were told the same.
+    told_count: Option<usize>,
     counted_at: Option<Time>,
     /// When something was told.
     told_at: Option<Time>,
@@ -105,7 +105,7 @@ impl Roster {
             frame: 0,
             here: 0,
             crowded: false,
-            told_count: 0,
+            told_count: None,
             counted_at: None,
             told_at: None,
             wanted: false,
@@ -192,7 +192,7 @@ impl Roster {
         self.conns.clear();
         self.timed.clear();
         self.changed.clear();
-        (self.here, self.crowded, self.told_count) = (0, false, 0);
+        (self.here, self.crowded, self.told_count) = (0, false, None);
         self.all_want();
         on
     }
@@ -282,14 +282,14 @@ impl Roster {
 
     /// Tells the count of a crowd, not too often.
     fn tell_count(&mut self, now: Time, due: &mut Due) -> Option<Time> {
-        if self.told_count == self.here {
+        if self.told_count == Some(self.here) {
             return None;
         }
         let at = self.counted_at.map_or(now, |counted| counted.after(COUNT_MS));
         if at > now {
             return Some(at);
         }
-        (self.told_count, self.counted_at) = (self.here, Some(now));
+        (self.told_count, self.counted_at) = (Some(self.here), Some(now));
         self.frame += 1;
         let frame = Frame { crowded: true, ..self.frame() };
         self.send(&[frame.encode_with(std::iter::empty()).into()], now, due);
@@ -352,6 +352,8 @@ impl Roster {
             return vec![frame.encode_with(std::iter::empty()).into()];
         }
         if self.crowded {
+            // Those who came earlier may have been told another count.
+            self.told_count = self.told_count.filter(|told| *told == self.here);
             let frame = Frame { crowded: true, ..base };
             return vec![frame.encode_with(std::iter::empty()).into()];
         }

@@ -28,9 +28,9 @@ fn fault(request: &LeaseRequest) -> Option<(&'static str, String)> {
 impl Session {
     /// Tells who is in a channel from now on.
     pub(super) fn watch(&mut self, ch: &ChannelName) {
-        match self.subscribed(ch) {
-            Some(channel) => channel.people.watch(self.outgoing()),
-            None => self.complain(codes::NOT_SUBSCRIBED, "subscribe to a channel before watching it", None),
+        let outgoing = self.outgoing();
+        if self.subscriptions().within(ch, |channel| channel.people.watch(outgoing)).is_none() {
+            self.complain(codes::NOT_SUBSCRIBED, "subscribe to a channel before watching it", None);
         }
     }
 
@@ -66,8 +66,16 @@ impl Session {
         if self.is_request && request.body.is_some() && request.for_ms.is_none() {
             return self.bad_frame(now, codes::BAD_FRAME, "a lease of a single request needs `for_ms`");
         }
-        if let Err(refusal) = channel.people.hold(conn, &identity.key(), &identity.user, request, now) {
+        let ch = request.ch.clone();
+        let held = self
+            .subscriptions()
+            .within(&ch, |channel| channel.people.hold(conn, &identity.key(), &identity.user, request, now));
+        if let Some(Err(refusal)) = held {
             self.complain(refusal.code(), refusal.message(), None);
+        }
+        // Checked again: whoever took the right away meanwhile did not find this lease yet.
+        if !self.engine().access.may_signal(identity, &channel) {
+            channel.people.may_not_hold(conn);
         }
         Flow::Ready
     }

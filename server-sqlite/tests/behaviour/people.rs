@@ -101,7 +101,9 @@ fn a_newcomer_gets_the_list_and_everybody_who_watches_the_changes() {
     ada.send(&rig, &json!({"t": "unsub", "ch": ROOM}));
     pass(&mut rig, 100);
     assert!(ada.heard_nothing() && bob.heard_nothing());
-    assert_eq!(told(&watch(&mut rig, &mut bob)), ["bob: here"]);
+    bob.send(&rig, &lease("status", &json!({})));
+    pass(&mut rig, 100);
+    assert_eq!(told(&watch(&mut rig, &mut bob)), ["bob: here status"], "what changed while nobody watched");
 }
 
 #[test]
@@ -279,6 +281,13 @@ fn a_crowd_is_counted_and_not_listed() {
             client.send(rig, &json!({"t": "bye"}));
         }
     };
+    // Who comes between two counts is not left with one that nobody else was told.
+    let mut zed = rig.member("zed");
+    assert_eq!(watch(&mut rig, &mut zed)["count"], 202);
+    leave(&mut rig, 1);
+    pass(&mut rig, 1_000);
+    assert_eq!(zed.next("people")["count"], 201);
+    while ada.try_next().is_some() {}
     for _ in 0..10 {
         leave(&mut rig, 1);
         pass(&mut rig, 100);

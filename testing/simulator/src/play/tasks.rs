@@ -3,7 +3,8 @@
 use crate::play::operations::Ending;
 use crate::play::{acts, driver, operations, processes, responses, sessions};
 use crate::world::{Connection, LinkId, Task, World};
-use tidewire_core::{Input, Lifecycle, Network};
+use tidewire_core::wire::TYPING;
+use tidewire_core::{Input, Lifecycle, Network, State};
 
 /// A run with more tasks than this is in a loop.
 const STEPS: u64 = 300_000;
@@ -106,6 +107,13 @@ fn serve(world: &mut World) {
         world.at(at, Task::Tell);
     }
     world.watch.nobody_writes_for_ever(world.now);
+    let offline = world.processes.iter().flatten().filter(|one| !one.zombie && one.state != State::Online);
+    for person in offline.flat_map(|one| &one.people) {
+        if person.lease(TYPING).is_some() {
+            let how = format!("{} is shown as writing without a connection", person.user.id);
+            world.watch.broken("P3", how);
+        }
+    }
     if !world.committing
         && let Some(takes) = world.server.commit_takes(world.now)
     {

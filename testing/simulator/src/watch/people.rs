@@ -23,7 +23,7 @@ pub(crate) struct PeopleWatch {
     pub(crate) started: u64,
     /// By the device's number.
     there: BTreeMap<usize, There>,
-    /// When each device last said that its user writes; none after it said the contrary.
+    /// Until when each device's user writes at most, as it said last, unless they say so again.
     writes: BTreeMap<usize, u64>,
     /// Whom each connection was told to be writing.
     told: BTreeMap<LinkId, BTreeSet<usize>>,
@@ -105,10 +105,12 @@ impl Watch {
                     self.people.told.remove(&link);
                 }
                 ClientFrame::Lease(lease) if lease.kind == TYPING => {
-                    match lease.body {
-                        Some(_) => self.people.writes.insert(device, now),
-                        None => self.people.writes.remove(&device),
-                    };
+                    // A session whose queue is full may handle what it hears later.
+                    if lease.body.is_some() {
+                        self.people.writes.insert(device, now + TYPING_MS);
+                    } else if !self.people.stalled.contains(&link) {
+                        self.people.writes.insert(device, now);
+                    }
                 }
                 _ => {}
             }
@@ -143,7 +145,7 @@ impl Watch {
         text: &str,
         connected: impl Fn(usize) -> bool,
     ) {
-        if !["\"sub_ok\"", "\"sub_err\"", "\"people\""].iter().any(|word| text.contains(word)) {
+        if !["\"sub_ok\"", "\"sub_err\"", "\"people\"", "\"event\""].iter().any(|word| text.contains(word)) {
             return;
         }
         for frame in decode_server_message(text).unwrap_or_default() {
@@ -156,6 +158,16 @@ impl Watch {
                 ServerFrame::SubErr { ch, .. } if ch == CHANNELS[0] => {
                     self.people.there.entry(device).or_default().end(link, now, false);
                     self.people.told.remove(&link);
+                }
+                // It is sent as soon as it is committed, unless the queue waits.
+                ServerFrame::Event(event)
+                    if event.kind == "message"
+                        && event.ch == CHANNELS[0]
+                        && !self.people.stalled.contains(&link) =>
+                {
+                    if let Some(until) = self.people.writes.get_mut(&device_of(&event.by.id)) {
+                        *until = now.min(*until);
+                    }
                 }
                 // A message that waited says what was so when it was queued.
                 ServerFrame::People(people) if !self.people.stalled.contains(&link) => {
@@ -191,6 +203,15 @@ impl Watch {
         if !frame.full {
             return;
         }
+        let here = frame.people.iter().filter(|person| person.lease(HERE).is_some()).count() as u64;
+        if !frame.more && !frame.crowded && frame.refused.is_none() && here != frame.count {
+            self.broken("P1", format!("a list has {here} users and counts {}", frame.count));
+        }
+        if frame.settle_ms.is_some() && now > self.people.started + GRACE_MS {
+            let how =
+                format!("a list is not settled {} ms after the server started", now - self.people.started);
+            self.broken("P1", how);
+        }
         self.mark(if frame.settle_ms.is_some() { "people:settles" } else { "people:list" });
         let listed: BTreeSet<usize> = frame.people.iter().map(|person| device_of(&person.user.id)).collect();
         self.people.told.entry(link).or_default().retain(|device| listed.contains(device));
@@ -207,12 +228,10 @@ impl Watch {
     /// Nobody is told for long that somebody writes who has stopped.
     pub(crate) fn nobody_writes_for_ever(&mut self, now: u64) {
         let people = &self.people;
-        let late = |device: &usize| {
-            people.writes.get(device).is_none_or(|said| now > said + TYPING_MS + 2 * TELL_MS)
-        };
-        // Who said the contrary has stopped since at most as long as the server takes to tell it.
+        let late =
+            |device: &&usize| people.writes.get(*device).is_some_and(|until| now > until + 2 * TELL_MS);
         let found = people.told.iter().find_map(|(link, told)| {
-            let device = told.iter().find(|device| people.writes.contains_key(*device) && late(device))?;
+            let device = told.iter().find(late)?;
             Some((*link, *device))
         });
         if let Some((link, device)) = found {
