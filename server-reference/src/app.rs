@@ -15,8 +15,8 @@ use axum::http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, User, UserKind};
-use tidewire_server_core::store::{Account, Exchange, Outcome, Revocation, StoreError, Write};
-use tidewire_server_core::{Engine, Identity};
+use tidewire_server_core::store::{Account, Exchange, Outcome, Revocation, StoreError, Write, key_of};
+use tidewire_server_core::Engine;
 use tokio::sync::{oneshot, watch};
 
 /// The server's parts.
@@ -76,7 +76,7 @@ impl App {
         dialog: Option<&str>,
     ) -> Result<(), StoreError> {
         let revocation = Revocation {
-            user: Identity::key_of(kind, id),
+            user: key_of(kind, id),
             dialog: dialog.map(str::to_owned),
             account: account.clone(),
             since_ms: clock::now_ms(),
@@ -91,7 +91,7 @@ impl App {
         );
         let stored = told.await.unwrap_or(Err(StoreError::Unavailable));
         if let Some(dialog) = dialog {
-            let user = Identity::key_of(kind, id);
+            let user = key_of(kind, id);
             self.loader.undisturbed(|| self.engine.disown(dialog, &user, &account)).await;
         }
         stored
@@ -101,16 +101,16 @@ impl App {
     /// secret: the first one who knows it gets the client's dialogs.
     pub(crate) async fn exchange(&self, previous: &str, nickname: String) -> Result<User, ExchangeError> {
         let guest = guest::new_guest(nickname);
-        let from = Identity::key_of(UserKind::Guest, previous);
+        let from = key_of(UserKind::Guest, previous);
         let exchange = Exchange {
             secret: previous.to_owned(),
             from: from.clone(),
-            to: Identity::key_of(UserKind::Guest, &guest.id),
+            to: key_of(UserKind::Guest, &guest.id),
             guest: guest.id.clone(),
         };
         match self.store.write(Write::Exchange(exchange)).await? {
             Outcome::Exchanged(id) => {
-                let to = Identity::key_of(UserKind::Guest, &id);
+                let to = key_of(UserKind::Guest, &id);
                 self.loader.undisturbed(|| self.engine.hub.hand_over(&from, &to)).await;
                 Ok(User { id, ..guest })
             }

@@ -380,20 +380,20 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "the end of an earlier grace stays although the user came back",
         LEASES,
-        "(held.body, held.until, held.ends) = (body, until, None);",
-        "(held.body, held.until) = (body, until);",
+        "            held.ends = None;\n            return true;",
+        "            return true;",
     ),
     bug(
         "a connection that is lost takes the user's others with it",
         LEASES,
-        "held.holders.remove(&conn) && held.holders.is_empty();",
-        "held.holders.remove(&conn);\n            if was_last {\n                held.holders.clear();\n            }",
+        "            held.last = said;\n",
+        "            held.last = said;\n            held.holders.clear();\n",
     ),
     bug(
         "nobody looks for the end of a grace",
         LEASES,
-        "held.until.is_some() || held.holders.is_empty()",
-        "held.until.is_some()",
+        "|held| held.holders.is_empty() || held.holders.values().any(is_brief)",
+        "|held| held.holders.values().any(is_brief)",
     ),
     bug(
         "who says bye counts as lost",

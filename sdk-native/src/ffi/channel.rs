@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::error::TidewireError;
-use super::events::{ChannelState, User};
+use super::events::ChannelState;
 use super::numbers::{count, large};
 use super::people::People;
+use super::user::User;
 use super::{DISPATCH, Outgoing};
 use crate::channel::{Holder, Items};
 

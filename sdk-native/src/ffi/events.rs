@@ -1,6 +1,5 @@
 //! Events, rows and states as records.
 
-use tidewire_core::wire::UserKind as CoreUserKind;
 use tidewire_core::{
     Lifecycle as CoreLifecycle, Network as CoreNetwork, RowKind as CoreRowKind, RowState as CoreRowState,
     State as CoreState,
@@ -9,28 +8,9 @@ use tidewire_core::{
 use super::numbers::{large, small};
 use super::people::PeopleState;
 use super::tables::TableUpdate;
+use super::user::User;
+use super::words::words;
 use crate::events::ClientEvent;
-
-/// Mirrors an enum without fields.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident = $core:ident { $($(#[$about:meta])* $word:ident),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
-        pub enum $name { $($(#[$about])* $word),+ }
-
-        impl From<$core> for $name {
-            fn from(word: $core) -> $name {
-                match word { $($core::$word => $name::$word),+ }
-            }
-        }
-
-        impl From<$name> for $core {
-            fn from(word: $name) -> $core {
-                match word { $($name::$word => $core::$word),+ }
-            }
-        }
-    };
-}
 
 words! {
     /// States of a connection.
@@ -95,24 +75,6 @@ words! {
 }
 
 words! {
-    /// Kinds of participants.
-    UserKind = CoreUserKind {
-        /// A guest.
-        Guest,
-        /// A user.
-        User,
-        /// An operator.
-        Operator,
-        /// The application's backend.
-        Service,
-        /// The model.
-        Ai,
-        /// The system.
-        System,
-    }
-}
-
-words! {
     /// What the system says about the network.
     Network = CoreNetwork {
         /// The device is online.
@@ -136,18 +98,6 @@ words! {
         /// Resumed.
         Resumed,
     }
-}
-
-/// A participant.
-#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
-#[uniffi::export(Debug, Display, Eq)]
-pub struct User {
-    /// Stable id.
-    pub id: String,
-    /// The name that others see.
-    pub name: String,
-    /// The kind.
-    pub kind: UserKind,
 }
 
 /// The state of the connection.
@@ -334,12 +284,6 @@ pub enum Event {
     /// The reader was too slow and missed events. The current rows of dialogs and tables, the
     /// people and the status follow.
     Lagged { missed: i64 },
-}
-
-impl From<tidewire_core::wire::User> for User {
-    fn from(user: tidewire_core::wire::User) -> User {
-        User { id: user.id, name: user.name, kind: user.kind.into() }
-    }
 }
 
 impl From<tidewire_core::Status> for Status {

@@ -16,6 +16,8 @@ mod people;
 mod report;
 mod shown;
 mod tables;
+mod user;
+mod words;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
@@ -28,12 +30,13 @@ use tokio::sync::mpsc;
 
 use self::channel::Channel;
 use self::error::TidewireError;
-use self::events::{DialogState, Event, Lifecycle, Network, Row, Status, User};
+use self::events::{DialogState, Event, Lifecycle, Network, Row, Status};
 use self::numbers::{count, large};
 use self::options::{ClientOptions, TokenProvider};
 use self::people::People;
 use self::report::Report;
 use self::tables::{TableQuery, TableStatus};
+use self::user::User;
 use crate::dialog::Dialog;
 use crate::error::{AwaitTxError, OpError, SendError, SubscribeError};
 use crate::events::ClientEvent;

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::DISPATCH;
-use super::events::User;
 use super::numbers::large;
+use super::user::User;
 use crate::people::{States, Watcher};
 
 /// Follows who is in a dialog or a channel. Closing or dropping it ends that, and so does the end

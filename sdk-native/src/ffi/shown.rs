@@ -4,9 +4,10 @@
 use std::fmt::{Debug, Display, Formatter, Result};
 
 use super::channel::{ChannelEvent, ChannelItem};
-use super::events::{Change, ChannelState, DialogState, DialogStatus, Event, OpState, Row, Status, User};
+use super::events::{Change, ChannelState, DialogState, DialogStatus, Event, OpState, Row, Status};
 use super::people::{PeopleState, PeopleStatus, Person, PersonLease};
 use super::tables::{RowChange, TableListChange, TableQuery, TableStatus, TableUpdate};
+use super::user::User;
 
 impl Debug for Row {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {

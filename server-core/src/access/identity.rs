@@ -1,11 +1,11 @@
 //! The identity that a token stands for, and what it allows (protocol section 7). Drivers verify
 //! tokens.
 
-use crate::store::Account;
+use crate::store::{Account, key_of};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use tidewire_core::Now;
-use tidewire_core::wire::{User, UserKind, codes};
+use tidewire_core::wire::{User, codes};
 
 /// Tolerated difference between clocks, in seconds.
 pub const LEEWAY_S: u64 = 30;
@@ -70,12 +70,7 @@ impl Scope {
 impl Identity {
     /// A name that is unique over kinds: a guest and a user with the same id have different keys.
     pub fn key(&self) -> String {
-        Identity::key_of(self.user.kind, &self.user.id)
-    }
-
-    /// As [`Identity::key`], from its parts.
-    pub fn key_of(kind: UserKind, id: &str) -> String {
-        format!("{}:{id}", kind.as_str())
+        key_of(self.user.kind, &self.user.id)
     }
 
     /// Whether a claim of the token is a list with this value.

@@ -7,12 +7,11 @@
 use super::ops::Op;
 use super::progress::{Effects, Progress, Stop};
 use super::recent::Recent;
-use crate::access::Identity;
 use crate::lock::Mutex;
 use crate::outgoing::{Due, Outgoing};
 use crate::people::{Agenda, Leaving, People};
 use crate::rules::Matched;
-use crate::store::{Account, Stored};
+use crate::store::{Account, Stored, key_of};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -255,7 +254,7 @@ impl Channel {
         drop(state);
         due.give();
         if effects.said {
-            self.people.has_said(&Identity::key_of(by.kind, &by.id));
+            self.people.has_said(&key_of(by.kind, &by.id));
         }
         effects
     }

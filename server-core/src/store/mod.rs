@@ -13,7 +13,7 @@ pub use write::{
 };
 
 use thiserror::Error;
-use tidewire_core::wire::codes;
+use tidewire_core::wire::{UserKind, codes};
 
 /// Keeps events, dialogs, answers under way and revocations.
 pub trait Store: Send + Sync {
@@ -23,6 +23,12 @@ pub trait Store: Send + Sync {
 
     /// Reads what is committed. `got` is called once, on any thread.
     fn read(&self, read: Read, got: Got);
+}
+
+/// The name of a user that is unique over kinds: a guest and a user with the same id have different
+/// ones.
+pub fn key_of(kind: UserKind, id: &str) -> String {
+    format!("{}:{id}", kind.as_str())
 }
 
 /// Called with the outcome of a write.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, UserKind, codes};
 use tidewire_server_core::Identity;
 use tidewire_server_core::access::Scope;
-use tidewire_server_core::store::{CreateDialog, Outcome, Refusal, Write};
+use tidewire_server_core::store::{CreateDialog, Outcome, Refusal, Write, key_of};
 
 #[derive(Deserialize)]
 struct DialogRequest {
@@ -130,7 +130,7 @@ fn owner_of(identity: &Identity, owner: Option<Owner>) -> Result<Option<String>,
             if !(1..=128).contains(&id.len()) {
                 return Err(bad_request("`owner.id` must have 1 to 128 bytes"));
             }
-            Ok(Some(Identity::key_of(kind, &id)))
+            Ok(Some(key_of(kind, &id)))
         }
         (_, Some(_)) => Err(forbidden("only a service creates dialogs for others; leave `owner` out")),
         (_, None) => Ok(Some(identity.key())),

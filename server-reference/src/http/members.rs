@@ -14,7 +14,9 @@ use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, UserKind, codes};
 use tidewire_server_core::Identity;
 use tidewire_server_core::access::Scope;
-use tidewire_server_core::store::{Account, MAX_MEMBERSHIPS, Outcome, Read, Refusal, Reply, SetMember};
+use tidewire_server_core::store::{
+    Account, MAX_MEMBERSHIPS, Outcome, Read, Refusal, Reply, SetMember, key_of,
+};
 use tokio::sync::oneshot;
 
 /// Most members in one response.
@@ -45,7 +47,7 @@ pub(super) async fn set(
         return Err(bad_request("a user's id has 1 to 128 bytes"));
     }
     within_budget(&app, &identity)?;
-    let (user, member) = (Identity::key_of(kind, &id), method == Method::PUT);
+    let (user, member) = (key_of(kind, &id), method == Method::PUT);
     let (tell, told) = oneshot::channel();
     // The caller may have stopped waiting.
     let done = Box::new(move |result| drop(tell.send(result)));
