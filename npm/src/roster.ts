@@ -178,11 +178,19 @@ export class Roster {
   /** A person that the core wrote: the object that is shown already, if nothing changed. */
   #read({ user, leases }: WirePerson): Person {
     const held: Record<string, PersonLease> = Object.create(null);
-    for (const { kind, since, brief = false, body = {} } of leases) held[kind] = { body, since, brief };
+    for (const { kind, since, brief = false, body = {} } of leases) {
+      if (kind !== HERE) held[kind] = { body, since, brief };
+    }
     const since = Math.min(...leases.map((lease) => lease.since));
     const known = this.state.people.find((person) => isSame(person.user, user));
     const same = known !== undefined && known.user.name === user.name ? known.user : user;
-    const person = { user: same, own: this.#isOwn(user), here: held[HERE] !== undefined, since, leases: held };
+    const person = {
+      user: same,
+      own: this.#isOwn(user),
+      here: leases.some(({ kind }) => kind === HERE),
+      since,
+      leases: held,
+    };
     return known !== undefined && encode(known) === encode(person) ? known : person;
   }
 

@@ -275,8 +275,8 @@ export interface Person {
   /** The beginning of their oldest lease, ms since the Unix epoch by the server's clock. */
   readonly since: number;
   /**
-   * What they are or do, by kind: `here`, `typing`, and the application's own kinds. The object has
-   * no prototype, so any kind may be looked up.
+   * What they do, by kind: `typing`, and the application's own kinds. The object has no prototype, so
+   * any kind may be looked up.
    */
   readonly leases: Readonly<Record<string, PersonLease>>;
 }

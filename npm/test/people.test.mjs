@@ -95,13 +95,7 @@ test("a person has what they are and do by kind; who did not change is the same 
   const before = people.getState();
   const [ada, bob] = before.people;
   assert.deepEqual([ada.own, ada.here, ada.since, bob.own, bob.here, bob.since], [true, true, 5, false, true, 7]);
-  assert.deepEqual(
-    { ...bob.leases },
-    {
-      here: { body: {}, since: 7, brief: false },
-      status: { body: { task: "search" }, since: 9, brief: false },
-    },
-  );
+  assert.deepEqual({ ...bob.leases }, { status: { body: { task: "search" }, since: 9, brief: false } });
 
   // The same list again, as after a reconnect.
   socket.receive(listed(person(ME, lease("here", 5)), person(BOB, lease("here", 7), status)));
