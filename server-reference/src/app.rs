@@ -15,8 +15,8 @@ use axum::http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, User, UserKind};
-use tidewire_server_core::store::{Account, Exchange, Outcome, Revocation, StoreError, Write, key_of};
 use tidewire_server_core::Engine;
+use tidewire_server_core::store::{Account, Exchange, Outcome, Revocation, StoreError, Write, key_of};
 use tokio::sync::{oneshot, watch};
 
 /// The server's parts.

@@ -54,15 +54,19 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
-    let token = bearer(headers).ok_or_else(|| {
+/// The token of a request that has to have one.
+pub(super) fn token(headers: &HeaderMap) -> Result<&str, HttpError> {
+    bearer(headers).ok_or_else(|| {
         HttpError::new(
             StatusCode::UNAUTHORIZED,
             codes::UNAUTHORIZED,
             "send Authorization: Bearer with a token",
         )
-    })?;
-    Ok(app.engine.identify(token, clock::now())?)
+    })
+}
+
+pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
+    Ok(app.engine.identify(token(headers)?, clock::now())?)
 }
 
 /// The account in whose name a user acts.

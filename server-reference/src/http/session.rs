@@ -2,7 +2,7 @@
 //! with its token.
 
 use super::error::HttpError;
-use super::request::{Remote, bearer};
+use super::request::{Remote, token};
 use crate::app::App;
 use crate::transport::fallback::turned_away;
 use crate::transport::single::Single;
@@ -15,13 +15,7 @@ use tidewire_core::wire::{ChannelName, codes};
 
 /// A session for the token of a request.
 pub(super) async fn open(app: &Arc<App>, remote: &Remote, headers: &HeaderMap) -> Result<Single, HttpError> {
-    let token = bearer(headers).ok_or_else(|| {
-        HttpError::new(
-            StatusCode::UNAUTHORIZED,
-            codes::UNAUTHORIZED,
-            "send Authorization: Bearer with a token",
-        )
-    })?;
+    let token = token(headers)?;
     let address = app.proxies.client(remote.address.ip(), headers);
     let mut session = Single::open(app, address, token).await.map_err(turned_away)?;
     let first = session.next().await.ok_or_else(over)?;
