@@ -458,6 +458,7 @@ impl<T: Part> Client<T> {
         }
         if self.session.is_some() {
             self.outbox.disconnected();
+            self.not_live(|_| true);
             for channel in &mut self.channels {
                 channel.disconnected();
                 channel.people.disconnected();
@@ -526,8 +527,23 @@ impl<T: Part> Client<T> {
         self.emit(Event::Op { id, channel, state });
     }
 
+    /// What is live has its rows, so that is emitted after them. Any other state comes at once, before
+    /// rows that it is true of.
     fn emit_channel(&mut self, name: &ChannelName, state: ChannelState) {
-        self.emit(Event::Channel { channel: name.clone(), state });
+        let event = Event::Channel { channel: name.clone(), state };
+        if let Event::Channel { state: ChannelState::Live, .. } = event {
+            return self.after_rows.push(event);
+        }
+        self.not_live(|channel| channel == name);
+        self.emit(event);
+    }
+
+    /// Channels that are not live any more, and of which nobody was told that they are.
+    fn not_live(&mut self, which: impl Fn(&ChannelName) -> bool) {
+        self.after_rows.retain(|event| match event {
+            Event::Channel { channel, .. } => !which(channel),
+            _ => true,
+        });
     }
 }
 

@@ -391,3 +391,28 @@ fn the_late_answer_to_a_subscription_that_ended_is_not_taken_for_the_next_ones()
     assert_eq!(texts(&rig), ["a", "b"]);
     assert_eq!(rig.channel_states().last(), Some(&ChannelState::Live));
 }
+
+#[test]
+fn a_dialog_is_live_only_once_its_rows_are_told() {
+    let mut rig = Rig::online();
+    let id = rig.send("mine");
+    rig.cut();
+    rig.redial(60_000);
+    rig.welcome();
+    rig.events.clear();
+    // The answer to the op overtakes the page that has what came before it.
+    rig.ok(&id, 2);
+    rig.receive(sub_ok("resumed", 0, 2, vec![message(1, "first"), own(2, &id, "mine")]));
+    let (mut rows, mut live) = (rig.rows().len() - 1, false);
+    for event in &rig.events {
+        match event {
+            Event::Channel { state, .. } => live = *state == ChannelState::Live,
+            Event::Dialog { changes, .. } => {
+                assert!(!live, "whoever sees it live has all rows");
+                rows += changes.iter().filter(|change| matches!(change, Change::Insert { .. })).count();
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((live, rows, rig.rows().len()), (true, 2, 2));
+}
