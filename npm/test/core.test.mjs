@@ -117,14 +117,14 @@ test("people cross the boundary without what is usual", () => {
   const typing = { kind: "typing", since: 6, brief: true };
   const status = { kind: "status", since: 7, body: { task: "x" } };
   const frame = { t: "people", ch: channel, count: 1, gone: [] };
-  say({ ...frame, full: true, people: [{ user: ME, leases: [{ ...lease, body: {}, brief: false }] }] });
+  say({ ...frame, n: 0, full: true, people: [{ user: ME, leases: [{ ...lease, body: {}, brief: false }] }] });
   const row = { user: ME, leases: [lease] };
   assert.deepEqual(events(), [{ t: "people", channel, changes: [{ t: "insert", index: 0, row }], count: 1 }]);
-  say({ ...frame, people: [{ user: ME, leases: [lease, typing, status] }] });
+  say({ ...frame, n: 1, people: [{ user: ME, leases: [lease, typing, status] }] });
   const known = { user: ME, leases: [lease, typing, status] };
   assert.deepEqual(events(), [{ t: "people", channel, changes: [{ t: "update", index: 0, row: known }], count: 1 }]);
   assert.deepEqual(command({ c: "people", channel }), { ok: { people: [known], count: 1 } });
-  say({ ...frame, count: 0, full: true, people: [], refused: "people_off" });
+  say({ ...frame, n: 1, count: 0, full: true, people: [], refused: "people_off" });
   const [end] = events();
   assert.deepEqual(end, {
     t: "people",

@@ -117,7 +117,7 @@ test("it is opened by a request, and its id is in a header only", async () => {
     asked.map(({ method, url, connection, seq }) => [method, url, connection, seq]),
     [
       ["POST", "/v1/http", undefined, undefined],
-      ["GET", "/v1/http/down?mode=stream", "secret", undefined],
+      ["GET", "/v1/http/down?mode=stream", "secret", "0"],
       ["POST", "/v1/http/up", "secret", "1"],
     ],
   );

@@ -41,7 +41,12 @@ async function live() {
 
 const lease = (kind, since, more = {}) => ({ kind, since, ...more });
 const person = (user, ...leases) => ({ user, leases });
-const told = (people, more = {}) => ({ t: "people", ch, count: people.length, people, gone: [], ...more });
+/** The number of the last frame with changes; a list has it too. */
+let last = 0;
+function told(people, more = {}) {
+  if (more.full !== true) last += 1;
+  return { t: "people", ch, n: last, count: people.length, people, gone: [], ...more };
+}
 const listed = (...people) => told(people, { full: true });
 const sent = (socket, ...types) => socket.sent.filter(({ t }) => types.includes(t));
 const namesOf = (people) => people.getState().people.map(({ user }) => user.name);

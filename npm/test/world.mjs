@@ -48,6 +48,8 @@ export class World {
   remembers = true;
   /** Who is in a channel when somebody begins to watch. */
   people = [];
+  /** How often it was told what changed about them. */
+  told = 0;
   /** The one table: its transactions, and how many subscriptions began and ended. */
   commits = [];
   subscribed = 0;
@@ -238,7 +240,10 @@ export class World {
 
   /** Tells those who watch what changed about the people. */
   tell(change) {
-    for (const socket of this.sockets) if (socket.watches !== undefined) socket.say(peopleOf(socket.watches, change));
+    this.told += 1;
+    for (const socket of this.sockets) {
+      if (socket.watches !== undefined) socket.say(peopleOf(socket.watches, { n: this.told, ...change }));
+    }
   }
 
   /** Another program commits changes to the table. */
@@ -343,7 +348,7 @@ function socketsOf(world) {
       if (frame.t === "unsub") world.left.push(frame.ch);
       if (["signal", "auth", "lease", "watch", "unwatch", "bye"].includes(frame.t)) world.heard.push(frame);
       if (frame.t === "watch")
-        this.#say(peopleOf(frame.ch, { full: true, count: world.people.length, people: world.people }));
+        this.#say(peopleOf(frame.ch, { n: world.told, full: true, count: world.people.length, people: world.people }));
       if (frame.t === "watch") this.watches = frame.ch;
       if (frame.t === "ping") this.#say({ t: "pong", n: frame.n });
       if (frame.t.startsWith("tbl.")) this.#serveTable(frame);

@@ -183,14 +183,14 @@ async fn what_is_told_of_people_may_make_no_sense_and_harms_nothing() {
     let crowd: Vec<_> = (10..2_010).map(|id| person(id, here.clone())).collect();
     for frame in [
         // Changes before there is a list, and of a channel that nobody watches.
-        json!({"t": "people", "ch": "dialog:demo", "count": 7, "people": [person(2, odd.clone())]}),
-        json!({"t": "people", "ch": "dialog:other", "count": 1, "full": true, "people": [person(2, here.clone())]}),
+        json!({"t": "people", "n": 5, "ch": "dialog:demo", "count": 7, "people": [person(2, odd.clone())]}),
+        json!({"t": "people", "n": 1, "ch": "dialog:other", "count": 1, "full": true, "people": [person(2, here.clone())]}),
         // The same person twice, gone at the same time, gone without having been there.
-        json!({"t": "people", "ch": "dialog:demo", "count": 0, "full": true, "more": true,
+        json!({"t": "people", "n": 1, "ch": "dialog:demo", "count": 0, "full": true, "more": true,
             "people": [person(2, here.clone()), person(2, odd)], "gone": [bob, bob, nobody]}),
-        json!({"t": "people", "ch": "dialog:demo", "count": 1, "crowded": true, "people": [person(3, json!([]))]}),
-        json!({"t": "people", "ch": "dialog:demo", "count": 1, "refused": "of_a_later_version"}),
-        json!({"t": "people", "ch": "dialog:demo", "count": 3, "full": true, "settle_ms": 0, "people": crowd}),
+        json!({"t": "people", "n": 1, "ch": "dialog:demo", "count": 1, "crowded": true, "people": [person(3, json!([]))]}),
+        json!({"t": "people", "n": 2, "ch": "dialog:demo", "count": 1, "refused": "of_a_later_version"}),
+        json!({"t": "people", "n": 3, "ch": "dialog:demo", "count": 3, "full": true, "settle_ms": 0, "people": crowd}),
     ] {
         session.send(&frame).await;
     }
@@ -212,7 +212,7 @@ async fn what_is_told_of_people_may_make_no_sense_and_harms_nothing() {
     rows_where(&dialog, "the row", |rows| rows.len() == 1).await;
     let code = String::from("protocol");
     assert_eq!(people.state().status, PeopleStatus::Refused { code });
-    session.send(&json!({"t": "people", "ch": "dialog:demo", "count": 0, "full": true})).await;
+    session.send(&json!({"t": "people", "n": 3, "ch": "dialog:demo", "count": 0, "full": true})).await;
     while people.state().status != PeopleStatus::Live {
         soon("another list", people.next()).await;
     }

@@ -109,7 +109,9 @@ impl Roster {
         if let Some(code) = &frame.refused {
             return self.refuse(code);
         }
-        if matches!(self.status, PeopleStatus::Refused { .. }) && !frame.full {
+        let has_list = matches!(self.status, PeopleStatus::Live | PeopleStatus::Crowded);
+        if !frame.full && !self.incomplete && !has_list {
+            // What changed of a list that is not here is in the one that comes.
             return;
         }
         let goes_on = self.incomplete && frame.n == self.last;
@@ -118,10 +120,8 @@ impl Roster {
             return;
         }
         if !frame.full && !goes_on && (self.incomplete || frame.n > self.last + 1) {
-            // One before it is missing: a new list is needed, unless one is on its way.
-            if self.incomplete || self.status != PeopleStatus::Syncing {
-                (self.asked, self.incomplete) = (None, false);
-            }
+            // One before it is missing: a new list is needed.
+            (self.asked, self.incomplete) = (None, false);
             self.status = PeopleStatus::Syncing;
             return;
         }
