@@ -380,20 +380,20 @@ pub(crate) const PANEL: &[Planted] = &[
     bug(
         "the end of an earlier grace stays although the user came back",
         LEASES,
-        "            held.ends = None;\n            return true;",
-        "            return true;",
+        "        held.ends = None;\n        match",
+        "        match",
     ),
     bug(
         "a connection that is lost takes the user's others with it",
         LEASES,
-        "            held.last = said;\n",
-        "            held.last = said;\n            held.holders.clear();\n",
+        "        self.last = Some(self.holders.swap_remove(at).1);\n",
+        "        self.last = Some(self.holders.swap_remove(at).1);\n        self.holders.clear();\n",
     ),
     bug(
         "nobody looks for the end of a grace",
         LEASES,
-        "|held| held.holders.is_empty() || held.holders.values().any(is_brief)",
-        "|held| held.holders.values().any(is_brief)",
+        "|held| held.holders.is_empty() || held.holders.iter().any(is_brief)",
+        "|held| held.holders.iter().any(is_brief)",
     ),
     bug(
         "who says bye counts as lost",

@@ -55,7 +55,7 @@ pub(super) struct Roster {
     name: ChannelName,
     on: bool,
     /// By [`crate::Identity::key`].
-    users: BTreeMap<String, Present>,
+    users: BTreeMap<String, Box<Present>>,
     /// Which user's a connection is.
     conns: BTreeMap<u64, String>,
     /// The users of whom a lease may end by time.
@@ -143,7 +143,8 @@ impl Roster {
 
     fn holds(&mut self, conn: u64, key: &str, user: &User, kind: &str, said: Said, now: Now) -> bool {
         let place = self.arrivals;
-        let present = self.users.entry(key.to_owned()).or_insert_with(|| Present::new(user.clone(), place));
+        let present =
+            self.users.entry(key.to_owned()).or_insert_with(|| Box::new(Present::new(user.clone(), place)));
         self.arrivals += u64::from(present.place == place);
         let was_here = present.is_here();
         present.user.clone_from(user);
@@ -213,7 +214,7 @@ impl Roster {
 
     fn note(&mut self, key: &str) {
         self.changed.insert(key.to_owned());
-        if self.users.get(key).is_some_and(Present::is_timed) {
+        if self.users.get(key).is_some_and(|present| present.is_timed()) {
             self.timed.insert(key.to_owned());
         }
     }
@@ -255,7 +256,7 @@ impl Roster {
 
     /// Tells those who have the list what changed; returns when there is more to tell.
     fn tell(&mut self, now: Time, due: &mut Due) -> Option<Time> {
-        let gone = |key: &&String| self.users.get(*key).is_some_and(Present::is_gone);
+        let gone = |key: &&String| self.users.get(*key).is_some_and(|present| present.is_gone());
         let listed = self.users.len() - self.changed.iter().filter(gone).count();
         let crowded = if self.crowded { listed >= NO_CROWD } else { listed > CROWD };
         if crowded != self.crowded {
