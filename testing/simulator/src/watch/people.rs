@@ -56,10 +56,13 @@ impl There {
         self.links.is_empty() && now > self.ended.max(self.lost) + TELL_MS + grace_ms
     }
 
-    /// One that says that it leaves may be subscribed although nobody saw the answer.
     fn end(&mut self, link: LinkId, now: u64, left: bool) {
-        if (self.links.remove(&link) || left) && self.links.is_empty() {
+        if self.links.remove(&link) && self.links.is_empty() {
             (self.ended, self.left) = (now, left);
+        } else if left && self.links.is_empty() {
+            // It may be subscribed although nobody saw the answer, and an earlier one may be in its
+            // grace.
+            (self.left, self.lost) = (true, self.lost.max(now));
         }
     }
 }
