@@ -311,12 +311,6 @@ pub(crate) const PANEL: &[Planted] = &[
         "Mode::Fresh | Mode::Reset if joins_on && known.is_none() => {}",
     ),
     bug(
-        "an answer to an earlier view is a reset of this one",
-        CHANNEL,
-        "if self.cursor.take().is_some() {\n            self.gave_up = true;",
-        "self.cursor = None;\n        {\n            self.gave_up = true;",
-    ),
-    bug(
         "what stands behind a failed message does not say so",
         OUTBOX,
         "held.push((channel, codes::BLOCKED, None));",

@@ -416,3 +416,18 @@ fn a_dialog_is_live_only_once_its_rows_are_told() {
     }
     assert_eq!((live, rows, rig.rows().len()), (true, 2, 2));
 }
+
+#[test]
+fn who_had_nothing_loses_nothing_by_an_answer_that_makes_no_sense() {
+    let mut rig = Rig::new();
+    rig.client.open_dialog(rig.now, "demo").expect("a valid name");
+    rig.connect();
+    rig.welcome();
+    // It resumes from a cursor that the client does not have: subscribed again.
+    rig.receive(sub_ok("resumed", 5, 5, vec![]));
+    assert_eq!(rig.sent.pop_back().expect("again")["t"], "sub");
+    rig.receive(sub_ok("fresh", 0, 1, vec![message(1, "first")]));
+    assert_eq!(rig.shown(), ["first:sent"]);
+    let resets = rig.channel_states().into_iter().filter(|state| matches!(state, ChannelState::Reset { .. }));
+    assert_eq!(resets.count(), 0);
+}
