@@ -487,12 +487,6 @@ pub(crate) const PANEL: &[Planted] = &[
         "self.entries.nth(limit)",
     ),
     table(
-        "a new snapshot leaves the old cursor",
-        TABLE_SUBSCRIPTION,
-        "        self.cursor = cursor;\n",
-        "        drop(cursor);\n",
-    ),
-    table(
         "cells that were not said become null",
         TABLE_ROWS,
         "if same.is_empty() {",

@@ -171,6 +171,16 @@ fn a_cell_that_the_database_did_not_say_stays() {
 }
 
 #[test]
+fn a_snapshot_brings_its_cursor_whatever_comes_after_it() {
+    let (mut rig, _, asked) = opened("");
+    rig.receive(ok(&asked, "snapshot", 10, json!([[1, "one"]])));
+    rig.cut();
+    rig.redial(60_000);
+    rig.welcome();
+    assert_eq!(next_ask(&mut rig)["cursor"], "c10");
+}
+
+#[test]
 fn after_a_reconnect_it_goes_on_from_the_cursor() {
     let (mut rig, view, _) = followed(json!([[1, "one"]]));
     rig.receive(tx(10, 15, json!([insert(2, "two")])));
