@@ -54,8 +54,8 @@ impl std::fmt::Debug for ClientOptions {
 }
 
 impl ClientOptions {
-    /// A client of the server at `url` (`https://host[:port][/prefix]`; `http`, `ws` and `wss` work too) whose user the provider's
-    /// tokens name.
+    /// A client of the server at `url` (`https://host[:port][/prefix]`; `http`, `ws` and `wss` work
+    /// too) whose user the provider's tokens name.
     pub fn new(url: impl Into<String>, provider: impl TokenProvider) -> ClientOptions {
         ClientOptions::with(url.into(), Identity::Provider(Arc::new(provider)))
     }

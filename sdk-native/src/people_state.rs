@@ -26,7 +26,7 @@ pub struct Person {
     pub own: bool,
     /// Whether the user is there; otherwise there is only what they hold.
     pub here: bool,
-    /// Since when, ms since the Unix epoch by the server's clock.
+    /// The beginning of their oldest lease, ms since the Unix epoch by the server's clock.
     pub since: u64,
     /// What the user does there, sorted by kind: `typing`, and kinds of the application's own.
     pub leases: Vec<PersonLease>,
@@ -77,17 +77,10 @@ impl Person {
     /// A person as `me` sees them.
     pub(crate) fn seen_by(me: Option<&User>, person: wire::Person) -> Person {
         let own = me.is_some_and(|me| me.kind == person.user.kind && me.id == person.user.id);
-        let here = person.lease(HERE).map(|lease| lease.since);
-        let earliest = person.leases.iter().map(|lease| lease.since).min();
-        let since = here.or(earliest).unwrap_or_default();
+        let here = person.lease(HERE).is_some();
+        let since = person.leases.iter().map(|lease| lease.since).min().unwrap_or_default();
         let leases = person.leases.into_iter().filter(|lease| lease.kind != HERE);
-        Person {
-            user: person.user,
-            own,
-            here: here.is_some(),
-            since,
-            leases: leases.map(PersonLease::from).collect(),
-        }
+        Person { user: person.user, own, here, since, leases: leases.map(PersonLease::from).collect() }
     }
 }
 

@@ -114,6 +114,20 @@ fn a_connection_is_opened_by_a_request_and_its_id_is_in_a_header_only() {
 }
 
 #[test]
+fn a_request_for_messages_says_how_many_came() {
+    for transport in [Transport::LongPoll, Transport::Poll] {
+        let mut rig = online(transport);
+        rig.pass(3_000);
+        let number = |rig: &Rig| last(rig).headers[1].clone();
+        assert_eq!(number(&rig), ("tidewire-seq", "2".to_owned()), "welcome and sub_ok");
+        let asked = down(&rig);
+        respond(&mut rig, asked, 200, b"{\"t\":\"pong\",\"n\":\"1\"}\n{\"t\":\"pong\",\"n\":\"2\"}\n");
+        rig.pass(3_000);
+        assert_eq!(number(&rig), ("tidewire-seq", "4".to_owned()));
+    }
+}
+
+#[test]
 fn debug_shows_neither_the_connection_nor_a_body() {
     let rig = opened(Transport::Stream);
     for request in &rig.requests {

@@ -239,8 +239,8 @@ impl Client {
         Ok(Arc::new(Outgoing { outgoing: self.client.send_text(&dialog, &text)? }))
     }
 
-    /// Sends an ephemeral signal to the current readers of a dialog; `body` is the JSON text of an object. A newer signal of the same kind and key replaces one
-    /// that still waits.
+    /// Sends an ephemeral signal to the current readers of a dialog; `body` is the JSON text of an
+    /// object. A newer signal of the same kind and key replaces one that still waits.
     pub fn signal(
         &self,
         dialog: String,
@@ -257,17 +257,17 @@ impl Client {
         Ok(People::new(self.dialog(&dialog).ok_or(none)?.people()?))
     }
 
-    /// Says that this client's user is writing in an open dialog, or has stopped. Call it with each change of the
-    /// text: others are told at most every 3 s, and after 6 s without another call, or with the
-    /// user's next message, it ends. Without a connection it does nothing.
+    /// Says that this client's user is writing in an open dialog, or has stopped. Call it with each
+    /// change of the text: others are told at most every 3 s, and after 6 s without another call, or
+    /// with the user's next message, it ends. Without a connection it does nothing.
     pub fn typing(&self, dialog: String, on: bool) -> Result<(), TidewireError> {
         Ok(self.first_handle(&dialog)?.typing(on)?)
     }
 
-    /// Holds a lease in an open dialog: something of the application's own that the user is or does there, such
-    /// as `status`, which others see. `kind` has 1 to 64 bytes and is neither `here` nor `typing`;
-    /// `body` is the JSON text of an object of up to 1,024 bytes, and a newer one replaces it. It
-    /// lasts until `release`, or until the dialog is closed.
+    /// Holds a lease in an open dialog: something of the application's own that the user is or does
+    /// there, such as `status`, which others see. `kind` has 1 to 64 bytes and is neither `here` nor
+    /// `typing`; `body` is the JSON text of an object of up to 1,024 bytes, and a newer one replaces
+    /// it. It lasts until `release`, or until the dialog is closed.
     pub fn hold(&self, dialog: String, kind: String, body: String) -> Result<(), TidewireError> {
         Ok(self.first_handle(&dialog)?.hold(&kind, &body)?)
     }

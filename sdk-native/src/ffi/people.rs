@@ -60,7 +60,7 @@ pub struct Person {
     pub own: bool,
     /// Whether the user is there; otherwise there is only what they hold.
     pub here: bool,
-    /// Since when, ms since the Unix epoch by the server's clock.
+    /// The beginning of their oldest lease, ms since the Unix epoch by the server's clock.
     pub since_ms: i64,
     /// What the user does there, sorted by kind: `typing`, and kinds of the application's own.
     pub leases: Vec<PersonLease>,

@@ -381,6 +381,22 @@ async fn a_request_that_is_for_no_connection_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_not_had_all_lines_is_told_and_its_connection_ends() {
+    let server = start(|_| {}).await;
+    for (had, is_right) in [(2, true), (1, false), (3, false), (0, false)] {
+        let mut ada = Http::connect(server.address, Mode::Poll).await;
+        ada.hello(&token("ada", json!({})), json!([])).await;
+        // The second line of the connection, in a response that nobody reads.
+        ada.send(json!({"t": "ping", "n": "lost"})).await;
+        while ada.down("mode=poll&wait=1000").send().await.unwrap().bytes().await.unwrap().is_empty() {}
+        let down = ada.down("mode=poll&wait=0").header("tidewire-seq", had.to_string());
+        let body = down.send().await.unwrap().text().await.unwrap();
+        let ends = body.contains(r#""code":"bad_request""#) && body.contains(r#"{"t":"close","code":1002"#);
+        assert_eq!(!ends, is_right, "{had}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_hole_or_a_repeat_in_the_numbers_ends_the_connection() {
     let server = start(|_| {}).await;
     for seq in [Some(1), Some(3), Some(0), None] {
