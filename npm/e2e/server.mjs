@@ -1,7 +1,9 @@
 // The real server as a child process that can be stopped, killed and started again on the same port
 // and database.
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -14,10 +16,26 @@ const SETTINGS = { TIDEWIRE_JWT_HS256_SECRET: SECRET, TIDEWIRE_MODEL_PACE_MS: "6
 /** How long the server may take to start, ms. */
 const START_LIMIT = 15_000;
 
+/**
+ * A port that nobody listens on, below those that the system hands out by itself: so no outgoing
+ * connection takes it before the server listens, nor while the server is stopped.
+ */
+async function freePort() {
+  for (;;) {
+    const port = randomInt(11_000, 32_768);
+    const probe = createServer();
+    const isFree = await new Promise((resolve) => {
+      probe.once("error", () => resolve(false));
+      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
+}
+
 export class Server {
   #child;
   #folder;
-  #port = 0;
+  #port;
   /** What it wrote, for reports. */
   log = "";
 
@@ -29,20 +47,21 @@ export class Server {
   async start(more = []) {
     this.#folder ??= await mkdtemp(join(tmpdir(), "tidewire-e2e-"));
     const database = join(this.#folder, "tidewire.db");
+    this.#port ??= await freePort();
     const listen = `127.0.0.1:${this.#port}`;
     const child = spawn(PROGRAM, ["--demo", "--web-root", WEB, "--database", database, "--listen", listen, ...more], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...SETTINGS },
     });
     this.#child = child;
-    this.#port = await new Promise((resolve, reject) => {
+    const before = this.log.length;
+    await new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`the server did not start:\n${this.log}`)), START_LIMIT);
       const read = (data) => {
         this.log += data;
-        const found = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(this.log.slice(this.log.lastIndexOf("listening on")));
-        if (found === null) return;
+        if (!this.log.includes(`listening on http://${listen}`, before)) return;
         clearTimeout(timer);
-        resolve(Number(found[1]));
+        resolve();
       };
       child.stdout.on("data", read);
       child.stderr.on("data", read);

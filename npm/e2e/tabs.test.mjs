@@ -1,6 +1,6 @@
 // Several tabs of one user over one connection, in real Chromium with the real server.
 import assert from "node:assert/strict";
-import { crash, freeze, hide, launch, thaw, withoutAWord } from "./browser.mjs";
+import { crash, freeze, hide, launch, pastTheDriver, thaw, withoutAWord } from "./browser.mjs";
 import { test } from "./limits.mjs";
 import { isLive, isReady, rowsOf, send, settled, useStage } from "./stage.mjs";
 import { until } from "./until.mjs";
@@ -402,28 +402,39 @@ test("a frame that the browser denies everything works alone, and says that noth
 });
 
 test("a page that was kept for the back button takes part again", async () => {
-  const [leader, follower] = await pair();
+  const context = await profile();
+  const address = stage.address({ user: "Ada", token: await stage.tokenOf("Ada") });
+  const open = async () => {
+    const page = await context.newPage();
+    await page.goto(address);
+    await isReady(page);
+    await isLive(page);
+    return page;
+  };
+  const [first, follower] = [await open(), await open()];
+  const leader = await pastTheDriver(first);
   await send(leader, "before");
-  await settled(leader, "before");
   await leader.evaluate(() => {
     window.mark = "the same page";
     window.addEventListener("pageshow", (event) => {
       window.persisted = event.persisted;
     });
   });
-  await leader.goto(`${stage.origin}/site/index.html?elsewhere`);
+  await until("it is sent", async () => (await stage.bareLog()).join() === "before");
+  await first.goto(`${stage.origin}/site/index.html?elsewhere`);
   await leads(follower);
   await send(follower, "while it was away");
   await settled(follower, "while it was away");
-  // Nothing is loaded, so waiting for a load would never end.
-  void leader.evaluate(() => history.back()).catch(() => {});
-  await until("it is back", () => leader.evaluate(() => window.persisted !== undefined).catch(() => false));
-  assert.deepEqual(await leader.evaluate(() => [window.mark, window.persisted]), ["the same page", true]);
+  await leader.evaluate(() => history.back());
+  const back = await until("it is back", () =>
+    leader.evaluate(() => window.persisted !== undefined && [window.mark, window.persisted]),
+  );
+  assert.deepEqual(back, ["the same page", true]);
   await until("it follows", async () => (await roleOf(leader)) === "follower");
   await until("it sees what it missed", async () => (await textsOf(leader)).join() === "before,while it was away");
   await send(leader, "back");
-  await settled(leader, "back");
-  assert.deepEqual(await log(), ["before", "while it was away", "back"]);
+  await until("it is sent", async () => (await stage.bareLog()).join() === "before,while it was away,back");
+  await until("the other sees it", async () => (await textsOf(follower)).join() === "before,while it was away,back");
   await until("one connection", async () => (await connections()) === 1);
 });
 

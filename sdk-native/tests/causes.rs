@@ -44,9 +44,7 @@ async fn answering(bytes: &'static [u8]) -> String {
 
 #[tokio::test]
 async fn each_way_not_to_reach_a_server_has_a_code_and_says_what_to_look_at() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let refused = unused.local_addr().expect("bound");
-    drop(unused);
+    let refused = format!("127.0.0.1:{}", tidewire_ports::free());
     let missing =
         answering(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
     let gibberish = answering(b"220 mail.example ESMTP\r\n").await;

@@ -63,7 +63,8 @@ impl Disk {
     async fn start() -> Disk {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("server.toml"), CONFIG).unwrap();
-        let mut disk = Disk { folder, server: None, address: "127.0.0.1:0".parse().unwrap() };
+        let mut disk =
+            Disk { folder, server: None, address: ([127, 0, 0, 1], tidewire_ports::free()).into() };
         disk.restart().await;
         disk
     }

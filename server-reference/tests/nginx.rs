@@ -5,7 +5,6 @@
 mod support;
 
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,10 +38,6 @@ fn program() -> Option<&'static str> {
         );
     }
     found
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Nginx {
@@ -104,7 +99,7 @@ async fn hello(port: u16, path: &str, origin: &str) -> Value {
 #[tokio::test]
 async fn a_server_that_knows_its_public_address_needs_no_header_of_nginx() {
     let Some(program) = program() else { return };
-    let port = free_port();
+    let port = tidewire_ports::free();
     let public = format!("http://127.0.0.1:{port}");
     for (public_url, expected) in [(Some(public.clone()), "welcome"), (None, "error")] {
         let server = start(|config| {
@@ -129,7 +124,7 @@ async fn a_server_that_knows_its_public_address_needs_no_header_of_nginx() {
 async fn a_server_below_a_path_answers_whether_or_not_nginx_takes_the_path_away() {
     let Some(program) = program() else { return };
     for end in ["", "/"] {
-        let port = free_port();
+        let port = tidewire_ports::free();
         let public = format!("http://127.0.0.1:{port}");
         let server = start(|config| config.public_url = Some(format!("{public}/rt/"))).await;
         let location = format!("location /rt/ {{ proxy_pass http://{}{end}; {UPGRADE} }}", server.address);
@@ -148,7 +143,7 @@ async fn forwarded_host_and_scheme_stand_for_a_public_address() {
     let server = start(|config| config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]).await;
     let headers = "proxy_set_header X-Forwarded-Host chat.example; proxy_set_header X-Forwarded-Proto https;";
     let location = format!("location / {{ proxy_pass http://{}; {UPGRADE} {headers} }}", server.address);
-    let nginx = Nginx::start(program, free_port(), &location).await;
+    let nginx = Nginx::start(program, tidewire_ports::free(), &location).await;
     assert_eq!(hello(nginx.port, "/v1/ws", "https://chat.example").await["t"], "welcome");
     for foreign in ["http://chat.example", "https://other.example"] {
         assert_eq!(hello(nginx.port, "/v1/ws", foreign).await["code"], "origin_not_allowed", "{foreign}");
@@ -160,7 +155,7 @@ async fn plain_requests_go_through_an_nginx_of_which_nothing_was_set_and_nothing
     let Some(program) = program() else { return };
     let server = start(|_| {}).await;
     let location = format!("location / {{ proxy_pass http://{}; }}", server.address);
-    let nginx = Nginx::start(program, free_port(), &location).await;
+    let nginx = Nginx::start(program, tidewire_ports::free(), &location).await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let base = format!("{}/v1/http", nginx.base());
     let opened: Value = http.post(&base).send().await.unwrap().json().await.unwrap();

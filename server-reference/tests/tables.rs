@@ -40,7 +40,8 @@ impl Life {
     async fn start() -> Life {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("server.toml"), CONFIG).unwrap();
-        let mut life = Life { folder, server: None, address: "127.0.0.1:0".parse().unwrap() };
+        let mut life =
+            Life { folder, server: None, address: ([127, 0, 0, 1], tidewire_ports::free()).into() };
         life.app().execute_batch(TASKS).unwrap();
         life.run().await;
         life

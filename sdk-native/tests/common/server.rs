@@ -1,7 +1,6 @@
 //! The real server's process, to be killed and started again.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -48,7 +47,7 @@ impl Server {
 
     /// One with more in its configuration file.
     pub fn configured(more: &str, options: &[&str]) -> Server {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let port = tidewire_ports::free();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("server.toml"), config() + more).expect("written");

@@ -225,8 +225,8 @@ async fn a_proxy_that_refuses_does_so_until_it_heals() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_reset_for_the_client() {
-    let nowhere = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("bound");
-    let proxy = Proxy::start(&nowhere.to_string()).await.expect("starts");
+    let nowhere = format!("127.0.0.1:{}", tidewire_ports::free());
+    let proxy = Proxy::start(&nowhere).await.expect("starts");
     let mut client = TcpStream::connect(proxy.address()).await.expect("connects");
     assert_eq!(rest(&mut client).await.1, Err(ErrorKind::ConnectionReset));
 }

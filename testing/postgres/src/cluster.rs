@@ -2,7 +2,6 @@
 //! interface. It ends with its owner.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -264,7 +263,7 @@ impl Cluster {
         let mut attempts = if self.port == 0 { 5 } else { 1 };
         loop {
             if self.port == 0 {
-                self.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+                self.port = tidewire_ports::free();
             }
             match self.try_launch() {
                 Err(ClusterError::Failed { .. }) if attempts > 1 => {
