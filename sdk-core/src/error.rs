@@ -37,6 +37,9 @@ pub enum SendError {
     /// This client holds all the leases in the channel that it may hold: 8.
     #[error("too many leases in this channel; give one up first")]
     TooManyLeases,
+    /// There is no event at this offset, or it is not here yet.
+    #[error("there is no event at this offset")]
+    BadOffset,
     /// No answer is under way.
     #[error("no answer is under way")]
     RunNotFound,
@@ -56,6 +59,7 @@ impl SendError {
             SendError::NotOpen => codes::NOT_SUBSCRIBED,
             SendError::BadKind => codes::BAD_KIND,
             SendError::TooManyLeases => codes::TOO_MANY_LEASES,
+            SendError::BadOffset => codes::BAD_OFFSET,
             SendError::RunNotFound => codes::RUN_NOT_FOUND,
         }
     }

@@ -1,7 +1,7 @@
 //! The events that the core emits for the application.
 
 use crate::list::Change;
-use crate::wire::{ChannelName, EventFrame, Offset, OpId, Person, RunId, Signal, User};
+use crate::wire::{ChannelName, EventFrame, Offset, OpId, Person, Receipt, RunId, Signal, User};
 use std::convert::Infallible;
 
 /// An event for the application. `E` is the type of events of the client's part ([`crate::Part`]).
@@ -53,6 +53,16 @@ pub enum Event<E = Infallible> {
         status: PeopleStatus,
         /// How many users are there.
         count: u64,
+    },
+    /// How far a channel was read changed ([`crate::Client::watch_reads`]).
+    Reads {
+        /// The channel.
+        channel: ChannelName,
+        /// How far this client's user has read.
+        state: ReadState,
+        /// How far others have read, in the order in which they were first known; none if that did
+        /// not change.
+        receipts: Option<Vec<Receipt>>,
     },
     /// A dialog's rows changed. Apply the changes in their order.
     Dialog {
@@ -236,6 +246,21 @@ impl PeopleStatus {
             PeopleStatus::Refused { .. } => "refused",
         }
     }
+}
+
+/// How far this client's user has read a channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadState {
+    /// The offset of the newest event that they have read, on any of their devices; 0 for none.
+    pub position: Offset,
+    /// How many events of others come after it; none while that is not known. Events that only
+    /// change something shown before don't count.
+    pub unread: Option<u64>,
+    /// Whether there may be older unread events that were not counted: only the newest 1,000 are.
+    pub more: bool,
+    /// How far this and the positions of others can be relied on. With [`PeopleStatus::Crowded`] the
+    /// positions of others are not told.
+    pub status: PeopleStatus,
 }
 
 /// One row of a dialog. `Debug` leaves the text out.

@@ -84,7 +84,9 @@ pub use client::Client;
 pub use config::Config;
 pub use delivery::{Draft, Lane};
 pub use error::{SendError, SubscribeError};
-pub use event::{ChannelState, Event, OpState, PeopleStatus, Row, RowKind, RowState, State, Status};
+pub use event::{
+    ChannelState, Event, OpState, PeopleStatus, ReadState, Row, RowKind, RowState, State, Status,
+};
 pub use io::{
     ConnId, Input, Lifecycle, Message, Method, Network, Output, Request, RequestId, ResponsePart, Restored,
     RestoredChannel, StoreChange, StoreError, StoreId, TokenAsk, TokenError, Transport,

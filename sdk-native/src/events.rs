@@ -129,7 +129,7 @@ impl ClientEvent {
             Event::Part(TableEvent { view, update }) => ClientEvent::Table { view, update },
             Event::Storage { code } => ClientEvent::Storage { code },
             Event::Problem { code, message } => ClientEvent::Problem { code, message },
-            Event::People { .. } => return None,
+            Event::People { .. } | Event::Reads { .. } => return None,
         })
     }
 }

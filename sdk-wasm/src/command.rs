@@ -1,7 +1,7 @@
 //! The application's commands, read from JSON: `{"c": name, …}` with the core's names.
 
 use crate::input::object;
-use crate::output::{people_status, person, report, row};
+use crate::output::{people_status, person, reads, report, row};
 use crate::part::Crossing;
 use tidewire_core::wire::json::{Object, Writer, string};
 use tidewire_core::{Client, Draft, Lane, Now, Offset, OpId, RunId, SendError, SubscribeError};
@@ -92,6 +92,18 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             done_unless(client.set_lease(now, &channel, &kind, given.raw("body")))
         }
         "typing" => done_unless(client.typing(now, &given.str("channel")?, given.flag("on"))),
+        "mark_read" => {
+            done_unless(client.mark_read(now, &given.str("channel")?, given.u64("offset").map(Offset)))
+        }
+        "watch_reads" => subscribed(client.watch_reads(now, &given.str("channel")?)),
+        "unwatch_reads" => {
+            client.unwatch_reads(now, &given.str("channel")?);
+            done()
+        }
+        "reads" => {
+            let (state, receipts) = client.reads(&given.str("channel")?).unwrap_or_default();
+            ok(&reads(Writer::object(), &state, Some(&receipts)).end())
+        }
         "explain" => ok(&report(&client.explain())),
         "retry" => flag(client.retry(now, &op(&given)?)),
         "discard" => flag(client.discard(now, &op(&given)?)),

@@ -1,11 +1,11 @@
 //! Encoding of the core's outputs as JSON: one object with a `t` for each output.
 
 use crate::part::Crossing;
-use tidewire_core::wire::Person;
 use tidewire_core::wire::json::Writer;
+use tidewire_core::wire::{Person, Receipt};
 use tidewire_core::{
-    Change, ChannelState, Entry, Event, OpState, Output, PeopleStatus, Report, Request, Row, RowKind,
-    RowState, StoreChange,
+    Change, ChannelState, Entry, Event, OpState, Output, PeopleStatus, ReadState, Report, Request, Row,
+    RowKind, RowState, StoreChange,
 };
 
 /// Writes an output as the next element of a list.
@@ -126,6 +126,9 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
             };
             people_status(frame, status, *count)
         }
+        Event::Reads { channel, state, receipts } => {
+            reads(frame("reads").str("channel", channel), state, receipts.as_deref())
+        }
         Event::Dialog { dialog, changes, run, has_older } => frame("dialog")
             .str("dialog", dialog)
             .each("changes", changes, |writer, change| list_change(writer, change, row))
@@ -196,12 +199,27 @@ pub(crate) fn person(writer: Writer, person: &Person) -> Writer {
 /// Writes how far a list of people can be relied on, and how many they are. The usual status, `live`,
 /// is left out.
 pub(crate) fn people_status(writer: Writer, status: &PeopleStatus, count: u64) -> Writer {
+    reliability(writer, status).u64("count", count)
+}
+
+/// Writes how far a channel was read. `receipts` are left out if they did not change.
+pub(crate) fn reads(writer: Writer, state: &ReadState, receipts: Option<&[Receipt]>) -> Writer {
+    let writer = writer.u64("position", state.position.0).opt_u64("unread", state.unread);
+    let writer = if state.more { writer.bool("more", true) } else { writer };
+    let writer = reliability(writer, &state.status);
+    match receipts {
+        Some(receipts) => writer.each("receipts", receipts, |writer, receipt| receipt.write(writer)),
+        None => writer,
+    }
+}
+
+fn reliability(writer: Writer, status: &PeopleStatus) -> Writer {
     let code = match status {
         PeopleStatus::Refused { code } => Some(code.as_str()),
         _ => None,
     };
     let word = Some(status).filter(|status| **status != PeopleStatus::Live);
-    writer.opt_str("status", word.map(PeopleStatus::as_str)).opt_str("code", code).u64("count", count)
+    writer.opt_str("status", word.map(PeopleStatus::as_str)).opt_str("code", code)
 }
 
 /// Writes the report: entries and counters.

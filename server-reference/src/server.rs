@@ -191,7 +191,7 @@ impl Server {
             let trimmer = trimmer.clone();
             async move { trimmer.run().await }
         });
-        let telling = tokio::spawn(people::tell(engine.hub.clone()));
+        let telling = tokio::spawn(people::tell(engine.clone()));
         let app = Arc::new(App {
             draining: watch::Sender::new(false),
             connections,

@@ -91,6 +91,7 @@ impl<T: Part> Client<T> {
         });
         let mut channel = Channel::new(name, cursor, timeline);
         channel.keeps_events |= follows == Follows::Newest;
+        self.take_kept_mark(&mut channel);
         self.channels.push(channel);
         self.emit_channel(name, ChannelState::Syncing);
         Ok(if follows == Follows::Newest { events } else { Vec::new() })
@@ -139,6 +140,7 @@ impl<T: Part> Client<T> {
             return;
         }
         let gone = self.channels.remove(at);
+        self.keep_mark_of(&gone);
         if !of_rows {
             self.store(StoreChange::ClearChannel { channel: gone.name.clone() });
         }

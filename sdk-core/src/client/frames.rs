@@ -66,6 +66,7 @@ impl<T: Part> Client<T> {
             ServerFrame::Unreadable { ch } => self.unreadable(now, ch.as_ref()),
             ServerFrame::Signal { signal, by } => self.signalled(signal.clone(), by.clone()),
             ServerFrame::People(people) => self.people_frame(now, people),
+            ServerFrame::Marks(marks) => self.marks_frame(now, marks),
             ServerFrame::Ok { id, ch, offset, at, .. } => self.committed(now, id, ch, *offset, *at),
             ServerFrame::Nack { id, problem, retryable } => self.nack(now, id, problem, *retryable),
             ServerFrame::Table(text) => self.part_frame(now, conn, text),
@@ -111,6 +112,7 @@ impl<T: Part> Client<T> {
             channel.handed_over(now.mono, asked.contains(&channel.name));
             channel.people.handed_over();
             channel.leases.disconnected();
+            channel.reading.handed_over();
         }
     }
 
@@ -143,6 +145,7 @@ impl<T: Part> Client<T> {
 
     /// Another user signed in: forgets what the former user saw.
     fn forget_user(&mut self) {
+        self.kept_marks.clear();
         let mut names = Vec::new();
         for cached in std::mem::take(&mut self.cached) {
             names.extend(ChannelName::parse(&cached.channel));
@@ -152,6 +155,7 @@ impl<T: Part> Client<T> {
             self.drop_older(at);
             self.channels[at].people.forget();
             self.channels[at].leases.forget();
+            self.channels[at].reading.forget();
             if self.channels[at].forget() {
                 let state = ChannelState::Reset { reason: "user".to_owned(), missed: 0 };
                 self.emit_channel(&name, state);
@@ -244,6 +248,7 @@ impl<T: Part> Client<T> {
     fn applied(&mut self, now: Now, at: usize, applied: Applied<'_>, runs: &[RunText], answered: bool) {
         let name = self.channels[at].name.clone();
         if applied.anew {
+            self.channels[at].reading.begin_again();
             self.channels[at].persistence.reset();
         }
         if let Some(reason) = applied.reset {
@@ -260,6 +265,7 @@ impl<T: Part> Client<T> {
         for event in applied.events {
             self.settle_by(event);
             self.journal.counters.unreadable += u64::from(event.kind == UNREADABLE);
+            self.channels[at].reading.applied(event, self.me.as_ref());
             if let Some(timeline) = &mut self.channels[at].timeline {
                 timeline.apply(event);
             }
@@ -324,6 +330,7 @@ impl<T: Part> Client<T> {
         // With the subscription the server forgot who watches, and what they hold.
         self.channels[at].people.disconnected();
         self.channels[at].leases.disconnected();
+        self.channels[at].reading.disconnected();
         // Not subscribed: the subscription ended while a request for a page was under way.
         if retryable || problem.code == codes::NOT_SUBSCRIBED {
             let floor = problem.retry_after_ms.unwrap_or(0);
@@ -336,6 +343,7 @@ impl<T: Part> Client<T> {
         }
         self.channels[at].fail();
         self.channels[at].people.refuse(&problem.code);
+        self.channels[at].reading.refuse(&problem.code);
         self.drop_older(at);
         // Data that may no longer be read must not stay on the device.
         if self.channels[at].forget() {

@@ -5,6 +5,7 @@ mod drafts;
 mod frames;
 mod part;
 mod people;
+mod reads;
 mod requests;
 mod sending;
 mod signals;
@@ -85,6 +86,10 @@ pub struct Client<T: Part = ()> {
     last: Now,
     waiting_until: Option<Time>,
     journal: Journal,
+    /// Read positions for channels that are not open, which the server does not have yet.
+    kept_marks: Vec<reads::KeptMark>,
+    /// The profile does not have the positions that are to be kept.
+    marks_changed: bool,
 }
 
 /// The parts of the client that the link's transitions need.
@@ -134,7 +139,8 @@ impl<T: Part> Client<T> {
             }
         }
         let profile = restored.profile.as_deref().and_then(store::read_profile);
-        let (installation, me) = profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None));
+        let (installation, me, kept_marks) =
+            profile.unwrap_or_else(|| (uuids.next(now.wall, &mut rng), None, Vec::new()));
         let mut client = Client {
             link: Connection::new(&config),
             requests: Requests::default(),
@@ -163,6 +169,8 @@ impl<T: Part> Client<T> {
             last: now,
             waiting_until: None,
             journal: Journal::default(),
+            kept_marks,
+            marks_changed: false,
             config,
             rng,
             uuids,
@@ -363,6 +371,7 @@ impl<T: Part> Client<T> {
                 if matches!(life, Lifecycle::Hidden | Lifecycle::Frozen) {
                     self.flush_part(now);
                     self.persist_runs(now, true);
+                    self.keep_marks(now, true);
                 }
             }
         }
@@ -419,6 +428,7 @@ impl<T: Part> Client<T> {
         }
         self.tick_part(now);
         self.persist_runs(now, false);
+        self.keep_marks(now, false);
         self.show_waits(now);
         self.emit_changes(now);
     }
@@ -438,11 +448,13 @@ impl<T: Part> Client<T> {
         for channel in &self.channels {
             consider(channel.persistence.deadline(), "store");
             consider(channel.people.deadline(), "people");
+            consider(channel.reading.keep_at(), "store");
         }
         if self.ready().is_some() {
             for channel in &self.channels {
                 consider(channel.deadline(), "subscription");
-                consider(channel.people.ask_at().filter(|_| channel.is_live()), "people");
+                let people = [channel.people.ask_at(), channel.reading.deadline()];
+                consider(people.into_iter().flatten().min().filter(|_| channel.is_live()), "people");
             }
             consider(self.sending_deadline(now), "outbox");
         }
@@ -463,6 +475,7 @@ impl<T: Part> Client<T> {
                 channel.disconnected();
                 channel.people.disconnected();
                 channel.leases.disconnected();
+                channel.reading.disconnected();
                 if let Some(timeline) = &mut channel.timeline {
                     for entry in self.outbox.iter().filter(|entry| entry.channel == channel.name) {
                         timeline.mark(&entry.id, row_state(entry), row_code(entry));
@@ -492,6 +505,7 @@ impl<T: Part> Client<T> {
             self.emit(event);
         }
         self.emit_people(now);
+        self.emit_reads();
         let retry_at = self.link.retry_at();
         let cause = self.link.cause();
         let status = Status {

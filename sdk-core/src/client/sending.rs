@@ -76,6 +76,7 @@ impl<T: Part> Client<T> {
             self.sent_at = Some(now.mono);
         }
         self.pump_people(now, &mut frames);
+        self.pump_reads(now, &mut frames);
         let Client { channels, signals, .. } = self;
         let live = |name: &str| channels.iter().any(|channel| channel.name == name && channel.is_live());
         while let Some(signal) = signals.next(now.mono, live) {

@@ -1,6 +1,7 @@
 //! Writes to the store for the next start.
 
 use super::Client;
+use super::reads::{KeptMark, read_marks};
 use crate::chat::Timeline;
 use crate::delivery::{Channel, EntryState, Lane};
 use crate::event::{Event, OpState, RowState};
@@ -68,6 +69,7 @@ impl<T: Part> Client<T> {
             Some(me) => record.with("user", |writer| me.write(writer)),
             None => record,
         };
+        let record = self.write_marks(record);
         self.store(StoreChange::PutProfile { record: Message(record.end()) });
     }
 
@@ -141,9 +143,10 @@ impl<T: Part> Client<T> {
     }
 }
 
-/// The installation's id and the user of an earlier start.
-pub(super) fn read_profile(record: &str) -> Option<(String, Option<User>)> {
+/// The installation's id, the user of an earlier start, and the read positions that the server does
+/// not have yet.
+pub(super) fn read_profile(record: &str) -> Option<(String, Option<User>, Vec<KeptMark>)> {
     let object = Object::parse(validate(record).ok()?).ok()?;
     let me = object.object("user").and_then(|user| User::read(&user).ok());
-    Some((object.text("client")?, me))
+    Some((object.text("client")?, me, read_marks(&object)))
 }

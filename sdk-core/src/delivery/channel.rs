@@ -3,7 +3,7 @@
 use super::persistence::Persistence;
 use crate::chat::Timeline;
 use crate::ids::Ids;
-use crate::people::{Leases, Roster};
+use crate::people::{Leases, Reading, Roster};
 use crate::retry::{self, Retry};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -78,6 +78,8 @@ pub(crate) struct Channel {
     pub(crate) people: Roster,
     /// What this client's user is doing there.
     pub(crate) leases: Leases,
+    /// How far it was read.
+    pub(crate) reading: Reading,
     /// Whether the events are stored for the next start, and not the cursor alone.
     pub(crate) keeps_events: bool,
     /// How many holders follow the rows, and how many the events.
@@ -109,6 +111,7 @@ impl Channel {
             persistence: Persistence::default(),
             people: Roster::default(),
             leases: Leases::default(),
+            reading: Reading::default(),
             keeps_events: of_rows > 0,
             row_holders: of_rows,
             raw_holders: 1 - of_rows,

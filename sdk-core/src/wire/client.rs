@@ -69,6 +69,18 @@ pub enum ClientFrame {
     },
     /// Hold a lease, or give it up.
     Lease(LeaseRequest),
+    /// The user has read a channel up to an event.
+    Mark {
+        /// The channel.
+        ch: ChannelName,
+        /// The event's offset.
+        offset: Offset,
+    },
+    /// Tell how far a channel was read, from now on.
+    Marks {
+        /// The channel.
+        ch: ChannelName,
+    },
     /// A ping; the answer is a pong.
     Ping {
         /// A text that the pong repeats.
@@ -242,6 +254,10 @@ impl ClientFrame {
             ClientFrame::Watch { ch } => Writer::frame("watch").str("ch", ch).end(),
             ClientFrame::Unwatch { ch } => Writer::frame("unwatch").str("ch", ch).end(),
             ClientFrame::Lease(lease) => lease.encode(),
+            ClientFrame::Mark { ch, offset } => {
+                Writer::frame("mark").str("ch", ch).u64("offset", offset.0).end()
+            }
+            ClientFrame::Marks { ch } => Writer::frame("marks").str("ch", ch).end(),
             ClientFrame::Ping { n } => Writer::frame("ping").str("n", n).end(),
             ClientFrame::Pong { n } => Writer::frame("pong").str("n", n).end(),
             ClientFrame::Table(request) => request.encode(),
@@ -287,6 +303,8 @@ impl ClientFrame {
             "watch" => ClientFrame::Watch { ch: id::channel(&object)? },
             "unwatch" => ClientFrame::Unwatch { ch: id::channel(&object)? },
             "lease" => ClientFrame::Lease(LeaseRequest::read(&object)?),
+            "mark" => ClientFrame::Mark { ch: id::channel(&object)?, offset: id::offset(&object, "offset")? },
+            "marks" => ClientFrame::Marks { ch: id::channel(&object)? },
             "ping" => ClientFrame::Ping { n: nonce(&object)? },
             "pong" => ClientFrame::Pong { n: nonce(&object)? },
             "bye" => ClientFrame::Bye,

@@ -48,6 +48,8 @@ macro_rules! every_code {
             PeopleOff, PEOPLE_OFF, "people_off";
             /// The user holds all the leases in the channel that a user may hold.
             TooManyLeases, TOO_MANY_LEASES, "too_many_leases";
+            /// There is no event at this offset.
+            BadOffset, BAD_OFFSET, "bad_offset";
             /// No such op kind.
             UnknownKind, UNKNOWN_KIND, "unknown_kind";
             /// The op's body is not valid for its kind.

@@ -11,6 +11,7 @@ pub mod codes;
 mod event;
 mod id;
 pub mod json;
+mod marks;
 mod people;
 mod server;
 mod tables;
@@ -20,6 +21,7 @@ pub use body::{AnswerEnd, AnswerStart, Body, CancelRun, Message};
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use event::{EventFrame, UNREADABLE};
 pub use id::{ChannelName, Epoch, Offset, OpId, RunId};
+pub use marks::{MAX_RECEIPTS, Marks, Receipt, UNREAD_SCAN, Unread, counts_as_unread};
 pub use people::{
     HERE, Lease, LeaseRequest, MAX_LEASE_BODY, MAX_LEASE_KIND, MAX_LEASE_MS, People, Person, TYPING,
 };

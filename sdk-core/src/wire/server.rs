@@ -3,6 +3,7 @@
 use super::client::{Signal, nonce};
 use super::event::EventFrame;
 use super::json::{Object, Writer, elements, trim};
+use super::marks::Marks;
 use super::people::People;
 use super::user::User;
 use super::{ChannelName, DecodeError, Epoch, Offset, OpId, RunId, id};
@@ -47,6 +48,8 @@ pub enum ServerFrame {
     },
     /// Who is in a channel, or what changed.
     People(People),
+    /// How far a channel was read, or what changed.
+    Marks(Marks),
     /// An op is committed.
     Ok {
         /// The op.
@@ -411,6 +414,7 @@ impl ServerFrame {
                 signal.write(Writer::frame("signal")).with("by", |writer| by.write(writer)).end()
             }
             ServerFrame::People(people) => people.encode(),
+            ServerFrame::Marks(marks) => marks.encode(),
             ServerFrame::Ok { id, ch, offset, at, dup } => {
                 let writer =
                     Writer::frame("ok").str("id", id).str("ch", ch).u64("offset", offset.0).u64("at", *at);
@@ -495,6 +499,14 @@ impl ServerFrame {
                     refused: Some(super::codes::PROTOCOL.to_owned()),
                     ..People::new(ch, 0, 0)
                 }),
+                _ => ServerFrame::Unknown,
+            },
+            "marks" => match (Marks::read(&object), id::channel(&object)) {
+                (Ok(marks), _) => ServerFrame::Marks(marks),
+                (Err(_), Ok(ch)) => {
+                    let refused = Some(super::codes::PROTOCOL.to_owned());
+                    ServerFrame::Marks(Marks { refused, ..Marks::new(ch) })
+                }
                 _ => ServerFrame::Unknown,
             },
             "ok" => ServerFrame::Ok {

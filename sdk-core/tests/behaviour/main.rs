@@ -23,6 +23,7 @@ mod predicate;
 #[cfg(not(target_family = "wasm"))]
 mod protocol;
 mod readable;
+mod reads;
 mod requests;
 mod restart;
 mod rig;

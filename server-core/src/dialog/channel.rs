@@ -9,7 +9,7 @@ use super::progress::{Effects, Progress, Stop};
 use super::recent::Recent;
 use crate::lock::Mutex;
 use crate::outgoing::{Due, Outgoing};
-use crate::people::{Agenda, Leaving, People};
+use crate::people::{Agenda, Leaving, People, Readers};
 use crate::rules::Matched;
 use crate::store::{Account, Stored, key_of};
 use crate::text::Text;
@@ -27,6 +27,8 @@ pub struct Channel {
     pub account: Account,
     /// Who is there.
     pub(crate) people: Arc<People>,
+    /// Who is told how far it was read.
+    pub(crate) readers: Readers,
     state: Mutex<State>,
 }
 
@@ -67,6 +69,7 @@ impl Drop for Subscriber {
         state.live.remove(&self.conn);
         state.subscribers.remove(&self.conn);
         drop(state);
+        self.channel.readers.leave(self.conn);
         self.channel.people.leave(self.conn, Leaving::Lost);
     }
 }
@@ -96,6 +99,7 @@ impl Channel {
         let answers = rule.as_ref().is_some_and(|matched| matched.rule.answers);
         Channel {
             id,
+            readers: Readers::new(id, name.clone()),
             name,
             account,
             people,
@@ -164,6 +168,11 @@ impl Channel {
     /// Whether the server's model answers messages here.
     pub fn is_answered(&self) -> bool {
         self.state.lock().rule.as_ref().is_some_and(|matched| matched.rule.answers)
+    }
+
+    /// Whether those who read the channel are told how far others have read it.
+    pub(crate) fn tells_receipts(&self) -> bool {
+        self.state.lock().rule.as_ref().is_some_and(|matched| matched.rule.receipts)
     }
 
     /// Whether the channel has subscribers.

@@ -3,7 +3,7 @@
 use super::channel::{Channel, Extent};
 use super::progress::Effects;
 use crate::lock::Mutex;
-use crate::people::Agenda;
+use crate::people::{Agenda, ReadPositions};
 use crate::rules::Rules;
 use crate::store::ChannelRow;
 use std::collections::HashMap;
@@ -16,6 +16,7 @@ const SWEEP_AT: usize = 1_000;
 /// All channels in memory, and the rules in force.
 pub struct Hub {
     agenda: Arc<Agenda>,
+    positions: ReadPositions,
     rules: Mutex<Arc<Rules>>,
     channels: Mutex<Channels>,
 }
@@ -29,12 +30,19 @@ impl Hub {
     /// No channels yet; these rules hold for them.
     pub fn new(rules: Rules) -> Hub {
         let channels = Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT };
-        Hub { agenda: Arc::default(), rules: Mutex::new(Arc::new(rules)), channels: Mutex::new(channels) }
+        let rules = Mutex::new(Arc::new(rules));
+        let positions = ReadPositions::default();
+        Hub { agenda: Arc::default(), positions, rules, channels: Mutex::new(channels) }
     }
 
     /// Where the people of channels wait for the time to tell of them.
-    pub fn agenda(&self) -> &Agenda {
+    pub(crate) fn agenda(&self) -> &Agenda {
         &self.agenda
+    }
+
+    /// Where read positions wait for the time to store them.
+    pub(crate) fn positions(&self) -> &ReadPositions {
+        &self.positions
     }
 
     /// The rules in force.

@@ -51,6 +51,20 @@ pub struct Engine {
 const USERS_PER_ADDRESS: u64 = 4;
 
 impl Engine {
+    /// When [`Engine::tick`] has something to do; none if nobody comes, goes, changes or reads.
+    pub fn deadline(&self) -> Option<Time> {
+        let deadlines = [self.hub.agenda().deadline(), self.hub.positions().deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Tells who is in channels, and stores how far they were read. Call it ten times a second, or
+    /// at [`Engine::deadline`]. The first call counts as the server's start: whoever was there
+    /// before gets some time to come back.
+    pub fn tick(&self, now: Time) {
+        self.hub.agenda().tick(now);
+        self.hub.positions().store(now, self.store.as_ref());
+    }
+
     /// Whether this user, and the users of this address together, may request a page now. The error
     /// is the wait in ms.
     pub(crate) fn may_page(&self, user: &str, address: IpAddr, now: Time) -> Result<(), u64> {

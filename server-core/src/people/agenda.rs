@@ -24,8 +24,7 @@ impl Agenda {
         self.due.lock().first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Does what is due. Call it ten times a second, or at [`Agenda::deadline`]. The first call
-    /// counts as the server's start: whoever was there before gets some time to come back.
+    /// Does what is due. The first call counts as the server's start.
     pub fn tick(&self, now: Time) {
         let started = *self.started.get_or_init(|| now);
         let mut due = self.due.lock();

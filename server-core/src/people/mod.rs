@@ -7,9 +7,13 @@
 
 mod agenda;
 mod leases;
+mod positions;
+mod readers;
 mod roster;
 
 pub use agenda::Agenda;
+pub(crate) use positions::ReadPositions;
+pub(crate) use readers::Readers;
 pub(crate) use roster::Refusal;
 
 use crate::lock::Mutex;

@@ -33,6 +33,8 @@ pub struct Rule {
     pub answers: bool,
     /// Whether those who read a channel are told who else is there and what they are doing.
     pub people: bool,
+    /// Whether those who read a channel are told how far others have read it.
+    pub receipts: bool,
     /// Maximum number of connections that are subscribed to a channel; `None` for the server's
     /// limit.
     pub connections: Option<usize>,
@@ -49,6 +51,7 @@ impl Rule {
             open: false,
             answers: false,
             people: false,
+            receipts: false,
             connections: None,
         }
     }
@@ -120,6 +123,7 @@ impl Rules {
         let of_everyone = |name: ChannelName| Rule {
             answers: true,
             people: true,
+            receipts: true,
             ..Rule::new(Pattern::exactly(&name), vec![Who::Everyone])
         };
         let Rules { rules: of_dialogs } = Rules::of_dialogs();
@@ -131,7 +135,9 @@ impl Rules {
     pub fn of_dialogs() -> Rules {
         let insiders = vec![Who::Owner, Who::Claim("dialogs".to_owned()), Who::Kind(UserKind::Operator)];
         let dialogs = Pattern::starting_with(DIALOG_PREFIX);
-        Rules { rules: vec![Arc::new(Rule { answers: true, people: true, ..Rule::new(dialogs, insiders) })] }
+        let of_dialogs = Rule::new(dialogs, insiders);
+        let rule = Rule { answers: true, people: true, receipts: true, ..of_dialogs };
+        Rules { rules: vec![Arc::new(rule)] }
     }
 
     /// The rule of a channel; none if no rule matches.

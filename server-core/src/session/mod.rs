@@ -4,6 +4,7 @@ mod admission;
 mod earlier;
 mod hello;
 mod inflight;
+mod marks;
 mod pages;
 mod people;
 mod signals;

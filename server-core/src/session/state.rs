@@ -12,7 +12,7 @@ use crate::dialog::{Channel, Hub};
 use crate::engine::{Engine, Peer};
 use crate::limits::{Bucket, WINDOW_MS, Window};
 use crate::outgoing::{Outgoing, Wake};
-use crate::store::{Account, Found, Read, Reply, StoreError};
+use crate::store::{Account, Found, Positions, Read, Reply, StoreError};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ pub enum Flow {
     Ready,
     /// The session needs this from the store before it takes the next message. Pass the reply to
     /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]), pages
-    /// ([`Read::Events`]) and memberships ([`Read::Memberships`]) are read.
+    /// ([`Read::Events`]), memberships ([`Read::Memberships`]) and positions ([`Read::Positions`])
+    /// are read.
     Read(Read),
     /// As with [`Read::Channel`], but the channel is created first, unless it exists by then
     /// ([`crate::store::Write::CreateDialog`], without an owner, in this account). Answer with
@@ -56,6 +57,8 @@ pub enum Answer {
     Events(Result<Found, StoreError>),
     /// The reply to [`Read::Memberships`].
     Memberships(Result<Vec<ChannelName>, StoreError>),
+    /// The reply to [`Read::Positions`].
+    Positions(Result<Positions, StoreError>),
     /// The queue has room ([`Flow::Room`]).
     Room,
 }
@@ -69,6 +72,7 @@ impl Answer {
                 let row = reply.and_then(Reply::channel);
                 Answer::Channel(row.map(|row| row.map(|row| hub.add(name, row))))
             }
+            Read::Positions { .. } => Answer::Positions(reply.and_then(Reply::positions)),
             Read::Memberships(_) => Answer::Memberships(reply.and_then(Reply::names)),
             _ => Answer::Events(reply.and_then(Reply::events)),
         }
@@ -264,6 +268,9 @@ impl Session {
             (Some(Waiting::Page(paging)), _, Answer::Room) => self.page_with_room(paging),
             (Some(Waiting::Earlier(earlier)), _, Answer::Events(found)) => self.earlier_found(earlier, found),
             (Some(Waiting::Earlier(earlier)), _, Answer::Room) => self.earlier_with_room(earlier),
+            (Some(Waiting::Marks(channel, head)), _, Answer::Positions(found)) => {
+                self.marks_found(&channel, head, found)
+            }
             _ => self.lost(),
         };
         if flow == Flow::Ready { self.go_on(now) } else { self.over(flow) }
@@ -415,6 +422,8 @@ impl Session {
             ClientFrame::Signal(signal) => return self.signal(now, &identity, signal),
             ClientFrame::Watch { ch } => self.watch(&ch),
             ClientFrame::Unwatch { ch } => self.unwatch(&ch),
+            ClientFrame::Mark { ch, offset } => self.mark(now, &identity, &ch, offset),
+            ClientFrame::Marks { ch } => return self.marks(&identity, &ch),
             ClientFrame::Lease(request) => return self.lease(now, &identity, request),
             ClientFrame::Ping { n } => {
                 self.outgoing.send(&ServerFrame::Pong { n });

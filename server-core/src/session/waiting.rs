@@ -16,6 +16,7 @@ pub(super) enum Waiting {
     Hello(Greeting),
     Page(Paging),
     Earlier(Earlier),
+    Marks(Arc<Channel>, Offset),
 }
 
 /// A hello whose user is known, and whose memberships are not.

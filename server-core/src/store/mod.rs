@@ -6,10 +6,10 @@
 mod read;
 mod write;
 
-pub use read::{ChannelRow, Found, Read, Reply, UnfinishedRun};
+pub use read::{ChannelRow, Found, Positions, Read, Reply, UnfinishedRun};
 pub use write::{
     Account, CreateDialog, Duplicate, EndRun, Exchange, MAX_MEMBERSHIPS, NewEvent, Outcome, Refusal,
-    Revocation, SetMember, StartRun, StorePiece, Stored, Trim, Trimmed, Write,
+    Revocation, SetMember, SetPosition, StartRun, StorePiece, Stored, Trim, Trimmed, Write,
 };
 
 use thiserror::Error;

@@ -2,7 +2,7 @@
 
 use super::{Account, Revocation, StoreError};
 use crate::text::Text;
-use tidewire_core::wire::{ChannelName, Offset, RunId};
+use tidewire_core::wire::{ChannelName, Offset, Receipt, RunId};
 
 /// A read of what is committed. Each names the kind of its [`Reply`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +76,17 @@ pub enum Read {
         /// Maximum number of members.
         most: usize,
     },
+    /// How far a channel was read: [`Reply::Positions`].
+    Positions {
+        /// The channel's row.
+        channel: i64,
+        /// The user ([`crate::Identity::key`]) whose own position is meant.
+        user: String,
+        /// Events after this offset are not counted as unread.
+        to: Offset,
+        /// Maximum number of positions of others.
+        most: usize,
+    },
     /// All revocations: [`Reply::Revocations`].
     Revocations,
 }
@@ -99,8 +110,25 @@ pub enum Reply {
     Names(Vec<ChannelName>),
     /// Users ([`crate::Identity::key`]).
     Users(Vec<String>),
+    /// How far a channel was read.
+    Positions(Positions),
     /// The revocations, in no order.
     Revocations(Vec<Revocation>),
+}
+
+/// How far a channel was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Positions {
+    /// The user's own position; 0 if there is none.
+    pub own: Offset,
+    /// How many of the events after it count as unread for the user.
+    pub unread: u64,
+    /// Whether there may be older ones that were not counted.
+    pub more: bool,
+    /// How many bytes of events were read to count them.
+    pub scanned: usize,
+    /// The positions of others, with their users ([`crate::Identity::key`]), in no order.
+    pub others: Vec<(String, Receipt)>,
 }
 
 /// A channel's row in the store.
@@ -185,6 +213,8 @@ only! {
     names: Names(Vec<ChannelName>);
     /// The reply to [`Read::Members`].
     users: Users(Vec<String>);
+    /// The reply to [`Read::Positions`].
+    positions: Positions(Positions);
     /// The reply to [`Read::Revocations`].
     revocations: Revocations(Vec<Revocation>);
 }

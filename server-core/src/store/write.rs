@@ -130,6 +130,19 @@ pub struct SetMember {
     pub account: Account,
 }
 
+/// A user has read a channel up to an event. A position never goes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetPosition {
+    /// The channel's row.
+    pub channel: i64,
+    /// The user ([`crate::Identity::key`]).
+    pub user: String,
+    /// The user as others see them.
+    pub by: User,
+    /// The event's offset.
+    pub offset: Offset,
+}
+
 /// Takes access back from tokens that a user already has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
@@ -177,6 +190,8 @@ pub enum Write {
     Exchange(Exchange),
     /// Makes a user a member of a channel, or ends that. The channel need not exist yet.
     SetMember(SetMember),
+    /// Stores how far users have read channels.
+    Positions(Vec<SetPosition>),
     /// Stores a revocation. If it names a dialog of which the user is the owner, the dialog has no
     /// owner from then on.
     Revoke(Revocation),
@@ -253,6 +268,9 @@ pub enum Outcome {
     Deleted(i64),
     /// The channel was trimmed.
     Trimmed(Trimmed),
+    /// How far each of the users of a [`Write::Positions`] has read, in the same order, with when
+    /// they said so, ms since the Unix epoch; none if the dialog was deleted.
+    Positions(Vec<Option<(Offset, u64)>>),
     /// This many trimmed ops or revocations were forgotten.
     Forgotten(usize),
     /// The write was done, or there was nothing to do.

@@ -22,6 +22,7 @@ pub(super) struct ChannelTable {
     open: Option<bool>,
     answers: Option<bool>,
     people: Option<bool>,
+    receipts: Option<bool>,
     connections: Option<usize>,
 }
 
@@ -52,6 +53,7 @@ impl ChannelTable {
             open: self.open.unwrap_or(!self.name.starts_with(DIALOG_PREFIX)),
             answers: self.answers.unwrap_or_default(),
             people: self.people.unwrap_or(self.name.starts_with(DIALOG_PREFIX)),
+            receipts: self.receipts.unwrap_or(self.name.starts_with(DIALOG_PREFIX)),
             connections: self.connections,
             ..rule
         })

@@ -21,6 +21,7 @@ mod network;
 mod ops;
 mod pages;
 mod people;
+mod reads;
 mod rest;
 mod retention;
 mod revoke;

@@ -67,6 +67,7 @@ pub(super) fn delete(
         "DELETE FROM pieces WHERE run IN (SELECT id FROM runs WHERE channel = ?)",
         "DELETE FROM runs WHERE channel = ?",
         "DELETE FROM trimmed_ops WHERE channel = ?",
+        "DELETE FROM positions WHERE channel = ?",
         "DELETE FROM dialogs WHERE channel = ?",
     ] {
         connection.prepare_cached(sql)?.execute([row])?;

@@ -8,6 +8,7 @@ mod columns;
 mod dialogs;
 mod members;
 mod ops;
+mod positions;
 mod read;
 mod retention;
 mod schema;

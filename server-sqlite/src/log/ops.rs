@@ -2,7 +2,7 @@
 
 use super::columns::{self, number};
 use super::schema::{event_key, offset_of, write_meta};
-use super::{Outside, dialogs, members, retention};
+use super::{Outside, dialogs, members, positions, retention};
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::EventFrame;
 use tidewire_server_core::store::{
@@ -33,6 +33,7 @@ pub(super) fn apply(
         }
         Write::Exchange(exchange) => dialogs::exchange(connection, exchange, outside),
         Write::SetMember(set) => members::set(connection, set),
+        Write::Positions(set) => positions::set(connection, set, outside.now_ms()).map(Outcome::Positions),
         Write::Revoke(revocation) => revoke(connection, revocation),
         Write::ForgetRevocations { before_ms } => connection
             .prepare_cached("DELETE FROM revocations WHERE since < ?")?

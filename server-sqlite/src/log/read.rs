@@ -1,6 +1,7 @@
 //! Reads from the log.
 
 use super::columns::{self, channel_name, offset};
+use super::positions;
 use super::schema::{event_key, offset_of};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tidewire_core::wire::{ChannelName, EventFrame, Offset, PAGE_BYTES, PAGE_EVENTS, RunId};
@@ -34,6 +35,9 @@ pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
         Read::Memberships(user) => memberships(connection, user).map(Reply::Names),
         Read::Members { channel, after, most } => {
             members(connection, channel, after, *most).map(Reply::Users)
+        }
+        Read::Positions { channel, user, to, most } => {
+            positions::of(connection, *channel, user, *to, *most).map(Reply::Positions)
         }
         Read::Revocations => revocations(connection).map(Reply::Revocations),
     }

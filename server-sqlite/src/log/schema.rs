@@ -109,6 +109,16 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (user, channel)
     ) WITHOUT ROWID;
     CREATE INDEX members_by_channel ON members (channel, user);
+", "
+    -- How far users have read. `by` is the user as others see them, `at` when they said so, ms since the Unix epoch.
+    CREATE TABLE positions (
+        channel INTEGER NOT NULL,
+        user TEXT NOT NULL,
+        by TEXT NOT NULL,
+        offset INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (channel, user)
+    ) WITHOUT ROWID;
 "];
 
 /// The version this server writes.

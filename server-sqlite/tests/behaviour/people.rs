@@ -14,7 +14,7 @@ const GRACE: u64 = 15_000;
 /// The server tells what is due after this time.
 fn pass(rig: &mut Rig, ms: u64) {
     rig.pass(ms);
-    rig.engine.hub.agenda().tick(rig.now.mono);
+    rig.engine.tick(rig.now.mono);
 }
 
 /// A server that started long ago.
@@ -132,7 +132,7 @@ fn who_leaves_is_gone_at_once_and_who_is_lost_after_the_grace() {
         // Nothing more is due.
         pass(&mut rig, 60_000);
         assert!(ada.heard_nothing());
-        assert_eq!(rig.engine.hub.agenda().deadline(), None);
+        assert_eq!(rig.engine.deadline(), None);
     }
 }
 

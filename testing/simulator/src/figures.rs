@@ -114,10 +114,14 @@ impl Figures {
 }
 
 /// Faults and rare branches, each of which enough seeds must reach.
-const EXPECTED: [&str; 98] = [
+const EXPECTED: [&str; 102] = [
     "lines_lost",
     "type",
     "hold",
+    "read",
+    "marks:all",
+    "marks:stored",
+    "marks:kept",
     "people:gone",
     "people:typing",
     "people:list",

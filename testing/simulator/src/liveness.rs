@@ -3,7 +3,7 @@
 
 use crate::script::CHANNELS;
 use crate::server::Logged;
-use crate::watch::device_of;
+use crate::watch::{device_of, reads_are_known};
 use crate::world::World;
 use std::collections::BTreeMap;
 use tidewire_core::wire::{HERE, Person, TYPING};
@@ -93,6 +93,7 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
         }
         sees_all(world, process, &name)?;
         sees_everybody(world, process, &name);
+        reads_are_known(world, process, &name)?;
     }
     let report = world.watch.history.finish();
     if let Some(first) = report.examples.first() {

@@ -77,12 +77,13 @@ fn setup(dice: &mut Dice) -> Setup {
 }
 
 fn use_of(dice: &mut Dice, on: usize) -> Action {
-    match dice.below(24) {
+    match dice.below(26) {
         0 => Action::Signal { on },
         1 => Action::Nudge { on },
         2 => Action::Stop { on },
         3 => Action::Backup,
         20 | 21 => Action::Type { on, ends: dice.once_in(4) },
+        23 | 24 => Action::Read { on, back: if dice.once_in(3) { dice.below(6) } else { 0 } },
         22 => Action::Hold { on, number: (!dice.once_in(3)).then(|| dice.below(5)) },
         4 => Action::LookBack { on, most: dice.log_uniform(1, 60) },
         n => Action::Write { on, channel: (n % 2) as usize },

@@ -94,6 +94,8 @@ pub enum Action {
     Type { on: usize, ends: bool },
     /// A user holds a lease with this number, or gives it up.
     Hold { on: usize, number: Option<u64> },
+    /// A user has read the first channel up to this many events before the newest one shown.
+    Read { on: usize, back: u64 },
     /// A user stops the newest answer.
     Stop { on: usize },
     /// The connection breaks, and both sides are notified.
@@ -174,6 +176,7 @@ impl Action {
             Action::Signal { .. } => "signal",
             Action::Type { .. } => "type",
             Action::Hold { .. } => "hold",
+            Action::Read { .. } => "read",
             Action::Stop { .. } => "stop",
             Action::Cut { .. } => "cut",
             Action::HalfOpen { way: Way::Up, .. } => "half_open_up",
@@ -226,6 +229,7 @@ impl Action {
                 | Action::Signal { .. }
                 | Action::Type { .. }
                 | Action::Hold { .. }
+                | Action::Read { .. }
                 | Action::Stop { .. }
                 | Action::LookBack { .. }
                 | Action::Backup

@@ -8,11 +8,13 @@
 mod answers;
 mod dialogs;
 mod events;
+mod positions;
 mod retention;
 
 pub use answers::*;
 pub use dialogs::*;
 pub use events::*;
+pub use positions::*;
 pub use retention::*;
 
 use std::sync::{Arc, mpsc};
@@ -48,6 +50,8 @@ macro_rules! store_suite {
             a_dialog_that_was_taken_back_is_nobodys,
             dialogs_and_revocations_keep_their_account,
             memberships_are_kept_counted_and_gone_with_their_dialog,
+            positions_never_go_back_and_count_what_is_unread,
+            positions_are_gone_with_their_dialog,
             a_run_has_one_start_and_one_end,
             pieces_of_a_run_that_a_crash_left_are_joined,
             a_cancellation_needs_a_run,

@@ -128,6 +128,7 @@ impl Process {
         let opened = self.core.open_dialog(now, "a").is_ok();
         if opened && self.holders == 0 {
             let _ = self.core.watch_people(now, CHANNELS[0]);
+            let _ = self.core.watch_reads(now, CHANNELS[0]);
         }
         self.holders += u32::from(opened);
         opened

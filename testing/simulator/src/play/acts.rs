@@ -27,6 +27,10 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
                 (one.holds, one.unsure) = (number, false);
             }
         }),
+        Action::Read { on, back } => command(world, on, |one, now| {
+            let newest = one.rows.iter().filter_map(|row| row.offset).max().unwrap_or_default();
+            let _ = one.core.mark_read(now, CHANNELS[0], Some(newest.minus(back)));
+        }),
         Action::Cut { on } => {
             if let Some(link) = world.link_of(on) {
                 network::cut(world, link);

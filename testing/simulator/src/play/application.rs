@@ -69,6 +69,7 @@ pub(super) fn notify(world: &mut World, process: usize, event: Event) {
                 world.watch.broken("S9", format!("{id} is said to be safe and is not on disk"));
             }
         }
+        Event::Reads { .. } => world.watch.mark("reads"),
         Event::User(_) => {}
     }
 }

@@ -44,6 +44,7 @@ fn transports(fallbacks: bool, seed: u64, device: usize) -> Vec<Transport> {
 pub(super) fn kill(world: &mut World, process: usize) {
     let Some(one) = world.processes[process].take() else { return };
     let device = &mut world.devices[one.device];
+    world.watch.crashed(device);
     if device.process == Some(process) {
         device.process = None;
         device.unsynced.clear();

@@ -6,7 +6,7 @@ use crate::server::logged::Logged;
 use rusqlite::Connection;
 use tidewire_core::wire::{ChannelName, Offset};
 use tidewire_server_core::store::{
-    Account, ChannelRow, CreateDialog, Found, Outcome, Read, Reply, StoreError, Write,
+    Account, ChannelRow, CreateDialog, Found, Outcome, Positions, Read, Reply, StoreError, Write,
 };
 use tidewire_server_sqlite::log::{self, Outside};
 
@@ -84,6 +84,13 @@ impl Log {
         reply: impl FnOnce(Reply) -> Result<T, StoreError>,
     ) -> rusqlite::Result<T> {
         reply(log::read(&self.db, read)?).map_err(|_| rusqlite::Error::InvalidQuery)
+    }
+
+    /// How far a channel was read, as this user is told of it.
+    pub(super) fn positions(&self, name: &str, user: String) -> rusqlite::Result<Option<Positions>> {
+        let Some(row) = self.channel(name)? else { return Ok(None) };
+        let read = Read::Positions { channel: row.id, user, to: row.head, most: 100 };
+        self.ask(&read, Reply::positions).map(Some)
     }
 
     /// A channel's row.

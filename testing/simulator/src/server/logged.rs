@@ -9,6 +9,8 @@ pub(crate) struct Logged {
     pub(crate) offset: u64,
     pub(crate) id: String,
     pub(crate) kind: String,
+    /// The author's id.
+    pub(crate) by: String,
     pub(crate) body: String,
 }
 
@@ -16,7 +18,13 @@ impl Logged {
     /// Reads an `event` frame; none if it is not one.
     pub(super) fn read(frame: &str) -> Option<Logged> {
         let event = EventFrame::decode(frame).ok()?;
-        Some(Logged { offset: event.offset.0, id: event.id.into(), kind: event.kind, body: event.body })
+        Some(Logged {
+            offset: event.offset.0,
+            id: event.id.into(),
+            kind: event.kind,
+            by: event.by.id,
+            body: event.body,
+        })
     }
 
     /// The run that the body names; empty if it names none.

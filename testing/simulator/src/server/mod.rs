@@ -26,7 +26,7 @@ use tidewire_core::{Now, Time};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{
-    Account, Outcome, Read, Reply, Revocation, Store, StoreError, Trim, Write,
+    Account, Outcome, Positions, Read, Reply, Revocation, Store, StoreError, Trim, Write,
 };
 use tidewire_server_core::{
     Answer as Answered, Channel, Connections, Engine, Flow, Hub, Limiter, Peer, Revocations, ServerLimits,
@@ -103,7 +103,7 @@ impl Server {
             answers: self.setup.answers.then(|| runs.answering()),
             tables: None,
         });
-        engine.hub.agenda().tick(Time(now));
+        engine.tick(Time(now));
         for left in self.log.ask(&Read::Unfinished, Reply::unfinished)? {
             let channel = self.load(&engine, &left.name)?;
             runs.take_up(left, channel, now);
@@ -135,13 +135,13 @@ impl Server {
         }
     }
 
-    /// Tells who is in channels; returns when to do so again.
+    /// Tells who is in channels, and stores how far they were read; returns when to do so again.
     pub(crate) fn tell_people(&self, now: u64) -> Option<u64> {
-        let agenda = self.engine()?.hub.agenda();
-        if agenda.deadline()?.0 <= now {
-            agenda.tick(Time(now));
+        let engine = self.engine()?;
+        if engine.deadline()?.0 <= now {
+            engine.tick(Time(now));
         }
-        agenda.deadline().map(|at| at.0)
+        engine.deadline().map(|at| at.0)
     }
 
     /// Drives the answers; returns when to do so again.
@@ -305,6 +305,11 @@ impl Server {
     /// Violations found in the log since the last call.
     pub(crate) fn take_faults(&mut self) -> Vec<Fault> {
         std::mem::take(&mut self.faults)
+    }
+
+    /// How far a channel was read, as this device's user is told of it.
+    pub(crate) fn positions(&self, channel: &str, device: usize) -> rusqlite::Result<Option<Positions>> {
+        self.log.positions(channel, self.user(device))
     }
 
     /// The offset up to which a channel was trimmed, and its events.

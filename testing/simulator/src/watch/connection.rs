@@ -63,6 +63,9 @@ impl Watch {
                     }
                     process.told_by = conn;
                 }
+                ServerFrame::Marks(marks) => {
+                    self.reads_told(&process.told, process.device, &marks);
+                }
                 ServerFrame::SubErr { problem, .. } => self.mark(&format!("sub_err:{}", problem.code)),
                 ServerFrame::Page(page) => {
                     page.events.iter().for_each(|event| lands(process, conn, &event.id));

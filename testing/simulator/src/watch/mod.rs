@@ -6,10 +6,13 @@ mod connection;
 mod disk;
 mod ops;
 mod people;
+mod reads;
 
 use crate::script::{Action, Script};
 use people::PeopleWatch;
 pub(crate) use people::device_of;
+use reads::ReadsWatch;
+pub(crate) use reads::reads_are_known;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidewire_core::{Event, Lane};
@@ -48,6 +51,7 @@ pub(crate) struct Watch {
     /// time.
     pub(crate) holes: BTreeMap<(String, u64), (usize, u64)>,
     people: PeopleWatch,
+    reads: ReadsWatch,
 }
 
 impl Watch {
@@ -69,6 +73,7 @@ impl Watch {
             acked: BTreeMap::new(),
             holes: BTreeMap::new(),
             people: PeopleWatch::default(),
+            reads: ReadsWatch::default(),
         }
     }
 
