@@ -43,6 +43,8 @@ export type Code =
   | "people_off"
   /** The user holds all the leases in the channel that a user may hold. */
   | "too_many_leases"
+  /** There is no event at this offset. */
+  | "bad_offset"
   /** No such op kind. */
   | "unknown_kind"
   /** The op's body is not valid for its kind. */

@@ -143,7 +143,7 @@ fn types() -> (BTreeSet<String>, BTreeSet<String>) {
     let both = of("tables.rs").into_iter().chain(of("people.rs"));
     let (requests, answers): (BTreeSet<_>, BTreeSet<_>) = both.partition(is_request);
     let client = of("client.rs").into_iter().chain(requests).collect();
-    let server = of("server.rs").into_iter().chain(of("event.rs")).chain(answers);
+    let server = ["server.rs", "event.rs", "marks.rs"].into_iter().flat_map(of).chain(answers);
     // What an unknown frame is written as.
     (client, server.filter(|t| t != "unknown" && t != "tbl.unknown").collect())
 }

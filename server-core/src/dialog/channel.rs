@@ -28,7 +28,7 @@ pub struct Channel {
     /// Who is there.
     pub(crate) people: Arc<People>,
     /// Who is told how far it was read.
-    pub(crate) readers: Readers,
+    pub(crate) readers: Arc<Readers>,
     state: Mutex<State>,
 }
 
@@ -97,9 +97,10 @@ impl Channel {
         let has_people = rule.as_ref().is_some_and(|matched| matched.rule.people);
         let people = People::new(id, name.clone(), has_people, agenda);
         let answers = rule.as_ref().is_some_and(|matched| matched.rule.answers);
+        let receipts = rule.as_ref().is_some_and(|matched| matched.rule.receipts);
         Channel {
             id,
-            readers: Readers::new(id, name.clone()),
+            readers: Readers::new(id, name.clone(), receipts),
             name,
             account,
             people,
@@ -138,6 +139,7 @@ impl Channel {
         let mut state = self.state.lock();
         state.progress.set_answered(rule.as_ref().is_some_and(|matched| matched.rule.answers));
         let has_people = rule.as_ref().is_some_and(|matched| matched.rule.people);
+        self.readers.set_receipts(rule.as_ref().is_some_and(|matched| matched.rule.receipts));
         state.rule = rule;
         let is_followed = !state.subscribers.is_empty();
         drop(state);
@@ -168,11 +170,6 @@ impl Channel {
     /// Whether the server's model answers messages here.
     pub fn is_answered(&self) -> bool {
         self.state.lock().rule.as_ref().is_some_and(|matched| matched.rule.answers)
-    }
-
-    /// Whether those who read the channel are told how far others have read it.
-    pub(crate) fn tells_receipts(&self) -> bool {
-        self.state.lock().rule.as_ref().is_some_and(|matched| matched.rule.receipts)
     }
 
     /// Whether the channel has subscribers.

@@ -4,7 +4,7 @@
 //! users say is stored together, at once if nothing was stored for a second, otherwise at the end of
 //! that second. Who said it is answered after the commit.
 
-use crate::dialog::Channel;
+use super::Readers;
 use crate::lock::{Mutex, calls_out};
 use crate::outgoing::Outgoing;
 use crate::store::{Outcome, SetPosition, Store, StoreError, Write};
@@ -35,7 +35,7 @@ struct Inner {
 }
 
 struct Waiting {
-    channel: Arc<Channel>,
+    readers: Arc<Readers>,
     by: User,
     offset: Offset,
     /// The connections that said so.
@@ -61,15 +61,15 @@ impl ReadPositions {
     /// A connection of a user says that they have read a channel up to an event.
     pub(crate) fn mark(
         &self,
-        channel: &Arc<Channel>,
+        readers: &Arc<Readers>,
         key: String,
         by: &User,
         offset: Offset,
         outgoing: &Arc<Outgoing>,
     ) {
         let mut inner = self.inner.lock();
-        let waiting = inner.waiting.entry((channel.id, key)).or_insert_with(|| Waiting {
-            channel: channel.clone(),
+        let waiting = inner.waiting.entry((readers.channel(), key)).or_insert_with(|| Waiting {
+            readers: readers.clone(),
             by: by.clone(),
             offset,
             asked: Vec::new(),
@@ -132,24 +132,24 @@ impl ReadPositions {
 /// Tells what was stored, channel by channel.
 fn tell(waiting: BTreeMap<(i64, String), Waiting>, stored: Vec<Option<(Offset, u64)>>) {
     let mut entries = waiting.into_iter().zip(stored).peekable();
-    while let Some((((row, _), Waiting { channel, .. }), _)) = entries.peek() {
-        let (row, channel) = (*row, channel.clone());
+    while let Some((((row, _), Waiting { readers, .. }), _)) = entries.peek() {
+        let (row, readers) = (*row, readers.clone());
         let (mut of_channel, mut asked) = (Vec::new(), Vec::new());
         while let Some((((_, key), waiting), stored)) = entries.next_if(|(((of, _), _), _)| *of == row) {
             let Some((offset, at)) = stored else { continue };
             asked.extend(waiting.asked.into_iter().map(|outgoing| (outgoing, offset)));
             of_channel.push((key, Receipt { user: waiting.by, offset, at }));
         }
-        channel.readers.stored(&of_channel, &asked, channel.tells_receipts());
+        readers.stored(&of_channel, &asked);
     }
 }
 
 fn refuse(waiting: &BTreeMap<(i64, String), Waiting>, error: StoreError) {
-    for Waiting { channel, asked, .. } in waiting.values() {
+    for Waiting { readers, asked, .. } in waiting.values() {
         let frame = Marks {
             refused: Some(error.code().to_owned()),
             retry_after_ms: Some(STORE_MS),
-            ..Marks::new(channel.name.clone())
+            ..Marks::new(readers.name().clone())
         };
         for outgoing in asked {
             outgoing.send(&ServerFrame::Marks(frame.clone()));

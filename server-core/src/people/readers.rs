@@ -17,6 +17,8 @@ pub(crate) struct Readers {
 
 #[derive(Default)]
 struct Inner {
+    /// Whether the channel's rule tells the positions of others.
+    receipts: bool,
     /// By the number of the connection.
     followers: BTreeMap<u64, Follower>,
     /// Users who have a position ([`crate::Identity::key`]), up to one more than are told.
@@ -42,8 +44,25 @@ impl Inner {
 }
 
 impl Readers {
-    pub(crate) fn new(channel: i64, name: ChannelName) -> Readers {
-        Readers { channel, name, inner: Mutex::default() }
+    /// Nobody follows yet. `receipts` says whether the channel's rule tells the positions of others.
+    pub(crate) fn new(channel: i64, name: ChannelName, receipts: bool) -> Arc<Readers> {
+        let inner = Inner { receipts, ..Inner::default() };
+        Arc::new(Readers { channel, name, inner: Mutex::new(inner) })
+    }
+
+    /// The channel's row.
+    pub(super) fn channel(&self) -> i64 {
+        self.channel
+    }
+
+    /// The channel's name.
+    pub(super) fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    /// From now on the channel's rule tells the positions of others, or does not.
+    pub(crate) fn set_receipts(&self, receipts: bool) {
+        self.inner.lock().receipts = receipts;
     }
 
     /// A connection of this user follows from now on.
@@ -58,8 +77,8 @@ impl Readers {
     }
 
     /// Tells a connection that has begun to follow what the store has; events up to `head` are
-    /// counted. `receipts` says whether the channel's rule tells the positions of others.
-    pub(crate) fn tell(&self, conn: u64, found: Positions, head: Offset, receipts: bool) {
+    /// counted.
+    pub(crate) fn tell(&self, conn: u64, found: Positions, head: Offset) {
         let Positions { own, unread, more, others, .. } = found;
         let mut inner = self.inner.lock();
         if own > Offset::ZERO
@@ -68,6 +87,7 @@ impl Readers {
             inner.know(&key);
         }
         others.iter().for_each(|(key, _)| inner.know(key));
+        let receipts = inner.receipts;
         let crowded = receipts && inner.is_crowded();
         let users = others.into_iter().map(|(_, receipt)| receipt);
         let frame = Marks {
@@ -87,17 +107,12 @@ impl Readers {
     }
 
     /// Tells those who follow what was stored, and whoever `asked` of it.
-    pub(crate) fn stored(
-        &self,
-        stored: &[(String, Receipt)],
-        asked: &[(Arc<Outgoing>, Offset)],
-        receipts: bool,
-    ) {
+    pub(super) fn stored(&self, stored: &[(String, Receipt)], asked: &[(Arc<Outgoing>, Offset)]) {
         let mut due = Due::default();
         let mut inner = self.inner.lock();
         let was_crowded = inner.is_crowded();
         stored.iter().for_each(|(key, _)| inner.know(key));
-        let crowded = inner.is_crowded();
+        let (crowded, receipts) = (inner.is_crowded(), inner.receipts);
         for follower in inner.followers.values() {
             let own = stored.iter().find(|(key, _)| *key == follower.key);
             let others = stored.iter().filter(|(key, _)| receipts && !crowded && *key != follower.key);

@@ -22,7 +22,7 @@ impl Session {
             return self.refuse_mark(ch, codes::BAD_OFFSET, None);
         }
         let positions = self.engine().hub.positions();
-        positions.mark(&channel, identity.key(), &identity.user, offset, self.outgoing());
+        positions.mark(&channel.readers, identity.key(), &identity.user, offset, self.outgoing());
         positions.store(now.mono, self.engine().store.as_ref());
     }
 
@@ -56,7 +56,7 @@ impl Session {
         match found {
             Ok(found) => {
                 self.paged(found.scanned);
-                channel.readers.tell(self.outgoing().id(), found, head, channel.tells_receipts());
+                channel.readers.tell(self.outgoing().id(), found, head);
             }
             Err(error) => self.refuse_mark(&channel.name, error.code(), Some(RETRY_MS)),
         }

@@ -3,10 +3,10 @@
 
 use crate::script::CHANNELS;
 use crate::server::Logged;
-use crate::watch::{device_of, reads_are_known};
+use crate::watch::device_of;
 use crate::world::World;
-use std::collections::BTreeMap;
-use tidewire_core::wire::{HERE, Person, TYPING};
+use std::collections::{BTreeMap, BTreeSet};
+use tidewire_core::wire::{HERE, Person, TYPING, counts_as_unread};
 use tidewire_core::{Offset, PeopleStatus, Row, RowState, State};
 use tidewire_history::Event as Told;
 
@@ -246,6 +246,37 @@ fn sees_everybody(world: &mut World, process: usize, name: &str) {
         let how = format!("{name} shows {shown:?} ({:?}), there are {expected:?}", one.people_status);
         world.watch.broken("P1", how);
     }
+}
+
+/// How far the first channel was read is at the server, and everybody is shown it (R1 to R3).
+fn reads_are_known(world: &mut World, process: usize, name: &str) -> rusqlite::Result<()> {
+    let Some(one) = &world.processes[process] else { return Ok(()) };
+    if one.holders == 0 || one.state != State::Online || !one.live {
+        return Ok(());
+    }
+    let epoch = world.server.epoch();
+    let Some(found) = world.server.positions(CHANNELS[0], one.device)? else { return Ok(()) };
+    let own = found.own.0;
+    world.watch.has_position(epoch, &world.devices[one.device], own);
+    let Some((state, receipts)) = one.core.reads(CHANNELS[0]) else { return Ok(()) };
+    let others: BTreeSet<(usize, u64)> =
+        found.others.iter().map(|(_, one)| (device_of(&one.user.id), one.offset.0)).collect();
+    let shown: BTreeSet<(usize, u64)> =
+        receipts.iter().map(|one| (device_of(&one.user.id), one.offset.0)).collect();
+    let (floor, events) = world.server.log(CHANNELS[0])?;
+    let unread = events.iter().filter(|event| {
+        event.offset > own && event.by != format!("u{}", one.device) && counts_as_unread(&event.kind)
+    });
+    let unread = unread.count() as u64;
+    let how = format!(
+        "{name} shows {state:?} and {shown:?}; the server has {own}, {others:?}, {unread} unread, floor {floor}"
+    );
+    if state.status != PeopleStatus::Live || state.position.0 != own || shown != others {
+        world.watch.broken("R2", how);
+    } else if floor <= own && state.unread != Some(unread) {
+        world.watch.broken("R3", how);
+    }
+    Ok(())
 }
 
 /// No client connects again and again (L3).

@@ -115,7 +115,7 @@ fn op(world: &mut World, process: usize, id: String, state: OpState) {
             one.settled.insert(id.clone());
             device.person.unsaved.retain(|draft| draft.id != id);
             device.person.failed.remove(&id);
-            if device.person.open.remove(&id).is_some() {
+            if device.person.open.remove(&id).is_some() || world.watch.is_acked_anew(&id) {
                 world.watch.acked(device, &world.server, &id, offset.0);
             }
         }

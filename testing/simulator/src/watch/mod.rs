@@ -12,8 +12,7 @@ use crate::script::{Action, Script};
 use people::PeopleWatch;
 pub(crate) use people::device_of;
 use reads::ReadsWatch;
-pub(crate) use reads::reads_are_known;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidewire_core::{Event, Lane};
 use tidewire_history::{Event as Told, History, Violation};
@@ -47,6 +46,8 @@ pub(crate) struct Watch {
     lanes: BTreeMap<String, Lane>,
     /// Acknowledged ops, with their clients.
     acked: BTreeMap<String, String>,
+    /// Ops that were acknowledged before a backup was restored.
+    undone: BTreeSet<String>,
     /// Offsets that live dialogs showed no row for, by epoch and offset, with the first client and
     /// time.
     pub(crate) holes: BTreeMap<(String, u64), (usize, u64)>,
@@ -71,6 +72,7 @@ impl Watch {
             order: BTreeMap::new(),
             lanes: BTreeMap::new(),
             acked: BTreeMap::new(),
+            undone: BTreeSet::new(),
             holes: BTreeMap::new(),
             people: PeopleWatch::default(),
             reads: ReadsWatch::default(),

@@ -21,6 +21,12 @@ impl Watch {
         });
     }
 
+    /// Whether a client that crashed before it had forgotten an acknowledged op may have sent it into
+    /// a restored log.
+    pub(crate) fn is_acked_anew(&self, id: &str) -> bool {
+        self.undone.contains(id)
+    }
+
     pub(crate) fn acked(&mut self, device: &Device, server: &Server, id: &str, offset: u64) {
         let Some(ch) = self.channels.get(id).cloned() else { return };
         // A failed op blocks later ones until the application decides. A crash may undo that
@@ -145,6 +151,7 @@ impl Watch {
         // What was acknowledged may be gone, and may be sent again if the client's disk did not
         // store the acknowledgement.
         for (id, client) in std::mem::take(&mut self.acked) {
+            self.undone.insert(id.clone());
             self.record(Told::Discard { client: client.into(), id: id.into() });
         }
     }

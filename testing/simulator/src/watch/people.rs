@@ -23,8 +23,9 @@ pub(crate) struct PeopleWatch {
     pub(crate) started: u64,
     /// By the device's number.
     there: BTreeMap<usize, There>,
-    /// Until when each device's user writes at most, as it said last, unless they say so again.
-    writes: BTreeMap<usize, u64>,
+    /// Until when each device's user writes at most, as each connection said last, unless they say so
+    /// again.
+    writes: BTreeMap<usize, BTreeMap<LinkId, u64>>,
     /// Whom each connection was told to be writing.
     told: BTreeMap<LinkId, BTreeSet<usize>>,
     /// Connections that don't take what is queued for them at once.
@@ -109,10 +110,11 @@ impl Watch {
                 }
                 ClientFrame::Lease(lease) if lease.kind == TYPING => {
                     // A session whose queue is full may handle what it hears later.
+                    let writes = self.people.writes.entry(device).or_default();
                     if lease.body.is_some() {
-                        self.people.writes.insert(device, now + TYPING_MS);
+                        writes.insert(link, now + TYPING_MS);
                     } else if !self.people.stalled.contains(&link) {
-                        self.people.writes.insert(device, now);
+                        writes.insert(link, now);
                     }
                 }
                 _ => {}
@@ -168,9 +170,8 @@ impl Watch {
                         && event.ch == CHANNELS[0]
                         && !self.people.stalled.contains(&link) =>
                 {
-                    if let Some(until) = self.people.writes.get_mut(&device_of(&event.by.id)) {
-                        *until = now.min(*until);
-                    }
+                    let writes = self.people.writes.entry(device_of(&event.by.id)).or_default();
+                    writes.values_mut().for_each(|until| *until = now.min(*until));
                 }
                 // A message that waited says what was so when it was queued.
                 ServerFrame::People(people) if !self.people.stalled.contains(&link) => {
@@ -231,8 +232,8 @@ impl Watch {
     /// Nobody is told for long that somebody writes who has stopped.
     pub(crate) fn nobody_writes_for_ever(&mut self, now: u64) {
         let people = &self.people;
-        let late =
-            |device: &&usize| people.writes.get(*device).is_some_and(|until| now > until + 2 * TELL_MS);
+        let until = |device: &usize| people.writes.get(device).and_then(|writes| writes.values().max());
+        let late = |device: &&usize| until(device).is_some_and(|until| now > until + 2 * TELL_MS);
         let found = people.told.iter().find_map(|(link, told)| {
             let device = told.iter().find(late)?;
             Some((*link, *device))

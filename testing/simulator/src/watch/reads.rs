@@ -1,14 +1,12 @@
-//! Checks how far the first channel was read: positions never go back, what was answered or kept on
-//! a device is not lost, and what is shown is what the log says.
+//! Checks how far the first channel was read: positions never go back, and what was answered or kept
+//! on a device is not lost.
 
 use crate::client::Device;
 use crate::script::CHANNELS;
-use crate::watch::{Watch, device_of};
-use crate::world::World;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::watch::Watch;
+use std::collections::BTreeMap;
+use tidewire_core::wire::Marks;
 use tidewire_core::wire::json::{Object, validate};
-use tidewire_core::wire::{Marks, counts_as_unread};
-use tidewire_core::{PeopleStatus, State};
 
 /// What the server has to know, by the epoch and the device's number.
 #[derive(Default)]
@@ -32,6 +30,21 @@ impl Watch {
         }
     }
 
+    /// Checks that the server's position is not one that goes back.
+    pub(crate) fn has_position(&mut self, epoch: String, device: &Device, own: u64) {
+        let key = (epoch, device.number);
+        let lost = [("stored", &self.reads.stored), ("kept", &self.reads.kept)]
+            .into_iter()
+            .find_map(|(what, known)| Some((what, *known.get(&key).filter(|known| **known > own)?)));
+        if let Some((what, known)) = lost {
+            let name = device.name();
+            self.broken(
+                "R1",
+                format!("{name} had read up to {known}, which was {what}; the server has {own}"),
+            );
+        }
+    }
+
     /// A client crashed, with this on its disk.
     pub(crate) fn crashed(&mut self, device: &Device) {
         let profile = device.disk.restored().profile.unwrap_or_default();
@@ -46,44 +59,4 @@ impl Watch {
             }
         }
     }
-}
-
-/// Everybody's positions are at the server, and everybody is shown them.
-pub(crate) fn reads_are_known(world: &mut World, process: usize, name: &str) -> rusqlite::Result<()> {
-    let Some(one) = &world.processes[process] else { return Ok(()) };
-    if one.holders == 0 || one.state != State::Online || !one.live {
-        return Ok(());
-    }
-    let epoch = world.server.epoch();
-    let Some(found) = world.server.positions(CHANNELS[0], one.device)? else { return Ok(()) };
-    let own = found.own.0;
-    let key = (epoch, one.device);
-    let ReadsWatch { stored, kept } = &world.watch.reads;
-    let lost = [("stored", stored), ("kept", kept)].into_iter().find_map(|(what, known)| {
-        let known = known.get(&key).filter(|known| **known > own)?;
-        Some(format!("{name} had read up to {known}, which was {what}; the server has {own}"))
-    });
-    if let Some(how) = lost {
-        world.watch.broken("R1", how);
-        return Ok(());
-    }
-    let Some((state, receipts)) = one.core.reads(CHANNELS[0]) else { return Ok(()) };
-    let others: BTreeSet<(usize, u64)> =
-        found.others.iter().map(|(_, one)| (device_of(&one.user.id), one.offset.0)).collect();
-    let shown: BTreeSet<(usize, u64)> =
-        receipts.iter().map(|one| (device_of(&one.user.id), one.offset.0)).collect();
-    let (floor, events) = world.server.log(CHANNELS[0])?;
-    let unread = events.iter().filter(|event| {
-        event.offset > own && event.by != format!("u{}", one.device) && counts_as_unread(&event.kind)
-    });
-    let unread = unread.count() as u64;
-    let how = format!(
-        "{name} shows {state:?} and {shown:?}; the server has {own}, {others:?}, {unread} unread, floor {floor}"
-    );
-    if state.status != PeopleStatus::Live || state.position.0 != own || shown != others {
-        world.watch.broken("R2", how);
-    } else if floor <= own && state.unread != Some(unread) {
-        world.watch.broken("R3", how);
-    }
-    Ok(())
 }
