@@ -153,7 +153,7 @@ impl Room {
             tables: None,
         });
         // It started long ago.
-        engine.hub.agenda().tick(NOW.mono);
+        engine.tick(NOW.mono);
         let now = Now { mono: NOW.mono.after(60_000), wall: NOW.wall + 60_000 };
         let part = Part { frames: 0, bytes: 0, cpu_ns: 0 };
         Ok(Room { engine, _channel: channel, now, sessions: VecDeque::new(), part, users: 0 })
@@ -175,7 +175,7 @@ impl Room {
     /// The server tells what is due, and everybody takes it.
     fn tick(&mut self, begun_ns: u64) {
         self.now = Now { mono: self.now.mono.after(TICK_MS), wall: self.now.wall + TICK_MS };
-        self.engine.hub.agenda().tick(self.now.mono);
+        self.engine.tick(self.now.mono);
         for session in &self.sessions {
             for message in world::written(session) {
                 self.part.frames += message.matches("\"t\":\"people\"").count() as u64;
