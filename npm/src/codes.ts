@@ -59,6 +59,8 @@ export type Code =
   | "rate_limited"
   /** No such answer is under way. */
   | "run_not_found"
+  /** The dialog is not in a state that allows this step of a hand-off. */
+  | "handoff_conflict"
   /** The disk is full. */
   | "storage_full"
   /** The store can't be read or written now. */

@@ -1,7 +1,7 @@
 //! The events that the core emits for the application.
 
 use crate::list::Change;
-use crate::wire::{ChannelName, EventFrame, Offset, OpId, Person, Receipt, RunId, Signal, User};
+use crate::wire::{ChannelName, EventFrame, Handler, Offset, OpId, Person, Receipt, RunId, Signal, User};
 use std::convert::Infallible;
 
 /// An event for the application. `E` is the type of events of the client's part ([`crate::Part`]).
@@ -74,6 +74,8 @@ pub enum Event<E = Infallible> {
         run: Option<RunId>,
         /// Whether [`crate::Client::load_older`] may find rows before the first one.
         has_older: bool,
+        /// Who answers in it.
+        handler: Handler,
     },
     /// The answer to [`crate::Client::load_older`].
     Older {

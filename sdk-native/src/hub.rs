@@ -238,7 +238,7 @@ impl Hub {
 
     /// Takes one event of a batch.
     pub(crate) fn apply(&mut self, event: Event) {
-        if let Event::Dialog { dialog, changes, run, has_older } = &event
+        if let Event::Dialog { dialog, changes, run, has_older, .. } = &event
             && let Some(view) = self.dialogs.get_mut(dialog)
         {
             for change in changes {

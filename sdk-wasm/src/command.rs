@@ -3,6 +3,7 @@
 use crate::input::object;
 use crate::output::{people_status, person, reads, report, row};
 use crate::part::Crossing;
+use tidewire_core::wire::Step;
 use tidewire_core::wire::json::{Object, Writer, string};
 use tidewire_core::{Client, Draft, Lane, Now, Offset, OpId, RunId, SendError, SubscribeError};
 
@@ -62,6 +63,10 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             &given.str("dialog")?,
             given.text("run").map(RunId::from).as_ref(),
         )),
+        "draft_handoff" => match given.object("body").as_ref().and_then(Step::decode) {
+            Some(step) => drafted(client.draft_handoff(now, &given.str("dialog")?, &step)),
+            None => drafted(Err(SendError::BadBody)),
+        },
         "draft_op" => {
             let (channel, kind, body) = (given.str("channel")?, given.str("kind")?, given.raw("body")?);
             drafted(client.draft_op(now, lane(&given)?, &channel, &kind, body))

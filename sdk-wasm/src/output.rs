@@ -2,7 +2,7 @@
 
 use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
-use tidewire_core::wire::{Person, Receipt};
+use tidewire_core::wire::{Handler, Person, Receipt};
 use tidewire_core::{
     Change, ChannelState, Entry, Event, OpState, Output, PeopleStatus, ReadState, Report, Request, Row,
     RowKind, RowState, StoreChange,
@@ -129,11 +129,17 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
         Event::Reads { channel, state, receipts } => {
             reads(frame("reads").str("channel", channel), state, receipts.as_deref())
         }
-        Event::Dialog { dialog, changes, run, has_older } => frame("dialog")
-            .str("dialog", dialog)
-            .each("changes", changes, |writer, change| list_change(writer, change, row))
-            .opt_str("run", run.as_deref())
-            .bool("older", *has_older),
+        Event::Dialog { dialog, changes, run, has_older, handler } => {
+            let frame = frame("dialog")
+                .str("dialog", dialog)
+                .each("changes", changes, |writer, change| list_change(writer, change, row))
+                .opt_str("run", run.as_deref())
+                .bool("older", *has_older);
+            match handler {
+                Handler::Ai => frame,
+                handler => frame.with("handler", |writer| handler.write(writer)),
+            }
+        }
         Event::Older { channel, before, events, joined, more } => frame("older")
             .str("channel", channel)
             .u64("before", before.0)

@@ -5,7 +5,7 @@ use super::kinds::{self, answer, message};
 use super::rows::Rows;
 use crate::event::{Row, RowState};
 use crate::list::Change;
-use crate::wire::{EventFrame, Offset, OpId, Page, Piece, RunId, RunText, User};
+use crate::wire::{Body, EventFrame, Handler, Offset, OpId, Page, Piece, RunId, RunText, User};
 
 /// If the time of a row's next attempt changes by no more than this, the row is not emitted again,
 /// in ms.
@@ -15,17 +15,28 @@ const SAME_MS: u64 = 500;
 pub(crate) struct Timeline {
     rows: Rows,
     me: Option<User>,
+    /// Who answers.
+    handler: Handler,
     /// The rows show the events after this offset.
     since: Offset,
     /// Whether the log has no events up to `since`.
     is_whole: bool,
-    /// What the application knows about [`Timeline::has_older`].
+    /// What the application knows about [`Timeline::has_older`], and about the handler.
     told_older: bool,
+    told_handler: Handler,
 }
 
 impl Timeline {
     pub(crate) fn new(me: Option<User>) -> Timeline {
-        Timeline { rows: Rows::default(), me, since: Offset::ZERO, is_whole: false, told_older: false }
+        Timeline {
+            rows: Rows::default(),
+            me,
+            handler: Handler::Ai,
+            since: Offset::ZERO,
+            is_whole: false,
+            told_older: false,
+            told_handler: Handler::Ai,
+        }
     }
 
     pub(crate) fn rows(&self) -> Vec<Row> {
@@ -57,7 +68,21 @@ impl Timeline {
         let changes = self.rows.take_changes();
         let told = self.told_older;
         self.told_older = self.has_older();
-        (!changes.is_empty() || told != self.told_older).then_some(changes)
+        let is_other = self.told_handler != self.handler;
+        if is_other {
+            self.told_handler = self.handler.clone();
+        }
+        (!changes.is_empty() || told != self.told_older || is_other).then_some(changes)
+    }
+
+    /// Who answers in the dialog.
+    pub(crate) fn handler(&self) -> &Handler {
+        &self.handler
+    }
+
+    /// The server says who answers, as of all events that were applied.
+    pub(crate) fn set_handler(&mut self, handler: Option<&Handler>) {
+        self.handler = handler.cloned().unwrap_or_default();
     }
 
     /// Replaces the pending changes by a reset with all rows.
@@ -160,7 +185,11 @@ impl Timeline {
     // Events and pieces from the channel.
 
     pub(crate) fn apply(&mut self, event: &EventFrame) {
-        kinds::apply(&mut self.rows, self.me.as_ref(), event);
+        let body = Body::decode(&event.kind, &event.body);
+        if let Some(next) = body.handler_after(&self.handler, &event.by, event.at) {
+            self.handler = next;
+        }
+        kinds::apply(&mut self.rows, self.me.as_ref(), event, body);
         let since = self.rows.trim(self.since);
         self.is_whole &= since == self.since;
         self.since = since;
@@ -173,7 +202,8 @@ impl Timeline {
         }
         let before = self.rows.len();
         for event in &page.events {
-            kinds::apply(&mut self.rows, self.me.as_ref(), event);
+            let body = Body::decode(&event.kind, &event.body);
+            kinds::apply(&mut self.rows, self.me.as_ref(), event, body);
         }
         self.rows.keep_more(self.rows.len() - before);
         self.since = page.from;
@@ -383,6 +413,7 @@ mod tests {
                 events: log[from as usize..to as usize].to_vec(),
                 more: from > 0,
                 runs: Vec::new(),
+                handler: None,
             };
             let mut timeline = Timeline::new(None);
             let begin = rng.up_to(length - 1);

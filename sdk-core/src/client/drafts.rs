@@ -7,7 +7,7 @@ use crate::event::{OpState, RowState};
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::json::{Writer, depth, validate_within};
-use crate::wire::{self, ChannelName, MAX_BODY_DEPTH, MAX_KIND, MAX_TEXT, OpId, RunId, is_uuid};
+use crate::wire::{self, ChannelName, MAX_BODY_DEPTH, MAX_KIND, MAX_TEXT, OpId, RunId, Step, is_uuid};
 
 /// Upper limit of an op frame's length without its body, in bytes.
 const OP_OVERHEAD: u64 = 512;
@@ -34,6 +34,20 @@ impl<T: Part> Client<T> {
     pub fn stop_run(&mut self, now: Now, dialog: &str, run: &RunId) -> Result<OpId, SendError> {
         let draft = self.draft_stop(now, dialog, Some(run))?;
         self.submit(now, &draft)
+    }
+
+    /// Takes a step of a hand-off in a dialog. Asking for a person waits for the next connection like
+    /// a message does; any other step is given up with this client. The server refuses a step that the
+    /// dialog's state does not allow, as `handoff_conflict`. Returns the op's id.
+    pub fn hand_off(&mut self, now: Now, dialog: &str, step: &Step) -> Result<OpId, SendError> {
+        let draft = self.draft_handoff(now, dialog, step)?;
+        self.submit(now, &draft)
+    }
+
+    /// The op that [`Client::hand_off`] would send.
+    pub fn draft_handoff(&mut self, now: Now, dialog: &str, step: &Step) -> Result<Draft, SendError> {
+        let lane = if *step == Step::Request { Lane::Durable } else { Lane::Session };
+        self.draft(now, lane, ChannelName::of_dialog(dialog), Step::KIND, &step.encode())
     }
 
     /// Sends an op of any kind; `body` is the JSON text of an object. Returns the op's id.

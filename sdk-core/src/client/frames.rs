@@ -8,8 +8,8 @@ use crate::link::Cause;
 use crate::part::Part;
 use crate::time::Now;
 use crate::wire::{
-    ChannelName, ClientFrame, DecodeError, EventFrame, Offset, OpId, Page, Past, Piece, Problem, RunText,
-    ServerFrame, SubOk, UNREADABLE, User, Welcome, codes, decode_server_message,
+    ChannelName, ClientFrame, DecodeError, EventFrame, Offset, OpId, Page, Past, Piece, Problem, ServerFrame,
+    SubOk, UNREADABLE, User, Welcome, codes, decode_server_message,
 };
 
 impl<T: Part> Client<T> {
@@ -188,13 +188,13 @@ impl<T: Part> Client<T> {
         self.journal.counters.lost += missed;
         let mut applied = self.channels[at].sub_ok(sub);
         applied.missed = missed;
-        self.applied(now, at, applied, &sub.page.runs, true);
+        self.applied(now, at, applied, Some(&sub.page), true);
     }
 
     fn page(&mut self, now: Now, page: &Page) {
         let Some(at) = self.place(&page.ch).filter(|at| !self.channels[*at].is_unsent()) else { return };
         let applied = self.channels[at].page(page);
-        self.applied(now, at, applied, &page.runs, false);
+        self.applied(now, at, applied, Some(page), false);
     }
 
     fn past(&mut self, now: Now, Past { page, retry_after_ms }: &Past) {
@@ -222,7 +222,7 @@ impl<T: Part> Client<T> {
         if past {
             self.journal.counters.duplicated += 1;
         }
-        self.applied(now, at, applied, &[], false);
+        self.applied(now, at, applied, None, false);
     }
 
     fn piece(&mut self, now: Now, piece: &Piece) {
@@ -245,7 +245,7 @@ impl<T: Part> Client<T> {
     }
 
     /// Emits and stores what a channel applied, and carries out its next step.
-    fn applied(&mut self, now: Now, at: usize, applied: Applied<'_>, runs: &[RunText], answered: bool) {
+    fn applied(&mut self, now: Now, at: usize, applied: Applied<'_>, page: Option<&Page>, answered: bool) {
         let name = self.channels[at].name.clone();
         if applied.anew {
             self.channels[at].reading.begin_again();
@@ -281,8 +281,9 @@ impl<T: Part> Client<T> {
         }
         if applied.step == Step::Live {
             let channel = &mut self.channels[at];
-            if let Some(timeline) = &mut channel.timeline {
-                for run in runs {
+            if let (Some(timeline), Some(page)) = (&mut channel.timeline, page) {
+                timeline.set_handler(page.handler.as_ref());
+                for run in &page.runs {
                     timeline.snapshot(run);
                     channel.persistence.grown(now.mono);
                 }

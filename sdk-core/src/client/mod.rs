@@ -23,7 +23,7 @@ use crate::link::{Connection, Requests};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
-use crate::wire::{ChannelName, EventFrame, Limits, Offset, OpId, RunId, User, codes};
+use crate::wire::{ChannelName, EventFrame, Handler, Limits, Offset, OpId, RunId, User, codes};
 use channels::Follows;
 use std::collections::VecDeque;
 
@@ -335,6 +335,11 @@ impl<T: Part> Client<T> {
         self.dialog(dialog)?.run()
     }
 
+    /// Who answers in a dialog; none if it is not open.
+    pub fn handler(&self, dialog: &str) -> Option<&Handler> {
+        self.dialog(dialog).map(Timeline::handler)
+    }
+
     /// Whether [`Client::load_older`] may find rows of a dialog before the first one.
     pub fn has_older(&self, dialog: &str) -> bool {
         self.dialog(dialog).is_some_and(Timeline::has_older)
@@ -498,7 +503,8 @@ impl<T: Part> Client<T> {
             {
                 let dialog = channel.name.dialog().unwrap_or(&channel.name).to_owned();
                 let (run, has_older) = (timeline.run(), timeline.has_older());
-                self.out.push_back(Output::Event(Event::Dialog { dialog, changes, run, has_older }));
+                let handler = timeline.handler().clone();
+                self.out.push_back(Output::Event(Event::Dialog { dialog, changes, run, has_older, handler }));
             }
         }
         for event in std::mem::take(&mut self.after_rows) {

@@ -6,7 +6,9 @@
 
 use super::RunId;
 use super::event::UNREADABLE;
+use super::handoff::{Handler, Step};
 use super::json::{Object, Writer};
+use super::user::User;
 
 /// The body of an event or op, by its kind. `Debug` leaves texts out.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Body {
     AnswerStart(AnswerStart),
     /// An answer ends.
     AnswerEnd(AnswerEnd),
+    /// Who answers in the dialog changes.
+    Handoff(Step),
     /// A body that is not valid for its kind, or an event that the server itself could not read.
     Unreadable,
     /// Any other kind: of an application, or of a later version.
@@ -35,10 +39,23 @@ impl Body {
             CancelRun::KIND => body.and_then(CancelRun::decode).map(Body::CancelRun),
             AnswerStart::KIND => body.and_then(AnswerStart::decode).map(Body::AnswerStart),
             AnswerEnd::KIND => body.and_then(AnswerEnd::decode).map(Body::AnswerEnd),
+            Step::KIND => body.and_then(Step::decode).map(Body::Handoff),
             UNREADABLE => None,
             _ => Some(Body::Other),
         };
         read.unwrap_or(Body::Unreadable)
+    }
+}
+
+impl Body {
+    /// Who answers in a dialog after an event with this body, of this author and time; none if it is
+    /// still the same.
+    pub fn handler_after(&self, before: &Handler, by: &User, at: u64) -> Option<Handler> {
+        match self {
+            Body::Message(_) => before.after_message(by, at),
+            Body::Handoff(step) => before.after(by, step, at).ok(),
+            _ => None,
+        }
     }
 }
 
@@ -49,6 +66,7 @@ impl std::fmt::Debug for Body {
             Body::CancelRun(_) => CancelRun::KIND,
             Body::AnswerStart(_) => AnswerStart::KIND,
             Body::AnswerEnd(_) => AnswerEnd::KIND,
+            Body::Handoff(_) => Step::KIND,
             Body::Unreadable => UNREADABLE,
             Body::Other => "other",
         })
@@ -184,6 +202,8 @@ mod tests {
             ("answer.start", r#"{"run":null}"#),
             ("answer.end", r#"{"text":"x"}"#),
             ("message", r#"{"text":""}"#),
+            ("handoff", r#"{"step":"dance"}"#),
+            ("handoff", r#"{"step":"transfer","to":{"id":"","name":"Eve"}}"#),
             (UNREADABLE, "{}"),
         ] {
             assert_eq!(Body::decode(kind, raw), Body::Unreadable, "{kind} {raw}");

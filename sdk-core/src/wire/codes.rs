@@ -64,6 +64,8 @@ macro_rules! every_code {
             RateLimited, RATE_LIMITED, "rate_limited";
             /// No such answer is under way.
             RunNotFound, RUN_NOT_FOUND, "run_not_found";
+            /// The dialog is not in a state that allows this step of a hand-off.
+            HandoffConflict, HANDOFF_CONFLICT, "handoff_conflict";
             /// The disk is full.
             StorageFull, STORAGE_FULL, "storage_full";
             /// The store can't be read or written now.

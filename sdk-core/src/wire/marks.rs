@@ -1,6 +1,7 @@
 //! How far users have read a channel, protocol sections 3 and 4.
 
 use super::body::{AnswerEnd, CancelRun};
+use super::handoff::Step;
 use super::json::{Object, Writer};
 use super::user::User;
 use super::{ChannelName, DecodeError, Offset, id};
@@ -13,7 +14,7 @@ pub const UNREAD_SCAN: u64 = 1_000;
 /// Whether an event of this kind counts as unread for those who did not write it. Events that only
 /// change something shown before don't.
 pub fn counts_as_unread(kind: &str) -> bool {
-    !matches!(kind, AnswerEnd::KIND | CancelRun::KIND)
+    !matches!(kind, AnswerEnd::KIND | CancelRun::KIND | Step::KIND)
 }
 
 /// How far somebody has read: they have seen every event up to this one.

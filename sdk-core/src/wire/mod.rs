@@ -9,6 +9,7 @@ mod body;
 mod client;
 pub mod codes;
 mod event;
+mod handoff;
 mod id;
 pub mod json;
 mod marks;
@@ -20,6 +21,7 @@ mod user;
 pub use body::{AnswerEnd, AnswerStart, Body, CancelRun, Message};
 pub use client::{ClientFrame, Cursor, Op, Secret, Signal, Subscription, Want, decode_client_message};
 pub use event::{EventFrame, UNREADABLE};
+pub use handoff::{Conflict, Handler, Step};
 pub use id::{ChannelName, Epoch, Offset, OpId, RunId};
 pub use marks::{MAX_RECEIPTS, Marks, Receipt, UNREAD_SCAN, Unread, counts_as_unread};
 pub use people::{

@@ -2,6 +2,7 @@
 
 use super::client::{Signal, nonce};
 use super::event::EventFrame;
+use super::handoff::Handler;
 use super::json::{Object, Writer, elements, trim};
 use super::marks::Marks;
 use super::people::People;
@@ -192,6 +193,8 @@ pub struct Page {
     pub more: bool,
     /// Answers under way, with their text so far; only where `more` is false.
     pub runs: Vec<RunText>,
+    /// Who answers in the dialog, only where `more` is false; none if it is the model.
+    pub handler: Option<Handler>,
 }
 
 /// Events before those that a client has.
@@ -282,13 +285,16 @@ impl Page {
             .iter()
             .map(|run| Writer::object().str("run", &run.run).str("text", &run.text).end())
             .collect();
-        writer
+        let writer = writer
             .u64("from", self.from.0)
             .u64("head", self.head.0)
             .array("events", events)
             .bool("more", self.more)
-            .array("runs", runs.iter().map(String::as_str))
-            .end()
+            .array("runs", runs.iter().map(String::as_str));
+        match &self.handler {
+            Some(handler) => writer.with("handler", |writer| handler.write(writer)).end(),
+            None => writer.end(),
+        }
     }
 
     /// The `page` frame's JSON text with these already encoded events.
@@ -307,7 +313,10 @@ impl Page {
             let run = Object::parse(run)?;
             runs.push(RunText { run: id::read(&run, "run")?, text: run.need_text("text")? });
         }
-        Ok(Page { ch, from, head: id::offset(object, "head")?, events, more: object.opt_flag("more")?, runs })
+        // One that can't be read is no reason to lose the page.
+        let handler = object.object("handler").and_then(|handler| Handler::read(&handler).ok());
+        let (head, more) = (id::offset(object, "head")?, object.opt_flag("more")?);
+        Ok(Page { ch, from, head, events, more, runs, handler })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::store::{Account, Stored, key_of};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidewire_core::wire::{ChannelName, Offset, PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunId, User};
+use tidewire_core::wire::{ChannelName, Handler, Offset, PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunId, User};
 
 /// A channel in memory.
 pub struct Channel {
@@ -91,6 +91,7 @@ impl Channel {
         owner: Option<String>,
         account: Account,
         extent: Extent,
+        handler: Handler,
         rule: Option<Matched>,
         agenda: &Arc<Agenda>,
     ) -> Channel {
@@ -98,6 +99,7 @@ impl Channel {
         let people = People::new(id, name.clone(), has_people, agenda);
         let answers = rule.as_ref().is_some_and(|matched| matched.rule.answers);
         let receipts = rule.as_ref().is_some_and(|matched| matched.rule.receipts);
+        let handler = name.dialog().map(|_| handler);
         Channel {
             id,
             readers: Readers::new(id, name.clone(), receipts),
@@ -113,7 +115,7 @@ impl Channel {
                 recent: Recent::default(),
                 live: BTreeMap::new(),
                 subscribers: BTreeSet::new(),
-                progress: Progress::new(answers),
+                progress: Progress::new(answers, handler),
             }),
         }
     }
@@ -236,7 +238,9 @@ impl Channel {
         }
         let more = last < state.head;
         let runs = if more { Vec::new() } else { state.progress.runs() };
-        let page = Page { ch: self.name.clone(), from, head: state.head, events: Vec::new(), more, runs };
+        let handler = state.progress.handler().filter(|_| !more).cloned();
+        let (ch, head) = (self.name.clone(), state.head);
+        let page = Page { ch, from, head, events: Vec::new(), more, runs, handler };
         let mut due = Due::default();
         let sent = outgoing.put_of(self.id, encode(page, &events).into(), &mut due);
         if sent && !more {
@@ -347,6 +351,7 @@ mod tests {
             None,
             Account::Own,
             extent,
+            Handler::Ai,
             None,
             &Arc::default(),
         ));

@@ -97,7 +97,7 @@ pub(crate) fn turns(frames: &[Text]) -> Vec<Turn> {
             }
             (Body::Message(message), UserKind::Operator) => (event.offset, Role::Operator, message.text),
             (Body::Message(message), _) => (event.offset, Role::User, message.text),
-            (Body::CancelRun(_) | Body::Unreadable | Body::Other, _) => continue,
+            (Body::CancelRun(_) | Body::Handoff(_) | Body::Unreadable | Body::Other, _) => continue,
         };
         if !text.is_empty() {
             placed.push((place, Turn { role, name: event.by.name.clone(), text }));

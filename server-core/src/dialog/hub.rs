@@ -1,6 +1,7 @@
 //! The channels in memory. For one that is not, the driver reads its row and adds it.
 
 use super::channel::{Channel, Extent};
+use super::custody::Custody;
 use super::progress::Effects;
 use crate::lock::Mutex;
 use crate::people::{Agenda, ReadPositions};
@@ -17,6 +18,7 @@ const SWEEP_AT: usize = 1_000;
 pub struct Hub {
     agenda: Arc<Agenda>,
     positions: ReadPositions,
+    custody: Custody,
     rules: Mutex<Arc<Rules>>,
     channels: Mutex<Channels>,
 }
@@ -31,8 +33,13 @@ impl Hub {
     pub fn new(rules: Rules) -> Hub {
         let channels = Channels { by_name: HashMap::new(), sweep_at: SWEEP_AT };
         let rules = Mutex::new(Arc::new(rules));
-        let positions = ReadPositions::default();
-        Hub { agenda: Arc::default(), positions, rules, channels: Mutex::new(channels) }
+        Hub {
+            agenda: Arc::default(),
+            positions: ReadPositions::default(),
+            custody: Custody::default(),
+            rules,
+            channels: Mutex::new(channels),
+        }
     }
 
     /// Where the people of channels wait for the time to tell of them.
@@ -43,6 +50,11 @@ impl Hub {
     /// Where read positions wait for the time to store them.
     pub(crate) fn positions(&self) -> &ReadPositions {
         &self.positions
+    }
+
+    /// Looks after dialogs whose operators are gone.
+    pub(crate) fn custody(&self) -> &Custody {
+        &self.custody
     }
 
     /// The rules in force.
@@ -92,8 +104,8 @@ impl Hub {
         }
         let rule = self.rules().of(name);
         let extent = Extent { head: row.head, floor: row.floor };
-        let ChannelRow { id, owner, account, .. } = row;
-        let channel = Channel::new(id, name.clone(), owner, account, extent, rule, &self.agenda);
+        let ChannelRow { id, owner, account, handler, .. } = row;
+        let channel = Channel::new(id, name.clone(), owner, account, extent, handler, rule, &self.agenda);
         let channel = Arc::new(channel);
         if channels.by_name.len() >= channels.sweep_at {
             // Subscribers, writes under way and answers each hold a reference.

@@ -2,6 +2,7 @@
 
 mod channel;
 mod context;
+mod custody;
 mod effects;
 mod hub;
 pub mod ops;
@@ -12,6 +13,7 @@ mod run;
 
 pub use channel::{Channel, Extent, Subscriber};
 pub use context::{ModelError, Role, Turn};
+
 pub use hub::Hub;
 pub use progress::{Effects, Progress, Stop};
 pub use reconcile::reconcile;

@@ -1,7 +1,7 @@
 //! The state of a dialog besides its events: the answer under way, and whether one is needed.
 
 use std::sync::Arc;
-use tidewire_core::wire::{Offset, RunId, RunText};
+use tidewire_core::wire::{Handler, Offset, RunId, RunText};
 
 /// Tells the task of an answer to end it, with no lock held.
 pub type Stop = Arc<dyn Fn() + Send + Sync>;
@@ -10,6 +10,8 @@ pub type Stop = Arc<dyn Fn() + Send + Sync>;
 pub struct Progress {
     /// Whether the server's model answers messages here.
     answered: bool,
+    /// Who answers, in a dialog.
+    handler: Option<Handler>,
     /// The answer under way.
     run: Option<LiveRun>,
     /// The answer's id and how to end it; it may not have begun yet.
@@ -47,9 +49,35 @@ impl Effects {
 }
 
 impl Progress {
-    /// Nothing is under way. `answered` says whether the server's model answers messages.
-    pub(super) fn new(answered: bool) -> Progress {
-        Progress { answered, run: None, stop: None, unanswered: Offset::ZERO, answering: false }
+    /// Nothing is under way. `answered` says whether the server's model answers messages, `handler`
+    /// who answers; none if the channel is no dialog.
+    pub(super) fn new(answered: bool, handler: Option<Handler>) -> Progress {
+        Progress { answered, handler, run: None, stop: None, unanswered: Offset::ZERO, answering: false }
+    }
+
+    /// Changes who answers. From the moment at which an operator does, the model is silent.
+    pub(super) fn hand(&mut self, next: impl FnOnce(&Handler) -> Option<Handler>) -> Effects {
+        if let Some(handler) = &mut self.handler
+            && let Some(next) = next(handler)
+        {
+            *handler = next;
+        }
+        if self.is_ai() {
+            return Effects::default();
+        }
+        self.unanswered = Offset::ZERO;
+        let stop = self.run.as_ref().and_then(|live| self.stop_of(&live.id));
+        Effects { stop, ..Effects::default() }
+    }
+
+    /// Who answers, if it is not the model.
+    pub(super) fn handler(&self) -> Option<&Handler> {
+        self.handler.as_ref().filter(|handler| **handler != Handler::Ai)
+    }
+
+    /// Whether the model may write.
+    fn is_ai(&self) -> bool {
+        self.handler.as_ref().is_none_or(Handler::is_ai)
     }
 
     /// From now on the server's model answers messages, or does not. An answer under way goes on.
@@ -59,7 +87,7 @@ impl Progress {
 
     /// The message at this offset needs an answer.
     pub fn want_answer(&mut self, offset: Offset) -> Effects {
-        if !self.answered {
+        if !self.answered || !self.is_ai() {
             return Effects::default();
         }
         self.unanswered = self.unanswered.max(offset);

@@ -88,7 +88,10 @@ impl Publish {
                 channel.apply(&stored, &ai(), op.as_ref()).carry_out(None, &channel);
             }
             (Shown::Event(_), None) => {}
-            (Shown::Piece(piece), _) => channel.publish_piece(&piece.run, piece.at, &piece.text),
+            (Shown::Piece(piece), _) if matches!(outcome, Outcome::Done) => {
+                channel.publish_piece(&piece.run, piece.at, &piece.text);
+            }
+            (Shown::Piece(_), _) => {}
         }
     }
 }
@@ -251,6 +254,11 @@ impl Run {
     pub fn written(&mut self, now: Time, result: Result<Outcome, StoreError>) {
         self.busy = false;
         match self.stage {
+            Stage::Start(_) if matches!(result, Ok(Outcome::Refused(Refusal::Silent))) => {
+                // The messages up to now are not answered; later ones may be.
+                self.start = Some(Offset::ZERO);
+                self.stage = Stage::Over;
+            }
             // The dialog was deleted.
             Stage::Start(_) if matches!(result, Ok(Outcome::Refused(_))) => self.stage = Stage::Over,
             Stage::Start(_) => match result.ok().and_then(|outcome| outcome.event()) {
@@ -262,8 +270,11 @@ impl Run {
                 None => self.not_before = now.after(RETRY_MS),
             },
             Stage::Streaming => {
-                if result.is_ok() {
-                    self.sent = self.sending;
+                match result {
+                    Ok(Outcome::Done) => self.sent = self.sending,
+                    // An operator has the dialog, or it was deleted.
+                    Ok(_) => self.stopped = true,
+                    Err(_) => {}
                 }
                 self.not_before = now.after(if result.is_ok() { PIECE_EVERY_MS } else { RETRY_MS });
             }
@@ -353,6 +364,10 @@ impl Run {
     }
 
     fn end(&mut self, end: End) {
+        if matches!(end, End::Stopped) {
+            // It ends with what was shown: after an operator took the dialog nothing more is.
+            self.text.truncate(self.sent);
+        }
         let (status, code) = match end {
             End::Done => ("done", None),
             End::Stopped => ("stopped", None),
@@ -406,6 +421,7 @@ fn own_event(ids: &dyn Ids, channel: i64, name: ChannelName, kind: &str, body: S
         after: None,
         needs_run: None,
         wants_answer: false,
+        handing: None,
         forbidden: false,
     }
 }

@@ -51,18 +51,24 @@ pub struct Engine {
 const USERS_PER_ADDRESS: u64 = 4;
 
 impl Engine {
-    /// When [`Engine::tick`] has something to do; none if nobody comes, goes, changes or reads.
-    pub fn deadline(&self) -> Option<Time> {
-        let deadlines = [self.hub.agenda().deadline(), self.hub.positions().deadline()];
-        deadlines.into_iter().flatten().min()
+    /// When [`Engine::tick`] has something to do.
+    pub fn deadline(&self) -> Time {
+        let hub = &self.hub;
+        let deadlines = [hub.agenda().deadline(), hub.positions().deadline()].into_iter().flatten();
+        deadlines.fold(hub.custody().deadline(), Time::min)
     }
 
-    /// Tells who is in channels, and stores how far they were read. Call it ten times a second, or
+    /// Tells who is in channels, stores how far they were read, and gives dialogs back whose
+    /// operators are gone. Call it ten times a second, or
     /// at [`Engine::deadline`]. The first call counts as the server's start: whoever was there
     /// before gets some time to come back.
     pub fn tick(&self, now: Time) {
         self.hub.agenda().tick(now);
         self.hub.positions().store(now, self.store.as_ref());
+        let connections = self.connections.clone();
+        let is_there = Arc::new(move |user: &str| !connections.of_user(user).is_empty());
+        let patience_ms = u64::try_from(self.timeouts.operator.as_millis()).unwrap_or(u64::MAX);
+        self.hub.custody().look(now, patience_ms, &self.store, &self.hub, is_there);
     }
 
     /// Whether this user, and the users of this address together, may request a page now. The error

@@ -21,6 +21,9 @@ pub struct Timeouts {
     pub goaway: Duration,
     /// The interval within which clients pick a random time to return after a `goaway`.
     pub spread: Duration,
+    /// How long an operator who has dialogs may be without a connection before the model has them
+    /// again.
+    pub operator: Duration,
 }
 
 impl Default for Timeouts {
@@ -33,6 +36,7 @@ impl Default for Timeouts {
             write: Duration::from_secs(10),
             goaway: Duration::from_millis(500),
             spread: Duration::from_secs(5),
+            operator: Duration::from_secs(60),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Session {
         let from = earlier.before.minus(1 + events.len() as u64);
         let ch = earlier.channel.name.clone();
         let more = retry_after_ms.is_some() || (!events.is_empty() && from > floor);
-        let page = Page { ch, from, head, events: Vec::new(), more, runs: Vec::new() };
+        let page = Page { ch, from, head, events: Vec::new(), more, runs: Vec::new(), handler: None };
         let text = Past { page, retry_after_ms }.encode_with(events.iter().map(Text::as_str));
         self.paged(text.len());
         self.outgoing().push(Text::from(text));

@@ -9,7 +9,7 @@ use crate::lock::calls_out;
 use crate::store::{Account, Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
 use std::sync::Arc;
 use tidewire_core::Now;
-use tidewire_core::wire::{MAX_BODY_DEPTH, Op, OpId, Problem, ServerFrame, codes, json};
+use tidewire_core::wire::{Conflict, MAX_BODY_DEPTH, Op, OpId, Problem, ServerFrame, Step, codes, json};
 use uuid::Uuid;
 
 /// Why an op is refused whose author may only read the channel.
@@ -122,6 +122,9 @@ impl Session {
                 });
             }
         };
+        if op.kind == Step::KIND && channel.name.dialog().is_none() {
+            return Err(Refused::new(codes::UNKNOWN_KIND, "only dialogs are handed off"));
+        }
         let bytes = op.body.len();
         if !self.inflight().take(bytes) {
             return Err(Refused::for_now(codes::RATE_LIMITED, "too many ops are unanswered", 1_000));
@@ -138,6 +141,7 @@ impl Session {
             body: json::on_one_line(&op.body).into_owned(),
             after,
             needs_run: conditions.needs_run,
+            handing: conditions.handing.filter(|_| channel.name.dialog().is_some()),
             wants_answer: conditions.wants_answer && self.engine().answers.is_some() && channel.is_answered(),
             forbidden: forbidden.is_some(),
         };
@@ -198,9 +202,12 @@ fn of_refusal(refusal: Refusal) -> Refused {
             Refused::new(codes::OP_ID_REUSED, "this op id was used for another op; make a new one")
         }
         Refusal::RunNotFound => Refused::new(codes::RUN_NOT_FOUND, "no such answer is under way"),
-        Refusal::Forbidden | Refusal::DialogTaken | Refusal::Exchanged | Refusal::TooManyMemberships => {
-            Refused::new(codes::FORBIDDEN, Denied::Forbidden.message())
-        }
+        Refusal::Handoff(Conflict(message)) => Refused::new(codes::HANDOFF_CONFLICT, message),
+        Refusal::Silent
+        | Refusal::Forbidden
+        | Refusal::DialogTaken
+        | Refusal::Exchanged
+        | Refusal::TooManyMemberships => Refused::new(codes::FORBIDDEN, Denied::Forbidden.message()),
     }
 }
 

@@ -6,9 +6,9 @@
 mod read;
 mod write;
 
-pub use read::{ChannelRow, Found, Positions, Read, Reply, UnfinishedRun};
+pub use read::{ChannelRow, Found, Handed, Positions, Read, Reply, UnfinishedRun};
 pub use write::{
-    Account, CreateDialog, Duplicate, EndRun, Exchange, MAX_MEMBERSHIPS, NewEvent, Outcome, Refusal,
+    Account, CreateDialog, Duplicate, EndRun, Exchange, Handing, MAX_MEMBERSHIPS, NewEvent, Outcome, Refusal,
     Revocation, SetMember, SetPosition, StartRun, StorePiece, Stored, Trim, Trimmed, Write,
 };
 

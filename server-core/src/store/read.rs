@@ -2,7 +2,7 @@
 
 use super::{Account, Revocation, StoreError};
 use crate::text::Text;
-use tidewire_core::wire::{ChannelName, Offset, Receipt, RunId};
+use tidewire_core::wire::{ChannelName, Handler, Offset, Receipt, RunId};
 
 /// A read of what is committed. Each names the kind of its [`Reply`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,16 @@ pub enum Read {
         /// Maximum number of positions of others.
         most: usize,
     },
+    /// The dialogs of an account for which an operator is asked for, in the order in which that was:
+    /// [`Reply::Handed`].
+    Queued {
+        /// The account.
+        account: Account,
+        /// Maximum number of dialogs.
+        most: usize,
+    },
+    /// All dialogs that operators have: [`Reply::Handed`].
+    Held,
     /// All revocations: [`Reply::Revocations`].
     Revocations,
 }
@@ -112,6 +122,8 @@ pub enum Reply {
     Users(Vec<String>),
     /// How far a channel was read.
     Positions(Positions),
+    /// The dialogs.
+    Handed(Vec<Handed>),
     /// The revocations, in no order.
     Revocations(Vec<Revocation>),
 }
@@ -144,6 +156,19 @@ pub struct ChannelRow {
     pub owner: Option<String>,
     /// The account that it belongs to.
     pub account: Account,
+    /// Who answers, if it is a dialog.
+    pub handler: Handler,
+}
+
+/// A dialog for which somebody asked for an operator, or which an operator has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handed {
+    /// The channel's row.
+    pub channel: i64,
+    /// The channel's name.
+    pub name: ChannelName,
+    /// Its handler.
+    pub handler: Handler,
 }
 
 /// The result of reading a page.
@@ -215,6 +240,8 @@ only! {
     users: Users(Vec<String>);
     /// The reply to [`Read::Positions`].
     positions: Positions(Positions);
+    /// The reply to [`Read::Queued`] and [`Read::Held`].
+    handed: Handed(Vec<Handed>);
     /// The reply to [`Read::Revocations`].
     revocations: Revocations(Vec<Revocation>);
 }

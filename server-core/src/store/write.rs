@@ -1,7 +1,7 @@
 //! Writes, and their outcomes.
 
 use crate::text::Text;
-use tidewire_core::wire::{ChannelName, Offset, OpId, RunId, User};
+use tidewire_core::wire::{ChannelName, Conflict, Offset, OpId, RunId, Step, User};
 use uuid::Uuid;
 
 /// An event to be stored.
@@ -28,11 +28,25 @@ pub struct NewEvent {
     pub after: Option<Uuid>,
     /// The run that must be under way.
     pub needs_run: Option<RunId>,
-    /// Whether the dialog wants an answer to this event.
+    /// Whether the dialog wants an answer to this event, unless an operator has it.
     pub wants_answer: bool,
+    /// What the event does to who answers in the dialog.
+    pub handing: Option<Handing>,
     /// Whether the author may no longer write here: then only an op that was committed before is
     /// found, and any other is refused.
     pub forbidden: bool,
+}
+
+/// What an event does to who answers in a dialog. The store keeps the dialog's [`Handler`] with the
+/// event, or refuses both.
+///
+/// [`Handler`]: tidewire_core::wire::Handler
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handing {
+    /// A step of a hand-off.
+    Step(Step),
+    /// A message.
+    Message,
 }
 
 /// The start of an answer.
@@ -303,6 +317,10 @@ pub enum Refusal {
     Forbidden,
     /// The run does not exist, has ended, or was deleted with its dialog.
     RunNotFound,
+    /// An operator has the dialog, so the model may not write.
+    Silent,
+    /// The dialog is not in a state that allows this step of a hand-off.
+    Handoff(Conflict),
     /// The dialog exists and has another owner.
     DialogTaken,
     /// The secret was exchanged before.

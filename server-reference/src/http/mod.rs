@@ -7,6 +7,7 @@ mod guard;
 mod guests;
 mod members;
 mod people;
+mod queue;
 mod reads;
 pub(crate) mod request;
 mod revoke;

@@ -2,7 +2,7 @@
 
 use super::error::{HttpError, MAX_BODY, draining};
 use super::request::Remote;
-use super::{channels, dialogs, guard, guests, members, people, reads, revoke, statics};
+use super::{channels, dialogs, guard, guests, members, people, queue, reads, revoke, statics};
 use crate::app::App;
 use crate::origin::Origin;
 use crate::transport::{fallback, socket};
@@ -44,6 +44,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/dialogs/{id}", delete(dialogs::remove))
         .route("/v1/channels/{name}/events", get(channels::read).post(channels::publish))
         .route("/v1/channels/{name}/people", get(people::list))
+        .route("/v1/queue", get(queue::list))
         .route("/v1/channels/{name}/reads", get(reads::list).put(reads::mark))
         .route("/v1/channels/{name}/leases/{kind}", put(people::hold).delete(people::release))
         .route("/v1/channels/{name}/members", get(members::list))

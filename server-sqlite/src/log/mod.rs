@@ -6,6 +6,7 @@
 
 mod columns;
 mod dialogs;
+mod handing;
 mod members;
 mod ops;
 mod positions;

@@ -2,7 +2,7 @@
 
 use super::columns::{self, number};
 use super::schema::{event_key, offset_of, write_meta};
-use super::{Outside, dialogs, members, positions, retention};
+use super::{Outside, dialogs, handing, members, positions, retention};
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::EventFrame;
 use tidewire_server_core::store::{
@@ -76,10 +76,15 @@ fn append(connection: &Connection, event: &NewEvent, outside: &dyn Outside) -> r
             return Ok(Outcome::Refused(Refusal::RunNotFound));
         }
     }
-    let Some(stored) = insert(connection, event, outside.now_ms())? else {
+    let at = outside.now_ms();
+    let is_ai = match handing::hand(connection, event, at)? {
+        Ok(is_ai) => is_ai,
+        Err(conflict) => return Ok(Outcome::Refused(Refusal::Handoff(conflict))),
+    };
+    let Some(stored) = insert(connection, event, at)? else {
         return Ok(Outcome::Refused(Refusal::Forbidden));
     };
-    if event.wants_answer {
+    if event.wants_answer && is_ai {
         connection
             .prepare_cached("UPDATE dialogs SET wants_answer = ? WHERE channel = ?")?
             .execute(params![number(stored.offset), event.channel])?;
@@ -135,6 +140,9 @@ fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Re
     if let Some((key, frame)) = find_op(connection, start.event.op.as_bytes(), &start.event)? {
         return Ok(earlier(&start.event, key, frame));
     }
+    if handing::is_silent(connection, start.event.channel)? {
+        return Ok(Outcome::Refused(Refusal::Silent));
+    }
     let Some(stored) = insert(connection, &start.event, at)? else {
         return Ok(Outcome::Refused(Refusal::Forbidden));
     };
@@ -152,11 +160,13 @@ fn start_run(connection: &Connection, start: &StartRun, at: u64) -> rusqlite::Re
 }
 
 fn store_piece(connection: &Connection, piece: &StorePiece) -> rusqlite::Result<Outcome> {
-    // Stores nothing if the run was deleted with its dialog.
+    // Stores nothing if the run was deleted with its dialog, or if an operator has it.
     let stored = connection
         .prepare_cached(
             "INSERT OR REPLACE INTO pieces (run, at, text)
-             SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM runs WHERE id = ?1)",
+             SELECT ?1, ?2, ?3 WHERE EXISTS (
+                 SELECT 1 FROM runs JOIN dialogs ON dialogs.channel = runs.channel WHERE id = ?1 AND NOT silent
+             )",
         )?
         .execute(params![piece.run.as_str(), piece.at.cast_signed(), piece.text])?;
     Ok(if stored > 0 { Outcome::Done } else { Outcome::Refused(Refusal::RunNotFound) })

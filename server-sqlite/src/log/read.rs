@@ -1,8 +1,8 @@
 //! Reads from the log.
 
 use super::columns::{self, channel_name, offset};
-use super::positions;
 use super::schema::{event_key, offset_of};
+use super::{handing, positions};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tidewire_core::wire::{ChannelName, EventFrame, Offset, PAGE_BYTES, PAGE_EVENTS, RunId};
 use tidewire_server_core::Text;
@@ -39,6 +39,8 @@ pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
         Read::Positions { channel, user, to, most } => {
             positions::of(connection, *channel, user, *to, *most).map(Reply::Positions)
         }
+        Read::Queued { account, most } => handing::queued(connection, account, *most).map(Reply::Handed),
+        Read::Held => handing::held(connection).map(Reply::Handed),
         Read::Revocations => revocations(connection).map(Reply::Revocations),
     }
 }
@@ -47,7 +49,7 @@ pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
 fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<ChannelRow>> {
     connection
         .prepare_cached(
-            "SELECT id, head, floor, owner, account FROM channels
+            "SELECT id, head, floor, owner, account, handler FROM channels
              JOIN dialogs ON dialogs.channel = channels.id WHERE name = ?",
         )?
         .query_row([name], |row| {
@@ -57,6 +59,7 @@ fn channel(connection: &Connection, name: &str) -> rusqlite::Result<Option<Chann
                 floor: offset(row, 2)?,
                 owner: row.get(3)?,
                 account: columns::account(row, 4)?,
+                handler: handing::handler(row, 5)?,
             })
         })
         .optional()

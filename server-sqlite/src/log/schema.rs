@@ -119,6 +119,14 @@ const MIGRATIONS: &[&str] = &["
         at INTEGER NOT NULL,
         PRIMARY KEY (channel, user)
     ) WITHOUT ROWID;
+    -- Who answers: a JSON object, none for the model.
+    ALTER TABLE dialogs ADD COLUMN handler TEXT;
+    -- Since when an operator is asked for, ms since the Unix epoch; none if none is.
+    ALTER TABLE dialogs ADD COLUMN queued INTEGER;
+    -- Whether an operator has the dialog, so that the model may not write.
+    ALTER TABLE dialogs ADD COLUMN silent INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX dialogs_queued ON dialogs (queued) WHERE queued IS NOT NULL;
+    CREATE INDEX dialogs_held ON dialogs (channel) WHERE silent;
 "];
 
 /// The version this server writes.

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tidewire_core::wire::{ChannelName, Offset};
+use tidewire_core::wire::{ChannelName, Handler, Offset};
 use tidewire_core::{Now, Time};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::rules::{Pattern, Rule, Rules, Who};
@@ -134,8 +134,14 @@ impl Room {
         let name = ChannelName::parse(ROOM).ok_or("the channel has no name")?;
         let rule = Rule { people: true, ..Rule::new(Pattern::exactly(&name), vec![Who::Everyone]) };
         let hub = Arc::new(Hub::new(Rules::new([], vec![rule])?));
-        let row =
-            ChannelRow { id: 1, head: Offset::ZERO, floor: Offset::ZERO, owner: None, account: Account::Own };
+        let row = ChannelRow {
+            id: 1,
+            head: Offset::ZERO,
+            floor: Offset::ZERO,
+            owner: None,
+            account: Account::Own,
+            handler: Handler::Ai,
+        };
         let channel = hub.add(&name, row);
         let engine = Arc::new(Engine {
             limits: ServerLimits { connections_per_dialog: 2 * people, ..ServerLimits::default() },

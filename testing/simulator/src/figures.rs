@@ -114,10 +114,15 @@ impl Figures {
 }
 
 /// Faults and rare branches, each of which enough seeds must reach.
-const EXPECTED: [&str; 102] = [
+const EXPECTED: [&str; 107] = [
     "lines_lost",
     "type",
     "hold",
+    "hand",
+    "handler:queued",
+    "handler:operator",
+    "handler:closed",
+    "nack:handoff_conflict",
     "read",
     "marks:all",
     "marks:stored",

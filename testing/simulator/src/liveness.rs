@@ -94,6 +94,7 @@ pub(crate) fn everything_is_settled(world: &mut World) -> rusqlite::Result<()> {
         sees_all(world, process, &name)?;
         sees_everybody(world, process, &name);
         reads_are_known(world, process, &name)?;
+        handler_is_known(world, process, &name)?;
     }
     let report = world.watch.history.finish();
     if let Some(first) = report.examples.first() {
@@ -265,7 +266,7 @@ fn reads_are_known(world: &mut World, process: usize, name: &str) -> rusqlite::R
         receipts.iter().map(|one| (device_of(&one.user.id), one.offset.0)).collect();
     let (floor, events) = world.server.log(CHANNELS[0])?;
     let unread = events.iter().filter(|event| {
-        event.offset > own && event.by != format!("u{}", one.device) && counts_as_unread(&event.kind)
+        event.offset > own && event.by.id != format!("u{}", one.device) && counts_as_unread(&event.kind)
     });
     let unread = unread.count() as u64;
     let how = format!(
@@ -275,6 +276,21 @@ fn reads_are_known(world: &mut World, process: usize, name: &str) -> rusqlite::R
         world.watch.broken("R2", how);
     } else if floor <= own && state.unread != Some(unread) {
         world.watch.broken("R3", how);
+    }
+    Ok(())
+}
+
+/// Everybody knows who answers (H3).
+fn handler_is_known(world: &mut World, process: usize, name: &str) -> rusqlite::Result<()> {
+    let Some(one) = &world.processes[process] else { return Ok(()) };
+    let (by_log, by_row) = world.server.handlers()?;
+    let shown = one.core.handler("a");
+    if by_log.is_some_and(|by_log| *by_log != by_row) {
+        let how = format!("the dialog's row has {by_row:?}, its events make {by_log:?}");
+        world.watch.broken("H1", how);
+    } else if one.live && one.state == State::Online && shown.is_some_and(|shown| *shown != by_row) {
+        let how = format!("{name} shows {shown:?}, the server has {by_row:?}");
+        world.watch.broken("H3", how);
     }
     Ok(())
 }

@@ -67,6 +67,7 @@ fn setup(dice: &mut Dice) -> Setup {
         disk_ms: dice.log_uniform(1, 500),
         token_s: if dice.once_in(3) { dice.log_uniform(20, 120) } else { 86_400 },
         guests: dice.once_in(4),
+        operator: dice.once_in(2),
         handshakes: if dice.once_in(6) { 4 + dice.below(40) } else { 0 },
         seats: if dice.once_in(8) { 1 + dice.below(2) as usize } else { 50 },
         fallbacks: dice.once_in(2),
@@ -77,13 +78,14 @@ fn setup(dice: &mut Dice) -> Setup {
 }
 
 fn use_of(dice: &mut Dice, on: usize) -> Action {
-    match dice.below(26) {
+    match dice.below(27) {
         0 => Action::Signal { on },
         1 => Action::Nudge { on },
         2 => Action::Stop { on },
         3 => Action::Backup,
         20 | 21 => Action::Type { on, ends: dice.once_in(4) },
         23 | 24 => Action::Read { on, back: if dice.once_in(3) { dice.below(6) } else { 0 } },
+        25 => Action::Hand { on, what: dice.below(10) },
         22 => Action::Hold { on, number: (!dice.once_in(3)).then(|| dice.below(5)) },
         4 => Action::LookBack { on, most: dice.log_uniform(1, 60) },
         n => Action::Write { on, channel: (n % 2) as usize },

@@ -39,6 +39,9 @@ pub struct Setup {
     pub token_s: u64,
     /// Whether clients have the small budget of guests.
     pub guests: bool,
+    /// Whether the last client's user is an operator.
+    #[serde(default)]
+    pub operator: bool,
     /// Handshakes of all clients together in a minute; 0 for no limit.
     pub handshakes: u64,
     /// Most connections subscribed to a channel.
@@ -96,6 +99,8 @@ pub enum Action {
     Hold { on: usize, number: Option<u64> },
     /// A user has read the first channel up to this many events before the newest one shown.
     Read { on: usize, back: u64 },
+    /// A user asks for an operator or an operator takes a dialog, and so on, in the first channel.
+    Hand { on: usize, what: u64 },
     /// A user stops the newest answer.
     Stop { on: usize },
     /// The connection breaks, and both sides are notified.
@@ -177,6 +182,7 @@ impl Action {
             Action::Type { .. } => "type",
             Action::Hold { .. } => "hold",
             Action::Read { .. } => "read",
+            Action::Hand { .. } => "hand",
             Action::Stop { .. } => "stop",
             Action::Cut { .. } => "cut",
             Action::HalfOpen { way: Way::Up, .. } => "half_open_up",
@@ -230,6 +236,7 @@ impl Action {
                 | Action::Type { .. }
                 | Action::Hold { .. }
                 | Action::Read { .. }
+                | Action::Hand { .. }
                 | Action::Stop { .. }
                 | Action::LookBack { .. }
                 | Action::Backup

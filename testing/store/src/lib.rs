@@ -182,6 +182,7 @@ fn message(row: i64, name: &str, n: u128, text: &str) -> NewEvent {
         after: None,
         needs_run: None,
         wants_answer: false,
+        handing: None,
         forbidden: false,
     }
 }

@@ -8,15 +8,15 @@ use super::rows::Rows;
 use crate::event::{Row, RowKind, RowState};
 use crate::wire::{Body, EventFrame, User};
 
-/// Applies an event to the rows; `me` is this client's user. Kinds of an application's own have no
+/// Applies an event with this body to the rows; `me` is this client's user. Kinds of an application's own have no
 /// rows: applications read them from the channel's events.
-pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame) {
-    match Body::decode(&event.kind, &event.body) {
+pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, body: Body) {
+    match body {
         Body::Message(message) => message::apply(rows, me, event, message),
         Body::AnswerStart(start) => answer::start(rows, event, start),
         Body::AnswerEnd(end) => answer::end(rows, event, end),
         Body::Unreadable => unreadable::apply(rows, event),
-        Body::CancelRun(_) | Body::Other => {}
+        Body::CancelRun(_) | Body::Handoff(_) | Body::Other => {}
     }
 }
 

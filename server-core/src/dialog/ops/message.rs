@@ -1,6 +1,6 @@
 //! `message`: a user writes, and may need an answer.
 
-use super::{Conditions, Kind, Op, Refused};
+use super::{Conditions, Handing, Kind, Op, Refused};
 use crate::dialog::progress::{Effects, Progress};
 use crate::store::Stored;
 use tidewire_core::wire::json::Object;
@@ -34,11 +34,18 @@ impl Kind for Messages {
 
 impl Op for Says {
     fn conditions(&self, by: &User) -> Conditions {
-        Conditions { wants_answer: wants_answer(by), ..Conditions::default() }
+        Conditions {
+            wants_answer: wants_answer(by),
+            handing: Some(Handing::Message),
+            ..Conditions::default()
+        }
     }
 
     fn applied(&self, progress: &mut Progress, by: &User, event: &Stored) -> Effects {
-        let effects = if wants_answer(by) { progress.want_answer(event.offset) } else { Effects::default() };
+        let mut effects = progress.hand(|handler| handler.after_message(by, event.at));
+        if wants_answer(by) {
+            effects.add(progress.want_answer(event.offset));
+        }
         Effects { said: true, ..effects }
     }
 }

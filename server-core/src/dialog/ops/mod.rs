@@ -5,11 +5,14 @@
 
 mod answer;
 mod cancel_run;
+mod handoff;
 mod message;
 
 pub(super) use answer::{ended, started};
+pub(super) use handoff::hands;
 
 use super::progress::{Effects, Progress};
+pub use crate::store::Handing;
 use crate::store::Stored;
 use std::collections::BTreeMap;
 use tidewire_core::wire::json::Object;
@@ -63,8 +66,10 @@ pub trait Op: Send + Sync {
 pub struct Conditions {
     /// The run that must be under way.
     pub needs_run: Option<RunId>,
-    /// Whether the dialog needs an answer from then on.
+    /// Whether the dialog needs an answer from then on, unless an operator has it.
     pub wants_answer: bool,
+    /// What it does to who answers in the dialog.
+    pub handing: Option<Handing>,
 }
 
 /// Why an op is refused: what its `nack` says (protocol section 9).
@@ -107,7 +112,12 @@ impl Kinds {
     /// The kinds of the protocol.
     pub fn standard() -> Kinds {
         let kinds = Kinds { by_name: BTreeMap::new() };
-        kinds.with(message::Messages).with(cancel_run::Cancellations).with(answer::Starts).with(answer::Ends)
+        kinds
+            .with(message::Messages)
+            .with(cancel_run::Cancellations)
+            .with(answer::Starts)
+            .with(answer::Ends)
+            .with(handoff::HandOffs)
     }
 
     /// Adds a kind, which replaces one of the same name.

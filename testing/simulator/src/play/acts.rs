@@ -5,6 +5,7 @@ use crate::play::processes::{boot, close_dialog, command, kill, open_dialog, rep
 use crate::play::{driver, network, operations};
 use crate::script::{Action, CHANNELS, DiskFault, Way};
 use crate::world::{Task, Wire, World};
+use tidewire_core::wire::{Handler, Step};
 use tidewire_core::{Draft, Input, Lane, Lifecycle, Network, RowState, Transport};
 
 /// Carries out one action.
@@ -18,6 +19,7 @@ pub(crate) fn carry_out(world: &mut World, action: &Action) -> rusqlite::Result<
             let _ = one.core.signal(now, CHANNELS[0], "typing", None, "{}");
         }),
         Action::Stop { on } => stop(world, on),
+        Action::Hand { on, what } => hand(world, on, what),
         Action::Type { on, ends } => command(world, on, |one, now| {
             let _ = one.core.typing(now, CHANNELS[0], !ends);
         }),
@@ -193,6 +195,35 @@ fn stop(world: &mut World, on: usize) {
     if let Some(id) = sent {
         world.devices[on].person.open.insert(id.to_string(), false);
         world.watch.sent(&world.devices[on], &id, CHANNELS[0], Lane::Session);
+    }
+}
+
+/// Somebody takes a step of a hand-off in the first channel. What is not theirs to do is refused.
+fn hand(world: &mut World, on: usize, what: u64) {
+    let is_operator = world.script.world.operator && on > 0 && on + 1 == world.devices.len();
+    let mut sent = None;
+    command(world, on, |one, now| {
+        let holder = match one.core.handler("a") {
+            Some(Handler::Operator { user, .. }) => Some(user.id.clone()),
+            _ => None,
+        };
+        let step = match (is_operator, what) {
+            (true, 0..=4) => Step::Take { from: holder.filter(|_| what < 2) },
+            (true, 5) => Step::Close,
+            (true, 6) => Step::Transfer { id: "nobody".to_owned(), name: "Nobody".to_owned() },
+            (_, 7..=9) => Step::Release { from: None },
+            _ => Step::Request,
+        };
+        let lane = if step == Step::Request { Lane::Durable } else { Lane::Session };
+        sent = one.core.hand_off(now, "a", &step).ok().map(|id| (id, lane, step.encode()));
+    });
+    if let Some((id, lane, body)) = sent {
+        let person = &mut world.devices[on].person;
+        person.open.insert(id.to_string(), false);
+        if lane == Lane::Durable {
+            person.unsaved.extend(Draft::new(&id, lane, CHANNELS[0], Step::KIND, &body));
+        }
+        world.watch.sent(&world.devices[on], &id, CHANNELS[0], lane);
     }
 }
 

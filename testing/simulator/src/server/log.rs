@@ -4,7 +4,7 @@ use crate::script::{CHANNELS, WALL_MS};
 use crate::server::log_watch::LogWatch;
 use crate::server::logged::Logged;
 use rusqlite::Connection;
-use tidewire_core::wire::{ChannelName, Offset};
+use tidewire_core::wire::{ChannelName, Handler, Offset};
 use tidewire_server_core::store::{
     Account, ChannelRow, CreateDialog, Found, Outcome, Positions, Read, Reply, StoreError, Write,
 };
@@ -171,6 +171,12 @@ impl Log {
             }
         }
         Ok(faults)
+    }
+
+    /// Who answers in the first channel, by its events and by its row.
+    pub(super) fn handlers(&self) -> rusqlite::Result<(Option<&Handler>, Handler)> {
+        let row = self.channel(CHANNELS[0])?.map(|row| row.handler);
+        Ok((self.watches[0].handler(), row.unwrap_or_default()))
     }
 
     /// Runs that take longer than any should.

@@ -2,6 +2,7 @@
 //! nobody writes after their access was revoked.
 
 use crate::server::logged::Logged;
+use tidewire_core::wire::Handler;
 
 /// No answer takes longer without faults: sixty words with a commit for each.
 const LONGEST_MS: u64 = 40_000;
@@ -19,6 +20,8 @@ pub(super) struct LogWatch {
     opened_at: u64,
     /// Earlier events were not read, so the first start or end may belong to them.
     blind: bool,
+    /// Who answers; none if that is in events that were not read.
+    handler: Option<Handler>,
 }
 
 impl LogWatch {
@@ -29,7 +32,13 @@ impl LogWatch {
 
     /// The log begins after `floor`; events before that were not read.
     pub(super) fn begins_after(&mut self, floor: u64) {
-        *self = LogWatch { seen: floor, asked: true, blind: floor > 0, ..LogWatch::default() };
+        let handler = (floor == 0).then_some(Handler::Ai);
+        *self = LogWatch { seen: floor, asked: true, blind: floor > 0, handler, ..LogWatch::default() };
+    }
+
+    /// Who answers, if that is known.
+    pub(super) fn handler(&self) -> Option<&Handler> {
+        self.handler.as_ref()
     }
 
     /// Whether a message still waits for an answer to start.
@@ -45,10 +54,21 @@ impl LogWatch {
     /// Checks the next event; returns the violation, if there is one.
     pub(super) fn read(&mut self, event: &Logged, now: u64) -> Option<String> {
         self.seen = event.offset;
+        if let Some(handler) = &self.handler {
+            if event.is_impossible_after(handler) {
+                return Some(format!("{} was handed off although {handler:?} answers", event.id));
+            }
+            self.handler = event.handler_after(handler).or(self.handler.take());
+        }
+        let is_ai = self.handler.as_ref().is_none_or(Handler::is_ai);
+        self.asked &= is_ai;
         match event.kind.as_str() {
             "message" => {
-                self.asked = true;
+                self.asked |= is_ai && !event.is_operators();
                 None
+            }
+            "answer.start" if !is_ai => {
+                Some(format!("answer {} began while {:?} answers", event.run(), self.handler))
             }
             "answer.start" => {
                 let run = event.run();

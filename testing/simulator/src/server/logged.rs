@@ -1,7 +1,7 @@
 //! An event as it stands in the log, and what its body says.
 
-use tidewire_core::wire::EventFrame;
 use tidewire_core::wire::json::{Object, validate};
+use tidewire_core::wire::{Body, EventFrame, Handler, User, UserKind};
 
 /// A committed event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub(crate) struct Logged {
     pub(crate) offset: u64,
     pub(crate) id: String,
     pub(crate) kind: String,
-    /// The author's id.
-    pub(crate) by: String,
+    pub(crate) by: User,
+    pub(crate) at: u64,
     pub(crate) body: String,
 }
 
@@ -22,9 +22,28 @@ impl Logged {
             offset: event.offset.0,
             id: event.id.into(),
             kind: event.kind,
-            by: event.by.id,
+            by: event.by,
+            at: event.at,
             body: event.body,
         })
+    }
+
+    /// Who answers after it, if that is another one than before.
+    pub(crate) fn handler_after(&self, before: &Handler) -> Option<Handler> {
+        Body::decode(&self.kind, &self.body).handler_after(before, &self.by, self.at)
+    }
+
+    /// Whether it is a step of a hand-off that is not possible after this handler.
+    pub(crate) fn is_impossible_after(&self, before: &Handler) -> bool {
+        match Body::decode(&self.kind, &self.body) {
+            Body::Handoff(step) => before.after(&self.by, &step, self.at).is_err(),
+            _ => false,
+        }
+    }
+
+    /// Whether an operator wrote it.
+    pub(crate) fn is_operators(&self) -> bool {
+        self.by.kind == UserKind::Operator
     }
 
     /// The run that the body names; empty if it names none.

@@ -21,12 +21,12 @@ use runs::{CountedIds, Runs};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use tidewire_core::wire::{ChannelName, UserKind};
+use tidewire_core::wire::{ChannelName, Handler, UserKind};
 use tidewire_core::{Now, Time};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{
-    Account, Outcome, Positions, Read, Reply, Revocation, Store, StoreError, Trim, Write,
+    Account, Outcome, Positions, Read, Reply, Revocation, Store, StoreError, Trim, Write, key_of,
 };
 use tidewire_server_core::{
     Answer as Answered, Channel, Connections, Engine, Flow, Hub, Limiter, Peer, Revocations, ServerLimits,
@@ -87,13 +87,13 @@ impl Server {
         for (device, rules) in self.rules.lock().iter_mut().enumerate() {
             rules.barred &= known.iter().any(|one| one.user == self.user(device));
         }
-        let kind = if self.setup.guests { UserKind::Guest } else { UserKind::User };
+        let kinds = (0..self.rules.lock().len()).map(|device| self.kind_of(device)).collect();
         let engine = Arc::new(Engine {
             limits: ServerLimits { connections_per_dialog: self.setup.seats, ..ServerLimits::default() },
             timeouts: Timeouts::default(),
             handshakes: (self.setup.handshakes > 0).then_some(self.setup.handshakes),
             epoch: self.log.epoch().into(),
-            auth: Arc::new(Tokens { rules: self.rules.clone(), kind }),
+            auth: Arc::new(Tokens { rules: self.rules.clone(), kinds }),
             store: inbox.clone(),
             kinds: Kinds::standard(),
             hub: Arc::new(Hub::new(tidewire_server_core::rules::Rules::of_dialogs())),
@@ -138,10 +138,10 @@ impl Server {
     /// Tells who is in channels, and stores how far they were read; returns when to do so again.
     pub(crate) fn tell_people(&self, now: u64) -> Option<u64> {
         let engine = self.engine()?;
-        if engine.deadline()?.0 <= now {
+        if engine.deadline().0 <= now {
             engine.tick(Time(now));
         }
-        engine.deadline().map(|at| at.0)
+        Some(engine.deadline().0)
     }
 
     /// Drives the answers; returns when to do so again.
@@ -196,7 +196,16 @@ impl Server {
     }
 
     fn user(&self, device: usize) -> String {
-        format!("{}:u{device}", if self.setup.guests { "guest" } else { "user" })
+        key_of(self.kind_of(device), &format!("u{device}"))
+    }
+
+    /// What the user of a device is.
+    fn kind_of(&self, device: usize) -> UserKind {
+        match self.setup.operator && device > 0 && device + 1 == self.rules.lock().len() {
+            true => UserKind::Operator,
+            false if self.setup.guests => UserKind::Guest,
+            false => UserKind::User,
+        }
     }
 
     // The disk.
@@ -310,6 +319,11 @@ impl Server {
     /// How far a channel was read, as this device's user is told of it.
     pub(crate) fn positions(&self, channel: &str, device: usize) -> rusqlite::Result<Option<Positions>> {
         self.log.positions(channel, self.user(device))
+    }
+
+    /// Who answers in the first channel, by its events and by its row.
+    pub(crate) fn handlers(&self) -> rusqlite::Result<(Option<&Handler>, Handler)> {
+        self.log.handlers()
     }
 
     /// The offset up to which a channel was trimmed, and its events.

@@ -30,7 +30,8 @@ pub(super) type AllRules = Arc<Mutex<Vec<Rules>>>;
 /// Verifies tokens, which are `device.issued.expires`, in ms and s.
 pub(super) struct Tokens {
     pub(super) rules: AllRules,
-    pub(super) kind: UserKind,
+    /// What the user of each device is.
+    pub(super) kinds: Vec<UserKind>,
 }
 
 impl Verify for Tokens {
@@ -52,7 +53,7 @@ impl Verify for Tokens {
             dialogs.push("b".to_owned());
         }
         Ok(Identity {
-            user: User { name: id.clone(), id, kind: self.kind },
+            user: User { name: id.clone(), id, kind: self.kinds[device as usize] },
             account: Some(Account::Own),
             scopes: Default::default(),
             roles: Default::default(),

@@ -4,11 +4,13 @@ mod channels;
 mod claims;
 mod connection;
 mod disk;
+mod handoff;
 mod ops;
 mod people;
 mod reads;
 
 use crate::script::{Action, Script};
+use handoff::HandoffWatch;
 use people::PeopleWatch;
 pub(crate) use people::device_of;
 use reads::ReadsWatch;
@@ -53,6 +55,7 @@ pub(crate) struct Watch {
     pub(crate) holes: BTreeMap<(String, u64), (usize, u64)>,
     people: PeopleWatch,
     reads: ReadsWatch,
+    handoff: HandoffWatch,
 }
 
 impl Watch {
@@ -60,6 +63,8 @@ impl Watch {
         let mut history = History::new();
         // Events that the server writes itself have ids of this form.
         let _ = history.push(Told::ServerPrefix { prefix: "00005e12-7e12".into() });
+        // Those that give a dialog back begin with a time of the run.
+        let _ = history.push(Told::ServerPrefix { prefix: "000001a1-ee".into() });
         Watch {
             history,
             broken: None,
@@ -76,6 +81,7 @@ impl Watch {
             holes: BTreeMap::new(),
             people: PeopleWatch::default(),
             reads: ReadsWatch::default(),
+            handoff: HandoffWatch::default(),
         }
     }
 

@@ -129,6 +129,7 @@ impl Watch {
         there.lost = now;
         self.people.told.remove(&link);
         self.people.stalled.remove(&link);
+        self.forgets_handlers(link);
     }
 
     /// A connection takes what is queued for it at once, or does not.
@@ -150,6 +151,7 @@ impl Watch {
         text: &str,
         connected: impl Fn(usize) -> bool,
     ) {
+        self.model_is_silent(link, text);
         if !["\"sub_ok\"", "\"sub_err\"", "\"people\"", "\"event\""].iter().any(|word| text.contains(word)) {
             return;
         }
