@@ -207,7 +207,7 @@ test("what has a meaning is not refused, and what has none is", async () => {
 
 test("an id of the application's own is sent as it is, and sending it again sends nothing twice", async () => {
   const { dialog, socket } = await live();
-  const { uuid } = await source("uuid.ts");
+  const { uuid } = await source("widget/uuid.ts");
   const id = uuid();
   const first = dialog.send("once", { id });
   const second = dialog.send("once", { id });

@@ -11,17 +11,14 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 /** The layers, the lowest first. A file imports files of lower layers, and of its own. */
 const LAYERS = [
   ["vocabulary", /^(codes|initial|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
-  [
-    "parts",
-    /^(address|glue\.d|http|indexeddb|json|localstorage|options|resolvers|socket|store|token|uuid|validate|wasm)\.ts$/,
-  ],
+  ["parts", /^(address|glue\.d|http|indexeddb|json|localstorage|options|resolvers|socket|store|token|validate|wasm)\.ts$/],
   ["driver", /^driver\.ts$/],
   ["tabs", /^tabs\/(election|extension|follower|leader|leases|membership|messages|pending|tab|tabs|views)\.ts$/],
   [
     "what a client has",
     /^(channel|conversation|dialog|events|handle|own|people|roster|subscription|tables|tables\/(relay|ready|table|where))\.ts$/,
   ],
-  ["client", /^(client|index)\.ts$/],
+  ["client", /^(client|index|internal)\.ts$/],
   ["widget and hooks", /^(widget|react)\/[a-z]+\.ts$/],
 ];
 

@@ -1,7 +1,7 @@
 import type { Dialog } from "../dialog.ts";
 import * as local from "../localstorage.ts";
 import type { Row } from "../types.ts";
-import { uuid } from "../uuid.ts";
+import { uuid } from "./uuid.ts";
 
 /** The dialog that takes the messages. */
 export type Taker = Pick<Dialog, "getState" | "send">;
