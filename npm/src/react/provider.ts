@@ -62,8 +62,10 @@ export function TidewireProvider({ client, options, children }: TidewireProvider
   const [newest, opening] = useMemo(() => {
     const newest = { options };
     const token: ClientOptions["token"] = async (why) => newest.options?.token?.(why) ?? null;
+    const made = async (given: ClientOptions) =>
+      createClient({ ...given, ...(typeof given.token === "function" && { token }) });
     const create = (given: ClientOptions): Creation => {
-      const client = createClient({ ...given, ...(typeof given.token === "function" && { token }) });
+      const client = made(given);
       return { client, close: () => void client.then((known) => known.close(), String) };
     };
     return [newest, new Opening(() => newest.options && create(newest.options))] as const;
