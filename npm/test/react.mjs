@@ -61,7 +61,6 @@ export async function react(version) {
   // Set before React is loaded, which looks for them.
   Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: true });
   globalThis.navigator ??= window.navigator;
-  const { MessageChannel } = globalThis;
   globalThis.MessageChannel = Channel;
   const folder = await mkdtemp(join(tmpdir(), "tidewire-react-"));
   try {
@@ -70,7 +69,6 @@ export async function react(version) {
     const { React, dom, server, hooks, oldAct, useStore } = await import(pathToFileURL(file).href);
     return { ...hooks, useStore, React, dom, server, act: React.act ?? oldAct, document: window.document };
   } finally {
-    globalThis.MessageChannel = MessageChannel;
     await rm(folder, { recursive: true, force: true });
   }
 }
