@@ -1,4 +1,6 @@
 // What the hooks import from outside, in one place: each import of its own would be in the bundle.
+import { internal as own } from "../index.ts";
+
 export {
   createContext,
   createElement,
@@ -10,4 +12,6 @@ export {
   useState,
   useSyncExternalStore,
 } from "react";
-export { createClient, internal, TidewireError } from "../index.ts";
+export { createClient, TidewireError } from "../index.ts";
+/** @internal */
+export const internal = own;
