@@ -114,6 +114,7 @@ test("a chat of hooks streams answers, shows who writes, sends what was written 
   const [{ length: once }] = [(await rowsOf(page)).filter(([text]) => text === "written offline")];
   assert.equal(once, 1);
 
+  assert.equal(await page.evaluate(() => window.flashes), 0, "no row is shown empty, not for a frame");
   for (let n = 0; n < 3; n += 1) await page.evaluate(() => window.render());
   assert.equal(await stage.connections(), 2);
   await page.evaluate(() => window.leave());

@@ -1,7 +1,16 @@
 // A chat in React, as an application has it: what the browser's tests look at.
-import { StrictMode, useState } from "react";
+import { memo, StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
-import { TidewireProvider, useAgentStatus, useConnection, useDialog, useMessages, usePresence } from "tidewire/react";
+import {
+  TidewireProvider,
+  useAgentStatus,
+  useConnection,
+  useDialog,
+  useMessage,
+  useMessageIds,
+  usePresence,
+  useTyping,
+} from "tidewire/react";
 
 const { url, token, user } = Object.fromEntries(new URLSearchParams(location.search));
 const ID = "demo";
@@ -20,20 +29,22 @@ function Header() {
   );
 }
 
+const Row = memo(({ id }) => {
+  const row = useMessage(ID, id);
+  return (
+    <p className={row?.own ? "own" : ""} data-state={row?.state}>
+      <small>{row?.by.name}</small>
+      <span>{row?.text}</span>
+    </p>
+  );
+});
+
 function Rows() {
-  const { rows, typing, discard } = useMessages(ID);
+  const { typing } = useTyping(`dialog:${ID}`);
   return (
     <main>
-      {rows.map((row) => (
-        <p key={row.id} className={row.own ? "own" : ""} data-state={row.state}>
-          <small>{row.by.name}</small>
-          <span>{row.text}</span>
-          {row.state === "failed" && (
-            <button type="button" onClick={() => discard(row.id)}>
-              Discard
-            </button>
-          )}
-        </p>
+      {useMessageIds(ID).map((id) => (
+        <Row key={id} id={id} />
       ))}
       <i data-part="typing">{typing.map(({ name }) => `${name} is typing…`).join(" ")}</i>
     </main>
@@ -83,5 +94,12 @@ const render = () =>
       <App />
     </StrictMode>,
   );
+// Frames that would show a row before what it says is known.
+window.flashes = 0;
+const look = () => {
+  window.flashes += document.querySelectorAll("main p:not([data-state])").length;
+  requestAnimationFrame(look);
+};
+requestAnimationFrame(look);
 Object.assign(window, { render, leave: () => root.unmount() });
 render();
