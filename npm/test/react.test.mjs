@@ -115,16 +115,24 @@ for (const version of [18, 19]) {
   });
 
   it("an option of another value replaces the client, and nothing of the one before is shown", async () => {
-    const page = await show(provided({ options: options({ user: "ada" }) }, h(Rows, { id: "demo" })));
+    const shown = new Set();
+    const Shows = ({ user }) => {
+      const [row] = useMessages("demo").rows;
+      shown.add(`${user} sees ${row?.text}`);
+      return row?.text;
+    };
+    const element = (user) => provided({ options: options({ user }) }, h(Shows, { user }));
+    const page = await show(element("ada"));
     await dialled(1);
     await online({ ...SUB_OK, head: 1, events: [message(1, "of Ada")] });
-    assert.equal(page.text(), "of Ada:sent");
-    await page.render(provided({ options: options({ user: "bob" }) }, h(Rows, { id: "demo" })));
+    assert.equal(page.text(), "of Ada");
+    await page.render(element("bob"));
     assert.equal(page.text(), "");
     await dialled(2);
     assert.ok(sockets[0].closed !== undefined);
     await online({ ...SUB_OK, head: 1, events: [message(1, "of Bob")] });
-    assert.equal(page.text(), "of Bob:sent");
+    assert.equal(page.text(), "of Bob");
+    assert.ok(!shown.has("bob sees of Ada"), [...shown].join());
     assert.deepEqual(complaints, []);
   });
 
