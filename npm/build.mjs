@@ -49,12 +49,13 @@ const client = {
 };
 
 /** Makes a bundle smaller than esbuild does by itself: 3 % after compression. */
-async function shrink(file) {
+async function shrink(file, banner) {
   const map = `${basename(file)}.map`;
   const { code, map: mapped } = await minify(await readFile(file, "utf8"), {
     module: true,
     ecma: 2020,
     compress: { passes: 3 },
+    format: banner && { preamble: banner },
     sourceMap: { content: await readFile(`${file}.map`, "utf8"), url: map },
   });
   await writeFile(file, code);
@@ -63,10 +64,10 @@ async function shrink(file) {
 
 async function bundlePackage() {
   await mkdir(dist, { recursive: true });
-  const bundled = async (entry, file, more = {}) => {
+  const bundled = async (entry, file, { banner, ...more } = {}) => {
     const outfile = join(dist, file);
     await build({ ...common, entryPoints: [join(here, "src", entry)], outfile, ...more });
-    await shrink(outfile);
+    await shrink(outfile, banner);
   };
   await bundled("index.ts", "index.js", { plugins: [apart] });
   await bundled("own.ts", "own.js", { plugins: [client] });
@@ -74,6 +75,9 @@ async function bundlePackage() {
     alias: { "tidewire-glue": join(here, "wasm/tables.js") },
     plugins: [client],
   });
+  // Both programs drop the directive that says where these components may run.
+  const hooks = { banner: '"use client";', external: ["react"], plugins: [client, shareClient("./index.js")] };
+  await bundled("react/react.ts", "react.js", hooks);
   await bundled("widget/widget.ts", "widget.js", { plugins: [shareClient("./index.js")] });
   for (const file of ["core.wasm", "tables.wasm"]) await cp(join(here, "wasm", file), join(dist, file));
 }

@@ -4,7 +4,7 @@ import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 
 const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_LGWIN, BROTLI_PARAM_SIZE_HINT } = constants;
 const files = {};
-for (const name of ["core.wasm", "index.js", "widget.js", "tables.wasm", "tables.js"]) {
+for (const name of ["core.wasm", "index.js", "widget.js", "react.js", "tables.wasm", "tables.js"]) {
   const bytes = await readFile(new URL(`dist/${name}`, import.meta.url));
   const params = { [BROTLI_PARAM_QUALITY]: 11, [BROTLI_PARAM_LGWIN]: 24, [BROTLI_PARAM_SIZE_HINT]: bytes.length };
   files[name] = {

@@ -1,6 +1,6 @@
 import type { Events } from "./events.ts";
-import { NO_EVENTS } from "./events.ts";
 import { Handle } from "./handle.ts";
+import { NO_EVENTS } from "./initial.ts";
 import { plainObject } from "./json.ts";
 import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";

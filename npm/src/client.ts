@@ -7,6 +7,7 @@ import { Dialog } from "./dialog.ts";
 import { Driver, monotonic } from "./driver.ts";
 import { Events } from "./events.ts";
 import { openIndexedDb } from "./indexeddb.ts";
+import { NEW_CLIENT } from "./initial.ts";
 import { reasonOf } from "./json.ts";
 import { forgetScope } from "./localstorage.ts";
 import type { ServerScope } from "./options.ts";
@@ -43,11 +44,6 @@ import { TidewireError } from "./types.ts";
 import { callable, text } from "./validate.ts";
 import { createCore, loadCore } from "./wasm.ts";
 
-const INITIAL: ClientState = {
-  status: { state: "idle", attempt: 0, retryAt: null, cause: null, message: null, waiting: 0 },
-  user: null,
-  storage: null,
-};
 type Tables = typeof import("./tables.ts");
 
 /** A client with live tables. */
@@ -112,7 +108,7 @@ export class Client implements Store<ClientState> {
   readonly #options: ClientOptions;
   readonly #server: ServerScope;
   readonly #scheduler = new Scheduler();
-  readonly #store = new StateStore<ClientState>(INITIAL, this.#scheduler);
+  readonly #store = new StateStore<ClientState>(NEW_CLIENT, this.#scheduler);
   readonly #dialogs = new Map<string, Conversation>();
   readonly #channels = new Map<string, Events>();
   /** By channel: a dialog and its channel have the same. */
@@ -127,7 +123,7 @@ export class Client implements Store<ClientState> {
   /** Each rejects a promise that waits for the connection or for an id. */
   readonly #endings = new Set<(error: TidewireError) => void>();
   /** The status of the shared connection, even if this tab is disconnected from it. */
-  #status: Status = INITIAL.status;
+  #status: Status = NEW_CLIENT.status;
   /**
    * The state that this tab shows instead while it wants no connection; `null` while it wants one.
    */
@@ -186,7 +182,7 @@ export class Client implements Store<ClientState> {
 
   readonly getState = (): ClientState => this.#store.getState();
 
-  readonly getInitialState = (): ClientState => INITIAL;
+  readonly getInitialState = (): ClientState => NEW_CLIENT;
 
   readonly subscribe = (listener: Listener<ClientState>): (() => void) =>
     this.#store.subscribe(callable(listener, "client.subscribe: listener"));
@@ -509,7 +505,7 @@ export class Client implements Store<ClientState> {
 
   #wiped(): void {
     this.#rest = "disconnected";
-    this.#status = { ...INITIAL.status, state: "disconnected", cause: "logged_out" };
+    this.#status = { ...NEW_CLIENT.status, state: "disconnected", cause: "logged_out" };
     this.#store.set({ ...this.getState(), user: null, status: this.#status });
     const all = [...this.#dialogs.values(), ...this.#channels.values(), ...this.#rosters.values()];
     for (const one of all) one.clear();

@@ -1,21 +1,10 @@
 import type { CoreEvent, Draft, RowChange, WireRow } from "./core.ts";
 import { channelOf, MESSAGE } from "./core.ts";
+import { NO_ROWS } from "./initial.ts";
 import { changed } from "./list.ts";
 import type { Commands, Older } from "./subscription.ts";
 import { Subscription } from "./subscription.ts";
 import type { DialogState, Outgoing, Row, User } from "./types.ts";
-
-/** The state of a dialog before anything is known. */
-export const EMPTY: DialogState = {
-  rows: [],
-  status: "local",
-  error: null,
-  retryAt: null,
-  run: null,
-  hasOlder: false,
-  missed: 0,
-  gap: null,
-};
 
 /** What a conversation uses of its client. */
 export interface ConversationHost {
@@ -37,7 +26,7 @@ export class Conversation extends Subscription<DialogState> {
 
   /** `ended` is called when the last handle was closed. */
   constructor(id: string, host: ConversationHost, ended: () => void) {
-    super(channelOf(id), EMPTY, host.commands, ended);
+    super(channelOf(id), NO_ROWS, host.commands, ended);
     this.id = id;
     this.#host = host;
   }
@@ -101,7 +90,7 @@ export class Conversation extends Subscription<DialogState> {
     super.clear();
     this.#own.clear();
     this.#rows = [];
-    this.set(EMPTY);
+    this.set(NO_ROWS);
   }
 
   // The core knows which rows it has.

@@ -1,7 +1,7 @@
 import type { Conversation } from "./conversation.ts";
-import { EMPTY } from "./conversation.ts";
 import { channelOf } from "./core.ts";
 import { Handle } from "./handle.ts";
+import { NO_ROWS } from "./initial.ts";
 import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";
 import type { DialogState, Outgoing, Row, SendOptions, Store } from "./types.ts";
@@ -18,7 +18,7 @@ export class Dialog extends Handle<DialogState> {
 
   /** @internal */
   constructor(conversation: Conversation, scheduler: Scheduler, roster: Roster) {
-    super("dialog", channelOf(conversation.id), conversation, EMPTY, scheduler, roster);
+    super("dialog", channelOf(conversation.id), conversation, NO_ROWS, scheduler, roster);
     this.id = conversation.id;
     this.#conversation = conversation;
   }

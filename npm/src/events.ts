@@ -1,20 +1,10 @@
 import type { CoreEvent, WireEvent } from "./core.ts";
 import { NEWEST } from "./core.ts";
+import { NO_EVENTS } from "./initial.ts";
 import { report } from "./store.ts";
 import type { Commands, Held, Older } from "./subscription.ts";
 import { Subscription } from "./subscription.ts";
 import type { ChannelEvent, ChannelState, Outgoing } from "./types.ts";
-
-/** The state of a channel before anything is known. */
-export const NO_EVENTS: ChannelState = {
-  events: [],
-  status: "syncing",
-  error: null,
-  retryAt: null,
-  hasOlder: false,
-  missed: 0,
-  gap: null,
-};
 
 /** A listener of the application's. */
 interface Listening {

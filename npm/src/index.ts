@@ -3,6 +3,8 @@ export type { Client, TablesClient } from "./client.ts";
 export { createClient } from "./client.ts";
 export type { Code } from "./codes.ts";
 export type { Dialog } from "./dialog.ts";
+/** @internal */
+export * as internal from "./internal.ts";
 export type { Transport } from "./link.ts";
 export type { People } from "./people.ts";
 export type { OpenTable, ReadyOptions, ReadyTables } from "./tables/ready.ts";

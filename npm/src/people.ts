@@ -1,6 +1,6 @@
+import { NOBODY } from "./initial.ts";
 import { plainObject } from "./json.ts";
 import type { Roster } from "./roster.ts";
-import { NOBODY } from "./roster.ts";
 import type { JsonObject, Listener, PeopleState, Store } from "./types.ts";
 import { callable, text, wrong } from "./validate.ts";
 

@@ -1,4 +1,5 @@
 import type { CoreEvent, WirePerson } from "./core.ts";
+import { NOBODY } from "./initial.ts";
 import { encode } from "./json.ts";
 import { changed } from "./list.ts";
 import type { Scheduler } from "./store.ts";
@@ -7,9 +8,6 @@ import type { Lease } from "./tabs/messages.ts";
 import type { Tabs } from "./tabs/tabs.ts";
 import { whoOf } from "./tabs/views.ts";
 import type { JsonObject, Listener, PeopleState, Person, PersonLease, User } from "./types.ts";
-
-/** The state before anything is known. */
-export const NOBODY: PeopleState = { status: "syncing", code: null, count: 0, people: [], typing: [] };
 
 /** The kinds that the protocol keeps for itself. */
 const HERE = "here";

@@ -10,7 +10,7 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 
 /** The layers, the lowest first. A file imports files of lower layers, and of its own. */
 const LAYERS = [
-  ["vocabulary", /^(codes|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
+  ["vocabulary", /^(codes|initial|link|list|types|core|storage|lifecycle|tables\/types)\.ts$/],
   ["parts", /^(address|glue\.d|http|indexeddb|json|localstorage|options|resolvers|socket|store|token|validate|wasm)\.ts$/],
   ["driver", /^driver\.ts$/],
   ["tabs", /^tabs\/(election|extension|follower|leader|leases|membership|messages|pending|tab|tabs|views)\.ts$/],
@@ -18,8 +18,8 @@ const LAYERS = [
     "what a client has",
     /^(channel|conversation|dialog|events|handle|own|people|roster|subscription|tables|tables\/(relay|ready|table|where))\.ts$/,
   ],
-  ["client", /^(client|index)\.ts$/],
-  ["widget", /^widget\/[a-z]+\.ts$/],
+  ["client", /^(client|index|internal)\.ts$/],
+  ["widget and hooks", /^(widget|react)\/[a-z]+\.ts$/],
 ];
 
 /** Imports that are forbidden although the layers would allow them. */
@@ -28,6 +28,9 @@ const APART = [
   // tables.
   [/^(channel|conversation|dialog|events|handle|subscription)\.ts$/, /^(tables\.ts|tables\/)/],
   [/^(tables\.ts|tables\/)/, /^(channel|conversation|dialog|events|handle|subscription)\.ts$/],
+  // A page with the one loads no code of the other.
+  [/^widget\//, /^react\//],
+  [/^react\//, /^widget\//],
   // The election is pure. The extension's interface, the messages and the views are shared, so they
   // depend on no role.
   [/^tabs\/election\.ts$/, /./],

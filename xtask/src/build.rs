@@ -153,8 +153,9 @@ fn bundle() -> Result<(), String> {
     let inputs: Vec<PathBuf> = inputs.into_iter().chain([tools::top().join("examples/demo")]).collect();
     let stamp = Stamp::of(tools::stamps().join("bundle"), &inputs, "");
     let dist = npm.join("dist");
-    let outputs =
-        ["index.js", "tables.js", "widget.js", "types/index.d.ts"].map(|name| dist.join(name)).into_iter();
+    let outputs = ["index.js", "tables.js", "react.js", "widget.js", "types/index.d.ts"]
+        .map(|name| dist.join(name))
+        .into_iter();
     let outputs: Vec<PathBuf> = outputs.chain([demo.join("sw.js")]).collect();
     if stamp.is_current(&outputs) {
         done("npm package and demo page", "(unchanged)");

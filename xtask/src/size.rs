@@ -8,6 +8,8 @@ const LIMIT: u64 = 71 * 1024;
 const TABLES_LIMIT: u64 = 102 * 1024;
 /// Maximum size of the widget on top of that.
 const WIDGET_LIMIT: u64 = 16 * 1024;
+/// Maximum size of the hooks for React on top of core, glue and client.
+const REACT_LIMIT: u64 = 2 * 1024;
 
 /// Builds everything, and shows the sizes.
 pub(crate) fn build() -> Result<(), String> {
@@ -41,6 +43,8 @@ pub(crate) struct Sizes {
     with_tables: u64,
     /// The widget on top of that.
     widget: u64,
+    /// The hooks for React on top of core, glue and client.
+    react: u64,
 }
 
 impl Sizes {
@@ -55,21 +59,28 @@ impl Sizes {
         let total = number_after(&json, "core_glue_client_brotli").ok_or_else(|| missing("total"))?;
         let with_tables =
             number_after(&json, "with_tables_brotli").ok_or_else(|| missing("total with tables"))?;
-        let from = json.find("\"widget.js\"").ok_or_else(|| missing("widget"))?;
-        let widget = number_after(&json[from..], "brotli").ok_or_else(|| missing("size of the widget"))?;
-        Ok(Sizes { json, total, with_tables, widget })
+        let file = |name: &str| {
+            let from = json.find(&format!("\"{name}\""))?;
+            number_after(&json[from..], "brotli")
+        };
+        let widget = file("widget.js").ok_or_else(|| missing("size of the widget"))?;
+        let react = file("react.js").ok_or_else(|| missing("size of the hooks"))?;
+        Ok(Sizes { json, total, with_tables, widget, react })
     }
 
     /// Whether no size is above its limit.
     pub(crate) fn are_within(&self) -> bool {
-        self.total <= LIMIT && self.with_tables <= TABLES_LIMIT && self.widget <= WIDGET_LIMIT
+        self.total <= LIMIT
+            && self.with_tables <= TABLES_LIMIT
+            && self.widget <= WIDGET_LIMIT
+            && self.react <= REACT_LIMIT
     }
 
     /// For people, in lines.
     pub(crate) fn table(&self) -> String {
         let json = &self.json;
         let mut lines = vec![format!("{:<28}{:>10}{:>10}{:>10}", "bytes", "raw", "gzip", "brotli")];
-        for file in ["core.wasm", "index.js", "widget.js", "tables.wasm", "tables.js"] {
+        for file in ["core.wasm", "index.js", "widget.js", "react.js", "tables.wasm", "tables.js"] {
             let from = json.find(&format!("\"{file}\"")).unwrap_or(0);
             let number = |name| number_after(&json[from..], name).unwrap_or(0);
             lines.push(format!(
@@ -83,6 +94,7 @@ impl Sizes {
             ("core + glue + client", self.total, LIMIT),
             ("the same with live tables", self.with_tables, TABLES_LIMIT),
             ("the widget on top", self.widget, WIDGET_LIMIT),
+            ("the hooks for React on top", self.react, REACT_LIMIT),
         ] {
             let note = format!("{what:<28}{size:>30}  (limit {limit})");
             lines.push(if size <= limit { progress::good(&note) } else { progress::bad(&note) });

@@ -1,4 +1,5 @@
 import type { TableUpdate, WireCells, WireChange } from "../core.ts";
+import { NO_TABLE } from "../initial.ts";
 import { changed } from "../list.ts";
 import type { Scheduler } from "../store.ts";
 import { report } from "../store.ts";
@@ -38,8 +39,6 @@ interface Listeners<R> {
 /** Longest delay that timers take, ms. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-const EMPTY: TableState<never> = { rows: [], status: "loading", error: null };
-
 /** A live table: its current rows and their changes. All methods but `on` are bound. */
 export class Table<R extends TableRow> implements Store<TableState<R>> {
   /** The table's name. */
@@ -48,8 +47,8 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
   readonly #listeners = new Map<symbol, { readonly listener: Listener<TableState<R>>; seen: TableState<R> }>();
   readonly #callbacks: Listeners<R> = { rows: new Set(), change: new Set(), commit: new Set() };
   readonly #waits = new Set<Wait>();
-  #shown: TableState<R> = EMPTY;
-  #rows: readonly R[] = EMPTY.rows;
+  #shown: TableState<R> = NO_TABLE;
+  #rows: readonly R[] = NO_TABLE.rows;
   #status: TableStatus = "loading";
   #error: TableState<R>["error"] = null;
   /**
@@ -79,7 +78,7 @@ export class Table<R extends TableRow> implements Store<TableState<R>> {
     return this.#shown;
   };
 
-  readonly getInitialState = (): TableState<R> => EMPTY;
+  readonly getInitialState = (): TableState<R> => NO_TABLE;
 
   /**
    * Calls `listener` after changes of the rows or the status, at most once per animation frame.
