@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidewire_core::wire::{ChannelName, Offset, ServerFrame, User, UserKind};
+use tidewire_core::wire::{ChannelName, Handler, Offset, ServerFrame, User, UserKind};
 use tidewire_server_core::dialog::ops::Kinds;
-use tidewire_server_core::store::{Account, Stored};
+use tidewire_server_core::store::{Account, ChannelRow, Stored};
 use tidewire_server_core::tables::{Seen, Snapshot, SourceRequest, TableLimits, Tables};
-use tidewire_server_core::{Channel, Engine, Extent, Outgoing, Wake};
+use tidewire_server_core::{Channel, Engine, Outgoing, Wake};
 
 /// Fails if it does not end: a lock that is waited for by whoever has it.
 fn ends(test: impl FnOnce() + Send + 'static) {
@@ -101,16 +101,10 @@ fn whoever_is_woken_by_tables_or_connections_may_call_back() {
 #[test]
 fn whoever_is_woken_by_a_channel_may_call_back() {
     ends(|| {
-        let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
-        let channel = Arc::new(Channel::new(
-            1,
-            ChannelName::parse("dialog:a").unwrap(),
-            None,
-            Account::Own,
-            extent,
-            None,
-            &Arc::default(),
-        ));
+        let name = ChannelName::parse("dialog:a").unwrap();
+        let (owner, account, handler) = (None, Account::Own, Handler::Ai);
+        let row = ChannelRow { id: 1, head: Offset::ZERO, floor: Offset::ZERO, owner, account, handler };
+        let channel = Arc::new(Channel::new(name, row, None, &Arc::default()));
         let calls = Arc::new(AtomicUsize::new(0));
         let wake: Wake = {
             let (channel, calls) = (channel.clone(), calls.clone());

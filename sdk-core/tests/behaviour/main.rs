@@ -9,6 +9,7 @@ mod connection;
 mod explain;
 #[cfg(not(target_family = "wasm"))]
 mod filter;
+mod handoff;
 mod handover;
 mod holders;
 #[cfg(not(target_family = "wasm"))]

@@ -262,6 +262,7 @@ fn every_server_frame_survives_both_ways() {
         events: vec![event.clone()],
         more: true,
         runs: vec![RunText { run: "r".into(), text: "x".into() }],
+        handler: Some(Handler::Operator { user: user.clone(), since: 7 }),
     };
     let problem = Problem { code: "c".into(), message: "m".into(), retry_after_ms: Some(5) };
     let frames = vec![
@@ -295,6 +296,15 @@ fn every_server_frame_survives_both_ways() {
         ServerFrame::Pong { n: "2".into() },
         ServerFrame::Goaway { reason: "r".into(), after_ms: 1, spread_ms: 2 },
         ServerFrame::Error(problem),
+        ServerFrame::Marks(Marks {
+            offset: Some(Offset(3)),
+            unread: Some(Unread { count: 2, more: true, head: Offset(9) }),
+            users: vec![Receipt { user: user.clone(), offset: Offset(1), at: 4 }],
+            crowded: true,
+            refused: Some("c".into()),
+            retry_after_ms: Some(6),
+            ..Marks::new(channel("c"))
+        }),
     ];
     let joined = format!("[{}]", frames.iter().map(ServerFrame::encode).collect::<Vec<_>>().join(","));
     assert!(serde_json::from_str::<Value>(&joined).is_ok());

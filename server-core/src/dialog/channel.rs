@@ -11,11 +11,11 @@ use crate::lock::Mutex;
 use crate::outgoing::{Due, Outgoing};
 use crate::people::{Agenda, Leaving, People, Readers};
 use crate::rules::Matched;
-use crate::store::{Account, Stored, key_of};
+use crate::store::{Account, ChannelRow, Stored, key_of};
 use crate::text::Text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tidewire_core::wire::{ChannelName, Handler, Offset, PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunId, User};
+use tidewire_core::wire::{ChannelName, Offset, PAGE_BYTES, PAGE_EVENTS, Page, Piece, RunId, User};
 
 /// A channel in memory.
 pub struct Channel {
@@ -85,16 +85,8 @@ pub struct Extent {
 
 impl Channel {
     /// A channel as the database has it.
-    pub fn new(
-        id: i64,
-        name: ChannelName,
-        owner: Option<String>,
-        account: Account,
-        extent: Extent,
-        handler: Handler,
-        rule: Option<Matched>,
-        agenda: &Arc<Agenda>,
-    ) -> Channel {
+    pub fn new(name: ChannelName, row: ChannelRow, rule: Option<Matched>, agenda: &Arc<Agenda>) -> Channel {
+        let ChannelRow { id, head, floor, owner, account, handler } = row;
         let has_people = rule.as_ref().is_some_and(|matched| matched.rule.people);
         let people = People::new(id, name.clone(), has_people, agenda);
         let answers = rule.as_ref().is_some_and(|matched| matched.rule.answers);
@@ -110,8 +102,8 @@ impl Channel {
                 owner,
                 rule,
                 id,
-                head: extent.head,
-                floor: extent.floor,
+                head,
+                floor,
                 recent: Recent::default(),
                 live: BTreeMap::new(),
                 subscribers: BTreeSet::new(),
@@ -332,7 +324,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::dialog::ops::Kinds;
-    use tidewire_core::wire::UserKind;
+    use tidewire_core::wire::{Handler, UserKind};
 
     fn apply(channel: &Channel, offset: u64) {
         let stored = Stored { offset: Offset(offset), at: 1, frame: offset.to_string().into() };
@@ -344,17 +336,10 @@ mod tests {
 
     #[test]
     fn a_page_for_a_subscription_that_was_lost_meanwhile_brings_nobody_to_life() {
-        let extent = Extent { head: Offset::ZERO, floor: Offset::ZERO };
-        let channel = Arc::new(Channel::new(
-            1,
-            ChannelName::parse("dialog:a").unwrap(),
-            None,
-            Account::Own,
-            extent,
-            Handler::Ai,
-            None,
-            &Arc::default(),
-        ));
+        let name = ChannelName::parse("dialog:a").unwrap();
+        let (owner, account, handler) = (None, Account::Own, Handler::Ai);
+        let row = ChannelRow { id: 1, head: Offset::ZERO, floor: Offset::ZERO, owner, account, handler };
+        let channel = Arc::new(Channel::new(name, row, None, &Arc::default()));
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 100, Arc::new(|_| ())));
         let page = || channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());
         let subscriber = channel.subscribe(7, 1).unwrap();

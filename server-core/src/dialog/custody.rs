@@ -3,14 +3,14 @@
 //! Which dialogs operators have is read from the store, so a restart forgets none. An operator is
 //! there as long as any connection of theirs is.
 
-use super::hub::Hub;
+use super::channel::Channel;
 use super::ops::{Handing, hands};
 use crate::lock::{Mutex, calls_out};
 use crate::store::{Handed, NewEvent, Outcome, Read, Reply, Store, Write, key_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidewire_core::Time;
-use tidewire_core::wire::{Handler, OpId, Step, User, UserKind};
+use tidewire_core::wire::{ChannelName, Handler, OpId, Step, User, UserKind};
 use uuid::Builder;
 
 /// How often it is looked who has which dialog, in ms.
@@ -18,6 +18,9 @@ const LOOK_MS: u64 = 5_000;
 
 /// Says whether a user ([`crate::Identity::key`]) has a connection.
 pub(crate) type IsThere = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// The channel with a name, if it is in memory.
+pub(crate) type Loaded = Arc<dyn Fn(&ChannelName) -> Option<Arc<Channel>> + Send + Sync>;
 
 /// Looks after dialogs whose operators may be gone.
 #[derive(Default)]
@@ -47,7 +50,7 @@ impl Custody {
         now: Time,
         patience_ms: u64,
         store: &Arc<dyn Store>,
-        hub: &Arc<Hub>,
+        loaded: Loaded,
         is_there: IsThere,
     ) {
         let mut inner = self.inner.lock();
@@ -56,7 +59,7 @@ impl Custody {
         }
         (inner.is_looking, inner.next) = (true, now.after(LOOK_MS));
         drop(inner);
-        let (inner, writes, hub) = (self.inner.clone(), store.clone(), hub.clone());
+        let (inner, writes) = (self.inner.clone(), store.clone());
         calls_out();
         store.read(
             Read::Held,
@@ -64,7 +67,7 @@ impl Custody {
                 let held = reply.and_then(Reply::handed).unwrap_or_default();
                 let left = inner.lock().left(now, patience_ms, held, &is_there);
                 for (handed, user) in left {
-                    release(&handed, &user, &writes, &hub);
+                    release(&handed, &user, &writes, &loaded);
                 }
             }),
         );
@@ -101,7 +104,7 @@ impl Inner {
 
 /// Gives a dialog back to the model in the server's name, unless its operator has done something
 /// meanwhile.
-fn release(handed: &Handed, user: &User, store: &Arc<dyn Store>, hub: &Arc<Hub>) {
+fn release(handed: &Handed, user: &User, store: &Arc<dyn Store>, loaded: &Loaded) {
     let Handler::Operator { since, .. } = handed.handler else { return };
     let step = Step::Release { from: Some(user.id.clone()) };
     let by = User { id: "system".to_owned(), name: "System".to_owned(), kind: UserKind::System };
@@ -123,13 +126,13 @@ fn release(handed: &Handed, user: &User, store: &Arc<dyn Store>, hub: &Arc<Hub>)
         handing: Some(Handing::Step(step.clone())),
         forbidden: false,
     };
-    let (hub, name) = (hub.clone(), handed.name.clone());
+    let (loaded, name) = (loaded.clone(), handed.name.clone());
     tracing::info!(channel = handed.channel, "the operator is gone; the model has the dialog again");
     store.write(
         Write::Append(event),
         Box::new(move |result| {
             if let Ok(Outcome::Stored(stored)) = result
-                && let Some(channel) = hub.loaded(&name)
+                && let Some(channel) = loaded(&name)
             {
                 // A release calls nobody.
                 channel.apply(&stored, &by, hands(step).as_ref()).carry_out(None, &channel);

@@ -1,6 +1,6 @@
 //! The channels in memory. For one that is not, the driver reads its row and adds it.
 
-use super::channel::{Channel, Extent};
+use super::channel::Channel;
 use super::custody::Custody;
 use super::progress::Effects;
 use crate::lock::Mutex;
@@ -103,10 +103,7 @@ impl Hub {
             return channel.clone();
         }
         let rule = self.rules().of(name);
-        let extent = Extent { head: row.head, floor: row.floor };
-        let ChannelRow { id, owner, account, handler, .. } = row;
-        let channel = Channel::new(id, name.clone(), owner, account, extent, handler, rule, &self.agenda);
-        let channel = Arc::new(channel);
+        let channel = Arc::new(Channel::new(name.clone(), row, rule, &self.agenda));
         if channels.by_name.len() >= channels.sweep_at {
             // Subscribers, writes under way and answers each hold a reference.
             channels.by_name.retain(|_, channel| Arc::strong_count(channel) > 1);

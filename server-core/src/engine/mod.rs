@@ -15,7 +15,7 @@ use crate::tables::Tables;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use tidewire_core::Time;
-use tidewire_core::wire::Epoch;
+use tidewire_core::wire::{ChannelName, Epoch};
 
 /// The parts of a server that its sessions use.
 pub struct Engine {
@@ -68,7 +68,9 @@ impl Engine {
         let connections = self.connections.clone();
         let is_there = Arc::new(move |user: &str| !connections.of_user(user).is_empty());
         let patience_ms = u64::try_from(self.timeouts.operator.as_millis()).unwrap_or(u64::MAX);
-        self.hub.custody().look(now, patience_ms, &self.store, &self.hub, is_there);
+        let hub = self.hub.clone();
+        let loaded = Arc::new(move |name: &ChannelName| hub.loaded(name));
+        self.hub.custody().look(now, patience_ms, &self.store, loaded, is_there);
     }
 
     /// Whether this user, and the users of this address together, may request a page now. The error

@@ -86,6 +86,11 @@ async fn anybody_who_sees_the_dialog_can_stop_the_answer() {
     assert_eq!(bob.op(bad).await["code"], "bad_body");
 }
 
+/// The operator gives the dialog back to the model.
+fn release() -> Value {
+    json!({"t": "op", "id": id(), "ch": "dialog:room", "kind": "handoff", "body": {"step": "release"}})
+}
+
 #[tokio::test]
 async fn an_operators_message_starts_no_answer() {
     let server = start(scripted(0)).await;
@@ -94,7 +99,9 @@ async fn an_operators_message_starts_no_answer() {
     assert_eq!(client.say("I take over").await["offset"], 1);
     let mut ada = server.client("ada", json!([])).await;
     assert_eq!(ada.say("hello").await["offset"], 2, "no answer came in between");
-    assert_eq!(client.event("answer.start").await["offset"], 3);
+    assert_eq!(client.op(release()).await["offset"], 3, "nor for a visitor whom the operator answers");
+    assert_eq!(ada.say("hello again").await["offset"], 4);
+    assert_eq!(client.event("answer.start").await["offset"], 5);
 }
 
 /// Records the turns that it is given, and answers only when released.
@@ -138,29 +145,30 @@ async fn start_held(held: &Arc<Held>) -> (Server, tempfile::TempDir) {
 async fn messages_during_an_answer_get_one_answer_together_afterwards() {
     let held = Held::new(None);
     let (server, _folder) = start_held(&held).await;
+    let mut op = Client::connect(server.address()).await;
+    op.hello(&operator("olga"), json!([])).await;
+    op.say("I was here before").await;
+    op.op(release()).await;
     let mut ada = Client::connect(server.address()).await;
     ada.hello(&token("ada", json!({})), json!([{"ch": "dialog:room"}])).await;
     ada.say("first").await;
     ada.event("answer.start").await;
-    let mut op = Client::connect(server.address()).await;
-    op.hello(&operator("olga"), json!([])).await;
-    op.say("I am here too").await;
     ada.say("second").await;
     ada.say("third").await;
     held.gate.add_permits(2);
     assert_eq!(ada.event("answer.end").await["body"]["text"], "half and whole");
     ada.event("answer.start").await;
     let end = ada.event("answer.end").await;
-    assert_eq!(end["offset"], 8);
+    assert_eq!(end["offset"], 9);
     let asked = held.asked.lock().unwrap();
     assert_eq!(asked.len(), 2);
     let second: Vec<(Role, &str)> = asked[1].iter().map(|turn| (turn.role, turn.text.as_str())).collect();
     assert_eq!(
         second,
         [
+            (Role::Operator, "I was here before"),
             (Role::User, "first"),
             (Role::Assistant, "half and whole"),
-            (Role::Operator, "I am here too"),
             (Role::User, "second"),
             (Role::User, "third"),
         ]

@@ -14,6 +14,7 @@ mod channels;
 mod dialogs;
 mod doubt;
 mod frames;
+mod handoff;
 mod hello;
 mod http;
 mod http_transport;

@@ -8,12 +8,14 @@
 mod answers;
 mod dialogs;
 mod events;
+mod handing;
 mod positions;
 mod retention;
 
 pub use answers::*;
 pub use dialogs::*;
 pub use events::*;
+pub use handing::*;
 pub use positions::*;
 pub use retention::*;
 
@@ -52,6 +54,8 @@ macro_rules! store_suite {
             memberships_are_kept_counted_and_gone_with_their_dialog,
             positions_never_go_back_and_count_what_is_unread,
             positions_are_gone_with_their_dialog,
+            a_step_of_a_hand_off_is_stored_with_its_event_or_refused,
+            the_model_is_silent_while_an_operator_has_the_dialog,
             a_run_has_one_start_and_one_end,
             pieces_of_a_run_that_a_crash_left_are_joined,
             a_cancellation_needs_a_run,

@@ -214,16 +214,11 @@ fn hand(world: &mut World, on: usize, what: u64) {
             (_, 7..=9) => Step::Release { from: None },
             _ => Step::Request,
         };
-        let lane = if step == Step::Request { Lane::Durable } else { Lane::Session };
-        sent = one.core.hand_off(now, "a", &step).ok().map(|id| (id, lane, step.encode()));
+        sent = one.core.send_in(now, Lane::Session, CHANNELS[0], Step::KIND, &step.encode()).ok();
     });
-    if let Some((id, lane, body)) = sent {
-        let person = &mut world.devices[on].person;
-        person.open.insert(id.to_string(), false);
-        if lane == Lane::Durable {
-            person.unsaved.extend(Draft::new(&id, lane, CHANNELS[0], Step::KIND, &body));
-        }
-        world.watch.sent(&world.devices[on], &id, CHANNELS[0], lane);
+    if let Some(id) = sent {
+        world.devices[on].person.open.insert(id.to_string(), false);
+        world.watch.sent(&world.devices[on], &id, CHANNELS[0], Lane::Session);
     }
 }
 

@@ -3,11 +3,12 @@
 use crate::script::CHANNELS;
 use crate::server::tokens::AllRules;
 use parking_lot::Mutex;
-use tidewire_server_core::store::{Done, Got, Read, Store, StoreError, Write};
+use tidewire_server_core::store::{Done, Got, Read, Store, Write};
 
 /// A store that collects writes until the next commit.
 pub(super) struct Inbox {
     waiting: Mutex<Vec<Waiting>>,
+    reads: Mutex<Vec<(Read, Got)>>,
     rules: AllRules,
 }
 
@@ -21,11 +22,16 @@ pub(super) struct Waiting {
 
 impl Inbox {
     pub(super) fn new(rules: AllRules) -> Inbox {
-        Inbox { waiting: Mutex::default(), rules }
+        Inbox { waiting: Mutex::default(), reads: Mutex::default(), rules }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.lock().is_empty()
+    }
+
+    /// The reads that are to be answered.
+    pub(super) fn reads(&self) -> Vec<(Read, Got)> {
+        std::mem::take(&mut self.reads.lock())
     }
 
     pub(super) fn take(&self) -> Vec<Waiting> {
@@ -45,8 +51,7 @@ impl Store for Inbox {
         self.waiting.lock().push(Waiting { write, done, barred });
     }
 
-    /// The simulator reads the database itself.
-    fn read(&self, _: Read, got: Got) {
-        got(Err(StoreError::Unavailable));
+    fn read(&self, read: Read, got: Got) {
+        self.reads.lock().push((read, got));
     }
 }

@@ -52,7 +52,7 @@ impl Log {
             .filter_map(|name| ChannelName::parse(name))
             .map(|name| Write::CreateDialog(CreateDialog { name, owner: None, account: Account::Own }))
             .collect();
-        let log = Log { db, backup: None, epochs: 1, watches: Default::default() };
+        let log = Log { db, backup: None, epochs: 1, watches: [LogWatch::new(), LogWatch::new()] };
         log.commit(&dialogs.iter().collect::<Vec<_>>(), 0)?;
         Ok(log)
     }

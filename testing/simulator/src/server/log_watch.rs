@@ -25,6 +25,11 @@ pub(super) struct LogWatch {
 }
 
 impl LogWatch {
+    /// Of a log without events.
+    pub(super) fn new() -> LogWatch {
+        LogWatch { handler: Some(Handler::Ai), ..LogWatch::default() }
+    }
+
     /// The offset after which to read on.
     pub(super) fn seen(&self) -> u64 {
         self.seen

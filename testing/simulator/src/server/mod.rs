@@ -87,7 +87,8 @@ impl Server {
         for (device, rules) in self.rules.lock().iter_mut().enumerate() {
             rules.barred &= known.iter().any(|one| one.user == self.user(device));
         }
-        let kinds = (0..self.rules.lock().len()).map(|device| self.kind_of(device)).collect();
+        let devices = self.rules.lock().len();
+        let kinds = (0..devices).map(|device| self.kind_of(device)).collect();
         let engine = Arc::new(Engine {
             limits: ServerLimits { connections_per_dialog: self.setup.seats, ..ServerLimits::default() },
             timeouts: Timeouts::default(),
@@ -140,6 +141,9 @@ impl Server {
         let engine = self.engine()?;
         if engine.deadline().0 <= now {
             engine.tick(Time(now));
+            for (read, got) in self.process.as_ref()?.inbox.reads() {
+                got(self.log.read(&read));
+            }
         }
         Some(engine.deadline().0)
     }
