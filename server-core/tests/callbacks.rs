@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tidewire_core::wire::{ChannelName, Offset, ServerFrame, User, UserKind};
+use tidewire_core::wire::{ChannelName, Handler, Offset, ServerFrame, User, UserKind};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::store::{Account, Stored};
 use tidewire_server_core::tables::{Seen, Snapshot, SourceRequest, TableLimits, Tables};
@@ -108,6 +108,7 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
             None,
             Account::Own,
             extent,
+            Handler::Ai,
             None,
             &Arc::default(),
         ));
@@ -122,7 +123,8 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 3, wake));
         let subscriber = channel.subscribe(7, 1).unwrap();
         channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());
-        let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
+        let by =
+            User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator, profile: None };
         let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
         // The last ones are more than may wait: the connection ends.
         for offset in 1..6 {

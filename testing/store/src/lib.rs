@@ -10,12 +10,14 @@ mod dialogs;
 mod events;
 mod positions;
 mod retention;
+mod sessions;
 
 pub use answers::*;
 pub use dialogs::*;
 pub use events::*;
 pub use positions::*;
 pub use retention::*;
+pub use sessions::*;
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -52,6 +54,8 @@ macro_rules! store_suite {
             memberships_are_kept_counted_and_gone_with_their_dialog,
             positions_never_go_back_and_count_what_is_unread,
             positions_are_gone_with_their_dialog,
+            sessions_are_kept_as_written_until_they_are_ended_or_over,
+            sites_are_kept_as_written_and_belong_to_an_account,
             a_run_has_one_start_and_one_end,
             pieces_of_a_run_that_a_crash_left_are_joined,
             a_cancellation_needs_a_run,
@@ -174,7 +178,7 @@ fn message(row: i64, name: &str, n: u128, text: &str) -> NewEvent {
         channel: row,
         name: channel(name),
         author: "user:ada".to_owned(),
-        by: User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User },
+        by: User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User, profile: None },
         op,
         id: op.hyphenated().to_string().into(),
         kind: "message".to_owned(),
