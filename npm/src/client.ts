@@ -27,7 +27,7 @@ import type { TabsHost } from "./tabs/tabs.ts";
 import { Tabs } from "./tabs/tabs.ts";
 import type { View } from "./tabs/views.ts";
 import { eventsOf, rowsOf, whoOf } from "./tabs/views.ts";
-import { guestToken } from "./token.ts";
+import { cookieToken, credentialsOf, guestToken } from "./token.ts";
 import type {
   Bodies,
   ClientOptions,
@@ -88,7 +88,8 @@ async function load({ tables, wasm }: ClientOptions): Promise<Tables | undefined
  * and if the browser offers IndexedDB, Web Locks and BroadcastChannel.
  */
 async function isShared(options: ClientOptions, scope: string): Promise<boolean> {
-  if (options.storage === "memory" || (options.token !== undefined && options.user === undefined)) return false;
+  const isGuest = options.token === undefined && options.cookie === undefined;
+  if (options.storage === "memory" || (!isGuest && options.user === undefined)) return false;
   if (!(await canShare())) return false;
   try {
     (await openIndexedDb(scope)).close();
@@ -138,7 +139,10 @@ export class Client implements Store<ClientState> {
     this.#options = options;
     this.#server = server;
     this.#tables = tables;
-    const provider = options.token ?? guestToken(server.base, { ...options.guest, name: server.scope });
+    const { cookie } = options;
+    const provider =
+      options.token ??
+      (cookie === undefined ? guestToken(server.base, { ...options.guest, name: server.scope }) : cookieToken(cookie));
     this.#token = async (why) => {
       const token = await provider(why);
       this.#lastToken = typeof token === "string" ? token : undefined;
@@ -324,7 +328,14 @@ export class Client implements Store<ClientState> {
     const { base, scope } = this.#server;
     const token: TokenProvider = async (why) => (why === "connect" ? this.#lastToken : undefined) ?? this.#token(why);
     this.#own ??= import("./own.ts").then(
-      ({ OwnConversation }) => new OwnConversation({ base, scope, token, online: () => this.#whenOnline() }),
+      ({ OwnConversation }) =>
+        new OwnConversation({
+          base,
+          scope,
+          token,
+          credentials: credentialsOf(this.#options.cookie),
+          online: () => this.#whenOnline(),
+        }),
       (error) => {
         this.#own = undefined;
         throw new TidewireError("core_unavailable", `own.js could not be loaded: ${reasonOf(error)}`, true);
@@ -390,15 +401,16 @@ export class Client implements Store<ClientState> {
   }
 
   #drive(storage: Storage, restored: Restored, event: (event: CoreEvent) => void): Driver {
-    const { config, transports = TRANSPORTS } = this.#options;
+    const { config, cookie, transports = TRANSPORTS } = this.#options;
     return new Driver({
       core: (this.#tables?.createCore ?? createCore)(
-        { agent: "tidewire-js", transports, ...config },
+        { agent: "tidewire-js", transports, cookie: cookie !== undefined, ...config },
         restored,
         monotonic(),
         Date.now(),
       ),
       base: this.#server.base,
+      credentials: credentialsOf(cookie),
       storage,
       token: this.#token,
       event,

@@ -59,6 +59,8 @@ export interface DriverParts {
   /** The server's base address: see {@link baseOf}. */
   readonly base: string;
   readonly storage: Storage;
+  /** Whether plain requests carry cookies to another origin. By default they don't. */
+  readonly credentials?: RequestCredentials;
   readonly token: TokenProvider;
   readonly event: (event: CoreEvent) => void;
 }
@@ -250,7 +252,8 @@ export class Driver {
   #request(request: number, asked: PlainRequest): void {
     const controller = new AbortController();
     this.#requests.set(request, controller);
-    void makeRequest(this.#parts.base, asked, controller.signal, {
+    const { base, credentials = "same-origin" } = this.#parts;
+    void makeRequest(base, { ...asked, credentials }, controller.signal, {
       status: (status) => {
         if (this.#requests.has(request)) this.#handle({ t: "response", request, status });
       },

@@ -32,6 +32,7 @@ export interface PlainRequest {
   readonly headers: Record<string, string>;
   readonly body?: string;
   readonly keepalive: boolean;
+  readonly credentials?: RequestCredentials;
 }
 
 /** What a request reports, later and in this order. */

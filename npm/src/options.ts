@@ -26,6 +26,7 @@ const LONGEST_AGENT = 64;
 
 const flag = (value: unknown, what: string) =>
   typeof value === "boolean" ? value : wrong(what, "true or false", value, CODE);
+const word = (value: unknown, what: string) => text(value, what, CODE);
 const name = (value: unknown, what: string) => text(value, what, CODE) || wrong(what, "a name", value, CODE);
 const whole = (value: unknown, what: string) => {
   const number = typeof value === "string" && /^\d{1,16}$/.test(value) ? Number(value) : value;
@@ -47,8 +48,12 @@ export function optionsOf(given: ClientOptions): ClientOptions {
       url: (value, what) => (value instanceof URL ? value : text(value, what, CODE)),
       token: (value, what) =>
         typeof value === "function" ? value : wrong(what, "a function that gets tokens", value, CODE),
-      guest: (value, what) =>
-        settings(value as object, what, { nickname: (nickname: unknown, what: string) => text(nickname, what, CODE) }, CODE),
+      cookie: (value, what) => {
+        const renew = (hook: unknown, name: string) =>
+          typeof hook === "function" ? hook : wrong(name, "a function that renews the cookie", hook, CODE);
+        return settings(value as object, what, { renew }, CODE);
+      },
+      guest: (value, what) => settings(value as object, what, { nickname: word, site: word }, CODE),
       user: name,
       name,
       storage: (value, what) =>
@@ -69,6 +74,9 @@ export function optionsOf(given: ClientOptions): ClientOptions {
     },
     CODE,
   );
+  if (options.cookie !== undefined && options.token !== undefined) {
+    wrong("createClient: cookie", "given without `token`: one of them is the credential", "both", CODE);
+  }
   if (options.url === undefined) wrong("createClient: url", "an address such as https://chat.example.com", undefined, CODE);
   // With nothing to store, the core need not emit events for the store.
   return options.storage === "memory" ? { ...options, config: { ...options.config, cached_events: 0 } } : options;
@@ -90,9 +98,10 @@ export function serverScopeOf({
   name,
   user,
   token,
-}: Pick<ClientOptions, "url" | "name" | "user" | "token">): ServerScope {
+  cookie,
+}: Pick<ClientOptions, "url" | "name" | "user" | "token" | "cookie">): ServerScope {
   const base = baseOf(url, "createClient: url", CODE);
-  const guest = token === undefined ? "guest" : "any";
+  const guest = token === undefined && cookie === undefined ? "guest" : "any";
   const whose = user === undefined ? guest : `user ${user}`;
   return { base, scope: [base, name ?? "default", whose].map(encodeURIComponent).join("/") };
 }

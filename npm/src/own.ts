@@ -21,6 +21,8 @@ export interface OwnHost {
   readonly base: string;
   readonly scope: string;
   readonly token: TokenProvider;
+  /** `include` if the credential is a cookie, which is sent in the place of the token. */
+  readonly credentials?: RequestCredentials;
   /**
    * Resolves when the client is online. Before that the server can't be reached by a request
    * either.
@@ -89,9 +91,14 @@ export class OwnConversation {
     try {
       const token = await this.#host.token(why);
       if (typeof token !== "string") return new TidewireError("unauthorized", "there is no token for this user", false);
-      const response = await fetch(`${this.#host.base}/v1/dialogs`, {
+      const { base, credentials = "same-origin" } = this.#host;
+      const response = await fetch(`${base}/v1/dialogs`, {
         method: "POST",
-        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        credentials,
+        headers: {
+          ...(credentials === "include" ? {} : { authorization: `Bearer ${token}` }),
+          "content-type": "application/json",
+        },
         body: "{}",
         signal: AbortSignal.timeout(TIMEOUT),
       });

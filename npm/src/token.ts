@@ -1,7 +1,7 @@
 import { baseOf } from "./address.ts";
 import { reasonOf } from "./json.ts";
 import * as local from "./localstorage.ts";
-import type { TokenProvider } from "./types.ts";
+import type { CookieOptions, TokenProvider } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { settings, text } from "./validate.ts";
 
@@ -19,6 +19,8 @@ export interface SessionPlace {
 export interface GuestOptions {
   /** The guest's name. */
   nickname?: string;
+  /** The key of the site that the page belongs to, if the server knows its pages by sites. */
+  site?: string;
   /** The name under which this browser stores the session. Default: the server's address. */
   name?: string;
   /** Another place to store the session. Default: `localStorage`. */
@@ -33,6 +35,7 @@ export interface GuestOptions {
 export function guestToken(server: string | URL, given: GuestOptions = {}): TokenProvider {
   const options = settings<GuestOptions>(given, "guestToken", {
     nickname: text,
+    site: text,
     name: text,
     place: (place) => place,
   });
@@ -42,7 +45,7 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
     fetch(`${base}/v1/guest`, {
       method: "POST",
       headers: { "content-type": "application/json", ...(old === undefined ? {} : { authorization: `Bearer ${old}` }) },
-      body: JSON.stringify({ nickname: options.nickname ?? "Guest" }),
+      body: JSON.stringify({ nickname: options.nickname ?? "Guest", site: options.site }),
       signal: AbortSignal.timeout(TIMEOUT),
     });
 
@@ -60,6 +63,19 @@ export function guestToken(server: string | URL, given: GuestOptions = {}): Toke
     place.set(JSON.stringify({ server: base, token }));
     return token;
   };
+}
+
+/** The provider for a client whose credential is a cookie. Nobody reads what it gives. */
+export function cookieToken({ renew }: CookieOptions): TokenProvider {
+  return async (why) => {
+    if (why === "renew") await renew?.();
+    return "cookie";
+  };
+}
+
+/** Whether requests carry cookies to another origin too. */
+export function credentialsOf(cookie: CookieOptions | undefined): RequestCredentials {
+  return cookie === undefined ? "same-origin" : "include";
 }
 
 /**

@@ -28,6 +28,19 @@ export interface User {
   readonly id: string;
   readonly name: string;
   readonly kind: "guest" | "user" | "operator" | "service" | "ai" | "system";
+  /** What else is shown of them, if the application says anything. */
+  readonly profile?: Profile;
+}
+
+/** What is shown of a user besides the name. The server has checked the forms. */
+export interface Profile {
+  readonly role?: string;
+  /** As `#3366cc`. */
+  readonly color?: string;
+  /** An https address. */
+  readonly picture?: string;
+  /** Attributes of the application's own. */
+  readonly [attribute: string]: string | undefined;
 }
 
 /** States of the connection. `failed` is final until `connect()` is called: `cause` says why. */
@@ -320,6 +333,16 @@ export interface Outgoing {
  */
 export type TokenProvider = (why: "connect" | "renew") => Promise<string | null>;
 
+/** A cookie as the credential: see {@link ClientOptions.cookie}. */
+export interface CookieOptions {
+  /**
+   * Has the page's server set a new cookie, before the present one ends and after it was refused as
+   * expired. Errors count as those of a {@link TokenProvider}. Without it the client only connects
+   * again.
+   */
+  renew?: () => Promise<void>;
+}
+
 /** The source of a WebAssembly module. */
 export type WasmSource = URL | string | BufferSource | Response | PromiseLike<Response>;
 
@@ -338,10 +361,18 @@ export interface ClientOptions {
   url: string | URL;
   /** Provides tokens of your own users. Without it the server creates a guest session. */
   token?: TokenProvider;
-  /** The guest's name. */
-  guest?: { nickname?: string };
   /**
-   * A stable id of the signed-in user, for clients with `token`. With it the user's tabs share one
+   * The credential is a cookie that the browser sends by itself (the server's setting `cookie`), in
+   * the place of `token`.
+   */
+  cookie?: CookieOptions;
+  /**
+   * The guest's name, and the key of the site that the page belongs to, if the server knows its
+   * pages by sites.
+   */
+  guest?: { nickname?: string; site?: string };
+  /**
+   * A stable id of the signed-in user, for clients with `token` or `cookie`. With it the user's tabs share one
    * connection, and each user's data is stored and shared separately. Without it each tab has its
    * own connection, and another user's stored data is wiped once the server has identified the
    * user. Guests need no id: their tabs share a connection.

@@ -469,3 +469,44 @@ test("importing the widget where there is no page does nothing", async () => {
   const { TidewireChat } = await import("../dist/widget.js");
   assert.equal(typeof TidewireChat, "function");
 });
+
+test("a cookie is in no frame, and the page renews it", async () => {
+  const asked = [];
+  const cookie = { renew: async () => void asked.push(sockets.length) };
+  await live({ token: undefined, cookie });
+  assert.equal(sockets[0].sent[0].t, "hello");
+  assert.ok(!("token" in sockets[0].sent[0]));
+  assert.deepEqual(asked, [], "it is there");
+  client.renewToken();
+  await settle();
+  assert.deepEqual(asked, [1]);
+  for (let look = 0; sockets.length < 2 && look < 500; look += 1) await new Promise((done) => setTimeout(done, 10));
+  assert.equal(sockets.length, 2, "a new cookie travels with a new connection");
+  sockets[1].open();
+  assert.ok(!("token" in sockets[1].sent[0]));
+  assert.equal(client.getState().status.state, "online");
+  sockets[1].receive(WELCOME, SUB_OK);
+  sockets[1].receive({ t: "error", code: "token_expired", message: "the token expired" });
+  sockets[1].drop(4020);
+  await settle();
+  assert.deepEqual(asked, [1, 2], "an expired one is renewed at once");
+});
+
+test("a renewal that says so ends the connection for good", async () => {
+  const renew = async () => {
+    throw new TidewireError("signed_out", "please sign in", false);
+  };
+  await live({ token: undefined, cookie: { renew } });
+  sockets[0].drop(4020);
+  await settle();
+  const { state, cause, message } = client.getState().status;
+  assert.deepEqual([state, cause, message], ["failed", "signed_out", "please sign in"]);
+});
+
+test("what is shown of a user comes with their events", async () => {
+  const dialog = await live();
+  const profile = { role: "Editor", color: "#3366cc", picture: "https://cdn.example/1.png" };
+  sockets[0].receive(event(1, "message", { text: "hi" }, { by: { id: "2", name: "Eve", kind: "user", profile } }));
+  await settle();
+  assert.deepEqual(dialog.getState().rows[0].by, { id: "2", name: "Eve", kind: "user", profile });
+});

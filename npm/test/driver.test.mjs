@@ -49,7 +49,9 @@ function drive(core, parts = {}) {
     close: () => stored.push("close"),
   };
   const token = parts.token ?? (async () => "token");
-  return new Driver({ core, base: "http://x", storage, token, event: (event) => told.push(event) });
+  const { credentials } = parts;
+  const more = credentials === undefined ? {} : { credentials };
+  return new Driver({ core, base: "http://x", storage, token, event: (event) => told.push(event), ...more });
 }
 
 test("it polls until a wait, carries effects out in their order, and reports back", async () => {
@@ -207,4 +209,23 @@ test("a core that traps is told once as a final state, and nothing calls it agai
   driver.close();
   await settle();
   assert.ok(!core.inputs.includes("free"));
+});
+
+test("plain requests carry cookies to another origin only if a cookie is the credential", async () => {
+  const { fetch } = globalThis;
+  const asked = [];
+  globalThis.fetch = async (_url, options) => {
+    asked.push(options.credentials);
+    return new Response("");
+  };
+  try {
+    for (const credentials of [undefined, "include"]) {
+      const request = { t: "request", request: 1, path: "/v1/http", method: "POST", headers: {}, keepalive: false };
+      drive(fakeCore([request]), { credentials }).command({ c: "connect" });
+      await settle();
+    }
+  } finally {
+    globalThis.fetch = fetch;
+  }
+  assert.deepEqual(asked, ["same-origin", "include"]);
 });

@@ -270,6 +270,11 @@ test("options that make no sense are refused by name, whatever they are", async 
     [{ url: "x" }, /url/],
     [{ url: "ftp://chat.example" }, /url/],
     [{ user: "" }, /user/],
+    [{ guest: { site: 7 } }, /site/],
+    [{ token: undefined, cookie: "session" }, /cookie/],
+    [{ token: undefined, cookie: { renew: "/renew" } }, /renew/],
+    [{ token: undefined, cookie: { name: "session" } }, /name/],
+    [{ token: async () => "x", cookie: {} }, /cookie/],
   ]) {
     await assert.rejects(connect(given), (error) => error.code === "bad_config" && named.test(error.message), String(named));
   }

@@ -126,3 +126,21 @@ test("one that is no longer this user's is forgotten, and only that one", async 
   own.forget(id);
   assert.notEqual(await own.id(), id);
 });
+
+test("a cookie is sent in the place of a token", async () => {
+  online.open();
+  const { fetch: fake } = globalThis;
+  const sent = [];
+  globalThis.fetch = (url, options) => {
+    sent.push(options.credentials);
+    return fake(url, options);
+  };
+  const host = { base: "https://chat.example", scope: "scope", token: async () => "cookie", online: () => online };
+  await new OwnConversation({ ...host, credentials: "include" }).id();
+  await new OwnConversation({ ...host, scope: "other" }).id();
+  assert.deepEqual(sent, ["include", "same-origin"]);
+  assert.deepEqual(
+    asked.map(([, authorization]) => authorization),
+    [undefined, "Bearer cookie"],
+  );
+});

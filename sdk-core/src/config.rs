@@ -13,6 +13,10 @@ pub struct Config {
     pub connect_timeout_ms: u64,
     /// How long the application may take to bring a token. Default 30,000.
     pub token_timeout_ms: u64,
+    /// Whether the credential is a cookie, which the driver's requests carry by themselves: `hello`
+    /// has no token then. The core asks for tokens all the same, and what it is answered only says
+    /// that the cookie is there, or is a new one. Default false.
+    pub cookie: bool,
     /// First ceiling of the backoff. Default 500.
     pub backoff_base_ms: u64,
     /// Highest ceiling of the backoff. Default 30,000.
@@ -50,6 +54,7 @@ impl Default for Config {
             transports: vec![Transport::WebSocket],
             connect_timeout_ms: 10_000,
             token_timeout_ms: 30_000,
+            cookie: false,
             backoff_base_ms: 500,
             backoff_cap_ms: 30_000,
             outbox_ops: 1_000,

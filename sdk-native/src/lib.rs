@@ -71,7 +71,7 @@ pub use table::Table;
 pub use tidewire_core::tables::{
     ReadyTable, RowChange, RowEvents, TableError, TableQuery, TableRows, TableStatus, TableUpdate, Why,
 };
-pub use tidewire_core::wire::{EventFrame, RowOp, Signal, User, UserKind};
+pub use tidewire_core::wire::{EventFrame, Profile, RowOp, Signal, User, UserKind};
 pub use tidewire_core::{
     Change, ChannelName, ChannelState, Config, Counters, Entry, Epoch, Lane, Lifecycle, Network, Offset,
     OpId, OpState, PeopleStatus, Report, Row, RowKind, RowState, RunId, State, Status, Transport,

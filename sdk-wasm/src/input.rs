@@ -41,6 +41,7 @@ pub(crate) fn config(text: &str) -> Option<Config> {
     size("outbox_bytes", &mut config.outbox_bytes);
     size("batch_ops", &mut config.batch_ops);
     size("cached_table_bytes", &mut config.cached_table_bytes);
+    config.cookie = given.flag("cookie");
     if given.raw("transports").is_some() {
         config.transports = Vec::new();
         for word in given.texts("transports")? {

@@ -35,7 +35,7 @@ pub use dialog::{
     AI_NAME, Answering, Channel, Effects, Extent, Hub, Ids, ModelError, Publish, Role, Run, Step, Stop, Turn,
     left_ended, reconcile,
 };
-pub use engine::{Engine, Peer, TurnedAway, counted};
+pub use engine::{Engine, Identified, Peer, TurnedAway, counted};
 pub use limits::{Budget, Limiter, ServerLimits, Timeouts};
 pub use outgoing::{Close, Outgoing, QueueEvent, ToWrite, Wake};
 pub use people::Agenda;

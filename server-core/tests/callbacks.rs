@@ -116,7 +116,8 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
         let outgoing = Arc::new(Outgoing::new(7, 1_000, 3, wake));
         let subscriber = channel.subscribe(7, 1).unwrap();
         channel.send_page(&outgoing, Offset::ZERO, Vec::new(), |_, _| "page".to_owned());
-        let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
+        let by =
+            User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator, profile: None };
         let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
         // The last ones are more than may wait: the connection ends.
         for offset in 1..6 {

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::guest;
 use crate::loader::Loader;
-use crate::origin::{Origin, Origins};
+use crate::origin::{self, Origin, Origins};
 use crate::stores::{AsyncStore, Sqlite};
 use crate::transport::fallback::Links;
 use axum::http::HeaderMap;
@@ -16,8 +16,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{ChannelName, User, UserKind};
 use tidewire_server_core::Engine;
-use tidewire_server_core::store::{Account, Exchange, Outcome, Revocation, StoreError, Write, key_of};
+use tidewire_server_core::access::Page;
+use tidewire_server_core::store::{
+    Account, Exchange, Outcome, Read, Reply, Revocation, StoreError, Write, key_of,
+};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 /// The server's parts.
 pub(crate) struct App {
@@ -63,7 +67,26 @@ impl App {
 
     /// The origin of the page that sends this request. `peer` is the socket's address.
     pub(crate) fn origin_of(&self, peer: IpAddr, headers: &HeaderMap) -> Origin {
-        self.origins.check(headers, &self.proxies.asked(peer, headers))
+        match self.origins.check(headers, &self.proxies.asked(peer, headers)) {
+            Origin::Foreign
+                if origin::named(headers).is_some_and(|of| self.engine.access.sites.lists(&of)) =>
+            {
+                Origin::Site
+            }
+            origin => origin,
+        }
+    }
+
+    /// The page that sends this request.
+    pub(crate) fn page_of(&self, peer: IpAddr, headers: &HeaderMap) -> Page {
+        Page { origin: origin::named(headers), of_site: self.origin_of(peer, headers) == Origin::Site }
+    }
+
+    /// Reads what is needed to know who somebody is. A store that takes too long counts as one that
+    /// can't be reached, so that nobody waits in silence.
+    pub(crate) async fn read_in_time(&self, read: Read) -> Result<Reply, StoreError> {
+        let found = timeout(self.config.timeouts.hello, self.store.read(read)).await;
+        found.unwrap_or(Err(StoreError::Unavailable))
     }
 
     /// Revokes the access of an account's user to one dialog, or all of it. It takes effect before

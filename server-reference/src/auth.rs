@@ -4,6 +4,7 @@ use crate::clock;
 use crate::config::{Config, ConfigError, KeyMaterial};
 use crate::guest;
 use crate::names::{self, NOBODY, Reserved};
+use crate::session;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -11,8 +12,8 @@ use parking_lot::RwLock;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use tidewire_core::wire::{User, UserKind};
-use tidewire_server_core::access::Scope;
-use tidewire_server_core::store::Account;
+use tidewire_server_core::access::{Scope, SiteGuest, Verified};
+use tidewire_server_core::store::{Account, Site};
 use tidewire_server_core::{AuthError, Identity, LEEWAY_S, Now, Verify};
 
 /// Shortest HS256 secret (RFC 7518 section 3.2), in bytes.
@@ -45,6 +46,8 @@ pub(crate) struct Auth {
     application_signer: Option<(Option<String>, EncodingKey)>,
     /// The name of the server's own account.
     account: String,
+    /// The claim that names a session.
+    session_claim: Option<String>,
     /// The claims that identities keep.
     named: RwLock<BTreeSet<String>>,
     /// Names that guests may not have.
@@ -121,6 +124,7 @@ impl Auth {
             guest_signer: EncodingKey::from_secret(guest_key),
             application_signer,
             account: config.account.clone(),
+            session_claim: config.session_claim.clone(),
             named: RwLock::new(named),
             reserved: Reserved::new(&config.reserved_names),
         })
@@ -135,6 +139,25 @@ impl Auth {
     pub(crate) fn verify_at(&self, token: &str, now_s: u64) -> Result<Identity, AuthError> {
         let (claims, guests) = self.signed_claims(token)?;
         self.check(&claims, guests, LEEWAY_S, now_s)
+    }
+
+    /// Checks a token, or what is no token and names a session alone.
+    fn check_credential(&self, credential: &str, now_s: u64) -> Result<Verified, AuthError> {
+        if let Some(id) = session::of_secret(credential) {
+            return Ok(Verified { token: None, session: Some(id) });
+        }
+        let (claims, guests) = self.signed_claims(credential)?;
+        let token = self.check(&claims, guests, LEEWAY_S, now_s)?;
+        // A service has no session, whatever its issuer puts into all tokens.
+        let has_session = !guests && token.user.kind != UserKind::Service;
+        let named = self.session_claim.as_ref().filter(|_| has_session).and_then(|name| claims.get(name));
+        let session = match named.filter(|id| !id.is_null()).map(|id| id.as_str().unwrap_or_default()) {
+            // The name of a session whose id is a secret is no secret.
+            Some(id) if session::is_name(id) && !session::is_of_secret(id) => Some(id.to_owned()),
+            Some(_) => return refused("session: its id must be a string of 1 to 128 characters"),
+            None => None,
+        };
+        Ok(Verified { token: Some(token), session })
     }
 
     /// The guest of an earlier token, which may have expired, with a new nickname if one is given.
@@ -268,13 +291,23 @@ impl Auth {
                     Some(scopes) => scopes,
                     None => {
                         return refused(
-                            "scopes: `scopes` may have read, publish, dialogs, members and revoke",
+                            "scopes: `scopes` may have read, publish, dialogs, members, revoke, sessions and sites",
                         );
                     }
                 }
             }
             Some(_) => return refused("scopes: `scopes` must be an array of words"),
         };
+        // OpenID Connect has a `profile` too, which is the address of a page.
+        let profile = match claims.get("profile") {
+            Some(Value::Object(attributes)) => {
+                session::shown(attributes).map_err(|why| AuthError::Refused(format!("profile: {why}")))?
+            }
+            _ => None,
+        };
+        // Only this server's guests are guests of a site.
+        let site = claims.get("site").filter(|_| guests).and_then(Value::as_str);
+        let site = site.map(|site| SiteGuest { site: site.to_owned(), page: None });
         // Checked last, so that a token that is invalid for another reason is never sent for a
         // renewal.
         if expires_s.saturating_add(leeway_s) <= now {
@@ -284,8 +317,18 @@ impl Auth {
         let name = name.unwrap_or_else(|| id.clone());
         // The token may be older than the reservation of the name.
         let name = if guests && self.is_reserved(&name) { NOBODY.to_owned() } else { name };
-        let user = User { id, name, kind };
-        Ok(Identity { user, account, scopes, roles, claims: self.named_claims(claims), issued_s, expires_s })
+        let user = User { id, name, kind, profile };
+        Ok(Identity {
+            user,
+            account,
+            scopes,
+            roles,
+            claims: self.named_claims(claims),
+            issued_s,
+            expires_s,
+            session: None,
+            site,
+        })
     }
 
     /// From now on identities keep these claims.
@@ -340,9 +383,16 @@ impl Auth {
         }
     }
 
-    /// A token for a guest, signed with this server's key.
-    pub(crate) fn sign_guest(&self, user: &User, expires_s: u64) -> Option<String> {
-        let claims = self.claims(user, guest::ISSUER, expires_s);
+    /// A token for a guest, of a site or of the server itself, signed with this server's key.
+    pub(crate) fn sign_guest(&self, user: &User, site: Option<&Site>, expires_s: u64) -> Option<String> {
+        let mut claims = self.claims(user, guest::ISSUER, expires_s);
+        if let Some(site) = site {
+            claims["site"] = site.key.as_str().into();
+            claims["assistant"] = site.assistant.as_deref().into();
+            if let Account::Named(name) = &site.account {
+                claims["account"] = name.as_str().into();
+            }
+        }
         sign(Some(guest::KEY_ID.to_owned()), &claims, &self.guest_signer)
     }
 
@@ -372,6 +422,10 @@ impl Auth {
 impl Verify for Auth {
     fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         self.verify_at(token, now.wall / 1000)
+    }
+
+    fn check(&self, credential: &str, now: Now) -> Result<Verified, AuthError> {
+        self.check_credential(credential, now.wall / 1000)
     }
 }
 
@@ -414,8 +468,9 @@ mod tests {
     }
 
     fn guest_token(auth: &Auth, expires_s: u64) -> String {
-        let user = User { id: "guest:1".to_owned(), name: "Ada".to_owned(), kind: UserKind::Guest };
-        auth.sign_guest(&user, expires_s).unwrap()
+        let user =
+            User { id: "guest:1".to_owned(), name: "Ada".to_owned(), kind: UserKind::Guest, profile: None };
+        auth.sign_guest(&user, None, expires_s).unwrap()
     }
 
     #[test]
@@ -432,8 +487,9 @@ mod tests {
     fn the_guests_key_signs_nothing_but_guests() {
         let auth = auth();
         let expires = clock::now_s() + 60;
-        let user = User { id: "root".to_owned(), name: "Root".to_owned(), kind: UserKind::Operator };
-        let forged = auth.sign_guest(&user, expires).unwrap();
+        let user =
+            User { id: "root".to_owned(), name: "Root".to_owned(), kind: UserKind::Operator, profile: None };
+        let forged = auth.sign_guest(&user, None, expires).unwrap();
         assert_eq!(auth.verify_at(&forged, clock::now_s()).unwrap_err().code(), codes::UNAUTHORIZED);
     }
 

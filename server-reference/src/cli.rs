@@ -9,7 +9,9 @@ mod tables;
 use crate::config::{
     Config, ConfigError, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
 };
+use crate::cookie;
 use crate::origin::Origins;
+use crate::site;
 pub use channels_file::ChannelsFile;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -37,6 +39,11 @@ TIDEWIRE_MODEL_KEY stand in the environment, or in the files that TIDEWIRE_JWT_H
   [[keys]]
   alg = \"EdDSA\"
   public_key_file = \"key.pem\"  # or public_key = \"-----BEGIN PUBLIC KEY-----…\"
+
+  [[site]]                   # pages elsewhere that may have guests
+  key = \"shop-1\"           # public; the page presents it
+  origins = [\"https://shop.example\"]
+  account = \"shop\"         # default: the server's own; also assistant = \"…\", a claim of its guests
 
   [limits]
   subscriptions = 100
@@ -90,6 +97,13 @@ struct Flags {
     /// https://*.example.com, null, file://, or *; may be repeated
     #[arg(long, env = "TIDEWIRE_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     allowed_origin: Vec<String>,
+    /// Name of the cookie that holds a user's token, such as __Host-session; pages need no token then
+    /// [default: none]
+    #[arg(long, env = "TIDEWIRE_COOKIE", value_name = "NAME")]
+    cookie: Option<String>,
+    /// The claim of a token that names the user's session, such as sid [default: none]
+    #[arg(long, env = "TIDEWIRE_SESSION_CLAIM", value_name = "NAME")]
+    session_claim: Option<String>,
     /// The `iss` of the application's tokens [default: tidewire]
     #[arg(long, env = "TIDEWIRE_ISSUER", value_name = "NAME")]
     issuer: Option<String>,
@@ -297,6 +311,16 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     config.channels = channels::rules(file.channel)?;
     config.reserved_names = several(flags.reserved_name, file.reserved_name);
     config.allowed_origins = several(flags.allowed_origin, file.allowed_origin);
+    config.cookie = flags.cookie.or(file.cookie);
+    if config.cookie.as_deref().is_some_and(|name| !cookie::is_name(name)) {
+        let reason = "must be a cookie's name: letters, digits and - _ . (RFC 6265)".to_owned();
+        return Err(ConfigError::Value { name: "cookie", reason });
+    }
+    config.session_claim = flags.session_claim.or(file.session_claim);
+    if config.session_claim.as_deref() == Some("") {
+        let reason = "must be the name of a claim, such as sid".to_owned();
+        return Err(ConfigError::Value { name: "session-claim", reason });
+    }
     config.public_url = flags.public_url.or(file.public_url);
     config.forwarded_header = match flags.forwarded_header.or(file.forwarded_header).as_deref() {
         None | Some("x-forwarded") => ForwardedHeader::XForwarded,
@@ -336,6 +360,8 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     check_limits(&config)?;
     // Only validates the settings, for which the address does not matter.
     Origins::new(&config, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
+    config.sites = file.site.into_iter().map(file::SiteTable::read).collect();
+    site::configured(&config)?;
     for key in file.keys {
         config.keys.push(key.read()?);
     }

@@ -35,6 +35,12 @@ pub struct Config {
     /// Origins of pages on other hosts that may connect: `https://app.example.com`,
     /// `https://*.example.com` for all hosts below, `null`, `file://`, or `*` for all.
     pub allowed_origins: Vec<String>,
+    /// Sites of the configuration; more can be written by request.
+    pub sites: Vec<SiteConfig>,
+    /// The name of the cookie that holds a user's token; `None` for no cookie.
+    pub cookie: Option<String>,
+    /// The claim of a token that names the user's session; `None` if tokens name none.
+    pub session_claim: Option<String>,
     /// Addresses of the proxies whose headers are believed about a client's address, and about the
     /// host that it asked for.
     pub trusted_proxies: Vec<IpAddr>,
@@ -81,6 +87,9 @@ impl Default for Config {
             channels: Vec::new(),
             public_url: None,
             allowed_origins: Vec::new(),
+            sites: Vec::new(),
+            cookie: None,
+            session_claim: None,
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
             reserved_names: Vec::new(),
@@ -139,6 +148,19 @@ pub enum ForwardedHeader {
     XForwarded,
     /// `Forwarded` (RFC 7239).
     Forwarded,
+}
+
+/// A site: pages elsewhere that may have guests of an account.
+#[derive(Debug, Clone)]
+pub struct SiteConfig {
+    /// The key that its pages present. It is public.
+    pub key: String,
+    /// The origins of its pages: `https://shop.example`.
+    pub origins: Vec<String>,
+    /// The account that its guests belong to; `None` for the server's own.
+    pub account: Option<String>,
+    /// Which assistant its guests talk to: the claim `assistant` of theirs.
+    pub assistant: Option<String>,
 }
 
 /// A key that verifies tokens.

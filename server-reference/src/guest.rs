@@ -21,7 +21,12 @@ pub(crate) fn nickname(text: &str) -> Option<String> {
 
 /// A guest with a new id.
 pub(crate) fn new_guest(nickname: String) -> User {
-    User { id: format!("{ID_PREFIX}{}", clock::random_id()), name: nickname, kind: UserKind::Guest }
+    User {
+        id: format!("{ID_PREFIX}{}", clock::random_id()),
+        name: nickname,
+        kind: UserKind::Guest,
+        profile: None,
+    }
 }
 
 #[cfg(test)]

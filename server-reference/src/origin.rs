@@ -11,8 +11,13 @@ use std::net::IpAddr;
 pub(crate) enum Origin {
     /// No page, or a page of the server's own host.
     Own,
-    /// A page of a configured origin.
+    /// A page of an origin that is configured by its name.
     Listed,
+    /// Another page that may use the server: `*`, `null` or `file://` is configured. It may be
+    /// anybody's, so cookies don't count from it.
+    Open,
+    /// A page of a site: for the guests of that site alone.
+    Site,
     /// Any other page.
     Foreign,
 }
@@ -68,8 +73,10 @@ impl Origins {
         let origin = origin.to_ascii_lowercase();
         if self.is_own(&origin, headers, asked) {
             Origin::Own
-        } else if self.allowed.iter().any(|entry| entry.has(&origin)) {
+        } else if self.allowed.iter().any(|entry| entry.is_named() && entry.has(&origin)) {
             Origin::Listed
+        } else if self.allowed.iter().any(|entry| entry.has(&origin)) {
+            Origin::Open
         } else {
             Origin::Foreign
         }
@@ -95,6 +102,19 @@ impl Origins {
         let bare = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
         !place.is_empty() && bare(place) == bare(host)
     }
+}
+
+/// The origin as browsers write it, if the text is one alone.
+pub(crate) fn exact(text: &str) -> Option<String> {
+    match Allowed::parse(text) {
+        Ok(Allowed::Exact(origin)) => Some(origin),
+        _ => None,
+    }
+}
+
+/// The origin that a request names, in lower case.
+pub(crate) fn named(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(header::ORIGIN)?.to_str().ok()?.to_ascii_lowercase())
 }
 
 /// Whether a host is this machine or an IP address.
@@ -143,6 +163,11 @@ impl Allowed {
             (true, Some((scheme, place))) => Allowed::Below(format!("{scheme}://"), format!(".{place}")),
             _ => Allowed::Exact(origin),
         })
+    }
+
+    /// Whether only pages of known hosts have such an origin.
+    fn is_named(&self) -> bool {
+        matches!(self, Allowed::Exact(_) | Allowed::Below(..))
     }
 
     fn has(&self, origin: &str) -> bool {
@@ -245,7 +270,9 @@ mod tests {
             ("capacitor://localhost", "capacitor://localhost", "ionic://localhost"),
             ("*", "https://anything.example", ""),
         ] {
-            assert_eq!(of(listed, "api.example", &[entry]), Origin::Listed, "{entry}");
+            let named = !["null", "file://", "*"].contains(&entry);
+            let expected = if named { Origin::Listed } else { Origin::Open };
+            assert_eq!(of(listed, "api.example", &[entry]), expected, "{entry}");
             if !foreign.is_empty() {
                 assert_eq!(of(foreign, "api.example", &[entry]), Origin::Foreign, "{entry}");
             }

@@ -16,6 +16,8 @@ const REMEMBER: Duration = Duration::from_secs(8 * 86_400);
 /// The least time for which revocations are remembered. A token that is valid for longer is
 /// accepted again afterwards.
 const REMEMBER_REVOKED: Duration = Duration::from_secs(31 * 86_400);
+/// How long after its end a session is kept, so that its user is told that it has expired.
+const SESSION_OVER: Duration = Duration::from_secs(86_400);
 /// A dialog in which nobody ever wrote is deleted after this time.
 const UNUSED: Duration = Duration::from_secs(86_400);
 /// Pause between two batches, for other writes.
@@ -85,6 +87,7 @@ impl Trimmer {
         let before_ms = before(self.revoked);
         self.engine.access.revocations.forget(before_ms);
         self.store.write(Write::ForgetRevocations { before_ms }).await?;
+        self.store.write(Write::ForgetSessions { before_ms: before(SESSION_OVER) }).await?;
         Ok(events)
     }
 

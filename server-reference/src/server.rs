@@ -15,6 +15,7 @@ use crate::people;
 use crate::reconcile;
 use crate::responder::{OpenAi, Responder, Scripted};
 use crate::retention::Trimmer;
+use crate::site;
 use crate::stores::{AsyncStore, OpenError, Sqlite};
 use crate::tables::{self, Serving, TablesError};
 use crate::transport::fallback::Links;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tidewire_core::wire::{ChannelName, ServerFrame, UserKind, codes};
-use tidewire_server_core::access::Access;
+use tidewire_server_core::access::{Access, Sites};
 use tidewire_server_core::dialog::ops::Kinds;
 use tidewire_server_core::rules::{Rule, Rules};
 use tidewire_server_core::store::{Account, CreateDialog, Read, Reply, StoreError, Write};
@@ -152,6 +153,8 @@ impl Server {
         let answers = Answers::new(store.clone(), loader.clone(), responder);
         answers.recover().await?;
         let revocations = Revocations::new(store.read(Read::Revocations).await.and_then(Reply::revocations)?);
+        let sites = store.read(Read::Sites).await.and_then(Reply::sites)?;
+        let sites = Sites::new(sites, site::configured(&config)?);
         let limits = &config.limits;
         let of_address = config.per_address(address.ip());
         let changed = watch::Sender::new(());
@@ -174,7 +177,7 @@ impl Server {
                     changed.send_replace(());
                 }),
             ),
-            access: Access { revocations, ..Access::default() },
+            access: Access { revocations, sites, ..Access::default() },
             answers: answers.answering(),
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
         });

@@ -13,7 +13,7 @@ export type { ChatClient, ChatDialog } from "./chat.ts";
 const Base: typeof HTMLElement = globalThis.HTMLElement ?? class {};
 
 /** Attributes that, when changed, need another client or dialog. */
-const IDENTITY = ["server", "dialog", "name", "user", "nickname"];
+const IDENTITY = ["server", "dialog", "name", "user", "nickname", "site"];
 const TAG = "tidewire-chat";
 const HEADING = "Chat";
 /** First and longest pause before the code is loaded again, ms. */
@@ -26,7 +26,8 @@ let sheet: CSSStyleSheet | undefined;
  * `<tidewire-chat server="https://…">`: a conversation with everything around it.
  *
  * Attributes: `server`, `dialog` (without it each visitor has a conversation of their own),
- * `nickname` (what a guest is called), `user` (a stable id of the signed-in user, beside the
+ * `nickname` (what a guest is called), `site` (the key of the site that the page belongs to, if the
+ * server knows its pages by sites), `user` (a stable id of the signed-in user, beside the
  * property `token`), `name` (separates what is stored), `theme` (`auto`, `light`, `dark`),
  * `heading`. Set the property `client` to share a client of the page. Otherwise the element creates
  * one, and closes it when it leaves the page.
@@ -206,12 +207,13 @@ export class TidewireChat extends Base {
 
   #options(): ClientOptions {
     const nickname = this.getAttribute("nickname");
+    const site = this.getAttribute("site");
     const name = this.getAttribute("name");
     const user = this.getAttribute("user");
     return {
       url: this.getAttribute("server") ?? location.origin,
       ...(this.#token === undefined ? {} : { token: this.#token }),
-      ...(nickname === null ? {} : { guest: { nickname } }),
+      guest: { ...(nickname === null ? {} : { nickname }), ...(site === null ? {} : { site }) },
       ...(name === null ? {} : { name }),
       ...(user === null ? {} : { user }),
     };

@@ -236,7 +236,7 @@ mod tests {
     use crate::wire::{ChannelName, UNREADABLE, UserKind};
 
     fn user(id: u64) -> User {
-        User { id: id.to_string(), name: String::new(), kind: UserKind::User }
+        User { id: id.to_string(), name: String::new(), kind: UserKind::User, profile: None }
     }
 
     fn event(kind: &str, id: &str, offset: u64, body: String) -> EventFrame {

@@ -5,7 +5,7 @@
 //! it. Everything else changes the phase.
 //!
 //! While online there may be a *successor*: a second connection that takes over once it is
-//! welcomed. It is dialled after a `goaway`, or to return to a better transport.
+//! welcomed. It is dialled after a `goaway`, with a new cookie, or to return to a better transport.
 
 use super::backoff::Backoff;
 use super::credential::Credential;
@@ -114,7 +114,7 @@ impl Connection {
             connect_timeout_ms: config.connect_timeout_ms,
             backoff: Backoff::new(config.backoff_base_ms, config.backoff_cap_ms),
             ladder: Ladder::new(&config.transports),
-            credential: Credential::new(config.token_timeout_ms),
+            credential: Credential::new(config.token_timeout_ms, config.cookie),
             network_down: false,
             frozen: false,
             hidden_at: None,
@@ -218,8 +218,8 @@ impl Connection {
         self.refusal.as_ref().map(|refusal| refusal.code.as_str())
     }
 
-    /// The token for `hello`.
-    pub(crate) fn credential(&self) -> Secret {
+    /// The token for `hello`; none if a cookie is the credential.
+    pub(crate) fn credential(&self) -> Option<Secret> {
         self.credential.secret()
     }
 
@@ -395,7 +395,13 @@ impl Connection {
         }
         let Some(conn) = self.online() else { return };
         match self.credential.renewed(cx, ask, result) {
-            Some(Ok(token)) => transmit(cx, conn, &ClientFrame::Auth { token }),
+            Some(Ok(Some(token))) => transmit(cx, conn, &ClientFrame::Auth { token }),
+            // The new cookie travels with a new connection. A `goaway` brings one anyway.
+            Some(Ok(None)) if self.leaving.is_some() => {}
+            Some(Ok(None)) => {
+                let at = self.backoff.soon(cx.now.mono, 0, cx.rng);
+                self.leaving = Some(Leaving { at, tried: false, spread_ms: 0 });
+            }
             Some(Err(error)) if error.terminal => {
                 self.drop_transports(cx, close::NORMAL);
                 self.fail(Cause::new(&error.code, &error.message));

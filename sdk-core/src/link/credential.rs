@@ -36,11 +36,13 @@ pub(super) struct Credential {
     stale: bool,
     last_ask: u64,
     timeout_ms: u64,
+    /// Requests carry the credential by themselves, so that no frame does.
+    cookie: bool,
 }
 
 impl Credential {
     /// No token yet; the application may take `timeout_ms` to provide one.
-    pub(super) fn new(timeout_ms: u64) -> Credential {
+    pub(super) fn new(timeout_ms: u64, cookie: bool) -> Credential {
         Credential {
             token: None,
             renewal: Renewal::None,
@@ -48,6 +50,7 @@ impl Credential {
             stale: false,
             last_ask: 0,
             timeout_ms,
+            cookie,
         }
     }
 
@@ -56,9 +59,10 @@ impl Credential {
         now.after(self.timeout_ms.max(1))
     }
 
-    /// The token for `hello`.
-    pub(super) fn secret(&self) -> Secret {
-        Secret(self.token.as_ref().map(|token| token.text.clone()).unwrap_or_default())
+    /// The token for `hello`; none if a cookie is the credential.
+    pub(super) fn secret(&self) -> Option<Secret> {
+        let token = self.token.as_ref().filter(|_| !self.cookie)?;
+        Some(Secret(token.text.clone()))
     }
 
     /// Stores a new token, which no server has accepted or refused yet.
@@ -153,14 +157,15 @@ impl Credential {
         }
     }
 
-    /// The answer to a renewal: the token to send to the server, or why there is none. `None` if
-    /// `ask` is no renewal. After an error that is not terminal the token is requested again.
+    /// The answer to a renewal: the token to send to the server (none if it is a cookie, which only
+    /// another connection carries), or why there is none. `None` if `ask` is no renewal. After an
+    /// error that is not terminal the token is requested again.
     pub(super) fn renewed<E>(
         &mut self,
         cx: &mut Context<'_, E>,
         ask: TokenAsk,
         result: Result<String, TokenError>,
-    ) -> Option<Result<Secret, TokenError>> {
+    ) -> Option<Result<Option<Secret>, TokenError>> {
         if !self.is_renewal(ask) {
             return None;
         }

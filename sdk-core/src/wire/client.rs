@@ -13,8 +13,8 @@ pub enum ClientFrame {
     Hello {
         /// Protocol version.
         v: u64,
-        /// The credential.
-        token: Secret,
+        /// The credential; `None` if it is the cookie that came with the connection.
+        token: Option<Secret>,
         /// The id of this installation.
         client: String,
         /// The id of this run of the client. It tells the client's older connections from those of
@@ -236,7 +236,7 @@ impl ClientFrame {
         match self {
             ClientFrame::Hello { v, token, client, session, agent, subs } => Writer::frame("hello")
                 .u64("v", *v)
-                .str("token", &token.0)
+                .opt_str("token", token.as_ref().map(|token| token.0.as_str()))
                 .str("client", client)
                 .opt_str("session", session.as_deref())
                 .opt_str("agent", agent.as_deref())
@@ -276,14 +276,14 @@ impl ClientFrame {
                 }
                 ClientFrame::Hello {
                     v: object.need_u64("v")?,
-                    token: token(&object)?,
+                    token: object.opt_text("token")?.map(Secret),
                     client: object.need_text("client")?,
                     session: object.opt_text("session")?,
                     agent: object.opt_text("agent")?.map(|agent| agent.chars().take(64).collect()),
                     subs,
                 }
             }
-            "auth" => ClientFrame::Auth { token: token(&object)? },
+            "auth" => ClientFrame::Auth { token: object.need_text("token").map(Secret)? },
             "sub" => ClientFrame::Sub(Subscription::read(&object)?),
             "unsub" => ClientFrame::Unsub { ch: id::channel(&object)? },
             "next" => ClientFrame::Next { ch: id::channel(&object)?, from: id::offset(&object, "from")? },
@@ -319,10 +319,6 @@ impl ClientFrame {
 /// Decodes a message from a client into its frames.
 pub fn decode_client_message(message: &str) -> Result<Vec<ClientFrame>, DecodeError> {
     frames(message, MAX_DEPTH)?.into_iter().map(ClientFrame::decode).collect()
-}
-
-fn token(object: &Object<'_>) -> Result<Secret, DecodeError> {
-    object.need_text("token").map(Secret)
 }
 
 pub(super) fn body(object: &Object<'_>) -> Result<String, DecodeError> {

@@ -51,7 +51,7 @@ impl EventFrame {
             id: OpId::from(id),
             kind: UNREADABLE.to_owned(),
             at: 0,
-            by: User { id: String::new(), name: String::new(), kind: UserKind::System },
+            by: User { id: String::new(), name: String::new(), kind: UserKind::System, profile: None },
             body: String::from("{}"),
             raw: String::new(),
         };

@@ -129,7 +129,8 @@ impl Handler {
             }
             (Step::Take { .. }, _) => Ok(Handler::Operator { user: by.clone(), since: at }),
             (Step::Transfer { id, name }, _) if is_mine => {
-                let user = User { id: id.clone(), name: name.clone(), kind: UserKind::Operator };
+                let user =
+                    User { id: id.clone(), name: name.clone(), kind: UserKind::Operator, profile: None };
                 Ok(Handler::Operator { user, since: at })
             }
             (Step::Transfer { .. }, _) => Err(Conflict("only the operator who has the dialog transfers it")),

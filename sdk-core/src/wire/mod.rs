@@ -37,7 +37,7 @@ pub use tables::{
     Transaction,
 };
 use thiserror::Error;
-pub use user::{User, UserKind};
+pub use user::{Profile, User, UserKind};
 
 /// The protocol version that `hello.v` carries.
 pub const VERSION: u64 = 1;

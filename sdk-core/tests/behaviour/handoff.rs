@@ -7,7 +7,7 @@ use tidewire_core::wire::{Handler, Step, User, UserKind};
 use tidewire_core::*;
 
 fn person(kind: UserKind, id: &str) -> User {
-    User { id: id.to_owned(), name: id.to_owned(), kind }
+    User { id: id.to_owned(), name: id.to_owned(), kind, profile: None }
 }
 
 fn operator(id: &str) -> Handler {

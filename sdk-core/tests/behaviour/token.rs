@@ -250,3 +250,63 @@ fn a_renewal_that_fails_while_online_is_told_and_tried_again() {
     );
     assert!(told && rig.state() == State::Online);
 }
+
+/// A client whose credential is a cookie.
+fn with_cookie() -> Rig {
+    let config = Config { cookie: true, ..Config::default() };
+    let now = Now { mono: Time(1_000), wall: WALL };
+    Rig::with(config, Store::default(), now, [7; 32])
+}
+
+#[test]
+fn a_cookie_is_in_no_frame_and_a_new_one_brings_a_new_connection() {
+    let mut rig = with_cookie();
+    let hello = rig.connect();
+    assert_eq!((hello["t"].as_str(), hello.get("token")), (Some("hello"), None));
+    rig.receive(short_welcome(600_000));
+    let (asked, dialled) = (rig.asks.len(), rig.dials.len());
+    for _ in 0..28 {
+        rig.pass(20_000);
+        rig.receive(json!({"t":"pong","n":"1"}));
+    }
+    rig.sent.clear();
+    rig.pass(10_000);
+    assert_eq!((rig.asks.len(), rig.asks.last().unwrap().1), (asked + 1, true), "the page renews it");
+    assert_eq!(rig.dials.len(), dialled + 1, "beside the old connection");
+    assert_eq!(rig.state(), State::Online);
+    assert!(rig.sent.iter().all(|frame| frame["t"] != "auth"), "{:?}", rig.sent);
+    let (next, _) = *rig.dials.last().unwrap();
+    rig.feed(Input::Opened { conn: next });
+    assert!(rig.sent.back().unwrap().get("token").is_none());
+    rig.receive_on(next, &short_welcome(600_000).to_string());
+    assert_eq!(rig.state(), State::Online);
+    assert!(rig.asks.len() == asked + 1 && rig.dials.len() == dialled + 1);
+}
+
+#[test]
+fn an_expired_cookie_is_renewed_once_at_once_then_backs_off() {
+    let mut rig = with_cookie();
+    rig.connect();
+    rig.close_with(4020);
+    assert!(rig.asks.last().unwrap().1, "the page renews it");
+    assert!(rig.accept().get("token").is_none());
+    rig.close_with(4020);
+    assert_eq!(rig.status().cause.as_deref(), Some("token_expired"));
+    assert_eq!(rig.state(), State::Reconnecting);
+    rig.redial(2_000);
+    rig.welcome();
+    assert_eq!(rig.state(), State::Online);
+}
+
+#[test]
+fn a_page_that_says_its_cookie_is_another_gets_another_connection_at_once() {
+    let mut rig = with_cookie();
+    rig.connect();
+    rig.welcome();
+    rig.client.renew_token(rig.now);
+    rig.drain();
+    rig.pass(1_000);
+    assert!(rig.asks.last().unwrap().1);
+    assert_eq!(rig.dials.len(), 2, "beside the old connection");
+    assert_eq!(rig.state(), State::Online);
+}

@@ -208,11 +208,19 @@ fn every_client_frame_survives_both_ways() {
     let frames = [
         ClientFrame::Hello {
             v: 1,
-            token: Secret("t\"".into()),
+            token: Some(Secret("t\"".into())),
             client: "c".into(),
             session: Some("s".into()),
             agent: Some("a".into()),
             subs: vec![sub(None), sub(cursor.clone())],
+        },
+        ClientFrame::Hello {
+            v: 1,
+            token: None,
+            client: "c".into(),
+            session: None,
+            agent: None,
+            subs: Vec::new(),
         },
         ClientFrame::Auth { token: Secret("t".into()) },
         ClientFrame::Sub(sub(cursor)),
@@ -233,7 +241,7 @@ fn every_client_frame_survives_both_ways() {
 
 #[test]
 fn every_server_frame_survives_both_ways() {
-    let user = User { id: "u".into(), name: "Ü \"".into(), kind: UserKind::Operator };
+    let user = User { id: "u".into(), name: "Ü \"".into(), kind: UserKind::Operator, profile: None };
     let limits = Limits {
         message_bytes: 1,
         subscriptions: 2,
@@ -317,7 +325,9 @@ fn a_missing_or_mistyped_member_is_named() {
         Err(DecodeError::Member(name)) => name,
         other => panic!("{text}: {other:?}"),
     };
-    assert_eq!(member(r#"{"t":"hello","v":1,"client":"c"}"#), "token");
+    assert_eq!(member(r#"{"t":"hello","v":1,"token":"t"}"#), "client");
+    assert_eq!(member(r#"{"t":"hello","v":1,"client":"c","token":7}"#), "token");
+    assert_eq!(member(r#"{"t":"auth"}"#), "token");
     assert_eq!(member(r#"{"t":"hello","v":"one","client":"c","token":"t"}"#), "v");
     assert_eq!(member(r#"{"t":"sub","ch":"a b"}"#), "ch");
     assert_eq!(member(r#"{"t":"sub","ch":"c","epoch":"e"}"#), "offset");
@@ -501,5 +511,32 @@ fn the_n_of_a_ping_is_counted_in_characters_and_comes_back_as_it_was_or_not_at_a
     assert!(ping("\"\\ud83c\\udf0a\"").is_ok());
     for half in ["\"\\ud83c\"", "\"\\udf0a\"", "\"a\\ud83cb\"", "\"\\udf0a\\ud83c\""] {
         assert_eq!(ping(half), Err(DecodeError::Member("n")), "{half}");
+    }
+}
+
+#[test]
+fn a_profile_travels_as_it_came_and_something_else_in_its_place_is_named() {
+    let by = |profile: &str| {
+        format!(
+            r##"{{"t":"event","ch":"c","offset":1,"id":"i","kind":"k","at":1,"by":{{"id":"u","name":"U","kind":"user"{profile}}},"body":{{}}}}"##
+        )
+    };
+    let text = by(r##","profile":{"role":"Editor","color":"#3366cc","n":7}"##);
+    let event = EventFrame::decode(&text).unwrap();
+    assert_eq!(event.encode(), text);
+    let profile = event.by.profile.as_ref().unwrap();
+    assert_eq!(
+        (profile.get("role").as_deref(), profile.get("n"), profile.get("x")),
+        (Some("Editor"), None, None)
+    );
+    let texts =
+        [("role", "Editor"), ("color", "#3366cc")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(profile.attributes(), texts);
+    for none in ["", r#","profile":null"#] {
+        assert!(EventFrame::decode(&by(none)).unwrap().by.profile.is_none());
+    }
+    for bad in ["7", "\"x\"", "[]", "true"] {
+        let error = EventFrame::decode(&by(&format!(",\"profile\":{bad}"))).unwrap_err();
+        assert!(error.to_string().contains("profile"), "{error}");
     }
 }

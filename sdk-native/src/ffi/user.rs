@@ -1,5 +1,6 @@
 //! Participants.
 
+use std::collections::HashMap;
 use tidewire_core::wire::UserKind as CoreUserKind;
 
 use super::words::words;
@@ -32,10 +33,14 @@ pub struct User {
     pub name: String,
     /// The kind.
     pub kind: UserKind,
+    /// What else is shown of them: `role`, `color` (`#rrggbb`), `picture` (an https address), and
+    /// attributes of the application's own. Empty if there is nothing.
+    pub profile: HashMap<String, String>,
 }
 
 impl From<tidewire_core::wire::User> for User {
     fn from(user: tidewire_core::wire::User) -> User {
-        User { id: user.id, name: user.name, kind: user.kind.into() }
+        let profile = user.profile.map(|profile| profile.attributes()).unwrap_or_default();
+        User { id: user.id, name: user.name, kind: user.kind.into(), profile: profile.into_iter().collect() }
     }
 }

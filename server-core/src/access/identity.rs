@@ -1,11 +1,15 @@
 //! The identity that a token stands for, and what it allows (protocol section 7). Drivers verify
 //! tokens.
 
-use crate::store::{Account, key_of};
+use super::held::Held;
+use super::page::Page;
+use crate::store::{Account, SessionRow, key_of};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use thiserror::Error;
 use tidewire_core::Now;
-use tidewire_core::wire::{User, codes};
+use tidewire_core::wire::User;
+use tidewire_core::wire::codes::{self, close};
 
 /// Tolerated difference between clocks, in seconds.
 pub const LEEWAY_S: u64 = 30;
@@ -27,8 +31,21 @@ pub struct Identity {
     pub claims: BTreeMap<String, Vec<String>>,
     /// When the token was issued, seconds since the Unix epoch; `None` if the token does not say.
     pub issued_s: Option<u64>,
-    /// When the token ends, seconds since the Unix epoch.
+    /// When the token ends, seconds since the Unix epoch. See [`Identity::ends_s`].
     pub expires_s: u64,
+    /// The session in the store that says more about the user, as it is now.
+    pub session: Option<Arc<Held>>,
+    /// The site whose guest it is.
+    pub site: Option<SiteGuest>,
+}
+
+/// A guest of a site.
+#[derive(Debug, Clone)]
+pub struct SiteGuest {
+    /// The site's key.
+    pub site: String,
+    /// The page of the connection, once that is known.
+    pub page: Option<Page>,
 }
 
 /// Something that the application's backend may do, everywhere in its account.
@@ -44,11 +61,23 @@ pub enum Scope {
     Members,
     /// `revoke`: take access back.
     Revoke,
+    /// `sessions`: write the sessions of users.
+    Sessions,
+    /// `sites`: say which pages elsewhere may have guests.
+    Sites,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Scope; 5] = [Scope::Read, Scope::Publish, Scope::Dialogs, Scope::Members, Scope::Revoke];
+    pub const ALL: [Scope; 7] = [
+        Scope::Read,
+        Scope::Publish,
+        Scope::Dialogs,
+        Scope::Members,
+        Scope::Revoke,
+        Scope::Sessions,
+        Scope::Sites,
+    ];
 
     /// The word in a token.
     pub fn as_str(self) -> &'static str {
@@ -58,6 +87,8 @@ impl Scope {
             Scope::Dialogs => "dialogs",
             Scope::Members => "members",
             Scope::Revoke => "revoke",
+            Scope::Sessions => "sessions",
+            Scope::Sites => "sites",
         }
     }
 
@@ -73,14 +104,63 @@ impl Identity {
         key_of(self.user.kind, &self.user.id)
     }
 
-    /// Whether a claim of the token is a list with this value.
-    pub(crate) fn lists(&self, claim: &str, value: &str) -> bool {
-        self.claims.get(claim).is_some_and(|values| values.iter().any(|other| other == value))
+    /// The user as others see them now: the session's name and profile count before the token's.
+    pub(crate) fn shown(&self) -> User {
+        let mut user = self.user.clone();
+        if let Some(row) = self.row() {
+            user.name = row.name.clone().unwrap_or(user.name);
+            user.profile = row.profile.clone().or(user.profile);
+        }
+        user
     }
 
-    /// The time until the token expires, in ms.
+    /// Whether the user has this role now.
+    pub(crate) fn has_role(&self, role: &str) -> bool {
+        self.roles.contains(role) || self.session_lists("roles", role)
+    }
+
+    /// Whether a claim of the token, or of the session as it is now, is a list with this value.
+    pub(crate) fn lists(&self, claim: &str, value: &str) -> bool {
+        self.claims.get(claim).is_some_and(|values| values.iter().any(|other| other == value))
+            || self.session_lists(claim, value)
+    }
+
+    /// All values that a claim has now; `None` if there is no such claim.
+    pub(crate) fn values(&self, claim: &str) -> Option<Vec<String>> {
+        let row = self.row();
+        let of_session = row.as_ref().and_then(|row| row.claims.get(claim));
+        let of_token = self.claims.get(claim);
+        if of_session.is_none() && of_token.is_none() {
+            return None;
+        }
+        let mut values = of_token.cloned().unwrap_or_default();
+        let more =
+            of_session.into_iter().flatten().filter(|value| !of_token.is_some_and(|of| of.contains(value)));
+        values.extend(more.cloned());
+        Some(values)
+    }
+
+    fn session_lists(&self, claim: &str, value: &str) -> bool {
+        self.row().is_some_and(|row| row.claims.get(claim).is_some_and(|values| values.contains(value)))
+    }
+
+    fn row(&self) -> Option<Arc<SessionRow>> {
+        self.session.as_ref()?.row()
+    }
+
+    /// When the token or the session ends, whichever is first, seconds since the Unix epoch.
+    pub fn ends_s(&self) -> u64 {
+        self.expires_s.min(self.row().map_or(u64::MAX, |row| row.ends_ms / 1000))
+    }
+
+    /// The time until the token expires or the session ends, in ms.
     pub fn ttl_ms(&self, now: Now) -> u64 {
-        self.expires_s.saturating_mul(1000).saturating_sub(now.wall)
+        self.expires_s.saturating_mul(1000).min(self.session_ends_ms()).saturating_sub(now.wall)
+    }
+
+    /// A session ends by this server's clock, so there is no leeway.
+    fn session_ends_ms(&self) -> u64 {
+        self.row().map_or(u64::MAX, |row| row.ends_ms)
     }
 
     /// Whether the token was issued at or before this time, ms since the Unix epoch. True also
@@ -89,10 +169,10 @@ impl Identity {
         self.issued_s.is_none_or(|issued| issued.saturating_mul(1000) <= at_ms)
     }
 
-    /// The time until the token is no longer accepted, with leeway, in ms.
+    /// The time until the token is no longer accepted, with leeway, or the session ends, in ms.
     pub(crate) fn good_ms(&self, now: Now) -> u64 {
         let end_ms = self.expires_s.saturating_add(LEEWAY_S).saturating_mul(1000);
-        end_ms.saturating_sub(now.wall)
+        end_ms.min(self.session_ends_ms()).saturating_sub(now.wall)
     }
 }
 
@@ -100,6 +180,20 @@ impl Identity {
 pub trait Verify: Send + Sync {
     /// The identity that a token stands for at this time.
     fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError>;
+
+    /// What a credential says by itself: [`Verify::verify`] and, if the driver knows sessions,
+    /// whether one has to be read.
+    fn check(&self, credential: &str, now: Now) -> Result<Verified, AuthError> {
+        self.verify(credential, now).map(|identity| Verified { token: Some(identity), session: None })
+    }
+}
+
+/// What a credential says by itself.
+pub struct Verified {
+    /// What the token says; `None` for a credential that is only the name of a session.
+    pub token: Option<Identity>,
+    /// The id of the session that says more, or everything.
+    pub session: Option<String>,
 }
 
 /// Why a token is refused. The messages never contain it.
@@ -115,6 +209,15 @@ pub enum AuthError {
     /// Another check failed.
     #[error("the token was refused: {0}")]
     Refused(String),
+    /// A cookie came from a page that may not use it. Other sites can make a browser send it.
+    #[error(
+        "a cookie counts only from this server's own pages and those of an origin that is listed by name"
+    )]
+    ForeignCookie,
+    /// A guest of a site came from a page that is not the site's, or somebody else from one that is
+    /// only the site's.
+    #[error("pages of this origin are for the guests of a site alone, and this is not one of that site")]
+    ForeignPage,
 }
 
 impl AuthError {
@@ -122,11 +225,38 @@ impl AuthError {
         AuthError::Refused("revoked: it was issued before the user's access was taken back".to_owned())
     }
 
+    pub(crate) fn session_over() -> AuthError {
+        AuthError::Refused("session: there is no such session, or it was ended".to_owned())
+    }
+
+    pub(crate) fn used() -> AuthError {
+        AuthError::Refused("ticket: it was used, or its time is over; ask for another".to_owned())
+    }
+
+    pub(crate) fn no_site() -> AuthError {
+        AuthError::Refused("site: there is no such site".to_owned())
+    }
+
+    /// No credential came, neither in the frame nor with the connection.
+    pub(crate) fn none() -> AuthError {
+        AuthError::Refused("missing: there is no token in the frame, and no cookie came with it".to_owned())
+    }
+
+    /// The close code of the protocol, section 8.
+    pub(crate) fn close(&self) -> u16 {
+        match self {
+            AuthError::Expired { .. } => close::TOKEN_EXPIRED,
+            AuthError::Refused(_) => close::UNAUTHORIZED,
+            AuthError::ForeignCookie | AuthError::ForeignPage => close::FORBIDDEN,
+        }
+    }
+
     /// The stable code of the protocol, section 9.
     pub fn code(&self) -> &'static str {
         match self {
             AuthError::Expired { .. } => codes::TOKEN_EXPIRED,
             AuthError::Refused(_) => codes::UNAUTHORIZED,
+            AuthError::ForeignCookie | AuthError::ForeignPage => codes::ORIGIN_NOT_ALLOWED,
         }
     }
 }

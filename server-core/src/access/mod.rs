@@ -1,13 +1,25 @@
 //! Access control: identities, revocations, and the one place that decides
 //! who may do what in which channel (protocol section 7).
 
+mod held;
 mod identity;
 mod memberships;
+mod page;
+mod profile;
 mod revocations;
+mod sessions;
+mod sites;
+mod tickets;
 
-pub use identity::{AuthError, Identity, LEEWAY_S, Scope, Verify};
+pub use held::Held;
+pub use identity::{AuthError, Identity, LEEWAY_S, Scope, SiteGuest, Verified, Verify};
 pub use memberships::Memberships;
+pub use page::Page;
+pub use profile::{MAX_ATTRIBUTES, MAX_PROFILE, profile};
 pub use revocations::Revocations;
+pub use sessions::{Pending, Sessions};
+pub use sites::Sites;
+pub use tickets::{Tickets, is_ticket};
 
 use crate::dialog::Channel;
 use crate::rules::{Matched, Rule, Who};
@@ -59,9 +71,27 @@ pub struct Access {
     pub revocations: Revocations,
     /// In which channels users are members.
     pub memberships: Memberships,
+    /// The sessions of the store that are in use.
+    pub sessions: Sessions,
+    /// Tickets that were not used yet.
+    pub tickets: Tickets,
+    /// Pages elsewhere whose guests may come.
+    pub sites: Sites,
 }
 
 impl Access {
+    /// An error if the user's access was taken back, or their session is over.
+    pub(crate) fn check(&self, identity: &Identity) -> Result<(), AuthError> {
+        match &identity.session {
+            _ if self.revocations.refuses(identity) => Err(AuthError::revoked()),
+            Some(session) if session.row().is_none() => Err(AuthError::session_over()),
+            _ => match &identity.site {
+                Some(SiteGuest { site, page: Some(page) }) => self.sites.admits(Some(site), page),
+                _ => Ok(()),
+            },
+        }
+    }
+
     /// The loaded channel, if this user may read it.
     pub(crate) fn visible(
         &self,
@@ -151,7 +181,7 @@ impl Access {
         who.iter().any(|who| match who {
             Who::Everyone => true,
             Who::Kind(kind) => identity.user.kind == *kind,
-            Who::Role(role) => identity.roles.contains(role),
+            Who::Role(role) => identity.has_role(role),
             Who::Members => self.memberships.has(&identity.key(), name),
             Who::Owner => is_owner,
             Who::Itself => identity.user.kind == UserKind::User && identity.user.id == matched.part,

@@ -94,7 +94,7 @@ mod tests {
     use tidewire_core::wire::{User, UserKind};
 
     fn issued(issued_s: Option<u64>) -> Identity {
-        let user = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User };
+        let user = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User, profile: None };
         Identity {
             user,
             account: Some(Account::Own),
@@ -103,6 +103,8 @@ mod tests {
             claims: Default::default(),
             issued_s,
             expires_s: 9_999,
+            session: None,
+            site: None,
         }
     }
 

@@ -1,8 +1,7 @@
 //! Ends the subscriptions and connections of users whose access was revoked.
 
 use super::{Connections, SignedIn};
-use crate::access::{Access, AuthError, Denied};
-use tidewire_core::wire::codes;
+use crate::access::{Access, Denied};
 
 impl Connections {
     /// Ends every subscription to the channel with this row id.
@@ -28,10 +27,9 @@ impl Connections {
 
     fn enforce_on(&self, members: Vec<SignedIn>, access: &Access) {
         for (identity, subscriptions, outgoing) in members {
-            if access.revocations.refuses(&identity) {
+            if let Err(error) = access.check(&identity) {
                 subscriptions.leave_all();
-                let message = AuthError::revoked().to_string();
-                outgoing.cut(codes::close::UNAUTHORIZED, codes::UNAUTHORIZED, &message);
+                outgoing.cut(error.close(), error.code(), &error.to_string());
                 continue;
             }
             for (ch, channel) in subscriptions.retain(|channel| access.may_read(&identity, channel)) {

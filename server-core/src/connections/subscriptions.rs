@@ -50,7 +50,7 @@ impl Subscriptions {
     pub(crate) fn enter(&self, ch: &str, conn: u64, identity: &Identity, now: Now) {
         // Under the lock, because whoever ends the subscription meanwhile makes the user leave.
         if let Some(subscriber) = self.inner.lock().by_channel.get(ch) {
-            subscriber.channel.people.enter(conn, &identity.key(), &identity.user, now);
+            subscriber.channel.people.enter(conn, &identity.key(), &identity.shown(), now);
         }
     }
 
@@ -58,6 +58,16 @@ impl Subscriptions {
     pub(crate) fn within<R>(&self, ch: &str, act: impl FnOnce(&Channel) -> R) -> Option<R> {
         // Under the lock, because whoever ends the subscription meanwhile ends what is held by it.
         self.inner.lock().by_channel.get(ch).map(|subscriber| act(&subscriber.channel))
+    }
+
+    /// Others see the user differently from now on, in all channels of the connection.
+    pub(crate) fn show_as(&self, identity: &Identity) {
+        let inner = self.inner.lock();
+        let all: Vec<Arc<Channel>> =
+            inner.by_channel.values().map(|subscriber| subscriber.channel.clone()).collect();
+        drop(inner);
+        let (key, user) = (identity.key(), identity.shown());
+        all.iter().for_each(|channel| channel.people.show_as(&key, &user));
     }
 
     /// Ends the leases of the connection in channels where `may_hold` is false.

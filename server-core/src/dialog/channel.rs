@@ -328,7 +328,8 @@ mod tests {
 
     fn apply(channel: &Channel, offset: u64) {
         let stored = Stored { offset: Offset(offset), at: 1, frame: offset.to_string().into() };
-        let by = User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator };
+        let by =
+            User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::Operator, profile: None };
         let op = Kinds::standard().read("message", r#"{"text":"x"}"#);
         let effects = channel.apply(&stored, &by, op.as_ref());
         assert!(!effects.answer, "an operator's message wants none");

@@ -107,7 +107,8 @@ impl Inner {
 fn release(handed: &Handed, user: &User, store: &Arc<dyn Store>, loaded: &Loaded) {
     let Handler::Operator { since, .. } = handed.handler else { return };
     let step = Step::Release { from: Some(user.id.clone()) };
-    let by = User { id: "system".to_owned(), name: "System".to_owned(), kind: UserKind::System };
+    let by =
+        User { id: "system".to_owned(), name: "System".to_owned(), kind: UserKind::System, profile: None };
     // The same for each attempt at the same release, so that it is written once.
     let op = (u128::from(since) << 64) | u128::from(handed.channel.cast_unsigned());
     let op = Builder::from_custom_bytes(op.to_be_bytes()).into_uuid();

@@ -404,7 +404,7 @@ impl FloorBoundary for String {
 
 /// The author of answers.
 fn ai() -> User {
-    User { id: "ai".to_owned(), name: AI_NAME.to_owned(), kind: UserKind::Ai }
+    User { id: "ai".to_owned(), name: AI_NAME.to_owned(), kind: UserKind::Ai, profile: None }
 }
 
 fn own_event(ids: &dyn Ids, channel: i64, name: ChannelName, kind: &str, body: String) -> NewEvent {

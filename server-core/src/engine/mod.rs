@@ -1,9 +1,13 @@
 //! What all sessions of a server share.
 
 mod admission;
+mod identify;
 mod revoke;
+mod sessions;
+mod sites;
 
 pub use admission::{Peer, TurnedAway};
+pub use identify::Identified;
 
 use crate::access::{Access, Verify};
 use crate::connections::Connections;

@@ -1,32 +1,13 @@
 //! Checks access, and revokes it for live connections (protocol section 7).
 
 use super::Engine;
-use crate::access::{AuthError, Identity};
 use crate::lock::calls_out;
 use crate::rules::Rules;
 use crate::store::{Account, Done, Outcome, Revocation, SetMember, Write};
 use std::sync::Arc;
-use tidewire_core::Now;
 use tidewire_core::wire::{ChannelName, ServerFrame};
 
 impl Engine {
-    /// The identity that a token stands for.
-    ///
-    /// # Errors
-    ///
-    /// The token is not valid, or was revoked.
-    pub fn identify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
-        let identity = self.auth.verify(token, now)?;
-        self.access.revocations.learn(&identity, now.wall);
-        self.not_revoked(&identity)?;
-        Ok(identity)
-    }
-
-    /// An error if the token was revoked.
-    pub fn not_revoked(&self, identity: &Identity) -> Result<(), AuthError> {
-        if self.access.revocations.refuses(identity) { Err(AuthError::revoked()) } else { Ok(()) }
-    }
-
     /// The user no longer owns this dialog, if it is in memory. Call it again once the revocation
     /// is stored, while no channel is being loaded: a channel that was read before the commit still
     /// has the old owner.

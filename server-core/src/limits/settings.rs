@@ -24,6 +24,8 @@ pub struct Timeouts {
     /// How long an operator who has dialogs may be without a connection before the model has them
     /// again.
     pub operator: Duration,
+    /// How long a ticket may be used, once.
+    pub ticket: Duration,
 }
 
 impl Default for Timeouts {
@@ -37,6 +39,7 @@ impl Default for Timeouts {
             goaway: Duration::from_millis(500),
             spread: Duration::from_secs(5),
             operator: Duration::from_secs(60),
+            ticket: Duration::from_secs(30),
         }
     }
 }

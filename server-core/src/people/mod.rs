@@ -66,6 +66,11 @@ impl People {
         self.change(|roster| roster.release(conn));
     }
 
+    /// Others see a user differently from now on, if the user is there.
+    pub(crate) fn show_as(self: &Arc<Self>, key: &str, user: &User) {
+        self.change(|roster| roster.show_as(key, user));
+    }
+
     /// Tells a connection who is there, and what changes from now on.
     pub(crate) fn watch(self: &Arc<Self>, outgoing: &Arc<Outgoing>) {
         self.change(|roster| roster.watch(outgoing));

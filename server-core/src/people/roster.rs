@@ -174,6 +174,10 @@ impl Roster {
         self.with(key, |present| present.end(TYPING));
     }
 
+    pub(super) fn show_as(&mut self, key: &str, user: &User) {
+        self.with(key, |present| present.user.clone_from(user));
+    }
+
     pub(super) fn watch(&mut self, outgoing: &Arc<Outgoing>) {
         let stage = Stage::Wants(Time::default());
         self.watchers.insert(outgoing.id(), Watcher { outgoing: outgoing.clone(), stage });

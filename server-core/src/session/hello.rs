@@ -1,10 +1,11 @@
 //! A connection's first frame, and the tokens that follow (protocol sections 2 and 7).
 
 use super::state::{Flow, Session, ms};
-use super::waiting::{Greeting, Waiting};
-use crate::access::{Denied, Identity};
+use super::waiting::{Beginning, Greeting, Purpose, Waiting};
+use crate::access::{AuthError, Denied, Identity, Pending};
 use crate::connections::ClientRun;
-use crate::store::{Read, StoreError};
+use crate::engine::Identified;
+use crate::store::{Read, SessionRow, StoreError};
 use std::sync::Arc;
 use tidewire_core::Now;
 use tidewire_core::wire::codes::{self, close};
@@ -33,14 +34,64 @@ impl Session {
         if session.as_ref().is_some_and(|session| !is_uuid(session)) {
             return self.bad_frame(now, codes::BAD_FRAME, "member `session` is invalid");
         }
-        let identity = match self.engine.identify(&token.0, now) {
-            Ok(identity) => Arc::new(identity),
-            Err(error) => return self.refuse_token(&error),
-        };
         let run = session.map(|session| ClientRun {
             client: client.to_ascii_lowercase(),
             session: session.to_ascii_lowercase(),
         });
+        // What the frame says counts, whatever came with the connection.
+        let offered = self.offered.take();
+        let token = token.map(Ok).or(offered).unwrap_or_else(|| Err(AuthError::none()));
+        match token.and_then(|token| self.engine.identify(&token.0, now)) {
+            Ok(identified) => {
+                self.identified(now, identified, Purpose::Hello(Beginning { run, agent, subs }))
+            }
+            Err(error) => self.refuse_token(&error),
+        }
+    }
+
+    /// Continues with a credential that is valid as far as it says itself.
+    fn identified(&mut self, now: Now, identified: Identified, purpose: Purpose) -> Flow {
+        match identified {
+            Identified::Known(identity) => self.known(now, identity, purpose),
+            Identified::Unread(read, pending) => {
+                self.wait(Waiting::Credential(pending, purpose));
+                Flow::Read(read)
+            }
+        }
+    }
+
+    /// Continues once the session of a credential was read. Without it nobody is let in.
+    pub(super) fn session_found(
+        &mut self,
+        now: Now,
+        pending: Pending,
+        purpose: Purpose,
+        found: Result<Option<SessionRow>, StoreError>,
+    ) -> Flow {
+        match found {
+            Ok(row) => match self.engine.session_read(pending, row, now) {
+                Ok(identity) => self.known(now, identity, purpose),
+                Err(error) => self.refuse_token(&error),
+            },
+            Err(error) => self.refuse(close::INTERNAL, error.code(), &error.to_string()),
+        }
+    }
+
+    fn known(&mut self, now: Now, mut identity: Identity, purpose: Purpose) -> Flow {
+        if let Err(error) = self.engine.admit_from(&mut identity, &self.page) {
+            return self.refuse_token(&error);
+        }
+        let identity = Arc::new(identity);
+        match (purpose, self.identity.clone()) {
+            (Purpose::Hello(beginning), _) => self.claim(now, identity, beginning),
+            (Purpose::Auth, Some(current)) => self.renewed(now, &current, identity),
+            (Purpose::Auth, None) => self.lost(),
+        }
+    }
+
+    /// Takes the user's place among the connections.
+    fn claim(&mut self, now: Now, identity: Arc<Identity>, beginning: Beginning) -> Flow {
+        let Beginning { run, agent, subs } = beginning;
         let Some(registration) = &mut self.registration else { return self.lost() };
         if !registration.claim(&identity, run) {
             return self.refuse(
@@ -92,7 +143,7 @@ impl Session {
         self.next_ping = now.mono.after(ms(times.ping));
         self.outgoing.send(&ServerFrame::Welcome(Welcome {
             conn: format!("c{conn}"),
-            user: identity.user.clone(),
+            user: identity.shown(),
             now: now.wall,
             ping_ms: ms(times.ping),
             grace_ms: ms(times.grace),
@@ -105,11 +156,15 @@ impl Session {
         Flow::Ready
     }
 
-    pub(super) fn auth(&mut self, now: Now, current: &Identity, token: &str) -> Flow {
-        let identity = match self.engine.identify(token, now) {
-            Ok(identity) => Arc::new(identity),
-            Err(error) => return self.refuse_token(&error),
-        };
+    pub(super) fn auth(&mut self, now: Now, token: &str) -> Flow {
+        match self.engine.identify(token, now) {
+            Ok(identified) => self.identified(now, identified, Purpose::Auth),
+            Err(error) => self.refuse_token(&error),
+        }
+    }
+
+    /// Continues with a newer token.
+    fn renewed(&mut self, now: Now, current: &Identity, identity: Arc<Identity>) -> Flow {
         if identity.key() != current.key() {
             return self.refuse(
                 close::FORBIDDEN,
@@ -124,7 +179,7 @@ impl Session {
             return self.refuse_token(&error);
         }
         self.outgoing
-            .send(&ServerFrame::AuthOk { user: identity.user.clone(), token_ttl_ms: identity.ttl_ms(now) });
+            .send(&ServerFrame::AuthOk { user: identity.shown(), token_ttl_ms: identity.ttl_ms(now) });
         // Subscriptions that the new token does not allow end at once.
         let access = &self.engine.access;
         let lost = self.subscriptions.retain(|channel| access.may_read(&identity, channel));

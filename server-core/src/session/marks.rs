@@ -22,7 +22,7 @@ impl Session {
             return self.refuse_mark(ch, codes::BAD_OFFSET, None);
         }
         let positions = self.engine().hub.positions();
-        positions.mark(&channel.readers, identity.key(), &identity.user, offset, self.outgoing());
+        positions.mark(&channel.readers, identity.key(), &identity.shown(), offset, self.outgoing());
         positions.store(now.mono, self.engine().store.as_ref());
     }
 

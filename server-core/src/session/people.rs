@@ -67,9 +67,9 @@ impl Session {
             return self.bad_frame(now, codes::BAD_FRAME, "a lease of a single request needs `for_ms`");
         }
         let ch = request.ch.clone();
-        let held = self
-            .subscriptions()
-            .within(&ch, |channel| channel.people.hold(conn, &identity.key(), &identity.user, request, now));
+        let held = self.subscriptions().within(&ch, |channel| {
+            channel.people.hold(conn, &identity.key(), &identity.shown(), request, now)
+        });
         if let Some(Err(refusal)) = held {
             self.complain(refusal.code(), refusal.message(), None);
         }

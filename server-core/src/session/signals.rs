@@ -41,7 +41,7 @@ impl Session {
             }
             Some(channel) => {
                 signal.body = json::on_one_line(&signal.body).into_owned();
-                let frame = ServerFrame::Signal { signal, by: identity.user.clone() };
+                let frame = ServerFrame::Signal { signal, by: identity.shown() };
                 channel.signal(self.outgoing().id(), &frame.encode().into());
             }
             None => {

@@ -6,20 +6,20 @@
 
 use super::inflight::Inflight;
 use super::waiting::Waiting;
-use crate::access::{AuthError, Denied, Identity};
+use crate::access::{AuthError, Denied, Identity, Page};
 use crate::connections::{Registration, Subscriptions};
 use crate::dialog::{Channel, Hub};
 use crate::engine::{Engine, Peer};
 use crate::limits::{Bucket, WINDOW_MS, Window};
 use crate::outgoing::{Outgoing, Wake};
-use crate::store::{Account, Found, Positions, Read, Reply, StoreError};
+use crate::store::{Account, Found, Positions, Read, Reply, SessionRow, StoreError};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes::{self, close};
 use tidewire_core::wire::{
-    ChannelName, ClientFrame, Problem, ServerFrame, TableRequest, decode_client_message,
+    ChannelName, ClientFrame, Problem, Secret, ServerFrame, TableRequest, decode_client_message,
 };
 use tidewire_core::{Now, Time};
 
@@ -36,8 +36,8 @@ pub enum Flow {
     Ready,
     /// The session needs this from the store before it takes the next message. Pass the reply to
     /// [`Session::answered`]. Only channels ([`Read::Channel`], then [`crate::Hub::add`]), pages
-    /// ([`Read::Events`]), memberships ([`Read::Memberships`]) and positions ([`Read::Positions`])
-    /// are read.
+    /// ([`Read::Events`]), memberships ([`Read::Memberships`]), positions ([`Read::Positions`]) and
+    /// sessions ([`Read::Session`]) are read.
     Read(Read),
     /// As with [`Read::Channel`], but the channel is created first, unless it exists by then
     /// ([`crate::store::Write::CreateDialog`], without an owner, in this account). Answer with
@@ -59,6 +59,8 @@ pub enum Answer {
     Memberships(Result<Vec<ChannelName>, StoreError>),
     /// The reply to [`Read::Positions`].
     Positions(Result<Positions, StoreError>),
+    /// The reply to [`Read::Session`].
+    Session(Result<Option<SessionRow>, StoreError>),
     /// The queue has room ([`Flow::Room`]).
     Room,
 }
@@ -74,6 +76,7 @@ impl Answer {
             }
             Read::Positions { .. } => Answer::Positions(reply.and_then(Reply::positions)),
             Read::Memberships(_) => Answer::Memberships(reply.and_then(Reply::names)),
+            Read::Session(_) => Answer::Session(reply.and_then(Reply::session)),
             _ => Answer::Events(reply.and_then(Reply::events)),
         }
     }
@@ -96,6 +99,10 @@ pub struct Session {
     /// Whether it serves a single request, so that its user counts nowhere as being there.
     pub(super) is_request: bool,
     pub(super) identity: Option<Arc<Identity>>,
+    /// The credential that came with the connection, for a `hello` without one.
+    pub(super) offered: Option<Result<Secret, AuthError>>,
+    /// The page that it comes from.
+    pub(super) page: Page,
     /// The user whose memberships it uses, if rules name members.
     pub(super) member: Option<String>,
     pub(super) subscriptions: Arc<Subscriptions>,
@@ -148,6 +155,8 @@ impl Session {
             address: peer.address,
             is_request: peer.is_request,
             identity: None,
+            offered: None,
+            page: Page::default(),
             member: None,
             todo: VecDeque::new(),
             waiting: None,
@@ -160,6 +169,17 @@ impl Session {
     /// The queue of frames for the client.
     pub fn outgoing(&self) -> &Arc<Outgoing> {
         &self.outgoing
+    }
+
+    /// Notes the page that the connection comes from.
+    pub fn comes_from(&mut self, page: Page) {
+        self.page = page;
+    }
+
+    /// Notes the credential that came with the connection, such as a cookie, or why it may not be
+    /// used. It counts only if `hello` brings none.
+    pub fn offer(&mut self, credential: Result<Secret, AuthError>) {
+        self.offered = Some(credential);
     }
 
     /// When [`Session::tick`] has something to do.
@@ -187,7 +207,7 @@ impl Session {
         if now.mono >= self.silent() {
             self.refuse(close::PING_TIMEOUT, codes::PING_TIMEOUT, "nothing was heard in time");
         } else if identity.good_ms(now) == 0 {
-            let error = AuthError::Expired { at: identity.expires_s };
+            let error = AuthError::Expired { at: identity.ends_s() };
             self.refuse(close::TOKEN_EXPIRED, codes::TOKEN_EXPIRED, &error.to_string());
         } else if now.mono >= self.next_ping {
             self.next_ping = now.mono.after(ms(times.ping));
@@ -260,6 +280,9 @@ impl Session {
             }
             (Some(Waiting::Op(checked)), Some(identity), Answer::Channel(found)) => {
                 self.submit_to(&identity, checked, found)
+            }
+            (Some(Waiting::Credential(pending, purpose)), _, Answer::Session(found)) => {
+                self.session_found(now, pending, purpose, found)
             }
             (Some(Waiting::Hello(greeting)), _, Answer::Memberships(found)) => {
                 self.greet_member(now, greeting, found)
@@ -411,7 +434,7 @@ impl Session {
             ClientFrame::Hello { .. } => {
                 return self.bad_frame(now, codes::BAD_FRAME, "hello was said already");
             }
-            ClientFrame::Auth { token } => return self.auth(now, &identity, &token.0),
+            ClientFrame::Auth { token } => return self.auth(now, &token.0),
             ClientFrame::Sub(sub) => return self.subscribe(&identity, sub),
             ClientFrame::Unsub { ch } => {
                 self.subscriptions.leave(&ch);
@@ -480,12 +503,8 @@ impl Session {
     }
 
     pub(super) fn refuse_token(&self, error: &AuthError) -> Flow {
-        let code = match error {
-            AuthError::Expired { .. } => close::TOKEN_EXPIRED,
-            AuthError::Refused(_) => close::UNAUTHORIZED,
-        };
         tracing::info!(conn = self.outgoing.id(), code = error.code(), "token refused");
-        self.refuse(code, error.code(), &error.to_string())
+        self.refuse(error.close(), error.code(), &error.to_string())
     }
 
     /// Queues an `error` and the close.

@@ -134,7 +134,7 @@ impl Session {
             channel: channel.id,
             name: channel.name.clone(),
             author: identity.key(),
-            by: identity.user.clone(),
+            by: identity.shown(),
             op: uuid,
             id: op.id.clone(),
             kind: op.kind,
@@ -207,7 +207,9 @@ fn of_refusal(refusal: Refusal) -> Refused {
         | Refusal::Forbidden
         | Refusal::DialogTaken
         | Refusal::Exchanged
-        | Refusal::TooManyMemberships => Refused::new(codes::FORBIDDEN, Denied::Forbidden.message()),
+        | Refusal::TooManyMemberships
+        | Refusal::SessionTaken
+        | Refusal::TooManySites => Refused::new(codes::FORBIDDEN, Denied::Forbidden.message()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a session continues with once it has what it waits for.
 
-use crate::access::Identity;
+use crate::access::{Identity, Pending};
+use crate::connections::ClientRun;
 use crate::dialog::Channel;
 use crate::dialog::ops::Op as ParsedOp;
 use std::sync::Arc;
@@ -12,11 +13,28 @@ pub(super) enum Waiting {
     /// A subscription, and whether its channel was to be opened for it.
     Sub(Subscription, bool),
     Op(Checked),
+    /// A credential whose session is not read yet.
+    Credential(Pending, Purpose),
     /// A hello that was accepted.
     Hello(Greeting),
     Page(Paging),
     Earlier(Earlier),
     Marks(Arc<Channel>, Offset),
+}
+
+/// What a credential is for.
+pub(super) enum Purpose {
+    /// A hello.
+    Hello(Beginning),
+    /// A newer token.
+    Auth,
+}
+
+/// A hello whose user is not known yet.
+pub(super) struct Beginning {
+    pub(super) run: Option<ClientRun>,
+    pub(super) agent: Option<String>,
+    pub(super) subs: Vec<Subscription>,
 }
 
 /// A hello whose user is known, and whose memberships are not.

@@ -4,18 +4,22 @@
 //! order of the commits. A [`Read`] sees only what is committed and is answered with a [`Reply`].
 
 mod read;
+mod session;
+mod site;
 mod write;
 
 pub use read::{ChannelRow, Found, Handed, Positions, Read, Reply, UnfinishedRun};
+pub use session::SessionRow;
+pub use site::Site;
 pub use write::{
-    Account, CreateDialog, Duplicate, EndRun, Exchange, Handing, MAX_MEMBERSHIPS, NewEvent, Outcome, Refusal,
-    Revocation, SetMember, SetPosition, StartRun, StorePiece, Stored, Trim, Trimmed, Write,
+    Account, CreateDialog, Duplicate, EndRun, Exchange, Handing, MAX_MEMBERSHIPS, MAX_SITES, NewEvent,
+    Outcome, Refusal, Revocation, SetMember, SetPosition, StartRun, StorePiece, Stored, Trim, Trimmed, Write,
 };
 
 use thiserror::Error;
 use tidewire_core::wire::{UserKind, codes};
 
-/// Keeps events, dialogs, answers under way and revocations.
+/// Keeps events, dialogs, answers under way, revocations and sessions.
 pub trait Store: Send + Sync {
     /// Submits a write. `done` is called once, when it is certain whether the write was committed.
     /// Calls never overlap and come in the order of the commits.

@@ -1,6 +1,6 @@
 //! Reads, and their replies.
 
-use super::{Account, Revocation, StoreError};
+use super::{Account, Revocation, SessionRow, Site, StoreError};
 use crate::text::Text;
 use tidewire_core::wire::{ChannelName, Handler, Offset, Receipt, RunId};
 
@@ -99,6 +99,10 @@ pub enum Read {
     Held,
     /// All revocations: [`Reply::Revocations`].
     Revocations,
+    /// A session by its id, also one that is over: [`Reply::Session`].
+    Session(String),
+    /// All sites: [`Reply::Sites`].
+    Sites,
 }
 
 /// The reply to a [`Read`].
@@ -126,6 +130,10 @@ pub enum Reply {
     Handed(Vec<Handed>),
     /// The revocations, in no order.
     Revocations(Vec<Revocation>),
+    /// The session; `None` if it does not exist.
+    Session(Option<SessionRow>),
+    /// The sites, in no order.
+    Sites(Vec<Site>),
 }
 
 /// How far a channel was read.
@@ -244,4 +252,8 @@ only! {
     handed: Handed(Vec<Handed>);
     /// The reply to [`Read::Revocations`].
     revocations: Revocations(Vec<Revocation>);
+    /// The reply to [`Read::Session`].
+    session: Session(Option<SessionRow>);
+    /// The reply to [`Read::Sites`].
+    sites: Sites(Vec<Site>);
 }

@@ -1,5 +1,6 @@
 //! Writes, and their outcomes.
 
+use super::{SessionRow, Site};
 use crate::text::Text;
 use tidewire_core::wire::{ChannelName, Conflict, Offset, OpId, RunId, Step, User};
 use uuid::Uuid;
@@ -130,6 +131,9 @@ pub struct Trim {
 /// Most channels that a user is a member of. All of them are in memory while the user is connected.
 pub const MAX_MEMBERSHIPS: usize = 10_000;
 
+/// Most sites of a server. All of them are in memory.
+pub const MAX_SITES: usize = 10_000;
+
 /// A user's membership in a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetMember {
@@ -213,6 +217,29 @@ pub enum Write {
     ForgetRevocations {
         /// Only revocations from before this time, ms since the Unix epoch.
         before_ms: u64,
+    },
+    /// Stores a session in the place of the one with its id, if that is of the same user and account.
+    PutSession(SessionRow),
+    /// Deletes a session of this account, if there is one.
+    EndSession {
+        /// Its id.
+        id: String,
+        /// The account of whoever says so.
+        account: Account,
+    },
+    /// Deletes sessions that are over.
+    ForgetSessions {
+        /// Only sessions that ended before this time, ms since the Unix epoch.
+        before_ms: u64,
+    },
+    /// Stores a site in the place of the one with its key, if that is of the same account.
+    PutSite(Site),
+    /// Deletes a site of this account, if there is one.
+    DeleteSite {
+        /// Its key.
+        key: String,
+        /// The account of whoever says so.
+        account: Account,
     },
     /// Checks that the database can be written.
     Probe,
@@ -327,4 +354,8 @@ pub enum Refusal {
     Exchanged,
     /// The user is a member of [`MAX_MEMBERSHIPS`] channels.
     TooManyMemberships,
+    /// The session's id is another user's.
+    SessionTaken,
+    /// There are [`MAX_SITES`] sites.
+    TooManySites,
 }

@@ -142,7 +142,7 @@ fn values_for(value: &str, identity: &Identity) -> Option<Vec<String>> {
         None => Some(vec![value.to_owned()]),
         Some(Ok(Named::Sub)) => Some(vec![identity.user.id.clone()]),
         Some(Ok(Named::Name)) => Some(vec![identity.user.name.clone()]),
-        Some(Ok(Named::Claim(claim))) => identity.claims.get(claim).cloned(),
+        Some(Ok(Named::Claim(claim))) => identity.values(claim),
         Some(Err(_)) => None,
     }
 }

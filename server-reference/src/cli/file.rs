@@ -2,7 +2,7 @@
 
 use super::channels::ChannelTable;
 use super::tables;
-use crate::config::{Budget, ConfigError, KeyConfig, KeyMaterial, ServerLimits};
+use crate::config::{Budget, ConfigError, KeyConfig, KeyMaterial, ServerLimits, SiteConfig};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub(super) struct File {
     pub(super) public_url: Option<String>,
     pub(super) forwarded_header: Option<String>,
     pub(super) allowed_origin: Option<Vec<String>>,
+    pub(super) cookie: Option<String>,
+    pub(super) session_claim: Option<String>,
     pub(super) issuer: Option<String>,
     pub(super) audience: Option<String>,
     pub(super) operator_audience: Option<String>,
@@ -52,6 +54,25 @@ pub(super) struct File {
     pub(super) keys: Vec<Key>,
     pub(super) limits: Option<Limits>,
     pub(super) tables: Option<tables::Section>,
+    #[serde(default)]
+    pub(super) site: Vec<SiteTable>,
+}
+
+/// A site.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SiteTable {
+    key: String,
+    origins: Vec<String>,
+    account: Option<String>,
+    assistant: Option<String>,
+}
+
+impl SiteTable {
+    pub(super) fn read(self) -> SiteConfig {
+        let SiteTable { key, origins, account, assistant } = self;
+        SiteConfig { key, origins, account, assistant }
+    }
 }
 
 #[derive(Deserialize)]

@@ -44,6 +44,8 @@ fn mistakes_are_named_by_stable_codes() {
     assert_eq!(code(config(&["--ping-ms", "1"])), "bad_value");
     assert_eq!(code(config(&["--model", "parrot"])), "bad_value");
     assert_eq!(code(config(&["--model", "openai"])), "bad_value");
+    assert_eq!(code(config(&["--cookie", "a b"])), "bad_value");
+    assert_eq!(code(config(&["--cookie", ""])), "bad_value");
     assert_eq!(code(config(&["--message-bytes", "9"])), "bad_value");
     assert_eq!(code(with_file("[[keys]]\nalg = \"HS256\"\nsecret = \"short\"", &[])), "weak_secret");
     assert_eq!(code(with_file("[[keys]]\nalg = \"none\"", &[])), "bad_value");
@@ -236,5 +238,27 @@ fn secrets_are_no_flags_and_may_stand_in_files() {
     assert_eq!(
         code(with_file("[[keys]]\nalg = \"HS256\"\nsecret_file = \"/nowhere\"", &[])),
         "config_unreadable"
+    );
+}
+
+#[test]
+fn sites_are_read_from_the_file() {
+    let text = "[[site]]\nkey = \"shop-1\"\norigins = [\"https://shop.example\"]\naccount = \"shop\"";
+    let config = with_file(text, &[]).unwrap();
+    let site = &config.sites[0];
+    assert_eq!((site.key.as_str(), site.account.as_deref()), ("shop-1", Some("shop")));
+    for bad in [
+        "[[site]]\nkey = \"a\"",
+        "[[site]]\nkey = \"a b\"\norigins = [\"https://shop.example\"]",
+        "[[site]]\nkey = \"a\"\norigins = [\"*\"]",
+        "[[site]]\nkey = \"a\"\norigins = []",
+    ] {
+        assert!(["bad_value", "config_invalid"].contains(&code(with_file(bad, &[]))), "{bad}");
+    }
+    assert_eq!(code(with_file("session_claim = \"\"", &[])), "bad_value");
+    let named = with_file("cookie = \"__Host-session\"\nsession_claim = \"sid\"", &[]).unwrap();
+    assert_eq!(
+        (named.cookie.as_deref(), named.session_claim.as_deref()),
+        (Some("__Host-session"), Some("sid"))
     );
 }

@@ -38,7 +38,7 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Result<Whole, HttpError>,
 ) -> Result<Response, HttpError> {
-    let identity = authenticated(&app, &headers)?;
+    let identity = authenticated(&app, &remote, &headers).await?;
     let Whole(body) = body?;
     let request: DialogRequest =
         if body.is_empty() { DialogRequest { id: None, owner: None } } else { read(&body)? };
@@ -72,10 +72,11 @@ pub(crate) async fn create(
 /// Deletes a dialog with all its events. Only its owner and operators may.
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, HttpError> {
-    let identity = authenticated(&app, &headers)?;
+    let identity = authenticated(&app, &remote, &headers).await?;
     let name = ChannelName::of_dialog(&id).ok_or_else(bad_id)?;
     if app.config.public_dialogs.contains(&id) {
         let message = "the configuration holds this dialog open; take it out there first";

@@ -14,6 +14,8 @@ use tidewire_server_core::store::StoreError;
 const RETRY_MS: u64 = 1_000;
 /// Longest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 16 * 1024;
+/// Longest body of a request that writes a session, in bytes.
+pub(super) const MAX_SESSION: usize = 256 * 1024;
 
 /// An error response: `{"error": {"code", "message"}}` with a status.
 pub(crate) struct HttpError {
@@ -39,7 +41,7 @@ impl HttpError {
     pub(super) fn of_code(code: &str, message: &str) -> HttpError {
         let status = match code {
             codes::UNAUTHORIZED | codes::TOKEN_EXPIRED => StatusCode::UNAUTHORIZED,
-            codes::FORBIDDEN | codes::PEOPLE_OFF => StatusCode::FORBIDDEN,
+            codes::FORBIDDEN | codes::PEOPLE_OFF | codes::ORIGIN_NOT_ALLOWED => StatusCode::FORBIDDEN,
             codes::RUN_NOT_FOUND => StatusCode::NOT_FOUND,
             codes::OP_ID_REUSED | codes::BLOCKED | codes::TOO_MANY_LEASES => StatusCode::CONFLICT,
             codes::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
@@ -86,7 +88,8 @@ impl From<BytesRejection> for HttpError {
     fn from(error: BytesRejection) -> HttpError {
         match error.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
-                let message = format!("a body may have at most {MAX_BODY} bytes");
+                let message =
+                    format!("a body may have at most {MAX_BODY} bytes, and that of a session {MAX_SESSION}");
                 HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, codes::TOO_LARGE, message)
             }
             _ => bad_request("the body could not be read"),
@@ -96,7 +99,11 @@ impl From<BytesRejection> for HttpError {
 
 impl From<AuthError> for HttpError {
     fn from(error: AuthError) -> HttpError {
-        HttpError::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string())
+        let status = match error {
+            AuthError::ForeignCookie | AuthError::ForeignPage => StatusCode::FORBIDDEN,
+            _ => StatusCode::UNAUTHORIZED,
+        };
+        HttpError::new(status, error.code(), error.to_string())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::error::HttpError;
 use super::request::Remote;
 use crate::app::App;
+use crate::cookie;
 use crate::origin::{Origin, REFUSAL};
 use axum::body::{Body, HttpBody};
 use axum::extract::{Extension, Request, State};
@@ -95,8 +96,11 @@ pub(super) async fn origins(
     } else {
         next.run(request).await
     };
-    if let (Origin::Listed | Origin::Foreign, Some(origin)) = (from, origin) {
+    if let (Origin::Listed | Origin::Open | Origin::Site | Origin::Foreign, Some(origin)) = (from, origin) {
         let headers = response.headers_mut();
+        if from == Origin::Listed && app.config.cookie.is_some() {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
         headers
@@ -109,4 +113,27 @@ pub(super) async fn origins(
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     response
+}
+
+/// Lets a request without `Authorization` use the cookie as its token.
+pub(super) async fn cookies(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        let given = cookie::credential(&app, remote.address.ip(), request.method(), request.headers());
+        let value =
+            given.map(|given| given.map(|token| HeaderValue::from_str(&format!("Bearer {}", token.0))));
+        match value {
+            Some(Ok(Ok(value))) => {
+                request.headers_mut().insert(header::AUTHORIZATION, value);
+            }
+            Some(Ok(Err(_))) => return HttpError::from(cookie::malformed()).into_response(),
+            Some(Err(error)) => return HttpError::from(error).into_response(),
+            None => {}
+        }
+    }
+    next.run(request).await
 }

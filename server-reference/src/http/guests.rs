@@ -13,7 +13,9 @@ use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use tidewire_core::wire::{User, UserKind, codes};
-use tidewire_server_core::Budget;
+use tidewire_server_core::access::Page;
+use tidewire_server_core::store::Site;
+use tidewire_server_core::{AuthError, Budget};
 
 /// The length of an id that a client made for itself, in bytes. It must be hard to guess: anybody
 /// who knows it is taken for the client.
@@ -26,6 +28,8 @@ struct GuestRequest {
     nickname: Option<String>,
     /// An id that the client made for itself before it reached this server.
     previous: Option<String>,
+    /// The key of the site whose page asks.
+    site: Option<String>,
 }
 
 pub(super) async fn guest(
@@ -35,8 +39,11 @@ pub(super) async fn guest(
     body: Result<Whole, HttpError>,
 ) -> Result<Response, HttpError> {
     let Whole(body) = body?;
-    let request: GuestRequest =
-        if body.is_empty() { GuestRequest { nickname: None, previous: None } } else { read(&body)? };
+    let request: GuestRequest = if body.is_empty() {
+        GuestRequest { nickname: None, previous: None, site: None }
+    } else {
+        read(&body)?
+    };
     let nickname = match request.nickname {
         None => None,
         Some(text) => Some(guest::nickname(&text).ok_or_else(|| {
@@ -50,7 +57,8 @@ pub(super) async fn guest(
         let message = "this nickname is reserved; choose another";
         return Err(HttpError::new(StatusCode::BAD_REQUEST, "reserved_name", message));
     }
-    let user = match bearer(&headers) {
+    let page = app.page_of(remote.address.ip(), &headers);
+    let (user, site) = match bearer(&headers) {
         Some(token) => {
             let identity = app.auth.renewed_guest(token, nickname)?;
             // Not the code of an expired token, with which the client would come back as a new
@@ -64,22 +72,41 @@ pub(super) async fn guest(
                 .limiter
                 .take(&place, RENEWALS, clock::mono())
                 .map_err(|wait| too_many("this guest's token was renewed too often; wait a little", wait))?;
-            identity.user
+            // A guest stays one of their site. It may have other pages by now, or be gone.
+            let key = identity.site.map(|guest| guest.site);
+            (identity.user, site_of(&app, key, &page)?)
         }
         None => {
+            let site = site_of(&app, request.site, &page)?;
             let nickname = nickname.ok_or_else(|| bad_request("`nickname` is missing"))?;
             let address = app.proxies.client(remote.address.ip(), &headers);
             app.address_limiter
                 .creates("guest", address, app.config.limits.new_guests)
                 .map_err(|wait| too_many("too many guests from this address; wait a little", wait))?;
-            match &request.previous {
+            let user = match &request.previous {
                 None => guest::new_guest(nickname),
                 Some(previous) => exchanged(&app, previous, nickname).await?,
-            }
+            };
+            (user, site)
         }
     };
     let ttl = app.config.guest_ttl.as_secs();
-    token_response(&user, app.auth.sign_guest(&user, clock::now_s() + ttl), ttl)
+    token_response(&user, app.auth.sign_guest(&user, site.as_deref(), clock::now_s() + ttl), ttl)
+}
+
+/// The site with this key, if the page is one of it; without a key, whether the page may have guests
+/// without one.
+fn site_of(app: &App, key: Option<String>, page: &Page) -> Result<Option<Arc<Site>>, HttpError> {
+    let sites = &app.engine.access.sites;
+    // Not the code of an expired token, with which the client would come back as a new guest.
+    let refused = |error: AuthError| match error {
+        AuthError::Refused(_) => {
+            HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, "there is no site with this key")
+        }
+        error => error.into(),
+    };
+    sites.admits(key.as_deref(), page).map_err(refused)?;
+    Ok(key.and_then(|key| sites.get(&key)))
 }
 
 async fn exchanged(app: &App, previous: &str, nickname: String) -> Result<User, HttpError> {
@@ -122,7 +149,7 @@ pub(super) async fn demo_token(
             (*size <= 100).then_some(c)
         })
         .collect();
-    let user = User { id: format!("demo:{}:{short}", request.role), name, kind };
+    let user = User { id: format!("demo:{}:{short}", request.role), name, kind, profile: None };
     token_response(&user, app.auth.sign_application(&user, clock::now_s() + ttl), ttl)
 }
 

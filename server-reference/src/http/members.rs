@@ -1,11 +1,11 @@
 //! Members of channels, for the application's backend (protocol section 7).
 
 use super::error::{HttpError, bad_request};
-use super::request::{account_of, authenticated, within_budget};
+use super::request::{Remote, account_of, authenticated, within_budget};
 use crate::app::App;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -33,11 +33,12 @@ pub(super) struct Place {
 /// returns.
 pub(super) async fn set(
     State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
     Path((channel, kind, id)): Path<(String, String, String)>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<StatusCode, HttpError> {
-    let (identity, account, channel) = backend(&app, &headers, &channel)?;
+    let (identity, account, channel) = backend(&app, &remote, &headers, &channel).await?;
     let kind = match kind.as_str() {
         "guest" => UserKind::Guest,
         "user" => UserKind::User,
@@ -69,11 +70,12 @@ pub(super) async fn set(
 /// Lists the members of a channel.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
     Path(channel): Path<String>,
     place: Result<Query<Place>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
-    let (_, account, channel) = backend(&app, &headers, &channel)?;
+    let (_, account, channel) = backend(&app, &remote, &headers, &channel).await?;
     let Ok(Query(place)) = place else {
         return Err(bad_request("the only parameter is `after`, with the last member of the page before"));
     };
@@ -98,12 +100,13 @@ pub(super) async fn list(
 }
 
 /// The service that asks, its account, and the channel.
-fn backend(
+async fn backend(
     app: &App,
+    remote: &Remote,
     headers: &HeaderMap,
     channel: &str,
 ) -> Result<(Identity, Account, ChannelName), HttpError> {
-    let identity = authenticated(app, headers)?;
+    let identity = authenticated(app, remote, headers).await?;
     if !identity.scopes.contains(&Scope::Members) {
         let message = "only services with the scope `members` may do this";
         return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));

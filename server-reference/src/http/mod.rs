@@ -13,7 +13,10 @@ pub(crate) mod request;
 mod revoke;
 mod router;
 mod session;
+mod sessions;
+mod sites;
 mod statics;
+mod tickets;
 
 pub use router::websocket_settings;
 pub(crate) use router::{below, router};

@@ -1,10 +1,10 @@
 //! Which dialogs wait for an operator, over plain HTTP (protocol section 13).
 
 use super::error::HttpError;
-use super::request::{account_of, authenticated, within_budget};
+use super::request::{Remote, account_of, authenticated, within_budget};
 use super::session::json_text;
 use crate::app::App;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
@@ -17,8 +17,12 @@ use tidewire_server_core::store::{Read, Reply};
 const MOST: usize = 1_000;
 
 /// The dialogs of the caller's account for which an operator is asked for, the first one first.
-pub(super) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, HttpError> {
-    let identity = authenticated(&app, &headers)?;
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let identity = authenticated(&app, &remote, &headers).await?;
     let may = match identity.user.kind {
         UserKind::Operator => true,
         UserKind::Service => identity.scopes.contains(&Scope::Read),

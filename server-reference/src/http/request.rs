@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tidewire_core::wire::codes;
-use tidewire_server_core::Identity;
-use tidewire_server_core::store::Account;
+use tidewire_server_core::store::{Account, Reply};
+use tidewire_server_core::{Identified, Identity};
 use tokio::time::timeout;
 
 /// The peer of a socket. An extension of each of its requests.
@@ -65,8 +65,21 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&str, HttpError> {
     })
 }
 
-pub(crate) fn authenticated(app: &App, headers: &HeaderMap) -> Result<Identity, HttpError> {
-    Ok(app.engine.identify(token(headers)?, clock::now())?)
+/// The user of a request.
+pub(crate) async fn authenticated(
+    app: &App,
+    remote: &Remote,
+    headers: &HeaderMap,
+) -> Result<Identity, HttpError> {
+    let mut identity = match app.engine.identify(token(headers)?, clock::now())? {
+        Identified::Known(identity) => identity,
+        Identified::Unread(read, pending) => {
+            let found = app.read_in_time(read).await.and_then(Reply::session)?;
+            app.engine.session_read(pending, found, clock::now())?
+        }
+    };
+    app.engine.admit_from(&mut identity, &app.page_of(remote.address.ip(), headers))?;
+    Ok(identity)
 }
 
 /// The account in whose name a user acts.

@@ -1,9 +1,9 @@
 //! The endpoint that revokes access (protocol section 7).
 
 use super::error::{HttpError, bad_request};
-use super::request::{Whole, account_of, authenticated, read, within_budget};
+use super::request::{Remote, Whole, account_of, authenticated, read, within_budget};
 use crate::app::App;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -25,10 +25,11 @@ struct RevokedUser {
 /// Lets an operator revoke a user's access.
 pub(super) async fn revoke(
     State(app): State<Arc<App>>,
+    Extension(remote): Extension<Remote>,
     headers: HeaderMap,
     body: Result<Whole, HttpError>,
 ) -> Result<StatusCode, HttpError> {
-    let identity = authenticated(&app, &headers)?;
+    let identity = authenticated(&app, &remote, &headers).await?;
     if identity.user.kind != UserKind::Operator && !identity.scopes.contains(&Scope::Revoke) {
         let message = "only operators, and services with the scope `revoke`, may take access back";
         return Err(HttpError::new(StatusCode::FORBIDDEN, codes::FORBIDDEN, message));

@@ -2,19 +2,23 @@
 
 use super::error::{HttpError, MAX_BODY, draining};
 use super::request::Remote;
-use super::{channels, dialogs, guard, guests, members, people, queue, reads, revoke, statics};
+use super::{
+    channels, dialogs, guard, guests, members, people, queue, reads, revoke, sessions, sites, statics,
+    tickets,
+};
 use crate::app::App;
+use crate::cookie;
 use crate::origin::Origin;
 use crate::transport::{fallback, socket};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, Extension, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post, put};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 use std::sync::Arc;
-use tidewire_core::wire::{SUBPROTOCOL, codes};
+use tidewire_core::wire::{SUBPROTOCOL, Secret, codes};
 use tidewire_server_core::Peer;
 use tidewire_server_core::store::Write;
 
@@ -39,7 +43,6 @@ pub(crate) fn below(uri: &Uri, base: &str) -> Option<Uri> {
 /// All routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let mut api = Router::new()
-        .route("/v1/guest", post(guests::guest))
         .route("/v1/dialogs", post(dialogs::create))
         .route("/v1/dialogs/{id}", delete(dialogs::remove))
         .route("/v1/channels/{name}/events", get(channels::read).post(channels::publish))
@@ -49,7 +52,15 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/channels/{name}/leases/{kind}", put(people::hold).delete(people::release))
         .route("/v1/channels/{name}/members", get(members::list))
         .route("/v1/channels/{name}/members/{kind}/{id}", put(members::set).delete(members::set))
-        .route("/v1/revoke", post(revoke::revoke));
+        .route("/v1/revoke", post(revoke::revoke))
+        .route("/v1/tickets", post(tickets::issue))
+        .merge(sessions::routes())
+        .route("/v1/sites/{key}", put(sites::put).delete(sites::remove))
+        .route_layer(middleware::from_fn_with_state(app.clone(), guard::cookies))
+        // Before cookies, because it is said explicitly.
+        .route_layer(middleware::from_fn(tickets::of_url))
+        // A guest's token is in no cookie.
+        .route("/v1/guest", post(guests::guest));
     if app.config.demo {
         api = api.route("/demo/token", post(guests::demo_token));
     }
@@ -72,6 +83,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 async fn upgrade(
     State(app): State<Arc<App>>,
     Extension(remote): Extension<Remote>,
+    uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
@@ -82,9 +94,13 @@ async fn upgrade(
     let origin_allowed = app.origin_of(remote.address.ip(), &headers) != Origin::Foreign;
     let address = app.proxies.client(remote.address.ip(), &headers);
     let peer = Peer { origin_allowed, address, is_request: false };
+    // The handshake is a GET, but opens a connection that may do everything.
+    let cookie = cookie::credential(&app, remote.address.ip(), &Method::POST, &headers);
+    let page = app.page_of(remote.address.ip(), &headers);
+    let offered = tickets::split(&uri).map(|(_, ticket)| Ok(Secret(ticket))).or(cookie);
     websocket_settings(upgrade, app.config.limits.message_bytes)
         .protocols([SUBPROTOCOL])
-        .on_upgrade(move |socket| socket::serve(app, socket, peer, remote.activity))
+        .on_upgrade(move |socket| socket::serve(app, socket, peer, (page, offered), remote.activity))
 }
 
 /// The settings of every socket; public for tests of the WebSocket itself.

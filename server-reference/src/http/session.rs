@@ -17,7 +17,9 @@ use tidewire_core::wire::{ChannelName, codes};
 pub(super) async fn open(app: &Arc<App>, remote: &Remote, headers: &HeaderMap) -> Result<Single, HttpError> {
     let token = token(headers)?;
     let address = app.proxies.client(remote.address.ip(), headers);
-    let mut session = Single::open(app, address, token).await.map_err(turned_away)?;
+    let mut session = Single::open(app, address, app.page_of(remote.address.ip(), headers), token)
+        .await
+        .map_err(turned_away)?;
     let first = session.next().await.ok_or_else(over)?;
     let object = parsed(&first)?;
     match object.str("t").as_deref() {

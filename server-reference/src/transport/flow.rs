@@ -26,6 +26,10 @@ pub(crate) async fn complete(
             }
             Flow::Read(Read::Channel(name)) => Answer::Channel(app.loader.channel(&name).await),
             Flow::Open(name, account) => Answer::Channel(app.loader.open(&name, account).await),
+            Flow::Read(read @ (Read::Session(_) | Read::Memberships(_))) => {
+                let reply = app.read_in_time(read.clone()).await;
+                Answer::new(&read, reply, &app.engine.hub)
+            }
             Flow::Read(read) => {
                 let reply = app.store.read(read.clone()).await;
                 Answer::new(&read, reply, &app.engine.hub)

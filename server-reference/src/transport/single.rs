@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tidewire_core::wire::{VERSION, json};
+use tidewire_server_core::access::Page;
 use tidewire_server_core::{Flow, Peer, Session, ToWrite, TurnedAway};
 use tokio::time::sleep_until;
 
@@ -26,10 +27,16 @@ pub(crate) struct Single {
 impl Single {
     /// A session of the token's user, which does not say yet whether the token is good: its first
     /// frame is `welcome`, or an `error`.
-    pub(crate) async fn open(app: &Arc<App>, address: IpAddr, token: &str) -> Result<Single, TurnedAway> {
+    pub(crate) async fn open(
+        app: &Arc<App>,
+        address: IpAddr,
+        page: Page,
+        token: &str,
+    ) -> Result<Single, TurnedAway> {
         let notifiers = Arc::new(Notifiers::default());
         let peer = Peer { origin_allowed: true, address, is_request: true };
-        let session = Session::try_open(&app.engine, peer, notifiers.wake(), clock::now())?;
+        let mut session = Session::try_open(&app.engine, peer, notifiers.wake(), clock::now())?;
+        session.comes_from(page);
         let (activity, frames) = (Activity::new(), VecDeque::new());
         let mut single = Single { app: app.clone(), session, notifiers, activity, frames };
         let hello = serde_json::json!({"t": "hello", "v": VERSION, "client": clock::random_uuid().to_string(), "token": token});

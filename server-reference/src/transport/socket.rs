@@ -10,7 +10,9 @@ use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_server_core::{Flow, Peer, Session};
+use tidewire_core::wire::Secret;
+use tidewire_server_core::access::Page;
+use tidewire_server_core::{AuthError, Flow, Peer, Session};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -21,9 +23,19 @@ const MAX_LATE: usize = 1_000;
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Serves one connection.
-pub(crate) async fn serve(app: Arc<App>, socket: WebSocket, peer: Peer, activity: Activity) {
+pub(crate) async fn serve(
+    app: Arc<App>,
+    socket: WebSocket,
+    peer: Peer,
+    (page, offered): (Page, Option<Result<Secret, AuthError>>),
+    activity: Activity,
+) {
     let notifiers = Arc::new(Notifiers::default());
     let (mut session, flow) = Session::open(&app.engine, peer, notifiers.wake(), clock::now());
+    session.comes_from(page);
+    if let Some(offered) = offered {
+        session.offer(offered);
+    }
     let outgoing = session.outgoing().clone();
     let (sink, mut stream) = socket.split();
     let writer = tokio::spawn({

@@ -104,6 +104,12 @@ pub fn operator(user: &str) -> String {
     token(user, json!({"kind": "operator", "aud": "tidewire-operator", "account": "default"}))
 }
 
+/// A token of the application's backend.
+pub fn service(scopes: &[&str]) -> String {
+    let other = json!({"kind": "service", "aud": "tidewire-service", "account": "default", "scopes": scopes});
+    token("backend", other)
+}
+
 pub fn message(op: &str, text: &str) -> Value {
     json!({"t": "op", "id": op, "ch": "dialog:room", "kind": "message", "body": {"text": text}})
 }
@@ -137,7 +143,7 @@ impl Client {
         Client::dial(address, &headers, receive).await
     }
 
-    async fn dial(address: SocketAddr, headers: &[(&'static str, &str)], receive: Option<u32>) -> Client {
+    pub async fn dial(address: SocketAddr, headers: &[(&'static str, &str)], receive: Option<u32>) -> Client {
         Client::try_dial(address, headers, receive).await.unwrap()
     }
 
@@ -155,7 +161,7 @@ impl Client {
         let mut request = format!("ws://{address}/v1/ws").into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "tidewire.v1".parse().unwrap());
         for (name, value) in headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
+            request.headers_mut().append(*name, value.parse().unwrap());
         }
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         Ok(Client { socket, waiting: VecDeque::new(), close: None, messages: 0 })

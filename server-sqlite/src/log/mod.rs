@@ -13,6 +13,8 @@ mod positions;
 mod read;
 mod retention;
 mod schema;
+mod sessions;
+mod sites;
 mod transaction;
 
 pub use read::read;

@@ -2,7 +2,7 @@
 
 use super::columns::{self, number};
 use super::schema::{event_key, offset_of, write_meta};
-use super::{Outside, dialogs, handing, members, positions, retention};
+use super::{Outside, dialogs, handing, members, positions, retention, sessions, sites};
 use rusqlite::{Connection, OptionalExtension, params};
 use tidewire_core::wire::EventFrame;
 use tidewire_server_core::store::{
@@ -39,6 +39,13 @@ pub(super) fn apply(
             .prepare_cached("DELETE FROM revocations WHERE since < ?")?
             .execute([before_ms.cast_signed()])
             .map(Outcome::Forgotten),
+        Write::PutSession(row) => sessions::put(connection, row),
+        Write::EndSession { id, account } => sessions::end(connection, id, account),
+        Write::ForgetSessions { before_ms } => {
+            sessions::forget(connection, *before_ms).map(Outcome::Forgotten)
+        }
+        Write::PutSite(site) => sites::put(connection, site),
+        Write::DeleteSite { key, account } => sites::delete(connection, key, account),
         // As much as a long message: a disk with room for one page only counts as full.
         Write::Probe => write_meta(connection, "probe", vec![0u8; PROBE_BYTES]).map(|()| Outcome::Done),
         Write::LimitPages(pages) => {

@@ -2,7 +2,7 @@
 
 use super::columns::{self, channel_name, offset};
 use super::schema::{event_key, offset_of};
-use super::{handing, positions};
+use super::{handing, positions, sessions, sites};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tidewire_core::wire::{ChannelName, EventFrame, Offset, PAGE_BYTES, PAGE_EVENTS, RunId};
 use tidewire_server_core::Text;
@@ -42,6 +42,8 @@ pub fn read(connection: &Connection, read: &Read) -> rusqlite::Result<Reply> {
         Read::Queued { account, most } => handing::queued(connection, account, *most).map(Reply::Handed),
         Read::Held => handing::held(connection).map(Reply::Handed),
         Read::Revocations => revocations(connection).map(Reply::Revocations),
+        Read::Session(id) => sessions::read(connection, id).map(Reply::Session),
+        Read::Sites => sites::read(connection).map(Reply::Sites),
     }
 }
 

@@ -127,6 +127,30 @@ const MIGRATIONS: &[&str] = &["
     ALTER TABLE dialogs ADD COLUMN silent INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX dialogs_queued ON dialogs (queued) WHERE queued IS NOT NULL;
     CREATE INDEX dialogs_held ON dialogs (channel) WHERE silent;
+", "
+    -- What the application's backend says about signed-in users. Times are ms since the Unix epoch.
+    CREATE TABLE sessions (
+        id TEXT PRIMARY KEY,
+        account TEXT,
+        kind TEXT NOT NULL,
+        user TEXT NOT NULL,
+        name TEXT,
+        -- A JSON object.
+        profile TEXT,
+        -- A JSON array of arrays: each a name and its values.
+        claims TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        ends INTEGER NOT NULL
+    );
+    CREATE INDEX sessions_by_end ON sessions (ends);
+    -- Pages elsewhere that may have guests of an account.
+    CREATE TABLE sites (
+        key TEXT PRIMARY KEY,
+        account TEXT,
+        -- One in a line.
+        origins TEXT NOT NULL,
+        assistant TEXT
+    ) WITHOUT ROWID;
 "];
 
 /// The version this server writes.

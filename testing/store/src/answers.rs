@@ -7,7 +7,7 @@ use tidewire_server_core::store::{EndRun, NewEvent, Outcome, Read, Refusal, Star
 fn of_run(channel: i64, n: u128, kind: &str, run: &str) -> NewEvent {
     NewEvent {
         author: "ai:ai".to_owned(),
-        by: User { id: "ai".to_owned(), name: "Assistant".to_owned(), kind: UserKind::Ai },
+        by: User { id: "ai".to_owned(), name: "Assistant".to_owned(), kind: UserKind::Ai, profile: None },
         kind: kind.to_owned(),
         body: format!("{{\"run\":\"{run}\"}}"),
         ..message(channel, "dialog:a", 1_000 + n, "")

@@ -13,7 +13,7 @@ fn op(row: i64, name: &str, n: u128, by: (UserKind, &str), handing: Handing) -> 
     };
     NewEvent {
         author: format!("{}:{id}", kind.as_str()),
-        by: User { id: id.to_owned(), name: id.to_owned(), kind },
+        by: User { id: id.to_owned(), name: id.to_owned(), kind, profile: None },
         kind: kind_of_event.to_owned(),
         body,
         handing: Some(handing),

@@ -11,6 +11,7 @@ mod events;
 mod handing;
 mod positions;
 mod retention;
+mod sessions;
 
 pub use answers::*;
 pub use dialogs::*;
@@ -18,6 +19,7 @@ pub use events::*;
 pub use handing::*;
 pub use positions::*;
 pub use retention::*;
+pub use sessions::*;
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -56,6 +58,8 @@ macro_rules! store_suite {
             positions_are_gone_with_their_dialog,
             a_step_of_a_hand_off_is_stored_with_its_event_or_refused,
             the_model_is_silent_while_an_operator_has_the_dialog,
+            sessions_are_kept_as_written_until_they_are_ended_or_over,
+            sites_are_kept_as_written_and_belong_to_an_account,
             a_run_has_one_start_and_one_end,
             pieces_of_a_run_that_a_crash_left_are_joined,
             a_cancellation_needs_a_run,
@@ -178,7 +182,7 @@ fn message(row: i64, name: &str, n: u128, text: &str) -> NewEvent {
         channel: row,
         name: channel(name),
         author: "user:ada".to_owned(),
-        by: User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User },
+        by: User { id: "ada".to_owned(), name: "Ada".to_owned(), kind: UserKind::User, profile: None },
         op,
         id: op.hyphenated().to_string().into(),
         kind: "message".to_owned(),

@@ -5,7 +5,7 @@ use tidewire_core::wire::UNREAD_SCAN;
 use tidewire_server_core::store::{Positions, SetPosition};
 
 fn set(row: i64, user: &str, offset: u64) -> SetPosition {
-    let by = User { id: user.to_owned(), name: format!("{user} \"x\""), kind: UserKind::User };
+    let by = User { id: user.to_owned(), name: format!("{user} \"x\""), kind: UserKind::User, profile: None };
     SetPosition { channel: row, user: format!("user:{user}"), by, offset: Offset(offset) }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn apply(rows: &mut Rows, me: Option<&User>, event: &EventFrame, mess
 /// The row of an op that is not committed. If this version can't read the op's body, the text is
 /// empty.
 pub(in crate::chat) fn written(id: &OpId, body: &str, me: Option<&User>, at: u64) -> Row {
-    let nobody = || User { id: String::new(), name: String::new(), kind: UserKind::User };
+    let nobody = || User { id: String::new(), name: String::new(), kind: UserKind::User, profile: None };
     Row {
         id: id.to_string(),
         kind: RowKind::Message,

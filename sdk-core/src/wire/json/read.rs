@@ -74,6 +74,11 @@ impl<'a> Object<'a> {
         Ok(Object { members })
     }
 
+    /// The names of the members, in the order of the text.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// The raw JSON text of a member. If several have this name, the last one counts.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
         self.members.iter().rev().find(|(n, _)| n == name).map(|(_, value)| *value)

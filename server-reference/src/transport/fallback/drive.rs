@@ -10,8 +10,10 @@ use crate::transport::flow::complete;
 use crate::transport::writing::Notifiers;
 use std::sync::Arc;
 use std::time::Duration;
+use tidewire_core::wire::Secret;
+use tidewire_server_core::access::Page;
 use tidewire_server_core::requests::kept_ms;
-use tidewire_server_core::{Flow, Peer, Session};
+use tidewire_server_core::{AuthError, Flow, Peer, Session};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -21,14 +23,23 @@ const FULL: &str = "the server has all the connections it may have";
 const FLUSH_TIME: Duration = Duration::from_millis(50);
 
 /// Opens a connection, and returns its id.
-pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
+pub(super) fn open(
+    app: &Arc<App>,
+    peer: Peer,
+    page: Page,
+    cookie: Option<Result<Secret, AuthError>>,
+) -> Result<String, HttpError> {
     // Checked before it counts as a handshake.
     if app.links.is_full() {
         return Err(too_many(FULL));
     }
     let notifiers = Arc::new(Notifiers::default());
-    let session =
+    let mut session =
         Session::try_open(&app.engine, peer, notifiers.wake(), clock::now()).map_err(turned_away)?;
+    session.comes_from(page);
+    if let Some(cookie) = cookie {
+        session.offer(cookie);
+    }
     // One message is handled while one waits; requests with more of them wait for their response.
     let (words, inbox) = mpsc::channel(1);
     let link = Arc::new(Link {

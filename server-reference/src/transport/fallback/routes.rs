@@ -2,10 +2,11 @@
 
 use super::{down, drive, up};
 use crate::app::App;
+use crate::cookie;
 use crate::http::error::HttpError;
 use crate::http::request::Remote;
 use axum::extract::{DefaultBodyLimit, Extension, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -32,7 +33,8 @@ async fn open(
 ) -> Result<Response, HttpError> {
     let address = app.proxies.client(remote.address.ip(), &headers);
     let peer = Peer { origin_allowed: true, address, is_request: false };
-    let id = drive::open(&app, peer)?;
+    let cookie = cookie::credential(&app, remote.address.ip(), &Method::POST, &headers);
+    let id = drive::open(&app, peer, app.page_of(remote.address.ip(), &headers), cookie)?;
     let body = Json(json!({"connection": id}));
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], body).into_response())
 }

@@ -64,8 +64,18 @@ impl Verify for Trusting {
             Some("own") => Some(Account::Own),
             Some(name) => Some(Account::Named(name.to_owned())),
         };
-        let user = User { name: id.clone(), id, kind };
-        Ok(Identity { user, account, scopes, roles, claims, issued_s, expires_s: now.wall / 1000 + 3600 })
+        let user = User { name: id.clone(), id, kind, profile: None };
+        Ok(Identity {
+            user,
+            account,
+            scopes,
+            roles,
+            claims,
+            issued_s,
+            expires_s: now.wall / 1000 + 3600,
+            session: None,
+            site: None,
+        })
     }
 }
 

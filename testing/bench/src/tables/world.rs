@@ -27,13 +27,15 @@ pub(crate) struct Anybody;
 impl Verify for Anybody {
     fn verify(&self, token: &str, now: Now) -> Result<Identity, AuthError> {
         Ok(Identity {
-            user: User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User },
+            user: User { id: token.to_owned(), name: token.to_owned(), kind: UserKind::User, profile: None },
             account: Some(Account::Own),
             scopes: Default::default(),
             roles: Default::default(),
             claims: BTreeMap::new(),
             issued_s: None,
             expires_s: now.wall / 1000 + 86_400,
+            session: None,
+            site: None,
         })
     }
 }

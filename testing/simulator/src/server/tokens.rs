@@ -53,13 +53,15 @@ impl Verify for Tokens {
             dialogs.push("b".to_owned());
         }
         Ok(Identity {
-            user: User { name: id.clone(), id, kind: self.kinds[device as usize] },
+            user: User { name: id.clone(), id, kind: self.kinds[device as usize], profile: None },
             account: Some(Account::Own),
             scopes: Default::default(),
             roles: Default::default(),
             claims: BTreeMap::from([("dialogs".to_owned(), dialogs)]),
             issued_s,
             expires_s,
+            session: None,
+            site: None,
         })
     }
 }

@@ -23,13 +23,15 @@ impl Verify for Tokens {
         let (id, claim) = token.split_once('|').unwrap_or((token, "*"));
         let kind = if claim == "*" { UserKind::Operator } else { UserKind::User };
         Ok(Identity {
-            user: User { id: id.to_owned(), name: id.to_owned(), kind },
+            user: User { id: id.to_owned(), name: id.to_owned(), kind, profile: None },
             account: Some(Account::Own),
             scopes: Default::default(),
             roles: Default::default(),
             claims: BTreeMap::from([("org".to_owned(), vec![claim.to_owned()])]),
             issued_s: Some(now.wall / 1000),
             expires_s: now.wall / 1000 + 864_000,
+            session: None,
+            site: None,
         })
     }
 }
