@@ -30,7 +30,11 @@ export interface User {
   readonly kind: "guest" | "user" | "operator" | "service" | "ai" | "system";
 }
 
-/** States of the connection. `failed` is final until `connect()` is called: `cause` says why. */
+/**
+ * States of the connection. `failed` is final until `connect()` is called: `cause` says why. `parked`:
+ * the page sleeps, or, with the cause `idle_timeout`, the server closed a connection on which nothing
+ * was done; the next message, typing or visit to the page connects again.
+ */
 export type ConnectionState =
   | "idle"
   | "connecting"

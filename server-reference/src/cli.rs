@@ -115,6 +115,9 @@ struct Flags {
     /// How much longer than --ping-ms a client may be silent, in ms [default: 10000]
     #[arg(long, env = "TIDEWIRE_GRACE_MS", value_name = "MS")]
     grace_ms: Option<u64>,
+    /// Close connections whose user did nothing for this long, in seconds; 0 closes none [default: 0]
+    #[arg(long, env = "TIDEWIRE_IDLE_S", value_name = "SECONDS")]
+    idle_s: Option<u64>,
     /// Time over which clients spread their reconnects when the server restarts, in ms [default:
     /// 5000]
     #[arg(long, env = "TIDEWIRE_SPREAD_MS", value_name = "MS")]
@@ -310,6 +313,10 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     let times = &mut config.timeouts;
     times.ping = millis("ping-ms", flags.ping_ms.or(file.ping_ms), 100, times.ping)?;
     times.grace = millis("grace-ms", flags.grace_ms.or(file.grace_ms), 100, times.grace)?;
+    times.idle = match flags.idle_s.or(file.idle_s) {
+        Some(0) => Duration::ZERO,
+        idle_s => seconds("idle-s", idle_s, times.idle)?,
+    };
     times.spread = millis("spread-ms", flags.spread_ms.or(file.spread_ms), 0, times.spread)?;
     if let Some(limits) = file.limits {
         limits.apply(&mut config.limits);

@@ -31,6 +31,7 @@ use thiserror::Error;
 use tidewire_core::wire::{ChannelName, ServerFrame, UserKind, codes};
 use tidewire_server_core::access::Access;
 use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::metrics::Metrics;
 use tidewire_server_core::rules::{Rule, Rules};
 use tidewire_server_core::store::{Account, CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
@@ -149,7 +150,8 @@ impl Server {
         }
         let hub = Arc::new(Hub::new(rules));
         let loader = Arc::new(Loader::new(store.clone(), hub.clone()));
-        let answers = Answers::new(store.clone(), loader.clone(), responder);
+        let metrics = Arc::<Metrics>::default();
+        let answers = Answers::new(store.clone(), loader.clone(), responder, metrics.clone());
         answers.recover().await?;
         let revocations = Revocations::new(store.read(Read::Revocations).await.and_then(Reply::revocations)?);
         let limits = &config.limits;
@@ -177,6 +179,7 @@ impl Server {
             access: Access { revocations, ..Access::default() },
             answers: answers.answering(),
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
+            metrics,
         });
         reconcile::watch(&database, &store, &loader, &engine);
         let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);

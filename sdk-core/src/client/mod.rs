@@ -262,7 +262,7 @@ impl<T: Part> Client<T> {
         before: Option<Offset>,
         most: u64,
     ) -> Result<Offset, SubscribeError> {
-        let now = self.clamp(now);
+        let now = self.acts(now);
         let name = ChannelName::parse(channel).ok_or(SubscribeError::BadChannel)?;
         let at = self.place(&name).ok_or(SubscribeError::NotOpen)?;
         let channel = &mut self.channels[at];
@@ -421,9 +421,20 @@ impl<T: Part> Client<T> {
         now
     }
 
+    /// As [`Client::clamp`], for a command that means that the user does something.
+    fn acts(&mut self, now: Now) -> Now {
+        let now = self.clamp(now);
+        self.link.acted(now.mono);
+        now
+    }
+
     /// Fires timers that are due, sends what may be sent, and emits what changed.
     fn advance(&mut self, now: Now) {
         self.overdue(now);
+        // What is to be sent makes a connection, even if it was on its way when the server closed.
+        if self.link.is_resting() && self.outbox.waiting() > 0 {
+            self.link.acted(now.mono);
+        }
         self.link.tick(context!(self, now));
         self.follow_link();
         self.expire(now);

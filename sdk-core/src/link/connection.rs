@@ -1,6 +1,6 @@
 //! Every transition of the connection, in this one file.
 //!
-//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked → … → Closed | Failed. The
+//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked | Resting → … → Closed | Failed. The
 //! flag `wanted` says whether the application wants a connection; only `connect` and `close` change
 //! it. Everything else changes the phase.
 //!
@@ -34,13 +34,27 @@ const SERVER_CODES: u16 = 3_000;
 
 enum Phase {
     Idle,
-    Token { ask: TokenAsk, until: Time },
+    Token {
+        ask: TokenAsk,
+        until: Time,
+    },
     Dialing(Attempt),
     Hello(Attempt),
-    Online { conn: ConnId, transport: Transport, since: Time, heartbeat: Heartbeat },
-    Backoff { at: Time },
-    Offline { at: Time },
+    Online {
+        conn: ConnId,
+        transport: Transport,
+        since: Time,
+        heartbeat: Heartbeat,
+    },
+    Backoff {
+        at: Time,
+    },
+    Offline {
+        at: Time,
+    },
     Parked,
+    /// The server ended an idle connection; the next one is made when the user does something.
+    Resting,
     Disconnected,
     Closed,
     Failed,
@@ -189,7 +203,7 @@ impl Connection {
             Phase::Online { .. } => State::Online,
             Phase::Backoff { .. } => State::Reconnecting,
             Phase::Offline { .. } => State::Offline,
-            Phase::Parked => State::Parked,
+            Phase::Parked | Phase::Resting => State::Parked,
             Phase::Disconnected => State::Disconnected,
             Phase::Closed => State::Closed,
             Phase::Failed => State::Failed,
@@ -236,6 +250,8 @@ impl Connection {
             self.cause = None;
             self.was_online = false;
             self.begin(cx);
+        } else if self.is_resting() {
+            self.acted(cx.now.mono);
         } else if self.retry_at().is_some() {
             // The application asks for a connection: dial without waiting for the backoff.
             self.nudge(cx);
@@ -260,6 +276,18 @@ impl Connection {
     pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {
         self.disconnect(cx);
         self.phase = Phase::Closed;
+    }
+
+    /// Whether the server ended an idle connection, and none is made until the user does something.
+    pub(crate) fn is_resting(&self) -> bool {
+        matches!(self.phase, Phase::Resting)
+    }
+
+    /// The user did something: if the server ended an idle connection, another one is made now.
+    pub(crate) fn acted(&mut self, now: Time) {
+        if self.is_resting() {
+            self.phase = Phase::Backoff { at: now };
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -417,7 +445,9 @@ impl Connection {
             return;
         }
         if self.network_down {
-            if !matches!(self.phase, Phase::Parked | Phase::Failed | Phase::Offline { .. }) {
+            let is_still =
+                matches!(self.phase, Phase::Parked | Phase::Resting | Phase::Failed | Phase::Offline { .. });
+            if !is_still {
                 self.drop_transports(cx, close::NORMAL);
                 self.cause = Some(codes::OFFLINE.into());
                 self.phase = Phase::Offline { at: cx.now.mono.after(OFFLINE_DIAL_MS) };
@@ -433,6 +463,7 @@ impl Connection {
             Lifecycle::Shown => {
                 let hidden = self.hidden_at.take().is_some_and(|at| cx.now.mono.since(at) >= HIDDEN_MS);
                 self.frozen = false;
+                self.acted(cx.now.mono);
                 if hidden || self.online().is_none() {
                     self.nudge(cx);
                 }
@@ -504,7 +535,12 @@ impl Connection {
             }
             Phase::Backoff { at } => Some((*at, "backoff")),
             Phase::Offline { at } => Some((*at, "offline")),
-            Phase::Idle | Phase::Parked | Phase::Disconnected | Phase::Closed | Phase::Failed => None,
+            Phase::Idle
+            | Phase::Parked
+            | Phase::Resting
+            | Phase::Disconnected
+            | Phase::Closed
+            | Phase::Failed => None,
         }
     }
 
@@ -679,7 +715,11 @@ impl Connection {
         // If a token worked before and is refused now, the server's keys have changed, and a new
         // token may be accepted.
         let outdated = code == close::UNAUTHORIZED && self.credential.worked();
-        if close::is_terminal(code) && !outdated {
+        if code == close::IDLE_TIMEOUT {
+            self.drop_successor(cx, close::NORMAL);
+            self.cause = Some(refusal.unwrap_or_else(|| codes::IDLE_TIMEOUT.into()));
+            self.phase = Phase::Resting;
+        } else if close::is_terminal(code) && !outdated {
             self.drop_successor(cx, close::NORMAL);
             self.fail(refusal.unwrap_or_else(|| terminal_code(code).into()));
         } else if code == close::TOKEN_EXPIRED || outdated {

@@ -11,6 +11,7 @@ mod explain;
 mod filter;
 mod handover;
 mod holders;
+mod idle;
 #[cfg(not(target_family = "wasm"))]
 mod imports;
 mod kinds;

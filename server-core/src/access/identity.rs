@@ -44,11 +44,24 @@ pub enum Scope {
     Members,
     /// `revoke`: take access back.
     Revoke,
+    /// `connections`: list and close connections.
+    Connections,
+    /// `metrics`: read the server's metrics, which are about all accounts; only in the server's own
+    /// account.
+    Metrics,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Scope; 5] = [Scope::Read, Scope::Publish, Scope::Dialogs, Scope::Members, Scope::Revoke];
+    pub const ALL: [Scope; 7] = [
+        Scope::Read,
+        Scope::Publish,
+        Scope::Dialogs,
+        Scope::Members,
+        Scope::Revoke,
+        Scope::Connections,
+        Scope::Metrics,
+    ];
 
     /// The word in a token.
     pub fn as_str(self) -> &'static str {
@@ -58,6 +71,8 @@ impl Scope {
             Scope::Dialogs => "dialogs",
             Scope::Members => "members",
             Scope::Revoke => "revoke",
+            Scope::Connections => "connections",
+            Scope::Metrics => "metrics",
         }
     }
 

@@ -6,6 +6,7 @@ use crate::access::{Denied, Identity};
 use crate::dialog::Channel;
 use crate::dialog::ops::Refused;
 use crate::lock::calls_out;
+use crate::metrics::Metrics;
 use crate::store::{Account, Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
 use std::sync::Arc;
 use tidewire_core::Now;
@@ -22,7 +23,7 @@ impl Session {
         let checked = match self.check(now, identity, op) {
             Ok(checked) => checked,
             Err(refused) => {
-                self.outgoing().send(&nack(id, refused));
+                self.refuse_op(id, refused);
                 // An op beyond the op budget counts too: it costs an answer.
                 return self.flooded(now).unwrap_or(Flow::Ready);
             }
@@ -55,7 +56,7 @@ impl Session {
                     "too many channels were opened; wait a little",
                     wait,
                 );
-                self.outgoing().send(&nack(id, refused));
+                self.refuse_op(id, refused);
                 return Flow::Ready;
             }
             let ch = checked.op.ch.clone();
@@ -63,9 +64,13 @@ impl Session {
             return Flow::Open(ch, identity.account.clone().unwrap_or(Account::Own));
         }
         if let Err(refused) = self.hand_in(identity, checked, found) {
-            self.outgoing().send(&nack(id, refused));
+            self.refuse_op(id, refused);
         }
         Flow::Ready
+    }
+
+    fn refuse_op(&self, id: OpId, refused: Refused) {
+        self.outgoing().send(&nack(id, refused, &self.engine().metrics));
     }
 
     fn check(&self, now: Now, identity: &Identity, op: Op) -> Result<Checked, Refused> {
@@ -150,6 +155,7 @@ impl Session {
         let apply = move |channel: &Arc<Channel>, stored: &Stored| {
             channel.apply(stored, &by, read.as_ref()).carry_out(answers.as_ref(), channel);
         };
+        let metrics = self.engine().metrics.clone();
         calls_out();
         self.engine().store.write(
             Write::Append(event),
@@ -157,10 +163,12 @@ impl Session {
                 inflight.give_back(bytes);
                 let frame = match result {
                     Ok(Outcome::Stored(stored)) => {
+                        metrics.ops_accepted.count();
                         apply(&channel, &stored);
                         ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: false }
                     }
                     Ok(Outcome::Duplicate(Duplicate { offset, at, frame })) => {
+                        metrics.ops_repeated.count();
                         // It was applied before, unless its commit reported an error and the log
                         // could not be read afterwards.
                         if let Some(frame) = frame {
@@ -170,11 +178,11 @@ impl Session {
                     }
                     Ok(Outcome::Refused(Refusal::Forbidden)) => {
                         let message = forbidden.unwrap_or_else(|| Denied::Forbidden.message());
-                        nack(id, Refused::new(codes::FORBIDDEN, message))
+                        nack(id, Refused::new(codes::FORBIDDEN, message), &metrics)
                     }
-                    Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal)),
-                    Ok(_) => nack(id, Refused::new(codes::INTERNAL, "no event")),
-                    Err(error) => nack(id, of_store(error)),
+                    Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal), &metrics),
+                    Ok(_) => nack(id, Refused::new(codes::INTERNAL, "no event"), &metrics),
+                    Err(error) => nack(id, of_store(error), &metrics),
                 };
                 outgoing.send(&frame);
             }),
@@ -215,7 +223,9 @@ fn of_store(error: StoreError) -> Refused {
     Refused::for_now(error.code(), error.to_string(), 1_000)
 }
 
-fn nack(id: OpId, refused: Refused) -> ServerFrame {
+/// The answer to an op that is refused, which is counted.
+fn nack(id: OpId, refused: Refused, metrics: &Metrics) -> ServerFrame {
+    metrics.ops_refused.count(refused.code);
     let problem = Problem {
         code: refused.code.to_owned(),
         message: refused.message,

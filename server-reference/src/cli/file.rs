@@ -28,6 +28,7 @@ pub(super) struct File {
     pub(super) guest_ttl_s: Option<u64>,
     pub(super) ping_ms: Option<u64>,
     pub(super) grace_ms: Option<u64>,
+    pub(super) idle_s: Option<u64>,
     pub(super) spread_ms: Option<u64>,
     pub(super) max_connections: Option<usize>,
     pub(super) max_dialog_connections: Option<usize>,

@@ -1,6 +1,7 @@
 //! The HTTP side: the routes, the endpoints of protocol section 7, health and static files.
 
 mod channels;
+mod connections;
 mod dialogs;
 pub(crate) mod error;
 mod guard;

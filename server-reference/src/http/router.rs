@@ -2,7 +2,7 @@
 
 use super::error::{HttpError, MAX_BODY, draining};
 use super::request::Remote;
-use super::{channels, dialogs, guard, guests, members, people, queue, reads, revoke, statics};
+use super::{channels, connections, dialogs, guard, guests, members, people, queue, reads, revoke, statics};
 use crate::app::App;
 use crate::origin::Origin;
 use crate::transport::{fallback, socket};
@@ -49,7 +49,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/channels/{name}/leases/{kind}", put(people::hold).delete(people::release))
         .route("/v1/channels/{name}/members", get(members::list))
         .route("/v1/channels/{name}/members/{kind}/{id}", put(members::set).delete(members::set))
-        .route("/v1/revoke", post(revoke::revoke));
+        .route("/v1/revoke", post(revoke::revoke))
+        .route("/v1/connections", get(connections::list).delete(connections::close_all))
+        .route("/v1/connections/{id}", delete(connections::close_one))
+        .route("/v1/users/{kind}/{id}/connections", delete(connections::close_of_user));
     if app.config.demo {
         api = api.route("/demo/token", post(guests::demo_token));
     }

@@ -11,6 +11,7 @@ mod bodies;
 mod budgets;
 mod caps;
 mod channels;
+mod connections;
 mod dialogs;
 mod doubt;
 mod frames;

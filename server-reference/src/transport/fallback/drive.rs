@@ -11,7 +11,7 @@ use crate::transport::writing::Notifiers;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_server_core::requests::kept_ms;
-use tidewire_server_core::{Flow, Peer, Session};
+use tidewire_server_core::{Flow, Peer, Session, Transport};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -31,6 +31,8 @@ pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
         Session::try_open(&app.engine, peer, notifiers.wake(), clock::now()).map_err(turned_away)?;
     // One message is handled while one waits; requests with more of them wait for their response.
     let (words, inbox) = mpsc::channel(1);
+    // Until the client says that it polls.
+    session.outgoing().travels_by(Transport::Stream);
     let link = Arc::new(Link {
         outgoing: session.outgoing().clone(),
         notifiers,
