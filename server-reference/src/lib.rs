@@ -23,6 +23,7 @@ pub mod config;
 mod guest;
 mod http;
 mod loader;
+mod metrics;
 mod names;
 mod origin;
 mod people;

@@ -6,7 +6,7 @@ use super::progress::Effects;
 use crate::lock::Mutex;
 use crate::people::{Agenda, ReadPositions};
 use crate::rules::Rules;
-use crate::store::ChannelRow;
+use crate::store::{Account, ChannelRow};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
@@ -105,6 +105,19 @@ impl Hub {
             figures.watchers += channel.people.watchers() as u64;
         }
         by_rule.into_iter().collect()
+    }
+
+    /// The channels of an account with the most subscribed connections, and how many these are, the
+    /// most first; at most so many channels.
+    pub fn busiest(&self, account: &Account, most: usize) -> Vec<(ChannelName, usize)> {
+        let of_account = |channel: &&Arc<Channel>| channel.account == *account;
+        let channels: Vec<Arc<Channel>> =
+            self.channels.lock().by_name.values().filter(of_account).cloned().collect();
+        let numbers = channels.iter().map(|channel| (channel.name.clone(), channel.subscribers()));
+        let mut busiest: Vec<(ChannelName, usize)> = numbers.filter(|(_, number)| *number > 0).collect();
+        busiest.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.as_str().cmp(b.as_str())));
+        busiest.truncate(most);
+        busiest
     }
 
     /// Makes `to` the owner of all dialogs of `from`. Call it after the commit, while no channel is

@@ -19,6 +19,8 @@ use tidewire_server_core::{ConnectionFilter, ConnectionInfo, MAX_LISTED, Whose};
 
 /// Connections in one response unless `most` says otherwise.
 const PAGE: usize = 100;
+/// Channels in one response unless `most` says otherwise.
+const TOP: usize = 20;
 
 /// Which connections are listed.
 #[derive(Deserialize)]
@@ -27,6 +29,13 @@ pub(super) struct Wanted {
     user: Option<String>,
     channel: Option<String>,
     after: Option<String>,
+    most: Option<usize>,
+}
+
+/// How many channels are listed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Busiest {
     most: Option<usize>,
 }
 
@@ -52,6 +61,28 @@ pub(super) async fn list(
     let after = found.last().filter(|_| more).map(|last| name(last.id));
     let connections: Vec<Value> = found.iter().map(shown).collect();
     Ok(Json(json!({"connections": connections, "after": after})).into_response())
+}
+
+/// Lists the channels of the account with the most connections.
+pub(super) async fn channels(
+    State(app): State<Arc<App>>,
+    busiest: Result<Query<Busiest>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let account = backend(&app, &headers)?;
+    let most = match busiest {
+        Ok(Query(Busiest { most })) => most.unwrap_or(TOP),
+        Err(_) => return Err(bad_request("the only parameter is `most`")),
+    };
+    if !(1..=MAX_LISTED).contains(&most) {
+        return Err(bad_request(&format!("`most` is 1 to {MAX_LISTED}")));
+    }
+    let busiest = app.engine.hub.busiest(&account, most);
+    let channels: Vec<Value> = busiest
+        .iter()
+        .map(|(ch, connections)| json!({"ch": ch.as_str(), "connections": connections}))
+        .collect();
+    Ok(Json(json!({"channels": channels})).into_response())
 }
 
 /// Closes a connection.

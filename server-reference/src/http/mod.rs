@@ -7,6 +7,7 @@ pub(crate) mod error;
 mod guard;
 mod guests;
 mod members;
+mod metrics;
 mod people;
 mod queue;
 mod reads;

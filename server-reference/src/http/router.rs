@@ -2,7 +2,9 @@
 
 use super::error::{HttpError, MAX_BODY, draining};
 use super::request::Remote;
-use super::{channels, connections, dialogs, guard, guests, members, people, queue, reads, revoke, statics};
+use super::{
+    channels, connections, dialogs, guard, guests, members, metrics, people, queue, reads, revoke, statics,
+};
 use crate::app::App;
 use crate::origin::Origin;
 use crate::transport::{fallback, socket};
@@ -51,6 +53,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/channels/{name}/members/{kind}/{id}", put(members::set).delete(members::set))
         .route("/v1/revoke", post(revoke::revoke))
         .route("/v1/connections", get(connections::list).delete(connections::close_all))
+        .route("/v1/connections/channels", get(connections::channels))
         .route("/v1/connections/{id}", delete(connections::close_one))
         .route("/v1/users/{kind}/{id}/connections", delete(connections::close_of_user));
     if app.config.demo {
@@ -65,6 +68,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(api)
         .route("/v1/ws", any(upgrade))
         .route("/healthz", get(health))
+        .route("/metrics", get(metrics::read))
         .route("/v1/{*rest}", any(not_found))
         .fallback_service(statics::service(app.config.web_root.as_deref()))
         .layer(middleware::from_fn_with_state(app.clone(), guard::budgets))

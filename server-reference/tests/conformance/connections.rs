@@ -123,6 +123,32 @@ async fn pages_have_a_stable_cursor_and_filters() {
 }
 
 #[tokio::test]
+async fn the_busiest_channels_are_listed_with_their_connections() {
+    let server = start(|config| config.public_dialogs.push("hall".to_owned())).await;
+    let backend = service("default", &["connections"]);
+    let both = json!([{"ch": "dialog:room"}, {"ch": "dialog:hall"}]);
+    let mut clients = Vec::new();
+    for subs in [both, json!([{"ch": "dialog:hall"}]), json!([])] {
+        let mut client = server.client("ada", subs).await;
+        assert!(client.is_alive().await);
+        clients.push(client);
+    }
+    let hall = json!({"ch": "dialog:hall", "connections": 2});
+    let all = json!({"channels": [hall, {"ch": "dialog:room", "connections": 1}]});
+    assert_eq!(ask(&server, &backend, Method::GET, "/v1/connections/channels").await, (200, all));
+    let first = ask(&server, &backend, Method::GET, "/v1/connections/channels?most=1").await;
+    assert_eq!(first, (200, json!({"channels": [hall]})));
+    let elsewhere = service("other", &["connections"]);
+    let none = ask(&server, &elsewhere, Method::GET, "/v1/connections/channels").await;
+    assert_eq!(none, (200, json!({"channels": []})));
+    for query in ["most=0", "most=x", "least=1"] {
+        let path = format!("/v1/connections/channels?{query}");
+        assert_eq!(ask(&server, &backend, Method::GET, &path).await.0, 400, "{query}");
+    }
+    assert_eq!(ask(&server, &token("eve", json!({})), Method::GET, "/v1/connections/channels").await.0, 403);
+}
+
+#[tokio::test]
 async fn a_connection_is_closed_and_its_user_may_come_back() {
     let server = start(|_| {}).await;
     let backend = service("default", &["connections"]);

@@ -18,6 +18,7 @@ mod frames;
 mod hello;
 mod http;
 mod http_transport;
+mod metrics;
 mod network;
 mod ops;
 mod pages;
