@@ -44,7 +44,12 @@ fn lazy(folder: &tempfile::TempDir) -> Sqlite {
 /// Writes something; the receiver hears of its commit.
 fn write(store: &Sqlite) -> Receiver<bool> {
     let (done, committed) = channel();
-    store.write(Write::Probe, Box::new(move |result| drop(done.send(result.is_ok()))));
+    store.write(
+        Write::Probe,
+        Box::new(move |result| {
+            let _ = done.send(result.is_ok());
+        }),
+    );
     committed
 }
 
