@@ -37,6 +37,7 @@ export type {
   JsonObject,
   Kinds,
   Listener,
+  Metrics,
   Outgoing,
   PeopleState,
   Person,

@@ -20,6 +20,7 @@ use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreId};
 use crate::journal::{Journal, Report};
 use crate::link::{Connection, Requests};
+use crate::metrics::{Meter, Metrics};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
@@ -86,6 +87,7 @@ pub struct Client<T: Part = ()> {
     last: Now,
     waiting_until: Option<Time>,
     journal: Journal,
+    meter: Meter,
     /// Read positions for channels that are not open, which the server does not have yet.
     kept_marks: Vec<reads::KeptMark>,
     /// The profile does not have the positions that are to be kept.
@@ -169,6 +171,7 @@ impl<T: Part> Client<T> {
             last: now,
             waiting_until: None,
             journal: Journal::default(),
+            meter: Meter::new(now),
             kept_marks,
             marks_changed: false,
             config,
@@ -353,6 +356,12 @@ impl<T: Part> Client<T> {
     /// Recent entries and the counters.
     pub fn explain(&self) -> Report {
         self.journal.report(self.outbox.waiting() as u64)
+    }
+
+    /// How much the client has done so far.
+    pub fn metrics(&self, now: Now) -> Metrics {
+        let now = Now { mono: now.mono.max(self.last.mono), ..now };
+        self.meter.read(now, self.journal.counters.reconnects, self.outbox.waiting() as u64)
     }
 
     // Driver.

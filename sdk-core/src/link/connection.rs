@@ -117,6 +117,8 @@ pub(crate) struct Connection {
     was_online: bool,
     last_conn: u64,
     nonce: u64,
+    /// When the last ping was sent, until it is answered.
+    pinged: Option<Time>,
 }
 
 impl Connection {
@@ -139,6 +141,7 @@ impl Connection {
             was_online: false,
             last_conn: 0,
             nonce: 0,
+            pinged: None,
         }
     }
 
@@ -506,12 +509,25 @@ impl Connection {
         if let Phase::Online { conn, heartbeat, .. } = &mut self.phase
             && !heartbeat.is_probing()
         {
+            let conn = *conn;
             heartbeat.probed(cx.now.mono);
             self.nonce += 1;
-            let mut n = String::new();
-            push_integer(&mut n, self.nonce);
-            transmit(cx, *conn, &ClientFrame::Ping { n });
+            self.pinged = Some(cx.now.mono);
+            let n = self.nonce_text();
+            transmit(cx, conn, &ClientFrame::Ping { n });
         }
+    }
+
+    /// A ping was answered: after how many ms, if it was the last one.
+    pub(crate) fn ponged(&mut self, now: Time, n: &str) -> Option<u64> {
+        let is_last = self.nonce_text() == n;
+        self.pinged.take_if(|_| is_last).map(|at| now.since(at))
+    }
+
+    fn nonce_text(&self) -> String {
+        let mut n = String::new();
+        push_integer(&mut n, self.nonce);
+        n
     }
 
     // Time.

@@ -17,6 +17,7 @@ mod imports;
 mod kinds;
 mod lanes;
 mod liveness;
+mod metrics;
 mod older;
 mod outbox;
 mod people;
