@@ -6,7 +6,6 @@ use crate::access::{Denied, Identity};
 use crate::dialog::Channel;
 use crate::dialog::ops::Refused;
 use crate::lock::calls_out;
-use crate::metrics::Metrics;
 use crate::store::{Account, Duplicate, NewEvent, Outcome, Read, Refusal, StoreError, Stored, Write};
 use std::sync::Arc;
 use tidewire_core::Now;
@@ -70,7 +69,8 @@ impl Session {
     }
 
     fn refuse_op(&self, id: OpId, refused: Refused) {
-        self.outgoing().send(&nack(id, refused, &self.engine().metrics));
+        self.engine().metrics.ops_refused.count(refused.code);
+        self.outgoing().send(&nack(id, refused));
     }
 
     fn check(&self, now: Now, identity: &Identity, op: Op) -> Result<Checked, Refused> {
@@ -178,12 +178,15 @@ impl Session {
                     }
                     Ok(Outcome::Refused(Refusal::Forbidden)) => {
                         let message = forbidden.unwrap_or_else(|| Denied::Forbidden.message());
-                        nack(id, Refused::new(codes::FORBIDDEN, message), &metrics)
+                        nack(id, Refused::new(codes::FORBIDDEN, message))
                     }
-                    Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal), &metrics),
-                    Ok(_) => nack(id, Refused::new(codes::INTERNAL, "no event"), &metrics),
-                    Err(error) => nack(id, of_store(error), &metrics),
+                    Ok(Outcome::Refused(refusal)) => nack(id, of_refusal(refusal)),
+                    Ok(_) => nack(id, Refused::new(codes::INTERNAL, "no event")),
+                    Err(error) => nack(id, of_store(error)),
                 };
+                if let ServerFrame::Nack { problem, .. } = &frame {
+                    metrics.ops_refused.count(&problem.code);
+                }
                 outgoing.send(&frame);
             }),
         );
@@ -223,9 +226,7 @@ fn of_store(error: StoreError) -> Refused {
     Refused::for_now(error.code(), error.to_string(), 1_000)
 }
 
-/// The answer to an op that is refused, which is counted.
-fn nack(id: OpId, refused: Refused, metrics: &Metrics) -> ServerFrame {
-    metrics.ops_refused.count(refused.code);
+fn nack(id: OpId, refused: Refused) -> ServerFrame {
     let problem = Problem {
         code: refused.code.to_owned(),
         message: refused.message,
