@@ -10,6 +10,7 @@ use crate::transport::flow::complete;
 use crate::transport::writing::Notifiers;
 use std::sync::Arc;
 use std::time::Duration;
+use tidewire_core::wire::codes;
 use tidewire_server_core::requests::kept_ms;
 use tidewire_server_core::{Flow, Peer, Session, Transport};
 use tokio::sync::{Mutex, mpsc, watch};
@@ -24,6 +25,7 @@ const FLUSH_TIME: Duration = Duration::from_millis(50);
 pub(super) fn open(app: &Arc<App>, peer: Peer) -> Result<String, HttpError> {
     // Checked before it counts as a handshake.
     if app.links.is_full() {
+        app.engine.metrics.refused.count(codes::TOO_MANY_CONNECTIONS);
         return Err(too_many(FULL));
     }
     let notifiers = Arc::new(Notifiers::default());
