@@ -108,6 +108,7 @@ fn whoever_is_woken_by_a_channel_may_call_back() {
             None,
             Account::Own,
             extent,
+            tidewire_core::wire::Handler::Ai,
             None,
             &Arc::default(),
         ));
