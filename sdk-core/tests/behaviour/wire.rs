@@ -262,6 +262,7 @@ fn every_server_frame_survives_both_ways() {
         events: vec![event.clone()],
         more: true,
         runs: vec![RunText { run: "r".into(), text: "x".into() }],
+        handler: None,
     };
     let problem = Problem { code: "c".into(), message: "m".into(), retry_after_ms: Some(5) };
     let frames = vec![
