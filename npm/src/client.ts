@@ -35,6 +35,7 @@ import type {
   ConnectionState,
   Kinds,
   Listener,
+  Metrics,
   Report,
   Status,
   Store,
@@ -273,6 +274,15 @@ export class Client implements Store<ClientState> {
    * requests a new one.
    */
   readonly explain = (): Report => this.#tabs.explain();
+
+  /**
+   * How much the client has done: connections, messages, the time until an answer. A follower returns
+   * the leader's last numbers and requests new ones; `tab` and `at` say so.
+   */
+  readonly metrics = (): Metrics => {
+    const { metrics, tab } = this.#tabs.explain();
+    return { ...metrics, tab };
+  };
 
   /**
    * Opens a dialog. Each call returns a handle of its own; close it when it is no longer needed.

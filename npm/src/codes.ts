@@ -73,6 +73,10 @@ export type Code =
   | "replaced"
   /** Nothing was received in time. */
   | "ping_timeout"
+  /** The user did nothing on the connection for as long as the server allows. */
+  | "idle_timeout"
+  /** The application's backend closed the connection. */
+  | "kicked"
   /** There is no such table. */
   | "unknown_table"
   /** A column does not exist, or rows can't be filtered by it. */

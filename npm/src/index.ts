@@ -38,6 +38,7 @@ export type {
   JsonObject,
   Kinds,
   Listener,
+  Metrics,
   Outgoing,
   PeopleState,
   Person,

@@ -43,7 +43,11 @@ export interface Profile {
   readonly [attribute: string]: string | undefined;
 }
 
-/** States of the connection. `failed` is final until `connect()` is called: `cause` says why. */
+/**
+ * States of the connection. `failed` is final until `connect()` is called: `cause` says why. `parked`:
+ * the page sleeps, or, with the cause `idle_timeout`, the server closed a connection on which nothing
+ * was done; the next message, typing or visit to the page connects again.
+ */
 export type ConnectionState =
   | "idle"
   | "connecting"
@@ -106,7 +110,39 @@ export interface ReportEntry {
   readonly number: number;
 }
 
-/** Recent events of a client, and counters since it was created. */
+/** How much a client has done since it was created. */
+export interface Metrics {
+  /**
+   * Whose numbers these are: in a `follower` those of the leading tab, which has the connection, as of
+   * its last report.
+   */
+  readonly tab: "leader" | "follower" | "alone";
+  /** When these numbers were read, ms since the Unix epoch. */
+  readonly at: number;
+  /** When the client was created, ms since the Unix epoch. */
+  readonly since: number;
+  /** Connections that were welcomed. */
+  readonly connections: number;
+  /** Sessions after the first one. */
+  readonly reconnects: number;
+  /** Messages of the user's that are not yet acknowledged. */
+  readonly waiting: number;
+  /** Messages of the connection received. One may hold several events. */
+  readonly received: number;
+  /** Messages of the connection sent. */
+  readonly sent: number;
+  /** Messages received in a second, on average over the last ten. */
+  readonly receivedPerSecond: number;
+  /** Messages sent in a second, on average over the last ten. */
+  readonly sentPerSecond: number;
+  /**
+   * Time from sending to the answer, ms, of messages and pings: an average in which the latest count
+   * most. `null` until something was answered.
+   */
+  readonly latencyMs: number | null;
+}
+
+/** Recent events of a client, counters and metrics since it was created. */
 export interface Report {
   /**
    * `leader`: this tab has the connection for all of the user's tabs. `follower`: another tab has
@@ -133,6 +169,7 @@ export interface Report {
     /** From sending to the answer, of the last answered message, ms. */
     readonly roundTripMs: number;
   };
+  readonly metrics: Omit<Metrics, "tab">;
 }
 
 /** The state of a row. */

@@ -153,6 +153,21 @@ test("what happened can be read afterwards", async () => {
   );
 });
 
+test("how much the client does can be read at any time", async () => {
+  const dialog = await live();
+  const { at, since, latencyMs, ...before } = client.metrics();
+  assert.ok(since <= at && at <= Date.now());
+  assert.equal(latencyMs, null, "nothing was answered yet");
+  assert.deepEqual([before.tab, before.connections, before.reconnects, before.waiting], ["alone", 1, 0, 0]);
+  assert.ok(before.received >= 2 && before.sent >= 1);
+  dialog.send("hello");
+  await settle();
+  const after = client.metrics();
+  assert.deepEqual([after.waiting, after.sent - before.sent], [1, 1]);
+  assert.ok(after.sentPerSecond >= 0.2 && after.receivedPerSecond >= 0.2);
+  assert.deepEqual({ ...after, at: 0 }, { tab: "alone", ...client.explain().metrics, at: 0 });
+});
+
 test("a signal goes to the others of a dialog, and theirs are heard outside the loop", async () => {
   const dialog = await live();
   const heard = [];

@@ -299,6 +299,20 @@ test("what was discarded stays discarded, also for a tab that did not hear of it
   assert.equal(follower.outcomes.get(id), "discarded");
 });
 
+test("a follower's metrics are the leader's, and say so", async () => {
+  const [leader, follower] = await pair();
+  follower.send("hello");
+  await world.pass(1000);
+  const ask = (tab) => world.as(tab, () => tab.ask((tabs) => tabs.explain()));
+  ask(follower);
+  await world.pass(100);
+  const [of, own] = [ask(follower), ask(leader)];
+  assert.deepEqual([of.tab, own.tab], ["follower", "leader"]);
+  assert.equal(of.metrics.connections, 1);
+  assert.equal(of.metrics.sent, own.metrics.sent);
+  assert.ok(of.metrics.at <= own.metrics.at && of.metrics.latencyMs !== null);
+});
+
 test("all hidden is hidden, any shown is shown; dialogs are open while any tab has them open", async () => {
   const [leader, follower] = await pair();
   const subs = () => world.as(leader, () => leader.ask((tabs) => tabs.explain()).tab);

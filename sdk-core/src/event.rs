@@ -137,7 +137,9 @@ pub enum State {
     Reconnecting,
     /// The system says that there is no network.
     Offline,
-    /// The page or app sleeps.
+    /// The page or app sleeps; or, with the cause `idle_timeout`, the server closed a connection on
+    /// which nothing was done. Then another one is made when the user does something, or comes back
+    /// to the page.
     Parked,
     /// `disconnect` was called. Only `connect` leaves this state.
     Disconnected,

@@ -72,6 +72,7 @@ pub mod io;
 mod journal;
 mod link;
 mod list;
+mod metrics;
 mod part;
 mod people;
 mod retry;
@@ -93,6 +94,7 @@ pub use io::{
 };
 pub use journal::{Counters, Entry, Report};
 pub use list::Change;
+pub use metrics::Metrics;
 pub use part::Part;
 pub use time::{Now, Time};
 pub use wire::{ChannelName, Epoch, Offset, OpId, RunId};

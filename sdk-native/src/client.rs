@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidewire_core::tables::TableQuery;
 use tidewire_core::wire::{User, nickname};
-use tidewire_core::{Config, Input, Lane, Lifecycle, Network, Report, Restored, Status, Transport};
+use tidewire_core::{Config, Input, Lane, Lifecycle, Metrics, Network, Report, Restored, Status, Transport};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::watch;
 use tokio_rustls::rustls::ClientConfig;
@@ -224,6 +224,11 @@ impl Client {
     /// Recent entries and the counters.
     pub fn explain(&self) -> Report {
         self.shared().look(Core::explain)
+    }
+
+    /// How much the client has done so far: connections, messages, the time until an answer.
+    pub fn metrics(&self) -> Metrics {
+        self.shared().look_now(Core::metrics)
     }
 
     /// Opens a dialog. All handles to one dialog show the same rows.

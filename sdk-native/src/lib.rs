@@ -73,8 +73,8 @@ pub use tidewire_core::tables::{
 };
 pub use tidewire_core::wire::{EventFrame, Profile, RowOp, Signal, User, UserKind};
 pub use tidewire_core::{
-    Change, ChannelName, ChannelState, Config, Counters, Entry, Epoch, Lane, Lifecycle, Network, Offset,
-    OpId, OpState, PeopleStatus, Report, Row, RowKind, RowState, RunId, State, Status, Transport,
+    Change, ChannelName, ChannelState, Config, Counters, Entry, Epoch, Lane, Lifecycle, Metrics, Network,
+    Offset, OpId, OpState, PeopleStatus, Report, Row, RowKind, RowState, RunId, State, Status, Transport,
 };
 pub use token::{TokenError, TokenProvider};
 pub use tokio_rustls::rustls;

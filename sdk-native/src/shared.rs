@@ -97,6 +97,11 @@ impl Shared {
         run(&self.lock().core)
     }
 
+    /// As [`Shared::look`], with the present time.
+    pub(crate) fn look_now<R>(&self, run: impl FnOnce(&Core, Now) -> R) -> R {
+        run(&self.lock().core, self.clock.now())
+    }
+
     /// Reads or changes the hub.
     pub(crate) fn hub<R>(&self, run: impl FnOnce(&mut Hub) -> R) -> R {
         run(&mut self.lock().hub)

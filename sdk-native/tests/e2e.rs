@@ -345,3 +345,31 @@ async fn without_a_server_everything_waits_and_nothing_fails() {
     rows_where(&dialog, "a stored row", |rows| rows[0].state == RowState::Queued).await;
     soon("the end", ada.close()).await;
 }
+
+#[tokio::test]
+async fn a_client_says_how_much_it_has_done() {
+    let server = Server::with(&["--model", "off"]);
+    let ada = guest(&server, "Ada").await;
+    online(&ada).await;
+    let dialog = ada.dialog("demo").expect("opened");
+    let before = ada.metrics();
+    assert_eq!((before.connections, before.reconnects, before.latency_ms), (1, 0, None));
+    assert!(before.since <= before.at && before.received >= 1 && before.sent >= 1);
+    soon("the ack", dialog.send("hello").expect("taken").acked()).await.expect("committed");
+    let after = ada.metrics();
+    assert!(after.sent > before.sent && after.received > before.received);
+    assert!(after.latency_ms.is_some_and(|ms| ms < 10_000) && after.waiting == 0);
+    assert!(after.received_per_second() >= 0.1 && after.sent_per_second() >= 0.1);
+}
+
+#[tokio::test]
+async fn a_client_whose_idle_connection_was_closed_comes_back_to_send() {
+    let server = Server::with(&["--model", "off", "--idle-s", "10"]);
+    let ada = guest(&server, "Ada").await;
+    let dialog = ada.dialog("demo").expect("opened");
+    online(&ada).await;
+    let idle = status_where(&ada, "parked", |status| status.state == State::Parked).await;
+    assert_eq!(idle.cause.as_deref(), Some("idle_timeout"));
+    soon("the ack", dialog.send("still here").expect("taken").acked()).await.expect("committed");
+    assert_eq!(ada.metrics().connections, 2);
+}

@@ -109,7 +109,7 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             let (state, receipts) = client.reads(&given.str("channel")?).unwrap_or_default();
             ok(&reads(Writer::object(), &state, Some(&receipts)).end())
         }
-        "explain" => ok(&report(&client.explain())),
+        "explain" => ok(&report(&client.explain(), &client.metrics(now))),
         "retry" => flag(client.retry(now, &op(&given)?)),
         "discard" => flag(client.discard(now, &op(&given)?)),
         other => return T::command(client, other, &given, now),

@@ -4,8 +4,8 @@ use crate::part::Crossing;
 use tidewire_core::wire::json::Writer;
 use tidewire_core::wire::{Handler, Person, Receipt};
 use tidewire_core::{
-    Change, ChannelState, Entry, Event, OpState, Output, PeopleStatus, ReadState, Report, Request, Row,
-    RowKind, RowState, StoreChange,
+    Change, ChannelState, Entry, Event, Metrics, OpState, Output, PeopleStatus, ReadState, Report, Request,
+    Row, RowKind, RowState, StoreChange,
 };
 
 /// Writes an output as the next element of a list.
@@ -228,8 +228,8 @@ fn reliability(writer: Writer, status: &PeopleStatus) -> Writer {
     writer.opt_str("status", word.map(PeopleStatus::as_str)).opt_str("code", code)
 }
 
-/// Writes the report: entries and counters.
-pub(crate) fn report(report: &Report) -> String {
+/// Writes the report: entries, counters and metrics.
+pub(crate) fn report(report: &Report, metrics: &Metrics) -> String {
     let entry = |writer: Writer, entry: &Entry| {
         writer
             .begin()
@@ -252,5 +252,24 @@ pub(crate) fn report(report: &Report) -> String {
             .u64("roundTripMs", report.counters.round_trip_ms)
             .close()
     };
-    Writer::object().each("entries", &report.entries, entry).with("counters", counters).end()
+    let figures = |writer: Writer| {
+        let writer = writer
+            .begin()
+            .u64("at", metrics.at)
+            .u64("since", metrics.since)
+            .u64("connections", metrics.connections)
+            .u64("reconnects", metrics.reconnects)
+            .u64("waiting", metrics.waiting)
+            .u64("received", metrics.received)
+            .u64("sent", metrics.sent)
+            .tenths("receivedPerSecond", metrics.received_10s)
+            .tenths("sentPerSecond", metrics.sent_10s);
+        let writer = match metrics.latency_ms {
+            Some(ms) => writer.u64("latencyMs", ms),
+            None => writer.raw("latencyMs", "null"),
+        };
+        writer.close()
+    };
+    let report = Writer::object().each("entries", &report.entries, entry).with("counters", counters);
+    report.with("metrics", figures).end()
 }

@@ -20,6 +20,7 @@ pub mod dialog;
 mod engine;
 mod limits;
 mod lock;
+pub mod metrics;
 mod outgoing;
 mod people;
 pub mod requests;
@@ -30,14 +31,16 @@ pub mod tables;
 mod text;
 
 pub use access::{AuthError, Identity, LEEWAY_S, Revocations, Verify};
-pub use connections::{Connections, Counted};
+pub use connections::{
+    ConnectionFigures, ConnectionFilter, ConnectionInfo, Connections, Counted, MAX_LISTED, Whose,
+};
 pub use dialog::{
-    AI_NAME, Answering, Channel, Effects, Extent, Hub, Ids, ModelError, Publish, Role, Run, Step, Stop, Turn,
-    left_ended, reconcile,
+    AI_NAME, Answering, Channel, ChannelFigures, Effects, Extent, Hub, Ids, ModelError, Publish, Role, Run,
+    Step, Stop, Turn, left_ended, reconcile,
 };
 pub use engine::{Engine, Identified, Peer, TurnedAway, counted};
 pub use limits::{Budget, Limiter, ServerLimits, Timeouts};
-pub use outgoing::{Close, Outgoing, QueueEvent, ToWrite, Wake};
+pub use outgoing::{Close, Outgoing, QueueEvent, ToWrite, Transport, Wake};
 pub use people::Agenda;
 pub use session::{Answer, Flow, Session};
 pub use text::Text;

@@ -5,8 +5,10 @@
 //! connection but no events: it resumes from its cursors.
 
 use crate::lock::{Mutex, calls_out};
+use crate::metrics::Written;
 use crate::text::Text;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use tidewire_core::wire::{Problem, ServerFrame, codes};
 
@@ -14,6 +16,36 @@ use tidewire_core::wire::{Problem, ServerFrame, codes};
 const JOIN_BYTES: usize = 128 * 1024;
 /// There is room for a page while no more bytes than this are queued.
 const ROOM_BYTES: usize = 256 * 1024;
+
+/// How a connection's frames travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// Over a WebSocket.
+    #[default]
+    WebSocket,
+    /// In a response that stays open.
+    Stream,
+    /// In responses that end as soon as there is something to say.
+    Poll,
+    /// The session serves a single request.
+    Request,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Transport; 4] =
+        [Transport::WebSocket, Transport::Stream, Transport::Poll, Transport::Request];
+
+    /// The name in the registry and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::WebSocket => "websocket",
+            Transport::Stream => "stream",
+            Transport::Poll => "poll",
+            Transport::Request => "request",
+        }
+    }
+}
 
 /// A close code and its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +131,9 @@ pub struct Outgoing {
     id: u64,
     max_bytes: usize,
     max_frames: usize,
+    /// The place in [`Transport::ALL`].
+    transport: AtomicU8,
+    written: Arc<Written>,
     queue: Mutex<Queue>,
     wake: Wake,
     refill: OnceLock<Refill>,
@@ -124,7 +159,35 @@ struct Frame {
 impl Outgoing {
     /// A queue with a limit in bytes and in frames.
     pub fn new(id: u64, max_bytes: usize, max_frames: usize, wake: Wake) -> Outgoing {
-        Outgoing { id, max_bytes, max_frames, queue: Mutex::default(), wake, refill: OnceLock::new() }
+        let (transport, written, queue) = (AtomicU8::new(0), Arc::default(), Mutex::default());
+        Outgoing { id, max_bytes, max_frames, transport, written, queue, wake, refill: OnceLock::new() }
+    }
+
+    /// Counts what is written in these counters.
+    pub(crate) fn counted_in(self, written: &Arc<Written>) -> Outgoing {
+        Outgoing { written: written.clone(), ..self }
+    }
+
+    /// How the frames travel.
+    pub fn transport(&self) -> Transport {
+        let at = usize::from(self.transport.load(Ordering::Relaxed));
+        Transport::ALL.get(at).copied().unwrap_or_default()
+    }
+
+    /// Notes how the frames travel from now on. Until then it is a WebSocket.
+    pub fn travels_by(&self, transport: Transport) {
+        let at = Transport::ALL.iter().position(|other| *other == transport);
+        self.transport.store(at.and_then(|at| u8::try_from(at).ok()).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting_bytes(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
+    /// Whether more than half of the bytes wait that may wait.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.waiting_bytes() * 2 > self.max_bytes
     }
 
     /// The connection's id.
@@ -312,11 +375,13 @@ impl Outgoing {
     /// What to write next; `None` if nothing is queued.
     pub fn take(&self) -> Option<ToWrite> {
         let mut queue = self.queue.lock();
-        match join(&mut queue) {
+        match join(&mut queue, &self.written) {
             Some(text) => {
                 let roomy = queue.bytes <= self.roomy() && queue.frames.len() * 4 <= self.max_frames;
                 let refill = roomy && std::mem::take(&mut queue.refill_due);
                 drop(queue);
+                self.written.messages.count();
+                self.written.bytes.add(text.len() as u64);
                 if refill && let Some(refill) = self.refill.get() {
                     calls_out();
                     refill();
@@ -342,12 +407,18 @@ impl Outgoing {
 }
 
 /// Takes queued frames of up to [`JOIN_BYTES`] as one message: a single frame as it is, several as
-/// a JSON array.
-fn join(queue: &mut Queue) -> Option<Text> {
-    let Frame { text: first, .. } = queue.frames.pop_front()?;
+/// a JSON array. Counts the frames.
+fn join(queue: &mut Queue, written: &Written) -> Option<Text> {
+    let Frame { text: first, of } = queue.frames.pop_front()?;
+    let (mut of_channels, mut frames) = (u64::from(of.is_some()), 1);
+    let note = |of_channels: u64, frames: u64| {
+        written.of_channels.add(of_channels);
+        written.others.add(frames - of_channels);
+    };
     queue.bytes = queue.bytes.saturating_sub(first.len());
     let fits = |size: usize, next: &Frame| size + next.text.len() + 2 <= JOIN_BYTES;
     if !queue.frames.front().is_some_and(|next| fits(first.len(), next)) {
+        note(of_channels, frames);
         return Some(first);
     }
     let mut text =
@@ -355,12 +426,15 @@ fn join(queue: &mut Queue) -> Option<Text> {
     text.push('[');
     text.push_str(&first);
     while queue.frames.front().is_some_and(|next| fits(text.len(), next)) {
-        let Some(Frame { text: next, .. }) = queue.frames.pop_front() else { break };
+        let Some(Frame { text: next, of }) = queue.frames.pop_front() else { break };
+        of_channels += u64::from(of.is_some());
+        frames += 1;
         queue.bytes = queue.bytes.saturating_sub(next.len());
         text.push(',');
         text.push_str(&next);
     }
     text.push(']');
+    note(of_channels, frames);
     Some(text.into())
 }
 
@@ -376,10 +450,10 @@ mod tests {
     fn one_frame_stays_bare_and_several_become_an_array() {
         let mut queue = Queue::default();
         queue.frames.push_back(frame("{}"));
-        assert_eq!(join(&mut queue).unwrap().as_str(), "{}");
+        assert_eq!(join(&mut queue, &Written::default()).unwrap().as_str(), "{}");
         queue.frames.extend(["1", "2", "3"].map(frame));
-        assert_eq!(join(&mut queue).unwrap().as_str(), "[1,2,3]");
-        assert!(join(&mut queue).is_none());
+        assert_eq!(join(&mut queue, &Written::default()).unwrap().as_str(), "[1,2,3]");
+        assert!(join(&mut queue, &Written::default()).is_none());
     }
 
     #[test]
@@ -387,7 +461,8 @@ mod tests {
         let mut queue = Queue::default();
         let great = "x".repeat(JOIN_BYTES);
         queue.frames.extend(["1", &great, "2"].map(frame));
-        let sizes: Vec<usize> = std::iter::from_fn(|| join(&mut queue)).map(|text| text.len()).collect();
+        let sizes: Vec<usize> =
+            std::iter::from_fn(|| join(&mut queue, &Written::default())).map(|text| text.len()).collect();
         assert_eq!(sizes, [1, JOIN_BYTES, 1]);
     }
 

@@ -17,7 +17,7 @@ const BYE_MS: u64 = 500;
 /// Most messages of a connection that wait to be read; a client sends one at a time.
 const MOST_WAITING: usize = 4;
 /// RFC 6455 section 7.4.1: a protocol error. The client connects again.
-const OUT_OF_ORDER: u16 = 1002;
+const OUT_OF_ORDER: u16 = codes::close::PROTOCOL_ERROR;
 
 /// How a client receives its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,8 +58,9 @@ fn it_uses_the_wire_the_tables_and_the_time_of_the_core_and_nothing_else() {
 }
 
 /// The parts of this crate, from the lowest to the highest. Each imports only those before it.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "lock",
+    "metrics",
     "text",
     "limits",
     "rules",

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::Offset;
+use tidewire_server_core::metrics::Metrics;
 use tidewire_server_core::store::{Read, Reply, StoreError};
 use tidewire_server_core::{Answering, Channel, Ids, Run, Step, Time, Turn, left_ended};
 use tokio::sync::watch;
@@ -31,6 +32,7 @@ pub(crate) struct Answers {
     drain: watch::Sender<bool>,
     /// Each task holds a receiver; a drain waits until all are dropped.
     tasks: watch::Sender<()>,
+    metrics: Arc<Metrics>,
 }
 
 impl Answers {
@@ -38,6 +40,7 @@ impl Answers {
         store: AsyncStore,
         loader: Arc<Loader>,
         responder: Option<Arc<dyn Responder>>,
+        metrics: Arc<Metrics>,
     ) -> Arc<Answers> {
         Arc::new(Answers {
             store,
@@ -47,6 +50,7 @@ impl Answers {
             runtime: tokio::runtime::Handle::current(),
             drain: watch::Sender::new(false),
             tasks: watch::Sender::new(()),
+            metrics,
         })
     }
 
@@ -133,7 +137,10 @@ impl Answers {
                     () = reached(until) => {}
                     part = next(&mut stream) => run.part(part),
                 },
-                Step::Done(covered) => return covered,
+                Step::Done(covered) => {
+                    run.count(&self.metrics);
+                    return covered;
+                }
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::transport::fallback::Links;
 use axum::http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 use tidewire_core::wire::{ChannelName, User, UserKind};
 use tidewire_server_core::Engine;
 use tidewire_server_core::access::Page;
@@ -41,6 +42,8 @@ pub(crate) struct App {
     /// The base path that may precede the path of a request.
     pub(crate) base: String,
     pub(crate) draining: watch::Sender<bool>,
+    /// When the server started.
+    pub(crate) started: SystemTime,
     /// Changes with the number of connections.
     pub(crate) connections: watch::Receiver<()>,
 }

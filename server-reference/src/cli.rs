@@ -7,7 +7,7 @@ mod file;
 mod tables;
 
 use crate::config::{
-    Config, ConfigError, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
+    Config, ConfigError, Flush, ForwardedHeader, KeyConfig, KeyMaterial, ModelConfig, OpenAiConfig, Retention,
 };
 use crate::cookie;
 use crate::origin::Origins;
@@ -63,6 +63,10 @@ Stop it with SIGTERM or Ctrl-C: clients are told, answers are ended and everythi
 const DAY_S: u64 = 86_400;
 /// Longest retention, in days.
 const MOST_DAYS: u64 = 36_500;
+/// Longest time between two commits, in ms: everybody who sends waits for it.
+const MOST_FLUSH_MS: u64 = 1_000;
+/// Most messages that wait for one commit.
+const MOST_FLUSH_MESSAGES: usize = 1_000;
 
 /// The flags.
 #[derive(Parser, Debug, Default)]
@@ -73,6 +77,11 @@ struct Flags {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, env = "TIDEWIRE_LISTEN", value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// Another address to listen on, for the metrics alone, such as 127.0.0.1:9464: whoever reaches it
+    /// reads GET /metrics without a token [default: none; there is GET /metrics with the token of a
+    /// service]
+    #[arg(long, env = "TIDEWIRE_METRICS_LISTEN", value_name = "HOST:PORT")]
+    metrics_listen: Option<String>,
     /// The database file, created if it does not exist [default: tidewire.db]
     #[arg(long, env = "TIDEWIRE_DATABASE", value_name = "FILE")]
     database: Option<PathBuf>,
@@ -80,6 +89,13 @@ struct Flags {
     /// created if it does not exist]
     #[arg(long, env = "TIDEWIRE_GUEST_KEY_FILE", value_name = "FILE")]
     guest_key_file: Option<PathBuf>,
+    /// Most often that messages are written to the database, as one commit in so many ms; the first
+    /// one after a pause is written at once. 0: as fast as the disk takes them [default: 0]
+    #[arg(long, env = "TIDEWIRE_FLUSH_MS", value_name = "MS")]
+    flush_ms: Option<u64>,
+    /// As soon as this many messages wait they are written, before --flush-ms is over [default: 100]
+    #[arg(long, env = "TIDEWIRE_FLUSH_MESSAGES", value_name = "N")]
+    flush_messages: Option<usize>,
     /// A TOML file with settings
     #[arg(long, env = "TIDEWIRE_CONFIG", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -129,6 +145,9 @@ struct Flags {
     /// How much longer than --ping-ms a client may be silent, in ms [default: 10000]
     #[arg(long, env = "TIDEWIRE_GRACE_MS", value_name = "MS")]
     grace_ms: Option<u64>,
+    /// Close connections whose user did nothing for this long, in seconds; 0 closes none [default: 0]
+    #[arg(long, env = "TIDEWIRE_IDLE_S", value_name = "SECONDS")]
+    idle_s: Option<u64>,
     /// Time over which clients spread their reconnects when the server restarts, in ms [default:
     /// 5000]
     #[arg(long, env = "TIDEWIRE_SPREAD_MS", value_name = "MS")]
@@ -294,6 +313,8 @@ pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigE
 fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     set(&mut config.listen, flags.listen.or(file.listen));
+    config.metrics_listen = flags.metrics_listen.or(file.metrics_listen);
+    config.flush = flush(flags.flush_ms.or(file.flush_ms), flags.flush_messages.or(file.flush_messages))?;
     set(&mut config.database, flags.database.or(file.database));
     set(&mut config.issuer, flags.issuer.or(file.issuer));
     set(&mut config.audience, flags.audience.or(file.audience));
@@ -334,6 +355,10 @@ fn merge(flags: Flags, file: File, leaving: bool) -> Result<Config, ConfigError>
     let times = &mut config.timeouts;
     times.ping = millis("ping-ms", flags.ping_ms.or(file.ping_ms), 100, times.ping)?;
     times.grace = millis("grace-ms", flags.grace_ms.or(file.grace_ms), 100, times.grace)?;
+    times.idle = match flags.idle_s.or(file.idle_s) {
+        Some(0) => Duration::ZERO,
+        idle_s => seconds("idle-s", idle_s, times.idle)?,
+    };
     times.spread = millis("spread-ms", flags.spread_ms.or(file.spread_ms), 0, times.spread)?;
     if let Some(limits) = file.limits {
         limits.apply(&mut config.limits);
@@ -476,6 +501,26 @@ fn seconds(name: &'static str, value: Option<u64>, default: Duration) -> Result<
     }
 }
 
+/// When writes are committed.
+fn flush(ms: Option<u64>, writes: Option<usize>) -> Result<Flush, ConfigError> {
+    let mut flush = Flush::default();
+    if let Some(ms) = ms {
+        if ms > MOST_FLUSH_MS {
+            let reason = format!("is {ms}, but must be 0 to {MOST_FLUSH_MS}");
+            return Err(ConfigError::Value { name: "flush-ms", reason });
+        }
+        flush.every = Duration::from_millis(ms);
+    }
+    if let Some(writes) = writes {
+        if !(1..=MOST_FLUSH_MESSAGES).contains(&writes) {
+            let reason = format!("is {writes}, but must be 1 to {MOST_FLUSH_MESSAGES}");
+            return Err(ConfigError::Value { name: "flush-messages", reason });
+        }
+        flush.writes = writes;
+    }
+    Ok(flush)
+}
+
 fn check_limits(config: &Config) -> Result<(), ConfigError> {
     let limits = &config.limits;
     let value = |name, reason: &str| Err(ConfigError::Value { name, reason: reason.to_owned() });
@@ -539,6 +584,7 @@ pub fn summary(config: &Config) -> String {
     // Writing to a string can't fail.
     let _ = writeln!(text, "tidewire-server {}", env!("CARGO_PKG_VERSION"));
     let _ = writeln!(text, "  database         {}", config.database.display());
+    let _ = writeln!(text, "  metrics          {}", metrics(config));
     let _ = writeln!(text, "  web root         {root}");
     let _ = writeln!(text, "  public dialogs   {}", list(&config.public_dialogs, "none"));
     let _ = writeln!(
@@ -557,6 +603,13 @@ pub fn summary(config: &Config) -> String {
     let _ = writeln!(text, "  tables           {}", tables::summary(config));
     let _ = writeln!(text, "  model            {model}");
     text
+}
+
+fn metrics(config: &Config) -> String {
+    match &config.metrics_listen {
+        Some(address) => format!("without a token on {address}"),
+        None => "with a service's token".to_owned(),
+    }
 }
 
 fn kept(retention: &Retention) -> String {

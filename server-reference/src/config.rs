@@ -1,5 +1,6 @@
 //! The settings of a server, with their defaults.
 
+pub use crate::stores::Flush;
 use crate::tables::TablesConfig;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,11 +15,16 @@ pub use tidewire_server_core::{Budget, ServerLimits, Timeouts};
 pub struct Config {
     /// Address to listen on; port 0 takes a free one.
     pub listen: String,
+    /// Address of its own for the metrics, on which they need no token; `None` for none. On the main
+    /// address they always need one.
+    pub metrics_listen: Option<String>,
     /// The database file; created if it does not exist.
     pub database: PathBuf,
     /// The file with the key that signs guests' tokens, in base64; `None` for a file beside the
     /// database, which is created if it does not exist.
     pub guest_key_file: Option<PathBuf>,
+    /// When queued writes are committed.
+    pub flush: Flush,
     /// Folder of static files served at `/`.
     pub web_root: Option<PathBuf>,
     /// Ids of the dialogs that are open for every authenticated user; created at the start.
@@ -79,8 +85,10 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: "127.0.0.1:8080".to_owned(),
+            metrics_listen: None,
             database: PathBuf::from("tidewire.db"),
             guest_key_file: None,
+            flush: Flush::default(),
             web_root: None,
             public_dialogs: Vec::new(),
             account: "default".to_owned(),

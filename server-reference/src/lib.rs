@@ -24,6 +24,7 @@ mod cookie;
 mod guest;
 mod http;
 mod loader;
+mod metrics;
 mod names;
 mod origin;
 mod people;

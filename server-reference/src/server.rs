@@ -10,6 +10,7 @@ use crate::guest;
 use crate::http;
 use crate::http::request::Remote;
 use crate::loader::Loader;
+use crate::metrics;
 use crate::origin::{Origins, PublicUrl};
 use crate::people;
 use crate::reconcile;
@@ -27,11 +28,12 @@ use hyper_util::service::TowerToHyperService;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tidewire_core::wire::{ChannelName, ServerFrame, UserKind, codes};
 use tidewire_server_core::access::{Access, Sites};
 use tidewire_server_core::dialog::ops::Kinds;
+use tidewire_server_core::metrics::Metrics;
 use tidewire_server_core::rules::{Rule, Rules};
 use tidewire_server_core::store::{Account, CreateDialog, Read, Reply, StoreError, Write};
 use tidewire_server_core::{Connections, Engine, Hub, Limiter, Revocations};
@@ -99,6 +101,7 @@ pub struct Server {
     app: Arc<App>,
     address: SocketAddr,
     accepting: JoinHandle<()>,
+    metrics: Option<(SocketAddr, JoinHandle<()>)>,
     trimmer: Arc<Trimmer>,
     trimming: JoinHandle<()>,
     telling: JoinHandle<()>,
@@ -128,15 +131,16 @@ impl Server {
     ) -> Result<Server, StartError> {
         let public = prepare(&mut config)?;
         let rules = rules(&public, config.channels.clone())?;
-        let listener = listen(&config.listen).await?;
-        let address = listener.local_addr().map_err(|error| StartError::Listen {
-            address: config.listen.clone(),
-            reason: error.to_string(),
-        })?;
+        let (listener, address) = listen(&config.listen).await?;
+        let for_metrics = match &config.metrics_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         if config.demo && !address.ip().is_loopback() {
             return Err(ConfigError::DemoNotLocal.into());
         }
-        let database = Arc::new(Sqlite::open(&config.database, config.guest_key_file.as_deref())?);
+        let database =
+            Arc::new(Sqlite::open(&config.database, config.guest_key_file.as_deref(), config.flush)?);
         let store = AsyncStore::new(database.clone());
         let queue_bytes = config.limits.queue_bytes;
         let serving = tables::serve(&config.tables, &config.database, queue_bytes).await?;
@@ -150,7 +154,8 @@ impl Server {
         }
         let hub = Arc::new(Hub::new(rules));
         let loader = Arc::new(Loader::new(store.clone(), hub.clone()));
-        let answers = Answers::new(store.clone(), loader.clone(), responder);
+        let metrics = Arc::<Metrics>::default();
+        let answers = Answers::new(store.clone(), loader.clone(), responder, metrics.clone());
         answers.recover().await?;
         let revocations = Revocations::new(store.read(Read::Revocations).await.and_then(Reply::revocations)?);
         let sites = store.read(Read::Sites).await.and_then(Reply::sites)?;
@@ -180,6 +185,7 @@ impl Server {
             access: Access { revocations, sites, ..Access::default() },
             answers: answers.answering(),
             tables: serving.as_ref().map(|serving| serving.tables.clone()),
+            metrics,
         });
         reconcile::watch(&database, &store, &loader, &engine);
         let guests = config.guest_ttl + Duration::from_secs(guest::RENEWABLE_S);
@@ -197,6 +203,7 @@ impl Server {
         let telling = tokio::spawn(people::tell(engine.clone()));
         let app = Arc::new(App {
             draining: watch::Sender::new(false),
+            started: SystemTime::now(),
             connections,
             auth,
             store,
@@ -218,12 +225,21 @@ impl Server {
         });
         let tasks = watch::Sender::new(());
         let accepting = tokio::spawn(accept(listener, app.clone(), tasks.clone()));
-        Ok(Server { app, address, accepting, trimmer, trimming, telling, tasks, serving })
+        let metrics = for_metrics.map(|(listener, address)| {
+            tracing::info!(%address, "the metrics are there for everybody who reaches this address");
+            (address, tokio::spawn(metrics::serve(listener, app.clone())))
+        });
+        Ok(Server { app, address, accepting, metrics, trimmer, trimming, telling, tasks, serving })
     }
 
     /// The address it listens at, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the metrics, if they have one of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(address, _)| *address)
     }
 
     /// The settings in use, with those that the demo added.
@@ -304,6 +320,7 @@ impl Server {
         // Accepted sockets until here, because clients without a WebSocket need new ones to be
         // notified.
         self.accepting.abort();
+        self.stop_metrics();
         self.telling.abort();
         self.tasks.send_replace(());
         let (database, serving) = (self.app.database.clone(), self.serving);
@@ -315,12 +332,21 @@ impl Server {
     /// Stops without a warning and without waiting; answers under way are ended at the next start.
     pub async fn abort(self) {
         self.accepting.abort();
+        self.stop_metrics();
         self.trimming.abort();
         self.telling.abort();
         self.tasks.send_replace(());
         self.app.engine.connections.close_all(codes::close::GOAWAY, codes::GOAWAY);
         let (database, serving) = (self.app.database.clone(), self.serving);
         let _ = tokio::task::spawn_blocking(move || (drop(serving), database.close())).await;
+    }
+}
+
+impl Server {
+    fn stop_metrics(&self) {
+        if let Some((_, serving)) = &self.metrics {
+            serving.abort();
+        }
     }
 }
 
@@ -363,11 +389,15 @@ fn rules(public: &HashSet<ChannelName>, channels: Vec<Rule>) -> Result<Rules, Co
         .map_err(|error| ConfigError::Value { name: "channel", reason: error.to_string() })
 }
 
-async fn listen(address: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+/// Listens at an address; returns it with the actual port.
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AddrInUse => StartError::PortInUse(address.to_owned()),
         _ => StartError::Listen { address: address.to_owned(), reason: error.to_string() },
-    })
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Accepts sockets until it is aborted. Each has a permit until it is closed, so that idle sockets

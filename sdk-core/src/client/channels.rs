@@ -47,7 +47,7 @@ impl<T: Part> Client<T> {
         name: Option<ChannelName>,
         follows: Follows,
     ) -> Result<Vec<EventFrame>, SubscribeError> {
-        self.clamp(now);
+        self.acts(now);
         let with_rows = follows == Follows::Rows;
         let name = &name.ok_or(SubscribeError::BadChannel)?;
         if let Some(at) = self.place(name) {

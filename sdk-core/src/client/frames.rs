@@ -73,10 +73,14 @@ impl<T: Part> Client<T> {
             ServerFrame::Ping { n } => {
                 self.transmit(conn, &ClientFrame::Pong { n: n.clone() });
             }
+            ServerFrame::Pong { n } => {
+                if let Some(after_ms) = self.link.ponged(now.mono, n) {
+                    self.meter.answered(after_ms);
+                }
+            }
             ServerFrame::Welcome(_)
             | ServerFrame::Error(_)
             | ServerFrame::Goaway { .. }
-            | ServerFrame::Pong { .. }
             | ServerFrame::Unknown => {}
         }
     }
@@ -86,6 +90,7 @@ impl<T: Part> Client<T> {
     fn welcome(&mut self, now: Now, conn: ConnId, welcome: &Welcome) {
         let handover = self.session.is_some();
         self.link.welcomed(context!(self, now), conn, welcome);
+        self.meter.connected();
         if handover {
             self.hand_over(now);
         } else {
@@ -218,6 +223,7 @@ impl<T: Part> Client<T> {
         let Some(at) = self.place(&event.ch) else { return };
         let offset = event.offset;
         let past = offset <= self.channels[at].offset();
+        self.answered(now, &event.id);
         let applied = self.channels[at].event(event);
         if past {
             self.journal.counters.duplicated += 1;
@@ -356,11 +362,20 @@ impl<T: Part> Client<T> {
 
     // Ops.
 
-    fn committed(&mut self, now: Now, id: &OpId, ch: &ChannelName, offset: Offset, at: u64) {
-        let Some(entry) = self.outbox.get(id) else { return };
-        if let EntryState::Sent { at } = entry.state {
-            self.journal.counters.round_trip_ms = now.mono.since(at);
+    /// The server answered an op, or the op's own event came first.
+    fn answered(&mut self, now: Now, id: &OpId) {
+        if let Some(EntryState::Sent { at }) = self.outbox.get(id).map(|entry| &entry.state) {
+            let after_ms = now.mono.since(*at);
+            self.journal.counters.round_trip_ms = after_ms;
+            self.meter.answered(after_ms);
         }
+    }
+
+    fn committed(&mut self, now: Now, id: &OpId, ch: &ChannelName, offset: Offset, at: u64) {
+        if self.outbox.get(id).is_none() {
+            return;
+        }
+        self.answered(now, id);
         if let Some(timeline) = self.timeline(ch) {
             timeline.commit(id, offset, at);
         }

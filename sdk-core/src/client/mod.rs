@@ -20,6 +20,7 @@ use crate::event::{ChannelState, Event, OpState, Row, RowState, Status};
 use crate::io::{Input, Lifecycle, Output, Restored, RestoredChannel, StoreId};
 use crate::journal::{Journal, Report};
 use crate::link::{Connection, Requests};
+use crate::metrics::{Meter, Metrics};
 use crate::part::Part;
 use crate::rng::{Rng, Uuids};
 use crate::time::{Now, Time};
@@ -86,6 +87,7 @@ pub struct Client<T: Part = ()> {
     last: Now,
     waiting_until: Option<Time>,
     journal: Journal,
+    meter: Meter,
     /// Read positions for channels that are not open, which the server does not have yet.
     kept_marks: Vec<reads::KeptMark>,
     /// The profile does not have the positions that are to be kept.
@@ -169,6 +171,7 @@ impl<T: Part> Client<T> {
             last: now,
             waiting_until: None,
             journal: Journal::default(),
+            meter: Meter::new(now),
             kept_marks,
             marks_changed: false,
             config,
@@ -262,7 +265,7 @@ impl<T: Part> Client<T> {
         before: Option<Offset>,
         most: u64,
     ) -> Result<Offset, SubscribeError> {
-        let now = self.clamp(now);
+        let now = self.acts(now);
         let name = ChannelName::parse(channel).ok_or(SubscribeError::BadChannel)?;
         let at = self.place(&name).ok_or(SubscribeError::NotOpen)?;
         let channel = &mut self.channels[at];
@@ -355,6 +358,12 @@ impl<T: Part> Client<T> {
         self.journal.report(self.outbox.waiting() as u64)
     }
 
+    /// How much the client has done so far.
+    pub fn metrics(&self, now: Now) -> Metrics {
+        let now = Now { mono: now.mono.max(self.last.mono), ..now };
+        self.meter.read(now, self.journal.counters.reconnects, self.outbox.waiting() as u64)
+    }
+
     // Driver.
 
     /// Handles an input.
@@ -421,9 +430,20 @@ impl<T: Part> Client<T> {
         now
     }
 
+    /// As [`Client::clamp`], for a command that means that the user does something.
+    fn acts(&mut self, now: Now) -> Now {
+        let now = self.clamp(now);
+        self.link.acted(now.mono);
+        now
+    }
+
     /// Fires timers that are due, sends what may be sent, and emits what changed.
     fn advance(&mut self, now: Now) {
         self.overdue(now);
+        // What is to be sent makes a connection, even if it was on its way when the server closed.
+        if self.link.is_resting() && self.outbox.waiting() > 0 {
+            self.link.acted(now.mono);
+        }
         self.link.tick(context!(self, now));
         self.follow_link();
         self.expire(now);

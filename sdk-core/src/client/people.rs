@@ -48,7 +48,7 @@ impl<T: Part> Client<T> {
         kind: &str,
         body: Option<&str>,
     ) -> Result<(), SendError> {
-        let now = self.clamp(now);
+        let now = self.acts(now);
         let name = ChannelName::parse(channel).ok_or(SendError::BadChannel)?;
         if let Some(body) = body {
             check_body(body)?;
@@ -67,7 +67,7 @@ impl<T: Part> Client<T> {
     /// change of the text: others are told at most every 3 s, and after 6 s without another call,
     /// or with the user's next message, they are told of the end.
     pub fn typing(&mut self, now: Now, channel: &str, on: bool) -> Result<(), SendError> {
-        let now = self.clamp(now);
+        let now = self.acts(now);
         let name = ChannelName::parse(channel).ok_or(SendError::BadChannel)?;
         let at = self.place(&name).ok_or(SendError::NotOpen)?;
         let live = self.session.is_some() && self.channels[at].is_live();

@@ -27,7 +27,7 @@ impl<T: Part> Client<T> {
     ///
     /// The channel is not open, or the event is not here yet.
     pub fn mark_read(&mut self, now: Now, channel: &str, offset: Option<Offset>) -> Result<(), SendError> {
-        let now = self.clamp(now);
+        let now = self.acts(now);
         let name = ChannelName::parse(channel).ok_or(SendError::BadChannel)?;
         let at = self.place(&name).ok_or(SendError::NotOpen)?;
         let channel = &mut self.channels[at];

@@ -17,8 +17,10 @@ impl<T: Part> Client<T> {
     pub(super) fn received(&mut self, now: Now, conn: ConnId, text: &str) {
         if self.link.is_current(conn) {
             self.link.heard(now);
+            self.meter.received(now.mono);
             self.message(now, conn, text);
         } else if self.link.is_successor(conn) {
+            self.meter.received(now.mono);
             self.message(now, conn, text);
         }
     }
@@ -63,6 +65,9 @@ impl<T: Part> Client<T> {
     /// instead.
     pub(super) fn next_output(&mut self) -> Option<Output<T::Event>> {
         while let Some(output) = self.out.pop_front() {
+            if matches!(output, Output::Transmit { .. }) {
+                self.meter.sent(self.last.mono);
+            }
             let output = self.requests.carry(self.last.mono, output);
             if output.is_some() {
                 return output;

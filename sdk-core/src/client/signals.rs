@@ -22,7 +22,7 @@ impl<T: Part> Client<T> {
         key: Option<&str>,
         body: &str,
     ) -> Result<(), SendError> {
-        let now = self.clamp(now);
+        let now = self.acts(now);
         let ch = ChannelName::parse(channel).ok_or(SendError::BadChannel)?;
         check_body(body)?;
         let longest = kind.len().max(key.map_or(0, str::len));

@@ -16,7 +16,7 @@ impl Client<Tables> {
     /// [`TableEvent`](crate::tables::TableEvent)s with that number. Views with equal queries to the
     /// server share one subscription.
     pub fn open_table(&mut self, now: Now, query: &TableQuery) -> Result<u32, TableError> {
-        self.clamp(now);
+        self.acts(now);
         let view = self.part.open(query);
         self.follow_part();
         view
@@ -34,7 +34,7 @@ impl Client<Tables> {
     /// its write is visible here. `tx` is the transaction's id: the text of `pg_current_xact_id()`
     /// in PostgreSQL, `max(seq)` of the change log in SQLite (protocol section 12).
     pub fn await_tx(&mut self, now: Now, view: u32, tx: &str) -> Result<(), TableError> {
-        self.clamp(now);
+        self.acts(now);
         let asked = self.part.wait_for(view, tx);
         self.follow_part();
         asked

@@ -1,6 +1,6 @@
 //! Every transition of the connection, in this one file.
 //!
-//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked → … → Closed | Failed. The
+//! Idle → Token → Dialing → Hello → Online → Backoff | Offline | Parked | Resting → … → Closed | Failed. The
 //! flag `wanted` says whether the application wants a connection; only `connect` and `close` change
 //! it. Everything else changes the phase.
 //!
@@ -34,13 +34,27 @@ const SERVER_CODES: u16 = 3_000;
 
 enum Phase {
     Idle,
-    Token { ask: TokenAsk, until: Time },
+    Token {
+        ask: TokenAsk,
+        until: Time,
+    },
     Dialing(Attempt),
     Hello(Attempt),
-    Online { conn: ConnId, transport: Transport, since: Time, heartbeat: Heartbeat },
-    Backoff { at: Time },
-    Offline { at: Time },
+    Online {
+        conn: ConnId,
+        transport: Transport,
+        since: Time,
+        heartbeat: Heartbeat,
+    },
+    Backoff {
+        at: Time,
+    },
+    Offline {
+        at: Time,
+    },
     Parked,
+    /// The server ended an idle connection; the next one is made when the user does something.
+    Resting,
     Disconnected,
     Closed,
     Failed,
@@ -103,6 +117,8 @@ pub(crate) struct Connection {
     was_online: bool,
     last_conn: u64,
     nonce: u64,
+    /// When the last ping was sent, until it is answered.
+    pinged: Option<Time>,
 }
 
 impl Connection {
@@ -125,6 +141,7 @@ impl Connection {
             was_online: false,
             last_conn: 0,
             nonce: 0,
+            pinged: None,
         }
     }
 
@@ -189,7 +206,7 @@ impl Connection {
             Phase::Online { .. } => State::Online,
             Phase::Backoff { .. } => State::Reconnecting,
             Phase::Offline { .. } => State::Offline,
-            Phase::Parked => State::Parked,
+            Phase::Parked | Phase::Resting => State::Parked,
             Phase::Disconnected => State::Disconnected,
             Phase::Closed => State::Closed,
             Phase::Failed => State::Failed,
@@ -236,6 +253,8 @@ impl Connection {
             self.cause = None;
             self.was_online = false;
             self.begin(cx);
+        } else if self.is_resting() {
+            self.acted(cx.now.mono);
         } else if self.retry_at().is_some() {
             // The application asks for a connection: dial without waiting for the backoff.
             self.nudge(cx);
@@ -260,6 +279,18 @@ impl Connection {
     pub(crate) fn close<E>(&mut self, cx: &mut Context<'_, E>) {
         self.disconnect(cx);
         self.phase = Phase::Closed;
+    }
+
+    /// Whether the server ended an idle connection, and none is made until the user does something.
+    pub(crate) fn is_resting(&self) -> bool {
+        matches!(self.phase, Phase::Resting)
+    }
+
+    /// The user did something: if the server ended an idle connection, another one is made now.
+    pub(crate) fn acted(&mut self, now: Time) {
+        if self.is_resting() {
+            self.phase = Phase::Backoff { at: now };
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -423,7 +454,9 @@ impl Connection {
             return;
         }
         if self.network_down {
-            if !matches!(self.phase, Phase::Parked | Phase::Failed | Phase::Offline { .. }) {
+            let is_still =
+                matches!(self.phase, Phase::Parked | Phase::Resting | Phase::Failed | Phase::Offline { .. });
+            if !is_still {
                 self.drop_transports(cx, close::NORMAL);
                 self.cause = Some(codes::OFFLINE.into());
                 self.phase = Phase::Offline { at: cx.now.mono.after(OFFLINE_DIAL_MS) };
@@ -439,6 +472,7 @@ impl Connection {
             Lifecycle::Shown => {
                 let hidden = self.hidden_at.take().is_some_and(|at| cx.now.mono.since(at) >= HIDDEN_MS);
                 self.frozen = false;
+                self.acted(cx.now.mono);
                 if hidden || self.online().is_none() {
                     self.nudge(cx);
                 }
@@ -481,12 +515,25 @@ impl Connection {
         if let Phase::Online { conn, heartbeat, .. } = &mut self.phase
             && !heartbeat.is_probing()
         {
+            let conn = *conn;
             heartbeat.probed(cx.now.mono);
             self.nonce += 1;
-            let mut n = String::new();
-            push_integer(&mut n, self.nonce);
-            transmit(cx, *conn, &ClientFrame::Ping { n });
+            self.pinged = Some(cx.now.mono);
+            let n = self.nonce_text();
+            transmit(cx, conn, &ClientFrame::Ping { n });
         }
+    }
+
+    /// A ping was answered: after how many ms, if it was the last one.
+    pub(crate) fn ponged(&mut self, now: Time, n: &str) -> Option<u64> {
+        let is_last = self.nonce_text() == n;
+        self.pinged.take_if(|_| is_last).map(|at| now.since(at))
+    }
+
+    fn nonce_text(&self) -> String {
+        let mut n = String::new();
+        push_integer(&mut n, self.nonce);
+        n
     }
 
     // Time.
@@ -510,7 +557,12 @@ impl Connection {
             }
             Phase::Backoff { at } => Some((*at, "backoff")),
             Phase::Offline { at } => Some((*at, "offline")),
-            Phase::Idle | Phase::Parked | Phase::Disconnected | Phase::Closed | Phase::Failed => None,
+            Phase::Idle
+            | Phase::Parked
+            | Phase::Resting
+            | Phase::Disconnected
+            | Phase::Closed
+            | Phase::Failed => None,
         }
     }
 
@@ -685,7 +737,11 @@ impl Connection {
         // If a token worked before and is refused now, the server's keys have changed, and a new
         // token may be accepted.
         let outdated = code == close::UNAUTHORIZED && self.credential.worked();
-        if close::is_terminal(code) && !outdated {
+        if code == close::IDLE_TIMEOUT {
+            self.drop_successor(cx, close::NORMAL);
+            self.cause = Some(refusal.unwrap_or_else(|| codes::IDLE_TIMEOUT.into()));
+            self.phase = Phase::Resting;
+        } else if close::is_terminal(code) && !outdated {
             self.drop_successor(cx, close::NORMAL);
             self.fail(refusal.unwrap_or_else(|| terminal_code(code).into()));
         } else if code == close::TOKEN_EXPIRED || outdated {

@@ -78,6 +78,10 @@ macro_rules! every_code {
             Replaced, REPLACED, "replaced";
             /// Nothing was received in time.
             PingTimeout, PING_TIMEOUT, "ping_timeout";
+            /// The user did nothing on the connection for as long as the server allows.
+            IdleTimeout, IDLE_TIMEOUT, "idle_timeout";
+            /// The application's backend closed the connection.
+            Kicked, KICKED, "kicked";
             /// There is no such table.
             UnknownTable, UNKNOWN_TABLE, "unknown_table";
             /// A column does not exist, or rows can't be filtered by it.
@@ -217,6 +221,8 @@ every_code!(list);
 pub mod close {
     /// A normal end.
     pub const NORMAL: u16 = 1000;
+    /// RFC 6455 section 7.4.1: a frame that breaks the rules.
+    pub const PROTOCOL_ERROR: u16 = 1002;
     /// RFC 6455 section 7.4.1: text that is not UTF-8.
     pub const NOT_UTF8: u16 = 1007;
     /// RFC 6455 section 7.4.1: a message too big to process.
@@ -237,6 +243,8 @@ pub mod close {
     pub const TOO_MANY_CONNECTIONS: u16 = 4007;
     /// A newer connection of the same session took this one's place.
     pub const REPLACED: u16 = 4008;
+    /// The application's backend closed the connection.
+    pub const KICKED: u16 = 4009;
     /// The token has expired.
     pub const TOKEN_EXPIRED: u16 = 4020;
     /// The peer does not follow the protocol.
@@ -245,8 +253,33 @@ pub mod close {
     pub const UNAUTHORIZED: u16 = 4501;
     /// The origin or the user is not allowed.
     pub const FORBIDDEN: u16 = 4503;
+    /// The user did nothing on the connection for as long as the server allows.
+    pub const IDLE_TIMEOUT: u16 = 4510;
     /// A version this server does not speak.
     pub const UNSUPPORTED_VERSION: u16 = 4526;
+
+    /// All that a server sends.
+    pub const ALL: [u16; 19] = [
+        NORMAL,
+        PROTOCOL_ERROR,
+        NOT_UTF8,
+        TOO_BIG,
+        GOAWAY,
+        PING_TIMEOUT,
+        SLOW_CONSUMER,
+        RATE_LIMITED,
+        INTERNAL,
+        HELLO_TIMEOUT,
+        TOO_MANY_CONNECTIONS,
+        REPLACED,
+        KICKED,
+        TOKEN_EXPIRED,
+        BAD_REQUEST,
+        UNAUTHORIZED,
+        FORBIDDEN,
+        IDLE_TIMEOUT,
+        UNSUPPORTED_VERSION,
+    ];
 
     /// Whether a client must not reconnect by itself: 3500-3999 and from 4500 on.
     pub fn is_terminal(code: u16) -> bool {

@@ -12,11 +12,13 @@ mod filter;
 mod handoff;
 mod handover;
 mod holders;
+mod idle;
 #[cfg(not(target_family = "wasm"))]
 mod imports;
 mod kinds;
 mod lanes;
 mod liveness;
+mod metrics;
 mod older;
 mod outbox;
 mod people;

@@ -25,7 +25,8 @@ words! {
         Reconnecting,
         /// The system says that there is no network.
         Offline,
-        /// The app sleeps.
+        /// The app sleeps; or, with the cause `idle_timeout`, the server closed a connection on which
+        /// nothing was done. The next message, or anything else the user does, connects again.
         Parked,
         /// `disconnect` was called; only `connect` leaves this state.
         Disconnected,

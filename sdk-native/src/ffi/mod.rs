@@ -34,7 +34,7 @@ use self::events::{DialogState, Event, Lifecycle, Network, Row, Status};
 use self::numbers::{count, large};
 use self::options::{ClientOptions, TokenProvider};
 use self::people::People;
-use self::report::Report;
+use self::report::{Metrics, Report};
 use self::tables::{TableQuery, TableStatus};
 use self::user::User;
 use crate::dialog::Dialog;
@@ -343,6 +343,11 @@ impl Client {
     /// Recent entries and the counters.
     pub fn explain(&self) -> Report {
         self.client.explain().into()
+    }
+
+    /// How much the client has done so far: connections, messages, the time until an answer.
+    pub fn metrics(&self) -> Metrics {
+        self.client.metrics().into()
     }
 
     /// The user that the server identified this client as; none until then.

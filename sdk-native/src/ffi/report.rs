@@ -1,4 +1,4 @@
-//! The report of a client, as records.
+//! The report and the metrics of a client, as records.
 
 /// The last entries, oldest first, and the counters.
 #[derive(uniffi::Record)]
@@ -41,6 +41,49 @@ pub struct Counters {
     pub waiting: i64,
     /// From sending the last answered op to its answer, ms.
     pub round_trip_ms: i64,
+}
+
+/// How much a client has done since it was made.
+#[derive(uniffi::Record)]
+pub struct Metrics {
+    /// When these numbers were read, by the wall clock, ms since the Unix epoch.
+    pub at_ms: i64,
+    /// When the client was made.
+    pub since_ms: i64,
+    /// Connections that were welcomed.
+    pub connections: i64,
+    /// Sessions after the first one.
+    pub reconnects: i64,
+    /// Ops not yet acknowledged.
+    pub waiting: i64,
+    /// Messages received. A message may hold several frames.
+    pub received: i64,
+    /// Messages sent.
+    pub sent: i64,
+    /// Messages received in a second, on average over the last ten.
+    pub received_per_second: f64,
+    /// Messages sent in a second, on average over the last ten.
+    pub sent_per_second: f64,
+    /// Time from sending to the answer, in ms, of ops and pings: an average in which the latest
+    /// count most. None until something was answered.
+    pub latency_ms: Option<i64>,
+}
+
+impl From<tidewire_core::Metrics> for Metrics {
+    fn from(metrics: tidewire_core::Metrics) -> Metrics {
+        Metrics {
+            at_ms: metrics.at.cast_signed(),
+            since_ms: metrics.since.cast_signed(),
+            connections: metrics.connections.cast_signed(),
+            reconnects: metrics.reconnects.cast_signed(),
+            waiting: metrics.waiting.cast_signed(),
+            received: metrics.received.cast_signed(),
+            sent: metrics.sent.cast_signed(),
+            received_per_second: metrics.received_per_second(),
+            sent_per_second: metrics.sent_per_second(),
+            latency_ms: metrics.latency_ms.map(u64::cast_signed),
+        }
+    }
 }
 
 impl From<tidewire_core::Report> for Report {

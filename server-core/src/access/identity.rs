@@ -65,11 +65,16 @@ pub enum Scope {
     Sessions,
     /// `sites`: say which pages elsewhere may have guests.
     Sites,
+    /// `connections`: list and close connections.
+    Connections,
+    /// `metrics`: read the server's metrics, which are about all accounts; only in the server's own
+    /// account.
+    Metrics,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Scope; 7] = [
+    pub const ALL: [Scope; 9] = [
         Scope::Read,
         Scope::Publish,
         Scope::Dialogs,
@@ -77,6 +82,8 @@ impl Scope {
         Scope::Revoke,
         Scope::Sessions,
         Scope::Sites,
+        Scope::Connections,
+        Scope::Metrics,
     ];
 
     /// The word in a token.
@@ -89,6 +96,8 @@ impl Scope {
             Scope::Revoke => "revoke",
             Scope::Sessions => "sessions",
             Scope::Sites => "sites",
+            Scope::Connections => "connections",
+            Scope::Metrics => "metrics",
         }
     }
 

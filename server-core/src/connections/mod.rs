@@ -1,12 +1,16 @@
 //! The registry of live connections: it counts them, limits them, and reaches them all.
 
 mod enforce;
+mod listing;
+mod pulse;
 mod subscriptions;
 
 use crate::access::Identity;
 use crate::lock::{Mutex, calls_out};
 use crate::outgoing::Outgoing;
 use crate::text::Text;
+pub use listing::{ConnectionFigures, ConnectionFilter, ConnectionInfo, MAX_LISTED, Whose};
+pub(crate) use pulse::Pulse;
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::net::IpAddr;
@@ -44,6 +48,7 @@ struct Table {
 struct Member {
     outgoing: Arc<Outgoing>,
     subscriptions: Arc<Subscriptions>,
+    pulse: Arc<Pulse>,
     /// `None` before `hello`.
     identity: Option<Arc<Identity>>,
     run: Option<ClientRun>,
@@ -101,6 +106,7 @@ impl Connections {
         self: &Arc<Self>,
         outgoing: &Arc<Outgoing>,
         subscriptions: &Arc<Subscriptions>,
+        pulse: &Arc<Pulse>,
         address: IpAddr,
     ) -> Result<Registration, &'static str> {
         let mut table = self.table.lock();
@@ -115,6 +121,7 @@ impl Connections {
         let member = Member {
             outgoing: outgoing.clone(),
             subscriptions: subscriptions.clone(),
+            pulse: pulse.clone(),
             identity: None,
             run: None,
         };

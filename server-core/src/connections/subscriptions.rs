@@ -33,6 +33,16 @@ impl Subscriptions {
         self.inner.lock().by_channel.contains_key(ch)
     }
 
+    /// The channels that the connection is subscribed to, in the order of their names.
+    pub(crate) fn channels(&self) -> Vec<Arc<Channel>> {
+        self.inner.lock().by_channel.values().map(|subscriber| subscriber.channel.clone()).collect()
+    }
+
+    /// Whether the connection holds a lease in a channel, besides being there.
+    pub(crate) fn has_leases(&self, conn: u64) -> bool {
+        self.channels().iter().any(|channel| channel.people.has_leases(conn))
+    }
+
     /// The number of subscriptions.
     pub(crate) fn count(&self) -> usize {
         self.inner.lock().by_channel.len()

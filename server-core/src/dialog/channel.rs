@@ -171,6 +171,16 @@ impl Channel {
         !self.state.lock().subscribers.is_empty()
     }
 
+    /// The answer under way.
+    pub(crate) fn run(&self) -> Option<RunId> {
+        self.state.lock().progress.run().cloned()
+    }
+
+    /// How many connections are subscribed.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.state.lock().subscribers.len()
+    }
+
     /// The dialog was deleted: removes all subscribers, and ends an answer under way.
     pub(crate) fn dissolve(&self) -> Effects {
         let mut state = self.state.lock();

@@ -6,13 +6,26 @@ use super::progress::Effects;
 use crate::lock::Mutex;
 use crate::people::{Agenda, ReadPositions};
 use crate::rules::Rules;
-use crate::store::ChannelRow;
-use std::collections::HashMap;
+use crate::store::{Account, ChannelRow};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tidewire_core::wire::ChannelName;
 
 /// With more channels than this in memory, those that are not in use are dropped.
 const SWEEP_AT: usize = 1_000;
+
+/// The channels of one rule in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelFigures {
+    /// Channels in memory.
+    pub channels: u64,
+    /// Subscriptions to them.
+    pub subscriptions: u64,
+    /// Answers under way.
+    pub runs: u64,
+    /// Connections that are told who is there, once for each channel.
+    pub watchers: u64,
+}
 
 /// All channels in memory, and the rules in force.
 pub struct Hub {
@@ -76,6 +89,35 @@ impl Hub {
     /// The channel, if it is in memory.
     pub fn loaded(&self, name: &str) -> Option<Arc<Channel>> {
         self.channels.lock().by_name.get(name).cloned()
+    }
+
+    /// The channels in memory in numbers, for each rule that has some, in the order of the rules'
+    /// patterns.
+    pub fn figures(&self) -> Vec<(String, ChannelFigures)> {
+        let channels: Vec<Arc<Channel>> = self.channels.lock().by_name.values().cloned().collect();
+        let mut by_rule: BTreeMap<String, ChannelFigures> = BTreeMap::new();
+        for channel in channels {
+            let pattern = channel.rule().map_or_else(String::new, |matched| matched.rule.pattern.to_string());
+            let figures = by_rule.entry(pattern).or_default();
+            figures.channels += 1;
+            figures.subscriptions += channel.subscribers() as u64;
+            figures.runs += u64::from(channel.run().is_some());
+            figures.watchers += channel.people.watchers() as u64;
+        }
+        by_rule.into_iter().collect()
+    }
+
+    /// The channels of an account with the most subscribed connections, and how many these are, the
+    /// most first; at most so many channels.
+    pub fn busiest(&self, account: &Account, most: usize) -> Vec<(ChannelName, usize)> {
+        let of_account = |channel: &&Arc<Channel>| channel.account == *account;
+        let channels: Vec<Arc<Channel>> =
+            self.channels.lock().by_name.values().filter(of_account).cloned().collect();
+        let numbers = channels.iter().map(|channel| (channel.name.clone(), channel.subscribers()));
+        let mut busiest: Vec<(ChannelName, usize)> = numbers.filter(|(_, number)| *number > 0).collect();
+        busiest.sort_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.as_str().cmp(b.as_str())));
+        busiest.truncate(most);
+        busiest
     }
 
     /// Makes `to` the owner of all dialogs of `from`. Call it after the commit, while no channel is

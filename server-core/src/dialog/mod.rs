@@ -13,8 +13,7 @@ mod run;
 
 pub use channel::{Channel, Extent, Subscriber};
 pub use context::{ModelError, Role, Turn};
-
-pub use hub::Hub;
+pub use hub::{ChannelFigures, Hub};
 pub use progress::{Effects, Progress, Stop};
 pub use reconcile::reconcile;
 pub use run::{AI_NAME, Answering, Ids, Publish, Run, Step, left_ended};

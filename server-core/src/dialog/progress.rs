@@ -137,6 +137,11 @@ impl Progress {
         self.run.iter().map(|live| RunText { run: live.id.clone(), text: live.text.clone() }).collect()
     }
 
+    /// The answer under way.
+    pub(super) fn run(&self) -> Option<&RunId> {
+        self.run.as_ref().map(|live| &live.id)
+    }
+
     /// Notes that an answer which a crash left open has to be ended first: no other one begins
     /// before.
     pub(super) fn answers_still(&mut self) {

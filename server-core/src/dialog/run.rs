@@ -24,6 +24,7 @@ use super::channel::Channel;
 use super::context::{CONTEXT_EVENTS, CONTEXT_KINDS, ModelError, Turn, turns};
 use super::ops;
 use super::progress::Stop;
+use crate::metrics::Metrics;
 use crate::store::{
     EndRun, NewEvent, Outcome, Read, Refusal, StartRun, StoreError, StorePiece, UnfinishedRun, Write,
 };
@@ -146,6 +147,8 @@ pub struct Run {
     stopped: bool,
     draining: bool,
     ended: Option<End>,
+    /// How it ended, once that is decided.
+    end: Option<End>,
     /// How many bytes of the text are stored and sent.
     sent: usize,
     /// The whole text so far.
@@ -202,6 +205,7 @@ impl Run {
             stopped: false,
             draining: false,
             ended: None,
+            end: None,
             sent: text.len(),
             text,
             sending: 0,
@@ -335,6 +339,17 @@ impl Run {
         matches!(self.stage, Stage::Streaming) && self.ended.is_none()
     }
 
+    /// Counts how the answer ended; nothing if it did not begin. Call it after [`Step::Done`].
+    pub fn count(&self, metrics: &Metrics) {
+        match self.end {
+            Some(End::Done) => metrics.runs_done.count(),
+            Some(End::Stopped) => metrics.runs_stopped.count(),
+            Some(End::Interrupted) => metrics.runs_interrupted.count(),
+            Some(End::Error(error)) => metrics.runs_failed.count(error.code()),
+            None => {}
+        }
+    }
+
     /// Decides whether the answer has to end, after an input.
     fn end_if_due(&mut self) {
         match self.stage {
@@ -374,6 +389,7 @@ impl Run {
             End::Interrupted => ("interrupted", None),
             End::Error(error) => ("error", Some(error.code())),
         };
+        self.end = Some(end);
         let (run, bytes) = (self.id.clone(), self.text.len());
         tracing::info!(channel = self.row, %run, status, code, bytes, "answer ended");
         let end = AnswerEnd {

@@ -2,7 +2,7 @@
 //! holds no entry in the registry.
 
 use super::{Engine, counted};
-use crate::connections::{Registration, Subscriptions};
+use crate::connections::{Pulse, Registration, Subscriptions};
 use crate::limits::Budget;
 use crate::outgoing::Outgoing;
 use crate::text::Text;
@@ -59,6 +59,7 @@ impl Engine {
         peer: Peer,
         outgoing: &Arc<Outgoing>,
         subscriptions: &Arc<Subscriptions>,
+        pulse: &Arc<Pulse>,
         now: Time,
     ) -> Result<Registration, TurnedAway> {
         let address = counted(peer.address);
@@ -73,7 +74,7 @@ impl Engine {
         {
             return Err(TurnedAway::Early(wait));
         }
-        self.connections.register(outgoing, subscriptions, address).map_err(TurnedAway::Crowded)
+        self.connections.register(outgoing, subscriptions, pulse, address).map_err(TurnedAway::Crowded)
     }
 
     /// Whether a refusal of this address is to be logged.

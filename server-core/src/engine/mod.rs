@@ -14,6 +14,7 @@ use crate::connections::Connections;
 use crate::dialog::ops::Kinds;
 use crate::dialog::{Answering, Hub};
 use crate::limits::{Budget, Limiter, ServerLimits, Timeouts};
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::tables::Tables;
 use std::net::{IpAddr, Ipv6Addr};
@@ -49,6 +50,8 @@ pub struct Engine {
     pub answers: Option<Arc<dyn Answering>>,
     /// The live tables; none if the server has none.
     pub tables: Option<Arc<Tables>>,
+    /// Counts what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The budget of all users of one address, as a multiple of one user's.

@@ -17,6 +17,10 @@ pub struct Timeouts {
     /// Maximum time for sending one message to a client. A socket that takes no bytes for twice as
     /// long is closed, whatever is sent on it.
     pub write: Duration,
+    /// A connection whose user did nothing for this long is closed; zero closes none. An op, a
+    /// signal, a lease, a subscription or a page is something; so is holding a lease. Sessions of
+    /// single requests are not closed by it.
+    pub idle: Duration,
     /// Time from `goaway` to the close.
     pub goaway: Duration,
     /// The interval within which clients pick a random time to return after a `goaway`.
@@ -36,6 +40,7 @@ impl Default for Timeouts {
             hello: Duration::from_secs(10),
             header: Duration::from_secs(5),
             write: Duration::from_secs(10),
+            idle: Duration::ZERO,
             goaway: Duration::from_millis(500),
             spread: Duration::from_secs(5),
             operator: Duration::from_secs(60),

@@ -151,6 +151,12 @@ impl Present {
         next
     }
 
+    /// Whether a connection holds a lease, besides being there.
+    pub(super) fn has_leases(&self, conn: u64) -> bool {
+        let own = self.leases.iter().filter(|held| held.kind != HERE);
+        own.flat_map(|held| &held.holders).any(|(holder, _)| *holder == conn)
+    }
+
     /// Whether a lease ends by time.
     pub(super) fn is_timed(&self) -> bool {
         let is_brief = |(_, said): &(u64, Said)| said.until.is_some();

@@ -103,6 +103,16 @@ impl People {
         self.change(|roster| roster.set_on(on))
     }
 
+    /// Whether a connection holds a lease, besides being there.
+    pub(crate) fn has_leases(&self, conn: u64) -> bool {
+        self.roster.lock().has_leases(conn)
+    }
+
+    /// How many connections are told who is there.
+    pub(crate) fn watchers(&self) -> usize {
+        self.roster.lock().watchers()
+    }
+
     fn change<R>(self: &Arc<Self>, change: impl FnOnce(&mut Roster) -> R) -> R {
         let mut roster = self.roster.lock();
         let result = change(&mut roster);

@@ -188,6 +188,15 @@ impl Roster {
         self.watchers.remove(&conn);
     }
 
+    pub(super) fn has_leases(&self, conn: u64) -> bool {
+        let user = self.conns.get(&conn).and_then(|key| self.users.get(key));
+        user.is_some_and(|present| present.has_leases(conn))
+    }
+
+    pub(super) fn watchers(&self) -> usize {
+        self.watchers.len()
+    }
+
     pub(super) fn set_on(&mut self, on: bool) -> bool {
         if self.on == on {
             return false;

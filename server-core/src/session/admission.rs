@@ -24,13 +24,15 @@ impl Session {
     /// The same for a driver that reports the refusal to the client itself.
     pub fn try_open(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Result<Session, TurnedAway> {
         let mut session = Session::new(engine, peer, wake, now);
-        match engine.admit(peer, session.outgoing(), session.subscriptions(), now.mono) {
+        match engine.admit(peer, session.outgoing(), session.subscriptions(), session.pulse(), now.mono) {
             Ok(registration) => {
                 tracing::debug!(conn = session.outgoing().id(), "connected");
                 session.register(registration);
+                engine.metrics.opened.count();
                 Ok(session)
             }
             Err(reason) => {
+                engine.metrics.refused.count(reason.code());
                 if engine.is_logged(peer.address, now.mono) {
                     tracing::info!(conn = session.outgoing().id(), code = reason.code(), "turned away");
                 }

@@ -3,6 +3,7 @@
 mod admission;
 mod earlier;
 mod hello;
+mod idle;
 mod inflight;
 mod marks;
 mod pages;

@@ -40,6 +40,7 @@ impl Session {
                 self.complain(codes::FORBIDDEN, "this user may not send signals to this channel", None);
             }
             Some(channel) => {
+                self.engine().metrics.signals.count();
                 signal.body = json::on_one_line(&signal.body).into_owned();
                 let frame = ServerFrame::Signal { signal, by: identity.shown() };
                 channel.signal(self.outgoing().id(), &frame.encode().into());

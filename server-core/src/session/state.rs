@@ -7,11 +7,11 @@
 use super::inflight::Inflight;
 use super::waiting::Waiting;
 use crate::access::{AuthError, Denied, Identity, Page};
-use crate::connections::{Registration, Subscriptions};
+use crate::connections::{Pulse, Registration, Subscriptions};
 use crate::dialog::{Channel, Hub};
 use crate::engine::{Engine, Peer};
 use crate::limits::{Bucket, WINDOW_MS, Window};
-use crate::outgoing::{Outgoing, Wake};
+use crate::outgoing::{Outgoing, Transport, Wake};
 use crate::store::{Account, Found, Positions, Read, Reply, SessionRow, StoreError};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -25,9 +25,6 @@ use tidewire_core::{Now, Time};
 
 /// Longest pause between two checks of a token's end, in ms, because the wall clock may be set.
 const LOOK_AGAIN_MS: u64 = 3_600_000;
-/// Close codes of RFC 6455 section 7.4.1.
-const PROTOCOL_ERROR: u16 = 1002;
-const NOT_UTF8: u16 = 1007;
 
 /// What the driver does after a message or an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,8 +106,8 @@ pub struct Session {
     /// Frames of the last message that are still to be handled.
     pub(super) todo: VecDeque<ClientFrame>,
     waiting: Option<Waiting>,
-    opened: Time,
-    heard: Time,
+    /// When it was made, heard and used; the registry reads it.
+    pub(super) pulse: Arc<Pulse>,
     /// When the message or answer that is being handled came.
     at: Now,
     pub(super) next_ping: Time,
@@ -129,7 +126,11 @@ impl Session {
     pub(super) fn new(engine: &Arc<Engine>, peer: Peer, wake: Wake, now: Now) -> Session {
         let limits = &engine.limits;
         let number = engine.connections.number();
-        let outgoing = Arc::new(Outgoing::new(number, limits.queue_bytes, limits.queue_messages, wake));
+        let outgoing = Outgoing::new(number, limits.queue_bytes, limits.queue_messages, wake);
+        let outgoing = Arc::new(outgoing.counted_in(&engine.metrics.written));
+        if peer.is_request {
+            outgoing.travels_by(Transport::Request);
+        }
         if let Some(tables) = &engine.tables {
             let tables = Arc::downgrade(tables);
             outgoing.refill_by(Box::new(move || {
@@ -146,8 +147,7 @@ impl Session {
             table_subs: Bucket::full(limits.table_subs, now.mono),
             frames: Bucket::full(limits.frames, now.mono),
             next_ping: now.mono.after(ms(engine.timeouts.ping)),
-            opened: now.mono,
-            heard: now.mono,
+            pulse: Arc::new(Pulse::new(now)),
             at: now,
             outgoing,
             subscriptions: Arc::default(),
@@ -185,21 +185,22 @@ impl Session {
     /// When [`Session::tick`] has something to do.
     pub fn deadline(&self, now: Now) -> Time {
         let times = &self.engine.timeouts;
-        let Some(identity) = &self.identity else { return self.opened.after(ms(times.hello)) };
+        let Some(identity) = &self.identity else { return self.opened().after(ms(times.hello)) };
         let expired = now.mono.after(identity.good_ms(now).min(LOOK_AGAIN_MS));
-        self.next_ping.min(self.silent()).min(expired)
+        let next = self.next_ping.min(self.silent()).min(expired);
+        self.idle_at().map_or(next, |idle_at| next.min(idle_at))
     }
 
     /// Notes that a byte came from the client, also one of an incomplete message.
     pub fn heard(&mut self, at: Time) {
-        self.heard = self.heard.max(at);
+        self.pulse.hears(at);
     }
 
     /// Handles the timers that are due: time-outs, the token's end, the next ping.
     pub fn tick(&mut self, now: Now) {
         let times = &self.engine.timeouts;
         let Some(identity) = &self.identity else {
-            if now.mono >= self.opened.after(ms(times.hello)) {
+            if now.mono >= self.opened().after(ms(times.hello)) {
                 self.refuse(close::HELLO_TIMEOUT, codes::HELLO_TIMEOUT, "no hello came in time");
             }
             return;
@@ -209,6 +210,8 @@ impl Session {
         } else if identity.good_ms(now) == 0 {
             let error = AuthError::Expired { at: identity.ends_s() };
             self.refuse(close::TOKEN_EXPIRED, codes::TOKEN_EXPIRED, &error.to_string());
+        } else if self.idle_at().is_some_and(|at| now.mono >= at) {
+            self.end_if_idle(now.mono);
         } else if now.mono >= self.next_ping {
             self.next_ping = now.mono.after(ms(times.ping));
             self.pings += 1;
@@ -231,6 +234,8 @@ impl Session {
             // The driver should have waited: frames would be handled out of order.
             Ok(_) if self.waiting.is_some() => self.lost(),
             Ok(frames) => {
+                self.engine.metrics.messages.count();
+                self.engine.metrics.frames.add(frames.len() as u64);
                 if frames.is_empty()
                     && let Some(flow) = self.flooded(now)
                 {
@@ -261,8 +266,8 @@ impl Session {
     /// rules (RFC 6455 section 7.4.1).
     pub fn malformed(&mut self, is_text: bool) -> Flow {
         let (close, message) = match is_text {
-            true => (NOT_UTF8, "a text message must be UTF-8"),
-            false => (PROTOCOL_ERROR, "a frame breaks the rules of RFC 6455"),
+            true => (close::NOT_UTF8, "a text message must be UTF-8"),
+            false => (close::PROTOCOL_ERROR, "a frame breaks the rules of RFC 6455"),
         };
         self.refuse(close, codes::BAD_FRAME, message)
     }
@@ -341,7 +346,11 @@ impl Session {
 
     fn silent(&self) -> Time {
         let times = &self.engine.timeouts;
-        self.heard.after(ms(times.ping)).after(ms(times.grace))
+        self.pulse.heard().after(ms(times.ping)).after(ms(times.grace))
+    }
+
+    fn opened(&self) -> Time {
+        self.pulse.opened().mono
     }
 
     /// The session has its place among the connections.
@@ -430,6 +439,7 @@ impl Session {
         if !counted_elsewhere && let Some(flow) = self.flooded(now) {
             return flow;
         }
+        self.note_use(now.mono, &frame);
         match frame {
             ClientFrame::Hello { .. } => {
                 return self.bad_frame(now, codes::BAD_FRAME, "hello was said already");
@@ -499,7 +509,15 @@ impl Session {
     pub(super) fn rate_limited(&self, message: &str, wait_ms: u64) -> Flow {
         self.complain(codes::RATE_LIMITED, message, Some(wait_ms));
         self.outgoing.close(close::RATE_LIMITED, codes::RATE_LIMITED);
+        self.note_refusal(codes::RATE_LIMITED);
         Flow::End
+    }
+
+    /// Counts a refusal before the welcome.
+    fn note_refusal(&self, code: &str) {
+        if self.registration.is_some() && self.identity.is_none() {
+            self.engine.metrics.refused.count(code);
+        }
     }
 
     pub(super) fn refuse_token(&self, error: &AuthError) -> Flow {
@@ -510,6 +528,7 @@ impl Session {
     /// Queues an `error` and the close.
     pub(super) fn refuse(&self, close: u16, code: &'static str, message: &str) -> Flow {
         self.outgoing.refuse(close, code, message);
+        self.note_refusal(code);
         tracing::info!(conn = self.outgoing.id(), close, code, "closing");
         Flow::End
     }
@@ -519,6 +538,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         // From here on nothing starts for this connection that would have to be ended.
         self.outgoing.close(close::NORMAL, "");
+        if self.registration.is_some() {
+            // Without a reason nothing was closed by the server.
+            let closed = self.outgoing.closing().filter(|close| !close.reason.is_empty());
+            self.engine.metrics.closed.count(closed.map(|close| close.code));
+        }
         self.leave_tables();
         if let Some(user) = &self.member {
             self.engine.access.memberships.leave(user);

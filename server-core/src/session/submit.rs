@@ -22,7 +22,7 @@ impl Session {
         let checked = match self.check(now, identity, op) {
             Ok(checked) => checked,
             Err(refused) => {
-                self.outgoing().send(&nack(id, refused));
+                self.refuse_op(id, refused);
                 // An op beyond the op budget counts too: it costs an answer.
                 return self.flooded(now).unwrap_or(Flow::Ready);
             }
@@ -55,7 +55,7 @@ impl Session {
                     "too many channels were opened; wait a little",
                     wait,
                 );
-                self.outgoing().send(&nack(id, refused));
+                self.refuse_op(id, refused);
                 return Flow::Ready;
             }
             let ch = checked.op.ch.clone();
@@ -63,9 +63,14 @@ impl Session {
             return Flow::Open(ch, identity.account.clone().unwrap_or(Account::Own));
         }
         if let Err(refused) = self.hand_in(identity, checked, found) {
-            self.outgoing().send(&nack(id, refused));
+            self.refuse_op(id, refused);
         }
         Flow::Ready
+    }
+
+    fn refuse_op(&self, id: OpId, refused: Refused) {
+        self.engine().metrics.ops_refused.count(refused.code);
+        self.outgoing().send(&nack(id, refused));
     }
 
     fn check(&self, now: Now, identity: &Identity, op: Op) -> Result<Checked, Refused> {
@@ -150,6 +155,7 @@ impl Session {
         let apply = move |channel: &Arc<Channel>, stored: &Stored| {
             channel.apply(stored, &by, read.as_ref()).carry_out(answers.as_ref(), channel);
         };
+        let metrics = self.engine().metrics.clone();
         calls_out();
         self.engine().store.write(
             Write::Append(event),
@@ -157,10 +163,12 @@ impl Session {
                 inflight.give_back(bytes);
                 let frame = match result {
                     Ok(Outcome::Stored(stored)) => {
+                        metrics.ops_accepted.count();
                         apply(&channel, &stored);
                         ServerFrame::Ok { id, ch, offset: stored.offset, at: stored.at, dup: false }
                     }
                     Ok(Outcome::Duplicate(Duplicate { offset, at, frame })) => {
+                        metrics.ops_repeated.count();
                         // It was applied before, unless its commit reported an error and the log
                         // could not be read afterwards.
                         if let Some(frame) = frame {
@@ -176,6 +184,9 @@ impl Session {
                     Ok(_) => nack(id, Refused::new(codes::INTERNAL, "no event")),
                     Err(error) => nack(id, of_store(error)),
                 };
+                if let ServerFrame::Nack { problem, .. } = &frame {
+                    metrics.ops_refused.count(&problem.code);
+                }
                 outgoing.send(&frame);
             }),
         );

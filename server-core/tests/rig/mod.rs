@@ -84,6 +84,7 @@ pub(crate) fn engine(tables: &Arc<Tables>, queue_bytes: usize, counted: Counted)
         access: Access::default(),
         answers: None,
         tables: Some(tables.clone()),
+        metrics: Arc::default(),
     })
 }
 

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) listen: Option<String>,
+    pub(super) metrics_listen: Option<String>,
+    pub(super) flush_ms: Option<u64>,
+    pub(super) flush_messages: Option<usize>,
     pub(super) database: Option<PathBuf>,
     pub(super) web_root: Option<PathBuf>,
     pub(super) guest_key_file: Option<PathBuf>,
@@ -30,6 +33,7 @@ pub(super) struct File {
     pub(super) guest_ttl_s: Option<u64>,
     pub(super) ping_ms: Option<u64>,
     pub(super) grace_ms: Option<u64>,
+    pub(super) idle_s: Option<u64>,
     pub(super) spread_ms: Option<u64>,
     pub(super) max_connections: Option<usize>,
     pub(super) max_dialog_connections: Option<usize>,

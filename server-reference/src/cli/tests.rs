@@ -262,3 +262,33 @@ fn sites_are_read_from_the_file() {
         (Some("__Host-session"), Some("sid"))
     );
 }
+
+#[test]
+fn idle_connections_are_closed_only_if_that_is_set() {
+    assert_eq!(config(&[]).unwrap().timeouts.idle, Duration::ZERO);
+    assert_eq!(config(&["--idle-s", "1800"]).unwrap().timeouts.idle, Duration::from_secs(1_800));
+    assert_eq!(with_file("idle_s = 1800", &["--idle-s", "0"]).unwrap().timeouts.idle, Duration::ZERO);
+    assert_eq!(code(config(&["--idle-s", "1"])), "bad_value");
+}
+
+#[test]
+fn ten_milliseconds_or_ten_messages_is_a_setting_of_the_writer() {
+    assert_eq!(config(&[]).unwrap().flush, Flush::default());
+    let ten = Flush { every: Duration::from_millis(10), writes: 10 };
+    assert_eq!(config(&["--flush-ms", "10", "--flush-messages", "10"]).unwrap().flush, ten);
+    assert_eq!(with_file("flush_ms = 10\nflush_messages = 10", &[]).unwrap().flush, ten);
+    for wrong in [["--flush-ms", "1001"], ["--flush-messages", "0"], ["--flush-messages", "1001"]] {
+        assert_eq!(code(config(&wrong)), "bad_value", "{wrong:?}");
+    }
+    assert_eq!(code(with_file("flush_ms = -1", &[])), "config_invalid");
+}
+
+#[test]
+fn metrics_have_an_address_of_their_own_only_if_that_is_set() {
+    let none = config(&[]).unwrap();
+    assert_eq!(none.metrics_listen, None);
+    assert!(summary(&none).contains("metrics          with a service's token"));
+    let local = config(&["--metrics-listen", "127.0.0.1:9464"]).unwrap();
+    assert_eq!(local.metrics_listen.as_deref(), Some("127.0.0.1:9464"));
+    assert!(summary(&local).contains("metrics          without a token on 127.0.0.1:9464"));
+}

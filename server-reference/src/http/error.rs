@@ -51,6 +51,7 @@ impl HttpError {
             | codes::TOO_MANY_CONNECTIONS
             | codes::GOAWAY
             | codes::SLOW_CONSUMER
+            | codes::KICKED
             | codes::PING_TIMEOUT => StatusCode::SERVICE_UNAVAILABLE,
             codes::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,

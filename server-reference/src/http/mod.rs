@@ -1,11 +1,13 @@
 //! The HTTP side: the routes, the endpoints of protocol section 7, health and static files.
 
 mod channels;
+mod connections;
 mod dialogs;
 pub(crate) mod error;
 mod guard;
 mod guests;
 mod members;
+mod metrics;
 mod people;
 mod queue;
 mod reads;

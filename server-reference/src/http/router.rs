@@ -3,8 +3,8 @@
 use super::error::{HttpError, MAX_BODY, draining};
 use super::request::Remote;
 use super::{
-    channels, dialogs, guard, guests, members, people, queue, reads, revoke, sessions, sites, statics,
-    tickets,
+    channels, connections, dialogs, guard, guests, members, metrics, people, queue, reads, revoke, sessions,
+    sites, statics, tickets,
 };
 use crate::app::App;
 use crate::cookie;
@@ -53,6 +53,10 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/channels/{name}/members", get(members::list))
         .route("/v1/channels/{name}/members/{kind}/{id}", put(members::set).delete(members::set))
         .route("/v1/revoke", post(revoke::revoke))
+        .route("/v1/connections", get(connections::list).delete(connections::close_all))
+        .route("/v1/connections/channels", get(connections::channels))
+        .route("/v1/connections/{id}", delete(connections::close_one))
+        .route("/v1/users/{kind}/{id}/connections", delete(connections::close_of_user))
         .route("/v1/tickets", post(tickets::issue))
         .merge(sessions::routes())
         .route("/v1/sites/{key}", put(sites::put).delete(sites::remove))
@@ -73,6 +77,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(api)
         .route("/v1/ws", any(upgrade))
         .route("/healthz", get(health))
+        .route("/metrics", get(metrics::read))
         .route("/v1/{*rest}", any(not_found))
         .fallback_service(statics::service(app.config.web_root.as_deref()))
         .layer(middleware::from_fn_with_state(app.clone(), guard::budgets))

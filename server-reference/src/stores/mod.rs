@@ -4,5 +4,5 @@ mod async_store;
 mod sqlite;
 
 pub(crate) use async_store::AsyncStore;
-pub use sqlite::OpenError;
 pub(crate) use sqlite::Sqlite;
+pub use sqlite::{Flush, OpenError};

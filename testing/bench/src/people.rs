@@ -157,6 +157,7 @@ impl Room {
             access: Access::default(),
             answers: None,
             tables: None,
+            metrics: Arc::default(),
         });
         // It started long ago.
         engine.tick(NOW.mono);

@@ -89,6 +89,14 @@ impl Writer {
         }
     }
 
+    /// A number member that is given in tenths.
+    pub fn tenths(self, name: &str, tenths: u64) -> Writer {
+        let mut writer = self.u64(name, tenths / 10);
+        writer.out.push('.');
+        push_integer(&mut writer.out, tenths % 10);
+        writer
+    }
+
     /// A boolean member.
     pub fn bool(self, name: &str, value: bool) -> Writer {
         self.raw(name, if value { "true" } else { "false" })

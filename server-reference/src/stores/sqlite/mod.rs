@@ -5,8 +5,10 @@
 
 mod checkpoint;
 mod error;
+mod flush;
 mod in_doubt;
 mod incarnation;
+mod metrics;
 mod private;
 mod read;
 mod schema;
@@ -16,4 +18,5 @@ mod transaction;
 mod writer;
 
 pub use error::OpenError;
+pub use flush::Flush;
 pub(crate) use writer::Sqlite;

@@ -2,8 +2,10 @@
 
 use super::checkpoint::Checkpointer;
 use super::error::OpenError;
+use super::flush::Flush;
 use super::in_doubt::{self, Faults};
 use super::incarnation::Incarnation;
+use super::metrics::StoreMetrics;
 use super::read::Readers;
 use super::schema::Identity;
 use super::{schema, transaction};
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidewire_core::wire::{ChannelName, Epoch};
 use tidewire_server_core::store::{Done, Got, Outcome, Read, Store, StoreError, Write};
 use tidewire_server_sqlite::log;
@@ -58,6 +60,7 @@ pub(crate) struct Sqlite {
     identity: Identity,
     on_doubt: Arc<OnceLock<OnDoubt>>,
     faults: Arc<Faults>,
+    metrics: Arc<StoreMetrics>,
     /// The lock against other servers.
     exclusive: Mutex<Option<Connection>>,
 }
@@ -65,7 +68,7 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// Opens the database and starts the threads. `key_file` has the key for guests' tokens, if it
     /// is not beside the database.
-    pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Sqlite, OpenError> {
+    pub(crate) fn open(path: &Path, key_file: Option<&Path>, flush: Flush) -> Result<Sqlite, OpenError> {
         let exclusive = schema::lock_out_others(path)?;
         let (connection, identity, incarnation) = schema::open_or_create(path, key_file)?;
         let (jobs, inbox) = channel();
@@ -73,6 +76,7 @@ impl Sqlite {
         let waiting = Arc::new(AtomicUsize::new(0));
         let failing = Arc::new(AtomicBool::new(false));
         let (on_doubt, faults) = (Arc::<OnceLock<OnDoubt>>::default(), Arc::<Faults>::default());
+        let metrics = Arc::<StoreMetrics>::default();
         let checkpointer = Checkpointer::start(path.to_owned(), failing.clone());
         let writer = Writer {
             path: path.to_owned(),
@@ -85,6 +89,9 @@ impl Sqlite {
             failing: failing.clone(),
             waiting: waiting.clone(),
             checkpoint: checkpointer.waker(),
+            metrics: metrics.clone(),
+            flush,
+            last: None,
         };
         let threads = vec![
             spawn("writer", move || writer.run(&inbox, &results))?,
@@ -103,6 +110,7 @@ impl Sqlite {
             identity,
             on_doubt,
             faults,
+            metrics,
             exclusive: Mutex::new(Some(exclusive)),
         })
     }
@@ -122,6 +130,16 @@ impl Sqlite {
         self.failing.load(Ordering::Relaxed)
     }
 
+    /// What the writer has counted.
+    pub(crate) fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
+    }
+
+    /// How many writes wait, with those that are being committed.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Sets the callback for channels whose last commit was in doubt. Only the first call has an
     /// effect.
     pub(crate) fn on_doubt(&self, call: impl Fn(&str) + Send + Sync + 'static) {
@@ -138,6 +156,7 @@ impl Sqlite {
     fn hand_in(&self, write: Write, done: Done) {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.refused.count();
             return done(Err(StoreError::Unavailable));
         }
         let jobs = self.jobs.lock();
@@ -228,6 +247,10 @@ struct Writer {
     failing: Arc<AtomicBool>,
     waiting: Arc<AtomicUsize>,
     checkpoint: std::thread::Thread,
+    metrics: Arc<StoreMetrics>,
+    flush: Flush,
+    /// When the last commit began.
+    last: Option<Instant>,
 }
 
 impl Writer {
@@ -246,12 +269,8 @@ impl Writer {
                     continue;
                 }
             };
-            let mut batch = vec![first];
-            while batch.len() < BATCH
-                && let Ok(job) = inbox.try_recv()
-            {
-                batch.push(job);
-            }
+            let batch = self.gather(first, inbox);
+            self.last = Some(Instant::now());
             let answers = if self.clear_doubts(news) {
                 self.commit(&batch)
             } else {
@@ -265,6 +284,24 @@ impl Writer {
             // At once, because subscribers wait for the events.
             self.clear_doubts(news);
             self.checkpoint.unpark();
+        }
+    }
+
+    /// The writes of the next commit: those that are queued, and those that come before it is due.
+    fn gather(&self, first: Job, inbox: &Receiver<Job>) -> Vec<Job> {
+        let mut batch = vec![first];
+        loop {
+            while batch.len() < BATCH
+                && let Ok(job) = inbox.try_recv()
+            {
+                batch.push(job);
+            }
+            let Some(wait) = self.flush.wait(self.last, batch.len(), Instant::now()) else { return batch };
+            // Without a sender the server stops, and what is queued is committed at once.
+            match inbox.recv_timeout(wait) {
+                Ok(job) => batch.push(job),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return batch,
+            }
         }
     }
 
@@ -311,8 +348,10 @@ impl Writer {
         self.file = file;
         let number = self.incarnation.next();
         let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
+        let begun = Instant::now();
         match transaction::run(&connection, &writes, number, &self.faults) {
             Ok(applied) => {
+                self.metrics.committed(batch.len(), begun.elapsed());
                 if applied.changed {
                     self.incarnation.committed(number);
                 }
@@ -347,6 +386,7 @@ impl Writer {
     }
 
     fn all_failed(&self, batch: &[Job], error: StoreError) -> Vec<Result<Outcome, StoreError>> {
+        self.metrics.failed.count();
         self.note(false);
         batch.iter().map(|_| Err(error)).collect()
     }

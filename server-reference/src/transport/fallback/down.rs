@@ -17,6 +17,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewire_core::wire::codes;
+use tidewire_server_core::Transport;
 use tidewire_server_core::requests::{Lines, Mode, POLL_BYTES};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -36,6 +37,10 @@ pub(super) async fn down(State(app): State<Arc<App>>, request: Request) -> Resul
         // This response brings the error and the close.
         why.refuse(&link.outgoing);
     }
+    link.outgoing.travels_by(match mode {
+        Mode::Stream => Transport::Stream,
+        Mode::Poll { .. } => Transport::Poll,
+    });
     let turn = Turn::next(&link);
     let body = match mode {
         Mode::Stream => streamed(link, turn, app.config.timeouts.write),

@@ -10,10 +10,10 @@ use crate::transport::flow::complete;
 use crate::transport::writing::Notifiers;
 use std::sync::Arc;
 use std::time::Duration;
-use tidewire_core::wire::Secret;
+use tidewire_core::wire::{Secret, codes};
 use tidewire_server_core::access::Page;
 use tidewire_server_core::requests::kept_ms;
-use tidewire_server_core::{AuthError, Flow, Peer, Session};
+use tidewire_server_core::{AuthError, Flow, Peer, Session, Transport};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 
@@ -31,6 +31,7 @@ pub(super) fn open(
 ) -> Result<String, HttpError> {
     // Checked before it counts as a handshake.
     if app.links.is_full() {
+        app.engine.metrics.refused.count(codes::TOO_MANY_CONNECTIONS);
         return Err(too_many(FULL));
     }
     let notifiers = Arc::new(Notifiers::default());
@@ -42,6 +43,8 @@ pub(super) fn open(
     }
     // One message is handled while one waits; requests with more of them wait for their response.
     let (words, inbox) = mpsc::channel(1);
+    // Until the client says that it polls.
+    session.outgoing().travels_by(Transport::Stream);
     let link = Arc::new(Link {
         outgoing: session.outgoing().clone(),
         notifiers,

@@ -193,6 +193,7 @@ impl Rig {
             access: Access::default(),
             answers: Some(begun.clone()),
             tables: None,
+            metrics: Arc::default(),
         };
         change(&mut engine);
         let now = Now { mono: Time(1_000), wall: 1_800_000_000_000 };

@@ -94,6 +94,7 @@ pub(crate) fn engine_of(names: &[&str], wake: Wake) -> Result<Arc<Engine>, Failu
         access: Access::default(),
         answers: None,
         tables: Some(Arc::new(tables)),
+        metrics: Arc::default(),
     }))
 }
 

@@ -103,6 +103,7 @@ impl Server {
             access: Access { revocations: Revocations::new(known), ..Access::default() },
             answers: self.setup.answers.then(|| runs.answering()),
             tables: None,
+            metrics: Arc::default(),
         });
         engine.tick(Time(now));
         for left in self.log.ask(&Read::Unfinished, Reply::unfinished)? {

@@ -68,5 +68,6 @@ pub(super) fn engine(limits: &TableLimits) -> Arc<Engine> {
         access: Access::default(),
         answers: None,
         tables: Some(Arc::new(tables)),
+        metrics: Arc::default(),
     })
 }
