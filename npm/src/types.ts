@@ -210,7 +210,10 @@ export interface DialogState {
   readonly retryAt: number | null;
   /** The id of the answer under way; `null` if there is none. */
   readonly run: string | null;
-  /** Who answers. The same object as before if it did not change. */
+  /**
+   * Who answers; until the status is `live`, as far as the rows here tell. The same object as before
+   * if it did not change.
+   */
   readonly handler: Handler;
   /** Whether `loadOlder` may find rows before the first one. */
   readonly hasOlder: boolean;
