@@ -93,7 +93,7 @@ export function handlerText(handler: Handler | undefined, me: User | null): stri
       return user.kind === me?.kind && user.id === me.id ? "You answer here" : `You are talking to ${shortName(user)}`;
     }
     case "closed":
-      return "Conversation closed · write to open it again";
+      return "Closed · write to open it again";
     default:
       return "";
   }
