@@ -102,7 +102,7 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
    */
   readonly markRead = (offset?: number): void => {
     const { newest } = this.#subscription;
-    const known = whole(offset ?? newest, `${this.what}.markRead: offset`, 0, Number.MAX_SAFE_INTEGER);
+    const known = whole(offset === undefined ? newest : offset, `${this.what}.markRead: offset`, 0, Number.MAX_SAFE_INTEGER);
     this.assertOpen();
     this.#positions.mark(known, newest);
   };

@@ -130,7 +130,6 @@ test("what can't be marked is refused, and says why", async () => {
   const channel = client.channel(ch);
   for (const handle of [dialog, channel]) {
     for (const wrong of [null, "1", -1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53, {}, [], true, 1n, Symbol()]) {
-      if (wrong === null) continue;
       assert.throws(() => handle.markRead(wrong), { name: "TidewireError", code: "bad_argument" }, String(typeof wrong));
     }
     assert.throws(() => handle.markRead(3), { code: "bad_offset", retryable: false });
