@@ -79,8 +79,7 @@ function onlineLine(dialog: DialogState | undefined, waiting: number, now: numbe
   if (dialog?.status !== "live") return { tone: "busy", text: "Online · catching up…" };
   const { handler } = dialog;
   const text = handlerText(handler, me);
-  if (handler?.state === "closed") return { tone: "quiet", text };
-  return { tone: handler?.state === "queued" ? "busy" : "good", text: text || "Online" };
+  return { tone: handler?.state === "closed" ? "quiet" : "good", text: text || "Online" };
 }
 
 /** Says who answers, to the user `me`; empty if it is the model. */
