@@ -1,8 +1,8 @@
 import type { Events } from "./events.ts";
+import type { Beside } from "./handle.ts";
 import { Handle } from "./handle.ts";
 import { NO_EVENTS } from "./initial.ts";
 import { plainObject } from "./json.ts";
-import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";
 import type { Held, Subscription } from "./subscription.ts";
 import type { AnyEvent, Bodies, ChannelEvent, ChannelState, Kinds, Outgoing, SendOptions } from "./types.ts";
@@ -21,9 +21,9 @@ export class Channel<E extends Bodies<E> = Kinds> extends Handle<ChannelState<E>
   readonly #events: Events;
 
   /** @internal */
-  constructor(events: Events, scheduler: Scheduler, roster: Roster) {
+  constructor(events: Events, scheduler: Scheduler, beside: Beside) {
     const typed = events as unknown as Subscription<ChannelState<E>>;
-    super("channel", events.channel, typed, NO_EVENTS as ChannelState<E>, scheduler, roster);
+    super("channel", events.channel, typed, NO_EVENTS as ChannelState<E>, scheduler, beside);
     this.name = events.channel;
     this.#events = events;
   }

@@ -6,6 +6,7 @@ import { CHANNEL, channelOf } from "./core.ts";
 import { Dialog } from "./dialog.ts";
 import { Driver, monotonic } from "./driver.ts";
 import { Events } from "./events.ts";
+import type { Beside } from "./handle.ts";
 import { openIndexedDb } from "./indexeddb.ts";
 import { NEW_CLIENT } from "./initial.ts";
 import { reasonOf } from "./json.ts";
@@ -13,8 +14,8 @@ import { forgetScope } from "./localstorage.ts";
 import type { ServerScope } from "./options.ts";
 import { optionsOf, serverScopeOf, TRANSPORTS } from "./options.ts";
 import type { OwnConversation } from "./own.ts";
+import { Positions } from "./positions.ts";
 import { withResolvers } from "./resolvers.ts";
-import type { RosterHost } from "./roster.ts";
 import { Roster } from "./roster.ts";
 import type { Restored, Storage } from "./storage.ts";
 import { memoryStorage, NOTHING } from "./storage.ts";
@@ -26,7 +27,7 @@ import { canShare } from "./tabs/membership.ts";
 import type { TabsHost } from "./tabs/tabs.ts";
 import { Tabs } from "./tabs/tabs.ts";
 import type { View } from "./tabs/views.ts";
-import { eventsOf, rowsOf, whoOf } from "./tabs/views.ts";
+import { eventsOf, rowsOf } from "./tabs/views.ts";
 import { cookieToken, credentialsOf, guestToken } from "./token.ts";
 import type {
   Bodies,
@@ -44,6 +45,7 @@ import type {
 import { TidewireError } from "./types.ts";
 import { callable, text } from "./validate.ts";
 import { createCore, loadCore } from "./wasm.ts";
+import type { WatchHost } from "./watched.ts";
 
 type Tables = typeof import("./tables.ts");
 
@@ -115,9 +117,10 @@ export class Client implements Store<ClientState> {
   readonly #channels = new Map<string, Events>();
   /** By channel: a dialog and its channel have the same. */
   readonly #rosters = new Map<string, Roster>();
+  readonly #positions = new Map<string, Positions>();
   readonly #tabs: Tabs;
   readonly #tables: Tables | undefined;
-  readonly #host: ConversationHost & RosterHost;
+  readonly #host: ConversationHost & WatchHost;
   readonly #token: TokenProvider;
   #own: Promise<OwnConversation> | undefined;
   /** The last token that this tab fetched. */
@@ -155,7 +158,7 @@ export class Client implements Store<ClientState> {
         views: [
           ...[...this.#channels.keys()].map(eventsOf),
           ...[...this.#dialogs.keys()].map(rowsOf),
-          ...[...this.#rosters.values()].filter((roster) => roster.isWatched).map(({ channel }) => whoOf(channel)),
+          ...[...this.#rosters.values(), ...this.#positions.values()].flatMap(({ views }) => views),
         ],
         // Who is disconnected does nothing that others see.
         leases: this.#rest === null ? [...this.#rosters.values()].flatMap(({ leases }) => leases) : [],
@@ -293,7 +296,7 @@ export class Client implements Store<ClientState> {
     if (name === "") throw new TidewireError("bad_channel", "client.dialog: id must not be empty", false);
     const make = (ended: () => void) => new Conversation(name, this.#host, ended);
     const conversation = this.#opened(this.#dialogs, name, rowsOf(name), make);
-    return new Dialog(conversation, this.#scheduler, this.#roster(channelOf(name)));
+    return new Dialog(conversation, this.#scheduler, this.#beside(channelOf(name)));
   };
 
   /**
@@ -307,7 +310,7 @@ export class Client implements Store<ClientState> {
     const known = text(name, "client.channel: name");
     const make = (ended: () => void) => new Events(known, this.#tabs, ended);
     const events = this.#opened(this.#channels, known, eventsOf(known), make);
-    return new Channel<E>(events, this.#scheduler, this.#roster(known));
+    return new Channel<E>(events, this.#scheduler, this.#beside(known));
   };
 
   /**
@@ -371,12 +374,18 @@ export class Client implements Store<ClientState> {
     return made;
   }
 
-  #roster(channel: string): Roster {
-    const known = this.#rosters.get(channel);
-    if (known !== undefined) return known;
-    const made = new Roster(channel, this.#host, () => this.#rosters.delete(channel));
-    this.#rosters.set(channel, made);
-    return made;
+  #beside(channel: string): Beside {
+    return {
+      roster: this.#part(this.#rosters, channel, Roster),
+      positions: this.#part(this.#positions, channel, Positions),
+    };
+  }
+
+  /** The part in `all` of this channel. The first time it is made. */
+  #part<T>(all: Map<string, T>, channel: string, Part: new (...made: ConstructorParameters<typeof Roster>) => T): T {
+    const part = all.get(channel) ?? new Part(channel, this.#host, () => all.delete(channel));
+    all.set(channel, part);
+    return part;
   }
 
   /** A promise that rejects when the client is disconnected, logged out or closed. */
@@ -460,6 +469,7 @@ export class Client implements Store<ClientState> {
         break;
       }
       case "user":
+        if (state.user !== null && state.user.id !== event.user.id) for (const one of this.#positions.values()) one.clear();
         this.#store.set({ ...state, user: event.user });
         for (const roster of this.#rosters.values()) roster.identified();
         break;
@@ -482,6 +492,9 @@ export class Client implements Store<ClientState> {
       case "people":
         this.#rosters.get(event.channel)?.apply(event);
         break;
+      case "reads":
+        this.#positions.get(event.channel)?.apply(event);
+        break;
       case "older":
         for (const one of this.#about(event.channel)) one.older(event);
         break;
@@ -490,6 +503,7 @@ export class Client implements Store<ClientState> {
         break;
       case "channel":
         for (const one of this.#about(event.channel)) one.follow(event);
+        this.#positions.get(event.channel)?.follow(event);
         break;
     }
   }
@@ -529,8 +543,9 @@ export class Client implements Store<ClientState> {
     this.#rest = "disconnected";
     this.#status = { ...NEW_CLIENT.status, state: "disconnected", cause: "logged_out" };
     this.#store.set({ ...this.getState(), user: null, status: this.#status });
-    const all = [...this.#dialogs.values(), ...this.#channels.values(), ...this.#rosters.values()];
-    for (const one of all) one.clear();
+    for (const all of [this.#dialogs, this.#channels, this.#rosters, this.#positions]) {
+      for (const one of all.values()) one.clear();
+    }
     this.#rejectAll(new TidewireError("logged_out", "this user was logged out", false));
   }
 }

@@ -1,10 +1,11 @@
 import type { CoreEvent, Draft, RowChange, WireRow } from "./core.ts";
 import { channelOf, MESSAGE } from "./core.ts";
-import { NO_ROWS } from "./initial.ts";
+import { MODEL, NO_ROWS } from "./initial.ts";
+import { encode } from "./json.ts";
 import { changed } from "./list.ts";
 import type { Commands, Older } from "./subscription.ts";
 import { Subscription } from "./subscription.ts";
-import type { DialogState, Outgoing, Row, User } from "./types.ts";
+import type { DialogState, Handler, HandOffStep, Outgoing, Row, User } from "./types.ts";
 
 /** What a conversation uses of its client. */
 export interface ConversationHost {
@@ -18,6 +19,7 @@ export class Conversation extends Subscription<DialogState> {
   readonly #host: ConversationHost;
   /** The rows that the core has. */
   #rows: readonly Row[] = [];
+  #handler: Handler = MODEL;
   /**
    * Messages written in this tab that are not among the core's rows yet, because the core is in
    * another tab.
@@ -68,9 +70,19 @@ export class Conversation extends Subscription<DialogState> {
     return this.commands.send(this.commands.draft({ c: "draft_stop", dialog: this.id, ...named }));
   }
 
+  handOff(body: HandOffStep): Outgoing {
+    return this.commands.send(this.commands.draft({ c: "draft_handoff", dialog: this.id, body }));
+  }
+
   /** Applies the core's changes of the rows. */
-  apply({ changes, run, older = false }: Extract<CoreEvent, { t: "dialog" }>): void {
+  apply({ changes, run, older = false, handler = MODEL }: Extract<CoreEvent, { t: "dialog" }>): void {
+    const before = this.state.handler;
+    this.#handler = encode(handler) === encode(before) ? before : handler;
     this.#show(changes.reduce(applyChange, [...this.#rows]), run ?? null, older);
+  }
+
+  override get newest(): number {
+    return this.state.rows.reduce((newest, { offset }) => Math.max(newest, offset ?? 0), 0);
   }
 
   /** The leading tab refused a message. */
@@ -90,6 +102,7 @@ export class Conversation extends Subscription<DialogState> {
     super.clear();
     this.#own.clear();
     this.#rows = [];
+    this.#handler = MODEL;
     this.set(NO_ROWS);
   }
 
@@ -104,7 +117,7 @@ export class Conversation extends Subscription<DialogState> {
     this.#rows = rows;
     for (const id of [...this.#own.keys()]) if (rows.some((row) => row.id === id)) this.#own.delete(id);
     const shown = this.#own.size === 0 ? rows : [...rows, ...[...this.#own.values()].map((own) => own.row)];
-    if (shown !== this.state.rows) this.set({ ...this.state, rows: shown, run, hasOlder });
+    if (shown !== this.state.rows) this.set({ ...this.state, rows: shown, run, hasOlder, handler: this.#handler });
   }
 
   #is(id: string, ...states: Row["state"][]): boolean {

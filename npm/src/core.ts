@@ -1,7 +1,7 @@
 // The core's vocabulary: the commands that it takes and the events that it emits. It has types and
 // names only, so files that use it need no driver.
 import type { ListChange } from "./list.ts";
-import type { JsonObject, PeopleState, Row, Signal, User } from "./types.ts";
+import type { Handler, JsonObject, PeopleState, Receipt, Row, Signal, User } from "./types.ts";
 
 /** A command by the core's name and its arguments. */
 export type Command = { readonly c: string; readonly [member: string]: unknown };
@@ -111,6 +111,8 @@ export type CoreEvent =
       readonly run?: string;
       /** Whether there may be rows before the first one. */
       readonly older?: boolean;
+      /** Who answers. Default: the model. */
+      readonly handler?: Handler;
     }
   /**
    * The events just before an offset that was asked for. `joined`: a dialog's rows begin with them
@@ -134,6 +136,20 @@ export type CoreEvent =
       readonly status?: PeopleState["status"];
       readonly code?: string;
       readonly count?: number;
+    }
+  /**
+   * How far a channel was read changed. Default: `status` `live`. `unread` is left out while it is not
+   * known, `receipts` if they did not change. Without `position` only the status changed.
+   */
+  | {
+      readonly t: "reads";
+      readonly channel: string;
+      readonly status?: PeopleState["status"];
+      readonly code?: string;
+      readonly position?: number;
+      readonly unread?: number;
+      readonly more?: boolean;
+      readonly receipts?: readonly Receipt[];
     }
   | TableEvent
   | { readonly t: "storage"; readonly code?: string }

@@ -1,10 +1,10 @@
 import type { Conversation } from "./conversation.ts";
 import { channelOf } from "./core.ts";
+import type { Beside } from "./handle.ts";
 import { Handle } from "./handle.ts";
 import { NO_ROWS } from "./initial.ts";
-import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";
-import type { DialogState, Outgoing, Row, SendOptions, Store } from "./types.ts";
+import type { DialogState, HandOffStep, Outgoing, Row, SendOptions, Store } from "./types.ts";
 import { callable, settings, text } from "./validate.ts";
 
 /**
@@ -17,8 +17,8 @@ export class Dialog extends Handle<DialogState> {
   readonly #conversation: Conversation;
 
   /** @internal */
-  constructor(conversation: Conversation, scheduler: Scheduler, roster: Roster) {
-    super("dialog", channelOf(conversation.id), conversation, NO_ROWS, scheduler, roster);
+  constructor(conversation: Conversation, scheduler: Scheduler, beside: Beside) {
+    super("dialog", channelOf(conversation.id), conversation, NO_ROWS, scheduler, beside);
     this.id = conversation.id;
     this.#conversation = conversation;
   }
@@ -49,6 +49,21 @@ export class Dialog extends Handle<DialogState> {
    * none.
    */
   readonly stop = (): Outgoing => this.#open.stop();
+
+  /**
+   * Takes a step of a hand-off: who answers is the state's `handler`. `acked` is rejected with
+   * `handoff_conflict` if the dialog's state does not allow the step, and with `forbidden` if it is
+   * not this user's to take. Asking for a person waits for the next connection, as a message does; the
+   * other steps are given up with this client. Throws a {@link TidewireError}: `bad_argument`,
+   * `bad_body`, `too_large`, `outbox_full`, `closed`.
+   */
+  readonly handOff = (step: HandOffStep): Outgoing => {
+    type Members = { step: string; from?: string; to?: { id: string; name: string } };
+    const what = "dialog.handOff: step";
+    const to = (given: unknown, what: string): unknown => settings(given as object, what, { id: text, name: text } as never);
+    const body = settings<Members>(step as Members, what, { step: text, from: text, to });
+    return this.#open.handOff(body as HandOffStep);
+  };
 
   /** A store of one row. Its listeners are called only when that row changes. */
   readonly row = (id: string): Store<Row | undefined> => {

@@ -36,6 +36,10 @@ export class Events extends Subscription<ChannelState> {
     super(channel, NO_EVENTS, commands, ended);
   }
 
+  override get newest(): number {
+    return this.#last;
+  }
+
   publish(kind: string, body: object, id: string | undefined): Outgoing {
     const { channel } = this;
     const drafted = this.commands.draft({ c: "draft_op", channel, kind, body });

@@ -1,15 +1,24 @@
+import { UNREAD } from "./initial.ts";
 import { plainObject } from "./json.ts";
 import { People } from "./people.ts";
+import type { Positions } from "./positions.ts";
 import type { Roster } from "./roster.ts";
 import type { Scheduler } from "./store.ts";
 import { report, StateStore } from "./store.ts";
 import type { Held, Subscription } from "./subscription.ts";
-import type { ChannelState, DialogState, Listener, Signal, Store } from "./types.ts";
+import type { ChannelState, DialogState, Listener, ReadState, Signal, Store } from "./types.ts";
 import { TidewireError } from "./types.ts";
 import { callable, text, whole } from "./validate.ts";
+import { WatchedPart } from "./watched.ts";
 
 /** Most events that one request for older ones brings. */
 const MOST_OLDER = 256;
+
+/** What a channel has beside its content. */
+export interface Beside {
+  readonly roster: Roster;
+  readonly positions: Positions;
+}
 
 /** What a handle of a dialog and one of a channel have in common. All methods are bound. */
 export abstract class Handle<S extends DialogState | ChannelState> implements Store<S> {
@@ -19,6 +28,10 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
   readonly channel: string;
   /** Who is here, and what they are doing. */
   readonly people: People;
+  /** How far the user and others have read. */
+  readonly reads: Store<ReadState>;
+  readonly #reads: WatchedPart<ReadState>;
+  readonly #positions: Positions;
   readonly #subscription: Subscription<S>;
   readonly #initial: S;
   readonly #store: StateStore<S>;
@@ -32,11 +45,14 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
     subscription: Subscription<S>,
     initial: S,
     scheduler: Scheduler,
-    roster: Roster,
+    { roster, positions }: Beside,
   ) {
     this.what = what;
     this.channel = channel;
     this.people = new People(this, roster);
+    this.#positions = positions;
+    this.#reads = new WatchedPart(positions, UNREAD, `${what}.reads`);
+    this.reads = this.#reads;
     this.#subscription = subscription;
     this.#initial = initial;
     this.#store = new StateStore(initial, scheduler);
@@ -77,6 +93,20 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
     return this.#subscription.loadOlder(known);
   };
 
+  /**
+   * Says that this client's user has read up to the event at `offset`; without it, up to the newest
+   * one that is here. A position never goes back, and the server keeps it for all devices of the user.
+   * Others are told where the channel has receipts. Throws a {@link TidewireError}: `bad_argument`,
+   * `bad_offset` if the event is not here, `closed`. If the core is in another tab, an event that is
+   * not there is ignored instead.
+   */
+  readonly markRead = (offset?: number): void => {
+    const { newest } = this.#subscription;
+    const known = whole(offset === undefined ? newest : offset, `${this.what}.markRead: offset`, 0, Number.MAX_SAFE_INTEGER);
+    this.assertOpen();
+    this.#positions.mark(known, newest);
+  };
+
   /** Calls `listener` with each signal that others send. Returns a function that ends it. */
   readonly onSignal = (listener: (signal: Signal) => void): (() => void) => {
     callable(listener, `${this.what}.onSignal: listener`);
@@ -96,6 +126,7 @@ export abstract class Handle<S extends DialogState | ChannelState> implements St
     this.#closed = true;
     this.#signals.clear();
     this.people.end();
+    this.#reads.end();
     this.#store.set({ ...this.getState(), status: "closed", error: null, retryAt: null });
     this.#subscription.release(this as Held<S>);
   };

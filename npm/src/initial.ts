@@ -1,6 +1,6 @@
 // What stores show before anything is known: on a server, and until the client has loaded.
 import type { TableState } from "./tables/types.ts";
-import type { ChannelState, ClientState, DialogState, PeopleState } from "./types.ts";
+import type { ChannelState, ClientState, DialogState, Handler, PeopleState, ReadState } from "./types.ts";
 
 /** The state of a client that has not connected yet. */
 export const NEW_CLIENT: ClientState = {
@@ -9,6 +9,9 @@ export const NEW_CLIENT: ClientState = {
   storage: null,
 };
 
+/** The model answers. */
+export const MODEL: Handler = { state: "ai" };
+
 /** The state of a dialog before anything is known. */
 export const NO_ROWS: DialogState = {
   rows: [],
@@ -16,6 +19,7 @@ export const NO_ROWS: DialogState = {
   error: null,
   retryAt: null,
   run: null,
+  handler: MODEL,
   hasOlder: false,
   missed: 0,
   gap: null,
@@ -34,6 +38,9 @@ export const NO_EVENTS: ChannelState = {
 
 /** The state of a channel's people before anything is known. */
 export const NOBODY: PeopleState = { status: "syncing", code: null, count: 0, people: [], typing: [] };
+
+/** How far a channel was read, before anything is known. */
+export const UNREAD: ReadState = { status: "syncing", code: null, position: 0, unread: null, more: false, receipts: [] };
 
 /** The state of a table before anything is known. */
 export const NO_TABLE: TableState<never> = { rows: [], status: "loading", error: null };

@@ -43,3 +43,7 @@ export function changed<W, R>(
   }
   return rows;
 }
+
+/** The new list, or the one before if it has the same items. */
+export const kept = <T>(before: readonly T[], now: readonly T[]): readonly T[] =>
+  before.length === now.length && before.every((item, index) => item === now[index]) ? before : now;

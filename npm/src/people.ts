@@ -1,56 +1,27 @@
 import { NOBODY } from "./initial.ts";
 import { plainObject } from "./json.ts";
 import type { Roster } from "./roster.ts";
-import type { JsonObject, Listener, PeopleState, Store } from "./types.ts";
-import { callable, text, wrong } from "./validate.ts";
-
-/** The handle that has the people. */
-interface Owner {
-  readonly what: string;
-  /** Throws `closed` if the handle was closed. */
-  assertOpen(): void;
-}
+import type { JsonObject, PeopleState } from "./types.ts";
+import { text, wrong } from "./validate.ts";
+import type { Owner } from "./watched.ts";
+import { WatchedPart } from "./watched.ts";
 
 /**
  * Who is in a channel or dialog, and what this client's user is doing there: a part of a handle. The
  * server tells it while anybody subscribes. All methods are bound.
  */
-export class People implements Store<PeopleState> {
+export class People extends WatchedPart<PeopleState> {
   readonly #owner: Owner;
   readonly #roster: Roster;
-  /** Each ends a listener. */
-  readonly #ends = new Set<() => void>();
   /** Whether this handle said that the user is writing. */
   #typing = false;
-  /** The last state, once the handle was closed. */
-  #last: PeopleState | undefined;
 
   /** @internal */
   constructor(owner: Owner, roster: Roster) {
+    super(roster, NOBODY, `${owner.what}.people`);
     this.#owner = owner;
     this.#roster = roster;
-    roster.add(this);
   }
-
-  readonly getState = (): PeopleState => this.#last ?? this.#roster.state;
-
-  readonly getInitialState = (): PeopleState => NOBODY;
-
-  /**
-   * Calls `listener` after changes, at most once per animation frame. The first listener begins to
-   * follow who is there, the last one ends it. Returns a function that ends it.
-   */
-  readonly subscribe = (listener: Listener<PeopleState>): (() => void) => {
-    callable(listener, `${this.#owner.what}.people.subscribe: listener`);
-    if (this.#last !== undefined) return () => {};
-    const stop = this.#roster.listen(listener);
-    const end = (): void => {
-      this.#ends.delete(end);
-      stop();
-    };
-    this.#ends.add(end);
-    return end;
-  };
 
   /**
    * Says that this client's user is writing, or with `false` that they have stopped. Call it with
@@ -61,7 +32,7 @@ export class People implements Store<PeopleState> {
   readonly typing = (on = true): void => {
     if (typeof on !== "boolean") wrong(`${this.#owner.what}.people.typing: on`, "true or false", on);
     // The empty field of one tab does not end what the user writes in another one.
-    if (this.#last !== undefined || !(on || this.#typing)) return;
+    if (this.isEnded || !(on || this.#typing)) return;
     this.#typing = on;
     this.#roster.typing(on);
   };
@@ -94,10 +65,8 @@ export class People implements Store<PeopleState> {
   };
 
   /** @internal The handle was closed. */
-  end(): void {
+  override end(): void {
     this.typing(false);
-    for (const end of [...this.#ends]) end();
-    this.#last = { ...this.#roster.state, status: "syncing", code: null, typing: [] };
-    this.#roster.remove(this);
+    super.end();
   }
 }

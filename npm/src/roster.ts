@@ -1,34 +1,21 @@
 import type { CoreEvent, WirePerson } from "./core.ts";
 import { NOBODY } from "./initial.ts";
 import { encode } from "./json.ts";
-import { changed } from "./list.ts";
-import type { Scheduler } from "./store.ts";
-import { StateStore } from "./store.ts";
+import { changed, kept } from "./list.ts";
 import type { Lease } from "./tabs/messages.ts";
-import type { Tabs } from "./tabs/tabs.ts";
 import { whoOf } from "./tabs/views.ts";
-import type { JsonObject, Listener, PeopleState, Person, PersonLease, User } from "./types.ts";
+import type { JsonObject, PeopleState, Person, PersonLease, User } from "./types.ts";
+import type { WatchHost } from "./watched.ts";
+import { Watched } from "./watched.ts";
 
 /** The kinds that the protocol keeps for itself. */
 const HERE = "here";
 const TYPING = "typing";
 
-/** What a roster uses of its client. */
-export interface RosterHost {
-  readonly tabs: Pick<Tabs, "run" | "open" | "close" | "takeLease" | "leasesChanged">;
-  readonly scheduler: Scheduler;
-  user(): User | null;
-}
-
 /** Who is in one channel, for all its handles, and the leases that those hold. */
-export class Roster {
-  readonly channel: string;
-  readonly #host: RosterHost;
-  readonly #ended: () => void;
-  readonly #store: StateStore<PeopleState>;
-  /** The handles, each with its leases by kind. */
-  readonly #handles = new Map<object, Map<string, Lease>>();
-  #listeners = 0;
+export class Roster extends Watched<PeopleState> {
+  /** The leases of each handle by kind. */
+  readonly #held = new Map<object, Map<string, Lease>>();
   /** The list that the core has. */
   #listed: Person[] = [];
   /** The user that the leases are of. */
@@ -37,78 +24,51 @@ export class Roster {
   #heldAt = 0;
 
   /** `ended` is called when the last handle was closed. */
-  constructor(channel: string, host: RosterHost, ended: () => void) {
-    this.channel = channel;
-    this.#host = host;
-    this.#ended = ended;
-    this.#store = new StateStore(NOBODY, host.scheduler);
+  constructor(channel: string, host: WatchHost, ended: () => void) {
+    super(channel, whoOf(channel), NOBODY, host, ended);
     this.#user = host.user();
-  }
-
-  get state(): PeopleState {
-    return this.#store.getState();
-  }
-
-  /** Whether anybody listens. */
-  get isWatched(): boolean {
-    return this.#listeners > 0;
   }
 
   /** The leases of all handles: of each kind the one with the newest body. */
   get leases(): Lease[] {
     const newest = new Map<string, Lease>();
-    for (const lease of [...this.#handles.values()].flatMap((held) => [...held.values()])) {
+    for (const lease of [...this.#held.values()].flatMap((held) => [...held.values()])) {
       if ((newest.get(lease.kind)?.at ?? 0) < lease.at) newest.set(lease.kind, lease);
     }
     return [...newest.values()];
   }
 
-  /** Adds a handle. */
-  add(handle: object): void {
-    this.#handles.set(handle, new Map());
+  override add(handle: object): void {
+    super.add(handle);
+    this.#held.set(handle, new Map());
   }
 
   /** Removes a handle that was closed, with its leases. */
-  remove(handle: object): void {
-    const held = this.#handles.get(handle)?.size ?? 0;
-    if (!this.#handles.delete(handle)) return;
-    if (held > 0) this.#host.tabs.leasesChanged();
-    if (this.#handles.size === 0) this.#ended();
-  }
-
-  /** Adds a listener; the first one begins to watch. Returns a function that ends it, once. */
-  listen(listener: Listener<PeopleState>): () => void {
-    const end = this.#store.subscribe(listener);
-    this.#listeners += 1;
-    if (this.#listeners === 1) this.#watch();
-    let ended = false;
-    return () => {
-      if (ended) return;
-      ended = true;
-      end();
-      this.#listeners -= 1;
-      if (this.#listeners === 0) this.#unwatch();
-    };
+  override remove(handle: object): void {
+    const held = this.#held.get(handle)?.size ?? 0;
+    this.#held.delete(handle);
+    if (held > 0) this.host.tabs.leasesChanged();
+    super.remove(handle);
   }
 
   /** Holds a lease for a handle. Throws what the core refuses. */
   hold(handle: object, kind: string, body: JsonObject): void {
     this.#heldAt = Math.max(this.#heldAt + 1, Date.now());
     const lease = { channel: this.channel, kind, body, at: this.#heldAt };
-    this.#host.tabs.takeLease(lease);
-    this.#handles.get(handle)?.set(kind, lease);
-    this.#host.tabs.leasesChanged();
+    this.host.tabs.takeLease(lease);
+    this.#held.get(handle)?.set(kind, lease);
+    this.host.tabs.leasesChanged();
   }
 
   /** Gives up a lease of a handle. */
   release(handle: object, kind: string): void {
-    if (this.#handles.get(handle)?.delete(kind)) this.#host.tabs.leasesChanged();
+    if (this.#held.get(handle)?.delete(kind)) this.host.tabs.leasesChanged();
   }
 
   /** Says that the user is writing, or has stopped. It is lost while nobody can take it. */
   typing(on: boolean): void {
     try {
-      this.#host.tabs.run({ c: "typing", channel: this.channel, on });
+      this.host.tabs.run({ c: "typing", channel: this.channel, on });
     } catch {
       // It is said with each key, so there is nobody who could do anything about it.
     }
@@ -129,7 +89,7 @@ export class Roster {
   /** The server said who the user is. */
   identified(): void {
     const before = this.#user;
-    this.#user = this.#host.user();
+    this.#user = this.host.user();
     if (before !== null && before.id !== this.#user?.id) this.clear();
     this.#listed = this.#listed.map((person) => this.#owned(person));
     this.#show({ ...this.state, people: this.state.people.map((person) => this.#owned(person)) });
@@ -138,24 +98,19 @@ export class Roster {
   /** Forgets everybody, and what the user did, because it was another user. */
   clear(): void {
     const held = this.leases.length;
-    for (const leases of this.#handles.values()) leases.clear();
+    for (const leases of this.#held.values()) leases.clear();
     this.#listed = [];
     this.#show(NOBODY);
-    if (held > 0) this.#host.tabs.leasesChanged();
+    if (held > 0) this.host.tabs.leasesChanged();
   }
 
-  #watch(): void {
-    try {
-      this.#host.tabs.open(whoOf(this.channel));
-    } catch {
-      // The channel itself could not be opened, which its handles show. Once it is, so is this.
-    }
+  override asOfEarlier(): PeopleState {
+    return { ...this.state, status: "syncing", code: null, typing: [] };
   }
 
-  #unwatch(): void {
+  protected override unwatched(): void {
     this.#listed = [];
-    this.#show({ ...this.state, status: "syncing", code: null });
-    this.#host.tabs.close(whoOf(this.channel));
+    super.unwatched();
   }
 
   /** Shows a state. What is the same as before stays the same object. */
@@ -170,7 +125,7 @@ export class Roster {
     );
     const same = before.status === status && before.code === code && before.count === count;
     if (same && people === before.people && typing === before.typing) return;
-    this.#store.set({ status, code, count, people, typing });
+    this.set({ status, code, count, people, typing });
   }
 
   /** A person that the core wrote: the object that is shown already, if nothing changed. */
@@ -203,7 +158,3 @@ export class Roster {
 }
 
 const isSame = (one: User, other: User): boolean => one.id === other.id && one.kind === other.kind;
-
-/** The new list, or the one before if it has the same items. */
-const kept = <T>(before: readonly T[], now: readonly T[]): readonly T[] =>
-  before.length === now.length && before.every((item, index) => item === now[index]) ? before : now;

@@ -52,6 +52,9 @@ export abstract class Subscription<S extends DialogState | ChannelState> {
     for (const handle of this.#handles) handle.show(state);
   }
 
+  /** The offset of the newest event that is here; 0 if there is none. */
+  abstract get newest(): number;
+
   /** Adds a handle. */
   hold(handle: Held<S>): void {
     this.#handles.add(handle);

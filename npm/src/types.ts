@@ -210,6 +210,27 @@ export interface Row {
   readonly retryAt: number | null;
 }
 
+/**
+ * Who answers in a dialog. `ai`: the model. `queued`: the model, and somebody has asked for a person.
+ * `operator`: this person; the model is silent. `closed`: nobody, until a visitor writes again.
+ * `since` is in ms since the Unix epoch by the server's clock.
+ */
+export type Handler =
+  | { readonly state: "ai" }
+  | { readonly state: "queued" | "closed"; readonly since: number }
+  | { readonly state: "operator"; readonly since: number; readonly user: User };
+
+/**
+ * A step of a hand-off. `request`: asks for a person. `take`: an operator takes the dialog, from the
+ * operator `from` if one has it. `transfer`: gives it to another operator. `release`: the model
+ * answers again, with `from` only if this operator has the dialog; it also ends a request. `close`:
+ * the dialog ends.
+ */
+export type HandOffStep =
+  | { readonly step: "request" | "close" }
+  | { readonly step: "take" | "release"; readonly from?: string | undefined }
+  | { readonly step: "transfer"; readonly to: { readonly id: string; readonly name: string } };
+
 /** The state of a dialog. */
 export interface DialogState {
   /** The rows in order. Rows that did not change are the same objects as before. */
@@ -226,6 +247,11 @@ export interface DialogState {
   readonly retryAt: number | null;
   /** The id of the answer under way; `null` if there is none. */
   readonly run: string | null;
+  /**
+   * Who answers; until the status is `live`, as far as the rows here tell. The same object as before
+   * if it did not change.
+   */
+  readonly handler: Handler;
   /** Whether `loadOlder` may find rows before the first one. */
   readonly hasOlder: boolean;
   /**
@@ -350,6 +376,38 @@ export interface PeopleState {
   readonly people: readonly Person[];
   /** The others who are writing. The same array as before if they are the same. */
   readonly typing: readonly User[];
+}
+
+/** How far somebody else has read a channel. */
+export interface Receipt {
+  readonly user: User;
+  /** The offset of the newest event that they have read. */
+  readonly offset: number;
+  /** When they said so, ms since the Unix epoch by the server's clock. */
+  readonly at: number;
+}
+
+/** How far a channel was read. */
+export interface ReadState {
+  /**
+   * `syncing`: as of earlier, because the server has not answered yet, there is no connection, or
+   * nobody subscribes. `live`: up to date. `crowded`: as `live`, but too many users have read it to
+   * be told of others. `refused`: the server does not tell, see `code`.
+   */
+  readonly status: "syncing" | "live" | "crowded" | "refused";
+  /** Why the server does not tell; otherwise `null`. */
+  readonly code: string | null;
+  /** The offset of the newest event that the user has read on any device; 0 for none. */
+  readonly position: number;
+  /**
+   * How many events of others come after it; `null` while that is not known. Events that only change
+   * something shown before don't count.
+   */
+  readonly unread: number | null;
+  /** Whether there may be older unread events: the server counts the newest 1,000 only. */
+  readonly more: boolean;
+  /** How far others have read. Those that did not change are the same objects as before. */
+  readonly receipts: readonly Receipt[];
 }
 
 /** A message or an event that was sent. */

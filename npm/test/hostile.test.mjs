@@ -109,6 +109,14 @@ const CALLS = {
   "dialog.people.hold, member": ({ dialog }, value) => held(dialog, "status", { value }),
   "channel.people.hold, kind": ({ channel }, value) => held(channel, value, {}),
   "channel.people.release": ({ channel }, value) => channel.people.release(value),
+  "dialog.reads.subscribe": ({ dialog }, value) => dialog.reads.subscribe(value)(),
+  "dialog.markRead": ({ dialog }, value) => dialog.markRead(value),
+  "channel.markRead": ({ channel }, value) => channel.markRead(value),
+  "dialog.handOff": (all, value) => discarded(all, all.dialog.handOff(value)),
+  "dialog.handOff, step": (all, value) => discarded(all, all.dialog.handOff({ step: value })),
+  "dialog.handOff, from": (all, value) => discarded(all, all.dialog.handOff({ step: "take", from: value })),
+  "dialog.handOff, to": (all, value) => discarded(all, all.dialog.handOff({ step: "transfer", to: value })),
+  "dialog.handOff, id": (all, id) => discarded(all, all.dialog.handOff({ step: "transfer", to: { id, name: "Bob" } })),
   "channel.subscribe": ({ channel }, value) => channel.subscribe(value)(),
 };
 
@@ -119,7 +127,7 @@ test("no argument of any method harms the client, and what is refused names the 
       const error = await tried(() => run(all, value));
       isOurs(error, `${call} with ${name}`);
       if (error?.code === "bad_argument")
-        assert.match(error.message, /^(client|dialog|channel)(\.people)?\.\w+: \w+/, `${call} with ${name}`);
+        assert.match(error.message, /^(client|dialog|channel)(\.(people|reads))?\.\w+: \w+/, `${call} with ${name}`);
     }
     assert.equal(all.client.getState().status.cause, null, call);
   }
@@ -154,7 +162,14 @@ test("what has a meaning is not refused, and what has none is", async () => {
     () => channel.people.typing(1),
     () => channel.people.hold(),
     () => channel.people.release(7),
+    () => channel.reads.subscribe(null),
+    () => channel.markRead(null),
+    () => channel.markRead("1"),
+    () => dialog.handOff(),
+    () => dialog.handOff({ step: "take", to: "op:1" }),
+    () => dialog.handOff({ step: "take", form: "op:1" }),
   );
+  refused("bad_offset", () => channel.markRead(1));
   refused(
     "bad_body",
     () => dialog.signal("cursor", { x: 10n }),

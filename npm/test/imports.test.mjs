@@ -16,7 +16,7 @@ const LAYERS = [
   ["tabs", /^tabs\/(election|extension|follower|leader|leases|membership|messages|pending|tab|tabs|views)\.ts$/],
   [
     "what a client has",
-    /^(channel|conversation|dialog|events|handle|own|people|roster|subscription|tables|tables\/(relay|ready|table|where))\.ts$/,
+    /^(channel|conversation|dialog|events|handle|own|people|positions|roster|subscription|tables|tables\/(relay|ready|table|where)|watched)\.ts$/,
   ],
   ["client", /^(client|index|internal)\.ts$/],
   ["widget and hooks", /^(widget|react)\/[a-z]+\.ts$/],

@@ -257,6 +257,7 @@ for (const version of [18, 19]) {
     };
     const page = await show(provided({ client }, h(List), h(Composer), h(Header)), { strict: false });
     await step();
+    const bob = { id: "user:2", name: "Bob", kind: "user" };
     await online({ ...SUB_OK, head: 1, events: [message(1, "one")] });
     const took = () => {
       const counted = { ...renders };
@@ -264,7 +265,7 @@ for (const version of [18, 19]) {
       return counted;
     };
     took();
-    await receive(message(2, "two"));
+    await receive(message(2, "two", { by: bob }));
     assert.deepEqual([page.text(), took()], ["onetwo", { list: 1, "row undefined": 1, "row two": 1 }]);
     const by = { id: "ai", name: "Assistant", kind: "ai" };
     await receive(event(3, "answer.start", { run: RUN }, { by }));

@@ -50,6 +50,11 @@ export class World {
   people = [];
   /** How often it was told what changed about them. */
   told = 0;
+  /** Who answers in a dialog, if it is not the model. */
+  handler = undefined;
+  /** How far the user has read, and others, each channel. */
+  position = 0;
+  receipts = [];
   /** The one table: its transactions, and how many subscriptions began and ended. */
   commits = [];
   subscribed = 0;
@@ -246,6 +251,12 @@ export class World {
     }
   }
 
+  /** The user has read up to an event, on any device. */
+  mark({ ch, offset }) {
+    this.position = Math.max(this.position, offset);
+    for (const socket of this.sockets) if (socket.live) socket.say({ t: "marks", ch, offset: this.position, users: [] });
+  }
+
   /** Another program commits changes to the table. */
   commit(...changes) {
     this.commits.push(changes);
@@ -346,7 +357,15 @@ function socketsOf(world) {
       if (frame.t === "sub") this.#say(this.#subscribe(frame));
       if (frame.t === "prev" && world.remembers) this.#say(this.#before(frame));
       if (frame.t === "unsub") world.left.push(frame.ch);
-      if (["signal", "auth", "lease", "watch", "unwatch", "bye"].includes(frame.t)) world.heard.push(frame);
+      if (["signal", "auth", "lease", "watch", "unwatch", "mark", "marks", "bye"].includes(frame.t)) {
+        world.heard.push(frame);
+      }
+      if (frame.t === "mark") world.mark(frame);
+      if (frame.t === "marks") {
+        const head = world.log.filter(({ ch }) => ch === frame.ch).length;
+        const offset = world.position;
+        this.#say({ t: "marks", ch: frame.ch, offset, unread: head - offset, head, users: world.receipts });
+      }
       if (frame.t === "watch")
         this.#say(peopleOf(frame.ch, { n: world.told, full: true, count: world.people.length, people: world.people }));
       if (frame.t === "watch") this.watches = frame.ch;
@@ -410,7 +429,19 @@ function socketsOf(world) {
       const mode = resumes ? "resumed" : epoch === undefined ? "fresh" : "reset";
       const reason = mode === "reset" ? { reason: "epoch" } : {};
       const events = log.slice(from);
-      return { t: "sub_ok", ch, epoch: now, mode, ...reason, from, head: log.length, events, more: world.more, runs: [] };
+      return {
+        t: "sub_ok",
+        ch,
+        epoch: now,
+        mode,
+        ...reason,
+        from,
+        head: log.length,
+        events,
+        more: world.more,
+        runs: [],
+        handler: world.handler,
+      };
     }
   };
 }

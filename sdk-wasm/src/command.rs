@@ -1,10 +1,10 @@
 //! The application's commands, read from JSON: `{"c": name, …}` with the core's names.
 
 use crate::input::object;
-use crate::output::{people_status, person, reads, report, row};
+use crate::output::{handler, people_status, person, reads, report, row};
 use crate::part::Crossing;
-use tidewire_core::wire::Step;
 use tidewire_core::wire::json::{Object, Writer, string};
+use tidewire_core::wire::{Handler, Step};
 use tidewire_core::{Client, Draft, Lane, Now, Offset, OpId, RunId, SendError, SubscribeError};
 
 /// Runs a command and returns the answer as JSON; none if the command can't be read.
@@ -37,6 +37,7 @@ pub(crate) fn run<T: Crossing>(client: &mut Client<T>, text: &str, now: Now) -> 
             let dialog = given.str("dialog")?;
             let known = Writer::object().each("rows", &client.rows(&dialog), row);
             let known = known.opt_str("run", client.run(&dialog).as_deref());
+            let known = handler(known, client.handler(&dialog).unwrap_or(&Handler::Ai));
             ok(&known.bool("older", client.has_older(&dialog)).end())
         }
         "subscribe" => match client.open_channel(now, &given.str("channel")?) {

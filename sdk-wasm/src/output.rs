@@ -129,16 +129,13 @@ fn event<T: Crossing>(frame: impl FnOnce(&str) -> Writer, event: &Event<T::Event
         Event::Reads { channel, state, receipts } => {
             reads(frame("reads").str("channel", channel), state, receipts.as_deref())
         }
-        Event::Dialog { dialog, changes, run, has_older, handler } => {
+        Event::Dialog { dialog, changes, run, has_older, handler: now } => {
             let frame = frame("dialog")
                 .str("dialog", dialog)
                 .each("changes", changes, |writer, change| list_change(writer, change, row))
                 .opt_str("run", run.as_deref())
                 .bool("older", *has_older);
-            match handler {
-                Handler::Ai => frame,
-                handler => frame.with("handler", |writer| handler.write(writer)),
-            }
+            handler(frame, now)
         }
         Event::Older { channel, before, events, joined, more } => frame("older")
             .str("channel", channel)
@@ -206,6 +203,14 @@ pub(crate) fn person(writer: Writer, person: &Person) -> Writer {
 /// is left out.
 pub(crate) fn people_status(writer: Writer, status: &PeopleStatus, count: u64) -> Writer {
     reliability(writer, status).u64("count", count)
+}
+
+/// Writes who answers in a dialog. The model, which is the usual one, is left out.
+pub(crate) fn handler(writer: Writer, handler: &Handler) -> Writer {
+    match handler {
+        Handler::Ai => writer,
+        handler => writer.with("handler", |writer| handler.write(writer)),
+    }
 }
 
 /// Writes how far a channel was read. `receipts` are left out if they did not change.

@@ -26,6 +26,8 @@ export function fakeClient() {
   const client = store({ status, user: null, storage: null });
   const dialog = store({ rows: [], sync: "local", error: null, retryAt: null, run: null, missed: 0, gap: null });
   const people = store({ status: "live", code: null, count: 0, people: [], typing: [] });
+  const reads = store({ status: "live", code: null, position: 0, unread: null, more: false, receipts: [] });
+  const marked = [];
   const call = (name) => (argument) => {
     calls.push([name, argument]);
     return { id: "x", acked: Promise.resolve({ offset: 1 }) };
@@ -35,12 +37,20 @@ export function fakeClient() {
     ...client,
     connect: call("connect"),
     retryNow: call("retryNow"),
-    dialog: () => ({ ...dialog, ...parts, people: { ...people, typing: (on) => typed.push(on) } }),
+    dialog: () => ({
+      ...dialog,
+      ...parts,
+      people: { ...people, typing: (on) => typed.push(on) },
+      reads,
+      markRead: (offset) => marked.push(offset),
+    }),
     status: (next) => client.set({ status: { ...status, ...next } }),
     state: client.set,
     show: dialog.set,
     write: (...typing) => people.set({ typing: typing.flat() }),
+    read: (receipts) => reads.set({ receipts }),
     typed,
+    marked,
     calls,
   };
 }

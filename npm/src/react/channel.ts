@@ -17,7 +17,7 @@ export interface ChannelListeners<E extends Bodies<E> = Kinds> {
 }
 
 /** What components do in a channel: as the methods of `Channel`. All throw `closed` until `ready`. */
-export type ChannelActions<E extends Bodies<E> = Kinds> = Pick<Channel<E>, "publish" | "signal" | "loadOlder">;
+export type ChannelActions<E extends Bodies<E> = Kinds> = Pick<Channel<E>, "publish" | "signal" | "loadOlder" | "markRead">;
 
 /** A channel: its events and its state, and what can be done in it. */
 export function useChannel<E extends Bodies<E> = Kinds>(
@@ -43,6 +43,6 @@ export function useChannel<E extends Bodies<E> = Kinds>(
   }, [place]);
   return {
     ...state,
-    ...useMethods(place, itself as (channel: Channel) => Channel, "publish", "signal", "loadOlder"),
+    ...useMethods(place, itself as (channel: Channel) => Channel, "publish", "signal", "loadOlder", "markRead"),
   } as unknown as ChannelState<E> & Ready & ChannelActions<E>;
 }

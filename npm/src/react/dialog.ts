@@ -14,11 +14,14 @@ const DIALOG: Part<Dialog, DialogState> = { initial: internal.NO_ROWS };
  * What components do in a dialog: as the methods of `Dialog`. All throw `closed` until `ready` is
  * true, and are the same functions as long as the id is the same.
  */
-export type DialogActions = Pick<Dialog, "send" | "retry" | "discard" | "stop" | "loadOlder" | "signal"> &
+export type DialogActions = Pick<
+  Dialog,
+  "send" | "retry" | "discard" | "stop" | "handOff" | "markRead" | "loadOlder" | "signal"
+> &
   Pick<Typing, "setTyping">;
 
 const useActions = (place: Place<Dialog>): DialogActions => ({
-  ...useMethods(place, itself, "send", "retry", "discard", "stop", "loadOlder", "signal"),
+  ...useMethods(place, itself, "send", "retry", "discard", "stop", "handOff", "markRead", "loadOlder", "signal"),
   setTyping: useSetTyping(place),
 });
 

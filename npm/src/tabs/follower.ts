@@ -42,8 +42,8 @@ export class Follower implements Role {
   }
 
   run(command: Command): void {
-    // The idle core only checks the command.
-    this.driver.command(command);
+    // The idle core only checks the command. It has no events, so it can't check an offset.
+    this.driver.command({ ...command, offset: undefined });
     this.#tell([command]);
   }
 
@@ -119,6 +119,7 @@ export class Follower implements Role {
     for (const channel of new Set(views.map(channelIn))) {
       this.#tab.apply({ t: "channel", channel, state: "syncing" });
       this.#tab.apply({ t: "people", channel, status: "syncing" });
+      this.#tab.apply({ t: "reads", channel, status: "syncing" });
     }
   }
 

@@ -9,7 +9,7 @@ import type { Lease, Message, Refusal, TabState } from "./messages.ts";
 import { keyOf } from "./pending.ts";
 import type { Role, Tab } from "./tab.ts";
 import type { View } from "./views.ts";
-import { channelIn, closing, dialogIn, eventsOf, isOfEvents, opening } from "./views.ts";
+import { channelIn, closing, dialogIn, eventsOf, isOfEvents, isOfReads, opening } from "./views.ts";
 
 /** A core with exclusive use of the store. */
 export interface Leadership {
@@ -158,7 +158,7 @@ export class Leader implements Role {
       this.driver.command(closing(view));
     }
     // Sorted, so that events are opened before the rows of the same channel: then the core goes on
-    // with the events from where the store has them. Who is in a channel comes after both.
+    // with the events from where the store has them. What is watched of a channel comes after both.
     for (const view of [...views].sort()) {
       if (!this.#open.has(view)) this.#openOrFail(view);
     }
@@ -217,8 +217,8 @@ export class Leader implements Role {
   #openHere(view: View): void {
     const stored = this.driver.command(opening(view));
     this.#open.set(view, []);
-    // The core emits a dialog's rows; the stored events of a channel are its answer. Of people it
-    // emits changes only.
+    // The core emits a dialog's rows; the stored events of a channel are its answer. Of people and
+    // of read positions it emits changes only.
     if (dialogIn(view) !== undefined) return;
     if (isOfEvents(view)) for (const event of stored as WireEvent[]) this.#keep(event);
     this.#tab.apply(this.#content(view));
@@ -266,11 +266,12 @@ export class Leader implements Role {
     const dialog = dialogIn(view);
     const channel = channelIn(view);
     if (isOfEvents(view)) return { t: "recent", channel, events: this.#open.get(view) ?? [] };
+    if (isOfReads(view)) return { t: "reads", channel, ...(this.driver.command({ c: "reads", channel }) as object) };
     if (dialog === undefined) {
       const { people, ...rest } = this.driver.command({ c: "people", channel }) as { people: WirePerson[]; count: number };
       return { t: "people", channel, changes: [{ t: "reset", rows: people }], ...rest };
     }
-    const { rows, ...run } = this.driver.command({ c: "rows", dialog }) as { rows: WireRow[]; run?: string };
+    const { rows, ...run } = this.driver.command({ c: "rows", dialog }) as { rows: WireRow[] };
     const changes: RowChange[] = [{ t: "reset", rows }];
     return { t: "dialog", dialog, changes, ...run };
   }

@@ -7,7 +7,7 @@ import type { View } from "./views.ts";
  * The version of the messages. It is part of the names of the channel and the locks, so pages of
  * releases with other messages share nothing.
  */
-const VERSION = 7;
+const VERSION = 8;
 
 /** The name of a scope's channel, and the beginning of the names of its locks. */
 export const nameOf = (scope: string | null): string => `tidewire/${VERSION}/${scope}`;

@@ -1,5 +1,6 @@
-import type { DialogState, Row } from "../types.ts";
+import type { DialogState, Row, User } from "../types.ts";
 import { el } from "./dom.ts";
+import { handlerText } from "./texts.ts";
 
 /** After a notice that somebody is writing there is none for so long, ms. */
 const QUIET = 30_000;
@@ -8,6 +9,8 @@ const QUIET = 30_000;
 export class Announcer {
   readonly element = el("div", { class: "unseen", "aria-live": "polite", "aria-atomic": "true" });
   #known: ReadonlyMap<string, Row> | undefined;
+  /** What was said about who answers. */
+  #handler = "";
   #typing = false;
   /** When somebody was said to be writing. */
   #typingSaid = Number.NEGATIVE_INFINITY;
@@ -18,13 +21,19 @@ export class Announcer {
     this.element.textContent = this.element.textContent === text ? `${text}\u00a0` : text;
   }
 
-  /** Announces new rows of a dialog. Rows that are there at first are not announced. */
-  follow(state: DialogState): void {
+  /**
+   * Announces new rows of a dialog, and who answers from now on, to the user `me`. What is there at
+   * first is not announced.
+   */
+  follow(state: DialogState, me: User | null): void {
+    const handler = handlerText(state.handler, me);
+    const changed = handler !== this.#handler;
     const before = this.#known;
     if (before === undefined && state.status !== "live") return;
     this.#known = new Map(state.rows.map((row) => [row.id, row]));
+    this.#handler = handler;
     if (before === undefined) return;
-    const news: string[] = [];
+    const news: string[] = changed ? [handler || "The assistant answers again"] : [];
     for (const row of state.rows) {
       const old = before.get(row.id);
       if (row.state === old?.state) continue;
@@ -55,5 +64,6 @@ export class Announcer {
     this.#typing = false;
     this.#typingSaid = Number.NEGATIVE_INFINITY;
     this.#known = undefined;
+    this.#handler = "";
   }
 }

@@ -9,7 +9,7 @@ import { el } from "./dom.ts";
 import { Draft } from "./draft.ts";
 import { Header } from "./header.ts";
 import { LogView } from "./log.ts";
-import { dialogErrorText, gapText, refusalText, statusLine, storageText } from "./texts.ts";
+import { dialogErrorText, gapText, refusalText, seenRow, statusLine, storageText } from "./texts.ts";
 import { TypingView } from "./typing.ts";
 import { Unsent } from "./unsent.ts";
 
@@ -22,6 +22,8 @@ export type ChatClient = Pick<Client, "getState" | "subscribe" | "connect"> & {
 
 /** What the view uses of a dialog. */
 export type ChatDialog = Pick<Dialog, "getState" | "subscribe" | "send" | "stop" | "retry" | "discard"> & {
+  reads?: Dialog["reads"];
+  markRead?: Dialog["markRead"];
   close?: Dialog["close"];
   loadOlder?: Dialog["loadOlder"];
   people?: Pick<People, "getState" | "subscribe" | "typing">;
@@ -58,6 +60,8 @@ export class ChatView {
   #ends: (() => void)[] = [];
   #said: ConnectionState = "idle";
   #loggedOut = false;
+  /** The offset of the newest row that was marked as read. */
+  #marked = 0;
   #again: ReturnType<typeof setTimeout> | undefined;
   /** Why there is no dialog, and a function that tries to open it again. */
   #trouble:
@@ -71,8 +75,11 @@ export class ChatView {
       time: new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" }),
       day: new Intl.DateTimeFormat(locale, { dateStyle: "long" }),
     };
-    this.#log = new LogView({ retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) }, formats, async () =>
-      this.#dialog?.loadOlder?.(),
+    this.#log = new LogView(
+      { retry: (id) => this.#retry(id), discard: (id) => this.#discard(id) },
+      formats,
+      async () => this.#dialog?.loadOlder?.(),
+      () => this.#mark(),
     );
     this.#composer = new Composer({
       send: (text) => this.#send(text),
@@ -128,7 +135,9 @@ export class ChatView {
   attach(client: ChatClient, id: string | null): void {
     this.detach();
     this.#client = client;
-    this.#ends = [client.subscribe(() => this.#show())];
+    const shown = (): void => this.#mark();
+    document.addEventListener("visibilitychange", shown);
+    this.#ends = [client.subscribe(() => this.#show()), () => document.removeEventListener("visibilitychange", shown)];
     const failed = (error: unknown, again?: () => void): void => {
       const code = codeOf(error);
       // Opening the dialog failed with the connection, so the next connection tries again.
@@ -197,7 +206,8 @@ export class ChatView {
   #open(dialog: ChatDialog): void {
     this.#dialog?.close?.();
     this.#dialog = dialog;
-    this.#ends.push(dialog.subscribe(() => this.#show()));
+    this.#marked = 0;
+    for (const part of [dialog, dialog.reads]) if (part) this.#ends.push(part.subscribe(() => this.#show()));
     const typing = (): void => this.#announcer.typing(this.#typing.show(dialog.people?.getState().typing ?? []));
     this.#ends.push(dialog.people?.subscribe(typing) ?? (() => {}));
     typing();
@@ -237,7 +247,7 @@ export class ChatView {
   #show(): void {
     const client = this.#client;
     if (client === undefined) return;
-    const { status, storage } = client.getState();
+    const { status, storage, user } = client.getState();
     if (status.cause === "logged_out" && !this.#loggedOut) this.#forget();
     this.#loggedOut = status.cause === "logged_out";
     if (this.#dialog !== undefined) this.#unsent.give(this.#dialog);
@@ -247,7 +257,7 @@ export class ChatView {
     const waiting = status.waiting + (rows.length - (dialog?.rows.length ?? 0));
     const until = connected ? (dialog?.retryAt ?? null) : status.retryAt;
     this.#header.show(
-      (now) => statusLine(status, dialog, waiting, now, this.#trouble?.text != null),
+      (now) => statusLine(status, dialog, waiting, now, this.#trouble?.text != null, user),
       until,
       client.retryNow,
     );
@@ -267,8 +277,23 @@ export class ChatView {
       this.#header.problem(failed === null ? null : dialogErrorText(failed.code));
     }
     this.#composer.running = dialog?.run != null;
-    if (dialog !== undefined) this.#announcer.follow({ ...dialog, rows });
+    if (dialog !== undefined) this.#announcer.follow({ ...dialog, rows }, user);
     this.#announce(status.state);
+    this.#mark();
+  }
+
+  /** Marks the newest row as read, if it is in sight. */
+  #mark(): void {
+    const dialog = this.#dialog;
+    if (dialog === undefined || !this.#log.endShown || document.visibilityState !== "visible") return;
+    const newest = dialog.getState().rows.reduce((newest, { offset }) => Math.max(newest, offset ?? 0), 0);
+    if (newest === this.#marked) return;
+    try {
+      dialog.markRead?.(newest);
+      this.#marked = newest;
+    } catch {
+      // The client was closed, or is about to begin this dialog anew.
+    }
   }
 
   /** Shows the dialog's rows, followed by unsent messages. */
@@ -278,7 +303,8 @@ export class ChatView {
     const rows = more.length === 0 ? known : [...known, ...more];
     const now = Date.now();
     const gap = dialog === undefined ? null : gapText(dialog);
-    this.#log.show(rows, { connected, now }, dialog?.status !== "live", gap, dialog?.hasOlder ?? false);
+    const seen = seenRow(rows, this.#dialog?.reads?.getState().receipts ?? []);
+    this.#log.show(rows, { connected, now, seen }, dialog?.status !== "live", gap, dialog?.hasOlder ?? false);
     clearTimeout(this.#again);
     // The text about the next attempt counts down.
     if (rows.some((row) => row.retryAt != null && row.retryAt > now)) this.#again = setTimeout(() => this.#refresh(), 1000);

@@ -1,7 +1,8 @@
 import type { Row } from "../types.ts";
 import { el, icon } from "./dom.ts";
-import type { Around, Formats, RowActions } from "./rows.ts";
+import type { Formats, RowActions } from "./rows.ts";
 import { RowView } from "./rows.ts";
+import type { Around } from "./texts.ts";
 
 /** A reader closer to the end than this counts as reading the newest rows, px. */
 const NEAR = 48;
@@ -18,17 +19,23 @@ export class LogView {
   readonly #empty: HTMLElement;
   readonly #earlier = el("button", { type: "button", class: "small earlier", part: "earlier" });
   readonly #gap = el("div", { class: "gap", part: "gap", role: "note" });
+  /** Comes after the last row, and is on the screen while the reader sees the end. */
+  readonly #end = el("div", { class: "end" });
   readonly #jump = el("button", { type: "button", class: "jump", part: "jump" }, "New messages", icon("down", 16));
   readonly #views = new Map<string, RowView>();
   readonly #actions: RowActions;
   readonly #formats: Formats;
   readonly #older: () => Promise<void>;
   #following = true;
+  #endShown = false;
   #loading = false;
   #last: Row | undefined;
 
-  /** `older` loads earlier rows; it resolves once they were shown, or will not come. */
-  constructor(actions: RowActions, formats: Formats, older: () => Promise<void>) {
+  /**
+   * `older` loads earlier rows; it resolves once they were shown, or will not come. `seen` is called
+   * when the end of the list comes into sight.
+   */
+  constructor(actions: RowActions, formats: Formats, older: () => Promise<void>, seen: () => void) {
     this.#actions = actions;
     this.#older = older;
     this.#formats = formats;
@@ -43,7 +50,7 @@ export class LogView {
     this.#jump.hidden = true;
     this.#gap.hidden = true;
     this.#earlier.hidden = true;
-    this.#list.append(this.#empty, this.#earlier, this.#gap);
+    this.#list.append(this.#empty, this.#earlier, this.#gap, this.#end);
     this.element = el("div", { class: "stage" }, this.#list, this.#jump);
     this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#earlier.addEventListener("click", () => void this.#load());
@@ -51,7 +58,16 @@ export class LogView {
       this.toEnd();
       this.#list.focus({ preventScroll: true });
     });
+    new IntersectionObserver((entries) => {
+      this.#endShown = entries.at(-1)?.isIntersecting === true;
+      if (this.#endShown) seen();
+    }).observe(this.#end);
     new ResizeObserver(() => this.#following && this.toEnd()).observe(this.#list);
+  }
+
+  /** Whether the end of the list is in sight, if the page is. */
+  get endShown(): boolean {
+    return this.#endShown;
   }
 
   /**

@@ -1,7 +1,8 @@
 import type { Row } from "../types.ts";
 import type { IconName } from "./dom.ts";
 import { el, icon } from "./dom.ts";
-import { markText } from "./texts.ts";
+import type { Around } from "./texts.ts";
+import { markText, SEEN } from "./texts.ts";
 
 /** Rows of one author within this time are grouped, ms. */
 const GROUP = 5 * 60_000;
@@ -10,13 +11,6 @@ const GROUP = 5 * 60_000;
 export interface RowActions {
   retry(id: string): void;
   discard(id: string): void;
-}
-
-/** What the texts of a row depend on besides the row. */
-export interface Around {
-  readonly connected: boolean;
-  /** The current time, ms since the Unix epoch. */
-  readonly now: number;
 }
 
 /** The locale for dates and times. */
@@ -65,14 +59,14 @@ export class RowView {
   }
 
   /** Shows `row`, which follows `before`. */
-  show(row: Row, before: Row | undefined, { connected, now }: Around): void {
+  show(row: Row, before: Row | undefined, around: Around): void {
     const { element } = this;
     if (this.#text.data !== row.text) this.#text.data = row.text;
     // The text of an answer grows many times a second; the rest changes rarely.
     const newDay = before === undefined || !sameDay(before.at, row.at);
     const grouped = !newDay && before.by.id === row.by.id && before.kind === row.kind && row.at - before.at < GROUP;
-    const paused = row.state === "streaming" && !connected;
-    const words = markText(row, connected, now);
+    const paused = row.state === "streaming" && !around.connected;
+    const words = markText(row, around);
     const key = JSON.stringify([row.state, row.at, row.by.name, row.own, newDay, grouped, paused, words]);
     if (key === this.#shown) return;
     this.#shown = key;
@@ -95,7 +89,7 @@ export class RowView {
     const name = paused ? "clock" : MARKS[row.state];
     const drawing = name === undefined ? [] : [icon(name, 14)];
     // "Sent" is the usual case: shown as a check mark, with a text for screen readers.
-    const words = el("span", row.state === "sent" ? { class: "unseen" } : {}, text);
+    const words = el("span", row.state === "sent" && text !== SEEN ? { class: "unseen" } : {}, text);
     this.#mark.hidden = text === "" || (row.state === "sent" && !row.own);
     this.#mark.replaceChildren(...drawing, words);
   }

@@ -89,6 +89,7 @@ h2 { margin: 0; font-size: calc(1 * var(--_size)); font-weight: 650; line-height
 .empty { block-size: 100%; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 6px; text-align: center; text-wrap: balance; color: var(--_muted); padding: 24px; }
 .empty strong { color: var(--_fg); font-weight: 600; font-size: calc(1.0625 * var(--_size)); }
 .empty svg { inline-size: 34px; block-size: 34px; color: var(--_accent); margin-block-end: 6px; }
+.end { block-size: 1px; margin-block-start: -1px; }
 .row { position: relative; display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 14px; }
 .gap[hidden] + .row { margin-block-start: 0; }
 .row.grouped { margin-block-start: 4px; }

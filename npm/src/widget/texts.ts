@@ -1,4 +1,4 @@
-import type { DialogState, Row, Status, User } from "../types.ts";
+import type { DialogState, Handler, Receipt, Row, Status, User } from "../types.ts";
 
 /** The colour of a line. */
 export type Tone = "good" | "busy" | "warn" | "bad" | "quiet";
@@ -13,25 +13,38 @@ const messages = (count: number): string => (count === 1 ? "1 message" : `${coun
 
 const NO_ACCESS: Line = { tone: "warn", text: "Online · no access to this dialog" };
 
+/** Beside a message that somebody else has read. */
+export const SEEN = "Seen";
+
+/** What the texts of a row depend on besides the row. */
+export interface Around {
+  readonly connected: boolean;
+  /** The current time, ms since the Unix epoch. */
+  readonly now: number;
+  /** The id of the newest own message that somebody else has read. */
+  readonly seen: string;
+}
+
 /** Seconds until a time, at least one. */
 const seconds = (at: number, now: number): number => Math.max(Math.ceil((at - now) / 1000), 1);
 
 /**
  * The text about the connection and the dialog at the time `now` (ms since the Unix epoch).
- * `waiting` is the number of messages that are not acknowledged.
+ * `waiting` is the number of messages that are not acknowledged, `me` the client's user.
  */
 export function statusLine(
   status: Status,
   dialog: DialogState | undefined,
   waiting: number,
   now: number,
-  refused = false,
+  refused: boolean,
+  me: User | null,
 ): Line {
   const { state, retryAt } = status;
   const kept = waiting === 0 ? "" : ` · ${messages(waiting)} waiting`;
   switch (state) {
     case "online":
-      return refused ? NO_ACCESS : onlineLine(dialog, waiting, now);
+      return refused ? NO_ACCESS : onlineLine(dialog, waiting, now, me);
     case "reconnecting": {
       const when = retryAt !== null && retryAt > now ? `Reconnecting in ${seconds(retryAt, now)} s` : "Reconnecting…";
       return { tone: "busy", text: when + kept };
@@ -50,7 +63,7 @@ export function statusLine(
   }
 }
 
-function onlineLine(dialog: DialogState | undefined, waiting: number, now: number): Line {
+function onlineLine(dialog: DialogState | undefined, waiting: number, now: number, me: User | null): Line {
   switch (dialog?.status) {
     case "failed":
       return NO_ACCESS;
@@ -63,7 +76,33 @@ function onlineLine(dialog: DialogState | undefined, waiting: number, now: numbe
   const held = dialog?.rows.filter((row) => row.state === "queued" && row.code === "blocked").length ?? 0;
   if (waiting > held) return { tone: "busy", text: `Online · sending ${messages(waiting - held)}` };
   if (held > 0) return { tone: "warn", text: `Online · ${messages(held)} held back` };
-  return dialog?.status === "live" ? { tone: "good", text: "Online" } : { tone: "busy", text: "Online · catching up…" };
+  if (dialog?.status !== "live") return { tone: "busy", text: "Online · catching up…" };
+  const { handler } = dialog;
+  const text = handlerText(handler, me);
+  return { tone: handler?.state === "closed" ? "quiet" : "good", text: text || "Online" };
+}
+
+/** Says who answers, to the user `me`; empty if it is the model. */
+export function handlerText(handler: Handler | undefined, me: User | null): string {
+  switch (handler?.state) {
+    case "queued":
+      return "Online · a person was asked for";
+    case "operator": {
+      const { user } = handler;
+      return user.kind === me?.kind && user.id === me.id ? "You answer here" : `You are talking to ${shortName(user)}`;
+    }
+    case "closed":
+      return "Closed · write to open it again";
+    default:
+      return "";
+  }
+}
+
+/** The newest own message that somebody else has read; empty if there is none. */
+export function seenRow(rows: readonly Row[], receipts: readonly Receipt[]): string {
+  const read = Math.max(0, ...receipts.map(({ offset }) => offset));
+  const seen = rows.filter(({ own, kind, offset }) => own && kind === "message" && offset !== null && offset <= read);
+  return seen.at(-1)?.id ?? "";
 }
 
 /** Why a dialog can't be opened now. */
@@ -182,7 +221,8 @@ function queuedText({ code, retryAt }: Row, now: number): string {
 }
 
 /** The text beside a row's time, at the time `now`; empty in the usual case. */
-export function markText(row: Row, connected: boolean, now: number): string {
+export function markText(row: Row, { connected, now, seen }: Around): string {
+  if (row.id === seen) return SEEN;
   switch (row.state) {
     case "saving":
       return "Saving";
