@@ -25,7 +25,8 @@ pub struct ReadsState {
     /// for none. It never goes back, unless the channel begins anew.
     pub position: i64,
     /// How many events of others come after it; none while that is not known. Events that only
-    /// change something shown before don't count.
+    /// change something shown before don't count. After a position between older events it may be too
+    /// many for a moment, until the server has counted.
     pub unread: Option<i64>,
     /// Whether there may be older unread events that were not counted: only the newest 1,000 are.
     pub more: bool,
